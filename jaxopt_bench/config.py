@@ -1,0 +1,200 @@
+"""Frozen dataclasses as configuration: checked when made, written as JSON, read back strictly.
+
+A `Config` holds numbers, strings, booleans, tuples of those and other configs. Several kinds of config (the
+optimizers, the models, the schedules) are chosen by name from a table; `Named` is such a table, and in JSON the
+name stands beside the fields.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self, TypeVar
+
+from jaxopt_bench.errors import UserError, unknown_name
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Bounds:
+    """The interval a number must lie in; `None` leaves a side open."""
+
+    above: float | None = None
+    at_least: float | None = None
+    below: float | None = None
+    at_most: float | None = None
+
+    def __contains__(self, value: float) -> bool:
+        return not (
+            (self.above is not None and not value > self.above)
+            or (self.at_least is not None and not value >= self.at_least)
+            or (self.below is not None and not value < self.below)
+            or (self.at_most is not None and not value <= self.at_most)
+        )
+
+    def __str__(self) -> str:
+        words = {"above": ">", "at_least": ">=", "below": "<", "at_most": "<="}
+        parts = [f"{sign} {getattr(self, side):g}" for side, sign in words.items() if getattr(self, side) is not None]
+        return " and ".join(parts)
+
+
+def number(
+    default: T,
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    below: float | None = None,
+    at_most: float | None = None,
+) -> T:
+    """A dataclass field holding a number (or a tuple of numbers, or None) within bounds."""
+    bounds = Bounds(above, at_least, below, at_most)
+    return dataclasses.field(default=default, metadata={"bounds": bounds})  # type: ignore[return-value]
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Base of every configuration. Construction checks each field's type and bounds.
+
+    Integers given for float fields become floats, lists become tuples, so that equal configurations are equal
+    and have equal JSON.
+
+    Raises:
+      UserError: naming the field, the value and what is accepted.
+    """
+
+    kinds: ClassVar[Mapping[str, Named[Any]]] = {}  # field name -> table, for the fields chosen by name
+
+    def __post_init__(self) -> None:
+        hints = _hints(type(self))
+        for field in dataclasses.fields(self):
+            where = f"{type(self).__name__}.{field.name}"
+            value = _checked(where, getattr(self, field.name), hints[field.name], field.metadata.get("bounds"))
+            object.__setattr__(self, field.name, value)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the fields as JSON values; a field chosen by name carries its `name`."""
+        result: dict[str, Any] = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name in self.kinds:
+                result[field.name] = {"name": self.kinds[field.name].name_of(value), **value.to_json()}
+            else:
+                result[field.name] = value.to_json() if isinstance(value, Config) else value
+        return result
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any], where: str = "") -> Self:
+        """Returns the configuration that `to_json` wrote.
+
+        Fields that are absent take their defaults.
+
+        Args:
+          values: a JSON object.
+          where: the path to it, for error messages.
+
+        Raises:
+          UserError: for a field that does not exist, or a value of the wrong type or out of bounds.
+        """
+        if not isinstance(values, Mapping):
+            raise UserError(f"{where or cls.__name__}: {values!r} is not an object with the fields of {cls.__name__}.")
+        hints = _hints(cls)
+        names = {field.name for field in dataclasses.fields(cls)}
+        arguments: dict[str, Any] = {}
+        for name, value in values.items():
+            if name not in names:
+                raise unknown_name(f"field of {where or cls.__name__}", name, names)
+            path = f"{where}.{name}" if where else name
+            if name in cls.kinds:
+                arguments[name] = cls.kinds[name].from_json(value, path)
+            elif isinstance(hints[name], type) and issubclass(hints[name], Config):
+                arguments[name] = hints[name].from_json(value, path)
+            else:
+                arguments[name] = value
+        missing = [f.name for f in dataclasses.fields(cls) if _is_required(f) and f.name not in arguments]
+        if missing:
+            raise UserError(f"{where or cls.__name__}: the field {missing[0]!r} is missing.")
+        return cls(**arguments)
+
+
+C = TypeVar("C", bound=Config)
+
+
+class Named(dict[str, C]):
+    """A table of default configurations by name. Several names may share a class (resnet20, resnet32, …)."""
+
+    def __init__(self, kind: str, **entries: C):
+        super().__init__(entries)
+        self.kind = kind
+
+    def __getitem__(self, name: str) -> C:
+        if name not in self:
+            raise unknown_name(self.kind, name, self)
+        return super().__getitem__(name)
+
+    def name_of(self, config: C) -> str:
+        """Returns the name whose default is of the same class and differs in the fewest fields."""
+        candidates = {name: entry for name, entry in self.items() if type(entry) is type(config)}
+        if not candidates:
+            raise UserError(f"{self.kind} {config!r} is of no class in the table: {', '.join(sorted(self))}.")
+        return min(candidates, key=lambda name: _differences(candidates[name], config))
+
+    def from_json(self, values: Any, where: str = "") -> C:
+        """Returns the configuration written as `{"name": …, fields …}`; absent fields take that name's defaults."""
+        if not isinstance(values, Mapping) or not isinstance(values.get("name"), str):
+            raise UserError(f"{where or self.kind}: {values!r} is not an object with a 'name'.")
+        default = self[values["name"]]
+        fields = {name: value for name, value in values.items() if name != "name"}
+        return type(default).from_json({**default.to_json(), **fields}, where)
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _differences(one: Config, other: Config) -> int:
+    return sum(getattr(one, f.name) != getattr(other, f.name) for f in dataclasses.fields(one))
+
+
+def _checked(where: str, value: Any, hint: Any, bounds: Bounds | None) -> Any:
+    """Returns `value` as the type `hint` asks for, or raises the error that says what it should have been."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        (hint,) = (argument for argument in arguments if argument is not type(None))
+        return _checked(where, value, hint, bounds)
+    if origin is Literal:
+        if value not in arguments or type(value) not in {type(a) for a in arguments}:
+            raise UserError(f"{where} is {value!r}; accepted: {', '.join(map(repr, arguments))}.")
+        return value
+    if origin is tuple:
+        if not isinstance(value, (tuple, list)):
+            raise UserError(f"{where} is {value!r}; accepted: a list of {arguments[0].__name__}s.")
+        return tuple(_checked(f"{where}[{i}]", item, arguments[0], bounds) for i, item in enumerate(value))
+    if hint in (int, float):
+        return _checked_number(where, value, hint, bounds)
+    if not isinstance(value, hint):
+        raise UserError(f"{where} is {value!r}; accepted: a {hint.__name__}.")
+    return value
+
+
+def _checked_number(where: str, value: Any, hint: type, bounds: Bounds | None) -> Any:
+    words = {int: "an integer", float: "a finite number"}[hint] + (f" {bounds}" if bounds and str(bounds) else "")
+    allowed = (int,) if hint is int else (int, float)
+    if isinstance(value, bool) or not isinstance(value, allowed):
+        raise UserError(f"{where} is {value!r}; accepted: {words}.")
+    if hint is float and not math.isfinite(value):
+        raise UserError(f"{where} is {value!r}; accepted: {words}.")
+    if bounds is not None and value not in bounds:
+        raise UserError(f"{where} is {value!r}; accepted: {words}.")
+    return hint(value)

@@ -1,0 +1,29 @@
+"""The one exception a user is meant to read, and the sentences that recur in it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A mistake the user can mend.
+
+    Its message names the field or file, the value found there and what would be accepted; the command line
+    prints it without a traceback.
+    """
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
+    """Returns the error for a `name` that is in no table, with the nearest names that are.
+
+    Args:
+      kind: what was looked up, in the singular ("optimizer").
+      name: what the user wrote.
+      known: every name that would have been accepted.
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"; did you mean {' or '.join(near)}?" if near else "."
+    listed = ", ".join(names) if names else "none at all"
+    return UserError(f"unknown {kind} {name!r}{hint} Accepted: {listed}.")

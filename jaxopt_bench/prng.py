@@ -1,0 +1,38 @@
+"""Counted randomness: every draw is a function of the seed, its purpose and an epoch or step number.
+
+Nothing carries a key from step to step, so any step can be recomputed alone and a resumed run needs no saved
+generator state.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import jax
+from jaxtyping import Array, Integer, Key
+
+IMPLEMENTATION = "threefry2x32"  # the same bits on every backend, unlike rbg
+
+
+class Purpose(enum.IntEnum):
+    """What a draw is for. The numbers are part of what an experiment computes: append, never renumber."""
+
+    INITIALISATION = 0
+    SHUFFLE = 1
+    DROPOUT = 2
+    CROP = 3
+    FLIP = 4
+    ROTATION = 5
+    CUTOUT = 6
+
+
+def key(seed: Integer[Array, ""] | int, purpose: Purpose, index: Integer[Array, ""] | int = 0) -> Key[Array, ""]:
+    """Returns the key of one draw: `fold_in(fold_in(key(seed), purpose), index)`.
+
+    Args:
+      seed: the run's seed, a non-negative 32-bit integer; may be traced.
+      purpose: what is drawn.
+      index: the epoch (shuffling) or the step (everything else in training); may be traced.
+    """
+    root = jax.random.key(seed, impl=IMPLEMENTATION)
+    return jax.random.fold_in(jax.random.fold_in(root, int(purpose)), index)
