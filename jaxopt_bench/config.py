@@ -8,12 +8,13 @@ name stands beside the fields.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 import types
 import typing
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self, TypeVar
+
+import numpy as np
 
 from jaxopt_bench.errors import UserError, unknown_name
 
@@ -53,7 +54,7 @@ def number(
 ) -> T:
     """A dataclass field holding a number (or a tuple of numbers, or None) within bounds."""
     bounds = Bounds(above, at_least, below, at_most)
-    return dataclasses.field(default=default, metadata={"bounds": bounds})  # type: ignore[return-value]
+    return dataclasses.field(default=default, metadata={"bounds": bounds})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,6 +122,18 @@ class Config:
         return cls(**arguments)
 
 
+def float_arrays(config: Config, dtype: Any = np.float32) -> dict[str, np.ndarray]:
+    """Returns the float fields of a configuration as arrays: what may change without compiling anew.
+
+    Args:
+      config: any configuration; a field that is None is left out, a tuple of floats becomes a vector.
+      dtype: the arrays' type. A Python float would be weakly typed and compile the step a second time.
+    """
+    hints = _hints(type(config))
+    values = {name: getattr(config, name) for name, hint in hints.items() if _is_float(hint)}
+    return {name: np.asarray(value, dtype) for name, value in values.items() if value is not None}
+
+
 C = TypeVar("C", bound=Config)
 
 
@@ -152,9 +165,12 @@ class Named(dict[str, C]):
         return type(default).from_json({**default.to_json(), **fields}, where)
 
 
-@functools.cache
-def _hints(cls: type) -> dict[str, Any]:
+def _hints(cls: Any) -> dict[str, Any]:
     return typing.get_type_hints(cls)
+
+
+def _is_float(hint: Any) -> bool:
+    return hint is float or float in typing.get_args(hint)
 
 
 def _is_required(field: dataclasses.Field[Any]) -> bool:

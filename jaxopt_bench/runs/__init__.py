@@ -1,0 +1,25 @@
+"""Runs on the host: the loop, checkpoints, metrics, progress, the run directory. Only here are these written."""
+
+from __future__ import annotations
+
+from jaxopt_bench.runs.load import Run, load_run
+from jaxopt_bench.runs.progress import Lines, Live, Reporter, Silent, duration, number, percent
+from jaxopt_bench.runs.records import SPLITS
+from jaxopt_bench.runs.session import Interrupted, Recording
+from jaxopt_bench.runs.train import train
+
+__all__ = [
+    "SPLITS",
+    "Interrupted",
+    "Lines",
+    "Live",
+    "Recording",
+    "Reporter",
+    "Run",
+    "Silent",
+    "duration",
+    "load_run",
+    "number",
+    "percent",
+    "train",
+]

@@ -1,0 +1,69 @@
+"""cifar100_alexnet_*: AlexNet on CIFAR-100, SGD or AdamW, as a student study asks; and as one would train it.
+
+Trains:  AlexNet for 32×32 images, 30,351,844 parameters, on all 50,000 training images.
+From:    a student study that reports, for one run each, a training loss of 0.742 and an accuracy of 0.22 for SGD,
+         1.680 and 0.31 for AdamW, without saying on which split and at which epoch.
+Expect:  the study's own setting is 3,750,000 steps, days on a CPU; and it trains badly: in a first look AdamW at
+         learning rate 0.01 exploded within its first steps and stayed at the loss of chance, ln 100 = 4.605, and
+         plain SGD was still near that loss after a thousand steps. It is kept as it is, to be compared with. The
+         pair `_modern` is the same network as one would train it.
+Run:     make run EXP=cifar100_alexnet_adamw
+         make run EXP=cifar100_alexnet_adamw_modern
+"""
+
+from jaxopt_bench.data import Augmentation
+from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.models import AlexNet
+from jaxopt_bench.optimizers import SGD, AdamW, Cosine, Exponential, MultiStep, Optimizer, Schedule
+
+
+def study(optimizer: Optimizer, schedule: Schedule) -> Experiment:
+    """Returns the study's workload. Behind each value: whose it is."""
+    return Experiment(
+        dataset="cifar100",  # the study's
+        model=AlexNet(),  # a modified AlexNet, Xavier weights, zero biases: the study's; sizes for 32×32 images: ours
+        optimizer=optimizer,
+        schedule=schedule,
+        epochs=300,  # the study's
+        batch_size=4,  # the study's
+        augmentation=Augmentation(
+            crop_padding=4,  # crops: the study's; by how much: ours
+            flip=True,  # the study's
+            rotation=15,  # rotations: the study's; by how much: ours
+        ),
+        validation_fraction=0,  # the study's: all 50,000 images train
+        track_test=True,  # ours: it draws its curves over epochs, on a split it does not name
+    )
+
+
+def modern(optimizer: Optimizer) -> Experiment:
+    """Returns the same network under a setting of today; all of it is ours."""
+    return Experiment(
+        dataset="cifar100",
+        model=AlexNet(),
+        optimizer=optimizer,
+        schedule=Cosine(warmup=5),
+        epochs=100,
+        batch_size=128,
+        augmentation=Augmentation(crop_padding=4, flip=True),
+    )
+
+
+AT_150_AND_200 = MultiStep(boundaries=(150, 200), factor=0.1)  # the study's
+EVERY_50 = Exponential(every=50, factor=0.1)  # the study's other schedule
+
+# learning rate and weight decay: the study's; no momentum, and decay by L2: ours, for a study that says "SGD"
+PLAIN = SGD(learning_rate=0.01, weight_decay=5e-4)
+MOMENTUM = SGD(learning_rate=0.01, momentum=0.9, weight_decay=5e-4)
+# learning rate and weight decay: the study's; decoupled decay, b1, b2 and eps: ours
+ADAMW = AdamW(learning_rate=0.01, weight_decay=5e-4, b1=0.9, b2=0.999, eps=1e-8)
+
+EXPERIMENTS = {
+    "cifar100_alexnet_sgd": study(PLAIN, AT_150_AND_200),
+    "cifar100_alexnet_sgd_exp50": study(PLAIN, EVERY_50),
+    "cifar100_alexnet_sgd_momentum": study(MOMENTUM, AT_150_AND_200),
+    "cifar100_alexnet_adamw": study(ADAMW, AT_150_AND_200),
+    "cifar100_alexnet_adamw_exp50": study(ADAMW, EVERY_50),
+    "cifar100_alexnet_sgd_modern": modern(SGD(learning_rate=0.01, momentum=0.9, weight_decay=5e-4)),
+    "cifar100_alexnet_adamw_modern": modern(AdamW(learning_rate=1e-3, weight_decay=0.05)),
+}

@@ -1,0 +1,42 @@
+"""cifar10_resnet20_* and cifar10_resnet18_*: residual networks on CIFAR-10, one experiment for each optimizer.
+
+Trains:  ResNet-20 (0.27 M parameters) and ResNet-18 (11.2 M) on 45,000 images (5,000 validate).
+From:    a student study that compares SGD, Adam, Nadam, AMSGrad and Padam on a ResNet; settings are those of He et
+         al. (2015) and of Padam's authors (Chen et al., 2020): 200 epochs, ×0.1 at epochs 100 and 150.
+Expect:  He et al. publish 91.25% for ResNet-20 with SGD; Chen et al. about 95% for ResNet-18 with SGD and Padam.
+Run:     make run EXP=cifar10_resnet20_sgd
+"""
+
+from jaxopt_bench.data import Augmentation
+from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.models import CifarResNet, Model, ResNet
+from jaxopt_bench.optimizers import SGD, Adam, AMSGrad, MultiStep, Nadam, Optimizer, Padam
+
+OPTIMIZERS = {
+    "sgd": SGD(learning_rate=0.1, momentum=0.9, weight_decay=5e-4),
+    "adam": Adam(learning_rate=1e-3, weight_decay=1e-4),
+    "nadam": Nadam(learning_rate=1e-3, weight_decay=1e-4),
+    "amsgrad": AMSGrad(learning_rate=1e-3, weight_decay=1e-4),
+    # as its authors train it, with their code's bias correction and eps
+    "padam": Padam(learning_rate=0.1, partial=1 / 8, weight_decay=5e-4, bias_correction=True, eps=1e-8),
+}
+
+
+def experiment(model: Model, optimizer: Optimizer) -> Experiment:
+    """Returns the workload with one network and one optimizer."""
+    return Experiment(
+        dataset="cifar10",
+        model=model,
+        optimizer=optimizer,
+        schedule=MultiStep(boundaries=(100, 150), factor=0.1),
+        epochs=200,
+        batch_size=128,
+        augmentation=Augmentation(crop_padding=4, flip=True),
+    )
+
+
+EXPERIMENTS = {
+    f"cifar10_{network}_{name}": experiment(model, optimizer)
+    for network, model in {"resnet20": CifarResNet(depth=20), "resnet18": ResNet(depth=18)}.items()
+    for name, optimizer in OPTIMIZERS.items()
+}

@@ -1,0 +1,332 @@
+"""The command line, `jaxopt-bench run | list | show | data`: it parses, calls, prints and picks the exit code."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import pathlib
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal, NoReturn
+
+import tyro
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from jaxopt_bench import catalog, data
+from jaxopt_bench.config import Config
+from jaxopt_bench.errors import UserError, unknown_name
+from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.models import MODELS, parameter_overview
+from jaxopt_bench.optimizers import OPTIMIZERS, SCHEDULES
+from jaxopt_bench.runs import SPLITS, Interrupted, Recording, Run, duration, load_run, number, percent, train
+
+COMPLETED, FAILED, MISUSED, DIVERGED = 0, 1, 2, 3  # exit codes; an interrupted run's is 128 + the signal's number
+Command = Callable[[], int]
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFlags:
+    """Train an experiment, continue it where it was stopped, or show its summary where it has finished.
+
+    --optimizer NAME, --model NAME and --schedule NAME put another in the experiment's place, with its own defaults;
+    the flags below are those of the ones in place. `jaxopt-bench list` shows the names. --experiments DIR looks
+    for the experiment in another folder.
+    """
+
+    experiment: Annotated[Experiment, tyro.conf.arg(name="")]
+    recording: Annotated[Recording, tyro.conf.arg(name="")]
+    runs_dir: pathlib.Path = pathlib.Path("runs")
+    """Folder of run directories."""
+    data_dir: pathlib.Path | None = None
+    """Folder of TFDS data sets; else $TFDS_DATA_DIR, else TFDS's own default."""
+    fresh: bool = False
+    """Begin another run beside those there are."""
+    overview: bool = False
+    """Print the table of the network's parameters first."""
+    debug: bool = False
+    """Show the traceback of an error."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ListFlags:
+    """List what can be named, one table a kind."""
+
+    kind: tyro.conf.Positional[Literal["all", "experiments", "models", "datasets", "optimizers", "schedules"]] = "all"
+    experiments: pathlib.Path | None = None
+    """Folder of experiment files; the project's own by default."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ShowFlags:
+    """Show a run: its experiment, where it ran, what it reached."""
+
+    run: tyro.conf.Positional[str]
+    """A run's directory, or an experiment's name for its latest run."""
+    runs_dir: pathlib.Path = pathlib.Path("runs")
+    """Folder of run directories."""
+    overview: bool = False
+    """Print the table of the network's parameters as well."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PrepareFlags:
+    """Prepare a data set for TFDS: from its official archive, downloaded or at hand."""
+
+    name: tyro.conf.Positional[str]
+    """A data set by its name in TFDS."""
+    source: Annotated[pathlib.Path | None, tyro.conf.arg(name="from")] = None
+    """The official binary archive (.tar.gz) or the folder it unpacks to; downloaded where not given."""
+    data_dir: pathlib.Path | None = None
+    """Folder of TFDS data sets; else $TFDS_DATA_DIR, else TFDS's own default."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line and exits.
+
+    Exit codes: 0 completed, 1 an error, 2 misuse, 3 diverged, 130 or 143 interrupted.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # XLA's own chatter
+    debug = "--debug" in words
+    try:
+        command = parse(words)
+    except UserError as error:
+        _fail(error, debug, MISUSED)
+    try:
+        sys.exit(command())
+    except UserError as error:
+        _fail(error, debug, FAILED)
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        sys.exit(128 + stop.signal)
+    except OSError as error:
+        _fail(error, debug, FAILED)
+
+
+def parse(words: Sequence[str]) -> Command:
+    """Returns the command that the words ask for.
+
+    Raises:
+      UserError: for an unknown command or name, or a value that a field does not accept.
+      SystemExit: after printing help (0), or for flags that cannot be parsed (2).
+    """
+    commands: dict[str, Callable[[Sequence[str]], Command]] = {
+        "run": _parse_run,
+        "list": lambda rest: _bind(list_kinds, ListFlags, "list", rest),
+        "show": lambda rest: _bind(show, ShowFlags, "show", rest),
+        "data": _parse_data,
+    }
+    if not words or words[0] in ("-h", "--help"):
+        print(HELP)
+        raise SystemExit(COMPLETED if words else MISUSED)
+    if words[0] not in commands:
+        raise unknown_name("command", words[0], commands)
+    return commands[words[0]](words[1:])
+
+
+HELP = """usage: jaxopt-bench COMMAND …
+
+  run EXPERIMENT [--epochs 2 --optimizer.learning-rate 0.003 …]   train; the same command continues
+  list [experiments|models|datasets|optimizers|schedules]         what can be named
+  show RUN                                                        a run's record
+  data prepare NAME [--from PATH]                                 get a data set ready
+
+COMMAND --help says more; run EXPERIMENT --help lists every flag with that experiment's values."""
+
+
+def run(flags: RunFlags) -> int:
+    """Trains, prints the result, and returns the exit code."""
+    console = Console()
+    result = train(
+        flags.experiment,
+        runs_dir=flags.runs_dir,
+        data_dir=flags.data_dir,
+        fresh=flags.fresh,
+        recording=flags.recording,
+    )
+    if flags.overview:
+        print_overview(result, console)
+    print_result(result, console)
+    return DIVERGED if result.summary and result.summary["status"] == "diverged" else COMPLETED
+
+
+def list_kinds(flags: ListFlags) -> int:
+    """Prints the tables of names."""
+    console = Console()
+    tables: dict[str, Callable[[], Table]] = {
+        "experiments": lambda: _experiments_table(catalog.load_folder(flags.experiments)),
+        "models": lambda: _configs_table("models", MODELS),
+        "datasets": _datasets_table,
+        "optimizers": lambda: _configs_table("optimizers", OPTIMIZERS),
+        "schedules": lambda: _configs_table("schedules", SCHEDULES),
+    }
+    for kind in tables if flags.kind == "all" else [flags.kind]:
+        console.print(tables[kind]())
+    return COMPLETED
+
+
+def show(flags: ShowFlags) -> int:
+    """Prints a run's record."""
+    console = Console()
+    found = load_run(_find_run(flags.run, flags.runs_dir))
+    for name, value in _flattened(found.experiment.to_json()).items():
+        console.print(f"{name:32} {value}", markup=False, highlight=False)
+    for place in found.config.get("environments", []):
+        versions = ", ".join(f"{name} {version}" for name, version in place["packages"].items() if version)
+        console.print(
+            f"from step {place['step']}: {place['backend']} ({', '.join(place['devices'])}), "
+            f"{place['threads']} threads, Python {place['python']}, {versions}",
+            markup=False,
+            highlight=False,
+        )
+    if flags.overview:
+        print_overview(found, console)
+    print_result(found, console)
+    return COMPLETED
+
+
+def prepare(flags: PrepareFlags) -> int:
+    """Prepares a data set and prints where it is."""
+    print(data.prepare(flags.name, flags.source, flags.data_dir))
+    return COMPLETED
+
+
+def print_result(run: Run, console: Console) -> None:
+    """Prints a run's results as a table, its cost, and its path."""
+    summary = run.summary
+    if summary is None:
+        console.print(f"under way, or killed: {len(run.metrics)} lines of metrics so far", highlight=False)
+    else:
+        console.print(f"\n{summary['experiment']}: {summary['status']}", markup=False, highlight=False)
+        if summary["status"] == "completed":
+            console.print(_result_table(summary))
+        if "diverged_step" in summary:
+            console.print(f"loss or gradient was not finite at step {summary['diverged_step']:,}", highlight=False)
+        speed = f", {summary['images_per_second']:,.0f} images/s" if summary["images_per_second"] else ""
+        cost = f"{summary['parameters']:,} parameters, {summary['steps']:,} steps in {duration(summary['seconds'])}"
+        console.print(cost + speed, highlight=False)
+    console.print(str(run.path), markup=False, highlight=False, soft_wrap=True)
+
+
+def _result_table(summary: Mapping[str, Any]) -> Table:
+    table = Table(box=box.SIMPLE)
+    table.add_column("")
+    results = {name: summary[name] for name in ("final", "best") if summary[name] is not None}
+    for name, result in results.items():
+        table.add_column(f"{name}: epoch {result['epoch']:g}\nloss", justify="right")
+        table.add_column("\naccuracy", justify="right")
+    for split in SPLITS:
+        pairs = [(result[f"{split}_loss"], result[f"{split}_accuracy"]) for result in results.values()]
+        cells = [cell for loss, accuracy in pairs for cell in (number(loss), percent(accuracy))]
+        table.add_row(split.replace("_", ", "), *cells)
+    return table
+
+
+def print_overview(run: Run, console: Console) -> None:
+    """Prints the table of a run's parameters."""
+    console.print(parameter_overview(run.parameters()), markup=False, highlight=False, soft_wrap=True)
+
+
+def _parse_run(words: Sequence[str]) -> Command:
+    """Reads the names in a first pass, puts what they name in as defaults, and lets tyro parse the rest."""
+    if words and words[0] in ("-h", "--help"):
+        words = ["digits_cnn_adamw", *words]
+    if not words or words[0].startswith("-"):
+        raise UserError("run: no experiment is named; accepted: run EXPERIMENT [flags], as `jaxopt-bench list` shows.")
+    names = argparse.ArgumentParser(add_help=False, allow_abbrev=False, prog="jaxopt-bench run")
+    names.add_argument("--experiments", type=pathlib.Path)
+    for field in Experiment.kinds:
+        names.add_argument(f"--{field}")
+    chosen, rest = names.parse_known_args(words[1:])
+    experiment = catalog.find(words[0], chosen.experiments)
+    replaced = {
+        field: table[getattr(chosen, field)] for field, table in Experiment.kinds.items() if getattr(chosen, field)
+    }
+    experiment = dataclasses.replace(experiment, **replaced)
+    return _bind(run, RunFlags, f"run {words[0]}", rest, default=RunFlags(experiment, Recording()))
+
+
+def _parse_data(words: Sequence[str]) -> Command:
+    if words and words[0] in ("-h", "--help"):
+        words = ["prepare", *words]
+    if not words or words[0] != "prepare":
+        raise unknown_name("data command", words[0] if words else "", ["prepare"])
+    return _bind(prepare, PrepareFlags, "data prepare", words[1:])
+
+
+def _bind(function: Callable[[Any], int], flags: type, name: str, words: Sequence[str], **options: Any) -> Command:
+    """Parses the words into flags and returns the command with its flags bound."""
+    parsed = tyro.cli(flags, prog=f"jaxopt-bench {name}", args=list(words), **options)
+    return lambda: function(parsed)
+
+
+def _find_run(name: str, runs_dir: pathlib.Path) -> pathlib.Path:
+    """Returns a run's directory by its path, or the one of an experiment that was written to last."""
+    for path in (pathlib.Path(name), runs_dir / name):
+        if (path / "config.json").exists():
+            return path
+        runs = sorted(path.glob("*/config.json"), key=lambda config: config.stat().st_mtime)
+        if runs:
+            return runs[-1].parent
+    known = [path.name for path in runs_dir.glob("*") if path.is_dir()]
+    raise unknown_name(f"run, neither a run's directory nor an experiment with runs in {runs_dir}", name, known)
+
+
+def _table(title: str, *columns: str) -> Table:
+    """Returns an empty table whose first column, the names, is never cut."""
+    table = Table(title=title, box=box.SIMPLE, title_justify="left")
+    table.add_column(columns[0], no_wrap=True, overflow="fold", min_width=32 if title == "experiments" else None)
+    for column in columns[1:]:
+        table.add_column(column)
+    return table
+
+
+def _experiments_table(experiments: Mapping[str, Experiment]) -> Table:
+    table = _table("experiments", "name", "model", "optimizer", "epochs", "batch size")
+    for name, e in sorted(experiments.items()):
+        model, optimizer = MODELS.name_of(e.model), OPTIMIZERS.name_of(e.optimizer)
+        table.add_row(name, model, optimizer, str(e.epochs), str(e.batch_size))
+    return table
+
+
+def _datasets_table() -> Table:
+    table = _table("datasets", "name", "training", "test", "classes", "")
+    for name, spec in data.DATASETS.items():
+        counts = (f"{spec.train_examples:,}", f"{spec.test_examples:,}", str(spec.num_classes))
+        table.add_row(name, *counts, spec.description)
+    return table
+
+
+def _configs_table(title: str, configs: Mapping[str, Config]) -> Table:
+    table = _table(title, "name", "", "defaults")
+    for name, config in configs.items():
+        fields = "\n".join(f"{field} {value}" for field, value in config.to_json().items())
+        table.add_row(name, _first_sentence(config), fields)
+    return table
+
+
+def _first_sentence(config: Config) -> str:
+    paragraph = " ".join((type(config).__doc__ or "").strip().split("\n\n")[0].split())
+    return paragraph.partition(": ")[0].partition(". ")[0].removesuffix(".")
+
+
+def _flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns nested fields under the names that flags give them."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flattened(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def _fail(error: Exception, debug: bool, code: int) -> NoReturn:
+    if debug:
+        traceback.print_exception(error)
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(code)

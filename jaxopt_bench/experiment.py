@@ -1,0 +1,70 @@
+"""The dataclass that names a run. Nothing else decides what a run computes."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from jaxopt_bench.config import Config, Named, number
+from jaxopt_bench.data import Augmentation, dataset
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.models import MODELS, Model
+from jaxopt_bench.optimizers import OPTIMIZERS, SCHEDULES, Constant, Optimizer, Schedule
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment(Config):
+    """One training of one network on one data set with one optimizer, its schedule and a seed.
+
+    Raises:
+      UserError: for an unknown data set, or a field of the wrong type or out of bounds.
+    """
+
+    kinds: ClassVar[Mapping[str, Named[Any]]] = {"model": MODELS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
+
+    name: str = "unnamed"
+    """What the run's folder is called; changes nothing that is computed."""
+    dataset: str
+    """A data set by its name in TFDS."""
+    model: Model
+    """The network."""
+    optimizer: Optimizer
+    """The optimizer and its hyperparameters."""
+    schedule: Schedule = Constant()  # noqa: RUF009 (frozen)
+    """How the learning rate moves over the epochs."""
+    epochs: int = number(10, at_least=1)
+    """Passes over the training split."""
+    batch_size: int = number(128, at_least=1)
+    """Images a step."""
+    augmentation: Augmentation = Augmentation()  # noqa: RUF009 (frozen)
+    """What is done to training images, drawn anew for each step."""
+    label_smoothing: float = number(0.0, at_least=0, below=1)
+    """Probability mass spread evenly over all classes in the training targets."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Type the network computes in; parameters are float32 in either case."""
+    validation_fraction: float = number(0.1, at_least=0, below=1)
+    """The share of `train`, at its end, that validates instead of training; 0 for none."""
+    evaluate_test: bool = True
+    """Evaluate the test split once, after training."""
+    track_test: bool = False
+    """Evaluate the test split after every epoch as well, for curves; nothing is chosen by it."""
+    seed: int = number(0, at_least=0, below=2**32)
+    """Seed of every draw."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        dataset(self.dataset)
+        if not self.name or any(character in self.name for character in "/\\\0") or self.name.startswith("."):
+            raise UserError(f"Experiment.name is {self.name!r}; accepted: a name that can be a folder's.")
+        if self.track_test and not self.evaluate_test:
+            raise UserError("Experiment.track_test is True while evaluate_test is False; accepted: both or neither.")
+
+    @property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits that identify what the experiment computes, whatever it is called."""
+        fields = {name: value for name, value in self.to_json().items() if name != "name"}
+        text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,106 @@
+"""Padam: the partially adaptive momentum estimation method, as an optax transform written by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Integer, PyTree
+
+from jaxopt_bench.config import number
+from jaxopt_bench.optimizers.base import Hyperparameters, Optimizer
+
+Scalar = Float[Array, ""] | float
+
+
+class ScaleByPadamState(NamedTuple):
+    """The number of updates made, the two moments, and the largest second moment seen of each element."""
+
+    count: Integer[Array, ""]  # type: ignore[assignment]  # the field's name in optax, though a tuple has a count
+    mu: PyTree[Array]
+    nu: PyTree[Array]
+    nu_max: PyTree[Array]
+
+
+def scale_by_padam(
+    b1: Scalar = 0.9,
+    b2: Scalar = 0.999,
+    partial: Scalar = 0.125,
+    eps: Scalar = 0.0,
+    *,
+    bias_correction: bool = False,
+) -> optax.GradientTransformation:
+    r"""Rescales updates by Padam (Chen et al., "Closing the generalization gap of adaptive gradient methods in
+    training deep neural networks", 2020, Algorithm 1).
+
+    .. math::
+      m_t &= \beta_1 m_{t-1} + (1 - \beta_1) g_t, \qquad v_t = \beta_2 v_{t-1} + (1 - \beta_2) g_t^2 \\
+      \hat v_t &= \max(\hat v_{t-1}, v_t), \qquad u_t = c_t \, m_t / (\sqrt{\hat v_t} + \epsilon)^{2p}
+
+    In the paper :math:`\epsilon = 0` and :math:`c_t = 1`, so the denominator is :math:`\hat v_t^p`. Its authors'
+    code has :math:`\epsilon` and :math:`c_t = \sqrt{1 - \beta_2^t} / (1 - \beta_1^t)`. At :math:`p = 1/2` the
+    paper's form is AMSGrad; at :math:`p = 0` it is SGD with momentum, its learning rate times
+    :math:`1 - \beta_1`. Where the denominator is zero no gradient has been seen, and the update is zero.
+
+    Args:
+      b1: decay of the first moment.
+      b2: decay of the second moment.
+      partial: the exponent p, in [0, 1/2].
+      eps: added to the root of the second moment.
+      bias_correction: multiply by :math:`c_t`, as the authors' code does.
+    """
+
+    def init_fn(params: PyTree[Array]) -> ScaleByPadamState:
+        zeros = optax.tree.zeros_like(params)
+        return ScaleByPadamState(jnp.zeros([], jnp.int32), zeros, zeros, zeros)
+
+    def update_fn(
+        updates: PyTree[Array], state: ScaleByPadamState, params: PyTree[Array] | None = None
+    ) -> tuple[PyTree[Array], ScaleByPadamState]:
+        del params
+        count = optax.safe_increment(state.count)
+        mu = optax.tree.update_moment(updates, state.mu, b1, 1)
+        nu = optax.tree.update_moment_per_elem_norm(updates, state.nu, b2, 2)
+        nu_max = jax.tree.map(jnp.maximum, state.nu_max, nu)
+        updates = jax.tree.map(lambda m, v: _divide(m, (jnp.sqrt(v) + eps) ** (2 * partial)), mu, nu_max)
+        if bias_correction:
+            updates = optax.tree.scale(jnp.sqrt(1 - b2**count) / (1 - b1**count), updates)
+        return updates, ScaleByPadamState(count, mu, nu, nu_max)
+
+    return optax.GradientTransformation(init_fn, update_fn)
+
+
+@dataclasses.dataclass(frozen=True)
+class Padam(Optimizer):
+    """Padam with coupled (L2) weight decay, as its authors train it; see `scale_by_padam` for the update.
+
+    The defaults are the paper's form. `bias_correction=True, eps=1e-8` is the form of the authors' code, with
+    which their published results were obtained.
+    """
+
+    learning_rate: float = number(0.1, at_least=0)
+    """Step size at the schedule's multiplier 1."""
+    b1: float = number(0.9, at_least=0, below=1)
+    """Decay of the first moment."""
+    b2: float = number(0.999, at_least=0, below=1)
+    """Decay of the second moment."""
+    partial: float = number(0.125, at_least=0, at_most=0.5)
+    """The exponent p of the second moment: 1/2 is AMSGrad, 0 is SGD with momentum."""
+    eps: float = number(0.0, at_least=0)
+    """Added to the root of the maximal second moment; the paper has none."""
+    bias_correction: bool = False
+    """Scale the step by sqrt(1 - b2^t) / (1 - b1^t), as the authors' code does."""
+
+    def scale(self, hyperparameters: Hyperparameters) -> optax.GradientTransformation:
+        """See `Optimizer.scale`."""
+        moments = [hyperparameters[name] for name in ("b1", "b2", "partial", "eps")]
+        return scale_by_padam(*moments, bias_correction=self.bias_correction)
+
+
+def _divide(numerator: Float[Array, "*shape"], denominator: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Divides; 0 where the denominator is 0."""
+    nonzero = denominator > 0
+    return jnp.where(nonzero, numerator / jnp.where(nonzero, denominator, 1), 0)

@@ -1,0 +1,168 @@
+"""Checkpoints: Orbax writes and reads the arrays; a manifest of ours, written last, says that one is whole.
+
+Orbax restores most flipped bytes without a word, and counts a folder left half-written by a kill. So a checkpoint
+counts only when its manifest is there, and is restored only when every file has the manifest's SHA-256 sum.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import hashlib
+import json
+import logging
+import pathlib
+import shutil
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.runs.directory import write_json
+
+T = TypeVar("T")
+MANIFEST = "manifest.json"
+
+
+class Checkpoints:
+    """The checkpoints of one run, a folder each, named by step.
+
+    Saving copies the arrays to the host and returns; one background thread writes them. A save waits for the one
+    before it, so none is skipped.
+    """
+
+    def __init__(self, directory: pathlib.Path, keep: int = 2):
+        """Opens the folder for writing and removes what an interrupted save has left.
+
+        Args:
+          directory: created where it does not exist.
+          keep: how many of the last checkpoints to keep, beside the best.
+        """
+        self.directory = directory.absolute()
+        self.keep = keep
+        self.directory.mkdir(parents=True, exist_ok=True)
+        whole = set(checkpoint_steps(self.directory))
+        for path in self.directory.iterdir():
+            if path.is_dir() and not (path.name.isdecimal() and int(path.name) in whole):
+                shutil.rmtree(path)
+        self._checkpointer = ocp.StandardCheckpointer()
+        self._worker = concurrent.futures.ThreadPoolExecutor(1, "checkpoints")
+        self._pending: concurrent.futures.Future[None] | None = None
+
+    def save(self, step: int, tree: Any, best: int | None = None) -> None:
+        """Begins to save a tree of arrays under a step; an existing checkpoint of that step is left as it is.
+
+        Args:
+          step: updates made so far.
+          tree: arrays; they are copied before this returns.
+          best: the step whose checkpoint is kept however old it becomes.
+
+        Raises:
+          OSError, ValueError: of the save before this one, where it failed.
+        """
+        self.wait()
+        if step not in checkpoint_steps(self.directory):
+            copied = jax.tree.map(lambda leaf: np.array(leaf), tree)
+            self._pending = self._worker.submit(self._write, step, copied, best)
+
+    def wait(self) -> None:
+        """Waits until the last save is on the disk, and raises what it raised."""
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            pending.result()
+
+    def close(self) -> None:
+        """Waits, and stops the background thread."""
+        try:
+            self.wait()
+        finally:
+            self._worker.shutdown()
+            self._checkpointer.close()
+
+    def _write(self, step: int, tree: Any, best: int | None) -> None:
+        folder = self.directory / str(step)
+        self._checkpointer.save(folder / "arrays", tree)
+        self._checkpointer.wait_until_finished()
+        write_json(folder / MANIFEST, {"step": step, "sha256": _sums(folder)})
+        kept = {*checkpoint_steps(self.directory)[-self.keep :], best}
+        for old in checkpoint_steps(self.directory):
+            if old not in kept:
+                (self.directory / str(old) / MANIFEST).unlink()
+                shutil.rmtree(self.directory / str(old))
+
+
+def checkpoint_steps(directory: pathlib.Path) -> list[int]:
+    """Returns the steps that have a whole checkpoint, ascending."""
+    names = [path.parent.name for path in directory.glob(f"*/{MANIFEST}")]
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
+def restore(directory: pathlib.Path, step: int, like: T) -> T:
+    """Returns the tree saved under a step, after checking every file of it.
+
+    Args:
+      directory: the folder of checkpoints.
+      step: which one.
+      like: a tree of arrays or of shapes and types, as the one that was saved.
+
+    Raises:
+      UserError: naming the file that is missing, extra or changed.
+    """
+    folder = directory.absolute() / str(step)
+    _verify(folder)
+    target = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), like)
+    with ocp.StandardCheckpointer() as checkpointer:
+        try:
+            restored = checkpointer.restore(folder / "arrays", target)
+        except (KeyError, ValueError, TypeError) as error:
+            raise UserError(f"checkpoint {folder} holds other arrays than this experiment has: {error}") from error
+    return jax.tree.map(jax.numpy.asarray, restored)
+
+
+def restore_latest(
+    directory: pathlib.Path, like: T, warn: Callable[[str], None] = logging.warning
+) -> tuple[int, T] | None:
+    """Returns the last undamaged checkpoint's step and tree; None where none was ever finished.
+
+    Args:
+      directory: the folder of checkpoints.
+      like: what the tree looks like; see `restore`.
+      warn: told of each damaged checkpoint that is passed over.
+
+    Raises:
+      UserError: where there are checkpoints and all are damaged.
+    """
+    errors = []
+    for step in reversed(checkpoint_steps(directory)):
+        try:
+            return step, restore(directory, step, like)
+        except UserError as error:
+            errors.append(str(error))
+            warn(f"{error} Trying the checkpoint before it.")
+    if errors:
+        raise UserError("every checkpoint is damaged, and nothing was changed: " + " ".join(errors))
+    return None
+
+
+def _verify(folder: pathlib.Path) -> None:
+    try:
+        expected = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["sha256"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"checkpoint {folder} is damaged: {MANIFEST} cannot be read ({error}).") from error
+    found = _sums(folder)
+    if found != expected:
+        differing = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
+        raise UserError(f"checkpoint {folder} is damaged: {', '.join(differing)} changed since it was written.")
+
+
+def _sums(folder: pathlib.Path) -> dict[str, str]:
+    """Returns the SHA-256 sum of each file below a checkpoint's folder, the manifest apart."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST)
+    return {path.relative_to(folder).as_posix(): _sum(path) for path in files}
+
+
+def _sum(path: pathlib.Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,114 @@
+"""Runs read back from their directories. Reading one runs no code of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from jaxtyping import Array, PyTree
+
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.runs import checkpoints
+from jaxopt_bench.runs.directory import read_json
+from jaxopt_bench.runs.records import Record, best_step, read_records
+from jaxopt_bench.training import StepMetrics, Task, TrainState, abstract_state
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One run's record.
+
+    Attributes:
+      path: its directory.
+      config: `config.json`: the experiment, the task's facts, the environment.
+      metrics: the lines of `metrics.jsonl`.
+      summary: `summary.json`; None while the run is under way.
+    """
+
+    path: pathlib.Path
+    config: Mapping[str, Any]
+    metrics: list[Record]
+    summary: Mapping[str, Any] | None
+
+    @functools.cached_property
+    def experiment(self) -> Experiment:
+        """The experiment that was run."""
+        return Experiment.from_json(self.config["experiment"], "experiment")
+
+    @property
+    def task(self) -> Task:
+        """The facts of its data that shaped the program."""
+        return task_from_json(self.experiment, self.config["task"])
+
+    @property
+    def best_step(self) -> int | None:
+        """The end of the epoch with the lowest validation loss."""
+        return best_step(self.metrics)
+
+    def state(self, at: Literal["last", "best"] = "last") -> TrainState:
+        """Returns the train state of the last checkpoint, or of the best epoch's.
+
+        Raises:
+          UserError: where there is no such checkpoint, or it is damaged.
+        """
+        folder = self.path / "checkpoints"
+        steps = checkpoints.checkpoint_steps(folder)
+        step = self.best_step if at == "best" else max(steps, default=None)
+        if step not in steps:
+            raise UserError(f"{folder} holds no {at} checkpoint; it has those of the steps {steps}.")
+        return checkpoints.restore(folder, step, checkpointed(self.task))["state"]
+
+    def parameters(self, at: Literal["last", "best"] = "last") -> PyTree[Array]:
+        """Returns the network's parameters, of the last checkpoint or of the best epoch's; see `state`."""
+        return self.state(at).params
+
+
+def load_run(path: str | pathlib.Path) -> Run:
+    """Reads a run's directory.
+
+    Args:
+      path: `runs/<experiment>/<digest>`.
+
+    Raises:
+      UserError: where it is no run's directory, or a file of it is damaged.
+    """
+    path = pathlib.Path(path)
+    config = read_json(path / "config.json")
+    if not isinstance(config, dict) or not {"experiment", "task"} <= config.keys():
+        raise UserError(f"{path / 'config.json'} is damaged: it has no fields 'experiment' and 'task'.")
+    summary = path / "summary.json"
+    records = read_records(path / "metrics.jsonl")
+    return Run(path, config, records, read_json(summary) if summary.exists() else None)
+
+
+def checkpointed(task: Task) -> dict[str, Any]:
+    """Returns the shapes and types of what a checkpoint holds: the state, and the metrics since the last report."""
+    return {"state": abstract_state(task), "metrics": StepMetrics.empty()}
+
+
+def task_to_json(task: Task) -> dict[str, Any]:
+    """Returns the facts of the data as JSON values."""
+    return {f.name: getattr(task, f.name) for f in dataclasses.fields(task) if f.name != "experiment"}
+
+
+def task_from_json(experiment: Experiment, values: Mapping[str, Any]) -> Task:
+    """Returns the task that `task_to_json` wrote.
+
+    Raises:
+      UserError: where a field is missing or of another form.
+    """
+    try:
+        return Task(
+            experiment=experiment,
+            image_shape=tuple(map(int, values["image_shape"])),  # type: ignore[arg-type]
+            num_classes=int(values["num_classes"]),
+            train_examples=int(values["train_examples"]),
+            mean=tuple(map(float, values["mean"])),
+            std=tuple(map(float, values["std"])),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"config.json is damaged: task is {values!r} ({error}).") from error

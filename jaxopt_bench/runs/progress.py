@@ -1,0 +1,174 @@
+"""What a person sees while a run trains: a live display on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import abc
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+Record = dict[str, Any]
+
+
+class Reporter(abc.ABC):
+    """Is told how a run goes. Steps are counted from the start of training, not of the process."""
+
+    @abc.abstractmethod
+    def start(self, title: str, step: int, steps: int, steps_per_epoch: int) -> None:
+        """A run begins, or goes on, at a step."""
+
+    @abc.abstractmethod
+    def advance(self, step: int, images_per_second: float, seconds_left: float) -> None:
+        """Some steps were made."""
+
+    @abc.abstractmethod
+    def measured(self, records: Sequence[Record]) -> None:
+        """Lines were added to the metrics: one of some steps, or all those of an epoch's end."""
+
+    @abc.abstractmethod
+    def say(self, message: str) -> None:
+        """Something worth a line of its own happened."""
+
+    @abc.abstractmethod
+    def stop(self) -> None:
+        """The run ended, however it did."""
+
+
+class Silent(Reporter):
+    """Shows nothing."""
+
+    def start(self, title: str, step: int, steps: int, steps_per_epoch: int) -> None:
+        """Shows nothing."""
+
+    def advance(self, step: int, images_per_second: float, seconds_left: float) -> None:
+        """Shows nothing."""
+
+    def measured(self, records: Sequence[Record]) -> None:
+        """Shows nothing."""
+
+    def say(self, message: str) -> None:
+        """Shows nothing."""
+
+    def stop(self) -> None:
+        """Shows nothing."""
+
+
+class Lines(Reporter):
+    """A line for each epoch, and one every `every` seconds within an epoch."""
+
+    def __init__(self, console: Console, every: float = 60.0):
+        self.console = console
+        self.every = every
+        self.last = time.monotonic()
+        self.latest: Sequence[Record] = []
+
+    def start(self, title: str, step: int, steps: int, steps_per_epoch: int) -> None:
+        """Names the run."""
+        self.steps, self.steps_per_epoch = steps, steps_per_epoch
+        self.say(title)
+
+    def advance(self, step: int, images_per_second: float, seconds_left: float) -> None:
+        """Prints a line where the last is long ago, or where the epoch is over."""
+        self.speed = f"{images_per_second:,.0f} images/s, {duration(seconds_left)} left"
+        if time.monotonic() - self.last > self.every:
+            self._line(f"step {step:,}/{self.steps:,}  {_splits(self.latest)}  {self.speed}")
+
+    def measured(self, records: Sequence[Record]) -> None:
+        """Prints an epoch's line."""
+        self.latest = records[:1]
+        if records[0]["split"] != "train_steps":
+            epochs = self.steps // self.steps_per_epoch
+            self._line(f"epoch {records[0]['epoch']:g}/{epochs}  {_splits(records)}  {self.speed}")
+
+    def say(self, message: str) -> None:
+        """Prints the message."""
+        self._line(message)
+
+    def stop(self) -> None:
+        """Nothing is left to do."""
+
+    def _line(self, text: str) -> None:
+        self.last = time.monotonic()
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class Live(Reporter):
+    """A bar with epoch, step, images/s, loss, accuracies and the time left."""
+
+    def __init__(self, console: Console):
+        self.console = console
+        self.progress = Progress(
+            TextColumn("{task.fields[where]}"),
+            BarColumn(bar_width=24),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[speed]}"),
+            TextColumn("{task.fields[metrics]}"),
+            console=console,
+        )
+        self.shown: dict[str, Record] = {}
+
+    def start(self, title: str, step: int, steps: int, steps_per_epoch: int) -> None:
+        """Names the run and puts up the bar."""
+        self.say(title)
+        self.steps, self.steps_per_epoch = steps, steps_per_epoch
+        self.task = self.progress.add_task("", total=steps, completed=step, where="compiling", speed="", metrics="")
+        self.progress.start()
+
+    def advance(self, step: int, images_per_second: float, seconds_left: float) -> None:
+        """Moves the bar."""
+        epochs = self.steps // self.steps_per_epoch
+        epoch = min(epochs, step // self.steps_per_epoch + 1)
+        where = f"epoch {epoch}/{epochs}  step {step:,}/{self.steps:,}"
+        speed = f"{images_per_second:,.0f} images/s  {duration(seconds_left)} left"
+        self.progress.update(self.task, completed=step, where=where, speed=speed)
+
+    def measured(self, records: Sequence[Record]) -> None:
+        """Shows the newest loss and accuracies beside the bar."""
+        for record in records:
+            if record["split"] in ("train_steps", "validation", "test"):
+                self.shown[record["split"].removesuffix("_steps")] = record
+        self.progress.update(self.task, metrics=_splits([{**r, "split": s} for s, r in self.shown.items()]))
+
+    def say(self, message: str) -> None:
+        """Prints the message above the bar."""
+        self.console.print(message, markup=False, highlight=False, soft_wrap=True)
+
+    def stop(self) -> None:
+        """Leaves the bar as it stands."""
+        self.progress.stop()
+
+
+def reporter_for(console: Console) -> Reporter:
+    """Returns the live display for a terminal or a notebook, plain lines for anything else."""
+    return Live(console) if console.is_terminal or console.is_jupyter else Lines(console)
+
+
+def number(value: float | None) -> str:
+    """Returns a loss as people read it."""
+    return "–" if value is None else f"{value:.4f}"
+
+
+def percent(fraction: float | None) -> str:
+    """Returns an accuracy as people read it."""
+    return "–" if fraction is None else f"{100 * fraction:.2f}%"
+
+
+def duration(seconds: float) -> str:
+    """Returns a duration in the two largest units that matter."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, hours = round(seconds / 60), round(seconds / 3600)
+    if minutes < 60:
+        return f"{minutes} min"
+    if hours < 48:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{seconds / 86400:.1f} days"
+
+
+def _splits(records: Sequence[Record]) -> str:
+    names = {"train_steps": "train", "train_clean": "clean"}
+    parts = ((names.get(r["split"], r["split"]), number(r["loss"]), percent(r["accuracy"])) for r in records)
+    return "  ".join(f"{name} {loss} {accuracy}" for name, loss, accuracy in parts)

@@ -1,0 +1,94 @@
+"""`metrics.jsonl`: what a run measured, one JSON object a line, and what is read off it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import pathlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.runs.directory import write_atomically
+
+Record = dict[str, Any]
+SPLITS = ("train", "train_clean", "validation", "test")  # those measured once an epoch
+
+
+def read_records(path: pathlib.Path) -> list[Record]:
+    """Returns the lines of a metrics file; a last line torn by a crash is left out.
+
+    Raises:
+      UserError: naming the line, where any other line is not a JSON object with a step.
+    """
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    records = []
+    for number, line in enumerate(lines[:-1], start=1):  # what follows the last newline was not finished
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path}, line {number} is damaged: it is not JSON ({error}).") from error
+        if not isinstance(record, dict) or not isinstance(record.get("step"), int):
+            raise UserError(f"{path}, line {number} is damaged: {line[:60]!r} is no object with a step.")
+        records.append(record)
+    return records
+
+
+class MetricsFile:
+    """An append-only metrics file, with its lines in memory."""
+
+    def __init__(self, path: pathlib.Path, last_step: int):
+        """Opens the file and drops the lines that a resumed run will write again: those after `last_step`."""
+        self.path = path
+        self.records = [record for record in read_records(path) if record["step"] <= last_step]
+        write_atomically(path, "".join(map(_line, self.records)).encode())
+
+    def append(self, records: Sequence[Record]) -> None:
+        """Writes lines and flushes them to the disk."""
+        self.records.extend(records)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write("".join(map(_line, records)))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def find(self, split: str, step: int) -> Record | None:
+        """Returns the line of a split at a step, where there is one."""
+        return next((r for r in reversed(self.records) if r["split"] == split and r["step"] == step), None)
+
+
+def mean_over_epoch(records: Iterable[Record], after_step: int) -> Record:
+    """Returns the means of loss and accuracy over the steps after one: the training loss of an epoch.
+
+    Args:
+      records: a run's lines; those of split "train_steps" count, each by its number of steps.
+      after_step: the last step before the epoch.
+    """
+    lines = [r for r in records if r["split"] == "train_steps" and r["step"] > after_step]
+    steps = sum(r["steps"] for r in lines)
+    means = {name: math.fsum(r[name] * r["steps"] for r in lines) / steps for name in ("loss", "accuracy")}
+    return {**means, "seconds": math.fsum(r["seconds"] for r in lines)}
+
+
+def at_step(records: Iterable[Record], step: int) -> dict[str, Any]:
+    """Returns `{split}_{loss,accuracy}` at the end of an epoch, None for splits not measured there."""
+    found = {r["split"]: r for r in records if r["step"] == step and r["split"] in SPLITS}
+    names = ("loss", "accuracy")
+    return {f"{split}_{name}": found.get(split, {}).get(name) for split in SPLITS for name in names}
+
+
+def best_step(records: Iterable[Record]) -> int | None:
+    """Returns the step with the lowest validation loss, the earlier of equals; None without validation."""
+    lines = [r for r in records if r["split"] == "validation" and r["loss"] is not None]
+    return min(lines, key=lambda r: r["loss"])["step"] if lines else None
+
+
+def finite(value: float) -> float | None:
+    """Returns the number, or None (JSON's null) where it is not finite."""
+    return value if math.isfinite(value) else None
+
+
+def _line(record: Record) -> str:
+    return json.dumps(record, allow_nan=False) + "\n"

@@ -1,0 +1,46 @@
+"""An experiment's images, read and divided, and the task they make."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+import jax.numpy as jnp
+
+from jaxopt_bench import data
+from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.training import Batch, Task
+
+CLEAN_EXAMPLES = 5000  # of the training split, evaluated without augmentation after every epoch
+
+
+@dataclasses.dataclass(frozen=True)
+class Splits:
+    """The images of a run: those to train on are on the device, those to evaluate on the host."""
+
+    train: Batch
+    clean: data.Split
+    validation: data.Split | None
+    dataset: data.Dataset
+
+    @property
+    def test(self) -> data.Split:
+        """The test split, which nothing opens before it is asked for."""
+        return self.dataset.split("test")
+
+
+def load_task(experiment: Experiment, data_dir: pathlib.Path | None = None) -> tuple[Task, Splits]:
+    """Reads an experiment's data and returns the task it makes, with its splits."""
+    dataset = data.load(experiment.dataset, data_dir)
+    train, validation = data.train_validation(dataset.split("train"), experiment.validation_fraction)
+    task = Task(
+        experiment=experiment,
+        image_shape=dataset.spec.image_shape,
+        num_classes=dataset.spec.num_classes,
+        train_examples=len(train.labels),
+        mean=dataset.mean,
+        std=dataset.std,
+    )
+    clean = data.Split(train.images[:CLEAN_EXAMPLES], train.labels[:CLEAN_EXAMPLES])
+    resident = Batch(jnp.asarray(train.images), jnp.asarray(train.labels))
+    return task, Splits(resident, clean, validation, dataset)

@@ -1,0 +1,58 @@
+"""One run, from an experiment to its record."""
+
+from __future__ import annotations
+
+import pathlib
+
+import jax
+from rich.console import Console
+
+from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.runs.directory import choose_directory, locked
+from jaxopt_bench.runs.load import Run, load_run
+from jaxopt_bench.runs.progress import Reporter, reporter_for
+from jaxopt_bench.runs.session import Recording, Session
+from jaxopt_bench.runs.splits import load_task
+from jaxopt_bench.training import initial_state
+
+
+def train(
+    experiment: Experiment,
+    *,
+    runs_dir: str | pathlib.Path = "runs",
+    data_dir: str | pathlib.Path | None = None,
+    fresh: bool = False,
+    recording: Recording | None = None,
+    reporter: Reporter | None = None,
+) -> Run:
+    """Trains an experiment, or continues it from its last checkpoint, or returns it where it has finished.
+
+    Args:
+      experiment: what to train.
+      runs_dir: the run's directory is `<runs_dir>/<experiment.name>/<experiment.digest>`.
+      data_dir: where TFDS keeps its data sets; TFDS's own default where None.
+      fresh: begin another run beside those there are.
+      recording: how often to write; the defaults of `Recording` where None.
+      reporter: what is told of the progress; by default a live display on a terminal, else plain lines.
+
+    Returns:
+      The run. Its summary's status is "completed" or "diverged".
+
+    Raises:
+      UserError: for a mistake the user can mend, such as a data set that is not there.
+      Interrupted: after SIGINT or SIGTERM, once a checkpoint is written.
+    """
+    directory = choose_directory(experiment, pathlib.Path(runs_dir), fresh)
+    if (directory / "summary.json").exists():
+        run = load_run(directory)
+        if run.summary is not None and run.summary["status"] in ("completed", "diverged"):
+            return run
+    task, splits = load_task(experiment, None if data_dir is None else pathlib.Path(data_dir))
+    jax.eval_shape(
+        lambda: initial_state(task)
+    )  # a network that does not fit the images fails before anything is written
+    directory.mkdir(parents=True, exist_ok=True)
+    reporter = reporter or reporter_for(Console())
+    with locked(directory), Session(task, splits, directory, recording or Recording(), reporter) as session:
+        session.run()
+    return load_run(directory)

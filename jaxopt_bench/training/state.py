@@ -1,0 +1,92 @@
+"""The train state: all that a step changes or reads beside its batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from jaxtyping import Array, Float, Integer, PyTree, UInt32
+
+from jaxopt_bench import prng
+from jaxopt_bench.optimizers import Hyperparameters
+from jaxopt_bench.training.task import Task
+
+
+class TrainState(flax.struct.PyTreeNode):
+    """A pytree of arrays; hyperparameters, the schedule's numbers and the seed are among them.
+
+    Attributes:
+      step: updates made so far.
+      params: the network's parameters, float32.
+      batch_stats: running statistics of batch normalisation; empty where there is none.
+      opt_state: the optimizer's state.
+      hyperparameters: the optimizer's float fields.
+      schedule: the schedule's float fields.
+      seed: seed of every draw.
+    """
+
+    step: Integer[Array, ""]
+    params: PyTree[Float[Array, "*shape"]]
+    batch_stats: PyTree[Float[Array, "*shape"]]
+    opt_state: Any
+    hyperparameters: Hyperparameters
+    schedule: Hyperparameters
+    seed: UInt32[Array, ""]
+
+
+def make_module(task: Task) -> nn.Module:
+    """Returns the task's network."""
+    return task.experiment.model.module(task.num_classes, jnp.dtype(task.experiment.dtype))
+
+
+def make_transform(task: Task, hyperparameters: Hyperparameters, schedule: Hyperparameters) -> Any:
+    """Returns the task's optax transformation for these (possibly traced) numbers."""
+    experiment = task.experiment
+    return experiment.optimizer.transform(hyperparameters, lambda count: multiplier(task, schedule, count))
+
+
+def multiplier(task: Task, schedule: Hyperparameters, step: Integer[Array, ""]) -> Float[Array, ""]:
+    """Returns the schedule's factor on the learning rate at a step counted from 0.
+
+    The epoch is put together from its whole and its fractional part, so that a whole epoch is exact in float32
+    however many steps there are.
+    """
+    whole, part = jnp.divmod(step, task.steps_per_epoch)
+    epoch = whole.astype(jnp.float32) + part.astype(jnp.float32) / task.steps_per_epoch
+    return task.experiment.schedule.multiplier(schedule, epoch, task.experiment.epochs)
+
+
+def initial_state(task: Task) -> TrainState:
+    """Returns the state before the first step, a function of the experiment's seed alone."""
+    experiment = task.experiment
+    seed = jnp.uint32(experiment.seed)
+    return jax.jit(lambda *numbers: _initial_state(task, *numbers))(
+        experiment.optimizer.hyperparameters(), experiment.schedule.numbers(), seed
+    )
+
+
+def abstract_state(task: Task) -> TrainState:
+    """Returns the state's shapes and types, computing nothing."""
+    return jax.eval_shape(lambda: initial_state(task))
+
+
+def _initial_state(
+    task: Task, hyperparameters: Hyperparameters, schedule: Hyperparameters, seed: UInt32[Array, ""]
+) -> TrainState:
+    images = jnp.zeros((1, *task.image_shape), jnp.float32)
+    variables = make_module(task).init(prng.key(seed, prng.Purpose.INITIALISATION), images, train=False)
+    params = variables["params"]
+    transform: optax.GradientTransformation = make_transform(task, hyperparameters, schedule)
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        batch_stats=variables.get("batch_stats", {}),
+        opt_state=transform.init(params),
+        hyperparameters=dict(hyperparameters),
+        schedule=dict(schedule),
+        seed=seed,
+    )

@@ -1,0 +1,110 @@
+"""The train step and the evaluation step: pure functions, from which every loop is composed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int32, Integer, PyTree, UInt8
+
+from jaxopt_bench import prng
+from jaxopt_bench.data import augment, normalise
+from jaxopt_bench.training.metrics import NEVER, EvaluationMetrics, StepMetrics
+from jaxopt_bench.training.state import TrainState, make_module, make_transform, multiplier
+from jaxopt_bench.training.task import Task
+
+
+class Batch(NamedTuple):
+    """Images as they are stored, and their classes, on the device."""
+
+    images: UInt8[Array, "batch height width channels"]
+    labels: Int32[Array, " batch"]
+
+
+TrainStep = Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]
+EvaluationStep = Callable[[PyTree[Array], PyTree[Array], Batch, Bool[Array, " batch"]], EvaluationMetrics]
+
+
+def make_train_step(task: Task) -> TrainStep:
+    """Returns `train_step(state, batch) -> (state, metrics)` for one task; it is not compiled yet.
+
+    The step augments the batch, follows the gradient of the mean cross-entropy (nats per example, with the
+    experiment's label smoothing) and counts itself. Its metrics are those of this one step, before the update.
+    """
+    module = make_module(task)
+
+    def forward(
+        params: PyTree[Array], state: TrainState, batch: Batch
+    ) -> tuple[Float[Array, ""], tuple[Float[Array, "batch classes"], PyTree[Array]]]:
+        logits, changed = module.apply(
+            {"params": params, "batch_stats": state.batch_stats},
+            augment(task.experiment.augmentation, batch.images, state.seed, state.step, task.mean, task.std),
+            train=True,
+            rngs={"dropout": prng.key(state.seed, prng.Purpose.DROPOUT, state.step)},
+            mutable=["batch_stats"],
+        )
+        loss = cross_entropy(logits, batch.labels, task.experiment.label_smoothing).mean()
+        return loss, (logits, changed.get("batch_stats", {}))
+
+    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
+        gradient = jax.value_and_grad(forward, has_aux=True)
+        (loss, (logits, batch_stats)), grads = gradient(state.params, state, batch)
+        transform = make_transform(task, state.hyperparameters, state.schedule)
+        updates, opt_state = transform.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        grad_norm = optax.tree.norm(grads)
+        finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+        metrics = StepMetrics.single_from_model_output(
+            loss=loss,
+            accuracy=correct(logits, batch.labels).mean(),
+            grad_norm=grad_norm,
+            update_norm=optax.tree.norm(updates),
+            learning_rate=state.hyperparameters["learning_rate"] * multiplier(task, state.schedule, state.step),
+            diverged=jnp.where(finite, NEVER, state.step + 1),
+        )
+        step = state.step + 1
+        return state.replace(step=step, params=params, batch_stats=batch_stats, opt_state=opt_state), metrics
+
+    return train_step
+
+
+def make_evaluation_step(task: Task) -> EvaluationStep:
+    """Returns `evaluation_step(params, batch_stats, batch, mask) -> metrics` for one task, not compiled yet.
+
+    Images are normalised, not augmented; dropout is off, running statistics are used, labels are not smoothed;
+    examples whose mask is False do not count.
+    """
+    module = make_module(task)
+
+    def evaluation_step(
+        params: PyTree[Array], batch_stats: PyTree[Array], batch: Batch, mask: Bool[Array, " batch"]
+    ) -> EvaluationMetrics:
+        images = normalise(batch.images, task.mean, task.std)
+        logits = module.apply({"params": params, "batch_stats": batch_stats}, images, train=False)
+        return EvaluationMetrics.single_from_model_output(
+            loss=cross_entropy(logits, batch.labels), accuracy=correct(logits, batch.labels), mask=mask
+        )
+
+    return evaluation_step
+
+
+def cross_entropy(
+    logits: Float[Array, "batch classes"], labels: Integer[Array, " batch"], smoothing: float = 0.0
+) -> Float[Array, " batch"]:
+    """Returns the cross-entropy of each example in nats, computed in float32.
+
+    Args:
+      logits: unnormalised log-probabilities.
+      labels: the classes.
+      smoothing: probability mass spread evenly over all classes (Szegedy et al., 2016, section 7).
+    """
+    targets = jax.nn.one_hot(labels, logits.shape[-1])
+    return optax.softmax_cross_entropy(logits.astype(jnp.float32), optax.smooth_labels(targets, smoothing))
+
+
+def correct(logits: Float[Array, "batch classes"], labels: Integer[Array, " batch"]) -> Float[Array, " batch"]:
+    """Returns 1 where the largest logit is the label's, else 0."""
+    return (logits.argmax(-1) == labels).astype(jnp.float32)

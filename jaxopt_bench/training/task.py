@@ -1,0 +1,49 @@
+"""What training must know of the data beside the examples themselves."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.experiment import Experiment
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """An experiment and the facts of its data that shape the compiled program.
+
+    Attributes:
+      experiment: what is trained.
+      image_shape: height, width, channels.
+      num_classes: how many classes the labels have.
+      train_examples: images to train on, validation images left out.
+      mean: of the training pixels, per channel, on the scale 0 to 1.
+      std: likewise the standard deviation.
+
+    Raises:
+      UserError: where a batch is larger than the training split.
+    """
+
+    experiment: Experiment
+    image_shape: tuple[int, int, int]
+    num_classes: int
+    train_examples: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if self.experiment.batch_size > self.train_examples:
+            raise UserError(
+                f"Experiment.batch_size is {self.experiment.batch_size}; accepted: at most the "
+                f"{self.train_examples} images that {self.experiment.dataset} has to train on."
+            )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps in an epoch; the last partial batch is dropped."""
+        return self.train_examples // self.experiment.batch_size
+
+    @property
+    def steps(self) -> int:
+        """Steps in the whole training."""
+        return self.steps_per_epoch * self.experiment.epochs
