@@ -1,0 +1,141 @@
+"""AlexNet: the network of 2012, its CIFAR form, and a smaller one known from CIFAR experiments."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Literal
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from jaxopt_bench.config import number
+from jaxopt_bench.models import layers
+from jaxopt_bench.models.base import Model
+
+
+@dataclasses.dataclass(frozen=True)
+class AlexNet(Model):
+    """Five convolutions with ReLU and three dense layers, dropout after the first two of those.
+
+    With the "cifar" stem it has 30,351,844 parameters on 32×32 colour images and 100 classes. With the "imagenet"
+    stem it is the network of the paper: 62,378,344 parameters on 227×227 images and 1,000 classes, 60,965,224 with
+    the paper's groups. Weights are Glorot (Xavier) uniform and biases zero, which differs from the paper's
+    (normal with deviation 0.01, some biases one).
+
+    Source: Krizhevsky, Sutskever and Hinton 2012, "ImageNet Classification with Deep Convolutional Neural Networks".
+    """
+
+    stem: Literal["cifar", "imagenet"] = "cifar"
+    """First convolution: 5×5 with stride 1 for small images, or the paper's unpadded 11×11 with stride 4."""
+    groups: bool = False
+    """Whether convolutions 2, 4 and 5 see half of the channels each, as on the paper's two GPUs."""
+    local_response_normalization: bool = False
+    """Whether the first two convolutions are normalised across channels, as in the paper's section 3.3."""
+    dense: int = number(4096, at_least=1)
+    """Units of each of the two hidden dense layers."""
+    dropout: float = number(0.5, at_least=0, below=1)
+    """Probability that training drops a unit of a hidden dense layer."""
+
+    def module(self, num_classes: int, dtype: DTypeLike = jnp.float32) -> AlexNetModule:
+        return AlexNetModule(self, num_classes, dtype)
+
+
+class AlexNetModule(nn.Module):
+    """The network an `AlexNet` describes."""
+
+    config: AlexNet
+    num_classes: int
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, images: Float[Array, "batch height width channels"], *, train: bool
+    ) -> Float[Array, "batch classes"]:
+        """Returns the logits, in float32.
+
+        Raises:
+          UserError: if the images are too small for the stem and three poolings.
+        """
+        self._check(images)
+        return self._dense_layers(self._convolutions(images.astype(self.dtype)), train)
+
+    def _check(self, images: Float[Array, "batch height width channels"]) -> None:
+        first = [(11, 4)] if self.config.stem == "imagenet" else []  # the "cifar" stem keeps the size
+        smallest = layers.smallest_side(*first, (3, 2), (3, 2), (3, 2))
+        layers.check_side(f"AlexNet(stem={self.config.stem!r})", images, smallest)
+
+    def _convolutions(self, x: Float[Array, "batch height width channels"]) -> Float[Array, "batch features"]:
+        conv = functools.partial(layers.conv, use_bias=True, kernel_init=layers.GLOROT_UNIFORM, dtype=self.dtype)
+        groups = 2 if self.config.groups else 1
+        if self.config.stem == "imagenet":
+            x = nn.relu(conv(96, 11, stride=4, padding="VALID", name="conv1")(x))
+        else:
+            x = nn.relu(conv(96, 5, name="conv1")(x))
+        x = layers.max_pool(self._normalised(x), 3, 2)
+        x = nn.relu(conv(256, 5, groups=groups, name="conv2")(x))
+        x = layers.max_pool(self._normalised(x), 3, 2)
+        x = nn.relu(conv(384, 3, name="conv3")(x))
+        x = nn.relu(conv(384, 3, groups=groups, name="conv4")(x))
+        x = nn.relu(conv(256, 3, groups=groups, name="conv5")(x))
+        return layers.flatten(layers.max_pool(x, 3, 2))
+
+    def _normalised(
+        self, x: Float[Array, "batch height width channels"]
+    ) -> Float[Array, "batch height width channels"]:
+        return layers.local_response_normalization(x) if self.config.local_response_normalization else x
+
+    def _dense_layers(self, x: Float[Array, "batch features"], train: bool) -> Float[Array, "batch classes"]:
+        dense = functools.partial(nn.Dense, kernel_init=layers.GLOROT_UNIFORM, dtype=self.dtype)
+        for name in ("dense1", "dense2"):
+            x = nn.relu(dense(self.config.dense, name=name)(x))
+            x = nn.Dropout(self.config.dropout, deterministic=not train)(x)
+        return dense(self.num_classes, name="head")(x).astype(jnp.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class AlexNetSmall(Model):
+    """The small CIFAR form of AlexNet: ImageNet's stem on 32×32 images, and a single dense layer.
+
+    The stem leaves 8×8 pixels and the three poolings 1×1, so it is fast and not very accurate: published at 43.9%
+    on CIFAR-100 and 77.2% on CIFAR-10. It has 2,472,266 parameters at 10 classes. Weights are Glorot (Xavier)
+    uniform and biases zero.
+
+    Source: the `alexnet` of Wei Yang's pytorch-classification, after Krizhevsky 2014, "One weird trick for
+    parallelizing convolutional neural networks".
+    """
+
+    def module(self, num_classes: int, dtype: DTypeLike = jnp.float32) -> AlexNetSmallModule:
+        return AlexNetSmallModule(self, num_classes, dtype)
+
+
+class AlexNetSmallModule(nn.Module):
+    """The network an `AlexNetSmall` describes."""
+
+    config: AlexNetSmall
+    num_classes: int
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, images: Float[Array, "batch height width channels"], *, train: bool
+    ) -> Float[Array, "batch classes"]:
+        """Returns the logits, in float32; training and evaluation are the same.
+
+        Raises:
+          UserError: if the images are too small for the stem and three poolings.
+        """
+        del train
+        glorot = layers.GLOROT_UNIFORM
+        conv = functools.partial(layers.conv, use_bias=True, kernel_init=glorot, dtype=self.dtype)
+        smallest = layers.smallest_side((11, 4), (2, 2), (2, 2), (2, 2)) - 2 * 5  # the stem pads 5 on each side
+        layers.check_side("AlexNetSmall", images, smallest)
+        x = nn.relu(conv(64, 11, stride=4, padding=5, name="conv1")(images.astype(self.dtype)))
+        x = nn.relu(conv(192, 5, name="conv2")(layers.max_pool(x, 2, 2)))
+        x = nn.relu(conv(384, 3, name="conv3")(layers.max_pool(x, 2, 2)))
+        x = nn.relu(conv(256, 3, name="conv4")(x))
+        x = nn.relu(conv(256, 3, name="conv5")(x))
+        x = layers.flatten(layers.max_pool(x, 2, 2))
+        return nn.Dense(self.num_classes, kernel_init=glorot, dtype=self.dtype, name="head")(x).astype(jnp.float32)

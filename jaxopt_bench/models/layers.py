@@ -1,0 +1,137 @@
+"""The layers that several models share; each convolution, pooling and batch normalisation is made here.
+
+A faster implementation of one of them (through `nn.Conv`'s `conv_general_dilated=`, say) has this file as its only
+place to go. Architectures and training have no place here.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.nn.initializers import Initializer
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from jaxopt_bench.errors import UserError
+
+Padding = Literal["SAME", "VALID"] | int
+
+HE_NORMAL = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+"""Normal with variance 2 / fan_in, not truncated (He et al. 2015, "Delving Deep into Rectifiers", eq. 10)."""
+
+GLOROT_UNIFORM = nn.initializers.glorot_uniform()
+"""Uniform within ±sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010, eq. 16), also called Xavier."""
+
+
+def conv(
+    features: int,
+    kernel: int,
+    *,
+    stride: int = 1,
+    padding: Padding = "SAME",
+    groups: int = 1,
+    use_bias: bool,
+    kernel_init: Initializer,
+    dtype: DTypeLike,
+    name: str,
+) -> nn.Conv:
+    """Returns a square convolution with float32 parameters.
+
+    Args:
+      features: output channels.
+      kernel: side of the filter, in pixels.
+      stride: step between outputs along both sides.
+      padding: "SAME", "VALID", or the zeros added on each of the four sides.
+      groups: how many groups the channels are divided into; each output sees one group of inputs.
+      use_bias: whether a bias, initially zero, is added.
+      kernel_init: distribution of the initial weights.
+      dtype: what it computes in.
+      name: its name among the parameters.
+    """
+    return nn.Conv(
+        features,
+        (kernel, kernel),
+        strides=(stride, stride),
+        padding=padding,
+        feature_group_count=groups,
+        use_bias=use_bias,
+        kernel_init=kernel_init,
+        dtype=dtype,
+        name=name,
+    )
+
+
+def max_pool(
+    images: Float[Array, "batch height width channels"], window: int, stride: int
+) -> Float[Array, "batch smaller_height smaller_width channels"]:
+    """Returns the maximum of each square window; windows that would reach over the edge are left out."""
+    return nn.max_pool(images, (window, window), strides=(stride, stride))
+
+
+def batch_norm(
+    *, train: bool, dtype: DTypeLike, name: str, scale_init: Initializer = nn.initializers.ones
+) -> nn.BatchNorm:
+    """Returns batch normalisation (Ioffe and Szegedy 2015) as the ResNets use it.
+
+    Training normalises by the batch's mean and biased variance, and moves the running averages by
+    `average <- 0.9 average + 0.1 batch`; evaluation normalises by the running averages. Statistics are float32 in
+    any `dtype`.
+    """
+    return nn.BatchNorm(
+        use_running_average=not train, momentum=0.9, epsilon=1e-5, dtype=dtype, scale_init=scale_init, name=name
+    )
+
+
+def local_response_normalization(
+    activations: Float[Array, "batch height width channels"],
+    *,
+    k: float = 2.0,
+    n: int = 5,
+    alpha: float = 1e-4,
+    beta: float = 0.75,
+) -> Float[Array, "batch height width channels"]:
+    """Divides each activation by (k + alpha · Σ a_j²)^beta, the sum going over the n channels around it.
+
+    The sum is cut off at the first and last channel, and alpha is not divided by n (as it is in Caffe and PyTorch).
+    The norm is computed in float32: in bfloat16, alpha times a small sum would vanish beside k.
+
+    Source: Krizhevsky, Sutskever and Hinton 2012, section 3.3.
+    """
+    squares = jnp.square(activations.astype(jnp.float32))
+    channels, reach = squares.shape[-1], n // 2
+    padded = jnp.pad(squares, [(0, 0)] * (squares.ndim - 1) + [(reach, reach)])
+    total = sum(padded[..., shift : shift + channels] for shift in range(2 * reach + 1))
+    return (activations / (k + alpha * total) ** beta).astype(activations.dtype)
+
+
+def smallest_side(*windows: tuple[int, int]) -> int:
+    """Returns the side of the smallest image that leaves one pixel after unpadded windows of (size, stride)."""
+    side = 1
+    for size, stride in reversed(windows):
+        side = (side - 1) * stride + size
+    return side
+
+
+def check_side(model: str, images: Float[Array, "batch height width channels"], smallest: int) -> None:
+    """Checks that the images survive the model's pooling.
+
+    Raises:
+      UserError: naming the images' size and the smallest that is accepted.
+    """
+    height, width = images.shape[1:3]
+    if min(height, width) < smallest:
+        raise UserError(
+            f"images of {height}×{width} pixels are too small for {model}; accepted: {smallest}×{smallest} or larger."
+        )
+
+
+def flatten(images: Float[Array, "batch height width channels"]) -> Float[Array, "batch features"]:
+    """Returns each image as one row."""
+    return images.reshape(images.shape[0], -1)
+
+
+def global_average(images: Float[Array, "batch height width channels"]) -> Float[Array, "batch channels"]:
+    """Returns each channel's mean over the image."""
+    return jnp.mean(images, axis=(1, 2))

@@ -1,0 +1,200 @@
+"""Residual networks: those made for CIFAR, and those made for ImageNet with a stem for small images."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Literal
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from jaxopt_bench.models import layers
+from jaxopt_bench.models.base import Model
+
+Images = Float[Array, "batch height width channels"]
+
+
+@dataclasses.dataclass(frozen=True)
+class CifarResNet(Model):
+    """The 6n+2 layers of widths 16, 32 and 64 that He et al. made for CIFAR.
+
+    Basic blocks, batch normalisation and ReLU after each addition (v1), parameter-free shortcuts (option A), He
+    initialisation. Published at 10 classes: 0.27, 0.46, 0.66, 0.85 and 1.7 million parameters for the five depths.
+
+    Source: He, Zhang, Ren and Sun 2015, "Deep Residual Learning for Image Recognition", section 4.2.
+    """
+
+    depth: Literal[20, 32, 44, 56, 110] = 20
+    """Layers with weights on the longest path: 6n+2, for n blocks in each of the three stages."""
+    zero_init_residual: bool = False
+    """Whether each block starts as the identity: its last batch norm's scale is zero (Goyal et al. 2017, 5.1)."""
+
+    def module(self, num_classes: int, dtype: DTypeLike = jnp.float32) -> CifarResNetModule:
+        return CifarResNetModule(self, num_classes, dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class ResNet(Model):
+    """ResNet-18, -34 or -50 with a stem for small images: 3×3 with stride 1 and no pooling.
+
+    Basic blocks at depths 18 and 34, bottlenecks at 50 (with the stride on the 3×3 convolution), projection
+    shortcuts where the shape changes (option B), ReLU after each addition (v1), He initialisation. At 10 classes:
+    11,173,962, 21,282,122 and 23,520,842 parameters.
+
+    Source: He, Zhang, Ren and Sun 2015, "Deep Residual Learning for Image Recognition", table 1; the stem and the
+    place of the stride are later custom.
+    """
+
+    depth: Literal[18, 34, 50] = 18
+    """Layers with weights on the longest path."""
+    zero_init_residual: bool = False
+    """Whether each block starts as the identity: its last batch norm's scale is zero (Goyal et al. 2017, 5.1)."""
+
+    def module(self, num_classes: int, dtype: DTypeLike = jnp.float32) -> ResNetModule:
+        return ResNetModule(self, num_classes, dtype)
+
+
+class CifarResNetModule(nn.Module):
+    """The network a `CifarResNet` describes."""
+
+    config: CifarResNet
+    num_classes: int
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, images: Float[Array, "batch height width channels"], *, train: bool
+    ) -> Float[Array, "batch classes"]:
+        """Returns the logits, in float32."""
+        zero = self.config.zero_init_residual
+        x = _stem(images.astype(self.dtype), 16, train, self.dtype)
+        for stage, features in enumerate((16, 32, 64), start=1):
+            for block in range(1, (self.config.depth - 2) // 6 + 1):
+                stride = 2 if stage > 1 and block == 1 else 1
+                name = f"stage{stage}_block{block}"
+                x = BasicBlock(features, stride, "pad", zero, self.dtype, name=name)(x, train)
+        return _head(x, self.num_classes, self.dtype)
+
+
+class ResNetModule(nn.Module):
+    """The network a `ResNet` describes."""
+
+    config: ResNet
+    num_classes: int
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, images: Float[Array, "batch height width channels"], *, train: bool
+    ) -> Float[Array, "batch classes"]:
+        """Returns the logits, in float32."""
+        zero = self.config.zero_init_residual
+        blocks = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}[self.config.depth]
+        make_block = BottleneckBlock if self.config.depth == 50 else functools.partial(BasicBlock, shortcut="project")
+        x = _stem(images.astype(self.dtype), 64, train, self.dtype)
+        for stage, (features, count) in enumerate(zip((64, 128, 256, 512), blocks, strict=True), start=1):
+            for block in range(1, count + 1):
+                stride = 2 if stage > 1 and block == 1 else 1
+                name = f"stage{stage}_block{block}"
+                x = make_block(features, stride, zero_init_residual=zero, dtype=self.dtype, name=name)(x, train)
+        return _head(x, self.num_classes, self.dtype)
+
+
+class BasicBlock(nn.Module):
+    """Two 3×3 convolutions around which the input is added (He et al. 2015, figure 5 left).
+
+    Attributes:
+      features: output channels.
+      stride: of the first convolution and of the shortcut.
+      shortcut: what the shortcut does where the shape changes: "pad" (option A) or "project" (option B).
+      zero_init_residual: whether the last batch norm's scale starts at zero.
+      dtype: what it computes in.
+    """
+
+    features: int
+    stride: int
+    shortcut: Literal["pad", "project"]
+    zero_init_residual: bool
+    dtype: DTypeLike
+
+    @nn.compact
+    def __call__(self, x: Images, train: bool) -> Images:
+        conv_norm = functools.partial(_conv_norm, train=train, dtype=self.dtype)
+        y = nn.relu(conv_norm(x, self.features, 3, self.stride, name="1"))
+        y = conv_norm(y, self.features, 3, 1, name="2", zero=self.zero_init_residual)
+        if x.shape == y.shape:
+            return nn.relu(x + y)
+        if self.shortcut == "pad":
+            return nn.relu(padded_shortcut(x, self.features, self.stride) + y)
+        return nn.relu(conv_norm(x, self.features, 1, self.stride, name="_shortcut") + y)
+
+
+class BottleneckBlock(nn.Module):
+    """1×1, 3×3 and 1×1 convolutions around which the input is added (He et al. 2015, figure 5 right).
+
+    Attributes:
+      features: channels of the first two convolutions; the output has four times as many.
+      stride: of the 3×3 convolution and of the shortcut.
+      zero_init_residual: whether the last batch norm's scale starts at zero.
+      dtype: what it computes in.
+    """
+
+    features: int
+    stride: int
+    zero_init_residual: bool
+    dtype: DTypeLike
+
+    @nn.compact
+    def __call__(self, x: Images, train: bool) -> Images:
+        conv_norm = functools.partial(_conv_norm, train=train, dtype=self.dtype)
+        y = nn.relu(conv_norm(x, self.features, 1, 1, name="1"))
+        y = nn.relu(conv_norm(y, self.features, 3, self.stride, name="2"))
+        y = conv_norm(y, 4 * self.features, 1, 1, name="3", zero=self.zero_init_residual)
+        if x.shape != y.shape:
+            x = conv_norm(x, 4 * self.features, 1, self.stride, name="_shortcut")
+        return nn.relu(x + y)
+
+
+def padded_shortcut(
+    x: Float[Array, "batch height width channels"], features: int, stride: int
+) -> Float[Array, "batch smaller_height smaller_width features"]:
+    """Takes every `stride`-th pixel and appends channels of zeros.
+
+    Source: He et al. 2015, section 3.3, option A.
+    """
+    x = x[:, ::stride, ::stride, :]
+    return jnp.pad(x, [(0, 0), (0, 0), (0, 0), (0, features - x.shape[-1])])
+
+
+def _stem(x: Images, features: int, train: bool, dtype: DTypeLike) -> Images:
+    return nn.relu(_conv_norm(x, features, 3, 1, train=train, dtype=dtype, name="_stem"))
+
+
+def _head(x: Images, num_classes: int, dtype: DTypeLike) -> Float[Array, "batch classes"]:
+    dense = nn.Dense(num_classes, kernel_init=layers.HE_NORMAL, dtype=dtype, name="head")
+    return dense(layers.global_average(x)).astype(jnp.float32)
+
+
+def _conv_norm(
+    x: Images, features: int, kernel: int, stride: int, *, train: bool, dtype: DTypeLike, name: str, zero: bool = False
+) -> Images:
+    """A convolution and its batch normalisation, as submodules conv… and norm… of the module that calls.
+
+    Padding is the same on all sides, so that strided outputs are centred on the pixels a strided shortcut takes
+    ("SAME" would pad only at the end).
+    """
+    scale_init = nn.initializers.zeros if zero else nn.initializers.ones
+    conv = layers.conv(
+        features,
+        kernel,
+        stride=stride,
+        padding=kernel // 2,
+        use_bias=False,
+        kernel_init=layers.HE_NORMAL,
+        dtype=dtype,
+        name=f"conv{name}",
+    )
+    return layers.batch_norm(train=train, dtype=dtype, name=f"norm{name}", scale_init=scale_init)(conv(x))

@@ -1,0 +1,109 @@
+"""What holds for every model in the table, by name."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.models import MODELS, AlexNet, CifarResNet, Model, ResNet
+
+SMALL = {"alexnet_small": 32, "cnn": 8, "resnet20": 8}  # name -> side of a cheap image
+
+
+def test_the_table_holds_the_models_that_are_documented() -> None:
+    resnets = [f"resnet{depth}" for depth in (18, 20, 32, 34, 44, 50, 56, 110)]
+    assert sorted(MODELS) == sorted(["alexnet", "alexnet_small", "cnn", *resnets])
+    assert {name: MODELS[name].to_json()["depth"] for name in resnets} == {name: int(name[6:]) for name in resnets}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_parameters_and_logits_are_float32_where_the_rest_is_bfloat16(shapes_of: Callable[..., Any], name: str) -> None:
+    module = MODELS[name].module(7, jnp.bfloat16)
+    variables = shapes_of(module, 32, 32, 3)
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype(jnp.float32)}
+    images = jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32)
+    logits = jax.eval_shape(lambda v, x: module.apply(v, x, train=False), variables, images)
+    assert (logits.shape, logits.dtype) == ((2, 7), jnp.float32)
+
+
+@pytest.mark.parametrize("name", ["alexnet", "alexnet_small", "cnn", "resnet20", "resnet50"])
+def test_every_convolution_and_product_computes_in_the_dtype(shapes_of: Callable[..., Any], name: str) -> None:
+    module = MODELS[name].module(7, jnp.bfloat16)
+    variables = shapes_of(module, 32, 32, 3)
+    images = jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32)
+    program = str(jax.make_jaxpr(lambda v, x: module.apply(v, x, train=False))(variables, images))
+    found = re.findall(r":(\w+)\[[\d,]*\] = (?:conv_general_dilated|dot_general)", program)
+    kernels = [path for path, _ in jax.tree_util.tree_leaves_with_path(variables) if path[-1].key == "kernel"]
+    assert len(found) == len(kernels)
+    assert set(found) == {"bf16"}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_training_in_bfloat16_is_near_float32_and_both_are_finite(
+    name: str, random_variables: Callable[..., Any], random_images: Callable[..., Any], quick_key: Callable[[int], Any]
+) -> None:
+    side = SMALL[name]
+    images = random_images(8, side, side, 3)
+    variables = random_variables(MODELS[name].module(10), side, side, 3)
+
+    def logits(dtype: Any) -> np.ndarray:
+        module, rngs = MODELS[name].module(10, dtype), {"dropout": quick_key(2)}
+        train = jax.jit(lambda v, x: module.apply(v, x, train=True, rngs=rngs, mutable=["batch_stats"])[0])
+        return np.asarray(train(variables, images))
+
+    full, half = logits(jnp.float32), logits(jnp.bfloat16)
+    assert np.isfinite(full).all()
+    assert np.std(full) > 0.01
+    assert (full != half).any()
+    assert np.linalg.norm(full - half) < 0.1 * np.linalg.norm(full)
+
+
+def test_the_small_network_takes_the_digits(shapes_of: Callable[..., Any]) -> None:
+    assert shapes_of(MODELS["cnn"].module(10), 8, 8, 1)["params"]["conv1"]["kernel"].shape == (3, 3, 1, 16)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_names_and_json_round_trip(name: str) -> None:
+    model = MODELS[name]
+    assert MODELS.name_of(model) == name
+    written = json.loads(json.dumps({"name": name, **model.to_json()}))
+    assert MODELS.from_json(written) == model
+    assert MODELS.from_json({"name": name}) == model
+    assert hash(MODELS.from_json(written)) == hash(model)
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        (CifarResNet(depth=56, zero_init_residual=True), "resnet56"),
+        (ResNet(depth=34, zero_init_residual=True), "resnet34"),
+        (AlexNet(stem="imagenet", groups=True, local_response_normalization=True, dense=7, dropout=0), "alexnet"),
+    ],
+)
+def test_a_changed_model_is_named_after_the_nearest_default(model: Model, name: str) -> None:
+    assert MODELS.name_of(model) == name
+    assert MODELS.from_json(json.loads(json.dumps({"name": name, **model.to_json()}))) == model
+
+
+def test_unknown_names_and_depths_say_what_is_accepted() -> None:
+    with pytest.raises(UserError, match=r"unknown model 'resnet21'; did you mean .*resnet20"):
+        MODELS["resnet21"]
+    with pytest.raises(UserError, match=r"CifarResNet\.depth is 21; accepted: 20, 32, 44, 56, 110"):
+        CifarResNet(depth=21)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"ResNet\.depth is True; accepted: 18, 34, 50"):
+        ResNet(depth=True)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"AlexNet\.stem is 'mnist'; accepted: 'cifar', 'imagenet'"):
+        AlexNet(stem="mnist")  # type: ignore[arg-type]
+
+
+def test_a_model_without_a_module_cannot_be_made() -> None:
+    with pytest.raises(TypeError, match="module"):
+        Model()  # type: ignore[abstract]

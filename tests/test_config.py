@@ -1,0 +1,218 @@
+"""Configurations: what they accept and refuse, and that JSON brings back what it was given."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxopt_bench.config import Bounds, Config, Named, number
+from jaxopt_bench.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape(Config):
+    """The base of a table."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Circle(Shape):
+    radius: float = number(1.0, above=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Polygon(Shape):
+    corners: int = number(3, at_least=3)
+    sides: tuple[float, ...] = number((), at_least=0, at_most=10)
+    filled: bool = False
+
+
+SHAPES: Named[Shape] = Named("shape", circle=Circle(), triangle=Polygon(), square=Polygon(corners=4))
+
+
+@dataclasses.dataclass(frozen=True)
+class Pen(Config):
+    width: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawing(Config):
+    kinds: ClassVar[Mapping[str, Named[Any]]] = {"shape": SHAPES}
+    title: str
+    shape: Shape = Circle()
+    pen: Pen = Pen()
+    style: Literal["plain", "fancy", 3] = "plain"
+    layers: tuple[int, ...] = (1, 2)
+    limit: float | None = number(None, above=0)
+
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+positive = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
+shapes = st.one_of(
+    st.builds(Circle, radius=positive),
+    st.builds(Polygon, corners=st.integers(3, 10**6), sides=st.lists(st.floats(0, 10)), filled=st.booleans()),
+)
+drawings = st.builds(
+    Drawing,
+    title=st.text(),
+    shape=shapes,
+    pen=st.builds(Pen, width=finite),
+    style=st.sampled_from(["plain", "fancy", 3]),
+    layers=st.lists(st.integers()).map(tuple),
+    limit=st.none() | positive,
+)
+
+
+@settings(deadline=None)  # a shared machine may stall
+@given(drawings)
+def test_json_brings_back_an_equal_configuration_with_an_equal_hash(drawing: Drawing) -> None:
+    back = Drawing.from_json(json.loads(json.dumps(drawing.to_json(), allow_nan=False)))
+    assert back == drawing
+    assert hash(back) == hash(drawing)
+    assert json.dumps(back.to_json()) == json.dumps(drawing.to_json())
+
+
+@settings(deadline=None)  # a shared machine may stall
+@given(shapes)
+def test_a_named_configuration_is_brought_back_through_its_table(shape: Shape) -> None:
+    name = SHAPES.name_of(shape)
+    assert SHAPES.from_json({"name": name, **shape.to_json()}) == shape
+
+
+def test_json_is_plain_and_names_what_is_chosen_by_name() -> None:
+    assert Drawing("d", shape=Polygon(corners=4, filled=True)).to_json() == {
+        "title": "d",
+        "shape": {"name": "square", "corners": 4, "sides": (), "filled": True},
+        "pen": {"width": 1.0},
+        "style": "plain",
+        "layers": (1, 2),
+        "limit": None,
+    }
+
+
+def test_absent_fields_take_the_defaults_of_their_name() -> None:
+    drawing = Drawing.from_json({"title": "d", "shape": {"name": "square", "filled": True}})
+    assert drawing == Drawing("d", shape=Polygon(corners=4, filled=True))
+
+
+@settings(deadline=None)  # a shared machine may stall
+@given(st.integers(-(2**53), 2**53))
+def test_an_integer_given_for_a_float_becomes_one(value: int) -> None:
+    pen = Pen(width=value)
+    assert type(pen.width) is float
+    assert pen == Pen(width=float(value))
+    assert json.dumps(pen.to_json()) == json.dumps(Pen(width=float(value)).to_json())
+
+
+def test_a_list_becomes_a_tuple_and_its_integers_floats() -> None:
+    sides = Polygon.from_json({"sides": [1, 2]}).sides
+    assert sides == (1.0, 2.0)
+    assert [type(side) for side in sides] == [float, float]
+
+
+@pytest.mark.parametrize(
+    ("config", "fields", "message"),
+    [
+        (Circle, {"radius": "1"}, "Circle.radius is '1'; accepted: a finite number > 0."),
+        (Circle, {"radius": None}, "Circle.radius is None; accepted: a finite number > 0."),
+        (Circle, {"radius": 0}, "Circle.radius is 0; accepted: a finite number > 0."),
+        (Circle, {"radius": math.nan}, "Circle.radius is nan; accepted: a finite number > 0."),
+        (Circle, {"radius": math.inf}, "Circle.radius is inf; accepted: a finite number > 0."),
+        (Circle, {"radius": True}, "Circle.radius is True; accepted: a finite number > 0."),
+        (Pen, {"width": -math.inf}, "Pen.width is -inf; accepted: a finite number."),
+        (Polygon, {"corners": 2}, "Polygon.corners is 2; accepted: an integer >= 3."),
+        (Polygon, {"corners": True}, "Polygon.corners is True; accepted: an integer >= 3."),
+        (Polygon, {"corners": 4.0}, "Polygon.corners is 4.0; accepted: an integer >= 3."),
+        (Polygon, {"filled": 1}, "Polygon.filled is 1; accepted: a bool."),
+        (Polygon, {"sides": 3.0}, "Polygon.sides is 3.0; accepted: a list of floats."),
+        (Polygon, {"sides": (1, 11)}, "Polygon.sides[1] is 11; accepted: a finite number >= 0 and <= 10."),
+        (Polygon, {"sides": (math.nan,)}, "Polygon.sides[0] is nan; accepted: a finite number >= 0 and <= 10."),
+        (Drawing, {"title": 1}, "Drawing.title is 1; accepted: a str."),
+        (Drawing, {"title": "d", "style": "odd"}, "Drawing.style is 'odd'; accepted: 'plain', 'fancy', 3."),
+        (Drawing, {"title": "d", "style": 3.0}, "Drawing.style is 3.0; accepted: 'plain', 'fancy', 3."),
+        (Drawing, {"title": "d", "shape": Pen()}, "Drawing.shape is Pen(width=1.0); accepted: a Shape."),
+        (Drawing, {"title": "d", "limit": -1}, "Drawing.limit is -1; accepted: a finite number > 0."),
+        (Drawing, {"title": "d", "layers": (True,)}, "Drawing.layers[0] is True; accepted: an integer."),
+    ],
+)
+def test_a_wrong_value_is_refused_with_the_field_the_value_and_what_is_accepted(
+    config: type[Config], fields: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        config(**fields)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"title": "d", "stile": "plain"}, "unknown field of Drawing 'stile'; did you mean title or style?"),
+        ({"title": "d", "pen": {"wdth": 1}}, "unknown field of pen 'wdth'; did you mean width? Accepted: width."),
+        ({"title": "d", "pen": 3}, "pen: 3 is not an object with the fields of Pen."),
+        ({"title": "d", "pen": {"width": "x"}}, "Pen.width is 'x'; accepted: a finite number."),
+        ({"title": "d", "shape": {"radius": 1}}, "shape: {'radius': 1} is not an object with a 'name'."),
+        ({"title": "d", "shape": "circle"}, "shape: 'circle' is not an object with a 'name'."),
+        ({"title": "d", "shape": {"name": "sqare"}}, "unknown shape 'sqare'; did you mean square?"),
+        ({"title": "d", "shape": {"name": "circle", "corners": 3}}, "unknown field of shape 'corners'"),
+        ({"title": "d", "kinds": {}}, "unknown field of Drawing 'kinds'"),
+        ({}, "Drawing: the field 'title' is missing."),
+        (["title"], "Drawing: ['title'] is not an object with the fields of Drawing."),
+    ],
+)
+def test_wrong_json_is_refused_with_the_path_to_it(values: Any, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        Drawing.from_json(values)
+    assert str(caught.value).startswith(message)
+
+
+def test_the_path_in_an_error_starts_where_the_caller_says() -> None:
+    with pytest.raises(UserError, match=r"unknown field of study\.base\.pen 'x'"):
+        Drawing.from_json({"title": "d", "pen": {"x": 1}}, "study.base")
+
+
+def test_a_configuration_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Circle().radius = 2.0  # type: ignore[misc]
+
+
+def test_a_replaced_field_is_checked_too() -> None:
+    assert dataclasses.replace(Circle(), radius=2).radius == 2.0
+    with pytest.raises(UserError, match=r"Circle\.radius is -1"):
+        dataclasses.replace(Circle(), radius=-1)
+
+
+@settings(deadline=None)  # a shared machine may stall
+@given(finite, st.tuples(*[st.none() | finite] * 4))
+def test_bounds_hold_what_their_words_say(value: float, sides: tuple[float | None, ...]) -> None:
+    bounds = Bounds(*sides)
+    signs = {">": float.__gt__, ">=": float.__ge__, "<": float.__lt__, "<=": float.__le__}
+    named = zip(signs.values(), (bounds.above, bounds.at_least, bounds.below, bounds.at_most), strict=True)
+    assert (value in bounds) == all(compare(value, side) for compare, side in named if side is not None)
+    assert [part.split()[0] for part in str(bounds).split(" and ") if part] == [
+        sign for sign, side in zip(signs, sides, strict=True) if side is not None
+    ]
+
+
+def test_nan_is_in_no_bounds() -> None:
+    assert math.nan not in Bounds(above=0)
+    assert math.nan not in Bounds(at_most=0)
+
+
+def test_a_table_names_a_configuration_after_the_nearest_default_of_its_class() -> None:
+    assert SHAPES.name_of(Polygon(corners=4, filled=True)) == "square"
+    assert SHAPES.name_of(Polygon(corners=3, filled=True)) == "triangle"
+    assert SHAPES.name_of(Circle(radius=9)) == "circle"
+    with pytest.raises(UserError, match=r"shape Shape\(\) is of no class in the table: circle, square, triangle"):
+        SHAPES.name_of(Shape())
+
+
+def test_a_table_refuses_an_unknown_name_with_the_nearest() -> None:
+    assert SHAPES["circle"] == Circle()
+    with pytest.raises(UserError, match="unknown shape 'circel'; did you mean circle"):
+        SHAPES["circel"]

@@ -1,0 +1,43 @@
+"""The sentences a user reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxopt_bench.errors import UserError, unknown_name
+
+names = st.text(alphabet="abcdefghij_0123456789", min_size=1, max_size=12)
+
+
+def test_an_unknown_name_is_answered_with_the_nearest_and_with_all() -> None:
+    error = unknown_name("optimizer", "adm", ["sgd", "padam", "adam"])
+    assert isinstance(error, UserError)
+    assert str(error) == "unknown optimizer 'adm'; did you mean adam or padam? Accepted: adam, padam, sgd."
+
+
+def test_a_name_like_no_other_gets_no_suggestion() -> None:
+    assert str(unknown_name("model", "xyzzy", ["cnn", "alexnet"])) == "unknown model 'xyzzy'. Accepted: alexnet, cnn."
+
+
+def test_an_empty_table_says_so() -> None:
+    assert str(unknown_name("model", "cnn", [])) == "unknown model 'cnn'. Accepted: none at all."
+
+
+@settings(deadline=None)  # a shared machine may stall
+@given(st.sets(names, min_size=1, max_size=3), st.data())
+def test_a_name_with_one_letter_too_many_is_still_recognised(known: set[str], data: Any) -> None:
+    meant = data.draw(st.sampled_from(sorted(known)))
+    written = meant + "x"  # no name holds an x
+    said, _, suggestions = str(unknown_name("model", written, known)).partition(" Accepted: ")[0].partition("; ")
+    assert said == f"unknown model {written!r}"
+    assert meant in suggestions.removeprefix("did you mean ").removesuffix("?").split(" or ")
+
+
+@settings(deadline=None)  # a shared machine may stall
+@given(st.sets(names, max_size=8))
+def test_everything_accepted_is_listed_in_order_and_once(known: set[str]) -> None:
+    listed = str(unknown_name("model", "x", iter(known))).partition("Accepted: ")[2]
+    assert listed == (", ".join(sorted(known)) if known else "none at all") + "."
