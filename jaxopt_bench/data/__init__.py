@@ -1,0 +1,27 @@
+"""Data sets by name, read without TensorFlow, and augmentation on the device."""
+
+from jaxopt_bench.data.augmentation import Augmentation, augment, normalise
+from jaxopt_bench.data.datasets import (
+    DATASETS,
+    Dataset,
+    DatasetSpec,
+    Split,
+    dataset,
+    load,
+    prepare,
+    train_validation,
+)
+
+__all__ = [
+    "DATASETS",
+    "Augmentation",
+    "Dataset",
+    "DatasetSpec",
+    "Split",
+    "augment",
+    "dataset",
+    "load",
+    "normalise",
+    "prepare",
+    "train_validation",
+]

@@ -1,0 +1,169 @@
+"""Augmentation on the device: pure functions from a batch of bytes to the normalised floats a network reads.
+
+Nothing here reads files. The seed and the step may be traced, so the functions work under `jit`, `vmap` and `scan`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Integer, Num, UInt8
+
+from jaxopt_bench.config import Config, number
+from jaxopt_bench.prng import Purpose, key
+
+Channels = Float[Array, " channels"] | Sequence[float]
+Count = Integer[Array, ""] | int
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation(Config):
+    """Which random changes training images undergo; the defaults change nothing.
+
+    Attributes:
+      crop_padding: zero pixels added on every side before a random crop back to the original size.
+      flip: whether to mirror left and right with probability 1/2.
+      rotation: degrees; each image turns about its centre by an angle uniform in ±`rotation`.
+      cutout: side in pixels of the square set to the mean, its centre uniform over the image (DeVries & Taylor 2017,
+        https://arxiv.org/abs/1708.04552).
+    """
+
+    crop_padding: int = number(0, at_least=0)
+    flip: bool = False
+    rotation: float = number(0.0, at_least=0.0, at_most=180.0)
+    cutout: int = number(0, at_least=0)
+
+
+def augment(
+    augmentation: Augmentation,
+    images: UInt8[Array, "batch height width channels"],
+    seed: Count,
+    step: Count,
+    mean: Channels,
+    std: Channels,
+) -> Float[Array, "batch height width channels"]:
+    """Returns the batch cropped, flipped, rotated, normalised and cut out, in this order.
+
+    Args:
+      augmentation: which of these to do; static, so what is switched off costs nothing.
+      images: bytes, 0 to 255.
+      seed: the run's seed; may be traced.
+      step: the step the draws are for; may be traced.
+      mean: per channel, on the scale of 0 to 1.
+      std: per channel, on the scale of 0 to 1.
+
+    Returns:
+      float32 images. The same seed and step give the same draws.
+    """
+    batch, height, width, _ = images.shape
+    pixels = images.astype(jnp.float32)
+    if augmentation.crop_padding:
+        shape, span = (batch, 2), 2 * augmentation.crop_padding + 1
+        offsets = jax.random.randint(key(seed, Purpose.CROP, step), shape, 0, span)
+        pixels = _crop(pixels, offsets - augmentation.crop_padding)
+    if augmentation.flip:
+        pixels = _flip(pixels, jax.random.bernoulli(key(seed, Purpose.FLIP, step), 0.5, (batch,)))
+    if augmentation.rotation:
+        limit = jnp.deg2rad(augmentation.rotation)
+        pixels = _rotate(pixels, jax.random.uniform(key(seed, Purpose.ROTATION, step), (batch,), None, -limit, limit))
+    pixels = normalise(pixels, mean, std)
+    if augmentation.cutout:
+        size = jnp.asarray([height, width])
+        centres = jax.random.randint(key(seed, Purpose.CUTOUT, step), (batch, 2), 0, size)
+        pixels = _cutout(pixels, centres, augmentation.cutout)
+    return pixels
+
+
+def normalise(
+    images: Num[Array, "batch height width channels"], mean: Channels, std: Channels
+) -> Float[Array, "batch height width channels"]:
+    """Returns `(images / 255 - mean) / std` in float32.
+
+    Args:
+      images: values from 0 to 255, bytes or floats.
+      mean: per channel, on the scale of 0 to 1.
+      std: per channel, on the scale of 0 to 1.
+    """
+    scaled = images.astype(jnp.float32) / 255
+    return (scaled - jnp.asarray(mean, jnp.float32)) / jnp.asarray(std, jnp.float32)
+
+
+def _crop(
+    images: Float[Array, "batch height width channels"], shifts: Integer[Array, "batch 2"]
+) -> Float[Array, "batch height width channels"]:
+    """Returns windows of the images' own size whose corners lie at `shifts`, zero where they leave the image."""
+    _, height, width, _ = images.shape
+    rows = jnp.arange(height) + shifts[:, :1]
+    columns = jnp.arange(width) + shifts[:, 1:]
+    return _pixels_at(images, rows[:, :, None], columns[:, None, :])
+
+
+def _flip(
+    images: Float[Array, "batch height width channels"], chosen: Bool[Array, " batch"]
+) -> Float[Array, "batch height width channels"]:
+    return jnp.where(chosen[:, None, None, None], images[:, :, ::-1], images)
+
+
+def _rotate(
+    images: Float[Array, "batch height width channels"], angles: Float[Array, " batch"]
+) -> Float[Array, "batch height width channels"]:
+    """Returns the images turned about their centres by `angles` (radians), bilinear, on a ground of zeros."""
+    _, height, width, _ = images.shape
+    y = jnp.arange(height)[:, None] - (height - 1) / 2
+    x = jnp.arange(width)[None, :] - (width - 1) / 2
+    cos, sin = jnp.cos(angles)[:, None, None], jnp.sin(angles)[:, None, None]
+    return _bilinear(images, y * cos + x * sin + (height - 1) / 2, x * cos - y * sin + (width - 1) / 2)
+
+
+def _bilinear(
+    images: Float[Array, "batch height width channels"],
+    y: Float[Array, "batch height width"],
+    x: Float[Array, "batch height width"],
+) -> Float[Array, "batch height width channels"]:
+    """Returns each image read at the points (y, x), interpolating between the four pixels around each."""
+    top, left = jnp.floor(y), jnp.floor(x)
+    down, right = (y - top)[..., None], (x - left)[..., None]
+    row, column = top.astype(jnp.int32), left.astype(jnp.int32)
+    above = (1 - right) * _pixels_at(images, row, column) + right * _pixels_at(images, row, column + 1)
+    below = (1 - right) * _pixels_at(images, row + 1, column) + right * _pixels_at(images, row + 1, column + 1)
+    return (1 - down) * above + down * below
+
+
+def _pixels_at(
+    images: Float[Array, "batch height width channels"],
+    rows: Integer[
+        Array,
+        (
+            batch  # height #width
+        ),
+    ],
+    columns: Integer[
+        Array,
+        (
+            batch  # height #width
+        ),
+    ],
+) -> Float[Array, "batch height width channels"]:
+    """Returns each image's pixels at (rows, columns), zero outside it."""
+    _, height, width, channels = images.shape
+    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+    flat = jnp.where(inside, rows * width + columns, 0)
+    read = jax.vmap(lambda image, index: image[index])(images.reshape(-1, height * width, channels), flat)
+    return jnp.where(inside[..., None], read, 0)
+
+
+def _cutout(
+    images: Float[Array, "batch height width channels"], centres: Integer[Array, "batch 2"], side: int
+) -> Float[Array, "batch height width channels"]:
+    """Returns the images with a square of zeros around each centre, clipped at the border."""
+    _, height, width, _ = images.shape
+    first = centres - side // 2
+    rows = jnp.arange(height) - first[:, :1]
+    columns = jnp.arange(width) - first[:, 1:]
+    hit_rows = (rows >= 0) & (rows < side)
+    hit_columns = (columns >= 0) & (columns < side)
+    hit = hit_rows[:, :, None] & hit_columns[:, None, :]
+    return jnp.where(hit[..., None], 0, images)

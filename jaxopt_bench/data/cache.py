@@ -1,0 +1,184 @@
+"""Decoded arrays on disk, memory-mapped when read: a second start decodes nothing and imports no TFDS.
+
+The folder holds two `.npy` files a split and, written last, `decoded.json`, which says what they are, their SHA-256
+sums and which record files they were made from. Every file is written under another name and renamed, and the same
+records give the same bytes, so several processes may build the cache at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from jaxopt_bench.data.specs import SPLITS, DatasetSpec, Split, SplitName
+
+FOLDER = "decoded"
+MANIFEST = "decoded.json"
+_FORMAT = 1
+
+
+class UnsoundCacheError(Exception):
+    """The cache cannot be used as it is; the message says why. The caller rebuilds it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """What `decoded.json` says.
+
+    Attributes:
+      class_names: the labels' names in order.
+      mean: of the train split, per channel, on the scale of 0 to 1.
+      std: of the train split, per channel, on the scale of 0 to 1.
+      records: names and sizes of the record files that were decoded.
+      files: shape, dtype and SHA-256 of each `.npy` file.
+      format: the version of this layout.
+    """
+
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    records: dict[str, int]
+    files: dict[str, dict[str, Any]]
+    format: int = _FORMAT
+
+
+def read(folder: Path, records: dict[str, int]) -> Manifest | None:
+    """Returns the manifest in `folder`, or None where there is none.
+
+    Raises:
+      UnsoundCacheError: if it cannot be read, or was made from other record files than `records`.
+    """
+    path = folder / MANIFEST
+    try:
+        values = json.loads(path.read_text())
+        values |= {field: tuple(values[field]) for field in ("class_names", "mean", "std")}
+        manifest = Manifest(**values)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UnsoundCacheError(f"{path} is damaged ({error!r})") from error
+    if manifest.format != _FORMAT:
+        raise UnsoundCacheError(f"{path} is of format {manifest.format!r}, not {_FORMAT}")
+    if manifest.records != records:
+        raise UnsoundCacheError(f"{path} was made from other record files")
+    return manifest
+
+
+def open_split(folder: Path, manifest: Manifest, spec: DatasetSpec, split: SplitName) -> Split:
+    """Returns one split's arrays, memory-mapped, after comparing their checksums. Opens no other split's files.
+
+    Raises:
+      UnsoundCacheError: if a file is missing or is not what the manifest says.
+    """
+    examples = spec.examples(split)
+    images = _open(folder, manifest, _file(split, "images"), (examples, *spec.image_shape), np.dtype(np.uint8))
+    labels = _open(folder, manifest, _file(split, "labels"), (examples,), np.dtype(np.int32))
+    return Split(images, labels)
+
+
+def write(
+    folder: Path, class_names: tuple[str, ...], records: dict[str, int], decode: Callable[[SplitName], Split]
+) -> Manifest:
+    """Writes every split's arrays and then the manifest, which it returns.
+
+    Args:
+      folder: where to; made if absent.
+      class_names: the labels' names in order.
+      records: names and sizes of the record files.
+      decode: gives a split's arrays.
+
+    Raises:
+      OSError: if the folder cannot be written.
+    """
+    folder.mkdir(exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass  # fails here, before anything is decoded, where nothing can be written
+    files: dict[str, dict[str, Any]] = {}
+    statistics: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
+    for split in SPLITS:
+        arrays = decode(split)
+        files |= {
+            _file(split, "images"): _save(folder / _file(split, "images"), arrays.images),
+            _file(split, "labels"): _save(folder / _file(split, "labels"), arrays.labels),
+        }
+        if split == "train":
+            statistics = mean_and_std(arrays.images)
+    manifest = Manifest(class_names, *statistics, records, files)
+    with _replacing(folder / MANIFEST) as (file, _):
+        file.write((json.dumps(dataclasses.asdict(manifest), indent=1) + "\n").encode())
+    return manifest
+
+
+def mean_and_std(
+    images: UInt8[np.ndarray, "examples height width channels"],
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Returns the mean and the (population) standard deviation per channel, on the scale of 0 to 1.
+
+    They come from the counts of the 256 values, in float64, and so do not depend on the order of the examples.
+    """
+    values = np.arange(256) / 255
+    means, stds = [], []
+    for channel in range(images.shape[-1]):
+        shares = np.bincount(images[..., channel].ravel(), minlength=256) / images[..., channel].size
+        mean = shares @ values
+        means.append(float(mean))
+        stds.append(float(np.sqrt(shares @ (values - mean) ** 2)))
+    return tuple(means), tuple(stds)
+
+
+def _file(split: SplitName, array: str) -> str:
+    return f"{split}_{array}.npy"
+
+
+def _save(path: Path, array: np.ndarray) -> dict[str, Any]:
+    with _replacing(path) as (file, temporary):
+        np.save(file, array)
+        file.flush()
+        digest = _digest(temporary)
+    return {"shape": list(array.shape), "dtype": array.dtype.name, "sha256": digest}
+
+
+def _open(folder: Path, manifest: Manifest, file: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+    path = folder / file
+    expected = manifest.files.get(file, {})
+    try:
+        if _digest(path) != expected.get("sha256"):
+            raise UnsoundCacheError(f"{path} differs from its checksum")
+        array = np.load(path, mmap_mode="r")
+    except (OSError, ValueError) as error:
+        raise UnsoundCacheError(f"{path} cannot be read ({error})") from error
+    if array.shape != shape or array.dtype != dtype:
+        raise UnsoundCacheError(f"{path} holds {array.dtype}{list(array.shape)}, not {dtype}{list(shape)}")
+    return array
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[tuple[IO[bytes], Path]]:
+    """Opens a temporary file beside `path`, given with its name, that replaces `path` when it is safely on disk."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with open(descriptor, "wb") as file:
+            yield file, temporary
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o664)  # a data directory may be shared; temporary files are the owner's alone
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

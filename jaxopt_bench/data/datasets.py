@@ -1,0 +1,157 @@
+"""Loading and preparing data sets by name: TFDS's record files on disk, decoded once, memory-mapped afterwards.
+
+TFDS and what it needs are imported only when a data set must be prepared or decoded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+from jaxopt_bench.data import cache, records
+from jaxopt_bench.data.archives import LAYOUTS
+from jaxopt_bench.data.specs import DATASETS, SPLITS, DatasetSpec, Split, SplitName, dataset, train_validation
+from jaxopt_bench.errors import UserError, unknown_name
+
+__all__ = ["DATASETS", "Dataset", "DatasetSpec", "Split", "dataset", "load", "prepare", "train_validation"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dataset:
+    """A data set that is ready to be read.
+
+    Attributes:
+      spec: what is known of it by name.
+      class_names: the labels' names in order.
+      mean: of the whole train split, per channel, on the scale of 0 to 1.
+      std: of the whole train split, per channel, on the scale of 0 to 1.
+    """
+
+    spec: DatasetSpec
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    _open: Callable[[SplitName], Split] = dataclasses.field(repr=False)
+
+    def split(self, name: SplitName) -> Split:
+        """Returns the split `name`, "train" or "test". Its files are opened when it is first asked for.
+
+        Raises:
+          UserError: if there is no such split.
+        """
+        if name not in SPLITS:
+            raise unknown_name("split", name, SPLITS)
+        return self._open(name)
+
+
+def load(name: str, data_dir: Path | None = None) -> Dataset:
+    """Returns the data set called `name`, decoding its records the first time.
+
+    `digits` is prepared if it is absent; the others must have been prepared, here or by TFDS as ArrayRecord.
+
+    Args:
+      name: a name in `DATASETS`.
+      data_dir: TFDS's data directory; None means the environment's TFDS_DATA_DIR, else ~/tensorflow_datasets.
+
+    Raises:
+      UserError: if there is no such data set, or it is not prepared (the message says how to), or damaged.
+    """
+    spec = dataset(name)
+    directory = records.data_directory(data_dir)
+    folder = records.version_folder(spec, directory)
+    state = records.state(folder, spec)
+    if state is not records.State.READY and name not in LAYOUTS:
+        return _open_dataset(spec, _prepare_records(spec, None, directory))
+    if state is records.State.ABSENT:
+        raise UserError(f"{name} is not in {folder}. {_ways(name)}")
+    if state is records.State.OTHER_FORMAT:
+        raise UserError(
+            f"{folder} holds {name} in a format that cannot be read without TensorFlow (no ArrayRecord files). "
+            f"Add ArrayRecord files to it. {_ways(name)} Or, where TensorFlow and apache-beam are installed: "
+            f"`python -m tensorflow_datasets.scripts.convert_format --dataset_version_dir={folder} "
+            f"--out_file_format=array_record`."
+        )
+    return _open_dataset(spec, folder)
+
+
+def prepare(name: str, source: Path | None = None, data_dir: Path | None = None) -> Path:
+    """Returns the version folder of the data set, with record files and decoded arrays in it.
+
+    What is already there and whole is left as it is, and `source` is then not read; to make it anew, remove the
+    folder first. A folder that holds the data set as TFRecord keeps that and gets ArrayRecord files beside it.
+
+    Args:
+      name: a name in `DATASETS`.
+      source: the official binary archive (`cifar-100-binary.tar.gz`) or its unpacked folder; None downloads it.
+      data_dir: TFDS's data directory; None means the environment's TFDS_DATA_DIR, else ~/tensorflow_datasets.
+
+    Raises:
+      UserError: if there is no such data set, the source is not whole, the download fails (within 10 seconds where
+        there is no connection), or the folder cannot be written or holds something else.
+    """
+    spec = dataset(name)
+    folder = _prepare_records(spec, source, records.data_directory(data_dir))
+    _open_dataset(spec, folder)
+    return folder
+
+
+def _prepare_records(spec: DatasetSpec, source: Path | None, directory: Path) -> Path:
+    from jaxopt_bench.data.preparation import prepare_records
+
+    return prepare_records(spec, source, directory)
+
+
+def _open_dataset(spec: DatasetSpec, folder: Path) -> Dataset:
+    decode = functools.cache(functools.partial(records.decode, folder, spec))
+    try:
+        manifest = _cached(spec, folder)
+    except OSError as error:
+        warnings.warn(
+            f"decoded arrays cannot be kept in {folder / cache.FOLDER} ({error}), so the records are decoded in "
+            f"memory each time; a data directory that can be written (--data-dir or TFDS_DATA_DIR) avoids that.",
+            stacklevel=3,
+        )
+        return Dataset(spec, records.class_names(folder), *cache.mean_and_std(decode("train").images), decode)
+    opened = functools.cache(functools.partial(_open_cached, spec, folder))
+    return Dataset(spec, manifest.class_names, manifest.mean, manifest.std, opened)
+
+
+def _cached(spec: DatasetSpec, folder: Path) -> cache.Manifest:
+    """Returns the cache's manifest, building the cache where there is no sound one."""
+    try:
+        manifest = cache.read(folder / cache.FOLDER, records.fingerprint(folder, spec))
+    except cache.UnsoundCacheError as error:
+        return _rebuild(spec, folder, str(error))
+    return manifest or _build(spec, folder)
+
+
+def _open_cached(spec: DatasetSpec, folder: Path, split: SplitName) -> Split:
+    try:
+        return cache.open_split(folder / cache.FOLDER, _cached(spec, folder), spec, split)
+    except cache.UnsoundCacheError as error:
+        try:
+            return cache.open_split(folder / cache.FOLDER, _rebuild(spec, folder, str(error)), spec, split)
+        except OSError:  # the damaged cache cannot be replaced
+            return records.decode(folder, spec, split)
+
+
+def _rebuild(spec: DatasetSpec, folder: Path, reason: str) -> cache.Manifest:
+    warnings.warn(f"{reason}; the arrays are decoded again from the record files.", stacklevel=2)
+    return _build(spec, folder)
+
+
+def _build(spec: DatasetSpec, folder: Path) -> cache.Manifest:
+    names, fingerprint = records.class_names(folder), records.fingerprint(folder, spec)
+    return cache.write(folder / cache.FOLDER, names, fingerprint, functools.partial(records.decode, folder, spec))
+
+
+def _ways(name: str) -> str:
+    layout = LAYOUTS[name]
+    return (
+        f"`jaxopt-bench data prepare {name}` downloads it; `jaxopt-bench data prepare {name} --from PATH` takes the "
+        f"official {layout.archive} or its unpacked folder. If it is elsewhere, name the data directory with "
+        f"--data-dir or in the environment variable TFDS_DATA_DIR."
+    )

@@ -1,0 +1,65 @@
+"""Fetches an official archive with TFDS's download manager, after asking briefly whether its host can be reached."""
+
+from __future__ import annotations
+
+import threading
+import urllib.request
+from pathlib import Path
+
+from jaxopt_bench.data.archives import Layout
+from jaxopt_bench.errors import UserError
+
+_ANSWER_SECONDS = 8.0  # for each step of the connection
+_TOTAL_SECONDS = 9.0  # for all of them; name resolution obeys no timeout of its own
+
+
+def fetch(layout: Layout, name: str, data_dir: Path) -> Path:
+    """Returns the path of the downloaded archive, `layout.url`, under TFDS's `downloads` folder.
+
+    TFDS keeps it there, checks it against the checksum it knows for the URL, and finds it again another time.
+
+    Args:
+      layout: where the archive is.
+      name: the data set's name.
+      data_dir: TFDS's data directory.
+
+    Raises:
+      UserError: within 10 seconds if the host does not answer, or later if the download fails; it names the other
+        way, `--from`.
+    """
+    problem = _unreachable(layout.url)
+    if problem:
+        raise _failed(layout, name, problem)
+    import tensorflow_datasets as tfds
+
+    manager = tfds.download.DownloadManager(download_dir=data_dir / "downloads", dataset_name=name)
+    try:
+        return Path(manager.download(layout.url))
+    except Exception as error:  # from requests, urllib3, TFDS (a wrong checksum) or the file system
+        raise _failed(layout, name, f"{type(error).__name__}: {error}") from error
+
+
+def _unreachable(url: str) -> str | None:
+    """Returns why `url` cannot be read, or None if it can, within `_TOTAL_SECONDS`."""
+    answers: list[str | None] = []
+
+    def ask() -> None:
+        try:
+            # urllib takes the proxies from the environment, as the download does.
+            with urllib.request.urlopen(url, timeout=_ANSWER_SECONDS):
+                answers.append(None)
+        except (OSError, ValueError) as error:
+            answers.append(str(error))
+
+    # A daemon, so that a resolver that still waits does not hold up the end of the program.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(_TOTAL_SECONDS)
+    return answers[0] if answers else f"no answer within {_TOTAL_SECONDS:g} seconds"
+
+
+def _failed(layout: Layout, name: str, problem: str) -> UserError:
+    return UserError(
+        f"cannot download {layout.url} ({problem}). Fetch {layout.archive} on a machine that can and run "
+        f"`jaxopt-bench data prepare {name} --from PATH`, where PATH is that archive or its unpacked folder."
+    )
