@@ -206,11 +206,16 @@ def _checked(where: str, value: Any, hint: Any, bounds: Bounds | None) -> Any:
 
 def _checked_number(where: str, value: Any, hint: type, bounds: Bounds | None) -> Any:
     words = {int: "an integer", float: "a finite number"}[hint] + (f" {bounds}" if bounds and str(bounds) else "")
-    allowed = (int,) if hint is int else (int, float)
-    if isinstance(value, bool) or not isinstance(value, allowed):
+    allowed = (int, np.integer) if hint is int else (int, float, np.integer, np.floating)
+    converted = hint(value) if isinstance(value, allowed) and not isinstance(value, bool) and _fits(value) else None
+    if converted is None or (bounds is not None and converted not in bounds):
         raise UserError(f"{where} is {value!r}; accepted: {words}.")
-    if hint is float and not math.isfinite(value):
-        raise UserError(f"{where} is {value!r}; accepted: {words}.")
-    if bounds is not None and value not in bounds:
-        raise UserError(f"{where} is {value!r}; accepted: {words}.")
-    return hint(value)
+    return converted
+
+
+def _fits(value: Any) -> bool:
+    """Returns whether a number is one that a float can hold."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False

@@ -47,7 +47,7 @@ class Checkpoints:
         for path in self.directory.iterdir():
             if path.is_dir() and not (path.name.isdecimal() and int(path.name) in whole):
                 shutil.rmtree(path)
-        self._checkpointer = ocp.StandardCheckpointer()
+        self._checkpointer = _checkpointer()
         self._worker = concurrent.futures.ThreadPoolExecutor(1, "checkpoints")
         self._pending: concurrent.futures.Future[None] | None = None
 
@@ -83,8 +83,7 @@ class Checkpoints:
 
     def _write(self, step: int, tree: Any, best: int | None) -> None:
         folder = self.directory / str(step)
-        self._checkpointer.save(folder / "arrays", tree)
-        self._checkpointer.wait_until_finished()
+        self._checkpointer.save(folder / "arrays", args=ocp.args.StandardSave(tree))
         write_json(folder / MANIFEST, {"step": step, "sha256": _sums(folder)})
         kept = {*checkpoint_steps(self.directory)[-self.keep :], best}
         for old in checkpoint_steps(self.directory):
@@ -113,9 +112,9 @@ def restore(directory: pathlib.Path, step: int, like: T) -> T:
     folder = directory.absolute() / str(step)
     _verify(folder)
     target = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), like)
-    with ocp.StandardCheckpointer() as checkpointer:
+    with _checkpointer() as checkpointer:
         try:
-            restored = checkpointer.restore(folder / "arrays", target)
+            restored = checkpointer.restore(folder / "arrays", args=ocp.args.StandardRestore(target))
         except (KeyError, ValueError, TypeError) as error:
             raise UserError(f"checkpoint {folder} holds other arrays than this experiment has: {error}") from error
     return jax.tree.map(jax.numpy.asarray, restored)
@@ -144,6 +143,11 @@ def restore_latest(
     if errors:
         raise UserError("every checkpoint is damaged, and nothing was changed: " + " ".join(errors))
     return None
+
+
+def _checkpointer() -> ocp.Checkpointer:
+    """Returns Orbax's synchronous checkpointer: after a failed save the asynchronous one's threads wait for minutes."""
+    return ocp.Checkpointer(ocp.StandardCheckpointHandler())
 
 
 def _verify(folder: pathlib.Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -120,7 +121,7 @@ class Live(Reporter):
     def advance(self, step: int, images_per_second: float, seconds_left: float) -> None:
         """Moves the bar."""
         epochs = self.steps // self.steps_per_epoch
-        epoch = min(epochs, step // self.steps_per_epoch + 1)
+        epoch = max(1, math.ceil(step / self.steps_per_epoch))
         where = f"epoch {epoch}/{epochs}  step {step:,}/{self.steps:,}"
         speed = f"{images_per_second:,.0f} images/s  {duration(seconds_left)} left"
         self.progress.update(self.task, completed=step, where=where, speed=speed)

@@ -1,0 +1,42 @@
+"""What every test may use: a data directory with `digits`, and a workload small enough to train in a second."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import tempfile
+
+import pytest
+
+# Tests compile the same few programs over and over: all processes of a session, children too, share the results.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="jaxopt-bench-tests-"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+
+from jaxopt_bench import Experiment, data
+from jaxopt_bench.data import Augmentation
+from jaxopt_bench.models import CNN
+from jaxopt_bench.optimizers import AdamW, Cosine
+
+
+@pytest.fixture(scope="session")
+def digits_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """Returns a TFDS data directory in which `digits` is prepared."""
+    directory = tmp_path_factory.mktemp("tfds")
+    data.load("digits", directory)
+    return directory
+
+
+@pytest.fixture
+def tiny() -> Experiment:
+    """Returns two epochs of a tiny network on digits, every source of randomness in use."""
+    return Experiment(
+        name="tiny",
+        dataset="digits",
+        model=CNN(channels=(4,), dense=8, dropout=0.25),
+        optimizer=AdamW(learning_rate=5e-3),
+        schedule=Cosine(warmup=0.5),
+        epochs=2,
+        batch_size=64,
+        augmentation=Augmentation(crop_padding=1, flip=True, rotation=10, cutout=2),
+        label_smoothing=0.1,
+    )

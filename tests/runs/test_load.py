@@ -1,0 +1,59 @@
+"""Runs read back: what is damaged or missing is named."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from jaxopt_bench import UserError, load_run, train
+from jaxopt_bench.runs import Recording, Silent
+
+
+@pytest.fixture
+def run(tiny, tmp_path, digits_dir):
+    return train(
+        tiny, runs_dir=tmp_path, data_dir=digits_dir, recording=Recording(tensorboard=False), reporter=Silent()
+    )
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"config\.json does not exist"):
+        load_run(tmp_path)
+
+
+def test_parameters_come_from_the_last_and_the_best_checkpoint(run):
+    again = load_run(run.path)
+    assert set(again.parameters()) == set(again.parameters("best")) != set()
+
+
+def test_a_run_without_checkpoints_still_shows_its_metrics(run):
+    import shutil
+
+    shutil.rmtree(run.path / "checkpoints")
+    again = load_run(run.path)
+    assert again.metrics == run.metrics
+    with pytest.raises(UserError, match="no last checkpoint"):
+        again.parameters()
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("experiment",), None, "experiment"),
+        (("experiment", "epochs"), 0, r"epochs is 0; accepted: an integer >= 1"),
+        (("experiment", "optimizer", "name"), "adamv", "did you mean adam"),
+        (("experiment", "optimizer", "b1"), "0.9", "AdamW.b1 is '0.9'"),
+        (("experiment", "colour"), 1, "unknown field of experiment 'colour'"),
+        (("task", "num_classes"), None, "task is"),
+    ],
+)
+def test_a_damaged_config_names_the_field(run, path, value, message):
+    config = json.loads((run.path / "config.json").read_text())
+    target = config
+    for name in path[:-1]:
+        target = target[name]
+    target[path[-1]] = value
+    (run.path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=message):
+        load_run(run.path).parameters()

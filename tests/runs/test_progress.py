@@ -1,0 +1,69 @@
+"""What a person sees while a run trains."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from jaxopt_bench.runs import Lines, Live, duration, number, percent
+from jaxopt_bench.runs.progress import Reporter, reporter_for
+
+
+def drive(reporter: Reporter) -> None:
+    """Tells a reporter of one epoch of two."""
+    reporter.start("an_experiment: 10 parameters", 0, 200, 100)
+    reporter.advance(50, 1234.0, 75.0)
+    reporter.measured([{"step": 50, "epoch": 0.5, "split": "train_steps", "loss": 1.5, "accuracy": 0.25}])
+    reporter.advance(100, 1234.0, 60.0)
+    reporter.measured(
+        [
+            {"step": 100, "epoch": 1.0, "split": "train", "loss": 1.25, "accuracy": 0.5},
+            {"step": 100, "epoch": 1.0, "split": "validation", "loss": None, "accuracy": 0.75},
+        ]
+    )
+    reporter.say("about [bold] to end")
+    reporter.stop()
+
+
+def test_lines_are_plain_text_one_an_epoch():
+    out = io.StringIO()
+    drive(Lines(Console(file=out, width=200)))
+    assert out.getvalue().splitlines() == [
+        "an_experiment: 10 parameters",
+        "epoch 1/2  train 1.2500 50.00%  validation – 75.00%  1,234 images/s, 1 min left",
+        "about [bold] to end",
+    ]
+
+
+def test_lines_come_within_long_epochs_as_well():
+    out = io.StringIO()
+    drive(Lines(Console(file=out, width=200), every=0.0))
+    assert "step 50/200    1,234 images/s, 1 min left" in out.getvalue()
+
+
+def test_the_live_display_shows_epoch_step_speed_metrics_and_time_left():
+    out = io.StringIO()
+    drive(Live(Console(file=out, width=200, force_terminal=True, color_system=None)))
+    text = out.getvalue()
+    for part in ("epoch 1/2", "step 100/200", "1,234 images/s", "1 min left", "train 1.5000 25.00%", "validation"):
+        assert part in text
+
+
+def test_a_terminal_gets_the_live_display_and_a_file_plain_lines():
+    assert isinstance(reporter_for(Console(file=io.StringIO())), Lines)
+    assert isinstance(reporter_for(Console(file=io.StringIO(), force_terminal=True)), Live)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(3.2, "3 s"), (59.4, "59 s"), (90, "2 min"), (3600, "1 h 00 min"), (5400, "1 h 30 min"), (900_000, "10.4 days")],
+)
+def test_durations_are_readable(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_what_is_not_a_number_is_a_dash():
+    assert (number(None), percent(None)) == ("–", "–")
+    assert (number(1.23456), percent(0.12345)) == ("1.2346", "12.35%")

@@ -1,0 +1,256 @@
+"""Runs end to end on real digits: their record, resuming to the bit, divergence, interruption."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from jaxopt_bench import Experiment, UserError, load_run, train
+from jaxopt_bench.data import Dataset
+from jaxopt_bench.models import CNN
+from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Constant
+from jaxopt_bench.runs import SPLITS, Recording, Run, Silent
+
+ROOT = pathlib.Path(__file__).parents[2]
+QUIET = Recording(log_every=6, checkpoint_every=7, tensorboard=False)
+
+
+class Killed(BaseException):
+    """Stands for a process's death: nothing in the project catches it."""
+
+
+class KilledAt(Silent):
+    """Ends the run once it has reached a step."""
+
+    def __init__(self, step: int):
+        self.step = step
+
+    def advance(self, step: int, *_: Any) -> None:
+        if step >= self.step:
+            raise Killed
+
+
+def without_timings(run: Run) -> list[dict[str, Any]]:
+    """Returns the metrics, timings left out."""
+    return [{k: v for k, v in r.items() if k not in ("seconds", "images_per_second")} for r in run.metrics]
+
+
+def assert_same(one: Run, other: Run) -> None:
+    """Asserts that two runs have the same state and metrics to the bit."""
+    jax.tree.map(np.testing.assert_array_equal, one.state(), other.state())
+    assert without_timings(one) == without_timings(other)
+
+
+@pytest.fixture
+def options(digits_dir: pathlib.Path) -> dict[str, Any]:
+    return {"data_dir": digits_dir, "recording": QUIET, "reporter": Silent()}
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_a_run_stopped_in_the_middle_of_epochs_resumes_to_the_bit(name, tiny, tmp_path, options):
+    experiment = dataclasses.replace(tiny, optimizer=dataclasses.replace(OPTIMIZERS[name], weight_decay=1e-3))
+    if name == "sgd":
+        experiment = dataclasses.replace(experiment, optimizer=SGD(momentum=0.9, nesterov=True, weight_decay=1e-3))
+    whole = train(experiment, runs_dir=tmp_path / "whole", **options)
+    for step in (9, 17, 33):  # an epoch has 20 steps
+        with pytest.raises(Killed):
+            train(experiment, runs_dir=tmp_path / "stopped", **{**options, "reporter": KilledAt(step)})
+    resumed = train(experiment, runs_dir=tmp_path / "stopped", **options)
+    assert whole.summary is not None
+    assert whole.summary["status"] == "completed"
+    assert len(without_timings(whole)) == 8 + 2 * 3 + 1 + (whole.best_step != 40)
+    assert_same(whole, resumed)
+
+
+def test_a_run_killed_at_any_instant_resumes_to_the_bit(tiny, tmp_path, digits_dir):
+    experiment = dataclasses.replace(tiny, epochs=30)
+    options = {"data_dir": digits_dir, "recording": QUIET, "reporter": Silent()}
+    whole = train(experiment, runs_dir=tmp_path / "whole", **options)
+    config = tmp_path / "experiment.json"
+    config.write_text(json.dumps(experiment.to_json()))
+    script = (
+        "import json, sys; from jaxopt_bench import Experiment, train; from jaxopt_bench.runs import Recording, Silent;"
+        "e = Experiment.from_json(json.load(open(sys.argv[1])));"
+        "train(e, runs_dir=sys.argv[2], data_dir=sys.argv[3], reporter=Silent(),"
+        "recording=Recording(log_every=6, checkpoint_every=7, tensorboard=False))"
+    )
+    command = [sys.executable, "-c", script, str(config), str(tmp_path / "killed"), str(digits_dir)]
+    progress = []
+    for more in (1, 150, 400):  # bytes of metrics to wait for before the kill
+        child = subprocess.Popen(command, cwd=ROOT)
+        metrics = tmp_path / "killed" / "tiny" / experiment.digest / "metrics.jsonl"
+        size = metrics.stat().st_size if metrics.exists() else 0
+        deadline = time.monotonic() + 120
+        while child.poll() is None and time.monotonic() < deadline:
+            if metrics.exists() and metrics.stat().st_size > size + more:
+                break
+            time.sleep(0.005)
+        assert child.poll() is None, "the child was to be killed, and ended by itself"
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        progress.append(metrics.stat().st_size)
+    assert progress[-1] > 0
+    assert_same(whole, train(experiment, runs_dir=tmp_path / "killed", **options))
+
+
+def test_the_record_holds_what_a_reader_needs(tiny, tmp_path, options):
+    run = train(tiny, runs_dir=tmp_path, **options)
+    assert run.path == tmp_path / "tiny" / tiny.digest
+    assert run.experiment == tiny
+    summary = run.summary
+    assert summary is not None
+    assert summary["steps"] == 40
+    assert summary["epochs"] == 2
+    assert summary["experiment"] == "tiny"
+    assert summary["parameters"] == 4 * (9 + 1) + 8 * (4 * 4 * 4 + 1) + 10 * (8 + 1)
+    assert summary["seconds"] > 0
+    assert summary["images_per_second"] > 0
+    expected = {f"{split}_{name}" for split in SPLITS for name in ("loss", "accuracy")} | {"step", "epoch"}
+    assert set(summary["final"]) == set(summary["best"]) == expected
+    assert all(value is not None for value in [*summary["final"].values(), *summary["best"].values()])
+    environment = run.config["environments"][0]
+    assert environment["packages"]["jax"] == jax.__version__
+    assert environment["code_path"] == "python-loop"
+
+
+def test_the_training_loss_of_an_epoch_is_the_mean_over_its_steps(tiny, tmp_path, options):
+    run = train(tiny, runs_dir=tmp_path, **options)
+    for epoch in (1, 2):
+        lines = [r for r in run.metrics if r["split"] == "train_steps" and epoch - 1 < r["epoch"] <= epoch]
+        assert [r["steps"] for r in lines] == [6, 6, 6, 2]
+        mean = sum(r["loss"] * r["steps"] for r in lines) / 20
+        (line,) = [r for r in run.metrics if r["split"] == "train" and r["epoch"] == epoch]
+        assert line["loss"] == pytest.approx(mean, rel=1e-12)
+
+
+def test_best_is_the_epoch_with_the_lowest_validation_loss_and_its_parameters_are_kept(tiny, tmp_path, options):
+    experiment = dataclasses.replace(tiny, epochs=8, optimizer=SGD(learning_rate=0.5), schedule=Constant())
+    run = train(
+        experiment, runs_dir=tmp_path, **{**options, "recording": dataclasses.replace(QUIET, keep_checkpoints=1)}
+    )
+    losses = {r["step"]: r["loss"] for r in run.metrics if r["split"] == "validation"}
+    best = min(losses, key=lambda step: losses[step])
+    assert run.summary is not None
+    assert run.summary["best"]["step"] == run.best_step == best
+    assert int(run.state("best").step) == best
+    tests = {r["step"]: r["loss"] for r in run.metrics if r["split"] == "test"}
+    assert set(tests) == {best, 160}
+    assert run.summary["best"]["test_loss"] == tests[best]
+
+
+def test_without_validation_nothing_is_chosen(tiny, tmp_path, options):
+    run = train(dataclasses.replace(tiny, validation_fraction=0), runs_dir=tmp_path, **options)
+    assert run.summary is not None
+    assert run.summary["best"] is None
+    assert run.summary["final"]["validation_loss"] is None
+    assert run.summary["final"]["validation_accuracy"] is None
+    assert run.summary["final"]["test_loss"] is not None
+    assert run.task.train_examples == 1437
+
+
+def test_the_test_split_is_read_only_where_told_and_only_at_the_end(tiny, tmp_path, options, monkeypatch):
+    opened = []
+    original = Dataset.split
+    monkeypatch.setattr(Dataset, "split", lambda self, name: (opened.append(name), original(self, name))[1])
+    train(dataclasses.replace(tiny, evaluate_test=False), runs_dir=tmp_path, **options)
+    assert "test" not in opened
+    run = train(tiny, runs_dir=tmp_path, **options)
+    assert "test" in opened
+    lines = [r["split"] for r in run.metrics]
+    assert "test" not in lines[: lines.index("test") - 1]
+    assert set(lines[lines.index("test") :]) == {"test"}
+
+
+def test_tracking_the_test_split_measures_it_every_epoch_and_changes_no_training(tiny, tmp_path, options):
+    tracked = train(dataclasses.replace(tiny, track_test=True), runs_dir=tmp_path, **options)
+    untracked = train(tiny, runs_dir=tmp_path, **options)
+    assert tracked.path != untracked.path
+    assert [r["epoch"] for r in tracked.metrics if r["split"] == "test"] == [1, 2]
+    jax.tree.map(np.testing.assert_array_equal, tracked.parameters(), untracked.parameters())
+
+
+def test_a_finished_run_is_returned_and_not_trained_again(tiny, tmp_path, options):
+    first = train(tiny, runs_dir=tmp_path, **options)
+    before = (first.path / "metrics.jsonl").read_bytes()
+    again = train(tiny, runs_dir=tmp_path, **{**options, "reporter": KilledAt(0)})
+    assert again.path == first.path
+    assert (first.path / "metrics.jsonl").read_bytes() == before
+
+
+def test_fresh_begins_another_run_beside_it_which_is_then_the_one_continued(tiny, tmp_path, options):
+    first = train(tiny, runs_dir=tmp_path, **options)
+    with pytest.raises(Killed):
+        train(tiny, runs_dir=tmp_path, fresh=True, **{**options, "reporter": KilledAt(25)})
+    second = train(tiny, runs_dir=tmp_path, **options)
+    assert second.path.name == first.path.name + ".2"
+    assert_same(first, second)
+
+
+def test_recording_changes_nothing_that_is_computed(tiny, tmp_path, options):
+    one = train(tiny, runs_dir=tmp_path / "one", **options)
+    recording = Recording(log_every=1000, tensorboard=True)
+    other = train(tiny, runs_dir=tmp_path / "other", **{**options, "recording": recording})
+    assert one.path.name == other.path.name
+    jax.tree.map(np.testing.assert_array_equal, one.parameters(), other.parameters())
+    assert list((other.path / "tensorboard").iterdir())
+    assert not (one.path / "tensorboard").exists()
+
+
+def test_divergence_is_a_result_with_its_step(tiny, tmp_path, options):
+    experiment = dataclasses.replace(tiny, optimizer=SGD(learning_rate=1e30), schedule=Constant())
+    run = train(experiment, runs_dir=tmp_path, **options)
+    assert run.summary is not None
+    assert run.summary["status"] == "diverged"
+    assert 1 < run.summary["diverged_step"] <= 6
+    assert run.metrics[-1]["loss"] is None
+    assert not list((run.path / "checkpoints").iterdir())
+    again = train(experiment, runs_dir=tmp_path, **{**options, "reporter": KilledAt(0)})
+    assert again.summary == run.summary
+
+
+def test_a_network_that_does_not_fit_the_images_is_refused_before_anything_is_written(tiny, tmp_path, options):
+    from jaxopt_bench.models import AlexNet
+
+    with pytest.raises(UserError, match="too small"):
+        train(dataclasses.replace(tiny, model=AlexNet()), runs_dir=tmp_path, **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_library_learns(tmp_path, options):
+    experiment = Experiment(
+        dataset="digits", model=CNN(), optimizer=OPTIMIZERS["adamw"], epochs=8, batch_size=32, seed=1
+    )
+    run = train(experiment, runs_dir=tmp_path, **options)
+    assert run.summary is not None
+    assert run.summary["final"]["test_accuracy"] > 0.93
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_run_with_a_checkpoint(number, code, tmp_path, digits_dir):
+    command = [sys.executable, "-m", "jaxopt_bench", "run", "digits_cnn_sgd", "--epochs", "500"]
+    command += ["--runs-dir", str(tmp_path), "--data-dir", str(digits_dir), "--no-tensorboard"]
+    child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                             env={**os.environ, "PYTHONUNBUFFERED": "1"})  # fmt: skip
+    assert child.stdout is not None
+    for line in child.stdout:
+        if line.startswith("epoch 2/"):
+            break
+    child.send_signal(number)
+    _, errors = child.communicate(timeout=60)
+    assert child.returncode == code
+    assert "same command" in errors
+    run = load_run(next(tmp_path.glob("digits_cnn_sgd/*")))
+    assert run.summary is not None
+    assert run.summary["status"] == "interrupted"
+    assert int(run.state().step) == run.summary["steps"] > 40

@@ -1,0 +1,53 @@
+"""The schedule's epoch, the task's bounds, and what the state holds."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.optimizers import MultiStep
+from jaxopt_bench.training import Task, abstract_state, initial_state
+from jaxopt_bench.training.state import multiplier
+
+
+def test_a_boundary_acts_at_the_first_step_of_its_epoch_however_long_the_epochs(tiny):
+    experiment = dataclasses.replace(
+        tiny, batch_size=4, epochs=300, schedule=MultiStep(boundaries=(150, 200), factor=0.1)
+    )
+    task = Task(experiment, (8, 8, 1), 10, 50_000, (0.3,), (0.35,))
+    numbers = experiment.schedule.numbers()
+    steps = [150 * 12_500 - 1, 150 * 12_500, 200 * 12_500 - 1, 200 * 12_500]
+    ours = [float(multiplier(task, numbers, jnp.int32(step))) for step in steps]
+    np.testing.assert_allclose(ours, [1, 0.1, 0.1, 0.01], rtol=1e-5)
+
+
+def test_hyperparameters_schedule_and_seed_are_arrays_in_the_state(tiny):
+    state = initial_state(Task(dataclasses.replace(tiny, seed=7), (8, 8, 1), 10, 640, (0.3,), (0.35,)))
+    assert {k: float(v) for k, v in state.hyperparameters.items()} == pytest.approx(
+        {"learning_rate": 5e-3, "weight_decay": 0.01, "b1": 0.9, "b2": 0.999, "eps": 1e-8}, rel=1e-6
+    )
+    assert {k: float(v) for k, v in state.schedule.items()} == {"warmup": 0.5, "final": 0.0}
+    assert int(state.seed) == 7
+    for leaf in jax.tree.leaves((state.hyperparameters, state.schedule)):
+        assert leaf.dtype == jnp.float32
+
+
+def test_the_abstract_state_has_the_shapes_of_the_real_one(tiny):
+    task = Task(tiny, (8, 8, 1), 10, 640, (0.3,), (0.35,))
+    shapes = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), initial_state(task))
+    assert shapes == jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), abstract_state(task))
+
+
+def test_a_batch_larger_than_the_training_split_is_refused(tiny):
+    with pytest.raises(UserError, match=r"batch_size is 64; accepted: at most the 63 images"):
+        Task(tiny, (8, 8, 1), 10, 63, (0.3,), (0.35,))
+
+
+def test_an_epoch_drops_the_last_partial_batch(tiny):
+    task = Task(tiny, (8, 8, 1), 10, 200, (0.3,), (0.35,))
+    assert (task.steps_per_epoch, task.steps) == (3, 6)

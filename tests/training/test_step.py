@@ -1,0 +1,186 @@
+"""The train step and the evaluation step as functions: pure, exact, compiled once."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxopt_bench.data import Augmentation
+from jaxopt_bench.models import CNN, CifarResNet
+from jaxopt_bench.optimizers import SGD, Constant, Padam
+from jaxopt_bench.training import (
+    NEVER,
+    Batch,
+    Task,
+    initial_state,
+    make_evaluation_step,
+    make_module,
+    make_train_step,
+)
+from jaxopt_bench.training.step import correct, cross_entropy
+
+
+def make_task(experiment, image_shape=(8, 8, 1)) -> Task:
+    return Task(experiment, image_shape, 10, 640, (0.3,) * image_shape[2], (0.35,) * image_shape[2])
+
+
+def make_batch(size: int = 64, shape: tuple[int, ...] = (8, 8, 1)) -> Batch:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (size, *shape), dtype=np.uint8)
+    return Batch(jnp.asarray(images), jnp.asarray(rng.integers(0, 10, size, dtype=np.int32)))
+
+
+def plain(experiment):
+    """Returns the experiment without anything random in its step, under plain SGD."""
+    return dataclasses.replace(
+        experiment,
+        model=CNN(channels=(4,), dense=8, dropout=0.0),
+        augmentation=Augmentation(),
+        optimizer=SGD(learning_rate=0.1),
+        schedule=Constant(),
+    )
+
+
+def test_cross_entropy_with_smoothing_is_its_definition():
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(6, 5)), rng.integers(0, 5, 6)
+    log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    targets = 0.8 * np.eye(5)[labels] + 0.2 / 5
+    ours = cross_entropy(jnp.asarray(logits, jnp.float32), jnp.asarray(labels), 0.2)
+    np.testing.assert_allclose(ours, -(targets * log_p).sum(1), rtol=1e-5)
+
+
+def test_a_step_of_plain_sgd_is_the_parameters_minus_the_gradient(tiny):
+    task, batch = make_task(plain(tiny)), make_batch()
+    state = initial_state(task)
+
+    def loss(params):
+        images = (batch.images / 255.0 - 0.3) / 0.35
+        logits = make_module(task).apply({"params": params}, images, train=False)
+        smooth = 0.9 * jax.nn.one_hot(batch.labels, 10) + 0.01
+        return -(smooth * jax.nn.log_softmax(logits)).sum(-1).mean()
+
+    value, gradient = jax.value_and_grad(loss)(state.params)
+    after, metrics = make_train_step(task)(state, batch)
+    expected = jax.tree.map(lambda p, g: p - 0.1 * g, state.params, gradient)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), after.params, expected)
+    measured = metrics.compute()
+    np.testing.assert_allclose(measured["loss"], value, rtol=1e-5)
+    np.testing.assert_allclose(measured["grad_norm"], optax.tree.norm(gradient), rtol=1e-5)
+    np.testing.assert_allclose(measured["update_norm"], 0.1 * optax.tree.norm(gradient), rtol=1e-5)
+    assert int(after.step) == 1
+    assert int(measured["diverged"]) == NEVER
+
+
+def test_a_step_is_a_function_of_its_arguments(tiny):
+    task, batch = make_task(tiny), make_batch()
+    state, step = initial_state(task), jax.jit(make_train_step(task))
+    before = jax.tree.map(np.array, state)
+    first, again = step(state, batch)[0], step(state, batch)[0]
+    jax.tree.map(np.testing.assert_array_equal, first, again)
+    jax.tree.map(np.testing.assert_array_equal, state, before)
+
+
+def test_each_step_and_seed_draws_anew(tiny):
+    task, batch = make_task(tiny), make_batch()
+    state, step = initial_state(task), jax.jit(make_train_step(task))
+    losses = {
+        float(step(state.replace(step=jnp.int32(t), seed=jnp.uint32(s)), batch)[1].compute()["loss"])
+        for t in range(3)
+        for s in range(3)
+    }
+    assert len(losses) == 9
+
+
+def test_other_hyperparameters_schedule_and_seed_compile_nothing_anew(tiny):
+    task, batch = make_task(tiny), make_batch()
+    state, step = initial_state(task), jax.jit(make_train_step(task))
+    for scale in (1.0, 0.5, 0.1):
+        changed = state.replace(
+            hyperparameters={k: v * jnp.float32(scale) for k, v in state.hyperparameters.items()},
+            schedule={k: v * jnp.float32(scale) for k, v in state.schedule.items()},
+            seed=jnp.uint32(100 * scale),
+        )
+        state_after, _ = step(changed, batch)
+        step(state_after, batch)
+    assert step._cache_size() == 1
+
+
+def test_the_learning_rate_of_a_step_follows_the_schedule(tiny):
+    task, batch = make_task(dataclasses.replace(tiny, epochs=4)), make_batch()  # 10 steps an epoch, warm-up 5
+    state, step = initial_state(task), jax.jit(make_train_step(task))
+    rates = [float(step(state.replace(step=jnp.int32(t)), batch)[1].compute()["learning_rate"]) for t in (0, 1, 5, 40)]
+    np.testing.assert_allclose(rates, [0, 5e-3 / 5, 5e-3, 0], atol=1e-9)
+
+
+def test_a_loss_that_is_not_finite_is_recorded_with_its_step(tiny):
+    task, batch = make_task(plain(tiny)), make_batch()
+    state = initial_state(task)
+    poisoned = state.replace(step=jnp.int32(6), params=jax.tree.map(lambda p: p * jnp.nan, state.params))
+    _, metrics = make_train_step(task)(poisoned, batch)
+    assert int(metrics.compute()["diverged"]) == 7
+
+
+def test_merged_metrics_keep_the_first_divergence_and_the_last_learning_rate(tiny):
+    task, batch = make_task(tiny), make_batch()
+    state, step = initial_state(task), jax.jit(make_train_step(task))
+    _, good = step(state, batch)
+    bad_params = jax.tree.map(lambda p: p * jnp.inf, state.params)
+    merged = good
+    for t in (3, 4, 5):
+        merged = merged.merge(step(state.replace(step=jnp.int32(t), params=bad_params), batch)[1])
+    measured = merged.compute()
+    assert int(measured["diverged"]) == 4
+    np.testing.assert_allclose(measured["learning_rate"], 5e-3, rtol=1e-6)
+
+
+def test_bfloat16_computes_in_bfloat16_and_keeps_float32_parameters(tiny):
+    task, batch = make_task(dataclasses.replace(plain(tiny), dtype="bfloat16")), make_batch()
+    state, metrics = make_train_step(task)(initial_state(task), batch)
+    assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {jnp.dtype("float32")}
+    exact = make_train_step(make_task(plain(tiny)))(initial_state(task), batch)[1].compute()["loss"]
+    loss = metrics.compute()["loss"]
+    assert loss.dtype == jnp.float32
+    assert 0 < abs(float(loss) - float(exact)) < 0.05  # rounded, but little
+
+
+def test_batch_statistics_move_in_training_and_stay_in_evaluation(tiny):
+    experiment = dataclasses.replace(tiny, model=CifarResNet(depth=20), optimizer=Padam(), batch_size=8)
+    task, batch = make_task(experiment, (8, 8, 3)), make_batch(8, (8, 8, 3))
+    state = initial_state(task)
+    after, _ = jax.jit(make_train_step(task))(state, batch)
+    moved = jax.tree.map(lambda a, b: bool((a != b).any()), after.batch_stats, state.batch_stats)
+    assert all(jax.tree.leaves(moved))
+    evaluate = make_evaluation_step(task)
+    metrics = evaluate(after.params, after.batch_stats, batch, jnp.ones(8, bool))
+    assert np.isfinite(float(metrics.compute()["loss"]))
+
+
+def test_masked_examples_do_not_count(tiny):
+    task, batch = make_task(tiny), make_batch(16)
+    state, evaluate = initial_state(task), make_evaluation_step(task)
+    mask = jnp.arange(16) < 5
+    first = Batch(batch.images[:5], batch.labels[:5])
+    masked = evaluate(state.params, state.batch_stats, batch, mask).compute()
+    alone = evaluate(state.params, state.batch_stats, first, jnp.ones(5, bool)).compute()
+    np.testing.assert_allclose(masked["loss"], alone["loss"], rtol=1e-6)
+    np.testing.assert_allclose(masked["accuracy"], alone["accuracy"], rtol=1e-6)
+
+
+def test_accuracy_counts_the_largest_logit():
+    logits = jnp.asarray([[1.0, 2.0], [3.0, 0.0]])
+    assert correct(logits, jnp.asarray([1, 1])).tolist() == [1.0, 0.0]
+
+
+@pytest.mark.parametrize("model", [CNN(), CNN(dropout=0.0)])
+def test_the_initial_state_is_a_function_of_the_seed(tiny, model):
+    one, two, other = (
+        initial_state(make_task(dataclasses.replace(tiny, model=model, seed=seed))).params for seed in (1, 1, 2)
+    )
+    jax.tree.map(np.testing.assert_array_equal, one, two)
+    assert any((a != b).any() for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True))
