@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import os
 import pathlib
 import sys
@@ -260,8 +261,7 @@ def _parse_data(words: Sequence[str]) -> Command:
 
 def _bind(function: Callable[[Any], int], flags: type, name: str, words: Sequence[str], **options: Any) -> Command:
     """Parses the words into flags and returns the command with its flags bound."""
-    parsed = tyro.cli(flags, prog=f"jaxopt-bench {name}", args=list(words), **options)
-    return lambda: function(parsed)
+    return functools.partial(function, tyro.cli(flags, prog=f"jaxopt-bench {name}", args=list(words), **options))
 
 
 def _find_run(name: str, runs_dir: pathlib.Path) -> pathlib.Path:

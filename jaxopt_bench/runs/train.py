@@ -42,17 +42,18 @@ def train(
       UserError: for a mistake the user can mend, such as a data set that is not there.
       Interrupted: after SIGINT or SIGTERM, once a checkpoint is written.
     """
+    reporter = reporter or reporter_for(Console())
     directory = choose_directory(experiment, pathlib.Path(runs_dir), fresh)
     if (directory / "summary.json").exists():
         run = load_run(directory)
         if run.summary is not None and run.summary["status"] in ("completed", "diverged"):
+            reporter.say("finished earlier; fresh=True, or --fresh, trains it again")
             return run
     task, splits = load_task(experiment, None if data_dir is None else pathlib.Path(data_dir))
     jax.eval_shape(
         lambda: initial_state(task)
     )  # a network that does not fit the images fails before anything is written
     directory.mkdir(parents=True, exist_ok=True)
-    reporter = reporter or reporter_for(Console())
     with locked(directory), Session(task, splits, directory, recording or Recording(), reporter) as session:
         session.run()
     return load_run(directory)

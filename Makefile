@@ -1,0 +1,56 @@
+# `make` alone prints the targets. Everything runs in one environment, .venv, which make keeps up to date.
+
+PYTHON ?= python3
+EXP ?= digits_cnn_adamw
+ARGS ?=
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run list test test-slow lint types floors format lock clean
+
+help: ## print this
+	@echo "usage: make TARGET [EXP=digits_cnn_adamw] [ARGS=\"--epochs 2 …\"]"
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1 \t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+setup: .venv/ready ## make .venv, with the versions of requirements.lock
+
+run: .venv/ready ## train EXP with the flags ARGS; the same command continues it
+	@$(BIN)/jaxopt-bench run $(EXP) $(ARGS)
+
+list: .venv/ready ## list experiments, models, data sets, optimizers, schedules
+	@$(BIN)/jaxopt-bench list $(ARGS)
+
+test: lint types floors ## check style, types and floors, and run the tests
+	$(BIN)/python -m pytest -n auto -m "not slow" $(ARGS)
+
+test-slow: .venv/ready ## run the tests that take minutes
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+lint: .venv/ready ## check style
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: .venv/ready ## check types
+	$(BIN)/mypy
+
+floors: .venv/ready ## check that no import climbs a floor
+	$(BIN)/lint-imports
+
+format: .venv/ready ## put the code into its style
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+lock: ## choose versions anew, newest that pyproject.toml admits (needs uv)
+	uv pip compile --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade \
+	  --extra dev --extra report pyproject.toml --output-file requirements.lock
+
+clean: ## remove .venv and caches; runs stay
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
+
+.venv/ready: pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is $$($(PYTHON) --version 2>&1); accepted: Python 3.11 or later, as in make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@

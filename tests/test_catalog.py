@@ -1,0 +1,137 @@
+"""Experiments by name: the project's own are what they say, and a user's are found or refused with a reason."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import jax
+import pytest
+
+from jaxopt_bench import Experiment, UserError, catalog
+from jaxopt_bench.data import DATASETS
+from jaxopt_bench.optimizers import OPTIMIZERS
+
+OWN = catalog.load_folder()
+STUDY = [name for name in OWN if name.startswith("cifar100_alexnet_") and "small" not in name and "modern" not in name]
+FILE = """
+from jaxopt_bench import Experiment
+from jaxopt_bench.models import CNN
+from jaxopt_bench.optimizers import SGD
+EXPERIMENTS = {{{entries}}}
+"""
+ENTRY = '"{name}": Experiment(dataset="digits", model=CNN(), optimizer=SGD())'
+
+
+def write(path, *names: str) -> None:
+    path.write_text(FILE.format(entries=", ".join(ENTRY.format(name=name) for name in names)))
+
+
+def test_every_named_experiment_is_there():
+    expected = {f"digits_cnn_{name}" for name in OPTIMIZERS}
+    expected |= {f"cifar10_{net}_{o}" for net in ("resnet20", "resnet18") for o in OPTIMIZERS if o != "adamw"}
+    expected |= {f"cifar100_alexnet_{o}{v}" for o in ("sgd", "adamw") for v in ("", "_exp50", "_modern")}
+    expected |= {"cifar100_alexnet_sgd_momentum", "cifar100_alexnet_small_sgd", "cifar100_alexnet_small_adamw"}
+    assert set(OWN) == expected
+
+
+@pytest.mark.parametrize("name", sorted(OWN))
+def test_names_say_dataset_and_optimizer_and_the_network_fits_the_images(name):
+    experiment = OWN[name]
+    assert experiment.name == name
+    assert name.startswith(experiment.dataset + "_")
+    assert OPTIMIZERS.name_of(experiment.optimizer) in name.split("_")
+    spec = DATASETS[experiment.dataset]
+    module = experiment.model.module(spec.num_classes)
+    images = jax.ShapeDtypeStruct((1, *spec.image_shape), "float32")
+    jax.eval_shape(lambda x: module.init(jax.random.key(0), x, train=False), images)
+
+
+@pytest.mark.parametrize("name", sorted(OWN))
+def test_an_experiment_survives_json(name):
+    assert Experiment.from_json(OWN[name].to_json()) == OWN[name]
+
+
+def test_all_experiments_are_different():
+    assert len({experiment.digest for experiment in OWN.values()}) == len(OWN)
+
+
+@pytest.mark.parametrize("name", STUDY)
+def test_the_first_study_is_as_it_says(name):
+    experiment = OWN[name]
+    assert (experiment.epochs, experiment.batch_size, experiment.validation_fraction) == (300, 4, 0)
+    assert (experiment.optimizer.learning_rate, experiment.optimizer.weight_decay) == (0.01, 5e-4)
+    augmentation = experiment.augmentation
+    assert (augmentation.crop_padding, augmentation.flip, augmentation.rotation) == (4, True, 15)
+    steps = {epoch: schedule_at(experiment, epoch) for epoch in (0, 49, 50, 149, 150, 199, 200, 299)}
+    if name.endswith("_exp50"):
+        expected = {epoch: 0.1 ** (epoch // 50) for epoch in steps}
+    else:
+        expected = {epoch: 0.1 ** ((epoch >= 150) + (epoch >= 200)) for epoch in steps}
+    assert all(math.isclose(steps[epoch], expected[epoch], rel_tol=1e-5) for epoch in steps)
+
+
+def schedule_at(experiment: Experiment, epoch: int) -> float:
+    schedule = experiment.schedule
+    return float(schedule.multiplier(schedule.numbers(), jax.numpy.float32(epoch), experiment.epochs))
+
+
+def test_padam_is_as_its_authors_train_it():
+    padam = OWN["cifar10_resnet18_padam"]
+    assert dataclasses.asdict(padam.optimizer) == {
+        "learning_rate": 0.1, "weight_decay": 5e-4, "decay_mask": "all", "b1": 0.9, "b2": 0.999,
+        "partial": 0.125, "eps": 1e-8, "bias_correction": True,
+    }  # fmt: skip
+    assert padam.epochs == 200
+    assert [round(schedule_at(padam, epoch), 6) for epoch in (99, 100, 149, 150)] == [1, 0.1, 0.1, 0.01]
+
+
+def test_a_folder_and_a_file_of_the_users_are_found(tmp_path):
+    write(tmp_path / "mine.py", "one")
+    write(tmp_path / "others.py", "two", "three")
+    assert set(catalog.load_folder(tmp_path)) == {"one", "two", "three"}
+    assert catalog.find("two", tmp_path).name == "two"
+    assert catalog.find(str(tmp_path / "mine.py")).name == "one"
+    assert catalog.find(f"{tmp_path / 'others.py'}:three").name == "three"
+
+
+def test_what_is_not_found_is_answered_with_what_is(tmp_path):
+    write(tmp_path / "others.py", "two", "three")
+    for name, message in [
+        ("digits_cnn_adamv", "did you mean digits_cnn_adam"),
+        (str(tmp_path / "others.py"), "exports 2 experiments"),
+        (f"{tmp_path / 'others.py'}:tree", "did you mean three"),
+        (str(tmp_path / "absent.py"), "is no file"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            catalog.find(name)
+    with pytest.raises(UserError, match="is no folder"):
+        catalog.find("one", tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("import absent_module", "cannot be run: ModuleNotFoundError"),
+        ("x = ", "cannot be run: SyntaxError"),
+        ("x = 1", "exports no EXPERIMENTS"),
+        ("EXPERIMENTS = {'a': 1}", "exports no EXPERIMENTS"),
+        (
+            FILE.format(entries=ENTRY.format(name="a").replace("SGD()", "SGD(momentum=2)")),
+            r"momentum is 2.0?; accepted",
+        ),
+    ],
+)
+def test_a_file_that_is_not_right_is_named_with_its_reason(tmp_path, source, message):
+    path = tmp_path / "mine.py"
+    path.write_text(source)
+    with pytest.raises(UserError, match=message) as error:
+        catalog.load_file(path)
+    assert str(path) in str(error.value)
+
+
+def test_two_files_with_one_name_are_refused(tmp_path):
+    write(tmp_path / "a.py", "one")
+    write(tmp_path / "b.py", "one")
+    with pytest.raises(UserError, match=r"b\.py exports 'one', which another file"):
+        catalog.load_folder(tmp_path)

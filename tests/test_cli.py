@@ -1,0 +1,184 @@
+"""The command line as a person uses it: flags, names, exit codes, and words that say what to do."""
+
+from __future__ import annotations
+
+import functools
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from jaxopt_bench import catalog, load_run
+from jaxopt_bench.cli import main, parse
+from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Constant, Cosine, Nadam
+
+ROOT = pathlib.Path(__file__).parents[1]
+QUICK = ["--epochs", "1", "--no-tensorboard"]
+
+
+@pytest.fixture
+def call(tmp_path, digits_dir, capsys, monkeypatch):
+    """Returns a function that runs a command in an empty folder and returns exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(digits_dir))
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*words: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ending:
+            main(list(words))
+        out, err = capsys.readouterr()
+        code = ending.value.code
+        return code if isinstance(code, int) else 0, out, err
+
+    return run
+
+
+def parsed(*words: str):
+    """Returns the experiment that `run` would train."""
+    command = parse(["run", *words])
+    assert isinstance(command, functools.partial)
+    return command.args[0].experiment
+
+
+def test_run_trains_and_prints_the_result_and_the_path(call, tmp_path):
+    code, out, _ = call("run", "digits_cnn_sgd", *QUICK)
+    assert code == 0
+    (path,) = (tmp_path / "runs" / "digits_cnn_sgd").iterdir()
+    run = load_run(path)
+    assert run.summary is not None
+    assert f"{100 * run.summary['final']['test_accuracy']:.2f}%" in out
+    assert out.rstrip().endswith(str(path.relative_to(tmp_path)))
+    code, again, _ = call("run", "digits_cnn_sgd", *QUICK)
+    assert code == 0
+    assert "finished earlier" in again
+
+
+def test_flags_override_fields_of_the_experiment_and_its_parts():
+    experiment = parsed(
+        "digits_cnn_adamw", "--epochs", "2", "--seed", "1", "--batch-size", "64", "--optimizer.learning-rate", "0.003",
+        "--model.dropout", "0", "--schedule.warmup", "0.5", "--augmentation.rotation", "5", "--dtype", "bfloat16",
+    )  # fmt: skip
+    assert (experiment.epochs, experiment.seed, experiment.batch_size, experiment.dtype) == (2, 1, 64, "bfloat16")
+    assert experiment.optimizer.learning_rate == 0.003
+    assert experiment.model.dropout == 0
+    assert experiment.schedule == Cosine(warmup=0.5)
+    assert experiment.augmentation.rotation == 5
+    assert experiment.optimizer.b2 == OPTIMIZERS["adamw"].b2
+
+
+def test_another_optimizer_takes_its_own_defaults():
+    experiment = parsed("digits_cnn_adamw", "--optimizer", "nadam", "--optimizer.learning-rate", "1e-4")
+    assert experiment.optimizer == Nadam(learning_rate=1e-4)
+    experiment = parsed("cifar10_resnet20_sgd", "--schedule", "constant", "--optimizer=sgd", "--model", "resnet32")
+    assert experiment.optimizer == SGD()
+    assert experiment.schedule == Constant()
+    assert experiment.model.depth == 32
+
+
+def test_without_flags_the_experiment_is_the_files():
+    for name, experiment in catalog.load_folder().items():
+        assert parsed(name) == experiment
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["rn"], 2, "did you mean run"),
+        (["run"], 2, "no experiment is named"),
+        (["run", "digits_cnn_adamv"], 2, "did you mean digits_cnn_adamw"),
+        (["run", "digits_cnn_adamw", "--optimizer", "adm"], 2, "unknown optimizer 'adm'; did you mean adam"),
+        (["run", "digits_cnn_adamw", "--optimizer.learning-rte", "1"], 2, "--optimizer.learning-rate"),
+        (["run", "digits_cnn_adamw", "--epochs", "many"], 2, "--epochs"),
+        (
+            ["run", "digits_cnn_adamw", "--optimizer.b1", "1.5"],
+            2,
+            "AdamW.b1 is 1.5; accepted: a finite number >= 0 and",
+        ),
+        (["run", "digits_cnn_adamw", "--optimizer.momentum", "0.9"], 2, "--optimizer.momentum"),
+        (["run", "digits_cnn_adamw", "--batch-size", "2000"], 1, "at most the 1293 images"),
+        (["run", "digits_cnn_adamw", "--experiments", "absent"], 2, "absent is no folder"),
+        (["run", "cifar100_alexnet_sgd"], 1, "data prepare cifar100 --from"),
+        (["show", "absent"], 1, "unknown run"),
+        (["list", "optimisers"], 2, "optimizers"),
+        (["data"], 2, "prepare"),
+        (["data", "prepare", "cifar11"], 1, "did you mean cifar10"),
+        (["data", "prepare", "cifar100", "--from", "absent.tar.gz"], 1, "absent.tar.gz"),
+    ],
+)
+def test_mistakes_are_answered_with_what_would_be_right(call, tmp_path, words, code, message):
+    got, out, err = call(*words)
+    assert got == code
+    assert message in out + err
+    assert "Traceback" not in out + err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_debug_shows_the_traceback(call):
+    code, _, err = call("run", "digits_cnn_adamw", "--batch-size", "2000", "--debug")
+    assert code == 1
+    assert "Traceback" in err
+
+
+def test_divergence_has_an_exit_code_of_its_own(call):
+    words = ["run", "digits_cnn_sgd", *QUICK, "--optimizer.learning-rate", "1e30", "--schedule", "constant"]
+    code, out, _ = call(*words)
+    assert code == 3
+    assert "diverged" in out
+    assert "not finite at step" in out
+    assert call(*words)[0] == 3
+
+
+def test_show_finds_a_run_by_its_path_and_by_its_experiment(call, tmp_path):
+    call("run", "digits_cnn_sgd", *QUICK, "--runs-dir", "elsewhere")
+    (path,) = (tmp_path / "elsewhere" / "digits_cnn_sgd").iterdir()
+    for words in (["show", str(path)], ["show", "digits_cnn_sgd", "--runs-dir", "elsewhere"]):
+        code, out, _ = call(*words)
+        assert code == 0
+        assert "optimizer.learning_rate" in out
+        assert "completed" in out
+        assert path.name in out
+    code, out, _ = call("show", str(path), "--overview")
+    assert code == 0
+    assert "head/kernel" in out
+    assert "13,706" in out
+
+
+def test_list_prints_every_name_whole(call, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = call("list")
+    assert code == 0
+    names = set(out.split())
+    assert names >= set(catalog.load_folder()) | set(OPTIMIZERS) | {"digits", "cifar10", "cifar100", "resnet110"}
+    assert "adamw" not in call("list", "datasets")[1]
+
+
+def test_help_is_there_for_every_command(call):
+    for words in (["--help"], ["run", "--help"], ["run", "digits_cnn_sgd", "--help"], ["list", "--help"],
+                  ["show", "--help"], ["data", "--help"], ["data", "prepare", "--help"]):  # fmt: skip
+        code, out, _ = call(*words)
+        assert code == 0, words
+        assert "usage" in out
+    assert "Look ahead by one more application of the momentum" in " ".join(
+        call("run", "digits_cnn_sgd", "--help")[1].split()
+    )
+
+
+def test_an_experiment_of_the_users_own_file_runs(call, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from jaxopt_bench import Experiment\nfrom jaxopt_bench.models import CNN\n"
+        "from jaxopt_bench.optimizers import SGD\n"
+        "EXPERIMENTS = {'mine': Experiment(dataset='digits', model=CNN(channels=(4,)), optimizer=SGD(), epochs=1)}\n"
+    )
+    code, _, _ = call("run", "mine.py", "--no-tensorboard")
+    assert code == 0
+    (path,) = (tmp_path / "runs" / "mine").iterdir()
+    assert json.loads((path / "summary.json").read_text())["experiment"] == "mine"
+
+
+def test_the_module_is_a_command(tmp_path):
+    command = [sys.executable, "-m", "jaxopt_bench", "list", "schedules"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0
+    assert "one_cycle" in done.stdout

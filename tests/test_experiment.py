@@ -1,0 +1,73 @@
+"""The experiment as data: checked, identified by what it computes."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxopt_bench import Experiment, UserError
+from jaxopt_bench.models import CNN, MODELS
+from jaxopt_bench.optimizers import OPTIMIZERS, SCHEDULES
+
+BASE = Experiment(dataset="digits", model=CNN(), optimizer=OPTIMIZERS["sgd"])
+experiments = st.builds(
+    Experiment,
+    dataset=st.sampled_from(["digits", "cifar10", "cifar100"]),
+    model=st.sampled_from(list(MODELS.values())),
+    optimizer=st.sampled_from(list(OPTIMIZERS.values())),
+    schedule=st.sampled_from(list(SCHEDULES.values())),
+    epochs=st.integers(1, 1000),
+    label_smoothing=st.floats(0, 0.99),
+    seed=st.integers(0, 2**32 - 1),
+)
+
+
+@given(experiments)
+def test_json_round_trips_and_keeps_the_digest(experiment):
+    again = Experiment.from_json(experiment.to_json())
+    assert again == experiment
+    assert again.digest == experiment.digest
+
+
+@settings(max_examples=50)
+@given(experiments, experiments)
+def test_digests_differ_exactly_where_experiments_do(one, other):
+    assert (one.digest == other.digest) == (one == other)
+
+
+def test_the_name_is_not_in_the_digest_and_all_else_is():
+    assert dataclasses.replace(BASE, name="other").digest == BASE.digest
+    for change in (
+        {"seed": 1}, {"epochs": 11}, {"dtype": "bfloat16"}, {"track_test": True}, {"evaluate_test": False},
+        {"validation_fraction": 0.2}, {"optimizer": dataclasses.replace(BASE.optimizer, learning_rate=0.2)},
+    ):  # fmt: skip
+        assert dataclasses.replace(BASE, **change).digest != BASE.digest
+
+
+def test_the_digest_is_stable():
+    """A change here means that users' runs are no longer found: do not update it lightly."""
+    assert BASE.digest == "acf9b00c8901"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"dataset": "cifar11"}, "unknown dataset 'cifar11'; did you mean cifar10"),
+        ({"epochs": 0}, r"Experiment\.epochs is 0; accepted: an integer >= 1"),
+        ({"epochs": 1.5}, r"Experiment\.epochs is 1\.5"),
+        ({"batch_size": True}, r"Experiment\.batch_size is True"),
+        ({"label_smoothing": 1.0}, r"label_smoothing is 1\.0; accepted: a finite number >= 0 and < 1"),
+        ({"dtype": "float16"}, r"dtype is 'float16'; accepted: 'float32', 'bfloat16'"),
+        ({"seed": -1}, r"seed is -1"),
+        ({"seed": 2**32}, r"seed is 4294967296"),
+        ({"name": "../escape"}, r"name is '\.\./escape'"),
+        ({"optimizer": "sgd"}, r"optimizer is 'sgd'"),
+        ({"track_test": True, "evaluate_test": False}, "track_test is True while evaluate_test is False"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_by_name(change, message):
+    with pytest.raises(UserError, match=message):
+        dataclasses.replace(BASE, **change)

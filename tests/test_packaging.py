@@ -1,0 +1,62 @@
+"""The wheel holds the experiments and the digits; the core never asks for TensorFlow."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+WATCH = """
+import sys
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "tensorflow":
+            raise SystemExit("tensorflow was asked for")
+sys.meta_path.insert(0, Watch())
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> pathlib.Path:
+    """Returns the unpacked wheel."""
+    out = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)
+    (built,) = out.glob("*.whl")
+    zipfile.ZipFile(built).extractall(out / "unpacked")
+    return out / "unpacked"
+
+
+def child(code: str, path: pathlib.Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", code, *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(path)}
+    return subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True, timeout=120)
+
+
+def test_experiments_are_found_in_the_wheel(wheel):
+    code = "from jaxopt_bench import catalog; print(catalog.experiments_dir(), *catalog.load_folder())"
+    done = child(code, wheel)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(str(wheel / "jaxopt_bench" / "experiments"))
+    assert "cifar100_alexnet_adamw" in done.stdout
+
+
+def test_the_wheel_carries_the_digits_with_their_licence(wheel):
+    assert (wheel / "jaxopt_bench" / "data" / "digits" / "digits.npz").is_file()
+    assert "CC BY 4.0" in (wheel / "jaxopt_bench" / "data" / "digits" / "README.md").read_text()
+    assert {path.name for path in wheel.iterdir()} == {"jaxopt_bench", next(wheel.glob("*.dist-info")).name}
+
+
+def test_training_never_asks_for_tensorflow(tmp_path):
+    code = WATCH + (
+        "from jaxopt_bench.cli import main\n"
+        "main(['run', 'digits_cnn_adamw', '--epochs', '1', '--data-dir', sys.argv[1], '--runs-dir', sys.argv[1]])"
+    )
+    done = child(code, ROOT, str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "completed" in done.stdout
