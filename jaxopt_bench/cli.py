@@ -7,17 +7,20 @@ import dataclasses
 import functools
 import os
 import pathlib
+import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, NoReturn
 
+import jax
 import tyro
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from jaxopt_bench import catalog, data
+from jaxopt_bench import catalog, data, prng
 from jaxopt_bench.config import Config
 from jaxopt_bench.errors import UserError, unknown_name
 from jaxopt_bench.experiment import Experiment
@@ -93,6 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # XLA's own chatter
     debug = "--debug" in words
+    warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
     try:
         command = parse(words)
     except UserError as error:
@@ -104,6 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Interrupted as stop:
         print(stop, file=sys.stderr)
         sys.exit(128 + stop.signal)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
     except OSError as error:
         _fail(error, debug, FAILED)
 
@@ -142,6 +148,8 @@ COMMAND --help says more; run EXPERIMENT --help lists every flag with that exper
 def run(flags: RunFlags) -> int:
     """Trains, prints the result, and returns the exit code."""
     console = Console()
+    if flags.overview:
+        print_overview(flags.experiment, console)
     result = train(
         flags.experiment,
         runs_dir=flags.runs_dir,
@@ -149,8 +157,6 @@ def run(flags: RunFlags) -> int:
         fresh=flags.fresh,
         recording=flags.recording,
     )
-    if flags.overview:
-        print_overview(result, console)
     print_result(result, console)
     return DIVERGED if result.summary and result.summary["status"] == "diverged" else COMPLETED
 
@@ -185,7 +191,7 @@ def show(flags: ShowFlags) -> int:
             highlight=False,
         )
     if flags.overview:
-        print_overview(found, console)
+        print_overview(found.experiment, console)
     print_result(found, console)
     return COMPLETED
 
@@ -227,9 +233,14 @@ def _result_table(summary: Mapping[str, Any]) -> Table:
     return table
 
 
-def print_overview(run: Run, console: Console) -> None:
-    """Prints the table of a run's parameters."""
-    console.print(parameter_overview(run.parameters()), markup=False, highlight=False, soft_wrap=True)
+def print_overview(experiment: Experiment, console: Console) -> None:
+    """Prints the table of the network's parameters, computing none of them."""
+    spec = data.dataset(experiment.dataset)
+    module = experiment.model.module(spec.num_classes)
+    images = jax.ShapeDtypeStruct((1, *spec.image_shape), "float32")
+    key = prng.key(experiment.seed, prng.Purpose.INITIALISATION)
+    params = jax.eval_shape(lambda x: module.init(key, x, train=False), images)["params"]
+    console.print(parameter_overview(params), markup=False, highlight=False, soft_wrap=True)
 
 
 def _parse_run(words: Sequence[str]) -> Command:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from jaxopt_bench.data import cache, records
 from jaxopt_bench.data.archives import LAYOUTS
-from jaxopt_bench.data.specs import DATASETS, SPLITS, DatasetSpec, Split, SplitName, dataset, train_validation
+from jaxopt_bench.data.specs import DATASETS, PACKAGED, SPLITS, DatasetSpec, Split, SplitName, dataset, train_validation
 from jaxopt_bench.errors import UserError, unknown_name
 
 __all__ = ["DATASETS", "Dataset", "DatasetSpec", "Split", "dataset", "load", "prepare", "train_validation"]
@@ -63,7 +63,7 @@ def load(name: str, data_dir: Path | None = None) -> Dataset:
     directory = records.data_directory(data_dir)
     folder = records.version_folder(spec, directory)
     state = records.state(folder, spec)
-    if state is not records.State.READY and name not in LAYOUTS:
+    if state is not records.State.READY and name in PACKAGED:
         return _open_dataset(spec, _prepare_records(spec, None, directory))
     if state is records.State.ABSENT:
         raise UserError(f"{name} is not in {folder}. {_ways(name)}")
@@ -93,6 +93,8 @@ def prepare(name: str, source: Path | None = None, data_dir: Path | None = None)
         there is no connection), or the folder cannot be written or holds something else.
     """
     spec = dataset(name)
+    if name not in LAYOUTS and name not in PACKAGED:
+        raise UserError(f"{name} cannot be prepared here. {_ways(name)}")
     folder = _prepare_records(spec, source, records.data_directory(data_dir))
     _open_dataset(spec, folder)
     return folder
@@ -149,9 +151,15 @@ def _build(spec: DatasetSpec, folder: Path) -> cache.Manifest:
 
 
 def _ways(name: str) -> str:
-    layout = LAYOUTS[name]
+    """Returns how a data set can be had."""
+    if name in LAYOUTS:
+        ways = (
+            f"`jaxopt-bench data prepare {name}` downloads it; `jaxopt-bench data prepare {name} --from PATH` "
+            f"takes the official {LAYOUTS[name].archive} or its unpacked folder."
+        )
+    else:
+        ways = f"`tfds build {name} --file_format=array_record` prepares it, where TensorFlow is installed."
     return (
-        f"`jaxopt-bench data prepare {name}` downloads it; `jaxopt-bench data prepare {name} --from PATH` takes the "
-        f"official {layout.archive} or its unpacked folder. If it is elsewhere, name the data directory with "
-        f"--data-dir or in the environment variable TFDS_DATA_DIR."
+        f"{ways} If it is elsewhere, name the data directory with --data-dir or in the environment variable "
+        f"TFDS_DATA_DIR."
     )

@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxopt_bench.data import records
 from jaxopt_bench.data.archives import LAYOUTS, Contents, Examples, read_cifar
-from jaxopt_bench.data.specs import SPLITS, DatasetSpec
+from jaxopt_bench.data.specs import PACKAGED, SPLITS, DatasetSpec
 from jaxopt_bench.errors import UserError
 
 _DIGITS = Path(__file__).parent / "digits" / "digits.npz"
@@ -54,7 +54,7 @@ def prepare_records(spec: DatasetSpec, source: Path | None, data_dir: Path) -> P
 
 
 def _contents(spec: DatasetSpec, source: Path | None, data_dir: Path) -> Contents:
-    if spec.name not in LAYOUTS:
+    if spec.name in PACKAGED:
         if source is not None:
             raise UserError(f"--from {source}: {spec.name} comes with this package and takes no source; leave it out.")
         return _read_digits()
@@ -113,7 +113,7 @@ def _check_same_shards(folder: Path, made: Path) -> None:
 def _write(spec: DatasetSpec, contents: Contents, data_dir: Path) -> None:
     from jaxopt_bench.data import builders
 
-    with _quiet() if spec.name not in LAYOUTS else contextlib.redirect_stdout(sys.stderr):
+    with _quiet() if spec.name in PACKAGED else contextlib.redirect_stdout(sys.stderr):
         builders.write(spec.name, contents, data_dir)
 
 

@@ -71,6 +71,8 @@ DATASETS: dict[str, DatasetSpec] = {
     ),
 }
 
+PACKAGED = frozenset({"digits"})  # those whose examples come with this package
+
 
 def dataset(name: str) -> DatasetSpec:
     """Returns the data set called `name`.

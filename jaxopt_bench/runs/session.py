@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import pathlib
 import signal
 import time
@@ -21,10 +22,10 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.models import count_parameters
 from jaxopt_bench.runs import checkpoints, records
 from jaxopt_bench.runs.clock import Clock
-from jaxopt_bench.runs.directory import write_json
+from jaxopt_bench.runs.directory import read_json, write_json
 from jaxopt_bench.runs.environment import environment
 from jaxopt_bench.runs.events import event_writer, write_events
-from jaxopt_bench.runs.load import checkpointed, load_run, task_to_json
+from jaxopt_bench.runs.load import checkpointed, task_to_json
 from jaxopt_bench.runs.progress import Reporter, duration
 from jaxopt_bench.runs.splits import Splits
 from jaxopt_bench.training import (
@@ -70,6 +71,7 @@ class Session:
         self.recording, self.reporter = recording, reporter
         self.evaluate = make_evaluate(task)
         self._advance = make_advance(task, splits.train)
+        self.evaluation_seconds = 0.0
         self.signal: int | None = None
 
     def __enter__(self) -> Self:
@@ -134,10 +136,16 @@ class Session:
                 self.state, self.metrics = self._advance(self.state, self.metrics, steps)
                 jax.block_until_ready(self.state.step)
             self.step += steps
-            left = (self.task.steps - self.step) * self.clock.seconds_per_step
+            left = self._seconds_left()
             self.reporter.advance(self.step, self.clock.images_per_second, left)
             if self.clock.first_estimate():
                 self._say_duration(left)
+
+    def _seconds_left(self) -> float:
+        """Returns an estimate: the last slice's speed for the steps, the last epoch's evaluations for those to come."""
+        steps = self.task.steps - self.step
+        epochs = math.ceil(steps / self.task.steps_per_epoch)
+        return steps * self.clock.seconds_per_step + epochs * self.evaluation_seconds
 
     def _say_duration(self, left: float) -> None:
         self.reporter.say(f"about {duration(left)} to go at {self.clock.images_per_second:,.0f} images/s")
@@ -169,6 +177,7 @@ class Session:
             lines.append(self._evaluated("validation", self.splits.validation))
         if self.task.experiment.track_test:
             lines.append(self._evaluated("test", self.splits.test))
+        self.evaluation_seconds = sum(line["seconds"] for line in lines[1:])
         self._record(lines)
 
     def _evaluated(self, split: str, images: Split, state: TrainState | None = None, step: int | None = None) -> Any:
@@ -246,7 +255,7 @@ class Session:
 
     def _write_config(self) -> None:
         path = self.directory / "config.json"
-        config = dict(load_run(self.directory).config) if path.exists() else {}
+        config = read_json(path) if path.exists() else {}
         here = {"step": self.began, **environment()}
         earlier = config.get("environments", [])
         same = earlier and {**earlier[-1], "step": self.began} == here

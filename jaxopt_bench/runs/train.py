@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pathlib
 
-import jax
 from rich.console import Console
 
 from jaxopt_bench.experiment import Experiment
@@ -13,7 +12,7 @@ from jaxopt_bench.runs.load import Run, load_run
 from jaxopt_bench.runs.progress import Reporter, reporter_for
 from jaxopt_bench.runs.session import Recording, Session
 from jaxopt_bench.runs.splits import load_task
-from jaxopt_bench.training import initial_state
+from jaxopt_bench.training import abstract_state
 
 
 def train(
@@ -50,9 +49,7 @@ def train(
             reporter.say("finished earlier; fresh=True, or --fresh, trains it again")
             return run
     task, splits = load_task(experiment, None if data_dir is None else pathlib.Path(data_dir))
-    jax.eval_shape(
-        lambda: initial_state(task)
-    )  # a network that does not fit the images fails before anything is written
+    abstract_state(task)  # a network that does not fit the images fails here, before anything is written
     directory.mkdir(parents=True, exist_ok=True)
     with locked(directory), Session(task, splits, directory, recording or Recording(), reporter) as session:
         session.run()

@@ -8,13 +8,13 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from jaxopt_bench.data import DATASETS, load, prepare, records
+from jaxopt_bench.data import DATASETS, DatasetSpec, load, prepare, records
 from jaxopt_bench.data.archives import read_cifar
 from jaxopt_bench.errors import UserError
 
@@ -215,3 +215,41 @@ def test_a_second_start_of_cifar100_takes_well_below_a_second(full_cifar100: Pat
     split = load("cifar100", full_cifar100).split("train")
     assert len(split) == 50_000
     assert time.monotonic() - start < 1
+
+
+def test_another_data_set_of_tfds_needs_one_row_where_it_is_prepared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import io
+
+    import tensorflow_datasets.public_api as tfds
+    from PIL import Image
+
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 4, 6, 3), dtype=np.uint8)
+
+    class Stripes(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+        VERSION = tfds.core.Version("2.0.0")
+
+        def _info(self) -> tfds.core.DatasetInfo:
+            features = {"image": tfds.features.Image(shape=(4, 6, 3)), "label": tfds.features.ClassLabel(num_classes=3)}
+            return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+        def _split_generators(self, dl_manager: object) -> dict[str, object]:
+            return {"train": self._generate_examples(range(6)), "test": self._generate_examples(range(6, 9))}
+
+        def _generate_examples(self, indices: range) -> Iterator[tuple[int, dict[str, object]]]:
+            for index in indices:
+                Image.fromarray(pixels[index]).save(file := io.BytesIO(), format="png")
+                file.seek(0)
+                yield index, {"image": file, "label": index % 3}
+
+    spec = DatasetSpec("stripes", (4, 6, 3), 3, 6, 3, "stripes", "2.0.0")
+    monkeypatch.setitem(DATASETS, "stripes", spec)
+    for attempt in (load, prepare):
+        with pytest.raises(UserError, match="tfds build stripes --file_format=array_record"):
+            attempt("stripes", data_dir=tmp_path)
+    Stripes(data_dir=str(tmp_path)).download_and_prepare(file_format="array_record")
+    dataset = load("stripes", tmp_path)
+    found = {image.tobytes() for image in dataset.split("train").images}
+    assert found == {image.tobytes() for image in pixels[:6]}
+    assert sorted(dataset.split("test").labels.tolist()) == [0, 1, 2]

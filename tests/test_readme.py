@@ -1,0 +1,41 @@
+"""The README's Python blocks run, and what it names is there."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import sys
+import types
+
+import pytest
+
+from jaxopt_bench import catalog
+
+ROOT = pathlib.Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
+
+
+def test_there_are_blocks():
+    assert len(BLOCKS) >= 4
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=[block.strip().splitlines()[0] for block in BLOCKS])
+def test_python_blocks_run(block, tmp_path, digits_dir, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(digits_dir))
+    module = types.ModuleType("readme")
+    monkeypatch.setitem(sys.modules, "readme", module)  # where dataclasses look their annotations up
+    exec(compile(block, "README.md", "exec"), vars(module))
+
+
+def test_every_experiment_it_names_exists():
+    named = set(re.findall(r"\b(?:digits|cifar10|cifar100)_[a-z0-9_]+\b", TEXT))
+    known = set(catalog.load_folder())
+    assert named
+    assert {name for name in named - known if not name.endswith(("_", "_mine"))} == set()
+
+
+def test_every_make_target_it_names_exists():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    assert set(re.findall(r"(?:`|\$ )make ([a-z-]+)", TEXT)) <= targets
