@@ -87,7 +87,7 @@ def test_without_flags_the_experiment_is_the_files():
     [
         (["rn"], 2, "did you mean run"),
         (["run"], 2, "no experiment is named"),
-        (["run", "digits_cnn_adamv"], 2, "did you mean digits_cnn_adamw"),
+        (["run", "digits_cnn_adamv"], 2, "did you mean digits_cnn_adam"),
         (["run", "digits_cnn_adamw", "--optimizer", "adm"], 2, "unknown optimizer 'adm'; did you mean adam"),
         (["run", "digits_cnn_adamw", "--optimizer.learning-rte", "1"], 2, "--optimizer.learning-rate"),
         (["run", "digits_cnn_adamw", "--epochs", "many"], 2, "--epochs"),
