@@ -10,7 +10,7 @@ BIN := .venv/bin
 
 help: ## print this
 	@echo "usage: make TARGET [EXP=digits_cnn_adamw] [ARGS=\"--epochs 2 …\"]"
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1 \t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/ready ## make .venv, with the versions of requirements.lock
 
@@ -41,7 +41,7 @@ format: .venv/ready ## put the code into its style
 	$(BIN)/ruff format
 
 lock: ## choose versions anew, newest that pyproject.toml admits (needs uv)
-	uv pip compile --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade \
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade \
 	  --extra dev --extra report pyproject.toml --output-file requirements.lock
 
 clean: ## remove .venv and caches; runs stay

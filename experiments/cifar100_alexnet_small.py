@@ -1,7 +1,8 @@
 """cifar100_alexnet_small_*: the small AlexNet known from CIFAR repositories, on CIFAR-100.
 
 Trains:  five convolutions and one dense layer, 2.5 M parameters, on 45,000 images (5,000 validate).
-From:    the variant published at 43.9% test accuracy on CIFAR-100 (SGD, 164 epochs).
+From:    a variant common in CIFAR repositories, published at 43.9% test accuracy on CIFAR-100 (SGD, 164 epochs).
+Expect:  EXPECT_SMALL
 Run:     make run EXP=cifar100_alexnet_small_sgd
          make run EXP=cifar100_alexnet_small_adamw ARGS="--epochs 2 --validation-fraction 0"
 """

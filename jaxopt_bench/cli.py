@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
-import os
 import pathlib
 import signal
 import sys
@@ -26,7 +25,17 @@ from jaxopt_bench.errors import UserError, unknown_name
 from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.models import MODELS, parameter_overview
 from jaxopt_bench.optimizers import OPTIMIZERS, SCHEDULES
-from jaxopt_bench.runs import SPLITS, Interrupted, Recording, Run, duration, load_run, number, percent, train
+from jaxopt_bench.runs import (
+    SPLITS,
+    Interrupted,
+    Recording,
+    Run,
+    format_accuracy,
+    format_duration,
+    format_loss,
+    load_run,
+    train,
+)
 
 COMPLETED, FAILED, MISUSED, DIVERGED = 0, 1, 2, 3  # exit codes; an interrupted run's is 128 + the signal's number
 Command = Callable[[], int]
@@ -51,8 +60,6 @@ class RunFlags:
     """Begin another run beside those there are."""
     overview: bool = False
     """Print the table of the network's parameters first."""
-    debug: bool = False
-    """Show the traceback of an error."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,8 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Exit codes: 0 completed, 1 an error, 2 misuse, 3 diverged, 130 or 143 interrupted.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # XLA's own chatter
     debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
     warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
     try:
         command = parse(words)
@@ -103,14 +110,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(error, debug, MISUSED)
     try:
         sys.exit(command())
-    except UserError as error:
-        _fail(error, debug, FAILED)
     except Interrupted as stop:
         print(stop, file=sys.stderr)
         sys.exit(128 + stop.signal)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
-    except OSError as error:
+    except Exception as error:
         _fail(error, debug, FAILED)
 
 
@@ -142,7 +147,8 @@ HELP = """usage: jaxopt-bench COMMAND …
   show RUN                                                        a run's record
   data prepare NAME [--from PATH]                                 get a data set ready
 
-COMMAND --help says more; run EXPERIMENT --help lists every flag with that experiment's values."""
+COMMAND --help says more; run EXPERIMENT --help lists every flag with that experiment's values; --debug shows an error's
+traceback."""
 
 
 def run(flags: RunFlags) -> int:
@@ -212,9 +218,13 @@ def print_result(run: Run, console: Console) -> None:
         if summary["status"] == "completed":
             console.print(_result_table(summary))
         if "diverged_step" in summary:
-            console.print(f"loss or gradient was not finite at step {summary['diverged_step']:,}", highlight=False)
+            console.print(
+                f"the loss or a parameter was not finite after step {summary['diverged_step']:,}", highlight=False
+            )
         speed = f", {summary['images_per_second']:,.0f} images/s" if summary["images_per_second"] else ""
-        cost = f"{summary['parameters']:,} parameters, {summary['steps']:,} steps in {duration(summary['seconds'])}"
+        cost = (
+            f"{summary['parameters']:,} parameters, {summary['steps']:,} steps in {format_duration(summary['seconds'])}"
+        )
         console.print(cost + speed, highlight=False)
     console.print(str(run.path), markup=False, highlight=False, soft_wrap=True)
 
@@ -228,7 +238,7 @@ def _result_table(summary: Mapping[str, Any]) -> Table:
         table.add_column("\naccuracy", justify="right")
     for split in SPLITS:
         pairs = [(result[f"{split}_loss"], result[f"{split}_accuracy"]) for result in results.values()]
-        cells = [cell for loss, accuracy in pairs for cell in (number(loss), percent(accuracy))]
+        cells = [cell for loss, accuracy in pairs for cell in (format_loss(loss), format_accuracy(accuracy))]
         table.add_row(split.replace("_", ", "), *cells)
     return table
 
@@ -248,16 +258,17 @@ def _parse_run(words: Sequence[str]) -> Command:
     if words and words[0] in ("-h", "--help"):
         words = ["digits_cnn_adamw", *words]
     if not words or words[0].startswith("-"):
-        raise UserError("run: no experiment is named; accepted: run EXPERIMENT [flags], as `jaxopt-bench list` shows.")
+        raise UserError(
+            "run: the experiment comes first; accepted: run EXPERIMENT [flags]; `jaxopt-bench list` names them."
+        )
     names = argparse.ArgumentParser(add_help=False, allow_abbrev=False, prog="jaxopt-bench run")
     names.add_argument("--experiments", type=pathlib.Path)
     for field in Experiment.kinds:
         names.add_argument(f"--{field}")
     chosen, rest = names.parse_known_args(words[1:])
     experiment = catalog.find(words[0], chosen.experiments)
-    replaced = {
-        field: table[getattr(chosen, field)] for field, table in Experiment.kinds.items() if getattr(chosen, field)
-    }
+    given = {field: name for field in Experiment.kinds if (name := getattr(chosen, field)) is not None}
+    replaced = {field: Experiment.kinds[field][name] for field, name in given.items()}
     experiment = dataclasses.replace(experiment, **replaced)
     return _bind(run, RunFlags, f"run {words[0]}", rest, default=RunFlags(experiment, Recording()))
 
@@ -276,7 +287,7 @@ def _bind(function: Callable[[Any], int], flags: type, name: str, words: Sequenc
 
 
 def _find_run(name: str, runs_dir: pathlib.Path) -> pathlib.Path:
-    """Returns a run's directory by its path, or the one of an experiment that was written to last."""
+    """Returns a run's directory by its path, or the one of an experiment that was begun or continued last."""
     for path in (pathlib.Path(name), runs_dir / name):
         if (path / "config.json").exists():
             return path
@@ -297,7 +308,7 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _experiments_table(experiments: Mapping[str, Experiment]) -> Table:
-    table = _table("experiments", "name", "model", "optimizer", "epochs", "batch size")
+    table = _table("experiments", "name", "model", "optimizer", "epochs", "batch")
     for name, e in sorted(experiments.items()):
         model, optimizer = MODELS.name_of(e.model), OPTIMIZERS.name_of(e.optimizer)
         table.add_row(name, model, optimizer, str(e.epochs), str(e.batch_size))
@@ -322,7 +333,7 @@ def _configs_table(title: str, configs: Mapping[str, Config]) -> Table:
 
 def _first_sentence(config: Config) -> str:
     paragraph = " ".join((type(config).__doc__ or "").strip().split("\n\n")[0].split())
-    return paragraph.partition(": ")[0].partition(". ")[0].removesuffix(".")
+    return paragraph.partition(". ")[0].removesuffix(".")
 
 
 def _flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -337,7 +348,9 @@ def _flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _fail(error: Exception, debug: bool, code: int) -> NoReturn:
+    """Prints an error in one message, its traceback only where asked for, and exits."""
     if debug:
         traceback.print_exception(error)
-    print(f"error: {error}", file=sys.stderr)
+    expected = isinstance(error, (UserError, OSError))
+    print(f"error: {error if expected else f'{type(error).__name__}: {error} (--debug shows where)'}", file=sys.stderr)
     sys.exit(code)

@@ -122,16 +122,17 @@ class Config:
         return cls(**arguments)
 
 
-def float_arrays(config: Config, dtype: Any = np.float32) -> dict[str, np.ndarray]:
-    """Returns the float fields of a configuration as arrays: what may change without compiling anew.
+def float_arrays(config: Config) -> dict[str, np.ndarray]:
+    """Returns the float fields of a configuration as float32 arrays: what may change without compiling anew.
+
+    A Python float would be weakly typed and compile the step a second time.
 
     Args:
       config: any configuration; a field that is None is left out, a tuple of floats becomes a vector.
-      dtype: the arrays' type. A Python float would be weakly typed and compile the step a second time.
     """
     hints = _hints(type(config))
     values = {name: getattr(config, name) for name, hint in hints.items() if _is_float(hint)}
-    return {name: np.asarray(value, dtype) for name, value in values.items() if value is not None}
+    return {name: np.asarray(value, np.float32) for name, value in values.items() if value is not None}
 
 
 C = TypeVar("C", bound=Config)

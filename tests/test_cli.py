@@ -86,7 +86,9 @@ def test_without_flags_the_experiment_is_the_files():
     ("words", "code", "message"),
     [
         (["rn"], 2, "did you mean run"),
-        (["run"], 2, "no experiment is named"),
+        (["run"], 2, "the experiment comes first"),
+        (["run", "--epochs", "2", "digits_cnn_adamw"], 2, "the experiment comes first"),
+        (["run", "digits_cnn_adamw", "--optimizer", ""], 2, "unknown optimizer ''"),
         (["run", "digits_cnn_adamv"], 2, "did you mean digits_cnn_adam"),
         (["run", "digits_cnn_adamw", "--optimizer", "adm"], 2, "unknown optimizer 'adm'; did you mean adam"),
         (["run", "digits_cnn_adamw", "--optimizer.learning-rte", "1"], 2, "--optimizer.learning-rate"),
@@ -121,12 +123,22 @@ def test_debug_shows_the_traceback(call):
     assert "Traceback" in err
 
 
+def test_what_nobody_foresaw_is_one_message_as_well(call, monkeypatch):
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr("jaxopt_bench.cli.train", fail)
+    code, _, err = call("run", "digits_cnn_adamw")
+    assert (code, err) == (1, "error: RuntimeError: out of memory (--debug shows where)\n")
+    assert "in fail" in call("--debug", "run", "digits_cnn_adamw")[2]
+
+
 def test_divergence_has_an_exit_code_of_its_own(call):
     words = ["run", "digits_cnn_sgd", *QUICK, "--optimizer.learning-rate", "1e30", "--schedule", "constant"]
     code, out, _ = call(*words)
     assert code == 3
     assert "diverged" in out
-    assert "not finite at step" in out
+    assert "not finite after step" in out
     assert call(*words)[0] == 3
 
 

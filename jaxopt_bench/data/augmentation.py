@@ -134,18 +134,8 @@ def _bilinear(
 
 def _pixels_at(
     images: Float[Array, "batch height width channels"],
-    rows: Integer[
-        Array,
-        (
-            batch  # height #width
-        ),
-    ],
-    columns: Integer[
-        Array,
-        (
-            batch  # height #width
-        ),
-    ],
+    rows: Integer[Array, "batch #height #width"],
+    columns: Integer[Array, "batch #height #width"],
 ) -> Float[Array, "batch height width channels"]:
     """Returns each image's pixels at (rows, columns), zero outside it."""
     _, height, width, channels = images.shape

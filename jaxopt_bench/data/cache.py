@@ -7,20 +7,19 @@ records give the same bytes, so several processes may build the cache at once.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
-import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
 from jaxopt_bench.data.specs import SPLITS, DatasetSpec, Split, SplitName
+from jaxopt_bench.files import replacing
 
 FOLDER = "decoded"
 MANIFEST = "decoded.json"
@@ -114,7 +113,7 @@ def write(
         if split == "train":
             statistics = mean_and_std(arrays.images)
     manifest = Manifest(class_names, *statistics, records, files)
-    with _replacing(folder / MANIFEST) as (file, _):
+    with replacing(folder / MANIFEST) as (file, _):
         file.write((json.dumps(dataclasses.asdict(manifest), indent=1) + "\n").encode())
     return manifest
 
@@ -141,7 +140,7 @@ def _file(split: SplitName, array: str) -> str:
 
 
 def _save(path: Path, array: np.ndarray) -> dict[str, Any]:
-    with _replacing(path) as (file, temporary):
+    with replacing(path) as (file, temporary):
         np.save(file, array)
         file.flush()
         digest = _digest(temporary)
@@ -165,20 +164,3 @@ def _open(folder: Path, manifest: Manifest, file: str, shape: tuple[int, ...], d
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[tuple[IO[bytes], Path]]:
-    """Opens a temporary file beside `path`, given with its name, that replaces `path` when it is safely on disk."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with open(descriptor, "wb") as file:
-            yield file, temporary
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o664)  # a data directory may be shared; temporary files are the owner's alone
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import threading
 import urllib.request
 from pathlib import Path
@@ -9,8 +10,8 @@ from pathlib import Path
 from jaxopt_bench.data.archives import Layout
 from jaxopt_bench.errors import UserError
 
-_ANSWER_SECONDS = 8.0  # for each step of the connection
-_TOTAL_SECONDS = 9.0  # for all of them; name resolution obeys no timeout of its own
+_ANSWER_SECONDS = 5.0  # for each step of the connection
+_TOTAL_SECONDS = 6.0  # for all of them; name resolution obeys no timeout of its own
 
 
 def fetch(layout: Layout, name: str, data_dir: Path) -> Path:
@@ -48,7 +49,7 @@ def _unreachable(url: str) -> str | None:
             # urllib takes the proxies from the environment, as the download does.
             with urllib.request.urlopen(url, timeout=_ANSWER_SECONDS):
                 answers.append(None)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             answers.append(str(error))
 
     # A daemon, so that a resolver that still waits does not hold up the end of the program.

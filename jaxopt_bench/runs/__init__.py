@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jaxopt_bench.runs.load import Run, load_run
-from jaxopt_bench.runs.progress import Lines, Live, Reporter, Silent, duration, number, percent
+from jaxopt_bench.runs.progress import Lines, Live, Reporter, format_accuracy, format_duration, format_loss
 from jaxopt_bench.runs.records import SPLITS
 from jaxopt_bench.runs.session import Interrupted, Recording
 from jaxopt_bench.runs.train import train
@@ -16,10 +16,9 @@ __all__ = [
     "Recording",
     "Reporter",
     "Run",
-    "Silent",
-    "duration",
+    "format_accuracy",
+    "format_duration",
+    "format_loss",
     "load_run",
-    "number",
-    "percent",
     "train",
 ]

@@ -33,20 +33,22 @@ class Checkpoints:
     before it, so none is skipped.
     """
 
-    def __init__(self, directory: pathlib.Path, keep: int = 2):
+    def __init__(self, directory: pathlib.Path, keep: int = 2, after: int | None = None):
         """Opens the folder for writing and removes what an interrupted save has left.
 
         Args:
           directory: created where it does not exist.
           keep: how many of the last checkpoints to keep, beside the best.
+          after: the step from which the run goes on. Checkpoints of later steps were found damaged, or the run would
+            have gone on from them; they are removed, so that they take no place of a good one.
         """
         self.directory = directory.absolute()
         self.keep = keep
         self.directory.mkdir(parents=True, exist_ok=True)
-        whole = set(checkpoint_steps(self.directory))
+        usable = {str(step) for step in checkpoint_steps(self.directory) if after is None or step <= after}
         for path in self.directory.iterdir():
-            if path.is_dir() and not (path.name.isdecimal() and int(path.name) in whole):
-                shutil.rmtree(path)
+            if path.is_dir() and path.name not in usable:
+                _remove(path)
         self._checkpointer = _checkpointer()
         self._worker = concurrent.futures.ThreadPoolExecutor(1, "checkpoints")
         self._pending: concurrent.futures.Future[None] | None = None
@@ -88,8 +90,7 @@ class Checkpoints:
         kept = {*checkpoint_steps(self.directory)[-self.keep :], best}
         for old in checkpoint_steps(self.directory):
             if old not in kept:
-                (self.directory / str(old) / MANIFEST).unlink()
-                shutil.rmtree(self.directory / str(old))
+                _remove(self.directory / str(old))
 
 
 def checkpoint_steps(directory: pathlib.Path) -> list[int]:
@@ -143,6 +144,12 @@ def restore_latest(
     if errors:
         raise UserError("every checkpoint is damaged, and nothing was changed: " + " ".join(errors))
     return None
+
+
+def _remove(folder: pathlib.Path) -> None:
+    """Removes a checkpoint, its manifest first, so that one half removed does not count."""
+    (folder / MANIFEST).unlink(missing_ok=True)
+    shutil.rmtree(folder)
 
 
 def _checkpointer() -> ocp.Checkpointer:

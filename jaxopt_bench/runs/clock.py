@@ -14,10 +14,11 @@ class Clock:
 
     def __init__(self, batch_size: int):
         self.batch_size = batch_size
-        self.seconds = self.timed_seconds = 0.0
-        self.steps = self.timed_steps = 0
         self.seconds_per_step = 0.0
-        self.estimated = False
+        self.compiled = self.estimated = False
+        self.all_seconds, self.all_steps = 0.0, 0  # of this process, compilation apart
+        self.seconds = 0.0  # of this lap
+        self.lap_seconds, self.lap_steps = 0.0, 0  # of this lap, compilation apart
 
     @contextlib.contextmanager
     def measuring(self, steps: int) -> Iterator[None]:
@@ -26,10 +27,11 @@ class Clock:
         yield
         seconds = time.perf_counter() - began
         self.seconds += seconds
-        if self.steps:
-            self.timed_seconds, self.timed_steps = self.timed_seconds + seconds, self.timed_steps + steps
+        if self.compiled:
+            self.all_seconds, self.all_steps = self.all_seconds + seconds, self.all_steps + steps
+            self.lap_seconds, self.lap_steps = self.lap_seconds + seconds, self.lap_steps + steps
             self.seconds_per_step = seconds / steps
-        self.steps += steps
+        self.compiled = True
 
     @property
     def images_per_second(self) -> float:
@@ -44,15 +46,14 @@ class Clock:
 
     def first_estimate(self) -> bool:
         """Returns True once, when enough steps were timed for an estimate."""
-        enough = self.timed_steps >= 3 and self.timed_seconds > SLICE_SECONDS / 2
+        enough = self.all_steps >= 3 and self.all_seconds > SLICE_SECONDS / 2
         first, self.estimated = enough and not self.estimated, self.estimated or enough
         return first
 
     def lap(self) -> dict[str, float | None]:
         """Returns the seconds since the last lap, and the images/s of those steps that did not compile."""
-        images = self.timed_steps * self.batch_size
-        speed = images / self.timed_seconds if self.timed_steps else None
+        speed = self.lap_steps * self.batch_size / self.lap_seconds if self.lap_steps else None
         result = {"seconds": self.seconds, "images_per_second": speed}
-        self.seconds = self.timed_seconds = 0.0
-        self.timed_steps = 0
+        self.seconds = self.lap_seconds = 0.0
+        self.lap_steps = 0
         return result

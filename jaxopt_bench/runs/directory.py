@@ -8,12 +8,12 @@ import json
 import os
 import pathlib
 import socket
-import tempfile
 from collections.abc import Iterator
 from typing import Any
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.files import replacing
 
 
 def choose_directory(experiment: Experiment, runs_dir: pathlib.Path, fresh: bool = False) -> pathlib.Path:
@@ -46,22 +46,8 @@ def read_json(path: pathlib.Path) -> Any:
 def write_json(path: pathlib.Path, value: Any) -> None:
     """Writes a JSON file whole or not at all."""
     text = json.dumps(value, indent=2, allow_nan=False) + "\n"
-    write_atomically(path, text.encode())
-
-
-def write_atomically(path: pathlib.Path, content: bytes) -> None:
-    """Writes a file under a temporary name, flushes it to the disk and renames it into place."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        pathlib.Path(temporary).unlink(missing_ok=True)
-        raise
+    with replacing(path) as (file, _):
+        file.write(text.encode())
 
 
 @contextlib.contextmanager
@@ -74,7 +60,7 @@ def locked(directory: pathlib.Path) -> Iterator[None]:
     with open(directory / "lock", "a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             file.seek(0)
             holder = file.read().strip() or "another process"
             raise UserError(f"{directory} is being trained by {holder}; wait for it, or use --fresh.") from error

@@ -13,7 +13,7 @@ def event_writer(directory: pathlib.Path, step: int) -> Any:
     """Returns a tensorboardX writer; what an earlier process wrote after `step` is purged."""
     import tensorboardX  # only where event files are wanted: importing it takes a second
 
-    return tensorboardX.SummaryWriter(str(directory / "tensorboard"), purge_step=step + 1 if step else None)
+    return tensorboardX.SummaryWriter(str(directory / "tensorboard"), purge_step=step + 1)
 
 
 def write_events(writer: Any, lines: Sequence[Record]) -> None:

@@ -2,59 +2,33 @@
 
 from __future__ import annotations
 
-import abc
 import math
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-Record = dict[str, Any]
+from jaxopt_bench.runs.records import Record
 
 
-class Reporter(abc.ABC):
-    """Is told how a run goes. Steps are counted from the start of training, not of the process."""
+class Reporter:
+    """Is told how a run goes, and shows nothing. Steps are counted from the start of training, not of the process."""
 
-    @abc.abstractmethod
     def start(self, title: str, step: int, steps: int, steps_per_epoch: int) -> None:
         """A run begins, or goes on, at a step."""
 
-    @abc.abstractmethod
     def advance(self, step: int, images_per_second: float, seconds_left: float) -> None:
         """Some steps were made."""
 
-    @abc.abstractmethod
     def measured(self, records: Sequence[Record]) -> None:
         """Lines were added to the metrics: one of some steps, or all those of an epoch's end."""
 
-    @abc.abstractmethod
     def say(self, message: str) -> None:
         """Something worth a line of its own happened."""
 
-    @abc.abstractmethod
     def stop(self) -> None:
         """The run ended, however it did."""
-
-
-class Silent(Reporter):
-    """Shows nothing."""
-
-    def start(self, title: str, step: int, steps: int, steps_per_epoch: int) -> None:
-        """Shows nothing."""
-
-    def advance(self, step: int, images_per_second: float, seconds_left: float) -> None:
-        """Shows nothing."""
-
-    def measured(self, records: Sequence[Record]) -> None:
-        """Shows nothing."""
-
-    def say(self, message: str) -> None:
-        """Shows nothing."""
-
-    def stop(self) -> None:
-        """Shows nothing."""
 
 
 class Lines(Reporter):
@@ -65,6 +39,7 @@ class Lines(Reporter):
         self.every = every
         self.last = time.monotonic()
         self.latest: Sequence[Record] = []
+        self.speed = ""
 
     def start(self, title: str, step: int, steps: int, steps_per_epoch: int) -> None:
         """Names the run."""
@@ -73,7 +48,7 @@ class Lines(Reporter):
 
     def advance(self, step: int, images_per_second: float, seconds_left: float) -> None:
         """Prints a line where the last is long ago, or where the epoch is over."""
-        self.speed = f"{images_per_second:,.0f} images/s, {duration(seconds_left)} left"
+        self.speed = f"{images_per_second:,.0f} images/s, {format_duration(seconds_left)} left"
         if time.monotonic() - self.last > self.every:
             self._line(f"step {step:,}/{self.steps:,}  {_splits(self.latest)}  {self.speed}")
 
@@ -87,9 +62,6 @@ class Lines(Reporter):
     def say(self, message: str) -> None:
         """Prints the message."""
         self._line(message)
-
-    def stop(self) -> None:
-        """Nothing is left to do."""
 
     def _line(self, text: str) -> None:
         self.last = time.monotonic()
@@ -123,7 +95,7 @@ class Live(Reporter):
         epochs = self.steps // self.steps_per_epoch
         epoch = max(1, math.ceil(step / self.steps_per_epoch))
         where = f"epoch {epoch}/{epochs}  step {step:,}/{self.steps:,}"
-        speed = f"{images_per_second:,.0f} images/s  {duration(seconds_left)} left"
+        speed = f"{images_per_second:,.0f} images/s  {format_duration(seconds_left)} left"
         self.progress.update(self.task, completed=step, where=where, speed=speed)
 
     def measured(self, records: Sequence[Record]) -> None:
@@ -147,17 +119,17 @@ def reporter_for(console: Console) -> Reporter:
     return Live(console) if console.is_terminal or console.is_jupyter else Lines(console)
 
 
-def number(value: float | None) -> str:
+def format_loss(value: float | None) -> str:
     """Returns a loss as people read it."""
     return "–" if value is None else f"{value:.4f}"
 
 
-def percent(fraction: float | None) -> str:
+def format_accuracy(fraction: float | None) -> str:
     """Returns an accuracy as people read it."""
     return "–" if fraction is None else f"{100 * fraction:.2f}%"
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Returns a duration in the two largest units that matter."""
     if seconds < 60:
         return f"{seconds:.0f} s"
@@ -171,5 +143,7 @@ def duration(seconds: float) -> str:
 
 def _splits(records: Sequence[Record]) -> str:
     names = {"train_steps": "train", "train_clean": "clean"}
-    parts = ((names.get(r["split"], r["split"]), number(r["loss"]), percent(r["accuracy"])) for r in records)
+    parts = (
+        (names.get(r["split"], r["split"]), format_loss(r["loss"]), format_accuracy(r["accuracy"])) for r in records
+    )
     return "  ".join(f"{name} {loss} {accuracy}" for name, loss, accuracy in parts)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.runs.directory import write_atomically
+from jaxopt_bench.files import replacing
 
 Record = dict[str, Any]
 SPLITS = ("train", "train_clean", "validation", "test")  # those measured once an epoch
@@ -44,7 +44,8 @@ class MetricsFile:
         """Opens the file and drops the lines that a resumed run will write again: those after `last_step`."""
         self.path = path
         self.records = [record for record in read_records(path) if record["step"] <= last_step]
-        write_atomically(path, "".join(map(_line, self.records)).encode())
+        with replacing(path) as (file, _):
+            file.write("".join(map(_line, self.records)).encode())
 
     def append(self, records: Sequence[Record]) -> None:
         """Writes lines and flushes them to the disk."""

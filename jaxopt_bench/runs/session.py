@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import os
 import pathlib
 import signal
 import time
@@ -26,7 +27,7 @@ from jaxopt_bench.runs.directory import read_json, write_json
 from jaxopt_bench.runs.environment import environment
 from jaxopt_bench.runs.events import event_writer, write_events
 from jaxopt_bench.runs.load import checkpointed, task_to_json
-from jaxopt_bench.runs.progress import Reporter, duration
+from jaxopt_bench.runs.progress import Reporter, format_duration
 from jaxopt_bench.runs.splits import Splits
 from jaxopt_bench.training import (
     NEVER,
@@ -56,10 +57,14 @@ class Recording(Config):
 
 
 class Interrupted(Exception):  # noqa: N818 (it was asked for)
-    """A run was asked to stop, and did so after writing a checkpoint."""
+    """A run was asked to stop, and did so after writing a checkpoint.
 
-    def __init__(self, number: int, path: pathlib.Path):
-        super().__init__(f"interrupted; {path} has a checkpoint, and the same command goes on from it.")
+    Attributes:
+      signal: the signal's number.
+    """
+
+    def __init__(self, number: int, path: pathlib.Path, step: int):
+        super().__init__(f"interrupted; the same command (without --fresh) goes on from step {step:,} of {path}")
         self.signal = number
 
 
@@ -80,7 +85,9 @@ class Session:
         self.records = records.MetricsFile(self.directory / "metrics.jsonl", self.step)
         (self.directory / "summary.json").unlink(missing_ok=True)
         self._write_config()
-        self.checkpoints = checkpoints.Checkpoints(self.directory / "checkpoints", self.recording.keep_checkpoints)
+        self.checkpoints = checkpoints.Checkpoints(
+            self.directory / "checkpoints", self.recording.keep_checkpoints, after=self.step
+        )
         self.events = event_writer(self.directory, self.step) if self.recording.tensorboard else None
         self.clock = Clock(self.task.experiment.batch_size)
         return self
@@ -97,8 +104,11 @@ class Session:
         resumed = f", continued from step {self.began:,}" if self.began else ""
         title = f"{task.experiment.name}: {count_parameters(self.state.params):,} parameters, {task.steps:,} steps"
         self.reporter.start(f"{title}{resumed}\n{self.directory}", self.step, task.steps, task.steps_per_epoch)
+        warmup = getattr(task.experiment.schedule, "warmup", 0.0)
+        if warmup >= task.experiment.epochs:
+            self.reporter.say(f"schedule.warmup is {warmup:g} of {task.experiment.epochs} epochs: all of it is warm-up")
         with _signals(self):
-            while self.step < task.steps:
+            while self.step < task.steps and self.signal is None:
                 self._advance_to(self._next_stop())
                 if self._report_steps():
                     return
@@ -106,8 +116,8 @@ class Session:
                     self._finish_epoch()
                 if self._checkpoint_due():
                     self._checkpoint()
-                if self.signal is not None:
-                    self._interrupt()
+            if self.step < task.steps:
+                self._interrupt()
         self.checkpoints.wait()
         self._complete()
 
@@ -129,8 +139,8 @@ class Session:
         )
 
     def _advance_to(self, stop: int) -> None:
-        """Makes the steps up to `stop`, in slices short enough for a display and an interruption."""
-        while self.step < stop and self.signal is None:
+        """Makes the steps up to `stop`, in slices short enough for a display; a signal ends it after a slice."""
+        while True:
             steps = self.clock.slice(stop - self.step)
             with self.clock.measuring(steps):
                 self.state, self.metrics = self._advance(self.state, self.metrics, steps)
@@ -140,6 +150,8 @@ class Session:
             self.reporter.advance(self.step, self.clock.images_per_second, left)
             if self.clock.first_estimate():
                 self._say_duration(left)
+            if self.step == stop or self.signal is not None:
+                return
 
     def _seconds_left(self) -> float:
         """Returns an estimate: the last slice's speed for the steps, the last epoch's evaluations for those to come."""
@@ -148,7 +160,7 @@ class Session:
         return steps * self.clock.seconds_per_step + epochs * self.evaluation_seconds
 
     def _say_duration(self, left: float) -> None:
-        self.reporter.say(f"about {duration(left)} to go at {self.clock.images_per_second:,.0f} images/s")
+        self.reporter.say(f"about {format_duration(left)} to go at {self.clock.images_per_second:,.0f} images/s")
         if left > HOUR:
             self.reporter.say(_shorter(self.task))
 
@@ -198,7 +210,7 @@ class Session:
 
     def _checkpoint_due(self) -> bool:
         in_epoch, every = self.step % self.task.steps_per_epoch, self.recording.checkpoint_every
-        return in_epoch == 0 or (every is not None and in_epoch % every == 0) or self.signal is not None
+        return in_epoch == 0 or (every is not None and in_epoch % every == 0)
 
     def _checkpoint(self) -> None:
         """Saves the state, unless it has diverged: such a state is found out at the next line of metrics."""
@@ -208,12 +220,14 @@ class Session:
         self.checkpoints.save(self.step, {"state": self.state, "metrics": self.metrics}, best)
 
     def _interrupt(self) -> None:
+        self._checkpoint()
         self.checkpoints.wait()
         write_json(self.directory / "summary.json", self._summary("interrupted"))
-        raise Interrupted(self.signal or signal.SIGINT, self.directory)
+        saved = max(checkpoints.checkpoint_steps(self.checkpoints.directory), default=0)
+        raise Interrupted(self.signal or signal.SIGINT, self.directory, saved)
 
     def _diverge(self, step: int) -> None:
-        self.reporter.say(f"diverged: loss or gradient was not finite at step {step:,}")
+        self.reporter.say(f"diverged: the loss or a parameter was not finite after step {step:,}")
         self.checkpoints.wait()
         write_json(self.directory / "summary.json", {**self._summary("diverged"), "diverged_step": step})
 
@@ -228,10 +242,15 @@ class Session:
 
     def _test_at(self, step: int, state: TrainState | None) -> None:
         """Evaluates the test split at a step, from its checkpoint where no state is given, unless it has been."""
-        if self.records.find("test", step) is None:
-            if state is None:
+        if self.records.find("test", step) is not None:
+            return
+        if state is None:
+            try:
                 state = checkpoints.restore(self.checkpoints.directory, step, checkpointed(self.task))["state"]
-            self._record([self._evaluated("test", self.splits.test, state, step)])
+            except UserError as error:
+                self.reporter.say(f"{error} So the best epoch's parameters are not tested.")
+                return
+        self._record([self._evaluated("test", self.splits.test, state, step)])
 
     def _summary(self, status: str) -> dict[str, Any]:
         lines = self.records.records
@@ -275,8 +294,9 @@ def _signals(session: Session) -> Iterator[None]:
 
     def request(number: int, frame: FrameType | None) -> None:
         session.signal = number
-        session.reporter.say("stopping after a checkpoint; once more to stop at once")
         restore()
+        with contextlib.suppress(OSError):  # whoever read the output may be gone; and print is not safe in here
+            os.write(2, b"\nstopping after a checkpoint; once more to stop at once\n")
 
     def restore() -> None:
         for number, handler in previous.items():

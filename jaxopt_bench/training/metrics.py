@@ -42,7 +42,7 @@ class FirstStep(metrics.Metric):
 class StepMetrics(metrics.Collection):
     """Means over steps since the last report; the learning rate is that of the last step.
 
-    `diverged` is the first step, counted from 1, whose loss or gradient was not finite.
+    `diverged` is the first step, counted from 1, whose loss, or a parameter after it, was not finite.
     """
 
     loss: metrics.Average.from_output("loss")  # type: ignore[valid-type]

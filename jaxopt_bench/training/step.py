@@ -55,15 +55,14 @@ def make_train_step(task: Task) -> TrainStep:
         transform = make_transform(task, state.hyperparameters, state.schedule)
         updates, opt_state = transform.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        grad_norm = optax.tree.norm(grads)
-        finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+        finite = [jnp.isfinite(leaf).all() for leaf in (loss, *jax.tree.leaves(params))]
         metrics = StepMetrics.single_from_model_output(
             loss=loss,
             accuracy=correct(logits, batch.labels).mean(),
-            grad_norm=grad_norm,
+            grad_norm=optax.tree.norm(grads),
             update_norm=optax.tree.norm(updates),
             learning_rate=state.hyperparameters["learning_rate"] * multiplier(task, state.schedule, state.step),
-            diverged=jnp.where(finite, NEVER, state.step + 1),
+            diverged=jnp.where(jnp.stack(finite).all(), NEVER, state.step + 1),
         )
         step = state.step + 1
         return state.replace(step=step, params=params, batch_stats=batch_stats, opt_state=opt_state), metrics

@@ -17,7 +17,7 @@ class Task:
       image_shape: height, width, channels.
       num_classes: how many classes the labels have.
       train_examples: images to train on, validation images left out.
-      mean: of the training pixels, per channel, on the scale 0 to 1.
+      mean: of all pixels of `train`, validation included, per channel, on the scale 0 to 1.
       std: likewise the standard deviation.
 
     Raises:

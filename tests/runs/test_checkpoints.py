@@ -112,6 +112,11 @@ def test_a_folder_without_a_manifest_does_not_count_and_is_removed(folder):
     assert sorted(path.name for path in folder.iterdir()) == ["1", "2"]
 
 
+def test_checkpoints_after_the_one_gone_on_from_are_removed(folder):
+    Checkpoints(folder, after=2).close()
+    assert checkpoint_steps(folder) == [1, 2]
+
+
 def test_none_saved_is_none(tmp_path):
     assert restore_latest(tmp_path / "absent", tree(0)) is None
 

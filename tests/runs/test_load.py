@@ -7,13 +7,13 @@ import json
 import pytest
 
 from jaxopt_bench import UserError, load_run, train
-from jaxopt_bench.runs import Recording, Silent
+from jaxopt_bench.runs import Recording, Reporter
 
 
 @pytest.fixture
 def run(tiny, tmp_path, digits_dir):
     return train(
-        tiny, runs_dir=tmp_path, data_dir=digits_dir, recording=Recording(tensorboard=False), reporter=Silent()
+        tiny, runs_dir=tmp_path, data_dir=digits_dir, recording=Recording(tensorboard=False), reporter=Reporter()
     )
 
 

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from jaxopt_bench.runs import Lines, Live, duration, number, percent
+from jaxopt_bench.runs import Lines, Live, format_accuracy, format_duration, format_loss
 from jaxopt_bench.runs.progress import Reporter, reporter_for
 
 
@@ -61,9 +61,9 @@ def test_a_terminal_gets_the_live_display_and_a_file_plain_lines():
     [(3.2, "3 s"), (59.4, "59 s"), (90, "2 min"), (3600, "1 h 00 min"), (5400, "1 h 30 min"), (900_000, "10.4 days")],
 )
 def test_durations_are_readable(seconds, text):
-    assert duration(seconds) == text
+    assert format_duration(seconds) == text
 
 
 def test_what_is_not_a_number_is_a_dash():
-    assert (number(None), percent(None)) == ("–", "–")
-    assert (number(1.23456), percent(0.12345)) == ("1.2346", "12.35%")
+    assert (format_loss(None), format_accuracy(None)) == ("–", "–")
+    assert (format_loss(1.23456), format_accuracy(0.12345)) == ("1.2346", "12.35%")

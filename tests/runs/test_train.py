@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
 import pathlib
@@ -15,12 +16,14 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from rich.console import Console
 
-from jaxopt_bench import Experiment, UserError, load_run, train
+from jaxopt_bench import UserError, load_run, train
 from jaxopt_bench.data import Dataset
-from jaxopt_bench.models import CNN
+from jaxopt_bench.models import CifarResNet
 from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Constant
-from jaxopt_bench.runs import SPLITS, Recording, Run, Silent
+from jaxopt_bench.runs import SPLITS, Interrupted, Lines, Live, Recording, Reporter, Run
+from jaxopt_bench.runs.checkpoints import checkpoint_steps
 
 ROOT = pathlib.Path(__file__).parents[2]
 QUIET = Recording(log_every=6, checkpoint_every=7, tensorboard=False)
@@ -30,7 +33,7 @@ class Killed(BaseException):
     """Stands for a process's death: nothing in the project catches it."""
 
 
-class KilledAt(Silent):
+class KilledAt(Reporter):
     """Ends the run once it has reached a step."""
 
     def __init__(self, step: int):
@@ -39,6 +42,18 @@ class KilledAt(Silent):
     def advance(self, step: int, *_: Any) -> None:
         if step >= self.step:
             raise Killed
+
+
+class StoppedAt(Reporter):
+    """Sends the process SIGTERM once the run has reached a step or passed it."""
+
+    def __init__(self, step: int):
+        self.step = step
+
+    def advance(self, step: int, *_: Any) -> None:
+        if step >= self.step:
+            self.step = 10**9
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def without_timings(run: Run) -> list[dict[str, Any]]:
@@ -54,7 +69,7 @@ def assert_same(one: Run, other: Run) -> None:
 
 @pytest.fixture
 def options(digits_dir: pathlib.Path) -> dict[str, Any]:
-    return {"data_dir": digits_dir, "recording": QUIET, "reporter": Silent()}
+    return {"data_dir": digits_dir, "recording": QUIET, "reporter": Reporter()}
 
 
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
@@ -73,16 +88,79 @@ def test_a_run_stopped_in_the_middle_of_epochs_resumes_to_the_bit(name, tiny, tm
     assert_same(whole, resumed)
 
 
+@pytest.mark.parametrize("change", [{"model": CifarResNet(depth=20)}, {"dtype": "bfloat16"}], ids=str)
+def test_batch_statistics_and_bfloat16_resume_to_the_bit_as_well(change, tiny, tmp_path, options):
+    experiment = dataclasses.replace(tiny, epochs=1, **change)
+    whole = train(experiment, runs_dir=tmp_path / "whole", **options)
+    with pytest.raises(Killed):
+        train(experiment, runs_dir=tmp_path / "stopped", **{**options, "reporter": KilledAt(11)})
+    resumed = train(experiment, runs_dir=tmp_path / "stopped", **options)
+    assert bool(jax.tree.leaves(whole.state().batch_stats)) == ("model" in change)
+    assert_same(whole, resumed)
+
+
+@pytest.mark.parametrize("keep", [1, 2])
+def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before_and_nothing_else(keep, tiny, tmp_path, options):
+    options["recording"] = dataclasses.replace(QUIET, keep_checkpoints=keep)
+    whole = train(tiny, runs_dir=tmp_path / "whole", **options)
+    stopped = {**options, "recording": dataclasses.replace(QUIET, keep_checkpoints=2)}
+    with pytest.raises(Killed):
+        train(tiny, runs_dir=tmp_path / "damaged", **{**stopped, "reporter": KilledAt(36)})
+    directory = tmp_path / "damaged" / "tiny" / tiny.digest / "checkpoints"
+    (directory / "34" / "manifest.json").write_text("{}")
+    resumed = train(tiny, runs_dir=tmp_path / "damaged", **options)
+    assert_same(whole, resumed)
+    assert checkpoint_steps(directory) == checkpoint_steps(whole.path / "checkpoints")
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_run_stopped_between_its_last_checkpoint_and_its_summary_is_completed(live, tiny, tmp_path, options):
+    whole = train(tiny, runs_dir=tmp_path, **options)
+    (whole.path / "summary.json").unlink()
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=live)
+    again = train(tiny, runs_dir=tmp_path, **{**options, "reporter": Live(console) if live else Lines(console)})
+    assert_same(whole, again)
+    assert again.summary is not None
+    assert again.summary["final"] == whole.summary["final"]
+    assert "continued from step 40" in out.getvalue()
+
+
+def test_a_damaged_best_checkpoint_leaves_its_test_results_out(tiny, tmp_path, options):
+    experiment = dataclasses.replace(tiny, epochs=8, optimizer=SGD(learning_rate=0.5), schedule=Constant())
+    run = train(experiment, runs_dir=tmp_path, **options)
+    assert run.best_step != 160
+    (run.path / "checkpoints" / str(run.best_step) / "manifest.json").write_text("{}")
+    (run.path / "summary.json").unlink()
+    lines = [line for line in run.metrics if line["split"] != "test"]
+    (run.path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    again = train(experiment, runs_dir=tmp_path, **options)
+    assert again.summary is not None
+    assert again.summary["status"] == "completed"
+    assert again.summary["best"]["test_loss"] is None
+    assert again.summary["final"] == run.summary["final"]
+
+
+@pytest.mark.parametrize("step", [1, 20, 30])
+def test_a_signal_at_any_step_leaves_a_record_that_goes_on_to_the_same_end(step, tiny, tmp_path, options):
+    whole = train(tiny, runs_dir=tmp_path / "whole", **options)
+    with pytest.raises(Interrupted, match="goes on from step") as stop:
+        train(tiny, runs_dir=tmp_path / "stopped", **{**options, "reporter": StoppedAt(step)})
+    assert stop.value.signal == signal.SIGTERM
+    assert_same(whole, train(tiny, runs_dir=tmp_path / "stopped", **options))
+
+
 def test_a_run_killed_at_any_instant_resumes_to_the_bit(tiny, tmp_path, digits_dir):
     experiment = dataclasses.replace(tiny, epochs=30)
-    options = {"data_dir": digits_dir, "recording": QUIET, "reporter": Silent()}
+    options = {"data_dir": digits_dir, "recording": QUIET, "reporter": Reporter()}
     whole = train(experiment, runs_dir=tmp_path / "whole", **options)
     config = tmp_path / "experiment.json"
     config.write_text(json.dumps(experiment.to_json()))
     script = (
-        "import json, sys; from jaxopt_bench import Experiment, train; from jaxopt_bench.runs import Recording, Silent;"
+        "import json, sys; from jaxopt_bench import Experiment, train;"
+        "from jaxopt_bench.runs import Recording, Reporter;"
         "e = Experiment.from_json(json.load(open(sys.argv[1])));"
-        "train(e, runs_dir=sys.argv[2], data_dir=sys.argv[3], reporter=Silent(),"
+        "train(e, runs_dir=sys.argv[2], data_dir=sys.argv[3], reporter=Reporter(),"
         "recording=Recording(log_every=6, checkpoint_every=7, tensorboard=False))"
     )
     command = [sys.executable, "-c", script, str(config), str(tmp_path / "killed"), str(digits_dir)]
@@ -160,15 +238,22 @@ def test_without_validation_nothing_is_chosen(tiny, tmp_path, options):
 
 
 def test_the_test_split_is_read_only_where_told_and_only_at_the_end(tiny, tmp_path, options, monkeypatch):
-    opened = []
+    happened: list[Any] = []
     original = Dataset.split
-    monkeypatch.setattr(Dataset, "split", lambda self, name: (opened.append(name), original(self, name))[1])
+    monkeypatch.setattr(Dataset, "split", lambda self, name: (happened.append(name), original(self, name))[1])
+
+    class Steps(Reporter):
+        def advance(self, step: int, *_: Any) -> None:
+            happened.append(step)
+
+    options["reporter"] = Steps()
     train(dataclasses.replace(tiny, evaluate_test=False), runs_dir=tmp_path, **options)
-    assert "test" not in opened
+    assert 40 in happened
+    assert "test" not in happened
+    happened.clear()
     run = train(tiny, runs_dir=tmp_path, **options)
-    assert "test" in opened
+    assert happened.index("test") > happened.index(40)
     lines = [r["split"] for r in run.metrics]
-    assert "test" not in lines[: lines.index("test") - 1]
     assert set(lines[lines.index("test") :]) == {"test"}
 
 
@@ -225,15 +310,6 @@ def test_a_network_that_does_not_fit_the_images_is_refused_before_anything_is_wr
     with pytest.raises(UserError, match="too small"):
         train(dataclasses.replace(tiny, model=AlexNet()), runs_dir=tmp_path, **options)
     assert not list(tmp_path.iterdir())
-
-
-def test_the_library_learns(tmp_path, options):
-    experiment = Experiment(
-        dataset="digits", model=CNN(), optimizer=OPTIMIZERS["adamw"], epochs=8, batch_size=32, seed=1
-    )
-    run = train(experiment, runs_dir=tmp_path, **options)
-    assert run.summary is not None
-    assert run.summary["final"]["test_accuracy"] > 0.93
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -1,0 +1,60 @@
+"""The stopwatch: compilation apart, laps, and one estimate however fast the steps."""
+
+from __future__ import annotations
+
+import pytest
+
+from jaxopt_bench.runs import clock as clock_module
+from jaxopt_bench.runs.clock import Clock
+
+
+class Time:
+    """A clock that a test moves."""
+
+    now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def time(monkeypatch: pytest.MonkeyPatch) -> Time:
+    time = Time()
+    monkeypatch.setattr(clock_module, "time", time)
+    return time
+
+
+def take(clock: Clock, time: Time, steps: int, seconds: float) -> None:
+    with clock.measuring(steps):
+        time.now += seconds
+
+
+def test_the_step_that_compiles_counts_in_seconds_and_not_in_speed(time):
+    clock = Clock(batch_size=10)
+    take(clock, time, 1, 30.0)
+    assert clock.lap() == {"seconds": 30.0, "images_per_second": None}
+    take(clock, time, 4, 2.0)
+    assert clock.lap() == {"seconds": 2.0, "images_per_second": 20.0}
+    assert clock.images_per_second == 20.0
+
+
+def test_slices_are_one_step_until_steps_are_timed_and_then_about_a_second(time):
+    clock = Clock(batch_size=10)
+    for seconds in (30.0, 0.125):
+        assert clock.slice(50) == 1
+        take(clock, time, 1, seconds)
+    assert clock.slice(50) == 8
+    assert clock.slice(7) == 7
+    take(clock, time, 1, 5.0)
+    assert clock.slice(50) == 1
+
+
+@pytest.mark.parametrize("seconds_per_step", [0.002, 0.3, 20.0])
+def test_the_estimate_comes_once_however_fast_the_steps(time, seconds_per_step):
+    clock, estimates = Clock(batch_size=10), 0
+    take(clock, time, 1, 30.0)
+    for _ in range(100):
+        take(clock, time, 5, 5 * seconds_per_step)
+        clock.lap()
+        estimates += clock.first_estimate()
+    assert estimates == 1
