@@ -62,8 +62,9 @@ def test_digits_are_scikit_learns(digits_dir: Path, split: str) -> None:
 
 
 def test_the_digits_file_is_what_its_readme_makes() -> None:
-    datasets = pytest.importorskip("sklearn.datasets", reason="scikit-learn, which made the file, is not installed")
-    selection = pytest.importorskip("sklearn.model_selection")
+    from sklearn import datasets
+    from sklearn import model_selection as selection
+
     source = datasets.load_digits()
     _, test = selection.train_test_split(np.arange(1797), test_size=360, stratify=source.target, random_state=0)
     with np.load(Path(records.__file__).parent / "digits" / "digits.npz") as arrays:
