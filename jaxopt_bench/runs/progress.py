@@ -55,9 +55,10 @@ class Lines(Reporter):
     def measured(self, records: Sequence[Record]) -> None:
         """Prints an epoch's line."""
         self.latest = records[:1]
-        if records[0]["split"] != "train_steps":
-            epochs = self.steps // self.steps_per_epoch
-            self._line(f"epoch {records[0]['epoch']:g}/{epochs}  {_splits(records)}  {self.speed}")
+        split, epoch = records[0]["split"], records[0]["epoch"]
+        if split != "train_steps":
+            speed = f"  {self.speed}" if split == "train" else ""  # the test split is measured when all is trained
+            self._line(f"epoch {epoch:g}/{self.steps // self.steps_per_epoch}  {_splits(records)}{speed}")
 
     def say(self, message: str) -> None:
         """Prints the message."""
