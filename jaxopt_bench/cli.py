@@ -212,20 +212,21 @@ def print_result(run: Run, console: Console) -> None:
     """Prints a run's results as a table, its cost, and its path."""
     summary = run.summary
     if summary is None:
-        console.print(f"under way, or killed: {len(run.metrics)} lines of metrics so far", highlight=False)
+        console.print(f"{run.experiment.name}: under way, or killed", markup=False, highlight=False)
     else:
         console.print(f"\n{summary['experiment']}: {summary['status']}", markup=False, highlight=False)
         if summary["status"] == "completed":
             console.print(_result_table(summary))
         if "diverged_step" in summary:
-            console.print(
-                f"the loss or a parameter was not finite after step {summary['diverged_step']:,}", highlight=False
-            )
+            step = summary["diverged_step"]
+            console.print(f"the loss or a parameter was not finite after step {step:,}", highlight=False)
         speed = f", {summary['images_per_second']:,.0f} images/s" if summary["images_per_second"] else ""
-        cost = (
-            f"{summary['parameters']:,} parameters, {summary['steps']:,} steps in {format_duration(summary['seconds'])}"
-        )
-        console.print(cost + speed, highlight=False)
+        size = f"{summary['parameters']:,} parameters, {summary['steps']:,} steps"
+        console.print(f"{size} in {format_duration(summary['seconds'])}{speed}", highlight=False)
+    if run.metrics and (summary is None or summary["status"] == "interrupted"):
+        last = run.metrics[-1]
+        text = f"{last['split']} loss {format_loss(last['loss'])}, accuracy {format_accuracy(last['accuracy'])}"
+        console.print(f"last measured at step {last['step']:,}: {text}", highlight=False)
     console.print(str(run.path), markup=False, highlight=False, soft_wrap=True)
 
 

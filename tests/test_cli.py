@@ -157,6 +157,16 @@ def test_show_finds_a_run_by_its_path_and_by_its_experiment(call, tmp_path):
     assert "13,706" in out
 
 
+def test_show_says_how_far_a_run_without_a_summary_has_come(call, tmp_path):
+    call("run", "digits_cnn_sgd", *QUICK)
+    (path,) = (tmp_path / "runs" / "digits_cnn_sgd").iterdir()
+    (path / "summary.json").unlink()
+    code, out, _ = call("show", str(path))
+    assert code == 0
+    assert "under way, or killed" in out
+    assert "last measured at step 40: test loss" in out
+
+
 def test_list_prints_every_name_whole(call, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     code, out, _ = call("list")
