@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int32
+from jaxtyping import Array, Bool, Int32, UInt32
 
 from jaxopt_bench import prng
 from jaxopt_bench.data import Split
@@ -50,11 +50,11 @@ def make_advance(task: Task, data: Batch) -> Advance:
         return state, metrics.merge(new)
 
     @functools.lru_cache(maxsize=1)
-    def order_of(epoch: int) -> Int32[Array, " examples"]:
-        return epoch_order(task, epoch)
+    def order_of(seed: int, epoch: int) -> Int32[Array, " examples"]:
+        return epoch_order(task, jnp.uint32(seed), epoch)
 
     def advance(state: TrainState, metrics: StepMetrics, steps: int) -> tuple[TrainState, StepMetrics]:
-        order = order_of(int(state.step) // task.steps_per_epoch)
+        order = order_of(int(state.seed), int(state.step) // task.steps_per_epoch)
         for _ in range(steps):
             state, metrics = indexed_step(state, metrics, data, order)
         return state, metrics
@@ -62,9 +62,9 @@ def make_advance(task: Task, data: Batch) -> Advance:
     return advance
 
 
-def epoch_order(task: Task, epoch: int) -> Int32[Array, " examples"]:
+def epoch_order(task: Task, seed: UInt32[Array, ""], epoch: int) -> Int32[Array, " examples"]:
     """Returns the permutation of the training examples in which an epoch, counted from 0, goes through them."""
-    key = prng.key(task.experiment.seed, prng.Purpose.SHUFFLE, epoch)
+    key = prng.key(seed, prng.Purpose.SHUFFLE, epoch)
     return jax.random.permutation(key, jnp.arange(task.train_examples, dtype=jnp.int32))
 
 

@@ -14,6 +14,7 @@ from jaxopt_bench.training import Batch, StepMetrics, Task, initial_state, make_
 from jaxopt_bench.training.loop import EVALUATION_BATCH, epoch_order, padded_batches
 
 EXAMPLES = 205
+SEED = jnp.uint32(0)
 
 
 @pytest.fixture
@@ -29,24 +30,33 @@ def task(tiny) -> Task:
 
 
 def test_an_epoch_goes_through_every_example_in_an_order_of_its_own(task):
-    orders = [np.asarray(epoch_order(task, epoch)) for epoch in range(3)]
+    orders = [np.asarray(epoch_order(task, SEED, epoch)) for epoch in range(3)]
     for order in orders:
         assert sorted(order.tolist()) == list(range(EXAMPLES))
     assert not (orders[0] == orders[1]).all()
-    np.testing.assert_array_equal(orders[2], epoch_order(task, 2))
+    np.testing.assert_array_equal(orders[2], epoch_order(task, SEED, 2))
+    assert not (orders[0] == np.asarray(epoch_order(task, SEED + 1, 0))).all()
 
 
 def test_advancing_is_stepping_through_the_batches_of_the_order(task, data):
     advance, step = make_advance(task, data), jax.jit(make_train_step(task))
     state = initial_state(task)
     for epoch in range(2):
-        for indices in np.asarray(epoch_order(task, epoch))[:200].reshape(5, 40):
+        for indices in np.asarray(epoch_order(task, state.seed, epoch))[:200].reshape(5, 40):
             state, _ = step(state, Batch(data.images[indices], data.labels[indices]))
     ours, metrics = initial_state(task), StepMetrics.empty()
     for steps in (5, 2, 3):
         ours, metrics = advance(ours, metrics, steps)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6), ours, state)
     assert int(ours.step) == 10
+
+
+def test_the_order_follows_the_seed_in_the_state(task, data):
+    """The seed is an array like any other: one compiled program serves all seeds."""
+    other = dataclasses.replace(task, experiment=dataclasses.replace(task.experiment, seed=2**32 - 1))
+    own, _ = make_advance(other, data)(initial_state(other), StepMetrics.empty(), 5)
+    borrowed, _ = make_advance(task, data)(initial_state(other), StepMetrics.empty(), 5)
+    jax.tree.map(np.testing.assert_array_equal, own, borrowed)
 
 
 def test_the_division_into_calls_changes_no_bit(task, data):
