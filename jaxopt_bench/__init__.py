@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
-from jaxopt_bench.errors import UserError
-from jaxopt_bench.experiment import Experiment
-from jaxopt_bench.runs import Run, load_run, train
+import importlib
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Experiment", "Run", "UserError", "load_run", "train"]
+if TYPE_CHECKING:
+    from jaxopt_bench.errors import UserError
+    from jaxopt_bench.experiment import Experiment
+    from jaxopt_bench.runs import Run, load_run, train_population
+    from jaxopt_bench.runs.train import train
+
+__all__ = ["Experiment", "Run", "UserError", "load_run", "train", "train_population"]
+
+_HOMES = {"UserError": "errors", "Experiment": "experiment"}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a name when it is first used: JAX takes seconds, and not every command needs it."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES.get(name, 'runs')}"), name)

@@ -33,13 +33,13 @@ class Experiment(Config):
     """The network."""
     optimizer: Optimizer
     """The optimizer and its hyperparameters."""
-    schedule: Schedule = Constant()  # noqa: RUF009 (frozen)
+    schedule: Schedule = Constant()
     """How the learning rate moves over the epochs."""
     epochs: int = number(10, at_least=1)
     """Passes over the training split."""
     batch_size: int = number(128, at_least=1)
     """Images a step."""
-    augmentation: Augmentation = Augmentation()  # noqa: RUF009 (frozen)
+    augmentation: Augmentation = Augmentation()
     """What is done to training images, drawn anew for each step."""
     label_smoothing: float = number(0.0, at_least=0, below=1)
     """Probability mass spread evenly over all classes in the training targets."""
@@ -68,3 +68,16 @@ class Experiment(Config):
         fields = {name: value for name, value in self.to_json().items() if name != "name"}
         text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def program(self) -> dict[str, Any]:
+        """Returns the fields that are compiled into a program, under the names that flags give them.
+
+        Those that enter training as arrays stand there by their shapes; the name and the seed are left out.
+        """
+        fields = {name: value for name, value in self.to_json().items() if name not in ("name", "seed")}
+        flat = {name: value for name, value in fields.items() if not isinstance(value, Mapping)}
+        for part in (name for name in fields if name not in flat):
+            flat |= {f"{part}.{name}": value for name, value in fields[part].items()}
+        arrays = {"optimizer": self.optimizer.hyperparameters(), "schedule": self.schedule.numbers()}
+        shapes = {f"{part}.{name}": f"shape {a.shape}" for part, named in arrays.items() for name, a in named.items()}
+        return flat | shapes

@@ -9,6 +9,7 @@ from jaxopt_bench.config import Named
 from jaxopt_bench.models.alexnet import AlexNet, AlexNetSmall
 from jaxopt_bench.models.base import Model
 from jaxopt_bench.models.cnn import CNN
+from jaxopt_bench.models.layers import Layers
 from jaxopt_bench.models.overview import count_parameters, parameter_overview
 from jaxopt_bench.models.resnet import CifarResNet, ResNet
 
@@ -33,6 +34,7 @@ __all__ = [
     "AlexNet",
     "AlexNetSmall",
     "CifarResNet",
+    "Layers",
     "Model",
     "ResNet",
     "count_parameters",

@@ -8,12 +8,18 @@ from typing import Literal
 
 import jax.numpy as jnp
 from flax import linen as nn
-from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from jaxopt_bench.config import number
-from jaxopt_bench.models import layers
 from jaxopt_bench.models.base import Model
+from jaxopt_bench.models.layers import (
+    GLOROT_UNIFORM,
+    Layers,
+    check_side,
+    flatten,
+    local_response_normalization,
+    smallest_side,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,8 +45,8 @@ class AlexNet(Model):
     dropout: float = number(0.5, at_least=0, below=1)
     """Probability that training drops a unit of a hidden dense layer."""
 
-    def module(self, num_classes: int, dtype: DTypeLike = jnp.float32) -> AlexNetModule:
-        return AlexNetModule(self, num_classes, dtype)
+    def module(self, num_classes: int, layers: Layers = Layers()) -> AlexNetModule:
+        return AlexNetModule(self, num_classes, layers)
 
 
 class AlexNetModule(nn.Module):
@@ -48,7 +54,7 @@ class AlexNetModule(nn.Module):
 
     config: AlexNet
     num_classes: int
-    dtype: DTypeLike = jnp.float32
+    layers: Layers = Layers()
 
     @nn.compact
     def __call__(
@@ -60,35 +66,36 @@ class AlexNetModule(nn.Module):
           UserError: if the images are too small for the stem and three poolings.
         """
         self._check(images)
-        return self._dense_layers(self._convolutions(images.astype(self.dtype)), train)
+        return self._dense_layers(self._convolutions(images.astype(self.layers.dtype)), train)
 
     def _check(self, images: Float[Array, "batch height width channels"]) -> None:
         first = [(11, 4)] if self.config.stem == "imagenet" else []  # the "cifar" stem keeps the size
-        smallest = layers.smallest_side(*first, (3, 2), (3, 2), (3, 2))
-        layers.check_side(f"AlexNet(stem={self.config.stem!r})", images, smallest)
+        smallest = smallest_side(*first, (3, 2), (3, 2), (3, 2))
+        check_side(f"AlexNet(stem={self.config.stem!r})", images, smallest)
 
     def _convolutions(self, x: Float[Array, "batch height width channels"]) -> Float[Array, "batch features"]:
-        conv = functools.partial(layers.conv, use_bias=True, kernel_init=layers.GLOROT_UNIFORM, dtype=self.dtype)
+        conv = functools.partial(self.layers.conv, use_bias=True, kernel_init=GLOROT_UNIFORM)
+        max_pool = self.layers.max_pool
         groups = 2 if self.config.groups else 1
         if self.config.stem == "imagenet":
             x = nn.relu(conv(96, 11, stride=4, padding="VALID", name="conv1")(x))
         else:
             x = nn.relu(conv(96, 5, name="conv1")(x))
-        x = layers.max_pool(self._normalised(x), 3, 2)
+        x = max_pool(self._normalised(x), 3, 2)
         x = nn.relu(conv(256, 5, groups=groups, name="conv2")(x))
-        x = layers.max_pool(self._normalised(x), 3, 2)
+        x = max_pool(self._normalised(x), 3, 2)
         x = nn.relu(conv(384, 3, name="conv3")(x))
         x = nn.relu(conv(384, 3, groups=groups, name="conv4")(x))
         x = nn.relu(conv(256, 3, groups=groups, name="conv5")(x))
-        return layers.flatten(layers.max_pool(x, 3, 2))
+        return flatten(max_pool(x, 3, 2))
 
     def _normalised(
         self, x: Float[Array, "batch height width channels"]
     ) -> Float[Array, "batch height width channels"]:
-        return layers.local_response_normalization(x) if self.config.local_response_normalization else x
+        return local_response_normalization(x) if self.config.local_response_normalization else x
 
     def _dense_layers(self, x: Float[Array, "batch features"], train: bool) -> Float[Array, "batch classes"]:
-        dense = functools.partial(nn.Dense, kernel_init=layers.GLOROT_UNIFORM, dtype=self.dtype)
+        dense = functools.partial(self.layers.dense, kernel_init=GLOROT_UNIFORM)
         for name in ("dense1", "dense2"):
             x = nn.relu(dense(self.config.dense, name=name)(x))
             x = nn.Dropout(self.config.dropout, deterministic=not train)(x)
@@ -107,8 +114,8 @@ class AlexNetSmall(Model):
     parallelizing convolutional neural networks".
     """
 
-    def module(self, num_classes: int, dtype: DTypeLike = jnp.float32) -> AlexNetSmallModule:
-        return AlexNetSmallModule(self, num_classes, dtype)
+    def module(self, num_classes: int, layers: Layers = Layers()) -> AlexNetSmallModule:
+        return AlexNetSmallModule(self, num_classes, layers)
 
 
 class AlexNetSmallModule(nn.Module):
@@ -116,7 +123,7 @@ class AlexNetSmallModule(nn.Module):
 
     config: AlexNetSmall
     num_classes: int
-    dtype: DTypeLike = jnp.float32
+    layers: Layers = Layers()
 
     @nn.compact
     def __call__(
@@ -128,14 +135,15 @@ class AlexNetSmallModule(nn.Module):
           UserError: if the images are too small for the stem and three poolings.
         """
         del train
-        glorot = layers.GLOROT_UNIFORM
-        conv = functools.partial(layers.conv, use_bias=True, kernel_init=glorot, dtype=self.dtype)
-        smallest = layers.smallest_side((11, 4), (2, 2), (2, 2), (2, 2)) - 2 * 5  # the stem pads 5 on each side
-        layers.check_side("AlexNetSmall", images, smallest)
-        x = nn.relu(conv(64, 11, stride=4, padding=5, name="conv1")(images.astype(self.dtype)))
-        x = nn.relu(conv(192, 5, name="conv2")(layers.max_pool(x, 2, 2)))
-        x = nn.relu(conv(384, 3, name="conv3")(layers.max_pool(x, 2, 2)))
+        conv = functools.partial(self.layers.conv, use_bias=True, kernel_init=GLOROT_UNIFORM)
+        max_pool = self.layers.max_pool
+        smallest = smallest_side((11, 4), (2, 2), (2, 2), (2, 2)) - 2 * 5  # the stem pads 5 on each side
+        check_side("AlexNetSmall", images, smallest)
+        x = nn.relu(conv(64, 11, stride=4, padding=5, name="conv1")(images.astype(self.layers.dtype)))
+        x = nn.relu(conv(192, 5, name="conv2")(max_pool(x, 2, 2)))
+        x = nn.relu(conv(384, 3, name="conv3")(max_pool(x, 2, 2)))
         x = nn.relu(conv(256, 3, name="conv4")(x))
         x = nn.relu(conv(256, 3, name="conv5")(x))
-        x = layers.flatten(layers.max_pool(x, 2, 2))
-        return nn.Dense(self.num_classes, kernel_init=glorot, dtype=self.dtype, name="head")(x).astype(jnp.float32)
+        x = flatten(max_pool(x, 2, 2))
+        head = self.layers.dense(self.num_classes, kernel_init=GLOROT_UNIFORM, name="head")
+        return head(x).astype(jnp.float32)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import abc
 import dataclasses
 
-import jax.numpy as jnp
 from flax import linen as nn
-from jax.typing import DTypeLike
 
 from jaxopt_bench.config import Config
+from jaxopt_bench.models.layers import Layers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +16,7 @@ class Model(Config, abc.ABC):
     """An image classifier, as data: its fields say which network `module` builds."""
 
     @abc.abstractmethod
-    def module(self, num_classes: int, dtype: DTypeLike = jnp.float32) -> nn.Module:
+    def module(self, num_classes: int, layers: Layers = Layers()) -> nn.Module:
         """Builds the network.
 
         The module is called as `apply(variables, images, train=...)` with
@@ -27,7 +26,8 @@ class Model(Config, abc.ABC):
 
         Args:
           num_classes: how many logits it returns per image.
-          dtype: what it computes in; parameters, running averages and logits are float32 in any case.
+          layers: what it is made of: the type it computes in, and how. Parameters, running averages and logits are
+            float32 in any case.
 
         Returns:
           A linen module.

@@ -6,12 +6,11 @@ import dataclasses
 
 import jax.numpy as jnp
 from flax import linen as nn
-from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from jaxopt_bench.config import number
-from jaxopt_bench.models import layers
 from jaxopt_bench.models.base import Model
+from jaxopt_bench.models.layers import HE_NORMAL, Layers, check_side, flatten
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,8 +27,8 @@ class CNN(Model):
     dropout: float = number(0.25, at_least=0, below=1)
     """Probability that training drops a unit of the hidden dense layer."""
 
-    def module(self, num_classes: int, dtype: DTypeLike = jnp.float32) -> CNNModule:
-        return CNNModule(self, num_classes, dtype)
+    def module(self, num_classes: int, layers: Layers = Layers()) -> CNNModule:
+        return CNNModule(self, num_classes, layers)
 
 
 class CNNModule(nn.Module):
@@ -37,7 +36,7 @@ class CNNModule(nn.Module):
 
     config: CNN
     num_classes: int
-    dtype: DTypeLike = jnp.float32
+    layers: Layers = Layers()
 
     @nn.compact
     def __call__(
@@ -48,12 +47,12 @@ class CNNModule(nn.Module):
         Raises:
           UserError: if the images are too small to be halved once per convolution.
         """
-        config, he = self.config, layers.HE_NORMAL
-        layers.check_side(f"CNN(channels={config.channels})", images, 2 ** len(config.channels))
-        x = images.astype(self.dtype)
+        config, layers = self.config, self.layers
+        check_side(f"CNN(channels={config.channels})", images, 2 ** len(config.channels))
+        x = images.astype(layers.dtype)
         for i, channels in enumerate(config.channels, start=1):
-            x = layers.conv(channels, 3, use_bias=True, kernel_init=he, dtype=self.dtype, name=f"conv{i}")(x)
+            x = layers.conv(channels, 3, use_bias=True, kernel_init=HE_NORMAL, name=f"conv{i}")(x)
             x = layers.max_pool(nn.relu(x), 2, 2)
-        x = nn.relu(nn.Dense(config.dense, kernel_init=he, dtype=self.dtype, name="dense")(layers.flatten(x)))
+        x = nn.relu(layers.dense(config.dense, kernel_init=HE_NORMAL, name="dense")(flatten(x)))
         x = nn.Dropout(config.dropout, deterministic=not train)(x)
-        return nn.Dense(self.num_classes, kernel_init=he, dtype=self.dtype, name="head")(x).astype(jnp.float32)
+        return layers.dense(self.num_classes, kernel_init=HE_NORMAL, name="head")(x).astype(jnp.float32)

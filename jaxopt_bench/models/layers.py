@@ -1,17 +1,16 @@
-"""The layers that several models share; each convolution, pooling and batch normalisation is made here.
+"""The layers that the models are made of; each convolution, pooling and batch normalisation is made here.
 
-A faster implementation of one of them (through `nn.Conv`'s `conv_general_dilated=`, say) has this file as its only
-place to go. Architectures and training have no place here.
+Architectures and training have no place here.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Literal
 
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.nn.initializers import Initializer
-from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from jaxopt_bench.errors import UserError
@@ -25,63 +24,90 @@ GLOROT_UNIFORM = nn.initializers.glorot_uniform()
 """Uniform within ±sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010, eq. 16), also called Xavier."""
 
 
-def conv(
-    features: int,
-    kernel: int,
-    *,
-    stride: int = 1,
-    padding: Padding = "SAME",
-    groups: int = 1,
-    use_bias: bool,
-    kernel_init: Initializer,
-    dtype: DTypeLike,
-    name: str,
-) -> nn.Conv:
-    """Returns a square convolution with float32 parameters.
+@dataclasses.dataclass(frozen=True)
+class Layers:
+    """How layers compute: in which type, and by which of several paths to the same function.
 
-    Args:
-      features: output channels.
-      kernel: side of the filter, in pixels.
-      stride: step between outputs along both sides.
-      padding: "SAME", "VALID", or the zeros added on each of the four sides.
-      groups: how many groups the channels are divided into; each output sees one group of inputs.
-      use_bias: whether a bias, initially zero, is added.
-      kernel_init: distribution of the initial weights.
-      dtype: what it computes in.
-      name: its name among the parameters.
+    Parameters and running averages are float32, and have the same names, whatever the fields say.
     """
-    return nn.Conv(
-        features,
-        (kernel, kernel),
-        strides=(stride, stride),
-        padding=padding,
-        feature_group_count=groups,
-        use_bias=use_bias,
-        kernel_init=kernel_init,
-        dtype=dtype,
-        name=name,
-    )
 
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """What the layers compute in."""
+    path: Literal["plain", "pure"] = "plain"
+    """XLA's own operations ("plain"), or convolutions as matrix products and backward passes of ours ("pure")."""
 
-def max_pool(
-    images: Float[Array, "batch height width channels"], window: int, stride: int
-) -> Float[Array, "batch smaller_height smaller_width channels"]:
-    """Returns the maximum of each square window; windows that would reach over the edge are left out."""
-    return nn.max_pool(images, (window, window), strides=(stride, stride))
+    def conv(
+        self,
+        features: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        padding: Padding = "SAME",
+        groups: int = 1,
+        use_bias: bool,
+        kernel_init: Initializer,
+        name: str,
+    ) -> nn.Conv:
+        """Returns a square convolution.
 
+        Args:
+          features: output channels.
+          kernel: side of the filter, in pixels.
+          stride: step between outputs along both sides.
+          padding: "SAME", "VALID", or the zeros added on each of the four sides.
+          groups: how many groups the channels are divided into; each output sees one group of inputs.
+          use_bias: whether a bias, initially zero, is added.
+          kernel_init: distribution of the initial weights.
+          name: its name among the parameters.
+        """
+        return nn.Conv(
+            features,
+            (kernel, kernel),
+            strides=(stride, stride),
+            padding=padding,
+            feature_group_count=groups,
+            use_bias=use_bias,
+            kernel_init=kernel_init,
+            dtype=self.dtype,
+            name=name,
+        )
 
-def batch_norm(
-    *, train: bool, dtype: DTypeLike, name: str, scale_init: Initializer = nn.initializers.ones
-) -> nn.BatchNorm:
-    """Returns batch normalisation (Ioffe and Szegedy 2015) as the ResNets use it.
+    def dense(self, features: int, *, kernel_init: Initializer, name: str) -> nn.Dense:
+        """Returns a dense layer with a bias, initially zero.
 
-    Training normalises by the batch's mean and biased variance, and moves the running averages by
-    `average <- 0.9 average + 0.1 batch`; evaluation normalises by the running averages. Statistics are float32 in
-    any `dtype`.
-    """
-    return nn.BatchNorm(
-        use_running_average=not train, momentum=0.9, epsilon=1e-5, dtype=dtype, scale_init=scale_init, name=name
-    )
+        Args:
+          features: output features.
+          kernel_init: distribution of the initial weights.
+          name: its name among the parameters.
+        """
+        return nn.Dense(features, kernel_init=kernel_init, dtype=self.dtype, name=name)
+
+    def max_pool(
+        self, images: Float[Array, "batch height width channels"], window: int, stride: int
+    ) -> Float[Array, "batch smaller_height smaller_width channels"]:
+        """Returns the maximum of each square window; windows that would reach over the edge are left out."""
+        return nn.max_pool(images, (window, window), strides=(stride, stride))
+
+    def batch_norm(self, *, train: bool, name: str, scale_init: Initializer = nn.initializers.ones) -> nn.Module:
+        """Returns batch normalisation (Ioffe and Szegedy 2015) as the ResNets use it.
+
+        Training normalises by the batch's mean and biased variance, and moves the running averages by
+        `average <- 0.9 average + 0.1 batch`; evaluation normalises by the running averages. Statistics are float32
+        in any `dtype`.
+
+        Args:
+          train: whether it is training.
+          name: its name among the parameters.
+          scale_init: distribution of the initial scales.
+        """
+        return nn.BatchNorm(
+            use_running_average=not train,
+            momentum=0.9,
+            epsilon=1e-5,
+            dtype=self.dtype,
+            scale_init=scale_init,
+            name=name,
+        )
 
 
 def local_response_normalization(

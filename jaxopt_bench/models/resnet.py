@@ -8,11 +8,10 @@ from typing import Literal
 
 import jax.numpy as jnp
 from flax import linen as nn
-from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from jaxopt_bench.models import layers
 from jaxopt_bench.models.base import Model
+from jaxopt_bench.models.layers import HE_NORMAL, Layers, global_average
 
 Images = Float[Array, "batch height width channels"]
 
@@ -32,8 +31,8 @@ class CifarResNet(Model):
     zero_init_residual: bool = False
     """Whether each block starts as the identity: its last batch norm's scale is zero (Goyal et al. 2017, 5.1)."""
 
-    def module(self, num_classes: int, dtype: DTypeLike = jnp.float32) -> CifarResNetModule:
-        return CifarResNetModule(self, num_classes, dtype)
+    def module(self, num_classes: int, layers: Layers = Layers()) -> CifarResNetModule:
+        return CifarResNetModule(self, num_classes, layers)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,8 +52,8 @@ class ResNet(Model):
     zero_init_residual: bool = False
     """Whether each block starts as the identity: its last batch norm's scale is zero (Goyal et al. 2017, 5.1)."""
 
-    def module(self, num_classes: int, dtype: DTypeLike = jnp.float32) -> ResNetModule:
-        return ResNetModule(self, num_classes, dtype)
+    def module(self, num_classes: int, layers: Layers = Layers()) -> ResNetModule:
+        return ResNetModule(self, num_classes, layers)
 
 
 class CifarResNetModule(nn.Module):
@@ -62,7 +61,7 @@ class CifarResNetModule(nn.Module):
 
     config: CifarResNet
     num_classes: int
-    dtype: DTypeLike = jnp.float32
+    layers: Layers = Layers()
 
     @nn.compact
     def __call__(
@@ -70,13 +69,13 @@ class CifarResNetModule(nn.Module):
     ) -> Float[Array, "batch classes"]:
         """Returns the logits, in float32."""
         zero = self.config.zero_init_residual
-        x = _stem(images.astype(self.dtype), 16, train, self.dtype)
+        x = _stem(images, 16, train, self.layers)
         for stage, features in enumerate((16, 32, 64), start=1):
             for block in range(1, (self.config.depth - 2) // 6 + 1):
                 stride = 2 if stage > 1 and block == 1 else 1
                 name = f"stage{stage}_block{block}"
-                x = BasicBlock(features, stride, "pad", zero, self.dtype, name=name)(x, train)
-        return _head(x, self.num_classes, self.dtype)
+                x = BasicBlock(features, stride, "pad", zero, self.layers, name=name)(x, train)
+        return _head(x, self.num_classes, self.layers)
 
 
 class ResNetModule(nn.Module):
@@ -84,7 +83,7 @@ class ResNetModule(nn.Module):
 
     config: ResNet
     num_classes: int
-    dtype: DTypeLike = jnp.float32
+    layers: Layers = Layers()
 
     @nn.compact
     def __call__(
@@ -94,13 +93,13 @@ class ResNetModule(nn.Module):
         zero = self.config.zero_init_residual
         blocks = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}[self.config.depth]
         make_block = BottleneckBlock if self.config.depth == 50 else functools.partial(BasicBlock, shortcut="project")
-        x = _stem(images.astype(self.dtype), 64, train, self.dtype)
+        x = _stem(images, 64, train, self.layers)
         for stage, (features, count) in enumerate(zip((64, 128, 256, 512), blocks, strict=True), start=1):
             for block in range(1, count + 1):
                 stride = 2 if stage > 1 and block == 1 else 1
                 name = f"stage{stage}_block{block}"
-                x = make_block(features, stride, zero_init_residual=zero, dtype=self.dtype, name=name)(x, train)
-        return _head(x, self.num_classes, self.dtype)
+                x = make_block(features, stride, zero_init_residual=zero, layers=self.layers, name=name)(x, train)
+        return _head(x, self.num_classes, self.layers)
 
 
 class BasicBlock(nn.Module):
@@ -111,18 +110,18 @@ class BasicBlock(nn.Module):
       stride: of the first convolution and of the shortcut.
       shortcut: what the shortcut does where the shape changes: "pad" (option A) or "project" (option B).
       zero_init_residual: whether the last batch norm's scale starts at zero.
-      dtype: what it computes in.
+      layers: what it is made of.
     """
 
     features: int
     stride: int
     shortcut: Literal["pad", "project"]
     zero_init_residual: bool
-    dtype: DTypeLike
+    layers: Layers
 
     @nn.compact
     def __call__(self, x: Images, train: bool) -> Images:
-        conv_norm = functools.partial(_conv_norm, train=train, dtype=self.dtype)
+        conv_norm = functools.partial(_conv_norm, self.layers, train=train)
         y = nn.relu(conv_norm(x, self.features, 3, self.stride, name="1"))
         y = conv_norm(y, self.features, 3, 1, name="2", zero=self.zero_init_residual)
         if x.shape == y.shape:
@@ -139,17 +138,17 @@ class BottleneckBlock(nn.Module):
       features: channels of the first two convolutions; the output has four times as many.
       stride: of the 3×3 convolution and of the shortcut.
       zero_init_residual: whether the last batch norm's scale starts at zero.
-      dtype: what it computes in.
+      layers: what it is made of.
     """
 
     features: int
     stride: int
     zero_init_residual: bool
-    dtype: DTypeLike
+    layers: Layers
 
     @nn.compact
     def __call__(self, x: Images, train: bool) -> Images:
-        conv_norm = functools.partial(_conv_norm, train=train, dtype=self.dtype)
+        conv_norm = functools.partial(_conv_norm, self.layers, train=train)
         y = nn.relu(conv_norm(x, self.features, 1, 1, name="1"))
         y = nn.relu(conv_norm(y, self.features, 3, self.stride, name="2"))
         y = conv_norm(y, 4 * self.features, 1, 1, name="3", zero=self.zero_init_residual)
@@ -169,17 +168,17 @@ def padded_shortcut(
     return jnp.pad(x, [(0, 0), (0, 0), (0, 0), (0, features - x.shape[-1])])
 
 
-def _stem(x: Images, features: int, train: bool, dtype: DTypeLike) -> Images:
-    return nn.relu(_conv_norm(x, features, 3, 1, train=train, dtype=dtype, name="_stem"))
+def _stem(images: Images, features: int, train: bool, layers: Layers) -> Images:
+    return nn.relu(_conv_norm(layers, images.astype(layers.dtype), features, 3, 1, train=train, name="_stem"))
 
 
-def _head(x: Images, num_classes: int, dtype: DTypeLike) -> Float[Array, "batch classes"]:
-    dense = nn.Dense(num_classes, kernel_init=layers.HE_NORMAL, dtype=dtype, name="head")
-    return dense(layers.global_average(x)).astype(jnp.float32)
+def _head(x: Images, num_classes: int, layers: Layers) -> Float[Array, "batch classes"]:
+    dense = layers.dense(num_classes, kernel_init=HE_NORMAL, name="head")
+    return dense(global_average(x)).astype(jnp.float32)
 
 
 def _conv_norm(
-    x: Images, features: int, kernel: int, stride: int, *, train: bool, dtype: DTypeLike, name: str, zero: bool = False
+    layers: Layers, x: Images, features: int, kernel: int, stride: int, *, train: bool, name: str, zero: bool = False
 ) -> Images:
     """A convolution and its batch normalisation, as submodules conv… and norm… of the module that calls.
 
@@ -193,8 +192,7 @@ def _conv_norm(
         stride=stride,
         padding=kernel // 2,
         use_bias=False,
-        kernel_init=layers.HE_NORMAL,
-        dtype=dtype,
+        kernel_init=HE_NORMAL,
         name=f"conv{name}",
     )
-    return layers.batch_norm(train=train, dtype=dtype, name=f"norm{name}", scale_init=scale_init)(conv(x))
+    return layers.batch_norm(train=train, name=f"norm{name}", scale_init=scale_init)(conv(x))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jaxopt_bench.runs.load import Run, load_run
+from jaxopt_bench.runs.population import train_population
 from jaxopt_bench.runs.progress import Lines, Live, Reporter, format_accuracy, format_duration, format_loss
 from jaxopt_bench.runs.records import SPLITS
 from jaxopt_bench.runs.session import Interrupted, Recording
@@ -21,4 +22,5 @@ __all__ = [
     "format_loss",
     "load_run",
     "train",
+    "train_population",
 ]

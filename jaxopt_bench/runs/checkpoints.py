@@ -12,7 +12,7 @@ import json
 import logging
 import pathlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
 import jax
@@ -27,7 +27,7 @@ MANIFEST = "manifest.json"
 
 
 class Checkpoints:
-    """The checkpoints of one run, a folder each, named by step.
+    """The checkpoints of one run, or of a population, a folder each, named by step.
 
     Saving copies the arrays to the host and returns; one background thread writes them. A save waits for the one
     before it, so none is skipped.
@@ -53,13 +53,13 @@ class Checkpoints:
         self._worker = concurrent.futures.ThreadPoolExecutor(1, "checkpoints")
         self._pending: concurrent.futures.Future[None] | None = None
 
-    def save(self, step: int, tree: Any, best: int | None = None) -> None:
+    def save(self, step: int, tree: Any, best: Collection[int] = ()) -> None:
         """Begins to save a tree of arrays under a step; an existing checkpoint of that step is left as it is.
 
         Args:
           step: updates made so far.
           tree: arrays; they are copied before this returns.
-          best: the step whose checkpoint is kept however old it becomes.
+          best: steps whose checkpoints are kept however old they become.
 
         Raises:
           OSError, ValueError: of the save before this one, where it failed.
@@ -83,11 +83,11 @@ class Checkpoints:
             self._worker.shutdown()
             self._checkpointer.close()
 
-    def _write(self, step: int, tree: Any, best: int | None) -> None:
+    def _write(self, step: int, tree: Any, best: Collection[int]) -> None:
         folder = self.directory / str(step)
         self._checkpointer.save(folder / "arrays", args=ocp.args.StandardSave(tree))
         write_json(folder / MANIFEST, {"step": step, "sha256": _sums(folder)})
-        kept = {*checkpoint_steps(self.directory)[-self.keep :], best}
+        kept = {*checkpoint_steps(self.directory)[-self.keep :], *best}
         for old in checkpoint_steps(self.directory):
             if old not in kept:
                 _remove(self.directory / str(old))
@@ -100,7 +100,7 @@ def checkpoint_steps(directory: pathlib.Path) -> list[int]:
 
 
 def restore(directory: pathlib.Path, step: int, like: T) -> T:
-    """Returns the tree saved under a step, after checking every file of it.
+    """Returns the tree saved under a step, as NumPy arrays, after checking every file of it.
 
     Args:
       directory: the folder of checkpoints.
@@ -112,13 +112,12 @@ def restore(directory: pathlib.Path, step: int, like: T) -> T:
     """
     folder = directory.absolute() / str(step)
     _verify(folder)
-    target = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), like)
+    target = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), like)
     with _checkpointer() as checkpointer:
         try:
-            restored = checkpointer.restore(folder / "arrays", args=ocp.args.StandardRestore(target))
+            return checkpointer.restore(folder / "arrays", args=ocp.args.StandardRestore(target))
         except (KeyError, ValueError, TypeError) as error:
             raise UserError(f"checkpoint {folder} holds other arrays than this experiment has: {error}") from error
-    return jax.tree.map(jax.numpy.asarray, restored)
 
 
 def restore_latest(

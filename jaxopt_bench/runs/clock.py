@@ -2,41 +2,48 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Iterator
 
 SLICE_SECONDS = 1.0  # how long the display may stand still
 
 
 class Clock:
-    """Times steps, the first of a process apart, since it compiles."""
+    """Times slices of steps, the first of a process apart, since it compiles."""
 
     def __init__(self, batch_size: int):
         self.batch_size = batch_size
+        self.members = 1
         self.seconds_per_step = 0.0
         self.compiled = self.estimated = False
         self.all_seconds, self.all_steps = 0.0, 0  # of this process, compilation apart
         self.seconds = 0.0  # of this lap
         self.lap_seconds, self.lap_steps = 0.0, 0  # of this lap, compilation apart
+        self.steps, self.began, self.ended = 0, 0.0, 0.0  # of the slice under way; and when the device was free last
 
-    @contextlib.contextmanager
-    def measuring(self, steps: int) -> Iterator[None]:
-        """Times the steps made inside."""
-        began = time.perf_counter()
-        yield
-        seconds = time.perf_counter() - began
+    def start(self, steps: int, members: int = 1) -> None:
+        """Begins to time a slice: so many steps of each of so many members."""
+        self.steps, self.members, self.began = steps, members, time.perf_counter()
+
+    def stop(self) -> None:
+        """Ends the slice."""
+        now = time.perf_counter()
+        seconds, self.ended = now - max(self.began, self.ended), now
         self.seconds += seconds
         if self.compiled:
-            self.all_seconds, self.all_steps = self.all_seconds + seconds, self.all_steps + steps
-            self.lap_seconds, self.lap_steps = self.lap_seconds + seconds, self.lap_steps + steps
-            self.seconds_per_step = seconds / steps
+            self.all_seconds, self.all_steps = self.all_seconds + seconds, self.all_steps + self.steps
+            self.lap_seconds, self.lap_steps = self.lap_seconds + seconds, self.lap_steps + self.steps
+            self.seconds_per_step = seconds / self.steps
         self.compiled = True
+
+    def interruption(self) -> float:
+        """Returns the seconds that the device needed, until now, for something else between two slices."""
+        seconds, self.ended = time.perf_counter() - self.ended, time.perf_counter()
+        return seconds
 
     @property
     def images_per_second(self) -> float:
-        """The speed of the last slice."""
-        return self.batch_size / self.seconds_per_step if self.seconds_per_step else 0.0
+        """The speed of the last slice, all members together."""
+        return self.members * self.batch_size / self.seconds_per_step if self.seconds_per_step else 0.0
 
     def slice(self, limit: int) -> int:
         """Returns how many steps to make next: one, then as many as fit `SLICE_SECONDS`."""
@@ -51,9 +58,13 @@ class Clock:
         return first
 
     def lap(self) -> dict[str, float | None]:
-        """Returns the seconds since the last lap, and the images/s of those steps that did not compile."""
-        speed = self.lap_steps * self.batch_size / self.lap_seconds if self.lap_steps else None
-        result = {"seconds": self.seconds, "images_per_second": speed}
+        """Returns a member's share of the seconds since the last lap, and the images/s, all members together.
+
+        Steps that compiled do not count in the speed.
+        """
+        images = self.lap_steps * self.batch_size * self.members
+        speed = images / self.lap_seconds if self.lap_steps else None
+        result = {"seconds": self.seconds / self.members, "images_per_second": speed}
         self.seconds = self.lap_seconds = 0.0
         self.lap_steps = 0
         return result

@@ -11,13 +11,19 @@ from typing import Any
 
 import jax
 
-from jaxopt_bench.training import CODE_PATH
+from jaxopt_bench.huge_pages import has_huge_pages
+from jaxopt_bench.training import CodePath
 
 PACKAGES = ("jaxopt-bench", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow-datasets", "clu")
 
 
-def environment() -> dict[str, Any]:
-    """Returns versions, devices, threads, code path and source revision as JSON values."""
+def environment(code_path: CodePath, members: int = 1) -> dict[str, Any]:
+    """Returns versions, devices, threads, code path and source revision as JSON values.
+
+    Args:
+      code_path: how the run is computed.
+      members: how many runs are computed by the same program.
+    """
     devices = jax.devices()
     return {
         "python": platform.python_version(),
@@ -26,7 +32,9 @@ def environment() -> dict[str, Any]:
         "backend": jax.default_backend(),
         "devices": [device.device_kind for device in devices],
         "threads": _threads(),
-        "code_path": CODE_PATH,
+        "huge_pages": has_huge_pages(),
+        "code_path": code_path.to_json(),
+        "members": members,
         "revision": _revision(),
     }
 

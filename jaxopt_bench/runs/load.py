@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import jax
+import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from jaxopt_bench.errors import UserError
@@ -15,7 +18,7 @@ from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.runs import checkpoints
 from jaxopt_bench.runs.directory import read_json
 from jaxopt_bench.runs.records import Record, best_step, read_records
-from jaxopt_bench.training import StepMetrics, Task, TrainState, abstract_state
+from jaxopt_bench.training import Task, TrainState, abstract_states, empty_metrics, member
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,12 +58,14 @@ class Run:
         Raises:
           UserError: where there is no such checkpoint, or it is damaged.
         """
-        folder = self.path / "checkpoints"
+        where = {"path": "checkpoints", "member": 0, "members": 1, **self.config.get("checkpoints", {})}
+        folder = pathlib.Path(os.path.normpath(self.path / where["path"]))
         steps = checkpoints.checkpoint_steps(folder)
         step = self.best_step if at == "best" else max(steps, default=None)
         if step not in steps:
             raise UserError(f"{folder} holds no {at} checkpoint; it has those of the steps {steps}.")
-        return checkpoints.restore(folder, step, checkpointed(self.task))["state"]
+        states = checkpoints.restore(folder, step, checkpointed(self.task, where["members"]))["state"]
+        return jax.tree.map(jnp.asarray, member(states, where["member"]))
 
     def parameters(self, at: Literal["last", "best"] = "last") -> PyTree[Array]:
         """Returns the network's parameters, of the last checkpoint or of the best epoch's; see `state`."""
@@ -85,14 +90,21 @@ def load_run(path: str | pathlib.Path) -> Run:
     return Run(path, config, records, read_json(summary) if summary.exists() else None)
 
 
-def checkpointed(task: Task) -> dict[str, Any]:
-    """Returns the shapes and types of what a checkpoint holds: the state, and the metrics since the last report."""
-    return {"state": abstract_state(task), "metrics": StepMetrics.empty()}
+def finished(directory: pathlib.Path) -> bool:
+    """Returns whether a directory holds a run that completed or diverged."""
+    path = directory / "summary.json"
+    return path.exists() and read_json(path).get("status") in ("completed", "diverged")
+
+
+def checkpointed(task: Task, members: int) -> dict[str, Any]:
+    """Returns the shapes and types of what a checkpoint holds: the states, and the metrics since the last report."""
+    return {"state": abstract_states(task, members), "metrics": jax.eval_shape(lambda: empty_metrics(members))}
 
 
 def task_to_json(task: Task) -> dict[str, Any]:
     """Returns the facts of the data as JSON values."""
-    return {f.name: getattr(task, f.name) for f in dataclasses.fields(task) if f.name != "experiment"}
+    names = (field.name for field in dataclasses.fields(task))
+    return {name: getattr(task, name) for name in names if name not in ("experiment", "code_path")}
 
 
 def task_from_json(experiment: Experiment, values: Mapping[str, Any]) -> Task:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections.abc import Sequence
 
@@ -22,7 +23,10 @@ class Reporter:
         """Some steps were made."""
 
     def measured(self, records: Sequence[Record]) -> None:
-        """Lines were added to the metrics: one of some steps, or all those of an epoch's end."""
+        """Lines were added to the metrics: one of some steps, or all those of an epoch's end.
+
+        Of a population they are the medians over its members; none where no member is left.
+        """
 
     def say(self, message: str) -> None:
         """Something worth a line of its own happened."""
@@ -54,6 +58,8 @@ class Lines(Reporter):
 
     def measured(self, records: Sequence[Record]) -> None:
         """Prints an epoch's line."""
+        if not records:
+            return
         self.latest = records[:1]
         split, epoch = records[0]["split"], records[0]["epoch"]
         if split != "train_steps":
@@ -118,6 +124,20 @@ class Live(Reporter):
 def reporter_for(console: Console) -> Reporter:
     """Returns the live display for a terminal or a notebook, plain lines for anything else."""
     return Live(console) if console.is_terminal or console.is_jupyter else Lines(console)
+
+
+def median_lines(lines: Sequence[Sequence[Record]]) -> Sequence[Record]:
+    """Returns what to show of several runs' lines of the same steps and splits: the medians over the runs."""
+    if len(lines) < 2:
+        return lines[0] if lines else []
+    shown = []
+    for same in zip(*lines, strict=True):
+        medians = {}
+        for name in ("loss", "accuracy"):
+            values = [record[name] for record in same if record[name] is not None]
+            medians[name] = statistics.median(values) if values else None
+        shown.append({**same[0], **medians})
+    return shown
 
 
 def format_loss(value: float | None) -> str:

@@ -40,19 +40,25 @@ def read_records(path: pathlib.Path) -> list[Record]:
 class MetricsFile:
     """An append-only metrics file, with its lines in memory."""
 
-    def __init__(self, path: pathlib.Path, last_step: int):
-        """Opens the file and drops the lines that a resumed run will write again: those after `last_step`."""
+    def __init__(self, path: pathlib.Path, last_step: int | None):
+        """Opens the file and drops the lines that a resumed run will write again: those after `last_step`.
+
+        None, for a run that has ended, drops none.
+        """
         self.path = path
-        self.records = [record for record in read_records(path) if record["step"] <= last_step]
+        self.records = [r for r in read_records(path) if last_step is None or r["step"] <= last_step]
         with replacing(path) as (file, _):
             file.write("".join(map(_line, self.records)).encode())
 
     def append(self, records: Sequence[Record]) -> None:
-        """Writes lines and flushes them to the disk."""
+        """Writes lines. The end of the process does not lose them; see `sync` for the machine's."""
         self.records.extend(records)
         with self.path.open("a", encoding="utf-8") as file:
             file.write("".join(map(_line, records)))
-            file.flush()
+
+    def sync(self) -> None:
+        """Brings what was written to the disk, as has to be done before a checkpoint that stands on it."""
+        with self.path.open("a", encoding="utf-8") as file:
             os.fsync(file.fileno())
 
     def find(self, split: str, step: int) -> Record | None:

@@ -9,16 +9,16 @@ import os
 import pathlib
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Any, Self
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_bench import catalog
 from jaxopt_bench.config import Config, number
-from jaxopt_bench.data import Split
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.models import count_parameters
 from jaxopt_bench.runs import checkpoints, records
@@ -27,16 +27,20 @@ from jaxopt_bench.runs.directory import read_json, write_json
 from jaxopt_bench.runs.environment import environment
 from jaxopt_bench.runs.events import event_writer, write_events
 from jaxopt_bench.runs.load import checkpointed, task_to_json
-from jaxopt_bench.runs.progress import Reporter, format_duration
+from jaxopt_bench.runs.progress import Reporter, format_duration, median_lines
 from jaxopt_bench.runs.splits import Splits
 from jaxopt_bench.training import (
     NEVER,
+    EvaluationMetrics,
     StepMetrics,
     Task,
     TrainState,
-    initial_state,
+    empty_metrics,
+    initial_states,
     make_advance,
     make_evaluate,
+    make_orders,
+    padded_batches,
 )
 
 HOUR = 3600.0
@@ -68,67 +72,150 @@ class Interrupted(Exception):  # noqa: N818 (it was asked for)
         self.signal = number
 
 
-class Session:
-    """One process's part of a run, from the last checkpoint to the end or to an interruption."""
+@dataclasses.dataclass
+class Member:
+    """One run of a session.
 
-    def __init__(self, task: Task, splits: Splits, directory: pathlib.Path, recording: Recording, reporter: Reporter):
-        self.task, self.splits, self.directory = task, splits, directory
-        self.recording, self.reporter = recording, reporter
-        self.evaluate = make_evaluate(task)
-        self._advance = make_advance(task, splits.train)
+    Attributes:
+      task: what it trains.
+      directory: where its record is written.
+      place: its index among the stacked arrays.
+      records: its metrics; None before the session is entered, as for `events`.
+      finished: whether its summary says that it completed or diverged: it is not advanced, and nothing of it is
+        written any more.
+    """
+
+    task: Task
+    directory: pathlib.Path
+    place: int = 0
+    records: Any = None
+    events: Any = None
+    finished: bool = False
+
+    def record(self, lines: Sequence[records.Record]) -> None:
+        """Writes lines of metrics."""
+        self.records.append(lines)
+        if self.events is not None:
+            write_events(self.events, lines)
+
+
+@dataclasses.dataclass
+class Slice:
+    """Some steps on their way through the device, and what is to be written of them.
+
+    Attributes:
+      step: the last of them.
+      metrics: of the steps since the last line of training metrics, stacked.
+      line: whether such a line is due.
+      measured: what the line is to say, on its way to the host.
+      evaluations: what each split's line is to say, where an epoch ends.
+      snapshot: what a checkpoint is to hold, where one is due.
+    """
+
+    step: int
+    metrics: StepMetrics
+    line: bool
+    measured: dict[str, Any] = dataclasses.field(default_factory=dict)
+    evaluations: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    snapshot: Any = None
+
+
+class Session:
+    """One process's part of a run, or of a population of runs, from the last checkpoint to the end or interruption.
+
+    While the device makes a slice of steps, the host writes down what the slice before it has measured.
+    """
+
+    def __init__(
+        self, members: Sequence[Member], splits: Splits, home: pathlib.Path, recording: Recording, reporter: Reporter
+    ):
+        """Compiles nothing and writes nothing yet.
+
+        Args:
+          members: runs that one program can train.
+          splits: their images.
+          home: the folder in which their checkpoints lie: the run's own, or the population's.
+          recording: how often to write.
+          reporter: what is told of the progress.
+        """
+        self.members, self.splits, self.home = members, splits, home
+        self.task, self.recording, self.reporter = members[0].task, recording, reporter
+        self._advance = make_advance(self.task, len(members))
+        self._orders = make_orders(self.task, len(members))
+        self._evaluate = make_evaluate(self.task, len(members))
+        self._batches: dict[str, list[Any]] = {}  # of the splits that are evaluated again and again
+        self._order: tuple[int, Any] = (-1, None)  # an epoch, and the members' orders of it
         self.evaluation_seconds = 0.0
         self.signal: int | None = None
 
     def __enter__(self) -> Self:
-        self.step, self.state, self.metrics = self._restore()
+        self.step, self.states, self.metrics = self._restore()
         self.began = self.step
-        self.records = records.MetricsFile(self.directory / "metrics.jsonl", self.step)
-        (self.directory / "summary.json").unlink(missing_ok=True)
-        self._write_config()
+        self._write_configs()
+        for member in self.members:
+            last = None if member.finished else self.step
+            member.records = records.MetricsFile(member.directory / "metrics.jsonl", last)
+            if not member.finished:
+                (member.directory / "summary.json").unlink(missing_ok=True)
+                if self.recording.tensorboard:
+                    member.events = event_writer(member.directory, self.step)
         self.checkpoints = checkpoints.Checkpoints(
-            self.directory / "checkpoints", self.recording.keep_checkpoints, after=self.step
+            self.home / "checkpoints", self.recording.keep_checkpoints, after=self.step
         )
-        self.events = event_writer(self.directory, self.step) if self.recording.tensorboard else None
         self.clock = Clock(self.task.experiment.batch_size)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.reporter.stop()
-        if self.events is not None:
-            self.events.close()
+        for member in self.members:
+            if member.events is not None:
+                member.events.close()
         self.checkpoints.close()
+
+    @property
+    def active(self) -> list[Member]:
+        """The members that are still trained."""
+        return [member for member in self.members if not member.finished]
 
     def run(self) -> None:
         """Trains to the end."""
-        task = self.task
-        resumed = f", continued from step {self.began:,}" if self.began else ""
-        title = f"{task.experiment.name}: {count_parameters(self.state.params):,} parameters, {task.steps:,} steps"
-        self.reporter.start(f"{title}{resumed}\n{self.directory}", self.step, task.steps, task.steps_per_epoch)
-        warmup = getattr(task.experiment.schedule, "warmup", 0.0)
-        if warmup >= task.experiment.epochs:
-            self.reporter.say(f"schedule.warmup is {warmup:g} of {task.experiment.epochs} epochs: all of it is warm-up")
+        self._introduce()
+        done: Slice | None = None
         with _signals(self):
-            while self.step < task.steps and self.signal is None:
-                self._advance_to(self._next_stop())
-                if self._report_steps():
-                    return
-                if self.step % task.steps_per_epoch == 0:
-                    self._finish_epoch()
-                if self._checkpoint_due():
-                    self._checkpoint()
-            if self.step < task.steps:
+            while self.step < self.task.steps and self.signal is None and self.active:
+                under_way = self._dispatch()
+                if done is not None:
+                    self._write(done)
+                self._await(under_way)
+                done = under_way
+            if done is not None:
+                done.snapshot = done.snapshot or self._snapshot()
+                self._write(done)
+            if self.step < self.task.steps and self.active:
                 self._interrupt()
         self.checkpoints.wait()
         self._complete()
 
+    def _introduce(self) -> None:
+        task, count = self.task, len(self.members)
+        parameters = count_parameters(self.states.params) // count
+        many = f" × {count}" if count > 1 else ""
+        resumed = f", continued from step {self.began:,}" if self.began else ""
+        title = f"{task.experiment.name}{many}: {parameters:,} parameters, {task.steps:,} steps{resumed}"
+        self.reporter.start(f"{title}\n{self.home}", self.step, task.steps, task.steps_per_epoch)
+        warmup = max(getattr(member.task.experiment.schedule, "warmup", 0.0) for member in self.members)
+        if warmup >= task.experiment.epochs:
+            self.reporter.say(f"schedule.warmup is {warmup:g} of {task.experiment.epochs} epochs: all of it is warm-up")
+
     def _restore(self) -> tuple[int, TrainState, StepMetrics]:
-        found = checkpoints.restore_latest(
-            self.directory / "checkpoints", checkpointed(self.task), warn=self.reporter.say
-        )
+        count = len(self.members)
+        like = checkpointed(self.task, count)
+        found = checkpoints.restore_latest(self.home / "checkpoints", like, warn=self.reporter.say)
         if found is None:
-            return 0, initial_state(self.task), StepMetrics.empty()
+            return 0, initial_states([member.task for member in self.members]), empty_metrics(count)
         step, tree = found
-        return step, tree["state"], tree["metrics"]
+        on_device = jax.tree.map(jnp.asarray, tree)
+        return step, on_device["state"], on_device["metrics"]
 
     def _next_stop(self) -> int:
         """Returns the next step at which something is written."""
@@ -138,20 +225,40 @@ class Session:
             self.task.steps_per_epoch - in_epoch, *(period - in_epoch % period for period in periods)
         )
 
-    def _advance_to(self, stop: int) -> None:
-        """Makes the steps up to `stop`, in slices short enough for a display; a signal ends it after a slice."""
-        while True:
-            steps = self.clock.slice(stop - self.step)
-            with self.clock.measuring(steps):
-                self.state, self.metrics = self._advance(self.state, self.metrics, steps)
-                jax.block_until_ready(self.state.step)
-            self.step += steps
-            left = self._seconds_left()
-            self.reporter.advance(self.step, self.clock.images_per_second, left)
-            if self.clock.first_estimate():
-                self._say_duration(left)
-            if self.step == stop or self.signal is not None:
-                return
+    def _dispatch(self) -> Slice:
+        """Sends steps to the device: those up to the next stop, or as many of them as a display can wait for."""
+        steps = self.clock.slice(self._next_stop() - self.step)
+        epoch = self.step // self.task.steps_per_epoch
+        if self._order[0] != epoch:
+            self._order = (epoch, self._orders(self.states.seed, epoch))
+        counts = jnp.asarray([0 if member.finished else steps for member in self.members], jnp.int32)
+        self.clock.start(steps, len(self.active))
+        self.states, self.metrics = self._advance(self.states, self.metrics, self.splits.train, self._order[1], counts)
+        self.step += steps
+        in_epoch = self.step % self.task.steps_per_epoch
+        line = in_epoch == 0 or in_epoch % self.recording.log_every == 0
+        made = Slice(self.step, self.metrics, line)
+        if line:
+            self.metrics = empty_metrics(len(self.members))
+        return made
+
+    def _await(self, made: Slice) -> None:
+        """Waits until the steps are made, and sends after them what has to be computed before the next change them."""
+        jax.block_until_ready(made.metrics)
+        self.clock.stop()
+        left = self._seconds_left()
+        self.reporter.advance(self.step, self.clock.images_per_second, left)
+        if self.clock.first_estimate():
+            self._say_duration(left)
+        if made.line:
+            made.measured = {"steps": made.metrics.loss.count, **_values(made.metrics)}
+        if made.step % self.task.steps_per_epoch == 0:
+            made.evaluations = {split: self._evaluated(split) for split in self._measured_every_epoch()}
+        if self._checkpoint_due():
+            made.snapshot = self._snapshot()
+
+    def _snapshot(self) -> Any:
+        return _copy({"state": self.states, "metrics": self.metrics})
 
     def _seconds_left(self) -> float:
         """Returns an estimate: the last slice's speed for the steps, the last epoch's evaluations for those to come."""
@@ -164,128 +271,192 @@ class Session:
         if left > HOUR:
             self.reporter.say(_shorter(self.task))
 
-    def _report_steps(self) -> bool:
-        """Writes a line of training metrics where one is due; returns whether the run has diverged."""
-        in_epoch = self.step % self.task.steps_per_epoch
-        if in_epoch and in_epoch % self.recording.log_every:
-            return False
-        steps = int(self.metrics.loss.count)
-        values = {name: float(value) for name, value in self.metrics.compute().items()}
-        diverged = int(values.pop("diverged"))
+    def _write(self, made: Slice) -> None:
+        """Writes what a slice has measured, then its checkpoint."""
+        if made.line:
+            self._write_steps(made)
+        if made.evaluations:
+            self._write_epoch(made)
+        if made.snapshot is not None:
+            self._save(made)
+
+    def _write_steps(self, made: Slice) -> None:
+        values = jax.device_get(made.measured)
+        counts, diverged = values.pop("steps"), values.pop("diverged")
         timing = self.clock.lap()
-        line = {name: records.finite(value) for name, value in values.items()}
-        self._record([self._line("train_steps", steps=steps, **line, **timing)])
-        self.metrics = StepMetrics.empty()
-        if diverged < NEVER:
-            self._diverge(diverged)
-        return diverged < NEVER
+        written = []
+        for member in self.active:
+            line = {name: records.finite(float(value[member.place])) for name, value in values.items()}
+            steps = int(counts[member.place])
+            lines = [self._line("train_steps", made.step, steps=steps, **line, **timing)]
+            member.record(lines)
+            written.append(lines)
+            if diverged[member.place] < NEVER:
+                self._diverge(member, int(diverged[member.place]), made.step)
+        self.reporter.measured(median_lines(written))
 
-    def _finish_epoch(self) -> None:
-        """Measures every split that is measured once an epoch."""
-        start = self.step - self.task.steps_per_epoch
-        lines = [self._line("train", **records.mean_over_epoch(self.records.records, start))]
-        lines.append(self._evaluated("train_clean", self.splits.clean))
+    def _measured_every_epoch(self) -> list[str]:
+        names = ["train_clean"]
         if self.splits.validation is not None:
-            lines.append(self._evaluated("validation", self.splits.validation))
-        if self.task.experiment.track_test:
-            lines.append(self._evaluated("test", self.splits.test))
-        self.evaluation_seconds = sum(line["seconds"] for line in lines[1:])
-        self._record(lines)
+            names.append("validation")
+        return [*names, "test"] if self.task.experiment.track_test else names
 
-    def _evaluated(self, split: str, images: Split, state: TrainState | None = None, step: int | None = None) -> Any:
-        began = time.perf_counter()
-        measured = self.evaluate(state or self.state, images).compute()
-        values = {name: records.finite(float(value)) for name, value in measured.items()}
-        return self._line(split, step, **values, seconds=time.perf_counter() - began)
+    def _evaluated(self, split: str) -> dict[str, Any]:
+        """Sends the evaluation of a split to the device, where its images stay."""
+        if split not in self._batches:
+            self._batches[split] = list(padded_batches(self.splits.named(split)))
+        return _values(self._evaluate(self.states, self._batches[split]))
 
-    def _line(self, split: str, step: int | None = None, /, **values: Any) -> records.Record:
-        step = self.step if step is None else step
+    def _write_epoch(self, made: Slice) -> None:
+        """Writes a line for every split that is measured once an epoch."""
+        lines: list[list[records.Record]] = []
+        for member in self.active:
+            means = records.mean_over_epoch(member.records.records, made.step - self.task.steps_per_epoch)
+            lines.append([self._line("train", made.step, **means)])
+        self.evaluation_seconds = 0.0
+        for split, on_device in made.evaluations.items():
+            values = jax.device_get(on_device)
+            seconds = self.clock.interruption()
+            self.evaluation_seconds += seconds
+            for member, own in zip(self.active, lines, strict=True):
+                own.append(self._evaluation_line(split, made.step, values, member, seconds / len(self.active)))
+        for member, own in zip(self.active, lines, strict=True):
+            member.record(own)
+        self.reporter.measured(median_lines(lines))
+
+    def _evaluation_line(
+        self, split: str, step: int, values: Mapping[str, Any], member: Member, seconds: float
+    ) -> records.Record:
+        own = {name: records.finite(float(value[member.place])) for name, value in values.items()}
+        return self._line(split, step, **own, seconds=seconds)
+
+    def _line(self, split: str, step: int, /, **values: Any) -> records.Record:
         return {"step": step, "epoch": step / self.task.steps_per_epoch, "split": split, **values}
-
-    def _record(self, lines: list[records.Record]) -> None:
-        self.records.append(lines)
-        self.reporter.measured(lines)
-        if self.events is not None:
-            write_events(self.events, lines)
 
     def _checkpoint_due(self) -> bool:
         in_epoch, every = self.step % self.task.steps_per_epoch, self.recording.checkpoint_every
         return in_epoch == 0 or (every is not None and in_epoch % every == 0)
 
-    def _checkpoint(self) -> None:
-        """Saves the state, unless it has diverged: such a state is found out at the next line of metrics."""
-        if int(self.metrics.diverged.compute()) < NEVER:
-            return
-        best = records.best_step(self.records.records)
-        self.checkpoints.save(self.step, {"state": self.state, "metrics": self.metrics}, best)
+    def _save(self, made: Slice) -> None:
+        """Saves a checkpoint, unless every member has diverged: such a state is found out at the next line."""
+        diverged = np.asarray(made.snapshot["metrics"].diverged.step)
+        if any(diverged[member.place] == NEVER for member in self.active):
+            for member in self.active:
+                member.records.sync()
+            self.checkpoints.save(made.step, made.snapshot, self._best_steps())
+        made.snapshot = None
+
+    def _best_steps(self) -> set[int]:
+        """Returns the steps whose checkpoints are kept however old they become.
+
+        For a population only where the test split will be read at them: there are as many as members.
+        """
+        if len(self.members) > 1 and not self.task.experiment.evaluate_test:
+            return set()
+        best = (records.best_step(member.records.records) for member in self.active)
+        return {step for step in best if step is not None}
 
     def _interrupt(self) -> None:
-        self._checkpoint()
         self.checkpoints.wait()
-        write_json(self.directory / "summary.json", self._summary("interrupted"))
+        for member in self.active:
+            write_json(member.directory / "summary.json", self._summary(member, self.step, "interrupted"))
         saved = max(checkpoints.checkpoint_steps(self.checkpoints.directory), default=0)
-        raise Interrupted(self.signal or signal.SIGINT, self.directory, saved)
+        raise Interrupted(self.signal or signal.SIGINT, self.home, saved)
 
-    def _diverge(self, step: int) -> None:
-        self.reporter.say(f"diverged: the loss or a parameter was not finite after step {step:,}")
+    def _diverge(self, member: Member, step: int, found: int) -> None:
+        which = f"{member.directory.name} " if len(self.members) > 1 else ""
+        self.reporter.say(f"{which}diverged: the loss or a parameter was not finite after step {step:,}")
         self.checkpoints.wait()
-        write_json(self.directory / "summary.json", {**self._summary("diverged"), "diverged_step": step})
+        summary = {**self._summary(member, found, "diverged"), "diverged_step": step}
+        write_json(member.directory / "summary.json", summary)
+        member.finished = True
 
     def _complete(self) -> None:
-        """Reads the test split, once, for the last epoch and the best; writes the summary last of all."""
-        best = records.best_step(self.records.records)
-        if self.task.experiment.evaluate_test:
-            self._test_at(self.task.steps, self.state)
-            if best is not None and best != self.task.steps:
-                self._test_at(best, None)
-        write_json(self.directory / "summary.json", self._summary("completed"))
+        """Reads the test split, once, for the last epoch and the best; writes the summaries last of all."""
+        if self.task.experiment.evaluate_test and self.active:
+            self._test_at(self.task.steps, self.active, self.states)
+            for step in sorted(self._best_steps() - {self.task.steps}):
+                chosen = [member for member in self.active if records.best_step(member.records.records) == step]
+                self._test_at(step, chosen, None)
+        for member in self.active:
+            write_json(member.directory / "summary.json", self._summary(member, self.step, "completed"))
 
-    def _test_at(self, step: int, state: TrainState | None) -> None:
-        """Evaluates the test split at a step, from its checkpoint where no state is given, unless it has been."""
-        if self.records.find("test", step) is not None:
+    def _test_at(self, step: int, members: Sequence[Member], states: TrainState | None) -> None:
+        """Evaluates the test split at a step, from its checkpoint where no states are given, unless it has been."""
+        members = [member for member in members if member.records.find("test", step) is None]
+        if not members:
             return
-        if state is None:
+        if states is None:
             try:
-                state = checkpoints.restore(self.checkpoints.directory, step, checkpointed(self.task))["state"]
+                like = checkpointed(self.task, len(self.members))
+                states = checkpoints.restore(self.checkpoints.directory, step, like)["state"]
             except UserError as error:
                 self.reporter.say(f"{error} So the best epoch's parameters are not tested.")
                 return
-        self._record([self._evaluated("test", self.splits.test, state, step)])
+        began = time.perf_counter()
+        measured = self._evaluate(states, list(padded_batches(self.splits.named("test"))))
+        values = jax.device_get(_values(measured))
+        seconds = (time.perf_counter() - began) / len(members)
+        lines = [[self._evaluation_line("test", step, values, member, seconds)] for member in members]
+        for member, own in zip(members, lines, strict=True):
+            member.record(own)
+        self.reporter.measured(median_lines(lines))
 
-    def _summary(self, status: str) -> dict[str, Any]:
-        lines = self.records.records
+    def _summary(self, member: Member, step: int, status: str) -> dict[str, Any]:
+        lines = member.records.records
         best = records.best_step(lines)
         speeds = [r["images_per_second"] for r in lines if r.get("images_per_second") is not None]
         return {
             "status": status,
-            "experiment": self.task.experiment.name,
-            "digest": self.task.experiment.digest,
-            "steps": self.step,
-            "epochs": self.step / self.task.steps_per_epoch,
-            "parameters": count_parameters(self.state.params),
+            "experiment": member.task.experiment.name,
+            "digest": member.task.experiment.digest,
+            "steps": step,
+            "epochs": step / self.task.steps_per_epoch,
+            "parameters": count_parameters(self.states.params) // len(self.members),
             "seconds": sum(r["seconds"] for r in lines if r["split"] != "train"),
             "images_per_second": float(np.median(speeds)) if speeds else None,
-            "final": self._result(self.step),
-            "best": None if best is None else self._result(best),
+            "final": self._result(member, step),
+            "best": None if best is None else self._result(member, best),
         }
 
-    def _result(self, step: int) -> dict[str, Any]:
-        return {"step": step, "epoch": step / self.task.steps_per_epoch, **records.at_step(self.records.records, step)}
+    def _result(self, member: Member, step: int) -> dict[str, Any]:
+        values = records.at_step(member.records.records, step)
+        return {"step": step, "epoch": step / self.task.steps_per_epoch, **values}
 
-    def _write_config(self) -> None:
-        path = self.directory / "config.json"
-        config = read_json(path) if path.exists() else {}
-        here = {"step": self.began, **environment()}
-        earlier = config.get("environments", [])
-        same = earlier and {**earlier[-1], "step": self.began} == here
-        config |= {
-            "experiment": self.task.experiment.to_json(),
-            "digest": self.task.experiment.digest,
-            "task": task_to_json(self.task),
-            "recording": self.recording.to_json(),
-            "environments": earlier if same else [*earlier, here],
-        }
-        write_json(path, config)
+    def _write_configs(self) -> None:
+        here = {"step": self.began, **environment(self.task.code_path, len(self.members))}
+        for member in self.active:
+            path = member.directory / "config.json"
+            config = read_json(path) if path.exists() else {}
+            earlier = config.get("environments", [])
+            same = earlier and {**earlier[-1], "step": self.began} == here
+            config |= {
+                "experiment": member.task.experiment.to_json(),
+                "digest": member.task.experiment.digest,
+                "task": task_to_json(member.task),
+                "recording": self.recording.to_json(),
+                "checkpoints": {
+                    "path": os.path.relpath(self.home / "checkpoints", member.directory),
+                    "member": member.place,
+                    "members": len(self.members),
+                },
+                "environments": earlier if same else [*earlier, here],
+            }
+            write_json(path, config)
+        if self.began and earlier and earlier[-1]["code_path"] != here["code_path"]:
+            self.reporter.say("the code path is another than before: what follows may round differently")
+
+
+@jax.jit
+def _values(metrics: StepMetrics | EvaluationMetrics) -> dict[str, Any]:
+    """Returns what the metrics amount to, stacked."""
+    return jax.vmap(lambda own: own.compute())(metrics)
+
+
+@jax.jit
+def _copy(tree: Any) -> Any:
+    """Returns a copy on the device, which outlives the donation of the original."""
+    return jax.tree.map(jnp.copy, tree)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxopt_bench import data
 from jaxopt_bench.experiment import Experiment
-from jaxopt_bench.training import Batch, Task
+from jaxopt_bench.training import Batch, CodePath, Task, choose_code_path
 
 CLEAN_EXAMPLES = 5000  # of the training split, evaluated without augmentation after every epoch
 
@@ -23,14 +23,23 @@ class Splits:
     validation: data.Split | None
     dataset: data.Dataset
 
-    @property
-    def test(self) -> data.Split:
-        """The test split, which nothing opens before it is asked for."""
-        return self.dataset.split("test")
+    def named(self, split: str) -> data.Split:
+        """Returns the images of "train_clean", "validation" or "test", which nothing opens before it is asked for."""
+        if split == "test":
+            return self.dataset.split("test")
+        return {"train_clean": self.clean, "validation": self.validation or self.clean}[split]
 
 
-def load_task(experiment: Experiment, data_dir: pathlib.Path | None = None) -> tuple[Task, Splits]:
-    """Reads an experiment's data and returns the task it makes, with its splits."""
+def load_task(
+    experiment: Experiment, data_dir: pathlib.Path | None = None, code_path: CodePath | None = None
+) -> tuple[Task, Splits]:
+    """Reads an experiment's data and returns the task it makes, with its splits.
+
+    Args:
+      experiment: what is trained.
+      data_dir: where TFDS keeps its data sets; TFDS's own default where None.
+      code_path: how it is computed; as suits the backend where None.
+    """
     dataset = data.load(experiment.dataset, data_dir)
     train, validation = data.train_validation(dataset.split("train"), experiment.validation_fraction)
     task = Task(
@@ -40,6 +49,7 @@ def load_task(experiment: Experiment, data_dir: pathlib.Path | None = None) -> t
         train_examples=len(train.labels),
         mean=dataset.mean,
         std=dataset.std,
+        code_path=code_path or choose_code_path(),
     )
     clean = data.Split(train.images[:CLEAN_EXAMPLES], train.labels[:CLEAN_EXAMPLES])
     resident = Batch(jnp.asarray(train.images), jnp.asarray(train.labels))

@@ -7,12 +7,14 @@ import pathlib
 from rich.console import Console
 
 from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.runs.compilation import keep_compiled_programs
 from jaxopt_bench.runs.directory import choose_directory, locked
-from jaxopt_bench.runs.load import Run, load_run
+from jaxopt_bench.runs.load import Run, finished, load_run
+from jaxopt_bench.runs.population import check_not_shared
 from jaxopt_bench.runs.progress import Reporter, reporter_for
-from jaxopt_bench.runs.session import Recording, Session
+from jaxopt_bench.runs.session import Member, Recording, Session
 from jaxopt_bench.runs.splits import load_task
-from jaxopt_bench.training import abstract_state
+from jaxopt_bench.training import CodePath, abstract_states
 
 
 def train(
@@ -23,6 +25,7 @@ def train(
     fresh: bool = False,
     recording: Recording | None = None,
     reporter: Reporter | None = None,
+    code_path: CodePath | None = None,
 ) -> Run:
     """Trains an experiment, or continues it from its last checkpoint, or returns it where it has finished.
 
@@ -33,6 +36,7 @@ def train(
       fresh: begin another run beside those there are.
       recording: how often to write; the defaults of `Recording` where None.
       reporter: what is told of the progress; by default a live display on a terminal, else plain lines.
+      code_path: how to compute it; as suits the backend where None.
 
     Returns:
       The run. Its summary's status is "completed" or "diverged".
@@ -43,14 +47,15 @@ def train(
     """
     reporter = reporter or reporter_for(Console())
     directory = choose_directory(experiment, pathlib.Path(runs_dir), fresh)
-    if (directory / "summary.json").exists():
-        run = load_run(directory)
-        if run.summary is not None and run.summary["status"] in ("completed", "diverged"):
-            reporter.say("finished earlier; fresh=True, or --fresh, trains it again")
-            return run
-    task, splits = load_task(experiment, None if data_dir is None else pathlib.Path(data_dir))
-    abstract_state(task)  # a network that does not fit the images fails here, before anything is written
+    if finished(directory):
+        reporter.say("finished earlier; fresh=True, or --fresh, trains it again")
+        return load_run(directory)
+    check_not_shared(directory)
+    keep_compiled_programs()
+    task, splits = load_task(experiment, None if data_dir is None else pathlib.Path(data_dir), code_path)
+    abstract_states(task)  # a network that does not fit the images fails here, before anything is written
     directory.mkdir(parents=True, exist_ok=True)
-    with locked(directory), Session(task, splits, directory, recording or Recording(), reporter) as session:
+    member = Member(task, directory)
+    with locked(directory), Session([member], splits, directory, recording or Recording(), reporter) as session:
         session.run()
     return load_run(directory)

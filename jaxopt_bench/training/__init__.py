@@ -1,26 +1,45 @@
-"""Training as pure functions: state, step, loops. No files, no clocks, no printing."""
+"""Training as pure functions: state, step, loops, populations. No files, no clocks, no printing."""
 
 from __future__ import annotations
 
-from jaxopt_bench.training.loop import CODE_PATH, make_advance, make_evaluate
+from jaxopt_bench.training.code_path import CodePath, choose_code_path
+from jaxopt_bench.training.loop import (
+    empty_metrics,
+    make_advance,
+    make_evaluate,
+    make_orders,
+    needed_bytes,
+    padded_batches,
+)
 from jaxopt_bench.training.metrics import NEVER, EvaluationMetrics, StepMetrics
-from jaxopt_bench.training.state import TrainState, abstract_state, initial_state, make_module
+from jaxopt_bench.training.population import check_one_program, largest_population, member, stack
+from jaxopt_bench.training.state import TrainState, abstract_states, initial_state, initial_states, make_module
 from jaxopt_bench.training.step import Batch, make_evaluation_step, make_train_step
 from jaxopt_bench.training.task import Task
 
 __all__ = [
-    "CODE_PATH",
     "NEVER",
     "Batch",
+    "CodePath",
     "EvaluationMetrics",
     "StepMetrics",
     "Task",
     "TrainState",
-    "abstract_state",
+    "abstract_states",
+    "check_one_program",
+    "choose_code_path",
+    "empty_metrics",
     "initial_state",
+    "initial_states",
+    "largest_population",
     "make_advance",
     "make_evaluate",
     "make_evaluation_step",
     "make_module",
+    "make_orders",
     "make_train_step",
+    "member",
+    "needed_bytes",
+    "padded_batches",
+    "stack",
 ]

@@ -1,92 +1,156 @@
-"""Loops composed from the two steps: advancing a state by some steps, evaluating it on a split.
-
-The one place that decides how steps are driven. Today Python calls the compiled step.
-"""
+"""Loops composed from the two steps, for a population at a time: advancing it, and evaluating it on a split."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int32, UInt32
+from jaxtyping import Array, Bool, Int32, Integer, UInt32
 
 from jaxopt_bench import prng
 from jaxopt_bench.data import Split
 from jaxopt_bench.training.metrics import EvaluationMetrics, StepMetrics
-from jaxopt_bench.training.state import TrainState
+from jaxopt_bench.training.population import over_members, required_bytes, stack
+from jaxopt_bench.training.state import TrainState, abstract_states
 from jaxopt_bench.training.step import Batch, make_evaluation_step, make_train_step
 from jaxopt_bench.training.task import Task
 
-CODE_PATH = "python-loop"  # recorded with each run: another path may round differently
 EVALUATION_BATCH = 250
 
-Advance = Callable[[TrainState, StepMetrics, int], tuple[TrainState, StepMetrics]]
-Evaluate = Callable[[TrainState, Split], EvaluationMetrics]
+Order = Int32[Array, "members examples"]
+Steps = Integer[Array, " members"]
+MaskedBatch = tuple[Batch, Bool[Array, " batch"]]
+
+Advance = Callable[[TrainState, StepMetrics, Batch, Order, Steps], tuple[TrainState, StepMetrics]]
+Orders = Callable[[UInt32[Array, " members"], int], Order]
+Evaluate = Callable[[TrainState, Sequence[MaskedBatch]], EvaluationMetrics]
 
 
-def make_advance(task: Task, data: Batch) -> Advance:
-    """Returns `advance(state, metrics, steps) -> (state, metrics)`.
+def make_advance(task: Task, members: int = 1) -> Advance:
+    """Returns `advance(states, metrics, data, order, steps) -> (states, metrics)` for a population.
 
-    It makes `steps` updates, which must not reach past the end of the state's epoch, and merges their metrics into
-    those given. Both arguments are donated: their buffers are reused and must not be read again.
+    It makes some updates of each member and merges their metrics into those given. One compilation serves any number
+    of updates, and how they are divided among calls changes no bit. It returns before they are made. The states are
+    donated: their buffers are reused and must not be read again.
 
-    Args:
-      task: what is trained.
-      data: the whole training split, on the device.
+    The arguments of `advance`:
+      states, metrics: stacked; see `initial_states` and `empty_metrics`.
+      data: the whole training split, on the device; the same for all.
+      order: each member's order of the epoch; see `make_orders`.
+      steps: int32, how many updates each member makes, which must not reach past the epoch's end. Members that are
+        computed together make as many as the busiest.
     """
+    path = task.code_path
     train_step = make_train_step(task)
 
-    @functools.partial(jax.jit, donate_argnums=(0, 1))
-    def indexed_step(
+    def step(
         state: TrainState, metrics: StepMetrics, data: Batch, order: Int32[Array, " examples"]
     ) -> tuple[TrainState, StepMetrics]:
         size = task.experiment.batch_size
-        start = (state.step % task.steps_per_epoch) * size
-        indices = jax.lax.dynamic_slice_in_dim(order, start, size)
+        indices = jax.lax.dynamic_slice_in_dim(order, (state.step % task.steps_per_epoch) * size, size)
         state, new = train_step(state, Batch(data.images[indices], data.labels[indices]))
         return state, metrics.merge(new)
 
-    @functools.lru_cache(maxsize=1)
-    def order_of(seed: int, epoch: int) -> Int32[Array, " examples"]:
-        return epoch_order(task, jnp.uint32(seed), epoch)
+    @functools.partial(jax.jit, donate_argnums=0, compiler_options=path.compiler_options())
+    def advance(
+        states: TrainState, metrics: StepMetrics, data: Batch, order: Order, steps: Steps
+    ) -> tuple[TrainState, StepMetrics]:
+        def several(
+            count: Integer[Array, ""], state: TrainState, metrics: StepMetrics, order: Int32[Array, " examples"]
+        ) -> tuple[TrainState, StepMetrics]:
+            return jax.lax.fori_loop(0, count, lambda _, now: step(now[0], now[1], data, order), (state, metrics))
 
-    def advance(state: TrainState, metrics: StepMetrics, steps: int) -> tuple[TrainState, StepMetrics]:
-        order = order_of(int(state.seed), int(state.step) // task.steps_per_epoch)
-        for _ in range(steps):
-            state, metrics = indexed_step(state, metrics, data, order)
-        return state, metrics
+        if path.members == "vmap":  # a count for each member would make every step a choice between old and new
+            together = functools.partial(several, steps.max())
+            return over_members(together, path.members, members)(states, metrics, order)
+        return over_members(several, path.members, members)(steps, states, metrics, order)
 
-    return advance
+    @functools.partial(jax.jit, donate_argnums=0, compiler_options=path.compiler_options())
+    def advance_by_one(
+        states: TrainState, metrics: StepMetrics, data: Batch, order: Order
+    ) -> tuple[TrainState, StepMetrics]:
+        one = over_members(lambda state, metrics, order: step(state, metrics, data, order), path.members, members)
+        return one(states, metrics, order)
+
+    def advance_in_python(
+        states: TrainState, metrics: StepMetrics, data: Batch, order: Order, steps: Steps
+    ) -> tuple[TrainState, StepMetrics]:
+        for _ in range(int(np.max(steps))):
+            states, metrics = advance_by_one(states, metrics, data, order)
+        return states, metrics
+
+    return advance if path.loop == "compiled" else advance_in_python
 
 
-def epoch_order(task: Task, seed: UInt32[Array, ""], epoch: int) -> Int32[Array, " examples"]:
+def empty_metrics(members: int = 1) -> StepMetrics:
+    """Returns the metrics of no steps, stacked."""
+    return stack([StepMetrics.empty()] * members)
+
+
+def needed_bytes(task: Task, data: Batch, members: int) -> int:
+    """Returns the memory in which a population is trained, by what its compiled program says.
+
+    Beside what the program needs, the states are kept a second time while a checkpoint is written; on a CPU a third.
+    Where Python calls every step nothing is known, and 0 returned.
+    """
+    if task.code_path.loop == "python":
+        return 0
+    states = abstract_states(task, members)
+    order = jax.ShapeDtypeStruct((members, task.train_examples), jnp.int32)
+    steps = jax.ShapeDtypeStruct((members,), jnp.int32)
+    metrics = jax.eval_shape(lambda: empty_metrics(members))
+    compiled = make_advance(task, members).lower(states, metrics, data, order, steps).compile()  # type: ignore[attr-defined]
+    kept = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(states))
+    return required_bytes(compiled) + 2 * kept
+
+
+def make_orders(task: Task, members: int = 1) -> Orders:
+    """Returns `orders(seeds, epoch) -> order`: each member's order of an epoch, counted from 0."""
+    of_one = functools.partial(epoch_order, task)
+
+    @jax.jit
+    def orders(seeds: UInt32[Array, " members"], epoch: Integer[Array, ""]) -> Order:
+        return over_members(lambda seed: of_one(seed, epoch), task.code_path.members, members)(seeds)
+
+    return lambda seeds, epoch: orders(seeds, jnp.int32(epoch))
+
+
+def epoch_order(task: Task, seed: UInt32[Array, ""], epoch: Integer[Array, ""] | int) -> Int32[Array, " examples"]:
     """Returns the permutation of the training examples in which an epoch, counted from 0, goes through them."""
     key = prng.key(seed, prng.Purpose.SHUFFLE, epoch)
     return jax.random.permutation(key, jnp.arange(task.train_examples, dtype=jnp.int32))
 
 
-def make_evaluate(task: Task) -> Evaluate:
-    """Returns `evaluate(state, split) -> metrics`: means over all of a split, which stays on the host.
+def make_evaluate(task: Task, members: int = 1) -> Evaluate:
+    """Returns `evaluate(states, batches) -> metrics`: each member's means over a split's batches, stacked.
 
-    The last batch is padded and the padding masked, so that every example counts once.
+    It returns before they are computed. The batches are those of `padded_batches`.
     """
-    evaluation_step = jax.jit(make_evaluation_step(task))
-    merge = jax.jit(lambda one, other: one.merge(other))
+    evaluation_step = make_evaluation_step(task)
 
-    def evaluate(state: TrainState, split: Split) -> EvaluationMetrics:
-        metrics = EvaluationMetrics.empty()
-        for batch, mask in padded_batches(split, EVALUATION_BATCH):
-            metrics = merge(metrics, evaluation_step(state.params, state.batch_stats, batch, mask))
+    @functools.partial(jax.jit, compiler_options=task.code_path.compiler_options())
+    def add(
+        states: TrainState, metrics: EvaluationMetrics, batch: Batch, mask: Bool[Array, " batch"]
+    ) -> EvaluationMetrics:
+        def of_one(state: TrainState, metrics: EvaluationMetrics) -> EvaluationMetrics:
+            return metrics.merge(evaluation_step(state.params, state.batch_stats, batch, mask))
+
+        return over_members(of_one, task.code_path.members, members)(states, metrics)
+
+    def evaluate(states: TrainState, batches: Sequence[MaskedBatch]) -> EvaluationMetrics:
+        metrics = stack([EvaluationMetrics.empty()] * members)
+        for batch, mask in batches:
+            metrics = add(states, metrics, batch, mask)
         return metrics
 
     return evaluate
 
 
-def padded_batches(split: Split, size: int) -> Iterator[tuple[Batch, Bool[Array, " size"]]]:
-    """Yields a split's examples in batches of one size; the mask is False on the last one's padding."""
+def padded_batches(split: Split, size: int = EVALUATION_BATCH) -> Iterator[MaskedBatch]:
+    """Yields a split's examples in batches of one size, on the device; the mask is False on the last one's padding."""
     for start in range(0, len(split.labels), size):
         images, labels = split.images[start : start + size], split.labels[start : start + size]
         mask = np.arange(size) < len(labels)

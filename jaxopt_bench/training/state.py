@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from typing import Any
 
 import flax
@@ -12,7 +14,9 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Integer, PyTree, UInt32
 
 from jaxopt_bench import prng
+from jaxopt_bench.models import Layers
 from jaxopt_bench.optimizers import Hyperparameters
+from jaxopt_bench.training.population import check_one_program, member, over_members, stack
 from jaxopt_bench.training.task import Task
 
 
@@ -40,7 +44,7 @@ class TrainState(flax.struct.PyTreeNode):
 
 def make_module(task: Task) -> nn.Module:
     """Returns the task's network."""
-    return task.experiment.model.module(task.num_classes, jnp.dtype(task.experiment.dtype))
+    return task.experiment.model.module(task.num_classes, Layers(task.experiment.dtype, task.code_path.layers))
 
 
 def make_transform(task: Task, hyperparameters: Hyperparameters, schedule: Hyperparameters) -> Any:
@@ -60,18 +64,31 @@ def multiplier(task: Task, schedule: Hyperparameters, step: Integer[Array, ""]) 
     return task.experiment.schedule.multiplier(schedule, epoch, task.experiment.epochs)
 
 
-def initial_state(task: Task) -> TrainState:
-    """Returns the state before the first step, a function of the experiment's seed alone."""
-    experiment = task.experiment
-    seed = jnp.uint32(experiment.seed)
-    return jax.jit(lambda *numbers: _initial_state(task, *numbers))(
-        experiment.optimizer.hyperparameters(), experiment.schedule.numbers(), seed
+def initial_states(tasks: Sequence[Task]) -> TrainState:
+    """Returns the stacked states before the first step, each a function of its experiment alone.
+
+    Raises:
+      UserError: where one program cannot train all tasks.
+    """
+    check_one_program(tasks)
+    first = tasks[0]
+    experiments = [task.experiment for task in tasks]
+    of_all = over_members(functools.partial(_initial_state, first), first.code_path.members, len(tasks))
+    return jax.jit(of_all)(
+        stack([experiment.optimizer.hyperparameters() for experiment in experiments]),
+        stack([experiment.schedule.numbers() for experiment in experiments]),
+        jnp.array([experiment.seed for experiment in experiments], jnp.uint32),
     )
 
 
-def abstract_state(task: Task) -> TrainState:
-    """Returns the state's shapes and types, computing nothing."""
-    return jax.eval_shape(lambda: initial_state(task))
+def initial_state(task: Task) -> TrainState:
+    """Returns one run's state before its first step, without an axis of members."""
+    return member(initial_states([task]), 0)
+
+
+def abstract_states(task: Task, members: int = 1) -> TrainState:
+    """Returns the stacked states' shapes and types, computing nothing."""
+    return jax.eval_shape(lambda: initial_states([task] * members))
 
 
 def _initial_state(

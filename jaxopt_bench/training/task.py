@@ -6,6 +6,7 @@ import dataclasses
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.training.code_path import CodePath
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Task:
       train_examples: images to train on, validation images left out.
       mean: of all pixels of `train`, validation included, per channel, on the scale 0 to 1.
       std: likewise the standard deviation.
+      code_path: how it is computed.
 
     Raises:
       UserError: where a batch is larger than the training split.
@@ -30,6 +32,7 @@ class Task:
     train_examples: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    code_path: CodePath = CodePath()
 
     def __post_init__(self) -> None:
         if self.experiment.batch_size > self.train_examples:

@@ -47,7 +47,7 @@ def test_conv_is_the_one_written_in_numpy(
     numpy_layers: Any, random_images: Callable[..., Any], stride: int, padding: Any, groups: Any, zeros: int
 ) -> None:
     images = random_images(2, 7, 8, 4)
-    conv = layers.conv(
+    conv = layers.Layers().conv(
         6,
         3,
         stride=stride,
@@ -55,7 +55,6 @@ def test_conv_is_the_one_written_in_numpy(
         groups=groups,
         use_bias=True,
         kernel_init=layers.HE_NORMAL,
-        dtype=jnp.float32,
         name="conv",
     )
     params = {"kernel": random_images(3, 3, 4 // groups, 6), "bias": random_images(6)}
@@ -68,15 +67,15 @@ def test_max_pool_leaves_out_windows_that_reach_over_the_edge(
     numpy_layers: Any, random_images: Callable[..., Any], size: int, stride: int
 ) -> None:
     images = random_images(2, 8, 9, 3)
-    pooled = layers.max_pool(jnp.asarray(images), size, stride)
+    pooled = layers.Layers().max_pool(jnp.asarray(images), size, stride)
     assert pooled.shape == (2, (8 - size) // stride + 1, (9 - size) // stride + 1, 3)
-    np.testing.assert_array_equal(pooled, numpy_layers.max_pool(images, size, stride))
+    np.testing.assert_array_equal(pooled, numpy_layers.Layers().max_pool(images, size, stride))
 
 
 def test_batch_norm_keeps_float32_statistics_of_bfloat16_activations() -> None:
     # 300 + {0, 1, 2, 3} · 2 are bfloat16 numbers; a bfloat16 mean or square of them would be far off.
     activations = jnp.asarray(300 + 2 * np.arange(4), jnp.bfloat16).reshape(4, 1, 1, 1)
-    norm = layers.batch_norm(train=True, dtype=jnp.bfloat16, name="norm")
+    norm = layers.Layers(dtype="bfloat16").batch_norm(train=True, name="norm")
     variables = {
         "params": {"scale": jnp.ones(1), "bias": jnp.zeros(1)},
         "batch_stats": {"mean": jnp.zeros(1), "var": jnp.ones(1)},

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.models import MODELS, AlexNet, CifarResNet, Model, ResNet
+from jaxopt_bench.models import MODELS, AlexNet, CifarResNet, Layers, Model, ResNet
 
 SMALL = {"alexnet_small": 32, "cnn": 8, "resnet20": 8}  # name -> side of a cheap image
 
@@ -26,7 +26,7 @@ def test_the_table_holds_the_models_that_are_documented() -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_parameters_and_logits_are_float32_where_the_rest_is_bfloat16(shapes_of: Callable[..., Any], name: str) -> None:
-    module = MODELS[name].module(7, jnp.bfloat16)
+    module = MODELS[name].module(7, Layers("bfloat16"))
     variables = shapes_of(module, 32, 32, 3)
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype(jnp.float32)}
     images = jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32)
@@ -36,7 +36,7 @@ def test_parameters_and_logits_are_float32_where_the_rest_is_bfloat16(shapes_of:
 
 @pytest.mark.parametrize("name", ["alexnet", "alexnet_small", "cnn", "resnet20", "resnet50"])
 def test_every_convolution_and_product_computes_in_the_dtype(shapes_of: Callable[..., Any], name: str) -> None:
-    module = MODELS[name].module(7, jnp.bfloat16)
+    module = MODELS[name].module(7, Layers("bfloat16"))
     variables = shapes_of(module, 32, 32, 3)
     images = jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32)
     program = str(jax.make_jaxpr(lambda v, x: module.apply(v, x, train=False))(variables, images))
@@ -55,11 +55,11 @@ def test_training_in_bfloat16_is_near_float32_and_both_are_finite(
     variables = random_variables(MODELS[name].module(10), side, side, 3)
 
     def logits(dtype: Any) -> np.ndarray:
-        module, rngs = MODELS[name].module(10, dtype), {"dropout": quick_key(2)}
+        module, rngs = MODELS[name].module(10, Layers(dtype)), {"dropout": quick_key(2)}
         train = jax.jit(lambda v, x: module.apply(v, x, train=True, rngs=rngs, mutable=["batch_stats"])[0])
         return np.asarray(train(variables, images))
 
-    full, half = logits(jnp.float32), logits(jnp.bfloat16)
+    full, half = logits("float32"), logits("bfloat16")
     assert np.isfinite(full).all()
     assert np.std(full) > 0.01
     assert (full != half).any()

@@ -59,7 +59,7 @@ def test_the_saved_arrays_are_those_of_the_call_though_their_buffers_are_reused(
 def test_the_last_and_the_best_are_kept(tmp_path):
     checkpoints = Checkpoints(tmp_path, keep=2)
     for step in range(1, 7):
-        checkpoints.save(step, tree(step), best=2)
+        checkpoints.save(step, tree(step), best={2})
     checkpoints.close()
     assert checkpoint_steps(tmp_path) == [2, 5, 6]
 

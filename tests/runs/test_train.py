@@ -24,6 +24,7 @@ from jaxopt_bench.models import CifarResNet
 from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Constant
 from jaxopt_bench.runs import SPLITS, Interrupted, Lines, Live, Recording, Reporter, Run
 from jaxopt_bench.runs.checkpoints import checkpoint_steps
+from jaxopt_bench.training import choose_code_path
 
 ROOT = pathlib.Path(__file__).parents[2]
 QUIET = Recording(log_every=6, checkpoint_every=7, tensorboard=False)
@@ -199,7 +200,7 @@ def test_the_record_holds_what_a_reader_needs(tiny, tmp_path, options):
     assert all(value is not None for value in [*summary["final"].values(), *summary["best"].values()])
     environment = run.config["environments"][0]
     assert environment["packages"]["jax"] == jax.__version__
-    assert environment["code_path"] == "python-loop"
+    assert environment["code_path"] == dataclasses.asdict(choose_code_path())
 
 
 def test_the_training_loss_of_an_epoch_is_the_mean_over_its_steps(tiny, tmp_path, options):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +11,23 @@ import numpy as np
 import pytest
 
 from jaxopt_bench.data import Split
-from jaxopt_bench.training import Batch, StepMetrics, Task, initial_state, make_advance, make_evaluate, make_train_step
-from jaxopt_bench.training.loop import EVALUATION_BATCH, epoch_order, padded_batches
+from jaxopt_bench.training import (
+    Batch,
+    CodePath,
+    StepMetrics,
+    Task,
+    TrainState,
+    empty_metrics,
+    initial_state,
+    initial_states,
+    make_advance,
+    make_evaluate,
+    make_orders,
+    make_train_step,
+    member,
+    padded_batches,
+)
+from jaxopt_bench.training.loop import EVALUATION_BATCH, epoch_order
 
 EXAMPLES = 205
 SEED = jnp.uint32(0)
@@ -38,50 +54,66 @@ def test_an_epoch_goes_through_every_example_in_an_order_of_its_own(task):
     assert not (orders[0] == np.asarray(epoch_order(task, SEED + 1, 0))).all()
 
 
-def test_advancing_is_stepping_through_the_batches_of_the_order(task, data):
-    advance, step = make_advance(task, data), jax.jit(make_train_step(task))
+def advanced(task: Task, data: Batch, *divisions: int, tasks: Sequence[Task] = ()) -> tuple[TrainState, StepMetrics]:
+    """Returns states and metrics after so many steps in each call, from the beginning of the first epoch."""
+    tasks = tasks or [task]
+    advance, orders = make_advance(task, len(tasks)), make_orders(task, len(tasks))
+    states, metrics = initial_states(tasks), empty_metrics(len(tasks))
+    for steps in divisions:
+        order = orders(states.seed, int(states.step[0]) // task.steps_per_epoch)
+        states, metrics = advance(states, metrics, data, order, jnp.full(len(tasks), steps))
+    return states, metrics
+
+
+@pytest.mark.parametrize("code_path", [CodePath(), CodePath("pure", "compiled", "map")], ids=["python", "compiled"])
+def test_advancing_is_stepping_through_the_batches_of_the_order(task, data, code_path):
+    step = jax.jit(make_train_step(task))
     state = initial_state(task)
     for epoch in range(2):
         for indices in np.asarray(epoch_order(task, state.seed, epoch))[:200].reshape(5, 40):
             state, _ = step(state, Batch(data.images[indices], data.labels[indices]))
-    ours, metrics = initial_state(task), StepMetrics.empty()
-    for steps in (5, 2, 3):
-        ours, metrics = advance(ours, metrics, steps)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6), ours, state)
-    assert int(ours.step) == 10
+    ours, _ = advanced(dataclasses.replace(task, code_path=code_path), data, 5, 2, 3)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a[0], b, rtol=2e-5, atol=1e-6), ours, state)
+    assert int(ours.step[0]) == 10
 
 
 def test_the_order_follows_the_seed_in_the_state(task, data):
     """The seed is an array like any other: one compiled program serves all seeds."""
     other = dataclasses.replace(task, experiment=dataclasses.replace(task.experiment, seed=2**32 - 1))
-    own, _ = make_advance(other, data)(initial_state(other), StepMetrics.empty(), 5)
-    borrowed, _ = make_advance(task, data)(initial_state(other), StepMetrics.empty(), 5)
+    own, borrowed = advanced(other, data, 5), advanced(task, data, 5, tasks=[other])
     jax.tree.map(np.testing.assert_array_equal, own, borrowed)
 
 
-def test_the_division_into_calls_changes_no_bit(task, data):
-    advance = make_advance(task, data)
-    results = []
-    for division in ([5], [1, 4], [2, 2, 1]):
-        state, metrics = initial_state(task), StepMetrics.empty()
-        for steps in division:
-            state, metrics = advance(state, metrics, steps)
-        results.append(jax.tree.map(np.asarray, (state, metrics)))
-    for other in results[1:]:
-        jax.tree.map(np.testing.assert_array_equal, results[0], other)
+@pytest.mark.parametrize("loop", ["python", "compiled"])
+def test_the_division_into_calls_changes_no_bit(task, data, loop):
+    task = dataclasses.replace(task, code_path=CodePath("pure", loop))
+    whole = advanced(task, data, 5)
+    for division in ([1, 4], [2, 2, 1]):
+        jax.tree.map(np.testing.assert_array_equal, whole, advanced(task, data, *division))
+
+
+def test_one_compilation_serves_any_number_of_steps(task, data):
+    compiled = dataclasses.replace(task, code_path=CodePath("pure", "compiled"))
+    advance, orders = make_advance(compiled), make_orders(compiled)
+    states, metrics = initial_states([compiled]), empty_metrics()
+    for steps in (1, 2, 2):
+        states, metrics = advance(states, metrics, data, orders(states.seed, 0), jnp.full(1, steps))
+    assert advance._cache_size() == 1  # type: ignore[attr-defined]
 
 
 def test_metrics_are_means_over_steps(task, data):
-    advance = make_advance(task, data)
-    single = []
+    step = jax.jit(make_train_step(task))
     state = initial_state(task)
-    for _ in range(4):
-        state, metrics = advance(state, StepMetrics.empty(), 1)
-        single.append({k: float(v) for k, v in metrics.compute().items()})
-    _, merged = advance(initial_state(task), StepMetrics.empty(), 4)
+    order = np.asarray(epoch_order(task, SEED, 0))[:160].reshape(4, 40)
+    expected = []
+    for indices in order:
+        state, metrics = step(state, Batch(data.images[indices], data.labels[indices]))
+        expected.append({name: float(value) for name, value in metrics.compute().items()})
+    _, merged = advanced(task, data, 4)
     for name in ("loss", "accuracy", "grad_norm", "update_norm"):
-        np.testing.assert_allclose(merged.compute()[name], np.mean([s[name] for s in single]), rtol=1e-5)
-    assert int(merged.loss.count) == 4
+        mean = np.mean([values[name] for values in expected])
+        np.testing.assert_allclose(member(merged, 0).compute()[name], mean, rtol=1e-5)
+    assert int(merged.loss.count[0]) == 4
 
 
 @pytest.mark.parametrize("count", [1, EVALUATION_BATCH - 1, EVALUATION_BATCH, 2 * EVALUATION_BATCH + 3])
@@ -92,7 +124,7 @@ def test_evaluation_counts_every_example_once(task, count):
     module = task.experiment.model.module(10)
     logits = np.asarray(module.apply({"params": state.params}, (split.images / 255.0 - 0.3) / 0.35, train=False))
     log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
-    metrics = make_evaluate(task)(state, split).compute()
+    metrics = member(make_evaluate(task)(initial_states([task]), list(padded_batches(split))), 0).compute()
     np.testing.assert_allclose(metrics["loss"], -log_p[np.arange(count), split.labels].mean(), rtol=1e-5)
     np.testing.assert_allclose(metrics["accuracy"], (logits.argmax(1) == split.labels).mean(), rtol=1e-6)
 

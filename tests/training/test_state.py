@@ -11,7 +11,7 @@ import pytest
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.optimizers import MultiStep
-from jaxopt_bench.training import Task, abstract_state, initial_state
+from jaxopt_bench.training import Task, abstract_states, initial_state, initial_states
 from jaxopt_bench.training.state import multiplier
 
 
@@ -39,8 +39,8 @@ def test_hyperparameters_schedule_and_seed_are_arrays_in_the_state(tiny):
 
 def test_the_abstract_state_has_the_shapes_of_the_real_one(tiny):
     task = Task(tiny, (8, 8, 1), 10, 640, (0.3,), (0.35,))
-    shapes = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), initial_state(task))
-    assert shapes == jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), abstract_state(task))
+    shapes = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), initial_states([task, task]))
+    assert shapes == jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), abstract_states(task, 2))
 
 
 def test_a_batch_larger_than_the_training_split_is_refused(tiny):

@@ -1,0 +1,211 @@
+"""Populations: many runs that one program trains, each with a directory of its own, and one of checkpoints for all."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import math
+import os
+import pathlib
+from collections.abc import Sequence
+
+import jax
+import psutil
+from rich.console import Console
+
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.runs import checkpoints
+from jaxopt_bench.runs.compilation import keep_compiled_programs
+from jaxopt_bench.runs.directory import choose_directory, locked, read_json, write_json
+from jaxopt_bench.runs.load import Run, checkpointed, finished, load_run
+from jaxopt_bench.runs.progress import Reporter, reporter_for
+from jaxopt_bench.runs.session import Member, Recording, Session
+from jaxopt_bench.runs.splits import Splits, load_task
+from jaxopt_bench.training import (
+    CodePath,
+    Task,
+    abstract_states,
+    check_one_program,
+    largest_population,
+    needed_bytes,
+)
+
+POPULATION = "population.json"
+SHARE_OF_MEMORY = 0.9  # of what is free, that a population may fill
+
+
+def train_population(
+    experiments: Sequence[Experiment],
+    *,
+    runs_dir: str | pathlib.Path = "runs",
+    data_dir: str | pathlib.Path | None = None,
+    fresh: bool = False,
+    recording: Recording | None = None,
+    reporter: Reporter | None = None,
+    code_path: CodePath | None = None,
+    largest: int | None = None,
+) -> list[Run]:
+    """Trains experiments that differ in numbers and seeds alone, as many at once as fit into memory.
+
+    Those that have finished are left as they are; those that were begun go on from their last checkpoint, in the
+    population they were begun in.
+
+    Args:
+      experiments: what to train.
+      runs_dir: each run's directory is `<runs_dir>/<name>/<digest>`.
+      data_dir: where TFDS keeps its data sets; TFDS's own default where None.
+      fresh: begin other runs beside those there are.
+      recording: how often to write; the defaults of `Recording` where None.
+      reporter: what is told of the progress; by default a live display on a terminal, else plain lines.
+      code_path: how to compute it; as suits the backend where None.
+      largest: at most so many members at once.
+
+    Returns:
+      The runs, in the experiments' order. The status of each is "completed" or "diverged".
+
+    Raises:
+      UserError: where one program cannot train all, or two are the same; and as `train` does.
+      Interrupted: after SIGINT or SIGTERM, once a checkpoint is written.
+    """
+    reporter = reporter or reporter_for(Console())
+    directories = [choose_directory(experiment, pathlib.Path(runs_dir), fresh) for experiment in experiments]
+    if len(set(directories)) < len(directories):
+        raise UserError(f"two of the {len(experiments)} experiments are the same; accepted: experiments that differ.")
+    of_directory = dict(zip(directories, experiments, strict=True))
+    if _unfinished(of_directory):
+        keep_compiled_programs()
+        task, splits = load_task(experiments[0], None if data_dir is None else pathlib.Path(data_dir), code_path)
+        tasks = {d: dataclasses.replace(task, experiment=e) for d, e in of_directory.items()}
+        check_one_program(list(tasks.values()))
+        abstract_states(task)  # a network that does not fit the images fails here, before anything is written
+        _train_all(tasks, splits, recording or Recording(), reporter, largest)
+    return [load_run(directory) for directory in directories]
+
+
+def check_not_shared(directory: pathlib.Path) -> None:
+    """Checks that a run's checkpoints are its own.
+
+    Raises:
+      UserError: where it is being trained as one of a population.
+    """
+    home = _home(directory)
+    if home not in (None, directory):
+        raise UserError(
+            f"{directory} is one of the population {home}, which has not finished; accepted: the command that began "
+            "the population, to continue it, or --fresh, to train this one beside it."
+        )
+
+
+def _train_all(
+    tasks: dict[pathlib.Path, Task], splits: Splits, recording: Recording, reporter: Reporter, largest: int | None
+) -> None:
+    """Trains wave after wave until every directory holds a finished run."""
+    while unfinished := _unfinished(tasks):
+        begun = next((home for d in unfinished if (home := _home(d)) is not None), None)
+        if begun is None:
+            if largest is None:
+                largest = _largest(tasks[unfinished[0]], splits, len(unfinished))
+            waves = math.ceil(len(unfinished) / largest)
+            if waves > 1:
+                reporter.say(f"{len(unfinished)} runs in {waves} waves: {largest} fit at once")
+            wave = unfinished[: math.ceil(len(unfinished) / waves)]
+            begun = _begin([(d, tasks[d].experiment) for d in wave])
+        members = _members(begun, tasks[unfinished[0]])
+        if not _fits(members, begun, splits, recording, reporter):
+            active = [member for member in members if not member.finished]
+            largest = math.ceil(len(active) / 2)
+            reporter.say(f"out of memory with {len(active)} runs at once; going on with {largest}")
+            _move(begun, active[:largest])
+            _move(begun, active[largest:])
+
+
+def _unfinished(directories: dict[pathlib.Path, Task] | dict[pathlib.Path, Experiment]) -> list[pathlib.Path]:
+    return [directory for directory in directories if not finished(directory)]
+
+
+def _largest(task: Task, splits: Splits, wanted: int) -> int:
+    available = SHARE_OF_MEMORY * _free_memory()
+    return largest_population(lambda members: needed_bytes(task, splits.train, members), wanted, available)
+
+
+def _free_memory() -> float:
+    """Returns the bytes that are free where programs are run."""
+    stats = jax.devices()[0].memory_stats() or {}
+    if "bytes_limit" in stats:
+        return stats["bytes_limit"] - stats["bytes_in_use"]
+    return psutil.virtual_memory().available
+
+
+def _fits(
+    members: Sequence[Member], home: pathlib.Path, splits: Splits, recording: Recording, reporter: Reporter
+) -> bool:
+    """Trains a wave to its end, and returns whether the device's memory sufficed."""
+    active = [member for member in members if not member.finished]
+    try:
+        with contextlib.ExitStack() as stack:
+            for directory in {home, *(member.directory for member in active)}:
+                stack.enter_context(locked(directory))
+            stack.enter_context(session := Session(members, splits, home, recording, reporter))
+            session.run()
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error) or len(active) == 1:
+            raise
+        return False
+    return True
+
+
+def _begin(wave: Sequence[tuple[pathlib.Path, Experiment]]) -> pathlib.Path:
+    """Returns the folder of a new population's checkpoints: of one run, its own."""
+    directories = [directory for directory, _ in wave]
+    for directory in directories:
+        directory.mkdir(parents=True, exist_ok=True)
+    if len(wave) == 1:
+        return directories[0]
+    name = hashlib.sha256("\n".join(directory.name for directory in directories).encode()).hexdigest()[:12]
+    home = directories[0].parent / f"population-{name}"
+    home.mkdir(exist_ok=True)
+    members = [{"directory": os.path.relpath(d, home), "experiment": e.to_json()} for d, e in wave]
+    write_json(home / POPULATION, {"members": members})
+    return home
+
+
+def _members(home: pathlib.Path, task: Task) -> list[Member]:
+    """Returns all members of a population, those that finished or went elsewhere among them, in their places."""
+    if not (home / POPULATION).exists():
+        config = home / "config.json"
+        experiment = Experiment.from_json(read_json(config)["experiment"]) if config.exists() else task.experiment
+        return [Member(dataclasses.replace(task, experiment=experiment), home)]
+    members = []
+    for place, entry in enumerate(read_json(home / POPULATION)["members"]):
+        directory = pathlib.Path(os.path.normpath(home / entry["directory"]))
+        own = dataclasses.replace(task, experiment=Experiment.from_json(entry["experiment"]))
+        elsewhere = finished(directory) or _home(directory) not in (None, home)
+        members.append(Member(own, directory, place, finished=elsewhere))
+    return members
+
+
+def _home(directory: pathlib.Path) -> pathlib.Path | None:
+    """Returns the folder that holds a run's checkpoints: its own or a population's; None where it was never begun."""
+    if not (directory / "config.json").exists():
+        return None
+    path = read_json(directory / "config.json").get("checkpoints", {}).get("path", "checkpoints")
+    return pathlib.Path(os.path.normpath(directory / path)).parent
+
+
+def _move(home: pathlib.Path, members: Sequence[Member]) -> None:
+    """Makes a population of some of another's members, with their part of its checkpoints."""
+    half = _begin([(member.directory, member.task.experiment) for member in members])
+    places = [member.place for member in members]
+    of_all = len(_members(home, members[0].task))
+    saved = checkpoints.Checkpoints(half / "checkpoints", keep=len(checkpoints.checkpoint_steps(home / "checkpoints")))
+    with contextlib.closing(saved):
+        for step in checkpoints.checkpoint_steps(home / "checkpoints"):
+            tree = checkpoints.restore(home / "checkpoints", step, checkpointed(members[0].task, of_all))
+            saved.save(step, jax.tree.map(lambda leaf: leaf[places], tree))
+    for place, member in enumerate(members):
+        config = read_json(member.directory / "config.json")
+        path = os.path.relpath(half / "checkpoints", member.directory)
+        config["checkpoints"] = {"path": path, "member": place, "members": len(members)}
+        write_json(member.directory / "config.json", config)

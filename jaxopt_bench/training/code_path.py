@@ -1,0 +1,49 @@
+"""How programs are compiled for a backend: the one place that chooses. It changes speed and rounding, never meaning."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+import jax
+
+from jaxopt_bench.config import Config
+
+
+@dataclasses.dataclass(frozen=True)
+class CodePath(Config):
+    """A way to compute the same thing. Results are the same to the bit only along the same one.
+
+    The defaults are the plainest: what any backend that JAX knows can be expected to run.
+    """
+
+    layers: Literal["plain", "pure"] = "plain"
+    """XLA's own convolutions, or the project's; see `models.Layers.path`."""
+    loop: Literal["python", "compiled"] = "python"
+    """Whether Python calls every step, or a compiled loop makes as many as the host asks for."""
+    members: Literal["map", "vmap"] = "vmap"
+    """Whether the members of a population take turns within a program, or are computed together."""
+    deterministic: bool = False
+    """Whether the compiler is told to give up what makes repetitions differ, at a price in speed."""
+
+    def compiler_options(self) -> dict[str, Any] | None:
+        """Returns XLA's options beyond its defaults, for the backend in use."""
+        if not self.deterministic or jax.default_backend() != "gpu":
+            return None  # elsewhere programs repeat themselves as they are
+        return {"xla_gpu_deterministic_ops": True, "xla_gpu_autotune_level": 0}
+
+
+def choose_code_path(backend: str | None = None, deterministic: bool = False) -> CodePath:
+    """Returns the code path that suits a backend.
+
+    Args:
+      backend: a platform's name as `jax.default_backend` gives it, which is the default.
+      deterministic: see `CodePath`.
+    """
+    match backend or jax.default_backend():
+        case "cpu":
+            return CodePath("pure", "compiled", "map", deterministic)
+        case "gpu" | "tpu":
+            return CodePath("plain", "compiled", "vmap", deterministic)
+        case _:
+            return CodePath(deterministic=deterministic)

@@ -1,0 +1,90 @@
+"""Populations: runs that differ in numbers alone, stacked, so that one program trains them all.
+
+Every leaf of a population's arrays has a leading axis of members; a single run is a population of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeVar
+
+import jax
+import jax.numpy as jnp
+
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.training.task import Task
+
+T = TypeVar("T")
+
+
+def over_members(function: Callable[..., T], how: Literal["map", "vmap"], members: int) -> Callable[..., T]:
+    """Returns the function of one member's arrays as one of all members' arrays, stacked.
+
+    Args:
+      function: takes and returns trees of arrays.
+      how: in turn, within a compiled loop ("map"), or together ("vmap"). One member is computed as it is, so that
+        neither costs it anything.
+      members: how many there are.
+    """
+    if members == 1:
+        return lambda *stacked: stack([function(*member(stacked, 0))])
+    if how == "vmap":
+        return jax.vmap(function)
+    return lambda *stacked: jax.lax.map(lambda arguments: function(*arguments), stacked)
+
+
+def stack(trees: Sequence[T]) -> T:
+    """Returns trees of arrays as one, each leaf with a leading axis of members."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def member(tree: T, index: int) -> T:
+    """Returns one member's part of a stacked tree."""
+    return jax.tree.map(lambda leaf: leaf[index], tree)
+
+
+def check_one_program(tasks: Sequence[Task]) -> None:
+    """Checks that one program can train all tasks: that they differ in arrays (and names) alone.
+
+    Raises:
+      UserError: naming the first field that differs and two of its values.
+    """
+    first = tasks[0].experiment.program()
+    for task in tasks[1:]:
+        other = task.experiment.program()
+        differing = [name for name in first if first[name] != other.get(name)] + [n for n in other if n not in first]
+        if differing:
+            name = differing[0]
+            raise UserError(
+                f"a population's members differ in {name} ({first.get(name)!r} and {other.get(name)!r}); accepted: "
+                "differences in the numbers of the optimizer or the schedule, or in the seed."
+            )
+
+
+def largest_population(need: Callable[[int], float], wanted: int, available: float) -> int:
+    """Returns how many members to train at once: as many as are wanted or, of those, as fit; one at least.
+
+    What a population needs is a constant and a part for each member, so two sizes tell the others.
+
+    Args:
+      need: returns the bytes that some number of members needs.
+      wanted: how many there are.
+      available: bytes of memory that may be used.
+    """
+    if wanted == 1 or (all_of_them := need(wanted)) <= available:
+        return wanted
+    one = need(1)
+    each = (all_of_them - one) / (wanted - 1)
+    return max(1, min(wanted - 1, 1 + int((available - one) // each)))
+
+
+def required_bytes(compiled: jax.stages.Compiled) -> int:
+    """Returns the memory that a compiled program needs; 0 where its backend does not tell.
+
+    That is its arguments, those of its results that do not take their place, and what it keeps meanwhile.
+    """
+    sizes = compiled.memory_analysis()
+    if sizes is None:
+        return 0
+    results = sizes.output_size_in_bytes - sizes.alias_size_in_bytes
+    return sizes.argument_size_in_bytes + results + sizes.temp_size_in_bytes
