@@ -25,6 +25,8 @@ from jaxopt_bench.errors import UserError, unknown_name
 from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.models import MODELS, parameter_overview
 from jaxopt_bench.optimizers import OPTIMIZERS, SCHEDULES
+from jaxopt_bench.reports import sweep_table
+from jaxopt_bench.results import rows_by_setting
 from jaxopt_bench.runs import (
     SPLITS,
     Interrupted,
@@ -35,7 +37,10 @@ from jaxopt_bench.runs import (
     format_loss,
     load_run,
     train,
+    train_population,
 )
+from jaxopt_bench.studies import Range, grid, parse_range
+from jaxopt_bench.training import choose_code_path
 
 COMPLETED, FAILED, MISUSED, DIVERGED = 0, 1, 2, 3  # exit codes; an interrupted run's is 128 + the signal's number
 Command = Callable[[], int]
@@ -58,8 +63,35 @@ class RunFlags:
     """Folder of TFDS data sets; else $TFDS_DATA_DIR, else TFDS's own default."""
     fresh: bool = False
     """Begin another run beside those there are."""
+    deterministic: bool = False
+    """Give up what makes repetitions differ on a GPU (autotuning, scatters), at a price in speed."""
     overview: bool = False
     """Print the table of the network's parameters first."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepFlags:
+    """Train an experiment at several values of its optimizer's or schedule's numbers, as one program.
+
+    A range LOW..HIGH:COUNT in place of a number, as in --optimizer.learning-rate 1e-4..1e-1:8, stands for COUNT values
+    that are evenly spaced in their logarithm, both ends included; several ranges make a grid. What a sweep chooses by
+    is the validation split: the test split is left alone unless --evaluate-test True asks for it.
+    """
+
+    experiment: Annotated[Experiment, tyro.conf.arg(name="")]
+    recording: Annotated[Recording, tyro.conf.arg(name="")]
+    seeds: int = 1
+    """Seeds at each setting, from the experiment's own seed on."""
+    runs_dir: pathlib.Path = pathlib.Path("runs")
+    """Folder of run directories."""
+    data_dir: pathlib.Path | None = None
+    """Folder of TFDS data sets; else $TFDS_DATA_DIR, else TFDS's own default."""
+    fresh: bool = False
+    """Begin other runs beside those there are."""
+    deterministic: bool = False
+    """Give up what makes repetitions differ on a GPU (autotuning, scatters), at a price in speed."""
+    largest: int | None = None
+    """At most so many runs at once; else as many as fit into memory."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,6 +160,7 @@ def parse(words: Sequence[str]) -> Command:
     """
     commands: dict[str, Callable[[Sequence[str]], Command]] = {
         "run": _parse_run,
+        "sweep": _parse_sweep,
         "list": lambda rest: _bind(list_kinds, ListFlags, "list", rest),
         "show": lambda rest: _bind(show, ShowFlags, "show", rest),
         "data": _parse_data,
@@ -143,6 +176,7 @@ def parse(words: Sequence[str]) -> Command:
 HELP = """usage: jaxopt-bench COMMAND …
 
   run EXPERIMENT [--epochs 2 --optimizer.learning-rate 0.003 …]   train; the same command continues
+  sweep EXPERIMENT --optimizer.learning-rate 1e-4..1e-1:8 …       train at several settings, as one program
   list [experiments|models|datasets|optimizers|schedules]         what can be named
   show RUN                                                        a run's record
   data prepare NAME [--from PATH]                                 get a data set ready
@@ -162,9 +196,31 @@ def run(flags: RunFlags) -> int:
         data_dir=flags.data_dir,
         fresh=flags.fresh,
         recording=flags.recording,
+        code_path=choose_code_path(deterministic=flags.deterministic),
     )
     print_result(result, console)
     return DIVERGED if result.summary and result.summary["status"] == "diverged" else COMPLETED
+
+
+def sweep(flags: SweepFlags, experiments: Sequence[Experiment], fields: Sequence[str]) -> int:
+    """Trains the experiments, which differ in some fields and their seeds, and prints a table of them."""
+    console = Console()
+    runs = train_population(
+        experiments,
+        runs_dir=flags.runs_dir,
+        data_dir=flags.data_dir,
+        fresh=flags.fresh,
+        recording=flags.recording,
+        code_path=choose_code_path(deterministic=flags.deterministic),
+        largest=flags.largest,
+    )
+    rows = rows_by_setting(runs, fields)
+    seeds = f", mean ± 95% interval over {flags.seeds} seeds" if flags.seeds > 1 else ""
+    console.print(sweep_table(rows, f"{flags.experiment.name}: epoch {flags.experiment.epochs}{seeds}"))
+    seconds = sum(run.summary["seconds"] for run in runs if run.summary)
+    console.print(f"{len(runs)} runs, {format_duration(seconds)} of training", highlight=False)
+    console.print(str(runs[0].path.parent), markup=False, highlight=False, soft_wrap=True)
+    return DIVERGED if all(row.diverged == row.runs for row in rows) else COMPLETED
 
 
 def list_kinds(flags: ListFlags) -> int:
@@ -255,14 +311,52 @@ def print_overview(experiment: Experiment, console: Console) -> None:
 
 
 def _parse_run(words: Sequence[str]) -> Command:
-    """Reads the names in a first pass, puts what they name in as defaults, and lets tyro parse the rest."""
+    experiment, rest = _named_experiment("run", words)
+    return _bind(run, RunFlags, f"run {experiment.name}", rest, default=RunFlags(experiment, Recording()))
+
+
+def _parse_sweep(words: Sequence[str]) -> Command:
+    experiment, rest = _named_experiment("sweep", words)
+    experiment = dataclasses.replace(experiment, evaluate_test=False, track_test=False)
+    ranges, rest = _ranges(rest)
+    flags = _parsed(SweepFlags, f"sweep {experiment.name}", rest, default=SweepFlags(experiment, Recording()))
+    _check_at_least_one("--seeds", flags.seeds)
+    if flags.largest is not None:
+        _check_at_least_one("--largest", flags.largest)
+    return functools.partial(sweep, flags, grid(flags.experiment, ranges, flags.seeds), list(ranges))
+
+
+def _ranges(words: Sequence[str]) -> tuple[dict[str, Range], list[str]]:
+    """Returns the ranges by the fields whose flags they follow, and the other words."""
+    ranges: dict[str, Range] = {}
+    rest: list[str] = []
+    for word in words:
+        flag, _, value = word.partition("=") if word.startswith("--") else (rest[-1] if rest else "", "", word)
+        found = parse_range(value) if flag.startswith("--") else None
+        if found is None:
+            rest.append(word)
+            continue
+        if value == word:
+            rest.pop()
+        ranges[flag.removeprefix("--").replace("-", "_")] = found
+    return ranges, rest
+
+
+def _check_at_least_one(flag: str, value: int) -> None:
+    if value < 1:
+        raise UserError(f"{flag} is {value}; accepted: an integer >= 1.")
+
+
+def _named_experiment(command: str, words: Sequence[str]) -> tuple[Experiment, list[str]]:
+    """Returns the experiment with what names put in its place as defaults, and the words left for tyro to parse."""
     if words and words[0] in ("-h", "--help"):
         words = ["digits_cnn_adamw", *words]
     if not words or words[0].startswith("-"):
         raise UserError(
-            "run: the experiment comes first; accepted: run EXPERIMENT [flags]; `jaxopt-bench list` names them."
+            f"{command}: the experiment comes first; accepted: {command} EXPERIMENT [flags]; `jaxopt-bench list` names "
+            "them."
         )
-    names = argparse.ArgumentParser(add_help=False, allow_abbrev=False, prog="jaxopt-bench run")
+    names = argparse.ArgumentParser(add_help=False, allow_abbrev=False, prog=f"jaxopt-bench {command}")
     names.add_argument("--experiments", type=pathlib.Path)
     for field in Experiment.kinds:
         names.add_argument(f"--{field}")
@@ -270,8 +364,7 @@ def _parse_run(words: Sequence[str]) -> Command:
     experiment = catalog.find(words[0], chosen.experiments)
     given = {field: name for field in Experiment.kinds if (name := getattr(chosen, field)) is not None}
     replaced = {field: Experiment.kinds[field][name] for field, name in given.items()}
-    experiment = dataclasses.replace(experiment, **replaced)
-    return _bind(run, RunFlags, f"run {words[0]}", rest, default=RunFlags(experiment, Recording()))
+    return dataclasses.replace(experiment, **replaced), rest
 
 
 def _parse_data(words: Sequence[str]) -> Command:
@@ -284,7 +377,11 @@ def _parse_data(words: Sequence[str]) -> Command:
 
 def _bind(function: Callable[[Any], int], flags: type, name: str, words: Sequence[str], **options: Any) -> Command:
     """Parses the words into flags and returns the command with its flags bound."""
-    return functools.partial(function, tyro.cli(flags, prog=f"jaxopt-bench {name}", args=list(words), **options))
+    return functools.partial(function, _parsed(flags, name, words, **options))
+
+
+def _parsed(flags: type, name: str, words: Sequence[str], **options: Any) -> Any:
+    return tyro.cli(flags, prog=f"jaxopt-bench {name}", args=list(words), **options)
 
 
 def _find_run(name: str, runs_dir: pathlib.Path) -> pathlib.Path:

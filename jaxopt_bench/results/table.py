@@ -1,0 +1,55 @@
+"""Runs of one workload as rows: one for each setting of some fields, its seeds taken together."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from jaxopt_bench.results.statistics import Estimate, estimate
+from jaxopt_bench.runs import SPLITS, Run
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """What the runs of one setting reached at their last epoch.
+
+    Attributes:
+      setting: the values of the fields in question, as flags name them.
+      results: an estimate by `{split}_{loss,accuracy}`, over the seeds that completed.
+      runs: how many there are.
+      diverged: how many of them diverged.
+    """
+
+    setting: dict[str, float]
+    results: dict[str, Estimate]
+    runs: int
+    diverged: int
+
+
+def rows_by_setting(runs: Sequence[Run], fields: Sequence[str]) -> list[Row]:
+    """Returns a row for each setting of the fields, in the order in which the settings first come.
+
+    Args:
+      runs: of one workload and optimizer, all finished.
+      fields: names such as "optimizer.learning_rate".
+    """
+    settings: dict[tuple[float, ...], list[Run]] = {}
+    for run in runs:
+        values = [_field(run, name) for name in fields]
+        settings.setdefault(tuple(values), []).append(run)
+    return [_row(dict(zip(fields, values, strict=True)), same) for values, same in settings.items()]
+
+
+def _field(run: Run, name: str) -> float:
+    part, field = name.split(".")
+    return getattr(getattr(run.experiment, part), field)
+
+
+def _row(setting: dict[str, float], runs: Sequence[Run]) -> Row:
+    finals = [run.summary["final"] for run in runs if run.summary and run.summary["status"] == "completed"]
+    results = {}
+    for name in (f"{split}_{measure}" for split in SPLITS for measure in ("loss", "accuracy")):
+        values = [final[name] for final in finals if final[name] is not None]
+        if values:
+            results[name] = estimate(values)
+    return Row(setting, results, len(runs), len(runs) - len(finals))

@@ -1,0 +1,219 @@
+"""Populations on disk: their members' records are those of single runs, whatever happens on the way."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from jaxopt_bench import UserError, load_run, train, train_population
+from jaxopt_bench.optimizers import SGD, AdamW, Constant
+from jaxopt_bench.runs import Interrupted, Recording, Reporter, session
+from jaxopt_bench.runs.checkpoints import checkpoint_steps
+from jaxopt_bench.runs.directory import read_json
+from jaxopt_bench.training import CodePath
+from tests.runs.test_train import Killed, KilledAt, StoppedAt, assert_same, without_timings
+
+QUIET = Recording(log_every=6, checkpoint_every=7, tensorboard=False)
+PATH = CodePath("pure", "compiled", "map")  # in which a member is its single run to the bit
+
+
+class Said(Reporter):
+    """Keeps what was said."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.messages.append(message)
+
+
+@pytest.fixture
+def options(digits_dir) -> dict[str, Any]:
+    return {"data_dir": digits_dir, "recording": QUIET, "reporter": Reporter(), "code_path": PATH}
+
+
+@pytest.fixture
+def experiments(tiny):
+    """Four members: two learning rates, two seeds."""
+    return [
+        dataclasses.replace(tiny, optimizer=AdamW(learning_rate=rate), seed=seed)
+        for rate in (2e-3, 2e-2)
+        for seed in (0, 1)
+    ]
+
+
+def test_a_members_record_is_its_single_runs(experiments, tmp_path, options):
+    runs = train_population(experiments, runs_dir=tmp_path / "together", **options)
+    assert [run.experiment for run in runs] == experiments
+    for run, experiment in zip(runs, experiments, strict=True):
+        single = train(experiment, runs_dir=tmp_path / "alone", **options)
+        assert run.path.name == single.path.name
+        assert_same(run, single)
+        assert run.summary is not None
+        assert single.summary is not None
+        for name in ("status", "final", "best", "parameters", "digest", "steps"):
+            assert run.summary[name] == single.summary[name]
+        assert run.config["environments"][0]["members"] == 4
+        if run.best_step != 40:
+            jax.tree.map(np.testing.assert_array_equal, run.parameters("best"), single.parameters("best"))
+
+
+def test_a_population_that_was_killed_resumes_to_the_bit(experiments, tmp_path, options):
+    whole = train_population(experiments, runs_dir=tmp_path / "whole", **options)
+    for step in (9, 33):
+        with pytest.raises(Killed):
+            train_population(experiments, runs_dir=tmp_path / "killed", **{**options, "reporter": KilledAt(step)})
+    resumed = train_population(experiments, runs_dir=tmp_path / "killed", **options)
+    for one, other in zip(whole, resumed, strict=True):
+        assert_same(one, other)
+
+
+def test_a_signal_ends_a_population_with_a_checkpoint(experiments, tmp_path, options):
+    whole = train_population(experiments[:2], runs_dir=tmp_path / "whole", **options)
+    with pytest.raises(Interrupted, match="step"):
+        train_population(experiments[:2], runs_dir=tmp_path / "stopped", **{**options, "reporter": StoppedAt(10)})
+    stopped = [load_run(path.parent) for path in (tmp_path / "stopped").glob("tiny/*/summary.json")]
+    assert [run.summary["status"] for run in stopped if run.summary] == ["interrupted"] * 2
+    assert all(10 <= int(run.state().step) < 40 for run in stopped)
+    for one, other in zip(
+        whole, train_population(experiments[:2], runs_dir=tmp_path / "stopped", **options), strict=True
+    ):
+        assert_same(one, other)
+
+
+def test_a_member_that_diverges_is_recorded_and_the_others_go_on(tiny, tmp_path, options):
+    calm = dataclasses.replace(tiny, optimizer=SGD(learning_rate=0.1), schedule=Constant())
+    wild = dataclasses.replace(calm, optimizer=SGD(learning_rate=1e30))
+    first, second = train_population([calm, wild], runs_dir=tmp_path / "together", **options)
+    assert first.summary is not None
+    assert second.summary is not None
+    assert first.summary["status"] == "completed"
+    assert second.summary["status"] == "diverged"
+    assert second.metrics[-1]["step"] <= 6
+    assert_same(first, train(calm, runs_dir=tmp_path / "alone", **options))
+    alone = train(wild, runs_dir=tmp_path / "alone", **options)
+    assert without_timings(alone) == without_timings(second)
+    assert alone.summary is not None
+    assert alone.summary["diverged_step"] == second.summary["diverged_step"]
+
+
+def test_a_population_of_which_all_diverge_ends(tiny, tmp_path, options):
+    wild = [
+        dataclasses.replace(tiny, optimizer=SGD(learning_rate=1e30), schedule=Constant(), seed=seed) for seed in (0, 1)
+    ]
+    runs = train_population(wild, runs_dir=tmp_path, **options)
+    assert [run.summary["status"] for run in runs if run.summary] == ["diverged"] * 2
+    assert not checkpoint_steps(next(tmp_path.glob("tiny/population-*")) / "checkpoints")
+
+
+def test_what_does_not_fit_at_once_goes_in_even_waves(experiments, tmp_path, options):
+    said = Said()
+    runs = train_population(experiments[:3], runs_dir=tmp_path / "waves", largest=2, **{**options, "reporter": said})
+    assert said.messages[0] == "3 runs in 2 waves: 2 fit at once"
+    assert [run.config["environments"][0]["members"] for run in runs] == [2, 2, 1]
+    for run, experiment in zip(runs, experiments[:3], strict=True):
+        assert_same(run, train(experiment, runs_dir=tmp_path / "alone", **options))
+
+
+class Crowded:
+    """Stands for a device whose memory runs out, after some calls, where more than two members are trained."""
+
+    def __init__(self, make: Any, after: int):
+        self.make, self.after, self.calls = make, after, 0
+
+    def __call__(self, task: Any, members: int = 1) -> Any:
+        advance = self.make(task, members)
+
+        def limited(*arguments: Any) -> Any:
+            self.calls += members > 2
+            if members > 2 and self.calls > self.after:
+                raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate")
+            return advance(*arguments)
+
+        return limited
+
+
+@pytest.mark.parametrize("after", [0, 5, 9])
+def test_a_wave_that_runs_out_of_memory_goes_on_at_half_the_size_from_its_checkpoint(
+    after, experiments, tmp_path, options, monkeypatch
+):
+    said = Said()
+    with monkeypatch.context() as patch:
+        crowded = Crowded(session.make_advance, after)
+        patch.setattr(session, "make_advance", crowded)
+        runs = train_population(experiments, runs_dir=tmp_path / "halves", **{**options, "reporter": said})
+    assert crowded.calls == after + 1
+    assert said.messages == ["out of memory with 4 runs at once; going on with 2"]
+    (began,) = {run.config["environments"][-1]["step"] for run in runs}
+    assert began in ((0,) if after == 0 else (7, 14, 20, 27))
+    for run, experiment in zip(runs, experiments, strict=True):
+        assert run.config["environments"][-1]["members"] == 2
+        assert_same(run, train(experiment, runs_dir=tmp_path / "alone", **options))
+
+
+def test_a_single_run_that_runs_out_of_memory_says_so(experiments, tmp_path, options, monkeypatch):
+    def crowded(task: Any, members: int = 1) -> Any:
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+
+    monkeypatch.setattr(session, "make_advance", crowded)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"):
+        train_population(experiments[:1], runs_dir=tmp_path, **options)
+
+
+def test_finished_runs_are_left_alone_and_begun_ones_go_on_where_they_are(experiments, tmp_path, options):
+    finished = train(experiments[0], runs_dir=tmp_path, **options)
+    before = (finished.path / "metrics.jsonl").read_bytes()
+    with pytest.raises(Killed):
+        train(experiments[1], runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)})
+    runs = train_population(experiments, runs_dir=tmp_path, **options)
+    assert (finished.path / "metrics.jsonl").read_bytes() == before
+    assert [run.config["environments"][-1]["members"] for run in runs] == [1, 1, 2, 2]
+    for run, experiment in zip(runs[1:], experiments[1:], strict=True):
+        assert_same(run, train(experiment, runs_dir=tmp_path / "alone", **options))
+
+
+def test_a_finished_population_is_returned_and_not_trained_again(experiments, tmp_path, options):
+    first = train_population(experiments, runs_dir=tmp_path, **options)
+    again = train_population(experiments, runs_dir=tmp_path, **{**options, "reporter": KilledAt(0)})
+    assert [run.summary for run in again] == [run.summary for run in first]
+
+
+def test_one_of_an_unfinished_population_is_not_trained_alone(experiments, tmp_path, options):
+    with pytest.raises(Killed):
+        train_population(experiments, runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)})
+    with pytest.raises(UserError, match=r"is one of the population .*population-.* or --fresh"):
+        train(experiments[0], runs_dir=tmp_path, **options)
+    beside = train(experiments[0], runs_dir=tmp_path, fresh=True, **options)
+    assert beside.path.name.endswith(".2")
+
+
+def test_a_smaller_request_continues_the_population_it_was_begun_in(experiments, tmp_path, options):
+    with pytest.raises(Killed):
+        train_population(experiments, runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)})
+    (run,) = train_population(experiments[2:3], runs_dir=tmp_path, **options)
+    assert run.summary is not None
+    assert run.summary["status"] == "completed"
+    assert len(read_json(next(tmp_path.glob("tiny/population-*")) / "population.json")["members"]) == 4
+    assert_same(run, train(experiments[2], runs_dir=tmp_path / "alone", **options))
+
+
+def test_equal_experiments_and_unequal_programs_are_refused_before_anything_is_written(experiments, tmp_path, options):
+    with pytest.raises(UserError, match="two of the 2 experiments are the same"):
+        train_population([experiments[0]] * 2, runs_dir=tmp_path, **options)
+    other = dataclasses.replace(experiments[0], label_smoothing=0.3)
+    with pytest.raises(UserError, match="members differ in label_smoothing"):
+        train_population([experiments[0], other], runs_dir=tmp_path, **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_population_that_reads_no_test_split_keeps_its_last_checkpoints_alone(experiments, tmp_path, options):
+    experiments = [dataclasses.replace(e, epochs=4, evaluate_test=False) for e in experiments[:2]]
+    run, _ = train_population(experiments, runs_dir=tmp_path, **options)
+    folder = next(tmp_path.glob("tiny/population-*")) / "checkpoints"
+    assert checkpoint_steps(folder) == [74, 80]
+    assert run.summary is not None
+    assert run.summary["final"]["test_loss"] is None

@@ -1,0 +1,168 @@
+"""Populations: a member is its single run, whoever its neighbours are."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxopt_bench.data import Split
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.models import CifarResNet
+from jaxopt_bench.optimizers import OPTIMIZERS, SGD, AdamW, Cosine
+from jaxopt_bench.training import (
+    NEVER,
+    Batch,
+    CodePath,
+    Task,
+    choose_code_path,
+    empty_metrics,
+    initial_states,
+    largest_population,
+    make_advance,
+    make_evaluate,
+    make_orders,
+    member,
+    needed_bytes,
+    padded_batches,
+)
+
+EXAMPLES = 96
+MAP = CodePath("pure", "compiled", "map")
+VMAP = CodePath("pure", "compiled", "vmap")
+
+
+@pytest.fixture
+def data() -> Batch:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (EXAMPLES, 8, 8, 1), dtype=np.uint8)
+    return Batch(jnp.asarray(images), jnp.asarray(rng.integers(0, 10, EXAMPLES, dtype=np.int32)))
+
+
+def tasks_of(experiment, code_path, *changes) -> list[Task]:
+    experiments = [dataclasses.replace(experiment, batch_size=16, **change) for change in changes]
+    return [Task(e, (8, 8, 1), 10, EXAMPLES, (0.3,), (0.35,), code_path) for e in experiments]
+
+
+def train(tasks: list[Task], data: Batch, epochs: int = 2):
+    """Returns the metrics of the last epoch, the states, and what an evaluation of some images says."""
+    count, task = len(tasks), tasks[0]
+    advance, orders, evaluate = make_advance(task, count), make_orders(task, count), make_evaluate(task, count)
+    states = initial_states(tasks)
+    for epoch in range(epochs):
+        steps = jnp.full(count, task.steps_per_epoch)
+        states, metrics = advance(states, empty_metrics(count), data, orders(states.seed, epoch), steps)
+    split = Split(np.asarray(data.images[:40]), np.asarray(data.labels[:40]))
+    return metrics, states, evaluate(states, list(padded_batches(split, 16)))
+
+
+CHANGES = (
+    {"seed": 3, "optimizer": AdamW(learning_rate=1e-2)},
+    {"seed": 4, "optimizer": AdamW(learning_rate=1e-3, b1=0.5, weight_decay=0.3)},
+    {"seed": 3, "optimizer": AdamW(learning_rate=3e-3), "schedule": Cosine(warmup=1, final=0.2)},
+)
+
+
+def test_members_that_take_turns_are_their_single_runs_to_the_bit(tiny, data):
+    population = train(tasks_of(tiny, MAP, *CHANGES), data)
+    for i, change in enumerate(CHANGES):
+        single = train(tasks_of(tiny, MAP, change), data)
+        jax.tree.map(np.testing.assert_array_equal, member(population, i), member(single, 0))
+
+
+def test_so_are_those_of_a_network_with_batch_statistics(tiny, data):
+    changes = [{"model": CifarResNet(), "seed": seed, "optimizer": SGD(momentum=0.9)} for seed in (0, 1)]
+    population = train(tasks_of(tiny, MAP, *changes), data, epochs=1)
+    for i, change in enumerate(changes):
+        jax.tree.map(
+            np.testing.assert_array_equal, member(population, i), member(train(tasks_of(tiny, MAP, change), data, 1), 0)
+        )
+
+
+@pytest.mark.parametrize("layers", ["plain", "pure"])
+def test_members_computed_together_are_near_their_single_runs(tiny, data, layers):
+    """Twelve steps of AdamW, whose first steps divide rounding errors by themselves: within 1% of the loss."""
+    path = dataclasses.replace(VMAP, layers=layers)
+    metrics, states, evaluated = train(tasks_of(tiny, path, *CHANGES), data)
+    for i, change in enumerate(CHANGES):
+        own, own_states, own_evaluated = member(train(tasks_of(tiny, path, change), data), 0)
+        np.testing.assert_allclose(metrics.loss.total[i], own.loss.total, rtol=1e-2)
+        np.testing.assert_allclose(member(evaluated, i).compute()["loss"], own_evaluated.compute()["loss"], rtol=1e-2)
+        jax.tree.map(np.testing.assert_array_equal, states.seed[i], own_states.seed)
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_every_optimizer_trains_as_a_population(name, tiny, data):
+    changes = [{"optimizer": dataclasses.replace(OPTIMIZERS[name], learning_rate=rate)} for rate in (1e-3, 1e-2)]
+    population = train(tasks_of(tiny, MAP, *changes), data, epochs=1)
+    single = train(tasks_of(tiny, MAP, changes[1]), data, epochs=1)
+    jax.tree.map(np.testing.assert_array_equal, member(population, 1), member(single, 0))
+
+
+@pytest.mark.parametrize("path", [MAP, VMAP], ids=["map", "vmap"])
+def test_a_member_that_diverges_disturbs_no_other(tiny, data, path):
+    healthy, wild = {"optimizer": SGD(learning_rate=0.1)}, {"optimizer": SGD(learning_rate=1e30)}
+    metrics, states, _ = train(tasks_of(tiny, path, healthy, wild, healthy), data)
+    calm = train(tasks_of(tiny, path, healthy, healthy, healthy), data)
+    jax.tree.map(np.testing.assert_array_equal, member(states, 0), member(calm[1], 0))
+    assert metrics.diverged.step[1] < NEVER
+    assert metrics.diverged.step[0] == metrics.diverged.step[2] == NEVER
+
+
+def test_members_that_take_turns_make_the_steps_each_is_told_to(tiny, data):
+    tasks = tasks_of(tiny, MAP, *CHANGES)
+    orders = make_orders(tasks[0], 3)
+    states, counts = initial_states(tasks), jnp.array([2, 0, 5])
+    before = jax.tree.map(np.asarray, states)
+    states, metrics = make_advance(tasks[0], 3)(states, empty_metrics(3), data, orders(states.seed, 0), counts)
+    assert states.step.tolist() == metrics.loss.count.tolist() == [2, 0, 5]
+    jax.tree.map(np.testing.assert_array_equal, member(states, 1), member(before, 1))
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"optimizer": SGD()}, "optimizer"),
+        ({"optimizer": AdamW(decay_mask="kernels")}, "optimizer.decay_mask"),
+        ({"schedule": Cosine(warmup=1), "batch_size": 32}, "batch_size"),
+        ({"model": CifarResNet()}, "model"),
+        ({"label_smoothing": 0.2}, "label_smoothing"),
+    ],
+)
+def test_what_one_program_cannot_train_is_refused_by_the_field(tiny, change, field):
+    tasks = tasks_of(tiny, MAP, {})
+    other = dataclasses.replace(tasks[0], experiment=dataclasses.replace(tasks[0].experiment, **change))
+    with pytest.raises(UserError, match=rf"members differ in {field}.* accepted: differences in the numbers"):
+        initial_states([*tasks, other])
+
+
+def test_an_optional_number_that_is_none_makes_another_program(tiny):
+    tasks = tasks_of(tiny, MAP, {"optimizer": SGD()}, {"optimizer": SGD(momentum=0.9)})
+    with pytest.raises(UserError, match=r"members differ in optimizer\.momentum"):
+        initial_states(tasks)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "available", "expected"), [(8, 180, 8), (8, 179, 7), (8, 125, 2), (8, 109, 1), (8, 0, 1), (1, 0, 1)]
+)
+def test_the_largest_population_is_the_last_that_fits(wanted, available, expected):
+    assert largest_population(lambda members: 100 + 10 * members, wanted, available) == expected
+
+
+def test_the_memory_a_population_needs_grows_by_its_states(tiny, data):
+    (task,) = tasks_of(tiny, MAP, {})
+    needs = [needed_bytes(task, data, members) for members in (1, 2, 4)]
+    state = sum(leaf.nbytes for leaf in jax.tree.leaves(initial_states([task])))
+    assert needs[2] - needs[1] == pytest.approx(2 * (needs[1] - needs[0]), rel=0.5)
+    assert 3 * state < needs[1] - needs[0] < 20 * state
+    assert needed_bytes(dataclasses.replace(task, code_path=CodePath()), data, 4) == 0
+
+
+@pytest.mark.parametrize("backend", ["cpu", "gpu", "tpu", "METAL"])
+def test_a_code_path_is_chosen_for_every_backend_and_the_plainest_for_one_unknown(backend):
+    path = choose_code_path(backend, deterministic=True)
+    assert path.deterministic
+    assert (path.loop == "python") == (backend == "METAL")
