@@ -1,0 +1,246 @@
+"""The two-dimensional convolution that is fast on CPU: matrix products, and XLA's own kernel where that is fast.
+
+XLA's CPU backend has a fast kernel for some convolutions and a naive one, up to a hundred times slower, for others:
+for most gradients inside a compiled loop, and for kernels larger than the image. Here every convolution, the
+gradients' too, is written so that the fast kernel takes it, or as a product of a matrix of patches. Layers and their
+parameters have no place here.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+Images = Float[Array, "batch height width channels"]
+Outputs = Float[Array, "batch out_height out_width features"]
+Kernel = Float[Array, "kernel_height kernel_width channels features"]
+Pads = tuple[tuple[int, int], tuple[int, int]]
+
+NHWC = ("NHWC", "HWIO", "NHWC")
+PATCH_BYTES = 3 * 2**20
+"""Patches are made for about this much memory at a time, so that they are read from the cache they were written to."""
+MOST_GROUPS = 8
+"""Groups up to this number are convolved one by one; depthwise convolution is left to XLA."""
+
+
+class Window(NamedTuple):
+    """Where the kernel is laid on the image: the static half of a convolution's arguments."""
+
+    strides: tuple[int, int]
+    pads: Pads
+    precision: Any = None
+
+
+def conv_general_dilated(
+    lhs: Array,
+    rhs: Array,
+    window_strides: Sequence[int],
+    padding: str | Sequence[tuple[int, int]],
+    lhs_dilation: Sequence[int] | None = None,
+    rhs_dilation: Sequence[int] | None = None,
+    dimension_numbers: Any = None,
+    feature_group_count: int = 1,
+    batch_group_count: int = 1,
+    precision: Any = None,
+    preferred_element_type: DTypeLike | None = None,
+) -> Array:
+    """Computes what `jax.lax.conv_general_dilated` computes, for `nn.Conv`'s argument of that name.
+
+    Undilated convolutions of NHWC images by HWIO kernels take the fast way; all others are passed on to JAX. The
+    fast way has its own gradient and no forward-mode derivative (`jax.jvp`, `jax.hessian`). Products accumulate in
+    float32 or wider.
+
+    A Python loop, `lax.scan` however it is cut and `lax.map` give the same bits; `vmap` rounds differently. Under
+    `vmap` over kernels it becomes a batched matrix product.
+    """
+    rank = lhs.ndim - 2
+    plain = (
+        rank == 2
+        and _is_nhwc(lhs.shape, rhs.shape, dimension_numbers)
+        and all(d == 1 for d in (*(lhs_dilation or ()), *(rhs_dilation or ())))
+        and feature_group_count <= MOST_GROUPS
+        and batch_group_count == 1
+        and lhs.dtype == rhs.dtype
+        and jnp.issubdtype(lhs.dtype, jnp.floating)
+        and preferred_element_type in (None, lhs.dtype)
+        and lhs.size > 0
+        and rhs.size > 0
+    )
+    if not plain:
+        return lax.conv_general_dilated(
+            lhs,
+            rhs,
+            window_strides,
+            padding,
+            lhs_dilation=lhs_dilation,
+            rhs_dilation=rhs_dilation,
+            dimension_numbers=dimension_numbers,
+            feature_group_count=feature_group_count,
+            batch_group_count=batch_group_count,
+            precision=precision,
+            preferred_element_type=preferred_element_type,
+        )
+    strides = tuple(window_strides)
+    if isinstance(padding, str):
+        padding = lax.padtype_to_pads(lhs.shape[1:3], rhs.shape[:2], strides, padding)
+    (top, bottom), (left, right) = padding
+    window = Window(strides, ((top, bottom), (left, right)), precision)  # type: ignore[arg-type]
+    if feature_group_count == 1:
+        return _convolve(window, lhs, rhs)
+    groups = zip(*(jnp.split(a, feature_group_count, -1) for a in (lhs, rhs)), strict=True)
+    return jnp.concatenate([_convolve(window, *group) for group in groups], -1)
+
+
+def _is_nhwc(lhs_shape: tuple[int, ...], rhs_shape: tuple[int, ...], dimension_numbers: Any) -> bool:
+    given = lax.conv_dimension_numbers(lhs_shape, rhs_shape, dimension_numbers)
+    return given == lax.conv_dimension_numbers(lhs_shape, rhs_shape, NHWC)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _convolve(window: Window, images: Images, kernel: Kernel) -> Outputs:
+    return _forward(window, images, kernel)
+
+
+def _convolve_fwd(window: Window, images: Images, kernel: Kernel) -> tuple[Outputs, tuple[Images, Kernel]]:
+    return _forward(window, images, kernel), (images, kernel)
+
+
+def _convolve_bwd(window: Window, saved: tuple[Images, Kernel], cotangent: Outputs) -> tuple[Images, Kernel]:
+    images, kernel = saved
+    return _input_gradient(window, images, kernel, cotangent), _kernel_gradient(window, images, kernel, cotangent)
+
+
+_convolve.defvjp(_convolve_fwd, _convolve_bwd)
+
+
+def _forward(window: Window, images: Images, kernel: Kernel) -> Outputs:
+    height, width = kernel.shape[:2]
+    if (height, width) == (1, 1) and window.pads == ((0, 0), (0, 0)):
+        return _product(images[:, :: window.strides[0], :: window.strides[1]], kernel[0, 0], window)
+    if height > images.shape[1] or width > images.shape[2]:  # XLA takes its naive kernel
+        return _by_patches(window, images, kernel)
+    return _native(window, images, kernel)
+
+
+def _input_gradient(window: Window, images: Images, kernel: Kernel, cotangent: Outputs) -> Images:
+    """Returns the cotangent spread over the pixels that each output saw."""
+    if window.strides != (1, 1):
+        return _col2im(window, images, kernel, cotangent)
+    height, width = kernel.shape[:2]
+    (top, bottom), (left, right) = window.pads
+    pads = ((height - 1 - top, height - 1 - bottom), (width - 1 - left, width - 1 - right))
+    return _forward(window._replace(pads=pads), cotangent, lax.rev(kernel, (0, 1)).transpose(0, 1, 3, 2))
+
+
+def _col2im(window: Window, images: Images, kernel: Kernel, cotangent: Outputs) -> Images:
+    """Returns the sum over the kernel's places of each place's contribution, laid where its inputs were."""
+    (height, width, channels, features), strides = kernel.shape, window.strides
+    columns = _product(cotangent, kernel.reshape(-1, features).T, window)
+    columns = columns.reshape(*cotangent.shape[:3], height, width, channels)
+    zero, total = jnp.zeros((), columns.dtype), jnp.zeros(images.shape, columns.dtype)
+    for row in range(height):
+        for column in range(width):
+            place = columns[:, :, :, row, column]
+            edges = [
+                (start - pad[0], size - (start - pad[0]) - (out - 1) * stride - 1, stride - 1)
+                for start, pad, size, out, stride in zip(
+                    (row, column), window.pads, images.shape[1:3], cotangent.shape[1:3], strides, strict=True
+                )
+            ]
+            total = total + lax.pad(place, zero, [(0, 0, 0), *edges, (0, 0, 0)])
+    return total
+
+
+def _kernel_gradient(window: Window, images: Images, kernel: Kernel, cotangent: Outputs) -> Kernel:
+    """Returns the patches' matrix, transposed, times the cotangent's, summed over chunks of the batch."""
+    accumulate = _accumulator(images)
+
+    def add(total: Array, chunk: tuple[Images, Outputs]) -> tuple[Array, None]:
+        patches = _patches(window, chunk[0], kernel.shape[:2])
+        ends = chunk[1].reshape(-1, chunk[1].shape[-1]), patches.reshape(-1, patches.shape[-1])
+        product = lax.dot_general(*ends, (((0,), (0,)), ((), ())), window.precision, accumulate)
+        return total + product, None
+
+    zero = jnp.zeros((kernel.shape[-1], math.prod(kernel.shape[:-1])), accumulate)
+    size = _chunk(cotangent.shape[1:3], kernel, images)
+    if size >= len(images):
+        total, _ = add(zero, (images, cotangent))
+    else:
+        total, _ = lax.scan(add, zero, (_chunks(images, size), _chunks(cotangent, size)))
+    return total.T.reshape(kernel.shape).astype(kernel.dtype)
+
+
+def _by_patches(window: Window, images: Images, kernel: Kernel) -> Outputs:
+    return _product(_patches(window, images, kernel.shape[:2]), kernel.reshape(-1, kernel.shape[-1]), window)
+
+
+def _patches(window: Window, images: Images, size: tuple[int, ...]) -> Float[Array, "batch out_height out_width patch"]:
+    """Returns the pixels under the kernel at each of its positions, in the kernel's order."""
+    zero = jnp.zeros((), images.dtype)
+    padded = lax.pad(images, zero, [(0, 0, 0), *((*pad, 0) for pad in window.pads), (0, 0, 0)])
+    (height, width), (down, across) = size, window.strides
+    rows = (padded.shape[1] - height) // down * down + 1
+    columns = (padded.shape[2] - width) // across * across + 1
+    return jnp.concatenate(
+        [padded[:, i : i + rows : down, j : j + columns : across] for i in range(height) for j in range(width)], -1
+    )
+
+
+def _product(rows: Array, matrix: Array, window: Window) -> Array:
+    """Returns the product over the last dimension of `rows`, in its type."""
+    flat = rows.reshape(-1, rows.shape[-1])
+    product = lax.dot(flat, matrix, precision=window.precision, preferred_element_type=_accumulator(rows))
+    return product.astype(rows.dtype).reshape(*rows.shape[:-1], matrix.shape[-1])
+
+
+def _native(window: Window, images: Images, kernel: Kernel) -> Outputs:
+    """Returns XLA's convolution; where `vmap` gives each member its kernel, the batched product of patches."""
+
+    @jax.custom_batching.custom_vmap
+    def convolve(images: Images, kernel: Kernel) -> Outputs:
+        result = lax.conv_general_dilated(
+            images,
+            kernel,
+            window.strides,
+            window.pads,
+            dimension_numbers=NHWC,
+            precision=window.precision,
+            preferred_element_type=_accumulator(images),
+        )
+        return result.astype(images.dtype)
+
+    @convolve.def_vmap
+    def _batched(size: int, batched: list[bool], images: Array, kernel: Array) -> tuple[Outputs, bool]:
+        del size
+        if batched[1]:
+            axes = tuple(0 if one else None for one in batched)
+            return jax.vmap(functools.partial(_by_patches, window), axes)(images, kernel), True
+        flat = convolve(images.reshape(-1, *images.shape[2:]), kernel)
+        return flat.reshape(*images.shape[:2], *flat.shape[1:]), True
+
+    return convolve(images, kernel)
+
+
+def _accumulator(array: Array) -> Any:
+    return jnp.promote_types(array.dtype, jnp.float32)
+
+
+def _chunk(outputs: tuple[int, ...], kernel: Kernel, images: Images) -> int:
+    """Returns how many images to make patches of at a time; chunks are of nearly equal size."""
+    patches = math.prod(outputs) * math.prod(kernel.shape[:-1]) * images.dtype.itemsize
+    count = -(-len(images) // max(1, PATCH_BYTES // patches))
+    return -(-len(images) // count)
+
+
+def _chunks(array: Array, size: int) -> Array:
+    """Returns the array cut along its first dimension, zeros added to the last chunk."""
+    padded = jnp.pad(array, [(0, -len(array) % size)] + [(0, 0)] * (array.ndim - 1))
+    return padded.reshape(-1, size, *array.shape[1:])
