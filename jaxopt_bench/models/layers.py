@@ -14,8 +14,12 @@ from jax.nn.initializers import Initializer
 from jaxtyping import Array, Float
 
 from jaxopt_bench.errors import UserError
+from jaxopt_bench.models.convolution import conv_general_dilated
+from jaxopt_bench.models.normalization import BatchNorm
+from jaxopt_bench.models.pooling import max_pool
 
 Padding = Literal["SAME", "VALID"] | int
+LayersPath = Literal["plain", "native", "pure"]
 
 HE_NORMAL = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 """Normal with variance 2 / fan_in, not truncated (He et al. 2015, "Delving Deep into Rectifiers", eq. 10)."""
@@ -33,8 +37,10 @@ class Layers:
 
     dtype: Literal["float32", "bfloat16"] = "float32"
     """What the layers compute in."""
-    path: Literal["plain", "pure"] = "plain"
-    """XLA's own operations ("plain"), or convolutions as matrix products and backward passes of ours ("pure")."""
+    path: LayersPath = "plain"
+    """Which implementations are used: Flax's and XLA's own ("plain"); XLA's convolutions, but pooling and batch
+    normalisation whose gradients neither scatter nor take long ("native"); or convolutions that are fast on CPU as
+    well ("pure")."""
 
     def conv(
         self,
@@ -69,6 +75,7 @@ class Layers:
             use_bias=use_bias,
             kernel_init=kernel_init,
             dtype=self.dtype,
+            conv_general_dilated_cls=(lambda: conv_general_dilated) if self.path == "pure" else None,
             name=name,
         )
 
@@ -86,7 +93,9 @@ class Layers:
         self, images: Float[Array, "batch height width channels"], window: int, stride: int
     ) -> Float[Array, "batch smaller_height smaller_width channels"]:
         """Returns the maximum of each square window; windows that would reach over the edge are left out."""
-        return nn.max_pool(images, (window, window), strides=(stride, stride))
+        if self.path == "plain":
+            return nn.max_pool(images, (window, window), strides=(stride, stride))
+        return max_pool(images, window, stride)
 
     def batch_norm(self, *, train: bool, name: str, scale_init: Initializer = nn.initializers.ones) -> nn.Module:
         """Returns batch normalisation (Ioffe and Szegedy 2015) as the ResNets use it.
@@ -100,7 +109,8 @@ class Layers:
           name: its name among the parameters.
           scale_init: distribution of the initial scales.
         """
-        return nn.BatchNorm(
+        module = nn.BatchNorm if self.path == "plain" else BatchNorm
+        return module(
             use_running_average=not train,
             momentum=0.9,
             epsilon=1e-5,

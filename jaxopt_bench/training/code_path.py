@@ -8,6 +8,7 @@ from typing import Any, Literal
 import jax
 
 from jaxopt_bench.config import Config
+from jaxopt_bench.models.layers import LayersPath
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,8 +18,8 @@ class CodePath(Config):
     The defaults are the plainest: what any backend that JAX knows can be expected to run.
     """
 
-    layers: Literal["plain", "pure"] = "plain"
-    """XLA's own convolutions, or the project's; see `models.Layers.path`."""
+    layers: LayersPath = "plain"
+    """Which implementations of the layers are used; see `models.Layers.path`."""
     loop: Literal["python", "compiled"] = "python"
     """Whether Python calls every step, or a compiled loop makes as many as the host asks for."""
     members: Literal["map", "vmap"] = "vmap"
@@ -44,6 +45,6 @@ def choose_code_path(backend: str | None = None, deterministic: bool = False) ->
         case "cpu":
             return CodePath("pure", "compiled", "map", deterministic)
         case "gpu" | "tpu":
-            return CodePath("plain", "compiled", "vmap", deterministic)
+            return CodePath("native", "compiled", "vmap", deterministic)
         case _:
             return CodePath(deterministic=deterministic)
