@@ -102,6 +102,17 @@ def test_without_flags_the_experiment_is_the_files():
         (["run", "digits_cnn_adamw", "--batch-size", "2000"], 1, "at most the 1293 images"),
         (["run", "digits_cnn_adamw", "--experiments", "absent"], 2, "absent is no folder"),
         (["run", "cifar100_alexnet_sgd"], 1, "data prepare cifar100 --from"),
+        (["sweep"], 2, "the experiment comes first"),
+        (["sweep", "digits_cnn_adamw", "--optimizer.learning-rate", "1e-3..x:3"], 2, "'1e-3..x:3' is no range"),
+        (["sweep", "digits_cnn_adamw", "--optimizer.learning-rate=1..0:3"], 2, "0 < LOW < HIGH"),
+        (
+            ["sweep", "digits_cnn_adamw", "--optimizer.learning-rte", "1..2:3"],
+            2,
+            "did you mean optimizer.learning_rate",
+        ),
+        (["sweep", "digits_cnn_adamw", "--label-smoothing", "0.1..0.3:2"], 2, "unknown field to sweep"),
+        (["sweep", "digits_cnn_adamw", "--seeds", "0"], 2, "--seeds is 0; accepted: an integer >= 1"),
+        (["sweep", "digits_cnn_adamw", "--largest", "0"], 2, "--largest is 0; accepted: an integer >= 1"),
         (["show", "absent"], 1, "unknown run"),
         (["list", "optimisers"], 2, "optimizers"),
         (["data"], 2, "prepare"),
@@ -204,3 +215,34 @@ def test_the_module_is_a_command(tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0
     assert "one_cycle" in done.stdout
+
+
+def test_a_sweep_trains_every_setting_and_seed_and_ends_with_a_table(call, tmp_path):
+    words = ["sweep", "digits_cnn_sgd", "--optimizer.learning-rate", "1e-3..1e1:3", "--seeds", "2", *QUICK]
+    code, out, _ = call(*words)
+    assert code == 0
+    runs = [load_run(path.parent) for path in (tmp_path / "runs" / "digits_cnn_sgd").glob("*/config.json")]
+    settings = sorted((run.experiment.optimizer.learning_rate, run.experiment.seed) for run in runs)
+    assert settings == [(rate, seed) for rate in (1e-3, 0.1, 10.0) for seed in (0, 1)]
+    assert all(run.summary and run.summary["final"]["test_loss"] is None for run in runs)
+    losses = [run.summary["final"]["validation_loss"] for run in runs
+              if run.summary and run.experiment.optimizer.learning_rate == 0.1]  # fmt: skip
+    (line,) = [line for line in out.splitlines() if line.split()[:1] == ["0.1"]]
+    assert f"{sum(losses) / 2:.4f} ±" in line
+    assert "validation" in out
+    code, again, _ = call(*words)
+    assert code == 0
+    assert out.splitlines()[-9:] == again.splitlines()[-9:]
+
+
+def test_a_sweep_reads_the_test_split_where_told_to(call):
+    code, out, _ = call("sweep", "digits_cnn_sgd", "--evaluate-test", "--validation-fraction", "0", *QUICK)
+    assert code == 0
+    assert "test" in out
+
+
+def test_deterministic_is_recorded(call, tmp_path):
+    code, _, _ = call("run", "digits_cnn_sgd", "--deterministic", *QUICK)
+    assert code == 0
+    (path,) = (tmp_path / "runs" / "digits_cnn_sgd").iterdir()
+    assert load_run(path).config["environments"][0]["code_path"]["deterministic"] is True

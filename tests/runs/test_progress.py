@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from jaxopt_bench.runs import Lines, Live, format_accuracy, format_duration, format_loss
-from jaxopt_bench.runs.progress import Reporter, reporter_for
+from jaxopt_bench.runs.progress import Reporter, median_lines, reporter_for
 
 
 def drive(reporter: Reporter) -> None:
@@ -54,6 +54,22 @@ def test_the_live_display_shows_epoch_step_speed_metrics_and_time_left():
 def test_a_terminal_gets_the_live_display_and_a_file_plain_lines():
     assert isinstance(reporter_for(Console(file=io.StringIO())), Lines)
     assert isinstance(reporter_for(Console(file=io.StringIO(), force_terminal=True)), Live)
+
+
+def test_a_population_shows_the_medians_of_what_is_finite():
+    lines = [[{"step": 5, "split": "train", "loss": loss, "accuracy": 0.5}] for loss in (1.0, None, 4.0, 2.0)]
+    assert median_lines(lines) == [{"step": 5, "split": "train", "loss": 2.0, "accuracy": 0.5}]
+    assert median_lines(lines[1:2]) == lines[1]
+    assert median_lines(lines[1:2] * 2) == [{"step": 5, "split": "train", "loss": None, "accuracy": 0.5}]
+    assert median_lines([]) == []
+
+
+@pytest.mark.parametrize("reporter", [Lines, Live])
+def test_a_population_without_members_left_shows_nothing(reporter):
+    shown = reporter(Console(file=io.StringIO()))
+    shown.start("a population", 0, 200, 100)
+    shown.measured([])
+    shown.stop()
 
 
 @pytest.mark.parametrize(

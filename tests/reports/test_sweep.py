@@ -1,0 +1,62 @@
+"""A sweep's table: what it says, and that it fits a terminal."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.reports import sweep_table
+from jaxopt_bench.reports.sweep import WIDTH, best_row, chosen_split, dots
+from jaxopt_bench.results import Estimate, Row
+
+RATE = "optimizer.learning_rate"
+
+
+def row(rate: float, loss: float, accuracy: float, margin: float | None = None, diverged: int = 0) -> Row:
+    results = {"validation_loss": Estimate(loss, margin, 3), "validation_accuracy": Estimate(accuracy, margin, 3)}
+    return Row({RATE: rate}, results if diverged < 3 else {}, 3, diverged)
+
+
+def printed(rows: list[Row]) -> list[str]:
+    out = io.StringIO()
+    Console(file=out, width=80).print(sweep_table(rows, "digits: epoch 3"))
+    return out.getvalue().splitlines()
+
+
+def test_a_row_says_the_setting_the_means_and_their_margins_and_the_best_has_the_star():
+    lines = printed([row(1e-3, 0.5, 0.8, 0.01), row(1e-2, 0.25, 0.9, 0.02), row(1e3, 0, 0, diverged=3)])
+    (good,) = [line for line in lines if "★" in line]
+    assert good.split()[:6] == ["0.01", "0.2500", "±", "0.0200", "90.00%", "±"]
+    (lost,) = [line for line in lines if "3 of 3" in line]
+    assert lost.split()[:3] == ["1000", "–", "–"]
+    assert sum("●" in line for line in lines) == 1
+    assert max(map(len, lines)) <= 80
+    assert not any("…" in line for line in lines)
+
+
+def test_the_best_row_has_the_lowest_loss_and_none_that_diverged():
+    rows = [row(1, 0.5, 0.8), row(2, 0.1, 0.9, diverged=1), row(3, 0.4, 0.7)]
+    assert best_row(rows, "validation") is rows[2]
+    assert best_row(rows[1:2], "validation") is None
+
+
+def test_without_validation_the_test_split_counts_and_without_either_the_clean_training_images():
+    only = [Row({}, {f"{split}_loss": Estimate(1.0, None, 1)}, 1, 0) for split in ("train_clean", "test")]
+    assert chosen_split(only) == "test"
+    assert chosen_split(only[:1]) == "train_clean"
+
+
+def test_dots_lie_where_the_axis_says():
+    assert dots(Estimate(0.0, None, 1), 0.0, 1.0) == "●" + " " * (WIDTH - 1)
+    assert dots(Estimate(1.0, None, 1), 0.0, 1.0) == " " * (WIDTH - 1) + "●"
+    middle = dots(Estimate(0.5, 0.5, 2), 0.0, 1.0)
+    assert (len(middle), middle.count("─"), middle.index("●")) == (WIDTH, WIDTH - 1, round(0.5 * (WIDTH - 1)))
+    assert dots(Estimate(0.3, None, 1), 0.3, 0.3).strip() == "●"
+
+
+def test_no_rows_are_refused():
+    with pytest.raises(UserError, match="at least one run"):
+        sweep_table([], "nothing")

@@ -1,0 +1,46 @@
+"""Rows of settings from runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from typing import Any
+
+import pytest
+
+from jaxopt_bench.optimizers import AdamW
+from jaxopt_bench.results import rows_by_setting
+from jaxopt_bench.runs import SPLITS, Run
+
+
+def finished(experiment: Any, loss: float | None) -> Run:
+    """Returns a run that reached a validation loss, or diverged where there is none."""
+    final = {f"{split}_{name}": None for split in SPLITS for name in ("loss", "accuracy")} | {"validation_loss": loss}
+    summary = {"status": "diverged" if loss is None else "completed", "final": final}
+    return Run(pathlib.Path("runs"), {"experiment": experiment.to_json()}, [], summary)
+
+
+def test_seeds_are_taken_together_and_settings_keep_their_order(tiny):
+    losses = {(0.1, 0): 3.0, (0.1, 1): 5.0, (0.01, 0): 1.0, (0.01, 1): None}
+    runs = [
+        finished(dataclasses.replace(tiny, optimizer=AdamW(learning_rate=rate), seed=seed), loss)
+        for (rate, seed), loss in losses.items()
+    ]
+    first, second = rows_by_setting(runs, ["optimizer.learning_rate"])
+    assert first.setting == {"optimizer.learning_rate": 0.1}
+    assert (first.runs, first.diverged, first.results["validation_loss"].mean) == (2, 0, 4.0)
+    assert second.setting == {"optimizer.learning_rate": 0.01}
+    assert (second.runs, second.diverged) == (2, 1)
+    assert (second.results["validation_loss"].mean, second.results["validation_loss"].margin) == (1.0, None)
+    assert "test_loss" not in first.results
+
+
+def test_without_fields_all_runs_are_one_row(tiny):
+    (row,) = rows_by_setting([finished(dataclasses.replace(tiny, seed=s), 1.0 + s) for s in range(3)], [])
+    assert row.setting == {}
+    assert row.results["validation_loss"].mean == pytest.approx(2)
+
+
+def test_a_setting_of_which_all_runs_diverged_has_no_results(tiny):
+    (row,) = rows_by_setting([finished(tiny, None)], ["optimizer.b1"])
+    assert (row.results, row.diverged) == ({}, 1)
