@@ -7,7 +7,7 @@ import math
 import statistics
 from collections.abc import Sequence
 
-import scipy.stats
+import scipy.special  # scipy.stats takes a second or two to import
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,5 +49,5 @@ def estimate(values: Sequence[float], confidence: float = 0.95) -> Estimate:
     mean, count = statistics.fmean(values), len(values)
     if count == 1:
         return Estimate(mean, None, 1)
-    quantile = float(scipy.stats.t.ppf((1 + confidence) / 2, count - 1))
+    quantile = float(scipy.special.stdtrit(count - 1, (1 + confidence) / 2))
     return Estimate(mean, quantile * statistics.stdev(values) / math.sqrt(count), count)
