@@ -425,11 +425,13 @@ class Session:
 
     def _write_configs(self) -> None:
         here = {"step": self.began, **environment(self.task.code_path, len(self.members))}
+        other_path = False
         for member in self.active:
             path = member.directory / "config.json"
             config = read_json(path) if path.exists() else {}
             earlier = config.get("environments", [])
             same = earlier and {**earlier[-1], "step": self.began} == here
+            other_path |= bool(earlier) and earlier[-1]["code_path"] != here["code_path"]
             config |= {
                 "experiment": member.task.experiment.to_json(),
                 "digest": member.task.experiment.digest,
@@ -443,7 +445,7 @@ class Session:
                 "environments": earlier if same else [*earlier, here],
             }
             write_json(path, config)
-        if self.began and earlier and earlier[-1]["code_path"] != here["code_path"]:
+        if self.began and other_path:
             self.reporter.say("the code path is another than before: what follows may round differently")
 
 

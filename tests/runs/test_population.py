@@ -15,20 +15,10 @@ from jaxopt_bench.runs import Interrupted, Recording, Reporter, session
 from jaxopt_bench.runs.checkpoints import checkpoint_steps
 from jaxopt_bench.runs.directory import read_json
 from jaxopt_bench.training import CodePath
-from tests.runs.test_train import Killed, KilledAt, StoppedAt, assert_same, without_timings
+from tests.runs.test_train import Killed, KilledAt, Said, StoppedAt, assert_same, without_timings
 
 QUIET = Recording(log_every=6, checkpoint_every=7, tensorboard=False)
 PATH = CodePath("pure", "compiled", "map")  # in which a member is its single run to the bit
-
-
-class Said(Reporter):
-    """Keeps what was said."""
-
-    def __init__(self) -> None:
-        self.messages: list[str] = []
-
-    def say(self, message: str) -> None:
-        self.messages.append(message)
 
 
 @pytest.fixture

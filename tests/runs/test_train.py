@@ -24,7 +24,7 @@ from jaxopt_bench.models import CifarResNet
 from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Constant
 from jaxopt_bench.runs import SPLITS, Interrupted, Lines, Live, Recording, Reporter, Run
 from jaxopt_bench.runs.checkpoints import checkpoint_steps
-from jaxopt_bench.training import choose_code_path
+from jaxopt_bench.training import CodePath, choose_code_path
 
 ROOT = pathlib.Path(__file__).parents[2]
 QUIET = Recording(log_every=6, checkpoint_every=7, tensorboard=False)
@@ -66,6 +66,16 @@ def assert_same(one: Run, other: Run) -> None:
     """Asserts that two runs have the same state and metrics to the bit."""
     jax.tree.map(np.testing.assert_array_equal, one.state(), other.state())
     assert without_timings(one) == without_timings(other)
+
+
+class Said(Reporter):
+    """Keeps what was said."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.messages.append(message)
 
 
 @pytest.fixture
@@ -291,6 +301,36 @@ def test_recording_changes_nothing_that_is_computed(tiny, tmp_path, options):
     jax.tree.map(np.testing.assert_array_equal, one.parameters(), other.parameters())
     assert list((other.path / "tensorboard").iterdir())
     assert not (one.path / "tensorboard").exists()
+
+
+def test_a_run_that_goes_on_along_another_code_path_says_so_and_records_both(tiny, tmp_path, options):
+    with pytest.raises(Killed):
+        train(tiny, runs_dir=tmp_path, code_path=CodePath(), **{**options, "reporter": KilledAt(25)})
+    reporter = Said()
+    run = train(tiny, runs_dir=tmp_path, code_path=CodePath("pure"), **{**options, "reporter": reporter})
+    assert reporter.messages == ["the code path is another than before: what follows may round differently"]
+    assert [place["code_path"]["layers"] for place in run.config["environments"]] == ["plain", "pure"]
+
+
+@pytest.mark.parametrize("loop", ["python", "compiled"])
+def test_two_processes_repeat_each_other_to_the_bit(loop, tmp_path, digits_dir):
+    """On whatever backend there is: with determinism asked for, autotuning and scatters must not show."""
+    runs = []
+    for name in ("one", "other"):
+        program = f"""
+from jaxopt_bench import catalog, train
+from jaxopt_bench.runs import Recording, Reporter
+from jaxopt_bench.training import CodePath, choose_code_path
+import dataclasses
+experiment = dataclasses.replace(catalog.find("digits_cnn_adamw"), epochs=2)
+path = dataclasses.replace(choose_code_path(deterministic=True), loop={loop!r})
+train(experiment, runs_dir={str(tmp_path / name)!r}, data_dir={str(digits_dir)!r}, reporter=Reporter(),
+      recording=Recording(tensorboard=False), code_path=path)
+"""
+        subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, timeout=300)
+        runs.append(load_run(next((tmp_path / name).glob("*/*"))))
+    assert runs[0].config["environments"][0]["code_path"]["deterministic"]
+    assert_same(*runs)
 
 
 def test_divergence_is_a_result_with_its_step(tiny, tmp_path, options):
