@@ -1,0 +1,111 @@
+"""Training images/s of each network, beside the same network in the peer."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from typing import Any
+
+from experiments.speed import agreement, flops, jax_side
+from experiments.speed.bench import Bench, Peer, describe
+from experiments.speed.document import Row
+from experiments.speed.timing import Contender, Timing, alternate, fastest, ratio
+from experiments.speed.workloads import Dtype, Images, Workload, make_task, noise
+from jaxopt_bench.training import Task
+
+MATMUL_SIZES = {"cpu": 2048, "gpu": 8192}
+
+
+def rows(bench: Bench) -> Iterator[Row]:
+    """Yields a row for each network, type and path, after checking that both sides compute the same.
+
+    Raises:
+      DisagreementError: where they do not; nothing more is measured then.
+    """
+    rates = {dtype: flops.matmul_rate(dtype, MATMUL_SIZES.get(bench.backend, 2048)).median for dtype in bench.dtypes}
+    for workload in bench.workloads:
+        for dtype in bench.dtypes:
+            yield from _rows_of(workload, dtype, rates[dtype], bench)
+            gc.collect()  # the trainers' arrays, before the next ones' are made
+
+
+def check(workload: Workload, dtype: Dtype, peer: Peer) -> dict[str, float]:
+    """Returns the largest differences between the peer and every path of ours.
+
+    Raises:
+      DisagreementError: where one is over its bound.
+    """
+    task = make_task(workload, dtype, agreement.EXAMPLES + workload.batch_size)
+    initial = jax_side.initial_variables(task)
+    found = {}
+    for layers in dict.fromkeys(path.layers for path in jax_side.paths()):
+        found[layers] = agreement.check(
+            f"{workload.network} ({layers}, {dtype})",
+            jax_side.answerer(task, layers),
+            lambda probe: peer.answer(task, probe),
+            agreement.make_probes(task, initial),
+            dtype,
+        )
+    return agreement.merge(found)
+
+
+def _rows_of(workload: Workload, dtype: Dtype, rate: float, bench: Bench) -> Iterator[Row]:
+    differences = {**check(workload, "float32", bench.peer), **_low_precision(workload, dtype, bench.peer)}
+    task = make_task(workload, dtype, bench.examples)
+    images = noise(task)
+    ours: dict[str, Contender] = {_key(path): jax_side.Trainer(task, images, path) for path in jax_side.paths()}
+    theirs, failures = _peer_trainers(task, images, bench.peer)
+    timings = alternate({**ours, **theirs}, bench.plan)
+    best = fastest({name: timings[name] for name in theirs})
+    operations = flops.training_flops(jax_side.forward_jaxpr(make_task(workload, "float32", bench.examples)))
+    for path in jax_side.paths():
+        mine = timings[_key(path)]
+        achieved = operations * mine.per_second(1).median
+        yield {
+            **describe("networks", workload, dtype, path, bench),
+            **mine.per_second(workload.batch_size).fields("images_per_second"),
+            **_peer_fields(bench.peer.name, best, {n: timings[n] for n in theirs}, workload.batch_size),
+            **ratio(mine, timings[best]).fields(f"images_per_second_over_{bench.peer.name}"),
+            f"{bench.peer.name}_failures": failures,
+            "steps_per_block": mine.steps,
+            "rounds": bench.plan.rounds,
+            "differences": differences,
+            "flops_per_step": operations,
+            "flops_per_second": achieved,
+            "matmul_flops_per_second": rate,
+            "share_of_matmul_rate": achieved / rate,
+        }
+
+
+def _low_precision(workload: Workload, dtype: Dtype, peer: Peer) -> dict[str, float]:
+    """Returns the difference in the type that is timed, under its own name."""
+    if dtype == "float32":
+        return {}
+    return {f"{dtype}_{name}": value for name, value in check(workload, dtype, peer).items()}
+
+
+def _key(path: jax_side.Path) -> str:
+    return f"jax {path.layers} {path.loop}"
+
+
+def _peer_trainers(task: Task, images: Images, peer: Peer) -> tuple[dict[str, Contender], dict[str, str]]:
+    """Returns the peer's variants that can make a step, and why the others cannot."""
+    trainers: dict[str, Contender] = {}
+    failures: dict[str, str] = {}
+    for variant in (*peer.variants, *peer.extras.get(task.experiment.name, ())):
+        try:
+            trainer = peer.trainer(task, images, variant)
+            trainer.run(1)
+        except Exception as error:  # a compiler may fail in any way, and then it is no contender
+            failures[variant] = f"{type(error).__name__}: {error}"[:300]
+        else:
+            trainers[variant] = trainer
+    if not trainers:
+        raise RuntimeError(f"no variant of {peer.name} can train {task.experiment.name}: {failures}")
+    return trainers, failures
+
+
+def _peer_fields(peer: str, best: str, timings: dict[str, Timing], batch_size: int) -> dict[str, Any]:
+    speeds = {name: timing.per_second(batch_size) for name, timing in timings.items()}
+    variants = {name: speed.fields("images_per_second") for name, speed in speeds.items()}
+    return {**speeds[best].fields(f"{peer}_images_per_second"), f"{peer}_variant": best, f"{peer}_variants": variants}

@@ -1,0 +1,54 @@
+"""What a member of a population costs, beside a run alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+from collections.abc import Iterator
+
+from experiments.speed import jax_side
+from experiments.speed.bench import Bench, describe
+from experiments.speed.document import Row
+from experiments.speed.timing import Timing, alternate, ratio
+from experiments.speed.workloads import Dtype, Workload, make_task, noise
+
+LONGEST_STEP = 30.0  # seconds; a population whose step would take longer is left out, and its row says so
+
+
+def rows(bench: Bench, workloads: tuple[Workload, ...], members: tuple[int, ...]) -> Iterator[Row]:
+    """Yields a row for each network, path and number of members; each is measured by turns with a run alone."""
+    for workload in workloads:
+        for dtype in bench.dtypes:
+            for path in jax_side.population_paths():
+                yield from _rows_of(workload, dtype, path, bench, members)
+
+
+def _rows_of(
+    workload: Workload, dtype: Dtype, path: jax_side.Path, bench: Bench, members: tuple[int, ...]
+) -> Iterator[Row]:
+    task = make_task(workload, dtype, bench.examples)
+    images = noise(task)
+    single = jax_side.Trainer(task, images, path)
+    alone = alternate({"alone": single}, dataclasses.replace(bench.plan, rounds=1))["alone"].seconds[0]
+    for count in members:
+        row = {
+            **describe("populations", workload, dtype, path, bench),
+            "members": count,
+            "members_by": path.members,
+        }
+        if count * alone > LONGEST_STEP and count > 1:
+            yield {**row, "left_out": f"a step would take about {count * alone:.0f} s"}
+            continue
+        population = jax_side.Trainer(task, images, path, members=count)
+        timings = alternate({"alone": single, "population": population}, bench.plan)
+        each = Timing(timings["population"].steps, tuple(s / count for s in timings["population"].seconds))
+        yield {
+            **row,
+            **Timing(each.steps, tuple(1e-3 / s for s in each.seconds))
+            .per_second(1)
+            .fields("milliseconds_per_member_step"),
+            **ratio(timings["alone"], each).fields("cost_over_single"),
+            "rounds": bench.plan.rounds,
+        }
+        del population
+        gc.collect()
