@@ -30,7 +30,7 @@ class EpochMarks(Reporter):
 
     def measured(self, records: Sequence[dict[str, Any]]) -> None:
         """Notes the time where the lines are an epoch's."""
-        if records[0]["split"] == "train":
+        if records and records[0]["split"] == "train":
             self.ends.append(time.perf_counter())
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from experiments.speed import jax_side
 from experiments.speed.bench import Bench, child, describe
 from experiments.speed.document import Row
-from experiments.speed.workloads import WORKLOADS, make_task, noise
+from experiments.speed.workloads import ALL, make_task, noise
 from jaxopt_bench.training import Task
 
 STEPS = 5
@@ -38,7 +38,7 @@ def rows(bench: Bench) -> Iterator[Row]:
 
 def measure(side: str, label: str, dtype: Any, variant: str, steps: int) -> dict[str, Any]:
     """Returns this process's peak memory after some steps, and what it was before the network was built."""
-    workload = next(found for found in WORKLOADS if found.label == label)
+    workload = next(found for found in ALL if found.label == label)
     task = make_task(workload, dtype, 10 * workload.batch_size)
     images = noise(task)
     if side == "jax":

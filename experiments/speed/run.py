@@ -13,7 +13,7 @@ from experiments.speed.bench import CIFAR_EXAMPLES, Bench, Peer
 from experiments.speed.document import Document, Row, default_path, hardware
 from experiments.speed.flags import SECTIONS, Flags, Section
 from experiments.speed.timing import Plan
-from experiments.speed.workloads import DIGITS, WORKLOADS, Workload, find
+from experiments.speed.workloads import ALL, DIGITS, WORKLOADS, Workload, find
 from jaxopt_bench import catalog
 
 MakePeer = Callable[[str, tuple[str, ...] | None], Peer]
@@ -48,12 +48,12 @@ def measure(flags: Flags, make_peer: MakePeer, data_dir: pathlib.Path, console: 
 def make_bench(flags: Flags, make_peer: MakePeer, data_dir: pathlib.Path) -> Bench:
     """Returns what the flags ask for, with the defaults of this hardware."""
     backend = jax_side.backend()
-    chosen = find(WORKLOADS, flags.workloads) if flags.workloads else WORKLOADS
+    chosen = find(ALL, flags.workloads) if flags.workloads else (DIGITS,) if flags.quick else WORKLOADS
     return Bench(
         peer=make_peer(backend, flags.variants or None),
         backend=backend,
         plan=QUICK if flags.quick else Plan(flags.rounds, flags.block_seconds),
-        workloads=chosen[:1] if flags.quick and not flags.workloads else chosen,
+        workloads=chosen,
         dtypes=flags.dtypes or (("float32",) if backend == "cpu" else ("bfloat16", "float32")),
         data_dir=data_dir,
         examples=512 if flags.quick else CIFAR_EXAMPLES,
@@ -77,11 +77,11 @@ def section_rows(section: Section, flags: Flags, bench: Bench) -> Iterator[Row]:
 
 def _population_workloads(flags: Flags, bench: Bench) -> tuple[Workload, ...]:
     if flags.populations:
-        return find((DIGITS, *WORKLOADS), flags.populations)
+        return find(ALL, flags.populations)
     if flags.quick:
         return (DIGITS,)
     names = ("cnn", "alexnet_small-sgd-128") if bench.backend == "cpu" else ("resnet20",)
-    return find((DIGITS, *WORKLOADS), names)
+    return find(ALL, names)
 
 
 def _epoch_rows(flags: Flags, bench: Bench) -> Iterator[Row]:

@@ -23,7 +23,7 @@ class Augmented(Dataset):
 
     def __init__(self, images: Images, mean: tuple[float, ...], std: tuple[float, ...]):
         self.images, self.labels = images.images, images.labels
-        self.mean, self.std = np.float32(mean), np.float32(std)
+        self.mean, self.std = np.asarray(mean, np.float32), np.asarray(std, np.float32)
 
     def __len__(self) -> int:
         return len(self.labels)

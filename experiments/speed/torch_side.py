@@ -64,7 +64,7 @@ class TorchPeer:
         fitting = [name for name, variant in VARIANTS.items() if backend == "gpu" or not variant.gpu_only]
         self.variants = tuple(fitting if variants is None else variants)
         loader = backend == "gpu" and variants is None
-        self.extras: dict[str, tuple[str, ...]] = {"cifar10_resnet20_sgd": (LOADER,)} if loader else {}
+        self.extras: Mapping[str, tuple[str, ...]] = {"cifar10_resnet20_sgd": (LOADER,)} if loader else {}
         torch.backends.cudnn.benchmark = True
 
     @property

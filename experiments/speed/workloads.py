@@ -55,6 +55,9 @@ WORKLOADS = (
 )
 
 DIGITS = Workload("cnn", "adamw", 32, "digits_cnn_adamw")
+"""No line of its own: it is small enough to try things with."""
+
+ALL = (DIGITS, *WORKLOADS)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
