@@ -11,12 +11,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from experiments.speed import jax_side
 from experiments.speed.agreement import Answer, Probe
 from experiments.speed.document import Row
 from experiments.speed.timing import Contender, Plan
 from experiments.speed.workloads import Dtype, Images, Workload
-from jaxopt_bench.training import Task
+from jaxopt_bench.training import CodePath, Task
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CIFAR_EXAMPLES = 50_000
@@ -71,7 +70,7 @@ class Bench:
     quick: bool = False
 
 
-def describe(section: str, workload: Workload, dtype: Dtype, path: jax_side.Path, bench: Bench) -> Row:
+def describe(section: str, workload: Workload, dtype: Dtype, path: CodePath, bench: Bench) -> Row:
     """Returns the fields that every row begins with."""
     return {
         "section": section,

@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 
+from experiments.speed import jax_side
 from jaxopt_bench.files import replacing
 from jaxopt_bench.runs.environment import environment
 
@@ -50,7 +51,7 @@ class Document:
     @classmethod
     def begin(cls, peer: str, peer_version: str, settings: dict[str, Any], quick: bool) -> Document:
         """Returns the document of this machine and this moment, without rows."""
-        here = environment()
+        here = environment(jax_side.default_path())
         return cls(
             hardware=hardware(),
             versions={"python": here["python"], **here["packages"], peer: peer_version, "revision": here["revision"]},

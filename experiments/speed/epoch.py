@@ -19,7 +19,7 @@ from jaxopt_bench import Experiment, catalog
 from jaxopt_bench.models import MODELS
 from jaxopt_bench.optimizers import OPTIMIZERS
 from jaxopt_bench.runs.progress import Reporter
-from jaxopt_bench.training import Task
+from jaxopt_bench.training import CodePath, Task
 
 
 class EpochMarks(Reporter):
@@ -67,7 +67,7 @@ def _row(experiment: Experiment, task: Task, metrics: list[dict[str, Any]], ends
     }
 
 
-def _pure_epochs(task: Task, path: jax_side.Path, count: int) -> list[float]:
+def _pure_epochs(task: Task, path: CodePath, count: int) -> list[float]:
     """Returns the seconds of as many steps as an epoch has, with nothing done between them."""
     trainer = jax_side.Trainer(task, noise(task), path)
     trainer.run(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -14,23 +14,19 @@ from flax import traverse_util
 
 from experiments.speed.agreement import Answer, Probe, Variables
 from experiments.speed.workloads import Images, without_dropout
-from jaxopt_bench.training import Batch, StepMetrics, Task, initial_state, make_advance, make_module
+from jaxopt_bench.training import (
+    Batch,
+    CodePath,
+    Task,
+    choose_code_path,
+    empty_metrics,
+    initial_state,
+    initial_states,
+    make_advance,
+    make_module,
+    make_orders,
+)
 from jaxopt_bench.training.step import cross_entropy
-
-
-@dataclasses.dataclass(frozen=True)
-class Path:
-    """One way to run a network in JAX.
-
-    Attributes:
-      layers: the implementation of its layers.
-      loop: what calls the step.
-      members: how the members of a population are gone through.
-    """
-
-    layers: str = "plain"
-    loop: str = "python"
-    members: str = "map"
 
 
 def backend() -> str:
@@ -38,19 +34,26 @@ def backend() -> str:
     return jax.default_backend()
 
 
-def paths() -> tuple[Path, ...]:
-    """Returns the paths worth timing on this backend, the first being the plainest."""
-    return (Path(),)
+def paths() -> tuple[CodePath, ...]:
+    """Returns the code paths worth timing on this backend; layers of XLA's own come first.
+
+    On CPUs those go with a loop in Python: in a compiled one XLA's convolutions are tens of times slower.
+    """
+    if backend() == "cpu":
+        return (CodePath("plain", "python", "map"), CodePath("pure", "compiled", "map"))
+    return (CodePath("plain", "compiled", "vmap"), CodePath("pure", "compiled", "vmap"))
 
 
-def population_paths() -> tuple[Path, ...]:
-    """Returns the paths on which populations are worth timing on this backend."""
-    return ()
+def population_paths() -> tuple[CodePath, ...]:
+    """Returns the code paths on which populations are worth timing on this backend."""
+    layers: tuple[Any, ...] = ("pure",) if backend() == "cpu" else ("plain", "pure")
+    ways: tuple[Any, ...] = ("map", "vmap")
+    return tuple(CodePath(of, "compiled", how) for of in layers for how in ways)
 
 
-def default_path() -> Path:
-    """Returns the path that runs take on this backend."""
-    return paths()[0]
+def default_path() -> CodePath:
+    """Returns the code path that runs take on this backend."""
+    return choose_code_path()
 
 
 def initial_variables(task: Task) -> Variables:
@@ -59,12 +62,12 @@ def initial_variables(task: Task) -> Variables:
     return _by_name({"params": state.params, "batch_stats": state.batch_stats})
 
 
-def answerer(task: Task, layers: str) -> Callable[[Probe], Answer]:
+def answerer(task: Task, layers: Literal["plain", "pure"]) -> Callable[[Probe], Answer]:
     """Returns what computes, from a probe's weights, the network's losses and gradients.
 
     Dropout is off, and products are as exact as the device can make them.
     """
-    module = make_module(without_dropout(task))
+    module = make_module(dataclasses.replace(without_dropout(task), code_path=CodePath(layers)))
 
     def loss(variables: Any, images: Any, labels: Any, train: bool) -> Any:
         logits, _ = module.apply(variables, images, train=train, mutable=["batch_stats"])
@@ -85,21 +88,27 @@ def answerer(task: Task, layers: str) -> Callable[[Probe], Answer]:
 
 
 class Trainer:
-    """A network, or a population of it, in training, from the project's own compiled steps."""
+    """A network, or a population of it, in training: the project's own compiled program, called as a run calls it."""
 
-    def __init__(self, task: Task, images: Images, path: Path, members: int = 1):
-        if members != 1:
-            raise NotImplementedError("populations")
-        self.task, self.path = task, path
-        self.advance = make_advance(task, Batch(jnp.asarray(images.images), jnp.asarray(images.labels)))
-        self.state, self.metrics, self.step = initial_state(task), StepMetrics.empty(), 0
+    def __init__(self, task: Task, images: Images, path: CodePath, members: int = 1):
+        """Args: the task, its training split, how it is computed, and how many members with a seed each."""
+        self.task, self.members = dataclasses.replace(task, code_path=path), members
+        self._advance, self._orders = make_advance(self.task, members), make_orders(self.task, members)
+        self.states = initial_states([_with_seed(self.task, seed) for seed in range(members)])
+        self.metrics, self.step = empty_metrics(members), 0
+        self.data = Batch(jnp.asarray(images.images), jnp.asarray(images.labels))
+        self._order: tuple[int, Any] = (-1, None)  # an epoch, and the members' orders of it
 
     def run(self, steps: int) -> None:
-        """Makes some steps, and returns when the device has finished them."""
+        """Makes some steps of each member, and returns when the device has finished them."""
         for part in within_epochs(self.step, steps, self.task.steps_per_epoch):
-            self.state, self.metrics = self.advance(self.state, self.metrics, part)
+            epoch = self.step // self.task.steps_per_epoch
+            if self._order[0] != epoch:
+                self._order = (epoch, self._orders(self.states.seed, epoch))
+            counts = jnp.full(self.members, part, jnp.int32)
+            self.states, self.metrics = self._advance(self.states, self.metrics, self.data, self._order[1], counts)
             self.step += part
-        jax.block_until_ready((self.state, self.metrics))
+        jax.block_until_ready((self.states, self.metrics))
 
 
 def within_epochs(step: int, steps: int, steps_per_epoch: int) -> Sequence[int]:
@@ -123,6 +132,10 @@ def forward_jaxpr(task: Task) -> Any:
 def peak_bytes() -> int | None:
     """Returns the most device memory that was in use so far; None where the device does not say."""
     return (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+
+
+def _with_seed(task: Task, seed: int) -> Task:
+    return dataclasses.replace(task, experiment=dataclasses.replace(task.experiment, seed=seed))
 
 
 def _by_name(tree: Any) -> Variables:

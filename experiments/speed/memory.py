@@ -16,7 +16,7 @@ from experiments.speed import jax_side
 from experiments.speed.bench import Bench, child, describe
 from experiments.speed.document import Row
 from experiments.speed.workloads import ALL, make_task, noise
-from jaxopt_bench.training import Task
+from jaxopt_bench.training import CodePath, Task
 
 STEPS = 5
 
@@ -27,11 +27,11 @@ def rows(bench: Bench) -> Iterator[Row]:
     for workload in bench.workloads:
         for dtype in bench.dtypes:
             for path in jax_side.paths():
-                measured = child("memory", ["jax", workload.label, dtype, f"{path.layers},{path.loop}", steps])
+                measured = child("memory", ["jax", workload.label, dtype, json.dumps(path.to_json()), steps])
                 yield {**describe("memory", workload, dtype, path, bench), "side": "jax", **measured}
             variant = bench.peer.variants[0]
             measured = child("memory", [bench.peer.name, workload.label, dtype, variant, steps])
-            common = describe("memory", workload, dtype, jax_side.Path(), bench)
+            common = describe("memory", workload, dtype, CodePath(), bench)
             del common["loop"]
             yield {**common, "path": variant, "side": bench.peer.name, **measured}
 
@@ -47,10 +47,10 @@ def measure(side: str, label: str, dtype: Any, variant: str, steps: int) -> dict
 
 
 def _measure_jax(task: Task, images: Any, variant: str, steps: int) -> dict[str, Any]:
-    layers, loop = variant.split(",")
+    path = CodePath.from_json(json.loads(variant))
     jax_side.backend()  # starts it
     baseline = _host_peak()
-    jax_side.Trainer(task, images, jax_side.Path(layers, loop)).run(steps)
+    jax_side.Trainer(task, images, path).run(steps)
     return _result(jax_side.peak_bytes(), baseline)
 
 

@@ -11,7 +11,7 @@ from experiments.speed.bench import Bench, Peer, describe
 from experiments.speed.document import Row
 from experiments.speed.timing import Contender, Timing, alternate, fastest, ratio
 from experiments.speed.workloads import Dtype, Images, Workload, make_task, noise
-from jaxopt_bench.training import Task
+from jaxopt_bench.training import CodePath, Task
 
 MATMUL_SIZES = {"cpu": 2048, "gpu": 8192}
 
@@ -37,7 +37,7 @@ def check(workload: Workload, dtype: Dtype, peer: Peer) -> dict[str, float]:
     """
     task = make_task(workload, dtype, agreement.EXAMPLES + workload.batch_size)
     initial = jax_side.initial_variables(task)
-    found = {}
+    found: dict[str, dict[str, float]] = {}
     for layers in dict.fromkeys(path.layers for path in jax_side.paths()):
         found[layers] = agreement.check(
             f"{workload.network} ({layers}, {dtype})",
@@ -84,7 +84,7 @@ def _low_precision(workload: Workload, dtype: Dtype, peer: Peer) -> dict[str, fl
     return {f"{dtype}_{name}": value for name, value in check(workload, dtype, peer).items()}
 
 
-def _key(path: jax_side.Path) -> str:
+def _key(path: CodePath) -> str:
     return f"jax {path.layers} {path.loop}"
 
 

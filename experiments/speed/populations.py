@@ -11,6 +11,7 @@ from experiments.speed.bench import Bench, describe
 from experiments.speed.document import Row
 from experiments.speed.timing import Timing, alternate, ratio
 from experiments.speed.workloads import Dtype, Workload, make_task, noise
+from jaxopt_bench.training import CodePath
 
 LONGEST_STEP = 30.0  # seconds; a population whose step would take longer is left out, and its row says so
 
@@ -23,9 +24,7 @@ def rows(bench: Bench, workloads: tuple[Workload, ...], members: tuple[int, ...]
                 yield from _rows_of(workload, dtype, path, bench, members)
 
 
-def _rows_of(
-    workload: Workload, dtype: Dtype, path: jax_side.Path, bench: Bench, members: tuple[int, ...]
-) -> Iterator[Row]:
+def _rows_of(workload: Workload, dtype: Dtype, path: CodePath, bench: Bench, members: tuple[int, ...]) -> Iterator[Row]:
     task = make_task(workload, dtype, bench.examples)
     images = noise(task)
     single = jax_side.Trainer(task, images, path)
