@@ -54,6 +54,7 @@ class Bench:
       backend: what JAX runs on.
       plan: how long to measure.
       workloads: the lines of the networks' and the memory's sections.
+      layers: the implementations of our layers, each measured in rows of its own.
       dtypes: what networks compute in, each in a row of its own.
       data_dir: TFDS data directory for the sections that run the project whole.
       examples: images of the training split of noise.
@@ -64,6 +65,7 @@ class Bench:
     backend: str
     plan: Plan
     workloads: tuple[Workload, ...]
+    layers: tuple[str, ...]
     dtypes: tuple[Dtype, ...]
     data_dir: pathlib.Path
     examples: int = CIFAR_EXAMPLES

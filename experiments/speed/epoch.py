@@ -19,7 +19,7 @@ from jaxopt_bench import Experiment, catalog
 from jaxopt_bench.models import MODELS
 from jaxopt_bench.optimizers import OPTIMIZERS
 from jaxopt_bench.runs.progress import Reporter
-from jaxopt_bench.training import CodePath, Task
+from jaxopt_bench.training import Task
 
 
 class EpochMarks(Reporter):
@@ -34,44 +34,66 @@ class EpochMarks(Reporter):
             self.ends.append(time.perf_counter())
 
 
-def rows(bench: Bench, experiments: tuple[str, ...], epochs: int) -> Iterator[Row]:
-    """Yields a row for each experiment; the first epoch, in which everything is compiled, does not count."""
+def rows(bench: Bench, experiments: tuple[str, ...], epochs: int, turns: int) -> Iterator[Row]:
+    """Yields a row for each experiment: whole runs and bare steps by turns.
+
+    The first epoch of a run, in which everything is compiled, does not count.
+    """
     for name in experiments:
         experiment = dataclasses.replace(catalog.find(name), epochs=epochs)
-        with tempfile.TemporaryDirectory() as runs:
-            marks = EpochMarks()
-            run = jaxopt_bench.train(experiment, runs_dir=runs, data_dir=bench.data_dir, reporter=marks)
-            yield _row(experiment, run.task, run.metrics, marks.ends, bench)
+        runs, bare = [], []
+        for _ in range(turns):
+            runs.append(_whole_run(experiment, bench))
+            bare += _bare_epochs(runs[-1].task, epochs - 1)
+        yield _row(experiment, runs, bare, bench)
 
 
-def _row(experiment: Experiment, task: Task, metrics: list[dict[str, Any]], ends: list[float], bench: Bench) -> Row:
-    whole = [end - begin for begin, end in itertools.pairwise(ends)]
-    steps = [r["seconds"] for r in metrics if r["split"] == "train"][1:]
+@dataclasses.dataclass(frozen=True)
+class WholeRun:
+    """What a run took.
+
+    Attributes:
+      task: what was trained.
+      epochs: seconds of each epoch after the first.
+      evaluation: of each, those in which the host waited for evaluations.
+    """
+
+    task: Task
+    epochs: list[float]
+    evaluation: list[float]
+
+
+def _whole_run(experiment: Experiment, bench: Bench) -> WholeRun:
+    with tempfile.TemporaryDirectory() as runs:
+        marks = EpochMarks()
+        run = jaxopt_bench.train(experiment, runs_dir=runs, data_dir=bench.data_dir, reporter=marks)
     evaluation = [
-        sum(r["seconds"] for r in metrics if r["epoch"] == epoch and r["split"] not in ("train", "train_steps"))
-        for epoch in range(2, len(ends) + 1)
+        sum(r["seconds"] for r in run.metrics if r["epoch"] == epoch and r["split"] not in ("train", "train_steps"))
+        for epoch in range(2, experiment.epochs)  # not the last, at whose end the test split is read as well
     ]
-    rest = [w - s - e for w, s, e in zip(whole, steps, evaluation, strict=True)]
-    path = jax_side.default_path()
-    pure = _pure_epochs(task, path, len(whole))
+    return WholeRun(run.task, [end - begin for begin, end in itertools.pairwise(marks.ends)], evaluation)
+
+
+def _row(experiment: Experiment, runs: list[WholeRun], bare: list[float], bench: Bench) -> Row:
+    whole = Spread.of([seconds for run in runs for seconds in run.epochs])
+    evaluation = Spread.of([seconds for run in runs for seconds in run.evaluation])
+    steps = Spread.of(bare)
     return {
-        **describe("epoch", _workload(experiment), experiment.dtype, path, bench),
-        "epochs": len(whole),
-        "steps_per_epoch": task.steps_per_epoch,
-        **Spread.of(whole).fields("seconds_per_epoch"),
-        **Spread.of(pure).fields("pure_seconds_per_epoch"),
-        "epoch_over_pure": Spread.of(whole).median / Spread.of(pure).median,
-        "steps_seconds": Spread.of(steps).median,
-        "evaluation_seconds": Spread.of(evaluation).median,
-        "rest_seconds": Spread.of(rest).median,
+        **describe("epoch", _workload(experiment), experiment.dtype, jax_side.default_path(), bench),
+        "epochs": len(bare),
+        "steps_per_epoch": runs[0].task.steps_per_epoch,
+        **whole.fields("seconds_per_epoch"),
+        **steps.fields("pure_seconds_per_epoch"),
+        "epoch_over_pure": whole.median / steps.median,
+        **evaluation.fields("evaluation_seconds"),
+        "rest_seconds": whole.median - steps.median - evaluation.median,  # logging, checkpoints; and noise
     }
 
 
-def _pure_epochs(task: Task, path: CodePath, count: int) -> list[float]:
+def _bare_epochs(task: Task, count: int) -> list[float]:
     """Returns the seconds of as many steps as an epoch has, with nothing done between them."""
-    trainer = jax_side.Trainer(task, noise(task), path)
-    trainer.run(1)
-    trainer.run(task.steps_per_epoch - 1)
+    trainer = jax_side.Trainer(task, noise(task), jax_side.default_path())
+    trainer.run(task.steps_per_epoch)
     seconds = []
     for _ in range(count):
         began = time.perf_counter()

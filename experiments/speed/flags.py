@@ -20,6 +20,8 @@ class Flags:
     """Networks (resnet20) or lines (alexnet-adamw-4) of the sections networks and memory; all by default."""
     dtypes: tuple[Literal["float32", "bfloat16"], ...] = ()
     """What networks compute in; by default float32, on GPUs bfloat16 as well."""
+    layers: tuple[Literal["plain", "pure"], ...] = ("plain", "pure")
+    """The implementations of our layers to measure, each with the loop that suits it."""
     variants: tuple[str, ...] = ()
     """Which variants of PyTorch take part; by default all that fit the hardware."""
     rounds: int = 11
@@ -31,7 +33,7 @@ class Flags:
     populations: tuple[str, ...] = ()
     """Lines of the populations' section; by default the digits' network and alexnet_small, on GPUs ResNet-20."""
     epochs: int = 4
-    """Epochs of a whole run; the first, which compiles, does not count."""
+    """Epochs of a whole run, of which there are two; at least 3: the first, which compiles, does not count."""
     epoch_experiments: tuple[str, ...] = ()
     """Experiments to run whole; by default the digits' network and alexnet_small, on GPUs ResNet-20 as well."""
     startup_experiment: str = "cifar10_resnet20_sgd"

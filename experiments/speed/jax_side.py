@@ -34,21 +34,23 @@ def backend() -> str:
     return jax.default_backend()
 
 
-def paths() -> tuple[CodePath, ...]:
-    """Returns the code paths worth timing on this backend; layers of XLA's own come first.
+def paths(of: Sequence[str] = ("plain", "pure")) -> tuple[CodePath, ...]:
+    """Returns the code paths with such layers worth timing on this backend; XLA's own layers come first.
 
     On CPUs those go with a loop in Python: in a compiled one XLA's convolutions are tens of times slower.
     """
     if backend() == "cpu":
-        return (CodePath("plain", "python", "map"), CodePath("pure", "compiled", "map"))
-    return (CodePath("plain", "compiled", "vmap"), CodePath("pure", "compiled", "vmap"))
+        found = (CodePath("plain", "python", "map"), CodePath("pure", "compiled", "map"))
+    else:
+        found = (CodePath("plain", "compiled", "vmap"), CodePath("pure", "compiled", "vmap"))
+    return tuple(path for path in found if path.layers in of)
 
 
-def population_paths() -> tuple[CodePath, ...]:
-    """Returns the code paths on which populations are worth timing on this backend."""
+def population_paths(of: Sequence[str] = ("plain", "pure")) -> tuple[CodePath, ...]:
+    """Returns the code paths with such layers on which populations are worth timing on this backend."""
     layers: tuple[Any, ...] = ("pure",) if backend() == "cpu" else ("plain", "pure")
     ways: tuple[Any, ...] = ("map", "vmap")
-    return tuple(CodePath(of, "compiled", how) for of in layers for how in ways)
+    return tuple(CodePath(one, "compiled", how) for one in layers if one in of for how in ways)
 
 
 def default_path() -> CodePath:

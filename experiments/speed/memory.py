@@ -26,7 +26,7 @@ def rows(bench: Bench) -> Iterator[Row]:
     steps = str(1 if bench.quick else STEPS)
     for workload in bench.workloads:
         for dtype in bench.dtypes:
-            for path in jax_side.paths():
+            for path in jax_side.paths(bench.layers):
                 measured = child("memory", ["jax", workload.label, dtype, json.dumps(path.to_json()), steps])
                 yield {**describe("memory", workload, dtype, path, bench), "side": "jax", **measured}
             variant = bench.peer.variants[0]

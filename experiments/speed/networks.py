@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
 
 from experiments.speed import agreement, flops, jax_side
 from experiments.speed.bench import Bench, Peer, describe
@@ -12,6 +12,8 @@ from experiments.speed.document import Row
 from experiments.speed.timing import Contender, Timing, alternate, fastest, ratio
 from experiments.speed.workloads import Dtype, Images, Workload, make_task, noise
 from jaxopt_bench.training import CodePath, Task
+
+Layers = Literal["plain", "pure"]
 
 MATMUL_SIZES = {"cpu": 2048, "gpu": 8192}
 
@@ -22,15 +24,16 @@ def rows(bench: Bench) -> Iterator[Row]:
     Raises:
       DisagreementError: where they do not; nothing more is measured then.
     """
-    rates = {dtype: flops.matmul_rate(dtype, MATMUL_SIZES.get(bench.backend, 2048)).median for dtype in bench.dtypes}
+    size = 512 if bench.quick else MATMUL_SIZES.get(bench.backend, 2048)
+    rates = {dtype: flops.matmul_rate(dtype, size).median for dtype in bench.dtypes}
     for workload in bench.workloads:
         for dtype in bench.dtypes:
             yield from _rows_of(workload, dtype, rates[dtype], bench)
             gc.collect()  # the trainers' arrays, before the next ones' are made
 
 
-def check(workload: Workload, dtype: Dtype, peer: Peer) -> dict[str, float]:
-    """Returns the largest differences between the peer and every path of ours.
+def check(workload: Workload, dtype: Dtype, peer: Peer, layers: Sequence[Layers]) -> dict[str, float]:
+    """Returns the largest differences between the peer and every implementation of our layers.
 
     Raises:
       DisagreementError: where one is over its bound.
@@ -38,10 +41,10 @@ def check(workload: Workload, dtype: Dtype, peer: Peer) -> dict[str, float]:
     task = make_task(workload, dtype, agreement.EXAMPLES + workload.batch_size)
     initial = jax_side.initial_variables(task)
     found: dict[str, dict[str, float]] = {}
-    for layers in dict.fromkeys(path.layers for path in jax_side.paths()):
-        found[layers] = agreement.check(
-            f"{workload.network} ({layers}, {dtype})",
-            jax_side.answerer(task, layers),
+    for implementation in layers:
+        found[implementation] = agreement.check(
+            f"{workload.network} ({implementation}, {dtype})",
+            jax_side.answerer(task, implementation),
             lambda probe: peer.answer(task, probe),
             agreement.make_probes(task, initial),
             dtype,
@@ -50,15 +53,16 @@ def check(workload: Workload, dtype: Dtype, peer: Peer) -> dict[str, float]:
 
 
 def _rows_of(workload: Workload, dtype: Dtype, rate: float, bench: Bench) -> Iterator[Row]:
-    differences = {**check(workload, "float32", bench.peer), **_low_precision(workload, dtype, bench.peer)}
+    paths = jax_side.paths(bench.layers)
+    differences = _differences(workload, dtype, bench.peer, [path.layers for path in paths])
     task = make_task(workload, dtype, bench.examples)
     images = noise(task)
-    ours: dict[str, Contender] = {_key(path): jax_side.Trainer(task, images, path) for path in jax_side.paths()}
+    ours: dict[str, Contender] = {_key(path): jax_side.Trainer(task, images, path) for path in paths}
     theirs, failures = _peer_trainers(task, images, bench.peer)
     timings = alternate({**ours, **theirs}, bench.plan)
     best = fastest({name: timings[name] for name in theirs})
     operations = flops.training_flops(jax_side.forward_jaxpr(make_task(workload, "float32", bench.examples)))
-    for path in jax_side.paths():
+    for path in paths:
         mine = timings[_key(path)]
         achieved = operations * mine.per_second(1).median
         yield {
@@ -77,11 +81,12 @@ def _rows_of(workload: Workload, dtype: Dtype, rate: float, bench: Bench) -> Ite
         }
 
 
-def _low_precision(workload: Workload, dtype: Dtype, peer: Peer) -> dict[str, float]:
-    """Returns the difference in the type that is timed, under its own name."""
+def _differences(workload: Workload, dtype: Dtype, peer: Peer, layers: Sequence[Layers]) -> dict[str, float]:
+    """Returns what the check finds in float32, and under other names in the type that is timed."""
+    found = check(workload, "float32", peer, layers)
     if dtype == "float32":
-        return {}
-    return {f"{dtype}_{name}": value for name, value in check(workload, dtype, peer).items()}
+        return found
+    return {**found, **{f"{dtype}_{name}": value for name, value in check(workload, dtype, peer, layers).items()}}
 
 
 def _key(path: CodePath) -> str:

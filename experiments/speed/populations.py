@@ -20,7 +20,7 @@ def rows(bench: Bench, workloads: tuple[Workload, ...], members: tuple[int, ...]
     """Yields a row for each network, path and number of members; each is measured by turns with a run alone."""
     for workload in workloads:
         for dtype in bench.dtypes:
-            for path in jax_side.population_paths():
+            for path in jax_side.population_paths(bench.layers):
                 yield from _rows_of(workload, dtype, path, bench, members)
 
 

@@ -54,6 +54,7 @@ def make_bench(flags: Flags, make_peer: MakePeer, data_dir: pathlib.Path) -> Ben
         backend=backend,
         plan=QUICK if flags.quick else Plan(flags.rounds, flags.block_seconds),
         workloads=chosen,
+        layers=flags.layers,
         dtypes=flags.dtypes or (("float32",) if backend == "cpu" else ("bfloat16", "float32")),
         data_dir=data_dir,
         examples=512 if flags.quick else CIFAR_EXAMPLES,
@@ -88,7 +89,7 @@ def _epoch_rows(flags: Flags, bench: Bench) -> Iterator[Row]:
     small = ("digits_cnn_adamw",) if flags.quick else ("digits_cnn_adamw", "cifar100_alexnet_small_sgd")
     experiments = flags.epoch_experiments or (small if bench.backend == "cpu" else (*small, "cifar10_resnet20_sgd"))
     sources = {dataset: datasets.prepare(dataset, bench.data_dir) for dataset in _datasets(experiments)}
-    for row in epoch.rows(bench, experiments, 2 if flags.quick else flags.epochs):
+    for row in epoch.rows(bench, experiments, 3 if flags.quick else flags.epochs, 1 if flags.quick else 2):
         yield {**row, "data": sources[catalog.find(row["experiment"]).dataset]}
 
 

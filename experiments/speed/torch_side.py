@@ -126,6 +126,8 @@ class Trainer:
                 torch.cuda.synchronize()
 
     def _step(self) -> None:
+        if self.variant.gpu_only:
+            torch.compiler.cudagraph_mark_step_begin()  # what the last step returned may be written over
         images, labels = self._batch()
         self.optimizer.zero_grad(set_to_none=True)
         loss = self.forward(images, labels)

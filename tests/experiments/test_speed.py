@@ -247,7 +247,7 @@ def test_a_peer_that_computes_something_else_is_never_timed(tmp_path: pathlib.Pa
         quick(tmp_path, lambda *words: FakePeer(*words, scale=1.01))
     assert not (tmp_path / "speed.json").exists()
     with pytest.raises(DisagreementError):
-        networks.check(DIGITS, "float32", FakePeer("cpu", None, scale=1.01))
+        networks.check(DIGITS, "float32", FakePeer("cpu", None, scale=1.01), ["plain"])
 
 
 def test_every_section_has_a_table_that_bears_absent_fields():
