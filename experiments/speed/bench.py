@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 import pathlib
-import subprocess
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from experiments.speed.agreement import Answer, Probe
 from experiments.speed.document import Row
 from experiments.speed.timing import Contender, Plan
-from experiments.speed.workloads import Dtype, Images, Workload
+from experiments.speed.worker import Request
+from experiments.speed.workloads import Dtype, Workload
 from jaxopt_bench.training import CodePath, Task
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 CIFAR_EXAMPLES = 50_000
 
 
@@ -41,8 +37,15 @@ class Peer(Protocol):
     def answer(self, task: Task, probe: Probe) -> Answer:
         """Returns what the network computes from the probe's weights, dropout off."""
 
-    def trainer(self, task: Task, images: Images, variant: str) -> Contender:
-        """Returns the network in training, run in one of the variants."""
+
+class Worker(Contender, Protocol):
+    """A contender that can be measured otherwise, too."""
+
+    def peak(self) -> dict[str, Any]:
+        """Returns its peak memory."""
+
+    def close(self) -> None:
+        """Ends it, and frees what it holds."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,9 +54,10 @@ class Bench:
 
     Attributes:
       peer: what the networks are measured beside.
+      start: makes a contender, in a process of its own but in tests.
       backend: what JAX runs on.
       plan: how long to measure.
-      workloads: the lines of the networks' and the memory's sections.
+      workloads: the lines of the networks' section.
       layers: the implementations of our layers, each measured in rows of its own.
       dtypes: what networks compute in, each in a row of its own.
       data_dir: TFDS data directory for the sections that run the project whole.
@@ -62,6 +66,7 @@ class Bench:
     """
 
     peer: Peer
+    start: Callable[[Request], Worker]
     backend: str
     plan: Plan
     workloads: tuple[Workload, ...]
@@ -87,14 +92,6 @@ def describe(section: str, workload: Workload, dtype: Dtype, path: CodePath, ben
     }
 
 
-def child(module: str, arguments: Sequence[str], variables: dict[str, str] | None = None) -> Any:
-    """Runs a module of this folder in a process of its own and returns the JSON value it prints last.
-
-    Raises:
-      RuntimeError: where it fails, with the end of what it wrote.
-    """
-    command = [sys.executable, "-m", f"experiments.speed.{module}", *arguments]
-    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **(variables or {})}, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed with {done.returncode}: {done.stderr[-2000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
+def request_of(bench: Bench, workload: Workload, dtype: Dtype, path: CodePath, members: int = 1) -> Request:
+    """Returns the request for a contender of ours."""
+    return Request("jax", workload.label, dtype, bench.examples, path.to_json(), bench.backend, members)

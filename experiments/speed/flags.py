@@ -6,8 +6,8 @@ import dataclasses
 import pathlib
 from typing import Literal
 
-Section = Literal["networks", "populations", "epoch", "startup", "memory"]
-SECTIONS: tuple[Section, ...] = ("networks", "populations", "epoch", "startup", "memory")
+Section = Literal["networks", "populations", "epoch", "startup"]
+SECTIONS: tuple[Section, ...] = ("networks", "populations", "epoch", "startup")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Flags:
     only: tuple[Section, ...] = SECTIONS
     """Which sections; all by default."""
     workloads: tuple[str, ...] = ()
-    """Networks (resnet20) or lines (alexnet-adamw-4) of the sections networks and memory; all by default."""
+    """Networks (resnet20) or lines (alexnet-adamw-4) of the networks' section; all by default."""
     dtypes: tuple[Literal["float32", "bfloat16"], ...] = ()
     """What networks compute in; by default float32, on GPUs bfloat16 as well."""
     layers: tuple[Literal["plain", "pure"], ...] = ("plain", "pure")

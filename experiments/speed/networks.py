@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from experiments.speed import agreement, flops, jax_side
-from experiments.speed.bench import Bench, Peer, describe
+from experiments.speed.bench import Bench, Peer, Worker, describe, request_of
 from experiments.speed.document import Row
-from experiments.speed.timing import Contender, Timing, alternate, fastest, ratio
-from experiments.speed.workloads import Dtype, Images, Workload, make_task, noise
-from jaxopt_bench.training import CodePath, Task
+from experiments.speed.timing import Timing, alternate, fastest, ratio
+from experiments.speed.worker import Request, WorkerError
+from experiments.speed.workloads import Dtype, Workload, make_task
+from jaxopt_bench.training import CodePath
 
 Layers = Literal["plain", "pure"]
 
@@ -29,7 +29,6 @@ def rows(bench: Bench) -> Iterator[Row]:
     for workload in bench.workloads:
         for dtype in bench.dtypes:
             yield from _rows_of(workload, dtype, rates[dtype], bench)
-            gc.collect()  # the trainers' arrays, before the next ones' are made
 
 
 def check(workload: Workload, dtype: Dtype, peer: Peer, layers: Sequence[Layers]) -> dict[str, float]:
@@ -55,25 +54,34 @@ def check(workload: Workload, dtype: Dtype, peer: Peer, layers: Sequence[Layers]
 def _rows_of(workload: Workload, dtype: Dtype, rate: float, bench: Bench) -> Iterator[Row]:
     paths = jax_side.paths(bench.layers)
     differences = _differences(workload, dtype, bench.peer, [path.layers for path in paths])
-    task = make_task(workload, dtype, bench.examples)
-    images = noise(task)
-    ours: dict[str, Contender] = {_key(path): jax_side.Trainer(task, images, path) for path in paths}
-    theirs, failures = _peer_trainers(task, images, bench.peer)
-    timings = alternate({**ours, **theirs}, bench.plan)
+    ours = {_key(path): bench.start(request_of(bench, workload, dtype, path)) for path in paths}
+    theirs, failures = _peer_workers(workload, dtype, bench)
+    workers = {**ours, **theirs}
+    try:
+        timings = alternate(workers, bench.plan)
+        peaks = {name: worker.peak() for name, worker in workers.items()}
+    finally:
+        for worker in workers.values():
+            worker.close()
     best = fastest({name: timings[name] for name in theirs})
-    operations = flops.training_flops(jax_side.forward_jaxpr(make_task(workload, "float32", bench.examples)))
+    peer, operations = (
+        bench.peer.name,
+        flops.training_flops(jax_side.forward_jaxpr(make_task(workload, "float32", 256))),
+    )
     for path in paths:
         mine = timings[_key(path)]
         achieved = operations * mine.per_second(1).median
         yield {
             **describe("networks", workload, dtype, path, bench),
             **mine.per_second(workload.batch_size).fields("images_per_second"),
-            **_peer_fields(bench.peer.name, best, {n: timings[n] for n in theirs}, workload.batch_size),
-            **ratio(mine, timings[best]).fields(f"images_per_second_over_{bench.peer.name}"),
-            f"{bench.peer.name}_failures": failures,
+            **_peer_fields(peer, best, {name: timings[name] for name in theirs}, workload.batch_size),
+            **ratio(mine, timings[best]).fields(f"images_per_second_over_{peer}"),
+            f"{peer}_failures": failures,
             "steps_per_block": mine.steps,
             "rounds": bench.plan.rounds,
             "differences": differences,
+            "peak_memory": peaks[_key(path)],
+            f"{peer}_peak_memory": peaks[best],
             "flops_per_step": operations,
             "flops_per_second": achieved,
             "matmul_flops_per_second": rate,
@@ -93,21 +101,20 @@ def _key(path: CodePath) -> str:
     return f"jax {path.layers} {path.loop}"
 
 
-def _peer_trainers(task: Task, images: Images, peer: Peer) -> tuple[dict[str, Contender], dict[str, str]]:
+def _peer_workers(workload: Workload, dtype: Dtype, bench: Bench) -> tuple[dict[str, Worker], dict[str, str]]:
     """Returns the peer's variants that can make a step, and why the others cannot."""
-    trainers: dict[str, Contender] = {}
-    failures: dict[str, str] = {}
-    for variant in (*peer.variants, *peer.extras.get(task.experiment.name, ())):
+    peer, workers, failures = bench.peer, {}, {}
+    for variant in (*peer.variants, *peer.extras.get(workload.experiment, ())):
         try:
-            trainer = peer.trainer(task, images, variant)
-            trainer.run(1)
-        except Exception as error:  # a compiler may fail in any way, and then it is no contender
-            failures[variant] = f"{type(error).__name__}: {error}"[:300]
+            worker = bench.start(Request(peer.name, workload.label, dtype, bench.examples, variant, bench.backend))
+            worker.run(1)
+        except WorkerError as error:
+            failures[variant] = str(error)
         else:
-            trainers[variant] = trainer
-    if not trainers:
-        raise RuntimeError(f"no variant of {peer.name} can train {task.experiment.name}: {failures}")
-    return trainers, failures
+            workers[variant] = worker
+    if not workers:
+        raise WorkerError(f"no variant of {peer.name} can train {workload.label}: {failures}")
+    return workers, failures
 
 
 def _peer_fields(peer: str, best: str, timings: dict[str, Timing], batch_size: int) -> dict[str, Any]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
 from collections.abc import Iterator
 
 from experiments.speed import jax_side
-from experiments.speed.bench import Bench, describe
+from experiments.speed.bench import Bench, describe, request_of
 from experiments.speed.document import Row
-from experiments.speed.timing import Timing, alternate, ratio
-from experiments.speed.workloads import Dtype, Workload, make_task, noise
+from experiments.speed.timing import Spread, Timing, alternate, ratio
+from experiments.speed.workloads import Dtype, Workload
 from jaxopt_bench.training import CodePath
 
 LONGEST_STEP = 30.0  # seconds; a population whose step would take longer is left out, and its row says so
@@ -25,9 +24,7 @@ def rows(bench: Bench, workloads: tuple[Workload, ...], members: tuple[int, ...]
 
 
 def _rows_of(workload: Workload, dtype: Dtype, path: CodePath, bench: Bench, members: tuple[int, ...]) -> Iterator[Row]:
-    task = make_task(workload, dtype, bench.examples)
-    images = noise(task)
-    single = jax_side.Trainer(task, images, path)
+    single = bench.start(request_of(bench, workload, dtype, path))
     alone = alternate({"alone": single}, dataclasses.replace(bench.plan, rounds=1))["alone"].seconds[0]
     for count in members:
         row = {
@@ -38,16 +35,18 @@ def _rows_of(workload: Workload, dtype: Dtype, path: CodePath, bench: Bench, mem
         if count * alone > LONGEST_STEP and count > 1:
             yield {**row, "left_out": f"a step would take about {count * alone:.0f} s"}
             continue
-        population = jax_side.Trainer(task, images, path, members=count)
-        timings = alternate({"alone": single, "population": population}, bench.plan)
-        each = Timing(timings["population"].steps, tuple(s / count for s in timings["population"].seconds))
+        population = bench.start(request_of(bench, workload, dtype, path, count))
+        try:
+            timings = alternate({"alone": single, "population": population}, bench.plan)
+            peak = population.peak()
+        finally:
+            population.close()
+        each = [seconds / count for seconds in timings["population"].seconds]
         yield {
             **row,
-            **Timing(each.steps, tuple(1e-3 / s for s in each.seconds))
-            .per_second(1)
-            .fields("milliseconds_per_member_step"),
-            **ratio(timings["alone"], each).fields("cost_over_single"),
+            **Spread.of([1e3 * seconds for seconds in each]).fields("milliseconds_per_member_step"),
+            **ratio(timings["alone"], Timing(1, tuple(each))).fields("cost_over_single"),
+            "peak_memory": peak,
             "rounds": bench.plan.rounds,
         }
-        del population
-        gc.collect()
+    single.close()

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 
 from rich.console import Console
 
-from experiments.speed import datasets, epoch, jax_side, memory, networks, populations, startup, table
-from experiments.speed.bench import CIFAR_EXAMPLES, Bench, Peer
+from experiments.speed import datasets, epoch, jax_side, networks, populations, startup, table
+from experiments.speed.bench import CIFAR_EXAMPLES, Bench, Peer, Worker
 from experiments.speed.document import Document, Row, default_path, hardware
 from experiments.speed.flags import SECTIONS, Flags, Section
 from experiments.speed.timing import Plan
+from experiments.speed.worker import Remote, Request
 from experiments.speed.workloads import ALL, DIGITS, WORKLOADS, Workload, find
 from jaxopt_bench import catalog
 
@@ -20,7 +21,13 @@ MakePeer = Callable[[str, tuple[str, ...] | None], Peer]
 QUICK = Plan(rounds=2, block_seconds=0.01, warmup=0)
 
 
-def measure(flags: Flags, make_peer: MakePeer, data_dir: pathlib.Path, console: Console) -> Document:
+def measure(
+    flags: Flags,
+    make_peer: MakePeer,
+    data_dir: pathlib.Path,
+    console: Console,
+    start: Callable[[Request], Worker] = Remote,
+) -> Document:
     """Measures what the flags ask for, prints it, and returns what was written.
 
     Args:
@@ -28,8 +35,9 @@ def measure(flags: Flags, make_peer: MakePeer, data_dir: pathlib.Path, console: 
       make_peer: makes the peer for a backend, with the variants that are asked for (None: all).
       data_dir: TFDS data directory; data sets that are absent are prepared in it.
       console: where to print.
+      start: makes a contender.
     """
-    bench = make_bench(flags, make_peer, data_dir)
+    bench = make_bench(flags, make_peer, start, data_dir)
     sections = () if set(flags.only) == set(SECTIONS) else flags.only
     path = flags.out or default_path(hardware()["name"], sections, flags.quick)
     document = Document.begin(bench.peer.name, bench.peer.version, dataclasses.asdict(bench.plan), flags.quick)
@@ -45,12 +53,13 @@ def measure(flags: Flags, make_peer: MakePeer, data_dir: pathlib.Path, console: 
     return document
 
 
-def make_bench(flags: Flags, make_peer: MakePeer, data_dir: pathlib.Path) -> Bench:
+def make_bench(flags: Flags, make_peer: MakePeer, start: Callable[[Request], Worker], data_dir: pathlib.Path) -> Bench:
     """Returns what the flags ask for, with the defaults of this hardware."""
     backend = jax_side.backend()
     chosen = find(ALL, flags.workloads) if flags.workloads else (DIGITS,) if flags.quick else WORKLOADS
     return Bench(
         peer=make_peer(backend, flags.variants or None),
+        start=start,
         backend=backend,
         plan=QUICK if flags.quick else Plan(flags.rounds, flags.block_seconds),
         workloads=chosen,
@@ -71,9 +80,7 @@ def section_rows(section: Section, flags: Flags, bench: Bench) -> Iterator[Row]:
         return populations.rows(bench, _population_workloads(flags, bench), members)
     if section == "epoch":
         return _epoch_rows(flags, bench)
-    if section == "startup":
-        return _startup_rows(flags, bench)
-    return memory.rows(bench)
+    return _startup_rows(flags, bench)
 
 
 def _population_workloads(flags: Flags, bench: Bench) -> tuple[Workload, ...]:

@@ -11,9 +11,10 @@ import time
 from collections.abc import Iterator
 
 from experiments.speed import jax_side
-from experiments.speed.bench import ROOT, Bench, describe
+from experiments.speed.bench import Bench, describe
 from experiments.speed.document import Row
 from experiments.speed.timing import Spread
+from experiments.speed.worker import ROOT
 from experiments.speed.workloads import Workload
 from jaxopt_bench import catalog
 from jaxopt_bench.models import MODELS

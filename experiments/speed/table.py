@@ -26,14 +26,19 @@ def spread(name: str, form: str = ",.0f") -> Cell:
     return cell
 
 
-def value(name: str, form: str = "", unit: float = 1.0) -> Cell:
-    """Returns a cell of one field, in units of `unit`."""
+def value(name: str, form: str = "") -> Cell:
+    """Returns a cell of one field."""
 
     def cell(row: Row) -> str:
         found = row.get(name)
-        return "–" if found is None else f"{found / unit if unit != 1.0 else found:{form}}"
+        return "–" if found is None else f"{found:{form}}"
 
     return cell
+
+
+def peak(name: str) -> Cell:
+    """Returns a cell of peak memory in MiB."""
+    return lambda row: f"{row[name]['bytes'] / 2**20:,.0f}" if name in row else "–"
 
 
 WORKLOAD: Mapping[str, Cell] = {
@@ -50,6 +55,8 @@ COLUMNS: Mapping[str, Mapping[str, Cell]] = {
         "its best": value("torch_variant"),
         "ours / PyTorch": spread("images_per_second_over_torch", ".2f"),
         "% of matrix rate": value("share_of_matmul_rate", ".0%"),
+        "MiB": peak("peak_memory"),
+        "its MiB": peak("torch_peak_memory"),
     },
     "populations": {
         **WORKLOAD,
@@ -57,6 +64,8 @@ COLUMNS: Mapping[str, Mapping[str, Cell]] = {
         "by": value("members_by"),
         "ms a step and member": spread("milliseconds_per_member_step", ",.2f"),
         "cost / one run's": spread("cost_over_single", ".2f"),
+        "MiB": peak("peak_memory"),
+        "left out": value("left_out"),
     },
     "epoch": {
         **WORKLOAD,
@@ -70,13 +79,6 @@ COLUMNS: Mapping[str, Mapping[str, Cell]] = {
         **WORKLOAD,
         "cache": value("cache"),
         "s to the first step": spread("seconds_to_first_step", ".1f"),
-    },
-    "memory": {
-        **WORKLOAD,
-        "side": value("side"),
-        "peak MiB": value("peak_bytes", ",.0f", 2**20),
-        "before the network": value("baseline_bytes", ",.0f", 2**20),
-        "kind": value("kind"),
     },
 }
 
@@ -96,7 +98,7 @@ def show(document: Document, console: Console) -> None:
 
 def line(row: Row) -> str:
     """Returns a row as one line, to be read while the next is measured."""
-    names = ("section", "network", "optimizer", "batch_size", "dtype", "path", "members", "cache", "side")
+    names = ("section", "network", "optimizer", "batch_size", "dtype", "path", "members", "cache")
     where = " ".join(str(row[name]) for name in names if name in row)
     cells = {name: cell(row) for name, cell in COLUMNS[row["section"]].items() if name not in WORKLOAD}
     return f"{where}: " + ", ".join(f"{name} {text}" for name, text in cells.items() if text != "–")

@@ -22,10 +22,11 @@ from experiments.speed.agreement import Answer, DisagreementError, Probe
 from experiments.speed.document import Document, default_path
 from experiments.speed.flags import SECTIONS, Flags
 from experiments.speed.timing import Plan, Spread, Timing, alternate, fastest, ratio
-from experiments.speed.workloads import DIGITS, WORKLOADS, Images, find, make_task
+from experiments.speed.worker import Remote, Request, WorkerError
+from experiments.speed.workloads import ALL, DIGITS, WORKLOADS, find, make_task, noise
 from jaxopt_bench import UserError, catalog
 from jaxopt_bench.data import DATASETS, archives
-from jaxopt_bench.training import Task
+from jaxopt_bench.training import CodePath, Task
 
 
 class Machine:
@@ -208,16 +209,29 @@ class FakePeer:
         answer = jax_side.answerer(task, "plain")(probe)
         return dataclasses.replace(answer, training_loss=answer.training_loss * self.scale)
 
-    def trainer(self, task: Task, images: Images, variant: str) -> jax_side.Trainer:
-        if variant == "compile":
-            raise RuntimeError("no compiler")
-        return jax_side.Trainer(task, images, jax_side.paths()[0])
+
+class Local:
+    """A contender in this process, the peer's being one of ours."""
+
+    def __init__(self, request: Request):
+        if request.way == "compile":
+            raise WorkerError("no compiler")
+        task = make_task(find(ALL, [request.label])[0], request.dtype, request.examples)
+        path = CodePath.from_json(request.way) if request.side == "jax" else jax_side.paths()[0]
+        self.trainer = jax_side.Trainer(task, noise(task), path, request.members)
+        self.run = self.trainer.run
+
+    def peak(self) -> dict[str, object]:
+        return {"bytes": 2**20, "of": "host"}
+
+    def close(self) -> None:
+        pass
 
 
 def quick(tmp_path: pathlib.Path, peer: type | object = FakePeer) -> tuple[Document, str]:
     flags = Flags(only=("networks",), quick=True, out=tmp_path / "speed.json")
     output = io.StringIO()
-    return run.measure(flags, peer, tmp_path, Console(file=output, width=200)), output.getvalue()
+    return run.measure(flags, peer, tmp_path, Console(file=output, width=250), Local), output.getvalue()
 
 
 def test_a_quick_run_writes_rows_that_say_what_they_are(tmp_path: pathlib.Path):
@@ -240,6 +254,19 @@ def test_a_quick_run_writes_rows_that_say_what_they_are(tmp_path: pathlib.Path):
         assert "no compiler" in row["torch_failures"]["compile"]
     assert "these numbers mean nothing" in output
     assert "ours / PyTorch" in output
+
+
+def test_a_worker_makes_steps_in_a_process_of_its_own_and_says_why_it_cannot():
+    path = jax_side.paths()[0].to_json()
+    worker = Remote(Request("jax", DIGITS.label, "float32", 64, path, jax.default_backend()))
+    worker.run(3)
+    worker.settle()
+    peak = worker.peak()
+    assert peak["bytes"] > 2**20
+    worker.close()
+    assert worker.process.poll() is not None
+    with pytest.raises(WorkerError, match=r"UserError.*layers"):
+        Remote(Request("jax", DIGITS.label, "float32", 64, {**path, "layers": "none"}, jax.default_backend()))
 
 
 def test_a_peer_that_computes_something_else_is_never_timed(tmp_path: pathlib.Path):
