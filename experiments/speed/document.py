@@ -11,6 +11,7 @@ import platform
 import re
 import shlex
 import sys
+import time
 from typing import Any
 
 import jax
@@ -93,6 +94,30 @@ def hardware() -> dict[str, Any]:
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "platform": platform.platform(),
     }
+
+
+def busy_elsewhere(seconds: float = 0.5) -> float | None:
+    """Returns the share of all cores that other programs keep busy while this one and its workers wait.
+
+    Where it is more than a few percent, CPU timings mean little. None where the system does not tell.
+    """
+    before = _core_times()
+    time.sleep(seconds)
+    after = _core_times()
+    if before is None or after is None:
+        return None
+    idle, total = after[0] - before[0], after[1] - before[1]
+    return round(1 - idle / total, 3) if total else None
+
+
+def _core_times() -> tuple[int, int] | None:
+    """Returns how long all cores have been idle, and all their time, in ticks since the machine started."""
+    try:
+        line = pathlib.Path("/proc/stat").read_text(encoding="utf-8").partition("\n")[0]
+    except OSError:
+        return None
+    ticks = [int(word) for word in line.split()[1:9]]
+    return ticks[3] + ticks[4], sum(ticks)
 
 
 def _processor() -> str:

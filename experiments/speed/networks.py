@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from experiments.speed import agreement, flops, jax_side
 from experiments.speed.bench import Bench, Peer, Worker, describe, request_of
-from experiments.speed.document import Row
+from experiments.speed.document import Row, busy_elsewhere
 from experiments.speed.timing import Timing, alternate, fastest, ratio
 from experiments.speed.worker import Request, WorkerError
 from experiments.speed.workloads import Dtype, Workload, make_task
@@ -57,6 +57,7 @@ def _rows_of(workload: Workload, dtype: Dtype, rate: float, bench: Bench) -> Ite
     ours = {_key(path): bench.start(request_of(bench, workload, dtype, path)) for path in paths}
     theirs, failures = _peer_workers(workload, dtype, bench)
     workers = {**ours, **theirs}
+    busy = busy_elsewhere()
     try:
         timings = alternate(workers, bench.plan)
         peaks = {name: worker.peak() for name, worker in workers.items()}
@@ -79,6 +80,7 @@ def _rows_of(workload: Workload, dtype: Dtype, rate: float, bench: Bench) -> Ite
             f"{peer}_failures": failures,
             "steps_per_block": mine.steps,
             "rounds": bench.plan.rounds,
+            "busy_elsewhere": busy,
             "differences": differences,
             "peak_memory": peaks[_key(path)],
             f"{peer}_peak_memory": peaks[best],

@@ -57,6 +57,7 @@ COLUMNS: Mapping[str, Mapping[str, Cell]] = {
         "% of matrix rate": value("share_of_matmul_rate", ".0%"),
         "MiB": peak("peak_memory"),
         "its MiB": peak("torch_peak_memory"),
+        "busy": value("busy_elsewhere", ".0%"),
     },
     "populations": {
         **WORKLOAD,

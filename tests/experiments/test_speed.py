@@ -19,7 +19,7 @@ from rich.console import Console
 import jaxopt_bench
 from experiments.speed import agreement, datasets, flops, jax_side, networks, run, table
 from experiments.speed.agreement import Answer, DisagreementError, Probe
-from experiments.speed.document import Document, default_path
+from experiments.speed.document import Document, busy_elsewhere, default_path
 from experiments.speed.flags import SECTIONS, Flags
 from experiments.speed.timing import Plan, Spread, Timing, alternate, fastest, ratio
 from experiments.speed.worker import Remote, Request, WorkerError
@@ -289,6 +289,11 @@ def test_every_section_has_a_table_that_bears_absent_fields():
 def test_parts_and_quick_runs_never_take_the_place_of_the_whole():
     assert default_path("NVIDIA H100 80GB", (), False).name == "nvidia-h100-80gb.json"
     assert default_path("NVIDIA H100 80GB", ("networks",), True).name == "nvidia-h100-80gb-networks-quick.json"
+
+
+def test_how_busy_the_machine_is_is_a_share():
+    busy = busy_elsewhere(0.05)
+    assert busy is None or 0 <= busy <= 1
 
 
 def test_the_library_never_imports_pytorch():
