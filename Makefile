@@ -3,10 +3,11 @@
 PYTHON ?= python3
 EXP ?= digits_cnn_adamw
 ARGS ?=
+TORCH ?= torch>=2.9
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run list test test-slow lint types floors format lock clean
+.PHONY: help setup run list bench test test-slow lint types floors format lock clean
 
 help: ## print this
 	@echo "usage: make TARGET [EXP=digits_cnn_adamw] [ARGS=\"--epochs 2 …\"]"
@@ -19,6 +20,10 @@ run: .venv/ready ## train EXP with the flags ARGS; the same command continues it
 
 list: .venv/ready ## list experiments, models, data sets, optimizers, schedules
 	@$(BIN)/jaxopt-bench list $(ARGS)
+
+bench: .venv/ready ## measure speed beside PyTorch, which is installed for it; ARGS="--quick" tries it
+	@$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)'
+	@$(BIN)/python -m experiments.speed $(ARGS)
 
 test: lint types floors ## check style, types and floors, and run the tests
 	$(BIN)/python -m pytest -n auto -m "not slow" $(ARGS)

@@ -1,0 +1,144 @@
+"""The project's side: the one module that knows how `jaxopt_bench` builds and drives its compiled programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+
+from experiments.speed.agreement import Answer, Probe, Variables
+from experiments.speed.workloads import Images, without_dropout
+from jaxopt_bench.training import (
+    Batch,
+    CodePath,
+    Task,
+    choose_code_path,
+    empty_metrics,
+    initial_state,
+    initial_states,
+    make_advance,
+    make_module,
+    make_orders,
+)
+from jaxopt_bench.training.step import cross_entropy
+
+
+def backend() -> str:
+    """Returns what JAX runs on."""
+    return jax.default_backend()
+
+
+def paths(of: Sequence[str] = ("plain", "pure")) -> tuple[CodePath, ...]:
+    """Returns the code paths with such layers worth timing on this backend; XLA's own layers come first.
+
+    On CPUs those go with a loop in Python: in a compiled one XLA's convolutions are tens of times slower.
+    """
+    if backend() == "cpu":
+        found = (CodePath("plain", "python", "map"), CodePath("pure", "compiled", "map"))
+    else:
+        found = (CodePath("plain", "compiled", "vmap"), CodePath("pure", "compiled", "vmap"))
+    return tuple(path for path in found if path.layers in of)
+
+
+def population_paths(of: Sequence[str] = ("plain", "pure")) -> tuple[CodePath, ...]:
+    """Returns the code paths with such layers on which populations are worth timing on this backend."""
+    layers: tuple[Any, ...] = ("pure",) if backend() == "cpu" else ("plain", "pure")
+    ways: tuple[Any, ...] = ("map", "vmap")
+    return tuple(CodePath(one, "compiled", how) for one in layers if one in of for how in ways)
+
+
+def default_path() -> CodePath:
+    """Returns the code path that runs take on this backend."""
+    return choose_code_path()
+
+
+def initial_variables(task: Task) -> Variables:
+    """Returns the network's variables before training, by name."""
+    state = initial_state(task)
+    return _by_name({"params": state.params, "batch_stats": state.batch_stats})
+
+
+def answerer(task: Task, layers: Literal["plain", "pure"]) -> Callable[[Probe], Answer]:
+    """Returns what computes, from a probe's weights, the network's losses and gradients.
+
+    Dropout is off, and products are as exact as the device can make them.
+    """
+    module = make_module(dataclasses.replace(without_dropout(task), code_path=CodePath(layers)))
+
+    def loss(variables: Any, images: Any, labels: Any, train: bool) -> Any:
+        logits, _ = module.apply(variables, images, train=train, mutable=["batch_stats"])
+        return cross_entropy(logits, labels).mean()
+
+    evaluate = jax.jit(functools.partial(loss, train=False))
+    differentiate = jax.jit(jax.value_and_grad(functools.partial(loss, train=True)))
+
+    def answer(probe: Probe) -> Answer:
+        variables = traverse_util.unflatten_dict({n: jnp.asarray(v) for n, v in probe.variables.items()}, sep="/")
+        images, labels = jnp.asarray(probe.images), jnp.asarray(probe.labels)
+        with jax.default_matmul_precision("highest"):
+            training, gradients = differentiate(variables, images, labels)
+            evaluation = evaluate(variables, images, labels)
+        return Answer(float(evaluation), float(training), _by_name(gradients["params"]))
+
+    return answer
+
+
+class Trainer:
+    """A network, or a population of it, in training: the project's own compiled program, called as a run calls it."""
+
+    def __init__(self, task: Task, images: Images, path: CodePath, members: int = 1):
+        """Args: the task, its training split, how it is computed, and how many members with a seed each."""
+        self.task, self.members = dataclasses.replace(task, code_path=path), members
+        self._advance, self._orders = make_advance(self.task, members), make_orders(self.task, members)
+        self.states = initial_states([_with_seed(self.task, seed) for seed in range(members)])
+        self.metrics, self.step = empty_metrics(members), 0
+        self.data = Batch(jnp.asarray(images.images), jnp.asarray(images.labels))
+        self._order: tuple[int, Any] = (-1, None)  # an epoch, and the members' orders of it
+
+    def run(self, steps: int) -> None:
+        """Makes some steps of each member, and returns when the device has finished them."""
+        for part in within_epochs(self.step, steps, self.task.steps_per_epoch):
+            epoch = self.step // self.task.steps_per_epoch
+            if self._order[0] != epoch:
+                self._order = (epoch, self._orders(self.states.seed, epoch))
+            counts = jnp.full(self.members, part, jnp.int32)
+            self.states, self.metrics = self._advance(self.states, self.metrics, self.data, self._order[1], counts)
+            self.step += part
+        jax.block_until_ready((self.states, self.metrics))
+
+
+def within_epochs(step: int, steps: int, steps_per_epoch: int) -> Sequence[int]:
+    """Returns the steps in parts that do not reach past the end of an epoch, where a new order begins."""
+    parts = []
+    while steps:
+        parts.append(min(steps, steps_per_epoch - step % steps_per_epoch))
+        step, steps = step + parts[-1], steps - parts[-1]
+    return parts
+
+
+def forward_jaxpr(task: Task) -> Any:
+    """Returns the jaxpr of the network's forward pass on one batch, of plain layers, to count its products."""
+    state = jax.eval_shape(lambda: initial_state(task))
+    module = make_module(task)
+    images = jax.ShapeDtypeStruct((task.experiment.batch_size, *task.image_shape), jnp.float32)
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    return jax.make_jaxpr(lambda variables, images: module.apply(variables, images, train=False))(variables, images)
+
+
+def peak_bytes() -> int | None:
+    """Returns the most device memory that was in use so far; None where the device does not say."""
+    return (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+
+
+def _with_seed(task: Task, seed: int) -> Task:
+    return dataclasses.replace(task, experiment=dataclasses.replace(task.experiment, seed=seed))
+
+
+def _by_name(tree: Any) -> Variables:
+    return {name: np.asarray(value) for name, value in traverse_util.flatten_dict(dict(tree), sep="/").items()}

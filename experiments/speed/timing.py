@@ -1,0 +1,118 @@
+"""Measuring by turns: contenders alternate in short blocks, so that what disturbs the machine disturbs all of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+
+class Contender(Protocol):
+    """Something that makes steps."""
+
+    def run(self, steps: int) -> None:
+        """Makes some steps, and returns when the device has finished them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How long to measure.
+
+    Attributes:
+      rounds: blocks of each contender that count.
+      block_seconds: how long a block should last; it has one step at least.
+      warmup: blocks of each contender that do not count.
+    """
+
+    rounds: int
+    block_seconds: float
+    warmup: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Spread:
+    """A median with its quartiles."""
+
+    median: float
+    lower: float
+    upper: float
+
+    @classmethod
+    def of(cls, samples: Sequence[float]) -> Spread:
+        """Returns the median and the quartiles of samples, interpolated linearly between them."""
+        if len(samples) == 1:
+            return cls(samples[0], samples[0], samples[0])
+        lower, median, upper = statistics.quantiles(samples, n=4, method="inclusive")
+        return cls(median, lower, upper)
+
+    def fields(self, name: str) -> dict[str, float | list[float]]:
+        """Returns a row's two fields: the median under `name`, and the quartiles."""
+        return {name: self.median, f"{name}_quartiles": [self.lower, self.upper]}
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """What one contender took.
+
+    Attributes:
+      steps: of each block.
+      seconds: for each round, per step.
+    """
+
+    steps: int
+    seconds: tuple[float, ...]
+
+    def per_second(self, count: int) -> Spread:
+        """Returns how many of something a second, where each step handles `count` of them."""
+        return Spread.of([count / seconds for seconds in self.seconds])
+
+
+def alternate(
+    contenders: Mapping[str, Contender], plan: Plan, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, Timing]:
+    """Returns each contender's seconds per step, measured by turns.
+
+    Every second round goes backwards, so that a drift within a round favours nobody.
+    """
+    steps = {name: steps_per_block(contender, plan.block_seconds, clock) for name, contender in contenders.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for turn in range(-plan.warmup, plan.rounds):
+        for name in sorted(contenders, key=list(contenders).index, reverse=turn % 2 == 1):
+            settle(contenders[name])
+            began = clock()
+            contenders[name].run(steps[name])
+            if turn >= 0:
+                seconds[name].append((clock() - began) / steps[name])
+    return {name: Timing(steps[name], tuple(seconds[name])) for name in contenders}
+
+
+def settle(contender: Contender) -> None:
+    """Lets a contender that works ahead between its blocks put that away, so that it is timed in its steady state."""
+    if hasattr(contender, "settle"):
+        contender.settle()
+
+
+def steps_per_block(contender: Contender, block_seconds: float, clock: Callable[[], float]) -> int:
+    """Returns how many steps last about a block; the first, which compiles, is not timed."""
+    contender.run(1)
+    steps = 1
+    while True:
+        settle(contender)
+        began = clock()
+        contender.run(steps)
+        seconds = clock() - began
+        if seconds >= block_seconds / 4:
+            return max(1, round(steps * block_seconds / seconds))
+        steps *= 4
+
+
+def ratio(ones: Timing, others: Timing) -> Spread:
+    """Returns how many times as fast one contender is as another: the spread of the rounds' own ratios."""
+    return Spread.of([other / one for one, other in zip(ones.seconds, others.seconds, strict=True)])
+
+
+def fastest(timings: Mapping[str, Timing]) -> str:
+    """Returns the name of the contender with the shortest median step."""
+    return min(timings, key=lambda name: statistics.median(timings[name].seconds))

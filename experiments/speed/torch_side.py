@@ -1,0 +1,199 @@
+"""Training in PyTorch as one would write it for speed: images on the device, everything vectorised, fused optimizers.
+
+A step does what the JAX step does: it picks its batch from the epoch's order, crops, flips and normalises it, goes
+forward and backward, updates, and adds its loss to a sum on the device.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 (its usual name)
+
+from experiments.speed import torch_networks
+from experiments.speed.agreement import Answer, Probe
+from experiments.speed.timing import Contender
+from experiments.speed.workloads import Dtype, Images, without_dropout
+from jaxopt_bench.optimizers import SGD, AdamW, Optimizer
+from jaxopt_bench.training import Task
+
+PADDING = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """One way to run a network in PyTorch.
+
+    Attributes:
+      channels_last: whether images and weights lie in memory as NHWC.
+      compiler: the mode of `torch.compile`; None runs eagerly.
+      gpu_only: whether it has a meaning on GPUs only.
+    """
+
+    channels_last: bool = False
+    compiler: str | None = None
+    gpu_only: bool = False
+
+
+VARIANTS: Mapping[str, Variant] = {
+    "eager": Variant(),
+    "channels_last": Variant(channels_last=True),
+    "compile": Variant(compiler="default"),
+    "compile_channels_last": Variant(channels_last=True, compiler="default"),
+    "compile_cuda_graphs": Variant(channels_last=True, compiler="reduce-overhead", gpu_only=True),
+}
+
+LOADER = "dataloader"
+"""The variant of `torch_loader`; the others keep the images on the device."""
+
+
+class TorchPeer:
+    """PyTorch, as the benchmark asks it: the variants it has, what it computes, and trainers to time."""
+
+    name = "torch"
+
+    def __init__(self, backend: str, variants: tuple[str, ...] | None = None):
+        """Args: the JAX backend beside which it runs; the variants to try, by default all that fit it."""
+        self.device = torch.device("cuda" if backend == "gpu" else "cpu")
+        if self.device.type == "cuda" and not torch.cuda.is_available():
+            raise RuntimeError("JAX sees a GPU and PyTorch none: install a PyTorch that is built for it.")
+        fitting = [name for name, variant in VARIANTS.items() if backend == "gpu" or not variant.gpu_only]
+        self.variants = tuple(fitting if variants is None else variants)
+        loader = backend == "gpu" and variants is None
+        self.extras: Mapping[str, tuple[str, ...]] = {"cifar10_resnet20_sgd": (LOADER,)} if loader else {}
+        torch.backends.cudnn.benchmark = True
+
+    @property
+    def version(self) -> str:
+        """PyTorch's version."""
+        return torch.__version__
+
+    def answer(self, task: Task, probe: Probe) -> Answer:
+        """Returns what the network computes from the probe's weights, dropout off, as exactly as the device can."""
+        with _precision(exact=True):
+            network = torch_networks.build(without_dropout(task).experiment.model, task.num_classes)
+            torch_networks.load(network, probe.variables)
+            network.to(self.device)
+            images = torch.from_numpy(probe.images).permute(0, 3, 1, 2).to(self.device)
+            labels = torch.from_numpy(probe.labels).long().to(self.device)
+            with torch.no_grad():
+                evaluation = _loss(network.eval(), images, labels, task.experiment.dtype)
+            training = _loss(network.train(), images, labels, task.experiment.dtype)
+            training.backward()
+            gradients = dict(torch_networks.to_flax(network, n, p.grad) for n, p in network.named_parameters())
+            return Answer(evaluation.item(), training.item(), gradients)
+
+    def trainer(self, task: Task, images: Images, variant: str) -> Contender:
+        """Returns the network in training."""
+        if variant == LOADER:
+            from experiments.speed.torch_loader import LoaderTrainer
+
+            return LoaderTrainer(task, images, self.device)
+        return Trainer(task, images, VARIANTS[variant], self.device)
+
+    def peak_bytes(self) -> int | None:
+        """Returns the most device memory that tensors took so far; None where the device is the host."""
+        return torch.cuda.max_memory_allocated() if self.device.type == "cuda" else None
+
+
+class Trainer:
+    """A network in training."""
+
+    def __init__(self, task: Task, images: Images, variant: Variant, device: torch.device):
+        self.task, self.variant, self.device = task, variant, device
+        self.network = torch_networks.build(task.experiment.model, task.num_classes).to(device).train()
+        if variant.channels_last:
+            self.network.to(memory_format=torch.channels_last)
+        self.forward = self._compiled()
+        self.optimizer = make_optimizer(task.experiment.optimizer, self.network)
+        self.images = torch.from_numpy(images.images).permute(0, 3, 1, 2).contiguous().to(device)
+        self.labels = torch.from_numpy(images.labels).long().to(device)
+        shape = (1, task.image_shape[-1], 1, 1)
+        self.mean, self.std = (torch.tensor(v, device=device).view(shape) for v in (task.mean, task.std))
+        self.loss = torch.zeros((), device=device)
+        self.order, self.next = self._shuffled(), 0
+
+    def run(self, steps: int) -> None:
+        """Makes some steps, and returns when the device has finished them."""
+        with _precision(exact=False):
+            for _ in range(steps):
+                self._step()
+            if self.device.type == "cuda":
+                torch.cuda.synchronize()
+
+    def _step(self) -> None:
+        if self.variant.gpu_only:
+            torch.compiler.cudagraph_mark_step_begin()  # what the last step returned may be written over
+        images, labels = self._batch()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self.forward(images, labels)
+        loss.backward()
+        self.optimizer.step()
+        self.loss += loss.detach()
+
+    def _batch(self) -> tuple[Tensor, Tensor]:
+        """Returns the epoch's next images, augmented, and their labels."""
+        if self.next == self.task.steps_per_epoch:
+            self.order, self.next = self._shuffled(), 0
+        size = self.task.experiment.batch_size
+        indices = self.order[self.next * size : (self.next + 1) * size]
+        self.next += 1
+        return self._augmented(indices), self.labels[indices]
+
+    def _compiled(self) -> Callable[[Tensor, Tensor], Tensor]:
+        def forward(images: Tensor, labels: Tensor) -> Tensor:
+            return _loss(self.network, images, labels, self.task.experiment.dtype)
+
+        if self.variant.compiler is None:
+            return forward
+        return torch.compile(forward, mode=self.variant.compiler, dynamic=False)
+
+    def _shuffled(self) -> Tensor:
+        return torch.randperm(self.task.train_examples, device=self.device)
+
+    def _augmented(self, indices: Tensor) -> Tensor:
+        """Returns a batch cropped, flipped and normalised."""
+        batch = F.pad(self.images[indices], (PADDING,) * 4)
+        count, height, width = len(indices), *self.task.image_shape[:2]
+        windows = batch.unfold(2, height, 1).unfold(3, width, 1)
+        top, left = torch.randint(0, 2 * PADDING + 1, (2, count), device=self.device)
+        cropped = windows[torch.arange(count, device=self.device), :, top, left]
+        flip = torch.rand(count, 1, 1, 1, device=self.device) < 0.5
+        pixels = torch.where(flip, cropped.flip(3), cropped).float().div_(255).sub_(self.mean).div_(self.std)
+        return pixels.contiguous(memory_format=torch.channels_last) if self.variant.channels_last else pixels
+
+
+def make_optimizer(optimizer: Optimizer, network: torch.nn.Module) -> torch.optim.Optimizer:
+    """Returns PyTorch's own optimizer with a configuration's hyperparameters, in its fused form.
+
+    Raises:
+      NotImplementedError: for other optimizers than SGD and AdamW, or where not all parameters decay alike.
+    """
+    shared = {"lr": optimizer.learning_rate, "weight_decay": optimizer.weight_decay, "fused": True}
+    if optimizer.decay_mask != "all":
+        raise NotImplementedError(f"{optimizer} is not written in PyTorch: decay_mask is {optimizer.decay_mask!r}.")
+    if isinstance(optimizer, SGD):
+        momentum = optimizer.momentum or 0.0
+        return torch.optim.SGD(network.parameters(), momentum=momentum, nesterov=optimizer.nesterov, **shared)
+    if isinstance(optimizer, AdamW):
+        betas = (optimizer.b1, optimizer.b2)
+        return torch.optim.AdamW(network.parameters(), betas=betas, eps=optimizer.eps, **shared)
+    raise NotImplementedError(f"{optimizer} is not written in PyTorch.")
+
+
+def _loss(network: torch.nn.Module, images: Tensor, labels: Tensor, dtype: Dtype) -> Tensor:
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=dtype == "bfloat16"):
+        logits = network(images)
+    return F.cross_entropy(logits.float(), labels)
+
+
+@contextlib.contextmanager
+def _precision(exact: bool) -> Iterator[None]:
+    """Whether float32 products on a GPU are exact or may be TensorFloat-32, which JAX uses unless told otherwise."""
+    for settings in (torch.backends.cuda.matmul, torch.backends.cudnn):
+        settings.allow_tf32 = not exact
+    yield

@@ -1,0 +1,303 @@
+"""The speed benchmark's own arithmetic, its refusal to compare what differs, and what it writes.
+
+PyTorch is no part of the tests: whether both sides agree is checked whenever the benchmark runs.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import io
+import json
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+from rich.console import Console
+
+import jaxopt_bench
+from experiments.speed import agreement, datasets, flops, jax_side, networks, run, table
+from experiments.speed.agreement import Answer, DisagreementError, Probe
+from experiments.speed.document import Document, busy_elsewhere, default_path
+from experiments.speed.flags import SECTIONS, Flags
+from experiments.speed.timing import Plan, Spread, Timing, alternate, fastest, ratio
+from experiments.speed.worker import Remote, Request, WorkerError
+from experiments.speed.workloads import ALL, DIGITS, WORKLOADS, find, make_task, noise
+from jaxopt_bench import UserError, catalog
+from jaxopt_bench.data import DATASETS, archives
+from jaxopt_bench.training import CodePath, Task
+
+
+class Machine:
+    """A clock, and contenders that make it go on; it slows down as time passes, as a hot machine does."""
+
+    def __init__(self, slowdown: float = 0.0):
+        self.now, self.slowdown = 0.0, slowdown
+        self.log: list[tuple[str, int]] = []
+
+    def contender(self, name: str, seconds: float, compilation: float = 0.0) -> Worker:
+        return Worker(self, name, seconds, compilation)
+
+
+@dataclasses.dataclass
+class Worker:
+    machine: Machine
+    name: str
+    seconds: float
+    compilation: float
+
+    def run(self, steps: int) -> None:
+        self.machine.log.append((self.name, steps))
+        self.machine.now += self.compilation + steps * self.seconds * (1 + self.machine.slowdown * self.machine.now)
+        self.compilation = 0.0
+
+
+class Prefetcher(Worker):
+    def settle(self) -> None:
+        self.machine.now += 1000.0
+
+
+def test_a_spread_is_median_and_quartiles():
+    samples = np.random.default_rng(0).random(11).tolist()
+    spread = Spread.of(samples)
+    np.testing.assert_allclose([spread.lower, spread.median, spread.upper], np.percentile(samples, [25, 50, 75]))
+    assert Spread.of([2.0]) == Spread(2.0, 2.0, 2.0)
+
+
+def test_blocks_are_as_long_as_asked_and_compilation_and_warmup_do_not_count():
+    machine = Machine()
+    workers = {"fast": machine.contender("fast", 0.01, compilation=50.0), "slow": machine.contender("slow", 3.0)}
+    timings = alternate(workers, Plan(rounds=4, block_seconds=1.0, warmup=1), lambda: machine.now)
+    assert (timings["fast"].steps, timings["slow"].steps) == (100, 1)
+    np.testing.assert_allclose(timings["fast"].seconds, [0.01] * 4)
+    np.testing.assert_allclose(timings["slow"].seconds, [3.0] * 4)
+    turns = [name for name, _ in machine.log[-8:]]
+    assert turns == ["fast", "slow", "slow", "fast"] * 2
+
+
+def test_the_ratio_survives_a_machine_that_slows_down():
+    machine = Machine(slowdown=0.01)
+    workers = {name: machine.contender(name, seconds) for name, seconds in (("ours", 0.1), ("theirs", 0.2))}
+    timings = alternate(workers, Plan(rounds=20, block_seconds=1.0), lambda: machine.now)
+    assert timings["ours"].seconds[-1] > 1.3 * timings["ours"].seconds[0]
+    assert ratio(timings["ours"], timings["theirs"]).median == pytest.approx(2.0, rel=0.02)
+    assert fastest(timings) == "ours"
+
+
+def test_what_a_contender_puts_away_between_its_blocks_is_not_timed():
+    machine = Machine()
+    timings = alternate({"it": Prefetcher(machine, "it", 0.5, 0.0)}, Plan(2, 1.0), lambda: machine.now)
+    np.testing.assert_allclose(timings["it"].seconds, [0.5, 0.5])
+
+
+def test_ratios_are_taken_round_by_round():
+    ours, theirs = Timing(1, (1.0, 2.0, 4.0)), Timing(1, (2.0, 4.0, 8.0))
+    assert ratio(ours, theirs) == Spread(2.0, 2.0, 2.0)
+    assert ours.per_second(8) == Spread(4.0, 3.0, 6.0)
+
+
+def test_steps_are_divided_at_the_ends_of_epochs():
+    assert list(jax_side.within_epochs(3, 12, 5)) == [2, 5, 5]
+    assert list(jax_side.within_epochs(0, 4, 5)) == [4]
+    assert list(jax_side.within_epochs(5, 1, 5)) == [1]
+
+
+@pytest.fixture(scope="module")
+def digits() -> Task:
+    return make_task(DIGITS, "float32", 64)
+
+
+@pytest.fixture(scope="module")
+def probe(digits: Task) -> Probe:
+    return agreement.make_probe(digits, jax_side.initial_variables(digits), 0)
+
+
+@pytest.fixture(scope="module")
+def answer(digits: Task, probe: Probe) -> Answer:
+    return jax_side.answerer(digits, "plain")(probe)
+
+
+def test_the_check_accepts_rounding_and_says_how_much(answer: Answer):
+    other = dataclasses.replace(answer, training_loss=answer.training_loss * (1 + 1e-6))
+    found = agreement.compare("cnn", answer, other, "float32")
+    assert found["loss_difference"] == pytest.approx(1e-6, rel=0.01)
+    assert found["gradient_difference"] == 0
+
+
+@pytest.mark.parametrize("field", ["evaluation_loss", "training_loss"])
+@pytest.mark.parametrize("value", [1.001, float("nan")])
+def test_the_check_refuses_another_loss_and_names_both(answer: Answer, field: str, value: float):
+    other = dataclasses.replace(answer, **{field: getattr(answer, field) * value})
+    with pytest.raises(DisagreementError) as error:
+        agreement.compare("cnn", answer, other, "float32")
+    for said in ("cnn", str(getattr(answer, field)), str(getattr(other, field)), field.replace("_", " ")):
+        assert said in str(error.value)
+
+
+def with_gradient(answer: Answer, name: str, factor: float) -> Answer:
+    return dataclasses.replace(answer, gradients={**answer.gradients, name: factor * answer.gradients[name]})
+
+
+def test_the_check_refuses_another_gradient_or_other_parameters(answer: Answer):
+    with pytest.raises(DisagreementError, match=r"conv2/kernel has norm .* here, .* there"):
+        agreement.compare("cnn", answer, with_gradient(answer, "conv2/kernel", 1.01), "float32")
+    fewer = dataclasses.replace(answer, gradients={n: g for n, g in answer.gradients.items() if n != "head/bias"})
+    with pytest.raises(DisagreementError, match="head/bias"):
+        agreement.compare("cnn", answer, fewer, "float32")
+
+
+def test_a_probe_on_relus_corner_is_drawn_again_but_a_lasting_difference_is_refused(answer: Answer, probe: Probe):
+    wrong, asked = with_gradient(answer, "head/kernel", 1.01), iter([1.01, 1.0])
+    found = agreement.check(
+        "cnn",
+        lambda _: answer,
+        lambda _: with_gradient(answer, "head/kernel", next(asked)),
+        [probe] * 3,
+        "float32",
+    )
+    assert found["gradient_difference"] == 0
+    with pytest.raises(DisagreementError, match="head/kernel"):
+        agreement.check("cnn", lambda _: answer, lambda _: wrong, [probe] * 3, "float32")
+
+
+def test_a_probes_weights_are_all_different_from_zero_and_one(digits: Task, probe: Probe):
+    for name, value in probe.variables.items():
+        assert not np.isin(value, (0, 1)).any(), name
+
+
+def test_operations_are_those_of_products_with_the_backward_pass_twice(digits: Task):
+    first = 2 * 32 * 8 * 8 * 16 * 9
+    others = 2 * 32 * (4 * 4 * 32 * 9 * 16 + 2 * 2 * 32 * 64 + 64 * 10)
+    assert flops.training_flops(jax_side.forward_jaxpr(digits)) == 2 * first + 3 * others
+
+
+def test_noise_has_the_official_layout(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch):
+    for name in archives.LAYOUTS:
+        spec = dataclasses.replace(DATASETS[name], train_examples=20, test_examples=10)
+        monkeypatch.setitem(DATASETS, name, spec)
+        (tmp_path / name).mkdir()
+        datasets.write_noise(name, tmp_path / name)
+        contents = archives.read_cifar(tmp_path / name, spec)
+        assert contents.splits["train"].images.shape == (20, 32, 32, 3)
+
+
+def test_workloads_are_found_by_network_or_label():
+    assert {w.label for w in find(WORKLOADS, ["resnet20", "alexnet-adamw-4"])} == {
+        "resnet20-sgd-128",
+        "alexnet-adamw-4",
+    }
+    with pytest.raises(UserError, match="did you mean resnet20"):
+        find(WORKLOADS, ["resnet21"])
+    assert all(workload.experiment in catalog.load_folder() for workload in (DIGITS, *WORKLOADS))
+    assert all(catalog.find(workload.experiment).batch_size == workload.batch_size for workload in WORKLOADS)
+
+
+@dataclasses.dataclass
+class FakePeer:
+    """A peer that computes what JAX computes, in which one variant cannot run."""
+
+    backend: str
+    asked: tuple[str, ...] | None
+    scale: float = 1.0
+    name: str = "torch"
+    variants: tuple[str, ...] = ("eager", "compile")
+    extras: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    version: str = "0.fake"
+
+    def answer(self, task: Task, probe: Probe) -> Answer:
+        answer = jax_side.answerer(task, "plain")(probe)
+        return dataclasses.replace(answer, training_loss=answer.training_loss * self.scale)
+
+
+class Local:
+    """A contender in this process, the peer's being one of ours."""
+
+    def __init__(self, request: Request):
+        if request.way == "compile":
+            raise WorkerError("no compiler")
+        task = make_task(find(ALL, [request.label])[0], request.dtype, request.examples)
+        path = CodePath.from_json(request.way) if request.side == "jax" else jax_side.paths()[0]
+        self.trainer = jax_side.Trainer(task, noise(task), path, request.members)
+        self.run = self.trainer.run
+
+    def peak(self) -> dict[str, object]:
+        return {"bytes": 2**20, "of": "host"}
+
+    def close(self) -> None:
+        pass
+
+
+def quick(tmp_path: pathlib.Path, peer: type | object = FakePeer) -> tuple[Document, str]:
+    flags = Flags(only=("networks",), quick=True, out=tmp_path / "speed.json")
+    output = io.StringIO()
+    return run.measure(flags, peer, tmp_path, Console(file=output, width=250), Local), output.getvalue()
+
+
+def test_a_quick_run_writes_rows_that_say_what_they_are(tmp_path: pathlib.Path):
+    document, output = quick(tmp_path)
+    written = json.loads((tmp_path / "speed.json").read_text())
+    assert written == json.loads(json.dumps(dataclasses.asdict(document)))
+    assert Document.read(tmp_path / "speed.json") == Document(**written)
+    assert written["quick"] is True
+    assert written["versions"]["torch"] == "0.fake"
+    assert written["hardware"]["backend"] == jax.default_backend()
+    assert {"command", "date", "settings"} <= written.keys()
+    assert [row["path"] for row in written["rows"]] == [path.layers for path in jax_side.paths()]
+    for row in written["rows"]:
+        expected = {"network": "cnn", "optimizer": "adamw", "batch_size": 32, "backend": jax.default_backend()}
+        assert expected.items() <= row.items()
+        assert row["images_per_second"] > 0
+        lower, upper = row["images_per_second_over_torch_quartiles"]
+        assert lower <= row["images_per_second_over_torch"] <= upper
+        assert row["torch_variant"] == "eager"
+        assert "no compiler" in row["torch_failures"]["compile"]
+    assert "these numbers mean nothing" in output
+    assert "ours / PyTorch" in output
+
+
+def test_a_worker_makes_steps_in_a_process_of_its_own_and_says_why_it_cannot():
+    path = jax_side.paths()[0].to_json()
+    worker = Remote(Request("jax", DIGITS.label, "float32", 64, path, jax.default_backend()))
+    worker.run(3)
+    worker.settle()
+    peak = worker.peak()
+    assert peak["bytes"] > 2**20
+    worker.close()
+    assert worker.process.poll() is not None
+    with pytest.raises(WorkerError, match=r"UserError.*layers"):
+        Remote(Request("jax", DIGITS.label, "float32", 64, {**path, "layers": "none"}, jax.default_backend()))
+
+
+def test_a_peer_that_computes_something_else_is_never_timed(tmp_path: pathlib.Path):
+    with pytest.raises(DisagreementError, match="training loss"):
+        quick(tmp_path, lambda *words: FakePeer(*words, scale=1.01))
+    assert not (tmp_path / "speed.json").exists()
+    with pytest.raises(DisagreementError):
+        networks.check(DIGITS, "float32", FakePeer("cpu", None, scale=1.01), ["plain"])
+
+
+def test_every_section_has_a_table_that_bears_absent_fields():
+    common = {"network": "cnn", "optimizer": "sgd", "batch_size": 4, "dtype": "float32", "path": "plain"}
+    for section in SECTIONS:
+        output = io.StringIO()
+        Console(file=output, width=200).print(table.section_table(section, table.COLUMNS[section], [common]))
+        assert "cnn, sgd, 4" in output.getvalue()
+        assert table.line({"section": section, **common}).startswith(f"{section} cnn sgd 4")
+
+
+def test_parts_and_quick_runs_never_take_the_place_of_the_whole():
+    assert default_path("NVIDIA H100 80GB", (), False).name == "nvidia-h100-80gb.json"
+    assert default_path("NVIDIA H100 80GB", ("networks",), True).name == "nvidia-h100-80gb-networks-quick.json"
+
+
+def test_how_busy_the_machine_is_is_a_share():
+    busy = busy_elsewhere(0.05)
+    assert busy is None or 0 <= busy <= 1
+
+
+def test_the_library_never_imports_pytorch():
+    for path in pathlib.Path(jaxopt_bench.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else [getattr(node, "module", None)]
+            assert not any(name and name.split(".")[0] == "torch" for name in names), path
