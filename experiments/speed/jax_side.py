@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from flax import traverse_util
 
 from experiments.speed.agreement import Answer, Probe, Variables
 from experiments.speed.workloads import Images, without_dropout
+from jaxopt_bench.models.layers import LayersPath
 from jaxopt_bench.training import (
     Batch,
     CodePath,
@@ -29,12 +30,15 @@ from jaxopt_bench.training import (
 from jaxopt_bench.training.step import cross_entropy
 
 
+EVERY: tuple[LayersPath, ...] = ("plain", "native", "pure")
+
+
 def backend() -> str:
     """Returns what JAX runs on."""
     return jax.default_backend()
 
 
-def paths(of: Sequence[str] = ("plain", "pure")) -> tuple[CodePath, ...]:
+def paths(of: Sequence[str] = EVERY) -> tuple[CodePath, ...]:
     """Returns the code paths with such layers worth timing on this backend; XLA's own layers come first.
 
     On CPUs those go with a loop in Python: in a compiled one XLA's convolutions are tens of times slower.
@@ -42,13 +46,13 @@ def paths(of: Sequence[str] = ("plain", "pure")) -> tuple[CodePath, ...]:
     if backend() == "cpu":
         found = (CodePath("plain", "python", "map"), CodePath("pure", "compiled", "map"))
     else:
-        found = (CodePath("plain", "compiled", "vmap"), CodePath("pure", "compiled", "vmap"))
+        found = tuple(CodePath(layers, "compiled", "vmap") for layers in EVERY)
     return tuple(path for path in found if path.layers in of)
 
 
-def population_paths(of: Sequence[str] = ("plain", "pure")) -> tuple[CodePath, ...]:
+def population_paths(of: Sequence[str] = EVERY) -> tuple[CodePath, ...]:
     """Returns the code paths with such layers on which populations are worth timing on this backend."""
-    layers: tuple[Any, ...] = ("pure",) if backend() == "cpu" else ("plain", "pure")
+    layers: tuple[LayersPath, ...] = ("pure",) if backend() == "cpu" else EVERY
     ways: tuple[Any, ...] = ("map", "vmap")
     return tuple(CodePath(one, "compiled", how) for one in layers if one in of for how in ways)
 
@@ -64,7 +68,7 @@ def initial_variables(task: Task) -> Variables:
     return _by_name({"params": state.params, "batch_stats": state.batch_stats})
 
 
-def answerer(task: Task, layers: Literal["plain", "pure"]) -> Callable[[Probe], Answer]:
+def answerer(task: Task, layers: LayersPath) -> Callable[[Probe], Answer]:
     """Returns what computes, from a probe's weights, the network's losses and gradients.
 
     Dropout is off, and products are as exact as the device can make them.

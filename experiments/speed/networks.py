@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from experiments.speed import agreement, flops, jax_side
 from experiments.speed.bench import Bench, Peer, Worker, describe, request_of
@@ -11,9 +11,8 @@ from experiments.speed.document import Row, busy_elsewhere
 from experiments.speed.timing import Timing, alternate, fastest, ratio
 from experiments.speed.worker import Request, WorkerError
 from experiments.speed.workloads import Dtype, Workload, make_task
+from jaxopt_bench.models.layers import LayersPath
 from jaxopt_bench.training import CodePath
-
-Layers = Literal["plain", "pure"]
 
 MATMUL_SIZES = {"cpu": 2048, "gpu": 8192}
 
@@ -31,7 +30,7 @@ def rows(bench: Bench) -> Iterator[Row]:
             yield from _rows_of(workload, dtype, rates[dtype], bench)
 
 
-def check(workload: Workload, dtype: Dtype, peer: Peer, layers: Sequence[Layers]) -> dict[str, float]:
+def check(workload: Workload, dtype: Dtype, peer: Peer, layers: Sequence[LayersPath]) -> dict[str, float]:
     """Returns the largest differences between the peer and every implementation of our layers.
 
     Raises:
@@ -91,7 +90,7 @@ def _rows_of(workload: Workload, dtype: Dtype, rate: float, bench: Bench) -> Ite
         }
 
 
-def _differences(workload: Workload, dtype: Dtype, peer: Peer, layers: Sequence[Layers]) -> dict[str, float]:
+def _differences(workload: Workload, dtype: Dtype, peer: Peer, layers: Sequence[LayersPath]) -> dict[str, float]:
     """Returns what the check finds in float32, and under other names in the type that is timed."""
     found = check(workload, "float32", peer, layers)
     if dtype == "float32":
