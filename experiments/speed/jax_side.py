@@ -29,7 +29,6 @@ from jaxopt_bench.training import (
 )
 from jaxopt_bench.training.step import cross_entropy
 
-
 EVERY: tuple[LayersPath, ...] = ("plain", "native", "pure")
 
 
@@ -44,9 +43,9 @@ def paths(of: Sequence[str] = EVERY) -> tuple[CodePath, ...]:
     On CPUs those go with a loop in Python: in a compiled one XLA's convolutions are tens of times slower.
     """
     if backend() == "cpu":
-        found = (CodePath("plain", "python", "map"), CodePath("pure", "compiled", "map"))
+        found = [CodePath("plain", "python", "map"), CodePath("pure", "compiled", "map")]
     else:
-        found = tuple(CodePath(layers, "compiled", "vmap") for layers in EVERY)
+        found = [CodePath(layers, "compiled", "vmap") for layers in EVERY]
     return tuple(path for path in found if path.layers in of)
 
 
