@@ -25,8 +25,8 @@ Kernel = Float[Array, "kernel_height kernel_width channels features"]
 Pads = tuple[tuple[int, int], tuple[int, int]]
 
 NHWC = ("NHWC", "HWIO", "NHWC")
-PATCH_BYTES = 3 * 2**20
-"""Patches are made for about this much memory at a time, so that they are read from the cache they were written to."""
+CHUNK_BYTES = 6 * 2**20
+"""Memory that patches are made for at a time, so that they are read from the cache they were written to."""
 MOST_GROUPS = 8
 """Groups up to this number are convolved one by one; depthwise convolution is left to XLA."""
 
@@ -160,22 +160,52 @@ def _col2im(window: Window, images: Images, kernel: Kernel, cotangent: Outputs) 
 
 
 def _kernel_gradient(window: Window, images: Images, kernel: Kernel, cotangent: Outputs) -> Kernel:
-    """Returns the patches' matrix, transposed, times the cotangent's, summed over chunks of the batch."""
-    accumulate = _accumulator(images)
+    """Returns the sum over all positions of each pixel under the kernel times each feature's cotangent.
 
-    def add(total: Array, chunk: tuple[Images, Outputs]) -> tuple[Array, None]:
-        patches = _patches(window, chunk[0], kernel.shape[:2])
-        ends = chunk[1].reshape(-1, chunk[1].shape[-1]), patches.reshape(-1, patches.shape[-1])
-        product = lax.dot_general(*ends, (((0,), (0,)), ((), ())), window.precision, accumulate)
-        return total + product, None
+    What is laid out for the product is made for a few images at a time.
+    """
+    height, width, channels, features = kernel.shape
+    patch, shifted = height * width * channels, width * channels + height * features
+    apart = window.strides == (1, 1) and shifted < patch + features
+    product = functools.partial(_shifted_product if apart else _patch_product, window, kernel)
+    values = math.prod(cotangent.shape[1:3]) * (shifted if apart else patch)
+    count = -(-len(images) // max(1, CHUNK_BYTES // (values * images.dtype.itemsize)))
+    if count == 1 or (height, width) == (1, 1):
+        return product(images, cotangent).astype(kernel.dtype)
+    chunks = tuple(_chunks(array, -(-len(images) // count)) for array in (images, cotangent))
+    zero = jnp.zeros(kernel.shape, _accumulator(images))
+    return lax.scan(lambda total, chunk: (total + product(*chunk), None), zero, chunks)[0].astype(kernel.dtype)
 
-    zero = jnp.zeros((kernel.shape[-1], math.prod(kernel.shape[:-1])), accumulate)
-    size = _chunk(cotangent.shape[1:3], kernel, images)
-    if size >= len(images):
-        total, _ = add(zero, (images, cotangent))
-    else:
-        total, _ = lax.scan(add, zero, (_chunks(images, size), _chunks(cotangent, size)))
-    return total.T.reshape(kernel.shape).astype(kernel.dtype)
+
+def _patch_product(window: Window, kernel: Kernel, images: Images, cotangent: Outputs) -> Kernel:
+    patches = _patches(window, images, kernel.shape[:2])
+    return _transposed_product(patches, cotangent, window).reshape(kernel.shape)
+
+
+def _shifted_product(window: Window, kernel: Kernel, images: Images, cotangent: Outputs) -> Kernel:
+    """Returns what `_patch_product` does, for stride 1, with the kernel's columns laid out on the images and its rows
+    on the cotangent: less to write than all its places on the images, and a product of more nearly equal sides.
+    """
+    (height, width, channels, features), columns = kernel.shape, cotangent.shape[2]
+    (top, _), (left, _) = window.pads
+    beside = [_shift(images, 2, column - left, columns) for column in range(width)]
+    above = [_shift(cotangent, 1, top - row, images.shape[1]) for row in range(height)]
+    product = _transposed_product(jnp.concatenate(beside, -1), jnp.concatenate(above, -1), window)
+    return product.reshape(width, channels, height, features).transpose(2, 0, 1, 3)
+
+
+def _shift(array: Array, axis: int, start: int, size: int) -> Array:
+    """Returns `array[start : start + size]` along one axis, zeros where that leaves the array."""
+    edges = [(0, 0, 0)] * array.ndim
+    edges[axis] = (-start, start + size - array.shape[axis], 0)
+    return lax.pad(array, jnp.zeros((), array.dtype), edges)
+
+
+def _transposed_product(left: Array, right: Array, window: Window) -> Array:
+    """Returns leftᵀ · right, summed over all dimensions but the last of each, in float32 or wider."""
+    left, right = (a.reshape(-1, a.shape[-1]) for a in (left, right))
+    contract = (((0,), (0,)), ((), ()))
+    return lax.dot_general(right, left, contract, window.precision, _accumulator(left)).T
 
 
 def _by_patches(window: Window, images: Images, kernel: Kernel) -> Outputs:
@@ -231,13 +261,6 @@ def _native(window: Window, images: Images, kernel: Kernel) -> Outputs:
 
 def _accumulator(array: Array) -> Any:
     return jnp.promote_types(array.dtype, jnp.float32)
-
-
-def _chunk(outputs: tuple[int, ...], kernel: Kernel, images: Images) -> int:
-    """Returns how many images to make patches of at a time; chunks are of nearly equal size."""
-    patches = math.prod(outputs) * math.prod(kernel.shape[:-1]) * images.dtype.itemsize
-    count = -(-len(images) // max(1, PATCH_BYTES // patches))
-    return -(-len(images) // count)
 
 
 def _chunks(array: Array, size: int) -> Array:
