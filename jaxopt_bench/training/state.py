@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Integer, PyTree, UInt32
 from jaxopt_bench import prng
 from jaxopt_bench.models import Layers
 from jaxopt_bench.optimizers import Hyperparameters
+from jaxopt_bench.training.code_path import options_to_run_once
 from jaxopt_bench.training.population import check_one_program, member, over_members, stack
 from jaxopt_bench.training.task import Task
 
@@ -74,7 +75,7 @@ def initial_states(tasks: Sequence[Task]) -> TrainState:
     first = tasks[0]
     experiments = [task.experiment for task in tasks]
     of_all = over_members(functools.partial(_initial_state, first), first.code_path.members, len(tasks))
-    return jax.jit(of_all)(
+    return jax.jit(of_all, compiler_options=options_to_run_once())(
         stack([experiment.optimizer.hyperparameters() for experiment in experiments]),
         stack([experiment.schedule.numbers() for experiment in experiments]),
         jnp.array([experiment.seed for experiment in experiments], jnp.uint32),
