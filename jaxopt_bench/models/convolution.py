@@ -124,7 +124,8 @@ _convolve.defvjp(_convolve_fwd, _convolve_bwd)
 def _forward(window: Window, images: Images, kernel: Kernel) -> Outputs:
     height, width = kernel.shape[:2]
     if (height, width) == (1, 1) and window.pads == ((0, 0), (0, 0)):
-        return _product(images[:, :: window.strides[0], :: window.strides[1]], kernel[0, 0], window)
+        seen = images[:, :: window.strides[0], :: window.strides[1]]
+        return _product(seen, kernel[0, 0], window).astype(images.dtype)
     if height > images.shape[1] or width > images.shape[2]:  # XLA takes its naive kernel
         return _by_patches(window, images, kernel)
     return _native(window, images, kernel)
@@ -156,7 +157,7 @@ def _col2im(window: Window, images: Images, kernel: Kernel, cotangent: Outputs) 
                 )
             ]
             total = total + lax.pad(place, zero, [(0, 0, 0), *edges, (0, 0, 0)])
-    return total
+    return total.astype(images.dtype)
 
 
 def _kernel_gradient(window: Window, images: Images, kernel: Kernel, cotangent: Outputs) -> Kernel:
@@ -209,7 +210,8 @@ def _transposed_product(left: Array, right: Array, window: Window) -> Array:
 
 
 def _by_patches(window: Window, images: Images, kernel: Kernel) -> Outputs:
-    return _product(_patches(window, images, kernel.shape[:2]), kernel.reshape(-1, kernel.shape[-1]), window)
+    patches = _patches(window, images, kernel.shape[:2])
+    return _product(patches, kernel.reshape(-1, kernel.shape[-1]), window).astype(images.dtype)
 
 
 def _patches(window: Window, images: Images, size: tuple[int, ...]) -> Float[Array, "batch out_height out_width patch"]:
@@ -225,10 +227,10 @@ def _patches(window: Window, images: Images, size: tuple[int, ...]) -> Float[Arr
 
 
 def _product(rows: Array, matrix: Array, window: Window) -> Array:
-    """Returns the product over the last dimension of `rows`, in its type."""
+    """Returns the product over the last dimension of `rows`, in float32 or wider."""
     flat = rows.reshape(-1, rows.shape[-1])
     product = lax.dot(flat, matrix, precision=window.precision, preferred_element_type=_accumulator(rows))
-    return product.astype(rows.dtype).reshape(*rows.shape[:-1], matrix.shape[-1])
+    return product.reshape(*rows.shape[:-1], matrix.shape[-1])
 
 
 def _native(window: Window, images: Images, kernel: Kernel) -> Outputs:

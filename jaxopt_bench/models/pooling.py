@@ -10,7 +10,7 @@ import functools
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int16
 
 Images = Float[Array, "batch height width channels"]
 Pooled = Float[Array, "batch smaller_height smaller_width channels"]
@@ -20,8 +20,8 @@ Pooled = Float[Array, "batch smaller_height smaller_width channels"]
 def max_pool(images: Images, window: int, stride: int) -> Pooled:
     """Returns the maximum of each square window; windows that would reach over the edge are left out.
 
-    A NaN in a window makes its maximum NaN. The gradient goes to the first of equal maxima, row by row, as that of
-    `flax.linen.max_pool` does. There is no forward-mode derivative.
+    A NaN in a window makes its maximum NaN. The gradient goes to the first of equal maxima, row by row; it is that of
+    `flax.linen.max_pool`, also where there are NaNs. There is no forward-mode derivative.
 
     Args:
       images: NHWC.
@@ -31,26 +31,33 @@ def max_pool(images: Images, window: int, stride: int) -> Pooled:
     return functools.reduce(jnp.maximum, _slices(images, window, stride))
 
 
-def _max_pool_fwd(images: Images, window: int, stride: int) -> tuple[Pooled, tuple[Images, Pooled]]:
-    pooled = max_pool(images, window, stride)
-    return pooled, (images, pooled)
+def _max_pool_fwd(images: Images, window: int, stride: int) -> tuple[Pooled, Images]:
+    return max_pool(images, window, stride), images
 
 
-def _max_pool_bwd(window: int, stride: int, saved: tuple[Images, Pooled], cotangent: Pooled) -> tuple[Images]:
-    images, pooled = saved
-    zero, total, free = jnp.zeros((), images.dtype), jnp.zeros_like(images), jnp.ones(pooled.shape, bool)
-    for (row, column), candidate in zip(_places(window), _slices(images, window, stride), strict=True):
-        first = free & (candidate == pooled)
-        free = free & ~first
+def _max_pool_bwd(window: int, stride: int, images: Images, cotangent: Pooled) -> tuple[Images]:
+    chosen, zero = _choice(_slices(images, window, stride)), jnp.zeros((), images.dtype)
+    total = jnp.zeros_like(images)
+    for number, place in enumerate(_places(window)):
         edges = [
             (start, size - start - (out - 1) * stride - 1, stride - 1)
-            for start, size, out in zip((row, column), images.shape[1:3], pooled.shape[1:3], strict=True)
+            for start, size, out in zip(place, images.shape[1:3], cotangent.shape[1:3], strict=True)
         ]
-        total = total + lax.pad(jnp.where(first, cotangent, zero), zero, [(0, 0, 0), *edges, (0, 0, 0)])
+        part = jnp.where(chosen == number, cotangent, zero)
+        total = total + lax.pad(part, zero, [(0, 0, 0), *edges, (0, 0, 0)])
     return (total,)
 
 
 max_pool.defvjp(_max_pool_fwd, _max_pool_bwd)
+
+
+def _choice(candidates: list[Pooled]) -> Int16[Array, "batch smaller_height smaller_width channels"]:
+    """Returns which candidate XLA's select-and-scatter selects: the first of the greatest, but none before a NaN."""
+    best, chosen = candidates[0], jnp.zeros(candidates[0].shape, jnp.int16)
+    for number, candidate in enumerate(candidates[1:], start=1):
+        keep = best >= candidate
+        best, chosen = jnp.where(keep, best, candidate), jnp.where(keep, chosen, jnp.int16(number))
+    return chosen
 
 
 def _places(window: int) -> list[tuple[int, int]]:

@@ -1,0 +1,191 @@
+"""The fast convolution against XLA's in float64, and its bits in loops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from jax import lax
+
+from jaxopt_bench.models import convolution
+from jaxopt_bench.models.convolution import NHWC, conv_general_dilated
+
+
+def draw(seed: int, *shape: int) -> Any:
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def value_and_gradients(conv: Callable[..., Any], images: Any, kernel: Any, *args: Any, **kwargs: Any) -> Any:
+    """The convolution and its gradients along a random cotangent."""
+
+    @jax.jit
+    def run(images: Any, kernel: Any) -> Any:
+        y, pull = jax.vjp(lambda x, w: conv(x, w, *args, **kwargs), images, kernel)
+        return y, *pull(jnp.asarray(draw(9, *y.shape), y.dtype))
+
+    return run(images, kernel)
+
+
+def assert_same(
+    size: tuple[int, ...], kernel: tuple[int, ...], strides: Any, padding: Any, groups: int = 1, **kwargs: Any
+) -> None:
+    kwargs = {"dimension_numbers": NHWC, "feature_group_count": groups, **kwargs}
+    with jax.enable_x64(True):
+        arrays = jnp.asarray(draw(1, *size)), jnp.asarray(draw(2, *kernel))
+        ours, default = (
+            value_and_gradients(conv, *arrays, strides, padding, **kwargs)
+            for conv in (conv_general_dilated, lax.conv_general_dilated)
+        )
+        for mine, theirs in zip(ours, default, strict=True):
+            assert mine.dtype == theirs.dtype == jnp.float64
+            np.testing.assert_allclose(mine, theirs, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("strides", [(1, 1), (2, 2), (1, 3), (4, 2)])
+@pytest.mark.parametrize("padding", ["SAME", "VALID", ((1, 1), (1, 1)), ((2, 0), (0, 3)), ((4, 5), (3, 4))])
+@pytest.mark.parametrize("kernel", [(3, 3, 4, 5), (1, 1, 4, 5), (2, 5, 4, 3)])
+def test_values_and_gradients_are_xlas(strides: Any, padding: Any, kernel: tuple[int, ...]) -> None:
+    assert_same((3, 7, 8, 4), kernel, strides, padding)
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "padding"),
+    [
+        ((2, 2, 2, 4), (5, 5, 4, 6), 1, "SAME"),  # the kernel is larger than the image
+        ((2, 4, 1, 3), (3, 3, 3, 2), 2, "SAME"),
+        ((1, 1, 1, 3), (3, 3, 3, 2), 1, "SAME"),
+        ((2, 5, 5, 3), (5, 5, 3, 2), 1, "VALID"),  # a single output
+        ((2, 6, 6, 3), (2, 2, 3, 2), 3, "VALID"),  # strides over pixels that nothing sees
+        ((2, 5, 6, 3), (1, 1, 3, 2), 3, "VALID"),
+        ((2, 5, 6, 3), (1, 1, 3, 2), 2, ((1, 2), (0, 1))),
+        ((2, 32, 32, 3), (11, 11, 3, 4), 4, ((5, 5), (5, 5))),  # AlexNet's stem
+        ((2, 7, 7, 3), (3, 3, 3, 4), 1, ((-1, 0), (0, -2))),  # negative padding crops
+        ((2, 9, 9, 1), (3, 3, 1, 7), 1, "SAME"),  # more features than columns of channels: patches
+    ],
+)
+def test_unusual_sizes(size: tuple[int, ...], kernel: tuple[int, ...], stride: int, padding: Any) -> None:
+    assert_same(size, kernel, (stride, stride), padding)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("batch", [1, 4, 6, 7])
+def test_batches_that_chunks_do_and_do_not_divide(monkeypatch: pytest.MonkeyPatch, batch: int, stride: int) -> None:
+    monkeypatch.setattr(convolution, "CHUNK_BYTES", 2 * 36 * 24 * 8)  # two images at stride 1
+    assert_same((batch, 6, 6, 4), (3, 3, 4, 4), (stride, stride), "SAME")
+
+
+@pytest.mark.parametrize(("groups", "stride"), [(2, 1), (2, 2), (4, 1), (16, 1)])
+def test_groups(groups: int, stride: int) -> None:
+    assert_same((2, 6, 7, 16), (3, 3, 16 // groups, 32), (stride, stride), "SAME", groups)
+
+
+@pytest.mark.parametrize("kwargs", [{"lhs_dilation": (2, 1)}, {"rhs_dilation": (2, 2)}, {"batch_group_count": 2}])
+def test_what_it_does_not_cover_is_computed_by_jax(kwargs: dict[str, Any]) -> None:
+    assert_same((4, 9, 8, 4), (3, 3, 4, 6), (1, 1), ((1, 1), (0, 2)), **kwargs)
+
+
+def test_other_layouts_and_ranks_are_computed_by_jax() -> None:
+    assert_same((2, 3, 8, 8), (5, 3, 3, 3), (1, 1), "SAME", dimension_numbers=None)
+    assert_same((2, 8, 3), (3, 3, 5), (1,), "SAME", dimension_numbers=("NWC", "WIO", "NWC"))
+    assert_same((2, 4, 4, 4, 2), (3, 3, 3, 2, 3), (1, 1, 1), "SAME", dimension_numbers=("NDHWC", "DHWIO", "NDHWC"))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_bfloat16_is_rounded_once(stride: int) -> None:
+    images, kernel = (jnp.asarray(draw(s, *size), jnp.bfloat16) for s, size in ((1, (9, 6, 6, 64)), (2, (3, 3, 64, 8))))
+    arguments = (stride, stride), "SAME"
+    ours = value_and_gradients(conv_general_dilated, images, kernel, *arguments, dimension_numbers=NHWC)
+    wide = (images.astype(jnp.float32), kernel.astype(jnp.float32))
+    # the cotangent must be the bfloat16 one
+    y, pull = jax.vjp(lambda x, w: lax.conv_general_dilated(x, w, *arguments, dimension_numbers=NHWC), *wide)
+    exact = y, *pull(jnp.asarray(draw(9, *y.shape), jnp.bfloat16).astype(jnp.float32))
+    for mine, theirs in zip(ours, exact, strict=True):
+        assert mine.dtype == jnp.bfloat16
+        np.testing.assert_allclose(mine.astype(jnp.float32), theirs, rtol=2**-8, atol=1e-4)
+
+
+@pytest.mark.parametrize(("stride", "size"), [(1, 6), (2, 6), (1, 2)])
+@pytest.mark.parametrize("axes", [(0, 0), (None, 0), (0, None)])
+def test_vmap_is_a_loop(stride: int, size: int, axes: Any) -> None:
+    images, kernels = draw(1, 2, 3, size, size, 4), draw(2, 2, 3, 3, 4, 5)
+    pick = lambda array, axis, member: array if axis == 0 and member is None else array[member or 0]  # noqa: E731
+
+    def run(images: Any, kernel: Any) -> Any:
+        return value_and_gradients(
+            conv_general_dilated, images, kernel, (stride, stride), "SAME", dimension_numbers=NHWC
+        )
+
+    with jax.enable_x64(True):
+        together = jax.vmap(run, axes)(pick(images, axes[0], None), pick(kernels, axes[1], None))
+        for member in range(2):
+            alone = run(*(pick(a, axis, member if axis == 0 else 0) for a, axis in zip((images, kernels), axes)))  # noqa: B905
+            for mine, theirs in zip(together, alone, strict=True):
+                np.testing.assert_allclose(mine[member], theirs, rtol=1e-10, atol=1e-10)
+
+
+def test_a_batched_kernel_is_a_batched_matrix_product() -> None:
+    conv = lambda x, w: conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=NHWC)  # noqa: E731
+    both = lambda x, w: jax.vjp(conv, x, w)[1](conv(x, w))  # noqa: E731
+    text = jax.jit(jax.vmap(both)).lower(jnp.zeros((2, 3, 6, 6, 4)), jnp.zeros((2, 3, 3, 4, 5))).as_text()
+    assert "stablehlo.dot_general" in text
+    assert "stablehlo.convolution" not in text
+
+
+class Small(nn.Module):
+    """Convolutions of each kind, with ReLU between them."""
+
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+        for kernel, stride, groups in ((3, 1, 1), (3, 2, 1), (1, 1, 1), (3, 1, 2)):
+            conv = nn.Conv(
+                8,
+                (kernel, kernel),
+                strides=stride,
+                feature_group_count=groups,
+                conv_general_dilated=conv_general_dilated,
+            )
+            x = nn.relu(conv(x))
+        return x.mean()
+
+
+@pytest.fixture(scope="module")
+def trained() -> tuple[Callable[[Any, Any], Any], Any, Any]:
+    """A step of gradient descent, parameters, and the images of four steps."""
+    module, images = Small(), jnp.asarray(draw(1, 4, 32, 9, 9, 3), jnp.float32)
+    shapes = jax.eval_shape(module.init, jax.random.key(0), images[0])
+    params = jax.tree.map(lambda leaf: jnp.asarray(draw(2, *leaf.shape) / 9, jnp.float32), shapes)
+    step = lambda p, x: jax.tree.map(lambda a, g: a - g, p, jax.grad(module.apply)(p, x))  # noqa: E731
+    return step, params, images
+
+
+def test_python_loops_scans_and_maps_agree_to_the_bit(
+    monkeypatch: pytest.MonkeyPatch, trained: tuple[Callable[[Any, Any], Any], Any, Any]
+) -> None:
+    monkeypatch.setattr(convolution, "CHUNK_BYTES", 2**17)  # several chunks
+    step, params, images = trained
+    jitted, expected = jax.jit(step), params
+    for x in images:
+        expected = jitted(expected, x)
+
+    def scanned(p: Any, xs: Any) -> Any:
+        return lax.scan(lambda p, x: (step(p, x), None), p, xs)[0]
+
+    def looped(p: Any, xs: Any, count: Any) -> Any:
+        return lax.fori_loop(0, count, lambda i, p: step(p, xs[i]), p)
+
+    scanned = jax.jit(scanned)
+    actual = {
+        "one scan": scanned(params, images),
+        "two scans": scanned(scanned(params, images[:2]), images[2:]),
+        "fori_loop": jax.jit(looped)(params, images, 4),
+    }
+    mapped = jax.jit(lambda ps, xs: lax.map(lambda p: looped(p, xs, 4), ps))
+    stacked = mapped(jax.tree.map(lambda a: jnp.stack([a + 1, a]), params), images)
+    actual["lax.map"] = jax.tree.map(lambda a: a[1], stacked)
+    for name, value in actual.items():
+        jax.tree.map(lambda a, b, name=name: np.testing.assert_array_equal(a, b, name), value, expected)
