@@ -126,8 +126,19 @@ def _unfinished(directories: dict[pathlib.Path, Task] | dict[pathlib.Path, Exper
 
 
 def _largest(task: Task, splits: Splits, wanted: int) -> int:
-    available = SHARE_OF_MEMORY * _free_memory()
-    return largest_population(lambda members: needed_bytes(task, splits.train, members), wanted, available)
+    def need(members: int) -> float:
+        try:
+            return needed_bytes(task, splits.train, members)
+        except jax.errors.JaxRuntimeError as error:  # compiling tries things out on the device
+            if _is_out_of_memory(error):
+                return math.inf
+            raise
+
+    return largest_population(need, wanted, SHARE_OF_MEMORY * _free_memory())
+
+
+def _is_out_of_memory(error: jax.errors.JaxRuntimeError) -> bool:
+    return "RESOURCE_EXHAUSTED" in str(error)
 
 
 def _free_memory() -> float:
@@ -150,7 +161,7 @@ def _fits(
             stack.enter_context(session := Session(members, splits, home, recording, reporter))
             session.run()
     except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error) or len(active) == 1:
+        if not _is_out_of_memory(error) or len(active) == 1:
             raise
         return False
     return True

@@ -5,6 +5,7 @@ Every leaf of a population's arrays has a leading axis of members; a single run 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Literal, TypeVar
 
@@ -67,12 +68,14 @@ def largest_population(need: Callable[[int], float], wanted: int, available: flo
     What a population needs is a constant and a part for each member, so two sizes tell the others.
 
     Args:
-      need: returns the bytes that some number of members needs.
+      need: returns the bytes that some number of members needs; infinite where so many cannot even be compiled.
       wanted: how many there are.
       available: bytes of memory that may be used.
     """
     if wanted == 1 or (all_of_them := need(wanted)) <= available:
         return wanted
+    if math.isinf(all_of_them):
+        return largest_population(need, wanted // 2, available)
     one = need(1)
     each = (all_of_them - one) / (wanted - 1)
     return max(1, min(wanted - 1, 1 + int((available - one) // each)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -152,6 +153,12 @@ def test_the_largest_population_is_the_last_that_fits(wanted, available, expecte
     assert largest_population(lambda members: 100 + 10 * members, wanted, available) == expected
 
 
+def test_a_population_too_large_to_be_compiled_is_halved_until_it_is_not():
+    need = lambda members: math.inf if members > 8 else 100.0 + 10 * members  # noqa: E731
+    assert largest_population(need, 64, 1000) == 8
+    assert largest_population(need, 64, 150) == 5
+
+
 def test_the_memory_a_population_needs_grows_by_its_states(tiny, data):
     (task,) = tasks_of(tiny, MAP, {})
     needs = [needed_bytes(task, data, members) for members in (1, 2, 4)]
@@ -159,6 +166,14 @@ def test_the_memory_a_population_needs_grows_by_its_states(tiny, data):
     assert needs[2] - needs[1] == pytest.approx(2 * (needs[1] - needs[0]), rel=0.5)
     assert 3 * state < needs[1] - needs[0] < 20 * state
     assert needed_bytes(dataclasses.replace(task, code_path=CodePath()), data, 4) == 0
+
+
+def test_the_compiler_knows_the_options_of_determinism(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    options = choose_code_path("gpu", deterministic=True).compiler_options()
+    assert options
+    assert jax.jit(lambda x: x + 1, compiler_options=options)(1) == 2  # a name it does not know is an error
+    assert choose_code_path("gpu").compiler_options() is None
 
 
 @pytest.mark.parametrize("backend", ["cpu", "gpu", "tpu", "METAL"])
