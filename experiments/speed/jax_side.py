@@ -19,6 +19,7 @@ from jaxopt_bench.training import (
     Batch,
     CodePath,
     Task,
+    abstract_states,
     choose_code_path,
     empty_metrics,
     initial_state,
@@ -26,6 +27,7 @@ from jaxopt_bench.training import (
     make_advance,
     make_module,
     make_orders,
+    member,
 )
 from jaxopt_bench.training.step import cross_entropy
 
@@ -127,7 +129,7 @@ def within_epochs(step: int, steps: int, steps_per_epoch: int) -> Sequence[int]:
 
 def forward_jaxpr(task: Task) -> Any:
     """Returns the jaxpr of the network's forward pass on one batch, of plain layers, to count its products."""
-    state = jax.eval_shape(lambda: initial_state(task))
+    state = jax.eval_shape(lambda states: member(states, 0), abstract_states(task))
     module = make_module(task)
     images = jax.ShapeDtypeStruct((task.experiment.batch_size, *task.image_shape), jnp.float32)
     variables = {"params": state.params, "batch_stats": state.batch_stats}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax
@@ -72,14 +72,7 @@ def initial_states(tasks: Sequence[Task]) -> TrainState:
       UserError: where one program cannot train all tasks.
     """
     check_one_program(tasks)
-    first = tasks[0]
-    experiments = [task.experiment for task in tasks]
-    of_all = over_members(functools.partial(_initial_state, first), first.code_path.members, len(tasks))
-    return jax.jit(of_all, compiler_options=options_to_run_once())(
-        stack([experiment.optimizer.hyperparameters() for experiment in experiments]),
-        stack([experiment.schedule.numbers() for experiment in experiments]),
-        jnp.array([experiment.seed for experiment in experiments], jnp.uint32),
-    )
+    return jax.jit(_of_all(tasks[0], len(tasks)), compiler_options=options_to_run_once())(*_numbers(tasks))
 
 
 def initial_state(task: Task) -> TrainState:
@@ -89,7 +82,21 @@ def initial_state(task: Task) -> TrainState:
 
 def abstract_states(task: Task, members: int = 1) -> TrainState:
     """Returns the stacked states' shapes and types, computing nothing."""
-    return jax.eval_shape(lambda: initial_states([task] * members))
+    return jax.eval_shape(_of_all(task, members), *_numbers([task] * members))
+
+
+def _of_all(task: Task, members: int) -> Callable[..., TrainState]:
+    return over_members(functools.partial(_initial_state, task), task.code_path.members, members)
+
+
+def _numbers(tasks: Sequence[Task]) -> tuple[Hyperparameters, Hyperparameters, UInt32[Array, " members"]]:
+    """Returns what tasks of one program differ in, stacked: hyperparameters, the schedule's numbers, seeds."""
+    experiments = [task.experiment for task in tasks]
+    return (
+        stack([experiment.optimizer.hyperparameters() for experiment in experiments]),
+        stack([experiment.schedule.numbers() for experiment in experiments]),
+        jnp.array([experiment.seed for experiment in experiments], jnp.uint32),
+    )
 
 
 def _initial_state(
