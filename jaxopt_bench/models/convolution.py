@@ -1,9 +1,9 @@
 """The two-dimensional convolution that is fast on CPU: matrix products, and XLA's own kernel where that is fast.
 
-XLA's CPU backend has a fast kernel for some convolutions and a naive one, up to a hundred times slower, for others:
-for most gradients inside a compiled loop, and for kernels larger than the image. Here every convolution, the
-gradients' too, is written so that the fast kernel takes it, or as a product of a matrix of patches. Layers and their
-parameters have no place here.
+XLA's CPU backend has a fast kernel for some convolutions and a naive one for others: for most gradients inside a
+compiled loop, and for kernels larger than the image (5 to 7 GFLOP/s there, where the product of patches reaches 96 to
+126, on 2 cores of an Intel Xeon with AVX-512). Here every convolution, the gradients' too, is written so that the fast
+kernel takes it, or as a product of a matrix of patches. Layers and their parameters have no place here.
 """
 
 from __future__ import annotations
