@@ -46,10 +46,15 @@ def assert_same(
             np.testing.assert_allclose(mine, theirs, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("strides", [(1, 1), (2, 2), (1, 3), (4, 2)])
-@pytest.mark.parametrize("padding", ["SAME", "VALID", ((1, 1), (1, 1)), ((2, 0), (0, 3)), ((4, 5), (3, 4))])
-@pytest.mark.parametrize("kernel", [(3, 3, 4, 5), (1, 1, 4, 5), (2, 5, 4, 3)])
-def test_values_and_gradients_are_xlas(strides: Any, padding: Any, kernel: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("strides", [(1, 1), (2, 2), (4, 3)])
+@pytest.mark.parametrize("padding", ["SAME", "VALID", ((2, 0), (0, 3)), ((4, 5), (3, 4))])
+def test_values_and_gradients_are_xlas(strides: Any, padding: Any) -> None:
+    assert_same((3, 7, 8, 4), (3, 3, 4, 5), strides, padding)
+
+
+@pytest.mark.parametrize(("strides", "padding"), [((1, 1), "SAME"), ((2, 1), ((1, 2), (0, 3)))])
+@pytest.mark.parametrize("kernel", [(1, 1, 4, 5), (2, 5, 4, 3)])
+def test_kernels_that_are_not_three_by_three(strides: Any, padding: Any, kernel: tuple[int, ...]) -> None:
     assert_same((3, 7, 8, 4), kernel, strides, padding)
 
 
@@ -63,7 +68,7 @@ def test_values_and_gradients_are_xlas(strides: Any, padding: Any, kernel: tuple
         ((2, 6, 6, 3), (2, 2, 3, 2), 3, "VALID"),  # strides over pixels that nothing sees
         ((2, 5, 6, 3), (1, 1, 3, 2), 3, "VALID"),
         ((2, 5, 6, 3), (1, 1, 3, 2), 2, ((1, 2), (0, 1))),
-        ((2, 32, 32, 3), (11, 11, 3, 4), 4, ((5, 5), (5, 5))),  # AlexNet's stem
+        ((2, 16, 16, 3), (7, 7, 3, 4), 4, ((5, 5), (5, 5))),
         ((2, 7, 7, 3), (3, 3, 3, 4), 1, ((-1, 0), (0, -2))),  # negative padding crops
         ((2, 9, 9, 1), (3, 3, 1, 7), 1, "SAME"),  # more features than columns of channels: patches
     ],
@@ -73,13 +78,13 @@ def test_unusual_sizes(size: tuple[int, ...], kernel: tuple[int, ...], stride: i
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("batch", [1, 4, 6, 7])
+@pytest.mark.parametrize("batch", [1, 6, 7])
 def test_batches_that_chunks_do_and_do_not_divide(monkeypatch: pytest.MonkeyPatch, batch: int, stride: int) -> None:
     monkeypatch.setattr(convolution, "CHUNK_BYTES", 2 * 36 * 24 * 8)  # two images at stride 1
     assert_same((batch, 6, 6, 4), (3, 3, 4, 4), (stride, stride), "SAME")
 
 
-@pytest.mark.parametrize(("groups", "stride"), [(2, 1), (2, 2), (4, 1), (16, 1)])
+@pytest.mark.parametrize(("groups", "stride"), [(2, 1), (2, 2), (16, 1)])
 def test_groups(groups: int, stride: int) -> None:
     assert_same((2, 6, 7, 16), (3, 3, 16 // groups, 32), (stride, stride), "SAME", groups)
 
@@ -109,8 +114,9 @@ def test_bfloat16_is_rounded_once(stride: int) -> None:
         np.testing.assert_allclose(mine.astype(jnp.float32), theirs, rtol=2**-8, atol=1e-4)
 
 
-@pytest.mark.parametrize(("stride", "size"), [(1, 6), (2, 6), (1, 2)])
-@pytest.mark.parametrize("axes", [(0, 0), (None, 0), (0, None)])
+@pytest.mark.parametrize(
+    ("stride", "size", "axes"), [(1, 6, (0, 0)), (2, 6, (None, 0)), (1, 6, (0, None)), (1, 2, (None, 0))]
+)
 def test_vmap_is_a_loop(stride: int, size: int, axes: Any) -> None:
     images, kernels = draw(1, 2, 3, size, size, 4), draw(2, 2, 3, 3, 4, 5)
     pick = lambda array, axis, member: array if axis == 0 and member is None else array[member or 0]  # noqa: E731
