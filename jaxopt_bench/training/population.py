@@ -5,12 +5,14 @@ Every leaf of a population's arrays has a leading axis of members; a single run 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Integer
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.training.task import Task
@@ -23,15 +25,29 @@ def over_members(function: Callable[..., T], how: Literal["map", "vmap"], member
 
     Args:
       function: takes and returns trees of arrays.
-      how: in turn, within a compiled loop ("map"), or together ("vmap"). One member is computed as it is, so that
-        neither costs it anything.
-      members: how many there are.
+      how: in turn, within a compiled loop ("map"), or together ("vmap").
+      members: how many there are. One alone takes its turn in a loop as well, so that it is compiled as it is among
+        others and gets the same bits; `vmap` rounds differently in any case, so there it is computed as it is.
     """
+    if how == "map":
+        return functools.partial(_in_turn, function, members)
     if members == 1:
         return lambda *stacked: stack([function(*member(stacked, 0))])
-    if how == "vmap":
-        return jax.vmap(function)
-    return lambda *stacked: jax.lax.map(lambda arguments: function(*arguments), stacked)
+    return jax.vmap(function)
+
+
+def _in_turn(function: Callable[..., T], members: int, *stacked: Any) -> T:
+    """Returns what `jax.lax.map` does, from a loop that the compiler cannot unroll, however few its turns."""
+    count = jax.lax.optimization_barrier(jnp.int32(members))
+    results = jax.eval_shape(function, *jax.eval_shape(lambda *trees: member(trees, 0), *stacked))
+    empty = jax.tree.map(lambda leaf: jnp.zeros((members, *leaf.shape), leaf.dtype), results)
+
+    def turn(index: Integer[Array, ""], made: T) -> T:
+        own = jax.tree.map(lambda leaf: jax.lax.dynamic_index_in_dim(leaf, index, keepdims=False), stacked)
+        put = functools.partial(jax.lax.dynamic_update_index_in_dim, index=index, axis=0)
+        return jax.tree.map(put, made, function(*own))
+
+    return jax.lax.fori_loop(0, count, turn, empty)
 
 
 def stack(trees: Sequence[T]) -> T:
