@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -9,16 +10,32 @@ from typing import Any
 from jaxopt_bench.runs.records import Record
 
 
-def event_writer(directory: pathlib.Path, step: int) -> Any:
-    """Returns a tensorboardX writer; what an earlier process wrote after `step` is purged."""
-    import tensorboardX  # only where event files are wanted: importing it takes a second
+class Events:
+    """A run's event files, opened with the first lines: by then the device has steps to make meanwhile."""
 
-    return tensorboardX.SummaryWriter(str(directory / "tensorboard"), purge_step=step + 1)
+    def __init__(self, directory: pathlib.Path, step: int):
+        """Writes nothing yet.
 
+        Args:
+          directory: the run's.
+          step: where the run goes on; what an earlier process wrote after it is purged.
+        """
+        self._directory, self._step = directory, step
 
-def write_events(writer: Any, lines: Sequence[Record]) -> None:
-    """Writes lines of the metrics as scalars named `<metric>/<split>`."""
-    for line in lines:
-        for name, value in line.items():
-            if name not in ("step", "epoch", "split", "steps", "seconds") and value is not None:
-                writer.add_scalar(f"{name}/{line['split']}", value, line["step"])
+    @functools.cached_property
+    def _writer(self) -> Any:
+        import tensorboardX  # only where event files are wanted: importing it takes a second or two
+
+        return tensorboardX.SummaryWriter(str(self._directory / "tensorboard"), purge_step=self._step + 1)
+
+    def write(self, lines: Sequence[Record]) -> None:
+        """Writes lines of the metrics as scalars named `<metric>/<split>`."""
+        for line in lines:
+            for name, value in line.items():
+                if name not in ("step", "epoch", "split", "steps", "seconds") and value is not None:
+                    self._writer.add_scalar(f"{name}/{line['split']}", value, line["step"])
+
+    def close(self) -> None:
+        """Closes the files, where there are any."""
+        if "_writer" in vars(self):
+            self._writer.close()

@@ -25,7 +25,7 @@ from jaxopt_bench.runs import checkpoints, records
 from jaxopt_bench.runs.clock import Clock
 from jaxopt_bench.runs.directory import read_json, write_json
 from jaxopt_bench.runs.environment import environment
-from jaxopt_bench.runs.events import event_writer, write_events
+from jaxopt_bench.runs.events import Events
 from jaxopt_bench.runs.load import checkpointed, task_to_json
 from jaxopt_bench.runs.progress import Reporter, format_duration, median_lines
 from jaxopt_bench.runs.splits import Splits
@@ -96,7 +96,7 @@ class Member:
         """Writes lines of metrics."""
         self.records.append(lines)
         if self.events is not None:
-            write_events(self.events, lines)
+            self.events.write(lines)
 
 
 @dataclasses.dataclass
@@ -158,7 +158,7 @@ class Session:
             if not member.finished:
                 (member.directory / "summary.json").unlink(missing_ok=True)
                 if self.recording.tensorboard:
-                    member.events = event_writer(member.directory, self.step)
+                    member.events = Events(member.directory, self.step)
         self.checkpoints = checkpoints.Checkpoints(
             self.home / "checkpoints", self.recording.keep_checkpoints, after=self.step
         )
