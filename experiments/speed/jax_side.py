@@ -42,10 +42,11 @@ def backend() -> str:
 def paths(of: Sequence[str] = EVERY) -> tuple[CodePath, ...]:
     """Returns the code paths with such layers worth timing on this backend; XLA's own layers come first.
 
-    On CPUs those go with a loop in Python: in a compiled one XLA's convolutions are tens of times slower.
+    On CPUs those go with a loop in Python, and not one by one in a loop over members either: in a compiled loop XLA's
+    convolutions are tens of times slower.
     """
     if backend() == "cpu":
-        found = [CodePath("plain", "python", "map"), CodePath("pure", "compiled", "map")]
+        found = [CodePath("plain", "python", "vmap"), CodePath("pure", "compiled", "map")]
     else:
         found = [CodePath(layers, "compiled", "vmap") for layers in EVERY]
     return tuple(path for path in found if path.layers in of)
