@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jaxopt_bench.training.code_path import CodePath, choose_code_path
 from jaxopt_bench.training.loop import (
+    Evaluate,
     empty_metrics,
     make_advance,
     make_evaluate,
@@ -21,6 +22,7 @@ __all__ = [
     "NEVER",
     "Batch",
     "CodePath",
+    "Evaluate",
     "EvaluationMetrics",
     "StepMetrics",
     "Task",

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Int32, Integer, UInt32
 from jaxopt_bench import prng
 from jaxopt_bench.data import Split
 from jaxopt_bench.training.metrics import EvaluationMetrics, StepMetrics
-from jaxopt_bench.training.population import over_members, required_bytes, stack
+from jaxopt_bench.training.population import over_members, required_bytes, stack, update_members
 from jaxopt_bench.training.state import TrainState, abstract_states
 from jaxopt_bench.training.step import Batch, make_evaluation_step, make_train_step
 from jaxopt_bench.training.task import Task
@@ -23,8 +23,9 @@ EVALUATION_BATCH = 250
 Order = Int32[Array, "members examples"]
 Steps = Integer[Array, " members"]
 MaskedBatch = tuple[Batch, Bool[Array, " batch"]]
+Made = tuple[TrainState, StepMetrics]
 
-Advance = Callable[[TrainState, StepMetrics, Batch, Order, Steps], tuple[TrainState, StepMetrics]]
+Advance = Callable[[TrainState, StepMetrics, Batch, Order, Steps], Made]
 Orders = Callable[[UInt32[Array, " members"], int], Order]
 Evaluate = Callable[[TrainState, Sequence[MaskedBatch]], EvaluationMetrics]
 
@@ -46,38 +47,29 @@ def make_advance(task: Task, members: int = 1) -> Advance:
     path = task.code_path
     train_step = make_train_step(task)
 
-    def step(
-        state: TrainState, metrics: StepMetrics, data: Batch, order: Int32[Array, " examples"]
-    ) -> tuple[TrainState, StepMetrics]:
+    def step(made: Made, data: Batch, order: Int32[Array, " examples"]) -> Made:
+        state, metrics = made
         size = task.experiment.batch_size
         indices = jax.lax.dynamic_slice_in_dim(order, (state.step % task.steps_per_epoch) * size, size)
         state, new = train_step(state, Batch(data.images[indices], data.labels[indices]))
         return state, metrics.merge(new)
 
     @functools.partial(jax.jit, donate_argnums=0, compiler_options=path.compiler_options())
-    def advance(
-        states: TrainState, metrics: StepMetrics, data: Batch, order: Order, steps: Steps
-    ) -> tuple[TrainState, StepMetrics]:
-        def several(
-            count: Integer[Array, ""], state: TrainState, metrics: StepMetrics, order: Int32[Array, " examples"]
-        ) -> tuple[TrainState, StepMetrics]:
-            return jax.lax.fori_loop(0, count, lambda _, now: step(now[0], now[1], data, order), (state, metrics))
+    def advance(states: TrainState, metrics: StepMetrics, data: Batch, order: Order, steps: Steps) -> Made:
+        def several(made: Made, order: Int32[Array, " examples"], count: Integer[Array, ""]) -> Made:
+            return jax.lax.fori_loop(0, count, lambda _, now: step(now, data, order), made)
 
         if path.members == "vmap":  # a count for each member would make every step a choice between old and new
-            together = functools.partial(several, steps.max())
-            return over_members(together, path.members, members)(states, metrics, order)
-        return over_members(several, path.members, members)(steps, states, metrics, order)
+            together = functools.partial(several, count=steps.max())
+            return update_members(together, path.members, members)((states, metrics), order)
+        return update_members(several, path.members, members)((states, metrics), order, steps)
 
     @functools.partial(jax.jit, donate_argnums=0, compiler_options=path.compiler_options())
-    def advance_by_one(
-        states: TrainState, metrics: StepMetrics, data: Batch, order: Order
-    ) -> tuple[TrainState, StepMetrics]:
-        one = over_members(lambda state, metrics, order: step(state, metrics, data, order), path.members, members)
-        return one(states, metrics, order)
+    def advance_by_one(states: TrainState, metrics: StepMetrics, data: Batch, order: Order) -> Made:
+        one = update_members(lambda made, order: step(made, data, order), path.members, members)
+        return one((states, metrics), order)
 
-    def advance_in_python(
-        states: TrainState, metrics: StepMetrics, data: Batch, order: Order, steps: Steps
-    ) -> tuple[TrainState, StepMetrics]:
+    def advance_in_python(states: TrainState, metrics: StepMetrics, data: Batch, order: Order, steps: Steps) -> Made:
         for _ in range(int(np.max(steps))):
             states, metrics = advance_by_one(states, metrics, data, order)
         return states, metrics

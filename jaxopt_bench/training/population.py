@@ -30,24 +30,39 @@ def over_members(function: Callable[..., T], how: Literal["map", "vmap"], member
         others and gets the same bits; `vmap` rounds differently in any case, so there it is computed as it is.
     """
     if how == "map":
-        return functools.partial(_in_turn, function, members)
+        return lambda *stacked: _made_in_turn(function, members, stacked)
     if members == 1:
         return lambda *stacked: stack([function(*member(stacked, 0))])
     return jax.vmap(function)
 
 
-def _in_turn(function: Callable[..., T], members: int, *stacked: Any) -> T:
-    """Returns what `jax.lax.map` does, from a loop that the compiler cannot unroll, however few its turns."""
-    count = jax.lax.optimization_barrier(jnp.int32(members))
+def update_members(function: Callable[..., T], how: Literal["map", "vmap"], members: int) -> Callable[..., T]:
+    """Returns what `over_members` does, for a function that changes its first argument, and returns it.
+
+    In turn, each member is changed where it lies: a single one is never copied, and many need no room to be put
+    together anew.
+    """
+    if how == "map":
+        return lambda tree, *others: _updated_in_turn(function, members, tree, others)
+    return over_members(function, how, members)
+
+
+def _made_in_turn(function: Callable[..., T], members: int, stacked: tuple[Any, ...]) -> T:
     results = jax.eval_shape(function, *jax.eval_shape(lambda *trees: member(trees, 0), *stacked))
     empty = jax.tree.map(lambda leaf: jnp.zeros((members, *leaf.shape), leaf.dtype), results)
+    return _updated_in_turn(lambda _, *own: function(*own), members, empty, stacked)
+
+
+def _updated_in_turn(function: Callable[..., T], members: int, stacked: T, others: tuple[Any, ...]) -> T:
+    """Returns the stacked tree after each member's turn in a loop that cannot be unrolled, however few its turns."""
+    count = jax.lax.optimization_barrier(jnp.int32(members))
 
     def turn(index: Integer[Array, ""], made: T) -> T:
-        own = jax.tree.map(lambda leaf: jax.lax.dynamic_index_in_dim(leaf, index, keepdims=False), stacked)
+        take = functools.partial(jax.lax.dynamic_index_in_dim, index=index, keepdims=False)
         put = functools.partial(jax.lax.dynamic_update_index_in_dim, index=index, axis=0)
-        return jax.tree.map(put, made, function(*own))
+        return jax.tree.map(put, made, function(*jax.tree.map(take, (made, *others))))
 
-    return jax.lax.fori_loop(0, count, turn, empty)
+    return jax.lax.fori_loop(0, count, turn, stacked)
 
 
 def stack(trees: Sequence[T]) -> T:

@@ -32,7 +32,8 @@ def make_train_step(task: Task) -> TrainStep:
     """Returns `train_step(state, batch) -> (state, metrics)` for one task; it is not compiled yet.
 
     The step augments the batch, follows the gradient of the mean cross-entropy (nats per example, with the
-    experiment's label smoothing) and counts itself. Its metrics are those of this one step, before the update.
+    experiment's label smoothing) and counts itself. Its metrics are those of this one step, before the update. Where
+    the loss or the update is not finite the parameters stay what they were, and the metrics say so.
     """
     module = make_module(task)
 
@@ -54,15 +55,17 @@ def make_train_step(task: Task) -> TrainStep:
         (loss, (logits, batch_stats)), grads = gradient(state.params, state, batch)
         transform = make_transform(task, state.hyperparameters, state.schedule)
         updates, opt_state = transform.update(grads, state.opt_state, state.params)
+        update_norm = optax.tree.norm(updates)
+        sound = jnp.isfinite(loss) & jnp.isfinite(update_norm)
         params = optax.apply_updates(state.params, updates)
-        finite = [jnp.isfinite(leaf).all() for leaf in (loss, *jax.tree.leaves(params))]
+        params = jax.tree.map(lambda new, old: jnp.where(sound, new, old), params, state.params)
         metrics = StepMetrics.single_from_model_output(
             loss=loss,
             accuracy=correct(logits, batch.labels).mean(),
             grad_norm=optax.tree.norm(grads),
-            update_norm=optax.tree.norm(updates),
+            update_norm=update_norm,
             learning_rate=state.hyperparameters["learning_rate"] * multiplier(task, state.schedule, state.step),
-            diverged=jnp.where(jnp.stack(finite).all(), NEVER, state.step + 1),
+            diverged=jnp.where(sound, NEVER, state.step + 1),
         )
         step = state.step + 1
         return state.replace(step=step, params=params, batch_stats=batch_stats, opt_state=opt_state), metrics

@@ -17,6 +17,7 @@ from jaxopt_bench.training import (
     StepMetrics,
     Task,
     TrainState,
+    choose_code_path,
     empty_metrics,
     initial_state,
     initial_states,
@@ -65,7 +66,7 @@ def advanced(task: Task, data: Batch, *divisions: int, tasks: Sequence[Task] = (
     return states, metrics
 
 
-@pytest.mark.parametrize("code_path", [CodePath(), CodePath("pure", "compiled", "map")], ids=["python", "compiled"])
+@pytest.mark.parametrize("code_path", [choose_code_path(backend) for backend in ("metal", "cpu", "gpu")], ids=str)
 def test_advancing_is_stepping_through_the_batches_of_the_order(task, data, code_path):
     step = jax.jit(make_train_step(task))
     state = initial_state(task)

@@ -83,10 +83,9 @@ def test_so_are_those_of_a_network_with_batch_statistics(tiny, data):
         )
 
 
-@pytest.mark.parametrize("layers", ["plain", "pure"])
-def test_members_computed_together_are_near_their_single_runs(tiny, data, layers):
+@pytest.mark.parametrize("path", [VMAP, choose_code_path("gpu"), choose_code_path("metal")], ids=str)
+def test_members_computed_together_are_near_their_single_runs(tiny, data, path):
     """Twelve steps of AdamW, whose first steps divide rounding errors by themselves: within 1% of the loss."""
-    path = dataclasses.replace(VMAP, layers=layers)
     metrics, states, evaluated = train(tasks_of(tiny, path, *CHANGES), data)
     for i, change in enumerate(CHANGES):
         own, own_states, own_evaluated = member(train(tasks_of(tiny, path, change), data), 0)

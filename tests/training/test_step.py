@@ -126,13 +126,14 @@ def test_a_loss_that_is_not_finite_is_recorded_with_its_step(tiny):
     assert int(metrics.compute()["diverged"]) == 7
 
 
-def test_a_parameter_that_overflows_is_a_divergence_and_a_large_gradient_norm_is_none(tiny):
+def test_an_update_that_overflows_is_a_divergence_and_a_large_gradient_norm_is_none(tiny):
     for learning_rate, diverged in ((1e-30, NEVER), (3e38, 1)):
         experiment = dataclasses.replace(plain(tiny), optimizer=SGD(learning_rate=learning_rate, weight_decay=1.0))
         state, batch = initial_state(make_task(experiment)), make_batch()
         state = state.replace(params={**state.params, "head": jax.tree.map(lambda p: p + 1e20, state.params["head"])})
-        _, metrics = make_train_step(make_task(experiment))(state, batch)
+        after, metrics = make_train_step(make_task(experiment))(state, batch)
         assert int(metrics.compute()["diverged"]) == diverged
+        assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(after.params))
 
 
 def test_merged_metrics_keep_the_first_divergence_and_the_last_learning_rate(tiny):
