@@ -16,8 +16,8 @@ class Clock:
         self.seconds_per_step = 0.0
         self.compiled = self.estimated = False
         self.all_seconds, self.all_steps = 0.0, 0  # of this process, compilation apart
-        self.seconds = 0.0  # of this lap
-        self.lap_seconds, self.lap_steps = 0.0, 0  # of this lap, compilation apart
+        self.seconds = 0.0  # of this lap, a member's share
+        self.lap_seconds, self.lap_images = 0.0, 0  # of this lap, compilation apart
         self.steps, self.began, self.ended = 0, 0.0, 0.0  # of the slice under way; and when the device was free last
 
     def start(self, steps: int, members: int = 1) -> None:
@@ -28,10 +28,11 @@ class Clock:
         """Ends the slice."""
         now = time.perf_counter()
         seconds, self.ended = now - max(self.began, self.ended), now
-        self.seconds += seconds
+        self.seconds += seconds / self.members
         if self.compiled:
             self.all_seconds, self.all_steps = self.all_seconds + seconds, self.all_steps + self.steps
-            self.lap_seconds, self.lap_steps = self.lap_seconds + seconds, self.lap_steps + self.steps
+            self.lap_seconds += seconds
+            self.lap_images += self.steps * self.batch_size * self.members
             self.seconds_per_step = seconds / self.steps
         self.compiled = True
 
@@ -62,9 +63,8 @@ class Clock:
 
         Steps that compiled do not count in the speed.
         """
-        images = self.lap_steps * self.batch_size * self.members
-        speed = images / self.lap_seconds if self.lap_steps else None
-        result = {"seconds": self.seconds / self.members, "images_per_second": speed}
+        speed = self.lap_images / self.lap_seconds if self.lap_images else None
+        result = {"seconds": self.seconds, "images_per_second": speed}
         self.seconds = self.lap_seconds = 0.0
-        self.lap_steps = 0
+        self.lap_images = 0
         return result

@@ -21,9 +21,10 @@ def choose_directory(experiment: Experiment, runs_dir: pathlib.Path, fresh: bool
 
     Args:
       experiment: what is run.
-      runs_dir: the folder of all runs.
+      runs_dir: the folder of all runs; one with `..` in it is resolved, since runs name each other by relative paths.
       fresh: begin another run beside those there are; else continue the one begun last.
     """
+    runs_dir = runs_dir.resolve() if ".." in runs_dir.parts else runs_dir
     first = runs_dir / experiment.name / experiment.digest
     latest = max((n for n in range(1, 1 + _count(first)) if _numbered(first, n).exists()), default=0)
     return _numbered(first, latest + 1 if fresh else max(latest, 1))

@@ -8,7 +8,8 @@ import hashlib
 import math
 import os
 import pathlib
-from collections.abc import Sequence
+import resource
+from collections.abc import Iterator, Sequence
 
 import jax
 import psutil
@@ -21,7 +22,7 @@ from jaxopt_bench.runs.compilation import keep_compiled_programs
 from jaxopt_bench.runs.directory import choose_directory, locked, read_json, write_json
 from jaxopt_bench.runs.load import Run, checkpointed, finished, load_run
 from jaxopt_bench.runs.progress import Reporter, reporter_for
-from jaxopt_bench.runs.session import Member, Recording, Session
+from jaxopt_bench.runs.session import Interrupted, Member, Recording, Session
 from jaxopt_bench.runs.splits import Splits, load_task
 from jaxopt_bench.training import (
     CodePath,
@@ -34,6 +35,7 @@ from jaxopt_bench.training import (
 
 POPULATION = "population.json"
 SHARE_OF_MEMORY = 0.9  # of what is free, that a population may fill
+FILES_EACH, USUAL_FILES = 8, 512  # that a member keeps open (its lock and event files), and all else
 
 
 def train_population(
@@ -60,7 +62,7 @@ def train_population(
       recording: how often to write; the defaults of `Recording` where None.
       reporter: what is told of the progress; by default a live display on a terminal, else plain lines.
       code_path: how to compute it; as suits the backend where None.
-      largest: at most so many members at once.
+      largest: at most so many members at once; populations that were begun with more are divided.
 
     Returns:
       The runs, in the experiments' order. The status of each is "completed" or "diverged".
@@ -80,6 +82,8 @@ def train_population(
         tasks = {d: dataclasses.replace(task, experiment=e) for d, e in of_directory.items()}
         check_one_program(list(tasks.values()))
         abstract_states(task)  # a network that does not fit the images fails here, before anything is written
+        for directory in directories:  # all of them, so that those of later waves are found without `fresh` again
+            directory.mkdir(parents=True, exist_ok=True)
         _train_all(tasks, splits, recording or Recording(), reporter, largest)
     return [load_run(directory) for directory in directories]
 
@@ -113,12 +117,16 @@ def _train_all(
             wave = unfinished[: math.ceil(len(unfinished) / waves)]
             begun = _begin([(d, tasks[d].experiment) for d in wave])
         members = _members(begun, tasks[unfinished[0]])
-        if not _fits(members, begun, splits, recording, reporter):
-            active = [member for member in members if not member.finished]
-            largest = math.ceil(len(active) / 2)
-            reporter.say(f"out of memory with {len(active)} runs at once; going on with {largest}")
-            _move(begun, active[:largest])
-            _move(begun, active[largest:])
+        active = [member for member in members if not member.finished]
+        if largest is not None and len(active) > largest:
+            _divide(begun, active, largest)
+            continue
+        session = Session(members, splits, begun, recording, reporter, waiting=max(0, len(unfinished) - len(active)))
+        if not _fits(session):
+            largest = math.ceil(len(session.active) / 2)
+            reporter.say(f"out of memory with {len(session.active)} runs at once; going on with {largest}")
+        elif session.signal is not None and (left := _unfinished(tasks)):
+            raise Interrupted(session.signal, left[0], 0)
 
 
 def _unfinished(directories: dict[pathlib.Path, Task] | dict[pathlib.Path, Experiment]) -> list[pathlib.Path]:
@@ -149,22 +157,35 @@ def _free_memory() -> float:
     return psutil.virtual_memory().available
 
 
-def _fits(
-    members: Sequence[Member], home: pathlib.Path, splits: Splits, recording: Recording, reporter: Reporter
-) -> bool:
+def _fits(session: Session) -> bool:
     """Trains a wave to its end, and returns whether the device's memory sufficed."""
-    active = [member for member in members if not member.finished]
+    _allow_open_files(FILES_EACH * len(session.active))
     try:
-        with contextlib.ExitStack() as stack:
-            for directory in {home, *(member.directory for member in active)}:
-                stack.enter_context(locked(directory))
-            stack.enter_context(session := Session(members, splits, home, recording, reporter))
+        with _held(session.home, session.active), session:
             session.run()
     except jax.errors.JaxRuntimeError as error:
-        if not _is_out_of_memory(error) or len(active) == 1:
+        if not _is_out_of_memory(error) or len(session.active) < 2:
             raise
         return False
     return True
+
+
+@contextlib.contextmanager
+def _held(home: pathlib.Path, members: Sequence[Member]) -> Iterator[None]:
+    """Holds a population, and the runs of some members, for this process."""
+    with contextlib.ExitStack() as stack:
+        for directory in {home, *(member.directory for member in members)}:
+            stack.enter_context(locked(directory))
+        yield
+
+
+def _allow_open_files(more: int) -> None:
+    """Raises this process's limit of open files, where it is lower than that and the system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = USUAL_FILES + more
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        within = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (within, hard))
 
 
 def _begin(wave: Sequence[tuple[pathlib.Path, Experiment]]) -> pathlib.Path:
@@ -183,16 +204,22 @@ def _begin(wave: Sequence[tuple[pathlib.Path, Experiment]]) -> pathlib.Path:
 
 
 def _members(home: pathlib.Path, task: Task) -> list[Member]:
-    """Returns all members of a population, those that finished or went elsewhere among them, in their places."""
+    """Returns all members of a population in their places, as finished also those that went elsewhere or were removed.
+
+    As long as no member was begun, all of them belong to it.
+    """
     if not (home / POPULATION).exists():
         config = home / "config.json"
         experiment = Experiment.from_json(read_json(config)["experiment"]) if config.exists() else task.experiment
         return [Member(dataclasses.replace(task, experiment=experiment), home)]
+    entries = read_json(home / POPULATION)["members"]
+    directories = [pathlib.Path(os.path.normpath(home / entry["directory"])) for entry in entries]
+    homes = [_home(directory) for directory in directories]
+    begun = any(found is not None for found in homes)
     members = []
-    for place, entry in enumerate(read_json(home / POPULATION)["members"]):
-        directory = pathlib.Path(os.path.normpath(home / entry["directory"]))
+    for place, (directory, entry, found) in enumerate(zip(directories, entries, homes, strict=True)):
         own = dataclasses.replace(task, experiment=Experiment.from_json(entry["experiment"]))
-        elsewhere = finished(directory) or _home(directory) not in (None, home)
+        elsewhere = finished(directory) or (begun and found != home)
         members.append(Member(own, directory, place, finished=elsewhere))
     return members
 
@@ -203,6 +230,14 @@ def _home(directory: pathlib.Path) -> pathlib.Path | None:
         return None
     path = read_json(directory / "config.json").get("checkpoints", {}).get("path", "checkpoints")
     return pathlib.Path(os.path.normpath(directory / path)).parent
+
+
+def _divide(home: pathlib.Path, members: Sequence[Member], largest: int) -> None:
+    """Makes populations of at most `largest` out of one's members, as even as can be."""
+    size = math.ceil(len(members) / math.ceil(len(members) / largest))
+    with _held(home, members):
+        for start in range(0, len(members), size):
+            _move(home, members[start : start + size])
 
 
 def _move(home: pathlib.Path, members: Sequence[Member]) -> None:

@@ -69,13 +69,18 @@ class MetricsFile:
 def mean_over_epoch(records: Iterable[Record], after_step: int) -> Record:
     """Returns the means of loss and accuracy over the steps after one: the training loss of an epoch.
 
+    None stands for a mean over lines of which one is not finite.
+
     Args:
       records: a run's lines; those of split "train_steps" count, each by its number of steps.
       after_step: the last step before the epoch.
     """
     lines = [r for r in records if r["split"] == "train_steps" and r["step"] > after_step]
     steps = sum(r["steps"] for r in lines)
-    means = {name: math.fsum(r[name] * r["steps"] for r in lines) / steps for name in ("loss", "accuracy")}
+    means: Record = {}
+    for name in ("loss", "accuracy"):
+        known = all(r[name] is not None for r in lines)
+        means[name] = math.fsum(r[name] * r["steps"] for r in lines) / steps if known else None
     return {**means, "seconds": math.fsum(r["seconds"] for r in lines)}
 
 

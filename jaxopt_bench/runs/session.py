@@ -31,6 +31,7 @@ from jaxopt_bench.runs.progress import Reporter, format_duration, median_lines
 from jaxopt_bench.runs.splits import Splits
 from jaxopt_bench.training import (
     NEVER,
+    Evaluate,
     EvaluationMetrics,
     StepMetrics,
     Task,
@@ -55,7 +56,8 @@ class Recording(Config):
     checkpoint_every: int | None = number(None, at_least=1)
     """Steps between two checkpoints within an epoch; every epoch's end has one."""
     keep_checkpoints: int = number(2, at_least=1)
-    """How many of the last checkpoints stay, beside the best epoch's."""
+    """How many of the last checkpoints stay, beside the best epoch's (those of a population's members stay only where
+    the test split will be read at them)."""
     tensorboard: bool = True
     """Write TensorBoard event files."""
 
@@ -80,9 +82,9 @@ class Member:
       task: what it trains.
       directory: where its record is written.
       place: its index among the stacked arrays.
-      records: its metrics; None before the session is entered, as for `events`.
-      finished: whether its summary says that it completed or diverged: it is not advanced, and nothing of it is
-        written any more.
+      records: its metrics; None before the session is entered, as for `events`, and where it has finished.
+      finished: whether its summary says that it completed or diverged, or it is trained elsewhere: it is not advanced,
+        and nothing of it is written any more.
     """
 
     task: Task
@@ -127,7 +129,13 @@ class Session:
     """
 
     def __init__(
-        self, members: Sequence[Member], splits: Splits, home: pathlib.Path, recording: Recording, reporter: Reporter
+        self,
+        members: Sequence[Member],
+        splits: Splits,
+        home: pathlib.Path,
+        recording: Recording,
+        reporter: Reporter,
+        waiting: int = 0,
     ):
         """Compiles nothing and writes nothing yet.
 
@@ -137,9 +145,11 @@ class Session:
           home: the folder in which their checkpoints lie: the run's own, or the population's.
           recording: how often to write.
           reporter: what is told of the progress.
+          waiting: how many runs are to be trained after these, for an estimate of the time.
         """
         self.members, self.splits, self.home = members, splits, home
         self.task, self.recording, self.reporter = members[0].task, recording, reporter
+        self.waiting = waiting
         self._advance = make_advance(self.task, len(members))
         self._orders = make_orders(self.task, len(members))
         self._evaluate = make_evaluate(self.task, len(members))
@@ -153,9 +163,8 @@ class Session:
         self.began = self.step
         self._write_configs()
         for member in self.members:
-            last = None if member.finished else self.step
-            member.records = records.MetricsFile(member.directory / "metrics.jsonl", last)
             if not member.finished:
+                member.records = records.MetricsFile(member.directory / "metrics.jsonl", self.step)
                 (member.directory / "summary.json").unlink(missing_ok=True)
                 if self.recording.tensorboard:
                     member.events = Events(member.directory, self.step)
@@ -208,10 +217,11 @@ class Session:
             self.reporter.say(f"schedule.warmup is {warmup:g} of {task.experiment.epochs} epochs: all of it is warm-up")
 
     def _restore(self) -> tuple[int, TrainState, StepMetrics]:
-        count = len(self.members)
-        like = checkpointed(self.task, count)
-        found = checkpoints.restore_latest(self.home / "checkpoints", like, warn=self.reporter.say)
-        if found is None:
+        count, found = len(self.members), None
+        if count == 1 or any((member.directory / "config.json").exists() for member in self.active):
+            like = checkpointed(self.task, count)
+            found = checkpoints.restore_latest(self.home / "checkpoints", like, warn=self.reporter.say)
+        if found is None:  # or they are those of runs that someone removed
             return 0, initial_states([member.task for member in self.members]), empty_metrics(count)
         step, tree = found
         on_device = jax.tree.map(jnp.asarray, tree)
@@ -249,7 +259,7 @@ class Session:
         left = self._seconds_left()
         self.reporter.advance(self.step, self.clock.images_per_second, left)
         if self.clock.first_estimate():
-            self._say_duration(left)
+            self._say_duration(left + self.waiting * self._seconds_for(self.task.steps) / len(self.active))
         if made.line:
             made.measured = {"steps": made.metrics.loss.count, **_values(made.metrics)}
         if made.step % self.task.steps_per_epoch == 0:
@@ -261,8 +271,10 @@ class Session:
         return _copy({"state": self.states, "metrics": self.metrics})
 
     def _seconds_left(self) -> float:
+        return self._seconds_for(self.task.steps - self.step)
+
+    def _seconds_for(self, steps: int) -> float:
         """Returns an estimate: the last slice's speed for the steps, the last epoch's evaluations for those to come."""
-        steps = self.task.steps - self.step
         epochs = math.ceil(steps / self.task.steps_per_epoch)
         return steps * self.clock.seconds_per_step + epochs * self.evaluation_seconds
 
@@ -365,7 +377,7 @@ class Session:
 
     def _diverge(self, member: Member, step: int, found: int) -> None:
         which = f"{member.directory.name} " if len(self.members) > 1 else ""
-        self.reporter.say(f"{which}diverged: the loss or a parameter was not finite after step {step:,}")
+        self.reporter.say(f"{which}diverged: the loss or the update of step {step:,} was not finite")
         self.checkpoints.wait()
         summary = {**self._summary(member, found, "diverged"), "diverged_step": step}
         write_json(member.directory / "summary.json", summary)
@@ -374,27 +386,39 @@ class Session:
     def _complete(self) -> None:
         """Reads the test split, once, for the last epoch and the best; writes the summaries last of all."""
         if self.task.experiment.evaluate_test and self.active:
-            self._test_at(self.task.steps, self.active, self.states)
+            self._test_last()
             for step in sorted(self._best_steps() - {self.task.steps}):
-                chosen = [member for member in self.active if records.best_step(member.records.records) == step]
-                self._test_at(step, chosen, None)
+                self._test_best(
+                    step, [member for member in self.active if records.best_step(member.records.records) == step]
+                )
         for member in self.active:
             write_json(member.directory / "summary.json", self._summary(member, self.step, "completed"))
 
-    def _test_at(self, step: int, members: Sequence[Member], states: TrainState | None) -> None:
-        """Evaluates the test split at a step, from its checkpoint where no states are given, unless it has been."""
-        members = [member for member in members if member.records.find("test", step) is None]
-        if not members:
+    def _test_last(self) -> None:
+        """Evaluates the test split at the last step, unless it has been."""
+        untested = [member for member in self.active if member.records.find("test", self.step) is None]
+        if untested:
+            self._test(self.step, untested, self.states, self._evaluate)
+
+    def _test_best(self, step: int, members: Sequence[Member]) -> None:
+        """Evaluates the test split at the best step of some members, from its checkpoint, unless it has been."""
+        untested = [member for member in members if member.records.find("test", step) is None]
+        if not untested:
             return
-        if states is None:
-            try:
-                like = checkpointed(self.task, len(self.members))
-                states = checkpoints.restore(self.checkpoints.directory, step, like)["state"]
-            except UserError as error:
-                self.reporter.say(f"{error} So the best epoch's parameters are not tested.")
-                return
+        try:
+            like = checkpointed(self.task, len(self.members))
+            states = checkpoints.restore(self.checkpoints.directory, step, like)["state"]
+        except UserError as error:
+            self.reporter.say(f"{error} So the best epoch's parameters are not tested.")
+            return
+        evaluate = make_evaluate(self.task)
+        for member in untested:  # one by one: the others' parameters of this step are nobody's best
+            own = jax.tree.map(lambda leaf, place=member.place: leaf[place : place + 1], states)
+            self._test(step, [dataclasses.replace(member, place=0)], own, evaluate)
+
+    def _test(self, step: int, members: Sequence[Member], states: TrainState, evaluate: Evaluate) -> None:
         began = time.perf_counter()
-        measured = self._evaluate(states, list(padded_batches(self.splits.named("test"))))
+        measured = evaluate(states, list(padded_batches(self.splits.named("test"))))
         values = jax.device_get(_values(measured))
         seconds = (time.perf_counter() - began) / len(members)
         lines = [[self._evaluation_line("test", step, values, member, seconds)] for member in members]

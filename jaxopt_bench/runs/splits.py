@@ -27,7 +27,9 @@ class Splits:
         """Returns the images of "train_clean", "validation" or "test", which nothing opens before it is asked for."""
         if split == "test":
             return self.dataset.split("test")
-        return {"train_clean": self.clean, "validation": self.validation or self.clean}[split]
+        found = {"train_clean": self.clean, "validation": self.validation}[split]
+        assert found is not None, "a run without a validation split measures none"
+        return found
 
 
 def load_task(

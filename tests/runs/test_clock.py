@@ -24,8 +24,8 @@ def time(monkeypatch: pytest.MonkeyPatch) -> Time:
     return time
 
 
-def take(clock: Clock, time: Time, steps: int, seconds: float) -> None:
-    clock.start(steps)
+def take(clock: Clock, time: Time, steps: int, seconds: float, members: int = 1) -> None:
+    clock.start(steps, members)
     time.now += seconds
     clock.stop()
 
@@ -37,6 +37,16 @@ def test_the_step_that_compiles_counts_in_seconds_and_not_in_speed(time):
     take(clock, time, 4, 2.0)
     assert clock.lap() == {"seconds": 2.0, "images_per_second": 20.0}
     assert clock.images_per_second == 20.0
+
+
+def test_a_lap_counts_the_members_that_made_its_steps(time):
+    clock = Clock(batch_size=10)
+    take(clock, time, 1, 30.0)
+    clock.lap()
+    take(clock, time, 2, 4.0, members=4)
+    take(clock, time, 2, 3.0, members=3)
+    clock.start(2, 1)  # the next slice is under way before the lap is read
+    assert clock.lap() == {"seconds": 2.0, "images_per_second": 20.0}
 
 
 def test_slices_are_one_step_until_steps_are_timed_and_then_about_a_second(time):

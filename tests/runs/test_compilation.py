@@ -15,7 +15,7 @@ import json, jax
 from jaxopt_bench.runs.compilation import keep_compiled_programs
 keep_compiled_programs()
 print(json.dumps(jax.config.jax_compilation_cache_dir))
-jax.jit(lambda x: x @ x.T + x.sum())(jax.numpy.ones((64, 64))).block_until_ready()
+jax.jit(lambda x: sum(jax.numpy.linalg.matrix_power(x, n) for n in range(50)))(jax.numpy.ones((64, 64)))
 """
 
 
@@ -29,9 +29,10 @@ def cache_dir(**variables: str) -> str | None:
 
 
 def test_by_default_it_lies_in_the_users_cache_and_is_written(tmp_path):
-    found = cache_dir(XDG_CACHE_HOME=str(tmp_path), JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES="0")
+    found = cache_dir(XDG_CACHE_HOME=str(tmp_path))
     assert found is not None
     assert pathlib.Path(found).parent == tmp_path / "jaxopt_bench"
+    assert [path for path in pathlib.Path(found).iterdir() if path.stat().st_size > 1000]
 
 
 @pytest.mark.parametrize(

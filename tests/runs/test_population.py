@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from typing import Any
 
 import jax
@@ -207,3 +208,103 @@ def test_a_population_that_reads_no_test_split_keeps_its_last_checkpoints_alone(
     assert checkpoint_steps(folder) == [74, 80]
     assert run.summary is not None
     assert run.summary["final"]["test_loss"] is None
+
+
+@pytest.mark.parametrize("path", [CodePath("pure", "compiled", "vmap"), CodePath()], ids=["vmap", "python"])
+def test_members_computed_together_resume_and_diverge_as_those_that_take_turns(path, tiny, tmp_path, options):
+    options = {**options, "code_path": path}
+    calm = dataclasses.replace(tiny, optimizer=SGD(learning_rate=0.1), schedule=Constant())
+    experiments = [calm, dataclasses.replace(calm, optimizer=SGD(learning_rate=1e30))]
+    whole = train_population(experiments, runs_dir=tmp_path / "whole", **options)
+    assert [run.summary["status"] for run in whole if run.summary] == ["completed", "diverged"]
+    for step in (9, 33):
+        with pytest.raises(Killed):
+            train_population(experiments, runs_dir=tmp_path / "killed", **{**options, "reporter": KilledAt(step)})
+    resumed = train_population(experiments, runs_dir=tmp_path / "killed", **options)
+    assert_same(whole[0], resumed[0])
+    assert without_timings(whole[1]) == without_timings(resumed[1])
+
+
+def test_fresh_runs_are_found_again_whose_wave_had_not_come_yet(experiments, tmp_path, options):
+    train_population(experiments[:2], runs_dir=tmp_path, **options)
+    with pytest.raises(Killed):
+        train_population(
+            experiments[:2], runs_dir=tmp_path, fresh=True, largest=1, **{**options, "reporter": KilledAt(20)}
+        )
+    again = train_population(experiments[:2], runs_dir=tmp_path, **options)
+    assert [run.path.name[-2:] for run in again] == [".2", ".2"]
+
+
+def test_runs_that_someone_removed_are_trained_anew(experiments, tmp_path, options):
+    first = train_population(experiments[:2], runs_dir=tmp_path, **options)
+    before = [without_timings(run) for run in first]
+    for run in first:
+        shutil.rmtree(run.path)  # the population's folder, with its checkpoints, stays
+    again = train_population(experiments[:2], runs_dir=tmp_path, **options)
+    assert [without_timings(run) for run in again] == before
+
+
+def test_one_that_someone_removed_holds_up_no_other(experiments, tmp_path, options):
+    with pytest.raises(Killed):
+        train_population(experiments[:3], runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)})
+    shutil.rmtree(tmp_path / "tiny" / experiments[1].digest)
+    runs = train_population(experiments[:3], runs_dir=tmp_path, **options)
+    assert [run.config["environments"][0]["step"] for run in runs] == [0, 0, 0]
+    assert [run.config["environments"][-1]["members"] for run in runs] == [3, 1, 3]
+    for run, experiment in zip(runs, experiments[:3], strict=True):
+        assert_same(run, train(experiment, runs_dir=tmp_path / "alone", **options))
+
+
+def test_a_population_that_was_begun_is_divided_where_fewer_are_wanted_at_once(experiments, tmp_path, options):
+    with pytest.raises(Killed):
+        train_population(experiments[:3], runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)})
+    runs = train_population(experiments[:3], runs_dir=tmp_path, largest=2, **options)
+    places = [run.config["environments"][-1] for run in runs]
+    assert [place["members"] for place in places] == [2, 2, 1]
+    assert all(place["step"] > 0 for place in places)
+    for run, experiment in zip(runs, experiments[:3], strict=True):
+        assert_same(run, train(experiment, runs_dir=tmp_path / "alone", **options))
+
+
+def test_a_population_that_cannot_even_begin_for_lack_of_memory_begins_as_smaller_ones(
+    experiments, tmp_path, options, monkeypatch
+):
+    make = session.initial_states
+
+    def crowded(tasks: Any) -> Any:
+        if len(tasks) > 2:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+        return make(tasks)
+
+    monkeypatch.setattr(session, "initial_states", crowded)
+    runs = train_population(experiments, runs_dir=tmp_path, **options)
+    assert [run.config["environments"][0]["members"] for run in runs] == [2] * 4
+
+
+def test_members_that_diverged_before_memory_ran_out_are_not_divided(tiny, tmp_path, options, monkeypatch):
+    calm = dataclasses.replace(tiny, optimizer=SGD(learning_rate=0.1), schedule=Constant())
+    wild = dataclasses.replace(calm, optimizer=SGD(learning_rate=1e30))
+    experiments = [wild, calm, dataclasses.replace(calm, seed=1)]
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "make_advance", Crowded(session.make_advance, after=12))
+        runs = train_population(experiments, runs_dir=tmp_path / "divided", **options)
+    assert [run.summary["status"] for run in runs if run.summary] == ["diverged", "completed", "completed"]
+    assert [run.config["environments"][-1]["members"] for run in runs] == [3, 1, 1]
+    for run, experiment in zip(runs[1:], experiments[1:], strict=True):
+        assert_same(run, train(experiment, runs_dir=tmp_path / "alone", **options))
+
+
+def test_a_signal_in_the_last_steps_of_a_wave_is_heeded_before_the_next(experiments, tmp_path, options):
+    stopped = {**options, "reporter": StoppedAt(40)}
+    with pytest.raises(Interrupted):
+        train_population(experiments[:2], runs_dir=tmp_path, largest=1, **stopped)
+    first, second = (tmp_path / "tiny" / experiment.digest for experiment in experiments[:2])
+    assert read_json(first / "summary.json")["status"] == "completed"
+    assert not (second / "config.json").exists()
+
+
+def test_each_member_has_event_files_of_its_own(experiments, tmp_path, options):
+    recording = dataclasses.replace(QUIET, tensorboard=True)
+    short = [dataclasses.replace(experiment, epochs=1) for experiment in experiments[:2]]
+    for run in train_population(short, runs_dir=tmp_path, **{**options, "recording": recording}):
+        assert list((run.path / "tensorboard").iterdir())

@@ -58,6 +58,16 @@ def test_the_mean_over_an_epoch_weighs_lines_by_their_steps(parts):
     assert mean["seconds"] == len(parts)
 
 
+def test_the_mean_over_lines_of_which_one_is_not_finite_is_none():
+    lines = [
+        line(10, steps=10, loss=1.0, accuracy=0.5, seconds=1.0),
+        line(20, steps=10, loss=None, accuracy=0.1, seconds=1.0),
+    ]
+    mean = mean_over_epoch(lines, after_step=0)
+    assert mean["loss"] is None
+    assert mean["accuracy"] == pytest.approx(0.3)
+
+
 def test_the_best_step_is_the_earlier_of_equals_and_none_without_validation():
     losses = {10: 0.5, 20: 0.3, 30: 0.3, 40: None}
     lines = [line(step, "validation", loss=loss) for step, loss in losses.items()]
