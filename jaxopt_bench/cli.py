@@ -75,7 +75,7 @@ class SweepFlags:
 
     A range LOW..HIGH:COUNT in place of a number, as in --optimizer.learning-rate 1e-4..1e-1:8, stands for COUNT values
     that are evenly spaced in their logarithm, both ends included; several ranges make a grid. What a sweep chooses by
-    is the validation split: the test split is left alone unless --evaluate-test True asks for it.
+    is the validation split: the test split is left alone unless --evaluate-test asks for it.
     """
 
     experiment: Annotated[Experiment, tyro.conf.arg(name="")]
@@ -91,7 +91,7 @@ class SweepFlags:
     deterministic: bool = False
     """Give up what makes repetitions differ on a GPU (autotuning, scatters), at a price in speed."""
     largest: int | None = None
-    """At most so many runs at once; else as many as fit into memory."""
+    """At most so many runs at once; else as many as fit into memory. Those begun in larger numbers are divided."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -275,7 +275,7 @@ def print_result(run: Run, console: Console) -> None:
             console.print(_result_table(summary))
         if "diverged_step" in summary:
             step = summary["diverged_step"]
-            console.print(f"the loss or a parameter was not finite after step {step:,}", highlight=False)
+            console.print(f"the loss or the update of step {step:,} was not finite", highlight=False)
         speed = f", {summary['images_per_second']:,.0f} images/s" if summary["images_per_second"] else ""
         size = f"{summary['parameters']:,} parameters, {summary['steps']:,} steps"
         console.print(f"{size} in {format_duration(summary['seconds'])}{speed}", highlight=False)

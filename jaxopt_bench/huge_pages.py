@@ -6,11 +6,14 @@ Nothing heavy may be imported here: it runs before everything else.
 from __future__ import annotations
 
 import os
+import pathlib
 import sys
 from collections.abc import Mapping
 
 TUNABLES = "GLIBC_TUNABLES"
 _NAME = "glibc.malloc.hugetlb"
+KERNEL = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled")
+"""Where Linux says who may have transparent huge pages."""
 
 
 def restart_with_huge_pages() -> None:
@@ -21,6 +24,7 @@ def restart_with_huge_pages() -> None:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
-def has_huge_pages(environment: Mapping[str, str] = os.environ) -> bool:
-    """Returns whether a process with this environment was started with huge pages."""
-    return f"{_NAME}=1" in environment.get(TUNABLES, "").split(":")
+def has_huge_pages(environment: Mapping[str, str] = os.environ, kernel: pathlib.Path = KERNEL) -> bool:
+    """Returns whether a process with this environment asked for huge pages, and the kernel grants them at all."""
+    asked = f"{_NAME}=1" in environment.get(TUNABLES, "").split(":")
+    return asked and kernel.exists() and "[never]" not in kernel.read_text(encoding="utf-8")

@@ -36,11 +36,16 @@ def test_a_process_restarts_with_its_arguments_as_the_same_process(before, after
     out, _ = child.communicate(timeout=60)
     tunables, arguments, enabled, process, heavy = json.loads(out)
     assert (tunables, arguments[1:], process) == (after, ["--seed", "1"], child.pid)
-    assert enabled == after.endswith("hugetlb=1")
+    assert enabled == has_huge_pages({TUNABLES: after})
     assert not heavy
 
 
 @pytest.mark.parametrize(("value", "expected"), [("glibc.malloc.hugetlb=1", True), ("glibc.malloc.hugetlb=10", False)])
-def test_huge_pages_are_read_off_the_environment(value, expected):
-    assert has_huge_pages({TUNABLES: value}) == expected
-    assert not has_huge_pages({})
+def test_huge_pages_are_those_asked_for_that_the_kernel_grants(value, expected, tmp_path):
+    kernel = tmp_path / "enabled"
+    assert not has_huge_pages({TUNABLES: value}, kernel)
+    kernel.write_text("always [madvise] never\n")
+    assert has_huge_pages({TUNABLES: value}, kernel) == expected
+    assert not has_huge_pages({}, kernel)
+    kernel.write_text("always madvise [never]\n")
+    assert not has_huge_pages({TUNABLES: value}, kernel)

@@ -15,9 +15,9 @@ class Row:
 
     Attributes:
       setting: the values of the fields in question, as flags name them.
-      results: an estimate by `{split}_{loss,accuracy}`, over the seeds that completed.
+      results: an estimate by `{split}_{loss,accuracy}`, over the seeds that did not diverge.
       runs: how many there are.
-      diverged: how many of them diverged.
+      diverged: how many of them diverged, or came to an end with a loss that is not finite.
     """
 
     setting: dict[str, float]
@@ -47,9 +47,8 @@ def _field(run: Run, name: str) -> float:
 
 def _row(setting: dict[str, float], runs: Sequence[Run]) -> Row:
     finals = [run.summary["final"] for run in runs if run.summary and run.summary["status"] == "completed"]
-    results = {}
-    for name in (f"{split}_{measure}" for split in SPLITS for measure in ("loss", "accuracy")):
-        values = [final[name] for final in finals if final[name] is not None]
-        if values:
-            results[name] = estimate(values)
-    return Row(setting, results, len(runs), len(runs) - len(finals))
+    names = [f"{split}_{measure}" for split in SPLITS for measure in ("loss", "accuracy")]
+    measured = [name for name in names if any(final[name] is not None for final in finals)]
+    whole = [final for final in finals if measured and all(final[name] is not None for name in measured)]
+    results = {name: estimate([final[name] for final in whole]) for name in measured if whole}
+    return Row(setting, results, len(runs), len(runs) - len(whole))

@@ -13,6 +13,8 @@ from jaxopt_bench.errors import UserError, unknown_name
 from jaxopt_bench.experiment import Experiment
 
 DIGITS = 6  # significant digits of a grid's points: enough to tell them apart, few enough to read
+MOST_RUNS = 10_000
+"""Runs that a grid may have: more of them are a slip of the finger."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,8 +69,11 @@ def grid(experiment: Experiment, ranges: Mapping[str, Range], seeds: int = 1) ->
       seeds: how many.
 
     Raises:
-      UserError: for a field that cannot be swept, or a point that its field does not accept.
+      UserError: for a field that cannot be swept, a point that its field does not accept, or too many of them.
     """
+    total = seeds * math.prod(r.count for r in ranges.values())
+    if total > MOST_RUNS:
+        raise UserError(f"these ranges and seeds make {total:,} runs; accepted: at most {MOST_RUNS:,}.")
     for name in ranges:
         _check_field(experiment, name)
     made = []

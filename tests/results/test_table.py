@@ -35,6 +35,14 @@ def test_seeds_are_taken_together_and_settings_keep_their_order(tiny):
     assert "test_loss" not in first.results
 
 
+def test_a_run_that_ended_with_a_loss_that_is_not_finite_counts_as_diverged(tiny):
+    runs = [finished(dataclasses.replace(tiny, seed=seed), 1.0) for seed in (0, 1, 2)]
+    assert runs[2].summary is not None
+    runs[2].summary["final"]["validation_loss"] = None
+    (row,) = rows_by_setting(runs, [])
+    assert (row.runs, row.diverged, row.results["validation_loss"].count) == (3, 1, 2)
+
+
 def test_without_fields_all_runs_are_one_row(tiny):
     (row,) = rows_by_setting([finished(dataclasses.replace(tiny, seed=s), 1.0 + s) for s in range(3)], [])
     assert row.setting == {}

@@ -52,6 +52,11 @@ def test_a_grid_is_every_combination_with_every_seed(tiny):
     assert len({e.digest for e in made}) == len(made)
 
 
+def test_a_grid_that_can_only_be_a_slip_of_the_finger_is_refused(tiny):
+    with pytest.raises(UserError, match="make 3,000,000 runs; accepted: at most 10,000"):
+        grid(tiny, {"optimizer.learning_rate": Range(1e-4, 1, 1_000_000)}, seeds=3)
+
+
 def test_without_ranges_a_grid_is_the_seeds(tiny):
     assert grid(tiny, {}, 3) == [dataclasses.replace(tiny, seed=seed) for seed in range(3)]
 
