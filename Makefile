@@ -26,7 +26,7 @@ bench: .venv/ready ## measure speed beside PyTorch, which is installed for it; A
 	@$(BIN)/python -m experiments.speed $(ARGS)
 
 test: lint types floors ## check style, types and floors, and run the tests
-	$(BIN)/python -m pytest -n auto -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -n auto -m "not slow" --durations=10 $(ARGS)
 
 test-slow: .venv/ready ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow $(ARGS)

@@ -321,8 +321,9 @@ def test_two_processes_repeat_each_other_to_the_bit(loop, tmp_path, digits_dir):
 from jaxopt_bench import catalog, train
 from jaxopt_bench.runs import Recording, Reporter
 from jaxopt_bench.training import CodePath, choose_code_path
+from jaxopt_bench.models import CNN
 import dataclasses
-experiment = dataclasses.replace(catalog.find("digits_cnn_adamw"), epochs=2)
+experiment = dataclasses.replace(catalog.find("digits_cnn_adamw"), epochs=2, model=CNN(channels=(4,), dense=8))
 path = dataclasses.replace(choose_code_path(deterministic=True), loop={loop!r})
 train(experiment, runs_dir={str(tmp_path / name)!r}, data_dir={str(digits_dir)!r}, reporter=Reporter(),
       recording=Recording(tensorboard=False), code_path=path)
