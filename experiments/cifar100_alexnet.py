@@ -3,8 +3,8 @@
 Trains:  AlexNet for 32×32 images, 30,351,844 parameters, on all 50,000 training images.
 From:    a student study that reports, for one run each, a training loss of 0.742 and an accuracy of 0.22 for SGD,
          1.680 and 0.31 for AdamW, without saying on which split and at which epoch.
-Expect:  the study's own setting is 3,750,000 steps: at the 4.3 (SGD) and 3.8 (AdamW) steps/s of 2 cores of an Intel
-         Xeon, 10 and 11 days. It begins badly: AdamW's mean loss over its first 50 steps was 9,775, and after 550
+Expect:  the study's own setting is 3,750,000 steps: at the 5.8 (SGD) and 4.6 (AdamW) steps/s of 2 cores of an Intel
+         Xeon, 7 and 9 days. It begins badly: AdamW's mean loss over its first 50 steps was 9,775, and after 550
          steps 4.62; plain SGD's was 4.60 after 650. The loss of chance is ln 100 = 4.605. It is kept as it is, to
          be compared with. The pair `_modern` is the same network as one would train it; not yet measured.
 Run:     make run EXP=cifar100_alexnet_adamw
