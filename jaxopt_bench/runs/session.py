@@ -259,7 +259,7 @@ class Session:
         left = self._seconds_left()
         self.reporter.advance(self.step, self.clock.images_per_second, left)
         if self.clock.first_estimate():
-            self._say_duration(left + self.waiting * self._seconds_for(self.task.steps) / len(self.active))
+            self._say_duration(left + self.waiting * self._seconds_for(self.task.steps) / self.clock.members)
         if made.line:
             made.measured = {"steps": made.metrics.loss.count, **_values(made.metrics)}
         if made.step % self.task.steps_per_epoch == 0:
