@@ -358,6 +358,14 @@ def test_divergence_is_a_result_with_its_step(tiny, tmp_path, options):
     assert again.summary == run.summary
 
 
+def test_an_estimate_that_falls_due_once_all_have_diverged_disturbs_nothing(tiny, tmp_path, options, monkeypatch):
+    monkeypatch.setattr("jaxopt_bench.runs.clock.Clock.first_estimate", lambda clock: True)
+    experiment = dataclasses.replace(tiny, optimizer=SGD(learning_rate=1e15), schedule=Constant())
+    run = train(experiment, runs_dir=tmp_path, **options)
+    assert run.summary is not None
+    assert run.summary["status"] == "diverged"
+
+
 def test_a_network_that_does_not_fit_the_images_is_refused_before_anything_is_written(tiny, tmp_path, options):
     from jaxopt_bench.models import AlexNet
 
