@@ -58,6 +58,7 @@ def make_train_step(task: Task) -> TrainStep:
         update_norm = optax.tree.norm(updates)
         sound = jnp.isfinite(loss) & jnp.isfinite(update_norm)
         params = optax.apply_updates(state.params, updates)
+        # chosen by the norm, so that XLA knows no reader of the old parameters comes later, and writes over them
         params = jax.tree.map(lambda new, old: jnp.where(sound, new, old), params, state.params)
         metrics = StepMetrics.single_from_model_output(
             loss=loss,
