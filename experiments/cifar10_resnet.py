@@ -3,8 +3,9 @@
 Trains:  ResNet-20 (0.27 M parameters) and ResNet-18 (11.2 M) on 45,000 images (5,000 validate).
 From:    a student study that compares SGD, Adam, Nadam, AMSGrad and Padam on a ResNet. Epochs, schedule, batch size,
          and all of Padam are its authors' (Chen et al., 2020); the other optimizers' settings are common ones, ours.
-Expect:  not measured here to the end. He et al. (2015) publish 91.25% test accuracy for ResNet-20, by SGD with weight
-         decay 1e-4 over 164 epochs; Chen et al. about 95% for ResNet-18.
+Expect:  after 5 of 5 epochs on all 50,000 images, cosine to zero, seed 0, ResNet-20 with SGD reaches 76.6% test
+         accuracy; the whole has not been measured here. He et al. (2015) publish 91.25% for ResNet-20, by SGD with
+         weight decay 1e-4 over 164 epochs; Chen et al. about 95% for ResNet-18.
 Run:     make run EXP=cifar10_resnet20_sgd
 """
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
+import inspect
 import pathlib
 import signal
 import sys
 import traceback
+import types
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, NoReturn
@@ -24,8 +26,16 @@ from jaxopt_bench.config import Config
 from jaxopt_bench.errors import UserError, unknown_name
 from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.models import MODELS, parameter_overview
-from jaxopt_bench.optimizers import OPTIMIZERS, SCHEDULES
-from jaxopt_bench.reports import sweep_table
+from jaxopt_bench.optimizers import OPTIMIZERS, SCHEDULES, Optimizer, load
+from jaxopt_bench.reports import (
+    SURFACES,
+    Trajectory,
+    draw_trajectories,
+    hyperparameters_table,
+    optimizers_table,
+    sweep_table,
+    trajectory,
+)
 from jaxopt_bench.results import rows_by_setting
 from jaxopt_bench.runs import (
     SPLITS,
@@ -51,8 +61,8 @@ class RunFlags:
     """Train an experiment, continue it where it was stopped, or show its summary where it has finished.
 
     --optimizer NAME, --model NAME and --schedule NAME put another in the experiment's place, with its own defaults;
-    the flags below are those of the ones in place. `jaxopt-bench list` shows the names. --experiments DIR looks
-    for the experiment in another folder.
+    the flags below are those of the ones in place. `jaxopt-bench list` shows the names; --optimizer FILE.py:FUNCTION or
+    MODULE:FUNCTION takes an optimizer of yours. --experiments DIR looks for the experiment in another folder.
     """
 
     experiment: Annotated[Experiment, tyro.conf.arg(name="")]
@@ -127,6 +137,32 @@ class PrepareFlags:
     """Folder of TFDS data sets; else $TFDS_DATA_DIR, else TFDS's own default."""
 
 
+@dataclasses.dataclass(frozen=True)
+class OptimizerFlags:
+    """Show an optimizer: where it is from, its hyperparameters, and where they are worth searching."""
+
+    name: tyro.conf.Positional[str]
+    """An optimizer by its name, or FILE.py:FUNCTION or MODULE:FUNCTION."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PlotFlags:
+    """Draw where optimizers go on surfaces of two numbers, and their effective step sizes.
+
+    Each takes, on each surface, the learning rate with which it comes down fastest without leaving the picture, of one
+    and three times the powers of ten.
+    """
+
+    names: tyro.conf.Positional[tuple[str, ...]] = ("sgd", "momentum", "nesterov", "adam", "nadam", "amsgrad", "padam")
+    """Optimizers by name."""
+    surfaces: tuple[str, ...] = tuple(SURFACES)
+    """Surfaces by name."""
+    steps: int = 200
+    """Updates."""
+    out: pathlib.Path = pathlib.Path("optimizers.png")
+    """The picture, PNG or SVG."""
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits.
 
@@ -164,6 +200,7 @@ def parse(words: Sequence[str]) -> Command:
         "list": lambda rest: _bind(list_kinds, ListFlags, "list", rest),
         "show": lambda rest: _bind(show, ShowFlags, "show", rest),
         "data": _parse_data,
+        "optimizers": _parse_optimizers,
     }
     if not words or words[0] in ("-h", "--help"):
         print(HELP)
@@ -180,6 +217,8 @@ HELP = """usage: jaxopt-bench COMMAND …
   list [experiments|models|datasets|optimizers|schedules]         what can be named
   show RUN                                                        a run's record
   data prepare NAME [--from PATH]                                 get a data set ready
+  optimizers show NAME                                            an optimizer's hyperparameters and their ranges
+  optimizers plot [NAME …] [--out optimizers.png]                 draw where optimizers go on surfaces of two numbers
 
 COMMAND --help says more; run EXPERIMENT --help lists every flag with that experiment's values; --debug shows an error's
 traceback."""
@@ -230,7 +269,7 @@ def list_kinds(flags: ListFlags) -> int:
         "experiments": lambda: _experiments_table(catalog.load_folder(flags.experiments)),
         "models": lambda: _configs_table("models", MODELS),
         "datasets": _datasets_table,
-        "optimizers": lambda: _configs_table("optimizers", OPTIMIZERS),
+        "optimizers": lambda: optimizers_table(OPTIMIZERS),
         "schedules": lambda: _configs_table("schedules", SCHEDULES),
     }
     for kind in tables if flags.kind == "all" else [flags.kind]:
@@ -262,6 +301,45 @@ def prepare(flags: PrepareFlags) -> int:
     """Prepares a data set and prints where it is."""
     print(data.prepare(flags.name, flags.source, flags.data_dir))
     return COMPLETED
+
+
+def show_optimizer(flags: OptimizerFlags) -> int:
+    """Prints an optimizer's record."""
+    console = Console()
+    optimizer = _optimizer(flags.name)
+    for line in (inspect.cleandoc(type(optimizer).__doc__ or "").partition("Args:")[0].strip(), ""):
+        console.print(line, markup=False, highlight=False)
+    console.print(f"source: {optimizer.source}", markup=False, highlight=False)
+    schedule = optimizer.schedule
+    console.print(f"schedule: {schedule.name} ({schedule.source})", markup=False, highlight=False)
+    console.print(hyperparameters_table(flags.name, optimizer))
+    return COMPLETED
+
+
+def plot_optimizers(flags: PlotFlags) -> int:
+    """Draws trajectories, and prints what they reached."""
+    console = Console()
+    _check_at_least_one("--steps", flags.steps)
+    for surface in flags.surfaces:
+        if surface not in SURFACES:
+            raise unknown_name("surface", surface, SURFACES)
+    optimizers = {name: _optimizer(name) for name in flags.names}
+    drawn = [trajectory(s, name, o, flags.steps) for s in flags.surfaces for name, o in optimizers.items()]
+    draw_trajectories(drawn, flags.out)
+    console.print(_trajectories_table(drawn))
+    console.print(str(flags.out), markup=False, highlight=False, soft_wrap=True)
+    return COMPLETED
+
+
+def _trajectories_table(drawn: Sequence[Trajectory]) -> Table:
+    table = _table("trajectories", "surface", "optimizer", "learning rate", "at the start", "at the end")
+    for t in drawn:
+        table.add_row(t.surface, t.optimizer, f"{t.learning_rate:g}", f"{t.losses[0]:.3g}", f"{t.losses[-1]:.3g}")
+    return table
+
+
+def _optimizer(name: str) -> Optimizer:
+    return _users_optimizer(name, [], {}) if ":" in name else OPTIMIZERS[name]
 
 
 def print_result(run: Run, console: Console) -> None:
@@ -316,9 +394,9 @@ def _parse_run(words: Sequence[str]) -> Command:
 
 
 def _parse_sweep(words: Sequence[str]) -> Command:
-    experiment, rest = _named_experiment("sweep", words)
+    ranges, rest = _ranges(words)
+    experiment, rest = _named_experiment("sweep", rest, {name: r.low for name, r in ranges.items()})
     experiment = dataclasses.replace(experiment, evaluate_test=False, track_test=False)
-    ranges, rest = _ranges(rest)
     flags = _parsed(SweepFlags, f"sweep {experiment.name}", rest, default=SweepFlags(experiment, Recording()))
     _check_at_least_one("--seeds", flags.seeds)
     if flags.largest is not None:
@@ -347,8 +425,16 @@ def _check_at_least_one(flag: str, value: int) -> None:
         raise UserError(f"{flag} is {value}; accepted: an integer >= 1.")
 
 
-def _named_experiment(command: str, words: Sequence[str]) -> tuple[Experiment, list[str]]:
-    """Returns the experiment with what names put in its place as defaults, and the words left for tyro to parse."""
+def _named_experiment(
+    command: str, words: Sequence[str], given: Mapping[str, float] = types.MappingProxyType({})
+) -> tuple[Experiment, list[str]]:
+    """Returns the experiment with what names put in its place as defaults, and the words left for tyro to parse.
+
+    Args:
+      command: which is parsed.
+      words: of the command line.
+      given: values of fields that the words do not name, as "optimizer.learning_rate".
+    """
     if words and words[0] in ("-h", "--help"):
         words = ["digits_cnn_adamw", *words]
     if not words or words[0].startswith("-"):
@@ -362,9 +448,30 @@ def _named_experiment(command: str, words: Sequence[str]) -> tuple[Experiment, l
         names.add_argument(f"--{field}")
     chosen, rest = names.parse_known_args(words[1:])
     experiment = catalog.find(words[0], chosen.experiments)
-    given = {field: name for field in Experiment.kinds if (name := getattr(chosen, field)) is not None}
-    replaced = {field: Experiment.kinds[field][name] for field, name in given.items()}
+    named = {field: name for field in Experiment.kinds if (name := getattr(chosen, field)) is not None}
+    replaced = {field: Experiment.kinds[field][name] for field, name in named.items() if ":" not in name}
+    if ":" in named.get("optimizer", ""):
+        replaced["optimizer"] = _users_optimizer(named["optimizer"], rest, given)
     return dataclasses.replace(experiment, **replaced), rest
+
+
+def _users_optimizer(reference: str, words: Sequence[str], given: Mapping[str, float]) -> Optimizer:
+    """Returns the optimizer of a user's function, its arguments without default taken from the words that set them."""
+    cls = load(reference)
+    required = [field.name for field in dataclasses.fields(cls) if field.default is dataclasses.MISSING]
+    flags = argparse.ArgumentParser(add_help=False, allow_abbrev=False, prog="jaxopt-bench")
+    for name in required:
+        flag = f"--optimizer.{name}"
+        flags.add_argument(flag, flag.replace("_", "-"), dest=name, default=given.get(f"optimizer.{name}"))
+    found = vars(flags.parse_known_args(words)[0])
+    for name in required:
+        if found[name] is None and not {"-h", "--help"} & set(words):
+            flag = f"--optimizer.{name.replace('_', '-')}"
+            raise UserError(f"{reference} has the argument {name!r} without a default; accepted: {flag} VALUE.")
+    arguments = [
+        word for name in required for word in (f"--{name}", str(found[name] if found[name] is not None else 1))
+    ]
+    return tyro.cli(cls, prog=f"jaxopt-bench … --optimizer {reference}", args=arguments)
 
 
 def _parse_data(words: Sequence[str]) -> Command:
@@ -373,6 +480,19 @@ def _parse_data(words: Sequence[str]) -> Command:
     if not words or words[0] != "prepare":
         raise unknown_name("data command", words[0] if words else "", ["prepare"])
     return _bind(prepare, PrepareFlags, "data prepare", words[1:])
+
+
+def _parse_optimizers(words: Sequence[str]) -> Command:
+    commands: dict[str, tuple[Callable[[Any], int], type]] = {
+        "show": (show_optimizer, OptimizerFlags),
+        "plot": (plot_optimizers, PlotFlags),
+    }
+    if not words or words[0] in ("-h", "--help"):
+        print(HELP)
+        raise SystemExit(COMPLETED if words else MISUSED)
+    if words[0] not in commands:
+        raise unknown_name("optimizers command", words[0], commands)
+    return _bind(*commands[words[0]], f"optimizers {words[0]}", words[1:])
 
 
 def _bind(function: Callable[[Any], int], flags: type, name: str, words: Sequence[str], **options: Any) -> Command:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from jaxopt_bench.errors import UserError, unknown_name
 
@@ -122,17 +123,18 @@ class Config:
         return cls(**arguments)
 
 
-def float_arrays(config: Config) -> dict[str, np.ndarray]:
-    """Returns the float fields of a configuration as float32 arrays: what may change without compiling anew.
+def float_arrays(config: Config, dtype: DTypeLike = np.float32) -> dict[str, np.ndarray]:
+    """Returns the float fields of a configuration as arrays: what may change without compiling anew.
 
     A Python float would be weakly typed and compile the step a second time.
 
     Args:
       config: any configuration; a field that is None is left out, a tuple of floats becomes a vector.
+      dtype: the arrays' type.
     """
     hints = _hints(type(config))
     values = {name: getattr(config, name) for name, hint in hints.items() if _is_float(hint)}
-    return {name: np.asarray(value, np.float32) for name, value in values.items() if value is not None}
+    return {name: np.asarray(value, dtype) for name, value in values.items() if value is not None}
 
 
 C = TypeVar("C", bound=Config)

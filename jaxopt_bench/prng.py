@@ -24,6 +24,7 @@ class Purpose(enum.IntEnum):
     FLIP = 4
     ROTATION = 5
     CUTOUT = 6
+    OPTIMIZER = 7
 
 
 def key(seed: Integer[Array, ""] | int, purpose: Purpose, index: Integer[Array, ""] | int = 0) -> Key[Array, ""]:

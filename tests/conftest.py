@@ -6,6 +6,7 @@ import os
 import pathlib
 import tempfile
 
+import hypothesis
 import pytest
 
 # Tests compile the same few programs over and over: all processes of a session, children too, share the results.
@@ -16,6 +17,10 @@ from jaxopt_bench import Experiment, data
 from jaxopt_bench.data import Augmentation
 from jaxopt_bench.models import CNN
 from jaxopt_bench.optimizers import AdamW, Cosine
+
+# What a test draws is the same wherever it runs; how long an example takes says nothing, since the first one compiles.
+hypothesis.settings.register_profile("project", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("project")
 
 
 @pytest.fixture(scope="session")

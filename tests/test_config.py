@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxopt_bench.config import Bounds, Config, Named, number
@@ -69,7 +69,6 @@ drawings = st.builds(
 )
 
 
-@settings(deadline=None)  # a shared machine may stall
 @given(drawings)
 def test_json_brings_back_an_equal_configuration_with_an_equal_hash(drawing: Drawing) -> None:
     back = Drawing.from_json(json.loads(json.dumps(drawing.to_json(), allow_nan=False)))
@@ -78,7 +77,6 @@ def test_json_brings_back_an_equal_configuration_with_an_equal_hash(drawing: Dra
     assert json.dumps(back.to_json()) == json.dumps(drawing.to_json())
 
 
-@settings(deadline=None)  # a shared machine may stall
 @given(shapes)
 def test_a_named_configuration_is_brought_back_through_its_table(shape: Shape) -> None:
     name = SHAPES.name_of(shape)
@@ -101,7 +99,6 @@ def test_absent_fields_take_the_defaults_of_their_name() -> None:
     assert drawing == Drawing("d", shape=Polygon(corners=4, filled=True))
 
 
-@settings(deadline=None)  # a shared machine may stall
 @given(st.integers(-(2**53), 2**53))
 def test_an_integer_given_for_a_float_becomes_one(value: int) -> None:
     pen = Pen(width=value)
@@ -187,7 +184,6 @@ def test_a_replaced_field_is_checked_too() -> None:
         dataclasses.replace(Circle(), radius=-1)
 
 
-@settings(deadline=None)  # a shared machine may stall
 @given(finite, st.tuples(*[st.none() | finite] * 4))
 def test_bounds_hold_what_their_words_say(value: float, sides: tuple[float | None, ...]) -> None:
     bounds = Bounds(*sides)

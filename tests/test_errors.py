@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxopt_bench.errors import UserError, unknown_name
@@ -26,7 +26,6 @@ def test_an_empty_table_says_so() -> None:
     assert str(unknown_name("model", "cnn", [])) == "unknown model 'cnn'. Accepted: none at all."
 
 
-@settings(deadline=None)  # a shared machine may stall
 @given(st.sets(names, min_size=1, max_size=3), st.data())
 def test_a_name_with_one_letter_too_many_is_still_recognised(known: set[str], data: Any) -> None:
     meant = data.draw(st.sampled_from(sorted(known)))
@@ -36,7 +35,6 @@ def test_a_name_with_one_letter_too_many_is_still_recognised(known: set[str], da
     assert meant in suggestions.removeprefix("did you mean ").removesuffix("?").split(" or ")
 
 
-@settings(deadline=None)  # a shared machine may stall
 @given(st.sets(names, max_size=8))
 def test_everything_accepted_is_listed_in_order_and_once(known: set[str]) -> None:
     listed = str(unknown_name("model", "x", iter(known))).partition("Accepted: ")[2]

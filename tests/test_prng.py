@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxopt_bench import prng
@@ -43,7 +43,6 @@ def test_the_oracle_gives_the_published_vectors() -> None:
     assert threefry_2x32(ones, ones) == (0x1CB996FC, 0xBB002BE7)
 
 
-@settings(deadline=None)  # the first call compiles
 @given(seeds, purposes, seeds)
 def test_a_key_is_the_seed_folded_with_its_purpose_and_then_its_index(seed: int, purpose: Purpose, index: int) -> None:
     by_hand = threefry_2x32(threefry_2x32((0, seed), (0, int(purpose))), (0, index))

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from jaxopt_bench.config import Named
-from jaxopt_bench.optimizers.adam import Adam, AdamW, AMSGrad, Nadam
-from jaxopt_bench.optimizers.base import Hyperparameters, Multiplier, Optimizer
+from jaxopt_bench.optimizers.adam import Adam, AdamW, AMSGrad, Nadam, NAdamW
+from jaxopt_bench.optimizers.axes import Axis
+from jaxopt_bench.optimizers.base import Hyperparameters, Moment, Optimizer
+from jaxopt_bench.optimizers.imported import Optimizers, imported, load
+from jaxopt_bench.optimizers.optax_table import LEFT_OUT, optax_optimizers
 from jaxopt_bench.optimizers.padam import Padam, ScaleByPadamState, scale_by_padam
 from jaxopt_bench.optimizers.schedules import Constant, Cosine, Exponential, MultiStep, OneCycle, Schedule
 from jaxopt_bench.optimizers.sgd import SGD
 
-OPTIMIZERS: Named[Optimizer] = Named(
+OPTIMIZERS = Optimizers(
     "optimizer",
     sgd=SGD(),
+    momentum=SGD(momentum=0.9),
+    nesterov=SGD(momentum=0.9, nesterov=True),
     adam=Adam(),
     adamw=AdamW(),
     nadam=Nadam(),
+    nadamw=NAdamW(),
     amsgrad=AMSGrad(),
     padam=Padam(),
+    **optax_optimizers(),
 )
 
 SCHEDULES: Named[Schedule] = Named(
@@ -29,23 +36,28 @@ SCHEDULES: Named[Schedule] = Named(
 )
 
 __all__ = [
+    "LEFT_OUT",
     "OPTIMIZERS",
     "SCHEDULES",
     "SGD",
     "AMSGrad",
     "Adam",
     "AdamW",
+    "Axis",
     "Constant",
     "Cosine",
     "Exponential",
     "Hyperparameters",
+    "Moment",
     "MultiStep",
-    "Multiplier",
+    "NAdamW",
     "Nadam",
     "OneCycle",
     "Optimizer",
     "Padam",
     "ScaleByPadamState",
     "Schedule",
+    "imported",
+    "load",
     "scale_by_padam",
 ]

@@ -1,4 +1,4 @@
-"""The Adam family: Adam, AdamW, Nadam, AMSGrad, composed from optax's transforms."""
+"""The Adam family: Adam, AdamW, Nadam, NAdamW, AMSGrad, composed from optax's transforms."""
 
 from __future__ import annotations
 
@@ -6,14 +6,37 @@ import dataclasses
 from typing import ClassVar
 
 import optax
-from jaxtyping import Array, Float
 
 from jaxopt_bench.config import number
-from jaxopt_bench.optimizers.base import Decay, Hyperparameters, Optimizer
+from jaxopt_bench.optimizers.axes import Axis
+from jaxopt_bench.optimizers.base import DecayForm, Hyperparameters, Moment, Rescaling
+
+_ADAM_RATES = Axis(1e-4, 1e-2, "log", "Dahl et al., 2023 (AlgoPerf), its NAdamW baseline")
 
 
 @dataclasses.dataclass(frozen=True)
-class Adam(Optimizer):
+class _Moments(Rescaling):
+    """What divides a first moment of the gradients by the root of a second."""
+
+    learning_rates = _ADAM_RATES
+
+    b1: float = number(0.9, at_least=0, below=1)
+    """Decay of the first moment."""
+    b2: float = number(0.999, at_least=0, below=1)
+    """Decay of the second moment."""
+    eps: float = number(1e-8, at_least=0)
+    """Added to the root of the second moment."""
+
+    nesterov: ClassVar[bool] = False
+
+    def scale(self, hyperparameters: Hyperparameters, moment: Moment) -> optax.GradientTransformation:
+        """See `Rescaling.scale`."""
+        b1, b2, eps = (hyperparameters[name] for name in ("b1", "b2", "eps"))
+        return optax.scale_by_adam(b1, b2, eps, nesterov=self.nesterov)
+
+
+@dataclasses.dataclass(frozen=True)
+class Adam(_Moments):
     r"""Adam (Kingma & Ba, "Adam: A method for stochastic optimization", 2015, Algorithm 1), L2 decay.
 
     .. math::
@@ -24,20 +47,11 @@ class Adam(Optimizer):
     Weight decay is coupled: it enters :math:`g_t`, and so both moments.
     """
 
-    b1: float = number(0.9, at_least=0, below=1)
-    """Decay of the first moment."""
-    b2: float = number(0.999, at_least=0, below=1)
-    """Decay of the second moment."""
-    eps: float = number(1e-8, at_least=0)
-    """Added to the root of the second moment."""
-
-    def scale(self, hyperparameters: Hyperparameters) -> optax.GradientTransformation:
-        """See `Optimizer.scale`."""
-        return optax.scale_by_adam(*_moments(hyperparameters))
+    source = "Kingma & Ba, 2015, Algorithm 1"
 
 
 @dataclasses.dataclass(frozen=True)
-class AdamW(Optimizer):
+class AdamW(_Moments):
     r"""Adam with decoupled weight decay (Loshchilov & Hutter, 2019, Algorithm 2).
 
     :math:`\theta_t = \theta_{t-1} - \eta_t (\hat m_t / (\sqrt{\hat v_t} + \epsilon) + \lambda \theta_{t-1})`, with
@@ -45,24 +59,15 @@ class AdamW(Optimizer):
     the schedule's multiplier, so its :math:`\lambda` is ours times the learning rate.
     """
 
-    decay: ClassVar[Decay] = "decoupled"
+    source = "Loshchilov & Hutter, 2019, Algorithm 2"
+    decay_form: ClassVar[DecayForm] = "decoupled"
 
     weight_decay: float = number(0.01, at_least=0)
     """Decoupled decay, applied to the parameters beside Adam's step."""
-    b1: float = number(0.9, at_least=0, below=1)
-    """Decay of the first moment."""
-    b2: float = number(0.999, at_least=0, below=1)
-    """Decay of the second moment."""
-    eps: float = number(1e-8, at_least=0)
-    """Added to the root of the second moment."""
-
-    def scale(self, hyperparameters: Hyperparameters) -> optax.GradientTransformation:
-        """See `Optimizer.scale`."""
-        return optax.scale_by_adam(*_moments(hyperparameters))
 
 
 @dataclasses.dataclass(frozen=True)
-class Nadam(Optimizer):
+class Nadam(_Moments):
     r"""Adam with Nesterov's momentum (Dozat, "Incorporating Nesterov momentum into Adam", 2016), L2 decay.
 
     .. math::
@@ -75,20 +80,24 @@ class Nadam(Optimizer):
     which neither library keeps.
     """
 
-    b1: float = number(0.9, at_least=0, below=1)
-    """Decay of the first moment."""
-    b2: float = number(0.999, at_least=0, below=1)
-    """Decay of the second moment."""
-    eps: float = number(1e-8, at_least=0)
-    """Added to the root of the second moment."""
-
-    def scale(self, hyperparameters: Hyperparameters) -> optax.GradientTransformation:
-        """See `Optimizer.scale`."""
-        return optax.scale_by_adam(*_moments(hyperparameters), nesterov=True)
+    source = "Dozat, 2016, Algorithm 2, with a constant b1"
+    nesterov = True
 
 
 @dataclasses.dataclass(frozen=True)
-class AMSGrad(Optimizer):
+class NAdamW(_Moments):
+    """Nadam with decoupled weight decay, `AdamW`'s: the strongest baseline of AlgoPerf (Dahl et al., 2023)."""
+
+    source = "Dozat, 2016, Algorithm 2, with a constant b1; Loshchilov & Hutter, 2019 (its decay)"
+    nesterov = True
+    decay_form: ClassVar[DecayForm] = "decoupled"
+
+    weight_decay: float = number(0.01, at_least=0)
+    """Decoupled decay, applied to the parameters beside Nadam's step."""
+
+
+@dataclasses.dataclass(frozen=True)
+class AMSGrad(_Moments):
     r"""AMSGrad (Reddi, Kale & Kumar, "On the convergence of Adam and beyond", 2018, Algorithm 2), L2 decay.
 
     .. math::
@@ -100,22 +109,13 @@ class AMSGrad(Optimizer):
     corrected second moment, as in optax; PyTorch takes it of the raw one and corrects the maximum.
     """
 
-    b1: float = number(0.9, at_least=0, below=1)
-    """Decay of the first moment."""
-    b2: float = number(0.999, at_least=0, below=1)
-    """Decay of the second moment."""
-    eps: float = number(1e-8, at_least=0)
-    """Added to the root of the maximal second moment."""
+    source = "Reddi et al., 2018, Algorithm 2"
+
     bias_correction: bool = True
     """Correct both moments for starting at zero; the paper does not."""
 
-    def scale(self, hyperparameters: Hyperparameters) -> optax.GradientTransformation:
-        """See `Optimizer.scale`."""
+    def scale(self, hyperparameters: Hyperparameters, moment: Moment) -> optax.GradientTransformation:
+        """See `Rescaling.scale`."""
+        b1, b2, eps = (hyperparameters[name] for name in ("b1", "b2", "eps"))
         corrected = self.bias_correction
-        return optax.scale_by_amsgrad(
-            *_moments(hyperparameters), bias_correction_mu=corrected, bias_correction_nu=corrected
-        )
-
-
-def _moments(hyperparameters: Hyperparameters) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
-    return hyperparameters["b1"], hyperparameters["b2"], hyperparameters["eps"]
+        return optax.scale_by_amsgrad(b1, b2, eps, bias_correction_mu=corrected, bias_correction_nu=corrected)

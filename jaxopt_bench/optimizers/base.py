@@ -5,19 +5,46 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Integer, PyTree
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float, Key, PyTree
 
 from jaxopt_bench.config import Config, float_arrays, number
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.optimizers.axes import SHARED_AXES, Axis
+from jaxopt_bench.optimizers.wrappers import AverageState, accumulate, exponential_average, find_state, tail_average
 
 Hyperparameters = Mapping[str, Float[Array, "*shape"]]
-Multiplier = Callable[[Integer[Array, ""]], Float[Array, ""]]
-Decay = Literal["coupled", "decoupled"]
+Scalar = Float[Array, ""] | float
+DecayForm = Literal["coupled", "decoupled"]
 DecayMask = Literal["all", "kernels"]
+
+
+class Intended(NamedTuple):
+    """The learning-rate schedule that an optimizer is meant for, by its name, and who says so."""
+
+    name: str
+    source: str
+
+
+class Moment(NamedTuple):
+    """What training tells an optimizer at a step, beside the gradient. The defaults are those of no schedule.
+
+    Attributes:
+      multiplier: the schedule's factor on the learning rate.
+      progress: the share of training that is done, from 0 to 1.
+      ends_epoch: whether this step is an epoch's last.
+      key: for an optimizer that draws random numbers; read when its state is made.
+    """
+
+    multiplier: Scalar = 1.0
+    progress: Scalar = 0.0
+    ends_epoch: Bool[Array, ""] | bool = True
+    key: Key[Array, ""] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,9 +57,27 @@ class Optimizer(Config, abc.ABC):
     Weight decay is `coupled` where it is added to the gradient, as the gradient of an L2 penalty is, and so enters
     whatever the optimizer remembers of gradients; it is `decoupled` where it is added to the rescaled update. In
     both it is multiplied by the learning rate.
+
+    Around every optimizer's own rule there may be, from the gradient to the parameters that are evaluated: the mean
+    of several steps' gradients, clipping, the rule, and an average of the parameters.
+
+    Class attributes:
+      source: the publication that defines it.
+      learning_rates: where its learning rate is worth searching.
+      searched: the fields that a search goes through by default, of those that are set.
+      schedule: the learning-rate schedule it is meant for.
+      decay_form: how its weight decay enters.
+      own_axes: ranges of hyperparameters that no other optimizer has.
+      own_average: whether it averages parameters by itself.
     """
 
-    decay: ClassVar[Decay] = "coupled"
+    source: ClassVar[str]
+    learning_rates: ClassVar[Axis]
+    searched: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "b1", "beta", "momentum")
+    schedule: ClassVar[Intended] = Intended("cosine", "Dahl et al., 2023 (AlgoPerf), for all of its baselines")
+    decay_form: ClassVar[DecayForm] = "coupled"
+    own_axes: ClassVar[Mapping[str, Axis]] = {}
+    own_average: ClassVar[bool] = False
 
     learning_rate: float = number(1e-3, at_least=0)
     """Step size at the schedule's multiplier 1."""
@@ -40,34 +85,112 @@ class Optimizer(Config, abc.ABC):
     """Coefficient of the weight decay, coupled (L2) or decoupled as the optimizer says."""
     decay_mask: DecayMask = "all"
     """What decays: all parameters, or kernels only (neither biases nor the scales of normalisation layers)."""
+    clip_norm: float | None = number(None, above=0)
+    """Scale the gradient down to this norm, over all parameters, where it is larger (Pascanu et al., 2013)."""
+    clip_adaptive: float | None = number(None, above=0)
+    """Scale each unit's gradient down to this share of the norm of its parameters (Brock et al., 2021)."""
+    accumulate: int = number(1, at_least=1)
+    """Steps whose mean gradient makes one update; the steps between change nothing."""
+    ema_decay: float | None = number(None, at_least=0, below=1)
+    """Evaluate an exponential average of the parameters, of this decay an update (Kingma & Ba, 2015, section 7.2)."""
+    swa_start: float | None = number(None, at_least=0, below=1)
+    """Evaluate the mean of the parameters at epochs' ends after this share of training (SWA, Izmailov et al., 2018)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        averages = [name for name in ("ema_decay", "swa_start") if getattr(self, name) is not None]
+        if len(averages) + self.own_average > 1:
+            raise UserError(
+                f"{type(self).__name__}.{averages[-1]} is {getattr(self, averages[-1])} where the parameters are "
+                "averaged already; accepted: one average, so None here."
+            )
 
     @abc.abstractmethod
-    def scale(self, hyperparameters: Hyperparameters) -> optax.GradientTransformation:
-        """Returns the rescaling of gradients that makes the optimizer what it is, learning rate and decay apart."""
+    def rule(self, hyperparameters: Hyperparameters, moment: Moment) -> optax.GradientTransformation:
+        """Returns what makes the optimizer what it is, from the gradient to the update; see `transform`."""
 
     def transform(
-        self, hyperparameters: Hyperparameters, multiplier: Multiplier | None = None
-    ) -> optax.GradientTransformation:
-        """Composes the whole optimizer.
+        self, hyperparameters: Hyperparameters, moment: Moment = Moment()
+    ) -> optax.GradientTransformationExtraArgs:
+        """Composes the whole optimizer, for one step; the transformations of all steps have the same state.
 
         Args:
           hyperparameters: the float fields by name, as arrays (possibly traced); see `hyperparameters`.
-          multiplier: maps the count of updates made so far to the factor on the learning rate; None is 1.
+          moment: what training tells of this step, such as the schedule's multiplier.
+
+        Returns:
+          A transformation whose `update` takes the gradient, the state, the parameters and, by the name `value`, the
+          loss, which most optimizers do not read.
         """
-        learning_rate = hyperparameters["learning_rate"]
-        decay = optax.add_decayed_weights(
-            hyperparameters["weight_decay"], mask=_is_kernel if self.decay_mask == "kernels" else None
-        )
-        scale = self.scale(hyperparameters)
+        clips = []
+        if self.clip_norm is not None:
+            clips.append(optax.clip_by_global_norm(hyperparameters["clip_norm"]))
+        if self.clip_adaptive is not None:
+            clips.append(optax.adaptive_grad_clip(hyperparameters["clip_adaptive"]))
+        whole = optax.chain(*clips, self.rule(hyperparameters, moment))
+        if self.ema_decay is not None:
+            whole = exponential_average(whole, hyperparameters["ema_decay"])
+        if self.accumulate > 1:
+            whole = accumulate(whole, self.accumulate)
+        if self.swa_start is not None:
+            counts = (moment.progress >= hyperparameters["swa_start"]) & moment.ends_epoch
+            whole = tail_average(whole, counts)
+        return optax.with_extra_args_support(whole)
+
+    def hyperparameters(self, dtype: DTypeLike = jnp.float32) -> Hyperparameters:
+        """Returns the float fields by name, as arrays of the parameters' type."""
+        return {name: jnp.asarray(value) for name, value in float_arrays(self, dtype).items()}
+
+    def learning_rate_at(self, hyperparameters: Hyperparameters, moment: Moment) -> Scalar:
+        """Returns the learning rate in force."""
+        return hyperparameters.get("learning_rate", self.learning_rate) * moment.multiplier
+
+    @property
+    def averages(self) -> bool:
+        """Whether other parameters are evaluated than those that are trained."""
+        return self.own_average or self.ema_decay is not None or self.swa_start is not None
+
+    def evaluation_parameters(self, opt_state: Any, params: PyTree[Array]) -> PyTree[Array]:
+        """Returns the parameters to evaluate: an average of those trained, or those themselves.
+
+        Args:
+          opt_state: the state of `transform`.
+          params: the parameters that are trained.
+        """
+        return find_state(opt_state, AverageState).average if self.averages else params
+
+    def axes(self) -> dict[str, Axis]:
+        """Returns the ranges of all fields that can be searched and are set, by name."""
+        known = {**SHARED_AXES, "learning_rate": self.learning_rates, **self.own_axes}
+        return {name: axis for name, axis in known.items() if name in float_arrays(self)}
+
+    def search_space(self) -> dict[str, Axis]:
+        """Returns the ranges that a search goes through by default."""
+        return {name: axis for name, axis in self.axes().items() if name in self.searched}
+
+
+@dataclasses.dataclass(frozen=True)
+class Rescaling(Optimizer):
+    """An optimizer that rescales the gradient and follows it by the learning rate."""
+
+    @abc.abstractmethod
+    def scale(self, hyperparameters: Hyperparameters, moment: Moment) -> optax.GradientTransformation:
+        """Returns the rescaling of gradients that makes the optimizer what it is, learning rate and decay apart."""
+
+    def rule(self, hyperparameters: Hyperparameters, moment: Moment) -> optax.GradientTransformation:
+        """See `Optimizer.rule`."""
+        decay = optax.add_decayed_weights(hyperparameters["weight_decay"], mask=decay_mask(self.decay_mask))
+        scale = self.scale(hyperparameters, moment)
         return optax.chain(
-            *([decay, scale] if self.decay == "coupled" else [scale, decay]),
-            optax.scale_by_learning_rate(lambda n: learning_rate * multiplier(n) if multiplier else learning_rate),
+            *([decay, scale] if self.decay_form == "coupled" else [scale, decay]),
+            optax.scale_by_learning_rate(hyperparameters["learning_rate"] * moment.multiplier),
         )
 
-    def hyperparameters(self) -> Hyperparameters:
-        """Returns the float fields by name, as float32 arrays."""
-        return {name: jnp.asarray(value) for name, value in float_arrays(self).items()}
+
+def decay_mask(which: DecayMask) -> Callable[[PyTree[Array]], PyTree[bool]] | None:
+    """Returns what optax takes as a mask of the weight decay."""
+    return _is_kernel if which == "kernels" else None
 
 
 def _is_kernel(params: PyTree[Array]) -> PyTree[bool]:
-    return jax.tree.map(lambda leaf: leaf.ndim >= 2, params)
+    return jax.tree.map(lambda leaf: jnp.ndim(leaf) >= 2, params)

@@ -11,9 +11,8 @@ import optax
 from jaxtyping import Array, Float, Integer, PyTree
 
 from jaxopt_bench.config import number
-from jaxopt_bench.optimizers.base import Hyperparameters, Optimizer
-
-Scalar = Float[Array, ""] | float
+from jaxopt_bench.optimizers.axes import Axis
+from jaxopt_bench.optimizers.base import Hyperparameters, Moment, Rescaling, Scalar
 
 
 class ScaleByPadamState(NamedTuple):
@@ -74,12 +73,21 @@ def scale_by_padam(
 
 
 @dataclasses.dataclass(frozen=True)
-class Padam(Optimizer):
+class Padam(Rescaling):
     """Padam with coupled (L2) weight decay, as its authors train it; see `scale_by_padam` for the update.
 
     The defaults are the paper's form. `bias_correction=True, eps=1e-8` is the form of the authors' code, with
     which their published results were obtained.
+
+    The exponent may move over training, from `partial` at its beginning to `final_partial` at its end, linearly in
+    the share that is done: from an adaptive method early to SGD with momentum late, or the other way round. A report
+    on the paper's reproduction (Mittal et al., ICLR reproducibility challenge, 2019) proposes to let it move, and
+    leaves open how.
     """
+
+    source = "Chen et al., 2020, Algorithm 1"
+    learning_rates = Axis(1e-3, 1.0, "log", "ours, around the 0.1 of Chen et al., 2020")
+    searched = ("learning_rate", "weight_decay", "b1", "partial")
 
     learning_rate: float = number(0.1, at_least=0)
     """Step size at the schedule's multiplier 1."""
@@ -89,15 +97,19 @@ class Padam(Optimizer):
     """Decay of the second moment."""
     partial: float = number(0.125, at_least=0, at_most=0.5)
     """The exponent p of the second moment: 1/2 is AMSGrad, 0 is SGD with momentum."""
+    final_partial: float | None = number(None, at_least=0, at_most=0.5)
+    """The exponent at the end of training; None keeps it where it is."""
     eps: float = number(0.0, at_least=0)
     """Added to the root of the maximal second moment; the paper has none."""
     bias_correction: bool = False
     """Scale the step by sqrt(1 - b2^t) / (1 - b1^t), as the authors' code does."""
 
-    def scale(self, hyperparameters: Hyperparameters) -> optax.GradientTransformation:
-        """See `Optimizer.scale`."""
-        moments = [hyperparameters[name] for name in ("b1", "b2", "partial", "eps")]
-        return scale_by_padam(*moments, bias_correction=self.bias_correction)
+    def scale(self, hyperparameters: Hyperparameters, moment: Moment) -> optax.GradientTransformation:
+        """See `Rescaling.scale`."""
+        b1, b2, partial, eps = (hyperparameters[name] for name in ("b1", "b2", "partial", "eps"))
+        if self.final_partial is not None:
+            partial = partial + moment.progress * (hyperparameters["final_partial"] - partial)
+        return scale_by_padam(b1, b2, partial, eps, bias_correction=self.bias_correction)
 
 
 def _divide(numerator: Float[Array, "*shape"], denominator: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

@@ -23,13 +23,15 @@ class Schedule(Config, abc.ABC):
     """A multiplier of the learning rate over training. Its float fields may be traced, like an optimizer's."""
 
     @abc.abstractmethod
-    def multiplier(self, numbers: Hyperparameters, epoch: Epoch, epochs: int) -> Float[Array, ""]:
+    def multiplier(self, numbers: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0) -> Float[Array, ""]:
         """Returns the factor on the learning rate.
 
         Args:
           numbers: the float fields by name, as arrays.
           epoch: epochs trained before this step; with s steps an epoch, step t is at epoch t / s.
           epochs: how many the whole training has.
+          step: the length of a step, in epochs. A warm-up is ahead by it: its first step already has a learning rate
+            above zero, by which some optimizers divide, and its last one the full rate.
         """
 
     def numbers(self) -> Hyperparameters:
@@ -39,11 +41,14 @@ class Schedule(Config, abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class Constant(Schedule):
-    """The learning rate throughout."""
+    """The learning rate throughout, after a linear warm-up from zero."""
 
-    def multiplier(self, numbers: Hyperparameters, epoch: Epoch, epochs: int) -> Float[Array, ""]:
+    warmup: float = number(0.0, at_least=0)
+    """Epochs of linear warm-up."""
+
+    def multiplier(self, numbers: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0) -> Float[Array, ""]:
         """See `Schedule.multiplier`."""
-        return jnp.ones_like(epoch)
+        return _share(epoch + step, numbers["warmup"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +60,7 @@ class MultiStep(Schedule):
     factor: float = number(0.1, above=0)
     """What it is multiplied by at each."""
 
-    def multiplier(self, numbers: Hyperparameters, epoch: Epoch, epochs: int) -> Float[Array, ""]:
+    def multiplier(self, numbers: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0) -> Float[Array, ""]:
         """See `Schedule.multiplier`."""
         return numbers["factor"] ** jnp.sum(epoch >= numbers["boundaries"])
 
@@ -69,7 +74,7 @@ class Exponential(Schedule):
     factor: float = number(0.1, above=0)
     """What the learning rate is multiplied by at each."""
 
-    def multiplier(self, numbers: Hyperparameters, epoch: Epoch, epochs: int) -> Float[Array, ""]:
+    def multiplier(self, numbers: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0) -> Float[Array, ""]:
         """See `Schedule.multiplier`."""
         return numbers["factor"] ** jnp.floor(epoch / numbers["every"])
 
@@ -80,15 +85,15 @@ class Cosine(Schedule):
     without restarts)."""
 
     warmup: float = number(0.0, at_least=0)
-    """Epochs of linear warm-up; with any, the first step has learning rate 0."""
+    """Epochs of linear warm-up."""
     final: float = number(0.0, at_least=0)
     """The multiplier at the end of training."""
 
-    def multiplier(self, numbers: Hyperparameters, epoch: Epoch, epochs: int) -> Float[Array, ""]:
+    def multiplier(self, numbers: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0) -> Float[Array, ""]:
         """See `Schedule.multiplier`."""
         warmup, final = numbers["warmup"], numbers["final"]
         decay = final + (1 - final) * _half_cosine(_share(epoch - warmup, epochs - warmup))
-        return jnp.where(epoch < warmup, _share(epoch, warmup), decay)
+        return jnp.where(epoch < warmup, _share(epoch + step, warmup), decay)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +108,7 @@ class OneCycle(Schedule):
     final: float = number(4e-6, at_least=0, at_most=1)
     """The multiplier at the end."""
 
-    def multiplier(self, numbers: Hyperparameters, epoch: Epoch, epochs: int) -> Float[Array, ""]:
+    def multiplier(self, numbers: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0) -> Float[Array, ""]:
         """See `Schedule.multiplier`."""
         rise, start, final = numbers["rise"] * epochs, numbers["start"], numbers["final"]
         up = 1 + (start - 1) * _half_cosine(_share(epoch, rise))

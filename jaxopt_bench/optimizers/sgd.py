@@ -8,11 +8,12 @@ import optax
 
 from jaxopt_bench.config import number
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.optimizers.base import Hyperparameters, Optimizer
+from jaxopt_bench.optimizers.axes import Axis
+from jaxopt_bench.optimizers.base import Hyperparameters, Moment, Rescaling
 
 
 @dataclasses.dataclass(frozen=True)
-class SGD(Optimizer):
+class SGD(Rescaling):
     r"""Stochastic gradient descent with coupled (L2) weight decay.
 
     With gradient :math:`g_t`, weight decay :math:`\lambda`, momentum :math:`\mu` and learning rate :math:`\eta_t`:
@@ -31,6 +32,9 @@ class SGD(Optimizer):
       UserError: where Nesterov's momentum is asked for without a momentum.
     """
 
+    source = "Robbins & Monro, 1951; Polyak, 1964 (heavy ball); Sutskever et al., 2013 (both momenta)"
+    learning_rates = Axis(1e-3, 1.0, "log", "ours, around the 0.1 of He et al., 2016")
+
     learning_rate: float = number(0.1, at_least=0)
     """Step size at the schedule's multiplier 1."""
     momentum: float | None = number(None, at_least=0, below=1)
@@ -43,8 +47,8 @@ class SGD(Optimizer):
         if self.nesterov and self.momentum is None:
             raise UserError("SGD.nesterov is True but SGD.momentum is None; accepted: a momentum in [0, 1).")
 
-    def scale(self, hyperparameters: Hyperparameters) -> optax.GradientTransformation:
-        """See `Optimizer.scale`."""
+    def scale(self, hyperparameters: Hyperparameters, moment: Moment) -> optax.GradientTransformation:
+        """See `Rescaling.scale`."""
         if self.momentum is None:
             return optax.identity()
         return optax.trace(hyperparameters["momentum"], nesterov=self.nesterov)

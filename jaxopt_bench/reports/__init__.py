@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+from jaxopt_bench.reports.optimizers import hyperparameters_table, optimizers_table
 from jaxopt_bench.reports.sweep import sweep_table
+from jaxopt_bench.reports.trajectories import SURFACES, Trajectory, draw_trajectories, trajectory
 
-__all__ = ["sweep_table"]
+__all__ = [
+    "SURFACES",
+    "Trajectory",
+    "draw_trajectories",
+    "hyperparameters_table",
+    "optimizers_table",
+    "sweep_table",
+    "trajectory",
+]

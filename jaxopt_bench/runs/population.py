@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import json
 import math
 import os
 import pathlib
@@ -28,7 +29,6 @@ from jaxopt_bench.training import (
     CodePath,
     Task,
     abstract_states,
-    check_one_program,
     largest_population,
     needed_bytes,
 )
@@ -49,10 +49,11 @@ def train_population(
     code_path: CodePath | None = None,
     largest: int | None = None,
 ) -> list[Run]:
-    """Trains experiments that differ in numbers and seeds alone, as many at once as fit into memory.
+    """Trains experiments, as many at once as one program can train and as fit into memory.
 
-    Those that have finished are left as they are; those that were begun go on from their last checkpoint, in the
-    population they were begun in.
+    One program trains those that differ in numbers and seeds alone; of others each kind takes its turn. Those that have
+    finished are left as they are; those that were begun go on from their last checkpoint, in the population they were
+    begun in.
 
     Args:
       experiments: what to train.
@@ -68,7 +69,7 @@ def train_population(
       The runs, in the experiments' order. The status of each is "completed" or "diverged".
 
     Raises:
-      UserError: where one program cannot train all, or two are the same; and as `train` does.
+      UserError: where two are the same, or are of different data; and as `train` does.
       Interrupted: after SIGINT or SIGTERM, once a checkpoint is written.
     """
     reporter = reporter or reporter_for(Console())
@@ -76,15 +77,18 @@ def train_population(
     if len(set(directories)) < len(directories):
         raise UserError(f"two of the {len(experiments)} experiments are the same; accepted: experiments that differ.")
     of_directory = dict(zip(directories, experiments, strict=True))
-    if _unfinished(of_directory):
+    if unfinished := _unfinished(of_directory):
         keep_compiled_programs()
         task, splits = load_task(experiments[0], None if data_dir is None else pathlib.Path(data_dir), code_path)
-        tasks = {d: dataclasses.replace(task, experiment=e) for d, e in of_directory.items()}
-        check_one_program(list(tasks.values()))
-        abstract_states(task)  # a network that does not fit the images fails here, before anything is written
+        programs = _by_program({d: dataclasses.replace(task, experiment=e) for d, e in of_directory.items()})
+        for tasks in programs:  # a network that does not fit the images fails here, before anything is written
+            abstract_states(next(iter(tasks.values())))
+        if len(programs) > 1:
+            reporter.say(f"{len(unfinished)} runs are {len(programs)} programs, which are compiled and trained in turn")
         for directory in directories:  # all of them, so that those of later waves are found without `fresh` again
             directory.mkdir(parents=True, exist_ok=True)
-        _train_all(tasks, splits, recording or Recording(), reporter, largest)
+        for tasks in programs:
+            _train_all(tasks, splits, recording or Recording(), reporter, largest)
     return [load_run(directory) for directory in directories]
 
 
@@ -100,6 +104,23 @@ def check_not_shared(directory: pathlib.Path) -> None:
             f"{directory} is one of the population {home}, which has not finished; accepted: the command that began "
             "the population, to continue it, or --fresh, to train this one beside it."
         )
+
+
+def _by_program(tasks: dict[pathlib.Path, Task]) -> list[dict[pathlib.Path, Task]]:
+    """Returns the tasks in groups, each of which one program can train.
+
+    Raises:
+      UserError: where they are of different data.
+    """
+    groups: dict[str, dict[pathlib.Path, Task]] = {}
+    first = next(iter(tasks.values())).experiment
+    for directory, task in tasks.items():
+        for field in ("dataset", "validation_fraction"):
+            value, other = getattr(first, field), getattr(task.experiment, field)
+            if value != other:
+                raise UserError(f"the experiments differ in {field} ({value!r} and {other!r}); accepted: one for all.")
+        groups.setdefault(json.dumps(task.experiment.program()), {})[directory] = task
+    return list(groups.values())
 
 
 def _train_all(

@@ -40,6 +40,7 @@ from jaxopt_bench.training import (
     initial_states,
     make_advance,
     make_evaluate,
+    make_evaluated,
     make_orders,
     padded_batches,
 )
@@ -152,6 +153,7 @@ class Session:
         self.waiting = waiting
         self._advance = make_advance(self.task, len(members))
         self._orders = make_orders(self.task, len(members))
+        self._evaluated = make_evaluated(self.task, len(members))
         self._evaluate = make_evaluate(self.task, len(members))
         self._batches: dict[str, list[Any]] = {}  # of the splits that are evaluated again and again
         self._order: tuple[int, Any] = (-1, None)  # an epoch, and the members' orders of it
@@ -263,7 +265,8 @@ class Session:
         if made.line:
             made.measured = {"steps": made.metrics.loss.count, **_values(made.metrics)}
         if made.step % self.task.steps_per_epoch == 0:
-            made.evaluations = {split: self._evaluated(split) for split in self._measured_every_epoch()}
+            states = self._evaluated(self.states, self.splits.train)
+            made.evaluations = {split: self._measured(split, states) for split in self._measured_every_epoch()}
         if self._checkpoint_due():
             made.snapshot = self._snapshot()
 
@@ -313,11 +316,11 @@ class Session:
             names.append("validation")
         return [*names, "test"] if self.task.experiment.track_test else names
 
-    def _evaluated(self, split: str) -> dict[str, Any]:
+    def _measured(self, split: str, states: TrainState) -> dict[str, Any]:
         """Sends the evaluation of a split to the device, where its images stay."""
         if split not in self._batches:
             self._batches[split] = list(padded_batches(self.splits.named(split)))
-        return _values(self._evaluate(self.states, self._batches[split]))
+        return _values(self._evaluate(states, self._batches[split]))
 
     def _write_epoch(self, made: Slice) -> None:
         """Writes a line for every split that is measured once an epoch."""
@@ -398,7 +401,7 @@ class Session:
         """Evaluates the test split at the last step, unless it has been."""
         untested = [member for member in self.active if member.records.find("test", self.step) is None]
         if untested:
-            self._test(self.step, untested, self.states, self._evaluate)
+            self._test(self.step, untested, self._evaluated(self.states, self.splits.train), self._evaluate)
 
     def _test_best(self, step: int, members: Sequence[Member]) -> None:
         """Evaluates the test split at the best step of some members, from its checkpoint, unless it has been."""
@@ -411,9 +414,10 @@ class Session:
         except UserError as error:
             self.reporter.say(f"{error} So the best epoch's parameters are not tested.")
             return
-        evaluate = make_evaluate(self.task)
+        evaluated, evaluate = make_evaluated(self.task), make_evaluate(self.task)
         for member in untested:  # one by one: the others' parameters of this step are nobody's best
             own = jax.tree.map(lambda leaf, place=member.place: leaf[place : place + 1], states)
+            own = evaluated(own, self.splits.train)
             self._test(step, [dataclasses.replace(member, place=0)], own, evaluate)
 
     def _test(self, step: int, members: Sequence[Member], states: TrainState, evaluate: Evaluate) -> None:

@@ -15,10 +15,11 @@ from jaxopt_bench.data import Split
 from jaxopt_bench.training.metrics import EvaluationMetrics, StepMetrics
 from jaxopt_bench.training.population import over_members, required_bytes, stack, update_members
 from jaxopt_bench.training.state import TrainState, abstract_states
-from jaxopt_bench.training.step import Batch, make_evaluation_step, make_train_step
+from jaxopt_bench.training.step import Batch, make_evaluation_step, make_statistics_step, make_train_step
 from jaxopt_bench.training.task import Task
 
 EVALUATION_BATCH = 250
+STATISTICS_EXAMPLES = 5000  # training images that the batch statistics of averaged parameters are estimated from
 
 Order = Int32[Array, "members examples"]
 Steps = Integer[Array, " members"]
@@ -28,6 +29,7 @@ Made = tuple[TrainState, StepMetrics]
 Advance = Callable[[TrainState, StepMetrics, Batch, Order, Steps], Made]
 Orders = Callable[[UInt32[Array, " members"], int], Order]
 Evaluate = Callable[[TrainState, Sequence[MaskedBatch]], EvaluationMetrics]
+Evaluated = Callable[[TrainState, Batch], TrainState]
 
 
 def make_advance(task: Task, members: int = 1) -> Advance:
@@ -114,6 +116,46 @@ def epoch_order(task: Task, seed: UInt32[Array, ""], epoch: Integer[Array, ""] |
     """Returns the permutation of the training examples in which an epoch, counted from 0, goes through them."""
     key = prng.key(seed, prng.Purpose.SHUFFLE, epoch)
     return jax.random.permutation(key, jnp.arange(task.train_examples, dtype=jnp.int32))
+
+
+def make_evaluated(task: Task, members: int = 1) -> Evaluated:
+    """Returns `evaluated(states, data) -> states`: what is evaluated in place of the states that are trained.
+
+    That is the states themselves, unless the optimizer averages parameters. Then they have the averages for parameters,
+    and batch statistics that belong to them: the mean of those of the first training images' batches.
+    """
+    optimizer = task.experiment.optimizer
+    if not optimizer.averages:
+        return lambda states, data: states
+    path, size = task.code_path, task.experiment.batch_size
+    batches = min(task.steps_per_epoch, max(1, STATISTICS_EXAMPLES // size))
+    statistics_step = make_statistics_step(task)
+
+    @jax.jit
+    def averaged(states: TrainState) -> TrainState:
+        def of_one(state: TrainState) -> TrainState:
+            params = optimizer.evaluation_parameters(state.opt_state, state.params)
+            return state.replace(params=params, batch_stats=jax.tree.map(jnp.zeros_like, state.batch_stats))
+
+        return over_members(of_one, path.members, members)(states)
+
+    @functools.partial(jax.jit, compiler_options=path.compiler_options())
+    def add(states: TrainState, data: Batch, index: Integer[Array, ""]) -> TrainState:
+        batch = Batch(*(jax.lax.dynamic_slice_in_dim(array, index * size, size) for array in data))
+
+        def of_one(state: TrainState) -> TrainState:
+            own = statistics_step(state.params, batch, state.seed, index)
+            return state.replace(batch_stats=jax.tree.map(lambda sum, s: sum + s / batches, state.batch_stats, own))
+
+        return over_members(of_one, path.members, members)(states)
+
+    def evaluated(states: TrainState, data: Batch) -> TrainState:
+        states = averaged(states)
+        for index in range(batches if states.batch_stats else 0):
+            states = add(states, data, jnp.int32(index))
+        return states
+
+    return evaluated
 
 
 def make_evaluate(task: Task, members: int = 1) -> Evaluate:

@@ -9,13 +9,12 @@ from typing import Any
 import flax
 import jax
 import jax.numpy as jnp
-import optax
 from flax import linen as nn
 from jaxtyping import Array, Float, Integer, PyTree, UInt32
 
 from jaxopt_bench import prng
 from jaxopt_bench.models import Layers
-from jaxopt_bench.optimizers import Hyperparameters
+from jaxopt_bench.optimizers import Hyperparameters, Moment
 from jaxopt_bench.training.code_path import options_to_run_once
 from jaxopt_bench.training.population import check_one_program, member, over_members, stack
 from jaxopt_bench.training.task import Task
@@ -48,21 +47,21 @@ def make_module(task: Task) -> nn.Module:
     return task.experiment.model.module(task.num_classes, Layers(task.experiment.dtype, task.code_path.layers))
 
 
-def make_transform(task: Task, hyperparameters: Hyperparameters, schedule: Hyperparameters) -> Any:
-    """Returns the task's optax transformation for these (possibly traced) numbers."""
-    experiment = task.experiment
-    return experiment.optimizer.transform(hyperparameters, lambda count: multiplier(task, schedule, count))
-
-
-def multiplier(task: Task, schedule: Hyperparameters, step: Integer[Array, ""]) -> Float[Array, ""]:
-    """Returns the schedule's factor on the learning rate at a step counted from 0.
+def moment(task: Task, schedule: Hyperparameters, seed: UInt32[Array, ""], step: Integer[Array, ""]) -> Moment:
+    """Returns what the optimizer is told at a step counted from 0: where the schedule and the training are.
 
     The epoch is put together from its whole and its fractional part, so that a whole epoch is exact in float32
     however many steps there are.
     """
     whole, part = jnp.divmod(step, task.steps_per_epoch)
     epoch = whole.astype(jnp.float32) + part.astype(jnp.float32) / task.steps_per_epoch
-    return task.experiment.schedule.multiplier(schedule, epoch, task.experiment.epochs)
+    epochs, length = task.experiment.epochs, 1 / task.steps_per_epoch
+    return Moment(
+        multiplier=task.experiment.schedule.multiplier(schedule, epoch, epochs, length),
+        progress=epoch / epochs,
+        ends_epoch=part == task.steps_per_epoch - 1,
+        key=prng.key(seed, prng.Purpose.OPTIMIZER),
+    )
 
 
 def initial_states(tasks: Sequence[Task]) -> TrainState:
@@ -105,9 +104,10 @@ def _initial_state(
     images = jnp.zeros((1, *task.image_shape), jnp.float32)
     variables = make_module(task).init(prng.key(seed, prng.Purpose.INITIALISATION), images, train=False)
     params = variables["params"]
-    transform: optax.GradientTransformation = make_transform(task, hyperparameters, schedule)
+    start = jnp.zeros((), jnp.int32)
+    transform = task.experiment.optimizer.transform(hyperparameters, moment(task, schedule, seed, start))
     return TrainState(
-        step=jnp.zeros((), jnp.int32),
+        step=start,
         params=params,
         batch_stats=variables.get("batch_stats", {}),
         opt_state=transform.init(params),

@@ -8,12 +8,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Int32, Integer, PyTree, UInt8
+from jaxtyping import Array, Bool, Float, Int32, Integer, PyTree, UInt8, UInt32
 
 from jaxopt_bench import prng
 from jaxopt_bench.data import augment, normalise
 from jaxopt_bench.training.metrics import NEVER, EvaluationMetrics, StepMetrics
-from jaxopt_bench.training.state import TrainState, make_module, make_transform, multiplier
+from jaxopt_bench.training.state import TrainState, make_module, moment
 from jaxopt_bench.training.task import Task
 
 
@@ -25,6 +25,7 @@ class Batch(NamedTuple):
 
 
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]
+StatisticsStep = Callable[[PyTree[Array], Batch, UInt32[Array, ""], Integer[Array, ""]], PyTree[Array]]
 EvaluationStep = Callable[[PyTree[Array], PyTree[Array], Batch, Bool[Array, " batch"]], EvaluationMetrics]
 
 
@@ -35,7 +36,7 @@ def make_train_step(task: Task) -> TrainStep:
     experiment's label smoothing) and counts itself. Its metrics are those of this one step, before the update. Where
     the loss or the update is not finite the parameters stay what they were, and the metrics say so.
     """
-    module = make_module(task)
+    module, optimizer = make_module(task), task.experiment.optimizer
 
     def forward(
         params: PyTree[Array], state: TrainState, batch: Batch
@@ -53,8 +54,9 @@ def make_train_step(task: Task) -> TrainStep:
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
         gradient = jax.value_and_grad(forward, has_aux=True)
         (loss, (logits, batch_stats)), grads = gradient(state.params, state, batch)
-        transform = make_transform(task, state.hyperparameters, state.schedule)
-        updates, opt_state = transform.update(grads, state.opt_state, state.params)
+        now = moment(task, state.schedule, state.seed, state.step)
+        transform = optimizer.transform(state.hyperparameters, now)
+        updates, opt_state = transform.update(grads, state.opt_state, state.params, value=loss)
         update_norm = optax.tree.norm(updates)
         sound = jnp.isfinite(loss) & jnp.isfinite(update_norm)
         params = optax.apply_updates(state.params, updates)
@@ -65,7 +67,7 @@ def make_train_step(task: Task) -> TrainStep:
             accuracy=correct(logits, batch.labels).mean(),
             grad_norm=optax.tree.norm(grads),
             update_norm=update_norm,
-            learning_rate=state.hyperparameters["learning_rate"] * multiplier(task, state.schedule, state.step),
+            learning_rate=jnp.asarray(optimizer.learning_rate_at(state.hyperparameters, now)),
             diverged=jnp.where(sound, NEVER, state.step + 1),
         )
         step = state.step + 1
@@ -92,6 +94,32 @@ def make_evaluation_step(task: Task) -> EvaluationStep:
         )
 
     return evaluation_step
+
+
+def make_statistics_step(task: Task) -> StatisticsStep:
+    """Returns `statistics_step(params, batch, seed, index) -> batch_stats` for one task, not compiled yet.
+
+    These are the statistics of one batch, augmented as that of the step `index` and with its dropout. A running
+    statistic r with momentum m becomes m · r + (1 − m) · s by a batch whose own is s, which tells s without knowing m.
+    """
+    module = make_module(task)
+
+    def statistics_step(
+        params: PyTree[Array], batch: Batch, seed: UInt32[Array, ""], index: Integer[Array, ""]
+    ) -> PyTree[Array]:
+        images = augment(task.experiment.augmentation, batch.images, seed, index, task.mean, task.std)
+        dropout = {"dropout": prng.key(seed, prng.Purpose.DROPOUT, index)}
+
+        def moved(start: PyTree[Array]) -> PyTree[Array]:
+            variables = {"params": params, "batch_stats": start}
+            return module.apply(variables, images, train=True, rngs=dropout, mutable=["batch_stats"])[1]["batch_stats"]
+
+        shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), images, train=False)["batch_stats"])
+        from_zero = moved(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes))
+        from_one = moved(jax.tree.map(lambda leaf: jnp.ones(leaf.shape, leaf.dtype), shapes))
+        return jax.tree.map(lambda zero, one: zero / (1 - (one - zero)), from_zero, from_one)
+
+    return statistics_step
 
 
 def cross_entropy(

@@ -16,8 +16,8 @@ STEPS = np.arange(STEPS_PER_EPOCH * EPOCHS)
 
 def values(schedule: Schedule) -> np.ndarray:
     """Returns the multiplier at every step."""
-    epochs = jnp.asarray(STEPS / STEPS_PER_EPOCH, jnp.float32)
-    return np.asarray(jax.vmap(lambda e: schedule.multiplier(schedule.numbers(), e, EPOCHS))(epochs))
+    epochs, step = jnp.asarray(STEPS / STEPS_PER_EPOCH, jnp.float32), 1 / STEPS_PER_EPOCH
+    return np.asarray(jax.vmap(lambda e: schedule.multiplier(schedule.numbers(), e, EPOCHS, step))(epochs))
 
 
 def test_constant_is_one():
@@ -40,9 +40,19 @@ def test_cosine_is_optax_cosine_decay():
     np.testing.assert_allclose(values(Cosine(final=0.05)), [expected(s) for s in STEPS], atol=1e-6)
 
 
-def test_cosine_with_warmup_is_optax_warmup_cosine_decay():
-    expected = optax.warmup_cosine_decay_schedule(0.0, 1.0, 4 * STEPS_PER_EPOCH, len(STEPS))
-    np.testing.assert_allclose(values(Cosine(warmup=4)), [expected(s) for s in STEPS], atol=1e-6)
+def test_cosine_with_warmup_is_optax_warmup_cosine_decay_a_step_ahead():
+    """optax's first step has learning rate 0, and so no effect."""
+    warmup = 4 * STEPS_PER_EPOCH
+    expected = optax.warmup_cosine_decay_schedule(0.0, 1.0, warmup, len(STEPS))
+    ours = values(Cosine(warmup=4))
+    np.testing.assert_allclose(ours[:warmup], [expected(s + 1) for s in STEPS[:warmup]], atol=1e-6)
+    np.testing.assert_allclose(ours[warmup:], [expected(s) for s in STEPS[warmup:]], atol=1e-6)
+
+
+def test_constant_with_warmup_is_pytorchs_linear_lr():
+    """`LinearLR(start_factor=1/n, total_iters=n-1)`: n steps, of which the first has the n-th part."""
+    warmup = 4 * STEPS_PER_EPOCH
+    np.testing.assert_allclose(values(Constant(warmup=4)), np.minimum(1, (STEPS + 1) / warmup), rtol=1e-6)
 
 
 def test_one_cycle_rises_and_falls_along_cosines():

@@ -192,13 +192,20 @@ def test_a_smaller_request_continues_the_population_it_was_begun_in(experiments,
     assert_same(run, train(experiments[2], runs_dir=tmp_path / "alone", **options))
 
 
-def test_equal_experiments_and_unequal_programs_are_refused_before_anything_is_written(experiments, tmp_path, options):
+def test_equal_experiments_and_other_data_are_refused_before_anything_is_written(experiments, tmp_path, options):
     with pytest.raises(UserError, match="two of the 2 experiments are the same"):
         train_population([experiments[0]] * 2, runs_dir=tmp_path, **options)
-    other = dataclasses.replace(experiments[0], label_smoothing=0.3)
-    with pytest.raises(UserError, match="members differ in label_smoothing"):
+    other = dataclasses.replace(experiments[0], validation_fraction=0.2)
+    with pytest.raises(UserError, match=r"differ in validation_fraction \(0.1 and 0.2\); accepted: one for all"):
         train_population([experiments[0], other], runs_dir=tmp_path, **options)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_one_program_cannot_train_is_trained_by_several(experiments, tmp_path, options):
+    other = dataclasses.replace(experiments[0], label_smoothing=0.3)
+    runs = train_population([experiments[0], other, experiments[1]], runs_dir=tmp_path, **options)
+    assert [run.experiment for run in runs] == [experiments[0], other, experiments[1]]
+    assert_same(runs[1], train(other, runs_dir=tmp_path / "alone", **options))
 
 
 def test_a_population_that_reads_no_test_split_keeps_its_last_checkpoints_alone(experiments, tmp_path, options):

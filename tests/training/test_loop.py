@@ -9,8 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
-from jaxopt_bench.data import Split
+from jaxopt_bench.data import Augmentation, Split
+from jaxopt_bench.models import MODELS, Model
+from jaxopt_bench.models.layers import HE_NORMAL, Layers, flatten
+from jaxopt_bench.optimizers import SGD
 from jaxopt_bench.training import (
     Batch,
     CodePath,
@@ -23,12 +27,14 @@ from jaxopt_bench.training import (
     initial_states,
     make_advance,
     make_evaluate,
+    make_evaluated,
     make_orders,
     make_train_step,
     member,
     padded_batches,
 )
 from jaxopt_bench.training.loop import EVALUATION_BATCH, epoch_order
+from jaxopt_bench.training.state import make_module
 
 EXAMPLES = 205
 SEED = jnp.uint32(0)
@@ -135,3 +141,63 @@ def test_padding_is_masked():
     batches = list(padded_batches(split, 4))
     assert [batch.images.shape[0] for batch, _ in batches] == [4, 4]
     assert np.concatenate([mask for _, mask in batches]).tolist() == [True] * 7 + [False]
+
+
+@dataclasses.dataclass(frozen=True)
+class Normed(Model):
+    """A convolution, its batch normalisation with a momentum of its own, and a head."""
+
+    def module(self, num_classes: int, layers: Layers = Layers()) -> nn.Module:
+        return NormedModule(num_classes, layers)
+
+
+class NormedModule(nn.Module):
+    num_classes: int
+    layers: Layers
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        x = self.layers.conv(4, 3, use_bias=True, kernel_init=HE_NORMAL, name="conv")(images)
+        x = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.7, name="norm")(x))
+        return self.layers.dense(self.num_classes, kernel_init=HE_NORMAL, name="head")(flatten(x))
+
+
+def test_what_no_optimizer_averages_is_evaluated_as_it_is_trained(task, data):
+    states = initial_states([task])
+    assert make_evaluated(task)(states, data) is states
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_averaged_parameters_are_evaluated_with_batch_statistics_of_their_own(tiny, data, members, monkeypatch):
+    """The statistics of the network's first normalisation, from what reaches it; and not those of training."""
+    monkeypatch.setitem(MODELS, "normed", Normed())
+    optimizers = [SGD(learning_rate=rate, ema_decay=0.9) for rate in (0.01, 0.1)][:members]
+    plain = {"batch_size": 40, "augmentation": Augmentation(), "model": Normed()}
+    tasks = [
+        Task(dataclasses.replace(tiny, optimizer=o, **plain), (8, 8, 1), 10, EXAMPLES, (0.3,), (0.35,))
+        for o in optimizers
+    ]
+    states, _ = advanced(tasks[0], data, 5, tasks=tasks)
+    evaluated = make_evaluated(tasks[0], members)(states, data)
+    for place, optimizer in enumerate(optimizers):
+        own, trained = member(evaluated, place), member(states, place)
+        expected = optimizer.evaluation_parameters(trained.opt_state, trained.params)
+        jax.tree.map(np.testing.assert_array_equal, own.params, expected)
+        assert not np.allclose(own.params["head"]["kernel"], trained.params["head"]["kernel"])
+        means, variances = [], []
+        for batch in range(5):
+            pixels = np.asarray(data.images[batch * 40 : batch * 40 + 40]) / 255
+            _, seen = make_module(tasks[0]).apply(
+                {"params": own.params, "batch_stats": own.batch_stats},
+                jnp.asarray((pixels - 0.3) / 0.35, jnp.float32),
+                train=True,
+                capture_intermediates=lambda module, _: module.name == "conv",
+                mutable=["intermediates", "batch_stats"],
+            )
+            (inputs,) = seen["intermediates"]["conv"]["__call__"]
+            means.append(np.asarray(inputs, np.float64).mean((0, 1, 2)))
+            variances.append(np.asarray(inputs, np.float64).var((0, 1, 2)))
+        found = own.batch_stats["norm"]
+        np.testing.assert_allclose(found["mean"], np.mean(means, 0), rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(found["var"], np.mean(variances, 0), rtol=1e-3)
+        assert not np.allclose(found["var"], trained.batch_stats["norm"]["var"], rtol=1e-2)

@@ -96,9 +96,10 @@ def test_members_computed_together_are_near_their_single_runs(tiny, data, path):
         jax.tree.map(np.testing.assert_array_equal, states.seed[i], own_states.seed)
 
 
-@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+@pytest.mark.parametrize("name", ["padam", "lion", "muon", "noisy_sgd", "prodigy", "schedule_free_adamw"])
 def test_a_population_of_every_optimizer_is_the_same_in_any_order(name, tiny, data):
-    changes = [{"optimizer": dataclasses.replace(OPTIMIZERS[name], learning_rate=rate)} for rate in (1e-3, 1e-2)]
+    optimizer, own = OPTIMIZERS[name], OPTIMIZERS[name].learning_rate
+    changes = [{"optimizer": dataclasses.replace(optimizer, learning_rate=rate)} for rate in (own / 2, own)]
     population = train(tasks_of(tiny, MAP, *changes), data, epochs=1)
     turned = train(tasks_of(tiny, MAP, *reversed(changes)), data, epochs=1)
     for place in (0, 1):

@@ -1,0 +1,257 @@
+"""Optimizers of the user's own, from any file or package: functions that return an `optax.GradientTransformation`.
+
+Such code is run when it is named. Reading back what a run recorded of it runs nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import os
+import pathlib
+import sys
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any, ClassVar, cast
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.typing import DTypeLike
+
+from jaxopt_bench.config import Named, float_arrays
+from jaxopt_bench.errors import UserError, unknown_name
+from jaxopt_bench.optimizers.axes import Axis
+from jaxopt_bench.optimizers.base import Hyperparameters, Intended, Moment, Optimizer
+from jaxopt_bench.optimizers.factories import Factory, Made, optimizer_class
+
+_RATES = Axis(1e-5, 1.0, "log", "ours: nothing is known of it")
+_ACCEPTED = "accepted: MODULE:FUNCTION or FILE.py:FUNCTION, a function that returns an optax.GradientTransformation"
+
+
+@dataclasses.dataclass(frozen=True)
+class Imported(Made):
+    """An optimizer that a user's function makes.
+
+    Where the function branches on the value of a number it cannot be compiled once for all values. Then its numbers
+    are static, each setting is a program of its own, and the schedule multiplies its updates.
+
+    Class attributes:
+      reference: what it is named by, as `package.module:function` or `file.py:function`.
+      code: twelve hexadecimal digits that identify the file that defines it.
+      probed: whether it branches, by the fields that are static in any case.
+    """
+
+    reference: ClassVar[str]
+    code: ClassVar[str]
+    probed: ClassVar[dict[Any, bool]]
+
+    @property
+    def branches(self) -> bool:
+        """Whether the function looks at the values of its numbers."""
+        arrays = float_arrays(self)
+        key = (*sorted(arrays), *(getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in arrays))
+        if key not in self.probed:
+            self.probed[key] = _branches(self)
+        return self.probed[key]
+
+    def rule(self, hyperparameters: Hyperparameters, moment: Moment) -> optax.GradientTransformation:
+        """See `Optimizer.rule`."""
+        if not self.branches:
+            return self.made(hyperparameters, moment, self.scheduled)
+        try:
+            return self.made(hyperparameters, moment, "updates")
+        except Exception as error:
+            raise _failure(self, error) from error
+
+    def hyperparameters(self, dtype: DTypeLike = jnp.float32) -> Hyperparameters:
+        """See `Optimizer.hyperparameters`; those the function branches on are not among them."""
+        static = set(self.arguments.values()) if self.branches else set()
+        return {name: array for name, array in super().hyperparameters(dtype).items() if name not in static}
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the fields and the code's digits."""
+        return {"code": self.code, **super().to_json()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Recorded(Optimizer):
+    """What a run's record says of a user's optimizer. It can be read and compared, and makes no transformation."""
+
+    source = "the user"
+    learning_rates = _RATES
+    reference: ClassVar[str]
+    code: ClassVar[str]
+
+    def rule(self, hyperparameters: Hyperparameters, moment: Moment) -> optax.GradientTransformation:
+        """See `Optimizer.rule`.
+
+        Raises:
+          UserError: always.
+        """
+        raise UserError(
+            f"the optimizer {self.reference} is the user's own, and its code of then ({self.code}) is not loaded; "
+            f"accepted: jaxopt_bench.optimizers.load(…) of that file, before the run is used."
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the fields and the code's digits."""
+        return {"code": self.code, **super().to_json()}
+
+
+class Optimizers(Named[Optimizer]):
+    """A table of optimizers by name, which also knows those of users by their references."""
+
+    def __getitem__(self, name: str) -> Optimizer:
+        return super().__getitem__(name) if ":" not in name else load(name)()
+
+    def name_of(self, config: Optimizer) -> str:
+        """See `Named.name_of`; of a user's optimizer, its reference."""
+        return config.reference if isinstance(config, (Imported, Recorded)) else super().name_of(config)
+
+    def from_json(self, values: Any, where: str = "") -> Optimizer:
+        """See `Named.from_json`; a user's optimizer is only recorded there, unless this very code is loaded."""
+        name = values.get("name") if isinstance(values, Mapping) else None
+        if not isinstance(name, str) or ":" not in name:
+            return super().from_json(values, where)
+        fields = {field: value for field, value in values.items() if field not in ("name", "code")}
+        loaded = _LOADED.get((name, values.get("code")))
+        return loaded.from_json(fields, where) if loaded else _recorded(name, str(values.get("code")), fields)
+
+
+_LOADED: dict[tuple[str, Any], type[Imported]] = {}  # as `sys.modules`: what this process has run already
+
+
+def load(reference: str) -> type[Imported]:
+    """Returns the optimizer that a user's function makes; its file or package is run.
+
+    Args:
+      reference: `package.module:function`, also of a module in the working directory, or `path/to/file.py:function`.
+
+    Raises:
+      UserError: where it cannot be imported, is no function, or has a parameter that no flag can set.
+    """
+    place, _, name = reference.rpartition(":")
+    if not place or not name:
+        raise UserError(f"the optimizer {reference!r} is no reference; {_ACCEPTED}.")
+    module = _module(place, reference)
+    factory = getattr(module, name, None)
+    if factory is None:
+        functions = [other for other, value in vars(module).items() if callable(value) and not other.startswith("_")]
+        raise unknown_name(f"function of {place}", name, functions)
+    if not callable(factory):
+        raise UserError(f"{reference} is {factory!r}; {_ACCEPTED}.")
+    return imported(factory, f"{pathlib.Path(place).name if place.endswith('.py') else place}:{name}")
+
+
+def imported(factory: Factory, reference: str | None = None) -> type[Imported]:
+    """Returns the optimizer that a function makes, as `load` does, of one that is at hand.
+
+    Args:
+      factory: returns an `optax.GradientTransformation`.
+      reference: what it is called; by default its module and name.
+    """
+    name = getattr(factory, "__name__", type(factory).__name__)
+    reference = reference or f"{getattr(factory, '__module__', 'unknown')}:{name}"
+    code = _code(factory)
+    if (reference, code) not in _LOADED:
+        attributes: dict[str, Any] = {"reference": reference, "code": code, "probed": {}, "source": reference}
+        attributes |= {"learning_rates": _RATES, "schedule": Intended("constant", "ours: nothing is known of it")}
+        made = optimizer_class(name, factory, base=Imported, **attributes)
+        _LOADED[reference, code] = cast(type[Imported], made)
+    return _LOADED[reference, code]
+
+
+def _module(place: str, reference: str) -> ModuleType:
+    path = pathlib.Path(place).expanduser()
+    if place.endswith(".py") and not path.is_file():
+        raise UserError(f"the optimizer {reference!r}: {path} is no file; {_ACCEPTED}.")
+    try:
+        if not place.endswith(".py"):
+            return _import(place)
+        name = f"jaxopt_bench_optimizers_{path.stem}"
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # where `inspect` and dataclasses look for it
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UserError(f"the optimizer {reference!r} cannot be imported: {type(error).__name__}: {error}.") from error
+    return module
+
+
+def _import(module: str) -> ModuleType:
+    """Imports a module, also from the working directory, which a command's path leaves out."""
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    return importlib.import_module(module)
+
+
+def _code(factory: Factory) -> str:
+    while isinstance(factory, functools.partial):
+        factory = factory.func
+    module = inspect.getmodule(inspect.unwrap(factory))
+    path = pathlib.Path(getattr(module, "__file__", None) or os.devnull)
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+def _branches(optimizer: Imported) -> bool:
+    """Returns whether a function works with its numbers as they are, but not with arrays of unknown values.
+
+    Raises:
+      UserError: where it works with neither.
+    """
+    params = {"layer": {"kernel": jnp.zeros((3, 2)), "bias": jnp.zeros(2)}}
+    arrays, moment = Optimizer.hyperparameters(optimizer), Moment(key=jax.random.key(0))
+
+    def make(hyperparameters: Hyperparameters) -> Any:
+        return optax.with_extra_args_support(optimizer.made(hyperparameters, moment, optimizer.scheduled))
+
+    def update(hyperparameters: Hyperparameters) -> Any:
+        transform = make(hyperparameters)
+        return transform.update(params, transform.init(params), params, value=jnp.ones([]))
+
+    try:
+        jax.eval_shape(update, arrays)
+        return False
+    except UserError:
+        raise
+    except jax.errors.JAXTypeError:
+        return True
+    except Exception:  # of the function itself, or of what it makes with parameters other than these
+        own = set(optimizer.arguments.values())
+        try:
+            make({name: array for name, array in arrays.items() if name not in own})
+        except Exception as error:
+            raise _failure(optimizer, error) from error
+    try:
+        jax.eval_shape(lambda hyperparameters: make(hyperparameters) and None, arrays)
+    except Exception:
+        return True
+    return False
+
+
+def _failure(optimizer: Imported, error: Exception) -> UserError:
+    if isinstance(error, UserError):
+        return error
+    return UserError(f"the optimizer {optimizer.reference} fails: {type(error).__name__}: {error}; with {optimizer}.")
+
+
+def _recorded(reference: str, code: str, fields: Mapping[str, Any]) -> Recorded:
+    """Returns the record of a user's optimizer, with fields of the types that the values have."""
+    own = {name: value for name, value in fields.items() if name not in {f.name for f in dataclasses.fields(Recorded)}}
+    kinds = {name: tuple[float, ...] if isinstance(value, list) else type(value) for name, value in own.items()}
+    cls: Any = dataclasses.make_dataclass(
+        reference.rpartition(":")[2],
+        [(name, float | None if value is None else kinds[name]) for name, value in own.items()],
+        bases=(Recorded,),
+        namespace={"reference": reference, "code": code},
+        frozen=True,
+        kw_only=True,
+    )
+    return cls.from_json(fields)

@@ -1,0 +1,488 @@
+"""The optimizers of `optax` and `optax.contrib` by name: what their signatures cannot say, a row for each.
+
+A row adds to a signature whose algorithm it is, a default learning rate, where to search for a better one, and the
+schedule it is meant for; and corrects what a signature leaves open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, PyTree
+from optax import contrib
+
+from jaxopt_bench.optimizers.axes import Axis
+from jaxopt_bench.optimizers.base import Intended
+from jaxopt_bench.optimizers.factories import Made, optimizer_class
+from jaxopt_bench.optimizers.wrappers import find_state
+
+LEFT_OUT: Mapping[str, str] = {
+    "lbfgs": "its line search evaluates the loss several times a step, and a mini-batch's curvature is mostly noise",
+    "sam": "needs a second gradient, at other parameters, in every step",
+    "sophia": "needs an estimate of the Hessian's diagonal",
+    "dpsgd": "needs the gradient of each example by itself",
+    "optimistic_adam": "superseded in optax by optimistic_adam_v2, which is here",
+}
+"""What optax has and the table has not, and why."""
+
+_BY_ITSELF = Intended("constant", "its authors: the step sizes shrink by themselves")
+_AVERAGES = Intended("constant", "Defazio et al., 2024: averaging takes the schedule's place")
+_LINE = Intended("constant", "its authors: the loss sets the step size")
+_NO_RATE = ("weight_decay", "b1", "beta", "momentum")  # what is searched where the learning rate finds itself
+_FREE = Axis(0.1, 10.0, "log", "ours, around its authors' 1")
+
+_OPTIMISM = {name: Axis(0.1, 10.0, "log", "ours, around Daskalakis et al.'s 1") for name in ("alpha", "beta")}
+
+
+def _around(rate: float, source: str) -> Axis:
+    return Axis(rate / 10, rate * 10, "log", f"ours, around the {rate:g} of {source}")
+
+
+def _adam_like(source: str) -> Axis:
+    return Axis(1e-4, 1e-2, "log", f"that of Adam, which {source} takes over")
+
+
+def dog(
+    learning_rate: float = 1.0,
+    init_step: float = 1e-6,
+    init_rule: Literal["heuristic", "distance", "learning_rate"] = "heuristic",
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    mask: Any = None,
+) -> optax.GradientTransformation:
+    """Distance over Gradients (DoG): the largest distance from the start, over the root of all squared gradients.
+
+    Args:
+      learning_rate: a factor on the step size it finds.
+      init_step: the size of the first step, by `init_rule`; its authors take 1e-4 with batch normalisation.
+      init_rule: what `init_step` is: a share of 1 plus the norm of the initial parameters ("heuristic"), a distance, or
+        a learning rate.
+      eps: added to the sum of squared gradients.
+      weight_decay: coefficient of the coupled weight decay.
+      mask: what decays.
+    """
+    return contrib.dog(learning_rate, (init_rule, init_step), eps, weight_decay, mask)
+
+
+def mechanic_adam(
+    learning_rate: float = 1.0,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    eps: float = 1e-8,
+    s_init: float = 1e-6,
+    num_betas: int = 6,
+    weight_decay: float = 0.01,
+) -> optax.GradientTransformation:
+    """Mechanic around Adam: learns the factor on Adam's updates.
+
+    Args:
+      learning_rate: Adam's, times the schedule; the learned factor comes on top.
+      b1: decay of Adam's first moment.
+      b2: decay of Adam's second moment.
+      eps: added to the root of Adam's second moment, and to Mechanic's denominators.
+      s_init: the initial factor.
+      num_betas: how many time scales it averages over.
+      weight_decay: Mechanic's own, coupled, relative to the norms of gradient and parameters.
+    """
+    return contrib.mechanize(optax.adam(learning_rate, b1, b2, eps), weight_decay, eps, s_init, num_betas)
+
+
+def rprop(
+    learning_rate: float = 1e-3,
+    eta_minus: float = 0.5,
+    eta_plus: float = 1.2,
+    min_step_size: float = 1e-6,
+    max_step_size: float = 50.0,
+) -> optax.GradientTransformation:
+    """Rprop: a step size for each parameter, which grows while the gradient keeps its sign and shrinks when it turns.
+
+    optax 0.2.8 returns the update of the step before (google-deepmind/optax, pull request 1725); its state holds that
+    of the step itself, which this returns.
+
+    Args:
+      learning_rate: the first step size.
+      eta_minus: factor on the step size where the gradient has changed its sign; such a step is left out.
+      eta_plus: factor where it has not.
+      min_step_size: the smallest step size.
+      max_step_size: the largest.
+    """
+    inner = optax.scale_by_rprop(learning_rate, eta_minus, eta_plus, min_step_size, max_step_size)
+
+    def update_fn(updates: PyTree[Array], state: Any, params: PyTree[Array] | None = None) -> tuple[PyTree[Array], Any]:
+        state = inner.update(updates, state, params)[1]
+        return jax.tree.map(jnp.negative, state.prev_updates), state
+
+    return optax.GradientTransformation(inner.init, update_fn)
+
+
+def schedule_free_adamw(
+    learning_rate: float = 0.0025,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    weight_lr_power: float = 2.0,
+    mask: Any = None,
+) -> optax.GradientTransformation:
+    """Schedule-Free AdamW: averaging in place of a schedule and of the first moment.
+
+    As `optax.contrib.schedule_free_adamw`, with a mask for its weight decay.
+
+    Args:
+      learning_rate: AdamW's.
+      b1: weight of the average in the parameters at which gradients are taken.
+      b2: decay of the second moment.
+      eps: added to the root of the second moment.
+      weight_decay: coefficient of the decoupled weight decay.
+      weight_lr_power: the power of the learning rate that steps are weighted by in the average.
+      mask: what decays.
+    """
+    scale = optax.scale_by_rms(b2, eps, eps_in_sqrt=False, bias_correction=True)
+    decay = optax.add_decayed_weights(weight_decay, mask)
+    adamw = optax.chain(scale, decay, optax.scale_by_learning_rate(learning_rate))
+    return contrib.schedule_free(adamw, learning_rate, b1, weight_lr_power)
+
+
+def matrices(numbers: Callable[..., Any]) -> Callable[[PyTree[Array]], PyTree[Any]]:
+    """Returns what says of each parameter which axes make it a matrix.
+
+    The kernels of convolutions and dense layers map what comes in (all axes but the last) to what goes out (the last).
+    Biases, scales and the layer named `head`, which Jordan et al. (2024) leave to Adam, are none.
+
+    Args:
+      numbers: the class of optax's dimension numbers.
+    """
+
+    def of_leaf(path: Any, leaf: Array) -> Any:
+        head = any(getattr(part, "key", None) == "head" for part in path)
+        return None if leaf.ndim < 2 or head else numbers(tuple(range(leaf.ndim - 1)), leaf.ndim - 1)
+
+    return lambda params: jax.tree_util.tree_map_with_path(of_leaf, params)
+
+
+def _schedule_free_parameters(opt_state: Any, params: PyTree[Array]) -> PyTree[Array]:
+    return contrib.schedule_free_eval_params(find_state(opt_state, contrib.ScheduleFreeState), params)
+
+
+_SCHEDULE_FREE: Mapping[str, Any] = {
+    "source": "Defazio et al., 2024 (arXiv 2405.15682), Algorithm 1",
+    "schedule": _AVERAGES,
+    "own_average": True,
+    "evaluated": staticmethod(_schedule_free_parameters),
+}
+
+_ROWS: Mapping[str, Mapping[str, Any]] = {
+    "acprop": {
+        "factory": contrib.acprop,
+        "source": "Zhuang et al., 2021 (arXiv 2110.05454)",
+        "learning_rate": 1e-3,
+        "learning_rates": _adam_like("ACProp"),
+        "decay_form": "decoupled",
+    },
+    "adabelief": {
+        "factory": optax.adabelief,
+        "source": "Zhuang et al., 2020 (arXiv 2010.07468), Algorithm 2",
+        "learning_rate": 1e-3,
+        "learning_rates": _adam_like("AdaBelief"),
+    },
+    "adadelta": {
+        "factory": optax.adadelta,
+        "source": "Zeiler, 2012 (arXiv 1212.5701), Algorithm 1",
+        "learning_rate": 1.0,
+        "learning_rates": _FREE,
+        "schedule": _BY_ITSELF,
+        "searched": (*_NO_RATE, "learning_rate", "rho"),
+    },
+    "adafactor": {
+        "factory": optax.adafactor,
+        "source": "Shazeer & Stern, 2018 (arXiv 1804.04235), Algorithm 4",
+        "learning_rate": 1e-2,
+        "learning_rates": _around(1e-2, "Shazeer & Stern, relative to the parameters' scale"),
+        "renamed": {"weight_decay_rate": "weight_decay"},
+        "decay_form": "decoupled",
+        "own_axes": {
+            "eps": Axis(1e-30, 1e-3, "log", "from the 1e-30 of Shazeer & Stern, 2018"),
+            "decay_rate": Axis(0.5, 1.0, "linear", "Shazeer & Stern, 2018, section 7.2"),
+            "clipping_threshold": Axis(0.5, 2.0, "log", "Shazeer & Stern, 2018, section 6: 1 and 2"),
+        },
+    },
+    "adagrad": {
+        "factory": optax.adagrad,
+        "source": "Duchi et al., 2011, figure 1, diagonal",
+        "learning_rate": 1e-2,
+        "learning_rates": Axis(1e-3, 1.0, "log", "ours, from the default of PyTorch up"),
+        "schedule": _BY_ITSELF,
+    },
+    "adamax": {
+        "factory": optax.adamax,
+        "source": "Kingma & Ba, 2015, Algorithm 2",
+        "learning_rate": 2e-3,
+        "learning_rates": _adam_like("Adamax"),
+    },
+    "adamaxw": {
+        "factory": optax.adamaxw,
+        "source": "Kingma & Ba, 2015, Algorithm 2; Loshchilov & Hutter, 2019 (its decay)",
+        "learning_rate": 2e-3,
+        "learning_rates": _adam_like("Adamax"),
+        "decay_form": "decoupled",
+    },
+    "adan": {
+        "factory": optax.adan,
+        "source": "Xie et al., 2022 (arXiv 2208.06677), Algorithm 1",
+        "learning_rate": 1e-3,
+        "learning_rates": Axis(
+            1e-4, 3e-2, "log", "ours: that of Adam and above, since Xie et al., 2022, take larger ones"
+        ),
+        "decay_form": "decoupled",
+    },
+    "ademamix": {
+        "factory": contrib.ademamix,
+        "source": "Pagliardini et al., 2024 (arXiv 2409.03137), Algorithm 1, without its schedulers",
+        "learning_rate": 1e-3,
+        "learning_rates": _adam_like("AdEMAMix"),
+        "decay_form": "decoupled",
+        "own_axes": {"alpha": Axis(1.0, 10.0, "linear", "ours, around the 5 of optax")},
+    },
+    "adopt": {
+        "factory": contrib.adopt,
+        "source": "Taniguchi et al., 2024 (arXiv 2411.02853), Algorithm 2",
+        "learning_rate": 1e-3,
+        "learning_rates": _adam_like("ADOPT"),
+    },
+    "cocob": {
+        "factory": contrib.cocob,
+        "source": "Orabona & Tommasi, 2017 (arXiv 1705.07795), Algorithm 2",
+        "learning_rate": 1.0,
+        "learning_rates": _FREE,
+        "searched": _NO_RATE,
+        "schedule": _BY_ITSELF,
+        "own_axes": {"alpha": Axis(10.0, 1000.0, "log", "ours, around the 100 of Orabona & Tommasi")},
+    },
+    "dadapt_adamw": {
+        "factory": contrib.dadapt_adamw,
+        "source": "Defazio & Mishchenko, 2023 (arXiv 2301.07733), Algorithm 5",
+        "learning_rate": 1.0,
+        "learning_rates": _FREE,
+        "searched": _NO_RATE,
+        "decay_form": "decoupled",
+    },
+    "dog": {
+        "factory": dog,
+        "source": "Ivgi et al., 2023 (arXiv 2302.12022)",
+        "learning_rate": 1.0,
+        "learning_rates": _FREE,
+        "searched": _NO_RATE,
+        "schedule": _BY_ITSELF,
+    },
+    "dowg": {
+        "factory": contrib.dowg,
+        "source": "Khaled et al., 2023 (arXiv 2305.16284), Algorithm 1",
+        "learning_rate": 1.0,
+        "learning_rates": _FREE,
+        "searched": _NO_RATE,
+        "schedule": _BY_ITSELF,
+    },
+    "fromage": {
+        "factory": optax.fromage,
+        "source": "Bernstein et al., 2020 (arXiv 2002.03432), Algorithm 1",
+        "learning_rate": 1e-2,
+        "learning_rates": _around(1e-2, "Bernstein et al."),
+    },
+    "galore": {
+        "factory": contrib.galore,
+        "source": "Zhao et al., 2024 (arXiv 2403.03507), with Adam",
+        "learning_rate": 1e-2,
+        "learning_rates": _around(1e-2, "Zhao et al."),
+        "decay_form": "decoupled",
+        "fixed": {"weight_dimension_numbers": matrices(contrib.GaLoreDimensionNumbers)},
+    },
+    "lamb": {
+        "factory": optax.lamb,
+        "source": "You et al., 2020 (arXiv 1904.00962), Algorithm 2",
+        "learning_rate": 1e-2,
+        "learning_rates": _around(1e-2, "You et al., for ResNet-50"),
+        "decay_form": "decoupled",
+    },
+    "lars": {
+        "factory": optax.lars,
+        "source": "You et al., 2017 (arXiv 1708.03888), Algorithm 1",
+        "learning_rate": 1.0,
+        "learning_rates": Axis(0.1, 30.0, "log", "ours: a trust coefficient of 0.001 comes on top"),
+    },
+    "lion": {
+        "factory": optax.lion,
+        "source": "Chen et al., 2023 (arXiv 2302.06675), Algorithm 2",
+        "learning_rate": 1e-4,
+        "learning_rates": Axis(1e-5, 1e-3, "log", "Chen et al., 2023: 3 to 10 times smaller than AdamW's"),
+        "decay_form": "decoupled",
+    },
+    "madgrad": {
+        "factory": contrib.madgrad,
+        "fixed": {"weight_decay": 0.0},
+        "source": "Defazio & Jelassi, 2021 (arXiv 2101.11075), Algorithm 1",
+        "learning_rate": 1e-2,
+        "learning_rates": Axis(1e-4, 1.0, "log", "ours, around the 0.01 of PyTorch's implementation"),
+    },
+    "mechanic_adam": {
+        "factory": mechanic_adam,
+        "source": "Cutkosky et al., 2023 (arXiv 2306.00144), Algorithm 1",
+        "learning_rate": 1.0,
+        "learning_rates": _FREE,
+        "searched": _NO_RATE,
+    },
+    "momo": {
+        "factory": contrib.momo,
+        "source": "Schaipp et al., 2023 (arXiv 2305.07583), MoMo",
+        "learning_rate": 1.0,
+        "learning_rates": _FREE,
+        "schedule": _LINE,
+        "decay_form": "decoupled",
+    },
+    "momo_adam": {
+        "factory": contrib.momo_adam,
+        "source": "Schaipp et al., 2023 (arXiv 2305.07583), MoMo-Adam",
+        "learning_rate": 1e-2,
+        "learning_rates": _around(1e-2, "Schaipp et al."),
+        "schedule": _LINE,
+        "decay_form": "decoupled",
+    },
+    "muon": {
+        "factory": contrib.muon,
+        "source": "Jordan et al., 2024 (kellerjordan.github.io/posts/muon)",
+        "learning_rate": 2e-2,
+        "learning_rates": _around(2e-2, "Jordan et al."),
+        "decay_form": "decoupled",
+        "fixed": {"muon_weight_dimension_numbers": matrices(contrib.MuonDimensionNumbers)},
+        "own_axes": {"adam_learning_rate": Axis(1e-4, 1e-2, "log", "that of Adam")},
+    },
+    "noisy_sgd": {
+        "factory": optax.noisy_sgd,
+        "source": "Neelakantan et al., 2015 (arXiv 1511.06807), section 3",
+        "learning_rate": 0.1,
+        "learning_rates": Axis(1e-3, 1.0, "log", "that of SGD"),
+        "fixed": {"seed": None},
+        "own_axes": {"eta": Axis(1e-2, 1.0, "log", "Neelakantan et al., 2015: 0.01, 0.3 and 1")},
+    },
+    "novograd": {
+        "factory": optax.novograd,
+        "source": "Ginsburg et al., 2019 (arXiv 1905.11286), Algorithm 1",
+        "learning_rate": 1e-2,
+        "learning_rates": _around(1e-2, "Ginsburg et al."),
+        "decay_form": "decoupled",
+        "own_axes": {"b2": Axis(0.02, 0.8, "log_one_minus", "Ginsburg et al., 2019: 0.25 to 0.98")},
+    },
+    "optimistic_adam": {
+        "factory": optax.optimistic_adam_v2,
+        "source": "Daskalakis et al., 2018 (arXiv 1711.00141), Algorithm 1",
+        "learning_rate": 1e-3,
+        "learning_rates": _adam_like("optimistic Adam"),
+        "searched": ("learning_rate", "weight_decay", "b1"),
+        "own_axes": _OPTIMISM,
+    },
+    "optimistic_gradient_descent": {
+        "factory": optax.optimistic_gradient_descent,
+        "source": "Mokhtari et al., 2020 (arXiv 1901.08511), OGDA",
+        "learning_rate": 0.1,
+        "learning_rates": Axis(1e-3, 1.0, "log", "that of SGD"),
+        "searched": ("learning_rate", "weight_decay"),
+        "own_axes": _OPTIMISM,
+    },
+    "polyak_sgd": {
+        "factory": optax.polyak_sgd,
+        "source": "Loizou et al., 2021 (arXiv 2002.10542), SPS_max",
+        "learning_rate": 1.0,
+        "learning_rates": _FREE,
+        "renamed": {"max_learning_rate": "learning_rate"},
+        "schedule": _LINE,
+        "own_axes": {"scaling": Axis(0.1, 10.0, "log", "ours, around 1")},
+    },
+    "prodigy": {
+        "factory": contrib.prodigy,
+        "source": "Mishchenko & Defazio, 2023 (arXiv 2306.06101), Algorithm 4",
+        "learning_rate": 1.0,
+        "learning_rates": _FREE,
+        "searched": _NO_RATE,
+        "decay_form": "decoupled",
+        "own_axes": {"estim_lr_coef": Axis(0.1, 10.0, "log", "ours, around its authors' 1")},
+    },
+    "radam": {
+        "factory": optax.radam,
+        "source": "Liu et al., 2020 (arXiv 1908.03265), Algorithm 2",
+        "learning_rate": 1e-3,
+        "learning_rates": _adam_like("RAdam"),
+    },
+    "rmsprop": {
+        "factory": optax.rmsprop,
+        "source": "Tieleman & Hinton, 2012, lecture 6.5",
+        "learning_rate": 1e-3,
+        "learning_rates": Axis(1e-4, 1e-2, "log", "that of Adam, whose second moment is RMSprop's"),
+        "searched": ("learning_rate", "weight_decay", "momentum", "decay"),
+    },
+    "rprop": {
+        "factory": rprop,
+        "source": "Riedmiller & Braun, 1993, in the form of Igel & Hüsken, 2003, iRprop⁻",
+        "learning_rate": 1e-3,
+        "learning_rates": Axis(1e-4, 1e-1, "log", "ours, around the 0.01 of PyTorch"),
+        "scheduled": "updates",  # the learning rate is the first step size alone
+        "schedule": _BY_ITSELF,
+    },
+    "schedule_free_adamw": {
+        **_SCHEDULE_FREE,
+        "factory": schedule_free_adamw,
+        "learning_rate": 2.5e-3,
+        "learning_rates": _around(2.5e-3, "Defazio et al."),
+        "decay_form": "decoupled",
+    },
+    "schedule_free_sgd": {
+        **_SCHEDULE_FREE,
+        "factory": contrib.schedule_free_sgd,
+        "fixed": {"warmup_steps": None, "weight_decay": None},
+        "learning_rate": 1.0,
+        "learning_rates": _around(1.0, "Defazio et al."),
+    },
+    "sign_sgd": {
+        "factory": optax.sign_sgd,
+        "source": "Bernstein et al., 2018 (arXiv 1802.04434), Algorithm 1",
+        "learning_rate": 1e-3,
+        "learning_rates": Axis(1e-5, 1e-2, "log", "ours, around the 1e-4 of Bernstein et al."),
+    },
+    "signum": {
+        "factory": optax.signum,
+        "source": "Bernstein et al., 2018 (arXiv 1802.04434), Algorithm 2",
+        "learning_rate": 1e-3,
+        "learning_rates": Axis(1e-5, 1e-2, "log", "ours, around the 1e-4 of Bernstein et al."),
+    },
+    "simplified_ademamix": {
+        "factory": contrib.simplified_ademamix,
+        "source": "Morwani et al., 2025 (arXiv 2502.02431), Simplified-AdEMAMix",
+        "learning_rate": 1e-3,
+        "learning_rates": Axis(1e-5, 1e-2, "log", "that of Adam, and less for a larger alpha"),
+        "decay_form": "decoupled",
+    },
+    "sm3": {
+        "factory": optax.sm3,
+        "source": "Anil et al., 2019 (arXiv 1901.11150), SM3-II",
+        "learning_rate": 0.1,
+        "learning_rates": _around(0.1, "Anil et al."),
+        "schedule": _BY_ITSELF,
+    },
+    "yogi": {
+        "factory": optax.yogi,
+        "source": "Zaheer et al., 2018, Algorithm 2",
+        "learning_rate": 1e-2,
+        "learning_rates": _around(1e-2, "Zaheer et al."),
+    },
+}
+
+
+def optax_optimizers() -> dict[str, Made]:
+    """Returns optax's optimizers by name, with their defaults."""
+    return {name: optimizer_class(_class_name(name), **row)() for name, row in _ROWS.items()}
+
+
+def _class_name(name: str) -> str:
+    return "".join(part.capitalize() for part in name.split("_"))

@@ -1,0 +1,133 @@
+"""What may be put around any optimizer: the mean of several steps' gradients, and averages of the parameters."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Integer, PyTree
+
+from jaxopt_bench.prng import IMPLEMENTATION
+
+S = TypeVar("S")
+
+
+def accumulate(inner: optax.GradientTransformation, every: int) -> optax.GradientTransformationExtraArgs:
+    """Makes one update of the mean gradient, and of the mean loss where it is read, of `every` steps.
+
+    The steps between change no parameter.
+    """
+    inner = optax.with_extra_args_support(inner)
+
+    def update_both(pair: Any, state: Any, params: Any) -> tuple[Any, Any]:
+        updates, state = inner.update(pair[0], state, params[0], value=pair[1])
+        return (updates, pair[1]), state
+
+    both = optax.GradientTransformation(lambda params: inner.init(params[0]), update_both)
+    steps = optax.MultiSteps(both, every)
+
+    def init_fn(params: PyTree[Array]) -> optax.MultiStepsState:
+        return steps.init((params, jnp.zeros([])))
+
+    def update_fn(
+        updates: PyTree[Array], state: optax.MultiStepsState, params: PyTree[Array] | None = None, **extra: Any
+    ) -> tuple[PyTree[Array], optax.MultiStepsState]:
+        value = jnp.asarray(extra.get("value", 0.0), jnp.float32)
+        (updates, _), state = steps.update((updates, value), state, (params, value))
+        return updates, state
+
+    return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+
+class AverageState(NamedTuple):
+    """The state of `average`: the inner optimizer's, the average, and how many parameters it is of."""
+
+    inner: Any
+    average: PyTree[Array]
+    count: Integer[Array, ""]  # type: ignore[assignment]  # the field's name in optax, though a tuple has a count
+
+
+def exponential_average(
+    inner: optax.GradientTransformation, decay: Float[Array, ""] | float
+) -> optax.GradientTransformationExtraArgs:
+    r"""Keeps an exponential average of the parameters after each update (Kingma & Ba, 2015, section 7.2).
+
+    :math:`\bar\theta_t = \beta \bar\theta_{t-1} + (1 - \beta) \theta_t`, divided by :math:`1 - \beta^t`: a mean whose
+    weights fall by the factor :math:`\beta` from each update to the one before it.
+    """
+
+    def rate(count: Integer[Array, ""]) -> tuple[Float[Array, ""], Integer[Array, ""]]:
+        count = count + 1
+        return (1 - decay) / (1 - decay**count), count
+
+    return _average(inner, rate)
+
+
+def tail_average(
+    inner: optax.GradientTransformation, counts: Bool[Array, ""] | bool
+) -> optax.GradientTransformationExtraArgs:
+    """Keeps the mean of the parameters after those updates that count (Izmailov et al., 2018, "SWA").
+
+    Before the first of them it is the parameters themselves.
+    """
+
+    def rate(count: Integer[Array, ""]) -> tuple[Float[Array, ""], Integer[Array, ""]]:
+        begun = jnp.where(count == 0, 1.0, 0.0)
+        return jnp.where(counts, 1 / (count + 1), begun), jnp.where(counts, count + 1, count)
+
+    return _average(inner, rate)
+
+
+def with_plain_keys(inner: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
+    """Keeps random keys in the state as the integers they are made of, which NumPy and checkpoints can hold."""
+    inner = optax.with_extra_args_support(inner)
+
+    def init_fn(params: PyTree[Array]) -> Any:
+        return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if _is_key(leaf) else leaf, inner.init(params))
+
+    def update_fn(
+        updates: PyTree[Array], state: Any, params: PyTree[Array] | None = None, **extra: Any
+    ) -> tuple[PyTree[Array], Any]:
+        kinds = jax.eval_shape(inner.init, params)
+        wrapped = jax.tree.map(
+            lambda kind, leaf: jax.random.wrap_key_data(leaf, impl=IMPLEMENTATION) if _is_key(kind) else leaf,
+            kinds,
+            state,
+        )
+        updates, new = inner.update(updates, wrapped, params, **extra)
+        return updates, jax.tree.map(lambda leaf: jax.random.key_data(leaf) if _is_key(leaf) else leaf, new)
+
+    return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+
+def _is_key(leaf: Any) -> bool:
+    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def find_state(opt_state: Any, kind: type[S]) -> S:
+    """Returns the one state of a kind among those that an optimizer's state is composed of."""
+    leaves = jax.tree.leaves(opt_state, is_leaf=lambda state: isinstance(state, kind))
+    (found,) = (leaf for leaf in leaves if isinstance(leaf, kind))
+    return found
+
+
+def _average(inner: optax.GradientTransformation, rate: Any) -> optax.GradientTransformationExtraArgs:
+    """Moves an average towards the new parameters at the rate for the number of parameters it is of so far."""
+    inner = optax.with_extra_args_support(inner)
+
+    def init_fn(params: PyTree[Array]) -> AverageState:
+        return AverageState(inner.init(params), jax.tree.map(jnp.copy, params), jnp.zeros([], jnp.int32))
+
+    def update_fn(
+        updates: PyTree[Array], state: AverageState, params: PyTree[Array] | None = None, **extra: Any
+    ) -> tuple[PyTree[Array], AverageState]:
+        updates, inner_state = inner.update(updates, state.inner, params, **extra)
+        share, count = rate(state.count)
+        moved = jax.tree.map(
+            lambda old, p, u: old + share.astype(old.dtype) * (p + u - old), state.average, params, updates
+        )
+        return updates, AverageState(inner_state, moved, count)
+
+    return optax.GradientTransformationExtraArgs(init_fn, update_fn)

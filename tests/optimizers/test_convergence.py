@@ -1,0 +1,112 @@
+"""Each optimizer finds the minima of small classics in float32, from the settings of the table below."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxopt_bench.optimizers import OPTIMIZERS, SCHEDULES, Moment, Optimizer
+from tests.optimizers import problems
+
+STEPS = 2000
+OWN = None  # the optimizer's default
+LEARNING_RATES: dict[str, tuple[float | None, float | None, float | None]] = {
+    # quadratic, Rosenbrock, logistic; for all others the default. Found among 1, 2 and 5 times the powers of ten.
+    "acprop": (OWN, 0.05, 0.01),
+    "adabelief": (OWN, 1, 0.01),
+    "adadelta": (0.1, 0.2, OWN),
+    "adafactor": (OWN, 0.1, 0.2),
+    "adagrad": (0.1, 1, 1),
+    "adam": (0.01, 1, 0.05),
+    "adamax": (0.02, 1, 0.05),
+    "adamaxw": (0.02, 1, 0.1),
+    "adamw": (0.01, 0.1, 1),
+    "adan": (0.05, 0.1, 0.02),
+    "ademamix": (2, 1, 0.5),
+    "adopt": (0.05, 5, 0.1),
+    "amsgrad": (0.05, 1, 0.1),
+    "dog": (OWN, 2, OWN),
+    "dowg": (OWN, 0.5, OWN),
+    "fromage": (OWN, 0.2, 0.02),
+    "galore": (0.5, 0.5, 0.5),
+    "lamb": (OWN, 0.2, OWN),
+    "lars": (OWN, 10, OWN),
+    "lion": (0.002, 0.05, 0.002),
+    "mechanic_adam": (OWN, 10, OWN),
+    "momentum": (0.005, 0.01, OWN),
+    "nadam": (0.01, 0.1, 0.05),
+    "nadamw": (0.01, 0.1, 0.2),
+    "nesterov": (0.005, 0.01, OWN),
+    "noisy_sgd": (0.01, 0.02, 0.5),
+    "optimistic_adam": (0.01, 0.05, 0.05),
+    "optimistic_gradient_descent": (0.005, 0.005, 0.5),
+    "radam": (0.02, 0.02, 0.1),
+    "rmsprop": (OWN, 0.01, 10),
+    "schedule_free_adamw": (0.2, 0.1, 0.05),
+    "schedule_free_sgd": (0.1, 0.02, OWN),
+    "sgd": (0.02, 0.02, 10),
+    "sign_sgd": (OWN, 1, 0.002),
+    "signum": (OWN, 0.005, 0.002),
+    "sm3": (OWN, 5, OWN),
+    "yogi": (OWN, 1, OWN),
+}
+LEFT = (1e-3, 3e-2, 1e-3)  # of the distance between the loss at the start and the minimum
+
+
+def train(optimizer: Optimizer) -> Any:
+    """Returns a compiled function of learning rate, problem and start to the final loss.
+
+    The learning rate follows the schedule that the optimizer is meant for; everything else is the optimizer's default.
+    """
+    schedule = SCHEDULES[optimizer.schedule.name]
+
+    def moment(step: Any) -> Moment:
+        progress = step / STEPS
+        return Moment(schedule.multiplier(schedule.numbers(), progress, 1), progress, False, jax.random.key(0))
+
+    def run(learning_rate: Any, problem: Any, start: Any) -> Any:
+        hyperparameters = {**optimizer.hyperparameters(), "learning_rate": learning_rate}
+
+        def step(carry: Any, count: Any) -> Any:
+            params, state = carry
+            value, grads = jax.value_and_grad(lambda p: problems.loss(problem, p["kernel"]))(params)
+            transform = optimizer.transform(hyperparameters, moment(count))
+            updates, state = transform.update(grads, state, params, value=value)
+            return (optax.apply_updates(params, updates), state), None
+
+        params = {"kernel": start}
+        state = optimizer.transform(hyperparameters, moment(jnp.float32(0))).init(params)
+        (params, state), _ = jax.lax.scan(step, (params, state), jnp.arange(STEPS, dtype=jnp.float32))
+        return problems.loss(problem, optimizer.evaluation_parameters(state, params)["kernel"])
+
+    return jax.jit(jax.vmap(run))
+
+
+@functools.cache
+def minima() -> np.ndarray:
+    return np.array([0.0, 0.0, problems.logistic_minimum()])
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_every_optimizer_finds_the_minima(name):
+    optimizer = OPTIMIZERS[name]
+    rates = [optimizer.learning_rate if rate is OWN else rate for rate in LEARNING_RATES.get(name, (OWN, OWN, OWN))]
+    indices = jnp.arange(len(problems.PROBLEMS))
+    starts = np.array([problems.loss(i, problems.STARTS[i]) for i in indices])
+    losses = np.asarray(train(optimizer)(jnp.asarray(rates, jnp.float32), indices, problems.STARTS))
+    left = (losses - minima()) / (starts - minima())
+    assert (left <= LEFT).all(), left
+    assert (left >= -1e-6).all(), left  # no loss below the minimum, but by rounding
+
+
+def test_the_minima_are_minima():
+    known = ((problems.quadratic, np.zeros(problems.SHAPE)), (problems.rosenbrock, np.ones(problems.SHAPE)))
+    for problem, point in known:
+        assert problem(point) == 0
+        assert np.abs(jax.grad(problem)(jnp.asarray(point, jnp.float32))).max() == 0

@@ -1,0 +1,212 @@
+"""Optimizers of users: found, read as flags, recorded, refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxopt_bench import Experiment
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.models import CNN
+from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Moment, imported, load
+from jaxopt_bench.optimizers import imported as make
+from jaxopt_bench.optimizers.imported import _LOADED
+
+SOURCE = '''
+import optax
+
+NUMBER = 3
+
+def heavy_ball(learning_rate: float, momentum: float = 0.9, nesterov: bool = False, schedule=None):
+    """A ball that rolls.
+
+    Args:
+      learning_rate: how fast.
+      momentum: how heavy.
+    """
+    return optax.sgd(learning_rate, momentum, nesterov)
+
+def picky(learning_rate: float = 0.1, momentum: float = 0.9):
+    if not 0 < learning_rate < 10:
+        raise ValueError("learning_rate must lie between 0 and 10")
+    return optax.sgd(learning_rate, momentum)
+
+def typed(learning_rate: float = 0.1):
+    if not isinstance(learning_rate, float):
+        raise TypeError("learning_rate must be a float")
+    return optax.sgd(learning_rate)
+
+def no_rate(b1: float = 0.9):
+    return optax.chain(optax.trace(b1), optax.scale(-1.0))
+
+def random(learning_rate: float = 0.1, eta: float = 0.1, key=None):
+    return optax.noisy_sgd(learning_rate, eta, key=key)
+
+def labelled(learning_rate: float = 0.1):
+    rules = {"body": optax.sgd(learning_rate), "head": optax.adam(learning_rate)}
+    return optax.multi_transform(rules, {"conv": "body", "head": "head"})
+
+def wrong():
+    return 3
+
+def unflaggable(base: optax.GradientTransformation):
+    return base
+
+def clashing(clip_norm: float = 1.0):
+    return optax.sgd(clip_norm)
+'''
+
+
+@pytest.fixture
+def file(tmp_path: pathlib.Path) -> pathlib.Path:
+    path = tmp_path / "my_optimizers.py"
+    path.write_text(SOURCE)
+    return path
+
+
+def updates(optimizer, multiplier=1.0, grad=2.0):
+    """Returns the updates of three steps of the same gradient."""
+    moment, params, made = Moment(multiplier, key=jax.random.key(0)), {"w": jnp.ones(3)}, []
+    state = optimizer.transform(optimizer.hyperparameters(), moment).init(params)
+    for _ in range(3):
+        transform = optimizer.transform(optimizer.hyperparameters(), moment)
+        update, state = transform.update({"w": jnp.full(3, grad)}, state, params, value=1.0)
+        made.append(np.asarray(update["w"]))
+    return np.stack(made)
+
+
+def test_a_functions_arguments_are_fields_and_its_docstring_their_help(file):
+    cls = load(f"{file}:heavy_ball")
+    assert {field.name: field.type for field in dataclasses.fields(cls) if field.name in cls.arguments.values()} == {
+        "learning_rate": float,
+        "momentum": float,
+        "nesterov": bool,
+    }
+    assert cls.__doc__ is not None
+    assert cls.__doc__.startswith("A ball that rolls.")
+    assert "momentum: how heavy." in cls.__doc__
+    optimizer = cls(learning_rate=0.1, momentum=0.5, nesterov=True)
+    assert set(optimizer.hyperparameters()) == {"learning_rate", "weight_decay", "momentum"}
+    np.testing.assert_allclose(updates(optimizer, 0.5), updates(SGD(learning_rate=0.05, momentum=0.5, nesterov=True)))
+
+
+def test_what_the_function_lacks_is_added_around_it(file):
+    """Weight decay where it takes none, and the schedule where it takes no learning rate."""
+    optimizer = load(f"{file}:no_rate")(b1=0.5, learning_rate=0.1, weight_decay=0.3)
+    np.testing.assert_allclose(
+        updates(optimizer, 0.5), updates(SGD(learning_rate=0.05, momentum=0.5, weight_decay=0.3)), rtol=1e-6
+    )
+
+
+def test_a_module_is_found_in_the_working_directory_and_among_packages(file, monkeypatch):
+    monkeypatch.chdir(file.parent)
+    assert load("my_optimizers:no_rate").reference == "my_optimizers:no_rate"
+    np.testing.assert_allclose(updates(load("optax:lion")(learning_rate=0.1)), updates(_lion()))
+
+
+def _lion():
+    return dataclasses.replace(OPTIMIZERS["lion"], learning_rate=0.1)
+
+
+def test_a_function_that_branches_has_static_numbers_and_a_schedule_on_its_updates(file):
+    for name in ("picky", "typed"):
+        optimizer = load(f"{file}:{name}")(learning_rate=0.2)
+        assert optimizer.branches
+        assert set(optimizer.hyperparameters()) == {"weight_decay"}
+        sgd = SGD(learning_rate=0.1, momentum=0.9 if name == "picky" else None)
+        np.testing.assert_allclose(updates(optimizer, 0.5), updates(sgd), rtol=1e-6)
+    assert not load(f"{file}:heavy_ball")(learning_rate=0.1).branches
+    experiments = [
+        Experiment(dataset="digits", model=CNN(), optimizer=load(f"{file}:picky")(learning_rate=rate))
+        for rate in (0.1, 0.2)
+    ]
+    assert experiments[0].program() != experiments[1].program()
+
+
+def test_a_function_made_for_certain_parameters_is_not_taken_for_one_that_branches(file):
+    assert not load(f"{file}:labelled")().branches
+
+
+def test_a_function_that_draws_gets_the_runs_key_and_keeps_integers(file):
+    optimizer = load(f"{file}:random")()
+    states = [
+        optimizer.transform(optimizer.hyperparameters(), Moment(key=jax.random.key(seed))).init({"w": jnp.ones(3)})
+        for seed in (0, 1)
+    ]
+    keys = [optax.tree.get(state, "rng_key") for state in states]
+    assert keys[0].dtype == jnp.uint32
+    assert not np.array_equal(*keys)
+
+
+def test_another_text_is_another_experiment(file):
+    def experiment():
+        return Experiment(dataset="digits", model=CNN(), optimizer=load(f"{file}:no_rate")())
+
+    before = experiment()
+    file.write_text(SOURCE + "\n# changed\n")
+    assert experiment().digest != before.digest
+    file.write_text(SOURCE)
+    assert experiment().digest == before.digest
+    moved = file.rename(file.parent.parent / file.name)
+    assert dataclasses.replace(before, optimizer=load(f"{moved}:no_rate")()).digest == before.digest
+
+
+def test_a_record_is_read_without_running_it_and_says_so_where_it_is_used(file, monkeypatch):
+    optimizer = load(f"{file}:heavy_ball")(learning_rate=0.1, clip_norm=2.0)
+    experiment = Experiment(dataset="digits", model=CNN(), optimizer=optimizer)
+    written = experiment.to_json()
+    assert written["optimizer"]["name"] == "my_optimizers.py:heavy_ball"
+    assert Experiment.from_json(written) == experiment  # this very code is loaded
+    monkeypatch.delitem(_LOADED, ("my_optimizers.py:heavy_ball", written["optimizer"]["code"]))
+    read = Experiment.from_json(written)
+    assert (read.to_json(), read.digest) == (written, experiment.digest)
+    assert (read.optimizer.learning_rate, read.optimizer.clip_norm) == (0.1, 2.0)
+    with pytest.raises(UserError, match=r"my_optimizers.py:heavy_ball is the user's own.*not loaded"):
+        read.optimizer.transform(read.optimizer.hyperparameters())
+
+
+def test_a_function_at_hand_needs_no_file():
+    cls = make(optax.sign_sgd)
+    assert cls.reference == "optax._src.alias:sign_sgd"
+    np.testing.assert_allclose(updates(cls(learning_rate=0.1)), -0.1)
+
+
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        ("no_such_module:f", "'no_such_module:f' cannot be imported: ModuleNotFoundError"),
+        ("nowhere.py:f", r"nowhere.py is no file; accepted: MODULE:FUNCTION or FILE.py:FUNCTION"),
+        (":f", "is no reference; accepted: MODULE:FUNCTION"),
+        ("{file}:heavy_bal", "unknown function of .*; did you mean heavy_ball"),
+        ("{file}:NUMBER", "is 3; accepted: MODULE:FUNCTION"),
+        ("{file}:unflaggable", "'base' without a default, of no type that a flag can have"),
+        ("{file}:clashing", "'clip_norm', which every optimizer has already; accepted: another name"),
+    ],
+)
+def test_what_cannot_be_taken_is_refused_with_a_reason(reference, message, file):
+    with pytest.raises(UserError, match=message):
+        load(reference.format(file=file))
+
+
+def test_what_is_no_transformation_or_fails_is_refused_with_a_reason(file):
+    with pytest.raises(UserError, match=r"wrong returned 3; accepted: an optax.GradientTransformation"):
+        load(f"{file}:wrong")().hyperparameters()
+    with pytest.raises(UserError, match=r"picky fails: ValueError: learning_rate must lie between 0 and 10"):
+        updates(load(f"{file}:picky")(learning_rate=20.0))
+    file.write_text("def broken(:")
+    with pytest.raises(UserError, match="cannot be imported: SyntaxError"):
+        load(f"{file}:broken")
+
+
+def test_positional_only_parameters_are_refused():
+    def odd(learning_rate=0.1, /):
+        return optax.sgd(learning_rate)
+
+    with pytest.raises(UserError, match="positional-only parameter 'learning_rate'"):
+        imported(odd)

@@ -1,0 +1,213 @@
+"""Every optimizer of the table: documented, searchable, complete, and the same program for every value."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from optax import contrib
+
+from jaxopt_bench.config import float_arrays
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.models import MODELS
+from jaxopt_bench.optimizers import LEFT_OUT, OPTIMIZERS, SCHEDULES, Axis, Moment, Optimizer
+from jaxopt_bench.optimizers.axes import SHARED_AXES
+from jaxopt_bench.optimizers.optax_table import matrices
+from jaxopt_bench.optimizers.wrappers import find_state
+
+NAMES = sorted(OPTIMIZERS)
+STEPS = 4
+PARAMS = {
+    "conv": {"kernel": (3, 3, 2, 4), "bias": (4,)},
+    "norm": {"scale": (4,)},
+    "head": {"kernel": (5, 3), "bias": (3,)},
+}
+
+
+def random_tree(seed: int, leading: tuple[int, ...] = ()) -> Any:
+    rng = np.random.default_rng(seed)
+
+    def leaf(shape: tuple[int, ...]) -> jax.Array:
+        return jnp.asarray(rng.normal(size=leading + shape), jnp.float32)
+
+    return jax.tree.map(leaf, PARAMS, is_leaf=lambda node: isinstance(node, tuple))
+
+
+def train(optimizer: Optimizer, hyperparameters: Any, gradients: Any) -> Any:
+    """Returns the parameters after some steps of given gradients, from the same start."""
+
+    def step(carry: Any, inputs: Any) -> Any:
+        (params, state), (grads, progress) = carry, inputs
+        transform = optimizer.transform(hyperparameters, Moment(1 - progress / 2, progress, key=key))
+        updates, state = transform.update(grads, state, params, value=jnp.float32(2.0))
+        return (optax.apply_updates(params, updates), state), None
+
+    params, key = random_tree(0), jax.random.key(0)
+    state = optimizer.transform(hyperparameters, Moment(key=key)).init(params)
+    progress = jnp.arange(STEPS, dtype=jnp.float32) / STEPS
+    return jax.lax.scan(step, (params, state), (gradients, progress))[0][0]
+
+
+def eight_settings(optimizer: Optimizer) -> list[Any]:
+    """Returns hyperparameters across the search space; those without a range change by a little."""
+    axes, arrays = optimizer.axes(), optimizer.hyperparameters()
+    return [
+        {
+            name: jnp.float32(axes[name].value(i / 7)) if name in axes else value * jnp.float32(1 - i / 100)
+            for name, value in arrays.items()
+        }
+        for i in range(8)
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_eight_settings_are_one_program_and_stacked_train_each_as_alone(name):
+    optimizer, gradients = OPTIMIZERS[name], random_tree(1, (STEPS,))
+    settings = eight_settings(optimizer)
+    alone = jax.jit(lambda hyperparameters: train(optimizer, hyperparameters, gradients))
+    results = [alone(setting) for setting in settings]
+    assert alone._cache_size() == 1
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *settings)
+    together = jax.jit(jax.vmap(lambda hyperparameters: train(optimizer, hyperparameters, gradients)))(stacked)
+    for i, result in enumerate(results):
+        ours = jax.tree.map(lambda leaf, i=i: leaf[i], together)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-5), ours, result)
+    heads = [np.asarray(result["head"]["kernel"]) for result in results]
+    assert all(np.isfinite(head).all() for head in heads)
+    assert not np.array_equal(heads[0], heads[-1])  # the settings do something
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_defaults_lie_inside_their_ranges(name):
+    optimizer = OPTIMIZERS[name]
+    for field, axis in optimizer.axes().items():
+        value = getattr(optimizer, field)
+        assert value == 0 or value in axis, f"{field} is {value}, outside {axis}"  # 0 means off
+        assert axis.source
+    assert set(optimizer.search_space()) <= set(optimizer.axes())
+    assert "weight_decay" in optimizer.search_space()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_hyperparameter_has_the_same_range_wherever_it_is(name):
+    optimizer = OPTIMIZERS[name]
+    own = {"learning_rate", *optimizer.own_axes}
+    assert all(axis == SHARED_AXES[field] for field, axis in optimizer.axes().items() if field not in own)
+    shared = own - {"learning_rate", "b2", "eps", "alpha", "beta"}
+    assert not shared & SHARED_AXES.keys()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_optimizer_says_where_it_is_from_and_what_schedule_it_wants(name):
+    optimizer = OPTIMIZERS[name]
+    assert optimizer.source
+    assert optimizer.schedule.name in SCHEDULES
+    assert optimizer.schedule.source
+    assert (type(optimizer).__doc__ or "").strip()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_hyperparameter_is_documented(name):
+    """Those of hand-written classes in the source; those taken from optax by what its docstring says."""
+    cls = type(OPTIMIZERS[name])
+    made = getattr(cls, "factory", None)
+    sources = [inspect.getsource(base) for base in cls.__mro__ if issubclass(base, Optimizer) and not made]
+    text = (cls.__doc__ or "") if made else "".join(sources)
+    for field in dataclasses.fields(cls):
+        if made and (field.name == "decay_mask" or field.name not in cls.arguments.values()):
+            continue  # documented with `Optimizer`
+        assert f"  {field.name}: " in text, field.name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_kernel_mask_spares_biases_and_norm_scales(name):
+    """Those whose decay cannot be masked refuse it."""
+    if name in UNMASKED:
+        with pytest.raises(UserError, match="decay_mask is 'kernels'; accepted: 'all'"):
+            dataclasses.replace(OPTIMIZERS[name], decay_mask="kernels")
+        return
+    optimizer = dataclasses.replace(OPTIMIZERS[name], weight_decay=0.5, decay_mask="kernels")
+    free = dataclasses.replace(optimizer, weight_decay=0.0)
+    gradients = random_tree(1, (STEPS,))
+    decayed, not_decayed = (train(o, o.hyperparameters(), gradients) for o in (optimizer, free))
+    if name not in GLOBAL:  # a norm over all parameters passes the decay on
+        np.testing.assert_allclose(decayed["norm"]["scale"], not_decayed["norm"]["scale"], rtol=1e-6)
+        np.testing.assert_allclose(decayed["conv"]["bias"], not_decayed["conv"]["bias"], rtol=1e-6)
+    assert not np.allclose(decayed["conv"]["kernel"], not_decayed["conv"]["kernel"], rtol=1e-7, atol=0)
+
+
+UNMASKED = {"dadapt_adamw", "mechanic_adam", "momo", "momo_adam", "novograd", "prodigy"}
+GLOBAL = {"dog", "dowg", "polyak_sgd"}
+
+
+def optax_factories() -> set[str]:
+    """Returns the names of optax's and contrib's functions that make a whole optimizer."""
+    found = set()
+    for module in (optax, contrib):
+        for name, function in inspect.getmembers(module, inspect.isfunction):
+            arguments = inspect.signature(function).parameters
+            whole = any(argument.endswith("learning_rate") for argument in arguments) or "base_optimizer" in arguments
+            if whole and not name.startswith(("scale_by", "_")):
+                found.add(name)
+    return found
+
+
+def test_the_table_has_all_of_optax_or_says_why_not():
+    own = {"sgd", "adam", "adamw", "nadam", "nadamw", "amsgrad"}  # written here, beside optax's aliases
+    as_named_here = {"optimistic_adam_v2": "optimistic_adam", "mechanize": "mechanic_adam"}
+    parts = {"schedule_free"}  # schedule_free_sgd and schedule_free_adamw are made of it
+    offered = optax_factories() - parts - LEFT_OUT.keys()
+    assert {as_named_here.get(name, name) for name in offered} <= set(OPTIMIZERS)
+    assert own <= set(OPTIMIZERS)
+    gone = {name for name in LEFT_OUT if not hasattr(optax, name) and not hasattr(contrib, name)}
+    assert not gone
+
+
+@pytest.mark.parametrize(
+    ("network", "classes", "muon", "adam"), [("resnet20", 10, 19, 40), ("cnn", 10, 3, 5), ("alexnet_small", 100, 5, 7)]
+)
+def test_muon_takes_the_kernels_of_hidden_layers(network, classes, muon, adam):
+    """ResNet-20: 19 convolutions; for Adam a scale and a bias of each normalisation, and the head's kernel and bias."""
+    module = MODELS[network].module(classes)
+    images = jax.ShapeDtypeStruct((1, 32, 32, 3), "float32")
+    params = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, train=False), images)["params"]
+    numbers = matrices(contrib.MuonDimensionNumbers)(params)
+    is_numbers = lambda node: node is None or isinstance(node, contrib.MuonDimensionNumbers)  # noqa: E731
+    leaves = jax.tree.leaves(numbers, is_leaf=is_numbers)
+    assert (sum(leaf is not None for leaf in leaves), sum(leaf is None for leaf in leaves)) == (muon, adam)
+    state = jax.eval_shape(lambda p: OPTIMIZERS["muon"].transform(OPTIMIZERS["muon"].hyperparameters()).init(p), params)
+    rules = find_state(state, optax.PartitionState).inner_states
+    momenta = jax.tree.leaves(find_state(rules["muon"], contrib.MuonState).mu)
+    assert len(momenta) == muon
+    assert all(leaf.ndim >= 2 for leaf in momenta)
+
+
+def test_floats_optional_floats_and_tuples_are_arrays_and_the_rest_is_static():
+    arrays = float_arrays(OPTIMIZERS["muon"])
+    assert arrays["ns_coeffs"].shape == (3,)
+    assert not {"ns_steps", "nesterov", "preconditioning", "adam_learning_rate"} & arrays.keys()
+    given = dataclasses.replace(OPTIMIZERS["muon"], adam_learning_rate=1e-3)
+    assert float_arrays(given)["adam_learning_rate"] == np.float32(1e-3)
+    assert float_arrays(OPTIMIZERS["adafactor"])["clipping_threshold"] == 1
+    assert dataclasses.replace(OPTIMIZERS["adafactor"], clipping_threshold=None).hyperparameters()
+
+
+@pytest.mark.parametrize(
+    ("axis", "shares"),
+    [
+        (Axis(1e-4, 1e-2, "log", ""), {0: 1e-4, 0.5: 1e-3, 1: 1e-2}),
+        (Axis(0.01, 0.1, "log_one_minus", ""), {0: 0.99, 1: 0.9, 0.5: 1 - 10**-1.5}),
+        (Axis(1.0, 3.0, "linear", ""), {0: 1.0, 0.25: 1.5, 1: 3.0}),
+    ],
+)
+def test_axes_are_uniform_on_their_scale(axis, shares):
+    for share, value in shares.items():
+        assert axis.value(share) == pytest.approx(value)
+        assert axis.value(share) in axis
+    assert axis.value(1) * 1.5 not in axis or axis.scale == "log_one_minus"
