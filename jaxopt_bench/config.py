@@ -153,7 +153,10 @@ class Named(dict[str, C]):
         return super().__getitem__(name)
 
     def name_of(self, config: C) -> str:
-        """Returns the name whose default is of the same class and differs in the fewest fields."""
+        """Returns the name whose default is of the same class and differs in the fewest fields, numbers counting least.
+
+        So the name does not change with a number, which enters training as an array.
+        """
         candidates = {name: entry for name, entry in self.items() if type(entry) is type(config)}
         if not candidates:
             raise UserError(f"{self.kind} {config!r} is of no class in the table: {', '.join(sorted(self))}.")
@@ -180,8 +183,13 @@ def _is_required(field: dataclasses.Field[Any]) -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
-def _differences(one: Config, other: Config) -> int:
-    return sum(getattr(one, f.name) != getattr(other, f.name) for f in dataclasses.fields(one))
+def _differences(one: Config, other: Config) -> tuple[int, int]:
+    """Returns in how many fields two differ that are part of a program, and in how many others."""
+    differing = [
+        (a, b) for f in dataclasses.fields(one) if (a := getattr(one, f.name)) != (b := getattr(other, f.name))
+    ]
+    numbers = [pair for pair in differing if all(isinstance(value, float) for value in pair)]
+    return len(differing) - len(numbers), len(numbers)
 
 
 def _checked(where: str, value: Any, hint: Any, bounds: Bounds | None) -> Any:

@@ -15,8 +15,9 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 from jaxopt_bench import Experiment, data
 from jaxopt_bench.data import Augmentation
-from jaxopt_bench.models import CNN
+from jaxopt_bench.models import CNN, MODELS, Model
 from jaxopt_bench.optimizers import AdamW, Cosine
+from tests.networks import Normed
 
 # What a test draws is the same wherever it runs; how long an example takes says nothing, since the first one compiles.
 hypothesis.settings.register_profile("project", deadline=None, derandomize=True)
@@ -29,6 +30,13 @@ def digits_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     directory = tmp_path_factory.mktemp("tfds")
     data.load("digits", directory)
     return directory
+
+
+@pytest.fixture
+def normed(monkeypatch: pytest.MonkeyPatch) -> Model:
+    """Returns a network with batch statistics, which has a name while the test lasts."""
+    monkeypatch.setitem(MODELS, "normed", Normed())
+    return MODELS["normed"]
 
 
 @pytest.fixture

@@ -13,11 +13,12 @@ from jaxopt_bench import catalog
 
 ROOT = pathlib.Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
+OPTIMIZERS_TEXT = (ROOT / "jaxopt_bench" / "optimizers" / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", TEXT + OPTIMIZERS_TEXT, flags=re.DOTALL)
 
 
 def test_there_are_blocks():
-    assert len(BLOCKS) >= 4
+    assert len(BLOCKS) >= 5
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=[block.strip().splitlines()[0] for block in BLOCKS])

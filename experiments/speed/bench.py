@@ -37,12 +37,18 @@ class Peer(Protocol):
     def answer(self, task: Task, probe: Probe) -> Answer:
         """Returns what the network computes from the probe's weights, dropout off."""
 
+    def update_form(self, optimizer: str) -> str | None:
+        """Returns in which form it has an optimizer of ours, by our name; None where it has none."""
+
 
 class Worker(Contender, Protocol):
     """A contender that can be measured otherwise, too."""
 
     def peak(self) -> dict[str, Any]:
         """Returns its peak memory."""
+
+    def state(self) -> dict[str, int]:
+        """Returns, of updates alone, how many parameters there are and the bytes of the optimizer's state."""
 
     def close(self) -> None:
         """Ends it, and frees what it holds."""

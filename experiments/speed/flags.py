@@ -6,8 +6,8 @@ import dataclasses
 import pathlib
 from typing import Literal
 
-Section = Literal["networks", "populations", "epoch", "startup"]
-SECTIONS: tuple[Section, ...] = ("networks", "populations", "epoch", "startup")
+Section = Literal["networks", "updates", "populations", "epoch", "startup"]
+SECTIONS: tuple[Section, ...] = ("networks", "updates", "populations", "epoch", "startup")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +32,8 @@ class Flags:
     """Sizes of the populations."""
     populations: tuple[str, ...] = ()
     """Lines of the populations' section; by default the digits' network and alexnet_small, on GPUs ResNet-20."""
+    optimizers: tuple[str, ...] = ()
+    """Optimizers whose updates are timed; all by default."""
     epochs: int = 4
     """Epochs of a whole run, of which there are two; at least 3: the first, which compiles, does not count."""
     epoch_experiments: tuple[str, ...] = ()

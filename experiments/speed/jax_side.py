@@ -10,11 +10,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from flax import traverse_util
 
 from experiments.speed.agreement import Answer, Probe, Variables
-from experiments.speed.workloads import Images, without_dropout
+from experiments.speed.workloads import UPDATE_WEIGHT_DECAY, Images, without_dropout
 from jaxopt_bench.models.layers import LayersPath
+from jaxopt_bench.optimizers import OPTIMIZERS, Moment
 from jaxopt_bench.training import (
     Batch,
     CodePath,
@@ -117,6 +119,48 @@ class Trainer:
             self.states, self.metrics = self._advance(self.states, self.metrics, self.data, self._order[1], counts)
             self.step += part
         jax.block_until_ready((self.states, self.metrics))
+
+
+class Updater:
+    """A network's parameters under an optimizer, with a gradient that stays: its updates alone."""
+
+    def __init__(self, task: Task, name: str):
+        """Args: the task whose network it is, and the optimizer's name."""
+        optimizer = dataclasses.replace(OPTIMIZERS[name], weight_decay=UPDATE_WEIGHT_DECAY)
+        self.hyperparameters, key = optimizer.hyperparameters(), jax.random.key(0)
+        shapes = jax.eval_shape(lambda states: member(states, 0), abstract_states(task)).params
+        self.params = jax.tree.map(lambda leaf: 0.1 * jax.random.normal(key, leaf.shape), shapes)
+        self.gradient = jax.tree.map(lambda leaf: 1e-3 * jax.random.normal(key, leaf.shape), shapes)
+
+        def transform(hyperparameters: Any, step: Any) -> Any:
+            return optimizer.transform(hyperparameters, Moment(0.1 / (step + 1), 0.5, False, key))
+
+        @functools.partial(jax.jit, donate_argnums=(1, 2))
+        def update(hyperparameters: Any, params: Any, state: Any, gradient: Any, step: Any) -> Any:
+            updates, state = transform(hyperparameters, step).update(gradient, state, params, value=jnp.float32(1))
+            return optax.apply_updates(params, updates), state, step + 1
+
+        self.opt_state = jax.jit(lambda h, p: transform(h, 0.0).init(p))(self.hyperparameters, self.params)
+        self._update, self.step = update, jnp.float32(0)
+
+    def run(self, steps: int) -> None:
+        """Makes some updates, and returns when the device has finished them."""
+        for _ in range(steps):
+            made = self._update(self.hyperparameters, self.params, self.opt_state, self.gradient, self.step)
+            self.params, self.opt_state, self.step = made
+        jax.block_until_ready(self.params)
+
+    def state(self) -> dict[str, int]:
+        """Returns how many parameters there are, and the bytes of the optimizer's state."""
+        return {"parameters": _size(self.params), "state_bytes": _bytes(self.opt_state)}
+
+
+def _size(tree: Any) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+def _bytes(tree: Any) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
 def within_epochs(step: int, steps: int, steps_per_epoch: int) -> Sequence[int]:

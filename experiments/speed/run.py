@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from rich.console import Console
 
-from experiments.speed import datasets, epoch, jax_side, networks, populations, startup, table
+from experiments.speed import datasets, epoch, jax_side, networks, populations, startup, table, updates
 from experiments.speed.bench import CIFAR_EXAMPLES, Bench, Peer, Worker
 from experiments.speed.document import Document, Row, default_path, hardware
 from experiments.speed.flags import SECTIONS, Flags, Section
@@ -16,6 +16,7 @@ from experiments.speed.timing import Plan
 from experiments.speed.worker import Remote, Request
 from experiments.speed.workloads import ALL, DIGITS, WORKLOADS, Workload, find
 from jaxopt_bench import catalog
+from jaxopt_bench.optimizers import OPTIMIZERS
 
 MakePeer = Callable[[str, tuple[str, ...] | None], Peer]
 QUICK = Plan(rounds=2, block_seconds=0.01, warmup=0)
@@ -78,6 +79,8 @@ def section_rows(section: Section, flags: Flags, bench: Bench) -> Iterator[Row]:
     if section == "populations":
         members = tuple(count for count in flags.members if count <= 4) if flags.quick else flags.members
         return populations.rows(bench, _population_workloads(flags, bench), members)
+    if section == "updates":
+        return updates.rows(bench, flags.optimizers or (("sgd", "adamw") if flags.quick else tuple(OPTIMIZERS)))
     if section == "epoch":
         return _epoch_rows(flags, bench)
     return _startup_rows(flags, bench)

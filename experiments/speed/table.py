@@ -41,6 +41,11 @@ def peak(name: str) -> Cell:
     return lambda row: f"{row[name]['bytes'] / 2**20:,.0f}" if name in row else "–"
 
 
+def megabytes(name: str) -> Cell:
+    """Returns a cell of bytes in MB."""
+    return lambda row: f"{row[name] / 1e6:,.0f}" if name in row else "–"
+
+
 WORKLOAD: Mapping[str, Cell] = {
     "network": lambda row: f"{row['network']}, {row['optimizer']}, {row['batch_size']}",
     "type": value("dtype"),
@@ -58,6 +63,16 @@ COLUMNS: Mapping[str, Mapping[str, Cell]] = {
         "MiB": peak("peak_memory"),
         "its MiB": peak("torch_peak_memory"),
         "busy": value("busy_elsewhere", ".0%"),
+    },
+    "updates": {
+        "optimizer": value("optimizer"),
+        "ms": spread("milliseconds", ".1f"),
+        "cost / SGD's": spread("cost_over_sgd", ".2f"),
+        "state MB": megabytes("state_bytes"),
+        "PyTorch ms": spread("torch_milliseconds", ".1f"),
+        "its form": value("torch_form"),
+        "its state MB": megabytes("torch_state_bytes"),
+        "ours / its": spread("cost_over_torch", ".2f"),
     },
     "populations": {
         **WORKLOAD,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
-from experiments.speed import torch_networks
+from experiments.speed import torch_networks, torch_updates
 from experiments.speed.agreement import Answer, Probe
 from experiments.speed.timing import Contender
 from experiments.speed.workloads import Dtype, Images, without_dropout
@@ -86,6 +86,10 @@ class TorchPeer:
             training.backward()
             gradients = dict(torch_networks.to_flax(network, n, p.grad) for n, p in network.named_parameters())
             return Answer(evaluation.item(), training.item(), gradients)
+
+    def update_form(self, optimizer: str) -> str | None:
+        """Returns in which form it has an optimizer of ours, by our name; None where it has none."""
+        return torch_updates.form(optimizer)
 
     def trainer(self, task: Task, images: Images, variant: str) -> Contender:
         """Returns the network in training."""

@@ -17,6 +17,7 @@ from typing import Any, TextIO
 
 from experiments.speed.timing import settle
 from experiments.speed.workloads import ALL, Dtype, make_task, noise
+from jaxopt_bench.training import Task
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -33,6 +34,7 @@ class Request:
       way: of ours the code path, of the peer's the variant.
       backend: what JAX runs on, and so where the peer is to run.
       members: of a population.
+      update: the optimizer whose updates alone are made; else whole steps are.
     """
 
     side: str
@@ -42,6 +44,7 @@ class Request:
     way: Any
     backend: str
     members: int = 1
+    update: str = ""
 
 
 class WorkerError(Exception):
@@ -80,6 +83,10 @@ class Remote:
         """Returns its peak memory in bytes, what it was before the network was built, and whose it is."""
         return self._ask("peak")
 
+    def state(self) -> dict[str, int]:
+        """Returns, of updates alone, how many parameters there are and the bytes of the optimizer's state."""
+        return self._ask("state")
+
     def close(self) -> None:
         """Ends the process."""
         self.process.kill()
@@ -117,7 +124,10 @@ def serve(request: Request, asked: TextIO, answers: TextIO) -> None:
                 contender.run(steps)
             elif what == "settle":
                 settle(contender)
-            answer(_peak(peak_of_device(), baseline) if what == "peak" else None)
+            if what == "state":
+                answer(contender.state())
+            else:
+                answer(_peak(peak_of_device(), baseline) if what == "peak" else None)
     except Exception as error:  # a compiler may fail in any way
         answer({"error": f"{type(error).__name__}: {error}"[:500]})
         raise
@@ -127,6 +137,8 @@ def _build(request: Request) -> Any:
     """Returns the contender, what tells the device's peak memory, and the host's before the network was built."""
     workload = next(found for found in ALL if found.label == request.label)
     task = make_task(workload, request.dtype, request.examples)
+    if request.update:
+        return _updater(request, task), lambda: None, host_peak()
     images = noise(task)
     if request.side == "jax":
         from experiments.speed import jax_side
@@ -141,6 +153,16 @@ def _build(request: Request) -> Any:
     peer = TorchPeer(request.backend, (request.way,))
     baseline = host_peak()
     return peer.trainer(task, images, request.way), peer.peak_bytes, baseline
+
+
+def _updater(request: Request, task: Task) -> Any:
+    if request.side == "jax":
+        from experiments.speed import jax_side
+
+        return jax_side.Updater(task, request.update)
+    from experiments.speed.torch_updates import Updater
+
+    return Updater(task, request.update, request.backend)
 
 
 def _peak(device: int | None, baseline: int) -> dict[str, Any]:

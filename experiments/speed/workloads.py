@@ -58,6 +58,10 @@ DIGITS = Workload("cnn", "adamw", 32, "digits_cnn_adamw")
 """No line of its own: it is small enough to try things with."""
 
 ALL = (DIGITS, *WORKLOADS)
+UPDATES = next(workload for workload in WORKLOADS if workload.network == "resnet18")
+"""The network whose 11 million parameters single updates are timed with."""
+
+UPDATE_WEIGHT_DECAY = 5e-4  # on both sides, which PyTorch leaves out where it is nothing
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -85,6 +85,7 @@ def check_one_program(tasks: Sequence[Task]) -> None:
     for task in tasks[1:]:
         other = task.experiment.program()
         differing = [name for name in first if first[name] != other.get(name)] + [n for n in other if n not in first]
+        differing.sort(key=lambda name: name.endswith(".name"))  # which follows from others where it can
         if differing:
             name = differing[0]
             raise UserError(

@@ -20,7 +20,7 @@ import jaxopt_bench
 from experiments.speed import agreement, datasets, flops, jax_side, networks, run, table
 from experiments.speed.agreement import Answer, DisagreementError, Probe
 from experiments.speed.document import Document, busy_elsewhere, default_path
-from experiments.speed.flags import SECTIONS, Flags
+from experiments.speed.flags import SECTIONS, Flags, Section
 from experiments.speed.timing import Plan, Spread, Timing, alternate, fastest, ratio
 from experiments.speed.worker import Remote, Request, WorkerError
 from experiments.speed.workloads import ALL, DIGITS, WORKLOADS, find, make_task, noise
@@ -205,6 +205,9 @@ class FakePeer:
     extras: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     version: str = "0.fake"
 
+    def update_form(self, optimizer: str) -> str | None:
+        return "fused" if optimizer == "adamw" else None
+
     def answer(self, task: Task, probe: Probe) -> Answer:
         answer = jax_side.answerer(task, "plain")(probe)
         return dataclasses.replace(answer, training_loss=answer.training_loss * self.scale)
@@ -217,6 +220,10 @@ class Local:
         if request.way == "compile":
             raise WorkerError("no compiler")
         task = make_task(find(ALL, [request.label])[0], request.dtype, request.examples)
+        if request.update:
+            self.updater = jax_side.Updater(task, request.update)
+            self.run, self.state = self.updater.run, self.updater.state
+            return
         path = CodePath.from_json(request.way) if request.side == "jax" else jax_side.paths()[0]
         self.trainer = jax_side.Trainer(task, noise(task), path, request.members)
         self.run = self.trainer.run
@@ -228,8 +235,10 @@ class Local:
         pass
 
 
-def quick(tmp_path: pathlib.Path, peer: type | object = FakePeer) -> tuple[Document, str]:
-    flags = Flags(only=("networks",), quick=True, out=tmp_path / "speed.json")
+def quick(
+    tmp_path: pathlib.Path, peer: type | object = FakePeer, section: Section = "networks"
+) -> tuple[Document, str]:
+    flags = Flags(only=(section,), quick=True, out=tmp_path / "speed.json")
     output = io.StringIO()
     return run.measure(flags, peer, tmp_path, Console(file=output, width=250), Local), output.getvalue()
 
@@ -254,6 +263,20 @@ def test_a_quick_run_writes_rows_that_say_what_they_are(tmp_path: pathlib.Path):
         assert "no compiler" in row["torch_failures"]["compile"]
     assert "these numbers mean nothing" in output
     assert "ours / PyTorch" in output
+
+
+def test_updates_are_timed_beside_sgd_and_the_peer_and_their_state_is_counted(tmp_path: pathlib.Path):
+    """Plain SGD keeps nothing; AdamW two moments in float32, and counts its steps."""
+    document, output = quick(tmp_path, section="updates")
+    sgd, adamw = document.rows
+    assert sgd["parameters"] == adamw["parameters"] == 11_173_962
+    assert (sgd["state_bytes"], adamw["state_bytes"]) == (0, 2 * 4 * 11_173_962 + 4)
+    assert "torch_milliseconds" not in sgd
+    assert adamw["torch_form"] == "fused"
+    for name in ("milliseconds", "cost_over_sgd", "torch_milliseconds", "cost_over_torch"):
+        lower, upper = adamw[f"{name}_quartiles"]
+        assert 0 < lower <= adamw[name] <= upper
+    assert "ours / its" in output
 
 
 def test_a_worker_makes_steps_in_a_process_of_its_own_and_says_why_it_cannot():

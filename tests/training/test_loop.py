@@ -9,11 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import linen as nn
 
 from jaxopt_bench.data import Augmentation, Split
-from jaxopt_bench.models import MODELS, Model
-from jaxopt_bench.models.layers import HE_NORMAL, Layers, flatten
 from jaxopt_bench.optimizers import SGD
 from jaxopt_bench.training import (
     Batch,
@@ -143,36 +140,16 @@ def test_padding_is_masked():
     assert np.concatenate([mask for _, mask in batches]).tolist() == [True] * 7 + [False]
 
 
-@dataclasses.dataclass(frozen=True)
-class Normed(Model):
-    """A convolution, its batch normalisation with a momentum of its own, and a head."""
-
-    def module(self, num_classes: int, layers: Layers = Layers()) -> nn.Module:
-        return NormedModule(num_classes, layers)
-
-
-class NormedModule(nn.Module):
-    num_classes: int
-    layers: Layers
-
-    @nn.compact
-    def __call__(self, images, *, train):
-        x = self.layers.conv(4, 3, use_bias=True, kernel_init=HE_NORMAL, name="conv")(images)
-        x = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.7, name="norm")(x))
-        return self.layers.dense(self.num_classes, kernel_init=HE_NORMAL, name="head")(flatten(x))
-
-
 def test_what_no_optimizer_averages_is_evaluated_as_it_is_trained(task, data):
     states = initial_states([task])
     assert make_evaluated(task)(states, data) is states
 
 
 @pytest.mark.parametrize("members", [1, 2])
-def test_averaged_parameters_are_evaluated_with_batch_statistics_of_their_own(tiny, data, members, monkeypatch):
+def test_averaged_parameters_are_evaluated_with_batch_statistics_of_their_own(tiny, data, members, normed):
     """The statistics of the network's first normalisation, from what reaches it; and not those of training."""
-    monkeypatch.setitem(MODELS, "normed", Normed())
     optimizers = [SGD(learning_rate=rate, ema_decay=0.9) for rate in (0.01, 0.1)][:members]
-    plain = {"batch_size": 40, "augmentation": Augmentation(), "model": Normed()}
+    plain = {"batch_size": 40, "augmentation": Augmentation(), "model": normed}
     tasks = [
         Task(dataclasses.replace(tiny, optimizer=o, **plain), (8, 8, 1), 10, EXAMPLES, (0.3,), (0.35,))
         for o in optimizers

@@ -12,7 +12,7 @@ import pytest
 
 from jaxopt_bench.data import Split
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.models import CifarResNet
+from jaxopt_bench.models import MODELS, CifarResNet
 from jaxopt_bench.optimizers import OPTIMIZERS, SGD, AdamW, Cosine
 from jaxopt_bench.training import (
     NEVER,
@@ -74,9 +74,10 @@ def test_members_that_take_turns_are_their_single_runs_to_the_bit(tiny, data):
         jax.tree.map(np.testing.assert_array_equal, member(population, i), member(single, 0))
 
 
-def test_so_are_those_of_a_network_with_batch_statistics(tiny, data):
+@pytest.mark.parametrize("model", ["normed", pytest.param("resnet20", marks=pytest.mark.slow)])
+def test_so_are_those_of_a_network_with_batch_statistics(model, tiny, data, normed):
     def advanced(*seeds: int):
-        changes = [{"model": CifarResNet(), "seed": seed, "optimizer": SGD(momentum=0.9)} for seed in seeds]
+        changes = [{"model": MODELS[model], "seed": seed, "optimizer": SGD(momentum=0.9)} for seed in seeds]
         tasks, count = tasks_of(tiny, MAP, *changes), len(seeds)
         states, orders = initial_states(tasks), make_orders(tasks[0], count)
         order = orders(states.seed, 0)

@@ -115,7 +115,7 @@ def test_the_learning_rate_of_a_step_follows_the_schedule(tiny):
     task, batch = make_task(dataclasses.replace(tiny, epochs=4)), make_batch()  # 10 steps an epoch, warm-up 5
     state, step = initial_state(task), jax.jit(make_train_step(task))
     rates = [float(step(state.replace(step=jnp.int32(t)), batch)[1].compute()["learning_rate"]) for t in (0, 1, 5, 40)]
-    np.testing.assert_allclose(rates, [0, 5e-3 / 5, 5e-3, 0], atol=1e-9)
+    np.testing.assert_allclose(rates, [5e-3 / 5, 2 * 5e-3 / 5, 5e-3, 0], atol=1e-9)
 
 
 def test_a_loss_that_is_not_finite_is_recorded_with_its_step(tiny):
