@@ -305,7 +305,7 @@ def test_every_section_has_a_table_that_bears_absent_fields():
     for section in SECTIONS:
         output = io.StringIO()
         Console(file=output, width=200).print(table.section_table(section, table.COLUMNS[section], [common]))
-        assert "cnn, sgd, 4" in output.getvalue()
+        assert ("cnn, sgd, 4" if section != "updates" else "sgd") in output.getvalue()
         assert table.line({"section": section, **common}).startswith(f"{section} cnn sgd 4")
 
 
