@@ -7,7 +7,7 @@ TORCH ?= torch>=2.9
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run list bench test test-slow lint types floors format lock clean
+.PHONY: help setup run list peers bench test test-slow lint types floors format lock clean
 
 help: ## print this
 	@echo "usage: make TARGET [EXP=digits_cnn_adamw] [ARGS=\"--epochs 2 …\"]"
@@ -21,8 +21,10 @@ run: .venv/ready ## train EXP with the flags ARGS; the same command continues it
 list: .venv/ready ## list experiments, models, data sets, optimizers, schedules
 	@$(BIN)/jaxopt-bench list $(ARGS)
 
-bench: .venv/ready ## measure speed beside PyTorch, which is installed for it; ARGS="--quick" tries it
+peers: .venv/ready ## install PyTorch, where it is absent: make bench needs it, and some tests compare with it
 	@$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)'
+
+bench: peers ## measure speed beside PyTorch; ARGS="--quick" tries it
 	@$(BIN)/python -m experiments.speed $(ARGS)
 
 test: lint types floors ## check style, types and floors, and run the tests
