@@ -339,7 +339,7 @@ def _trajectories_table(drawn: Sequence[Trajectory]) -> Table:
 
 
 def _optimizer(name: str) -> Optimizer:
-    return _users_optimizer(name, [], {}) if ":" in name else OPTIMIZERS[name]
+    return _users_optimizer(name, [], {}, placeholders=True) if ":" in name else OPTIMIZERS[name]
 
 
 def print_result(run: Run, console: Console) -> None:
@@ -449,14 +449,27 @@ def _named_experiment(
     chosen, rest = names.parse_known_args(words[1:])
     experiment = catalog.find(words[0], chosen.experiments)
     named = {field: name for field in Experiment.kinds if (name := getattr(chosen, field)) is not None}
-    replaced = {field: Experiment.kinds[field][name] for field, name in named.items() if ":" not in name}
-    if ":" in named.get("optimizer", ""):
+    replaced = {field: Experiment.kinds[field][name] for field, name in named.items() if not _is_users(field, name)}
+    if _is_users("optimizer", named.get("optimizer", "")):
         replaced["optimizer"] = _users_optimizer(named["optimizer"], rest, given)
     return dataclasses.replace(experiment, **replaced), rest
 
 
-def _users_optimizer(reference: str, words: Sequence[str], given: Mapping[str, float]) -> Optimizer:
-    """Returns the optimizer of a user's function, its arguments without default taken from the words that set them."""
+def _is_users(field: str, name: str) -> bool:
+    return field == "optimizer" and ":" in name
+
+
+def _users_optimizer(
+    reference: str, words: Sequence[str], given: Mapping[str, float], placeholders: bool = False
+) -> Optimizer:
+    """Returns the optimizer of a user's function, its arguments without default taken from the words that set them.
+
+    Args:
+      reference: to the function.
+      words: of the command line.
+      given: values of fields that the words do not name, as "optimizer.learning_rate".
+      placeholders: whether 1 stands for what is not given, where only its fields are of interest.
+    """
     cls = load(reference)
     required = [field.name for field in dataclasses.fields(cls) if field.default is dataclasses.MISSING]
     flags = argparse.ArgumentParser(add_help=False, allow_abbrev=False, prog="jaxopt-bench")
@@ -465,7 +478,7 @@ def _users_optimizer(reference: str, words: Sequence[str], given: Mapping[str, f
         flags.add_argument(flag, flag.replace("_", "-"), dest=name, default=given.get(f"optimizer.{name}"))
     found = vars(flags.parse_known_args(words)[0])
     for name in required:
-        if found[name] is None and not {"-h", "--help"} & set(words):
+        if found[name] is None and not placeholders and not {"-h", "--help"} & set(words):
             flag = f"--optimizer.{name.replace('_', '-')}"
             raise UserError(f"{reference} has the argument {name!r} without a default; accepted: {flag} VALUE.")
     arguments = [

@@ -115,6 +115,7 @@ def test_without_flags_the_experiment_is_the_files():
         (["sweep", "digits_cnn_adamw", "--largest", "0"], 2, "--largest is 0; accepted: an integer >= 1"),
         (["show", "absent"], 1, "unknown run"),
         (["list", "optimisers"], 2, "optimizers"),
+        (["run", "digits_cnn_adamw", "--schedule", "mine.py:schedule"], 2, "unknown schedule 'mine.py:schedule'"),
         (["data"], 2, "prepare"),
         (["data", "prepare", "cifar11"], 1, "did you mean cifar10"),
         (["data", "prepare", "cifar100", "--from", "absent.tar.gz"], 1, "absent.tar.gz"),
@@ -247,3 +248,77 @@ def test_deterministic_is_recorded(call, tmp_path):
     assert code == 0
     (path,) = (tmp_path / "runs" / "digits_cnn_sgd").iterdir()
     assert load_run(path).config["environments"][0]["code_path"]["deterministic"] is True
+
+
+OWN_OPTIMIZER = '''
+import optax
+
+def mine(learning_rate, b1: float = 0.9, nesterov: bool = False):
+    """Adam by another name."""
+    return optax.adam(learning_rate, b1, nesterov=nesterov)
+
+def picky(learning_rate: float = 0.1):
+    if learning_rate > 1:
+        raise ValueError("too large")
+    return optax.sgd(learning_rate)
+'''
+
+
+@pytest.fixture
+def own(tmp_path) -> str:
+    (tmp_path / "mine.py").write_text(OWN_OPTIMIZER)
+    return str(tmp_path / "mine.py")
+
+
+def test_an_optimizer_of_the_users_own_has_its_arguments_as_flags(own):
+    words = ["digits_cnn_adamw", "--optimizer", f"{own}:mine", "--optimizer.learning-rate", "0.003"]
+    optimizer = parsed(*words, "--optimizer.nesterov", "--optimizer.clip-norm", "2").optimizer
+    assert (optimizer.learning_rate, optimizer.b1, optimizer.nesterov, optimizer.clip_norm) == (0.003, 0.9, True, 2.0)
+    assert optimizer.reference == "mine.py:mine"
+
+
+def test_an_argument_without_a_default_must_be_given(call, own):
+    code, _, err = call("run", "digits_cnn_adamw", "--optimizer", f"{own}:mine")
+    assert code == 2
+    assert "has the argument 'learning_rate' without a default; accepted: --optimizer.learning-rate VALUE" in err
+    code, out, _ = call("run", "digits_cnn_adamw", "--optimizer", f"{own}:mine", "--help")
+    assert code == 0
+    assert "--optimizer.learning-rate" in out
+
+
+def test_a_sweep_of_the_users_own_optimizer_gives_the_argument_its_range(call, own):
+    words = ["--optimizer", f"{own}:mine", "--optimizer.learning-rate", "1e-3..1e-2:2"]
+    code, out, _ = call("sweep", "digits_cnn_adamw", *QUICK, *words)
+    assert code == 0
+    assert "0.001" in out
+    assert "0.01" in out
+    code, out, _ = call("show", "digits_cnn_adamw")
+    assert code == 0
+    assert "mine.py:mine" in out
+
+
+def test_a_setting_that_the_users_optimizer_refuses_is_refused_by_name(call, own):
+    words = ["--optimizer", f"{own}:picky", "--optimizer.learning-rate", "2"]
+    code, _, err = call("run", "digits_cnn_adamw", *QUICK, *words)
+    assert code == 1
+    assert "the optimizer mine.py:picky fails: ValueError: too large" in err
+
+
+def test_an_optimizer_is_shown_with_its_ranges_and_drawn(call, tmp_path, own):
+    code, out, _ = call("optimizers", "show", "padam")
+    assert code == 0
+    assert "Chen et al., 2020, Algorithm 1" in out
+    assert "0.0625 … 0.5 * ★" in out
+    code, out, _ = call("optimizers", "show", f"{own}:mine")
+    assert code == 0
+    assert "nesterov" in out
+    code, _, err = call("optimizers", "plot", f"{own}:picky", "--surfaces", "ravine")
+    assert code == 1
+    assert "branches on its learning rate; accepted" in err
+    code, out, _ = call("optimizers", "plot", "sgd", "adam", "--surfaces", "ravine", "--steps", "20")
+    assert code == 0
+    assert (tmp_path / "optimizers.png").read_bytes().startswith(b"\x89PNG")
+    assert "ravine" in out
+    code, _, err = call("optimizers", "plot", "adan", "--surfaces", "ravene")
+    assert code == 1
+    assert "did you mean ravine?" in err

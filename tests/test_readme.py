@@ -27,7 +27,10 @@ def test_python_blocks_run(block, tmp_path, digits_dir, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(digits_dir))
     module = types.ModuleType("readme")
     monkeypatch.setitem(sys.modules, "readme", module)  # where dataclasses look their annotations up
-    exec(compile(block, "README.md", "exec"), vars(module))
+    path = tmp_path / "block.py"
+    path.write_text(block, encoding="utf-8")
+    module.__file__ = str(path)
+    exec(compile(block, path, "exec"), vars(module))
 
 
 def test_every_experiment_it_names_exists():

@@ -32,6 +32,7 @@ _BOUNDS = {
     **dict.fromkeys(("b1", "b2", "b3", "beta3", "betas", "momentum", "decay", "rho"), _SHARE),
     **dict.fromkeys(("learning_rate", "weight_decay", "eps", "eps_root"), Bounds(at_least=0)),
 }
+_RECORDED = ("name", "code")  # what stands beside the fields in a record
 _NOT_GIVEN = inspect.Parameter.empty
 
 
@@ -133,12 +134,14 @@ def optimizer_class(
         if parameter.name in fixed:
             continue
         field = "decay_mask" if parameter.name in _MASKS else renamed.get(parameter.name, parameter.name)
-        default = attributes.pop(field, parameter.default)
-        if field in ("learning_rate", "weight_decay"):
+        default = parameter.default
+        if field == "learning_rate":  # None is none to train with
+            fields[field] = (float, attributes.pop(field, _NOT_GIVEN if default is None else default))
+        elif field == "weight_decay":
             fields[field] = (float, 0.0 if default is None else default)
         elif field not in ("decay_mask", _KEY):
             kind = _kind(_hint(factory, parameter), default)
-            if kind is not None and hasattr(base, field):
+            if kind is not None and (field in _RECORDED or _has(base, field)):
                 raise UserError(
                     f"{name_of(factory)} has a parameter {field!r}, which every optimizer has already; accepted: "
                     "another name."
@@ -164,6 +167,11 @@ def optimizer_class(
     }
     described = [_dataclass_field(field, kind, default) for field, (kind, default) in fields.items()]
     return dataclasses.make_dataclass(name, described, bases=(base,), namespace=namespace, frozen=True, kw_only=True)
+
+
+def _has(cls: type, name: str) -> bool:
+    """Returns whether a class has an attribute, or says that its subclasses have it."""
+    return hasattr(cls, name) or any(name in vars(base).get("__annotations__", {}) for base in cls.__mro__)
 
 
 def name_of(factory: Factory) -> str:

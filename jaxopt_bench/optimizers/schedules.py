@@ -41,7 +41,7 @@ class Schedule(Config, abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class Constant(Schedule):
-    """The learning rate throughout, after a linear warm-up from zero."""
+    """The learning rate throughout, after a linear warm-up."""
 
     warmup: float = number(0.0, at_least=0)
     """Epochs of linear warm-up."""
@@ -81,7 +81,7 @@ class Exponential(Schedule):
 
 @dataclasses.dataclass(frozen=True)
 class Cosine(Schedule):
-    """Linear warm-up from zero, then half a cosine down to `final` (Loshchilov & Hutter, "SGDR", 2017, eq. 5,
+    """Linear warm-up, then half a cosine down to `final` (Loshchilov & Hutter, "SGDR", 2017, eq. 5,
     without restarts)."""
 
     warmup: float = number(0.0, at_least=0)

@@ -103,7 +103,7 @@ def with_plain_keys(inner: optax.GradientTransformation) -> optax.GradientTransf
 
 
 def _is_key(leaf: Any) -> bool:
-    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return hasattr(leaf, "dtype") and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def find_state(opt_state: Any, kind: type[S]) -> S:

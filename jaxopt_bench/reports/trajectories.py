@@ -110,9 +110,11 @@ def trajectory(surface: str, name: str, optimizer: Optimizer, steps: int) -> Tra
       steps: how many updates.
 
     Raises:
-      UserError: where it diverges at every learning rate.
+      UserError: where it diverges at every learning rate, or is compiled for each.
     """
     ground = SURFACES[surface]
+    if "learning_rate" not in optimizer.hyperparameters():
+        raise UserError(f"{name} branches on its learning rate; accepted: optimizers that take it as an array.")
 
     def run(learning_rate: Float[Array, ""]) -> tuple[Array, Array, Array]:
         hyperparameters = {**optimizer.hyperparameters(), "learning_rate": learning_rate}

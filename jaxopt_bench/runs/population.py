@@ -83,8 +83,9 @@ def train_population(
         programs = _by_program({d: dataclasses.replace(task, experiment=e) for d, e in of_directory.items()})
         for tasks in programs:  # a network that does not fit the images fails here, before anything is written
             abstract_states(next(iter(tasks.values())))
-        if len(programs) > 1:
-            reporter.say(f"{len(unfinished)} runs are {len(programs)} programs, which are compiled and trained in turn")
+        left = [tasks for tasks in programs if _unfinished(tasks)]
+        if len(left) > 1:
+            reporter.say(f"{len(unfinished)} runs are {len(left)} programs, which are compiled and trained in turn")
         for directory in directories:  # all of them, so that those of later waves are found without `fresh` again
             directory.mkdir(parents=True, exist_ok=True)
         for tasks in programs:

@@ -21,6 +21,7 @@ from jaxopt_bench import catalog
 from jaxopt_bench.config import Config, number
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.models import count_parameters
+from jaxopt_bench.optimizers import SCHEDULES
 from jaxopt_bench.runs import checkpoints, records
 from jaxopt_bench.runs.clock import Clock
 from jaxopt_bench.runs.directory import read_json, write_json
@@ -217,6 +218,11 @@ class Session:
         warmup = max(getattr(member.task.experiment.schedule, "warmup", 0.0) for member in self.members)
         if warmup >= task.experiment.epochs:
             self.reporter.say(f"schedule.warmup is {warmup:g} of {task.experiment.epochs} epochs: all of it is warm-up")
+        schedule, intended = SCHEDULES.name_of(task.experiment.schedule), task.experiment.optimizer.schedule
+        if intended.name == "constant" != schedule:
+            self.reporter.say(
+                f"its optimizer is meant for a constant learning rate ({intended.source}), not {schedule}"
+            )
 
     def _restore(self) -> tuple[int, TrainState, StepMetrics]:
         count, found = len(self.members), None

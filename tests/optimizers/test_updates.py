@@ -120,6 +120,7 @@ def settings(b2: st.SearchStrategy[float]) -> st.SearchStrategy[dict[str, float]
 
 
 @pytest.mark.parametrize("form", FORMS)
+@hypothesis.settings(max_examples=50)
 @hypothesis.given(settings=settings(st.floats(0.5, 0.9999)), seed=st.integers(0, 2**32 - 1))
 def test_updates_follow_the_paper_in_float64(form, settings, seed):
     with jax.enable_x64(True):
@@ -127,12 +128,14 @@ def test_updates_follow_the_paper_in_float64(form, settings, seed):
 
 
 @pytest.mark.parametrize("form", FORMS)
+@hypothesis.settings(max_examples=50)
 @hypothesis.given(settings=settings(st.floats(0.5, 0.999)), seed=st.integers(0, 2**32 - 1))
 def test_updates_follow_the_paper_in_float32(form, settings, seed):
     assert largest_error(form, settings, seed, np.float32) <= 1e-5
 
 
 @pytest.mark.parametrize("form", [form for form in FORMS if "b2" in FORMS[form][2]])
+@hypothesis.settings(max_examples=50)
 @hypothesis.given(settings=settings(st.floats(0.999, 0.9999)), seed=st.integers(0, 2**32 - 1))
 def test_updates_follow_the_paper_in_float32_with_a_long_second_moment(form, settings, seed):
     """A float32 1 − b2 has few digits left."""

@@ -45,7 +45,7 @@ def test_runs_resume_and_populations_are_their_single_runs(tiny, tmp_path, optio
 
 @pytest.mark.parametrize("factory", [mine, picky])
 def test_what_is_trained_is_the_users_function(factory, tiny, tmp_path, options):
-    """Beside the same function through optax alone, as a transformation of the table's kind would be."""
+    """Its state has seen gradients, and its numbers are arrays unless it branches on them."""
     experiment = dataclasses.replace(tiny, optimizer=imported(factory)(learning_rate=0.02), schedule=Constant())
     run = train(experiment, runs_dir=tmp_path, **options)
     state = run.state()

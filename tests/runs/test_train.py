@@ -83,9 +83,21 @@ def options(digits_dir: pathlib.Path) -> dict[str, Any]:
     return {"data_dir": digits_dir, "recording": QUIET, "reporter": Reporter()}
 
 
-@pytest.mark.parametrize("name", ["padam", "momo", "noisy_sgd", "schedule_free_sgd"])
-def test_a_run_stopped_in_the_middle_of_epochs_resumes_to_the_bit(name, tiny, tmp_path, options):
-    experiment = dataclasses.replace(tiny, optimizer=dataclasses.replace(OPTIMIZERS[name], weight_decay=1e-3))
+AROUND = {"accumulate": 2, "clip_norm": 1.0, "clip_adaptive": 0.1}
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        dataclasses.replace(OPTIMIZERS["padam"], weight_decay=1e-3, swa_start=0.4, **AROUND),
+        dataclasses.replace(OPTIMIZERS["momo"], ema_decay=0.9, **AROUND),
+        OPTIMIZERS["noisy_sgd"],
+        OPTIMIZERS["schedule_free_sgd"],
+    ],
+    ids=["padam", "momo", "noisy_sgd", "schedule_free_sgd"],
+)
+def test_a_run_stopped_in_the_middle_of_epochs_resumes_to_the_bit(optimizer, tiny, tmp_path, options):
+    experiment = dataclasses.replace(tiny, optimizer=optimizer)
     whole = train(experiment, runs_dir=tmp_path / "whole", **options)
     for step in (9, 17, 33):  # an epoch has 20 steps
         with pytest.raises(Killed):

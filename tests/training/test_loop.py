@@ -178,3 +178,16 @@ def test_averaged_parameters_are_evaluated_with_batch_statistics_of_their_own(ti
         np.testing.assert_allclose(found["mean"], np.mean(means, 0), rtol=1e-3, atol=1e-5)
         np.testing.assert_allclose(found["var"], np.mean(variances, 0), rtol=1e-3)
         assert not np.allclose(found["var"], trained.batch_stats["norm"]["var"], rtol=1e-2)
+
+
+def test_other_numbers_compile_nothing_anew_also_after_a_checkpoint(task, data):
+    advance, orders = make_advance(task), make_orders(task)
+    states, metrics = initial_states([task]), empty_metrics()
+    for factor in (1.0, 0.5, 2.0):
+        order = orders(states.seed, 0)
+        states, metrics = advance(states, metrics, data, order, jnp.ones(1, jnp.int32))
+        saved = jax.tree.map(np.asarray, (states, metrics))  # as checkpoints hold them
+        states, metrics = jax.tree.map(jnp.asarray, saved)
+        numbers = {name: value * jnp.float32(factor) for name, value in states.hyperparameters.items()}
+        states = states.replace(hyperparameters=numbers, seed=states.seed + 1)
+    assert advance._cache_size() == 1

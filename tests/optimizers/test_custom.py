@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pathlib
 
 import jax
@@ -16,7 +17,7 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.models import CNN
 from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Moment, imported, load
 from jaxopt_bench.optimizers import imported as make
-from jaxopt_bench.optimizers.imported import _LOADED
+from jaxopt_bench.optimizers.custom import _LOADED
 
 SOURCE = '''
 import optax
@@ -60,6 +61,12 @@ def unflaggable(base: optax.GradientTransformation):
 
 def clashing(clip_norm: float = 1.0):
     return optax.sgd(clip_norm)
+
+def recorded(code: str = "x"):
+    return optax.sgd(0.1)
+
+def positional(learning_rate=0.1, /):
+    return optax.sgd(learning_rate)
 '''
 
 
@@ -186,6 +193,8 @@ def test_a_function_at_hand_needs_no_file():
         ("{file}:heavy_bal", "unknown function of .*; did you mean heavy_ball"),
         ("{file}:NUMBER", "is 3; accepted: MODULE:FUNCTION"),
         ("{file}:unflaggable", "'base' without a default, of no type that a flag can have"),
+        ("{file}:positional", "positional-only parameter 'learning_rate'"),
+        ("{file}:recorded", "'code', which every optimizer has already; accepted: another name"),
         ("{file}:clashing", "'clip_norm', which every optimizer has already; accepted: another name"),
     ],
 )
@@ -204,9 +213,37 @@ def test_what_is_no_transformation_or_fails_is_refused_with_a_reason(file):
         load(f"{file}:broken")
 
 
-def test_positional_only_parameters_are_refused():
-    def odd(learning_rate=0.1, /):
+def test_what_cannot_be_told_apart_by_a_file_is_refused():
+    def local(learning_rate=0.1):
         return optax.sgd(learning_rate)
 
-    with pytest.raises(UserError, match="positional-only parameter 'learning_rate'"):
-        imported(odd)
+    for odd in (local, functools.partial(optax.sgd, momentum=0.9), lambda: optax.sgd(0.1)):
+        with pytest.raises(UserError, match="is no function at the top level of a file; accepted: one"):
+            imported(odd)
+
+
+def test_a_partial_in_a_file_is_identified_by_that_file(file):
+    file.write_text(SOURCE + "\nimport functools\nheavy = functools.partial(optax.sgd, momentum=0.9)\n")
+    heavy = load(f"{file}:heavy")
+    assert heavy.code == load(f"{file}:no_rate").code
+    np.testing.assert_allclose(updates(heavy(learning_rate=0.1)), updates(SGD(learning_rate=0.1, momentum=0.9)))
+
+
+def test_a_file_is_run_once_for_each_text(file):
+    assert load(f"{file}:no_rate") is load(f"{file}:no_rate")
+    file.write_text(SOURCE + "\n# changed\n")
+    changed = load(f"{file}:no_rate")
+    file.write_text(SOURCE)
+    assert load(f"{file}:no_rate") is not changed
+
+
+def test_a_learning_rate_of_none_must_be_given():
+    with pytest.raises(UserError, match="has the argument 'learning_rate' without a default"):
+        OPTIMIZERS["optax:adafactor"]
+    assert load("optax:adafactor")(learning_rate=0.1).learning_rate == 0.1
+
+
+def test_records_are_equal_where_they_say_the_same(file, monkeypatch):
+    written = Experiment(dataset="digits", model=CNN(), optimizer=load(f"{file}:no_rate")()).to_json()
+    monkeypatch.setattr("jaxopt_bench.optimizers.custom._LOADED", {})
+    assert Experiment.from_json(written) == Experiment.from_json(written)

@@ -26,8 +26,9 @@ from jax.typing import DTypeLike
 from jaxopt_bench.config import Named, float_arrays
 from jaxopt_bench.errors import UserError, unknown_name
 from jaxopt_bench.optimizers.axes import Axis
-from jaxopt_bench.optimizers.base import Hyperparameters, Intended, Moment, Optimizer
-from jaxopt_bench.optimizers.factories import Factory, Made, optimizer_class
+from jaxopt_bench.optimizers.base import Hyperparameters, Moment, Optimizer
+from jaxopt_bench.optimizers.factories import Factory, Made, Scheduled, optimizer_class
+from jaxopt_bench.optimizers.wrappers import with_plain_keys
 
 _RATES = Axis(1e-5, 1.0, "log", "ours: nothing is known of it")
 _ACCEPTED = "accepted: MODULE:FUNCTION or FILE.py:FUNCTION, a function that returns an optax.GradientTransformation"
@@ -58,6 +59,12 @@ class Imported(Made):
         if key not in self.probed:
             self.probed[key] = _branches(self)
         return self.probed[key]
+
+    def made(
+        self, hyperparameters: Hyperparameters, moment: Moment, scheduled: Scheduled
+    ) -> optax.GradientTransformation:
+        """See `Made.made`."""
+        return with_plain_keys(super().made(hyperparameters, moment, scheduled))
 
     def rule(self, hyperparameters: Hyperparameters, moment: Moment) -> optax.GradientTransformation:
         """See `Optimizer.rule`."""
@@ -107,7 +114,13 @@ class Optimizers(Named[Optimizer]):
     """A table of optimizers by name, which also knows those of users by their references."""
 
     def __getitem__(self, name: str) -> Optimizer:
-        return super().__getitem__(name) if ":" not in name else load(name)()
+        if ":" not in name:
+            return super().__getitem__(name)
+        cls = load(name)
+        required = [field.name for field in dataclasses.fields(cls) if field.default is dataclasses.MISSING]
+        if required:
+            raise UserError(f"{name} has the argument {required[0]!r} without a default; accepted: load({name!r})(…).")
+        return cls()
 
     def name_of(self, config: Optimizer) -> str:
         """See `Named.name_of`; of a user's optimizer, its reference."""
@@ -127,7 +140,7 @@ _LOADED: dict[tuple[str, Any], type[Imported]] = {}  # as `sys.modules`: what th
 
 
 def load(reference: str) -> type[Imported]:
-    """Returns the optimizer that a user's function makes; its file or package is run.
+    """Returns the optimizer that a user's function makes; its file or package is run, once for each text.
 
     Args:
       reference: `package.module:function`, also of a module in the working directory, or `path/to/file.py:function`.
@@ -138,51 +151,96 @@ def load(reference: str) -> type[Imported]:
     place, _, name = reference.rpartition(":")
     if not place or not name:
         raise UserError(f"the optimizer {reference!r} is no reference; {_ACCEPTED}.")
-    module = _module(place, reference)
+    short = f"{pathlib.Path(place).name if place.endswith('.py') else place}:{name}"
+    module, code = _run_file(place, reference) if place.endswith(".py") else _imported_module(place, reference)
+    if (short, code) in _LOADED:
+        return _LOADED[short, code]
     factory = getattr(module, name, None)
     if factory is None:
         functions = [other for other, value in vars(module).items() if callable(value) and not other.startswith("_")]
         raise unknown_name(f"function of {place}", name, functions)
     if not callable(factory):
         raise UserError(f"{reference} is {factory!r}; {_ACCEPTED}.")
-    return imported(factory, f"{pathlib.Path(place).name if place.endswith('.py') else place}:{name}")
+    return _made(factory, name, short, code)
 
 
-def imported(factory: Factory, reference: str | None = None) -> type[Imported]:
+def imported(factory: Factory) -> type[Imported]:
     """Returns the optimizer that a function makes, as `load` does, of one that is at hand.
 
     Args:
-      factory: returns an `optax.GradientTransformation`.
-      reference: what it is called; by default its module and name.
+      factory: returns an `optax.GradientTransformation`; a function at the top level of a file, since that file's text
+        is what tells two of the same name apart.
+
+    Raises:
+      UserError: for any other function, and as `load` does.
     """
-    name = getattr(factory, "__name__", type(factory).__name__)
-    reference = reference or f"{getattr(factory, '__module__', 'unknown')}:{name}"
-    code = _code(factory)
-    if (reference, code) not in _LOADED:
-        attributes: dict[str, Any] = {"reference": reference, "code": code, "probed": {}, "source": reference}
-        attributes |= {"learning_rates": _RATES, "schedule": Intended("constant", "ours: nothing is known of it")}
-        made = optimizer_class(name, factory, base=Imported, **attributes)
-        _LOADED[reference, code] = cast(type[Imported], made)
+    name, module = getattr(factory, "__qualname__", ""), inspect.getmodule(factory)
+    path = getattr(module, "__file__", None)
+    if not inspect.isfunction(factory) or not name.isidentifier() or path is None:
+        raise UserError(
+            f"{factory!r} is no function at the top level of a file; accepted: one, since its file is part of what "
+            "identifies a run."
+        )
+    reference, code = f"{factory.__module__}:{name}", _digest(pathlib.Path(path))
+    known = _LOADED.get((reference, code))
+    if known is not None and known.factory is factory:
+        return known
+    return _made(factory, name, reference, code)
+
+
+def _made(factory: Factory, name: str, reference: str, code: str) -> type[Imported]:
+    attributes: dict[str, Any] = {"reference": reference, "code": code, "probed": {}, "source": reference}
+    made = optimizer_class(name, factory, base=Imported, learning_rates=_RATES, **attributes)
+    _LOADED[reference, code] = cast(type[Imported], made)
     return _LOADED[reference, code]
 
 
-def _module(place: str, reference: str) -> ModuleType:
-    path = pathlib.Path(place).expanduser()
-    if place.endswith(".py") and not path.is_file():
+_FILES: dict[tuple[pathlib.Path, str], ModuleType] = {}  # what was run, by path and text
+
+
+def _run_file(place: str, reference: str) -> tuple[ModuleType, str]:
+    """Returns the module that a file makes, and the digits of its text."""
+    path = pathlib.Path(place).expanduser().resolve()
+    if not path.is_file():
         raise UserError(f"the optimizer {reference!r}: {path} is no file; {_ACCEPTED}.")
-    try:
-        if not place.endswith(".py"):
-            return _import(place)
+    code = _digest(path)
+    if (path, code) not in _FILES:
         name = f"jaxopt_bench_optimizers_{path.stem}"
         spec = importlib.util.spec_from_file_location(name, path)
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module  # where `inspect` and dataclasses look for it
-        spec.loader.exec_module(module)
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            del sys.modules[name]
+            raise _not_imported(reference, error) from error
+        _FILES[path, code] = module
+    return _FILES[path, code], code
+
+
+def _imported_module(place: str, reference: str) -> tuple[ModuleType, str]:
+    """Returns an installed module, or one of the working directory, and the digits of its text when it was imported."""
+    try:
+        module = _import(place)
     except Exception as error:
-        raise UserError(f"the optimizer {reference!r} cannot be imported: {type(error).__name__}: {error}.") from error
-    return module
+        raise _not_imported(reference, error) from error
+    return module, _digest_at_import(module)
+
+
+@functools.cache
+def _digest_at_import(module: ModuleType) -> str:
+    path = getattr(module, "__file__", None)
+    return _digest(pathlib.Path(path)) if path else "0" * 12
+
+
+def _digest(path: pathlib.Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+def _not_imported(reference: str, error: Exception) -> UserError:
+    return UserError(f"the optimizer {reference!r} cannot be imported: {type(error).__name__}: {error}.")
 
 
 def _import(module: str) -> ModuleType:
@@ -190,14 +248,6 @@ def _import(module: str) -> ModuleType:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     return importlib.import_module(module)
-
-
-def _code(factory: Factory) -> str:
-    while isinstance(factory, functools.partial):
-        factory = factory.func
-    module = inspect.getmodule(inspect.unwrap(factory))
-    path = pathlib.Path(getattr(module, "__file__", None) or os.devnull)
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
 def _branches(optimizer: Imported) -> bool:
@@ -244,14 +294,19 @@ def _failure(optimizer: Imported, error: Exception) -> UserError:
 
 def _recorded(reference: str, code: str, fields: Mapping[str, Any]) -> Recorded:
     """Returns the record of a user's optimizer, with fields of the types that the values have."""
-    own = {name: value for name, value in fields.items() if name not in {f.name for f in dataclasses.fields(Recorded)}}
-    kinds = {name: tuple[float, ...] if isinstance(value, list) else type(value) for name, value in own.items()}
-    cls: Any = dataclasses.make_dataclass(
-        reference.rpartition(":")[2],
-        [(name, float | None if value is None else kinds[name]) for name, value in own.items()],
-        bases=(Recorded,),
-        namespace={"reference": reference, "code": code},
-        frozen=True,
-        kw_only=True,
-    )
-    return cls.from_json(fields)
+    shared = {field.name for field in dataclasses.fields(Recorded)}
+    own = tuple((name, _kind_of(value)) for name, value in fields.items() if name not in shared)
+    return _recorded_class(reference, code, own).from_json(fields)
+
+
+@functools.cache
+def _recorded_class(reference: str, code: str, fields: tuple[tuple[str, Any], ...]) -> Any:
+    namespace = {"reference": reference, "code": code}
+    name = reference.rpartition(":")[2]
+    return dataclasses.make_dataclass(name, fields, bases=(Recorded,), namespace=namespace, frozen=True, kw_only=True)
+
+
+def _kind_of(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return tuple[float, ...]
+    return float | None if value is None else type(value)
