@@ -237,9 +237,6 @@ def _dataclass_field(name: str, kind: Any, default: Any) -> tuple[str, Any, Any]
 def _documentation(factory: Factory, renamed: Mapping[str, str], fields: Mapping[str, Any]) -> str:
     """Returns a docstring with the function's first paragraph, and what it says of its parameters."""
     parsed = docstring_parser.parse(factory.__doc__ or "", docstring_parser.DocstringStyle.GOOGLE)
-    lines = [parsed.short_description or name_of(factory), "", "Args:"]
-    for parameter in parsed.params:
-        field = renamed.get(parameter.arg_name, parameter.arg_name)
-        if field in fields:
-            lines.append(f"  {field}: {' '.join((parameter.description or '').split())}")
-    return "\n".join(lines)
+    meanings = {renamed.get(p.arg_name, p.arg_name): " ".join((p.description or "").split()) for p in parsed.params}
+    lines = [f"  {field}: {meaning}" for field, meaning in meanings.items() if field in fields]
+    return "\n".join([parsed.short_description or name_of(factory), *(["", "Args:"] if lines else []), *lines])
