@@ -236,7 +236,11 @@ def _dataclass_field(name: str, kind: Any, default: Any) -> tuple[str, Any, Any]
 
 def _documentation(factory: Factory, renamed: Mapping[str, str], fields: Mapping[str, Any]) -> str:
     """Returns a docstring with the function's first paragraph, and what it says of its parameters."""
-    parsed = docstring_parser.parse(factory.__doc__ or "", docstring_parser.DocstringStyle.GOOGLE)
+    text = inspect.cleandoc(factory.__doc__ or "")
+    try:
+        parsed = docstring_parser.parse(text, docstring_parser.DocstringStyle.GOOGLE)
+    except docstring_parser.ParseError:
+        return text.partition("\n\n")[0]
     meanings = {renamed.get(p.arg_name, p.arg_name): " ".join((p.description or "").split()) for p in parsed.params}
     lines = [f"  {field}: {meaning}" for field, meaning in meanings.items() if field in fields]
     return "\n".join([parsed.short_description or name_of(factory), *(["", "Args:"] if lines else []), *lines])

@@ -243,6 +243,11 @@ def test_a_learning_rate_of_none_must_be_given():
     assert load("optax:adafactor")(learning_rate=0.1).learning_rate == 0.1
 
 
+def test_a_docstring_that_nobody_can_read_does_no_harm(file):
+    file.write_text(SOURCE + '\ndef odd(x: float = 1.0):\n    """Odd.\n\n    Args:\n    """\n    return optax.sgd(x)\n')
+    assert load(f"{file}:odd").__doc__ == "Odd."
+
+
 def test_records_are_equal_where_they_say_the_same(file, monkeypatch):
     written = Experiment(dataset="digits", model=CNN(), optimizer=load(f"{file}:no_rate")()).to_json()
     monkeypatch.setattr("jaxopt_bench.optimizers.custom._LOADED", {})
