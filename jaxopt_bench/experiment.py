@@ -1,4 +1,4 @@
-"""The dataclass that names a run. Nothing else decides what a run computes."""
+"""The dataclasses that name a run. Nothing else decides what a run computes."""
 
 from __future__ import annotations
 
@@ -16,25 +16,21 @@ from jaxopt_bench.optimizers import OPTIMIZERS, SCHEDULES, Constant, Optimizer, 
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Experiment(Config):
-    """One training of one network on one data set with one optimizer, its schedule and a seed.
+class Workload(Config):
+    """What optimizers are compared on: a network on a data set, and how long and on what it is trained.
 
     Raises:
       UserError: for an unknown data set, or a field of the wrong type or out of bounds.
     """
 
-    kinds: ClassVar[Mapping[str, Named[Any]]] = {"model": MODELS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
+    kinds: ClassVar[Mapping[str, Named[Any]]] = {"model": MODELS}
 
     name: str = "unnamed"
-    """What the run's folder is called; changes nothing that is computed."""
+    """What its folder is called; changes nothing that is computed."""
     dataset: str
     """A data set by its name in TFDS."""
     model: Model
     """The network."""
-    optimizer: Optimizer
-    """The optimizer and its hyperparameters."""
-    schedule: Schedule = Constant()
-    """How the learning rate moves over the epochs."""
     epochs: int = number(10, at_least=1)
     """Passes over the training split."""
     batch_size: int = number(128, at_least=1)
@@ -47,6 +43,27 @@ class Experiment(Config):
     """Type the network computes in; parameters are float32 in either case."""
     validation_fraction: float = number(0.1, at_least=0, below=1)
     """The share of `train`, at its end, that validates instead of training; 0 for none."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        dataset(self.dataset)
+        check_folder_name(f"{type(self).__name__}.name", self.name)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment(Workload):
+    """One training of one network on one data set with one optimizer, its schedule and a seed.
+
+    Raises:
+      UserError: for an unknown data set, or a field of the wrong type or out of bounds.
+    """
+
+    kinds: ClassVar[Mapping[str, Named[Any]]] = {"model": MODELS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
+
+    optimizer: Optimizer
+    """The optimizer and its hyperparameters."""
+    schedule: Schedule = Constant()
+    """How the learning rate moves over the epochs."""
     evaluate_test: bool = True
     """Evaluate the test split once, after training."""
     track_test: bool = False
@@ -56,11 +73,13 @@ class Experiment(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        dataset(self.dataset)
-        if not self.name or any(character in self.name for character in "/\\\0") or self.name.startswith("."):
-            raise UserError(f"Experiment.name is {self.name!r}; accepted: a name that can be a folder's.")
         if self.track_test and not self.evaluate_test:
             raise UserError("Experiment.track_test is True while evaluate_test is False; accepted: both or neither.")
+
+    @property
+    def workload(self) -> Workload:
+        """What it is trained on, under the experiment's name."""
+        return Workload(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Workload)})
 
     @property
     def digest(self) -> str:
@@ -81,3 +100,13 @@ class Experiment(Config):
         arrays = {"optimizer": self.optimizer.hyperparameters(), "schedule": self.schedule.numbers()}
         shapes = {f"{part}.{name}": f"shape {a.shape}" for part, named in arrays.items() for name, a in named.items()}
         return flat | shapes
+
+
+def check_folder_name(field: str, name: str) -> None:
+    """Checks that a name can be a folder's.
+
+    Raises:
+      UserError: naming the field, where it cannot.
+    """
+    if not name or any(character in name for character in "/\\\0") or name.startswith("."):
+        raise UserError(f"{field} is {name!r}; accepted: a name that can be a folder's.")
