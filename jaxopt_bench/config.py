@@ -1,8 +1,8 @@
 """Frozen dataclasses as configuration: checked when made, written as JSON, read back strictly.
 
-A `Config` holds numbers, strings, booleans, tuples of those and other configs. Several kinds of config (the
-optimizers, the models, the schedules) are chosen by name from a table; `Named` is such a table, and in JSON the
-name stands beside the fields.
+A `Config` holds numbers, strings, booleans, tuples of those and other configs, and tuples of configs. Several kinds of
+config (the optimizers, the models, the schedules) are chosen by name from a table; `Named` is such a table, and in JSON
+the name stands beside the fields.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Config:
             if field.name in self.kinds:
                 result[field.name] = {"name": self.kinds[field.name].name_of(value), **value.to_json()}
             else:
-                result[field.name] = value.to_json() if isinstance(value, Config) else value
+                result[field.name] = _to_json(value)
         return result
 
     @classmethod
@@ -113,10 +113,8 @@ class Config:
             path = f"{where}.{name}" if where else name
             if name in cls.kinds:
                 arguments[name] = cls.kinds[name].from_json(value, path)
-            elif isinstance(hints[name], type) and issubclass(hints[name], Config):
-                arguments[name] = hints[name].from_json(value, path)
             else:
-                arguments[name] = value
+                arguments[name] = _from_json(hints[name], value, path)
         missing = [f.name for f in dataclasses.fields(cls) if _is_required(f) and f.name not in arguments]
         if missing:
             raise UserError(f"{where or cls.__name__}: the field {missing[0]!r} is missing.")
@@ -175,6 +173,22 @@ def _hints(cls: Any) -> dict[str, Any]:
     return typing.get_type_hints(cls)
 
 
+def _to_json(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_to_json(item) for item in value)
+    return value.to_json() if hasattr(value, "to_json") else value
+
+
+def _from_json(hint: Any, value: Any, path: str) -> Any:
+    """Returns a JSON value as the config, or the configs, that the hint asks for; another value as it is."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType) and value is not None:
+        return _from_json(next((a for a in arguments if hasattr(a, "from_json")), None), value, path)
+    if origin is tuple and isinstance(value, list):
+        return tuple(_from_json(arguments[0], item, f"{path}[{i}]") for i, item in enumerate(value))
+    return hint.from_json(value, path) if hasattr(hint, "from_json") and value is not None else value
+
+
 def _is_float(hint: Any) -> bool:
     return hint is float or float in typing.get_args(hint)
 
@@ -208,6 +222,8 @@ def _checked(where: str, value: Any, hint: Any, bounds: Bounds | None) -> Any:
         if not isinstance(value, (tuple, list)):
             raise UserError(f"{where} is {value!r}; accepted: a list of {arguments[0].__name__}s.")
         return tuple(_checked(f"{where}[{i}]", item, arguments[0], bounds) for i, item in enumerate(value))
+    if hint is Any:
+        return value
     if hint in (int, float):
         return _checked_number(where, value, hint, bounds)
     if not isinstance(value, hint):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jaxopt_bench.config import Named
 from jaxopt_bench.optimizers.adam import Adam, AdamW, AMSGrad, Nadam, NAdamW
-from jaxopt_bench.optimizers.axes import Axis
+from jaxopt_bench.optimizers.axes import Axis, Choice, Space
 from jaxopt_bench.optimizers.base import Hyperparameters, Moment, Optimizer
 from jaxopt_bench.optimizers.custom import Optimizers, imported, load
 from jaxopt_bench.optimizers.optax_table import LEFT_OUT, optax_optimizers
@@ -44,6 +44,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Axis",
+    "Choice",
     "Constant",
     "Cosine",
     "Exponential",
@@ -57,6 +58,7 @@ __all__ = [
     "Padam",
     "ScaleByPadamState",
     "Schedule",
+    "Space",
     "imported",
     "load",
     "scale_by_padam",

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, Self
+
+from jaxopt_bench.config import Config
+from jaxopt_bench.errors import UserError
 
 Scale = Literal["linear", "log", "log_one_minus"]
 
-_ROUNDING = 1e-9  # relative: 1 - 0.9 is not 0.1
+DIGITS = 6  # significant digits of a value that is drawn: enough to tell values apart, few enough to read
+_ROUNDING = 1e-6  # relative: 1 - 0.9 is not 0.1, and values are rounded
 
 
 @dataclasses.dataclass(frozen=True)
-class Axis:
+class Axis(Config):
     """The range of one hyperparameter.
 
     Attributes:
@@ -25,15 +29,25 @@ class Axis:
       high: the largest, likewise.
       scale: what a draw is uniform in: the value, its logarithm, or the logarithm of 1 minus the value.
       source: whose range it is.
+
+    Raises:
+      UserError: where there is nothing between `low` and `high` on the scale.
     """
 
     low: float
     high: float
     scale: Scale
-    source: str
+    source: str = "ours"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.low < self.high or (self.scale != "linear" and self.low <= 0):
+            raise UserError(
+                f"the range {self} is empty; accepted: low < high, and 0 < low where the scale is logarithmic."
+            )
 
     def __contains__(self, value: float) -> bool:
-        drawn = 1 - value if self.scale == "log_one_minus" else value
+        drawn = self._drawn(value)
         return self.low * (1 - _ROUNDING) <= drawn <= self.high * (1 + _ROUNDING)
 
     def __str__(self) -> str:
@@ -41,11 +55,92 @@ class Axis:
         return f"{drawn}{self.low:g} to {self.high:g}, {'linear' if self.scale == 'linear' else 'logarithmic'}"
 
     def value(self, share: float) -> float:
-        """Returns the value at a share of the range, from 0 (`low`) to 1 (`high`): a uniform share gives a draw."""
+        """Returns the value at a share of the range, from 0 (`low`) to 1 (`high`): a uniform share gives a draw.
+
+        It is rounded to six significant digits; on the scale "log_one_minus" that holds for 1 minus the value.
+        """
         if self.scale == "linear":
-            return self.low + share * (self.high - self.low)
-        drawn = math.exp(math.log(self.low) + share * math.log(self.high / self.low))
-        return 1 - drawn if self.scale == "log_one_minus" else drawn
+            return _rounded(self.low + share * (self.high - self.low))
+        drawn = _rounded(math.exp(math.log(self.low) + share * math.log(self.high / self.low)))
+        return round(1 - drawn, 15) if self.scale == "log_one_minus" else drawn
+
+    def share(self, value: float) -> float:
+        """Returns where in the range a value lies: the share that `value` takes."""
+        drawn = self._drawn(value)
+        if self.scale == "linear":
+            return (drawn - self.low) / (self.high - self.low)
+        return math.log(drawn / self.low) / math.log(self.high / self.low)
+
+    def _drawn(self, value: float) -> float:
+        return 1 - value if self.scale == "log_one_minus" else value
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice(Config):
+    """Values of one hyperparameter, of which one is drawn, each as likely as the others.
+
+    Raises:
+      UserError: where there are none.
+    """
+
+    values: tuple[Any, ...]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.values:
+            raise UserError("Choice.values is empty; accepted: at least one value.")
+
+    def __contains__(self, value: Any) -> bool:
+        return value in self.values
+
+    def __str__(self) -> str:
+        return "one of " + ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in self.values)
+
+    def value(self, share: float) -> Any:
+        """Returns the value at a share of the list, from 0 to 1: a uniform share gives a draw."""
+        return self.values[min(int(share * len(self.values)), len(self.values) - 1)]
+
+
+class Space(Mapping[str, Axis | Choice]):
+    """A search space: ranges and choices by the fields they are of, as "optimizer.learning_rate"."""
+
+    def __init__(self, ranges: Mapping[str, Axis | Choice] = {}):  # noqa: B006 (it is copied)
+        self._ranges = dict(ranges)
+
+    def __getitem__(self, field: str) -> Axis | Choice:
+        return self._ranges[field]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._ranges)
+
+    def __len__(self) -> int:
+        return len(self._ranges)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._ranges.items()))
+
+    def __repr__(self) -> str:
+        return f"Space({self._ranges!r})"
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the ranges by field, as JSON values."""
+        return {field: searched.to_json() for field, searched in self._ranges.items()}
+
+    @classmethod
+    def from_json(cls, values: Any, where: str = "space") -> Self:
+        """Returns the space that `to_json` wrote.
+
+        Raises:
+          UserError: as `Config.from_json` does.
+        """
+        if not isinstance(values, Mapping):
+            raise UserError(f"{where}: {values!r} is not an object of ranges by field.")
+        kinds = {f: Choice if isinstance(v, Mapping) and "values" in v else Axis for f, v in values.items()}
+        return cls({f: kinds[f].from_json(v, f"{where}.{f}") for f, v in values.items()})
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")
 
 
 _ALGOPERF = "Dahl et al., 2023 (AlgoPerf), the widest of its baselines' search spaces"
