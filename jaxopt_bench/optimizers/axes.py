@@ -104,7 +104,7 @@ class Choice(Config):
 class Space(Mapping[str, Axis | Choice]):
     """A search space: ranges and choices by the fields they are of, as "optimizer.learning_rate"."""
 
-    def __init__(self, ranges: Mapping[str, Axis | Choice] = {}):  # noqa: B006 (it is copied)
+    def __init__(self, ranges: Mapping[str, Axis | Choice] = {}):
         self._ranges = dict(ranges)
 
     def __getitem__(self, field: str) -> Axis | Choice:

@@ -161,7 +161,7 @@ class Optimizer(Config, abc.ABC):
 
     def axes(self) -> dict[str, Axis]:
         """Returns the ranges of all fields that can be searched and are set, by name."""
-        known = {**SHARED_AXES, "learning_rate": self.learning_rates, **self.own_axes}
+        known = {"learning_rate": self.learning_rates, **SHARED_AXES, **self.own_axes}
         return {name: axis for name, axis in known.items() if name in float_arrays(self)}
 
     def search_space(self) -> dict[str, Axis]:

@@ -1,0 +1,364 @@
+"""What a study is: the comparison as data."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+from jaxopt_bench.config import Config, Named, number
+from jaxopt_bench.errors import UserError, unknown_name
+from jaxopt_bench.experiment import Experiment, Workload, check_folder_name
+from jaxopt_bench.optimizers import OPTIMIZERS, SCHEDULES, Choice, Cosine, Optimizer, Schedule, Space
+from jaxopt_bench.results.measures import MEASURES
+
+MOST_SEEDS = 5_000
+"""Seeds of one kind that a repetition may use; the next thousands belong to the confirmations and other repetitions."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Contender(Config):
+    """An optimizer of a study: its defaults, its schedule, and the space in which it is tuned.
+
+    Raises:
+      UserError: where the space names a field that cannot be set, or reaches beyond what the field accepts.
+    """
+
+    kinds: ClassVar[Mapping[str, Named[Any]]] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}
+
+    name: str
+    """What it is called in the study."""
+    optimizer: Optimizer
+    """The optimizer, with the values of what is not searched."""
+    schedule: Schedule = Cosine()
+    """How the learning rate moves."""
+    space: Space | None = None
+    """Ranges and choices by field, as "optimizer.learning_rate"; where None the optimizer's own; empty: it is not
+    tuned."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_folder_name("Contender.name", self.name)
+        if self.space is None:
+            own = {f"optimizer.{name}": axis for name, axis in self.optimizer.search_space().items()}
+            object.__setattr__(self, "space", Space(own))
+        for field, searched in self.searched.items():
+            ends = searched.values if isinstance(searched, Choice) else (searched.value(0), searched.value(1))
+            for value in ends:
+                self.at({field: value})
+
+    @property
+    def searched(self) -> Space:
+        """The search space."""
+        assert self.space is not None, "it is set when it is made"
+        return self.space
+
+    def at(self, values: Mapping[str, Any]) -> Contender:
+        """Returns it with other values of some fields, and nothing to search.
+
+        Args:
+          values: by field, as "optimizer.learning_rate" or "schedule.warmup".
+
+        Raises:
+          UserError: for a field that does not exist, or a value that it does not accept.
+        """
+        changed: dict[str, dict[str, Any]] = {"optimizer": {}, "schedule": {}}
+        known = [f"{part}.{field.name}" for part in changed for field in dataclasses.fields(getattr(self, part))]
+        for name, value in values.items():
+            if name not in known:
+                raise unknown_name(f"field of the contender {self.name}", name, known)
+            part, _, field = name.partition(".")
+            changed[part][field] = value
+        parts = {part: dataclasses.replace(getattr(self, part), **fields) for part, fields in changed.items()}
+        return Contender(name=self.name, space=Space(), **parts)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Target(Config):
+    """A result worth reaching, for times to it."""
+
+    workload: str
+    """Of which workload, by its name."""
+    measure: Literal["validation_accuracy", "validation_loss", "train_clean_loss", "train_clean_accuracy"]
+    """What is measured, at the ends of epochs."""
+    value: float
+    """What is to be reached."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Comparison(Config):
+    """That one contender's results are lower than another's."""
+
+    measure: str
+    """A name in `MEASURES`."""
+    lower: str
+    """The contender with the lower results."""
+    higher: str
+    """The one with the higher."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_measure(self.measure)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Association(Config):
+    """That a hyperparameter decides on a result, over the trials of one contender."""
+
+    measure: str
+    """A name in `MEASURES`."""
+    contender: str
+    """Whose trials."""
+    field: str
+    """The hyperparameter, as "optimizer.partial"."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_measure(self.measure)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Claim(Config):
+    """What someone has said, as data: it holds where all its comparisons and associations do."""
+
+    text: str
+    """In words."""
+    source: str
+    """Who says it."""
+    comparisons: tuple[Comparison, ...] = ()
+    """What must be so."""
+    associations: tuple[Association, ...] = ()
+    """What must be so as well."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Study(Config):
+    """A comparison of optimizers with equal tuning budgets.
+
+    On each workload every contender is tuned by the same number of trials, judged on the validation split; its winner
+    is trained again with fresh seeds, and those runs alone read the test split.
+
+    Raises:
+      UserError: for a budget that is missing or given twice, names that are taken twice, or claims and targets about
+        what is not in the study.
+    """
+
+    name: str
+    """What its folder is called."""
+    question: str = ""
+    """What it is to answer."""
+    workloads: tuple[Workload, ...]
+    """What they are compared on."""
+    contenders: tuple[Contender, ...]
+    """What is compared."""
+    trials: int | None = number(None, at_least=1)
+    """The budget of each contender on each workload: so many trials …"""
+    total_epochs: int | None = number(None, at_least=1)
+    """… or so many epochs in all, as whole trials."""
+    trial_seeds: int = number(1, at_least=1, at_most=MOST_SEEDS)
+    """Seeds a trial; it is judged by their mean."""
+    seeds: int = number(5, at_least=1, at_most=MOST_SEEDS)
+    """Fresh seeds with which a winner is confirmed."""
+    repetitions: int = number(1, at_least=1, at_most=100)
+    """How often the whole search is made, with independent draws and seeds."""
+    search: Literal["sobol", "random", "grid"] = "sobol"
+    """How trials are drawn: quasi-random (scrambled Sobol), at random, or on a grid."""
+    select: Literal["validation_loss", "validation_accuracy", "steps_to_target"] = "validation_loss"
+    """What trials are judged by."""
+    at: Literal["final", "best"] = "final"
+    """Whether results are those of the last epoch, or of the one with the lowest validation loss."""
+    refit: bool = False
+    """Whether winners are confirmed on all of `train`, the validation split included; then `at` must be "final"."""
+    track_test: bool = False
+    """Whether confirmations evaluate the test split after every epoch, for curves; nothing is chosen by them."""
+    seed: int = number(0, at_least=0, below=2**31)
+    """Seed of the search, and the first of those of the runs."""
+    targets: tuple[Target, ...] = ()
+    """Results to reach."""
+    claims: tuple[Claim, ...] = ()
+    """What has been said, for the study to answer."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_folder_name("Study.name", self.name)
+        if (self.trials is None) == (self.total_epochs is None):
+            raise UserError(
+                f"Study.trials is {self.trials} and total_epochs is {self.total_epochs}; accepted: one of the two."
+            )
+        for field in ("workloads", "contenders"):
+            names = [item.name for item in getattr(self, field)]
+            if not names or len(set(names)) < len(names):
+                raise UserError(f"Study.{field} is called {names}; accepted: at least one, of different names.")
+        if self.refit and self.at == "best":
+            raise UserError("Study.at is 'best' where refit is True; accepted: 'final', since nothing validates then.")
+        self._check_workloads()
+        self._check_references()
+
+    def _check_workloads(self) -> None:
+        tuned = [c.name for c in self.contenders if c.searched]
+        for workload in self.workloads:
+            if tuned and not workload.validation_fraction:
+                raise UserError(
+                    f"the workload {workload.name} has validation_fraction 0 where {tuned[0]} is tuned; accepted: > 0."
+                )
+            if tuned and self.trials_on(workload) < 1:
+                raise UserError(
+                    f"Study.total_epochs is {self.total_epochs}; accepted: at least "
+                    f"{workload.epochs * self.trial_seeds}, one trial on {workload.name}."
+                )
+            if self.at == "best" and not workload.validation_fraction:
+                raise UserError(f"Study.at is 'best' where {workload.name} has no validation split; accepted: 'final'.")
+            if self.select == "steps_to_target" and tuned and self.target(workload.name) is None:
+                raise UserError(f"Study.select is 'steps_to_target', and targets has none for {workload.name}.")
+
+    def _check_references(self) -> None:
+        for target in self.targets:
+            if target.workload not in [w.name for w in self.workloads]:
+                raise unknown_name("workload of a target", target.workload, [w.name for w in self.workloads])
+        for name in self._claimed():
+            if name not in [c.name for c in self.contenders]:
+                raise unknown_name("contender of a claim", name, [c.name for c in self.contenders])
+
+    def _claimed(self) -> list[str]:
+        pairs = [(c.lower, c.higher) for claim in self.claims for c in claim.comparisons]
+        return [name for pair in pairs for name in pair] + [a.contender for c in self.claims for a in c.associations]
+
+    def workload(self, name: str) -> Workload:
+        """Returns a workload by its name."""
+        return next(w for w in self.workloads if w.name == name)
+
+    def contender(self, name: str) -> Contender:
+        """Returns a contender by its name."""
+        return next(c for c in self.contenders if c.name == name)
+
+    def target(self, workload: str) -> Target | None:
+        """Returns a workload's target, where it has one."""
+        return next((t for t in self.targets if t.workload == workload), None)
+
+    def trials_on(self, workload: Workload) -> int:
+        """Returns the budget of a contender that is tuned, in trials."""
+        if self.trials is not None:
+            return self.trials
+        assert self.total_epochs is not None, "one of the two is given"
+        return self.total_epochs // (workload.epochs * self.trial_seeds)
+
+    def only(self, workloads: Sequence[str] = (), contenders: Sequence[str] = ()) -> Study:
+        """Returns the study of some workloads and contenders alone, with the claims that are about no others.
+
+        Raises:
+          UserError: for a name that it does not have.
+        """
+        for kind, names, known in (
+            ("workload", workloads, [w.name for w in self.workloads]),
+            ("optimizer", contenders, [c.name for c in self.contenders]),
+        ):
+            for name in names:
+                if name not in known:
+                    raise unknown_name(f"{kind} of the study {self.name}", name, known)
+        kept = [c for c in self.contenders if not contenders or c.name in contenders]
+        left = dataclasses.replace(
+            self,
+            workloads=tuple(w for w in self.workloads if not workloads or w.name in workloads),
+            contenders=tuple(kept),
+            targets=tuple(t for t in self.targets if not workloads or t.workload in workloads),
+            claims=(),
+        )
+        known = [c.name for c in kept]
+        return dataclasses.replace(left, claims=tuple(c for c in self.claims if _is_about(c, known)))
+
+
+def experiment_of(
+    workload: Workload, contender: Contender, *, seed: int, evaluate_test: bool, **others: Any
+) -> Experiment:
+    """Returns the run that a workload and a contender make, under both their names.
+
+    Args:
+      workload: what is trained.
+      contender: the optimizer and schedule; its space is not looked at.
+      seed: of the run.
+      evaluate_test: whether it reads the test split.
+      **others: fields of the experiment to set otherwise.
+    """
+    fields = {field.name: getattr(workload, field.name) for field in dataclasses.fields(Workload)}
+    fields |= {"optimizer": contender.optimizer, "schedule": contender.schedule}
+    fields |= {"name": run_name(workload.name, contender.name), "seed": seed, "evaluate_test": evaluate_test}
+    return Experiment(**fields | others)
+
+
+def run_name(workload: str, contender: str) -> str:
+    """Returns what the folder of a contender's runs on a workload is called."""
+    return f"{workload}_{contender}"
+
+
+def merged(earlier: Study, asked: Study) -> Study:
+    """Returns the study that holds two: the larger budgets and numbers of seeds, the workloads and contenders of both.
+
+    Raises:
+      UserError: where they differ in anything else: their results cannot be taken together.
+    """
+    for field in dataclasses.fields(Study):
+        one, other = getattr(earlier, field.name), getattr(asked, field.name)
+        if field.name in ("trials", "total_epochs"):
+            if (one is None) != (other is None):
+                raise _differs(field.name, one, other)
+        elif field.name not in _MAY_GROW and one != other:
+            raise _differs(field.name, one, other)
+    return dataclasses.replace(
+        asked,
+        workloads=_union("workloads", earlier.workloads, asked.workloads),
+        contenders=_union("contenders", earlier.contenders, asked.contenders),
+        **{
+            name: max(one, other)
+            for name in ("trials", "total_epochs", "trial_seeds", "seeds", "repetitions")
+            if (one := getattr(earlier, name)) is not None and (other := getattr(asked, name)) is not None
+        },
+    )
+
+
+_MAY_GROW = (
+    "name", "question", "workloads", "contenders", "trials", "total_epochs", "trial_seeds", "seeds", "repetitions",
+    "targets", "claims",
+)  # fmt: skip
+
+
+def _check_measure(name: str) -> None:
+    if name not in MEASURES:
+        raise unknown_name("measure", name, MEASURES)
+
+
+def _is_about(claim: Claim, contenders: Sequence[str]) -> bool:
+    named = [name for c in claim.comparisons for name in (c.lower, c.higher)]
+    return all(name in contenders for name in [*named, *(a.contender for a in claim.associations)])
+
+
+def _union(field: str, earlier: Sequence[Any], asked: Sequence[Any]) -> tuple[Any, ...]:
+    """Returns the items of both by their names, those of the one that was there first coming first."""
+    known = {item.name: item for item in earlier}
+    for item in asked:
+        if item.name in known and _text(item) != _text(known[item.name]):
+            raise _differs(f"{field} {item.name}", *_first_difference(known[item.name].to_json(), item.to_json()))
+        known.setdefault(item.name, item)
+    return tuple(known.values())
+
+
+def _text(config: Config) -> str:
+    return json.dumps(config.to_json(), sort_keys=True)
+
+
+def _first_difference(one: Any, other: Any) -> tuple[Any, Any]:
+    """Returns the innermost values in which two JSON objects differ first, each with its field."""
+    for name in [*one, *(name for name in other if name not in one)]:
+        a, b = one.get(name), other.get(name)
+        if json.dumps(a) != json.dumps(b):
+            if isinstance(a, dict) and isinstance(b, dict):
+                return _first_difference(a, b)
+            return f"{name} {a!r}", f"{name} {b!r}"
+    return one, other
+
+
+def _differs(field: str, earlier: Any, asked: Any) -> UserError:
+    return UserError(
+        f"the study that was begun has {field}: {earlier}, and this one {asked}; accepted: the same, more trials, "
+        "epochs, seeds or repetitions, further workloads and optimizers; or another folder (--out)."
+    )

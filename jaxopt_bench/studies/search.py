@@ -1,0 +1,83 @@
+"""How trials are drawn from a search space."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.optimizers import Choice, Space
+
+Point = dict[str, Any]
+
+
+def draw(space: Space, count: int, how: str, *purpose: int | str) -> list[Point]:
+    """Returns points of a search space, by field. The first ones of more points are those of fewer, but for a grid's.
+
+    Args:
+      space: at least one field.
+      count: how many points; of a grid, how many at most.
+      how: "sobol" (a scrambled Sobol sequence: Owen, "Randomly permuted (t,m,s)-nets and (t,s)-sequences", 1995),
+        "random" (independent draws) or "grid".
+      *purpose: what tells this draw from others: equal purposes give equal points.
+
+    Raises:
+      UserError: for a grid of so few points that some range would have no second one.
+    """
+    if how == "grid":
+        return _grid(space, count)
+    shares = {"sobol": _sobol, "random": _random}[how](len(space), count, _seed(purpose))
+    return [_point(space, row) for row in shares]
+
+
+def _point(space: Space, shares: Sequence[float]) -> Point:
+    return {field: searched.value(float(s)) for (field, searched), s in zip(space.items(), shares, strict=True)}
+
+
+def _sobol(dimensions: int, count: int, seed: int) -> np.ndarray:
+    from scipy.stats import qmc  # takes a second or two to import
+
+    sampler = qmc.Sobol(dimensions, scramble=True, rng=np.random.default_rng(seed))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that a count is no power of two, which a budget need not be
+        return sampler.random(count)
+
+
+def _random(dimensions: int, count: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).random((count, dimensions))
+
+
+def _seed(purpose: Sequence[int | str]) -> int:
+    return int.from_bytes(hashlib.sha256("\n".join(map(str, purpose)).encode()).digest()[:8], "big")
+
+
+def _grid(space: Space, count: int) -> list[Point]:
+    """Returns the largest grid of at most `count` points whose ranges have as equal a number of values as can be."""
+    sizes = {field: len(searched.values) if isinstance(searched, Choice) else 2 for field, searched in space.items()}
+    if math.prod(sizes.values()) > count:
+        raise UserError(
+            f"a grid over {', '.join(space)} has at least {math.prod(sizes.values())} points where the budget is "
+            f"{count} trials; accepted: a larger budget, fewer fields, or another search."
+        )
+    ranges = [field for field, searched in space.items() if not isinstance(searched, Choice)]
+    while ranges:
+        smallest = min(ranges, key=lambda field: sizes[field])
+        if math.prod(sizes.values()) // sizes[smallest] * (sizes[smallest] + 1) > count:
+            break
+        sizes[smallest] += 1
+    values = [_values(space, field, size) for field, size in sizes.items()]
+    return [dict(zip(sizes, point, strict=True)) for point in itertools.product(*values)]
+
+
+def _values(space: Mapping[str, Any], field: str, size: int) -> list[Any]:
+    searched = space[field]
+    if isinstance(searched, Choice):
+        return list(searched.values)
+    at: Callable[[float], Any] = searched.value
+    return [at(i / (size - 1)) for i in range(size)]
