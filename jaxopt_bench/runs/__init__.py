@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from jaxopt_bench.runs.load import Run, load_run
-from jaxopt_bench.runs.population import train_population
+from jaxopt_bench.runs.directory import locked, read_json, write_json
+from jaxopt_bench.runs.load import Run, finished, load_run
+from jaxopt_bench.runs.population import discard_checkpoints, train_population
 from jaxopt_bench.runs.progress import Lines, Live, Reporter, format_accuracy, format_duration, format_loss
-from jaxopt_bench.runs.records import SPLITS
+from jaxopt_bench.runs.records import SPLITS, read_records
 from jaxopt_bench.runs.session import Interrupted, Recording
+from jaxopt_bench.runs.timing import seconds_per_step
 from jaxopt_bench.runs.train import train
 
 __all__ = [
@@ -17,10 +19,17 @@ __all__ = [
     "Recording",
     "Reporter",
     "Run",
+    "discard_checkpoints",
+    "finished",
     "format_accuracy",
     "format_duration",
     "format_loss",
     "load_run",
+    "locked",
+    "read_json",
+    "read_records",
+    "seconds_per_step",
     "train",
     "train_population",
+    "write_json",
 ]

@@ -52,15 +52,19 @@ def write_json(path: pathlib.Path, value: Any) -> None:
 
 
 @contextlib.contextmanager
-def locked(directory: pathlib.Path) -> Iterator[None]:
-    """Holds the run for this process; the operating system releases it when the process ends, however it ends.
+def locked(directory: pathlib.Path, wait: bool = False) -> Iterator[None]:
+    """Holds a folder for this process; the operating system releases it when the process ends, however it ends.
+
+    Args:
+      directory: the folder, as of a run.
+      wait: whether to wait for another process that holds it.
 
     Raises:
-      UserError: where another process holds it, naming that process.
+      UserError: where another process holds it and there is no waiting, naming that process.
     """
     with open(directory / "lock", "a+", encoding="utf-8") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.seek(0)
             holder = file.read().strip() or "another process"

@@ -10,6 +10,7 @@ import math
 import os
 import pathlib
 import resource
+import shutil
 from collections.abc import Iterator, Sequence
 
 import jax
@@ -91,6 +92,17 @@ def train_population(
         for tasks in programs:
             _train_all(tasks, splits, recording or Recording(), reporter, largest)
     return [load_run(directory) for directory in directories]
+
+
+def discard_checkpoints(runs: Sequence[Run]) -> None:
+    """Removes the checkpoints of finished runs, and of the populations that they were, once all of these have finished.
+
+    Their records stay.
+    """
+    for home in {home for run in runs if finished(run.path) and (home := _home(run.path)) is not None}:
+        entries = read_json(home / POPULATION)["members"] if (home / POPULATION).exists() else [{"directory": "."}]
+        if all(finished(home / entry["directory"]) for entry in entries):
+            shutil.rmtree(home / "checkpoints", ignore_errors=True)
 
 
 def check_not_shared(directory: pathlib.Path) -> None:

@@ -31,6 +31,10 @@ class Reporter:
     def say(self, message: str) -> None:
         """Something worth a line of its own happened."""
 
+    def diverged(self, message: str) -> None:
+        """A run came to its end before its time."""
+        self.say(message)
+
     def stop(self) -> None:
         """The run ended, however it did."""
 

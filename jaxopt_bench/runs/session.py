@@ -386,7 +386,7 @@ class Session:
 
     def _diverge(self, member: Member, step: int, found: int) -> None:
         which = f"{member.directory.name} " if len(self.members) > 1 else ""
-        self.reporter.say(f"{which}diverged: the loss or the update of step {step:,} was not finite")
+        self.reporter.diverged(f"{which}diverged: the loss or the update of step {step:,} was not finite")
         self.checkpoints.wait()
         summary = {**self._summary(member, found, "diverged"), "diverged_step": step}
         write_json(member.directory / "summary.json", summary)

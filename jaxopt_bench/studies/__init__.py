@@ -2,6 +2,20 @@
 
 from __future__ import annotations
 
+from jaxopt_bench.studies.compare import check_shard, compare
+from jaxopt_bench.studies.files import STUDIES, find_study, newcomer
+from jaxopt_bench.studies.progress import Progress, progress_for
 from jaxopt_bench.studies.sweep import Range, grid, parse_range
 
-__all__ = ["Range", "grid", "parse_range"]
+__all__ = [
+    "STUDIES",
+    "Progress",
+    "Range",
+    "check_shard",
+    "compare",
+    "find_study",
+    "grid",
+    "newcomer",
+    "parse_range",
+    "progress_for",
+]

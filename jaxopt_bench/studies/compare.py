@@ -1,0 +1,157 @@
+"""A study from its trials to its last confirmation: tune, select, confirm, test."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+from collections.abc import Sequence
+
+from jaxopt_bench import data
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.results.document import Document
+from jaxopt_bench.results.selection import edges, select, trial_scores
+from jaxopt_bench.results.study import Study
+from jaxopt_bench.runs import locked
+from jaxopt_bench.studies.folder import StudyFolder, selected
+from jaxopt_bench.studies.jobs import Executor, Job, Local, Outcome, Place
+from jaxopt_bench.studies.plan import Planned, Unit, confirmations, points, trials, units
+from jaxopt_bench.studies.progress import Progress
+
+
+def compare(
+    study: Study,
+    folder: str | pathlib.Path,
+    *,
+    data_dir: str | pathlib.Path | None = None,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+    shard: tuple[int, int] = (0, 1),
+    largest: int | None = None,
+) -> Document:
+    """Works a study off, or what is left of it, and returns what its folder says then.
+
+    Nothing is run twice: a study that was stopped goes on, and one that has grown trains what is new. Trials never read
+    the test split.
+
+    Args:
+      study: what to compare.
+      folder: the study's folder; one that holds a study must hold this one, or a smaller one.
+      data_dir: where TFDS keeps its data sets; TFDS's own default where None.
+      executor: what does the work; this machine's devices where None.
+      progress: what is told how it goes; by default nothing is shown.
+      shard: (i, n): this process is the i-th, from 0, of n that share the work, each started with its own i.
+      largest: at most so many runs at once; as many as fit into memory where None.
+
+    Raises:
+      UserError: for a mistake the user can mend, such as a data set that is not there.
+      Interrupted: after SIGINT or SIGTERM, once a checkpoint is written.
+    """
+    check_shard(*shard)
+    place = Place(pathlib.Path(folder), None if data_dir is None else pathlib.Path(data_dir), largest)
+    for name in sorted({workload.dataset for workload in study.workloads}):
+        data.load(name, place.data_dir)
+    at = StudyFolder(place.folder)
+    with _Work(at.begin(study), at, progress or Progress(), shard) as work:
+        (executor or Local()).run(work.jobs(), place, work.progress, work.then)
+    return at.document
+
+
+class _Work:
+    """What this process does of a study."""
+
+    def __init__(self, study: Study, at: StudyFolder, progress: Progress, shard: tuple[int, int]):
+        self.study, self.at, self.progress, self.shard = study, at, progress, shard
+        self.claims = contextlib.ExitStack()
+
+    def __enter__(self) -> _Work:
+        self.progress.start(self.study, self.at)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.claims.close()
+        self.progress.stop()
+
+    def jobs(self) -> list[Job]:
+        """Returns this process's trials, and what can be confirmed at once."""
+        jobs = []
+        for unit, runs in self._shares():
+            left = self.at.unfinished(runs)
+            jobs += [Job("trial", unit, tuple(runs))] if left else self._confirmed(unit)
+        return jobs
+
+    def then(self, job: Job, outcome: Outcome) -> Sequence[Job]:
+        """Returns what a job makes possible, after writing down what it came to."""
+        if job.kind == "trial":
+            return self._confirmed(job.unit)
+        if outcome is not None:
+            names = {"workload": job.unit.workload.name, "contender": job.unit.contender.name}
+            self.at.record(timings=[names | outcome])
+            return []
+        return self._timed(job.unit)
+
+    def _shares(self) -> list[tuple[Unit, list[Planned]]]:
+        """Returns the units, or parts of units where there are more processes than units, that are this process's."""
+        index, count = self.shard
+        all_units = units(self.study)
+        parts = -(-count // len(all_units))
+        shares = [(unit, trials(self.study, unit)[part::parts]) for unit in all_units for part in range(parts)]
+        return shares[index::count]
+
+    def _confirmed(self, unit: Unit) -> list[Job]:
+        """Returns what confirms a unit's winner; nothing while trials are missing or another process does it."""
+        planned = trials(self.study, unit)
+        if self.at.unfinished(planned):
+            return []
+        claim = self.at.path / "claims" / f"{unit.workload.name}_{unit.contender.name}_{unit.repetition}"
+        claim.mkdir(parents=True, exist_ok=True)
+        try:
+            self.claims.enter_context(locked(claim))
+        except UserError:
+            return []
+        if selected(self.at.document, unit) is None:
+            self._select(unit, planned)
+        found = selected(self.at.document, unit)
+        if found is None or found["trial"] is None:
+            return []
+        runs = confirmations(self.study, unit, found["trial"])
+        return [Job("confirmation", unit, tuple(runs))] if self.at.unfinished(runs) else self._timed(unit)
+
+    def _timed(self, unit: Unit) -> list[Job]:
+        """Returns the timing of a unit where it is wanted and missing."""
+        names = (unit.workload.name, unit.contender.name)
+        document = self.at.document
+        known = any((t["workload"], t["contender"]) == names for t in document.timings)
+        found = selected(document, unit)
+        if self.study.target(unit.workload.name) is None or known or unit.repetition or found is None:
+            return []
+        return [Job("timing", unit, tuple(confirmations(self.study, unit, found["trial"])[:1]))]
+
+    def _select(self, unit: Unit, planned: list[Planned]) -> None:
+        """Writes down which trial of a unit won."""
+        scores = trial_scores(self.study, self.at.results(planned)) if planned else []
+        best = select(self.study, scores)
+        drawn = points(self.study, unit)
+        trial = best.trial if best else None if planned else 0
+        entry = {
+            "workload": unit.workload.name,
+            "contender": unit.contender.name,
+            "repetition": unit.repetition,
+            "trial": trial,
+            "value": best.value if best else None,
+            "values": None if trial is None else drawn[trial],
+            "edges": [] if trial is None else edges(unit.contender.searched, drawn[trial]),
+            "diverged": sum(score.loss is None for score in scores),
+            "among": [run.experiment.digest for run in planned],
+        }
+        self.at.record(selections=[entry])
+        self.progress.selected(unit, entry)
+
+
+def check_shard(index: int, count: int) -> None:
+    """Checks that there is such a share of the work.
+
+    Raises:
+      UserError: where there is not.
+    """
+    if not (count >= 1 and 0 <= index < count):
+        raise UserError(f"the shard {index}/{count} does not exist; accepted: I/N with 0 <= I < N.")

@@ -1,0 +1,107 @@
+"""The pieces in which a study is worked off: populations of trials, populations of confirmations, and timings."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Protocol
+
+from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.runs import Recording, Reporter, discard_checkpoints, seconds_per_step, train_population
+from jaxopt_bench.runs.environment import environment
+from jaxopt_bench.studies.plan import FOLDERS, Planned, Unit
+from jaxopt_bench.training import choose_code_path
+
+Kind = Literal["trial", "confirmation", "timing"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """Runs of one unit and phase; of a timing, a run to time.
+
+    Attributes:
+      kind: what is done with them.
+      unit: what they belong to.
+      runs: what is trained, or timed.
+    """
+
+    kind: Kind
+    unit: Unit
+    runs: tuple[Planned, ...]
+
+    @property
+    def experiments(self) -> list[Experiment]:
+        """What is trained, or timed."""
+        return [run.experiment for run in self.runs]
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where jobs are done.
+
+    Attributes:
+      folder: the study's.
+      data_dir: where TFDS keeps its data sets; TFDS's own default where None.
+      largest: at most so many runs at once; as many as fit where None.
+    """
+
+    folder: pathlib.Path
+    data_dir: pathlib.Path | None = None
+    largest: int | None = None
+
+
+Outcome = dict[str, Any] | None
+"""Of a timing, the seconds a step and where they were measured."""
+
+
+def perform(kind: Kind, experiments: Sequence[Experiment], place: Place, reporter: Reporter) -> Outcome:
+    """Does a job, or the rest of one that was begun. Trials leave no checkpoints."""
+    if kind == "timing":
+        seconds = seconds_per_step(experiments[0], place.data_dir)
+        return {"seconds_per_step": seconds, "environment": environment(choose_code_path())}
+    runs = train_population(
+        experiments,
+        runs_dir=place.folder / FOLDERS[kind],
+        data_dir=place.data_dir,
+        recording=Recording(tensorboard=False, keep_checkpoints=1),
+        reporter=reporter,
+        largest=place.largest,
+    )
+    if kind == "trial":
+        discard_checkpoints(runs)
+    return None
+
+
+class Watch(Protocol):
+    """Is told how jobs go."""
+
+    def begin(self, job: Job) -> Reporter:
+        """A job begins; what is returned is told of its progress, where it is done by this process."""
+
+    def end(self, job: Job) -> None:
+        """A job has ended."""
+
+
+Then = Callable[[Job, Outcome], Sequence[Job]]
+"""Told that a job is done; returns what can be done now."""
+
+
+class Executor(Protocol):
+    """Does jobs."""
+
+    def run(self, jobs: Sequence[Job], place: Place, watch: Watch, then: Then) -> None:
+        """Does jobs, and those that they make possible."""
+
+
+class Local:
+    """Does jobs on this machine's devices, one after the other, in their order."""
+
+    def run(self, jobs: Sequence[Job], place: Place, watch: Watch, then: Then) -> None:
+        """See `Executor.run`."""
+        queue = list(jobs)
+        while queue:
+            job = queue.pop(0)
+            outcome = perform(job.kind, job.experiments, place, watch.begin(job))
+            watch.end(job)
+            queue += then(job, outcome)

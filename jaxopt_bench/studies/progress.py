@@ -1,0 +1,242 @@
+"""What a person sees while a study runs: a table that changes on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from jaxopt_bench.results.study import Study
+from jaxopt_bench.runs import Reporter, format_accuracy, format_duration, format_loss
+from jaxopt_bench.studies.folder import StudyFolder, selected
+from jaxopt_bench.studies.jobs import Job
+from jaxopt_bench.studies.plan import Unit, confirmations, trials, units
+
+Key = tuple[str, str, int]
+
+
+class Progress:
+    """Is told how a study goes, and shows nothing."""
+
+    def start(self, study: Study, at: StudyFolder) -> None:
+        """The study begins, or goes on."""
+
+    def begin(self, job: Job) -> Reporter:
+        """A job begins; what is returned is told of its progress."""
+        return Reporter()
+
+    def end(self, job: Job) -> None:
+        """A job has ended."""
+
+    def selected(self, unit: Unit, selection: Mapping[str, Any]) -> None:
+        """A winner was selected among a unit's trials, or there is none."""
+
+    def stop(self) -> None:
+        """The study ended, however it did."""
+
+
+@dataclasses.dataclass
+class Standing:
+    """How far a unit is.
+
+    Attributes:
+      planned, done, running, diverged: of its trials; all four count runs.
+      best: the winner, in words.
+      confirming, confirmed: how many runs confirm it and are under way, and how many have ended.
+    """
+
+    planned: int
+    done: int = 0
+    running: int = 0
+    diverged: int = 0
+    best: str = ""
+    confirming: int = 0
+    confirmed: int = 0
+
+
+class Shown(Progress):
+    """Counts trials and confirmations, and estimates the time left. What it shows, its two forms decide."""
+
+    def __init__(self, console: Console):
+        self.console = console
+        self.standings: dict[Key, Standing] = {}
+        self.seconds: dict[str, list[tuple[float, float]]] = {}  # of a workload's jobs: their size, and how long
+        self.begun: dict[int, tuple[float, Job]] = {}
+
+    def start(self, study: Study, at: StudyFolder) -> None:
+        """See `Progress.start`."""
+        self.study, document = study, at.document
+        for unit in units(study):
+            planned = trials(study, unit)
+            standing = Standing(len(planned), done=len(planned) - len(at.unfinished(planned)))
+            self.standings[_key(unit)] = standing
+            found = selected(document, unit)
+            if found is not None:
+                self._choose(unit, found)
+                winners = [] if found["trial"] is None else confirmations(study, unit, found["trial"])
+                standing.confirmed = len(winners) - len(at.unfinished(winners))
+        count, loads = len(study.contenders), ", ".join(w.name for w in study.workloads)
+        budget = f"{study.trials} trials" if study.trials else f"{study.total_epochs} epochs of trials"
+        self.say(f"{study.name}: {count} optimizers on {loads}; {budget} and {study.seeds} confirmation seeds each")
+        self.say(str(at.path))
+
+    def begin(self, job: Job) -> Reporter:
+        """See `Progress.begin`."""
+        self.begun[id(job)] = (time.monotonic(), job)
+        standing = self.standings[_key(job.unit)]
+        if job.kind == "trial":
+            standing.running = standing.planned - standing.done
+        if job.kind == "confirmation":
+            standing.confirming = len(job.runs)
+        self.show(job, begins=True)
+        return _Inner(self, standing)
+
+    def end(self, job: Job) -> None:
+        """See `Progress.end`."""
+        began, _ = self.begun.pop(id(job))
+        standing = self.standings[_key(job.unit)]
+        if job.kind == "trial":
+            standing.done, standing.running = standing.done + standing.running, 0
+        if job.kind == "confirmation":
+            standing.confirming, standing.confirmed = 0, len(job.runs)
+        if job.kind != "timing":
+            name = job.unit.workload.name
+            self.seconds.setdefault(name, []).append((_size(job), time.monotonic() - began))
+        self.show(job, begins=False)
+
+    def selected(self, unit: Unit, selection: Mapping[str, Any]) -> None:
+        """See `Progress.selected`."""
+        self._choose(unit, selection)
+        standing = self.standings[_key(unit)]
+        if standing.planned:
+            diverged = f"; {standing.diverged} diverged" if standing.diverged else ""
+            self.say(f"  {unit.label}: {standing.best}{diverged}")
+
+    def seconds_left(self) -> float | None:
+        """Returns an estimate, from the time that jobs of the same workload took; None before any has ended."""
+        left = 0.0
+        for key, standing in self.standings.items():
+            workload = self.study.workload(key[0])
+            runs = standing.planned - standing.done + (0 if standing.confirmed else self.study.seeds)
+            known = self.seconds.get(workload.name) or [pair for pairs in self.seconds.values() for pair in pairs]
+            if runs and not known:
+                return None
+            if runs:
+                left += runs * workload.epochs * sum(s for _, s in known) / sum(size for size, _ in known)
+        return left
+
+    def say(self, text: str) -> None:
+        """Prints a line."""
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def show(self, job: Job, begins: bool) -> None:
+        """Shows that a job begins or has ended."""
+
+    def refresh(self) -> None:
+        """Shows that something has changed meanwhile."""
+
+    def _choose(self, unit: Unit, selection: Mapping[str, Any]) -> None:
+        standing = self.standings[_key(unit)]
+        standing.diverged = selection["diverged"]
+        if selection["trial"] is None:
+            standing.best = "no trial survived"
+        elif not standing.planned:
+            standing.best = "not tuned"
+        else:
+            standing.best = f"{self._value(selection['value'])} (trial {selection['trial'] + 1})"
+
+    def _value(self, value: float | None) -> str:
+        if value is None:
+            return "target not reached"
+        if self.study.select == "steps_to_target":
+            return f"{value:,.0f} steps"
+        text = format_accuracy(value) if self.study.select == "validation_accuracy" else format_loss(value)
+        return f"{self.study.select.replace('_', ' ')} {text}"
+
+    def _left(self) -> str:
+        seconds = self.seconds_left()
+        return "" if not seconds else f"; about {format_duration(seconds)} to go"
+
+
+class StudyLines(Shown):
+    """A line for each job's begin and end."""
+
+    def show(self, job: Job, begins: bool) -> None:
+        """See `Shown.show`."""
+        if begins and job.kind != "timing":
+            many = f"{len(job.runs)} {'trials' if job.kind == 'trial' else 'confirmations'}"
+            self.say(f"{job.unit.label}: {many}{self._left()}")
+
+
+class StudyTable(Shown):
+    """A table with a row for each optimizer and workload, and the time left."""
+
+    def start(self, study: Study, at: StudyFolder) -> None:
+        """See `Progress.start`."""
+        super().start(study, at)
+        self.live = Live(self._table(), console=self.console, refresh_per_second=4)
+        self.live.start()
+
+    def stop(self) -> None:
+        """See `Progress.stop`."""
+        if hasattr(self, "live"):
+            self.live.update(self._table(), refresh=True)
+            self.live.stop()
+
+    def show(self, job: Job, begins: bool) -> None:
+        """See `Shown.show`."""
+        self.refresh()
+
+    def refresh(self) -> None:
+        """See `Shown.refresh`."""
+        self.live.update(self._table())
+
+    def say(self, text: str) -> None:
+        """See `Shown.say`; what the table says already is not said again."""
+        if not text.startswith("  "):
+            super().say(text)
+
+    def _table(self) -> Group:
+        table = Table(box=box.SIMPLE)
+        for title in ("workload", "optimizer", "trials", "running", "diverged", "best so far", "confirmed"):
+            table.add_column(title, justify="left" if title in ("workload", "optimizer", "best so far") else "right")
+        for (workload, contender, repetition), s in self.standings.items():
+            name = contender + (f" ({repetition + 1})" if repetition else "")
+            running = str(s.running + s.confirming) if s.running + s.confirming else ""
+            confirmed = f"{s.confirmed} of {self.study.seeds}"
+            done = f"{s.done} of {s.planned}" if s.planned else "–"
+            diverged = str(s.diverged) if s.diverged else ""
+            table.add_row(workload, name, done, running, diverged, s.best, confirmed)
+        return Group(table, Text(self._left().removeprefix("; ")))
+
+
+def progress_for(console: Console) -> Shown:
+    """Returns the table for a terminal or a notebook, plain lines for anything else."""
+    return StudyTable(console) if console.is_terminal or console.is_jupyter else StudyLines(console)
+
+
+class _Inner(Reporter):
+    """Hears of a population's members that diverge."""
+
+    def __init__(self, shown: Shown, standing: Standing):
+        self.shown, self.standing = shown, standing
+
+    def diverged(self, message: str) -> None:
+        """See `Reporter.diverged`."""
+        self.standing.diverged += 1
+        self.shown.refresh()
+
+
+def _key(unit: Unit) -> Key:
+    return unit.workload.name, unit.contender.name, unit.repetition
+
+
+def _size(job: Job) -> float:
+    return len(job.runs) * job.unit.workload.epochs
