@@ -182,7 +182,8 @@ class Study(Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_folder_name("Study.name", self.name)
-        if (self.trials is None) == (self.total_epochs is None):
+        given = [budget for budget in (self.trials, self.total_epochs) if budget is not None]
+        if len(given) > 1 or (not given and any(c.searched for c in self.contenders)):
             raise UserError(
                 f"Study.trials is {self.trials} and total_epochs is {self.total_epochs}; accepted: one of the two."
             )

@@ -84,7 +84,8 @@ class Shown(Progress):
                 standing.confirmed = len(winners) - len(at.unfinished(winners))
         count, loads = len(study.contenders), ", ".join(w.name for w in study.workloads)
         budget = f"{study.trials} trials" if study.trials else f"{study.total_epochs} epochs of trials"
-        self.say(f"{study.name}: {count} optimizers on {loads}; {budget} and {study.seeds} confirmation seeds each")
+        tuned = f"{budget} and " if any(c.searched for c in study.contenders) else ""
+        self.say(f"{study.name}: {count} optimizers on {loads}; {tuned}{study.seeds} confirmation seeds each")
         self.say(str(at.path))
 
     def begin(self, job: Job) -> Reporter:

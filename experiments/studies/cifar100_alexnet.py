@@ -1,0 +1,115 @@
+"""cifar100_alexnet*: the first seed study's question, SGD or AdamW on AlexNet and CIFAR-100.
+
+Asks:    whether SGD ends with the lower training loss and AdamW with the higher accuracy, as a student study reports of
+         one run each, at one setting for both.
+Studies: `cifar100_alexnet`: both at that setting, and both tuned, at batch size 128 over 100 epochs.
+         `cifar100_alexnet_as_published`: the study's very runs (batch size 4, 300 epochs), with several seeds; 7 to 9
+         days a run on two cores.
+         `cifar100_alexnet_small`: the small AlexNet over 5 epochs, with Padam as a third; two hours on two cores.
+Run:     make compare STUDY=cifar100_alexnet_small
+"""
+
+import dataclasses
+
+from jaxopt_bench import catalog
+from jaxopt_bench.optimizers import SGD, AdamW, Axis, Cosine, MultiStep, Optimizer, Padam, Schedule, Space
+from jaxopt_bench.results import Claim, Comparison, Contender, Study, Target
+
+SOURCE = "a student study of SGD and AdamW on AlexNet and CIFAR-100, one run each"
+
+
+def claims(sgd: str, adamw: str, setting: str) -> tuple[Claim, ...]:
+    """Returns what the study says, of two contenders; its losses and accuracies are of a split it does not name."""
+    loss = Comparison(measure="train_clean_loss", lower=sgd, higher=adamw)
+    accuracy = Comparison(measure="test_accuracy", lower=sgd, higher=adamw)
+    return (
+        Claim(
+            text=f"SGD ends with the lower training loss (0.742 against 1.680), {setting}",
+            source=SOURCE,
+            comparisons=(loss,),
+        ),
+        Claim(
+            text=f"AdamW ends with the higher accuracy (0.31 against 0.22), {setting}",
+            source=SOURCE,
+            comparisons=(accuracy,),
+        ),
+        Claim(
+            text=f"so there is a trade-off between the two, {setting}",
+            source=SOURCE,
+            comparisons=(loss, accuracy),
+        ),
+    )
+
+
+def tuned(name: str, optimizer: Optimizer, learning_rate: Axis, weight_decay: Axis, schedule: Schedule) -> Contender:
+    """Returns an optimizer tuned in its learning rate and its weight decay."""
+    space = Space({"optimizer.learning_rate": learning_rate, "optimizer.weight_decay": weight_decay})
+    return Contender(name=name, optimizer=optimizer, schedule=schedule, space=space)
+
+
+def fixed(name: str, optimizer: Optimizer, schedule: Schedule) -> Contender:
+    """Returns an optimizer at one setting."""
+    return Contender(name=name, optimizer=optimizer, schedule=schedule, space=Space())
+
+
+MOMENTUM = SGD(momentum=0.9)
+PADAM = Padam(partial=1 / 8, bias_correction=True, eps=1e-8)  # as its authors train it
+MOMENTUM_RATES = Axis(1e-3, 1.0, "log", "ours, three decades around 0.03")
+ADAPTIVE_RATES = Axis(3e-5, 3e-2, "log", "ours, three decades around 1e-3")
+COUPLED = Axis(1e-5, 1e-2, "log", "ours, three decades around 5e-4")
+DECOUPLED = Axis(1e-3, 1.0, "log", "ours, three decades around 0.05")
+
+STUDYS_SGD, STUDYS_ADAMW = SGD(learning_rate=0.01, weight_decay=5e-4), AdamW(learning_rate=0.01, weight_decay=5e-4)
+AT_HALF_AND_TWO_THIRDS = MultiStep(boundaries=(50, 200 / 3), factor=0.1)  # 150 and 200 of the study's 300 epochs
+
+MODERN = dataclasses.replace(catalog.find("cifar100_alexnet_sgd_modern").workload, name="cifar100_alexnet")
+AS_PUBLISHED = dataclasses.replace(catalog.find("cifar100_alexnet_sgd").workload, name="cifar100_alexnet_batch4")
+SMALL = dataclasses.replace(
+    catalog.find("cifar100_alexnet_small_sgd").workload, name="cifar100_alexnet_small", epochs=5
+)
+
+STUDIES = {
+    "cifar100_alexnet": Study(
+        name="cifar100_alexnet",
+        question="SGD or AdamW for AlexNet on CIFAR-100, at a student study's setting and tuned?",
+        workloads=(MODERN,),
+        contenders=(
+            fixed("sgd_as_published", STUDYS_SGD, AT_HALF_AND_TWO_THIRDS),
+            fixed("adamw_as_published", STUDYS_ADAMW, AT_HALF_AND_TWO_THIRDS),
+            tuned("sgd", MOMENTUM, MOMENTUM_RATES, COUPLED, Cosine(warmup=5)),
+            tuned("adamw", AdamW(), ADAPTIVE_RATES, DECOUPLED, Cosine(warmup=5)),
+        ),
+        trials=16,
+        seeds=5,
+        track_test=True,
+        claims=claims("sgd_as_published", "adamw_as_published", "at its own setting")
+        + claims("sgd", "adamw", "when both are tuned"),
+    ),
+    "cifar100_alexnet_as_published": Study(
+        name="cifar100_alexnet_as_published",
+        question="Do the first seed study's two runs come out alike over several seeds?",
+        workloads=(AS_PUBLISHED,),
+        contenders=(
+            fixed("sgd", STUDYS_SGD, MultiStep(boundaries=(150, 200), factor=0.1)),
+            fixed("adamw", STUDYS_ADAMW, MultiStep(boundaries=(150, 200), factor=0.1)),
+        ),
+        seeds=5,
+        track_test=True,
+        claims=claims("sgd", "adamw", "at its own setting"),
+    ),
+    "cifar100_alexnet_small": Study(
+        name="cifar100_alexnet_small",
+        question="SGD, AdamW or Padam for the small AlexNet on CIFAR-100, in five epochs?",
+        workloads=(SMALL,),
+        contenders=(
+            tuned("sgd", MOMENTUM, MOMENTUM_RATES, COUPLED, Cosine()),
+            tuned("adamw", AdamW(), ADAPTIVE_RATES, DECOUPLED, Cosine()),
+            tuned("padam", PADAM, MOMENTUM_RATES, COUPLED, Cosine()),
+        ),
+        trials=6,
+        seeds=3,
+        track_test=True,
+        targets=(Target(workload="cifar100_alexnet_small", measure="validation_accuracy", value=0.25),),
+        claims=claims("sgd", "adamw", "when both are tuned"),
+    ),
+}

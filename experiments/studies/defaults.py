@@ -1,0 +1,41 @@
+"""defaults: every optimizer at its default hyperparameters, over several workloads.
+
+Asks:    whether trying many optimizers as they come can stand for tuning one (Schmidt, Schneider & Hennig, "Descending
+         through a Crowded Valley", 2021, found that it often can).
+Run:     make compare STUDY=defaults
+"""
+
+import dataclasses
+
+from jaxopt_bench import catalog
+from jaxopt_bench.experiment import Workload
+from jaxopt_bench.optimizers import OPTIMIZERS, SCHEDULES, Space
+from jaxopt_bench.results import Contender, Study, Target
+
+
+def workload(experiment: str, name: str, epochs: int) -> Workload:
+    """Returns an experiment's workload under another name and of another length."""
+    return dataclasses.replace(catalog.find(experiment).workload, name=name, epochs=epochs)
+
+
+STUDIES = {
+    "defaults": Study(
+        name="defaults",
+        question="How far does one come with each optimizer as it is, without tuning?",
+        workloads=(
+            workload("digits_cnn_adamw", "digits_cnn", 10),
+            workload("cifar100_alexnet_small_sgd", "cifar100_alexnet_small", 30),
+            workload("cifar10_resnet20_sgd", "cifar10_resnet20", 30),
+        ),
+        contenders=tuple(
+            Contender(name=name, optimizer=optimizer, schedule=SCHEDULES[optimizer.schedule.name], space=Space())
+            for name, optimizer in OPTIMIZERS.items()
+        ),
+        seeds=3,
+        targets=(
+            Target(workload="digits_cnn", measure="validation_accuracy", value=0.95),
+            Target(workload="cifar100_alexnet_small", measure="validation_accuracy", value=0.35),
+            Target(workload="cifar10_resnet20", measure="validation_accuracy", value=0.8),
+        ),
+    ),
+}
