@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jaxopt_bench.reports.compare import claims_table, ranking_table
 from jaxopt_bench.reports.optimizers import hyperparameters_table, optimizers_table
 from jaxopt_bench.reports.sweep import sweep_table
 from jaxopt_bench.reports.trajectories import SURFACES, Trajectory, draw_trajectories, trajectory
@@ -9,9 +10,11 @@ from jaxopt_bench.reports.trajectories import SURFACES, Trajectory, draw_traject
 __all__ = [
     "SURFACES",
     "Trajectory",
+    "claims_table",
     "draw_trajectories",
     "hyperparameters_table",
     "optimizers_table",
+    "ranking_table",
     "sweep_table",
     "trajectory",
 ]

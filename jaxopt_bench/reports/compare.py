@@ -1,0 +1,98 @@
+"""A study's answer on a terminal: a table for each workload, and one of the claims."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.table import Table
+
+from jaxopt_bench.results import Answered, Ranking, Standing, Verdict
+from jaxopt_bench.results.words import evidence_in_words
+from jaxopt_bench.runs import format_accuracy, format_duration, format_loss
+
+
+def ranking_table(verdict: Verdict, ranking: Ranking) -> Table:
+    """Returns a workload's table: a row a contender, the best first.
+
+    Below each mean is its 95% interval. An asterisk marks a value at the edge of its range.
+    """
+    study = verdict.study
+    over = f"{study.repetitions} searches" if study.repetitions > 1 else f"{study.seeds} fresh seeds"
+    title = f"{ranking.workload}: means over {over}, 95% intervals"
+    table = Table(title=title, box=box.SIMPLE, title_justify="left")
+    columns = ["optimizer", "test\naccuracy", "clean\ntraining loss", "trials", "selected"]
+    timed = any(standing.steps is not None for standing in ranking.standings)
+    columns += ["steps to\nthe target"] * timed + ["cost"]
+    for name in columns:
+        table.add_column(name, justify="left" if name in ("optimizer", "selected") else "right", no_wrap=True)
+    for standing in ranking.standings:
+        cells = [
+            standing.contender,
+            _result(standing, "test_accuracy"),
+            _result(standing, "train_clean_loss"),
+            _trials(standing),
+            _selected(standing),
+            *([_to_target(standing)] if timed else []),
+            format_duration(standing.cost),
+        ]
+        table.add_row(*cells)
+    for name in ranking.missing:
+        table.add_row(name, *["–"] * (len(columns) - 1))
+    return table
+
+
+def claims_table(answered: Sequence[Answered]) -> Table:
+    """Returns a table of claims and their answers, each with the intervals that it rests on."""
+    table = Table(title="claims", box=box.SIMPLE, title_justify="left")
+    table.add_column("claim", ratio=2)
+    table.add_column("answer", no_wrap=True)
+    table.add_column("what it rests on", ratio=3)
+    several = len({a.workload for a in answered}) > 1
+    for a in answered:
+        where = f", on {a.workload}" if several else ""
+        table.add_row(f"{a.claim.text}{where}\n", a.answer, evidence_in_words(a))
+    return table
+
+
+def _result(standing: Standing, measure: str) -> str:
+    estimate = standing.results.get(measure)
+    if estimate is None:
+        return "–"
+    percent = measure.endswith("accuracy")
+    text = (format_accuracy if percent else format_loss)(estimate.mean)
+    if estimate.margin is None:
+        return text
+    low, high = (f"{100 * v:.2f}" if percent else f"{v:.4f}" for v in (estimate.low, estimate.high))
+    return f"{text}\n{low} to {high}"
+
+
+def _trials(standing: Standing) -> str:
+    if standing.trials is None:
+        return "–"
+    diverged = f"\n{standing.trials.diverged} diverged" if standing.trials.diverged else ""
+    return f"{standing.trials.count}{diverged}"
+
+
+def _selected(standing: Standing) -> str:
+    """Returns the winner's values, one a line; of several repetitions the first one's."""
+    if not standing.winners:
+        return "–"
+    winner = standing.winners[0]
+    edges = {edge.partition(" ")[0] for edge in winner["edges"]}
+    lines = [
+        f"{field.partition('.')[2]} {_value(value)}{' *' if field in edges else ''}"
+        for field, value in winner["values"].items()
+    ]
+    more = [f"and {len(standing.winners) - 1} others"] if len(standing.winners) > 1 else []
+    return "\n".join(lines + more) or "as given"
+
+
+def _value(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _to_target(standing: Standing) -> str:
+    if standing.steps is None:
+        return "not reached"
+    return f"{standing.steps:,.0f}" + (f"\n{standing.seconds:.3g} s" if standing.seconds is not None else "")

@@ -1,0 +1,192 @@
+"""The answer in words, which claims no more than the data hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jaxopt_bench.results.claims import Answered, Evidence
+from jaxopt_bench.results.measures import MEASURES
+from jaxopt_bench.results.statistics import Estimate, turning_budgets
+from jaxopt_bench.results.study import Comparison, Study
+from jaxopt_bench.results.verdict import PRIMARY, Pair, Ranking, Standing, Verdict
+
+MOST_SEEDS_TO_NAME = 1000
+"""Beyond it "more than a thousand" says enough."""
+
+
+def paragraph(verdict: Verdict, ranking: Ranking) -> str:
+    """Returns what a study says on one workload, in one paragraph."""
+    study = verdict.study
+    if not ranking.standings:
+        return f"On {ranking.workload} nothing is confirmed yet."
+    sentences = [
+        *_lead(study, ranking),
+        *_budgets(study, ranking),
+        *_validity(study, ranking),
+        *_warnings(study, ranking),
+    ]
+    if not verdict.complete:
+        sentences.append("The study is not complete: all of this may change.")
+    return " ".join(sentences)
+
+
+def _lead(study: Study, ranking: Ranking) -> list[str]:
+    first, *others = ranking.standings
+    statistic = "median" if study.repetitions > 1 else "mean"
+    share = f"{_percent(first.score)}{_margin(first.results[PRIMARY])}"
+    lead = f"On {ranking.workload}, {first.contender} has the highest {statistic} test accuracy, {share}"
+    if not others:
+        return [f"{lead}; there is nobody to compare it with."]
+    pairs = [ranking.pair(first.contender, s.contender) for s in others]
+    if all(pair.adjusted is None for pair in pairs):
+        return [f"{lead}. With a single seed nothing can be said of the noise: no winner is named."]
+    seen = [pair for pair in pairs if pair.seen]
+    unseen = [pair for pair in pairs if not pair.seen]
+    said = [f"{lead}."]
+    if not unseen:
+        said.append(f"It wins: it is ahead of {_ahead(seen)}.")
+    elif seen:
+        said.append(f"It is ahead of {_ahead(seen)}.")
+    if unseen:
+        names = _listed([pair.second for pair in unseen])
+        said.append(f"No difference can be seen between it and {names}: {_unseen(study, unseen)}.")
+    return said
+
+
+def _ahead(pairs: Sequence[Pair]) -> str:
+    """Returns by how much one is ahead of others."""
+    return _listed([f"{p.second} by {_points(p.difference.estimate)}" for p in pairs])
+
+
+def _unseen(study: Study, pairs: Sequence[Pair]) -> str:
+    """Returns what it would take to see differences that were not seen."""
+    kind = "repetitions of the whole search" if study.repetitions > 1 else "seeds"
+    parts = []
+    for pair in pairs:
+        interval = _points(pair.difference.estimate)
+        few = pair.seeds is not None and pair.difference.p_value is not None and pair.difference.p_value < 0.05
+        if few:
+            needed = "which one test alone would call real, but not as one of so many"
+        elif pair.seeds is None or pair.seeds > MOST_SEEDS_TO_NAME:
+            needed = f"to see that little would take more than {MOST_SEEDS_TO_NAME:,} {kind}"
+        else:
+            needed = f"to see that much would take about {pair.seeds:,} {kind}"
+        parts.append(f"{pair.second} is {interval} behind, {needed}")
+    return "; ".join(parts)
+
+
+def _budgets(study: Study, ranking: Ranking) -> list[str]:
+    """Returns at which budgets the first and the second would change places."""
+    tuned = [s for s in ranking.standings if s.trials is not None and s.trials.expected_best]
+    if len(tuned) < 2:
+        return []
+    first, second = tuned[0], tuned[1]
+    assert first.trials is not None, "it was chosen so"
+    assert second.trials is not None, "it was chosen so"
+    one, other = first.trials.expected_best, second.trials.expected_best
+    length = min(len(one), len(other))
+    sign = -1 if study.select == "validation_accuracy" else 1
+    ahead = [sign * a < sign * b for a, b in zip(one, other, strict=False)]
+    turns = turning_budgets(one[:length], other[:length])
+    about = " (approximately: the draws are quasi-random)" if study.search == "sobol" else ""
+    what = "validation accuracy" if study.select == "validation_accuracy" else "validation loss"
+    leader, follower = (first, second) if ahead[0] else (second, first)
+    text = f"By the expected best {what} of a smaller budget{about}, "
+    if not turns:
+        return [f"{text}{leader.contender} is ahead of {follower.contender} at every budget up to {length} trials."]
+    moves = []
+    for turn in turns:
+        leader, follower = follower, leader
+        moves.append(f"{leader.contender} from {turn} on")
+    start = first if ahead[0] else second
+    return [f"{text}{start.contender} would be ahead below {turns[0]} trials, {_listed(moves)}."]
+
+
+def _validity(study: Study, ranking: Ranking) -> list[str]:
+    """Returns what the intervals do not cover."""
+    if not any(s.trials for s in ranking.standings):
+        return ["Nothing was tuned: this holds at these settings alone."]
+    if study.repetitions > 1:
+        return [f"The scores are medians over {study.repetitions} independent searches, and the intervals cover these."]
+    return [
+        "All of this is conditional on one search: the intervals are of the noise of training, and another draw of "
+        "trials may rank differently (--repetitions)."
+    ]
+
+
+def _warnings(study: Study, ranking: Ranking) -> list[str]:
+    said = [
+        f"{s.contender}'s winner lies at the edge of its search space, {_listed(_edges(s))}: widen it there before "
+        "believing the rank."
+        for s in ranking.standings
+        if _edges(s)
+    ]
+    diverged = [f"{s.trials.diverged} of {s.trials.count} of {s.contender}" for s in ranking.standings if _lost(s)]
+    if diverged:
+        said.append(f"Trials that diverged count against the budget: {_listed(diverged)}.")
+    confirmed = [f"{s.diverged} of {s.runs} of {s.contender}" for s in ranking.standings if s.diverged]
+    if confirmed:
+        said.append(f"Confirmations that diverged have the accuracy of chance: {_listed(confirmed)}.")
+    if ranking.missing:
+        said.append(f"Without a confirmed winner: {_listed(ranking.missing)}.")
+    return said
+
+
+def _lost(standing: Standing) -> bool:
+    return standing.trials is not None and standing.trials.diverged > 0
+
+
+def _edges(standing: Standing) -> list[str]:
+    return sorted({edge for winner in standing.winners for edge in winner["edges"]})
+
+
+def evidence_in_words(answered: Answered) -> str:
+    """Returns what a claim's answer rests on."""
+    return "; ".join(_evidence(evidence) for evidence in answered.evidence)
+
+
+def _evidence(evidence: Evidence) -> str:
+    words = MEASURES[evidence.part.measure].words
+    if isinstance(evidence.part, Comparison):
+        if evidence.difference is None:
+            return f"{words}: fewer than two pairs of confirmations"
+        pair = f"{evidence.part.higher} less {evidence.part.lower}"
+        return f"{words}, {pair}, {format_measure(evidence.part.measure, evidence.difference)}"
+    if evidence.correlation is None or evidence.correlation.rho is None:
+        return f"{words}: too few trials"
+    found = evidence.correlation
+    interval = "" if found.low is None else f", 95% interval {found.low:.2f} to {found.high:.2f}"
+    field = evidence.part.field.rpartition(".")[2]
+    return (
+        f"{words} and {field}: rank correlation {found.rho:.2f}{interval}, p {found.p_value:.2g}, {found.count} trials"
+    )
+
+
+def format_measure(measure: str, estimate: Estimate, signed: bool = True) -> str:
+    """Returns an estimate of a measure, or of a difference of it, with its 95% interval."""
+    percent = MEASURES[measure].percent
+    sign = "+" if signed else ""
+
+    def number(value: float) -> str:
+        return f"{100 * value:{sign}.2f}" if percent else f"{value:{sign}.4f}"
+
+    unit = (" points" if signed else "%") if percent else ""
+    interval = "" if estimate.margin is None else f" (95% interval {number(estimate.low)} to {number(estimate.high)})"
+    return f"{number(estimate.mean)}{unit}{interval}"
+
+
+def _points(estimate: Estimate) -> str:
+    interval = "" if estimate.margin is None else f" ({100 * estimate.low:.2f} to {100 * estimate.high:.2f})"
+    return f"{100 * estimate.mean:.2f}{interval} points"
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.2f}%"
+
+
+def _margin(estimate: Estimate) -> str:
+    return "" if estimate.margin is None else f" ({100 * estimate.low:.2f} to {100 * estimate.high:.2f})"
+
+
+def _listed(items: Sequence[str]) -> str:
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
