@@ -139,7 +139,7 @@ def test_what_nobody_foresaw_is_one_message_as_well(call, monkeypatch):
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr("jaxopt_bench.cli.train", fail)
+    monkeypatch.setattr("jaxopt_bench.cli.run.train", fail)
     code, _, err = call("run", "digits_cnn_adamw")
     assert (code, err) == (1, "error: RuntimeError: out of memory (--debug shows where)\n")
     assert "in fail" in call("--debug", "run", "digits_cnn_adamw")[2]
@@ -217,6 +217,15 @@ def test_the_module_is_a_command(tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0
     assert "one_cycle" in done.stdout
+
+
+def test_help_does_not_wait_for_jax():
+    code = "import atexit, sys; from jaxopt_bench.cli import main; atexit.register(lambda: print('jax' in sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; main(['--help'])"], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1] == "False"
 
 
 def test_a_sweep_trains_every_setting_and_seed_and_ends_with_a_table(call, tmp_path):

@@ -1,0 +1,110 @@
+"""What names on the command line stand for: experiments with parts of them replaced, optimizers, runs."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import pathlib
+import types
+from collections.abc import Mapping, Sequence
+
+import tyro
+
+from jaxopt_bench import catalog
+from jaxopt_bench.errors import UserError, unknown_name
+from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.optimizers import OPTIMIZERS, Optimizer, load
+
+
+def named_experiment(
+    command: str, words: Sequence[str], given: Mapping[str, float] = types.MappingProxyType({})
+) -> tuple[Experiment, list[str]]:
+    """Returns the experiment with what names put in its place as defaults, and the words left for tyro to parse.
+
+    Args:
+      command: which is parsed.
+      words: of the command line.
+      given: values of fields that the words do not name, as "optimizer.learning_rate".
+
+    Raises:
+      UserError: where none is named, or there is none of a name.
+    """
+    if words and words[0] in ("-h", "--help"):
+        words = ["digits_cnn_adamw", *words]
+    if not words or words[0].startswith("-"):
+        raise UserError(
+            f"{command}: the experiment comes first; accepted: {command} EXPERIMENT [flags]; `jaxopt-bench list` names "
+            "them."
+        )
+    names = argparse.ArgumentParser(add_help=False, allow_abbrev=False, prog=f"jaxopt-bench {command}")
+    names.add_argument("--experiments", type=pathlib.Path)
+    for field in Experiment.kinds:
+        names.add_argument(f"--{field}")
+    chosen, rest = names.parse_known_args(words[1:])
+    experiment = catalog.find(words[0], chosen.experiments)
+    named = {field: name for field in Experiment.kinds if (name := getattr(chosen, field)) is not None}
+    replaced = {field: Experiment.kinds[field][name] for field, name in named.items() if not _is_users(field, name)}
+    if _is_users("optimizer", named.get("optimizer", "")):
+        replaced["optimizer"] = _users_optimizer(named["optimizer"], rest, given)
+    return dataclasses.replace(experiment, **replaced), rest
+
+
+def named_optimizer(name: str) -> Optimizer:
+    """Returns an optimizer by its name in the table, or of a user's function, to be looked at rather than trained with.
+
+    Raises:
+      UserError: where there is none, or the function cannot be imported.
+    """
+    return _users_optimizer(name, [], {}, placeholders=True) if ":" in name else OPTIMIZERS[name]
+
+
+def _users_optimizer(
+    reference: str, words: Sequence[str], given: Mapping[str, float], placeholders: bool = False
+) -> Optimizer:
+    """Returns the optimizer of a user's function, its arguments without default taken from the words that set them.
+
+    Args:
+      reference: to the function.
+      words: of the command line.
+      given: values of fields that the words do not name, as "optimizer.learning_rate".
+      placeholders: whether 1 stands for what is not given, where only its fields are of interest.
+    """
+    cls = load(reference)
+    required = [field.name for field in dataclasses.fields(cls) if field.default is dataclasses.MISSING]
+    flags = argparse.ArgumentParser(add_help=False, allow_abbrev=False, prog="jaxopt-bench")
+    for name in required:
+        flag = f"--optimizer.{name}"
+        flags.add_argument(flag, flag.replace("_", "-"), dest=name, default=given.get(f"optimizer.{name}"))
+    found = vars(flags.parse_known_args(words)[0])
+    for name in required:
+        if found[name] is None and not placeholders and not {"-h", "--help"} & set(words):
+            flag = f"--optimizer.{name.replace('_', '-')}"
+            raise UserError(f"{reference} has the argument {name!r} without a default; accepted: {flag} VALUE.")
+    arguments = [
+        word for name in required for word in (f"--{name}", str(found[name] if found[name] is not None else 1))
+    ]
+    return tyro.cli(cls, prog=f"jaxopt-bench … --optimizer {reference}", args=arguments)
+
+
+def _is_users(field: str, name: str) -> bool:
+    return field == "optimizer" and ":" in name
+
+
+def find_run(name: str, runs_dir: pathlib.Path) -> pathlib.Path:
+    """Returns a run's directory by its path, or the one of an experiment that was begun or continued last.
+
+    Args:
+      name: a run's directory, in `runs_dir` or anywhere, or an experiment's name.
+      runs_dir: the folder of all runs.
+
+    Raises:
+      UserError: where there is neither.
+    """
+    for path in (pathlib.Path(name), runs_dir / name):
+        if (path / "config.json").exists():
+            return path
+        runs = sorted(path.glob("*/config.json"), key=lambda config: config.stat().st_mtime)
+        if runs:
+            return runs[-1].parent
+    known = [path.name for path in runs_dir.glob("*") if path.is_dir()]
+    raise unknown_name(f"run, neither a run's directory nor an experiment with runs in {runs_dir}", name, known)
