@@ -37,7 +37,7 @@ def load_file(path: pathlib.Path) -> dict[str, Experiment]:
         spec.loader.exec_module(module)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script may end itself
         raise UserError(f"{path} cannot be run: {type(error).__name__}: {error}") from error
     exported = getattr(module, "EXPERIMENTS", None)
     if not isinstance(exported, dict) or not all(isinstance(e, Experiment) for e in exported.values()):

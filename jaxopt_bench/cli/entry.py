@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
     try:
         command = parse(words)
-    except UserError as error:
+    except Exception as error:
         _fail(error, debug, MISUSED)
 
     from jaxopt_bench.runs import Interrupted  # imports JAX, which help and a mistyped command can do without

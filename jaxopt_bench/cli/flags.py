@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -37,3 +38,12 @@ def check_at_least_one(flag: str, value: int) -> None:
     """Raises the error for a flag's value that is less than 1."""
     if value < 1:
         raise UserError(f"{flag} is {value}; accepted: an integer >= 1.")
+
+
+def check_folder(flag: str, path: pathlib.Path) -> None:
+    """Raises the error for a flag's folder that neither is one nor can be made."""
+    for place in (path, *path.parents):
+        if place.exists():
+            if not place.is_dir():
+                raise UserError(f"{flag} is {path}, but {place} is no folder; accepted: a folder, or one to be made.")
+            return

@@ -6,7 +6,8 @@ import argparse
 import dataclasses
 import pathlib
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import tyro
 
@@ -36,13 +37,9 @@ def named_experiment(
             f"{command}: the experiment comes first; accepted: {command} EXPERIMENT [flags]; `jaxopt-bench list` names "
             "them."
         )
-    names = argparse.ArgumentParser(add_help=False, allow_abbrev=False, prog=f"jaxopt-bench {command}")
-    names.add_argument("--experiments", type=pathlib.Path)
-    for field in Experiment.kinds:
-        names.add_argument(f"--{field}")
-    chosen, rest = names.parse_known_args(words[1:])
-    experiment = catalog.find(words[0], chosen.experiments)
-    named = {field: name for field in Experiment.kinds if (name := getattr(chosen, field)) is not None}
+    named, rest = _values(("experiments", *Experiment.kinds), words[1:])
+    folder = named.pop("experiments", None)
+    experiment = catalog.find(words[0], None if folder is None else pathlib.Path(folder))
     replaced = {field: Experiment.kinds[field][name] for field, name in named.items() if not _is_users(field, name)}
     if _is_users("optimizer", named.get("optimizer", "")):
         replaced["optimizer"] = _users_optimizer(named["optimizer"], rest, given)
@@ -67,23 +64,41 @@ def _users_optimizer(
       reference: to the function.
       words: of the command line.
       given: values of fields that the words do not name, as "optimizer.learning_rate".
-      placeholders: whether 1 stands for what is not given, where only its fields are of interest.
+      placeholders: whether 1, or True, stands for what is not given, where only its fields are of interest.
     """
     cls = load(reference)
-    required = [field.name for field in dataclasses.fields(cls) if field.default is dataclasses.MISSING]
-    flags = argparse.ArgumentParser(add_help=False, allow_abbrev=False, prog="jaxopt-bench")
-    for name in required:
-        flag = f"--optimizer.{name}"
-        flags.add_argument(flag, flag.replace("_", "-"), dest=name, default=given.get(f"optimizer.{name}"))
-    found = vars(flags.parse_known_args(words)[0])
-    for name in required:
-        if found[name] is None and not placeholders and not {"-h", "--help"} & set(words):
-            flag = f"--optimizer.{name.replace('_', '-')}"
+    missing = [field for field in dataclasses.fields(cls) if field.default is dataclasses.MISSING]
+    required: dict[str, Any] = {field.name: field.type for field in missing}
+    found = {**given, **_values([f"optimizer.{name}" for name in required], words)[0]}
+    arguments: list[str] = []
+    for name, kind in required.items():
+        field, flag = f"optimizer.{name}", f"--optimizer.{name.replace('_', '-')}"
+        if field not in found and not placeholders and not {"-h", "--help"} & set(words):
             raise UserError(f"{reference} has the argument {name!r} without a default; accepted: {flag} VALUE.")
-    arguments = [
-        word for name in required for word in (f"--{name}", str(found[name] if found[name] is not None else 1))
-    ]
-    return tyro.cli(cls, prog=f"jaxopt-bench … --optimizer {reference}", args=arguments)
+        arguments += [flag, str(found.get(field, kind(1)))]
+    flags = dataclasses.make_dataclass("Flags", [("optimizer", cls)])  # for the flags' names in messages
+    return tyro.cli(flags, prog=f"jaxopt-bench … --optimizer {reference}", args=arguments).optimizer
+
+
+def _values(fields: Iterable[str], words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """Returns what the words set of some fields, and the other words.
+
+    Raises:
+      UserError: for a flag without a value.
+    """
+    flags = argparse.ArgumentParser(
+        add_help=False, allow_abbrev=False, exit_on_error=False, argument_default=argparse.SUPPRESS
+    )
+    for field in fields:
+        flags.add_argument(*dict.fromkeys((f"--{field}", f"--{field.replace('_', '-')}")), dest=field)
+    try:
+        found, rest = flags.parse_known_args(words)
+    except argparse.ArgumentError as error:
+        flag = (error.argument_name or "").rpartition("/")[2]
+        raise UserError(
+            f"{flag} has no value; accepted: {flag} VALUE, or {flag}=VALUE where it begins with a minus."
+        ) from error
+    return vars(found), rest
 
 
 def _is_users(field: str, name: str) -> bool:
@@ -106,5 +121,10 @@ def find_run(name: str, runs_dir: pathlib.Path) -> pathlib.Path:
         runs = sorted(path.glob("*/config.json"), key=lambda config: config.stat().st_mtime)
         if runs:
             return runs[-1].parent
-    known = [path.name for path in runs_dir.glob("*") if path.is_dir()]
-    raise unknown_name(f"run, neither a run's directory nor an experiment with runs in {runs_dir}", name, known)
+    known = sorted(path.name for path in runs_dir.glob("*") if path.is_dir())
+    if not known or pathlib.Path(name).exists():
+        raise UserError(
+            f"{name!r} is no run's directory (it holds no config.json); accepted: a run's directory, or an experiment "
+            f"with runs in {runs_dir}: {', '.join(known) or 'there are none'}."
+        )
+    raise unknown_name(f"run, neither a run's directory nor an experiment with runs in {runs_dir},", name, known)

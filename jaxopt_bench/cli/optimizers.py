@@ -16,8 +16,15 @@ from jaxopt_bench.cli.command import COMPLETED, HELP, MISUSED, Command
 from jaxopt_bench.cli.flags import bind, check_at_least_one
 from jaxopt_bench.cli.naming import named_optimizer
 from jaxopt_bench.cli.printing import names_table
-from jaxopt_bench.errors import unknown_name
-from jaxopt_bench.reports import SURFACES, Trajectory, draw_trajectories, hyperparameters_table, trajectory
+from jaxopt_bench.errors import UserError, unknown_name
+from jaxopt_bench.reports import (
+    SURFACES,
+    Trajectory,
+    check_picture,
+    draw_trajectories,
+    hyperparameters_table,
+    trajectory,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +88,9 @@ def plot_optimizers(flags: PlotFlags) -> int:
     """Draws trajectories, and prints what they reached."""
     console = Console()
     check_at_least_one("--steps", flags.steps)
+    check_picture(flags.out)
+    if not flags.surfaces:
+        raise UserError(f"--surfaces names none; accepted: one or more of {', '.join(SURFACES)}.")
     for surface in flags.surfaces:
         if surface not in SURFACES:
             raise unknown_name("surface", surface, SURFACES)

@@ -11,7 +11,7 @@ import tyro
 from rich.console import Console
 
 from jaxopt_bench.cli.command import COMPLETED, DIVERGED, Command
-from jaxopt_bench.cli.flags import bind
+from jaxopt_bench.cli.flags import bind, check_folder
 from jaxopt_bench.cli.naming import named_experiment
 from jaxopt_bench.cli.printing import print_overview, print_result
 from jaxopt_bench.experiment import Experiment
@@ -50,6 +50,7 @@ def parse(words: Sequence[str]) -> Command:
 
 def run(flags: RunFlags) -> int:
     """Trains, prints the result, and returns the exit code."""
+    check_folder("--runs-dir", flags.runs_dir)
     console = Console()
     if flags.overview:
         print_overview(flags.experiment, console)

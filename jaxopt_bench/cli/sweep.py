@@ -12,7 +12,7 @@ import tyro
 from rich.console import Console
 
 from jaxopt_bench.cli.command import COMPLETED, DIVERGED, Command
-from jaxopt_bench.cli.flags import check_at_least_one, parsed
+from jaxopt_bench.cli.flags import check_at_least_one, check_folder, parsed
 from jaxopt_bench.cli.naming import named_experiment
 from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.reports import sweep_table
@@ -81,6 +81,7 @@ def _ranges(words: Sequence[str]) -> tuple[dict[str, Range], list[str]]:
 
 def sweep(flags: SweepFlags, experiments: Sequence[Experiment], fields: Sequence[str]) -> int:
     """Trains the experiments, which differ in some fields and their seeds, and prints a table of them."""
+    check_folder("--runs-dir", flags.runs_dir)
     console = Console()
     runs = train_population(
         experiments,
