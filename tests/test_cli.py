@@ -17,6 +17,7 @@ from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Constant, Cosine, Nadam
 ROOT = pathlib.Path(__file__).parents[1]
 QUICK = ["--epochs", "1", "--no-tensorboard"]
 MINE = ["--optimizer", "mine.py:mine"]
+MUON = ["--optimizer", "muon"]
 
 
 @pytest.fixture
@@ -156,6 +157,10 @@ def test_without_flags_the_experiment_is_the_files():
             1,
             "the optimizer mine.py:picky fails: ValueError: too large",
         ),
+        (["run", "digits_cnn_adamw", "--optimizer.clip-norm", "0"], 2, "AdamW.clip_norm is 0.0; accepted: a finite"),
+        (["run", "digits_cnn_adamw", *MUON, "--optimizer.beta", "1.5"], 2, "Muon.beta is 1.5; accepted: a finite"),
+        (["run", "digits_cnn_adamw", *MUON, "--optimizer.ns-coeffs", "1", "2"], 2, "--optimizer.ns-coeffs"),
+        (["run", "digits_cnn_adamw", "--optimizer", "polyak_sgd", "--optimizer.variant", "sp"], 2, "'sps', 'sps+'"),
         (["optimizers", "shw", "adam"], 2, "did you mean show?"),
         (["optimizers", "show"], 2, "An optimizer by its name"),
         (["optimizers", "show", "adamm"], 1, "did you mean adam"),
