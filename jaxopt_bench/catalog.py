@@ -57,7 +57,7 @@ class Catalog(Generic[C]):
             spec.loader.exec_module(module)
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a script may end itself
             raise UserError(f"{path} cannot be run: {type(error).__name__}: {error}") from error
         found = getattr(module, self.exported, None)
         if not isinstance(found, dict) or not all(isinstance(item, self.cls) for item in found.values()):

@@ -219,8 +219,10 @@ def _checked(where: str, value: Any, hint: Any, bounds: Bounds | None) -> Any:
             raise UserError(f"{where} is {value!r}; accepted: {', '.join(map(repr, arguments))}.")
         return value
     if origin is tuple:
-        if not isinstance(value, (tuple, list)):
-            raise UserError(f"{where} is {value!r}; accepted: a list of {arguments[0].__name__}s.")
+        count = None if arguments[-1] is Ellipsis else len(arguments)
+        if not isinstance(value, (tuple, list)) or count not in (None, len(value)):
+            several = f"{'' if count is None else f'{count} '}{arguments[0].__name__}s"
+            raise UserError(f"{where} is {value!r}; accepted: a list of {several}.")
         return tuple(_checked(f"{where}[{i}]", item, arguments[0], bounds) for i, item in enumerate(value))
     if hint is Any:
         return value

@@ -49,6 +49,7 @@ class Drawing(Config):
     pen: Pen = Pen()
     style: Literal["plain", "fancy", 3] = "plain"
     layers: tuple[int, ...] = (1, 2)
+    corner: tuple[float, float] = (0.0, 0.0)
     limit: float | None = number(None, above=0)
 
 
@@ -90,6 +91,7 @@ def test_json_is_plain_and_names_what_is_chosen_by_name() -> None:
         "pen": {"width": 1.0},
         "style": "plain",
         "layers": (1, 2),
+        "corner": (0.0, 0.0),
         "limit": None,
     }
 
@@ -128,6 +130,7 @@ def test_a_list_becomes_a_tuple_and_its_integers_floats() -> None:
         (Polygon, {"corners": 4.0}, "Polygon.corners is 4.0; accepted: an integer >= 3."),
         (Polygon, {"filled": 1}, "Polygon.filled is 1; accepted: a bool."),
         (Polygon, {"sides": 3.0}, "Polygon.sides is 3.0; accepted: a list of floats."),
+        (Drawing, {"title": "d", "corner": [1.0]}, "Drawing.corner is [1.0]; accepted: a list of 2 floats."),
         (Polygon, {"sides": (1, 11)}, "Polygon.sides[1] is 11; accepted: a finite number >= 0 and <= 10."),
         (Polygon, {"sides": (math.nan,)}, "Polygon.sides[0] is nan; accepted: a finite number >= 0 and <= 10."),
         (Drawing, {"title": 1}, "Drawing.title is 1; accepted: a str."),

@@ -114,6 +114,8 @@ class Optimizers(Named[Optimizer]):
     """A table of optimizers by name, which also knows those of users by their references."""
 
     def __getitem__(self, name: str) -> Optimizer:
+        if name.endswith(".py"):
+            raise UserError(f"the optimizer {name!r} names no function; {_ACCEPTED}.")
         if ":" not in name:
             return super().__getitem__(name)
         cls = load(name)
@@ -213,7 +215,7 @@ def _run_file(place: str, reference: str) -> tuple[ModuleType, str]:
         sys.modules[name] = module  # where `inspect` and dataclasses look for it
         try:
             spec.loader.exec_module(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a script may end itself
             del sys.modules[name]
             raise _not_imported(reference, error) from error
         _FILES[path, code] = module
@@ -224,7 +226,7 @@ def _imported_module(place: str, reference: str) -> tuple[ModuleType, str]:
     """Returns an installed module, or one of the working directory, and the digits of its text when it was imported."""
     try:
         module = _import(place)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _not_imported(reference, error) from error
     return module, _digest_at_import(module)
 
@@ -239,7 +241,7 @@ def _digest(path: pathlib.Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
-def _not_imported(reference: str, error: Exception) -> UserError:
+def _not_imported(reference: str, error: BaseException) -> UserError:
     return UserError(f"the optimizer {reference!r} cannot be imported: {type(error).__name__}: {error}.")
 
 

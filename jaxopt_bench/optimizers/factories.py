@@ -27,11 +27,13 @@ Scheduled = Literal["learning_rate", "updates"]
 
 _MASKS = ("mask", "weight_decay_mask")  # arguments that `decay_mask` fills
 _KEY = "key"  # the argument that the run's own random key fills
-_SHARE = Bounds(at_least=0, below=1)
-_BOUNDS = {
-    **dict.fromkeys(("b1", "b2", "b3", "beta3", "betas", "momentum", "decay", "rho"), _SHARE),
+SHARE = Bounds(at_least=0, below=1)
+BOUNDS: Mapping[str, Bounds] = {
+    **dict.fromkeys(("b1", "b2", "b3", "beta3", "betas", "momentum", "decay", "rho"), SHARE),
     **dict.fromkeys(("learning_rate", "weight_decay", "eps", "eps_root"), Bounds(at_least=0)),
 }
+"""Bounds of fields that mean the same wherever they are."""
+
 _RECORDED = ("name", "code")  # what stands beside the fields in a record
 _NOT_GIVEN = inspect.Parameter.empty
 
@@ -107,6 +109,8 @@ def optimizer_class(
     *,
     renamed: Mapping[str, str] = types.MappingProxyType({}),
     fixed: Mapping[str, Any] = types.MappingProxyType({}),
+    kinds: Mapping[str, Any] = types.MappingProxyType({}),
+    bounds: Mapping[str, Bounds] = types.MappingProxyType({}),
     base: type[Made] = Made,
     **attributes: Any,
 ) -> type[Made]:
@@ -121,6 +125,8 @@ def optimizer_class(
       factory: returns an `optax.GradientTransformation`. Called anew for each step, with arrays for floats.
       renamed: fields by the parameters that have another name, as `{"max_learning_rate": "learning_rate"}`.
       fixed: arguments that are no hyperparameters.
+      kinds: types of fields that are narrower than what the signature says, as `{"betas": tuple[float, float]}`.
+      bounds: of fields that `BOUNDS` does not have, or that are narrower here.
       base: the class it derives from.
       **attributes: class attributes, such as `source`; and defaults of fields, as `learning_rate=0.1`.
 
@@ -140,7 +146,7 @@ def optimizer_class(
         elif field == "weight_decay":
             fields[field] = (float, 0.0 if default is None else default)
         elif field not in ("decay_mask", _KEY):
-            kind = _kind(_hint(factory, parameter), default)
+            kind = kinds.get(field, _kind(_hint(factory, parameter), default))
             if kind is not None and (field in _RECORDED or _has(base, field)):
                 raise UserError(
                     f"{name_of(factory)} has a parameter {field!r}, which every optimizer has already; accepted: "
@@ -165,7 +171,8 @@ def optimizer_class(
         "__module__": __name__,
         "__doc__": _documentation(factory, renamed, fields),
     }
-    described = [_dataclass_field(field, kind, default) for field, (kind, default) in fields.items()]
+    bounds = {**BOUNDS, **bounds}
+    described = [_dataclass_field(field, *fields[field], bounds.get(field)) for field in fields]
     return dataclasses.make_dataclass(name, described, bases=(base,), namespace=namespace, frozen=True, kw_only=True)
 
 
@@ -227,8 +234,8 @@ def _members(hint: Any) -> set[Any]:
     return {hint}
 
 
-def _dataclass_field(name: str, kind: Any, default: Any) -> tuple[str, Any, Any]:
-    metadata = {"bounds": _BOUNDS[name]} if name in _BOUNDS else {}
+def _dataclass_field(name: str, kind: Any, default: Any, bounds: Bounds | None) -> tuple[str, Any, Any]:
+    metadata = {} if bounds is None else {"bounds": bounds}
     if default is _NOT_GIVEN:
         return name, kind, dataclasses.field(metadata=metadata)
     return name, kind, dataclasses.field(default=default, metadata=metadata)

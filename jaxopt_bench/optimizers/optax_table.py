@@ -15,9 +15,10 @@ import optax
 from jaxtyping import Array, PyTree
 from optax import contrib
 
+from jaxopt_bench.config import Bounds
 from jaxopt_bench.optimizers.axes import Axis
 from jaxopt_bench.optimizers.base import Intended
-from jaxopt_bench.optimizers.factories import Made, optimizer_class
+from jaxopt_bench.optimizers.factories import BOUNDS, SHARE, Made, optimizer_class
 from jaxopt_bench.optimizers.wrappers import find_state
 
 LEFT_OUT: Mapping[str, str] = {
@@ -33,6 +34,7 @@ _BY_ITSELF = Intended("constant", "its authors: the step sizes shrink by themsel
 _AVERAGES = Intended("constant", "Defazio et al., 2024: averaging takes the schedule's place")
 _LINE = Intended("constant", "its authors: the loss sets the step size")
 _NO_RATE = ("weight_decay", "b1", "beta", "momentum")  # what is searched where the learning rate finds itself
+_NOT_NEGATIVE, _POSITIVE, _COUNT = Bounds(at_least=0), Bounds(above=0), Bounds(at_least=1)
 _FREE = Axis(0.1, 10.0, "log", "ours, around its authors' 1")
 
 _OPTIMISM = {name: Axis(0.1, 10.0, "log", "ours, around Daskalakis et al.'s 1") for name in ("alpha", "beta")}
@@ -172,6 +174,7 @@ _SCHEDULE_FREE: Mapping[str, Any] = {
     "source": "Defazio et al., 2024 (arXiv 2405.15682), Algorithm 1",
     "schedule": _AVERAGES,
     "own_average": True,
+    "bounds": {"b1": Bounds(above=0, below=1)},  # what is evaluated is divided by it
     "evaluated": staticmethod(_schedule_free_parameters),
 }
 
@@ -209,6 +212,11 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
             "decay_rate": Axis(0.5, 1.0, "linear", "Shazeer & Stern, 2018, section 7.2"),
             "clipping_threshold": Axis(0.5, 2.0, "log", "Shazeer & Stern, 2018, section 6: 1 and 2"),
         },
+        "bounds": {
+            "decay_rate": _NOT_NEGATIVE,
+            "decay_offset": Bounds(at_most=0),  # runs count their steps from 0, and the offset is taken off
+            "clipping_threshold": _POSITIVE,
+        },
     },
     "adagrad": {
         "factory": optax.adagrad,
@@ -216,6 +224,7 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "learning_rate": 1e-2,
         "learning_rates": Axis(1e-3, 1.0, "log", "ours, from the default of PyTorch up"),
         "schedule": _BY_ITSELF,
+        "bounds": {"initial_accumulator_value": _NOT_NEGATIVE},
     },
     "adamax": {
         "factory": optax.adamax,
@@ -269,6 +278,8 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "learning_rates": _FREE,
         "searched": _NO_RATE,
         "decay_form": "decoupled",
+        "kinds": {"betas": tuple[float, float]},
+        "bounds": {"estim_lr0": _POSITIVE, "eps": _POSITIVE},
     },
     "dog": {
         "factory": dog,
@@ -299,6 +310,7 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "learning_rates": _around(1e-2, "Zhao et al."),
         "decay_form": "decoupled",
         "fixed": {"weight_dimension_numbers": matrices(contrib.GaLoreDimensionNumbers)},
+        "bounds": {"rank": _COUNT, "update_proj_gap": _COUNT},
     },
     "lamb": {
         "factory": optax.lamb,
@@ -333,6 +345,7 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "learning_rate": 1.0,
         "learning_rates": _FREE,
         "searched": _NO_RATE,
+        "bounds": {"num_betas": _COUNT, "eps": _POSITIVE},
     },
     "momo": {
         "factory": contrib.momo,
@@ -341,6 +354,7 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "learning_rates": _FREE,
         "schedule": _LINE,
         "decay_form": "decoupled",
+        "bounds": {"beta": SHARE},
     },
     "momo_adam": {
         "factory": contrib.momo_adam,
@@ -358,6 +372,11 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "decay_form": "decoupled",
         "fixed": {"muon_weight_dimension_numbers": matrices(contrib.MuonDimensionNumbers)},
         "own_axes": {"adam_learning_rate": Axis(1e-4, 1e-2, "log", "that of Adam")},
+        "kinds": {"ns_coeffs": tuple[float, float, float]},
+        "bounds": {
+            "beta": SHARE,
+            **{f"adam_{name}": BOUNDS[name] for name in ("learning_rate", "b1", "b2", "eps_root", "weight_decay")},
+        },
     },
     "noisy_sgd": {
         "factory": optax.noisy_sgd,
@@ -366,6 +385,7 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "learning_rates": Axis(1e-3, 1.0, "log", "that of SGD"),
         "fixed": {"seed": None},
         "own_axes": {"eta": Axis(1e-2, 1.0, "log", "Neelakantan et al., 2015: 0.01, 0.3 and 1")},
+        "bounds": {"eta": _NOT_NEGATIVE},
     },
     "novograd": {
         "factory": optax.novograd,
@@ -399,6 +419,7 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "renamed": {"max_learning_rate": "learning_rate"},
         "schedule": _LINE,
         "own_axes": {"scaling": Axis(0.1, 10.0, "log", "ours, around 1")},
+        "kinds": {"variant": Literal["sps", "sps+"]},
     },
     "prodigy": {
         "factory": contrib.prodigy,
@@ -408,12 +429,15 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "searched": _NO_RATE,
         "decay_form": "decoupled",
         "own_axes": {"estim_lr_coef": Axis(0.1, 10.0, "log", "ours, around its authors' 1")},
+        "kinds": {"betas": tuple[float, float]},
+        "bounds": {"estim_lr0": _POSITIVE},
     },
     "radam": {
         "factory": optax.radam,
         "source": "Liu et al., 2020 (arXiv 1908.03265), Algorithm 2",
         "learning_rate": 1e-3,
         "learning_rates": _adam_like("RAdam"),
+        "bounds": {"threshold": Bounds(at_least=4)},  # below it the rectification is the root of a negative number
     },
     "rmsprop": {
         "factory": optax.rmsprop,
@@ -421,6 +445,7 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "learning_rate": 1e-3,
         "learning_rates": Axis(1e-4, 1e-2, "log", "that of Adam, whose second moment is RMSprop's"),
         "searched": ("learning_rate", "weight_decay", "momentum", "decay"),
+        "bounds": {"initial_scale": _NOT_NEGATIVE},
     },
     "rprop": {
         "factory": rprop,
@@ -429,6 +454,7 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "learning_rates": Axis(1e-4, 1e-1, "log", "ours, around the 0.01 of PyTorch"),
         "scheduled": "updates",  # the learning rate is the first step size alone
         "schedule": _BY_ITSELF,
+        "bounds": {"eta_minus": Bounds(above=0, at_most=1), "eta_plus": Bounds(at_least=1)},
     },
     "schedule_free_adamw": {
         **_SCHEDULE_FREE,
@@ -455,6 +481,7 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "source": "Bernstein et al., 2018 (arXiv 1802.04434), Algorithm 2",
         "learning_rate": 1e-3,
         "learning_rates": Axis(1e-5, 1e-2, "log", "ours, around the 1e-4 of Bernstein et al."),
+        "bounds": {"beta": SHARE},
     },
     "simplified_ademamix": {
         "factory": contrib.simplified_ademamix,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from jaxopt_bench.reports.compare import claims_table, ranking_table
 from jaxopt_bench.reports.optimizers import hyperparameters_table, optimizers_table
 from jaxopt_bench.reports.sweep import sweep_table
-from jaxopt_bench.reports.trajectories import SURFACES, Trajectory, draw_trajectories, trajectory
+from jaxopt_bench.reports.trajectories import SURFACES, Trajectory, check_picture, draw_trajectories, trajectory
 
 __all__ = [
     "SURFACES",
     "Trajectory",
+    "check_picture",
     "claims_table",
     "draw_trajectories",
     "hyperparameters_table",

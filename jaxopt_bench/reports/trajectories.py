@@ -19,6 +19,9 @@ from jaxopt_bench.optimizers import Moment, Optimizer
 RATES = tuple(float(f"{rate:.1g}") for exponent in range(-5, 2) for rate in (10.0**exponent, 3 * 10.0**exponent))
 """Learning rates that are tried: one and three times the powers of ten, from 1e-5 to 30."""
 
+FORMATS = ("png", "svg")
+"""Formats of pictures, which are the ends of their names."""
+
 PANEL = 300  # pixels, before scaling
 LEVELS = 18  # contours of a surface
 POINTS = 240  # along an axis, on which contours are computed
@@ -159,8 +162,9 @@ def draw_trajectories(trajectories: Sequence[Trajectory], path: pathlib.Path) ->
       path: a PNG or SVG file.
 
     Raises:
-      UserError: where the extra `report` is not installed.
+      UserError: see `check_picture`.
     """
+    check_picture(path)
     alt = _altair()
     surfaces = list(dict.fromkeys(t.surface for t in trajectories))
     names = list(dict.fromkeys(t.optimizer for t in trajectories))
@@ -170,7 +174,31 @@ def draw_trajectories(trajectories: Sequence[Trajectory], path: pathlib.Path) ->
     above = alt.hconcat(*(_map(alt, name, of_surface[name], color) for name in surfaces))
     below = alt.hconcat(*(_step_sizes(alt, of_surface[name], color, name == surfaces[0]) for name in surfaces))
     chart = alt.vconcat(above, below).configure_view(stroke=None).configure_axis(grid=False)
-    chart.configure_legend(symbolType="stroke", symbolStrokeWidth=3, labelFontSize=12).save(path, scale_factor=2)
+    chart = chart.configure_legend(symbolType="stroke", symbolStrokeWidth=3, labelFontSize=12)
+    chart.save(path, _format(path), scale_factor=2)
+
+
+def check_picture(path: pathlib.Path) -> None:
+    """Raises the error for a picture that could not be drawn, before time is spent on what would be in it.
+
+    Args:
+      path: a PNG or SVG file, there or not.
+
+    Raises:
+      UserError: where it is of another format, its folder is not there, or the extra `report` is not installed.
+    """
+    if path.is_dir():
+        raise UserError(f"the picture {path} is a folder; accepted: a file in it, as {path / 'optimizers.png'}.")
+    if _format(path) not in FORMATS:
+        ends = " or ".join(f".{name}" for name in FORMATS)
+        raise UserError(f"the picture {path} is of no known format; accepted: a name that ends in {ends}.")
+    if not path.parent.is_dir():
+        raise UserError(f"the picture {path} cannot be written: {path.parent} is no folder; accepted: a folder's file.")
+    _altair()
+
+
+def _format(path: pathlib.Path) -> str:
+    return path.suffix[1:].lower()
 
 
 def _altair() -> Any:

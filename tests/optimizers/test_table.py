@@ -142,6 +142,49 @@ def test_kernel_mask_spares_biases_and_norm_scales(name):
     assert not np.allclose(decayed["conv"]["kernel"], not_decayed["conv"]["kernel"], rtol=1e-7, atol=0)
 
 
+@pytest.mark.parametrize(
+    ("name", "field", "refused", "accepted"),
+    [
+        ("adafactor", "clipping_threshold", 0.0, None),
+        ("adafactor", "decay_offset", 1, -5),
+        ("adafactor", "decay_rate", -0.1, 1.5),
+        ("adagrad", "initial_accumulator_value", -0.1, 0.0),
+        ("dadapt_adamw", "betas", (0.9,), (0.0, 0.5)),
+        ("dadapt_adamw", "eps", 0.0, 1e-12),
+        ("galore", "rank", 0, 1),
+        ("galore", "update_proj_gap", 0, 1),
+        ("mechanic_adam", "eps", 0.0, 1e-12),
+        ("mechanic_adam", "num_betas", 0, 1),
+        ("momo", "beta", 1.0, 0.0),
+        ("muon", "adam_b2", 1.0, 0.0),
+        ("muon", "beta", 1.5, 0.0),
+        ("muon", "ns_coeffs", (3.0, -4.0), (3.0, -4.0, 2.0)),
+        ("noisy_sgd", "eta", -0.1, 0.0),
+        ("optimistic_adam", "b1", 1.0, 0.0),
+        ("polyak_sgd", "variant", "sps++", "sps+"),
+        ("prodigy", "estim_lr0", 0.0, 1e-9),
+        ("radam", "threshold", 3.9, 4.0),
+        ("rmsprop", "initial_scale", -0.1, 1.0),
+        ("rprop", "eta_minus", 1.1, 0.9),
+        ("rprop", "eta_plus", 0.9, 1.1),
+        ("schedule_free_adamw", "b1", 0.0, 0.1),
+        ("signum", "beta", -0.1, 0.0),
+    ],
+)
+def test_values_without_a_meaning_are_refused(name, field, refused, accepted):
+    """Such as make an update no number, or are none that the algorithm is defined for; the others train."""
+    with pytest.raises(UserError, match=rf"{field} is .*; accepted: "):
+        dataclasses.replace(OPTIMIZERS[name], **{field: refused})
+    optimizer = dataclasses.replace(OPTIMIZERS[name], **{field: accepted})
+    trained = jax.jit(lambda hyperparameters: train(optimizer, hyperparameters, random_tree(1, (STEPS,))))
+    leaves = jax.tree.leaves(trained(optimizer.hyperparameters()))
+    assert all(np.isfinite(leaf).all() for leaf in leaves)
+
+
+def test_the_coefficients_of_optimism_are_no_decays():
+    assert dataclasses.replace(OPTIMIZERS["optimistic_gradient_descent"], alpha=2.0, beta=1.5).beta == 1.5
+
+
 UNMASKED = {"dadapt_adamw", "mechanic_adam", "momo", "momo_adam", "novograd", "prodigy"}
 GLOBAL = {"dog", "dowg", "polyak_sgd"}
 

@@ -1,0 +1,21 @@
+"""What a command is: words that are parsed into a call, which returns an exit code; and the help that names all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+COMPLETED, FAILED, MISUSED, DIVERGED = 0, 1, 2, 3  # exit codes; an interrupted run's is 128 + the signal's number
+Command = Callable[[], int]
+
+HELP = """usage: jaxopt-bench COMMAND …
+
+  run EXPERIMENT [--epochs 2 --optimizer.learning-rate 0.003 …]   train; the same command continues
+  sweep EXPERIMENT --optimizer.learning-rate 1e-4..1e-1:8 …       train at several settings, as one program
+  list [experiments|models|datasets|optimizers|schedules]         what can be named
+  show RUN                                                        a run's record
+  data prepare NAME [--from PATH]                                 get a data set ready
+  optimizers show NAME                                            an optimizer's hyperparameters and their ranges
+  optimizers plot [NAME …] [--out optimizers.png]                 draw where optimizers go on surfaces of two numbers
+
+COMMAND --help says more; run EXPERIMENT --help lists every flag with that experiment's values; --debug shows an error's
+traceback."""

@@ -1,0 +1,76 @@
+"""From words to an exit code: finds the command, calls it, and says what went wrong."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
+
+from jaxopt_bench.cli.command import COMPLETED, FAILED, HELP, MISUSED, Command
+from jaxopt_bench.errors import UserError, unknown_name
+
+COMMANDS: Mapping[str, str] = {
+    "run": "jaxopt_bench.cli.run",
+    "sweep": "jaxopt_bench.cli.sweep",
+    "list": "jaxopt_bench.cli.listing",
+    "show": "jaxopt_bench.cli.show",
+    "data": "jaxopt_bench.cli.data",
+    "optimizers": "jaxopt_bench.cli.optimizers",
+}
+"""The module of each command, whose `parse` makes a call of the words that follow. Only the one that is asked for is
+imported: JAX takes seconds."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line and exits.
+
+    Exit codes: 0 completed, 1 an error, 2 misuse, 3 diverged, 130 or 143 interrupted.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
+    try:
+        command = parse(words)
+    except Exception as error:
+        _fail(error, debug, MISUSED)
+
+    from jaxopt_bench.runs import Interrupted  # imports JAX, which help and a mistyped command can do without
+
+    try:
+        sys.exit(command())
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        sys.exit(128 + stop.signal)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    except Exception as error:
+        _fail(error, debug, FAILED)
+
+
+def parse(words: Sequence[str]) -> Command:
+    """Returns the command that the words ask for.
+
+    Raises:
+      UserError: for an unknown command or name, or a value that a field does not accept.
+      SystemExit: after printing help (0), or for flags that cannot be parsed (2).
+    """
+    if not words or words[0] in ("-h", "--help"):
+        print(HELP)
+        raise SystemExit(COMPLETED if words else MISUSED)
+    if words[0] not in COMMANDS:
+        raise unknown_name("command", words[0], COMMANDS)
+    return importlib.import_module(COMMANDS[words[0]]).parse(words[1:])
+
+
+def _fail(error: Exception, debug: bool, code: int) -> NoReturn:
+    """Prints an error in one message, its traceback only where asked for, and exits."""
+    if debug:
+        traceback.print_exception(error)
+    expected = isinstance(error, (UserError, OSError))
+    print(f"error: {error if expected else f'{type(error).__name__}: {error} (--debug shows where)'}", file=sys.stderr)
+    sys.exit(code)

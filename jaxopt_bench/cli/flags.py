@@ -1,0 +1,49 @@
+"""A command's words, parsed into its flags."""
+
+from __future__ import annotations
+
+import functools
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tyro
+
+from jaxopt_bench.cli.command import Command
+from jaxopt_bench.errors import UserError
+
+
+def bind(function: Callable[[Any], int], flags: type, name: str, words: Sequence[str], **options: Any) -> Command:
+    """Parses the words into flags and returns the command with its flags bound.
+
+    Args:
+      function: runs the command; takes its flags and returns an exit code.
+      flags: a dataclass.
+      name: of the command, for its help.
+      words: that follow it.
+      **options: of `tyro.cli`.
+
+    Raises:
+      SystemExit: after printing help (0), or for flags that cannot be parsed (2).
+    """
+    return functools.partial(function, parsed(flags, name, words, **options))
+
+
+def parsed(flags: type, name: str, words: Sequence[str], **options: Any) -> Any:
+    """Returns the flags that the words set; see `bind`."""
+    return tyro.cli(flags, prog=f"jaxopt-bench {name}", args=list(words), **options)
+
+
+def check_at_least_one(flag: str, value: int) -> None:
+    """Raises the error for a flag's value that is less than 1."""
+    if value < 1:
+        raise UserError(f"{flag} is {value}; accepted: an integer >= 1.")
+
+
+def check_folder(flag: str, path: pathlib.Path) -> None:
+    """Raises the error for a flag's folder that neither is one nor can be made."""
+    for place in (path, *path.parents):
+        if place.exists():
+            if not place.is_dir():
+                raise UserError(f"{flag} is {path}, but {place} is no folder; accepted: a folder, or one to be made.")
+            return

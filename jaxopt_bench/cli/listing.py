@@ -1,0 +1,80 @@
+"""`jaxopt-bench list`: what can be named."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from jaxopt_bench import catalog, data
+from jaxopt_bench.cli.command import COMPLETED, Command
+from jaxopt_bench.cli.flags import bind
+from jaxopt_bench.cli.printing import names_table
+from jaxopt_bench.config import Config
+from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.models import MODELS
+from jaxopt_bench.optimizers import OPTIMIZERS, SCHEDULES
+from jaxopt_bench.reports import optimizers_table
+
+
+@dataclasses.dataclass(frozen=True)
+class ListFlags:
+    """List what can be named, one table a kind."""
+
+    kind: tyro.conf.Positional[Literal["all", "experiments", "models", "datasets", "optimizers", "schedules"]] = "all"
+    experiments: pathlib.Path | None = None
+    """Folder of experiment files; the project's own by default."""
+
+
+def parse(words: Sequence[str]) -> Command:
+    """Returns the command that the words after `list` ask for."""
+    return bind(list_kinds, ListFlags, "list", words)
+
+
+def list_kinds(flags: ListFlags) -> int:
+    """Prints the tables of names."""
+    console = Console()
+    tables: dict[str, Callable[[], Table]] = {
+        "experiments": lambda: _experiments_table(catalog.load_folder(flags.experiments)),
+        "models": lambda: _configs_table("models", MODELS),
+        "datasets": _datasets_table,
+        "optimizers": lambda: optimizers_table(OPTIMIZERS),
+        "schedules": lambda: _configs_table("schedules", SCHEDULES),
+    }
+    for kind in tables if flags.kind == "all" else [flags.kind]:
+        console.print(tables[kind]())
+    return COMPLETED
+
+
+def _experiments_table(experiments: Mapping[str, Experiment]) -> Table:
+    table = names_table("experiments", "name", "model", "optimizer", "epochs", "batch")
+    for name, e in sorted(experiments.items()):
+        model, optimizer = MODELS.name_of(e.model), OPTIMIZERS.name_of(e.optimizer)
+        table.add_row(name, model, optimizer, str(e.epochs), str(e.batch_size))
+    return table
+
+
+def _datasets_table() -> Table:
+    table = names_table("datasets", "name", "training", "test", "classes", "")
+    for name, spec in data.DATASETS.items():
+        counts = (f"{spec.train_examples:,}", f"{spec.test_examples:,}", str(spec.num_classes))
+        table.add_row(name, *counts, spec.description)
+    return table
+
+
+def _configs_table(title: str, configs: Mapping[str, Config]) -> Table:
+    table = names_table(title, "name", "", "defaults")
+    for name, config in configs.items():
+        fields = "\n".join(f"{field} {value}" for field, value in config.to_json().items())
+        table.add_row(name, _first_sentence(config), fields)
+    return table
+
+
+def _first_sentence(config: Config) -> str:
+    paragraph = " ".join((type(config).__doc__ or "").strip().split("\n\n")[0].split())
+    return paragraph.partition(". ")[0].removesuffix(".")

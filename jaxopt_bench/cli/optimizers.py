@@ -1,0 +1,109 @@
+"""`jaxopt-bench optimizers`: an optimizer's record, and pictures of where optimizers go."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from jaxopt_bench.cli.command import COMPLETED, HELP, MISUSED, Command
+from jaxopt_bench.cli.flags import bind, check_at_least_one
+from jaxopt_bench.cli.naming import named_optimizer
+from jaxopt_bench.cli.printing import names_table
+from jaxopt_bench.errors import UserError, unknown_name
+from jaxopt_bench.reports import (
+    SURFACES,
+    Trajectory,
+    check_picture,
+    draw_trajectories,
+    hyperparameters_table,
+    trajectory,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerFlags:
+    """Show an optimizer: where it is from, its hyperparameters, and where they are worth searching."""
+
+    name: tyro.conf.Positional[str]
+    """An optimizer by its name, or FILE.py:FUNCTION or MODULE:FUNCTION."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PlotFlags:
+    """Draw where optimizers go on surfaces of two numbers, and their effective step sizes.
+
+    Each takes, on each surface, the learning rate with which it comes down fastest without leaving the picture, of one
+    and three times the powers of ten.
+    """
+
+    names: tyro.conf.Positional[tuple[str, ...]] = ("sgd", "momentum", "nesterov", "adam", "nadam", "amsgrad", "padam")
+    """Optimizers by name."""
+    surfaces: tuple[str, ...] = tuple(SURFACES)
+    """Surfaces by name."""
+    steps: int = 200
+    """Updates."""
+    out: pathlib.Path = pathlib.Path("optimizers.png")
+    """The picture, PNG or SVG."""
+
+
+def parse(words: Sequence[str]) -> Command:
+    """Returns the command that the words after `optimizers` ask for.
+
+    Raises:
+      UserError: for an unknown one.
+    """
+    commands: dict[str, tuple[Callable[[Any], int], type]] = {
+        "show": (show_optimizer, OptimizerFlags),
+        "plot": (plot_optimizers, PlotFlags),
+    }
+    if not words or words[0] in ("-h", "--help"):
+        print(HELP)
+        raise SystemExit(COMPLETED if words else MISUSED)
+    if words[0] not in commands:
+        raise unknown_name("optimizers command", words[0], commands)
+    return bind(*commands[words[0]], f"optimizers {words[0]}", words[1:])
+
+
+def show_optimizer(flags: OptimizerFlags) -> int:
+    """Prints an optimizer's record."""
+    console = Console()
+    optimizer = named_optimizer(flags.name)
+    for line in (inspect.cleandoc(type(optimizer).__doc__ or "").partition("Args:")[0].strip(), ""):
+        console.print(line, markup=False, highlight=False)
+    console.print(f"source: {optimizer.source}", markup=False, highlight=False)
+    schedule = optimizer.schedule
+    console.print(f"schedule: {schedule.name} ({schedule.source})", markup=False, highlight=False)
+    console.print(hyperparameters_table(flags.name, optimizer))
+    return COMPLETED
+
+
+def plot_optimizers(flags: PlotFlags) -> int:
+    """Draws trajectories, and prints what they reached."""
+    console = Console()
+    check_at_least_one("--steps", flags.steps)
+    check_picture(flags.out)
+    if not flags.surfaces:
+        raise UserError(f"--surfaces names none; accepted: one or more of {', '.join(SURFACES)}.")
+    for surface in flags.surfaces:
+        if surface not in SURFACES:
+            raise unknown_name("surface", surface, SURFACES)
+    optimizers = {name: named_optimizer(name) for name in flags.names}
+    drawn = [trajectory(s, name, o, flags.steps) for s in flags.surfaces for name, o in optimizers.items()]
+    draw_trajectories(drawn, flags.out)
+    console.print(_trajectories_table(drawn))
+    console.print(str(flags.out), markup=False, highlight=False, soft_wrap=True)
+    return COMPLETED
+
+
+def _trajectories_table(drawn: Sequence[Trajectory]) -> Table:
+    table = names_table("trajectories", "surface", "optimizer", "learning rate", "at the start", "at the end")
+    for t in drawn:
+        table.add_row(t.surface, t.optimizer, f"{t.learning_rate:g}", f"{t.losses[0]:.3g}", f"{t.losses[-1]:.3g}")
+    return table

@@ -1,0 +1,66 @@
+"""`jaxopt-bench run`: one experiment, trained."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from jaxopt_bench.cli.command import COMPLETED, DIVERGED, Command
+from jaxopt_bench.cli.flags import bind, check_folder
+from jaxopt_bench.cli.naming import named_experiment
+from jaxopt_bench.cli.printing import print_overview, print_result
+from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.runs import Recording, train
+from jaxopt_bench.training import choose_code_path
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFlags:
+    """Train an experiment, continue it where it was stopped, or show its summary where it has finished.
+
+    --optimizer NAME, --model NAME and --schedule NAME put another in the experiment's place, with its own defaults;
+    the flags below are those of the ones in place. `jaxopt-bench list` shows the names; --optimizer FILE.py:FUNCTION or
+    MODULE:FUNCTION takes an optimizer of yours. --experiments DIR looks for the experiment in another folder.
+    """
+
+    experiment: Annotated[Experiment, tyro.conf.arg(name="")]
+    recording: Annotated[Recording, tyro.conf.arg(name="")]
+    runs_dir: pathlib.Path = pathlib.Path("runs")
+    """Folder of run directories."""
+    data_dir: pathlib.Path | None = None
+    """Folder of TFDS data sets; else $TFDS_DATA_DIR, else TFDS's own default."""
+    fresh: bool = False
+    """Begin another run beside those there are."""
+    deterministic: bool = False
+    """Give up what makes repetitions differ on a GPU (autotuning, scatters), at a price in speed."""
+    overview: bool = False
+    """Print the table of the network's parameters first."""
+
+
+def parse(words: Sequence[str]) -> Command:
+    """Returns the command that the words after `run` ask for; see `named_experiment`."""
+    experiment, rest = named_experiment("run", words)
+    return bind(run, RunFlags, f"run {experiment.name}", rest, default=RunFlags(experiment, Recording()))
+
+
+def run(flags: RunFlags) -> int:
+    """Trains, prints the result, and returns the exit code."""
+    check_folder("--runs-dir", flags.runs_dir)
+    console = Console()
+    if flags.overview:
+        print_overview(flags.experiment, console)
+    result = train(
+        flags.experiment,
+        runs_dir=flags.runs_dir,
+        data_dir=flags.data_dir,
+        fresh=flags.fresh,
+        recording=flags.recording,
+        code_path=choose_code_path(deterministic=flags.deterministic),
+    )
+    print_result(result, console)
+    return DIVERGED if result.summary and result.summary["status"] == "diverged" else COMPLETED

@@ -1,0 +1,65 @@
+"""`jaxopt-bench show`: a run's record."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tyro
+from rich.console import Console
+
+from jaxopt_bench.cli.command import COMPLETED, Command
+from jaxopt_bench.cli.flags import bind
+from jaxopt_bench.cli.naming import find_run
+from jaxopt_bench.cli.printing import print_overview, print_result
+from jaxopt_bench.runs import load_run
+
+
+@dataclasses.dataclass(frozen=True)
+class ShowFlags:
+    """Show a run: its experiment, where it ran, what it reached."""
+
+    run: tyro.conf.Positional[str]
+    """A run's directory, or an experiment's name for its latest run."""
+    runs_dir: pathlib.Path = pathlib.Path("runs")
+    """Folder of run directories."""
+    overview: bool = False
+    """Print the table of the network's parameters as well."""
+
+
+def parse(words: Sequence[str]) -> Command:
+    """Returns the command that the words after `show` ask for."""
+    return bind(show, ShowFlags, "show", words)
+
+
+def show(flags: ShowFlags) -> int:
+    """Prints a run's record."""
+    console = Console()
+    found = load_run(find_run(flags.run, flags.runs_dir))
+    for name, value in _flattened(found.experiment.to_json()).items():
+        console.print(f"{name:32} {value}", markup=False, highlight=False)
+    for place in found.config.get("environments", []):
+        versions = ", ".join(f"{name} {version}" for name, version in place["packages"].items() if version)
+        console.print(
+            f"from step {place['step']}: {place['backend']} ({', '.join(place['devices'])}), "
+            f"{place['threads']} threads, Python {place['python']}, {versions}",
+            markup=False,
+            highlight=False,
+        )
+    if flags.overview:
+        print_overview(found.experiment, console)
+    print_result(found, console)
+    return COMPLETED
+
+
+def _flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns nested fields under the names that flags give them."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flattened(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat

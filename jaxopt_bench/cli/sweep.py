@@ -1,0 +1,101 @@
+"""`jaxopt-bench sweep`: one experiment at several settings, trained as one program."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Sequence
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from jaxopt_bench.cli.command import COMPLETED, DIVERGED, Command
+from jaxopt_bench.cli.flags import check_at_least_one, check_folder, parsed
+from jaxopt_bench.cli.naming import named_experiment
+from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.reports import sweep_table
+from jaxopt_bench.results import rows_by_setting
+from jaxopt_bench.runs import Recording, format_duration, train_population
+from jaxopt_bench.studies import Range, grid, parse_range
+from jaxopt_bench.training import choose_code_path
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepFlags:
+    """Train an experiment at several values of its optimizer's or schedule's numbers, as one program.
+
+    A range LOW..HIGH:COUNT in place of a number, as in --optimizer.learning-rate 1e-4..1e-1:8, stands for COUNT values
+    that are evenly spaced in their logarithm, both ends included; several ranges make a grid. What a sweep chooses by
+    is the validation split: the test split is left alone unless --evaluate-test asks for it.
+    """
+
+    experiment: Annotated[Experiment, tyro.conf.arg(name="")]
+    recording: Annotated[Recording, tyro.conf.arg(name="")]
+    seeds: int = 1
+    """Seeds at each setting, from the experiment's own seed on."""
+    runs_dir: pathlib.Path = pathlib.Path("runs")
+    """Folder of run directories."""
+    data_dir: pathlib.Path | None = None
+    """Folder of TFDS data sets; else $TFDS_DATA_DIR, else TFDS's own default."""
+    fresh: bool = False
+    """Begin other runs beside those there are."""
+    deterministic: bool = False
+    """Give up what makes repetitions differ on a GPU (autotuning, scatters), at a price in speed."""
+    largest: int | None = None
+    """At most so many runs at once; else as many as fit into memory. Those begun in larger numbers are divided."""
+
+
+def parse(words: Sequence[str]) -> Command:
+    """Returns the command that the words after `sweep` ask for, their ranges made a grid; see `named_experiment`.
+
+    Raises:
+      UserError: for a range or a number that is none, or a field that cannot be swept.
+    """
+    ranges, rest = _ranges(words)
+    experiment, rest = named_experiment("sweep", rest, {name: r.low for name, r in ranges.items()})
+    experiment = dataclasses.replace(experiment, evaluate_test=False, track_test=False)
+    flags = parsed(SweepFlags, f"sweep {experiment.name}", rest, default=SweepFlags(experiment, Recording()))
+    check_at_least_one("--seeds", flags.seeds)
+    if flags.largest is not None:
+        check_at_least_one("--largest", flags.largest)
+    return functools.partial(sweep, flags, grid(flags.experiment, ranges, flags.seeds), list(ranges))
+
+
+def _ranges(words: Sequence[str]) -> tuple[dict[str, Range], list[str]]:
+    """Returns the ranges by the fields whose flags they follow, and the other words."""
+    ranges: dict[str, Range] = {}
+    rest: list[str] = []
+    for word in words:
+        flag, _, value = word.partition("=") if word.startswith("--") else (rest[-1] if rest else "", "", word)
+        found = parse_range(value) if flag.startswith("--") else None
+        if found is None:
+            rest.append(word)
+            continue
+        if value == word:
+            rest.pop()
+        ranges[flag.removeprefix("--").replace("-", "_")] = found
+    return ranges, rest
+
+
+def sweep(flags: SweepFlags, experiments: Sequence[Experiment], fields: Sequence[str]) -> int:
+    """Trains the experiments, which differ in some fields and their seeds, and prints a table of them."""
+    check_folder("--runs-dir", flags.runs_dir)
+    console = Console()
+    runs = train_population(
+        experiments,
+        runs_dir=flags.runs_dir,
+        data_dir=flags.data_dir,
+        fresh=flags.fresh,
+        recording=flags.recording,
+        code_path=choose_code_path(deterministic=flags.deterministic),
+        largest=flags.largest,
+    )
+    rows = rows_by_setting(runs, fields)
+    seeds = f", mean ± 95% interval over {flags.seeds} seeds" if flags.seeds > 1 else ""
+    console.print(sweep_table(rows, f"{flags.experiment.name}: epoch {flags.experiment.epochs}{seeds}"))
+    seconds = sum(run.summary["seconds"] for run in runs if run.summary)
+    console.print(f"{len(runs)} runs, {format_duration(seconds)} of training", highlight=False)
+    console.print(str(runs[0].path.parent), markup=False, highlight=False, soft_wrap=True)
+    return DIVERGED if all(row.diverged == row.runs for row in rows) else COMPLETED
