@@ -11,7 +11,8 @@ HELP = """usage: jaxopt-bench COMMAND …
 
   run EXPERIMENT [--epochs 2 --optimizer.learning-rate 0.003 …]   train; the same command continues
   sweep EXPERIMENT --optimizer.learning-rate 1e-4..1e-1:8 …       train at several settings, as one program
-  list [experiments|models|datasets|optimizers|schedules]         what can be named
+  compare STUDY [--trials 16 --seeds 10 …]                        tune, confirm, and say who wins; continues, too
+  list [experiments|studies|models|datasets|optimizers|schedules] what can be named
   show RUN                                                        a run's record
   data prepare NAME [--from PATH]                                 get a data set ready
   optimizers show NAME                                            an optimizer's hyperparameters and their ranges

@@ -16,6 +16,7 @@ from jaxopt_bench.errors import UserError, unknown_name
 COMMANDS: Mapping[str, str] = {
     "run": "jaxopt_bench.cli.run",
     "sweep": "jaxopt_bench.cli.sweep",
+    "compare": "jaxopt_bench.cli.compare",
     "list": "jaxopt_bench.cli.listing",
     "show": "jaxopt_bench.cli.show",
     "data": "jaxopt_bench.cli.data",

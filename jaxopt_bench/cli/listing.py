@@ -20,13 +20,17 @@ from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.models import MODELS
 from jaxopt_bench.optimizers import OPTIMIZERS, SCHEDULES
 from jaxopt_bench.reports import optimizers_table
+from jaxopt_bench.results import Study
+from jaxopt_bench.studies import STUDIES
+
+Kind = Literal["all", "experiments", "studies", "models", "datasets", "optimizers", "schedules"]
 
 
 @dataclasses.dataclass(frozen=True)
 class ListFlags:
     """List what can be named, one table a kind."""
 
-    kind: tyro.conf.Positional[Literal["all", "experiments", "models", "datasets", "optimizers", "schedules"]] = "all"
+    kind: tyro.conf.Positional[Kind] = "all"
     experiments: pathlib.Path | None = None
     """Folder of experiment files; the project's own by default."""
 
@@ -41,6 +45,7 @@ def list_kinds(flags: ListFlags) -> int:
     console = Console()
     tables: dict[str, Callable[[], Table]] = {
         "experiments": lambda: _experiments_table(catalog.load_folder(flags.experiments)),
+        "studies": lambda: _studies_table(STUDIES.load_folder()),
         "models": lambda: _configs_table("models", MODELS),
         "datasets": _datasets_table,
         "optimizers": lambda: optimizers_table(OPTIMIZERS),
@@ -56,6 +61,15 @@ def _experiments_table(experiments: Mapping[str, Experiment]) -> Table:
     for name, e in sorted(experiments.items()):
         model, optimizer = MODELS.name_of(e.model), OPTIMIZERS.name_of(e.optimizer)
         table.add_row(name, model, optimizer, str(e.epochs), str(e.batch_size))
+    return table
+
+
+def _studies_table(studies: Mapping[str, Study]) -> Table:
+    table = names_table("studies", "name", "", "workloads", "optimizers", "trials", "seeds")
+    for name, study in sorted(studies.items()):
+        workloads = "\n".join(f"{w.name}, {w.epochs} epochs" for w in study.workloads)
+        trials = str(study.trials or "–")
+        table.add_row(name, study.question, workloads, str(len(study.contenders)), trials, str(study.seeds))
     return table
 
 

@@ -48,31 +48,27 @@ def _lead(study: Study, ranking: Ranking) -> list[str]:
     elif seen:
         said.append(f"It is ahead of {_ahead(seen)}.")
     if unseen:
-        names = _listed([pair.second for pair in unseen])
-        said.append(f"No difference can be seen between it and {names}: {_unseen(study, unseen)}.")
+        said.append(f"No difference can be seen between it and {_unseen(study, unseen)}.")
     return said
 
 
 def _ahead(pairs: Sequence[Pair]) -> str:
     """Returns by how much one is ahead of others."""
-    return _listed([f"{p.second} by {_points(p.difference.estimate)}" for p in pairs])
+    return _listed([f"{p.second} (by {_points(p.difference.estimate)})" for p in pairs])
 
 
 def _unseen(study: Study, pairs: Sequence[Pair]) -> str:
-    """Returns what it would take to see differences that were not seen."""
-    kind = "repetitions of the whole search" if study.repetitions > 1 else "seeds"
-    parts = []
-    for pair in pairs:
-        interval = _points(pair.difference.estimate)
-        few = pair.seeds is not None and pair.difference.p_value is not None and pair.difference.p_value < 0.05
-        if few:
-            needed = "which one test alone would call real, but not as one of so many"
-        elif pair.seeds is None or pair.seeds > MOST_SEEDS_TO_NAME:
-            needed = f"to see that little would take more than {MOST_SEEDS_TO_NAME:,} {kind}"
-        else:
-            needed = f"to see that much would take about {pair.seeds:,} {kind}"
-        parts.append(f"{pair.second} is {interval} behind, {needed}")
-    return "; ".join(parts)
+    """Returns how far others are behind, and what it would take to see it."""
+    kind = "searches" if study.repetitions > 1 else "seeds"
+    return _listed([f"{p.second} (behind by {_points(p.difference.estimate)}; {_needed(p, kind)})" for p in pairs])
+
+
+def _needed(pair: Pair, kind: str) -> str:
+    if pair.difference.p_value is not None and pair.difference.p_value < 0.05:
+        return "real by itself, but not as one of so many comparisons"
+    if pair.seeds is None or pair.seeds > MOST_SEEDS_TO_NAME:
+        return f"to see it would take more than {MOST_SEEDS_TO_NAME:,} {kind}"
+    return f"to see it would take about {pair.seeds:,} {kind}"
 
 
 def _budgets(study: Study, ranking: Ranking) -> list[str]:
@@ -115,12 +111,10 @@ def _validity(study: Study, ranking: Ranking) -> list[str]:
 
 
 def _warnings(study: Study, ranking: Ranking) -> list[str]:
-    said = [
-        f"{s.contender}'s winner lies at the edge of its search space, {_listed(_edges(s))}: widen it there before "
-        "believing the rank."
-        for s in ranking.standings
-        if _edges(s)
-    ]
+    said = []
+    edges = [f"{s.contender} ({_listed(_edges(s))})" for s in ranking.standings if _edges(s)]
+    if edges:
+        said.append(f"Selected at the edge of the search space, which should be widened there: {_listed(edges)}.")
     diverged = [f"{s.trials.diverged} of {s.trials.count} of {s.contender}" for s in ranking.standings if _lost(s)]
     if diverged:
         said.append(f"Trials that diverged count against the budget: {_listed(diverged)}.")
@@ -137,7 +131,8 @@ def _lost(standing: Standing) -> bool:
 
 
 def _edges(standing: Standing) -> list[str]:
-    return sorted({edge for winner in standing.winners for edge in winner["edges"]})
+    edges = {edge.partition(".")[2].replace(" (", ", ").rstrip(")") for w in standing.winners for edge in w["edges"]}
+    return sorted(edges)
 
 
 def evidence_in_words(answered: Answered) -> str:
@@ -176,8 +171,8 @@ def format_measure(measure: str, estimate: Estimate, signed: bool = True) -> str
 
 
 def _points(estimate: Estimate) -> str:
-    interval = "" if estimate.margin is None else f" ({100 * estimate.low:.2f} to {100 * estimate.high:.2f})"
-    return f"{100 * estimate.mean:.2f}{interval} points"
+    interval = "" if estimate.margin is None else f", {100 * estimate.low:.2f} to {100 * estimate.high:.2f}"
+    return f"{100 * estimate.mean:.2f} points{interval}"
 
 
 def _percent(fraction: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jaxopt_bench.studies.baselines import challenge, differences, joined
 from jaxopt_bench.studies.compare import check_shard, compare
 from jaxopt_bench.studies.files import STUDIES, find_study, newcomer
 from jaxopt_bench.studies.progress import Progress, progress_for
@@ -11,10 +12,13 @@ __all__ = [
     "STUDIES",
     "Progress",
     "Range",
+    "challenge",
     "check_shard",
     "compare",
+    "differences",
     "find_study",
     "grid",
+    "joined",
     "newcomer",
     "parse_range",
     "progress_for",

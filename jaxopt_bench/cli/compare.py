@@ -1,0 +1,190 @@
+"""`jaxopt-bench compare`: a study, from its trials to its answer."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import pathlib
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import tyro
+from rich.console import Console
+
+from jaxopt_bench.cli.command import COMPLETED, Command
+from jaxopt_bench.cli.flags import check_at_least_one, check_folder, parsed
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.reports import claims_table, ranking_table
+from jaxopt_bench.results import Document, Results, Study, answers, load, paragraph, protocol, verdict
+from jaxopt_bench.results.document import DOCUMENT
+from jaxopt_bench.studies import (
+    challenge,
+    check_shard,
+    compare,
+    differences,
+    find_study,
+    joined,
+    newcomer,
+    progress_for,
+)
+from jaxopt_bench.studies.jobs import Executor, Local
+
+
+@dataclasses.dataclass(frozen=True)
+class CompareFlags:
+    """Compare optimizers: tune each with the same budget, confirm the winners with fresh seeds, and answer.
+
+    The same command continues a study that was stopped; with more trials, seeds, repetitions, optimizers or workloads
+    it trains what is new.
+    """
+
+    study: tyro.conf.Positional[str]
+    """A study's name (`jaxopt-bench list studies`), a file that exports one, or a folder that holds one."""
+    trials: int | None = None
+    """Trials of each optimizer on each workload."""
+    total_epochs: int | None = None
+    """Epochs of all trials of each optimizer on each workload, in place of a number of trials."""
+    trial_seeds: int | None = None
+    """Seeds a trial."""
+    seeds: int | None = None
+    """Fresh seeds with which each winner is confirmed."""
+    repetitions: int | None = None
+    """Independent searches."""
+    search: Literal["sobol", "random", "grid"] | None = None
+    """How trials are drawn."""
+    epochs: int | None = None
+    """Epochs of every run, in place of the workloads' own."""
+    workloads: tuple[str, ...] = ()
+    """Workloads of the study, by name; all by default."""
+    optimizers: tuple[str, ...] = ()
+    """Optimizers of the study, by name; all by default."""
+    add: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """An optimizer to compare as well, tuned like the others: a name, FILE.py:FUNCTION or MODULE:FUNCTION."""
+    baselines: pathlib.Path | None = None
+    """Recorded results of this study: only what --add names is trained, and compared with them."""
+    out: pathlib.Path | None = None
+    """The study's folder; studies/NAME by default."""
+    data_dir: pathlib.Path | None = None
+    """Folder of TFDS data sets; else $TFDS_DATA_DIR, else TFDS's own default."""
+    largest: int | None = None
+    """At most so many runs at once; else as many as fit into memory."""
+    shard: Annotated[str, tyro.conf.arg(metavar="I/N")] = "0/1"
+    """This process does the I-th part, from 0, of N that share the folder, as of a SLURM array."""
+
+
+def parse(words: Sequence[str]) -> Command:
+    """Returns the command that the words after `compare` ask for.
+
+    Raises:
+      UserError: for a study, a workload or an optimizer that is not known, or a number that is not accepted.
+    """
+    flags = parsed(CompareFlags, "compare", words)
+    for name in ("trials", "total_epochs", "trial_seeds", "seeds", "repetitions", "epochs", "largest"):
+        if getattr(flags, name) is not None:
+            check_at_least_one(f"--{name.replace('_', '-')}", getattr(flags, name))
+    shard = _shard(flags.shard)
+    if flags.baselines is not None and not flags.add:
+        raise UserError("--baselines has nothing to compare with them; accepted: with --add OPTIMIZER.")
+    study = _study(flags)
+    return functools.partial(_against if flags.baselines else _compare, flags, study, shard)
+
+
+def _shard(word: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)/(\d+)", word)
+    if match is None:
+        raise UserError(f"--shard is {word!r}; accepted: I/N with 0 <= I < N, as 0/4.")
+    index, count = int(match[1]), int(match[2])
+    check_shard(index, count)
+    return index, count
+
+
+def _study(flags: CompareFlags) -> Study:
+    """Returns the study that the flags make of the one they name, newcomers not yet among its contenders."""
+    study = find_study(flags.study).only(flags.workloads, flags.optimizers)
+    changed: dict[str, Any] = {
+        name: value
+        for name in ("trials", "total_epochs", "trial_seeds", "seeds", "repetitions", "search")
+        if (value := getattr(flags, name)) is not None
+    }
+    if "total_epochs" in changed and "trials" not in changed:
+        changed["trials"] = None
+    if flags.epochs is not None:
+        changed["workloads"] = tuple(dataclasses.replace(w, epochs=flags.epochs) for w in study.workloads)
+    return dataclasses.replace(study, **changed)
+
+
+def _folder(flags: CompareFlags, study: Study) -> pathlib.Path:
+    """Returns the study's folder: of one that is named by its folder, that one."""
+    if flags.out is None and (pathlib.Path(flags.study) / DOCUMENT).exists() and flags.baselines is None:
+        return pathlib.Path(flags.study)
+    return flags.out or pathlib.Path("studies") / study.name
+
+
+def _compare(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
+    """Works the study off and prints its answer."""
+    newcomers = tuple(newcomer(study, reference) for reference in flags.add)
+    study = dataclasses.replace(study, contenders=study.contenders + newcomers)
+    folder = _folder(flags, study)
+    console = Console()
+    document = _train(flags, study, folder, shard, console)
+    _print_answer(load(folder), document, console)
+    console.print(str(folder), markup=False, highlight=False, soft_wrap=True)
+    return COMPLETED
+
+
+def _against(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
+    """Trains newcomers alone, and prints the answer of the study that they and the baselines make."""
+    assert flags.baselines is not None, "it is what calls for this"
+    recorded = load(flags.baselines)
+    if len(recorded.documents) != 1:
+        count = len(recorded.documents)
+        raise UserError(f"{flags.baselines} holds {count} studies; accepted by --baselines: the folder of one.")
+    newcomers = tuple(newcomer(recorded.documents[0].study, reference) for reference in flags.add)
+    new = challenge(study, recorded.documents[0], newcomers)
+    new = dataclasses.replace(new, name="_".join([study.name, *(c.name for c in newcomers)]))
+    folder = _folder(flags, new)
+    console = Console()
+    _train(flags, new, folder, shard, console)
+    trained = load(folder)
+    results, document = joined(recorded, trained)
+    _print_answer(results, document, console)
+    for line in differences(recorded, trained):
+        console.print(f"The newcomer ran elsewhere than the baselines: {line}", markup=False, highlight=False)
+    console.print(str(folder), markup=False, highlight=False, soft_wrap=True)
+    return COMPLETED
+
+
+def _train(
+    flags: CompareFlags, study: Study, folder: pathlib.Path, shard: tuple[int, int], console: Console
+) -> Document:
+    check_folder("--out", folder)
+    for line in [study.question, *protocol(study)] if study.question else protocol(study):
+        console.print(line, markup=False, highlight=False)
+    progress = progress_for(console)
+    executor = _executor(flags)
+    return compare(
+        study,
+        folder,
+        data_dir=flags.data_dir,
+        executor=executor,
+        progress=progress,
+        shard=shard,
+        largest=flags.largest,
+    )
+
+
+def _executor(flags: CompareFlags) -> Executor:
+    return Local()
+
+
+def _print_answer(results: Results, document: Document, console: Console) -> None:
+    """Prints a table and a paragraph for each workload, and what becomes of the claims."""
+    found = verdict(results, document)
+    for ranking in found.rankings:
+        console.print()
+        console.print(ranking_table(found, ranking))
+        console.print(paragraph(found, ranking), markup=False, highlight=False)
+    if document.study.claims:
+        console.print()
+        console.print(claims_table(answers(results, document)))
