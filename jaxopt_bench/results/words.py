@@ -100,7 +100,7 @@ def _budgets(study: Study, ranking: Ranking) -> list[str]:
 
 def _validity(study: Study, ranking: Ranking) -> list[str]:
     """Returns what the intervals do not cover."""
-    if not any(s.trials for s in ranking.standings):
+    if not any(study.contender(s.contender).searched for s in ranking.standings):
         return ["Nothing was tuned: this holds at these settings alone."]
     if study.repetitions > 1:
         return [f"The scores are medians over {study.repetitions} independent searches, and the intervals cover these."]
