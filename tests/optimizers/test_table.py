@@ -17,8 +17,8 @@ from jaxopt_bench.config import float_arrays
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.models import MODELS
 from jaxopt_bench.optimizers import LEFT_OUT, OPTIMIZERS, SCHEDULES, Axis, Moment, Optimizer
+from jaxopt_bench.optimizers.adapters import matrices
 from jaxopt_bench.optimizers.axes import SHARED_AXES
-from jaxopt_bench.optimizers.optax_table import matrices
 from jaxopt_bench.optimizers.wrappers import find_state
 
 NAMES = sorted(OPTIMIZERS)

@@ -1,0 +1,142 @@
+"""Functions of `optax` and `optax.contrib` in the form that a row of the table wants: flat arguments, a mask, a fix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, PyTree
+from optax import contrib
+
+from jaxopt_bench.optimizers.wrappers import find_state
+
+
+def dog(
+    learning_rate: float = 1.0,
+    init_step: float = 1e-6,
+    init_rule: Literal["heuristic", "distance", "learning_rate"] = "heuristic",
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    mask: Any = None,
+) -> optax.GradientTransformation:
+    """Distance over Gradients (DoG): the largest distance from the start, over the root of all squared gradients.
+
+    Args:
+      learning_rate: a factor on the step size it finds.
+      init_step: the size of the first step, by `init_rule`; its authors take 1e-4 with batch normalisation.
+      init_rule: what `init_step` is: a share of 1 plus the norm of the initial parameters ("heuristic"), a distance, or
+        a learning rate.
+      eps: added to the sum of squared gradients.
+      weight_decay: coefficient of the coupled weight decay.
+      mask: what decays.
+    """
+    return contrib.dog(learning_rate, (init_rule, init_step), eps, weight_decay, mask)
+
+
+def mechanic_adam(
+    learning_rate: float = 1.0,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    eps: float = 1e-8,
+    s_init: float = 1e-6,
+    num_betas: int = 6,
+    weight_decay: float = 0.01,
+) -> optax.GradientTransformation:
+    """Mechanic around Adam: learns the factor on Adam's updates.
+
+    Args:
+      learning_rate: Adam's, times the schedule; the learned factor comes on top.
+      b1: decay of Adam's first moment.
+      b2: decay of Adam's second moment.
+      eps: added to the root of Adam's second moment, and to Mechanic's denominators.
+      s_init: the initial factor.
+      num_betas: how many time scales it averages over.
+      weight_decay: Mechanic's own, coupled, relative to the norms of gradient and parameters.
+    """
+    return contrib.mechanize(optax.adam(learning_rate, b1, b2, eps), weight_decay, eps, s_init, num_betas)
+
+
+def rprop(
+    learning_rate: float = 1e-3,
+    eta_minus: float = 0.5,
+    eta_plus: float = 1.2,
+    min_step_size: float = 1e-6,
+    max_step_size: float = 50.0,
+) -> optax.GradientTransformation:
+    """Rprop: a step size for each parameter, which grows while the gradient keeps its sign and shrinks when it turns.
+
+    optax 0.2.8 returns the update of the step before (google-deepmind/optax, pull request 1725); its state holds that
+    of the step itself, which this returns.
+
+    Args:
+      learning_rate: the first step size.
+      eta_minus: factor on the step size where the gradient has changed its sign; such a step is left out.
+      eta_plus: factor where it has not.
+      min_step_size: the smallest step size.
+      max_step_size: the largest.
+    """
+    inner = optax.scale_by_rprop(learning_rate, eta_minus, eta_plus, min_step_size, max_step_size)
+
+    def update_fn(updates: PyTree[Array], state: Any, params: PyTree[Array] | None = None) -> tuple[PyTree[Array], Any]:
+        state = inner.update(updates, state, params)[1]
+        return jax.tree.map(jnp.negative, state.prev_updates), state
+
+    return optax.GradientTransformation(inner.init, update_fn)
+
+
+def schedule_free_adamw(
+    learning_rate: float = 0.0025,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    weight_lr_power: float = 2.0,
+    mask: Any = None,
+) -> optax.GradientTransformation:
+    """Schedule-Free AdamW: averaging in place of a schedule and of the first moment.
+
+    As `optax.contrib.schedule_free_adamw`, with a mask for its weight decay.
+
+    Args:
+      learning_rate: AdamW's.
+      b1: weight of the average in the parameters at which gradients are taken.
+      b2: decay of the second moment.
+      eps: added to the root of the second moment.
+      weight_decay: coefficient of the decoupled weight decay.
+      weight_lr_power: the power of the learning rate that steps are weighted by in the average.
+      mask: what decays.
+    """
+    scale = optax.scale_by_rms(b2, eps, eps_in_sqrt=False, bias_correction=True)
+    decay = optax.add_decayed_weights(weight_decay, mask)
+    adamw = optax.chain(scale, decay, optax.scale_by_learning_rate(learning_rate))
+    return contrib.schedule_free(adamw, learning_rate, b1, weight_lr_power)
+
+
+def matrices(numbers: Callable[..., Any]) -> Callable[[PyTree[Array]], PyTree[Any]]:
+    """Returns what says of each parameter which axes make it a matrix.
+
+    The kernels of convolutions and dense layers map what comes in (all axes but the last) to what goes out (the last).
+    Biases, scales and the layer named `head`, which Jordan et al. (2024) leave to Adam, are none.
+
+    Args:
+      numbers: the class of optax's dimension numbers.
+    """
+
+    def of_leaf(path: Any, leaf: Array) -> Any:
+        head = any(getattr(part, "key", None) == "head" for part in path)
+        return None if leaf.ndim < 2 or head else numbers(tuple(range(leaf.ndim - 1)), leaf.ndim - 1)
+
+    return lambda params: jax.tree_util.tree_map_with_path(of_leaf, params)
+
+
+def schedule_free_parameters(opt_state: Any, params: PyTree[Array]) -> PyTree[Array]:
+    """Returns the parameters to evaluate of a Schedule-Free optimizer: its average.
+
+    Args:
+      opt_state: its state.
+      params: those that are trained.
+    """
+    return contrib.schedule_free_eval_params(find_state(opt_state, contrib.ScheduleFreeState), params)
