@@ -1,0 +1,7 @@
+"""The statistics of a comparison: functions of numbers, which read no run and draw no chart."""
+
+from __future__ import annotations
+
+from jaxopt_bench.results.statistics.intervals import Estimate, estimate
+
+__all__ = ["Estimate", "estimate"]
