@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
-from jaxopt_bench.results.statistics import Estimate, estimate
+from jaxopt_bench.results.statistics import (
+    Difference,
+    Estimate,
+    estimate,
+    holm,
+    paired_difference,
+    probability_better,
+    seeds_needed,
+)
 from jaxopt_bench.results.table import Row, rows_by_setting
 
-__all__ = ["Estimate", "Row", "estimate", "rows_by_setting"]
+__all__ = [
+    "Difference",
+    "Estimate",
+    "Row",
+    "estimate",
+    "holm",
+    "paired_difference",
+    "probability_better",
+    "rows_by_setting",
+    "seeds_needed",
+]

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from jaxopt_bench.results.statistics.comparisons import (
+    Difference,
+    holm,
+    paired_difference,
+    probability_better,
+    seeds_needed,
+)
 from jaxopt_bench.results.statistics.intervals import Estimate, estimate
 
-__all__ = ["Estimate", "estimate"]
+__all__ = ["Difference", "Estimate", "estimate", "holm", "paired_difference", "probability_better", "seeds_needed"]
