@@ -6,10 +6,13 @@ from jaxopt_bench.results.statistics import (
     Difference,
     Estimate,
     estimate,
+    expected_best,
+    expected_best_is_exact,
     holm,
     paired_difference,
     probability_better,
     seeds_needed,
+    turning_budgets,
 )
 from jaxopt_bench.results.table import Row, rows_by_setting
 
@@ -18,9 +21,12 @@ __all__ = [
     "Estimate",
     "Row",
     "estimate",
+    "expected_best",
+    "expected_best_is_exact",
     "holm",
     "paired_difference",
     "probability_better",
     "rows_by_setting",
     "seeds_needed",
+    "turning_budgets",
 ]

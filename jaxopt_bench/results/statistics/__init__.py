@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jaxopt_bench.results.statistics.budgets import expected_best, expected_best_is_exact, turning_budgets
 from jaxopt_bench.results.statistics.comparisons import (
     Difference,
     holm,
@@ -11,4 +12,15 @@ from jaxopt_bench.results.statistics.comparisons import (
 )
 from jaxopt_bench.results.statistics.intervals import Estimate, estimate
 
-__all__ = ["Difference", "Estimate", "estimate", "holm", "paired_difference", "probability_better", "seeds_needed"]
+__all__ = [
+    "Difference",
+    "Estimate",
+    "estimate",
+    "expected_best",
+    "expected_best_is_exact",
+    "holm",
+    "paired_difference",
+    "probability_better",
+    "seeds_needed",
+    "turning_budgets",
+]
