@@ -5,6 +5,8 @@ from __future__ import annotations
 from jaxopt_bench.results.statistics import (
     Difference,
     Estimate,
+    RankCorrelation,
+    Sensitivity,
     estimate,
     expected_best,
     expected_best_is_exact,
@@ -12,6 +14,8 @@ from jaxopt_bench.results.statistics import (
     paired_difference,
     probability_better,
     seeds_needed,
+    sensitivity,
+    spearman,
     turning_budgets,
 )
 from jaxopt_bench.results.table import Row, rows_by_setting
@@ -19,7 +23,9 @@ from jaxopt_bench.results.table import Row, rows_by_setting
 __all__ = [
     "Difference",
     "Estimate",
+    "RankCorrelation",
     "Row",
+    "Sensitivity",
     "estimate",
     "expected_best",
     "expected_best_is_exact",
@@ -28,5 +34,7 @@ __all__ = [
     "probability_better",
     "rows_by_setting",
     "seeds_needed",
+    "sensitivity",
+    "spearman",
     "turning_budgets",
 ]

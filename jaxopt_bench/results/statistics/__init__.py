@@ -10,11 +10,14 @@ from jaxopt_bench.results.statistics.comparisons import (
     probability_better,
     seeds_needed,
 )
+from jaxopt_bench.results.statistics.hyperparameters import RankCorrelation, Sensitivity, sensitivity, spearman
 from jaxopt_bench.results.statistics.intervals import Estimate, estimate
 
 __all__ = [
     "Difference",
     "Estimate",
+    "RankCorrelation",
+    "Sensitivity",
     "estimate",
     "expected_best",
     "expected_best_is_exact",
@@ -22,5 +25,7 @@ __all__ = [
     "paired_difference",
     "probability_better",
     "seeds_needed",
+    "sensitivity",
+    "spearman",
     "turning_budgets",
 ]
