@@ -12,20 +12,25 @@ from jaxopt_bench.results.statistics.comparisons import (
 )
 from jaxopt_bench.results.statistics.hyperparameters import RankCorrelation, Sensitivity, sensitivity, spearman
 from jaxopt_bench.results.statistics.intervals import Estimate, estimate
+from jaxopt_bench.results.statistics.profiles import Profile, algoperf_score, performance_profile, steps_to_target
 
 __all__ = [
     "Difference",
     "Estimate",
+    "Profile",
     "RankCorrelation",
     "Sensitivity",
+    "algoperf_score",
     "estimate",
     "expected_best",
     "expected_best_is_exact",
     "holm",
     "paired_difference",
+    "performance_profile",
     "probability_better",
     "seeds_needed",
     "sensitivity",
     "spearman",
+    "steps_to_target",
     "turning_budgets",
 ]
