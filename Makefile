@@ -2,15 +2,16 @@
 
 PYTHON ?= python3
 EXP ?= digits_cnn_adamw
+STUDY ?= digits
 ARGS ?=
 TORCH ?= torch>=2.9
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run list peers bench test test-slow lint types floors format lock clean
+.PHONY: help setup run compare list peers bench test test-slow lint types floors format lock clean
 
 help: ## print this
-	@echo "usage: make TARGET [EXP=digits_cnn_adamw] [ARGS=\"--epochs 2 …\"]"
+	@echo "usage: make TARGET [EXP=digits_cnn_adamw] [STUDY=digits] [ARGS=\"--epochs 2 …\"]"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/ready ## make .venv, with the versions of requirements.lock
@@ -18,7 +19,10 @@ setup: .venv/ready ## make .venv, with the versions of requirements.lock
 run: .venv/ready ## train EXP with the flags ARGS; the same command continues it
 	@$(BIN)/jaxopt-bench run $(EXP) $(ARGS)
 
-list: .venv/ready ## list experiments, models, data sets, optimizers, schedules
+compare: .venv/ready ## compare the optimizers of STUDY with the flags ARGS; the same command continues it
+	@$(BIN)/jaxopt-bench compare $(STUDY) $(ARGS)
+
+list: .venv/ready ## list experiments, studies, models, data sets, optimizers, schedules
 	@$(BIN)/jaxopt-bench list $(ARGS)
 
 peers: .venv/ready ## install PyTorch, where it is absent: make bench needs it, and some tests compare with it

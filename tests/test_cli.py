@@ -138,6 +138,19 @@ def test_without_flags_the_experiment_is_the_files():
         (["sweep", "digits_cnn_adamw", "--label-smoothing", "0.1..0.3:2"], 2, "unknown field to sweep"),
         (["sweep", "digits_cnn_adamw", "--seeds", "0"], 2, "--seeds is 0; accepted: an integer >= 1"),
         (["sweep", "digits_cnn_adamw", "--largest", "0"], 2, "--largest is 0; accepted: an integer >= 1"),
+        (["compare"], 2, "A study's name"),
+        (["compare", "digts"], 2, "did you mean digits"),
+        (["compare", "digits", "--trials", "0"], 2, "--trials is 0; accepted: an integer >= 1"),
+        (["compare", "digits", "--total-epochs", "5"], 2, "total_epochs is 5; accepted: at least 10, one trial"),
+        (["compare", "digits", "--trials", "2", "--total-epochs", "50"], 2, "accepted: one of the two"),
+        (["compare", "digits", "--optimizers", "adamm"], 2, "unknown optimizer of the study digits 'adamm'"),
+        (["compare", "digits", "--workloads", "cifar"], 2, "unknown workload of the study digits 'cifar'"),
+        (["compare", "digits", "--shard", "3/2"], 2, "the shard 3/2 does not exist; accepted: I/N with 0 <= I < N"),
+        (["compare", "digits", "--shard", "first"], 2, "--shard is 'first'; accepted: I/N"),
+        (["compare", "digits", "--baselines", "kept"], 2, "accepted: with --add OPTIMIZER"),
+        (["compare", "digits", "--baselines", "absent", "--add", "lion"], 1, "absent is no folder"),
+        (["compare", "digits", "--add", "lino"], 1, "unknown optimizer 'lino'; did you mean lion"),
+        (["compare", "digits", "--out", "mine.py"], 1, "--out is mine.py, but mine.py is no folder"),
         (["show", "absent"], 1, "'absent' is no run's directory (it holds no config.json); accepted"),
         (["show", "mine.py"], 1, "'mine.py' is no run's directory"),
         (["show", "empty"], 1, "an experiment with runs in runs: there are none"),
@@ -358,3 +371,52 @@ def test_an_optimizer_is_shown_with_its_ranges_and_drawn(call, tmp_path, own):
     assert code == 0
     assert (tmp_path / "2.PNG").read_bytes().startswith(b"\x89PNG")
     assert "ravine" in out
+
+
+STUDY = """
+from jaxopt_bench.experiment import Workload
+from jaxopt_bench.models import CNN
+from jaxopt_bench.optimizers import SGD, AdamW
+from jaxopt_bench.results import Claim, Comparison, Contender, Study
+
+STUDIES = {
+    "quick": Study(
+        name="quick",
+        question="Which is it?",
+        workloads=(Workload(name="flat", dataset="digits", model=CNN(channels=(), dense=8), epochs=1, batch_size=64),),
+        contenders=(Contender(name="sgd", optimizer=SGD()), Contender(name="adamw", optimizer=AdamW())),
+        trials=2,
+        seeds=2,
+        claims=(
+            Claim(
+                text="AdamW is the better one",
+                source="a test",
+                comparisons=(Comparison(measure="test_accuracy", lower="sgd", higher="adamw"),),
+            ),
+        ),
+    ),
+}
+"""
+
+
+def test_compare_ends_with_a_table_a_paragraph_and_the_claims_and_continues(call, tmp_path):
+    (tmp_path / "quick.py").write_text(STUDY)
+    code, out, _ = call("compare", "quick.py")
+    assert code == 0
+    assert "Which is it?" in out
+    assert "Tune: on each workload every tuned optimizer has 2 trials" in out
+    assert "flat: means over 2 fresh seeds, 95% intervals" in out
+    assert "has the highest mean test accuracy" in out
+    assert "AdamW is the better one" in out
+    assert any(answer in out for answer in ("supported", "contradicted", "undecided"))
+    assert out.rstrip().endswith("studies/quick")
+    code, again, _ = call("compare", "studies/quick", "--optimizers", "sgd", "adamw")
+    assert code == 0
+    assert "2 trials\n" not in again  # nothing is trained again
+    assert out[out.index("flat: means") :] == again[again.index("flat: means") :]
+    code, out, _ = call("compare", "quick.py", "--baselines", "studies/quick", "--add", "lion")
+    assert code == 0
+    assert "flat, lion: 2 trials" in out
+    assert "flat, sgd: 2 trials" not in out
+    assert out.count("lion") > 3
+    assert out.rstrip().endswith("studies/quick_lion")

@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 
 from jaxopt_bench.results import Answered, Ranking, Standing, Verdict
-from jaxopt_bench.results.words import evidence_in_words
+from jaxopt_bench.results.words import accuracy_interval, evidence_in_words
 from jaxopt_bench.runs import format_accuracy, format_duration, format_loss
 
 
@@ -63,8 +63,7 @@ def _result(standing: Standing, measure: str) -> str:
     text = (format_accuracy if percent else format_loss)(estimate.mean)
     if estimate.margin is None:
         return text
-    low, high = (f"{100 * v:.2f}" if percent else f"{v:.4f}" for v in (estimate.low, estimate.high))
-    return f"{text}\n{low} to {high}"
+    return f"{text}\n{accuracy_interval(estimate) if percent else f'{estimate.low:.4f} to {estimate.high:.4f}'}"
 
 
 def _trials(standing: Standing) -> str:

@@ -72,4 +72,4 @@ def read_document(path: pathlib.Path) -> Document:
         if ".." in parts or str(run["path"]).startswith("/"):
             raise UserError(f"{path} is damaged: the run {run['path']!r} is not within its folder.")
     lists = {field: tuple(values[field]) for field in ("runs", "selections", "timings", "history")}
-    return Document(Study.from_json(values.get("study"), "study"), **lists)
+    return Document(Study.from_json(values.get("study", {}), "study"), **lists)

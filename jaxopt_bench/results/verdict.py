@@ -288,7 +288,7 @@ def _standing(results: Results, document: Document, workload: str, contender: st
         score=statistics.median(primary) if study.repetitions > 1 else statistics.fmean(primary),
         steps=steps,
         seconds=None if steps is None or a_step is None else steps * a_step,
-        cost=float(confirmed["seconds"].sum() + (trials["seconds"].sum() if len(trials) else 0)),
+        cost=sum(second or 0.0 for rows in (confirmed, trials) for second in rows["seconds"].to_list()),
     )
 
 

@@ -115,7 +115,11 @@ def _warnings(study: Study, ranking: Ranking) -> list[str]:
     edges = [f"{s.contender} ({_listed(_edges(s))})" for s in ranking.standings if _edges(s)]
     if edges:
         said.append(f"Selected at the edge of the search space, which should be widened there: {_listed(edges)}.")
-    diverged = [f"{s.trials.diverged} of {s.trials.count} of {s.contender}" for s in ranking.standings if _lost(s)]
+    diverged = [
+        f"{s.trials.diverged} of {s.trials.count} of {s.contender}"
+        for s in ranking.standings
+        if s.trials is not None and s.trials.diverged
+    ]
     if diverged:
         said.append(f"Trials that diverged count against the budget: {_listed(diverged)}.")
     confirmed = [f"{s.diverged} of {s.runs} of {s.contender}" for s in ranking.standings if s.diverged]
@@ -124,10 +128,6 @@ def _warnings(study: Study, ranking: Ranking) -> list[str]:
     if ranking.missing:
         said.append(f"Without a confirmed winner: {_listed(ranking.missing)}.")
     return said
-
-
-def _lost(standing: Standing) -> bool:
-    return standing.trials is not None and standing.trials.diverged > 0
 
 
 def _edges(standing: Standing) -> list[str]:
@@ -180,7 +180,13 @@ def _percent(fraction: float) -> str:
 
 
 def _margin(estimate: Estimate) -> str:
-    return "" if estimate.margin is None else f" ({100 * estimate.low:.2f} to {100 * estimate.high:.2f})"
+    return "" if estimate.margin is None else f" ({accuracy_interval(estimate)})"
+
+
+def accuracy_interval(estimate: Estimate) -> str:
+    """Returns the interval of an accuracy in percent, as far as an accuracy can be there."""
+    low, high = max(0.0, estimate.low), min(1.0, estimate.high)
+    return f"{100 * low:.2f} to {100 * high:.2f}"
 
 
 def _listed(items: Sequence[str]) -> str:

@@ -1,0 +1,49 @@
+"""What a person sees while a study runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+
+import pytest
+from rich.console import Console
+
+from jaxopt_bench.optimizers import SGD
+from jaxopt_bench.studies import compare, progress_for
+from tests.studies.conftest import contender
+
+
+def shown(study, folder, digits_dir, terminal: bool) -> str:
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=120)
+    compare(study, folder, data_dir=digits_dir, progress=progress_for(console))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+@pytest.fixture
+def wild(small):
+    """Returns a study of which one optimizer's trials diverge in part."""
+    return dataclasses.replace(
+        small, contenders=(contender("calm", SGD()), contender("wild", SGD(), low=1e-2, high=1e30)), seeds=1
+    )
+
+
+def test_lines_say_what_begins_what_was_selected_and_what_diverged(wild, tmp_path, digits_dir):
+    text = shown(wild, tmp_path / "study", digits_dir, terminal=False)
+    assert "small: 2 optimizers on tiny; 3 trials and 1 confirmation seeds each" in text
+    assert "tiny, calm: 3 trials" in text
+    assert "tiny, calm: validation loss" in text
+    assert "(trial " in text
+    assert " diverged" in text
+    assert "tiny, wild: 1 confirmations; about" in text
+    again = shown(wild, tmp_path / "study", digits_dir, terminal=False)
+    assert "3 trials\n" not in again
+
+
+def test_the_table_ends_with_all_that_was_done(wild, tmp_path, digits_dir):
+    text = shown(wild, tmp_path / "study", digits_dir, terminal=True)
+    last = text[text.rindex("workload") :]
+    assert last.count("3 of 3") == 2
+    assert last.count("1 of 1") == 2
+    for title in ("running", "diverged", "best so far", "confirmed"):
+        assert title in last
