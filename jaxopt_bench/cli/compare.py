@@ -18,6 +18,7 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.reports import claims_table, ranking_table
 from jaxopt_bench.results import Document, Results, Study, answers, load, paragraph, protocol, verdict
 from jaxopt_bench.results.document import DOCUMENT
+from jaxopt_bench.results.words import scores_in_words, sensitivity_in_words
 from jaxopt_bench.studies import (
     challenge,
     check_shard,
@@ -184,7 +185,11 @@ def _print_answer(results: Results, document: Document, console: Console) -> Non
     for ranking in found.rankings:
         console.print()
         console.print(ranking_table(found, ranking))
-        console.print(paragraph(found, ranking), markup=False, highlight=False)
+        for text in (paragraph(found, ranking), sensitivity_in_words(ranking)):
+            if text is not None:
+                console.print(text, markup=False, highlight=False)
+    if (scores := scores_in_words(found)) is not None:
+        console.print(scores, markup=False, highlight=False)
     if document.study.claims:
         console.print()
         console.print(claims_table(answers(results, document)))

@@ -135,6 +135,27 @@ def _edges(standing: Standing) -> list[str]:
     return sorted(edges)
 
 
+def sensitivity_in_words(ranking: Ranking) -> str | None:
+    """Returns which learning rates do, optimizer by optimizer, in one sentence; None where none was searched."""
+    found = [(s.contender, s.trials.good_learning_rates) for s in ranking.standings if s.trials is not None]
+    ranges = [(name, good) for name, good in found if good is not None]
+    if not ranges:
+        return None
+    ranges.sort(key=lambda pair: -pair[1].decades)
+    parts = [f"{name} {good.low:.2g} to {good.high:.2g} ({good.decades:.1f} decades)" for name, good in ranges]
+    return f"Learning rates of the trials within a point of accuracy of the best: {', '.join(parts)}."
+
+
+def scores_in_words(verdict: Verdict) -> str | None:
+    """Returns AlgoPerf's scores in one sentence, the best first; None with fewer than two workloads with targets."""
+    if not verdict.scores:
+        return None
+    ranked = sorted(verdict.scores.items(), key=lambda pair: -pair[1])
+    parts = ", ".join(f"{name} {score:.3f}" for name, score in ranked)
+    count = sum(verdict.study.target(r.workload) is not None for r in verdict.rankings)
+    return f"AlgoPerf's score, of the times to the targets on {count} workloads: {parts}."
+
+
 def evidence_in_words(answered: Answered) -> str:
     """Returns what a claim's answer rests on."""
     return "; ".join(_evidence(evidence) for evidence in answered.evidence)

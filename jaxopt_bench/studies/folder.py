@@ -51,7 +51,8 @@ class StudyFolder:
 
     def results(self, planned: Sequence[Planned]) -> Results:
         """Returns the records of some of the study's runs, as far as they were begun."""
-        return load_runs({self.path / run.path: run.to_json() for run in planned})
+        places = {self.path / run.path: run.to_json() for run in planned}
+        return load_runs({path: {k: v for k, v in place.items() if k != "path"} for path, place in places.items()})
 
     def unfinished(self, planned: Sequence[Planned]) -> list[Planned]:
         """Returns those of some runs that have not come to their end."""

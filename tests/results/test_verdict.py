@@ -12,6 +12,7 @@ import pytest
 import scipy.stats
 
 from jaxopt_bench.results import Target, paragraph, verdict
+from jaxopt_bench.results.words import scores_in_words, sensitivity_in_words
 from tests.results.made import confirmed, document, results, row, selection, study, tried
 
 CLEAR = {"adam": [0.95, 0.96, 0.955, 0.952, 0.958], "sgd": [0.90, 0.91, 0.905, 0.899, 0.911]}
@@ -156,6 +157,8 @@ def test_diverged_trials_cost_budget_and_the_good_learning_rates_leave_them_out(
     assert trials.expected_best[0] == pytest.approx((0.1 + 0.1 + 2 * math.log(10)) / 4)  # those have the loss of chance
     assert (trials.good_learning_rates.low, trials.good_learning_rates.high) == (1e-3, 1e-2)
     assert "Trials that diverged count against the budget: 2 of 4 of adam." in paragraph(found, ranking)
+    said = "Learning rates of the trials within a point of accuracy of the best: adam 0.001 to 0.01 (1.0 decades)."
+    assert sensitivity_in_words(ranking) == said
 
 
 def test_an_edge_is_said():
@@ -225,5 +228,8 @@ def test_times_to_targets_become_profiles_and_scores():
     assert (first.standing("adam").steps, first.standing("adam").seconds) == (20, 10.0)
     assert (first.standing("sgd").steps, first.standing("sgd").seconds) == (40, 30.0)
     assert (second.standing("adam").steps, second.standing("adam").seconds) == (None, None)
+    assert scores_in_words(found) == (
+        "AlgoPerf's score, of the times to the targets on 2 workloads: sgd 0.667, adam 0.500."
+    )
     # adam: 1 and never; sgd: 3 times as long and 1. Up to 4 times: adam half all along, sgd half up to 3, then all.
     assert found.scores == pytest.approx({"adam": 0.5, "sgd": (0.5 * 2 + 1.0) / 3})
