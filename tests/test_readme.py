@@ -10,6 +10,7 @@ import types
 import pytest
 
 from jaxopt_bench import catalog
+from jaxopt_bench.studies import STUDIES
 
 ROOT = pathlib.Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -24,6 +25,7 @@ def test_there_are_blocks():
 @pytest.mark.parametrize("block", BLOCKS, ids=[block.strip().splitlines()[0] for block in BLOCKS])
 def test_python_blocks_run(block, tmp_path, digits_dir, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "experiments").symlink_to(ROOT / "experiments")
     monkeypatch.setenv("TFDS_DATA_DIR", str(digits_dir))
     module = types.ModuleType("readme")
     monkeypatch.setitem(sys.modules, "readme", module)  # where dataclasses look their annotations up
@@ -33,9 +35,9 @@ def test_python_blocks_run(block, tmp_path, digits_dir, monkeypatch):
     exec(compile(block, path, "exec"), vars(module))
 
 
-def test_every_experiment_it_names_exists():
+def test_every_experiment_and_study_it_names_exists():
     named = set(re.findall(r"\b(?:digits|cifar10|cifar100)_[a-z0-9_]+\b", TEXT))
-    known = set(catalog.load_folder())
+    known = set(catalog.load_folder()) | set(STUDIES.load_folder())
     assert named
     assert {name for name in named - known if not name.endswith(("_", "_mine"))} == set()
 

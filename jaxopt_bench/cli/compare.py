@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import tyro
 from rich.console import Console
 
+from jaxopt_bench import catalog
 from jaxopt_bench.cli.command import COMPLETED, Command
 from jaxopt_bench.cli.flags import check_at_least_one, check_folder, parsed
 from jaxopt_bench.errors import UserError
@@ -63,7 +64,8 @@ class CompareFlags:
     add: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """An optimizer to compare as well, tuned like the others: a name, FILE.py:FUNCTION or MODULE:FUNCTION."""
     baselines: pathlib.Path | None = None
-    """Recorded results of this study: only what --add names is trained, and compared with them."""
+    """Recorded results of this study, a folder or the name of those that come with the project: only what --add names
+    is trained, and compared with them."""
     out: pathlib.Path | None = None
     """The study's folder; studies/NAME by default."""
     data_dir: pathlib.Path | None = None
@@ -137,7 +139,8 @@ def _compare(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
 def _against(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
     """Trains newcomers alone, and prints the answer of the study that they and the baselines make."""
     assert flags.baselines is not None, "it is what calls for this"
-    recorded = load(flags.baselines)
+    known = catalog.experiments_dir() / "results" / flags.baselines
+    recorded = load(known if known.is_dir() and not flags.baselines.exists() else flags.baselines)
     if len(recorded.documents) != 1:
         count = len(recorded.documents)
         raise UserError(f"{flags.baselines} holds {count} studies; accepted by --baselines: the folder of one.")

@@ -49,16 +49,34 @@ class Standing:
     Attributes:
       planned, done, running, diverged: of its trials; all four count runs.
       best: the winner, in words.
-      confirming, confirmed: how many runs confirm it and are under way, and how many have ended.
+      wanted, confirming, confirmed: the runs that are to confirm it, are under way, and have ended.
     """
 
     planned: int
+    wanted: int
     done: int = 0
     running: int = 0
     diverged: int = 0
     best: str = ""
     confirming: int = 0
     confirmed: int = 0
+
+
+@dataclasses.dataclass
+class _Begun:
+    """A job under way.
+
+    Attributes:
+      job: the job.
+      began: when, on the monotonic clock.
+      left: seconds that it still needs, where known.
+      where: how far it is, in words.
+    """
+
+    job: Job
+    began: float
+    left: float | None = None
+    where: str = "compiling"
 
 
 class Shown(Progress):
@@ -68,14 +86,14 @@ class Shown(Progress):
         self.console = console
         self.standings: dict[Key, Standing] = {}
         self.seconds: dict[str, list[tuple[float, float]]] = {}  # of a workload's jobs: their size, and how long
-        self.begun: dict[int, tuple[float, Job]] = {}
+        self.begun: dict[int, _Begun] = {}
 
     def start(self, study: Study, at: StudyFolder) -> None:
         """See `Progress.start`."""
         self.study, document = study, at.document
         for unit in units(study):
             planned = trials(study, unit)
-            standing = Standing(len(planned), done=len(planned) - len(at.unfinished(planned)))
+            standing = Standing(len(planned), study.seeds, done=len(planned) - len(at.unfinished(planned)))
             self.standings[_key(unit)] = standing
             found = selected(document, unit)
             if found is not None:
@@ -90,18 +108,18 @@ class Shown(Progress):
 
     def begin(self, job: Job) -> Reporter:
         """See `Progress.begin`."""
-        self.begun[id(job)] = (time.monotonic(), job)
+        self.begun[id(job)] = begun = _Begun(job, time.monotonic())
         standing = self.standings[_key(job.unit)]
         if job.kind == "trial":
             standing.running = standing.planned - standing.done
         if job.kind == "confirmation":
             standing.confirming = len(job.runs)
         self.show(job, begins=True)
-        return _Inner(self, standing)
+        return _Inner(self, begun, standing)
 
     def end(self, job: Job) -> None:
         """See `Progress.end`."""
-        began, _ = self.begun.pop(id(job))
+        began = self.begun.pop(id(job)).began
         standing = self.standings[_key(job.unit)]
         if job.kind == "trial":
             standing.done, standing.running = standing.done + standing.running, 0
@@ -121,16 +139,24 @@ class Shown(Progress):
             self.say(f"  {unit.label}: {standing.best}{diverged}")
 
     def seconds_left(self) -> float | None:
-        """Returns an estimate, from the time that jobs of the same workload took; None before any has ended."""
+        """Returns an estimate, from the time that jobs of the same workload took or will have taken; None at first."""
+        known = {name: list(pairs) for name, pairs in self.seconds.items()}
+        done: dict[Key, float] = {}
+        for begun in self.begun.values():
+            if begun.left is not None:
+                seconds = time.monotonic() - begun.began
+                known.setdefault(begun.job.unit.workload.name, []).append((_size(begun.job), seconds + begun.left))
+                done[_key(begun.job.unit)] = len(begun.job.runs) * seconds / (seconds + begun.left)
+        everything = [pair for pairs in known.values() for pair in pairs]
         left = 0.0
         for key, standing in self.standings.items():
             workload = self.study.workload(key[0])
-            runs = standing.planned - standing.done + (0 if standing.confirmed else self.study.seeds)
-            known = self.seconds.get(workload.name) or [pair for pairs in self.seconds.values() for pair in pairs]
-            if runs and not known:
+            runs = standing.planned - standing.done + standing.wanted - standing.confirmed - done.get(key, 0.0)
+            pairs = known.get(workload.name) or everything
+            if runs > 0 and not pairs:
                 return None
-            if runs:
-                left += runs * workload.epochs * sum(s for _, s in known) / sum(size for size, _ in known)
+            if runs > 0:
+                left += runs * workload.epochs * sum(s for _, s in pairs) / sum(size for size, _ in pairs)
         return left
 
     def say(self, text: str) -> None:
@@ -140,14 +166,14 @@ class Shown(Progress):
     def show(self, job: Job, begins: bool) -> None:
         """Shows that a job begins or has ended."""
 
-    def refresh(self) -> None:
-        """Shows that something has changed meanwhile."""
+    def refresh(self, begun: _Begun) -> None:
+        """Shows that something has changed within a job."""
 
     def _choose(self, unit: Unit, selection: Mapping[str, Any]) -> None:
         standing = self.standings[_key(unit)]
         standing.diverged = selection["diverged"]
         if selection["trial"] is None:
-            standing.best = "no trial survived"
+            standing.best, standing.wanted = "no trial survived", 0
         elif not standing.planned:
             standing.best = "not tuned"
         else:
@@ -167,13 +193,29 @@ class Shown(Progress):
 
 
 class StudyLines(Shown):
-    """A line for each job's begin and end."""
+    """A line for each job that begins, and one every `every` seconds within it."""
+
+    def __init__(self, console: Console, every: float = 60.0):
+        super().__init__(console)
+        self.every = every
+        self.last = time.monotonic()
+
+    def say(self, text: str) -> None:
+        """See `Shown.say`."""
+        self.last = time.monotonic()
+        super().say(text)
 
     def show(self, job: Job, begins: bool) -> None:
         """See `Shown.show`."""
         if begins and job.kind != "timing":
-            many = f"{len(job.runs)} {'trials' if job.kind == 'trial' else 'confirmations'}"
-            self.say(f"{job.unit.label}: {many}{self._left()}")
+            self.say(f"{job.unit.label}: {_many(job)}{self._left()}")
+
+    def refresh(self, begun: _Begun) -> None:
+        """See `Shown.refresh`."""
+        if time.monotonic() - self.last > self.every:
+            diverged = self.standings[_key(begun.job.unit)].diverged
+            lost = f", {diverged} diverged" if diverged and begun.job.kind == "trial" else ""
+            self.say(f"{begun.job.unit.label}: {_many(begun.job)}, {begun.where}{lost}{self._left()}")
 
 
 class StudyTable(Shown):
@@ -193,9 +235,9 @@ class StudyTable(Shown):
 
     def show(self, job: Job, begins: bool) -> None:
         """See `Shown.show`."""
-        self.refresh()
+        self.live.update(self._table())
 
-    def refresh(self) -> None:
+    def refresh(self, begun: _Begun) -> None:
         """See `Shown.refresh`."""
         self.live.update(self._table())
 
@@ -211,7 +253,7 @@ class StudyTable(Shown):
         for (workload, contender, repetition), s in self.standings.items():
             name = contender + (f" ({repetition + 1})" if repetition else "")
             running = str(s.running + s.confirming) if s.running + s.confirming else ""
-            confirmed = f"{s.confirmed} of {self.study.seeds}"
+            confirmed = f"{s.confirmed} of {s.wanted}"
             done = f"{s.done} of {s.planned}" if s.planned else "–"
             diverged = str(s.diverged) if s.diverged else ""
             table.add_row(workload, name, done, running, diverged, s.best, confirmed)
@@ -224,19 +266,33 @@ def progress_for(console: Console) -> Shown:
 
 
 class _Inner(Reporter):
-    """Hears of a population's members that diverge."""
+    """Hears how far a population is, and of its members that diverge."""
 
-    def __init__(self, shown: Shown, standing: Standing):
-        self.shown, self.standing = shown, standing
+    def __init__(self, shown: Shown, begun: _Begun, standing: Standing):
+        self.shown, self.begun, self.standing = shown, begun, standing
+
+    def start(self, title: str, step: int, steps: int, steps_per_epoch: int) -> None:
+        """See `Reporter.start`."""
+        self.steps_per_epoch, self.epochs = steps_per_epoch, steps // steps_per_epoch
+
+    def advance(self, step: int, images_per_second: float, seconds_left: float) -> None:
+        """See `Reporter.advance`."""
+        self.begun.left = seconds_left
+        self.begun.where = f"epoch {step / self.steps_per_epoch:.1f} of {self.epochs}"
+        self.shown.refresh(self.begun)
 
     def diverged(self, message: str) -> None:
         """See `Reporter.diverged`."""
         self.standing.diverged += 1
-        self.shown.refresh()
+        self.shown.refresh(self.begun)
 
 
 def _key(unit: Unit) -> Key:
     return unit.workload.name, unit.contender.name, unit.repetition
+
+
+def _many(job: Job) -> str:
+    return f"{len(job.runs)} {'trials' if job.kind == 'trial' else 'confirmations'}"
 
 
 def _size(job: Job) -> float:
