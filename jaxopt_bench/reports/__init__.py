@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jaxopt_bench.reports.optimizers import hyperparameters_table, optimizers_table
+from jaxopt_bench.reports.results import results_table
 from jaxopt_bench.reports.sweep import sweep_table
 from jaxopt_bench.reports.trajectories import SURFACES, Trajectory, draw_trajectories, trajectory
 
@@ -12,6 +13,7 @@ __all__ = [
     "draw_trajectories",
     "hyperparameters_table",
     "optimizers_table",
+    "results_table",
     "sweep_table",
     "trajectory",
 ]
