@@ -12,6 +12,7 @@ HELP = """usage: jaxopt-bench COMMAND …
   run EXPERIMENT [--epochs 2 --optimizer.learning-rate 0.003 …]   train; the same command continues
   sweep EXPERIMENT --optimizer.learning-rate 1e-4..1e-1:8 …       train at several settings, as one program
   compare STUDY [--trials 16 --seeds 10 …]                        tune, confirm, and say who wins; continues, too
+  results PATH [--sql "SELECT …"] [--csv FILE]                    runs as a table, every hyperparameter a column
   list [experiments|studies|models|datasets|optimizers|schedules] what can be named
   show RUN                                                        a run's record
   data prepare NAME [--from PATH]                                 get a data set ready

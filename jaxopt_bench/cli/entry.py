@@ -17,6 +17,7 @@ COMMANDS: Mapping[str, str] = {
     "run": "jaxopt_bench.cli.run",
     "sweep": "jaxopt_bench.cli.sweep",
     "compare": "jaxopt_bench.cli.compare",
+    "results": "jaxopt_bench.cli.results",
     "list": "jaxopt_bench.cli.listing",
     "show": "jaxopt_bench.cli.show",
     "data": "jaxopt_bench.cli.data",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jaxopt_bench.reports.compare import claims_table, ranking_table
 from jaxopt_bench.reports.optimizers import hyperparameters_table, optimizers_table
+from jaxopt_bench.reports.results import results_table
 from jaxopt_bench.reports.sweep import sweep_table
 from jaxopt_bench.reports.trajectories import SURFACES, Trajectory, check_picture, draw_trajectories, trajectory
 
@@ -16,6 +17,7 @@ __all__ = [
     "hyperparameters_table",
     "optimizers_table",
     "ranking_table",
+    "results_table",
     "sweep_table",
     "trajectory",
 ]

@@ -27,7 +27,7 @@ from jaxopt_bench.results.statistics import (
     turning_budgets,
 )
 from jaxopt_bench.results.study import Association, Claim, Comparison, Contender, Study, Target
-from jaxopt_bench.results.tables import Results, load, together
+from jaxopt_bench.results.tables import Results, load
 from jaxopt_bench.results.verdict import Ranking, Standing, Verdict, verdict
 from jaxopt_bench.results.words import paragraph
 
@@ -68,7 +68,6 @@ __all__ = [
     "sensitivity",
     "spearman",
     "steps_to_target",
-    "together",
     "turning_budgets",
     "verdict",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jaxopt_bench.errors import UserError
@@ -61,15 +61,40 @@ def read_document(path: pathlib.Path) -> Document:
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         found = values.get("format") if isinstance(values, dict) else None
         raise UserError(f"{path} has the format {found!r}; accepted: {FORMAT}.")
-    named = {"runs": {"phase", "workload", "contender", "repetition", "trial", "seed", "digest", "path"}}
-    named |= {"selections": {"workload", "contender", "repetition", "trial"}, "timings": {"workload", "contender"}}
-    for field, names in {**named, "history": set()}.items():
+    for field, accepted in _FIELDS.items():
         items = values.get(field)
-        if not isinstance(items, list) or not all(isinstance(item, dict) and names <= item.keys() for item in items):
-            raise UserError(f"{path} is damaged: {field} is no list of objects with {', '.join(sorted(names))}.")
+        if not isinstance(items, list) or not all(_has(item, accepted) for item in items):
+            names = f" with {', '.join(accepted)}, each of its type" if accepted else ""
+            raise UserError(f"{path} is damaged: {field} is no list of objects{names}.")
     for run in values["runs"]:
-        parts = pathlib.PurePosixPath(str(run["path"])).parts
-        if ".." in parts or str(run["path"]).startswith("/"):
-            raise UserError(f"{path} is damaged: the run {run['path']!r} is not within its folder.")
-    lists = {field: tuple(values[field]) for field in ("runs", "selections", "timings", "history")}
-    return Document(Study.from_json(values.get("study", {}), "study"), **lists)
+        check_within(path, run["path"])
+    try:
+        study = Study.from_json(values.get("study", {}), "study")
+    except UserError as error:
+        raise UserError(f"{path} is damaged: {error}") from error
+    return Document(study, **{field: tuple(values[field]) for field in _FIELDS})
+
+
+def check_within(file: pathlib.Path, path: str) -> None:
+    """Checks that a path which a file names does not leave the file's folder.
+
+    Raises:
+      UserError: naming the file, where it does.
+    """
+    if ".." in pathlib.PurePosixPath(path).parts or path.startswith("/") or "\0" in path:
+        raise UserError(f"{file} is damaged: the run {path!r} is not within its folder.")
+
+
+_UNIT = {"workload": str, "contender": str}
+_SEARCH = {**_UNIT, "repetition": int}
+_FIELDS: Mapping[str, Mapping[str, Any]] = {
+    "runs": {"phase": str, **_SEARCH, "trial": int, "seed": int, "digest": str, "path": str},
+    "selections": {**_SEARCH, "trial": int | None},
+    "timings": _UNIT,
+    "history": {},
+}
+"""The fields that the items of each list must have, by their types; they may have others."""
+
+
+def _has(item: Any, accepted: Mapping[str, Any]) -> bool:
+    return isinstance(item, dict) and all(n in item and isinstance(item[n], kind) for n, kind in accepted.items())

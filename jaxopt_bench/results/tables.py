@@ -3,75 +3,104 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import os
 import pathlib
-from collections.abc import Iterable, Mapping
-from typing import Any
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
 
 import polars as pl
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.files import replacing
-from jaxopt_bench.results.document import DOCUMENT, Document, read_document
-from jaxopt_bench.runs import read_json, read_records
+from jaxopt_bench.results.columns import Types, concatenated, curve_types, in_order, run_types
+from jaxopt_bench.results.document import DOCUMENT, Document, check_within, read_document
+from jaxopt_bench.results.rows import curves_table, runs_table
 
 RUNS, CURVES = "runs.parquet", "curves.parquet"
 """The two tables of results that were recorded without their run directories."""
 
-_CURVES = {"path": pl.String, "step": pl.Int64, "epoch": pl.Float64, "split": pl.String}
+Kind = Literal["recorded", "study", "run"]
+_KINDS: Mapping[str, Kind] = {RUNS: "recorded", DOCUMENT: "study", "config.json": "run"}
+"""What a folder is, by a file in it; the first that is there counts."""
+
+_FILE_FUNCTION = re.compile(r"\b(read|scan)_\w+", re.IGNORECASE)  # by which Polars' SQL reads any file
+_NO_RUNS = ("claims", "checkpoints")  # folders without runs, with many files
 
 
 @dataclasses.dataclass(frozen=True)
 class Results:
-    """Runs as tables.
+    """Runs as tables. The columns that are always there have the same types whatever the runs are.
 
     Attributes:
-      runs: a row a run: where it belongs (`study`, `phase`, `workload`, `contender`, `repetition`, `trial`), its
-        `status`, every field of its experiment under the name that flags give it (`optimizer.learning_rate`), what it
-        reached (`final.test_accuracy`, `best.validation_loss`, …), what it took, and where it ran.
+      runs: a row a run: its `path`; where it belongs (`study`, `phase`, `workload`, `contender`, `repetition`, `trial`,
+        and whether that trial was `selected`); its `status` ("running" while it has none); every field of its
+        experiment under the name that flags give it (`optimizer.learning_rate`); what it reached
+        (`final.test_accuracy`, `best.validation_loss`, …), what it took, and where it ran.
       curves: a row for each line of the runs' metrics; `path` says whose.
       documents: what the studies among them say of themselves.
+      folder: the innermost folder that holds all of them, from which on `save` writes each `path`.
     """
 
     runs: pl.DataFrame
     curves: pl.DataFrame
     documents: tuple[Document, ...] = ()
+    folder: str = "."
 
     def sql(self, query: str) -> pl.DataFrame:
         """Returns the answer to an SQL query over the tables `runs` and `curves`.
 
+        Args:
+          query: names of columns with a dot stand in double quotes: `SELECT AVG("final.test_loss") FROM runs`. It
+            cannot reach any file.
+
         Raises:
           UserError: where Polars cannot answer it.
         """
+        reading = _FILE_FUNCTION.search(query)
+        if reading:
+            raise UserError(f"the query has {reading[0]!r}, which reads files; accepted: the tables runs and curves.")
         try:
             return pl.SQLContext(runs=self.runs, curves=self.curves).execute(query, eager=True)
-        except pl.exceptions.PolarsError as error:
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+            what = str(error).split("\n\n")[0]  # without Polars' plan
             raise UserError(
-                f"the query {query!r} cannot be answered: {error}; the tables are runs and curves."
+                f"the query {query!r} cannot be answered: {what}; the tables are runs and curves."
             ) from error
 
     def save(self, folder: str | pathlib.Path) -> None:
-        """Writes the tables, and the study if there is one, into a folder that `load` reads: no checkpoints.
+        """Writes the tables, and the study if there is one, into a folder that `load` reads.
+
+        What is left out: checkpoints; what the folder was called that they were in; of a study's trials the lines of
+        `curves` that stand within epochs ("train_steps").
 
         Raises:
-          UserError: where they are of several studies.
+          UserError: where they are of several studies, or the folder holds a study that is not recorded.
         """
         folder = pathlib.Path(folder)
         if len(self.documents) > 1:
             raise UserError(f"these are the results of {len(self.documents)} studies; accepted: those of one.")
+        if (folder / DOCUMENT).exists() and not (self.documents and (folder / RUNS).exists()):
+            raise UserError(f"{folder} holds a study; accepted: another folder, or one that recorded this study.")
+        trials = self.runs.filter(pl.col("phase") == "trial")["path"].implode()
+        steps = pl.col("split").eq_missing("train_steps") & pl.col("path").is_in(trials)
+        recorded = {CURVES: self.curves.filter(~steps), RUNS: self.runs}
+        paths = {path: _below(path, self.folder) for path in self.runs["path"]}
         folder.mkdir(parents=True, exist_ok=True)
-        for document in self.documents:
-            document.write(folder / DOCUMENT)
-        for name, table in ((RUNS, self.runs), (CURVES, self.curves)):
+        for name, table in recorded.items():
             with replacing(folder / name) as (file, _):
-                table.write_parquet(file, compression="zstd", compression_level=19)
+                _renamed(table, paths).write_parquet(file, compression="zstd", compression_level=19)
+        for document in self.documents:  # last: without the tables it would say that its runs are beside it
+            document.write(folder / DOCUMENT)
 
 
 def load(path: str | pathlib.Path) -> Results:
     """Reads a run's directory, a study's folder, results recorded without their run directories, or any folder of them.
 
+    Of a study's folder those runs are read that its `study.json` names.
+
     Args:
-      path: of a folder.
+      path: of a folder; those in it that links name are not searched.
 
     Raises:
       UserError: where there is nothing of the kind, or a file is damaged.
@@ -79,102 +108,92 @@ def load(path: str | pathlib.Path) -> Results:
     path = pathlib.Path(path)
     if not path.is_dir():
         raise UserError(f"{path} is no folder; accepted: a run's directory, a study's folder, or one with some inside.")
-    recorded = [file.parent for file in sorted(path.rglob(RUNS))]
-    studies = [file.parent for file in sorted(path.rglob(DOCUMENT)) if file.parent not in recorded]
-    listed: dict[pathlib.Path, dict[str, Any]] = {}
-    documents = []
-    for folder in studies:
-        document = read_document(folder / DOCUMENT)
-        documents.append(document)
-        listed |= {folder / run["path"]: place for run, place in document.places()}
-    found = [file.parent for file in sorted(path.rglob("config.json"))]
-    loose = {directory: {} for directory in found if directory not in listed and not _within(directory, studies)}
-    results = load_runs(listed | loose)
-    for folder in recorded:
-        results = together([results, _load_recorded(folder)])
-    if not len(results.runs) and not documents:
+    found = list(_found(path))
+    if not found:
         raise UserError(
             f"{path} holds no runs; accepted: a run's directory, a study's folder, or one with some inside."
         )
-    return dataclasses.replace(results, documents=(*documents, *results.documents))
-
-
-def load_runs(places: Mapping[pathlib.Path, Mapping[str, Any]]) -> Results:
-    """Reads runs, those that were begun, with what is known of each beside its record.
-
-    Args:
-      places: further columns, by the run's directory.
-    """
-    begun = {path: place for path, place in places.items() if (path / "config.json").exists()}
-    runs = [_row(path, place) for path, place in begun.items()]
-    lines = [{"path": str(path), **line} for path in begun for line in read_records(path / "metrics.jsonl")]
-    curves = pl.DataFrame(lines, infer_schema_length=None, strict=False) if lines else pl.DataFrame(schema=_CURVES)
-    return Results(pl.DataFrame(runs, infer_schema_length=None, strict=False), curves)
-
-
-def together(results: Iterable[Results]) -> Results:
-    """Returns several results as one."""
-    several = list(results)
+    places: dict[pathlib.Path, Mapping[str, Any]] = {}
+    documents, recorded = [], []
+    for kind, folder in found:
+        if kind == "recorded":
+            recorded.append(_load_recorded(folder))
+        elif kind == "run":
+            places[folder] = {}
+        else:
+            documents.append(read_document(folder / DOCUMENT))
+            places |= {folder / run["path"]: place for run, place in documents[-1].places()}
+    several = [load_runs(places), *recorded]
+    runs = concatenated(results.runs for results in several)
     return Results(
-        _concatenated([r.runs for r in several]),
-        _concatenated([r.curves for r in several]),
-        tuple(document for r in several for document in r.documents),
+        runs.select(in_order(runs.columns)),
+        concatenated(results.curves for results in several),
+        (*documents, *(document for results in recorded for document in results.documents)),
+        os.path.commonpath([folder.parent if kind == "run" else folder for kind, folder in found]) or ".",
     )
 
 
-def _concatenated(tables: list[pl.DataFrame]) -> pl.DataFrame:
-    filled = [table for table in tables if len(table)]
-    return pl.concat(filled, how="diagonal_relaxed") if filled else tables[0]
+def load_runs(places: Mapping[pathlib.Path, Mapping[str, Any]]) -> Results:
+    """Reads runs, those that were begun.
+
+    Args:
+      places: by the run's directory, what is known of where in a study it belongs, beside what other things; see
+        `Document.places`.
+
+    Raises:
+      UserError: where a file is damaged.
+    """
+    begun = {path: place for path, place in places.items() if (path / "config.json").exists()}
+    return Results(runs_table(begun), curves_table(list(begun)))
+
+
+def _found(path: pathlib.Path) -> Iterator[tuple[Kind, pathlib.Path]]:
+    """Yields what can be read, in the order of their paths. What is within one of these belongs to it."""
+    for folder, inside, files in os.walk(path):
+        kind = next((kind for name, kind in _KINDS.items() if name in files), None)
+        if kind is not None:
+            yield kind, pathlib.Path(folder)
+        others = [name for name in inside if name not in _NO_RUNS and not name.startswith((".", "population-"))]
+        inside[:] = [] if kind else sorted(others)
 
 
 def _load_recorded(folder: pathlib.Path) -> Results:
-    tables = []
-    for name in (RUNS, CURVES):
-        try:
-            tables.append(pl.read_parquet(folder / name, use_pyarrow=False))
-        except (OSError, pl.exceptions.PolarsError) as error:
-            raise UserError(f"{folder / name} is damaged or missing: {error}") from error
+    runs, curves = _read_table(folder / RUNS, run_types()), _read_table(folder / CURVES, curve_types())
+    paths = {path: str(folder / path) for path in runs["path"]}
+    for path in paths:
+        check_within(folder / RUNS, path)
+    if len(paths) < len(runs) or not paths.keys() >= set(curves["path"].unique()):
+        raise UserError(f"{folder} is damaged: {CURVES} has lines of runs that {RUNS} has not, or twice.")
     document = folder / DOCUMENT
-    return Results(tables[0], tables[1], (read_document(document),) if document.exists() else ())
+    return Results(
+        _renamed(runs, paths), _renamed(curves, paths), (read_document(document),) if document.exists() else ()
+    )
 
 
-def _within(directory: pathlib.Path, folders: Iterable[pathlib.Path]) -> bool:
-    return any(folder in directory.parents for folder in folders)
-
-
-def _row(path: pathlib.Path, place: Mapping[str, Any]) -> dict[str, Any]:
-    config = read_json(path / "config.json")
-    summary = read_json(path / "summary.json") if (path / "summary.json").exists() else {"status": "running"}
+def _read_table(path: pathlib.Path, types: Types) -> pl.DataFrame:
+    """Reads a recorded table, to which the columns are added that its version of this program did not have."""
     try:
-        here = config["environments"][-1]
-        experiment = _flat(config["experiment"])
-        results = {f"{at}.{name}": value for at in ("final", "best") for name, value in (summary.get(at) or {}).items()}
-        cost = {name: summary.get(name) for name in ("steps", "diverged_step", "parameters", "seconds")}
-        return {
-            "path": str(path),
-            **place,
-            "digest": config["digest"],
-            "status": summary["status"],
-            **experiment,
-            **results,
-            **cost,
-            "images_per_second": summary.get("images_per_second"),
-            "members": here["members"],
-            "backend": here["backend"],
-            "device": here["devices"][0],
-            "devices": len(here["devices"]),
-            "threads": here["threads"],
-            "code_path": json.dumps(here["code_path"]),
-            "revision": here["revision"],
-            **{f"version.{name}": version for name, version in here["packages"].items()},
-        }
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
-        raise UserError(f"the record of {path} is damaged: {type(error).__name__}: {error}.") from error
+        with path.open("rb") as file:
+            table = pl.read_parquet(file)
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise UserError(f"{path} is damaged or missing: {error}.") from error
+    for name, kind in table.schema.items():
+        if types.get(name, kind) != kind:
+            raise UserError(f"{path} is damaged: the column {name} has the type {kind}; accepted: {types[name]}.")
+    missing = [pl.lit(None, kind).alias(name) for name, kind in types.items() if name not in table.columns]
+    table = table.with_columns(missing)
+    if table["path"].has_nulls():
+        raise UserError(f"{path} is damaged: some rows have no path.")
+    return table
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns nested fields under the names that flags give them."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
-    return flat
+def _renamed(table: pl.DataFrame, paths: Mapping[str, str]) -> pl.DataFrame:
+    return table.with_columns(pl.col("path").replace_strict(paths, return_dtype=pl.String))
+
+
+def _below(path: str, folder: str) -> str:
+    """Returns where a run lies in a folder."""
+    relative = pathlib.PurePath(os.path.relpath(path, folder))
+    if ".." in relative.parts:
+        raise UserError(f"the run {path} is not in {folder}, where these results are from.")
+    return relative.as_posix()

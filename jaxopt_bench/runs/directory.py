@@ -40,7 +40,7 @@ def read_json(path: pathlib.Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist; {path.parent} is not the folder of a run.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also of text that is not UTF-8, too long numbers, too deep lists
         raise UserError(f"{path} is damaged: it is not JSON ({error}).") from error
 
 

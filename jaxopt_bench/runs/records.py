@@ -29,7 +29,7 @@ def read_records(path: pathlib.Path) -> list[Record]:
     for number, line in enumerate(lines[:-1], start=1):  # what follows the last newline was not finished
         try:
             record = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:  # also of too long numbers, too deep lists
             raise UserError(f"{path}, line {number} is damaged: it is not JSON ({error}).") from error
         if not isinstance(record, dict) or not isinstance(record.get("step"), int):
             raise UserError(f"{path}, line {number} is damaged: {line[:60]!r} is no object with a step.")

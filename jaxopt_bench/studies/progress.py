@@ -177,7 +177,7 @@ class Shown(Progress):
         elif not standing.planned:
             standing.best = "not tuned"
         else:
-            standing.best = f"{self._value(selection['value'])} (trial {selection['trial'] + 1})"
+            standing.best = f"{self._value(selection['value'])} (trial {selection['trial']})"
 
     def _value(self, value: float | None) -> str:
         if value is None:

@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 
 import jaxopt_bench
-from experiments.speed import agreement, datasets, flops, jax_side, networks, run, table
+from experiments.speed import agreement, datasets, flops, jax_side, networks, run, table, tables
 from experiments.speed.agreement import Answer, DisagreementError, Probe
 from experiments.speed.document import Document, busy_elsewhere, default_path
 from experiments.speed.flags import SECTIONS, Flags, Section
@@ -26,7 +26,9 @@ from experiments.speed.worker import Remote, Request, WorkerError
 from experiments.speed.workloads import ALL, DIGITS, WORKLOADS, find, make_task, noise
 from jaxopt_bench import UserError, catalog
 from jaxopt_bench.data import DATASETS, archives
+from jaxopt_bench.results import load
 from jaxopt_bench.training import CodePath, Task
+from tests.results.directories import epochs, summary, write_run
 
 
 class Machine:
@@ -324,3 +326,14 @@ def test_the_library_never_imports_pytorch():
         for node in ast.walk(ast.parse(path.read_text())):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else [getattr(node, "module", None)]
             assert not any(name and name.split(".")[0] == "torch" for name in names), path
+
+
+def test_copies_of_a_run_are_runs_of_their_own_and_their_reading_is_measured(tiny, tmp_path):
+    run = write_run(tmp_path / "one", tiny, epochs(2), summary(tiny))
+    tables.make_copies(run, tmp_path / "many", 5)
+    loaded = tables.measured(tmp_path / "many")
+    assert (loaded.runs, loaded.lines) == (5, 5 * 6)
+    assert min(loaded.seconds, loaded.processor_seconds, loaded.peak_bytes) > 0
+    runs = load(tmp_path / "many").runs
+    assert sorted(runs["seed"]) == list(range(5))
+    assert runs["digest"].n_unique() == runs["optimizer.learning_rate"].n_unique() == 5

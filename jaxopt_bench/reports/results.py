@@ -1,0 +1,128 @@
+"""Tables of runs on a terminal: what differs between rows, as far as it fits, and once what does not."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import polars as pl
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+LONGEST = 32
+"""Characters of a text that are shown; of a longer one both ends are."""
+_GAP = 2  # characters between two columns
+
+
+def results_table(frame: pl.DataFrame, most: int = 40) -> RenderableType:
+    """Returns what people read of a table of Polars.
+
+    Columns with one value in all rows are named once above it, and those below for which the terminal has no room: the
+    last ones, but first those in which each row has a text of its own. A single row stands upright.
+
+    Args:
+      frame: such as `Results.runs`, or an answer of `Results.sql`.
+      most: so many rows at most; the rest are counted.
+    """
+    return _Shown(frame, most)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Shown:
+    """Lays itself out when it is printed: before, nobody knows how wide the terminal is."""
+
+    frame: pl.DataFrame
+    most: int
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        frame = self.frame
+        if not len(frame):
+            yield Text(f"no rows; columns: {', '.join(map(_clean, frame.columns))}")
+            return
+        empty = [name for name in frame.columns if frame[name].null_count() == len(frame)]
+        filled = frame.drop(empty)
+        if len(frame) == 1:
+            yield _upright(filled)
+        else:
+            same = [name for name in filled.columns if filled[name].n_unique() == 1]
+            if same:
+                values = (f"{_clean(name)} {_formatted(filled[name][0])}" for name in same)
+                yield Text(f"the same in all {len(frame):,} rows: {', '.join(values)}")
+            yield from self._differing(filled.drop(same), options.max_width)
+        if empty:
+            yield Text(f"without any value: {', '.join(map(_clean, empty))}")
+
+    def _differing(self, frame: pl.DataFrame, width: int) -> RenderResult:
+        """Yields the columns that fit, and the names of those that do not."""
+        if not frame.columns:
+            return
+        names = _fitting(frame.columns, columns := _columns(frame.head(self.most)), width)
+        if len(names) < len(columns):  # what is of each row its own says least about it
+            own = [name for name in frame.columns if frame.schema[name] == pl.String and frame[name].is_unique().all()]
+            names = _fitting([*(name for name in frame.columns if name not in own), *own], columns, width)
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, _GAP - 1, 0, 0), pad_edge=False, show_edge=False)
+        for name in names:
+            justify: Literal["left", "right"] = "right" if frame.schema[name].is_numeric() else "left"
+            table.add_column(Text(columns[name].head), justify=justify, no_wrap=True)
+        for cells in zip(*(columns[name].cells for name in names), strict=True):
+            table.add_row(*map(Text, cells))
+        yield table
+        if len(frame) > self.most:
+            yield Text(f"… and {len(frame) - self.most:,} more rows of {len(frame):,}")
+        left = [name for name in frame.columns if name not in names]
+        if left:
+            yield Text(f"no room for: {', '.join(map(_clean, left))}")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Column:
+    head: str
+    cells: Sequence[str]
+
+    @property
+    def width(self) -> int:
+        return _GAP + max(Text(text).cell_len for text in (*self.head.split("\n"), *self.cells))
+
+
+def _columns(frame: pl.DataFrame) -> dict[str, _Column]:
+    """Returns the columns by their names, which are broken where they can be and stay legible, for queries."""
+    heads = {name: _clean(name).replace(".", ".\n").replace("_", "_\n") for name in frame.columns}
+    return {name: _Column(head, [_formatted(value) for value in frame[name]]) for name, head in heads.items()}
+
+
+def _fitting(names: Sequence[str], columns: Mapping[str, _Column], width: int) -> list[str]:
+    """Returns the first names whose columns fit beside each other: one at least."""
+    ends = itertools.accumulate(columns[name].width for name in names)
+    return list(names[: max(1, sum(end <= width for end in ends))])
+
+
+def _upright(frame: pl.DataFrame) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, _GAP, 0, 0), pad_edge=False)
+    for name in frame.columns:
+        table.add_row(Text(_clean(name)), Text(_formatted(frame[name][0], longest=None)))
+    return table
+
+
+def _formatted(value: Any, longest: int | None = LONGEST) -> str:
+    """Returns a value as a cell: floats with four digits, and no text that could steer a terminal."""
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if math.isfinite(value) and 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
+    if isinstance(value, (pl.Series, list)):
+        text = "[" + ", ".join(_formatted(item, None) for item in value) + "]"
+    else:
+        text = _clean(str(value).lower() if isinstance(value, bool) else str(value))
+    if longest is None or len(text) <= longest:
+        return text
+    tail = 2 * longest // 3
+    return f"{text[: longest - tail - 1]}…{text[-tail:]}"
+
+
+def _clean(text: str) -> str:
+    return "".join(character if character.isprintable() else "�" for character in text)

@@ -1,0 +1,200 @@
+"""The columns of the two tables and their types, which do not depend on what the runs are."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import polars as pl
+
+from jaxopt_bench.config import Config
+from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.runs import SPLITS
+
+Types = Mapping[str, Any]
+"""Types of Polars by column; the package itself mixes classes and instances of them."""
+
+PARTS = tuple(f"{part}." for part in Experiment.kinds)
+"""What the names of those fields begin with that depend on which model, optimizer and schedule was chosen."""
+
+VERSION = "version."
+"""What the names of the packages' versions begin with."""
+
+PLACE: Types = {
+    "study": pl.String, "phase": pl.String, "workload": pl.String, "contender": pl.String, "repetition": pl.Int64,
+    "trial": pl.Int64, "selected": pl.Boolean,
+}  # fmt: skip
+"""Where in a study a run belongs; null for one of no study."""
+
+IDENTITY: Types = {"path": pl.String, **PLACE, "digest": pl.String, "status": pl.String}
+
+_REACHED = {"step": pl.Int64, "epoch": pl.Float64}
+_REACHED |= {f"{split}_{name}": pl.Float64 for split in SPLITS for name in ("loss", "accuracy")}
+REACHED: Types = {f"{at}.{name}": kind for at in ("final", "best") for name, kind in _REACHED.items()}
+"""What a run reached; null while it is under way."""
+
+COST: Types = {
+    "steps": pl.Int64, "diverged_step": pl.Int64, "parameters": pl.Int64, "seconds": pl.Float64,
+    "images_per_second": pl.Float64,
+}  # fmt: skip
+"""What it took; null likewise."""
+
+ENVIRONMENT: Types = {
+    "members": pl.Int64, "backend": pl.String, "device": pl.String, "devices": pl.Int64, "threads": pl.Int64,
+    "code_path": pl.String, "revision": pl.String,
+}  # fmt: skip
+"""Where it ran last."""
+
+LINES: Types = {
+    "step": pl.Int64, "epoch": pl.Float64, "split": pl.String, "loss": pl.Float64, "accuracy": pl.Float64,
+    "seconds": pl.Float64, "steps": pl.Int64, "grad_norm": pl.Float64, "update_norm": pl.Float64,
+    "learning_rate": pl.Float64, "images_per_second": pl.Float64,
+}  # fmt: skip
+"""What a line of metrics has; null where lines of its split have no such field."""
+
+_PYTHON = {pl.Boolean: bool, pl.Int64: int, pl.Float64: float, pl.String: str}
+_INFERRED = (pl.Boolean, pl.Int64, pl.Float64, pl.String, pl.List(pl.Float64))
+"""The types that a field which is nobody's may have, the narrowest first."""
+
+
+@functools.cache
+def experiment_types() -> Types:
+    """Returns the types of the experiment's fields that every run has, under the names that flags give them."""
+    return dict(_fields(Experiment))
+
+
+def run_types() -> Types:
+    """Returns the types of the columns that `runs` always has, in their order."""
+    return {**IDENTITY, **experiment_types(), **REACHED, **COST, **ENVIRONMENT}
+
+
+def in_order(names: Sequence[str]) -> list[str]:
+    """Returns the columns of `runs`, and those that it always has, in their order there: by what they are about."""
+    chosen = [name for name in names if name.startswith(PARTS)]
+    first = dict.fromkeys([*IDENTITY, *experiment_types(), *chosen, *REACHED, *COST, *ENVIRONMENT])
+    return [*first, *(name for name in names if name not in first)]
+
+
+def curve_types() -> Types:
+    """Returns the types of the columns of `curves`, in their order."""
+    return {"path": pl.String, **LINES}
+
+
+@functools.cache
+def hyperparameter_types() -> Types:
+    """Returns the types of the fields of all models, optimizers and schedules under the names that flags give them.
+
+    One that differs between two of them has none.
+    """
+    found: dict[str, Any] = {}
+    for part, table in Experiment.kinds.items():
+        for cls in {type(entry) for entry in table.values()}:
+            for name, kind in _fields(cls):
+                found[f"{part}.{name}"] = kind if found.get(f"{part}.{name}", kind) == kind else None
+    return {name: kind for name, kind in found.items() if kind is not None}
+
+
+def fits(value: Any, kind: Any) -> bool:
+    """Returns whether a JSON value, or null, can stand in a column of a type without losing anything."""
+    if value is None:
+        return True
+    if isinstance(kind, pl.List):
+        return isinstance(value, list) and all(item is not None and fits(item, kind.inner) for item in value)
+    if kind in (pl.Boolean, pl.String):
+        return type(value) is _PYTHON[kind]
+    if kind == pl.Float64:
+        return isinstance(value, float) or (type(value) is int and abs(value) <= 2**53)
+    return type(value) is int and -(2**63) <= value < 2**63
+
+
+def column(name: str, values: Sequence[Any], kind: Any = None) -> pl.Series:
+    """Returns JSON values as a column.
+
+    Args:
+      name: of the column.
+      values: one a row; None for null.
+      kind: the type that it is to have, where it is known. Where some value has no place in it the column has the
+        first of Boolean, Int64, Float64, String and List(Float64) in which all have, and else holds JSON's text.
+    """
+    known = () if kind is None else (kind,)
+    if kind is None and all(value is None for value in values):
+        known = (pl.Float64,)
+    kind = next((each for each in (*known, *_INFERRED) if all_fit(values, each)), None)
+    if kind is None:
+        values, kind = [_text(value) for value in values], pl.String
+    exact = {*map(type, values)} <= {_PYTHON.get(kind), type(None)}
+    try:
+        return pl.Series(name, values if exact else [_as(value, kind) for value in values], kind)
+    except UnicodeEncodeError:  # JSON can name halves of characters, which no text has
+        return pl.Series(name, [v if v is None else v.encode(errors="replace").decode() for v in values], kind)
+
+
+def all_fit(values: Sequence[Any], kind: Any) -> bool:
+    """Returns whether all of some values fit a type, see `fits`."""
+    if {*map(type, values)} <= {_PYTHON.get(kind), type(None)}:  # as nearly always
+        numbers = [value for value in values if value is not None] if kind == pl.Int64 else []
+        return not numbers or (fits(min(numbers), kind) and fits(max(numbers), kind))
+    return all(fits(value, kind) for value in values)
+
+
+def concatenated(tables: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """Returns tables one under the other, with null where one lacks a column; see `column` for those that differ."""
+    several = list(tables)
+    kinds: dict[str, set[Any]] = {}
+    for table in several:
+        for name, kind in table.schema.items():
+            kinds.setdefault(name, set()).add(kind)
+    for name in (name for name, found in kinds.items() if len(found) > 1):
+        values = {i: table[name].to_list() for i, table in enumerate(several) if name in table.columns}
+        kind = column(name, [value for own in values.values() for value in own]).dtype
+        for i, own in values.items():
+            other = [_text(value) for value in own] if kind == pl.String else own
+            several[i] = several[i].with_columns(column(name, other, kind))
+    return pl.concat(several, how="diagonal")
+
+
+def _fields(cls: type[Config]) -> tuple[tuple[str, Any], ...]:
+    """Returns the types of a configuration's fields, those of its parts in their place as `part.field`."""
+    hints = typing.get_type_hints(cls)
+    found: list[tuple[str, Any]] = []
+    for name in (field.name for field in dataclasses.fields(cls)):
+        hint = hints[name]
+        if name in cls.kinds:
+            found.append((f"{name}.name", pl.String))
+        elif isinstance(hint, type) and issubclass(hint, Config):
+            found += [(f"{name}.{inner}", kind) for inner, kind in _fields(hint)]
+        elif (kind := _type_of(hint)) is not None:
+            found.append((name, kind))
+    return tuple(found)
+
+
+def _type_of(hint: Any) -> Any:
+    """Returns the type of a column for what a configuration's field may be; None where there is no one type."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        kinds = {_type_of(argument) for argument in arguments if argument is not type(None)}
+        return kinds.pop() if len(kinds) == 1 else None
+    if origin is Literal:
+        return _type_of(type(arguments[0]))
+    if origin is tuple:
+        inner = _type_of(arguments[0])
+        return None if inner is None else pl.List(inner)
+    return next((kind for kind, python in _PYTHON.items() if python is hint), None)
+
+
+def _as(value: Any, kind: Any) -> Any:
+    """Returns a value that fits a type as that type wants it: Polars takes no integers for floats."""
+    if value is None:
+        return None
+    if isinstance(kind, pl.List):
+        return [_as(item, kind.inner) for item in value]
+    return float(value) if kind == pl.Float64 else value
+
+
+def _text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,75 @@
+"""Run directories as a run leaves them, without the training."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.runs import SPLITS
+
+ENVIRONMENT = {
+    "step": 0,
+    "packages": {"jax": "0.10.2", "jaxopt-bench": None},
+    "backend": "cpu",
+    "devices": ["cpu"],
+    "threads": 2,
+    "code_path": {"layers": "pure"},
+    "members": 1,
+    "revision": None,
+}
+
+
+def line(step: int, split: str, **values: Any) -> dict[str, Any]:
+    """Returns a line of metrics, of epochs of ten steps."""
+    return {
+        "step": step,
+        "epoch": step / 10,
+        "split": split,
+        "loss": 1 / step,
+        "accuracy": 0.5,
+        "seconds": 0.25,
+    } | values
+
+
+def epochs(count: int, loss: float = 1.0) -> list[dict[str, Any]]:
+    """Returns the lines of some epochs, with a validation loss that falls as one over the epoch."""
+    return [
+        each
+        for epoch in range(1, count + 1)
+        for each in (
+            line(10 * epoch, "train_steps", steps=10, grad_norm=1.0, update_norm=0.1, learning_rate=0.1),
+            line(10 * epoch, "train"),
+            line(10 * epoch, "validation", loss=loss / epoch, accuracy=1 - 0.5**epoch),
+        )
+    ]
+
+
+def summary(experiment: Experiment, status: str = "completed", **final: Any) -> dict[str, Any]:
+    """Returns what stands in `summary.json`; values of `final` that are not given are null, as of a diverged run."""
+    names = [f"{split}_{name}" for split in SPLITS for name in ("loss", "accuracy")]
+    reached = {"step": 20, "epoch": 2.0, **dict.fromkeys(names), **final}
+    head = {"status": status, "experiment": experiment.name, "digest": experiment.digest, "steps": 20, "epochs": 2.0}
+    cost = {"parameters": 10, "seconds": 1.5, "images_per_second": None}
+    diverged = {"diverged_step": 7} if status == "diverged" else {}
+    return {**head, **cost, "final": reached, "best": None if diverged else reached, **diverged}
+
+
+def write_run(
+    folder: pathlib.Path,
+    experiment: Experiment,
+    lines: Sequence[dict[str, Any]] = (),
+    ended: dict[str, Any] | None = None,
+) -> pathlib.Path:
+    """Writes `<folder>/<name>/<digest>` and returns it; without `ended` the run is under way."""
+    path = folder / experiment.name / experiment.digest
+    path.mkdir(parents=True)
+    config = {"experiment": experiment.to_json(), "digest": experiment.digest, "task": {}, "recording": {}}
+    (path / "config.json").write_text(json.dumps({**config, "environments": [ENVIRONMENT]}))
+    (path / "metrics.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines))
+    (path / "lock").touch()
+    if ended is not None:
+        (path / "summary.json").write_text(json.dumps(ended))
+    return path

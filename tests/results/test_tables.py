@@ -1,0 +1,605 @@
+"""Runs and studies as tables: every form in which they lie on disk, their types, and what is damaged."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from jaxopt_bench import Experiment, UserError, train
+from jaxopt_bench.models import CNN, ResNet
+from jaxopt_bench.optimizers import SGD, Adam, AdamW, Axis, Constant, Cosine, MultiStep, Space
+from jaxopt_bench.results import Contender, Results, Study, load
+from jaxopt_bench.results.columns import column, concatenated, curve_types, hyperparameter_types, run_types
+from jaxopt_bench.results.tables import load_runs
+from jaxopt_bench.runs import Recording, Reporter, read_records
+from jaxopt_bench.studies.folder import StudyFolder
+from jaxopt_bench.studies.plan import confirmations, trials, units
+from tests.results.directories import epochs, line, summary, write_run
+
+EXPERIMENT = Experiment(name="cnn_adam", dataset="digits", model=CNN(), optimizer=Adam(), schedule=Cosine())
+RATE = Space({"optimizer.learning_rate": Axis(1e-3, 1.0, "log")})
+
+
+def a_study(name: str = "two", **others: Any) -> Study:
+    contenders = (
+        Contender(name="sgd", optimizer=SGD(), space=RATE),
+        Contender(name="adam", optimizer=Adam(), schedule=MultiStep(boundaries=(1, 2.5)), space=Space()),
+    )
+    workload = dataclasses.replace(EXPERIMENT.workload, name="cnn")
+    return Study(**{"name": name, "workloads": (workload,), "contenders": contenders, "trials": 2, "seeds": 2} | others)
+
+
+def write_study(folder: pathlib.Path, study: Study) -> pathlib.Path:
+    """Works a study off without training; the second trial wins, and the last confirmation is under way."""
+    at = StudyFolder(folder)
+    study = at.begin(study)
+    for unit in units(study):
+        planned = trials(study, unit)
+        for run in planned:
+            final = {"validation_loss": 1.0 / (1 + run.trial), "validation_accuracy": 0.5}
+            write_run(folder / "trials", run.experiment, epochs(2), summary(run.experiment, **final))
+        entry = {"workload": unit.workload.name, "contender": unit.contender.name, "repetition": unit.repetition}
+        trial = len(planned) - 1 if planned else 0
+        at.record(selections=[{**entry, "trial": trial, "among": [run.experiment.digest for run in planned]}])
+        confirming = confirmations(study, unit, trial)
+        for run in confirming[:-1]:
+            ended = summary(run.experiment, test_accuracy=0.75)
+            write_run(folder / "confirmations", run.experiment, [*epochs(2), line(20, "test")], ended)
+        write_run(folder / "confirmations", confirming[-1].experiment, epochs(1))
+    return folder
+
+
+def relative(results: Results, folder: pathlib.Path) -> list[pl.DataFrame]:
+    """Returns both tables with their paths from a folder on."""
+    prefix = f"{folder}/"
+    return [t.with_columns(pl.col("path").str.strip_prefix(prefix)) for t in (results.runs, results.curves)]
+
+
+def types_of(table: pl.DataFrame, always: Any) -> dict[str, Any]:
+    return {name: table.schema[name] for name in always}
+
+
+def test_a_runs_directory_is_a_row_and_its_metrics(tmp_path):
+    lines = epochs(2)
+    path = write_run(tmp_path, EXPERIMENT, lines, summary(EXPERIMENT, validation_loss=0.5))
+    results = load(path)
+    (row,) = results.runs.to_dicts()
+    assert (row["path"], row["digest"], row["status"]) == (str(path), EXPERIMENT.digest, "completed")
+    assert (row["optimizer.name"], row["optimizer.b1"], row["schedule.warmup"]) == ("adam", 0.9, 0.0)
+    assert (row["model.channels"], row["epochs"], row["seed"]) == ([16, 32], 10, 0)
+    assert (row["final.validation_loss"], row["final.test_loss"], row["best.step"]) == (0.5, None, 20)
+    assert (row["steps"], row["parameters"], row["seconds"], row["devices"]) == (20, 10, 1.5, 1)
+    assert (row["study"], row["phase"], row["selected"]) == (None, None, None)
+    assert set(results.curves["path"]) == {str(path)}
+    found = [{k: v for k, v in each.items() if v is not None and k != "path"} for each in results.curves.to_dicts()]
+    assert found == lines
+
+
+def test_a_study_says_of_each_run_where_it_belongs(tmp_path):
+    results = load(write_study(tmp_path / "two", a_study()))
+    assert len(results.documents) == 1
+    counts = results.runs.group_by("contender", "phase", "selected").len().sort("contender", "phase", "selected")
+    assert counts.rows() == [
+        ("adam", "confirmation", True, 2),
+        ("sgd", "confirmation", True, 2),
+        ("sgd", "trial", False, 1),
+        ("sgd", "trial", True, 1),
+    ]
+    assert set(results.runs["study"]) == {"two"}
+    assert set(results.runs["workload"]) == {"cnn"}
+    joined = results.runs.join(results.curves, on="path", how="inner")
+    assert len(joined) == len(results.curves) > 0
+    assert joined["path"].n_unique() == len(results.runs)
+
+
+def test_a_folder_above_holds_all_that_is_in_it(tmp_path):
+    write_study(tmp_path / "here" / "one", a_study("one"))
+    write_study(tmp_path / "there", a_study("two", seed=99))
+    write_run(tmp_path / "runs", EXPERIMENT)
+    load(tmp_path / "there").save(tmp_path / "recorded")
+    results = load(tmp_path)
+    assert [document.study.name for document in results.documents] == ["one", "two", "two"]
+    assert results.runs["path"].n_unique() == len(results.runs) == 3 * 6 + 1
+    assert results.runs.filter(pl.col("study").is_null())["optimizer.name"].to_list() == ["adam"]
+    assert {path.split("/")[0] for path in relative(results, tmp_path)[0]["path"]} == {
+        "here", "there", "runs", "recorded",
+    }  # fmt: skip
+
+
+def test_locks_claims_populations_and_checkpoints_are_no_runs(tmp_path):
+    path = write_run(tmp_path, EXPERIMENT)
+    for other in ("population-0123", "claims/cnn_sgd_0", "checkpoints/20", ".hidden"):
+        folder = path.parent / other
+        folder.mkdir(parents=True)
+        (folder / "lock").touch()
+        (folder / "population.json").write_text("{")
+        (folder / "config.json").write_text("{")
+    (path / "checkpoints").mkdir()
+    (path / "checkpoints" / "config.json").write_text("{")
+    assert load(tmp_path).runs["path"].to_list() == [str(path)]
+
+
+def test_runs_beside_those_of_a_study_are_not_its(tmp_path):
+    folder = write_study(tmp_path / "two", a_study())
+    before = len(load(folder).runs)
+    write_run(folder / "trials", dataclasses.replace(EXPERIMENT, seed=77))
+    assert len(load(folder).runs) == before
+
+
+@pytest.mark.parametrize("inside", ["", "runs", "two", "two/trials"])
+def test_a_relative_path_gives_relative_ones(tmp_path, monkeypatch, inside):
+    write_study(tmp_path / "two", a_study())
+    write_run(tmp_path / "runs", EXPERIMENT)
+    monkeypatch.chdir(tmp_path)
+    results = load(inside)
+    assert all(path.startswith(inside) and (tmp_path / path / "config.json").exists() for path in results.runs["path"])
+    assert set(results.runs["path"]) == set(results.curves["path"]) | {
+        path for path in results.runs["path"] if not (tmp_path / path / "metrics.jsonl").stat().st_size
+    }
+
+
+SETS_OF_RUNS: dict[str, list[tuple[Experiment, str | None]]] = {
+    "none finished": [(EXPERIMENT, None)],
+    "all diverged": [(EXPERIMENT, "diverged"), (dataclasses.replace(EXPERIMENT, seed=1), "diverged")],
+    "another network": [(dataclasses.replace(EXPERIMENT, model=ResNet(depth=18)), "completed")],
+    "all sorts": [
+        (EXPERIMENT, "completed"),
+        (dataclasses.replace(EXPERIMENT, optimizer=AdamW(clip_norm=1), schedule=Constant(warmup=1)), "interrupted"),
+        (dataclasses.replace(EXPERIMENT, optimizer=SGD(), schedule=MultiStep(boundaries=(3,))), "completed"),
+    ],
+}
+
+
+@pytest.mark.parametrize("runs", SETS_OF_RUNS.values(), ids=SETS_OF_RUNS)
+def test_types_do_not_depend_on_what_the_runs_are(tmp_path, runs):
+    for experiment, status in runs:
+        write_run(tmp_path, experiment, epochs(1), summary(experiment, status) if status else None)
+    results = load(tmp_path)
+    assert types_of(results.runs, run_types()) == dict(run_types())
+    assert dict(results.curves.schema) == dict(curve_types())
+    known = hyperparameter_types()
+    others = {name: kind for name, kind in results.runs.schema.items() if name in known}
+    assert others == {name: known[name] for name in others}
+    assert {"optimizer.clip_norm", "optimizer.learning_rate"} <= others.keys()
+    assert results.runs["status"].to_list() != [None]
+
+
+def test_what_people_would_call_a_number_is_one():
+    known = {**run_types(), **hyperparameter_types()}
+    assert (
+        known["optimizer.learning_rate"] == known["optimizer.clip_norm"] == known["final.test_accuracy"] == pl.Float64
+    )
+    assert known["seed"] == known["steps"] == known["diverged_step"] == known["model.depth"] == pl.Int64
+    assert known["schedule.boundaries"] == pl.List(pl.Float64)
+    assert known["model.channels"] == pl.List(pl.Int64)
+    assert known["optimizer.nesterov"] == known["selected"] == pl.Boolean
+    assert curve_types()["loss"] == pl.Float64
+
+
+def test_a_study_of_which_nothing_was_begun_has_empty_tables(tmp_path):
+    StudyFolder(tmp_path).begin(a_study())
+    results = load(tmp_path)
+    assert (len(results.runs), len(results.curves), len(results.documents)) == (0, 0, 1)
+    assert types_of(results.runs, run_types()) == dict(run_types())
+    assert dict(results.curves.schema) == dict(curve_types())
+    results.save(tmp_path / "recorded")
+    assert_frame_equal(load(tmp_path / "recorded").runs, results.runs)
+
+
+def test_an_ended_and_a_begun_and_a_diverged_run_say_so(tmp_path):
+    seeds = [dataclasses.replace(EXPERIMENT, seed=seed) for seed in range(4)]
+    for experiment, status in zip(seeds, ("completed", "diverged", "interrupted", None), strict=True):
+        write_run(tmp_path, experiment, epochs(1), summary(experiment, status) if status else None)
+    rows = load(tmp_path).runs.sort("seed").to_dicts()
+    assert [row["status"] for row in rows] == ["completed", "diverged", "interrupted", "running"]
+    assert [row["diverged_step"] for row in rows] == [None, 7, None, None]
+    assert [row["steps"] for row in rows] == [20, 20, 20, None]
+
+
+def test_a_run_that_has_just_begun_has_no_metrics(tmp_path):
+    path = write_run(tmp_path, EXPERIMENT)
+    (path / "metrics.jsonl").unlink()
+    assert len(load(path).curves) == 0
+    assert len(load_runs({path: {}, tmp_path / "not begun": {}}).runs) == 1
+
+
+def test_places_set_no_other_columns(tmp_path):
+    path = write_run(tmp_path, EXPERIMENT, epochs(1))
+    place = {"phase": "trial", "trial": 3, "path": "elsewhere", "seed": 9, "digest": "0"}
+    results = load_runs({path: place})
+    (row,) = results.runs.to_dicts()
+    assert (row["phase"], row["trial"], row["seed"], row["digest"]) == ("trial", 3, 0, EXPERIMENT.digest)
+    assert row["path"] == str(path) == results.curves["path"][0]
+
+
+def test_a_users_fields_may_be_anything(tmp_path):
+    values: list[dict[str, Any]] = [
+        {"name": "mine.py:make", "code": "0" * 12, "momentum": "high", "own": 1, "list": [1, 2.5], "never": None},
+        {"name": "mine.py:make", "code": "1" * 12, "momentum": 0.9, "own": [1, "a"], "list": [], "never": None},
+        {"name": "mine.py:make", "code": "2" * 12, "momentum": None, "own": {"a": 1}, "list": [3], "never": None},
+    ]
+    for seed, optimizer in enumerate(values):
+        path = write_run(tmp_path, dataclasses.replace(EXPERIMENT, seed=seed))
+        config = json.loads((path / "config.json").read_text())
+        config["experiment"]["optimizer"] = optimizer
+        (path / "config.json").write_text(json.dumps(config))
+    runs = load(tmp_path).runs.sort("seed")
+    assert runs["optimizer.momentum"].to_list() == ["high", "0.9", None]
+    assert runs["optimizer.own"].to_list() == ["1", '[1, "a"]', None]
+    assert runs["optimizer.own.a"].to_list() == [None, None, 1]
+    assert runs["optimizer.list"].to_list() == [[1.0, 2.5], [], [3.0]]
+    assert runs.schema["optimizer.never"] == pl.Float64
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=4,
+)
+
+
+@given(st.lists(json_values, max_size=6), st.sampled_from([None, *{str(k): k for k in run_types().values()}.values()]))
+def test_any_values_make_a_column_and_those_that_fit_it_are_unchanged(values, kind):
+    made = column("x", values, kind)
+    assert made.name == "x"
+    assert len(made) == len(values)
+    assert [value is None for value in made] == [value is None for value in values]
+    if made.dtype != pl.String:
+        found = made.to_list()
+        assert [str(value) for value in found] == [
+            str(v if made.dtype != pl.Float64 or v is None else float(v))
+            if made.dtype != pl.List(pl.Float64) or v is None
+            else str([float(item) for item in v])
+            for v in values
+        ]
+
+
+def test_tables_whose_columns_differ_meet_in_a_type_that_holds_both():
+    numbers, words = pl.DataFrame({"a": [1], "b": [1.5], "c": [[0.5]]}), pl.DataFrame({"a": [2.5], "b": ["x"]})
+    both = concatenated([numbers, words, pl.DataFrame(schema={"c": pl.String})])
+    assert both["c"].to_list() == [[0.5], None]
+    assert both["a"].to_list() == [1.0, 2.5]
+    assert both["b"].to_list() == ["1.5", "x"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 2**62), st.floats(allow_nan=False, allow_infinity=False)), max_size=30))
+def test_numbers_are_read_to_the_last_bit(tmp_path_factory, values):
+    lines = [line(1, "train", loss=loss) | {"step": step} for step, loss in values]
+    results = load(write_run(tmp_path_factory.mktemp("runs"), EXPERIMENT, lines))
+    assert results.curves["step"].to_list() == [step for step, _ in values]
+    assert [loss.hex() for loss in results.curves["loss"]] == [loss.hex() for _, loss in values]
+
+
+def test_a_torn_last_line_is_left_out_in_whichever_file_it_is(tmp_path):
+    paths = [write_run(tmp_path, dataclasses.replace(EXPERIMENT, seed=seed), epochs(2)) for seed in range(3)]
+    for path, torn in zip(paths, ('{"step": 30, "spl', json.dumps(line(30, "train")), ""), strict=True):
+        with (path / "metrics.jsonl").open("a") as file:
+            file.write(torn)
+    curves = load(tmp_path).curves
+    assert curves.group_by("path").len().sort("path").rows() == [(str(path), 6) for path in sorted(paths)]
+    assert all(curves.filter(pl.col("path") == str(p))["step"].to_list() == [10] * 3 + [20] * 3 for p in paths)
+
+
+DAMAGED_LINES = {
+    "nonsense": "it is not JSON",
+    "": "it is not JSON",
+    '{"step": 1': "it is not JSON",
+    "[]": "no object with a step",
+    '{"split": "train"}': "no object with a step",
+    '{"step": null}': "no object with a step",
+    '{"step": "1"}': "no object with a step",
+    '{"step": true}': "step is True; accepted: Int64",
+    '{"step": 1, "loss": "low"}': "loss is 'low'; accepted: Float64",
+    '{"step": 1, "loss": [1]}': "loss is",
+    '{"step": 99999999999999999999}': "step is 9",
+    '{"step": 1, "x": ' + "[" * 100_000 + "]" * 100_000 + "}": "it is not JSON",
+    '{"step": ' + "1" * 5000 + "}": "it is not JSON",
+}
+
+
+@pytest.mark.parametrize(("text", "message"), DAMAGED_LINES.items(), ids=range(len(DAMAGED_LINES)))
+def test_a_damaged_line_is_named_among_many_runs(tmp_path, text, message):
+    paths = [write_run(tmp_path, dataclasses.replace(EXPERIMENT, seed=seed), epochs(1)) for seed in range(3)]
+    file = paths[1] / "metrics.jsonl"
+    file.write_text(file.read_text() + text + "\n" + json.dumps(line(30, "train")) + "\n")
+    with pytest.raises(UserError, match=rf"{paths[1].name}/metrics\.jsonl, line 4 is damaged: .*{message}"):
+        load(tmp_path)
+
+
+def test_lines_that_only_the_slow_reader_takes_are_read_as_well(tmp_path):
+    path = write_run(tmp_path, EXPERIMENT, epochs(1))
+    with (path / "metrics.jsonl").open("ab") as file:
+        file.write(b'{"step": 11, "loss": NaN}\n{"step": 12, "split": "\xff"}\n{"step": 13, "loss": 2}\n')
+    steps = load(path).curves["step"].to_list()
+    assert steps == [record["step"] for record in read_records(path / "metrics.jsonl")] == [10, 10, 10, 11, 12, 13]
+
+
+@pytest.mark.parametrize(
+    ("file", "keys", "value"),
+    [
+        ("config.json", (), "text"),
+        ("config.json", (), []),
+        ("config.json", ("experiment",), None),
+        ("config.json", ("experiment", "seed"), "zero"),
+        ("config.json", ("experiment", "seed"), 2**70),
+        ("config.json", ("experiment", "epochs"), 1.5),
+        ("config.json", ("digest",), None),
+        ("config.json", ("digest",), ["a"]),
+        ("config.json", ("environments",), []),
+        ("config.json", ("environments",), [{}]),
+        ("config.json", ("environments", 0, "devices"), []),
+        ("config.json", ("environments", 0, "members"), "many"),
+        ("config.json", ("environments", 0, "packages"), {"jax": 1}),
+        ("summary.json", (), None),
+        ("summary.json", ("status",), None),
+        ("summary.json", ("status",), 1),
+        ("summary.json", ("final",), 3),
+        ("summary.json", ("final", "test_loss"), "low"),
+        ("summary.json", ("steps",), 1.5),
+    ],
+)
+def test_a_damaged_record_is_named(tmp_path, file, keys, value):
+    write_run(tmp_path, dataclasses.replace(EXPERIMENT, seed=1), (), summary(EXPERIMENT))
+    path = write_run(tmp_path, EXPERIMENT, (), summary(EXPERIMENT))
+    record: Any = {"whole": json.loads((path / file).read_text())}
+    *rest, last = ("whole", *keys)
+    target = record
+    for key in rest:
+        target = target[key]
+    target[last] = value
+    (path / file).write_text(json.dumps(record["whole"]))
+    with pytest.raises(UserError, match=rf"{path.name}/{file} is damaged"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"1" * 5000])
+def test_a_record_that_is_no_json_is_named(tmp_path, text):
+    path = write_run(tmp_path, EXPERIMENT)
+    (path / "summary.json").write_bytes(text)
+    with pytest.raises(UserError, match=r"summary\.json is damaged: it is not JSON"):
+        load(path)
+
+
+def test_fields_that_nobody_knows_replace_none_that_are(tmp_path):
+    path = write_run(tmp_path, EXPERIMENT, (), summary(EXPERIMENT, validation_loss=1.0))
+    config = json.loads((path / "config.json").read_text())
+    config["experiment"] |= {
+        "path": "/etc",
+        "status": "best",
+        "final": {"validation_loss": 0.0},
+        "version": {"jax": "9"},
+    }
+    (path / "config.json").write_text(json.dumps(config))
+    (row,) = load(path).runs.to_dicts()
+    assert (row["path"], row["status"], row["final.validation_loss"]) == (str(path), "completed", 1.0)
+    assert row["version.jax"] == "0.10.2"
+
+
+def test_loading_runs_no_code(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "evil.py").write_text(
+        "import pathlib\npathlib.Path('ran').touch()\n\ndef make(learning_rate=1.0): ...\n"
+    )
+    folder = write_study(tmp_path / "two", a_study())
+    own = {"name": "evil.py:make", "code": "0" * 12, "learning_rate": 0.1}
+    document = json.loads((folder / "study.json").read_text())
+    document["study"]["contenders"][0] |= {"optimizer": own}
+    (folder / "study.json").write_text(json.dumps(document))
+    for file in folder.rglob("config.json"):
+        config = json.loads(file.read_text())
+        config["experiment"]["optimizer"] = own
+        file.write_text(json.dumps(config))
+    results = load(folder)
+    assert set(results.runs["optimizer.name"]) == {"evil.py:make"}
+    results.save(tmp_path / "recorded")
+    load(tmp_path / "recorded")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("path", ["../other", "/etc", "trials/../../x", "a\0b"])
+def test_a_study_that_names_runs_elsewhere_is_refused(tmp_path, path):
+    folder = write_study(tmp_path / "two", a_study())
+    document = json.loads((folder / "study.json").read_text())
+    document["runs"][0]["path"] = path
+    (folder / "study.json").write_text(json.dumps(document))
+    with pytest.raises(UserError, match=r"study\.json is damaged: the run .* is not within its folder"):
+        load(folder)
+
+
+def test_folders_without_runs_are_refused(tmp_path):
+    with pytest.raises(UserError, match="holds no runs; accepted"):
+        load(tmp_path)
+    with pytest.raises(UserError, match="is no folder; accepted"):
+        load(tmp_path / "absent")
+
+
+def test_links_are_not_followed_in_circles(tmp_path):
+    path = write_run(tmp_path, EXPERIMENT)
+    os.symlink(tmp_path, tmp_path / "again")
+    assert load(tmp_path).runs["path"].to_list() == [str(path)]
+
+
+def test_what_is_saved_is_loaded_again(tmp_path):
+    folder = write_study(tmp_path / "two", a_study())
+    results = load(folder)
+    results.save(tmp_path / "recorded")
+    again = load(tmp_path / "recorded")
+    runs, curves = relative(results, folder)
+    trials_of = runs.filter(pl.col("phase") == "trial")["path"]
+    kept = curves.filter(~((pl.col("split") == "train_steps") & pl.col("path").is_in(trials_of.implode())))
+    assert len(kept) < len(curves)
+    for table, found in zip((runs, kept), relative(again, tmp_path / "recorded"), strict=True):
+        assert_frame_equal(table, found, check_exact=True)
+    assert again.documents == results.documents
+    assert set(runs["path"]) == {run["path"] for run in results.documents[0].runs}
+    again.save(tmp_path / "once more")
+    for name in ("runs.parquet", "curves.parquet", "study.json"):
+        assert (tmp_path / "recorded" / name).read_bytes() == (tmp_path / "once more" / name).read_bytes()
+
+
+def test_a_study_above_or_alone_is_recorded_alike(tmp_path):
+    folder = write_study(tmp_path / "a" / "b" / "two", a_study())
+    load(folder).save(tmp_path / "one")
+    load(tmp_path / "a").save(tmp_path / "other")
+    assert (tmp_path / "one" / "runs.parquet").read_bytes() == (tmp_path / "other" / "runs.parquet").read_bytes()
+
+
+def test_recorded_files_do_not_say_where_they_were_made(tmp_path):
+    folder = write_study(tmp_path / "a_secret_place" / "two", a_study())
+    load(folder).save(tmp_path / "recorded")
+    for file in (tmp_path / "recorded").iterdir():
+        assert b"secret" not in file.read_bytes()
+    assert all(not path.startswith("/") for path in pl.read_parquet(tmp_path / "recorded" / "runs.parquet")["path"])
+
+
+def test_a_single_run_and_runs_of_no_study_are_recorded_whole(tmp_path):
+    path = write_run(tmp_path / "runs", EXPERIMENT, epochs(3), summary(EXPERIMENT))
+    for source, recorded in ((path, EXPERIMENT.digest), (tmp_path / "runs", f"cnn_adam/{EXPERIMENT.digest}")):
+        target = tmp_path / source.name[:4]
+        load(source).save(target)
+        again = load(target)
+        assert again.documents == ()
+        assert len(again.curves) == 9
+        assert pl.read_parquet(target / "runs.parquet")["path"].to_list() in ([recorded], [EXPERIMENT.digest])
+
+
+def test_results_of_several_studies_and_over_a_study_are_not_recorded(tmp_path):
+    one, two = write_study(tmp_path / "one", a_study("one")), write_study(tmp_path / "two", a_study())
+    with pytest.raises(UserError, match="results of 2 studies; accepted: those of one"):
+        load(tmp_path).save(tmp_path / "recorded")
+    with pytest.raises(UserError, match="holds a study; accepted: another folder"):
+        load(one).save(two)
+    loose = load(write_run(tmp_path / "runs", EXPERIMENT))
+    load(one).save(tmp_path / "recorded")
+    with pytest.raises(UserError, match="holds a study; accepted: another folder"):
+        loose.save(tmp_path / "recorded")
+    with pytest.raises(UserError, match="is not in /elsewhere"):
+        dataclasses.replace(loose, folder="/elsewhere").save(tmp_path / "new")
+
+
+def test_damaged_recorded_results_are_named(tmp_path):
+    load(write_study(tmp_path / "two", a_study())).save(tmp_path / "recorded")
+    file = tmp_path / "recorded" / "curves.parquet"
+    whole, table = file.read_bytes(), pl.read_parquet(file)
+    for damaged in (whole[:-100], b"", b"PAR1" + b"\0" * 100 + b"PAR1"):
+        file.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"curves\.parquet is damaged or missing"):
+            load(tmp_path / "recorded")
+    file.unlink()
+    with pytest.raises(UserError, match=r"curves\.parquet is damaged or missing"):
+        load(tmp_path / "recorded")
+    table.with_columns(pl.col("loss").cast(pl.String)).write_parquet(file)
+    with pytest.raises(UserError, match=r"curves\.parquet is damaged: the column loss has the type String"):
+        load(tmp_path / "recorded")
+    table.with_columns(path=pl.lit("other")).write_parquet(file)
+    with pytest.raises(UserError, match=r"recorded is damaged: curves\.parquet has lines of runs that"):
+        load(tmp_path / "recorded")
+    table.drop("path").write_parquet(file)
+    with pytest.raises(UserError, match="some rows have no path"):
+        load(tmp_path / "recorded")
+
+
+@pytest.mark.parametrize("path", ["../elsewhere", "/etc"])
+def test_recorded_runs_elsewhere_are_refused(tmp_path, path):
+    load(write_run(tmp_path / "runs", EXPERIMENT)).save(tmp_path / "recorded")
+    for name in ("runs", "curves"):
+        file = tmp_path / "recorded" / f"{name}.parquet"
+        pl.read_parquet(file).with_columns(path=pl.lit(path)).write_parquet(file)
+    with pytest.raises(UserError, match="is not within its folder"):
+        load(tmp_path / "recorded")
+
+
+def test_what_an_earlier_version_recorded_lacks_is_null(tmp_path):
+    load(write_run(tmp_path / "runs", EXPERIMENT, epochs(1))).save(tmp_path / "recorded")
+    for name, absent in (("runs", "threads"), ("curves", "update_norm")):
+        file = tmp_path / "recorded" / f"{name}.parquet"
+        pl.read_parquet(file).drop(absent).write_parquet(file)
+    again = load(tmp_path / "recorded")
+    assert (again.runs.schema["threads"], again.runs["threads"].to_list()) == (pl.Int64, [None])
+    assert again.curves["update_norm"].to_list() == [None] * 3
+
+
+def test_sql_joins_the_tables_and_takes_names_with_dots_in_quotes(tmp_path):
+    results = load(write_study(tmp_path / "two", a_study()))
+    answer = results.sql(
+        """
+        SELECT r.contender, r."optimizer.learning_rate" AS rate, MIN(c.loss) AS lowest, COUNT(*) AS lines
+        FROM runs r JOIN curves c ON r.path = c.path
+        WHERE c.split = 'validation' AND r.phase = 'trial' AND r."optimizer.name" <> 'it''s'
+        GROUP BY r.contender, r."optimizer.learning_rate" ORDER BY rate
+        """
+    )
+    rates = sorted(results.runs.filter(pl.col("phase") == "trial")["optimizer.learning_rate"])
+    assert answer.rows() == [("sgd", rate, 0.5, 2) for rate in rates]
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["", "SELEC", "SELECT nothing FROM runs", "SELECT * FROM walks", "SELECT 1; SELECT 2", "DELETE FROM walks",
+     "SELECT optimizer.name FROM runs", "SELECT path + loss FROM curves", "SELECT * FROM runs WHERE path = 'a"],
+)  # fmt: skip
+def test_a_wrong_query_is_answered_with_what_is_wrong(tmp_path, query):
+    results = load(write_run(tmp_path, EXPERIMENT, epochs(1)))
+    with pytest.raises(UserError, match=r"cannot be answered: .*; the tables are runs and curves"):
+        results.sql(query)
+
+
+@pytest.mark.parametrize("function", ["read_csv", "READ_CSV", "read_parquet", "read_ipc", "read_json", "read_ndjson"])
+@pytest.mark.parametrize(
+    "query",
+    ["SELECT * FROM {}('{}')", 'SELECT * FROM "{}"(\'{}\')', "SELECT * FROM {} /* of */ ('{}')",
+     "SELECT 1 WHERE EXISTS (SELECT * FROM {}('{}'))", "WITH t AS (SELECT * FROM {}('{}')) SELECT * FROM t",
+     "SELECT * FROM runs JOIN {}('{}') f ON f.a = runs.seed", "CREATE TABLE t AS SELECT * FROM {}('{}')",
+     "EXPLAIN SELECT * FROM {}('{}')"],
+)  # fmt: skip
+def test_sql_reads_no_files(tmp_path, function, query):
+    results = load(write_run(tmp_path / "runs", EXPERIMENT))
+    pl.DataFrame({"a": [1]}).write_csv(tmp_path / "other.csv")
+    with pytest.raises(UserError, match=f"the query has '{function}', which reads files"):
+        results.sql(query.format(function, tmp_path / "other.csv"))
+
+
+@pytest.mark.parametrize(
+    "query", ["SELECT * FROM '{}'", 'SELECT * FROM "{}"', "COPY runs TO '{}'", "SELECT * INTO '{}' FROM runs"]
+)
+def test_sql_neither_reads_nor_writes_files_by_their_names(tmp_path, query):
+    results = load(write_run(tmp_path / "runs", EXPERIMENT))
+    pl.DataFrame({"a": [1]}).write_csv(tmp_path / "other.csv")
+    before = (tmp_path / "other.csv").read_bytes()
+    with contextlib.suppress(UserError):
+        assert "a" not in results.sql(query.format(tmp_path / "other.csv")).columns
+    assert (tmp_path / "other.csv").read_bytes() == before
+
+
+def test_a_query_leaves_the_tables_as_they_are(tmp_path):
+    results = load(write_run(tmp_path, EXPERIMENT, epochs(1)))
+    for query in ("DROP TABLE runs", "TRUNCATE TABLE runs", "DELETE FROM runs"):
+        results.sql(query)
+        assert results.sql("SELECT COUNT(*) FROM runs").item() == 1
+
+
+def test_all_that_a_real_run_writes_has_a_column(tiny, tmp_path, digits_dir):
+    recording = Recording(tensorboard=False)
+    path = train(tiny, runs_dir=tmp_path, data_dir=digits_dir, recording=recording, reporter=Reporter()).path
+    results = load(tmp_path)
+    (row,) = results.runs.to_dicts()
+    assert row["status"] == "completed"
+    for written in read_records(path / "metrics.jsonl"):
+        assert written.keys() <= curve_types().keys()
+    ended = json.loads((path / "summary.json").read_text())
+    for at in ("final", "best"):
+        found = {name: value for name, value in row.items() if name.startswith(f"{at}.")}
+        assert {f"{at}.{name}": value for name, value in ended[at].items()} == found
+    own = {f.name for f in dataclasses.fields(Experiment)} - {"model", "optimizer", "schedule", "augmentation"}
+    assert {name: row[name] for name in own} == {name: getattr(tiny, name) for name in own}
+    assert types_of(results.runs, run_types()) == dict(run_types())
