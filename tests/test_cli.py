@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -151,6 +152,9 @@ def test_without_flags_the_experiment_is_the_files():
         (["compare", "digits", "--baselines", "absent", "--add", "lion"], 1, "absent is no folder"),
         (["compare", "digits", "--add", "lino"], 1, "unknown optimizer 'lino'; did you mean lion"),
         (["compare", "digits", "--out", "mine.py"], 1, "--out is mine.py, but mine.py is no folder"),
+        (["results", "absent"], 1, "absent is no folder; accepted: a run's directory, a study's folder"),
+        (["results", "empty"], 1, "empty holds no runs"),
+        (["results", "empty", "--csv", "absent/x.csv"], 1, "absent is no folder; accepted: a file in a folder"),
         (["show", "absent"], 1, "'absent' is no run's directory (it holds no config.json); accepted"),
         (["show", "mine.py"], 1, "'mine.py' is no run's directory"),
         (["show", "empty"], 1, "an experiment with runs in runs: there are none"),
@@ -420,3 +424,26 @@ def test_compare_ends_with_a_table_a_paragraph_and_the_claims_and_continues(call
     assert "flat, sgd: 2 trials" not in out
     assert out.count("lion") > 3
     assert out.rstrip().endswith("studies/quick_lion")
+
+
+def test_results_are_printed_written_and_recorded(call, tmp_path):
+    call("sweep", "digits_cnn_sgd", *QUICK, "--optimizer.learning-rate", "0.01..0.1:2")
+    code, out, _ = call("results", "runs", "--rows", "1")
+    assert code == 0
+    assert "the same in all 2 rows: " in out
+    assert "… and 1 more rows of 2" in out
+    query = 'SELECT "optimizer.learning_rate" AS rate, "final.validation_loss" AS loss FROM runs ORDER BY rate'
+    code, out, _ = call("results", "runs", "--sql", query, "--csv", "out.csv", "--parquet", "out.parquet")
+    assert (code, out) == (0, "")
+    header, *lines = (tmp_path / "out.csv").read_text().splitlines()
+    assert header == "rate,loss"
+    losses = {}
+    for path in (tmp_path / "runs" / "digits_cnn_sgd").glob("*/summary.json"):
+        run = load_run(path.parent)
+        assert run.summary is not None
+        losses[run.experiment.optimizer.learning_rate] = run.summary["final"]["validation_loss"]
+    assert {float(rate): float(loss) for rate, loss in (line.split(",") for line in lines)} == losses
+    assert call("results", "runs", "--record", "kept.results")[0] == 0
+    shutil.rmtree(tmp_path / "runs")
+    code, again, _ = call("results", "kept.results", "--sql", query, "--csv", "again.csv")
+    assert (tmp_path / "again.csv").read_text() == (tmp_path / "out.csv").read_text()
