@@ -445,5 +445,5 @@ def test_results_are_printed_written_and_recorded(call, tmp_path):
     assert {float(rate): float(loss) for rate, loss in (line.split(",") for line in lines)} == losses
     assert call("results", "runs", "--record", "kept.results")[0] == 0
     shutil.rmtree(tmp_path / "runs")
-    code, again, _ = call("results", "kept.results", "--sql", query, "--csv", "again.csv")
+    call("results", "kept.results", "--sql", query, "--csv", "again.csv")
     assert (tmp_path / "again.csv").read_text() == (tmp_path / "out.csv").read_text()

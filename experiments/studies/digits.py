@@ -37,7 +37,7 @@ STUDIES = {
             contender("padam", Padam(partial=1 / 8), MOMENTUM, COUPLED),
         ),
         trials=8,
-        seeds=5,
+        seeds=8,  # as many as trials, so that one compiled program trains both
         targets=(Target(workload="digits_cnn", measure="validation_accuracy", value=0.95),),
     ),
 }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import statistics
 import time
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -18,30 +20,35 @@ BLOCKS, BLOCK_SECONDS = 5, 0.3
 
 
 def seconds_per_step(
-    experiment: Experiment, data_dir: pathlib.Path | None = None, code_path: CodePath | None = None
+    experiments: Sequence[Experiment], data_dir: pathlib.Path | None = None, code_path: CodePath | None = None
 ) -> float:
-    """Returns the median time of a training step of an experiment, alone on the device, in seconds.
+    """Returns the median time of a training step of one run, in seconds, evaluation and writing left out.
 
-    Evaluation and writing are not in it.
+    Where the members of a population take turns, all of the experiments do, and a run's share is returned: their
+    program is there already, from when they were trained. Elsewhere the first one has the device for itself.
 
     Args:
-      experiment: what is trained.
+      experiments: runs that one program can train, alike but for their seeds.
       data_dir: where TFDS keeps its data sets; TFDS's own default where None.
       code_path: how it is computed; as suits the backend where None.
     """
     keep_compiled_programs()
-    task, splits = load_task(experiment, data_dir, code_path)
-    advance, order = make_advance(task), make_orders(task)(jnp.asarray([experiment.seed], jnp.uint32), 0)
-    states, metrics = initial_states([task]), empty_metrics()
+    task, splits = load_task(experiments[0], data_dir, code_path)
+    tasks = [dataclasses.replace(task, experiment=e) for e in experiments]
+    tasks = tasks if task.code_path.members == "map" else tasks[:1]
+    count = len(tasks)
+    advance = make_advance(task, count)
+    states, metrics = initial_states(tasks), empty_metrics(count)
+    order = make_orders(task, count)(states.seed, 0)
 
     def timed(steps: int) -> float:
         nonlocal states, metrics
         began = time.perf_counter()
-        states, metrics = advance(states, metrics, splits.train, order, jnp.asarray([steps], jnp.int32))
+        states, metrics = advance(states, metrics, splits.train, order, jnp.full(count, steps, jnp.int32))
         jax.block_until_ready(metrics)
         states = states.replace(step=jnp.zeros_like(states.step))  # the next block goes through the epoch anew
-        return (time.perf_counter() - began) / steps
+        return (time.perf_counter() - began) / (steps * count)
 
     timed(1)  # compiles
-    steps = max(1, min(task.steps_per_epoch, round(BLOCK_SECONDS / timed(1))))
+    steps = max(1, min(task.steps_per_epoch, round(BLOCK_SECONDS / (count * timed(1)))))
     return statistics.median(timed(steps) for _ in range(BLOCKS))

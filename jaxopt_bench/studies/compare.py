@@ -124,7 +124,7 @@ class _Work:
         found = selected(document, unit)
         if self.study.target(unit.workload.name) is None or known or unit.repetition or found is None:
             return []
-        return [Job("timing", unit, tuple(confirmations(self.study, unit, found["trial"])[:1]))]
+        return [Job("timing", unit, tuple(confirmations(self.study, unit, found["trial"])))]
 
     def _select(self, unit: Unit, planned: list[Planned]) -> None:
         """Writes down which trial of a unit won."""

@@ -21,7 +21,7 @@ class Job:
     """Runs of one unit and phase; of a timing, a run to time.
 
     Attributes:
-      kind: what is done with them.
+      kind: what is done with them, trained or timed.
       unit: what they belong to.
       runs: what is trained, or timed.
     """
@@ -58,7 +58,7 @@ Outcome = dict[str, Any] | None
 def perform(kind: Kind, experiments: Sequence[Experiment], place: Place, reporter: Reporter) -> Outcome:
     """Does a job, or the rest of one that was begun. Trials leave no checkpoints."""
     if kind == "timing":
-        seconds = seconds_per_step(experiments[0], place.data_dir)
+        seconds = seconds_per_step(experiments, place.data_dir)
         return {"seconds_per_step": seconds, "environment": environment(choose_code_path())}
     runs = train_population(
         experiments,
