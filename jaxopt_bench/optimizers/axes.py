@@ -17,7 +17,7 @@ from jaxopt_bench.errors import UserError
 Scale = Literal["linear", "log", "log_one_minus"]
 
 DIGITS = 6  # significant digits of a value that is drawn: enough to tell values apart, few enough to read
-_ROUNDING = 1e-6  # relative: 1 - 0.9 is not 0.1, and values are rounded
+_ROUNDING = 10.0**-DIGITS * 5  # relative: what six digits leave out; 1 - 0.9 is not 0.1 either
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Axis(Config):
 
     def __contains__(self, value: float) -> bool:
         drawn = self._drawn(value)
-        return self.low * (1 - _ROUNDING) <= drawn <= self.high * (1 + _ROUNDING)
+        return self.low - _ROUNDING * abs(self.low) <= drawn <= self.high + _ROUNDING * abs(self.high)
 
     def __str__(self) -> str:
         drawn = "1 − value in " if self.scale == "log_one_minus" else ""
@@ -87,6 +87,7 @@ class Choice(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "values", _without_lists(self.values))
         if not self.values:
             raise UserError("Choice.values is empty; accepted: at least one value.")
 
@@ -117,7 +118,7 @@ class Space(Mapping[str, Axis | Choice]):
         return len(self._ranges)
 
     def __hash__(self) -> int:
-        return hash(tuple(self._ranges.items()))
+        return hash(frozenset(self._ranges.items()))
 
     def __repr__(self) -> str:
         return f"Space({self._ranges!r})"
@@ -137,6 +138,11 @@ class Space(Mapping[str, Axis | Choice]):
             raise UserError(f"{where}: {values!r} is not an object of ranges by field.")
         kinds = {f: Choice if isinstance(v, Mapping) and "values" in v else Axis for f, v in values.items()}
         return cls({f: kinds[f].from_json(v, f"{where}.{f}") for f, v in values.items()})
+
+
+def _without_lists(value: Any) -> Any:
+    """Returns a value with tuples in the place of lists, as which JSON has them."""
+    return tuple(map(_without_lists, value)) if isinstance(value, (list, tuple)) else value
 
 
 def _rounded(value: float) -> float:

@@ -74,10 +74,10 @@ def run_types() -> Types:
 
 
 def in_order(names: Sequence[str]) -> list[str]:
-    """Returns the columns of `runs`, and those that it always has, in their order there: by what they are about."""
+    """Returns columns of `runs` in their order there: by what they are about, the versions last."""
     chosen = [name for name in names if name.startswith(PARTS)]
     first = dict.fromkeys([*IDENTITY, *experiment_types(), *chosen, *REACHED, *COST, *ENVIRONMENT])
-    return [*first, *(name for name in names if name not in first)]
+    return [*(name for name in first if name in names), *(name for name in names if name not in first)]
 
 
 def curve_types() -> Types:

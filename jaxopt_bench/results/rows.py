@@ -43,7 +43,7 @@ def runs_table(places: Mapping[pathlib.Path, Mapping[str, Any]]) -> pl.DataFrame
       UserError: naming the file, where one is damaged.
     """
     rows = [_row(path, place) for path, place in places.items()]
-    found = dict.fromkeys(name for row in rows for name in row)
+    found = dict.fromkeys([*run_types(), *(name for row in rows for name in row)])
     firm = {**run_types(), **{name: pl.String for name in found if name.startswith(VERSION)}}
     columns = []
     for name in in_order([*found]):

@@ -191,6 +191,10 @@ class Study(Config):
             names = [item.name for item in getattr(self, field)]
             if not names or len(set(names)) < len(names):
                 raise UserError(f"Study.{field} is called {names}; accepted: at least one, of different names.")
+        folders = [run_name(w.name, c.name) for w in self.workloads for c in self.contenders]
+        twice = next((name for name in folders if folders.count(name) > 1), None)
+        if twice is not None:
+            raise UserError(f"Study.workloads and contenders have two pairs called {twice!r}; accepted: other names.")
         if self.refit and self.at == "best":
             raise UserError("Study.at is 'best' where refit is True; accepted: 'final', since nothing validates then.")
         self._check_workloads()
@@ -295,6 +299,9 @@ def run_name(workload: str, contender: str) -> str:
 def merged(earlier: Study, asked: Study) -> Study:
     """Returns the study that holds two: the larger budgets and numbers of seeds, the workloads and contenders of both.
 
+    Targets and claims are those of `asked`, and of `earlier` those that are about workloads and contenders which
+    `asked` lacks: it may be a part of that study, see `Study.only`.
+
     Raises:
       UserError: where they differ in anything else: their results cannot be taken together.
     """
@@ -305,10 +312,13 @@ def merged(earlier: Study, asked: Study) -> Study:
                 raise _differs(field.name, one, other)
         elif field.name not in _MAY_GROW and one != other:
             raise _differs(field.name, one, other)
+    workloads, contenders = [w.name for w in asked.workloads], [c.name for c in asked.contenders]
     return dataclasses.replace(
         asked,
         workloads=_union("workloads", earlier.workloads, asked.workloads),
         contenders=_union("contenders", earlier.contenders, asked.contenders),
+        targets=(*asked.targets, *(target for target in earlier.targets if target.workload not in workloads)),
+        claims=(*asked.claims, *(claim for claim in earlier.claims if not _is_about(claim, contenders))),
         **{
             name: max(one, other)
             for name in ("trials", "total_epochs", "trial_seeds", "seeds", "repetitions")
@@ -351,7 +361,7 @@ def _first_difference(one: Any, other: Any) -> tuple[Any, Any]:
     """Returns the innermost values in which two JSON objects differ first, each with its field."""
     for name in [*one, *(name for name in other if name not in one)]:
         a, b = one.get(name), other.get(name)
-        if json.dumps(a) != json.dumps(b):
+        if json.dumps(a, sort_keys=True) != json.dumps(b, sort_keys=True):
             if isinstance(a, dict) and isinstance(b, dict):
                 return _first_difference(a, b)
             return f"{name} {a!r}", f"{name} {b!r}"

@@ -6,7 +6,7 @@ import dataclasses
 import os
 import pathlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import polars as pl
@@ -123,13 +123,10 @@ def load(path: str | pathlib.Path) -> Results:
         else:
             documents.append(read_document(folder / DOCUMENT))
             places |= {folder / run["path"]: place for run, place in documents[-1].places()}
-    several = [load_runs(places), *recorded]
-    runs = concatenated(results.runs for results in several)
-    return Results(
-        runs.select(in_order(runs.columns)),
-        concatenated(results.curves for results in several),
-        (*documents, *(document for results in recorded for document in results.documents)),
-        os.path.commonpath([folder.parent if kind == "run" else folder for kind, folder in found]) or ".",
+    found_in = [folder.parent if kind == "run" else folder for kind, folder in found]
+    everything = together([load_runs(places), *recorded])
+    return dataclasses.replace(
+        everything, documents=(*documents, *everything.documents), folder=os.path.commonpath(found_in) or "."
     )
 
 
@@ -145,6 +142,18 @@ def load_runs(places: Mapping[pathlib.Path, Mapping[str, Any]]) -> Results:
     """
     begun = {path: place for path, place in places.items() if (path / "config.json").exists()}
     return Results(runs_table(begun), curves_table(list(begun)))
+
+
+def together(results: Iterable[Results]) -> Results:
+    """Returns several results as one."""
+    several = list(results)
+    runs = concatenated(each.runs for each in several)
+    return Results(
+        runs.select(in_order(runs.columns)),
+        concatenated(each.curves for each in several),
+        tuple(document for each in several for document in each.documents),
+        os.path.commonpath([os.path.abspath(each.folder) for each in several]),
+    )
 
 
 def _found(path: pathlib.Path) -> Iterator[tuple[Kind, pathlib.Path]]:

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,13 @@ Point = dict[str, Any]
 
 
 def draw(space: Space, count: int, how: str, *purpose: int | str) -> list[Point]:
-    """Returns points of a search space, by field. The first ones of more points are those of fewer, but for a grid's.
+    """Returns points of a search space, by field, no two the same.
+
+    The first ones of more points are those of fewer, but for a grid's.
 
     Args:
       space: at least one field.
-      count: how many points; of a grid, how many at most.
+      count: how many points; how many at most of a grid, and of a space that has no more.
       how: "sobol" (a scrambled Sobol sequence: Owen, "Randomly permuted (t,m,s)-nets and (t,s)-sequences", 1995),
         "random" (independent draws) or "grid".
       *purpose: what tells this draw from others: equal purposes give equal points.
@@ -32,8 +34,29 @@ def draw(space: Space, count: int, how: str, *purpose: int | str) -> list[Point]
     """
     if how == "grid":
         return _grid(space, count)
-    shares = {"sobol": _sobol, "random": _random}[how](len(space), count, _seed(purpose))
-    return [_point(space, row) for row in shares]
+    shares, wanted, drawn = {"sobol": _sobol, "random": _random}[how], min(count, _size(space)), count
+    points = _distinct(space, shares(len(space), drawn, _seed(purpose)))
+    while len(points) < wanted and drawn < _MOST_DRAWS * count:  # some were drawn twice: on in the same sequence
+        drawn *= 2
+        points = _distinct(space, shares(len(space), drawn, _seed(purpose)))
+    return points[:count]
+
+
+_MOST_DRAWS = 64  # as often as points are wanted: more than a space needs that has as many and none to spare
+
+
+def _size(space: Space) -> float:
+    """Returns how many points a space has."""
+    return math.prod(len(set(s.values)) if isinstance(s, Choice) else math.inf for s in space.values())
+
+
+def _distinct(space: Space, rows: Iterable[Sequence[float]]) -> list[Point]:
+    """Returns the points, each where it comes first."""
+    points: dict[tuple[Any, ...], Point] = {}
+    for row in rows:
+        point = _point(space, row)
+        points.setdefault(tuple(point.values()), point)
+    return list(points.values())
 
 
 def _point(space: Space, shares: Sequence[float]) -> Point:

@@ -17,26 +17,18 @@ from polars.testing import assert_frame_equal
 
 from jaxopt_bench import Experiment, UserError, train
 from jaxopt_bench.models import CNN, ResNet
-from jaxopt_bench.optimizers import SGD, Adam, AdamW, Axis, Constant, Cosine, MultiStep, Space
-from jaxopt_bench.results import Contender, Results, Study, load
+from jaxopt_bench.optimizers import SGD, Adam, AdamW, Constant, Cosine, MultiStep
+from jaxopt_bench.results import Results, Study, Target, load
 from jaxopt_bench.results.columns import column, concatenated, curve_types, hyperparameter_types, run_types
-from jaxopt_bench.results.tables import load_runs
+from jaxopt_bench.results.selection import trial_scores
+from jaxopt_bench.results.tables import load_runs, together
 from jaxopt_bench.runs import Recording, Reporter, read_records
 from jaxopt_bench.studies.folder import StudyFolder
 from jaxopt_bench.studies.plan import confirmations, trials, units
 from tests.results.directories import epochs, line, summary, write_run
+from tests.results.studies import small_study
 
 EXPERIMENT = Experiment(name="cnn_adam", dataset="digits", model=CNN(), optimizer=Adam(), schedule=Cosine())
-RATE = Space({"optimizer.learning_rate": Axis(1e-3, 1.0, "log")})
-
-
-def a_study(name: str = "two", **others: Any) -> Study:
-    contenders = (
-        Contender(name="sgd", optimizer=SGD(), space=RATE),
-        Contender(name="adam", optimizer=Adam(), schedule=MultiStep(boundaries=(1, 2.5)), space=Space()),
-    )
-    workload = dataclasses.replace(EXPERIMENT.workload, name="cnn")
-    return Study(**{"name": name, "workloads": (workload,), "contenders": contenders, "trials": 2, "seeds": 2} | others)
 
 
 def write_study(folder: pathlib.Path, study: Study) -> pathlib.Path:
@@ -86,7 +78,7 @@ def test_a_runs_directory_is_a_row_and_its_metrics(tmp_path):
 
 
 def test_a_study_says_of_each_run_where_it_belongs(tmp_path):
-    results = load(write_study(tmp_path / "two", a_study()))
+    results = load(write_study(tmp_path / "two", small_study()))
     assert len(results.documents) == 1
     counts = results.runs.group_by("contender", "phase", "selected").len().sort("contender", "phase", "selected")
     assert counts.rows() == [
@@ -103,8 +95,8 @@ def test_a_study_says_of_each_run_where_it_belongs(tmp_path):
 
 
 def test_a_folder_above_holds_all_that_is_in_it(tmp_path):
-    write_study(tmp_path / "here" / "one", a_study("one"))
-    write_study(tmp_path / "there", a_study("two", seed=99))
+    write_study(tmp_path / "here" / "one", small_study(name="one"))
+    write_study(tmp_path / "there", small_study(seed=99))
     write_run(tmp_path / "runs", EXPERIMENT)
     load(tmp_path / "there").save(tmp_path / "recorded")
     results = load(tmp_path)
@@ -130,7 +122,7 @@ def test_locks_claims_populations_and_checkpoints_are_no_runs(tmp_path):
 
 
 def test_runs_beside_those_of_a_study_are_not_its(tmp_path):
-    folder = write_study(tmp_path / "two", a_study())
+    folder = write_study(tmp_path / "two", small_study())
     before = len(load(folder).runs)
     write_run(folder / "trials", dataclasses.replace(EXPERIMENT, seed=77))
     assert len(load(folder).runs) == before
@@ -138,7 +130,7 @@ def test_runs_beside_those_of_a_study_are_not_its(tmp_path):
 
 @pytest.mark.parametrize("inside", ["", "runs", "two", "two/trials"])
 def test_a_relative_path_gives_relative_ones(tmp_path, monkeypatch, inside):
-    write_study(tmp_path / "two", a_study())
+    write_study(tmp_path / "two", small_study())
     write_run(tmp_path / "runs", EXPERIMENT)
     monkeypatch.chdir(tmp_path)
     results = load(inside)
@@ -187,7 +179,7 @@ def test_what_people_would_call_a_number_is_one():
 
 
 def test_a_study_of_which_nothing_was_begun_has_empty_tables(tmp_path):
-    StudyFolder(tmp_path).begin(a_study())
+    StudyFolder(tmp_path).begin(small_study())
     results = load(tmp_path)
     assert (len(results.runs), len(results.curves), len(results.documents)) == (0, 0, 1)
     assert types_of(results.runs, run_types()) == dict(run_types())
@@ -220,6 +212,25 @@ def test_places_set_no_other_columns(tmp_path):
     (row,) = results.runs.to_dicts()
     assert (row["phase"], row["trial"], row["seed"], row["digest"]) == ("trial", 3, 0, EXPERIMENT.digest)
     assert row["path"] == str(path) == results.curves["path"][0]
+
+
+def test_steps_to_a_target_are_found_in_a_studys_folder(tmp_path):
+    target = Target(workload="cnn", measure="validation_accuracy", value=0.7)
+    study = small_study(select="steps_to_target", targets=(target,))
+    at = StudyFolder(write_study(tmp_path / "two", study))
+    planned = trials(study, units(study)[0])
+    assert [score.value for score in trial_scores(study, at.results(planned))] == [20, 20]  # 1 − ½² ≥ 0.7 > 1 − ½
+
+
+def test_several_results_are_one_whatever_columns_each_has(tmp_path):
+    load(write_study(tmp_path / "two", small_study())).save(tmp_path / "recorded")
+    recorded, other = load(tmp_path / "recorded"), load(write_run(tmp_path / "runs", EXPERIMENT, epochs(1)))
+    both = together([recorded, other])
+    assert len(both.runs) == len(recorded.runs) + 1
+    assert len(both.curves) == len(recorded.curves) + 3
+    assert (both.documents, both.folder) == (recorded.documents, str(tmp_path))
+    assert_frame_equal(both.runs.tail(1).select(other.runs.columns), other.runs)
+    assert set(both.runs.columns) == {*recorded.runs.columns, *other.runs.columns}
 
 
 def test_a_users_fields_may_be_anything(tmp_path):
@@ -390,7 +401,7 @@ def test_loading_runs_no_code(tmp_path, monkeypatch):
     (tmp_path / "evil.py").write_text(
         "import pathlib\npathlib.Path('ran').touch()\n\ndef make(learning_rate=1.0): ...\n"
     )
-    folder = write_study(tmp_path / "two", a_study())
+    folder = write_study(tmp_path / "two", small_study())
     own = {"name": "evil.py:make", "code": "0" * 12, "learning_rate": 0.1}
     document = json.loads((folder / "study.json").read_text())
     document["study"]["contenders"][0] |= {"optimizer": own}
@@ -408,7 +419,7 @@ def test_loading_runs_no_code(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("path", ["../other", "/etc", "trials/../../x", "a\0b"])
 def test_a_study_that_names_runs_elsewhere_is_refused(tmp_path, path):
-    folder = write_study(tmp_path / "two", a_study())
+    folder = write_study(tmp_path / "two", small_study())
     document = json.loads((folder / "study.json").read_text())
     document["runs"][0]["path"] = path
     (folder / "study.json").write_text(json.dumps(document))
@@ -430,7 +441,7 @@ def test_links_are_not_followed_in_circles(tmp_path):
 
 
 def test_what_is_saved_is_loaded_again(tmp_path):
-    folder = write_study(tmp_path / "two", a_study())
+    folder = write_study(tmp_path / "two", small_study())
     results = load(folder)
     results.save(tmp_path / "recorded")
     again = load(tmp_path / "recorded")
@@ -448,14 +459,14 @@ def test_what_is_saved_is_loaded_again(tmp_path):
 
 
 def test_a_study_above_or_alone_is_recorded_alike(tmp_path):
-    folder = write_study(tmp_path / "a" / "b" / "two", a_study())
+    folder = write_study(tmp_path / "a" / "b" / "two", small_study())
     load(folder).save(tmp_path / "one")
     load(tmp_path / "a").save(tmp_path / "other")
     assert (tmp_path / "one" / "runs.parquet").read_bytes() == (tmp_path / "other" / "runs.parquet").read_bytes()
 
 
 def test_recorded_files_do_not_say_where_they_were_made(tmp_path):
-    folder = write_study(tmp_path / "a_secret_place" / "two", a_study())
+    folder = write_study(tmp_path / "a_secret_place" / "two", small_study())
     load(folder).save(tmp_path / "recorded")
     for file in (tmp_path / "recorded").iterdir():
         assert b"secret" not in file.read_bytes()
@@ -474,7 +485,7 @@ def test_a_single_run_and_runs_of_no_study_are_recorded_whole(tmp_path):
 
 
 def test_results_of_several_studies_and_over_a_study_are_not_recorded(tmp_path):
-    one, two = write_study(tmp_path / "one", a_study("one")), write_study(tmp_path / "two", a_study())
+    one, two = write_study(tmp_path / "one", small_study(name="one")), write_study(tmp_path / "two", small_study())
     with pytest.raises(UserError, match="results of 2 studies; accepted: those of one"):
         load(tmp_path).save(tmp_path / "recorded")
     with pytest.raises(UserError, match="holds a study; accepted: another folder"):
@@ -488,7 +499,7 @@ def test_results_of_several_studies_and_over_a_study_are_not_recorded(tmp_path):
 
 
 def test_damaged_recorded_results_are_named(tmp_path):
-    load(write_study(tmp_path / "two", a_study())).save(tmp_path / "recorded")
+    load(write_study(tmp_path / "two", small_study())).save(tmp_path / "recorded")
     file = tmp_path / "recorded" / "curves.parquet"
     whole, table = file.read_bytes(), pl.read_parquet(file)
     for damaged in (whole[:-100], b"", b"PAR1" + b"\0" * 100 + b"PAR1"):
@@ -530,7 +541,7 @@ def test_what_an_earlier_version_recorded_lacks_is_null(tmp_path):
 
 
 def test_sql_joins_the_tables_and_takes_names_with_dots_in_quotes(tmp_path):
-    results = load(write_study(tmp_path / "two", a_study()))
+    results = load(write_study(tmp_path / "two", small_study()))
     answer = results.sql(
         """
         SELECT r.contender, r."optimizer.learning_rate" AS rate, MIN(c.loss) AS lowest, COUNT(*) AS lines
