@@ -9,10 +9,9 @@ from collections.abc import Sequence
 import polars as pl
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.results.columns import concatenated
 from jaxopt_bench.results.document import Document
 from jaxopt_bench.results.study import Contender, Study
-from jaxopt_bench.results.tables import Results
+from jaxopt_bench.results.tables import Results, together
 
 _NAMES = ("name", "question", "contenders", "claims", "targets", "workloads")
 """Fields of a study that are no part of its protocol."""
@@ -75,8 +74,7 @@ def joined(recorded: Results, trained: Results) -> tuple[Results, Document]:
         selections=tuple(s for s in (*then.selections, *now.selections) if s["workload"] in names),
         timings=(*then.timings, *now.timings),
     )
-    runs, curves = (concatenated([getattr(r, table) for r in (recorded, trained)]) for table in ("runs", "curves"))
-    return Results(runs, curves, (document,)), document
+    return dataclasses.replace(together([recorded, trained]), documents=(document,)), document
 
 
 def differences(recorded: Results, trained: Results) -> list[str]:
