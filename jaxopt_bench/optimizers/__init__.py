@@ -6,7 +6,7 @@ from jaxopt_bench.config import Named
 from jaxopt_bench.optimizers.adam import Adam, AdamW, AMSGrad, Nadam, NAdamW
 from jaxopt_bench.optimizers.axes import Axis, Choice, Space
 from jaxopt_bench.optimizers.base import Hyperparameters, Moment, Optimizer
-from jaxopt_bench.optimizers.custom import Optimizers, imported, load
+from jaxopt_bench.optimizers.custom import Imported, Optimizers, imported, load, load_again
 from jaxopt_bench.optimizers.optax_table import LEFT_OUT, optax_optimizers
 from jaxopt_bench.optimizers.padam import Padam, ScaleByPadamState, scale_by_padam
 from jaxopt_bench.optimizers.schedules import Constant, Cosine, Exponential, MultiStep, OneCycle, Schedule
@@ -49,6 +49,7 @@ __all__ = [
     "Cosine",
     "Exponential",
     "Hyperparameters",
+    "Imported",
     "Moment",
     "MultiStep",
     "NAdamW",
@@ -61,5 +62,6 @@ __all__ = [
     "Space",
     "imported",
     "load",
+    "load_again",
     "scale_by_padam",
 ]

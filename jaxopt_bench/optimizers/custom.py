@@ -5,6 +5,7 @@ Such code is run when it is named. Reading back what a run recorded of it runs n
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -44,11 +45,13 @@ class Imported(Made):
     Class attributes:
       reference: what it is named by, as `package.module:function` or `file.py:function`.
       code: twelve hexadecimal digits that identify the file that defines it.
+      place: that file, for processes elsewhere to `load_again`; empty where there is none.
       probed: whether it branches, by the fields that are static in any case.
     """
 
     reference: ClassVar[str]
     code: ClassVar[str]
+    place: ClassVar[str]
     probed: ClassVar[dict[Any, bool]]
 
     @property
@@ -155,15 +158,36 @@ def load(reference: str) -> type[Imported]:
         raise UserError(f"the optimizer {reference!r} is no reference; {_ACCEPTED}.")
     short = f"{pathlib.Path(place).name if place.endswith('.py') else place}:{name}"
     module, code = _run_file(place, reference) if place.endswith(".py") else _imported_module(place, reference)
-    if (short, code) in _LOADED:
-        return _LOADED[short, code]
-    factory = getattr(module, name, None)
-    if factory is None:
-        functions = [other for other, value in vars(module).items() if callable(value) and not other.startswith("_")]
-        raise unknown_name(f"function of {place}", name, functions)
-    if not callable(factory):
-        raise UserError(f"{reference} is {factory!r}; {_ACCEPTED}.")
-    return _made(factory, name, short, code)
+    return _found(module, reference, short, code)
+
+
+def load_again(reference: str, place: str, code: str) -> type[Imported]:
+    """Returns an optimizer that another process has loaded, maybe on another machine, under the same reference.
+
+    Its module is imported where that can be, and has the same text; else its file is run.
+
+    Args:
+      reference: what it is named by there, as its class says.
+      place: its file there, as its class says.
+      code: the digits of its text there, as its class says.
+
+    Raises:
+      UserError: where neither is here with that text; and as `load` does.
+    """
+    if (reference, code) in _LOADED:
+        return _LOADED[reference, code]
+    if not reference.rpartition(":")[0].endswith(".py"):
+        with contextlib.suppress(UserError):  # the file is there still
+            found = load(reference)
+            if found.code == code:
+                return found
+    module, here = _run_file(place, reference)
+    if here != code:
+        raise UserError(
+            f"the optimizer {reference!r}: {place} has another text here ({here}) than where it was loaded first "
+            f"({code}); accepted: the same file everywhere, left as it is meanwhile."
+        )
+    return _found(module, reference, reference, code)
 
 
 def imported(factory: Factory) -> type[Imported]:
@@ -187,11 +211,27 @@ def imported(factory: Factory) -> type[Imported]:
     known = _LOADED.get((reference, code))
     if known is not None and known.factory is factory:
         return known
-    return _made(factory, name, reference, code)
+    return _made(factory, name, reference, code, path)
 
 
-def _made(factory: Factory, name: str, reference: str, code: str) -> type[Imported]:
-    attributes: dict[str, Any] = {"reference": reference, "code": code, "probed": {}, "source": reference}
+def _found(module: ModuleType, reference: str, short: str, code: str) -> type[Imported]:
+    """Returns the optimizer that a function of a module makes, named by a short reference."""
+    if (short, code) in _LOADED:
+        return _LOADED[short, code]
+    place, _, name = reference.rpartition(":")
+    factory = getattr(module, name, None)
+    if factory is None:
+        functions = [other for other, value in vars(module).items() if callable(value) and not other.startswith("_")]
+        raise unknown_name(f"function of {place}", name, functions)
+    if not callable(factory):
+        raise UserError(f"{reference} is {factory!r}; {_ACCEPTED}.")
+    return _made(factory, name, short, code, getattr(module, "__file__", None))
+
+
+def _made(factory: Factory, name: str, reference: str, code: str, path: str | None) -> type[Imported]:
+    place = str(pathlib.Path(path).absolute()) if path else ""
+    known = {"reference": reference, "source": reference, "code": code, "place": place}
+    attributes: dict[str, Any] = {**known, "probed": {}}
     made = optimizer_class(name, factory, base=Imported, learning_rates=_RATES, **attributes)
     _LOADED[reference, code] = cast(type[Imported], made)
     return _LOADED[reference, code]

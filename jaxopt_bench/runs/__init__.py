@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from jaxopt_bench.runs.directory import locked, read_json, write_json
+from jaxopt_bench.runs.directory import LockedError, locked, read_json, write_json
 from jaxopt_bench.runs.load import Run, finished, load_run
 from jaxopt_bench.runs.population import discard_checkpoints, train_population
 from jaxopt_bench.runs.progress import Lines, Live, Reporter, format_accuracy, format_duration, format_loss
 from jaxopt_bench.runs.records import SPLITS, read_records
 from jaxopt_bench.runs.session import Interrupted, Recording
+from jaxopt_bench.runs.signals import stopped_by_signals
 from jaxopt_bench.runs.timing import seconds_per_step
 from jaxopt_bench.runs.train import train
 
@@ -16,6 +17,7 @@ __all__ = [
     "Interrupted",
     "Lines",
     "Live",
+    "LockedError",
     "Recording",
     "Reporter",
     "Run",
@@ -29,6 +31,7 @@ __all__ = [
     "read_json",
     "read_records",
     "seconds_per_step",
+    "stopped_by_signals",
     "train",
     "train_population",
     "write_json",

@@ -16,6 +16,10 @@ from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.files import replacing
 
 
+class LockedError(UserError):
+    """Another process holds a folder."""
+
+
 def choose_directory(experiment: Experiment, runs_dir: pathlib.Path, fresh: bool = False) -> pathlib.Path:
     """Returns `<runs_dir>/<name>/<digest>`, or `<digest>.N` where `fresh` runs were begun beside it.
 
@@ -60,7 +64,7 @@ def locked(directory: pathlib.Path, wait: bool = False) -> Iterator[None]:
       wait: whether to wait for another process that holds it.
 
     Raises:
-      UserError: where another process holds it and there is no waiting, naming that process.
+      LockedError: where another process holds it and there is no waiting, naming that process.
     """
     with open(directory / "lock", "a+", encoding="utf-8") as file:
         try:
@@ -68,7 +72,7 @@ def locked(directory: pathlib.Path, wait: bool = False) -> Iterator[None]:
         except BlockingIOError as error:
             file.seek(0)
             holder = file.read().strip() or "another process"
-            raise UserError(f"{directory} is being trained by {holder}; wait for it, or use --fresh.") from error
+            raise LockedError(f"{directory} is being trained by {holder}; wait for it, or use --fresh.") from error
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()

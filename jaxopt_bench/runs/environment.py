@@ -40,6 +40,8 @@ def environment(code_path: CodePath, members: int = 1) -> dict[str, Any]:
 
 
 def _threads() -> int:
+    if os.environ.get("NPROC", "").isdecimal():  # which XLA heeds
+        return int(os.environ["NPROC"])
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

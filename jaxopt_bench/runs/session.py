@@ -9,8 +9,7 @@ import os
 import pathlib
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from types import FrameType
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import jax
@@ -29,6 +28,7 @@ from jaxopt_bench.runs.environment import environment
 from jaxopt_bench.runs.events import Events
 from jaxopt_bench.runs.load import checkpointed, task_to_json
 from jaxopt_bench.runs.progress import Reporter, format_duration, median_lines
+from jaxopt_bench.runs.signals import stopped_by_signals
 from jaxopt_bench.runs.splits import Splits
 from jaxopt_bench.training import (
     NEVER,
@@ -65,15 +65,19 @@ class Recording(Config):
 
 
 class Interrupted(Exception):  # noqa: N818 (it was asked for)
-    """A run was asked to stop, and did so after writing a checkpoint.
+    """A run, or a study, was asked to stop, and did so after writing a checkpoint.
 
     Attributes:
       signal: the signal's number.
     """
 
-    def __init__(self, number: int, path: pathlib.Path, step: int):
-        super().__init__(f"interrupted; the same command (without --fresh) goes on from step {step:,} of {path}")
-        self.signal = number
+    def __init__(self, number: int, path: pathlib.Path, step: int | None = None):
+        super().__init__(number, path, step)  # what pickle makes it of again
+        self.signal, self.path, self.step = number, path, step
+
+    def __str__(self) -> str:
+        where = f"with {self.path}" if self.step is None else f"from step {self.step:,} of {self.path}"
+        return f"interrupted; the same command (without --fresh) goes on {where}"
 
 
 @dataclasses.dataclass
@@ -193,7 +197,7 @@ class Session:
         """Trains to the end."""
         self._introduce()
         done: Slice | None = None
-        with _signals(self):
+        with stopped_by_signals(self):
             while self.step < self.task.steps and self.signal is None and self.active:
                 under_way = self._dispatch()
                 if done is not None:
@@ -493,30 +497,6 @@ def _values(metrics: StepMetrics | EvaluationMetrics) -> dict[str, Any]:
 def _copy(tree: Any) -> Any:
     """Returns a copy on the device, which outlives the donation of the original."""
     return jax.tree.map(jnp.copy, tree)
-
-
-@contextlib.contextmanager
-def _signals(session: Session) -> Iterator[None]:
-    """Turns the first SIGINT or SIGTERM into a request to stop; the second acts at once."""
-
-    def request(number: int, frame: FrameType | None) -> None:
-        session.signal = number
-        restore()
-        with contextlib.suppress(OSError):  # whoever read the output may be gone; and print is not safe in here
-            os.write(2, b"\nstopping after a checkpoint; once more to stop at once\n")
-
-    def restore() -> None:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-    previous: dict[int, Any] = {}
-    with contextlib.suppress(ValueError):  # not the main thread: signals are its affair
-        for number in (signal.SIGINT, signal.SIGTERM):
-            previous[number] = signal.signal(number, request)
-    try:
-        yield
-    finally:
-        restore()
 
 
 def _shorter(task: Task) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pathlib
+import sys
+import types
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +17,7 @@ import pytest
 from jaxopt_bench import Experiment
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.models import CNN
-from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Moment, imported, load
+from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Moment, custom, imported, load, load_again
 from jaxopt_bench.optimizers import imported as make
 from jaxopt_bench.optimizers.custom import _LOADED
 
@@ -252,3 +254,54 @@ def test_records_are_equal_where_they_say_the_same(file, monkeypatch):
     written = Experiment(dataset="digits", model=CNN(), optimizer=load(f"{file}:no_rate")()).to_json()
     monkeypatch.setattr("jaxopt_bench.optimizers.custom._LOADED", {})
     assert Experiment.from_json(written) == Experiment.from_json(written)
+
+
+@pytest.fixture
+def elsewhere(monkeypatch):
+    """Returns a function after which this process has loaded nothing yet, as another has not."""
+
+    def forget() -> None:
+        monkeypatch.setattr(custom, "_LOADED", {})
+        monkeypatch.setattr(custom, "_FILES", {})
+
+    return forget
+
+
+@pytest.mark.parametrize("reference", ["{file}:no_rate", "my_optimizers:no_rate", "optax:lion"])
+def test_what_a_class_says_of_itself_suffices_to_load_it_again(reference, file, monkeypatch, elsewhere):
+    with monkeypatch.context() as here:
+        here.chdir(file.parent)
+        here.delitem(sys.modules, "my_optimizers", raising=False)
+        first = load(reference.format(file="my_optimizers.py"))
+    assert pathlib.Path(first.place).is_absolute()
+    elsewhere()
+    monkeypatch.delitem(sys.modules, "my_optimizers", raising=False)
+    again = load_again(first.reference, first.place, first.code)
+    assert again is not first
+    written = Experiment(dataset="digits", model=CNN(), optimizer=first(learning_rate=0.1))
+    assert Experiment.from_json(written.to_json()).optimizer == again(learning_rate=0.1)
+    assert Experiment.from_json(written.to_json()).digest == written.digest
+
+
+def test_a_function_of_the_main_program_is_loaded_again_from_its_file(file, elsewhere):
+    module = types.ModuleType("__main__")
+    module.__file__ = str(file)
+    exec(compile(SOURCE, file, "exec"), vars(module))
+    with pytest.MonkeyPatch.context() as there:
+        there.setitem(sys.modules, "__main__", module)
+        first = imported(vars(module)["no_rate"])
+    elsewhere()
+    assert first.reference == "__main__:no_rate"
+    assert load_again(first.reference, first.place, first.code).reference == first.reference
+
+
+def test_another_text_is_not_loaded_again(file, elsewhere):
+    elsewhere()  # lest it is the class of another test's file with this text
+    first = load(f"{file}:no_rate")
+    elsewhere()
+    file.write_text(SOURCE + "\n# changed\n")
+    with pytest.raises(UserError, match="has another text here"):
+        load_again(first.reference, first.place, first.code)
+    file.unlink()
+    with pytest.raises(UserError, match="is no file"):
+        load_again(first.reference, first.place, first.code)

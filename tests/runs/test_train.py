@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pathlib
+import pickle
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from jaxopt_bench.models import MODELS
 from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Constant
 from jaxopt_bench.runs import SPLITS, Interrupted, Lines, Live, Recording, Reporter, Run
 from jaxopt_bench.runs.checkpoints import checkpoint_steps
+from jaxopt_bench.runs.environment import environment
 from jaxopt_bench.training import CodePath, choose_code_path
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -174,6 +176,21 @@ def test_a_signal_at_any_step_leaves_a_record_that_goes_on_to_the_same_end(step,
         train(tiny, runs_dir=tmp_path / "stopped", **{**options, "reporter": StoppedAt(step)})
     assert stop.value.signal == signal.SIGTERM
     assert_same(whole, train(tiny, runs_dir=tmp_path / "stopped", **options))
+
+
+def test_what_interrupted_a_run_can_be_told_another_process():
+    stop = Interrupted(signal.SIGTERM, pathlib.Path("runs/tiny"), 1000)
+    again = pickle.loads(pickle.dumps(stop))
+    assert str(again) == str(stop)
+    assert "goes on from step 1,000 of runs/tiny" in str(again)
+    assert again.signal == signal.SIGTERM
+
+
+def test_the_number_of_threads_that_xla_is_told_is_recorded(monkeypatch):
+    monkeypatch.delenv("NPROC", raising=False)
+    assert environment(CodePath())["threads"] == len(os.sched_getaffinity(0))
+    monkeypatch.setenv("NPROC", "3")
+    assert environment(CodePath())["threads"] == 3
 
 
 def test_a_run_killed_at_any_instant_resumes_to_the_bit(tiny, tmp_path, digits_dir):
