@@ -150,6 +150,7 @@ def test_without_flags_the_experiment_is_the_files():
         (["compare", "digits", "--shard", "first"], 2, "--shard is 'first'; accepted: I/N"),
         (["compare", "digits", "--baselines", "kept"], 2, "accepted: with --add OPTIMIZER"),
         (["compare", "digits", "--baselines", "absent", "--add", "lion"], 1, "absent is no folder"),
+        (["compare", "digits", "--address", "auto"], 2, "--address is of a Ray cluster; accepted: with --executor ray"),
         (["compare", "digits", "--add", "lino"], 1, "unknown optimizer 'lino'; did you mean lion"),
         (["compare", "digits", "--out", "mine.py"], 1, "--out is mine.py, but mine.py is no folder"),
         (["results", "absent"], 1, "absent is no folder; accepted: a run's directory, a study's folder"),

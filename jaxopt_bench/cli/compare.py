@@ -72,6 +72,14 @@ class CompareFlags:
     """Folder of TFDS data sets; else $TFDS_DATA_DIR, else TFDS's own default."""
     largest: int | None = None
     """At most so many runs at once; else as many as fit into memory."""
+    executor: Literal["local", "ray"] = "local"
+    """Where runs are trained: on this machine's devices, or on a Ray cluster, whose nodes share the study's folder."""
+    address: str | None = None
+    """The Ray cluster: auto, on a node of it, or its head's HOST:PORT; by default $RAY_ADDRESS, or a new one here."""
+    task_cpus: float | None = None
+    """CPUs of a Ray task, which is one population; by default a whole node's, or 1 where it has a GPU."""
+    task_gpus: float | None = None
+    """GPUs of a Ray task; by default 1 where the cluster has any."""
     shard: Annotated[str, tyro.conf.arg(metavar="I/N")] = "0/1"
     """This process does the I-th part, from 0, of N that share the folder, as of a SLURM array."""
 
@@ -86,6 +94,9 @@ def parse(words: Sequence[str]) -> Command:
     for name in ("trials", "total_epochs", "trial_seeds", "seeds", "repetitions", "epochs", "largest"):
         if getattr(flags, name) is not None:
             check_at_least_one(f"--{name.replace('_', '-')}", getattr(flags, name))
+    for name in ("address", "task_cpus", "task_gpus"):
+        if flags.executor == "local" and getattr(flags, name) is not None:
+            raise UserError(f"--{name.replace('_', '-')} is of a Ray cluster; accepted: with --executor ray.")
     shard = _shard(flags.shard)
     if flags.baselines is not None and not flags.add:
         raise UserError("--baselines has nothing to compare with them; accepted: with --add OPTIMIZER.")
@@ -165,21 +176,23 @@ def _train(
     check_folder("--out", folder)
     for line in [study.question, *protocol(study)] if study.question else protocol(study):
         console.print(line, markup=False, highlight=False)
-    progress = progress_for(console)
-    executor = _executor(flags)
     return compare(
         study,
         folder,
         data_dir=flags.data_dir,
-        executor=executor,
-        progress=progress,
+        executor=_executor(flags),
+        progress=progress_for(console),
         shard=shard,
         largest=flags.largest,
     )
 
 
 def _executor(flags: CompareFlags) -> Executor:
-    return Local()
+    if flags.executor == "local":
+        return Local()
+    from jaxopt_bench.studies.cluster import Cluster
+
+    return Cluster(flags.address, flags.task_cpus, flags.task_gpus)
 
 
 def _print_answer(results: Results, document: Document, console: Console) -> None:
