@@ -184,7 +184,7 @@ def _from_json(hint: Any, value: Any, path: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType) and value is not None:
         return _from_json(next((a for a in arguments if hasattr(a, "from_json")), None), value, path)
-    if origin is tuple and isinstance(value, list):
+    if origin is tuple and isinstance(value, (list, tuple)):
         return tuple(_from_json(arguments[0], item, f"{path}[{i}]") for i, item in enumerate(value))
     return hint.from_json(value, path) if hasattr(hint, "from_json") and value is not None else value
 

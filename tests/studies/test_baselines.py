@@ -39,7 +39,7 @@ def test_a_newcomer_is_tuned_in_its_own_space_under_the_schedule_of_the_others(s
     new = newcomer(cosine, f"{mine}:mine")
     assert new.name == "mine"
     assert new.schedule == Cosine(warmup=0.5)
-    assert list(new.searched) == ["optimizer.learning_rate", "optimizer.b1"]
+    assert list(new.searched) == ["optimizer.learning_rate", "optimizer.weight_decay", "optimizer.b1"]
     assert newcomer(cosine, "lion").optimizer == OPTIMIZERS["lion"]
     assert newcomer(cosine, "schedule_free_adamw").schedule == Constant()  # what it is meant for
 
