@@ -5,10 +5,11 @@ EXP ?= digits_cnn_adamw
 STUDY ?= digits
 ARGS ?=
 TORCH ?= torch>=2.9
+RAY ?= ray>=2.50
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run compare list peers bench test test-slow lint types floors format lock clean
+.PHONY: help setup run compare list peers cluster bench test test-slow lint types floors format lock clean
 
 help: ## print this
 	@echo "usage: make TARGET [EXP=digits_cnn_adamw] [STUDY=digits] [ARGS=\"--epochs 2 …\"]"
@@ -27,6 +28,9 @@ list: .venv/ready ## list experiments, studies, models, data sets, optimizers, s
 
 peers: .venv/ready ## install PyTorch, where it is absent: make bench needs it, and some tests compare with it
 	@$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)'
+
+cluster: .venv/ready ## install Ray, where it is absent: studies on a cluster need it, and their tests
+	@$(BIN)/python -c "import ray" 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check '$(RAY)'
 
 bench: peers ## measure speed beside PyTorch; ARGS="--quick" tries it
 	@$(BIN)/python -m experiments.speed $(ARGS)

@@ -39,7 +39,7 @@ def normed(monkeypatch: pytest.MonkeyPatch) -> Model:
     return MODELS["normed"]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny() -> Experiment:
     """Returns two epochs of a tiny network on digits, every source of randomness in use."""
     return Experiment(

@@ -190,8 +190,6 @@ def _train(
 def _executor(flags: CompareFlags) -> Executor:
     if flags.executor == "local":
         return Local()
-    from jaxopt_bench.studies.cluster import Cluster
-
     return Cluster(flags.address, flags.task_cpus, flags.task_gpus)
 
 

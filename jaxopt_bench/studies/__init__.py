@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jaxopt_bench.studies.baselines import challenge, differences, joined
+from jaxopt_bench.studies.cluster import Cluster
 from jaxopt_bench.studies.compare import check_shard, compare
 from jaxopt_bench.studies.files import STUDIES, find_study, newcomer
 from jaxopt_bench.studies.progress import Progress, progress_for
@@ -10,6 +11,7 @@ from jaxopt_bench.studies.sweep import Range, grid, parse_range
 
 __all__ = [
     "STUDIES",
+    "Cluster",
     "Progress",
     "Range",
     "challenge",
