@@ -10,6 +10,7 @@ import dataclasses
 import os
 import pathlib
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -297,4 +298,10 @@ def test_another_version_or_folder_on_a_worker_is_noticed_before_anything_is_tra
 def test_a_job_begins_no_study(study, tmp_path, digits_dir, monkeypatch):
     monkeypatch.setattr(cluster, "_working", True)
     with pytest.raises(UserError, match="if __name__ == '__main__'"):
+        compare(study, tmp_path, data_dir=digits_dir, executor=Cluster())
+
+
+def test_without_ray_it_says_what_to_install(study, tmp_path, digits_dir, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match=r'pip install "jaxopt-bench\[ray\]"'):
         compare(study, tmp_path, data_dir=digits_dir, executor=Cluster())
