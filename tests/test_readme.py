@@ -37,7 +37,8 @@ def test_python_blocks_run(block, tmp_path, digits_dir, monkeypatch):
 
 def test_every_experiment_and_study_it_names_exists():
     named = set(re.findall(r"\b(?:digits|cifar10|cifar100)_[a-z0-9_]+\b", TEXT))
-    known = set(catalog.load_folder()) | set(STUDIES.load_folder())
+    studies = STUDIES.load_folder()
+    known = {*catalog.load_folder(), *studies, *(w.name for study in studies.values() for w in study.workloads)}
     assert named
     assert {name for name in named - known if not name.endswith(("_", "_mine"))} == set()
 
