@@ -21,6 +21,7 @@ from jaxopt_bench.results import Document, Results, Study, answers, load, paragr
 from jaxopt_bench.results.document import DOCUMENT
 from jaxopt_bench.results.words import scores_in_words, sensitivity_in_words
 from jaxopt_bench.studies import (
+    Cluster,
     challenge,
     check_shard,
     compare,

@@ -267,6 +267,7 @@ def test_a_quick_run_writes_rows_that_say_what_they_are(tmp_path: pathlib.Path):
     assert "ours / PyTorch" in output
 
 
+@pytest.mark.slow
 def test_updates_are_timed_beside_sgd_and_the_peer_and_their_state_is_counted(tmp_path: pathlib.Path):
     """Plain SGD keeps nothing; AdamW two moments in float32, and counts its steps."""
     document, output = quick(tmp_path, section="updates")

@@ -55,6 +55,7 @@ def test_what_is_trained_is_the_users_function(factory, tiny, tmp_path, options)
     assert ("learning_rate" in state.hyperparameters) == (factory is mine)
 
 
+@pytest.mark.slow
 def test_settings_of_a_function_that_branches_are_programs_of_their_own_and_the_run_says_so(tiny, tmp_path, options):
     experiments = [
         dataclasses.replace(tiny, optimizer=imported(picky)(learning_rate=rate), seed=seed)

@@ -251,6 +251,7 @@ def test_runs_that_someone_removed_are_trained_anew(experiments, tmp_path, optio
     assert [without_timings(run) for run in again] == before
 
 
+@pytest.mark.slow
 def test_one_that_someone_removed_holds_up_no_other(experiments, tmp_path, options):
     with pytest.raises(Killed):
         train_population(experiments[:3], runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)})

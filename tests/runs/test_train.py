@@ -344,7 +344,7 @@ def test_a_run_that_goes_on_along_another_code_path_says_so_and_records_both(tin
     assert [place["code_path"]["layers"] for place in run.config["environments"]] == ["plain", "pure"]
 
 
-@pytest.mark.parametrize("loop", ["python", "compiled"])
+@pytest.mark.parametrize("loop", [pytest.param("python", marks=pytest.mark.slow), "compiled"])
 def test_two_processes_repeat_each_other_to_the_bit(loop, tmp_path, digits_dir):
     """On whatever backend there is: with determinism asked for, autotuning and scatters must not show."""
     runs = []

@@ -157,6 +157,7 @@ def test_trials_that_diverge_count_and_an_optimizer_whose_all_do_has_no_winner(s
     assert again == document
 
 
+@pytest.mark.slow
 def test_shards_that_follow_one_another_end_as_one_process(small, finished, tmp_path, digits_dir):
     for index in (2, 0, 1, 3):
         compare(small, tmp_path / "shards", data_dir=digits_dir, shard=(index, 4))
@@ -176,6 +177,7 @@ def test_shards_at_the_same_time_share_a_folder_safely(small, finished, tmp_path
     assert ended == alone
 
 
+@pytest.mark.slow
 def test_refitting_confirms_on_all_training_images(small, tmp_path, digits_dir):
     study = dataclasses.replace(small, refit=True, contenders=small.contenders[:1], seeds=1)
     compare(study, tmp_path / "refit", data_dir=digits_dir)
@@ -199,6 +201,7 @@ def test_what_is_not_tuned_is_confirmed_as_given_and_timed_where_there_is_a_targ
     assert again.timings == document.timings
 
 
+@pytest.mark.slow
 def test_repetitions_draw_anew_with_other_seeds(small, tmp_path, digits_dir):
     study = dataclasses.replace(small, repetitions=2, contenders=small.contenders[:1])
     document = compare(study, tmp_path / "twice", data_dir=digits_dir)

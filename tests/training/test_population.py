@@ -165,6 +165,7 @@ def test_a_population_too_large_to_be_compiled_is_halved_until_it_is_not():
     assert largest_population(need, 64, 150) == 5
 
 
+@pytest.mark.slow
 def test_the_memory_a_population_needs_grows_by_its_states(tiny, data):
     (task,) = tasks_of(tiny, MAP, {})
     needs = [needed_bytes(task, data, members) for members in (1, 2, 4)]
