@@ -16,7 +16,7 @@ from jaxopt_bench import catalog
 from jaxopt_bench.cli.command import COMPLETED, Command
 from jaxopt_bench.cli.flags import check_at_least_one, check_folder, parsed
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.reports import claims_table, ranking_table
+from jaxopt_bench.reports import claims_table, ranking_table, selected_table
 from jaxopt_bench.results import Document, Results, Study, answers, load, paragraph, protocol, verdict
 from jaxopt_bench.results.document import DOCUMENT
 from jaxopt_bench.results.words import scores_in_words, sensitivity_in_words
@@ -200,6 +200,7 @@ def _print_answer(results: Results, document: Document, console: Console) -> Non
     for ranking in found.rankings:
         console.print()
         console.print(ranking_table(found, ranking))
+        console.print(selected_table(ranking))
         for text in (paragraph(found, ranking), sensitivity_in_words(ranking)):
             if text is not None:
                 console.print(text, markup=False, highlight=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jaxopt_bench.reports.compare import claims_table, ranking_table
+from jaxopt_bench.reports.compare import claims_table, ranking_table, selected_table
 from jaxopt_bench.reports.optimizers import hyperparameters_table, optimizers_table
 from jaxopt_bench.reports.results import results_table
 from jaxopt_bench.reports.sweep import sweep_table
@@ -18,6 +18,7 @@ __all__ = [
     "optimizers_table",
     "ranking_table",
     "results_table",
+    "selected_table",
     "sweep_table",
     "trajectory",
 ]

@@ -15,30 +15,40 @@ from jaxopt_bench.runs import format_accuracy, format_duration, format_loss
 def ranking_table(verdict: Verdict, ranking: Ranking) -> Table:
     """Returns a workload's table: a row a contender, the best first.
 
-    Below each mean is its 95% interval. An asterisk marks a value at the edge of its range.
+    Below each mean is its 95% interval; the loss is that on clean training images.
     """
     study = verdict.study
     over = f"{study.repetitions} searches" if study.repetitions > 1 else f"{study.seeds} fresh seeds"
     title = f"{ranking.workload}: means over {over}, 95% intervals"
     table = Table(title=title, box=box.SIMPLE, title_justify="left")
-    columns = ["optimizer", "test\naccuracy", "clean\ntraining loss", "trials", "selected"]
+    columns = ["optimizer", "test\naccuracy", "clean\nloss", "trials"]
     timed = any(standing.steps is not None for standing in ranking.standings)
-    columns += ["steps to\nthe target"] * timed + ["cost"]
-    for name in columns:
-        table.add_column(name, justify="left" if name in ("optimizer", "selected") else "right", no_wrap=True)
+    columns += ["steps to\ntarget"] * timed + ["cost"]
+    rows = []
     for standing in ranking.standings:
         cells = [
             standing.contender,
             _result(standing, "test_accuracy"),
             _result(standing, "train_clean_loss"),
             _trials(standing),
-            _selected(standing),
             *([_to_target(standing)] if timed else []),
             format_duration(standing.cost),
         ]
+        rows.append(cells)
+    rows += [[name, *["–"] * (len(columns) - 1)] for name in ranking.missing]
+    for title, *cells in zip(columns, *rows, strict=True):
+        widest = max(len(line) for cell in (title, *cells) for line in cell.split("\n"))
+        table.add_column(title, justify="left" if title == "optimizer" else "right", no_wrap=True, min_width=widest)
+    for cells in rows:
         table.add_row(*cells)
-    for name in ranking.missing:
-        table.add_row(name, *["–"] * (len(columns) - 1))
+    return table
+
+
+def selected_table(ranking: Ranking) -> Table:
+    """Returns a table of the winners' values; an asterisk marks one at the edge of its range."""
+    table = Table("optimizer", "selected", box=box.SIMPLE)
+    for standing in ranking.standings:
+        table.add_row(standing.contender, _selected(standing))
     return table
 
 
@@ -63,7 +73,8 @@ def _result(standing: Standing, measure: str) -> str:
     text = (format_accuracy if percent else format_loss)(estimate.mean)
     if estimate.margin is None:
         return text
-    return f"{text}\n{accuracy_interval(estimate) if percent else f'{estimate.low:.4f} to {estimate.high:.4f}'}"
+    interval = accuracy_interval(estimate) if percent else f"{estimate.low:.4f} to {estimate.high:.4f}"
+    return f"{text}\n{interval.replace(' to ', '–')}"
 
 
 def _trials(standing: Standing) -> str:
@@ -74,7 +85,7 @@ def _trials(standing: Standing) -> str:
 
 
 def _selected(standing: Standing) -> str:
-    """Returns the winner's values, one a line; of several repetitions the first one's."""
+    """Returns the winner's values; of several repetitions the first one's."""
     if not standing.winners:
         return "–"
     winner = standing.winners[0]
@@ -84,7 +95,7 @@ def _selected(standing: Standing) -> str:
         for field, value in winner["values"].items()
     ]
     more = [f"and {len(standing.winners) - 1} others"] if len(standing.winners) > 1 else []
-    return "\n".join(lines + more) or "as given"
+    return ", ".join(lines + more) or "as given"
 
 
 def _value(value: object) -> str:
