@@ -135,6 +135,14 @@ def float_arrays(config: Config, dtype: DTypeLike = np.float32) -> dict[str, np.
     return {name: np.asarray(value, dtype) for name, value in values.items() if value is not None}
 
 
+def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns a JSON object's fields, those of objects within it too, under the names that flags give them."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= flattened(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return flat
+
+
 C = TypeVar("C", bound=Config)
 
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from jaxopt_bench.config import Config, Named, number
+from jaxopt_bench.config import Config, Named, flattened, number
 from jaxopt_bench.data import Augmentation, dataset
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.models import MODELS, Model
@@ -94,12 +94,9 @@ class Experiment(Workload):
         Those that enter training as arrays stand there by their shapes; the name and the seed are left out.
         """
         fields = {name: value for name, value in self.to_json().items() if name not in ("name", "seed")}
-        flat = {name: value for name, value in fields.items() if not isinstance(value, Mapping)}
-        for part in (name for name in fields if name not in flat):
-            flat |= {f"{part}.{name}": value for name, value in fields[part].items()}
         arrays = {"optimizer": self.optimizer.hyperparameters(), "schedule": self.schedule.numbers()}
         shapes = {f"{part}.{name}": f"shape {a.shape}" for part, named in arrays.items() for name, a in named.items()}
-        return flat | shapes
+        return flattened(fields) | shapes
 
 
 def check_folder_name(field: str, name: str) -> None:

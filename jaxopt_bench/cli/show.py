@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import tyro
 from rich.console import Console
@@ -14,6 +13,7 @@ from jaxopt_bench.cli.command import COMPLETED, Command
 from jaxopt_bench.cli.flags import bind
 from jaxopt_bench.cli.naming import find_run
 from jaxopt_bench.cli.printing import print_overview, print_result
+from jaxopt_bench.config import flattened
 from jaxopt_bench.runs import load_run
 
 
@@ -38,7 +38,7 @@ def show(flags: ShowFlags) -> int:
     """Prints a run's record."""
     console = Console()
     found = load_run(find_run(flags.run, flags.runs_dir))
-    for name, value in _flattened(found.experiment.to_json()).items():
+    for name, value in flattened(found.experiment.to_json()).items():
         console.print(f"{name:32} {value}", markup=False, highlight=False)
     for place in found.config.get("environments", []):
         versions = ", ".join(f"{name} {version}" for name, version in place["packages"].items() if version)
@@ -52,14 +52,3 @@ def show(flags: ShowFlags) -> int:
         print_overview(found.experiment, console)
     print_result(found, console)
     return COMPLETED
-
-
-def _flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns nested fields under the names that flags give them."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flattened(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat

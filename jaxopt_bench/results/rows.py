@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from jaxopt_bench.config import flattened
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.results.columns import (
     COST,
@@ -85,7 +86,7 @@ def _configured(path: pathlib.Path, config: Any) -> dict[str, Any]:
             "revision": here["revision"],
         }
         versions = {VERSION + name: version for name, version in here["packages"].items()}
-        fields = _flat(config["experiment"])
+        fields = flattened(config["experiment"])
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise UserError(f"{path} is damaged: {type(error).__name__}: {error}.") from error
     own = experiment_types()
@@ -114,14 +115,6 @@ def _check(name: str, values: Sequence[Any], kind: Any, paths: Sequence[pathlib.
         if not fits(value, kind) or (needed and value is None):
             file = "summary.json" if name == "status" or name in {**REACHED, **COST} else "config.json"
             raise UserError(f"{path / file} is damaged: {name} is {value!r}; accepted: {kind}.")
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns nested fields under the names that flags give them."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return flat
 
 
 def _batches(paths: Sequence[pathlib.Path]) -> Iterator[list[tuple[pathlib.Path, bytes]]]:

@@ -24,7 +24,6 @@ from jaxopt_bench.results.statistics import (
     algoperf_score,
     estimate,
     expected_best,
-    expected_best_is_exact,
     holm,
     paired_difference,
     performance_profile,
@@ -193,8 +192,6 @@ def samples(results: Results, study: Study, workload: str, contender: str, measu
 
 def ended(results: Results, workload: str, contender: str, phase: str) -> pl.DataFrame:
     """Returns the runs of a contender in a phase that have come to their end; of confirmations, those of winners."""
-    if "phase" not in results.runs.columns:
-        return results.runs.clear()
     rows = results.runs.filter(
         pl.col("workload") == workload,
         pl.col("contender") == contender,
@@ -302,8 +299,7 @@ def _trials(results: Results, study: Study, workload: str, rows: pl.DataFrame) -
     values = [_mean(study, trial, judged) for trial in seeds]
     higher = judged == "validation_accuracy"
     curve: list[float] = []
-    if study.search != "grid":
-        expected_best_is_exact(study.search)
+    if study.search != "grid":  # no part of a grid is a grid
         classes = dataset(study.workload(workload).dataset).num_classes
         chance = 1 / classes if higher else math.log(classes)
         bad = -math.inf if higher else math.inf

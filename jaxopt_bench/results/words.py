@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from jaxopt_bench.results.claims import Answered, Evidence
 from jaxopt_bench.results.measures import MEASURES
-from jaxopt_bench.results.statistics import Estimate, turning_budgets
+from jaxopt_bench.results.statistics import Estimate, expected_best_is_exact, turning_budgets
 from jaxopt_bench.results.study import Comparison, Study
 from jaxopt_bench.results.verdict import PRIMARY, Pair, Ranking, Standing, Verdict
 
@@ -84,7 +84,7 @@ def _budgets(study: Study, ranking: Ranking) -> list[str]:
     sign = -1 if study.select == "validation_accuracy" else 1
     ahead = [sign * a < sign * b for a, b in zip(one, other, strict=False)]
     turns = turning_budgets(one[:length], other[:length])
-    about = " (approximately: the draws are quasi-random)" if study.search == "sobol" else ""
+    about = "" if expected_best_is_exact(study.search) else " (approximately: the draws are quasi-random)"
     what = "validation accuracy" if study.select == "validation_accuracy" else "validation loss"
     leader, follower = (first, second) if ahead[0] else (second, first)
     text = f"By the expected best {what} of a smaller budget{about}, "

@@ -94,12 +94,12 @@ def train_population(
     return [load_run(directory) for directory in directories]
 
 
-def discard_checkpoints(runs: Sequence[Run]) -> None:
+def discard_checkpoints(directories: Sequence[pathlib.Path]) -> None:
     """Removes the checkpoints of finished runs, and of the populations that they were, once all of these have finished.
 
     Their records stay.
     """
-    for home in {home for run in runs if finished(run.path) and (home := _home(run.path)) is not None}:
+    for home in {home for run in directories if finished(run) and (home := _home(run)) is not None}:
         entries = read_json(home / POPULATION)["members"] if (home / POPULATION).exists() else [{"directory": "."}]
         if all(finished(home / entry["directory"]) for entry in entries):
             shutil.rmtree(home / "checkpoints", ignore_errors=True)

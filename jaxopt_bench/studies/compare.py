@@ -11,7 +11,7 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.results.document import Document
 from jaxopt_bench.results.selection import edges, select, trial_scores
 from jaxopt_bench.results.study import Study
-from jaxopt_bench.runs import locked
+from jaxopt_bench.runs import LockedError, discard_checkpoints, locked
 from jaxopt_bench.studies.folder import StudyFolder, selected
 from jaxopt_bench.studies.jobs import Executor, Job, Local, Outcome, Place
 from jaxopt_bench.studies.plan import Planned, Unit, confirmations, points, trials, units
@@ -106,9 +106,10 @@ class _Work:
         claim.mkdir(parents=True, exist_ok=True)
         try:
             self.claims.enter_context(locked(claim))
-        except UserError:
+        except LockedError:
             return []
         if selected(self.at.document, unit) is None:
+            discard_checkpoints([self.at.path / run.path for run in planned])  # before: a kill in between repeats it
             self._select(unit, planned)
         found = selected(self.at.document, unit)
         if found is None or found["trial"] is None:

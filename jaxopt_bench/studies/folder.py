@@ -51,8 +51,7 @@ class StudyFolder:
 
     def results(self, planned: Sequence[Planned]) -> Results:
         """Returns the records of some of the study's runs, as far as they were begun."""
-        places = {self.path / run.path: run.to_json() for run in planned}
-        return load_runs({path: {k: v for k, v in place.items() if k != "path"} for path, place in places.items()})
+        return load_runs({self.path / run.path: run.to_json() for run in planned})
 
     def unfinished(self, planned: Sequence[Planned]) -> list[Planned]:
         """Returns those of some runs that have not come to their end."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
 
 from jaxopt_bench.experiment import Experiment
-from jaxopt_bench.runs import Recording, Reporter, discard_checkpoints, seconds_per_step, train_population
+from jaxopt_bench.runs import Recording, Reporter, seconds_per_step, train_population
 from jaxopt_bench.runs.environment import environment
 from jaxopt_bench.studies.plan import FOLDERS, Planned, Unit
 from jaxopt_bench.training import choose_code_path
@@ -56,11 +56,11 @@ Outcome = dict[str, Any] | None
 
 
 def perform(kind: Kind, experiments: Sequence[Experiment], place: Place, reporter: Reporter) -> Outcome:
-    """Does a job, or the rest of one that was begun. Trials leave no checkpoints."""
+    """Does a job, or the rest of one that was begun."""
     if kind == "timing":
         seconds = seconds_per_step(experiments, place.data_dir)
         return {"seconds_per_step": seconds, "environment": environment(choose_code_path())}
-    runs = train_population(
+    train_population(
         experiments,
         runs_dir=place.folder / FOLDERS[kind],
         data_dir=place.data_dir,
@@ -68,8 +68,6 @@ def perform(kind: Kind, experiments: Sequence[Experiment], place: Place, reporte
         reporter=reporter,
         largest=place.largest,
     )
-    if kind == "trial":
-        discard_checkpoints(runs)
     return None
 
 

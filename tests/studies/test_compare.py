@@ -107,6 +107,7 @@ def test_a_study_that_is_killed_again_and_again_ends_as_one_that_was_not(small, 
             compare(small, tmp_path / "small", data_dir=digits_dir, progress=Stops(job, after))
     compare(small, tmp_path / "small", data_dir=digits_dir)
     assert records(tmp_path / "small") == records(finished)
+    assert not list((tmp_path / "small" / "trials").rglob("checkpoints/*"))
 
 
 def test_a_finished_study_trains_nothing(small, finished, digits_dir):
