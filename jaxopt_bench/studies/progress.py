@@ -136,7 +136,8 @@ class Shown(Progress):
         standing = self.standings[_key(unit)]
         if standing.planned:
             diverged = f"; {standing.diverged} diverged" if standing.diverged else ""
-            self.say(f"  {unit.label}: {standing.best}{diverged}")
+            measure = f"{self._measure()} " if selection["trial"] is not None else ""
+            self.say(f"  {unit.label}: {measure}{standing.best}{diverged}")
 
     def seconds_left(self) -> float | None:
         """Returns an estimate, from the time that jobs of the same workload took or will have taken; None at first."""
@@ -183,9 +184,11 @@ class Shown(Progress):
         if value is None:
             return "target not reached"
         if self.study.select == "steps_to_target":
-            return f"{value:,.0f} steps"
-        text = format_accuracy(value) if self.study.select == "validation_accuracy" else format_loss(value)
-        return f"{self.study.select.replace('_', ' ')} {text}"
+            return f"{value:,.0f}"
+        return format_accuracy(value) if self.study.select == "validation_accuracy" else format_loss(value)
+
+    def _measure(self) -> str:
+        return self.study.select.replace("_", " ")
 
     def _left(self) -> str:
         seconds = self.seconds_left()
@@ -248,8 +251,9 @@ class StudyTable(Shown):
 
     def _table(self) -> Group:
         table = Table(box=box.SIMPLE)
-        for title in ("workload", "optimizer", "trials", "running", "diverged", "best so far", "confirmed"):
-            table.add_column(title, justify="left" if title in ("workload", "optimizer", "best so far") else "right")
+        best = f"best so far:\n{self._measure()}"
+        for title in ("workload", "optimizer", "trials", "running", "diverged", best, "confirmed"):
+            table.add_column(title, justify="left" if title in ("workload", "optimizer", best) else "right")
         for (workload, contender, repetition), s in self.standings.items():
             name = contender + (f" ({repetition + 1})" if repetition else "")
             running = str(s.running + s.confirming) if s.running + s.confirming else ""

@@ -42,8 +42,8 @@ def test_lines_say_what_begins_what_was_selected_and_what_diverged(wild, tmp_pat
 
 def test_the_table_ends_with_all_that_was_done(wild, tmp_path, digits_dir):
     text = shown(wild, tmp_path / "study", digits_dir, terminal=True)
-    last = text[text.rindex("workload") :]
+    last = text[text.rindex("best so far") :]
     assert last.count("3 of 3") == 2
     assert last.count("1 of 1") == 2
-    for title in ("running", "diverged", "best so far", "confirmed"):
+    for title in ("workload", "running", "diverged", "validation loss", "confirmed"):
         assert title in last
