@@ -13,6 +13,7 @@ HELP = """usage: jaxopt-bench COMMAND …
   sweep EXPERIMENT --optimizer.learning-rate 1e-4..1e-1:8 …       train at several settings, as one program
   compare STUDY [--trials 16 --seeds 10 …]                        tune, confirm, and say who wins; continues, too
   results PATH [--sql "SELECT …"] [--csv FILE]                    runs as a table, every hyperparameter a column
+  report PATH [--out DIR]                                         a page and figures of a study, a run, or any runs
   list [experiments|studies|models|datasets|optimizers|schedules] what can be named
   show RUN                                                        a run's record
   data prepare NAME [--from PATH]                                 get a data set ready

@@ -18,6 +18,7 @@ COMMANDS: Mapping[str, str] = {
     "sweep": "jaxopt_bench.cli.sweep",
     "compare": "jaxopt_bench.cli.compare",
     "results": "jaxopt_bench.cli.results",
+    "report": "jaxopt_bench.cli.report",
     "list": "jaxopt_bench.cli.listing",
     "show": "jaxopt_bench.cli.show",
     "data": "jaxopt_bench.cli.data",

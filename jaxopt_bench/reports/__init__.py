@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jaxopt_bench.reports.compare import claims_table, ranking_table, selected_table
+from jaxopt_bench.reports.extra import check_extra
 from jaxopt_bench.reports.optimizers import hyperparameters_table, optimizers_table
 from jaxopt_bench.reports.results import results_table
 from jaxopt_bench.reports.sweep import sweep_table
@@ -11,6 +12,7 @@ from jaxopt_bench.reports.trajectories import SURFACES, Trajectory, check_pictur
 __all__ = [
     "SURFACES",
     "Trajectory",
+    "check_extra",
     "check_picture",
     "claims_table",
     "draw_trajectories",

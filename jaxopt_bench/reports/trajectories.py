@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.optimizers import Moment, Optimizer
+from jaxopt_bench.reports.extra import check_extra
 
 RATES = tuple(float(f"{rate:.1g}") for exponent in range(-5, 2) for rate in (10.0**exponent, 3 * 10.0**exponent))
 """Learning rates that are tried: one and three times the powers of ten, from 1e-5 to 30."""
@@ -202,13 +203,9 @@ def _format(path: pathlib.Path) -> str:
 
 
 def _altair() -> Any:
-    try:
-        import altair
-        import contourpy  # noqa: F401
-        import vl_convert  # noqa: F401
-    except ImportError as error:
-        wanted = "pip install 'jaxopt-bench[report]'"
-        raise UserError(f"pictures need the extra 'report' ({error}); accepted: {wanted}.") from error
+    check_extra()
+    import altair
+
     return altair
 
 

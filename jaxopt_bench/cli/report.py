@@ -1,0 +1,53 @@
+"""`jaxopt-bench report`: a page and figures of a study, a run, or any runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+import tyro
+from rich.console import Console
+
+from jaxopt_bench.cli.command import COMPLETED, Command
+from jaxopt_bench.cli.flags import bind
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.reports import check_extra
+from jaxopt_bench.results import load
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportFlags:
+    """Turn results into a page that opens offline, figures (SVG, PDF, PNG) and tables (Markdown, CSV, LaTeX)."""
+
+    path: tyro.conf.Positional[pathlib.Path]
+    """A study's folder, recorded results, a run's directory, or any folder of these."""
+    out: pathlib.Path | None = None
+    """Folder of the report; else reports/ and the name of the folder that was read."""
+
+
+def parse(words: Sequence[str]) -> Command:
+    """Returns the command that the words after `report` ask for."""
+    return bind(report, ReportFlags, "report", words)
+
+
+def report(flags: ReportFlags) -> int:
+    """Writes the report and says where it is."""
+    check_extra()
+    from jaxopt_bench.reports.report import PAGE, report_of, write  # needs the extra
+
+    name = flags.path.resolve().name
+    out = flags.out or pathlib.Path("reports") / name
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out is {out}, which is a file; accepted: a folder, there or not.")
+    results = load(flags.path)
+    made = report_of(results, name)
+    write(made, out)
+    console = Console()
+    figures, tables = (
+        f"{len(made.figures)} figures (SVG, PDF, PNG)",
+        f"{len(made.tables)} tables (Markdown, CSV, LaTeX)",
+    )
+    console.print(f"{len(results.runs):,} runs, {figures}, {tables}", highlight=False)
+    console.print(str(out / PAGE), markup=False, highlight=False, soft_wrap=True)
+    return COMPLETED

@@ -1,0 +1,32 @@
+"""The charts of a report, in the order of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from jaxopt_bench.reports.charts.curves import clean_training_loss, test_error, training_loss, validation_error
+from jaxopt_bench.reports.charts.outcomes import cost, final_results, trade_off
+from jaxopt_bench.reports.charts.search import budget, hyperparameters, sensitivity
+from jaxopt_bench.reports.charts.targets import profiles, time_to_target
+from jaxopt_bench.reports.figure import Figure
+from jaxopt_bench.reports.style import Look
+from jaxopt_bench.reports.subject import Subject
+
+Chart = Callable[[Subject, Mapping[str, Look]], Figure | None]
+
+CHARTS: tuple[Chart, ...] = (
+    training_loss,
+    test_error,
+    validation_error,
+    clean_training_loss,
+    trade_off,
+    final_results,
+    sensitivity,
+    budget,
+    hyperparameters,
+    time_to_target,
+    cost,
+)
+"""Each draws a workload, or returns None where there is nothing for it to draw."""
+
+__all__ = ["CHARTS", "Chart", "profiles"]

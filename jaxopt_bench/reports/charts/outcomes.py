@@ -1,0 +1,164 @@
+"""What runs ended with: every seed a dot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import altair as alt
+import polars as pl
+
+from jaxopt_bench.reports.figure import LINEAR, LOG, Figure, colour, extent, hideable, shape, shown
+from jaxopt_bench.reports.style import Look
+from jaxopt_bench.reports.subject import Subject
+from jaxopt_bench.results import estimate
+
+ROW = 22  # pixels
+PLUS = "M-1,0H1M0,-1V1"
+LOG_FROM = 20.0
+"""The ratio of the greatest value to the least from which on an axis is logarithmic."""
+
+
+def final_results(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
+    """Returns what each seed reached, with the means and their intervals."""
+    split = measured_split(subject)
+    if split is None:
+        return None
+    accuracy = f"{split}_accuracy"
+    title = f"{split} accuracy (%)"
+    dots = subject.final_runs.select("series", "seed", (100 * pl.col(accuracy)).alias("value")).drop_nulls("value")
+    if len(dots) < 2:
+        return None
+    means = _estimates(dots)
+    text = (
+        f"The {split} accuracy of each run, a dot a seed. Below the dots of an optimizer are their mean and its 95% "
+        "interval. Where intervals overlap the difference of the means may be real still: seeds are paired."
+    )
+    chart = _strip(dots, means, looks, subject.series, title)
+    columns = {"series": "optimizer", "seed": "seed", "value": title}
+    return Figure(
+        "final-results",
+        "Final results, every seed",
+        text,
+        chart,
+        {"dots": dots, "means": means},
+        columns,
+        zoomable=False,
+    )
+
+
+def cost(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
+    """Returns the seconds of each run."""
+    runs = subject.runs.filter(pl.col("seconds").is_not_null(), pl.col("status") != "running")
+    dots = runs.select("series", "phase", "seed", pl.col("seconds").alias("value"), "images_per_second")
+    if len(dots) < 2:
+        return None
+    text = (
+        "The seconds of training and evaluation of each run, a dot a run, trials among them; the mean and its 95% "
+        "interval below. Runs that one program trained together share its seconds equally."
+    )
+    chart = _strip(dots, _estimates(dots), looks, subject.series, "seconds a run", positive=True)
+    columns = {
+        "series": "optimizer", "phase": "phase", "seed": "seed", "value": "seconds", "images_per_second": "images/s"
+    }  # fmt: skip
+    return Figure(
+        "cost", "Cost of a run", text, chart, {"dots": dots, "means": _estimates(dots)}, columns, zoomable=False
+    )
+
+
+def trade_off(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
+    """Returns clean training loss against test accuracy, a dot a run."""
+    split = measured_split(subject)
+    if split is None:
+        return None
+    runs = subject.final_runs.select(
+        "series", "seed", pl.col("train_clean_loss").alias("loss"), (100 * pl.col(f"{split}_accuracy")).alias("value")
+    ).drop_nulls()
+    if len(runs) < 2:
+        return None
+    means = runs.group_by("series", maintain_order=True).agg(pl.col("loss").mean(), pl.col("value").mean())
+    x = alt.X("loss:Q", title="clean training loss", **(LOG if _spreads(runs["loss"]) else LINEAR))
+    y = alt.Y("value:Q", title=f"{split} accuracy (%)", **LINEAR)
+    tips = [
+        alt.Tooltip("series:N", title="optimizer"),
+        alt.Tooltip("seed:Q"),
+        alt.Tooltip("loss:Q", title="clean training loss", format=".4~g"),
+        alt.Tooltip("value:Q", title=f"{split} accuracy (%)", format=".4~g"),
+    ]
+    dots = shown(alt.Chart(alt.NamedData("dots")).mark_point(opacity=0.75)).encode(
+        x=x, y=y, color=colour(looks, "dot"), shape=shape(looks, "dot"), tooltip=tips
+    )
+    crosses = shown(
+        alt.Chart(alt.NamedData("means")).mark_point(shape=PLUS, filled=False, size=120, strokeWidth=2)
+    ).encode(x=x, y=y, color=colour(looks))
+    text = (
+        f"What optimizers make of training images against what they make of others: clean training loss and {split} "
+        "accuracy at the end, a dot a run, a cross at each mean. Up is better for whoever uses the network; left is "
+        "better optimization. An optimizer further left and lower than another fits better and generalizes worse."
+    )
+    columns = {"series": "optimizer", "seed": "seed", "loss": "clean training loss", "value": f"{split} accuracy (%)"}
+    chart = alt.layer(dots, crosses).add_params(hideable())
+    return Figure("trade-off", "Fit and generalization", text, chart, {"dots": runs, "means": means}, columns)
+
+
+def measured_split(subject: Subject) -> str | None:
+    """Returns the split that results are of: test, or where it was left alone, validation."""
+    runs = subject.final_runs
+    return next((s for s in ("test", "validation") if runs[f"{s}_accuracy"].is_not_null().any()), None)
+
+
+def _strip(
+    dots: pl.DataFrame,
+    means: pl.DataFrame,
+    looks: Mapping[str, Look],
+    order: tuple[str, ...],
+    title: str,
+    positive: bool = False,
+) -> Any:
+    there = set(dots["series"])
+    y = alt.Y("series:N", sort=[name for name in order if name in there], title=None)
+    axis = LOG if positive and _spreads(dots["value"]) else LINEAR
+    x = alt.X("value:Q", title=title, **axis)
+    extra = [alt.Tooltip("phase:N")] if "phase" in dots.columns else []
+    tips = [
+        alt.Tooltip("series:N", title="optimizer"),
+        *extra,
+        alt.Tooltip("seed:Q"),
+        alt.Tooltip("value:Q", title=title, format=".4~f"),
+    ]
+    marks = shown(alt.Chart(alt.NamedData("dots")).mark_point(opacity=0.6, yOffset=-4)).encode(
+        x=x, y=y, color=colour(looks), shape=shape(looks), tooltip=tips
+    )
+    said = [
+        alt.Tooltip("series:N", title="optimizer"),
+        alt.Tooltip("mean:Q", format=".4~f"),
+        alt.Tooltip("low:Q", title="interval from", format=".4~f"),
+        alt.Tooltip("high:Q", title="to", format=".4~f"),
+        alt.Tooltip("seeds:Q", title="runs"),
+    ]
+    base = shown(alt.Chart(alt.NamedData("means")))
+    rules = base.mark_rule(strokeWidth=2, yOffset=6).encode(
+        x=alt.X("low:Q", **axis), x2="high:Q", y=y, color=colour(looks), tooltip=said
+    )
+    ticks = base.mark_tick(thickness=2, height=10, yOffset=6).encode(
+        x=alt.X("mean:Q", **axis), y=y, color=colour(looks), tooltip=said
+    )
+    intervals = [rules] if means["low"].count() else []
+    return alt.layer(marks, *intervals, ticks).add_params(hideable()).properties(height=ROW * len(there))
+
+
+def _spreads(values: pl.Series) -> bool:
+    """Returns whether values are so far apart that a logarithmic axis shows them better."""
+    least, greatest = extent(values)
+    return least > 0 and greatest / least > LOG_FROM
+
+
+def _estimates(dots: pl.DataFrame) -> pl.DataFrame:
+    rows = []
+    for (name,), group in dots.group_by("series", maintain_order=True):
+        found = estimate(group["value"].to_list())
+        single = found.margin is None
+        low, high = (None, None) if single else (found.low, found.high)
+        rows.append({"series": name, "mean": found.mean, "low": low, "high": high, "seeds": found.count})
+    types = {"series": pl.String, "mean": pl.Float64, "low": pl.Float64, "high": pl.Float64, "seeds": pl.Int64}
+    return pl.DataFrame(rows, schema=types)

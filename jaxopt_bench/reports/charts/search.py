@@ -1,0 +1,184 @@
+"""What the search saw: learning rates, budgets, and the winners within their spaces."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import altair as alt
+import polars as pl
+
+from jaxopt_bench.optimizers import Axis, Choice
+from jaxopt_bench.reports.figure import LINEAR, LOG, Figure, colour, dash, hideable, shape, shown
+from jaxopt_bench.reports.style import Look
+from jaxopt_bench.reports.subject import Subject
+from jaxopt_bench.results import expected_best_is_exact
+
+ROW = 22  # pixels
+
+
+def sensitivity(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
+    """Returns what runs reached against their learning rates: a study's trials, or all runs."""
+    tried = subject.trials if subject.study else subject.runs.filter(pl.col("status") != "running")
+    tried = tried.filter(pl.col("learning_rate") > 0)
+    measure = _judged_by(subject)
+    alive = tried.filter(pl.col("status") == "completed", pl.col(measure).is_not_null())
+    rates = alive.group_by("series").agg(pl.col("learning_rate").n_unique())["learning_rate"]
+    if not (rates > 1).any():
+        return None
+    percent = measure.endswith("accuracy")
+    dots = alive.select(
+        "series", "learning_rate", "trial", "seed", ((100 if percent else 1) * pl.col(measure)).alias("value"),
+        pl.col("selected").fill_null(False),
+    )  # fmt: skip
+    lost = tried.filter(pl.col("status") == "diverged").select("series", "learning_rate", "trial", "seed")
+    title = measure.replace("_", " ") + (" (%)" if percent else "")
+    x = alt.X("learning_rate:Q", title="learning rate", **LOG)
+    y = alt.Y("value:Q", title=title, **(LINEAR if percent else LOG))
+    tips = [
+        alt.Tooltip("series:N", title="optimizer"),
+        alt.Tooltip("learning_rate:Q", title="learning rate", format=".3~g"),
+        alt.Tooltip("value:Q", title=title, format=".4~g"),
+        alt.Tooltip("trial:Q"),
+    ]
+    base = shown(alt.Chart(alt.NamedData("dots")))
+    marks = base.mark_point(opacity=0.8).encode(
+        x=x, y=y, color=colour(looks, "dot"), shape=shape(looks, "dot"), tooltip=tips
+    )
+    rings = base.transform_filter("datum.selected").mark_point(filled=False, shape="circle", size=150).encode(
+        x=x, y=y, color=colour(looks)
+    )  # fmt: skip
+    layers = [marks, rings] if dots["selected"].any() else [marks]
+    if len(lost):
+        crosses = shown(alt.Chart(alt.NamedData("lost")))
+        layers.append(
+            crosses.mark_text(text="×", fontSize=14, y=6).encode(
+                x=x, color=colour(looks), tooltip=[*tips[:2], alt.Tooltip("trial:Q")]
+            )
+        )
+    what = "trial" if subject.study else "run"
+    said = [f"The {title} that each {what} ended with, against its learning rate."]
+    if subject.study:
+        said.append("Rings mark the winners. Other hyperparameters vary along, so that neighbours may differ.")
+    if len(lost):
+        said.append(f"Crosses at the top are the {len(lost)} that diverged.")
+    columns = {"series": "optimizer", "learning_rate": "learning rate", "value": title, "trial": "trial"}
+    chart = alt.layer(*layers).add_params(hideable())
+    return Figure(
+        "learning-rate",
+        "Sensitivity to the learning rate",
+        " ".join(said),
+        chart,
+        {"dots": dots, "lost": lost},
+        columns,
+    )
+
+
+def budget(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
+    """Returns what the best of fewer trials is expected to reach."""
+    if subject.ranking is None or subject.study is None:
+        return None
+    percent = subject.study.select == "validation_accuracy"
+    rows = [
+        {"series": s.contender, "trials": k, "value": (100 if percent else 1) * value}
+        for s in subject.ranking.standings
+        if s.trials is not None
+        for k, value in enumerate(s.trials.expected_best, start=1)
+    ]
+    if len({row["trials"] for row in rows}) < 2:
+        return None
+    exact = expected_best_is_exact(subject.study.search)
+    title = f"expected best {'validation accuracy (%)' if percent else 'validation loss'}"
+    x = alt.X("trials:Q", title="trials", axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(zero=False))
+    y = alt.Y("value:Q", title=title, **(LINEAR if percent else LOG))
+    tips = [
+        alt.Tooltip("series:N", title="optimizer"),
+        alt.Tooltip("trials:Q"),
+        alt.Tooltip("value:Q", title=title, format=".4~g"),
+    ]
+    base = shown(alt.Chart(alt.NamedData("budgets")))
+    line = base.mark_line().encode(x=x, y=y, color=colour(looks, "stroke"), strokeDash=dash(looks, "stroke"))
+    dots = base.mark_point().encode(x=x, y=y, color=colour(looks), tooltip=tips)
+    about = "" if exact else (
+        " An approximation: the trials are quasi-random, and fewer drawn as such would be spread more evenly."
+    )  # fmt: skip
+    text = (
+        "What the best of so many trials is expected to reach, over all ways to choose them among those that were made "
+        f"(Dodge et al., 2019, without replacement). Lines that cross are budgets at which the winner turns.{about}"
+    )
+    columns = {"series": "optimizer", "trials": "trials", "value": title}
+    chart = alt.layer(line, dots).add_params(hideable())
+    return Figure("budget", "Expected best against the budget", text, chart, {"budgets": pl.DataFrame(rows)}, columns)
+
+
+def hyperparameters(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
+    """Returns the winners' values within the spaces they were searched in."""
+    if subject.ranking is None or subject.study is None:
+        return None
+    winners, spaces = [], []
+    for standing in subject.ranking.standings:
+        space = subject.study.contender(standing.contender).searched
+        for field, searched in space.items():
+            row = f"{standing.contender}: {field.partition('.')[2]}"
+            low, high = _ends(searched)
+            spaces.append({"row": row, "series": standing.contender, "low": low, "high": high})
+            for winner in standing.winners:
+                value = winner["values"].get(field)
+                share = _share(searched, value)
+                if share is not None:
+                    winners.append({"row": row, "series": standing.contender, "share": share, "value": _shown(value)})
+    if not winners:
+        return None
+    order = [space["row"] for space in sorted(spaces, key=lambda s: s["row"].partition(": ")[2])]
+    y = alt.Y("row:N", sort=order, title=None, axis=alt.Axis(labelLimit=220, domain=False, ticks=False))
+    scale = alt.Scale(domain=[0, 1], nice=False, padding=40)
+    rule = shown(alt.Chart(alt.NamedData("spaces"))).transform_calculate(zero="0", one="1")
+    x = alt.X("zero:Q", scale=scale, axis=None)
+    ranges = rule.mark_rule(strokeWidth=2, opacity=0.5).encode(x=x, x2="one:Q", y=y, color=colour(looks))
+    lows = rule.mark_text(align="right", dx=-4).encode(x=x, y=y, text="low:N")
+    highs = rule.mark_text(align="left", dx=4).encode(x=alt.X("one:Q", scale=scale, axis=None), y=y, text="high:N")
+    base = shown(alt.Chart(alt.NamedData("winners")))
+    place = alt.X("share:Q", scale=scale, axis=None)
+    dots = base.mark_point(size=60, opacity=1).encode(
+        x=place, y=y, color=colour(looks), shape=shape(looks),
+        tooltip=[alt.Tooltip("row:N", title="hyperparameter"), alt.Tooltip("value:N")],
+    )  # fmt: skip
+    labels = base.mark_text(dy=-7).encode(x=place, y=y, text="value:N")
+    several = subject.study.repetitions > 1
+    text = (
+        "Where in the search space each winner lies, on the scale that it was searched on, with the ends of the space. "
+        + ("A dot a repetition of the search. " if several else "")
+        + "A winner at an end says that the space should be wider there."
+    )
+    chart = alt.layer(ranges, lows, highs, dots, *([] if several else [labels])).add_params(hideable())
+    columns = {"row": "hyperparameter", "value": "value", "share": "share of the range"}
+    return Figure(
+        "hyperparameters", "The best hyperparameters found", text, chart.properties(height=ROW * len(spaces)),
+        {"winners": pl.DataFrame(winners), "spaces": pl.DataFrame(spaces)}, columns, wide=True, zoomable=False,
+    )  # fmt: skip
+
+
+def _judged_by(subject: Subject) -> str:
+    if subject.study is not None:
+        return "validation_loss" if subject.study.select == "steps_to_target" else subject.study.select
+    for measure in ("validation_loss", "test_loss"):
+        if subject.runs[measure].is_not_null().any():
+            return measure
+    return "train_loss"
+
+
+def _ends(searched: Axis | Choice) -> tuple[str, str]:
+    return _shown(searched.value(0)), _shown(searched.value(1))
+
+
+def _share(searched: Axis | Choice, value: Any) -> float | None:
+    if isinstance(searched, Axis):
+        return searched.share(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+    values = list(searched.values)
+    held = tuple(value) if isinstance(value, list) else value
+    return values.index(held) / max(1, len(values) - 1) if held in values else None
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,85 @@
+"""How soon targets are reached."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import altair as alt
+import polars as pl
+
+from jaxopt_bench.reports.figure import Figure, colour, dash, hideable, shape, shown
+from jaxopt_bench.reports.style import Look
+from jaxopt_bench.reports.subject import Subject
+from jaxopt_bench.results import Verdict
+
+LAST_TAU = 4.0
+"""Times slower than the fastest from which on AlgoPerf gives no credit."""
+
+
+def time_to_target(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
+    """Returns the median time at which each optimizer reached the workload's target."""
+    target = subject.study.target(subject.workload) if subject.study else None
+    if target is None or subject.ranking is None:
+        return None
+    standings = subject.ranking.standings
+    timed = all(s.seconds is not None for s in standings if s.steps is not None)
+    unit = "seconds" if timed else "steps"
+    rows = [
+        {"series": s.contender, "steps": s.steps, "seconds": s.seconds, "value": s.seconds if timed else s.steps}
+        for s in standings
+    ]
+    table = pl.DataFrame(rows, schema_overrides={"steps": pl.Float64, "seconds": pl.Float64, "value": pl.Float64})
+    reached = table.filter(pl.col("value").is_not_null())
+    if not len(reached):
+        return None
+    late = [s.contender for s in standings if s.steps is None]
+    y = alt.Y("series:N", sort=list(subject.series), title=None)
+    x = alt.X("value:Q", title=unit, scale=alt.Scale(zero=True))
+    tips = [alt.Tooltip("series:N", title="optimizer"), alt.Tooltip("steps:Q"), alt.Tooltip("seconds:Q", format=".4~g")]
+    base = shown(alt.Chart(alt.NamedData("times")))
+    stems = base.mark_rule(strokeWidth=2).encode(x=alt.X("zero:Q"), x2="value:Q", y=y, color=colour(looks))
+    stems = stems.transform_calculate(zero="0")
+    dots = base.mark_point(size=70, opacity=1).encode(x=x, y=y, color=colour(looks), shape=shape(looks), tooltip=tips)
+    sign = "at least" if target.measure.endswith("accuracy") else "at most"
+    value = f"{100 * target.value:g}%" if target.measure.endswith("accuracy") else f"{target.value:g}"
+    text = (
+        f"{unit.capitalize()} until {target.measure.replace('_', ' ')} was {sign} {value} at the end of an epoch, the "
+        "median over the confirmations."
+    )
+    if timed:
+        text += " A step was timed apart from the runs, alone on the machine."
+    if late:
+        text += f" Most runs of {', '.join(late)} did not reach it."
+    columns = {"series": "optimizer", "steps": "steps", "seconds": "seconds"}
+    chart = alt.layer(stems, dots).add_params(hideable()).properties(height=22 * len(reached))
+    return Figure("time-to-target", "Time to the target", text, chart, {"times": reached}, columns, zoomable=False)
+
+
+def profiles(verdict: Verdict, looks: Mapping[str, Look]) -> Figure | None:
+    """Returns the performance profiles over a study's workloads."""
+    rows = [
+        {"series": name, "tau": tau, "share": profile.at(tau)}
+        for name, profile in verdict.profiles.items()
+        for tau in sorted({1.0, LAST_TAU, *(t for t in profile.taus if t <= LAST_TAU)})
+    ]
+    if not rows:
+        return None
+    x = alt.X("tau:Q", title="times as long as the fastest (τ)", scale=alt.Scale(domain=[1, LAST_TAU]))
+    y = alt.Y("share:Q", title="share of workloads", scale=alt.Scale(domain=[0, 1]))
+    tips = [
+        alt.Tooltip("series:N", title="optimizer"),
+        alt.Tooltip("tau:Q", title="τ", format=".3~f"),
+        alt.Tooltip("share:Q"),
+    ]
+    base = shown(alt.Chart(alt.NamedData("profiles")))
+    line = base.mark_line(interpolate="step-after").encode(
+        x=x, y=y, color=colour(looks, "stroke"), strokeDash=dash(looks, "stroke")
+    )
+    dots = base.mark_point(opacity=0.7).encode(x=x, y=y, color=colour(looks), tooltip=tips)
+    text = (
+        "The share of workloads whose target an optimizer reached within τ times the time of the fastest (Dolan and "
+        "Moré, 2002). Higher is better; at τ = 1 it is the share on which it was the fastest."
+    )
+    columns = {"series": "optimizer", "tau": "τ", "share": "share of workloads"}
+    chart = alt.layer(line, dots).add_params(hideable())
+    return Figure("profiles", "Performance profiles", text, chart, {"profiles": pl.DataFrame(rows)}, columns)

@@ -1,0 +1,148 @@
+"""A chart as data: one specification for the page and for files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import altair as alt
+import polars as pl
+import vl_convert
+
+from jaxopt_bench.files import replacing
+from jaxopt_bench.reports.style import Look, config
+
+Format = Literal["svg", "pdf", "png"]
+FORMATS: tuple[Format, ...] = ("svg", "pdf", "png")
+VERSION = alt.SCHEMA_VERSION.lstrip("v").rpartition(".")[0]  # of Vega-Lite, as vl-convert names it
+COLUMN = 250  # points: the width of one of two columns
+HEIGHT = 150
+PNG_SCALE = 4  # 288 pixels to the inch
+DIGITS = 6  # significant digits of a number that is drawn
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """A chart.
+
+    Attributes:
+      name: of its files, and in the page's address.
+      title: what it is called.
+      text: what can be seen in it and how to read it; also for those who do not see it.
+      chart: the specification, whose data are named.
+      data: the tables by those names.
+      columns: what the columns of the first table are called for readers of the numbers; others are left out.
+      over_time: whether x is time, and y may be logarithmic.
+      wide: whether it needs the width of the page.
+      zoomable: whether both axes are of numbers.
+    """
+
+    name: str
+    title: str
+    text: str
+    chart: Any
+    data: Mapping[str, pl.DataFrame]
+    columns: Mapping[str, str]
+    over_time: bool = False
+    wide: bool = False
+    zoomable: bool = True
+
+    def spec(self) -> dict[str, Any]:
+        """Returns the specification in Vega-Lite, without data."""
+        return self.chart.to_dict(validate=False)
+
+    def values(self) -> dict[str, dict[str, list[Any]]]:
+        """Returns the data by table and column, as JSON values; what is not finite is null."""
+        return {name: {c: [_value(v) for v in table[c]] for c in table.columns} for name, table in self.data.items()}
+
+    def save(self, folder: pathlib.Path, looks: Mapping[str, Look], formats: Sequence[Format] = FORMATS) -> None:
+        """Writes the figure into files of its name, sized for a column of two.
+
+        Args:
+          folder: that is there.
+          looks: of the optimizers, in the order of the report.
+          formats: the ends of the files' names.
+        """
+        spec = self.spec() | {"config": config("paper", looks)}
+        spec |= {"width": COLUMN - 50, "height": spec.get("height", HEIGHT)}
+        spec["datasets"] = {
+            name: [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+            for name, columns in self.values().items()
+        }
+        vega = vl_convert.vegalite_to_vega(json.dumps(spec), vl_version=VERSION)
+        for form in formats:
+            with replacing(folder / f"{self.name}.{form}") as (file, _):
+                file.write(_rendered(vega, form))
+
+
+def colour(looks: Mapping[str, Look], symbol: str | None = None) -> alt.Color:
+    """Returns the encoding of optimizers as colours, which a theme's palette names in the same order.
+
+    Args:
+      looks: of all optimizers of the report, in their order.
+      symbol: that stands for them in a file's legend: "stroke", "dot", or None for a mark that has no part in it.
+    """
+    legend = None if symbol is None else alt.Legend(**_LEGENDS[symbol])
+    return alt.Color("series:N", scale=alt.Scale(domain=list(looks), range="category"), legend=legend)
+
+
+def shape(looks: Mapping[str, Look], symbol: str | None = None) -> alt.Shape:
+    """Returns the encoding of optimizers as shapes; see `colour`."""
+    scale = alt.Scale(domain=list(looks), range=[look.shape for look in looks.values()])
+    return alt.Shape("series:N", scale=scale, legend=None if symbol is None else alt.Legend(**_LEGENDS[symbol]))
+
+
+def dash(looks: Mapping[str, Look], symbol: str | None = None) -> alt.StrokeDash:
+    """Returns the encoding of optimizers as dashes; see `colour`."""
+    scale = alt.Scale(domain=list(looks), range=[list(look.dash) for look in looks.values()])
+    return alt.StrokeDash("series:N", scale=scale, legend=None if symbol is None else alt.Legend(**_LEGENDS[symbol]))
+
+
+LINEAR: Mapping[str, Any] = {
+    "scale": alt.Scale(zero=False, nice=False, padding=8),
+    "axis": alt.Axis(format=".6~g", tickCount=6),
+}
+LOG: Mapping[str, Any] = {
+    "scale": alt.Scale(type="log", nice=False, padding=8),
+    "axis": alt.Axis(format=".4~g", tickCount=5),
+}
+"""Axes of numbers, none of which begins at zero for its own sake."""
+
+_LEGENDS: Mapping[str, Mapping[str, Any]] = {
+    "stroke": {"symbolType": "stroke", "symbolSize": 250, "symbolOpacity": 1},
+    "dot": {"symbolOpacity": 1},
+}
+
+
+def hideable() -> alt.Parameter:
+    """Returns the parameter that names the optimizers which the page's legend has switched off."""
+    return alt.param(name="hidden", value=[])
+
+
+def shown(chart: Any) -> Any:
+    """Returns a chart without the optimizers that are switched off."""
+    return chart.transform_filter("indexof(hidden, datum.series) < 0")
+
+
+def extent(numbers: pl.Series) -> tuple[float, float]:
+    """Returns the least and the greatest of some numbers, which must be there."""
+    values = numbers.drop_nulls().to_numpy()
+    return float(values.min()), float(values.max())
+
+
+def _rendered(vega: Any, form: Format) -> bytes:
+    if form == "svg":
+        return vl_convert.vega_to_svg(vega).encode()
+    if form == "pdf":
+        return vl_convert.vega_to_pdf(vega)
+    return vl_convert.vega_to_png(vega, scale=PNG_SCALE)
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
+    return value

@@ -1,0 +1,185 @@
+"""A report as one HTML file, which fetches nothing: everything that it needs is in it."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import functools
+import hashlib
+import importlib.resources
+import json
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import jinja2
+import markupsafe
+import vl_convert
+
+from jaxopt_bench.reports.figure import VERSION, Figure
+from jaxopt_bench.reports.style import SHAPES, Look, config
+from jaxopt_bench.reports.tables import Table
+
+
+@dataclasses.dataclass(frozen=True)
+class Text:
+    """A paragraph; a leading one is larger."""
+
+    text: str
+    lead: bool = False
+    kind: ClassVar[str] = "text"
+
+
+@dataclasses.dataclass(frozen=True)
+class Items:
+    """A list of sentences."""
+
+    items_: tuple[str, ...]
+    kind: ClassVar[str] = "list"
+
+
+@dataclasses.dataclass(frozen=True)
+class Code:
+    """A command."""
+
+    text: str
+    kind: ClassVar[str] = "code"
+
+
+@dataclasses.dataclass(frozen=True)
+class Tabular:
+    """A table."""
+
+    table: Table
+    kind: ClassVar[str] = "table"
+
+
+@dataclasses.dataclass(frozen=True)
+class Figures:
+    """Charts, beside each other where there is room."""
+
+    figures: tuple[Figure, ...]
+    kind: ClassVar[str] = "figures"
+
+
+@dataclasses.dataclass(frozen=True)
+class Image:
+    """A small picture: its source (a data: URL), what it shows, and what is said below it."""
+
+    source: str
+    alt: str
+    caption: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """Small pictures in rows."""
+
+    images: tuple[Image, ...]
+    kind: ClassVar[str] = "images"
+
+
+Block = Text | Items | Code | Tabular | Figures | Images
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A part of the page."""
+
+    title: str
+    blocks: tuple[Block, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What a page says.
+
+    Attributes:
+      title: of the page.
+      question: what it answers.
+      sections: from top to bottom.
+      looks: of the optimizers, in the order of the legend.
+    """
+
+    title: str
+    question: str
+    sections: tuple[Section, ...]
+    looks: Mapping[str, Look]
+
+    @property
+    def figures(self) -> list[Figure]:
+        """All its charts."""
+        return [f for s in self.sections for b in s.blocks if isinstance(b, Figures) for f in b.figures]
+
+    @property
+    def tables(self) -> list[Table]:
+        """All its tables."""
+        return [b.table for s in self.sections for b in s.blocks if isinstance(b, Tabular)]
+
+
+def page(report: Report) -> str:
+    """Returns the page. Whatever stands in names, configurations and metrics is text in it."""
+    figures = report.figures
+    clocks = _clocks(figures)
+    drawn = {name for f in figures for t in f.data.values() if "series" in t.columns for name in t["series"]}
+    data = {
+        "figures": {f.name: _figure(f) for f in figures},
+        "series": [name for name in report.looks if name in drawn],
+        "themes": {theme: config(theme, report.looks) for theme in ("light", "dark")},
+        "clocks": clocks,
+    }
+    bundle, script = _in_script(_bundle()) if figures else "", _resource("page.js")
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    return environment.from_string(_resource("page.html")).render(
+        report=report,
+        figures=figures,
+        legend={name: look for name, look in report.looks.items() if name in drawn},
+        symbols=SHAPES,
+        clocks=clocks,
+        css=markupsafe.Markup(_resource("page.css")),
+        data=markupsafe.Markup(_in_html(json.dumps(data, allow_nan=False, separators=(",", ":")))),
+        bundle=markupsafe.Markup(bundle),
+        script=markupsafe.Markup(script),
+        script_hashes=markupsafe.Markup(" ".join(_hash(text) for text in (bundle, script))),
+    )
+
+
+def _figure(figure: Figure) -> dict[str, Any]:
+    return {
+        "spec": figure.spec(),
+        "data": figure.values(),
+        "columns": dict(figure.columns),
+        "over_time": figure.over_time,
+        "zoom": figure.zoomable,
+    }
+
+
+def _clocks(figures: list[Figure]) -> dict[str, str]:
+    """Returns what x can be where it is time, with words for it; none where no chart has time."""
+    tables = [table for f in figures if f.over_time for table in f.data.values()]
+    names = {"epoch": "epoch", "step": "steps", "seconds": "seconds of training"}
+    return {n: words for n, words in names.items() if tables and all(n in t and t[n].count() == len(t) for t in tables)}
+
+
+@functools.cache
+def _bundle() -> str:
+    """Returns Vega, Vega-Lite and Vega-Embed as one script."""
+    return vl_convert.javascript_bundle(vl_version=VERSION)  # type: ignore[call-arg]  # the stub wants a snippet
+
+
+def _resource(name: str) -> str:
+    return (importlib.resources.files("jaxopt_bench.reports") / "page" / name).read_text(encoding="utf-8")
+
+
+def _hash(script: str) -> str:
+    """Returns a script as the Content-Security-Policy names it, so that no other runs."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+def _in_html(text: str) -> str:
+    """Returns JSON in which nothing can end the element that it stands in."""
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _in_script(script: str) -> str:
+    """Returns a script in whose strings nothing can end the element."""
+    return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")

@@ -1,0 +1,193 @@
+"""What a report is about: the runs of one workload as tidy tables, of a study or of no study, for charts to read."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+import scipy.special
+
+from jaxopt_bench.results import Document, Ranking, Results, Study, Verdict
+from jaxopt_bench.results.columns import PARTS
+from jaxopt_bench.runs import SPLITS
+
+MOST_SETTINGS = 8
+"""Settings of runs outside a study that are told apart by name; of more, optimizers are."""
+
+_UNLIKE = (*PARTS, "epochs", "batch_size", "augmentation.", "label_smoothing", "dtype", "validation_fraction")
+_NAME, _RATE = "optimizer.name", "optimizer.learning_rate"
+_MEASURES = tuple(f"{split}_{name}" for split in SPLITS for name in ("loss", "accuracy"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """The runs of one workload.
+
+    Attributes:
+      workload: what it is called.
+      series: the optimizers, or settings, the best first.
+      runs: a row a run: its `series`, what of `Results.runs` says where it belongs (`phase`, `trial`, `repetition`,
+        `seed`, `selected`, `status`), its `learning_rate`, what it reached under the measures' names ("test_accuracy"),
+        and what it took (`seconds`, `images_per_second`, `steps`, `diverged_step`).
+      curves: a row for each measurement at the end of an epoch: `path`, `series`, `seed`, `phase`, `split`, `step`,
+        `epoch`, `loss`, `accuracy`, and the training `seconds` until then (null where they were not measured).
+      study: of which they are; None for others.
+      document: the study's.
+      ranking: the study's verdict on this workload.
+    """
+
+    workload: str
+    series: tuple[str, ...]
+    runs: pl.DataFrame
+    curves: pl.DataFrame
+    study: Study | None = None
+    document: Document | None = None
+    ranking: Ranking | None = None
+
+    @property
+    def final_runs(self) -> pl.DataFrame:
+        """The runs that results are of: a study's confirmations, or all others; those that were completed."""
+        return self.runs.filter(pl.col("phase") != "trial", pl.col("status") == "completed")
+
+    @property
+    def trials(self) -> pl.DataFrame:
+        """A study's trials that have ended."""
+        return self.runs.filter(pl.col("phase") == "trial", pl.col("status") != "running")
+
+
+def of_study(results: Results, document: Document, verdict: Verdict) -> list[Subject]:
+    """Returns a subject for each workload of a study."""
+    return [_of_workload(results, document, ranking) for ranking in verdict.rankings]
+
+
+def of_runs(results: Results) -> list[Subject]:
+    """Returns a subject for each workload (data set and model) among runs of no study.
+
+    They are named for what they differ in: optimizers for their names, settings of one optimizer for their values.
+    """
+    runs = results.runs.with_columns(pl.concat_str("dataset", pl.lit("_"), "model.name").alias("workload"))
+    found = []
+    for (workload,), rows in runs.group_by("workload", maintain_order=True):
+        tidy = _runs(named(rows), "final")
+        found.append(Subject(str(workload), _by_accuracy(tidy), tidy, _curves(tidy, results.curves)))
+    return found
+
+
+def named(runs: pl.DataFrame) -> pl.DataFrame:
+    """Returns runs with a column `series`: its name, and the fields in which settings of it differ."""
+    known = [name for name in runs.columns if name.startswith(_UNLIKE) and name != _NAME]
+    parts = []
+    for _, rows in runs.group_by(_NAME, maintain_order=True):
+        fields = [name for name in known if rows[name].n_unique() > 1]
+        labels = [_label(row, fields) for row in rows.select(_NAME, *fields).to_dicts()]
+        parts.append(rows.with_columns(pl.Series("series", labels, pl.String)))
+    full = pl.concat(parts)
+    return full if full["series"].n_unique() <= MOST_SETTINGS else full.with_columns(pl.col(_NAME).alias("series"))
+
+
+def _label(row: dict[str, object], fields: Sequence[str]) -> str:
+    said = [f"{field.rpartition('.')[2]} {_short(row[field])}" for field in fields if row[field] is not None]
+    return ", ".join([str(row[_NAME]), *said])
+
+
+def _short(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _of_workload(results: Results, document: Document, ranking: Ranking) -> Subject:
+    study = document.study
+    first = [s.contender for s in ranking.standings]
+    order = (*first, *ranking.missing)
+    rows = results.runs.filter(
+        pl.col("study") == study.name,
+        pl.col("workload") == ranking.workload,
+        pl.col("contender").is_in(order),
+        (pl.col("phase") == "trial") | ((pl.col("phase") == "confirmation") & pl.col("selected")),
+    ).with_columns(pl.col("contender").alias("series"))
+    runs = _runs(rows, study.at)
+    return Subject(ranking.workload, order, runs, _curves(runs, results.curves), study, document, ranking)
+
+
+def _runs(rows: pl.DataFrame, at: str) -> pl.DataFrame:
+    rate = pl.col(_RATE) if _RATE in rows.columns else pl.lit(None, pl.Float64)
+    return rows.select(
+        *("path", "series", "trial", "repetition", "seed", "selected", "status"),
+        pl.col("phase").fill_null("run"),
+        rate.alias("learning_rate"),
+        *(pl.col(f"{at}.{name}").alias(name) for name in _MEASURES),
+        *("seconds", "images_per_second", "steps", "diverged_step"),
+    )
+
+
+def _by_accuracy(runs: pl.DataFrame) -> tuple[str, ...]:
+    """Returns the optimizers of runs of no study, by their mean accuracy on the test split, or else in validation."""
+    best = pl.coalesce("test_accuracy", "validation_accuracy").fill_nan(None).mean().fill_null(-1.0).alias("reached")
+    return tuple(runs.group_by("series", maintain_order=True).agg(best).sort("reached", descending=True)["series"])
+
+
+def _curves(runs: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
+    shown = runs.filter(pl.col("phase") != "trial").select("path", "series", "seed", "phase")
+    ends = lines.filter(pl.col("split").is_in(SPLITS)).select("path", "split", "step", "epoch", "loss", "accuracy")
+    clock = (
+        lines.filter(pl.col("split") == "train", pl.col("seconds").is_not_null())
+        .sort("path", "step")
+        .select("path", "step", pl.col("seconds").cum_sum().over("path"))
+    )
+    joined = ends.join(shown, on="path", how="inner").join(clock, on=["path", "step"], how="left")
+    return joined.sort("series", "seed", "path", "split", "step")
+
+
+def bands(curves: pl.DataFrame, value: str) -> pl.DataFrame:
+    """Returns means over seeds, with Student's 95% intervals of them, for each series and epoch.
+
+    It is `estimate` below 20 values, for whole columns at once; there it stays from 20 on.
+
+    Args:
+      curves: of one split, with the columns `series`, `epoch`, `step`, `seconds` and the value's.
+      value: the column.
+
+    Returns:
+      A row for each series and epoch: `mean`, `low`, `high` (null for a single seed), and how many `seeds`.
+    """
+    known = curves.filter(pl.col(value).is_not_null() & pl.col(value).is_finite())
+    grouped = known.group_by("series", "epoch", maintain_order=True).agg(
+        pl.col("step").first(),
+        pl.col("seconds").mean(),
+        pl.col(value).mean().alias("mean"),
+        pl.col(value).std().alias("deviation"),
+        pl.len().alias("seeds"),
+    )
+    count = grouped["seeds"].to_numpy().astype(np.float64)
+    quantiles = scipy.special.stdtrit(np.maximum(count - 1, 1), 0.975) / np.sqrt(np.maximum(count, 1))
+    margin = pl.Series("margin", quantiles) * grouped["deviation"]
+    return grouped.with_columns((pl.col("mean") - margin).alias("low"), (pl.col("mean") + margin).alias("high")).drop(
+        "deviation"
+    )
+
+
+def thinned(frame: pl.DataFrame, by: Sequence[str], value: str, most: int) -> pl.DataFrame:
+    """Returns series with at most so many points each, without losing an extreme.
+
+    Each series is cut into stretches of equal numbers of points, of which least and greatest stay, and its ends.
+
+    Args:
+      frame: rows of series, each in the order in which it is drawn.
+      by: the columns that say which series a row belongs to.
+      value: the column whose extremes count.
+      most: the number of points that a series may have, at least 4.
+    """
+    stretches = max(1, (most - 2) // 2)
+    place = pl.int_range(pl.len()).over(by)
+    length = pl.len().over(by)
+    stretch = (place * stretches // length).alias("stretch")
+    numbered = frame.with_columns(place.alias("place"), length.alias("length"), stretch)
+    own = [*by, "stretch"]
+    extreme = (pl.col(value) == pl.col(value).min().over(own)) | (pl.col(value) == pl.col(value).max().over(own))
+    first = pl.col("place").is_in([0]) | (pl.col("place") == pl.col("length") - 1)
+    kept = numbered.filter((pl.col("length") <= most) | first | extreme)
+    # Of equal extremes in a stretch the first stays.
+    again = kept.with_columns(pl.int_range(pl.len()).over([*own, value]).alias("again"))
+    last = (pl.col("length") <= most) | (pl.col("again") == 0) | (pl.col("place") == pl.col("length") - 1)
+    return again.filter(last).drop("place", "length", "stretch", "again")

@@ -1,0 +1,318 @@
+"""Tables of a report: on the page, and as Markdown, CSV and LaTeX."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import polars as pl
+import tabulate
+
+from jaxopt_bench.files import replacing
+from jaxopt_bench.reports.subject import Subject
+from jaxopt_bench.results import Answered, Ranking, Standing, Verdict
+from jaxopt_bench.results.words import accuracy_interval, evidence_in_words
+from jaxopt_bench.runs import format_accuracy, format_duration, format_loss
+
+MOST_DIVERGED = 200
+"""Runs that diverged which a table names; more are counted."""
+NONE = "–"
+
+Format = Literal["md", "csv", "tex"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table for people, and its numbers for programs.
+
+    Attributes:
+      name: of its files.
+      title: what it is called.
+      columns: their titles.
+      rows: a text for each column.
+      numbers: the same with numbers as they are, for CSV.
+      note: what to know about it.
+    """
+
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numbers: pl.DataFrame
+    note: str = ""
+
+    @property
+    def numeric(self) -> frozenset[int]:
+        """The columns that are aligned by their right ends: those of which every cell begins as a number does."""
+        return frozenset(
+            i
+            for i in range(1, len(self.columns))
+            if all(row[i][:1].isdigit() or row[i][:1] in "–-−+" for row in self.rows)
+        )
+
+    def text(self, form: Format) -> str:
+        """Returns the table in Markdown ("md"), CSV, or LaTeX ("tex", for the package booktabs)."""
+        if form == "csv":
+            return self.numbers.write_csv()
+        align = ["right" if i in self.numeric else "left" for i in range(len(self.columns))]
+        one_line = [[" ".join(cell.split("\n")) for cell in row] for row in self.rows]
+        if form == "md":
+            cells = [
+                [cell.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;") for cell in row]
+                for row in one_line
+            ]
+            style = "github"
+        else:
+            cells, style = one_line, "latex_booktabs"
+        return (
+            tabulate.tabulate(cells, headers=self.columns, tablefmt=style, disable_numparse=True, colalign=align) + "\n"
+        )
+
+    def save(self, folder: pathlib.Path) -> None:
+        """Writes the table in its three forms into a folder that is there."""
+        forms: tuple[Format, ...] = ("md", "csv", "tex")
+        for form in forms:
+            with replacing(folder / f"{self.name}.{form}") as (file, _):
+                file.write(self.text(form).encode())
+
+
+def ranking(verdict: Verdict, ranking: Ranking) -> Table:
+    """Returns a workload's table: a row a contender, the best first."""
+    study = verdict.study
+    timed = any(s.steps is not None for s in ranking.standings)
+    columns = ["optimizer", "test accuracy", "clean training loss", "trials", *["steps to target"] * timed, "cost"]
+    rows, numbers = [], []
+    for s in ranking.standings:
+        accuracy, loss = (s.results.get(m) for m in ("test_accuracy", "train_clean_loss"))
+        to_target = [NONE if s.steps is None else f"{s.steps:,.0f}"] if timed else []
+        interval = "" if accuracy is None or accuracy.margin is None else f"\n({accuracy_interval(accuracy)})"
+        rows.append(
+            (
+                s.contender,
+                (NONE if accuracy is None else format_accuracy(accuracy.mean)) + interval,
+                _loss(loss),
+                _trials(s),
+                *to_target,
+                format_duration(s.cost),
+            )
+        )
+        numbers.append(
+            {
+                "optimizer": s.contender,
+                **_estimate("test_accuracy", accuracy),
+                **_estimate("train_clean_loss", loss),
+                "confirmations": s.runs,
+                "confirmations_diverged": s.diverged,
+                "trials": None if s.trials is None else s.trials.count,
+                "trials_diverged": None if s.trials is None else s.trials.diverged,
+                "steps_to_target": s.steps,
+                "seconds_to_target": s.seconds,
+                "cost_seconds": s.cost,
+            }
+        )
+    for name in ranking.missing:
+        rows.append((name, *[NONE] * (len(columns) - 1)))
+        numbers.append({"optimizer": name})
+    over = f"{study.repetitions} searches" if study.repetitions > 1 else f"{study.seeds} fresh seeds"
+    note = f"Means over {over}, with 95% intervals. The loss is that on clean training images, in nats."
+    return _table("ranking", f"Results on {ranking.workload}", columns, rows, numbers, note)
+
+
+def pairs(ranking: Ranking) -> Table | None:
+    """Returns every pair of contenders: the difference, its test, and what it would take to see it."""
+    rows, numbers = [], []
+    for p in ranking.pairs:
+        found = p.difference.estimate
+        points = f"{100 * found.mean:+.2f}"
+        interval = "" if found.margin is None else f"\n({100 * found.low:+.2f} to {100 * found.high:+.2f})"
+        known = p.adjusted is not None
+        rows.append(
+            (
+                f"{p.first} over {p.second}",
+                points + interval,
+                f"{p.adjusted:.3f}" if p.adjusted is not None else NONE,
+                ("yes" if p.seen else "no") if known else NONE,
+                f"{100 * p.better:.0f}%",
+                NONE if p.seeds is None else f"{p.seeds:,}",
+            )
+        )
+        numbers.append(
+            {"first": p.first, "second": p.second, **_estimate("difference", found), "p_value": p.difference.p_value,
+             "p_adjusted": p.adjusted, "probability_better": p.better, "seeds_needed": p.seeds}
+        )  # fmt: skip
+    if not rows:
+        return None
+    columns = [
+        "pair",
+        "points of test accuracy",
+        "p, adjusted",
+        "seen",
+        "probability that it is better",
+        "seeds needed",
+    ]
+    note = (
+        "Differences are paired by seed, with 95% intervals; p values are corrected for all pairs (Holm). The "
+        "probability is that one run of the first beats one of the second; seeds needed are those that would show a "
+        "difference of this size."
+    )
+    return _table("pairs", f"Every pair on {ranking.workload}", columns, rows, numbers, note)
+
+
+def selected(ranking: Ranking) -> Table | None:
+    """Returns the winners' values; an asterisk marks one at the edge of its range."""
+    rows, numbers = [], []
+    for s in ranking.standings:
+        for winner in s.winners:
+            edges = {edge.partition(" ")[0] for edge in winner["edges"]}
+            values = [
+                f"{field.partition('.')[2]} {_value(value)}{' *' if field in edges else ''}"
+                for field, value in winner["values"].items()
+            ]
+            search = f" (search {winner['repetition'] + 1})" if len(s.winners) > 1 else ""
+            rows.append((f"{s.contender}{search}", ", ".join(values) or "as given"))
+            numbers += [
+                {"optimizer": s.contender, "repetition": winner["repetition"], "trial": winner["trial"], "field": field,
+                 "value": str(value), "edge": field in edges}
+                for field, value in winner["values"].items()
+            ]  # fmt: skip
+    if not rows:
+        return None
+    return _table(
+        "selected", "What was selected", ["optimizer", "values"], rows, numbers, "* at the edge of its range."
+    )
+
+
+def claims(answered: Sequence[Answered]) -> Table | None:
+    """Returns what has been said, and what becomes of it."""
+    if not answered:
+        return None
+    several = len({a.workload for a in answered}) > 1
+    columns = ["claim", *["workload"] * several, "answer", "what it rests on", "source"]
+    rows = [(a.claim.text, *[a.workload] * several, a.answer, evidence_in_words(a), a.claim.source) for a in answered]
+    numbers = [
+        {"claim": a.claim.text, "workload": a.workload, "answer": a.answer, "evidence": evidence_in_words(a),
+         "source": a.claim.source}
+        for a in answered
+    ]  # fmt: skip
+    return _table("claims", "Claims and their answers", columns, rows, numbers)
+
+
+def diverged(subject: Subject) -> Table | None:
+    """Returns the runs that diverged, and at which step."""
+    found = subject.runs.filter(pl.col("status") == "diverged").sort("series", "phase", "trial", "seed")
+    if not len(found):
+        return None
+    numbers = found.select("series", "phase", "trial", "seed", "learning_rate", "diverged_step", "steps").to_dicts()
+    rows = [
+        (r["series"], r["phase"], _value(r["trial"]), _value(r["seed"]), _value(r["learning_rate"]),
+         _value(r["diverged_step"]))
+        for r in numbers[:MOST_DIVERGED]
+    ]  # fmt: skip
+    more = len(numbers) - len(rows)
+    note = "The loss or the update of that step was not finite." + (
+        f" {more:,} more are in the CSV file." if more else ""
+    )
+    columns = ["series", "phase", "trial", "seed", "learning rate", "step"]
+    return _table(
+        "diverged", f"Runs that diverged: {len(numbers)} of {len(subject.runs)}", columns, rows, numbers, note
+    )
+
+
+def cost(subject: Subject) -> Table | None:
+    """Returns what runs took: how many, seconds and images a second."""
+    ended = subject.runs.filter(pl.col("status") != "running", pl.col("seconds").is_not_null())
+    if not len(ended):
+        return None
+    found = ended.group_by("series", maintain_order=True).agg(
+        pl.len().alias("runs"),
+        pl.col("seconds").median().alias("seconds_median"),
+        pl.col("images_per_second").median().alias("images_per_second_median"),
+        pl.col("seconds").sum().alias("seconds_total"),
+    )
+    order = {name: i for i, name in enumerate(subject.series)}
+    numbers = sorted(found.to_dicts(), key=lambda row: order[row["series"]])
+    rows = [
+        (r["series"], f"{r['runs']:,}", f"{r['seconds_median']:,.4g}", _value(r["images_per_second_median"], "{:,.0f}"),
+         format_duration(r["seconds_total"]))
+        for r in numbers
+    ]  # fmt: skip
+    columns = ["optimizer", "runs", "seconds a run, median", "images/s, median", "all together"]
+    note = "Images/s are those of training, of all runs together that one program trained at once."
+    return _table("cost", "What it cost", columns, rows, numbers, note)
+
+
+def settings(subject: Subject) -> Table:
+    """Returns what runs of no study reached: a row for each optimizer or setting, the best first."""
+    from jaxopt_bench.results import estimate
+
+    measures = [m for m in ("test_accuracy", "validation_accuracy", "train_clean_loss") if subject.runs[m].count()]
+    rows, numbers = [], []
+    for name in subject.series:
+        runs = subject.runs.filter(pl.col("series") == name)
+        done = subject.final_runs.filter(pl.col("series") == name)
+        found = {m: estimate(v) if (v := done[m].drop_nulls().to_list()) else None for m in measures}
+        lost = int((runs["status"] == "diverged").sum())
+        rows.append((name, *(_measured(m, found[m]) for m in measures), f"{len(runs):,}", f"{lost:,}"))
+        estimates = {k: v for m in measures for k, v in _estimate(m, found[m]).items()}
+        numbers.append({"optimizer": name, **estimates, "runs": len(runs), "diverged": lost})
+    columns = [
+        "optimizer",
+        *(m.replace("train_clean", "clean training").replace("_", " ") for m in measures),
+        "runs",
+        "diverged",
+    ]
+    note = "Means over seeds with 95% intervals, of the runs that were completed, at the last epoch."
+    return _table("results", f"Results on {subject.workload}", columns, rows, numbers, note)
+
+
+def _measured(measure: str, found: Any) -> str:
+    if found is None:
+        return NONE
+    if not measure.endswith("accuracy"):
+        return _loss(found)
+    interval = "" if found.margin is None else f"\n({accuracy_interval(found)})"
+    return format_accuracy(found.mean) + interval
+
+
+def _loss(found: Any) -> str:
+    if found is None:
+        return NONE
+    interval = "" if found.margin is None else f"\n({found.low:.4f} to {found.high:.4f})"
+    return format_loss(found.mean) + interval
+
+
+def _trials(standing: Standing) -> str:
+    if standing.trials is None:
+        return NONE
+    lost = f", {standing.trials.diverged} diverged" if standing.trials.diverged else ""
+    return f"{standing.trials.count}{lost}"
+
+
+def _estimate(name: str, found: Any) -> dict[str, float | None]:
+    if found is None:
+        return {name: None, f"{name}_low": None, f"{name}_high": None}
+    single = found.margin is None
+    return {
+        name: found.mean,
+        f"{name}_low": None if single else found.low,
+        f"{name}_high": None if single else found.high,
+    }
+
+
+def _value(value: Any, form: str = "{:.4g}") -> str:
+    if value is None:
+        return NONE
+    return form.format(value) if isinstance(value, float) else str(value)
+
+
+def _table(
+    name: str,
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[tuple[str, ...]],
+    numbers: Sequence[Mapping[str, Any]],
+    note: str = "",
+) -> Table:
+    return Table(name, title, tuple(columns), tuple(rows), pl.DataFrame(numbers, infer_schema_length=None), note)

@@ -1,0 +1,106 @@
+"""Whole studies made by hand, of any size: their tables have all columns that real ones have."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from jaxopt_bench.results import Claim, Comparison, Document, Results, Study
+from jaxopt_bench.results.columns import column, curve_types, run_types
+from jaxopt_bench.runs import SPLITS
+from tests.results import made
+
+STEPS = 10  # an epoch
+
+
+def made_study(names: Sequence[str], **fields: Any) -> Study:
+    """Returns a study with a claim, which tracks the test split."""
+    said = Comparison(measure="test_accuracy", lower=names[-1], higher=names[0])
+    claim = Claim(text=f"{names[0]} is better than {names[-1]}", source="someone", comparisons=(said,))
+    return made.study(names, **{"track_test": True, "claims": (claim,) if len(names) > 1 else ()} | fields)
+
+
+def made_results(
+    study: Study, epochs: int = 3, diverged: Sequence[str] = (), confirmed: bool = True, seed: int = 0
+) -> tuple[Results, Document]:
+    """Returns the runs of a study, with losses that fall exponentially, and its document.
+
+    Args:
+      study: each of its workloads and contenders has all its trials and seeds.
+      epochs: of every run.
+      diverged: contenders of which no run comes to an end.
+      confirmed: whether the study has come to its confirmations.
+      seed: of the noise.
+    """
+    random = np.random.default_rng(seed)
+    rows: list[dict[str, Any]] = []
+    lines: list[dict[str, Any]] = []
+    selections = []
+    for workload in study.workloads:
+        for place, contender in enumerate(study.contenders):
+            lost = contender.name in diverged
+            runs = [("trial", trial, 0) for trial in range(study.trials or 0)]
+            if confirmed and not lost:
+                runs += [("confirmation", 0, 5000 + s) for s in range(study.seeds)]
+                selections.append(
+                    made.selection(contender.name, workload=workload.name, values={"optimizer.learning_rate": 0.01})
+                )
+            elif confirmed:
+                selections.append(made.selection(contender.name, None, workload=workload.name, values={}))
+            for phase, trial, run_seed in runs:
+                row = _run(workload.name, contender.name, phase, trial, run_seed, lost)
+                losses = 2.3 * np.exp(-(0.5 + 0.1 * place) * np.arange(1, epochs + 1)) + random.uniform(0.01, 0.05)
+                row |= _reached(losses[-1], epochs) if not lost else {"diverged_step": 7}
+                rows.append(row | {"study": study.name})
+                if not lost:
+                    lines += _curves(row["path"], losses, phase)
+    return _tables(rows, lines), Document(study, selections=tuple(selections))
+
+
+def _run(workload: str, contender: str, phase: str, trial: int, seed: int, lost: bool) -> dict[str, Any]:
+    optimizer = {"optimizer.name": contender, "optimizer.learning_rate": 10.0 ** -(trial % 4)}
+    row = made.row(phase, contender, workload=workload, trial=trial, seed=seed, **optimizer)
+    # A path whatever the names are.
+    row |= {"path": "/".join(str(part).replace("/", "_") for part in (workload, contender, phase, trial, seed))}
+    status = "diverged" if lost else "completed"
+    return row | {"status": status, "digest": "0" * 12, "steps": 20, "images_per_second": 100.0, "model.name": "cnn",
+                  "version.jax": "0.10.2", "backend": "cpu", "device": "cpu", "devices": 1, "threads": 2,
+                  "code_path": '{"layers": "pure"}'}  # fmt: skip
+
+
+def _reached(loss: float, epochs: int) -> dict[str, Any]:
+    values = {
+        f"{split}_{name}": loss if name == "loss" else math.exp(-loss)
+        for split in SPLITS
+        for name in ("loss", "accuracy")
+    }
+    step = {"step": epochs * STEPS, "epoch": float(epochs)}
+    return {f"{at}.{name}": value for at in ("final", "best") for name, value in {**step, **values}.items()}
+
+
+def _curves(path: str, losses: np.ndarray, phase: str) -> list[dict[str, Any]]:
+    splits = SPLITS if phase == "confirmation" else SPLITS[:3]
+    return [
+        {"path": path, "step": STEPS * epoch, "epoch": float(epoch), "split": split, "loss": loss,
+         "accuracy": math.exp(-loss), "seconds": 0.5 if split == "train" else None}
+        for epoch, loss in enumerate(losses.tolist(), start=1)
+        for split in splits
+    ]  # fmt: skip
+
+
+def _tables(rows: Sequence[dict[str, Any]], lines: Sequence[dict[str, Any]]) -> Results:
+    names = dict.fromkeys([*run_types(), *(name for row in rows for name in row)])
+    types = {**run_types(), **{name: pl.String for name in names if name.startswith("version.")}}
+    runs = pl.DataFrame([column(name, [row.get(name) for row in rows], types.get(name)) for name in names])
+    curves = pl.DataFrame([column(n, [line.get(n) for line in lines], kind) for n, kind in curve_types().items()])
+    return Results(runs, curves)
+
+
+def with_document(results: Results, document: Document) -> Results:
+    """Returns results as they are loaded from a study's folder."""
+    return dataclasses.replace(results, documents=(document,))

@@ -1,0 +1,269 @@
+"""The page as it is seen: in a real browser, by mouse, by keyboard, by a screen reader, on a phone, and offline."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Iterator
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Locator, Page
+
+from jaxopt_bench.experiment import Workload
+from jaxopt_bench.models import CNN
+from jaxopt_bench.reports.html import page as html_of
+from jaxopt_bench.reports.report import report_of
+from jaxopt_bench.results import Results, Target
+from tests.reports.made import made_results, made_study, with_document
+
+Open = Callable[..., Page]
+NAMES = ["adam", "sgd", "nadam"]
+
+
+@pytest.fixture
+def opened(browser: Browser, tmp_path: pathlib.Path) -> Iterator[Open]:
+    """Returns a function that opens results' page, and at the end checks that it was silent and fetched nothing."""
+    heard: list[str] = []
+
+    def open_page(results: Results, name: str = "made", **context: object) -> Page:
+        file = tmp_path / "index.html"
+        file.write_text(html_of(report_of(results, name)), encoding="utf-8")
+        page = browser.new_page(**context)  # type: ignore[arg-type]
+        page.on("console", lambda message: heard.append(f"console: {message.text}"))
+        page.on("pageerror", lambda error: heard.append(f"error: {error}"))
+        page.on("request", lambda request: heard.append(f"request: {request.url}"))
+        page.goto(file.as_uri())
+        heard.remove(f"request: {file.as_uri()}")
+        return page
+
+    yield open_page
+    assert heard == []
+
+
+@pytest.fixture(scope="module")
+def study() -> Results:
+    """Returns a study of one workload."""
+    return with_document(*made_results(made_study(NAMES, question="Which one?")))
+
+
+@pytest.fixture(scope="module")
+def two() -> Results:
+    """Returns a study of two workloads with targets."""
+    workloads = [Workload(name=name, dataset="digits", model=CNN(), epochs=3) for name in ("one", "two")]
+    targets = [Target(workload=name, measure="validation_accuracy", value=0.3) for name in ("one", "two")]
+    made = made_study(NAMES, workloads=tuple(workloads), targets=tuple(targets), question="Which one?")
+    results, document = made_results(made)
+    timings = [{"workload": w, "contender": c, "seconds_per_step": 0.1} for w in ("one", "two") for c in NAMES]
+    return with_document(results, dataclasses.replace(document, timings=tuple(timings)))
+
+
+def drawn(page: Page) -> list[Locator]:
+    """Scrolls through the page and returns its charts when all are drawn."""
+    charts = page.locator("[data-figure]").all()
+    for chart in charts:
+        chart.scroll_into_view_if_needed()
+        chart.locator("svg.marks").wait_for()
+    page.wait_for_function("document.querySelectorAll('[data-figure]:not([data-drawn])').length === 0")
+    return charts
+
+
+def drawn_chart(page: Page, name: str) -> Locator:
+    """Scrolls to a chart and returns it when it is drawn."""
+    chart = page.locator(f"#{name}")
+    chart.scroll_into_view_if_needed()
+    chart.locator("svg.marks").wait_for()
+    return chart
+
+
+def marks(chart: Locator) -> int:
+    return chart.locator("svg.marks path").count()
+
+
+def test_every_chart_is_drawn(opened: Open, two: Results):
+    charts = drawn(opened(two))
+    names = {chart.get_attribute("data-figure") for chart in charts}
+    per_workload = {
+        "training-loss", "test-error", "validation-error", "clean-training-loss", "trade-off", "final-results",
+        "learning-rate", "budget", "hyperparameters", "time-to-target", "cost",
+    }  # fmt: skip
+    assert names == {f"made-{w}-{name}" for w in ("one", "two") for name in per_workload} | {"profiles"}
+    assert all(marks(chart) for chart in charts)
+
+
+def test_the_legend_switches_optimizers_off_and_on_by_mouse_and_by_keyboard(opened: Open, study: Results):
+    page = opened(study)
+    chart = drawn_chart(page, "final-results")
+    everyone = marks(chart)
+    button = page.get_by_role("button", name="sgd")
+    button.click()
+    assert button.get_attribute("aria-pressed") == "false"
+    page.wait_for_function("n => document.querySelectorAll('#final-results svg.marks path').length < n", arg=everyone)
+    button.focus()
+    page.keyboard.press("Space")
+    assert button.get_attribute("aria-pressed") == "true"
+    page.wait_for_function("n => document.querySelectorAll('#final-results svg.marks path').length === n", arg=everyone)
+    page.locator("body").click(position={"x": 2, "y": 2})
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.dataset.series") == "0"  # first a link past the legend
+
+
+def test_what_is_off_stays_off_in_charts_that_are_drawn_later(opened: Open, study: Results):
+    page = opened(study)
+    page.get_by_role("button", name="sgd").click()
+    chart = drawn_chart(page, "final-results")
+    assert "sgd" not in (chart.locator("svg.marks").text_content() or "")
+
+
+def test_time_is_epochs_steps_or_seconds_and_curves_are_linear_or_logarithmic(opened: Open, study: Results):
+    page = opened(study)
+    chart = drawn_chart(page, "training-loss")
+
+    def ticks() -> str:
+        return chart.locator("svg.marks").text_content() or ""
+
+    assert "epoch" in ticks()
+    for value, title in (("step", "steps"), ("seconds", "seconds of training")):
+        page.locator("#clock").select_option(value)
+        page.wait_for_function("t => document.querySelector('#training-loss').innerText.includes(t)", arg=title)
+    linear = chart.locator("svg.marks").inner_html()
+    page.locator("#scale").select_option("log")
+    page.wait_for_function(
+        "before => document.querySelector('#training-loss svg.marks').innerHTML !== before", arg=linear
+    )
+
+
+def test_smoothing_moves_the_curves(opened: Open, study: Results):
+    page = opened(study)
+    before = drawn_chart(page, "training-loss").locator("svg.marks").inner_html()
+    page.locator("#smoothing").focus()
+    for _ in range(10):
+        page.keyboard.press("ArrowRight")
+    page.wait_for_function(
+        "before => document.querySelector('#training-loss svg.marks').innerHTML !== before", arg=before
+    )
+
+
+def test_pointing_at_a_curve_shows_its_numbers(opened: Open, study: Results):
+    page = opened(study)
+    box = drawn_chart(page, "training-loss").locator("svg.marks").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.move(box["x"] + box["width"] / 2 + 3, box["y"] + box["height"] / 2)
+    tip = page.locator("#vg-tooltip-element.visible")
+    tip.wait_for()
+    assert "training loss" in tip.inner_text()
+
+
+def test_the_numbers_of_a_chart_are_a_table_and_a_csv_file(opened: Open, study: Results):
+    page = opened(study)
+    chart = page.locator("#final-results")
+    chart.get_by_text("Numbers").click()
+    chart.locator("table").wait_for()
+    assert chart.locator("tbody tr").count() == 15
+    for kind in ("csv", "svg", "png"):
+        with page.expect_download() as download:
+            chart.get_by_role("button", name=kind.upper()).click()
+        assert download.value.suggested_filename == f"final-results.{kind}"
+        content = pathlib.Path(download.value.path()).read_bytes()
+        begins = {"csv": b"optimizer,seed,test accuracy (%)\n", "svg": b"<svg", "png": b"\x89PNG"}[kind]
+        assert content.startswith(begins)
+    assert content
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_axe_finds_no_serious_violation(opened: Open, study: Results, scheme: str, width: int):
+    page = opened(study, color_scheme=scheme, viewport={"width": width, "height": 800})
+    drawn(page)
+    page.locator("summary").first.click()
+    found = Axe().run(page).response["violations"]
+    assert [(v["id"], v["nodes"][0]["html"]) for v in found if v["impact"] in ("serious", "critical")] == []
+
+
+def test_light_and_dark_differ_and_the_reader_may_choose(opened: Open, study: Results):
+    page = opened(study, color_scheme="light")
+
+    def ground() -> str:
+        return page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+    assert ground() == "rgb(255, 255, 255)"
+    page.locator("#theme").select_option("dark")
+    assert ground() == "rgb(21, 24, 28)"
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_nothing_is_wider_than_the_window(opened: Open, study: Results, width: int):
+    page = opened(study, viewport={"width": width, "height": 800})
+    drawn(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_hostile_text_is_text(opened: Open):
+    hostile = '</script><script>window.hacked = 1</script><img src=x onerror="window.hacked=1">'
+    made = made_study(["adam", "sgd"], question=hostile)
+    results, document = made_results(made)
+    runs = results.runs.with_columns(device=runs_of(hostile, len(results.runs)))
+    page = opened(with_document(dataclasses.replace(results, runs=runs), document), hostile)
+    drawn(page)
+    assert page.evaluate("window.hacked") is None
+    assert page.locator("header .question").inner_text() == hostile
+    assert hostile in page.locator("section").last.inner_text()
+
+
+def runs_of(text: str, count: int):
+    import polars as pl
+
+    return pl.Series("device", [text] * count)
+
+
+def test_hostile_names_of_series_are_text(opened: Open):
+    import polars as pl
+
+    hostile = "<img src=x onerror='window.hacked=1'>\"']; datum.x || window.hacked"
+    results, _ = made_results(made_study(["adam", "sgd"]))
+    runs = results.runs.with_columns(
+        *[pl.lit(None, pl.String).alias(name) for name in ("study", "phase", "workload", "contender")],
+        pl.col("optimizer.name").replace("sgd", hostile),
+    )
+    page = opened(dataclasses.replace(results, runs=runs), hostile)
+    drawn(page)
+    page.locator("[data-series='1']").click()
+    assert page.evaluate("window.hacked") is None
+    assert any(hostile in text for text in page.locator(".legend button").all_inner_texts())
+
+
+def test_a_study_that_has_only_begun(opened: Open):
+    made = made_study(NAMES)
+    results, document = made_results(made, confirmed=False)
+    page = opened(with_document(results, document))
+    drawn(page)
+    assert "nothing is confirmed yet" in page.inner_text("main")
+
+
+def test_a_study_without_any_run(opened: Open):
+    made = made_study(NAMES)
+    results, document = made_results(made)
+    page = opened(
+        with_document(dataclasses.replace(results, runs=results.runs.clear(), curves=results.curves.clear()), document)
+    )
+    assert "nothing is confirmed yet" in page.inner_text("main")
+    assert page.locator("[data-figure]").count() == 0
+
+
+def test_a_study_with_a_single_seed_names_no_winner(opened: Open):
+    made = made_study(NAMES, seeds=1)
+    results, document = made_results(made)
+    page = opened(with_document(results, document))
+    drawn(page)
+    assert "no winner is named" in page.inner_text("main")
+    assert "there are no bands" in page.inner_text("#training-loss")
+
+
+def test_a_study_in_which_everything_diverged(opened: Open):
+    made = made_study(NAMES)
+    results, document = made_results(made, diverged=NAMES)
+    page = opened(with_document(results, document))
+    drawn(page)
+    assert "Runs that diverged: 12 of 12" in page.inner_text("main")

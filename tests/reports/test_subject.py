@@ -1,0 +1,90 @@
+"""What charts read: means with bands, thinned curves, and names for runs of no study."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jaxopt_bench.reports.subject import bands, named, of_runs, of_study, thinned
+from jaxopt_bench.results import estimate, verdict
+from tests.reports.made import made_results, made_study
+
+values = st.floats(-1e6, 1e6, allow_nan=False)
+
+
+@given(st.lists(st.lists(values, min_size=1, max_size=19), min_size=1, max_size=4))
+def test_bands_are_the_estimates_of_each_epoch(epochs: list[list[float]]):
+    curves = pl.DataFrame(
+        [
+            {"series": "a", "epoch": float(epoch), "step": epoch, "seconds": 2.0 * epoch, "loss": value}
+            for epoch, seeds in enumerate(epochs)
+            for value in seeds
+        ]
+    )
+    found = bands(curves, "loss").sort("epoch")
+    for row, seeds in zip(found.to_dicts(), epochs, strict=True):
+        one = estimate(seeds)
+        assert row["mean"] == pytest.approx(one.mean, rel=1e-9, abs=1e-6)
+        assert row["seeds"] == len(seeds)
+        if len(seeds) == 1:
+            assert (row["low"], row["high"]) == (None, None)
+        else:
+            assert row["low"] == pytest.approx(one.low, rel=1e-6, abs=1e-4)
+            assert row["high"] == pytest.approx(one.high, rel=1e-6, abs=1e-4)
+
+
+@given(
+    st.dictionaries(st.sampled_from("abc"), st.lists(st.integers(-9, 9), min_size=1, max_size=120), min_size=1),
+    st.integers(4, 40),
+)
+def test_thinning_keeps_ends_and_extremes_and_no_more_points_than_asked_for(series: dict[str, list[int]], most: int):
+    rows = [{"series": n, "x": x, "y": float(y)} for n, ys in series.items() for x, y in enumerate(ys)]
+    found = thinned(pl.DataFrame(rows), ["series"], "y", most)
+    for name, ys in series.items():
+        kept = found.filter(pl.col("series") == name)
+        assert len(kept) <= max(most, 4)
+        assert kept["x"].is_sorted()
+        assert [ys[x] for x in kept["x"]] == kept["y"].to_list()
+        assert (kept["x"][0], kept["x"][-1]) == (0, len(ys) - 1)
+        assert (kept["y"].min(), kept["y"].max()) == (min(ys), max(ys))
+        if len(ys) <= most:
+            assert len(kept) == len(ys)
+
+
+def test_a_study_s_subjects_are_its_workloads_the_best_contender_first():
+    study = made_study(["adam", "sgd", "nadam"])
+    results, document = made_results(study)
+    (subject,) = of_study(results, document, verdict(results, document))
+    assert subject.series == ("nadam", "sgd", "adam")  # the later their place, the faster their losses fall
+    assert set(subject.curves["phase"]) == {"confirmation"}
+    assert len(subject.trials) == 3 * 4
+    assert len(subject.final_runs) == 3 * 5
+
+
+def test_runs_of_no_study_are_named_for_what_tells_settings_of_an_optimizer_apart():
+    runs = pl.DataFrame(
+        {
+            "optimizer.name": ["sgd", "sgd", "adam"],
+            "optimizer.learning_rate": [0.1, 0.01, 0.001],
+            "optimizer.momentum": [0.9, 0.9, None],
+            "epochs": [3, 3, 3],
+        }
+    )
+    assert set(named(runs)["series"]) == {"sgd, learning_rate 0.1", "sgd, learning_rate 0.01", "adam"}
+
+
+def test_of_many_settings_only_the_optimizers_have_names():
+    runs = pl.DataFrame({"optimizer.name": ["sgd"] * 20, "optimizer.learning_rate": [0.1 / (i + 1) for i in range(20)]})
+    assert set(named(runs)["series"]) == {"sgd"}
+
+
+def test_runs_of_no_study_are_told_apart_by_data_set_and_model():
+    results, _ = made_results(made_study(["adam", "sgd"]))
+    none = results.runs.with_columns(
+        [pl.lit(None, pl.String).alias(name) for name in ("study", "phase", "workload", "contender")]
+    )
+    (subject,) = of_runs(type(results)(none, results.curves))
+    assert subject.workload == "digits_cnn"
+    assert set(subject.runs["phase"]) == {"run"}

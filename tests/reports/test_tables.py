@@ -1,0 +1,79 @@
+"""Tables of a report: the numbers of the verdict, whatever stands in names."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import polars as pl
+import pytest
+
+from jaxopt_bench.reports import tables
+from jaxopt_bench.reports.subject import of_study
+from jaxopt_bench.results import answers, verdict
+from tests.reports.made import made_results, made_study
+
+HOSTILE = "<b>a|b</b> & 50%_{x} \\end{tabular}"
+
+
+def test_the_ranking_s_csv_has_the_verdict_s_numbers():
+    study = made_study(["adam", "sgd"])
+    results, document = made_results(study)
+    found = verdict(results, document)
+    rows = list(csv.DictReader(io.StringIO(tables.ranking(found, found.rankings[0]).text("csv"))))
+    for row, standing in zip(rows, found.rankings[0].standings, strict=True):
+        estimate = standing.results["test_accuracy"]
+        assert row["optimizer"] == standing.contender
+        assert float(row["test_accuracy"]) == pytest.approx(estimate.mean)
+        assert float(row["test_accuracy_low"]) == pytest.approx(estimate.low)
+        assert int(row["trials"]) == 4
+        assert float(row["cost_seconds"]) == pytest.approx(4 + 5)
+
+
+def test_contenders_without_a_winner_stand_at_the_end():
+    study = made_study(["adam", "sgd"])
+    results, document = made_results(study, diverged=["sgd"])
+    found = verdict(results, document)
+    table = tables.ranking(found, found.rankings[0])
+    assert [row[0] for row in table.rows] == ["adam", "sgd"]
+    assert set(table.rows[-1][1:]) == {"–"}
+
+
+def test_runs_that_diverged_are_named_with_their_steps():
+    study = made_study(["adam", "sgd"])
+    results, document = made_results(study, diverged=["sgd"])
+    (subject,) = of_study(results, document, verdict(results, document))
+    table = tables.diverged(subject)
+    assert table is not None
+    assert {row[0] for row in table.rows} == {"sgd"}
+    assert [row[-1] for row in table.rows] == ["7"] * 4
+
+
+def test_claims_stand_with_their_answers():
+    study = made_study(["adam", "sgd"])
+    results, document = made_results(study)
+    table = tables.claims(answers(results, document))
+    assert table is not None
+    assert table.rows[0][:2] == ("adam is better than sgd", "contradicted")
+
+
+def test_what_names_hold_ends_no_cell():
+    table = tables.Table(
+        "t", "title", ("name", "value"), ((HOSTILE, "1"),), pl.DataFrame({"name": [HOSTILE], "value": [1]})
+    )
+    markdown = table.text("md").splitlines()
+    assert all(line.replace("\\|", "").count("|") == 3 for line in markdown)
+    assert "<b>" not in table.text("md")
+    latex = table.text("tex")
+    assert latex.count("\\end{tabular}") == 1
+    assert "50\\%\\_\\{x\\}" in latex
+    assert "\\toprule" in latex
+    assert list(csv.reader(io.StringIO(table.text("csv"))))[1] == [HOSTILE, "1"]
+
+
+def test_intervals_stay_on_one_line_in_files():
+    study = made_study(["adam", "sgd"])
+    results, document = made_results(study)
+    found = verdict(results, document)
+    table = tables.ranking(found, found.rankings[0])
+    assert len(table.text("md").strip().splitlines()) == 2 + len(table.rows)
