@@ -235,7 +235,7 @@ def test_divergence_has_an_exit_code_of_its_own(call):
 
 
 def test_show_finds_a_run_by_its_path_and_by_its_experiment(call, tmp_path):
-    call("run", "digits_cnn_sgd", *QUICK, "--runs-dir", "elsewhere")
+    call("run", "digits_cnn_sgd", *QUICK, "--evaluation", "--runs-dir", "elsewhere")
     (path,) = (tmp_path / "elsewhere" / "digits_cnn_sgd").iterdir()
     for words in (["show", str(path)], ["show", "digits_cnn_sgd", "--runs-dir", "elsewhere"]):
         code, out, _ = call(*words)
@@ -243,8 +243,11 @@ def test_show_finds_a_run_by_its_path_and_by_its_experiment(call, tmp_path):
         assert "optimizer.learning_rate" in out
         assert "completed" in out
         assert path.name in out
+        assert "evaluation.npz" in out
+    (path / "evaluation.npz").unlink()
     code, out, _ = call("show", str(path), "--overview")
     assert code == 0
+    assert "evaluation.npz" not in out
     assert "head/kernel" in out
     assert "13,706" in out
 

@@ -14,7 +14,7 @@ from jaxopt_bench.cli.flags import bind
 from jaxopt_bench.cli.naming import find_run
 from jaxopt_bench.cli.printing import print_overview, print_result
 from jaxopt_bench.config import flattened
-from jaxopt_bench.runs import load_run
+from jaxopt_bench.runs import EVALUATION, load_run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,4 +51,6 @@ def show(flags: ShowFlags) -> int:
     if flags.overview:
         print_overview(found.experiment, console)
     print_result(found, console)
+    if (found.path / EVALUATION).exists():
+        console.print(f"what it makes of each example is in {EVALUATION}", highlight=False)
     return COMPLETED

@@ -1,6 +1,6 @@
 """Data sets by name, read without TensorFlow, and augmentation on the device."""
 
-from jaxopt_bench.data.augmentation import Augmentation, augment, normalise
+from jaxopt_bench.data.augmentation import Augmentation, augment, denormalise, normalise
 from jaxopt_bench.data.datasets import (
     DATASETS,
     Dataset,
@@ -20,6 +20,7 @@ __all__ = [
     "Split",
     "augment",
     "dataset",
+    "denormalise",
     "load",
     "normalise",
     "prepare",

@@ -91,6 +91,14 @@ def normalise(
     return (scaled - jnp.asarray(mean, jnp.float32)) / jnp.asarray(std, jnp.float32)
 
 
+def denormalise(
+    pixels: Float[Array, "batch height width channels"], mean: Channels, std: Channels
+) -> UInt8[Array, "batch height width channels"]:
+    """Returns normalised images as bytes: those that `normalise` was given, or, after `augment`, the nearest ones."""
+    values = 255 * (pixels * jnp.asarray(std, jnp.float32) + jnp.asarray(mean, jnp.float32))
+    return jnp.clip(jnp.round(values), 0, 255).astype(jnp.uint8)
+
+
 def _crop(
     images: Float[Array, "batch height width channels"], shifts: Integer[Array, "batch 2"]
 ) -> Float[Array, "batch height width channels"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jaxopt_bench.runs.directory import LockedError, locked, read_json, write_json
+from jaxopt_bench.runs.evaluation import EVALUATION, AugmentedBatch, EvaluatedSplit, Evaluation, load_evaluation
 from jaxopt_bench.runs.load import Run, finished, load_run
 from jaxopt_bench.runs.population import discard_checkpoints, train_population
 from jaxopt_bench.runs.progress import Lines, Live, Reporter, format_accuracy, format_duration, format_loss
@@ -13,7 +14,11 @@ from jaxopt_bench.runs.timing import seconds_per_step
 from jaxopt_bench.runs.train import train
 
 __all__ = [
+    "EVALUATION",
     "SPLITS",
+    "AugmentedBatch",
+    "EvaluatedSplit",
+    "Evaluation",
     "Interrupted",
     "Lines",
     "Live",
@@ -26,6 +31,7 @@ __all__ = [
     "format_accuracy",
     "format_duration",
     "format_loss",
+    "load_evaluation",
     "load_run",
     "locked",
     "read_json",

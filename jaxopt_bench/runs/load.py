@@ -7,7 +7,7 @@ import functools
 import os
 import pathlib
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,14 @@ from jaxopt_bench.runs import checkpoints
 from jaxopt_bench.runs.directory import read_json
 from jaxopt_bench.runs.records import Record, best_step, read_records
 from jaxopt_bench.training import Task, TrainState, abstract_states, empty_metrics, member
+
+
+class Place(NamedTuple):
+    """A folder of checkpoints, and the place in them of one of the runs that were trained together."""
+
+    folder: pathlib.Path
+    member: int
+    members: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,20 +60,25 @@ class Run:
         """The end of the epoch with the lowest validation loss."""
         return best_step(self.metrics)
 
+    @property
+    def checkpoints(self) -> Place:
+        """Where its checkpoints are."""
+        where = {"path": "checkpoints", "member": 0, "members": 1, **self.config.get("checkpoints", {})}
+        return Place(pathlib.Path(os.path.normpath(self.path / where["path"])), where["member"], where["members"])
+
     def state(self, at: Literal["last", "best"] = "last") -> TrainState:
         """Returns the train state of the last checkpoint, or of the best epoch's.
 
         Raises:
           UserError: where there is no such checkpoint, or it is damaged.
         """
-        where = {"path": "checkpoints", "member": 0, "members": 1, **self.config.get("checkpoints", {})}
-        folder = pathlib.Path(os.path.normpath(self.path / where["path"]))
+        folder, place, members = self.checkpoints
         steps = checkpoints.checkpoint_steps(folder)
         step = self.best_step if at == "best" else max(steps, default=None)
         if step not in steps:
             raise UserError(f"{folder} holds no {at} checkpoint; it has those of the steps {steps}.")
-        states = checkpoints.restore(folder, step, checkpointed(self.task, where["members"]))["state"]
-        return jax.tree.map(jnp.asarray, member(states, where["member"]))
+        states = checkpoints.restore(folder, step, checkpointed(self.task, members))["state"]
+        return jax.tree.map(jnp.asarray, member(states, place))
 
     def parameters(self, at: Literal["last", "best"] = "last") -> PyTree[Array]:
         """Returns the network's parameters, of the last checkpoint or of the best epoch's; see `state`."""

@@ -22,6 +22,7 @@ from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.runs import checkpoints
 from jaxopt_bench.runs.compilation import keep_compiled_programs
 from jaxopt_bench.runs.directory import choose_directory, locked, read_json, write_json
+from jaxopt_bench.runs.evaluation import evaluate_finished
 from jaxopt_bench.runs.load import Run, checkpointed, finished, load_run
 from jaxopt_bench.runs.progress import Reporter, reporter_for
 from jaxopt_bench.runs.session import Interrupted, Member, Recording, Session
@@ -53,15 +54,15 @@ def train_population(
     """Trains experiments, as many at once as one program can train and as fit into memory.
 
     One program trains those that differ in numbers and seeds alone; of others each kind takes its turn. Those that have
-    finished are left as they are; those that were begun go on from their last checkpoint, in the population they were
-    begun in.
+    finished are left as they are, but for an evaluation that `recording` asks for and they lack; those that were begun
+    go on from their last checkpoint, in the population they were begun in.
 
     Args:
       experiments: what to train.
       runs_dir: each run's directory is `<runs_dir>/<name>/<digest>`.
       data_dir: where TFDS keeps its data sets; TFDS's own default where None.
       fresh: begin other runs beside those there are.
-      recording: how often to write; the defaults of `Recording` where None.
+      recording: what and how often to write; the defaults of `Recording` where None.
       reporter: what is told of the progress; by default a live display on a terminal, else plain lines.
       code_path: how to compute it; as suits the backend where None.
       largest: at most so many members at once; populations that were begun with more are divided.
@@ -73,14 +74,17 @@ def train_population(
       UserError: where two are the same, or are of different data; and as `train` does.
       Interrupted: after SIGINT or SIGTERM, once a checkpoint is written.
     """
-    reporter = reporter or reporter_for(Console())
+    reporter, recording = reporter or reporter_for(Console()), recording or Recording()
+    data_dir = None if data_dir is None else pathlib.Path(data_dir)
     directories = [choose_directory(experiment, pathlib.Path(runs_dir), fresh) for experiment in experiments]
     if len(set(directories)) < len(directories):
         raise UserError(f"two of the {len(experiments)} experiments are the same; accepted: experiments that differ.")
     of_directory = dict(zip(directories, experiments, strict=True))
+    if recording.evaluation:
+        evaluate_finished(of_directory, data_dir, code_path, reporter)
     if unfinished := _unfinished(of_directory):
         keep_compiled_programs()
-        task, splits = load_task(experiments[0], None if data_dir is None else pathlib.Path(data_dir), code_path)
+        task, splits = load_task(experiments[0], data_dir, code_path)
         programs = _by_program({d: dataclasses.replace(task, experiment=e) for d, e in of_directory.items()})
         for tasks in programs:  # a network that does not fit the images fails here, before anything is written
             abstract_states(next(iter(tasks.values())))
@@ -90,7 +94,7 @@ def train_population(
         for directory in directories:  # all of them, so that those of later waves are found without `fresh` again
             directory.mkdir(parents=True, exist_ok=True)
         for tasks in programs:
-            _train_all(tasks, splits, recording or Recording(), reporter, largest)
+            _train_all(tasks, splits, recording, reporter, largest)
     return [load_run(directory) for directory in directories]
 
 

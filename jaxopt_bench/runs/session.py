@@ -25,6 +25,7 @@ from jaxopt_bench.runs import checkpoints, records
 from jaxopt_bench.runs.clock import Clock
 from jaxopt_bench.runs.directory import read_json, write_json
 from jaxopt_bench.runs.environment import environment
+from jaxopt_bench.runs.evaluation import EVALUATION, write_evaluations
 from jaxopt_bench.runs.events import Events
 from jaxopt_bench.runs.load import checkpointed, task_to_json
 from jaxopt_bench.runs.progress import Reporter, format_duration, median_lines
@@ -51,7 +52,7 @@ HOUR = 3600.0
 
 @dataclasses.dataclass(frozen=True)
 class Recording(Config):
-    """How often a run writes, which changes nothing that it computes."""
+    """What a run writes and how often, which changes nothing that it computes."""
 
     log_every: int = number(50, at_least=1)
     """Steps between two lines of training metrics; every epoch's end has one."""
@@ -62,6 +63,9 @@ class Recording(Config):
     the test split will be read at them)."""
     tensorboard: bool = True
     """Write TensorBoard event files."""
+    evaluation: bool = False
+    """Write evaluation.npz at the end: what the network makes of each example of the evaluated splits, its worst
+    mistakes, an augmented batch."""
 
 
 class Interrupted(Exception):  # noqa: N818 (it was asked for)
@@ -172,7 +176,8 @@ class Session:
         for member in self.members:
             if not member.finished:
                 member.records = records.MetricsFile(member.directory / "metrics.jsonl", self.step)
-                (member.directory / "summary.json").unlink(missing_ok=True)
+                for file in ("summary.json", EVALUATION):  # which are written at the end
+                    (member.directory / file).unlink(missing_ok=True)
                 if self.recording.tensorboard:
                     member.events = Events(member.directory, self.step)
         self.checkpoints = checkpoints.Checkpoints(
@@ -404,6 +409,9 @@ class Session:
                 self._test_best(
                     step, [member for member in self.active if records.best_step(member.records.records) == step]
                 )
+        if self.recording.evaluation and self.active:
+            directories = {member.place: member.directory for member in self.active}
+            write_evaluations(directories, self.states, self.task, self.splits)
         for member in self.active:
             write_json(member.directory / "summary.json", self._summary(member, self.step, "completed"))
 

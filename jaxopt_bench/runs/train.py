@@ -9,6 +9,7 @@ from rich.console import Console
 from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.runs.compilation import keep_compiled_programs
 from jaxopt_bench.runs.directory import choose_directory, locked
+from jaxopt_bench.runs.evaluation import evaluate_finished
 from jaxopt_bench.runs.load import Run, finished, load_run
 from jaxopt_bench.runs.population import check_not_shared
 from jaxopt_bench.runs.progress import Reporter, reporter_for
@@ -29,12 +30,14 @@ def train(
 ) -> Run:
     """Trains an experiment, or continues it from its last checkpoint, or returns it where it has finished.
 
+    A finished run that lacks the evaluation which `recording` asks for gets it from its last checkpoint.
+
     Args:
       experiment: what to train.
       runs_dir: the run's directory is `<runs_dir>/<experiment.name>/<experiment.digest>`.
       data_dir: where TFDS keeps its data sets; TFDS's own default where None.
       fresh: begin another run beside those there are.
-      recording: how often to write; the defaults of `Recording` where None.
+      recording: what and how often to write; the defaults of `Recording` where None.
       reporter: what is told of the progress; by default a live display on a terminal, else plain lines.
       code_path: how to compute it; as suits the backend where None.
 
@@ -42,20 +45,23 @@ def train(
       The run. Its summary's status is "completed" or "diverged".
 
     Raises:
-      UserError: for a mistake the user can mend, such as a data set that is not there.
+      UserError: for a mistake the user can mend, such as a data set or a checkpoint that is not there.
       Interrupted: after SIGINT or SIGTERM, once a checkpoint is written.
     """
-    reporter = reporter or reporter_for(Console())
+    reporter, recording = reporter or reporter_for(Console()), recording or Recording()
+    data_dir = None if data_dir is None else pathlib.Path(data_dir)
     directory = choose_directory(experiment, pathlib.Path(runs_dir), fresh)
     if finished(directory):
         reporter.say("finished earlier; fresh=True, or --fresh, trains it again")
+        if recording.evaluation:
+            evaluate_finished({directory: experiment}, data_dir, code_path, reporter)
         return load_run(directory)
     check_not_shared(directory)
     keep_compiled_programs()
-    task, splits = load_task(experiment, None if data_dir is None else pathlib.Path(data_dir), code_path)
+    task, splits = load_task(experiment, data_dir, code_path)
     abstract_states(task)  # a network that does not fit the images fails here, before anything is written
     directory.mkdir(parents=True, exist_ok=True)
     member = Member(task, directory)
-    with locked(directory), Session([member], splits, directory, recording or Recording(), reporter) as session:
+    with locked(directory), Session([member], splits, directory, recording, reporter) as session:
         session.run()
     return load_run(directory)

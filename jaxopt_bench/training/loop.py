@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int32, Integer, UInt32
+from jaxtyping import Array, Bool, Float32, Int32, Integer, UInt8, UInt32
 
 from jaxopt_bench import prng
-from jaxopt_bench.data import Split
+from jaxopt_bench.data import Split, augment, denormalise
+from jaxopt_bench.training.code_path import options_to_run_once
 from jaxopt_bench.training.metrics import EvaluationMetrics, StepMetrics
 from jaxopt_bench.training.population import over_members, required_bytes, stack, update_members
 from jaxopt_bench.training.state import TrainState, abstract_states
-from jaxopt_bench.training.step import Batch, make_evaluation_step, make_statistics_step, make_train_step
+from jaxopt_bench.training.step import (
+    Batch,
+    make_evaluation_step,
+    make_logits_step,
+    make_statistics_step,
+    make_train_step,
+)
 from jaxopt_bench.training.task import Task
 
 EVALUATION_BATCH = 250
@@ -30,6 +37,8 @@ Advance = Callable[[TrainState, StepMetrics, Batch, Order, Steps], Made]
 Orders = Callable[[UInt32[Array, " members"], int], Order]
 Evaluate = Callable[[TrainState, Sequence[MaskedBatch]], EvaluationMetrics]
 Evaluated = Callable[[TrainState, Batch], TrainState]
+Logits = Callable[[TrainState, Iterable[MaskedBatch]], Float32[np.ndarray, "members examples classes"]]
+FirstBatch = Callable[[Batch, UInt32[Array, ""]], tuple[Batch, UInt8[Array, "batch height width channels"]]]
 
 
 def make_advance(task: Task, members: int = 1) -> Advance:
@@ -181,6 +190,46 @@ def make_evaluate(task: Task, members: int = 1) -> Evaluate:
         return metrics
 
     return evaluate
+
+
+def make_logits(task: Task, members: int = 1) -> Logits:
+    """Returns `logits(states, batches) -> logits`: a row for each example of a split, of each member, on the host.
+
+    The batches are those of `padded_batches`; their padding has no rows.
+    """
+    logits_step = make_logits_step(task)
+
+    @functools.partial(jax.jit, compiler_options=task.code_path.compiler_options())
+    def of_batch(
+        states: TrainState, images: UInt8[Array, "batch height width channels"]
+    ) -> Float32[Array, "members batch classes"]:
+        def of_one(state: TrainState) -> Float32[Array, "batch classes"]:
+            # here, since results in bfloat16 would be rounded once more than they are in evaluation
+            return logits_step(state.params, state.batch_stats, images).astype(jnp.float32)
+
+        return over_members(of_one, task.code_path.members, members)(states)
+
+    def logits(states: TrainState, batches: Iterable[MaskedBatch]) -> Float32[np.ndarray, "members examples classes"]:
+        rows = [np.asarray(of_batch(states, batch.images))[:, np.asarray(mask)] for batch, mask in batches]
+        return np.concatenate(rows, axis=1)
+
+    return logits
+
+
+def make_first_batch(task: Task) -> FirstBatch:
+    """Returns `first_batch(data, seed) -> (batch, augmented)`: what a run's first step trains on.
+
+    The batch is as it is stored, and augmented as the network sees it, but for the normalisation, which is undone.
+    """
+
+    @functools.partial(jax.jit, compiler_options=options_to_run_once())
+    def first_batch(data: Batch, seed: UInt32[Array, ""]) -> tuple[Batch, UInt8[Array, "batch height width channels"]]:
+        indices = epoch_order(task, seed, 0)[: task.experiment.batch_size]
+        batch = Batch(data.images[indices], data.labels[indices])
+        pixels = augment(task.experiment.augmentation, batch.images, seed, 0, task.mean, task.std)
+        return batch, denormalise(pixels, task.mean, task.std)
+
+    return first_batch
 
 
 def padded_batches(split: Split, size: int = EVALUATION_BATCH) -> Iterator[MaskedBatch]:

@@ -26,6 +26,9 @@ class Batch(NamedTuple):
 
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]
 StatisticsStep = Callable[[PyTree[Array], Batch, UInt32[Array, ""], Integer[Array, ""]], PyTree[Array]]
+LogitsStep = Callable[
+    [PyTree[Array], PyTree[Array], UInt8[Array, "batch height width channels"]], Float[Array, "batch classes"]
+]
 EvaluationStep = Callable[[PyTree[Array], PyTree[Array], Batch, Bool[Array, " batch"]], EvaluationMetrics]
 
 
@@ -76,19 +79,33 @@ def make_train_step(task: Task) -> TrainStep:
     return train_step
 
 
+def make_logits_step(task: Task) -> LogitsStep:
+    """Returns `logits_step(params, batch_stats, images) -> logits` for one task, not compiled yet.
+
+    Images are normalised, not augmented; dropout is off, running statistics are used.
+    """
+    module = make_module(task)
+
+    def logits_step(
+        params: PyTree[Array], batch_stats: PyTree[Array], images: UInt8[Array, "batch height width channels"]
+    ) -> Float[Array, "batch classes"]:
+        pixels = normalise(images, task.mean, task.std)
+        return module.apply({"params": params, "batch_stats": batch_stats}, pixels, train=False)
+
+    return logits_step
+
+
 def make_evaluation_step(task: Task) -> EvaluationStep:
     """Returns `evaluation_step(params, batch_stats, batch, mask) -> metrics` for one task, not compiled yet.
 
-    Images are normalised, not augmented; dropout is off, running statistics are used, labels are not smoothed;
-    examples whose mask is False do not count.
+    The logits are those of `make_logits_step`, labels are not smoothed; examples whose mask is False do not count.
     """
-    module = make_module(task)
+    logits_step = make_logits_step(task)
 
     def evaluation_step(
         params: PyTree[Array], batch_stats: PyTree[Array], batch: Batch, mask: Bool[Array, " batch"]
     ) -> EvaluationMetrics:
-        images = normalise(batch.images, task.mean, task.std)
-        logits = module.apply({"params": params, "batch_stats": batch_stats}, images, train=False)
+        logits = logits_step(params, batch_stats, batch.images)
         return EvaluationMetrics.single_from_model_output(
             loss=cross_entropy(logits, batch.labels), accuracy=correct(logits, batch.labels), mask=mask
         )

@@ -10,7 +10,7 @@ import scipy.ndimage
 import scipy.stats
 from jaxtyping import Float
 
-from jaxopt_bench.data import Augmentation, normalise
+from jaxopt_bench.data import Augmentation, denormalise, normalise
 from jaxopt_bench.data import augment as augment_uncompiled
 from jaxopt_bench.data.augmentation import _crop, _cutout, _flip, _rotate
 from jaxopt_bench.errors import UserError
@@ -170,3 +170,10 @@ def test_what_is_switched_off_is_not_computed() -> None:
     assert "gather" not in primitives(Augmentation())
     assert "random" not in primitives(Augmentation())
     assert "gather" in primitives(Augmentation(rotation=1.0))
+
+
+def test_every_byte_survives_normalisation_and_what_is_beyond_them_is_cut_off() -> None:
+    every = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 16, 16, 3)
+    np.testing.assert_array_equal(denormalise(normalise(every, MEAN, STD), MEAN, STD), every)
+    beyond = normalise(jnp.asarray([-3.0, 2.4, 2.6, 260.0]).reshape(1, 2, 2, 1), (0.5,), (0.2,))
+    assert denormalise(beyond, (0.5,), (0.2,)).ravel().tolist() == [0, 2, 3, 255]

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxopt_bench.data import Augmentation, Split
+from jaxopt_bench.data import Augmentation, Split, augment
 from jaxopt_bench.optimizers import SGD
 from jaxopt_bench.training import (
     Batch,
@@ -25,6 +25,8 @@ from jaxopt_bench.training import (
     make_advance,
     make_evaluate,
     make_evaluated,
+    make_first_batch,
+    make_logits,
     make_orders,
     make_train_step,
     member,
@@ -131,6 +133,35 @@ def test_evaluation_counts_every_example_once(task, count):
     metrics = member(make_evaluate(task)(initial_states([task]), list(padded_batches(split))), 0).compute()
     np.testing.assert_allclose(metrics["loss"], -log_p[np.arange(count), split.labels].mean(), rtol=1e-5)
     np.testing.assert_allclose(metrics["accuracy"], (logits.argmax(1) == split.labels).mean(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("code_path", [choose_code_path(backend) for backend in ("metal", "cpu")], ids=str)
+def test_logits_are_each_members_network_applied_to_each_example(task, code_path):
+    rng = np.random.default_rng(1)
+    count = EVALUATION_BATCH + 3
+    split = Split(rng.integers(0, 256, (count, 8, 8, 1), dtype=np.uint8), np.zeros(count, np.int32))
+    tasks = [
+        dataclasses.replace(task, code_path=code_path, experiment=dataclasses.replace(task.experiment, seed=seed))
+        for seed in (0, 1)
+    ]
+    found = make_logits(tasks[0], 2)(initial_states(tasks), padded_batches(split))
+    assert found.dtype == np.float32
+    module = task.experiment.model.module(10)
+    for own, each in zip(found, tasks, strict=True):
+        params = initial_state(each).params
+        expected = module.apply({"params": params}, (split.images / 255.0 - 0.3) / 0.35, train=False)
+        np.testing.assert_allclose(own, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_first_batch_is_that_of_the_first_step_in_bytes(task, data):
+    batch, augmented = make_first_batch(task)(data, jnp.uint32(3))
+    indices = np.asarray(epoch_order(task, jnp.uint32(3), 0))[:40]
+    np.testing.assert_array_equal(batch.images, data.images[indices])
+    np.testing.assert_array_equal(batch.labels, data.labels[indices])
+    seen = augment(task.experiment.augmentation, data.images[indices], 3, 0, task.mean, task.std)
+    pixels = 255 * (np.asarray(seen, np.float64) * 0.35 + 0.3)
+    np.testing.assert_allclose(augmented, pixels, atol=0.5 + 1e-3)
+    assert augmented.dtype == jnp.uint8
 
 
 def test_padding_is_masked():
