@@ -67,8 +67,8 @@ def note(results: Sequence[Result]) -> str | None:
 def plugins() -> dict[str, str]:
     """Returns the versions of JAX's backends that are installed beside jaxlib, by package."""
     prefixes = ("jax-cuda", "jax-rocm", "jax-mps", "jax-metal", "libtpu")
-    found = {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()}
-    return {name: version for name, version in sorted(found.items()) if name.replace("_", "-").startswith(prefixes)}
+    found = {(d.name or "").replace("_", "-"): d.version for d in importlib.metadata.distributions()}
+    return {name: version for name, version in sorted(found.items()) if name.startswith(prefixes)}
 
 
 def _is_imprecise(result: Result) -> bool:
