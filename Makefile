@@ -9,7 +9,7 @@ RAY ?= ray>=2.50
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run compare list peers cluster bench test test-slow lint types floors format lock clean
+.PHONY: help setup run compare list doctor peers cluster bench test test-slow lint types floors format lock clean
 
 help: ## print this
 	@echo "usage: make TARGET [EXP=digits_cnn_adamw] [STUDY=digits] [ARGS=\"--epochs 2 …\"]"
@@ -25,6 +25,9 @@ compare: .venv/ready ## compare the optimizers of STUDY with the flags ARGS; the
 
 list: .venv/ready ## list experiments, studies, models, data sets, optimizers, schedules
 	@$(BIN)/jaxopt-bench list $(ARGS)
+
+doctor: .venv/ready ## check in seconds that this machine's backend computes what training needs
+	@$(BIN)/jaxopt-bench doctor $(ARGS)
 
 peers: .venv/ready ## install PyTorch, where it is absent: make bench needs it, and some tests compare with it
 	@$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)'

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import pathlib
 import shutil
 import subprocess
 import sys
 
+import jax
 import pytest
 
 from jaxopt_bench import catalog, load_run
 from jaxopt_bench.cli import main, parse
-from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Constant, Cosine, Nadam
+from jaxopt_bench.doctor import items as doctor_items
+from jaxopt_bench.doctor import make_items
+from jaxopt_bench.models import Layers
+from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Constant, Cosine, Nadam, Padam
 
 ROOT = pathlib.Path(__file__).parents[1]
 QUICK = ["--epochs", "1", "--no-tensorboard"]
@@ -274,7 +279,7 @@ def test_list_prints_every_name_whole(call, monkeypatch):
 def test_help_is_there_for_every_command(call):
     for words in (["--help"], ["run", "--help"], ["run", "digits_cnn_sgd", "--help"], ["list", "--help"],
                   ["sweep", "--help"], ["sweep", "digits_cnn_sgd", "--help"], ["show", "--help"],
-                  ["data", "--help"], ["data", "prepare", "--help"]):  # fmt: skip
+                  ["data", "--help"], ["data", "prepare", "--help"], ["doctor", "--help"]):  # fmt: skip
         code, out, _ = call(*words)
         assert code == 0, words
         assert "usage" in out
@@ -379,6 +384,50 @@ def test_an_optimizer_is_shown_with_its_ranges_and_drawn(call, tmp_path, own):
     assert code == 0
     assert (tmp_path / "2.PNG").read_bytes().startswith(b"\x89PNG")
     assert "ravine" in out
+
+
+def test_the_doctor_finds_nothing_wrong_here(call):
+    code, out, _ = call("doctor")
+    assert code == 0
+    assert f"jax {jax.__version__}" in out
+    assert "cpu: 1 × " in out
+    assert "layers pure, loop compiled, members map" in out
+    named = [line.split("  ")[1] for line in out.splitlines() if " ok " in line]
+    assert named == [item.name for item in make_items(Layers())]
+    assert f"all {len(named)} ok" in out
+
+
+def test_the_doctor_names_what_is_off_says_what_to_do_and_goes_on(call, monkeypatch):
+    def unimplemented(*_):
+        raise NotImplementedError("no such thing\n" + 1000 * "on this backend ")
+
+    monkeypatch.setattr(doctor_items, "cross_entropy", unimplemented)
+    monkeypatch.setitem(doctor_items.OPTIMIZERS, "Padam", Padam(b1=0.8))
+    some = ("max-pooling", "cross-entropy", "Padam", "Adam")
+    monkeypatch.setattr(
+        "jaxopt_bench.cli.doctor.make_items", lambda layers: [i for i in make_items(layers) if i.name in some]
+    )
+    code, out, _ = call("doctor")
+    assert code == 1
+    lines = out.splitlines()
+    words = {name: line.split()[1] for name in some for line in lines if line.startswith(f"  {name} ")}
+    assert words == {"max-pooling": "ok", "cross-entropy": "FAILED", "Adam": "ok", "Padam": "FAILED"}
+    assert "NotImplementedError: no such thing on this backend" in out
+    assert len(out) < 3000
+    assert "in place of" in out
+    assert "2 of 4 FAILED" in out
+    assert "* cross-entropy: this JAX cannot compile or run it here." in out
+    assert "* Padam: wrong." in out
+    assert "Try other versions of jax, jaxlib" in out
+
+
+def test_the_doctor_says_so_where_there_is_no_backend():
+    command = [sys.executable, "-m", "jaxopt_bench", "doctor"]
+    environment = {**os.environ, "JAX_PLATFORMS": "cuda"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "FAILED: JAX finds no backend with JAX_PLATFORMS=cuda" in done.stdout
+    assert "JAX_PLATFORMS=cpu" in done.stdout
 
 
 STUDY = """

@@ -44,6 +44,10 @@ def test_the_wheel_carries_the_digits_with_their_licence(wheel):
     assert {path.name for path in wheel.iterdir()} == {"jaxopt_bench", next(wheel.glob("*.dist-info")).name}
 
 
+def test_the_wheel_carries_what_the_doctor_compares_with(wheel):
+    assert (wheel / "jaxopt_bench" / "doctor" / "expected.npz").is_file()
+
+
 def test_training_never_imports_tensorflow_though_it_is_installed(tmp_path):
     (tmp_path / "tensorflow").mkdir()
     (tmp_path / "tensorflow" / "__init__.py").write_text("raise SystemExit('tensorflow was imported')")

@@ -19,6 +19,7 @@ HELP = """usage: jaxopt-bench COMMAND …
   data prepare NAME [--from PATH]                                 get a data set ready
   optimizers show NAME                                            an optimizer's hyperparameters and their ranges
   optimizers plot [NAME …] [--out optimizers.png]                 draw where optimizers go on surfaces of two numbers
+  doctor                                                          versions, devices, and whether they can be trusted
 
 COMMAND --help says more; run EXPERIMENT --help lists every flag with that experiment's values; --debug shows an error's
 traceback."""

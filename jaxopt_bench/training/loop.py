@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ from jaxtyping import Array, Bool, Float32, Int32, Integer, UInt8, UInt32
 
 from jaxopt_bench import prng
 from jaxopt_bench.data import Split, augment, denormalise
-from jaxopt_bench.training.code_path import options_to_run_once
+from jaxopt_bench.training.code_path import CodePath, options_to_run_once
 from jaxopt_bench.training.metrics import EvaluationMetrics, StepMetrics
 from jaxopt_bench.training.population import over_members, required_bytes, stack, update_members
 from jaxopt_bench.training.state import TrainState, abstract_states
@@ -55,7 +56,6 @@ def make_advance(task: Task, members: int = 1) -> Advance:
       steps: int32, how many updates each member makes, which must not reach past the epoch's end. Members that are
         computed together make as many as the busiest.
     """
-    path = task.code_path
     train_step = make_train_step(task)
 
     def step(made: Made, data: Batch, order: Int32[Array, " examples"]) -> Made:
@@ -65,9 +65,17 @@ def make_advance(task: Task, members: int = 1) -> Advance:
         state, new = train_step(state, Batch(data.images[indices], data.labels[indices]))
         return state, metrics.merge(new)
 
+    return make_loop(step, task.code_path, members)
+
+
+def make_loop(step: Callable[[Any, Any, Any], Any], path: CodePath, members: int = 1) -> Callable[..., Any]:
+    """Returns `advance(states, metrics, data, order, steps)` for any `step(made, data, order) -> made`, compiled as
+    training is; see `make_advance`. `made` is a state with its metrics.
+    """
+
     @functools.partial(jax.jit, donate_argnums=0, compiler_options=path.compiler_options())
-    def advance(states: TrainState, metrics: StepMetrics, data: Batch, order: Order, steps: Steps) -> Made:
-        def several(made: Made, order: Int32[Array, " examples"], count: Integer[Array, ""]) -> Made:
+    def advance(states: Any, metrics: Any, data: Any, order: Any, steps: Steps) -> Any:
+        def several(made: Any, order: Any, count: Integer[Array, ""]) -> Any:
             return jax.lax.fori_loop(0, count, lambda _, now: step(now, data, order), made)
 
         if path.members == "vmap":  # a count for each member would make every step a choice between old and new
@@ -76,11 +84,11 @@ def make_advance(task: Task, members: int = 1) -> Advance:
         return update_members(several, path.members, members)((states, metrics), order, steps)
 
     @functools.partial(jax.jit, donate_argnums=0, compiler_options=path.compiler_options())
-    def advance_by_one(states: TrainState, metrics: StepMetrics, data: Batch, order: Order) -> Made:
+    def advance_by_one(states: Any, metrics: Any, data: Any, order: Any) -> Any:
         one = update_members(lambda made, order: step(made, data, order), path.members, members)
         return one((states, metrics), order)
 
-    def advance_in_python(states: TrainState, metrics: StepMetrics, data: Batch, order: Order, steps: Steps) -> Made:
+    def advance_in_python(states: Any, metrics: Any, data: Any, order: Any, steps: Steps) -> Any:
         for _ in range(int(np.max(steps))):
             states, metrics = advance_by_one(states, metrics, data, order)
         return states, metrics

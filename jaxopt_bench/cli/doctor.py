@@ -1,0 +1,110 @@
+"""`jaxopt-bench doctor`: versions, devices, and whether this backend can be trusted."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import math
+import os
+import textwrap
+from collections.abc import Sequence
+
+import jax
+from rich.console import Console
+
+from jaxopt_bench.cli.command import COMPLETED, FAILED, Command
+from jaxopt_bench.cli.flags import bind
+from jaxopt_bench.doctor import Result, advice, check, elsewhere, make_items, note, plugins
+from jaxopt_bench.doctor.expected import load_expected
+from jaxopt_bench.models import Layers
+from jaxopt_bench.runs.compilation import keep_compiled_programs
+from jaxopt_bench.runs.environment import environment
+from jaxopt_bench.training import CodePath, choose_code_path
+
+EXTRAS = {"report": ("altair", "contourpy", "vl_convert"), "ray": ("ray",), "peers": ("torch",)}
+"""The modules that an extra of the package brings."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DoctorFlags:
+    """Check that this backend computes what training needs: layers, gradients, augmentation, optimizers' updates.
+
+    They are compiled as training would compile them here, and held against stored float64 results. The exit code is 1
+    where any is off.
+    """
+
+    deterministic: bool = False
+    """Check what `run --deterministic` would use."""
+    plain: bool = False
+    """Check the plainest code path, in place of the one that training would choose here."""
+
+
+def parse(words: Sequence[str]) -> Command:
+    """Returns the command that the words after `doctor` ask for."""
+    return bind(doctor, DoctorFlags, "doctor", words)
+
+
+def doctor(flags: DoctorFlags) -> int:
+    """Prints versions, devices, a line for each item and what to do about those that failed; returns the exit code."""
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    try:
+        backend = jax.default_backend()
+    except Exception as error:  # of several types
+        asked = f" with JAX_PLATFORMS={platforms}" if (platforms := os.environ.get("JAX_PLATFORMS")) else ""
+        console.print(f"FAILED: JAX finds no backend{asked}: {_shortened(error)}")
+        install = "Install the extra for this hardware (cuda12, cuda13, metal): the README says how under Installing."
+        _print_lines([install, *elsewhere("none")], console)
+        return FAILED
+    keep_compiled_programs()
+    path = (
+        CodePath(deterministic=flags.deterministic) if flags.plain else choose_code_path(backend, flags.deterministic)
+    )
+    _print_environment(path, console)
+    results, expected = [], load_expected()
+    for item in make_items(Layers(path=path.layers)):
+        console.print(f"  {item.name:24}", end="")  # before it is run: what dies has said where
+        result = check(item, expected[item.name], path)
+        _print_result(result, console)
+        results.append(result)
+    failed = sum(not result.passed for result in results)
+    seconds = sum(result.seconds for result in results)
+    console.print(f"\n{f'{failed} of {len(results)} FAILED' if failed else f'all {len(results)} ok'}, {seconds:.1f} s")
+    _print_lines([*advice(results, backend, path), *filter(None, [note(results)])], console)
+    return FAILED if failed else COMPLETED
+
+
+def _print_environment(path: CodePath, console: Console) -> None:
+    facts = environment(path)
+    packages = {"Python": facts["python"], **facts["packages"], **plugins()}
+    console.print(", ".join(f"{name} {version}" for name, version in packages.items() if version))
+    kinds = {kind: facts["devices"].count(kind) for kind in facts["devices"]}
+    devices = ", ".join(f"{count} × {kind}" for kind, count in kinds.items())
+    console.print(f"{facts['backend']}: {devices}; {facts['threads']} threads")
+    console.print(f"code path: {', '.join(f'{name} {value}' for name, value in path.to_json().items())}")
+    extras = [name for name, modules in EXTRAS.items() if all(map(importlib.util.find_spec, modules))]
+    console.print(f"extras: {', '.join(extras) or 'none'}\n")
+
+
+def _print_result(result: Result, console: Console) -> None:
+    word = "ok" if result.passed else "FAILED"
+    share = result.error.size / result.tolerance if result.error else math.nan
+    error = f"error {share:{'.2g' if share < 10 else ',.0f'}} of tolerance" if result.error else ""
+    console.print(f"{word:8}{error:28}{result.seconds:5.1f} s")
+    if result.raised is not None:
+        console.print(f"      {_shortened(result.raised)}")
+    elif not result.passed and result.error is not None:
+        size, where, got, expected = result.error
+        console.print(
+            f"      {where} is {got:.7g} in place of {expected:.7g}: off by {size:.2g} of the largest value; accepted: "
+            f"{result.tolerance:.2g}"
+        )
+
+
+def _shortened(error: Exception) -> str:
+    """Returns an exception in a line: compilers may say pages."""
+    return textwrap.shorten(f"{type(error).__name__}: {error}", 500, placeholder=" …")
+
+
+def _print_lines(lines: Sequence[str], console: Console) -> None:
+    for line in lines:
+        console.print(f"* {line}")

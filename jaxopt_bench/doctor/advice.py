@@ -1,0 +1,79 @@
+"""What to do about an item that failed."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Sequence
+
+from jaxopt_bench.doctor.check import BFLOAT16, Result, precision
+from jaxopt_bench.training.code_path import CodePath
+
+IMPRECISE = 3 * BFLOAT16
+"""Products with a larger error are wrong, not imprecise."""
+
+
+def advice(results: Sequence[Result], backend: str, path: CodePath) -> list[str]:
+    """Returns what a user can do about the items that failed; nothing where none did.
+
+    Args:
+      results: what came of all items.
+      backend: a platform's name as `jax.default_backend` gives it.
+      path: the code path that was checked.
+    """
+    failed = [result for result in results if not result.passed]
+    raised = [result for result in failed if result.raised is not None]
+    imprecise = [result for result in failed if _is_imprecise(result)]
+    wrong = [result for result in failed if result not in raised and result not in imprecise]
+    lines = []
+    if raised:
+        lines.append(f"{_names(raised)}: this JAX cannot compile or run it here.")
+    if imprecise:
+        asked = f"it is {precision()!r} now" if precision() else "it is not set now"
+        lines.append(
+            f"{_names(imprecise)}: right, but with fewer digits than float32 has. JAX_DEFAULT_MATMUL_PRECISION=float32 "
+            f"asks for all of them; {asked}."
+        )
+    if wrong:
+        lines.append(f"{_names(wrong)}: wrong. What is trained like this means nothing.")
+    return lines + elsewhere(backend, path) if failed else []
+
+
+def elsewhere(backend: str, path: CodePath = CodePath()) -> list[str]:
+    """Returns how to compute otherwise than by this backend along this code path."""
+    lines = []
+    if path != CodePath(deterministic=path.deterministic):
+        lines.append(
+            "See whether the plainest code path is right: jaxopt-bench doctor --plain. To train along it: "
+            "jaxopt_bench.train(experiment, code_path=jaxopt_bench.training.CodePath())."
+        )
+    packages = ", ".join(["jax", "jaxlib", *plugins()])
+    lines.append(f"Try other versions of {packages}: the README says under Installing which have been tried.")
+    if backend != "cpu":
+        lines.append("Until then train on the CPU: JAX_PLATFORMS=cpu jaxopt-bench run …")
+    return lines
+
+
+def note(results: Sequence[Result]) -> str | None:
+    """Returns what to know of products that passed with fewer digits than float32 has; None where there are none."""
+    coarse = [r for r in results if r.passed and r.error is not None and r.error.size > r.item.tolerance]
+    if not coarse:
+        return None
+    return (
+        f"{_names(coarse)}: with fewer digits than float32 has, as is JAX's default on this backend (TF32 on GPUs, "
+        "bfloat16 on TPUs). JAX_DEFAULT_MATMUL_PRECISION=float32 asks for all of them, at a price in speed."
+    )
+
+
+def plugins() -> dict[str, str]:
+    """Returns the versions of JAX's backends that are installed beside jaxlib, by package."""
+    prefixes = ("jax-cuda", "jax-rocm", "jax-mps", "jax-metal", "libtpu")
+    found = {(d.name or "").replace("_", "-"): d.version for d in importlib.metadata.distributions()}
+    return {name: version for name, version in sorted(found.items()) if name.startswith(prefixes)}
+
+
+def _is_imprecise(result: Result) -> bool:
+    return result.item.products and result.error is not None and result.error.size < IMPRECISE
+
+
+def _names(results: Sequence[Result]) -> str:
+    return ", ".join(result.item.name for result in results)

@@ -1,0 +1,108 @@
+"""The stored results are the oracle's, its gradients are those of its outputs, and tolerances lie where they should."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.signal
+
+from jaxopt_bench.doctor import make_items
+from jaxopt_bench.doctor.check import BFLOAT16, TF32
+from jaxopt_bench.doctor.expected import FILE, load_expected
+from jaxopt_bench.doctor.items import AUGMENTATIONS
+from jaxopt_bench.models import Layers
+from tests.doctor import oracle
+
+ITEMS = {item.name: item for item in make_items(Layers())}
+STORED = load_expected()
+
+
+def test_what_is_stored_is_what_the_oracle_says():
+    """Where this fails with reason: `python -m tests.doctor.oracle`."""
+    made = oracle.expected()
+    assert made.keys() == STORED.keys() == ITEMS.keys()
+    for name, (inputs, results) in made.items():
+        assert inputs.keys() == STORED[name].inputs.keys()
+        assert results.keys() == STORED[name].results.keys()
+        for key, array in inputs.items():
+            assert array.dtype == STORED[name].inputs[key].dtype
+            np.testing.assert_array_equal(array, STORED[name].inputs[key])
+        for key, array in results.items():
+            assert STORED[name].results[key].dtype == np.float64
+            np.testing.assert_allclose(array, STORED[name].results[key], rtol=1e-10, atol=1e-12)
+
+
+def test_the_file_is_small():
+    assert FILE.stat().st_size < 100_000
+
+
+@pytest.mark.parametrize("name", [name for name in ITEMS if any("gradient" in n for n in STORED[name].results)])
+def test_the_oracles_gradients_are_those_of_its_outputs(name):
+    """Central differences along random directions."""
+    given = {key: array.astype(np.float64) if array.dtype == np.float32 else array
+             for key, array in STORED[name].inputs.items()}  # fmt: skip
+    rng, h = np.random.default_rng(0), 1e-6
+
+    def value(key, step):
+        results = oracle.results(name, {**given, key: given[key] + step})
+        return results["losses"].sum() if "losses" in results else (results["outputs"] * given["cotangent"]).sum()
+
+    gradients = {n.removesuffix(" gradient"): g for n, g in STORED[name].results.items() if n.endswith(" gradient")}
+    for key, gradient in gradients.items():
+        direction = rng.normal(size=gradient.shape)
+        slope = (value(key, h * direction) - value(key, -h * direction)) / (2 * h)
+        assert slope == pytest.approx((gradient * direction).sum(), rel=1e-6), key
+
+
+def test_the_oracles_convolution_is_scipys():
+    given, results = STORED["convolution"]
+    for image, output in zip(given["images"].astype(np.float64), results["outputs"], strict=True):
+        for o in range(output.shape[-1]):
+            planes = [
+                scipy.signal.correlate(image[..., c], given["kernel"][..., c, o].astype(np.float64), "same")
+                for c in range(image.shape[-1])
+            ]
+            np.testing.assert_allclose(sum(planes) + given["bias"][o], output[..., o], rtol=1e-12, atol=1e-12)
+
+
+def test_the_draws_are_of_every_kind():
+    """Some images are flipped and some not, every crop moves, a square is cut at an edge and one inside."""
+    plain = {name: oracle.normalised(STORED[name].inputs) for name in AUGMENTATIONS}
+    changed = {name: (STORED[name].results["pixels"] != plain[name]).any((1, 2, 3)) for name in AUGMENTATIONS}
+    assert set(changed["flip"]) == {True, False}
+    assert changed["crop"].all()
+    assert changed["rotation"].all()
+    squares = {int(count) for count in (STORED["cutout"].results["pixels"] == 0).all(-1).sum((1, 2))}
+    assert 9 in squares
+    assert min(squares) < 9
+
+
+def rounded(array: np.ndarray, bits: int) -> np.ndarray:
+    """Returns float numbers with mantissas of so many bits: 8 in bfloat16, 11 in TF32."""
+    if array.dtype.kind != "f":
+        return array
+    mantissa, exponent = np.frexp(array.astype(np.float64))
+    return np.ldexp(np.round(mantissa * 2**bits) / 2**bits, exponent)
+
+
+def error(name: str, bits: int) -> float:
+    """Returns the largest error of an item on rounded inputs, or where they are bytes, of rounded results."""
+    inputs, results = STORED[name]
+    if name in AUGMENTATIONS:
+        made = {key: rounded(array, bits) for key, array in results.items()}
+    else:
+        kept = ("bias", "scale", "mean", "var")
+        made = oracle.results(name, {k: array if k in kept else rounded(array, bits) for k, array in inputs.items()})
+    return max(np.abs(made[key] - results[key]).max() / np.abs(results[key]).max() for key in results)
+
+
+@pytest.mark.parametrize("name", [name for name in ITEMS if name != "random numbers"])
+def test_bfloat16_is_not_accepted_for_float32(name):
+    assert error(name, bits=8) > 2 * ITEMS[name].tolerance
+    assert error(name, bits=24) < ITEMS[name].tolerance / 10
+
+
+@pytest.mark.parametrize("name", [name for name, item in ITEMS.items() if item.products])
+def test_tf32_is_told_from_float32_and_from_bfloat16(name):
+    assert 10 * ITEMS[name].tolerance < error(name, bits=11) < TF32 / 2
+    assert TF32 < error(name, bits=8) < BFLOAT16
