@@ -3,16 +3,17 @@
 PYTHON ?= python3
 EXP ?= digits_cnn_adamw
 STUDY ?= digits
+RESULTS ?= experiments/results/digits
 ARGS ?=
 TORCH ?= torch>=2.9
 RAY ?= ray>=2.50
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run compare list doctor peers cluster bench test test-slow lint types floors format lock clean
+.PHONY: help setup run compare report list doctor peers cluster browser bench test test-slow lint types floors format lock clean
 
 help: ## print this
-	@echo "usage: make TARGET [EXP=digits_cnn_adamw] [STUDY=digits] [ARGS=\"--epochs 2 …\"]"
+	@echo "usage: make TARGET [EXP=digits_cnn_adamw] [STUDY=digits] [RESULTS=PATH] [ARGS=\"--epochs 2 …\"]"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/ready ## make .venv, with the versions of requirements.lock
@@ -22,6 +23,9 @@ run: .venv/ready ## train EXP with the flags ARGS; the same command continues it
 
 compare: .venv/ready ## compare the optimizers of STUDY with the flags ARGS; the same command continues it
 	@$(BIN)/jaxopt-bench compare $(STUDY) $(ARGS)
+
+report: .venv/ready ## build the page and the figures of RESULTS (recorded results, a study's folder, a run), into reports/
+	@$(BIN)/jaxopt-bench report $(RESULTS) $(ARGS)
 
 list: .venv/ready ## list experiments, studies, models, data sets, optimizers, schedules
 	@$(BIN)/jaxopt-bench list $(ARGS)
@@ -35,10 +39,14 @@ peers: .venv/ready ## install PyTorch, where it is absent: make bench needs it, 
 cluster: .venv/ready ## install Ray, where it is absent: studies on a cluster need it, and their tests
 	@$(BIN)/python -c "import ray" 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check '$(RAY)'
 
+browser: .venv/ready ## install Chromium, where no browser is found: the tests look at pages in one
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+	  $(BIN)/playwright install chromium
+
 bench: peers ## measure speed beside PyTorch; ARGS="--quick" tries it
 	@$(BIN)/python -m experiments.speed $(ARGS)
 
-test: lint types floors ## check style, types and floors, and run the tests
+test: lint types floors browser ## check style, types and floors, and run the tests
 	$(BIN)/python -m pytest -n auto -m "not slow" --durations=10 $(ARGS)
 
 test-slow: .venv/ready ## run the tests that take minutes

@@ -48,6 +48,8 @@ def report(flags: ReportFlags) -> int:
         f"{len(made.figures)} figures (SVG, PDF, PNG)",
         f"{len(made.tables)} tables (Markdown, CSV, LaTeX)",
     )
-    console.print(f"{len(results.runs):,} runs, {figures}, {tables}", highlight=False)
+    console.print(
+        f"{len(results.runs):,} run{'' if len(results.runs) == 1 else 's'}, {figures}, {tables}", highlight=False
+    )
     console.print(str(out / PAGE), markup=False, highlight=False, soft_wrap=True)
     return COMPLETED

@@ -22,6 +22,7 @@ VERSION = alt.SCHEMA_VERSION.lstrip("v").rpartition(".")[0]  # of Vega-Lite, as 
 COLUMN = 250  # points: the width of one of two columns
 HEIGHT = 150
 PNG_SCALE = 4  # 288 pixels to the inch
+HOVER = "hover"  # the name of a layer that is seen under a pointer alone, so in no file
 DIGITS = 6  # significant digits of a number that is drawn
 
 
@@ -39,6 +40,7 @@ class Figure:
       over_time: whether x is time, and y may be logarithmic.
       wide: whether it needs the width of the page.
       zoomable: whether both axes are of numbers.
+      square: whether it should be about as high as it is wide.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Figure:
     over_time: bool = False
     wide: bool = False
     zoomable: bool = True
+    square: bool = False
 
     def spec(self) -> dict[str, Any]:
         """Returns the specification in Vega-Lite, without data."""
@@ -73,10 +76,12 @@ class Figure:
             name: [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
             for name, columns in self.values().items()
         }
-        vega = vl_convert.vegalite_to_vega(json.dumps(spec), vl_version=VERSION)
+        if "layer" in spec:
+            spec["layer"] = [layer for layer in spec["layer"] if layer.get("name") != HOVER]
+        svg = vl_convert.vegalite_to_svg(json.dumps(spec), vl_version=VERSION)
         for form in formats:
             with replacing(folder / f"{self.name}.{form}") as (file, _):
-                file.write(_rendered(vega, form))
+                file.write(_rendered(svg, form))
 
 
 def colour(looks: Mapping[str, Look], symbol: str | None = None) -> alt.Color:
@@ -134,12 +139,12 @@ def extent(numbers: pl.Series) -> tuple[float, float]:
     return float(values.min()), float(values.max())
 
 
-def _rendered(vega: Any, form: Format) -> bytes:
+def _rendered(svg: str, form: Format) -> bytes:
     if form == "svg":
-        return vl_convert.vega_to_svg(vega).encode()
+        return svg.encode()
     if form == "pdf":
-        return vl_convert.vega_to_pdf(vega)
-    return vl_convert.vega_to_png(vega, scale=PNG_SCALE)
+        return vl_convert.svg_to_pdf(svg)
+    return vl_convert.svg_to_png(svg, scale=PNG_SCALE)
 
 
 def _value(value: Any) -> Any:

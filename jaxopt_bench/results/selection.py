@@ -48,7 +48,7 @@ def trial_scores(study: Study, results: Results) -> list[Score]:
         if study.select == "steps_to_target":
             target = study.target(rows[0]["workload"])
             assert target is not None, "a study that selects by steps has targets"
-            value = _mean([steps_of(results.curves, row["path"], target) for row in rows])
+            value = _mean([steps_of(results.lines(row["path"]), target) for row in rows])
         else:
             value = _mean([final_or_best(study, row, study.select) for row in rows])
         scores.append(Score(int(str(trial)), value if losses is not None else None, losses))
@@ -72,11 +72,10 @@ def final_or_best(study: Study, row: Mapping[str, Any], measure: str) -> float |
     return row.get(f"{study.at}.{measure}") if row["status"] == "completed" else None
 
 
-def steps_of(curves: pl.DataFrame, path: str, target: Target) -> int | None:
-    """Returns the step at which a run reached a target; None where it did not."""
+def steps_of(lines: pl.DataFrame, target: Target) -> int | None:
+    """Returns the step at which a run reached a target, by its lines; None where it did not."""
     split, _, measure = target.measure.rpartition("_")
-    lines = curves.filter(pl.col("path") == path, pl.col("split") == split).sort("step")
-    known = lines.filter(pl.col(measure).is_not_null())
+    known = lines.filter(pl.col("split") == split, pl.col(measure).is_not_null()).sort("step")
     return steps_to_target(
         known["step"].to_list(), known[measure].to_list(), target.value, higher=measure == "accuracy"
     )

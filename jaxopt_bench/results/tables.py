@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import pathlib
 import re
@@ -46,6 +47,14 @@ class Results:
     curves: pl.DataFrame
     documents: tuple[Document, ...] = ()
     folder: str = "."
+
+    def lines(self, path: str) -> pl.DataFrame:
+        """Returns a run's rows of `curves`: none where it has none."""
+        return self._lines.get((path,), self.curves.clear())
+
+    @functools.cached_property
+    def _lines(self) -> dict[tuple[Any, ...], pl.DataFrame]:
+        return self.curves.partition_by("path", as_dict=True)  # once: to search all lines for each run takes minutes
 
     def sql(self, query: str) -> pl.DataFrame:
         """Returns the answer to an SQL query over the tables `runs` and `curves`.

@@ -205,7 +205,7 @@ def measured(results: Results, study: Study, row: Mapping[str, Any], measure: st
     """Returns a run's measure; of one that diverged, that of chance; None where it was not measured."""
     of_curves = MEASURES[measure].of_curves
     if of_curves is not None:
-        return of_curves(epoch_curves(results.curves, row["path"])) if row["status"] == "completed" else None
+        return of_curves(epoch_curves(results.lines(row["path"]))) if row["status"] == "completed" else None
     value = final_or_best(study, row, measure)
     if value is None and row["status"] != "completed":
         classes = dataset(row["dataset"]).num_classes
@@ -213,11 +213,11 @@ def measured(results: Results, study: Study, row: Mapping[str, Any], measure: st
     return value
 
 
-def epoch_curves(curves: pl.DataFrame, path: str) -> dict[str, list[float | None]]:
+def epoch_curves(lines: pl.DataFrame) -> dict[str, list[float | None]]:
     """Returns what a run measured at its epochs' ends, by `{split}_{loss,accuracy}`."""
-    lines = curves.filter(pl.col("path") == path, pl.col("split") != "train_steps").sort("step")
+    ends = lines.select("split", "step", "loss", "accuracy").filter(pl.col("split") != "train_steps").sort("step")
     found: dict[str, list[float | None]] = {}
-    for line in lines.iter_rows(named=True):
+    for line in ends.iter_rows(named=True):
         for name in ("loss", "accuracy"):
             found.setdefault(f"{line['split']}_{name}", []).append(line[name])
     return found
@@ -323,7 +323,7 @@ def _median_steps(results: Results, study: Study, workload: str, rows: pl.DataFr
     target = study.target(workload)
     if target is None:
         return None
-    steps = [steps_of(results.curves, path, target) for path in rows["path"].to_list()]
+    steps = [steps_of(results.lines(path), target) for path in rows["path"].to_list()]
     middle = statistics.median(math.inf if s is None else s for s in steps)
     return middle if math.isfinite(middle) else None
 

@@ -6,15 +6,18 @@ import dataclasses
 import pathlib
 from collections.abc import Callable, Iterator
 
+import polars as pl
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page
 
+from jaxopt_bench import Experiment
 from jaxopt_bench.experiment import Workload
 from jaxopt_bench.models import CNN
 from jaxopt_bench.reports.html import page as html_of
 from jaxopt_bench.reports.report import report_of
-from jaxopt_bench.results import Results, Target
+from jaxopt_bench.results import Results, Target, load
+from jaxopt_bench.runs import Recording, load_evaluation, train
 from tests.reports.made import made_results, made_study, with_document
 
 Open = Callable[..., Page]
@@ -204,7 +207,7 @@ def test_hostile_text_is_text(opened: Open):
     hostile = '</script><script>window.hacked = 1</script><img src=x onerror="window.hacked=1">'
     made = made_study(["adam", "sgd"], question=hostile)
     results, document = made_results(made)
-    runs = results.runs.with_columns(device=runs_of(hostile, len(results.runs)))
+    runs = results.runs.with_columns(device=pl.lit(hostile))
     page = opened(with_document(dataclasses.replace(results, runs=runs), document), hostile)
     drawn(page)
     assert page.evaluate("window.hacked") is None
@@ -212,15 +215,7 @@ def test_hostile_text_is_text(opened: Open):
     assert hostile in page.locator("section").last.inner_text()
 
 
-def runs_of(text: str, count: int):
-    import polars as pl
-
-    return pl.Series("device", [text] * count)
-
-
 def test_hostile_names_of_series_are_text(opened: Open):
-    import polars as pl
-
     hostile = "<img src=x onerror='window.hacked=1'>\"']; datum.x || window.hacked"
     results, _ = made_results(made_study(["adam", "sgd"]))
     runs = results.runs.with_columns(
@@ -232,6 +227,28 @@ def test_hostile_names_of_series_are_text(opened: Open):
     page.locator("[data-series='1']").click()
     assert page.evaluate("window.hacked") is None
     assert any(hostile in text for text in page.locator(".legend button").all_inner_texts())
+
+
+def test_a_single_run_shows_its_mistakes(
+    opened: Open, tiny: Experiment, digits_dir: pathlib.Path, tmp_path: pathlib.Path
+):
+    path = train(tiny, runs_dir=tmp_path, data_dir=digits_dir, recording=Recording(evaluation=True)).path
+    page = opened(load(path))
+    drawn(page)
+    evaluation = load_evaluation(path)
+    assert evaluation is not None
+    wrong = page.locator("section", has=page.get_by_role("heading", name="The wrongest images")).locator("img")
+    assert wrong.count() == len(evaluation.splits["test"].mistakes) > 0
+    assert all(wrong.nth(i).evaluate("image => image.naturalWidth === 8") for i in range(wrong.count()))
+    assert page.locator("#confusion").count() == 1
+
+
+def test_a_single_run_without_predictions_says_how_to_record_them(
+    opened: Open, tiny: Experiment, digits_dir: pathlib.Path, tmp_path: pathlib.Path
+):
+    page = opened(load(train(tiny, runs_dir=tmp_path, data_dir=digits_dir).path))
+    drawn(page)
+    assert "jaxopt-bench run tiny --evaluation" in page.inner_text("main")
 
 
 def test_a_study_that_has_only_begun(opened: Open):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import altair as alt
 import polars as pl
 
-from jaxopt_bench.reports.figure import Figure, colour, dash, extent, hideable, shown
+from jaxopt_bench.reports.figure import HOVER, Figure, colour, dash, extent, hideable, shown
 from jaxopt_bench.reports.style import Look
 from jaxopt_bench.reports.subject import Subject, bands, thinned
 
@@ -92,7 +92,7 @@ def _curve(subject: Subject, looks: Mapping[str, Look], split: str, value: str, 
     dots = shown(base.mark_point(clip=True, tooltip=True)).encode(
         x=x, y=y, color=colour(looks), tooltip=tips,
         opacity=alt.when(near).then(alt.value(1)).otherwise(alt.value(0)),
-    ).add_params(near)  # fmt: skip
+    ).add_params(near).properties(name=HOVER)  # fmt: skip
     chart = alt.layer(band, line, dots).add_params(hideable())
     columns = {
         "series": "optimizer", "epoch": "epoch", "mean": f"{title}{unit}", "low": "interval from", "high": "to",

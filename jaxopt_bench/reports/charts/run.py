@@ -10,7 +10,7 @@ import polars as pl
 from jaxtyping import Int
 
 from jaxopt_bench.reports.charts.curves import MOST_POINTS
-from jaxopt_bench.reports.figure import LINEAR, LOG, Figure, colour, dash, extent, hideable, shown
+from jaxopt_bench.reports.figure import HOVER, LINEAR, LOG, Figure, colour, dash, extent, hideable, shown
 from jaxopt_bench.reports.style import Look
 from jaxopt_bench.reports.subject import thinned
 
@@ -80,25 +80,24 @@ def confusion(matrix: Int[np.ndarray, "labels predictions"], names: Sequence[str
     )
     side = alt.Axis(labelOverlap="greedy", grid=False, labelLimit=90)
     order = list(names)
-    chart = alt.Chart(alt.NamedData("cells")).mark_rect(tooltip=True).encode(
+    chart = alt.Chart(alt.NamedData("cells")).mark_rect(tooltip=True, color="#3d8fe0").encode(
         x=alt.X("prediction:N", sort=order, title="prediction", axis=side, scale=alt.Scale(domain=order)),
         y=alt.Y("label:N", sort=order, title="label", axis=side, scale=alt.Scale(domain=order)),
-        color=alt.Color(
-            "share:Q", title="% of the label", scale=alt.Scale(scheme="viridis", domain=[0, 100]),
-            legend=alt.Legend(orient="right"),
+        opacity=alt.Opacity(
+            "share:Q", scale=alt.Scale(type="sqrt", domain=[0, 100], range=[0, 1]), legend=None
         ),
         tooltip=[alt.Tooltip("label:N"), alt.Tooltip("prediction:N"), alt.Tooltip("count:Q"),
                  alt.Tooltip("share:Q", title="% of the label", format=".1f")],
     )  # fmt: skip
     text = (
-        f"What the {split} images of each class were taken for, as a share of the class. Right answers are on the "
-        "diagonal; cells without any are empty."
+        f"What the {split} images of each class were taken for: the fuller the colour, the greater the share of the "
+        "class. Right answers are on the diagonal."
     )
     columns = {"label": "label", "prediction": "prediction", "count": "images", "share": "% of the label"}
-    height = min(700, max(220, 22 * len(names)))
+    height = min(800, max(320, 24 * len(names)))
     return Figure(
         "confusion", "Confusion matrix", text, chart.properties(height=height), {"cells": table}, columns,
-        wide=len(names) > 20, zoomable=False,
+        wide=len(names) > 20, zoomable=False, square=True,
     )  # fmt: skip
 
 
@@ -145,7 +144,7 @@ def _lines(
     dots = base.mark_point(clip=True).encode(
         x=x, y=y, color=colour(looks), tooltip=tips,
         opacity=alt.when(near).then(alt.value(1)).otherwise(alt.value(0)),
-    ).add_params(near)  # fmt: skip
+    ).add_params(near).properties(name=HOVER)  # fmt: skip
     columns = {"series": "of", "epoch": "epoch", "step": "step", "value": y_title}
     chart = alt.layer(line, dots).add_params(hideable())
     return Figure(name, title, text, chart, {"lines": drawn}, columns, over_time=True)

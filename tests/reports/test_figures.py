@@ -1,0 +1,138 @@
+"""Charts have the numbers of the runs, and files that others can open."""
+
+from __future__ import annotations
+
+import math
+import pathlib
+import re
+import statistics
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from jaxopt_bench.reports.charts import CHARTS
+from jaxopt_bench.reports.charts.curves import test_error as error_curve
+from jaxopt_bench.reports.charts.outcomes import final_results, trade_off
+from jaxopt_bench.reports.charts.run import SPLITS, confusion, run_charts
+from jaxopt_bench.reports.charts.search import budget, hyperparameters, sensitivity
+from jaxopt_bench.reports.figure import COLUMN, Figure
+from jaxopt_bench.reports.style import looks
+from jaxopt_bench.reports.subject import Subject, of_study
+from jaxopt_bench.results import verdict
+from tests.reports.made import made_results, made_study
+
+NAMES = ("adam", "sgd")
+
+
+def subject(**fields: object) -> Subject:
+    results, document = made_results(made_study(NAMES), **fields)  # type: ignore[arg-type]
+    (found,) = of_study(results, document, verdict(results, document))
+    return found
+
+
+def drawn(figure: Figure | None) -> Figure:
+    assert figure is not None
+    return figure
+
+
+def test_the_test_error_is_the_mean_over_seeds_in_percent():
+    about = subject()
+    rows = drawn(error_curve(about, looks(NAMES))).data["curves"].to_dicts()
+    assert len(rows) == 2 * 3
+    for row in rows:
+        lines = about.curves.filter(
+            (pl.col("split") == "test") & (pl.col("series") == row["series"]) & (pl.col("epoch") == row["epoch"])
+        )
+        errors = [100 * (1 - accuracy) for accuracy in lines["accuracy"]]
+        assert row["mean"] == pytest.approx(statistics.fmean(errors))
+        margin = 2.7764 * statistics.stdev(errors) / math.sqrt(5)  # Student's t, 4 degrees of freedom
+        assert row["high"] - row["mean"] == pytest.approx(margin, rel=1e-4)
+
+
+def test_every_seed_is_a_dot():
+    about = subject()
+    for chart in (final_results, trade_off):
+        dots = drawn(chart(about, looks(NAMES))).data["dots"]
+        assert sorted(zip(dots["series"], dots["seed"], strict=True)) == [
+            (n, 5000 + s) for n in NAMES for s in range(5)
+        ]
+        reached = about.final_runs.sort("series", "seed")["test_accuracy"].to_list()
+        assert dots.sort("series", "seed")["value"].to_list() == pytest.approx([100 * value for value in reached])
+
+
+def test_sensitivity_shows_the_trials_and_which_won():
+    dots = drawn(sensitivity(subject(), looks(NAMES))).data["dots"]
+    assert sorted(dots["learning_rate"].unique()) == pytest.approx([1e-3, 1e-2, 1e-1, 1.0])
+    assert len(dots) == 2 * 4
+
+
+def test_the_whole_budget_has_the_best_trial():
+    about = subject()
+    rows = drawn(budget(about, looks(NAMES))).data["budgets"].to_dicts()
+    for name in NAMES:
+        best = about.trials.filter(pl.col("series") == name)["validation_loss"].min()
+        assert [row["value"] for row in rows if row["series"] == name][-1] == pytest.approx(best)
+
+
+def test_winners_lie_where_the_search_space_has_them():
+    rows = drawn(hyperparameters(subject(), looks(NAMES))).data["winners"].to_dicts()
+    assert [row["share"] for row in rows] == pytest.approx([0.5, 0.5])  # 0.01 between 1e-4 and 1, logarithmic
+    assert {row["value"] for row in rows} == {"0.01"}
+
+
+def test_all_that_diverged_leaves_nothing_to_draw():
+    about = subject(diverged=NAMES)
+    assert [chart(about, looks(NAMES)) for chart in CHARTS if chart.__name__ != "cost"] == [None] * (len(CHARTS) - 1)
+
+
+def test_files_open_and_fit_a_column_of_two(tmp_path: pathlib.Path):
+    about = subject()
+    found = looks(NAMES)
+    drawn(error_curve(about, found)).save(tmp_path, found)
+    svg = ElementTree.parse(tmp_path / "test-error.svg").getroot()
+    assert float(svg.attrib["width"]) <= COLUMN + 5
+    assert "adam" in "".join(svg.itertext())
+    png = Image.open(tmp_path / "test-error.png")
+    assert png.width / float(svg.attrib["width"]) == pytest.approx(4, rel=0.02)
+    pdf = (tmp_path / "test-error.pdf").read_bytes()
+    assert pdf.startswith(b"%PDF")
+    boxes = re.findall(rb"/MediaBox\s*\[\s*0 0 ([\d.]+)", pdf)
+    assert boxes
+    assert float(boxes[0]) <= COLUMN + 5
+
+
+def test_names_in_files_are_text(tmp_path: pathlib.Path):
+    names = ("<script>alert(1)</script>", "a&b")
+    lines = pl.DataFrame({"epoch": [1.0, 2.0], "step": [1, 2], "seconds": [1.0, 2.0], "split": ["train_steps"] * 2,
+                          "loss": [1.0, 0.5], "accuracy": [0.1, 0.5], "grad_norm": [1.0, 1.0],
+                          "update_norm": [0.1, 0.1], "learning_rate": [0.1, 0.1]})  # fmt: skip
+    assert run_charts(lines, looks([*SPLITS.values(), "gradient", "update"]))
+    matrix = np.array([[3, 1], [0, 4]])
+    confusion(matrix, names, "test").save(tmp_path, {}, ["svg"])
+    root = ElementTree.parse(tmp_path / "confusion.svg").getroot()
+    assert not list(root.iter("{http://www.w3.org/2000/svg}script"))
+
+
+def test_a_confusion_matrix_has_the_shares_of_each_class():
+    cells = confusion(np.array([[3, 1], [0, 4]]), ("cat", "dog"), "test").data["cells"].to_dicts()
+    assert {(c["label"], c["prediction"]): (c["count"], c["share"]) for c in cells} == {
+        ("cat", "cat"): (3, 75.0), ("cat", "dog"): (1, 25.0), ("dog", "dog"): (4, 100.0)
+    }  # fmt: skip
+
+
+def test_long_runs_are_thinned_and_say_so():
+    count = 3000
+    losses = np.sin(np.arange(count)) + 2
+    losses[1234] = 50.0
+    lines = pl.DataFrame({"epoch": np.arange(count) / 100, "step": np.arange(count), "seconds": np.ones(count),
+                          "split": ["train_steps"] * count, "loss": losses, "accuracy": np.full(count, 0.5),
+                          "grad_norm": losses, "update_norm": losses, "learning_rate": losses})  # fmt: skip
+    figure = run_charts(lines, looks([*SPLITS.values(), "gradient", "update"]))[0]
+    shown = figure.data["lines"]
+    assert len(shown) <= 400
+    assert shown["value"].max() == 50.0
+    assert f"of {count:,} points" in figure.text
+    assert "seconds" in shown.columns
