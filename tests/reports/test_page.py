@@ -175,8 +175,7 @@ def test_the_numbers_of_a_chart_are_a_table_and_a_csv_file(opened: Open, study: 
     assert content
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("dark", 1280)])
 def test_axe_finds_no_serious_violation(opened: Open, study: Results, scheme: str, width: int):
     page = opened(study, color_scheme=scheme, viewport={"width": width, "height": 800})
     drawn(page)

@@ -219,7 +219,9 @@ def test_without_the_last_checkpoint_it_is_refused_and_nothing_lost(damage, with
     assert (again.summary, again.metrics) == (run.summary, run.metrics)
 
 
-@pytest.mark.parametrize("code_path", [IN_TURN, TOGETHER], ids=["in turn", "together"])
+@pytest.mark.parametrize(
+    "code_path", [IN_TURN, pytest.param(TOGETHER, marks=pytest.mark.slow)], ids=["in turn", "together"]
+)
 def test_each_member_of_a_population_has_its_own(code_path, done, tiny, tmp_path, options):
     options = {**options, "code_path": code_path}
     experiments = [tiny, dataclasses.replace(tiny, optimizer=AdamW(learning_rate=5e-2))]

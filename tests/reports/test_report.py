@@ -1,0 +1,78 @@
+"""`jaxopt-bench report`: what it writes, and what it says of what it cannot read."""
+
+from __future__ import annotations
+
+import pathlib
+import sys
+
+import pytest
+
+from jaxopt_bench.cli import main
+
+ROOT = pathlib.Path(__file__).parents[2]
+DIGITS = str(ROOT / "experiments" / "results" / "digits")
+
+
+def report(*words: str) -> int | str | None:
+    with pytest.raises(SystemExit) as ending:
+        main(["report", *words])
+    return ending.value.code
+
+
+def test_recorded_results_become_a_page_figures_and_tables(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    assert report(DIGITS) == 0
+    out = tmp_path / "reports" / "digits"
+    assert (out / "index.html").stat().st_size < 2_000_000
+    assert str(pathlib.Path("reports", "digits", "index.html")) in capsys.readouterr().out
+    figures = {path.stem for path in (out / "figures").iterdir()}
+    assert {path.name for path in (out / "figures").iterdir()} == {
+        f"{name}.{form}" for name in figures for form in ("svg", "pdf", "png")
+    }
+    assert {"training-loss", "trade-off", "learning-rate", "budget", "hyperparameters", "final-results"} <= figures
+    assert {path.name for path in (out / "tables").iterdir()} == {
+        f"{name}.{form}" for name in ("ranking", "pairs", "selected", "cost") for form in ("md", "csv", "tex")
+    }
+    assert "| nadam" in (out / "tables" / "ranking.md").read_text()
+    page = (out / "index.html").read_bytes()
+    assert report(DIGITS, "--out", str(tmp_path / "again")) == 0
+    assert (tmp_path / "again" / "index.html").read_bytes() == page
+
+
+def test_the_readme_s_table_is_the_one_that_a_report_makes(tmp_path: pathlib.Path):
+    readme = (ROOT / "README.md").read_text()
+    assert report(DIGITS, "--out", str(tmp_path)) == 0
+    for line in (tmp_path / "tables" / "ranking.csv").read_text().splitlines()[1:]:
+        mean, low, high = (100 * float(number) for number in line.split(",")[1:4])
+        assert f"{mean:.2f}% ({low:.2f} to {high:.2f})" in readme
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["absent"], "absent is no folder; accepted: a run's directory"),
+        (["empty"], "empty holds no runs"),
+        ([DIGITS, "--out", "file"], "--out is file, which is a file; accepted: a folder"),
+    ],
+)
+def test_what_cannot_be_read_or_written_is_named(
+    words: list[str],
+    said: str,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    assert report(*words) in (1, 2)
+    assert said in capsys.readouterr().err
+    assert (tmp_path / "file").read_bytes() == b""
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    assert report(DIGITS) == 1
+    assert "pip install 'jaxopt-bench[report]'" in capsys.readouterr().err
