@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import polars as pl
 
+from jaxopt_bench.errors import UserError
 from jaxopt_bench.files import replacing
 from jaxopt_bench.reports import tables
 from jaxopt_bench.reports.charts import CHARTS, profiles
@@ -53,25 +54,55 @@ def report_of(results: Results, name: str) -> Report:
     Args:
       results: a study's, a run's, or any others together.
       name: of what they are, where no study says it.
+
+    Raises:
+      UserError: where two studies have the same name.
     """
     if len(results.runs) == 1 and not results.documents and (pathlib.Path(results.runs["path"][0]) / CONFIG).exists():
         return _of_run(results)
-    studies = [(d, v, of_study(results, d, v)) for d in results.documents for v in [verdict(results, d)]]
-    others = results.runs.filter(pl.col("study").is_null())
+    names = [document.study.name for document in results.documents]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(f"two studies are called {twice!r}; accepted: the folder of one of them.")
+    studies = [_read(results, document) for document in results.documents]
+    others = results.runs.filter(pl.col("study").is_null() | ~pl.col("study").is_in(names))
     loose = of_runs(dataclasses.replace(results, runs=others)) if len(others) else []
-    subjects = [s for _, _, found in studies for s in found] + loose
-    optimizers = list(dict.fromkeys(name for s in subjects for name in s.series))
-    found_looks = looks(optimizers)
-    sections: list[Section] = []
-    for document, found, own in studies:
-        several = len(subjects) > 1
-        sections += _study(results, document, found, own, found_looks, several)
-    for subject in loose:
-        sections += _loose(subject, found_looks, len(subjects) > 1)
-    sections.append(_provenance(results, [d for d, _, _ in studies]))
-    title = studies[0][0].study.name if len(studies) == 1 and not loose else name
-    question = studies[0][0].study.question if len(studies) == 1 else ""
-    return Report(title, question, tuple(sections), found_looks)
+    if len(loose) + sum(len(each.subjects) for each in studies) > 1:
+        studies = [dataclasses.replace(s, subjects=_tagged(s.subjects, f"{s.document.study.name}-")) for s in studies]
+        loose = _tagged(loose)
+    found = looks(
+        list(dict.fromkeys(n for s in [*(s for each in studies for s in each.subjects), *loose] for n in s.series))
+    )
+    sections = [section for each in studies for section in _study(each, found)]
+    sections += [section for subject in loose for section in _loose(subject, found)]
+    sections.append(_provenance(results, results.documents))
+    only = studies[0].document.study if len(studies) == 1 and not loose else None
+    return Report(only.name if only else name, only.question if only else "", tuple(sections), found)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Studied:
+    """A study, what it says, and its workloads."""
+
+    document: Document
+    results: Results
+    verdict: Verdict
+    subjects: list[Subject]
+
+
+def _read(results: Results, document: Document) -> _Studied:
+    own = dataclasses.replace(results, runs=results.runs.filter(pl.col("study") == document.study.name))
+    found = verdict(own, document)
+    return _Studied(document, own, found, of_study(own, document, found))
+
+
+def _tagged(subjects: Sequence[Subject], prefix: str = "") -> list[Subject]:
+    """Returns subjects with tags that are good in file names, whatever the data sets and models are called."""
+    tags = [re.sub(r"[^\w.-]+", "_", f"{prefix}{subject.workload}") for subject in subjects]
+    return [
+        dataclasses.replace(subject, tag=f"{tag}-{i + 1}-" if tags.count(tag) > 1 else f"{tag}-")
+        for i, (subject, tag) in enumerate(zip(subjects, tags, strict=True))
+    ]
 
 
 def _of_run(results: Results) -> Report:
@@ -81,31 +112,21 @@ def _of_run(results: Results) -> Report:
     return Report(run.experiment.name, str(path.name), tuple(sections), found)
 
 
-def _study(
-    results: Results,
-    document: Document,
-    found: Verdict,
-    subjects: Sequence[Subject],
-    found_looks: Mapping[str, Look],
-    several: bool,
-) -> Iterator[Section]:
-    answered = answers(results, document)
-    for subject in subjects:
-        assert subject.ranking is not None, "a study's subjects have one"
-        yield Section(f"The answer{_on(subject, several)}", tuple(_answer(found, subject, several)))
-    across = [f for f in [profiles(found, found_looks)] if f is not None]
-    if across or found.scores:
-        said = scores_in_words(found)
-        blocks: list[Block] = [Figures(tuple(across))] if across else []
-        yield Section("Over all workloads", (*([Text(said)] if said else []), *blocks))
-    if (claimed := tables.claims(answered)) is not None:
+def _study(study: _Studied, found: Mapping[str, Look]) -> Iterator[Section]:
+    for subject in study.subjects:
+        yield Section(f"The answer{_on(subject)}", tuple(_answer(study.verdict, subject)))
+    across = profiles(study.verdict, found)
+    said = scores_in_words(study.verdict)
+    if across is not None and said is not None:
+        yield Section("Over all workloads", (Text(said), Figures((across,))))
+    if (claimed := tables.claims(answers(study.results, study.document))) is not None:
         yield Section("What others have said", (Tabular(claimed),))
-    for subject in subjects:
-        yield from _charts(subject, found_looks, several)
-    yield Section("Protocol", (Items(tuple(protocol(document.study))),))
+    for subject in study.subjects:
+        yield from _charts(subject, found)
+    yield Section("Protocol", (Items(tuple(protocol(study.document.study))),))
 
 
-def _answer(found: Verdict, subject: Subject, several: bool) -> Iterator[Block]:
+def _answer(found: Verdict, subject: Subject) -> Iterator[Block]:
     assert subject.ranking is not None, "a study's subjects have one"
     yield Text(paragraph(found, subject.ranking), lead=True)
     if (said := sensitivity_in_words(subject.ranking)) is not None:
@@ -116,41 +137,36 @@ def _answer(found: Verdict, subject: Subject, several: bool) -> Iterator[Block]:
         tables.selected(subject.ranking),
     ):
         if table is not None and table.rows:
-            yield Tabular(_renamed(table, subject, several))
+            yield Tabular(_renamed(table, subject))
 
 
-def _loose(subject: Subject, found_looks: Mapping[str, Look], several: bool) -> Iterator[Section]:
+def _loose(subject: Subject, found: Mapping[str, Look]) -> Iterator[Section]:
     lead = Text(
         "These runs belong to no study. Nothing says that their optimizers were tuned alike, so no winner is named.",
         lead=True,
     )
-    yield Section(
-        f"Results{_on(subject, several)}", (lead, Tabular(_renamed(tables.settings(subject), subject, several)))
-    )
-    yield from _charts(subject, found_looks, several)
+    yield Section(f"Results{_on(subject)}", (lead, Tabular(_renamed(tables.settings(subject), subject))))
+    yield from _charts(subject, found)
 
 
-def _charts(subject: Subject, found_looks: Mapping[str, Look], several: bool) -> Iterator[Section]:
-    drawn = [figure for chart in CHARTS if (figure := chart(subject, found_looks)) is not None]
-    renamed = [_renamed(figure, subject, several) for figure in drawn]
+def _charts(subject: Subject, found: Mapping[str, Look]) -> Iterator[Section]:
+    drawn = [figure for chart in CHARTS if (figure := chart(subject, found)) is not None]
+    renamed = [_renamed(figure, subject) for figure in drawn]
     costs = [t for t in (tables.diverged(subject), tables.cost(subject)) if t is not None]
     if renamed:
-        yield Section(f"Charts{_on(subject, several)}", (Figures(tuple(renamed)),))
+        yield Section(f"Charts{_on(subject)}", (Figures(tuple(renamed)),))
     if costs:
-        blocks = tuple(Tabular(_renamed(table, subject, several)) for table in costs)
-        yield Section(f"Divergences and cost{_on(subject, several)}", blocks)
+        blocks = tuple(Tabular(_renamed(table, subject)) for table in costs)
+        yield Section(f"Divergences and cost{_on(subject)}", blocks)
 
 
-def _on(subject: Subject, several: bool) -> str:
-    return f" on {subject.workload}" if several else ""
+def _on(subject: Subject) -> str:
+    return f" on {subject.workload}" if subject.tag else ""
 
 
-def _renamed(shown: Shown, subject: Subject, several: bool) -> Shown:
+def _renamed(shown: Shown, subject: Subject) -> Shown:
     """Returns a figure or table whose files no other's replace."""
-    if not several:
-        return shown
-    study = f"{subject.study.name}-" if subject.study else ""
-    return dataclasses.replace(shown, name=f"{study}{subject.workload}-{shown.name}")
+    return dataclasses.replace(shown, name=f"{subject.tag}{shown.name}")
 
 
 def _provenance(results: Results, documents: Sequence[Document]) -> Section:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
 import scipy.special
 
+from jaxopt_bench.data import dataset
 from jaxopt_bench.results import Document, Ranking, Results, Study, Verdict
 from jaxopt_bench.results.columns import PARTS
 from jaxopt_bench.runs import SPLITS
@@ -31,11 +33,13 @@ class Subject:
       runs: a row a run: its `series`, what of `Results.runs` says where it belongs (`phase`, `trial`, `repetition`,
         `seed`, `selected`, `status`), its `learning_rate`, what it reached under the measures' names ("test_accuracy"),
         and what it took (`seconds`, `images_per_second`, `steps`, `diverged_step`).
-      curves: a row for each measurement at the end of an epoch: `path`, `series`, `seed`, `phase`, `split`, `step`,
-        `epoch`, `loss`, `accuracy`, and the training `seconds` until then (null where they were not measured).
+      curves: a row for each measurement at the end of an epoch: `path`, `series`, `repetition`, `seed`, `phase`,
+        `split`, `step`, `epoch`, `loss`, `accuracy`, and the training `seconds` until then (null where they were not
+        measured).
       study: of which they are; None for others.
       document: the study's.
       ranking: the study's verdict on this workload.
+      tag: what the names of its files begin with, where a report has several subjects.
     """
 
     workload: str
@@ -45,11 +49,16 @@ class Subject:
     study: Study | None = None
     document: Document | None = None
     ranking: Ranking | None = None
+    tag: str = ""
 
     @property
     def final_runs(self) -> pl.DataFrame:
-        """The runs that results are of: a study's confirmations, or all others; those that were completed."""
-        return self.runs.filter(pl.col("phase") != "trial", pl.col("status") == "completed")
+        """The runs that results are of: a study's confirmations, or all others that were completed.
+
+        As in verdicts, a confirmation that diverged has the accuracy and the loss of chance.
+        """
+        ended = ["completed"] if self.study is None else ["completed", "diverged"]
+        return self.runs.filter(pl.col("phase") != "trial", pl.col("status").is_in(ended))
 
     @property
     def trials(self) -> pl.DataFrame:
@@ -106,7 +115,12 @@ def _of_workload(results: Results, document: Document, ranking: Ranking) -> Subj
         pl.col("contender").is_in(order),
         (pl.col("phase") == "trial") | ((pl.col("phase") == "confirmation") & pl.col("selected")),
     ).with_columns(pl.col("contender").alias("series"))
-    runs = _runs(rows, study.at)
+    classes = dataset(study.workload(ranking.workload).dataset).num_classes
+    chance = {name: 1 / classes if name.endswith("accuracy") else math.log(classes) for name in _MEASURES}
+    lost = (pl.col("status") == "diverged") & (pl.col("phase") == "confirmation")
+    runs = _runs(rows, study.at).with_columns(
+        pl.when(lost).then(value).otherwise(pl.col(name)).alias(name) for name, value in chance.items()
+    )
     return Subject(ranking.workload, order, runs, _curves(runs, results.curves), study, document, ranking)
 
 
@@ -128,7 +142,7 @@ def _by_accuracy(runs: pl.DataFrame) -> tuple[str, ...]:
 
 
 def _curves(runs: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
-    shown = runs.filter(pl.col("phase") != "trial").select("path", "series", "seed", "phase")
+    shown = runs.filter(pl.col("phase") != "trial").select("path", "series", "repetition", "seed", "phase")
     ends = lines.filter(pl.col("split").is_in(SPLITS)).select("path", "split", "step", "epoch", "loss", "accuracy")
     clock = (
         lines.filter(pl.col("split") == "train", pl.col("seconds").is_not_null())
@@ -142,16 +156,22 @@ def _curves(runs: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
 def bands(curves: pl.DataFrame, value: str) -> pl.DataFrame:
     """Returns means over seeds, with Student's 95% intervals of them, for each series and epoch.
 
-    It is `estimate` below 20 values, for whole columns at once; there it stays from 20 on.
+    It is `estimate` below 20 values, for whole columns at once; there it stays from 20 on. Of several repetitions of a
+    search it takes the mean over the seeds of each for one value, as verdicts do.
 
     Args:
-      curves: of one split, with the columns `series`, `epoch`, `step`, `seconds` and the value's.
+      curves: of one split, with the columns `series`, `repetition`, `epoch`, `step`, `seconds` and the value's.
       value: the column.
 
     Returns:
-      A row for each series and epoch: `mean`, `low`, `high` (null for a single seed), and how many `seeds`.
+      A row for each series and epoch: `mean`, `low`, `high` (null for a single seed), and how many `seeds`, or
+      repetitions.
     """
     known = curves.filter(pl.col(value).is_not_null() & pl.col(value).is_finite())
+    if known["repetition"].n_unique() > 1:
+        known = known.group_by("series", "repetition", "epoch", maintain_order=True).agg(
+            pl.col("step").first(), pl.col("seconds").mean(), pl.col(value).mean()
+        )
     grouped = known.group_by("series", "epoch", maintain_order=True).agg(
         pl.col("step").first(),
         pl.col("seconds").mean(),

@@ -12,6 +12,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page
 
 from jaxopt_bench import Experiment
+from jaxopt_bench.errors import UserError
 from jaxopt_bench.experiment import Workload
 from jaxopt_bench.models import CNN
 from jaxopt_bench.reports.html import page as html_of
@@ -226,6 +227,26 @@ def test_hostile_names_of_series_are_text(opened: Open):
     page.locator("[data-series='1']").click()
     assert page.evaluate("window.hacked") is None
     assert any(hostile in text for text in page.locator(".legend button").all_inner_texts())
+
+
+def test_names_of_data_sets_cannot_lead_files_out_of_the_report():
+    results, _ = made_results(made_study(["adam", "sgd"]))
+    none = [pl.lit(None, pl.String).alias(name) for name in ("study", "phase", "workload", "contender")]
+    hostile = results.runs.with_row_index().with_columns(
+        *none, pl.when(pl.col("index") % 2 == 0).then(pl.lit("../../a")).otherwise(pl.lit(".././a")).alias("dataset")
+    )
+    report = report_of(dataclasses.replace(results, runs=hostile.drop("index")), "made")
+    for shown in (report.figures, report.tables):
+        names = [each.name for each in shown]
+        assert names
+        assert not any("/" in name for name in names)
+        assert len(set(names)) == len(names)
+
+
+def test_two_studies_of_one_name_are_refused():
+    results, document = made_results(made_study(["adam", "sgd"]))
+    with pytest.raises(UserError, match="two studies are called 'made'; accepted: the folder of one of them"):
+        report_of(dataclasses.replace(results, documents=(document, document)), "made")
 
 
 def test_a_single_run_shows_its_mistakes(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import polars as pl
 import pytest
 from hypothesis import given
@@ -18,7 +20,14 @@ values = st.floats(-1e6, 1e6, allow_nan=False)
 def test_bands_are_the_estimates_of_each_epoch(epochs: list[list[float]]):
     curves = pl.DataFrame(
         [
-            {"series": "a", "epoch": float(epoch), "step": epoch, "seconds": 2.0 * epoch, "loss": value}
+            {
+                "series": "a",
+                "repetition": 0,
+                "epoch": float(epoch),
+                "step": epoch,
+                "seconds": 2.0 * epoch,
+                "loss": value,
+            }
             for epoch, seeds in enumerate(epochs)
             for value in seeds
         ]
@@ -33,6 +42,18 @@ def test_bands_are_the_estimates_of_each_epoch(epochs: list[list[float]]):
         else:
             assert row["low"] == pytest.approx(one.low, rel=1e-6, abs=1e-4)
             assert row["high"] == pytest.approx(one.high, rel=1e-6, abs=1e-4)
+
+
+def test_of_repetitions_each_is_one_value_of_a_band():
+    rows = [
+        {"series": "a", "repetition": r, "epoch": 1.0, "step": 1, "seconds": 1.0, "loss": loss}
+        for r, losses in enumerate([[1.0, 2.0, 3.0], [4.0, 6.0]])
+        for loss in losses
+    ]
+    (row,) = bands(pl.DataFrame(rows), "loss").to_dicts()
+    one = estimate([2.0, 5.0])
+    assert (row["mean"], row["seeds"]) == (one.mean, 2)
+    assert row["low"] == pytest.approx(one.low)
 
 
 @given(
@@ -61,6 +82,24 @@ def test_a_study_s_subjects_are_its_workloads_the_best_contender_first():
     assert set(subject.curves["phase"]) == {"confirmation"}
     assert len(subject.trials) == 3 * 4
     assert len(subject.final_runs) == 3 * 5
+
+
+def test_a_confirmation_that_diverged_counts_as_chance_as_in_the_verdict():
+    study = made_study(["adam", "sgd"])
+    results, document = made_results(study)
+    lost = (pl.col("phase") == "confirmation") & (pl.col("seed") == 5000) & (pl.col("contender") == "sgd")
+    runs = results.runs.with_columns(
+        pl.when(lost).then(pl.lit("diverged")).otherwise("status").alias("status"),
+        pl.when(lost).then(None).otherwise("final.test_accuracy").alias("final.test_accuracy"),
+    )
+    results = dataclasses.replace(results, runs=runs)
+    found = verdict(results, document)
+    (subject,) = of_study(results, document, found)
+    standing = found.rankings[0].standing("sgd")
+    assert standing is not None
+    own = subject.final_runs.filter(pl.col("series") == "sgd")["test_accuracy"]
+    assert own.mean() == pytest.approx(standing.results["test_accuracy"].mean)
+    assert own.min() == 0.1
 
 
 def test_runs_of_no_study_are_named_for_what_tells_settings_of_an_optimizer_apart():

@@ -62,7 +62,7 @@ def _curve(subject: Subject, looks: Mapping[str, Look], split: str, value: str, 
     low, high = _range(found)
     percent = value == "error"
     unit = " (%)" if percent else ""
-    said = [text, _over(found["seeds"])]
+    said = [text, _over(found["seeds"], "searches" if lines["repetition"].n_unique() > 1 else "seeds")]
     if len(drawn) < len(found):
         said.append(f"Drawn are {len(drawn):,} of {len(found):,} points; every stretch keeps its least and greatest.")
     x = alt.X(
@@ -103,12 +103,12 @@ def _curve(subject: Subject, looks: Mapping[str, Look], split: str, value: str, 
     )
 
 
-def _over(seeds: pl.Series) -> str:
+def _over(seeds: pl.Series, what: str) -> str:
     """Returns what lines and bands are, in words."""
     fewest, most = map(int, extent(seeds))
     if most == 1:
         return "Lines are single runs, one seed each, so there are no bands."
-    over = f"{most} seeds" if fewest == most else f"{fewest} to {most} seeds"
+    over = f"{most} {what}" if fewest == most else f"{fewest} to {most} {what}"
     return (
         f"Lines are means over {over}, bands their 95% intervals (Student's t), cut off where they leave the picture."
     )

@@ -11,7 +11,7 @@ import polars as pl
 from jaxopt_bench.reports.figure import LINEAR, LOG, Figure, colour, extent, hideable, shape, shown
 from jaxopt_bench.reports.style import Look
 from jaxopt_bench.reports.subject import Subject
-from jaxopt_bench.results import estimate
+from jaxopt_bench.results import Estimate, estimate
 
 ROW = 22  # pixels
 PLUS = "M-1,0H1M0,-1V1"
@@ -29,11 +29,17 @@ def final_results(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     dots = subject.final_runs.select("series", "seed", (100 * pl.col(accuracy)).alias("value")).drop_nulls("value")
     if len(dots) < 2:
         return None
-    means = _estimates(dots)
+    ranking = subject.ranking
+    if ranking is None:
+        means = _estimates(dots)
+    else:
+        found = {s.contender: s.results[accuracy] for s in ranking.standings if accuracy in s.results}
+        means = _rows(found, 100)
+    lost = int((subject.final_runs["status"] == "diverged").sum())
     text = (
         f"The {split} accuracy of each run, a dot a seed. Below the dots of an optimizer are their mean and its 95% "
         "interval. Where intervals overlap the difference of the means may be real still: seeds are paired."
-    )
+    ) + (f" Runs that diverged stand at chance: {lost}." if lost else "")
     chart = _strip(dots, means, looks, subject.series, title)
     columns = {"series": "optimizer", "seed": "seed", "value": title}
     return Figure(
@@ -154,11 +160,15 @@ def _spreads(values: pl.Series) -> bool:
 
 
 def _estimates(dots: pl.DataFrame) -> pl.DataFrame:
+    groups = dots.group_by("series", maintain_order=True)
+    return _rows({str(name): estimate(group["value"].to_list()) for (name,), group in groups})
+
+
+def _rows(estimates: Mapping[str, Estimate], unit: float = 1.0) -> pl.DataFrame:
+    """Returns estimates as rows, in a unit of which so many make one."""
     rows = []
-    for (name,), group in dots.group_by("series", maintain_order=True):
-        found = estimate(group["value"].to_list())
-        single = found.margin is None
-        low, high = (None, None) if single else (found.low, found.high)
-        rows.append({"series": name, "mean": found.mean, "low": low, "high": high, "seeds": found.count})
+    for name, found in estimates.items():
+        low, high = (None, None) if found.margin is None else (unit * found.low, unit * found.high)
+        rows.append({"series": name, "mean": unit * found.mean, "low": low, "high": high, "seeds": found.count})
     types = {"series": pl.String, "mean": pl.Float64, "low": pl.Float64, "high": pl.Float64, "seeds": pl.Int64}
     return pl.DataFrame(rows, schema=types)

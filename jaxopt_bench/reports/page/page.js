@@ -47,7 +47,7 @@
         if (out[channel]?.legend) out[channel] = { ...out[channel], legend: null }; // the page has its own
       }
       if (clock && out.x?.field === "epoch") out.x = { ...out.x, field: clock, title: report.clocks[clock] };
-      if (out.y?.scale && scale === "log") {
+      if (out.y?.scale && scale === "log" && !(out.y.scale.domain?.[0] <= 0)) {
         const { zero, ...rest } = out.y.scale;
         out.y = { ...out.y, scale: { ...rest, type: "log" } };
       }
@@ -55,6 +55,9 @@
     };
     return walk(spec);
   };
+
+  // A band that goes down to zero or below ends, on a logarithmic axis, far below its mean.
+  const positive = (row) => (row.low !== null && row.low <= 0 ? { ...row, low: row.mean / 1e6 } : row);
 
   const zoom = {
     name: "window", select: {
@@ -69,7 +72,10 @@
     const [clock, scale] = figure.over_time ? [control("clock").value, control("scale").value] : [null, null];
     const spec = changed(figure.spec, clock, scale);
     const datasets = {};
-    for (const [name, columns] of Object.entries(figure.data)) datasets[name] = smooth(rowsOf(columns), smoothing);
+    for (const [name, columns] of Object.entries(figure.data)) {
+      const rows = smooth(rowsOf(columns), smoothing);
+      datasets[name] = scale === "log" ? rows.filter((row) => (row.mean ?? row.value) > 0).map(positive) : rows;
+    }
     const layers = spec.layer ?? [spec];
     if (figure.zoom) layers[0].params = [...(layers[0].params ?? []), zoom];
     const height = spec.height ?? 260;
