@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 
 from jaxopt_bench.results import Answered, Ranking, Standing, Verdict
-from jaxopt_bench.results.words import accuracy_interval, evidence_in_words
+from jaxopt_bench.results.words import accuracy_interval, evidence_in_words, format_value, sample
 from jaxopt_bench.runs import format_accuracy, format_duration, format_loss
 
 
@@ -18,8 +18,7 @@ def ranking_table(verdict: Verdict, ranking: Ranking) -> Table:
     Below each mean is its 95% interval; the loss is that on clean training images.
     """
     study = verdict.study
-    over = f"{study.repetitions} searches" if study.repetitions > 1 else f"{study.seeds} fresh seeds"
-    title = f"{ranking.workload}: means over {over}, 95% intervals"
+    title = f"{ranking.workload}: means over {sample(study)}, 95% intervals"
     table = Table(title=title, box=box.SIMPLE, title_justify="left")
     columns = ["optimizer", "test\naccuracy", "clean\nloss", "trials"]
     timed = any(standing.steps is not None for standing in ranking.standings)
@@ -91,15 +90,11 @@ def _selected(standing: Standing) -> str:
     winner = standing.winners[0]
     edges = {edge.partition(" ")[0] for edge in winner["edges"]}
     lines = [
-        f"{field.partition('.')[2]} {_value(value)}{' *' if field in edges else ''}"
+        f"{field.partition('.')[2]} {format_value(value)}{' *' if field in edges else ''}"
         for field, value in winner["values"].items()
     ]
     more = [f"and {len(standing.winners) - 1} others"] if len(standing.winners) > 1 else []
     return ", ".join(lines + more) or "as given"
-
-
-def _value(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _to_target(standing: Standing) -> str:

@@ -71,7 +71,8 @@ class Figure:
           formats: the ends of the files' names.
         """
         spec = self.spec() | {"config": config("paper", looks)}
-        spec |= {"width": COLUMN - 50, "height": spec.get("height", HEIGHT)}
+        spec |= {"width": COLUMN, "height": spec.get("height", HEIGHT)}
+        spec["autosize"] = {"type": "fit-x", "contains": "padding"}
         spec["datasets"] = {
             name: [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
             for name, columns in self.values().items()
@@ -131,6 +132,12 @@ def hideable() -> alt.Parameter:
 def shown(chart: Any) -> Any:
     """Returns a chart without the optimizers that are switched off."""
     return chart.transform_filter("indexof(hidden, datum.series) < 0")
+
+
+def axis(*columns: pl.Series, logarithmic: bool = True) -> Mapping[str, Any]:
+    """Returns scale and axis of some numbers: logarithmic where that is asked for and all of them have logarithms."""
+    values = [column.drop_nulls() for column in columns]
+    return LOG if logarithmic and all(extent(v)[0] > 0 for v in values if len(v)) else LINEAR
 
 
 def extent(numbers: pl.Series) -> tuple[float, float]:

@@ -119,12 +119,13 @@ class Report:
 def page(report: Report) -> str:
     """Returns the page. Whatever stands in names, configurations and metrics is text in it."""
     figures = report.figures
+    assert len({figure.name for figure in figures}) == len(figures), "each is found by its name"
     clocks = _clocks(figures)
     drawn = {name for f in figures for t in f.data.values() if "series" in t.columns for name in t["series"]}
     data = {
         "figures": {f.name: _figure(f) for f in figures},
         "series": [name for name in report.looks if name in drawn],
-        "themes": {theme: config(theme, report.looks) for theme in ("light", "dark")},
+        "themes": {theme: config(theme, report.looks) for theme in ("light", "dark", "paper")},
         "clocks": clocks,
     }
     bundle, script = _in_script(_bundle()) if figures else "", _resource("page.js")

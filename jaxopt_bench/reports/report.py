@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import pathlib
 import re
 import shlex
@@ -68,11 +69,12 @@ def report_of(results: Results, name: str) -> Report:
     others = results.runs.filter(pl.col("study").is_null() | ~pl.col("study").is_in(names))
     loose = of_runs(dataclasses.replace(results, runs=others)) if len(others) else []
     if len(loose) + sum(len(each.subjects) for each in studies) > 1:
-        studies = [dataclasses.replace(s, subjects=_tagged(s.subjects, f"{s.document.study.name}-")) for s in studies]
-        loose = _tagged(loose)
-    found = looks(
-        list(dict.fromkeys(n for s in [*(s for each in studies for s in each.subjects), *loose] for n in s.series))
-    )
+        tags = _Tags()
+        several = len(studies) + len(loose) > 1
+        studies = [each.tagged(tags, several) for each in studies]
+        loose = [dataclasses.replace(subject, tag=tags.new(subject.workload)) for subject in loose]
+    subjects = [subject for each in studies for subject in each.subjects] + loose
+    found = looks(list(dict.fromkeys(name for subject in subjects for name in subject.series)))
     sections = [section for each in studies for section in _study(each, found)]
     sections += [section for subject in loose for section in _loose(subject, found)]
     sections.append(_provenance(results, results.documents))
@@ -80,14 +82,41 @@ def report_of(results: Results, name: str) -> Report:
     return Report(only.name if only else name, only.question if only else "", tuple(sections), found)
 
 
+class _Tags:
+    """What names of files begin with: good for file systems whatever things are called, and each given once."""
+
+    def __init__(self) -> None:
+        self._given: set[str] = set()
+
+    def new(self, *names: str) -> str:
+        """Returns a tag made of some names."""
+        base = re.sub(r"[^\w.-]+", "_", "-".join(names))[:80]
+        tag = next(t for i in itertools.count(1) if (t := base if i == 1 else f"{base}-{i}") not in self._given)
+        self._given.add(tag)
+        return f"{tag}-"
+
+
 @dataclasses.dataclass(frozen=True)
 class _Studied:
-    """A study, what it says, and its workloads."""
+    """A study, what it says, and its workloads; `several` where it is not all that the report is about."""
 
     document: Document
     results: Results
     verdict: Verdict
     subjects: list[Subject]
+    tag: str = ""
+    several: bool = False
+
+    def tagged(self, tags: _Tags, several: bool) -> _Studied:
+        own = [self.document.study.name] if several else []
+        subjects = [dataclasses.replace(s, tag=tags.new(*own, s.workload)) for s in self.subjects]
+        tag = tags.new(*own) if several else ""
+        return dataclasses.replace(self, subjects=subjects, tag=tag, several=several)
+
+    @property
+    def suffix(self) -> str:
+        """What the titles of its sections end with."""
+        return f" ({self.document.study.name})" if self.several else ""
 
 
 def _read(results: Results, document: Document) -> _Studied:
@@ -96,34 +125,28 @@ def _read(results: Results, document: Document) -> _Studied:
     return _Studied(document, own, found, of_study(own, document, found))
 
 
-def _tagged(subjects: Sequence[Subject], prefix: str = "") -> list[Subject]:
-    """Returns subjects with tags that are good in file names, whatever the data sets and models are called."""
-    tags = [re.sub(r"[^\w.-]+", "_", f"{prefix}{subject.workload}") for subject in subjects]
-    return [
-        dataclasses.replace(subject, tag=f"{tag}-{i + 1}-" if tags.count(tag) > 1 else f"{tag}-")
-        for i, (subject, tag) in enumerate(zip(subjects, tags, strict=True))
-    ]
-
-
 def _of_run(results: Results) -> Report:
     path = pathlib.Path(results.runs["path"][0])
     run, found = load_run(path), run_looks()
     sections = [*run_sections(run, results, load_evaluation(path), found), _provenance(results, [])]
-    return Report(run.experiment.name, str(path.name), tuple(sections), found)
+    return Report(run.config["experiment"]["name"], str(path.name), tuple(sections), found)
 
 
 def _study(study: _Studied, found: Mapping[str, Look]) -> Iterator[Section]:
+    end = study.suffix
+    if study.several and study.document.study.question:
+        yield Section(study.document.study.name, (Text(study.document.study.question),))
     for subject in study.subjects:
-        yield Section(f"The answer{_on(subject)}", tuple(_answer(study.verdict, subject)))
+        yield Section(f"The answer{_on(subject)}{end}", tuple(_answer(study.verdict, subject)))
     across = profiles(study.verdict, found)
     said = scores_in_words(study.verdict)
     if across is not None and said is not None:
-        yield Section("Over all workloads", (Text(said), Figures((across,))))
+        yield Section(f"Over all workloads{end}", (Text(said), Figures((_named(across, study.tag),))))
     if (claimed := tables.claims(answers(study.results, study.document))) is not None:
-        yield Section("What others have said", (Tabular(claimed),))
+        yield Section(f"What others have said{end}", (Tabular(_named(claimed, study.tag)),))
     for subject in study.subjects:
-        yield from _charts(subject, found)
-    yield Section("Protocol", (Items(tuple(protocol(study.document.study))),))
+        yield from _charts(subject, found, end)
+    yield Section(f"Protocol{end}", (Items(tuple(protocol(study.document.study))),))
 
 
 def _answer(found: Verdict, subject: Subject) -> Iterator[Block]:
@@ -137,7 +160,7 @@ def _answer(found: Verdict, subject: Subject) -> Iterator[Block]:
         tables.selected(subject.ranking),
     ):
         if table is not None and table.rows:
-            yield Tabular(_renamed(table, subject))
+            yield Tabular(_named(table, subject.tag))
 
 
 def _loose(subject: Subject, found: Mapping[str, Look]) -> Iterator[Section]:
@@ -145,28 +168,28 @@ def _loose(subject: Subject, found: Mapping[str, Look]) -> Iterator[Section]:
         "These runs belong to no study. Nothing says that their optimizers were tuned alike, so no winner is named.",
         lead=True,
     )
-    yield Section(f"Results{_on(subject)}", (lead, Tabular(_renamed(tables.settings(subject), subject))))
+    yield Section(f"Results{_on(subject)}", (lead, Tabular(_named(tables.settings(subject), subject.tag))))
     yield from _charts(subject, found)
 
 
-def _charts(subject: Subject, found: Mapping[str, Look]) -> Iterator[Section]:
+def _charts(subject: Subject, found: Mapping[str, Look], end: str = "") -> Iterator[Section]:
     drawn = [figure for chart in CHARTS if (figure := chart(subject, found)) is not None]
-    renamed = [_renamed(figure, subject) for figure in drawn]
+    renamed = [_named(figure, subject.tag) for figure in drawn]
     costs = [t for t in (tables.diverged(subject), tables.cost(subject)) if t is not None]
     if renamed:
-        yield Section(f"Charts{_on(subject)}", (Figures(tuple(renamed)),))
+        yield Section(f"Charts{_on(subject)}{end}", (Figures(tuple(renamed)),))
     if costs:
-        blocks = tuple(Tabular(_renamed(table, subject)) for table in costs)
-        yield Section(f"Divergences and cost{_on(subject)}", blocks)
+        blocks = tuple(Tabular(_named(table, subject.tag)) for table in costs)
+        yield Section(f"Divergences and cost{_on(subject)}{end}", blocks)
 
 
 def _on(subject: Subject) -> str:
     return f" on {subject.workload}" if subject.tag else ""
 
 
-def _renamed(shown: Shown, subject: Subject) -> Shown:
+def _named(shown: Shown, tag: str) -> Shown:
     """Returns a figure or table whose files no other's replace."""
-    return dataclasses.replace(shown, name=f"{subject.tag}{shown.name}")
+    return dataclasses.replace(shown, name=f"{tag}{shown.name}")
 
 
 def _provenance(results: Results, documents: Sequence[Document]) -> Section:
@@ -196,13 +219,11 @@ def _values(column: pl.Series) -> str:
 
 
 def _command(document: Document) -> str:
-    """Returns the command that repeats a study."""
+    """Returns the command that repeats a study, where it is one of the project's or of a file's of that name."""
     study = document.study
     words = ["jaxopt-bench", "compare", study.name]
-    budget = {"trials": study.trials, "total-epochs": study.total_epochs}
-    for flag, value in {**budget, "trial-seeds": study.trial_seeds, "seeds": study.seeds}.items():
-        if value is not None:
-            words += [f"--{flag}", str(value)]
-    if study.repetitions > 1:
-        words += ["--repetitions", str(study.repetitions)]
-    return shlex.join(words)
+    budget = {"trials": study.trials, "total-epochs": study.total_epochs, "trial-seeds": study.trial_seeds}
+    numbers = {**budget, "seeds": study.seeds, "repetitions": study.repetitions}
+    words += [word for flag, value in numbers.items() if value is not None for word in (f"--{flag}", str(value))]
+    words += ["--search", study.search, "--workloads", *(w.name for w in study.workloads)]
+    return shlex.join([*words, "--optimizers", *(c.name for c in study.contenders)])

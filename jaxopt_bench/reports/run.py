@@ -15,7 +15,7 @@ from PIL import Image as Pillow
 
 from jaxopt_bench import catalog
 from jaxopt_bench.config import flattened
-from jaxopt_bench.errors import UserError
+from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.reports.charts.run import SPLITS, confusion, run_charts
 from jaxopt_bench.reports.html import Block, Code, Figures, Image, Images, Section, Tabular, Text
 from jaxopt_bench.reports.style import Look, looks
@@ -43,7 +43,7 @@ def run_sections(run: Run, results: Results, evaluation: Evaluation | None, foun
       found: see `run_looks`.
     """
     charts = run_charts(results.curves, found)
-    sections = [Section("Result", tuple(_result(run)))]
+    sections = [Section("Result", tuple(_result(run, results.runs.row(0, named=True))))]
     if charts:
         sections.append(Section("Charts", (Figures(tuple(charts)),)))
     if evaluation is None:
@@ -53,21 +53,25 @@ def run_sections(run: Run, results: Results, evaluation: Evaluation | None, foun
 
 
 def command(run: Run) -> str:
-    """Returns the command that repeats a run: its experiment's name, and what differs from that in the catalog."""
-    experiment = run.experiment
-    words = ["jaxopt-bench", "run", experiment.name]
-    try:
-        named = catalog.find(experiment.name)
-    except UserError:
+    """Returns the command that repeats a run: its experiment's name, and what differs from that in the catalog.
+
+    It is read off `config.json`, and of what that names nothing is run.
+    """
+    ours = run.config["experiment"]
+    words = ["jaxopt-bench", "run", ours["name"]]
+    known = catalog.load_folder().get(ours["name"])  # find would run a file of that name
+    if known is None:
         return shlex.join(words)
-    ours, theirs = experiment.to_json(), named.to_json()
-    for part in type(experiment).kinds:
-        if ours[part]["name"] != theirs[part]["name"]:
-            words += [f"--{part}", ours[part]["name"]]
-            theirs[part] = type(experiment).kinds[part][ours[part]["name"]].to_json() | {"name": ours[part]["name"]}
+    theirs = known.to_json()
+    for part, table in Experiment.kinds.items():
+        name = ours[part]["name"]
+        if name != theirs[part]["name"]:
+            words += [f"--{part}", name]
+            known_part = table.get(name)  # a user's own is in no table, and asking the table for it would run its file
+            theirs[part] = {"name": name} | ({} if known_part is None else known_part.to_json())
     values, others = flattened(ours), flattened(theirs)
     for name, value in values.items():
-        if not name.endswith(".name") and value != others.get(name):
+        if not name.endswith((".name", ".code")) and value != others.get(name):
             words += _flag(name.replace("_", "-"), value)
     return shlex.join(words)
 
@@ -80,40 +84,34 @@ def _flag(name: str, value: Any) -> list[str]:
     return [f"--{name}", *map(str, values)]
 
 
-def _result(run: Run) -> Iterator[Block]:
-    summary = run.summary
-    if summary is None:
+def _result(run: Run, row: Mapping[str, Any]) -> Iterator[Block]:
+    if row["status"] == "running":
         yield Text("This run is under way, or was killed; the same command continues it.", lead=True)
     else:
-        took = f"{summary['steps']:,} steps in {format_duration(summary['seconds'])}"
-        speed = f", {summary['images_per_second']:,.0f} images/s" if summary["images_per_second"] else ""
-        where = (
-            f" The loss or the update of step {summary['diverged_step']:,} was not finite."
-            if "diverged_step" in summary
-            else ""
-        )
-        yield Text(
-            f"{summary['status'].capitalize()}: {summary['parameters']:,} parameters, {took}{speed}.{where}", lead=True
-        )
-        if summary["status"] == "completed":
-            yield Tabular(_result_table(summary))
+        said = [
+            f"{row['parameters']:,} parameters" if row["parameters"] is not None else None,
+            f"{row['steps']:,} steps" if row["steps"] is not None else None,
+            format_duration(row["seconds"]) if row["seconds"] is not None else None,
+            f"{row['images_per_second']:,.0f} images/s" if row["images_per_second"] else None,
+        ]
+        where = f" Step {row['diverged_step']:,} was not finite." if row["diverged_step"] is not None else ""
+        facts = ", ".join(fact for fact in said if fact is not None)
+        yield Text(f"{str(row['status']).capitalize()}: {facts}.{where}", lead=True)
+        if row["status"] == "completed":
+            yield Tabular(_result_table(row))
     yield Code(command(run))
 
 
-def _result_table(summary: Mapping[str, Any]) -> Table:
-    reached = {at: summary[at] for at in ("final", "best") if summary[at] is not None}
+def _result_table(row: Mapping[str, Any]) -> Table:
+    reached = [at for at in ("final", "best") if row[f"{at}.epoch"] is not None]
     columns = ["split", *(f"{at}: {what}" for at in reached for what in ("loss", "accuracy"))]
     rows, numbers = [], []
     for split in MEASURED:
-        values = [(r[f"{split}_loss"], r[f"{split}_accuracy"]) for r in reached.values()]
-        rows.append(
-            (split.replace("_", ", "), *(c for loss, acc in values for c in (format_loss(loss), format_accuracy(acc))))
-        )
-        numbers.append(
-            {"split": split}
-            | {f"{at}_{what}": r[f"{split}_{what}"] for at, r in reached.items() for what in ("loss", "accuracy")}
-        )
-    note = ", ".join(f"{at}: epoch {r['epoch']:g}" for at, r in reached.items()) + "; losses in nats."
+        values = {f"{at}_{what}": row[f"{at}.{split}_{what}"] for at in reached for what in ("loss", "accuracy")}
+        cells = [(format_loss if name.endswith("loss") else format_accuracy)(value) for name, value in values.items()]
+        rows.append((split.replace("_", ", "), *cells))
+        numbers.append({"split": split, **values})
+    note = ", ".join(f"{at}: epoch {row[f'{at}.epoch']:g}" for at in reached) + "; losses in nats."
     return Table(
         "results", "Results", tuple(columns), tuple(rows), pl.DataFrame(numbers, infer_schema_length=None), note
     )

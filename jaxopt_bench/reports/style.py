@@ -33,6 +33,7 @@ ALWAYS: Mapping[str, int] = {"sgd": 0, "adam": 1, "nadam": 2, "amsgrad": 3, "pad
 """The hues of optimizers that many studies compare, so that they have the same in all reports."""
 
 GROUND: Mapping[str, str] = {"light": "#ffffff", "dark": "#15181c"}
+LEGEND_WIDTH = 240  # points, at 5 a character of a name
 FONT = "system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', Arial, sans-serif"
 
 
@@ -100,7 +101,8 @@ def config(theme: Theme, found: Mapping[str, Look]) -> dict[str, Any]:
             "disable": not small,  # the page has one of its own for all charts
             "orient": "bottom",
             "title": None,
-            "columns": 4,
+            "columns": max(1, min(4, LEGEND_WIDTH // (30 + 5 * max(map(len, found), default=0)))),
+            "labelLimit": LEGEND_WIDTH - 30,
             "offset": 6,
             "labelFontSize": size,
             "labelColor": ink,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -13,6 +13,7 @@ import scipy.special
 from jaxopt_bench.data import dataset
 from jaxopt_bench.results import Document, Ranking, Results, Study, Verdict
 from jaxopt_bench.results.columns import PARTS
+from jaxopt_bench.results.words import format_value
 from jaxopt_bench.runs import SPLITS
 
 MOST_SETTINGS = 8
@@ -20,6 +21,7 @@ MOST_SETTINGS = 8
 
 _UNLIKE = (*PARTS, "epochs", "batch_size", "augmentation.", "label_smoothing", "dtype", "validation_fraction")
 _NAME, _RATE = "optimizer.name", "optimizer.learning_rate"
+_JUDGED = ("final.validation_loss", "final.train_clean_loss", "final.train_loss")
 _MEASURES = tuple(f"{split}_{name}" for split in SPLITS for name in ("loss", "accuracy"))
 
 
@@ -40,6 +42,7 @@ class Subject:
       document: the study's.
       ranking: the study's verdict on this workload.
       tag: what the names of its files begin with, where a report has several subjects.
+      note: what was left out, in words.
     """
 
     workload: str
@@ -50,20 +53,27 @@ class Subject:
     document: Document | None = None
     ranking: Ranking | None = None
     tag: str = ""
+    note: str = ""
+
+    @property
+    def ended(self) -> pl.DataFrame:
+        """The runs that have come to their ends."""
+        return self.runs.filter(pl.col("status").is_in(["completed", "diverged"]))
 
     @property
     def final_runs(self) -> pl.DataFrame:
-        """The runs that results are of: a study's confirmations, or all others that were completed.
+        """The runs that results are of: a study's confirmations, or those of the settings shown that were completed.
 
         As in verdicts, a confirmation that diverged has the accuracy and the loss of chance.
         """
-        ended = ["completed"] if self.study is None else ["completed", "diverged"]
-        return self.runs.filter(pl.col("phase") != "trial", pl.col("status").is_in(ended))
+        if self.study is not None:
+            return self.ended.filter(pl.col("phase") != "trial")
+        return self.ended.filter(pl.col("shown"), pl.col("status") == "completed")
 
     @property
     def trials(self) -> pl.DataFrame:
         """A study's trials that have ended."""
-        return self.runs.filter(pl.col("phase") == "trial", pl.col("status") != "running")
+        return self.ended.filter(pl.col("phase") == "trial")
 
 
 def of_study(results: Results, document: Document, verdict: Verdict) -> list[Subject]:
@@ -79,30 +89,65 @@ def of_runs(results: Results) -> list[Subject]:
     runs = results.runs.with_columns(pl.concat_str("dataset", pl.lit("_"), "model.name").alias("workload"))
     found = []
     for (workload,), rows in runs.group_by("workload", maintain_order=True):
-        tidy = _runs(named(rows), "final")
-        found.append(Subject(str(workload), _by_accuracy(tidy), tidy, _curves(tidy, results.curves)))
+        latest = _latest(rows)
+        tidy, note = named(latest)
+        if len(latest) < len(rows):
+            note += f" {len(rows) - len(latest)} earlier repeats of the same runs (--fresh) are left out."
+        subject = Subject(
+            str(workload), (), tidy := _runs(tidy, "final"), _curves(tidy, results.curves), note=note.strip()
+        )
+        found.append(dataclasses.replace(subject, series=_by_accuracy(subject.final_runs, tidy)))
     return found
 
 
-def named(runs: pl.DataFrame) -> pl.DataFrame:
-    """Returns runs with a column `series`: its name, and the fields in which settings of it differ."""
+def _latest(runs: pl.DataFrame) -> pl.DataFrame:
+    """Returns runs without those that were begun anew: of equal digests the last, `<digest>.2` after `<digest>`."""
+    again = pl.col("path").str.extract(r"\.(\d+)$").cast(pl.Int64, strict=False).fill_null(1)
+    return runs.sort(again, maintain_order=True).unique(["digest"], keep="last", maintain_order=True)
+
+
+def named(runs: pl.DataFrame) -> tuple[pl.DataFrame, str]:
+    """Returns runs with a column `series`, and the settings that are `shown`.
+
+    A series is a setting, called by its optimizer and the fields in which settings of it differ. Of more than
+    `MOST_SETTINGS` the series are the optimizers, of each of which the setting with the lowest mean validation loss is
+    shown (clean training loss where nothing validates): runs of different settings are no sample of anything.
+
+    Returns:
+      The runs, and what was left out in words.
+    """
     known = [name for name in runs.columns if name.startswith(_UNLIKE) and name != _NAME]
     parts = []
     for _, rows in runs.group_by(_NAME, maintain_order=True):
         fields = [name for name in known if rows[name].n_unique() > 1]
         labels = [_label(row, fields) for row in rows.select(_NAME, *fields).to_dicts()]
-        parts.append(rows.with_columns(pl.Series("series", labels, pl.String)))
+        parts.append(rows.with_columns(pl.Series("setting", labels, pl.String)))
     full = pl.concat(parts)
-    return full if full["series"].n_unique() <= MOST_SETTINGS else full.with_columns(pl.col(_NAME).alias("series"))
+    if full["setting"].n_unique() <= MOST_SETTINGS:
+        return full.with_columns(series="setting", shown=pl.lit(True)), ""
+    measured = [name for name in _JUDGED if name in full.columns and full[name].count()]
+    judged = pl.col(measured[0]).mean() if measured else pl.len()
+    settings = full.group_by(_NAME, "setting", maintain_order=True).agg(judged.alias("judged"))
+    best = settings.sort("judged", nulls_last=True).unique([_NAME], keep="first")["setting"].to_list()
+    by = measured[0].partition(".")[2].replace("_", " ") if measured else "number of runs"
+    note = (
+        f"There are {len(settings):,} settings. Results and curves are of the one with the lowest mean {by} of each "
+        f"optimizer: {'; '.join(sorted(best))}."
+    )
+    return full.with_columns(series=_NAME, shown=pl.col("setting").is_in(best)), note
 
 
-def _label(row: dict[str, object], fields: Sequence[str]) -> str:
-    said = [f"{field.rpartition('.')[2]} {_short(row[field])}" for field in fields if row[field] is not None]
+def _label(row: Mapping[str, object], fields: Sequence[str]) -> str:
+    lasts = [field.rpartition(".")[2] for field in fields]
+    said = []
+    for field, last in zip(fields, lasts, strict=True):
+        if row[field] is None:
+            continue
+        if last == "name":
+            said.append(str(row[field]))
+        else:
+            said.append(f"{field if lasts.count(last) > 1 else last} {format_value(row[field])}")
     return ", ".join([str(row[_NAME]), *said])
-
-
-def _short(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _of_workload(results: Results, document: Document, ranking: Ranking) -> Subject:
@@ -125,9 +170,10 @@ def _of_workload(results: Results, document: Document, ranking: Ranking) -> Subj
 
 
 def _runs(rows: pl.DataFrame, at: str) -> pl.DataFrame:
-    rate = pl.col(_RATE) if _RATE in rows.columns else pl.lit(None, pl.Float64)
+    rate = pl.col(_RATE).cast(pl.Float64, strict=False) if _RATE in rows.columns else pl.lit(None, pl.Float64)
     return rows.select(
         *("path", "series", "trial", "repetition", "seed", "selected", "status"),
+        pl.col("shown") if "shown" in rows.columns else pl.lit(True).alias("shown"),
         pl.col("phase").fill_null("run"),
         rate.alias("learning_rate"),
         *(pl.col(f"{at}.{name}").alias(name) for name in _MEASURES),
@@ -135,14 +181,20 @@ def _runs(rows: pl.DataFrame, at: str) -> pl.DataFrame:
     )
 
 
-def _by_accuracy(runs: pl.DataFrame) -> tuple[str, ...]:
-    """Returns the optimizers of runs of no study, by their mean accuracy on the test split, or else in validation."""
-    best = pl.coalesce("test_accuracy", "validation_accuracy").fill_nan(None).mean().fill_null(-1.0).alias("reached")
-    return tuple(runs.group_by("series", maintain_order=True).agg(best).sort("reached", descending=True)["series"])
+def _by_accuracy(final_runs: pl.DataFrame, runs: pl.DataFrame) -> tuple[str, ...]:
+    """Returns the series of runs of no study, by their mean accuracy on the test split, or else in validation."""
+    reached = pl.coalesce("test_accuracy", "validation_accuracy").fill_nan(None).mean().alias("reached")
+    means = final_runs.group_by("series").agg(reached)
+    order = (
+        runs.select("series").unique(maintain_order=True).join(means, on="series", how="left", maintain_order="left")
+    )
+    return tuple(order.sort("reached", descending=True, nulls_last=True, maintain_order=True)["series"])
 
 
 def _curves(runs: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
-    shown = runs.filter(pl.col("phase") != "trial").select("path", "series", "repetition", "seed", "phase")
+    shown = runs.filter(pl.col("phase") != "trial", pl.col("shown")).select(
+        "path", "series", "repetition", "seed", "phase"
+    )
     ends = lines.filter(pl.col("split").is_in(SPLITS)).select("path", "split", "step", "epoch", "loss", "accuracy")
     clock = (
         lines.filter(pl.col("split") == "train", pl.col("seconds").is_not_null())
@@ -205,8 +257,8 @@ def thinned(frame: pl.DataFrame, by: Sequence[str], value: str, most: int) -> pl
     numbered = frame.with_columns(place.alias("place"), length.alias("length"), stretch)
     own = [*by, "stretch"]
     extreme = (pl.col(value) == pl.col(value).min().over(own)) | (pl.col(value) == pl.col(value).max().over(own))
-    first = pl.col("place").is_in([0]) | (pl.col("place") == pl.col("length") - 1)
-    kept = numbered.filter((pl.col("length") <= most) | first | extreme)
+    end = (pl.col("place") == 0) | (pl.col("place") == pl.col("length") - 1)
+    kept = numbered.filter((pl.col("length") <= most) | end | extreme)
     # Of equal extremes in a stretch the first stays.
     again = kept.with_columns(pl.int_range(pl.len()).over([*own, value]).alias("again"))
     last = (pl.col("length") <= most) | (pl.col("again") == 0) | (pl.col("place") == pl.col("length") - 1)

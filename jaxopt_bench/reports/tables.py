@@ -12,8 +12,8 @@ import tabulate
 
 from jaxopt_bench.files import replacing
 from jaxopt_bench.reports.subject import Subject
-from jaxopt_bench.results import Answered, Ranking, Standing, Verdict
-from jaxopt_bench.results.words import accuracy_interval, evidence_in_words
+from jaxopt_bench.results import Answered, Estimate, Ranking, Standing, Verdict, estimate
+from jaxopt_bench.results.words import accuracy_interval, evidence_in_words, format_value, sample
 from jaxopt_bench.runs import format_accuracy, format_duration, format_loss
 
 MOST_DIVERGED = 200
@@ -21,6 +21,8 @@ MOST_DIVERGED = 200
 NONE = "–"
 
 Format = Literal["md", "csv", "tex"]
+
+_MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_[]!|~#"} | {"<": "&lt;", "&": "&amp;"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,17 +57,11 @@ class Table:
     def text(self, form: Format) -> str:
         """Returns the table in Markdown ("md"), CSV, or LaTeX ("tex", for the package booktabs)."""
         if form == "csv":
-            return self.numbers.write_csv()
+            return _harmless(self.numbers).write_csv()
         align = ["right" if i in self.numeric else "left" for i in range(len(self.columns))]
-        one_line = [[" ".join(cell.split("\n")) for cell in row] for row in self.rows]
-        if form == "md":
-            cells = [
-                [cell.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;") for cell in row]
-                for row in one_line
-            ]
-            style = "github"
-        else:
-            cells, style = one_line, "latex_booktabs"
+        one_line = [[" ".join(cell.split()) for cell in row] for row in self.rows]
+        cells = [[cell.translate(_MARKDOWN) for cell in row] for row in one_line] if form == "md" else one_line
+        style = "github" if form == "md" else "latex_booktabs"
         return (
             tabulate.tabulate(cells, headers=self.columns, tablefmt=style, disable_numparse=True, colalign=align) + "\n"
         )
@@ -76,6 +72,13 @@ class Table:
         for form in forms:
             with replacing(folder / f"{self.name}.{form}") as (file, _):
                 file.write(self.text(form).encode())
+
+
+def _harmless(table: pl.DataFrame) -> pl.DataFrame:
+    """Returns a table in whose texts no spreadsheet finds a formula."""
+    texts = [pl.col(name) for name, kind in table.schema.items() if kind == pl.String]
+    formulas = [(text, text.str.contains(r"^[=+\-@\t\r]")) for text in texts]
+    return table.with_columns(pl.when(found).then("'" + text).otherwise(text).name.keep() for text, found in formulas)
 
 
 def ranking(verdict: Verdict, ranking: Ranking) -> Table:
@@ -115,8 +118,10 @@ def ranking(verdict: Verdict, ranking: Ranking) -> Table:
     for name in ranking.missing:
         rows.append((name, *[NONE] * (len(columns) - 1)))
         numbers.append({"optimizer": name})
-    over = f"{study.repetitions} searches" if study.repetitions > 1 else f"{study.seeds} fresh seeds"
-    note = f"Means over {over}, with 95% intervals. The loss is that on clean training images, in nats."
+    ranked = " Ranked by the median over them." if study.repetitions > 1 else ""
+    note = (
+        f"Means over {sample(study)}, with 95% intervals.{ranked} The loss is that on clean training images, in nats."
+    )
     return _table("ranking", f"Results on {ranking.workload}", columns, rows, numbers, note)
 
 
@@ -167,7 +172,7 @@ def selected(ranking: Ranking) -> Table | None:
         for winner in s.winners:
             edges = {edge.partition(" ")[0] for edge in winner["edges"]}
             values = [
-                f"{field.partition('.')[2]} {_value(value)}{' *' if field in edges else ''}"
+                f"{field.partition('.')[2]} {format_value(value)}{' *' if field in edges else ''}"
                 for field, value in winner["values"].items()
             ]
             search = f" (search {winner['repetition'] + 1})" if len(s.winners) > 1 else ""
@@ -201,7 +206,7 @@ def claims(answered: Sequence[Answered]) -> Table | None:
 
 def diverged(subject: Subject) -> Table | None:
     """Returns the runs that diverged, and at which step."""
-    found = subject.runs.filter(pl.col("status") == "diverged").sort("series", "phase", "trial", "seed")
+    found = subject.runs.filter(pl.col("status") == "diverged").sort("series", "phase", "repetition", "trial", "seed")
     if not len(found):
         return None
     numbers = found.select("series", "phase", "trial", "seed", "learning_rate", "diverged_step", "steps").to_dicts()
@@ -222,7 +227,7 @@ def diverged(subject: Subject) -> Table | None:
 
 def cost(subject: Subject) -> Table | None:
     """Returns what runs took: how many, seconds and images a second."""
-    ended = subject.runs.filter(pl.col("status") != "running", pl.col("seconds").is_not_null())
+    ended = subject.ended.filter(pl.col("seconds").is_not_null())
     if not len(ended):
         return None
     found = ended.group_by("series", maintain_order=True).agg(
@@ -245,12 +250,10 @@ def cost(subject: Subject) -> Table | None:
 
 def settings(subject: Subject) -> Table:
     """Returns what runs of no study reached: a row for each optimizer or setting, the best first."""
-    from jaxopt_bench.results import estimate
-
     measures = [m for m in ("test_accuracy", "validation_accuracy", "train_clean_loss") if subject.runs[m].count()]
     rows, numbers = [], []
     for name in subject.series:
-        runs = subject.runs.filter(pl.col("series") == name)
+        runs = subject.runs.filter(pl.col("series") == name, pl.col("shown"))
         done = subject.final_runs.filter(pl.col("series") == name)
         found = {m: estimate(v) if (v := done[m].drop_nulls().to_list()) else None for m in measures}
         lost = int((runs["status"] == "diverged").sum())
@@ -264,10 +267,11 @@ def settings(subject: Subject) -> Table:
         "diverged",
     ]
     note = "Means over seeds with 95% intervals, of the runs that were completed, at the last epoch."
+    note += f" {subject.note}" if subject.note else ""
     return _table("results", f"Results on {subject.workload}", columns, rows, numbers, note)
 
 
-def _measured(measure: str, found: Any) -> str:
+def _measured(measure: str, found: Estimate | None) -> str:
     if found is None:
         return NONE
     if not measure.endswith("accuracy"):
@@ -276,7 +280,7 @@ def _measured(measure: str, found: Any) -> str:
     return format_accuracy(found.mean) + interval
 
 
-def _loss(found: Any) -> str:
+def _loss(found: Estimate | None) -> str:
     if found is None:
         return NONE
     interval = "" if found.margin is None else f"\n({found.low:.4f} to {found.high:.4f})"
@@ -290,7 +294,7 @@ def _trials(standing: Standing) -> str:
     return f"{standing.trials.count}{lost}"
 
 
-def _estimate(name: str, found: Any) -> dict[str, float | None]:
+def _estimate(name: str, found: Estimate | None) -> dict[str, float | None]:
     if found is None:
         return {name: None, f"{name}_low": None, f"{name}_high": None}
     single = found.margin is None

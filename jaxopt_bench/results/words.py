@@ -191,6 +191,16 @@ def format_measure(measure: str, estimate: Estimate, signed: bool = True) -> str
     return f"{number(estimate.mean)}{unit}{interval}"
 
 
+def sample(study: Study) -> str:
+    """Returns what a study's means are over."""
+    return f"{study.repetitions} searches" if study.repetitions > 1 else f"{study.seeds} fresh seeds"
+
+
+def format_value(value: object) -> str:
+    """Returns a hyperparameter's value: floats with four significant digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def _points(estimate: Estimate) -> str:
     interval = "" if estimate.margin is None else f", {100 * estimate.low:.2f} to {100 * estimate.high:.2f}"
     return f"{100 * estimate.mean:.2f} points{interval}"

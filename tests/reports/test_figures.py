@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import pathlib
 import re
@@ -15,7 +16,7 @@ from PIL import Image
 
 from jaxopt_bench.reports.charts import CHARTS
 from jaxopt_bench.reports.charts.curves import test_error as error_curve
-from jaxopt_bench.reports.charts.outcomes import final_results, trade_off
+from jaxopt_bench.reports.charts.outcomes import cost, final_results, trade_off
 from jaxopt_bench.reports.charts.run import SPLITS, confusion, run_charts
 from jaxopt_bench.reports.charts.search import budget, hyperparameters, sensitivity
 from jaxopt_bench.reports.figure import COLUMN, Figure
@@ -83,25 +84,66 @@ def test_winners_lie_where_the_search_space_has_them():
     assert {row["value"] for row in rows} == {"0.01"}
 
 
+def test_a_result_of_zero_is_drawn_on_a_linear_axis():
+    about = subject()
+    zero = pl.when(pl.col("trial") == 2).then(0.0).otherwise("validation_loss").alias("validation_loss")
+    about = dataclasses.replace(about, runs=about.runs.with_columns(zero))
+    scales = [layer["encoding"]["y"]["scale"] for layer in drawn(sensitivity(about, looks(NAMES))).spec()["layer"]]
+    assert all(scale.get("type") != "log" for scale in scales)
+
+
+def test_an_interval_that_reaches_zero_is_drawn_on_a_linear_axis():
+    about = subject()
+    long = pl.when(pl.col("seed") == 5004).then(60.0).otherwise(0.5).alias("seconds")
+    figure = drawn(cost(dataclasses.replace(about, runs=about.runs.with_columns(long)), looks(NAMES)))
+    assert figure.data["means"]["low"].min() < 0
+    assert all(layer["encoding"]["x"]["scale"].get("type") != "log" for layer in figure.spec()["layer"])
+
+
+def test_a_trial_without_a_finite_result_is_drawn_as_lost():
+    about = subject()
+    lost = pl.when(pl.col("trial") == 2).then(None).otherwise("validation_loss").alias("validation_loss")
+    figure = drawn(sensitivity(dataclasses.replace(about, runs=about.runs.with_columns(lost)), looks(NAMES)))
+    assert len(figure.data["lost"]) == 2
+    assert "Crosses at the top are the 2 that" in figure.text
+
+
 def test_all_that_diverged_leaves_nothing_to_draw():
     about = subject(diverged=NAMES)
     assert [chart(about, looks(NAMES)) for chart in CHARTS if chart.__name__ != "cost"] == [None] * (len(CHARTS) - 1)
 
 
-def test_files_open_and_fit_a_column_of_two(tmp_path: pathlib.Path):
-    about = subject()
+@pytest.mark.parametrize("names", [NAMES, ("adam, learning_rate 0.001, schedule cosine", "sgd"), tuple("abcdefghij")])
+def test_files_open_and_fit_a_column_of_two(names: tuple[str, ...], tmp_path: pathlib.Path):
+    results, document = made_results(made_study(NAMES))
+    (about,) = of_study(results, document, verdict(results, document))
+    found = looks(names)
+    called = dict(zip(NAMES, names, strict=False))
+    for chart in CHARTS:
+        figure = chart(about, looks(NAMES))
+        if figure is None:
+            continue
+        tables = {
+            name: table.with_columns(pl.col("series").replace(called)) if "series" in table.columns else table
+            for name, table in figure.data.items()
+        }
+        renamed = dataclasses.replace(chart(about, found), data=tables)  # type: ignore[type-var]
+        renamed.save(tmp_path, found, ["svg"])
+        svg = ElementTree.parse(tmp_path / f"{figure.name}.svg").getroot()
+        assert float(svg.attrib["width"]) <= COLUMN + 12, figure.name
+
+
+def test_files_are_svg_pdf_and_png_of_the_same_size(tmp_path: pathlib.Path):
     found = looks(NAMES)
-    drawn(error_curve(about, found)).save(tmp_path, found)
+    drawn(error_curve(subject(), found)).save(tmp_path, found)
     svg = ElementTree.parse(tmp_path / "test-error.svg").getroot()
-    assert float(svg.attrib["width"]) <= COLUMN + 5
+    width = float(svg.attrib["width"])
     assert "adam" in "".join(svg.itertext())
-    png = Image.open(tmp_path / "test-error.png")
-    assert png.width / float(svg.attrib["width"]) == pytest.approx(4, rel=0.02)
+    assert Image.open(tmp_path / "test-error.png").width / width == pytest.approx(4, rel=0.02)
     pdf = (tmp_path / "test-error.pdf").read_bytes()
     assert pdf.startswith(b"%PDF")
     boxes = re.findall(rb"/MediaBox\s*\[\s*0 0 ([\d.]+)", pdf)
-    assert boxes
-    assert float(boxes[0]) <= COLUMN + 5
+    assert [float(box) for box in boxes] == [pytest.approx(width, abs=1)]
 
 
 def test_names_in_files_are_text(tmp_path: pathlib.Path):

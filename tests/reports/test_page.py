@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import pathlib
 from collections.abc import Callable, Iterator
 
@@ -91,7 +92,7 @@ def test_every_chart_is_drawn(opened: Open, two: Results):
         "training-loss", "test-error", "validation-error", "clean-training-loss", "trade-off", "final-results",
         "learning-rate", "budget", "hyperparameters", "time-to-target", "cost",
     }  # fmt: skip
-    assert names == {f"made-{w}-{name}" for w in ("one", "two") for name in per_workload} | {"profiles"}
+    assert names == {f"{w}-{name}" for w in ("one", "two") for name in per_workload} | {"profiles"}
     assert all(marks(chart) for chart in charts)
 
 
@@ -128,14 +129,27 @@ def test_time_is_epochs_steps_or_seconds_and_curves_are_linear_or_logarithmic(op
         return chart.locator("svg.marks").text_content() or ""
 
     assert "epoch" in ticks()
-    for value, title in (("step", "steps"), ("seconds", "seconds of training")):
+    for value, title in (("step", "30"), ("seconds", "seconds of training")):
         page.locator("#clock").select_option(value)
-        page.wait_for_function("t => document.querySelector('#training-loss').innerText.includes(t)", arg=title)
+        page.wait_for_function(
+            "t => document.querySelector('#training-loss svg.marks').textContent.includes(t)", arg=title
+        )
     linear = chart.locator("svg.marks").inner_html()
     page.locator("#scale").select_option("log")
     page.wait_for_function(
         "before => document.querySelector('#training-loss svg.marks').innerHTML !== before", arg=linear
     )
+
+
+def test_a_curve_that_reaches_zero_is_logarithmic_as_far_as_it_can_be(opened: Open):
+    results, document = made_results(made_study(["adam", "sgd"]))
+    last = (pl.col("epoch") == 3.0) & (pl.col("split") == "train")
+    curves = results.curves.with_columns(pl.when(last).then(0.0).otherwise("loss").alias("loss"))
+    page = opened(with_document(dataclasses.replace(results, curves=curves), document))
+    chart = drawn_chart(page, "training-loss")
+    page.locator("#scale").select_option("log")
+    chart.get_by_text("2 points at zero or below have no logarithm").wait_for()
+    assert "NaN" not in chart.locator("svg.marks").inner_html()
 
 
 def test_smoothing_moves_the_curves(opened: Open, study: Results):
@@ -243,6 +257,35 @@ def test_names_of_data_sets_cannot_lead_files_out_of_the_report():
         assert len(set(names)) == len(names)
 
 
+def test_two_studies_have_charts_and_tables_of_their_own(two: Results):
+    (document,) = two.documents
+    other = dataclasses.replace(document, study=dataclasses.replace(document.study, name="other"))
+    renamed = two.runs.with_columns(study=pl.lit("other"), path=pl.concat_str(pl.lit("other/"), "path"))
+    curves = two.curves.with_columns(path=pl.concat_str(pl.lit("other/"), "path"))
+    both = Results(pl.concat([two.runs, renamed]), pl.concat([two.curves, curves]), (document, other))
+    report = report_of(both, "both")
+    titles = [section.title for section in report.sections]
+    assert len(set(titles)) == len(titles)
+    for shown in (report.figures, report.tables):
+        names = [each.name for each in shown]
+        assert len(set(names)) == len(names)
+    assert {"made-profiles", "other-profiles"} <= {figure.name for figure in report.figures}
+
+
+def test_reading_a_run_runs_no_code_that_it_names(
+    tiny: Experiment, digits_dir: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = train(tiny, runs_dir=tmp_path / "runs", data_dir=digits_dir).path
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "evil.py").write_text("import pathlib\npathlib.Path('ran').touch()\nEXPERIMENTS = {}\nf = None\n")
+    config = json.loads((path / "config.json").read_text())
+    for name, optimizer in (("evil.py", "adamw"), ("digits_cnn_adamw", "evil.py:f"), ("digits_cnn_adamw", "evil:f")):
+        config["experiment"]["name"], config["experiment"]["optimizer"]["name"] = name, optimizer
+        (path / "config.json").write_text(json.dumps(config))
+        html_of(report_of(load(path), "run"))
+    assert not (tmp_path / "ran").exists()
+
+
 def test_two_studies_of_one_name_are_refused():
     results, document = made_results(made_study(["adam", "sgd"]))
     with pytest.raises(UserError, match="two studies are called 'made'; accepted: the folder of one of them"):
@@ -261,6 +304,9 @@ def test_a_single_run_shows_its_mistakes(
     assert wrong.count() == len(evaluation.splits["test"].mistakes) > 0
     assert all(wrong.nth(i).evaluate("image => image.naturalWidth === 8") for i in range(wrong.count()))
     assert page.locator("#confusion").count() == 1
+    before = marks(page.locator("#loss"))
+    page.get_by_role("button", name="clean training").click()
+    page.wait_for_function("n => document.querySelectorAll('#loss svg.marks path').length < n", arg=before)
 
 
 def test_a_single_run_without_predictions_says_how_to_record_them(

@@ -108,21 +108,46 @@ def test_runs_of_no_study_are_named_for_what_tells_settings_of_an_optimizer_apar
             "optimizer.name": ["sgd", "sgd", "adam"],
             "optimizer.learning_rate": [0.1, 0.01, 0.001],
             "optimizer.momentum": [0.9, 0.9, None],
+            "schedule.name": ["cosine", "constant", "cosine"],
             "epochs": [3, 3, 3],
         }
     )
-    assert set(named(runs)["series"]) == {"sgd, learning_rate 0.1", "sgd, learning_rate 0.01", "adam"}
+    found, note = named(runs)
+    assert set(found["series"]) == {"sgd, learning_rate 0.1, cosine", "sgd, learning_rate 0.01, constant", "adam"}
+    assert (note, found["shown"].all()) == ("", True)
 
 
-def test_of_many_settings_only_the_optimizers_have_names():
-    runs = pl.DataFrame({"optimizer.name": ["sgd"] * 20, "optimizer.learning_rate": [0.1 / (i + 1) for i in range(20)]})
-    assert set(named(runs)["series"]) == {"sgd"}
+def test_of_many_settings_the_best_of_each_optimizer_is_shown_and_nothing_is_averaged_over_settings():
+    rates = [0.1 / (i + 1) for i in range(10)]
+    runs = pl.DataFrame(
+        {
+            "optimizer.name": ["sgd"] * 20,
+            "optimizer.learning_rate": rates * 2,
+            "seed": [0] * 10 + [1] * 10,
+            "final.validation_loss": [abs(rate - rates[4]) for rate in rates] * 2,
+        }
+    )
+    found, note = named(runs)
+    assert set(found["series"]) == {"sgd"}
+    assert found.filter("shown")["optimizer.learning_rate"].to_list() == [rates[4]] * 2
+    assert "There are 10 settings" in note
+    assert "sgd, learning_rate 0.02" in note
+
+
+def test_a_run_that_was_begun_anew_is_not_another_seed():
+    results, _ = made_results(made_study(["adam", "sgd"]))
+    none = [pl.lit(None, pl.String).alias(name) for name in ("study", "phase", "workload", "contender")]
+    one = results.runs.head(1).with_columns(*none, path=pl.lit("runs/a/0123"))
+    again = one.with_columns(path=pl.lit("runs/a/0123.2"))
+    (subject,) = of_runs(dataclasses.replace(results, runs=pl.concat([again, one])))
+    assert subject.runs["path"].to_list() == ["runs/a/0123.2"]
+    assert "1 earlier repeats" in subject.note
 
 
 def test_runs_of_no_study_are_told_apart_by_data_set_and_model():
     results, _ = made_results(made_study(["adam", "sgd"]))
     none = results.runs.with_columns(
-        [pl.lit(None, pl.String).alias(name) for name in ("study", "phase", "workload", "contender")]
+        *[pl.lit(None, pl.String).alias(name) for name in ("study", "phase", "workload", "contender")]
     )
     (subject,) = of_runs(type(results)(none, results.curves))
     assert subject.workload == "digits_cnn"

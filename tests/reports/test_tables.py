@@ -71,6 +71,19 @@ def test_what_names_hold_ends_no_cell():
     assert list(csv.reader(io.StringIO(table.text("csv"))))[1] == [HOSTILE, "1"]
 
 
+@pytest.mark.parametrize("formula", ["=1+1", "+1", "-1", "@a", "\t=1"])
+def test_no_text_is_a_formula_to_a_spreadsheet(formula: str):
+    table = tables.Table("t", "title", ("name",), ((formula,),), pl.DataFrame({"name": [formula], "value": [-1.0]}))
+    assert list(csv.reader(io.StringIO(table.text("csv"))))[1] == [f"'{formula}", "-1.0"]
+
+
+def test_no_markup_in_a_name_is_markup_in_markdown():
+    name = "![x](https://example.org/x.png) *a* `b`\rc"
+    (*_, line) = tables.Table("t", "t", ("name",), ((name,),), pl.DataFrame({"name": [name]})).text("md").splitlines()
+    assert "\\!\\[x\\]" in line
+    assert "\\*a\\*" in line
+
+
 def test_intervals_stay_on_one_line_in_files():
     study = made_study(["adam", "sgd"])
     results, document = made_results(study)

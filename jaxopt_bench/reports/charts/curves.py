@@ -63,18 +63,20 @@ def _curve(subject: Subject, looks: Mapping[str, Look], split: str, value: str, 
     percent = value == "error"
     unit = " (%)" if percent else ""
     said = [text, _over(found["seeds"], "searches" if lines["repetition"].n_unique() > 1 else "seeds")]
+    lost = subject.runs.filter(pl.col("phase") != "trial", pl.col("shown"), pl.col("status") == "diverged")
+    if len(lost):
+        said.append(f"{len(lost)} runs diverged; they count up to the epoch before.")
     if len(drawn) < len(found):
         said.append(f"Drawn are {len(drawn):,} of {len(found):,} points; every stretch keeps its least and greatest.")
     x = alt.X(
         "epoch:Q", title="epoch", scale=alt.Scale(zero=False, nice=False), axis=alt.Axis(tickCount=6, format=".6~g")
     )
-    y = alt.Y("mean:Q", title=f"{title}{unit}", scale=alt.Scale(domain=[low, high], nice=False, zero=False))
+    y_title, y_scale = f"{title}{unit}", alt.Scale(domain=[low, high], nice=False, zero=False)
+    y = alt.Y("mean:Q", title=y_title, scale=y_scale)
     base = alt.Chart(alt.NamedData("curves"))
     band = shown(base.mark_area(opacity=0.15, clip=True, line=False)).encode(
-        x=x, y=y.copy(deep=True), color=colour(looks, "stroke")
+        x=x, y=alt.Y("low:Q", title=y_title, scale=y_scale), y2="high:Q", color=colour(looks, "stroke")
     )
-    band.encoding.y["shorthand"] = "low:Q"
-    band = band.encode(y2="high:Q")
     line = shown(base.mark_line(clip=True)).encode(
         x=x, y=y, color=colour(looks, "stroke"), strokeDash=dash(looks, "stroke")
     )
@@ -84,7 +86,7 @@ def _curve(subject: Subject, looks: Mapping[str, Look], split: str, value: str, 
     tips = [
         alt.Tooltip("series:N", title="optimizer"),
         alt.Tooltip("epoch:Q", format=",.4~f"),
-        alt.Tooltip("mean:Q", title=f"{title}{unit}", format=".4~g"),
+        alt.Tooltip("mean:Q", title=y_title, format=".4~g"),
         alt.Tooltip("low:Q", title="interval from", format=".4~g"),
         alt.Tooltip("high:Q", title="to", format=".4~g"),
         alt.Tooltip("seeds:Q"),
@@ -95,7 +97,7 @@ def _curve(subject: Subject, looks: Mapping[str, Look], split: str, value: str, 
     ).add_params(near).properties(name=HOVER)  # fmt: skip
     chart = alt.layer(band, line, dots).add_params(hideable())
     columns = {
-        "series": "optimizer", "epoch": "epoch", "mean": f"{title}{unit}", "low": "interval from", "high": "to",
+        "series": "optimizer", "epoch": "epoch", "mean": y_title, "low": "interval from", "high": "to",
         "seeds": "seeds",
     }  # fmt: skip
     return Figure(

@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from jaxopt_bench.reports.figure import LINEAR, LOG, Figure, colour, extent, hideable, shape, shown
+from jaxopt_bench.reports.figure import Figure, axis, colour, extent, hideable, shape, shown
 from jaxopt_bench.reports.style import Look
 from jaxopt_bench.reports.subject import Subject
 from jaxopt_bench.results import Estimate, estimate
@@ -35,11 +35,14 @@ def final_results(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     else:
         found = {s.contender: s.results[accuracy] for s in ranking.standings if accuracy in s.results}
         means = _rows(found, 100)
-    lost = int((subject.final_runs["status"] == "diverged").sum())
     text = (
-        f"The {split} accuracy of each run, a dot a seed. Below the dots of an optimizer are their mean and its 95% "
-        "interval. Where intervals overlap the difference of the means may be real still: seeds are paired."
-    ) + (f" Runs that diverged stand at chance: {lost}." if lost else "")
+        f"The {split} accuracy of each run, a dot a run. Below the dots of an optimizer are its mean and the 95% "
+        f"interval of that, {over(subject)}.{_at_chance(subject)}"
+    )
+    if subject.study is not None:
+        text += (
+            " Where intervals overlap the difference of the means may be real still: runs are paired by their seeds."
+        )
     chart = _strip(dots, means, looks, subject.series, title)
     columns = {"series": "optimizer", "seed": "seed", "value": title}
     return Figure(
@@ -55,7 +58,7 @@ def final_results(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
 
 def cost(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     """Returns the seconds of each run."""
-    runs = subject.runs.filter(pl.col("seconds").is_not_null(), pl.col("status") != "running")
+    runs = subject.ended.filter(pl.col("seconds").is_not_null())
     dots = runs.select("series", "phase", "seed", pl.col("seconds").alias("value"), "images_per_second")
     if len(dots) < 2:
         return None
@@ -63,13 +66,12 @@ def cost(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
         "The seconds of training and evaluation of each run, a dot a run, trials among them; the mean and its 95% "
         "interval below. Runs that one program trained together share its seconds equally."
     )
-    chart = _strip(dots, _estimates(dots), looks, subject.series, "seconds a run", positive=True)
+    means = _estimates(dots)
+    chart = _strip(dots, means, looks, subject.series, "seconds a run", positive=True)
     columns = {
         "series": "optimizer", "phase": "phase", "seed": "seed", "value": "seconds", "images_per_second": "images/s"
     }  # fmt: skip
-    return Figure(
-        "cost", "Cost of a run", text, chart, {"dots": dots, "means": _estimates(dots)}, columns, zoomable=False
-    )
+    return Figure("cost", "Cost of a run", text, chart, {"dots": dots, "means": means}, columns, zoomable=False)
 
 
 def trade_off(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
@@ -83,8 +85,8 @@ def trade_off(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     if len(runs) < 2:
         return None
     means = runs.group_by("series", maintain_order=True).agg(pl.col("loss").mean(), pl.col("value").mean())
-    x = alt.X("loss:Q", title="clean training loss", **(LOG if _spreads(runs["loss"]) else LINEAR))
-    y = alt.Y("value:Q", title=f"{split} accuracy (%)", **LINEAR)
+    x = alt.X("loss:Q", title="clean training loss", **axis(runs["loss"], logarithmic=_wide(runs["loss"])))
+    y = alt.Y("value:Q", title=f"{split} accuracy (%)", **axis(runs["value"], logarithmic=False))
     tips = [
         alt.Tooltip("series:N", title="optimizer"),
         alt.Tooltip("seed:Q"),
@@ -101,6 +103,7 @@ def trade_off(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
         f"What optimizers make of training images against what they make of others: clean training loss and {split} "
         "accuracy at the end, a dot a run, a cross at each mean. Up is better for whoever uses the network; left is "
         "better optimization. An optimizer further left and lower than another fits better and generalizes worse."
+        f"{_at_chance(subject)}"
     )
     columns = {"series": "optimizer", "seed": "seed", "loss": "clean training loss", "value": f"{split} accuracy (%)"}
     chart = alt.layer(dots, crosses).add_params(hideable())
@@ -108,9 +111,23 @@ def trade_off(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
 
 
 def measured_split(subject: Subject) -> str | None:
-    """Returns the split that results are of: test, or where it was left alone, validation."""
+    """Returns the split that results are of: test, or where some optimizer left it alone, validation."""
     runs = subject.final_runs
-    return next((s for s in ("test", "validation") if runs[f"{s}_accuracy"].is_not_null().any()), None)
+    for split in ("test", "validation"):
+        known = runs.group_by("series").agg(pl.col(f"{split}_accuracy").count().alias("runs"))["runs"]
+        if len(known) and (known > 0).all():
+            return split
+    return None
+
+
+def over(subject: Subject) -> str:
+    """Returns what means are over."""
+    return "over searches" if subject.study is not None and subject.study.repetitions > 1 else "over seeds"
+
+
+def _at_chance(subject: Subject) -> str:
+    lost = int((subject.final_runs["status"] == "diverged").sum())
+    return f" Runs that diverged stand at chance: {lost}." if lost else ""
 
 
 def _strip(
@@ -123,8 +140,8 @@ def _strip(
 ) -> Any:
     there = set(dots["series"])
     y = alt.Y("series:N", sort=[name for name in order if name in there], title=None)
-    axis = LOG if positive and _spreads(dots["value"]) else LINEAR
-    x = alt.X("value:Q", title=title, **axis)
+    scale = axis(dots["value"], means["low"], logarithmic=positive and _wide(dots["value"]))
+    x = alt.X("value:Q", title=title, **scale)
     extra = [alt.Tooltip("phase:N")] if "phase" in dots.columns else []
     tips = [
         alt.Tooltip("series:N", title="optimizer"),
@@ -140,20 +157,20 @@ def _strip(
         alt.Tooltip("mean:Q", format=".4~f"),
         alt.Tooltip("low:Q", title="interval from", format=".4~f"),
         alt.Tooltip("high:Q", title="to", format=".4~f"),
-        alt.Tooltip("seeds:Q", title="runs"),
+        alt.Tooltip("seeds:Q", title="values"),
     ]
     base = shown(alt.Chart(alt.NamedData("means")))
     rules = base.mark_rule(strokeWidth=2, yOffset=6).encode(
-        x=alt.X("low:Q", **axis), x2="high:Q", y=y, color=colour(looks), tooltip=said
+        x=alt.X("low:Q", **scale), x2="high:Q", y=y, color=colour(looks), tooltip=said
     )
     ticks = base.mark_tick(thickness=2, height=10, yOffset=6).encode(
-        x=alt.X("mean:Q", **axis), y=y, color=colour(looks), tooltip=said
+        x=alt.X("mean:Q", **scale), y=y, color=colour(looks), tooltip=said
     )
     intervals = [rules] if means["low"].count() else []
     return alt.layer(marks, *intervals, ticks).add_params(hideable()).properties(height=ROW * len(there))
 
 
-def _spreads(values: pl.Series) -> bool:
+def _wide(values: pl.Series) -> bool:
     """Returns whether values are so far apart that a logarithmic axis shows them better."""
     least, greatest = extent(values)
     return least > 0 and greatest / least > LOG_FROM

@@ -10,7 +10,7 @@ import polars as pl
 from jaxtyping import Int
 
 from jaxopt_bench.reports.charts.curves import MOST_POINTS
-from jaxopt_bench.reports.figure import HOVER, LINEAR, LOG, Figure, colour, dash, extent, hideable, shown
+from jaxopt_bench.reports.figure import HOVER, Figure, axis, colour, dash, hideable, shown
 from jaxopt_bench.reports.style import Look
 from jaxopt_bench.reports.subject import thinned
 
@@ -94,6 +94,7 @@ def confusion(matrix: Int[np.ndarray, "labels predictions"], names: Sequence[str
         "class. Right answers are on the diagonal."
     )
     columns = {"label": "label", "prediction": "prediction", "count": "images", "share": "% of the label"}
+    chart = chart.add_params(hideable())
     height = min(800, max(320, 24 * len(names)))
     return Figure(
         "confusion", "Confusion matrix", text, chart.properties(height=height), {"cells": table}, columns,
@@ -131,7 +132,7 @@ def _lines(
     if len(drawn) < len(known):
         text += f" Drawn are {len(drawn):,} of {len(known):,} points; every stretch keeps its least and greatest."
     x = alt.X("epoch:Q", title="epoch", scale=alt.Scale(nice=False), axis=alt.Axis(tickCount=6, format=".6~g"))
-    y = alt.Y("value:Q", title=y_title, **(LOG if log and extent(known["value"])[0] > 0 else LINEAR))
+    y = alt.Y("value:Q", title=y_title, **axis(known["value"], logarithmic=log))
     tips = [
         alt.Tooltip("series:N", title="of"),
         alt.Tooltip("epoch:Q", format=",.4~f"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,17 +9,18 @@ import altair as alt
 import polars as pl
 
 from jaxopt_bench.optimizers import Axis, Choice
-from jaxopt_bench.reports.figure import LINEAR, LOG, Figure, colour, dash, hideable, shape, shown
+from jaxopt_bench.reports.figure import Figure, axis, colour, dash, hideable, shape, shown
 from jaxopt_bench.reports.style import Look
 from jaxopt_bench.reports.subject import Subject
 from jaxopt_bench.results import expected_best_is_exact
+from jaxopt_bench.results.words import format_value
 
 ROW = 22  # pixels
 
 
 def sensitivity(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     """Returns what runs reached against their learning rates: a study's trials, or all runs."""
-    tried = subject.trials if subject.study else subject.runs.filter(pl.col("status") != "running")
+    tried = subject.trials if subject.study else subject.ended
     tried = tried.filter(pl.col("learning_rate") > 0)
     measure = _judged_by(subject)
     alive = tried.filter(pl.col("status") == "completed", pl.col(measure).is_not_null())
@@ -32,10 +32,11 @@ def sensitivity(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
         "series", "learning_rate", "trial", "seed", ((100 if percent else 1) * pl.col(measure)).alias("value"),
         pl.col("selected").fill_null(False),
     )  # fmt: skip
-    lost = tried.filter(pl.col("status") == "diverged").select("series", "learning_rate", "trial", "seed")
+    lost = tried.filter((pl.col("status") == "diverged") | pl.col(measure).is_null())
+    lost = lost.select("series", "learning_rate", "trial", "seed")
     title = measure.replace("_", " ") + (" (%)" if percent else "")
-    x = alt.X("learning_rate:Q", title="learning rate", **LOG)
-    y = alt.Y("value:Q", title=title, **(LINEAR if percent else LOG))
+    x = alt.X("learning_rate:Q", title="learning rate", **axis(tried["learning_rate"]))
+    y = alt.Y("value:Q", title=title, **axis(dots["value"], logarithmic=not percent))
     tips = [
         alt.Tooltip("series:N", title="optimizer"),
         alt.Tooltip("learning_rate:Q", title="learning rate", format=".3~g"),
@@ -57,12 +58,14 @@ def sensitivity(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
                 x=x, color=colour(looks), tooltip=[*tips[:2], alt.Tooltip("trial:Q")]
             )
         )
-    what = "trial" if subject.study else "run"
+    what = "run" if not subject.study else "trial" if subject.study.trial_seeds == 1 else "seed of a trial"
     said = [f"The {title} that each {what} ended with, against its learning rate."]
-    if subject.study:
-        said.append("Rings mark the winners. Other hyperparameters vary along, so that neighbours may differ.")
+    if dots["selected"].any():
+        said.append("Rings mark the winners.")
+    if subject.study is not None and any(len(subject.study.contender(name).searched) > 1 for name in subject.series):
+        said.append("Other hyperparameters vary along, so that neighbours may differ.")
     if len(lost):
-        said.append(f"Crosses at the top are the {len(lost)} that diverged.")
+        said.append(f"Crosses at the top are the {len(lost)} that diverged, or ended without a finite result.")
     columns = {"series": "optimizer", "learning_rate": "learning rate", "value": title, "trial": "trial"}
     chart = alt.layer(*layers).add_params(hideable())
     return Figure(
@@ -88,10 +91,11 @@ def budget(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     ]
     if len({row["trials"] for row in rows}) < 2:
         return None
+    table = pl.DataFrame(rows)
     exact = expected_best_is_exact(subject.study.search)
     title = f"expected best {'validation accuracy (%)' if percent else 'validation loss'}"
     x = alt.X("trials:Q", title="trials", axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(zero=False))
-    y = alt.Y("value:Q", title=title, **(LINEAR if percent else LOG))
+    y = alt.Y("value:Q", title=title, **axis(table["value"], logarithmic=not percent))
     tips = [
         alt.Tooltip("series:N", title="optimizer"),
         alt.Tooltip("trials:Q"),
@@ -109,7 +113,7 @@ def budget(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     )
     columns = {"series": "optimizer", "trials": "trials", "value": title}
     chart = alt.layer(line, dots).add_params(hideable())
-    return Figure("budget", "Expected best against the budget", text, chart, {"budgets": pl.DataFrame(rows)}, columns)
+    return Figure("budget", "Expected best against the budget", text, chart, {"budgets": table}, columns)
 
 
 def hyperparameters(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
@@ -127,7 +131,9 @@ def hyperparameters(subject: Subject, looks: Mapping[str, Look]) -> Figure | Non
                 value = winner["values"].get(field)
                 share = _share(searched, value)
                 if share is not None:
-                    winners.append({"row": row, "series": standing.contender, "share": share, "value": _shown(value)})
+                    winners.append(
+                        {"row": row, "series": standing.contender, "share": share, "value": format_value(value)}
+                    )
     if not winners:
         return None
     order = [space["row"] for space in sorted(spaces, key=lambda s: s["row"].partition(": ")[2])]
@@ -169,16 +175,12 @@ def _judged_by(subject: Subject) -> str:
 
 
 def _ends(searched: Axis | Choice) -> tuple[str, str]:
-    return _shown(searched.value(0)), _shown(searched.value(1))
+    return format_value(searched.value(0)), format_value(searched.value(1))
 
 
 def _share(searched: Axis | Choice, value: Any) -> float | None:
     if isinstance(searched, Axis):
-        return searched.share(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+        return searched.share(value) if isinstance(value, (int, float)) and value in searched else None
     values = list(searched.values)
     held = tuple(value) if isinstance(value, list) else value
     return values.index(held) / max(1, len(values) - 1) if held in values else None
-
-
-def _shown(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -37,19 +37,20 @@
     });
   };
 
-  // Returns a specification without legends, with another clock on x and another scale on y where they are asked for.
-  const changed = (spec, clock, scale) => {
+  // Returns a specification with another clock on x and another scale on y, and without legends unless they are kept.
+  const changed = (spec, { clock, scale, least, keepLegends }) => {
     const walk = (node) => {
       if (Array.isArray(node)) return node.map(walk);
       if (node === null || typeof node !== "object") return node;
       const out = Object.fromEntries(Object.entries(node).map(([key, value]) => [key, walk(value)]));
       for (const channel of ["color", "shape", "strokeDash"]) {
-        if (out[channel]?.legend) out[channel] = { ...out[channel], legend: null }; // the page has its own
+        if (out[channel]?.legend && !keepLegends) out[channel] = { ...out[channel], legend: null };
       }
       if (clock && out.x?.field === "epoch") out.x = { ...out.x, field: clock, title: report.clocks[clock] };
-      if (out.y?.scale && scale === "log" && !(out.y.scale.domain?.[0] <= 0)) {
-        const { zero, ...rest } = out.y.scale;
-        out.y = { ...out.y, scale: { ...rest, type: "log" } };
+      if (out.y?.scale && scale === "log") {
+        const { zero, domain, ...rest } = out.y.scale;
+        const positiveDomain = domain && { domain: [domain[0] > 0 ? domain[0] : least / 2, domain[1]] };
+        out.y = { ...out.y, scale: { ...rest, ...positiveDomain, type: "log" } };
       }
       return out;
     };
@@ -67,39 +68,62 @@
     }, bind: "scales",
   };
 
-  const specification = (figure) => {
-    const smoothing = figure.over_time ? Number(control("smoothing")?.value ?? 0) : 0;
-    const [clock, scale] = figure.over_time ? [control("clock").value, control("scale").value] : [null, null];
-    const spec = changed(figure.spec, clock, scale);
+  const heightOf = (row) => row.mean ?? row.value;
+
+  const specification = (figure, keepLegends = false) => {
+    const chosen = figure.over_time
+      ? { clock: control("clock")?.value, scale: control("scale").value, smoothing: Number(control("smoothing").value) }
+      : { clock: null, scale: null, smoothing: 0 };
     const datasets = {};
+    let least = Infinity;
+    let lost = 0; // points that have no logarithm
     for (const [name, columns] of Object.entries(figure.data)) {
-      const rows = smooth(rowsOf(columns), smoothing);
-      datasets[name] = scale === "log" ? rows.filter((row) => (row.mean ?? row.value) > 0).map(positive) : rows;
+      const rows = smooth(rowsOf(columns), chosen.smoothing);
+      const kept = chosen.scale === "log" ? rows.filter((row) => heightOf(row) > 0).map(positive) : rows;
+      if (chosen.scale === "log") least = Math.min(least, ...kept.map(heightOf));
+      lost += rows.length - kept.length;
+      datasets[name] = kept;
     }
+    const scale = Number.isFinite(least) ? "log" : "linear";
+    const spec = changed(figure.spec, { ...chosen, scale, least, keepLegends });
     const layers = spec.layer ?? [spec];
     if (figure.zoom) layers[0].params = [...(layers[0].params ?? []), zoom];
+    const params = (spec.params ?? []).map((p) => (p.name === "hidden" ? { ...p, value: [...hidden] } : p));
     const height = spec.height ?? 260;
-    return {
-      ...spec, datasets, width: "container", height, autosize: { type: "fit-x", contains: "padding" },
-      params: (spec.params ?? []).map((p) => (p.name === "hidden" ? { ...p, value: [...hidden] } : p)),
-    };
+    const size = { width: "container", height, autosize: { type: "fit-x", contains: "padding" } };
+    return { lost, spec: { ...spec, ...size, datasets, params } };
   };
 
-  const draw = async (element) => {
+  const drawNow = async (element) => {
     const figure = report.figures[element.dataset.figure];
     const before = views.get(element);
+    const { spec, lost } = specification(figure);
     const options = {
       actions: false, renderer: "svg", ast: true, config: report.themes[theme()], tooltip: { theme: theme() },
     };
-    const found = await vegaEmbed(element.querySelector(".plot"), specification(figure), options);
+    try {
+      const found = await vegaEmbed(element.querySelector(".plot"), spec, options);
+      views.set(element, found);
+      found.view.signal("hidden", [...hidden]).run(); // what was switched off while it was drawn
+    } catch (error) {
+      element.querySelector(".plot").textContent = `This chart could not be drawn: ${error.message}`;
+      console.error(error);
+    }
     before?.finalize();
+    element.querySelector(".lost").textContent = lost ? ` ${lost} points at zero or below have no logarithm.` : "";
     // The figure describes itself as a whole and has its numbers as a table; thousands of marks would say less.
-    element.querySelector(".plot svg").setAttribute("aria-hidden", "true");
-    views.set(element, found);
+    element.querySelector(".plot svg")?.setAttribute("aria-hidden", "true");
     element.dataset.drawn = "true";
   };
 
-  const redraw = () => Promise.all([...views.keys()].map(draw));
+  const pending = new Map(); // by figure: one is drawn after the other, the last as the controls are then
+  const draw = (element) => {
+    const next = (pending.get(element) ?? Promise.resolve()).then(() => drawNow(element));
+    pending.set(element, next);
+    return next;
+  };
+
+  const redraw = () => Promise.all([...pending.keys()].map(draw));
   const figures = [...document.querySelectorAll("[data-figure]")];
   const seen = new IntersectionObserver((entries) => {
     for (const entry of entries.filter((e) => e.isIntersecting)) {
@@ -108,7 +132,7 @@
     }
   }, { rootMargin: "600px" });
   figures.forEach((element) => seen.observe(element));
-  window.addEventListener("beforeprint", () => figures.filter((e) => !views.has(e)).forEach(draw));
+  window.addEventListener("beforeprint", () => figures.filter((e) => !pending.has(e)).forEach(draw));
 
   for (const button of document.querySelectorAll("[data-series]")) {
     button.addEventListener("click", () => {
@@ -119,6 +143,7 @@
     });
   }
   for (const id of ["clock", "scale", "smoothing"]) control(id)?.addEventListener("change", redraw);
+  control("smoothing")?.addEventListener("input", () => (control("smoothed").value = control("smoothing").value));
   control("theme").addEventListener("change", () => {
     const asked = control("theme").value;
     if (asked === "auto") delete document.documentElement.dataset.theme;
@@ -154,8 +179,12 @@
         const blob = new Blob([lines.map((line) => line.join(",")).join("\n") + "\n"], { type: "text/csv" });
         save(URL.createObjectURL(blob), name);
       } else {
-        if (!views.has(element)) await draw(element);
-        save(await views.get(element).view.toImageURL(kind, kind === "png" ? 2 : 1), name);
+        const { spec } = specification(report.figures[element.dataset.figure], true);
+        const place = document.createElement("div");
+        const options = { actions: false, ast: true, config: report.themes.paper };
+        const { view, finalize } = await vegaEmbed(place, { ...spec, width: 500 }, options);
+        save(await view.toImageURL(kind, kind === "png" ? 3 : 1), name);
+        finalize();
       }
     });
   }
@@ -178,11 +207,15 @@
       const body = table.createTBody();
       for (let i = 0; i < Math.min(length, most); i++) {
         const row = body.insertRow();
-        for (const [, values] of columns) row.insertCell().textContent = values[i] ?? "–";
+        for (const [position, [, values]] of columns.entries()) {
+          const cell = position ? row.insertCell() : row.appendChild(document.createElement("th"));
+          if (!position) cell.scope = "row";
+          cell.textContent = values[i] ?? "–";
+        }
       }
       const caption = table.createCaption();
       caption.textContent = length > most ? `The first ${most} of ${length} rows; the CSV file has all.` : `${length} rows`;
       place.append(table);
-    }, { once: false });
+    });
   }
 })();
