@@ -245,6 +245,7 @@ def quick(
     return run.measure(flags, peer, tmp_path, Console(file=output, width=250), Local), output.getvalue()
 
 
+@pytest.mark.slow
 def test_a_quick_run_writes_rows_that_say_what_they_are(tmp_path: pathlib.Path):
     document, output = quick(tmp_path)
     written = json.loads((tmp_path / "speed.json").read_text())

@@ -69,7 +69,8 @@ def _run(workload: str, contender: str, phase: str, trial: int, seed: int, lost:
     # A path whatever the names are.
     row |= {"path": "/".join(str(part).replace("/", "_") for part in (workload, contender, phase, trial, seed))}
     status = "diverged" if lost else "completed"
-    return row | {"status": status, "digest": hashlib.sha256(row["path"].encode()).hexdigest()[:12], "steps": 20, "images_per_second": 100.0, "model.name": "cnn",
+    digest = hashlib.sha256(row["path"].encode()).hexdigest()[:12]
+    return row | {"status": status, "digest": digest, "steps": 20, "images_per_second": 100.0, "model.name": "cnn",
                   "version.jax": "0.10.2", "backend": "cpu", "device": "cpu", "devices": 1, "threads": 2,
                   "code_path": '{"layers": "pure"}'}  # fmt: skip
 

@@ -128,7 +128,7 @@ class Crowded:
         return limited
 
 
-@pytest.mark.parametrize("after", [0, 9])
+@pytest.mark.parametrize("after", [pytest.param(0, marks=pytest.mark.slow), 9])
 def test_a_wave_that_runs_out_of_memory_goes_on_at_half_the_size_from_its_checkpoint(
     after, experiments, tmp_path, options, monkeypatch
 ):

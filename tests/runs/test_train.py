@@ -92,9 +92,9 @@ AROUND = {"accumulate": 2, "clip_norm": 1.0, "clip_adaptive": 0.1}
     "optimizer",
     [
         dataclasses.replace(OPTIMIZERS["padam"], weight_decay=1e-3, swa_start=0.4, **AROUND),
-        dataclasses.replace(OPTIMIZERS["momo"], ema_decay=0.9, **AROUND),
+        pytest.param(dataclasses.replace(OPTIMIZERS["momo"], ema_decay=0.9, **AROUND), marks=pytest.mark.slow),
         OPTIMIZERS["noisy_sgd"],
-        OPTIMIZERS["schedule_free_sgd"],
+        pytest.param(OPTIMIZERS["schedule_free_sgd"], marks=pytest.mark.slow),
     ],
     ids=["padam", "momo", "noisy_sgd", "schedule_free_sgd"],
 )

@@ -228,6 +228,7 @@ def test_a_stopped_study_leaves_checkpoints_and_goes_on_also_past_a_killed_worke
     assert told.begun == told.ended == ["trial tiny, light", "confirmation tiny, light"]
 
 
+@pytest.mark.slow
 def test_a_lost_node_costs_the_steps_since_its_last_checkpoint(nodes, study, expected, tmp_path, digits_dir):
     (node,) = nodes.worker_nodes
     agent = node.all_processes["raylet"][0].process.pid

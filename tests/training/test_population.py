@@ -86,7 +86,9 @@ def test_so_are_those_of_a_network_with_batch_statistics(model, tiny, data, norm
     jax.tree.map(np.testing.assert_array_equal, member(advanced(0, 1), 1), member(advanced(1), 0))
 
 
-@pytest.mark.parametrize("path", [VMAP, choose_code_path("gpu"), choose_code_path("metal")], ids=str)
+@pytest.mark.parametrize(
+    "path", [VMAP, *(pytest.param(choose_code_path(b), marks=pytest.mark.slow) for b in ("gpu", "metal"))], ids=str
+)
 def test_members_computed_together_are_near_their_single_runs(tiny, data, path):
     """Twelve steps of AdamW, whose first steps divide rounding errors by themselves: within 1% of the loss."""
     metrics, states, evaluated = train(tasks_of(tiny, path, *CHANGES), data)
@@ -97,7 +99,11 @@ def test_members_computed_together_are_near_their_single_runs(tiny, data, path):
         jax.tree.map(np.testing.assert_array_equal, states.seed[i], own_states.seed)
 
 
-@pytest.mark.parametrize("name", ["padam", "lion", "muon", "noisy_sgd", "prodigy", "schedule_free_adamw"])
+@pytest.mark.parametrize(
+    "name",
+    ["padam", "noisy_sgd", "schedule_free_adamw"]
+    + [pytest.param(name, marks=pytest.mark.slow) for name in ("lion", "muon", "prodigy")],
+)
 def test_a_population_of_every_optimizer_is_the_same_in_any_order(name, tiny, data):
     optimizer, own = OPTIMIZERS[name], OPTIMIZERS[name].learning_rate
     changes = [{"optimizer": dataclasses.replace(optimizer, learning_rate=rate)} for rate in (own / 2, own)]
