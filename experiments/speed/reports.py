@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import os
 import pathlib
 import shutil
 import tempfile
@@ -23,6 +24,7 @@ import tyro
 from jaxopt_bench.reports.report import PAGE, report_of, write
 from jaxopt_bench.results import Document, Results, load
 
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 RECORDED = pathlib.Path(__file__).parents[1] / "results" / "digits"
 
 
@@ -72,13 +74,15 @@ def stretched(lines: pl.DataFrame, epochs: int) -> pl.DataFrame:
 
 def drawing(page_file: pathlib.Path) -> Iterator[tuple[str, float]]:
     """Yields what the browser does and the seconds that it takes; nothing where there is no browser."""
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    chromium = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
         return
+    if chromium is None:
+        return
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium, args=[] if os.geteuid() else ["--no-sandbox"])
         page = browser.new_page()
         began = time.perf_counter()
         page.goto(page_file.resolve().as_uri())
