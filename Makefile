@@ -3,7 +3,7 @@
 PYTHON ?= python3
 EXP ?= digits_cnn_adamw
 STUDY ?= digits
-RESULTS ?= experiments/results/digits
+RESULTS ?= experiments/results/cifar100_alexnet_small
 ARGS ?=
 TORCH ?= torch>=2.9
 RAY ?= ray>=2.50

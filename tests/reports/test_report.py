@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from jaxopt_bench.cli import main
+from jaxopt_bench.results import load, verdict
 
 ROOT = pathlib.Path(__file__).parents[2]
 DIGITS = str(ROOT / "experiments" / "results" / "digits")
@@ -41,12 +42,15 @@ def test_recorded_results_become_a_page_figures_and_tables(
     assert (tmp_path / "again" / "index.html").read_bytes() == page
 
 
-def test_the_readme_s_table_is_the_one_that_a_report_makes(tmp_path: pathlib.Path):
+@pytest.mark.parametrize("name", ["digits", "cifar100_alexnet_small"])
+def test_the_readme_s_tables_are_those_of_the_recorded_results(name: str):
+    results = load(ROOT / "experiments" / "results" / name)
+    (ranking,) = verdict(results, results.documents[0]).rankings
     readme = (ROOT / "README.md").read_text()
-    assert report(DIGITS, "--out", str(tmp_path)) == 0
-    for line in (tmp_path / "tables" / "ranking.csv").read_text().splitlines()[1:]:
-        mean, low, high = (100 * float(number) for number in line.split(",")[1:4])
-        assert f"{mean:.2f}% ({low:.2f} to {high:.2f})" in readme
+    for standing in ranking.standings:
+        found = standing.results["test_accuracy"]
+        assert f"{100 * found.mean:.2f}% ({100 * found.low:.2f} to {100 * found.high:.2f})" in readme
+        assert f"| {standing.results['train_clean_loss'].mean:.4f}" in readme
 
 
 @pytest.mark.parametrize(
