@@ -17,11 +17,12 @@ from jaxopt_bench.cli.flags import bind
 from jaxopt_bench.doctor import Result, advice, check, elsewhere, make_items, note, plugins
 from jaxopt_bench.doctor.expected import load_expected
 from jaxopt_bench.models import Layers
+from jaxopt_bench.reports.extra import PACKAGES
 from jaxopt_bench.runs.compilation import keep_compiled_programs
 from jaxopt_bench.runs.environment import environment
 from jaxopt_bench.training import CodePath, choose_code_path
 
-EXTRAS = {"report": ("altair", "contourpy", "vl_convert"), "ray": ("ray",), "peers": ("torch",)}
+EXTRAS = {"report": PACKAGES, "ray": ("ray",), "peers": ("torch",)}
 """The modules that an extra of the package brings."""
 
 

@@ -33,7 +33,7 @@ class Text:
 class Items:
     """A list of sentences."""
 
-    items_: tuple[str, ...]
+    sentences: tuple[str, ...]
     kind: ClassVar[str] = "list"
 
 

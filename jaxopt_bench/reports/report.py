@@ -98,25 +98,23 @@ class _Tags:
 
 @dataclasses.dataclass(frozen=True)
 class _Studied:
-    """A study, what it says, and its workloads; `several` where it is not all that the report is about."""
+    """A study, what it says, and its workloads; its tag is empty where it is all that the report is about."""
 
     document: Document
     results: Results
     verdict: Verdict
     subjects: list[Subject]
     tag: str = ""
-    several: bool = False
 
     def tagged(self, tags: _Tags, several: bool) -> _Studied:
         own = [self.document.study.name] if several else []
         subjects = [dataclasses.replace(s, tag=tags.new(*own, s.workload)) for s in self.subjects]
-        tag = tags.new(*own) if several else ""
-        return dataclasses.replace(self, subjects=subjects, tag=tag, several=several)
+        return dataclasses.replace(self, subjects=subjects, tag=tags.new(*own) if own else "")
 
     @property
     def suffix(self) -> str:
         """What the titles of its sections end with."""
-        return f" ({self.document.study.name})" if self.several else ""
+        return f" ({self.document.study.name})" if self.tag else ""
 
 
 def _read(results: Results, document: Document) -> _Studied:
@@ -134,7 +132,7 @@ def _of_run(results: Results) -> Report:
 
 def _study(study: _Studied, found: Mapping[str, Look]) -> Iterator[Section]:
     end = study.suffix
-    if study.several and study.document.study.question:
+    if study.tag and study.document.study.question:
         yield Section(study.document.study.name, (Text(study.document.study.question),))
     for subject in study.subjects:
         yield Section(f"The answer{_on(subject)}{end}", tuple(_answer(study.verdict, subject)))

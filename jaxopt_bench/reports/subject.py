@@ -39,7 +39,6 @@ class Subject:
         `split`, `step`, `epoch`, `loss`, `accuracy`, and the training `seconds` until then (null where they were not
         measured).
       study: of which they are; None for others.
-      document: the study's.
       ranking: the study's verdict on this workload.
       tag: what the names of its files begin with, where a report has several subjects.
       note: what was left out, in words.
@@ -50,7 +49,6 @@ class Subject:
     runs: pl.DataFrame
     curves: pl.DataFrame
     study: Study | None = None
-    document: Document | None = None
     ranking: Ranking | None = None
     tag: str = ""
     note: str = ""
@@ -166,7 +164,7 @@ def _of_workload(results: Results, document: Document, ranking: Ranking) -> Subj
     runs = _runs(rows, study.at).with_columns(
         pl.when(lost).then(value).otherwise(pl.col(name)).alias(name) for name, value in chance.items()
     )
-    return Subject(ranking.workload, order, runs, _curves(runs, results.curves), study, document, ranking)
+    return Subject(ranking.workload, order, runs, _curves(runs, results.curves), study, ranking)
 
 
 def _runs(rows: pl.DataFrame, at: str) -> pl.DataFrame:

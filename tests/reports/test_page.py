@@ -174,6 +174,38 @@ def test_pointing_at_a_curve_shows_its_numbers(opened: Open, study: Results):
     assert "training loss" in tip.inner_text()
 
 
+def test_ctrl_and_the_wheel_zoom_dragging_moves_and_a_double_click_resets(opened: Open, study: Results):
+    page = opened(study)
+    chart = drawn_chart(page, "trade-off").locator("svg.marks")
+    box = chart.bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+    def ticks() -> list[str]:
+        return sorted(chart.locator(".role-axis-label text").all_text_contents())
+
+    def changed(before: list[str]) -> list[str]:
+        page.wait_for_function(
+            """before => JSON.stringify([...document.querySelectorAll('#trade-off svg.marks .role-axis-label text')]
+                .map(text => text.textContent).sort()) !== JSON.stringify(before)""",
+            arg=before,
+        )
+        return ticks()
+
+    first = ticks()
+    page.mouse.move(x, y)
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -300)
+    page.keyboard.up("Control")
+    zoomed = changed(first)
+    page.mouse.down()
+    page.mouse.move(x + 80, y + 60, steps=5)
+    page.mouse.up()
+    moved = changed(zoomed)
+    page.mouse.dblclick(x, y)
+    assert changed(moved) == first
+
+
 def test_the_numbers_of_a_chart_are_a_table_and_a_csv_file(opened: Open, study: Results):
     page = opened(study)
     chart = drawn_chart(page, "final-results")  # what is drawn may move what is below
