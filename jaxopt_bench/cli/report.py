@@ -42,8 +42,9 @@ def report(flags: ReportFlags) -> int:
         raise UserError(f"--out is {out}, which is a file; accepted: a folder, there or not.")
     results = load(flags.path)
     made = report_of(results, name)
-    write(made, out)
     console = Console()
+    with console.status(f"drawing {len(made.figures)} figures"):  # seconds in which nothing would be seen
+        write(made, out)
     figures, tables = (
         f"{len(made.figures)} figures (SVG, PDF, PNG)",
         f"{len(made.tables)} tables (Markdown, CSV, LaTeX)",
