@@ -105,5 +105,6 @@ def check_folder_name(field: str, name: str) -> None:
     Raises:
       UserError: naming the field, where it cannot.
     """
-    if not name or any(character in name for character in "/\\\0") or name.startswith("."):
+    forbidden = any(character in "/\\\0" or "\ud800" <= character <= "\udfff" for character in name)
+    if not name or forbidden or name.startswith("."):
         raise UserError(f"{field} is {name!r}; accepted: a name that can be a folder's.")

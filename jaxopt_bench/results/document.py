@@ -68,6 +68,9 @@ def read_document(path: pathlib.Path) -> Document:
             raise UserError(f"{path} is damaged: {field} is no list of objects{names}.")
     for run in values["runs"]:
         check_within(path, run["path"])
+    edges = next((s["edges"] for s in values["selections"] if not all(isinstance(e, str) for e in s["edges"])), None)
+    if edges is not None:
+        raise UserError(f"{path} is damaged: the edges {edges!r} of a selection are no texts.")
     try:
         study = Study.from_json(values.get("study", {}), "study")
     except UserError as error:
@@ -89,8 +92,8 @@ _UNIT = {"workload": str, "contender": str}
 _SEARCH = {**_UNIT, "repetition": int}
 _FIELDS: Mapping[str, Mapping[str, Any]] = {
     "runs": {"phase": str, **_SEARCH, "trial": int, "seed": int, "digest": str, "path": str},
-    "selections": {**_SEARCH, "trial": int | None},
-    "timings": _UNIT,
+    "selections": {**_SEARCH, "trial": int | None, "edges": list, "values": dict},
+    "timings": {**_UNIT, "seconds_per_step": int | float},
     "history": {},
 }
 """The fields that the items of each list must have, by their types; they may have others."""

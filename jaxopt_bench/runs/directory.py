@@ -41,7 +41,11 @@ def read_json(path: pathlib.Path) -> Any:
       UserError: where the file is missing or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        value = json.loads(text)
+        if "\\ud" in text.lower():  # half of a surrogate pair is JSON, and a text that cannot be written anywhere
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist; {path.parent} is not the folder of a run.") from error
     except (ValueError, RecursionError) as error:  # also of text that is not UTF-8, too long numbers, too deep lists

@@ -23,7 +23,7 @@ def run(phase: str = "trial", trial: int = 0, **fields: Any) -> dict[str, Any]:
 
 
 def selection(trial: int | None, **fields: Any) -> dict[str, Any]:
-    return {**UNIT, "trial": trial, "value": 0.5, "values": {"optimizer.learning_rate": 0.1}} | fields
+    return {**UNIT, "trial": trial, "value": 0.5, "edges": [], "values": {"optimizer.learning_rate": 0.1}} | fields
 
 
 DOCUMENT = Document(
@@ -96,7 +96,10 @@ def test_what_is_no_json_is_refused(tmp_path, text):
         ("runs", [run(repetition=None)]),
         ("selections", [selection(1) | {"trial": "best"}]),
         ("selections", [UNIT]),
+        ("selections", [{k: v for k, v in selection(1).items() if k != "edges"}]),
+        ("selections", [selection(1, values=[0.1])]),
         ("timings", [{"workload": "cnn"}]),
+        ("timings", [{"workload": "cnn", "contender": "sgd", "seconds_per_step": "long"}]),
         ("timings", 3),
         ("history", [3]),
         ("history", None),
@@ -118,6 +121,11 @@ def test_damaged_lists_are_named(tmp_path, field, value):
 def test_a_damaged_study_is_named_with_its_file(tmp_path, study, message):
     with pytest.raises(UserError, match=rf"study\.json is damaged: {message}"):
         read_document(written(tmp_path, study=study))
+
+
+def test_edges_that_are_no_texts_are_refused(tmp_path):
+    with pytest.raises(UserError, match=r"study\.json is damaged: the edges \['b1', 3\] of a selection"):
+        read_document(written(tmp_path, selections=[selection(1, edges=["b1", 3])]))
 
 
 @pytest.mark.parametrize("path", ["..", "../other", "trials/../../other", "/etc/passwd", "//etc", "a\0b"])

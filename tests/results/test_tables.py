@@ -42,7 +42,8 @@ def write_study(folder: pathlib.Path, study: Study) -> pathlib.Path:
             write_run(folder / "trials", run.experiment, epochs(2), summary(run.experiment, **final))
         entry = {"workload": unit.workload.name, "contender": unit.contender.name, "repetition": unit.repetition}
         trial = len(planned) - 1 if planned else 0
-        at.record(selections=[{**entry, "trial": trial, "among": [run.experiment.digest for run in planned]}])
+        chosen = {"trial": trial, "edges": [], "values": {}, "among": [run.experiment.digest for run in planned]}
+        at.record(selections=[entry | chosen])
         confirming = confirmations(study, unit, trial)
         for run in confirming[:-1]:
             ended = summary(run.experiment, test_accuracy=0.75)

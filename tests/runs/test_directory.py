@@ -41,7 +41,13 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["value.json"]
 
 
-@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b""])
+def test_every_text_comes_back(tmp_path):
+    text = "\N{SNOWMAN} \N{GRINNING FACE} \\ud800 \0"
+    write_json(tmp_path / "value.json", {text: text})
+    assert read_json(tmp_path / "value.json") == {text: text}
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b"", rb'{"a": "\uD800"}'])
 def test_a_damaged_file_is_named(tmp_path, content):
     (tmp_path / "config.json").write_bytes(content)
     with pytest.raises(UserError, match=r"config\.json is damaged"):
