@@ -63,6 +63,7 @@ def test_surfaces_are_lowest_at_their_minima(name):
         assert float(surface.function(np.array(point, float))) == pytest.approx(lowest, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_the_picture_shows_every_optimizer_in_a_color_of_its_own(tmp_path):
     names = ("sgd", "adam")
     drawn = [trajectory(surface, name, OPTIMIZERS[name], 60) for surface in ("ravine", "beale") for name in names]

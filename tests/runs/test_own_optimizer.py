@@ -31,6 +31,7 @@ def options(digits_dir) -> dict[str, Any]:
     return {"data_dir": digits_dir, "recording": QUIET, "code_path": PATH}
 
 
+@pytest.mark.slow
 def test_runs_resume_and_populations_are_their_single_runs(tiny, tmp_path, options):
     experiments = [dataclasses.replace(tiny, optimizer=imported(mine)(learning_rate=rate)) for rate in (2e-3, 2e-2)]
     together = train_population(experiments, runs_dir=tmp_path / "together", **options)

@@ -182,6 +182,7 @@ def test_one_of_an_unfinished_population_is_not_trained_alone(experiments, tmp_p
     assert beside.path.name.endswith(".2")
 
 
+@pytest.mark.slow
 def test_a_smaller_request_continues_the_population_it_was_begun_in(experiments, tmp_path, options):
     with pytest.raises(Killed):
         train_population(experiments, runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)})
@@ -201,6 +202,7 @@ def test_equal_experiments_and_other_data_are_refused_before_anything_is_written
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_what_one_program_cannot_train_is_trained_by_several(experiments, tmp_path, options):
     other = dataclasses.replace(experiments[0], label_smoothing=0.3)
     runs = train_population([experiments[0], other, experiments[1]], runs_dir=tmp_path, **options)
@@ -217,7 +219,11 @@ def test_a_population_that_reads_no_test_split_keeps_its_last_checkpoints_alone(
     assert run.summary["final"]["test_loss"] is None
 
 
-@pytest.mark.parametrize("path", [CodePath("pure", "compiled", "vmap"), CodePath()], ids=["vmap", "python"])
+@pytest.mark.parametrize(
+    "path",
+    [CodePath("pure", "compiled", "vmap"), pytest.param(CodePath(), marks=pytest.mark.slow)],
+    ids=["vmap", "python"],
+)
 def test_members_computed_together_resume_and_diverge_as_those_that_take_turns(path, tiny, tmp_path, options):
     options = {**options, "code_path": path}
     calm = dataclasses.replace(tiny, optimizer=SGD(learning_rate=0.1), schedule=Constant())
@@ -289,6 +295,7 @@ def test_a_population_that_cannot_even_begin_for_lack_of_memory_begins_as_smalle
     assert [run.config["environments"][0]["members"] for run in runs] == [2] * 4
 
 
+@pytest.mark.slow
 def test_members_that_diverged_before_memory_ran_out_are_not_divided(tiny, tmp_path, options, monkeypatch):
     calm = dataclasses.replace(tiny, optimizer=SGD(learning_rate=0.1), schedule=Constant())
     wild = dataclasses.replace(calm, optimizer=SGD(learning_rate=1e30))

@@ -91,7 +91,9 @@ AROUND = {"accumulate": 2, "clip_norm": 1.0, "clip_adaptive": 0.1}
 @pytest.mark.parametrize(
     "optimizer",
     [
-        dataclasses.replace(OPTIMIZERS["padam"], weight_decay=1e-3, swa_start=0.4, **AROUND),
+        pytest.param(
+            dataclasses.replace(OPTIMIZERS["padam"], weight_decay=1e-3, swa_start=0.4, **AROUND), marks=pytest.mark.slow
+        ),
         pytest.param(dataclasses.replace(OPTIMIZERS["momo"], ema_decay=0.9, **AROUND), marks=pytest.mark.slow),
         OPTIMIZERS["noisy_sgd"],
         pytest.param(OPTIMIZERS["schedule_free_sgd"], marks=pytest.mark.slow),
@@ -113,7 +115,10 @@ def test_a_run_stopped_in_the_middle_of_epochs_resumes_to_the_bit(optimizer, tin
 
 @pytest.mark.parametrize(
     "change",
-    [{"model": "normed"}, {"dtype": "bfloat16"}, pytest.param({"model": "resnet20"}, marks=pytest.mark.slow)],
+    [
+        {"model": "normed"},
+        *(pytest.param(c, marks=pytest.mark.slow) for c in ({"dtype": "bfloat16"}, {"model": "resnet20"})),
+    ],
     ids=str,
 )
 def test_batch_statistics_and_bfloat16_resume_to_the_bit_as_well(change, tiny, tmp_path, options, normed):
@@ -127,7 +132,7 @@ def test_batch_statistics_and_bfloat16_resume_to_the_bit_as_well(change, tiny, t
     assert_same(whole, resumed)
 
 
-@pytest.mark.parametrize("keep", [1, 2])
+@pytest.mark.parametrize("keep", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before_and_nothing_else(keep, tiny, tmp_path, options):
     options["recording"] = dataclasses.replace(QUIET, keep_checkpoints=keep)
     whole = train(tiny, runs_dir=tmp_path / "whole", **options)
@@ -169,7 +174,7 @@ def test_a_damaged_best_checkpoint_leaves_its_test_results_out(tiny, tmp_path, o
     assert again.summary["final"] == run.summary["final"]
 
 
-@pytest.mark.parametrize("step", [1, 20, 30])
+@pytest.mark.parametrize("step", [*(pytest.param(step, marks=pytest.mark.slow) for step in (1, 20)), 30])
 def test_a_signal_at_any_step_leaves_a_record_that_goes_on_to_the_same_end(step, tiny, tmp_path, options):
     whole = train(tiny, runs_dir=tmp_path / "whole", **options)
     with pytest.raises(Interrupted, match="goes on from step") as stop:

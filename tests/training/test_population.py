@@ -101,8 +101,11 @@ def test_members_computed_together_are_near_their_single_runs(tiny, data, path):
 
 @pytest.mark.parametrize(
     "name",
-    ["padam", "noisy_sgd", "schedule_free_adamw"]
-    + [pytest.param(name, marks=pytest.mark.slow) for name in ("lion", "muon", "prodigy")],
+    ["padam"]
+    + [
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in ("noisy_sgd", "schedule_free_adamw", "lion", "muon", "prodigy")
+    ],
 )
 def test_a_population_of_every_optimizer_is_the_same_in_any_order(name, tiny, data):
     optimizer, own = OPTIMIZERS[name], OPTIMIZERS[name].learning_rate
@@ -115,7 +118,7 @@ def test_a_population_of_every_optimizer_is_the_same_in_any_order(name, tiny, da
     assert not np.array_equal(kernels[0], kernels[1])
 
 
-@pytest.mark.parametrize("path", [MAP, VMAP], ids=["map", "vmap"])
+@pytest.mark.parametrize("path", [pytest.param(MAP, marks=pytest.mark.slow), VMAP], ids=["map", "vmap"])
 def test_a_member_that_diverges_disturbs_no_other(tiny, data, path):
     healthy, wild = {"optimizer": SGD(learning_rate=0.1)}, {"optimizer": SGD(learning_rate=1e30)}
     metrics, states, _ = train(tasks_of(tiny, path, healthy, wild, healthy), data)

@@ -11,7 +11,7 @@ import optax
 import pytest
 
 from jaxopt_bench.data import Augmentation
-from jaxopt_bench.models import CNN, CifarResNet
+from jaxopt_bench.models import CNN
 from jaxopt_bench.optimizers import SGD, Constant, Padam
 from jaxopt_bench.training import (
     NEVER,
@@ -159,8 +159,8 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32_parameters(tiny):
     assert 0 < abs(float(loss) - float(exact)) < 0.05  # rounded, but little
 
 
-def test_batch_statistics_move_in_training_and_stay_in_evaluation(tiny):
-    experiment = dataclasses.replace(tiny, model=CifarResNet(depth=20), optimizer=Padam(), batch_size=8)
+def test_batch_statistics_move_in_training_and_stay_in_evaluation(tiny, normed):
+    experiment = dataclasses.replace(tiny, model=normed, optimizer=Padam(), batch_size=8)
     task, batch = make_task(experiment, (8, 8, 3)), make_batch(8, (8, 8, 3))
     state = initial_state(task)
     after, _ = jax.jit(make_train_step(task))(state, batch)
