@@ -16,7 +16,7 @@ from jaxopt_bench import catalog
 from jaxopt_bench.cli.command import COMPLETED, Command
 from jaxopt_bench.cli.flags import check_at_least_one, check_folder, parsed
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.reports import claims_table, ranking_table, selected_table
+from jaxopt_bench.reports import tables, terminal
 from jaxopt_bench.results import Document, Results, Study, answers, load, paragraph, protocol, verdict
 from jaxopt_bench.results.document import DOCUMENT
 from jaxopt_bench.results.words import scores_in_words, sensitivity_in_words
@@ -199,13 +199,16 @@ def _print_answer(results: Results, document: Document, console: Console) -> Non
     found = verdict(results, document)
     for ranking in found.rankings:
         console.print()
-        console.print(ranking_table(found, ranking))
-        console.print(selected_table(ranking))
+        console.print(terminal(tables.ranking(found, ranking)))
+        if (selected := tables.selected(ranking)) is not None:
+            console.print()
+            console.print(terminal(selected))
+        console.print()
         for text in (paragraph(found, ranking), sensitivity_in_words(ranking)):
             if text is not None:
                 console.print(text, markup=False, highlight=False)
     if (scores := scores_in_words(found)) is not None:
         console.print(scores, markup=False, highlight=False)
-    if document.study.claims:
+    if (claims := tables.claims(answers(results, document))) is not None:
         console.print()
-        console.print(claims_table(answers(results, document)))
+        console.print(terminal(claims, leave_out=("source",), show_lines=True))

@@ -200,8 +200,10 @@ def _provenance(results: Results, documents: Sequence[Document]) -> Section:
     hardware += [f"code path: {_unquoted(path)}" for path in runs["code_path"].drop_nulls().unique(maintain_order=True)]
     revision = [f"source revision: {_values(runs['revision'])}"] if runs["revision"].count() else []
     blocks: list[Block] = [Items((f"versions: {', '.join(said)}", *hardware, *revision))]
-    for document in documents:
-        blocks.append(Code(_command(document)))
+    blocks += [Code(_command(document)) for document in documents]
+    if documents:
+        again = "With the folder of a study at hand, jaxopt-bench compare FOLDER --out NEW trains all of it again."
+        blocks.append(Text(again))
     return Section("Made with", tuple(blocks))
 
 
@@ -223,5 +225,7 @@ def _command(document: Document) -> str:
     budget = {"trials": study.trials, "total-epochs": study.total_epochs, "trial-seeds": study.trial_seeds}
     numbers = {**budget, "seeds": study.seeds, "repetitions": study.repetitions}
     words += [word for flag, value in numbers.items() if value is not None for word in (f"--{flag}", str(value))]
+    epochs = {workload.epochs for workload in study.workloads}
+    words += ["--epochs", str(*epochs)] if len(epochs) == 1 else []
     words += ["--search", study.search, "--workloads", *(w.name for w in study.workloads)]
     return shlex.join([*words, "--optimizers", *(c.name for c in study.contenders)])

@@ -13,7 +13,7 @@ import scipy.special
 from jaxopt_bench.data import dataset
 from jaxopt_bench.results import Document, Ranking, Results, Study, Verdict
 from jaxopt_bench.results.columns import PARTS
-from jaxopt_bench.results.words import format_value
+from jaxopt_bench.results.words import format_value, short_names
 from jaxopt_bench.runs import SPLITS
 
 MOST_SETTINGS = 8
@@ -33,8 +33,9 @@ class Subject:
       workload: what it is called.
       series: the optimizers, or settings, the best first.
       runs: a row a run: its `series`, what of `Results.runs` says where it belongs (`phase`, `trial`, `repetition`,
-        `seed`, `selected`, `status`), its `learning_rate`, what it reached under the measures' names ("test_accuracy"),
-        and what it took (`seconds`, `images_per_second`, `steps`, `diverged_step`).
+        `seed`, `selected`, `status`), the number of its `search` (the repetition, counted from 1), its `learning_rate`,
+        what it reached under the measures' names ("test_accuracy"), and what it took (`seconds`, `images_per_second`,
+        `steps`, `diverged_step`).
       curves: a row for each measurement at the end of an epoch: `path`, `series`, `repetition`, `seed`, `phase`,
         `split`, `step`, `epoch`, `loss`, `accuracy`, and the training `seconds` until then (null where they were not
         measured).
@@ -52,6 +53,12 @@ class Subject:
     ranking: Ranking | None = None
     tag: str = ""
     note: str = ""
+
+    @property
+    def keys(self) -> Mapping[str, str]:
+        """What tells the runs of one setting apart, as columns of `runs`, each with its title."""
+        several = self.study is not None and self.study.repetitions > 1
+        return {"search": "search", "seed": "seed"} if several else {"seed": "seed"}
 
     @property
     def ended(self) -> pl.DataFrame:
@@ -136,15 +143,11 @@ def named(runs: pl.DataFrame) -> tuple[pl.DataFrame, str]:
 
 
 def _label(row: Mapping[str, object], fields: Sequence[str]) -> str:
-    lasts = [field.rpartition(".")[2] for field in fields]
-    said = []
-    for field, last in zip(fields, lasts, strict=True):
-        if row[field] is None:
-            continue
-        if last == "name":
-            said.append(str(row[field]))
-        else:
-            said.append(f"{field if lasts.count(last) > 1 else last} {format_value(row[field])}")
+    said = [
+        str(row[field]) if field.endswith(".name") else f"{short} {format_value(row[field])}"
+        for field, short in short_names(fields).items()
+        if row[field] is not None
+    ]
     return ", ".join([str(row[_NAME]), *said])
 
 
@@ -172,6 +175,7 @@ def _runs(rows: pl.DataFrame, at: str) -> pl.DataFrame:
     return rows.select(
         *("path", "series", "trial", "repetition", "seed", "selected", "status"),
         pl.col("shown") if "shown" in rows.columns else pl.lit(True).alias("shown"),
+        (pl.col("repetition") + 1).alias("search"),
         pl.col("phase").fill_null("run"),
         rate.alias("learning_rate"),
         *(pl.col(f"{at}.{name}").alias(name) for name in _MEASURES),

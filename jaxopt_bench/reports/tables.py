@@ -1,24 +1,26 @@
-"""Tables of a report: on the page, and as Markdown, CSV and LaTeX."""
+"""Tables of results: on a terminal, on a report's page, and as Markdown, CSV and LaTeX."""
 
 from __future__ import annotations
 
 import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
-import tabulate
 
 from jaxopt_bench.files import replacing
-from jaxopt_bench.reports.subject import Subject
 from jaxopt_bench.results import Answered, Estimate, Ranking, Standing, Verdict, estimate
-from jaxopt_bench.results.words import accuracy_interval, evidence_in_words, format_value, sample
+from jaxopt_bench.results.words import accuracy_interval, evidence_in_words, format_value, sample, short_names
 from jaxopt_bench.runs import format_accuracy, format_duration, format_loss
+
+if TYPE_CHECKING:  # what a terminal's tables can do without
+    from jaxopt_bench.reports.subject import Subject
 
 MOST_DIVERGED = 200
 """Runs that diverged which a table names; more are counted."""
 NONE = "–"
+NOT_REACHED = "not reached"
 
 Format = Literal["md", "csv", "tex"]
 
@@ -47,17 +49,18 @@ class Table:
 
     @property
     def numeric(self) -> frozenset[int]:
-        """The columns that are aligned by their right ends: those of which every cell begins as a number does."""
-        return frozenset(
-            i
-            for i in range(1, len(self.columns))
-            if all(row[i][:1].isdigit() or row[i][:1] in "–-−+" for row in self.rows)
-        )
+        """The columns that are aligned by their right ends: those of numbers."""
+        return frozenset(i for i in range(1, len(self.columns)) if all(_numeric(row[i]) for row in self.rows))
 
     def text(self, form: Format) -> str:
-        """Returns the table in Markdown ("md"), CSV, or LaTeX ("tex", for the package booktabs)."""
+        """Returns the table in Markdown ("md"), CSV, or LaTeX ("tex", for the package booktabs).
+
+        Markdown and LaTeX need the extra `report`.
+        """
         if form == "csv":
             return _harmless(self.numbers).write_csv()
+        import tabulate
+
         align = ["right" if i in self.numeric else "left" for i in range(len(self.columns))]
         one_line = [[" ".join(cell.split()) for cell in row] for row in self.rows]
         cells = [[cell.translate(_MARKDOWN) for cell in row] for row in one_line] if form == "md" else one_line
@@ -72,6 +75,10 @@ class Table:
         for form in forms:
             with replacing(folder / f"{self.name}.{form}") as (file, _):
                 file.write(self.text(form).encode())
+
+
+def _numeric(cell: str) -> bool:
+    return cell[:1].isdigit() or cell[:1] in "–-−+" or cell == NOT_REACHED
 
 
 def _harmless(table: pl.DataFrame) -> pl.DataFrame:
@@ -89,15 +96,13 @@ def ranking(verdict: Verdict, ranking: Ranking) -> Table:
     rows, numbers = [], []
     for s in ranking.standings:
         accuracy, loss = (s.results.get(m) for m in ("test_accuracy", "train_clean_loss"))
-        to_target = [NONE if s.steps is None else f"{s.steps:,.0f}"] if timed else []
-        interval = "" if accuracy is None or accuracy.margin is None else f"\n({accuracy_interval(accuracy)})"
         rows.append(
             (
                 s.contender,
-                (NONE if accuracy is None else format_accuracy(accuracy.mean)) + interval,
+                _accuracy(accuracy),
                 _loss(loss),
                 _trials(s),
-                *to_target,
+                *([_to_target(s)] if timed else []),
                 format_duration(s.cost),
             )
         )
@@ -171,8 +176,9 @@ def selected(ranking: Ranking) -> Table | None:
     for s in ranking.standings:
         for winner in s.winners:
             edges = {edge.partition(" ")[0] for edge in winner["edges"]}
+            short = short_names(winner["values"])
             values = [
-                f"{field.partition('.')[2]} {format_value(value)}{' *' if field in edges else ''}"
+                f"{short[field]} {format_value(value)}{' *' if field in edges else ''}"
                 for field, value in winner["values"].items()
             ]
             search = f" (search {winner['repetition'] + 1})" if len(s.winners) > 1 else ""
@@ -209,20 +215,16 @@ def diverged(subject: Subject) -> Table | None:
     found = subject.runs.filter(pl.col("status") == "diverged").sort("series", "phase", "repetition", "trial", "seed")
     if not len(found):
         return None
-    numbers = found.select("series", "phase", "trial", "seed", "learning_rate", "diverged_step", "steps").to_dicts()
-    rows = [
-        (r["series"], r["phase"], _value(r["trial"]), _value(r["seed"]), _value(r["learning_rate"]),
-         _value(r["diverged_step"]))
-        for r in numbers[:MOST_DIVERGED]
-    ]  # fmt: skip
+    shown = {"series": "series", "phase": "phase", **subject.keys, "trial": "trial", "learning_rate": "learning rate",
+             "diverged_step": "step"}  # fmt: skip
+    numbers = found.select(*shown, "steps").to_dicts()
+    rows = [tuple(_value(row[name]) for name in shown) for row in numbers[:MOST_DIVERGED]]
     more = len(numbers) - len(rows)
     note = "The loss or the update of that step was not finite." + (
         f" {more:,} more are in the CSV file." if more else ""
     )
-    columns = ["series", "phase", "trial", "seed", "learning rate", "step"]
-    return _table(
-        "diverged", f"Runs that diverged: {len(numbers)} of {len(subject.runs)}", columns, rows, numbers, note
-    )
+    title = f"Runs that diverged: {len(numbers)} of {len(subject.runs)}"
+    return _table("diverged", title, list(shown.values()), rows, numbers, note)
 
 
 def cost(subject: Subject) -> Table | None:
@@ -272,10 +274,12 @@ def settings(subject: Subject) -> Table:
 
 
 def _measured(measure: str, found: Estimate | None) -> str:
+    return _accuracy(found) if measure.endswith("accuracy") else _loss(found)
+
+
+def _accuracy(found: Estimate | None) -> str:
     if found is None:
         return NONE
-    if not measure.endswith("accuracy"):
-        return _loss(found)
     interval = "" if found.margin is None else f"\n({accuracy_interval(found)})"
     return format_accuracy(found.mean) + interval
 
@@ -290,8 +294,14 @@ def _loss(found: Estimate | None) -> str:
 def _trials(standing: Standing) -> str:
     if standing.trials is None:
         return NONE
-    lost = f", {standing.trials.diverged} diverged" if standing.trials.diverged else ""
+    lost = f"\n({standing.trials.diverged} diverged)" if standing.trials.diverged else ""
     return f"{standing.trials.count}{lost}"
+
+
+def _to_target(standing: Standing) -> str:
+    if standing.steps is None:
+        return NOT_REACHED
+    return f"{standing.steps:,.0f}" + (f"\n({standing.seconds:.3g} s)" if standing.seconds is not None else "")
 
 
 def _estimate(name: str, found: Estimate | None) -> dict[str, float | None]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import collections
+from collections.abc import Iterable, Sequence
 
 from jaxopt_bench.results.claims import Answered, Evidence
 from jaxopt_bench.results.measures import MEASURES
@@ -199,6 +200,13 @@ def sample(study: Study) -> str:
 def format_value(value: object) -> str:
     """Returns a hyperparameter's value: floats with four significant digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def short_names(fields: Iterable[str]) -> dict[str, str]:
+    """Returns what each field is called where it stands beside the others: its last part, or all where two share it."""
+    lasts = {field: field.rpartition(".")[2] for field in fields}
+    count = collections.Counter(lasts.values())
+    return {field: last if count[last] == 1 else field for field, last in lasts.items()}
 
 
 def _points(estimate: Estimate) -> str:

@@ -45,16 +45,18 @@ def made_results(
     for workload in study.workloads:
         for place, contender in enumerate(study.contenders):
             lost = contender.name in diverged
-            runs = [("trial", trial, 0) for trial in range(study.trials or 0)]
-            if confirmed and not lost:
-                runs += [("confirmation", 0, 5000 + s) for s in range(study.seeds)]
-                selections.append(
-                    made.selection(contender.name, workload=workload.name, values={"optimizer.learning_rate": 0.01})
-                )
-            elif confirmed:
-                selections.append(made.selection(contender.name, None, workload=workload.name, values={}))
-            for phase, trial, run_seed in runs:
-                row = _run(workload.name, contender.name, phase, trial, run_seed, lost)
+            runs = []
+            for search in range(study.repetitions):
+                unit = {"workload": workload.name, "repetition": search}
+                runs += [("trial", search, t, s) for t in range(study.trials or 0) for s in range(study.trial_seeds)]
+                if confirmed and not lost:
+                    runs += [("confirmation", search, 0, 5000 + s) for s in range(study.seeds)]
+                    values = {"optimizer.learning_rate": 0.01}
+                    selections.append(made.selection(contender.name, values=values, **unit))
+                elif confirmed:
+                    selections.append(made.selection(contender.name, None, values={}, **unit))
+            for phase, search, trial, run_seed in runs:
+                row = _run(workload.name, contender.name, phase, search, trial, run_seed, lost)
                 losses = 2.3 * np.exp(-(0.5 + 0.1 * place) * np.arange(1, epochs + 1)) + random.uniform(0.01, 0.05)
                 row |= _reached(losses[-1], epochs) if not lost else {"diverged_step": 7}
                 rows.append(row | {"study": study.name})
@@ -63,11 +65,12 @@ def made_results(
     return _tables(rows, lines), Document(study, selections=tuple(selections))
 
 
-def _run(workload: str, contender: str, phase: str, trial: int, seed: int, lost: bool) -> dict[str, Any]:
+def _run(workload: str, contender: str, phase: str, search: int, trial: int, seed: int, lost: bool) -> dict[str, Any]:
     optimizer = {"optimizer.name": contender, "optimizer.learning_rate": 10.0 ** -(trial % 4)}
-    row = made.row(phase, contender, workload=workload, trial=trial, seed=seed, **optimizer)
+    place = {"workload": workload, "repetition": search, "trial": trial, "seed": seed}
+    row = made.row(phase, contender, **place, **optimizer)
     # A path whatever the names are.
-    row |= {"path": "/".join(str(part).replace("/", "_") for part in (workload, contender, phase, trial, seed))}
+    row |= {"path": "/".join(str(part).replace("/", "_") for part in (phase, contender, *place.values()))}
     status = "diverged" if lost else "completed"
     digest = hashlib.sha256(row["path"].encode()).hexdigest()[:12]
     return row | {"status": status, "digest": digest, "steps": 20, "images_per_second": 100.0, "model.name": "cnn",

@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from jaxopt_bench.optimizers import SGD, Choice, Cosine, Space
 from jaxopt_bench.reports.charts import CHARTS
 from jaxopt_bench.reports.charts.curves import test_error as error_curve
 from jaxopt_bench.reports.charts.outcomes import cost, final_results, trade_off
@@ -22,7 +23,7 @@ from jaxopt_bench.reports.charts.search import budget, hyperparameters, sensitiv
 from jaxopt_bench.reports.figure import COLUMN, Figure
 from jaxopt_bench.reports.style import looks
 from jaxopt_bench.reports.subject import Subject, of_study
-from jaxopt_bench.results import verdict
+from jaxopt_bench.results import Contender, verdict
 from tests.reports.made import made_results, made_study
 
 NAMES = ("adam", "sgd")
@@ -82,6 +83,55 @@ def test_winners_lie_where_the_search_space_has_them():
     rows = drawn(hyperparameters(subject(), looks(NAMES))).data["winners"].to_dicts()
     assert [row["share"] for row in rows] == pytest.approx([0.5, 0.5])  # 0.01 between 1e-4 and 1, logarithmic
     assert {row["value"] for row in rows} == {"0.01"}
+
+
+def test_of_several_searches_every_run_is_told_apart_and_means_are_the_verdict_s():
+    results, document = made_results(made_study(NAMES, repetitions=3))
+    found = verdict(results, document)
+    (about,) = of_study(results, document, found)
+    for chart in (final_results, trade_off, cost):
+        figure = drawn(chart(about, looks(NAMES)))
+        assert {"search": "search", "seed": "seed"}.items() <= figure.columns.items()
+        keys = [name for name in ("series", "phase", "search", "seed") if name in figure.columns]
+        dots = figure.data["dots"].filter(pl.col("phase") == "confirmation") if "phase" in keys else figure.data["dots"]
+        assert dots.select(keys).is_unique().all()
+        assert len(dots) == 2 * 3 * 5
+        assert any(tip["field"] == "search" for tip in figure.spec()["layer"][0]["encoding"]["tooltip"])
+    means = drawn(trade_off(about, looks(NAMES))).data["means"].to_dicts()
+    for row in means:
+        standing = found.rankings[0].standing(row["series"])
+        assert standing is not None
+        assert row["value"] == pytest.approx(100 * standing.results["test_accuracy"].mean)
+        assert row["loss"] == pytest.approx(standing.results["train_clean_loss"].mean)
+    curve = drawn(error_curve(about, looks(NAMES)))
+    assert curve.columns["seeds"] == "searches"
+    assert set(curve.data["curves"]["seeds"]) == {3}
+    winners = drawn(hyperparameters(about, looks(NAMES))).data["winners"]
+    assert len(winners) == 2 * 3
+
+
+def test_of_several_seeds_a_trial_each_is_a_dot():
+    results, document = made_results(made_study(NAMES, trial_seeds=2))
+    (about,) = of_study(results, document, verdict(results, document))
+    figure = drawn(sensitivity(about, looks(NAMES)))
+    assert {"trial": "trial", "seed": "seed"}.items() <= figure.columns.items()
+    assert figure.data["dots"].select("series", "trial", "seed").is_unique().all()
+    assert len(figure.data["dots"]) == 2 * 4 * 2
+    assert "each seed of a trial" in figure.text
+
+
+def test_winners_among_choices_lie_where_these_stand():
+    space = Space({"optimizer.momentum": Choice((0.0, 0.9, 0.99)), "schedule.warmup": Choice((0.0, 1.0))})
+    contender = Contender(name="sgd", optimizer=SGD(learning_rate=0.1), schedule=Cosine(), space=space)
+    results, document = made_results(made_study(("sgd",), contenders=(contender,)))
+    values = {"optimizer.momentum": 0.9, "schedule.warmup": 1.0}
+    document = dataclasses.replace(document, selections=tuple(s | {"values": values} for s in document.selections))
+    (about,) = of_study(results, document, verdict(results, document))
+    data = drawn(hyperparameters(about, looks(("sgd",)))).data
+    found = {row["row"]: (row["share"], row["value"]) for row in data["winners"].to_dicts()}
+    assert found == {"sgd: momentum": (0.5, "0.9"), "sgd: warmup": (1.0, "1")}
+    ends = {row["row"]: (row["low"], row["high"]) for row in data["spaces"].to_dicts()}
+    assert ends == {"sgd: momentum": ("0", "0.99"), "sgd: warmup": ("0", "1")}
 
 
 def test_a_result_of_zero_is_drawn_on_a_linear_axis():

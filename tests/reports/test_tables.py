@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 
 import polars as pl
 import pytest
+import rich.console
 
-from jaxopt_bench.reports import tables
+from jaxopt_bench.reports import tables, terminal
 from jaxopt_bench.reports.subject import of_study
-from jaxopt_bench.results import answers, verdict
+from jaxopt_bench.results import Target, answers, verdict
 from tests.reports.made import made_results, made_study
 
 HOSTILE = "<b>a|b</b> & 50%_{x} \\end{tabular}"
@@ -47,6 +49,50 @@ def test_runs_that_diverged_are_named_with_their_steps():
     assert table is not None
     assert {row[0] for row in table.rows} == {"sgd"}
     assert [row[-1] for row in table.rows] == ["7"] * 4
+
+
+def test_of_several_searches_runs_that_diverged_are_named_with_theirs():
+    study = made_study(["adam", "sgd"], repetitions=2)
+    results, document = made_results(study, diverged=["sgd"])
+    (subject,) = of_study(results, document, verdict(results, document))
+    table = tables.diverged(subject)
+    assert table is not None
+    place = table.columns.index("search")
+    assert [row[place] for row in table.rows] == ["1"] * 4 + ["2"] * 4
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_on_a_terminal_all_numbers_are_whole_and_markup_is_text(width):
+    study = made_study(["adam", "sgd"])
+    results, document = made_results(study)
+    found = verdict(results, document)
+    table = tables.ranking(found, found.rankings[0])
+    columns = {"optimizer": "[red]x[/]", "test accuracy": "29.30%\n(27.12 to 31.48)",
+               "clean training loss": "2.7156\n(2.6327 to 2.7986)", "trials": "6\n(1 diverged)",
+               "steps to target": "not reached", "cost": "2 h 31 min"}  # fmt: skip
+    table = dataclasses.replace(table, columns=tuple(columns), rows=(tuple(columns.values()),))
+    console = rich.console.Console(width=width, file=io.StringIO())
+    console.print(terminal(table, leave_out=["trials"]))
+    console.print(terminal(table))
+    without, whole = console.file.getvalue().split("Results on", 2)[1:]
+    for text in ("[red]x[/]", "29.30%", "27.12–31.48", "2.6327–2.7986", "not reached", "2 h 31 min"):
+        assert text in without
+        assert text in whole
+    assert "1 diverged" in whole
+    assert "diverged" not in without
+    assert " ".join(table.note.split()) in " ".join(whole.split())
+
+
+def test_a_target_that_most_runs_miss_is_not_reached():
+    target = Target(workload="digits_cnn", measure="validation_accuracy", value=0.999)
+    results, document = made_results(made_study(["adam", "sgd"], targets=(target,)))
+    found = verdict(results, document)
+    standings = tuple(dataclasses.replace(s, steps=step, seconds=None) for s, step in
+                      zip(found.rankings[0].standings, (1234.0, None), strict=True))  # fmt: skip
+    table = tables.ranking(found, dataclasses.replace(found.rankings[0], standings=standings))
+    place = table.columns.index("steps to target")
+    assert [row[place] for row in table.rows] == ["1,234", "not reached"]
+    assert place in table.numeric
 
 
 def test_claims_stand_with_their_answers():

@@ -62,7 +62,8 @@ def _curve(subject: Subject, looks: Mapping[str, Look], split: str, value: str, 
     low, high = _range(found)
     percent = value == "error"
     unit = " (%)" if percent else ""
-    said = [text, _over(found["seeds"], "searches" if lines["repetition"].n_unique() > 1 else "seeds")]
+    what = "searches" if lines["repetition"].n_unique() > 1 else "seeds"
+    said = [text, _over(found["seeds"], what)]
     lost = subject.runs.filter(pl.col("phase") != "trial", pl.col("shown"), pl.col("status") == "diverged")
     if len(lost):
         said.append(f"{len(lost)} runs diverged; they count up to the epoch before.")
@@ -89,7 +90,7 @@ def _curve(subject: Subject, looks: Mapping[str, Look], split: str, value: str, 
         alt.Tooltip("mean:Q", title=y_title, format=".4~g"),
         alt.Tooltip("low:Q", title="interval from", format=".4~g"),
         alt.Tooltip("high:Q", title="to", format=".4~g"),
-        alt.Tooltip("seeds:Q"),
+        alt.Tooltip("seeds:Q", title=what),
     ]
     dots = shown(base.mark_point(clip=True, tooltip=True)).encode(
         x=x, y=y, color=colour(looks), tooltip=tips,
@@ -98,7 +99,7 @@ def _curve(subject: Subject, looks: Mapping[str, Look], split: str, value: str, 
     chart = alt.layer(band, line, dots).add_params(hideable())
     columns = {
         "series": "optimizer", "epoch": "epoch", "mean": y_title, "low": "interval from", "high": "to",
-        "seeds": "seeds",
+        "seeds": what,
     }  # fmt: skip
     return Figure(
         title.replace(" ", "-"), title.capitalize(), " ".join(said), chart, {"curves": drawn}, columns, over_time=True

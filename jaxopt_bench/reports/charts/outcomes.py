@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import altair as alt
@@ -26,7 +26,9 @@ def final_results(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
         return None
     accuracy = f"{split}_accuracy"
     title = f"{split} accuracy (%)"
-    dots = subject.final_runs.select("series", "seed", (100 * pl.col(accuracy)).alias("value")).drop_nulls("value")
+    dots = subject.final_runs.select("series", *subject.keys, (100 * pl.col(accuracy)).alias("value")).drop_nulls(
+        "value"
+    )
     if len(dots) < 2:
         return None
     ranking = subject.ranking
@@ -35,6 +37,7 @@ def final_results(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     else:
         found = {s.contender: s.results[accuracy] for s in ranking.standings if accuracy in s.results}
         means = _rows(found, 100)
+    tips = _tips(subject.keys)
     text = (
         f"The {split} accuracy of each run, a dot a run. Below the dots of an optimizer are its mean and the 95% "
         f"interval of that, {over(subject)}.{_at_chance(subject)}"
@@ -43,8 +46,8 @@ def final_results(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
         text += (
             " Where intervals overlap the difference of the means may be real still: runs are paired by their seeds."
         )
-    chart = _strip(dots, means, looks, subject.series, title)
-    columns = {"series": "optimizer", "seed": "seed", "value": title}
+    chart = _strip(dots, means, looks, subject.series, title, tips)
+    columns = {"series": "optimizer", **subject.keys, "value": title}
     return Figure(
         "final-results",
         "Final results, every seed",
@@ -59,7 +62,8 @@ def final_results(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
 def cost(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     """Returns the seconds of each run."""
     runs = subject.ended.filter(pl.col("seconds").is_not_null())
-    dots = runs.select("series", "phase", "seed", pl.col("seconds").alias("value"), "images_per_second")
+    keys = {"phase": "phase", **subject.keys}
+    dots = runs.select("series", *keys, pl.col("seconds").alias("value"), "images_per_second")
     if len(dots) < 2:
         return None
     text = (
@@ -67,10 +71,8 @@ def cost(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
         "interval below. Runs that one program trained together share its seconds equally."
     )
     means = _estimates(dots)
-    chart = _strip(dots, means, looks, subject.series, "seconds a run", positive=True)
-    columns = {
-        "series": "optimizer", "phase": "phase", "seed": "seed", "value": "seconds", "images_per_second": "images/s"
-    }  # fmt: skip
+    chart = _strip(dots, means, looks, subject.series, "seconds a run", _tips(keys), positive=True)
+    columns = {"series": "optimizer", **keys, "value": "seconds", "images_per_second": "images/s"}
     return Figure("cost", "Cost of a run", text, chart, {"dots": dots, "means": means}, columns, zoomable=False)
 
 
@@ -79,17 +81,18 @@ def trade_off(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     split = measured_split(subject)
     if split is None:
         return None
+    accuracy = f"{split}_accuracy"
     runs = subject.final_runs.select(
-        "series", "seed", pl.col("train_clean_loss").alias("loss"), (100 * pl.col(f"{split}_accuracy")).alias("value")
+        "series", *subject.keys, pl.col("train_clean_loss").alias("loss"), (100 * pl.col(accuracy)).alias("value")
     ).drop_nulls()
     if len(runs) < 2:
         return None
-    means = runs.group_by("series", maintain_order=True).agg(pl.col("loss").mean(), pl.col("value").mean())
+    means = _means(subject, runs, accuracy)
     x = alt.X("loss:Q", title="clean training loss", **axis(runs["loss"], logarithmic=_wide(runs["loss"])))
     y = alt.Y("value:Q", title=f"{split} accuracy (%)", **axis(runs["value"], logarithmic=False))
     tips = [
         alt.Tooltip("series:N", title="optimizer"),
-        alt.Tooltip("seed:Q"),
+        *_tips(subject.keys),
         alt.Tooltip("loss:Q", title="clean training loss", format=".4~g"),
         alt.Tooltip("value:Q", title=f"{split} accuracy (%)", format=".4~g"),
     ]
@@ -105,7 +108,7 @@ def trade_off(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
         "better optimization. An optimizer further left and lower than another fits better and generalizes worse."
         f"{_at_chance(subject)}"
     )
-    columns = {"series": "optimizer", "seed": "seed", "loss": "clean training loss", "value": f"{split} accuracy (%)"}
+    columns = {"series": "optimizer", **subject.keys, "loss": "clean training loss", "value": f"{split} accuracy (%)"}
     chart = alt.layer(dots, crosses).add_params(hideable())
     return Figure("trade-off", "Fit and generalization", text, chart, {"dots": runs, "means": means}, columns)
 
@@ -125,6 +128,22 @@ def over(subject: Subject) -> str:
     return "over searches" if subject.study is not None and subject.study.repetitions > 1 else "over seeds"
 
 
+def _means(subject: Subject, runs: pl.DataFrame, accuracy: str) -> pl.DataFrame:
+    """Returns where the mean of each optimizer's runs is; in a study that of its verdict."""
+    if subject.ranking is None:
+        return runs.group_by("series", maintain_order=True).agg(pl.col("loss").mean(), pl.col("value").mean())
+    found = [
+        {"series": s.contender, "loss": s.results["train_clean_loss"].mean, "value": 100 * s.results[accuracy].mean}
+        for s in subject.ranking.standings
+        if {"train_clean_loss", accuracy} <= s.results.keys()
+    ]
+    return pl.DataFrame(found, schema={"series": pl.String, "loss": pl.Float64, "value": pl.Float64})
+
+
+def _tips(columns: Mapping[str, str]) -> list[alt.Tooltip]:
+    return [alt.Tooltip(name, type="nominal", title=title) for name, title in columns.items()]
+
+
 def _at_chance(subject: Subject) -> str:
     lost = int((subject.final_runs["status"] == "diverged").sum())
     return f" Runs that diverged stand at chance: {lost}." if lost else ""
@@ -136,17 +155,16 @@ def _strip(
     looks: Mapping[str, Look],
     order: tuple[str, ...],
     title: str,
+    keys: Sequence[alt.Tooltip],
     positive: bool = False,
 ) -> Any:
     there = set(dots["series"])
     y = alt.Y("series:N", sort=[name for name in order if name in there], title=None)
     scale = axis(dots["value"], means["low"], logarithmic=positive and _wide(dots["value"]))
     x = alt.X("value:Q", title=title, **scale)
-    extra = [alt.Tooltip("phase:N")] if "phase" in dots.columns else []
     tips = [
         alt.Tooltip("series:N", title="optimizer"),
-        *extra,
-        alt.Tooltip("seed:Q"),
+        *keys,
         alt.Tooltip("value:Q", title=title, format=".4~f"),
     ]
     marks = shown(alt.Chart(alt.NamedData("dots")).mark_point(opacity=0.6, yOffset=-4)).encode(

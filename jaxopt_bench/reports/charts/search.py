@@ -13,7 +13,7 @@ from jaxopt_bench.reports.figure import Figure, axis, colour, dash, hideable, sh
 from jaxopt_bench.reports.style import Look
 from jaxopt_bench.reports.subject import Subject
 from jaxopt_bench.results import expected_best_is_exact
-from jaxopt_bench.results.words import format_value
+from jaxopt_bench.results.words import format_value, short_names
 
 ROW = 22  # pixels
 
@@ -28,12 +28,14 @@ def sensitivity(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     if not (rates > 1).any():
         return None
     percent = measure.endswith("accuracy")
+    several = subject.study is not None and subject.study.trial_seeds > 1
+    keys = {"trial": "trial", **{n: t for n, t in subject.keys.items() if n != "seed" or several}}
     dots = alive.select(
-        "series", "learning_rate", "trial", "seed", ((100 if percent else 1) * pl.col(measure)).alias("value"),
+        "series", "learning_rate", *keys, ((100 if percent else 1) * pl.col(measure)).alias("value"),
         pl.col("selected").fill_null(False),
     )  # fmt: skip
     lost = tried.filter((pl.col("status") == "diverged") | pl.col(measure).is_null())
-    lost = lost.select("series", "learning_rate", "trial", "seed")
+    lost = lost.select("series", "learning_rate", *keys)
     title = measure.replace("_", " ") + (" (%)" if percent else "")
     x = alt.X("learning_rate:Q", title="learning rate", **axis(tried["learning_rate"]))
     y = alt.Y("value:Q", title=title, **axis(dots["value"], logarithmic=not percent))
@@ -41,7 +43,7 @@ def sensitivity(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
         alt.Tooltip("series:N", title="optimizer"),
         alt.Tooltip("learning_rate:Q", title="learning rate", format=".3~g"),
         alt.Tooltip("value:Q", title=title, format=".4~g"),
-        alt.Tooltip("trial:Q"),
+        *(alt.Tooltip(f"{name}:Q", title=word) for name, word in keys.items()),
     ]
     base = shown(alt.Chart(alt.NamedData("dots")))
     marks = base.mark_point(opacity=0.8).encode(
@@ -55,7 +57,7 @@ def sensitivity(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
         crosses = shown(alt.Chart(alt.NamedData("lost")))
         layers.append(
             crosses.mark_text(text="×", fontSize=14, y=6).encode(
-                x=x, color=colour(looks), tooltip=[*tips[:2], alt.Tooltip("trial:Q")]
+                x=x, color=colour(looks), tooltip=[*tips[:2], *tips[3:]]
             )
         )
     what = "run" if not subject.study else "trial" if subject.study.trial_seeds == 1 else "seed of a trial"
@@ -66,7 +68,7 @@ def sensitivity(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
         said.append("Other hyperparameters vary along, so that neighbours may differ.")
     if len(lost):
         said.append(f"Crosses at the top are the {len(lost)} that diverged, or ended without a finite result.")
-    columns = {"series": "optimizer", "learning_rate": "learning rate", "value": title, "trial": "trial"}
+    columns = {"series": "optimizer", "learning_rate": "learning rate", "value": title, **keys}
     chart = alt.layer(*layers).add_params(hideable())
     return Figure(
         "learning-rate",
@@ -123,8 +125,9 @@ def hyperparameters(subject: Subject, looks: Mapping[str, Look]) -> Figure | Non
     winners, spaces = [], []
     for standing in subject.ranking.standings:
         space = subject.study.contender(standing.contender).searched
+        short = short_names(space)
         for field, searched in space.items():
-            row = f"{standing.contender}: {field.partition('.')[2]}"
+            row = f"{standing.contender}: {short[field]}"
             low, high = _ends(searched)
             spaces.append({"row": row, "series": standing.contender, "low": low, "high": high})
             for winner in standing.winners:
