@@ -46,7 +46,7 @@ class Figure:
     name: str
     title: str
     text: str
-    chart: Any
+    chart: alt.TopLevelMixin
     data: Mapping[str, pl.DataFrame]
     columns: Mapping[str, str]
     over_time: bool = False
@@ -129,7 +129,7 @@ def hideable() -> alt.Parameter:
     return alt.param(name="hidden", value=[])
 
 
-def shown(chart: Any) -> Any:
+def shown(chart: alt.Chart) -> alt.Chart:
     """Returns a chart without the optimizers that are switched off."""
     return chart.transform_filter("indexof(hidden, datum.series) < 0")
 

@@ -154,7 +154,7 @@ def _answer(found: Verdict, subject: Subject) -> Iterator[Block]:
         yield Text(said)
     for table in (
         tables.ranking(found, subject.ranking),
-        tables.pairs(subject.ranking),
+        tables.pairs(found, subject.ranking),
         tables.selected(subject.ranking),
     ):
         if table is not None and table.rows:

@@ -130,8 +130,10 @@ def ranking(verdict: Verdict, ranking: Ranking) -> Table:
     return _table("ranking", f"Results on {ranking.workload}", columns, rows, numbers, note)
 
 
-def pairs(ranking: Ranking) -> Table | None:
+def pairs(verdict: Verdict, ranking: Ranking) -> Table | None:
     """Returns every pair of contenders: the difference, its test, and what it would take to see it."""
+    of_searches = verdict.study.repetitions > 1
+    one, many = ("search", "searches") if of_searches else ("seed", "seeds")
     rows, numbers = [], []
     for p in ranking.pairs:
         found = p.difference.estimate
@@ -160,11 +162,12 @@ def pairs(ranking: Ranking) -> Table | None:
         "p, adjusted",
         "seen",
         "probability that it is better",
-        "seeds needed",
+        f"{many} needed",
     ]
+    first = "the mean over a search" if of_searches else "one run"
     note = (
-        "Differences are paired by seed, with 95% intervals; p values are corrected for all pairs (Holm). The "
-        "probability is that one run of the first beats one of the second; seeds needed are those that would show a "
+        f"Differences are paired by {one}, with 95% intervals; p values are corrected for all pairs (Holm). The "
+        f"probability is that {first} of the first beats one of the second; {many} needed are those that would show a "
         "difference of this size."
     )
     return _table("pairs", f"Every pair on {ranking.workload}", columns, rows, numbers, note)
@@ -190,9 +193,8 @@ def selected(ranking: Ranking) -> Table | None:
             ]  # fmt: skip
     if not rows:
         return None
-    return _table(
-        "selected", "What was selected", ["optimizer", "values"], rows, numbers, "* at the edge of its range."
-    )
+    note = "* at the edge of its range." if any(number["edge"] for number in numbers) else ""
+    return _table("selected", "What was selected", ["optimizer", "values"], rows, numbers, note)
 
 
 def claims(answered: Sequence[Answered]) -> Table | None:

@@ -61,6 +61,15 @@ def test_of_several_searches_runs_that_diverged_are_named_with_theirs():
     assert [row[place] for row in table.rows] == ["1"] * 4 + ["2"] * 4
 
 
+@pytest.mark.parametrize(("repetitions", "word"), [(1, "seeds"), (2, "searches")])
+def test_pairs_say_what_they_are_paired_by(repetitions, word):
+    results, document = made_results(made_study(["adam", "sgd"], repetitions=repetitions))
+    found = verdict(results, document)
+    table = tables.pairs(found, found.rankings[0])
+    assert table is not None
+    assert table.columns[-1] == f"{word} needed"
+
+
 @pytest.mark.parametrize("width", [80, 120])
 def test_on_a_terminal_all_numbers_are_whole_and_markup_is_text(width):
     study = made_study(["adam", "sgd"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import altair as alt
 import polars as pl
@@ -43,8 +42,10 @@ def final_results(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
         f"interval of that, {over(subject)}.{_at_chance(subject)}"
     )
     if subject.study is not None:
+        paired = "searches" if subject.study.repetitions > 1 else "seeds"
         text += (
-            " Where intervals overlap the difference of the means may be real still: runs are paired by their seeds."
+            " Where intervals overlap the difference of the means may be real still: runs are paired by their "
+            f"{paired}."
         )
     chart = _strip(dots, means, looks, subject.series, title, tips)
     columns = {"series": "optimizer", **subject.keys, "value": title}
@@ -157,7 +158,7 @@ def _strip(
     title: str,
     keys: Sequence[alt.Tooltip],
     positive: bool = False,
-) -> Any:
+) -> alt.TopLevelMixin:
     there = set(dots["series"])
     y = alt.Y("series:N", sort=[name for name in order if name in there], title=None)
     scale = axis(dots["value"], means["low"], logarithmic=positive and _wide(dots["value"]))

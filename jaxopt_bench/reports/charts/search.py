@@ -141,7 +141,7 @@ def hyperparameters(subject: Subject, looks: Mapping[str, Look]) -> Figure | Non
         return None
     order = [space["row"] for space in sorted(spaces, key=lambda s: s["row"].partition(": ")[2])]
     y = alt.Y("row:N", sort=order, title=None, axis=alt.Axis(labelLimit=220, domain=False, ticks=False))
-    scale = alt.Scale(domain=[0, 1], nice=False, padding=40)
+    scale = alt.Scale(domain=[0, 1], nice=False, padding=47)
     rule = shown(alt.Chart(alt.NamedData("spaces"))).transform_calculate(zero="0", one="1")
     x = alt.X("zero:Q", scale=scale, axis=None)
     ranges = rule.mark_rule(strokeWidth=2, opacity=0.5).encode(x=x, x2="one:Q", y=y, color=colour(looks))
