@@ -10,7 +10,7 @@ RAY ?= ray>=2.50
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run compare report list doctor peers cluster browser bench test test-slow lint types floors format lock clean
+.PHONY: help setup run compare report list doctor peers cluster browser bench test test-slow test-faults lint types floors format lock clean
 
 help: ## print this
 	@echo "usage: make TARGET [EXP=digits_cnn_adamw] [STUDY=digits] [RESULTS=PATH] [ARGS=\"--epochs 2 …\"]"
@@ -51,6 +51,9 @@ test: lint types floors browser ## check style, types and floors, and run the te
 
 test-slow: .venv/ready ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+test-faults: .venv/ready ## kill, damage and fill up runs, and count what was injected (minutes)
+	$(BIN)/python -m pytest -s tests/faults $(ARGS)
 
 lint: .venv/ready ## check style
 	$(BIN)/ruff check

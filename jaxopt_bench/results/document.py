@@ -10,7 +10,7 @@ from typing import Any
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.results.protocol import protocol
 from jaxopt_bench.results.study import Study
-from jaxopt_bench.runs import read_json, write_json
+from jaxopt_bench.runs import NUMBER, check_object, read_json, write_json
 
 DOCUMENT = "study.json"
 FORMAT = 1
@@ -63,9 +63,10 @@ def read_document(path: pathlib.Path) -> Document:
         raise UserError(f"{path} has the format {found!r}; accepted: {FORMAT}.")
     for field, accepted in _FIELDS.items():
         items = values.get(field)
-        if not isinstance(items, list) or not all(_has(item, accepted) for item in items):
-            names = f" with {', '.join(accepted)}, each of its type" if accepted else ""
-            raise UserError(f"{path} is damaged: {field} is no list of objects{names}.")
+        if not isinstance(items, list):
+            raise UserError(f"{path} is damaged: {field} is no list.")
+        for i, item in enumerate(items):
+            check_object(f"{path}: {field}[{i}]", item, accepted)
     for run in values["runs"]:
         check_within(path, run["path"])
     edges = next((s["edges"] for s in values["selections"] if not all(isinstance(e, str) for e in s["edges"])), None)
@@ -93,11 +94,7 @@ _SEARCH = {**_UNIT, "repetition": int}
 _FIELDS: Mapping[str, Mapping[str, Any]] = {
     "runs": {"phase": str, **_SEARCH, "trial": int, "seed": int, "digest": str, "path": str},
     "selections": {**_SEARCH, "trial": int | None, "edges": list, "values": dict},
-    "timings": {**_UNIT, "seconds_per_step": int | float},
+    "timings": {**_UNIT, "seconds_per_step": NUMBER},
     "history": {},
 }
 """The fields that the items of each list must have, by their types; they may have others."""
-
-
-def _has(item: Any, accepted: Mapping[str, Any]) -> bool:
-    return isinstance(item, dict) and all(n in item and isinstance(item[n], kind) for n, kind in accepted.items())

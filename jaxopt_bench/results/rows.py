@@ -147,7 +147,9 @@ def _lines(batch: Sequence[tuple[pathlib.Path, bytes]]) -> pl.DataFrame:
         lines = pl.read_ndjson(text, schema=LINES) if text else pl.DataFrame(schema=LINES)
     except pl.exceptions.PolarsError:
         lines = pl.DataFrame(schema=LINES)
-    if len(lines) != sum(counts) or lines["step"].has_nulls():  # it skips empty lines and takes any object
+    if len(lines) != sum(counts) or any(
+        lines[n].has_nulls() for n in ("step", "split")
+    ):  # it skips empty lines and takes any object
         if len(batch) > 1:
             return pl.concat([_lines([run]) for run in batch])
         lines = _slow_lines(batch[0][0] / "metrics.jsonl")

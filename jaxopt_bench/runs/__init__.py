@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jaxopt_bench.runs.directory import LockedError, locked, read_json, write_json
+from jaxopt_bench.runs.directory import NUMBER, LockedError, check_object, locked, read_json, write_json
 from jaxopt_bench.runs.evaluation import EVALUATION, AugmentedBatch, EvaluatedSplit, Evaluation, load_evaluation
 from jaxopt_bench.runs.load import Run, finished, load_run
 from jaxopt_bench.runs.population import discard_checkpoints, train_population
@@ -15,6 +15,7 @@ from jaxopt_bench.runs.train import train
 
 __all__ = [
     "EVALUATION",
+    "NUMBER",
     "SPLITS",
     "AugmentedBatch",
     "EvaluatedSplit",
@@ -26,6 +27,7 @@ __all__ = [
     "Recording",
     "Reporter",
     "Run",
+    "check_object",
     "discard_checkpoints",
     "finished",
     "format_accuracy",

@@ -62,7 +62,7 @@ class Checkpoints:
           best: steps whose checkpoints are kept however old they become.
 
         Raises:
-          OSError, ValueError: of the save before this one, where it failed.
+          UserError: where the save before this one failed.
         """
         self.wait()
         if step not in checkpoint_steps(self.directory):
@@ -85,8 +85,17 @@ class Checkpoints:
 
     def _write(self, step: int, tree: Any, best: Collection[int]) -> None:
         folder = self.directory / str(step)
-        self._checkpointer.save(folder / "arrays", args=ocp.args.StandardSave(tree))
-        write_json(folder / MANIFEST, {"step": step, "sha256": _sums(folder)})
+        try:
+            self._checkpointer.save(folder / "arrays", args=ocp.args.StandardSave(tree))
+            write_json(folder / MANIFEST, {"step": step, "sha256": _sums(folder)})
+        except (OSError, ValueError, RuntimeError) as error:  # ValueError is TensorStore's, of a full disk too
+            shutil.rmtree(folder, ignore_errors=True)
+            earlier = max(checkpoint_steps(self.directory), default=None)
+            on = "from the beginning" if earlier is None else f"from that of step {earlier:,}, which is whole"
+            raise UserError(
+                f"the checkpoint {folder} could not be written ({_first_line(error)}). Once it can be, the same "
+                f"command goes on {on}."
+            ) from error
         kept = {*checkpoint_steps(self.directory)[-self.keep :], *best}
         for old in checkpoint_steps(self.directory):
             if old not in kept:
@@ -143,6 +152,10 @@ def restore_latest(
     if errors:
         raise UserError("every checkpoint is damaged, and nothing was changed: " + " ".join(errors))
     return None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _remove(folder: pathlib.Path) -> None:

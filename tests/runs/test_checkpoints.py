@@ -132,5 +132,7 @@ def test_a_failed_save_is_reported_by_the_next(tmp_path):
     (tmp_path / "checkpoints").rmdir()
     (tmp_path / "checkpoints").write_text("a file where the folder was")
     checkpoints.save(1, tree(1))
-    with pytest.raises((OSError, ValueError)):
+    with pytest.raises(
+        UserError, match=r"checkpoints/1 could not be written \(.*the same command goes on from the begin"
+    ):
         checkpoints.wait()

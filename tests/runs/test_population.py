@@ -314,8 +314,11 @@ def test_a_signal_in_the_last_steps_of_a_wave_is_heeded_before_the_next(experime
     with pytest.raises(Interrupted):
         train_population(experiments[:2], runs_dir=tmp_path, largest=1, **stopped)
     first, second = (tmp_path / "tiny" / experiment.digest for experiment in experiments[:2])
-    assert read_json(first / "summary.json")["status"] == "completed"
+    summary = read_json(first / "summary.json")
+    assert (summary["status"], summary["steps"]) == ("interrupted", 40)  # only its test is left
     assert not (second / "config.json").exists()
+    runs = train_population(experiments[:2], runs_dir=tmp_path, largest=1, **options)
+    assert [run.summary and run.summary["status"] for run in runs] == ["completed"] * 2
 
 
 def test_each_member_has_event_files_of_its_own(experiments, tmp_path, options):

@@ -13,7 +13,7 @@ from jaxopt_bench.runs.records import MetricsFile, at_step, best_step, finite, m
 
 
 def line(step: int, split: str = "train_steps", **values) -> dict:
-    return {"step": step, "split": split, **values}
+    return {"step": step, "split": split, "steps": 1, "loss": 1.0, "accuracy": 0.5, "seconds": 0.1, **values}
 
 
 def test_lines_survive_a_torn_last_one(tmp_path):
@@ -33,7 +33,7 @@ def test_opening_drops_the_lines_after_the_checkpoint(tmp_path):
     assert read_records(path) == [line(1), line(2)]
 
 
-@pytest.mark.parametrize("text", ["nonsense", "[]", '{"split": "train"}', '{"step": "one"}'])
+@pytest.mark.parametrize("text", ["nonsense", "[]", '{"split": "train"}', '{"step": "one"}', '{"step": 2}', "NaN"])
 def test_a_damaged_line_is_named(tmp_path, text):
     path = tmp_path / "metrics.jsonl"
     path.write_text(json.dumps(line(1)) + "\n" + text + "\n" + json.dumps(line(3)) + "\n")

@@ -1,0 +1,121 @@
+"""A process that trains, and dies or fails where it is told to: `python -m tests.faults.child ORDER.json`.
+
+The order is a JSON object:
+  experiments: what to train; several are a population.
+  runs_dir, data_dir: as of `train`.
+  recording: fields of `Recording`.
+  die_at_write: kills this process just before it changes the file system below `runs_dir` for that time, from 1.
+  die_in: ["Class.method" of the session or the checkpoints, N]: kills it when that is called for the Nth time, from 1.
+  largest_file: bytes; writing more into a file fails, as on a full disk.
+  remove_at: removes `runs_dir` once the run has reached a step.
+  say: a file into which it writes what it changed in the file system, a line each.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import resource
+import shutil
+import signal
+import sys
+import threading
+from typing import Any
+
+from jaxopt_bench import Experiment, UserError, train
+from jaxopt_bench.runs import Recording, Reporter, train_population
+from jaxopt_bench.runs.checkpoints import Checkpoints
+from jaxopt_bench.runs.session import Session
+
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate")
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Writes:
+    """An audit hook that counts changes of the file system below a folder."""
+
+    def __init__(self, folder: str, last: int | None, said: Any):
+        self.folder, self.last, self.said = folder, last, said
+        self.count, self.lock = 0, threading.RLock()
+
+    def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open":
+            path, _, flags = arguments
+            if not isinstance(flags, int) or not flags & WRITING:
+                return
+        elif event in CHANGES:
+            path = arguments[0]
+        else:
+            return
+        name = os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else ""
+        if not name.startswith(self.folder):
+            return
+        with self.lock:
+            self.count += 1
+            if self.said is not None:
+                os.write(self.said, f"{event} {name.removeprefix(self.folder)}\n".encode())
+            if self.count == self.last:
+                die()
+
+
+class RemovedAt(Reporter):
+    """Removes a folder once the run has reached a step."""
+
+    def __init__(self, folder: str, step: int):
+        self.folder, self.step = folder, step
+
+    def advance(self, step: int, *_: Any) -> None:
+        if step >= self.step:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def die_in(called: str, time: int) -> None:
+    """Makes the process die when a method is called for the Nth time."""
+    name, _, method = called.partition(".")
+    cls = {"Session": Session, "Checkpoints": Checkpoints}[name]
+    original, calls = getattr(cls, method), []
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        calls.append(None)
+        if len(calls) == time:
+            die()
+        return original(*arguments, **named)
+
+    setattr(cls, method, counted)
+
+
+def main() -> int:
+    order = json.loads(pathlib.Path(sys.argv[1]).read_text())
+    experiments = [Experiment.from_json(values) for values in order["experiments"]]
+    if order.get("largest_file") is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (order["largest_file"], resource.RLIM_INFINITY))
+    if order.get("die_in") is not None:
+        die_in(*order["die_in"])
+    said = order.get("say")
+    output = None if said is None else os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    sys.addaudithook(Writes(order["runs_dir"], order.get("die_at_write"), output))
+    removed = order.get("remove_at")
+    options: dict[str, Any] = {
+        "runs_dir": order["runs_dir"],
+        "data_dir": order["data_dir"],
+        "recording": Recording(**order["recording"]),
+        "reporter": Reporter() if removed is None else RemovedAt(order["runs_dir"], removed),
+    }
+    try:
+        if len(experiments) == 1:
+            train(experiments[0], **options)
+        else:
+            train_population(experiments, **options)
+    except (UserError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

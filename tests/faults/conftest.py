@@ -1,0 +1,69 @@
+"""Undisturbed runs, once for all; and a count of the faults injected, which is printed at the end."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import pathlib
+import random
+import signal
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from jaxopt_bench.runs.checkpoints import checkpoint_steps
+from tests.faults.harness import Bench, Tally, copied, population, single, undisturbed
+
+
+@pytest.fixture(scope="session")
+def tally() -> Iterator[Tally]:
+    """Returns what counts the faults."""
+    made = Tally()
+    yield made
+    print(f"\nfaults injected, of which nothing was lost:\n{made}")
+
+
+@pytest.fixture(scope="session")
+def wholes(tmp_path_factory: pytest.TempPathFactory, digits_dir: pathlib.Path) -> Callable[[str], Bench]:
+    """Returns what makes the undisturbed runs, "single" or "population", each once."""
+
+    @functools.cache
+    def made(kind: str) -> Bench:
+        experiments = {"single": single, "population": population}[kind]()
+        folder = tmp_path_factory.mktemp("whole") / kind
+        return Bench(experiments, folder, digits_dir, undisturbed(experiments, folder, digits_dir))
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def halves(wholes: Callable[[str], Bench], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Bench]:
+    """Returns what makes runs that were killed after some checkpoints, in the middle of an epoch; each kind once."""
+
+    @functools.cache
+    def made(kind: str) -> Bench:
+        half = dataclasses.replace(wholes(kind), folder=tmp_path_factory.mktemp(f"half-{kind}"))
+        code, errors = half.ended(die_in=["Checkpoints._write", 6])
+        assert code == -signal.SIGKILL, errors
+        assert len(checkpoint_steps(half.checkpoints)) >= 2
+        return half
+
+    return made
+
+
+@pytest.fixture
+def stopped(halves: Callable[[str], Bench], tmp_path: pathlib.Path) -> Callable[[str], Bench]:
+    """Returns what gives a test such runs of its own: "single" or "population"."""
+    return lambda kind: copied(halves(kind), tmp_path / "half")
+
+
+@pytest.fixture
+def bench(wholes: Callable[[str], Bench], tmp_path: pathlib.Path) -> Callable[[str], Bench]:
+    """Returns what makes a place for runs that are to be disturbed: "single" or "population"."""
+    return lambda kind: dataclasses.replace(wholes(kind), folder=tmp_path)
+
+
+@pytest.fixture
+def dice(request: pytest.FixtureRequest) -> random.Random:
+    """Returns random numbers that are a test's own, and the same each time."""
+    return random.Random(request.node.name)

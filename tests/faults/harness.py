@@ -1,0 +1,216 @@
+"""Runs of real digits as child processes, faults in them, and what must be left of them: nothing less than all."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import json
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxopt_bench import Experiment, catalog, load_run, train
+from jaxopt_bench.runs import Recording, Reporter, Run, load_evaluation, train_population
+from jaxopt_bench.runs.checkpoints import checkpoint_steps
+
+ROOT = pathlib.Path(__file__).parents[2]
+RECORDING: Mapping[str, Any] = {"log_every": 5, "checkpoint_every": 7, "tensorboard": False, "evaluation": True}
+TIMINGS = ("seconds", "images_per_second")
+PLACES = ("before anything", "in a line of metrics", "in a checkpoint", "in an evaluation", "after the last step")
+
+
+def single(epochs: int = 3) -> list[Experiment]:
+    """Returns a short run of the digits' network."""
+    return [dataclasses.replace(catalog.find("digits_cnn_adamw"), epochs=epochs)]
+
+
+def population(epochs: int = 3) -> list[Experiment]:
+    """Returns three runs that one program trains."""
+    one = dataclasses.replace(catalog.find("digits_cnn_padam"), epochs=epochs)
+    return [dataclasses.replace(one, seed=seed) for seed in range(3)]
+
+
+@dataclasses.dataclass
+class Bench:
+    """Runs to be disturbed, and the same undisturbed.
+
+    Attributes:
+      experiments: what is trained.
+      folder: where the disturbed ones go.
+      data_dir: of the digits.
+      whole: the undisturbed runs.
+    """
+
+    experiments: Sequence[Experiment]
+    folder: pathlib.Path
+    data_dir: pathlib.Path
+    whole: Sequence[Run]
+
+    @property
+    def runs_dir(self) -> pathlib.Path:
+        """Where the disturbed runs are."""
+        return self.folder / "runs"
+
+    @property
+    def run_dirs(self) -> list[pathlib.Path]:
+        """Their directories."""
+        return [self.runs_dir / e.name / e.digest for e in self.experiments]
+
+    @property
+    def checkpoints(self) -> pathlib.Path:
+        """The folder of their checkpoints."""
+        home = self.run_dirs[0]
+        if len(self.experiments) > 1:
+            home = next(self.runs_dir.glob("*/population-*"))
+        return home / "checkpoints"
+
+    def order(self, **faults: Any) -> pathlib.Path:
+        """Writes what a child is told, and returns where."""
+        path = self.folder / "order.json"
+        order = {
+            "experiments": [e.to_json() for e in self.experiments],
+            "runs_dir": str(self.runs_dir),
+            "data_dir": str(self.data_dir),
+            "recording": RECORDING,
+        }
+        path.write_text(json.dumps(order | faults))
+        return path
+
+    def command(self, **faults: Any) -> list[str]:
+        """Returns the command of a child."""
+        return [sys.executable, "-m", "tests.faults.child", str(self.order(**faults))]
+
+    def child(self, **faults: Any) -> subprocess.Popen[str]:
+        """Starts a child."""
+        pipe = subprocess.PIPE
+        return subprocess.Popen(self.command(**faults), cwd=ROOT, stdout=pipe, stderr=pipe, text=True)
+
+    def ended(self, **faults: Any) -> tuple[int, str]:
+        """Returns the exit code of a child, and what it said of errors."""
+        child = self.child(**faults)
+        _, errors = child.communicate(timeout=300)
+        return child.returncode, errors
+
+    def killed_after(self, seconds: float) -> bool:
+        """Kills a child some time after it has begun to write; returns whether it was still alive."""
+        child = self.child()
+        before = _written(self.runs_dir)
+        deadline = time.monotonic() + 120
+        while child.poll() is None and _written(self.runs_dir) == before and time.monotonic() < deadline:
+            time.sleep(0.002)
+        time.sleep(seconds)
+        alive = child.poll() is None
+        child.send_signal(signal.SIGKILL)
+        _, errors = child.communicate()
+        assert child.returncode in (0, -signal.SIGKILL), errors
+        return alive
+
+    def goes_on(self) -> list[Run]:
+        """Trains the disturbed runs to their end in this process, and asserts that nothing of them was lost."""
+        options = {"data_dir": self.data_dir, "recording": Recording(**RECORDING), "reporter": Reporter()}
+        if len(self.experiments) == 1:
+            runs = [train(self.experiments[0], runs_dir=self.runs_dir, **options)]
+        else:
+            runs = train_population(self.experiments, runs_dir=self.runs_dir, **options)
+        for whole, run in zip(self.whole, runs, strict=True):
+            assert_same(whole, run)
+        left = [str(path) for path in self.runs_dir.rglob(".*")]
+        assert not left, "half-written files"
+        return runs
+
+
+def undisturbed(experiments: Sequence[Experiment], folder: pathlib.Path, data_dir: pathlib.Path) -> list[Run]:
+    """Returns the runs as they are when nothing disturbs them, trained by a child as the disturbed ones are."""
+    folder.mkdir()
+    bench = Bench(experiments, folder, data_dir, ())
+    code, errors = bench.ended(say=str(folder / "writes.txt"))
+    assert code == 0, errors
+    return [load_run(path) for path in bench.run_dirs]
+
+
+def writes(whole: Sequence[Run]) -> list[str]:
+    """Returns what the undisturbed runs changed in the file system, one after the other."""
+    return (whole[0].path.parents[2] / "writes.txt").read_text().splitlines()
+
+
+def assert_same(whole: Run, run: Run) -> None:
+    """Asserts that a run is another to the bit: states, metrics, results, evaluations; timings apart."""
+    assert _untimed(run.summary) == _untimed(whole.summary)
+    assert [_untimed(line) for line in run.metrics] == [_untimed(line) for line in whole.metrics]
+    jax.tree.map(np.testing.assert_array_equal, run.state(), whole.state())
+    assert checkpoint_steps(run.checkpoints.folder) == checkpoint_steps(whole.checkpoints.folder)
+    ours, theirs = load_evaluation(run.path), load_evaluation(whole.path)
+    jax.tree.map(np.testing.assert_array_equal, _plain(ours), _plain(theirs))
+
+
+def place_of(write: str, before: Sequence[str]) -> str:
+    """Returns where in a run a change of the file system happens, of those in `PLACES`."""
+    if "summary.json" in write or "evaluation.npz" in write:
+        return "after the last step"
+    if "checkpoints/" in write:
+        return "in a checkpoint"
+    if "metrics.jsonl" in write and any("checkpoints/" in earlier for earlier in before):
+        return "in a line of metrics"
+    return "before anything" if not any("metrics.jsonl" in earlier for earlier in before) else "in a line of metrics"
+
+
+class Tally:
+    """How often each fault was injected."""
+
+    def __init__(self) -> None:
+        self.counts: collections.Counter[str] = collections.Counter()
+
+    def add(self, fault: str) -> None:
+        """Counts one."""
+        self.counts[fault] += 1
+
+    def __str__(self) -> str:
+        return "\n".join(f"{count:6,}  {fault}" for fault, count in sorted(self.counts.items()))
+
+
+def flip(path: pathlib.Path, dice: random.Random) -> None:
+    """Flips one bit of a file."""
+    content = bytearray(path.read_bytes())
+    content[dice.randrange(len(content))] ^= 1 << dice.randrange(8)
+    path.write_bytes(content)
+
+
+def truncate(path: pathlib.Path, dice: random.Random) -> None:
+    """Cuts a file off somewhere."""
+    path.write_bytes(path.read_bytes()[: dice.randrange(path.stat().st_size)])
+
+
+def remove(path: pathlib.Path, dice: random.Random) -> None:
+    """Removes a file."""
+    path.unlink()
+
+
+def copied(bench: Bench, folder: pathlib.Path) -> Bench:
+    """Returns the same runs, as they are now, in a folder of their own."""
+    shutil.copytree(bench.folder, folder)
+    return dataclasses.replace(bench, folder=folder)
+
+
+def _written(folder: pathlib.Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("*/*/metrics.jsonl"))
+
+
+def _untimed(values: Any) -> Any:
+    return {name: value for name, value in values.items() if name not in TIMINGS}
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {name: _plain(each) for name, each in value.items()}
+    return value

@@ -1,0 +1,133 @@
+"""Files that were damaged, torn or removed between two starts: it is said, and the last good state is gone on from."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+
+import pytest
+
+from jaxopt_bench import UserError, train
+from jaxopt_bench.runs import Recording, Reporter
+from jaxopt_bench.runs.checkpoints import checkpoint_steps
+from tests.faults.harness import RECORDING, copied, flip, remove, truncate
+
+SLOW = pytest.mark.slow
+
+
+class Said(Reporter):
+    """Keeps what was said."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.messages.append(message)
+
+
+def goes_on(disturbed, said):
+    """Trains a single run on, what is said kept."""
+    options = {"data_dir": disturbed.data_dir, "recording": Recording(**RECORDING), "reporter": said}
+    return train(disturbed.experiments[0], runs_dir=disturbed.runs_dir, **options)
+
+
+@pytest.mark.parametrize("damage", [flip, truncate, remove])
+def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(damage, stopped, dice, tally):
+    disturbed = stopped("single")
+    newest = disturbed.checkpoints / str(checkpoint_steps(disturbed.checkpoints)[-1])
+    file = dice.choice(sorted(path for path in newest.rglob("*") if path.is_file() and path.stat().st_size))
+    damage(file, dice)
+    said = Said()
+    goes_on(disturbed, said)
+    if (newest / "manifest.json").exists() or file.name != "manifest.json":
+        assert any(f"checkpoint {newest} is damaged" in message for message in said.messages)
+    disturbed.goes_on()
+    tally.add(f"the newest checkpoint: {damage.__name__}")
+
+
+@SLOW
+@pytest.mark.parametrize("kind", ["single", "population"])
+@pytest.mark.parametrize("damage", [flip, truncate, remove])
+def test_every_file_of_the_newest_checkpoint_may_be_damaged(kind, damage, stopped, dice, tally, tmp_path_factory):
+    disturbed = stopped(kind)
+    newest = disturbed.checkpoints / str(checkpoint_steps(disturbed.checkpoints)[-1])
+    files = sorted(path.relative_to(disturbed.folder) for path in newest.rglob("*") if path.is_file())
+    for i, file in enumerate(files):
+        one = copied(disturbed, tmp_path_factory.mktemp("copies") / str(i))
+        if (one.folder / file).stat().st_size:
+            damage(one.folder / file, dice)
+            one.goes_on()
+            tally.add(f"the newest checkpoint: {damage.__name__}, {kind}")
+
+
+@pytest.mark.parametrize("damage", [flip, pytest.param(truncate, marks=SLOW), pytest.param(remove, marks=SLOW)])
+def test_where_every_checkpoint_is_damaged_they_are_named_and_nothing_is_changed(damage, stopped, dice, tally):
+    disturbed = stopped("single")
+    for step in checkpoint_steps(disturbed.checkpoints):
+        folder = disturbed.checkpoints / str(step) / "arrays"
+        damage(dice.choice(sorted(p for p in folder.rglob("*") if p.is_file() and p.stat().st_size)), dice)
+    steps, metrics = checkpoint_steps(disturbed.checkpoints), disturbed.run_dirs[0] / "metrics.jsonl"
+    before = metrics.read_bytes()
+    with pytest.raises(UserError, match=r"every checkpoint is damaged.*arrays/.* changed since") as error:
+        goes_on(disturbed, Said())
+    assert all(f"checkpoints/{step} is damaged" in str(error.value) for step in steps)
+    assert metrics.read_bytes() == before
+    tally.add(f"every checkpoint: {damage.__name__}")
+
+
+@pytest.mark.parametrize("torn", ['{"step": 33, "epo', "\0\0\0\0", '{"step": 1}'])
+def test_a_torn_last_line_of_metrics_is_left_out(torn, stopped, tally):
+    disturbed = stopped("single")
+    with (disturbed.run_dirs[0] / "metrics.jsonl").open("a") as file:
+        file.write(torn)
+    disturbed.goes_on()
+    tally.add("the last line of metrics torn")
+
+
+def test_lines_after_the_checkpoint_gone_on_from_are_written_once(stopped, tally):
+    disturbed = stopped("single")
+    newest = checkpoint_steps(disturbed.checkpoints)[-1]
+    lines = (disturbed.run_dirs[0] / "metrics.jsonl").read_text().splitlines()
+    shutil.rmtree(disturbed.checkpoints / str(newest))
+    before = checkpoint_steps(disturbed.checkpoints)[-1]
+    assert any(json.loads(line)["step"] > before for line in lines)
+    disturbed.goes_on()
+    tally.add("lines of metrics after the checkpoint gone on from")
+
+
+def test_metrics_that_were_removed_under_a_checkpoint_are_missed(stopped, tally):
+    disturbed = stopped("single")
+    metrics = disturbed.run_dirs[0] / "metrics.jsonl"
+    lines = metrics.read_text().splitlines(keepends=True)
+    metrics.write_text("".join(lines[:1] + lines[2:]))
+    kept = metrics.read_bytes()
+    with pytest.raises(UserError, match=r"metrics\.jsonl is damaged: up to the checkpoint .* training steps, and"):
+        goes_on(disturbed, Said())
+    assert metrics.read_bytes() == kept
+    tally.add("a line of metrics removed")
+
+
+def test_a_directory_of_another_run_is_not_gone_on_in(stopped, tally):
+    disturbed = stopped("single")
+    other = dataclasses.replace(disturbed.experiments[0], seed=77)
+    shutil.copytree(disturbed.run_dirs[0], disturbed.runs_dir / other.name / other.digest)
+    with pytest.raises(UserError, match=r"config\.json is of a run with the digest"):
+        train(other, runs_dir=disturbed.runs_dir, data_dir=disturbed.data_dir, reporter=Said())
+    tally.add("a run's directory under another's name")
+
+
+def test_data_that_are_gone_are_prepared_again(stopped, tally, tmp_path):
+    disturbed = stopped("single")
+    dataclasses.replace(disturbed, data_dir=tmp_path / "nowhere").goes_on()
+    tally.add("the data gone")
+
+
+def test_a_run_whose_checkpoints_are_gone_says_that_it_begins_anew(stopped, tally):
+    disturbed = stopped("single")
+    shutil.rmtree(disturbed.checkpoints)
+    said = Said()
+    goes_on(disturbed, said)
+    assert any("it begins anew" in message for message in said.messages)
+    disturbed.goes_on()
+    tally.add("all checkpoints gone")

@@ -1,0 +1,70 @@
+"""A run that is killed, at whatever instant and however often, ends as one that was not."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from tests.faults.harness import place_of, writes
+
+SLOW = pytest.mark.slow
+METHODS = [("Session._measured", 1), ("Session._measured", 4), ("Session._test", 1), ("Session._complete", 1),
+           ("Checkpoints._write", 3), ("Session._summary", 1)]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["single", pytest.param("population", marks=SLOW)])
+@pytest.mark.parametrize("chain", [0, *(pytest.param(i, marks=SLOW) for i in range(1, 10))])
+def test_killed_in_the_middle_of_writes_again_and_again(kind, chain, bench, dice, tally):
+    disturbed = bench(kind)
+    changes = writes(disturbed.whole)
+    for _ in range(5):
+        last = dice.randint(1, len(changes) * 2 // 3)
+        said = disturbed.folder / "said.txt"
+        said.unlink(missing_ok=True)
+        code, errors = disturbed.ended(die_at_write=last, say=str(said))
+        assert code in (0, -signal.SIGKILL), errors
+        if code:
+            *before, at = said.read_text().splitlines()
+            tally.add(f"SIGKILL {place_of(at, before)}, {kind}")
+    disturbed.goes_on()
+
+
+@pytest.mark.parametrize(
+    ("kind", "method", "time"),
+    [
+        pytest.param(kind, method, time, marks=() if (kind, time) == ("single", 4) else SLOW)
+        for kind in ("single", "population")
+        for method, time in METHODS
+    ],
+)
+def test_killed_where_something_else_than_a_write_is_under_way(kind, method, time, bench, tally):
+    disturbed = bench(kind)
+    code, errors = disturbed.ended(die_in=[method, time])
+    assert code == -signal.SIGKILL, errors
+    tally.add(f"SIGKILL in {method}, {kind}")
+    disturbed.goes_on()
+
+
+@SLOW
+@pytest.mark.parametrize("kind", ["single", "population"])
+@pytest.mark.parametrize("chain", range(8))
+def test_killed_at_random_times_again_and_again(kind, chain, bench, dice, tally):
+    disturbed = bench(kind)
+    for _ in range(4):
+        if disturbed.killed_after(dice.uniform(0, 0.6)):
+            tally.add(f"SIGKILL at a random time, {kind}")
+    disturbed.goes_on()
+
+
+@pytest.mark.parametrize("share", [0.999, pytest.param(0.9, marks=SLOW), pytest.param(0.95, marks=SLOW)])
+def test_killed_between_the_last_checkpoint_and_the_summary(share, bench, tally):
+    disturbed = bench("single")
+    changes = writes(disturbed.whole)
+    first = max(i for i, change in enumerate(changes, start=1) if "checkpoints/" in change)
+    last = first + round(share * (len(changes) - first))
+    code, errors = disturbed.ended(die_at_write=last)
+    assert code == -signal.SIGKILL, errors
+    assert not (disturbed.run_dirs[0] / "summary.json").exists()
+    tally.add("SIGKILL between the last checkpoint and summary.json, single")
+    disturbed.goes_on()

@@ -1,0 +1,74 @@
+"""Disks that are full, read-only or gone: a clear error, and the run goes on once that is mended."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import pytest
+
+from jaxopt_bench.runs.checkpoints import checkpoint_steps
+from tests.faults.harness import ROOT
+
+linux = pytest.mark.skipif(shutil.which("unshare") is None, reason="mounts of one's own are Linux's")
+
+
+def namespaced(script: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Runs a shell script that may mount what it likes, which nobody else sees."""
+    command = ["unshare", "--user", "--map-root-user", "--mount", "bash", "-euc", script, "bash", *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+
+
+@pytest.mark.parametrize("kind", ["single", pytest.param("population", marks=pytest.mark.slow)])
+def test_a_checkpoint_for_which_there_is_no_room_leaves_those_before_whole(kind, stopped, tally):
+    disturbed = stopped(kind)
+    before = checkpoint_steps(disturbed.checkpoints)
+    code, errors = disturbed.ended(largest_file=20_000)
+    assert code == 1
+    assert "could not be written" in errors
+    assert f"from that of step {before[-1]}, which is whole" in errors
+    assert checkpoint_steps(disturbed.checkpoints) == before
+    disturbed.goes_on()
+    tally.add(f"no room for a file, {kind}")
+
+
+@linux
+@pytest.mark.parametrize("room", ["700k", *(pytest.param(r, marks=pytest.mark.slow) for r in ("150k", "500k", "900k"))])
+def test_a_full_disk_is_an_error_and_with_room_again_the_run_goes_on(room, bench, tally):
+    disturbed = bench("single")
+    disturbed.runs_dir.mkdir()
+    script = """
+        mount -t tmpfs -o size="$2" tmpfs "$1"
+        "${@:3}" && exit 9
+        mount -o remount,size=64m "$1"
+        "${@:3}"
+        mkdir "$1/../kept"; cp -r "$1"/. "$1/../kept"
+    """
+    done = namespaced(script, str(disturbed.runs_dir), room, *disturbed.command())
+    assert done.returncode == 0, done.stderr
+    assert "No space left on device" in done.stderr
+    disturbed.runs_dir.rmdir()
+    (disturbed.folder / "kept").rename(disturbed.runs_dir)
+    disturbed.goes_on()
+    tally.add("the disk full")
+
+
+@linux
+def test_a_read_only_disk_is_an_error_that_changes_nothing(stopped, tally):
+    disturbed = stopped("single")
+    script = 'mount --bind "$1" "$1"; mount -o remount,ro,bind "$1"; shift; "$@"'
+    done = namespaced(script, str(disturbed.runs_dir), *disturbed.command())
+    assert done.returncode == 1
+    assert "Read-only file system" in done.stderr
+    assert str(disturbed.run_dirs[0]) in done.stderr
+    disturbed.goes_on()
+    tally.add("the disk read-only")
+
+
+def test_a_directory_that_is_removed_while_it_is_written_is_an_error(bench, tally):
+    disturbed = bench("single")
+    code, errors = disturbed.ended(remove_at=30)
+    assert code == 1
+    assert str(disturbed.run_dirs[0]) in errors
+    disturbed.goes_on()
+    tally.add("the directory removed while it was written")

@@ -1,0 +1,61 @@
+"""Asked to stop, a run ends within ten seconds with a checkpoint, and says how to go on; asked again, at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from jaxopt_bench import load_run
+from tests.faults.harness import ROOT
+
+SOON = 10.0  # seconds
+EPOCHS = "400"
+
+
+def started(runs_dir, data_dir):
+    """Starts a long run on the command line, and returns it once it has made two epochs."""
+    command = [sys.executable, "-m", "jaxopt_bench", "run", "digits_cnn_sgd", "--epochs", EPOCHS, "--no-tensorboard"]
+    command += ["--runs-dir", str(runs_dir), "--data-dir", str(data_dir)]
+    pipe = subprocess.PIPE
+    child = subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True,
+                             env={**os.environ, "PYTHONUNBUFFERED": "1"})  # fmt: skip
+    assert child.stdout is not None
+    assert any(line.startswith("epoch 2/") for line in child.stdout)
+    return child
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_first_signal_is_answered_with_a_checkpoint(number, code, tmp_path, digits_dir, tally):
+    child = started(tmp_path, digits_dir)
+    began = time.monotonic()
+    child.send_signal(number)
+    _, errors = child.communicate(timeout=60)
+    assert time.monotonic() - began < SOON
+    assert child.returncode == code, errors
+    assert "the same command (without --fresh) goes on from step" in errors
+    run = load_run(next(tmp_path.glob("digits_cnn_sgd/*")))
+    assert run.summary is not None
+    assert run.summary["status"] == "interrupted"
+    assert int(run.state().step) == run.summary["steps"] > 40
+    tally.add(signal.Signals(number).name)
+
+
+def test_the_second_leaves_at_once_and_nothing_written_is_harmed(tmp_path, digits_dir, tally):
+    child = started(tmp_path, digits_dir)
+    child.send_signal(signal.SIGINT)
+    assert child.stderr is not None
+    while "once more" not in child.stderr.readline():
+        assert child.poll() is None
+    child.send_signal(signal.SIGINT)
+    child.communicate(timeout=SOON)
+    assert child.returncode == 130
+    run = load_run(next(tmp_path.glob("digits_cnn_sgd/*")))
+    assert int(run.state().step) >= 40
+    assert [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()] == run.metrics
+    tally.add("SIGINT, twice")
