@@ -8,10 +8,11 @@ the name stands beside the fields.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
@@ -177,8 +178,7 @@ class Named(dict[str, C]):
         return type(default).from_json({**default.to_json(), **fields}, where)
 
 
-def _hints(cls: Any) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
+_hints: Callable[[Any], dict[str, Any]] = functools.cache(typing.get_type_hints)
 
 
 def _to_json(value: Any) -> Any:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+MOST = 1600
+"""Characters of a message."""
+
 
 class UserError(Exception):
     """A mistake the user can mend.
 
     Its message names the field or file, the value found there and what would be accepted; the command line
-    prints it without a traceback.
+    prints it without a traceback. Of a message that holds a value of thousands of characters the middle is left out.
     """
+
+    def __init__(self, message: str):
+        super().__init__(message if len(message) <= MOST else f"{message[: MOST // 2]} … {message[-MOST // 2 :]}")
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
@@ -23,7 +29,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
       known: every name that would have been accepted.
     """
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name[:100], names, n=3, cutoff=0.5)
     hint = f"; did you mean {' or '.join(near)}?" if near else "."
     listed = ", ".join(names) if names else "none at all"
     return UserError(f"unknown {kind} {name!r}{hint} Accepted: {listed}.")

@@ -22,6 +22,14 @@ def test_a_name_like_no_other_gets_no_suggestion() -> None:
     assert str(unknown_name("model", "xyzzy", ["cnn", "alexnet"])) == "unknown model 'xyzzy'. Accepted: alexnet, cnn."
 
 
+def test_of_a_message_that_nobody_could_read_the_middle_is_left_out() -> None:
+    error = UserError(f"epochs is {'9' * 10_000}; accepted: an integer.")
+    assert str(error).startswith("epochs is 999")
+    assert str(error).endswith("999; accepted: an integer.")
+    assert len(str(error)) < 2000
+    assert str(unknown_name("model", "x" * 10_000, ["cnn"])).endswith("Accepted: cnn.")
+
+
 def test_an_empty_table_says_so() -> None:
     assert str(unknown_name("model", "cnn", [])) == "unknown model 'cnn'. Accepted: none at all."
 

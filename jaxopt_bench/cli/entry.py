@@ -63,6 +63,9 @@ def parse(words: Sequence[str]) -> Command:
       UserError: for an unknown command or name, or a value that a field does not accept.
       SystemExit: after printing help (0), or for flags that cannot be parsed (2).
     """
+    for word in words:
+        if not word.isascii() and any("\ud800" <= character <= "\udfff" for character in word):
+            raise UserError(f"the argument {word!a} is no text in UTF-8; accepted: names and paths that are.")
     if not words or words[0] in ("-h", "--help"):
         print(HELP)
         raise SystemExit(COMPLETED if words else MISUSED)

@@ -169,9 +169,9 @@ class Tally:
     def __init__(self) -> None:
         self.counts: collections.Counter[str] = collections.Counter()
 
-    def add(self, fault: str) -> None:
-        """Counts one."""
-        self.counts[fault] += 1
+    def add(self, fault: str, times: int = 1) -> None:
+        """Counts a fault."""
+        self.counts[fault] += times
 
     def __str__(self) -> str:
         return "\n".join(f"{count:6,}  {fault}" for fault, count in sorted(self.counts.items()))
