@@ -53,7 +53,7 @@ test-slow: .venv/ready ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
 test-faults: .venv/ready ## kill, damage and fill up runs, and count what was injected (minutes)
-	$(BIN)/python -m pytest -s tests/faults $(ARGS)
+	$(BIN)/python -m pytest -s tests/faults tests/data/test_fuzz.py $(ARGS)
 
 lint: .venv/ready ## check style
 	$(BIN)/ruff check

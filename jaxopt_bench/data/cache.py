@@ -23,7 +23,7 @@ from jaxopt_bench.files import replacing
 
 FOLDER = "decoded"
 MANIFEST = "decoded.json"
-_FORMAT = 1
+_FORMAT = 2
 
 
 class UnsoundCacheError(Exception):
@@ -40,7 +40,7 @@ class Manifest:
       std: of the train split, per channel, on the scale of 0 to 1.
       records: names and sizes of the record files that were decoded.
       files: shape, dtype and SHA-256 of each `.npy` file.
-      format: the version of this layout.
+      format: the version of this layout. The file holds the checksum of all of this as well.
     """
 
     class_names: tuple[str, ...]
@@ -60,16 +60,20 @@ def read(folder: Path, records: dict[str, int]) -> Manifest | None:
     path = folder / MANIFEST
     try:
         values = json.loads(path.read_text())
+        expected = values.pop("sha256", None)
+        found = _sum(values)
         values |= {field: tuple(values[field]) for field in ("class_names", "mean", "std")}
         manifest = Manifest(**values)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UnsoundCacheError(f"{path} is damaged ({error!r})") from error
     if manifest.format != _FORMAT:
         raise UnsoundCacheError(f"{path} is of format {manifest.format!r}, not {_FORMAT}")
     if manifest.records != records:
         raise UnsoundCacheError(f"{path} was made from other record files")
+    if found != expected:
+        raise UnsoundCacheError(f"{path} differs from its checksum")
     return manifest
 
 
@@ -114,8 +118,14 @@ def write(
             statistics = mean_and_std(arrays.images)
     manifest = Manifest(class_names, *statistics, records, files)
     with replacing(folder / MANIFEST) as (file, _):
-        file.write((json.dumps(dataclasses.asdict(manifest), indent=1) + "\n").encode())
+        values = dataclasses.asdict(manifest)
+        file.write((json.dumps({**values, "sha256": _sum(values)}, indent=1) + "\n").encode())
     return manifest
+
+
+def _sum(values: dict[str, Any]) -> str:
+    """Returns the checksum of what the manifest says, apart from the checksum itself."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def mean_and_std(

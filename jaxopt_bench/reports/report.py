@@ -199,7 +199,11 @@ def _provenance(results: Results, documents: Sequence[Document]) -> Section:
     hardware = [f"{name}: {_values(runs[name])}" for name in names if runs[name].count()]
     hardware += [f"code path: {_unquoted(path)}" for path in runs["code_path"].drop_nulls().unique(maintain_order=True)]
     revision = [f"source revision: {_values(runs['revision'])}"] if runs["revision"].count() else []
-    blocks: list[Block] = [Items((f"versions: {', '.join(said)}", *hardware, *revision))]
+    moved = int((runs["environments"] > 1).sum())
+    elsewhere = [f"{moved:,} of {len(runs):,} runs went on elsewhere than they began; this is where they ended"] * bool(
+        moved
+    )
+    blocks: list[Block] = [Items((f"versions: {', '.join(said)}", *hardware, *revision, *elsewhere))]
     blocks += [Code(_command(document)) for document in documents]
     if documents:
         again = "With the folder of a study at hand, jaxopt-bench compare FOLDER --out NEW trains all of it again."

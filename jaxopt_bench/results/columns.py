@@ -46,9 +46,9 @@ COST: Types = {
 
 ENVIRONMENT: Types = {
     "members": pl.Int64, "backend": pl.String, "device": pl.String, "devices": pl.Int64, "threads": pl.Int64,
-    "code_path": pl.String, "revision": pl.String,
+    "code_path": pl.String, "revision": pl.String, "environments": pl.Int64,
 }  # fmt: skip
-"""Where it ran last."""
+"""Where it ran last, and in how many environments that differ in anything, one after the other."""
 
 LINES: Types = {
     "step": pl.Int64, "epoch": pl.Float64, "split": pl.String, "loss": pl.Float64, "accuracy": pl.Float64,

@@ -69,9 +69,11 @@ def read_document(path: pathlib.Path) -> Document:
             check_object(f"{path}: {field}[{i}]", item, accepted)
     for run in values["runs"]:
         check_within(path, run["path"])
-    edges = next((s["edges"] for s in values["selections"] if not all(isinstance(e, str) for e in s["edges"])), None)
-    if edges is not None:
-        raise UserError(f"{path} is damaged: the edges {edges!r} of a selection are no texts.")
+    for i, winner in enumerate(values["selections"]):
+        if not all(isinstance(edge, str) for edge in winner["edges"]):
+            raise UserError(f"{path}: selections[{i}] is damaged: edges is {winner['edges']!r}; accepted: texts.")
+        if winner["trial"] is not None and winner["values"] is None:
+            raise UserError(f"{path}: selections[{i}] is damaged: it names a trial and no values of it.")
     try:
         study = Study.from_json(values.get("study", {}), "study")
     except UserError as error:
@@ -93,7 +95,7 @@ _UNIT = {"workload": str, "contender": str}
 _SEARCH = {**_UNIT, "repetition": int}
 _FIELDS: Mapping[str, Mapping[str, Any]] = {
     "runs": {"phase": str, **_SEARCH, "trial": int, "seed": int, "digest": str, "path": str},
-    "selections": {**_SEARCH, "trial": int | None, "edges": list, "values": dict},
+    "selections": {**_SEARCH, "trial": int | None, "edges": list, "values": dict | None},
     "timings": {**_UNIT, "seconds_per_step": NUMBER},
     "history": {},
 }

@@ -84,6 +84,7 @@ def _configured(path: pathlib.Path, config: Any) -> dict[str, Any]:
             "threads": here["threads"],
             "code_path": json.dumps(here["code_path"]),
             "revision": here["revision"],
+            "environments": len(config["environments"]),
         }
         versions = {VERSION + name: version for name, version in here["packages"].items()}
         fields = flattened(config["experiment"])

@@ -77,7 +77,7 @@ def test_a_damaged_manifest_is_noticed(folder: Path, content: str) -> None:
 def test_another_format_is_noticed(folder: Path) -> None:
     values = json.loads((folder / "decoded.json").read_text())
     (folder / "decoded.json").write_text(json.dumps({**values, "format": 99}))
-    with pytest.raises(cache.UnsoundCacheError, match="of format 99, not 1"):
+    with pytest.raises(cache.UnsoundCacheError, match="of format 99, not 2"):
         cache.read(folder, RECORDS)
 
 

@@ -187,6 +187,7 @@ def test_processes_that_start_at_once_do_not_harm_each_other(tmp_path: Path, dig
     assert not [name for name in left if "incomplete" in name or name.endswith(".tmp")]
 
 
+@pytest.mark.slow
 def test_the_whole_cifar100_is_what_the_archive_holds(full_cifar100: Path, official: Path) -> None:
     data = load("cifar100", full_cifar100)
     contents = read_cifar(official / "cifar-100-binary", DATASETS["cifar100"])
@@ -203,6 +204,7 @@ def test_the_whole_cifar100_is_what_the_archive_holds(full_cifar100: Path, offic
         )
 
 
+@pytest.mark.slow
 def test_the_record_order_of_cifar100_is_tfdss_own(full_cifar100: Path) -> None:
     import tensorflow_datasets as tfds
 
@@ -210,6 +212,7 @@ def test_the_record_order_of_cifar100_is_tfdss_own(full_cifar100: Path) -> None:
     assert tfds.data_source("cifar100", data_dir=full_cifar100, split="train")[0]["id"] == b"train_16399"
 
 
+@pytest.mark.slow
 def test_a_second_start_of_cifar100_takes_well_below_a_second(full_cifar100: Path) -> None:
     load("cifar100", full_cifar100).split("train")
     start = time.monotonic()

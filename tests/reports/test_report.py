@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import sys
 
+import polars as pl
 import pytest
 
 from jaxopt_bench.cli import main
+from jaxopt_bench.reports.html import Items
+from jaxopt_bench.reports.report import report_of
 from jaxopt_bench.results import load, verdict
+from tests.reports.made import made_results, made_study, with_document
 
 ROOT = pathlib.Path(__file__).parents[2]
 DIGITS = str(ROOT / "experiments" / "results" / "digits")
@@ -40,6 +45,15 @@ def test_recorded_results_become_a_page_figures_and_tables(
     page = (out / "index.html").read_bytes()
     assert report(DIGITS, "--out", str(tmp_path / "again")) == 0
     assert (tmp_path / "again" / "index.html").read_bytes() == page
+
+
+def test_runs_that_went_on_elsewhere_than_they_began_are_counted():
+    results, document = made_results(made_study(["adam", "sgd"]))
+    moved = pl.Series([2, *[1] * (len(results.runs) - 1)])
+    results = dataclasses.replace(results, runs=results.runs.with_columns(environments=moved))
+    (said, *_) = report_of(with_document(results, document), "made").sections[-1].blocks
+    assert isinstance(said, Items)
+    assert f"1 of {len(moved)} runs went on elsewhere than they began; this is where they ended" in said.sentences
 
 
 @pytest.mark.parametrize("name", ["digits", "cifar100_alexnet_small"])

@@ -98,6 +98,7 @@ def test_what_is_no_json_is_refused(tmp_path, text):
         ("selections", [UNIT]),
         ("selections", [{k: v for k, v in selection(1).items() if k != "edges"}]),
         ("selections", [selection(1, values=[0.1])]),
+        ("selections", [selection(1, values=None)]),
         ("timings", [{"workload": "cnn"}]),
         ("timings", [{"workload": "cnn", "contender": "sgd", "seconds_per_step": "long"}]),
         ("timings", 3),
@@ -124,7 +125,7 @@ def test_a_damaged_study_is_named_with_its_file(tmp_path, study, message):
 
 
 def test_edges_that_are_no_texts_are_refused(tmp_path):
-    with pytest.raises(UserError, match=r"study\.json is damaged: the edges \['b1', 3\] of a selection"):
+    with pytest.raises(UserError, match=r"selections\[0\] is damaged: edges is \['b1', 3\]"):
         read_document(written(tmp_path, selections=[selection(1, edges=["b1", 3])]))
 
 

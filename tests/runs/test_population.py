@@ -101,6 +101,7 @@ def test_a_population_of_which_all_diverge_ends(tiny, tmp_path, options):
     assert not checkpoint_steps(next(tmp_path.glob("tiny/population-*")) / "checkpoints")
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_at_once_goes_in_even_waves(experiments, tmp_path, options):
     said = Said()
     runs = train_population(experiments[:3], runs_dir=tmp_path / "waves", largest=2, **{**options, "reporter": said})
@@ -219,9 +220,10 @@ def test_a_population_that_reads_no_test_split_keeps_its_last_checkpoints_alone(
     assert run.summary["final"]["test_loss"] is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path",
-    [CodePath("pure", "compiled", "vmap"), pytest.param(CodePath(), marks=pytest.mark.slow)],
+    [CodePath("pure", "compiled", "vmap"), CodePath()],
     ids=["vmap", "python"],
 )
 def test_members_computed_together_resume_and_diverge_as_those_that_take_turns(path, tiny, tmp_path, options):
@@ -269,6 +271,7 @@ def test_one_that_someone_removed_holds_up_no_other(experiments, tmp_path, optio
         assert_same(run, train(experiment, runs_dir=tmp_path / "alone", **options))
 
 
+@pytest.mark.slow
 def test_a_population_that_was_begun_is_divided_where_fewer_are_wanted_at_once(experiments, tmp_path, options):
     with pytest.raises(Killed):
         train_population(experiments[:3], runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)})

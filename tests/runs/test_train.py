@@ -24,7 +24,7 @@ from jaxopt_bench.models import MODELS
 from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Constant
 from jaxopt_bench.runs import SPLITS, Interrupted, Lines, Live, Recording, Reporter, Run
 from jaxopt_bench.runs.checkpoints import checkpoint_steps
-from jaxopt_bench.runs.environment import environment
+from jaxopt_bench.runs.environment import changes, environment
 from jaxopt_bench.training import CodePath, choose_code_path
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -197,6 +197,13 @@ def test_the_number_of_threads_that_xla_is_told_is_recorded(monkeypatch):
     assert environment(CodePath())["threads"] == 3
 
 
+def test_what_differs_between_two_environments_is_named():
+    before = {"step": 0, "packages": {"jax": "1", "optax": "2"}, "threads": 2}
+    after = {"step": 9, "packages": {"jax": "1.1", "optax": "2"}, "threads": 1, "backend": "cpu"}
+    expected = ["packages.jax was 1 and is 1.1", "threads was 2 and is 1", "backend was None and is cpu"]
+    assert changes(before, after) == expected
+
+
 def test_the_record_holds_what_a_reader_needs(tiny, tmp_path, options):
     run = train(tiny, runs_dir=tmp_path, **options)
     assert run.path == tmp_path / "tiny" / tiny.digest
@@ -317,7 +324,8 @@ def test_a_run_that_goes_on_along_another_code_path_says_so_and_records_both(tin
     assert [place["code_path"]["layers"] for place in run.config["environments"]] == ["plain", "pure"]
 
 
-@pytest.mark.parametrize("loop", [pytest.param("python", marks=pytest.mark.slow), "compiled"])
+@pytest.mark.slow
+@pytest.mark.parametrize("loop", ["python", "compiled"])
 def test_two_processes_repeat_each_other_to_the_bit(loop, tmp_path, digits_dir):
     """On whatever backend there is: with determinism asked for, autotuning and scatters must not show."""
     runs = []

@@ -192,6 +192,7 @@ class Told(Progress):
         self.ended.append(f"{job.kind} {job.unit.label}")
 
 
+@pytest.mark.slow
 def test_a_study_on_a_cluster_comes_out_as_on_one_machine(nodes, study, expected, tmp_path, digits_dir, monkeypatch):
     monkeypatch.chdir(tmp_path)
     told = Told()

@@ -116,6 +116,7 @@ def test_a_finished_study_trains_nothing(small, finished, digits_dir):
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("summary.json")} == written
 
 
+@pytest.mark.slow
 def test_a_study_that_grows_runs_nothing_twice_and_ends_as_if_begun_so(small, finished, tmp_path, digits_dir):
     larger = dataclasses.replace(small, trials=5, seeds=3)
     compare(larger, tmp_path / "at once", data_dir=digits_dir)
@@ -220,6 +221,7 @@ def test_a_data_set_that_is_not_there_is_said_before_anything_is_written(small, 
     assert not (tmp_path / "study").exists()
 
 
+@pytest.mark.slow
 def test_selection_by_steps_prefers_the_trial_that_is_there_first(small, tmp_path, digits_dir):
     rates = Space({"optimizer.learning_rate": Axis(1e-4, 3e-2, "log")})
     study = dataclasses.replace(

@@ -86,9 +86,8 @@ def test_so_are_those_of_a_network_with_batch_statistics(model, tiny, data, norm
     jax.tree.map(np.testing.assert_array_equal, member(advanced(0, 1), 1), member(advanced(1), 0))
 
 
-@pytest.mark.parametrize(
-    "path", [VMAP, *(pytest.param(choose_code_path(b), marks=pytest.mark.slow) for b in ("gpu", "metal"))], ids=str
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("path", [VMAP, *(choose_code_path(b) for b in ("gpu", "metal"))], ids=str)
 def test_members_computed_together_are_near_their_single_runs(tiny, data, path):
     """Twelve steps of AdamW, whose first steps divide rounding errors by themselves: within 1% of the loss."""
     metrics, states, evaluated = train(tasks_of(tiny, path, *CHANGES), data)

@@ -1,0 +1,118 @@
+"""Started, stopped and gone on with again and again, or for very many steps: nothing grows that should not."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import os
+import pathlib
+import signal
+import threading
+
+import psutil
+import pytest
+
+from jaxopt_bench import train
+from jaxopt_bench.models import CNN
+from jaxopt_bench.runs import Interrupted, Recording, Reporter
+from tests.faults.harness import assert_same, single
+
+pytestmark = pytest.mark.slow
+
+CYCLES, STEPS = 200, 200_000
+MEGABYTES = 64  # that the process may have grown by at the end: allocators and caches of compiled programs keep some
+
+
+class StoppedAt(Reporter):
+    """Asks the process to stop once the run has reached a step."""
+
+    def __init__(self, step: int):
+        self.step = step
+
+    def advance(self, step: int, *_: object) -> None:
+        if step >= self.step:
+            self.step = 10**9
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@dataclasses.dataclass(frozen=True)
+class Held:
+    """What the process holds.
+
+    Attributes:
+      bytes: resident memory.
+      files: open files.
+      threads: of Python and others.
+      left: files of the run.
+    """
+
+    bytes: int
+    files: int
+    threads: int
+    left: int
+
+
+def held(folder: pathlib.Path) -> Held:
+    gc.collect()
+    process = psutil.Process()
+    left = sum(1 for path in folder.rglob("*") if path.is_file())
+    return Held(process.memory_info().rss, process.num_fds(), threading.active_count(), left)
+
+
+def test_two_hundred_stops_leave_nothing_behind(tmp_path, digits_dir, tally):
+    (experiment,) = single(epochs=30)
+    options = {"data_dir": digits_dir, "recording": Recording(tensorboard=False, log_every=5)}
+    whole = train(experiment, runs_dir=tmp_path / "whole", reporter=Reporter(), **options)
+    assert whole.summary is not None
+    early = late = None
+    for cycle in range(CYCLES):
+        with pytest.raises(Interrupted):
+            train(experiment, runs_dir=tmp_path / "runs", reporter=StoppedAt(5 * cycle + 1), **options)
+        if cycle == CYCLES // 10:
+            early = held(tmp_path / "runs")
+        late = held(tmp_path / "runs") if cycle == CYCLES - 1 else late
+    assert early is not None
+    assert late is not None
+    print(f"\nafter {CYCLES // 10} stops {early}, after {CYCLES} {late}")
+    assert late.bytes - early.bytes < MEGABYTES * 2**20
+    assert late.files <= early.files
+    assert late.threads <= early.threads
+    assert late.left <= early.left + 20  # the best epoch's checkpoint may have come
+    assert_same(whole, train(experiment, runs_dir=tmp_path / "runs", reporter=Reporter(), **options))
+    tally.add("stopped and gone on with", CYCLES)
+
+
+class Watched(Reporter):
+    """Looks from time to time what the process holds."""
+
+    def __init__(self, folder: pathlib.Path):
+        self.folder, self.seen = folder, dict[int, Held]()
+
+    def advance(self, step: int, *_: object) -> None:
+        tenth = 10 * step // STEPS
+        if tenth not in self.seen:
+            self.seen[tenth] = held(self.folder)
+
+
+def test_two_hundred_thousand_steps_hold_no_more_than_twenty_thousand(tmp_path, digits_dir):
+    (experiment,) = single()
+    model = CNN(channels=(2,), dense=4)
+    experiment = dataclasses.replace(experiment, model=model, batch_size=4, epochs=1)
+    probe = train(experiment, runs_dir=tmp_path / "probe", data_dir=digits_dir, reporter=Reporter())
+    assert probe.summary is not None
+    epochs = -(-STEPS // probe.summary["steps"])
+    watched = Watched(tmp_path / "runs")
+    run = train(
+        dataclasses.replace(experiment, epochs=epochs),
+        runs_dir=tmp_path / "runs",
+        data_dir=digits_dir,
+        reporter=watched,
+    )
+    assert run.summary is not None
+    assert run.summary["steps"] >= STEPS
+    early, late = watched.seen[1], watched.seen[9]
+    print(f"\nafter {STEPS // 10:,} steps {early}, after {STEPS * 9 // 10:,} {late}; {len(run.metrics):,} lines")
+    assert late.bytes - early.bytes < MEGABYTES * 2**20
+    assert late.files <= early.files
+    assert late.threads <= early.threads
+    assert late.left <= early.left + 20
