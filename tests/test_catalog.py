@@ -11,6 +11,7 @@ from jaxopt_bench import Experiment, UserError, catalog
 from jaxopt_bench.data import DATASETS
 from jaxopt_bench.optimizers import OPTIMIZERS, Padam
 
+CIFAR = ("cifar10", "cifar100")
 OWN = catalog.load_folder()
 STUDY = [name for name in OWN if name.startswith("cifar100_alexnet_") and "small" not in name and "modern" not in name]
 FILE = """
@@ -32,6 +33,10 @@ def test_every_named_experiment_is_there():
     expected |= {f"cifar10_{net}_{o}" for net in ("resnet20", "resnet18") for o in seeds}
     expected |= {f"cifar100_alexnet_{o}{v}" for o in ("sgd", "adamw") for v in ("", "_exp50", "_modern")}
     expected |= {"cifar100_alexnet_sgd_momentum", "cifar100_alexnet_small_sgd", "cifar100_alexnet_small_adamw"}
+    expected |= {
+        f"{data}_{net}_{o}" for data in CIFAR for net in ("vgg16", "wrn16_4", "wrn28_10") for o in ("sgd", "adamw")
+    }
+    expected |= {f"{data}_vit_tiny_{o}" for data in CIFAR for o in ("sgd", "adamw", "lion", "muon")}
     assert set(OWN) == expected
 
 

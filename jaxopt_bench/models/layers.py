@@ -119,6 +119,48 @@ class Layers:
             name=name,
         )
 
+    def layer_norm(self, *, name: str) -> nn.LayerNorm:
+        """Returns layer normalisation over the last axis (Ba et al. 2016); its statistics are float32 in any `dtype`.
+
+        Args:
+          name: its name among the parameters.
+        """
+        return nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name=name)
+
+
+def conv_norm(
+    layers: Layers,
+    images: Float[Array, "batch height width channels"],
+    features: int,
+    kernel: int,
+    stride: int = 1,
+    *,
+    train: bool,
+    name: str,
+    zero: bool = False,
+) -> Float[Array, "batch smaller_height smaller_width features"]:
+    """Applies a convolution without bias and its batch normalisation, as submodules conv… and norm… of the caller.
+
+    Padding is the same on all sides, so that strided outputs are centred on the pixels a strided shortcut takes
+    ("SAME" would pad only at the end). He initialisation.
+
+    Args:
+      layers: what they are made of.
+      images: their input.
+      features: output channels.
+      kernel: side of the filter, in pixels.
+      stride: step between outputs along both sides.
+      train: whether it is training.
+      name: what follows "conv" and "norm" in their names.
+      zero: whether the normalisation's scales are zero at first.
+    """
+    scale_init = nn.initializers.zeros if zero else nn.initializers.ones
+    padding = kernel // 2
+    conv = layers.conv(
+        features, kernel, stride=stride, padding=padding, use_bias=False, kernel_init=HE_NORMAL, name=f"conv{name}"
+    )
+    return layers.batch_norm(train=train, name=f"norm{name}", scale_init=scale_init)(conv(images))
+
 
 def local_response_normalization(
     activations: Float[Array, "batch height width channels"],

@@ -11,7 +11,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from jaxopt_bench.models.base import Model
-from jaxopt_bench.models.layers import HE_NORMAL, Layers, global_average
+from jaxopt_bench.models.layers import HE_NORMAL, Layers, conv_norm, global_average
 
 Images = Float[Array, "batch height width channels"]
 
@@ -121,14 +121,14 @@ class BasicBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: Images, train: bool) -> Images:
-        conv_norm = functools.partial(_conv_norm, self.layers, train=train)
-        y = nn.relu(conv_norm(x, self.features, 3, self.stride, name="1"))
-        y = conv_norm(y, self.features, 3, 1, name="2", zero=self.zero_init_residual)
+        block = functools.partial(conv_norm, self.layers, train=train)
+        y = nn.relu(block(x, self.features, 3, self.stride, name="1"))
+        y = block(y, self.features, 3, 1, name="2", zero=self.zero_init_residual)
         if x.shape == y.shape:
             return nn.relu(x + y)
         if self.shortcut == "pad":
             return nn.relu(padded_shortcut(x, self.features, self.stride) + y)
-        return nn.relu(conv_norm(x, self.features, 1, self.stride, name="_shortcut") + y)
+        return nn.relu(block(x, self.features, 1, self.stride, name="_shortcut") + y)
 
 
 class BottleneckBlock(nn.Module):
@@ -148,12 +148,12 @@ class BottleneckBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: Images, train: bool) -> Images:
-        conv_norm = functools.partial(_conv_norm, self.layers, train=train)
-        y = nn.relu(conv_norm(x, self.features, 1, 1, name="1"))
-        y = nn.relu(conv_norm(y, self.features, 3, self.stride, name="2"))
-        y = conv_norm(y, 4 * self.features, 1, 1, name="3", zero=self.zero_init_residual)
+        block = functools.partial(conv_norm, self.layers, train=train)
+        y = nn.relu(block(x, self.features, 1, 1, name="1"))
+        y = nn.relu(block(y, self.features, 3, self.stride, name="2"))
+        y = block(y, 4 * self.features, 1, 1, name="3", zero=self.zero_init_residual)
         if x.shape != y.shape:
-            x = conv_norm(x, 4 * self.features, 1, self.stride, name="_shortcut")
+            x = block(x, 4 * self.features, 1, self.stride, name="_shortcut")
         return nn.relu(x + y)
 
 
@@ -169,30 +169,9 @@ def padded_shortcut(
 
 
 def _stem(images: Images, features: int, train: bool, layers: Layers) -> Images:
-    return nn.relu(_conv_norm(layers, images.astype(layers.dtype), features, 3, 1, train=train, name="_stem"))
+    return nn.relu(conv_norm(layers, images.astype(layers.dtype), features, 3, train=train, name="_stem"))
 
 
 def _head(x: Images, num_classes: int, layers: Layers) -> Float[Array, "batch classes"]:
     dense = layers.dense(num_classes, kernel_init=HE_NORMAL, name="head")
     return dense(global_average(x)).astype(jnp.float32)
-
-
-def _conv_norm(
-    layers: Layers, x: Images, features: int, kernel: int, stride: int, *, train: bool, name: str, zero: bool = False
-) -> Images:
-    """A convolution and its batch normalisation, as submodules conv… and norm… of the module that calls.
-
-    Padding is the same on all sides, so that strided outputs are centred on the pixels a strided shortcut takes
-    ("SAME" would pad only at the end).
-    """
-    scale_init = nn.initializers.zeros if zero else nn.initializers.ones
-    conv = layers.conv(
-        features,
-        kernel,
-        stride=stride,
-        padding=kernel // 2,
-        use_bias=False,
-        kernel_init=HE_NORMAL,
-        name=f"conv{name}",
-    )
-    return layers.batch_norm(train=train, name=f"norm{name}", scale_init=scale_init)(conv(x))

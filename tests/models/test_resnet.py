@@ -114,7 +114,15 @@ class NumPyResNet:
         (CifarResNet(depth=20), 9, (3, 3, 3), NumPyResNet.basic, NumPyResNet.padded, False),
         (CifarResNet(depth=20), 9, (3, 3, 3), NumPyResNet.basic, NumPyResNet.padded, True),
         (ResNet(depth=18), 8, BLOCKS[18], NumPyResNet.basic, NumPyResNet.projected, True),
-        (ResNet(depth=50), 9, BLOCKS[50], NumPyResNet.bottleneck, NumPyResNet.projected, False),
+        pytest.param(
+            ResNet(depth=50),
+            9,
+            BLOCKS[50],
+            NumPyResNet.bottleneck,
+            NumPyResNet.projected,
+            False,
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["resnet20-evaluation", "resnet20-training", "resnet18-training", "resnet50-evaluation"],
 )

@@ -13,14 +13,18 @@ import numpy as np
 import pytest
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.models import MODELS, AlexNet, CifarResNet, Layers, Model, ResNet
+from jaxopt_bench.models import MODELS, VGG, AlexNet, CifarResNet, Layers, Model, ResNet, ViT, WideResNet
 
-SMALL = {"alexnet_small": 32, "cnn": 8, "resnet20": 8}  # name -> side of a cheap image
+SMALL = {"alexnet_small": 32, "cnn": 8, "resnet20": 8, "wrn16_4": 8, "vit_tiny": 8}  # name -> side of a cheap image
+QUICK = ("cnn", "resnet20", "alexnet_small")
 
 
 def test_the_table_holds_the_models_that_are_documented() -> None:
     resnets = [f"resnet{depth}" for depth in (18, 20, 32, 34, 44, 50, 56, 110)]
-    assert sorted(MODELS) == sorted(["alexnet", "alexnet_small", "cnn", *resnets])
+    vggs = [f"vgg{depth}" for depth in (11, 13, 16, 19)]
+    others = ["alexnet", "alexnet_small", "cnn", "vit_tiny", "wrn16_4", "wrn28_10"]
+    assert sorted(MODELS) == sorted([*others, *resnets, *vggs])
+    assert {name: MODELS[name].to_json()["depth"] for name in vggs} == {name: int(name[3:]) for name in vggs}
     assert {name: MODELS[name].to_json()["depth"] for name in resnets} == {name: int(name[6:]) for name in resnets}
 
 
@@ -34,19 +38,28 @@ def test_parameters_and_logits_are_float32_where_the_rest_is_bfloat16(shapes_of:
     assert (logits.shape, logits.dtype) == ((2, 7), jnp.float32)
 
 
-@pytest.mark.parametrize("name", ["alexnet", "alexnet_small", "cnn", "resnet20", "resnet50"])
-def test_every_convolution_and_product_computes_in_the_dtype(shapes_of: Callable[..., Any], name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "others"),  # a block of attention has two products beside those with kernels
+    [("alexnet", 0), ("alexnet_small", 0), ("cnn", 0), ("resnet20", 0), ("resnet50", 0), ("vgg16", 0),
+     ("wrn16_4", 0), ("vit_tiny", 2 * 12)],
+)  # fmt: skip
+def test_every_convolution_and_product_computes_in_the_dtype(
+    shapes_of: Callable[..., Any], name: str, others: int
+) -> None:
     module = MODELS[name].module(7, Layers("bfloat16"))
     variables = shapes_of(module, 32, 32, 3)
     images = jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32)
     program = str(jax.make_jaxpr(lambda v, x: module.apply(v, x, train=False))(variables, images))
     found = re.findall(r":(\w+)\[[\d,]*\] = (?:conv_general_dilated|dot_general)", program)
     kernels = [path for path, _ in jax.tree_util.tree_leaves_with_path(variables) if path[-1].key == "kernel"]
-    assert len(found) == len(kernels)
-    assert set(found) == {"bf16"}
+    assert len(found) == len(kernels) + others
+    assert set(found) <= {"bf16", "f32"} if others else set(found) == {"bf16"}
+    assert found.count("f32") <= others // 2  # attention's weights, before the softmax
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(
+    "name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SMALL if name not in QUICK)]
+)
 def test_training_in_bfloat16_is_near_float32_and_both_are_finite(
     name: str, random_variables: Callable[..., Any], random_images: Callable[..., Any], quick_key: Callable[[int], Any]
 ) -> None:
@@ -85,6 +98,9 @@ def test_names_and_json_round_trip(name: str) -> None:
     [
         (CifarResNet(depth=56, zero_init_residual=True), "resnet56"),
         (ResNet(depth=34, zero_init_residual=True), "resnet34"),
+        (VGG(depth=13), "vgg13"),
+        (WideResNet(depth=28, width=2, dropout=0.3), "wrn28_10"),
+        (ViT(width=384, heads=6, hidden=1536), "vit_tiny"),
         (AlexNet(stem="imagenet", groups=True, local_response_normalization=True, dense=7, dropout=0), "alexnet"),
     ],
 )

@@ -1,0 +1,44 @@
+"""cifar10_vit_tiny_* and cifar100_vit_tiny_*: a small vision transformer, patches of 4×4 pixels.
+
+Trains:  12 blocks of attention, 5.4 M parameters, on 45,000 images (5,000 validate).
+From:    no one paper: AdamW, warm-up and cosine as vision transformers are usually trained, but shorter. Muon's
+         updates have the size of AdamW's (Liu et al., 2025), so that both share a learning rate and a weight decay;
+         Lion's rate is ten times lower and its decay ten times higher (Chen et al., 2023, section 5).
+Expect:  they have not been trained here. Without more augmentation than this, vision transformers stay behind
+         convolutional networks on CIFAR.
+Run:     make run EXP=cifar10_vit_tiny_adamw
+"""
+
+import dataclasses
+
+from jaxopt_bench.data import Augmentation
+from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.models import ViT
+from jaxopt_bench.optimizers import OPTIMIZERS, SGD, AdamW, Cosine, Optimizer
+
+TRIED = {
+    "sgd": SGD(learning_rate=0.05, momentum=0.9, weight_decay=1e-4, clip_norm=1.0),
+    "adamw": AdamW(learning_rate=1e-3, weight_decay=0.05),
+    "lion": dataclasses.replace(OPTIMIZERS["lion"], learning_rate=1e-4, weight_decay=0.5),
+    "muon": dataclasses.replace(OPTIMIZERS["muon"], learning_rate=1e-3, weight_decay=0.05, consistent_rms=0.2),
+}
+
+
+def experiment(dataset: str, optimizer: Optimizer) -> Experiment:
+    """Returns the workload on one data set with one optimizer."""
+    return Experiment(
+        dataset=dataset,
+        model=ViT(),
+        optimizer=dataclasses.replace(optimizer, decay_mask="kernels"),
+        schedule=Cosine(warmup=10),
+        epochs=200,
+        batch_size=128,
+        augmentation=Augmentation(crop_padding=4, flip=True),
+    )
+
+
+EXPERIMENTS = {
+    f"{dataset}_vit_tiny_{name}": experiment(dataset, optimizer)
+    for dataset in ("cifar10", "cifar100")
+    for name, optimizer in TRIED.items()
+}

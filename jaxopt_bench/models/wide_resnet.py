@@ -1,0 +1,99 @@
+"""Wide residual networks: few layers of many channels, normalised before each convolution."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from jaxopt_bench.config import number
+from jaxopt_bench.models.base import Model
+from jaxopt_bench.models.layers import HE_NORMAL, Layers, global_average
+
+Images = Float[Array, "batch height width channels"]
+
+
+@dataclasses.dataclass(frozen=True)
+class WideResNet(Model):
+    """A residual network of 6n+4 layers whose three stages are `width` times as wide as 16, 32 and 64 channels.
+
+    Batch normalisation and ReLU stand before each 3×3 convolution (v2); where the shape changes, the shortcut is a
+    1×1 convolution of what they give. At 10 classes WRN-16-4 has 2,748,890 parameters and WRN-28-10 36,479,194. He
+    initialisation.
+
+    Source: Zagoruyko and Komodakis 2016, "Wide Residual Networks", table 1 and section 2.4.
+    """
+
+    depth: Literal[10, 16, 22, 28, 34, 40] = 28
+    """Convolutions on the longest path, and those of the shortcuts that change the shape: 6n+4."""
+    width: int = number(10, at_least=1)
+    """How many times as wide as the narrowest."""
+    dropout: float = number(0.0, at_least=0, below=1)
+    """Probability that training drops an activation between the two convolutions of a block."""
+
+    def module(self, num_classes: int, layers: Layers = Layers()) -> WideResNetModule:
+        return WideResNetModule(self, num_classes, layers)
+
+
+class WideResNetModule(nn.Module):
+    """The network a `WideResNet` describes."""
+
+    config: WideResNet
+    num_classes: int
+    layers: Layers = Layers()
+
+    @nn.compact
+    def __call__(
+        self, images: Float[Array, "batch height width channels"], *, train: bool
+    ) -> Float[Array, "batch classes"]:
+        """Returns the logits, in float32."""
+        config, layers = self.config, self.layers
+        x = _conv(layers, 16, 3, name="conv_stem")(images.astype(layers.dtype))
+        for stage, features in enumerate((16, 32, 64), start=1):
+            for block in range(1, (config.depth - 4) // 6 + 1):
+                stride = 2 if stage > 1 and block == 1 else 1
+                make = PreActivationBlock(
+                    features * config.width, stride, config.dropout, layers, name=f"stage{stage}_block{block}"
+                )
+                x = make(x, train)
+        x = nn.relu(layers.batch_norm(train=train, name="norm")(x))
+        head = layers.dense(self.num_classes, kernel_init=HE_NORMAL, name="head")
+        return head(global_average(x)).astype(jnp.float32)
+
+
+class PreActivationBlock(nn.Module):
+    """Two 3×3 convolutions, each after batch normalisation and ReLU, to which the input is added.
+
+    Attributes:
+      features: output channels.
+      stride: of the first convolution and of the shortcut.
+      dropout: probability that training drops an activation before the second convolution.
+      layers: what it is made of.
+    """
+
+    features: int
+    stride: int
+    dropout: float
+    layers: Layers
+
+    @nn.compact
+    def __call__(self, x: Images, train: bool) -> Images:
+        layers = self.layers
+        active = nn.relu(layers.batch_norm(train=train, name="norm1")(x))
+        y = _conv(layers, self.features, 3, self.stride, name="conv1")(active)
+        y = nn.relu(layers.batch_norm(train=train, name="norm2")(y))
+        y = nn.Dropout(self.dropout, deterministic=not train)(y)
+        y = _conv(layers, self.features, 3, name="conv2")(y)
+        if x.shape != y.shape:
+            x = _conv(layers, self.features, 1, self.stride, name="conv_shortcut")(active)
+        return x + y
+
+
+def _conv(layers: Layers, features: int, kernel: int, stride: int = 1, *, name: str) -> nn.Conv:
+    padding = kernel // 2  # on all sides alike: strided outputs are centred on the pixels a strided shortcut takes
+    return layers.conv(
+        features, kernel, stride=stride, padding=padding, use_bias=False, kernel_init=HE_NORMAL, name=name
+    )
