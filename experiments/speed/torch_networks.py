@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from experiments.speed.agreement import Variables
-from jaxopt_bench.models import CNN, AlexNet, AlexNetSmall, CifarResNet, Model, ResNet
+from jaxopt_bench.models import CNN, VGG, AlexNet, AlexNetSmall, CifarResNet, Model, ResNet, ViT, WideResNet
+from jaxopt_bench.models.vgg import CONVOLUTIONS, WIDTHS
+from jaxopt_bench.models.vit import positions
 
 FLAX_NAMES = {
     "running_mean": ("batch_stats", "mean"),
@@ -155,6 +157,126 @@ class ResNetTorch(nn.Module):
         return self.head(x.mean((2, 3)))
 
 
+class VGGTorch(nn.Module):
+    """VGG with batch normalisation; its poolings leave one pixel."""
+
+    def __init__(self, config: VGG, num_classes: int):
+        super().__init__()
+        self.flattened = {"head": (WIDTHS[-1], 1, 1)}
+        self.stages: list[list[str]] = []
+        before = 3
+        for stage, (width, count) in enumerate(zip(WIDTHS, CONVOLUTIONS[config.depth], strict=True), start=1):
+            self.stages.append([f"{stage}_{i}" for i in range(1, count + 1)])
+            for name in self.stages[-1]:
+                self.add_module(f"conv{name}", nn.Conv2d(before, width, 3, padding=1, bias=False))
+                self.add_module(f"norm{name}", nn.BatchNorm2d(width))
+                before = width
+        self.head = nn.Linear(before, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns the logits."""
+        for names in self.stages:
+            for name in names:
+                x = F.relu(self.get_submodule(f"norm{name}")(self.get_submodule(f"conv{name}")(x)), inplace=True)
+            x = F.max_pool2d(x, 2)
+        return self.head(x.flatten(1))
+
+
+class PreActivationBlock(nn.Module):
+    """A residual block that normalises before each convolution."""
+
+    def __init__(self, before: int, after: int, stride: int, dropout: float):
+        super().__init__()
+        self.norm1 = nn.BatchNorm2d(before)
+        self.conv1 = nn.Conv2d(before, after, 3, stride, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(after)
+        self.conv2 = nn.Conv2d(after, after, 3, padding=1, bias=False)
+        self.dropout = nn.Dropout(dropout)
+        self.changes = stride != 1 or before != after
+        if self.changes:
+            self.conv_shortcut = nn.Conv2d(before, after, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns the block's output."""
+        active = F.relu(self.norm1(x), inplace=True)
+        y = self.dropout(F.relu(self.norm2(self.conv1(active)), inplace=True))
+        return self.conv2(y) + (self.conv_shortcut(active) if self.changes else x)
+
+
+class WideResNetTorch(nn.Module):
+    """A wide residual network."""
+
+    def __init__(self, config: WideResNet, num_classes: int):
+        super().__init__()
+        self.flattened: dict[str, tuple[int, int, int]] = {}
+        self.conv_stem = nn.Conv2d(3, 16, 3, padding=1, bias=False)
+        self.blocks = []
+        before = 16
+        for stage, width in enumerate((16, 32, 64), start=1):
+            for block in range(1, (config.depth - 4) // 6 + 1):
+                after, stride = width * config.width, 2 if stage > 1 and block == 1 else 1
+                self.blocks.append(f"stage{stage}_block{block}")
+                self.add_module(self.blocks[-1], PreActivationBlock(before, after, stride, config.dropout))
+                before = after
+        self.norm = nn.BatchNorm2d(before)
+        self.head = nn.Linear(before, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns the logits."""
+        x = self.conv_stem(x)
+        for name in self.blocks:
+            x = self.get_submodule(name)(x)
+        return self.head(F.relu(self.norm(x), inplace=True).mean((2, 3)))
+
+
+class TransformerBlock(nn.Module):
+    """Attention and two dense layers, each of its normalised input."""
+
+    def __init__(self, config: ViT):
+        super().__init__()
+        self.heads = config.heads
+        self.norm1 = nn.LayerNorm(config.width, eps=1e-6)
+        for name in ("query", "key", "value", "out"):
+            self.add_module(name, nn.Linear(config.width, config.width))
+        self.norm2 = nn.LayerNorm(config.width, eps=1e-6)
+        self.dense1 = nn.Linear(config.width, config.hidden)
+        self.dense2 = nn.Linear(config.hidden, config.width)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns the block's output."""
+        y = self.norm1(x)
+        parts = (self.get_submodule(name)(y) for name in ("query", "key", "value"))
+        query, key, value = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in parts)
+        attended = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        x = x + self.dropout(self.get_submodule("out")(attended))
+        return x + self.dropout(self.dense2(F.gelu(self.dense1(self.norm2(x)))))
+
+
+class ViTTorch(nn.Module):
+    """A vision transformer for images of 32×32 pixels."""
+
+    def __init__(self, config: ViT, num_classes: int):
+        super().__init__()
+        self.flattened: dict[str, tuple[int, int, int]] = {}
+        side = 32 // config.patch
+        self.embed = nn.Conv2d(3, config.width, config.patch, config.patch)
+        places = torch.from_numpy(positions(side, side, config.width)).flatten(0, 1)
+        self.register_buffer("places", places, persistent=False)
+        self.blocks = [f"block{i}" for i in range(1, config.depth + 1)]
+        for name in self.blocks:
+            self.add_module(name, TransformerBlock(config))
+        self.norm = nn.LayerNorm(config.width, eps=1e-6)
+        self.head = nn.Linear(config.width, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns the logits."""
+        x = self.embed(x).flatten(2).transpose(1, 2) + self.get_buffer("places")
+        for name in self.blocks:
+            x = self.get_submodule(name)(x)
+        return self.head(self.norm(x).mean(1))
+
+
 def build(model: Model, num_classes: int) -> nn.Module:
     """Returns the PyTorch network that a configuration describes.
 
@@ -172,6 +294,12 @@ def build(model: Model, num_classes: int) -> nn.Module:
     if isinstance(model, ResNet) and model.depth in (18, 34):
         blocks = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}[model.depth]
         return ResNetTorch((64, 128, 256, 512), blocks, True, num_classes)
+    if isinstance(model, VGG):
+        return VGGTorch(model, num_classes)
+    if isinstance(model, WideResNet):
+        return WideResNetTorch(model, num_classes)
+    if isinstance(model, ViT):
+        return ViTTorch(model, num_classes)
     raise NotImplementedError(f"{model} is not written in PyTorch.")
 
 

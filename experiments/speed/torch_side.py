@@ -175,17 +175,20 @@ def make_optimizer(optimizer: Optimizer, network: torch.nn.Module) -> torch.opti
     """Returns PyTorch's own optimizer with a configuration's hyperparameters, in its fused form.
 
     Raises:
-      NotImplementedError: for other optimizers than SGD and AdamW, or where not all parameters decay alike.
+      NotImplementedError: for other optimizers than SGD and AdamW.
     """
-    shared = {"lr": optimizer.learning_rate, "weight_decay": optimizer.weight_decay, "fused": True}
-    if optimizer.decay_mask != "all":
-        raise NotImplementedError(f"{optimizer} is not written in PyTorch: decay_mask is {optimizer.decay_mask!r}.")
+    shared = {"lr": optimizer.learning_rate, "fused": True}
+    decays: dict[bool, list[torch.nn.Parameter]] = {True: [], False: []}
+    for parameter in network.parameters():
+        decays[optimizer.decay_mask == "all" or parameter.ndim >= 2].append(parameter)
+    decay = {True: optimizer.weight_decay, False: 0.0}
+    groups = [{"params": found, "weight_decay": decay[which]} for which, found in decays.items() if found]
     if isinstance(optimizer, SGD):
         momentum = optimizer.momentum or 0.0
-        return torch.optim.SGD(network.parameters(), momentum=momentum, nesterov=optimizer.nesterov, **shared)
+        return torch.optim.SGD(groups, momentum=momentum, nesterov=optimizer.nesterov, **shared)
     if isinstance(optimizer, AdamW):
         betas = (optimizer.b1, optimizer.b2)
-        return torch.optim.AdamW(network.parameters(), betas=betas, eps=optimizer.eps, **shared)
+        return torch.optim.AdamW(groups, betas=betas, eps=optimizer.eps, **shared)
     raise NotImplementedError(f"{optimizer} is not written in PyTorch.")
 
 

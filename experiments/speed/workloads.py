@@ -52,6 +52,10 @@ WORKLOADS = (
     Workload("alexnet", "adamw", 4, "cifar100_alexnet_adamw"),
     Workload("resnet20", "sgd", 128, "cifar10_resnet20_sgd"),
     Workload("resnet18", "sgd", 128, "cifar10_resnet18_sgd"),
+    Workload("vgg16", "sgd", 128, "cifar10_vgg16_sgd"),
+    Workload("wrn16_4", "sgd", 128, "cifar10_wrn16_4_sgd"),
+    Workload("wrn28_10", "sgd", 128, "cifar10_wrn28_10_sgd"),
+    Workload("vit_tiny", "adamw", 128, "cifar10_vit_tiny_adamw"),
 )
 
 DIGITS = Workload("cnn", "adamw", 32, "digits_cnn_adamw")
