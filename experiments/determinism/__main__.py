@@ -1,0 +1,85 @@
+"""`python -m experiments.determinism [flags]`: measures, prints a table, and writes a JSON document."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import pathlib
+import shlex
+import sys
+import tempfile
+
+import jax
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from experiments.determinism.measure import Bench, Outcome, applicable
+from experiments.speed.document import hardware
+from jaxopt_bench.files import replacing
+from jaxopt_bench.runs.environment import environment
+from jaxopt_bench.training import choose_code_path
+
+RESULTS = pathlib.Path(__file__).parent / "results"
+
+
+@dataclasses.dataclass(frozen=True)
+class Flags:
+    """Measure which circumstances change the bits of a run."""
+
+    experiment: str = "digits_cnn_adamw"
+    """What is trained."""
+    epochs: int = 3
+    """How long."""
+    pythons: tuple[pathlib.Path, ...] = ()
+    """Interpreters of environments with other versions of JAX, of Optax, or of all."""
+    data_dir: pathlib.Path | None = None
+    """TFDS data directory; by default a temporary one, which serves for the digits."""
+    out: pathlib.Path | None = None
+    """The JSON document; by default experiments/determinism/results/<experiment>.json."""
+
+
+def main() -> None:
+    """Measures what the command line asks for."""
+    flags = tyro.cli(Flags, prog="python -m experiments.determinism")
+    circumstances = applicable(jax.default_backend(), flags.pythons)
+    outcomes, console = [], Console() if sys.stdout.isatty() else Console(width=120)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = pathlib.Path(scratch)
+        (folder / "runs").mkdir()
+        bench = Bench(flags.experiment, flags.epochs, folder / "runs", flags.data_dir or folder / "data")
+        for outcome in bench.outcomes(circumstances):
+            outcomes.append(outcome)
+            console.print(f"{outcome.circumstance}: measured")
+    console.print(table(outcomes))
+    here = environment(choose_code_path())
+    document = {
+        "hardware": hardware(),
+        "versions": {"python": here["python"], **here["packages"], "revision": here["revision"]},
+        "command": shlex.join(["python", "-m", "experiments.determinism", *sys.argv[1:]]),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "experiment": flags.experiment,
+        "epochs": flags.epochs,
+        "rows": [dataclasses.asdict(outcome) for outcome in outcomes],
+    }
+    out = flags.out or RESULTS / f"{flags.experiment}.json"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(out) as (file, _):
+        file.write((json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
+    print(f"written to {out}")
+
+
+def table(outcomes: list[Outcome]) -> Table:
+    """Returns what was found, a line a circumstance."""
+    table = Table("circumstance", "state", "metrics", "parameters differ by", "train loss", "test accuracy", box=None)
+    for outcome in outcomes:
+        same = ["same bits" if each else "no" for each in (outcome.same_state, outcome.same_metrics)]
+        last, accuracies = outcome.train_losses["last"], outcome.test_accuracies
+        numbers = [f"{last[0]:.4f}, {last[1]:.4f}", ", ".join(f"{100 * accuracy:.2f}" for accuracy in accuracies)]
+        table.add_row(outcome.circumstance, *same, f"{outcome.parameters:.1e}", *numbers)
+    return table
+
+
+if __name__ == "__main__":
+    main()
