@@ -79,5 +79,7 @@ def _fail(error: Exception, debug: bool, code: int) -> NoReturn:
     if debug:
         traceback.print_exception(error)
     expected = isinstance(error, (UserError, OSError))
-    print(f"error: {error if expected else f'{type(error).__name__}: {error} (--debug shows where)'}", file=sys.stderr)
+    said = str(error) if expected else f"{type(error).__name__}: {error} (--debug shows where)"
+    said = "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in said)  # nothing a terminal obeys
+    print(f"error: {said}", file=sys.stderr)
     sys.exit(code)

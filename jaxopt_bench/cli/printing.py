@@ -41,7 +41,7 @@ def print_result(run: Run, console: Console) -> None:
             console.print(_result_table(summary))
         if "diverged_step" in summary:
             step = summary["diverged_step"]
-            console.print(f"the loss or the update of step {step:,} was not finite", highlight=False)
+            console.print(f"the loss, the gradient or the update of step {step:,} was not finite", highlight=False)
         speed = f", {summary['images_per_second']:,.0f} images/s" if summary["images_per_second"] else ""
         size = f"{summary['parameters']:,} parameters, {summary['steps']:,} steps"
         console.print(f"{size} in {format_duration(summary['seconds'])}{speed}", highlight=False)

@@ -42,9 +42,10 @@ def show(flags: ShowFlags) -> int:
         console.print(f"{name:32} {value}", markup=False, highlight=False)
     for place in found.config.get("environments", []):
         versions = ", ".join(f"{name} {version}" for name, version in place["packages"].items() if version)
+        options = "".join(f", {name} {value}" for name, value in place.get("options", {}).items() if value)
         console.print(
             f"from step {place['step']}: {place['backend']} ({', '.join(place['devices'])}), "
-            f"{place['threads']} threads, Python {place['python']}, {versions}",
+            f"{place['threads']} threads, Python {place['python']}, {versions}{options}",
             markup=False,
             highlight=False,
         )

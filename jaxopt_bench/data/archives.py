@@ -170,6 +170,8 @@ def _read_archive(source: Path, layout: Layout, check: Callable[[str, int], None
         raise UserError(f"{source} is not a sound .tar.gz archive ({error}); expected {_accepted(layout)}.") from error
     except OSError as error:
         raise UserError(f"{source} cannot be read: {error.strerror or error}.") from error
+    except (ValueError, OverflowError) as error:  # of headers whose numbers are none
+        raise UserError(f"{source} is not a sound archive ({error}); expected {_accepted(layout)}.") from error
 
 
 def _read_members(

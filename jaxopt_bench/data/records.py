@@ -10,6 +10,7 @@ import enum
 import io
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -76,12 +77,13 @@ def read_info(folder: Path) -> dict[str, Any]:
       UserError: if there is none, or it is damaged.
     """
     try:
-        info = json.loads((folder / INFO).read_text())
+        info = json.loads((folder / INFO).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise broken(folder, f"it has no {INFO}") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise broken(folder, f"{INFO} cannot be read ({error})") from error
-    if not isinstance(info, dict) or not isinstance(info.get("splits"), list):
+    splits = info.get("splits") if isinstance(info, dict) else None
+    if not isinstance(splits, list) or not all(map(_is_split, splits)):
         raise broken(folder, f"{INFO} lists no splits")
     return info
 
@@ -89,14 +91,21 @@ def read_info(folder: Path) -> dict[str, Any]:
 def shard_lengths(info: dict[str, Any], split: SplitName) -> list[int]:
     """Returns how many examples each record file of `split` has."""
     for entry in info["splits"]:
-        if entry.get("name") == split:
+        if entry["name"] == split:
             return [int(length) for length in entry.get("shardLengths", [])]
     return []
 
 
 def class_names(folder: Path) -> tuple[str, ...]:
-    """Returns the names of the labels in order."""
-    return tuple(_builder(folder).info.features["label"].names)
+    """Returns the names of the labels in order.
+
+    Raises:
+      UserError: if TFDS does not find them.
+    """
+    try:
+        return tuple(_builder(folder).info.features["label"].names)
+    except (KeyError, AttributeError, TypeError) as error:
+        raise broken(folder, f"its labels have no names ({error})") from error
 
 
 def decode(folder: Path, spec: DatasetSpec, split: SplitName) -> Split:
@@ -143,7 +152,10 @@ def _builder(folder: Path) -> Any:
             f"installed here ({error}). Install tensorflow-datasets, array-record and pillow, or copy the folder from "
             f"a machine where `jaxopt-bench data prepare {folder.parent.name}` has run."
         ) from error
-    return tfds.builder_from_directory(str(folder))
+    try:
+        return tfds.builder_from_directory(str(folder))
+    except Exception as error:  # it raises whatever a damaged file leads it to
+        raise broken(folder, f"TFDS cannot read it ({error})") from error
 
 
 def _decode_image(encoded: bytes, spec: DatasetSpec) -> np.ndarray:
@@ -152,8 +164,17 @@ def _decode_image(encoded: bytes, spec: DatasetSpec) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(encoded))).reshape(spec.image_shape)
 
 
-def _formats(info: dict[str, Any]) -> set[str]:
-    return {info.get("fileFormat", "tfrecord"), *info.get("alternativeFileFormats", ())}
+def _is_split(entry: Any) -> bool:
+    """Returns whether an entry has a name, and lengths of files as TFDS writes them: integers as texts."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+        return False
+    lengths = entry.get("shardLengths", [])
+    return isinstance(lengths, list) and all(re.fullmatch("[0-9]{1,12}", str(length)) for length in lengths)
+
+
+def _formats(info: dict[str, Any]) -> list[Any]:
+    others = info.get("alternativeFileFormats")
+    return [info.get("fileFormat", "tfrecord"), *(others if isinstance(others, list) else ())]
 
 
 def _check_split(folder: Path, spec: DatasetSpec, split: SplitName, lengths: list[int]) -> None:

@@ -72,6 +72,9 @@ def read_document(path: pathlib.Path) -> Document:
     for i, winner in enumerate(values["selections"]):
         if not all(isinstance(edge, str) for edge in winner["edges"]):
             raise UserError(f"{path}: selections[{i}] is damaged: edges is {winner['edges']!r}; accepted: texts.")
+        if winner["trial"] is not None and winner["among"] and not 0 <= winner["trial"] < len(winner["among"]):
+            among = f"{len(winner['among'])} trials"
+            raise UserError(f"{path}: selections[{i}] is damaged: trial is {winner['trial']}, of {among}.")
         if winner["trial"] is not None and winner["values"] is None:
             raise UserError(f"{path}: selections[{i}] is damaged: it names a trial and no values of it.")
     try:
@@ -95,7 +98,7 @@ _UNIT = {"workload": str, "contender": str}
 _SEARCH = {**_UNIT, "repetition": int}
 _FIELDS: Mapping[str, Mapping[str, Any]] = {
     "runs": {"phase": str, **_SEARCH, "trial": int, "seed": int, "digest": str, "path": str},
-    "selections": {**_SEARCH, "trial": int | None, "edges": list, "values": dict | None},
+    "selections": {**_SEARCH, "trial": int | None, "edges": list, "values": dict | None, "among": list},
     "timings": {**_UNIT, "seconds_per_step": NUMBER},
     "history": {},
 }

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import hashlib
-import json
 import logging
 import pathlib
 import shutil
@@ -20,7 +19,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.runs.directory import write_json
+from jaxopt_bench.runs.directory import check_object, parse_json, write_json
 
 T = TypeVar("T")
 MANIFEST = "manifest.json"
@@ -69,6 +68,13 @@ class Checkpoints:
             copied = jax.tree.map(lambda leaf: np.array(leaf), tree)
             self._pending = self._worker.submit(self._write, step, copied, best)
 
+    def prune(self, best: Collection[int]) -> None:
+        """Removes all checkpoints but the last, and those of the steps that are kept however old they become."""
+        steps = checkpoint_steps(self.directory)
+        for step in steps[: -self.keep]:
+            if step not in best:
+                _remove(self.directory / str(step))
+
     def wait(self) -> None:
         """Waits until the last save is on the disk, and raises what it raised."""
         if self._pending is not None:
@@ -96,10 +102,7 @@ class Checkpoints:
                 f"the checkpoint {folder} could not be written ({_first_line(error)}). Once it can be, the same "
                 f"command goes on {on}."
             ) from error
-        kept = {*checkpoint_steps(self.directory)[-self.keep :], *best}
-        for old in checkpoint_steps(self.directory):
-            if old not in kept:
-                _remove(self.directory / str(old))
+        self.prune(best)
 
 
 def checkpoint_steps(directory: pathlib.Path) -> list[int]:
@@ -124,9 +127,16 @@ def restore(directory: pathlib.Path, step: int, like: T) -> T:
     target = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), like)
     with _checkpointer() as checkpointer:
         try:
-            return checkpointer.restore(folder / "arrays", args=ocp.args.StandardRestore(target))
-        except (KeyError, ValueError, TypeError) as error:
+            found = checkpointer.restore(folder / "arrays", args=ocp.args.StandardRestore(target))
+        except Exception as error:  # Orbax raises whatever a file that is not as it wrote it leads it to
             raise UserError(f"checkpoint {folder} holds other arrays than this experiment has: {error}") from error
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(target), strict=True):
+        if (one.shape, one.dtype) != (other.shape, other.dtype):
+            raise UserError(
+                f"checkpoint {folder} holds other arrays than this experiment has: {one.dtype}{list(one.shape)} for "
+                f"{other.dtype}{list(other.shape)}"
+            )
+    return found
 
 
 def restore_latest(
@@ -171,13 +181,18 @@ def _checkpointer() -> ocp.Checkpointer:
 
 def _verify(folder: pathlib.Path) -> None:
     try:
-        expected = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["sha256"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        manifest = parse_json((folder / MANIFEST).read_text(encoding="utf-8"))
+        expected = check_object(MANIFEST, manifest, {"sha256": dict})["sha256"]
+    except (OSError, ValueError, RecursionError, UserError) as error:
         raise UserError(f"checkpoint {folder} is damaged: {MANIFEST} cannot be read ({error}).") from error
-    found = _sums(folder)
+    try:
+        found = _sums(folder)
+    except OSError as error:
+        raise UserError(f"checkpoint {folder} cannot be read: {error}.") from error
     if found != expected:
         differing = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
-        raise UserError(f"checkpoint {folder} is damaged: {', '.join(differing)} changed since it was written.")
+        names = ", ".join(name if name.isprintable() else ascii(name) for name in differing)
+        raise UserError(f"checkpoint {folder} is damaged: {names} changed since it was written.")
 
 
 def _sums(folder: pathlib.Path) -> dict[str, str]:

@@ -18,7 +18,7 @@ class Clock:
         self.all_seconds, self.all_steps = 0.0, 0  # of this process, compilation apart
         self.seconds = 0.0  # of this lap, a member's share
         self.lap_seconds, self.lap_images = 0.0, 0  # of this lap, compilation apart
-        self.steps, self.began, self.ended = 0, 0.0, 0.0  # of the slice under way; and when the device was free last
+        self.steps, self.began = 0, 0.0  # of the slice under way
 
     def start(self, steps: int, members: int = 1) -> None:
         """Begins to time a slice: so many steps of each of so many members."""
@@ -26,8 +26,7 @@ class Clock:
 
     def stop(self) -> None:
         """Ends the slice."""
-        now = time.perf_counter()
-        seconds, self.ended = now - max(self.began, self.ended), now
+        seconds = time.perf_counter() - self.began
         self.seconds += seconds / self.members
         if self.compiled:
             self.all_seconds, self.all_steps = self.all_seconds + seconds, self.all_steps + self.steps
@@ -35,11 +34,6 @@ class Clock:
             self.lap_images += self.steps * self.batch_size * self.members
             self.seconds_per_step = seconds / self.steps
         self.compiled = True
-
-    def interruption(self) -> float:
-        """Returns the seconds that the device needed, until now, for something else between two slices."""
-        seconds, self.ended = time.perf_counter() - self.ended, time.perf_counter()
-        return seconds
 
     @property
     def images_per_second(self) -> float:

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import pathlib
+import re
 import socket
 import types
 import typing
@@ -52,19 +53,36 @@ def read_json(path: pathlib.Path) -> Any:
 
 
 def parse_json(text: str) -> Any:
-    """Returns what a text is as JSON, which has no NaN and no half of a surrogate pair: nobody could write that again.
+    """Returns what a text is as JSON, but for what nobody could write again or show.
+
+    That is NaN, integers of more than 64 bits, halves of surrogate pairs, and control characters, with which a terminal
+    could be told to do something.
 
     Raises:
-      ValueError, RecursionError: where it is none.
+      ValueError, RecursionError: where it is none, or has one of those.
     """
-    value = json.loads(text, parse_constant=_refuse)
-    if "\\ud" in text.lower():
-        json.dumps(value, ensure_ascii=False).encode()
+    value = json.loads(text, parse_constant=_refuse, parse_int=_integer)
+    if "\\u" in text or _CONTROL.search(text):
+        shown = json.dumps(value, ensure_ascii=False)
+        shown.encode()
+        if found := _ESCAPED.search(shown) or _CONTROL.search(shown):
+            raise ValueError(f"it has the control character {found.group()!r}")
     return value
+
+
+_CONTROL = re.compile(r"[\x7f-\x9f]")
+_ESCAPED = re.compile(r"(?<!\\)(?:\\\\)*\\u00[01][0-9a-f]")  # an odd number of backslashes
 
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no number of JSON")
+
+
+def _integer(digits: str) -> int:
+    value = int(digits)
+    if value.bit_length() > 64:
+        raise ValueError(f"an integer has {len(digits)} digits")
+    return value
 
 
 NUMBER: Any = int | float

@@ -13,14 +13,28 @@ from typing import Any
 import jax
 
 from jaxopt_bench.config import flattened
+from jaxopt_bench.errors import UserError
 from jaxopt_bench.huge_pages import has_huge_pages
 from jaxopt_bench.training import CodePath
 
 PACKAGES = ("jaxopt-bench", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow-datasets", "clu")
+VARIABLES = ("XLA_FLAGS", "NVIDIA_TF32_OVERRIDE")  # which change how programs round
+
+
+def check_options() -> None:
+    """Checks that JAX has not been told to compute something else than experiments say.
+
+    Raises:
+      UserError: where it uses float64, or the random numbers it had before 0.5.
+    """
+    if jax.config.jax_enable_x64:  # type: ignore[attr-defined]
+        raise UserError("JAX_ENABLE_X64 is on; accepted: off, since experiments compute in float32 or bfloat16.")
+    if not jax.config.jax_threefry_partitionable:  # type: ignore[attr-defined]
+        raise UserError("JAX_THREEFRY_PARTITIONABLE is off; accepted: on, since other draws make another experiment.")
 
 
 def environment(code_path: CodePath, members: int = 1) -> dict[str, Any]:
-    """Returns versions, devices, threads, code path and source revision as JSON values.
+    """Returns versions, devices, threads, options, code path and source revision as JSON values.
 
     Args:
       code_path: how the run is computed.
@@ -35,6 +49,10 @@ def environment(code_path: CodePath, members: int = 1) -> dict[str, Any]:
         "devices": [device.device_kind for device in devices],
         "threads": _threads(),
         "huge_pages": has_huge_pages(),
+        "options": {
+            **{name: os.environ.get(name) or None for name in VARIABLES},
+            "matmul_precision": jax.config.jax_default_matmul_precision,  # type: ignore[attr-defined]
+        },
         "code_path": code_path.to_json(),
         "members": members,
         "revision": _revision(),

@@ -20,7 +20,7 @@ import functools
 import pathlib
 import zipfile
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -39,6 +39,7 @@ from jaxopt_bench.runs.progress import Reporter
 from jaxopt_bench.runs.splits import Splits, load_task
 from jaxopt_bench.training import (
     CodePath,
+    MaskedBatch,
     Task,
     TrainState,
     make_evaluated,
@@ -111,7 +112,13 @@ class Evaluation:
     batch: AugmentedBatch
 
 
-def write_evaluations(directories: Mapping[int, pathlib.Path], states: TrainState, task: Task, splits: Splits) -> None:
+def write_evaluations(
+    directories: Mapping[int, pathlib.Path],
+    states: TrainState,
+    task: Task,
+    splits: Splits,
+    watched: Callable[[Iterator[MaskedBatch]], Iterator[MaskedBatch]] = iter,
+) -> None:
     """Writes the evaluations of runs that were trained together, one after the other: logits take memory.
 
     Args:
@@ -119,6 +126,7 @@ def write_evaluations(directories: Mapping[int, pathlib.Path], states: TrainStat
       states: stacked, on the device or the host.
       task: one of theirs.
       splits: their images.
+      watched: returns the batches that it is given, and may raise instead of the next.
     """
     evaluated, logits, first_batch = make_evaluated(task), make_logits(task), make_first_batch(task)
     for place, directory in directories.items():
@@ -126,7 +134,7 @@ def write_evaluations(directories: Mapping[int, pathlib.Path], states: TrainStat
         batch, augmented = first_batch(splits.train, own.seed[0])
         own = evaluated(own, splits.train)
         found = {
-            name: _evaluated_split(examples, logits(own, padded_batches(examples))[0])
+            name: _evaluated_split(examples, logits(own, watched(padded_batches(examples)))[0])
             for name, examples in _read_splits(task, splits).items()
         }
         shown = (np.asarray(array[:SHOWN]) for array in (batch.labels, batch.images, augmented))

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import os
 import pathlib
+import re
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -23,6 +24,8 @@ from jaxopt_bench.training import Task, TrainState, abstract_states, empty_metri
 STATUSES = ("completed", "diverged", "interrupted")
 _CONFIG = {"experiment": dict, "digest": str, "task": dict, "environments": list}
 _CHECKPOINTS = {"path": str, "member": int, "members": int}
+_FOLDERS = re.compile(r"checkpoints|\.\./(\.\./(?!\.)[^/]+/)?population-[0-9a-f]{12}/checkpoints")
+MOST_MEMBERS = 10**6
 _ENVIRONMENT = {"step": int, "python": str, "packages": dict, "backend": str, "devices": list, "threads": int,
                 "code_path": dict, "members": int, "revision": str | None}  # fmt: skip
 _SUMMARY = {"status": str, "experiment": str, "digest": str, "steps": int, "parameters": int, "seconds": NUMBER,
@@ -118,9 +121,14 @@ def load_config(path: pathlib.Path) -> dict[str, Any]:
     """
     config = check_object(str(path), read_json(path), _CONFIG)
     if "checkpoints" in config:
-        check_object(f"{path}: checkpoints", config["checkpoints"], _CHECKPOINTS)
+        found = check_object(f"{path}: checkpoints", config["checkpoints"], _CHECKPOINTS)
+        if not _FOLDERS.fullmatch(found["path"]):
+            raise UserError(f"{path}: checkpoints is damaged: {found['path']!r} is neither its own nor a population's.")
+        if not 0 <= found["member"] < found["members"] <= MOST_MEMBERS:
+            raise UserError(f"{path}: checkpoints is damaged: {found['member']} is no place of {found['members']}.")
     for i, place in enumerate(config["environments"]):
-        check_object(f"{path}: environments[{i}]", place, _ENVIRONMENT)
+        where = f"{path}: environments[{i}]"
+        check_object(f"{where}: options", check_object(where, place, _ENVIRONMENT).get("options", {}), {})
     return config
 
 

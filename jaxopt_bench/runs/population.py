@@ -9,6 +9,7 @@ import json
 import math
 import os
 import pathlib
+import re
 import resource
 import shutil
 from collections.abc import Iterator, Sequence
@@ -37,6 +38,7 @@ from jaxopt_bench.training import (
 )
 
 POPULATION = "population.json"
+BESIDE = re.compile(r"\.\./(\.\./(?!\.)[^/]+/)?(?!\.)[^/]+")  # a run of the same name, or of another
 SHARE_OF_MEMORY = 0.9  # of what is free, that a population may fill
 FILES_EACH, USUAL_FILES = 8, 512  # that a member keeps open (its lock and event files), and all else
 
@@ -200,8 +202,10 @@ def _fits(session: Session) -> bool:
     """Trains a wave to its end, and returns whether the device's memory sufficed."""
     _allow_open_files(FILES_EACH * len(session.active))
     try:
-        with _held(session.home, session.active), session:
-            session.run()
+        with _held(session.home, session.active):
+            if not any(finished(member.directory) for member in session.active):  # by another process, in the meantime
+                with session:
+                    session.run()
     except jax.errors.JaxRuntimeError as error:
         if not _is_out_of_memory(error) or len(session.active) < 2:
             raise
@@ -246,9 +250,11 @@ def _entries(home: pathlib.Path) -> list[dict[str, Any]]:
     """Returns a population's members as its file has them."""
     path = home / POPULATION
     entries = check_object(str(path), read_json(path), {"members": list})["members"]
-    return [
-        check_object(f"{path}: members[{i}]", e, {"directory": str, "experiment": dict}) for i, e in enumerate(entries)
-    ]
+    for i, entry in enumerate(entries):
+        directory = check_object(f"{path}: members[{i}]", entry, {"directory": str, "experiment": dict})["directory"]
+        if not BESIDE.fullmatch(directory):
+            raise UserError(f"{path}: members[{i}] is damaged: {directory!r} is no run's folder beside it.")
+    return entries
 
 
 def _members(home: pathlib.Path, task: Task) -> list[Member]:
@@ -277,7 +283,13 @@ def _home(directory: pathlib.Path) -> pathlib.Path | None:
     if not (directory / "config.json").exists():
         return None
     path = load_config(directory / "config.json").get("checkpoints", {}).get("path", "checkpoints")
-    return pathlib.Path(os.path.normpath(directory / path)).parent
+    home = pathlib.Path(os.path.normpath(directory / path)).parent
+    own = pathlib.Path(os.path.normpath(directory))
+    if home != own and own not in [pathlib.Path(os.path.normpath(home / e["directory"])) for e in _entries(home)]:
+        raise UserError(
+            f"{directory / 'config.json'} is damaged: {home / POPULATION} does not name the run; accepted: --fresh."
+        )
+    return home
 
 
 def _divide(home: pathlib.Path, members: Sequence[Member], largest: int) -> None:

@@ -75,6 +75,12 @@ class MetricsFile:
         with naming(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write("".join(map(_line, records)))
 
+    def drop_epoch(self, step: int) -> None:
+        """Drops what was written of the evaluation at the end of an epoch, so that it can be written whole."""
+        self.records = [r for r in self.records if r["step"] != step or r["split"] not in SPLITS]
+        with replacing(self.path) as (file, _):
+            file.write("".join(map(_line, self.records)).encode())
+
     def sync(self) -> None:
         """Brings what was written to the disk, as has to be done before a checkpoint that stands on it."""
         with naming(self.path), self.path.open("a", encoding="utf-8") as file:
@@ -85,16 +91,18 @@ class MetricsFile:
         return next((r for r in reversed(self.records) if r["split"] == split and r["step"] == step), None)
 
 
-def mean_over_epoch(records: Iterable[Record], after_step: int) -> Record:
+def mean_over_epoch(records: Sequence[Record], after_step: int) -> Record:
     """Returns the means of loss and accuracy over the steps after one: the training loss of an epoch.
 
     None stands for a mean over lines of which one is not finite.
 
     Args:
-      records: a run's lines; those of split "train_steps" count, each by its number of steps.
+      records: a run's lines up to the epoch's end, in the order of their steps; those of split "train_steps" count,
+        each by its number of steps.
       after_step: the last step before the epoch.
     """
-    lines = [r for r in records if r["split"] == "train_steps" and r["step"] > after_step]
+    epoch = itertools.takewhile(lambda r: r["step"] > after_step, reversed(records))
+    lines = [r for r in epoch if r["split"] == "train_steps"]
     steps = sum(r["steps"] for r in lines)
     means: Record = {}
     for name in ("loss", "accuracy"):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import math
 import os
 import pathlib
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import jax
@@ -36,6 +37,7 @@ from jaxopt_bench.training import (
     NEVER,
     Evaluate,
     EvaluationMetrics,
+    MaskedBatch,
     StepMetrics,
     Task,
     TrainState,
@@ -85,6 +87,10 @@ class Interrupted(Exception):  # noqa: N818 (it was asked for)
         return f"interrupted; the same command (without --fresh) goes on {where}"
 
 
+class _Stopped(Exception):  # noqa: N818 (it was asked for)
+    """An evaluation was left unfinished, since the process was asked to stop."""
+
+
 @dataclasses.dataclass
 class Member:
     """One run of a session.
@@ -121,7 +127,7 @@ class Slice:
       metrics: of the steps since the last line of training metrics, stacked.
       line: whether such a line is due.
       measured: what the line is to say, on its way to the host.
-      evaluations: what each split's line is to say, where an epoch ends.
+      evaluations: what each split's line is to say, and how many seconds it took, where an epoch ends.
       snapshot: what a checkpoint is to hold, where one is due.
     """
 
@@ -129,7 +135,7 @@ class Slice:
     metrics: StepMetrics
     line: bool
     measured: dict[str, Any] = dataclasses.field(default_factory=dict)
-    evaluations: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    evaluations: dict[str, tuple[dict[str, Any], float]] = dataclasses.field(default_factory=dict)
     snapshot: Any = None
 
 
@@ -207,21 +213,48 @@ class Session:
     def run(self) -> None:
         """Trains to the end."""
         self._introduce()
-        done: Slice | None = None
         with stopped_by_signals(self):
-            while self.step < self.task.steps and self.signal is None and self.active:
-                under_way = self._dispatch()
-                if done is not None:
-                    self._write(done)
-                self._await(under_way)
-                done = under_way
-            if done is not None:
-                done.snapshot = done.snapshot or self._snapshot()
-                self._write(done)
-            if self.step < self.task.steps and self.active:
+            if unevaluated := self._unevaluated():
+                self._evaluate_again(unevaluated)
+            self._make_steps()
+            if self.active and (self.step < self.task.steps or self._unevaluated()):
                 self._interrupt()
             self.checkpoints.wait()
-            self._complete()
+            try:
+                self._complete()
+            except _Stopped:
+                self._interrupt()
+
+    def _make_steps(self) -> None:
+        """Makes steps to the last, or until the process is asked to stop, and saves a checkpoint of the last made."""
+        done: Slice | None = None
+        while self.step < self.task.steps and self.signal is None and self.active:
+            under_way = self._dispatch()
+            if done is not None:
+                self._write(done)
+            self._await(under_way)
+            done = under_way
+        if done is not None:
+            done.snapshot = done.snapshot or self._snapshot()
+            self._write(done)
+
+    def _unevaluated(self) -> list[Member]:
+        """Returns those for which the last step made ends an epoch whose evaluation was left unfinished."""
+        if not self.step or self.step % self.task.steps_per_epoch:
+            return []
+        wanted = ["train", *self._measured_every_epoch()]
+        return [m for m in self.active if any(m.records.find(split, self.step) is None for split in wanted)]
+
+    def _evaluate_again(self, members: Sequence[Member]) -> None:
+        """Evaluates the epoch at whose end some members were stopped, as it would have been."""
+        made = Slice(self.step, self.metrics, line=False, evaluations=self._evaluations())
+        if made.evaluations:
+            for member in members:
+                member.records.drop_epoch(self.step)
+            self._write_epoch(made, members)
+            for member in members:
+                member.records.sync()
+            self.checkpoints.prune(self._best_steps())
 
     def _introduce(self) -> None:
         task, count = self.task, len(self.members)
@@ -278,7 +311,7 @@ class Session:
         return made
 
     def _await(self, made: Slice) -> None:
-        """Waits until the steps are made, and sends after them what has to be computed before the next change them."""
+        """Waits until the steps are made, and computes what has to be before the next change them."""
         jax.block_until_ready(made.metrics)
         self.clock.stop()
         left = self._seconds_left()
@@ -288,8 +321,7 @@ class Session:
         if made.line:
             made.measured = {"steps": made.metrics.loss.count, **_values(made.metrics)}
         if made.step % self.task.steps_per_epoch == 0:
-            states = self._evaluated(self.states, self.splits.train)
-            made.evaluations = {split: self._measured(split, states) for split in self._measured_every_epoch()}
+            made.evaluations = self._evaluations()
         if self._checkpoint_due():
             made.snapshot = self._snapshot()
 
@@ -314,7 +346,7 @@ class Session:
         if made.line:
             self._write_steps(made)
         if made.evaluations:
-            self._write_epoch(made)
+            self._write_epoch(made, self.active)
         if made.snapshot is not None:
             self._save(made)
 
@@ -339,26 +371,45 @@ class Session:
             names.append("validation")
         return [*names, "test"] if self.task.experiment.track_test else names
 
+    def _evaluations(self) -> dict[str, tuple[dict[str, Any], float]]:
+        """Returns each split's means and seconds; nothing where the process is asked to stop before all are known."""
+        found: dict[str, tuple[dict[str, Any], float]] = {}
+        began = time.perf_counter()
+        if self.signal is not None:
+            return found
+        try:
+            states = self._evaluated(self.states, self.splits.train)
+            for split in self._measured_every_epoch():
+                values = self._measured(split, states)
+                now = time.perf_counter()
+                found[split], began = (values, now - began), now
+        except _Stopped:
+            return {}
+        return found
+
     def _measured(self, split: str, states: TrainState) -> dict[str, Any]:
-        """Sends the evaluation of a split to the device, where its images stay."""
+        """Evaluates a split, whose images stay on the device."""
         if split not in self._batches:
             self._batches[split] = list(padded_batches(self.splits.named(split)))
-        return _values(self._evaluate(states, self._batches[split]))
+        return jax.device_get(_values(self._evaluate(states, self._until_stopped(self._batches[split]))))
 
-    def _write_epoch(self, made: Slice) -> None:
+    def _until_stopped(self, batches: Iterable[MaskedBatch]) -> Iterator[MaskedBatch]:
+        for batch in batches:
+            if self.signal is not None:
+                raise _Stopped
+            yield batch
+
+    def _write_epoch(self, made: Slice, members: Sequence[Member]) -> None:
         """Writes a line for every split that is measured once an epoch."""
         lines: list[list[records.Record]] = []
-        for member in self.active:
+        for member in members:
             means = records.mean_over_epoch(member.records.records, made.step - self.task.steps_per_epoch)
             lines.append([self._line("train", made.step, **means)])
-        self.evaluation_seconds = 0.0
-        for split, on_device in made.evaluations.items():
-            values = jax.device_get(on_device)
-            seconds = self.clock.interruption()
-            self.evaluation_seconds += seconds
-            for member, own in zip(self.active, lines, strict=True):
+        self.evaluation_seconds = sum(seconds for _, seconds in made.evaluations.values())
+        for split, (values, seconds) in made.evaluations.items():
+            for member, own in zip(members, lines, strict=True):
                 own.append(self._evaluation_line(split, made.step, values, member, seconds / len(self.active)))
-        for member, own in zip(self.active, lines, strict=True):
+        for member, own in zip(members, lines, strict=True):
             member.record(own)
         self.reporter.measured(median_lines(lines))
 
@@ -403,7 +454,7 @@ class Session:
 
     def _diverge(self, member: Member, step: int, found: int) -> None:
         which = f"{member.directory.name} " if len(self.members) > 1 else ""
-        self.reporter.diverged(f"{which}diverged: the loss or the update of step {step:,} was not finite")
+        self.reporter.diverged(f"{which}diverged: the loss, the gradient or the update of step {step:,} was not finite")
         self.checkpoints.wait()
         summary = {**self._summary(member, found, "diverged"), "diverged_step": step}
         write_json(member.directory / "summary.json", summary)
@@ -419,7 +470,7 @@ class Session:
                 )
         if self.recording.evaluation and self.active:
             directories = {member.place: member.directory for member in self.active}
-            write_evaluations(directories, self.states, self.task, self.splits)
+            write_evaluations(directories, self.states, self.task, self.splits, self._until_stopped)
         for member in self.active:
             write_json(member.directory / "summary.json", self._summary(member, self.step, "completed"))
 
@@ -447,10 +498,8 @@ class Session:
             self._test(step, [dataclasses.replace(member, place=0)], own, evaluate)
 
     def _test(self, step: int, members: Sequence[Member], states: TrainState, evaluate: Evaluate) -> None:
-        if self.signal is not None:
-            self._interrupt()
         began = time.perf_counter()
-        measured = evaluate(states, list(padded_batches(self.splits.named("test"))))
+        measured = evaluate(states, self._until_stopped(padded_batches(self.splits.named("test"))))
         values = jax.device_get(_values(measured))
         seconds = (time.perf_counter() - began) / len(members)
         lines = [[self._evaluation_line("test", step, values, member, seconds)] for member in members]
@@ -483,9 +532,18 @@ class Session:
         """Checks that what lies in the directories was begun as the runs that are to go on."""
         for member in self.active:
             path, digest = member.directory / "config.json", member.task.experiment.digest
-            found = load_config(path)["digest"] if path.exists() else digest
+            if not path.exists():
+                continue
+            config = load_config(path)
+            found, before, now = config["digest"], config["task"], json.loads(json.dumps(task_to_json(member.task)))
             if found != digest:
                 raise UserError(f"{path} is of a run with the digest {found!r}; accepted here: {digest!r}, or --fresh.")
+            for name, value in now.items():
+                if before.get(name) != value and not _near(before.get(name), value):
+                    raise UserError(
+                        f"{path} is of other data: task.{name} was {before.get(name)} and is {value}; accepted: "
+                        "the same data, or --fresh."
+                    )
 
     def _write_configs(self) -> None:
         here = {"step": self.began, **environment(self.task.code_path, len(self.members))}
@@ -511,6 +569,14 @@ class Session:
             write_json(path, config)
         if self.began and differing:
             self.reporter.say(f"it goes on elsewhere, and may round differently: {'; '.join(differing)}")
+
+
+def _near(before: Any, now: Any) -> bool:
+    """Returns whether lists of floats are the same but for how another version of NumPy rounds."""
+    try:
+        return isinstance(now, list) and np.allclose(before, now, rtol=1e-6, atol=0)
+    except (TypeError, ValueError):
+        return False
 
 
 @jax.jit

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jaxopt_bench import data
 from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.runs.environment import check_options
 from jaxopt_bench.training import Batch, CodePath, Task, choose_code_path
 
 CLEAN_EXAMPLES = 5000  # of the training split, evaluated without augmentation after every epoch
@@ -41,7 +42,11 @@ def load_task(
       experiment: what is trained.
       data_dir: where TFDS keeps its data sets; TFDS's own default where None.
       code_path: how it is computed; as suits the backend where None.
+
+    Raises:
+      UserError: where the data cannot be read, or JAX was told to compute something else; see `check_options`.
     """
+    check_options()
     dataset = data.load(experiment.dataset, data_dir)
     train, validation = data.train_validation(dataset.split("train"), experiment.validation_fraction)
     task = Task(

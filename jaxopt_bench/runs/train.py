@@ -62,6 +62,8 @@ def train(
     abstract_states(task)  # a network that does not fit the images fails here, before anything is written
     directory.mkdir(parents=True, exist_ok=True)
     member = Member(task, directory)
-    with locked(directory), Session([member], splits, directory, recording, reporter) as session:
-        session.run()
+    with locked(directory):
+        if not finished(directory):  # as another process may have made it in the meantime
+            with Session([member], splits, directory, recording, reporter) as session:
+                session.run()
     return load_run(directory)

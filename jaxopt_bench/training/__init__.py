@@ -5,6 +5,7 @@ from __future__ import annotations
 from jaxopt_bench.training.code_path import CodePath, choose_code_path
 from jaxopt_bench.training.loop import (
     Evaluate,
+    MaskedBatch,
     empty_metrics,
     make_advance,
     make_evaluate,
@@ -28,6 +29,7 @@ __all__ = [
     "CodePath",
     "Evaluate",
     "EvaluationMetrics",
+    "MaskedBatch",
     "StepMetrics",
     "Task",
     "TrainState",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
@@ -36,7 +36,7 @@ Made = tuple[TrainState, StepMetrics]
 
 Advance = Callable[[TrainState, StepMetrics, Batch, Order, Steps], Made]
 Orders = Callable[[UInt32[Array, " members"], int], Order]
-Evaluate = Callable[[TrainState, Sequence[MaskedBatch]], EvaluationMetrics]
+Evaluate = Callable[[TrainState, Iterable[MaskedBatch]], EvaluationMetrics]
 Evaluated = Callable[[TrainState, Batch], TrainState]
 Logits = Callable[[TrainState, Iterable[MaskedBatch]], Float32[np.ndarray, "members examples classes"]]
 FirstBatch = Callable[[Batch, UInt32[Array, ""]], tuple[Batch, UInt8[Array, "batch height width channels"]]]
@@ -178,7 +178,8 @@ def make_evaluated(task: Task, members: int = 1) -> Evaluated:
 def make_evaluate(task: Task, members: int = 1) -> Evaluate:
     """Returns `evaluate(states, batches) -> metrics`: each member's means over a split's batches, stacked.
 
-    It returns before they are computed. The batches are those of `padded_batches`.
+    A batch is asked for once that before the last is done, so that whoever gives them can stop it soon. They are those
+    of `padded_batches`.
     """
     evaluation_step = make_evaluation_step(task)
 
@@ -191,10 +192,11 @@ def make_evaluate(task: Task, members: int = 1) -> Evaluate:
 
         return over_members(of_one, task.code_path.members, members)(states, metrics)
 
-    def evaluate(states: TrainState, batches: Sequence[MaskedBatch]) -> EvaluationMetrics:
+    def evaluate(states: TrainState, batches: Iterable[MaskedBatch]) -> EvaluationMetrics:
         metrics = stack([EvaluationMetrics.empty()] * members)
         for batch, mask in batches:
-            metrics = add(states, metrics, batch, mask)
+            before, metrics = metrics, add(states, metrics, batch, mask)
+            jax.block_until_ready(before)
         return metrics
 
     return evaluate

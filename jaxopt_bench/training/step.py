@@ -37,7 +37,7 @@ def make_train_step(task: Task) -> TrainStep:
 
     The step augments the batch, follows the gradient of the mean cross-entropy (nats per example, with the
     experiment's label smoothing) and counts itself. Its metrics are those of this one step, before the update. Where
-    the loss or the update is not finite the parameters stay what they were, and the metrics say so.
+    the loss, the gradient or the update is not finite the parameters stay what they were, and the metrics say so.
     """
     module, optimizer = make_module(task), task.experiment.optimizer
 
@@ -60,15 +60,15 @@ def make_train_step(task: Task) -> TrainStep:
         now = moment(task, state.schedule, state.seed, state.step)
         transform = optimizer.transform(state.hyperparameters, now)
         updates, opt_state = transform.update(grads, state.opt_state, state.params, value=loss)
-        update_norm = optax.tree.norm(updates)
-        sound = jnp.isfinite(loss) & jnp.isfinite(update_norm)
+        grad_norm, update_norm = optax.tree.norm(grads), optax.tree.norm(updates)
+        sound = jnp.isfinite(loss) & jnp.isfinite(grad_norm) & jnp.isfinite(update_norm)
         params = optax.apply_updates(state.params, updates)
         # chosen by the norm, so that XLA knows no reader of the old parameters comes later, and writes over them
         params = jax.tree.map(lambda new, old: jnp.where(sound, new, old), params, state.params)
         metrics = StepMetrics.single_from_model_output(
             loss=loss,
             accuracy=correct(logits, batch.labels).mean(),
-            grad_norm=optax.tree.norm(grads),
+            grad_norm=grad_norm,
             update_norm=update_norm,
             learning_rate=jnp.asarray(optimizer.learning_rate_at(state.hyperparameters, now)),
             diverged=jnp.where(sound, NEVER, state.step + 1),

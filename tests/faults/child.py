@@ -71,7 +71,9 @@ class RemovedAt(Reporter):
 
     def advance(self, step: int, *_: Any) -> None:
         if step >= self.step:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            gone = os.path.join(os.path.dirname(self.folder), "gone")  # at once: files that are removed one by one may
+            os.rename(self.folder, gone)  # leave the whole of a checkpoint that is being written
+            shutil.rmtree(gone)
 
 
 def die_in(called: str, time: int) -> None:

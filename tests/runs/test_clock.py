@@ -60,18 +60,6 @@ def test_slices_are_one_step_until_steps_are_timed_and_then_about_a_second(time)
     assert clock.slice(50) == 1
 
 
-def test_what_the_device_does_between_slices_is_counted_apart(time):
-    clock = Clock(batch_size=10)
-    take(clock, time, 1, 30.0)
-    clock.lap()
-    clock.start(2)
-    time.now += 3.0  # an evaluation, sent before the slice
-    assert clock.interruption() == 3.0
-    time.now += 1.0
-    clock.stop()
-    assert clock.lap() == {"seconds": 1.0, "images_per_second": 20.0}
-
-
 def test_members_share_the_seconds_and_add_up_in_speed(time):
     clock = Clock(batch_size=10)
     take(clock, time, 1, 30.0)

@@ -25,6 +25,7 @@ from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Constant
 from jaxopt_bench.runs import SPLITS, Interrupted, Lines, Live, Recording, Reporter, Run
 from jaxopt_bench.runs.checkpoints import checkpoint_steps
 from jaxopt_bench.runs.environment import changes, environment
+from jaxopt_bench.runs.session import Session
 from jaxopt_bench.training import CodePath, choose_code_path
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -182,6 +183,37 @@ def test_a_signal_at_any_step_leaves_a_record_that_goes_on_to_the_same_end(step,
     assert_same(whole, train(tiny, runs_dir=tmp_path / "stopped", **options))
 
 
+@pytest.mark.parametrize(
+    "batch", [3, 18, 25, *(pytest.param(b, marks=pytest.mark.slow) for b in (7, 14, 20, 21, 22, 23))]
+)
+def test_a_signal_within_an_evaluation_is_heeded_before_its_next_batch(batch, tiny, tmp_path, options, monkeypatch):
+    """An epoch's evaluation takes 6 batches of training images, 1 of validation; the test split 2; logits 1 and 2."""
+    counted, original = [], Session._until_stopped
+
+    def stopping(session, batches):
+        for each in original(session, batches):
+            counted.append(None)
+            if len(counted) == batch:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield each
+
+    recording = dataclasses.replace(options["recording"], evaluation=True)
+    experiment = dataclasses.replace(tiny, epochs=3)
+    whole = train(experiment, runs_dir=tmp_path / "whole", **{**options, "recording": recording})
+    monkeypatch.setattr(Session, "_until_stopped", stopping)
+    with pytest.raises(Interrupted) as stop:
+        train(experiment, runs_dir=tmp_path / "stopped", **{**options, "recording": recording})
+    assert len(counted) == batch
+    step = 20 * min(3, 1 + (batch - 1) // 7)
+    assert stop.value.step == step
+    stopped = load_run(stop.value.path)
+    assert stopped.summary is not None
+    assert (stopped.summary["status"], stopped.summary["steps"]) == ("interrupted", step)
+    again = train(experiment, runs_dir=tmp_path / "stopped", **{**options, "recording": recording})
+    assert_same(whole, again)
+    assert checkpoint_steps(again.checkpoints.folder) == checkpoint_steps(whole.checkpoints.folder)
+
+
 def test_what_interrupted_a_run_can_be_told_another_process():
     stop = Interrupted(signal.SIGTERM, pathlib.Path("runs/tiny"), 1000)
     again = pickle.loads(pickle.dumps(stop))
@@ -195,6 +227,27 @@ def test_the_number_of_threads_that_xla_is_told_is_recorded(monkeypatch):
     assert environment(CodePath())["threads"] == len(os.sched_getaffinity(0))
     monkeypatch.setenv("NPROC", "3")
     assert environment(CodePath())["threads"] == 3
+
+
+def test_options_of_jax_that_change_how_programs_round_are_recorded(monkeypatch):
+    for name in ("XLA_FLAGS", "NVIDIA_TF32_OVERRIDE"):
+        monkeypatch.delenv(name, raising=False)
+    expected = {"XLA_FLAGS": None, "NVIDIA_TF32_OVERRIDE": None, "matmul_precision": None}
+    assert environment(CodePath())["options"] == expected
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_max_isa=AVX2")
+    with jax.default_matmul_precision("bfloat16"):
+        found = environment(CodePath())["options"]
+    assert found == expected | {"XLA_FLAGS": "--xla_cpu_max_isa=AVX2", "matmul_precision": "bfloat16"}
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [(jax.enable_x64(True), "X64 is on"), (jax.threefry_partitionable(False), "THREEFRY_PARTITIONABLE is off")],
+)
+def test_options_of_jax_that_change_what_is_computed_are_refused(option, message, tiny, tmp_path, options):
+    with option, pytest.raises(UserError, match=message):
+        train(tiny, runs_dir=tmp_path, **options)
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_differs_between_two_environments_is_named():
