@@ -12,6 +12,7 @@ import functools
 import math
 import types
 import typing
+import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
@@ -238,6 +239,8 @@ def _checked(where: str, value: Any, hint: Any, bounds: Bounds | None) -> Any:
         return _checked_number(where, value, hint, bounds)
     if not isinstance(value, hint):
         raise UserError(f"{where} is {value!r}; accepted: a {hint.__name__}.")
+    if hint is str and any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t" for c in value):
+        raise UserError(f"{where} is {value!r}; accepted: a text without control characters and lone surrogates.")
     return value
 
 

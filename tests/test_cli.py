@@ -213,6 +213,12 @@ def test_mistakes_are_answered_with_what_would_be_right(call, own, tmp_path, wor
     assert not (tmp_path / "runs").exists()
 
 
+def test_nothing_that_a_terminal_obeys_is_printed(call):
+    code, _, err = call("show", "runs/\x1b]0;owned\x07\x9b31m")
+    assert code == 1
+    assert r"runs/\x1b]0;owned\x07\x9b31m" in err
+
+
 def test_debug_shows_the_traceback(call):
     code, _, err = call("run", "digits_cnn_adamw", "--batch-size", "2000", "--debug")
     assert code == 1

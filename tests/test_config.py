@@ -53,6 +53,7 @@ class Drawing(Config):
     limit: float | None = number(None, above=0)
 
 
+TEXTS = st.text(st.characters(exclude_categories=["Cc", "Cs"], include_characters="\n\t"))
 finite = st.floats(allow_nan=False, allow_infinity=False)
 positive = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
 shapes = st.one_of(
@@ -61,7 +62,7 @@ shapes = st.one_of(
 )
 drawings = st.builds(
     Drawing,
-    title=st.text(),
+    title=TEXTS,
     shape=shapes,
     pen=st.builds(Pen, width=finite),
     style=st.sampled_from(["plain", "fancy", 3]),
@@ -134,6 +135,11 @@ def test_a_list_becomes_a_tuple_and_its_integers_floats() -> None:
         (Polygon, {"sides": (1, 11)}, "Polygon.sides[1] is 11; accepted: a finite number >= 0 and <= 10."),
         (Polygon, {"sides": (math.nan,)}, "Polygon.sides[0] is nan; accepted: a finite number >= 0 and <= 10."),
         (Drawing, {"title": 1}, "Drawing.title is 1; accepted: a str."),
+        (
+            Drawing,
+            {"title": "\x1b[31m"},
+            "Drawing.title is '\\x1b[31m'; accepted: a text without control characters and lone surrogates.",
+        ),
         (Drawing, {"title": "d", "style": "odd"}, "Drawing.style is 'odd'; accepted: 'plain', 'fancy', 3."),
         (Drawing, {"title": "d", "style": 3.0}, "Drawing.style is 3.0; accepted: 'plain', 'fancy', 3."),
         (Drawing, {"title": "d", "shape": Pen()}, "Drawing.shape is Pen(width=1.0); accepted: a Shape."),

@@ -131,10 +131,9 @@ def restore(directory: pathlib.Path, step: int, like: T) -> T:
         except Exception as error:  # Orbax raises whatever a file that is not as it wrote it leads it to
             raise UserError(f"checkpoint {folder} holds other arrays than this experiment has: {error}") from error
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(target), strict=True):
-        if (one.shape, one.dtype) != (other.shape, other.dtype):
+        if one.shape != other.shape:
             raise UserError(
-                f"checkpoint {folder} holds other arrays than this experiment has: {one.dtype}{list(one.shape)} for "
-                f"{other.dtype}{list(other.shape)}"
+                f"checkpoint {folder} holds other arrays than this experiment has: one is {one.shape} for {other.shape}"
             )
     return found
 

@@ -574,7 +574,7 @@ class Session:
 def _near(before: Any, now: Any) -> bool:
     """Returns whether lists of floats are the same but for how another version of NumPy rounds."""
     try:
-        return isinstance(now, list) and np.allclose(before, now, rtol=1e-6, atol=0)
+        return np.shape(before) == np.shape(now) != () and np.allclose(before, now, rtol=1e-6, atol=0)
     except (TypeError, ValueError):
         return False
 

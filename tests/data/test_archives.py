@@ -102,6 +102,17 @@ def test_a_file_that_is_no_archive(content: bytes, small: None, tmp_path: Path) 
         read100(source)
 
 
+@pytest.mark.parametrize("header", [{"size": 30 * "9"}, {"size": "-5"}, {"GNU.sparse.map": "0,a"}])
+def test_headers_whose_numbers_are_none(header: dict[str, str], small: None, tmp_path: Path) -> None:
+    source = tmp_path / "wrong.tar.gz"
+    with tarfile.open(source, "w:gz", format=tarfile.PAX_FORMAT) as archive:
+        member = tarfile.TarInfo("cifar-100-binary/train.bin")
+        member.size, member.pax_headers = 3, header
+        archive.addfile(member, io.BytesIO(b"abc"))
+    with pytest.raises(UserError, match=r"wrong\.tar\.gz"):
+        read100(source)
+
+
 @pytest.mark.parametrize("share", [0.01, 0.3, 0.5, 0.9, 0.9999])
 def test_a_truncated_archive(share: float, small_cifar100: Path) -> None:
     whole = small_cifar100.read_bytes()

@@ -14,6 +14,7 @@ from jaxopt_bench.results import Association, Claim, Comparison, Contender, Stud
 from jaxopt_bench.results.measures import MEASURES
 
 WORKLOAD = Workload(name="cnn", dataset="digits", model=CNN(), epochs=10)
+TEXTS = st.text(st.characters(exclude_categories=["Cc", "Cs"], include_characters="\n\t"))
 RATE = Space({"optimizer.learning_rate": Axis(1e-3, 1.0, "log")})
 
 
@@ -82,11 +83,11 @@ def studies(draw: st.DrawFn) -> Study:
     names, places = [c.name for c in compared], [w.name for w in on]
     measures = st.sampled_from(sorted(MEASURES))
     comparisons = st.builds(Comparison, measure=measures, lower=st.sampled_from(names), higher=st.sampled_from(names))
-    associations = st.builds(Association, measure=measures, contender=st.sampled_from(names), field=st.text())
+    associations = st.builds(Association, measure=measures, contender=st.sampled_from(names), field=TEXTS)
     claims = st.builds(
         Claim,
-        text=st.text(),
-        source=st.text(),
+        text=TEXTS,
+        source=TEXTS,
         comparisons=st.lists(comparisons, max_size=2).map(tuple),
         associations=st.lists(associations, max_size=2).map(tuple),
     )
@@ -100,7 +101,7 @@ def studies(draw: st.DrawFn) -> Study:
     refit = draw(st.booleans())
     return Study(
         name="drawn",
-        question=draw(st.text()),
+        question=draw(TEXTS),
         workloads=on,
         contenders=compared,
         **draw(budgets),

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.runs.checkpoints import MANIFEST, Checkpoints, checkpoint_steps, restore, restore_latest
+from jaxopt_bench.runs.checkpoints import MANIFEST, Checkpoints, _sums, checkpoint_steps, restore, restore_latest
+from jaxopt_bench.runs.directory import write_json
 
 
 def tree(value: float) -> dict:
@@ -121,10 +122,39 @@ def test_none_saved_is_none(tmp_path):
     assert restore_latest(tmp_path / "absent", tree(0)) is None
 
 
-def test_arrays_of_another_experiment_are_refused(folder):
-    other = {**tree(0), "extra": jnp.zeros(2)}
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"extra": jnp.zeros(2)},
+        {"weights": {"kernel": jnp.zeros((4, 2)), "bias": jnp.zeros(3)}},
+        {"weights": {"kernel": jnp.zeros((3, 4)), "bias": jnp.zeros(3)}},
+    ],
+    ids=["one more", "smaller", "turned"],
+)
+def test_arrays_of_another_experiment_are_refused(folder, other):
     with pytest.raises(UserError, match="other arrays"):
-        restore(folder, 3, other)
+        restore(folder, 3, tree(0) | other)
+
+
+def test_what_is_no_checkpoint_of_orbax_is_refused_though_its_sums_are_right(folder):
+    refused = 0
+    for path in files(folder / "3" / "arrays"):
+        before = path.read_bytes()
+        for content in (b"{", b"[]", b"\0" * 100):
+            path.write_bytes(content)
+            write_json(folder / "3" / MANIFEST, {"sha256": _sums(folder / "3")})
+            try:
+                jax.tree.map(np.testing.assert_array_equal, restore(folder, 3, tree(0)), tree(3))
+            except UserError:
+                refused += 1
+        path.write_bytes(before)
+    assert refused >= 6
+
+
+@pytest.mark.parametrize("manifest", ["[]", '{"sha256": []}', '{"sha256": 1' + "0" * 30 + "}", "[" * 10**5])
+def test_a_damaged_manifest_is_a_damaged_checkpoint(folder, manifest):
+    (folder / "3" / MANIFEST).write_text(manifest)
+    assert restore_latest(folder, tree(0), warn=lambda _: None)[0] == 2
 
 
 def test_a_failed_save_is_reported_by_the_next(tmp_path):

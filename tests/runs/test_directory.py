@@ -42,12 +42,25 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
 
 
 def test_every_text_comes_back(tmp_path):
-    text = "\N{SNOWMAN} \N{GRINNING FACE} \\ud800 \0"
+    text = "\N{SNOWMAN} \N{GRINNING FACE} \\ud800 \\u001b \\\\u0000"
     write_json(tmp_path / "value.json", {text: text})
     assert read_json(tmp_path / "value.json") == {text: text}
 
 
-@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b"", rb'{"a": "\uD800"}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"{",
+        b"\xff\xfe",
+        b"",
+        rb'{"a": "\uD800"}',
+        rb'{"a": "\u001b[31m"}',
+        rb'{"\\\u0007": 1}',
+        '{"a": "\x9b31m"}'.encode(),
+        b'{"a": 1' + 20 * b"0" + b"}",
+        b"[-" + 5000 * b"9" + b"]",
+    ],
+)
 def test_a_damaged_file_is_named(tmp_path, content):
     (tmp_path / "config.json").write_bytes(content)
     with pytest.raises(UserError, match=r"config\.json is damaged"):

@@ -46,6 +46,12 @@ def test_a_run_without_checkpoints_still_shows_its_metrics(run):
         (("experiment", "optimizer", "b1"), "0.9", "AdamW.b1 is '0.9'"),
         (("experiment", "colour"), 1, "unknown field of experiment 'colour'"),
         (("task", "num_classes"), None, "task is"),
+        (("checkpoints", "path"), "../../../elsewhere", "neither its own nor a population's"),
+        (("checkpoints", "path"), "/tmp/population-0123456789ab/checkpoints", "neither its own nor a population's"),
+        (("checkpoints", "path"), "../../../population-0123456789ab/checkpoints", "neither its own"),
+        (("checkpoints", "member"), 1, "1 is no place of 1"),
+        (("checkpoints", "member"), -1, "-1 is no place of 1"),
+        (("checkpoints", "members"), 10**9, "is no place of 1000000000"),
     ],
 )
 def test_a_damaged_config_names_the_field(run, path, value, message):

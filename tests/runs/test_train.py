@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import importlib
 import io
 import json
 import os
@@ -24,6 +26,7 @@ from jaxopt_bench.models import MODELS
 from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Constant
 from jaxopt_bench.runs import SPLITS, Interrupted, Lines, Live, Recording, Reporter, Run
 from jaxopt_bench.runs.checkpoints import checkpoint_steps
+from jaxopt_bench.runs.directory import locked
 from jaxopt_bench.runs.environment import changes, environment
 from jaxopt_bench.runs.session import Session
 from jaxopt_bench.training import CodePath, choose_code_path
@@ -212,6 +215,53 @@ def test_a_signal_within_an_evaluation_is_heeded_before_its_next_batch(batch, ti
     again = train(experiment, runs_dir=tmp_path / "stopped", **{**options, "recording": recording})
     assert_same(whole, again)
     assert checkpoint_steps(again.checkpoints.folder) == checkpoint_steps(whole.checkpoints.folder)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2])
+def test_an_evaluation_of_which_not_every_line_was_written_is_made_again(kept, tiny, tmp_path, options):
+    options["recording"] = dataclasses.replace(QUIET, checkpoint_every=20)
+    whole = train(tiny, runs_dir=tmp_path / "whole", **options)
+    with pytest.raises(Killed):
+        train(tiny, runs_dir=tmp_path / "torn", **{**options, "reporter": KilledAt(21)})
+    (metrics,) = (tmp_path / "torn").rglob("metrics.jsonl")
+    lines = [line for line in metrics.read_text().splitlines(keepends=True) if json.loads(line)["step"] <= 20]
+    epoch = [line for line in lines if json.loads(line)["split"] != "train_steps"]
+    assert len(epoch) == 3
+    metrics.write_text("".join(line for line in lines if line not in epoch[kept:]))
+    assert_same(whole, train(tiny, runs_dir=tmp_path / "torn", **options))
+
+
+def test_a_run_that_another_process_finished_while_this_one_waited_is_left_alone(tiny, tmp_path, options, monkeypatch):
+    @contextlib.contextmanager
+    def waiting(directory):
+        monkeypatch.undo()
+        train(tiny, runs_dir=tmp_path, **options)
+        files = {path: path.stat().st_mtime_ns for path in directory.rglob("*") if path.name != "lock"}
+        with locked(directory):
+            yield
+        assert {path: path.stat().st_mtime_ns for path in files} == files
+
+    monkeypatch.setattr(importlib.import_module("jaxopt_bench.runs.train"), "locked", waiting)
+    run = train(tiny, runs_dir=tmp_path, **{**options, "reporter": KilledAt(0)})
+    assert run.summary is not None
+    assert run.summary["status"] == "completed"
+
+
+def test_a_run_does_not_go_on_with_other_data(tiny, tmp_path, options):
+    with pytest.raises(Killed):
+        train(tiny, runs_dir=tmp_path, **{**options, "reporter": KilledAt(21)})
+    (path,) = tmp_path.rglob("config.json")
+    config = json.loads(path.read_text())
+    nearly = config["task"] | {"mean": [value * (1 + 1e-7) for value in config["task"]["mean"]]}
+    for task, message in (
+        (config["task"] | {"train_examples": 9}, r"task\.train_examples was 9 and is \d+"),
+        (config["task"] | {"mean": [0.5]}, r"task\.mean was \[0\.5\]"),
+    ):
+        path.write_text(json.dumps(config | {"task": task}))
+        with pytest.raises(UserError, match=message):
+            train(tiny, runs_dir=tmp_path, **options)
+    path.write_text(json.dumps(config | {"task": nearly}))
+    assert train(tiny, runs_dir=tmp_path, **options).summary is not None
 
 
 def test_what_interrupted_a_run_can_be_told_another_process():
