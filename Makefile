@@ -10,7 +10,7 @@ RAY ?= ray>=2.50
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run compare report list doctor peers cluster browser bench test test-slow test-faults lint types floors format lock clean
+.PHONY: help setup run compare report list doctor peers cluster browser kernels bench test test-slow test-faults lint types floors format lock clean
 
 help: ## print this
 	@echo "usage: make TARGET [EXP=digits_cnn_adamw] [STUDY=digits] [RESULTS=PATH] [ARGS=\"--epochs 2 …\"]"
@@ -42,6 +42,9 @@ cluster: .venv/ready ## install Ray, where it is absent: studies on a cluster ne
 browser: .venv/ready ## install Chromium, where no browser is found: the tests look at pages in one
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
 	  $(BIN)/playwright install chromium
+
+kernels: .venv/ready ## build PyTorch's convolutions for CPUs, where oneDNN is installed (Debian's libdnnl-dev): twice as fast
+	@$(BIN)/python -m jaxopt_bench.models.onednn
 
 bench: peers ## measure speed beside PyTorch; ARGS="--quick" tries it
 	@$(BIN)/python -m experiments.speed $(ARGS)

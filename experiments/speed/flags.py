@@ -20,7 +20,7 @@ class Flags:
     """Networks (resnet20) or lines (alexnet-adamw-4) of the networks' section; all by default."""
     dtypes: tuple[Literal["float32", "bfloat16"], ...] = ()
     """What networks compute in; by default float32, on GPUs bfloat16 as well."""
-    layers: tuple[Literal["plain", "native", "pure"], ...] = ("plain", "native", "pure")
+    layers: tuple[Literal["plain", "native", "pure", "onednn"], ...] = ("plain", "native", "pure", "onednn")
     """The implementations of our layers to measure, each with the loop that suits it."""
     variants: tuple[str, ...] = ()
     """Which variants of PyTorch take part; by default all that fit the hardware."""

@@ -15,6 +15,7 @@ from flax import traverse_util
 
 from experiments.speed.agreement import Answer, Probe, Variables
 from experiments.speed.workloads import UPDATE_WEIGHT_DECAY, Images, without_dropout
+from jaxopt_bench.models import onednn
 from jaxopt_bench.models.layers import LayersPath
 from jaxopt_bench.optimizers import OPTIMIZERS, Moment
 from jaxopt_bench.training import (
@@ -33,7 +34,7 @@ from jaxopt_bench.training import (
 )
 from jaxopt_bench.training.step import cross_entropy
 
-EVERY: tuple[LayersPath, ...] = ("plain", "native", "pure")
+EVERY: tuple[LayersPath, ...] = ("plain", "native", "pure", "onednn")
 
 
 def backend() -> str:
@@ -48,17 +49,22 @@ def paths(of: Sequence[str] = EVERY) -> tuple[CodePath, ...]:
     convolutions are tens of times slower.
     """
     if backend() == "cpu":
-        found = [CodePath("plain", "python", "vmap"), CodePath("pure", "compiled", "map")]
+        found = [CodePath("plain", "python", "vmap"), *(CodePath(layers, "compiled", "map") for layers in _fast())]
     else:
-        found = [CodePath(layers, "compiled", "vmap") for layers in EVERY]
+        found = [CodePath(layers, "compiled", "vmap") for layers in EVERY if layers != "onednn"]
     return tuple(path for path in found if path.layers in of)
 
 
 def population_paths(of: Sequence[str] = EVERY) -> tuple[CodePath, ...]:
     """Returns the code paths with such layers on which populations are worth timing on this backend."""
-    layers: tuple[LayersPath, ...] = ("pure",) if backend() == "cpu" else EVERY
+    layers = _fast() if backend() == "cpu" else [one for one in EVERY if one != "onednn"]
     ways: tuple[Any, ...] = ("map", "vmap")
     return tuple(CodePath(one, "compiled", how) for one in layers if one in of for how in ways)
+
+
+def _fast() -> list[LayersPath]:
+    """Returns the layers that are fast on CPUs: oneDNN's where they are built."""
+    return ["pure"] if onednn.version() is None else ["pure", "onednn"]
 
 
 def default_path() -> CodePath:

@@ -61,20 +61,19 @@ def conv_general_dilated(
     A Python loop, `lax.scan` however it is cut and `lax.map` give the same bits; `vmap` rounds differently. Under
     `vmap` over kernels it becomes a batched matrix product.
     """
-    rank = lhs.ndim - 2
-    plain = (
-        rank == 2
-        and _is_nhwc(lhs.shape, rhs.shape, dimension_numbers)
-        and all(d == 1 for d in (*(lhs_dilation or ()), *(rhs_dilation or ())))
-        and feature_group_count <= MOST_GROUPS
-        and batch_group_count == 1
-        and lhs.dtype == rhs.dtype
-        and jnp.issubdtype(lhs.dtype, jnp.floating)
-        and preferred_element_type in (None, lhs.dtype)
-        and lhs.size > 0
-        and rhs.size > 0
+    window = window_of(
+        lhs,
+        rhs,
+        window_strides,
+        padding,
+        lhs_dilation,
+        rhs_dilation,
+        dimension_numbers,
+        batch_group_count,
+        precision,
+        preferred_element_type,
     )
-    if not plain:
+    if window is None or feature_group_count > MOST_GROUPS:
         return lax.conv_general_dilated(
             lhs,
             rhs,
@@ -88,15 +87,46 @@ def conv_general_dilated(
             precision=precision,
             preferred_element_type=preferred_element_type,
         )
-    strides = tuple(window_strides)
-    if isinstance(padding, str):
-        padding = lax.padtype_to_pads(lhs.shape[1:3], rhs.shape[:2], strides, padding)
-    (top, bottom), (left, right) = padding
-    window = Window(strides, ((top, bottom), (left, right)), precision)  # type: ignore[arg-type]
     if feature_group_count == 1:
         return _convolve(window, lhs, rhs)
     groups = zip(*(jnp.split(a, feature_group_count, -1) for a in (lhs, rhs)), strict=True)
     return jnp.concatenate([_convolve(window, *group) for group in groups], -1)
+
+
+def window_of(
+    lhs: Array,
+    rhs: Array,
+    window_strides: Sequence[int],
+    padding: str | Sequence[tuple[int, int]],
+    lhs_dilation: Sequence[int] | None = None,
+    rhs_dilation: Sequence[int] | None = None,
+    dimension_numbers: Any = None,
+    batch_group_count: int = 1,
+    precision: Any = None,
+    preferred_element_type: DTypeLike | None = None,
+) -> Window | None:
+    """Returns where the kernel is laid, or None where this is no undilated convolution of NHWC images by HWIO kernels.
+
+    Takes the arguments of `jax.lax.conv_general_dilated`.
+    """
+    plain = (
+        lhs.ndim == 4
+        and _is_nhwc(lhs.shape, rhs.shape, dimension_numbers)
+        and all(d == 1 for d in (*(lhs_dilation or ()), *(rhs_dilation or ())))
+        and batch_group_count == 1
+        and lhs.dtype == rhs.dtype
+        and jnp.issubdtype(lhs.dtype, jnp.floating)
+        and preferred_element_type in (None, lhs.dtype)
+        and lhs.size > 0
+        and rhs.size > 0
+    )
+    if not plain:
+        return None
+    strides = tuple(window_strides)
+    if isinstance(padding, str):
+        padding = lax.padtype_to_pads(lhs.shape[1:3], rhs.shape[:2], strides, padding)
+    (top, bottom), (left, right) = padding
+    return Window(strides, ((top, bottom), (left, right)), precision)  # type: ignore[arg-type]
 
 
 def _is_nhwc(lhs_shape: tuple[int, ...], rhs_shape: tuple[int, ...], dimension_numbers: Any) -> bool:

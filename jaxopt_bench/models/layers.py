@@ -14,15 +14,17 @@ from jax.nn.initializers import Initializer
 from jaxtyping import Array, Float
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.models.convolution import conv_general_dilated
+from jaxopt_bench.models import convolution, onednn
 from jaxopt_bench.models.normalization import BatchNorm
 from jaxopt_bench.models.pooling import max_pool
 
 Padding = Literal["SAME", "VALID"] | int
-LayersPath = Literal["plain", "native", "pure"]
+LayersPath = Literal["plain", "native", "pure", "onednn"]
 
 HE_NORMAL = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 """Normal with variance 2 / fan_in, not truncated (He et al. 2015, "Delving Deep into Rectifiers", eq. 10)."""
+
+_CONVOLUTIONS = {"pure": lambda: convolution.conv_general_dilated, "onednn": lambda: onednn.conv_general_dilated}
 
 GLOROT_UNIFORM = nn.initializers.glorot_uniform()
 """Uniform within ±sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010, eq. 16), also called Xavier."""
@@ -39,8 +41,8 @@ class Layers:
     """What the layers compute in."""
     path: LayersPath = "plain"
     """Which implementations are used: Flax's and XLA's own ("plain"); XLA's convolutions, but pooling and batch
-    normalisation whose gradients neither scatter nor take long ("native"); or convolutions that are fast on CPU as
-    well ("pure")."""
+    normalisation whose gradients neither scatter nor take long ("native"); convolutions that are fast on CPU as well
+    ("pure"); or oneDNN's ("onednn"), where it computes them and its kernels are built."""
 
     def conv(
         self,
@@ -75,7 +77,7 @@ class Layers:
             use_bias=use_bias,
             kernel_init=kernel_init,
             dtype=self.dtype,
-            conv_general_dilated_cls=(lambda: conv_general_dilated) if self.path == "pure" else None,
+            conv_general_dilated_cls=_CONVOLUTIONS.get(self.path),
             name=name,
         )
 

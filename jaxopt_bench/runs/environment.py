@@ -15,10 +15,11 @@ import jax
 from jaxopt_bench.config import flattened
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.huge_pages import has_huge_pages
+from jaxopt_bench.models import onednn
 from jaxopt_bench.training import CodePath
 
 PACKAGES = ("jaxopt-bench", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow-datasets", "clu")
-VARIABLES = ("XLA_FLAGS", "NVIDIA_TF32_OVERRIDE")  # which change how programs round
+VARIABLES = ("XLA_FLAGS", "OMP_NUM_THREADS", "NVIDIA_TF32_OVERRIDE")  # which change how programs round
 
 
 def check_options() -> None:
@@ -44,7 +45,7 @@ def environment(code_path: CodePath, members: int = 1) -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: _version(name) for name in PACKAGES} | _kernels(code_path),
         "backend": jax.default_backend(),
         "devices": [device.device_kind for device in devices],
         "threads": _threads(),
@@ -73,6 +74,10 @@ def _threads() -> int:
     if os.environ.get("NPROC", "").isdecimal():  # which XLA heeds
         return int(os.environ["NPROC"])
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _kernels(code_path: CodePath) -> dict[str, str | None]:
+    return {"onednn": onednn.version()} if code_path.layers == "onednn" else {}
 
 
 def _version(name: str) -> str | None:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import typing
 from typing import Any, Literal
 
 import jax
 
 from jaxopt_bench.config import Config
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.models import onednn
 from jaxopt_bench.models.layers import LayersPath
+
+LAYERS = "JAXOPT_BENCH_LAYERS"
+"""Environment variable that names other layers than suit the backend."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,16 +50,25 @@ def options_to_run_once() -> dict[str, Any] | None:
 
 
 def choose_code_path(backend: str | None = None, deterministic: bool = False) -> CodePath:
-    """Returns the code path that suits a backend.
+    """Returns the code path that suits a backend, but for the layers where $JAXOPT_BENCH_LAYERS names others.
 
     Args:
       backend: a platform's name as `jax.default_backend` gives it, which is the default.
       deterministic: see `CodePath`.
+
+    Raises:
+      UserError: where the variable names layers that there are not.
     """
     match backend or jax.default_backend():
         case "cpu":
-            return CodePath("pure", "compiled", "map", deterministic)
+            path = CodePath("pure" if onednn.version() is None else "onednn", "compiled", "map", deterministic)
         case "gpu" | "tpu":
-            return CodePath("native", "compiled", "vmap", deterministic)
+            path = CodePath("native", "compiled", "vmap", deterministic)
         case _:
-            return CodePath(deterministic=deterministic)
+            path = CodePath(deterministic=deterministic)
+    named: Any = os.environ.get(LAYERS) or path.layers
+    if named not in (known := typing.get_args(LayersPath)):
+        raise UserError(f"{LAYERS} is {named!r}; accepted: {', '.join(known)}.")
+    if named == "onednn" and onednn.version() is None:
+        raise UserError(f"{LAYERS} is {named!r}, but its kernels are not built; accepted: `make kernels` first.")
+    return dataclasses.replace(path, layers=named)

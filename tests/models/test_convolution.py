@@ -145,53 +145,56 @@ def test_a_batched_kernel_is_a_batched_matrix_product() -> None:
 class Small(nn.Module):
     """Convolutions of each kind, with ReLU between them."""
 
+    conv: Callable[..., Any]
+
     @nn.compact
     def __call__(self, x: Any) -> Any:
         for kernel, stride, groups in ((3, 1, 1), (3, 2, 1), (1, 1, 1), (3, 1, 2)):
-            conv = nn.Conv(
-                8,
-                (kernel, kernel),
-                strides=stride,
-                feature_group_count=groups,
-                conv_general_dilated=conv_general_dilated,
+            layer = nn.Conv(
+                8, (kernel, kernel), strides=stride, feature_group_count=groups, conv_general_dilated=self.conv
             )
-            x = nn.relu(conv(x))
+            x = nn.relu(layer(x))
         return x.mean()
 
 
-@pytest.fixture(scope="module")
-def trained() -> tuple[Callable[[Any, Any], Any], Any, Any]:
-    """A step of gradient descent, parameters, and the images of four steps."""
-    module, images = Small(), jnp.asarray(draw(1, 4, 32, 9, 9, 3), jnp.float32)
+def trained(conv: Callable[..., Any], vmap: bool = False) -> dict[str, Any]:
+    """Returns parameters after four steps of gradient descent, in loops of each kind."""
+    module, images = Small(conv), jnp.asarray(draw(1, 4, 32, 9, 9, 3), jnp.float32)
     shapes = jax.eval_shape(module.init, jax.random.key(0), images[0])
     params = jax.tree.map(lambda leaf: jnp.asarray(draw(2, *leaf.shape) / 9, jnp.float32), shapes)
     step = lambda p, x: jax.tree.map(lambda a, g: a - g, p, jax.grad(module.apply)(p, x))  # noqa: E731
-    return step, params, images
-
-
-def test_python_loops_scans_and_maps_agree_to_the_bit(
-    monkeypatch: pytest.MonkeyPatch, trained: tuple[Callable[[Any, Any], Any], Any, Any]
-) -> None:
-    monkeypatch.setattr(convolution, "CHUNK_BYTES", 2**17)  # several chunks
-    step, params, images = trained
-    jitted, expected = jax.jit(step), params
+    jitted, found = jax.jit(step), params
     for x in images:
-        expected = jitted(expected, x)
+        found = jitted(found, x)
 
+    @jax.jit
     def scanned(p: Any, xs: Any) -> Any:
         return lax.scan(lambda p, x: (step(p, x), None), p, xs)[0]
 
     def looped(p: Any, xs: Any, count: Any) -> Any:
         return lax.fori_loop(0, count, lambda i, p: step(p, xs[i]), p)
 
-    scanned = jax.jit(scanned)
-    actual = {
+    made = {
+        "Python's loop": found,
         "one scan": scanned(params, images),
         "two scans": scanned(scanned(params, images[:2]), images[2:]),
         "fori_loop": jax.jit(looped)(params, images, 4),
     }
-    mapped = jax.jit(lambda ps, xs: lax.map(lambda p: looped(p, xs, 4), ps))
-    stacked = mapped(jax.tree.map(lambda a: jnp.stack([a + 1, a]), params), images)
-    actual["lax.map"] = jax.tree.map(lambda a: a[1], stacked)
-    for name, value in actual.items():
-        jax.tree.map(lambda a, b, name=name: np.testing.assert_array_equal(a, b, name), value, expected)
+    stacked = jax.tree.map(lambda a: jnp.stack([a + 1, a]), params)
+    mapped = jax.jit(lambda ps, xs: lax.map(lambda p: looped(p, xs, 4), ps))(stacked, images)
+    made["lax.map"] = jax.tree.map(lambda a: a[1], mapped)
+    if vmap:
+        together = jax.jit(jax.vmap(looped, (0, None, None)))(stacked, images, 4)
+        made["vmap"] = jax.tree.map(lambda a: a[1], together)
+    return made
+
+
+def assert_all_same(made: dict[str, Any]) -> None:
+    first = next(iter(made.values()))
+    for name, value in made.items():
+        jax.tree.map(lambda a, b, name=name: np.testing.assert_array_equal(a, b, name), value, first)
+
+
+def test_python_loops_scans_and_maps_agree_to_the_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convolution, "CHUNK_BYTES", 2**17)  # several chunks
+    assert_all_same(trained(conv_general_dilated))

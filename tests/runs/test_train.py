@@ -280,9 +280,10 @@ def test_the_number_of_threads_that_xla_is_told_is_recorded(monkeypatch):
 
 
 def test_options_of_jax_that_change_how_programs_round_are_recorded(monkeypatch):
-    for name in ("XLA_FLAGS", "NVIDIA_TF32_OVERRIDE"):
+    variables = ("XLA_FLAGS", "OMP_NUM_THREADS", "NVIDIA_TF32_OVERRIDE")
+    for name in variables:
         monkeypatch.delenv(name, raising=False)
-    expected = {"XLA_FLAGS": None, "NVIDIA_TF32_OVERRIDE": None, "matmul_precision": None}
+    expected = {**dict.fromkeys(variables), "matmul_precision": None}
     assert environment(CodePath())["options"] == expected
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_max_isa=AVX2")
     with jax.default_matmul_precision("bfloat16"):

@@ -1,0 +1,156 @@
+"""The two-dimensional convolution by oneDNN, which PyTorch uses on CPU: present where `make kernels` built it.
+
+Building is in `__main__`, the computation itself in `convolution.cc`. Layers and their parameters have no place here.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import pathlib
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import DTypeLike
+
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.models import convolution
+from jaxopt_bench.models.convolution import Images, Kernel, Outputs, Window, window_of
+
+SOURCE = pathlib.Path(__file__).with_name("convolution.cc")
+LIBRARY = SOURCE.with_suffix(".so")
+TARGET = "jaxopt_bench_convolve"
+_FORWARD, _INPUT_GRADIENT, _KERNEL_GRADIENT = range(3)
+
+
+def version() -> str | None:
+    """Returns which oneDNN is used, or None where the kernels are not built, or cannot be used any more."""
+    library = _library()
+    return None if library is None else library.jaxopt_bench_onednn_version().decode()
+
+
+def source_digest() -> str:
+    """Returns a digest of the source that the library must have been built from."""
+    return hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:12]
+
+
+@functools.cache
+def _library() -> Any:
+    """Returns the library, its function made known to XLA; None, after a warning, where it cannot be used."""
+    if not LIBRARY.exists():
+        return None
+    if os.environ.get("NPROC"):  # which XLA heeds
+        os.environ.setdefault("OMP_NUM_THREADS", os.environ["NPROC"])
+    try:
+        library = ctypes.CDLL(str(LIBRARY))
+        for name in ("onednn_version", "source_digest"):
+            getattr(library, f"jaxopt_bench_{name}").restype = ctypes.c_char_p
+        if (found := library.jaxopt_bench_source_digest().decode()) != (wanted := source_digest()):
+            raise OSError(f"it was built from source {found}, and now there is {wanted}")
+        jax.ffi.register_ffi_target(TARGET, jax.ffi.pycapsule(getattr(library, TARGET)), platform="cpu")
+    except Exception as error:  # it is an extra, and what is wrong with it is made right by building it again
+        warnings.warn(f"the kernels {LIBRARY} are not used ({error}); `make kernels` builds them anew.", stacklevel=2)
+        return None
+    return library
+
+
+def conv_general_dilated(
+    lhs: Array,
+    rhs: Array,
+    window_strides: Sequence[int],
+    padding: str | Sequence[tuple[int, int]],
+    lhs_dilation: Sequence[int] | None = None,
+    rhs_dilation: Sequence[int] | None = None,
+    dimension_numbers: Any = None,
+    feature_group_count: int = 1,
+    batch_group_count: int = 1,
+    precision: Any = None,
+    preferred_element_type: DTypeLike | None = None,
+) -> Array:
+    """Computes what `jax.lax.conv_general_dilated` computes, for `nn.Conv`'s argument of that name.
+
+    oneDNN computes undilated convolutions of float32 NHWC images by HWIO kernels, in float32 whatever `precision` says,
+    and their gradients; all others are passed on to `convolution.conv_general_dilated`. There is no forward-mode
+    derivative. Under `vmap` members take turns.
+
+    A Python loop, `lax.scan` however it is cut, `lax.map` and `vmap` give the same bits, with the same number of
+    threads.
+
+    Raises:
+      UserError: where the kernels are not built.
+    """
+    window = window_of(
+        lhs,
+        rhs,
+        window_strides,
+        padding,
+        lhs_dilation,
+        rhs_dilation,
+        dimension_numbers,
+        batch_group_count,
+        precision,
+        preferred_element_type,
+    )
+    if window is None or lhs.dtype != jnp.float32 or any(pad < 0 for side in window.pads for pad in side):
+        return convolution.conv_general_dilated(
+            lhs,
+            rhs,
+            window_strides,
+            padding,
+            lhs_dilation,
+            rhs_dilation,
+            dimension_numbers,
+            feature_group_count,
+            batch_group_count,
+            precision,
+            preferred_element_type,
+        )
+    if _library() is None:
+        raise UserError(f"there are no kernels {LIBRARY}; accepted: another code path, or `make kernels` first.")
+    return _convolve(window, feature_group_count, lhs, rhs)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _convolve(window: Window, groups: int, images: Images, kernel: Kernel) -> Outputs:
+    sizes = (
+        (size + sum(pads) - extent) // stride + 1
+        for size, pads, extent, stride in zip(
+            images.shape[1:3], window.pads, kernel.shape[:2], window.strides, strict=True
+        )
+    )
+    return _call(_FORWARD, window, groups, (len(images), *sizes, kernel.shape[3]), images, kernel)
+
+
+def _convolve_fwd(window: Window, groups: int, images: Images, kernel: Kernel) -> tuple[Outputs, tuple[Images, Kernel]]:
+    return _convolve(window, groups, images, kernel), (images, kernel)
+
+
+def _convolve_bwd(
+    window: Window, groups: int, saved: tuple[Images, Kernel], cotangent: Outputs
+) -> tuple[Images, Kernel]:
+    images, kernel = saved
+    return (
+        _call(_INPUT_GRADIENT, window, groups, images.shape, kernel, cotangent),
+        _call(_KERNEL_GRADIENT, window, groups, kernel.shape, images, cotangent),
+    )
+
+
+_convolve.defvjp(_convolve_fwd, _convolve_bwd)
+
+
+def _call(which: int, window: Window, groups: int, shape: tuple[int, ...], *arguments: Array) -> Array:
+    call = jax.ffi.ffi_call(TARGET, jax.ShapeDtypeStruct(shape, jnp.float32), vmap_method="sequential")
+    return call(
+        *arguments,
+        of=np.int64(which),
+        groups=np.int64(groups),
+        strides=np.array(window.strides, np.int64),
+        padding=np.ravel(np.array(window.pads, np.int64)),
+    )

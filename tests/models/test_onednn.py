@@ -1,0 +1,255 @@
+"""The convolution by oneDNN against XLA's in float64, its bits in loops, and what happens where it is not built."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from jaxopt_bench import UserError, train, train_population
+from jaxopt_bench.models import MODELS, Layers, onednn
+from jaxopt_bench.models.convolution import NHWC
+from jaxopt_bench.models.onednn.__main__ import build
+from jaxopt_bench.runs import Reporter
+from jaxopt_bench.training import CodePath, choose_code_path
+from tests.models.test_convolution import assert_all_same, draw, trained, value_and_gradients
+from tests.runs.test_train import QUIET, Killed, KilledAt, assert_same
+
+PATH = CodePath("onednn", "compiled", "map")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """Returns the kernels of this working tree, or others built for these tests."""
+    if onednn.version() is not None:
+        return onednn.LIBRARY
+    if not any(pathlib.Path(folder, "dnnl.hpp").exists() for folder in ("/usr/include", f"{sys.prefix}/include")):
+        pytest.skip("oneDNN's headers are not installed (Debian's libdnnl-dev)")
+    library = tmp_path_factory.mktemp("kernels") / "convolution.so"
+    build(library)
+    return library
+
+
+@pytest.fixture(scope="module")
+def kernels(built: pathlib.Path) -> Iterator[None]:
+    """Has the kernels be used while the tests of this file last."""
+    with pytest.MonkeyPatch.context() as patch:
+        if built != onednn.LIBRARY:
+            patch.setattr(onednn, "LIBRARY", built)
+            onednn._library.cache_clear()
+        assert onednn.version() is not None
+        yield
+    if built != onednn.LIBRARY:
+        onednn._library.cache_clear()
+
+
+@pytest.fixture
+def library(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[pathlib.Path], None]]:
+    """Returns what has another file be taken for the kernels."""
+
+    def take(path: pathlib.Path) -> None:
+        monkeypatch.setattr(onednn, "LIBRARY", path)
+        onednn._library.cache_clear()
+
+    yield take
+    monkeypatch.undo()
+    onednn._library.cache_clear()
+
+
+def assert_computed(
+    size: tuple[int, ...], kernel: tuple[int, ...], strides: Any, padding: Any, groups: int = 1
+) -> None:
+    """Asserts that oneDNN computes the value and both gradients, as XLA does in float64."""
+    kwargs = {"dimension_numbers": NHWC, "feature_group_count": groups}
+    images, weights = draw(1, *size), draw(2, *kernel)
+    with jax.enable_x64(True):
+        arguments = jnp.asarray(images), jnp.asarray(weights), strides, padding
+        exact = value_and_gradients(lax.conv_general_dilated, *arguments, **kwargs)
+    arguments = jnp.asarray(images, jnp.float32), jnp.asarray(weights, jnp.float32), strides, padding
+    ours = value_and_gradients(onednn.conv_general_dilated, *arguments, **kwargs)
+    for mine, theirs in zip(ours, exact, strict=True):
+        assert mine.dtype == jnp.float32
+        theirs = np.asarray(theirs)
+        assert np.linalg.norm(np.asarray(mine, float) - theirs) <= 3e-6 * np.linalg.norm(theirs)
+    assert called(*arguments, **kwargs) == 3
+
+
+def called(images: Any, kernel: Any, *args: Any, **kwargs: Any) -> int:
+    """Returns how often the value and the gradients call the kernels."""
+    conv = lambda x, w: onednn.conv_general_dilated(x, w, *args, **kwargs)  # noqa: E731
+    both = lambda x, w: jax.vjp(conv, x, w)[1](conv(x, w))  # noqa: E731
+    return str(jax.make_jaxpr(both)(images, kernel)).count(onednn.TARGET) - 1  # once more for the cotangent
+
+
+@pytest.mark.parametrize("strides", [(1, 1), (2, 2), (4, 3)])
+@pytest.mark.parametrize("padding", ["SAME", "VALID", ((2, 0), (0, 3)), ((4, 5), (3, 4))])
+def test_values_and_gradients_are_xlas_in_float64(kernels: None, strides: Any, padding: Any) -> None:
+    assert_computed((3, 7, 8, 4), (3, 3, 4, 5), strides, padding)
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "padding"),
+    [
+        ((3, 7, 8, 4), (1, 1, 4, 5), 1, "SAME"),
+        ((3, 7, 8, 4), (2, 5, 4, 3), 2, "SAME"),
+        ((2, 2, 2, 4), (5, 5, 4, 6), 1, "SAME"),  # the kernel is larger than the image
+        ((1, 1, 1, 3), (3, 3, 3, 2), 1, "SAME"),
+        ((2, 5, 5, 3), (5, 5, 3, 2), 1, "VALID"),  # a single output
+        ((2, 6, 6, 3), (2, 2, 3, 2), 3, "VALID"),  # strides over pixels that nothing sees
+        ((2, 5, 6, 3), (1, 1, 3, 2), 2, ((1, 2), (0, 1))),
+        ((2, 16, 16, 3), (7, 7, 3, 4), 4, ((5, 5), (5, 5))),
+        ((8, 33, 31, 3), (3, 3, 3, 16), 1, "SAME"),  # sizes for which oneDNN has its own layouts
+        ((5, 15, 17, 64), (3, 3, 64, 128), 2, ((1, 1), (1, 1))),
+        ((4, 8, 8, 128), (1, 1, 128, 64), 1, "SAME"),
+    ],
+)
+def test_unusual_sizes(
+    kernels: None, size: tuple[int, ...], kernel: tuple[int, ...], stride: int, padding: Any
+) -> None:
+    assert_computed(size, kernel, (stride, stride), padding)
+
+
+@pytest.mark.parametrize(("groups", "stride"), [(2, 1), (2, 2), (4, 1), (16, 1), (16, 2)])
+def test_groups(kernels: None, groups: int, stride: int) -> None:
+    assert_computed((2, 6, 7, 16), (3, 3, 16 // groups, 32), (stride, stride), "SAME", groups)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "padding", "kwargs"),
+    [
+        ("bfloat16", "SAME", {}),
+        ("float32", ((-1, 0), (0, -2)), {}),
+        ("float32", "SAME", {"rhs_dilation": (2, 2)}),
+        ("float32", "SAME", {"batch_group_count": 2}),
+    ],
+)
+def test_what_it_does_not_cover_is_computed_as_before(
+    kernels: None, dtype: str, padding: Any, kwargs: dict[str, Any]
+) -> None:
+    images, kernel = jnp.asarray(draw(1, 4, 9, 8, 4), dtype), jnp.asarray(draw(2, 3, 3, 4, 6), dtype)
+    arguments = (images, kernel, (1, 1), padding)
+    kwargs = {"dimension_numbers": NHWC} | kwargs
+    ours, plain = (
+        value_and_gradients(conv, *arguments, **kwargs)
+        for conv in (onednn.conv_general_dilated, lax.conv_general_dilated)
+    )
+    for mine, theirs in zip(ours, plain, strict=True):
+        assert mine.dtype == theirs.dtype
+        error = np.linalg.norm(np.asarray(mine, float) - np.asarray(theirs, float))
+        assert error <= {"bfloat16": 1e-2, "float32": 1e-5}[dtype] * np.linalg.norm(np.asarray(theirs, float))
+    assert called(*arguments, **kwargs) == -1
+
+
+def test_loops_of_every_kind_agree_to_the_bit(kernels: None) -> None:
+    assert_all_same(trained(onednn.conv_general_dilated, vmap=True))
+
+
+def test_a_network_made_of_it_is_the_plain_one(kernels: None) -> None:
+    images = jnp.asarray(draw(1, 4, 32, 32, 3), jnp.float32)
+    variables = MODELS["resnet20"].module(10).init(jax.random.key(0), images, train=False)
+    plain, ours = (
+        jax.jit(MODELS["resnet20"].module(10, Layers(path=path)).apply, static_argnames="train")(
+            variables, images, train=False
+        )
+        for path in ("plain", "onednn")
+    )
+    np.testing.assert_allclose(ours, plain, rtol=1e-4, atol=1e-5)
+
+
+def test_runs_use_it_record_it_and_repeat_themselves_along_it(
+    kernels: None, tiny: Any, tmp_path: pathlib.Path, digits_dir: pathlib.Path
+) -> None:
+    assert choose_code_path("cpu") == PATH
+    options: Any = {"data_dir": digits_dir, "recording": QUIET, "reporter": Reporter()}
+    whole = train(tiny, runs_dir=tmp_path / "whole", **options)
+    environment = whole.config["environments"][0]
+    assert environment["code_path"]["layers"] == "onednn"
+    assert environment["packages"]["onednn"] == onednn.version()
+    with pytest.raises(Killed):
+        train(tiny, runs_dir=tmp_path / "killed", **{**options, "reporter": KilledAt(25)})
+    assert_same(whole, train(tiny, runs_dir=tmp_path / "killed", **options))
+    _, member = train_population([dataclasses.replace(tiny, seed=1), tiny], runs_dir=tmp_path / "together", **options)
+    assert_same(whole, member)
+
+
+def test_where_it_is_not_built_all_works_as_before(library: Any, tmp_path: pathlib.Path) -> None:
+    library(tmp_path / "convolution.so")
+    assert onednn.version() is None
+    assert choose_code_path("cpu") == CodePath("pure", "compiled", "map")
+    arrays = jnp.zeros((1, 4, 4, 2)), jnp.zeros((3, 3, 2, 2))
+    with pytest.raises(UserError, match=r"there are no kernels .*convolution\.so; accepted: .*`make kernels` first"):
+        onednn.conv_general_dilated(*arrays, (1, 1), "SAME", dimension_numbers=NHWC)
+
+
+def test_a_library_that_cannot_be_loaded_is_said_and_not_used(library: Any, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "convolution.so").write_bytes(b"no library")
+    library(tmp_path / "convolution.so")
+    with pytest.warns(UserWarning, match=r"convolution\.so are not used \(.*`make kernels` builds them anew"):
+        assert onednn.version() is None
+
+
+def test_a_library_of_another_source_is_said_and_not_used(
+    built: pathlib.Path, library: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onednn, "source_digest", lambda: "0" * 12)
+    library(built)
+    with pytest.warns(UserWarning, match="built from source [0-9a-f]{12}, and now there is 000000000000"):
+        assert onednn.version() is None
+
+
+@pytest.mark.parametrize(("named", "layers"), [("plain", "plain"), ("native", "native"), ("", "pure")])
+def test_layers_can_be_named(
+    library: Any, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, named: str, layers: str
+) -> None:
+    library(tmp_path / "absent.so")
+    monkeypatch.setenv("JAXOPT_BENCH_LAYERS", named)
+    assert choose_code_path("cpu").layers == layers
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ("fast", "LAYERS is 'fast'; accepted: plain, native, pure, onednn"),
+        ("onednn", "its kernels are not built; accepted: `make kernels` first"),
+    ],
+)
+def test_layers_that_there_are_not_are_refused(
+    library: Any, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, named: str, message: str
+) -> None:
+    library(tmp_path / "absent.so")
+    monkeypatch.setenv("JAXOPT_BENCH_LAYERS", named)
+    with pytest.raises(UserError, match=message):
+        choose_code_path("cpu")
+
+
+def test_without_a_compiler_or_without_onednn_it_is_said_what_is_missing(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(SystemExit, match="there is no compiler 'no-such-compiler'"):
+        build(tmp_path / "convolution.so")
+    monkeypatch.setenv("CXX", "false")
+    with pytest.raises(SystemExit, match="They need oneDNN"):
+        build(tmp_path / "convolution.so")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_number_of_threads_is_xlas(built: pathlib.Path) -> None:
+    said = (
+        "import ctypes, pathlib, sys; from jaxopt_bench.models import onednn; "
+        "onednn.LIBRARY = pathlib.Path(sys.argv[1]); assert onednn.version(); "
+        "print(ctypes.CDLL('libgomp.so.1').omp_get_max_threads())"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", said, str(built)], env={"NPROC": "3", "PATH": ""}, capture_output=True, text=True
+    )
+    assert found.stdout == "3\n", found.stderr
