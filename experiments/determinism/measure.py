@@ -15,10 +15,13 @@ import jax
 import numpy as np
 
 from jaxopt_bench import load_run
+from jaxopt_bench.models import onednn
 from jaxopt_bench.runs import Run, compilation
+from jaxopt_bench.training.code_path import LAYERS
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 USUAL = {compilation.DIRECTORY: "", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}  # nothing compiled is shared
+ON_CPU = {LAYERS: "pure"}  # also where others are built
 TIMINGS = ("seconds", "images_per_second")
 
 
@@ -53,6 +56,7 @@ CIRCUMSTANCES = (
     Circumstance("3 threads", {"NPROC": "3"}, backend="cpu"),
     Circumstance("code for AVX2", {"XLA_FLAGS": "--xla_cpu_max_isa=AVX2"}, backend="cpu"),
     Circumstance("layers `native`", order={"layers": "native"}, backend="cpu"),
+    Circumstance("layers `onednn`", order={"layers": "onednn"}, backend="cpu"),
     Circumstance("layers `plain`", order={"layers": "plain"}),
     Circumstance("--deterministic", order={"deterministic": True}, backend="gpu"),
     Circumstance("on the CPU", {"JAX_PLATFORMS": "cpu"}, backend="gpu"),
@@ -122,7 +126,8 @@ class Bench:
         file = folder / "order.json"
         file.write_text(json.dumps(order | dict(circumstance.order)), encoding="utf-8")
         command = [str(circumstance.python or sys.executable), "-m", "experiments.determinism.child", str(file)]
-        environment = {**os.environ, **USUAL, **circumstance.variables}
+        layers = ON_CPU if jax.default_backend() == "cpu" else {}
+        environment = {**os.environ, **USUAL, **layers, **circumstance.variables}
         ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         if ended.returncode:
             raise RuntimeError(f"{circumstance.name}: {ended.stderr[-2000:]}")
@@ -138,8 +143,13 @@ class Bench:
 
 
 def applicable(backend: str, pythons: Sequence[pathlib.Path] = ()) -> list[Circumstance]:
-    """Returns the circumstances that a backend can be in, and those of other environments' interpreters."""
+    """Returns the circumstances that a backend can be in, and those of other environments' interpreters.
+
+    That of oneDNN's layers is there where they are built.
+    """
     usual = [c for c in CIRCUMSTANCES if c.backend in (None, backend)]
+    if onednn.version() is None:
+        usual = [c for c in usual if c.order.get("layers") != "onednn"]
     return usual + [Circumstance(_version(python), python=python) for python in pythons]
 
 
