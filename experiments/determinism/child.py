@@ -3,7 +3,8 @@
 The order is a JSON object:
   experiment: its name. epochs, seed: of it.
   runs_dir, data_dir: as of `train`.
-  layers: which implementations of the layers; as suits the backend where null.
+  layers, loop: which implementations of the layers, in which loop; as suits the backend where null. (XLA's own
+    convolutions go with Python's loop: they are slow in compiled ones.)
   members: how many are trained at once, with consecutive seeds.
   log_every, checkpoint_every: in steps; they say where the compiled loop is cut.
   stop_at: a step at which the run is stopped and gone on with; null for never.
@@ -42,8 +43,7 @@ def main() -> None:
     """Trains what the order says."""
     order = json.loads(pathlib.Path(sys.argv[1]).read_text(encoding="utf-8"))
     path = choose_code_path(deterministic=order["deterministic"])
-    if order["layers"] is not None:
-        path = dataclasses.replace(path, layers=order["layers"])
+    path = dataclasses.replace(path, **{name: order[name] for name in ("layers", "loop") if order[name] is not None})
     one = dataclasses.replace(catalog.find(order["experiment"]), epochs=order["epochs"])
     experiments = [dataclasses.replace(one, seed=order["seed"] + i) for i in range(order["members"])]
     recording = Recording(order["log_every"], order["checkpoint_every"], tensorboard=False)
