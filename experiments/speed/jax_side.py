@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib.metadata
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ from jaxopt_bench.training import (
     abstract_states,
     choose_code_path,
     empty_metrics,
+    everywhere,
     initial_state,
     initial_states,
     make_advance,
@@ -72,6 +74,17 @@ def default_path() -> CodePath:
     return choose_code_path()
 
 
+def path_of(devices: int) -> CodePath:
+    """Returns the code path of runs on so many devices; on CPUs that of several, so that nothing else differs."""
+    path = choose_code_path(devices=devices)
+    return dataclasses.replace(path, layers="pure") if backend() == "cpu" else path
+
+
+def version() -> str:
+    """Returns that of the compiler and its runtime."""
+    return importlib.metadata.version("jaxlib")
+
+
 def initial_variables(task: Task) -> Variables:
     """Returns the network's variables before training, by name."""
     state = initial_state(task)
@@ -112,7 +125,8 @@ class Trainer:
         self._advance, self._orders = make_advance(self.task, members), make_orders(self.task, members)
         self.states = initial_states([_with_seed(self.task, seed) for seed in range(members)])
         self.metrics, self.step = empty_metrics(members), 0
-        self.data = Batch(jnp.asarray(images.images), jnp.asarray(images.labels))
+        arrays = jnp.asarray(images.images), jnp.asarray(images.labels)
+        self.data = Batch(*jax.device_put(arrays, everywhere(path)))
         self._order: tuple[int, Any] = (-1, None)  # an epoch, and the members' orders of it
 
     def run(self, steps: int) -> None:

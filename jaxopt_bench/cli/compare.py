@@ -32,6 +32,7 @@ from jaxopt_bench.studies import (
     progress_for,
 )
 from jaxopt_bench.studies.jobs import Executor, Local
+from jaxopt_bench.training import choose_code_path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +72,8 @@ class CompareFlags:
     """The study's folder; studies/NAME by default."""
     data_dir: pathlib.Path | None = None
     """Folder of TFDS data sets; else $TFDS_DATA_DIR, else TFDS's own default."""
+    devices: int = 1
+    """How many devices share the work: the runs of a population, or each batch of a run."""
     largest: int | None = None
     """At most so many runs at once; else as many as fit into memory."""
     executor: Literal["local", "ray"] = "local"
@@ -175,6 +178,8 @@ def _train(
     flags: CompareFlags, study: Study, folder: pathlib.Path, shard: tuple[int, int], console: Console
 ) -> Document:
     check_folder("--out", folder)
+    if flags.executor == "local":
+        choose_code_path(devices=flags.devices)  # here, where nothing is written yet
     for line in [study.question, *protocol(study)] if study.question else protocol(study):
         console.print(line, markup=False, highlight=False)
     return compare(
@@ -185,6 +190,7 @@ def _train(
         progress=progress_for(console),
         shard=shard,
         largest=flags.largest,
+        devices=flags.devices,
     )
 
 

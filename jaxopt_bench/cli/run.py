@@ -38,6 +38,8 @@ class RunFlags:
     """Begin another run beside those there are."""
     deterministic: bool = False
     """Give up what makes repetitions differ on a GPU (autotuning, scatters), at a price in speed."""
+    devices: int = 1
+    """How many devices share the work: each batch is divided among them."""
     overview: bool = False
     """Print the table of the network's parameters first."""
 
@@ -60,7 +62,7 @@ def run(flags: RunFlags) -> int:
         data_dir=flags.data_dir,
         fresh=flags.fresh,
         recording=flags.recording,
-        code_path=choose_code_path(deterministic=flags.deterministic),
+        code_path=choose_code_path(deterministic=flags.deterministic, devices=flags.devices),
     )
     print_result(result, console)
     return DIVERGED if result.summary and result.summary["status"] == "diverged" else COMPLETED

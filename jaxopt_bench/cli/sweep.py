@@ -43,6 +43,8 @@ class SweepFlags:
     """Begin other runs beside those there are."""
     deterministic: bool = False
     """Give up what makes repetitions differ on a GPU (autotuning, scatters), at a price in speed."""
+    devices: int = 1
+    """How many devices share the work: the runs of a population, or each batch of a run."""
     largest: int | None = None
     """At most so many runs at once; else as many as fit into memory. Those begun in larger numbers are divided."""
 
@@ -89,7 +91,7 @@ def sweep(flags: SweepFlags, experiments: Sequence[Experiment], fields: Sequence
         data_dir=flags.data_dir,
         fresh=flags.fresh,
         recording=flags.recording,
-        code_path=choose_code_path(deterministic=flags.deterministic),
+        code_path=choose_code_path(deterministic=flags.deterministic, devices=flags.devices),
         largest=flags.largest,
     )
     rows = rows_by_setting(runs, fields)

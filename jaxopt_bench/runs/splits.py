@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 
+import jax
 import jax.numpy as jnp
 
 from jaxopt_bench import data
 from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.runs.environment import check_options
-from jaxopt_bench.training import Batch, CodePath, Task, choose_code_path
+from jaxopt_bench.training import Batch, CodePath, Task, choose_code_path, everywhere
 
 CLEAN_EXAMPLES = 5000  # of the training split, evaluated without augmentation after every epoch
 
@@ -59,5 +60,6 @@ def load_task(
         code_path=code_path or choose_code_path(),
     )
     clean = data.Split(train.images[:CLEAN_EXAMPLES], train.labels[:CLEAN_EXAMPLES])
-    resident = Batch(jnp.asarray(train.images), jnp.asarray(train.labels))
+    arrays = jnp.asarray(train.images), jnp.asarray(train.labels)
+    resident = Batch(*jax.device_put(arrays, everywhere(task.code_path)))
     return task, Splits(resident, clean, validation, dataset)

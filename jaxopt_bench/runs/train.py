@@ -15,7 +15,7 @@ from jaxopt_bench.runs.population import check_not_shared
 from jaxopt_bench.runs.progress import Reporter, reporter_for
 from jaxopt_bench.runs.session import Member, Recording, Session
 from jaxopt_bench.runs.splits import load_task
-from jaxopt_bench.training import CodePath, abstract_states
+from jaxopt_bench.training import CodePath, abstract_states, check_batch
 
 
 def train(
@@ -59,6 +59,7 @@ def train(
     check_not_shared(directory)
     keep_compiled_programs()
     task, splits = load_task(experiment, data_dir, code_path)
+    check_batch(task.code_path, 1, experiment.batch_size)
     abstract_states(task)  # a network that does not fit the images fails here, before anything is written
     directory.mkdir(parents=True, exist_ok=True)
     member = Member(task, directory)

@@ -123,6 +123,7 @@ class _Tasks:
             "folder": str(place.folder.absolute()),
             "data_dir": None if place.data_dir is None else str(place.data_dir.absolute()),
             "largest": place.largest,
+            "devices": place.devices,
             "host": socket.gethostname(),
             **shared,
         }
@@ -286,7 +287,9 @@ def _place(sent: Sent) -> Place:
     folder = pathlib.Path(sent["folder"])
     if not folder.is_dir():
         raise UserError(f"{folder} is not there; accepted: a folder that all nodes share.")
-    return Place(folder, None if sent["data_dir"] is None else pathlib.Path(sent["data_dir"]), sent["largest"])
+    return Place(
+        folder, None if sent["data_dir"] is None else pathlib.Path(sent["data_dir"]), sent["largest"], sent["devices"]
+    )
 
 
 def _patiently(kind: Kind, experiments: Sequence[Experiment], place: Place) -> Outcome:

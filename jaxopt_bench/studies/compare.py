@@ -27,6 +27,7 @@ def compare(
     progress: Progress | None = None,
     shard: tuple[int, int] = (0, 1),
     largest: int | None = None,
+    devices: int = 1,
 ) -> Document:
     """Works a study off, or what is left of it, and returns what its folder says then.
 
@@ -41,13 +42,14 @@ def compare(
       progress: what is told how it goes; by default nothing is shown.
       shard: (i, n): this process is the i-th, from 0, of n that share the work, each started with its own i.
       largest: at most so many runs at once; as many as fit into memory where None.
+      devices: how many devices share the work of a population.
 
     Raises:
       UserError: for a mistake the user can mend, such as a data set that is not there.
       Interrupted: after SIGINT or SIGTERM, once a checkpoint is written.
     """
     check_shard(*shard)
-    place = Place(pathlib.Path(folder), None if data_dir is None else pathlib.Path(data_dir), largest)
+    place = Place(pathlib.Path(folder), None if data_dir is None else pathlib.Path(data_dir), largest, devices)
     for name in sorted({workload.dataset for workload in study.workloads}):
         data.load(name, place.data_dir)
     at = StudyFolder(place.folder)

@@ -44,11 +44,13 @@ class Place:
       folder: the study's.
       data_dir: where TFDS keeps its data sets; TFDS's own default where None.
       largest: at most so many runs at once; as many as fit where None.
+      devices: how many share the work of a population; a run that is timed has one.
     """
 
     folder: pathlib.Path
     data_dir: pathlib.Path | None = None
     largest: int | None = None
+    devices: int = 1
 
 
 Outcome = dict[str, Any] | None
@@ -66,6 +68,7 @@ def perform(kind: Kind, experiments: Sequence[Experiment], place: Place, reporte
         data_dir=place.data_dir,
         recording=Recording(tensorboard=False, keep_checkpoints=1),
         reporter=reporter,
+        code_path=choose_code_path(devices=place.devices),
         largest=place.largest,
     )
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jaxopt_bench.training.code_path import CodePath, choose_code_path
+from jaxopt_bench.training.devices import check_batch, everywhere
 from jaxopt_bench.training.loop import (
     Evaluate,
     MaskedBatch,
@@ -34,9 +35,11 @@ __all__ = [
     "Task",
     "TrainState",
     "abstract_states",
+    "check_batch",
     "check_one_program",
     "choose_code_path",
     "empty_metrics",
+    "everywhere",
     "initial_state",
     "initial_states",
     "largest_population",

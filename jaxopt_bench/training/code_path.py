@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import jax
 
-from jaxopt_bench.config import Config
+from jaxopt_bench.config import Config, number
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.models import onednn
 from jaxopt_bench.models.layers import LayersPath
@@ -31,6 +31,8 @@ class CodePath(Config):
     """Whether Python calls every step, or a compiled loop makes as many as the host asks for."""
     members: Literal["map", "vmap"] = "vmap"
     """Whether the members of a population take turns within a program, or are computed together."""
+    devices: int = number(1, at_least=1)
+    """How many devices share the work: the members of a population, or each batch; see `devices`."""
     deterministic: bool = False
     """Whether the compiler is told to give up what makes repetitions differ, at a price in speed."""
 
@@ -41,6 +43,9 @@ class CodePath(Config):
         return {"xla_gpu_deterministic_ops": True, "xla_gpu_autotune_level": 0}
 
 
+_SIMULATED = " (XLA_FLAGS=--xla_force_host_platform_device_count=N makes N of a CPU)"
+
+
 def options_to_run_once() -> dict[str, Any] | None:
     """Returns XLA's options for a program that is run once: on CPU, to spend less time on compiling it.
 
@@ -49,26 +54,33 @@ def options_to_run_once() -> dict[str, Any] | None:
     return {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
 
 
-def choose_code_path(backend: str | None = None, deterministic: bool = False) -> CodePath:
+def choose_code_path(backend: str | None = None, deterministic: bool = False, devices: int = 1) -> CodePath:
     """Returns the code path that suits a backend, but for the layers where $JAXOPT_BENCH_LAYERS names others.
 
     Args:
       backend: a platform's name as `jax.default_backend` gives it, which is the default.
       deterministic: see `CodePath`.
+      devices: see `CodePath`.
 
     Raises:
-      UserError: where the variable names layers that there are not.
+      UserError: where the variable names layers that there are not, or there are fewer devices.
     """
+    if devices > 1 and devices > (most := len(jax.devices())):
+        raise UserError(
+            f"devices is {devices}; accepted: 1 to {most}, which is how many {jax.default_backend()} devices there are"
+            f"{_SIMULATED if jax.default_backend() == 'cpu' else ''}."
+        )
     match backend or jax.default_backend():
         case "cpu":
-            path = CodePath("pure" if onednn.version() is None else "onednn", "compiled", "map", deterministic)
+            one_call = devices > 1 or onednn.version() is None  # a batch of which oneDNN's calls cannot be divided
+            path = CodePath("pure" if one_call else "onednn", "compiled", "map")
         case "gpu" | "tpu":
-            path = CodePath("native", "compiled", "vmap", deterministic)
+            path = CodePath("native", "compiled", "vmap")
         case _:
-            path = CodePath(deterministic=deterministic)
+            path = CodePath()
     named: Any = os.environ.get(LAYERS) or path.layers
     if named not in (known := typing.get_args(LayersPath)):
         raise UserError(f"{LAYERS} is {named!r}; accepted: {', '.join(known)}.")
     if named == "onednn" and onednn.version() is None:
         raise UserError(f"{LAYERS} is {named!r}, but its kernels are not built; accepted: `make kernels` first.")
-    return dataclasses.replace(path, layers=named)
+    return dataclasses.replace(path, layers=named, deterministic=deterministic, devices=devices)

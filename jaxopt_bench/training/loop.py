@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float32, Int32, Integer, UInt8, UInt32
 from jaxopt_bench import prng
 from jaxopt_bench.data import Split, augment, denormalise
 from jaxopt_bench.training.code_path import CodePath, options_to_run_once
+from jaxopt_bench.training.devices import check_batch, divided, shardings
 from jaxopt_bench.training.metrics import EvaluationMetrics, StepMetrics
 from jaxopt_bench.training.population import over_members, required_bytes, stack, update_members
 from jaxopt_bench.training.state import TrainState, abstract_states
@@ -56,16 +57,18 @@ def make_advance(task: Task, members: int = 1) -> Advance:
       steps: int32, how many updates each member makes, which must not reach past the epoch's end. Members that are
         computed together make as many as the busiest.
     """
-    train_step = make_train_step(task)
+    train_step, path = make_train_step(task), task.code_path
+    check_batch(path, members, task.experiment.batch_size)
 
     def step(made: Made, data: Batch, order: Int32[Array, " examples"]) -> Made:
         state, metrics = made
         size = task.experiment.batch_size
         indices = jax.lax.dynamic_slice_in_dim(order, (state.step % task.steps_per_epoch) * size, size)
-        state, new = train_step(state, Batch(data.images[indices], data.labels[indices]))
+        batch = divided(Batch(data.images[indices], data.labels[indices]), path, members)
+        state, new = train_step(state, batch)
         return state, metrics.merge(new)
 
-    return make_loop(step, task.code_path, members)
+    return make_loop(step, path, members)
 
 
 def make_loop(step: Callable[[Any, Any, Any], Any], path: CodePath, members: int = 1) -> Callable[..., Any]:
@@ -73,20 +76,24 @@ def make_loop(step: Callable[[Any, Any, Any], Any], path: CodePath, members: int
     training is; see `make_advance`. `made` is a state with its metrics.
     """
 
-    @functools.partial(jax.jit, donate_argnums=0, compiler_options=path.compiler_options())
+    stacked, whole = shardings(path, members)
+    compiled = functools.partial(
+        jax.jit, donate_argnums=0, compiler_options=path.compiler_options(), out_shardings=stacked
+    )
+
+    @functools.partial(compiled, in_shardings=(stacked, stacked, whole, stacked, stacked))
     def advance(states: Any, metrics: Any, data: Any, order: Any, steps: Steps) -> Any:
-        def several(made: Any, order: Any, count: Integer[Array, ""]) -> Any:
+        def several(made: Any, order: Any, count: Integer[Array, ""], data: Any) -> Any:
             return jax.lax.fori_loop(0, count, lambda _, now: step(now, data, order), made)
 
         if path.members == "vmap":  # a count for each member would make every step a choice between old and new
-            together = functools.partial(several, count=steps.max())
-            return update_members(together, path.members, members)((states, metrics), order)
-        return update_members(several, path.members, members)((states, metrics), order, steps)
+            return update_members(several, path, members)((steps.max(), data), (states, metrics), order)
+        return update_members(several, path, members)((data,), (states, metrics), order, steps)
 
-    @functools.partial(jax.jit, donate_argnums=0, compiler_options=path.compiler_options())
+    @functools.partial(compiled, in_shardings=(stacked, stacked, whole, stacked))
     def advance_by_one(states: Any, metrics: Any, data: Any, order: Any) -> Any:
-        one = update_members(lambda made, order: step(made, data, order), path.members, members)
-        return one((states, metrics), order)
+        one = update_members(lambda made, order, data: step(made, data, order), path, members)
+        return one((data,), (states, metrics), order)
 
     def advance_in_python(states: Any, metrics: Any, data: Any, order: Any, steps: Steps) -> Any:
         for _ in range(int(np.max(steps))):
@@ -121,10 +128,11 @@ def needed_bytes(task: Task, data: Batch, members: int) -> int:
 def make_orders(task: Task, members: int = 1) -> Orders:
     """Returns `orders(seeds, epoch) -> order`: each member's order of an epoch, counted from 0."""
     of_one = functools.partial(epoch_order, task)
+    stacked, whole = shardings(task.code_path, members)
 
-    @jax.jit
+    @functools.partial(jax.jit, in_shardings=(stacked, whole), out_shardings=stacked)
     def orders(seeds: UInt32[Array, " members"], epoch: Integer[Array, ""]) -> Order:
-        return over_members(lambda seed: of_one(seed, epoch), task.code_path.members, members)(seeds)
+        return over_members(of_one, task.code_path, members)((epoch,), seeds)
 
     return lambda seeds, epoch: orders(seeds, jnp.int32(epoch))
 
@@ -147,24 +155,30 @@ def make_evaluated(task: Task, members: int = 1) -> Evaluated:
     path, size = task.code_path, task.experiment.batch_size
     batches = min(task.steps_per_epoch, max(1, STATISTICS_EXAMPLES // size))
     statistics_step = make_statistics_step(task)
+    stacked, whole = shardings(path, members)
 
-    @jax.jit
+    @functools.partial(jax.jit, in_shardings=(stacked,), out_shardings=stacked)
     def averaged(states: TrainState) -> TrainState:
         def of_one(state: TrainState) -> TrainState:
             params = optimizer.evaluation_parameters(state.opt_state, state.params)
             return state.replace(params=params, batch_stats=jax.tree.map(jnp.zeros_like, state.batch_stats))
 
-        return over_members(of_one, path.members, members)(states)
+        return over_members(of_one, path, members)((), states)
 
-    @functools.partial(jax.jit, compiler_options=path.compiler_options())
+    @functools.partial(
+        jax.jit,
+        compiler_options=path.compiler_options(),
+        in_shardings=(stacked, whole, whole),
+        out_shardings=stacked,
+    )
     def add(states: TrainState, data: Batch, index: Integer[Array, ""]) -> TrainState:
         batch = Batch(*(jax.lax.dynamic_slice_in_dim(array, index * size, size) for array in data))
 
-        def of_one(state: TrainState) -> TrainState:
+        def of_one(state: TrainState, batch: Batch, index: Integer[Array, ""]) -> TrainState:
             own = statistics_step(state.params, batch, state.seed, index)
             return state.replace(batch_stats=jax.tree.map(lambda sum, s: sum + s / batches, state.batch_stats, own))
 
-        return over_members(of_one, path.members, members)(states)
+        return over_members(of_one, path, members)((divided(batch, path, members), index), states)
 
     def evaluated(states: TrainState, data: Batch) -> TrainState:
         states = averaged(states)
@@ -181,16 +195,24 @@ def make_evaluate(task: Task, members: int = 1) -> Evaluate:
     A batch is asked for once that before the last is done, so that whoever gives them can stop it soon. They are those
     of `padded_batches`.
     """
-    evaluation_step = make_evaluation_step(task)
+    evaluation_step, path = make_evaluation_step(task), task.code_path
+    stacked, whole = shardings(path, members)
 
-    @functools.partial(jax.jit, compiler_options=task.code_path.compiler_options())
+    @functools.partial(
+        jax.jit,
+        compiler_options=path.compiler_options(),
+        in_shardings=(stacked, stacked, whole, whole),
+        out_shardings=stacked,
+    )
     def add(
         states: TrainState, metrics: EvaluationMetrics, batch: Batch, mask: Bool[Array, " batch"]
     ) -> EvaluationMetrics:
-        def of_one(state: TrainState, metrics: EvaluationMetrics) -> EvaluationMetrics:
+        def of_one(
+            state: TrainState, metrics: EvaluationMetrics, batch: Batch, mask: Bool[Array, " batch"]
+        ) -> EvaluationMetrics:
             return metrics.merge(evaluation_step(state.params, state.batch_stats, batch, mask))
 
-        return over_members(of_one, task.code_path.members, members)(states, metrics)
+        return over_members(of_one, path, members)(divided((batch, mask), path, members), states, metrics)
 
     def evaluate(states: TrainState, batches: Iterable[MaskedBatch]) -> EvaluationMetrics:
         metrics = stack([EvaluationMetrics.empty()] * members)
@@ -207,17 +229,22 @@ def make_logits(task: Task, members: int = 1) -> Logits:
 
     The batches are those of `padded_batches`; their padding has no rows.
     """
-    logits_step = make_logits_step(task)
+    logits_step, path = make_logits_step(task), task.code_path
+    stacked, whole = shardings(path, members)
 
-    @functools.partial(jax.jit, compiler_options=task.code_path.compiler_options())
+    @functools.partial(
+        jax.jit, compiler_options=path.compiler_options(), in_shardings=(stacked, whole), out_shardings=stacked
+    )
     def of_batch(
         states: TrainState, images: UInt8[Array, "batch height width channels"]
     ) -> Float32[Array, "members batch classes"]:
-        def of_one(state: TrainState) -> Float32[Array, "batch classes"]:
+        def of_one(
+            state: TrainState, images: UInt8[Array, "batch height width channels"]
+        ) -> Float32[Array, "batch classes"]:
             # here, since results in bfloat16 would be rounded once more than they are in evaluation
             return logits_step(state.params, state.batch_stats, images).astype(jnp.float32)
 
-        return over_members(of_one, task.code_path.members, members)(states)
+        return over_members(of_one, path, members)((divided(images, path, members),), states)
 
     def logits(states: TrainState, batches: Iterable[MaskedBatch]) -> Float32[np.ndarray, "members examples classes"]:
         rows = [np.asarray(of_batch(states, batch.images))[:, np.asarray(mask)] for batch, mask in batches]

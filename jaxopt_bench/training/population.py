@@ -8,43 +8,59 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Integer
 
 from jaxopt_bench.errors import UserError
+from jaxopt_bench.training.code_path import CodePath
+from jaxopt_bench.training.devices import per_row
 from jaxopt_bench.training.task import Task
 
 T = TypeVar("T")
 
 
-def over_members(function: Callable[..., T], how: Literal["map", "vmap"], members: int) -> Callable[..., T]:
-    """Returns the function of one member's arrays as one of all members' arrays, stacked.
+def over_members(function: Callable[..., T], path: CodePath, members: int) -> Callable[..., T]:
+    """Returns the function of one member's arrays as `of_all(shared, *stacked)`, of all members' arrays, stacked.
 
     Args:
-      function: takes and returns trees of arrays.
-      how: in turn, within a compiled loop ("map"), or together ("vmap").
+      function: takes a member's trees of arrays, then those of the tuple `shared`, and returns a tree.
+      path: in turn, within a compiled loop, or together; and on which devices.
       members: how many there are. One alone takes its turn in a loop as well, so that it is compiled as it is among
         others and gets the same bits; `vmap` rounds differently in any case, so there it is computed as it is.
     """
-    if how == "map":
-        return lambda *stacked: _made_in_turn(function, members, stacked)
-    if members == 1:
-        return lambda *stacked: stack([function(*member(stacked, 0))])
-    return jax.vmap(function)
+
+    def of(members: int) -> Callable[..., T]:
+        def of_all(shared: tuple[Any, ...], *stacked: Any) -> T:
+            of_one = lambda *own: function(*own, *shared)  # noqa: E731
+            if path.members == "map":
+                return _made_in_turn(of_one, members, stacked)
+            if members == 1:
+                return stack([of_one(*member(stacked, 0))])
+            return jax.vmap(of_one)(*stacked)
+
+        return of_all
+
+    return per_row(of, path, members)
 
 
-def update_members(function: Callable[..., T], how: Literal["map", "vmap"], members: int) -> Callable[..., T]:
+def update_members(function: Callable[..., T], path: CodePath, members: int) -> Callable[..., T]:
     """Returns what `over_members` does, for a function that changes its first argument, and returns it.
 
     In turn, each member is changed where it lies: a single one is never copied, and many need no room to be put
     together anew.
     """
-    if how == "map":
-        return lambda tree, *others: _updated_in_turn(function, members, tree, others)
-    return over_members(function, how, members)
+    if path.members == "vmap":
+        return over_members(function, path, members)
+
+    def of(members: int) -> Callable[..., T]:
+        return lambda shared, tree, *others: _updated_in_turn(
+            lambda *own: function(*own, *shared), members, tree, others
+        )
+
+    return per_row(of, path, members)
 
 
 def _made_in_turn(function: Callable[..., T], members: int, stacked: tuple[Any, ...]) -> T:

@@ -85,7 +85,7 @@ def abstract_states(task: Task, members: int = 1) -> TrainState:
 
 
 def _of_all(task: Task, members: int) -> Callable[..., TrainState]:
-    return over_members(functools.partial(_initial_state, task), task.code_path.members, members)
+    return functools.partial(over_members(functools.partial(_initial_state, task), task.code_path, members), ())
 
 
 def _numbers(tasks: Sequence[Task]) -> tuple[Hyperparameters, Hyperparameters, UInt32[Array, " members"]]:

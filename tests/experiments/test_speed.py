@@ -10,6 +10,8 @@ import dataclasses
 import io
 import json
 import pathlib
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -29,6 +31,8 @@ from jaxopt_bench.data import DATASETS, archives
 from jaxopt_bench.results import load
 from jaxopt_bench.training import CodePath, Task
 from tests.results.directories import epochs, summary, write_run
+
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 class Machine:
@@ -339,3 +343,17 @@ def test_copies_of_a_run_are_runs_of_their_own_and_their_reading_is_measured(tin
     runs = load(tmp_path / "many").runs
     assert sorted(runs["seed"]) == list(range(5))
     assert runs["digest"].n_unique() == runs["optimizer.learning_rate"].n_unique() == 5
+
+
+def test_devices_are_measured_beside_one(tmp_path):
+    out = tmp_path / "devices.json"
+    words = ["--workload", "cnn", "--counts", "1", "2", "--members", "1", "2", "--rounds", "2", "--block-seconds", "0"]
+    command = [sys.executable, "-m", "experiments.speed.devices", *words, "--out", str(out)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    rows = Document.read(out).rows
+    assert [(row["members"], row["devices"]) for row in rows] == [(1, 1), (1, 2), (2, 1), (2, 2)]
+    for row in rows:
+        assert row["images_per_second"] > 0
+        if row["devices"] == 1:
+            assert row["images_per_second_over_fewest"] == 1.0

@@ -1,0 +1,92 @@
+"""What more devices are worth: `python -m experiments.speed.devices [--counts 1 2 4 8] [--members 1 8]`.
+
+A network's training step, of one run whose batches they divide, or of a population whose members they divide. On a CPU
+the devices are simulated: they share its cores, so that what is measured there is what dividing costs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import sys
+
+import tyro
+from rich.table import Table
+
+from experiments.speed.__main__ import SETTINGS, console
+
+
+@dataclasses.dataclass(frozen=True)
+class Flags:
+    """Measure one device beside several."""
+
+    workload: str = "resnet20-sgd-128"
+    """A line of the benchmark, or a network that has a single one."""
+    counts: tuple[int, ...] = (1, 2, 4, 8)
+    """Numbers of devices; where there is a CPU alone, as many are simulated."""
+    members: tuple[int, ...] = (1, 8)
+    """Sizes of the population; 1 divides each batch."""
+    rounds: int = 5
+    """Blocks of each number of devices that count."""
+    block_seconds: float = 1.0
+    """How long a block lasts; it has one step at least."""
+    out: pathlib.Path | None = None
+    """The JSON document; by default experiments/speed/results/<hardware>-devices.json."""
+
+
+def restart_with_devices(count: int) -> None:
+    """Puts this process in the place of itself, in an environment where a CPU is so many devices."""
+    simulated = f"--xla_force_host_platform_device_count={count}"
+    flags = os.environ.get("XLA_FLAGS", "")
+    if simulated not in flags:
+        here = {**SETTINGS, **os.environ, "XLA_FLAGS": f"{flags} {simulated}".strip()}
+        os.execve(sys.executable, [sys.executable, "-m", "experiments.speed.devices", *sys.argv[1:]], here)
+
+
+def main() -> None:
+    """Measures what the command line asks for."""
+    flags = tyro.cli(Flags, prog="python -m experiments.speed.devices")
+    restart_with_devices(max(flags.counts))
+    from experiments.speed import document, jax_side
+    from experiments.speed.timing import Plan, alternate, ratio
+    from experiments.speed.workloads import ALL, find, make_task, noise
+
+    (workload,) = find(ALL, [flags.workload])
+    task = make_task(workload, "float32", 8 * workload.batch_size)
+    images, plan = noise(task), Plan(flags.rounds, flags.block_seconds)
+    settings = {"rounds": flags.rounds, "block_seconds": flags.block_seconds}
+    written = document.Document.begin("jaxlib", jax_side.version(), settings, quick=False)
+    written.command = written.command.replace("experiments.speed", "experiments.speed.devices", 1)
+    table = Table("members", "devices", "layers", "images/s", "over one device", box=None)
+    for members in flags.members:
+        trainers = {
+            str(count): jax_side.Trainer(task, images, jax_side.path_of(count), members) for count in flags.counts
+        }
+        timings = alternate(trainers, plan)
+        first = timings[str(flags.counts[0])]
+        for count in flags.counts:
+            timing, path = timings[str(count)], jax_side.path_of(count)
+            speed, over = timing.per_second(members * workload.batch_size), ratio(timing, first)
+            written.rows.append(
+                {
+                    "section": "devices",
+                    "network": workload.network,
+                    "batch_size": workload.batch_size,
+                    "members": members,
+                    "devices": count,
+                    "path": path.layers,
+                    "over": flags.counts[0],
+                    **speed.fields("images_per_second"),
+                    **over.fields("images_per_second_over_fewest"),
+                }
+            )
+            table.add_row(*map(str, (members, count, path.layers)), f"{speed.median:,.0f}", f"{over.median:.2f}")
+    console().print(table)
+    out = flags.out or document.default_path(written.hardware["name"], ("devices",), quick=False)
+    written.write(out)
+    print(f"written to {out}")
+
+
+if __name__ == "__main__":
+    main()

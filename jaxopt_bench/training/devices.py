@@ -1,0 +1,94 @@
+"""Several devices: which members of a population each computes, and which part of every batch.
+
+The members are divided first, since they have nothing to tell each other; devices that are left over share a member's
+batches, whose gradients and batch statistics they sum up. Which is which is a matter of placing arrays: no loop and no
+step knows how many devices there are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.training.code_path import CodePath
+
+T = TypeVar("T")
+_MEMBERS, _BATCH = "members", "batch"
+
+
+def mesh_of(path: CodePath, members: int) -> Mesh | None:
+    """Returns the devices as a grid, whose rows divide the members and whose columns the batches; None of one."""
+    if path.devices == 1:
+        return None
+    grid = np.array(jax.devices()[: path.devices]).reshape(math.gcd(path.devices, members), -1)
+    return Mesh(grid, (_MEMBERS, _BATCH), axis_types=(AxisType.Auto, AxisType.Auto))
+
+
+def shardings(path: CodePath, members: int) -> tuple[NamedSharding | None, NamedSharding | None]:
+    """Returns where stacked arrays lie, and where those that all members read do; nowhere in particular with one."""
+    mesh = mesh_of(path, members)
+    if mesh is None:
+        return None, None
+    return NamedSharding(mesh, PartitionSpec(_MEMBERS)), NamedSharding(mesh, PartitionSpec())
+
+
+def everywhere(path: CodePath) -> NamedSharding | None:
+    """Returns where what all members read lies, however many members there are."""
+    return shardings(path, 1)[1]
+
+
+def per_row(function: Callable[[int], Callable[..., Any]], path: CodePath, members: int) -> Callable[..., Any]:
+    """Returns a function of all members' arrays, stacked, that each row of devices applies to its own.
+
+    Args:
+      function: returns it for a number of members, as a function of what they share, a tuple, and of their arrays.
+      path: how many devices there are.
+      members: how many members, all rows together.
+    """
+    mesh = mesh_of(path, members)
+    if mesh is None or mesh.shape[_MEMBERS] == 1:
+        return function(members)
+    own, stacked, whole = function(members // mesh.shape[_MEMBERS]), PartitionSpec(_MEMBERS), PartitionSpec()
+
+    def of_all(shared: tuple[Any, ...], *trees: Any) -> Any:
+        specs = (whole, *(stacked for _ in trees))
+        rows = jax.shard_map(own, mesh=mesh, in_specs=specs, out_specs=stacked, axis_names={_MEMBERS}, check_vma=False)
+        return rows(shared, *trees)
+
+    return of_all
+
+
+def check_batch(path: CodePath, members: int, size: int) -> None:
+    """Checks that the devices of a row can share a batch.
+
+    Raises:
+      UserError: where it does not divide into as many parts.
+    """
+    mesh = mesh_of(path, members)
+    if mesh is not None and size % mesh.shape[_BATCH]:
+        parts = mesh.shape[_BATCH]
+        many = "one run" if members == 1 else f"{members} runs"
+        raise UserError(
+            f"{path.devices} devices for {many} divide each batch into {parts} parts, and Experiment.batch_size is "
+            f"{size}; accepted: a multiple of {parts}, or another number of devices."
+        )
+
+
+def divided(batch: T, path: CodePath, members: int) -> T:
+    """Returns a batch, or any arrays of its examples, of which each device of a row holds a part.
+
+    What does not divide into as many parts is held whole by all.
+    """
+    mesh = mesh_of(path, members)
+    if mesh is None or (parts := mesh.shape[_BATCH]) == 1:
+        return batch
+    within = jax.sharding.get_abstract_mesh()  # of `per_row`, which has divided the members by hand
+    where = NamedSharding(mesh if within.empty else within, PartitionSpec(_BATCH))
+    place = lambda leaf: leaf if len(leaf) % parts else jax.lax.with_sharding_constraint(leaf, where)  # noqa: E731
+    return jax.tree.map(place, batch)

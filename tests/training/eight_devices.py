@@ -1,0 +1,180 @@
+"""What several devices compute, beside one: run by `test_devices` in a process that has eight."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxopt_bench import UserError, data, train, train_population
+from jaxopt_bench.models import MODELS
+from jaxopt_bench.optimizers import SGD
+from jaxopt_bench.runs import Recording, Reporter
+from jaxopt_bench.training import (
+    Batch,
+    CodePath,
+    Task,
+    abstract_states,
+    choose_code_path,
+    empty_metrics,
+    everywhere,
+    initial_states,
+    make_advance,
+    make_evaluate,
+    make_evaluated,
+    make_logits,
+    make_orders,
+    padded_batches,
+)
+from tests.networks import Normed
+from tests.runs.test_train import Killed, KilledAt, Said, assert_same
+
+PURE, NATIVE, PLAIN = (choose_code_path(backend) for backend in ("cpu", "gpu", "metal"))
+PURE = dataclasses.replace(PURE, layers="pure")
+DRAW = np.random.default_rng(0)
+IMAGES, LABELS = DRAW.integers(0, 256, (640, 8, 8, 1), dtype=np.uint8), DRAW.integers(0, 10, 640, dtype=np.int32)
+
+
+@pytest.fixture(autouse=True)
+def normed() -> Iterator[None]:
+    """Names a network with batch statistics while a test lasts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(MODELS, "normed", Normed())
+        yield
+
+
+def task_of(experiment: Any, path: CodePath, devices: int) -> Task:
+    return Task(experiment, (8, 8, 1), 10, 640, (0.3,), (0.35,), dataclasses.replace(path, devices=devices))
+
+
+def trained(experiment: Any, path: CodePath, members: int, devices: int) -> dict[str, Any]:
+    """Returns what seven steps of a population come to, on the host, and where its parameters lay."""
+    task = task_of(experiment, path, devices)
+    tasks = [
+        dataclasses.replace(task, experiment=dataclasses.replace(task.experiment, seed=seed)) for seed in range(members)
+    ]
+    states, metrics = initial_states(tasks), empty_metrics(members)
+    images = Batch(*jax.device_put((jnp.asarray(IMAGES), jnp.asarray(LABELS)), everywhere(task.code_path)))
+    advance, order = make_advance(task, members), make_orders(task, members)(states.seed, 0)
+    for steps in (3, 4):
+        states, metrics = advance(states, metrics, images, order, jnp.full(members, steps, jnp.int32))
+    where = jax.tree.leaves(states.params)[0].sharding
+    seen = make_evaluated(task, members)(states, images)
+    some = data.Split(IMAGES[:300], LABELS[:300])
+    measured = make_evaluate(task, members)(seen, padded_batches(some))
+    compute = jax.vmap(lambda own: own.compute())
+    return {
+        "params": _flat(seen.params),
+        "batch_stats": _flat(seen.batch_stats),
+        "steps": compute(metrics),
+        "evaluation": compute(measured),
+        "logits": make_logits(task, members)(seen, padded_batches(some)),
+        "rows": where.mesh.shape["members"] if devices > 1 else 1,
+    }
+
+
+def _flat(tree: Any) -> np.ndarray:
+    return np.concatenate([np.zeros(1), *(np.ravel(leaf) for leaf in jax.tree.leaves(tree))])
+
+
+def test_there_are_eight() -> None:
+    assert len(jax.devices()) == 8
+
+
+@pytest.mark.parametrize(
+    ("path", "members", "devices", "rows"),
+    [
+        (PURE, 1, 8, 1),
+        (PURE, 16, 8, 8),
+        (NATIVE, 3, 2, 1),
+        (NATIVE, 6, 4, 2),
+        (PLAIN, 2, 4, 2),
+    ],
+)
+def test_they_compute_what_one_does(tiny: Any, path: CodePath, members: int, devices: int, rows: int) -> None:
+    """Augmentation and the statistics of whole batches included; those of averaged parameters as well."""
+    experiment = dataclasses.replace(tiny, model=Normed(), optimizer=SGD(learning_rate=0.05, ema_decay=0.5))
+    alone, together = (trained(experiment, path, members, count) for count in (1, devices))
+    assert together["rows"] == rows
+    for name in ("params", "batch_stats"):
+        error = np.linalg.norm(together[name] - alone[name])
+        assert error <= 2e-6 * np.linalg.norm(alone[name]), name
+    for name in ("steps", "evaluation"):
+        for key, value in alone[name].items():
+            np.testing.assert_allclose(together[name][key], value, rtol=1e-5, err_msg=f"{name}.{key}")
+    np.testing.assert_allclose(together["logits"], alone["logits"], rtol=1e-4, atol=1e-5)
+
+
+def compiled(experiment: Any, path: CodePath, members: int, devices: int) -> str:
+    """Returns the program of a device."""
+    task = task_of(experiment, path, devices)
+    shapes: Any = (
+        abstract_states(task, members),
+        jax.eval_shape(lambda: empty_metrics(members)),
+        Batch(jax.ShapeDtypeStruct(IMAGES.shape, np.uint8), jax.ShapeDtypeStruct(LABELS.shape, np.int32)),
+        jax.ShapeDtypeStruct((members, 640), np.int32),
+        jax.ShapeDtypeStruct((members,), np.int32),
+    )
+    return make_advance(task, members).lower(*shapes).compile().as_text()  # type: ignore[attr-defined]
+
+
+def test_members_have_nothing_to_tell_each_other_and_parts_of_a_batch_sum_their_gradients(tiny: Any) -> None:
+    experiment = dataclasses.replace(tiny, model=Normed())
+    apart = compiled(experiment, dataclasses.replace(PURE, layers="native"), 8, 8)
+    assert not any(word in apart for word in ("all-reduce(", "all-gather(", "all-to-all(", "collective-permute("))
+    shared = compiled(experiment, NATIVE, 1, 8)
+    assert "all-reduce(" in shared
+    assert "f32[8,8,8,4]" in shared  # what the convolution makes of 8 of 64 images
+    assert "f32[64,8,8,4]" not in shared
+
+
+def test_runs_use_them_record_them_and_repeat_themselves(tiny: Any, tmp_path: Any) -> None:
+    path = dataclasses.replace(choose_code_path(devices=8), layers="pure")
+    options: Any = {"data_dir": tmp_path / "data", "recording": Recording(6, 7, tensorboard=False)}
+    quiet = {**options, "reporter": Reporter()}
+    single = train(tiny, runs_dir=tmp_path / "single", **quiet, code_path=PURE)
+    whole = train(tiny, runs_dir=tmp_path / "whole", **quiet, code_path=path)
+    assert whole.config["environments"][0]["code_path"]["devices"] == 8
+    assert whole.config["digest"] == single.config["digest"]
+    assert whole.summary is not None
+    assert single.summary is not None
+    assert abs(whole.summary["final"]["test_loss"] - single.summary["final"]["test_loss"]) < 1e-4
+    with pytest.raises(Killed):
+        train(tiny, runs_dir=tmp_path / "killed", **options, reporter=KilledAt(25), code_path=path)
+    assert_same(whole, train(tiny, runs_dir=tmp_path / "killed", **quiet, code_path=path))
+    with pytest.raises(Killed):
+        train(tiny, runs_dir=tmp_path / "moved", **options, reporter=KilledAt(25), code_path=path)
+    said = Said()
+    moved = train(tiny, runs_dir=tmp_path / "moved", **options, reporter=said, code_path=PURE)
+    assert any("code_path.devices was 8 and is 1" in message for message in said.messages)
+    assert [place["code_path"]["devices"] for place in moved.config["environments"]] == [8, 1]
+
+
+def test_a_population_keeps_its_members_on_their_devices(tiny: Any, tmp_path: Any) -> None:
+    experiments = [dataclasses.replace(tiny, seed=seed) for seed in (0, 1)]
+    options: Any = {"data_dir": tmp_path / "data", "reporter": Reporter()}
+    options |= {"recording": Recording(tensorboard=False, evaluation=True)}
+    path = dataclasses.replace(PURE, devices=4)
+    together = train_population(experiments, runs_dir=tmp_path / "four", **options, code_path=path)
+    alone = train_population(experiments, runs_dir=tmp_path / "one", **options, code_path=PURE)
+    for one, other in zip(together, alone, strict=True):
+        assert one.summary is not None
+        assert other.summary is not None
+        assert abs(one.summary["final"]["test_loss"] - other.summary["final"]["test_loss"]) < 1e-4
+        assert (one.path / "evaluation.npz").exists()
+
+
+def test_more_than_there_are_and_batches_that_cannot_be_divided_are_refused(tiny: Any, tmp_path: Any) -> None:
+    with pytest.raises(UserError, match=r"devices is 9; accepted: 1 to 8, .* there are \(XLA_FLAGS="):
+        choose_code_path(devices=9)
+    with pytest.raises(UserError, match=r"CodePath.devices is 0; accepted: an integer >= 1"):
+        choose_code_path(devices=0)
+    experiment = dataclasses.replace(tiny, batch_size=60)
+    with pytest.raises(UserError, match=r"into 8 parts, and Experiment.batch_size is 60; accepted: a multiple of 8"):
+        train(experiment, runs_dir=tmp_path / "runs", data_dir=tmp_path / "data", code_path=choose_code_path(devices=8))
+    assert not (tmp_path / "runs").exists()
