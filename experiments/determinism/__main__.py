@@ -34,6 +34,8 @@ class Flags:
     """How long."""
     pythons: tuple[pathlib.Path, ...] = ()
     """Interpreters of environments with other versions of JAX, of Optax, or of all."""
+    without: tuple[str, ...] = ()
+    """Circumstances to leave out, such as those that take long."""
     data_dir: pathlib.Path | None = None
     """TFDS data directory; by default a temporary one, which serves for the digits."""
     out: pathlib.Path | None = None
@@ -43,7 +45,7 @@ class Flags:
 def main() -> None:
     """Measures what the command line asks for."""
     flags = tyro.cli(Flags, prog="python -m experiments.determinism")
-    circumstances = applicable(jax.default_backend(), flags.pythons)
+    circumstances = applicable(jax.default_backend(), flags.pythons, flags.without)
     outcomes, console = [], Console() if sys.stdout.isatty() else Console(width=120)
     with tempfile.TemporaryDirectory() as scratch:
         folder = pathlib.Path(scratch)

@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 from jaxopt_bench import load_run
+from jaxopt_bench.errors import unknown_name
 from jaxopt_bench.models import onednn
 from jaxopt_bench.runs import Run, compilation
 from jaxopt_bench.training.code_path import LAYERS
@@ -143,14 +144,22 @@ class Bench:
             yield compared(circumstance.name, first, self.run(circumstance))
 
 
-def applicable(backend: str, pythons: Sequence[pathlib.Path] = ()) -> list[Circumstance]:
+def applicable(backend: str, pythons: Sequence[pathlib.Path] = (), without: Sequence[str] = ()) -> list[Circumstance]:
     """Returns the circumstances that a backend can be in, and those of other environments' interpreters.
 
     That of oneDNN's layers is there where they are built.
+
+    Raises:
+      UserError: for a name to leave out that no circumstance has.
     """
+    known = [c.name for c in CIRCUMSTANCES]
+    for name in without:
+        if name not in known:
+            raise unknown_name("circumstance", name, known)
     usual = [c for c in CIRCUMSTANCES if c.backend in (None, backend)]
     if onednn.version() is None:
         usual = [c for c in usual if c.order.get("layers") != "onednn"]
+    usual = [c for c in usual if c.name not in without]
     return usual + [Circumstance(_version(python), python=python) for python in pythons]
 
 
