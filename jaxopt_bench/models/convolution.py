@@ -107,7 +107,8 @@ def window_of(
 ) -> Window | None:
     """Returns where the kernel is laid, or None where this is no undilated convolution of NHWC images by HWIO kernels.
 
-    Takes the arguments of `jax.lax.conv_general_dilated`.
+    It is None as well where the kernel is laid nowhere, so that there are no outputs. Takes the arguments of
+    `jax.lax.conv_general_dilated`.
     """
     plain = (
         lhs.ndim == 4
@@ -126,7 +127,14 @@ def window_of(
     if isinstance(padding, str):
         padding = lax.padtype_to_pads(lhs.shape[1:3], rhs.shape[:2], strides, padding)
     (top, bottom), (left, right) = padding
-    return Window(strides, ((top, bottom), (left, right)), precision)  # type: ignore[arg-type]
+    window = Window(strides, ((top, bottom), (left, right)), precision)  # type: ignore[arg-type]
+    return window if min(output_size(window, lhs.shape[1:3], rhs.shape[:2])) > 0 else None
+
+
+def output_size(window: Window, size: tuple[int, ...], extent: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns the height and width of what a kernel of a size makes of images of a size."""
+    sides = zip(size, window.pads, extent, window.strides, strict=True)
+    return tuple((pixels + sum(pads) - length) // stride + 1 for pixels, pads, length, stride in sides)
 
 
 def _is_nhwc(lhs_shape: tuple[int, ...], rhs_shape: tuple[int, ...], dimension_numbers: Any) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from flax import linen as nn
 from jax import lax
 
-from jaxopt_bench.models import convolution
+from jaxopt_bench.models import convolution, onednn
 from jaxopt_bench.models.convolution import NHWC, conv_general_dilated
 
 
@@ -75,6 +75,14 @@ def test_kernels_that_are_not_three_by_three(strides: Any, padding: Any, kernel:
 )
 def test_unusual_sizes(size: tuple[int, ...], kernel: tuple[int, ...], stride: int, padding: Any) -> None:
     assert_same(size, kernel, (stride, stride), padding)
+
+
+@pytest.mark.parametrize("conv", [conv_general_dilated, onednn.conv_general_dilated], ids=["pure", "onednn"])
+def test_a_kernel_that_does_not_fit_makes_nothing(conv: Callable[..., Any]) -> None:
+    arguments = jnp.ones((2, 2, 5, 3)), jnp.ones((3, 3, 3, 4)), (1, 1), "VALID"
+    made, *gradients = value_and_gradients(conv, *arguments, dimension_numbers=NHWC)
+    assert made.shape == lax.conv_general_dilated(*arguments, dimension_numbers=NHWC).shape == (2, 0, 3, 4)
+    assert not any(jnp.any(gradient) for gradient in gradients)
 
 
 @pytest.mark.parametrize("stride", [1, 2])

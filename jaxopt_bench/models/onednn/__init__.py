@@ -22,7 +22,7 @@ from jax.typing import DTypeLike
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.models import convolution
-from jaxopt_bench.models.convolution import Images, Kernel, Outputs, Window, window_of
+from jaxopt_bench.models.convolution import Images, Kernel, Outputs, Window, output_size, window_of
 
 SOURCE = pathlib.Path(__file__).with_name("convolution.cc")
 LIBRARY = SOURCE.with_suffix(".so")
@@ -119,13 +119,8 @@ def conv_general_dilated(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _convolve(window: Window, groups: int, images: Images, kernel: Kernel) -> Outputs:
-    sizes = (
-        (size + sum(pads) - extent) // stride + 1
-        for size, pads, extent, stride in zip(
-            images.shape[1:3], window.pads, kernel.shape[:2], window.strides, strict=True
-        )
-    )
-    return _call(_FORWARD, window, groups, (len(images), *sizes, kernel.shape[3]), images, kernel)
+    shape = (len(images), *output_size(window, images.shape[1:3], kernel.shape[:2]), kernel.shape[3])
+    return _call(_FORWARD, window, groups, shape, images, kernel)
 
 
 def _convolve_fwd(window: Window, groups: int, images: Images, kernel: Kernel) -> tuple[Outputs, tuple[Images, Kernel]]:
