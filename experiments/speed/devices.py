@@ -24,7 +24,7 @@ class Flags:
     workload: str = "resnet20-sgd-128"
     """A line of the benchmark, or a network that has a single one."""
     counts: tuple[int, ...] = (1, 2, 4, 8)
-    """Numbers of devices; where there is a CPU alone, as many are simulated."""
+    """Numbers of devices, of which those count that there are; where there is a CPU alone, as many are simulated."""
     members: tuple[int, ...] = (1, 8)
     """Sizes of the population; 1 divides each batch."""
     rounds: int = 5
@@ -52,6 +52,7 @@ def main() -> None:
     from experiments.speed.timing import Plan, alternate, ratio
     from experiments.speed.workloads import ALL, find, make_task, noise
 
+    counts = [count for count in flags.counts if count <= jax_side.device_count()]
     (workload,) = find(ALL, [flags.workload])
     task = make_task(workload, "float32", 8 * workload.batch_size)
     images, plan = noise(task), Plan(flags.rounds, flags.block_seconds)
@@ -60,12 +61,10 @@ def main() -> None:
     written.command = written.command.replace("experiments.speed", "experiments.speed.devices", 1)
     table = Table("members", "devices", "layers", "images/s", "over one device", box=None)
     for members in flags.members:
-        trainers = {
-            str(count): jax_side.Trainer(task, images, jax_side.path_of(count), members) for count in flags.counts
-        }
+        trainers = {str(count): jax_side.Trainer(task, images, jax_side.path_of(count), members) for count in counts}
         timings = alternate(trainers, plan)
-        first = timings[str(flags.counts[0])]
-        for count in flags.counts:
+        first = timings[str(counts[0])]
+        for count in counts:
             timing, path = timings[str(count)], jax_side.path_of(count)
             speed, over = timing.per_second(members * workload.batch_size), ratio(timing, first)
             written.rows.append(
@@ -76,7 +75,7 @@ def main() -> None:
                     "members": members,
                     "devices": count,
                     "path": path.layers,
-                    "over": flags.counts[0],
+                    "over": counts[0],
                     **speed.fields("images_per_second"),
                     **over.fields("images_per_second_over_fewest"),
                 }

@@ -74,6 +74,11 @@ def default_path() -> CodePath:
     return choose_code_path()
 
 
+def device_count() -> int:
+    """Returns how many devices there are."""
+    return len(jax.devices())
+
+
 def path_of(devices: int) -> CodePath:
     """Returns the code path of runs on so many devices; on CPUs that of several, so that nothing else differs."""
     path = choose_code_path(devices=devices)
@@ -124,7 +129,7 @@ class Trainer:
         self.task, self.members = dataclasses.replace(task, code_path=path), members
         self._advance, self._orders = make_advance(self.task, members), make_orders(self.task, members)
         self.states = initial_states([_with_seed(self.task, seed) for seed in range(members)])
-        self.metrics, self.step = empty_metrics(members), 0
+        self.metrics, self.step = empty_metrics(members, path), 0
         arrays = jnp.asarray(images.images), jnp.asarray(images.labels)
         self.data = Batch(*jax.device_put(arrays, everywhere(path)))
         self._order: tuple[int, Any] = (-1, None)  # an epoch, and the members' orders of it

@@ -33,6 +33,7 @@ from jaxopt_bench.training import (
     CodePath,
     Task,
     abstract_states,
+    check_batch,
     largest_population,
     needed_bytes,
 )
@@ -94,6 +95,9 @@ def train_population(
         left = [tasks for tasks in programs if _unfinished(tasks)]
         if len(left) > 1:
             reporter.say(f"{len(unfinished)} runs are {len(left)} programs, which are compiled and trained in turn")
+        for tasks in left:
+            first = next(iter(tasks.values()))
+            check_batch(task.code_path, len(_unfinished(tasks)), first.experiment.batch_size)
         for directory in directories:  # all of them, so that those of later waves are found without `fresh` again
             directory.mkdir(parents=True, exist_ok=True)
         for tasks in programs:
@@ -155,7 +159,7 @@ def _train_all(
             waves = math.ceil(len(unfinished) / largest)
             if waves > 1:
                 reporter.say(f"{len(unfinished)} runs in {waves} waves: {largest} fit at once")
-            wave = unfinished[: math.ceil(len(unfinished) / waves)]
+            wave = unfinished[: _size(len(unfinished), waves, largest, tasks[unfinished[0]].code_path.devices)]
             begun = _begin([(d, tasks[d].experiment) for d in wave])
         members = _members(begun, tasks[unfinished[0]])
         active = [member for member in members if not member.finished]
@@ -168,6 +172,13 @@ def _train_all(
             reporter.say(f"out of memory with {len(session.active)} runs at once; going on with {largest}")
         elif session.signal is not None and (left := _unfinished(tasks)):
             raise Interrupted(session.signal, left[0], 0)
+
+
+def _size(count: int, waves: int, largest: int, devices: int) -> int:
+    """Returns how many runs the next of so many waves has: a multiple of the devices where there are as many."""
+    even = math.ceil(count / waves)
+    full = min(math.ceil(even / devices) * devices, largest // devices * devices)
+    return full if devices <= full <= count else even
 
 
 def _unfinished(directories: dict[pathlib.Path, Task] | dict[pathlib.Path, Experiment]) -> list[pathlib.Path]:

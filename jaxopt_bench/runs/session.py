@@ -42,12 +42,14 @@ from jaxopt_bench.training import (
     Task,
     TrainState,
     empty_metrics,
+    everywhere,
     initial_states,
     make_advance,
     make_evaluate,
     make_evaluated,
     make_orders,
     padded_batches,
+    shardings,
 )
 
 HOUR = 3600.0
@@ -280,9 +282,9 @@ class Session:
         if found is None:  # or they are those of runs that someone removed
             if any((member.directory / "metrics.jsonl").exists() for member in self.active):
                 self.reporter.say("no checkpoint of it was ever finished, or all are gone: it begins anew")
-            return 0, initial_states([member.task for member in self.members]), empty_metrics(count)
+            return 0, initial_states([member.task for member in self.members]), self._no_metrics()
         step, tree = found
-        on_device = jax.tree.map(jnp.asarray, tree)
+        on_device = jax.device_put(jax.tree.map(jnp.asarray, tree), shardings(self.task.code_path, count)[0])
         return step, on_device["state"], on_device["metrics"]
 
     def _next_stop(self) -> int:
@@ -307,8 +309,11 @@ class Session:
         line = in_epoch == 0 or in_epoch % self.recording.log_every == 0
         made = Slice(self.step, self.metrics, line)
         if line:
-            self.metrics = empty_metrics(len(self.members))
+            self.metrics = self._no_metrics()
         return made
+
+    def _no_metrics(self) -> StepMetrics:
+        return empty_metrics(len(self.members), self.task.code_path)
 
     def _await(self, made: Slice) -> None:
         """Waits until the steps are made, and computes what has to be before the next change them."""
@@ -390,7 +395,8 @@ class Session:
     def _measured(self, split: str, states: TrainState) -> dict[str, Any]:
         """Evaluates a split, whose images stay on the device."""
         if split not in self._batches:
-            self._batches[split] = list(padded_batches(self.splits.named(split)))
+            batches = list(padded_batches(self.splits.named(split)))
+            self._batches[split] = jax.device_put(batches, everywhere(self.task.code_path))
         return jax.device_get(_values(self._evaluate(states, self._until_stopped(self._batches[split]))))
 
     def _until_stopped(self, batches: Iterable[MaskedBatch]) -> Iterator[MaskedBatch]:
@@ -494,7 +500,7 @@ class Session:
         evaluated, evaluate = make_evaluated(self.task), make_evaluate(self.task)
         for member in untested:  # one by one: the others' parameters of this step are nobody's best
             own = jax.tree.map(lambda leaf, place=member.place: leaf[place : place + 1], states)
-            own = evaluated(own, self.splits.train)
+            own = evaluated(jax.device_put(own, everywhere(self.task.code_path)), self.splits.train)
             self._test(step, [dataclasses.replace(member, place=0)], own, evaluate)
 
     def _test(self, step: int, members: Sequence[Member], states: TrainState, evaluate: Evaluate) -> None:

@@ -84,7 +84,7 @@ class Cluster:
             )
         ray = _import_ray()
         with _connected(ray, self.address):
-            cpus, gpus = self._resources(ray)
+            cpus, gpus = self._resources(ray, place.devices)
             threads = None if gpus else max(1, int(cpus))
             tasks = _Tasks(ray, cpus, gpus, place, {"threads": threads, "on_cpu": self.gpus == 0})
             with stopped_by_signals(tasks), contextlib.closing(tasks):
@@ -98,14 +98,16 @@ class Cluster:
         if tasks.signal is not None:
             raise Interrupted(tasks.signal, place.folder)
 
-    def _resources(self, ray: Any) -> tuple[float, float]:
+    def _resources(self, ray: Any, devices: int) -> tuple[float, float]:
         """Returns the CPUs and GPUs of a task.
 
         Raises:
-          UserError: where no node has them.
+          UserError: where no node has them, or they are fewer than the devices that are to share the work.
         """
         nodes = [(n["Resources"].get("CPU", 0.0), n["Resources"].get("GPU", 0.0)) for n in ray.nodes() if n["Alive"]]
-        gpus = float(any(have >= 1 for _, have in nodes)) if self.gpus is None else self.gpus
+        gpus = float(devices * any(have >= 1 for _, have in nodes)) if self.gpus is None else self.gpus
+        if 0 < gpus < devices:
+            raise UserError(f"a task has {gpus:g} GPUs and --devices is {devices}; accepted: --task-gpus {devices}.")
         whole = min((have for have, _ in nodes if have), default=1.0)
         cpus = self.cpus if self.cpus is not None else 1.0 if gpus else whole
         if not any(c >= cpus and g >= gpus for c, g in nodes):

@@ -60,8 +60,9 @@ Outcome = dict[str, Any] | None
 def perform(kind: Kind, experiments: Sequence[Experiment], place: Place, reporter: Reporter) -> Outcome:
     """Does a job, or the rest of one that was begun."""
     if kind == "timing":
-        seconds = seconds_per_step(experiments, place.data_dir)
-        return {"seconds_per_step": seconds, "environment": environment(choose_code_path())}
+        path = dataclasses.replace(choose_code_path(devices=place.devices), devices=1)
+        seconds = seconds_per_step(experiments, place.data_dir, path)
+        return {"seconds_per_step": seconds, "environment": environment(path)}
     train_population(
         experiments,
         runs_dir=place.folder / FOLDERS[kind],

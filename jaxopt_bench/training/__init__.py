@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jaxopt_bench.training.code_path import CodePath, choose_code_path
-from jaxopt_bench.training.devices import check_batch, everywhere
+from jaxopt_bench.training.devices import check_batch, everywhere, shardings
 from jaxopt_bench.training.loop import (
     Evaluate,
     MaskedBatch,
@@ -56,5 +56,6 @@ __all__ = [
     "member",
     "needed_bytes",
     "padded_batches",
+    "shardings",
     "stack",
 ]

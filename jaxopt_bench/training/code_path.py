@@ -60,10 +60,10 @@ def choose_code_path(backend: str | None = None, deterministic: bool = False, de
     Args:
       backend: a platform's name as `jax.default_backend` gives it, which is the default.
       deterministic: see `CodePath`.
-      devices: see `CodePath`.
+      devices: see `CodePath`; oneDNN's layers are for one.
 
     Raises:
-      UserError: where the variable names layers that there are not, or there are fewer devices.
+      UserError: where the variable names layers that there are not, or not here; or there are fewer devices.
     """
     if devices > 1 and devices > (most := len(jax.devices())):
         raise UserError(
@@ -78,9 +78,19 @@ def choose_code_path(backend: str | None = None, deterministic: bool = False, de
             path = CodePath("native", "compiled", "vmap")
         case _:
             path = CodePath()
-    named: Any = os.environ.get(LAYERS) or path.layers
+    if named := os.environ.get(LAYERS):
+        path = _with_layers(path, named, devices)
+    return dataclasses.replace(path, deterministic=deterministic, devices=devices)
+
+
+def _with_layers(path: CodePath, named: Any, devices: int) -> CodePath:
     if named not in (known := typing.get_args(LayersPath)):
         raise UserError(f"{LAYERS} is {named!r}; accepted: {', '.join(known)}.")
-    if named == "onednn" and onednn.version() is None:
+    if named != "onednn":
+        slow = path.members == "map" and named != "pure"  # XLA's own convolutions, in a compiled loop of a CPU's
+        return CodePath(named) if slow else dataclasses.replace(path, layers=named)
+    if path.members != "map" or devices > 1:
+        raise UserError(f"{LAYERS} is {named!r}; accepted: on one device, a CPU.")
+    if onednn.version() is None:
         raise UserError(f"{LAYERS} is {named!r}, but its kernels are not built; accepted: `make kernels` first.")
-    return dataclasses.replace(path, layers=named, deterministic=deterministic, devices=devices)
+    return dataclasses.replace(path, layers=named)

@@ -1,8 +1,8 @@
 """Several devices: which members of a population each computes, and which part of every batch.
 
-The members are divided first, since they have nothing to tell each other; devices that are left over share a member's
-batches, whose gradients and batch statistics they sum up. Which is which is a matter of placing arrays: no loop and no
-step knows how many devices there are.
+The members are divided first, since they have nothing to tell each other: into as many parts as divide both their
+number and that of the devices. The devices of a part share its members' batches, and sum up their gradients and batch
+statistics. Which is which is a matter of placing arrays: no loop and no step knows how many devices there are.
 """
 
 from __future__ import annotations
@@ -26,8 +26,13 @@ def mesh_of(path: CodePath, members: int) -> Mesh | None:
     """Returns the devices as a grid, whose rows divide the members and whose columns the batches; None of one."""
     if path.devices == 1:
         return None
-    grid = np.array(jax.devices()[: path.devices]).reshape(math.gcd(path.devices, members), -1)
+    grid = np.array(jax.devices()[: path.devices]).reshape(rows(path, members), -1)
     return Mesh(grid, (_MEMBERS, _BATCH), axis_types=(AxisType.Auto, AxisType.Auto))
+
+
+def rows(path: CodePath, members: int) -> int:
+    """Returns into how many parts the members are divided."""
+    return math.gcd(path.devices, members)
 
 
 def shardings(path: CodePath, members: int) -> tuple[NamedSharding | None, NamedSharding | None]:
@@ -65,18 +70,16 @@ def per_row(function: Callable[[int], Callable[..., Any]], path: CodePath, membe
 
 
 def check_batch(path: CodePath, members: int, size: int) -> None:
-    """Checks that the devices of a row can share a batch.
+    """Checks that no device would be without work, whatever part of the members is trained at once.
 
     Raises:
-      UserError: where it does not divide into as many parts.
+      UserError: where neither the members nor a batch divide into as many parts as there are devices.
     """
-    mesh = mesh_of(path, members)
-    if mesh is not None and size % mesh.shape[_BATCH]:
-        parts = mesh.shape[_BATCH]
-        many = "one run" if members == 1 else f"{members} runs"
+    if members % path.devices and size % path.devices:
         raise UserError(
-            f"{path.devices} devices for {many} divide each batch into {parts} parts, and Experiment.batch_size is "
-            f"{size}; accepted: a multiple of {parts}, or another number of devices."
+            f"{path.devices} devices can share neither {members} run{'s' if members > 1 else ''} nor "
+            f"Experiment.batch_size, which is {size}; accepted: a multiple of {path.devices} of either, or another "
+            "number of devices."
         )
 
 

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float32, Int32, Integer, UInt8, UInt32
 from jaxopt_bench import prng
 from jaxopt_bench.data import Split, augment, denormalise
 from jaxopt_bench.training.code_path import CodePath, options_to_run_once
-from jaxopt_bench.training.devices import check_batch, divided, shardings
+from jaxopt_bench.training.devices import divided, rows, shardings
 from jaxopt_bench.training.metrics import EvaluationMetrics, StepMetrics
 from jaxopt_bench.training.population import over_members, required_bytes, stack, update_members
 from jaxopt_bench.training.state import TrainState, abstract_states
@@ -27,7 +27,7 @@ from jaxopt_bench.training.step import (
 )
 from jaxopt_bench.training.task import Task
 
-EVALUATION_BATCH = 250
+EVALUATION_BATCH = 256  # which devices can share
 STATISTICS_EXAMPLES = 5000  # training images that the batch statistics of averaged parameters are estimated from
 
 Order = Int32[Array, "members examples"]
@@ -58,7 +58,6 @@ def make_advance(task: Task, members: int = 1) -> Advance:
         computed together make as many as the busiest.
     """
     train_step, path = make_train_step(task), task.code_path
-    check_batch(path, members, task.experiment.batch_size)
 
     def step(made: Made, data: Batch, order: Int32[Array, " examples"]) -> Made:
         state, metrics = made
@@ -103,16 +102,16 @@ def make_loop(step: Callable[[Any, Any, Any], Any], path: CodePath, members: int
     return advance if path.loop == "compiled" else advance_in_python
 
 
-def empty_metrics(members: int = 1) -> StepMetrics:
-    """Returns the metrics of no steps, stacked."""
-    return stack([StepMetrics.empty()] * members)
+def empty_metrics(members: int = 1, path: CodePath | None = None) -> StepMetrics:
+    """Returns the metrics of no steps, stacked, where a code path has them."""
+    return jax.device_put(stack([StepMetrics.empty()] * members), shardings(path or CodePath(), members)[0])
 
 
 def needed_bytes(task: Task, data: Batch, members: int) -> int:
     """Returns the memory in which a population is trained, by what its compiled program says.
 
-    Beside what the program needs, the states are kept a second time while a checkpoint is written; on a CPU a third.
-    Where Python calls every step nothing is known, and 0 returned.
+    It is that of one device. Beside what the program needs, the states are kept a second time while a checkpoint is
+    written; on a CPU a third. Where Python calls every step nothing is known, and 0 returned.
     """
     if task.code_path.loop == "python":
         return 0
@@ -121,7 +120,7 @@ def needed_bytes(task: Task, data: Batch, members: int) -> int:
     steps = jax.ShapeDtypeStruct((members,), jnp.int32)
     metrics = jax.eval_shape(lambda: empty_metrics(members))
     compiled = make_advance(task, members).lower(states, metrics, data, order, steps).compile()  # type: ignore[attr-defined]
-    kept = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(states))
+    kept = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(states)) // rows(task.code_path, members)
     return required_bytes(compiled) + 2 * kept
 
 

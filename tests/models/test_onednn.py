@@ -206,29 +206,37 @@ def test_a_library_of_another_source_is_said_and_not_used(
         assert onednn.version() is None
 
 
-@pytest.mark.parametrize(("named", "layers"), [("plain", "plain"), ("native", "native"), ("", "pure")])
+@pytest.mark.parametrize(
+    ("named", "path"),
+    [
+        ("plain", CodePath("plain", "python", "vmap")),
+        ("native", CodePath("native", "python", "vmap")),
+        ("", CodePath("pure", "compiled", "map")),
+    ],
+)
 def test_layers_can_be_named(
-    library: Any, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, named: str, layers: str
+    library: Any, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, named: str, path: CodePath
 ) -> None:
     library(tmp_path / "absent.so")
     monkeypatch.setenv("JAXOPT_BENCH_LAYERS", named)
-    assert choose_code_path("cpu").layers == layers
+    assert choose_code_path("cpu") == path
 
 
 @pytest.mark.parametrize(
-    ("named", "message"),
+    ("named", "backend", "message"),
     [
-        ("fast", "LAYERS is 'fast'; accepted: plain, native, pure, onednn"),
-        ("onednn", "its kernels are not built; accepted: `make kernels` first"),
+        ("onednn", "gpu", "LAYERS is 'onednn'; accepted: on one device, a CPU"),
+        ("fast", "cpu", "LAYERS is 'fast'; accepted: plain, native, pure, onednn"),
+        ("onednn", "cpu", "its kernels are not built; accepted: `make kernels` first"),
     ],
 )
 def test_layers_that_there_are_not_are_refused(
-    library: Any, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, named: str, message: str
+    library: Any, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, named: str, backend: str, message: str
 ) -> None:
     library(tmp_path / "absent.so")
     monkeypatch.setenv("JAXOPT_BENCH_LAYERS", named)
     with pytest.raises(UserError, match=message):
-        choose_code_path("cpu")
+        choose_code_path(backend)
 
 
 def test_without_a_compiler_or_without_onednn_it_is_said_what_is_missing(

@@ -15,6 +15,7 @@ from jaxopt_bench import UserError, data, train, train_population
 from jaxopt_bench.models import MODELS
 from jaxopt_bench.optimizers import SGD
 from jaxopt_bench.runs import Recording, Reporter
+from jaxopt_bench.runs.population import _size
 from jaxopt_bench.training import (
     Batch,
     CodePath,
@@ -58,7 +59,7 @@ def trained(experiment: Any, path: CodePath, members: int, devices: int) -> dict
     tasks = [
         dataclasses.replace(task, experiment=dataclasses.replace(task.experiment, seed=seed)) for seed in range(members)
     ]
-    states, metrics = initial_states(tasks), empty_metrics(members)
+    states, metrics = initial_states(tasks), empty_metrics(members, task.code_path)
     images = Batch(*jax.device_put((jnp.asarray(IMAGES), jnp.asarray(LABELS)), everywhere(task.code_path)))
     advance, order = make_advance(task, members), make_orders(task, members)(states.seed, 0)
     for steps in (3, 4):
@@ -157,24 +158,54 @@ def test_runs_use_them_record_them_and_repeat_themselves(tiny: Any, tmp_path: An
 
 def test_a_population_keeps_its_members_on_their_devices(tiny: Any, tmp_path: Any) -> None:
     experiments = [dataclasses.replace(tiny, seed=seed) for seed in (0, 1)]
-    options: Any = {"data_dir": tmp_path / "data", "reporter": Reporter()}
-    options |= {"recording": Recording(tensorboard=False, evaluation=True)}
+    options: Any = {"data_dir": tmp_path / "data"}
+    options |= {"recording": Recording(tensorboard=False, checkpoint_every=7, evaluation=True)}
     path = dataclasses.replace(PURE, devices=4)
-    together = train_population(experiments, runs_dir=tmp_path / "four", **options, code_path=path)
-    alone = train_population(experiments, runs_dir=tmp_path / "one", **options, code_path=PURE)
-    for one, other in zip(together, alone, strict=True):
+    together, alone = (
+        train_population(experiments, runs_dir=tmp_path / name, **options, reporter=Reporter(), code_path=chosen)
+        for name, chosen in (("four", path), ("one", PURE))
+    )
+    with pytest.raises(Killed):
+        train_population(experiments, runs_dir=tmp_path / "killed", **options, reporter=KilledAt(25), code_path=path)
+    again = train_population(experiments, runs_dir=tmp_path / "killed", **options, reporter=Reporter(), code_path=path)
+    for one, other, resumed in zip(together, alone, again, strict=True):
         assert one.summary is not None
         assert other.summary is not None
         assert abs(one.summary["final"]["test_loss"] - other.summary["final"]["test_loss"]) < 1e-4
         assert (one.path / "evaluation.npz").exists()
+        assert_same(one, resumed)
 
 
-def test_more_than_there_are_and_batches_that_cannot_be_divided_are_refused(tiny: Any, tmp_path: Any) -> None:
+@pytest.mark.parametrize(("members", "devices"), [(1, 4), (8, 4), (2, 1)])
+def test_the_steps_are_compiled_once(tiny: Any, members: int, devices: int) -> None:
+    task = task_of(tiny, PURE, devices)
+    path, tasks = task.code_path, [task] * members
+    advance, states, metrics = make_advance(task, members), initial_states(tasks), empty_metrics(members, path)
+    images = Batch(*jax.device_put((jnp.asarray(IMAGES), jnp.asarray(LABELS)), everywhere(path)))
+    order = make_orders(task, members)(states.seed, 0)
+    for emptied in (False, True, False):
+        states, metrics = advance(states, metrics, images, order, jnp.full(members, 1, jnp.int32))
+        metrics = empty_metrics(members, path) if emptied else metrics
+    assert advance._cache_size() == 1  # type: ignore[attr-defined]
+
+
+def test_what_cannot_be_shared_is_refused_before_anything_is_written(tiny: Any, tmp_path: Any) -> None:
     with pytest.raises(UserError, match=r"devices is 9; accepted: 1 to 8, .* there are \(XLA_FLAGS="):
         choose_code_path(devices=9)
     with pytest.raises(UserError, match=r"CodePath.devices is 0; accepted: an integer >= 1"):
         choose_code_path(devices=0)
-    experiment = dataclasses.replace(tiny, batch_size=60)
-    with pytest.raises(UserError, match=r"into 8 parts, and Experiment.batch_size is 60; accepted: a multiple of 8"):
-        train(experiment, runs_dir=tmp_path / "runs", data_dir=tmp_path / "data", code_path=choose_code_path(devices=8))
+    options: Any = {"data_dir": tmp_path / "data", "code_path": choose_code_path(devices=8), "reporter": Reporter()}
+    odd = [dataclasses.replace(tiny, batch_size=60, seed=seed) for seed in range(8)]
+    with pytest.raises(UserError, match=r"neither 1 run nor Experiment.batch_size, which is 60; accepted: a multiple"):
+        train(odd[0], runs_dir=tmp_path / "runs", **options)
+    with pytest.raises(UserError, match=r"neither 3 runs nor Experiment.batch_size, which is 60; accepted: a multiple"):
+        train_population(odd[:3], runs_dir=tmp_path / "runs", **options)
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("count", "waves", "largest", "devices", "size"),
+    [(20, 3, 8, 8, 8), (20, 3, 8, 1, 7), (20, 2, 12, 8, 8), (20, 2, 18, 4, 12), (3, 1, 8, 8, 3), (9, 2, 7, 8, 5)],
+)
+def test_waves_fill_the_devices(count: int, waves: int, largest: int, devices: int, size: int) -> None:
+    assert _size(count, waves, largest, devices) == size

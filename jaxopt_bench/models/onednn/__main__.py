@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pathlib
 import shlex
@@ -29,6 +30,7 @@ def build(library: pathlib.Path) -> None:
     command = [*compiler, *flags, "-isystem", jax.ffi.include_dir(), str(SOURCE), *libraries, "-ldnnl", "-o", str(made)]
     try:
         subprocess.run(command, check=True)
+        ctypes.CDLL(str(made))
         made.replace(library)
     except FileNotFoundError:
         sys.exit(f"there is no compiler {compiler[0]!r}; accepted: CXX=the command of a C++17 compiler.")
@@ -36,6 +38,10 @@ def build(library: pathlib.Path) -> None:
         sys.exit(
             "the kernels could not be built. They need oneDNN 2.6 or later with its headers: Debian's libdnnl-dev, or "
             "conda's onednn with CXXFLAGS=-I… and LDFLAGS='-L… -Wl,-rpath,…'. Without them all works, more slowly."
+        )
+    except OSError as error:
+        sys.exit(
+            f"the kernels were built, but cannot be loaded: {error}. Say where oneDNN is: LDFLAGS='-L… -Wl,-rpath,…'."
         )
     finally:
         made.unlink(missing_ok=True)
@@ -45,7 +51,7 @@ def main() -> None:
     """Builds the kernels beside their source, and says by which oneDNN they compute."""
     build(LIBRARY)
     said = "from jaxopt_bench.models import onednn; print('convolutions by oneDNN', onednn.version())"
-    subprocess.run([sys.executable, "-W", "error", "-c", said], check=True)
+    subprocess.run([sys.executable, "-W", "error::UserWarning", "-c", said], check=True)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,19 @@
 
 #include <array>
 #include <cstdint>
+#include <condition_variable>
+#include <cstddef>
+#include <exception>
+#include <functional>
+#include <future>
 #include <map>
 #include <mutex>
+#include <optional>
+#include <queue>
 #include <string>
+#include <thread>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "dnnl.hpp"
@@ -25,18 +35,62 @@ struct Plan {
   memory::desc images, kernel, outputs, wanted;
 };
 
-struct State {
-  dnnl::engine engine{dnnl::engine::kind::cpu, 0};
-  dnnl::stream stream{engine};
-  std::map<std::vector<int64_t>, Plan> plans;
-  std::vector<std::max_align_t> reordered;  // one kernel at a time
-  std::mutex mutex;  // a convolution takes all cores
+struct alignas(64) CacheLine {
+  char bytes[64];
 };
 
-State& Shared() {
-  static auto* state = new State;  // never destroyed: threads may outlive main
-  return *state;
-}
+// The one thread that calls oneDNN: a convolution takes all cores, and OpenMP keeps a team of threads for every thread
+// that has ever asked for one, of which XLA has many.
+class Caller {
+ public:
+  struct State {
+    dnnl::engine engine{dnnl::engine::kind::cpu, 0};
+    dnnl::stream stream{engine};
+    std::map<std::vector<int64_t>, Plan> plans;
+    std::vector<CacheLine> reordered;  // one kernel at a time
+  };
+
+  // Returns when the job is done, and throws what it has thrown.
+  void Call(std::function<void(State&)> job) {
+    Task task([job = std::move(job)](std::optional<State>& state) {
+      if (!state) state.emplace();
+      job(*state);
+    });
+    std::future<void> done = task.get_future();
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      waiting_.push(std::move(task));
+    }
+    wake_.notify_one();
+    done.get();
+  }
+
+  static Caller& Shared() {
+    static auto* caller = new Caller;  // never destroyed: threads may outlive main
+    return *caller;
+  }
+
+ private:
+  using Task = std::packaged_task<void(std::optional<State>&)>;
+
+  Caller() { std::thread(&Caller::Loop, this).detach(); }
+
+  void Loop() {
+    std::optional<State> state;
+    for (;;) {
+      std::unique_lock<std::mutex> lock(mutex_);
+      wake_.wait(lock, [this] { return !waiting_.empty(); });
+      auto task = std::move(waiting_.front());
+      waiting_.pop();
+      lock.unlock();
+      task(state);  // which makes what is not there yet, so that whoever waits is told where that fails
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::queue<Task> waiting_;
+};
 
 // oneDNN 3 makes primitive descriptions of their arguments, oneDNN 2 of an operation's description.
 template <class Primitive, class... Hint, class... Args>
@@ -93,11 +147,9 @@ Plan MakePlan(const dnnl::engine& engine, Pass pass, const Dims& images, const D
   return plan;
 }
 
-void Run(Pass pass, const Dims& images, float* images_data, const Dims& kernel, float* kernel_data,
-         const Dims& outputs, float* outputs_data, int64_t groups, const Dims& strides, const Dims& before,
-         const Dims& after) {
-  State& state = Shared();
-  const std::lock_guard<std::mutex> lock(state.mutex);
+void Run(Caller::State& state, Pass pass, const Dims& images, float* images_data, const Dims& kernel,
+         float* kernel_data, const Dims& outputs, float* outputs_data, int64_t groups, const Dims& strides,
+         const Dims& before, const Dims& after) {
   std::vector<int64_t> key = {pass, groups};
   for (const Dims* dims : {&images, &kernel, &outputs, &strides, &before, &after}) {
     key.insert(key.end(), dims->begin(), dims->end());
@@ -111,7 +163,7 @@ void Run(Pass pass, const Dims& images, float* images_data, const Dims& kernel, 
   const Plan& plan = found->second;
   memory given(plan.kernel, state.engine, kernel_data), wanted = given;
   if (plan.reorder) {
-    const size_t size = plan.wanted.get_size() / sizeof(std::max_align_t) + 1;
+    const size_t size = plan.wanted.get_size() / sizeof(CacheLine) + 1;
     if (state.reordered.size() < size) state.reordered.resize(size);
     wanted = memory(plan.wanted, state.engine, state.reordered.data());
   }
@@ -156,9 +208,11 @@ ffi::Error Convolve(F32 first, F32 second, ffi::Result<F32> result, int64_t of, 
   place(order[1], second);
   place(order[2], *result);
   try {
-    Run(static_cast<Pass>(of), shapes[0], data[0], shapes[1], data[1], shapes[2], data[2], groups,
-        {strides[0], strides[1]}, {padding[0], padding[2]}, {padding[1], padding[3]});
-  } catch (const dnnl::error& error) {
+    Caller::Shared().Call([&](Caller::State& state) {
+      Run(state, static_cast<Pass>(of), shapes[0], data[0], shapes[1], data[1], shapes[2], data[2], groups,
+          {strides[0], strides[1]}, {padding[0], padding[2]}, {padding[1], padding[3]});
+    });
+  } catch (const std::exception& error) {
     return ffi::Error::Internal(std::string("oneDNN: ") + error.what());
   }
   return ffi::Error::Success();
