@@ -44,13 +44,9 @@ def conv_general_dilated(
     rhs: Array,
     window_strides: Sequence[int],
     padding: str | Sequence[tuple[int, int]],
-    lhs_dilation: Sequence[int] | None = None,
-    rhs_dilation: Sequence[int] | None = None,
-    dimension_numbers: Any = None,
+    *,
     feature_group_count: int = 1,
-    batch_group_count: int = 1,
-    precision: Any = None,
-    preferred_element_type: DTypeLike | None = None,
+    **others: Any,
 ) -> Array:
     """Computes what `jax.lax.conv_general_dilated` computes, for `nn.Conv`'s argument of that name.
 
@@ -61,32 +57,10 @@ def conv_general_dilated(
     A Python loop, `lax.scan` however it is cut and `lax.map` give the same bits; `vmap` rounds differently. Under
     `vmap` over kernels it becomes a batched matrix product.
     """
-    window = window_of(
-        lhs,
-        rhs,
-        window_strides,
-        padding,
-        lhs_dilation,
-        rhs_dilation,
-        dimension_numbers,
-        batch_group_count,
-        precision,
-        preferred_element_type,
-    )
+    window = window_of(lhs, rhs, window_strides, padding, **others)
     if window is None or feature_group_count > MOST_GROUPS:
-        return lax.conv_general_dilated(
-            lhs,
-            rhs,
-            window_strides,
-            padding,
-            lhs_dilation=lhs_dilation,
-            rhs_dilation=rhs_dilation,
-            dimension_numbers=dimension_numbers,
-            feature_group_count=feature_group_count,
-            batch_group_count=batch_group_count,
-            precision=precision,
-            preferred_element_type=preferred_element_type,
-        )
+        others["feature_group_count"] = feature_group_count
+        return lax.conv_general_dilated(lhs, rhs, window_strides, padding, **others)
     if feature_group_count == 1:
         return _convolve(window, lhs, rhs)
     groups = zip(*(jnp.split(a, feature_group_count, -1) for a in (lhs, rhs)), strict=True)
@@ -98,6 +72,7 @@ def window_of(
     rhs: Array,
     window_strides: Sequence[int],
     padding: str | Sequence[tuple[int, int]],
+    *,
     lhs_dilation: Sequence[int] | None = None,
     rhs_dilation: Sequence[int] | None = None,
     dimension_numbers: Any = None,
@@ -108,7 +83,7 @@ def window_of(
     """Returns where the kernel is laid, or None where this is no undilated convolution of NHWC images by HWIO kernels.
 
     It is None as well where the kernel is laid nowhere, so that there are no outputs. Takes the arguments of
-    `jax.lax.conv_general_dilated`.
+    `jax.lax.conv_general_dilated`, but for the groups of features.
     """
     plain = (
         lhs.ndim == 4

@@ -27,7 +27,7 @@ from jaxopt_bench.training.step import (
 )
 from jaxopt_bench.training.task import Task
 
-EVALUATION_BATCH = 256  # which devices can share
+EVALUATION_BATCH = 256  # which 2, 4 or 8 devices can share
 STATISTICS_EXAMPLES = 5000  # training images that the batch statistics of averaged parameters are estimated from
 
 Order = Int32[Array, "members examples"]

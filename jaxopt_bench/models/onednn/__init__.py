@@ -18,7 +18,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.typing import DTypeLike
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.models import convolution
@@ -66,13 +65,9 @@ def conv_general_dilated(
     rhs: Array,
     window_strides: Sequence[int],
     padding: str | Sequence[tuple[int, int]],
-    lhs_dilation: Sequence[int] | None = None,
-    rhs_dilation: Sequence[int] | None = None,
-    dimension_numbers: Any = None,
+    *,
     feature_group_count: int = 1,
-    batch_group_count: int = 1,
-    precision: Any = None,
-    preferred_element_type: DTypeLike | None = None,
+    **others: Any,
 ) -> Array:
     """Computes what `jax.lax.conv_general_dilated` computes, for `nn.Conv`'s argument of that name.
 
@@ -86,32 +81,10 @@ def conv_general_dilated(
     Raises:
       UserError: where the kernels are not built.
     """
-    window = window_of(
-        lhs,
-        rhs,
-        window_strides,
-        padding,
-        lhs_dilation,
-        rhs_dilation,
-        dimension_numbers,
-        batch_group_count,
-        precision,
-        preferred_element_type,
-    )
+    window = window_of(lhs, rhs, window_strides, padding, **others)
     if window is None or lhs.dtype != jnp.float32 or any(pad < 0 for side in window.pads for pad in side):
-        return convolution.conv_general_dilated(
-            lhs,
-            rhs,
-            window_strides,
-            padding,
-            lhs_dilation,
-            rhs_dilation,
-            dimension_numbers,
-            feature_group_count,
-            batch_group_count,
-            precision,
-            preferred_element_type,
-        )
+        others["feature_group_count"] = feature_group_count
+        return convolution.conv_general_dilated(lhs, rhs, window_strides, padding, **others)
     if _library() is None:
         raise UserError(f"there are no kernels {LIBRARY}; accepted: another code path, or `make kernels` first.")
     return _convolve(window, feature_group_count, lhs, rhs)
