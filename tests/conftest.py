@@ -9,8 +9,8 @@ import tempfile
 import hypothesis
 import pytest
 
-# Compiling is most of what the tests cost. Programs are compiled with little optimization, to the same results, in half
-# the time, except where XLA_FLAGS are set, if only to nothing, as `make test-slow` does. All processes of a session,
+# Compiling is most of what the tests cost. Programs are compiled with little optimization, in half the time,
+# except where XLA_FLAGS are set, if only to nothing, as `make test-slow` does. All processes of a session,
 # children too, share what was compiled.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="jaxopt-bench-tests-"))
