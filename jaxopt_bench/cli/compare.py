@@ -15,6 +15,7 @@ from rich.console import Console
 from jaxopt_bench import catalog
 from jaxopt_bench.cli.command import COMPLETED, Command
 from jaxopt_bench.cli.flags import check_at_least_one, check_folder, parsed
+from jaxopt_bench.cli.processes import Processes, one_writes
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.reports import tables, terminal
 from jaxopt_bench.results import Document, Results, Study, answers, load, paragraph, protocol, verdict
@@ -76,6 +77,7 @@ class CompareFlags:
     """How many devices share the work: the runs of a population, or each batch of a run."""
     largest: int | None = None
     """At most so many runs at once; else as many as fit into memory."""
+    processes: Annotated[Processes, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Processes)
     executor: Literal["local", "ray"] = "local"
     """Where runs are trained: on this machine's devices, or on a Ray cluster, whose nodes share the study's folder."""
     address: str | None = None
@@ -102,6 +104,8 @@ def parse(words: Sequence[str]) -> Command:
         if flags.executor == "local" and getattr(flags, name) is not None:
             raise UserError(f"--{name.replace('_', '-')} is of a Ray cluster; accepted: with --executor ray.")
     shard = _shard(flags.shard)
+    if flags.processes.process is not None and (flags.executor != "local" or shard != (0, 1)):
+        raise UserError("--process goes with neither --executor ray nor --shard; accepted: one of them.")
     if flags.baselines is not None and not flags.add:
         raise UserError("--baselines has nothing to compare with them; accepted: with --add OPTIMIZER.")
     study = _study(flags)
@@ -141,19 +145,21 @@ def _folder(flags: CompareFlags, study: Study) -> pathlib.Path:
 
 def _compare(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
     """Works the study off and prints its answer."""
+    flags.processes.join()
     newcomers = tuple(newcomer(study, reference) for reference in flags.add)
     study = dataclasses.replace(study, contenders=study.contenders + newcomers)
-    folder = _folder(flags, study)
-    console = Console()
-    document = _train(flags, study, folder, shard, console)
-    _print_answer(load(folder), document, console)
-    console.print(str(folder), markup=False, highlight=False, soft_wrap=True)
+    with one_writes(_folder(flags, study)) as folder:
+        console = Console()
+        document = _train(flags, study, folder, shard, console)
+        _print_answer(load(folder), document, console)
+        console.print(str(folder), markup=False, highlight=False, soft_wrap=True)
     return COMPLETED
 
 
 def _against(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
     """Trains newcomers alone, and prints the answer of the study that they and the baselines make."""
     assert flags.baselines is not None, "it is what calls for this"
+    flags.processes.join()
     known = catalog.experiments_dir() / "results" / flags.baselines
     recorded = load(known if known.is_dir() and not flags.baselines.exists() else flags.baselines)
     if len(recorded.documents) != 1:
@@ -162,15 +168,15 @@ def _against(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
     newcomers = tuple(newcomer(recorded.documents[0].study, reference) for reference in flags.add)
     new = challenge(study, recorded.documents[0], newcomers)
     new = dataclasses.replace(new, name="_".join([study.name, *(c.name for c in newcomers)]))
-    folder = _folder(flags, new)
-    console = Console()
-    _train(flags, new, folder, shard, console)
-    trained = load(folder)
-    results, document = joined(recorded, trained)
-    _print_answer(results, document, console)
-    for line in differences(recorded, trained):
-        console.print(f"The newcomer ran elsewhere than the baselines: {line}", markup=False, highlight=False)
-    console.print(str(folder), markup=False, highlight=False, soft_wrap=True)
+    with one_writes(_folder(flags, new)) as folder:
+        console = Console()
+        _train(flags, new, folder, shard, console)
+        trained = load(folder)
+        results, document = joined(recorded, trained)
+        _print_answer(results, document, console)
+        for line in differences(recorded, trained):
+            console.print(f"The newcomer ran elsewhere than the baselines: {line}", markup=False, highlight=False)
+        console.print(str(folder), markup=False, highlight=False, soft_wrap=True)
     return COMPLETED
 
 

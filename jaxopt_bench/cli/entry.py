@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import signal
 import sys
 import traceback
@@ -46,14 +47,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from jaxopt_bench.runs import Interrupted  # imports JAX, which help and a mistyped command can do without
 
     try:
-        sys.exit(command())
+        code = command()
     except Interrupted as stop:
         print(stop, file=sys.stderr)
         sys.exit(128 + stop.signal)
     except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
+        _leave(128 + signal.SIGINT)
     except Exception as error:
         _fail(error, debug, FAILED)
+    sys.exit(code)
 
 
 def parse(words: Sequence[str]) -> Command:
@@ -82,4 +84,14 @@ def _fail(error: Exception, debug: bool, code: int) -> NoReturn:
     said = str(error) if expected else f"{type(error).__name__}: {error} (--debug shows where)"
     said = "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in said)  # nothing a terminal obeys
     print(f"error: {said}", file=sys.stderr)
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """Exits after an error; as one of several processes without waiting for the others, which wait for this one."""
+    jax = sys.modules.get("jax")  # imported where there are several
+    if jax is not None and jax.distributed.is_initialized():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)

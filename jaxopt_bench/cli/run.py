@@ -14,6 +14,7 @@ from jaxopt_bench.cli.command import COMPLETED, DIVERGED, Command
 from jaxopt_bench.cli.flags import bind, check_folder
 from jaxopt_bench.cli.naming import named_experiment
 from jaxopt_bench.cli.printing import print_overview, print_result
+from jaxopt_bench.cli.processes import Processes, one_writes
 from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.runs import Recording, train
 from jaxopt_bench.training import choose_code_path
@@ -40,6 +41,7 @@ class RunFlags:
     """Give up what makes repetitions differ on a GPU (autotuning, scatters), at a price in speed."""
     devices: int = 1
     """How many devices share the work: each batch is divided among them."""
+    processes: Annotated[Processes, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Processes)
     overview: bool = False
     """Print the table of the network's parameters first."""
 
@@ -53,16 +55,18 @@ def parse(words: Sequence[str]) -> Command:
 def run(flags: RunFlags) -> int:
     """Trains, prints the result, and returns the exit code."""
     check_folder("--runs-dir", flags.runs_dir)
-    console = Console()
-    if flags.overview:
-        print_overview(flags.experiment, console)
-    result = train(
-        flags.experiment,
-        runs_dir=flags.runs_dir,
-        data_dir=flags.data_dir,
-        fresh=flags.fresh,
-        recording=flags.recording,
-        code_path=choose_code_path(deterministic=flags.deterministic, devices=flags.devices),
-    )
-    print_result(result, console)
+    flags.processes.join()
+    with one_writes(flags.runs_dir, flags.experiment.name) as runs_dir:
+        console = Console()
+        if flags.overview:
+            print_overview(flags.experiment, console)
+        result = train(
+            flags.experiment,
+            runs_dir=runs_dir,
+            data_dir=flags.data_dir,
+            fresh=flags.fresh,
+            recording=flags.recording,
+            code_path=choose_code_path(deterministic=flags.deterministic, devices=flags.devices),
+        )
+        print_result(result, console)
     return DIVERGED if result.summary and result.summary["status"] == "diverged" else COMPLETED

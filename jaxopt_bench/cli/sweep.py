@@ -14,6 +14,7 @@ from rich.console import Console
 from jaxopt_bench.cli.command import COMPLETED, DIVERGED, Command
 from jaxopt_bench.cli.flags import check_at_least_one, check_folder, parsed
 from jaxopt_bench.cli.naming import named_experiment
+from jaxopt_bench.cli.processes import Processes, one_writes
 from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.reports import sweep_table
 from jaxopt_bench.results import rows_by_setting
@@ -45,6 +46,7 @@ class SweepFlags:
     """Give up what makes repetitions differ on a GPU (autotuning, scatters), at a price in speed."""
     devices: int = 1
     """How many devices share the work: the runs of a population, or each batch of a run."""
+    processes: Annotated[Processes, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Processes)
     largest: int | None = None
     """At most so many runs at once; else as many as fit into memory. Those begun in larger numbers are divided."""
 
@@ -84,10 +86,16 @@ def _ranges(words: Sequence[str]) -> tuple[dict[str, Range], list[str]]:
 def sweep(flags: SweepFlags, experiments: Sequence[Experiment], fields: Sequence[str]) -> int:
     """Trains the experiments, which differ in some fields and their seeds, and prints a table of them."""
     check_folder("--runs-dir", flags.runs_dir)
+    flags.processes.join()
+    with one_writes(flags.runs_dir, flags.experiment.name) as runs_dir:
+        return _sweep(flags, experiments, fields, runs_dir)
+
+
+def _sweep(flags: SweepFlags, experiments: Sequence[Experiment], fields: Sequence[str], runs_dir: pathlib.Path) -> int:
     console = Console()
     runs = train_population(
         experiments,
-        runs_dir=flags.runs_dir,
+        runs_dir=runs_dir,
         data_dir=flags.data_dir,
         fresh=flags.fresh,
         recording=flags.recording,

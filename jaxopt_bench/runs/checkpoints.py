@@ -20,6 +20,7 @@ import orbax.checkpoint as ocp
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.runs.directory import check_object, parse_json, write_json
+from jaxopt_bench.runs.processes import found_by_first
 
 T = TypeVar("T")
 MANIFEST = "manifest.json"
@@ -29,7 +30,7 @@ class Checkpoints:
     """The checkpoints of one run, or of a population, a folder each, named by step.
 
     Saving copies the arrays to the host and returns; one background thread writes them. A save waits for the one
-    before it, so none is skipped.
+    before it, so none is skipped. Of several processes that train together the first one alone writes.
     """
 
     def __init__(self, directory: pathlib.Path, keep: int = 2, after: int | None = None):
@@ -48,7 +49,7 @@ class Checkpoints:
         for path in self.directory.iterdir():
             if path.is_dir() and path.name not in usable:
                 _remove(path)
-        self._checkpointer = _checkpointer()
+        self._checkpointer = _checkpointer() if jax.process_index() == 0 else None
         self._worker = concurrent.futures.ThreadPoolExecutor(1, "checkpoints")
         self._pending: concurrent.futures.Future[None] | None = None
 
@@ -64,7 +65,7 @@ class Checkpoints:
           UserError: where the save before this one failed.
         """
         self.wait()
-        if step not in checkpoint_steps(self.directory):
+        if jax.process_index() == 0 and step not in checkpoint_steps(self.directory):
             copied = jax.tree.map(lambda leaf: np.array(leaf), tree)
             self._pending = self._worker.submit(self._write, step, copied, best)
 
@@ -87,11 +88,13 @@ class Checkpoints:
             self.wait()
         finally:
             self._worker.shutdown()
-            self._checkpointer.close()
+            if self._checkpointer is not None:
+                self._checkpointer.close()
 
     def _write(self, step: int, tree: Any, best: Collection[int]) -> None:
         folder = self.directory / str(step)
         try:
+            assert self._checkpointer is not None, "the first process writes"
             self._checkpointer.save(folder / "arrays", args=ocp.args.StandardSave(tree))
             write_json(folder / MANIFEST, {"step": step, "sha256": _sums(folder)})
         except (OSError, ValueError, RuntimeError) as error:  # ValueError is TensorStore's, of a full disk too
@@ -114,6 +117,8 @@ def checkpoint_steps(directory: pathlib.Path) -> list[int]:
 def restore(directory: pathlib.Path, step: int, like: T) -> T:
     """Returns the tree saved under a step, as NumPy arrays, after checking every file of it.
 
+    Of several processes that train together the first one alone reads.
+
     Args:
       directory: the folder of checkpoints.
       step: which one.
@@ -122,7 +127,12 @@ def restore(directory: pathlib.Path, step: int, like: T) -> T:
     Raises:
       UserError: naming the file that is missing, extra or changed.
     """
-    folder = directory.absolute() / str(step)
+    leaves = found_by_first(lambda: _read(directory.absolute() / str(step), like))
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+
+def _read(folder: pathlib.Path, like: Any) -> list[np.ndarray]:
+    """Returns the leaves of the tree in a checkpoint's folder; see `restore`."""
     _verify(folder)
     target = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), like)
     with _checkpointer() as checkpointer:
@@ -130,12 +140,13 @@ def restore(directory: pathlib.Path, step: int, like: T) -> T:
             found = checkpointer.restore(folder / "arrays", args=ocp.args.StandardRestore(target))
         except Exception as error:  # Orbax raises whatever a file that is not as it wrote it leads it to
             raise UserError(f"checkpoint {folder} holds other arrays than this experiment has: {error}") from error
-    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(target), strict=True):
+    leaves = jax.tree.leaves(found)
+    for one, other in zip(leaves, jax.tree.leaves(target), strict=True):
         if one.shape != other.shape:
             raise UserError(
                 f"checkpoint {folder} holds other arrays than this experiment has: one is {one.shape} for {other.shape}"
             )
-    return found
+    return leaves
 
 
 def restore_latest(
@@ -152,7 +163,7 @@ def restore_latest(
       UserError: where there are checkpoints and all are damaged.
     """
     errors = []
-    for step in reversed(checkpoint_steps(directory)):
+    for step in reversed(found_by_first(lambda: checkpoint_steps(directory))):
         try:
             return step, restore(directory, step, like)
         except UserError as error:
@@ -174,8 +185,12 @@ def _remove(folder: pathlib.Path) -> None:
 
 
 def _checkpointer() -> ocp.Checkpointer:
-    """Returns Orbax's synchronous checkpointer: after a failed save the asynchronous one's threads wait for minutes."""
-    return ocp.Checkpointer(ocp.StandardCheckpointHandler())
+    """Returns Orbax's synchronous checkpointer: after a failed save the asynchronous one's threads wait for minutes.
+
+    It is the first process's alone: of several that train together each has whole arrays.
+    """
+    own = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0}, barrier_sync_key_prefix="first")
+    return ocp.Checkpointer(ocp.StandardCheckpointHandler(multiprocessing_options=own), multiprocessing_options=own)
 
 
 def _verify(folder: pathlib.Path) -> None:

@@ -48,6 +48,7 @@ def environment(code_path: CodePath, members: int = 1) -> dict[str, Any]:
         "packages": {name: _version(name) for name in PACKAGES} | _kernels(code_path),
         "backend": jax.default_backend(),
         "devices": [device.device_kind for device in devices],
+        "processes": jax.process_count(),
         "threads": _threads(),
         "huge_pages": has_huge_pages(),
         "options": {

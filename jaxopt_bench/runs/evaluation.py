@@ -35,6 +35,7 @@ from jaxopt_bench.files import replacing
 from jaxopt_bench.runs import checkpoints
 from jaxopt_bench.runs.compilation import keep_compiled_programs
 from jaxopt_bench.runs.load import Run, checkpointed, load_run
+from jaxopt_bench.runs.processes import found_by_first
 from jaxopt_bench.runs.progress import Reporter
 from jaxopt_bench.runs.splits import Splits, load_task
 from jaxopt_bench.training import (
@@ -42,6 +43,7 @@ from jaxopt_bench.training import (
     MaskedBatch,
     Task,
     TrainState,
+    fetched,
     make_evaluated,
     make_first_batch,
     make_logits,
@@ -129,9 +131,10 @@ def write_evaluations(
       watched: returns the batches that it is given, and may raise instead of the next.
     """
     evaluated, logits, first_batch = make_evaluated(task), make_logits(task), make_first_batch(task)
+    states = fetched(states)
     for place, directory in directories.items():
         own = jax.tree.map(lambda leaf, at=place: jnp.asarray(leaf[at : at + 1]), states)
-        batch, augmented = first_batch(splits.train, own.seed[0])
+        batch, augmented = fetched(first_batch(splits.train, own.seed[0]))
         own = evaluated(own, splits.train)
         found = {
             name: _evaluated_split(examples, logits(own, watched(padded_batches(examples)))[0])
@@ -218,7 +221,7 @@ def _lacking(directory: pathlib.Path) -> Run | None:
 
 def _check_checkpoint(run: Run) -> None:
     step, folder = (run.summary or {}).get("steps"), run.checkpoints.folder
-    if step not in (steps := checkpoints.checkpoint_steps(folder)):
+    if step not in (steps := found_by_first(lambda: checkpoints.checkpoint_steps(folder))):
         raise UserError(
             f"{run.path} has no {EVALUATION}, and the checkpoint that it is made from is gone: {folder} holds those of "
             f"the steps {steps}, not {step}; {_ACCEPTED}"

@@ -12,6 +12,7 @@ import pathlib
 import re
 import resource
 import shutil
+import signal
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ from jaxopt_bench.runs.compilation import keep_compiled_programs
 from jaxopt_bench.runs.directory import check_object, choose_directory, locked, read_json, write_json
 from jaxopt_bench.runs.evaluation import evaluate_finished
 from jaxopt_bench.runs.load import Run, checkpointed, finished, load_config, load_run
+from jaxopt_bench.runs.processes import agreed, found_by_first
 from jaxopt_bench.runs.progress import Reporter, reporter_for
 from jaxopt_bench.runs.session import Interrupted, Member, Recording, Session
 from jaxopt_bench.runs.splits import Splits, load_task
@@ -155,7 +157,7 @@ def _train_all(
         begun = next((home for d in unfinished if (home := _home(d)) is not None), None)
         if begun is None:
             if largest is None:
-                largest = _largest(tasks[unfinished[0]], splits, len(unfinished))
+                largest = agreed(_largest(tasks[unfinished[0]], splits, len(unfinished)))
             waves = math.ceil(len(unfinished) / largest)
             if waves > 1:
                 reporter.say(f"{len(unfinished)} runs in {waves} waves: {largest} fit at once")
@@ -170,8 +172,8 @@ def _train_all(
         if not _fits(session):
             largest = math.ceil(len(session.active) / 2)
             reporter.say(f"out of memory with {len(session.active)} runs at once; going on with {largest}")
-        elif session.signal is not None and (left := _unfinished(tasks)):
-            raise Interrupted(session.signal, left[0], 0)
+        elif session.stopping() and (left := _unfinished(tasks)):
+            raise Interrupted(session.heeded or signal.SIGINT, left[0], 0)
 
 
 def _size(count: int, waves: int, largest: int, devices: int) -> int:
@@ -203,7 +205,7 @@ def _is_out_of_memory(error: jax.errors.JaxRuntimeError) -> bool:
 
 def _free_memory() -> float:
     """Returns the bytes that are free where programs are run."""
-    stats = jax.devices()[0].memory_stats() or {}
+    stats = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" in stats:
         return stats["bytes_limit"] - stats["bytes_in_use"]
     return psutil.virtual_memory().available
@@ -218,8 +220,8 @@ def _fits(session: Session) -> bool:
                 with session:
                     session.run()
     except jax.errors.JaxRuntimeError as error:
-        if not _is_out_of_memory(error) or len(session.active) < 2:
-            raise
+        if not _is_out_of_memory(error) or len(session.active) < 2 or jax.process_count() > 1:
+            raise  # of several processes the others had room, and wait
         return False
     return True
 
@@ -316,9 +318,10 @@ def _move(home: pathlib.Path, members: Sequence[Member]) -> None:
     half = _begin([(member.directory, member.task.experiment) for member in members])
     places = [member.place for member in members]
     of_all = len(_members(home, members[0].task))
-    saved = checkpoints.Checkpoints(half / "checkpoints", keep=len(checkpoints.checkpoint_steps(home / "checkpoints")))
+    steps = found_by_first(lambda: checkpoints.checkpoint_steps(home / "checkpoints"))
+    saved = checkpoints.Checkpoints(half / "checkpoints", keep=len(steps))
     with contextlib.closing(saved):
-        for step in checkpoints.checkpoint_steps(home / "checkpoints"):
+        for step in steps:
             tree = checkpoints.restore(home / "checkpoints", step, checkpointed(members[0].task, of_all))
             saved.save(step, jax.tree.map(lambda leaf: leaf[places], tree))
     for place, member in enumerate(members):

@@ -30,6 +30,7 @@ from jaxopt_bench.runs.environment import changes, environment
 from jaxopt_bench.runs.evaluation import EVALUATION, write_evaluations
 from jaxopt_bench.runs.events import Events
 from jaxopt_bench.runs.load import checkpointed, load_config, task_to_json
+from jaxopt_bench.runs.processes import agreed, check_same, found_by_first, heard_by_any
 from jaxopt_bench.runs.progress import Reporter, format_duration, median_lines
 from jaxopt_bench.runs.signals import stopped_by_signals
 from jaxopt_bench.runs.splits import Splits
@@ -43,6 +44,7 @@ from jaxopt_bench.training import (
     TrainState,
     empty_metrics,
     everywhere,
+    fetched,
     initial_states,
     make_advance,
     make_evaluate,
@@ -176,12 +178,14 @@ class Session:
         self._batches: dict[str, list[Any]] = {}  # of the splits that are evaluated again and again
         self._order: tuple[int, Any] = (-1, None)  # an epoch, and the members' orders of it
         self.evaluation_seconds = 0.0
-        self.signal: int | None = None
+        self.signal: int | None = None  # that this process was sent
+        self.heeded: int | None = None
 
     def __enter__(self) -> Self:
+        check_same([member.task.experiment.digest for member in self.members])
         self.step, self.states, self.metrics = self._restore()
         self.began = self.step
-        counts = jax.device_get(self.metrics.loss.count)  # of the steps since the last line of metrics
+        counts = fetched(self.metrics.loss.count)  # of the steps since the last line of metrics
         self._check_configs()
         remove_leftovers(self.home)
         for member in self.members:
@@ -227,10 +231,15 @@ class Session:
             except _Stopped:
                 self._interrupt()
 
+    def stopping(self) -> bool:
+        """Returns whether this process, or one that it trains with, was asked to stop."""
+        self.heeded = heard_by_any(self.signal)
+        return self.heeded is not None
+
     def _make_steps(self) -> None:
         """Makes steps to the last, or until the process is asked to stop, and saves a checkpoint of the last made."""
         done: Slice | None = None
-        while self.step < self.task.steps and self.signal is None and self.active:
+        while self.step < self.task.steps and self.active and not self.stopping():
             under_way = self._dispatch()
             if done is not None:
                 self._write(done)
@@ -297,7 +306,7 @@ class Session:
 
     def _dispatch(self) -> Slice:
         """Sends steps to the device: those up to the next stop, or as many of them as a display can wait for."""
-        steps = self.clock.slice(self._next_stop() - self.step)
+        steps = agreed(self.clock.slice(self._next_stop() - self.step))
         epoch = self.step // self.task.steps_per_epoch
         if self._order[0] != epoch:
             self._order = (epoch, self._orders(self.states.seed, epoch))
@@ -356,7 +365,7 @@ class Session:
             self._save(made)
 
     def _write_steps(self, made: Slice) -> None:
-        values = jax.device_get(made.measured)
+        values = fetched(made.measured)
         counts, diverged = values.pop("steps"), values.pop("diverged")
         timing = self.clock.lap()
         written = []
@@ -380,7 +389,7 @@ class Session:
         """Returns each split's means and seconds; nothing where the process is asked to stop before all are known."""
         found: dict[str, tuple[dict[str, Any], float]] = {}
         began = time.perf_counter()
-        if self.signal is not None:
+        if self.stopping():
             return found
         try:
             states = self._evaluated(self.states, self.splits.train)
@@ -397,11 +406,11 @@ class Session:
         if split not in self._batches:
             batches = list(padded_batches(self.splits.named(split)))
             self._batches[split] = jax.device_put(batches, everywhere(self.task.code_path))
-        return jax.device_get(_values(self._evaluate(states, self._until_stopped(self._batches[split]))))
+        return fetched(_values(self._evaluate(states, self._until_stopped(self._batches[split]))))
 
     def _until_stopped(self, batches: Iterable[MaskedBatch]) -> Iterator[MaskedBatch]:
         for batch in batches:
-            if self.signal is not None:
+            if self.stopping():
                 raise _Stopped
             yield batch
 
@@ -434,11 +443,12 @@ class Session:
 
     def _save(self, made: Slice) -> None:
         """Saves a checkpoint, unless every member has diverged: such a state is found out at the next line."""
-        diverged = np.asarray(made.snapshot["metrics"].diverged.step)
+        snapshot = fetched(made.snapshot)
+        diverged = snapshot["metrics"].diverged.step
         if any(diverged[member.place] == NEVER for member in self.active):
             for member in self.active:
                 member.records.sync()
-            self.checkpoints.save(made.step, made.snapshot, self._best_steps())
+            self.checkpoints.save(made.step, snapshot, self._best_steps())
         made.snapshot = None
 
     def _best_steps(self) -> set[int]:
@@ -455,8 +465,8 @@ class Session:
         self.checkpoints.wait()
         for member in self.active:
             write_json(member.directory / "summary.json", self._summary(member, self.step, "interrupted"))
-        saved = max(checkpoints.checkpoint_steps(self.checkpoints.directory), default=0)
-        raise Interrupted(self.signal or signal.SIGINT, self.home, saved)
+        saved = max(found_by_first(lambda: checkpoints.checkpoint_steps(self.checkpoints.directory)), default=0)
+        raise Interrupted(self.heeded or signal.SIGINT, self.home, saved)
 
     def _diverge(self, member: Member, step: int, found: int) -> None:
         which = f"{member.directory.name} " if len(self.members) > 1 else ""
@@ -506,7 +516,7 @@ class Session:
     def _test(self, step: int, members: Sequence[Member], states: TrainState, evaluate: Evaluate) -> None:
         began = time.perf_counter()
         measured = evaluate(states, self._until_stopped(padded_batches(self.splits.named("test"))))
-        values = jax.device_get(_values(measured))
+        values = fetched(_values(measured))
         seconds = (time.perf_counter() - began) / len(members)
         lines = [[self._evaluation_line("test", step, values, member, seconds)] for member in members]
         for member, own in zip(members, lines, strict=True):

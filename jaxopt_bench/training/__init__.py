@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jaxopt_bench.training.code_path import CodePath, choose_code_path
-from jaxopt_bench.training.devices import check_batch, everywhere, shardings
+from jaxopt_bench.training.devices import check_batch, everywhere, fetched, shardings
 from jaxopt_bench.training.loop import (
     Evaluate,
     MaskedBatch,
@@ -40,6 +40,7 @@ __all__ = [
     "choose_code_path",
     "empty_metrics",
     "everywhere",
+    "fetched",
     "initial_state",
     "initial_states",
     "largest_population",

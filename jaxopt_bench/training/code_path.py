@@ -65,11 +65,7 @@ def choose_code_path(backend: str | None = None, deterministic: bool = False, de
     Raises:
       UserError: where the variable names layers that there are not, or not here; or there are fewer devices.
     """
-    if devices > 1 and devices > (most := len(jax.devices())):
-        raise UserError(
-            f"devices is {devices}; accepted: 1 to {most}, which is how many {jax.default_backend()} devices there are"
-            f"{_SIMULATED if jax.default_backend() == 'cpu' else ''}."
-        )
+    _check_devices(devices)
     match backend or jax.default_backend():
         case "cpu":
             one_call = devices > 1 or onednn.version() is None  # a batch of which oneDNN's calls cannot be divided
@@ -81,6 +77,21 @@ def choose_code_path(backend: str | None = None, deterministic: bool = False, de
     if named := os.environ.get(LAYERS):
         path = _with_layers(path, named, devices)
     return dataclasses.replace(path, deterministic=deterministic, devices=devices)
+
+
+def _check_devices(devices: int) -> None:
+    """Checks that there are so many, and that each of several processes has as many as the others."""
+    processes = jax.process_count()
+    if processes == 1 and devices <= 1:
+        return  # without asking for all devices, which takes a while
+    most = processes * min(len(jax.local_devices(process)) for process in range(processes))
+    if devices > most or devices % processes:
+        simulated = _SIMULATED if jax.default_backend() == "cpu" else ""
+        each = f"a multiple of {processes}, the number of processes, up to" if processes > 1 else "1 to"
+        raise UserError(
+            f"devices is {devices}; accepted: {each} {most}, which is how many {jax.default_backend()} devices there "
+            f"are{simulated}."
+        )
 
 
 def _with_layers(path: CodePath, named: Any, devices: int) -> CodePath:

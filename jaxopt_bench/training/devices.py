@@ -1,4 +1,4 @@
-"""Several devices: which members of a population each computes, and which part of every batch.
+"""Several devices, of one process or of several: which members each computes, and which part of every batch.
 
 The members are divided first, since they have nothing to tell each other: into as many parts as divide both their
 number and that of the devices. The devices of a part share its members' batches, and sum up their gradients and batch
@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxopt_bench.errors import UserError
@@ -26,8 +27,14 @@ def mesh_of(path: CodePath, members: int) -> Mesh | None:
     """Returns the devices as a grid, whose rows divide the members and whose columns the batches; None of one."""
     if path.devices == 1:
         return None
-    grid = np.array(jax.devices()[: path.devices]).reshape(rows(path, members), -1)
+    grid = np.array(_used(path.devices)).reshape(rows(path, members), -1)
     return Mesh(grid, (_MEMBERS, _BATCH), axis_types=(AxisType.Auto, AxisType.Auto))
+
+
+def _used(count: int) -> list[jax.Device]:
+    """Returns so many devices, as many of each process, those of one after the other's."""
+    processes = range(jax.process_count())
+    return [d for process in processes for d in jax.local_devices(process)[: count // len(processes)]]
 
 
 def rows(path: CodePath, members: int) -> int:
@@ -46,6 +53,17 @@ def shardings(path: CodePath, members: int) -> tuple[NamedSharding | None, Named
 def everywhere(path: CodePath) -> NamedSharding | None:
     """Returns where what all members read lies, however many members there are."""
     return shardings(path, 1)[1]
+
+
+def fetched(tree: T) -> T:
+    """Returns arrays as whole ones of this process's host; where they lie with several, all must ask for them."""
+    return jax.tree.map(_fetched, tree)
+
+
+def _fetched(leaf: Any) -> Any:
+    if isinstance(leaf, jax.Array) and not (leaf.is_fully_addressable or leaf.is_fully_replicated):
+        leaf = multihost_utils.process_allgather(leaf, tiled=True)
+    return jax.device_get(leaf)
 
 
 def per_row(function: Callable[[int], Callable[..., Any]], path: CodePath, members: int) -> Callable[..., Any]:

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float32, Int32, Integer, UInt8, UInt32
 from jaxopt_bench import prng
 from jaxopt_bench.data import Split, augment, denormalise
 from jaxopt_bench.training.code_path import CodePath, options_to_run_once
-from jaxopt_bench.training.devices import divided, rows, shardings
+from jaxopt_bench.training.devices import divided, fetched, rows, shardings
 from jaxopt_bench.training.metrics import EvaluationMetrics, StepMetrics
 from jaxopt_bench.training.population import over_members, required_bytes, stack, update_members
 from jaxopt_bench.training.state import TrainState, abstract_states
@@ -246,7 +246,7 @@ def make_logits(task: Task, members: int = 1) -> Logits:
         return over_members(of_one, path, members)((divided(images, path, members),), states)
 
     def logits(states: TrainState, batches: Iterable[MaskedBatch]) -> Float32[np.ndarray, "members examples classes"]:
-        rows = [np.asarray(of_batch(states, batch.images))[:, np.asarray(mask)] for batch, mask in batches]
+        rows = [fetched(of_batch(states, batch.images))[:, np.asarray(mask)] for batch, mask in batches]
         return np.concatenate(rows, axis=1)
 
     return logits

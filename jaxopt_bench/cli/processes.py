@@ -1,0 +1,121 @@
+"""`--process`: a command that several processes, as of several machines, work off together."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import re
+import tempfile
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import jax
+import tyro
+
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.runs import Interrupted
+from jaxopt_bench.runs.processes import found_by_first
+
+AUTOMATIC = "auto"
+RECORDS = (".json", ".jsonl", ".npz")
+
+
+@dataclasses.dataclass(frozen=True)
+class Processes:
+    """Which of several processes this one is."""
+
+    process: Annotated[str | None, tyro.conf.arg(metavar="I/N|auto")] = None
+    """This process is the I-th, from 0, of N that train together, each with its own devices; auto where Slurm, MPI or
+    the like has started them. The first one's folders are read and written, but for the data, which each reads."""
+    coordinator: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT")] = None
+    """Where the others reach process 0, which needs that port free; not needed with auto."""
+
+    def join(self) -> None:
+        """Makes the devices of all processes known to each, once all have come; nothing where there is one process.
+
+        From then on those but the first print errors alone.
+
+        Raises:
+          UserError: where the flags name no process, or the others do not come.
+        """
+        if self.process is None:
+            if self.coordinator is not None:
+                raise UserError("--coordinator is of several processes; accepted: with --process I/N.")
+            return
+        where: dict[str, Any] = {}
+        if self.process != AUTOMATIC:
+            where = dict(zip(("process_id", "num_processes"), self._place(), strict=True))
+            if self.coordinator is None or not re.fullmatch(r".+:\d+", self.coordinator):
+                raise UserError(
+                    f"--coordinator is {self.coordinator}; accepted with --process {self.process}: HOST:PORT, at which "
+                    "the others reach process 0."
+                )
+            where["coordinator_address"] = self.coordinator
+        jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM, which stops a run
+        try:
+            jax.distributed.initialize(**where)
+        except (RuntimeError, ValueError) as error:
+            raise UserError(
+                f"--process is {self.process}, but the processes did not find each other: {error}"
+            ) from error
+        if jax.process_index():
+            with open(os.devnull, "wb") as nothing:
+                os.dup2(nothing.fileno(), 1)  # which libraries print to as well
+
+    def _place(self) -> tuple[int, int]:
+        match = re.fullmatch(r"(\d+)/(\d+)", self.process or "")
+        if match is None or not int(match[1]) < int(match[2]):
+            raise UserError(f"--process is {self.process!r}; accepted: I/N with 0 <= I < N, or {AUTOMATIC}.")
+        return int(match[1]), int(match[2])
+
+
+@contextlib.contextmanager
+def one_writes(folder: pathlib.Path, part: str = "") -> Iterator[pathlib.Path]:
+    """Yields the folder in which this process reads and writes, once all have come here.
+
+    That is the folder itself for the first process. Each other does all that the first one does in a folder of its own,
+    which vanishes in the end; in the beginning the first one's records lie there, without its checkpoints.
+
+    Args:
+      folder: of runs, or of a study.
+      part: the part of it that is read and written, where that is not all.
+    """
+    if jax.process_count() == 1:
+        yield folder
+        return
+    records = found_by_first(lambda: _records(folder, part))
+    with contextlib.ExitStack() as stack:
+        if jax.process_index():
+            own = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jaxopt-bench-")))
+            for name, content in records.items():
+                if content is None:
+                    (own / name).mkdir(parents=True)
+                else:
+                    (own / name).write_bytes(content)
+            folder = own
+        try:
+            yield folder
+        except Interrupted as stop:
+            if jax.process_index():
+                raise SystemExit(128 + stop.signal) from stop
+            raise
+        except jax.errors.JaxRuntimeError as error:
+            said = str(error).partition("\n")[0]
+            raise UserError(
+                f"process {jax.process_index()} of {jax.process_count()} cannot go on ({said}). Where another one "
+                "ended, it says why; the same command, for all of them, goes on from the last checkpoint."
+            ) from error
+
+
+def _records(folder: pathlib.Path, part: str) -> dict[str, bytes | None]:
+    """Returns the files that say which runs there are and what they measured, each after its folder, which has None."""
+    found = {path.relative_to(folder): path for path in [folder / part, *sorted((folder / part).rglob("*"))]}
+    wanted = {name: path for name, path in found.items() if "checkpoints" not in name.parts and path.exists()}
+    records = {name: None if path.is_dir() else path.read_bytes() for name, path in wanted.items() if _kept(path)}
+    return {str(name): content for name, content in records.items() if name != pathlib.Path()}
+
+
+def _kept(path: pathlib.Path) -> bool:
+    return path.is_dir() or path.suffix in RECORDS

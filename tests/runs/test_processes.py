@@ -1,0 +1,187 @@
+"""Two processes that train together, as a person starts them: what they write, and what becomes of one's end."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+import pytest
+
+from jaxopt_bench import Run, load_run
+from jaxopt_bench.cli.entry import parse
+from jaxopt_bench.errors import UserError
+from tests.runs.test_train import assert_same, without_timings
+
+ROOT = pathlib.Path(__file__).parents[2]
+SMALL = ["--model.channels", "4", "--model.dense", "8", "--batch-size", "64", "--log-every", "9"]
+Ended = list[tuple[int, str, str]]
+
+
+def started(
+    words: Sequence[str], processes: int = 2, devices: int = 2, own: Sequence[Sequence[str]] = ((), ())
+) -> list[subprocess.Popen[str]]:
+    """Starts a command in processes that have so many devices each, and each some words of its own."""
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}"
+    environment = {**os.environ, "XLA_FLAGS": flags, "JAXOPT_BENCH_LAYERS": "pure", "PYTHONUNBUFFERED": "1"}
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        coordinator = f"localhost:{free.getsockname()[1]}"
+    pipe = subprocess.PIPE
+    children = []
+    for index in range(processes):
+        which = ["--process", f"{index}/{processes}", "--coordinator", coordinator] if processes > 1 else []
+        command = [sys.executable, "-m", "jaxopt_bench", *words, *own[index], *which]
+        children.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True))
+    return children
+
+
+def ended(children: Sequence[subprocess.Popen[str]]) -> Ended:
+    """Returns the exit code of each, and what it printed."""
+    try:
+        said = [child.communicate(timeout=240) for child in children]
+    finally:
+        for child in children:
+            child.kill()
+    return [(child.returncode, *texts) for child, texts in zip(children, said, strict=True)]
+
+
+def all_well(children: Sequence[subprocess.Popen[str]]) -> Ended:
+    """Returns what `ended` does, where all have completed."""
+    outcomes = ended(children)
+    assert [code for code, _, _ in outcomes] == [0] * len(children), outcomes
+    return outcomes
+
+
+def wait_for_lines(folder: pathlib.Path, count: int) -> None:
+    """Returns once a run below the folder has written so many lines of metrics."""
+    deadline = time.monotonic() + 120
+    while not any(path.read_text().count("\n") >= count for path in folder.rglob("metrics.jsonl")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def runs(folder: pathlib.Path) -> list[Run]:
+    """Returns the runs below a folder, by their names."""
+    return [load_run(path.parent) for path in sorted(folder.rglob("config.json"))]
+
+
+def assert_near(one: Run, other: Run) -> None:
+    """Asserts that two runs measured the same but for rounding, as sums over several devices do it."""
+    assert one.config["digest"] == other.config["digest"]
+    assert len(one.metrics) == len(other.metrics)
+    for ours, theirs in zip(without_timings(one), without_timings(other), strict=True):
+        assert ours.keys() == theirs.keys()
+        for name, value in ours.items():
+            assert value == theirs[name] if isinstance(value, str) else np.isclose(value, theirs[name], rtol=1e-4), name
+
+
+@pytest.fixture
+def words(digits_dir: pathlib.Path) -> list[str]:
+    return ["--data-dir", str(digits_dir), "--no-tensorboard"]
+
+
+def test_a_batch_is_divided_among_the_devices_of_all(words: list[str], tmp_path: pathlib.Path) -> None:
+    """One process writes, all stop where one is asked to, and all go on from there."""
+    run = ["run", "digits_cnn_adamw", "--epochs", "6", *SMALL, *words, "--evaluation"]
+    all_well(started([*run, "--runs-dir", str(tmp_path / "one")], processes=1))
+    together = [*run, "--devices", "4", "--runs-dir"]
+    (_, shown, _), (_, silent, errors) = all_well(started([*together, str(tmp_path / "whole")]))
+    assert "epoch 6/6" in shown
+    assert (silent, errors) == ("", "")
+    (one,), (whole,) = runs(tmp_path / "one"), runs(tmp_path / "whole")
+    assert_near(one, whole)
+    assert whole.config["environments"][0]["processes"] == 2
+    assert whole.config["environments"][0]["code_path"]["devices"] == 4
+    assert (whole.path / "evaluation.npz").exists()
+
+    children = started([*together, str(tmp_path / "stopped")])
+    wait_for_lines(tmp_path / "stopped", 9)
+    children[1].send_signal(signal.SIGTERM)
+    (first, _, told), (second, _, _) = ended(children)
+    assert (first, second) == (128 + signal.SIGTERM,) * 2, told
+    assert "goes on from step" in told
+    (stopped,) = runs(tmp_path / "stopped")
+    assert stopped.summary is not None
+    assert stopped.summary["status"] == "interrupted"
+    assert 0 < stopped.summary["steps"] < 6 * 25
+    (_, again, _), _ = all_well(started([*together, str(tmp_path / "stopped")]))
+    assert f"continued from step {stopped.summary['steps']}" in again
+    assert_same(load_run(stopped.path), whole)
+
+
+def test_members_are_divided_and_another_process_that_is_killed_costs_no_more_than_since_the_last_checkpoint(
+    words: list[str], tmp_path: pathlib.Path
+) -> None:
+    sweep = ["sweep", "digits_cnn_sgd", "--optimizer.learning-rate", "1e-2..1e-1:2", "--seeds", "2", *words]
+    sweep += ["--epochs", "4", *SMALL, "--evaluate-test", "--runs-dir"]
+    all_well(started([*sweep, str(tmp_path / "one"), "--devices", "4"], processes=1, devices=4))
+    children = started([*sweep, str(tmp_path / "killed"), "--devices", "4"])
+    wait_for_lines(tmp_path / "killed", 9)
+    children[1].kill()
+    (code, _, errors), _ = ended(children)
+    assert code not in (0, None)
+    assert "goes on from the last checkpoint" in errors
+    (_, shown, _), _ = all_well(started([*sweep, str(tmp_path / "killed"), "--devices", "4"]))
+    assert "continued from step" in shown
+    for one, other in zip(runs(tmp_path / "one"), runs(tmp_path / "killed"), strict=True):
+        jax.tree.map(np.testing.assert_array_equal, one.state(), other.state())
+        assert_near(one, other)  # the test split at the best epoch is divided among all: its mean is rounded otherwise
+
+
+def test_a_study_of_two_processes_selects_as_one_does(words: list[str], tmp_path: pathlib.Path) -> None:
+    study = ["compare", "digits", "--optimizers", "sgd", "--trials", "2", "--seeds", "2", "--epochs", "1", *words[:2]]
+    all_well(started([*study, "--out", str(tmp_path / "one")], processes=1))
+    (_, shown, _), (_, silent, _) = all_well(started([*study, "--out", str(tmp_path / "two"), "--devices", "4"]))
+    assert "test accuracy" in shown
+    assert silent == ""
+    one, two = (json.loads((tmp_path / name / "study.json").read_text()) for name in ("one", "two"))
+    for mine, others in itertools.zip_longest(one["selections"], two["selections"]):
+        assert mine["trial"] == others["trial"]
+        assert mine["among"] == others["among"]
+    for mine, others in zip(runs(tmp_path / "one"), runs(tmp_path / "two"), strict=True):
+        assert_near(mine, others)
+
+
+def test_what_does_not_fit_is_refused_by_all(words: list[str], tmp_path: pathlib.Path) -> None:
+    run = ["run", "digits_cnn_adamw", *words, "--runs-dir", str(tmp_path / "runs")]
+    for code, _, errors in ended(started([*run, "--devices", "3"])):
+        assert code == 1
+        assert "devices is 3; accepted: a multiple of 2, the number of processes, up to 4" in errors
+    for code, _, errors in ended(started([*run, "--devices", "4"], own=(["--seed", "1"], ["--seed", "2"]))):
+        assert code == 1
+        assert "the processes were told to train different runs; accepted: the same command for all" in errors
+    assert not list((tmp_path / "runs").rglob("metrics.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--process", "2/2", "--coordinator", "localhost:1"], "--process is '2/2'; accepted: I/N with 0 <= I < N"),
+        (["--process", "one"], "--process is 'one'; accepted: I/N"),
+        (["--process", "0/2"], "--coordinator is None; accepted with --process 0/2: HOST:PORT"),
+        (["--process", "0/2", "--coordinator", "here"], "--coordinator is here; accepted"),
+        (["--coordinator", "localhost:1"], "--coordinator is of several processes; accepted: with --process"),
+        (["--process", "auto"], "the processes did not find each other"),
+    ],
+)
+def test_flags_that_name_no_process_are_refused(flags: list[str], message: str, tmp_path: pathlib.Path) -> None:
+    (child,) = started(["run", "digits_cnn_adamw", "--runs-dir", str(tmp_path), *flags], processes=1)
+    ((code, _, errors),) = ended([child])
+    assert code == 1
+    assert message in errors
+    assert not list(tmp_path.iterdir())
+
+
+def test_processes_are_not_shards() -> None:
+    with pytest.raises(UserError, match="--process goes with neither --executor ray nor --shard"):
+        parse(["compare", "digits", "--process", "0/2", "--coordinator", "localhost:1", "--shard", "0/2"])
