@@ -32,7 +32,12 @@ def test_every_named_experiment_is_there():
     expected = {f"digits_cnn_{name}" for name in (*seeds, "adamw")}
     expected |= {f"cifar10_{net}_{o}" for net in ("resnet20", "resnet18") for o in seeds}
     expected |= {f"cifar100_alexnet_{o}{v}" for o in ("sgd", "adamw") for v in ("", "_exp50", "_modern")}
-    expected |= {"cifar100_alexnet_sgd_momentum", "cifar100_alexnet_small_sgd", "cifar100_alexnet_small_adamw"}
+    expected |= {
+        "cifar10_resnet18_sgd_record",
+        "cifar100_alexnet_sgd_momentum",
+        "cifar100_alexnet_small_sgd",
+        "cifar100_alexnet_small_adamw",
+    }
     expected |= {
         f"{data}_{net}_{o}" for data in CIFAR for net in ("vgg16", "wrn16_4", "wrn28_10") for o in ("sgd", "adamw")
     }

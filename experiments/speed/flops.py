@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Iterator
@@ -14,6 +15,23 @@ from experiments.speed.timing import Spread
 from experiments.speed.workloads import Dtype
 
 
+@dataclasses.dataclass(frozen=True)
+class Product:
+    """A convolution or a matrix product.
+
+    Attributes:
+      operations: that it makes, an addition counting as one.
+      images: how many numbers what flows through the network has, before it.
+      kernel: how many its kernel has.
+      outputs: how many it makes.
+    """
+
+    operations: int
+    images: int
+    kernel: int
+    outputs: int
+
+
 def training_flops(forward: Any) -> int:
     """Returns the operations of one training step's convolutions and matrix products, an addition counting as one.
 
@@ -23,8 +41,13 @@ def training_flops(forward: Any) -> int:
     Args:
       forward: the jaxpr of the forward pass on one batch, of plain layers.
     """
-    products = list(_products(forward.jaxpr))
-    return 3 * sum(products) - products[0]
+    made = products(forward)
+    return 3 * sum(product.operations for product in made) - made[0].operations
+
+
+def products(forward: Any) -> list[Product]:
+    """Returns the convolutions and matrix products of a forward pass, in order; see `training_flops`."""
+    return list(_products(forward.jaxpr))
 
 
 def matmul_rate(dtype: Dtype, size: int, repeats: int = 10) -> Spread:
@@ -41,11 +64,12 @@ def matmul_rate(dtype: Dtype, size: int, repeats: int = 10) -> Spread:
     return Spread.of(rates)
 
 
-def _products(jaxpr: Any) -> Iterator[int]:
-    """Yields the operations of every product, those of inner functions too, in order."""
+def _products(jaxpr: Any) -> Iterator[Product]:
+    """Yields every product, those of inner functions too, in order."""
     for equation in jaxpr.eqns:
         if equation.primitive.name in ("dot_general", "conv_general_dilated"):
-            yield _operations(equation)
+            sizes = (math.prod(variable.aval.shape) for variable in (*equation.invars, *equation.outvars))
+            yield Product(_operations(equation), *sizes)
         for inner in jax.tree.leaves(equation.params, is_leaf=_is_jaxpr):
             if _is_jaxpr(inner):
                 yield from _products(getattr(inner, "jaxpr", inner))

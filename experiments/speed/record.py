@@ -1,0 +1,172 @@
+"""How fast plain ResNet-18 reaches 96% on CIFAR-10: `python -m experiments.speed.record --data-dir DIR`.
+
+Trains `cifar10_resnet18_sgd_record` with 10 seeds as one population, and says how accurate they are and how long one took.
+`--predict` trains nothing: it says how long a step must take at least on chips that we know of, and how near to that
+bound this machine comes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import statistics
+import time
+from typing import Literal
+
+import jax
+import tyro
+from rich.table import Table
+
+from experiments.speed import document, jax_side, roofline
+from experiments.speed.__main__ import console
+from experiments.speed.flops import products, training_flops
+from experiments.speed.timing import Plan, Spread, alternate
+from experiments.speed.workloads import noise
+from jaxopt_bench import Experiment, UserError, catalog, train_population
+from jaxopt_bench.models import count_parameters
+from jaxopt_bench.results.statistics import estimate
+from jaxopt_bench.runs import Recording
+from jaxopt_bench.training import Task, abstract_states, choose_code_path
+
+AIM = 0.96
+TRAIN_EXAMPLES = 50_000
+NUMBER_BYTES = {"float32": 4, "bfloat16": 2}
+
+
+@dataclasses.dataclass(frozen=True)
+class Flags:
+    """Measure the record, or predict it."""
+
+    experiment: str = "cifar10_resnet18_sgd_record"
+    """What is trained."""
+    seeds: int = 10
+    """With how many seeds."""
+    epochs: int | None = None
+    """In place of the experiment's own."""
+    members: Literal["map", "vmap"] = "map"
+    """Whether the seeds take turns within the program, or are computed together."""
+    predict: bool = False
+    """Train nothing."""
+    data_dir: pathlib.Path | None = None
+    """Folder of TFDS data sets."""
+    runs_dir: pathlib.Path = pathlib.Path("runs/record")
+    """Folder of run directories; what is there is not trained again."""
+    out: pathlib.Path | None = None
+    """The JSON document; by default experiments/speed/results/<hardware>-record.json, or -prediction.json."""
+
+
+def main() -> None:
+    """Measures or predicts what the command line asks for."""
+    flags = tyro.cli(Flags, prog="python -m experiments.speed.record")
+    experiment = catalog.find(flags.experiment)
+    experiment = dataclasses.replace(experiment, epochs=flags.epochs or experiment.epochs)
+    written = document.Document.begin("jaxlib", jax_side.version(), {}, quick=False)
+    written.command = written.command.replace("experiments.speed", "experiments.speed.record", 1)
+    if flags.predict:
+        written.rows += predicted(experiment)
+        show(
+            written.rows,
+            "chip",
+            "dtype",
+            "source",
+            "step_milliseconds",
+            "epoch_seconds",
+            "training_seconds",
+            "attained",
+        )
+    else:
+        written.rows.append(measured(experiment, flags))
+        show(written.rows, "seeds", "accuracy", "accuracy_interval", "reached", "seconds", "training_seconds")
+    name = "prediction" if flags.predict else "record"
+    out = flags.out or document.default_path(written.hardware["name"], (name,), quick=False)
+    written.write(out)
+    print(f"written to {out}")
+
+
+def predicted(experiment: Experiment) -> list[document.Row]:
+    """Returns a row for each chip, and one for this machine with what it attains.
+
+    What it attains is measured in float32 where it is a CPU, which has no products in bfloat16.
+    """
+    rows = [_bound(_task(experiment), chip) for chip in roofline.CHIPS]
+    on_cpu = jax.default_backend() == "cpu"
+    task = _task(dataclasses.replace(experiment, dtype="float32" if on_cpu else experiment.dtype))
+    here = _bound(task, roofline.this_chip(task.experiment.dtype))
+    small = dataclasses.replace(task, train_examples=4 * experiment.batch_size)
+    trainer = jax_side.Trainer(small, noise(small), jax_side.default_path())
+    timing = alternate({"ours": trainer}, Plan(rounds=5, block_seconds=2.0))["ours"]
+    attained = Spread.of([here["step_milliseconds"] / (1e3 * seconds) for seconds in timing.seconds])
+    return [*rows, {**here, "path": jax_side.default_path().layers, **attained.fields("attained")}]
+
+
+def _bound(task: Task, chip: roofline.Chip) -> document.Row:
+    experiment, forward = task.experiment, jax_side.forward_jaxpr(task)
+    parameters = count_parameters(abstract_states(task).params)
+    seconds = roofline.least_seconds(products(forward), parameters, NUMBER_BYTES[experiment.dtype], chip)
+    return {
+        "section": "prediction",
+        "experiment": experiment.name,
+        "dtype": experiment.dtype,
+        "batch_size": experiment.batch_size,
+        "chip": chip.name,
+        "source": chip.source,
+        "flops_per_second": chip.flops,
+        "bytes_per_second": chip.bandwidth,
+        "step_flops": training_flops(forward),
+        "step_milliseconds": 1e3 * seconds,
+        "epoch_seconds": seconds * task.steps_per_epoch,
+        "training_seconds": seconds * task.steps,
+    }
+
+
+def _task(experiment: Experiment) -> Task:
+    return Task(experiment, (32, 32, 3), 10, TRAIN_EXAMPLES, (0.5,) * 3, (0.25,) * 3, jax_side.default_path())
+
+
+def measured(experiment: Experiment, flags: Flags) -> document.Row:
+    """Trains the seeds and returns what they reached and took."""
+    path = dataclasses.replace(choose_code_path(), members=flags.members)
+    began = time.perf_counter()
+    runs = train_population(
+        [dataclasses.replace(experiment, seed=seed) for seed in range(flags.seeds)],
+        runs_dir=flags.runs_dir,
+        data_dir=flags.data_dir,
+        recording=Recording(log_every=10**6, keep_checkpoints=1, tensorboard=False),
+        code_path=path,
+    )
+    wall = time.perf_counter() - began
+    ended = [run.summary for run in runs if run.summary and run.summary["status"] == "completed"]
+    if not ended:
+        raise UserError(f"all {flags.seeds} runs diverged; accepted: settings with which one does not.")
+    accuracies = [summary["final"]["test_accuracy"] for summary in ended]
+    found = estimate(accuracies)
+    training = [summary["steps"] * experiment.batch_size / summary["images_per_second"] for summary in ended]
+    return {
+        "section": "record",
+        "experiment": experiment.name,
+        "epochs": experiment.epochs,
+        "batch_size": experiment.batch_size,
+        "path": path.to_json(),
+        "seeds": flags.seeds,
+        "accuracies": accuracies,
+        "accuracy": found.mean,
+        "accuracy_interval": None if found.margin is None else [found.low, found.high],
+        "diverged": flags.seeds - len(ended),
+        "reached": sum(accuracy >= AIM for accuracy in accuracies),
+        "wall_seconds": wall,
+        "seconds": statistics.fmean(summary["seconds"] for summary in ended),
+        "training_seconds": statistics.fmean(training),
+    }
+
+
+def show(rows: list[document.Row], *fields: str) -> None:
+    """Prints some fields of rows as a table."""
+    table = Table(*(field.replace("_", " ") for field in fields), box=None)
+    for row in rows:
+        values = (row.get(field) for field in fields)
+        table.add_row(*("" if v is None else f"{v:.4g}" if isinstance(v, float) else str(v) for v in values))
+    console().print(table)
+
+
+if __name__ == "__main__":
+    main()
