@@ -1,6 +1,6 @@
 """How fast plain ResNet-18 reaches 96% on CIFAR-10: `python -m experiments.speed.record --data-dir DIR`.
 
-Trains `cifar10_resnet18_sgd_record` with 10 seeds as one population, and says how accurate they are and how long one took.
+Trains `cifar10_resnet18_sgd_record` with 10 seeds as one population; says how accurate they are and how long one takes.
 `--predict` trains nothing: it says how long a step must take at least on chips that we know of, and how near to that
 bound this machine comes.
 """
