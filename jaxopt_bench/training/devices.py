@@ -57,13 +57,13 @@ def everywhere(path: CodePath) -> NamedSharding | None:
 
 def fetched(tree: T) -> T:
     """Returns arrays as whole ones of this process's host; where they lie with several, all must ask for them."""
-    return jax.tree.map(_fetched, tree)
+    return jax.device_get(jax.tree.map(_whole, tree))
 
 
-def _fetched(leaf: Any) -> Any:
-    if isinstance(leaf, jax.Array) and not (leaf.is_fully_addressable or leaf.is_fully_replicated):
-        leaf = multihost_utils.process_allgather(leaf, tiled=True)
-    return jax.device_get(leaf)
+def _whole(leaf: Any) -> Any:
+    if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable or leaf.is_fully_replicated:
+        return leaf
+    return multihost_utils.process_allgather(leaf, tiled=True)
 
 
 def per_row(function: Callable[[int], Callable[..., Any]], path: CodePath, members: int) -> Callable[..., Any]:
