@@ -66,7 +66,7 @@ class _Work:
         self.claims = contextlib.ExitStack()
 
     def __enter__(self) -> _Work:
-        self.progress.start(self.study, self.at)
+        self.progress.start(self.study, self.at, self._shares())
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -17,16 +17,19 @@ from jaxopt_bench.results.study import Study
 from jaxopt_bench.runs import Reporter, format_accuracy, format_duration, format_loss
 from jaxopt_bench.studies.folder import StudyFolder, selected
 from jaxopt_bench.studies.jobs import Job
-from jaxopt_bench.studies.plan import Unit, confirmations, trials, units
+from jaxopt_bench.studies.plan import Planned, Unit, confirmations, trials, units
 
 Key = tuple[str, str, int]
+
+Shares = Sequence[tuple[Unit, Sequence[Planned]]]
+"""Units, or parts of units, with their trials."""
 
 
 class Progress:
     """Is told how a study goes, and shows nothing."""
 
-    def start(self, study: Study, at: StudyFolder) -> None:
-        """The study begins, or goes on."""
+    def start(self, study: Study, at: StudyFolder, own: Shares) -> None:
+        """The study begins, or goes on; this process does its own shares of the trials, and what confirms them."""
 
     def begin(self, job: Job) -> Reporter:
         """A job begins; what is returned is told of its progress."""
@@ -69,14 +72,29 @@ class _Begun:
     Attributes:
       job: the job.
       began: when, on the monotonic clock.
+      first: the epochs that its runs had made before.
+      epochs: those that they have made.
       left: seconds that it still needs, where known.
       where: how far it is, in words.
     """
 
     job: Job
     began: float
+    first: float = 0.0
+    epochs: float = 0.0
     left: float | None = None
     where: str = "compiling"
+
+    @property
+    def spent(self) -> tuple[float, float]:
+        """The epochs that it has made, all runs together, and the seconds that they took."""
+        runs, epochs = len(self.job.runs), self.job.unit.workload.epochs
+        return runs * (epochs - self.first), time.monotonic() - self.began
+
+    @property
+    def ahead(self) -> tuple[float, float]:
+        """The epochs that it still has to make, all runs together, and the seconds that they will take."""
+        return len(self.job.runs) * (self.job.unit.workload.epochs - self.epochs), self.left or 0.0
 
 
 class Shown(Progress):
@@ -85,12 +103,13 @@ class Shown(Progress):
     def __init__(self, console: Console):
         self.console = console
         self.standings: dict[Key, Standing] = {}
-        self.seconds: dict[str, list[tuple[float, float]]] = {}  # of a workload's jobs: their size, and how long
+        self.seconds: dict[str, list[tuple[float, float]]] = {}  # of a workload's jobs: epochs, and how long
         self.begun: dict[int, _Begun] = {}
 
-    def start(self, study: Study, at: StudyFolder) -> None:
+    def start(self, study: Study, at: StudyFolder, own: Shares) -> None:
         """See `Progress.start`."""
         self.study, document = study, at.document
+        self.own = {_key(unit): len(runs) for unit, runs in own}
         for unit in units(study):
             planned = trials(study, unit)
             standing = Standing(len(planned), study.seeds, done=len(planned) - len(at.unfinished(planned)))
@@ -119,15 +138,14 @@ class Shown(Progress):
 
     def end(self, job: Job) -> None:
         """See `Progress.end`."""
-        began = self.begun.pop(id(job)).began
+        begun = self.begun.pop(id(job))
         standing = self.standings[_key(job.unit)]
         if job.kind == "trial":
             standing.done, standing.running = standing.done + standing.running, 0
         if job.kind == "confirmation":
             standing.confirming, standing.confirmed = 0, len(job.runs)
-        if job.kind != "timing":
-            name = job.unit.workload.name
-            self.seconds.setdefault(name, []).append((_size(job), time.monotonic() - began))
+        if job.kind != "timing" and begun.spent[0]:
+            self.seconds.setdefault(job.unit.workload.name, []).append(begun.spent)
         self.show(job, begins=False)
 
     def selected(self, unit: Unit, selection: Mapping[str, Any]) -> None:
@@ -140,24 +158,28 @@ class Shown(Progress):
             self.say(f"  {unit.label}: {measure}{standing.best}{diverged}")
 
     def seconds_left(self) -> float | None:
-        """Returns an estimate, from the time that jobs of the same workload took or will have taken; None at first."""
+        """Returns an estimate of this process's own work, from the time that an epoch of the same workload takes.
+
+        None where no epoch has been timed.
+        """
         known = {name: list(pairs) for name, pairs in self.seconds.items()}
-        done: dict[Key, float] = {}
+        under_way: dict[Key, float] = {}
         for begun in self.begun.values():
-            if begun.left is not None:
-                seconds = time.monotonic() - begun.began
-                known.setdefault(begun.job.unit.workload.name, []).append((_size(begun.job), seconds + begun.left))
-                done[_key(begun.job.unit)] = len(begun.job.runs) * seconds / (seconds + begun.left)
+            under_way[_key(begun.job.unit)] = len(begun.job.runs) * begun.epochs
+            if begun.left:
+                known.setdefault(begun.job.unit.workload.name, []).append(begun.ahead)
         everything = [pair for pairs in known.values() for pair in pairs]
         left = 0.0
-        for key, standing in self.standings.items():
-            workload = self.study.workload(key[0])
-            runs = standing.planned - standing.done + standing.wanted - standing.confirmed - done.get(key, 0.0)
+        for key, own in self.own.items():
+            standing, workload = self.standings[key], self.study.workload(key[0])
+            share = own / standing.planned if standing.planned else 0.0
+            runs = (standing.planned - standing.done) * share + standing.wanted - standing.confirmed
+            epochs = runs * workload.epochs - under_way.get(key, 0.0)
             pairs = known.get(workload.name) or everything
-            if runs > 0 and not pairs:
+            if epochs > 0 and not pairs:
                 return None
-            if runs > 0:
-                left += runs * workload.epochs * sum(s for _, s in pairs) / sum(size for size, _ in pairs)
+            if epochs > 0:
+                left += epochs * sum(seconds for _, seconds in pairs) / sum(made for made, _ in pairs)
         return left
 
     def say(self, text: str) -> None:
@@ -224,9 +246,9 @@ class StudyLines(Shown):
 class StudyTable(Shown):
     """A table with a row for each optimizer and workload, and the time left."""
 
-    def start(self, study: Study, at: StudyFolder) -> None:
+    def start(self, study: Study, at: StudyFolder, own: Shares) -> None:
         """See `Progress.start`."""
-        super().start(study, at)
+        super().start(study, at, own)
         self.live = Live(self._table(), console=self.console, refresh_per_second=4)
         self.live.start()
 
@@ -278,11 +300,13 @@ class _Inner(Reporter):
     def start(self, title: str, step: int, steps: int, steps_per_epoch: int) -> None:
         """See `Reporter.start`."""
         self.steps_per_epoch, self.epochs = steps_per_epoch, steps // steps_per_epoch
+        if self.begun.left is None:
+            self.begun.first = step / steps_per_epoch
 
     def advance(self, step: int, images_per_second: float, seconds_left: float) -> None:
         """See `Reporter.advance`."""
-        self.begun.left = seconds_left
-        self.begun.where = f"epoch {step / self.steps_per_epoch:.1f} of {self.epochs}"
+        self.begun.epochs, self.begun.left = step / self.steps_per_epoch, seconds_left
+        self.begun.where = f"epoch {self.begun.epochs:.1f} of {self.epochs}"
         self.shown.refresh(self.begun)
 
     def diverged(self, message: str) -> None:
@@ -297,7 +321,3 @@ def _key(unit: Unit) -> Key:
 
 def _many(job: Job) -> str:
     return f"{len(job.runs)} {'trials' if job.kind == 'trial' else 'confirmations'}"
-
-
-def _size(job: Job) -> float:
-    return len(job.runs) * job.unit.workload.epochs

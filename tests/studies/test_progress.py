@@ -10,6 +10,10 @@ from rich.console import Console
 
 from jaxopt_bench.optimizers import SGD
 from jaxopt_bench.studies import compare, progress_for
+from jaxopt_bench.studies.folder import StudyFolder
+from jaxopt_bench.studies.jobs import Job
+from jaxopt_bench.studies.plan import trials, units
+from jaxopt_bench.studies.progress import StudyLines
 from tests.studies.conftest import contender
 
 
@@ -47,3 +51,26 @@ def test_the_table_ends_with_all_that_was_done(wild, tmp_path, digits_dir):
     assert last.count("1 of 1") == 2
     for title in ("workload", "running", "diverged", "validation loss", "confirmed"):
         assert title in last
+
+
+@pytest.mark.parametrize("begun", [0, 2])
+def test_the_time_left_is_that_of_this_process_alone_wherever_it_goes_on(small, tmp_path, begun):
+    tiny = dataclasses.replace(small, workloads=(dataclasses.replace(small.workloads[0], epochs=4),))
+    at = StudyFolder(tmp_path / "study")
+    at.begin(tiny)
+    first, _ = units(tiny)
+    planned = trials(tiny, first)
+    progress = StudyLines(Console(file=io.StringIO()))
+    progress.start(tiny, at, [(first, planned)])  # another process has the second optimizer
+    assert progress.seconds_left() is None
+    job = Job("trial", first, tuple(planned))
+    reporter = progress.begin(job)
+    reporter.start("3 trials", step=10 * begun, steps=40, steps_per_epoch=10)
+    reporter.advance(step=30, images_per_second=1.0, seconds_left=60.0)
+    # An epoch of 3 trials takes 60 s, so an epoch of one 20 s; 2 confirmations have 4 epochs each.
+    assert progress.seconds_left() == pytest.approx(60 + 2 * 4 * 20)
+    reporter.advance(step=40, images_per_second=1.0, seconds_left=0.0)
+    progress.begun[id(job)].began -= 12 * 20  # as if it had lasted so long
+    progress.end(job)
+    epochs = 3 * (4 - begun)
+    assert progress.seconds_left() == pytest.approx(2 * 4 * 240 / epochs, rel=0.01)
