@@ -27,9 +27,10 @@ from jaxopt_bench.runs.compilation import keep_compiled_programs
 from jaxopt_bench.runs.directory import check_object, choose_directory, locked, read_json, write_json
 from jaxopt_bench.runs.evaluation import evaluate_finished
 from jaxopt_bench.runs.load import Run, checkpointed, finished, load_config, load_run
+from jaxopt_bench.runs.member import Member, checkpoints_entry
 from jaxopt_bench.runs.processes import agreed, found_by_first
 from jaxopt_bench.runs.progress import Reporter, reporter_for
-from jaxopt_bench.runs.session import Interrupted, Member, Recording, Session
+from jaxopt_bench.runs.session import Interrupted, Recording, Session
 from jaxopt_bench.runs.splits import Splits, load_task
 from jaxopt_bench.training import (
     CodePath,
@@ -326,6 +327,5 @@ def _move(home: pathlib.Path, members: Sequence[Member]) -> None:
             saved.save(step, jax.tree.map(lambda leaf: leaf[places], tree))
     for place, member in enumerate(members):
         config = load_config(member.directory / "config.json")
-        path = os.path.relpath(half / "checkpoints", member.directory)
-        config["checkpoints"] = {"path": path, "member": place, "members": len(members)}
+        config["checkpoints"] = checkpoints_entry(member.directory, half, place, len(members))
         write_json(member.directory / "config.json", config)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import math
-import os
 import pathlib
 import signal
 import time
@@ -15,7 +13,6 @@ from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxopt_bench import catalog
 from jaxopt_bench.config import Config, number
@@ -25,11 +22,10 @@ from jaxopt_bench.models import count_parameters
 from jaxopt_bench.optimizers import SCHEDULES
 from jaxopt_bench.runs import checkpoints, records
 from jaxopt_bench.runs.clock import Clock
-from jaxopt_bench.runs.directory import write_json
-from jaxopt_bench.runs.environment import changes, environment
-from jaxopt_bench.runs.evaluation import EVALUATION, write_evaluations
-from jaxopt_bench.runs.events import Events
-from jaxopt_bench.runs.load import checkpointed, load_config, task_to_json
+from jaxopt_bench.runs.environment import environment
+from jaxopt_bench.runs.evaluation import write_evaluations
+from jaxopt_bench.runs.load import checkpointed
+from jaxopt_bench.runs.member import Member
 from jaxopt_bench.runs.processes import agreed, check_same, found_by_first, heard_by_any
 from jaxopt_bench.runs.progress import Reporter, format_duration, median_lines
 from jaxopt_bench.runs.signals import stopped_by_signals
@@ -96,33 +92,6 @@ class _Stopped(Exception):  # noqa: N818 (it was asked for)
 
 
 @dataclasses.dataclass
-class Member:
-    """One run of a session.
-
-    Attributes:
-      task: what it trains.
-      directory: where its record is written.
-      place: its index among the stacked arrays.
-      records: its metrics; None before the session is entered, as for `events`, and where it has finished.
-      finished: whether its summary says that it completed or diverged, or it is trained elsewhere: it is not advanced,
-        and nothing of it is written any more.
-    """
-
-    task: Task
-    directory: pathlib.Path
-    place: int = 0
-    records: Any = None
-    events: Any = None
-    finished: bool = False
-
-    def record(self, lines: Sequence[records.Record]) -> None:
-        """Writes lines of metrics."""
-        self.records.append(lines)
-        if self.events is not None:
-            self.events.write(lines)
-
-
-@dataclasses.dataclass
 class Slice:
     """Some steps on their way through the device, and what is to be written of them.
 
@@ -186,16 +155,11 @@ class Session:
         self.step, self.states, self.metrics = self._restore()
         self.began = self.step
         counts = fetched(self.metrics.loss.count)  # of the steps since the last line of metrics
-        self._check_configs()
+        for member in self.active:
+            member.check_config()
         remove_leftovers(self.home)
-        for member in self.members:
-            if not member.finished:
-                told = self.step - int(counts[member.place])
-                member.records = records.MetricsFile(member.directory / "metrics.jsonl", self.step, told)
-                for file in ("summary.json", EVALUATION):  # which are written at the end
-                    (member.directory / file).unlink(missing_ok=True)
-                if self.recording.tensorboard:
-                    member.events = Events(member.directory, self.step)
+        for member in self.active:
+            member.begin(self.step, self.step - int(counts[member.place]), self.recording.tensorboard)
         self._write_configs()
         self.checkpoints = checkpoints.Checkpoints(
             self.home / "checkpoints", self.recording.keep_checkpoints, after=self.step
@@ -207,8 +171,7 @@ class Session:
         with contextlib.ExitStack() as stack:  # where one cannot be closed, as on a full disk, the others are
             stack.callback(self.checkpoints.close)
             for member in self.members:
-                if member.events is not None:
-                    stack.callback(member.events.close)
+                stack.callback(member.close)
             stack.callback(self.reporter.stop)
 
     @property
@@ -267,12 +230,15 @@ class Session:
                 member.records.sync()
             self.checkpoints.prune(self._best_steps())
 
+    @property
+    def _parameters(self) -> int:
+        return count_parameters(self.states.params) // len(self.members)
+
     def _introduce(self) -> None:
         task, count = self.task, len(self.members)
-        parameters = count_parameters(self.states.params) // count
         many = f" × {count}" if count > 1 else ""
         resumed = f", continued from step {self.began:,}" if self.began else ""
-        title = f"{task.experiment.name}{many}: {parameters:,} parameters, {task.steps:,} steps{resumed}"
+        title = f"{task.experiment.name}{many}: {self._parameters:,} parameters, {task.steps:,} steps{resumed}"
         self.reporter.start(f"{title}\n{self.home}", self.step, task.steps, task.steps_per_epoch)
         warmup = max(getattr(member.task.experiment.schedule, "warmup", 0.0) for member in self.members)
         if warmup >= task.experiment.epochs:
@@ -464,7 +430,7 @@ class Session:
     def _interrupt(self) -> None:
         self.checkpoints.wait()
         for member in self.active:
-            write_json(member.directory / "summary.json", self._summary(member, self.step, "interrupted"))
+            member.end("interrupted", self.step, self._parameters)
         saved = max(found_by_first(lambda: checkpoints.checkpoint_steps(self.checkpoints.directory)), default=0)
         raise Interrupted(self.heeded or signal.SIGINT, self.home, saved)
 
@@ -472,8 +438,7 @@ class Session:
         which = f"{member.directory.name} " if len(self.members) > 1 else ""
         self.reporter.diverged(f"{which}diverged: the loss, the gradient or the update of step {step:,} was not finite")
         self.checkpoints.wait()
-        summary = {**self._summary(member, found, "diverged"), "diverged_step": step}
-        write_json(member.directory / "summary.json", summary)
+        member.end("diverged", found, self._parameters, diverged_step=step)
         member.finished = True
 
     def _complete(self) -> None:
@@ -488,7 +453,13 @@ class Session:
             directories = {member.place: member.directory for member in self.active}
             write_evaluations(directories, self.states, self.task, self.splits, self._until_stopped)
         for member in self.active:
-            write_json(member.directory / "summary.json", self._summary(member, self.step, "completed"))
+            member.end("completed", self.step, self._parameters)
+
+    def _write_configs(self) -> None:
+        here = {"step": self.began, **environment(self.task.code_path, len(self.members))}
+        written = [m.write_config(self.recording, self.home, len(self.members), here) for m in self.active]
+        if differing := next(filter(None, written), []):
+            self.reporter.say(f"it goes on elsewhere, and may round differently: {'; '.join(differing)}")
 
     def _test_last(self) -> None:
         """Evaluates the test split at the last step, unless it has been."""
@@ -522,77 +493,6 @@ class Session:
         for member, own in zip(members, lines, strict=True):
             member.record(own)
         self.reporter.measured(median_lines(lines))
-
-    def _summary(self, member: Member, step: int, status: str) -> dict[str, Any]:
-        lines = member.records.records
-        best = records.best_step(lines)
-        speeds = [r["images_per_second"] for r in lines if r.get("images_per_second") is not None]
-        return {
-            "status": status,
-            "experiment": member.task.experiment.name,
-            "digest": member.task.experiment.digest,
-            "steps": step,
-            "epochs": step / self.task.steps_per_epoch,
-            "parameters": count_parameters(self.states.params) // len(self.members),
-            "seconds": sum(r["seconds"] for r in lines if r["split"] != "train"),
-            "images_per_second": float(np.median(speeds)) if speeds else None,
-            "final": self._result(member, step),
-            "best": None if best is None else self._result(member, best),
-        }
-
-    def _result(self, member: Member, step: int) -> dict[str, Any]:
-        values = records.at_step(member.records.records, step)
-        return {"step": step, "epoch": step / self.task.steps_per_epoch, **values}
-
-    def _check_configs(self) -> None:
-        """Checks that what lies in the directories was begun as the runs that are to go on."""
-        for member in self.active:
-            path, digest = member.directory / "config.json", member.task.experiment.digest
-            if not path.exists():
-                continue
-            config = load_config(path)
-            found, before, now = config["digest"], config["task"], json.loads(json.dumps(task_to_json(member.task)))
-            if found != digest:
-                raise UserError(f"{path} is of a run with the digest {found!r}; accepted here: {digest!r}, or --fresh.")
-            for name, value in now.items():
-                if before.get(name) != value and not _near(before.get(name), value):
-                    raise UserError(
-                        f"{path} is of other data: task.{name} was {before.get(name)} and is {value}; accepted: "
-                        "the same data, or --fresh."
-                    )
-
-    def _write_configs(self) -> None:
-        here = {"step": self.began, **environment(self.task.code_path, len(self.members))}
-        differing: list[str] = []
-        for member in self.active:
-            path = member.directory / "config.json"
-            config = load_config(path) if path.exists() else {}
-            earlier = config.get("environments", [])
-            same = earlier and {**earlier[-1], "step": self.began} == here
-            differing = differing or (changes(earlier[-1], here) if earlier else [])
-            config |= {
-                "experiment": member.task.experiment.to_json(),
-                "digest": member.task.experiment.digest,
-                "task": task_to_json(member.task),
-                "recording": self.recording.to_json(),
-                "checkpoints": {
-                    "path": os.path.relpath(self.home / "checkpoints", member.directory),
-                    "member": member.place,
-                    "members": len(self.members),
-                },
-                "environments": earlier if same else [*earlier, here],
-            }
-            write_json(path, config)
-        if self.began and differing:
-            self.reporter.say(f"it goes on elsewhere, and may round differently: {'; '.join(differing)}")
-
-
-def _near(before: Any, now: Any) -> bool:
-    """Returns whether lists of floats are the same but for how another version of NumPy rounds."""
-    try:
-        return np.shape(before) == np.shape(now) != () and np.allclose(before, now, rtol=1e-6, atol=0)
-    except (TypeError, ValueError):
-        return False
 
 
 @jax.jit

@@ -11,9 +11,10 @@ from jaxopt_bench.runs.compilation import keep_compiled_programs
 from jaxopt_bench.runs.directory import choose_directory, locked
 from jaxopt_bench.runs.evaluation import evaluate_finished
 from jaxopt_bench.runs.load import Run, finished, load_run
+from jaxopt_bench.runs.member import Member
 from jaxopt_bench.runs.population import check_not_shared
 from jaxopt_bench.runs.progress import Reporter, reporter_for
-from jaxopt_bench.runs.session import Member, Recording, Session
+from jaxopt_bench.runs.session import Recording, Session
 from jaxopt_bench.runs.splits import load_task
 from jaxopt_bench.training import CodePath, abstract_states, check_batch
 

@@ -1,0 +1,150 @@
+"""One run of a session: what is written in its directory, and how what lies there already is heeded."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxopt_bench.config import Config
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.runs import records
+from jaxopt_bench.runs.directory import write_json
+from jaxopt_bench.runs.environment import changes
+from jaxopt_bench.runs.evaluation import EVALUATION
+from jaxopt_bench.runs.events import Events
+from jaxopt_bench.runs.load import load_config, task_to_json
+from jaxopt_bench.training import Task
+
+
+@dataclasses.dataclass
+class Member:
+    """One run of a session.
+
+    Attributes:
+      task: what it trains.
+      directory: where its record is written.
+      place: its index among the stacked arrays.
+      records: its metrics; None before it has begun, as for `events`, and where it has finished.
+      finished: whether its summary says that it completed or diverged, or it is trained elsewhere: it is not advanced,
+        and nothing of it is written any more.
+    """
+
+    task: Task
+    directory: pathlib.Path
+    place: int = 0
+    records: Any = None
+    events: Any = None
+    finished: bool = False
+
+    def check_config(self) -> None:
+        """Checks that what lies in the directory was begun as this run.
+
+        Raises:
+          UserError: naming what differs.
+        """
+        path, digest = self.directory / "config.json", self.task.experiment.digest
+        if not path.exists():
+            return
+        config = load_config(path)
+        found, before, now = config["digest"], config["task"], json.loads(json.dumps(task_to_json(self.task)))
+        if found != digest:
+            raise UserError(f"{path} is of a run with the digest {found!r}; accepted here: {digest!r}, or --fresh.")
+        for name, value in now.items():
+            if before.get(name) != value and not _near(before.get(name), value):
+                raise UserError(
+                    f"{path} is of other data: task.{name} was {before.get(name)} and is {value}; accepted: "
+                    "the same data, or --fresh."
+                )
+
+    def begin(self, step: int, told: int, tensorboard: bool) -> None:
+        """Opens its metrics, or goes on with them, and removes what is written at the end.
+
+        Args:
+          step: the last step made.
+          told: the last step that its lines of training metrics tell of.
+          tensorboard: whether event files are written too.
+        """
+        self.records = records.MetricsFile(self.directory / "metrics.jsonl", step, told)
+        for file in ("summary.json", EVALUATION):
+            (self.directory / file).unlink(missing_ok=True)
+        if tensorboard:
+            self.events = Events(self.directory, step)
+
+    def close(self) -> None:
+        """Closes its event files."""
+        if self.events is not None:
+            self.events.close()
+
+    def record(self, lines: Sequence[records.Record]) -> None:
+        """Writes lines of metrics."""
+        self.records.append(lines)
+        if self.events is not None:
+            self.events.write(lines)
+
+    def write_config(
+        self, recording: Config, home: pathlib.Path, members: int, here: Mapping[str, Any]
+    ) -> Sequence[str]:
+        """Writes its config.json, and returns how the environment differs from that in which it was trained before.
+
+        Args:
+          recording: what is written of it and how often.
+          home: the folder in which its checkpoints lie.
+          members: how many runs they hold.
+          here: the environment, and the step from which on it is this one.
+        """
+        path = self.directory / "config.json"
+        config = load_config(path) if path.exists() else {}
+        earlier = config.get("environments", [])
+        same = earlier and {**earlier[-1], "step": here["step"]} == here
+        config |= {
+            "experiment": self.task.experiment.to_json(),
+            "digest": self.task.experiment.digest,
+            "task": task_to_json(self.task),
+            "recording": recording.to_json(),
+            "checkpoints": checkpoints_entry(self.directory, home, self.place, members),
+            "environments": earlier if same else [*earlier, here],
+        }
+        write_json(path, config)
+        return changes(earlier[-1], here) if here["step"] and earlier else []
+
+    def end(self, status: str, step: int, parameters: int, **more: Any) -> None:
+        """Writes its summary.json: how it ended, after how many steps, of what size, and whatever else is to say."""
+        lines = self.records.records
+        best = records.best_step(lines)
+        speeds = [r["images_per_second"] for r in lines if r.get("images_per_second") is not None]
+        summary = {
+            "status": status,
+            "experiment": self.task.experiment.name,
+            "digest": self.task.experiment.digest,
+            "steps": step,
+            "epochs": step / self.task.steps_per_epoch,
+            "parameters": parameters,
+            "seconds": sum(r["seconds"] for r in lines if r["split"] != "train"),
+            "images_per_second": float(np.median(speeds)) if speeds else None,
+            "final": self._result(step),
+            "best": None if best is None else self._result(best),
+        }
+        write_json(self.directory / "summary.json", summary | more)
+
+    def _result(self, step: int) -> dict[str, Any]:
+        values = records.at_step(self.records.records, step)
+        return {"step": step, "epoch": step / self.task.steps_per_epoch, **values}
+
+
+def checkpoints_entry(directory: pathlib.Path, home: pathlib.Path, place: int, members: int) -> dict[str, Any]:
+    """Returns what config.json says of a run's checkpoints: their folder, its place among the runs that they hold."""
+    return {"path": os.path.relpath(home / "checkpoints", directory), "member": place, "members": members}
+
+
+def _near(before: Any, now: Any) -> bool:
+    """Returns whether lists of floats are the same but for how another version of NumPy rounds."""
+    try:
+        return np.shape(before) == np.shape(now) != () and np.allclose(before, now, rtol=1e-6, atol=0)
+    except (TypeError, ValueError):
+        return False
