@@ -6,6 +6,7 @@ import importlib
 import os
 import signal
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,9 @@ COMMANDS: Mapping[str, str] = {
 }
 """The module of each command, whose `parse` makes a call of the words that follow. Only the one that is asked for is
 imported: JAX takes seconds."""
+
+LAST_WORDS = 2.0
+"""Seconds that the first of several processes leaves the others, whom its end will end, to say why they do."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -93,5 +97,7 @@ def _leave(code: int) -> NoReturn:
     if jax is not None and jax.distributed.is_initialized():
         sys.stdout.flush()
         sys.stderr.flush()
+        if jax.process_index() == 0:
+            time.sleep(LAST_WORDS)
         os._exit(code)
     sys.exit(code)

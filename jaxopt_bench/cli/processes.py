@@ -7,6 +7,7 @@ import dataclasses
 import os
 import pathlib
 import re
+import socket
 import tempfile
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -16,6 +17,7 @@ import tyro
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.runs import Interrupted
+from jaxopt_bench.runs.evaluation import EVALUATION
 from jaxopt_bench.runs.processes import found_by_first
 
 AUTOMATIC = "auto"
@@ -28,17 +30,20 @@ class Processes:
 
     process: Annotated[str | None, tyro.conf.arg(metavar="I/N|auto")] = None
     """This process is the I-th, from 0, of N that train together, each with its own devices; auto where Slurm, MPI or
-    the like has started them. The first one's folders are read and written, but for the data, which each reads."""
+    the like has started them. Runs are read and written in the first one's folders; the data, and studies, baselines
+    and experiments of your own, each reads from its disk."""
     coordinator: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT")] = None
     """Where the others reach process 0, which needs that port free; not needed with auto."""
 
     def join(self) -> None:
         """Makes the devices of all processes known to each, once all have come; nothing where there is one process.
 
-        From then on those but the first print errors alone.
+        From then on those but the first print errors alone. Where the others do not come within 5 minutes, JAX ends
+        this process with a message of its own, which nothing can catch.
 
         Raises:
-          UserError: where the flags name no process, or the others do not come.
+          UserError: where the flags name no process, the coordinator's port is taken, or the processes have different
+            numbers of devices.
         """
         if self.process is None:
             if self.coordinator is not None:
@@ -53,6 +58,8 @@ class Processes:
                     "the others reach process 0."
                 )
             where["coordinator_address"] = self.coordinator
+            _check_port(self.coordinator, where["process_id"])
+            print(f"process {self.process} meets the others at {self.coordinator}", flush=True)
         jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM, which stops a run
         try:
             jax.distributed.initialize(**where)
@@ -60,6 +67,9 @@ class Processes:
             raise UserError(
                 f"--process is {self.process}, but the processes did not find each other: {error}"
             ) from error
+        counts = [len(jax.local_devices(process)) for process in range(jax.process_count())]
+        if len(set(counts)) > 1:
+            raise UserError(f"the processes have {counts} devices; accepted: as many in each.")
         if jax.process_index():
             with open(os.devnull, "wb") as nothing:
                 os.dup2(nothing.fileno(), 1)  # which libraries print to as well
@@ -71,12 +81,24 @@ class Processes:
         return int(match[1]), int(match[2])
 
 
+def _check_port(coordinator: str, process: int) -> None:
+    """Checks that process 0 can listen where the others come: JAX would crash."""
+    try:
+        if process == 0:
+            socket.create_server(("", int(coordinator.rpartition(":")[2]))).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(
+            f"--coordinator is {coordinator}, but process 0 cannot listen there: {error}; accepted: a free port."
+        ) from error
+
+
 @contextlib.contextmanager
 def one_writes(folder: pathlib.Path, part: str = "") -> Iterator[pathlib.Path]:
     """Yields the folder in which this process reads and writes, once all have come here.
 
     That is the folder itself for the first process. Each other does all that the first one does in a folder of its own,
-    which vanishes in the end; in the beginning the first one's records lie there, without its checkpoints.
+    which vanishes in the end, unless it is killed; in the beginning the first one's records lie there, without its
+    checkpoints.
 
     Args:
       folder: of runs, or of a study.
@@ -85,17 +107,12 @@ def one_writes(folder: pathlib.Path, part: str = "") -> Iterator[pathlib.Path]:
     if jax.process_count() == 1:
         yield folder
         return
-    records = found_by_first(lambda: _records(folder, part))
     with contextlib.ExitStack() as stack:
-        if jax.process_index():
-            own = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jaxopt-bench-")))
-            for name, content in records.items():
-                if content is None:
-                    (own / name).mkdir(parents=True)
-                else:
-                    (own / name).write_bytes(content)
-            folder = own
         try:
+            records = found_by_first(lambda: _records(folder, part))
+            if jax.process_index():
+                folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jaxopt-bench-")))
+                _lay_down(records, folder)
             yield folder
         except Interrupted as stop:
             if jax.process_index():
@@ -105,17 +122,31 @@ def one_writes(folder: pathlib.Path, part: str = "") -> Iterator[pathlib.Path]:
             said = str(error).partition("\n")[0]
             raise UserError(
                 f"process {jax.process_index()} of {jax.process_count()} cannot go on ({said}). Where another one "
-                "ended, it says why; the same command, for all of them, goes on from the last checkpoint."
+                "ended, it says why; the same command, for all of them, goes on from the last checkpoint. With too "
+                "little memory, --largest N trains N runs of a population at once."
             ) from error
 
 
 def _records(folder: pathlib.Path, part: str) -> dict[str, bytes | None]:
-    """Returns the files that say which runs there are and what they measured, each after its folder, which has None."""
+    """Returns the files that say which runs there are and what they measured, each after its folder, which has None.
+
+    Of evaluations it is only asked whether they are there.
+    """
     found = {path.relative_to(folder): path for path in [folder / part, *sorted((folder / part).rglob("*"))]}
     wanted = {name: path for name, path in found.items() if "checkpoints" not in name.parts and path.exists()}
-    records = {name: None if path.is_dir() else path.read_bytes() for name, path in wanted.items() if _kept(path)}
+    records = {name: _content(path) for name, path in wanted.items() if path.is_dir() or path.suffix in RECORDS}
     return {str(name): content for name, content in records.items() if name != pathlib.Path()}
 
 
-def _kept(path: pathlib.Path) -> bool:
-    return path.is_dir() or path.suffix in RECORDS
+def _content(path: pathlib.Path) -> bytes | None:
+    if path.is_dir():
+        return None
+    return b"" if path.name == EVALUATION else path.read_bytes()
+
+
+def _lay_down(records: dict[str, bytes | None], folder: pathlib.Path) -> None:
+    for name, content in records.items():
+        if content is None:
+            (folder / name).mkdir(parents=True)
+        else:
+            (folder / name).write_bytes(content)

@@ -28,7 +28,7 @@ from jaxopt_bench.runs.directory import check_object, choose_directory, locked, 
 from jaxopt_bench.runs.evaluation import evaluate_finished
 from jaxopt_bench.runs.load import Run, checkpointed, finished, load_config, load_run
 from jaxopt_bench.runs.member import Member, checkpoints_entry
-from jaxopt_bench.runs.processes import agreed, found_by_first
+from jaxopt_bench.runs.processes import agreed, found_by_first, least
 from jaxopt_bench.runs.progress import Reporter, reporter_for
 from jaxopt_bench.runs.session import Interrupted, Recording, Session
 from jaxopt_bench.runs.splits import Splits, load_task
@@ -43,6 +43,7 @@ from jaxopt_bench.training import (
 
 POPULATION = "population.json"
 BESIDE = re.compile(r"\.\./(\.\./(?!\.)[^/]+/)?(?!\.)[^/]+")  # a run of the same name, or of another
+MEBIBYTE = 1 << 20
 SHARE_OF_MEMORY = 0.9  # of what is free, that a population may fill
 FILES_EACH, USUAL_FILES = 8, 512  # that a member keeps open (its lock and event files), and all else
 
@@ -205,11 +206,11 @@ def _is_out_of_memory(error: jax.errors.JaxRuntimeError) -> bool:
 
 
 def _free_memory() -> float:
-    """Returns the bytes that are free where programs are run."""
+    """Returns the bytes that are free where programs are run; with several processes, where there are fewest."""
     stats = jax.local_devices()[0].memory_stats() or {}
-    if "bytes_limit" in stats:
-        return stats["bytes_limit"] - stats["bytes_in_use"]
-    return psutil.virtual_memory().available
+    known = "bytes_limit" in stats
+    free = stats["bytes_limit"] - stats["bytes_in_use"] if known else psutil.virtual_memory().available
+    return least(free // MEBIBYTE) * MEBIBYTE
 
 
 def _fits(session: Session) -> bool:

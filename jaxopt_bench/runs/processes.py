@@ -1,7 +1,7 @@
 """Several processes that train together, each with devices of its own: what they have to agree on.
 
-Each runs the same program and is told the same by the devices. Its clock, the signals that it is sent and the disks
-that it sees are its own: by those the first process decides for all. Every function here waits until all called it.
+Each runs the same program and is told the same by the devices. Its clock, its memory, the disks that it sees and the
+signals that it is sent are its own. Every function here waits until all have called it, and tells all the same.
 """
 
 from __future__ import annotations
@@ -19,9 +19,17 @@ from jaxopt_bench.errors import UserError
 T = TypeVar("T")
 
 
+PIECE = 1 << 24  # words that are sent at once
+
+
 def agreed(value: int) -> int:
-    """Returns what the first process says, to all."""
+    """Returns what the first process says."""
     return value if jax.process_count() == 1 else int(_said_by_each(value)[0])
+
+
+def least(value: int) -> int:
+    """Returns the least that any process says."""
+    return value if jax.process_count() == 1 else int(_said_by_each(value).min())
 
 
 def heard_by_any(signal: int | None) -> int | None:
@@ -30,10 +38,10 @@ def heard_by_any(signal: int | None) -> int | None:
 
 
 def found_by_first(find: Callable[[], T]) -> T:
-    """Returns what the first process finds, to all; the others do not look.
+    """Returns what the first process finds; the others do not look.
 
     Args:
-      find: returns what `pickle` can write, of at most 16 GiB, such as NumPy arrays.
+      find: returns what `pickle` can write, such as NumPy arrays.
 
     Raises:
       UserError: in all processes, where it is raised in the first.
@@ -59,15 +67,21 @@ def check_same(what: Any) -> None:
       UserError: in all processes, where one differs.
     """
     if jax.process_count() > 1 and _said_by_each(_broadcast(what) != what).any():
-        raise UserError("the processes were told to train different runs; accepted: the same command for all.")
+        raise UserError(
+            "the processes were told to train different runs; accepted: the same command, on the same data, for all."
+        )
 
 
 def _broadcast(value: Any) -> Any:
-    """Returns the first process's value: its bytes are sent as integers, which no sum with zeros rounds."""
+    """Returns the first process's value: its bytes are sent as integers, which no sum with zeros rounds.
+
+    They are sent in pieces, since each lies on every device for a moment.
+    """
     words = np.frombuffer(_padded(pickle.dumps(value)), np.uint32) if jax.process_index() == 0 else np.zeros(0)
-    length = agreed(len(words))
-    words = words if len(words) else np.zeros(length, np.uint32)
-    return pickle.loads(np.asarray(multihost_utils.broadcast_one_to_all(words)).tobytes())
+    whole, rest = (agreed(number) for number in divmod(len(words), PIECE))
+    words = words if len(words) else np.zeros(whole * PIECE + rest, np.uint32)
+    pieces = (words[start : start + PIECE] for start in range(0, len(words), PIECE))
+    return pickle.loads(b"".join(np.asarray(multihost_utils.broadcast_one_to_all(piece)).tobytes() for piece in pieces))
 
 
 def _padded(data: bytes) -> bytes:

@@ -24,7 +24,7 @@ from jaxopt_bench.runs import checkpoints, records
 from jaxopt_bench.runs.clock import Clock
 from jaxopt_bench.runs.environment import environment
 from jaxopt_bench.runs.evaluation import write_evaluations
-from jaxopt_bench.runs.load import checkpointed
+from jaxopt_bench.runs.load import checkpointed, task_to_json
 from jaxopt_bench.runs.member import Member
 from jaxopt_bench.runs.processes import agreed, check_same, found_by_first, heard_by_any
 from jaxopt_bench.runs.progress import Reporter, format_duration, median_lines
@@ -47,6 +47,7 @@ from jaxopt_bench.training import (
     make_evaluated,
     make_orders,
     padded_batches,
+    placed,
     shardings,
 )
 
@@ -151,7 +152,8 @@ class Session:
         self.heeded: int | None = None
 
     def __enter__(self) -> Self:
-        check_same([member.task.experiment.digest for member in self.members])
+        same = [(member.task.experiment.to_json(), task_to_json(member.task)) for member in self.members]
+        check_same((self.recording.to_json(), self.task.code_path.to_json(), same))
         self.step, self.states, self.metrics = self._restore()
         self.began = self.step
         counts = fetched(self.metrics.loss.count)  # of the steps since the last line of metrics
@@ -259,7 +261,7 @@ class Session:
                 self.reporter.say("no checkpoint of it was ever finished, or all are gone: it begins anew")
             return 0, initial_states([member.task for member in self.members]), self._no_metrics()
         step, tree = found
-        on_device = jax.device_put(jax.tree.map(jnp.asarray, tree), shardings(self.task.code_path, count)[0])
+        on_device = placed(jax.tree.map(jnp.asarray, tree), shardings(self.task.code_path, count)[0])
         return step, on_device["state"], on_device["metrics"]
 
     def _next_stop(self) -> int:
@@ -371,7 +373,7 @@ class Session:
         """Evaluates a split, whose images stay on the device."""
         if split not in self._batches:
             batches = list(padded_batches(self.splits.named(split)))
-            self._batches[split] = jax.device_put(batches, everywhere(self.task.code_path))
+            self._batches[split] = placed(batches, everywhere(self.task.code_path))
         return fetched(_values(self._evaluate(states, self._until_stopped(self._batches[split]))))
 
     def _until_stopped(self, batches: Iterable[MaskedBatch]) -> Iterator[MaskedBatch]:
@@ -481,7 +483,7 @@ class Session:
         evaluated, evaluate = make_evaluated(self.task), make_evaluate(self.task)
         for member in untested:  # one by one: the others' parameters of this step are nobody's best
             own = jax.tree.map(lambda leaf, place=member.place: leaf[place : place + 1], states)
-            own = evaluated(jax.device_put(own, everywhere(self.task.code_path)), self.splits.train)
+            own = evaluated(placed(own, everywhere(self.task.code_path)), self.splits.train)
             self._test(step, [dataclasses.replace(member, place=0)], own, evaluate)
 
     def _test(self, step: int, members: Sequence[Member], states: TrainState, evaluate: Evaluate) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 
-import jax
 import jax.numpy as jnp
 
 from jaxopt_bench import data
 from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.runs.environment import check_options
-from jaxopt_bench.training import Batch, CodePath, Task, choose_code_path, everywhere
+from jaxopt_bench.training import Batch, CodePath, Task, choose_code_path, everywhere, placed
 
 CLEAN_EXAMPLES = 5000  # of the training split, evaluated without augmentation after every epoch
 
@@ -61,5 +60,5 @@ def load_task(
     )
     clean = data.Split(train.images[:CLEAN_EXAMPLES], train.labels[:CLEAN_EXAMPLES])
     arrays = jnp.asarray(train.images), jnp.asarray(train.labels)
-    resident = Batch(*jax.device_put(arrays, everywhere(task.code_path)))
+    resident = Batch(*placed(arrays, everywhere(task.code_path)))
     return task, Splits(resident, clean, validation, dataset)

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.runs import Recording, Reporter, seconds_per_step, train_population
 from jaxopt_bench.runs.environment import environment
+from jaxopt_bench.runs.processes import found_by_first
 from jaxopt_bench.studies.plan import FOLDERS, Planned, Unit
 from jaxopt_bench.training import choose_code_path
 
@@ -61,7 +62,7 @@ def perform(kind: Kind, experiments: Sequence[Experiment], place: Place, reporte
     """Does a job, or the rest of one that was begun."""
     if kind == "timing":
         path = dataclasses.replace(choose_code_path(devices=place.devices), devices=1)
-        seconds = seconds_per_step(experiments, place.data_dir, path)
+        seconds = found_by_first(lambda: seconds_per_step(experiments, place.data_dir, path))
         return {"seconds_per_step": seconds, "environment": environment(path)}
     train_population(
         experiments,

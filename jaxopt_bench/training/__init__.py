@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jaxopt_bench.training.code_path import CodePath, choose_code_path
-from jaxopt_bench.training.devices import check_batch, everywhere, fetched, shardings
+from jaxopt_bench.training.devices import check_batch, everywhere, fetched, placed, shardings
 from jaxopt_bench.training.loop import (
     Evaluate,
     MaskedBatch,
@@ -57,6 +57,7 @@ __all__ = [
     "member",
     "needed_bytes",
     "padded_batches",
+    "placed",
     "shardings",
     "stack",
 ]

@@ -81,10 +81,7 @@ def choose_code_path(backend: str | None = None, deterministic: bool = False, de
 
 def _check_devices(devices: int) -> None:
     """Checks that there are so many, and that each of several processes has as many as the others."""
-    processes = jax.process_count()
-    if processes == 1 and devices <= 1:
-        return  # without asking for all devices, which takes a while
-    most = processes * min(len(jax.local_devices(process)) for process in range(processes))
+    processes, most = jax.process_count(), jax.device_count()
     if devices > most or devices % processes:
         simulated = _SIMULATED if jax.default_backend() == "cpu" else ""
         each = f"a multiple of {processes}, the number of processes, up to" if processes > 1 else "1 to"

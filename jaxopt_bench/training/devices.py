@@ -55,6 +55,23 @@ def everywhere(path: CodePath) -> NamedSharding | None:
     return shardings(path, 1)[1]
 
 
+def placed(tree: T, where: NamedSharding | None) -> T:
+    """Returns arrays where a sharding says; of several processes, each gives its devices their part.
+
+    What they give must be the same, which is not checked: JAX, which would, has NaN differ from itself.
+    """
+    if where is None or where.is_fully_addressable:
+        return jax.device_put(tree, where)
+    return jax.tree.map(lambda leaf: _from_each(leaf, where), tree)
+
+
+def _from_each(leaf: Any, where: NamedSharding) -> jax.Array:
+    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+        return jax.device_put(leaf, where)
+    own = np.asarray(leaf)
+    return jax.make_array_from_callback(own.shape, where, lambda index: own[index])
+
+
 def fetched(tree: T) -> T:
     """Returns arrays as whole ones of this process's host; where they lie with several, all must ask for them."""
     return jax.device_get(jax.tree.map(_whole, tree))

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float32, Int32, Integer, UInt8, UInt32
 from jaxopt_bench import prng
 from jaxopt_bench.data import Split, augment, denormalise
 from jaxopt_bench.training.code_path import CodePath, options_to_run_once
-from jaxopt_bench.training.devices import divided, fetched, rows, shardings
+from jaxopt_bench.training.devices import divided, fetched, placed, rows, shardings
 from jaxopt_bench.training.metrics import EvaluationMetrics, StepMetrics
 from jaxopt_bench.training.population import over_members, required_bytes, stack, update_members
 from jaxopt_bench.training.state import TrainState, abstract_states
@@ -104,7 +104,7 @@ def make_loop(step: Callable[[Any, Any, Any], Any], path: CodePath, members: int
 
 def empty_metrics(members: int = 1, path: CodePath | None = None) -> StepMetrics:
     """Returns the metrics of no steps, stacked, where a code path has them."""
-    return jax.device_put(stack([StepMetrics.empty()] * members), shardings(path or CodePath(), members)[0])
+    return placed(stack([StepMetrics.empty()] * members), shardings(path or CodePath(), members)[0])
 
 
 def needed_bytes(task: Task, data: Batch, members: int) -> int:

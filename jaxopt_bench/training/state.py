@@ -16,7 +16,7 @@ from jaxopt_bench import prng
 from jaxopt_bench.models import Layers
 from jaxopt_bench.optimizers import Hyperparameters, Moment
 from jaxopt_bench.training.code_path import options_to_run_once
-from jaxopt_bench.training.devices import shardings
+from jaxopt_bench.training.devices import placed, shardings
 from jaxopt_bench.training.population import check_one_program, member, over_members, stack
 from jaxopt_bench.training.task import Task
 
@@ -73,7 +73,7 @@ def initial_states(tasks: Sequence[Task]) -> TrainState:
     """
     check_one_program(tasks)
     states = jax.jit(_of_all(tasks[0], len(tasks)), compiler_options=options_to_run_once())(*_numbers(tasks))
-    return jax.device_put(states, shardings(tasks[0].code_path, len(tasks))[0])
+    return placed(states, shardings(tasks[0].code_path, len(tasks))[0])
 
 
 def initial_state(task: Task) -> TrainState:
