@@ -56,7 +56,7 @@ def test_runs_that_went_on_elsewhere_than_they_began_are_counted():
     assert f"1 of {len(moved)} runs went on elsewhere than they began; this is where they ended" in said.sentences
 
 
-@pytest.mark.parametrize("name", ["digits", "cifar100_alexnet_small"])
+@pytest.mark.parametrize("name", ["digits", "cifar100_alexnet_small", "cifar10_resnet20_short"])
 def test_the_readme_s_tables_are_those_of_the_recorded_results(name: str):
     results = load(ROOT / "experiments" / "results" / name)
     (ranking,) = verdict(results, results.documents[0]).rankings
