@@ -34,8 +34,8 @@ class Peer(Protocol):
     def version(self) -> str:
         """Its version."""
 
-    def answer(self, task: Task, probe: Probe) -> Answer:
-        """Returns what the network computes from the probe's weights, dropout off."""
+    def answer(self, task: Task, probe: Probe, exactly: bool = False) -> Answer:
+        """Returns what the network computes from the probe's weights, dropout off; exactly is in float64."""
 
     def update_form(self, optimizer: str) -> str | None:
         """Returns in which form it has an optimizer of ours, by our name; None where it has none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -43,7 +44,8 @@ def check(workload: Workload, dtype: Dtype, peer: Peer, layers: Sequence[LayersP
         found[implementation] = agreement.check(
             f"{workload.network} ({implementation}, {dtype})",
             jax_side.answerer(task, implementation),
-            lambda probe: peer.answer(task, probe),
+            functools.partial(peer.answer, task),
+            functools.partial(peer.answer, task, exactly=True),
             agreement.make_probes(task, initial),
             dtype,
         )

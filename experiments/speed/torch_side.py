@@ -72,17 +72,22 @@ class TorchPeer:
         """PyTorch's version."""
         return torch.__version__
 
-    def answer(self, task: Task, probe: Probe) -> Answer:
-        """Returns what the network computes from the probe's weights, dropout off, as exactly as the device can."""
+    def answer(self, task: Task, probe: Probe, exactly: bool = False) -> Answer:
+        """Returns what the network computes from the probe's weights, dropout off, as exactly as the device can.
+
+        With `exactly` that is in float64, whatever the task's type.
+        """
+        parameters = torch.float64 if exactly else torch.float32
+        dtype: Dtype = "float32" if exactly else task.experiment.dtype
         with _precision(exact=True):
             network = torch_networks.build(without_dropout(task).experiment.model, task.num_classes)
             torch_networks.load(network, probe.variables)
-            network.to(self.device)
-            images = torch.from_numpy(probe.images).permute(0, 3, 1, 2).to(self.device)
+            network.to(self.device, parameters)
+            images = torch.from_numpy(probe.images).permute(0, 3, 1, 2).to(self.device, parameters)
             labels = torch.from_numpy(probe.labels).long().to(self.device)
             with torch.no_grad():
-                evaluation = _loss(network.eval(), images, labels, task.experiment.dtype)
-            training = _loss(network.train(), images, labels, task.experiment.dtype)
+                evaluation = _loss(network.eval(), images, labels, dtype)
+            training = _loss(network.train(), images, labels, dtype)
             training.backward()
             gradients = dict(torch_networks.to_flax(network, n, p.grad) for n, p in network.named_parameters())
             return Answer(evaluation.item(), training.item(), gradients)
@@ -195,7 +200,7 @@ def make_optimizer(optimizer: Optimizer, network: torch.nn.Module) -> torch.opti
 def _loss(network: torch.nn.Module, images: Tensor, labels: Tensor, dtype: Dtype) -> Tensor:
     with torch.autocast(images.device.type, torch.bfloat16, enabled=dtype == "bfloat16"):
         logits = network(images)
-    return F.cross_entropy(logits.float(), labels)
+    return F.cross_entropy(logits.to(torch.promote_types(logits.dtype, torch.float32)), labels)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ PyTorch is no part of the tests: whether both sides agree is checked whenever th
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import io
 import json
@@ -155,16 +156,24 @@ def test_the_check_refuses_another_gradient_or_other_parameters(answer: Answer):
 
 def test_a_probe_on_relus_corner_is_drawn_again_but_a_lasting_difference_is_refused(answer: Answer, probe: Probe):
     wrong, asked = with_gradient(answer, "head/kernel", 1.01), iter([1.01, 1.0])
-    found = agreement.check(
-        "cnn",
-        lambda _: answer,
-        lambda _: with_gradient(answer, "head/kernel", next(asked)),
-        [probe] * 3,
-        "float32",
-    )
+    right = lambda _: answer  # noqa: E731
+    moved = lambda _: with_gradient(answer, "head/kernel", next(asked))  # noqa: E731
+    found = agreement.check("cnn", right, moved, right, [probe] * 3, "float32")
     assert found["gradient_difference"] == 0
-    with pytest.raises(DisagreementError, match="head/kernel"):
-        agreement.check("cnn", lambda _: answer, lambda _: wrong, [probe] * 3, "float32")
+    with pytest.raises(DisagreementError, match=r"head/kernel.*accepted: 0\.001\."):
+        agreement.check("cnn", right, lambda _: wrong, lambda _: wrong, [probe] * 3, "float32")
+
+
+@pytest.mark.parametrize(("peers_own", "accepted"), [(0.006, True), (0.002, False)])
+def test_a_lasting_difference_is_accepted_where_the_peers_own_rounding_is_as_large(
+    answer: Answer, probe: Probe, peers_own: float, accepted: bool
+):
+    theirs = lambda _: with_gradient(answer, "head/kernel", 1.02)  # noqa: E731
+    exactly = lambda _: with_gradient(answer, "head/kernel", 1.02 / (1 + peers_own))  # noqa: E731
+    outcome = contextlib.nullcontext() if accepted else pytest.raises(DisagreementError, match="head/kernel")
+    with outcome:
+        found = agreement.check("cnn", lambda _: answer, theirs, exactly, [probe] * 3, "float32")
+        assert found["gradient_difference"] == pytest.approx(0.02 / 1.02, rel=1e-3)
 
 
 def test_a_probes_weights_are_all_different_from_zero_and_one(digits: Task, probe: Probe):
@@ -214,7 +223,7 @@ class FakePeer:
     def update_form(self, optimizer: str) -> str | None:
         return "fused" if optimizer == "adamw" else None
 
-    def answer(self, task: Task, probe: Probe) -> Answer:
+    def answer(self, task: Task, probe: Probe, exactly: bool = False) -> Answer:
         answer = jax_side.answerer(task, "plain")(probe)
         return dataclasses.replace(answer, training_loss=answer.training_loss * self.scale)
 
