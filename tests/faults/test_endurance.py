@@ -55,7 +55,7 @@ class Held:
 def held(folder: pathlib.Path) -> Held:
     gc.collect()
     process = psutil.Process()
-    left = sum(1 for path in folder.rglob("*") if path.is_file())
+    left = sum(len(files) for _, _, files in os.walk(folder))  # which bears that a folder vanishes meanwhile
     return Held(process.memory_info().rss, process.num_fds(), threading.active_count(), left)
 
 
@@ -83,15 +83,15 @@ def test_two_hundred_stops_leave_nothing_behind(tmp_path, digits_dir, tally):
 
 
 class Watched(Reporter):
-    """Looks from time to time what the process holds."""
+    """Looks what the process holds: in every tenth of the steps the least, as between two checkpoints."""
 
     def __init__(self, folder: pathlib.Path):
         self.folder, self.seen = folder, dict[int, Held]()
 
     def advance(self, step: int, *_: object) -> None:
-        tenth = 10 * step // STEPS
-        if tenth not in self.seen:
-            self.seen[tenth] = held(self.folder)
+        tenth, now = 10 * step // STEPS, dataclasses.astuple(held(self.folder))
+        least = dataclasses.astuple(self.seen[tenth]) if tenth in self.seen else now
+        self.seen[tenth] = Held(*map(min, least, now))
 
 
 def test_two_hundred_thousand_steps_hold_no_more_than_twenty_thousand(tmp_path, digits_dir):

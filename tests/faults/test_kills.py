@@ -10,7 +10,7 @@ from tests.faults.harness import place_of, writes
 
 SLOW = pytest.mark.slow
 METHODS = [("Session._measured", 1), ("Session._measured", 4), ("Session._test", 1), ("Session._complete", 1),
-           ("Checkpoints._write", 3), ("Session._summary", 1)]  # fmt: skip
+           ("Checkpoints._write", 3), ("Member.end", 1)]  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", ["single", pytest.param("population", marks=SLOW)])

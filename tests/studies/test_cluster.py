@@ -30,6 +30,7 @@ from jaxopt_bench.studies.cluster import Cluster
 from jaxopt_bench.studies.jobs import Job, Place
 from jaxopt_bench.studies.plan import trials, units
 from jaxopt_bench.studies.progress import Progress
+from jaxopt_bench.training.code_path import LAYERS
 
 ray: Any = pytest.importorskip("ray")
 cluster_utils: Any = pytest.importorskip("ray.cluster_utils")
@@ -45,6 +46,14 @@ import optax
 def heavy(learning_rate: float, momentum: float = 0.9):
     return optax.sgd(learning_rate, momentum)
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def layers() -> Iterator[None]:
+    """Has all use the layers that round the same with any number of threads, also where oneDNN's are built."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(LAYERS, "pure")
+        yield
 
 
 @pytest.fixture(scope="module")
