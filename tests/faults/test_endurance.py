@@ -86,9 +86,12 @@ class Watched(Reporter):
     """Looks what the process holds: in every tenth of the steps the least, as between two checkpoints."""
 
     def __init__(self, folder: pathlib.Path):
-        self.folder, self.seen = folder, dict[int, Held]()
+        self.folder, self.seen, self.told = folder, dict[int, Held](), 0
 
     def advance(self, step: int, *_: object) -> None:
+        self.told += 1
+        if self.told % 20:
+            return
         tenth, now = 10 * step // STEPS, dataclasses.astuple(held(self.folder))
         least = dataclasses.astuple(self.seen[tenth]) if tenth in self.seen else now
         self.seen[tenth] = Held(*map(min, least, now))
