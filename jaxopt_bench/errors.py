@@ -33,3 +33,9 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
     hint = f"; did you mean {' or '.join(near)}?" if near else "."
     listed = ", ".join(names) if names else "none at all"
     return UserError(f"unknown {kind} {name!r}{hint} Accepted: {listed}.")
+
+
+def shortened(value: object, most: int = 60) -> str:
+    """Returns a value as Python writes it, cut after so many characters, for a message."""
+    text = repr(value)
+    return text if len(text) <= most else f"{text[:most]}…"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import unicodedata
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from jaxopt_bench.config import Config, Named, flattened, number
 from jaxopt_bench.data import Augmentation, dataset
-from jaxopt_bench.errors import UserError
+from jaxopt_bench.errors import UserError, shortened
 from jaxopt_bench.models import MODELS, Model
 from jaxopt_bench.optimizers import OPTIMIZERS, SCHEDULES, Constant, Optimizer, Schedule
 
@@ -99,12 +100,25 @@ class Experiment(Workload):
         return flattened(fields) | shapes
 
 
+LONGEST_NAME = 255
+"""Bytes of a file's name on nearly all file systems."""
+_RESERVED = ("checkpoints", "claims")
+
+
 def check_folder_name(field: str, name: str) -> None:
-    """Checks that a name can be a folder's.
+    """Checks that a name can be a folder's, and is not one of the folders in which no runs are looked for.
 
     Raises:
-      UserError: naming the field, where it cannot.
+      UserError: naming the field, if it cannot.
     """
-    forbidden = any(character in "/\\\0" or "\ud800" <= character <= "\udfff" for character in name)
-    if not name or forbidden or name.startswith("."):
-        raise UserError(f"{field} is {name!r}; accepted: a name that can be a folder's.")
+    forbidden = any(c == "/" or unicodedata.category(c) in ("Cc", "Cs") for c in name)  # controls, surrogates
+    if forbidden or not 1 <= len(name.encode(errors="replace")) <= LONGEST_NAME or name.startswith("."):
+        raise UserError(
+            f"{field} is {shortened(name)}. Expected a name that a folder can have: 1 to {LONGEST_NAME} bytes, without "
+            "slashes and control characters, not starting with a dot."
+        )
+    if name in _RESERVED or name.startswith("population-"):
+        raise UserError(
+            f"{field} is {shortened(name)}. Expected another name: this program has folders of its own called "
+            f"{', '.join(_RESERVED)} and population-…"
+        )

@@ -1,37 +1,74 @@
-"""Files written so that a crash leaves the old one or the new one, never a part."""
+"""Reading and writing files safely: a crash leaves the old or the new one; nothing of the user's is removed."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import os
-import tempfile
+import re
+import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
-_TEMPORARY = ".tmp"
+from jaxopt_bench.errors import UserError
+
+TEMPORARY = re.compile(r"\.jaxopt-bench-[0-9a-f]{16}\.tmp")
+"""Names of files and folders that this program is writing, or was when it was killed."""
+SYSTEM_FILES = re.compile(r"\.DS_Store|\._.*|\.nfs[0-9a-f]+|Thumbs\.db|desktop\.ini", re.IGNORECASE)
+"""Names of files that operating systems and file servers put into any folder, whoever made it."""
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[tuple[IO[bytes], Path]]:
-    """Opens a temporary file beside `path`, given with its name, that replaces `path` when it is safely on disk.
+def replacing(path: Path, follow_links: bool = True) -> Iterator[tuple[IO[bytes], Path]]:
+    """Opens a file for writing, so that `path` has its old content or all of the new one, whatever happens.
 
-    Where the block raises, `path` is as it was and the temporary file is gone. Errors of the file system name `path`.
+    A regular file, or a new one, is written under a temporary name beside `path` and moved into place when it is on the
+    disk; it keeps the permissions of the file it replaces. If the block raises, `path` is as it was. A named pipe, a
+    device or an open file (`/dev/stdout`, `/dev/fd/63`) cannot be replaced and is written to directly.
+
+    Args:
+      path: the file.
+      follow_links: whether to write to the target of a symbolic link, as for files that the user names. Records must
+        not be written through links: in a folder that was received from others they can point anywhere.
+
+    Yields:
+      The open file, and the path under which it is being written.
+
+    Raises:
+      UserError: if `path` is a symbolic link and links are not followed.
+      OSError: if the file system refuses; its `filename` is set.
     """
     with naming(path):
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_TEMPORARY, dir=path.parent)
-        temporary = Path(name)
-        try:
-            with open(descriptor, "wb") as file:
+        if (descriptor := _open_descriptor(path)) is not None:
+            with open(os.dup(descriptor), "wb") as file:
+                yield file, path
+            return
+        if path.is_symlink() and not follow_links:
+            raise UserError(f"{path} is a symbolic link. Expected a regular file: copy the link's target here.")
+        mode = _mode(path)
+        if mode is not None and not stat.S_ISREG(mode):
+            with open(path, "wb") as file:
+                yield file, path
+            return
+        path = path.resolve()
+        temporary = path.with_name(temporary_name())
+        with open(temporary, "xb") as file:
+            try:
+                _lock(file)  # until it is moved; see `remove_leftovers`
                 yield file, temporary
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.chmod(0o664)  # folders may be shared; temporary files are the owner's alone
-            temporary.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
+                if mode is not None:
+                    with contextlib.suppress(PermissionError):  # a file system without permissions
+                        os.fchmod(file.fileno(), stat.S_IMODE(mode))
+                temporary.replace(path)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    temporary.unlink(missing_ok=True)
+                raise
 
 
 @contextlib.contextmanager
@@ -45,10 +82,78 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Removes what processes have left in a folder that were killed while they replaced a file of it.
+def open_regular(path: Path) -> BinaryIO:
+    """Opens a regular file for reading. Opening a named pipe would wait for a writer, perhaps for ever.
 
-    Nobody may be replacing one now.
+    Raises:
+      UserError: if the path is a named pipe, a device, a socket or a directory.
+      OSError: if it cannot be opened.
     """
-    for path in folder.glob(f".*{_TEMPORARY}"):
-        path.unlink(missing_ok=True)
+    refused = UserError(f"{path} is not a regular file. Expected a file that can be read to its end.")
+    try:
+        file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
+    except IsADirectoryError as error:
+        raise refused from error
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise refused
+    return file
+
+
+def read_regular(path: Path) -> bytes:
+    """Returns the content of a regular file; see `open_regular`."""
+    with open_regular(path) as file:
+        return file.read()
+
+
+def remove_regular(path: Path) -> None:
+    """Removes a regular file, if there is one.
+
+    Raises:
+      UserError: if the path is a symbolic link, a folder or something else, which this program did not make.
+    """
+    if os.path.lexists(path):
+        if path.is_symlink() or not path.is_file():
+            raise UserError(f"{path} is not a regular file, and this program needs that name. Move it away.")
+        path.unlink()
+
+
+def temporary_name() -> str:
+    """Returns a new name for a file or folder that is being written; see `TEMPORARY`."""
+    return f".jaxopt-bench-{secrets.token_hex(8)}.tmp"
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes temporary files that `replacing` left in a folder when its process was killed.
+
+    Files that a living process is writing are locked, and stay. So does everything whose name is not of our own form.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        for entry in os.scandir(folder):
+            if TEMPORARY.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                with contextlib.suppress(OSError), open(entry.path, "rb") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    os.unlink(entry.path)
+
+
+def _open_descriptor(path: Path) -> int | None:
+    """Returns the file descriptor that a path such as `/dev/stdout` or `/dev/fd/63` stands for, if it does."""
+    names = {"/dev/stdout": 1, "/dev/stderr": 2}
+    match = re.fullmatch(r"/dev/fd/(\d+)|/proc/self/fd/(\d+)", str(path))
+    return int(match[1] or match[2]) if match else names.get(str(path))
+
+
+def _mode(path: Path) -> int | None:
+    """Returns the type and permissions of a file; None if there is none."""
+    try:
+        return path.stat().st_mode
+    except FileNotFoundError:
+        return None
+
+
+def _lock(file: IO[bytes]) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP):  # a file system without locks
+            raise

@@ -1,17 +1,24 @@
-"""Checkpoints: Orbax writes and reads the arrays; a manifest of ours, written last, says that one is whole.
+"""Checkpoints: Orbax writes and reads the arrays; a manifest of ours, written last, says that one is complete.
 
-Orbax restores most flipped bytes without a word, and counts a folder left half-written by a kill. So a checkpoint
-counts only when its manifest is there, and is restored only when every file has the manifest's SHA-256 sum.
+Orbax restores most flipped bytes without an error, and counts a folder that a kill left half-written. So a checkpoint
+counts only if it has a manifest, which is written after its arrays were read back, and it is restored only if every
+file that the manifest lists has the SHA-256 sum listed there.
+
+Users keep other things in these folders, and link them to other disks. So a checkpoint is removed file by file: only
+what this program made, and never through a symbolic link.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import hashlib
 import logging
+import os
 import pathlib
-import shutil
-from collections.abc import Callable, Collection
+import re
+import tempfile
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, TypeVar
 
 import jax
@@ -19,42 +26,58 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.runs.directory import check_object, parse_json, write_json
+from jaxopt_bench.files import SYSTEM_FILES, TEMPORARY, open_regular, read_regular, temporary_name
+from jaxopt_bench.runs.directory import check_object, parse_json, read_json, write_json
 from jaxopt_bench.runs.processes import found_by_first
 
 T = TypeVar("T")
-MANIFEST = "manifest.json"
+MANIFEST, MARKER, ARRAYS = "manifest.json", "marker.json", "arrays"
+_STEP = re.compile(r"0|[1-9][0-9]{0,17}")
+_PLAIN = re.compile(r"[A-Za-z0-9_./-]+")
 
 
 class Checkpoints:
-    """The checkpoints of one run, or of a population, a folder each, named by step.
+    """The checkpoints of one run, or of a population: a folder for each, named by its step.
 
     Saving copies the arrays to the host and returns; one background thread writes them. A save waits for the one
-    before it, so none is skipped. Of several processes that train together the first one alone writes.
+    before it, so none is skipped. If several processes train together, only the first one writes.
+
+    A checkpoint's folder holds `marker.json`, written first, by which this program recognises it as its own; the folder
+    `arrays`, which is Orbax's; and `manifest.json`, written last. Until then the folder has a temporary name.
     """
 
-    def __init__(self, directory: pathlib.Path, keep: int = 2, after: int | None = None):
-        """Opens the folder for writing and removes what an interrupted save has left.
+    def __init__(
+        self,
+        directory: pathlib.Path,
+        keep: int = 2,
+        after: int | None = None,
+        warn: Callable[[str], None] = logging.warning,
+    ):
+        """Opens the folder for writing and removes what interrupted saves left in it.
 
         Args:
-          directory: created where it does not exist.
+          directory: created if it does not exist.
           keep: how many of the last checkpoints to keep, beside the best.
-          after: the step from which the run goes on. Checkpoints of later steps were found damaged, or the run would
-            have gone on from them; they are removed, so that they take no place of a good one.
+          after: the step from which the run continues. Later checkpoints are damaged, or the run would continue from
+            them; they are removed, so that they do not take the place of a good one.
+          warn: called with a message if something cannot be removed.
+
+        Raises:
+          UserError: if something that this program did not make has the name of a later checkpoint.
         """
         self.directory = directory.absolute()
-        self.keep = keep
+        self.keep, self.warn = keep, warn
+        self._warnings: dict[str, bool] = {}  # by text, whether each was given
+        self._written: set[str] = set()  # names of folders
         self.directory.mkdir(parents=True, exist_ok=True)
-        usable = {str(step) for step in checkpoint_steps(self.directory) if after is None or step <= after}
-        for path in self.directory.iterdir():
-            if path.is_dir() and path.name not in usable:
-                _remove(path)
+        if jax.process_index() == 0:
+            self._clean(after)
         self._checkpointer = _checkpointer() if jax.process_index() == 0 else None
         self._worker = concurrent.futures.ThreadPoolExecutor(1, "checkpoints")
         self._pending: concurrent.futures.Future[None] | None = None
 
     def save(self, step: int, tree: Any, best: Collection[int] = ()) -> None:
-        """Begins to save a tree of arrays under a step; an existing checkpoint of that step is left as it is.
+        """Starts to save a tree of arrays under a step; an existing checkpoint of that step is left as it is.
 
         Args:
           step: updates made so far.
@@ -62,7 +85,7 @@ class Checkpoints:
           best: steps whose checkpoints are kept however old they become.
 
         Raises:
-          UserError: where the save before this one failed.
+          UserError: if the save before this one failed.
         """
         self.wait()
         if jax.process_index() == 0 and step not in checkpoint_steps(self.directory):
@@ -70,17 +93,20 @@ class Checkpoints:
             self._pending = self._worker.submit(self._write, step, copied, best)
 
     def prune(self, best: Collection[int]) -> None:
-        """Removes all checkpoints but the last, and those of the steps that are kept however old they become."""
+        """Removes all checkpoints but the last ones, and those of the steps that are kept however old they become."""
         steps = checkpoint_steps(self.directory)
         for step in steps[: -self.keep]:
             if step not in best:
-                _remove(self.directory / str(step))
+                self._remove(str(step))
 
     def wait(self) -> None:
         """Waits until the last save is on the disk, and raises what it raised."""
         if self._pending is not None:
             pending, self._pending = self._pending, None
             pending.result()
+        for text in [text for text, given in self._warnings.items() if not given]:
+            self._warnings[text] = True
+            self.warn(text)
 
     def close(self) -> None:
         """Waits, and stops the background thread."""
@@ -91,33 +117,86 @@ class Checkpoints:
             if self._checkpointer is not None:
                 self._checkpointer.close()
 
+    def _clean(self, after: int | None) -> None:
+        """Removes unfinished checkpoints, and those after a step."""
+        for name in os.listdir(self.directory):
+            if TEMPORARY.fullmatch(name):
+                self._remove(name)
+        if after is None:
+            return
+        for step in (step for step in _steps(self.directory) if step > after):
+            self._remove(str(step))
+            if os.path.lexists(self.directory / str(step)):
+                raise UserError(
+                    f"{self.directory / str(step)} has the name of a checkpoint that this run will write, and is not "
+                    "one that can be removed. Move it away; then the same command continues."
+                )
+
+    def _remove(self, name: str) -> None:
+        """Removes a checkpoint as far as this program made it, and lets `wait` warn about what stays."""
+        folder = self.directory / name
+        if _is_linked(self.directory) and name not in self._written:
+            self._warnings.setdefault(
+                f"{self.directory} is reached through a symbolic link, so checkpoints that earlier processes wrote "
+                "there are not removed. Remove old ones yourself.",
+                False,
+            )
+        elif not is_ours(folder):
+            self._warnings.setdefault(f"{folder} was not made by this program, so it is not removed.", False)
+        else:
+            try:
+                _remove(folder)
+            except OSError as error:
+                self._warnings.setdefault(f"an old checkpoint cannot be removed ({error}); training continues.", False)
+
     def _write(self, step: int, tree: Any, best: Collection[int]) -> None:
         folder = self.directory / str(step)
+        temporary = self.directory / temporary_name()
         try:
             assert self._checkpointer is not None, "the first process writes"
-            self._checkpointer.save(folder / "arrays", args=ocp.args.StandardSave(tree))
-            write_json(folder / MANIFEST, {"step": step, "sha256": _sums(folder)})
+            temporary.mkdir()
+            write_json(temporary / MARKER, {"step": step, "made_by": "jaxopt-bench"})
+            with _plain(temporary) as plain:
+                self._checkpointer.save(plain / ARRAYS, args=ocp.args.StandardSave(tree))
+                _check_equal(self._checkpointer.restore(plain / ARRAYS, args=ocp.args.StandardRestore(tree)), tree)
+            write_json(temporary / MANIFEST, {"step": step, "sha256": _sums(temporary)})
+            temporary.rename(folder)
+            self._written.add(folder.name)
         except (OSError, ValueError, RuntimeError) as error:  # ValueError is TensorStore's, of a full disk too
-            shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                _remove(temporary)
             earlier = max(checkpoint_steps(self.directory), default=None)
-            on = "from the beginning" if earlier is None else f"from that of step {earlier:,}, which is whole"
+            place = "starts again" if earlier is None else f"continues from the checkpoint of step {earlier:,}"
             raise UserError(
-                f"the checkpoint {folder} could not be written ({_first_line(error)}). Once it can be, the same "
-                f"command goes on {on}."
+                f"the checkpoint {folder} could not be written ({_first_line(error)}). When the cause is removed, the "
+                f"same command {place}."
             ) from error
         self.prune(best)
 
 
 def checkpoint_steps(directory: pathlib.Path) -> list[int]:
-    """Returns the steps that have a whole checkpoint, ascending."""
-    names = [path.parent.name for path in directory.glob(f"*/{MANIFEST}")]
-    return sorted(int(name) for name in names if name.isdecimal())
+    """Returns the steps that have a complete checkpoint, ascending."""
+    return [step for step in _steps(directory) if (directory / str(step) / MANIFEST).exists()]
+
+
+def remove_checkpoints(directory: pathlib.Path) -> None:
+    """Removes all checkpoints in a folder, and the folder if nothing else is in it.
+
+    What this program did not make stays, and so does everything if the folder is reached through a symbolic link.
+    """
+    if directory.is_dir() and not _is_linked(directory):
+        for name in os.listdir(directory):
+            if is_ours(directory / name):
+                with contextlib.suppress(OSError):
+                    _remove(directory / name)
+        with contextlib.suppress(OSError):
+            directory.rmdir()
 
 
 def restore(directory: pathlib.Path, step: int, like: T) -> T:
     """Returns the tree saved under a step, as NumPy arrays, after checking every file of it.
 
-    Of several processes that train together the first one alone reads.
+    If several processes train together, only the first one reads.
 
     Args:
       directory: the folder of checkpoints.
@@ -125,42 +204,24 @@ def restore(directory: pathlib.Path, step: int, like: T) -> T:
       like: a tree of arrays or of shapes and types, as the one that was saved.
 
     Raises:
-      UserError: naming the file that is missing, extra or changed.
+      UserError: naming the file that is missing or changed.
     """
-    leaves = found_by_first(lambda: _read(directory.absolute() / str(step), like))
+    leaves = found_by_first(lambda: _read(directory.absolute() / str(step), step, like))
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
-
-
-def _read(folder: pathlib.Path, like: Any) -> list[np.ndarray]:
-    """Returns the leaves of the tree in a checkpoint's folder; see `restore`."""
-    _verify(folder)
-    target = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), like)
-    with _checkpointer() as checkpointer:
-        try:
-            found = checkpointer.restore(folder / "arrays", args=ocp.args.StandardRestore(target))
-        except Exception as error:  # Orbax raises whatever a file that is not as it wrote it leads it to
-            raise UserError(f"checkpoint {folder} holds other arrays than this experiment has: {error}") from error
-    leaves = jax.tree.leaves(found)
-    for one, other in zip(leaves, jax.tree.leaves(target), strict=True):
-        if one.shape != other.shape:
-            raise UserError(
-                f"checkpoint {folder} holds other arrays than this experiment has: one is {one.shape} for {other.shape}"
-            )
-    return leaves
 
 
 def restore_latest(
     directory: pathlib.Path, like: T, warn: Callable[[str], None] = logging.warning
 ) -> tuple[int, T] | None:
-    """Returns the last undamaged checkpoint's step and tree; None where none was ever finished.
+    """Returns the last undamaged checkpoint's step and tree; None if none was ever completed.
 
     Args:
       directory: the folder of checkpoints.
       like: what the tree looks like; see `restore`.
-      warn: told of each damaged checkpoint that is passed over.
+      warn: called with a message for each damaged checkpoint.
 
     Raises:
-      UserError: where there are checkpoints and all are damaged.
+      UserError: if there are checkpoints and all are damaged.
     """
     errors = []
     for step in reversed(found_by_first(lambda: checkpoint_steps(directory))):
@@ -174,14 +235,111 @@ def restore_latest(
     return None
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def is_ours(folder: pathlib.Path) -> bool:
+    """Returns whether this program made a folder, as a checkpoint or as one that was not completed.
+
+    A checkpoint's folder is no symbolic link and has a marker or a manifest that names the folder's own step: a copy
+    under another name does not count. One that was not completed has a temporary name, and a marker unless it is empty.
+    """
+    unfinished = TEMPORARY.fullmatch(folder.name) is not None
+    if folder.is_symlink() or not folder.is_dir() or not (unfinished or _STEP.fullmatch(folder.name)):
+        return False
+    if unfinished and not os.listdir(folder):
+        return True
+    for name in (MARKER, MANIFEST):
+        with contextlib.suppress(UserError, OSError):
+            step = check_object(name, read_json(folder / name), {"step": int})["step"]
+            if unfinished or step == int(folder.name):
+                return True
+    return False
+
+
+def _steps(directory: pathlib.Path) -> list[int]:
+    """Returns the numbers that name something in a folder, ascending."""
+    names = os.listdir(directory) if directory.is_dir() else []
+    return sorted(int(name) for name in names if _STEP.fullmatch(name))
+
+
+def _is_linked(directory: pathlib.Path) -> bool:
+    """Returns whether a folder of checkpoints, or the folder of the run that it is in, is a symbolic link."""
+    return directory.is_symlink() or directory.parent.is_symlink()
 
 
 def _remove(folder: pathlib.Path) -> None:
-    """Removes a checkpoint, its manifest first, so that one half removed does not count."""
+    """Removes the files of a checkpoint, and the folders that are empty then. The manifest goes first, the marker last.
+
+    The manifest lists the files. If it is missing or damaged, all regular files below Orbax's folders are removed.
+
+    Raises:
+      OSError: if a file of the checkpoint cannot be removed.
+    """
+    try:
+        listed: Collection[str] | None = _manifest(folder)["sha256"]
+    except UserError:
+        listed = None
     (folder / MANIFEST).unlink(missing_ok=True)
-    shutil.rmtree(folder)
+    for where, inside, files in os.walk(folder, topdown=False):  # which follows no link
+        below = pathlib.Path(where).relative_to(folder)
+        for name in files:
+            path = pathlib.Path(where, name)
+            own = below.parts[:1] != () and below.parts[0].startswith(ARRAYS)
+            if own and not path.is_symlink() and (listed is None or (below / name).as_posix() in listed):
+                path.unlink()
+        for name in inside:
+            with contextlib.suppress(OSError):  # it is not empty, or a link
+                pathlib.Path(where, name).rmdir()
+    (folder / MARKER).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+def _read(folder: pathlib.Path, step: int, like: Any) -> list[np.ndarray]:
+    """Returns the leaves of the tree in a checkpoint's folder; see `restore`."""
+    _verify(folder, step)
+    target = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), like)
+    with _checkpointer() as checkpointer, _plain(folder) as plain:
+        try:
+            found = checkpointer.restore(plain / ARRAYS, args=ocp.args.StandardRestore(target))
+        except Exception as error:  # Orbax raises whatever a file that is not as it wrote it leads it to
+            raise UserError(f"checkpoint {folder} holds other arrays than this experiment has: {error}") from error
+    leaves = jax.tree.leaves(found)
+    for one, other in zip(leaves, jax.tree.leaves(target), strict=True):
+        if one.shape != other.shape:
+            raise UserError(
+                f"checkpoint {folder} holds other arrays than this experiment has: one is {one.shape} for {other.shape}"
+            )
+    return leaves
+
+
+def _check_equal(found: Any, saved: Any) -> None:
+    """Checks that arrays were read back as they were saved, NaNs included.
+
+    Raises:
+      ValueError: if one was not.
+    """
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(saved), strict=True):
+        if one.dtype != other.dtype or one.shape != other.shape or one.tobytes() != other.tobytes():
+            raise ValueError("its arrays were read back with other values than were written")
+
+
+@contextlib.contextmanager
+def _plain(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yields a path of a folder that has letters, digits and `_ . / -` alone.
+
+    Orbax takes absolute paths for patterns: it finds nothing below a folder called `[1]`, and saves an unreadable
+    checkpoint there. Folders of other names are given to it through a symbolic link.
+    """
+    if _PLAIN.fullmatch(str(folder)):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="jaxopt-bench-") as scratch:
+        link = pathlib.Path(scratch, "checkpoint")
+        link.symlink_to(folder, target_is_directory=True)
+        yield link
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _checkpointer() -> ocp.Checkpointer:
@@ -193,28 +351,48 @@ def _checkpointer() -> ocp.Checkpointer:
     return ocp.Checkpointer(ocp.StandardCheckpointHandler(multiprocessing_options=own), multiprocessing_options=own)
 
 
-def _verify(folder: pathlib.Path) -> None:
+def _manifest(folder: pathlib.Path) -> dict[str, Any]:
+    """Returns a checkpoint's manifest: its `step`, and in `sha256` the sum of each of its files.
+
+    Raises:
+      UserError: if it is missing or damaged.
+    """
     try:
-        manifest = parse_json((folder / MANIFEST).read_text(encoding="utf-8"))
-        expected = check_object(MANIFEST, manifest, {"sha256": dict})["sha256"]
+        text = read_regular(folder / MANIFEST).decode()
+        return check_object(MANIFEST, parse_json(text), {"step": int, "sha256": dict})
     except (OSError, ValueError, RecursionError, UserError) as error:
         raise UserError(f"checkpoint {folder} is damaged: {MANIFEST} cannot be read ({error}).") from error
-    try:
-        found = _sums(folder)
-    except OSError as error:
-        raise UserError(f"checkpoint {folder} cannot be read: {error}.") from error
-    if found != expected:
-        differing = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
-        names = ", ".join(name if name.isprintable() else ascii(name) for name in differing)
+
+
+def _verify(folder: pathlib.Path, step: int) -> None:
+    """Checks every file that a checkpoint's manifest lists. Other files do not matter.
+
+    Raises:
+      UserError: naming the files that are missing or changed.
+    """
+    manifest, differing = _manifest(folder), []
+    if manifest["step"] != step:
+        raise UserError(f"checkpoint {folder} is a copy of that of step {manifest['step']}.")
+    for name, expected in manifest["sha256"].items():
+        try:
+            if _sum(folder / name) != expected:
+                differing.append(name)
+        except (FileNotFoundError, NotADirectoryError):
+            differing.append(name)
+        except OSError as error:
+            raise UserError(f"checkpoint {folder} cannot be read: {error}.") from error
+    if differing:
+        names = ", ".join(name if name.isprintable() else ascii(name) for name in sorted(differing))
         raise UserError(f"checkpoint {folder} is damaged: {names} changed since it was written.")
 
 
 def _sums(folder: pathlib.Path) -> dict[str, str]:
-    """Returns the SHA-256 sum of each file below a checkpoint's folder, the manifest apart."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST)
-    return {path.relative_to(folder).as_posix(): _sum(path) for path in files}
+    """Returns the SHA-256 sum of each file that Orbax wrote to a checkpoint's folder."""
+    files = sorted(path for path in (folder / ARRAYS).rglob("*") if path.is_file())
+    own = [path for path in files if not SYSTEM_FILES.fullmatch(path.name)]
+    return {path.relative_to(folder).as_posix(): _sum(path) for path in own}
 
 
 def _sum(path: pathlib.Path) -> str:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -35,6 +35,11 @@ class Events:
                 if name not in ("step", "epoch", "split", "steps", "seconds") and value is not None:
                     self._writer.add_scalar(f"{name}/{line['split']}", value, line["step"])
 
+    def flush(self) -> None:
+        """Writes to the files what is still in memory: a process that is killed loses nothing from before."""
+        if "_writer" in vars(self):
+            self._writer.flush()
+
     def close(self) -> None:
         """Closes the files, where there are any."""
         if "_writer" in vars(self):

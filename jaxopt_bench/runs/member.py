@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxopt_bench.config import Config
 from jaxopt_bench.errors import UserError
+from jaxopt_bench.files import remove_regular
 from jaxopt_bench.runs import records
 from jaxopt_bench.runs.directory import write_json
 from jaxopt_bench.runs.environment import changes
@@ -72,7 +73,7 @@ class Member:
         """
         self.records = records.MetricsFile(self.directory / "metrics.jsonl", step, told)
         for file in ("summary.json", EVALUATION):
-            (self.directory / file).unlink(missing_ok=True)
+            remove_regular(self.directory / file)
         if tensorboard:
             self.events = Events(self.directory, step)
 
@@ -80,6 +81,12 @@ class Member:
         """Closes its event files."""
         if self.events is not None:
             self.events.close()
+
+    def sync(self) -> None:
+        """Brings its metrics and events to the disk, before a checkpoint from which the run could continue."""
+        self.records.sync()
+        if self.events is not None:
+            self.events.flush()
 
     def record(self, lines: Sequence[records.Record]) -> None:
         """Writes lines of metrics."""

@@ -11,7 +11,6 @@ import os
 import pathlib
 import re
 import resource
-import shutil
 import signal
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -117,7 +116,7 @@ def discard_checkpoints(directories: Sequence[pathlib.Path]) -> None:
     for home in {home for run in directories if finished(run) and (home := _home(run)) is not None}:
         entries = _entries(home) if (home / POPULATION).exists() else [{"directory": "."}]
         if all(finished(home / entry["directory"]) for entry in entries):
-            shutil.rmtree(home / "checkpoints", ignore_errors=True)
+            checkpoints.remove_checkpoints(home / "checkpoints")
 
 
 def check_not_shared(directory: pathlib.Path) -> None:

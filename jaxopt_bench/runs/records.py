@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.files import naming, replacing
+from jaxopt_bench.files import naming, read_regular, replacing
 from jaxopt_bench.runs.directory import NUMBER, check_object, parse_json
 
 Record = dict[str, Any]
@@ -24,11 +24,13 @@ def read_records(path: pathlib.Path) -> list[Record]:
     """Returns the lines of a metrics file; a last line torn by a crash is left out.
 
     Raises:
-      UserError: naming the line, where any other line is no JSON object with the fields that all lines have.
+      UserError: if the path is not a regular file, or any other line is not a JSON object with the fields that every
+        line has; it names the line.
     """
-    if not path.exists():
+    try:
+        lines = read_regular(path).split(b"\n")
+    except FileNotFoundError:
         return []
-    lines = path.read_bytes().split(b"\n")
     records = []
     for number, line in enumerate(lines[:-1], start=1):  # what follows the last newline was not finished
         try:
@@ -66,7 +68,7 @@ class MetricsFile:
                 f"{path} is damaged: up to the checkpoint that the run would go on from it tells of {found:,} training "
                 f"steps, and {told:,} were made; accepted: --fresh, to train it again beside this one."
             )
-        with replacing(path) as (file, _):
+        with replacing(path, follow_links=False) as (file, _):
             file.write("".join(map(_line, self.records)).encode())
 
     def append(self, records: Sequence[Record]) -> None:
@@ -78,7 +80,7 @@ class MetricsFile:
     def drop_epoch(self, step: int) -> None:
         """Drops what was written of the evaluation at the end of an epoch, so that it can be written whole."""
         self.records = [r for r in self.records if r["step"] != step or r["split"] not in SPLITS]
-        with replacing(self.path) as (file, _):
+        with replacing(self.path, follow_links=False) as (file, _):
             file.write("".join(map(_line, self.records)).encode())
 
     def sync(self) -> None:

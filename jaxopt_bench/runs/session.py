@@ -72,8 +72,10 @@ class Recording(Config):
     mistakes, an augmented batch."""
 
 
-class Interrupted(Exception):  # noqa: N818 (it was asked for)
+class Interrupted(KeyboardInterrupt):
     """A run, or a study, was asked to stop, and did so after writing a checkpoint.
+
+    As for Python's own `KeyboardInterrupt`, `except Exception` does not catch it.
 
     Attributes:
       signal: the signal's number.
@@ -84,8 +86,8 @@ class Interrupted(Exception):  # noqa: N818 (it was asked for)
         self.signal, self.path, self.step = number, path, step
 
     def __str__(self) -> str:
-        where = f"with {self.path}" if self.step is None else f"from step {self.step:,} of {self.path}"
-        return f"interrupted; the same command (without --fresh) goes on {where}"
+        what = f"{self.path}" if self.step is None else f"{self.path} from step {self.step:,}"
+        return f"interrupted. Run the same command (without --fresh) to resume {what}."
 
 
 class _Stopped(Exception):  # noqa: N818 (it was asked for)
@@ -164,7 +166,7 @@ class Session:
             member.begin(self.step, self.step - int(counts[member.place]), self.recording.tensorboard)
         self._write_configs()
         self.checkpoints = checkpoints.Checkpoints(
-            self.home / "checkpoints", self.recording.keep_checkpoints, after=self.step
+            self.home / "checkpoints", self.recording.keep_checkpoints, after=self.step, warn=self.reporter.say
         )
         self.clock = Clock(self.task.experiment.batch_size)
         return self
@@ -229,7 +231,7 @@ class Session:
                 member.records.drop_epoch(self.step)
             self._write_epoch(made, members)
             for member in members:
-                member.records.sync()
+                member.sync()
             self.checkpoints.prune(self._best_steps())
 
     @property
@@ -415,7 +417,7 @@ class Session:
         diverged = snapshot["metrics"].diverged.step
         if any(diverged[member.place] == NEVER for member in self.active):
             for member in self.active:
-                member.records.sync()
+                member.sync()
             self.checkpoints.save(made.step, snapshot, self._best_steps())
         made.snapshot = None
 

@@ -20,14 +20,21 @@ class Stoppable(Protocol):
     signal: int | None
 
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Those that ask for a stop: Ctrl-C, a batch system, a terminal that is closed."""
+
+
 @contextlib.contextmanager
 def stopped_by_signals(work: Stoppable) -> Iterator[None]:
-    """Turns the first SIGINT or SIGTERM into a request to stop; the second acts at once."""
+    """Turns the first SIGINT, SIGTERM or SIGHUP into a request to stop; the second acts at once.
+
+    A signal that the process was started to ignore, as `nohup` does with SIGHUP, stays ignored.
+    """
 
     def request(number: int, frame: FrameType | None) -> None:
         work.signal = number
         restore()
-        with contextlib.suppress(OSError):  # whoever read the output may be gone; and print is not safe in here
+        with contextlib.suppress(OSError):  # the terminal may be gone; and print must not be called in here
             os.write(2, b"\nstopping after a checkpoint; once more to stop at once\n")
 
     def restore() -> None:
@@ -35,9 +42,10 @@ def stopped_by_signals(work: Stoppable) -> Iterator[None]:
             signal.signal(number, handler)
 
     previous: dict[int, Any] = {}
-    with contextlib.suppress(ValueError):  # not the main thread: signals are its affair
-        for number in (signal.SIGINT, signal.SIGTERM):
-            previous[number] = signal.signal(number, request)
+    with contextlib.suppress(ValueError):  # this is not the main thread, which alone may handle signals
+        for number in SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                previous[number] = signal.signal(number, request)
     try:
         yield
     finally:

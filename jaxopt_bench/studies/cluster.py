@@ -153,7 +153,7 @@ class _Tasks:
             job = self.jobs.pop(task)
             try:
                 outcome = self._result(task, job)
-            except Interrupted:  # which was not our doing
+            except WorkerStoppedError:  # which was not our doing
                 self._send(job)
                 continue
             self._await_records(job)
@@ -195,13 +195,13 @@ class _Tasks:
 
         Raises:
           UserError: where it failed for a mistake the user can mend, or died again and again.
-          Interrupted: where its worker was told to stop.
+          WorkerStoppedError: if its worker was told to stop.
         """
         errors = self.ray.exceptions
         try:
             return self.ray.get(task)
         except errors.RayTaskError as error:
-            if isinstance(error.cause, (UserError, Interrupted)):
+            if isinstance(error.cause, (UserError, WorkerStoppedError)):
                 raise error.cause from None
             raise
         except (errors.WorkerCrashedError, errors.NodeDiedError, errors.OutOfMemoryError) as error:
@@ -227,6 +227,10 @@ class _Tasks:
             time.sleep(POLL)
 
 
+class WorkerStoppedError(Exception):
+    """A worker was told to stop, and did so after writing a checkpoint."""
+
+
 def work(sent: Sent) -> Outcome:
     """Does a job on a worker, and returns what it came to.
 
@@ -235,7 +239,7 @@ def work(sent: Sent) -> Outcome:
 
     Raises:
       UserError: as `perform` does; where the worker cannot do what was sent.
-      Interrupted: as `perform` does.
+      WorkerStoppedError: if the worker is told to stop.
     """
     global _working
     _working = True
@@ -245,6 +249,8 @@ def work(sent: Sent) -> Outcome:
         jax.config.update("jax_platforms", "cpu")
     try:
         return _patiently(sent["kind"], _experiments(sent), _place(sent))
+    except Interrupted as stop:  # a KeyboardInterrupt, which Ray would take for a cancelled task
+        raise WorkerStoppedError(str(stop)) from stop
     except UserError as error:
         if sent["host"] == socket.gethostname():
             raise

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import pathlib
 import random
+import re
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +15,16 @@ import numpy as np
 import pytest
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.runs.checkpoints import MANIFEST, Checkpoints, _sums, checkpoint_steps, restore, restore_latest
+from jaxopt_bench.runs.checkpoints import (
+    MANIFEST,
+    MARKER,
+    Checkpoints,
+    _sums,
+    checkpoint_steps,
+    remove_checkpoints,
+    restore,
+    restore_latest,
+)
 from jaxopt_bench.runs.directory import write_json
 
 
@@ -30,7 +43,8 @@ def folder(tmp_path: pathlib.Path) -> pathlib.Path:
 
 
 def files(checkpoint: pathlib.Path) -> list[pathlib.Path]:
-    return sorted(path for path in checkpoint.rglob("*") if path.is_file())
+    """Returns the files without which a checkpoint is damaged."""
+    return sorted(path for path in checkpoint.rglob("*") if path.is_file() and path.name != MARKER)
 
 
 def test_what_was_saved_is_restored(folder):
@@ -84,7 +98,7 @@ def test_every_flipped_byte_is_noticed_and_the_checkpoint_before_is_used(folder)
     assert restore_latest(folder, tree(0))[0] == 3
 
 
-def test_missing_truncated_and_extra_files_are_noticed(folder):
+def test_missing_and_truncated_files_are_noticed(folder):
     for path in files(folder / "3"):
         content = path.read_bytes()
         path.unlink()
@@ -93,8 +107,7 @@ def test_missing_truncated_and_extra_files_are_noticed(folder):
             path.write_bytes(content[: len(content) // 2])
             assert restore_latest(folder, tree(0), warn=lambda _: None)[0] == 2
         path.write_bytes(content)
-    (folder / "3" / "stray").write_text("x")
-    assert restore_latest(folder, tree(0), warn=lambda _: None)[0] == 2
+    assert restore_latest(folder, tree(0))[0] == 3
 
 
 def test_where_all_are_damaged_nothing_is_started_from_zero(folder):
@@ -105,11 +118,10 @@ def test_where_all_are_damaged_nothing_is_started_from_zero(folder):
     assert all(str(folder / str(step)) in str(error.value) for step in (1, 2, 3))
 
 
-def test_a_folder_without_a_manifest_does_not_count_and_is_removed(folder):
+def test_a_folder_without_a_manifest_does_not_count(folder):
     (folder / "3" / MANIFEST).unlink()
-    (folder / "4.orbax-checkpoint-tmp").mkdir()
     assert restore_latest(folder, tree(0))[0] == 2
-    Checkpoints(folder).close()
+    Checkpoints(folder, after=2).close()
     assert sorted(path.name for path in folder.iterdir()) == ["1", "2"]
 
 
@@ -142,7 +154,7 @@ def test_what_is_no_checkpoint_of_orbax_is_refused_though_its_sums_are_right(fol
         before = path.read_bytes()
         for content in (b"{", b"[]", b"\0" * 100):
             path.write_bytes(content)
-            write_json(folder / "3" / MANIFEST, {"sha256": _sums(folder / "3")})
+            write_json(folder / "3" / MANIFEST, {"step": 3, "sha256": _sums(folder / "3")})
             try:
                 jax.tree.map(np.testing.assert_array_equal, restore(folder, 3, tree(0)), tree(3))
             except UserError:
@@ -162,7 +174,214 @@ def test_a_failed_save_is_reported_by_the_next(tmp_path):
     (tmp_path / "checkpoints").rmdir()
     (tmp_path / "checkpoints").write_text("a file where the folder was")
     checkpoints.save(1, tree(1))
-    with pytest.raises(
-        UserError, match=r"checkpoints/1 could not be written \(.*the same command goes on from the begin"
-    ):
+    with pytest.raises(UserError, match=r"checkpoints/1 could not be written \(.*the same command starts again"):
         checkpoints.wait()
+
+
+NAMES = [
+    "thesis [2026]",
+    "a]b",
+    "*",
+    "what?",
+    "{a,b}",
+    "back\\slash",
+    "100%20",
+    "#1",
+    "a&b=c",
+    'it\'s "quoted"',
+    "line\nbreak",
+    "Zürich ☃ 数据",
+    "ü" * 127,
+    "/".join(["deep"] * 60),
+]
+
+
+@pytest.mark.parametrize("name", NAMES, ids=ascii)
+def test_a_checkpoint_can_be_read_under_any_path(tmp_path, name):
+    checkpoints = Checkpoints(tmp_path / name / "checkpoints")
+    checkpoints.save(1, tree(1))
+    checkpoints.close()
+    _, found = restore_latest(tmp_path / name / "checkpoints", tree(0), warn=pytest.fail)
+    jax.tree.map(np.testing.assert_array_equal, found, tree(1))
+    (tmp_path / name / "checkpoints").rename(tmp_path / "moved")
+    jax.tree.map(np.testing.assert_array_equal, restore(tmp_path / "moved", 1, tree(0)), tree(1))
+
+
+def test_arrays_that_cannot_be_read_back_make_no_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setattr("jaxopt_bench.runs.checkpoints._PLAIN", re.compile(".*", re.DOTALL))  # trusts any path
+    checkpoints = Checkpoints(tmp_path / "[1]")
+    checkpoints.save(1, tree(1))
+    with pytest.raises(UserError, match="could not be written"):
+        checkpoints.close()
+    assert list((tmp_path / "[1]").iterdir()) == []
+
+
+def test_arrays_that_are_read_back_with_other_values_make_no_checkpoint(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path)
+    other = jax.tree.map(lambda leaf: np.array(leaf) + np.ones((), leaf.dtype), tree(1))
+    monkeypatch.setattr(checkpoints._checkpointer, "restore", lambda *_, **__: other)
+    checkpoints.save(1, tree(1))
+    with pytest.raises(UserError, match="read back with other values"):
+        checkpoints.close()
+    assert checkpoint_steps(tmp_path) == []
+
+
+def test_nan_is_read_back_as_nan(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, {"x": jnp.full(3, jnp.nan)})
+    checkpoints.close()
+    assert np.isnan(restore(tmp_path, 1, {"x": jnp.zeros(3)})["x"]).all()
+
+
+def contents(folder: pathlib.Path) -> dict[str, object]:
+    """Returns everything in a folder: the bytes of files, the targets of links, None for folders."""
+    found: dict[str, object] = {}
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink():
+            found[name] = path.readlink()
+        else:
+            found[name] = path.read_bytes() if path.is_file() else None
+    return found
+
+
+def test_what_others_put_among_checkpoints_stays(folder, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    shutil.copytree(folder / "3", elsewhere / "3")
+    (elsewhere / "mine").write_text("mine")
+    planted = {"my-backup/notes.txt", "notes", "3-copy/manifest.json", "0/marker.json", ".jaxopt-bench-1.tmp/x", "2/x"}
+    planted |= {"2/arrays/x", "03/a", "1.orbax-checkpoint-tmp/a", f".jaxopt-bench-{'0' * 16}.tmp/mine"}
+    for name in planted:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(name)
+    shutil.copytree(folder / "1", folder / "0", dirs_exist_ok=True)  # a copy that has the name of a checkpoint
+    (folder / "linked").symlink_to(elsewhere)
+    (folder / "2" / "linked").symlink_to(elsewhere)
+    (folder / "2" / "arrays" / "linked").symlink_to(elsewhere)
+    before, outside = contents(folder), contents(elsewhere)
+    warnings: list[str] = []
+    checkpoints = Checkpoints(folder, keep=1, after=3, warn=warnings.append)
+    checkpoints.save(4, tree(4))
+    checkpoints.save(5, tree(5))
+    checkpoints.close()
+    after = contents(folder)
+    own = ("1", "2", "3", "4", "5")
+    foreign = {name for name in before if name.split("/")[0] not in own} | planted | {"2/linked", "2/arrays/linked"}
+    assert {name: after.get(name, "gone") for name in foreign} == {name: before[name] for name in foreign}
+    assert contents(elsewhere) == outside
+    assert restore_latest(folder, tree(0))[0] == 5
+    assert not any((folder / str(step) / MANIFEST).exists() for step in (1, 2, 3, 4))
+    assert any(str(folder / "0") in text for text in warnings)
+
+
+@pytest.mark.parametrize("link", ["checkpoints", "run"])
+def test_nothing_is_removed_through_a_link(tmp_path, link):
+    real = Checkpoints(tmp_path / "real" / "checkpoints", keep=3)
+    for step in (1, 2, 3):
+        real.save(step, tree(step))
+    real.close()
+    (tmp_path / "real" / "checkpoints" / f".jaxopt-bench-{'0' * 16}.tmp").mkdir()
+    before = contents(tmp_path / "real")
+    if link == "checkpoints":
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "checkpoints").symlink_to(tmp_path / "real" / "checkpoints")
+    else:
+        (tmp_path / "run").symlink_to(tmp_path / "real")
+    remove_checkpoints(tmp_path / "run" / "checkpoints")
+    warnings: list[str] = []
+    checkpoints = Checkpoints(tmp_path / "run" / "checkpoints", keep=1, after=3, warn=warnings.append)
+    for step in (4, 5):
+        checkpoints.save(step, tree(step))
+    checkpoints.close()
+    assert before.items() <= contents(tmp_path / "real").items()
+    assert checkpoint_steps(tmp_path / "run" / "checkpoints") == [1, 2, 3, 5]  # 4 is this process's own
+    assert len(warnings) == 1
+    assert "symbolic link" in warnings[0]
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "link", "copy"])
+def test_what_is_in_the_way_of_a_checkpoint_is_named_before_training(folder, kind):
+    if kind == "file":
+        (folder / "4").write_text("mine")
+    elif kind == "folder":
+        (folder / "4").mkdir()
+        (folder / "4" / "mine").write_text("mine")
+    elif kind == "link":
+        (folder / "4").symlink_to(folder / "3")
+    else:
+        shutil.copytree(folder / "3", folder / "4")
+    before = contents(folder)
+    with pytest.raises(UserError, match=rf"{folder}/4 has the name of a checkpoint.*Move it away"):
+        Checkpoints(folder, after=3)
+    assert contents(folder) == before
+
+
+def test_a_copy_under_another_step_is_not_restored_as_that_step(folder):
+    shutil.copytree(folder / "2", folder / "7")
+    said: list[str] = []
+    assert restore_latest(folder, tree(0), warn=said.append)[0] == 3
+    assert "copy of that of step 2" in said[0]
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "._arrays", ".nfs000000000123abcd", "Thumbs.db", "desktop.ini"])
+def test_files_of_operating_systems_do_no_harm(folder, name):
+    checkpoints = Checkpoints(folder, keep=4, after=3)
+    rename = pathlib.Path.rename
+
+    def rename_among_system_files(path: pathlib.Path, target: pathlib.Path) -> pathlib.Path:
+        (path / "arrays" / "late").write_text("")  # written by someone else just before the end
+        return rename(path, target)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(pathlib.Path, "rename", rename_among_system_files)
+        checkpoints.save(4, tree(4))
+        checkpoints.close()
+    for place in (folder, folder / "4", folder / "4" / "arrays", folder / "4" / "arrays" / "d"):
+        (place / name).write_bytes(b"\0\1")
+    assert restore_latest(folder, tree(0), warn=pytest.fail)[0] == 4
+    (folder / "4" / "arrays" / "late").unlink()
+    assert restore_latest(folder, tree(0), warn=pytest.fail)[0] == 4
+
+
+def test_system_files_that_are_there_when_a_checkpoint_is_written_may_vanish(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path)
+    save = checkpoints._checkpointer.save
+
+    def save_beside_a_system_file(path: pathlib.Path, **options: object) -> None:
+        save(path, **options)
+        (path / ".DS_Store").write_bytes(b"\0\1")
+
+    monkeypatch.setattr(checkpoints._checkpointer, "save", save_beside_a_system_file)
+    checkpoints.save(1, tree(1))
+    checkpoints.close()
+    (tmp_path / "1" / "arrays" / ".DS_Store").unlink()
+    assert restore_latest(tmp_path, tree(0), warn=pytest.fail)[0] == 1
+
+
+def test_an_old_checkpoint_that_cannot_be_removed_is_a_warning(folder, monkeypatch):
+    unlink = pathlib.Path.unlink
+
+    def busy(path: pathlib.Path, missing_ok: bool = False) -> None:
+        if "1" in path.relative_to(folder).parts[:1]:
+            raise OSError(errno.EBUSY, "Device or resource busy", str(path))
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(pathlib.Path, "unlink", busy)
+    warnings: list[str] = []
+    checkpoints = Checkpoints(folder, keep=2, after=3, warn=warnings.append)
+    for step in (4, 5, 6):
+        checkpoints.save(step, tree(step))
+    checkpoints.close()
+    assert checkpoint_steps(folder) == [1, 5, 6]
+    assert len(warnings) == 1
+    assert "busy" in warnings[0]
+
+
+def test_a_named_pipe_in_place_of_a_file_is_damage(folder):
+    for path in files(folder / "3"):
+        content = path.read_bytes()
+        path.unlink()
+        os.mkfifo(path)
+        assert restore_latest(folder, tree(0), warn=lambda _: None)[0] == 2
+        path.unlink()
+        path.write_bytes(content)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
+import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
 from jaxopt_bench.errors import UserError
+from jaxopt_bench.runs import directory
 from jaxopt_bench.runs.directory import choose_directory, locked, read_json, write_json
 
 
@@ -59,6 +63,8 @@ def test_every_text_comes_back(tmp_path):
         '{"a": "\x9b31m"}'.encode(),
         b'{"a": 1' + 20 * b"0" + b"}",
         b"[-" + 5000 * b"9" + b"]",
+        b'{"a": 1e400}',
+        b'{"a": -1e999}',
     ],
 )
 def test_a_damaged_file_is_named(tmp_path, content):
@@ -72,6 +78,26 @@ def test_a_missing_file_is_named(tmp_path):
         read_json(tmp_path / "config.json")
 
 
+@pytest.mark.parametrize("kind", ["pipe", "folder"])
+def test_only_a_regular_file_is_read(tmp_path, kind):
+    if kind == "pipe":
+        os.mkfifo(tmp_path / "config.json")
+    else:
+        (tmp_path / "config.json").mkdir()
+    with pytest.raises(UserError, match=r"config\.json is not a regular file"):
+        read_json(tmp_path / "config.json")
+
+
+def test_files_and_folders_of_others_are_neither_continued_nor_overwritten(tiny, tmp_path):
+    first = choose_directory(tiny, tmp_path)
+    first.mkdir(parents=True)
+    first.with_name(f"{first.name}.7").write_text("a file")
+    first.with_name(f"{first.name}.2023").mkdir()
+    (first.with_name(f"{first.name}.2023") / "photo.jpg").write_text("a picture")
+    assert choose_directory(tiny, tmp_path) == first
+    assert choose_directory(tiny, tmp_path, fresh=True).name == f"{tiny.digest}.2024"
+
+
 def test_a_second_process_is_refused_and_told_who_holds_the_run(tmp_path):
     script = "import sys, pathlib; from jaxopt_bench.runs.directory import locked\n"
     script += "with locked(pathlib.Path(sys.argv[1])): pass"
@@ -81,3 +107,56 @@ def test_a_second_process_is_refused_and_told_who_holds_the_run(tmp_path):
     assert f"process {os.getpid()} on" in child.stderr
     child = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True)
     assert child.returncode == 0, child.stderr
+
+
+HOLDER = """
+import os, pathlib, signal, sys
+from jaxopt_bench.runs.directory import locked
+with locked(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    signal.pause()
+"""
+
+
+def test_waiting_for_a_suspended_process_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(directory, "WARN_AFTER", 0.2)
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        holder.send_signal(signal.SIGSTOP)
+        threading.Timer(0.6, holder.kill).start()
+        with pytest.warns(UserWarning, match="waiting for") as said, locked(tmp_path, wait=True):
+            pass
+    (warning,) = said
+    assert re.search(rf"process {holder.pid} on \S+ since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d", str(warning.message))
+    assert "kill -CONT" in str(warning.message)
+
+
+def test_a_short_wait_is_not_mentioned(tmp_path, recwarn):
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        threading.Timer(0.2, holder.kill).start()
+        with locked(tmp_path, wait=True):
+            pass
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "pipe", "folder"])
+def test_a_lock_that_others_made_is_left_alone(tmp_path, kind):
+    lock, target = tmp_path / "run" / "lock", tmp_path / "target"
+    lock.parent.mkdir()
+    target.write_text("ssh-ed25519 AAAA")
+    if kind == "file":
+        lock.write_text("mine")
+    elif kind == "link":
+        lock.symlink_to(target)
+    elif kind == "pipe":
+        os.mkfifo(lock)
+    else:
+        lock.mkdir()
+    with pytest.raises(UserError, match=r"lock was not made by this program.*Move it away"), locked(lock.parent):
+        pass
+    assert target.read_text() == "ssh-ed25519 AAAA"
+    if kind == "file":
+        assert lock.read_text() == "mine"

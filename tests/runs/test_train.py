@@ -180,7 +180,7 @@ def test_a_damaged_best_checkpoint_leaves_its_test_results_out(tiny, tmp_path, o
 @pytest.mark.parametrize("step", [*(pytest.param(step, marks=pytest.mark.slow) for step in (1, 20)), 30])
 def test_a_signal_at_any_step_leaves_a_record_that_goes_on_to_the_same_end(step, tiny, tmp_path, options):
     whole = train(tiny, runs_dir=tmp_path / "whole", **options)
-    with pytest.raises(Interrupted, match="goes on from step") as stop:
+    with pytest.raises(Interrupted, match="from step") as stop:
         train(tiny, runs_dir=tmp_path / "stopped", **{**options, "reporter": StoppedAt(step)})
     assert stop.value.signal == signal.SIGTERM
     assert_same(whole, train(tiny, runs_dir=tmp_path / "stopped", **options))
@@ -268,7 +268,7 @@ def test_what_interrupted_a_run_can_be_told_another_process():
     stop = Interrupted(signal.SIGTERM, pathlib.Path("runs/tiny"), 1000)
     again = pickle.loads(pickle.dumps(stop))
     assert str(again) == str(stop)
-    assert "goes on from step 1,000 of runs/tiny" in str(again)
+    assert "resume runs/tiny from step 1,000" in str(again)
     assert again.signal == signal.SIGTERM
 
 

@@ -219,7 +219,7 @@ def test_a_stopped_study_leaves_checkpoints_and_goes_on_also_past_a_killed_worke
     part, told = dataclasses.replace(study, contenders=study.contenders[:1]), Told()
     with (
         once_there_is_a_checkpoint(tmp_path, lambda _: os.kill(os.getpid(), signal.SIGTERM)),
-        pytest.raises(Interrupted, match=f"goes on with {tmp_path}") as stop,
+        pytest.raises(Interrupted, match=f"resume {tmp_path}") as stop,
     ):
         compare(part, tmp_path, data_dir=digits_dir, largest=2, executor=Cluster(nodes.address))
     assert stop.value.signal == signal.SIGTERM
@@ -288,7 +288,7 @@ def test_runs_that_another_process_holds_are_waited_for(tiny, tmp_path, monkeypa
     with contextlib.ExitStack() as held:
         held.enter_context(locked(tmp_path))
         monkeypatch.setattr(cluster, "PATIENCE", 0.0)
-        with pytest.raises(LockedError, match="is being trained by"):
+        with pytest.raises(LockedError, match="is in use by"):
             cluster._patiently("trial", [tiny], Place(tmp_path))
         monkeypatch.setattr(cluster, "PATIENCE", 60.0)
         threading.Timer(0.7, held.close).start()
