@@ -51,6 +51,7 @@ class Checkpoints:
         directory: pathlib.Path,
         keep: int = 2,
         after: int | None = None,
+        last: int | None = None,
         warn: Callable[[str], None] = logging.warning,
     ):
         """Opens the folder for writing and removes what interrupted saves left in it.
@@ -60,6 +61,7 @@ class Checkpoints:
           keep: how many of the last checkpoints to keep, beside the best.
           after: the step from which the run continues. Later checkpoints are damaged, or the run would continue from
             them; they are removed, so that they do not take the place of a good one.
+          last: the last step that the run will make.
           warn: called with a message if something cannot be removed.
 
         Raises:
@@ -71,7 +73,7 @@ class Checkpoints:
         self._written: set[str] = set()  # names of folders
         self.directory.mkdir(parents=True, exist_ok=True)
         if jax.process_index() == 0:
-            self._clean(after)
+            self._clean(after, last)
         self._checkpointer = _checkpointer() if jax.process_index() == 0 else None
         self._worker = concurrent.futures.ThreadPoolExecutor(1, "checkpoints")
         self._pending: concurrent.futures.Future[None] | None = None
@@ -117,7 +119,7 @@ class Checkpoints:
             if self._checkpointer is not None:
                 self._checkpointer.close()
 
-    def _clean(self, after: int | None) -> None:
+    def _clean(self, after: int | None, last: int | None) -> None:
         """Removes unfinished checkpoints, and those after a step."""
         for name in os.listdir(self.directory):
             if TEMPORARY.fullmatch(name):
@@ -125,6 +127,8 @@ class Checkpoints:
         if after is None:
             return
         for step in (step for step in _steps(self.directory) if step > after):
+            if last is not None and step > last and not is_ours(self.directory / str(step)):
+                continue
             self._remove(str(step))
             if os.path.lexists(self.directory / str(step)):
                 raise UserError(

@@ -166,7 +166,11 @@ class Session:
             member.begin(self.step, self.step - int(counts[member.place]), self.recording.tensorboard)
         self._write_configs()
         self.checkpoints = checkpoints.Checkpoints(
-            self.home / "checkpoints", self.recording.keep_checkpoints, after=self.step, warn=self.reporter.say
+            self.home / "checkpoints",
+            self.recording.keep_checkpoints,
+            after=self.step,
+            last=self.task.steps,
+            warn=self.reporter.say,
         )
         self.clock = Clock(self.task.experiment.batch_size)
         return self

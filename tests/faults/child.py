@@ -60,7 +60,8 @@ class Writes:
         with self.lock:
             self.count += 1
             if self.said is not None:
-                os.write(self.said, f"{event} {name.removeprefix(self.folder)}\n".encode())
+                target = f" to {os.fsdecode(arguments[1])}" if event == "os.rename" else ""
+                os.write(self.said, f"{event} {name}{target}\n".replace(self.folder, "").encode())
             if self.count == self.last:
                 die()
 

@@ -30,7 +30,7 @@ def started(runs_dir, data_dir):
     return child
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_the_first_signal_is_answered_with_a_checkpoint(number, code, tmp_path, digits_dir, tally):
     child = started(tmp_path, digits_dir)
     began = time.monotonic()
@@ -59,3 +59,17 @@ def test_the_second_leaves_at_once_and_nothing_written_is_harmed(tmp_path, digit
     assert int(run.state().step) >= 40
     assert [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()] == run.metrics
     tally.add("SIGINT, twice")
+
+
+def test_a_signal_that_the_process_was_started_to_ignore_stays_ignored(tmp_path, digits_dir):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does; children inherit it
+    try:
+        child = started(tmp_path, digits_dir)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    child.send_signal(signal.SIGHUP)
+    assert child.stdout is not None
+    assert next(line for line in child.stdout if line.startswith("epoch "))
+    child.send_signal(signal.SIGTERM)
+    child.communicate(timeout=60)
+    assert child.returncode == 143
