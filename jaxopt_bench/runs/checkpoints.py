@@ -26,7 +26,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.files import SYSTEM_FILES, TEMPORARY, open_regular, read_regular, temporary_name
+from jaxopt_bench.files import SYSTEM_FILES, TEMPORARY, open_regular, read_regular, remove_leftovers, temporary_name
 from jaxopt_bench.runs.directory import check_object, parse_json, read_json, write_json
 from jaxopt_bench.runs.processes import found_by_first
 
@@ -243,13 +243,13 @@ def is_ours(folder: pathlib.Path) -> bool:
     """Returns whether this program made a folder, as a checkpoint or as one that was not completed.
 
     A checkpoint's folder is no symbolic link and has a marker or a manifest that names the folder's own step: a copy
-    under another name does not count. One that was not completed has a temporary name, and a marker unless it is empty.
+    under another name does not count. One that was not completed has a temporary name, and a marker or nothing in it.
     """
     unfinished = TEMPORARY.fullmatch(folder.name) is not None
     if folder.is_symlink() or not folder.is_dir() or not (unfinished or _STEP.fullmatch(folder.name)):
         return False
-    if unfinished and not os.listdir(folder):
-        return True
+    if unfinished and all(TEMPORARY.fullmatch(name) for name in os.listdir(folder)):
+        return True  # the marker itself was being written
     for name in (MARKER, MANIFEST):
         with contextlib.suppress(UserError, OSError):
             step = check_object(name, read_json(folder / name), {"step": int})["step"]
@@ -281,6 +281,7 @@ def _remove(folder: pathlib.Path) -> None:
         listed: Collection[str] | None = _manifest(folder)["sha256"]
     except UserError:
         listed = None
+    remove_leftovers(folder)
     (folder / MANIFEST).unlink(missing_ok=True)
     for where, inside, files in os.walk(folder, topdown=False):  # which follows no link
         below = pathlib.Path(where).relative_to(folder)

@@ -26,7 +26,7 @@ def test_a_checkpoint_for_which_there_is_no_room_leaves_those_before_whole(kind,
     code, errors = disturbed.ended(largest_file=20_000)
     assert code == 1
     assert "could not be written" in errors
-    assert f"from that of step {before[-1]}, which is whole" in errors
+    assert f"continues from the checkpoint of step {before[-1]}" in errors
     assert checkpoint_steps(disturbed.checkpoints) == before
     disturbed.goes_on()
     tally.add(f"no room for a file, {kind}")
