@@ -9,10 +9,12 @@ import io
 import os
 import re
 import secrets
+import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from jaxopt_bench.errors import UserError
 
@@ -137,6 +139,43 @@ def remove_leftovers(folder: Path) -> None:
                     os.unlink(entry.path)
 
 
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Yields a new folder among the system's temporary ones, which is removed at the end.
+
+    Folders that killed processes of this user left there are removed first: those that have a name of our own form and
+    hold a lock of our own that no process holds any more.
+    """
+    root = Path(tempfile.gettempdir())
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(root):
+            if _SCRATCH.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
+                _remove_abandoned(Path(entry.path))
+    folder = root / f"jaxopt-bench-{secrets.token_hex(8)}"
+    folder.mkdir(mode=0o700)
+    with open(folder / _OWNED, "x") as lock:
+        _lock(lock)
+        (folder / "content").mkdir()
+        try:
+            yield folder / "content"
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+_SCRATCH = re.compile(r"jaxopt-bench-[0-9a-f]{16}")
+_OWNED = "jaxopt-bench.lock"
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Removes a folder that `scratch_folder` made, unless a process holds it."""
+    lock = folder / _OWNED
+    with contextlib.suppress(OSError):
+        if folder.stat().st_uid == os.getuid() and lock.is_file() and not lock.is_symlink():
+            with lock.open() as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder)  # which follows no links
+
+
 def _open_descriptor(path: Path) -> int | None:
     """Returns the file descriptor that a path such as `/dev/stdout` or `/dev/fd/63` stands for, if it does."""
     names = {"/dev/stdout": 1, "/dev/stderr": 2}
@@ -152,7 +191,7 @@ def _mode(path: Path) -> int | None:
         return None
 
 
-def _lock(file: IO[bytes]) -> None:
+def _lock(file: IO[Any]) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -13,7 +13,15 @@ import threading
 import pytest
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.files import open_regular, read_regular, remove_leftovers, remove_regular, replacing, temporary_name
+from jaxopt_bench.files import (
+    open_regular,
+    read_regular,
+    remove_leftovers,
+    remove_regular,
+    replacing,
+    scratch_folder,
+    temporary_name,
+)
 
 
 def write(path: pathlib.Path, content: bytes, **options: bool) -> None:
@@ -173,3 +181,23 @@ def test_only_regular_files_are_removed(tmp_path, kind):
     with pytest.raises(UserError, match="not a regular file"):
         remove_regular(path)
     assert os.path.lexists(path)
+
+
+def test_a_scratch_folder_goes_with_its_process_or_the_next(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    foreign = [f"jaxopt-bench-{'0' * 16}", f"jaxopt-bench-{'1' * 16}", "jaxopt-bench-tests"]
+    for name in foreign:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mine").write_text("mine")
+    (tmp_path / foreign[1] / "jaxopt-bench.lock").symlink_to(tmp_path / foreign[1] / "mine")
+    script = "import os, pathlib, signal; from jaxopt_bench.files import scratch_folder\n"
+    script += "with scratch_folder() as folder: (folder / 'a').write_text('a'); os.kill(os.getpid(), signal.SIGKILL)"
+    for _ in range(2):  # the second removes what the first left
+        subprocess.run([sys.executable, "-c", script], env={**os.environ, "TMPDIR": str(tmp_path)})
+        assert len(names(tmp_path)) == len(foreign) + 1
+    with scratch_folder() as mine:
+        with scratch_folder():
+            assert mine.is_dir()
+        assert len(names(tmp_path)) == len(foreign) + 1
+    assert names(tmp_path) == sorted(foreign)
+    assert all((tmp_path / name / "mine").read_text() == "mine" for name in foreign)

@@ -8,7 +8,6 @@ import os
 import pathlib
 import re
 import socket
-import tempfile
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -16,9 +15,10 @@ import jax
 import tyro
 
 from jaxopt_bench.errors import UserError
+from jaxopt_bench.files import read_regular, scratch_folder
 from jaxopt_bench.runs import Interrupted
 from jaxopt_bench.runs.evaluation import EVALUATION
-from jaxopt_bench.runs.processes import found_by_first
+from jaxopt_bench.runs.processes import check_count, found_by_first
 
 AUTOMATIC = "auto"
 RECORDS = (".json", ".jsonl", ".npz")
@@ -36,14 +36,17 @@ class Processes:
     """Where the others reach process 0, which needs that port free; not needed with auto."""
 
     def join(self) -> None:
-        """Makes the devices of all processes known to each, once all have come; nothing where there is one process.
+        """Makes the devices of all processes known to each, once all have come. Does nothing if there is one process.
 
-        From then on those but the first print errors alone. Where the others do not come within 5 minutes, JAX ends
-        this process with a message of its own, which nothing can catch.
+        From then on only the first process prints results; the others print errors. If the others do not come within 5
+        minutes, JAX ends this process with a message of its own, which nothing can catch.
+
+        Process 0 listens at the coordinator's address alone. The group does not authenticate its members: the network
+        must be trusted.
 
         Raises:
-          UserError: where the flags name no process, the coordinator's port is taken, or the processes have different
-            numbers of devices.
+          UserError: if the flags name no process, process 0 cannot listen at the coordinator's address, or the
+            processes were told different numbers of processes or have different numbers of devices.
         """
         if self.process is None:
             if self.coordinator is not None:
@@ -58,7 +61,9 @@ class Processes:
                     "the others reach process 0."
                 )
             where["coordinator_address"] = self.coordinator
-            _check_port(self.coordinator, where["process_id"])
+            if where["process_id"] == 0:
+                where["coordinator_bind_address"] = self.coordinator
+                _check_port(self.coordinator)
             print(f"process {self.process} meets the others at {self.coordinator}", flush=True)
         jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM, which stops a run
         try:
@@ -73,6 +78,9 @@ class Processes:
         if jax.process_index():
             with open(os.devnull, "wb") as nothing:
                 os.dup2(nothing.fileno(), 1)  # which libraries print to as well
+        if "num_processes" in where:
+            with _lost_processes():
+                check_count(where["num_processes"])
 
     def _place(self) -> tuple[int, int]:
         match = re.fullmatch(r"(\d+)/(\d+)", self.process or "")
@@ -81,50 +89,68 @@ class Processes:
         return int(match[1]), int(match[2])
 
 
-def _check_port(coordinator: str, process: int) -> None:
+def _check_port(coordinator: str) -> None:
     """Checks that process 0 can listen where the others come: JAX would crash."""
+    host, _, port = coordinator.rpartition(":")
     try:
-        if process == 0:
-            socket.create_server(("", int(coordinator.rpartition(":")[2]))).close()
+        ((family, _, _, _, address), *_) = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+        socket.create_server(address[:2], family=family).close()
     except (OSError, OverflowError) as error:
         raise UserError(
-            f"--coordinator is {coordinator}, but process 0 cannot listen there: {error}; accepted: a free port."
+            f"--coordinator is {coordinator}, but process 0 cannot listen there: {error}. Expected an address of the "
+            "machine of process 0, and a free port."
         ) from error
+
+
+_LOST = re.compile(r"Gloo|[Cc]oordination|^(UNKNOWN|UNAVAILABLE|ABORTED|CANCELLED|INTERNAL|DEADLINE_EXCEEDED):")
+"""What JAX says, in errors of several types, when another process is gone."""
 
 
 @contextlib.contextmanager
 def one_writes(folder: pathlib.Path, part: str = "") -> Iterator[pathlib.Path]:
     """Yields the folder in which this process reads and writes, once all have come here.
 
-    That is the folder itself for the first process. Each other does all that the first one does in a folder of its own,
-    which vanishes in the end, unless it is killed; in the beginning the first one's records lie there, without its
-    checkpoints.
+    Process 0 uses the folder itself. Every other process works in a temporary copy of its records (no checkpoints),
+    which is removed at the end; one that a killed process left is removed by the next.
 
     Args:
       folder: of runs, or of a study.
-      part: the part of it that is read and written, where that is not all.
+      part: the part of it that is read and written, if that is not all.
+
+    Raises:
+      UserError: if another process ended.
     """
     if jax.process_count() == 1:
         yield folder
         return
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_lost_processes())
         try:
             records = found_by_first(lambda: _records(folder, part))
             if jax.process_index():
-                folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jaxopt-bench-")))
+                folder = stack.enter_context(scratch_folder())
                 _lay_down(records, folder)
             yield folder
         except Interrupted as stop:
             if jax.process_index():
                 raise SystemExit(128 + stop.signal) from stop
             raise
-        except jax.errors.JaxRuntimeError as error:
-            said = str(error).partition("\n")[0]
-            raise UserError(
-                f"process {jax.process_index()} of {jax.process_count()} cannot go on ({said}). Where another one "
-                "ended, it says why; the same command, for all of them, goes on from the last checkpoint. With too "
-                "little memory, --largest N trains N runs of a population at once."
-            ) from error
+
+
+@contextlib.contextmanager
+def _lost_processes() -> Iterator[None]:
+    """Says what to do if JAX cannot reach another process any more, whatever type of error it raises then."""
+    try:
+        yield
+    except (ValueError, RuntimeError) as error:
+        said = str(error).partition("\n")[0]
+        if not isinstance(error, jax.errors.JaxRuntimeError) and not _LOST.search(said):
+            raise
+        raise UserError(
+            f"process {jax.process_index()} of {jax.process_count()} cannot continue ({said}). If another process "
+            "ended, it says why. Run the same command in all processes to resume from the last checkpoint. If memory "
+            "is short, --largest N trains N runs of a population at once."
+        ) from error
 
 
 def _records(folder: pathlib.Path, part: str) -> dict[str, bytes | None]:
@@ -141,7 +167,7 @@ def _records(folder: pathlib.Path, part: str) -> dict[str, bytes | None]:
 def _content(path: pathlib.Path) -> bytes | None:
     if path.is_dir():
         return None
-    return b"" if path.name == EVALUATION else path.read_bytes()
+    return b"" if path.name == EVALUATION else read_regular(path)
 
 
 def _lay_down(records: dict[str, bytes | None], folder: pathlib.Path) -> None:

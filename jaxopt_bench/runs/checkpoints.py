@@ -17,7 +17,6 @@ import logging
 import os
 import pathlib
 import re
-import tempfile
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, TypeVar
 
@@ -26,7 +25,15 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.files import SYSTEM_FILES, TEMPORARY, open_regular, read_regular, remove_leftovers, temporary_name
+from jaxopt_bench.files import (
+    SYSTEM_FILES,
+    TEMPORARY,
+    open_regular,
+    read_regular,
+    remove_leftovers,
+    scratch_folder,
+    temporary_name,
+)
 from jaxopt_bench.runs.directory import check_object, parse_json, read_json, write_json
 from jaxopt_bench.runs.processes import found_by_first
 
@@ -337,8 +344,8 @@ def _plain(folder: pathlib.Path) -> Iterator[pathlib.Path]:
     if _PLAIN.fullmatch(str(folder)):
         yield folder
         return
-    with tempfile.TemporaryDirectory(prefix="jaxopt-bench-") as scratch:
-        link = pathlib.Path(scratch, "checkpoint")
+    with scratch_folder() as scratch:
+        link = scratch / "checkpoint"
         link.symlink_to(folder, target_is_directory=True)
         yield link
 

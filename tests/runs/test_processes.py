@@ -13,14 +13,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from typing import Any
 
+import hypothesis
+import hypothesis.strategies as st
 import jax
+import jax.numpy as jnp
 import numpy as np
+import psutil
 import pytest
 
 from jaxopt_bench import Run, load_run
 from jaxopt_bench.cli.entry import parse
 from jaxopt_bench.errors import UserError
+from jaxopt_bench.runs.processes import packed, unpacked
 from tests.runs.test_train import assert_same, without_timings
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -29,9 +35,19 @@ Ended = list[tuple[int, str, str]]
 
 
 def started(
-    words: Sequence[str], devices: Sequence[int] = (2, 2), own: Sequence[Sequence[str]] = ((), ())
+    words: Sequence[str],
+    devices: Sequence[int] = (2, 2),
+    own: Sequence[Sequence[str]] = ((), ()),
+    which: Sequence[str] | None = None,
 ) -> list[subprocess.Popen[str]]:
-    """Starts a command in a process for each number of devices, which has so many, and words of its own."""
+    """Starts a command in a process for each number of devices, which has so many, and words of its own.
+
+    Args:
+      words: of the command.
+      devices: how many each process has.
+      own: more words for each.
+      which: the value of --process for each; by default all of one group.
+    """
     processes = len(devices)
     environment = {**os.environ, "JAXOPT_BENCH_LAYERS": "pure", "PYTHONUNBUFFERED": "1"}
     with socket.socket() as free:
@@ -41,8 +57,9 @@ def started(
     children = []
     for index, count in enumerate(devices):
         flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={count}"
-        which = ["--process", f"{index}/{processes}", "--coordinator", coordinator] if processes > 1 else []
-        command = [sys.executable, "-m", "jaxopt_bench", *words, *own[index], *which]
+        named = f"{index}/{processes}" if which is None else which[index]
+        member = ["--process", named, "--coordinator", coordinator] if processes > 1 or which else []
+        command = [sys.executable, "-m", "jaxopt_bench", *words, *own[index], *member]
         there = {**environment, "XLA_FLAGS": flags}
         children.append(subprocess.Popen(command, cwd=ROOT, env=there, stdout=pipe, stderr=pipe, text=True))
     return children
@@ -125,9 +142,15 @@ def test_a_batch_is_divided_among_the_devices_of_all(words: list[str], tmp_path:
 
 
 def test_members_are_divided_and_another_process_that_is_killed_costs_no_more_than_since_the_last_checkpoint(
-    words: list[str], tmp_path: pathlib.Path
+    words: list[str], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two of the members diverge, so that what is checkpointed is not a number in parts."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+
+    def scratch() -> list[pathlib.Path]:
+        return list((tmp_path / "temporary").glob("jaxopt-bench-*"))
+
     sweep = ["sweep", "digits_cnn_sgd", "--optimizer.learning-rate", "1e-2..1e18:2", "--seeds", "2", *words]
     sweep += ["--epochs", "4", *SMALL, "--evaluate-test", "--runs-dir"]
     all_well(started([*sweep, str(tmp_path / "one"), "--devices", "4"], devices=[4]))
@@ -135,9 +158,11 @@ def test_members_are_divided_and_another_process_that_is_killed_costs_no_more_th
     wait_for_lines(tmp_path / "killed", 9)
     children[1].kill()
     (code, _, errors), _ = ended(children)
-    assert code not in (0, None)
-    assert "goes on from the last checkpoint" in errors
+    assert code == 1
+    assert "to resume from the last checkpoint" in errors
+    assert len(scratch()) == 1  # the killed one's, which the next removes
     (_, shown, _), _ = all_well(started([*sweep, str(tmp_path / "killed"), "--devices", "4"]))
+    assert not scratch()
     assert "continued from step" in shown
     assert sorted(run.summary["status"] for run in runs(tmp_path / "one")) == ["completed"] * 2 + ["diverged"] * 2
     for one, other in zip(runs(tmp_path / "one"), runs(tmp_path / "killed"), strict=True):
@@ -168,7 +193,7 @@ def test_what_does_not_fit_is_refused_by_all(words: list[str], tmp_path: pathlib
         assert "devices is 3; accepted: a multiple of 2, the number of processes, up to 4" in errors
     for code, _, errors in ended(started([*run, "--devices", "4"], own=(["--seed", "1"], ["--seed", "2"]))):
         assert code == 1
-        assert "the processes were told to train different runs; accepted: the same command, on the same data" in errors
+        assert "the processes were told to train different runs. Expected the same command, on the same data" in errors
     logs = (["--log-every", "1"], ["--log-every", "2"])
     for code, _, errors in ended(started([*run, "--devices", "4"], own=logs)):
         assert code == 1
@@ -177,6 +202,51 @@ def test_what_does_not_fit_is_refused_by_all(words: list[str], tmp_path: pathlib
         assert code == 1
         assert "the processes have [2, 1] devices; accepted: as many in each" in errors
     assert not list((tmp_path / "runs").rglob("metrics.jsonl"))
+
+
+def test_processes_that_were_told_different_numbers_are_refused(words: list[str], tmp_path: pathlib.Path) -> None:
+    run = ["run", "digits_cnn_adamw", *words, "--runs-dir", str(tmp_path / "runs")]
+    for code, _, errors in ended(started(run, which=["0/2", "1/3"])):
+        assert code == 1
+        assert "--process names 2 and 3 processes, and 2 have met" in errors
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_first_process_listens_at_the_coordinators_address_alone(tmp_path: pathlib.Path) -> None:
+    (child,) = started(["run", "digits_cnn_adamw", "--runs-dir", str(tmp_path)], devices=[2], which=["0/2"])
+    listening: list[str] = []
+    deadline = time.monotonic() + 60
+    while not listening and time.monotonic() < deadline:
+        connections = psutil.Process(child.pid).net_connections() if child.poll() is None else []
+        listening = [found.laddr.ip for found in connections if found.status == psutil.CONN_LISTEN]
+        time.sleep(0.05)
+    child.kill()
+    child.communicate()
+    assert set(listening) <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+    assert listening
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@hypothesis.given(json_values, st.binary(max_size=9), st.binary(max_size=3))
+def test_what_is_sent_comes_back(value: Any, blob: bytes, padding: bytes) -> None:
+    arrays = [np.arange(6, dtype=np.uint32).reshape(2, 3), np.zeros((0, 2)), np.array(np.nan), np.array([True])]
+    arrays.append(np.asarray(jnp.arange(3, dtype=jnp.bfloat16)))
+    found = unpacked(packed({"value": value, "blob": [blob, b"", None], "arrays": arrays}) + padding)
+    assert found["value"] == value
+    assert found["blob"] == [blob, b"", None]
+    for one, other in zip(found["arrays"], arrays, strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)
+
+
+def test_no_other_objects_are_sent() -> None:
+    with pytest.raises(TypeError):
+        packed({"path": pathlib.Path()})
 
 
 @pytest.mark.parametrize(
