@@ -48,4 +48,4 @@ def write_noise(name: str, folder: pathlib.Path) -> None:
             pixels = rng.integers(0, 256, (count, layout.record_bytes - len(labels)), np.uint8)
             (folder / file).write_bytes(np.hstack([*labels, pixels]).tobytes())
     for label in layout.labels:
-        (folder / label.file).write_text("".join(f"class {i}\n" for i in range(label.count)))
+        (folder / label.names_file).write_text("".join(f"class {i}\n" for i in range(label.count)))

@@ -1,9 +1,10 @@
-"""`jaxopt-bench data`: data sets, got ready."""
+"""`jaxopt-bench data`: prepares data sets."""
 
 from __future__ import annotations
 
 import dataclasses
 import pathlib
+import sys
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -17,14 +18,15 @@ from jaxopt_bench.errors import unknown_name
 
 @dataclasses.dataclass(frozen=True)
 class PrepareFlags:
-    """Prepare a data set for TFDS: from its official archive, downloaded or at hand."""
+    """Prepare a data set for TFDS, from its official archive: downloaded, or a local copy."""
 
     name: tyro.conf.Positional[str]
-    """A data set by its name in TFDS."""
+    """Name of the data set in TFDS."""
     source: Annotated[pathlib.Path | None, tyro.conf.arg(name="from")] = None
-    """The official binary archive (.tar.gz) or the folder it unpacks to; downloaded where not given."""
+    """The official archive, binary or Python version (.tar.gz, .tar, .zip), or the folder it unpacks to. Default:
+    download it."""
     data_dir: pathlib.Path | None = None
-    """Folder of TFDS data sets; else $TFDS_DATA_DIR, else TFDS's own default."""
+    """Folder of TFDS data sets. Default: $TFDS_DATA_DIR, or TFDS's own default."""
 
 
 def parse(words: Sequence[str]) -> Command:
@@ -42,5 +44,10 @@ def parse(words: Sequence[str]) -> Command:
 
 def prepare(flags: PrepareFlags) -> int:
     """Prepares a data set and prints where it is."""
-    print(data.prepare(flags.name, flags.source, flags.data_dir))
+    already = data.is_prepared(flags.name, flags.data_dir)
+    folder = data.prepare(flags.name, flags.source, flags.data_dir)
+    if already:
+        unread = "" if flags.source is None else f" {flags.source} was not read."
+        print(f"{flags.name} was already prepared.{unread} To prepare it again, first remove", file=sys.stderr)
+    print(folder)
     return COMPLETED

@@ -1,62 +1,89 @@
-"""Reads the official binary archives of CIFAR-10 and CIFAR-100, and checks all of them. Writes nothing, knows no TFDS.
+"""Reads the official archives of CIFAR-10 and CIFAR-100, binary or Python version, and checks all of them.
 
-Members are picked by name from the tar stream and never extracted, so absolute paths, `..` and links in an archive
-have no meaning here.
+Writes nothing, runs nothing, knows no TFDS.
 """
 
 from __future__ import annotations
 
+import abc
 import dataclasses
-import gzip
-import tarfile
-import zlib
-from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import UInt8
 
+from jaxopt_bench.data import pickles
+from jaxopt_bench.data.containers import DamagedArchiveError, Found, read_archive, read_folder
 from jaxopt_bench.data.specs import SPLITS, DatasetSpec, SplitName
-from jaxopt_bench.errors import UserError
+from jaxopt_bench.errors import UserError, shortened
 
+Planes: TypeAlias = UInt8[np.ndarray, "examples bytes"]
 _IMAGE_BYTES = 3 * 32 * 32
 _NAMES_LIMIT = 64 * 1024  # bytes; the official lists of names are below 2 KiB
+_PICKLED_LIMIT = 256  # bytes of an example besides its image: labels and a file name; the official ones have up to 40
 
 
 @dataclasses.dataclass(frozen=True)
 class Labels:
-    """One label byte of a record: its feature's name in TFDS, the file of its names, how many there are."""
+    """One label of each example.
+
+    Attributes:
+      feature: its feature's name in TFDS.
+      count: how many classes there are.
+      names_file: the binary version's file of their names.
+      key: the name of the list of labels in the Python version's files.
+      names_key: the name of the list of class names in the Python version's `Layout.python_names`.
+    """
 
     feature: str
-    file: str
     count: int
+    names_file: str
+    key: str
+    names_key: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """Where an official archive keeps what.
+    """Where the official archives keep what.
 
     Attributes:
-      url: where the archive is downloaded from.
-      folder: the one folder in the archive.
-      files: the record files of each split, all of one size.
-      labels: the label bytes that precede each image, in order.
+      url: where the binary version is downloaded from.
+      folder: the one folder in the binary version.
+      files: the binary version's record files of each split, all of one size.
+      labels: the label bytes that precede each image in the binary version, in order.
+      python_archive: the official name of the Python version.
+      python_folder: the one folder in it.
+      python_files: its pickle files of each split.
+      python_names: its pickle file of the class names.
     """
 
     url: str
     folder: str
     files: dict[SplitName, tuple[str, ...]]
     labels: tuple[Labels, ...]
+    python_archive: str
+    python_folder: str
+    python_files: dict[SplitName, tuple[str, ...]]
+    python_names: str
 
     @property
     def archive(self) -> str:
-        """The archive's official file name."""
+        """The binary version's official file name."""
         return self.url.rpartition("/")[2]
 
     @property
     def record_bytes(self) -> int:
-        """The size of one record: the label bytes, then the image as planes of red, green and blue."""
+        """The size of one binary record: the label bytes, then the image as planes of red, green and blue."""
         return len(self.labels) + _IMAGE_BYTES
+
+    @property
+    def accepted(self) -> str:
+        """What can be read, for messages."""
+        return (
+            f"{self.archive} or {self.python_archive} (or .tar, .tar.bz2, .tar.xz, .zip), or one of the folders "
+            f"{self.folder} and {self.python_folder}"
+        )
 
 
 LAYOUTS: dict[str, Layout] = {
@@ -64,16 +91,24 @@ LAYOUTS: dict[str, Layout] = {
         url="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
         folder="cifar-10-batches-bin",
         files={"train": tuple(f"data_batch_{i}.bin" for i in range(1, 6)), "test": ("test_batch.bin",)},
-        labels=(Labels("label", "batches.meta.txt", 10),),
+        labels=(Labels("label", 10, "batches.meta.txt", "labels", "label_names"),),
+        python_archive="cifar-10-python.tar.gz",
+        python_folder="cifar-10-batches-py",
+        python_files={"train": tuple(f"data_batch_{i}" for i in range(1, 6)), "test": ("test_batch",)},
+        python_names="batches.meta",
     ),
     "cifar100": Layout(
         url="https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
         folder="cifar-100-binary",
         files={"train": ("train.bin",), "test": ("test.bin",)},
         labels=(
-            Labels("coarse_label", "coarse_label_names.txt", 20),
-            Labels("label", "fine_label_names.txt", 100),
+            Labels("coarse_label", 20, "coarse_label_names.txt", "coarse_labels", "coarse_label_names"),
+            Labels("label", 100, "fine_label_names.txt", "fine_labels", "fine_label_names"),
         ),
+        python_archive="cifar-100-python.tar.gz",
+        python_folder="cifar-100-python",
+        python_files={"train": ("train",), "test": ("test",)},
+        python_names="meta",
     ),
 }
 
@@ -95,150 +130,199 @@ class Contents:
 
 
 def read_cifar(source: Path, spec: DatasetSpec) -> Contents:
-    """Returns the verified contents of an official archive or of the folder it unpacks to.
+    """Returns the verified contents of an official archive, or of the folder that it unpacks to.
+
+    Both versions give the same arrays. The Python version consists of pickle files, which are read without running
+    them. Where both are there, the binary version is read.
 
     Args:
-      source: the `.tar.gz`, the folder that holds the `.bin` files, or that folder's parent.
+      source: the archive, the folder that holds the files, or that folder's parent.
       spec: which data set is expected, and how many examples it has.
 
     Raises:
-      UserError: naming the file and what is wrong: the path does not exist, it is no archive or a truncated or
+      UserError: naming the file and what is wrong: the path does not exist, it is not an archive or a truncated or
         damaged one, a member is missing, or the size, a label or a list of names is not what it must be.
     """
     layout = LAYOUTS[spec.name]
-    sizes = _Sizes(source, spec, layout)
-    if source.is_dir():
-        files = _read_folder(source, layout, sizes.check)
-    elif source.is_file():
-        files = _read_archive(source, layout, sizes.check)
-    else:
-        raise UserError(f"{source} does not exist; expected {_accepted(layout)}.")
-    names = {label.feature: _names(source, label, files[label.file]) for label in layout.labels}
-    return Contents(names, {split: _examples(source, layout, files, split) for split in SPLITS})
+    binary, python = _Binary(source, spec, layout), _Python(source, spec, layout)
+    limits = binary.limits | python.limits
+    try:
+        if source.is_dir():
+            found = read_folder(source, (layout.folder, layout.python_folder), limits)
+        elif source.exists():
+            found = read_archive(source, limits)
+        else:
+            raise UserError(f"{source} does not exist. Expected {layout.accepted}.")
+    except DamagedArchiveError as error:
+        raise UserError(f"{source} {error}. Expected {layout.accepted}.") from error
+    except OSError as error:
+        raise UserError(f"{source} cannot be read: {error}. Expected {layout.accepted}.") from error
+    present = found.contents.keys() | found.oversized.keys()
+    return max((binary, python), key=lambda version: len(version.limits.keys() & present)).contents(found)
 
 
-class _Sizes:
-    """What size each expected file must have, so that nothing larger is ever read."""
+class _Version(abc.ABC):
+    """One version of an archive: the most bytes that each of its files may have, and how they are read."""
+
+    limits: dict[str, int]
+
+    def __init__(self, source: Path, layout: Layout, files: dict[SplitName, tuple[str, ...]]):
+        self._source, self._layout, self._files = source, layout, files
+
+    def contents(self, found: Found) -> Contents:
+        """Returns what the files hold.
+
+        Raises:
+          UserError: if a file is missing, or is not what it must be.
+        """
+        for file in self.limits:
+            if file in found.oversized:
+                raise self._oversized(file, found.oversized[file])
+            if file not in found.contents:
+                raise self._missing(file, found.names)
+        names = {label.feature: self._checked_names(label, found) for label in self._layout.labels}
+        return Contents(names, {split: self._split(found, split) for split in SPLITS})
+
+    @abc.abstractmethod
+    def _oversized(self, file: str, size: int) -> UserError:
+        """Returns the error for a file that is larger than its limit."""
+
+    @abc.abstractmethod
+    def _names(self, label: Labels, found: Found) -> tuple[str, list[str]]:
+        """Returns the file of the names of a label's classes, and the names."""
+
+    @abc.abstractmethod
+    def _read(self, file: str, content: bytes) -> tuple[Planes, list[UInt8[np.ndarray, " examples"]]]:
+        """Returns the images of a file, as planes of red, green and blue, and each of their labels in order."""
+
+    def _checked_names(self, label: Labels, found: Found) -> tuple[str, ...]:
+        file, names = self._names(label, found)
+        if len(names) != label.count or len(set(names)) != label.count:
+            raise self._wrong(file, f"lists {len(set(names))} different names. Expected {label.count}.")
+        return tuple(names)
+
+    def _split(self, found: Found, split: SplitName) -> Examples:
+        parts = [self._read(file, found.contents[file]) for file in self._files[split]]
+        planes = np.concatenate([planes for planes, _ in parts]).reshape(-1, 3, 32, 32)
+        labels = {
+            label.feature: np.concatenate([values[i] for _, values in parts])
+            for i, label in enumerate(self._layout.labels)
+        }
+        return Examples(planes.transpose(0, 2, 3, 1), labels)
+
+    def _wrong(self, file: str, problem: str) -> UserError:
+        return UserError(f"{self._source}: {file} {problem}")
+
+    def _wrong_label(self, file: str, index: int, label: Labels, value: object) -> UserError:
+        return UserError(
+            f"{self._source}: {file}, record {index}: {label.feature} is {shortened(value)}. "
+            f"Expected 0 to {label.count - 1}."
+        )
+
+    def _missing(self, file: str, names: list[str]) -> UserError:
+        shown = ", ".join(shortened(name)[1:-1] for name in names[:6]) + (", …" if len(names) > 6 else "")
+        return UserError(
+            f"{self._source} lacks {file} (it holds {shown or 'nothing'}). Expected {self._layout.accepted}."
+        )
+
+
+class _Binary(_Version):
+    """Records of label bytes and image bytes, and lists of names as text."""
 
     def __init__(self, source: Path, spec: DatasetSpec, layout: Layout):
-        self._source, self._record_bytes = source, layout.record_bytes
-        self._examples = {
-            file: spec.examples(split) // len(layout.files[split]) for split in SPLITS for file in layout.files[split]
-        }
+        super().__init__(source, layout, layout.files)
+        self._examples = _examples_per_file(spec, layout.files)
+        self.limits = {file: count * layout.record_bytes for file, count in self._examples.items()}
+        self.limits |= {label.names_file: _NAMES_LIMIT for label in layout.labels}
 
-    def check(self, file: str, size: int) -> None:
-        where = f"{self._source}: {file}"
+    def _oversized(self, file: str, size: int) -> UserError:
         if file not in self._examples:
-            if size > _NAMES_LIMIT:
-                raise UserError(f"{where} has {size} bytes, too many for a list of names (at most {_NAMES_LIMIT}).")
-            return
-        found, rest = divmod(size, self._record_bytes)
-        expected = self._examples[file]
-        if rest:
-            raise UserError(
-                f"{where} has {size} bytes, which is no multiple of the record size of {self._record_bytes} bytes; "
-                f"expected {expected} records ({expected * self._record_bytes} bytes)."
+            return self._wrong(file, f"has {size} bytes, too many for a list of names (at most {_NAMES_LIMIT}).")
+        return self._wrong_size(file, size)
+
+    def _names(self, label: Labels, found: Found) -> tuple[str, list[str]]:
+        file = label.names_file
+        try:
+            lines = found.contents[file].decode().splitlines()
+        except UnicodeDecodeError as error:
+            raise self._wrong(file, f"is not text ({error}).") from error
+        return file, [line.strip() for line in lines if line.strip()]
+
+    def _read(self, file: str, content: bytes) -> tuple[Planes, list[UInt8[np.ndarray, " examples"]]]:
+        if len(content) != self.limits[file]:
+            raise self._wrong_size(file, len(content))
+        records = np.frombuffer(content, np.uint8).reshape(-1, self._layout.record_bytes)
+        labels = list(records.T[: len(self._layout.labels)])
+        for label, values in zip(self._layout.labels, labels, strict=True):
+            for index in np.flatnonzero(values >= label.count)[:1]:
+                raise self._wrong_label(file, index, label, int(values[index]))
+        return records[:, len(labels) :], labels
+
+    def _wrong_size(self, file: str, size: int) -> UserError:
+        record, expected = self._layout.record_bytes, self._examples[file]
+        if size % record:
+            return self._wrong(
+                file,
+                f"has {size} bytes, which is not a multiple of the record size of {record} bytes. "
+                f"Expected {expected} records ({expected * record} bytes).",
             )
-        if found != expected:
-            raise UserError(f"{where} holds {found} examples; expected {expected}.")
+        return self._wrong(file, f"holds {size // record} examples. Expected {expected}.")
 
 
-def _read_folder(source: Path, layout: Layout, check: Callable[[str, int], None]) -> dict[str, bytes]:
-    expected = _expected_files(layout)
-    inner = source / layout.folder
-    folder = inner if inner.is_dir() and not (source / expected[0]).is_file() else source
-    files = {}
-    for file in expected:
-        path = folder / file
-        if not path.is_file():
-            present = sorted(entry.name for entry in folder.iterdir())
-            raise _missing(folder, file, present, layout)
-        check(file, path.stat().st_size)
-        files[file] = path.read_bytes()
-    return files
+class _Python(_Version):
+    """Pickled dictionaries of an array of images, lists of labels, and lists of names."""
+
+    def __init__(self, source: Path, spec: DatasetSpec, layout: Layout):
+        super().__init__(source, layout, layout.python_files)
+        self._examples = _examples_per_file(spec, layout.python_files)
+        self.limits = {
+            file: _NAMES_LIMIT + count * (_IMAGE_BYTES + _PICKLED_LIMIT) for file, count in self._examples.items()
+        }
+        self.limits[layout.python_names] = _NAMES_LIMIT
+
+    def _oversized(self, file: str, size: int) -> UserError:
+        return self._wrong(file, f"has {size} bytes. Expected at most {self.limits[file]}.")
+
+    def _names(self, label: Labels, found: Found) -> tuple[str, list[str]]:
+        file = self._layout.python_names
+        names = self._list(file, self._dictionary(file, found.contents[file]), label.names_key)
+        texts = [name.decode("latin-1") if isinstance(name, bytes) else name for name in names]
+        if not all(isinstance(text, str) for text in texts):
+            raise self._wrong(file, f"lists {label.names_key!r} that are not text.")
+        return file, texts
+
+    def _read(self, file: str, content: bytes) -> tuple[Planes, list[UInt8[np.ndarray, " examples"]]]:
+        values, count = self._dictionary(file, content), self._examples[file]
+        images = values.get("data")
+        if not isinstance(images, np.ndarray) or images.shape != (count, _IMAGE_BYTES):
+            shape = list(images.shape) if isinstance(images, np.ndarray) else type(images).__name__
+            raise self._wrong(file, f"holds images of shape {shape}. Expected {[count, _IMAGE_BYTES]}.")
+        return images, [self._labels(file, values, label) for label in self._layout.labels]
+
+    def _labels(self, file: str, values: dict[str, Any], label: Labels) -> UInt8[np.ndarray, " examples"]:
+        labels = self._list(file, values, label.key)
+        if len(labels) != self._examples[file]:
+            raise self._wrong(file, f"has {len(labels)} {label.key!r}. Expected {self._examples[file]}.")
+        for index, value in enumerate(labels):
+            if type(value) is not int or not 0 <= value < label.count:
+                shown = value if isinstance(value, (int, bytes, str)) else type(value)
+                raise self._wrong_label(file, index, label, shown)
+        return np.array(labels, np.uint8)
+
+    def _dictionary(self, file: str, content: bytes) -> dict[str, Any]:
+        try:
+            return pickles.read(content)
+        except pickles.RefusedPickleError as error:
+            raise self._wrong(
+                file, f"is not the official pickle file: {error}. Expected {self._layout.accepted}."
+            ) from error
+
+    def _list(self, file: str, values: dict[str, Any], key: str) -> list[Any]:
+        value = values.get(key)
+        if not isinstance(value, list):
+            raise self._wrong(file, f"has no list {key!r} (it holds {shortened(sorted(values))}).")
+        return value
 
 
-def _read_archive(source: Path, layout: Layout, check: Callable[[str, int], None]) -> dict[str, bytes]:
-    try:
-        with gzip.open(source) as stream:
-            return _read_members(source, stream, layout, check)
-    except (EOFError, zlib.error) as error:
-        raise UserError(f"{source} is truncated or damaged ({error}); fetch {layout.archive} again.") from error
-    except tarfile.ReadError as error:
-        raise UserError(f"{source} is not a whole tar archive ({error}); expected {_accepted(layout)}.") from error
-    except gzip.BadGzipFile as error:
-        raise UserError(f"{source} is not a sound .tar.gz archive ({error}); expected {_accepted(layout)}.") from error
-    except OSError as error:
-        raise UserError(f"{source} cannot be read: {error.strerror or error}.") from error
-    except (ValueError, OverflowError) as error:  # of headers whose numbers are none
-        raise UserError(f"{source} is not a sound archive ({error}); expected {_accepted(layout)}.") from error
-
-
-def _read_members(
-    source: Path, stream: gzip.GzipFile, layout: Layout, check: Callable[[str, int], None]
-) -> dict[str, bytes]:
-    expected = _expected_files(layout)
-    files: dict[str, bytes] = {}
-    seen: list[str] = []
-    with tarfile.open(fileobj=stream, mode="r:") as archive:
-        for member in archive:
-            seen.append(member.name)
-            file = PurePosixPath(member.name).name
-            if file not in expected or file in files or not member.isfile():
-                continue
-            check(file, member.size)
-            reader = archive.extractfile(member)
-            assert reader is not None, "a regular member can be read"
-            files[file] = reader.read()
-    while stream.read(1 << 20):  # gzip compares its checksum only at the very end
-        pass
-    for file in expected:
-        if file not in files:
-            raise _missing(source, file, seen, layout)
-    return files
-
-
-def _names(source: Path, label: Labels, content: bytes) -> tuple[str, ...]:
-    try:
-        names = tuple(line.strip() for line in content.decode().splitlines() if line.strip())
-    except UnicodeDecodeError as error:
-        raise UserError(f"{source}: {label.file} is not text ({error}).") from error
-    if len(names) != label.count or len(set(names)) != label.count:
-        raise UserError(f"{source}: {label.file} lists {len(set(names))} different names; expected {label.count}.")
-    return names
-
-
-def _examples(source: Path, layout: Layout, files: dict[str, bytes], split: SplitName) -> Examples:
-    for file in layout.files[split]:
-        _check_labels(source, layout, file, _records(layout, files[file]))
-    records = np.concatenate([_records(layout, files[file]) for file in layout.files[split]])
-    planes = records[:, len(layout.labels) :].reshape(-1, 3, 32, 32)
-    labels = {label.feature: records[:, i] for i, label in enumerate(layout.labels)}
-    return Examples(planes.transpose(0, 2, 3, 1), labels)
-
-
-def _check_labels(source: Path, layout: Layout, file: str, records: UInt8[np.ndarray, "examples bytes"]) -> None:
-    for i, label in enumerate(layout.labels):
-        wrong = np.flatnonzero(records[:, i] >= label.count)
-        if wrong.size:
-            value = records[wrong[0], i]
-            raise UserError(
-                f"{source}: {file}, record {wrong[0]}: {label.feature} is {value}; expected 0 to {label.count - 1}."
-            )
-
-
-def _records(layout: Layout, content: bytes) -> UInt8[np.ndarray, "examples bytes"]:
-    return np.frombuffer(content, np.uint8).reshape(-1, layout.record_bytes)
-
-
-def _expected_files(layout: Layout) -> tuple[str, ...]:
-    return (*layout.files["train"], *layout.files["test"], *(label.file for label in layout.labels))
-
-
-def _accepted(layout: Layout) -> str:
-    return f"the official {layout.archive} or its unpacked folder {layout.folder}"
-
-
-def _missing(where: Path, file: str, present: list[str], layout: Layout) -> UserError:
-    shown = ", ".join(present[:6]) + (", …" if len(present) > 6 else "") if present else "nothing"
-    return UserError(f"{where} lacks {file} (it holds {shown}); expected {_accepted(layout)}.")
+def _examples_per_file(spec: DatasetSpec, files: dict[SplitName, tuple[str, ...]]) -> dict[str, int]:
+    return {file: spec.examples(split) // len(files[split]) for split in SPLITS for file in files[split]}

@@ -3,13 +3,18 @@
 The folder holds two `.npy` files a split and, written last, `decoded.json`, which says what they are, their SHA-256
 sums and which record files they were made from. Every file is written under another name and renamed, and the same
 records give the same bytes, so several processes may build the cache at once.
+
+Files are only replaced in a folder that this program made, which it marks with a `CACHEDIR.TAG` of its own.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import errno
 import hashlib
 import json
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,10 +24,13 @@ import numpy as np
 from jaxtyping import UInt8
 
 from jaxopt_bench.data.specs import SPLITS, DatasetSpec, Split, SplitName
-from jaxopt_bench.files import replacing
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.files import open_regular, remove_leftovers, replacing
 
 FOLDER = "decoded"
 MANIFEST = "decoded.json"
+TAG = "CACHEDIR.TAG"  # as in https://bford.info/cachedir/, which backup programs know
+_TAG_CONTENT = b"Signature: 8a477f597d28d172789f06886806bc55\n# Arrays decoded by jaxopt_bench, which can be made again.\n"
 _FORMAT = 2
 
 
@@ -50,23 +58,37 @@ class Manifest:
     files: dict[str, dict[str, Any]]
     format: int = _FORMAT
 
+    def fits(self, spec: DatasetSpec) -> bool:
+        """Returns whether names and statistics are such as a data set can have; the file may come from others."""
+        channels, numbers = spec.image_shape[-1], (*self.mean, *self.std)
+        return (
+            all(isinstance(name, str) for name in self.class_names)
+            and len(set(self.class_names)) == len(self.class_names) == spec.num_classes
+            and len(self.mean) == len(self.std) == channels
+            and all(isinstance(number, float) and 0 <= number <= 1 for number in numbers)
+            and isinstance(self.files, dict)
+        )
 
-def read(folder: Path, records: dict[str, int]) -> Manifest | None:
-    """Returns the manifest in `folder`, or None where there is none.
+
+def read(folder: Path, spec: DatasetSpec, records: dict[str, int]) -> Manifest | None:
+    """Returns the manifest in `folder`, or None if there is none.
 
     Raises:
       UnsoundCacheError: if it cannot be read, or was made from other record files than `records`.
     """
     path = folder / MANIFEST
     try:
-        values = json.loads(path.read_text())
+        with open_regular(path) as file:
+            values = json.load(file)
         expected = values.pop("sha256", None)
         found = _sum(values)
         values |= {field: tuple(values[field]) for field in ("class_names", "mean", "std")}
         manifest = Manifest(**values)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (UserError, OSError) as error:
+        raise UnsoundCacheError(str(error)) from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UnsoundCacheError(f"{path} is damaged ({error!r})") from error
     if manifest.format != _FORMAT:
         raise UnsoundCacheError(f"{path} is of format {manifest.format!r}, not {_FORMAT}")
@@ -74,6 +96,8 @@ def read(folder: Path, records: dict[str, int]) -> Manifest | None:
         raise UnsoundCacheError(f"{path} was made from other record files")
     if found != expected:
         raise UnsoundCacheError(f"{path} differs from its checksum")
+    if not manifest.fits(spec):
+        raise UnsoundCacheError(f"{path} does not describe {spec.name}")
     return manifest
 
 
@@ -86,6 +110,8 @@ def open_split(folder: Path, manifest: Manifest, spec: DatasetSpec, split: Split
     examples = spec.examples(split)
     images = _open(folder, manifest, _file(split, "images"), (examples, *spec.image_shape), np.dtype(np.uint8))
     labels = _open(folder, manifest, _file(split, "labels"), (examples,), np.dtype(np.int32))
+    if labels.min() < 0 or labels.max() >= spec.num_classes:
+        raise UnsoundCacheError(f"{folder / _file(split, 'labels')} has labels from {labels.min()} to {labels.max()}")
     return Split(images, labels)
 
 
@@ -101,9 +127,9 @@ def write(
       decode: gives a split's arrays.
 
     Raises:
-      OSError: if the folder cannot be written.
+      OSError: if the folder cannot be written, or files that this program did not make are in the way.
     """
-    folder.mkdir(exist_ok=True)
+    _claim(folder)
     with tempfile.TemporaryFile(dir=folder):
         pass  # fails here, before anything is decoded, where nothing can be written
     files: dict[str, dict[str, Any]] = {}
@@ -117,10 +143,38 @@ def write(
         if split == "train":
             statistics = mean_and_std(arrays.images)
     manifest = Manifest(class_names, *statistics, records, files)
-    with replacing(folder / MANIFEST) as (file, _):
+    with replacing(folder / MANIFEST, follow_links=False) as (file, _):
         values = dataclasses.asdict(manifest)
         file.write((json.dumps({**values, "sha256": _sum(values)}, indent=1) + "\n").encode())
     return manifest
+
+
+def _claim(folder: Path) -> None:
+    """Makes the folder, or makes sure that every file that would be replaced in it is one of this program's.
+
+    Raises:
+      OSError: if one is not: a link, or a file in a folder without this program's mark or behind a link.
+    """
+    folder.mkdir(exist_ok=True)
+    ours = not folder.is_symlink() and _is_tagged(folder)
+    for name in (MANIFEST, *(_file(split, array) for split in SPLITS for array in ("images", "labels"))):
+        path = folder / name
+        if os.path.lexists(path) and (not ours or path.is_symlink() or not path.is_file()):
+            raise FileExistsError(errno.EEXIST, "in the way, and not made by this program", str(path))
+    if ours:
+        remove_leftovers(folder)
+    elif not folder.is_symlink():
+        with contextlib.suppress(FileExistsError), (folder / TAG).open("xb") as file:
+            file.write(_TAG_CONTENT)
+
+
+def _is_tagged(folder: Path) -> bool:
+    tag = folder / TAG
+    with contextlib.suppress(OSError, UserError):
+        if not tag.is_symlink():
+            with open_regular(tag) as file:
+                return file.read(len(_TAG_CONTENT) + 1) == _TAG_CONTENT
+    return False
 
 
 def _sum(values: dict[str, Any]) -> str:
@@ -150,7 +204,7 @@ def _file(split: SplitName, array: str) -> str:
 
 
 def _save(path: Path, array: np.ndarray) -> dict[str, Any]:
-    with replacing(path) as (file, temporary):
+    with replacing(path, follow_links=False) as (file, temporary):
         np.save(file, array)
         file.flush()
         digest = _digest(temporary)
@@ -159,12 +213,12 @@ def _save(path: Path, array: np.ndarray) -> dict[str, Any]:
 
 def _open(folder: Path, manifest: Manifest, file: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
     path = folder / file
-    expected = manifest.files.get(file, {})
+    expected = manifest.files.get(file)
     try:
-        if _digest(path) != expected.get("sha256"):
+        if not isinstance(expected, dict) or _digest(path) != expected.get("sha256"):
             raise UnsoundCacheError(f"{path} differs from its checksum")
-        array = np.load(path, mmap_mode="r")
-    except (OSError, ValueError) as error:
+        array = np.lib.format.open_memmap(path, mode="r")  # `np.load` would open other kinds of files, too
+    except (UserError, OSError, ValueError, TypeError, OverflowError) as error:
         raise UnsoundCacheError(f"{path} cannot be read ({error})") from error
     if array.shape != shape or array.dtype != dtype:
         raise UnsoundCacheError(f"{path} holds {array.dtype}{list(array.shape)}, not {dtype}{list(shape)}")
@@ -172,5 +226,5 @@ def _open(folder: Path, manifest: Manifest, file: str, shape: tuple[int, ...], d
 
 
 def _digest(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

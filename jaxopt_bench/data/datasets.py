@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from jaxopt_bench.data.archives import LAYOUTS
 from jaxopt_bench.data.specs import DATASETS, PACKAGED, SPLITS, DatasetSpec, Split, SplitName, dataset, train_validation
 from jaxopt_bench.errors import UserError, unknown_name
 
-__all__ = ["DATASETS", "Dataset", "DatasetSpec", "Split", "dataset", "load", "prepare", "train_validation"]
+__all__ = ["DATASETS", "Dataset", "DatasetSpec", "Split", "dataset", "is_prepared", "load", "prepare", "train_validation"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -60,16 +61,15 @@ def load(name: str, data_dir: Path | None = None) -> Dataset:
       UserError: if there is no such data set, or it is not prepared (the message says how to), or damaged.
     """
     spec = dataset(name)
-    directory = records.data_directory(data_dir)
-    folder = records.version_folder(spec, directory)
+    if name in PACKAGED:
+        return _open_dataset(spec, _prepare_packaged(spec, data_dir))
+    folder = records.version_folder(spec, records.data_directory(data_dir))
     state = records.state(folder, spec)
-    if state is not records.State.READY and name in PACKAGED:
-        return _open_dataset(spec, _prepare_records(spec, None, directory))
     if state is records.State.ABSENT:
         raise UserError(f"{name} is not in {folder}. {_ways(name)}")
     if state is records.State.OTHER_FORMAT:
         raise UserError(
-            f"{folder} holds {name} in a format that cannot be read without TensorFlow (no ArrayRecord files). "
+            f"{folder} contains {name} in a format that cannot be read without TensorFlow (no ArrayRecord files). "
             f"Add ArrayRecord files to it. {_ways(name)} Or, where TensorFlow and apache-beam are installed: "
             f"`python -m tensorflow_datasets.scripts.convert_format --dataset_version_dir={folder} "
             f"--out_file_format=array_record`."
@@ -80,24 +80,65 @@ def load(name: str, data_dir: Path | None = None) -> Dataset:
 def prepare(name: str, source: Path | None = None, data_dir: Path | None = None) -> Path:
     """Returns the version folder of the data set, with record files and decoded arrays in it.
 
-    What is already there and whole is left as it is, and `source` is then not read; to make it anew, remove the
-    folder first. A folder that holds the data set as TFRecord keeps that and gets ArrayRecord files beside it.
+    If the data set is already there and complete, it is left as it is, and `source` is not read; to prepare it again,
+    remove the folder first. A folder that contains the data set as TFRecord keeps it and gets ArrayRecord files too.
 
     Args:
       name: a name in `DATASETS`.
-      source: the official binary archive (`cifar-100-binary.tar.gz`) or its unpacked folder; None downloads it.
+      source: the official archive (`cifar-100-binary.tar.gz`, or the Python version) or its unpacked folder; None
+        downloads it.
       data_dir: TFDS's data directory; None means the environment's TFDS_DATA_DIR, else ~/tensorflow_datasets.
 
     Raises:
-      UserError: if there is no such data set, the source is not whole, the download fails (within 10 seconds where
-        there is no connection), or the folder cannot be written or holds something else.
+      UserError: if there is no such data set, the source does not exist or is not complete, the download fails (within
+        10 seconds if there is no connection), the folder cannot be written, or something else is in the way.
     """
     spec = dataset(name)
     if name not in LAYOUTS and name not in PACKAGED:
         raise UserError(f"{name} cannot be prepared here. {_ways(name)}")
-    folder = _prepare_records(spec, source, records.data_directory(data_dir))
+    directory = records.data_directory(data_dir)
+    source = None if source is None else records.expand_home(source)
+    if name in LAYOUTS and source is not None and not source.exists():
+        raise UserError(f"{source} does not exist. Expected {LAYOUTS[name].accepted}.")
+    folder = _prepare_records(spec, source, directory)
     _open_dataset(spec, folder)
     return folder
+
+
+def is_prepared(name: str, data_dir: Path | None = None) -> bool:
+    """Returns whether the data set is in the data directory, so that `prepare` has nothing to do.
+
+    Raises:
+      UserError: if there is no such data set, or its folder contains a part of it.
+    """
+    spec = dataset(name)
+    folder = records.version_folder(spec, records.data_directory(data_dir))
+    return records.state(folder, spec) is records.State.READY
+
+
+def _prepare_packaged(spec: DatasetSpec, data_dir: Path | None) -> Path:
+    """Returns the version folder of a data set that comes with this package: a temporary one if it must be."""
+    try:
+        return _prepare_records(spec, None, records.data_directory(data_dir))
+    except UserError as error:
+        if not isinstance(error.__cause__, (OSError, RuntimeError)):  # of the file system, or of a user without a home
+            raise
+        return _prepare_records(spec, None, _temporary_directory(spec, str(error)))
+
+
+@functools.cache
+def _temporary_directory(spec: DatasetSpec, reason: str) -> Path:
+    """Returns a data directory that is removed when the program ends; warns of it once."""
+    warnings.warn(
+        f"{reason}. {spec.name} is prepared in a temporary folder, each time again. To keep it, name a folder that can "
+        f"be written with --data-dir or in the environment variable TFDS_DATA_DIR.",
+        stacklevel=4,
+    )
+    _temporary.append(tempfile.TemporaryDirectory(prefix="jaxopt-bench-"))
+    return Path(_temporary[-1].name)
+
+
+_temporary: list[tempfile.TemporaryDirectory[str]] = []  # kept, since what it refers to vanishes with it
 
 
 def _prepare_records(spec: DatasetSpec, source: Path | None, directory: Path) -> Path:
@@ -112,11 +153,12 @@ def _open_dataset(spec: DatasetSpec, folder: Path) -> Dataset:
         manifest = _cached(spec, folder)
     except OSError as error:
         warnings.warn(
-            f"decoded arrays cannot be kept in {folder / cache.FOLDER} ({error}), so the records are decoded in "
-            f"memory each time; a data directory that can be written (--data-dir or TFDS_DATA_DIR) avoids that.",
+            f"the decoded arrays cannot be kept in {folder / cache.FOLDER} ({error}), so the records are decoded again "
+            f"each time. To avoid that, name a data directory that can be written (--data-dir or TFDS_DATA_DIR), or "
+            f"move away what is in the way.",
             stacklevel=3,
         )
-        return Dataset(spec, records.class_names(folder), *cache.mean_and_std(decode("train").images), decode)
+        return Dataset(spec, records.class_names(folder, spec), *cache.mean_and_std(decode("train").images), decode)
     opened = functools.cache(functools.partial(_open_cached, spec, folder))
     return Dataset(spec, manifest.class_names, manifest.mean, manifest.std, opened)
 
@@ -124,7 +166,7 @@ def _open_dataset(spec: DatasetSpec, folder: Path) -> Dataset:
 def _cached(spec: DatasetSpec, folder: Path) -> cache.Manifest:
     """Returns the cache's manifest, building the cache where there is no sound one."""
     try:
-        manifest = cache.read(folder / cache.FOLDER, records.fingerprint(folder, spec))
+        manifest = cache.read(folder / cache.FOLDER, spec, records.fingerprint(folder, spec))
     except cache.UnsoundCacheError as error:
         return _rebuild(spec, folder, str(error))
     return manifest or _build(spec, folder)
@@ -146,20 +188,20 @@ def _rebuild(spec: DatasetSpec, folder: Path, reason: str) -> cache.Manifest:
 
 
 def _build(spec: DatasetSpec, folder: Path) -> cache.Manifest:
-    names, fingerprint = records.class_names(folder), records.fingerprint(folder, spec)
+    names, fingerprint = records.class_names(folder, spec), records.fingerprint(folder, spec)
     return cache.write(folder / cache.FOLDER, names, fingerprint, functools.partial(records.decode, folder, spec))
 
 
 def _ways(name: str) -> str:
-    """Returns how a data set can be had."""
+    """Returns how to get a data set."""
     if name in LAYOUTS:
         ways = (
             f"`jaxopt-bench data prepare {name}` downloads it; `jaxopt-bench data prepare {name} --from PATH` "
-            f"takes the official {LAYOUTS[name].archive} or its unpacked folder."
+            f"reads the official {LAYOUTS[name].archive} or {LAYOUTS[name].python_archive}, or the folder it unpacks to."
         )
     else:
-        ways = f"`tfds build {name} --file_format=array_record` prepares it, where TensorFlow is installed."
+        ways = f"`tfds build {name} --file_format=array_record` prepares it, if TensorFlow is installed."
     return (
-        f"{ways} If it is elsewhere, name the data directory with --data-dir or in the environment variable "
+        f"{ways} If it is in another place, name the data directory with --data-dir or in the environment variable "
         f"TFDS_DATA_DIR."
     )

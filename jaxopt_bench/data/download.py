@@ -33,9 +33,15 @@ def fetch(layout: Layout, name: str, data_dir: Path) -> Path:
         raise _failed(layout, name, problem)
     import tensorflow_datasets as tfds
 
-    manager = tfds.download.DownloadManager(download_dir=data_dir / "downloads", dataset_name=name)
+    folder = data_dir / "downloads"
     try:
+        for path in folder.iterdir() if folder.exists() else ():
+            if path.exists() and not path.is_file() and not path.is_dir():  # TFDS would wait for it, if it is a pipe
+                raise UserError(f"{path} is not a regular file. Remove it or move it away.")
+        manager = tfds.download.DownloadManager(download_dir=folder, dataset_name=name)
         return Path(manager.download(layout.url))
+    except UserError:
+        raise
     except Exception as error:  # from requests, urllib3, TFDS (a wrong checksum) or the file system
         raise _failed(layout, name, f"{type(error).__name__}: {error}") from error
 
@@ -61,6 +67,7 @@ def _unreachable(url: str) -> str | None:
 
 def _failed(layout: Layout, name: str, problem: str) -> UserError:
     return UserError(
-        f"cannot download {layout.url} ({problem}). Fetch {layout.archive} on a machine that can and run "
-        f"`jaxopt-bench data prepare {name} --from PATH`, where PATH is that archive or its unpacked folder."
+        f"cannot download {layout.url} ({problem}). Download {layout.archive} or {layout.python_archive} on "
+        f"another machine and run `jaxopt-bench data prepare {name} --from PATH`, where PATH is that archive or the "
+        f"folder it unpacks to."
     )

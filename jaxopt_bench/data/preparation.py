@@ -1,12 +1,18 @@
-"""Puts a data set's record files into the data directory: checked first, written beside, never over what is there."""
+"""Puts a data set's record files into the data directory: checked first, written beside, never over what is there.
+
+TFDS writes into a new temporary folder and sees nothing else of the data directory. From there the files are moved to
+names that are free. Only `dataset_info.json` is ever replaced, where another format is entered in it.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import filecmp
 import io
 import json
-import sys
-import tempfile
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,16 +22,18 @@ from jaxopt_bench.data import records
 from jaxopt_bench.data.archives import LAYOUTS, Contents, Examples, read_cifar
 from jaxopt_bench.data.specs import PACKAGED, SPLITS, DatasetSpec
 from jaxopt_bench.errors import UserError
+from jaxopt_bench.files import TEMPORARY, replacing, temporary_name
 
+_LOCK = "in-use"  # the file that marks a temporary folder as this program's, locked while it is in use
 _DIGITS = Path(__file__).parent / "digits" / "digits.npz"
 
 
 def prepare_records(spec: DatasetSpec, source: Path | None, data_dir: Path) -> Path:
     """Returns the version folder, after writing the record files if they are not there yet.
 
-    Where they are there and whole nothing is read or written, whether or not a source is given. Where the folder
-    holds the data set in another format (TFRecord), ArrayRecord files are added to it and entered in its
-    `dataset_info.json` as an alternative, in the way of TFDS's own `convert_format`; nothing is removed.
+    If they are there and complete, nothing is read or written, whether or not a source is given. If the folder
+    contains the data set in another format (TFRecord), ArrayRecord files are added to it and entered in its
+    `dataset_info.json` as an alternative, as TFDS's own `convert_format` does; nothing is removed.
 
     Args:
       spec: the data set.
@@ -33,8 +41,8 @@ def prepare_records(spec: DatasetSpec, source: Path | None, data_dir: Path) -> P
       data_dir: TFDS's data directory.
 
     Raises:
-      UserError: if the source is not what it must be, the download fails, or the folder cannot be written or holds
-        something else.
+      UserError: if the source is not what it must be, the download fails, the folder cannot be written, or something
+        else is in the way.
     """
     folder = records.version_folder(spec, data_dir)
     state = records.state(folder, spec)
@@ -42,27 +50,63 @@ def prepare_records(spec: DatasetSpec, source: Path | None, data_dir: Path) -> P
         return folder
     contents = _contents(spec, source, data_dir)
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        if state is records.State.OTHER_FORMAT:
-            _add_array_records(spec, contents, folder, data_dir)
-        else:
-            _write_new(spec, contents, folder, data_dir)
+        with _staging(folder if folder.is_dir() else folder.parent) as staging:
+            _write(spec, contents, staging)
+            made = records.version_folder(spec, staging)
+            if state is records.State.OTHER_FORMAT:
+                _add_array_records(spec, made, folder)
+            elif folder.is_dir():  # empty, or with files that do not belong to a data set
+                _add_files(made, folder)
+            else:
+                made.rename(folder)
     except OSError as error:
         if records.state(folder, spec) is not records.State.READY:  # unless another process was quicker
-            raise UserError(f"cannot write {spec.name} to {folder}: {error}") from error
+            raise UserError(
+                f"cannot write {spec.name} to {folder}: {error}. Name another data directory with --data-dir or in the "
+                f"environment variable TFDS_DATA_DIR."
+            ) from error
     return folder
+
+
+@contextlib.contextmanager
+def _staging(parent: Path) -> Iterator[Path]:
+    """Makes a temporary folder, and removes it together with those that processes left here which were killed."""
+    parent.mkdir(parents=True, exist_ok=True)
+    for left in parent.iterdir():
+        if TEMPORARY.fullmatch(left.name) and left.is_dir() and not left.is_symlink():
+            _remove_leftover(left)
+    folder = parent / temporary_name()
+    folder.mkdir()
+    try:
+        with open(folder / temporary_name(), "xb") as lock:
+            with contextlib.suppress(OSError):  # of a file system without locks
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.rename(lock.name, folder / _LOCK)
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_leftover(folder: Path) -> None:
+    """Removes a temporary folder of this program's, unless a process is using it."""
+    path = folder / _LOCK
+    with contextlib.suppress(OSError):
+        if path.is_file() and not path.is_symlink():
+            with open(path, "rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _contents(spec: DatasetSpec, source: Path | None, data_dir: Path) -> Contents:
     if spec.name in PACKAGED:
         if source is not None:
-            raise UserError(f"--from {source}: {spec.name} comes with this package and takes no source; leave it out.")
+            raise UserError(f"--from {source}: {spec.name} comes with this package. Expected no --from.")
         return _read_digits()
     if source is None:
         from jaxopt_bench.data.download import fetch
 
         source = fetch(LAYOUTS[spec.name], spec.name, data_dir)
-    return read_cifar(source.expanduser(), spec)
+    return read_cifar(source, spec)
 
 
 def _read_digits() -> Contents:
@@ -74,27 +118,35 @@ def _read_digits() -> Contents:
     return Contents(names, {split: Examples(pixels[parts[split]], {"label": labels[parts[split]]}) for split in SPLITS})
 
 
-def _write_new(spec: DatasetSpec, contents: Contents, folder: Path, data_dir: Path) -> None:
-    if folder.is_dir():
-        folder.rmdir()  # it is empty, and TFDS would take it for the data set
-    _write(spec, contents, data_dir)
+def _add_files(made: Path, folder: Path) -> None:
+    """Moves all files of a data set into a folder; last the one by which it is known to be complete."""
+    for path in sorted(made.iterdir(), key=lambda path: path.name == records.INFO):
+        _move(path, folder / path.name)
 
 
-def _add_array_records(spec: DatasetSpec, contents: Contents, folder: Path, data_dir: Path) -> None:
+def _add_array_records(spec: DatasetSpec, made: Path, folder: Path) -> None:
     """Adds ArrayRecord files to a folder of another format, and enters them when all of them are there."""
-    with tempfile.TemporaryDirectory(prefix=f".{spec.name}-", dir=data_dir) as staging:
-        _write(spec, contents, Path(staging))
-        made = records.version_folder(spec, Path(staging))
-        _check_same_shards(folder, made)
-        for paths in records.shards(made, spec).values():
-            for path in paths:
-                path.replace(folder / path.name)
-        info = records.read_info(folder)
-        formats = [*info.get("alternativeFileFormats", ()), records.ARRAY_RECORD]
-        info["alternativeFileFormats"] = list(dict.fromkeys(formats))  # once, if two processes add them
-        entry = Path(staging, records.INFO)
-        entry.write_text(json.dumps(info, indent=2))
-        entry.replace(folder / records.INFO)
+    _check_same_shards(folder, made)
+    for paths in records.shards(made, spec).values():
+        for path in paths:
+            _move(path, folder / path.name)
+    info = records.read_info(folder)
+    formats = [*info.get("alternativeFileFormats", ()), records.ARRAY_RECORD]
+    info["alternativeFileFormats"] = list(dict.fromkeys(formats))  # once, if two processes add them
+    with replacing(folder / records.INFO, follow_links=False) as (file, _):
+        file.write(json.dumps(info, indent=2).encode())
+
+
+def _move(path: Path, target: Path) -> None:
+    """Moves a file to a free name. An equal file that is there already, from an attempt before, stays.
+
+    Raises:
+      UserError: if something else is there.
+    """
+    if not os.path.lexists(target):
+        path.rename(target)
+    elif target.is_symlink() or not target.is_file() or not filecmp.cmp(path, target, shallow=False):
+        raise UserError(f"{target} is in the way: this program did not write it. Remove it or move it away.")
 
 
 def _check_same_shards(folder: Path, made: Path) -> None:
@@ -104,21 +156,16 @@ def _check_same_shards(folder: Path, made: Path) -> None:
         there, here = records.shard_lengths(present, split), records.shard_lengths(new, split)
         if there != here:
             raise UserError(
-                f"{folder} holds another format of the data set whose {split} split has the shards {there}, not "
-                f"{here}, so ArrayRecord files cannot stand beside it. Remove this folder, or give another data "
-                f"directory (--data-dir or TFDS_DATA_DIR)."
+                f"{folder} contains another format of the data set whose {split} split has the shards {there}, not "
+                f"{here}, so ArrayRecord files cannot be added. Remove this folder or move it away, or name another "
+                f"data directory (--data-dir or TFDS_DATA_DIR)."
             )
 
 
 def _write(spec: DatasetSpec, contents: Contents, data_dir: Path) -> None:
     from jaxopt_bench.data import builders
 
-    with _quiet() if spec.name in PACKAGED else contextlib.redirect_stdout(sys.stderr):
+    errors = contextlib.redirect_stderr(io.StringIO()) if spec.name in PACKAGED else contextlib.nullcontext()
+    # Its messages name the temporary folder. Its progress bars, on standard error, are for what takes longer.
+    with contextlib.redirect_stdout(io.StringIO()), errors:
         builders.write(spec.name, contents, data_dir)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Swallows TFDS's notes and progress bars, which are for longer work than a second's."""
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        yield

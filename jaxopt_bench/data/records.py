@@ -1,7 +1,8 @@
-"""The prepared record files of a data set: where they lie, whether they are whole, and how they are decoded.
+"""The prepared record files of a data set: where they are, whether they are complete, and how they are decoded.
 
-The layout is TFDS's own. TFDS itself is imported only where records are decoded; what else is asked of them is read
-from their folder's `dataset_info.json`.
+The layout is TFDS's own, but TFDS does not open the folder: it would import the modules that `features.json` names, and
+a folder may come from anywhere. Only TFDS's message type for records is used. The folder's small files are read here as
+JSON and text, and images are decoded as PNG or JPEG only.
 """
 
 from __future__ import annotations
@@ -17,11 +18,28 @@ from typing import Any
 import numpy as np
 
 from jaxopt_bench.data.specs import SPLITS, DatasetSpec, Split, SplitName
-from jaxopt_bench.errors import UserError
+from jaxopt_bench.errors import UserError, shortened
+from jaxopt_bench.files import open_regular
 
 INFO = "dataset_info.json"
+FEATURES = "features.json"
 ARRAY_RECORD = "array_record"
+_LABEL_NAMES = "label.labels.txt"
 _CHUNK = 4096  # records read at once
+_LARGEST_FILE = 16 << 20  # bytes, of the small files; those of CIFAR-100 have below 3 KiB
+_IMAGE = "tensorflow_datasets.core.features.image_feature.Image"
+_LABEL = "tensorflow_datasets.core.features.class_label_feature.ClassLabel"
+_FEATURE_CLASSES = {
+    _IMAGE,
+    _LABEL,
+    "tensorflow_datasets.core.features.bounding_boxes.BBoxFeature",
+    "tensorflow_datasets.core.features.features_dict.FeaturesDict",
+    "tensorflow_datasets.core.features.scalar.Scalar",
+    "tensorflow_datasets.core.features.sequence_feature.Sequence",
+    "tensorflow_datasets.core.features.tensor_feature.Tensor",
+    "tensorflow_datasets.core.features.text_feature.Text",
+}
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's names, by the number of channels
 
 
 class State(enum.Enum):
@@ -33,9 +51,29 @@ class State(enum.Enum):
 
 
 def data_directory(data_dir: Path | None) -> Path:
-    """Returns `data_dir`, else the environment's TFDS_DATA_DIR, else TFDS's own default."""
-    chosen = data_dir or os.environ.get("TFDS_DATA_DIR") or Path("~", "tensorflow_datasets")
-    return Path(chosen).expanduser()
+    """Returns `data_dir`, else the environment's TFDS_DATA_DIR, else TFDS's own default.
+
+    Raises:
+      UserError: if neither is given and there is no home folder.
+    """
+    chosen = data_dir or os.environ.get("TFDS_DATA_DIR")
+    if chosen:
+        return Path(os.path.abspath(expand_home(Path(chosen))))
+    try:
+        return Path.home() / "tensorflow_datasets"
+    except RuntimeError as error:
+        raise UserError(
+            "there is no home folder to keep data sets in. Set HOME, or name a folder with --data-dir or in the "
+            "environment variable TFDS_DATA_DIR."
+        ) from error
+
+
+def expand_home(path: Path) -> Path:
+    """Returns a path with a leading `~` or `~user` replaced, if that is somebody's home folder."""
+    try:
+        return path.expanduser()
+    except RuntimeError:  # a name that just begins so, or a user without a home
+        return path
 
 
 def version_folder(spec: DatasetSpec, data_dir: Path) -> Path:
@@ -44,19 +82,30 @@ def version_folder(spec: DatasetSpec, data_dir: Path) -> Path:
 
 
 def state(folder: Path, spec: DatasetSpec) -> State:
-    """Returns what `folder` holds.
+    """Returns what `folder` holds. Files that do not belong to a data set do not matter.
 
     Raises:
-      UserError: if it holds something that is neither nothing nor a whole data set.
+      UserError: if it holds a part of a data set or a damaged one, or cannot be read (caused by an OSError).
     """
-    if not folder.is_dir() or not any(folder.iterdir()):
-        return State.ABSENT
-    info = read_info(folder)
-    if ARRAY_RECORD not in _formats(info):
-        return State.OTHER_FORMAT
-    for split in SPLITS:
-        _check_split(folder, spec, split, shard_lengths(info, split))
+    try:
+        if not folder.is_dir() or not any(_belongs(path.name, spec) for path in folder.iterdir()):
+            return State.ABSENT
+        info = read_info(folder)
+        if ARRAY_RECORD not in _formats(info):
+            return State.OTHER_FORMAT
+        for split in SPLITS:
+            _check_split(folder, spec, split, shard_lengths(info, split))
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be read: {error}. Name another data directory with --data-dir or in the environment "
+            f"variable TFDS_DATA_DIR."
+        ) from error
     return State.READY
+
+
+def _belongs(name: str, spec: DatasetSpec) -> bool:
+    """Returns whether a file of this name in a version folder is part of the data set."""
+    return name in (INFO, FEATURES) or name.endswith(".labels.txt") or name.startswith(f"{spec.name}-")
 
 
 def shards(folder: Path, spec: DatasetSpec) -> dict[SplitName, list[Path]]:
@@ -76,12 +125,7 @@ def read_info(folder: Path) -> dict[str, Any]:
     Raises:
       UserError: if there is none, or it is damaged.
     """
-    try:
-        info = json.loads((folder / INFO).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise broken(folder, f"it has no {INFO}") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise broken(folder, f"{INFO} cannot be read ({error})") from error
+    info = _read_json(folder, INFO)
     splits = info.get("splits") if isinstance(info, dict) else None
     if not isinstance(splits, list) or not all(map(_is_split, splits)):
         raise broken(folder, f"{INFO} lists no splits")
@@ -96,16 +140,23 @@ def shard_lengths(info: dict[str, Any], split: SplitName) -> list[int]:
     return []
 
 
-def class_names(folder: Path) -> tuple[str, ...]:
-    """Returns the names of the labels in order.
+def class_names(folder: Path, spec: DatasetSpec) -> tuple[str, ...]:
+    """Returns the names of the labels in order; their numbers, if the data set has no names for them.
 
     Raises:
-      UserError: if TFDS does not find them.
+      UserError: if `features.json` describes something other than images with labels, or the names do not fit.
     """
+    _check_features(folder)
+    content = _read(folder, _LABEL_NAMES)
+    if content is None:
+        return tuple(map(str, range(spec.num_classes)))
     try:
-        return tuple(_builder(folder).info.features["label"].names)
-    except (KeyError, AttributeError, TypeError) as error:
-        raise broken(folder, f"its labels have no names ({error})") from error
+        names = [name.strip() for name in content.decode().split("\n") if name.strip()]
+    except UnicodeDecodeError as error:
+        raise broken(folder, f"{_LABEL_NAMES} is not text ({error})") from error
+    if len(names) != spec.num_classes or len(set(names)) != spec.num_classes:
+        raise broken(folder, f"{_LABEL_NAMES} has {len(set(names))} different names, not {spec.num_classes}")
+    return tuple(names)
 
 
 def decode(folder: Path, spec: DatasetSpec, split: SplitName) -> Split:
@@ -114,19 +165,28 @@ def decode(folder: Path, spec: DatasetSpec, split: SplitName) -> Split:
     Raises:
       UserError: if a record is damaged, or not an example of this data set.
     """
-    import tensorflow_datasets as tfds
-
-    builder = _builder(folder)
+    try:
+        from array_record.python.array_record_data_source import ArrayRecordDataSource
+        from tensorflow_datasets.proto import tf_example_pb2
+    except ImportError as error:
+        raise UserError(
+            f"{folder} has record files but no intact decoded arrays, and reading records needs a package that is not "
+            f"installed here ({error}). Install tensorflow-datasets, array-record and pillow, or copy the folder from "
+            f"a machine where `jaxopt-bench data prepare {folder.parent.name}` has run."
+        ) from error
+    _check_features(folder)
     images = np.empty((spec.examples(split), *spec.image_shape), np.uint8)
     labels = np.empty(spec.examples(split), np.int32)
     try:
-        # The bytes are decoded below: TFDS's own decoding warns that OpenCV would be quicker, and takes as long.
-        source = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()}, file_format=ARRAY_RECORD)
-        for start in range(0, len(labels), _CHUNK):
-            indices = range(start, min(start + _CHUNK, len(labels)))
-            for index, example in zip(indices, source.__getitems__(list(indices)), strict=True):
-                images[index] = _decode_image(example["image"], spec)
-                labels[index] = example["label"]
+        with ArrayRecordDataSource([str(path) for path in shards(folder, spec)[split]]) as source:
+            if len(source) != len(labels):
+                raise ValueError(f"{len(source)} records, not {len(labels)}")
+            for start in range(0, len(labels), _CHUNK):
+                indices = range(start, min(start + _CHUNK, len(labels)))
+                for index, record in zip(indices, source.__getitems__(list(indices)), strict=True):
+                    features = tf_example_pb2.Example.FromString(record).features.feature
+                    (encoded,), (labels[index],) = features["image"].bytes_list.value, features["label"].int64_list.value
+                    images[index] = _decode_image(encoded, spec)
     except Exception as error:  # the readers raise whatever a damaged byte leads them to
         raise broken(folder, f"its {split} records cannot be decoded ({error})") from error
     if labels.min() < 0 or labels.max() >= spec.num_classes:
@@ -138,30 +198,72 @@ def broken(folder: Path, reason: str) -> UserError:
     """Returns the error for a folder that holds no whole data set."""
     name = folder.parent.name
     return UserError(
-        f"{folder} does not hold the whole of {name}: {reason}. Remove this folder, then run "
+        f"{folder} does not contain a complete {name}: {reason}. Remove this folder or move it away, then run "
         f"`jaxopt-bench data prepare {name}` again."
     )
 
 
-def _builder(folder: Path) -> Any:
+def _check_features(folder: Path) -> None:
+    """Refuses classes of features that are not TFDS's usual ones, and anything but an image with a label.
+
+    TFDS imports the modules of the classes that a folder names. Here nothing is imported; what such a class stores in
+    the records is unknown, and the folder is not safe to open with TFDS.
+    """
+    tree = _read_json(folder, FEATURES)
+    pending: list[Any] = [tree]
+    names: set[str] = set()
+    while pending:
+        value = pending.pop()
+        if isinstance(value, dict):
+            # "type" in folders of old versions of TFDS
+            names |= {value[key] for key in ("pythonClassName", "type") if isinstance(value.get(key), str)}
+            pending += value.values()
+        elif isinstance(value, list):
+            pending += value
+    for name in sorted(names - _FEATURE_CLASSES):
+        raise broken(folder, f"{FEATURES} names the class {shortened(name, 100)}, which is not one of those that are read")
     try:
-        import tensorflow_datasets as tfds
-    except ImportError as error:
-        raise UserError(
-            f"{folder} has record files but no sound decoded arrays, and reading records needs a package that is not "
-            f"installed here ({error}). Install tensorflow-datasets, array-record and pillow, or copy the folder from "
-            f"a machine where `jaxopt-bench data prepare {folder.parent.name}` has run."
-        ) from error
+        features = tree["featuresDict"]["features"] if "featuresDict" in tree else tree["content"]
+        found = tuple(features[name].get("pythonClassName", features[name].get("type")) for name in ("image", "label"))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise broken(folder, f"{FEATURES} does not describe an image and a label") from error
+    if found != (_IMAGE, _LABEL):
+        raise broken(folder, f"{FEATURES} does not describe an image and a label, but {shortened(found, 200)}")
+
+
+def _read_json(folder: Path, name: str) -> Any:
+    content = _read(folder, name)
+    if content is None:
+        raise broken(folder, f"it has no {name}")
     try:
-        return tfds.builder_from_directory(str(folder))
-    except Exception as error:  # it raises whatever a damaged file leads it to
-        raise broken(folder, f"TFDS cannot read it ({error})") from error
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise broken(folder, f"{name} cannot be read ({error})") from error
+
+
+def _read(folder: Path, name: str) -> bytes | None:
+    """Returns the content of one of the folder's small files, or None if there is no such file."""
+    try:
+        with open_regular(folder / name) as file:
+            content = file.read(_LARGEST_FILE + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise broken(folder, f"{name} cannot be read ({error})") from error
+    if len(content) > _LARGEST_FILE:
+        raise broken(folder, f"{name} has more than {_LARGEST_FILE} bytes")
+    return content
 
 
 def _decode_image(encoded: bytes, spec: DatasetSpec) -> np.ndarray:
     from PIL import Image
 
-    return np.asarray(Image.open(io.BytesIO(encoded))).reshape(spec.image_shape)
+    height, width, channels = spec.image_shape
+    # Of the other formats that Pillow knows some are read by other programs (EPS by Ghostscript).
+    with Image.open(io.BytesIO(encoded), formats=("PNG", "JPEG")) as image:
+        if image.size != (width, height) or image.mode != _MODES.get(channels):
+            raise ValueError(f"an image is {image.size} {image.mode}, not {(width, height)} {_MODES.get(channels)}")
+        return np.asarray(image).reshape(spec.image_shape)
 
 
 def _is_split(entry: Any) -> bool:

@@ -1,26 +1,48 @@
-"""Compiled programs kept on disk, so that what was compiled once starts at once."""
+"""Keeps compiled programs on disk, so that a program is compiled once and later starts are faster."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import pathlib
 import platform
+import tempfile
+import warnings
 
 import jax
 
 DIRECTORY = "JAXOPT_BENCH_CACHE_DIR"
-"""Environment variable that names another folder for it; empty for none."""
+"""Environment variable that names the cache folder; set to nothing, it switches the cache off."""
 
 
 def keep_compiled_programs() -> None:
-    """Turns JAX's persistent compilation cache on, unless it has been set up or switched off otherwise."""
+    """Turns JAX's persistent compilation cache on, unless it has been set up or switched off otherwise.
+
+    If its folder cannot be written, it warns and leaves the cache off: every start then compiles again.
+    """
     chosen = os.environ.get(DIRECTORY)
     if chosen == "" or jax.config.jax_compilation_cache_dir is not None:  # type: ignore[attr-defined]
         return
-    root = pathlib.Path(chosen) if chosen else _user_cache() / "jaxopt_bench"
-    jax.config.update("jax_compilation_cache_dir", str(root / f"programs-{_processor()}"))
+    try:
+        root = pathlib.Path(chosen) if chosen else _user_cache() / "jaxopt_bench"
+        folder = root / f"programs-{_processor()}"
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except (OSError, RuntimeError) as error:  # the latter from a user without a home folder
+        _warn_once(
+            f"compiled programs cannot be kept ({error}), so every start compiles them again. To avoid that, name a "
+            f"folder that can be written in the environment variable {DIRECTORY}; set it to nothing to stop this warning."
+        )
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+@functools.cache
+def _warn_once(message: str) -> None:
+    warnings.warn(message, stacklevel=3)
 
 
 def _user_cache() -> pathlib.Path:

@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 
 from jaxopt_bench.data import DATASETS, prepare
+from tests.data.pickled import python2_pickle
 
 Files = dict[str, bytes]
 TRAIN, TEST = 20, 10
+KINDS = ("coarse", "fine")
 
 
 @pytest.fixture
@@ -58,6 +60,38 @@ def cifar10_files(small: None) -> Files:
         "test_batch.bin": records(TEST),
         "batches.meta.txt": "".join(f"class_{i}\n" for i in range(10)).encode() + b"\n",
     }
+
+
+@pytest.fixture
+def python10_files(cifar10_files: Files) -> Files:
+    """The same examples as `cifar10_files`, as the Python version has them."""
+    batches = {name: cifar10_files[f"{name}.bin"] for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")}
+    names = cifar10_files["batches.meta.txt"].split()
+    meta = {b"num_cases_per_batch": TRAIN // 5, b"label_names": names, b"num_vis": 3072}
+    return {
+        **{name: pickled(content, [b"labels"]) for name, content in batches.items()},
+        "batches.meta": python2_pickle(meta),
+        "readme.html": b"<html>",
+    }
+
+
+@pytest.fixture
+def python100_files(cifar100_files: Files) -> Files:
+    """The same examples as `cifar100_files`, as the Python version has them."""
+    names = {f"{kind}_label_names".encode(): cifar100_files[f"{kind}_label_names.txt"].split() for kind in KINDS}
+    keys = [b"coarse_labels", b"fine_labels"]
+    splits = {split: pickled(cifar100_files[f"{split}.bin"], keys) for split in ("train", "test")}
+    return {**splits, "meta": python2_pickle(names), "file.txt~": b""}
+
+
+def pickled(records: bytes, keys: list[bytes]) -> bytes:
+    """Returns binary records as the Python version's pickle file."""
+    rows = np.frombuffer(records, np.uint8).reshape(-1, len(keys) + 3072)
+    labels = {key: rows[:, i].tolist() for i, key in enumerate(keys)}
+    names = [f"some_file_s_{i:06}.png".encode() for i in range(len(rows))]
+    return python2_pickle(
+        {b"filenames": names, b"batch_label": b"a batch", **labels, b"data": np.ascontiguousarray(rows[:, len(keys) :])}
+    )
 
 
 @pytest.fixture

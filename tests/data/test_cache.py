@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def manifest_in(folder: Path) -> cache.Manifest:
-    manifest = cache.read(folder, RECORDS)
+    manifest = cache.read(folder, SPEC, RECORDS)
     assert manifest is not None
     return manifest
 
@@ -54,31 +54,31 @@ def test_the_statistics_are_the_train_splits(folder: Path) -> None:
 
 def test_nothing_but_the_named_files_is_left(folder: Path) -> None:
     arrays = {f"{split}_{kind}.npy" for split in ("train", "test") for kind in ("images", "labels")}
-    assert {path.name for path in folder.iterdir()} == arrays | {"decoded.json"}
+    assert {path.name for path in folder.iterdir()} == arrays | {"decoded.json", "CACHEDIR.TAG"}
 
 
 def test_no_cache_is_no_manifest(tmp_path: Path) -> None:
-    assert cache.read(tmp_path / "decoded", RECORDS) is None
+    assert cache.read(tmp_path / "decoded", SPEC, RECORDS) is None
 
 
 @pytest.mark.parametrize("records", [{}, {"toy-train": 8, "toy-test": 5}, {"toy-train": 7}])
 def test_other_record_files_make_it_stale(folder: Path, records: dict[str, int]) -> None:
     with pytest.raises(cache.UnsoundCacheError, match="made from other record files"):
-        cache.read(folder, records)
+        cache.read(folder, SPEC, records)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", "null", '{"class_names": 3}', '{"mean": '])
 def test_a_damaged_manifest_is_noticed(folder: Path, content: str) -> None:
     (folder / "decoded.json").write_text(content)
     with pytest.raises(cache.UnsoundCacheError, match=r"decoded\.json is damaged"):
-        cache.read(folder, RECORDS)
+        cache.read(folder, SPEC, RECORDS)
 
 
 def test_another_format_is_noticed(folder: Path) -> None:
     values = json.loads((folder / "decoded.json").read_text())
     (folder / "decoded.json").write_text(json.dumps({**values, "format": 99}))
     with pytest.raises(cache.UnsoundCacheError, match="of format 99, not 2"):
-        cache.read(folder, RECORDS)
+        cache.read(folder, SPEC, RECORDS)
 
 
 def flip(path: Path) -> None:

@@ -162,7 +162,7 @@ def test_a_cache_of_other_records_is_built_again(digits: Path) -> None:
 def test_where_nothing_can_be_written_it_decodes_in_memory(digits: Path, digits_dir: Path) -> None:
     shutil.rmtree(decoded(digits))
     decoded(digits).write_text("stands where the folder would be made, which stops even the superuser")
-    with pytest.warns(UserWarning, match=r"cannot be kept in .*decoded in memory") as caught:
+    with pytest.warns(UserWarning, match=r"cannot be kept in .*decoded again each time") as caught:
         data = load("digits", digits)
     assert len(caught) == 1
     whole = load("digits", digits_dir)
