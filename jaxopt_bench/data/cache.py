@@ -13,12 +13,13 @@ import contextlib
 import dataclasses
 import errno
 import hashlib
+import io
 import json
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import UInt8
@@ -30,7 +31,9 @@ from jaxopt_bench.files import open_regular, remove_leftovers, replacing
 FOLDER = "decoded"
 MANIFEST = "decoded.json"
 TAG = "CACHEDIR.TAG"  # as in https://bford.info/cachedir/, which backup programs know
-_TAG_CONTENT = b"Signature: 8a477f597d28d172789f06886806bc55\n# Arrays decoded by jaxopt_bench, which can be made again.\n"
+_TAG_CONTENT = (
+    b"Signature: 8a477f597d28d172789f06886806bc55\n# Arrays decoded by jaxopt_bench; it can make them again.\n"
+)
 _FORMAT = 2
 
 
@@ -156,10 +159,11 @@ def _claim(folder: Path) -> None:
       OSError: if one is not: a link, or a file in a folder without this program's mark or behind a link.
     """
     folder.mkdir(exist_ok=True)
-    ours = not folder.is_symlink() and _is_tagged(folder)
-    for name in (MANIFEST, *(_file(split, array) for split in SPLITS for array in ("images", "labels"))):
-        path = folder / name
-        if os.path.lexists(path) and (not ours or path.is_symlink() or not path.is_file()):
+    names = [MANIFEST, *(_file(split, array) for split in SPLITS for array in ("images", "labels"))]
+    present = [folder / name for name in names if os.path.lexists(folder / name)]
+    ours = not folder.is_symlink() and _is_tagged(folder)  # asked later: other processes write the tag first
+    for path in present:
+        if not ours or path.is_symlink() or not path.is_file():
             raise FileExistsError(errno.EEXIST, "in the way, and not made by this program", str(path))
     if ours:
         remove_leftovers(folder)
@@ -227,4 +231,4 @@ def _open(folder: Path, manifest: Manifest, file: str, shape: tuple[int, ...], d
 
 def _digest(path: Path) -> str:
     with open_regular(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(cast(io.BufferedReader, file), "sha256").hexdigest()

@@ -17,7 +17,17 @@ from jaxopt_bench.data.archives import LAYOUTS
 from jaxopt_bench.data.specs import DATASETS, PACKAGED, SPLITS, DatasetSpec, Split, SplitName, dataset, train_validation
 from jaxopt_bench.errors import UserError, unknown_name
 
-__all__ = ["DATASETS", "Dataset", "DatasetSpec", "Split", "dataset", "is_prepared", "load", "prepare", "train_validation"]
+__all__ = [
+    "DATASETS",
+    "Dataset",
+    "DatasetSpec",
+    "Split",
+    "dataset",
+    "is_prepared",
+    "load",
+    "prepare",
+    "train_validation",
+]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -197,7 +207,7 @@ def _ways(name: str) -> str:
     if name in LAYOUTS:
         ways = (
             f"`jaxopt-bench data prepare {name}` downloads it; `jaxopt-bench data prepare {name} --from PATH` "
-            f"reads the official {LAYOUTS[name].archive} or {LAYOUTS[name].python_archive}, or the folder it unpacks to."
+            f"reads the official {LAYOUTS[name].archive}, {LAYOUTS[name].python_archive} or the folder they unpack to."
         )
     else:
         ways = f"`tfds build {name} --file_format=array_record` prepares it, if TensorFlow is installed."

@@ -7,6 +7,7 @@ names that are free. Only `dataset_info.json` is ever replaced, where another fo
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import filecmp
 import io
@@ -141,12 +142,12 @@ def _move(path: Path, target: Path) -> None:
     """Moves a file to a free name. An equal file that is there already, from an attempt before, stays.
 
     Raises:
-      UserError: if something else is there.
+      OSError: if something else is there.
     """
     if not os.path.lexists(target):
         path.rename(target)
     elif target.is_symlink() or not target.is_file() or not filecmp.cmp(path, target, shallow=False):
-        raise UserError(f"{target} is in the way: this program did not write it. Remove it or move it away.")
+        raise FileExistsError(errno.EEXIST, "in the way, and not written by this program", str(target))
 
 
 def _check_same_shards(folder: Path, made: Path) -> None:

@@ -58,6 +58,8 @@ def data_directory(data_dir: Path | None) -> Path:
     """
     chosen = data_dir or os.environ.get("TFDS_DATA_DIR")
     if chosen:
+        if any("\ud800" <= character <= "\udfff" for character in str(chosen)):  # ArrayRecord takes no other paths
+            raise UserError(f"the data directory {str(chosen)!a} is not text in UTF-8. Expected a path that is.")
         return Path(os.path.abspath(expand_home(Path(chosen))))
     try:
         return Path.home() / "tensorflow_datasets"
@@ -185,7 +187,10 @@ def decode(folder: Path, spec: DatasetSpec, split: SplitName) -> Split:
                 indices = range(start, min(start + _CHUNK, len(labels)))
                 for index, record in zip(indices, source.__getitems__(list(indices)), strict=True):
                     features = tf_example_pb2.Example.FromString(record).features.feature
-                    (encoded,), (labels[index],) = features["image"].bytes_list.value, features["label"].int64_list.value
+                    (encoded,), (labels[index],) = (
+                        features["image"].bytes_list.value,
+                        features["label"].int64_list.value,
+                    )
                     images[index] = _decode_image(encoded, spec)
     except Exception as error:  # the readers raise whatever a damaged byte leads them to
         raise broken(folder, f"its {split} records cannot be decoded ({error})") from error
@@ -221,7 +226,9 @@ def _check_features(folder: Path) -> None:
         elif isinstance(value, list):
             pending += value
     for name in sorted(names - _FEATURE_CLASSES):
-        raise broken(folder, f"{FEATURES} names the class {shortened(name, 100)}, which is not one of those that are read")
+        raise broken(
+            folder, f"{FEATURES} names the class {shortened(name, 100)}, which is not one of those that are read"
+        )
     try:
         features = tree["featuresDict"]["features"] if "featuresDict" in tree else tree["content"]
         found = tuple(features[name].get("pythonClassName", features[name].get("type")) for name in ("image", "label"))

@@ -33,7 +33,7 @@ def keep_compiled_programs() -> None:
     except (OSError, RuntimeError) as error:  # the latter from a user without a home folder
         _warn_once(
             f"compiled programs cannot be kept ({error}), so every start compiles them again. To avoid that, name a "
-            f"folder that can be written in the environment variable {DIRECTORY}; set it to nothing to stop this warning."
+            f"writable folder in the environment variable {DIRECTORY}, or set it to nothing to stop this warning."
         )
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))

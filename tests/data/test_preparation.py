@@ -168,7 +168,9 @@ def test_an_incomplete_version_folder_is_named_and_left(lost: str, small_cifar10
     folder = prepare("cifar100", small_cifar100, tmp_path / "tfds")
     (folder / lost).unlink()
     left = sorted(folder.rglob("*"))
-    with pytest.raises(UserError, match=rf"{folder} does not contain a complete cifar100: .*{lost}.*Remove this folder"):
+    with pytest.raises(
+        UserError, match=rf"{folder} does not contain a complete cifar100: .*{lost}.*Remove this folder"
+    ):
         load("cifar100", tmp_path / "tfds")
     with pytest.raises(UserError, match=rf"{lost}.*Remove this folder"):
         prepare("cifar100", small_cifar100, tmp_path / "tfds")
