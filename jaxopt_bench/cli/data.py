@@ -47,7 +47,9 @@ def prepare(flags: PrepareFlags) -> int:
     already = data.is_prepared(flags.name, flags.data_dir)
     folder = data.prepare(flags.name, flags.source, flags.data_dir)
     if already:
-        unread = "" if flags.source is None else f" {flags.source} was not read."
-        print(f"{flags.name} was already prepared.{unread} To prepare it again, first remove", file=sys.stderr)
+        unread = "" if flags.source is None else f"; {flags.source} was not read"
+        print(
+            f"{flags.name} is already prepared{unread}. To prepare it again, remove this folder first:", file=sys.stderr
+        )
     print(folder)
     return COMPLETED

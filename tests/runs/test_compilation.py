@@ -14,6 +14,7 @@ PROGRAM = """
 import json, jax
 from jaxopt_bench.runs.compilation import keep_compiled_programs
 keep_compiled_programs()
+keep_compiled_programs()
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)  # however fast this machine compiles
 print(json.dumps(jax.config.jax_compilation_cache_dir))
 jax.jit(lambda x: sum(jax.numpy.linalg.matrix_power(x, n) for n in range(50)))(jax.numpy.ones((64, 64)))
@@ -21,12 +22,15 @@ jax.jit(lambda x: sum(jax.numpy.linalg.matrix_power(x, n) for n in range(50)))(j
 
 
 def cache_dir(**variables: str) -> str | None:
+    return json.loads(run(PROGRAM, **variables).stdout)
+
+
+def run(program: str, **variables: str) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
     kept.pop("JAXOPT_BENCH_CACHE_DIR", None)
-    result = subprocess.run(
-        [sys.executable, "-c", PROGRAM], env={**kept, **variables}, capture_output=True, text=True, check=True
+    return subprocess.run(
+        [sys.executable, "-c", program], env={**kept, **variables}, capture_output=True, text=True, check=True
     )
-    return json.loads(result.stdout)
 
 
 def test_by_default_it_lies_in_the_users_cache_and_is_written(tmp_path):
@@ -48,3 +52,15 @@ def test_another_folder_can_be_named(tmp_path):
     found = cache_dir(JAXOPT_BENCH_CACHE_DIR=str(tmp_path))
     assert found is not None
     assert pathlib.Path(found).parent == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("JAXOPT_BENCH_CACHE_DIR", "FILE"), ("XDG_CACHE_HOME", "/sys"), ("HOME", "/proc/nothing")]
+)
+def test_a_folder_that_cannot_be_written_is_warned_of_once_and_does_not_stop(variable, value, tmp_path):
+    (tmp_path / "file").touch()
+    variables = {"XDG_CACHE_HOME": "", variable: value.replace("FILE", str(tmp_path / "file"))}
+    done = run(PROGRAM.replace("range(50)", "range(2)"), **variables)
+    assert json.loads(done.stdout) is None
+    assert done.stderr.count("compiled programs cannot be kept") == 1
+    assert "JAXOPT_BENCH_CACHE_DIR" in done.stderr
