@@ -139,7 +139,7 @@ def measured(experiment: Experiment, flags: Flags) -> document.Row:
     if not ended:
         raise UserError(f"all {flags.seeds} runs diverged; accepted: settings with which one does not.")
     accuracies = [summary["final"]["test_accuracy"] for summary in ended]
-    found = estimate(accuracies)
+    found = estimate(accuracies, domain="fraction")
     training = [summary["steps"] * experiment.batch_size / summary["images_per_second"] for summary in ended]
     return {
         "section": "record",
@@ -150,7 +150,7 @@ def measured(experiment: Experiment, flags: Flags) -> document.Row:
         "seeds": flags.seeds,
         "accuracies": accuracies,
         "accuracy": found.mean,
-        "accuracy_interval": None if found.margin is None else [found.low, found.high],
+        "accuracy_interval": None if found.interval is None else list(found.interval),
         "diverged": flags.seeds - len(ended),
         "reached": sum(accuracy >= AIM for accuracy in accuracies),
         "wall_seconds": wall,

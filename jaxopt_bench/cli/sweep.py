@@ -103,7 +103,7 @@ def _sweep(flags: SweepFlags, experiments: Sequence[Experiment], fields: Sequenc
         largest=flags.largest,
     )
     rows = rows_by_setting(runs, fields)
-    seeds = f", mean ± 95% interval over {flags.seeds} seeds" if flags.seeds > 1 else ""
+    seeds = f", means and 95% intervals over {flags.seeds} seeds" if flags.seeds > 1 else ""
     console.print(sweep_table(rows, f"{flags.experiment.name}: epoch {flags.experiment.epochs}{seeds}"))
     seconds = sum(run.summary["seconds"] for run in runs if run.summary)
     console.print(f"{len(runs)} runs, {format_duration(seconds)} of training", highlight=False)

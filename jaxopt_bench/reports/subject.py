@@ -13,6 +13,7 @@ import scipy.special
 from jaxopt_bench.data import dataset
 from jaxopt_bench.results import Document, Ranking, Results, Study, Verdict
 from jaxopt_bench.results.columns import PARTS
+from jaxopt_bench.results.statistics.intervals import MOST_EXPONENT
 from jaxopt_bench.results.words import format_value, short_names
 from jaxopt_bench.runs import SPLITS
 
@@ -208,14 +209,14 @@ def _curves(runs: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
 
 
 def bands(curves: pl.DataFrame, value: str) -> pl.DataFrame:
-    """Returns means over seeds, with Student's 95% intervals of them, for each series and epoch.
+    """Returns means over seeds, with 95% intervals, for each series and epoch.
 
-    It is `estimate` below 20 values, for whole columns at once; there it stays from 20 on. Of several repetitions of a
-    search it takes the mean over the seeds of each for one value, as verdicts do.
+    The intervals are those that `estimate` has below 20 values, for whole columns at once, also from 20 values on. If a
+    search was repeated, the mean over the seeds of each repetition is one value, as in verdicts.
 
     Args:
       curves: of one split, with the columns `series`, `repetition`, `epoch`, `step`, `seconds` and the value's.
-      value: the column.
+      value: the column: "loss", in nats, or "error", in percent.
 
     Returns:
       A row for each series and epoch: `mean`, `low`, `high` (null for a single seed), and how many `seeds`, or
@@ -236,9 +237,13 @@ def bands(curves: pl.DataFrame, value: str) -> pl.DataFrame:
     count = grouped["seeds"].to_numpy().astype(np.float64)
     quantiles = scipy.special.stdtrit(np.maximum(count - 1, 1), 0.975) / np.sqrt(np.maximum(count, 1))
     margin = pl.Series("margin", quantiles) * grouped["deviation"]
-    return grouped.with_columns((pl.col("mean") - margin).alias("low"), (pl.col("mean") + margin).alias("high")).drop(
-        "deviation"
-    )
+    mean = pl.col("mean")
+    if value == "loss":  # never negative; see `estimate`
+        factor = pl.when(mean > 0).then(margin / mean).otherwise(margin).clip(upper_bound=MOST_EXPONENT).exp()
+        low, high = mean / factor, mean * factor
+    else:
+        low, high = (mean - margin).clip(lower_bound=0), (mean + margin).clip(upper_bound=100)
+    return grouped.with_columns(low.alias("low"), high.alias("high")).drop("deviation")
 
 
 def thinned(frame: pl.DataFrame, by: Sequence[str], value: str, most: int) -> pl.DataFrame:

@@ -18,7 +18,7 @@ def sweep_table(rows: Sequence[Row], title: str) -> Table:
     """Returns the table of a sweep, with a plot of accuracy against the settings.
 
     The split is the validation split where there is one, else the test split where it was read, else the clean part
-    of the training split. Where several seeds were trained the numbers are means with their 95% interval. The row
+    of the training split. For several seeds the numbers are means, with their 95% intervals below. The row
     with the lowest mean loss, of those in which no run diverged, has a star.
 
     Args:
@@ -45,9 +45,9 @@ def sweep_table(rows: Sequence[Row], title: str) -> Table:
     best = best_row(rows, split)
     for row, accuracy in zip(rows, accuracies, strict=True):
         settings = [f"{value:g}" for value in row.setting.values()]
-        loss = _with_margin(row.results.get(f"{split}_loss"), format_loss)
+        loss = _with_interval(row.results.get(f"{split}_loss"), format_loss)
         plot = "" if accuracy is None else dots(accuracy, low, high, "★" if row is best else "●")
-        cells = [*settings, loss, _with_margin(accuracy, format_accuracy), plot]
+        cells = [*settings, loss, _with_interval(accuracy, format_accuracy), plot]
         if some_diverged:
             cells.append(f"{row.diverged} of {row.runs}" if row.diverged else "")
         table.add_row(*cells, style="bold" if row is best else None)
@@ -81,10 +81,10 @@ def _place(value: float, low: float, high: float) -> int:
 
 
 def _span(estimates: Sequence[Estimate]) -> tuple[float, float]:
-    """Returns the ends of the plot's axis: those of the intervals, within what an accuracy can be."""
+    """Returns the ends of the plot's axis, which are those of the intervals."""
     if not estimates:
         return 0.0, 1.0
-    return max(0.0, min(e.low for e in estimates)), min(1.0, max(e.high for e in estimates))
+    return min(e.low for e in estimates), max(e.high for e in estimates)
 
 
 def _axis(low: float, high: float) -> str:
@@ -96,8 +96,11 @@ def _words(split: str) -> str:
     return split.replace("train_clean", "clean training")
 
 
-def _with_margin(value: Estimate | None, formatted: Callable[[float], str]) -> str:
+def _with_interval(value: Estimate | None, formatted: Callable[[float], str]) -> str:
     if value is None:
         return "–"
     text = formatted(value.mean)
-    return text if value.margin is None else f"{text} ± {formatted(value.margin).removesuffix('%')}"
+    if value.interval is None:
+        return text
+    low, high = (formatted(end).removesuffix("%") for end in value.interval)
+    return f"{text}\n({low}–{high})"

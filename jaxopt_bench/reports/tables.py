@@ -11,6 +11,7 @@ import polars as pl
 
 from jaxopt_bench.files import replacing
 from jaxopt_bench.results import Answered, Estimate, Ranking, Standing, Verdict, estimate
+from jaxopt_bench.results.measures import domain_of
 from jaxopt_bench.results.words import accuracy_interval, evidence_in_words, format_value, sample, short_names
 from jaxopt_bench.runs import format_accuracy, format_duration, format_loss
 
@@ -138,7 +139,7 @@ def pairs(verdict: Verdict, ranking: Ranking) -> Table | None:
     for p in ranking.pairs:
         found = p.difference.estimate
         points = f"{100 * found.mean:+.2f}"
-        interval = "" if found.margin is None else f"\n({100 * found.low:+.2f} to {100 * found.high:+.2f})"
+        interval = "" if found.interval is None else f"\n({100 * found.low:+.2f} to {100 * found.high:+.2f})"
         known = p.adjusted is not None
         rows.append(
             (
@@ -259,7 +260,9 @@ def settings(subject: Subject) -> Table:
     for name in subject.series:
         runs = subject.runs.filter(pl.col("series") == name, pl.col("shown"))
         done = subject.final_runs.filter(pl.col("series") == name)
-        found = {m: estimate(v) if (v := done[m].drop_nulls().to_list()) else None for m in measures}
+        found = {
+            m: estimate(v, domain=domain_of(m)) if (v := done[m].drop_nulls().to_list()) else None for m in measures
+        }
         lost = int((runs["status"] == "diverged").sum())
         rows.append((name, *(_measured(m, found[m]) for m in measures), f"{len(runs):,}", f"{lost:,}"))
         estimates = {k: v for m in measures for k, v in _estimate(m, found[m]).items()}
@@ -282,14 +285,14 @@ def _measured(measure: str, found: Estimate | None) -> str:
 def _accuracy(found: Estimate | None) -> str:
     if found is None:
         return NONE
-    interval = "" if found.margin is None else f"\n({accuracy_interval(found)})"
+    interval = "" if found.interval is None else f"\n({accuracy_interval(found)})"
     return format_accuracy(found.mean) + interval
 
 
 def _loss(found: Estimate | None) -> str:
     if found is None:
         return NONE
-    interval = "" if found.margin is None else f"\n({found.low:.4f} to {found.high:.4f})"
+    interval = "" if found.interval is None else f"\n({found.low:.4f} to {found.high:.4f})"
     return format_loss(found.mean) + interval
 
 
@@ -309,7 +312,7 @@ def _to_target(standing: Standing) -> str:
 def _estimate(name: str, found: Estimate | None) -> dict[str, float | None]:
     if found is None:
         return {name: None, f"{name}_low": None, f"{name}_high": None}
-    single = found.margin is None
+    single = found.interval is None
     return {
         name: found.mean,
         f"{name}_low": None if single else found.low,

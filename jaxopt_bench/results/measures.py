@@ -6,6 +6,8 @@ import dataclasses
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 
+from jaxopt_bench.results.statistics import Domain
+
 Curves = Mapping[str, Sequence[float | None]]
 """What a run measured at the ends of its epochs, by `{split}_{loss,accuracy}`; None where it was not finite."""
 
@@ -25,6 +27,11 @@ class Measure:
     higher_is_better: bool
     percent: bool = False
     of_curves: Callable[[Curves], float | None] | None = None
+
+
+def domain_of(measure: str) -> Domain:
+    """Returns what the values of a measure can be: an accuracy is a fraction, and nothing else is negative."""
+    return "fraction" if measure.endswith("accuracy") else "positive"
 
 
 def mean_clean_loss(curves: Curves) -> float | None:

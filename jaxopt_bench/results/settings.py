@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from jaxopt_bench.results.measures import domain_of
 from jaxopt_bench.results.statistics import Estimate, estimate
 from jaxopt_bench.runs import SPLITS, Run
 
@@ -50,5 +51,5 @@ def _row(setting: dict[str, float], runs: Sequence[Run]) -> Row:
     names = [f"{split}_{measure}" for split in SPLITS for measure in ("loss", "accuracy")]
     measured = [name for name in names if any(final[name] is not None for final in finals)]
     whole = [final for final in finals if measured and all(final[name] is not None for name in measured)]
-    results = {name: estimate([final[name] for final in whole]) for name in measured if whole}
+    results = {name: estimate([final[name] for final in whole], domain=domain_of(name)) for name in measured if whole}
     return Row(setting, results, len(runs), len(runs) - len(whole))

@@ -14,7 +14,7 @@ import polars as pl
 from jaxopt_bench.data import dataset
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.results.document import Document, Json
-from jaxopt_bench.results.measures import MEASURES
+from jaxopt_bench.results.measures import MEASURES, domain_of
 from jaxopt_bench.results.selection import final_or_best, steps_of
 from jaxopt_bench.results.statistics import (
     Difference,
@@ -264,7 +264,7 @@ def _standing(results: Results, document: Document, workload: str, contender: st
     for measure in MEASURES:
         values = list(samples(results, study, workload, contender, measure).values())
         if values:
-            estimates[measure] = estimate(values)
+            estimates[measure] = estimate(values, domain=domain_of(measure))
     primary = list(samples(results, study, workload, contender, PRIMARY).values())
     if not primary:
         raise UserError(f"the confirmations of {contender} on {workload} have no {PRIMARY}: their records are damaged.")

@@ -188,7 +188,7 @@ def format_measure(measure: str, estimate: Estimate, signed: bool = True) -> str
         return f"{100 * value:{sign}.2f}" if percent else f"{value:{sign}.4f}"
 
     unit = (" points" if signed else "%") if percent else ""
-    interval = "" if estimate.margin is None else f" (95% interval {number(estimate.low)} to {number(estimate.high)})"
+    interval = "" if estimate.interval is None else f" (95% interval {number(estimate.low)} to {number(estimate.high)})"
     return f"{number(estimate.mean)}{unit}{interval}"
 
 
@@ -210,7 +210,7 @@ def short_names(fields: Iterable[str]) -> dict[str, str]:
 
 
 def _points(estimate: Estimate) -> str:
-    interval = "" if estimate.margin is None else f", {100 * estimate.low:.2f} to {100 * estimate.high:.2f}"
+    interval = "" if estimate.interval is None else f", {100 * estimate.low:.2f} to {100 * estimate.high:.2f}"
     return f"{100 * estimate.mean:.2f} points{interval}"
 
 
@@ -219,13 +219,12 @@ def _percent(fraction: float) -> str:
 
 
 def _margin(estimate: Estimate) -> str:
-    return "" if estimate.margin is None else f" ({accuracy_interval(estimate)})"
+    return "" if estimate.interval is None else f" ({accuracy_interval(estimate)})"
 
 
 def accuracy_interval(estimate: Estimate) -> str:
-    """Returns the interval of an accuracy in percent, as far as an accuracy can be there."""
-    low, high = max(0.0, estimate.low), min(1.0, estimate.high)
-    return f"{100 * low:.2f} to {100 * high:.2f}"
+    """Returns the interval of an accuracy in percent."""
+    return f"{100 * estimate.low:.2f} to {100 * estimate.high:.2f}"
 
 
 def _listed(items: Sequence[str]) -> str:

@@ -142,12 +142,31 @@ def test_a_result_of_zero_is_drawn_on_a_linear_axis():
     assert all(scale.get("type") != "log" for scale in scales)
 
 
-def test_an_interval_that_reaches_zero_is_drawn_on_a_linear_axis():
+def test_the_interval_of_seconds_is_positive_and_drawn_on_a_logarithmic_axis():
     about = subject()
     long = pl.when(pl.col("seed") == 5004).then(60.0).otherwise(0.5).alias("seconds")
     figure = drawn(cost(dataclasses.replace(about, runs=about.runs.with_columns(long)), looks(NAMES)))
-    assert figure.data["means"]["low"].min() < 0
-    assert all(layer["encoding"]["x"]["scale"].get("type") != "log" for layer in figure.spec()["layer"])
+    assert figure.data["means"]["low"].min() > 0
+    assert all(layer["encoding"]["x"]["scale"].get("type") == "log" for layer in figure.spec()["layer"])
+
+
+def test_no_interval_of_final_results_leaves_what_an_accuracy_can_be():
+    about = subject()
+    accuracy = pl.when(pl.col("seed") % 2 == 0).then(1.0).otherwise(0.97)
+    runs = about.runs.with_columns(test_accuracy=accuracy)
+    loose = Subject("loose", about.series, runs.with_columns(phase=pl.lit("run")), about.curves)
+    for each in (loose, dataclasses.replace(about, ranking=None, runs=runs)):
+        means = drawn(final_results(each, looks(NAMES))).data["means"]
+        assert means["high"].to_list() == [100.0] * len(means)
+        assert means["low"].max() < means["mean"].min() < 100
+
+
+def test_no_interval_of_a_studys_results_leaves_what_they_can_be():
+    found = verdict(*made_results(made_study(NAMES, seeds=2), epochs=9, seed=1))
+    for standing in found.rankings[0].standings:
+        for measure, each in standing.results.items():
+            assert each.low >= 0
+            assert each.high <= (1 if measure.endswith("accuracy") else math.inf)
 
 
 def test_a_trial_without_a_finite_result_is_drawn_as_lost():

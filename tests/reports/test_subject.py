@@ -13,11 +13,11 @@ from jaxopt_bench.reports.subject import bands, named, of_runs, of_study, thinne
 from jaxopt_bench.results import estimate, verdict
 from tests.reports.made import made_results, made_study
 
-values = st.floats(-1e6, 1e6, allow_nan=False)
+values = st.floats(0, 100, allow_nan=False).map(lambda value: round(value, 6))
 
 
-@given(st.lists(st.lists(values, min_size=1, max_size=19), min_size=1, max_size=4))
-def test_bands_are_the_estimates_of_each_epoch(epochs: list[list[float]]):
+@given(st.lists(st.lists(values, min_size=1, max_size=19), min_size=1, max_size=4), st.sampled_from(["loss", "error"]))
+def test_bands_are_the_estimates_of_each_epoch(epochs: list[list[float]], value: str):
     curves = pl.DataFrame(
         [
             {
@@ -26,22 +26,23 @@ def test_bands_are_the_estimates_of_each_epoch(epochs: list[list[float]]):
                 "epoch": float(epoch),
                 "step": epoch,
                 "seconds": 2.0 * epoch,
-                "loss": value,
+                value: each,
             }
             for epoch, seeds in enumerate(epochs)
-            for value in seeds
+            for each in seeds
         ]
     )
-    found = bands(curves, "loss").sort("epoch")
+    found = bands(curves, value).sort("epoch")
+    unit, domain = (1, "positive") if value == "loss" else (100, "fraction")
     for row, seeds in zip(found.to_dicts(), epochs, strict=True):
-        one = estimate(seeds)
-        assert row["mean"] == pytest.approx(one.mean, rel=1e-9, abs=1e-6)
+        one = estimate([each / unit for each in seeds], domain=domain)
+        assert row["mean"] == pytest.approx(unit * one.mean, rel=1e-9, abs=1e-9)
         assert row["seeds"] == len(seeds)
         if len(seeds) == 1:
             assert (row["low"], row["high"]) == (None, None)
         else:
-            assert row["low"] == pytest.approx(one.low, rel=1e-6, abs=1e-4)
-            assert row["high"] == pytest.approx(one.high, rel=1e-6, abs=1e-4)
+            assert row["low"] == pytest.approx(unit * one.low, rel=1e-6, abs=1e-6)
+            assert row["high"] == pytest.approx(unit * one.high, rel=1e-6, abs=1e-6)
 
 
 def test_of_repetitions_each_is_one_value_of_a_band():
@@ -51,7 +52,7 @@ def test_of_repetitions_each_is_one_value_of_a_band():
         for loss in losses
     ]
     (row,) = bands(pl.DataFrame(rows), "loss").to_dicts()
-    one = estimate([2.0, 5.0])
+    one = estimate([2.0, 5.0], domain="positive")
     assert (row["mean"], row["seeds"]) == (one.mean, 2)
     assert row["low"] == pytest.approx(one.low)
 

@@ -16,7 +16,11 @@ RATE = "optimizer.learning_rate"
 
 
 def row(rate: float, loss: float, accuracy: float, margin: float | None = None, diverged: int = 0) -> Row:
-    results = {"validation_loss": Estimate(loss, margin, 3), "validation_accuracy": Estimate(accuracy, margin, 3)}
+    loss_interval, interval = (None if margin is None else (m - margin, m + margin) for m in (loss, accuracy))
+    results = {
+        "validation_loss": Estimate(loss, loss_interval, 3),
+        "validation_accuracy": Estimate(accuracy, interval, 3),
+    }
     return Row({RATE: rate}, results if diverged < 3 else {}, 3, diverged)
 
 
@@ -26,10 +30,12 @@ def printed(rows: list[Row]) -> list[str]:
     return out.getvalue().splitlines()
 
 
-def test_a_row_says_the_setting_the_means_and_their_margins_and_the_best_has_the_star():
+def test_a_row_says_the_setting_the_means_and_their_intervals_and_the_best_has_the_star():
     lines = printed([row(1e-3, 0.5, 0.8, 0.01), row(1e-2, 0.25, 0.9, 0.02), row(1e3, 0, 0, diverged=3)])
     (good,) = [line for line in lines if "★" in line]
-    assert good.split()[:6] == ["0.01", "0.2500", "±", "0.0200", "90.00%", "±"]
+    assert good.split()[:3] == ["0.01", "0.2500", "90.00%"]
+    below = lines[lines.index(good) + 1]
+    assert below.split()[:2] == ["(0.2300–0.2700)", "(88.00–92.00)"]
     (lost,) = [line for line in lines if "3 of 3" in line]
     assert lost.split()[:3] == ["1000", "–", "–"]
     assert sum("●" in line for line in lines) == 1
@@ -52,7 +58,7 @@ def test_without_validation_the_test_split_counts_and_without_either_the_clean_t
 def test_dots_lie_where_the_axis_says():
     assert dots(Estimate(0.0, None, 1), 0.0, 1.0) == "●" + " " * (WIDTH - 1)
     assert dots(Estimate(1.0, None, 1), 0.0, 1.0) == " " * (WIDTH - 1) + "●"
-    middle = dots(Estimate(0.5, 0.5, 2), 0.0, 1.0)
+    middle = dots(Estimate(0.5, (0.0, 1.0), 2), 0.0, 1.0)
     assert (len(middle), middle.count("─"), middle.index("●")) == (WIDTH, WIDTH - 1, round(0.5 * (WIDTH - 1)))
     assert dots(Estimate(0.3, None, 1), 0.3, 0.3).strip() == "●"
 

@@ -10,7 +10,8 @@ import scipy.special
 import scipy.stats
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.results import Estimate, estimate
+from jaxopt_bench.results import estimate
+from jaxopt_bench.results.statistics import Domain
 
 
 @pytest.mark.parametrize("count", [2, 3, 5, 19])
@@ -45,7 +46,6 @@ def test_the_interval_of_many_values_is_efrons(confidence: float) -> None:
         bca_interval(values, confidence), abs=0.1 * error
     )  # 9999 resamples' own
     assert ours.mean == pytest.approx(values.mean(), rel=1e-12)
-    assert ours.margin == pytest.approx((ours.high - ours.low) / 2)
     assert ours.high - ours.mean > 1.1 * (ours.mean - ours.low)  # it follows the skew
 
 
@@ -68,14 +68,13 @@ def test_the_same_values_in_any_order_have_the_same_interval() -> None:
 
 def test_a_single_value_has_no_interval() -> None:
     only = estimate([2.5])
-    assert (only.mean, only.margin, only.low, only.high, only.count) == (2.5, None, 2.5, 2.5, 1)
+    assert (only.mean, only.interval, only.low, only.high, only.count) == (2.5, None, 2.5, 2.5, 1)
 
 
 @pytest.mark.parametrize("count", [2, 19, 20, 50])
 def test_equal_values_have_an_interval_of_no_width(count: int) -> None:
     same = estimate([0.1] * count)
     assert (same.low, same.high, same.count) == (0.1, 0.1, count)
-    assert same.margin == 0
 
 
 def test_values_that_differ_by_rounding_alone_have_one_of_next_to_none() -> None:
@@ -83,8 +82,65 @@ def test_values_that_differ_by_rounding_alone_have_one_of_next_to_none() -> None
     assert 1 - 1e-15 <= nearly.low <= nearly.high <= 1 + 1e-15
 
 
-def test_an_estimate_given_by_its_margin_is_symmetric() -> None:
-    assert (Estimate(0.5, 0.25, 3).low, Estimate(0.5, 0.25, 3).high) == (0.25, 0.75)
+@pytest.mark.parametrize("count", [2, 3, 5, 8, 19])
+def test_the_interval_of_a_loss_is_a_t_interval_of_the_logarithm_of_the_mean(count: int) -> None:
+    values = np.random.default_rng(count).lognormal(-1, 0.5, count)
+    ours = estimate(values.tolist(), domain="positive")
+    error = scipy.stats.sem(values) / values.mean()  # of the logarithm, by the delta method
+    low, high = scipy.stats.t.interval(0.95, count - 1, math.log(values.mean()), error)
+    assert (ours.low, ours.high) == pytest.approx((math.exp(low), math.exp(high)), rel=1e-9)
+    assert ours.mean == pytest.approx(values.mean(), rel=1e-12)
+
+
+LOSSES = {
+    "normal": lambda rng, shape: rng.normal(1, 0.2, shape),
+    "lognormal": lambda rng, shape: rng.lognormal(-0.125, 0.5, shape),
+}
+"""Draws of losses with the mean 1, none of them negative (but for one of three million)."""
+
+
+@pytest.mark.parametrize(("name", "least"), [("normal", 0.938), ("lognormal", 0.928)])
+@pytest.mark.parametrize("count", [2, 3, 5, 8])
+def test_it_covers_the_mean_loss_at_least_as_often_as_the_plain_one_and_stays_positive(
+    name: str, least: float, count: int
+) -> None:
+    samples = LOSSES[name](np.random.default_rng(count), (4000, count)).clip(0).tolist()
+    ours = [estimate(sample, domain="positive") for sample in samples]
+    plain = [estimate(sample) for sample in samples]
+    covered = np.mean([e.low <= 1 <= e.high for e in ours])
+    assert all(e.low > 0 for e in ours)
+    assert least - 0.004 * (count == 8) <= covered <= 0.962
+    assert covered >= np.mean([e.low <= 1 <= e.high for e in plain]) - 0.004
+
+
+def test_a_loss_of_zero_has_an_interval() -> None:
+    assert estimate([0.0, 0.0, 0.0], domain="positive").interval == (0.0, 0.0)
+    one = estimate([0.0, 0.0, 1.0], domain="positive")
+    assert 0 < one.low < one.mean < one.high < math.inf
+
+
+@pytest.mark.parametrize("confidence", [0.95, 0.9999999])
+def test_the_interval_of_two_losses_that_lie_far_apart_is_wide_and_positive(confidence: float) -> None:
+    wide = estimate([0.0, 5e-324], confidence, domain="positive")
+    assert 0 <= wide.low <= wide.high
+    wide = estimate([1e-300, 2.0], confidence, domain="positive")
+    assert 0 < wide.low < 1 < wide.high < math.inf
+
+
+@pytest.mark.parametrize("values", [[0.99, 1.0, 0.97], [0.0, 0.01], [0.0, 1.0]])
+def test_the_interval_of_an_accuracy_is_the_plain_one_cut_off_at_0_and_1(values: list[float]) -> None:
+    plain, ours = estimate(values), estimate(values, domain="fraction")
+    assert plain.low < 0 or plain.high > 1
+    assert ours.interval == (max(0, plain.low), min(1, plain.high))
+
+
+@pytest.mark.parametrize("domain", ["number", "positive", "fraction"])
+def test_every_interval_holds_the_mean(domain: Domain) -> None:
+    rng = np.random.default_rng(3)
+    for count in (2, 3, 19, 20, 30):
+        for values in rng.beta(0.2, 0.2, (20, count)).tolist():
+            found = estimate(values, domain=domain)
+            assert found.low <= found.mean <= found.high
 
 
 @pytest.mark.parametrize("values", [[], [1.0, math.nan], [1.0, math.inf], [-math.inf] * 25])

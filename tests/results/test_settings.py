@@ -31,7 +31,7 @@ def test_seeds_are_taken_together_and_settings_keep_their_order(tiny):
     assert (first.runs, first.diverged, first.results["validation_loss"].mean) == (2, 0, 4.0)
     assert second.setting == {"optimizer.learning_rate": 0.01}
     assert (second.runs, second.diverged) == (2, 1)
-    assert (second.results["validation_loss"].mean, second.results["validation_loss"].margin) == (1.0, None)
+    assert (second.results["validation_loss"].mean, second.results["validation_loss"].interval) == (1.0, None)
     assert "test_loss" not in first.results
 
 

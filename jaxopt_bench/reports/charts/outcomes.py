@@ -11,6 +11,7 @@ from jaxopt_bench.reports.figure import Figure, axis, colour, extent, hideable, 
 from jaxopt_bench.reports.style import Look
 from jaxopt_bench.reports.subject import Subject
 from jaxopt_bench.results import Estimate, estimate
+from jaxopt_bench.results.statistics import Domain
 
 ROW = 22  # pixels
 PLUS = "M-1,0H1M0,-1V1"
@@ -32,7 +33,7 @@ def final_results(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
         return None
     ranking = subject.ranking
     if ranking is None:
-        means = _estimates(dots)
+        means = _estimates(dots, "fraction", 100)
     else:
         found = {s.contender: s.results[accuracy] for s in ranking.standings if accuracy in s.results}
         means = _rows(found, 100)
@@ -71,7 +72,7 @@ def cost(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
         "The seconds of training and evaluation of each run, a dot a run, trials among them; the mean and its 95% "
         "interval below. Runs that one program trained together share its seconds equally."
     )
-    means = _estimates(dots)
+    means = _estimates(dots, "positive")
     chart = _strip(dots, means, looks, subject.series, "seconds a run", _tips(keys), positive=True)
     columns = {"series": "optimizer", **keys, "value": "seconds", "images_per_second": "images/s"}
     return Figure("cost", "Cost of a run", text, chart, {"dots": dots, "means": means}, columns, zoomable=False)
@@ -195,16 +196,18 @@ def _wide(values: pl.Series) -> bool:
     return least > 0 and greatest / least > LOG_FROM
 
 
-def _estimates(dots: pl.DataFrame) -> pl.DataFrame:
+def _estimates(dots: pl.DataFrame, domain: Domain, unit: float = 1.0) -> pl.DataFrame:
+    """Returns the estimate of each series as a row; the dots are in a unit of which so many make one."""
     groups = dots.group_by("series", maintain_order=True)
-    return _rows({str(name): estimate(group["value"].to_list()) for (name,), group in groups})
+    found = {name: estimate((group["value"] / unit).to_list(), domain=domain) for (name,), group in groups}
+    return _rows({str(name): each for name, each in found.items()}, unit)
 
 
 def _rows(estimates: Mapping[str, Estimate], unit: float = 1.0) -> pl.DataFrame:
     """Returns estimates as rows, in a unit of which so many make one."""
     rows = []
     for name, found in estimates.items():
-        low, high = (None, None) if found.margin is None else (unit * found.low, unit * found.high)
+        low, high = (None, None) if found.interval is None else (unit * found.low, unit * found.high)
         rows.append({"series": name, "mean": unit * found.mean, "low": low, "high": high, "seeds": found.count})
     types = {"series": pl.String, "mean": pl.Float64, "low": pl.Float64, "high": pl.Float64, "seeds": pl.Int64}
     return pl.DataFrame(rows, schema=types)

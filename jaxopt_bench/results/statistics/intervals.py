@@ -7,6 +7,7 @@ import math
 import statistics
 import warnings
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import scipy.special  # scipy.stats takes a second or two to import
@@ -15,70 +16,102 @@ from jaxopt_bench.results.statistics.checks import check_finite, check_share
 
 BOOTSTRAP_FROM = 20  # values: with fewer a bootstrap covers less often than it says
 RESAMPLES = 9999
+MOST_EXPONENT = 700.0  # e to the power of more is beyond the range of a float
+
+
+Domain = Literal["number", "positive", "fraction"]
+"""What a quantity can be: any number; never negative, such as a loss or seconds; from 0 to 1, such as an accuracy."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """A mean and how sure it is.
+    """A mean and its confidence interval.
 
     Attributes:
       mean: of the values.
-      margin: half the width of its confidence interval; None where a single value says nothing of it.
-      count: how many values there are.
-      middle: of the interval; None where that is the mean.
+      interval: the lower and the upper end of the interval; None for a single value, which says nothing about noise.
+      count: the number of values.
     """
 
     mean: float
-    margin: float | None
+    interval: tuple[float, float] | None
     count: int
-    middle: float | None = None
 
     @property
     def low(self) -> float:
-        """The interval's lower end; the mean itself where there is none."""
-        return self._middle - (self.margin or 0.0)
+        """The lower end of the interval; the mean if there is no interval."""
+        return self.mean if self.interval is None else self.interval[0]
 
     @property
     def high(self) -> float:
-        """The interval's upper end; the mean itself where there is none."""
-        return self._middle + (self.margin or 0.0)
-
-    @property
-    def _middle(self) -> float:
-        return self.mean if self.middle is None else self.middle
+        """The upper end of the interval; the mean if there is no interval."""
+        return self.mean if self.interval is None else self.interval[1]
 
 
-def estimate(values: Sequence[float], confidence: float = 0.95) -> Estimate:
-    """Returns the mean of independent values and an interval of it.
+def estimate(values: Sequence[float], confidence: float = 0.95, domain: Domain = "number") -> Estimate:
+    """Returns the mean of independent values and a confidence interval that stays within what the values can be.
 
-    Below 20 values that is Student's t interval, which over three normal values covers as often as it says, where a
-    percentile bootstrap covers 75% for its 95%. From 20 on it is the BCa bootstrap, which follows a skewed
-    distribution and need not be symmetric: over 25 normal values it covers 92%, over lognormal ones 89%, where the t
-    interval covers 95% and 88%. The same values in any order have the same interval.
+    Below 20 values this is Student's t interval, which covers the true mean of three normal values as often as it says;
+    a percentile bootstrap's 95% interval covers it in 75% of cases. From 20 values on it is the BCa bootstrap, which
+    follows a skewed distribution and need not be symmetric: it covers 92% over 25 normal values and 89% over lognormal
+    ones, and the t interval 95% and 88%. The order of the values does not matter.
+
+    The t interval of a quantity that is never negative is built on the logarithm of the mean, whose standard error is
+    s / (mean · √n) by the delta method, so its ends are mean · exp(± t · s / (mean · √n)). Its 95% interval covers the
+    true mean as often as the plain t interval over normal values, and more often over lognormal ones. Of 200,000
+    samples of n values each, in percent (the plain t interval in parentheses):
+
+    ================================  ===========  ===========  ===========  ===========
+    values                            n = 2        n = 3        n = 5        n = 8
+    ================================  ===========  ===========  ===========  ===========
+    normal, deviation 0.1 of mean     95.0 (95.0)  95.0 (95.0)  95.0 (95.0)  95.0 (95.0)
+    normal, deviation 0.2 of mean     95.0 (95.0)  95.0 (95.0)  95.1 (95.0)  95.1 (95.0)
+    lognormal, sigma 0.3              94.8 (94.5)  94.7 (94.0)  94.5 (93.8)  94.4 (93.8)
+    lognormal, sigma 0.5              94.8 (93.9)  94.2 (92.3)  93.6 (91.6)  93.3 (91.8)
+    lognormal, sigma 1                93.8 (89.3)  91.5 (83.7)  88.9 (82.1)  88.2 (83.0)
+    ================================  ===========  ===========  ===========  ===========
+
+    The interval of a fraction is the plain one, cut off at 0 and 1.
 
     Args:
-      values: at least one, as of several seeds, in any unit.
-      confidence: how often the interval should hold the true mean.
+      values: at least one, such as the results of several seeds, in any unit.
+      confidence: the probability that the interval holds the true mean.
+      domain: what the values can be. Values that are negative nevertheless are treated as any number.
 
     Returns:
-      The estimate, in the values' unit. Equal values have an interval of width zero.
+      The estimate, in the unit of the values. Equal values have an interval of width zero.
 
     Raises:
-      UserError: where there are no values, or one that is not finite.
+      UserError: if there are no values, or one is not finite.
 
-    Source: Student 1908, "The probable error of a mean"; Efron 1987, "Better bootstrap confidence intervals".
+    Source: Student 1908, "The probable error of a mean"; Efron 1987, "Better bootstrap confidence intervals"; Oehlert
+    1992, "A note on the delta method".
     """
     check_finite("values", values)
     check_share("confidence", confidence)
-    mean, count = statistics.fmean(values), len(values)
-    if count == 1:
+    mean = statistics.fmean(values)
+    if len(values) == 1:
         return Estimate(mean, None, 1)
+    low, high = _interval(values, mean, confidence, domain)
+    if domain == "fraction":
+        low, high = min(max(low, 0.0), mean), max(min(high, 1.0), mean)
+    return Estimate(mean, (low, high), len(values))
+
+
+def _interval(values: Sequence[float], mean: float, confidence: float, domain: Domain) -> tuple[float, float]:
+    count = len(values)
     if count >= BOOTSTRAP_FROM and min(values) < max(values):
         low, high = _bootstrap(values, confidence)
-        if math.isfinite(low) and math.isfinite(high):  # not so where values differ by rounding alone
-            return Estimate(mean, (high - low) / 2, count, (low + high) / 2)
+        if math.isfinite(low) and math.isfinite(high):  # they are not if values differ by rounding alone
+            return low, high
     quantile = float(scipy.special.stdtrit(count - 1, (1 + confidence) / 2))
-    return Estimate(mean, quantile * statistics.stdev(values) / math.sqrt(count), count)
+    margin = quantile * statistics.stdev(values) / math.sqrt(count)
+    if domain == "positive" and min(values) >= 0:
+        if mean == 0:
+            return 0.0, margin
+        factor = math.exp(min(margin / mean, MOST_EXPONENT))
+        return mean / factor, mean * factor
+    return mean - margin, mean + margin
 
 
 def _bootstrap(values: Sequence[float], confidence: float) -> tuple[float, float]:
