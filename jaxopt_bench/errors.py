@@ -20,7 +20,11 @@ class UserError(Exception):
         super().__init__(message if len(message) <= MOST else f"{message[: MOST // 2]} … {message[-MOST // 2 :]}")
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
+class UnknownNameError(UserError):
+    """A name that is in no table, as a record has it that a newer version wrote."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
     """Returns the error for a `name` that is in no table, with the nearest names that are.
 
     Args:
@@ -32,7 +36,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
     near = difflib.get_close_matches(name[:100], names, n=3, cutoff=0.5)
     hint = f"; did you mean {' or '.join(near)}?" if near else "."
     listed = ", ".join(names) if names else "none at all"
-    return UserError(f"unknown {kind} {name!r}{hint} Accepted: {listed}.")
+    return UnknownNameError(f"unknown {kind} {name!r}{hint} Accepted: {listed}.")
 
 
 def shortened(value: object, most: int = 60) -> str:

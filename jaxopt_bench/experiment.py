@@ -85,9 +85,7 @@ class Experiment(Workload):
     @property
     def digest(self) -> str:
         """Twelve hexadecimal digits that identify what the experiment computes, whatever it is called."""
-        fields = {name: value for name, value in self.to_json().items() if name != "name"}
-        text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return digest_of(self.to_json())
 
     def program(self) -> dict[str, Any]:
         """Returns the fields that are compiled into a program, under the names that flags give them.
@@ -98,6 +96,17 @@ class Experiment(Workload):
         arrays = {"optimizer": self.optimizer.hyperparameters(), "schedule": self.schedule.numbers()}
         shapes = {f"{part}.{name}": f"shape {a.shape}" for part, named in arrays.items() for name, a in named.items()}
         return flattened(fields) | shapes
+
+
+def digest_of(experiment: Mapping[str, Any]) -> str:
+    """Returns the digest of an experiment that is given as JSON.
+
+    Args:
+      experiment: what `Experiment.to_json` returned, perhaps in another version of this program, with other fields.
+    """
+    fields = {name: value for name, value in experiment.items() if name != "name"}
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 LONGEST_NAME = 255

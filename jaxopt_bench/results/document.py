@@ -7,10 +7,11 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from jaxopt_bench.errors import UserError
+from jaxopt_bench.errors import UnknownNameError, UserError
 from jaxopt_bench.results.protocol import protocol
-from jaxopt_bench.results.study import Study
+from jaxopt_bench.results.study import Study, run_name
 from jaxopt_bench.runs import NUMBER, check_object, read_json, write_json
+from jaxopt_bench.runs.load import newer
 
 DOCUMENT = "study.json"
 FORMAT = 1
@@ -37,12 +38,13 @@ class Document:
     history: tuple[Json, ...] = ()
 
     def places(self) -> Iterator[tuple[Json, Json]]:
-        """Yields each run, and what its row in a table says of its place."""
+        """Yields each run, what its row in a table says of its place, and by what the run is recognised."""
         chosen = {(s["workload"], s["contender"], s["repetition"]): s["trial"] for s in self.selections}
         for run in self.runs:
             unit = (run["workload"], run["contender"], run["repetition"])
             place = {name: run[name] for name in ("phase", "workload", "contender", "repetition", "trial")}
-            yield run, {"study": self.study.name, **place, "selected": chosen.get(unit) == run["trial"]}
+            planned = {"digest": run["digest"], "seed": run["seed"], "name": run_name(unit[0], unit[1])}
+            yield run, {"study": self.study.name, **place, "selected": chosen.get(unit) == run["trial"], **planned}
 
     def write(self, path: pathlib.Path) -> None:
         """Writes the file whole or not at all."""
@@ -79,6 +81,8 @@ def read_document(path: pathlib.Path) -> Document:
             raise UserError(f"{path}: selections[{i}] is damaged: it names a trial and no values of it.")
     try:
         study = Study.from_json(values.get("study", {}), "study")
+    except UnknownNameError as error:
+        raise newer(path, error) from error
     except UserError as error:
         raise UserError(f"{path} is damaged: {error}") from error
     return Document(study, **{field: tuple(values[field]) for field in _FIELDS})

@@ -28,7 +28,11 @@ from jaxopt_bench.results.columns import (
     in_order,
     run_types,
 )
-from jaxopt_bench.runs import read_json, read_records
+from jaxopt_bench.runs import SPLITS, check_object, read_json, read_records
+from jaxopt_bench.runs.load import check_complete, check_identity, check_steps
+
+TOLERANCE = 1e-9
+"""Relative difference between two readings of one number."""
 
 BATCH = 8 << 20
 """Bytes of metrics that are read at once: enough for Polars to be fast, few enough not to be seen in memory."""
@@ -38,10 +42,11 @@ def runs_table(places: Mapping[pathlib.Path, Mapping[str, Any]]) -> pl.DataFrame
     """Reads a row for each run.
 
     Args:
-      places: for each run's directory the columns of `PLACE` that are known.
+      places: for each run's directory the columns of `PLACE` that are known; and what `study.json` says of the run, see
+        `check_identity`.
 
     Raises:
-      UserError: naming the file, where one is damaged.
+      UserError: naming the file, if one is damaged, missing, or of another run.
     """
     rows = [_row(path, place) for path, place in places.items()]
     found = dict.fromkeys([*run_types(), *(name for row in rows for name in row)])
@@ -65,10 +70,54 @@ def curves_table(paths: Sequence[pathlib.Path]) -> pl.DataFrame:
     return pl.concat([pl.DataFrame(schema=curve_types()), *tables], rechunk=True)
 
 
+def check_agreement(runs: pl.DataFrame, curves: pl.DataFrame) -> None:
+    """Checks that the results of runs are those in their metrics.
+
+    Args:
+      runs: rows of `runs_table`.
+      curves: the lines of their metrics.
+
+    Raises:
+      UserError: naming a run whose metrics end too early or too late, or have other values than its summary.
+    """
+    last = curves.group_by("path").agg(pl.col("step").max().alias("measured"))
+    ends = (
+        runs.filter(pl.col("status") != "running").select("path", "status", "steps").join(last, on="path", how="left")
+    )
+    wrong = ends.filter((pl.col("status") == "completed") & pl.col("measured").ne_missing(pl.col("steps")))
+    for row in pl.concat([wrong, ends.filter(pl.col("measured") > pl.col("steps"))]).iter_rows(named=True):
+        check_steps(pathlib.Path(row["path"]), row["status"], row["steps"], row["measured"])
+    for split in SPLITS:
+        lines = curves.filter(pl.col("split") == split).select("path", "step", "loss", "accuracy")
+        lines = lines.unique(["path", "step"], keep="last")
+        for at in ("final", "best"):
+            summaries = runs.select("path", **{n: f"{at}.{n}" for n in ("step", f"{split}_loss", f"{split}_accuracy")})
+            both = summaries.join(lines, on=["path", "step"], how="inner")
+            for name in ("loss", "accuracy"):
+                said, measured = pl.col(f"{split}_{name}"), pl.col(name)
+                differs = ((said - measured).abs() > TOLERANCE * said.abs()).fill_null(value=True)
+                for row in both.filter(said.is_not_null() & differs).head(1).iter_rows(named=True):
+                    raise UserError(
+                        f"{row['path']} holds files of two runs: at step {row['step']:,} the {split} {name} is "
+                        f"{row[name]} in metrics.jsonl and {row[f'{split}_{name}']} in summary.json. Expected the same "
+                        "value. Restore the file that was replaced, or train the run again."
+                    )
+
+
 def _row(path: pathlib.Path, place: Mapping[str, Any]) -> dict[str, Any]:
-    config, summary = path / "config.json", path / "summary.json"
+    check_complete(path)
+    file = path / "config.json"
+    config, summary = read_json(file), _read_summary(path / "summary.json")
+    configured = _configured(file, config)
     placed = {name: place.get(name) for name in PLACE}
-    return {"path": str(path), **placed, **_configured(config, read_json(config)), **_summarised(summary)}
+    row = {"path": str(path), **placed, **configured, **_summarised(path / "summary.json", summary)}
+    try:
+        check_identity(path, config, summary, place)
+    except UserError:
+        for name, kind in run_types().items():  # a value of another type explains more
+            _check(name, [row.get(name)], kind, [path])
+        raise
+    return row
 
 
 def _configured(path: pathlib.Path, config: Any) -> dict[str, Any]:
@@ -94,11 +143,15 @@ def _configured(path: pathlib.Path, config: Any) -> dict[str, Any]:
     return {n: value for n, value in fields.items() if n in own or n.startswith(PARTS)} | known | versions
 
 
-def _summarised(path: pathlib.Path) -> dict[str, Any]:
-    """Returns what `summary.json` says of a run; there is none while it is under way for the first time."""
-    if not path.exists():
+def _read_summary(path: pathlib.Path) -> dict[str, Any] | None:
+    """Returns what is in `summary.json`; None if there is none, as while a run is trained for the first time."""
+    return check_object(str(path), read_json(path), {}) if path.exists() else None
+
+
+def _summarised(path: pathlib.Path, summary: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Returns what `summary.json` says of a run."""
+    if summary is None:
         return {"status": "running"}
-    summary = read_json(path)
     try:
         reached = {f"{at}.{name}": value for at in ("final", "best") for name, value in (summary.get(at) or {}).items()}
         values = {"status": summary["status"], **{name: summary.get(name) for name in COST}}

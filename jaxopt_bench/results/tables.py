@@ -12,11 +12,12 @@ from typing import Any, Literal
 
 import polars as pl
 
-from jaxopt_bench.errors import UserError
+from jaxopt_bench.errors import UserError, shortened
 from jaxopt_bench.files import replacing
-from jaxopt_bench.results.columns import Types, concatenated, curve_types, in_order, run_types
+from jaxopt_bench.results.columns import PLACE, Types, concatenated, curve_types, in_order, run_types
 from jaxopt_bench.results.document import DOCUMENT, Document, check_within, read_document
-from jaxopt_bench.results.rows import curves_table, runs_table
+from jaxopt_bench.results.rows import check_agreement, curves_table, runs_table
+from jaxopt_bench.runs.load import RUN_FOLDER, check_complete
 
 RUNS, CURVES = "runs.parquet", "curves.parquet"
 """The two tables of results that were recorded without their run directories."""
@@ -26,7 +27,8 @@ _KINDS: Mapping[str, Kind] = {RUNS: "recorded", DOCUMENT: "study", "config.json"
 """What a folder is, by a file in it; the first that is there counts."""
 
 _FILE_FUNCTION = re.compile(r"\b(read|scan)_\w+", re.IGNORECASE)  # by which Polars' SQL reads any file
-_NO_RUNS = ("claims", "checkpoints")  # folders without runs, with many files
+_NO_RUNS = re.compile(r"claims|checkpoints|\..*|population-.*|.*\.incomplete-\d+", re.DOTALL)
+"""Folders in which no runs are looked for: they hold many other files, or what was left of a run."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,8 +151,15 @@ def load_runs(places: Mapping[pathlib.Path, Mapping[str, Any]]) -> Results:
     Raises:
       UserError: where a file is damaged.
     """
-    begun = {path: place for path, place in places.items() if (path / "config.json").exists()}
-    return Results(runs_table(begun), curves_table(list(begun)))
+    begun = {path: place for path, place in places.items() if _is_begun(path)}
+    runs, curves = runs_table(begun), curves_table(list(begun))
+    check_agreement(runs, curves)
+    return Results(runs, curves)
+
+
+def _is_begun(path: pathlib.Path) -> bool:
+    """Returns whether a run has a record; one whose `config.json` was removed has too, and is refused as incomplete."""
+    return any((path / name).exists() for name in ("config.json", "summary.json"))
 
 
 def together(results: Iterable[Results]) -> Results:
@@ -169,9 +178,11 @@ def _found(path: pathlib.Path) -> Iterator[tuple[Kind, pathlib.Path]]:
     """Yields what can be read, in the order of their paths. What is within one of these belongs to it."""
     for folder, inside, files in os.walk(path):
         kind = next((kind for name, kind in _KINDS.items() if name in files), None)
+        if kind is None and "summary.json" in files and RUN_FOLDER.fullmatch(os.path.basename(os.path.abspath(folder))):
+            check_complete(pathlib.Path(folder))
         if kind is not None:
             yield kind, pathlib.Path(folder)
-        others = [name for name in inside if name not in _NO_RUNS and not name.startswith((".", "population-"))]
+        others = [name for name in inside if not _NO_RUNS.fullmatch(name)]
         inside[:] = [] if kind else sorted(others)
 
 
@@ -182,10 +193,32 @@ def _load_recorded(folder: pathlib.Path) -> Results:
         check_within(folder / RUNS, path)
     if len(paths) < len(runs) or not paths.keys() >= set(curves["path"].unique()):
         raise UserError(f"{folder} is damaged: {CURVES} has lines of runs that {RUNS} has not, or twice.")
-    document = folder / DOCUMENT
-    return Results(
-        _renamed(runs, paths), _renamed(curves, paths), (read_document(document),) if document.exists() else ()
-    )
+    documents = (read_document(folder / DOCUMENT),) if (folder / DOCUMENT).exists() else ()
+    for document in documents:
+        _check_planned(folder, runs, document)
+    found = Results(_renamed(runs, paths), _renamed(curves, paths), documents)
+    check_agreement(found.runs, found.curves)
+    return found
+
+
+def _check_planned(folder: pathlib.Path, runs: pl.DataFrame, document: Document) -> None:
+    """Checks that recorded runs are those of the study recorded with them."""
+    planned = {run["path"]: place for run, place in document.places()}
+    columns = [name for name in ("name", "seed", "digest", *PLACE) if runs[name].count()]  # old versions lack some
+    for row in runs.select("path", *columns).iter_rows(named=True):
+        expected = planned.get(row["path"])
+        if expected is None:
+            raise UserError(
+                f"{folder / RUNS} has the run {shortened(row['path'])}, which {DOCUMENT} beside it does not name. "
+                "Expected files that were recorded together."
+            )
+        for name in columns:
+            if row[name] != expected[name]:
+                raise UserError(
+                    f"{folder / RUNS} is of another study than {DOCUMENT} beside it: {name} of the run "
+                    f"{shortened(row['path'])} is {shortened(row[name])}. Expected {shortened(expected[name])}, as "
+                    f"{DOCUMENT} says."
+                )
 
 
 def _read_table(path: pathlib.Path, types: Types) -> pl.DataFrame:

@@ -14,13 +14,20 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from jaxopt_bench.errors import UserError
-from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.errors import UnknownNameError, UserError, shortened
+from jaxopt_bench.experiment import Experiment, digest_of
 from jaxopt_bench.runs import checkpoints
 from jaxopt_bench.runs.directory import NUMBER, check_object, read_json
 from jaxopt_bench.runs.records import SPLITS, Record, best_step, read_records
 from jaxopt_bench.training import Task, TrainState, abstract_states, empty_metrics, member
 
+RUN_FOLDER = re.compile(
+    r"([0-9a-f]{12})(?:\.[1-9][0-9]*)?"
+)  # the name of a run's folder; numbered if it is a repetition
+RESTORE = (
+    "Perhaps folders were exchanged or copied over each other. Put each run back into the folder of its digest; "
+    "if it is lost, move this folder away and use the same command again, which trains the run again."
+)
 STATUSES = ("completed", "diverged", "interrupted")
 _CONFIG = {"experiment": dict, "digest": str, "task": dict, "environments": list}
 _CHECKPOINTS = {"path": str, "member": int, "members": int}
@@ -60,8 +67,15 @@ class Run:
 
     @functools.cached_property
     def experiment(self) -> Experiment:
-        """The experiment that was run."""
-        return Experiment.from_json(self.config["experiment"], "experiment")
+        """The experiment that was run.
+
+        Raises:
+          UserError: if `config.json` has a field or a name that this version does not know.
+        """
+        try:
+            return Experiment.from_json(self.config["experiment"], "experiment")
+        except UnknownNameError as error:
+            raise newer(self.path / "config.json", error) from error
 
     @property
     def task(self) -> Task:
@@ -105,12 +119,119 @@ def load_run(path: str | pathlib.Path) -> Run:
       path: `runs/<experiment>/<digest>`.
 
     Raises:
-      UserError: where it is no run's directory, or a file of it is damaged.
+      UserError: if it is not a run's directory, or a file of it is damaged, missing, or of another run than the folder
+        is named after.
     """
     path = pathlib.Path(path)
+    check_complete(path)
     config, summary = load_config(path / "config.json"), path / "summary.json"
     records = read_records(path / "metrics.jsonl")
-    return Run(path, config, records, load_summary(summary) if summary.exists() else None)
+    found = load_summary(summary) if summary.exists() else None
+    check_identity(path, config, found)
+    if found is not None:
+        check_steps(path, found["status"], found["steps"], max((record["step"] for record in records), default=None))
+    return Run(path, config, records, found)
+
+
+def check_complete(directory: pathlib.Path) -> None:
+    """Checks that a run that has a summary has its other files too.
+
+    Raises:
+      UserError: naming the file that is missing.
+    """
+    missing = missing_files(directory)
+    if missing and (directory / "summary.json").exists():
+        raise UserError(
+            f"{directory} is incomplete: {' and '.join(missing)} is missing, and summary.json is there. Restore it "
+            "from a copy, or train the run again. If it is one of a study, the same `jaxopt-bench compare` does that; "
+            "otherwise move the folder away and use the same command again."
+        )
+
+
+def missing_files(directory: pathlib.Path) -> list[str]:
+    """Returns the files that a run has from its begin on and that this folder lacks."""
+    return [name for name in ("config.json", "metrics.jsonl") if not (directory / name).exists()]
+
+
+def check_identity(
+    directory: pathlib.Path,
+    config: Mapping[str, Any],
+    summary: Mapping[str, Any] | None = None,
+    planned: Mapping[str, Any] | None = None,
+) -> None:
+    """Checks that the files of a run are those of one run, and of the run that its folder should hold.
+
+    A folder that is named by a digest must hold the run with that digest; one of another name may hold any run.
+
+    Args:
+      directory: the run's.
+      config: the content of `config.json`.
+      summary: the content of `summary.json`, if there is one.
+      planned: what `study.json` says of the run: its `digest`, its `seed`, and the experiment's `name`.
+
+    Raises:
+      UserError: naming the file, what it says and what is expected.
+    """
+    file, experiment, digest = directory / "config.json", config["experiment"], config["digest"]
+    computed = digest_of(experiment)
+    if computed != digest:
+        try:
+            Experiment.from_json(experiment, "experiment")
+        except UserError as error:
+            raise UserError(f"{file} is damaged: {error}") from error
+        raise UserError(
+            f"{file} is damaged: its experiment has the digest {computed}, and its digest is {shortened(digest)}. "
+            f"{RESTORE}"
+        )
+    name = os.path.basename(os.path.abspath(directory))
+    if (match := RUN_FOLDER.fullmatch(name)) and match[1] != digest:
+        raise UserError(
+            f"{directory} holds another run: {file.name} has the digest {digest}. Expected the digest {match[1]}, "
+            f"which the folder is named after. {RESTORE}"
+        )
+    for field, found in (("digest", digest), ("experiment", experiment.get("name"))):
+        if summary is not None and summary.get(field) != found:
+            raise UserError(
+                f"{directory} holds files of two runs: {field} is {shortened(found)} in {file.name} and "
+                f"{shortened(summary.get(field))} in summary.json. {RESTORE}"
+            )
+    known = {"digest": digest, "seed": experiment.get("seed"), "name": experiment.get("name")}
+    for field, found in known.items():
+        if planned is not None and planned.get(field, found) != found:
+            raise UserError(
+                f"{directory} holds another run than the study's: its {field} is {shortened(found)}. Expected "
+                f"{shortened(planned[field])}, as study.json says. {RESTORE}"
+            )
+
+
+def check_steps(directory: pathlib.Path, status: str, steps: int | None, measured: int | None) -> None:
+    """Checks that `metrics.jsonl` reaches as far as the summary says.
+
+    Args:
+      directory: the run's.
+      status: that the summary says.
+      steps: the number of steps that the summary says; None if it is not known.
+      measured: the last step in `metrics.jsonl`; None if it has no lines.
+
+    Raises:
+      UserError: if the file has too few or too many lines.
+    """
+    if steps is None:
+        return
+    if (measured or 0) > steps or (status == "completed" and measured != steps):
+        found = "has no lines" if measured is None else f"ends at step {measured:,}"
+        raise UserError(
+            f"{directory / 'metrics.jsonl'} {found}, and summary.json says that the run {status} after {steps:,} "
+            f"steps. {RESTORE}"
+        )
+
+
+def newer(path: pathlib.Path, error: UnknownNameError) -> UserError:
+    """Returns the error for a record with a name that this version does not know."""
+    return UserError(
+        f"{path} cannot be read: {error} A newer version of jaxopt-bench may have written it. If so, install that "
+        "version."
+    )
 
 
 def load_config(path: pathlib.Path) -> dict[str, Any]:

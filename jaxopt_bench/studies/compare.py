@@ -77,7 +77,7 @@ class _Work:
         """Returns this process's trials, and what can be confirmed at once."""
         jobs = []
         for unit, runs in self._shares():
-            left = self.at.unfinished(runs)
+            left = self._left(runs)
             jobs += [Job("trial", unit, tuple(runs))] if left else self._confirmed(unit)
         return jobs
 
@@ -117,7 +117,13 @@ class _Work:
         if found is None or found["trial"] is None:
             return []
         runs = confirmations(self.study, unit, found["trial"])
-        return [Job("confirmation", unit, tuple(runs))] if self.at.unfinished(runs) else self._timed(unit)
+        return [Job("confirmation", unit, tuple(runs))] if self._left(runs) else self._timed(unit)
+
+    def _left(self, runs: Sequence[Planned]) -> list[Planned]:
+        """Returns the runs that this process has to train. Those of which files are missing are trained again."""
+        for path in self.at.set_aside(runs):
+            self.progress.say(f"a run was incomplete and is trained again; what there was of it is now in {path}")
+        return self.at.unfinished(runs)
 
     def _timed(self, unit: Unit) -> list[Job]:
         """Returns the timing of a unit where it is wanted and missing."""

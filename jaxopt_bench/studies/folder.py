@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import os
 import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from jaxopt_bench.errors import UserError, shortened
 from jaxopt_bench.results.document import DOCUMENT, Document, Json, read_document
 from jaxopt_bench.results.study import Study, merged
 from jaxopt_bench.results.tables import Results, load_runs
-from jaxopt_bench.runs import finished, locked
+from jaxopt_bench.runs import locked
+from jaxopt_bench.runs.load import RESTORE, load_summary, missing_files
 from jaxopt_bench.studies.plan import Planned, Unit, confirmations, trials, units
 
 
@@ -54,8 +58,40 @@ class StudyFolder:
         return load_runs({self.path / run.path: run.to_json() for run in planned})
 
     def unfinished(self, planned: Sequence[Planned]) -> list[Planned]:
-        """Returns those of some runs that have not come to their end."""
-        return [run for run in planned if not finished(self.path / run.path)]
+        """Returns those of some runs that have not ended, or of which files are missing.
+
+        Raises:
+          UserError: if the folder of one holds another run.
+        """
+        return [run for run in planned if not self._ended(run)]
+
+    def set_aside(self, planned: Sequence[Planned]) -> list[pathlib.Path]:
+        """Renames the folders of runs that were begun and of which files are missing, so that they are trained again.
+
+        Returns:
+          The folders under their new names.
+        """
+        aside = []
+        for run in planned:
+            path = self.path / run.path
+            begun = any((path / name).exists() for name in ("config.json", "summary.json"))
+            if begun and missing_files(path):
+                numbered = (path.with_name(f"{path.name}.incomplete-{n}") for n in itertools.count(1))
+                aside.append(path.rename(next(free for free in numbered if not os.path.lexists(free))))
+        return aside
+
+    def _ended(self, run: Planned) -> bool:
+        path = self.path / run.path
+        if missing_files(path) or not (path / "summary.json").exists():
+            return False
+        summary = load_summary(path / "summary.json")
+        for field, expected in (("digest", run.experiment.digest), ("experiment", run.experiment.name)):
+            if summary[field] != expected:
+                raise UserError(
+                    f"{path} holds another run: {field} is {shortened(summary[field])} in summary.json. Expected "
+                    f"{expected!r}, as study.json says. {RESTORE}"
+                )
+        return summary["status"] in ("completed", "diverged")
 
     def _read(self) -> Document | None:
         return self.document if (self.path / DOCUMENT).exists() else None

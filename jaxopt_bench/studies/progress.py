@@ -41,6 +41,9 @@ class Progress:
     def selected(self, unit: Unit, selection: Mapping[str, Any]) -> None:
         """A winner was selected among a unit's trials, or there is none."""
 
+    def say(self, text: str) -> None:
+        """Tells the user something about the study."""
+
     def stop(self) -> None:
         """The study ended, however it did."""
 

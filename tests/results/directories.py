@@ -7,11 +7,12 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.experiment import Experiment, digest_of
 from jaxopt_bench.runs import SPLITS
 
 ENVIRONMENT = {
     "step": 0,
+    "python": "3.11.7",
     "packages": {"jax": "0.10.2", "jaxopt-bench": None},
     "backend": "cpu",
     "devices": ["cpu"],
@@ -57,19 +58,41 @@ def summary(experiment: Experiment, status: str = "completed", **final: Any) -> 
     return {**head, **cost, "final": reached, "best": None if diverged else reached, **diverged}
 
 
+def _agreeing(line: dict[str, Any], ended: dict[str, Any] | None) -> dict[str, Any]:
+    if ended is None or line["step"] != ended["final"]["step"]:
+        return line
+    own = {name: ended["final"].get(f"{line['split']}_{name}") for name in ("loss", "accuracy")}
+    return line | {name: value for name, value in own.items() if value is not None}
+
+
 def write_run(
     folder: pathlib.Path,
     experiment: Experiment,
     lines: Sequence[dict[str, Any]] = (),
     ended: dict[str, Any] | None = None,
 ) -> pathlib.Path:
-    """Writes `<folder>/<name>/<digest>` and returns it; without `ended` the run is under way."""
+    """Writes `<folder>/<name>/<digest>` and returns it; without `ended` the run is under way.
+
+    Where the summary has a result, the line of that split and step has the same one.
+    """
     path = folder / experiment.name / experiment.digest
     path.mkdir(parents=True)
     config = {"experiment": experiment.to_json(), "digest": experiment.digest, "task": {}, "recording": {}}
     (path / "config.json").write_text(json.dumps({**config, "environments": [ENVIRONMENT]}))
-    (path / "metrics.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines))
+    (path / "metrics.jsonl").write_text("".join(json.dumps(_agreeing(each, ended)) + "\n" for each in lines))
     (path / "lock").touch()
     if ended is not None:
         (path / "summary.json").write_text(json.dumps(ended))
     return path
+
+
+def change_experiment(path: pathlib.Path, /, **fields: Any) -> pathlib.Path:
+    """Gives a run other fields, as another version may know them, and the digest that they have; returns its folder."""
+    config = json.loads((path / "config.json").read_text())
+    config["experiment"] |= fields
+    config["digest"] = digest_of(config["experiment"])
+    (path / "config.json").write_text(json.dumps(config))
+    if (path / "summary.json").exists():
+        ended = json.loads((path / "summary.json").read_text())
+        (path / "summary.json").write_text(json.dumps(ended | {"digest": config["digest"]}))
+    return path.rename(path.with_name(config["digest"]))

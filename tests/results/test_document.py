@@ -57,7 +57,8 @@ def test_what_is_written_is_read(tmp_path_factory, study, runs):
 def test_places_say_of_each_run_where_it_belongs_and_whether_its_trial_won():
     places = [place for _, place in DOCUMENT.places()]
     assert [place["selected"] for place in places] == [False, True, True, False]
-    assert places[2] == {"study": "two", **UNIT, "phase": "confirmation", "trial": 1, "selected": True}
+    planned = {name: DOCUMENT.runs[2][name] for name in ("digest", "seed")} | {"name": "cnn_sgd"}
+    assert places[2] == {"study": "two", **UNIT, "phase": "confirmation", "trial": 1, "selected": True, **planned}
     assert [found for found, _ in DOCUMENT.places()] == list(DOCUMENT.runs)
     undecided = Document(small_study(), DOCUMENT.runs, (selection(None),))
     assert not any(place["selected"] for _, place in undecided.places())

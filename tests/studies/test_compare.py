@@ -9,12 +9,14 @@ import shutil
 import subprocess
 import sys
 
+import polars as pl
 import pytest
+from rich.console import Console
 
 from jaxopt_bench import UserError, data
 from jaxopt_bench.optimizers import SGD, AdamW, Axis, Space
 from jaxopt_bench.results import Study, Target, load
-from jaxopt_bench.studies import Progress, compare
+from jaxopt_bench.studies import Progress, compare, progress_for
 from tests.studies.conftest import contender, records
 
 
@@ -114,6 +116,74 @@ def test_a_finished_study_trains_nothing(small, finished, digits_dir):
     written = {path: path.stat().st_mtime_ns for path in finished.rglob("summary.json")}
     compare(small, finished, data_dir=digits_dir, progress=Stops(1, after=False))
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("summary.json")} == written
+
+
+def confirmations(folder: pathlib.Path, contender: str) -> list[pathlib.Path]:
+    runs = json.loads((folder / "study.json").read_text())["runs"]
+    return [folder / r["path"] for r in runs if r["phase"] == "confirmation" and r["contender"] == contender]
+
+
+@pytest.mark.parametrize(
+    ("phase", "removed"),
+    [
+        ("confirmations", [("config.json",)]),
+        ("confirmations", [("metrics.jsonl",)]),
+        ("confirmations", [("config.json", "metrics.jsonl"), ("config.json",)]),  # a whole population
+        ("confirmations", [("metrics.jsonl", "summary.json")]),
+        ("trials", [("metrics.jsonl",)]),
+        ("trials", [("config.json",)] * 3),
+    ],
+)
+def test_a_run_of_which_files_are_missing_is_trained_again(
+    small, finished, tmp_path, digits_dir, capsys, phase, removed
+):
+    folder = tmp_path / "small"
+    shutil.copytree(finished, folder)
+    runs = sorted(p for p in (folder / phase / "tiny_sgd").iterdir() if not p.name.startswith("population-"))
+    damaged = list(zip(runs, removed, strict=False))
+    for run, names in damaged:
+        (run / "mine.txt").write_text(run.name)
+        for name in names:
+            (run / name).unlink()
+    console = Console(width=200)
+    compare(small, folder, data_dir=digits_dir, progress=progress_for(console))
+    said = capsys.readouterr().out
+    found, whole = records(folder), records(finished)
+    for run, _ in damaged:
+        aside = run.with_name(f"{run.name}.incomplete-1")
+        assert f"a run was incomplete and is trained again; what there was of it is now in {aside}" in said
+        assert (aside / "mine.txt").read_text() == run.name
+        assert load(folder).runs.filter(pl.col("path") == str(run))["status"].to_list() == ["completed"]
+        found.pop(str(aside.relative_to(folder)), None)
+    assert found.keys() == whole.keys()
+    assert found["study.json"] == whole["study.json"]
+    for name in found.keys() - {"study.json"}:
+        again, before = (
+            {key: value for key, value in each[name][1]["final"].items() if value is not None}
+            for each in (found, whole)
+        )
+        assert again == pytest.approx(before, rel=1e-3)
+    assert len(load(folder / "confirmations").runs) == 4
+
+
+def test_runs_that_were_exchanged_are_named_before_anything_is_trained(small, finished, tmp_path, digits_dir):
+    shutil.copytree(finished, tmp_path / "small")
+    one, other = (confirmations(tmp_path / "small", name)[0] for name in ("sgd", "adamw"))
+    one.rename(tmp_path / "aside")
+    other.rename(one)
+    (tmp_path / "aside").rename(other)
+    for budget in (small, dataclasses.replace(small, seeds=3)):
+        with pytest.raises(UserError, match=rf"({one.name}|{other.name}) holds another run: digest is"):
+            compare(budget, tmp_path / "small", data_dir=digits_dir, progress=Stops(1, after=False))
+
+
+def test_a_seed_that_was_copied_over_another_is_named(small, finished, tmp_path, digits_dir):
+    shutil.copytree(finished, tmp_path / "small")
+    one, other = confirmations(tmp_path / "small", "sgd")
+    shutil.rmtree(other)
+    shutil.copytree(one, other)
+    with pytest.raises(UserError, match=rf"{other.name} holds another run: digest is '{one.name}'"):
+        compare(small, tmp_path / "small", data_dir=digits_dir, progress=Stops(1, after=False))
 
 
 @pytest.mark.slow
