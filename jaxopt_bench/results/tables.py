@@ -16,6 +16,7 @@ from jaxopt_bench.errors import UserError, shortened
 from jaxopt_bench.files import replacing
 from jaxopt_bench.results.columns import PLACE, Types, concatenated, curve_types, in_order, run_types
 from jaxopt_bench.results.document import DOCUMENT, Document, check_within, read_document
+from jaxopt_bench.results.queries import check_reads_no_file
 from jaxopt_bench.results.rows import check_agreement, curves_table, runs_table
 from jaxopt_bench.runs.load import RUN_FOLDER, check_complete
 
@@ -26,7 +27,6 @@ Kind = Literal["recorded", "study", "run"]
 _KINDS: Mapping[str, Kind] = {RUNS: "recorded", DOCUMENT: "study", "config.json": "run"}
 """What a folder is, by a file in it; the first that is there counts."""
 
-_FILE_FUNCTION = re.compile(r"\b(read|scan)_\w+", re.IGNORECASE)  # by which Polars' SQL reads any file
 _NO_RUNS = re.compile(r"claims|checkpoints|\..*|population-.*|.*\.incomplete-\d+", re.DOTALL)
 """Folders in which no runs are looked for: they hold many other files, or what was left of a run."""
 
@@ -68,9 +68,7 @@ class Results:
         Raises:
           UserError: where Polars cannot answer it.
         """
-        reading = _FILE_FUNCTION.search(query)
-        if reading:
-            raise UserError(f"the query has {reading[0]!r}, which reads files; accepted: the tables runs and curves.")
+        check_reads_no_file(query)
         try:
             return pl.SQLContext(runs=self.runs, curves=self.curves).execute(query, eager=True)
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:

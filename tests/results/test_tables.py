@@ -568,7 +568,7 @@ def test_a_wrong_query_is_answered_with_what_is_wrong(tmp_path, query):
 def test_sql_reads_no_files(tmp_path, function, query):
     results = load(write_run(tmp_path / "runs", EXPERIMENT))
     pl.DataFrame({"a": [1]}).write_csv(tmp_path / "other.csv")
-    with pytest.raises(UserError, match=f"the query has '{function}', which reads files"):
+    with pytest.raises(UserError, match=f"the query calls '{function}', and functions that read files"):
         results.sql(query.format(function, tmp_path / "other.csv"))
 
 
