@@ -89,8 +89,8 @@ def test_the_words_may_stand_in_texts_names_and_comments(query: str) -> None:
 
 
 PIECES = [
-    "SELECT a", "SELECT a AS ", " FROM ", "read_csv", "\"read_csv\"", "`read_csv`", "('{}')", "(", ")", "'{}'", " ", "\n",
-    "\r",
+    "SELECT a", "SELECT a AS ", " FROM ", "read_csv", "\"read_csv\"", "`read_csv`", "('{}')", "(", ")", "'{}'", " ",
+    "\n", "\r",
     "'", "''", "\"", "`", "--", "/*", "*/", "\\", "$$", "$t$", "#", "//", "E", "N", "U&", ", 1 AS b", "x", "\u00a0",
     "/**/", "runs", " WHERE ", "1=1", ";",
 ]  # fmt: skip
