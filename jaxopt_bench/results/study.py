@@ -16,6 +16,11 @@ from jaxopt_bench.results.measures import MEASURES
 MOST_SEEDS = 5_000
 """Seeds of one kind that a repetition may use; the next thousands belong to the confirmations and other repetitions."""
 
+MOST_TRIALS = 10_000
+"""Trials of a contender on a workload: more of them are a slip of the finger."""
+MOST_RUNS = 100_000
+"""Runs of a study."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Contender(Config):
@@ -152,9 +157,9 @@ class Study(Config):
     """What they are compared on."""
     contenders: tuple[Contender, ...]
     """What is compared."""
-    trials: int | None = number(None, at_least=1)
+    trials: int | None = number(None, at_least=1, at_most=MOST_TRIALS)
     """The budget of each contender on each workload: so many trials …"""
-    total_epochs: int | None = number(None, at_least=1)
+    total_epochs: int | None = number(None, at_least=1, at_most=10**9)
     """… or so many epochs in all, as whole trials."""
     trial_seeds: int = number(1, at_least=1, at_most=MOST_SEEDS)
     """Seeds a trial; it is judged by their mean."""
@@ -198,7 +203,25 @@ class Study(Config):
         if self.refit and self.at == "best":
             raise UserError("Study.at is 'best' where refit is True; accepted: 'final', since nothing validates then.")
         self._check_workloads()
+        self._check_size()
         self._check_references()
+
+    def _check_size(self) -> None:
+        """Checks that the budgets make a number of runs that one can train and read."""
+        tuned = sum(bool(c.searched) for c in self.contenders)
+        trials = [self.trials_on(workload) for workload in self.workloads] if tuned else []
+        if trials and max(trials) > MOST_TRIALS:
+            raise UserError(
+                f"Study.total_epochs is {self.total_epochs}, which makes {max(trials):,} trials. Expected at most "
+                f"{MOST_TRIALS:,}."
+            )
+        confirmations = len(self.workloads) * len(self.contenders) * self.seeds
+        runs = self.repetitions * (tuned * sum(trials) * self.trial_seeds + confirmations)
+        if runs > MOST_RUNS:
+            raise UserError(
+                f"the study {self.name} has {runs:,} runs: workloads × optimizers × repetitions × (trials × their "
+                f"seeds + seeds). Expected at most {MOST_RUNS:,}."
+            )
 
     def _check_workloads(self) -> None:
         tuned = [c.name for c in self.contenders if c.searched]
@@ -370,6 +393,13 @@ def _first_difference(one: Any, other: Any) -> tuple[Any, Any]:
 
 def _differs(field: str, earlier: Any, asked: Any) -> UserError:
     return UserError(
-        f"the study that was begun has {field}: {earlier}, and this one {asked}; accepted: the same, more trials, "
-        "epochs, seeds or repetitions, further workloads and optimizers; or another folder (--out)."
+        f"the study in this folder has {field}: {_cut(earlier)}; this command has {_cut(asked)}. "
+        "Expected the same value, since results of different values cannot be compared; or another folder (--out). A "
+        "study can grow in trials, total epochs of trials, seeds, repetitions, workloads and optimizers, but the "
+        "epochs of a run (--epochs) stay the same."
     )
+
+
+def _cut(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 300 else f"{text[:300]}…"

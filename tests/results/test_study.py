@@ -250,41 +250,41 @@ def test_merging_holds_both_in_either_order_and_once_is_enough(one, other, third
 def test_a_budget_in_epochs_grows_too_and_stays_one_in_epochs():
     small, large = (small_study(trials=None, total_epochs=epochs) for epochs in (20, 50))
     assert merged(large, small).total_epochs == merged(small, large).total_epochs == 50
-    with pytest.raises(UserError, match=r"has trials: None, and this one 2; accepted: the same"):
+    with pytest.raises(UserError, match=r"has trials: None; this command has 2\. Expected the same"):
         merged(small, small_study())
-    with pytest.raises(UserError, match=r"has trials: 2, and this one None"):
+    with pytest.raises(UserError, match=r"has trials: 2; this command has None"):
         merged(small_study(), small)
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"search": "random"}, "search: sobol, and this one random"),
-        ({"select": "validation_accuracy"}, "select: validation_loss, and this one validation_accuracy"),
-        ({"at": "best"}, "at: final, and this one best"),
-        ({"refit": True}, "refit: False, and this one True"),
-        ({"track_test": True}, "track_test: False, and this one True"),
-        ({"seed": 1}, "seed: 0, and this one 1"),
+        ({"search": "random"}, "search: sobol; this command has random"),
+        ({"select": "validation_accuracy"}, "select: validation_loss; this command has validation_accuracy"),
+        ({"at": "best"}, "at: final; this command has best"),
+        ({"refit": True}, "refit: False; this command has True"),
+        ({"track_test": True}, "track_test: False; this command has True"),
+        ({"seed": 1}, "seed: 0; this command has 1"),
         (
             {"workloads": (dataclasses.replace(WORKLOAD, epochs=11),)},
-            "workloads cnn: epochs 10, and this one epochs 11",
+            "workloads cnn: epochs 10; this command has epochs 11",
         ),
         (
             {"contenders": (Contender(name="sgd", optimizer=SGD(nesterov=True, momentum=0.5), space=RATE),)},
-            "contenders sgd: name 'sgd', and this one name 'nesterov'",
+            "contenders sgd: name 'sgd'; this command has name 'nesterov'",
         ),
         (
             {"contenders": (Contender(name="sgd", optimizer=SGD(weight_decay=0.5), space=RATE),)},
-            "contenders sgd: weight_decay 0.0, and this one weight_decay 0.5",
+            "contenders sgd: weight_decay 0.0; this command has weight_decay 0.5",
         ),
         (
             {"contenders": (Contender(name="sgd", optimizer=SGD(), space=Space()),)},
-            "contenders sgd: optimizer.learning_rate {.*}, and this one optimizer.learning_rate None",
+            "contenders sgd: optimizer.learning_rate {.*}; this command has optimizer.learning_rate None",
         ),
     ],
 )
 def test_what_differs_otherwise_cannot_be_merged_and_is_named(fields, message):
-    with pytest.raises(UserError, match=rf"the study that was begun has {message}; accepted: the same, more trials"):
+    with pytest.raises(UserError, match=rf"the study in this folder has {message}"):
         merged(small_study(), small_study(**fields))
 
 
@@ -345,3 +345,26 @@ def test_an_experiment_is_its_workload_and_contender_under_both_their_names():
     assert experiment.workload == expected
     assert (experiment.optimizer, experiment.schedule) == (contender.optimizer, contender.schedule)
     assert (experiment.seed, experiment.evaluate_test) == (3, False)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"trials": 10**9}, r"Study.trials is 1000000000; accepted: an integer >= 1 and <= 10000"),
+        ({"trials": None, "total_epochs": 10**12}, r"Study.total_epochs is 1000000000000; accepted"),
+        ({"trials": None, "total_epochs": 10**9}, r"makes 100,000,000 trials\. Expected at most 10,000"),
+        ({"trials": 10_000, "trial_seeds": 5000}, r"has 50,000,004 runs.*Expected at most 100,000"),
+        ({"trials": 10_000, "repetitions": 100}, r"has 1,000,400 runs"),
+        ({"seeds": 10**9}, r"Study.seeds is 1000000000"),
+        ({"repetitions": 10**9}, r"Study.repetitions is 1000000000"),
+        ({"trial_seeds": 10**9}, r"Study.trial_seeds is 1000000000"),
+    ],
+)
+def test_a_budget_that_nobody_can_train_is_refused_at_once(fields, message):
+    with pytest.raises(UserError, match=message):
+        small_study(**fields)
+
+
+def test_epochs_of_a_run_that_differ_are_said_not_to_grow():
+    with pytest.raises(UserError, match=r"epochs 10; .* epochs 11.*the epochs of a run \(--epochs\) stay the same"):
+        merged(small_study(), small_study(workloads=(dataclasses.replace(WORKLOAD, epochs=11),)))
