@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 import pathlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,6 +28,8 @@ NOT_REACHED = "not reached"
 
 Format = Literal["md", "csv", "tex"]
 
+_FORMULA = r"^[=+\-@\t\r\n]"
+_NUMBERS = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?( [-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?)*$"
 _MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_[]!|~#"} | {"<": "&lt;", "&": "&amp;"})
 
 
@@ -59,7 +64,7 @@ class Table:
         Markdown and LaTeX need the extra `report`.
         """
         if form == "csv":
-            return _harmless(self.numbers).write_csv()
+            return csv_text(self.numbers)
         import tabulate
 
         align = ["right" if i in self.numeric else "left" for i in range(len(self.columns))]
@@ -74,7 +79,7 @@ class Table:
         """Writes the table in its three forms into a folder that is there."""
         forms: tuple[Format, ...] = ("md", "csv", "tex")
         for form in forms:
-            with replacing(folder / f"{self.name}.{form}") as (file, _):
+            with replacing(folder / f"{self.name}.{form}", follow_links=False) as (file, _):
                 file.write(self.text(form).encode())
 
 
@@ -82,11 +87,22 @@ def _numeric(cell: str) -> bool:
     return cell[:1].isdigit() or cell[:1] in "–-−+" or cell == NOT_REACHED
 
 
-def _harmless(table: pl.DataFrame) -> pl.DataFrame:
-    """Returns a table in whose texts no spreadsheet finds a formula."""
-    texts = [pl.col(name) for name, kind in table.schema.items() if kind == pl.String]
-    formulas = [(text, text.str.contains(r"^[=+\-@\t\r]")) for text in texts]
-    return table.with_columns(pl.when(found).then("'" + text).otherwise(text).name.keep() for text, found in formulas)
+def csv_text(table: pl.DataFrame) -> str:
+    """Returns a table as CSV, in which no spreadsheet finds a formula.
+
+    A text or a column title that begins with a character by which a formula can begin has an apostrophe before it,
+    unless it is a number, or numbers with spaces between them. Lists are written with spaces between their items.
+
+    Source: OWASP, "CSV injection".
+    """
+    lists = [name for name, kind in table.schema.items() if isinstance(kind, pl.List)]
+    flat = table.with_columns(pl.col(n).list.eval(pl.element().cast(pl.String)).list.join(" ") for n in lists)
+    texts = [pl.col(name) for name, kind in flat.schema.items() if kind == pl.String]
+    formulas = [(text, text.str.contains(_FORMULA) & ~text.str.contains(_NUMBERS)) for text in texts]
+    safe = flat.with_columns(pl.when(found).then("'" + text).otherwise(text).name.keep() for text, found in formulas)
+    titles = io.StringIO()
+    csv.writer(titles, lineterminator="\n").writerow("'" + n if re.search(_FORMULA, n) else n for n in table.columns)
+    return titles.getvalue() + safe.write_csv(include_header=False)
 
 
 def ranking(verdict: Verdict, ranking: Ranking) -> Table:
@@ -125,9 +141,8 @@ def ranking(verdict: Verdict, ranking: Ranking) -> Table:
         rows.append((name, *[NONE] * (len(columns) - 1)))
         numbers.append({"optimizer": name})
     ranked = " Ranked by the median over them." if study.repetitions > 1 else ""
-    note = (
-        f"Means over {sample(study)}, with 95% intervals.{ranked} The loss is that on clean training images, in nats."
-    )
+    over = sample(study, ranking)
+    note = f"Means over {over}, with 95% intervals.{ranked} The loss is that on clean training images, in nats."
     return _table("ranking", f"Results on {ranking.workload}", columns, rows, numbers, note)
 
 

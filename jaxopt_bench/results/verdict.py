@@ -120,14 +120,16 @@ class Ranking:
     Attributes:
       workload: its name.
       standings: of those that have confirmations.
-      missing: the contenders that have none: yet, or since all of their trials diverged.
+      missing: the contenders without confirmations.
       pairs: the better one first.
+      lost: the trials of those contenders of `missing` whose trials all diverged, by name.
     """
 
     workload: str
     standings: tuple[Standing, ...]
     missing: tuple[str, ...]
     pairs: tuple[Pair, ...]
+    lost: Mapping[str, Trials] = dataclasses.field(default_factory=dict)
 
     def standing(self, contender: str) -> Standing | None:
         """Returns a contender's standing, where it has one."""
@@ -239,7 +241,18 @@ def _ranking(results: Results, document: Document, workload: str) -> Ranking:
     pairs = [pair for a, b in itertools.combinations(names, 2) if (pair := _pair(a, b, values)) is not None]
     adjusted = holm([pair.difference.p_value for pair in pairs])
     corrected = tuple(dataclasses.replace(p, adjusted=value) for p, value in zip(pairs, adjusted, strict=True))
-    return Ranking(workload, tuple(standings), tuple(missing), corrected)
+    lost = {name: each for name in missing if (each := _lost(results, document, workload, name)) is not None}
+    return Ranking(workload, tuple(standings), tuple(missing), corrected, lost)
+
+
+def _lost(results: Results, document: Document, workload: str, contender: str) -> Trials | None:
+    """Returns the trials of a contender that has no winner in any repetition, since they all diverged."""
+    unit = (workload, contender)
+    chosen = [s["trial"] for s in document.selections if (s["workload"], s["contender"]) == unit]
+    trials = ended(results, workload, contender, "trial")
+    if not len(trials) or len(chosen) < document.study.repetitions or any(trial is not None for trial in chosen):
+        return None
+    return _trials(results, document.study, workload, trials)
 
 
 def _pair(first: str, second: str, values: Mapping[str, Mapping[Key, float]]) -> Pair | None:

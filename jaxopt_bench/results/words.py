@@ -19,7 +19,10 @@ def paragraph(verdict: Verdict, ranking: Ranking) -> str:
     """Returns what a study says on one workload, in one paragraph."""
     study = verdict.study
     if not ranking.standings:
-        return f"On {ranking.workload} nothing is confirmed yet."
+        nothing = (
+            "nothing can be confirmed" if len(ranking.lost) == len(ranking.missing) else "nothing is confirmed yet"
+        )
+        return " ".join([f"On {ranking.workload} {nothing}.", *_lost(ranking)])
     sentences = [
         *_lead(study, ranking),
         *_budgets(study, ranking),
@@ -126,9 +129,21 @@ def _warnings(study: Study, ranking: Ranking) -> list[str]:
     confirmed = [f"{s.diverged} of {s.runs} of {s.contender}" for s in ranking.standings if s.diverged]
     if confirmed:
         said.append(f"Confirmations that diverged have the accuracy of chance: {_listed(confirmed)}.")
-    if ranking.missing:
-        said.append(f"Without a confirmed winner: {_listed(ranking.missing)}.")
-    return said
+    waiting = [name for name in ranking.missing if name not in ranking.lost]
+    if waiting:
+        said.append(f"Without a confirmed winner: {_listed(waiting)}.")
+    return said + _lost(ranking)
+
+
+def _lost(ranking: Ranking) -> list[str]:
+    """Returns which contenders have no winner since all their trials diverged, and what can be done about it."""
+    if not ranking.lost:
+        return []
+    counts = [f"{trials.diverged} of {trials.count} of {name}" for name, trials in ranking.lost.items()]
+    return [
+        f"All trials diverged: {_listed(counts)}. To find a trial that does not, use more trials (--trials), or a "
+        "search space with lower learning rates or with gradient clipping, in another folder (--out)."
+    ]
 
 
 def _edges(standing: Standing) -> list[str]:
@@ -192,9 +207,18 @@ def format_measure(measure: str, estimate: Estimate, signed: bool = True) -> str
     return f"{number(estimate.mean)}{unit}{interval}"
 
 
-def sample(study: Study) -> str:
-    """Returns what a study's means are over."""
-    return f"{study.repetitions} searches" if study.repetitions > 1 else f"{study.seeds} fresh seeds"
+def repeats_in_words(count: int) -> str:
+    """Returns how many runs are repeats of others, as the subject of a sentence."""
+    return f"{count:,} {'repeat' if count == 1 else 'repeats'} of the same runs (made with --fresh, or copied):"
+
+
+def sample(study: Study, ranking: Ranking) -> str:
+    """Returns what the means of a workload are over: as many seeds, or searches, as there are results of."""
+    counts = {s.results[PRIMARY].count for s in ranking.standings} or {study.seeds}
+    fewest, most = min(counts), max(counts)
+    number = f"{most}" if fewest == most else f"{fewest} to {most}"
+    kind = "search" if study.repetitions > 1 else "fresh seed"
+    return f"{number} {kind}{'' if most == 1 else 'es' if kind == 'search' else 's'}"
 
 
 def format_value(value: object) -> str:

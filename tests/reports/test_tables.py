@@ -126,7 +126,9 @@ def test_what_names_hold_ends_no_cell():
     assert list(csv.reader(io.StringIO(table.text("csv"))))[1] == [HOSTILE, "1"]
 
 
-@pytest.mark.parametrize("formula", ["=1+1", "+1", "-1", "@a", "\t=1"])
+@pytest.mark.parametrize(
+    "formula", ["=1+1", "+1+a", "-a", "-", "-1-1", "+", "@a", "\t=1", "\r=1", "\n=1", "-1 =2", "--1", "+1 2 A1"]
+)
 def test_no_text_is_a_formula_to_a_spreadsheet(formula: str):
     table = tables.Table("t", "title", ("name",), ((formula,),), pl.DataFrame({"name": [formula], "value": [-1.0]}))
     assert list(csv.reader(io.StringIO(table.text("csv"))))[1] == [f"'{formula}", "-1.0"]
@@ -145,3 +147,10 @@ def test_intervals_stay_on_one_line_in_files():
     found = verdict(results, document)
     table = tables.ranking(found, found.rankings[0])
     assert len(table.text("md").strip().splitlines()) == 2 + len(table.rows)
+
+
+def test_titles_are_no_formulas_and_numbers_stay_numbers():
+    values = {"=A1": [-1.5], "@b": [True], "+": ["-2.5e-3"], "-1": [[-1.0, 2.5]], 'a,"b': ["+7"], "'=A1": [None]}
+    header, line = csv.reader(io.StringIO(tables.csv_text(pl.DataFrame(values))))
+    assert header == ["'=A1", "'@b", "'+", "'-1", 'a,"b', "'=A1"]
+    assert line == ["-1.5", "true", "-2.5e-3", "-1.0 2.5", "+7", ""]

@@ -12,7 +12,7 @@ import pytest
 import scipy.stats
 
 from jaxopt_bench.results import Target, paragraph, verdict
-from jaxopt_bench.results.words import scores_in_words, sensitivity_in_words
+from jaxopt_bench.results.words import sample, scores_in_words, sensitivity_in_words
 from tests.results.made import confirmed, document, results, row, selection, study, tried
 
 CLEAR = {"adam": [0.95, 0.96, 0.955, 0.952, 0.958], "sgd": [0.90, 0.91, 0.905, 0.899, 0.911]}
@@ -233,3 +233,35 @@ def test_times_to_targets_become_profiles_and_scores():
     )
     # adam: 1 and never; sgd: 3 times as long and 1. Up to 4 times: adam half all along, sgd half up to 3, then all.
     assert found.scores == pytest.approx({"adam": 0.5, "sgd": (0.5 * 2 + 1.0) / 3})
+
+
+def test_if_all_trials_diverged_it_says_so_and_how_to_continue():
+    made = study(["adam", "sgd"])
+    rows = [*tried("adam", {0.1: None, 1.0: None}), *tried("sgd", {0.1: None, 1.0: None, 10.0: None})]
+    lost = [selection(name, None, values=None) for name in ("adam", "sgd")]
+    found = verdict(results(rows), document(made, selections=tuple(lost)))
+    said = words(found)
+    assert said.startswith(
+        "On digits_cnn nothing can be confirmed. All trials diverged: 2 of 2 of adam and 3 of 3 of sgd. To find a trial"
+    )
+    assert "use more trials (--trials), or a search space with lower learning rates" in said
+    found = verdict(results([*rows, *tried("sgd", {0.2: 1.0})]), document(made, selections=(lost[0],)))
+    assert words(found).startswith("On digits_cnn nothing is confirmed yet. All trials diverged: 2 of 2 of adam. To")
+
+
+def test_an_optimizer_whose_trials_all_diverged_is_named_beside_those_with_winners():
+    made = study(["adam", "sgd", "padam", "lion"])
+    rows = [*confirmed("adam", CLEAR["adam"]), *confirmed("sgd", CLEAR["sgd"]), *tried("padam", {0.1: None})]
+    chosen = (selection("adam"), selection("sgd"), selection("padam", None, values=None))
+    found = verdict(results(rows), document(made, selections=chosen))
+    said = words(found)
+    assert "Without a confirmed winner: lion. All trials diverged: 1 of 1 of padam. To find" in said
+
+
+def test_the_number_of_seeds_that_is_told_is_that_of_the_results():
+    made = study(["adam", "sgd"])
+    rows = [*confirmed("adam", CLEAR["adam"]), *confirmed("sgd", CLEAR["sgd"][:3])]
+    (ranking,) = verdict(results(rows), document(made)).rankings
+    assert sample(made, ranking) == "3 to 5 fresh seeds"
+    (ranking,) = verdict(results([*confirmed("adam", [0.5]), *confirmed("sgd", [0.25])]), document(made)).rankings
+    assert sample(made, ranking) == "1 fresh seed"
