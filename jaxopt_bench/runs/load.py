@@ -100,6 +100,12 @@ class Run:
           UserError: where there is no such checkpoint, or it is damaged.
         """
         folder, place, members = self.checkpoints
+        if not folder.is_dir() and folder.parent != pathlib.Path(os.path.normpath(self.path)):
+            raise UserError(
+                f"{self.path} was trained in a population, which holds its checkpoints, and {folder.parent} is "
+                "missing. Copy that folder too, to the same place relative to the run. Metrics and results can be read "
+                "without it."
+            )
         steps = checkpoints.checkpoint_steps(folder)
         step = self.best_step if at == "best" else max(steps, default=None)
         if step not in steps:

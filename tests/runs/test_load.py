@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
 
 import pytest
 
 from jaxopt_bench import UserError, load_run, train
-from jaxopt_bench.runs import Recording, Reporter
+from jaxopt_bench.results import load
+from jaxopt_bench.runs import Recording, Reporter, train_population
 
 
 @pytest.fixture
@@ -63,3 +66,20 @@ def test_a_damaged_config_names_the_field(run, path, value, message):
     (run.path / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match=message):
         load_run(run.path).parameters()
+
+
+def test_a_member_that_was_copied_without_its_population_can_be_read_and_says_what_is_missing(
+    tiny, tmp_path, digits_dir
+):
+    experiments = [dataclasses.replace(tiny, seed=seed) for seed in range(2)]
+    runs = train_population(
+        experiments, runs_dir=tmp_path / "runs", data_dir=digits_dir, recording=Recording(tensorboard=False),
+        reporter=Reporter(),
+    )  # fmt: skip
+    copied = tmp_path / "elsewhere" / "tiny" / runs[0].path.name
+    shutil.copytree(runs[0].path, copied)
+    again = load_run(copied)
+    assert (again.metrics, again.summary) == (runs[0].metrics, runs[0].summary)
+    assert load(tmp_path / "elsewhere").runs["status"].to_list() == ["completed"]
+    with pytest.raises(UserError, match=r"was trained in a population, which holds its checkpoints, and .* is missing"):
+        again.state()
