@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 import pathlib
 import re
 from collections.abc import Sequence
@@ -161,7 +162,7 @@ def _against(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
     assert flags.baselines is not None, "it is what calls for this"
     flags.processes.join()
     known = catalog.experiments_dir() / "results" / flags.baselines
-    recorded = load(known if known.is_dir() and not flags.baselines.exists() else flags.baselines)
+    recorded = load(known if os.path.isdir(known) and not os.path.exists(flags.baselines) else flags.baselines)
     if len(recorded.documents) != 1:
         count = len(recorded.documents)
         raise UserError(f"{flags.baselines} holds {count} studies; accepted by --baselines: the folder of one.")

@@ -38,9 +38,9 @@ def report(flags: ReportFlags) -> int:
 
     name = flags.path.resolve().name
     out = flags.out or pathlib.Path("reports") / name
+    results = load(flags.path)
     if out.exists() and not out.is_dir():
         raise UserError(f"--out is {out}, which is a file; accepted: a folder, there or not.")
-    results = load(flags.path)
     made = report_of(results, name)
     console = Console()
     with console.status(f"drawing {len(made.figures)} figures"):  # seconds in which nothing would be seen

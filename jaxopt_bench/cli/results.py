@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import os
 import pathlib
+import sys
 from collections.abc import Sequence
 
 import polars as pl
@@ -12,10 +15,16 @@ from rich.console import Console
 
 from jaxopt_bench.cli.command import COMPLETED, Command
 from jaxopt_bench.cli.flags import bind
-from jaxopt_bench.errors import UserError
+from jaxopt_bench.errors import UserError, shortened
 from jaxopt_bench.files import replacing
 from jaxopt_bench.reports import results_table
-from jaxopt_bench.results import load
+from jaxopt_bench.reports.tables import csv_text
+from jaxopt_bench.results import load, without_repeats
+from jaxopt_bench.results.words import repeats_in_words
+
+STANDARD_OUTPUT = pathlib.Path("-")
+WIDEST = 1_000_000
+"""Characters of a line that no table has."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,9 +36,9 @@ class ResultsFlags:
     sql: str | None = None
     """A query over the tables `runs` and `curves`, in place of all runs; names with a dot stand in double quotes."""
     csv: pathlib.Path | None = None
-    """Write the table to this file, as CSV."""
+    """Write the table to this file, as CSV; - is standard output."""
     parquet: pathlib.Path | None = None
-    """Write it to this file, as Parquet."""
+    """Write it to this file, as Parquet; - is standard output."""
     record: pathlib.Path | None = None
     """Record a study's results in this folder, without run directories, for reports and as --baselines."""
     rows: int = 40
@@ -43,26 +52,44 @@ def parse(words: Sequence[str]) -> Command:
 
 def results(flags: ResultsFlags) -> int:
     """Prints the table, or writes it where the flags say."""
-    for file in (flags.csv, flags.parquet):
-        if file is not None and not file.parent.is_dir():
-            raise UserError(f"{file.parent} is no folder; accepted: a file in a folder that is there.")
-    found = load(flags.path)
+    files = [file for file in (flags.csv, flags.parquet) if file is not None]
+    for file in files:
+        if not os.path.isdir(file.parent):
+            raise UserError(f"{shortened(str(file.parent))} is not a folder. Expected a file in an existing folder.")
+    if files.count(STANDARD_OUTPUT) > 1:
+        raise UserError("--csv and --parquet are both -, standard output. Expected at most one of them.")
+    if flags.parquet == STANDARD_OUTPUT and sys.stdout.isatty():
+        raise UserError("--parquet is -, and standard output is a terminal. Expected a file or a pipe.")
+    found, repeats = without_repeats(load(flags.path))
+    if repeats:
+        print(f"{repeats_in_words(repeats)} left out", file=sys.stderr)
     table = found.runs if flags.sql is None else found.sql(flags.sql)
     if flags.csv is not None:
-        with replacing(flags.csv) as (csv, _):
-            _flat(table).write_csv(csv)
+        _write(flags.csv, csv_text(table).encode())
     if flags.parquet is not None:
-        with replacing(flags.parquet) as (parquet, _):
-            table.write_parquet(parquet)
+        parquet = io.BytesIO()  # Parquet cannot be written to a pipe directly
+        table.write_parquet(parquet)
+        _write(flags.parquet, parquet.getvalue())
     if flags.record is not None:
         found.save(flags.record)
-    if flags.csv is None and flags.parquet is None and flags.record is None:
-        Console().print(results_table(table, most=flags.rows))
+    if not files and flags.record is None:
+        _print(table, flags.rows)
     return COMPLETED
 
 
-def _flat(table: pl.DataFrame) -> pl.DataFrame:
-    """Returns the table with lists as text, which is all that CSV can hold."""
-    lists = [name for name, kind in table.schema.items() if isinstance(kind, pl.List)]
-    texts = [pl.col(n).list.eval(pl.element().cast(pl.String)).list.join(" ").alias(n) for n in lists]
-    return table.with_columns(texts)
+def _write(path: pathlib.Path, content: bytes) -> None:
+    if path == STANDARD_OUTPUT:
+        sys.stdout.buffer.write(content)
+        sys.stdout.flush()
+        return
+    with replacing(path) as (file, _):
+        file.write(content)
+
+
+def _print(table: pl.DataFrame, rows: int) -> None:
+    """Prints a table: as far as it fits a terminal, and with all of its columns and texts into a pipe or a file."""
+    console = Console()
+    if console.is_terminal or "COLUMNS" in os.environ:
+        console.print(results_table(table, most=rows))
+    else:
+        Console(width=WIDEST).print(results_table(table, most=rows, longest=None))

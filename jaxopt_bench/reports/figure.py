@@ -81,7 +81,7 @@ class Figure:
             spec["layer"] = [layer for layer in spec["layer"] if layer.get("name") != HOVER]
         svg = vl_convert.vegalite_to_svg(json.dumps(spec), vl_version=VERSION)
         for form in formats:
-            with replacing(folder / f"{self.name}.{form}") as (file, _):
+            with replacing(folder / f"{self.name}.{form}", follow_links=False) as (file, _):
                 file.write(_rendered(svg, form))
 
 

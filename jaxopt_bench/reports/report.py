@@ -13,7 +13,7 @@ from typing import TypeVar
 import polars as pl
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.files import replacing
+from jaxopt_bench.files import remove_leftovers, replacing
 from jaxopt_bench.reports import tables
 from jaxopt_bench.reports.charts import CHARTS, profiles
 from jaxopt_bench.reports.figure import Figure
@@ -21,9 +21,9 @@ from jaxopt_bench.reports.html import Block, Code, Figures, Items, Report, Secti
 from jaxopt_bench.reports.run import run_looks, run_sections
 from jaxopt_bench.reports.style import Look, looks
 from jaxopt_bench.reports.subject import Subject, of_runs, of_study
-from jaxopt_bench.results import Document, Results, Verdict, answers, paragraph, protocol, verdict
+from jaxopt_bench.results import Document, Results, Verdict, answers, paragraph, protocol, verdict, without_repeats
 from jaxopt_bench.results.columns import VERSION
-from jaxopt_bench.results.words import scores_in_words, sensitivity_in_words
+from jaxopt_bench.results.words import repeats_in_words, scores_in_words, sensitivity_in_words
 from jaxopt_bench.runs import load_evaluation, load_run
 
 Shown = TypeVar("Shown", Figure, tables.Table)
@@ -37,15 +37,21 @@ def write(report: Report, folder: pathlib.Path) -> None:
 
     Args:
       report: what is written.
-      folder: made where it is missing; files of the same names are replaced.
+      folder: created if it is missing. Files of the same names are replaced, and nothing else is changed.
+
+    Raises:
+      UserError: if one of these names is a symbolic link.
+      OSError: if one of these names is a folder, or the file system refuses.
     """
-    for name in ("figures", "tables"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
+    for place in (folder / "figures", folder / "tables"):
+        place.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(place)
+    remove_leftovers(folder)
     for figure in report.figures:
         figure.save(folder / "figures", report.looks)
     for table in report.tables:
         table.save(folder / "tables")
-    with replacing(folder / PAGE) as (file, _):  # last: what it says is there
+    with replacing(folder / PAGE, follow_links=False) as (file, _):  # last: what it says is there
         file.write(page(report).encode())
 
 
@@ -57,8 +63,9 @@ def report_of(results: Results, name: str) -> Report:
       name: of what they are, where no study says it.
 
     Raises:
-      UserError: where two studies have the same name.
+      UserError: if two studies have the same name, and are not copies of one.
     """
+    results, repeats = without_repeats(results)
     if len(results.runs) == 1 and not results.documents and (pathlib.Path(results.runs["path"][0]) / CONFIG).exists():
         return _of_run(results)
     names = [document.study.name for document in results.documents]
@@ -77,7 +84,7 @@ def report_of(results: Results, name: str) -> Report:
     found = looks(list(dict.fromkeys(name for subject in subjects for name in subject.series)))
     sections = [section for each in studies for section in _study(each, found)]
     sections += [section for subject in loose for section in _loose(subject, found)]
-    sections.append(_provenance(results, results.documents))
+    sections.append(_provenance(results, results.documents, repeats))
     only = studies[0].document.study if len(studies) == 1 and not loose else None
     return Report(only.name if only else name, only.question if only else "", tuple(sections), found)
 
@@ -190,8 +197,8 @@ def _named(shown: Shown, tag: str) -> Shown:
     return dataclasses.replace(shown, name=f"{tag}{shown.name}")
 
 
-def _provenance(results: Results, documents: Sequence[Document]) -> Section:
-    """Returns where and with what the runs were made, and how to make them again."""
+def _provenance(results: Results, documents: Sequence[Document], repeats: int = 0) -> Section:
+    """Returns where and with what the runs were made, how many repeats were left out, and how to make them again."""
     runs = results.runs
     versions = [n for n in runs.columns if n.startswith(VERSION) and runs[n].count()]
     said = [f"{name.removeprefix(VERSION)} {_values(runs[name])}" for name in versions]
@@ -203,7 +210,8 @@ def _provenance(results: Results, documents: Sequence[Document]) -> Section:
     elsewhere = [f"{moved:,} of {len(runs):,} runs went on elsewhere than they began; this is where they ended"] * bool(
         moved
     )
-    blocks: list[Block] = [Items((f"versions: {', '.join(said)}", *hardware, *revision, *elsewhere))]
+    left_out = [f"{repeats_in_words(repeats)} left out"] * bool(repeats)
+    blocks: list[Block] = [Items((f"versions: {', '.join(said)}", *hardware, *revision, *elsewhere, *left_out))]
     blocks += [Code(_command(document)) for document in documents]
     if documents:
         again = "With the folder of a study at hand, jaxopt-bench compare FOLDER --out NEW trains all of it again."

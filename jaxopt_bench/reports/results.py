@@ -15,11 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 LONGEST = 32
-"""Characters of a text that are shown; of a longer one both ends are."""
+"""Characters of a text that are shown on a terminal; of a longer one both ends are."""
 _GAP = 2  # characters between two columns
 
 
-def results_table(frame: pl.DataFrame, most: int = 40) -> RenderableType:
+def results_table(frame: pl.DataFrame, most: int = 40, longest: int | None = LONGEST) -> RenderableType:
     """Returns what people read of a table of Polars.
 
     Columns with one value in all rows are named once above it, and those below for which the terminal has no room: the
@@ -28,8 +28,9 @@ def results_table(frame: pl.DataFrame, most: int = 40) -> RenderableType:
     Args:
       frame: such as `Results.runs`, or an answer of `Results.sql`.
       most: so many rows at most; the rest are counted.
+      longest: the number of characters from which on a text is shortened; None if texts are never shortened.
     """
-    return _Shown(frame, most)
+    return _Shown(frame, most, longest)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +39,7 @@ class _Shown:
 
     frame: pl.DataFrame
     most: int
+    longest: int | None
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         frame = self.frame
@@ -51,7 +53,7 @@ class _Shown:
         else:
             same = [name for name in filled.columns if filled[name].n_unique() == 1]
             if same:
-                values = (f"{_clean(name)} {_formatted(filled[name][0])}" for name in same)
+                values = (f"{_clean(name)} {_formatted(filled[name][0], self.longest)}" for name in same)
                 yield Text(f"the same in all {len(frame):,} rows: {', '.join(values)}")
             yield from self._differing(filled.drop(same), options.max_width)
         if empty:
@@ -61,7 +63,7 @@ class _Shown:
         """Yields the columns that fit, and the names of those that do not."""
         if not frame.columns:
             return
-        names = _fitting(frame.columns, columns := _columns(frame.head(self.most)), width)
+        names = _fitting(frame.columns, columns := _columns(frame.head(self.most), self.longest), width)
         if len(names) < len(columns):  # what is of each row its own says least about it
             own = [name for name in frame.columns if frame.schema[name] == pl.String and frame[name].is_unique().all()]
             names = _fitting([*(name for name in frame.columns if name not in own), *own], columns, width)
@@ -89,10 +91,10 @@ class _Column:
         return _GAP + max(Text(text).cell_len for text in (*self.head.split("\n"), *self.cells))
 
 
-def _columns(frame: pl.DataFrame) -> dict[str, _Column]:
+def _columns(frame: pl.DataFrame, longest: int | None) -> dict[str, _Column]:
     """Returns the columns by their names, which are broken where they can be and stay legible, for queries."""
     heads = {name: _clean(name).replace(".", ".\n").replace("_", "_\n") for name in frame.columns}
-    return {name: _Column(head, [_formatted(value) for value in frame[name]]) for name, head in heads.items()}
+    return {name: _Column(head, [_formatted(value, longest) for value in frame[name]]) for name, head in heads.items()}
 
 
 def _fitting(names: Sequence[str], columns: Mapping[str, _Column], width: int) -> list[str]:

@@ -95,21 +95,12 @@ def of_runs(results: Results) -> list[Subject]:
     runs = results.runs.with_columns(pl.concat_str("dataset", pl.lit("_"), "model.name").alias("workload"))
     found = []
     for (workload,), rows in runs.group_by("workload", maintain_order=True):
-        latest = _latest(rows)
-        tidy, note = named(latest)
-        if len(latest) < len(rows):
-            note += f" {len(rows) - len(latest)} earlier repeats of the same runs (--fresh) are left out."
+        tidy, note = named(rows)
         subject = Subject(
             str(workload), (), tidy := _runs(tidy, "final"), _curves(tidy, results.curves), note=note.strip()
         )
         found.append(dataclasses.replace(subject, series=_by_accuracy(subject.final_runs, tidy)))
     return found
-
-
-def _latest(runs: pl.DataFrame) -> pl.DataFrame:
-    """Returns runs without those that were begun anew: of equal digests the last, `<digest>.2` after `<digest>`."""
-    again = pl.col("path").str.extract(r"\.(\d+)$").cast(pl.Int64, strict=False).fill_null(1)
-    return runs.sort(again, maintain_order=True).unique(["digest"], keep="last", maintain_order=True)
 
 
 def named(runs: pl.DataFrame) -> tuple[pl.DataFrame, str]:

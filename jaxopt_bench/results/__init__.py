@@ -27,7 +27,7 @@ from jaxopt_bench.results.statistics import (
     turning_budgets,
 )
 from jaxopt_bench.results.study import Association, Claim, Comparison, Contender, Study, Target
-from jaxopt_bench.results.tables import Results, load
+from jaxopt_bench.results.tables import Results, load, without_repeats
 from jaxopt_bench.results.verdict import Ranking, Standing, Verdict, verdict
 from jaxopt_bench.results.words import paragraph
 
@@ -70,4 +70,5 @@ __all__ = [
     "steps_to_target",
     "turning_budgets",
     "verdict",
+    "without_repeats",
 ]

@@ -12,6 +12,7 @@ import polars as pl
 
 from jaxopt_bench.config import flattened
 from jaxopt_bench.errors import UserError
+from jaxopt_bench.files import read_regular
 from jaxopt_bench.results.columns import (
     COST,
     LINES,
@@ -177,7 +178,7 @@ def _batches(paths: Sequence[pathlib.Path]) -> Iterator[list[tuple[pathlib.Path,
     size = 0
     for path in paths:
         try:
-            text = (path / "metrics.jsonl").read_bytes()
+            text = read_regular(path / "metrics.jsonl")
         except FileNotFoundError:
             continue
         whole = text[: text.rfind(b"\n") + 1]  # what follows the last newline was not finished

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import polars as pl
 
 from jaxopt_bench.errors import UserError, shortened
-from jaxopt_bench.files import replacing
+from jaxopt_bench.files import open_regular, remove_leftovers, replacing
 from jaxopt_bench.results.columns import PLACE, Types, concatenated, curve_types, in_order, run_types
 from jaxopt_bench.results.document import DOCUMENT, Document, check_within, read_document
 from jaxopt_bench.results.queries import check_reads_no_file
@@ -27,6 +27,7 @@ Kind = Literal["recorded", "study", "run"]
 _KINDS: Mapping[str, Kind] = {RUNS: "recorded", DOCUMENT: "study", "config.json": "run"}
 """What a folder is, by a file in it; the first that is there counts."""
 
+_EXPECTED = "Expected a run's directory, a study's folder, or a folder of these."
 _NO_RUNS = re.compile(r"claims|checkpoints|\..*|population-.*|.*\.incomplete-\d+", re.DOTALL)
 """Folders in which no runs are looked for: they hold many other files, or what was left of a run."""
 
@@ -96,8 +97,9 @@ class Results:
         recorded = {CURVES: self.curves.filter(~steps), RUNS: self.runs}
         paths = {path: _below(path, self.folder) for path in self.runs["path"]}
         folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(folder)
         for name, table in recorded.items():
-            with replacing(folder / name) as (file, _):
+            with replacing(folder / name, follow_links=False) as (file, _):
                 _renamed(table, paths).write_parquet(file, compression="zstd", compression_level=19)
         for document in self.documents:  # last: without the tables it would say that its runs are beside it
             document.write(folder / DOCUMENT)
@@ -115,13 +117,11 @@ def load(path: str | pathlib.Path) -> Results:
       UserError: where there is nothing of the kind, or a file is damaged.
     """
     path = pathlib.Path(path)
-    if not path.is_dir():
-        raise UserError(f"{path} is no folder; accepted: a run's directory, a study's folder, or one with some inside.")
+    if not os.path.isdir(path):  # where `path.is_dir` raises, as for a name that is too long
+        raise UserError(f"{shortened(str(path))} is not a folder. {_EXPECTED}")
     found = list(_found(path))
     if not found:
-        raise UserError(
-            f"{path} holds no runs; accepted: a run's directory, a study's folder, or one with some inside."
-        )
+        raise UserError(f"{path} holds no runs. {_EXPECTED}")
     places: dict[pathlib.Path, Mapping[str, Any]] = {}
     documents, recorded = [], []
     for kind, folder in found:
@@ -170,6 +170,24 @@ def together(results: Iterable[Results]) -> Results:
         tuple(document for each in several for document in each.documents),
         os.path.commonpath([os.path.abspath(each.folder) for each in several]),
     )
+
+
+def without_repeats(results: Results) -> tuple[Results, int]:
+    """Returns results in which each run is there once, and how many repeats were left out.
+
+    Runs with one digest, in one study or in none, are repeats: `--fresh` makes them, and so does a copied folder. The
+    last one is kept: `<digest>.2` rather than `<digest>`, and of copies the one that was found last. Of equal documents
+    one is kept.
+    """
+    runs = results.runs.with_row_index("index")
+    again = pl.col("path").str.extract(r"\.(\d+)$").cast(pl.Int64, strict=False).fill_null(1)
+    kept = runs.sort(again, "index").unique(["study", "digest"], keep="last").sort("index")
+    count = len(runs) - len(kept)
+    documents = tuple(d for i, d in enumerate(results.documents) if d not in results.documents[:i])
+    if not count:
+        return dataclasses.replace(results, documents=documents), 0
+    curves = results.curves.join(kept.select("path"), on="path", how="semi", maintain_order="left")
+    return dataclasses.replace(results, runs=kept.drop("index"), curves=curves, documents=documents), count
 
 
 def _found(path: pathlib.Path) -> Iterator[tuple[Kind, pathlib.Path]]:
@@ -222,7 +240,7 @@ def _check_planned(folder: pathlib.Path, runs: pl.DataFrame, document: Document)
 def _read_table(path: pathlib.Path, types: Types) -> pl.DataFrame:
     """Reads a recorded table, to which the columns are added that its version of this program did not have."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             table = pl.read_parquet(file)
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise UserError(f"{path} is damaged or missing: {error}.") from error

@@ -6,6 +6,7 @@ A study file is code and is run. It exports `STUDIES`, a dictionary of `Study` b
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
 from typing import Any
 
@@ -25,7 +26,8 @@ def find_study(name: str) -> Study:
       UserError: where there is none, or the file exports several and none is named.
     """
     folder = pathlib.Path(name)
-    return read_document(folder / DOCUMENT).study if (folder / DOCUMENT).exists() else STUDIES.find(name)
+    is_there = os.path.exists(folder / DOCUMENT)  # `Path.exists` raises for a name that is too long
+    return read_document(folder / DOCUMENT).study if is_there else STUDIES.find(name)
 
 
 def newcomer(study: Study, reference: str) -> Contender:

@@ -21,6 +21,7 @@ from jaxopt_bench.reports.report import report_of
 from jaxopt_bench.results import Results, Target, load
 from jaxopt_bench.runs import Recording, load_evaluation, train
 from tests.reports.made import made_results, made_study, with_document
+from tests.results.directories import change_experiment
 
 Open = Callable[..., Page]
 NAMES = ["adam", "sgd", "nadam"]
@@ -312,16 +313,16 @@ def test_reading_a_run_runs_no_code_that_it_names(
     (tmp_path / "evil.py").write_text("import pathlib\npathlib.Path('ran').touch()\nEXPERIMENTS = {}\nf = None\n")
     config = json.loads((path / "config.json").read_text())
     for name, optimizer in (("evil.py", "adamw"), ("digits_cnn_adamw", "evil.py:f"), ("digits_cnn_adamw", "evil:f")):
-        config["experiment"]["name"], config["experiment"]["optimizer"]["name"] = name, optimizer
-        (path / "config.json").write_text(json.dumps(config))
+        path = change_experiment(path, name=name, optimizer={**config["experiment"]["optimizer"], "name": optimizer})
         html_of(report_of(load(path), "run"))
     assert not (tmp_path / "ran").exists()
 
 
 def test_two_studies_of_one_name_are_refused():
     results, document = made_results(made_study(["adam", "sgd"]))
+    other = dataclasses.replace(document, study=made_study(["adam", "lion"]))
     with pytest.raises(UserError, match="two studies are called 'made'; accepted: the folder of one of them"):
-        report_of(dataclasses.replace(results, documents=(document, document)), "made")
+        report_of(dataclasses.replace(results, documents=(document, other)), "made")
 
 
 def test_a_single_run_shows_its_mistakes(

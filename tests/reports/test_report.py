@@ -72,7 +72,7 @@ def test_the_readme_s_tables_are_those_of_the_recorded_results(name: str):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["absent"], "absent is no folder; accepted: a run's directory"),
+        (["absent"], "'absent' is not a folder. Expected a run's directory"),
         (["empty"], "empty holds no runs"),
         ([DIGITS, "--out", "file"], "--out is file, which is a file; accepted: a folder"),
     ],

@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jaxopt_bench.reports.html import Items
+from jaxopt_bench.reports.report import report_of
 from jaxopt_bench.reports.subject import bands, named, of_runs, of_study, thinned
-from jaxopt_bench.results import estimate, verdict
+from jaxopt_bench.results import estimate, verdict, without_repeats
+from jaxopt_bench.results.words import repeats_in_words
 from tests.reports.made import made_results, made_study
 
 values = st.floats(0, 100, allow_nan=False).map(lambda value: round(value, 6))
@@ -135,14 +138,36 @@ def test_of_many_settings_the_best_of_each_optimizer_is_shown_and_nothing_is_ave
     assert "sgd, learning_rate 0.02" in note
 
 
-def test_a_run_that_was_begun_anew_is_not_another_seed():
+def test_a_run_that_was_begun_anew_or_copied_is_not_another_seed():
     results, _ = made_results(made_study(["adam", "sgd"]))
     none = [pl.lit(None, pl.String).alias(name) for name in ("study", "phase", "workload", "contender")]
     one = results.runs.head(1).with_columns(*none, path=pl.lit("runs/a/0123"))
     again = one.with_columns(path=pl.lit("runs/a/0123.2"))
-    (subject,) = of_runs(dataclasses.replace(results, runs=pl.concat([again, one])))
-    assert subject.runs["path"].to_list() == ["runs/a/0123.2"]
-    assert "1 earlier repeats" in subject.note
+    copied = one.with_columns(path=pl.lit("runs/b/0123"))
+    for runs, kept in (
+        ([again, one], "runs/a/0123.2"),
+        ([one, copied], "runs/b/0123"),
+        ([again, copied, one], "runs/a/0123.2"),
+    ):
+        found, repeats = without_repeats(dataclasses.replace(results, runs=pl.concat(runs)))
+        assert (found.runs["path"].to_list(), repeats) == ([kept], len(runs) - 1)
+        page = report_of(dataclasses.replace(results, runs=pl.concat(runs)), "made")
+        (said, *_) = page.sections[-1].blocks
+        assert isinstance(said, Items)
+        assert said.sentences[-1] == f"{repeats_in_words(len(runs) - 1)} left out"
+
+
+def test_a_copy_of_a_study_is_left_out():
+    results, document = made_results(made_study(["adam", "sgd"]))
+    copied = results.runs.with_columns(path="copy/" + pl.col("path"))
+    both = dataclasses.replace(results, runs=pl.concat([results.runs, copied]), documents=(document, document))
+    found, repeats = without_repeats(both)
+    assert found.runs["path"].to_list() == copied["path"].to_list()
+    assert (repeats, found.documents) == (len(copied), (document,))
+    lines = pl.concat([results.curves, results.curves.with_columns(path="copy/" + pl.col("path"))])
+    again, _ = without_repeats(dataclasses.replace(both, curves=lines))
+    assert again.curves["path"].to_list() == lines["path"][len(results.curves) :].to_list()
+    assert report_of(both, "made").title == "made"
 
 
 def test_runs_of_no_study_are_told_apart_by_data_set_and_model():

@@ -94,5 +94,7 @@ def change_experiment(path: pathlib.Path, /, **fields: Any) -> pathlib.Path:
     (path / "config.json").write_text(json.dumps(config))
     if (path / "summary.json").exists():
         ended = json.loads((path / "summary.json").read_text())
-        (path / "summary.json").write_text(json.dumps(ended | {"digest": config["digest"]}))
+        (path / "summary.json").write_text(
+            json.dumps(ended | {"digest": config["digest"], "experiment": config["experiment"]["name"]})
+        )
     return path.rename(path.with_name(config["digest"]))

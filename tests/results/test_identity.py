@@ -258,4 +258,4 @@ def test_checking_thousands_of_runs_takes_little_of_the_time_to_read_them(tmp_pa
     checked = min(seconds() for _ in range(3))
     for name in ("rows.check_identity", "rows.check_complete", "tables.check_agreement"):
         monkeypatch.setattr(f"jaxopt_bench.results.{name}", lambda *_: None)
-    assert checked < 1.6 * min(seconds() for _ in range(3)) + 0.05
+    assert checked < 2.5 * min(seconds() for _ in range(3)) + 0.05

@@ -420,9 +420,9 @@ def test_a_study_that_names_runs_elsewhere_is_refused(tmp_path, path):
 
 
 def test_folders_without_runs_are_refused(tmp_path):
-    with pytest.raises(UserError, match="holds no runs; accepted"):
+    with pytest.raises(UserError, match=r"holds no runs\. Expected a run's directory"):
         load(tmp_path)
-    with pytest.raises(UserError, match="is no folder; accepted"):
+    with pytest.raises(UserError, match=r"is not a folder\. Expected a run's directory"):
         load(tmp_path / "absent")
 
 
