@@ -93,8 +93,8 @@ def _check_port(coordinator: str) -> None:
     """Checks that process 0 can listen where the others come: JAX would crash."""
     host, _, port = coordinator.rpartition(":")
     try:
-        ((family, _, _, _, address), *_) = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
-        socket.create_server(address[:2], family=family).close()
+        for family, _, _, _, address in socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM):
+            socket.create_server(address[:2], family=family).close()
     except (OSError, OverflowError) as error:
         raise UserError(
             f"--coordinator is {coordinator}, but process 0 cannot listen there: {error}. Expected an address of the "

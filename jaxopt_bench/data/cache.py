@@ -13,13 +13,12 @@ import contextlib
 import dataclasses
 import errno
 import hashlib
-import io
 import json
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -231,4 +230,4 @@ def _open(folder: Path, manifest: Manifest, file: str, shape: tuple[int, ...], d
 
 def _digest(path: Path) -> str:
     with open_regular(path) as file:
-        return hashlib.file_digest(cast(io.BufferedReader, file), "sha256").hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
