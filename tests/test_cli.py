@@ -23,6 +23,7 @@ from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Constant, Cosine, Nadam, Pa
 ROOT = pathlib.Path(__file__).parents[1]
 QUICK = ["--epochs", "1", "--no-tensorboard"]
 MINE = ["--optimizer", "mine.py:mine"]
+RATE = ["--optimizer.learning-rate"]
 MUON = ["--optimizer", "muon"]
 
 
@@ -134,7 +135,19 @@ def test_without_flags_the_experiment_is_the_files():
         (["run", "digits_cnn_adamw", "--experiments", "absent"], 2, "absent is no folder"),
         (["run", "cifar100_alexnet_sgd"], 1, "data prepare cifar100 --from"),
         (["sweep"], 2, "the experiment comes first"),
-        (["sweep", "digits_cnn_adamw", "--optimizer.learning-rate", "1e-3..x:3"], 2, "'1e-3..x:3' is no range"),
+        (["sweep", "digits_cnn_adamw", "--optimizer.learning-rate", "1e-3..x:3"], 2, "'1e-3..x:3' is not a range"),
+        (
+            ["sweep", "digits_cnn_adamw", *RATE, "1e-4...1e-1:3"],
+            2,
+            "'1e-4...1e-1:3' is not a range or a list of numbers",
+        ),
+        (["sweep", "digits_cnn_adamw", *RATE, "1e-4..1e-1:3", *RATE, "0.5"], 2, "rate is given 2 times"),
+        (
+            ["sweep", "digits_cnn_adamw", "--optimizer.learning_rate=1", *RATE, "1,2"],
+            2,
+            "rate is given 2 times",
+        ),
+        (["sweep", "digits_cnn_adamw", *RATE, "0.1,0.1000000001"], 2, "are the same number in float32"),
         (["sweep", "digits_cnn_adamw", "--optimizer.learning-rate=1..0:3"], 2, "0 < LOW < HIGH"),
         (
             ["sweep", "digits_cnn_adamw", "--optimizer.learning-rte", "1..2:3"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import pathlib
@@ -15,21 +16,26 @@ from jaxopt_bench.cli.command import COMPLETED, DIVERGED, Command
 from jaxopt_bench.cli.flags import check_at_least_one, check_folder, parsed
 from jaxopt_bench.cli.naming import named_experiment
 from jaxopt_bench.cli.processes import Processes, one_writes
+from jaxopt_bench.errors import UserError
 from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.reports import sweep_table
 from jaxopt_bench.results import rows_by_setting
 from jaxopt_bench.runs import Recording, format_duration, train_population
-from jaxopt_bench.studies import Range, grid, parse_range
+from jaxopt_bench.studies import grid, parse_values
 from jaxopt_bench.training import choose_code_path
+
+TEXTS = ("experiments", "runs_dir", "data_dir", "process", "coordinator", *Experiment.kinds)
+"""Flags whose values may look like a list or a range of numbers, and are texts."""
 
 
 @dataclasses.dataclass(frozen=True)
 class SweepFlags:
     """Train an experiment at several values of its optimizer's or schedule's numbers, as one program.
 
-    A range LOW..HIGH:COUNT in place of a number, as in --optimizer.learning-rate 1e-4..1e-1:8, stands for COUNT values
-    that are evenly spaced in their logarithm, both ends included; several ranges make a grid. What a sweep chooses by
-    is the validation split: the test split is left alone unless --evaluate-test asks for it.
+    In place of a number, LOW..HIGH:COUNT stands for COUNT values that are evenly spaced in their logarithm, both ends
+    included (--optimizer.learning-rate 1e-4..1e-1:8), and A,B,C for the values A, B and C (--optimizer.b1 0.8,0.9).
+    Several such flags make a grid. A sweep is judged by the validation split and reads the test split only with
+    --evaluate-test.
     """
 
     experiment: Annotated[Experiment, tyro.conf.arg(name="")]
@@ -52,35 +58,52 @@ class SweepFlags:
 
 
 def parse(words: Sequence[str]) -> Command:
-    """Returns the command that the words after `sweep` ask for, their ranges made a grid; see `named_experiment`.
+    """Returns the command that the words after `sweep` ask for, for a grid of their values; see `named_experiment`.
 
     Raises:
-      UserError: for a range or a number that is none, or a field that cannot be swept.
+      UserError: for an invalid range, list or number, or a field that cannot be swept.
     """
-    ranges, rest = _ranges(words)
-    experiment, rest = named_experiment("sweep", rest, {name: r.low for name, r in ranges.items()})
+    values, rest = _values(words)
+    experiment, rest = named_experiment("sweep", rest, {name: points[0] for name, points in values.items()})
     experiment = dataclasses.replace(experiment, evaluate_test=False, track_test=False)
     flags = parsed(SweepFlags, f"sweep {experiment.name}", rest, default=SweepFlags(experiment, Recording()))
     check_at_least_one("--seeds", flags.seeds)
     if flags.largest is not None:
         check_at_least_one("--largest", flags.largest)
-    return functools.partial(sweep, flags, grid(flags.experiment, ranges, flags.seeds), list(ranges))
+    return functools.partial(sweep, flags, grid(flags.experiment, values, flags.seeds), list(values))
 
 
-def _ranges(words: Sequence[str]) -> tuple[dict[str, Range], list[str]]:
-    """Returns the ranges by the fields whose flags they follow, and the other words."""
-    ranges: dict[str, Range] = {}
+def _values(words: Sequence[str]) -> tuple[dict[str, Sequence[float]], list[str]]:
+    """Returns the ranges' and lists' values by the fields whose flags they follow, and the other words.
+
+    Raises:
+      UserError: if one is invalid, or its flag is given twice.
+    """
+    values: dict[str, Sequence[float]] = {}
+    given: collections.Counter[str] = collections.Counter()
     rest: list[str] = []
     for word in words:
         flag, _, value = word.partition("=") if word.startswith("--") else (rest[-1] if rest else "", "", word)
-        found = parse_range(value) if flag.startswith("--") else None
+        if word.startswith("--"):
+            given[_field(flag)] += 1
+        found = parse_values(value) if flag.startswith("--") and _field(flag) not in TEXTS else None
         if found is None:
             rest.append(word)
             continue
         if value == word:
             rest.pop()
-        ranges[flag.removeprefix("--").replace("-", "_")] = found
-    return ranges, rest
+        values[_field(flag)] = found
+    for name in values:
+        if given[name] > 1:
+            raise UserError(
+                f"--{name.replace('_', '-')} is given {given[name]} times. Expected all its values in one flag: "
+                "LOW..HIGH:COUNT or A,B,C."
+            )
+    return values, rest
+
+
+def _field(flag: str) -> str:
+    return flag.removeprefix("--").replace("-", "_")
 
 
 def sweep(flags: SweepFlags, experiments: Sequence[Experiment], fields: Sequence[str]) -> int:

@@ -7,7 +7,7 @@ from jaxopt_bench.studies.cluster import Cluster
 from jaxopt_bench.studies.compare import check_shard, compare
 from jaxopt_bench.studies.files import STUDIES, find_study, newcomer
 from jaxopt_bench.studies.progress import Progress, progress_for
-from jaxopt_bench.studies.sweep import Range, grid, parse_range
+from jaxopt_bench.studies.sweep import Range, grid, parse_values
 
 __all__ = [
     "STUDIES",
@@ -22,6 +22,6 @@ __all__ = [
     "grid",
     "joined",
     "newcomer",
-    "parse_range",
+    "parse_values",
     "progress_for",
 ]

@@ -8,13 +8,17 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from jaxopt_bench.config import Config, float_arrays
 from jaxopt_bench.errors import UserError, unknown_name
 from jaxopt_bench.experiment import Experiment
 
 DIGITS = 6  # significant digits of a grid's points: enough to tell them apart, few enough to read
 MOST_RUNS = 10_000
-"""Runs that a grid may have: more of them are a slip of the finger."""
+"""The largest number of runs of a grid. More are probably a typing error."""
+FORMS = "Expected LOW..HIGH:COUNT, such as 1e-4..1e-1:8, or A,B,C, such as 1e-4,1e-3,1e-2"
+"""How the values of a field are written."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +26,7 @@ class Range:
     """Points from `low` to `high`, both included, evenly spaced in their logarithm.
 
     Raises:
-      UserError: where there are no such points.
+      UserError: if there are no such points, or more than a grid can have runs.
     """
 
     low: float
@@ -30,56 +34,65 @@ class Range:
     count: int
 
     def __post_init__(self) -> None:
-        if not (0 < self.low < self.high < math.inf and self.count >= 2):
+        if not (0 < self.low < self.high < math.inf and 2 <= self.count <= MOST_RUNS):
             raise UserError(
                 f"the range {self.low:g}..{self.high:g}:{self.count} has no points that are evenly spaced in their "
-                "logarithm; accepted: LOW..HIGH:COUNT with 0 < LOW < HIGH and COUNT >= 2, as 1e-4..1e-1:8."
+                f"logarithm. Expected LOW..HIGH:COUNT with 0 < LOW < HIGH and 2 <= COUNT <= {MOST_RUNS:,}, such as "
+                "1e-4..1e-1:8."
             )
 
     @property
-    def points(self) -> list[float]:
+    def points(self) -> tuple[float, ...]:
         """The points, ascending, to six significant digits."""
         ratio = math.log(self.high / self.low)
         inner = (self.low * math.exp(ratio * i / (self.count - 1)) for i in range(1, self.count - 1))
-        return [self.low, *(float(f"{point:.{DIGITS}g}") for point in inner), self.high]
+        return (self.low, *(float(f"{point:.{DIGITS}g}") for point in inner), self.high)
 
 
-def parse_range(word: str) -> Range | None:
-    """Returns the range that a word such as "1e-4..1e-1:8" means; None where the word does not look like one.
+def parse_values(word: str) -> tuple[float, ...] | None:
+    """Returns the values that a range such as "1e-4..1e-1:8" or a list such as "1e-4,1e-3" means, in their order.
+
+    None if the word looks like neither.
 
     Raises:
-      UserError: where it looks like one and is none.
+      UserError: if the word looks like a range or a list but is invalid.
     """
-    match = re.fullmatch(r"([-+]?\.?\d.*?)\.\.(.*)", word)
-    if match is None:
+    if not re.match(r"[-+]?\.?\d", word):
         return None
+    low, dots, rest = word.partition("..")
     try:
-        high, _, count = match[2].partition(":")
-        return Range(float(match[1]), float(high), int(count))
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{word!r} is no range; accepted: LOW..HIGH:COUNT, as 1e-4..1e-1:8.") from error
+        if dots:
+            high, _, count = rest.partition(":")
+            if high.startswith("."):
+                raise ValueError("three dots: is HIGH meant to begin with a decimal point?")
+            return Range(float(low), float(high), int(count)).points
+        return tuple(map(float, word.split(","))) if "," in word else None
+    except ValueError as error:
+        raise UserError(f"{word!r} is not a range or a list of numbers. {FORMS}.") from error
 
 
-def grid(experiment: Experiment, ranges: Mapping[str, Range], seeds: int = 1) -> list[Experiment]:
-    """Returns an experiment for every combination of the ranges' points and of `seeds` seeds from its own on.
+def grid(experiment: Experiment, values: Mapping[str, Sequence[float]], seeds: int = 1) -> list[Experiment]:
+    """Returns an experiment for every combination of the fields' values and of `seeds` seeds from its own on.
 
     Args:
       experiment: what they are all like.
-      ranges: by field, as "optimizer.learning_rate"; fields that are arrays in training.
+      values: by field, as "optimizer.learning_rate"; fields that are arrays in training.
       seeds: how many.
 
     Raises:
-      UserError: for a field that cannot be swept, a point that its field does not accept, or too many of them.
+      UserError: for a field that cannot be swept, a value that its field does not accept, values that are equal in
+        float32, in which they are trained, or too many runs.
     """
-    total = seeds * math.prod(r.count for r in ranges.values())
+    total = seeds * math.prod(map(len, values.values()))
     if total > MOST_RUNS:
-        raise UserError(f"these ranges and seeds make {total:,} runs; accepted: at most {MOST_RUNS:,}.")
-    for name in ranges:
+        raise UserError(f"these values and seeds make {total:,} runs. Expected at most {MOST_RUNS:,}.")
+    for name, points in values.items():
         _check_field(experiment, name)
+        _check_distinct(name, points)
     made = []
-    for values in itertools.product(*(r.points for r in ranges.values())):
+    for combination in itertools.product(*values.values()):
         point = experiment
-        for name, value in zip(ranges, values, strict=True):
+        for name, value in zip(values, combination, strict=True):
             part, field = name.split(".")
             changed = dataclasses.replace(getattr(point, part), **{field: value})
             point = dataclasses.replace(point, **{part: changed})
@@ -99,3 +112,17 @@ def _check_field(experiment: Experiment, name: str) -> None:
     fields = sweepable(experiment)
     if name not in fields:
         raise unknown_name("field to sweep", name, fields)
+
+
+def _check_distinct(name: str, values: Sequence[float]) -> None:
+    """Checks that no two values are one in training, whose numbers have some seven digits."""
+    with np.errstate(over="ignore", under="ignore"):
+        trained = np.asarray(values, np.float64).astype(np.float32).tolist()
+    first: dict[float, float] = {}
+    for value, rounded in zip(values, trained, strict=True):
+        if rounded in first:
+            raise UserError(
+                f"{name}: {first[rounded]!r} and {value!r} are the same number in float32, in which training computes. "
+                "Expected values that differ there."
+            )
+        first[rounded] = value
