@@ -5,22 +5,21 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import math
-import os
 import textwrap
 from collections.abc import Sequence
 
-import jax
 from rich.console import Console
 
 from jaxopt_bench.cli.command import COMPLETED, FAILED, Command
 from jaxopt_bench.cli.flags import bind
 from jaxopt_bench.doctor import Result, advice, check, elsewhere, make_items, note, plugins
 from jaxopt_bench.doctor.expected import load_expected
+from jaxopt_bench.errors import UserError
 from jaxopt_bench.models import Layers
 from jaxopt_bench.reports.extra import PACKAGES
 from jaxopt_bench.runs.compilation import keep_compiled_programs
 from jaxopt_bench.runs.environment import environment
-from jaxopt_bench.training import CodePath, choose_code_path
+from jaxopt_bench.training import CodePath, choose_code_path, default_backend
 
 EXTRAS = {"report": PACKAGES, "ray": ("ray",), "peers": ("torch",)}
 """The modules that an extra of the package brings."""
@@ -49,12 +48,10 @@ def doctor(flags: DoctorFlags) -> int:
     """Prints versions, devices, a line for each item and what to do about those that failed; returns the exit code."""
     console = Console(highlight=False, markup=False, soft_wrap=True)
     try:
-        backend = jax.default_backend()
-    except Exception as error:  # of several types
-        asked = f" with JAX_PLATFORMS={platforms}" if (platforms := os.environ.get("JAX_PLATFORMS")) else ""
-        console.print(f"FAILED: JAX finds no backend{asked}: {_shortened(error)}")
-        install = "Install the extra for this hardware (cuda12, cuda13, metal): the README says how under Installing."
-        _print_lines([install, *elsewhere("none")], console)
+        backend = default_backend()
+    except UserError as error:
+        console.print(f"FAILED: {error}")
+        _print_lines(elsewhere("none"), console)
         return FAILED
     keep_compiled_programs()
     path = (

@@ -14,6 +14,7 @@ from jaxopt_bench import data, prng
 from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.models import parameter_overview
 from jaxopt_bench.runs import SPLITS, Run, format_accuracy, format_duration, format_loss
+from jaxopt_bench.training import default_backend
 
 
 def names_table(title: str, *columns: str) -> Table:
@@ -68,6 +69,7 @@ def _result_table(summary: Mapping[str, Any]) -> Table:
 
 def print_overview(experiment: Experiment, console: Console) -> None:
     """Prints the table of the network's parameters, computing none of them."""
+    default_backend()  # raises the error that says what to do if there is none
     spec = data.dataset(experiment.dataset)
     module = experiment.model.module(spec.num_classes)
     images = jax.ShapeDtypeStruct((1, *spec.image_shape), "float32")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jaxopt_bench.training.code_path import CodePath, choose_code_path
+from jaxopt_bench.training.code_path import CodePath, choose_code_path, default_backend
 from jaxopt_bench.training.devices import check_batch, everywhere, fetched, placed, shardings
 from jaxopt_bench.training.loop import (
     Evaluate,
@@ -38,6 +38,7 @@ __all__ = [
     "check_batch",
     "check_one_program",
     "choose_code_path",
+    "default_backend",
     "empty_metrics",
     "everywhere",
     "fetched",

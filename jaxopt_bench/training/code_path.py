@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import textwrap
 import typing
 from typing import Any, Literal
 
@@ -54,6 +55,23 @@ def options_to_run_once() -> dict[str, Any] | None:
     return {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
 
 
+def default_backend() -> str:
+    """Returns the platform that JAX computes on, such as "cpu".
+
+    Raises:
+      UserError: if JAX finds none, as with JAX_PLATFORMS=cuda on a machine without CUDA.
+    """
+    try:
+        return jax.default_backend()
+    except Exception as error:  # of several types
+        asked = f" with JAX_PLATFORMS={platforms}" if (platforms := os.environ.get("JAX_PLATFORMS")) else ""
+        why = textwrap.shorten(f"{type(error).__name__}: {error}", 500, placeholder=" …")
+        raise UserError(
+            f"JAX finds no backend{asked} ({why.removesuffix(': ')}). Install the extra for this hardware (cuda12, "
+            "cuda13 or metal; see Installing in the README), or train on the CPU with JAX_PLATFORMS=cpu."
+        ) from error
+
+
 def choose_code_path(backend: str | None = None, deterministic: bool = False, devices: int = 1) -> CodePath:
     """Returns the code path that suits a backend, but for the layers where $JAXOPT_BENCH_LAYERS names others.
 
@@ -63,10 +81,12 @@ def choose_code_path(backend: str | None = None, deterministic: bool = False, de
       devices: see `CodePath`; oneDNN's layers are for one.
 
     Raises:
-      UserError: where the variable names layers that there are not, or not here; or there are fewer devices.
+      UserError: if the variable names layers that do not exist or do not work here, there are fewer devices, or JAX
+        finds no backend.
     """
+    backend = backend or default_backend()
     _check_devices(devices)
-    match backend or jax.default_backend():
+    match backend:
         case "cpu":
             one_call = devices > 1 or onednn.version() is None  # a batch of which oneDNN's calls cannot be divided
             path = CodePath("pure" if one_call else "onednn", "compiled", "map")
