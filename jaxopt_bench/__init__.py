@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as of `typing`, which takes a while to import: the command line handles Ctrl-C before that
 if TYPE_CHECKING:
+    from typing import Any
+
     from jaxopt_bench.errors import UserError
     from jaxopt_bench.experiment import Experiment
     from jaxopt_bench.runs import Run, load_run, train_population
@@ -20,4 +20,6 @@ def __getattr__(name: str) -> Any:
     """Imports a name when it is first used: JAX takes seconds, and not every command needs it."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
     return getattr(importlib.import_module(f"{__name__}.{_HOMES.get(name, 'runs')}"), name)

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-from jaxopt_bench.huge_pages import restart_with_huge_pages
+import os
+import sys
 
 
 def main() -> None:
     """Runs the command line, in a process with huge pages where there are any."""
+    try:
+        from jaxopt_bench import interrupts
+
+        interrupts.take_over()
+    except KeyboardInterrupt:
+        os.write(2, b"interrupted; nothing was started\n")
+        os._exit(130)
+
+    from jaxopt_bench.huge_pages import restart_with_huge_pages
+
     restart_with_huge_pages()
 
     from jaxopt_bench import cli  # after the restart: it takes a while to import
+    from jaxopt_bench.cli.streams import prepare_output
 
-    cli.main()
+    prepare_output("--debug" in sys.argv)
+    try:
+        cli.main()
+    except SystemExit as end:
+        interrupts.end_with(end.code if isinstance(end.code, int) else int(end.code is not None))
+        raise
 
 
 if __name__ == "__main__":

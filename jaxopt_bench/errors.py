@@ -17,7 +17,12 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str):
-        super().__init__(message if len(message) <= MOST else f"{message[: MOST // 2]} … {message[-MOST // 2 :]}")
+        super().__init__(without_middle(message))
+
+
+def without_middle(message: str) -> str:
+    """Returns a message without its middle if it is longer than `MOST` characters."""
+    return message if len(message) <= MOST else f"{message[: MOST // 2]} … {message[-MOST // 2 :]}"
 
 
 class UnknownNameError(UserError):

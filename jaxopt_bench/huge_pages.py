@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import signal
 import sys
 from collections.abc import Mapping
 
@@ -17,10 +18,14 @@ KERNEL = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
 def restart_with_huge_pages() -> None:
-    """Begins this process anew with huge pages, on Linux, unless its environment says how malloc uses them."""
+    """Begins this process anew with huge pages, on Linux, unless its environment says how malloc uses them.
+
+    Ctrl-C is blocked meanwhile, and waits for `interrupts.take_over`.
+    """
     if sys.platform == "linux" and _NAME not in os.environ.get(TUNABLES, ""):
         tunables = ":".join(filter(None, [os.environ.get(TUNABLES), f"{_NAME}=1"]))
         os.environ[TUNABLES] = tunables
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # until the new process handles it: `interrupts`
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 

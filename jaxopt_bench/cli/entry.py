@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import signal
 import sys
 import time
 import traceback
@@ -12,8 +11,10 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
+from jaxopt_bench import interrupts
+from jaxopt_bench.cli import streams
 from jaxopt_bench.cli.command import COMPLETED, FAILED, HELP, MISUSED, Command
-from jaxopt_bench.errors import UserError, unknown_name
+from jaxopt_bench.errors import UserError, unknown_name, without_middle
 
 COMMANDS: Mapping[str, str] = {
     "run": "jaxopt_bench.cli.run",
@@ -30,6 +31,11 @@ COMMANDS: Mapping[str, str] = {
 """The module of each command, whose `parse` makes a call of the words that follow. Only the one that is asked for is
 imported: JAX takes seconds."""
 
+TRAINING = ("run", "sweep", "compare")
+"""The commands that can be resumed."""
+INTERRUPTED = "interrupted"
+INTERRUPTED_TRAINING = "interrupted. Run the same command (without --fresh) to resume from the last checkpoint."
+
 LAST_WORDS = 2.0
 """Seconds that the first of several processes leaves the others, whom its end will end, to say why they do."""
 
@@ -37,7 +43,7 @@ LAST_WORDS = 2.0
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits.
 
-    Exit codes: 0 completed, 1 an error, 2 misuse, 3 diverged, 130 or 143 interrupted.
+    Exit codes: 0 completed, 1 an error, 2 misuse, 3 diverged; 128 plus the signal's number (130, 143) interrupted.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
@@ -51,15 +57,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from jaxopt_bench.runs import Interrupted  # imports JAX, which help and a mistyped command can do without
 
     try:
-        code = command()
-    except Interrupted as stop:
-        print(stop, file=sys.stderr)
-        sys.exit(128 + stop.signal)
-    except KeyboardInterrupt:
-        _leave(128 + signal.SIGINT)
-    except Exception as error:
+        with interrupts.interruptible(INTERRUPTED_TRAINING if words[0] in TRAINING else INTERRUPTED):
+            code = command()
+        _check_output()
+    except Interrupted as stop:  # before KeyboardInterrupt, of which it may be a kind
+        interrupts.say(str(stop))
+        _leave(128 + stop.signal)
+    except (KeyboardInterrupt, Exception) as error:
+        if isinstance(error, KeyboardInterrupt) or interrupts.was_interrupted():  # a library may have wrapped it
+            interrupts.say_interrupted()
+            _leave(interrupts.CODE)
         _fail(error, debug, FAILED)
     sys.exit(code)
+
+
+def _check_output() -> None:
+    """Raises the error that kept standard output from being written, which does not stop a command."""
+    error = streams.output_error()
+    if error is not None:
+        raise UserError(f"standard output could not be written: {error.strerror}.")
 
 
 def parse(words: Sequence[str]) -> Command:
@@ -87,7 +103,7 @@ def _fail(error: Exception, debug: bool, code: int) -> NoReturn:
     expected = isinstance(error, (UserError, OSError))
     said = str(error) if expected else f"{type(error).__name__}: {error} (--debug shows where)"
     said = "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in said)  # nothing a terminal obeys
-    print(f"error: {said}", file=sys.stderr)
+    print(f"error: {without_middle(said)}", file=sys.stderr)
     _leave(code)
 
 

@@ -1,0 +1,119 @@
+"""Ctrl-C at random instants from the package's first import on: one line, exit code 130, and whole files."""
+
+from __future__ import annotations
+
+import collections
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from jaxopt_bench.huge_pages import TUNABLES
+from tests.faults.harness import ROOT
+
+PROGRAM = """
+import os, runpy, sys, jaxopt_bench
+os.write(1, b"imported\\n")
+runpy.run_module("jaxopt_bench", run_name="__main__", alter_sys=True)
+"""
+COMMANDS = (
+    ["run", "digits_cnn_sgd", "--epochs", "400", "--no-tensorboard"],
+    ["sweep", "digits_cnn_sgd", "--epochs", "400", "--no-tensorboard", "--optimizer.learning-rate", "0.01,0.1"],
+    ["compare", "digits"],
+    ["results", "."],
+    ["report", "."],
+    ["list"],
+    ["show", "digits_cnn_sgd"],
+    ["doctor"],
+    ["--help"],
+)
+
+
+def interrupted(words, seconds, number, folder) -> tuple[int, list[str]]:
+    """Returns the exit code of a command that is sent a signal so long after the import, and its standard error."""
+    pipe = subprocess.PIPE
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop(TUNABLES, None)  # so that it restarts itself
+    command = [sys.executable, "-c", PROGRAM, *words]
+    child = subprocess.Popen(command, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "imported\n"
+    time.sleep(seconds)
+    child.send_signal(number)
+    _, errors = child.communicate(timeout=60)
+    return child.returncode, [line for line in errors.splitlines() if line]
+
+
+def check_interrupts(tries, dice, folder) -> collections.Counter[str]:
+    """Interrupts commands at random instants of their first seconds, and returns how they ended."""
+    ends: collections.Counter[str] = collections.Counter()
+    for i in range(tries):
+        words = COMMANDS[i % len(COMMANDS)]
+        code, lines = interrupted(
+            words, dice.uniform(0.002, 6 if words[0] in ("run", "sweep") else 3), signal.SIGINT, folder
+        )
+        assert not any("Traceback" in line or "Exception ignored" in line for line in lines), (words, lines)
+        if code != 130:  # it was over before
+            assert code in (0, 1), (words, code, lines)
+            assert words[0] in ("results", "report", "list", "show", "doctor", "--help"), (words, code, lines)
+            assert not any("interrupt" in line for line in lines), (words, lines)
+        else:
+            said = [line for line in lines if line.startswith("interrupted")]
+            assert len(said) == 1, (words, lines)
+            assert all(line.startswith(("interrupted", "stopping")) for line in lines), (words, lines)
+        ends[f"{words[0]}: {code}"] += 1
+    return ends
+
+
+def test_ctrl_c_at_any_instant_is_one_line_and_130(tmp_path):
+    check_interrupts(9, random.Random(1), tmp_path)
+
+
+@pytest.mark.slow
+def test_ctrl_c_at_a_hundred_instants_is_one_line_and_130(tmp_path):
+    ends = check_interrupts(100, random.Random(2), tmp_path)
+    print(f"\n{dict(sorted(ends.items()))}")
+    assert sum(count for end, count in ends.items() if end.endswith("130")) > 50
+
+
+def test_sigterm_before_training_ends_the_process_silently(tmp_path):
+    assert interrupted(["run", "digits_cnn_sgd"], 0.5, signal.SIGTERM, tmp_path) == (-signal.SIGTERM, [])
+
+
+GUARDED = """
+import os, signal, sys
+from jaxopt_bench import interrupts
+interrupts.take_over()
+"""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "with interrupts.interruptible('stopped'):\n"
+        "    try: os.kill(os.getpid(), signal.SIGINT)\n"
+        "    except BaseException: pass\n"
+        "    while True: signal.pause()",  # swallowed: the process ends all the same
+        "class C:\n"
+        "    def __del__(self): os.kill(os.getpid(), signal.SIGINT); [0 for _ in range(9)]\n"
+        "with interrupts.interruptible('stopped'):\n"
+        "    c = C(); del c\n"
+        "    while True: signal.pause()",  # raised in a destructor, where Python prints and drops it
+        "interrupts._Process.message = 'stopped'\n"
+        "import atexit; atexit.register(os.kill, os.getpid(), signal.SIGINT)",  # at the end
+    ],
+)
+def test_what_swallows_ctrl_c_does_not_keep_the_process_alive(body):
+    program = f"{GUARDED}interrupts.GRACE = 1\n{body}"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (130, "stopped\n")
+
+
+def test_exit_handlers_run_and_output_is_written_before_the_process_leaves():
+    program = f"{GUARDED}import atexit; atexit.register(print, 'handled'); interrupts.end_with(7); print('said')"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stdout, done.stderr) == (7, "said\nhandled\n", "")
