@@ -14,6 +14,7 @@ import importlib.util
 import inspect
 import os
 import pathlib
+import pickle
 import sys
 from collections.abc import Mapping
 from types import ModuleType
@@ -28,7 +29,7 @@ from jaxopt_bench.config import Named, float_arrays
 from jaxopt_bench.errors import UserError, unknown_name
 from jaxopt_bench.optimizers.axes import Axis
 from jaxopt_bench.optimizers.base import Hyperparameters, Moment, Optimizer
-from jaxopt_bench.optimizers.factories import Factory, Made, Scheduled, optimizer_class
+from jaxopt_bench.optimizers.factories import Factory, Made, Scheduled, field_values, optimizer_class
 from jaxopt_bench.optimizers.wrappers import with_plain_keys
 
 _RATES = Axis(1e-5, 1.0, "log", "ours: nothing is known of it")
@@ -87,6 +88,20 @@ class Imported(Made):
         """Returns the fields and the code's digits."""
         return {"code": self.code, **super().to_json()}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles the reference: the process that unpickles it imports the function, or runs its file.
+
+        Raises:
+          pickle.PicklingError: if another process would not find this function under its reference.
+        """
+        module, _, name = self.reference.rpartition(":")
+        if not module.endswith(".py") and getattr(sys.modules.get(module), name, None) is not type(self).factory:
+            raise pickle.PicklingError(
+                f"the optimizer {self.reference} cannot be pickled: {name!r} is now another object in the module "
+                f"{module}. Expected a function that can be imported under its own name."
+            )
+        return _unpickled, (self.reference, self.place, self.code, field_values(self))
+
 
 @dataclasses.dataclass(frozen=True)
 class Recorded(Optimizer):
@@ -111,6 +126,14 @@ class Recorded(Optimizer):
     def to_json(self) -> dict[str, Any]:
         """Returns the fields and the code's digits."""
         return {"code": self.code, **super().to_json()}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles the record; unpickling it runs nothing of the user's."""
+        return _recorded, (self.reference, self.code, field_values(self))
+
+
+def _unpickled(reference: str, place: str, code: str, fields: Mapping[str, Any]) -> Imported:
+    return load_again(reference, place, code)(**fields)
 
 
 class Optimizers(Named[Optimizer]):

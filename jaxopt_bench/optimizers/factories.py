@@ -181,6 +181,11 @@ def _has(cls: type, name: str) -> bool:
     return hasattr(cls, name) or any(name in vars(base).get("__annotations__", {}) for base in cls.__mro__)
 
 
+def field_values(optimizer: Optimizer) -> dict[str, Any]:
+    """Returns the values of an optimizer's fields, from which its class makes it again."""
+    return {field.name: getattr(optimizer, field.name) for field in dataclasses.fields(optimizer)}
+
+
 def name_of(factory: Factory) -> str:
     """Returns a function's name for messages."""
     return getattr(factory, "__qualname__", repr(factory))

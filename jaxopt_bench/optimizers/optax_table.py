@@ -6,8 +6,10 @@ schedule it is meant for; and corrects what a signature leaves open.
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import optax
 from optax import contrib
@@ -23,7 +25,7 @@ from jaxopt_bench.optimizers.adapters import (
 )
 from jaxopt_bench.optimizers.axes import Axis
 from jaxopt_bench.optimizers.base import Intended
-from jaxopt_bench.optimizers.factories import BOUNDS, SHARE, Made, optimizer_class
+from jaxopt_bench.optimizers.factories import BOUNDS, SHARE, Made, field_values, optimizer_class
 
 LEFT_OUT: Mapping[str, str] = {
     "lbfgs": "its line search evaluates the loss several times a step, and a mini-batch's curvature is mostly noise",
@@ -388,9 +390,24 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def optax_optimizers() -> dict[str, Made]:
+@dataclasses.dataclass(frozen=True)
+class FromTable(Made):
+    """An optimizer of optax's; its class is made from a row of the table, so it is pickled by that row's name."""
+
+    row: ClassVar[str]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickled, (self.row, field_values(self))
+
+
+def _unpickled(row: str, fields: Mapping[str, Any]) -> Made:
+    return type(optax_optimizers()[row])(**fields)
+
+
+@functools.cache
+def optax_optimizers() -> Mapping[str, Made]:
     """Returns optax's optimizers by name, with their defaults."""
-    return {name: optimizer_class(_class_name(name), **row)() for name, row in _ROWS.items()}
+    return {name: optimizer_class(_class_name(name), base=FromTable, row=name, **row)() for name, row in _ROWS.items()}
 
 
 def _class_name(name: str) -> str:
