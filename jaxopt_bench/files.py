@@ -153,9 +153,10 @@ def scratch_folder() -> Iterator[Path]:
                 _remove_abandoned(Path(entry.path))
     folder = root / f"jaxopt-bench-{secrets.token_hex(8)}"
     folder.mkdir(mode=0o700)
-    with open(folder / _OWNED, "x") as lock:
+    (folder / "content").mkdir()
+    with open(folder / "new", "x") as lock:
         _lock(lock)
-        (folder / "content").mkdir()
+        (folder / "new").rename(folder / _OWNED)  # so it is locked from the start
         try:
             yield folder / "content"
         finally:

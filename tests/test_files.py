@@ -185,13 +185,16 @@ def test_only_regular_files_are_removed(tmp_path, kind):
 
 def test_a_scratch_folder_goes_with_its_process_or_the_next(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    foreign = [f"jaxopt-bench-{'0' * 16}", f"jaxopt-bench-{'1' * 16}", "jaxopt-bench-tests"]
+    foreign = [*(f"jaxopt-bench-{digit * 16}" for digit in "012"), "jaxopt-bench-tests"]
     for name in foreign:
         (tmp_path / name).mkdir()
         (tmp_path / name / "mine").write_text("mine")
     (tmp_path / foreign[1] / "jaxopt-bench.lock").symlink_to(tmp_path / foreign[1] / "mine")
+    os.mkfifo(tmp_path / foreign[2] / "jaxopt-bench.lock")
     script = "import os, pathlib, signal; from jaxopt_bench.files import scratch_folder\n"
-    script += "with scratch_folder() as folder: (folder / 'a').write_text('a'); os.kill(os.getpid(), signal.SIGKILL)"
+    script += (
+        "with scratch_folder() as folder: (folder / 'a').symlink_to('../..'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
     for _ in range(2):  # the second removes what the first left
         subprocess.run([sys.executable, "-c", script], env={**os.environ, "TMPDIR": str(tmp_path)})
         assert len(names(tmp_path)) == len(foreign) + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -111,8 +112,9 @@ def _leave(code: int) -> NoReturn:
     """Exits after an error; as one of several processes without waiting for the others, which wait for this one."""
     jax = sys.modules.get("jax")  # imported where there are several
     if jax is not None and jax.distributed.is_initialized():
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):  # a closed pipe; the others would wait for minutes
+                stream.flush()
         if jax.process_index() == 0:
             time.sleep(LAST_WORDS)
         os._exit(code)

@@ -3,25 +3,43 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import dataclasses
 import os
 import pathlib
 import re
+import signal
 import socket
 from collections.abc import Iterator
 from typing import Annotated, Any
 
 import jax
 import tyro
+from jax._src.distributed import global_state
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.files import read_regular, scratch_folder
 from jaxopt_bench.runs import Interrupted
 from jaxopt_bench.runs.evaluation import EVALUATION
-from jaxopt_bench.runs.processes import check_count, found_by_first
+from jaxopt_bench.runs.processes import found_by_first
+from jaxopt_bench.training import default_backend
 
 AUTOMATIC = "auto"
 RECORDS = (".json", ".jsonl", ".npz")
+BIND_ADDRESS = "JAX_COORDINATOR_BIND_ADDRESS"  # which `jax.distributed.initialize` reads
+HEARTBEAT_SECONDS = 30  # without a sign of life, until a process counts as lost
+KEY_SECONDS = 60  # that a process has to say its --process once it has connected
+LOST = (
+    "process {}/{} cannot continue without the others{}. If another process failed, its own output says why. Start the "
+    "same command again for all processes: training resumes from the last checkpoint. If a device ran out of memory, "
+    "--largest N limits how many runs of a population are trained at once."
+)
+
+STATUS = re.compile(
+    "(CANCELLED|UNKNOWN|DEADLINE_EXCEEDED|NOT_FOUND|RESOURCE_EXHAUSTED|FAILED_PRECONDITION|ABORTED|INTERNAL"
+    "|UNAVAILABLE|DATA_LOSS): "
+)
+"""How errors of XLA and of its network libraries begin, whichever exception JAX makes of them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,51 +54,47 @@ class Processes:
     """Where the others reach process 0, which needs that port free; not needed with auto."""
 
     def join(self) -> None:
-        """Makes the devices of all processes known to each, once all have come. Does nothing if there is one process.
+        """Makes the devices of all processes known to each, once all have come; nothing where there is one process.
 
-        From then on only the first process prints results; the others print errors. If the others do not come within 5
-        minutes, JAX ends this process with a message of its own, which nothing can catch.
-
-        Process 0 listens at the coordinator's address alone. The group does not authenticate its members: the network
-        must be trusted.
+        From then on all but the first print errors only.
 
         Raises:
-          UserError: if the flags name no process, process 0 cannot listen at the coordinator's address, or the
-            processes were told different numbers of processes or have different numbers of devices.
+          UserError: if JAX finds no backend, the flags name no process, the coordinator's address cannot be used, the
+            processes disagree about how many they are, they have different numbers of devices, or one is lost meanwhile.
         """
         if self.process is None:
             if self.coordinator is not None:
-                raise UserError("--coordinator is of several processes; accepted: with --process I/N.")
+                raise UserError("--coordinator is only used with several processes. Expected --process I/N with it.")
+            default_backend()
             return
         where: dict[str, Any] = {}
         if self.process != AUTOMATIC:
             where = dict(zip(("process_id", "num_processes"), self._place(), strict=True))
             if self.coordinator is None or not re.fullmatch(r".+:\d+", self.coordinator):
                 raise UserError(
-                    f"--coordinator is {self.coordinator}; accepted with --process {self.process}: HOST:PORT, at which "
-                    "the others reach process 0."
+                    f"--coordinator is {self.coordinator}. Expected HOST:PORT with --process {self.process}: the "
+                    "address at which the other processes reach process 0."
                 )
             where["coordinator_address"] = self.coordinator
-            if where["process_id"] == 0:
-                where["coordinator_bind_address"] = self.coordinator
-                _check_port(self.coordinator)
-            print(f"process {self.process} meets the others at {self.coordinator}", flush=True)
+            where["coordinator_bind_address"] = os.environ.get(BIND_ADDRESS, self.coordinator)
+            _check_address(where["coordinator_bind_address"], self.coordinator, where["process_id"])
+            print(f"process {self.process} waits for the others at {self.coordinator}", flush=True)
         jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM, which stops a run
+        _explain_aborts(where.get("process_id", "?"), where.get("num_processes", "?"))
         try:
-            jax.distributed.initialize(**where)
+            jax.distributed.initialize(**where, heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
         except (RuntimeError, ValueError) as error:
             raise UserError(
                 f"--process is {self.process}, but the processes did not find each other: {error}"
             ) from error
-        counts = [len(jax.local_devices(process)) for process in range(jax.process_count())]
+        with _explained():
+            _check_count()
+            counts = [len(jax.local_devices(process)) for process in range(jax.process_count())]
         if len(set(counts)) > 1:
-            raise UserError(f"the processes have {counts} devices; accepted: as many in each.")
+            raise UserError(f"The processes have {counts} devices. Expected the same number in each.")
         if jax.process_index():
             with open(os.devnull, "wb") as nothing:
                 os.dup2(nothing.fileno(), 1)  # which libraries print to as well
-        if "num_processes" in where:
-            with _lost_processes():
-                check_count(where["num_processes"])
 
     def _place(self) -> tuple[int, int]:
         match = re.fullmatch(r"(\d+)/(\d+)", self.process or "")
@@ -89,68 +103,95 @@ class Processes:
         return int(match[1]), int(match[2])
 
 
-def _check_port(coordinator: str) -> None:
-    """Checks that process 0 can listen where the others come: JAX would crash."""
-    host, _, port = coordinator.rpartition(":")
+def _check_address(address: str, coordinator: str, process: int) -> None:
+    """Checks that process 0 can listen at its address: JAX would crash."""
+    host, _, port = address.rpartition(":")
     try:
-        for family, _, _, _, address in socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM):
-            socket.create_server(address[:2], family=family).close()
-    except (OSError, OverflowError) as error:
+        if process == 0:
+            found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            for family, *_, at in found:
+                socket.create_server(at[:2], family=family).close()
+    except (OSError, OverflowError, ValueError) as error:
         raise UserError(
-            f"--coordinator is {coordinator}, but process 0 cannot listen there: {error}. Expected an address of the "
-            "machine of process 0, and a free port."
+            f"--coordinator is {coordinator}, but process 0 cannot listen at {address}: {error}. Expected an address "
+            f"of the machine of process 0 and a free port. If that machine has another address for itself, set "
+            f"{BIND_ADDRESS}=HOST:PORT there."
         ) from error
 
 
-_LOST = re.compile(r"Gloo|[Cc]oordination|^(UNKNOWN|UNAVAILABLE|ABORTED|CANCELLED|INTERNAL|DEADLINE_EXCEEDED):")
-"""What JAX says, in errors of several types, when another process is gone."""
+def _check_count() -> None:
+    """Checks that all processes were given the same number of processes, before the devices of so many are awaited.
+
+    Raises:
+      UserError: in all processes, if they were not.
+    """
+    client, own = global_state.client, str(global_state.num_processes)
+    assert client is not None, "it is connected"
+    client.key_value_set(f"jaxopt_bench/processes/{global_state.process_id}", own)
+    for process in range(global_state.num_processes):
+        told = client.blocking_key_value_get(f"jaxopt_bench/processes/{process}", KEY_SECONDS * 1000)
+        if told != own:
+            jax.distributed.shutdown()  # once the others have seen it as well
+            raise UserError(
+                f"--process says that there are {own} processes, but --process of process {process} says {told}. "
+                "Expected I/N with the same N for all."
+            )
+
+
+def _explain_aborts(process: int | str, count: int | str) -> None:
+    """Has this process end with a message where JAX would abort it: when another process is lost, or none comes.
+
+    JAX aborts from a thread of its own, so no exception can be caught, and Python's own handlers would never run.
+    """
+
+    def explain(_: int) -> None:
+        os.write(2, f"error: {LOST.format(process, count, '')}\n".encode())
+        os._exit(1)
+
+    _explain_aborts.handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(explain)  # type: ignore[attr-defined]  # kept alive
+    ctypes.CDLL(None).signal(int(signal.SIGABRT), _explain_aborts.handler)  # type: ignore[attr-defined]
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Raises an error that says how to continue where XLA says that another process is lost."""
+    try:
+        yield
+    except (UserError, OSError):
+        raise
+    except Exception as error:
+        if not isinstance(error, jax.errors.JaxRuntimeError) and not STATUS.match(str(error)):
+            raise
+        cause = f" ({str(error).partition(chr(10))[0]})"
+        raise UserError(LOST.format(global_state.process_id, global_state.num_processes, cause)) from error
 
 
 @contextlib.contextmanager
 def one_writes(folder: pathlib.Path, part: str = "") -> Iterator[pathlib.Path]:
     """Yields the folder in which this process reads and writes, once all have come here.
 
-    Process 0 uses the folder itself. Every other process works in a temporary copy of its records (no checkpoints),
-    which is removed at the end; one that a killed process left is removed by the next.
+    Process 0 uses the folder itself. Every other process works in a temporary copy of its records, without
+    checkpoints. The copy is removed at the end; if the process is killed, by the next one that makes such a copy.
 
     Args:
       folder: of runs, or of a study.
       part: the part of it that is read and written, if that is not all.
-
-    Raises:
-      UserError: if another process ended.
     """
     if jax.process_count() == 1:
         yield folder
         return
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_lost_processes())
         try:
-            records = found_by_first(lambda: _records(folder, part))
-            if jax.process_index():
-                folder = stack.enter_context(scratch_folder())
-                _lay_down(records, folder)
-            yield folder
+            with _explained():
+                records = found_by_first(lambda: _records(folder, part))
+                if jax.process_index():
+                    folder = stack.enter_context(scratch_folder())
+                    _lay_down(records, folder)
+                yield folder
         except Interrupted as stop:
             if jax.process_index():
                 raise SystemExit(128 + stop.signal) from stop
             raise
-
-
-@contextlib.contextmanager
-def _lost_processes() -> Iterator[None]:
-    """Says what to do if JAX cannot reach another process any more, whatever type of error it raises then."""
-    try:
-        yield
-    except (ValueError, RuntimeError) as error:
-        said = str(error).partition("\n")[0]
-        if not isinstance(error, jax.errors.JaxRuntimeError) and not _LOST.search(said):
-            raise
-        raise UserError(
-            f"process {jax.process_index()} of {jax.process_count()} cannot continue ({said}). If another process "
-            "ended, it says why. Run the same command in all processes to resume from the last checkpoint. If memory "
-            "is short, --largest N trains N runs of a population at once."
-        ) from error
 
 
 def _records(folder: pathlib.Path, part: str) -> dict[str, bytes | None]:

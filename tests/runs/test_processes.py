@@ -15,10 +15,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import hypothesis
-import hypothesis.strategies as st
 import jax
-import jax.numpy as jnp
 import numpy as np
 import psutil
 import pytest
@@ -26,7 +23,7 @@ import pytest
 from jaxopt_bench import Run, load_run
 from jaxopt_bench.cli.entry import parse
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.runs.processes import packed, unpacked
+from jaxopt_bench.runs.processes import decoded, encoded
 from tests.runs.test_train import assert_same, without_timings
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -38,18 +35,20 @@ def started(
     words: Sequence[str],
     devices: Sequence[int] = (2, 2),
     own: Sequence[Sequence[str]] = ((), ()),
-    which: Sequence[str] | None = None,
+    temporary: pathlib.Path | None = None,
 ) -> list[subprocess.Popen[str]]:
     """Starts a command in a process for each number of devices, which has so many, and words of its own.
 
     Args:
       words: of the command.
       devices: how many each process has.
-      own: more words for each.
-      which: the value of --process for each; by default all of one group.
+      own: the last words of each.
+      temporary: the folder of temporary files; that of this process if None.
     """
     processes = len(devices)
     environment = {**os.environ, "JAXOPT_BENCH_LAYERS": "pure", "PYTHONUNBUFFERED": "1"}
+    if temporary is not None:
+        environment["TMPDIR"] = str(temporary)
     with socket.socket() as free:
         free.bind(("localhost", 0))
         coordinator = f"localhost:{free.getsockname()[1]}"
@@ -57,9 +56,8 @@ def started(
     children = []
     for index, count in enumerate(devices):
         flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={count}"
-        named = f"{index}/{processes}" if which is None else which[index]
-        member = ["--process", named, "--coordinator", coordinator] if processes > 1 or which else []
-        command = [sys.executable, "-m", "jaxopt_bench", *words, *own[index], *member]
+        which = ["--process", f"{index}/{processes}", "--coordinator", coordinator] if processes > 1 else []
+        command = [sys.executable, "-m", "jaxopt_bench", *words, *which, *own[index]]
         there = {**environment, "XLA_FLAGS": flags}
         children.append(subprocess.Popen(command, cwd=ROOT, env=there, stdout=pipe, stderr=pipe, text=True))
     return children
@@ -118,7 +116,7 @@ def test_a_batch_is_divided_among_the_devices_of_all(words: list[str], tmp_path:
     together = [*run, "--devices", "4", "--runs-dir"]
     (_, shown, _), (_, silent, errors) = all_well(started([*together, str(tmp_path / "whole")]))
     assert "epoch 6/6" in shown
-    assert re.fullmatch(r"process 1/2 meets the others at localhost:\d+\n", silent)
+    assert re.fullmatch(r"process 1/2 waits for the others at localhost:\d+\n", silent)
     assert not errors
     (one,), (whole,) = runs(tmp_path / "one"), runs(tmp_path / "whole")
     assert_near(one, whole)
@@ -131,7 +129,7 @@ def test_a_batch_is_divided_among_the_devices_of_all(words: list[str], tmp_path:
     children[1].send_signal(signal.SIGTERM)
     (first, _, told), (second, _, _) = ended(children)
     assert (first, second) == (128 + signal.SIGTERM,) * 2, told
-    assert "from step" in told
+    assert "goes on from step" in told
     (stopped,) = runs(tmp_path / "stopped")
     assert stopped.summary is not None
     assert stopped.summary["status"] == "interrupted"
@@ -142,15 +140,9 @@ def test_a_batch_is_divided_among_the_devices_of_all(words: list[str], tmp_path:
 
 
 def test_members_are_divided_and_another_process_that_is_killed_costs_no_more_than_since_the_last_checkpoint(
-    words: list[str], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    words: list[str], tmp_path: pathlib.Path
 ) -> None:
     """Two of the members diverge, so that what is checkpointed is not a number in parts."""
-    (tmp_path / "temporary").mkdir()
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
-
-    def scratch() -> list[pathlib.Path]:
-        return list((tmp_path / "temporary").glob("jaxopt-bench-*"))
-
     sweep = ["sweep", "digits_cnn_sgd", "--optimizer.learning-rate", "1e-2..1e18:2", "--seeds", "2", *words]
     sweep += ["--epochs", "4", *SMALL, "--evaluate-test", "--runs-dir"]
     all_well(started([*sweep, str(tmp_path / "one"), "--devices", "4"], devices=[4]))
@@ -159,10 +151,9 @@ def test_members_are_divided_and_another_process_that_is_killed_costs_no_more_th
     children[1].kill()
     (code, _, errors), _ = ended(children)
     assert code == 1
-    assert "to resume from the last checkpoint" in errors
-    assert len(scratch()) == 1  # the killed one's, which the next removes
+    assert "process 0/2 cannot continue without the others" in errors
+    assert "training resumes from the last checkpoint" in errors
     (_, shown, _), _ = all_well(started([*sweep, str(tmp_path / "killed"), "--devices", "4"]))
-    assert not scratch()
     assert "continued from step" in shown
     assert sorted(run.summary["status"] for run in runs(tmp_path / "one")) == ["completed"] * 2 + ["diverged"] * 2
     for one, other in zip(runs(tmp_path / "one"), runs(tmp_path / "killed"), strict=True):
@@ -193,60 +184,15 @@ def test_what_does_not_fit_is_refused_by_all(words: list[str], tmp_path: pathlib
         assert "devices is 3; accepted: a multiple of 2, the number of processes, up to 4" in errors
     for code, _, errors in ended(started([*run, "--devices", "4"], own=(["--seed", "1"], ["--seed", "2"]))):
         assert code == 1
-        assert "the processes were told to train different runs. Expected the same command, on the same data" in errors
+        assert "The processes were told to train different runs. Expected the same command and the same data" in errors
     logs = (["--log-every", "1"], ["--log-every", "2"])
     for code, _, errors in ended(started([*run, "--devices", "4"], own=logs)):
         assert code == 1
-        assert "the processes were told to train different runs" in errors
+        assert "The processes were told to train different runs" in errors
     for code, _, errors in ended(started([*run, "--devices", "2"], devices=[2, 1])):
         assert code == 1
-        assert "the processes have [2, 1] devices; accepted: as many in each" in errors
+        assert "The processes have [2, 1] devices. Expected the same number in each" in errors
     assert not list((tmp_path / "runs").rglob("metrics.jsonl"))
-
-
-def test_processes_that_were_told_different_numbers_are_refused(words: list[str], tmp_path: pathlib.Path) -> None:
-    run = ["run", "digits_cnn_adamw", *words, "--runs-dir", str(tmp_path / "runs")]
-    for code, _, errors in ended(started(run, which=["0/2", "1/3"])):
-        assert code == 1
-        assert "--process names 2 and 3 processes, and 2 have met" in errors
-    assert not (tmp_path / "runs").exists()
-
-
-def test_the_first_process_listens_at_the_coordinators_address_alone(tmp_path: pathlib.Path) -> None:
-    (child,) = started(["run", "digits_cnn_adamw", "--runs-dir", str(tmp_path)], devices=[2], which=["0/2"])
-    listening: list[str] = []
-    deadline = time.monotonic() + 60
-    while not listening and time.monotonic() < deadline:
-        connections = psutil.Process(child.pid).net_connections() if child.poll() is None else []
-        listening = [found.laddr.ip for found in connections if found.status == psutil.CONN_LISTEN]
-        time.sleep(0.05)
-    child.kill()
-    child.communicate()
-    assert set(listening) <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
-    assert listening
-
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-)
-
-
-@hypothesis.given(json_values, st.binary(max_size=9), st.binary(max_size=3))
-def test_what_is_sent_comes_back(value: Any, blob: bytes, padding: bytes) -> None:
-    arrays = [np.arange(6, dtype=np.uint32).reshape(2, 3), np.zeros((0, 2)), np.array(np.nan), np.array([True])]
-    arrays.append(np.asarray(jnp.arange(3, dtype=jnp.bfloat16)))
-    found = unpacked(packed({"value": value, "blob": [blob, b"", None], "arrays": arrays}) + padding)
-    assert found["value"] == value
-    assert found["blob"] == [blob, b"", None]
-    for one, other in zip(found["arrays"], arrays, strict=True):
-        assert one.dtype == other.dtype
-        np.testing.assert_array_equal(one, other)
-
-
-def test_no_other_objects_are_sent() -> None:
-    with pytest.raises(TypeError):
-        packed({"path": pathlib.Path()})
 
 
 @pytest.mark.parametrize(
@@ -254,9 +200,9 @@ def test_no_other_objects_are_sent() -> None:
     [
         (["--process", "2/2", "--coordinator", "localhost:1"], "--process is '2/2'; accepted: I/N with 0 <= I < N"),
         (["--process", "one"], "--process is 'one'; accepted: I/N"),
-        (["--process", "0/2"], "--coordinator is None; accepted with --process 0/2: HOST:PORT"),
-        (["--process", "0/2", "--coordinator", "here"], "--coordinator is here; accepted"),
-        (["--coordinator", "localhost:1"], "--coordinator is of several processes; accepted: with --process"),
+        (["--process", "0/2"], "--coordinator is None. Expected HOST:PORT with --process 0/2"),
+        (["--process", "0/2", "--coordinator", "here"], "--coordinator is here. Expected HOST:PORT"),
+        (["--coordinator", "localhost:1"], "--coordinator is only used with several processes. Expected --process I/N"),
         (["--process", "auto"], "the processes did not find each other"),
     ],
 )
@@ -274,7 +220,86 @@ def test_a_port_that_another_program_has_is_refused(tmp_path: pathlib.Path) -> N
         flags = ["--process", "0/2", "--coordinator", coordinator, "--runs-dir", str(tmp_path)]
         ((code, _, errors),) = ended(started(["run", "digits_cnn_adamw", *flags], devices=[2]))
     assert code == 1
-    assert f"--coordinator is {coordinator}, but process 0 cannot listen there" in errors
+    assert f"--coordinator is {coordinator}, but process 0 cannot listen at {coordinator}" in errors
+
+
+def test_an_address_of_another_machine_is_refused(tmp_path: pathlib.Path) -> None:
+    flags = ["--process", "0/2", "--coordinator", "192.0.2.1:4321", "--runs-dir", str(tmp_path)]  # of documentation
+    ((code, _, errors),) = ended(started(["run", "digits_cnn_adamw", *flags], devices=[2]))
+    assert code == 1
+    assert "process 0 cannot listen at 192.0.2.1:4321" in errors
+    assert "JAX_COORDINATOR_BIND_ADDRESS" in errors
+
+
+def test_different_numbers_of_processes_are_refused_by_all(words: list[str], tmp_path: pathlib.Path) -> None:
+    run = ["run", "digits_cnn_adamw", *words, "--runs-dir", str(tmp_path / "runs")]
+    for code, _, errors in ended(started(run, own=([], ["--process", "1/3"]))):
+        assert code == 1
+        assert re.search(
+            r"--process says that there are (2|3) processes, but --process of process . says (2|3)", errors
+        )
+    assert not list((tmp_path / "runs").rglob("*"))
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_whoever_is_left_alone_says_how_to_continue(victim: int, words: list[str], tmp_path: pathlib.Path) -> None:
+    """Killed once when both have met, and once during training; the next start removes the folder left behind."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    run = ["run", "digits_cnn_adamw", "--epochs", "1000", *SMALL, *words, "--devices", "4", "--runs-dir", str(tmp_path)]
+    left: set[pathlib.Path] = set()
+    for lines in (0, 9):
+        children = started(run, temporary=temporary)
+        deadline = time.monotonic() + 120
+        while not set(temporary.glob("jaxopt-bench-*/jaxopt-bench.lock")) - left:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert not left & set(temporary.glob("jaxopt-bench-*/jaxopt-bench.lock"))
+        if lines:
+            wait_for_lines(tmp_path / "digits_cnn_adamw", lines)
+        children[victim].kill()
+        code, _, errors = ended(children)[1 - victim]
+        assert code == 1
+        assert f"process {1 - victim}/2 cannot continue without the others" in errors
+        assert "training resumes from the last checkpoint" in errors
+        left = set(temporary.glob("jaxopt-bench-*/jaxopt-bench.lock"))
+
+
+def test_the_first_process_listens_at_the_coordinators_address_alone(tmp_path: pathlib.Path) -> None:
+    (child, _) = started(["run", "digits_cnn_adamw", "--runs-dir", str(tmp_path)])
+    listening: list[str] = []
+    deadline = time.monotonic() + 60
+    while not listening and child.poll() is None and time.monotonic() < deadline:
+        listening = [c.laddr.ip for c in psutil.Process(child.pid).net_connections() if c.status == psutil.CONN_LISTEN]
+    for each in (child, _):
+        each.kill()
+        each.communicate()
+    assert listening
+    assert set(listening) <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        [1, -2.5, True, "ü", [None]],
+        {"a/b.json": b"\x00\xff{}", "folder": None, "bytes": b""},
+        [np.arange(6, dtype=np.float32).reshape(2, 3), np.zeros((0, 3)), np.uint32(7), np.array([np.nan, np.inf])],
+        [np.asarray(jax.numpy.ones(3, jax.numpy.bfloat16)), np.array([True]), np.array(2**63 - 1)],
+    ],
+)
+def test_what_processes_exchange_arrives_as_it_was(value: Any) -> None:
+    found = decoded(encoded(value) + bytes(3))
+    assert jax.tree.structure(found) == jax.tree.structure(value)
+    for sent, received in zip(jax.tree.leaves(value), jax.tree.leaves(found), strict=True):
+        np.testing.assert_array_equal(received, sent)
+        assert np.asarray(received).dtype == np.asarray(sent).dtype
+
+
+def test_what_only_a_pickle_could_carry_is_not_exchanged() -> None:
+    for value in (object(), print, {1, 2}, np.array([print], object)):
+        with pytest.raises(TypeError):
+            encoded(value)
 
 
 def test_processes_are_not_shards() -> None:
