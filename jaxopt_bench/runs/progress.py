@@ -126,8 +126,11 @@ class Live(Reporter):
 
 
 def reporter_for(console: Console) -> Reporter:
-    """Returns the live display for a terminal or a notebook, plain lines for anything else."""
-    return Live(console) if console.is_terminal or console.is_jupyter else Lines(console)
+    """Returns the live display for a terminal, plain lines for a file or a notebook.
+
+    In a notebook rich's live displays show nothing without ipywidgets, and with it they erase the messages.
+    """
+    return Live(console) if console.is_terminal else Lines(console)
 
 
 def median_lines(lines: Sequence[Sequence[Record]]) -> Sequence[Record]:

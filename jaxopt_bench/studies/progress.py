@@ -290,8 +290,8 @@ class StudyTable(Shown):
 
 
 def progress_for(console: Console) -> Shown:
-    """Returns the table for a terminal or a notebook, plain lines for anything else."""
-    return StudyTable(console) if console.is_terminal or console.is_jupyter else StudyLines(console)
+    """Returns the table for a terminal, plain lines for a file or a notebook; see `reporter_for`."""
+    return StudyTable(console) if console.is_terminal else StudyLines(console)
 
 
 class _Inner(Reporter):
