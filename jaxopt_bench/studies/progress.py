@@ -258,8 +258,10 @@ class StudyTable(Shown):
     def stop(self) -> None:
         """See `Progress.stop`."""
         if hasattr(self, "live"):
-            self.live.update(self._table(), refresh=True)
-            self.live.stop()
+            try:
+                self.live.update(self._table(), refresh=True)
+            finally:  # its thread must not outlive the study, even if the terminal is gone
+                self.live.stop()
 
     def show(self, job: Job, begins: bool) -> None:
         """See `Shown.show`."""

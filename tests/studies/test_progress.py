@@ -13,7 +13,7 @@ from jaxopt_bench.studies import compare, progress_for
 from jaxopt_bench.studies.folder import StudyFolder
 from jaxopt_bench.studies.jobs import Job
 from jaxopt_bench.studies.plan import trials, units
-from jaxopt_bench.studies.progress import StudyLines
+from jaxopt_bench.studies.progress import StudyLines, StudyTable
 from tests.studies.conftest import contender
 
 
@@ -74,3 +74,14 @@ def test_the_time_left_is_that_of_this_process_alone_wherever_it_goes_on(small, 
     progress.end(job)
     epochs = 3 * (4 - begun)
     assert progress.seconds_left() == pytest.approx(2 * 4 * 240 / epochs, rel=0.01)
+
+
+def test_the_table_leaves_no_thread_behind_when_the_terminal_is_gone(small, tmp_path, monkeypatch):
+    at = StudyFolder(tmp_path / "study")
+    at.begin(small)
+    table = StudyTable(Console(file=io.StringIO(), force_terminal=True))
+    table.start(small, at, [])
+    monkeypatch.setattr(table, "_table", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        table.stop()
+    assert not table.live.is_started
