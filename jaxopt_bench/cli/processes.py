@@ -60,7 +60,7 @@ class Processes:
 
         Raises:
           UserError: if JAX finds no backend, the flags name no process, the coordinator's address cannot be used, the
-            processes disagree about how many they are, they have different numbers of devices, or one is lost meanwhile.
+            processes disagree about how many they are or have different numbers of devices, or one is lost meanwhile.
         """
         if self.process is None:
             if self.coordinator is not None:
