@@ -299,6 +299,11 @@ def _home(directory: pathlib.Path) -> pathlib.Path | None:
     path = load_config(directory / "config.json").get("checkpoints", {}).get("path", "checkpoints")
     home = pathlib.Path(os.path.normpath(directory / path)).parent
     own = pathlib.Path(os.path.normpath(directory))
+    if home != own and not (home / POPULATION).exists():
+        raise UserError(
+            f"{directory} was trained in the population {home}, which holds its checkpoints and is missing. Copy that "
+            "folder too, to the same place relative to the run, or train the run again with --fresh."
+        )
     if home != own and own not in [pathlib.Path(os.path.normpath(home / e["directory"])) for e in _entries(home)]:
         raise UserError(
             f"{directory / 'config.json'} is damaged: {home / POPULATION} does not name the run; accepted: --fresh."

@@ -70,8 +70,10 @@ class _Work:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.claims.close()
-        self.progress.stop()
+        try:
+            self.claims.close()
+        finally:
+            self.progress.stop()  # else its thread would go on drawing
 
     def jobs(self) -> list[Job]:
         """Returns this process's trials, and what can be confirmed at once."""
@@ -104,7 +106,7 @@ class _Work:
         planned = trials(self.study, unit)
         if self.at.unfinished(planned):
             return []
-        claim = self.at.path / "claims" / f"{unit.workload.name}_{unit.contender.name}_{unit.repetition}"
+        claim = self.at.path / "claims" / f"{unit.workload.name}_{unit.contender.name}" / str(unit.repetition)
         claim.mkdir(parents=True, exist_ok=True)
         try:
             self.claims.enter_context(locked(claim))

@@ -329,3 +329,13 @@ def test_each_member_has_event_files_of_its_own(experiments, tmp_path, options):
     short = [dataclasses.replace(experiment, epochs=1) for experiment in experiments[:2]]
     for run in train_population(short, runs_dir=tmp_path, **{**options, "recording": recording}):
         assert list((run.path / "tensorboard").iterdir())
+
+
+def test_a_member_that_was_copied_without_its_population_says_so(experiments, tmp_path, options):
+    with pytest.raises(Interrupted):
+        train_population(experiments[:2], runs_dir=tmp_path / "runs", **{**options, "reporter": StoppedAt(10)})
+    name = experiments[0].digest
+    shutil.copytree(tmp_path / "runs" / "tiny" / name, tmp_path / "copy" / "tiny" / name)
+    with pytest.raises(UserError, match=r"population-[0-9a-f]+, which holds its checkpoints and is missing"):
+        train_population(experiments[:1], runs_dir=tmp_path / "copy", **options)
+    assert load_run(tmp_path / "copy" / "tiny" / name).experiment == experiments[0]
