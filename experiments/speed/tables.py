@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
-import hashlib
 import json
 import multiprocessing
 import pathlib
@@ -24,6 +23,7 @@ import time
 import tyro
 
 from jaxopt_bench import catalog
+from jaxopt_bench.experiment import digest_of
 from jaxopt_bench.results import load
 from jaxopt_bench.runs import Recording, Reporter, train
 
@@ -70,17 +70,18 @@ def train_one(folder: pathlib.Path, data_dir: pathlib.Path) -> pathlib.Path:
 
 def make_copies(run: pathlib.Path, folder: pathlib.Path, count: int) -> None:
     """Makes run directories of one, which differ in seed, learning rate and digest."""
-    config = json.loads((run / "config.json").read_text())
+    config, summary = (json.loads((run / name).read_text()) for name in ("config.json", "summary.json"))
     draws = random.Random(0)
     for seed in range(count):
-        digest = hashlib.sha256(str(seed).encode()).hexdigest()[:12]
-        copy = folder / config["experiment"]["name"] / digest
+        config["experiment"]["seed"] = seed
+        config["experiment"]["optimizer"]["learning_rate"] = draws.random()
+        config["digest"] = summary["digest"] = digest_of(config["experiment"])
+        copy = folder / config["experiment"]["name"] / config["digest"]
         copy.mkdir(parents=True)
         for name in COPIED:
             shutil.copyfile(run / name, copy / name)
-        config["experiment"]["seed"], config["digest"] = seed, digest
-        config["experiment"]["optimizer"]["learning_rate"] = draws.random()
         (copy / "config.json").write_text(json.dumps(config, indent=2))
+        (copy / "summary.json").write_text(json.dumps(summary, indent=2))
 
 
 def measured(folder: pathlib.Path) -> Loaded:

@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _check_output()
     except Interrupted as stop:  # before KeyboardInterrupt, of which it may be a kind
         interrupts.say(str(stop))
-        _leave(128 + stop.signal)
+        sys.exit(128 + stop.signal)  # of several processes all were stopped, and none need be left behind
     except (KeyboardInterrupt, Exception) as error:
         if isinstance(error, KeyboardInterrupt) or interrupts.was_interrupted():  # a library may have wrapped it
             interrupts.say_interrupted()

@@ -81,7 +81,7 @@ def test_foreign_files_stay_through_runs_sweeps_studies_and_reports(tiny, plante
     recording = Recording(log_every=6, checkpoint_every=7)
     options = {"recording": recording, "code_path": CodePath("pure", "compiled", "map")}
     quiet = {**options, "data_dir": root / "data", "reporter": Reporter()}
-    for name in ("data", "runs", "study", "record", "report"):
+    for name in ("data", "runs", "study", "record", "report/figures", "report/tables"):
         (root / name).mkdir(parents=True)
     shutil.copytree(digits_dir, root / "data", dirs_exist_ok=True)
     planted.plant(root)
@@ -119,8 +119,8 @@ def test_foreign_files_stay_through_runs_sweeps_studies_and_reports(tiny, plante
     assert len(results.runs.filter(phase="trial")) == 4
     for _ in range(2):
         results.save(root / "record")
-        write(report_of(load(root / "record"), "small"), root / "report")
-        planted.plant(root)
+        planted.plant(root / "record")
+    write(report_of(load(root / "record"), "small"), root / "report")
 
     cache = next((root / "data").rglob("train_images.npy"))
     cache.write_bytes(cache.read_bytes()[:-1])
