@@ -113,10 +113,14 @@ def _leave_at_once(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _leave_if_interrupted(unraisable: Any) -> None:
-    """Ends the process where Python would print and drop a KeyboardInterrupt, as in a destructor or a callback."""
+    """Ends the process where Python would print and drop a KeyboardInterrupt, as in a destructor or a callback.
+
+    Other exceptions there are the libraries' own, such as TensorStore's after a failed write: --debug prints them.
+    """
     if issubclass(unraisable.exc_type, KeyboardInterrupt):
         _leave_at_once(signal.SIGINT, None)
-    sys.__unraisablehook__(unraisable)
+    if "--debug" in sys.argv:
+        sys.__unraisablehook__(unraisable)
 
 
 def _leave_without_finalization() -> NoReturn:
