@@ -117,3 +117,12 @@ def test_exit_handlers_run_and_output_is_written_before_the_process_leaves():
     program = f"{GUARDED}import atexit; atexit.register(print, 'handled'); interrupts.end_with(7); print('said')"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stdout, done.stderr) == (7, "said\nhandled\n", "")
+
+
+@pytest.mark.parametrize(("flags", "shown"), [([], False), (["--debug"], True)])
+def test_exceptions_in_destructors_are_shown_with_debug_only(flags, shown):
+    script = "from jaxopt_bench import interrupts; interrupts.take_over(); interrupts.end_with(0)\n"
+    script += "class Broken:\n    def __del__(self): raise RuntimeError('Event loop is closed')\nBroken()"
+    done = subprocess.run([sys.executable, "-c", script, *flags], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert ("Event loop is closed" in done.stderr) == shown
