@@ -128,8 +128,10 @@ class Checkpoints:
 
     def _clean(self, after: int | None, last: int | None) -> None:
         """Removes unfinished checkpoints, and those after a step."""
+        complete = set(map(str, checkpoint_steps(self.directory)))
         for name in os.listdir(self.directory):
-            if TEMPORARY.fullmatch(name):
+            half_removed = name not in complete and is_ours(self.directory / name)
+            if TEMPORARY.fullmatch(name) or half_removed:
                 self._remove(name)
         if after is None:
             return

@@ -172,6 +172,7 @@ class Session:
             last=self.task.steps,
             warn=self.reporter.say,
         )
+        self.checkpoints.prune(self._best_steps())  # a killed process may have saved one and removed none
         self.clock = Clock(self.task.experiment.batch_size)
         return self
 
