@@ -26,7 +26,7 @@ def without_middle(message: str) -> str:
 
 
 class UnknownNameError(UserError):
-    """A name that is in no table, as a record has it that a newer version wrote."""
+    """A name is unknown. A record that a newer version wrote can contain one."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:

@@ -115,7 +115,7 @@ _RESERVED = ("checkpoints", "claims")
 
 
 def check_folder_name(field: str, name: str) -> None:
-    """Checks that a name can be a folder's, and is not one of the folders in which no runs are looked for.
+    """Checks that a folder can have a name, and that the name is not that of a folder in which runs are not searched for.
 
     Raises:
       UserError: naming the field, if it cannot.

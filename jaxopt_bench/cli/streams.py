@@ -1,4 +1,4 @@
-"""Standard output and standard error that stop no command: a closed pipe, a locale without the characters, a log."""
+"""Keeps problems with the output (a closed pipe, a limited encoding, library logs) from stopping a command."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class _Output(io.FileIO):
 def prepare_output(debug: bool) -> None:
     """Prepares this process's output for a command, which calls this before it prints anything.
 
-    Where nobody reads the output any more, or it cannot be written, the command goes on without it: its work is what
-    counts, and a listing is over soon. Characters that the encoding lacks are replaced.
+    If the output is closed or cannot be written, the command continues without it. Characters that the encoding lacks
+    are replaced.
 
     Args:
       debug: whether to show the logs of libraries.
@@ -76,7 +76,7 @@ def _opened(stream: io.TextIOWrapper) -> io.TextIOWrapper:
 
 
 def output_error() -> OSError | None:
-    """Returns why standard output could not be written, after writing what it holds; None where it could be."""
+    """Returns why standard output could not be written, after flushing it; None if it could."""
     if not isinstance(sys.stdout, io.TextIOWrapper):
         return None
     sys.stdout.flush()
