@@ -115,7 +115,7 @@ _RESERVED = ("checkpoints", "claims")
 
 
 def check_folder_name(field: str, name: str) -> None:
-    """Checks that a folder can have a name, and that the name is not that of a folder in which runs are not searched for.
+    """Checks that a folder can have a name, and that the name is not one of this program's own folders.
 
     Raises:
       UserError: naming the field, if it cannot.
