@@ -77,7 +77,7 @@ class Config:
         hints = _hints(type(self))
         for field in dataclasses.fields(self):
             where = f"{type(self).__name__}.{field.name}"
-            value = _checked(where, getattr(self, field.name), hints[field.name], field.metadata.get("bounds"))
+            value = _checked(where, getattr(self, field.name), hints[field.name], field.metadata)
             object.__setattr__(self, field.name, value)
 
     def to_json(self) -> dict[str, Any]:
@@ -185,6 +185,8 @@ _hints: Callable[[Any], dict[str, Any]] = functools.cache(typing.get_type_hints)
 def _to_json(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(_to_json(item) for item in value)
+    if isinstance(value, float) and math.isinf(value):  # which JSON cannot write as a number
+        return str(value)
     return value.to_json() if hasattr(value, "to_json") else value
 
 
@@ -215,14 +217,14 @@ def _differences(one: Config, other: Config) -> tuple[int, int]:
     return len(differing) - len(numbers), len(numbers)
 
 
-def _checked(where: str, value: Any, hint: Any, bounds: Bounds | None) -> Any:
+def _checked(where: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -> Any:
     """Returns `value` as the type `hint` asks for, or raises the error that says what it should have been."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
         (hint,) = (argument for argument in arguments if argument is not type(None))
-        return _checked(where, value, hint, bounds)
+        return _checked(where, value, hint, metadata)
     if origin is Literal:
         if value not in arguments or type(value) not in {type(a) for a in arguments}:
             raise UserError(f"{where} is {value!r}; accepted: {', '.join(map(repr, arguments))}.")
@@ -232,11 +234,11 @@ def _checked(where: str, value: Any, hint: Any, bounds: Bounds | None) -> Any:
         if not isinstance(value, (tuple, list)) or count not in (None, len(value)):
             several = f"{'' if count is None else f'{count} '}{arguments[0].__name__}s"
             raise UserError(f"{where} is {value!r}; accepted: a list of {several}.")
-        return tuple(_checked(f"{where}[{i}]", item, arguments[0], bounds) for i, item in enumerate(value))
+        return tuple(_checked(f"{where}[{i}]", item, arguments[0], metadata) for i, item in enumerate(value))
     if hint is Any:
         return value
     if hint in (int, float):
-        return _checked_number(where, value, hint, bounds)
+        return _checked_number(where, value, hint, metadata.get("bounds"), metadata.get("infinite", False))
     if not isinstance(value, hint):
         raise UserError(f"{where} is {value!r}; accepted: a {hint.__name__}.")
     if hint is str and any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t" for c in value):
@@ -244,13 +246,19 @@ def _checked(where: str, value: Any, hint: Any, bounds: Bounds | None) -> Any:
     return value
 
 
-def _checked_number(where: str, value: Any, hint: type, bounds: Bounds | None) -> Any:
+def _checked_number(where: str, value: Any, hint: type, bounds: Bounds | None, infinite: bool) -> Any:
+    if infinite and hint is float and (value in ("inf", "-inf") or _is_infinite(value)):
+        return float(value)
     words = {int: "an integer", float: "a finite number"}[hint] + (f" {bounds}" if bounds and str(bounds) else "")
     allowed = (int, np.integer) if hint is int else (int, float, np.integer, np.floating)
     converted = hint(value) if isinstance(value, allowed) and not isinstance(value, bool) and _fits(value) else None
     if converted is None or (bounds is not None and converted not in bounds):
         raise UserError(f"{where} is {value!r}; accepted: {words}.")
     return converted
+
+
+def _is_infinite(value: Any) -> bool:
+    return isinstance(value, (float, np.floating)) and math.isinf(value)
 
 
 def _fits(value: Any) -> bool:

@@ -22,6 +22,20 @@ TEMPORARY = re.compile(r"\.jaxopt-bench-[0-9a-f]{16}\.tmp")
 """Names of files and folders that this program is writing, or was when it was killed."""
 SYSTEM_FILES = re.compile(r"\.DS_Store|\._.*|\.nfs[0-9a-f]+|Thumbs\.db|desktop\.ini", re.IGNORECASE)
 """Names of files that operating systems and file servers put into any folder, whoever made it."""
+CACHE = "JAXOPT_BENCH_CACHE_DIR"
+"""Environment variable that names the folder for what can be made again; set to nothing, it switches the cache off."""
+
+
+def cache_folder() -> Path | None:
+    """Returns the folder for what can be made again, which may not exist yet; None if it is switched off.
+
+    Raises:
+      RuntimeError: if the user has no home folder.
+    """
+    chosen = os.environ.get(CACHE)
+    if chosen is not None:
+        return Path(chosen) if chosen else None
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxopt_bench"
 
 
 @contextlib.contextmanager

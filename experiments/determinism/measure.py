@@ -14,14 +14,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxopt_bench import load_run
+from jaxopt_bench import files, load_run
 from jaxopt_bench.errors import unknown_name
 from jaxopt_bench.models import onednn
-from jaxopt_bench.runs import Run, compilation
+from jaxopt_bench.runs import Run
 from jaxopt_bench.training.code_path import LAYERS
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-USUAL = {compilation.DIRECTORY: "", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}  # nothing compiled is shared
+USUAL = {files.CACHE: "", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}  # nothing compiled is shared
 ON_CPU = {LAYERS: "pure"}  # also where others are built
 TIMINGS = ("seconds", "images_per_second")
 

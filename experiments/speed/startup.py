@@ -16,10 +16,9 @@ from experiments.speed.document import Row
 from experiments.speed.timing import Spread
 from experiments.speed.worker import ROOT
 from experiments.speed.workloads import Workload
-from jaxopt_bench import catalog
+from jaxopt_bench import catalog, files
 from jaxopt_bench.models import MODELS
 from jaxopt_bench.optimizers import OPTIMIZERS
-from jaxopt_bench.runs import compilation
 
 TIMEOUT = 600.0
 POLL = 0.005
@@ -70,7 +69,7 @@ def seconds_to_first_step(
     """
     command = [sys.executable, "-m", "jaxopt_bench", "run", experiment, "--log-every", "1"]
     command += ["--data-dir", str(data_dir), "--runs-dir", str(runs_dir)]
-    variables = {**os.environ, compilation.DIRECTORY: str(cache)}
+    variables = {**os.environ, files.CACHE: str(cache)}
     variables.pop("JAX_COMPILATION_CACHE_DIR", None)  # it would be used in the place of the project's own
     began = time.perf_counter()
     with (

@@ -14,7 +14,7 @@ import tyro
 from jaxopt_bench import catalog
 from jaxopt_bench.errors import UserError, unknown_name
 from jaxopt_bench.experiment import Experiment
-from jaxopt_bench.optimizers import OPTIMIZERS, Optimizer, load
+from jaxopt_bench.optimizers import OPTIMIZERS, Imported, Optimizer, load
 
 
 def named_experiment(
@@ -42,8 +42,28 @@ def named_experiment(
     experiment = catalog.find(words[0], None if folder is None else pathlib.Path(folder))
     replaced = {field: Experiment.kinds[field][name] for field, name in named.items() if not _is_users(field, name)}
     if _is_users("optimizer", named.get("optimizer", "")):
-        replaced["optimizer"] = _users_optimizer(named["optimizer"], rest, given)
+        optimizer = _users_optimizer(named["optimizer"], rest, given)
+        stated = type(optimizer).stated_schedule
+        replaced = {"schedule": stated or experiment.schedule, "optimizer": optimizer, **replaced}
     return dataclasses.replace(experiment, **replaced), rest
+
+
+def with_field_names(words: Sequence[str]) -> list[str]:
+    """Returns the words with the flags of a user's optimizer under the names of its fields.
+
+    A function may call its learning rate `lr`; its flag `--optimizer.lr` then means `--optimizer.learning-rate`.
+    """
+    reference = _values(("optimizer",), words)[0].get("optimizer", "")
+    if not _is_users("optimizer", reference) or {"-h", "--help"} & set(words):
+        return list(words)
+    names = {name.replace("_", "-"): field for name, field in load(reference).arguments.items() if name != field}
+    renamed = []
+    for word in words:
+        flag, equals, value = word.partition("=")
+        part, _, name = flag.partition(".")
+        field = names.get(name.replace("_", "-")) if part == "--optimizer" else None
+        renamed.append(word if field is None else f"--optimizer.{field.replace('_', '-')}{equals}{value}")
+    return renamed
 
 
 def named_optimizer(name: str) -> Optimizer:
@@ -57,7 +77,7 @@ def named_optimizer(name: str) -> Optimizer:
 
 def _users_optimizer(
     reference: str, words: Sequence[str], given: Mapping[str, float], placeholders: bool = False
-) -> Optimizer:
+) -> Imported:
     """Returns the optimizer of a user's function, its arguments without default taken from the words that set them.
 
     Args:
@@ -74,7 +94,7 @@ def _users_optimizer(
     for name, kind in required.items():
         field, flag = f"optimizer.{name}", f"--optimizer.{name.replace('_', '-')}"
         if field not in found and not placeholders and not {"-h", "--help"} & set(words):
-            raise UserError(f"{reference} has the argument {name!r} without a default; accepted: {flag} VALUE.")
+            raise UserError(f"{reference} has the argument {name!r} without a default. Expected {flag} VALUE.")
         arguments += [flag, str(found.get(field, kind(1)))]
     flags = dataclasses.make_dataclass("Flags", [("optimizer", cls)])  # for the flags' names in messages
     return tyro.cli(flags, prog=f"jaxopt-bench … --optimizer {reference}", args=arguments).optimizer

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from jaxopt_bench.cli.command import COMPLETED, DIVERGED, Command
 from jaxopt_bench.cli.flags import bind, check_folder
-from jaxopt_bench.cli.naming import named_experiment
+from jaxopt_bench.cli.naming import named_experiment, with_field_names
 from jaxopt_bench.cli.printing import print_overview, print_result
 from jaxopt_bench.cli.processes import Processes, one_writes
 from jaxopt_bench.experiment import Experiment
@@ -48,7 +48,7 @@ class RunFlags:
 
 def parse(words: Sequence[str]) -> Command:
     """Returns the command that the words after `run` ask for; see `named_experiment`."""
-    experiment, rest = named_experiment("run", words)
+    experiment, rest = named_experiment("run", with_field_names(words))
     return bind(run, RunFlags, f"run {experiment.name}", rest, default=RunFlags(experiment, Recording()))
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from jaxopt_bench.cli.command import COMPLETED, DIVERGED, Command
 from jaxopt_bench.cli.flags import check_at_least_one, check_folder, parsed
-from jaxopt_bench.cli.naming import named_experiment
+from jaxopt_bench.cli.naming import named_experiment, with_field_names
 from jaxopt_bench.cli.processes import Processes, one_writes
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.experiment import Experiment
@@ -63,7 +63,7 @@ def parse(words: Sequence[str]) -> Command:
     Raises:
       UserError: for an invalid range, list or number, or a field that cannot be swept.
     """
-    values, rest = _values(words)
+    values, rest = _values(with_field_names(words))
     experiment, rest = named_experiment("sweep", rest, {name: points[0] for name, points in values.items()})
     experiment = dataclasses.replace(experiment, evaluate_test=False, track_test=False)
     flags = parsed(SweepFlags, f"sweep {experiment.name}", rest, default=SweepFlags(experiment, Recording()))

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from jaxopt_bench.config import Named
 from jaxopt_bench.optimizers.adam import Adam, AdamW, AMSGrad, Nadam, NAdamW
 from jaxopt_bench.optimizers.axes import Axis, Choice, Space
 from jaxopt_bench.optimizers.base import Hyperparameters, Moment, Optimizer
 from jaxopt_bench.optimizers.custom import Imported, Optimizers, imported, load, load_again
 from jaxopt_bench.optimizers.optax_table import LEFT_OUT, optax_optimizers
 from jaxopt_bench.optimizers.padam import Padam, ScaleByPadamState, scale_by_padam
-from jaxopt_bench.optimizers.schedules import Constant, Cosine, Exponential, MultiStep, OneCycle, Schedule
+from jaxopt_bench.optimizers.schedules import (
+    SCHEDULES,
+    Constant,
+    Cosine,
+    Exponential,
+    MultiStep,
+    OneCycle,
+    Schedule,
+)
 from jaxopt_bench.optimizers.sgd import SGD
 
 OPTIMIZERS = Optimizers(
@@ -24,15 +31,6 @@ OPTIMIZERS = Optimizers(
     amsgrad=AMSGrad(),
     padam=Padam(),
     **optax_optimizers(),
-)
-
-SCHEDULES: Named[Schedule] = Named(
-    "schedule",
-    constant=Constant(),
-    multi_step=MultiStep(),
-    exponential=Exponential(),
-    cosine=Cosine(),
-    one_cycle=OneCycle(),
 )
 
 __all__ = [

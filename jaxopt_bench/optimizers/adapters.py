@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
@@ -115,21 +114,22 @@ def schedule_free_adamw(
     return contrib.schedule_free(adamw, learning_rate, b1, weight_lr_power)
 
 
-def matrices(numbers: Callable[..., Any]) -> Callable[[PyTree[Array]], PyTree[Any]]:
-    """Returns what says of each parameter which axes make it a matrix.
+class MatrixAxes(contrib.MuonDimensionNumbers, contrib.GaLoreDimensionNumbers):
+    """Which axes of a parameter make it a matrix, for each of optax's functions that asks for it."""
+
+
+def matrices(params: PyTree[Array]) -> PyTree[Any]:
+    """Returns, for each parameter, which axes make it a matrix. None if it is not one.
 
     The kernels of convolutions and dense layers map what comes in (all axes but the last) to what goes out (the last).
-    Biases, scales and the layer named `head`, which Jordan et al. (2024) leave to Adam, are none.
-
-    Args:
-      numbers: the class of optax's dimension numbers.
+    Biases, scales and the layer named `head`, which Jordan et al. (2024) leave to Adam, are not matrices.
     """
 
     def of_leaf(path: Any, leaf: Array) -> Any:
         head = any(getattr(part, "key", None) == "head" for part in path)
-        return None if leaf.ndim < 2 or head else numbers(tuple(range(leaf.ndim - 1)), leaf.ndim - 1)
+        return None if leaf.ndim < 2 or head else MatrixAxes(tuple(range(leaf.ndim - 1)), leaf.ndim - 1)
 
-    return lambda params: jax.tree_util.tree_map_with_path(of_leaf, params)
+    return jax.tree_util.tree_map_with_path(of_leaf, params)
 
 
 def schedule_free_parameters(opt_state: Any, params: PyTree[Array]) -> PyTree[Array]:

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float, Key, PyTree
+from jaxtyping import Array, Bool, Float, Integer, Key, PyTree
 
 from jaxopt_bench.config import Config, float_arrays, number
 from jaxopt_bench.errors import UserError
@@ -39,12 +39,14 @@ class Moment(NamedTuple):
       progress: the share of training that is done, from 0 to 1.
       ends_epoch: whether this step is an epoch's last.
       key: for an optimizer that draws random numbers; read when its state is made.
+      multiplier_at: the schedule as a function of the number of updates made before, as optax's schedules are.
     """
 
     multiplier: Scalar = 1.0
     progress: Scalar = 0.0
     ends_epoch: Bool[Array, ""] | bool = True
     key: Key[Array, ""] | None = None
+    multiplier_at: Callable[[Integer[Array, ""]], Scalar] = lambda count: 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,6 +124,9 @@ class Optimizer(Config, abc.ABC):
           A transformation whose `update` takes the gradient, the state, the parameters and, by the name `value`, the
           loss, which most optimizers do not read.
         """
+        if self.accumulate > 1:  # each update is the last of so many steps
+            at, every = moment.multiplier_at, self.accumulate
+            moment = moment._replace(multiplier_at=lambda count: at(count * every + every - 1))
         clips = []
         if self.clip_norm is not None:
             clips.append(optax.clip_by_global_norm(hyperparameters["clip_norm"]))

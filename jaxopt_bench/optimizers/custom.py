@@ -8,81 +8,171 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import hashlib
-import importlib
-import importlib.util
 import inspect
-import os
 import pathlib
 import pickle
 import sys
+import warnings
 from collections.abc import Mapping
-from types import ModuleType
 from typing import Any, ClassVar, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.typing import DTypeLike
+from jaxtyping import Array, PyTree
 
+from jaxopt_bench import user_code
 from jaxopt_bench.config import Named, float_arrays
-from jaxopt_bench.errors import UserError, unknown_name
+from jaxopt_bench.errors import UserError, shortened, unknown_name
+from jaxopt_bench.optimizers import kept_forms, signatures
+from jaxopt_bench.optimizers.adapters import schedule_free_parameters
 from jaxopt_bench.optimizers.axes import Axis
 from jaxopt_bench.optimizers.base import Hyperparameters, Moment, Optimizer
-from jaxopt_bench.optimizers.factories import Factory, Made, Scheduled, field_values, optimizer_class
-from jaxopt_bench.optimizers.wrappers import with_plain_keys
+from jaxopt_bench.optimizers.equivalence import ParametersError, drawn, find_form, small_parameters
+from jaxopt_bench.optimizers.factories import Form, Made, field_values, optimizer_class
+from jaxopt_bench.optimizers.schedules import SCHEDULES, Schedule
+from jaxopt_bench.optimizers.signatures import DECAY, RATE, Factory
+from jaxopt_bench.optimizers.wrappers import StoredState, find_state, from_stored, storable
 
 _RATES = Axis(1e-5, 1.0, "log", "ours: nothing is known of it")
-_ACCEPTED = "accepted: MODULE:FUNCTION or FILE.py:FUNCTION, a function that returns an optax.GradientTransformation"
+_ACCEPTED = "Expected MODULE:FUNCTION or FILE.py:FUNCTION, a function that returns an optax.GradientTransformation"
 
 
 @dataclasses.dataclass(frozen=True)
 class Imported(Made):
     """An optimizer that a user's function makes.
 
-    Where the function branches on the value of a number it cannot be compiled once for all values. Then its numbers
-    are static, each setting is a program of its own, and the schedule multiplies its updates.
+    How the function has to be called is found by experiment; see `equivalence`.
 
     Class attributes:
       reference: what it is named by, as `package.module:function` or `file.py:function`.
-      code: twelve hexadecimal digits that identify the file that defines it.
-      place: that file, for processes elsewhere to `load_again`; empty where there is none.
-      probed: whether it branches, by the fields that are static in any case.
+      code: twelve hexadecimal digits that identify the texts that define it.
+      place: its file, for processes elsewhere to `load_again`; empty if it has none.
+      stated_schedule: the schedule that its file states for it; None if it states none.
+      forms: how the function is called, by the fields that are static in any case.
     """
 
     reference: ClassVar[str]
     code: ClassVar[str]
     place: ClassVar[str]
-    probed: ClassVar[dict[Any, bool]]
+    stated_schedule: ClassVar[Schedule | None] = None
+    forms: ClassVar[dict[Any, Form]]
+    bounded: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for field in dataclasses.fields(self):
+            usual, value = field.metadata.get("usual"), getattr(self, field.name)
+            numbers = value if isinstance(value, tuple) else () if value is None else (value,)
+            if usual is not None and value != field.default and not all(number in usual for number in numbers):
+                warnings.warn(f"{self.reference}: {field.name} is {value}. It is usually {usual}.", stacklevel=2)
 
     @property
-    def branches(self) -> bool:
-        """Whether the function looks at the values of its numbers."""
-        arrays = float_arrays(self)
-        key = (*sorted(arrays), *(getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in arrays))
-        if key not in self.probed:
-            self.probed[key] = _branches(self)
-        return self.probed[key]
+    def form(self) -> Form:
+        """How the function is called.
 
-    def made(
-        self, hyperparameters: Hyperparameters, moment: Moment, scheduled: Scheduled
-    ) -> optax.GradientTransformation:
-        """See `Made.made`."""
-        return with_plain_keys(super().made(hyperparameters, moment, scheduled))
+        Raises:
+          UserError: if it cannot be used.
+        """
+        key = self._static()
+        if key not in self.forms:
+            self.examine()
+        return self.forms[key]
+
+    def examine(self, like: PyTree[Any] | None = None) -> None:
+        """Finds out how the function has to be called, unless that is known.
+
+        Args:
+          like: a network's parameters, whose names and numbers of axes the function may need; else parameters that are
+            named as a network's usually are.
+
+        Raises:
+          ParametersError: if the function fails on these parameters; it may work on others.
+          UserError: if it cannot be used at all; the message names the function and what would be accepted.
+        """
+        key = self._static()
+        if key in self.forms:
+            return
+        try:
+            self.forms[key] = kept_forms.find(self._identity(), lambda: self._found_form(like))
+        except UserError as error:
+            raise type(error)(f"the optimizer {self.reference}: {error}") from error
+
+    @property
+    def in_words(self) -> str:
+        """How the function is called, as a sentence."""
+        form, names = self.form, {field: name for name, field in self.arguments.items()}
+        plain = [names[field] for field in form.plain]
+        whole = set(form.plain) <= set(self.whole_numbers)
+        if not plain:
+            program = "one program serves all settings"
+        else:
+            of = f"each value of {', '.join(plain)}" if whole else "each setting"
+            program = f"{of} is a program of its own ({form.reason})"
+        rate = names.get(RATE)
+        if form.schedule == "argument":
+            schedule = f"the schedule multiplies its argument {rate}"
+        elif form.schedule == "callable":
+            schedule = f"its argument {rate} is an optax schedule"
+        elif rate is None:
+            schedule = "it takes no learning rate, so learning rate and schedule multiply its updates"
+        else:
+            schedule = f"the schedule multiplies its updates, since {rate} cannot change between two of them"
+        average = "; the average of Schedule-Free is evaluated" if form.schedule_free else ""
+        return f"{self.reference}: {program}; {schedule}{average}"
+
+    def _found_form(self, like: PyTree[Any] | None) -> Form:
+        trees = [small_parameters(), small_parameters(scalar=False)] if like is None else [drawn(_small(like))]
+        for params in trees[:-1]:
+            with contextlib.suppress(ParametersError):
+                return find_form(self, params)
+        return find_form(self, trees[-1])
+
+    def _static(self) -> tuple[Any, ...]:
+        """Returns what is no number, and so may change how the function is called."""
+        arrays = float_arrays(self)
+        return (*sorted(arrays), *(getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in arrays))
+
+    def _identity(self) -> dict[str, Any]:
+        """Returns what decides on how the function is called."""
+        packages = user_code.packages_of(sys.modules.get(getattr(type(self).factory, "__module__", "")))
+        return {"reference": self.reference, "code": self.code, "packages": packages, "static": repr(self._static())}
 
     def rule(self, hyperparameters: Hyperparameters, moment: Moment) -> optax.GradientTransformation:
         """See `Optimizer.rule`."""
-        if not self.branches:
-            return self.made(hyperparameters, moment, self.scheduled)
         try:
-            return self.made(hyperparameters, moment, "updates")
+            return super().rule(hyperparameters, moment)
+        except UserError:
+            raise
         except Exception as error:
-            raise _failure(self, error) from error
+            raise UserError(
+                f"the optimizer {self.reference} fails: {type(error).__name__}: {error}; with {self}."
+            ) from error
+
+    def stored(self, rule: optax.GradientTransformation, form: Form) -> optax.GradientTransformation:
+        """See `Made.stored`."""
+        return storable(rule, form.flat)
 
     def hyperparameters(self, dtype: DTypeLike = jnp.float32) -> Hyperparameters:
-        """See `Optimizer.hyperparameters`; those the function branches on are not among them."""
-        static = set(self.arguments.values()) if self.branches else set()
-        return {name: array for name, array in super().hyperparameters(dtype).items() if name not in static}
+        """See `Optimizer.hyperparameters`; those that the function gets as Python numbers are not among them."""
+        plain = self.form.plain
+        return {name: array for name, array in super().hyperparameters(dtype).items() if name not in plain}
+
+    @property
+    def averages(self) -> bool:
+        """See `Optimizer.averages`."""
+        return super().averages or self.form.schedule_free
+
+    def evaluation_parameters(self, opt_state: Any, params: PyTree[Array]) -> PyTree[Array]:
+        """See `Optimizer.evaluation_parameters`."""
+        evaluated = type(self).evaluated
+        if evaluated is None and not self.form.schedule_free:
+            return super().evaluation_parameters(opt_state, params)
+        rule = self.called(self.numbers(), Moment(key=jax.random.key(0)), self.form)
+        state = from_stored(find_state(opt_state, StoredState), rule, params)
+        return (evaluated or schedule_free_parameters)(state, params)
 
     def to_json(self) -> dict[str, Any]:
         """Returns the fields and the code's digits."""
@@ -141,13 +231,13 @@ class Optimizers(Named[Optimizer]):
 
     def __getitem__(self, name: str) -> Optimizer:
         if name.endswith(".py"):
-            raise UserError(f"the optimizer {name!r} names no function; {_ACCEPTED}.")
+            raise UserError(f"the optimizer {name!r} does not name a function. {_ACCEPTED}.")
         if ":" not in name:
             return super().__getitem__(name)
         cls = load(name)
         required = [field.name for field in dataclasses.fields(cls) if field.default is dataclasses.MISSING]
         if required:
-            raise UserError(f"{name} has the argument {required[0]!r} without a default; accepted: load({name!r})(…).")
+            raise UserError(f"{name} has the argument {required[0]!r} without a default. Expected load({name!r})(…).")
         return cls()
 
     def name_of(self, config: Optimizer) -> str:
@@ -170,24 +260,26 @@ _LOADED: dict[tuple[str, Any], type[Imported]] = {}  # as `sys.modules`: what th
 def load(reference: str) -> type[Imported]:
     """Returns the optimizer that a user's function makes; its file or package is run, once for each text.
 
+    Beside the function, its file may say what it is searched in, under which schedule it is meant to be trained, and
+    which parameters are evaluated, each by the function's name::
+
+        SPACES = {"mine": {"learning_rate": "1e-4..1e-1", "b2": [0.9, 0.99, 0.999]}}
+        SCHEDULES = {"mine": "constant"}
+        EVALUATED = {"mine": lambda state, params: state.average}
+
     Args:
       reference: `package.module:function`, also of a module in the working directory, or `path/to/file.py:function`.
 
     Raises:
-      UserError: where it cannot be imported, is no function, or has a parameter that no flag can set.
+      UserError: if it cannot be imported, is not a function, or has a parameter that no flag can set.
     """
-    place, _, name = reference.rpartition(":")
-    if not place or not name:
-        raise UserError(f"the optimizer {reference!r} is no reference; {_ACCEPTED}.")
-    short = f"{pathlib.Path(place).name if place.endswith('.py') else place}:{name}"
-    module, code = _run_file(place, reference) if place.endswith(".py") else _imported_module(place, reference)
-    return _found(module, reference, short, code)
+    return _class_of(user_code.load_object("optimizer", reference))
 
 
 def load_again(reference: str, place: str, code: str) -> type[Imported]:
     """Returns an optimizer that another process has loaded, maybe on another machine, under the same reference.
 
-    Its module is imported where that can be, and has the same text; else its file is run.
+    Its module is imported if that is possible and it has the same text; else its file is run.
 
     Args:
       reference: what it is named by there, as its class says.
@@ -195,7 +287,7 @@ def load_again(reference: str, place: str, code: str) -> type[Imported]:
       code: the digits of its text there, as its class says.
 
     Raises:
-      UserError: where neither is here with that text; and as `load` does.
+      UserError: if neither is here with that text; and as `load` does.
     """
     if (reference, code) in _LOADED:
         return _LOADED[reference, code]
@@ -204,13 +296,13 @@ def load_again(reference: str, place: str, code: str) -> type[Imported]:
             found = load(reference)
             if found.code == code:
                 return found
-    module, here = _run_file(place, reference)
-    if here != code:
+    loaded = user_code.load_object("optimizer", f"{place}:{reference.rpartition(':')[2]}")
+    if loaded.code != code:
         raise UserError(
-            f"the optimizer {reference!r}: {place} has another text here ({here}) than where it was loaded first "
-            f"({code}); accepted: the same file everywhere, left as it is meanwhile."
+            f"the optimizer {reference!r}: {place} has another text here ({loaded.code}) than where it was loaded "
+            f"first ({code}). Expected the same file everywhere, and no change of it meanwhile."
         )
-    return _found(module, reference, reference, code)
+    return _class_of(loaded._replace(reference=reference))
 
 
 def imported(factory: Factory) -> type[Imported]:
@@ -225,136 +317,105 @@ def imported(factory: Factory) -> type[Imported]:
     """
     name, module = getattr(factory, "__qualname__", ""), inspect.getmodule(factory)
     path = getattr(module, "__file__", None)
-    if not inspect.isfunction(factory) or not name.isidentifier() or path is None:
+    if not inspect.isfunction(factory) or not name.isidentifier() or module is None or path is None:
         raise UserError(
-            f"{factory!r} is no function at the top level of a file; accepted: one, since its file is part of what "
+            f"{factory!r} is not a function at the top level of a file. Expected one, since its file is part of what "
             "identifies a run."
         )
-    reference, code = f"{factory.__module__}:{name}", _digest(pathlib.Path(path))
+    reference, code = f"{factory.__module__}:{name}", user_code.code_of(module)
+    place = str(pathlib.Path(path).absolute())
     known = _LOADED.get((reference, code))
     if known is not None and known.factory is factory:
         return known
-    return _made(factory, name, reference, code, path)
+    return _made(user_code.Loaded(factory, module, reference, code, place))
 
 
-def _found(module: ModuleType, reference: str, short: str, code: str) -> type[Imported]:
-    """Returns the optimizer that a function of a module makes, named by a short reference."""
-    if (short, code) in _LOADED:
-        return _LOADED[short, code]
-    place, _, name = reference.rpartition(":")
-    factory = getattr(module, name, None)
-    if factory is None:
-        functions = [other for other, value in vars(module).items() if callable(value) and not other.startswith("_")]
-        raise unknown_name(f"function of {place}", name, functions)
-    if not callable(factory):
-        raise UserError(f"{reference} is {factory!r}; {_ACCEPTED}.")
-    return _made(factory, name, short, code, getattr(module, "__file__", None))
+def _class_of(loaded: user_code.Loaded) -> type[Imported]:
+    key = (loaded.reference, loaded.code)
+    if key in _LOADED:
+        return _LOADED[key]
+    if not callable(loaded.value):
+        raise UserError(f"{loaded.reference} is {shortened(loaded.value)}. {_ACCEPTED}.")
+    return _made(loaded)
 
 
-def _made(factory: Factory, name: str, reference: str, code: str, path: str | None) -> type[Imported]:
-    place = str(pathlib.Path(path).absolute()) if path else ""
-    known = {"reference": reference, "source": reference, "code": code, "place": place}
-    attributes: dict[str, Any] = {**known, "probed": {}}
-    made = optimizer_class(name, factory, base=Imported, learning_rates=_RATES, **attributes)
-    _LOADED[reference, code] = cast(type[Imported], made)
-    return _LOADED[reference, code]
+def _made(loaded: user_code.Loaded) -> type[Imported]:
+    """Returns the class of the optimizers that a function makes."""
+    factory, name = loaded.value, loaded.reference.rpartition(":")[2]
+    names = [parameter.name for parameter in signatures.parameters(factory)]
+    rate = signatures.rate_name(names, lambda name: _acts_as_rate(factory, name))
+    renamed = {found: field for found, field in ((rate, RATE), (signatures.decay_name(names), DECAY)) if found}
+    attributes: dict[str, Any] = {
+        "reference": loaded.reference,
+        "source": loaded.reference,
+        "code": loaded.code,
+        "place": loaded.place,
+        "forms": {},
+    }
+    evaluated = _stated(loaded, "EVALUATED", name)
+    if evaluated is not None:
+        if not callable(evaluated):
+            raise UserError(
+                f"{loaded.reference}: EVALUATED[{name!r}] is {shortened(evaluated)}. Expected a function of the "
+                "optimizer's state and the parameters, which returns the parameters to evaluate."
+            )
+        attributes |= {"evaluated": staticmethod(evaluated), "own_average": True}
+    if (schedule := _stated(loaded, "SCHEDULES", name)) is not None:
+        if not isinstance(schedule, (str, Schedule)):
+            raise UserError(
+                f"{loaded.reference}: SCHEDULES[{name!r}] is {shortened(schedule)}. Expected a schedule or its name."
+            )
+        attributes["stated_schedule"] = SCHEDULES[schedule] if isinstance(schedule, str) else schedule
+    made = cast(
+        type[Imported],
+        optimizer_class(name, factory, base=Imported, renamed=renamed, learning_rates=_RATES, **attributes),
+    )
+    _LOADED[loaded.reference, loaded.code] = made
+    return made
 
 
-_FILES: dict[tuple[pathlib.Path, str], ModuleType] = {}  # what was run, by path and text
-
-
-def _run_file(place: str, reference: str) -> tuple[ModuleType, str]:
-    """Returns the module that a file makes, and the digits of its text."""
-    path = pathlib.Path(place).expanduser().resolve()
-    if not path.is_file():
-        raise UserError(f"the optimizer {reference!r}: {path} is no file; {_ACCEPTED}.")
-    code = _digest(path)
-    if (path, code) not in _FILES:
-        name = f"jaxopt_bench_optimizers_{path.stem}"
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module  # where `inspect` and dataclasses look for it
-        try:
-            spec.loader.exec_module(module)
-        except (Exception, SystemExit) as error:  # a script may end itself
-            del sys.modules[name]
-            raise _not_imported(reference, error) from error
-        _FILES[path, code] = module
-    return _FILES[path, code], code
-
-
-def _imported_module(place: str, reference: str) -> tuple[ModuleType, str]:
-    """Returns an installed module, or one of the working directory, and the digits of its text when it was imported."""
-    try:
-        module = _import(place)
-    except (Exception, SystemExit) as error:
-        raise _not_imported(reference, error) from error
-    return module, _digest_at_import(module)
-
-
-@functools.cache
-def _digest_at_import(module: ModuleType) -> str:
-    path = getattr(module, "__file__", None)
-    return _digest(pathlib.Path(path)) if path else "0" * 12
-
-
-def _digest(path: pathlib.Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-
-
-def _not_imported(reference: str, error: BaseException) -> UserError:
-    return UserError(f"the optimizer {reference!r} cannot be imported: {type(error).__name__}: {error}.")
-
-
-def _import(module: str) -> ModuleType:
-    """Imports a module, also from the working directory, which a command's path leaves out."""
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
-    return importlib.import_module(module)
-
-
-def _branches(optimizer: Imported) -> bool:
-    """Returns whether a function works with its numbers as they are, but not with arrays of unknown values.
+def _stated(loaded: user_code.Loaded, table: str, name: str) -> Any:
+    """Returns what a table beside a function says of it; None if it says nothing.
 
     Raises:
-      UserError: where it works with neither.
+      UserError: if the table is not one, or is about something else than the functions of its file.
     """
-    params = {"layer": {"kernel": jnp.zeros((3, 2)), "bias": jnp.zeros(2)}}
-    arrays, moment = Optimizer.hyperparameters(optimizer), Moment(key=jax.random.key(0))
+    found = getattr(loaded.module, table, None)
+    if found is None or not loaded.place or not isinstance(found, Mapping):
+        if found is None or not loaded.reference.rpartition(":")[0].endswith(".py"):
+            return None
+        raise UserError(f"{loaded.place}: {table} is {shortened(found)}. Expected a dictionary by a function's name.")
+    functions = [other for other, value in vars(loaded.module).items() if callable(value)]
+    for other in found:
+        if other not in functions:
+            raise unknown_name(f"function in {table} of {loaded.place}", str(other), functions)
+    return found.get(name)
 
-    def make(hyperparameters: Hyperparameters) -> Any:
-        return optax.with_extra_args_support(optimizer.made(hyperparameters, moment, optimizer.scheduled))
 
-    def update(hyperparameters: Hyperparameters) -> Any:
-        transform = make(hyperparameters)
-        return transform.update(params, transform.init(params), params, value=jnp.ones([]))
-
+def _acts_as_rate(factory: Factory, name: str) -> bool:
+    """Returns whether a function's first update is proportional to one of its arguments."""
+    params = small_parameters()
+    updates = []
+    others = {
+        parameter.name: 0.5
+        for parameter in signatures.parameters(factory)
+        if parameter.default is signatures.NOT_GIVEN and parameter.name != name
+    }
     try:
-        jax.eval_shape(update, arrays)
-        return False
-    except UserError:
-        raise
-    except jax.errors.JAXTypeError:
-        return True
-    except Exception:  # of the function itself, or of what it makes with parameters other than these
-        own = set(optimizer.arguments.values())
-        try:
-            make({name: array for name, array in arrays.items() if name not in own})
-        except Exception as error:
-            raise _failure(optimizer, error) from error
-    try:
-        jax.eval_shape(lambda hyperparameters: make(hyperparameters) and None, arrays)
+        for value in (1e-3, 2e-3):
+            transform = optax.with_extra_args_support(factory(**{name: value}, **others))
+            state = transform.init(params)
+            made, _ = transform.update(params, state, params, value=jnp.float32(1))
+            updates.append(np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(made)]))
     except Exception:
-        return True
-    return False
+        return False
+    one, two = updates
+    return bool(np.abs(one).max() > 0 and np.allclose(two, 2 * one, rtol=1e-4, atol=1e-6 * np.abs(two).max()))
 
 
-def _failure(optimizer: Imported, error: Exception) -> UserError:
-    if isinstance(error, UserError):
-        return error
-    return UserError(f"the optimizer {optimizer.reference} fails: {type(error).__name__}: {error}; with {optimizer}.")
+def _small(like: PyTree[Any]) -> PyTree[Any]:
+    """Returns arrays with a network's names and numbers of axes, of few elements."""
+    return jax.tree.map(lambda leaf: np.zeros([min(size, 4) for size in leaf.shape]), like)
 
 
 def _recorded(reference: str, code: str, fields: Mapping[str, Any]) -> Recorded:

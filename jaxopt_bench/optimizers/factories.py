@@ -9,7 +9,6 @@ import dataclasses
 import functools
 import inspect
 import types
-import typing
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
@@ -17,16 +16,20 @@ import docstring_parser
 import optax
 from jaxtyping import Array, PyTree
 
-from jaxopt_bench.config import Bounds
-from jaxopt_bench.errors import UserError
+from jaxopt_bench.config import Bounds, Config, float_arrays
+from jaxopt_bench.errors import UserError, shortened
+from jaxopt_bench.optimizers import signatures
+from jaxopt_bench.optimizers.adapters import matrices
 from jaxopt_bench.optimizers.base import Hyperparameters, Moment, Optimizer, decay_mask
-from jaxopt_bench.optimizers.wrappers import with_plain_keys
+from jaxopt_bench.optimizers.signatures import DECAY, NOT_GIVEN, RATE, Argument, Factory, name_of
+from jaxopt_bench.optimizers.wrappers import storable, without_extra_arguments
 
-Factory = Callable[..., optax.GradientTransformation]
-Scheduled = Literal["learning_rate", "updates"]
+ScheduleForm = Literal["argument", "callable", "updates"]
 
-_MASKS = ("mask", "weight_decay_mask")  # arguments that `decay_mask` fills
-_KEY = "key"  # the argument that the run's own random key fills
+Filling = Literal["mask", "key", "axes"]
+"""What fills arguments that a function leaves to its caller: the mask of `decay_mask`, the run's own random key, and
+which axes make a parameter a matrix."""
+
 SHARE = Bounds(at_least=0, below=1)
 BOUNDS: Mapping[str, Bounds] = {
     **dict.fromkeys(("b1", "b2", "b3", "beta3", "betas", "momentum", "decay", "rho"), SHARE),
@@ -35,7 +38,25 @@ BOUNDS: Mapping[str, Bounds] = {
 """Bounds of fields that mean the same wherever they are."""
 
 _RECORDED = ("name", "code")  # what stands beside the fields in a record
-_NOT_GIVEN = inspect.Parameter.empty
+
+
+@dataclasses.dataclass(frozen=True)
+class Form(Config):
+    """How a function is called, and how the schedule reaches it."""
+
+    plain: tuple[str, ...] = ()
+    """Fields that it gets as Python numbers. Each of their values is compiled by itself; the others are arrays."""
+    schedule: ScheduleForm = "argument"
+    """What the schedule does: multiply the learning rate that the function gets, take its place as an optax schedule
+    (a function of the number of updates), or multiply the updates."""
+    value: bool = True
+    """Whether its update is given the loss, by the name `value`."""
+    flat: bool = False
+    """Whether its state is kept as a list of arrays, since each call of the function makes other classes for it."""
+    schedule_free: bool = False
+    """Whether its state is that of optax's Schedule-Free, whose average is evaluated."""
+    reason: str = ""
+    """Why some fields are plain."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,55 +66,101 @@ class Made(Optimizer):
     Class attributes:
       factory: the function.
       arguments: the field that each of its parameters is read from.
-      scheduled: what the schedule multiplies: the learning rate, or the updates of a function that takes none or
-        reads it once.
+      filled: what fills those of its parameters that are no fields.
+      bounded: whether its fields must lie in the bounds that `BOUNDS` has for their names.
+      restored: returns what a parameter gets for a value of its field, by parameter, where that is another value.
+      schedule_form: how the schedule reaches it; see `Form.schedule`.
       evaluated: the parameters to evaluate, of the state and those trained, where these are others.
     """
 
     factory: ClassVar[Factory]
     arguments: ClassVar[Mapping[str, str]]
-    scheduled: ClassVar[Scheduled] = "learning_rate"
+    filled: ClassVar[Mapping[str, Filling]] = types.MappingProxyType({})
+    bounded: ClassVar[bool] = True
+    restored: ClassVar[Mapping[str, Callable[[Any], Any]]] = types.MappingProxyType({})
+    schedule_form: ClassVar[ScheduleForm] = "argument"
     evaluated: ClassVar[Callable[[Any, PyTree[Array]], PyTree[Array]] | None] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        taken = self.arguments.values()
-        if self.decay_mask != "all" and "weight_decay" in taken and "decay_mask" not in taken:
+        if self.decay_mask != "all" and DECAY in self.arguments.values() and "mask" not in self.filled.values():
             raise UserError(
-                f"{type(self).__name__}.decay_mask is {self.decay_mask!r}; accepted: 'all', since its own weight decay "
+                f"{type(self).__name__}.decay_mask is {self.decay_mask!r}. Expected 'all', since its own weight decay "
                 "takes no mask."
             )
 
+    @property
+    def form(self) -> Form:
+        """How the function is called."""
+        return Form(schedule=self.schedule_form)
+
+    def numbers(self) -> dict[str, Any]:
+        """Returns the numbers that `made` reads, as Python numbers: the function's own, and what is put around it."""
+        read = {RATE, DECAY, *self.arguments.values()}
+        return {name: getattr(self, name) for name in float_arrays(self) if name in read}
+
+    @property
+    def own_numbers(self) -> tuple[str, ...]:
+        """The fields of the numbers that the function itself gets."""
+        return tuple(name for name in self.numbers() if name in self.arguments.values())
+
+    @property
+    def whole_numbers(self) -> tuple[str, ...]:
+        """Those of them that are integers by default, and so may count steps; the learning rate is not one of these."""
+        whole = {field for name, field in self.arguments.items() if self.restored[name] is signatures.whole_if_possible}
+        return tuple(name for name in self.own_numbers if name in whole - {RATE})
+
     def rule(self, hyperparameters: Hyperparameters, moment: Moment) -> optax.GradientTransformation:
         """See `Optimizer.rule`."""
-        return self.made(hyperparameters, moment, self.scheduled)
+        return self.made({**self.numbers(), **hyperparameters}, moment, self.form)
 
-    def made(
-        self, hyperparameters: Hyperparameters, moment: Moment, scheduled: Scheduled
-    ) -> optax.GradientTransformation:
-        """Returns what the function makes of its arguments, under a schedule that multiplies what `scheduled` says."""
+    def made(self, numbers: Mapping[str, Any], moment: Moment, form: Form) -> optax.GradientTransformation:
+        """Returns what the function makes, and around it what it lacks: weight decay, or the schedule.
 
-        def argument(field: str) -> Any:
-            if field == "decay_mask":
-                return decay_mask(self.decay_mask)
-            if field == _KEY:
-                return moment.key
-            value = hyperparameters.get(field, getattr(self, field))
-            if field.endswith("learning_rate") and value is not None and scheduled == "learning_rate":
-                return value * moment.multiplier
-            return tuple(value) if isinstance(getattr(self, field), tuple) else value
+        Args:
+          numbers: the fields that are numbers, each as an array or as a Python number.
+          moment: what training tells of this step.
+          form: how the function is called.
 
-        rule = type(self).factory(**{name: argument(field) for name, field in self.arguments.items()})
-        if not isinstance(rule, optax.GradientTransformation):
-            name = name_of(type(self).factory)
-            raise UserError(f"{name} returned {rule!r}; accepted: an optax.GradientTransformation.")
-        parts = [with_plain_keys(rule) if _KEY in self.arguments.values() else rule]
-        if "weight_decay" not in self.arguments.values():
-            parts.insert(0, optax.add_decayed_weights(hyperparameters["weight_decay"], decay_mask(self.decay_mask)))
-        if scheduled == "updates":
-            taken = "learning_rate" in self.arguments.values()
-            parts.append(optax.scale((1.0 if taken else hyperparameters["learning_rate"]) * moment.multiplier))
+        Raises:
+          UserError: if the function returns something else than an `optax.GradientTransformation`.
+        """
+
+        rule = self.called(numbers, moment, form)
+        parts = [self.stored(rule if form.value else without_extra_arguments(rule), form)]
+        if DECAY not in self.arguments.values():
+            parts.insert(0, optax.add_decayed_weights(numbers[DECAY], decay_mask(self.decay_mask)))
+        if form.schedule == "updates":
+            taken = RATE in self.arguments.values()
+            parts.append(optax.scale((1.0 if taken else numbers[RATE]) * moment.multiplier))
         return optax.chain(*parts)
+
+    def called(self, numbers: Mapping[str, Any], moment: Moment, form: Form) -> optax.GradientTransformation:
+        """Returns what the function returns; see `made`."""
+
+        def argument(name: str, field: str) -> Any:
+            value = numbers.get(field, getattr(self, field))
+            if value is not None and _is_rate(field):
+                if form.schedule == "argument":
+                    return value * moment.multiplier
+                if form.schedule == "callable":
+                    return lambda count: value * moment.multiplier_at(count)
+            if isinstance(getattr(self, field), tuple):
+                value = tuple(value)
+            return self.restored[name](value) if name in self.restored else value
+
+        fillings = {"mask": decay_mask(self.decay_mask), "key": moment.key, "axes": matrices}
+        given = {name: argument(name, field) for name, field in self.arguments.items()}
+        rule = type(self).factory(**given, **{name: fillings[what] for name, what in self.filled.items()})
+        if not isinstance(rule, optax.GradientTransformation):
+            raise UserError(
+                f"{name_of(type(self).factory)} returned {shortened(rule)}. Expected an optax.GradientTransformation."
+            )
+        return rule
+
+    def stored(self, rule: optax.GradientTransformation, form: Form) -> optax.GradientTransformation:
+        """Returns the transformation with its state in a form that training can hold."""
+        return storable(rule) if "key" in self.filled.values() else rule
 
     def evaluation_parameters(self, opt_state: Any, params: PyTree[Array]) -> PyTree[Array]:
         """See `Optimizer.evaluation_parameters`."""
@@ -101,6 +168,11 @@ class Made(Optimizer):
         if evaluated is not None:
             return evaluated(opt_state, params)
         return super().evaluation_parameters(opt_state, params)
+
+
+def _is_rate(field: str) -> bool:
+    """Returns whether a field is a learning rate, which the schedule multiplies: also that of an inner rule."""
+    return field == RATE or field.endswith(("_learning_rate", "_lr"))
 
 
 def optimizer_class(
@@ -116,9 +188,11 @@ def optimizer_class(
 ) -> type[Made]:
     """Returns the optimizer that a function makes, its parameters as fields.
 
-    A float parameter becomes a float field, as do an optional one and those in a tuple; integers, booleans and
-    strings become static fields. Parameters named `mask` or `weight_decay_mask` are filled by the field `decay_mask`,
-    one named `key` by the run's own random key; what has a default and cannot be written as JSON keeps its default.
+    A parameter that is a number becomes a float field, as do an optional one and those in a tuple. One that is
+    annotated as an integer, a boolean, a text or an enumeration becomes a static field. What has a default and cannot
+    be written as JSON keeps its default. Some parameters are filled if the function leaves them to its caller: `mask`
+    and `weight_decay_mask` by the field `decay_mask`, `key` by the run's own random key, and those that end in
+    `weight_dimension_numbers` by `matrices`.
 
     Args:
       name: of the class.
@@ -136,44 +210,81 @@ def optimizer_class(
     """
     fields: dict[str, tuple[Any, Any]] = {}
     arguments: dict[str, str] = {}
-    for parameter in _parameters(factory):
+    filled: dict[str, Filling] = {}
+    restored: dict[str, Callable[[Any], Any]] = {}
+    for parameter in signatures.parameters(factory):
         if parameter.name in fixed:
             continue
-        field = "decay_mask" if parameter.name in _MASKS else renamed.get(parameter.name, parameter.name)
-        default = parameter.default
-        if field == "learning_rate":  # None is none to train with
-            fields[field] = (float, attributes.pop(field, _NOT_GIVEN if default is None else default))
-        elif field == "weight_decay":
-            fields[field] = (float, 0.0 if default is None else default)
-        elif field not in ("decay_mask", _KEY):
-            kind = kinds.get(field, _kind(_hint(factory, parameter), default))
-            if kind is not None and (field in _RECORDED or _has(base, field)):
-                raise UserError(
-                    f"{name_of(factory)} has a parameter {field!r}, which every optimizer has already; accepted: "
-                    "another name."
-                )
-            if kind is None and default is _NOT_GIVEN:
-                raise UserError(
-                    f"{name_of(factory)} has a parameter {field!r} without a default, of no type that a flag can have; "
-                    "accepted: float, int, bool, str, a tuple of floats, or a default."
-                )
-            if kind is None:
-                continue
-            fields[field] = (kind, default)
+        if (filling := _filling(factory, parameter)) is not None:
+            filled[parameter.name] = filling
+            continue
+        field = renamed.get(parameter.name, parameter.name)
+        argument = _argument(factory, parameter, field, kinds)
+        if argument is None:
+            continue
+        _check_field_name(factory, field, base)
+        default = attributes.pop(field, argument.default) if field == RATE else argument.default
+        fields[field] = (argument.kind, default)
         arguments[parameter.name] = field
-    if "learning_rate" not in fields:
-        attributes["scheduled"] = "updates"
-        fields["learning_rate"] = (float, 1.0)
+        restored[parameter.name] = argument.restored
+    if RATE not in fields:
+        attributes["schedule_form"] = "updates"
+        fields[RATE] = (float, 1.0)
     namespace = {
         **attributes,
         "factory": staticmethod(functools.partial(factory, **fixed) if fixed else factory),
         "arguments": types.MappingProxyType(arguments),
+        "filled": types.MappingProxyType(filled),
+        "restored": types.MappingProxyType(restored),
         "__module__": __name__,
         "__doc__": _documentation(factory, renamed, fields),
     }
     bounds = {**BOUNDS, **bounds}
-    described = [_dataclass_field(field, *fields[field], bounds.get(field)) for field in fields]
+    described = [_dataclass_field(field, *fields[field], bounds.get(field), base) for field in fields]
     return dataclasses.make_dataclass(name, described, bases=(base,), namespace=namespace, frozen=True, kw_only=True)
+
+
+def _filling(factory: Factory, parameter: inspect.Parameter) -> Filling | None:
+    """Returns what fills a parameter that is left to us; None for any other."""
+    if not signatures.is_left_to_us(factory, parameter):
+        return None
+    if parameter.name in ("mask", "weight_decay_mask"):
+        return "mask"
+    if parameter.name == "key":
+        return "key"
+    return "axes" if parameter.name.endswith("weight_dimension_numbers") else None
+
+
+def _argument(factory: Factory, parameter: inspect.Parameter, field: str, kinds: Mapping[str, Any]) -> Argument | None:
+    """Returns what a parameter is as a field; None if it keeps its default.
+
+    Raises:
+      UserError: if it has no default, and no flag can set it.
+    """
+    default = signatures.plain(parameter.default)
+    if field == RATE and default is None:  # no learning rate to train with
+        default = NOT_GIVEN
+    if field == DECAY and default is None:
+        default = 0.0
+    if field in kinds:
+        return Argument(parameter.name, kinds[field], default)
+    found = signatures.argument(factory, parameter.replace(default=default))
+    if field in (RATE, DECAY):  # a number, whatever it is annotated as
+        return Argument(parameter.name, float, default) if found is None else dataclasses.replace(found, kind=float)
+    if found is None and default is NOT_GIVEN:
+        raise UserError(
+            f"{name_of(factory)} has the parameter {parameter.name!r} without a default, of no type that a flag can "
+            "have. Expected float, int, bool, str, an enumeration, a tuple of floats, or a default."
+        )
+    return found
+
+
+def _check_field_name(factory: Factory, field: str, base: type[Made]) -> None:
+    if field not in (RATE, DECAY) and (field in _RECORDED or _has(base, field)):
+        raise UserError(
+            f"{name_of(factory)} has the parameter {field!r}, but every optimizer already has a field or an attribute "
+            "of this name. Expected another name."
+        )
 
 
 def _has(cls: type, name: str) -> bool:
@@ -186,62 +297,13 @@ def field_values(optimizer: Optimizer) -> dict[str, Any]:
     return {field.name: getattr(optimizer, field.name) for field in dataclasses.fields(optimizer)}
 
 
-def name_of(factory: Factory) -> str:
-    """Returns a function's name for messages."""
-    return getattr(factory, "__qualname__", repr(factory))
-
-
-def _parameters(factory: Factory) -> list[inspect.Parameter]:
-    several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    found = inspect.signature(factory).parameters.values()
-    for parameter in found:
-        if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
-            raise UserError(
-                f"{name_of(factory)} has the positional-only parameter {parameter.name!r}; accepted: parameters that "
-                "can be given by name."
-            )
-    return [parameter for parameter in found if parameter.kind not in several]
-
-
-def _hint(factory: Factory, parameter: inspect.Parameter) -> Any:
-    """Returns a parameter's annotation; None where there is none, or it names what only a type checker imports."""
-    hint = parameter.annotation
-    if isinstance(hint, str):
-        try:
-            return eval(hint, getattr(inspect.unwrap(factory), "__globals__", {}))
-        except Exception:
-            return None
-    return None if hint is _NOT_GIVEN else hint
-
-
-def _kind(hint: Any, default: Any) -> Any:
-    """Returns the type of a parameter's field; None where it is none that a flag and JSON can have."""
-    among = _members(hint)
-    if hint is float or isinstance(default, float):
-        return float | None if type(None) in among else float
-    if typing.get_origin(hint) is Literal and isinstance(default, str):
-        return hint
-    if isinstance(default, (bool, int, str)):
-        return type(default)
-    if isinstance(default, tuple) and default and all(isinstance(item, float) for item in default):
-        return tuple[float, ...]
-    if default is None and not any(typing.get_origin(member) not in (None, Callable) for member in among):  # no tree
-        return float | None if float in among else int | None if int in among else None
-    if default is _NOT_GIVEN:
-        return hint if hint in (float, int, bool, str) else float if hint is None or float in among else None
-    return None
-
-
-def _members(hint: Any) -> set[Any]:
-    """Returns the types that a union is of, also those of unions within."""
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return set().union(*(_members(argument) for argument in typing.get_args(hint)))
-    return {hint}
-
-
-def _dataclass_field(name: str, kind: Any, default: Any, bounds: Bounds | None) -> tuple[str, Any, Any]:
-    metadata = {} if bounds is None else {"bounds": bounds}
-    if default is _NOT_GIVEN:
+def _dataclass_field(
+    name: str, kind: Any, default: Any, bounds: Bounds | None, base: type[Made]
+) -> tuple[str, Any, Any]:
+    metadata: dict[str, Any] = {} if bounds is None else {"bounds" if base.bounded else "usual": bounds}
+    if not base.bounded:
+        metadata["infinite"] = True
+    if default is NOT_GIVEN:
         return name, kind, dataclasses.field(metadata=metadata)
     return name, kind, dataclasses.field(default=default, metadata=metadata)
 

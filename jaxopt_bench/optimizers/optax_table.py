@@ -17,7 +17,6 @@ from optax import contrib
 from jaxopt_bench.config import Bounds
 from jaxopt_bench.optimizers.adapters import (
     dog,
-    matrices,
     mechanic_adam,
     rprop,
     schedule_free_adamw,
@@ -90,6 +89,7 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "learning_rate": 1e-2,
         "learning_rates": _around(1e-2, "Shazeer & Stern, relative to the parameters' scale"),
         "renamed": {"weight_decay_rate": "weight_decay"},
+        "kinds": {"decay_offset": int},
         "decay_form": "decoupled",
         "own_axes": {
             "eps": Axis(1e-30, 1e-3, "log", "from the 1e-30 of Shazeer & Stern, 2018"),
@@ -193,7 +193,6 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "learning_rate": 1e-2,
         "learning_rates": _around(1e-2, "Zhao et al."),
         "decay_form": "decoupled",
-        "fixed": {"weight_dimension_numbers": matrices(contrib.GaLoreDimensionNumbers)},
         "bounds": {"rank": _COUNT, "update_proj_gap": _COUNT},
     },
     "lamb": {
@@ -254,9 +253,8 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "learning_rate": 2e-2,
         "learning_rates": _around(2e-2, "Jordan et al."),
         "decay_form": "decoupled",
-        "fixed": {"muon_weight_dimension_numbers": matrices(contrib.MuonDimensionNumbers)},
         "own_axes": {"adam_learning_rate": Axis(1e-4, 1e-2, "log", "that of Adam")},
-        "kinds": {"ns_coeffs": tuple[float, float, float]},
+        "kinds": {"ns_coeffs": tuple[float, float, float], "ns_steps": int},
         "bounds": {
             "beta": SHARE,
             **{f"adam_{name}": BOUNDS[name] for name in ("learning_rate", "b1", "b2", "eps_root", "weight_decay")},
@@ -336,7 +334,7 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "source": "Riedmiller & Braun, 1993, in the form of Igel & Hüsken, 2003, iRprop⁻",
         "learning_rate": 1e-3,
         "learning_rates": Axis(1e-4, 1e-1, "log", "ours, around the 0.01 of PyTorch"),
-        "scheduled": "updates",  # the learning rate is the first step size alone
+        "schedule_form": "updates",  # the learning rate is the first step size alone
         "schedule": _BY_ITSELF,
         "bounds": {"eta_minus": Bounds(above=0, at_most=1), "eta_plus": Bounds(at_least=1)},
     },

@@ -12,7 +12,7 @@ import dataclasses
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxopt_bench.config import Config, float_arrays, number
+from jaxopt_bench.config import Config, Named, float_arrays, number
 from jaxopt_bench.optimizers.base import Hyperparameters
 
 Epoch = Float[Array, ""]
@@ -124,3 +124,13 @@ def _share(part: Float[Array, ""], whole: Float[Array, ""]) -> Float[Array, ""]:
 def _half_cosine(share: Float[Array, ""]) -> Float[Array, ""]:
     """Falls from 1 at share 0 to 0 at share 1."""
     return (1 + jnp.cos(jnp.pi * share)) / 2
+
+
+SCHEDULES: Named[Schedule] = Named(
+    "schedule",
+    constant=Constant(),
+    multi_step=MultiStep(),
+    exponential=Exponential(),
+    cosine=Cosine(),
+    one_cycle=OneCycle(),
+)

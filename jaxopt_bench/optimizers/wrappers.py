@@ -9,8 +9,6 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Integer, PyTree
 
-from jaxopt_bench.prng import IMPLEMENTATION
-
 S = TypeVar("S")
 
 
@@ -80,26 +78,64 @@ def tail_average(
     return _average(inner, rate)
 
 
-def with_plain_keys(inner: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
-    """Keeps random keys in the state as the integers they are made of, which NumPy and checkpoints can hold."""
+class StoredState(NamedTuple):
+    """A state in the form that `storable` keeps it in."""
+
+    inner: Any
+
+
+def storable(inner: optax.GradientTransformation, flat: bool = False) -> optax.GradientTransformationExtraArgs:
+    """Keeps the state in a form that checkpoints can hold and that the next step can read.
+
+    Random keys, of any implementation, are kept as the integers that they are made of.
+
+    Args:
+      inner: the transformation.
+      flat: whether to keep the state as a list of its arrays. A function that makes a class for its state makes another
+        one whenever it is called, so no later step could read a state of the first one.
+    """
     inner = optax.with_extra_args_support(inner)
 
     def init_fn(params: PyTree[Array]) -> Any:
-        return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if _is_key(leaf) else leaf, inner.init(params))
+        return to_stored(inner.init(params), flat)
 
     def update_fn(
         updates: PyTree[Array], state: Any, params: PyTree[Array] | None = None, **extra: Any
     ) -> tuple[PyTree[Array], Any]:
-        kinds = jax.eval_shape(inner.init, params)
-        wrapped = jax.tree.map(
-            lambda kind, leaf: jax.random.wrap_key_data(leaf, impl=IMPLEMENTATION) if _is_key(kind) else leaf,
-            kinds,
-            state,
-        )
-        updates, new = inner.update(updates, wrapped, params, **extra)
-        return updates, jax.tree.map(lambda leaf: jax.random.key_data(leaf) if _is_key(leaf) else leaf, new)
+        updates, new = inner.update(updates, from_stored(state, inner, params), params, **extra)
+        return updates, to_stored(new, flat)
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+
+def to_stored(state: Any, flat: bool) -> StoredState:
+    """Returns a state as `storable` keeps it."""
+    kept = jax.tree.map(lambda leaf: jax.random.key_data(leaf) if _is_key(leaf) else leaf, state)
+    return StoredState(tuple(jax.tree.leaves(kept)) if flat else kept)
+
+
+def from_stored(state: StoredState, inner: optax.GradientTransformation, params: PyTree[Array]) -> Any:
+    """Returns the state of a transformation that `to_stored` made of it."""
+    implementations: list[Any] = []
+
+    def initial(params: PyTree[Array]) -> Any:
+        made = inner.init(params)
+        implementations.extend(jax.random.key_impl(leaf) if _is_key(leaf) else None for leaf in jax.tree.leaves(made))
+        return made
+
+    structure = jax.tree.structure(jax.eval_shape(initial, params))
+    leaves = [
+        leaf if implementation is None else jax.random.wrap_key_data(leaf, impl=implementation)
+        for leaf, implementation in zip(jax.tree.leaves(state), implementations, strict=True)
+    ]
+    return jax.tree.unflatten(structure, leaves)
+
+
+def without_extra_arguments(inner: optax.GradientTransformation) -> optax.GradientTransformation:
+    """Returns a transformation whose update is given the gradient, the state and the parameters alone."""
+    return optax.GradientTransformation(
+        inner.init, lambda updates, state, params=None: inner.update(updates, state, params)
+    )
 
 
 def _is_key(leaf: Any) -> bool:

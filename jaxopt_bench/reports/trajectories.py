@@ -118,7 +118,7 @@ def trajectory(surface: str, name: str, optimizer: Optimizer, steps: int) -> Tra
     """
     ground = SURFACES[surface]
     if "learning_rate" not in optimizer.hyperparameters():
-        raise UserError(f"{name} branches on its learning rate; accepted: optimizers that take it as an array.")
+        raise UserError(f"{name} cannot take its learning rate as an array. Expected an optimizer that can.")
 
     def run(learning_rate: Float[Array, ""]) -> tuple[Array, Array, Array]:
         hyperparameters = {**optimizer.hyperparameters(), "learning_rate": learning_rate}

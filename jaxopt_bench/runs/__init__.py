@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jaxopt_bench.runs.directory import NUMBER, LockedError, check_object, locked, read_json, write_json
 from jaxopt_bench.runs.evaluation import EVALUATION, AugmentedBatch, EvaluatedSplit, Evaluation, load_evaluation
+from jaxopt_bench.runs.forms import check_optimizer
 from jaxopt_bench.runs.load import Run, finished, load_run
 from jaxopt_bench.runs.population import discard_checkpoints, train_population
 from jaxopt_bench.runs.progress import Lines, Live, Reporter, format_accuracy, format_duration, format_loss
@@ -28,6 +29,7 @@ __all__ = [
     "Reporter",
     "Run",
     "check_object",
+    "check_optimizer",
     "discard_checkpoints",
     "finished",
     "format_accuracy",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 import pathlib
 import platform
 import tempfile
@@ -12,8 +11,7 @@ import warnings
 
 import jax
 
-DIRECTORY = "JAXOPT_BENCH_CACHE_DIR"
-"""Environment variable that names the cache folder; set to nothing, it switches the cache off."""
+from jaxopt_bench.files import CACHE, cache_folder
 
 
 def keep_compiled_programs() -> None:
@@ -21,11 +19,11 @@ def keep_compiled_programs() -> None:
 
     If its folder cannot be written, it warns and leaves the cache off: every start then compiles again.
     """
-    chosen = os.environ.get(DIRECTORY)
-    if chosen == "" or jax.config.jax_compilation_cache_dir is not None:  # type: ignore[attr-defined]
+    if jax.config.jax_compilation_cache_dir is not None:  # type: ignore[attr-defined]
         return
     try:
-        root = pathlib.Path(chosen) if chosen else _user_cache() / "jaxopt_bench"
+        if (root := cache_folder()) is None:
+            return
         folder = root / f"programs-{_processor()}"
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -33,7 +31,7 @@ def keep_compiled_programs() -> None:
     except (OSError, RuntimeError) as error:  # the latter from a user without a home folder
         _warn_once(
             f"compiled programs cannot be kept ({error}), so every start compiles them again. To avoid that, name a "
-            f"writable folder in the environment variable {DIRECTORY}, or set it to nothing to stop this warning."
+            f"writable folder in the environment variable {CACHE}, or set it to nothing to stop this warning."
         )
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
@@ -43,10 +41,6 @@ def keep_compiled_programs() -> None:
 @functools.cache
 def _warn_once(message: str) -> None:
     warnings.warn(message, stacklevel=3)
-
-
-def _user_cache() -> pathlib.Path:
-    return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
 
 
 def _processor() -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from jaxopt_bench.config import Config
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.files import remove_regular
+from jaxopt_bench.optimizers import Imported
 from jaxopt_bench.runs import records
 from jaxopt_bench.runs.directory import write_json
 from jaxopt_bench.runs.environment import changes
@@ -117,6 +118,8 @@ class Member:
             "checkpoints": checkpoints_entry(self.directory, home, self.place, members),
             "environments": earlier if same else [*earlier, here],
         }
+        if isinstance(optimizer := self.task.experiment.optimizer, Imported):
+            config["optimizer_form"] = {**optimizer.form.to_json(), "words": optimizer.in_words}
         write_json(path, config)
         return changes(earlier[-1], here) if here["step"] and earlier else []
 

@@ -25,6 +25,7 @@ from jaxopt_bench.runs import checkpoints
 from jaxopt_bench.runs.compilation import keep_compiled_programs
 from jaxopt_bench.runs.directory import check_object, choose_directory, locked, read_json, write_json
 from jaxopt_bench.runs.evaluation import evaluate_finished
+from jaxopt_bench.runs.forms import check_optimizer
 from jaxopt_bench.runs.load import Run, checkpointed, finished, load_config, load_run
 from jaxopt_bench.runs.member import Member, checkpoints_entry
 from jaxopt_bench.runs.processes import agreed, found_by_first, least
@@ -90,6 +91,8 @@ def train_population(
     if recording.evaluation:
         evaluate_finished(of_directory, data_dir, code_path, reporter)
     if unfinished := _unfinished(of_directory):
+        for experiment in experiments:
+            check_optimizer(experiment, reporter.say)
         keep_compiled_programs()
         task, splits = load_task(experiments[0], data_dir, code_path)
         programs = _by_program({d: dataclasses.replace(task, experiment=e) for d, e in of_directory.items()})

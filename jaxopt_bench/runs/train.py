@@ -10,6 +10,7 @@ from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.runs.compilation import keep_compiled_programs
 from jaxopt_bench.runs.directory import choose_directory, locked
 from jaxopt_bench.runs.evaluation import evaluate_finished
+from jaxopt_bench.runs.forms import check_optimizer
 from jaxopt_bench.runs.load import Run, finished, load_run
 from jaxopt_bench.runs.member import Member
 from jaxopt_bench.runs.population import check_not_shared
@@ -58,6 +59,7 @@ def train(
             evaluate_finished({directory: experiment}, data_dir, code_path, reporter)
         return load_run(directory)
     check_not_shared(directory)
+    check_optimizer(experiment, reporter.say)
     keep_compiled_programs()
     task, splits = load_task(experiment, data_dir, code_path)
     check_batch(task.code_path, 1, experiment.batch_size)

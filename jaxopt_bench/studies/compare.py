@@ -10,8 +10,8 @@ from jaxopt_bench import data
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.results.document import Document
 from jaxopt_bench.results.selection import edges, select, trial_scores
-from jaxopt_bench.results.study import Study
-from jaxopt_bench.runs import LockedError, discard_checkpoints, locked
+from jaxopt_bench.results.study import Study, experiment_of
+from jaxopt_bench.runs import LockedError, check_optimizer, discard_checkpoints, locked
 from jaxopt_bench.studies.folder import StudyFolder, selected
 from jaxopt_bench.studies.jobs import Executor, Job, Local, Outcome, Place
 from jaxopt_bench.studies.plan import Planned, Unit, confirmations, points, trials, units
@@ -52,8 +52,11 @@ def compare(
     place = Place(pathlib.Path(folder), None if data_dir is None else pathlib.Path(data_dir), largest, devices)
     for name in sorted({workload.dataset for workload in study.workloads}):
         data.load(name, place.data_dir)
+    progress = progress or Progress()
+    for unit in units(study):
+        check_optimizer(experiment_of(unit.workload, unit.contender, seed=0, evaluate_test=False), progress.say)
     at = StudyFolder(place.folder)
-    with _Work(at.begin(study), at, progress or Progress(), shard) as work:
+    with _Work(at.begin(study), at, progress, shard) as work:
         (executor or Local()).run(work.jobs(), place, work.progress, work.then)
     return at.document
 

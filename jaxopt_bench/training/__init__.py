@@ -20,7 +20,14 @@ from jaxopt_bench.training.loop import (
 )
 from jaxopt_bench.training.metrics import NEVER, EvaluationMetrics, StepMetrics
 from jaxopt_bench.training.population import check_one_program, largest_population, member, stack
-from jaxopt_bench.training.state import TrainState, abstract_states, initial_state, initial_states, make_module
+from jaxopt_bench.training.state import (
+    TrainState,
+    abstract_states,
+    initial_state,
+    initial_states,
+    make_module,
+    parameter_shapes,
+)
 from jaxopt_bench.training.step import Batch, make_evaluation_step, make_train_step
 from jaxopt_bench.training.task import Task
 
@@ -58,6 +65,7 @@ __all__ = [
     "member",
     "needed_bytes",
     "padded_batches",
+    "parameter_shapes",
     "placed",
     "shardings",
     "stack",

@@ -13,6 +13,8 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Integer, PyTree, UInt32
 
 from jaxopt_bench import prng
+from jaxopt_bench.data import dataset
+from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.models import Layers
 from jaxopt_bench.optimizers import Hyperparameters, Moment
 from jaxopt_bench.training.code_path import options_to_run_once
@@ -54,14 +56,21 @@ def moment(task: Task, schedule: Hyperparameters, seed: UInt32[Array, ""], step:
     The epoch is put together from its whole and its fractional part, so that a whole epoch is exact in float32
     however many steps there are.
     """
-    whole, part = jnp.divmod(step, task.steps_per_epoch)
-    epoch = whole.astype(jnp.float32) + part.astype(jnp.float32) / task.steps_per_epoch
     epochs, length = task.experiment.epochs, 1 / task.steps_per_epoch
+
+    def epoch_at(step: Integer[Array, ""]) -> Float[Array, ""]:
+        whole, part = jnp.divmod(step, task.steps_per_epoch)
+        return whole.astype(jnp.float32) + part.astype(jnp.float32) / task.steps_per_epoch
+
+    def multiplier_at(step: Integer[Array, ""]) -> Float[Array, ""]:
+        return task.experiment.schedule.multiplier(schedule, epoch_at(jnp.asarray(step)), epochs, length)
+
     return Moment(
-        multiplier=task.experiment.schedule.multiplier(schedule, epoch, epochs, length),
-        progress=epoch / epochs,
-        ends_epoch=part == task.steps_per_epoch - 1,
+        multiplier=multiplier_at(step),
+        progress=epoch_at(step) / epochs,
+        ends_epoch=step % task.steps_per_epoch == task.steps_per_epoch - 1,
         key=prng.key(seed, prng.Purpose.OPTIMIZER),
+        multiplier_at=multiplier_at,
     )
 
 
@@ -84,6 +93,14 @@ def initial_state(task: Task) -> TrainState:
 def abstract_states(task: Task, members: int = 1) -> TrainState:
     """Returns the stacked states' shapes and types, computing nothing."""
     return jax.eval_shape(_of_all(task, members), *_numbers([task] * members))
+
+
+def parameter_shapes(experiment: Experiment) -> PyTree[jax.ShapeDtypeStruct]:
+    """Returns the shapes and types of a network's parameters. It reads no data and computes nothing."""
+    spec = dataset(experiment.dataset)
+    module = experiment.model.module(spec.num_classes, Layers(experiment.dtype))
+    images = jax.ShapeDtypeStruct((1, *spec.image_shape), jnp.float32)
+    return jax.eval_shape(lambda x: module.init(jax.random.key(0), x, train=False)["params"], images)
 
 
 def _of_all(task: Task, members: int) -> Callable[..., TrainState]:

@@ -14,12 +14,13 @@ import numpy as np
 import optax
 import pytest
 
-from jaxopt_bench import Experiment
+from jaxopt_bench import Experiment, user_code
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.models import CNN
 from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Moment, custom, imported, load, load_again
 from jaxopt_bench.optimizers import imported as make
 from jaxopt_bench.optimizers.custom import _LOADED
+from jaxopt_bench.optimizers.equivalence import ParametersError
 
 SOURCE = '''
 import optax
@@ -126,11 +127,11 @@ def _lion():
 def test_a_function_that_branches_has_static_numbers_and_a_schedule_on_its_updates(file):
     for name in ("picky", "typed"):
         optimizer = load(f"{file}:{name}")(learning_rate=0.2)
-        assert optimizer.branches
+        assert optimizer.form.plain == tuple(optimizer.arguments.values())
         assert set(optimizer.hyperparameters()) == {"weight_decay"}
         sgd = SGD(learning_rate=0.1, momentum=0.9 if name == "picky" else None)
         np.testing.assert_allclose(updates(optimizer, 0.5), updates(sgd), rtol=1e-6)
-    assert not load(f"{file}:heavy_ball")(learning_rate=0.1).branches
+    assert not load(f"{file}:heavy_ball")(learning_rate=0.1).form.plain
     experiments = [
         Experiment(dataset="digits", model=CNN(), optimizer=load(f"{file}:picky")(learning_rate=rate))
         for rate in (0.1, 0.2)
@@ -138,8 +139,12 @@ def test_a_function_that_branches_has_static_numbers_and_a_schedule_on_its_updat
     assert experiments[0].program() != experiments[1].program()
 
 
-def test_a_function_made_for_certain_parameters_is_not_taken_for_one_that_branches(file):
-    assert not load(f"{file}:labelled")().branches
+def test_a_function_made_for_certain_parameters_is_examined_on_these(file):
+    optimizer = load(f"{file}:labelled")()
+    with pytest.raises(ParametersError, match=r"my_optimizers.py:labelled: it fails on parameters such as"):
+        optimizer.examine()
+    optimizer.examine({"conv": {"kernel": jnp.zeros((3, 3, 8, 16))}, "head": {"bias": jnp.zeros(10)}})
+    assert not optimizer.form.plain
 
 
 def test_a_function_that_draws_gets_the_runs_key_and_keeps_integers(file):
@@ -190,14 +195,14 @@ def test_a_function_at_hand_needs_no_file():
     ("reference", "message"),
     [
         ("no_such_module:f", "'no_such_module:f' cannot be imported: ModuleNotFoundError"),
-        ("nowhere.py:f", r"nowhere.py is no file; accepted: MODULE:FUNCTION or FILE.py:FUNCTION"),
-        (":f", "is no reference; accepted: MODULE:FUNCTION"),
+        ("nowhere.py:f", r"nowhere.py is not a file. Expected MODULE:NAME or FILE.py:NAME"),
+        (":f", "is not a reference. Expected MODULE:NAME"),
         ("{file}:heavy_bal", "unknown function of .*; did you mean heavy_ball"),
-        ("{file}:NUMBER", "is 3; accepted: MODULE:FUNCTION"),
+        ("{file}:NUMBER", "is 3. Expected MODULE:FUNCTION"),
         ("{file}:unflaggable", "'base' without a default, of no type that a flag can have"),
         ("{file}:positional", "positional-only parameter 'learning_rate'"),
-        ("{file}:recorded", "'code', which every optimizer has already; accepted: another name"),
-        ("{file}:clashing", "'clip_norm', which every optimizer has already; accepted: another name"),
+        ("{file}:recorded", "'code', but every optimizer already has a field or an attribute of this name"),
+        ("{file}:clashing", "'clip_norm', but every optimizer already has a field"),
     ],
 )
 def test_what_cannot_be_taken_is_refused_with_a_reason(reference, message, file):
@@ -206,9 +211,9 @@ def test_what_cannot_be_taken_is_refused_with_a_reason(reference, message, file)
 
 
 def test_what_is_no_transformation_or_fails_is_refused_with_a_reason(file):
-    with pytest.raises(UserError, match=r"wrong returned 3; accepted: an optax.GradientTransformation"):
+    with pytest.raises(UserError, match=r"wrong returned 3. Expected an optax.GradientTransformation"):
         load(f"{file}:wrong")().hyperparameters()
-    with pytest.raises(UserError, match=r"picky fails: ValueError: learning_rate must lie between 0 and 10"):
+    with pytest.raises(UserError, match=r"picky.*ValueError: learning_rate must lie between"):
         updates(load(f"{file}:picky")(learning_rate=20.0))
     file.write_text("def broken(:")
     with pytest.raises(UserError, match="cannot be imported: SyntaxError"):
@@ -220,7 +225,7 @@ def test_what_cannot_be_told_apart_by_a_file_is_refused():
         return optax.sgd(learning_rate)
 
     for odd in (local, functools.partial(optax.sgd, momentum=0.9), lambda: optax.sgd(0.1)):
-        with pytest.raises(UserError, match="is no function at the top level of a file; accepted: one"):
+        with pytest.raises(UserError, match=r"is not a function at the top level of a file\. Expected one"):
             imported(odd)
 
 
@@ -262,7 +267,7 @@ def elsewhere(monkeypatch):
 
     def forget() -> None:
         monkeypatch.setattr(custom, "_LOADED", {})
-        monkeypatch.setattr(custom, "_FILES", {})
+        monkeypatch.setattr(user_code, "_FILES", {})
 
     return forget
 
@@ -303,5 +308,5 @@ def test_another_text_is_not_loaded_again(file, elsewhere):
     with pytest.raises(UserError, match="has another text here"):
         load_again(first.reference, first.place, first.code)
     file.unlink()
-    with pytest.raises(UserError, match="is no file"):
+    with pytest.raises(UserError, match="is not a file"):
         load_again(first.reference, first.place, first.code)

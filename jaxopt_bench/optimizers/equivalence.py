@@ -1,0 +1,477 @@
+"""How a function that makes an optimizer can be called so that it means what its code says: found by experiment.
+
+Training calls the function anew in each step, with arrays in the place of numbers, so that one compiled program serves
+all settings and every step of the schedule. This is right only if the function treats an array as it treats a number
+and keeps no hyperparameter in its state. So its updates on a few small arrays are compared with those of the function
+called once with Python numbers.
+
+The schedule's meaning, in this order:
+
+1. If the function takes an optax schedule as its learning rate, it gets the schedule, as optax's users would write it.
+2. Else, if the learning rate can change between two updates, the function is called with the learning rate of the step,
+   as PyTorch's schedulers set it. It cannot if the state holds it: the new one would have no effect.
+3. Else the schedule multiplies the updates.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float32, PyTree
+from optax import contrib
+
+from jaxopt_bench.errors import UserError, shortened
+from jaxopt_bench.optimizers.base import Moment
+from jaxopt_bench.optimizers.factories import Form, ScheduleForm
+from jaxopt_bench.optimizers.signatures import RATE
+
+MULTIPLIERS = (1.0, 1e-3, 1e-3, 1.0)
+"""The schedule at the steps that are compared. It goes far down, since some rules only limit steps by the rate."""
+_CONSTANT = (1.0, 1.0, 1.0, 1.0)
+_ROUNDING = 1e-5  # of an array's largest update
+_NOISE = 4e-7  # relative, on gradients and parameters: how much updates change tells how well they are determined
+_AMPLIFIED = 20  # times that change
+_REPETITIONS = 3
+_OPTIONS = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}  # compile fast, run once
+
+Numbers = Mapping[str, Any]
+Table = Sequence[float]
+Outcome = list[list[Float32[np.ndarray, "*shape"]]]
+"""The updates of each step, by parameter, and at the end the arrays of the last state."""
+
+
+class ParametersError(UserError):
+    """A function fails on the parameters that it was tried with. It may work on those of a network."""
+
+
+class Subject(Protocol):
+    """What is examined: a function with its settings."""
+
+    def made(self, numbers: Numbers, moment: Moment, form: Form) -> optax.GradientTransformation:
+        """Returns what the function makes."""
+
+    def numbers(self) -> dict[str, Any]:
+        """Returns the numbers that `made` reads, by field."""
+
+    @property
+    def own_numbers(self) -> tuple[str, ...]:
+        """The fields of those that the function itself gets."""
+
+    @property
+    def whole_numbers(self) -> tuple[str, ...]:
+        """The fields of those that are integers by default, and so may count steps."""
+
+
+def small_parameters(scalar: bool = True) -> PyTree[Array]:
+    """Returns parameters with names as a network's: a matrix, a vector, a convolution's kernel and maybe a scalar."""
+    shapes: dict[str, Any] = {
+        "Dense_0": {"kernel": (4, 3), "bias": (3,)},
+        "Conv_0": {"kernel": (2, 2, 3, 4)},
+        **({"scale": ()} if scalar else {}),
+    }
+    return drawn(jax.tree.map(np.zeros, shapes, is_leaf=lambda shape: isinstance(shape, tuple)))
+
+
+def drawn(like: PyTree[Any]) -> PyTree[Array]:
+    """Returns random parameters of the shapes of others."""
+    generator = np.random.default_rng(0)
+    return jax.tree.map(lambda leaf: jnp.asarray(generator.normal(size=leaf.shape), jnp.float32), like)
+
+
+def find_form(subject: Subject, params: PyTree[Array]) -> Form:
+    """Returns how a function has to be called; see the module.
+
+    Args:
+      subject: the function with its settings.
+      params: parameters to try it on.
+
+    Raises:
+      ParametersError: if it fails on these parameters.
+      UserError: if it fails on any, needs what training does not give, or makes updates that are not finite.
+    """
+    with _on_cpu():
+        return _Examination(subject, params).form()
+
+
+class _Reference(NamedTuple):
+    """What the function does with Python numbers.
+
+    Attributes:
+      numbers: its settings.
+      table: the schedule.
+      outcome: what it returns.
+      tolerances: how far from these others may be, by step and parameter.
+    """
+
+    numbers: Numbers
+    table: Table
+    outcome: Outcome
+    tolerances: list[list[float]]
+
+
+class _Examination:
+    """One function on some parameters."""
+
+    def __init__(self, subject: Subject, params: PyTree[Array]):
+        self.make, self.params = subject.made, params
+        self.own, self.whole = subject.own_numbers, subject.whole_numbers
+        self.rate = RATE if RATE in self.own else None
+        self.numbers = {name: _rounded(value) for name, value in subject.numbers().items()}
+        self.grads = [_gradients(params, step) for step in range(len(MULTIPLIERS))]
+        self.base = Form(flat=True)
+        self.compiled: dict[Any, Any] = {}
+
+    def form(self) -> Form:
+        """Returns how the function has to be called."""
+        self.base = dataclasses.replace(self.base, value=self._takes_value())
+        state = self._check_shapes()
+        schedule = self._schedule_form()
+        references = self._references(schedule)
+        form, reason = self._with_arrays(schedule, references)
+        if form is None:
+            form = self._with_numbers(schedule, references[0])
+        self._check_zero_gradients(form)
+        return dataclasses.replace(
+            form, flat=self._has_local_classes(), schedule_free=_has_schedule_free(state), reason=reason
+        )
+
+    def _takes_value(self) -> bool:
+        """Returns whether an update takes the loss, by the name `value`.
+
+        Raises:
+          UserError: if it works neither with nor without.
+        """
+        try:
+            self._transform(self.base, self.numbers)
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(f"it fails with {_shown(self.numbers)}: {_words(error)}.") from error
+        first: Exception | None = None
+        for value in (True, False):
+            try:
+                self._shapes(dataclasses.replace(self.base, value=value))
+                return value
+            except UserError:
+                raise
+            except Exception as error:
+                first = first or error
+        assert first is not None, "with and without have failed"
+        raise _needs(first) or ParametersError(
+            f"it fails on parameters such as {_leaves(self.params)[0][0]}: {_words(first)}."
+        ) from first
+
+    def _transform(self, form: Form, numbers: Numbers, moment: Moment | None = None) -> Any:
+        moment = (moment or Moment())._replace(key=jax.random.key(0))
+        return optax.with_extra_args_support(self.make(numbers, moment, form))
+
+    def _shapes(self, form: Form) -> tuple[Any, Any, Any]:
+        """Returns the shapes of the first state, of the updates and of the next state."""
+        transform = self._transform(form, self.numbers)
+
+        def update(grads: Any, state: Any, params: Any, value: Any) -> Any:
+            return transform.update(grads, state, params, value=value)
+
+        state = jax.eval_shape(transform.init, self.params)
+        return state, *jax.eval_shape(update, self.grads[0], state, self.params, jnp.float32(1))
+
+    def _check_shapes(self) -> Any:
+        """Checks that updates are those of the parameters and that the state keeps its form; returns its shapes."""
+        state, updates, new = self._shapes(dataclasses.replace(self.base, flat=False))
+        if _structure(updates) != _structure(self.params):
+            raise UserError("its updates have another structure than the parameters. Expected one for each parameter.")
+        for (path, given), param in zip(_leaves(updates), jax.tree.leaves(self.params), strict=True):
+            if given.shape != param.shape:
+                raise UserError(f"its update of {path} has the shape {given.shape}. Expected {param.shape}.")
+        if _structure(state) != _structure(new):
+            raise UserError(
+                "its update returns a state of another structure than its init. Expected the same: "
+                f"{shortened(_structure(state), 200)} became {shortened(_structure(new), 200)}."
+            )
+        for (path, before), after in zip(_leaves(state), jax.tree.leaves(new), strict=True):
+            if (before.shape, before.dtype) != (after.shape, after.dtype):
+                raise UserError(
+                    f"its update changes {path} of its state from {_type(before)} to {_type(after)}. Expected arrays "
+                    "that keep their shape and type."
+                )
+        return state
+
+    def _has_local_classes(self) -> bool:
+        """Returns whether two calls of the function make states of different classes."""
+        form = dataclasses.replace(self.base, flat=False)
+        one, other = (_structure(jax.eval_shape(self._transform(form, self.numbers).init, self.params)) for _ in "12")
+        return one != other
+
+    def _run(
+        self,
+        form: Form,
+        numbers: Numbers,
+        table: Table,
+        as_trained: bool,
+        grads: Sequence[Any] | None = None,
+        params: PyTree[Array] | None = None,
+    ) -> Outcome:
+        """Returns the updates of some steps, and the last state.
+
+        Args:
+          form: how the function is called.
+          numbers: its settings.
+          table: the schedule at each step.
+          as_trained: whether the function is called in each step, as in training, with arrays in the place of the
+            numbers that `form.plain` does not name; else it is called once for each learning rate, with Python numbers.
+          grads: the gradients at each step.
+          params: the parameters.
+        """
+        params = self.params if params is None else params
+        given = (
+            {n: jnp.asarray(v, jnp.float32) for n, v in numbers.items() if n not in form.plain} if as_trained else {}
+        )
+        fixed = form.schedule == "argument" and not as_trained
+        schedule, outcome = jnp.asarray(table, jnp.float32), []
+        state = self._functions(form, numbers, as_trained, table[0] if fixed else None)[0](given, schedule, params)
+        for step, own in enumerate(self.grads if grads is None else grads):
+            update = self._functions(form, numbers, as_trained, table[step] if fixed else None)[1]
+            made, state = update(given, schedule, step, own, state, params, jnp.float32(1.5 - 0.25 * step))
+            outcome.append([np.asarray(leaf, np.float32) for leaf in jax.tree.leaves(made)])
+        return [*outcome, [np.asarray(leaf, np.float32) for leaf in jax.tree.leaves(state)]]
+
+    def _functions(self, form: Form, numbers: Numbers, as_trained: bool, multiplier: float | None) -> tuple[Any, Any]:
+        """Returns `init(given, table, params)`, `update(given, table, step, grads, state, params, value)`, compiled."""
+        key = (form, as_trained, multiplier, None if as_trained and not form.plain else tuple(numbers.items()))
+        if key not in self.compiled:
+
+            def transform(given: Any, table: Any, step: Any) -> Any:
+                now = table[step] if multiplier is None else multiplier
+                moment = Moment(multiplier=now, multiplier_at=lambda count: table[count])
+                return self._transform(form, {**numbers, **given}, moment)
+
+            def init(given: Any, table: Any, params: Any) -> Any:
+                return transform(given, table, 0).init(params)
+
+            def update(given: Any, table: Any, step: Any, grads: Any, state: Any, params: Any, value: Any) -> Any:
+                return transform(given, table, step).update(grads, state, params, value=value)
+
+            compiled = jax.jit(update, compiler_options=_OPTIONS)
+            self.compiled[key] = (jax.jit(init, compiler_options=_OPTIONS) if as_trained else init, compiled)
+        return self.compiled[key]
+
+    def _schedule_form(self) -> ScheduleForm:
+        """Returns what the schedule does to the function, called with Python numbers; see the module."""
+        forms: tuple[ScheduleForm, ...] = () if self.rate is None else ("callable", "argument")
+        for schedule in forms:
+            form = dataclasses.replace(self.base, schedule=schedule)
+            with contextlib.suppress(Exception):  # the function does not take such a learning rate
+                moving = self._run(form, self.numbers, MULTIPLIERS, False)
+                still = self._reference(form, self.numbers, _CONSTANT)
+                moving[-1] = still.outcome[-1]  # what counts is whether updates obey
+                if _difference(moving, still) and not (schedule == "argument" and self._keeps_rate(form)):
+                    return schedule
+        return "updates"
+
+    def _keeps_rate(self, form: Form) -> bool:
+        """Returns whether the learning rate is in the first state."""
+        one, other = (
+            jax.tree.leaves(self._functions(form, self.numbers, False, m)[0]({}, jnp.asarray(MULTIPLIERS), self.params))
+            for m in (0.5, 1.0)
+        )
+        return any(not np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+    def _references(self, schedule: ScheduleForm) -> list[_Reference]:
+        """Returns what the function does at some settings, first at its own."""
+        form = dataclasses.replace(self.base, schedule=schedule)
+        found = [self._reference(form, self.numbers, MULTIPLIERS)]
+        if not _are_finite(found[0].outcome):
+            raise UserError(f"its updates of ordinary gradients are not finite, with {_shown(self.numbers)}.")
+        others = {name: _changed(value, name in self.whole) for name, value in self.numbers.items()}
+        for changed in (others, {**self.numbers, **({self.rate: others[self.rate]} if self.rate else {})}):
+            with contextlib.suppress(Exception):  # a function may refuse settings
+                reference = self._reference(form, changed, _CONSTANT)
+                if _are_finite(reference.outcome):
+                    return [*found, reference]
+        return found
+
+    def _reference(self, form: Form, numbers: Numbers, table: Table) -> _Reference:
+        outcome = self._run(form, numbers, table, False)
+        noisy = [
+            self._run(form, numbers, table, False, [_with_noise(g, i) for g in self.grads], _with_noise(self.params, i))
+            for i in range(_REPETITIONS)
+        ]
+        return _Reference(numbers, table, outcome, _tolerances(outcome, noisy))
+
+    def _with_arrays(self, schedule: ScheduleForm, references: Sequence[_Reference]) -> tuple[Form | None, str]:
+        """Returns a form in which one program serves all settings; None if there is none, and why."""
+        schedules: tuple[ScheduleForm, ...] = ("updates",) if schedule == "updates" else ("argument", "callable")
+        reasons = []
+        for plain in dict.fromkeys([(), self.whole]):
+            for candidate in schedules:
+                form = dataclasses.replace(self.base, schedule=candidate, plain=plain)
+                try:
+                    found = [_difference(self._run(form, r.numbers, r.table, True), r) for r in references]
+                except Exception as error:
+                    reasons.append(f"with arrays in the place of numbers it fails: {_words(error)}")
+                    continue
+                if not any(found):
+                    return form, reasons[0] if plain else ""
+                reasons.append(next(filter(None, found)))
+        return None, reasons[0]
+
+    def _with_numbers(self, schedule: ScheduleForm, reference: _Reference) -> Form:
+        """Returns the form in which each setting is a program of its own."""
+        form = dataclasses.replace(self.base, schedule=schedule, plain=self.own)
+        with contextlib.suppress(Exception):  # the learning rate of a step is an array all the same
+            if not _difference(self._run(form, reference.numbers, reference.table, True), reference):
+                return form
+        return dataclasses.replace(form, schedule="updates")
+
+    def _check_zero_gradients(self, form: Form) -> None:
+        """Checks that updates are finite if a gradient is zero, as it is behind inactive units."""
+        nothing = jax.tree.map(jnp.zeros_like, self.params)
+        leaves, structure = jax.tree.flatten(self.grads[0])
+        one = jax.tree.unflatten(structure, [leaf * (i > 0) for i, leaf in enumerate(leaves)])
+        for what, grads in (
+            ("all gradients are zero", [nothing, self.grads[1], nothing, nothing]),
+            (f"the gradient of {_leaves(self.params)[0][0]} is zero", [one] * len(MULTIPLIERS)),
+        ):
+            if not _are_finite(self._run(form, self.numbers, MULTIPLIERS, True, grads)):
+                raise UserError(
+                    f"its updates are not finite if {what}, as happens behind inactive units, with "
+                    f"{_shown(self.numbers)}. Expected finite updates, for example by a positive eps beside a root or "
+                    "in a denominator."
+                )
+
+
+def _on_cpu() -> contextlib.AbstractContextManager[Any]:
+    try:
+        return jax.default_device(jax.devices("cpu")[0])
+    except RuntimeError:  # JAX_PLATFORMS leaves it out
+        return contextlib.nullcontext()
+
+
+def _gradients(params: PyTree[Array], step: int) -> PyTree[Array]:
+    """Returns random gradients, some so small that numbers such as eps make a difference."""
+    generator = np.random.default_rng(step + 1)
+    leaves, structure = jax.tree.flatten(params)
+    sizes = (1.0, 1e-2, 1e-6, 1e-4)
+    return jax.tree.unflatten(
+        structure,
+        [
+            jnp.asarray(sizes[i % len(sizes)] * generator.normal(size=leaf.shape), jnp.float32)
+            for i, leaf in enumerate(leaves)
+        ],
+    )
+
+
+def _with_noise(arrays: PyTree[Array], seed: int) -> PyTree[Array]:
+    generator = np.random.default_rng(seed)
+    return jax.tree.map(
+        lambda a: jnp.asarray(np.asarray(a) * (1 + _NOISE * generator.normal(size=a.shape)), jnp.float32), arrays
+    )
+
+
+def _tolerances(outcome: Outcome, noisy: Sequence[Outcome]) -> list[list[float]]:
+    """Returns how far from an outcome others may be, by step and array, given what noise makes of it."""
+    return [
+        [
+            _ROUNDING * float(np.abs(leaf).max(initial=0))
+            + _AMPLIFIED * max(float(np.abs(leaf - other[step][i]).max(initial=0)) for other in noisy)
+            for i, leaf in enumerate(leaves)
+        ]
+        for step, leaves in enumerate(outcome)
+    ]
+
+
+def _difference(outcome: Outcome, reference: _Reference) -> str:
+    """Returns how an outcome differs from a reference, in words; nothing if it is equal to rounding.
+
+    Last states are compared if they have the same arrays: a schedule counts steps where a number does not.
+    """
+    steps = list(zip(outcome, reference.outcome, reference.tolerances, strict=True))
+    if [leaf.shape for leaf in outcome[-1]] != [leaf.shape for leaf in reference.outcome[-1]]:
+        steps.pop()
+    for step, arrays in enumerate(steps, start=1):
+        for found, expected, tolerance in zip(*arrays, strict=True):
+            error = np.abs(found - expected).max(initial=0)
+            if error > tolerance or np.isfinite(found).all() < np.isfinite(expected).all():
+                size = np.abs(expected).max(initial=0)
+                share = f"{error / size:.2g} of the largest number" if size else f"{error:.2g}"
+                what = "state" if step > len(reference.table) else f"update {step}"
+                return f"with arrays in the place of numbers its {what} differs by {share}"
+    return ""
+
+
+def _are_finite(outcome: Outcome) -> bool:
+    return all(np.isfinite(leaf).all() for leaves in outcome[:-1] for leaf in leaves)
+
+
+def _rounded(value: Any) -> Any:
+    """Returns a number as float32 has it, in which training holds it: the difference is not one of meaning."""
+    if isinstance(value, tuple):
+        return tuple(map(_rounded, value))
+    return float(np.float32(value)) if isinstance(value, float) else value
+
+
+def _changed(value: Any, whole: bool) -> Any:
+    """Returns another number, in the same range as far as can be guessed."""
+    if isinstance(value, tuple):
+        return tuple(_changed(item, whole) for item in value)
+    if math.isinf(value):
+        return value
+    if value == 0:
+        return _rounded(0.1)
+    if whole:
+        return value + 1
+    if value < 0:
+        return value / 2
+    if value < 1 / 3:
+        return 3 * value
+    return _rounded(1 - 1.5 * (1 - value)) if 1 / 2 <= value < 1 else 1.5 * value if value >= 1 else value / 2
+
+
+def _has_schedule_free(state: Any) -> bool:
+    def is_one(node: Any) -> bool:
+        return isinstance(node, contrib.ScheduleFreeState)
+
+    return any(map(is_one, jax.tree.leaves(state, is_leaf=is_one)))
+
+
+def _leaves(tree: Any) -> list[tuple[str, Any]]:
+    """Returns the leaves of a tree, each with its path."""
+    return [(jax.tree_util.keystr(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)]
+
+
+def _structure(tree: Any) -> Any:
+    return jax.tree.structure(tree)
+
+
+def _type(leaf: Any) -> str:
+    return f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"
+
+
+def _shown(numbers: Numbers) -> str:
+    return ", ".join(f"{name} {v:g}" if isinstance(v, float) else f"{name} {v}" for name, v in numbers.items())
+
+
+def _words(error: Exception) -> str:
+    """Returns an exception's type and the first line of its message."""
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0].removesuffix('.')}"
+
+
+def _needs(error: Exception) -> UserError | None:
+    """Returns the error for an update that needs arguments which training does not give; None for another failure."""
+    match = re.search(r"missing \d+ required (?:keyword-only|positional) arguments?: (.+)", str(error))
+    if match is None:
+        return None
+    return UserError(
+        f"its update needs {match[1].rstrip('.')}, which training does not give. Expected an update that takes the "
+        "gradients, the state, the parameters and, if it wants the loss of the batch, value."
+    )

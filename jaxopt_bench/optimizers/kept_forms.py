@@ -1,0 +1,59 @@
+"""Keeps on disk how users' functions have to be called, so that each is examined once and later starts are faster."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import json
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.files import cache_folder, read_regular, replacing
+from jaxopt_bench.optimizers.factories import Form
+
+_PACKAGES = ("jax", "jaxlib", "numpy", "optax")
+
+
+def find(identity: Mapping[str, Any], examine: Callable[[], Form]) -> Form:
+    """Returns how a function has to be called: what is kept of it, or else what an examination finds.
+
+    Args:
+      identity: what decides on it, as JSON values; the versions of this package, JAX and optax come on top.
+      examine: finds it out, or raises `UserError`, of which nothing is kept.
+    """
+    path = _path(identity)
+    if path is not None:
+        try:
+            return Form.from_json(json.loads(read_regular(path)))
+        except (OSError, ValueError, UserError):  # it is not there, or is not what this version writes
+            pass
+    form = examine()
+    if path is not None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as (file, _):
+                file.write(json.dumps(form.to_json()).encode())
+        except (OSError, UserError):  # it will be examined again
+            pass
+    return form
+
+
+def _path(identity: Mapping[str, Any]) -> pathlib.Path | None:
+    try:
+        root = cache_folder()
+    except RuntimeError:  # the user has no home folder
+        return None
+    text = json.dumps({**identity, "versions": _versions()}, sort_keys=True)
+    return None if root is None else root / "optimizers" / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
+
+
+@functools.cache
+def _versions() -> list[str]:
+    """Returns the versions of packages, and a digest of what examines functions and calls them."""
+    folder = pathlib.Path(__file__).parent
+    names = ("equivalence", "factories", "signatures", "wrappers", "custom", "base", "adapters")
+    own = b"".join((folder / f"{name}.py").read_bytes() for name in names)
+    return [*map(importlib.metadata.version, _PACKAGES), hashlib.sha256(own).hexdigest()]

@@ -1,0 +1,198 @@
+"""What the parameters of a function mean: which become fields of an optimizer, of which type and default."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import inspect
+import math
+import types
+import typing
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from jaxopt_bench.errors import UserError
+
+Factory = Callable[..., Any]
+NOT_GIVEN = inspect.Parameter.empty
+
+RATE = "learning_rate"
+RATE_NAMES = (
+    RATE, "lr", "base_learning_rate", "base_lr", "peak_learning_rate", "peak_lr", "max_learning_rate", "max_lr",
+    "init_learning_rate", "init_lr", "initial_learning_rate", "initial_lr", "step_size", "stepsize",
+)  # fmt: skip
+"""Names under which functions take their learning rate, the first one that a function has; in lower case."""
+AMBIGUOUS_RATE_NAMES = ("alpha", "eta", "α", "η")
+"""Names that mean the learning rate in some functions and something else in others."""
+DECAY = "weight_decay"
+DECAY_NAMES = (DECAY, "weight_decay_rate", "weight_decay_coefficient", "weightdecay", "wd")
+"""Names under which functions take their weight decay."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Argument:
+    """A parameter of a function that can be set.
+
+    Attributes:
+      name: what the function calls it.
+      kind: the type of its field.
+      default: the field's default, or `NOT_GIVEN`.
+      restored: returns what the function gets for a value of the field.
+    """
+
+    name: str
+    kind: Any
+    default: Any
+    restored: Callable[[Any], Any] = lambda value: value
+
+
+def parameters(factory: Factory) -> list[inspect.Parameter]:
+    """Returns a function's parameters, without `*args` and `**kwargs`.
+
+    Raises:
+      UserError: for a parameter that can only be given by position.
+    """
+    several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    found = inspect.signature(factory).parameters.values()
+    for parameter in found:
+        if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
+            raise UserError(
+                f"{name_of(factory)} has the positional-only parameter {parameter.name!r}. Expected parameters that "
+                "can be given by name."
+            )
+    return [parameter for parameter in found if parameter.kind not in several]
+
+
+def name_of(factory: Factory) -> str:
+    """Returns a function's name for messages."""
+    return getattr(factory, "__qualname__", repr(factory))
+
+
+def hint_of(factory: Factory, parameter: inspect.Parameter) -> Any:
+    """Returns a parameter's annotation. None if it has none, or one that only a type checker can resolve."""
+    hint = parameter.annotation
+    if isinstance(hint, str):
+        try:
+            return eval(hint, getattr(inspect.unwrap(factory), "__globals__", {}))
+        except Exception:
+            return None
+    return None if hint is NOT_GIVEN else hint
+
+
+def is_left_to_us(factory: Factory, parameter: inspect.Parameter) -> bool:
+    """Returns whether a function leaves an argument, such as a mask or a key, to whoever calls it.
+
+    It does if the argument has no value of its own (of a mask, True stands for all), and the annotation does not ask
+    for a number, a text or a choice.
+    """
+    among = members(hint_of(factory, parameter)) - {type(None), None}
+    asked = bool(among) and all(member in (float, int, bool, str) or _is_choice(member) for member in among)
+    whole_mask = parameter.default is True and "mask" in parameter.name and bool(among)
+    return not asked and (parameter.default in (None, NOT_GIVEN) or whole_mask)
+
+
+def argument(factory: Factory, parameter: inspect.Parameter) -> Argument | None:
+    """Returns what a parameter is as a field; None if its values cannot be written as flags and JSON."""
+    name, default, hint = parameter.name, plain(parameter.default), hint_of(factory, parameter)
+    among = members(hint)
+    kind: Any
+    choices = next((member for member in among if _is_choice(member)), None)
+    if isinstance(default, enum.Enum):
+        choices = type(default)
+    if choices is not None and isinstance(choices, type):
+        return _of_enumeration(name, choices, default)
+    if choices is not None and (default is NOT_GIVEN or default in typing.get_args(choices)):
+        return Argument(name, choices, default)
+    if isinstance(default, bool):
+        return Argument(name, bool, default)
+    if isinstance(default, int) and (int not in among or float in among):  # a number that happens to be whole
+        kind = float | None if type(None) in among else float
+        return Argument(name, kind, default, whole_if_possible)
+    if hint is float or isinstance(default, float):
+        return Argument(name, float | None if type(None) in among else float, default)
+    if isinstance(default, (int, str)):
+        return Argument(name, type(default), default)
+    if isinstance(default, (tuple, list)) and _are_numbers(default):
+        return Argument(name, tuple[float, ...], tuple(map(float, default)), type(default))
+    if default is None and not any(typing.get_origin(member) not in (None, Callable) for member in among):  # no tree
+        kind = float | None if float in among else int | None if int in among else None
+    elif default is NOT_GIVEN:
+        simple = hint in (float, int, bool, str)
+        kind = hint if simple else float if hint is None or float in among else None
+    else:
+        kind = None
+    return None if kind is None else Argument(name, kind, default)
+
+
+def members(hint: Any) -> set[Any]:
+    """Returns the types that a union is of, also those of unions within."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return set().union(*(members(argument) for argument in typing.get_args(hint)))
+    return {hint}
+
+
+def plain(value: Any) -> Any:
+    """Returns the Python number that a scalar of NumPy or JAX stands for; any other value as it is.
+
+    A float32 becomes the shortest decimal number that it is the nearest one to, as 1e-08.
+    """
+    if isinstance(value, enum.Enum):
+        return value
+    if hasattr(value, "dtype") and getattr(value, "ndim", None) == 0:
+        try:
+            scalar = np.asarray(value)[()]
+        except TypeError:  # a random key
+            return value
+        if isinstance(scalar, (np.bool_, np.integer)):
+            return scalar.item()
+        return float(str(scalar)) if isinstance(scalar, np.floating) else value
+    return value
+
+
+def rate_name(names: Sequence[str], acts_as_rate: Callable[[str], bool]) -> str | None:
+    """Returns which of a function's parameters is its learning rate; None if there is none.
+
+    Args:
+      names: of the parameters.
+      acts_as_rate: whether a parameter of an ambiguous name is in fact one.
+    """
+    known = {name.lower(): name for name in reversed(names)}
+    sure = next((known[name] for name in RATE_NAMES if name in known), None)
+    if sure is not None:
+        return sure
+    return next((known[name] for name in AMBIGUOUS_RATE_NAMES if name in known and acts_as_rate(known[name])), None)
+
+
+def decay_name(names: Sequence[str]) -> str | None:
+    """Returns which of a function's parameters is its weight decay; None if there is none."""
+    known = {name.lower(): name for name in reversed(names)}
+    return next((known[name] for name in DECAY_NAMES if name in known), None)
+
+
+def _is_choice(hint: Any) -> bool:
+    return typing.get_origin(hint) is Literal or (isinstance(hint, type) and issubclass(hint, enum.Enum))
+
+
+def _of_enumeration(name: str, kind: type[enum.Enum], default: Any) -> Argument:
+    """Returns an enumeration as a choice among texts: its values if these are texts, else its names."""
+    by_text = {str(member.value): member for member in kind}
+    if not all(isinstance(member.value, str) for member in kind):
+        by_text = {member.name: member for member in kind}
+    chosen: Any = Literal[tuple(by_text)]
+    if default is None:
+        chosen |= None
+    text = next((text for text, member in by_text.items() if member is default), default)
+    return Argument(name, chosen, text, lambda value: by_text.get(value, value))
+
+
+def whole_if_possible(value: Any) -> Any:
+    """Returns a number as an integer if it is one, as the function's own default is."""
+    return int(value) if isinstance(value, float) and math.isfinite(value) and value.is_integer() else value
+
+
+def _are_numbers(values: Sequence[Any]) -> bool:
+    """Returns whether a sequence holds numbers, not all of which are integers such as axes."""
+    numbers = [plain(value) for value in values]
+    return any(isinstance(n, float) for n in numbers) and all(type(n) in (int, float) for n in numbers)

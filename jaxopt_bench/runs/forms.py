@@ -1,0 +1,31 @@
+"""How users' optimizers have to be called, found out before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.optimizers import Imported
+from jaxopt_bench.optimizers.equivalence import ParametersError
+from jaxopt_bench.training import parameter_shapes
+
+_said: set[tuple[str, str]] = set()
+
+
+def check_optimizer(experiment: Experiment, say: Callable[[str], None]) -> None:
+    """Finds out how a user's optimizer has to be called, and says it once.
+
+    Raises:
+      UserError: if it cannot be used.
+    """
+    optimizer = experiment.optimizer
+    if not isinstance(optimizer, Imported):
+        return
+    try:
+        optimizer.examine()
+    except ParametersError:  # it may be made for this network
+        optimizer.examine(parameter_shapes(experiment))
+    line = (optimizer.code, optimizer.in_words)
+    if line not in _said:
+        _said.add(line)
+        say(optimizer.in_words)

@@ -1,0 +1,249 @@
+"""Code of users, by reference: `FILE.py:NAME`, or `MODULE:NAME` of an installed module or one in the working directory.
+
+A file is run once for each text of it and of the modules beside it that it imports. These texts identify the code.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import functools
+import hashlib
+import importlib
+import importlib.util
+import os
+import pathlib
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from jaxopt_bench.errors import UserError, unknown_name
+
+REFERENCES = "MODULE:NAME or FILE.py:NAME"
+
+
+class Loaded(NamedTuple):
+    """What a reference names.
+
+    Attributes:
+      value: the object.
+      module: where it is defined.
+      reference: `MODULE:NAME` or `FILE.py:NAME`, the file without its folder.
+      code: twelve hexadecimal digits that identify the texts.
+      place: the absolute path of its file; empty if it has none.
+    """
+
+    value: Any
+    module: ModuleType
+    reference: str
+    code: str
+    place: str
+
+
+def load_object(kind: str, reference: str) -> Loaded:
+    """Returns what a reference names; its file or module is run.
+
+    Args:
+      kind: what it is, in the singular, such as "optimizer", for messages.
+      reference: `package.module:name`, also of a module in the working directory, or `path/to/file.py:name`.
+
+    Raises:
+      UserError: if the module cannot be run, or has no such name.
+    """
+    place, _, name = reference.rpartition(":")
+    if not place or not name:
+        raise UserError(f"the {kind} {reference!r} is not a reference. Expected {REFERENCES}.")
+    what = f"the {kind} {reference!r}"
+    if place.endswith(".py"):
+        module, code = run_file(what, place)
+        short = f"{pathlib.Path(place).name}:{name}"
+    else:
+        module, code = _import_module(what, place)
+        short = reference
+    value = getattr(module, name, None)
+    if value is None:
+        functions = [other for other, value in vars(module).items() if callable(value) and not other.startswith("_")]
+        raise unknown_name(f"function of {place}", name, functions)
+    path = getattr(module, "__file__", None)
+    return Loaded(value, module, short, code, str(pathlib.Path(path).absolute()) if path else "")
+
+
+_FILES: dict[tuple[pathlib.Path, str], ModuleType] = {}  # what was run, by path and code
+
+
+def run_file(what: str, place: str) -> tuple[ModuleType, str]:
+    """Returns the module that a file makes, and the digits of its code.
+
+    While it runs, modules beside it can be imported as if it were a script.
+
+    Args:
+      what: what the file is run for, for messages.
+      place: its path.
+
+    Raises:
+      UserError: if it is not a file, or running it fails.
+    """
+    path = pathlib.Path(place).expanduser().resolve()
+    if not path.is_file():
+        raise UserError(f"{what}: {path} is not a file. Expected {REFERENCES}.")
+    sources = _sources(path, path.parent)
+    code = _digest(path, sources)
+    if (path, code) not in _FILES:
+        name = f"jaxopt_bench_user_{path.stem}"
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # where `inspect` and dataclasses look for it
+        try:
+            with _importing_from(path.parent, sources):
+                spec.loader.exec_module(module)
+        except (Exception, SystemExit) as error:  # a script may end itself
+            del sys.modules[name]
+            raise _not_imported(what, error) from error
+        _FILES[path, code] = module
+    return _FILES[path, code], code
+
+
+def code_of(module: ModuleType) -> str:
+    """Returns the digits of a module's code as it was when they were first asked for; zeros if it has no file."""
+    return _code_at_import(module)
+
+
+@functools.cache
+def _code_at_import(module: ModuleType) -> str:
+    file = getattr(module, "__file__", None)
+    if not file:
+        return "0" * 12
+    path = pathlib.Path(file).resolve()
+    depth = len((module.__spec__.name if module.__spec__ else module.__name__).split(".")) - 1
+    root = path.parents[depth + (path.name == "__init__.py")]
+    return _digest(path, set() if _is_installed(path) else _sources(path, root))
+
+
+def packages_of(module: ModuleType | None) -> str:
+    """Returns the digits that identify the installed packages whose modules, functions or classes a module uses."""
+    values = [] if module is None else [module, *vars(module).values()]
+    names = {getattr(v, "__name__" if isinstance(v, ModuleType) else "__module__", None) for v in values}
+    packages = {name.split(".")[0] for name in names if isinstance(name, str)} - _VERSIONED
+    found = []
+    for name, used in sorted(sys.modules.items()):
+        file = getattr(used, "__file__", None)
+        if name.split(".")[0] in packages and file and _is_installed(path := pathlib.Path(file)):
+            with contextlib.suppress(OSError):
+                found.append(f"{name} {path.stat().st_mtime_ns} {path.stat().st_size}")
+    return hashlib.sha256("\n".join(found).encode()).hexdigest()[:12]
+
+
+_VERSIONED = {"builtins", "jax", "jaxlib", "numpy", "optax", "jaxopt_bench", *sys.stdlib_module_names}
+"""Packages that are identified by their versions."""
+
+
+def _import_module(what: str, name: str) -> tuple[ModuleType, str]:
+    """Returns an installed module, or one of the working directory, which a command's path leaves out."""
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    try:
+        module = importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        raise _not_imported(what, error) from error
+    return module, _code_at_import(module)
+
+
+def _not_imported(what: str, error: BaseException) -> UserError:
+    return UserError(f"{what} cannot be imported: {type(error).__name__}: {error}.")
+
+
+def _is_installed(path: pathlib.Path) -> bool:
+    """Returns whether a file belongs to an installed package, whose version identifies it."""
+    library = pathlib.Path(os.__file__).resolve().parent
+    return bool({"site-packages", "dist-packages"} & set(path.parts)) or path.is_relative_to(library)
+
+
+def _digest(path: pathlib.Path, sources: set[pathlib.Path]) -> str:
+    """Returns the digits of a file and of the sources that it imports, wherever they all lie."""
+    own = hashlib.sha256(path.read_bytes())
+    for source in sorted(sources):
+        relative = os.path.relpath(source, path.parent)
+        own.update(f"\n{relative} {hashlib.sha256(source.read_bytes()).hexdigest()}".encode())
+    return own.hexdigest()[:12]
+
+
+def _sources(path: pathlib.Path, root: pathlib.Path) -> set[pathlib.Path]:
+    """Returns the files below a folder that a file imports, directly or through others.
+
+    Args:
+      path: the file.
+      root: the folder in which absolute imports are looked up.
+    """
+    found: set[pathlib.Path] = set()
+    left = [path]
+    while left:
+        for source in _imports(left.pop(), root):
+            if source != path and source not in found:
+                found.add(source)
+                left.append(source)
+    return found
+
+
+def _imports(path: pathlib.Path, root: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yields the files below a folder that the import statements of one file name."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):  # running it says so
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield from _files_of(root, alias.name.split("."))
+        elif isinstance(node, ast.ImportFrom):
+            base = path.parents[node.level - 1] if node.level else root
+            parts = node.module.split(".") if node.module else []
+            for alias in node.names:
+                yield from _files_of(base, [*parts, alias.name])
+
+
+def _files_of(base: pathlib.Path, parts: list[str]) -> Iterator[pathlib.Path]:
+    """Yields the files of a module and of the packages that it lies in, as far as they exist."""
+    for part in parts:
+        for file in (base / f"{part}.py", base / part / "__init__.py"):
+            if file.is_file():
+                yield file.resolve()
+        base = base / part
+
+
+@contextlib.contextmanager
+def _importing_from(folder: pathlib.Path, sources: set[pathlib.Path]) -> Iterator[None]:
+    """Lets a folder's modules be imported, before others of their names; afterwards the others are as they were.
+
+    Those that this process has imported from an earlier text are imported anew.
+    """
+    names = {source.relative_to(folder).parts[0].removesuffix(".py") for source in sources}
+    others = {name: module for name, module in sys.modules.items() if name.split(".")[0] in names}
+    kept = {name: module for name, module in others.items() if _is_current(module, sources)}
+    for name in others.keys() - kept.keys():
+        del sys.modules[name]
+    importlib.invalidate_caches()
+    sys.path.insert(0, str(folder))
+    written, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # whose age, in seconds, would hide a new text
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = written
+        sys.path.remove(str(folder))
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))  # for imports within functions
+        _TEXTS.update({source: source.read_bytes() for source in sources})
+        for name, module in others.items():
+            if name not in kept and pathlib.Path(getattr(module, "__file__", None) or "").resolve() not in sources:
+                sys.modules[name] = module
+
+
+def _is_current(module: ModuleType, sources: set[pathlib.Path]) -> bool:
+    """Returns whether a module is of one of these files, in its present text as far as is known."""
+    path = pathlib.Path(getattr(module, "__file__", None) or "").resolve()
+    return path in sources and _TEXTS.setdefault(path, path.read_bytes()) == path.read_bytes()
+
+
+_TEXTS: dict[pathlib.Path, bytes] = {}  # of the modules beside users' files, when they were imported
