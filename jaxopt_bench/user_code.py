@@ -229,11 +229,13 @@ def _importing_from(folder: pathlib.Path, sources: set[pathlib.Path]) -> Iterato
     written, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # whose age, in seconds, would hide a new text
     try:
         yield
+        for source in sources:  # also those that functions import when they are called
+            with contextlib.suppress(Exception):
+                parts = source.relative_to(folder).with_suffix("").parts
+                importlib.import_module(".".join(part for part in parts if part != "__init__"))
     finally:
         sys.dont_write_bytecode = written
         sys.path.remove(str(folder))
-        if str(folder) not in sys.path:
-            sys.path.append(str(folder))  # for imports within functions
         _TEXTS.update({source: source.read_bytes() for source in sources})
         for name, module in others.items():
             if name not in kept and pathlib.Path(getattr(module, "__file__", None) or "").resolve() not in sources:

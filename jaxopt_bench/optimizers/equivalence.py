@@ -199,8 +199,9 @@ class _Examination:
             )
         for (path, before), after in zip(_leaves(state), jax.tree.leaves(new), strict=True):
             if (before.shape, before.dtype) != (after.shape, after.dtype):
+                own = path.rpartition(".inner")[2]  # of what is put around the function
                 raise UserError(
-                    f"its update changes {path} of its state from {_type(before)} to {_type(after)}. Expected arrays "
+                    f"its update changes {own} of its state from {_type(before)} to {_type(after)}. Expected arrays "
                     "that keep their shape and type."
                 )
         return state

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -11,7 +11,8 @@ import optax
 import pytest
 
 from jaxopt_bench import train, train_population
-from jaxopt_bench.optimizers import Constant, imported
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.optimizers import OPTIMIZERS, Constant, imported
 from tests.runs.test_population import PATH, QUIET, Killed, KilledAt
 from tests.runs.test_train import Said, assert_same, without_timings
 
@@ -54,6 +55,87 @@ def test_what_is_trained_is_the_users_function(factory, tiny, tmp_path, options)
     assert any(np.any(leaf) for leaf in jax.tree.leaves(inner))
     assert run.metrics[0]["learning_rate"] == pytest.approx(0.02)
     assert ("learning_rate" in state.hyperparameters) == (factory is mine)
+
+
+def local(learning_rate: float = 0.02) -> optax.GradientTransformation:
+    """Its state's class is made within, and holds a key of another implementation."""
+
+    class State(NamedTuple):
+        momentum: Any
+        key: Any
+
+    def init(params: Any) -> Any:
+        return State(jax.tree.map(jax.numpy.zeros_like, params), jax.random.key(0, impl="rbg"))
+
+    def update(grads: Any, state: Any, params: Any = None) -> Any:
+        key, own = jax.random.split(state.key)
+        noisy = jax.tree.map(lambda g: g * (1 + 0.1 * jax.random.normal(own, ())), grads)
+        momentum = jax.tree.map(lambda m, g: 0.9 * m + g, state.momentum, noisy)
+        return jax.tree.map(lambda m: -learning_rate * m, momentum), State(momentum, key)
+
+    return optax.GradientTransformation(init, update)
+
+
+def test_a_state_of_a_local_class_with_a_foreign_key_resumes_and_sweeps_to_the_bit(tiny, tmp_path, options):
+    experiments = [dataclasses.replace(tiny, optimizer=imported(local)(learning_rate=rate)) for rate in (0.02, 0.05)]
+    together = train_population(experiments, runs_dir=tmp_path / "together", **options)
+    with pytest.raises(Killed):
+        train(experiments[1], runs_dir=tmp_path / "alone", reporter=KilledAt(25), **options)
+    assert_same(together[1], train(experiments[1], runs_dir=tmp_path / "alone", **options))
+
+
+def test_how_a_function_is_called_is_said_once_and_recorded(tiny, tmp_path, options, monkeypatch):
+    monkeypatch.setattr("jaxopt_bench.runs.forms._said", set())
+    said = Said()
+    for seed in (0, 1):
+        experiment = dataclasses.replace(tiny, optimizer=imported(picky)(), epochs=1, seed=seed)
+        run = train(experiment, runs_dir=tmp_path, reporter=said, **options)
+    words = "picky: each setting is a program of its own"
+    assert sum(words in message for message in said.messages) == 1
+    assert run.config["optimizer_form"]["plain"] == ["learning_rate"]
+    assert words in run.config["optimizer_form"]["words"]
+
+
+def needy(learning_rate: float = 0.02) -> optax.GradientTransformation:
+    return optax.lbfgs(learning_rate)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_function_that_cannot_be_used_is_refused_before_anything_is_written(together, tiny, tmp_path, options):
+    experiments = [dataclasses.replace(tiny, optimizer=imported(needy)(), seed=seed) for seed in (0, 1)]
+    begin: Any = (train_population, experiments) if together else (train, experiments[0])
+    with pytest.raises(UserError, match="test_own_optimizer:needy: its update needs 'grad' and 'value_fn'"):
+        begin[0](begin[1], runs_dir=tmp_path / "runs", **options)
+    assert not list(tmp_path.glob("**/*"))
+
+
+def free(learning_rate: float = 0.5) -> optax.GradientTransformation:
+    return optax.chain(optax.clip(10.0), optax.contrib.schedule_free_sgd(learning_rate))
+
+
+def halved(learning_rate: float = 0.02) -> optax.GradientTransformation:
+    return optax.sgd(learning_rate)
+
+
+EVALUATED = {"halved": lambda state, params: jax.tree.map(lambda p: p / 2, params)}
+
+
+def test_what_is_evaluated_is_what_the_function_or_its_file_says(tiny, tmp_path, options):
+    """The average of Schedule-Free, wherever it stands in the state, or what EVALUATED makes of the parameters."""
+    constant = dataclasses.replace(tiny, schedule=Constant(), epochs=1)
+    table = dataclasses.replace(OPTIMIZERS["schedule_free_sgd"], learning_rate=0.5, clip_norm=None)
+    theirs = train(dataclasses.replace(constant, optimizer=imported(free)()), runs_dir=tmp_path, **options)
+    ours = train(dataclasses.replace(constant, optimizer=table), runs_dir=tmp_path, **options)
+    pairs = zip(theirs.metrics, ours.metrics, strict=True)
+    for one, other in ((a, b) for a, b in pairs if a["split"] == "validation"):
+        assert one["loss"] == pytest.approx(other["loss"], rel=1e-3)
+    optimizer = imported(halved)()
+    assert optimizer.averages
+    assert optimizer.evaluation_parameters(_state(optimizer), {"w": np.ones(3)})["w"].tolist() == [0.5] * 3
+
+
+def _state(optimizer: Any) -> Any:
+    return optimizer.transform(optimizer.hyperparameters()).init({"w": jax.numpy.ones(3)})
 
 
 @pytest.mark.slow

@@ -1,0 +1,314 @@
+"""How users' functions are called: held against the functions themselves, called once with Python numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from optax import contrib
+
+from jaxopt_bench.config import float_arrays
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.optimizers import OPTIMIZERS, Moment, Optimizer, equivalence, imported
+from jaxopt_bench.optimizers.factories import Form, Made
+
+SCHEDULE = (0.1, 0.4, 1.0, 0.7, 0.3, 0.0)
+
+
+def params() -> Any:
+    generator = np.random.default_rng(3)
+    shapes = {"kernel": (5, 4), "bias": (4,)}
+    return {"layer": {name: jnp.asarray(generator.normal(size=s), jnp.float32) for name, s in shapes.items()}}
+
+
+def gradients(step: int) -> Any:
+    generator = np.random.default_rng(step)
+    return jax.tree.map(lambda p: jnp.asarray(generator.normal(size=p.shape), jnp.float32), params())
+
+
+def as_trained(optimizer: Optimizer) -> Any:
+    """Returns the parameters after the schedule's steps, compiled and called as in training."""
+
+    def at(count: Any) -> Any:
+        return jnp.asarray(SCHEDULE, jnp.float32)[count]
+
+    @jax.jit
+    def step(hyperparameters: Any, count: Any, grads: Any, state: Any, now: Any) -> Any:
+        moment = Moment(multiplier=at(count), multiplier_at=at, key=jax.random.key(0))
+        transform = optimizer.transform(hyperparameters, moment)
+        updates, state = transform.update(grads, state, now, value=jnp.float32(1))
+        return state, optax.apply_updates(now, updates)
+
+    now, hyperparameters = params(), optimizer.hyperparameters()
+    first = Moment(multiplier=SCHEDULE[0], multiplier_at=at, key=jax.random.key(0))
+    state = jax.jit(lambda h, p: optimizer.transform(h, first).init(p))(hyperparameters, now)
+    for count in range(len(SCHEDULE)):
+        state, now = step(hyperparameters, count, gradients(count), state, now)
+    return now
+
+
+def by_itself(transform: optax.GradientTransformation, multiply: bool = False) -> Any:
+    """Returns the parameters after the same steps of a transformation that was made once; see `SCHEDULE`."""
+    now = params()
+    state = transform.init(now)
+    for count, multiplier in enumerate(SCHEDULE):
+        updates, state = transform.update(gradients(count), state, now)
+        now = optax.apply_updates(now, jax.tree.map(lambda u: u * (multiplier if multiply else 1), updates))  # noqa: B023
+    return now
+
+
+def schedule(rate: float) -> optax.Schedule:
+    return lambda count: rate * jnp.asarray(SCHEDULE, jnp.float32)[count]
+
+
+def assert_near(one: Any, other: Any) -> None:
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-6), one, other)
+
+
+def injected(learning_rate: float = 0.1, b1: float = 0.9, weight_decay: float = 0.1):
+    return optax.inject_hyperparams(optax.adamw)(learning_rate, b1=b1, weight_decay=weight_decay)
+
+
+def torch_style(lr=0.1, betas=(0.9, 0.99), eps=1e-8):
+    return optax.chain(optax.scale_by_adam(betas[0], betas[1], eps), optax.scale(-lr))
+
+
+def decay_if_float(learning_rate: float = 0.1, wd: float = 0.1):
+    parts = [optax.add_decayed_weights(wd)] if isinstance(wd, float) and wd > 0 else []
+    return optax.chain(optax.scale_by_adam(), *parts, optax.scale_by_learning_rate(learning_rate))
+
+
+def number_or_schedule(learning_rate=0.1):
+    if isinstance(learning_rate, (int, float)):
+        return optax.adam(learning_rate)
+    return optax.chain(optax.scale_by_adam(), optax.scale_by_schedule(lambda count: -learning_rate(count)))
+
+
+def only_a_number(learning_rate=0.1, momentum=0.9):
+    if not 0 < learning_rate < 1:
+        raise ValueError("learning_rate must lie between 0 and 1")
+    return optax.sgd(learning_rate, momentum)
+
+
+def rate_in_state(lr: float = 0.1):
+    def init(params: Any) -> Any:
+        return {"lr": jnp.float32(lr), "m": jax.tree.map(jnp.zeros_like, params)}
+
+    def update(grads: Any, state: Any, params: Any = None) -> Any:
+        m = jax.tree.map(lambda m, g: 0.9 * m + g, state["m"], grads)
+        return jax.tree.map(lambda m: -state["lr"] * m, m), {**state, "m": m}
+
+    return optax.GradientTransformation(init, update)
+
+
+def only_first_schedule(learning_rate=0.1):
+    """Takes a schedule and does not obey it."""
+    rate = learning_rate(0) / SCHEDULE[0] if callable(learning_rate) else learning_rate
+    return optax.sgd(rate, 0.9)
+
+
+def steps_of_newton(lr=0.1, ns_steps=3):
+    def orthogonal(x: Any) -> Any:
+        x = x / (jnp.linalg.norm(x) + 1e-7)
+        for _ in range(ns_steps):
+            x = 1.5 * x - 0.5 * x @ (x.T @ x) if x.ndim == 2 else x
+        return x
+
+    return optax.chain(optax.stateless(lambda u, _: jax.tree.map(orthogonal, u)), optax.scale(-lr))
+
+
+def local_state(learning_rate: float = 0.1):
+    class State(NamedTuple):
+        momentum: Any
+
+    def init(params: Any) -> Any:
+        return State(jax.tree.map(jnp.zeros_like, params))
+
+    def update(grads: Any, state: Any, params: Any = None) -> Any:
+        momentum = jax.tree.map(lambda m, g: 0.9 * m + g, state.momentum, grads)
+        return jax.tree.map(lambda m: -learning_rate * m, momentum), State(momentum)
+
+    return optax.GradientTransformation(init, update)
+
+
+def schedule_free(learning_rate: float = 0.1):
+    return contrib.schedule_free_sgd(learning_rate)
+
+
+def own_keys(learning_rate: float = 0.1):
+    def init(params: Any) -> Any:
+        return {"threefry": jax.random.key(1), "rbg": jax.random.key(2, impl="rbg"), "raw": jax.random.PRNGKey(3)}
+
+    def update(grads: Any, state: Any, params: Any = None) -> Any:
+        split = {name: jax.random.split(key) for name, key in state.items()}
+        noise = sum(jax.random.normal(own, ()) for _, own in split.values())
+        return jax.tree.map(lambda g: -learning_rate * (g + noise), grads), {n: key for n, (key, _) in split.items()}
+
+    return optax.GradientTransformation(init, update)
+
+
+def without_extra(learning_rate: float = 0.1):
+    inner = optax.adam(learning_rate)
+
+    def update(grads: Any, state: Any, params: Any = None, *, scale: float = 1.0) -> Any:
+        updates, state = inner.update(grads, state, params)
+        return jax.tree.map(lambda u: scale * u, updates), state
+
+    return optax.chain(optax.clip(10.0), optax.GradientTransformationExtraArgs(inner.init, update))
+
+
+ONE, EACH = False, True
+
+
+@pytest.mark.parametrize(
+    ("factory", "plain", "how", "expected"),
+    [
+        (injected, ONE, "callable", lambda: by_itself(optax.adamw(schedule(0.1), weight_decay=0.1))),
+        (torch_style, ONE, "argument", lambda: by_itself(optax.adam(schedule(0.1), b2=0.99))),
+        (decay_if_float, EACH, "callable", lambda: by_itself(optax.adamw(schedule(0.1), weight_decay=0.1))),
+        (number_or_schedule, ONE, "callable", lambda: by_itself(optax.adam(schedule(0.1)))),
+        (only_a_number, EACH, "updates", lambda: by_itself(optax.sgd(0.1, 0.9), multiply=True)),
+        (rate_in_state, ONE, "updates", lambda: by_itself(optax.sgd(0.1, 0.9), multiply=True)),
+        (only_first_schedule, ONE, "argument", lambda: by_itself(optax.sgd(schedule(0.1), 0.9))),
+        (local_state, ONE, "argument", lambda: by_itself(optax.sgd(schedule(0.1), 0.9))),
+        (schedule_free, ONE, "callable", lambda: by_itself(contrib.schedule_free_sgd(schedule(0.1)))),
+        (own_keys, ONE, "argument", lambda: by_itself(optax.chain(own_keys(-1.0), optax.sgd(schedule(0.1))))),
+        (without_extra, ONE, "argument", lambda: by_itself(optax.chain(optax.clip(10.0), optax.adam(schedule(0.1))))),
+    ],
+)
+def test_a_function_means_in_training_what_it_means_by_itself(factory, plain, how, expected):
+    optimizer = imported(factory)()
+    assert (bool(optimizer.form.plain), optimizer.form.schedule) == (plain, how), optimizer.in_words
+    assert_near(as_trained(optimizer), expected())
+
+
+def test_an_integer_that_counts_steps_is_an_integer_and_the_rest_are_arrays():
+    optimizer = imported(steps_of_newton)(ns_steps=4)
+    assert optimizer.form.plain == ("ns_steps",)
+    assert set(optimizer.hyperparameters()) == {"learning_rate", "weight_decay"}
+    assert "each value of ns_steps is a program of its own (" in optimizer.in_words
+    assert_near(as_trained(optimizer), by_itself(optax.chain(steps_of_newton(-1.0, 4), optax.sgd(schedule(0.1)))))
+
+
+def test_accumulated_steps_read_the_schedule_at_their_last_one():
+    """As those of the table do, whose schedule is the step's."""
+    ours = dataclasses.replace(OPTIMIZERS["adamw"], learning_rate=0.1, weight_decay=0.1, accumulate=2)
+    theirs = imported(injected)(accumulate=2)
+    assert theirs.form.schedule == "callable"
+    assert_near(as_trained(theirs), as_trained(ours))
+
+
+class PlainRule:
+    """An optimizer written here, in the form that is examined."""
+
+    whole_numbers: tuple[str, ...] = ()
+
+    def __init__(self, optimizer: Optimizer):
+        self.optimizer, self.own_numbers = optimizer, tuple(float_arrays(optimizer))
+
+    def numbers(self) -> dict[str, Any]:
+        return {name: getattr(self.optimizer, name) for name in self.own_numbers}
+
+    def made(self, numbers: Any, moment: Moment, form: Form) -> optax.GradientTransformation:
+        if form.schedule == "callable":
+            raise TypeError("takes no schedule")
+        return self.optimizer.rule(numbers, moment)
+
+
+EXCEPTIONS = {
+    "schedule_free_sgd": "callable",  # optax reads a schedule one step ahead for the average's weights, ours does not
+    "schedule_free_adamw": "callable",
+    "rprop": "updates",  # its learning rate is the first step size, which is in the state
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_one_program_serves_all_settings_of_every_optimizer_of_the_table(name):
+    optimizer = OPTIMIZERS[name]
+    subject = optimizer if isinstance(optimizer, Made) else PlainRule(optimizer)
+    form = equivalence.find_form(subject, equivalence.small_parameters(scalar=name != "sm3"))
+    assert not form.plain, form.reason
+    assert form.schedule == EXCEPTIONS.get(name, "argument")
+
+
+def needs_closure(learning_rate: float = 0.1):
+    return optax.lbfgs(learning_rate)
+
+
+def grows(learning_rate: float = 0.1):
+    return optax.GradientTransformation(
+        lambda params: {"seen": jnp.zeros(1)},
+        lambda grads, state, params=None: (grads, {"seen": jnp.concatenate([state["seen"], jnp.zeros(1)])}),
+    )
+
+
+def changes_type(learning_rate: float = 0.1):
+    return optax.GradientTransformation(
+        lambda params: {"count": jnp.zeros([], jnp.int32)},
+        lambda grads, state, params=None: (grads, {"count": state["count"] + 0.5}),
+    )
+
+
+def changes_structure(learning_rate: float = 0.1):
+    return optax.GradientTransformation(lambda params: (), lambda grads, state, params=None: (grads, (grads,)))
+
+
+def normalised(learning_rate: float = 0.1):
+    return optax.chain(
+        optax.stateless(lambda u, _: jax.tree.map(lambda g: g / jnp.linalg.norm(g), u)), optax.sgd(learning_rate)
+    )
+
+
+def normalised_over_all(learning_rate: float = 0.1):
+    def update(grads: Any, params: Any) -> Any:
+        norm = optax.tree.norm(grads)
+        return jax.tree.map(lambda g: g / norm, grads)
+
+    return optax.chain(optax.stateless(update), optax.sgd(learning_rate))
+
+
+def flattened(learning_rate: float = 0.1):
+    return optax.stateless(lambda grads, _: jax.tree.map(lambda g: g.reshape(-1), grads))
+
+
+def misspelt(learning_rate: float = 0.1):
+    return optax.sgdd(learning_rate)
+
+
+@pytest.mark.parametrize(
+    ("factory", "message"),
+    [
+        (needs_closure, r"needs_closure: its update needs 'grad' and 'value_fn', which training does not give"),
+        (grows, r"grows: its update changes \['seen'\] of its state from float32\[1\] to float32\[2\]"),
+        (changes_type, r"changes \['count'\] of its state from int32\[\] to float32\[\]"),
+        (changes_structure, r"its update returns a state of another structure than its init"),
+        (normalised, r"not finite if the gradient of \['Conv_0'\]\['kernel'\] is zero|not finite if all gradients are"),
+        (normalised_over_all, r"its updates are not finite if all gradients are zero"),
+        (flattened, r"its update of \['Conv_0'\]\['kernel'\] has the shape \(48,\). Expected \(2, 2, 3, 4\)"),
+        (misspelt, r"misspelt: it fails with learning_rate 0.1, weight_decay 0: AttributeError: .*sgdd"),
+    ],
+)
+def test_a_function_that_cannot_be_used_is_refused_with_the_reason(factory, message):
+    with pytest.raises(UserError, match=message):
+        imported(factory)().hyperparameters()
+
+
+def test_what_was_found_is_kept_on_disk(monkeypatch, tmp_path):
+    monkeypatch.setenv("JAXOPT_BENCH_CACHE_DIR", str(tmp_path))
+    optimizer = imported(torch_style)()
+    monkeypatch.setitem(type(optimizer).__dict__["forms"], None, None)  # a dictionary of this class
+    type(optimizer).forms.clear()
+    found = optimizer.form
+    (kept,) = tmp_path.glob("optimizers/*.json")
+    type(optimizer).forms.clear()
+    with monkeypatch.context() as inner:
+        inner.setattr("jaxopt_bench.optimizers.custom.find_form", lambda *_: pytest.fail("it was examined again"))
+        assert optimizer.form == found
+    kept.write_text("{")
+    type(optimizer).forms.clear()
+    assert optimizer.form == found

@@ -1,0 +1,159 @@
+"""What the parameters of users' functions become: fields, choices, or what we fill."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import inspect
+import json
+import math
+import warnings
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxopt_bench import Experiment
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.models import CNN
+from jaxopt_bench.optimizers import imported, signatures
+
+
+class Mode(enum.Enum):
+    SIGN = "sign"
+    PLAIN = "plain"
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+    HIGH = 2
+
+
+def everything(
+    learning_rate=1,
+    whole=0,
+    counted: int = 3,
+    single=np.float32(1e-8),  # noqa: B008
+    double: float = jnp.float32(0.9),
+    integer=np.int64(2),  # noqa: B008
+    flag=np.bool_(True),  # noqa: B008
+    betas=(0, 0.999),
+    several=[0.5, 0.25],  # noqa: B006
+    mode: Mode = Mode.SIGN,
+    level=Level.HIGH,
+    chosen: Literal["a", "b"] = "b",
+    growth=float("inf"),
+    maybe: float | None = None,
+    text: str = "x",
+    tree: Any = None,
+    mask: float = 0.5,
+    key: str = "kernel",
+    axes_weight_dimension_numbers: Any = None,
+):
+    seen.update(locals())
+    return optax.sgd(learning_rate)
+
+
+seen: dict[str, Any] = {}
+
+
+def test_every_kind_of_default_is_a_field_and_comes_back_as_the_function_has_it():
+    optimizer = imported(everything)()
+    optimizer.transform(optimizer.hyperparameters()).init({"w": jnp.ones(3)})
+    fields = {f.name: getattr(optimizer, f.name) for f in dataclasses.fields(optimizer) if f.name in seen}
+    assert fields == {
+        "learning_rate": 1.0, "whole": 0.0, "counted": 3, "single": 1e-8, "double": 0.9, "integer": 2.0, "flag": True,
+        "betas": (0.0, 0.999), "several": (0.5, 0.25), "mode": "sign", "level": "HIGH", "chosen": "b",
+        "growth": math.inf, "maybe": None, "text": "x", "mask": 0.5, "key": "kernel",
+    }  # fmt: skip
+    assert seen["mode"] is Mode.SIGN
+    assert seen["level"] is Level.HIGH
+    assert isinstance(seen["several"], list)
+    assert isinstance(seen["betas"], tuple)
+    assert seen["tree"] is None
+    assert (seen["key"], seen["flag"], seen["counted"]) == ("kernel", True, 3)
+    assert seen["axes_weight_dimension_numbers"]({"w": jnp.ones((3, 2)), "b": jnp.ones(2)})["w"].output_axis == 1
+
+
+def test_records_of_every_kind_are_json_and_come_back():
+    optimizer = imported(everything)(growth=math.inf, whole=0.5, mode="plain")
+    experiment = Experiment(dataset="digits", model=CNN(), optimizer=optimizer)
+    read = Experiment.from_json(json.loads(json.dumps(experiment.to_json(), allow_nan=False)))
+    assert (read, read.digest) == (experiment, experiment.digest)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("mode", "signs", "mode is 'signs'; accepted: 'sign', 'plain'"),
+        ("level", "MIDDLE", "level is 'MIDDLE'; accepted: 'LOW', 'HIGH'"),
+        ("counted", 2.5, "counted is 2.5; accepted: an integer"),
+        ("whole", math.nan, "whole is nan; accepted: a finite number"),
+    ],
+)
+def test_other_values_are_refused(field, value, message):
+    with pytest.raises(UserError, match=message):
+        imported(everything)(**{field: value})
+
+
+def usual(learning_rate: float = -1e-3, b1: float = 1.5, rho: float = 2.0):
+    return optax.sgd(-learning_rate, 1 / rho)
+
+
+def test_a_functions_own_default_is_within_bounds_and_others_only_warn():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        optimizer = imported(usual)(b1=0.5)
+    with pytest.warns(UserWarning, match=r"usual: rho is 3\.0\. It is usually >= 0 and < 1"):
+        assert dataclasses.replace(optimizer, rho=3.0).rho == 3.0
+
+
+def named(function_arguments: str) -> Any:
+    namespace: dict[str, Any] = {"Any": Any, "jax": jax}
+    exec(f"def function({function_arguments}): pass", namespace)
+    return namespace["function"]
+
+
+@pytest.mark.parametrize(
+    ("argument", "left"),
+    [
+        ("key", True), ("key=None", True), ("key: jax.Array = None", True), ("key: jax.Array | int = None", True),
+        ("key: str", False), ("key: str = None", False), ("key='kernel'", False), ("key=0", False),
+        ("mask", True), ("mask=None", True), ("mask: Any = None", True), ("mask: Any = True", True),
+        ("mask: float", False), ("mask: float | None = None", False), ("mask=0.5", False), ("mask=True", False),
+    ],
+)  # fmt: skip
+def test_masks_and_keys_are_filled_only_if_the_function_leaves_them_to_us(argument, left):
+    function = named(argument)
+    (parameter,) = inspect.signature(function).parameters.values()
+    assert signatures.is_left_to_us(function, parameter) == left
+
+
+@pytest.mark.parametrize(
+    ("names", "rate"),
+    [
+        (["b1", "lr"], "lr"), (["lr", "learning_rate"], "learning_rate"), (["LR"], "LR"), (["base_lr"], "base_lr"),
+        (["stepsize"], "stepsize"), (["step_size"], "step_size"), (["alpha", "lr"], "lr"), (["alpha"], "alpha"),
+        (["eta", "b1"], "eta"), (["b1", "eps"], None), (["rate"], None),
+    ],
+)  # fmt: skip
+def test_learning_rates_are_found_under_their_usual_names(names, rate):
+    assert signatures.rate_name(names, lambda name: True) == rate
+    assert signatures.rate_name(names, lambda name: False) == (None if rate in ("alpha", "eta") else rate)
+
+
+def smoothed(alpha=0.99, eps=1e-8):
+    return optax.chain(optax.scale_by_rms(alpha, eps), optax.scale(-1e-3))
+
+
+def stepped(alpha=0.01, eta: float = 0.9):
+    return optax.sgd(alpha, eta)
+
+
+def test_an_ambiguous_name_is_the_learning_rate_only_if_updates_are_proportional_to_it():
+    assert imported(smoothed).arguments == {"alpha": "alpha", "eps": "eps"}
+    assert imported(stepped).arguments == {"alpha": "learning_rate", "eta": "eta"}
+    assert imported(stepped)().learning_rate == 0.01

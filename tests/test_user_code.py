@@ -1,0 +1,100 @@
+"""Code of users: found, run once for each text, identified with the modules beside it."""
+
+from __future__ import annotations
+
+import pathlib
+import sys
+
+import pytest
+
+from jaxopt_bench import user_code
+from jaxopt_bench.errors import UserError
+
+
+def load(path: pathlib.Path, name: str = "answer") -> user_code.Loaded:
+    return user_code.load_object("optimizer", f"{path}:{name}")
+
+
+def write(folder: pathlib.Path, **texts: str) -> None:
+    for name, text in texts.items():
+        path = folder / f"{name.replace('__', '/')}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def test_modules_beside_a_file_can_be_imported(tmp_path):
+    write(
+        tmp_path,
+        mine="from beside import ONE\nimport package.inner\ndef answer():\n    import late\n    return ONE, late.TWO\n",
+        beside="ONE = 1\n",
+        late="TWO = 2\n",
+        package__inner="from . import deeper\n",
+        package__deeper="",
+    )
+    (tmp_path / "package" / "__init__.py").touch()
+    before = list(sys.path)
+    assert load(tmp_path / "mine.py").value() == (1, 2)
+    assert sys.path == before
+
+
+@pytest.mark.parametrize("changed", ["mine", "beside", "late", "package__inner", "package__deeper"])
+def test_each_text_that_a_file_imports_identifies_it(changed, tmp_path):
+    texts = {
+        "mine": "from beside import ONE\nimport package.inner\n\ndef answer():\n    import late\n",
+        "beside": "ONE = 1\n",
+        "late": "",
+        "package__inner": "from . import deeper\n",
+        "package__deeper": "",
+        "unrelated": "",
+    }
+    write(tmp_path, **texts)
+    first = load(tmp_path / "mine.py")
+    write(tmp_path, unrelated="# changed")
+    assert load(tmp_path / "mine.py").code == first.code
+    write(tmp_path, **{changed: texts[changed] + "# changed"})
+    assert load(tmp_path / "mine.py").code != first.code
+    write(tmp_path, **texts)
+    assert load(tmp_path / "mine.py").code == first.code
+
+
+def test_a_changed_module_beside_a_file_is_run_anew(tmp_path):
+    """Also within the same second and of the same length, which Python's own cache of bytecode would not see."""
+    write(tmp_path, mine="import beside\n\ndef answer():\n    return beside.ONE\n", beside="ONE = 1\n")
+    first = load(tmp_path / "mine.py").value
+    write(tmp_path, beside="ONE = 2\n")
+    assert load(tmp_path / "mine.py").value() == 2
+    assert first() == 1
+
+
+def test_two_folders_may_have_modules_of_the_same_name(tmp_path):
+    for number in (1, 2):
+        folder = tmp_path / str(number)
+        write(folder, mine="import beside\n\ndef answer():\n    return beside.ONE\n", beside=f"ONE = {number}\n")
+    found = [load(tmp_path / str(number) / "mine.py").value for number in (1, 2)]
+    assert [function() for function in found] == [1, 2]
+
+
+def test_a_module_of_this_process_is_not_replaced_by_one_beside_a_file(tmp_path):
+    import optax
+
+    write(tmp_path, mine="import optax\n\ndef answer():\n    return optax.ONE\n", optax="ONE = 1\n")
+    assert load(tmp_path / "mine.py").value() == 1
+    assert sys.modules["optax"] is optax
+
+
+def test_a_file_alone_is_identified_by_its_text(tmp_path):
+    import hashlib
+
+    write(tmp_path, mine="def answer():\n    return 42\n")
+    loaded = load(tmp_path / "mine.py")
+    assert loaded.code == hashlib.sha256((tmp_path / "mine.py").read_bytes()).hexdigest()[:12]
+    assert (loaded.reference, loaded.place) == ("mine.py:answer", str(tmp_path / "mine.py"))
+
+
+@pytest.mark.parametrize("text", ["import absent_module", "raise SystemExit", "def broken(:", "1 / 0"])
+def test_a_file_that_cannot_be_run_is_refused_and_can_be_mended(text, tmp_path):
+    write(tmp_path, mine=text)
+    with pytest.raises(UserError, match=r"mine\.py:answer' cannot be imported: \w+"):
+        load(tmp_path / "mine.py")
+    write(tmp_path, mine="def answer():\n    return 42\n")
+    assert load(tmp_path / "mine.py").value() == 42
