@@ -13,9 +13,11 @@ from jaxopt_bench.optimizers.schedules import (
     Constant,
     Cosine,
     Exponential,
+    Linear,
     MultiStep,
     OneCycle,
     Schedule,
+    WarmupStableDecay,
 )
 from jaxopt_bench.optimizers.sgd import SGD
 
@@ -48,6 +50,7 @@ __all__ = [
     "Exponential",
     "Hyperparameters",
     "Imported",
+    "Linear",
     "Moment",
     "MultiStep",
     "NAdamW",
@@ -58,6 +61,7 @@ __all__ = [
     "ScaleByPadamState",
     "Schedule",
     "Space",
+    "WarmupStableDecay",
     "imported",
     "load",
     "load_again",

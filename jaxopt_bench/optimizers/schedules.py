@@ -30,8 +30,8 @@ class Schedule(Config, abc.ABC):
           numbers: the float fields by name, as arrays.
           epoch: epochs trained before this step; with s steps an epoch, step t is at epoch t / s.
           epochs: how many the whole training has.
-          step: the length of a step, in epochs. A warm-up is ahead by it: its first step already has a learning rate
-            above zero, by which some optimizers divide, and its last one the full rate.
+          step: the length of a step, in epochs. A warm-up is one step ahead: its first step already has a learning
+            rate above zero, and its last step has the full rate. `OneCycle` reaches `final` at the last step.
         """
 
     def numbers(self) -> Hyperparameters:
@@ -53,30 +53,30 @@ class Constant(Schedule):
 
 @dataclasses.dataclass(frozen=True)
 class MultiStep(Schedule):
-    """Multiplies the learning rate by `factor` at each boundary."""
+    """Multiplies the learning rate by `factor` at each boundary, as PyTorch's `MultiStepLR`."""
 
     boundaries: tuple[float, ...] = number((100.0, 150.0), at_least=0)
-    """Epochs at whose start the learning rate drops."""
+    """Epochs at which the learning rate drops. A fraction of an epoch takes effect at the first step at or after it."""
     factor: float = number(0.1, above=0)
     """What it is multiplied by at each."""
 
     def multiplier(self, numbers: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0) -> Float[Array, ""]:
         """See `Schedule.multiplier`."""
-        return numbers["factor"] ** jnp.sum(epoch >= numbers["boundaries"])
+        return numbers["factor"] ** jnp.sum(_with_margin(epoch, step) >= numbers["boundaries"])
 
 
 @dataclasses.dataclass(frozen=True)
 class Exponential(Schedule):
-    """Multiplies the learning rate by `factor` every `every` epochs."""
+    """Multiplies the learning rate by `factor` every `every` epochs, as PyTorch's `StepLR`."""
 
     every: float = number(50.0, above=0)
-    """Epochs between two drops."""
+    """Epochs between two drops. It may be a fraction; a drop takes effect at the first step at or after it."""
     factor: float = number(0.1, above=0)
     """What the learning rate is multiplied by at each."""
 
     def multiplier(self, numbers: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0) -> Float[Array, ""]:
         """See `Schedule.multiplier`."""
-        return numbers["factor"] ** jnp.floor(epoch / numbers["every"])
+        return numbers["factor"] ** jnp.floor(_with_margin(epoch, step) / numbers["every"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,23 +97,70 @@ class Cosine(Schedule):
 
 
 @dataclasses.dataclass(frozen=True)
+class Linear(Schedule):
+    """Linear warm-up, then linear decay to `final` at the end of training (Bergsma et al., "Straight to zero", 2025).
+
+    Step t of T steps has the multiplier of t / T, as PyTorch's `LinearLR`: with `final=0`, the last step has 1 / T of
+    the learning rate.
+    """
+
+    warmup: float = number(0.0, at_least=0)
+    """Epochs of linear warm-up."""
+    final: float = number(0.0, at_least=0)
+    """The multiplier at the end of training."""
+
+    def multiplier(self, numbers: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0) -> Float[Array, ""]:
+        """See `Schedule.multiplier`."""
+        warmup, final = numbers["warmup"], numbers["final"]
+        decay = final + (1 - final) * _share(epochs - epoch, epochs - warmup)
+        return jnp.where(epoch < warmup, _share(epoch + step, warmup), decay)
+
+
+@dataclasses.dataclass(frozen=True)
+class WarmupStableDecay(Schedule):
+    """Linear warm-up, constant learning rate, then linear cooldown to `final`: "WSD", also called trapezoidal
+    (Zhai et al., "Scaling vision transformers", 2022; Hu et al., "MiniCPM", 2024).
+
+    As in `Linear`, `final` is reached one step after the last. If warm-up and cooldown overlap, the lower of the two
+    applies.
+    """
+
+    warmup: float = number(0.0, at_least=0)
+    """Epochs of linear warm-up."""
+    cooldown: float = number(0.2, at_least=0, at_most=1)
+    """The share of training in which the learning rate falls; Hägele et al., 2024, take 0.2."""
+    final: float = number(0.0, at_least=0, at_most=1)
+    """The multiplier at the end of training."""
+
+    def multiplier(self, numbers: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0) -> Float[Array, ""]:
+        """See `Schedule.multiplier`."""
+        final = numbers["final"]
+        down = final + (1 - final) * _share(epochs - epoch, numbers["cooldown"] * epochs)
+        return jnp.minimum(_share(epoch + step, numbers["warmup"]), down)
+
+
+@dataclasses.dataclass(frozen=True)
 class OneCycle(Schedule):
-    """Up and down once along cosines (Smith & Topin, "Super-convergence", 2018), in the form of PyTorch's
-    `OneCycleLR` without momentum cycling."""
+    """Up and down once along cosines (Smith & Topin, "Super-convergence", 2018): PyTorch's `OneCycleLR` with
+    `anneal_strategy="cos"`, `three_phase=False` and `cycle_momentum=False`.
+
+    With T steps the learning rate is highest at step `rise` · T − 1, counted from 0, and `final` at step T − 1.
+    """
 
     rise: float = number(0.3, above=0, below=1)
     """The share of training in which the learning rate rises."""
     start: float = number(0.04, above=0, at_most=1)
-    """The multiplier at the first step."""
+    """The multiplier at the first step; PyTorch's `1 / div_factor`."""
     final: float = number(4e-6, at_least=0, at_most=1)
-    """The multiplier at the end."""
+    """The multiplier at the last step; PyTorch's `1 / (div_factor * final_div_factor)`."""
 
     def multiplier(self, numbers: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0) -> Float[Array, ""]:
         """See `Schedule.multiplier`."""
-        rise, start, final = numbers["rise"] * epochs, numbers["start"], numbers["final"]
-        up = 1 + (start - 1) * _half_cosine(_share(epoch, rise))
-        down = final + (1 - final) * _half_cosine(_share(epoch - rise, epochs - rise))
-        return jnp.where(epoch < rise, up, down)
+        start, final = numbers["start"], numbers["final"]
+        peak = numbers["rise"] * epochs - step
+        up = 1 + (start - 1) * _half_cosine(_share(epoch, peak))
+        down = final + (1 - final) * _half_cosine(_share(epoch - peak, epochs - step - peak))
+        return jnp.where(epoch < peak, up, down)
 
 
 def _share(part: Float[Array, ""], whole: Float[Array, ""]) -> Float[Array, ""]:
@@ -122,8 +169,18 @@ def _share(part: Float[Array, ""], whole: Float[Array, ""]) -> Float[Array, ""]:
 
 
 def _half_cosine(share: Float[Array, ""]) -> Float[Array, ""]:
-    """Falls from 1 at share 0 to 0 at share 1."""
-    return (1 + jnp.cos(jnp.pi * share)) / 2
+    """Falls from 1 at share 0 to 0 at share 1. Near 0, cos² has more correct digits than (1 + cos) / 2."""
+    return jnp.cos(jnp.pi / 2 * share) ** 2
+
+
+def _with_margin(epoch: Epoch, step: float) -> Epoch:
+    """Returns the epoch plus a margin for the rounding errors of float32, for comparisons with a boundary.
+
+    Let u = 2⁻²⁴. The epoch of a step is at most u · (epoch + 2) too small and a boundary at most u · epoch too large.
+    A margin of 8 u · (1 + epoch) covers both, so that a step never misses a boundary that it has reached. It is at most
+    half a step: in a training of more than a million steps, a boundary between two steps may take effect at the first.
+    """
+    return epoch + jnp.minimum(2.0**-21 * (1 + epoch), step / 2)
 
 
 SCHEDULES: Named[Schedule] = Named(
@@ -132,5 +189,7 @@ SCHEDULES: Named[Schedule] = Named(
     multi_step=MultiStep(),
     exponential=Exponential(),
     cosine=Cosine(),
+    linear=Linear(),
+    wsd=WarmupStableDecay(),
     one_cycle=OneCycle(),
 )

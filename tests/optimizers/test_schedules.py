@@ -1,6 +1,11 @@
-"""Schedules against optax's, where it has them, and against their formulas."""
+"""Schedules against PyTorch's and optax's, against exact rational arithmetic, and against their formulas."""
 
 from __future__ import annotations
+
+import functools
+import math
+from fractions import Fraction
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,16 +13,39 @@ import numpy as np
 import optax
 import pytest
 
-from jaxopt_bench.optimizers import SCHEDULES, Constant, Cosine, Exponential, MultiStep, OneCycle, Schedule
+from jaxopt_bench.optimizers import (
+    SCHEDULES,
+    Constant,
+    Cosine,
+    Exponential,
+    Linear,
+    MultiStep,
+    OneCycle,
+    Schedule,
+    WarmupStableDecay,
+)
 
 STEPS_PER_EPOCH, EPOCHS = 8, 40
 STEPS = np.arange(STEPS_PER_EPOCH * EPOCHS)
 
 
-def values(schedule: Schedule) -> np.ndarray:
+def values(schedule: Schedule, steps_per_epoch: int = STEPS_PER_EPOCH, epochs: int = EPOCHS) -> np.ndarray:
     """Returns the multiplier at every step."""
-    epochs, step = jnp.asarray(STEPS / STEPS_PER_EPOCH, jnp.float32), 1 / STEPS_PER_EPOCH
-    return np.asarray(jax.vmap(lambda e: schedule.multiplier(schedule.numbers(), e, EPOCHS, step))(epochs))
+    count = steps_per_epoch * epochs
+    padded = np.arange(-(-count // 4096) * 4096)  # of few lengths, so that few programs are compiled
+    epoch = epoch_of(padded, steps_per_epoch)
+    return np.asarray(multipliers(type(schedule)(), schedule.numbers(), epoch, epochs, 1 / steps_per_epoch))[:count]
+
+
+def epoch_of(steps: np.ndarray, steps_per_epoch: int) -> np.ndarray:
+    """Returns the epoch of each step, rounded to float32 as in training."""
+    whole, part = np.divmod(steps, steps_per_epoch)
+    return whole.astype(np.float32) + part.astype(np.float32) / np.float32(steps_per_epoch)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def multipliers(schedule: Schedule, numbers: Any, epoch: Any, epochs: Any, step: Any) -> jax.Array:
+    return jax.vmap(lambda e: schedule.multiplier(numbers, e, epochs, step))(epoch)
 
 
 def test_constant_is_one():
@@ -55,13 +83,120 @@ def test_constant_with_warmup_is_pytorchs_linear_lr():
     np.testing.assert_allclose(values(Constant(warmup=4)), np.minimum(1, (STEPS + 1) / warmup), rtol=1e-6)
 
 
-def test_one_cycle_rises_and_falls_along_cosines():
-    ours = values(OneCycle(rise=0.25, start=0.04, final=0.001))
-    epoch = STEPS / STEPS_PER_EPOCH
-    up = 1 + (0.04 - 1) * (1 + np.cos(np.pi * epoch / 10)) / 2
-    down = 0.001 + (1 - 0.001) * (1 + np.cos(np.pi * (epoch - 10) / 30)) / 2
-    np.testing.assert_allclose(ours, np.where(epoch < 10, up, down), atol=1e-5)
-    assert ours.argmax() == 10 * STEPS_PER_EPOCH
+def test_one_cycle_peaks_where_pytorchs_does_and_ends_at_its_last_value():
+    ours = values(OneCycle(), 13, 10)
+    assert ours.argmax() == 0.3 * 130 - 1
+    np.testing.assert_allclose(ours[[0, 38, 129]], [0.04, 1, 4e-6], rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["linear", "wsd", "cosine"])
+def test_the_last_step_of_a_linear_decay_to_zero_has_one_part_in_all_its_steps(name):
+    """Zero would be reached one step after the last, as with PyTorch's `LinearLR`."""
+    schedule: Any = {"linear": Linear(), "wsd": WarmupStableDecay(cooldown=1.0), "cosine": Cosine()}[name]
+    share = 1 / len(STEPS)
+    expected = (1 - math.cos(math.pi * share)) / 2 if name == "cosine" else share
+    assert values(schedule)[-1] == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_lower_of_two_overlapping_ramps_applies():
+    """Warm-up over steps 0 to 239 and cooldown from step 160 on cross in the middle of the overlap."""
+    ours = values(WarmupStableDecay(warmup=30, cooldown=0.5))
+    np.testing.assert_allclose(ours, np.minimum((STEPS + 1) / 240, (320 - STEPS) / 160), rtol=1e-5)
+
+
+Lengths = tuple[int, int]
+
+
+def random_setting(name: str, seed: int) -> tuple[Schedule, Lengths, Any]:
+    """Returns a schedule, steps per epoch and epochs, and PyTorch's scheduler of an optimizer with the same settings.
+
+    Periods, boundaries and ramps are whole numbers of steps, as PyTorch requires, and most of them are fractions of an
+    epoch.
+    """
+    from torch.optim import lr_scheduler as torchs
+
+    rng = np.random.default_rng([seed, *map(ord, name)])
+    steps_per_epoch, epochs = int(rng.integers(1, 80)), int(rng.integers(4, 40))
+    total = steps_per_epoch * epochs
+    warmup = 0 if seed % 4 == 0 else int(rng.integers(2, total - 1))
+    final, factor = float(rng.uniform(0, 0.5)) * (seed % 3 > 0), float(rng.uniform(0.2, 0.95))
+    ramp = (warmup, lambda o: torchs.LinearLR(o, 1 / warmup, total_iters=warmup - 1))
+    everything: dict[str, Any] = {"warmup": warmup / steps_per_epoch}
+
+    def joined(*parts: tuple[int, Any]) -> Any:
+        """Returns what makes one scheduler of several, each for a number of steps; those of no steps are left out."""
+        lengths, makers = zip(*[part for part in parts if part[0]], strict=True)
+        milestones = [int(end) for end in np.cumsum(lengths)[:-1]]
+        return lambda o: torchs.SequentialLR(o, [make(o) for make in makers], milestones)
+
+    if name == "constant":
+        constant = (total - warmup, lambda o: torchs.ConstantLR(o, 1.0, total_iters=0))
+        return Constant(**everything), (steps_per_epoch, epochs), joined(ramp, constant)
+    if name == "multi_step":
+        milestones = sorted(int(step) for step in rng.integers(0, total, 4))
+        schedule: Schedule = MultiStep(boundaries=tuple(m / steps_per_epoch for m in milestones), factor=factor)
+        return schedule, (steps_per_epoch, epochs), lambda o: torchs.MultiStepLR(o, milestones, factor)
+    if name == "exponential":
+        period = int(rng.integers(max(1, total // 50), total))
+        schedule = Exponential(every=period / steps_per_epoch, factor=factor)
+        return schedule, (steps_per_epoch, epochs), lambda o: torchs.StepLR(o, period, factor)
+    if name == "cosine":
+        decay = (total - warmup, lambda o: torchs.CosineAnnealingLR(o, total - warmup, eta_min=final))
+        return Cosine(**everything, final=final), (steps_per_epoch, epochs), joined(ramp, decay)
+    if name == "linear":
+        decay = (total - warmup, lambda o: torchs.LinearLR(o, 1.0, final, total_iters=total - warmup))
+        return Linear(**everything, final=final), (steps_per_epoch, epochs), joined(ramp, decay)
+    if name == "wsd":
+        cooldown = int(rng.integers(0, total - warmup + 1))
+        constant = (total - warmup - cooldown, lambda o: torchs.ConstantLR(o, 1.0, total_iters=0))
+        decay = (cooldown, lambda o: torchs.LinearLR(o, 1.0, final, total_iters=cooldown))
+        schedule = WarmupStableDecay(**everything, cooldown=cooldown / total, final=final)
+        return schedule, (steps_per_epoch, epochs), joined(ramp, constant, decay)
+    if name == "one_cycle":
+        rise, start, last = float(rng.uniform(0.05, 0.95)), 10 ** rng.uniform(-3, -0.5), 10 ** rng.uniform(-6, -3)
+        schedule = OneCycle(rise=rise, start=start, final=last)
+        cycle = {"anneal_strategy": "cos", "three_phase": False, "cycle_momentum": False}
+        shape = {"pct_start": rise, "div_factor": 1 / start, "final_div_factor": start / last}
+        return schedule, (steps_per_epoch, epochs), lambda o: torchs.OneCycleLR(o, 1.0, total, **shape, **cycle)
+    raise NotImplementedError(f"PyTorch's form of {name}")
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("name", sorted(SCHEDULES))
+def test_every_step_is_that_of_pytorch(name, seed):
+    """Runs where PyTorch is installed (the extra `peers`)."""
+    torch: Any = pytest.importorskip("torch")
+    schedule, (steps_per_epoch, epochs), make = random_setting(name, seed)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    scheduler, expected = make(optimizer), []
+    for _ in range(steps_per_epoch * epochs):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    np.testing.assert_allclose(values(schedule, steps_per_epoch, epochs), expected, rtol=1e-3, atol=1e-8)
+
+
+PERIODS = sorted({Fraction(p, q) for q in (1, 2, 3, 5, 7, 10, 16, 100) for p in range(q // 5 + 1, 3 * q + 1)})
+MULTIPLES = range(1, 20)
+
+
+def drops(schedule: Schedule, numbers: Any, steps: np.ndarray, steps_per_epoch: int) -> np.ndarray:
+    """Returns how often the learning rate has doubled at each step."""
+    numbers, epoch = {"factor": jnp.float32(2), **numbers}, epoch_of(steps, steps_per_epoch)
+    return np.rint(np.log2(multipliers(schedule, numbers, epoch, 1, 1 / steps_per_epoch)))
+
+
+@pytest.mark.parametrize("steps_per_epoch", [1, 3, 7, 10, 13, 39, 98, 128, 390])
+def test_drops_are_those_of_exact_rational_arithmetic(steps_per_epoch):
+    """At every step of 20 epochs, for 380 periods up to 3 epochs, as periods and as lists of boundaries."""
+    steps = np.arange(20 * steps_per_epoch)
+    for period in PERIODS:
+        expected = steps * period.denominator // (steps_per_epoch * period.numerator)
+        found = drops(Exponential(), {"every": jnp.float32(float(period))}, steps, steps_per_epoch)
+        np.testing.assert_array_equal(found, expected, err_msg=f"every {period} epochs")
+        boundaries = jnp.asarray([float(period * k) for k in MULTIPLES], jnp.float32)
+        found = drops(MultiStep(), {"boundaries": boundaries}, steps, steps_per_epoch)
+        np.testing.assert_array_equal(found, np.minimum(expected, len(MULTIPLES)), err_msg=f"multiples of {period}")
 
 
 @pytest.mark.parametrize("name", sorted(SCHEDULES))

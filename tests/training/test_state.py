@@ -10,20 +10,41 @@ import numpy as np
 import pytest
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.optimizers import MultiStep
+from jaxopt_bench.optimizers import Exponential, MultiStep
 from jaxopt_bench.training import Task, abstract_states, initial_state, initial_states
 from jaxopt_bench.training.state import moment
 
 
-def test_a_boundary_acts_at_the_first_step_of_its_epoch_however_long_the_epochs(tiny):
-    experiment = dataclasses.replace(
-        tiny, batch_size=4, epochs=300, schedule=MultiStep(boundaries=(150, 200), factor=0.1)
-    )
+@pytest.mark.parametrize("schedule", [MultiStep(boundaries=(150, 200), factor=0.1), Exponential(every=50, factor=0.1)])
+def test_a_boundary_acts_at_the_first_step_of_its_epoch_however_long_the_epochs(tiny, schedule):
+    experiment = dataclasses.replace(tiny, batch_size=4, epochs=300, schedule=schedule)
     task = Task(experiment, (8, 8, 1), 10, 50_000, (0.3,), (0.35,))
-    numbers = experiment.schedule.numbers()
-    steps = [150 * 12_500 - 1, 150 * 12_500, 200 * 12_500 - 1, 200 * 12_500]
-    ours = [float(moment(task, numbers, jnp.uint32(0), jnp.int32(step)).multiplier) for step in steps]
-    np.testing.assert_allclose(ours, [1, 0.1, 0.1, 0.01], rtol=1e-5)
+    numbers = schedule.numbers()
+    ours = [
+        float(moment(task, numbers, jnp.uint32(0), jnp.int32(epoch * 12_500 + step)).multiplier)
+        for epoch in (150, 200)
+        for step in (-1, 0)
+    ]
+    expected = [1, 0.1, 0.1, 0.01] if isinstance(schedule, MultiStep) else [1e-2, 1e-3, 1e-3, 1e-4]
+    np.testing.assert_allclose(ours, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("steps_per_epoch", "period"), [(10, (3, 10)), (49, (1, 7)), (390, (3, 5))])
+def test_a_drop_within_an_epoch_acts_at_the_first_step_at_or_after_it(tiny, steps_per_epoch, period):
+    """By exact integer arithmetic; a division in float32 is a step late at some of these drops."""
+    steps, (numerator, denominator) = np.arange(10 * steps_per_epoch), period
+    drops = steps * denominator // (steps_per_epoch * numerator)
+    boundaries = tuple(k * numerator / denominator for k in range(1, 10))
+    for schedule, expected in (
+        (Exponential(every=numerator / denominator, factor=0.5), drops),
+        (MultiStep(boundaries=boundaries, factor=0.5), np.minimum(drops, 9)),
+    ):
+        experiment = dataclasses.replace(tiny, batch_size=1, epochs=10, schedule=schedule)
+        task = Task(experiment, (8, 8, 1), 10, steps_per_epoch, (0.3,), (0.35,))
+        numbers = schedule.numbers()
+        moments = jax.jit(jax.vmap(lambda step, t=task, n=numbers: moment(t, n, jnp.uint32(0), step)))(steps)
+        found = np.asarray(moments.multiplier, np.float64)
+        np.testing.assert_array_equal(np.rint(-np.log2(found)), expected)
 
 
 def test_hyperparameters_schedule_and_seed_are_arrays_in_the_state(tiny):
