@@ -254,11 +254,25 @@ def _checked_number(where: str, value: Any, hint: type, bounds: Bounds | None, i
     converted = hint(value) if isinstance(value, allowed) and not isinstance(value, bool) and _fits(value) else None
     if converted is None or (bounds is not None and converted not in bounds):
         raise UserError(f"{where} is {value!r}; accepted: {words}.")
+    if hint is float and bounds is not None:
+        rounded = _in_float32(converted)
+        if math.isinf(rounded) or rounded not in Bounds(above=bounds.above, below=bounds.below):
+            raise UserError(
+                f"{where} is {value!r}, but training computes in float32, where it rounds to {rounded:g}. "
+                f"Expected {words} in float32."
+            )
     return converted
 
 
 def _is_infinite(value: Any) -> bool:
     return isinstance(value, (float, np.floating)) and math.isinf(value)
+
+
+def _in_float32(value: float) -> float:
+    """Returns a number rounded to float32, in which training computes; numbers below its normal range become 0."""
+    with np.errstate(over="ignore"):
+        rounded = np.float32(value)
+    return float(rounded) if abs(rounded) >= np.finfo(np.float32).tiny else 0.0
 
 
 def _fits(value: Any) -> bool:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,9 +55,16 @@ class Drawing(Config):
     limit: float | None = number(None, above=0)
 
 
+@dataclasses.dataclass(frozen=True)
+class Decays(Config):
+    one: float | None = number(None, at_least=0, below=1)
+    several: tuple[float, ...] = number((), above=0, below=1)
+    most: float = number(0.0, at_least=0, at_most=0.1)
+
+
 TEXTS = st.text(st.characters(exclude_categories=["Cc", "Cs"], include_characters="\n\t"))
 finite = st.floats(allow_nan=False, allow_infinity=False)
-positive = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
+positive = st.floats(min_value=float(np.finfo(np.float32).tiny), max_value=float(np.finfo(np.float32).max))
 shapes = st.one_of(
     st.builds(Circle, radius=positive),
     st.builds(Polygon, corners=st.integers(3, 10**6), sides=st.lists(st.floats(0, 10)), filled=st.booleans()),
@@ -153,6 +162,39 @@ def test_a_wrong_value_is_refused_with_the_field_the_value_and_what_is_accepted(
     with pytest.raises(UserError) as caught:
         config(**fields)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("fields", "name", "rounded"),
+    [
+        ({"one": 1 - 2.0**-26}, "one", 1),
+        ({"one": np.float64(0.99999999)}, "one", 1),
+        ({"several": (0.5, 1 - 1e-12)}, "several[1]", 1),
+        ({"several": (1e-50,)}, "several[0]", 0),
+        ({"several": (1e-39,)}, "several[0]", 0),  # XLA flushes float32's subnormal numbers to 0
+    ],
+)
+def test_a_number_that_float32_rounds_to_an_excluded_bound_is_refused(
+    fields: dict[str, Any], name: str, rounded: float
+) -> None:
+    message = f"Decays.{name} is .*, but training computes in float32, where it rounds to {rounded}. Expected a finite"
+    with pytest.raises(UserError, match=re.escape(message).replace(r"\.\*", ".*")):
+        Decays(**fields)
+
+
+def test_a_number_that_float32_rounds_to_infinity_is_refused() -> None:
+    with pytest.raises(
+        UserError, match=r"Circle.radius is 1e\+39, .* float32, where it rounds to inf. Expected a finite"
+    ):
+        Circle(radius=1e39)
+
+
+def test_the_numbers_beside_an_excluded_bound_and_an_included_one_that_rounds_up_are_accepted() -> None:
+    """0.1 is larger in float32, but a bound that is included may be reached."""
+    below_one, smallest = 1 - 2.0**-24, float(np.finfo(np.float32).tiny)
+    assert Decays(one=below_one, several=(smallest,), most=0.1) == Decays(below_one, (smallest,), 0.1)
+    assert np.float32(below_one) < 1
+    assert float(np.float32(0.1)) > 0.1
 
 
 @pytest.mark.parametrize(

@@ -181,6 +181,25 @@ def test_values_without_a_meaning_are_refused(name, field, refused, accepted):
     assert all(np.isfinite(leaf).all() for leaf in leaves)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_values_that_float32_rounds_to_an_excluded_bound_are_refused(name):
+    """A decay of 1 divides by zero in a bias correction, and keeps an average at its start."""
+    optimizer, found = OPTIMIZERS[name], set()
+    for field in dataclasses.fields(optimizer):
+        bounds, value = field.metadata.get("bounds"), getattr(optimizer, field.name)
+        if bounds is None or isinstance(value, int):
+            continue
+        excluded = [(bounds.below, np.float64(-np.inf)), (bounds.above, np.float64(np.inf))]
+        for bound, inwards in excluded:
+            if bound is None:
+                continue
+            nearest = float(np.nextafter(np.float64(bound), inwards))
+            with pytest.raises(UserError, match=rf"{field.name}.* is .* float32, where it rounds to {bound:g}"):
+                dataclasses.replace(optimizer, **{field.name: (0.5, nearest) if field.name == "betas" else nearest})
+            found.add(field.name)
+    assert {"ema_decay", "swa_start", "clip_norm"} <= found
+
+
 def test_the_coefficients_of_optimism_are_no_decays():
     assert dataclasses.replace(OPTIMIZERS["optimistic_gradient_descent"], alpha=2.0, beta=1.5).beta == 1.5
 
