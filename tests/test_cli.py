@@ -132,6 +132,17 @@ def test_without_flags_the_experiment_is_the_files():
         ),
         (["run", "digits_cnn_adamw", "--optimizer.momentum", "0.9"], 2, "--optimizer.momentum"),
         (["run", "digits_cnn_adamw", "--batch-size", "2000"], 1, "at most the 1293 images"),
+        (
+            ["run", "digits_cnn_adamw", "--epochs", "1", "--optimizer.accumulate", "41"],
+            1,
+            "accumulate is 41, but the whole training has 40 steps",
+        ),
+        (
+            ["run", "digits_cnn_adamw", "--optimizer.b2", "0.99999999"],
+            2,
+            "AdamW.b2 is 0.99999999, but training computes",
+        ),
+        (["run", "digits_cnn_adamw", "--optimizer.ema-decay", "0.99999999"], 2, "where it rounds to 1. Expected"),
         (["run", "digits_cnn_adamw", "--experiments", "absent"], 2, "absent is no folder"),
         (["run", "cifar100_alexnet_sgd"], 1, "data prepare cifar100 --from"),
         (["sweep"], 2, "the experiment comes first"),

@@ -23,7 +23,7 @@ class Task:
       code_path: how it is computed.
 
     Raises:
-      UserError: where a batch is larger than the training split.
+      UserError: if a batch is larger than the training split, or the training is too short for a single update.
     """
 
     experiment: Experiment
@@ -39,6 +39,13 @@ class Task:
             raise UserError(
                 f"Experiment.batch_size is {self.experiment.batch_size}; accepted: at most the "
                 f"{self.train_examples} images that {self.experiment.dataset} has to train on."
+            )
+        accumulate = self.experiment.optimizer.accumulate
+        if accumulate > self.steps:
+            raise UserError(
+                f"optimizer.accumulate is {accumulate}, but the whole training has {self.steps} steps "
+                f"({self.experiment.epochs} × {self.steps_per_epoch}, epochs × steps per epoch), so no update would be "
+                f"made. Expected an integer from 1 to {self.steps}."
             )
 
     @property

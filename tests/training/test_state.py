@@ -69,6 +69,18 @@ def test_a_batch_larger_than_the_training_split_is_refused(tiny):
         Task(tiny, (8, 8, 1), 10, 63, (0.3,), (0.35,))
 
 
+def test_accumulating_more_steps_than_the_training_has_is_refused(tiny):
+    """Two epochs of three steps: six can be accumulated to one update, seven to none."""
+
+    def task(accumulate: int) -> Task:
+        optimizer = dataclasses.replace(tiny.optimizer, accumulate=accumulate)
+        return Task(dataclasses.replace(tiny, optimizer=optimizer), (8, 8, 1), 10, 200, (0.3,), (0.35,))
+
+    assert task(6).steps == 6
+    with pytest.raises(UserError, match=r"accumulate is 7, but .* has 6 steps \(2 × 3, .* from 1 to 6\."):
+        task(7)
+
+
 def test_an_epoch_drops_the_last_partial_batch(tiny):
     task = Task(tiny, (8, 8, 1), 10, 200, (0.3,), (0.35,))
     assert (task.steps_per_epoch, task.steps) == (3, 6)
