@@ -238,7 +238,7 @@ def _checked(where: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -> 
     if hint is Any:
         return value
     if hint in (int, float):
-        return _checked_number(where, value, hint, metadata.get("bounds"), metadata.get("infinite", False))
+        return _checked_number(where, value, hint, metadata)
     if not isinstance(value, hint):
         raise UserError(f"{where} is {value!r}; accepted: a {hint.__name__}.")
     if hint is str and any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t" for c in value):
@@ -246,20 +246,31 @@ def _checked(where: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -> 
     return value
 
 
-def _checked_number(where: str, value: Any, hint: type, bounds: Bounds | None, infinite: bool) -> Any:
-    if infinite and hint is float and (value in ("inf", "-inf") or _is_infinite(value)):
+def _checked_number(where: str, value: Any, hint: type, metadata: Mapping[str, Any]) -> Any:
+    """Returns a number as the type that it should have.
+
+    Args:
+      where: the field, for messages.
+      value: as given.
+      hint: int or float.
+      metadata: of the field. `bounds`: it must lie within; `usual`: within which such a number lies in most cases;
+        `infinite`: whether it may be infinite.
+    """
+    if metadata.get("infinite") and hint is float and (value in ("inf", "-inf") or _is_infinite(value)):
         return float(value)
+    bounds = metadata.get("bounds")
     words = {int: "an integer", float: "a finite number"}[hint] + (f" {bounds}" if bounds and str(bounds) else "")
     allowed = (int, np.integer) if hint is int else (int, float, np.integer, np.floating)
     converted = hint(value) if isinstance(value, allowed) and not isinstance(value, bool) and _fits(value) else None
     if converted is None or (bounds is not None and converted not in bounds):
         raise UserError(f"{where} is {value!r}; accepted: {words}.")
-    if hint is float and bounds is not None:
+    limits = bounds or metadata.get("usual")
+    if hint is float and limits is not None and converted in limits:
         rounded = _in_float32(converted)
-        if math.isinf(rounded) or rounded not in Bounds(above=bounds.above, below=bounds.below):
+        if math.isinf(rounded) or rounded not in Bounds(above=limits.above, below=limits.below):
             raise UserError(
                 f"{where} is {value!r}, but training computes in float32, where it rounds to {rounded:g}. "
-                f"Expected {words} in float32."
+                f"Expected a finite number {limits} in float32."
             )
     return converted
 

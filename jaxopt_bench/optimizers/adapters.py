@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
@@ -56,6 +58,41 @@ def mechanic_adam(
       weight_decay: Mechanic's own, coupled, relative to the norms of gradient and parameters.
     """
     return contrib.mechanize(optax.adam(learning_rate, b1, b2, eps), weight_decay, eps, s_init, num_betas)
+
+
+def idle_until_a_gradient(factory: Callable[..., optax.GradientTransformation]) -> Callable[..., Any]:
+    """Returns optax's D-Adaptation or Prodigy, which divides by zero if the first gradient is zero, with a guard.
+
+    Both divide by the sum of the absolute values of `grad_sum`. If that is zero, their authors' code
+    (facebookresearch/dadaptation, `dadapt_adam.py`; konstmish/prodigy, `prodigy.py`) ends the step after it has updated
+    the averages of gradients: the parameters, the step size, its numerator and the step count stay as they are.
+
+    Args:
+      factory: the function of optax, whose signature and docstring the result has.
+    """
+
+    @functools.wraps(factory)
+    def guarded(*arguments: Any, **named: Any) -> optax.GradientTransformationExtraArgs:
+        inner = optax.with_extra_args_support(factory(*arguments, **named))
+
+        def update_fn(
+            updates: PyTree[Array], state: Any, params: PyTree[Array] | None = None, **extra: Any
+        ) -> tuple[PyTree[Array], Any]:
+            updates, new = inner.update(updates, state, params, **extra)
+            idle = optax.tree.norm(new.grad_sum, ord=1) == 0
+            kept = {
+                name: jnp.where(idle, getattr(state, name), getattr(new, name))
+                for name in ("estim_lr", "numerator_weighted", "count")
+            }
+            return jax.tree.map(lambda u: jnp.where(idle, 0, u), updates), new._replace(**kept)
+
+        return optax.GradientTransformationExtraArgs(inner.init, update_fn)
+
+    return guarded
+
+
+dadapt_adamw = idle_until_a_gradient(contrib.dadapt_adamw)
+prodigy = idle_until_a_gradient(contrib.prodigy)
 
 
 def rprop(

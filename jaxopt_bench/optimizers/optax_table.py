@@ -16,8 +16,10 @@ from optax import contrib
 
 from jaxopt_bench.config import Bounds
 from jaxopt_bench.optimizers.adapters import (
+    dadapt_adamw,
     dog,
     mechanic_adam,
+    prodigy,
     rprop,
     schedule_free_adamw,
     schedule_free_parameters,
@@ -156,7 +158,7 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "own_axes": {"alpha": Axis(10.0, 1000.0, "log", "ours, around the 100 of Orabona & Tommasi")},
     },
     "dadapt_adamw": {
-        "factory": contrib.dadapt_adamw,
+        "factory": dadapt_adamw,
         "source": "Defazio & Mishchenko, 2023 (arXiv 2301.07733), Algorithm 5",
         "learning_rate": 1.0,
         "learning_rates": _FREE,
@@ -304,7 +306,7 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "kinds": {"variant": Literal["sps", "sps+"]},
     },
     "prodigy": {
-        "factory": contrib.prodigy,
+        "factory": prodigy,
         "source": "Mishchenko & Defazio, 2023 (arXiv 2306.06101), Algorithm 4",
         "learning_rate": 1.0,
         "learning_rates": _FREE,
@@ -312,7 +314,7 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "decay_form": "decoupled",
         "own_axes": {"estim_lr_coef": Axis(0.1, 10.0, "log", "ours, around its authors' 1")},
         "kinds": {"betas": tuple[float, float]},
-        "bounds": {"estim_lr0": _POSITIVE},
+        "bounds": {"estim_lr0": _POSITIVE, "eps": _POSITIVE},
     },
     "radam": {
         "factory": optax.radam,

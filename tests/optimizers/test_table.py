@@ -162,6 +162,7 @@ def test_kernel_mask_spares_biases_and_norm_scales(name):
         ("noisy_sgd", "eta", -0.1, 0.0),
         ("optimistic_adam", "b1", 1.0, 0.0),
         ("polyak_sgd", "variant", "sps++", "sps+"),
+        ("prodigy", "eps", 0.0, 1e-12),
         ("prodigy", "estim_lr0", 0.0, 1e-9),
         ("radam", "threshold", 3.9, 4.0),
         ("rmsprop", "initial_scale", -0.1, 1.0),
