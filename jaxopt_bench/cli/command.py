@@ -18,6 +18,7 @@ HELP = """usage: jaxopt-bench COMMAND …
   show RUN                                                        a run's record
   data prepare NAME [--from PATH]                                 get a data set ready
   optimizers show NAME                                            an optimizer's hyperparameters and their ranges
+  optimizers check NAME [--model resnet18 …]                      measure what an optimizer does with a network
   optimizers plot [NAME …] [--out optimizers.png]                 draw where optimizers go on surfaces of two numbers
   doctor                                                          versions, devices, and whether they can be trusted
 

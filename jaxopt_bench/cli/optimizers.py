@@ -1,30 +1,42 @@
-"""`jaxopt-bench optimizers`: an optimizer's record, and pictures of where optimizers go."""
+"""`jaxopt-bench optimizers`: an optimizer's record, what it does, and pictures of where optimizers go."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import tyro
 from rich.console import Console
 from rich.table import Table
 
+from jaxopt_bench import data
 from jaxopt_bench.cli.command import COMPLETED, HELP, MISUSED, Command
 from jaxopt_bench.cli.flags import bind, check_at_least_one
 from jaxopt_bench.cli.naming import named_optimizer
 from jaxopt_bench.cli.printing import names_table
+from jaxopt_bench.cli.streams import check_output_file, write_output
 from jaxopt_bench.errors import UserError, unknown_name
+from jaxopt_bench.models import MODELS
+from jaxopt_bench.optimizers import measure_optimizer
 from jaxopt_bench.reports import (
+    ARRAYS_NOTE,
     SURFACES,
     Trajectory,
+    arrays_table,
     check_picture,
     draw_trajectories,
+    facts_table,
     hyperparameters_table,
+    missed_in_words,
     trajectory,
 )
+from jaxopt_bench.runs.compilation import keep_compiled_programs
+from jaxopt_bench.training import default_backend
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +45,25 @@ class OptimizerFlags:
 
     name: tyro.conf.Positional[str]
     """An optimizer by its name, or FILE.py:FUNCTION or MODULE:FUNCTION."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckFlags:
+    """Measure what an optimizer does in a few steps on random gradients: no description of it is read.
+
+    Shown are: which of its rules updates which parameters; whether it obeys the learning rate and its schedule; its
+    weight decay; whether the scale of gradients matters; the size of its updates and of its state; whether it is
+    deterministic.
+    """
+
+    name: tyro.conf.Positional[str]
+    """An optimizer by its name, or FILE.py:FUNCTION or MODULE:FUNCTION."""
+    model: str = "cnn"
+    """The network whose parameters are updated, by its name."""
+    dataset: str = "cifar10"
+    """The data set that the network is for, by its name. It is not read."""
+    json: pathlib.Path | None = None
+    """Write the facts to this file, as JSON; - is standard output."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +92,7 @@ def parse(words: Sequence[str]) -> Command:
     """
     commands: dict[str, tuple[Callable[[Any], int], type]] = {
         "show": (show_optimizer, OptimizerFlags),
+        "check": (check_optimizer, CheckFlags),
         "plot": (plot_optimizers, PlotFlags),
     }
     if not words or words[0] in ("-h", "--help"):
@@ -81,6 +113,44 @@ def show_optimizer(flags: OptimizerFlags) -> int:
     schedule = optimizer.schedule
     console.print(f"schedule: {schedule.name} ({schedule.source})", markup=False, highlight=False)
     console.print(hyperparameters_table(flags.name, optimizer))
+    return COMPLETED
+
+
+def check_optimizer(flags: CheckFlags) -> int:
+    """Prints what an optimizer does, or writes it as JSON."""
+    if flags.json is not None:
+        check_output_file(flags.json)
+    optimizer = named_optimizer(flags.name)
+    spec = data.dataset(flags.dataset)
+    module = MODELS[flags.model].module(spec.num_classes)
+    default_backend()  # raises the error that says what to do if there is none
+    keep_compiled_programs()
+    images = jax.ShapeDtypeStruct((1, *spec.image_shape), "float32")
+    network = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, train=False), images)["params"]
+    facts = measure_optimizer(optimizer, network)
+    if flags.json is not None:
+        about = {"optimizer": flags.name, "settings": optimizer.to_json(), "model": flags.model, "dataset": spec.name}
+        write_output(flags.json, (json.dumps({**about, **facts.to_json()}, indent=2, allow_nan=False) + "\n").encode())
+        return COMPLETED
+    console = Console()
+    parts = f"{len(facts.network)} parameter arrays, {facts.numbers:,} numbers"
+    network_name = f"{flags.model} for {flags.dataset}"
+    console.print(f"{flags.name} on {network_name} ({parts})", markup=False, highlight=False)
+    required = [field.name for field in dataclasses.fields(optimizer) if field.default is dataclasses.MISSING]
+    if required:
+        console.print(f"arguments without a default are 1: {', '.join(required)}", markup=False, highlight=False)
+    warning = missed_in_words(facts)
+    if warning is not None:
+        console.print(f"\n{warning}", style="bold", markup=False, highlight=False)
+    console.print()
+    console.print(facts_table(facts))
+    console.print()
+    if facts.sample:
+        console.print(
+            arrays_table("a small network, on which all but the shares and the state is measured", facts.arrays)
+        )
+    console.print(arrays_table(network_name, facts.network))
+    console.print(ARRAYS_NOTE, markup=False, highlight=False)
     return COMPLETED
 
 

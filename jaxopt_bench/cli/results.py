@@ -15,14 +15,13 @@ from rich.console import Console
 
 from jaxopt_bench.cli.command import COMPLETED, Command
 from jaxopt_bench.cli.flags import bind
-from jaxopt_bench.errors import UserError, shortened
-from jaxopt_bench.files import replacing
+from jaxopt_bench.cli.streams import STANDARD_OUTPUT, check_output_file, write_output
+from jaxopt_bench.errors import UserError
 from jaxopt_bench.reports import results_table
 from jaxopt_bench.reports.tables import csv_text
 from jaxopt_bench.results import load, without_repeats
 from jaxopt_bench.results.words import repeats_in_words
 
-STANDARD_OUTPUT = pathlib.Path("-")
 WIDEST = 1_000_000
 """Characters of a line that no table has."""
 
@@ -54,8 +53,7 @@ def results(flags: ResultsFlags) -> int:
     """Prints the table, or writes it where the flags say."""
     files = [file for file in (flags.csv, flags.parquet) if file is not None]
     for file in files:
-        if not os.path.isdir(file.parent):
-            raise UserError(f"{shortened(str(file.parent))} is not a folder. Expected a file in an existing folder.")
+        check_output_file(file)
     if files.count(STANDARD_OUTPUT) > 1:
         raise UserError("--csv and --parquet are both -, standard output. Expected at most one of them.")
     if flags.parquet == STANDARD_OUTPUT and sys.stdout.isatty():
@@ -65,25 +63,16 @@ def results(flags: ResultsFlags) -> int:
         print(f"{repeats_in_words(repeats)} left out", file=sys.stderr)
     table = found.runs if flags.sql is None else found.sql(flags.sql)
     if flags.csv is not None:
-        _write(flags.csv, csv_text(table).encode())
+        write_output(flags.csv, csv_text(table).encode())
     if flags.parquet is not None:
         parquet = io.BytesIO()  # Parquet cannot be written to a pipe directly
         table.write_parquet(parquet)
-        _write(flags.parquet, parquet.getvalue())
+        write_output(flags.parquet, parquet.getvalue())
     if flags.record is not None:
         found.save(flags.record)
     if not files and flags.record is None:
         _print(table, flags.rows)
     return COMPLETED
-
-
-def _write(path: pathlib.Path, content: bytes) -> None:
-    if path == STANDARD_OUTPUT:
-        sys.stdout.buffer.write(content)
-        sys.stdout.flush()
-        return
-    with replacing(path) as (file, _):
-        file.write(content)
 
 
 def _print(table: pl.DataFrame, rows: int) -> None:

@@ -7,12 +7,19 @@ import errno
 import io
 import logging
 import os
+import pathlib
 import re
 import sys
 from typing import Any
 
+from jaxopt_bench.errors import UserError, shortened
+from jaxopt_bench.files import replacing
+
 LIBRARIES = ("absl", "asyncio", "etils", "orbax", "tensorstore")
 """Loggers whose messages are for developers. What they report of an error, the error's own message says."""
+
+STANDARD_OUTPUT = pathlib.Path("-")
+"""What stands for standard output where a file can be named."""
 
 REPLACE = "jaxopt_bench"
 """The name of our way to replace characters that an encoding lacks."""
@@ -82,6 +89,22 @@ def output_error() -> OSError | None:
     sys.stdout.flush()
     raw = getattr(sys.stdout.buffer, "raw", None)
     return raw.error if isinstance(raw, _Output) else None
+
+
+def check_output_file(path: pathlib.Path) -> None:
+    """Raises the error for a file that cannot be written since its folder does not exist."""
+    if not os.path.isdir(path.parent):
+        raise UserError(f"{shortened(str(path.parent))} is not a folder. Expected a file in an existing folder.")
+
+
+def write_output(path: pathlib.Path, content: bytes) -> None:
+    """Writes a file that the user named; `-` is standard output."""
+    if path == STANDARD_OUTPUT:
+        sys.stdout.buffer.write(content)
+        sys.stdout.flush()
+        return
+    with replacing(path) as (file, _):
+        file.write(content)
 
 
 def _replaced(error: UnicodeError) -> tuple[str | bytes, int]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from jaxopt_bench.optimizers.adam import Adam, AdamW, AMSGrad, Nadam, NAdamW
 from jaxopt_bench.optimizers.axes import Axis, Choice, Space
 from jaxopt_bench.optimizers.base import Hyperparameters, Moment, Optimizer
+from jaxopt_bench.optimizers.conformance import Conformance, measure_optimizer
 from jaxopt_bench.optimizers.custom import Imported, Optimizers, imported, load, load_again
 from jaxopt_bench.optimizers.optax_table import LEFT_OUT, optax_optimizers
 from jaxopt_bench.optimizers.padam import Padam, ScaleByPadamState, scale_by_padam
+from jaxopt_bench.optimizers.partitions import Share, inner_rules
 from jaxopt_bench.optimizers.schedules import (
     SCHEDULES,
     Constant,
@@ -45,6 +47,7 @@ __all__ = [
     "AdamW",
     "Axis",
     "Choice",
+    "Conformance",
     "Constant",
     "Cosine",
     "Exponential",
@@ -60,10 +63,13 @@ __all__ = [
     "Padam",
     "ScaleByPadamState",
     "Schedule",
+    "Share",
     "Space",
     "WarmupStableDecay",
     "imported",
+    "inner_rules",
     "load",
     "load_again",
+    "measure_optimizer",
     "scale_by_padam",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jaxopt_bench.reports import tables
+from jaxopt_bench.reports.conformance import ARRAYS_NOTE, arrays_table, facts_table, missed_in_words
 from jaxopt_bench.reports.extra import check_extra
 from jaxopt_bench.reports.optimizers import hyperparameters_table, optimizers_table
 from jaxopt_bench.reports.results import results_table
@@ -11,12 +12,16 @@ from jaxopt_bench.reports.terminal import terminal
 from jaxopt_bench.reports.trajectories import SURFACES, Trajectory, check_picture, draw_trajectories, trajectory
 
 __all__ = [
+    "ARRAYS_NOTE",
     "SURFACES",
     "Trajectory",
+    "arrays_table",
     "check_extra",
     "check_picture",
     "draw_trajectories",
+    "facts_table",
     "hyperparameters_table",
+    "missed_in_words",
     "optimizers_table",
     "results_table",
     "sweep_table",

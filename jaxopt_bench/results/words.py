@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 from collections.abc import Iterable, Sequence
 
+from jaxopt_bench.optimizers import Share
 from jaxopt_bench.results.claims import Answered, Evidence
 from jaxopt_bench.results.measures import MEASURES
 from jaxopt_bench.results.statistics import Estimate, expected_best_is_exact, turning_budgets
@@ -149,6 +150,26 @@ def _lost(ranking: Ranking) -> list[str]:
 def _edges(standing: Standing) -> list[str]:
     edges = {edge.partition(".")[2].replace(" (", ", ").rstrip(")") for w in standing.winners for edge in w["edges"]}
     return sorted(edges)
+
+
+def rules_in_words(rules: Sequence[Share]) -> str:
+    """Returns which inner rules of an optimizer update which parts of a network, the largest part first."""
+    ordered = sorted(rules, key=lambda rule: -rule.share)
+    return _listed([f"{rule.name} on {share_in_words(rule)}" for rule in ordered]) if ordered else ""
+
+
+def share_in_words(share: Share) -> str:
+    """Returns how large a part of a network is: its arrays, and its share of all numbers."""
+    return f"{share.arrays} of {share.of_arrays} parameter arrays ({percent_in_words(share.share)} of the numbers)"
+
+
+def percent_in_words(share: float) -> str:
+    """Returns a share in percent. One that is nearly nothing, or nearly all, is not rounded to nothing or to all."""
+    if 0 < share < 0.0005:
+        return "less than 0.1%"
+    if 0.9995 < share < 1:
+        return "more than 99.9%"
+    return f"{100 * share:.1f}".removesuffix(".0") + "%"
 
 
 def sensitivity_in_words(ranking: Ranking) -> str | None:

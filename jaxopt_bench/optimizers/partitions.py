@@ -1,0 +1,141 @@
+"""Which of an optimizer's inner rules updates which parameters, read from the structure of its state.
+
+`optax.partition` (formerly `multi_transform`) applies one of several rules to each parameter. `optax.contrib.muon`, for
+example, applies Muon to matrices and Adam to all other parameters.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import jax
+import optax
+from jaxtyping import PyTree
+from optax.transforms import PartitionState
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """A part of a network's parameters.
+
+    Attributes:
+      name: of the part, such as an inner rule's label.
+      arrays: how many parameter arrays belong to it.
+      of_arrays: how many parameter arrays the network has.
+      numbers: how many numbers its arrays hold.
+      share: `numbers` as a fraction of all numbers in the network's parameters.
+    """
+
+    name: str
+    arrays: int
+    of_arrays: int
+    numbers: int
+    share: float
+
+
+def share_of(name: str, arrays: Iterable[int], params: PyTree[Any]) -> Share:
+    """Returns the part of the parameters that some arrays are.
+
+    Args:
+      name: of the part.
+      arrays: indices of its arrays among the leaves of `params`.
+      params: the network's parameters, or their shapes.
+    """
+    sizes = [math.prod(leaf.shape) for leaf in jax.tree.leaves(params)]
+    own = sorted(arrays)
+    numbers = sum(sizes[i] for i in own)
+    return Share(name, len(own), len(sizes), numbers, numbers / max(sum(sizes), 1))
+
+
+def inner_rules(opt_state: PyTree[Any], params: PyTree[Any]) -> tuple[Share, ...]:
+    """Returns the share of the parameters that each inner rule updates; nothing for an optimizer with a single rule.
+
+    Args:
+      opt_state: the optimizer's state, or its shapes.
+      params: the network's parameters, or their shapes.
+    """
+    found = rule_arrays(opt_state, params)
+    return tuple(share_of(name, arrays, params) for name, arrays in found) if len(found) > 1 else ()
+
+
+def rule_arrays(opt_state: PyTree[Any], params: PyTree[Any]) -> list[tuple[str, frozenset[int]]]:
+    """Returns each inner rule's label with the indices of the arrays that it updates; see `inner_rules`.
+
+    A rule without arrays is included. The label of a rule within another one follows the other's, after a slash. A rule
+    that keeps no state, such as SGD, has the arrays that no other rule has; several such rules are listed together.
+    """
+    found = []
+    for state in _partitions(opt_state):
+        known, stateless = _rules(state, params)
+        found += known
+        if stateless:
+            left = frozenset(range(len(jax.tree.leaves(params)))).difference(*(arrays for _, arrays in known))
+            found.append((" or ".join(stateless), left))
+    return found
+
+
+def _partitions(state: PyTree[Any]) -> list[PartitionState]:
+    """Returns the outermost partitions in a state."""
+    leaves = jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, PartitionState))
+    return [leaf for leaf in leaves if isinstance(leaf, PartitionState)]
+
+
+def _rules(state: PartitionState, params: PyTree[Any]) -> tuple[list[tuple[str, frozenset[int]]], list[str]]:
+    """Returns the rules of a partition with their arrays, and the labels of those that keep no state."""
+    known: list[tuple[str, frozenset[int]]] = []
+    stateless: list[str] = []
+    for label, inner in state.inner_states.items():
+        within = [_rules(partition, params) for partition in _partitions(inner)]
+        named = [(f"{label}/{name}", arrays) for rules, _ in within for name, arrays in rules]
+        unnamed = [f"{label}/{name}" for _, names in within for name in names]
+        own = _updated(inner, params)
+        left = None if own is None else own.difference(*(arrays for _, arrays in named))
+        known += named
+        if left or (left is not None and not within):
+            known.append((str(label), left))
+        elif unnamed or left is None:
+            stateless += unnamed or [str(label)]
+    return known, stateless
+
+
+def _updated(state: PyTree[Any], params: PyTree[Any]) -> frozenset[int] | None:
+    """Returns the indices of the arrays for which a rule keeps state; None if it keeps none for any array.
+
+    A rule's state for its parameters has their structure, with `optax.MaskedNode` in the place of other parameters.
+    """
+    found: frozenset[int] = frozenset()
+    seen = False
+    nodes: Sequence[Any] = [state]
+    while nodes:
+        node, *rest = nodes
+        own = _unmasked(node, params)
+        if own is not None and not isinstance(node, optax.MaskedNode):
+            found, seen = found | {i for i, kept in enumerate(own) if kept}, True
+            nodes = rest
+        else:
+            nodes = [*_children(node), *rest]
+    return found if seen else None
+
+
+def _unmasked(node: Any, params: PyTree[Any]) -> list[bool] | None:
+    """Returns for each parameter whether a tree holds a value for it; None if the tree is not like the parameters."""
+    if isinstance(node, optax.MaskedNode):
+        return [False] * len(jax.tree.leaves(params))
+    inner, expected = _children(node), _children(params)
+    if not expected:
+        return None if inner or not hasattr(node, "shape") else [True]
+    if _structure(node) != _structure(params):
+        return None
+    parts = [_unmasked(*pair) for pair in zip(inner, expected, strict=True)]
+    return None if None in parts else [kept for part in parts if part is not None for kept in part]
+
+
+def _children(node: Any) -> list[Any]:
+    return [] if hasattr(node, "shape") else jax.tree.leaves(node, is_leaf=lambda child: child is not node)
+
+
+def _structure(node: Any) -> Any:
+    return jax.tree.structure(node, is_leaf=lambda child: child is not node)
