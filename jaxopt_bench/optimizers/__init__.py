@@ -9,7 +9,7 @@ from jaxopt_bench.optimizers.conformance import Conformance, measure_optimizer
 from jaxopt_bench.optimizers.custom import Imported, Optimizers, imported, load, load_again
 from jaxopt_bench.optimizers.optax_table import LEFT_OUT, optax_optimizers
 from jaxopt_bench.optimizers.padam import Padam, ScaleByPadamState, scale_by_padam
-from jaxopt_bench.optimizers.partitions import Share, inner_rules
+from jaxopt_bench.optimizers.partitions import Share, inner_rules, read_shares
 from jaxopt_bench.optimizers.schedules import (
     SCHEDULES,
     Constant,
@@ -71,5 +71,6 @@ __all__ = [
     "load",
     "load_again",
     "measure_optimizer",
+    "read_shares",
     "scale_by_padam",
 ]

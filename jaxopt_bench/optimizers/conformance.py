@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -58,7 +59,7 @@ _ALIKE = 0.05  # relative deviation up to which an update has one of `KINDS`; we
 _SINGULAR = (0.6, 1.7)  # singular values after Newton-Schulz, as shares of their median
 _MOST_SINGULAR = 0.85  # the share of them that must lie there: those of almost 0 stay below
 _ROUNDING = 3e-7  # of float32, relative
-_DECAY = 0.1  # the weight decay that is measured if it is 0 by default
+_DECAYS = (0.1, 100.0)  # weight decays to measure if the default does nothing; steps of Prodigy are tiny at first
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,8 +114,8 @@ class Decay:
       form: whether it enters with the gradient ("coupled"), beside the rescaled gradient but into the momentum
         ("momentum"), or beside the update ("decoupled"); "other" if it does none of these.
       both: whether coupled and decoupled decay are the same for this optimizer, as for SGD without momentum.
-      weight_decay: the value of the field at which it was measured.
-      by_default: whether that is the default, which is not measured if it is 0.
+      weight_decay: the value of the field at which it was measured: the default, or a larger one if that does nothing.
+      default: the default of the field.
       shrinks: the share of the parameters that the first step takes off, by decay alone; None if that is not the same
         for all decayed numbers.
       times_learning_rate: whether decoupled decay is multiplied by the learning rate; None if not measured.
@@ -126,7 +127,7 @@ class Decay:
     form: DecayForm
     both: bool
     weight_decay: float
-    by_default: bool
+    default: float
     shrinks: float | None
     times_learning_rate: bool | None
     times_schedule: bool | None
@@ -235,7 +236,8 @@ def measure_optimizer(optimizer: Optimizer, network: PyTree[Any]) -> Conformance
         raise
     except Exception as error:
         name = getattr(optimizer, "reference", type(optimizer).__name__)
-        raise UserError(f"the optimizer {name} fails: {type(error).__name__}: {error}") from error
+        reason = textwrap.shorten(f"{type(error).__name__}: {error}", 500, placeholder=" …")
+        raise UserError(f"the optimizer {name} fails in an update: {reason}") from error
 
 
 def _measured(small: _Laboratory, real: _Laboratory) -> Conformance:
@@ -616,7 +618,14 @@ def _own_decay(laboratory: _Laboratory) -> Decay:
 def _decay(laboratory: _Laboratory) -> Decay:
     """Returns what the field `weight_decay` does, at its default or, if that is 0, at another value."""
     own = laboratory.optimizer
-    optimizer = own if own.weight_decay > 0 else dataclasses.replace(own, weight_decay=_DECAY)
+    for value in (own.weight_decay, *_DECAYS):
+        found = _decay_at(laboratory, dataclasses.replace(own, weight_decay=value)) if value else None
+        if found is not None and found.form != "absent":
+            return found
+    return _absent(own, laboratory)
+
+
+def _decay_at(laboratory: _Laboratory, optimizer: Optimizer) -> Decay:
     without = dataclasses.replace(optimizer, weight_decay=0.0)
     updates = laboratory.run(optimizer)
     effect = _less(updates, laboratory.run(without))
@@ -628,8 +637,8 @@ def _decay(laboratory: _Laboratory) -> Decay:
 
 
 def _absent(optimizer: Optimizer, laboratory: _Laboratory) -> Decay:
-    by_default = optimizer.weight_decay == laboratory.optimizer.weight_decay
-    return Decay("absent", False, optimizer.weight_decay, by_default, None, None, None, (), _trained(laboratory))
+    values = optimizer.weight_decay, laboratory.optimizer.weight_decay
+    return Decay("absent", False, *values, None, None, None, (), _trained(laboratory))
 
 
 def _trained(laboratory: _Laboratory) -> tuple[str, ...]:
@@ -660,7 +669,7 @@ def _described(laboratory: _Laboratory, optimizer: Optimizer, alone: list[np.nda
         form=form,
         both=both and proportional and not grows,
         weight_decay=optimizer.weight_decay,
-        by_default=optimizer.weight_decay == laboratory.optimizer.weight_decay,
+        default=laboratory.optimizer.weight_decay,
         shrinks=float(np.mean(shares)) if equal else None,
         times_learning_rate=_follows(laboratory, doubled, 1.0, alone, where, step),
         times_schedule=_follows(laboratory, optimizer, 0.5, alone, where, step),
@@ -671,9 +680,7 @@ def _described(laboratory: _Laboratory, optimizer: Optimizer, alone: list[np.nda
 
 def _decays(alone: np.ndarray, params: np.ndarray) -> bool:
     """Returns whether weight decay alone moves an array by more than rounding does."""
-    whole = alone.sum(0)
-    rounding = _rms(whole) < len(alone) * _ROUNDING * _rms(params) and _factor(whole, params)[1] > _ALIKE
-    return bool(alone.any()) and not rounding
+    return _rms(alone.sum(0)) > len(alone) * _ROUNDING * _rms(params)
 
 
 def _is_coupled(

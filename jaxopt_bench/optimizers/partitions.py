@@ -36,6 +36,17 @@ class Share:
     share: float
 
 
+def read_shares(values: Any) -> tuple[Share, ...]:
+    """Returns the parts of a network that a record lists; nothing if it is not such a list."""
+    kinds: dict[str, Any] = {"name": str, "arrays": int, "of_arrays": int, "numbers": int, "share": (int, float)}
+    if not isinstance(values, list):
+        return ()
+    for value in values:
+        if not isinstance(value, dict) or not all(isinstance(value.get(name), kind) for name, kind in kinds.items()):
+            return ()
+    return tuple(Share(**{name: value[name] for name in kinds}) for value in values)
+
+
 def share_of(name: str, arrays: Iterable[int], params: PyTree[Any]) -> Share:
     """Returns the part of the parameters that some arrays are.
 

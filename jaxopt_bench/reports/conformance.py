@@ -16,8 +16,8 @@ from jaxopt_bench.optimizers.conformance import KINDS, ArrayFacts, Decay, Kind
 from jaxopt_bench.results.words import percent_in_words, rules_in_words, share_in_words
 
 ARRAYS_NOTE = (
-    "updates: what the first ones are like; update: the root mean square (RMS) of the first one; rate: the learning rate; "
-    "parameters: their RMS, which is that of He's initialisation"
+    "updates: what the first ones are like; update: the root mean square (RMS) of the first one; rate: the learning "
+    "rate; parameters: their RMS, which is that of He's initialisation"
 )
 """What the columns of `arrays_table` mean."""
 
@@ -145,6 +145,8 @@ def _shares(shares: Sequence[Share]) -> str:
 def _learning_rate(facts: Conformance) -> str:
     rate = facts.learning_rate
     several = [array for array in facts.arrays if math.prod(array.shape) > 1 and array.kind != "none"]
+    if not several:
+        return "not measured, as no array is trained"
     if rate.argument is None:
         lead = "no argument is the learning rate; the field learning_rate multiplies its updates"
     else:
@@ -159,12 +161,18 @@ def _learning_rate(facts: Conformance) -> str:
 
 def _schedule(facts: Conformance) -> str:
     first, later = facts.learning_rate.first_step, facts.learning_rate.later_step
+    if not later:
+        return "not measured, as no array is trained"
     obeyed = [name for name in later if _near(first.get(name), 0.5) and _near(later[name], 0.5)]
     ignored = [name for name in later if _near(first.get(name), 1.0) and _near(later[name], 1.0)]
     if len(obeyed) == len(later):
         return "obeyed: a multiplier of 1/2 halves the updates, in the first step and later"
     if len(ignored) == len(later):
         return "IGNORED: a multiplier of 1/2 changes no update"
+    if all(_near(first.get(name), 0.5) and _near(ratio, 1.0) for name, ratio in later.items()):
+        return (
+            "IGNORED after the first step: a multiplier of 1/2 halves the updates only if it is that of the first step"
+        )
     said = []
     if obeyed:
         said.append(f"obeyed by {_names(obeyed)}")
@@ -187,10 +195,10 @@ def _near(value: float | None, expected: float) -> bool:
 
 
 def _decay(decay: Decay) -> str:
-    at = f"at weight_decay {decay.weight_decay:g}"
-    at += " (the default)" if decay.by_default else " (the default is 0)"
     if decay.form == "absent":
-        return f"none, {at}"
+        return "none, at any value of weight_decay"
+    at = f"at weight_decay {decay.weight_decay:g}"
+    at += " (the default)" if decay.weight_decay == decay.default else f" (the default is {decay.default:g})"
     said = [_FORMS[decay.form]]
     if decay.both:
         said[0] = "coupled; for this optimizer that is the same as decoupled"
@@ -212,6 +220,8 @@ def _multiplied(decay: Decay) -> list[str]:
 
 def _scale(facts: Conformance) -> str:
     """Returns what scaled gradients do; separately for steps and arrays only as far as these differ."""
+    if not facts.scale:
+        return "not measured, as no array is trained"
     found: dict[tuple[str, str], list[str]] = {}
     for name, scale in facts.scale.items():
         found.setdefault((scale.first, scale.last), []).append(name)

@@ -46,9 +46,10 @@ COST: Types = {
 
 ENVIRONMENT: Types = {
     "members": pl.Int64, "backend": pl.String, "device": pl.String, "devices": pl.Int64, "threads": pl.Int64,
-    "code_path": pl.String, "revision": pl.String, "environments": pl.Int64,
+    "code_path": pl.String, "revision": pl.String, "environments": pl.Int64, "inner_rules": pl.String,
 }  # fmt: skip
-"""Where it ran last, and in how many environments that differ in anything, one after the other."""
+"""Where it ran last, and in how many environments that differ in anything, one after the other; and, in JSON, which of
+its optimizer's inner rules updated which part of the network, if there are several."""
 
 LINES: Types = {
     "step": pl.Int64, "epoch": pl.Float64, "split": pl.String, "loss": pl.Float64, "accuracy": pl.Float64,

@@ -135,6 +135,7 @@ def _configured(path: pathlib.Path, config: Any) -> dict[str, Any]:
             "code_path": json.dumps(here["code_path"]),
             "revision": here["revision"],
             "environments": len(config["environments"]),
+            "inner_rules": json.dumps(config["inner_rules"]) if config.get("inner_rules") else None,
         }
         versions = {VERSION + name: version for name, version in here["packages"].items()}
         fields = flattened(config["experiment"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
+import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -13,6 +15,7 @@ import polars as pl
 
 from jaxopt_bench.data import dataset
 from jaxopt_bench.errors import UserError
+from jaxopt_bench.optimizers import Share, read_shares
 from jaxopt_bench.results.document import Document, Json
 from jaxopt_bench.results.measures import MEASURES, domain_of
 from jaxopt_bench.results.selection import final_or_best, steps_of
@@ -75,6 +78,7 @@ class Standing:
       score: what it is ranked by, the mean test accuracy; over several repetitions the median of their means.
       steps, seconds: to the workload's target, the median over confirmations; None where most did not reach it.
       cost: seconds that all its runs took.
+      inner_rules: the parts of the network that its inner rules update; empty for an optimizer with a single rule.
     """
 
     contender: str
@@ -87,6 +91,7 @@ class Standing:
     steps: float | None
     seconds: float | None
     cost: float
+    inner_rules: tuple[Share, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -299,7 +304,17 @@ def _standing(results: Results, document: Document, workload: str, contender: st
         steps=steps,
         seconds=None if steps is None or a_step is None else steps * a_step,
         cost=sum(second or 0.0 for rows in (confirmed, trials) for second in rows["seconds"].to_list()),
+        inner_rules=_inner_rules(confirmed),
     )
+
+
+def _inner_rules(runs: pl.DataFrame) -> tuple[Share, ...]:
+    """Returns the inner rules of the last run that recorded some."""
+    recorded = runs["inner_rules"].drop_nulls().to_list() if "inner_rules" in runs.columns else []
+    for text in reversed(recorded):
+        with contextlib.suppress(ValueError):
+            return read_shares(json.loads(text))
+    return ()
 
 
 def _trials(results: Results, study: Study, workload: str, rows: pl.DataFrame) -> Trials:

@@ -26,6 +26,7 @@ def paragraph(verdict: Verdict, ranking: Ranking) -> str:
         return " ".join([f"On {ranking.workload} {nothing}.", *_lost(ranking)])
     sentences = [
         *_lead(study, ranking),
+        *_rules(ranking),
         *_budgets(study, ranking),
         *_validity(study, ranking),
         *_warnings(study, ranking),
@@ -55,6 +56,12 @@ def _lead(study: Study, ranking: Ranking) -> list[str]:
     if unseen:
         said.append(f"No difference can be seen between it and {_unseen(study, unseen)}.")
     return said
+
+
+def _rules(ranking: Ranking) -> list[str]:
+    """Returns which optimizers apply several rules, and to which parts of the network."""
+    several = [s for s in ranking.standings if len(s.inner_rules) > 1]
+    return [f"{s.contender} applies {len(s.inner_rules)} rules: {rules_in_words(s.inner_rules)}." for s in several]
 
 
 def _ahead(pairs: Sequence[Pair]) -> str:

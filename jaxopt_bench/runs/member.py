@@ -14,7 +14,7 @@ import numpy as np
 from jaxopt_bench.config import Config
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.files import remove_regular
-from jaxopt_bench.optimizers import Imported
+from jaxopt_bench.optimizers import Imported, Share
 from jaxopt_bench.runs import records
 from jaxopt_bench.runs.directory import write_json
 from jaxopt_bench.runs.environment import changes
@@ -96,7 +96,12 @@ class Member:
             self.events.write(lines)
 
     def write_config(
-        self, recording: Config, home: pathlib.Path, members: int, here: Mapping[str, Any]
+        self,
+        recording: Config,
+        home: pathlib.Path,
+        members: int,
+        here: Mapping[str, Any],
+        rules: Sequence[Share] = (),
     ) -> Sequence[str]:
         """Writes its config.json, and returns how the environment differs from that in which it was trained before.
 
@@ -105,6 +110,7 @@ class Member:
           home: the folder in which its checkpoints lie.
           members: how many runs they hold.
           here: the environment, and the step from which on it is this one.
+          rules: the parts of the network that the optimizer's inner rules update.
         """
         path = self.directory / "config.json"
         config = load_config(path) if path.exists() else {}
@@ -120,6 +126,8 @@ class Member:
         }
         if isinstance(optimizer := self.task.experiment.optimizer, Imported):
             config["optimizer_form"] = {**optimizer.form.to_json(), "words": optimizer.in_words}
+        if rules:
+            config["inner_rules"] = [dataclasses.asdict(rule) for rule in rules]
         write_json(path, config)
         return changes(earlier[-1], here) if here["step"] and earlier else []
 

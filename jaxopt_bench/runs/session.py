@@ -19,7 +19,7 @@ from jaxopt_bench.config import Config, number
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.files import remove_leftovers
 from jaxopt_bench.models import count_parameters
-from jaxopt_bench.optimizers import SCHEDULES
+from jaxopt_bench.optimizers import SCHEDULES, inner_rules
 from jaxopt_bench.runs import checkpoints, records
 from jaxopt_bench.runs.clock import Clock
 from jaxopt_bench.runs.environment import environment
@@ -50,6 +50,7 @@ from jaxopt_bench.training import (
     placed,
     shardings,
 )
+from jaxopt_bench.training import member as member_of
 
 HOUR = 3600.0
 
@@ -466,7 +467,9 @@ class Session:
 
     def _write_configs(self) -> None:
         here = {"step": self.began, **environment(self.task.code_path, len(self.members))}
-        written = [m.write_config(self.recording, self.home, len(self.members), here) for m in self.active]
+        one = jax.eval_shape(lambda states: member_of(states, 0), self.states)
+        rules = inner_rules(one.opt_state, one.params)
+        written = [m.write_config(self.recording, self.home, len(self.members), here, rules) for m in self.active]
         if differing := next(filter(None, written), []):
             self.reporter.say(f"it goes on elsewhere, and may round differently: {'; '.join(differing)}")
 
