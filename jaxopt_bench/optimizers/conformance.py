@@ -21,6 +21,8 @@ from jaxtyping import Array, Float, PyTree
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.optimizers.base import Hyperparameters, Moment, Optimizer
+from jaxopt_bench.optimizers.custom import Imported
+from jaxopt_bench.optimizers.equivalence import ParametersError
 from jaxopt_bench.optimizers.factories import Made
 from jaxopt_bench.optimizers.partitions import Share, inner_rules, rule_arrays, share_of
 
@@ -28,7 +30,7 @@ SAMPLE: Mapping[str, Mapping[str, tuple[int, ...]]] = {
     "conv": {"kernel": (3, 3, 4, 8), "bias": (8,)},
     "norm": {"scale": (8,)},
     "dense": {"kernel": (16, 8), "bias": (8,)},
-    "logits": {"temperature": ()},
+    "gate": {"alpha": ()},
 }
 """The small network's parameters, by layer and name, on which most facts are measured."""
 
@@ -53,6 +55,7 @@ KINDS: Mapping[Kind, str] = {
 Scaling = Literal["invariant", "linear", "neither", "not_finite"]
 DecayForm = Literal["absent", "coupled", "decoupled", "momentum", "other"]
 
+_OPTIONS = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}  # compile fast
 _SCALE = 1e3  # the factor on all gradients, up and down
 _CLOSE = 0.02  # relative difference up to which two updates are equal
 _ALIKE = 0.05  # relative deviation up to which an update has one of `KINDS`; weight decay may be within it
@@ -154,6 +157,7 @@ class Conformance:
 
     Attributes:
       learning_rate: which hyperparameter it is, and whether its schedule is obeyed.
+      called: how a user's function is called, in words; None for other optimizers.
       programs: how many programs were compiled for the settings that were tried.
       settings: how many settings were tried.
       static: the numbers among the hyperparameters of which each value needs a program of its own.
@@ -163,6 +167,8 @@ class Conformance:
       scale: what happens if gradients are scaled, by array.
       deterministic: whether the same inputs give the same bits, also of transformations that were made separately.
       draws: whether its updates depend on the run's random key.
+      own_draws: whether it makes updates from nothing (no gradients, all parameters zero) that the run's key does not
+        change: random numbers that are the same for all seeds.
       finite_at_zero: whether its updates are finite if all gradients are zero.
       state_bytes: the size of its state for the network, in bytes.
       numbers: how many numbers the network's parameters hold.
@@ -174,6 +180,7 @@ class Conformance:
     """
 
     learning_rate: LearningRate
+    called: str | None
     programs: int
     settings: int
     static: tuple[str, ...]
@@ -183,6 +190,7 @@ class Conformance:
     scale: Mapping[str, Scale]
     deterministic: bool
     draws: bool
+    own_draws: bool
     finite_at_zero: bool
     state_bytes: int
     numbers: int
@@ -224,6 +232,11 @@ def measure_optimizer(optimizer: Optimizer, network: PyTree[Any]) -> Conformance
       UserError: if the optimizer cannot be used.
     """
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, jnp.float32), network)
+    if isinstance(optimizer, Imported):
+        try:
+            optimizer.examine()
+        except ParametersError:  # the function may know the network's names
+            optimizer.examine(shapes)
     real = _Laboratory(optimizer, shapes, NETWORK_STEPS)
     try:
         small = _Laboratory(optimizer, _sample(), STEPS)
@@ -248,11 +261,13 @@ def _measured(small: _Laboratory, real: _Laboratory) -> Conformance:
     state = real.state()
     return Conformance(
         learning_rate=_learning_rate(small, doubles),
+        called=small.optimizer.in_words if isinstance(small.optimizer, Imported) else None,
         decay=_decay(small),
         own_decay=_own_decay(small),
         scale=_scale(small),
         deterministic=_same_bits(base, small.run()) and _same_bits(base, small.again().base),
         draws=small.draws,
+        own_draws=not small.draws and any(noise.any() for noise in small.run(gradients=0.0, params=0.0)),
         finite_at_zero=_finite(zero),
         programs=small.programs,
         settings=len(small.settings),
@@ -368,17 +383,15 @@ class _Laboratory:
     def decayed_by_zero(self, optimizer: Optimizer, **more: Any) -> list[np.ndarray]:
         """Returns the updates that zero gradients give, without random noise: what weight decay alone does."""
         found = self.run(optimizer, gradients=0.0, **more)
-        if not self.draws:
-            return found
         noise = self.run(optimizer, gradients=0.0, params=0.0, **more)
-        return _less(found, noise)
+        return _less(found, noise) if _finite(noise) else found
 
     def _program(self, optimizer: Optimizer) -> Callable[..., Any]:
         """Returns the compiled steps; one program for all settings of the optimizer that differ in arrays alone."""
         arrays = optimizer.hyperparameters().keys() & self.optimizer.hyperparameters().keys()
         static = dataclasses.replace(optimizer, **{name: getattr(self.optimizer, name) for name in arrays})
         if static not in self._compiled:
-            options = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None  # compile fast
+            options = _OPTIONS if jax.default_backend() == "cpu" else None
             self._compiled[static] = jax.jit(functools.partial(self._steps, static), compiler_options=options)
         return self._compiled[static]
 
@@ -396,7 +409,13 @@ class _Laboratory:
         self.programs += 1  # each time that it is traced
 
         def transform(step: Any) -> optax.GradientTransformationExtraArgs:
-            moment = Moment(multipliers[step], step / self.steps, step == self.steps - 1, key)
+            moment = Moment(
+                multiplier=multipliers[step],
+                progress=step / self.steps,
+                ends_epoch=step == self.steps - 1,
+                key=key,
+                multiplier_at=lambda count: multipliers[jnp.minimum(count, self.steps - 1)],
+            )
             return optimizer.transform(hyperparameters, moment)
 
         def make_step(carry: Any, step: Any) -> tuple[Any, Any]:
@@ -654,8 +673,7 @@ def _described(laboratory: _Laboratory, optimizer: Optimizer, alone: list[np.nda
     first = [_factor(alone[i][step], laboratory.params[i]) for i in where]
     proportional = all(residual < _ALIKE for _, residual in first)
     grows = proportional and any(_grows(alone[i][step:], laboratory.params[i]) for i in where)
-    linear = _scale(laboratory)
-    both = all(linear[laboratory.names[i]].last == "linear" for i in where if laboratory.names[i] in linear)
+    both = _is_linear(laboratory, where)
     form: DecayForm = "other"
     if coupled or not proportional or (grows and both):
         form = "coupled"
@@ -676,6 +694,14 @@ def _described(laboratory: _Laboratory, optimizer: Optimizer, alone: list[np.nda
         decayed=decayed,
         left_out=tuple(name for name in _trained(laboratory) if name not in decayed),
     )
+
+
+def _is_linear(laboratory: _Laboratory, where: list[int]) -> bool:
+    """Returns whether the last updates of some arrays, without those of zero gradients, are linear in the gradients."""
+    zero = laboratory.run(gradients=0.0)
+    base = _less(laboratory.base, zero)
+    scaled = {factor: _less(updates, zero) for factor, updates in laboratory.scaled.items()}
+    return all(_scaling(base[i][-1], {f: u[i][-1] for f, u in scaled.items()}) == "linear" for i in where)
 
 
 def _decays(alone: np.ndarray, params: np.ndarray) -> bool:

@@ -73,6 +73,8 @@ def facts_in_words(facts: Conformance) -> dict[str, str]:
         "determinism": _determinism(facts),
         "compilation": _compilation(facts),
     }
+    if facts.called is not None:
+        words["how it is called"] = facts.called
     if facts.own_decay.form == "absent":
         del words["own decay"]
     if facts.unused:
@@ -103,7 +105,8 @@ def arrays_table(title: str, arrays: Sequence[ArrayFacts]) -> Table:
     """
     table = Table(title=title, box=box.SIMPLE, title_justify="left", pad_edge=False)
     ruled = any(array.rule for array in arrays)
-    for name in ("parameters", *(["rule"] if ruled else []), "updates"):
+    table.add_column("parameters", min_width=16, overflow="fold")
+    for name in (*(["rule"] if ruled else []), "updates"):
         table.add_column(name, no_wrap=name == "updates", overflow="fold")
     for name in ("arrays", "numbers", "update /\nrate", "update /\nparameters"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -134,7 +137,7 @@ def _range(values: Iterable[float | None]) -> str:
     if not known:
         return "–"
     low, high = f"{min(known):.2g}", f"{max(known):.2g}"
-    return low if low == high else f"{low} to {high}"
+    return low if low == high else f"{low}–{high}"
 
 
 def _shares(shares: Sequence[Share]) -> str:
@@ -234,7 +237,13 @@ def _scale(facts: Conformance) -> str:
 
 def _determinism(facts: Conformance) -> str:
     same = "the same inputs give the same bits" if facts.deterministic else "THE SAME INPUTS GIVE OTHER BITS"
-    draws = "it draws random numbers from the run's key" if facts.draws else "it draws no random numbers"
+    draws = "it draws no random numbers"
+    if facts.draws:
+        draws = "it draws random numbers from the run's key"
+    elif facts.own_draws:
+        draws = (
+            "it draws RANDOM NUMBERS THAT ARE THE SAME FOR ALL SEEDS (an argument key=None would give it the run's key)"
+        )
     return f"{same}; {draws}"
 
 
