@@ -56,6 +56,9 @@ def picky(learning_rate: float = 0.1):
         raise ValueError("too large")
     return optax.sgd(learning_rate)
 
+def unusable(learning_rate: float = 0.1):
+    return optax.lbfgs(learning_rate)
+
 def switched(on: bool, learning_rate: float = 0.1):
     return optax.sgd(learning_rate if on else 0.0)
 '''
@@ -212,6 +215,12 @@ def test_without_flags_the_experiment_is_the_files():
         (["optimizers", "show"], 2, "An optimizer by its name"),
         (["optimizers", "show", "adamm"], 1, "did you mean adam"),
         (["optimizers", "show", "mine.py:mien"], 1, "unknown function of mine.py 'mien'; did you mean mine?"),
+        (["optimizers", "check"], 2, "An optimizer by its name"),
+        (["optimizers", "check", "adamm"], 1, "did you mean adam"),
+        (["optimizers", "check", "adam", "--model", "cnnn"], 1, "did you mean cnn?"),
+        (["optimizers", "check", "adam", "--dataset", "cifar"], 1, "did you mean cifar10"),
+        (["optimizers", "check", "adam", "--json", "absent/x.json"], 1, "'absent' is not a folder. Expected a file in"),
+        (["optimizers", "check", "mine.py:unusable"], 1, "mine.py:unusable"),
         (["optimizers", "plot", "--steps", "0"], 1, "--steps is 0; accepted: an integer >= 1"),
         (["optimizers", "plot", "--surfaces"], 1, "--surfaces names none; accepted: one or more of ravine"),
         (["optimizers", "plot", "--surfaces", "ravin"], 1, "did you mean ravine?"),
@@ -421,6 +430,24 @@ def test_an_optimizer_is_shown_with_its_ranges_and_drawn(call, tmp_path, own):
     assert code == 0
     assert (tmp_path / "2.PNG").read_bytes().startswith(b"\x89PNG")
     assert "ravine" in out
+
+
+def test_what_an_optimizer_does_is_measured_and_said(call, tmp_path, own):
+    code, out, err = call("optimizers", "check", f"{own}:mine", "--dataset", "digits")
+    assert (code, err) == (0, "")
+    said = " ".join(out.split())
+    assert "on cnn for digits (8 parameter arrays, 13,706 numbers)" in said
+    assert "arguments without a default are 1: learning_rate" in said
+    assert "learning rate the argument learning_rate (1): doubling it doubles the first update of 5 of 5 arrays" in said
+    assert "schedule obeyed" in said
+    assert "state 8.00 bytes for each number" in said
+    code, out, err = call("optimizers", "check", "sgd", "--dataset", "digits", "--json", "-")
+    facts = json.loads(out)
+    assert (code, facts["optimizer"], facts["model"], facts["numbers"]) == (0, "sgd", "cnn", 13706)
+    assert facts["decay"]["form"] == "coupled"
+    assert {array["kind"] for array in facts["network"]} == {"gradient"}
+    assert call("optimizers", "check", "sgd", "--dataset", "digits", "--json", "facts.json") == (0, "", "")
+    assert json.loads((tmp_path / "facts.json").read_text()) == facts
 
 
 def test_the_doctor_finds_nothing_wrong_here(call):

@@ -569,11 +569,13 @@ def _is_own(optimizer: Optimizer, field: str) -> bool:
 
 
 def _others(optimizer: Optimizer, field: str) -> list[Optimizer]:
-    """Returns an optimizer with other values of a field, those that are within its bounds."""
+    """Returns an optimizer with other values of a field, those that are within its bounds, and usual for its name."""
     value = getattr(optimizer, field)
+    usual = next(f.metadata.get("usual") for f in dataclasses.fields(optimizer) if f.name == field)
     found = []
     for other in (_times(value, 2), _times(value, 0.5), *(() if isinstance(value, tuple) else (0.1, 1e-3))):
-        if other != value:
+        numbers = other if isinstance(other, tuple) else (other,)
+        if other != value and (usual is None or all(number in usual for number in numbers)):
             try:
                 found.append(dataclasses.replace(optimizer, **{field: other}))
             except UserError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import math
 import statistics
 
@@ -73,6 +74,30 @@ def test_a_winner_is_named_only_where_every_difference_is_seen():
     assert "It is ahead of sgd" in some
     assert "No difference can be seen between it and padam" in some
     assert "wins" not in some
+
+
+RULES = [
+    {"name": "adam", "arrays": 6, "of_arrays": 8, "numbers": 36, "share": 0.36},
+    {"name": "muon", "arrays": 2, "of_arrays": 8, "numbers": 64, "share": 0.64},
+]
+
+
+def said_with_rules(recorded: str | None) -> str:
+    rows = [
+        *confirmed("muon", CLEAR["adam"], inner_rules=recorded),
+        *confirmed("sgd", CLEAR["sgd"], inner_rules=None),
+    ]
+    return words(verdict(results(rows), document(study(["muon", "sgd"]))))
+
+
+def test_which_parameters_an_inner_rule_updates_is_said():
+    muon, adam = "2 of 8 parameter arrays (64% of the numbers)", "6 of 8 parameter arrays (36% of the numbers)"
+    assert f"muon applies 2 rules: muon on {muon} and adam on {adam}." in said_with_rules(json.dumps(RULES))
+
+
+@pytest.mark.parametrize("recorded", [None, "no JSON", "{}", "[1]", json.dumps(RULES[:1])])
+def test_records_without_inner_rules_say_nothing_of_them(recorded):
+    assert "rules" not in said_with_rules(recorded)
 
 
 def test_the_seeds_that_are_needed_are_those_of_the_power_of_a_t_test():

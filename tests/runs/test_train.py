@@ -24,6 +24,7 @@ from jaxopt_bench import UserError, load_run, train
 from jaxopt_bench.data import Dataset
 from jaxopt_bench.models import MODELS
 from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Constant
+from jaxopt_bench.results import load
 from jaxopt_bench.runs import SPLITS, Interrupted, Lines, Live, Recording, Reporter, Run
 from jaxopt_bench.runs.checkpoints import checkpoint_steps
 from jaxopt_bench.runs.directory import locked
@@ -327,6 +328,25 @@ def test_the_record_holds_what_a_reader_needs(tiny, tmp_path, options):
     environment = run.config["environments"][0]
     assert environment["packages"]["jax"] == jax.__version__
     assert environment["code_path"] == dataclasses.asdict(choose_code_path())
+
+
+def test_which_inner_rule_updates_which_parameters_is_recorded(tiny, tmp_path, options):
+    run = train(dataclasses.replace(tiny, optimizer=OPTIMIZERS["muon"], epochs=1), runs_dir=tmp_path, **options)
+    kernels = [leaf.size for leaf in (run.parameters()["conv1"]["kernel"], run.parameters()["dense"]["kernel"])]
+    found = {rule["name"]: rule for rule in run.config["inner_rules"]}
+    assert run.summary is not None
+    share = sum(kernels) / run.summary["parameters"]
+    muon = {"name": "muon", "arrays": 2, "of_arrays": 6, "numbers": sum(kernels), "share": pytest.approx(share)}
+    assert found["muon"] == muon
+    assert found["adam"]["arrays"] == 4
+    (row,) = load(tmp_path).runs.to_dicts()
+    assert json.loads(row["inner_rules"]) == run.config["inner_rules"]
+
+
+def test_a_single_rule_is_not_recorded(tiny, tmp_path, options):
+    run = train(dataclasses.replace(tiny, epochs=1), runs_dir=tmp_path, **options)
+    assert "inner_rules" not in run.config
+    assert load(tmp_path).runs["inner_rules"].to_list() == [None]
 
 
 def test_the_training_loss_of_an_epoch_is_the_mean_over_its_steps(tiny, tmp_path, options):
