@@ -22,6 +22,7 @@ from jaxopt_bench.optimizers.schedules import (
     WarmupStableDecay,
 )
 from jaxopt_bench.optimizers.sgd import SGD
+from jaxopt_bench.optimizers.stated import parse_schedule, parse_searched, parse_space, parse_values
 
 OPTIMIZERS = Optimizers(
     "optimizer",
@@ -71,6 +72,10 @@ __all__ = [
     "load",
     "load_again",
     "measure_optimizer",
+    "parse_schedule",
+    "parse_searched",
+    "parse_space",
+    "parse_values",
     "read_shares",
     "scale_by_padam",
 ]

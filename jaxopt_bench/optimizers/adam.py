@@ -8,17 +8,12 @@ from typing import ClassVar
 import optax
 
 from jaxopt_bench.config import number
-from jaxopt_bench.optimizers.axes import Axis
 from jaxopt_bench.optimizers.base import DecayForm, Hyperparameters, Moment, Rescaling
-
-_ADAM_RATES = Axis(1e-4, 1e-2, "log", "Dahl et al., 2023 (AlgoPerf), its NAdamW baseline")
 
 
 @dataclasses.dataclass(frozen=True)
 class _Moments(Rescaling):
     """What divides a first moment of the gradients by the root of a second."""
-
-    learning_rates = _ADAM_RATES
 
     b1: float = number(0.9, at_least=0, below=1)
     """Decay of the first moment."""

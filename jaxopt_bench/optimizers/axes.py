@@ -1,7 +1,7 @@
-"""What is worth searching: for each hyperparameter a range, the scale it is drawn on, and whose range it is.
+"""Search ranges: for each hyperparameter the values, the scale on which they are drawn, and the source.
 
-Hyperparameters that many optimizers share have one range for all of them; only a learning rate's is the optimizer's
-own.
+One rule gives every optimizer its range of learning rates (`rates_around`), and one range of coupled and one of
+decoupled weight decay serve all (`WEIGHT_DECAYS`). Other hyperparameters have one range wherever they occur.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ class Axis(Config):
       low: the smallest value; on the scale "log_one_minus", of 1 minus the hyperparameter.
       high: the largest, likewise.
       scale: what a draw is uniform in: the value, its logarithm, or the logarithm of 1 minus the value.
-      source: whose range it is.
+      source: who chose the range, or by which rule; ranges that differ in nothing else are equal.
 
     Raises:
-      UserError: where there is nothing between `low` and `high` on the scale.
+      UserError: if there is nothing between `low` and `high` on the scale.
     """
 
     low: float
     high: float
     scale: Scale
-    source: str = "ours"
+    source: str = dataclasses.field(default="ours", compare=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -60,8 +60,8 @@ class Axis(Config):
         It is rounded to six significant digits; on the scale "log_one_minus" that holds for 1 minus the value.
         """
         if self.scale == "linear":
-            return _rounded(self.low + share * (self.high - self.low))
-        drawn = _rounded(math.exp(math.log(self.low) + share * math.log(self.high / self.low)))
+            return rounded(self.low + share * (self.high - self.low))
+        drawn = rounded(math.exp(math.log(self.low) + share * math.log(self.high / self.low)))
         return round(1 - drawn, 15) if self.scale == "log_one_minus" else drawn
 
     def share(self, value: float) -> float:
@@ -145,8 +145,40 @@ def _without_lists(value: Any) -> Any:
     return tuple(map(_without_lists, value)) if isinstance(value, (list, tuple)) else value
 
 
-def _rounded(value: float) -> float:
+def rounded(value: float) -> float:
+    """Returns a number with six significant digits."""
     return float(f"{value:.{DIGITS}g}")
+
+
+RATE_DECADES = 2
+"""Decades of learning rates that are searched to each side of an optimizer's default.
+
+The learning rates that were selected in the recorded studies (`experiments/results`) are between 0.9 decades below and
+1.9 decades above the defaults. AlgoPerf's baselines search one decade to each side (Dahl et al., 2023).
+"""
+RATE_WITHOUT_DEFAULT = 1e-2
+"""The learning rate around which is searched if a function has no default: the middle of Adam's 1e-3 and SGD's 0.1."""
+_LARGEST_RATE, _SMALLEST_RATE = 1e30, 1e-30  # defaults beyond have ends that float32, in which is trained, cannot hold
+
+_RULE = f"the default learning rate and {RATE_DECADES} decades to each side, as for every optimizer"
+_NO_DEFAULT = f"{RATE_WITHOUT_DEFAULT:g}, as there is no usable default, and {RATE_DECADES} decades to each side"
+
+
+def rate_or_fallback(default: Any) -> float:
+    """Returns a default learning rate, or `RATE_WITHOUT_DEFAULT` if it is missing, not positive, or not finite."""
+    is_number = isinstance(default, (int, float)) and not isinstance(default, bool)
+    return float(default) if is_number and _SMALLEST_RATE <= default <= _LARGEST_RATE else RATE_WITHOUT_DEFAULT
+
+
+def rates_around(default: Any) -> Axis:
+    """Returns the learning rates that are searched for an optimizer: the same number of decades for all.
+
+    Args:
+      default: the optimizer's default learning rate. If it is missing, not positive, or not finite, the range is around
+        `RATE_WITHOUT_DEFAULT`. A factor on the updates of an optimizer without a learning rate has the default 1.
+    """
+    rate, factor = rate_or_fallback(default), 10.0**RATE_DECADES
+    return Axis(rounded(rate / factor), rounded(rate * factor), "log", _RULE if rate == default else _NO_DEFAULT)
 
 
 _ALGOPERF = "Dahl et al., 2023 (AlgoPerf), the widest of its baselines' search spaces"
@@ -155,8 +187,16 @@ _FIRST_MOMENT = Axis(4e-3, 0.45, "log_one_minus", _ALGOPERF)
 _SECOND_MOMENT = Axis(1e-4, 0.1, "log_one_minus", "the defaults of the papers, 0.9 to 0.9999")
 _EPS = Axis(1e-16, 1e-2, "log", "the defaults of the papers, 1e-16 (AdaBelief) to 1e-3 (Yogi), and beyond")
 
+WEIGHT_DECAYS: Mapping[str, Axis] = {
+    "coupled": Axis(1e-6, 1e-2, "log", "four decades, the same for every optimizer with coupled weight decay"),
+    "decoupled": Axis(1e-4, 1.0, "log", "four decades, the same for every optimizer with decoupled weight decay"),
+}
+"""The ranges of weight decays, by how the decay enters: as wide as those of learning rates.
+
+They contain the usual values: 5e-4 with SGD's coupled decay, 0.01 to 0.1 with AdamW's decoupled one.
+"""
+
 SHARED_AXES: Mapping[str, Axis] = {
-    "weight_decay": Axis(1e-5, 1.0, "log", _ALGOPERF + ", cut off below"),
     "momentum": _FIRST_MOMENT,
     "beta": _FIRST_MOMENT,
     "b1": _FIRST_MOMENT,

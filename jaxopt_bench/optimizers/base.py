@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Integer, Key, PyTree
 
 from jaxopt_bench.config import Config, float_arrays, number
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.optimizers.axes import SHARED_AXES, Axis
+from jaxopt_bench.optimizers.axes import SHARED_AXES, WEIGHT_DECAYS, Axis, Choice, rates_around
 from jaxopt_bench.optimizers.wrappers import AverageState, accumulate, exponential_average, find_state, tail_average
 
 Hyperparameters = Mapping[str, Float[Array, "*shape"]]
@@ -65,21 +65,24 @@ class Optimizer(Config, abc.ABC):
 
     Class attributes:
       source: the publication that defines it.
-      learning_rates: where its learning rate is worth searching.
-      searched: the fields that a search goes through by default, of those that are set.
+      searched: the fields that are searched by default.
       schedule: the learning-rate schedule it is meant for.
-      decay_form: how its weight decay enters.
+      decay_form: how its weight decay enters; it decides on the range in which weight decays are searched.
       own_axes: ranges of hyperparameters that no other optimizer has.
       own_average: whether it averages parameters by itself.
+      stated_space: the search space that the user's file states, by field ("b2", or "schedule.warmup"). If it is not
+        empty, it is the whole search space.
+      stated_schedule: the schedule that the user's file states.
     """
 
     source: ClassVar[str]
-    learning_rates: ClassVar[Axis]
-    searched: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", "b1", "beta", "momentum")
+    searched: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay")
     schedule: ClassVar[Intended] = Intended("cosine", "Dahl et al., 2023 (AlgoPerf), for all of its baselines")
     decay_form: ClassVar[DecayForm] = "coupled"
     own_axes: ClassVar[Mapping[str, Axis]] = {}
     own_average: ClassVar[bool] = False
+    stated_space: ClassVar[Mapping[str, Axis | Choice]] = {}
+    stated_schedule: ClassVar[Any] = None  # a `Schedule`, whose module imports this one
 
     learning_rate: float = number(1e-3, at_least=0)
     """Step size at the schedule's multiplier 1."""
@@ -165,13 +168,20 @@ class Optimizer(Config, abc.ABC):
         return find_state(opt_state, AverageState).average if self.averages else params
 
     def axes(self) -> dict[str, Axis]:
-        """Returns the ranges of all fields that can be searched and are set, by name."""
-        known = {"learning_rate": self.learning_rates, **SHARED_AXES, **self.own_axes}
+        """Returns the ranges of all fields that can be searched and are not None, by name.
+
+        Learning rates have the range of `rates_around` for the default of the optimizer's class, whatever value this
+        one has: so the range depends on the optimizer alone, and not on who has set it.
+        """
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        rates = {name: rates_around(value) for name, value in defaults.items() if name.endswith("learning_rate")}
+        known = {**rates, "weight_decay": WEIGHT_DECAYS[self.decay_form], **SHARED_AXES, **self.own_axes}
         return {name: axis for name, axis in known.items() if name in float_arrays(self)}
 
-    def search_space(self) -> dict[str, Axis]:
-        """Returns the ranges that a search goes through by default."""
-        return {name: axis for name, axis in self.axes().items() if name in self.searched}
+    def search_space(self) -> Mapping[str, Axis | Choice]:
+        """Returns what is searched by default: what the user's file states, or else the ranges of `searched`."""
+        by_rule = {name: axis for name, axis in self.axes().items() if name in self.searched}
+        return self.stated_space or by_rule
 
 
 @dataclasses.dataclass(frozen=True)

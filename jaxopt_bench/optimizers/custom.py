@@ -28,7 +28,6 @@ from jaxopt_bench.config import Named, float_arrays
 from jaxopt_bench.errors import UserError, shortened, unknown_name
 from jaxopt_bench.optimizers import kept_forms, signatures
 from jaxopt_bench.optimizers.adapters import schedule_free_parameters
-from jaxopt_bench.optimizers.axes import Axis
 from jaxopt_bench.optimizers.base import Hyperparameters, Moment, Optimizer
 from jaxopt_bench.optimizers.equivalence import ParametersError, drawn, find_form, small_parameters
 from jaxopt_bench.optimizers.factories import Form, Made, field_values, optimizer_class
@@ -36,7 +35,6 @@ from jaxopt_bench.optimizers.schedules import SCHEDULES, Schedule
 from jaxopt_bench.optimizers.signatures import DECAY, RATE, Factory
 from jaxopt_bench.optimizers.wrappers import StoredState, find_state, from_stored, storable
 
-_RATES = Axis(1e-5, 1.0, "log", "ours: nothing is known of it")
 _ACCEPTED = "Expected MODULE:FUNCTION or FILE.py:FUNCTION, a function that returns an optax.GradientTransformation"
 
 
@@ -198,7 +196,6 @@ class Recorded(Optimizer):
     """What a run's record says of a user's optimizer. It can be read and compared, and makes no transformation."""
 
     source = "the user"
-    learning_rates = _RATES
     reference: ClassVar[str]
     code: ClassVar[str]
 
@@ -368,7 +365,7 @@ def _made(loaded: user_code.Loaded) -> type[Imported]:
         attributes["stated_schedule"] = SCHEDULES[schedule] if isinstance(schedule, str) else schedule
     made = cast(
         type[Imported],
-        optimizer_class(name, factory, base=Imported, renamed=renamed, learning_rates=_RATES, **attributes),
+        optimizer_class(name, factory, base=Imported, renamed=renamed, **attributes),
     )
     _LOADED[loaded.reference, loaded.code] = made
     return made

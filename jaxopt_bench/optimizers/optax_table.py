@@ -1,7 +1,7 @@
 """The optimizers of `optax` and `optax.contrib` by name: what their signatures cannot say, a row for each.
 
-A row adds to a signature whose algorithm it is, a default learning rate, where to search for a better one, and the
-schedule it is meant for; and corrects what a signature leaves open.
+A row adds to a signature the source of the algorithm, a default learning rate and the schedule that the optimizer is
+meant for, and corrects what a signature leaves open.
 """
 
 from __future__ import annotations
@@ -40,19 +40,10 @@ LEFT_OUT: Mapping[str, str] = {
 _BY_ITSELF = Intended("constant", "its authors: the step sizes shrink by themselves")
 _AVERAGES = Intended("constant", "Defazio et al., 2024: averaging takes the schedule's place")
 _LINE = Intended("constant", "its authors: the loss sets the step size")
-_NO_RATE = ("weight_decay", "b1", "beta", "momentum")  # what is searched where the learning rate finds itself
+_RATE_FREE = ("weight_decay",)  # searched if the optimizer finds its learning rate: its authors leave the factor at 1
 _NOT_NEGATIVE, _POSITIVE, _COUNT = Bounds(at_least=0), Bounds(above=0), Bounds(at_least=1)
-_FREE = Axis(0.1, 10.0, "log", "ours, around its authors' 1")
 
 _OPTIMISM = {name: Axis(0.1, 10.0, "log", "ours, around Daskalakis et al.'s 1") for name in ("alpha", "beta")}
-
-
-def _around(rate: float, source: str) -> Axis:
-    return Axis(rate / 10, rate * 10, "log", f"ours, around the {rate:g} of {source}")
-
-
-def _adam_like(source: str) -> Axis:
-    return Axis(1e-4, 1e-2, "log", f"that of Adam, which {source} takes over")
 
 
 _SCHEDULE_FREE: Mapping[str, Any] = {
@@ -68,28 +59,23 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "factory": contrib.acprop,
         "source": "Zhuang et al., 2021 (arXiv 2110.05454)",
         "learning_rate": 1e-3,
-        "learning_rates": _adam_like("ACProp"),
         "decay_form": "decoupled",
     },
     "adabelief": {
         "factory": optax.adabelief,
         "source": "Zhuang et al., 2020 (arXiv 2010.07468), Algorithm 2",
         "learning_rate": 1e-3,
-        "learning_rates": _adam_like("AdaBelief"),
     },
     "adadelta": {
         "factory": optax.adadelta,
         "source": "Zeiler, 2012 (arXiv 1212.5701), Algorithm 1",
         "learning_rate": 1.0,
-        "learning_rates": _FREE,
         "schedule": _BY_ITSELF,
-        "searched": (*_NO_RATE, "learning_rate", "rho"),
     },
     "adafactor": {
         "factory": optax.adafactor,
         "source": "Shazeer & Stern, 2018 (arXiv 1804.04235), Algorithm 4",
         "learning_rate": 1e-2,
-        "learning_rates": _around(1e-2, "Shazeer & Stern, relative to the parameters' scale"),
         "renamed": {"weight_decay_rate": "weight_decay"},
         "kinds": {"decay_offset": int},
         "decay_form": "decoupled",
@@ -108,7 +94,6 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "factory": optax.adagrad,
         "source": "Duchi et al., 2011, figure 1, diagonal",
         "learning_rate": 1e-2,
-        "learning_rates": Axis(1e-3, 1.0, "log", "ours, from the default of PyTorch up"),
         "schedule": _BY_ITSELF,
         "bounds": {"initial_accumulator_value": _NOT_NEGATIVE},
     },
@@ -116,29 +101,23 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "factory": optax.adamax,
         "source": "Kingma & Ba, 2015, Algorithm 2",
         "learning_rate": 2e-3,
-        "learning_rates": _adam_like("Adamax"),
     },
     "adamaxw": {
         "factory": optax.adamaxw,
         "source": "Kingma & Ba, 2015, Algorithm 2; Loshchilov & Hutter, 2019 (its decay)",
         "learning_rate": 2e-3,
-        "learning_rates": _adam_like("Adamax"),
         "decay_form": "decoupled",
     },
     "adan": {
         "factory": optax.adan,
         "source": "Xie et al., 2022 (arXiv 2208.06677), Algorithm 1",
         "learning_rate": 1e-3,
-        "learning_rates": Axis(
-            1e-4, 3e-2, "log", "ours: that of Adam and above, since Xie et al., 2022, take larger ones"
-        ),
         "decay_form": "decoupled",
     },
     "ademamix": {
         "factory": contrib.ademamix,
         "source": "Pagliardini et al., 2024 (arXiv 2409.03137), Algorithm 1, without its schedulers",
         "learning_rate": 1e-3,
-        "learning_rates": _adam_like("AdEMAMix"),
         "decay_form": "decoupled",
         "own_axes": {"alpha": Axis(1.0, 10.0, "linear", "ours, around the 5 of optax")},
     },
@@ -146,14 +125,12 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "factory": contrib.adopt,
         "source": "Taniguchi et al., 2024 (arXiv 2411.02853), Algorithm 2",
         "learning_rate": 1e-3,
-        "learning_rates": _adam_like("ADOPT"),
     },
     "cocob": {
         "factory": contrib.cocob,
         "source": "Orabona & Tommasi, 2017 (arXiv 1705.07795), Algorithm 2",
         "learning_rate": 1.0,
-        "learning_rates": _FREE,
-        "searched": _NO_RATE,
+        "searched": _RATE_FREE,
         "schedule": _BY_ITSELF,
         "own_axes": {"alpha": Axis(10.0, 1000.0, "log", "ours, around the 100 of Orabona & Tommasi")},
     },
@@ -161,8 +138,7 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "factory": dadapt_adamw,
         "source": "Defazio & Mishchenko, 2023 (arXiv 2301.07733), Algorithm 5",
         "learning_rate": 1.0,
-        "learning_rates": _FREE,
-        "searched": _NO_RATE,
+        "searched": _RATE_FREE,
         "decay_form": "decoupled",
         "kinds": {"betas": tuple[float, float]},
         "bounds": {"estim_lr0": _POSITIVE, "eps": _POSITIVE},
@@ -171,29 +147,25 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "factory": dog,
         "source": "Ivgi et al., 2023 (arXiv 2302.12022)",
         "learning_rate": 1.0,
-        "learning_rates": _FREE,
-        "searched": _NO_RATE,
+        "searched": _RATE_FREE,
         "schedule": _BY_ITSELF,
     },
     "dowg": {
         "factory": contrib.dowg,
         "source": "Khaled et al., 2023 (arXiv 2305.16284), Algorithm 1",
         "learning_rate": 1.0,
-        "learning_rates": _FREE,
-        "searched": _NO_RATE,
+        "searched": _RATE_FREE,
         "schedule": _BY_ITSELF,
     },
     "fromage": {
         "factory": optax.fromage,
         "source": "Bernstein et al., 2020 (arXiv 2002.03432), Algorithm 1",
         "learning_rate": 1e-2,
-        "learning_rates": _around(1e-2, "Bernstein et al."),
     },
     "galore": {
         "factory": contrib.galore,
         "source": "Zhao et al., 2024 (arXiv 2403.03507), with Adam",
         "learning_rate": 1e-2,
-        "learning_rates": _around(1e-2, "Zhao et al."),
         "decay_form": "decoupled",
         "bounds": {"rank": _COUNT, "update_proj_gap": _COUNT},
     },
@@ -201,20 +173,17 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "factory": optax.lamb,
         "source": "You et al., 2020 (arXiv 1904.00962), Algorithm 2",
         "learning_rate": 1e-2,
-        "learning_rates": _around(1e-2, "You et al., for ResNet-50"),
         "decay_form": "decoupled",
     },
     "lars": {
         "factory": optax.lars,
         "source": "You et al., 2017 (arXiv 1708.03888), Algorithm 1",
         "learning_rate": 1.0,
-        "learning_rates": Axis(0.1, 30.0, "log", "ours: a trust coefficient of 0.001 comes on top"),
     },
     "lion": {
         "factory": optax.lion,
         "source": "Chen et al., 2023 (arXiv 2302.06675), Algorithm 2",
         "learning_rate": 1e-4,
-        "learning_rates": Axis(1e-5, 1e-3, "log", "Chen et al., 2023: 3 to 10 times smaller than AdamW's"),
         "decay_form": "decoupled",
     },
     "madgrad": {
@@ -222,21 +191,18 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "fixed": {"weight_decay": 0.0},
         "source": "Defazio & Jelassi, 2021 (arXiv 2101.11075), Algorithm 1",
         "learning_rate": 1e-2,
-        "learning_rates": Axis(1e-4, 1.0, "log", "ours, around the 0.01 of PyTorch's implementation"),
     },
     "mechanic_adam": {
         "factory": mechanic_adam,
         "source": "Cutkosky et al., 2023 (arXiv 2306.00144), Algorithm 1",
         "learning_rate": 1.0,
-        "learning_rates": _FREE,
-        "searched": _NO_RATE,
+        "searched": _RATE_FREE,
         "bounds": {"num_betas": _COUNT, "eps": _POSITIVE},
     },
     "momo": {
         "factory": contrib.momo,
         "source": "Schaipp et al., 2023 (arXiv 2305.07583), MoMo",
         "learning_rate": 1.0,
-        "learning_rates": _FREE,
         "schedule": _LINE,
         "decay_form": "decoupled",
         "bounds": {"beta": SHARE},
@@ -245,7 +211,6 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "factory": contrib.momo_adam,
         "source": "Schaipp et al., 2023 (arXiv 2305.07583), MoMo-Adam",
         "learning_rate": 1e-2,
-        "learning_rates": _around(1e-2, "Schaipp et al."),
         "schedule": _LINE,
         "decay_form": "decoupled",
     },
@@ -253,9 +218,7 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "factory": contrib.muon,
         "source": "Jordan et al., 2024 (kellerjordan.github.io/posts/muon)",
         "learning_rate": 2e-2,
-        "learning_rates": _around(2e-2, "Jordan et al."),
         "decay_form": "decoupled",
-        "own_axes": {"adam_learning_rate": Axis(1e-4, 1e-2, "log", "that of Adam")},
         "kinds": {"ns_coeffs": tuple[float, float, float], "ns_steps": int},
         "bounds": {
             "beta": SHARE,
@@ -266,7 +229,6 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "factory": optax.noisy_sgd,
         "source": "Neelakantan et al., 2015 (arXiv 1511.06807), section 3",
         "learning_rate": 0.1,
-        "learning_rates": Axis(1e-3, 1.0, "log", "that of SGD"),
         "fixed": {"seed": None},
         "own_axes": {"eta": Axis(1e-2, 1.0, "log", "Neelakantan et al., 2015: 0.01, 0.3 and 1")},
         "bounds": {"eta": _NOT_NEGATIVE},
@@ -275,7 +237,6 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "factory": optax.novograd,
         "source": "Ginsburg et al., 2019 (arXiv 1905.11286), Algorithm 1",
         "learning_rate": 1e-2,
-        "learning_rates": _around(1e-2, "Ginsburg et al."),
         "decay_form": "decoupled",
         "own_axes": {"b2": Axis(0.02, 0.8, "log_one_minus", "Ginsburg et al., 2019: 0.25 to 0.98")},
     },
@@ -283,23 +244,18 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "factory": optax.optimistic_adam_v2,
         "source": "Daskalakis et al., 2018 (arXiv 1711.00141), Algorithm 1",
         "learning_rate": 1e-3,
-        "learning_rates": _adam_like("optimistic Adam"),
-        "searched": ("learning_rate", "weight_decay", "b1"),
         "own_axes": _OPTIMISM,
     },
     "optimistic_gradient_descent": {
         "factory": optax.optimistic_gradient_descent,
         "source": "Mokhtari et al., 2020 (arXiv 1901.08511), OGDA",
         "learning_rate": 0.1,
-        "learning_rates": Axis(1e-3, 1.0, "log", "that of SGD"),
-        "searched": ("learning_rate", "weight_decay"),
         "own_axes": _OPTIMISM,
     },
     "polyak_sgd": {
         "factory": optax.polyak_sgd,
         "source": "Loizou et al., 2021 (arXiv 2002.10542), SPS_max",
         "learning_rate": 1.0,
-        "learning_rates": _FREE,
         "renamed": {"max_learning_rate": "learning_rate"},
         "schedule": _LINE,
         "own_axes": {"scaling": Axis(0.1, 10.0, "log", "ours, around 1")},
@@ -309,8 +265,7 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "factory": prodigy,
         "source": "Mishchenko & Defazio, 2023 (arXiv 2306.06101), Algorithm 4",
         "learning_rate": 1.0,
-        "learning_rates": _FREE,
-        "searched": _NO_RATE,
+        "searched": _RATE_FREE,
         "decay_form": "decoupled",
         "own_axes": {"estim_lr_coef": Axis(0.1, 10.0, "log", "ours, around its authors' 1")},
         "kinds": {"betas": tuple[float, float]},
@@ -320,22 +275,18 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "factory": optax.radam,
         "source": "Liu et al., 2020 (arXiv 1908.03265), Algorithm 2",
         "learning_rate": 1e-3,
-        "learning_rates": _adam_like("RAdam"),
         "bounds": {"threshold": Bounds(at_least=4)},  # below it the rectification is the root of a negative number
     },
     "rmsprop": {
         "factory": optax.rmsprop,
         "source": "Tieleman & Hinton, 2012, lecture 6.5",
         "learning_rate": 1e-3,
-        "learning_rates": Axis(1e-4, 1e-2, "log", "that of Adam, whose second moment is RMSprop's"),
-        "searched": ("learning_rate", "weight_decay", "momentum", "decay"),
         "bounds": {"initial_scale": _NOT_NEGATIVE},
     },
     "rprop": {
         "factory": rprop,
         "source": "Riedmiller & Braun, 1993, in the form of Igel & Hüsken, 2003, iRprop⁻",
         "learning_rate": 1e-3,
-        "learning_rates": Axis(1e-4, 1e-1, "log", "ours, around the 0.01 of PyTorch"),
         "schedule_form": "updates",  # the learning rate is the first step size alone
         "schedule": _BY_ITSELF,
         "bounds": {"eta_minus": Bounds(above=0, at_most=1), "eta_plus": Bounds(at_least=1)},
@@ -344,7 +295,6 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         **_SCHEDULE_FREE,
         "factory": schedule_free_adamw,
         "learning_rate": 2.5e-3,
-        "learning_rates": _around(2.5e-3, "Defazio et al."),
         "decay_form": "decoupled",
     },
     "schedule_free_sgd": {
@@ -352,40 +302,34 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "factory": contrib.schedule_free_sgd,
         "fixed": {"warmup_steps": None, "weight_decay": None},
         "learning_rate": 1.0,
-        "learning_rates": _around(1.0, "Defazio et al."),
     },
     "sign_sgd": {
         "factory": optax.sign_sgd,
         "source": "Bernstein et al., 2018 (arXiv 1802.04434), Algorithm 1",
         "learning_rate": 1e-3,
-        "learning_rates": Axis(1e-5, 1e-2, "log", "ours, around the 1e-4 of Bernstein et al."),
     },
     "signum": {
         "factory": optax.signum,
         "source": "Bernstein et al., 2018 (arXiv 1802.04434), Algorithm 2",
         "learning_rate": 1e-3,
-        "learning_rates": Axis(1e-5, 1e-2, "log", "ours, around the 1e-4 of Bernstein et al."),
         "bounds": {"beta": SHARE},
     },
     "simplified_ademamix": {
         "factory": contrib.simplified_ademamix,
         "source": "Morwani et al., 2025 (arXiv 2502.02431), Simplified-AdEMAMix",
         "learning_rate": 1e-3,
-        "learning_rates": Axis(1e-5, 1e-2, "log", "that of Adam, and less for a larger alpha"),
         "decay_form": "decoupled",
     },
     "sm3": {
         "factory": optax.sm3,
         "source": "Anil et al., 2019 (arXiv 1901.11150), SM3-II",
         "learning_rate": 0.1,
-        "learning_rates": _around(0.1, "Anil et al."),
         "schedule": _BY_ITSELF,
     },
     "yogi": {
         "factory": optax.yogi,
         "source": "Zaheer et al., 2018, Algorithm 2",
         "learning_rate": 1e-2,
-        "learning_rates": _around(1e-2, "Zaheer et al."),
     },
 }
 

@@ -11,7 +11,6 @@ import optax
 from jaxtyping import Array, Float, Integer, PyTree
 
 from jaxopt_bench.config import number
-from jaxopt_bench.optimizers.axes import Axis
 from jaxopt_bench.optimizers.base import Hyperparameters, Moment, Rescaling, Scalar
 
 
@@ -86,8 +85,6 @@ class Padam(Rescaling):
     """
 
     source = "Chen et al., 2020, Algorithm 1"
-    learning_rates = Axis(1e-3, 1.0, "log", "ours, around the 0.1 of Chen et al., 2020")
-    searched = ("learning_rate", "weight_decay", "b1", "partial")
 
     learning_rate: float = number(0.1, at_least=0)
     """Step size at the schedule's multiplier 1."""

@@ -8,7 +8,6 @@ import optax
 
 from jaxopt_bench.config import number
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.optimizers.axes import Axis
 from jaxopt_bench.optimizers.base import Hyperparameters, Moment, Rescaling
 
 
@@ -33,7 +32,6 @@ class SGD(Rescaling):
     """
 
     source = "Robbins & Monro, 1951; Polyak, 1964 (heavy ball); Sutskever et al., 2013 (both momenta)"
-    learning_rates = Axis(1e-3, 1.0, "log", "ours, around the 0.1 of He et al., 2016")
 
     learning_rate: float = number(0.1, at_least=0)
     """Step size at the schedule's multiplier 1."""

@@ -12,9 +12,15 @@ import docstring_parser
 from rich import box
 from rich.table import Table
 
-from jaxopt_bench.optimizers import Axis, Optimizer
+from jaxopt_bench.optimizers import Axis, Choice, Optimizer
+from jaxopt_bench.optimizers.axes import RATE_DECADES
 
 _OF_ALL = tuple(field.name for field in dataclasses.fields(Optimizer))
+
+RULE = (
+    f"Learning rates: {RATE_DECADES} decades to each side of the default, for every optimizer. Weight decay: one range "
+    "for coupled and one for decoupled decay."
+)
 
 
 def optimizers_table(optimizers: Mapping[str, Optimizer]) -> Table:
@@ -35,13 +41,15 @@ def hyperparameters_table(name: str, optimizer: Optimizer) -> Table:
     table.add_column("default", justify="right", overflow="fold")
     table.add_column("range", no_wrap=True)
     table.add_column("")
-    axes, searched, meanings = optimizer.axes(), optimizer.search_space(), field_documentation(type(optimizer))
+    searched, meanings = optimizer.search_space(), field_documentation(type(optimizer))
+    axes = {**optimizer.axes(), **searched}
     ours = [field.name for field in dataclasses.fields(optimizer)]
     for field in sorted(ours, key=lambda field: field in _OF_ALL and field not in ("learning_rate", "weight_decay")):
         axis = axes.get(field)
         searches = f"{_span(axis)}{' ★' if field in searched else ''}" if axis else ""
         table.add_row(field, _shown(getattr(optimizer, field)), searches, _sentence(meanings.get(field, "")))
-    table.caption = "★ searched by default   * logarithmic"
+    stated = ", as its file states" if optimizer.stated_space else ""
+    table.caption = f"★ searched by default{stated}   * logarithmic\n{RULE}"
     return table
 
 
@@ -66,7 +74,9 @@ def _below_the_fields(cls: type[Any]) -> dict[str, str]:
     return {name: " ".join(text.split()) for name, text in pairs}
 
 
-def _span(axis: Axis) -> str:
+def _span(axis: Axis | Choice) -> str:
+    if isinstance(axis, Choice):
+        return str(axis)
     written = "1 − x: " if axis.scale == "log_one_minus" else ""
     return f"{written}{axis.low:g} … {axis.high:g}{'' if axis.scale == 'linear' else ' *'}"
 

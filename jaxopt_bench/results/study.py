@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 from jaxopt_bench.config import Config, Named, number
 from jaxopt_bench.errors import UserError, unknown_name
 from jaxopt_bench.experiment import Experiment, Workload, check_folder_name
-from jaxopt_bench.optimizers import OPTIMIZERS, SCHEDULES, Choice, Cosine, Optimizer, Schedule, Space
+from jaxopt_bench.optimizers import OPTIMIZERS, SCHEDULES, Axis, Choice, Cosine, Optimizer, Schedule, Space
 from jaxopt_bench.results.measures import MEASURES
 
 MOST_SEEDS = 5_000
@@ -39,15 +39,14 @@ class Contender(Config):
     schedule: Schedule = Cosine()
     """How the learning rate moves."""
     space: Space | None = None
-    """Ranges and choices by field, as "optimizer.learning_rate"; where None the optimizer's own; empty: it is not
-    tuned."""
+    """Ranges and choices by field, as "optimizer.learning_rate". None: those of `Optimizer.search_space`. Empty: the
+    optimizer is not tuned."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_folder_name("Contender.name", self.name)
         if self.space is None:
-            own = {f"optimizer.{name}": axis for name, axis in self.optimizer.search_space().items()}
-            object.__setattr__(self, "space", Space(own))
+            object.__setattr__(self, "space", space_of(self.optimizer.search_space()))
         for field, searched in self.searched.items():
             ends = searched.values if isinstance(searched, Choice) else (searched.value(0), searched.value(1))
             for value in ends:
@@ -77,6 +76,11 @@ class Contender(Config):
             changed[part][field] = value
         parts = {part: dataclasses.replace(getattr(self, part), **fields) for part, fields in changed.items()}
         return Contender(name=self.name, space=Space(), **parts)
+
+
+def space_of(ranges: Mapping[str, Axis | Choice]) -> Space:
+    """Returns a search space of an optimizer's fields ("learning_rate") and a schedule's ("schedule.warmup")."""
+    return Space({field if "." in field else f"optimizer.{field}": searched for field, searched in ranges.items()})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -370,25 +374,30 @@ def _union(field: str, earlier: Sequence[Any], asked: Sequence[Any]) -> tuple[An
     """Returns the items of both by their names, those of the one that was there first coming first."""
     known = {item.name: item for item in earlier}
     for item in asked:
-        if item.name in known and _text(item) != _text(known[item.name]):
-            raise _differs(f"{field} {item.name}", *_first_difference(known[item.name].to_json(), item.to_json()))
+        one, other = (_compared(known.get(item.name, item)), _compared(item))
+        if json.dumps(one, sort_keys=True) != json.dumps(other, sort_keys=True):
+            raise _differs(f"{field} {item.name}", *_first_difference(one, other))
         known.setdefault(item.name, item)
     return tuple(known.values())
 
 
-def _text(config: Config) -> str:
-    return json.dumps(config.to_json(), sort_keys=True)
+def _compared(config: Config) -> dict[str, Any]:
+    """Returns an item as JSON, without the sources of its ranges: they do not change what is computed."""
+    item = config.to_json()
+    for searched in item.get("space", {}).values():
+        searched.pop("source", None)
+    return item
 
 
-def _first_difference(one: Any, other: Any) -> tuple[Any, Any]:
-    """Returns the innermost values in which two JSON objects differ first, each with its field."""
+def _first_difference(one: Any, other: Any, path: str = "") -> tuple[str, str]:
+    """Returns the innermost values in which two JSON objects differ first, each with the path to its field."""
     for name in [*one, *(name for name in other if name not in one)]:
         a, b = one.get(name), other.get(name)
         if json.dumps(a, sort_keys=True) != json.dumps(b, sort_keys=True):
             if isinstance(a, dict) and isinstance(b, dict):
-                return _first_difference(a, b)
-            return f"{name} {a!r}", f"{name} {b!r}"
-    return one, other
+                return _first_difference(a, b, f"{path}{name}.")
+            return f"{path}{name} {a!r}", f"{path}{name} {b!r}"
+    return f"{path} {one!r}", f"{path} {other!r}"
 
 
 def _differs(field: str, earlier: Any, asked: Any) -> UserError:

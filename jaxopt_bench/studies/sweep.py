@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -14,61 +13,8 @@ from jaxopt_bench.config import Config, float_arrays
 from jaxopt_bench.errors import UserError, unknown_name
 from jaxopt_bench.experiment import Experiment
 
-DIGITS = 6  # significant digits of a grid's points: enough to tell them apart, few enough to read
 MOST_RUNS = 10_000
 """The largest number of runs of a grid. More are probably a typing error."""
-FORMS = "Expected LOW..HIGH:COUNT, such as 1e-4..1e-1:8, or A,B,C, such as 1e-4,1e-3,1e-2"
-"""How the values of a field are written."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Range:
-    """Points from `low` to `high`, both included, evenly spaced in their logarithm.
-
-    Raises:
-      UserError: if there are no such points, or more than a grid can have runs.
-    """
-
-    low: float
-    high: float
-    count: int
-
-    def __post_init__(self) -> None:
-        if not (0 < self.low < self.high < math.inf and 2 <= self.count <= MOST_RUNS):
-            raise UserError(
-                f"the range {self.low:g}..{self.high:g}:{self.count} has no points that are evenly spaced in their "
-                f"logarithm. Expected LOW..HIGH:COUNT with 0 < LOW < HIGH and 2 <= COUNT <= {MOST_RUNS:,}, such as "
-                "1e-4..1e-1:8."
-            )
-
-    @property
-    def points(self) -> tuple[float, ...]:
-        """The points, ascending, to six significant digits."""
-        ratio = math.log(self.high / self.low)
-        inner = (self.low * math.exp(ratio * i / (self.count - 1)) for i in range(1, self.count - 1))
-        return (self.low, *(float(f"{point:.{DIGITS}g}") for point in inner), self.high)
-
-
-def parse_values(word: str) -> tuple[float, ...] | None:
-    """Returns the values that a range such as "1e-4..1e-1:8" or a list such as "1e-4,1e-3" means, in their order.
-
-    None if the word looks like neither.
-
-    Raises:
-      UserError: if the word looks like a range or a list but is invalid.
-    """
-    if not re.match(r"[-+]?\.?\d", word):
-        return None
-    low, dots, rest = word.partition("..")
-    try:
-        if dots:
-            high, _, count = rest.partition(":")
-            if high.startswith("."):
-                raise ValueError("three dots: is HIGH meant to begin with a decimal point?")
-            return Range(float(low), float(high), int(count)).points
-        return tuple(map(float, word.split(","))) if "," in word else None
-    except ValueError as error:
-        raise UserError(f"{word!r} is not a range or a list of numbers. {FORMS}.") from error
 
 
 def grid(experiment: Experiment, values: Mapping[str, Sequence[float]], seeds: int = 1) -> list[Experiment]:

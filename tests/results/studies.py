@@ -56,6 +56,7 @@ more = st.fixed_dictionaries(
         "optimizer.clip_norm": st.floats(0.1, 1).map(lambda low: Axis(low, 2.0, "linear", "ours")),
     },
 )
+UNMASKED = ("dadapt_adamw", "mechanic_adam", "momo", "momo_adam", "novograd", "prodigy")  # their decay takes no mask
 
 
 @st.composite
@@ -65,6 +66,8 @@ def contenders(draw: st.DrawFn) -> Contender:
     own = {f"optimizer.{field}": axis for field, axis in OPTIMIZERS[name].search_space().items()}
     kept = draw(st.sets(st.sampled_from(sorted(own)))) if own else set()
     space = {field: axis for field, axis in own.items() if field in kept} | draw(more)
+    if name in UNMASKED:
+        space.pop("optimizer.decay_mask", None)
     schedule = SCHEDULES[draw(st.sampled_from(sorted(SCHEDULES)))]
     if isinstance(schedule, MultiStep):
         space["schedule.boundaries"] = Choice(((1.0, 2.0), (3.0,)))

@@ -271,15 +271,15 @@ def test_a_budget_in_epochs_grows_too_and_stays_one_in_epochs():
         ),
         (
             {"contenders": (Contender(name="sgd", optimizer=SGD(nesterov=True, momentum=0.5), space=RATE),)},
-            "contenders sgd: name 'sgd'; this command has name 'nesterov'",
+            "contenders sgd: optimizer.name 'sgd'; this command has optimizer.name 'nesterov'",
         ),
         (
             {"contenders": (Contender(name="sgd", optimizer=SGD(weight_decay=0.5), space=RATE),)},
-            "contenders sgd: weight_decay 0.0; this command has weight_decay 0.5",
+            "contenders sgd: optimizer.weight_decay 0.0; this command has optimizer.weight_decay 0.5",
         ),
         (
             {"contenders": (Contender(name="sgd", optimizer=SGD(), space=Space()),)},
-            "contenders sgd: optimizer.learning_rate {.*}; this command has optimizer.learning_rate None",
+            "contenders sgd: space.optimizer.learning_rate {.*}; this command has space.optimizer.learning_rate None",
         ),
     ],
 )

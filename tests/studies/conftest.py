@@ -13,6 +13,24 @@ from jaxopt_bench.models import CNN
 from jaxopt_bench.optimizers import SGD, AdamW, Axis, Constant, Space
 from jaxopt_bench.results import Contender, Study
 
+MINE = """
+import optax
+
+def mine(learning_rate, b1: float = 0.9):
+    return optax.chain(optax.trace(b1), optax.scale_by_learning_rate(learning_rate))
+
+def needy(learning_rate, radius: float):
+    return optax.sgd(learning_rate)
+"""
+
+
+@pytest.fixture
+def mine(tmp_path):
+    """Returns the path of a user's file."""
+    path = tmp_path / "mine.py"
+    path.write_text(MINE)
+    return path
+
 
 def contender(name: str, optimizer: Any, low: float = 1e-3, high: float = 1e-1) -> Contender:
     """Returns an optimizer tuned in its learning rate."""

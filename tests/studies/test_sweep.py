@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.optimizers import SGD, AdamW, MultiStep
-from jaxopt_bench.studies import Range, grid, parse_values
+from jaxopt_bench.optimizers import SGD, AdamW, MultiStep, parse_values
+from jaxopt_bench.optimizers.stated import Range
+from jaxopt_bench.studies import grid
 from jaxopt_bench.training import Task, check_one_program
 
 

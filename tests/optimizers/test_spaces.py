@@ -1,0 +1,113 @@
+"""Search spaces: the same number of decades around its default for every optimizer, built-in or a user's."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import pytest
+
+from jaxopt_bench.optimizers import OPTIMIZERS, SGD, AdamW, Axis, Choice, custom, load
+from jaxopt_bench.optimizers.axes import rates_around
+
+LEARNING_RATE_FREE = {"cocob", "dadapt_adamw", "dog", "dowg", "mechanic_adam", "prodigy"}
+"""By their papers: they find the learning rate, and their authors leave the factor on it at 1."""
+
+SOURCE = """
+import optax
+
+def mine(learning_rate: float = 3e-3, b1: float = 0.9):
+    return optax.adam(learning_rate, b1)
+
+def required(learning_rate: float):
+    return optax.sgd(learning_rate)
+
+def without():
+    return optax.chain(optax.scale_by_adam(), optax.scale(-1e-3))
+
+def decayed(learning_rate: float = 1e-3, weight_decay: float = 1e-2):
+    return optax.adamw(learning_rate, weight_decay=weight_decay)
+
+def zero(learning_rate: float = 0.0):
+    return optax.sgd(learning_rate)
+"""
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    """Returns the path of a user's file."""
+    path = tmp_path_factory.mktemp("user") / "user.py"
+    path.write_text(SOURCE)
+    return path
+
+
+def decades(axis: Any) -> float:
+    assert axis.scale == "log"
+    return math.log10(axis.high) - math.log10(axis.low)
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_every_optimizer_of_the_table_searches_two_decades_to_each_side_of_its_default(name):
+    optimizer = OPTIMIZERS[name]
+    space = optimizer.search_space()
+    axis = optimizer.axes()["learning_rate"]
+    assert math.log10(axis.high / optimizer.learning_rate) == pytest.approx(2, abs=1e-5)
+    assert math.log10(optimizer.learning_rate / axis.low) == pytest.approx(2, abs=1e-5)
+    assert set(space) == {"weight_decay"} if name in LEARNING_RATE_FREE else {"learning_rate", "weight_decay"}
+    ends = {"coupled": (1e-6, 1e-2), "decoupled": (1e-4, 1.0)}[optimizer.decay_form]
+    assert (space["weight_decay"].low, space["weight_decay"].high) == ends  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [
+        ("mine", 3e-5, 0.3),
+        ("required", 1e-4, 1.0),  # around 0.01
+        ("without", 1e-2, 1e2),  # the factor on the updates, symmetric around 1
+        ("decayed", 1e-5, 0.1),
+        ("zero", 1e-4, 1.0),
+    ],
+)
+def test_a_users_optimizer_searches_as_many_decades_as_those_of_the_table(file, name, low, high):
+    cls = load(f"{file}:{name}")
+    given = {"learning_rate": 0.5} if name == "required" else {}
+    space = cls(**given).search_space()
+    assert list(space) == ["learning_rate", "weight_decay"]
+    assert (space["learning_rate"].low, space["learning_rate"].high) == pytest.approx((low, high))  # type: ignore[union-attr]
+    table = OPTIMIZERS["adamw"].search_space()
+    assert [decades(axis) for axis in space.values()] == pytest.approx([decades(axis) for axis in table.values()])
+
+
+def test_the_range_is_around_the_default_of_the_class_and_not_a_value_that_someone_gave_it():
+    assert SGD(learning_rate=0.03).search_space() == SGD().search_space()
+    assert SGD(momentum=0.9, nesterov=True).search_space() == SGD().search_space()
+
+
+@pytest.mark.parametrize(
+    "default", [0, 0.0, -1e-3, math.inf, math.nan, None, dataclasses.MISSING, 1e300, 1e-300, "1", True]
+)
+def test_an_unusable_default_gives_the_documented_range(default):
+    assert (rates_around(default).low, rates_around(default).high) == (1e-4, 1.0)
+
+
+@pytest.mark.parametrize("default", [1e-30, 1e-12, 0.0025, 1, 1e30])
+def test_any_usable_default_is_the_middle_of_its_range(default):
+    axis = rates_around(default)
+    assert axis.value(0.5) == pytest.approx(default, rel=1e-5)
+    assert decades(axis) == pytest.approx(4, abs=1e-5)
+
+
+def test_a_space_that_the_file_states_is_the_whole_space(file, monkeypatch):
+    cls = load(f"{file}:mine")
+    stated = {"learning_rate": Axis(1e-4, 1e-1, "log"), "b1": Choice((0.8, 0.9))}
+    monkeypatch.setattr(cls, "stated_space", stated)
+    assert dict(cls().search_space()) == stated
+    assert cls().axes()["learning_rate"].low == 3e-5  # what the rule says
+    assert AdamW().search_space().keys() == {"learning_rate", "weight_decay"}
+
+
+def test_a_recorded_optimizer_can_be_asked_for_its_space(file):
+    record = OPTIMIZERS.from_json({"name": "gone.py:gone", "code": "0" * 12, "learning_rate": 0.5, "b1": 0.9})
+    assert isinstance(record, custom.Recorded)
+    assert list(record.search_space()) == ["learning_rate", "weight_decay"]
