@@ -18,7 +18,8 @@ from jaxopt_bench.cli import main, parse
 from jaxopt_bench.doctor import items as doctor_items
 from jaxopt_bench.doctor import make_items
 from jaxopt_bench.models import Layers
-from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Constant, Cosine, Nadam, Padam
+from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Choice, Constant, Cosine, Nadam, Padam
+from jaxopt_bench.studies import find_study
 
 ROOT = pathlib.Path(__file__).parents[1]
 QUICK = ["--epochs", "1", "--no-tensorboard"]
@@ -183,6 +184,10 @@ def test_without_flags_the_experiment_is_the_files():
         (["compare", "digits", "--baselines", "kept"], 2, "accepted: with --add OPTIMIZER"),
         (["compare", "digits", "--baselines", "absent", "--add", "lion"], 1, "'absent' is not a folder"),
         (["compare", "digits", "--address", "auto"], 2, "--address is of a Ray cluster; accepted: with --executor ray"),
+        (["compare", "digits", "--space", "adam.b1"], 2, "--space is 'adam.b1'. Expected NAME.FIELD=VALUES"),
+        (["compare", "digits", "--schedule", "adam"], 2, "--schedule is 'adam'. Expected NAME=SCHEDULE"),
+        (["compare", "digits", "--space", "adam.b3=0.9"], 1, "unknown field of --space adam 'b3'; did you mean b2"),
+        (["compare", "digits", "--schedule", "adam=cosin"], 1, "unknown schedule 'cosin'; did you mean cosine"),
         (["compare", "digits", "--add", "lino"], 1, "unknown optimizer 'lino'; did you mean lion"),
         (["compare", "digits", "--out", "mine.py"], 1, "--out is mine.py, but mine.py is no folder"),
         (["results", "absent"], 1, "'absent' is not a folder. Expected a run's directory, a study's folder"),
@@ -421,7 +426,9 @@ def test_an_optimizer_is_shown_with_its_ranges_and_drawn(call, tmp_path, own):
     code, out, _ = call("optimizers", "show", "padam")
     assert code == 0
     assert "Chen et al., 2020, Algorithm 1" in out
-    assert "0.0625 … 0.5 * ★" in out
+    assert "0.001 … 10 * ★" in out  # two decades to each side of 0.1
+    assert "0.0625 … 0.5 * ★" not in out
+    assert "0.0625 … 0.5 *" in out
     code, out, _ = call("optimizers", "show", f"{own}:mine")
     assert code == 0
     assert "nesterov" in out
@@ -536,12 +543,28 @@ def test_compare_ends_with_a_table_a_paragraph_and_the_claims_and_continues(call
     assert code == 0
     assert "2 trials\n" not in again  # nothing is trained again
     assert out[out.index("Results on") :] == again[again.index("Results on") :]
-    code, out, _ = call("compare", "quick.py", "--baselines", "studies/quick", "--add", "lion")
+    stated = ["--space", "lion.learning_rate=1e-4..1e-3", "--space", "lion.b1=0.9,0.95", "--schedule", "lion=constant"]
+    against = ["compare", "quick.py", "--baselines", "studies/quick", "--add", "lion"]
+    code, out, _ = call(*against, *stated)
     assert code == 0
     assert "flat, lion: 2 trials" in out
     assert "flat, sgd: 2 trials" not in out
     assert out.count("lion") > 3
     assert out.rstrip().endswith("studies/quick_lion")
+    said = " ".join(out.split())
+    assert "lion was tuned in a search space of its own: learning_rate 0.0001 to 0.001 (1 decade)" in said
+    assert "b1 one of 0.9, 0.95. The recorded optimizers were tuned in: learning_rate (" in said
+    assert "recorded in another environment" not in said
+    (lion,) = find_study("studies/quick_lion").contenders
+    assert lion.searched["optimizer.b1"] == Choice((0.9, 0.95))
+    assert lion.schedule == Constant()
+    code, _, error = call(*against)  # without the flags it is another study
+    assert code == 1
+    assert "contenders lion: schedule.name 'constant'" in error
+    assert "another folder (--out)" in error
+    code, _, error = call(*against, "--space", "sgd.learning_rate=1e-4..1e-3")
+    assert code == 1
+    assert "sgd is among the baselines and was trained already" in error
 
 
 def test_results_are_printed_written_and_recorded(call, tmp_path):

@@ -25,6 +25,7 @@ from jaxopt_bench.results.words import scores_in_words, sensitivity_in_words
 from jaxopt_bench.studies import (
     Cluster,
     challenge,
+    check_forms,
     check_shard,
     compare,
     differences,
@@ -32,6 +33,9 @@ from jaxopt_bench.studies import (
     joined,
     newcomer,
     progress_for,
+    retuned,
+    tuning_differences,
+    with_newcomers,
 )
 from jaxopt_bench.studies.jobs import Executor, Local
 from jaxopt_bench.training import choose_code_path
@@ -67,6 +71,11 @@ class CompareFlags:
     """Optimizers of the study, by name; all by default."""
     add: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """An optimizer to compare as well, tuned like the others: a name, FILE.py:FUNCTION or MODULE:FUNCTION."""
+    space: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """NAME.FIELD=VALUES: where to search a field of an optimizer (FIELD) or of its schedule (schedule.FIELD): a range
+    (mine.learning_rate=1e-4..1e-1), values (mine.b2=0.9,0.99), or one value, at which it is fixed."""
+    schedule: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """NAME=SCHEDULE: train an optimizer under another schedule, such as mine=constant or mine=cosine:warmup=1."""
     baselines: pathlib.Path | None = None
     """Recorded results of this study, a folder or the name of those that come with the project: only what --add names
     is trained, and compared with them."""
@@ -104,6 +113,7 @@ def parse(words: Sequence[str]) -> Command:
     for name in ("address", "task_cpus", "task_gpus"):
         if flags.executor == "local" and getattr(flags, name) is not None:
             raise UserError(f"--{name.replace('_', '-')} is of a Ray cluster; accepted: with --executor ray.")
+    check_forms(flags.space, flags.schedule)
     shard = _shard(flags.shard)
     if flags.processes.process is not None and (flags.executor != "local" or shard != (0, 1)):
         raise UserError("--process goes with neither --executor ray nor --shard; accepted: one of them.")
@@ -147,8 +157,8 @@ def _folder(flags: CompareFlags, study: Study) -> pathlib.Path:
 def _compare(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
     """Works the study off and prints its answer."""
     flags.processes.join()
-    newcomers = tuple(newcomer(study, reference) for reference in flags.add)
-    study = dataclasses.replace(study, contenders=study.contenders + newcomers)
+    contenders = retuned(with_newcomers(study, flags.add), flags.space, flags.schedule)
+    study = dataclasses.replace(study, contenders=contenders)
     with one_writes(_folder(flags, study)) as folder:
         console = Console()
         document = _train(flags, study, folder, shard, console)
@@ -166,7 +176,9 @@ def _against(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
     if len(recorded.documents) != 1:
         count = len(recorded.documents)
         raise UserError(f"{flags.baselines} holds {count} studies; accepted by --baselines: the folder of one.")
-    newcomers = tuple(newcomer(recorded.documents[0].study, reference) for reference in flags.add)
+    baselines = recorded.documents[0].study
+    newcomers = tuple(newcomer(baselines, reference) for reference in flags.add)
+    newcomers = retuned(newcomers, flags.space, flags.schedule, [c.name for c in baselines.contenders])
     new = challenge(study, recorded.documents[0], newcomers)
     new = dataclasses.replace(new, name="_".join([study.name, *(c.name for c in newcomers)]))
     with one_writes(_folder(flags, new)) as folder:
@@ -175,8 +187,9 @@ def _against(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
         trained = load(folder)
         results, document = joined(recorded, trained)
         _print_answer(results, document, console)
-        for line in differences(recorded, trained):
-            console.print(f"The newcomer ran elsewhere than the baselines: {line}", markup=False, highlight=False)
+        said = [*tuning_differences(baselines, newcomers), differences(recorded, trained)]
+        for sentence in filter(None, said):
+            console.print(sentence, markup=False, highlight=False)
         console.print(str(folder), markup=False, highlight=False, soft_wrap=True)
     return COMPLETED
 

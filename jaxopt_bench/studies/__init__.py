@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from jaxopt_bench.studies.baselines import challenge, differences, joined
+from jaxopt_bench.studies.baselines import challenge, differences, joined, tuning_differences
 from jaxopt_bench.studies.cluster import Cluster
 from jaxopt_bench.studies.compare import check_shard, compare
-from jaxopt_bench.studies.files import STUDIES, find_study, newcomer
+from jaxopt_bench.studies.files import STUDIES, find_study
+from jaxopt_bench.studies.newcomers import check_forms, newcomer, retuned, with_newcomers
 from jaxopt_bench.studies.progress import Progress, progress_for
-from jaxopt_bench.studies.sweep import Range, grid, parse_values
+from jaxopt_bench.studies.sweep import grid
 
 __all__ = [
     "STUDIES",
     "Cluster",
     "Progress",
-    "Range",
     "challenge",
+    "check_forms",
     "check_shard",
     "compare",
     "differences",
@@ -22,6 +23,8 @@ __all__ = [
     "grid",
     "joined",
     "newcomer",
-    "parse_values",
     "progress_for",
+    "retuned",
+    "tuning_differences",
+    "with_newcomers",
 ]

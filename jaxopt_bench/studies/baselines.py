@@ -1,17 +1,21 @@
-"""A newcomer against results that were recorded earlier: checked to be comparable, and put together."""
+"""Newcomers and recorded results: checks that they can be compared, puts them together, and says what differs."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 
 import polars as pl
 
 from jaxopt_bench.errors import UserError
+from jaxopt_bench.optimizers import SCHEDULES, Axis, Choice, Schedule, Space
 from jaxopt_bench.results.document import Document
 from jaxopt_bench.results.study import Contender, Study
 from jaxopt_bench.results.tables import Results, together
+from jaxopt_bench.results.words import format_value
+from jaxopt_bench.studies.newcomers import space_by_rule
 
 _NAMES = ("name", "question", "contenders", "claims", "targets", "workloads")
 """Fields of a study that are no part of its protocol."""
@@ -44,20 +48,20 @@ def challenge(study: Study, recorded: Document, newcomers: Sequence[Contender]) 
         now, then = getattr(study, field.name), getattr(recorded.study, field.name)
         if field.name not in _NAMES and now != then:
             raise UserError(
-                f"the baselines were recorded with {field.name} {then!r}, and the study has {now!r}; accepted: the "
-                "same."
+                f"the baselines were recorded with {field.name} {then!r}, and the study has {now!r}. Expected the same "
+                "value."
             )
     known = {w.name: w for w in recorded.study.workloads}
     for workload in study.workloads:
         if workload.name not in known or _text(workload) != _text(known[workload.name]):
             raise UserError(
-                f"the baselines were not recorded on the workload {workload.name} as it is in the study; accepted: the "
-                "same, with the same epochs, batch size, augmentation and network."
+                f"the baselines were not recorded on the workload {workload.name} as it is in the study. Expected the "
+                "same data, epochs, batch size, augmentation and network."
             )
     taken = [c.name for c in recorded.study.contenders]
     for newcomer in newcomers:
         if newcomer.name in taken:
-            raise UserError(f"{newcomer.name} is among the baselines; accepted: other names than {', '.join(taken)}.")
+            raise UserError(f"{newcomer.name} is among the baselines. Expected another name than {', '.join(taken)}.")
     return dataclasses.replace(study, contenders=tuple(newcomers), claims=())
 
 
@@ -77,18 +81,88 @@ def joined(recorded: Results, trained: Results) -> tuple[Results, Document]:
     return dataclasses.replace(together([recorded, trained]), documents=(document,)), document
 
 
-def differences(recorded: Results, trained: Results) -> list[str]:
-    """Returns where the newcomers' runs took place otherwise than the recorded ones, in words."""
-    found = []
+def differences(recorded: Results, trained: Results) -> str | None:
+    """Returns in one sentence how the environment of the newcomers' runs differs from that of the recorded ones.
+
+    Only what both records hold is compared; None if that is the same.
+    """
+    then, now = _environment(recorded.runs), _environment(trained.runs)
+    both = [name for name in then if name in now]
+    found = [
+        f"{name} ({', '.join(sorted(then[name]))} for the baselines, {', '.join(sorted(now[name]))} now)"
+        for name in both
+        if then[name] != now[name]
+    ]
+    if not found:
+        return None
+    return f"The baselines were recorded in another environment, so results may differ by rounding: {'; '.join(found)}."
+
+
+def _environment(runs: pl.DataFrame) -> dict[str, set[str]]:
+    """Returns the values of what was recorded of the environments, by name; a code path's fields each by themselves."""
+    found: dict[str, set[str]] = {}
     for column in _PLACES:
-        then, now = (sorted(_values(results.runs, column)) for results in (recorded, trained))
-        if then != now:
-            found.append(f"{column}: {', '.join(then)} then, {', '.join(now)} now")
+        for value in runs[column].drop_nulls().unique().to_list() if column in runs.columns else []:
+            is_path = column == "code_path"
+            for name, one in json.loads(value).items() if is_path else [(column, value)]:
+                found.setdefault(f"{column}.{name}" if is_path else name, set()).add(str(one))
     return found
 
 
-def _values(runs: pl.DataFrame, column: str) -> set[str]:
-    return set(map(str, runs[column].unique().to_list())) if column in runs.columns else {"unknown"}
+def tuning_differences(recorded: Study, newcomers: Sequence[Contender]) -> list[str]:
+    """Returns sentences about newcomers that were tuned or trained under other conditions than the recorded optimizers.
+
+    A newcomer's search space is not mentioned if it is that of `space_by_rule` and some recorded optimizer searched the
+    same fields, each over as many decades or values; its schedule is not if some recorded optimizer has it.
+    """
+    said = []
+    tuned = [c.searched for c in recorded.contenders if c.searched]
+    sizes = [{field: _size(searched) for field, searched in space.items()} for space in tuned or [Space()]]
+    schedules = dict.fromkeys(_schedule_in_words(c.schedule) for c in recorded.contenders)
+    for new in newcomers:
+        size = {field: _size(searched) for field, searched in new.searched.items()}
+        if size not in sizes or new.searched != space_by_rule(recorded, new.optimizer, new.schedule):
+            own = [f"{_short(field)} {_range_in_words(searched)}" for field, searched in new.searched.items()]
+            others = dict.fromkeys(", ".join(f"{_short(f)} ({width})" for f, width in one.items()) for one in sizes)
+            said.append(
+                f"{new.name} was tuned in a search space of its own: {'; '.join(own) or 'nothing'}. The recorded "
+                f"optimizers were tuned in: {'; or '.join(others) or 'nothing'}."
+            )
+        if (schedule := _schedule_in_words(new.schedule)) not in schedules:
+            said.append(
+                f"{new.name} was trained under the schedule {schedule}, the recorded optimizers under "
+                f"{' or '.join(schedules)}."
+            )
+    return said
+
+
+def _short(field: str) -> str:
+    return field.removeprefix("optimizer.")
+
+
+def _size(searched: Axis | Choice) -> str:
+    """Returns how wide a range is, or how many values a choice has, in words."""
+    if isinstance(searched, Choice):
+        return "fixed" if len(searched.values) == 1 else f"{len(searched.values)} values"
+    if searched.scale == "linear":
+        return f"a width of {searched.high - searched.low:.3g}"
+    decades = f"{math.log10(searched.high / searched.low):.3g}"
+    return f"{decades} decade{'' if decades == '1' else 's'}{' of 1 − value' * (searched.scale != 'log')}"
+
+
+def _range_in_words(searched: Axis | Choice) -> str:
+    if isinstance(searched, Choice):
+        return f"fixed at {searched.values[0]}" if len(searched.values) == 1 else str(searched)
+    low, high = sorted((searched.value(0), searched.value(1)))
+    return f"{low:g} to {high:g} ({_size(searched)})"
+
+
+def _schedule_in_words(schedule: Schedule) -> str:
+    """Returns a schedule's name, and those of its fields that are not the defaults."""
+    name = SCHEDULES.name_of(schedule)
+    default = SCHEDULES[name].to_json()
+    changed = [f"{field} {format_value(v)}" for field, v in schedule.to_json().items() if v != default[field]]
+    return f"{name} ({', '.join(changed)})" if changed else name
 
 
 def _text(workload: object) -> str:

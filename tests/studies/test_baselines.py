@@ -1,54 +1,30 @@
-"""Newcomers: found by name or file, tuned under the study's protocol, compared with what was recorded."""
+"""Newcomers against recorded results: only they are trained, and what differs is said or refused."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
+import types
+from typing import Any
 
+import polars as pl
 import pytest
 
 from jaxopt_bench import UserError
-from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Constant, Cosine
+from jaxopt_bench.optimizers import SGD
 from jaxopt_bench.results import Document, load, verdict
-from jaxopt_bench.studies import STUDIES, challenge, compare, differences, find_study, joined, newcomer
+from jaxopt_bench.studies import (
+    STUDIES,
+    challenge,
+    compare,
+    differences,
+    find_study,
+    joined,
+    newcomer,
+    tuning_differences,
+)
 from tests.studies.conftest import contender
-
-MINE = """
-import optax
-
-def mine(learning_rate, b1: float = 0.9):
-    return optax.chain(optax.trace(b1), optax.scale_by_learning_rate(learning_rate))
-
-def needy(learning_rate, radius: float):
-    return optax.sgd(learning_rate)
-"""
-
-
-@pytest.fixture
-def mine(tmp_path):
-    """Returns the path of a user's file."""
-    path = tmp_path / "mine.py"
-    path.write_text(MINE)
-    return path
-
-
-def test_a_newcomer_is_tuned_in_its_own_space_under_the_schedule_of_the_others(small, mine):
-    cosine = dataclasses.replace(
-        small, contenders=tuple(dataclasses.replace(c, schedule=Cosine(warmup=0.5)) for c in small.contenders)
-    )
-    new = newcomer(cosine, f"{mine}:mine")
-    assert new.name == "mine"
-    assert new.schedule == Cosine(warmup=0.5)
-    assert list(new.searched) == ["optimizer.learning_rate", "optimizer.weight_decay", "optimizer.b1"]
-    assert newcomer(cosine, "lion").optimizer == OPTIMIZERS["lion"]
-    assert newcomer(cosine, "schedule_free_adamw").schedule == Constant()  # what it is meant for
-
-
-def test_an_argument_without_default_is_said(small, mine):
-    with pytest.raises(UserError, match="the argument 'radius' without a default"):
-        newcomer(small, f"{mine}:needy")
-    with pytest.raises(UserError, match="unknown optimizer 'lino'; did you mean lion"):
-        newcomer(small, "lino")
 
 
 def test_only_the_newcomer_is_trained_and_it_is_judged_with_the_recorded(small, mine, tmp_path, digits_dir):
@@ -66,10 +42,38 @@ def test_only_the_newcomer_is_trained_and_it_is_judged_with_the_recorded(small, 
     (ranking,) = found.rankings
     assert {s.contender for s in ranking.standings} == {"sgd", "adamw", "mine"}
     assert {pair.difference.estimate.count for pair in ranking.pairs} == {2}
-    assert differences(recorded, trained) == []
+    assert differences(recorded, trained) is None
+    assert tuning_differences(recorded.documents[0].study, new.contenders) == [
+        "mine was tuned in a search space of its own: learning_rate 0.0001 to 1 (4 decades). The recorded optimizers "
+        "were tuned in: learning_rate (2 decades)."
+    ]
     elsewhere = dataclasses.replace(recorded, runs=recorded.runs.with_columns(device=recorded.runs["device"] + "X"))
-    (said,) = differences(elsewhere, trained)
-    assert said.startswith("device: ")
+    said = differences(elsewhere, trained)
+    assert said is not None
+    assert said.startswith(
+        "The baselines were recorded in another environment, so results may differ by rounding: device"
+    )
+    assert "code_path" not in said
+
+
+def environment(**columns: Any) -> Any:
+    """Returns results of which the environment alone is known."""
+    runs = pl.DataFrame({name: values if isinstance(values, list) else [values] for name, values in columns.items()})
+    return types.SimpleNamespace(runs=runs)
+
+
+def test_only_what_both_records_hold_of_the_environments_is_compared():
+    old_path, path = {"layers": "pure", "loop": "compiled"}, {"loop": "compiled", "layers": "pure", "devices": 1}
+    old = environment(device="cpu", code_path=json.dumps(old_path), **{"version.jaxopt-bench": [None]})
+    now = environment(device="cpu", code_path=json.dumps(path), **{"version.jaxopt-bench": "1.0"}, threads=2)
+    assert differences(old, now) is None
+    assert differences(now, old) is None
+    other = environment(device="cpu", code_path=json.dumps({**path, "layers": "onednn"}), threads=4)
+    assert differences(old, other) == (
+        "The baselines were recorded in another environment, so results may differ by rounding: code_path.layers (pure "
+        "for the baselines, onednn now)."
+    )
+    assert "threads (2 for the baselines, 4 now)" in str(differences(now, other))
 
 
 def test_another_protocol_workload_or_a_taken_name_is_refused(small, tmp_path, digits_dir):
