@@ -180,8 +180,9 @@ class Optimizer(Config, abc.ABC):
 
     def search_space(self) -> Mapping[str, Axis | Choice]:
         """Returns what is searched by default: what the user's file states, or else the ranges of `searched`."""
-        by_rule = {name: axis for name, axis in self.axes().items() if name in self.searched}
-        return self.stated_space or by_rule
+        if self.stated_space:
+            return self.stated_space
+        return {name: axis for name, axis in self.axes().items() if name in self.searched}
 
 
 @dataclasses.dataclass(frozen=True)

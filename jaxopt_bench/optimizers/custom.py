@@ -28,7 +28,8 @@ from jaxopt_bench.config import Named, float_arrays
 from jaxopt_bench.errors import UserError, shortened, unknown_name
 from jaxopt_bench.optimizers import kept_forms, signatures
 from jaxopt_bench.optimizers.adapters import schedule_free_parameters
-from jaxopt_bench.optimizers.base import Hyperparameters, Moment, Optimizer
+from jaxopt_bench.optimizers.base import DecayForm, Hyperparameters, Moment, Optimizer
+from jaxopt_bench.optimizers.decay import measured_decay_form
 from jaxopt_bench.optimizers.equivalence import ParametersError, drawn, find_form, small_parameters
 from jaxopt_bench.optimizers.factories import Form, Made, field_values, optimizer_class
 from jaxopt_bench.optimizers.schedules import SCHEDULES, Schedule
@@ -48,14 +49,12 @@ class Imported(Made):
       reference: what it is named by, as `package.module:function` or `file.py:function`.
       code: twelve hexadecimal digits that identify the texts that define it.
       place: its file, for processes elsewhere to `load_again`; empty if it has none.
-      stated_schedule: the schedule that its file states for it; None if it states none.
       forms: how the function is called, by the fields that are static in any case.
     """
 
     reference: ClassVar[str]
     code: ClassVar[str]
     place: ClassVar[str]
-    stated_schedule: ClassVar[Schedule | None] = None
     forms: ClassVar[dict[Any, Form]]
     bounded: ClassVar[bool] = False
 
@@ -78,6 +77,11 @@ class Imported(Made):
         if key not in self.forms:
             self.examine()
         return self.forms[key]
+
+    @property
+    def decay_form(self) -> DecayForm:  # type: ignore[override]
+        """How its weight decay enters, measured if it is the function's own; ours is coupled."""
+        return measured_decay_form(self) if DECAY in self.arguments.values() else "coupled"
 
     def examine(self, like: PyTree[Any] | None = None) -> None:
         """Finds out how the function has to be called, unless that is known.

@@ -10,6 +10,7 @@ import pytest
 
 from jaxopt_bench.optimizers import OPTIMIZERS, SGD, AdamW, Axis, Choice, custom, load
 from jaxopt_bench.optimizers.axes import rates_around
+from jaxopt_bench.optimizers.decay import measured_decay_form
 
 LEARNING_RATE_FREE = {"cocob", "dadapt_adamw", "dog", "dowg", "mechanic_adam", "prodigy"}
 """By their papers: they find the learning rate, and their authors leave the factor on it at 1."""
@@ -31,6 +32,24 @@ def decayed(learning_rate: float = 1e-3, weight_decay: float = 1e-2):
 
 def zero(learning_rate: float = 0.0):
     return optax.sgd(learning_rate)
+
+def l2(learning_rate: float = 1e-3, weight_decay: float = 1e-4):
+    return optax.chain(optax.add_decayed_weights(weight_decay), optax.adam(learning_rate))
+
+def sgdw(learning_rate: float = 0.1, weight_decay: float = 1e-4):
+    decay = optax.add_decayed_weights(weight_decay)
+    return optax.chain(optax.trace(0.9), decay, optax.scale_by_learning_rate(learning_rate))
+
+def l2_momentum(learning_rate: float = 0.1, weight_decay: float = 1e-4):
+    return optax.chain(optax.add_decayed_weights(weight_decay), optax.sgd(learning_rate, 0.9))
+
+def branching(learning_rate: float = 1e-3, weight_decay: float = 1e-2):
+    if weight_decay < 0:
+        raise ValueError
+    return optax.adamw(learning_rate, weight_decay=weight_decay)
+
+def broken(learning_rate: float = 1e-3, weight_decay: float = 1e-2):
+    return optax.masked(optax.adamw(learning_rate, weight_decay=weight_decay), {"layer": True})
 """
 
 
@@ -77,6 +96,29 @@ def test_a_users_optimizer_searches_as_many_decades_as_those_of_the_table(file, 
     assert (space["learning_rate"].low, space["learning_rate"].high) == pytest.approx((low, high))  # type: ignore[union-attr]
     table = OPTIMIZERS["adamw"].search_space()
     assert [decades(axis) for axis in space.values()] == pytest.approx([decades(axis) for axis in table.values()])
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("decayed", "decoupled"),
+        ("branching", "decoupled"),
+        ("sgdw", "decoupled"),
+        ("l2", "coupled"),
+        ("l2_momentum", "coupled"),
+        ("mine", "coupled"),  # the decay that is put around it
+        ("broken", "coupled"),  # its updates cannot be computed for just any parameters
+    ],
+)
+def test_a_users_weight_decay_has_the_range_of_its_form_which_is_measured(file, name, form):
+    optimizer = load(f"{file}:{name}")()
+    assert optimizer.decay_form == form
+    assert optimizer.search_space()["weight_decay"].high == {"coupled": 1e-2, "decoupled": 1.0}[form]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", sorted(set(OPTIMIZERS) - {"momo"}))  # its step size depends on its decay
+def test_the_measured_form_of_decay_is_the_one_that_the_table_states(name):
+    assert measured_decay_form(OPTIMIZERS[name]) == OPTIMIZERS[name].decay_form
 
 
 def test_the_range_is_around_the_default_of_the_class_and_not_a_value_that_someone_gave_it():

@@ -1,0 +1,100 @@
+"""Measures how the weight decay of a user's function enters: its code does not say so."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxopt_bench.optimizers.axes import rate_or_fallback
+from jaxopt_bench.optimizers.base import DecayForm, Moment, Optimizer
+
+_TOLERANCE = 1e-3  # relative to the largest change of an update
+_COEFFICIENT = 0.5
+_SHAPES = {"kernel": (4, 3), "bias": (3,)}
+
+
+@functools.cache
+def measured_decay_form(optimizer: Optimizer) -> DecayForm:
+    """Returns how an optimizer's weight decay enters, from its updates with and without it.
+
+    The decay is decoupled if it changes the first update by the same amount for a ten times larger gradient. In a rule
+    that is linear in the gradient, coupled decay does so too; there it is decoupled if the rule remembers gradients
+    but not the decay. In a linear rule that remembers nothing, such as plain SGD, both forms are the same; this counts
+    as coupled, and so does a rule whose updates cannot be computed here.
+    """
+    without, decayed = (_Updates.of(optimizer, coefficient) for coefficient in (0.0, _COEFFICIENT))
+    if without is None or decayed is None:
+        return "coupled"
+    changes = _Updates(*(one - other for one, other in zip(decayed, without, strict=True)))
+    if not np.any(changes.first) or not _close(changes.larger, changes.first):
+        return "coupled"
+    if not _close(without.mean, (without.first + without.other) / 2):  # not linear in the gradient
+        return "decoupled"
+    remembers_gradients = not _close(without.second, without.second_after_larger)
+    remembers_decay = not _close(changes.second, changes.second_alone)
+    return "decoupled" if remembers_gradients and not remembers_decay else "coupled"
+
+
+class _Updates(NamedTuple):
+    """Updates of some gradients, each as a vector.
+
+    Attributes:
+      first: of a gradient, at the first step.
+      larger: of ten times that gradient, at the first step.
+      other: of another gradient, at the first step.
+      mean: of the mean of the two, at the first step.
+      second: of a gradient at the second step and at other parameters, after `first`.
+      second_after_larger: of the same gradient at the same parameters, after `larger`.
+      second_alone: of the same gradient at the same parameters, at the first step.
+    """
+
+    first: np.ndarray
+    larger: np.ndarray
+    other: np.ndarray
+    mean: np.ndarray
+    second: np.ndarray
+    second_after_larger: np.ndarray
+    second_alone: np.ndarray
+
+    @classmethod
+    def of(cls, optimizer: Optimizer, weight_decay: float) -> _Updates | None:
+        """Returns the updates of an optimizer with some weight decay; None if they cannot be computed."""
+        rate = rate_or_fallback(optimizer.learning_rate)
+        try:
+            setting = dataclasses.replace(optimizer, learning_rate=rate, weight_decay=weight_decay)
+            found = jax.jit(functools.partial(_updates, setting))()
+        except Exception:  # of the user's function; the run that trains it says which
+            return None
+        return cls(*(np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)]) for tree in found))
+
+
+def _updates(optimizer: Optimizer) -> tuple[Any, ...]:
+    """Returns the updates of `_Updates`, as trees."""
+    rng = np.random.default_rng(0)
+    scales = {"params": 1.0, "other_params": 1.0, "gradient": 0.1, "other": 0.1, "last": 0.1}
+    trees = {
+        name: {part: jnp.asarray(scale * rng.normal(size=shape), jnp.float32) for part, shape in _SHAPES.items()}
+        for name, scale in scales.items()
+    }
+    params, other_params, gradient, other, last = trees.values()
+    transform = optimizer.transform(optimizer.hyperparameters(), Moment(key=jax.random.key(0)))
+
+    def after(params: Any, gradient: Any, state: Any = None) -> Any:
+        state = transform.init(params) if state is None else state
+        return transform.update(gradient, state, params, value=jnp.ones([]))
+
+    first, state = after(params, gradient)
+    larger, larger_state = after(params, jax.tree.map(lambda leaf: 10 * leaf, gradient))
+    mean = jax.tree.map(lambda one, two: (one + two) / 2, gradient, other)
+    states = (state, larger_state, None)
+    seconds = (after(other_params, last, state)[0] for state in states)
+    return (first, larger, after(params, other)[0], after(params, mean)[0], *seconds)
+
+
+def _close(one: np.ndarray, other: np.ndarray) -> bool:
+    return bool(np.max(np.abs(one - other)) <= _TOLERANCE * np.max(np.abs(other)))
