@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Sequence
 
 import polars as pl
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.optimizers import SCHEDULES, Axis, Choice, Schedule, Space
+from jaxopt_bench.optimizers import SCHEDULES, Schedule, Space
 from jaxopt_bench.results.document import Document
+from jaxopt_bench.results.protocol import space_in_words, space_size
 from jaxopt_bench.results.study import Contender, Study
 from jaxopt_bench.results.tables import Results, together
 from jaxopt_bench.results.words import format_value
@@ -117,16 +117,14 @@ def tuning_differences(recorded: Study, newcomers: Sequence[Contender]) -> list[
     """
     said = []
     tuned = [c.searched for c in recorded.contenders if c.searched]
-    sizes = [{field: _size(searched) for field, searched in space.items()} for space in tuned or [Space()]]
+    sizes = dict.fromkeys(space_size(space) for space in tuned or [Space()])
     schedules = dict.fromkeys(_schedule_in_words(c.schedule) for c in recorded.contenders)
     for new in newcomers:
-        size = {field: _size(searched) for field, searched in new.searched.items()}
-        if size not in sizes or new.searched != space_by_rule(recorded, new.optimizer, new.schedule):
-            own = [f"{_short(field)} {_range_in_words(searched)}" for field, searched in new.searched.items()]
-            others = dict.fromkeys(", ".join(f"{_short(f)} ({width})" for f, width in one.items()) for one in sizes)
+        by_rule = space_by_rule(recorded, new.optimizer, new.schedule)
+        if space_size(new.searched) not in sizes or new.searched != by_rule:
             said.append(
-                f"{new.name} was tuned in a search space of its own: {'; '.join(own) or 'nothing'}. The recorded "
-                f"optimizers were tuned in: {'; or '.join(others) or 'nothing'}."
+                f"{new.name} was tuned in a search space of its own: {space_in_words(new.searched)}. The recorded "
+                f"optimizers were tuned in: {'; or '.join(sizes)}."
             )
         if (schedule := _schedule_in_words(new.schedule)) not in schedules:
             said.append(
@@ -134,27 +132,6 @@ def tuning_differences(recorded: Study, newcomers: Sequence[Contender]) -> list[
                 f"{' or '.join(schedules)}."
             )
     return said
-
-
-def _short(field: str) -> str:
-    return field.removeprefix("optimizer.")
-
-
-def _size(searched: Axis | Choice) -> str:
-    """Returns how wide a range is, or how many values a choice has, in words."""
-    if isinstance(searched, Choice):
-        return "fixed" if len(searched.values) == 1 else f"{len(searched.values)} values"
-    if searched.scale == "linear":
-        return f"a width of {searched.high - searched.low:.3g}"
-    decades = f"{math.log10(searched.high / searched.low):.3g}"
-    return f"{decades} decade{'' if decades == '1' else 's'}{' of 1 − value' * (searched.scale != 'log')}"
-
-
-def _range_in_words(searched: Axis | Choice) -> str:
-    if isinstance(searched, Choice):
-        return f"fixed at {searched.values[0]}" if len(searched.values) == 1 else str(searched)
-    low, high = sorted((searched.value(0), searched.value(1)))
-    return f"{low:g} to {high:g} ({_size(searched)})"
 
 
 def _schedule_in_words(schedule: Schedule) -> str:

@@ -11,7 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.results import Document, protocol, read_document
+from jaxopt_bench.experiment import Workload
+from jaxopt_bench.models import CNN
+from jaxopt_bench.optimizers import Adam, Axis, Choice, Space
+from jaxopt_bench.results import Contender, Document, Study, protocol, read_document
 from jaxopt_bench.results.document import FORMAT
 from tests.results.studies import small_study, studies
 
@@ -155,3 +158,22 @@ def test_a_document_is_written_whole_or_not_at_all(tmp_path):
         Document(small_study(), selections=(selection(1, value=float("nan")),)).write(path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["study.json"]
+
+
+def test_the_protocol_says_which_optimizers_are_tuned_in_larger_spaces():
+    rate, b1 = Axis(1e-3, 1e-1, "log"), Choice((0.9, 0.95))
+    spaces = {
+        "one": Space({"optimizer.learning_rate": rate}),
+        "two": Space({"optimizer.learning_rate": Axis(1e-4, 1e-2, "log")}),
+        "three": Space({"optimizer.learning_rate": rate, "optimizer.b1": b1, "schedule.final": Axis(0, 0.5, "linear")}),
+        "none": Space(),
+    }
+    contenders = [Contender(name=name, optimizer=Adam(), space=space) for name, space in spaces.items()]
+    workload = Workload(name="w", dataset="digits", model=CNN())
+    said = protocol(Study(name="s", workloads=(workload,), contenders=tuple(contenders), trials=2))
+    assert (
+        "The search spaces differ in size: one, two in learning_rate (2 decades); three in b1 (2 values), "
+        "learning_rate (2 decades), schedule.final (a width of 0.5)." in said
+    )
+    same = protocol(Study(name="s", workloads=(workload,), contenders=tuple(contenders[:2]), trials=2))
+    assert not any("differ" in sentence for sentence in same)

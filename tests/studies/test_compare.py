@@ -207,7 +207,7 @@ def test_a_study_that_grows_runs_nothing_twice_and_ends_as_if_begun_so(small, fi
 def test_what_cannot_be_taken_together_is_refused_and_changes_nothing(small, finished, digits_dir):
     before = (finished / "study.json").read_bytes()
     wider = (contender("sgd", SGD(momentum=0.9), high=1.0), small.contenders[1])
-    with pytest.raises(UserError, match=r"contenders sgd: high 0.1; this command has high 1.0"):
+    with pytest.raises(UserError, match=r"sgd: space.optimizer.learning_rate.high 0.1; this command has .*high 1.0"):
         compare(dataclasses.replace(small, contenders=wider), finished, data_dir=digits_dir)
     with pytest.raises(UserError, match="search: sobol; this command has random"):
         compare(dataclasses.replace(small, search="random"), finished, data_dir=digits_dir)
