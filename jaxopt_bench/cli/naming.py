@@ -6,8 +6,9 @@ import argparse
 import dataclasses
 import pathlib
 import types
+import typing
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import tyro
 
@@ -15,6 +16,7 @@ from jaxopt_bench import catalog
 from jaxopt_bench.errors import UserError, unknown_name
 from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.optimizers import OPTIMIZERS, Imported, Optimizer, load
+from jaxopt_bench.optimizers.axes import rate_or_fallback
 
 
 def named_experiment(
@@ -84,7 +86,7 @@ def _users_optimizer(
       reference: to the function.
       words: of the command line.
       given: values of fields that the words do not name, as "optimizer.learning_rate".
-      placeholders: whether 1, or True, stands for what is not given, where only its fields are of interest.
+      placeholders: whether values of ours stand for what is not given, where only its fields are of interest.
     """
     cls = load(reference)
     missing = [field for field in dataclasses.fields(cls) if field.default is dataclasses.MISSING]
@@ -95,9 +97,16 @@ def _users_optimizer(
         field, flag = f"optimizer.{name}", f"--optimizer.{name.replace('_', '-')}"
         if field not in found and not placeholders and not {"-h", "--help"} & set(words):
             raise UserError(f"{reference} has the argument {name!r} without a default. Expected {flag} VALUE.")
-        arguments += [flag, str(found.get(field, kind(1)))]
+        arguments += [flag, str(found.get(field, _placeholder(name, kind)))]
     flags = dataclasses.make_dataclass("Flags", [("optimizer", cls)])  # for the flags' names in messages
     return tyro.cli(flags, prog=f"jaxopt-bench … --optimizer {reference}", args=arguments).optimizer
+
+
+def _placeholder(name: str, kind: Any) -> Any:
+    """Returns what stands for an argument without a default where only the optimizer's fields are of interest."""
+    if name == "learning_rate":
+        return rate_or_fallback(None)
+    return typing.get_args(kind)[0] if typing.get_origin(kind) is Literal else kind(1)
 
 
 def _values(fields: Iterable[str], words: Sequence[str]) -> tuple[dict[str, str], list[str]]:

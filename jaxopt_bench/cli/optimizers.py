@@ -22,7 +22,8 @@ from jaxopt_bench.cli.printing import names_table
 from jaxopt_bench.cli.streams import check_output_file, write_output
 from jaxopt_bench.errors import UserError, unknown_name
 from jaxopt_bench.models import MODELS
-from jaxopt_bench.optimizers import measure_optimizer
+from jaxopt_bench.optimizers import Imported, measure_optimizer
+from jaxopt_bench.optimizers.equivalence import ParametersError
 from jaxopt_bench.reports import (
     ARRAYS_NOTE,
     SURFACES,
@@ -112,8 +113,17 @@ def show_optimizer(flags: OptimizerFlags) -> int:
     console.print(f"source: {optimizer.source}", markup=False, highlight=False)
     schedule = optimizer.schedule
     console.print(f"schedule: {schedule.name} ({schedule.source})", markup=False, highlight=False)
+    if isinstance(optimizer, Imported):
+        console.print(f"how it is called: {_called(optimizer)}", markup=False, highlight=False)
     console.print(hyperparameters_table(flags.name, optimizer))
     return COMPLETED
+
+
+def _called(optimizer: Imported) -> str:
+    try:
+        return optimizer.in_words
+    except ParametersError as error:
+        return f"{error} It may be made for a certain network, on which a run examines it."
 
 
 def check_optimizer(flags: CheckFlags) -> int:
@@ -138,7 +148,11 @@ def check_optimizer(flags: CheckFlags) -> int:
     console.print(f"{flags.name} on {network_name} ({parts})", markup=False, highlight=False)
     required = [field.name for field in dataclasses.fields(optimizer) if field.default is dataclasses.MISSING]
     if required:
-        console.print(f"arguments without a default are 1: {', '.join(required)}", markup=False, highlight=False)
+        console.print(
+            f"arguments without a default: {', '.join(f'{name} {getattr(optimizer, name)}' for name in required)}",
+            markup=False,
+            highlight=False,
+        )
     warning = missed_in_words(facts)
     if warning is not None:
         console.print(f"\n{warning}", style="bold", markup=False, highlight=False)

@@ -31,6 +31,10 @@ class Intended(NamedTuple):
     source: str
 
 
+AVERAGES = Intended("constant", "Defazio et al., 2024: averaging takes the schedule's place")
+"""The schedule that Schedule-Free optimizers are meant for."""
+
+
 class Moment(NamedTuple):
     """What training tells an optimizer at a step, beside the gradient. The defaults are those of no schedule.
 

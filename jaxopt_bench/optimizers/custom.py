@@ -28,12 +28,13 @@ from jaxopt_bench.config import Named, float_arrays
 from jaxopt_bench.errors import UserError, shortened, unknown_name
 from jaxopt_bench.optimizers import kept_forms, signatures
 from jaxopt_bench.optimizers.adapters import schedule_free_parameters
-from jaxopt_bench.optimizers.base import DecayForm, Hyperparameters, Moment, Optimizer
+from jaxopt_bench.optimizers.base import AVERAGES, DecayForm, Hyperparameters, Intended, Moment, Optimizer
 from jaxopt_bench.optimizers.decay import measured_decay_form
 from jaxopt_bench.optimizers.equivalence import ParametersError, drawn, find_form, small_parameters
 from jaxopt_bench.optimizers.factories import Form, Made, field_values, optimizer_class
-from jaxopt_bench.optimizers.schedules import SCHEDULES, Schedule
+from jaxopt_bench.optimizers.schedules import SCHEDULES
 from jaxopt_bench.optimizers.signatures import DECAY, RATE, Factory
+from jaxopt_bench.optimizers.stated import parse_schedule, parse_space
 from jaxopt_bench.optimizers.wrappers import StoredState, find_state, from_stored, storable
 
 _ACCEPTED = "Expected MODULE:FUNCTION or FILE.py:FUNCTION, a function that returns an optax.GradientTransformation"
@@ -77,6 +78,14 @@ class Imported(Made):
         if key not in self.forms:
             self.examine()
         return self.forms[key]
+
+    @property
+    def schedule(self) -> Intended:  # type: ignore[override]
+        """The learning-rate schedule that it is meant for, as far as its state shows."""
+        with contextlib.suppress(ParametersError):
+            if self.form.schedule_free:
+                return AVERAGES
+        return Optimizer.schedule
 
     @property
     def decay_form(self) -> DecayForm:  # type: ignore[override]
@@ -362,15 +371,12 @@ def _made(loaded: user_code.Loaded) -> type[Imported]:
             )
         attributes |= {"evaluated": staticmethod(evaluated), "own_average": True}
     if (schedule := _stated(loaded, "SCHEDULES", name)) is not None:
-        if not isinstance(schedule, (str, Schedule)):
-            raise UserError(
-                f"{loaded.reference}: SCHEDULES[{name!r}] is {shortened(schedule)}. Expected a schedule or its name."
-            )
-        attributes["stated_schedule"] = SCHEDULES[schedule] if isinstance(schedule, str) else schedule
-    made = cast(
-        type[Imported],
-        optimizer_class(name, factory, base=Imported, renamed=renamed, **attributes),
-    )
+        where = f"{loaded.reference}: SCHEDULES[{name!r}]"
+        attributes["stated_schedule"] = parse_schedule(schedule, where, SCHEDULES)
+    made = cast(type[Imported], optimizer_class(name, factory, base=Imported, renamed=renamed, **attributes))
+    if (space := _stated(loaded, "SPACES", name)) is not None:
+        where = f"{loaded.reference}: SPACES[{name!r}]"
+        made.stated_space = parse_space(space, made, made.stated_schedule, where)
     _LOADED[loaded.reference, loaded.code] = made
     return made
 

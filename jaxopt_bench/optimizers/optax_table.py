@@ -25,7 +25,7 @@ from jaxopt_bench.optimizers.adapters import (
     schedule_free_parameters,
 )
 from jaxopt_bench.optimizers.axes import Axis
-from jaxopt_bench.optimizers.base import Intended
+from jaxopt_bench.optimizers.base import AVERAGES, Intended
 from jaxopt_bench.optimizers.factories import BOUNDS, SHARE, Made, field_values, optimizer_class
 
 LEFT_OUT: Mapping[str, str] = {
@@ -38,7 +38,6 @@ LEFT_OUT: Mapping[str, str] = {
 """What optax has and the table has not, and why."""
 
 _BY_ITSELF = Intended("constant", "its authors: the step sizes shrink by themselves")
-_AVERAGES = Intended("constant", "Defazio et al., 2024: averaging takes the schedule's place")
 _LINE = Intended("constant", "its authors: the loss sets the step size")
 _RATE_FREE = ("weight_decay",)  # searched if the optimizer finds its learning rate: its authors leave the factor at 1
 _NOT_NEGATIVE, _POSITIVE, _COUNT = Bounds(at_least=0), Bounds(above=0), Bounds(at_least=1)
@@ -48,7 +47,7 @@ _OPTIMISM = {name: Axis(0.1, 10.0, "log", "ours, around Daskalakis et al.'s 1") 
 
 _SCHEDULE_FREE: Mapping[str, Any] = {
     "source": "Defazio et al., 2024 (arXiv 2405.15682), Algorithm 1",
-    "schedule": _AVERAGES,
+    "schedule": AVERAGES,
     "own_average": True,
     "bounds": {"b1": Bounds(above=0, below=1)},  # what is evaluated is divided by it
     "evaluated": staticmethod(schedule_free_parameters),

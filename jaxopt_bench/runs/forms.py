@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from jaxopt_bench.experiment import Experiment
-from jaxopt_bench.optimizers import Imported
+from jaxopt_bench.optimizers import SCHEDULES, Constant, Imported
 from jaxopt_bench.optimizers.equivalence import ParametersError
 from jaxopt_bench.training import parameter_shapes
 
@@ -25,7 +25,13 @@ def check_optimizer(experiment: Experiment, say: Callable[[str], None]) -> None:
         optimizer.examine()
     except ParametersError:  # it may be made for this network
         optimizer.examine(parameter_shapes(experiment))
-    line = (optimizer.code, optimizer.in_words)
-    if line not in _said:
-        _said.add(line)
-        say(optimizer.in_words)
+    lines = [optimizer.in_words]
+    if optimizer.form.schedule_free and not isinstance(experiment.schedule, Constant):
+        lines.append(
+            f"{optimizer.reference}: Schedule-Free is meant for a constant schedule, and this one is "
+            f"{SCHEDULES.name_of(experiment.schedule)}; --schedule constant changes it"
+        )
+    for line in lines:
+        if (optimizer.code, line) not in _said:
+            _said.add((optimizer.code, line))
+            say(line)
