@@ -385,12 +385,14 @@ def _stated(loaded: user_code.Loaded, table: str, name: str) -> Any:
     """Returns what a table beside a function says of it; None if it says nothing.
 
     Raises:
-      UserError: if the table is not one, or is about something else than the functions of its file.
+      UserError: if a file has something else under the table's name, or says something of what is not in it.
     """
     found = getattr(loaded.module, table, None)
-    if found is None or not loaded.place or not isinstance(found, Mapping):
-        if found is None or not loaded.reference.rpartition(":")[0].endswith(".py"):
-            return None
+    if not loaded.reference.rpartition(":")[0].endswith(".py"):  # a package may call something else so
+        return found.get(name) if isinstance(found, Mapping) else None
+    if found is None:
+        return None
+    if not isinstance(found, Mapping):
         raise UserError(f"{loaded.place}: {table} is {shortened(found)}. Expected a dictionary by a function's name.")
     functions = [other for other, value in vars(loaded.module).items() if callable(value)]
     for other in found:

@@ -219,7 +219,7 @@ def optimizer_class(
             filled[parameter.name] = filling
             continue
         field = renamed.get(parameter.name, parameter.name)
-        argument = _argument(factory, parameter, field, kinds)
+        argument = _argument(factory, parameter, field, kinds, base)
         if argument is None:
             continue
         _check_field_name(factory, field, base)
@@ -255,22 +255,25 @@ def _filling(factory: Factory, parameter: inspect.Parameter) -> Filling | None:
     return "axes" if parameter.name.endswith("weight_dimension_numbers") else None
 
 
-def _argument(factory: Factory, parameter: inspect.Parameter, field: str, kinds: Mapping[str, Any]) -> Argument | None:
+def _argument(
+    factory: Factory, parameter: inspect.Parameter, field: str, kinds: Mapping[str, Any], base: type[Made]
+) -> Argument | None:
     """Returns what a parameter is as a field; None if it keeps its default.
 
     Raises:
       UserError: if it has no default, and no flag can set it.
     """
     default = signatures.plain(parameter.default)
-    if field == RATE and default is None:  # no learning rate to train with
+    if field == RATE and not isinstance(default, (int, float)):  # none, or a schedule, which we have ourselves
         default = NOT_GIVEN
-    if field == DECAY and default is None:
+    if field == DECAY and default is None and base.bounded:
         default = 0.0
     if field in kinds:
         return Argument(parameter.name, kinds[field], default)
     found = signatures.argument(factory, parameter.replace(default=default))
     if field in (RATE, DECAY):  # a number, whatever it is annotated as
-        return Argument(parameter.name, float, default) if found is None else dataclasses.replace(found, kind=float)
+        kind = float if default is not None else float | None
+        return Argument(parameter.name, kind, default) if found is None else dataclasses.replace(found, kind=kind)
     if found is None and default is NOT_GIVEN:
         raise UserError(
             f"{name_of(factory)} has the parameter {parameter.name!r} without a default, of no type that a flag can "

@@ -169,8 +169,8 @@ def _share(part: Float[Array, ""], whole: Float[Array, ""]) -> Float[Array, ""]:
 
 
 def _half_cosine(share: Float[Array, ""]) -> Float[Array, ""]:
-    """Falls from 1 at share 0 to 0 at share 1. Near 0, cos² has more correct digits than (1 + cos) / 2."""
-    return jnp.cos(jnp.pi / 2 * share) ** 2
+    """Falls from 1 at share 0 to 0 at share 1."""
+    return (1 + jnp.cos(jnp.pi * share)) / 2
 
 
 def _with_margin(epoch: Epoch, step: float) -> Epoch:

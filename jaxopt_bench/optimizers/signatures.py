@@ -11,6 +11,7 @@ import typing
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+import jax
 import numpy as np
 
 from jaxopt_bench.errors import UserError
@@ -147,7 +148,7 @@ def plain(value: Any) -> Any:
             return value
         if isinstance(scalar, (np.bool_, np.integer)):
             return scalar.item()
-        return float(str(scalar)) if isinstance(scalar, np.floating) else value
+        return float(str(scalar)) if jax.dtypes.issubdtype(scalar.dtype, np.floating) else value
     return value
 
 

@@ -22,6 +22,22 @@ from jaxopt_bench.models import CNN
 from jaxopt_bench.optimizers import imported, signatures
 
 
+def left_open(lr=optax.constant_schedule(0.1), wd=None, half=jnp.bfloat16(0.5)):  # noqa: B008
+    seen.update(wd=wd)
+    return optax.sgd(lr)
+
+
+def test_none_stays_none_and_a_schedule_is_no_learning_rate():
+    cls = imported(left_open)
+    with pytest.raises(TypeError, match="learning_rate"):
+        cls()
+    optimizer = cls(learning_rate=0.5)
+    assert (optimizer.weight_decay, optimizer.half) == (None, 0.5)
+    optimizer.transform(optimizer.hyperparameters()).init({"w": jnp.ones(3)})
+    assert seen["wd"] is None
+    assert "weight_decay" not in optimizer.search_space()
+
+
 class Mode(enum.Enum):
     SIGN = "sign"
     PLAIN = "plain"
