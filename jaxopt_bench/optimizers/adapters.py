@@ -12,8 +12,6 @@ import optax
 from jaxtyping import Array, PyTree
 from optax import contrib
 
-from jaxopt_bench.optimizers.wrappers import find_state
-
 
 def dog(
     learning_rate: float = 1.0,
@@ -172,8 +170,25 @@ def matrices(params: PyTree[Array]) -> PyTree[Any]:
 def schedule_free_parameters(opt_state: Any, params: PyTree[Array]) -> PyTree[Array]:
     """Returns the parameters to evaluate of a Schedule-Free optimizer: its average.
 
+    Each of several Schedule-Free states, as those of a partition, has the average of the parameters that it updates.
+
     Args:
       opt_state: its state.
       params: those that are trained.
     """
-    return contrib.schedule_free_eval_params(find_state(opt_state, contrib.ScheduleFreeState), params)
+
+    def is_free(node: Any) -> bool:
+        return isinstance(node, contrib.ScheduleFreeState)
+
+    def is_masked(node: Any) -> bool:
+        return isinstance(node, optax.MaskedNode)
+
+    for state in filter(is_free, jax.tree.leaves(opt_state, is_leaf=is_free)):
+        b1 = state.b1
+        params = jax.tree.map(
+            lambda z, y: y if is_masked(z) else (y - (1.0 - b1) * z) / b1,  # noqa: B023
+            state.z,
+            params,
+            is_leaf=is_masked,
+        )
+    return params

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, NamedTuple
 
+import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -48,7 +49,9 @@ def as_trained(optimizer: Optimizer) -> Any:
     first = Moment(multiplier=SCHEDULE[0], multiplier_at=at, key=jax.random.key(0))
     state = jax.jit(lambda h, p: optimizer.transform(h, first).init(p))(hyperparameters, now)
     for count in range(len(SCHEDULE)):
+        before = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), state)
         state, now = step(hyperparameters, count, gradients(count), state, now)
+        assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), state) == before
     return now
 
 
@@ -136,6 +139,35 @@ def local_state(learning_rate: float = 0.1):
     return optax.GradientTransformation(init, update)
 
 
+def local_flax_state(learning_rate: float = 0.1):
+    @flax.struct.dataclass
+    class State:
+        momentum: Any
+
+    def init(params: Any) -> Any:
+        return State(jax.tree.map(jnp.zeros_like, params))
+
+    def update(grads: Any, state: Any, params: Any = None) -> Any:
+        momentum = jax.tree.map(lambda m, g: 0.9 * m + g, state.momentum, grads)
+        return jax.tree.map(lambda m: -learning_rate * m, momentum), State(momentum)
+
+    return optax.GradientTransformation(init, update)
+
+
+def scalars_in_state(learning_rate: float = 0.1):
+    """Its state has Python numbers."""
+
+    def update(grads: Any, state: Any, params: Any = None) -> Any:
+        state = {"count": state["count"] + 1, "rate": state["rate"] * 0.5, "flag": state["flag"], "none": None}
+        return jax.tree.map(lambda g: -learning_rate * state["rate"] * g, grads), state
+
+    return optax.GradientTransformation(lambda _: {"count": 0, "rate": 2.0, "flag": True, "none": None}, update)
+
+
+def halving(count: Any) -> Any:
+    return 0.5**count * schedule(0.1)(count)
+
+
 def schedule_free(learning_rate: float = 0.1):
     return contrib.schedule_free_sgd(learning_rate)
 
@@ -176,6 +208,8 @@ ONE, EACH = False, True
         (rate_in_state, ONE, "updates", lambda: by_itself(optax.sgd(0.1, 0.9), multiply=True)),
         (only_first_schedule, ONE, "argument", lambda: by_itself(optax.sgd(schedule(0.1), 0.9))),
         (local_state, ONE, "argument", lambda: by_itself(optax.sgd(schedule(0.1), 0.9))),
+        (local_flax_state, ONE, "argument", lambda: by_itself(optax.sgd(schedule(0.1), 0.9))),
+        (scalars_in_state, ONE, "argument", lambda: by_itself(optax.sgd(halving))),
         (schedule_free, ONE, "callable", lambda: by_itself(contrib.schedule_free_sgd(schedule(0.1)))),
         (own_keys, ONE, "argument", lambda: by_itself(optax.chain(own_keys(-1.0), optax.sgd(schedule(0.1))))),
         (without_extra, ONE, "argument", lambda: by_itself(optax.chain(optax.clip(10.0), optax.adam(schedule(0.1))))),
@@ -240,6 +274,20 @@ def needs_closure(learning_rate: float = 0.1):
     return optax.lbfgs(learning_rate)
 
 
+def needs_objective(learning_rate: float = 0.1):
+    def update(grads: Any, state: Any, params: Any = None, *, obj_fn: Any) -> Any:
+        return grads, state
+
+    return optax.chain(optax.GradientTransformationExtraArgs(lambda params: (), update), optax.sgd(learning_rate))
+
+
+def reads_extra(learning_rate: float = 0.1):
+    def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> Any:
+        return extra["grad_fn"](params), state
+
+    return optax.GradientTransformationExtraArgs(lambda params: (), update)
+
+
 def grows(learning_rate: float = 0.1):
     return optax.GradientTransformation(
         lambda params: {"seen": jnp.zeros(1)},
@@ -284,6 +332,8 @@ def misspelt(learning_rate: float = 0.1):
     ("factory", "message"),
     [
         (needs_closure, r"needs_closure: its update needs 'grad' and 'value_fn', which training does not give"),
+        (needs_objective, r"needs_objective: its update needs 'obj_fn', which training does not give"),
+        (reads_extra, r"KeyError: 'grad_fn'. Expected an update that takes the gradients, the state, the parameters"),
         (grows, r"grows: its update changes \['seen'\] of its state from float32\[1\] to float32\[2\]"),
         (changes_type, r"changes \['count'\] of its state from int32\[\] to float32\[\]"),
         (changes_structure, r"its update returns a state of another structure than its init"),
@@ -312,3 +362,28 @@ def test_what_was_found_is_kept_on_disk(monkeypatch, tmp_path):
     kept.write_text("{")
     type(optimizer).forms.clear()
     assert optimizer.form == found
+
+
+def partly_free(lr: float = 0.1):
+    labels = {"layer": {"kernel": "kernel", "bias": "bias"}}
+    return optax.multi_transform({"kernel": contrib.schedule_free_sgd(lr), "bias": optax.sgd(lr)}, labels)
+
+
+def test_the_average_of_schedule_free_is_evaluated_where_it_updates():
+    """That of a partition is compared with Schedule-Free by itself on the kernel alone."""
+    optimizer = imported(partly_free)()
+    optimizer.examine(params())
+    assert optimizer.averages
+    transform = optimizer.transform(optimizer.hyperparameters())
+    now, state = params(), transform.init(params())
+    alone = contrib.schedule_free_sgd(0.1)
+    kernel, kernel_state = now["layer"]["kernel"], alone.init(now["layer"]["kernel"])
+    for step in range(3):
+        updates, state = transform.update(gradients(step), state, now)
+        now = optax.apply_updates(now, updates)
+        updates, kernel_state = alone.update(gradients(step)["layer"]["kernel"], kernel_state, kernel)
+        kernel = optax.apply_updates(kernel, updates)
+    found = optimizer.evaluation_parameters(state, now)["layer"]
+    np.testing.assert_allclose(found["kernel"], contrib.schedule_free_eval_params(kernel_state, kernel), rtol=1e-5)
+    np.testing.assert_array_equal(found["bias"], now["layer"]["bias"])
+    assert not np.allclose(found["kernel"], now["layer"]["kernel"])
