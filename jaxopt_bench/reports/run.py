@@ -121,17 +121,22 @@ def _predictions(evaluation: Evaluation) -> Iterator[Section]:
     names = evaluation.class_names
     split, found = list(evaluation.splits.items())[-1]  # test, where it was evaluated
     matrix = np.zeros((len(names), len(names)), np.int64)
-    np.add.at(matrix, (found.labels, found.predictions), 1)
-    yield Section(
-        f"Predictions on the {split} split",
-        (Figures((confusion(matrix, names, split),)), Tabular(_confused(matrix, names))),
-    )
-    captions = [(names[found.labels[row]], names[found.predictions[row]], found.losses[row]) for row in found.mistakes]
+    known = found.predictions >= 0
+    np.add.at(matrix, (found.labels[known], found.predictions[known]), 1)
+    blocks: tuple[Block, ...] = (Figures((confusion(matrix, names, split),)), Tabular(_confused(matrix, names)))
+    if not known.all():
+        lost = f"{np.sum(~known):,} of {len(known):,} examples have no prediction: their largest logit is not finite."
+        blocks = (Text(lost), *blocks)
+    yield Section(f"Predictions on the {split} split", blocks)
+    guesses = ["no class" if found.predictions[row] < 0 else names[found.predictions[row]] for row in found.mistakes]
+    labels = [names[found.labels[row]] for row in found.mistakes]
     wrong = tuple(
         Image(_png(image), f"{label}, taken for {guess}", f"{label}, taken for {guess}; loss {loss:.1f}")
-        for image, (label, guess, loss) in zip(found.mistake_images, captions, strict=True)
+        for image, label, guess, loss in zip(
+            found.mistake_images, labels, guesses, found.losses[found.mistakes], strict=True
+        )
     )
-    blocks: tuple[Block, ...] = (
+    blocks = (
         (Text(f"The {len(wrong)} wrong answers with the highest losses."), Images(wrong)) if wrong
         else (Text("There are no wrong answers."),)
     )  # fmt: skip

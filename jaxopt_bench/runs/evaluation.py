@@ -75,8 +75,8 @@ class EvaluatedSplit:
 
     @functools.cached_property
     def predictions(self) -> Int64[np.ndarray, " examples"]:
-        """The classes with the largest logits, the first of equals."""
-        return self.logits.argmax(1)
+        """The classes with the largest logits, the first of equals; −1 if the largest is not finite."""
+        return _predictions(self.logits)
 
     @functools.cached_property
     def losses(self) -> Float64[np.ndarray, " examples"]:
@@ -235,10 +235,14 @@ def _read_splits(task: Task, splits: Splits) -> dict[str, data.Split]:
 
 def _evaluated_split(examples: data.Split, logits: Float32[np.ndarray, "examples classes"]) -> EvaluatedSplit:
     labels = np.asarray(examples.labels)
-    wrong = np.flatnonzero(logits.argmax(1) != labels)
+    wrong = np.flatnonzero(_predictions(logits) != labels)
     losses = np.nan_to_num(_losses(logits[wrong], labels[wrong]), nan=np.inf, posinf=np.inf)
     mistakes = wrong[np.argsort(-losses, kind="stable")[:SHOWN]].astype(np.int32)
     return EvaluatedSplit(labels, logits, mistakes, np.asarray(examples.images[mistakes]))
+
+
+def _predictions(logits: Float32[np.ndarray, "examples classes"]) -> Int64[np.ndarray, " examples"]:
+    return np.where(np.isfinite(logits.max(1)), logits.argmax(1), -1)
 
 
 def _losses(

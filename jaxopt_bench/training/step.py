@@ -154,5 +154,8 @@ def cross_entropy(
 
 
 def correct(logits: Float[Array, "batch classes"], labels: Integer[Array, " batch"]) -> Float[Array, " batch"]:
-    """Returns 1 where the largest logit is the label's, else 0."""
-    return (logits.argmax(-1) == labels).astype(jnp.float32)
+    """Returns 1 for each example whose largest logit is the label's and finite, else 0.
+
+    The largest logit is NaN if any is, and infinite if some overflow. `argmax` would then name the first such class.
+    """
+    return ((logits.argmax(-1) == labels) & jnp.isfinite(logits.max(-1))).astype(jnp.float32)

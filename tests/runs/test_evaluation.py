@@ -108,6 +108,19 @@ def test_the_mistakes_are_the_wrong_examples_with_the_highest_losses(done, optio
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_no_class_is_predicted_if_the_largest_logit_is_not_finite(bad, place):
+    logits = np.array([[0, 1, 2], [0, 1, 2], [-np.inf, 0, -np.inf]], np.float32)
+    logits[1, place] = bad
+    none = np.zeros(0, np.int32)
+    for label in range(3):
+        split = evaluation.EvaluatedSplit(np.full(3, label, np.int32), logits, none, none)
+        assert split.predictions.tolist() == [2, -1, 1]
+        examples = Split(np.zeros((3, 1, 1, 1), np.uint8), split.labels)
+        assert 1 in evaluation._evaluated_split(examples, logits).mistakes
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_few_mistakes_are_all_shown_and_one_without_a_loss_is_the_worst(bad):
     logits = np.zeros((6, 3), np.float32)
     logits[:, 1] = [1, 2, 5, 9, 1, 0]

@@ -189,8 +189,25 @@ def test_masked_examples_do_not_count(tiny):
 
 
 def test_accuracy_counts_the_largest_logit():
-    logits = jnp.asarray([[1.0, 2.0], [3.0, 0.0]])
-    assert correct(logits, jnp.asarray([1, 1])).tolist() == [1.0, 0.0]
+    logits = jnp.asarray([[1.0, 2.0], [3.0, 0.0], [-jnp.inf, 0.0]])
+    assert correct(logits, jnp.asarray([1, 1, 1])).tolist() == [1.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize("label", [0, 1, 2])
+@pytest.mark.parametrize(
+    "logits",
+    [
+        [np.nan, np.nan, np.nan],
+        [np.nan, 2, 3],
+        [1, np.nan, 3],
+        [np.inf, np.inf, np.inf],
+        [1, 2, np.inf],
+        [-np.inf, -np.inf, -np.inf],
+    ],
+)
+def test_an_example_whose_largest_logit_is_not_finite_is_wrong_whatever_its_label(logits, label):
+    for compiled in (correct, jax.jit(correct)):
+        assert compiled(jnp.asarray([logits]), jnp.asarray([label])).tolist() == [0.0]
 
 
 @pytest.mark.parametrize("model", [CNN(), CNN(dropout=0.0)])
