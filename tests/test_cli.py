@@ -290,6 +290,22 @@ def test_divergence_has_an_exit_code_of_its_own(call):
     assert call(*words)[0] == 3
 
 
+def test_an_evaluation_that_is_not_finite_at_the_end_is_a_divergence_for_every_command(call):
+    wild = ["digits_cnn_adamw", *QUICK, "--schedule", "constant", "--batch-size", "1024"]
+    rate = ["--optimizer.learning-rate"]
+    code, out, _ = call("run", *wild, *rate, "1e14")
+    said = "the train_clean loss at the end of epoch 1 was not finite"
+    assert code == 3
+    assert "digits_cnn_adamw: diverged" in out
+    assert said in out
+    code, out, _ = call("show", "digits_cnn_adamw")
+    assert code == 0
+    assert said in out
+    code, out, _ = call("sweep", *wild, *rate, "1e14,1e15", "--runs-dir", "swept")
+    assert code == 3
+    assert "1 of 1" in out
+
+
 def test_show_finds_a_run_by_its_path_and_by_its_experiment(call, tmp_path):
     call("run", "digits_cnn_sgd", *QUICK, "--evaluation", "--runs-dir", "elsewhere")
     (path,) = (tmp_path / "elsewhere" / "digits_cnn_sgd").iterdir()

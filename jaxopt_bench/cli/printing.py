@@ -40,9 +40,8 @@ def print_result(run: Run, console: Console) -> None:
         console.print(f"\n{summary['experiment']}: {summary['status']}", markup=False, highlight=False)
         if summary["status"] == "completed":
             console.print(_result_table(summary))
-        if "diverged_step" in summary:
-            step = summary["diverged_step"]
-            console.print(f"the loss, the gradient or the update of step {step:,} was not finite", highlight=False)
+        if run.divergence is not None:
+            console.print(run.divergence, markup=False, highlight=False, soft_wrap=True)
         speed = f", {summary['images_per_second']:,.0f} images/s" if summary["images_per_second"] else ""
         size = f"{summary['parameters']:,} parameters, {summary['steps']:,} steps"
         console.print(f"{size} in {format_duration(summary['seconds'])}{speed}", highlight=False)

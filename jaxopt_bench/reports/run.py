@@ -94,7 +94,8 @@ def _result(run: Run, row: Mapping[str, Any]) -> Iterator[Block]:
             format_duration(row["seconds"]) if row["seconds"] is not None else None,
             f"{row['images_per_second']:,.0f} images/s" if row["images_per_second"] else None,
         ]
-        where = f" Step {row['diverged_step']:,} was not finite." if row["diverged_step"] is not None else ""
+        reason = run.divergence
+        where = f" {reason[:1].upper()}{reason[1:]}." if reason else ""
         facts = ", ".join(fact for fact in said if fact is not None)
         yield Text(f"{str(row['status']).capitalize()}: {facts}.{where}", lead=True)
         if row["status"] == "completed":

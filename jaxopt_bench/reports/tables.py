@@ -238,7 +238,7 @@ def diverged(subject: Subject) -> Table | None:
     numbers = found.select(*shown, "steps").to_dicts()
     rows = [tuple(_value(row[name]) for name in shown) for row in numbers[:MOST_DIVERGED]]
     more = len(numbers) - len(rows)
-    note = "The loss or the update of that step was not finite." + (
+    note = "The loss, the gradient or the update of that step, or an evaluation after it, was not finite." + (
         f" {more:,} more are in the CSV file." if more else ""
     )
     title = f"Runs that diverged: {len(numbers)} of {len(subject.runs)}"

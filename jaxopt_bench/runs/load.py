@@ -83,6 +83,14 @@ class Run:
         return task_from_json(self.experiment, self.config["task"])
 
     @property
+    def divergence(self) -> str | None:
+        """Why the run diverged; None if it did not."""
+        if self.summary is None or self.summary["status"] != "diverged":
+            return None
+        step = self.summary.get("diverged_step")  # which is all that earlier versions wrote
+        return str(self.summary.get("reason", f"the loss, the gradient or the update of step {step} was not finite"))
+
+    @property
     def best_step(self) -> int | None:
         """The end of the epoch with the lowest validation loss."""
         return best_step(self.metrics)

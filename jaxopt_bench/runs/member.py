@@ -150,6 +150,16 @@ class Member:
         }
         write_json(self.directory / "summary.json", summary | more)
 
+    def not_finite(self, step: int) -> records.Record | None:
+        """Returns the first line at the last or the best epoch's end whose loss is not finite; None if all are finite.
+
+        Args:
+          step: the last step.
+        """
+        reported = (step, records.best_step(self.records.records))
+        lines = (r for r in self.records.records if r["step"] in reported and r["split"] in records.SPLITS)
+        return next((r for r in lines if r["loss"] is None), None)
+
     def _result(self, step: int) -> dict[str, Any]:
         values = records.at_step(self.records.records, step)
         return {"step": step, "epoch": step / self.task.steps_per_epoch, **values}

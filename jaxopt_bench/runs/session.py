@@ -352,7 +352,9 @@ class Session:
             member.record(lines)
             written.append(lines)
             if diverged[member.place] < NEVER:
-                self._diverge(member, int(diverged[member.place]), made.step)
+                step = int(diverged[member.place])
+                reason = f"the loss, the gradient or the update of step {step:,} was not finite"
+                self._diverge(member, step, reason, made.step)
         self.reporter.measured(median_lines(written))
 
     def _measured_every_epoch(self) -> list[str]:
@@ -444,21 +446,31 @@ class Session:
         saved = max(found_by_first(lambda: checkpoints.checkpoint_steps(self.checkpoints.directory)), default=0)
         raise Interrupted(self.heeded or signal.SIGINT, self.home, saved)
 
-    def _diverge(self, member: Member, step: int, found: int) -> None:
+    def _diverge(self, member: Member, step: int, reason: str, found: int) -> None:
+        """Ends a member that diverged at a step, which was found after a later step or the same."""
         which = f"{member.directory.name} " if len(self.members) > 1 else ""
-        self.reporter.diverged(f"{which}diverged: the loss, the gradient or the update of step {step:,} was not finite")
+        self.reporter.diverged(f"{which}diverged: {reason}")
         self.checkpoints.wait()
-        member.end("diverged", found, self._parameters, diverged_step=step)
+        member.end("diverged", found, self._parameters, diverged_step=step, reason=reason)
         member.finished = True
+
+    def _diverge_where_not_finite(self) -> None:
+        """Ends the members as diverged whose results at the last or the best epoch are not finite."""
+        for member in self.active:
+            if (line := member.not_finite(self.step)) is not None:
+                reason = f"the {line['split']} loss at the end of epoch {line['epoch']:g} was not finite"
+                self._diverge(member, line["step"], reason, self.step)
 
     def _complete(self) -> None:
         """Reads the test split, once, for the last epoch and the best; writes the summaries last of all."""
+        self._diverge_where_not_finite()
         if self.task.experiment.evaluate_test and self.active:
             self._test_last()
             for step in sorted(self._best_steps() - {self.task.steps}):
                 self._test_best(
                     step, [member for member in self.active if records.best_step(member.records.records) == step]
                 )
+            self._diverge_where_not_finite()
         if self.recording.evaluation and self.active:
             directories = {member.place: member.directory for member in self.active}
             write_evaluations(directories, self.states, self.task, self.splits, self._until_stopped)

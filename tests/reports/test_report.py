@@ -6,13 +6,17 @@ import dataclasses
 import pathlib
 import sys
 
+import numpy as np
 import polars as pl
 import pytest
 
+from jaxopt_bench import Experiment, train
 from jaxopt_bench.cli import main
-from jaxopt_bench.reports.html import Items
+from jaxopt_bench.optimizers import AdamW, Constant
+from jaxopt_bench.reports.html import Figures, Images, Items, Section, Text
 from jaxopt_bench.reports.report import report_of
 from jaxopt_bench.results import load, verdict
+from jaxopt_bench.runs import EVALUATION, Recording
 from tests.reports.made import made_results, made_study, with_document
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -54,6 +58,43 @@ def test_runs_that_went_on_elsewhere_than_they_began_are_counted():
     (said, *_) = report_of(with_document(results, document), "made").sections[-1].blocks
     assert isinstance(said, Items)
     assert f"1 of {len(moved)} runs went on elsewhere than they began; this is where they ended" in said.sentences
+
+
+def sections_of(path: pathlib.Path) -> dict[str, Section]:
+    return {section.title: section for section in report_of(load(path), "run").sections}
+
+
+@pytest.mark.parametrize("lost", [3, 360])
+def test_examples_whose_largest_logit_is_not_finite_are_predicted_as_no_class(
+    lost: int, tiny: Experiment, digits_dir: pathlib.Path, tmp_path: pathlib.Path
+):
+    experiment = dataclasses.replace(tiny, epochs=1)
+    path = train(experiment, runs_dir=tmp_path, data_dir=digits_dir, recording=Recording(evaluation=True)).path
+    arrays = dict(np.load(path / EVALUATION))
+    arrays["test_logits"][:lost] = np.nan
+    arrays["test_mistakes"][0] = 0
+    np.savez(path / EVALUATION, **arrays)
+    sections = sections_of(path)
+    said, figures, _ = sections["Predictions on the test split"].blocks
+    assert isinstance(said, Text)
+    assert said.text == f"{lost} of 360 examples have no prediction: their largest logit is not finite."
+    assert isinstance(figures, Figures)
+    assert figures.figures[0].data["cells"]["count"].sum() == 360 - lost
+    images = sections["The wrongest images"].blocks[1]
+    assert isinstance(images, Images)
+    assert images.images[0].alt.endswith(", taken for no class")
+
+
+def test_the_page_of_a_run_that_cannot_be_evaluated_says_which_loss_was_not_finite(
+    tiny: Experiment, digits_dir: pathlib.Path, tmp_path: pathlib.Path
+):
+    experiment = dataclasses.replace(
+        tiny, optimizer=AdamW(learning_rate=1e14), schedule=Constant(), epochs=1, batch_size=1024
+    )
+    (said, *_) = sections_of(train(experiment, runs_dir=tmp_path, data_dir=digits_dir).path)["Result"].blocks
+    assert isinstance(said, Text)
+    assert said.text.startswith("Diverged: ")
+    assert said.text.endswith(" The train_clean loss at the end of epoch 1 was not finite.")
 
 
 @pytest.mark.parametrize("name", ["digits", "cifar100_alexnet_small", "cifar10_resnet20_short"])
