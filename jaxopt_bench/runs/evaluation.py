@@ -40,7 +40,6 @@ from jaxopt_bench.runs.progress import Reporter
 from jaxopt_bench.runs.splits import Splits, load_task
 from jaxopt_bench.training import (
     CodePath,
-    MaskedBatch,
     Task,
     TrainState,
     fetched,
@@ -119,7 +118,7 @@ def write_evaluations(
     states: TrainState,
     task: Task,
     splits: Splits,
-    watched: Callable[[Iterator[MaskedBatch]], Iterator[MaskedBatch]] = iter,
+    watched: Callable[[Iterator[Any]], Iterator[Any]] = iter,
 ) -> None:
     """Writes the evaluations of runs that were trained together, one after the other: logits take memory.
 
@@ -135,7 +134,7 @@ def write_evaluations(
     for place, directory in directories.items():
         own = jax.tree.map(lambda leaf, at=place: jnp.asarray(leaf[at : at + 1]), states)
         batch, augmented = fetched(first_batch(splits.train, own.seed[0]))
-        own = evaluated(own, splits.train)
+        own = evaluated(own, splits.train, watched)
         found = {
             name: _evaluated_split(examples, logits(own, watched(padded_batches(examples)))[0])
             for name, examples in _read_splits(task, splits).items()

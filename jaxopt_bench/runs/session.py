@@ -9,7 +9,7 @@ import pathlib
 import signal
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,6 @@ from jaxopt_bench.training import (
     NEVER,
     Evaluate,
     EvaluationMetrics,
-    MaskedBatch,
     StepMetrics,
     Task,
     TrainState,
@@ -51,6 +50,8 @@ from jaxopt_bench.training import (
     shardings,
 )
 from jaxopt_bench.training import member as member_of
+
+T = TypeVar("T")
 
 HOUR = 3600.0
 
@@ -370,7 +371,7 @@ class Session:
         if self.stopping():
             return found
         try:
-            states = self._evaluated(self.states, self.splits.train)
+            states = self._evaluated(self.states, self.splits.train, self._until_stopped)
             for split in self._measured_every_epoch():
                 values = self._measured(split, states)
                 now = time.perf_counter()
@@ -386,7 +387,7 @@ class Session:
             self._batches[split] = placed(batches, everywhere(self.task.code_path))
         return fetched(_values(self._evaluate(states, self._until_stopped(self._batches[split]))))
 
-    def _until_stopped(self, batches: Iterable[MaskedBatch]) -> Iterator[MaskedBatch]:
+    def _until_stopped(self, batches: Iterable[T]) -> Iterator[T]:
         for batch in batches:
             if self.stopping():
                 raise _Stopped
@@ -489,7 +490,8 @@ class Session:
         """Evaluates the test split at the last step, unless it has been."""
         untested = [member for member in self.active if member.records.find("test", self.step) is None]
         if untested:
-            self._test(self.step, untested, self._evaluated(self.states, self.splits.train), self._evaluate)
+            states = self._evaluated(self.states, self.splits.train, self._until_stopped)
+            self._test(self.step, untested, states, self._evaluate)
 
     def _test_best(self, step: int, members: Sequence[Member]) -> None:
         """Evaluates the test split at the best step of some members, from its checkpoint, unless it has been."""
@@ -505,7 +507,7 @@ class Session:
         evaluated, evaluate = make_evaluated(self.task), make_evaluate(self.task)
         for member in untested:  # one by one: the others' parameters of this step are nobody's best
             own = jax.tree.map(lambda leaf, place=member.place: leaf[place : place + 1], states)
-            own = evaluated(placed(own, everywhere(self.task.code_path)), self.splits.train)
+            own = evaluated(placed(own, everywhere(self.task.code_path)), self.splits.train, self._until_stopped)
             self._test(step, [dataclasses.replace(member, place=0)], own, evaluate)
 
     def _test(self, step: int, members: Sequence[Member], states: TrainState, evaluate: Evaluate) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float32, Int32, Integer, UInt8, UInt32
+from jaxtyping import Array, Bool, Float32, Int32, Integer, PyTree, UInt8, UInt32
 
 from jaxopt_bench import prng
 from jaxopt_bench.data import Split, augment, denormalise
@@ -28,7 +28,7 @@ from jaxopt_bench.training.step import (
 from jaxopt_bench.training.task import Task
 
 EVALUATION_BATCH = 256  # which 2, 4 or 8 devices can share
-STATISTICS_EXAMPLES = 5000  # training images that the batch statistics of averaged parameters are estimated from
+STATISTICS_EXAMPLES = 5000  # training images from which batch statistics are estimated for an evaluation
 
 Order = Int32[Array, "members examples"]
 Steps = Integer[Array, " members"]
@@ -38,8 +38,8 @@ Made = tuple[TrainState, StepMetrics]
 Advance = Callable[[TrainState, StepMetrics, Batch, Order, Steps], Made]
 Orders = Callable[[UInt32[Array, " members"], int], Order]
 Evaluate = Callable[[TrainState, Iterable[MaskedBatch]], EvaluationMetrics]
-Evaluated = Callable[[TrainState, Batch], TrainState]
 Logits = Callable[[TrainState, Iterable[MaskedBatch]], Float32[np.ndarray, "members examples classes"]]
+Evaluated = Callable[..., TrainState]
 FirstBatch = Callable[[Batch, UInt32[Array, ""]], tuple[Batch, UInt8[Array, "batch height width channels"]]]
 
 
@@ -143,47 +143,63 @@ def epoch_order(task: Task, seed: UInt32[Array, ""], epoch: Integer[Array, ""] |
 
 
 def make_evaluated(task: Task, members: int = 1) -> Evaluated:
-    """Returns `evaluated(states, data) -> states`: what is evaluated in place of the states that are trained.
+    """Returns `evaluated(states, data, watched) -> states`: what is evaluated in place of the states that are trained.
 
-    That is the states themselves, unless the optimizer averages parameters. Then they have the averages for parameters,
-    and batch statistics that belong to them: the mean of those of the first training images' batches.
+    If the optimizer averages parameters, the averages replace them. Batch statistics are re-estimated for the
+    parameters that are evaluated: means over the batches of the first training images, augmented. The running
+    statistics of training are not used: in the first steps they are mostly their initial values and those of earlier
+    parameters, and averages of parameters have none.
+
+    The arguments of `evaluated`:
+      states: stacked.
+      data: the whole training split, on the device.
+      watched: returns the iterator that it is given, and may raise instead of the next item.
     """
     optimizer = task.experiment.optimizer
-    if not optimizer.averages:
-        return lambda states, data: states
     path, size = task.code_path, task.experiment.batch_size
     batches = min(task.steps_per_epoch, max(1, STATISTICS_EXAMPLES // size))
     statistics_step = make_statistics_step(task)
     stacked, whole = shardings(path, members)
 
-    @functools.partial(jax.jit, in_shardings=(stacked,), out_shardings=stacked)
-    def averaged(states: TrainState) -> TrainState:
-        def of_one(state: TrainState) -> TrainState:
-            params = optimizer.evaluation_parameters(state.opt_state, state.params)
-            return state.replace(params=params, batch_stats=jax.tree.map(jnp.zeros_like, state.batch_stats))
-
-        return over_members(of_one, path, members)((), states)
+    @functools.partial(jax.jit, in_shardings=(stacked, stacked), out_shardings=stacked)
+    def averages(opt_state: Any, params: PyTree[Array]) -> PyTree[Array]:
+        return over_members(optimizer.evaluation_parameters, path, members)((), opt_state, params)
 
     @functools.partial(
         jax.jit,
         compiler_options=path.compiler_options(),
-        in_shardings=(stacked, whole, whole),
+        in_shardings=(stacked, stacked, stacked, whole, whole),
         out_shardings=stacked,
     )
-    def add(states: TrainState, data: Batch, index: Integer[Array, ""]) -> TrainState:
+    def add(
+        params: PyTree[Array],
+        sums: PyTree[Array],
+        seeds: UInt32[Array, " members"],
+        data: Batch,
+        index: Integer[Array, ""],
+    ) -> PyTree[Array]:
         batch = Batch(*(jax.lax.dynamic_slice_in_dim(array, index * size, size) for array in data))
 
-        def of_one(state: TrainState, batch: Batch, index: Integer[Array, ""]) -> TrainState:
-            own = statistics_step(state.params, batch, state.seed, index)
-            return state.replace(batch_stats=jax.tree.map(lambda sum, s: sum + s / batches, state.batch_stats, own))
+        def of_one(
+            params: PyTree[Array], sums: PyTree[Array], seed: UInt32[Array, ""], batch: Batch, index: Integer[Array, ""]
+        ) -> PyTree[Array]:
+            own = statistics_step(params, batch, seed, index)
+            return jax.tree.map(lambda sum, s: jnp.where(index == 0, 0, sum) + s / batches, sums, own)
 
-        return over_members(of_one, path, members)((divided(batch, path, members), index), states)
+        return over_members(of_one, path, members)((divided(batch, path, members), index), params, sums, seeds)
 
-    def evaluated(states: TrainState, data: Batch) -> TrainState:
-        states = averaged(states)
-        for index in range(batches if states.batch_stats else 0):
-            states = add(states, data, jnp.int32(index))
-        return states
+    def evaluated(
+        states: TrainState, data: Batch, watched: Callable[[Iterator[int]], Iterator[int]] = iter
+    ) -> TrainState:
+        if optimizer.averages:
+            states = states.replace(params=averages(states.opt_state, states.params))
+        if not states.batch_stats:
+            return states
+        sums = states.batch_stats  # of which `add` reads nothing but the shapes at first
+        for index in watched(iter(range(batches))):
+            before, sums = sums, add(states.params, sums, states.seed, data, jnp.int32(index))
+            jax.block_until_ready(before)
+        return states.replace(batch_stats=sums)
 
     return evaluated
 

@@ -16,6 +16,8 @@ from jaxopt_bench.training.metrics import NEVER, EvaluationMetrics, StepMetrics
 from jaxopt_bench.training.state import TrainState, make_module, moment
 from jaxopt_bench.training.task import Task
 
+NEGLIGIBLE = 1e-30  # smaller batch statistics are taken as 0: near the smallest float32, a ratio has few correct digits
+
 
 class Batch(NamedTuple):
     """Images as they are stored, and their classes, on the device."""
@@ -82,7 +84,7 @@ def make_train_step(task: Task) -> TrainStep:
 def make_logits_step(task: Task) -> LogitsStep:
     """Returns `logits_step(params, batch_stats, images) -> logits` for one task, not compiled yet.
 
-    Images are normalised, not augmented; dropout is off, running statistics are used.
+    Images are normalised, not augmented; dropout is off; batch normalisation uses the given statistics.
     """
     module = make_module(task)
 
@@ -116,8 +118,9 @@ def make_evaluation_step(task: Task) -> EvaluationStep:
 def make_statistics_step(task: Task) -> StatisticsStep:
     """Returns `statistics_step(params, batch, seed, index) -> batch_stats` for one task, not compiled yet.
 
-    These are the statistics of one batch, augmented as that of the step `index` and with its dropout. A running
-    statistic r with momentum m becomes m · r + (1 − m) · s by a batch whose own is s, which tells s without knowing m.
+    These are the statistics of one batch, augmented as that of the step `index` and with its dropout. A batch with the
+    statistic s changes a running statistic r with momentum m to m · r + (1 − m) · s. So r = 0 becomes a = (1 − m) · s,
+    and r = a becomes b = (1 − m²) · s. Thus s = a / (2 − b / a), for any m and without cancellation if s is large.
     """
     module = make_module(task)
 
@@ -132,9 +135,9 @@ def make_statistics_step(task: Task) -> StatisticsStep:
             return module.apply(variables, images, train=True, rngs=dropout, mutable=["batch_stats"])[1]["batch_stats"]
 
         shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), images, train=False)["batch_stats"])
-        from_zero = moved(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes))
-        from_one = moved(jax.tree.map(lambda leaf: jnp.ones(leaf.shape, leaf.dtype), shapes))
-        return jax.tree.map(lambda zero, one: zero / (1 - (one - zero)), from_zero, from_one)
+        once = moved(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes))
+        twice = moved(once)
+        return jax.tree.map(lambda a, b: jnp.where(jnp.abs(a) < NEGLIGIBLE, 0, a / (2 - b / a)), once, twice)
 
     return statistics_step
 

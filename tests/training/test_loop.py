@@ -171,27 +171,28 @@ def test_padding_is_masked():
     assert np.concatenate([mask for _, mask in batches]).tolist() == [True] * 7 + [False]
 
 
-def test_what_no_optimizer_averages_is_evaluated_as_it_is_trained(task, data):
+def test_parameters_without_averages_and_batch_statistics_are_evaluated_as_they_are(task, data):
     states = initial_states([task])
     assert make_evaluated(task)(states, data) is states
 
 
-@pytest.mark.parametrize("members", [1, 2])
-def test_averaged_parameters_are_evaluated_with_batch_statistics_of_their_own(tiny, data, members, normed):
+@pytest.mark.parametrize(("members", "ema_decay", "scale"), [(1, 0.9, 1), (2, 0.9, 1), (2, None, 1), (1, None, 1e7)])
+def test_parameters_are_evaluated_with_batch_statistics_of_their_own(members, ema_decay, scale, tiny, data, normed):
     """The statistics of the network's first normalisation, from what reaches it; and not those of training."""
-    optimizers = [SGD(learning_rate=rate, ema_decay=0.9) for rate in (0.01, 0.1)][:members]
+    optimizers = [SGD(learning_rate=rate, ema_decay=ema_decay) for rate in (0.01, 0.1)][:members]
     plain = {"batch_size": 40, "augmentation": Augmentation(), "model": normed}
     tasks = [
         Task(dataclasses.replace(tiny, optimizer=o, **plain), (8, 8, 1), 10, EXAMPLES, (0.3,), (0.35,))
         for o in optimizers
     ]
     states, _ = advanced(tasks[0], data, 5, tasks=tasks)
+    states = states.replace(params={**states.params, "conv": jax.tree.map(lambda p: p * scale, states.params["conv"])})
     evaluated = make_evaluated(tasks[0], members)(states, data)
     for place, optimizer in enumerate(optimizers):
         own, trained = member(evaluated, place), member(states, place)
         expected = optimizer.evaluation_parameters(trained.opt_state, trained.params)
         jax.tree.map(np.testing.assert_array_equal, own.params, expected)
-        assert not np.allclose(own.params["head"]["kernel"], trained.params["head"]["kernel"])
+        assert np.allclose(own.params["head"]["kernel"], trained.params["head"]["kernel"]) == (ema_decay is None)
         means, variances = [], []
         for batch in range(5):
             pixels = np.asarray(data.images[batch * 40 : batch * 40 + 40]) / 255
@@ -206,9 +207,44 @@ def test_averaged_parameters_are_evaluated_with_batch_statistics_of_their_own(ti
             means.append(np.asarray(inputs, np.float64).mean((0, 1, 2)))
             variances.append(np.asarray(inputs, np.float64).var((0, 1, 2)))
         found = own.batch_stats["norm"]
-        np.testing.assert_allclose(found["mean"], np.mean(means, 0), rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(found["mean"], np.mean(means, 0), rtol=1e-3, atol=1e-5 * scale)
         np.testing.assert_allclose(found["var"], np.mean(variances, 0), rtol=1e-3)
         assert not np.allclose(found["var"], trained.batch_stats["norm"]["var"], rtol=1e-2)
+
+
+def test_equal_parameters_are_evaluated_alike_whether_or_not_they_are_an_average(tiny, data, normed):
+    """An exponential average whose decay is 0 is the parameters themselves."""
+    seen = []
+    for ema_decay in (None, 0.0):
+        optimizer = SGD(learning_rate=0.1, ema_decay=ema_decay)
+        experiment = dataclasses.replace(tiny, batch_size=40, model=normed, optimizer=optimizer)
+        task = Task(experiment, (8, 8, 1), 10, EXAMPLES, (0.3,), (0.35,))
+        states, _ = advanced(task, data, 3)
+        seen.append(make_evaluated(task)(states, data))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), seen[0].params, seen[1].params)
+    statistics = (own.batch_stats for own in seen)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), *statistics)
+
+
+def test_batch_statistics_that_are_not_finite_after_training_do_not_reach_an_evaluation(tiny, data, normed):
+    experiment = dataclasses.replace(tiny, batch_size=40, model=normed)
+    task = Task(experiment, (8, 8, 1), 10, EXAMPLES, (0.3,), (0.35,))
+    states = initial_states([task])
+    expected = make_evaluated(task)(states, data)
+    broken = states.replace(batch_stats=jax.tree.map(lambda leaf: leaf * jnp.nan, states.batch_stats))
+    jax.tree.map(np.testing.assert_array_equal, make_evaluated(task)(broken, data), expected)
+
+
+def test_the_estimation_of_batch_statistics_can_be_stopped_before_each_batch(tiny, data, normed):
+    def watched(batches):
+        for number in batches:
+            if number == 2:
+                raise InterruptedError
+            yield number
+
+    task = Task(dataclasses.replace(tiny, batch_size=40, model=normed), (8, 8, 1), 10, EXAMPLES, (0.3,), (0.35,))
+    with pytest.raises(InterruptedError):
+        make_evaluated(task)(initial_states([task]), data, watched)
 
 
 def test_other_numbers_compile_nothing_anew_also_after_a_checkpoint(task, data):

@@ -1,0 +1,1 @@
+"""Which batch statistics an evaluation should use, measured."""

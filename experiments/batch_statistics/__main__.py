@@ -1,0 +1,98 @@
+"""`python -m experiments.batch_statistics [flags]`: evaluates equal parameters with three kinds of batch statistics."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import tyro
+
+from experiments.speed.document import hardware
+from jaxopt_bench import catalog
+from jaxopt_bench.models import CifarResNet
+from jaxopt_bench.runs import format_accuracy, format_loss
+from jaxopt_bench.runs.splits import load_task
+from jaxopt_bench.training import (
+    TrainState,
+    empty_metrics,
+    initial_states,
+    make_advance,
+    make_evaluate,
+    make_evaluated,
+    make_orders,
+    member,
+    padded_batches,
+)
+
+MOMENTUM = 0.9  # of the running statistics of all networks here
+
+
+@dataclasses.dataclass(frozen=True)
+class Flags:
+    """Compare running, bias-corrected and re-estimated batch statistics on the validation split."""
+
+    experiment: str = "digits_cnn_adam"
+    """What is trained, with ResNet-20 for its network."""
+    batch_size: int = 256
+    """Images in a step."""
+    steps: tuple[int, ...] = (5, 10, 20, 50, 200)
+    """After which steps the network is evaluated."""
+    seeds: int = 3
+    """How many seeds."""
+    data_dir: pathlib.Path | None = None
+    """TFDS data directory."""
+
+
+def main() -> None:
+    """Measures what the command line asks for, and prints a line for each seed and step."""
+    flags = tyro.cli(Flags, prog="python -m experiments.batch_statistics")
+    print(hardware()["name"])
+    for seed in range(flags.seeds):
+        measure(flags, seed)
+
+
+def measure(flags: Flags, seed: int) -> None:
+    """Trains one seed, and prints its validation accuracies and losses."""
+    experiment = dataclasses.replace(
+        catalog.find(flags.experiment), model=CifarResNet(depth=20), batch_size=flags.batch_size, seed=seed, epochs=1000
+    )
+    task, splits = load_task(experiment, flags.data_dir)
+    advance, orders = make_advance(task), make_orders(task)
+    evaluated, evaluate = make_evaluated(task), make_evaluate(task)
+    batches = list(padded_batches(splits.named("validation")))
+    states, metrics, step = initial_states([task]), empty_metrics(1, task.code_path), 0
+    for last in flags.steps:
+        while step < last:
+            epoch, done = divmod(step, task.steps_per_epoch)
+            count = min(last - step, task.steps_per_epoch - done)
+            order = orders(states.seed, epoch)
+            states, metrics = advance(states, metrics, splits.train, order, jnp.full(1, count))
+            step += count
+        kinds = {
+            "running": states,
+            "corrected": corrected(states, step),
+            "re-estimated": evaluated(states, splits.train),
+        }
+        found = {name: member(evaluate(own, batches), 0).compute() for name, own in kinds.items()}
+        texts = (
+            f"{name} {format_accuracy(float(m['accuracy']))}, {format_loss(float(m['loss']))}"
+            for name, m in found.items()
+        )
+        print(f"{experiment.name}, seed {seed}, step {step}: {'; '.join(texts)}", flush=True)
+
+
+def corrected(states: TrainState, steps: int) -> TrainState:
+    """Returns the states with running statistics from which their start, mean 0 and variance 1, is removed."""
+    weight = MOMENTUM**steps
+
+    def of(path: tuple[Any, ...], running: jax.Array) -> jax.Array:
+        return (running - weight * (path[-1].key == "var")) / (1 - weight)
+
+    return states.replace(batch_stats=jax.tree_util.tree_map_with_path(of, states.batch_stats))
+
+
+if __name__ == "__main__":
+    main()
