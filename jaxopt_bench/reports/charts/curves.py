@@ -66,7 +66,7 @@ def _curve(subject: Subject, looks: Mapping[str, Look], split: str, value: str, 
     said = [text, _over(found["seeds"], what)]
     lost = subject.runs.filter(pl.col("phase") != "trial", pl.col("shown"), pl.col("status") == "diverged")
     if len(lost):
-        said.append(f"{len(lost)} runs diverged; they count up to the epoch before.")
+        said.append(f"{len(lost)} runs diverged; they count up to their last finite value.")
     if len(drawn) < len(found):
         said.append(f"Drawn are {len(drawn):,} of {len(found):,} points; every stretch keeps its least and greatest.")
     x = alt.X(
