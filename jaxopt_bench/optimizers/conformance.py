@@ -167,8 +167,7 @@ class Conformance:
       scale: what happens if gradients are scaled, by array.
       deterministic: whether the same inputs give the same bits, also of transformations that were made separately.
       draws: whether its updates depend on the run's random key.
-      own_draws: whether it makes updates from nothing (no gradients, all parameters zero) that the run's key does not
-        change: random numbers that are the same for all seeds.
+      own_draws: whether its updates are random though the run's key does not change them: the same for all seeds.
       finite_at_zero: whether its updates are finite if all gradients are zero.
       state_bytes: the size of its state for the network, in bytes.
       numbers: how many numbers the network's parameters hold.
@@ -267,7 +266,7 @@ def _measured(small: _Laboratory, real: _Laboratory) -> Conformance:
         scale=_scale(small),
         deterministic=_same_bits(base, small.run()) and _same_bits(base, small.again().base),
         draws=small.draws,
-        own_draws=not small.draws and any(noise.any() for noise in small.run(gradients=0.0, params=0.0)),
+        own_draws=not small.draws and any(map(_is_noise, small.run(gradients=0.0, params=0.0))),
         finite_at_zero=_finite(zero),
         programs=small.programs,
         settings=len(small.settings),
@@ -503,19 +502,26 @@ def _kind(updates: np.ndarray, gradients: np.ndarray) -> Kind:
     return "other"
 
 
+def _is_noise(updates: np.ndarray) -> bool:
+    """Returns whether the updates of an array that were made of nothing differ by number."""
+    return bool(np.isfinite(updates).all()) and any(np.ptp(update) > 0 for update in updates)
+
+
 def _of_one_size(update: np.ndarray) -> bool:
     sizes = np.abs(update)
     return bool(np.std(sizes) < _ALIKE * np.mean(sizes)) if sizes.any() else True
 
 
 def _matrices(array: np.ndarray) -> list[np.ndarray]:
-    """Returns an array as matrices, in the ways in which kernels are taken for matrices."""
+    """Returns an array as matrices, in the ways in which kernels are taken for matrices.
+
+    These are one of all inputs and the outputs, and one at each position of a convolution's window. Few long rows are
+    nearly orthogonal by chance, so the latter must not be too small.
+    """
     if array.ndim < 2:
         return []
-    if array.ndim == 2:
-        return [array]
-    first = array.reshape(array.shape[0], -1)
-    return [array.reshape(-1, array.shape[-1]), first, array]  # the last one: a matrix at every position
+    whole = array.reshape(-1, array.shape[-1])
+    return [whole, array] if array.ndim > 2 and min(array.shape[-2:]) >= 8 else [whole]
 
 
 def _orthogonal(matrix: np.ndarray) -> bool:
