@@ -103,9 +103,9 @@ def arrays_table(title: str, arrays: Sequence[ArrayFacts]) -> Table:
     Arrays are together that have the last part of their names and their number of dimensions in common, and are updated
     alike.
     """
-    table = Table(title=title, box=box.SIMPLE, title_justify="left", pad_edge=False)
+    table = Table(title=title, box=box.SIMPLE, title_justify="left", pad_edge=False, collapse_padding=True)
     ruled = any(array.rule for array in arrays)
-    table.add_column("parameters", min_width=16, overflow="fold")
+    table.add_column("parameters", min_width=14, overflow="fold")
     for name in (*(["rule"] if ruled else []), "updates"):
         table.add_column(name, no_wrap=name == "updates", overflow="fold")
     for name in ("arrays", "numbers", "update /\nrate", "update /\nparameters"):

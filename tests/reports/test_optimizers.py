@@ -11,12 +11,20 @@ from rich.console import Console
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.optimizers import OPTIMIZERS, SGD
-from jaxopt_bench.reports import SURFACES, draw_trajectories, hyperparameters_table, optimizers_table, trajectory
+from jaxopt_bench.optimizers.conformance import ArrayFacts
+from jaxopt_bench.reports import (
+    SURFACES,
+    arrays_table,
+    draw_trajectories,
+    hyperparameters_table,
+    optimizers_table,
+    trajectory,
+)
 from jaxopt_bench.reports.optimizers import field_documentation
 
 
-def text(table) -> str:
-    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+def text(table, width: int = 200) -> str:
+    console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     console.print(table)
     return console.export_text()
 
@@ -40,6 +48,19 @@ def test_every_field_has_a_row_with_a_meaning(name):
         (row,) = [line for line in shown.splitlines() if line.split()[:1] == [field] and len(line.split()) > 1]
         assert "★" in row
         assert f"{axis.low:g}" in row
+
+
+def test_how_large_updates_are_fits_a_terminal_of_80_columns():
+    large = {"kind": "first_sign", "last": 1.0, "rule": "adam"}
+    kernels = [
+        ArrayFacts(f"c{i}/kernel", (3, 3, 512, 512), first=1.5, relative=x, **large) for i, x in enumerate((0.1, 1.4))
+    ]
+    head = ArrayFacts("head/kernel", (512, 10), "orthogonal", 0.041, 0.04, 0.0129, "muon")
+    lines = text(arrays_table("network", [*kernels, head]), width=80).splitlines()
+    (row,) = [line for line in lines if line.startswith(" kernel, 4-D")]
+    assert row.split()[2:] == ["adam", "as", "Adam's", "2", f"{2 * 9 * 512**2:,}", "1.5", "0.1–1.4"]
+    (row,) = [line for line in lines if line.startswith(" head/kernel")]
+    assert row.split()[-2:] == ["0.041", "0.013"]
 
 
 def test_a_trajectory_is_the_optimizers_path_at_the_chosen_learning_rate():
