@@ -98,7 +98,7 @@ def find_form(subject: Subject, params: PyTree[Array]) -> Form:
       ParametersError: if it fails on these parameters.
       UserError: if it fails on any, needs what training does not give, or makes updates that are not finite.
     """
-    with _on_cpu():
+    with _on_cpu(), jax.ensure_compile_time_eval():  # it may be asked for while another function is traced
         return _Examination(subject, params).form()
 
 

@@ -348,6 +348,16 @@ def test_a_function_that_cannot_be_used_is_refused_with_the_reason(factory, mess
         imported(factory)().hyperparameters()
 
 
+def test_a_function_can_be_examined_while_another_is_traced():
+    def step(hyperparameters: Any) -> Any:
+        optimizer = imported(only_a_number)(momentum=0.8)
+        type(optimizer).forms.clear()
+        return optimizer.form.schedule
+
+    assert jax.eval_shape(lambda x: (step(x), x)[1], jnp.ones(3)).shape == (3,)
+    assert imported(only_a_number)(momentum=0.8).form.schedule == "updates"
+
+
 def test_what_was_found_is_kept_on_disk(monkeypatch, tmp_path):
     monkeypatch.setenv("JAXOPT_BENCH_CACHE_DIR", str(tmp_path))
     optimizer = imported(torch_style)()
