@@ -403,7 +403,7 @@ def _stated(loaded: user_code.Loaded, table: str, name: str) -> Any:
 
 def _acts_as_rate(factory: Factory, name: str) -> bool:
     """Returns whether a function's first update is proportional to one of its arguments."""
-    params = small_parameters()
+    params = jax.tree.map(jnp.asarray, small_parameters())
     updates = []
     others = {
         parameter.name: 0.5

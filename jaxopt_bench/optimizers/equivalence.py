@@ -15,6 +15,7 @@ The schedule's meaning, in this order:
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import math
@@ -71,7 +72,7 @@ class Subject(Protocol):
         """The fields of those that are integers by default, and so may count steps."""
 
 
-def small_parameters(scalar: bool = True) -> PyTree[Array]:
+def small_parameters(scalar: bool = True) -> PyTree[np.ndarray]:
     """Returns parameters with names as a network's: a matrix, a vector, a convolution's kernel and maybe a scalar."""
     shapes: dict[str, Any] = {
         "Dense_0": {"kernel": (4, 3), "bias": (3,)},
@@ -81,13 +82,13 @@ def small_parameters(scalar: bool = True) -> PyTree[Array]:
     return drawn(jax.tree.map(np.zeros, shapes, is_leaf=lambda shape: isinstance(shape, tuple)))
 
 
-def drawn(like: PyTree[Any]) -> PyTree[Array]:
+def drawn(like: PyTree[Any]) -> PyTree[np.ndarray]:
     """Returns random parameters of the shapes of others."""
     generator = np.random.default_rng(0)
-    return jax.tree.map(lambda leaf: jnp.asarray(generator.normal(size=leaf.shape), jnp.float32), like)
+    return jax.tree.map(lambda leaf: np.asarray(generator.normal(size=leaf.shape), np.float32), like)
 
 
-def find_form(subject: Subject, params: PyTree[Array]) -> Form:
+def find_form(subject: Subject, params: PyTree[np.ndarray]) -> Form:
     """Returns how a function has to be called; see the module.
 
     Args:
@@ -98,8 +99,13 @@ def find_form(subject: Subject, params: PyTree[Array]) -> Form:
       ParametersError: if it fails on these parameters.
       UserError: if it fails on any, needs what training does not give, or makes updates that are not finite.
     """
-    with _on_cpu(), jax.ensure_compile_time_eval():  # it may be asked for while another function is traced
-        return _Examination(subject, params).form()
+
+    def examine() -> Form:
+        with _on_cpu():
+            return _Examination(subject, params).form()
+
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:  # a thread traces for itself: another may be traced here
+        return executor.submit(examine).result()
 
 
 class _Reference(NamedTuple):
@@ -121,12 +127,12 @@ class _Reference(NamedTuple):
 class _Examination:
     """One function on some parameters."""
 
-    def __init__(self, subject: Subject, params: PyTree[Array]):
-        self.make, self.params = subject.made, params
+    def __init__(self, subject: Subject, params: PyTree[np.ndarray]):
+        self.make, self.params = subject.made, jax.tree.map(jnp.asarray, params)
         self.own, self.whole = subject.own_numbers, subject.whole_numbers
         self.rate = RATE if RATE in self.own else None
         self.numbers = {name: _rounded(value) for name, value in subject.numbers().items()}
-        self.grads = [_gradients(params, step) for step in range(len(MULTIPLIERS))]
+        self.grads = [_gradients(self.params, step) for step in range(len(MULTIPLIERS))]
         self.base = Form(flat=True)
         self.compiled: dict[Any, Any] = {}
 
