@@ -35,7 +35,8 @@ from jaxopt_bench.optimizers.base import Moment
 from jaxopt_bench.optimizers.factories import Form, ScheduleForm
 from jaxopt_bench.optimizers.signatures import RATE
 
-MULTIPLIERS = (1.0, 1e-3, 1e-3, 1.0)
+_LOW = 1e-3
+MULTIPLIERS = (1.0, _LOW, _LOW, 1.0)
 """The schedule at the steps that are compared. It goes far down, since some rules only limit steps by the rate."""
 _CONSTANT = (1.0, 1.0, 1.0, 1.0)
 _ROUNDING = 1e-5  # of an array's largest update
@@ -285,12 +286,23 @@ class _Examination:
         for schedule in forms:
             form = dataclasses.replace(self.base, schedule=schedule)
             with contextlib.suppress(Exception):  # the function does not take such a learning rate
-                moving = self._run(form, self.numbers, MULTIPLIERS, False)
-                still = self._reference(form, self.numbers, _CONSTANT)
-                moving[-1] = still.outcome[-1]  # what counts is whether updates obey
-                if _difference(moving, still) and not (schedule == "argument" and self._keeps_rate(form)):
+                if self._obeys(form) and not (schedule == "argument" and self._keeps_rate(form)):
                     return schedule
         return "updates"
+
+    def _obeys(self, form: Form) -> bool:
+        """Returns whether an update changes if the schedule changes at its step alone.
+
+        A function that counts by itself, as `optax.MultiSteps` does, may read the schedule at another step.
+        """
+        still = self._reference(form, self.numbers, _CONSTANT)
+        for step in range(1, len(_CONSTANT)):
+            table = [_LOW if i == step else 1.0 for i in range(len(_CONSTANT))]
+            outcome = list(still.outcome)
+            outcome[step] = self._run(form, self.numbers, table, False)[step]
+            if _difference(outcome, still):
+                return True
+        return False
 
     def _keeps_rate(self, form: Form) -> bool:
         """Returns whether the learning rate is in the first state."""

@@ -237,6 +237,29 @@ def test_accumulated_steps_read_the_schedule_at_their_last_one():
     assert_near(as_trained(theirs), as_trained(ours))
 
 
+def every_other(learning_rate: float = 0.1):
+    return optax.MultiSteps(optax.sgd(learning_rate, 0.9), 2).gradient_transformation()
+
+
+def every_other_injected(learning_rate: float = 0.1):
+    return optax.MultiSteps(optax.inject_hyperparams(optax.sgd)(learning_rate), 2).gradient_transformation()
+
+
+@pytest.mark.parametrize(
+    ("factory", "how", "momentum"), [(every_other, "argument", 0.9), (every_other_injected, "updates", 0.0)]
+)
+def test_a_function_that_accumulates_by_itself_reads_the_schedule_at_the_present_step(factory, how, momentum):
+    """As an optax schedule, its learning rate would fall at half the speed, since it counts every other step."""
+    optimizer = imported(factory)()
+    assert optimizer.form.schedule == how
+    now, trace = jax.tree.map(np.asarray, params()), jax.tree.map(lambda leaf: np.zeros(leaf.shape), params())
+    for step in range(1, len(SCHEDULE), 2):
+        mean = jax.tree.map(lambda a, b: (np.asarray(a) + np.asarray(b)) / 2, gradients(step - 1), gradients(step))
+        trace = jax.tree.map(lambda t, g: momentum * t + g, trace, mean)
+        now = jax.tree.map(lambda p, t: p - 0.1 * SCHEDULE[step] * t, now, trace)  # noqa: B023
+    assert_near(as_trained(optimizer), now)
+
+
 class PlainRule:
     """An optimizer written here, in the form that is examined."""
 
