@@ -143,7 +143,10 @@ class _Examination:
         state = self._check_shapes()
         schedule = self._schedule_form()
         references = self._references(schedule)
-        form, reason = self._with_arrays(schedule, references)
+        if any(np.any(leaf) for leaves in references[0].outcome[:-1] for leaf in leaves):
+            form, reason = self._with_arrays(schedule, references)
+        else:
+            form, reason = None, f"its first {len(MULTIPLIERS)} updates are zero and show nothing"
         if form is None:
             form = self._with_numbers(schedule, references[0])
         self._check_zero_gradients(form)
@@ -166,7 +169,7 @@ class _Examination:
         errors: list[Exception] = []
         for value in (True, False):
             try:
-                self._shapes(dataclasses.replace(self.base, value=value))
+                self._shapes(dataclasses.replace(self.base, value=value), self.numbers)
                 return value
             except UserError:
                 raise
@@ -182,9 +185,9 @@ class _Examination:
         moment = (moment or Moment())._replace(key=jax.random.key(0))
         return optax.with_extra_args_support(self.make(numbers, moment, form))
 
-    def _shapes(self, form: Form) -> tuple[Any, Any, Any]:
+    def _shapes(self, form: Form, numbers: Numbers) -> tuple[Any, Any, Any]:
         """Returns the shapes of the first state, of the updates and of the next state."""
-        transform = self._transform(form, self.numbers)
+        transform = self._transform(form, numbers)
 
         def update(grads: Any, state: Any, params: Any, value: Any) -> Any:
             return transform.update(grads, state, params, value=value)
@@ -194,7 +197,7 @@ class _Examination:
 
     def _check_shapes(self) -> Any:
         """Checks that updates are those of the parameters and that the state keeps its form; returns its shapes."""
-        state, updates, new = self._shapes(dataclasses.replace(self.base, flat=False))
+        state, updates, new = self._shapes(dataclasses.replace(self.base, flat=False), self.numbers)
         if _structure(updates) != _structure(self.params):
             raise UserError("its updates have another structure than the parameters. Expected one for each parameter.")
         for (path, given), param in zip(_leaves(updates), jax.tree.leaves(self.params), strict=True):
@@ -244,7 +247,7 @@ class _Examination:
           as_trained: whether the function is called in each step, as in training, with arrays in the place of the
             numbers that `form.plain` does not name; else it is called once for each learning rate, with Python numbers.
           grads: the gradients at each step.
-          params: the parameters.
+          params: the first parameters. They move by the same amounts whatever the updates are.
         """
         params = self.params if params is None else params
         given = (
@@ -255,7 +258,8 @@ class _Examination:
         state = self._functions(form, numbers, as_trained, table[0] if fixed else None)[0](given, schedule, params)
         for step, own in enumerate(self.grads if grads is None else grads):
             update = self._functions(form, numbers, as_trained, table[step] if fixed else None)[1]
-            made, state = update(given, schedule, step, own, state, params, jnp.float32(1.5 - 0.25 * step))
+            now = jax.tree.map(lambda leaf: (1 - 0.01 * step) * leaf, params)  # noqa: B023
+            made, state = update(given, schedule, step, own, state, now, jnp.float32(1.5 - 0.25 * step))
             outcome.append([np.asarray(leaf, np.float32) for leaf in jax.tree.leaves(made)])
         return [*outcome, [np.asarray(leaf, np.float32) for leaf in jax.tree.leaves(state)]]
 
@@ -319,12 +323,23 @@ class _Examination:
         if not _are_finite(found[0].outcome):
             raise UserError(f"its updates of ordinary gradients are not finite, with {_shown(self.numbers)}.")
         others = {name: _changed(value, name in self.whole) for name, value in self.numbers.items()}
-        for changed in (others, {**self.numbers, **({self.rate: others[self.rate]} if self.rate else {})}):
+        rate = {self.rate: others[self.rate]} if self.rate else {}
+        if not self._accepts(others):
+            others = {name: value for name, value in others.items() if self._accepts({**self.numbers, name: value})}
+        for changed in (others, rate):
             with contextlib.suppress(Exception):  # a function may refuse settings
-                reference = self._reference(form, changed, _CONSTANT)
+                reference = self._reference(form, {**self.numbers, **changed}, _CONSTANT)
                 if _are_finite(reference.outcome):
                     return [*found, reference]
         return found
+
+    def _accepts(self, numbers: Numbers) -> bool:
+        """Returns whether the function works with other settings than its own."""
+        try:
+            self._shapes(self.base, numbers)
+        except Exception:
+            return False
+        return True
 
     def _reference(self, form: Form, numbers: Numbers, table: Table) -> _Reference:
         outcome = self._run(form, numbers, table, False)

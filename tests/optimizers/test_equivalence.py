@@ -260,6 +260,35 @@ def test_a_function_that_accumulates_by_itself_reads_the_schedule_at_the_present
     assert_near(as_trained(optimizer), now)
 
 
+def seeded(learning_rate=0.1, weight_decay=0.0, seed=0):
+    jax.random.key(seed)  # fails for a number that is not whole
+    return decay_if_float(learning_rate, weight_decay)
+
+
+def every_eighth(learning_rate: float = 0.1, wd: float = 0.0):
+    return optax.MultiSteps(decay_if_float(learning_rate, wd), 8).gradient_transformation()
+
+
+@pytest.mark.parametrize(("factory", "reason"), [(seeded, "differs by"), (every_eighth, "updates are zero")])
+def test_a_branch_that_the_first_updates_do_not_show_is_found_all_the_same(factory, reason):
+    optimizer = imported(factory)()
+    assert "weight_decay" in optimizer.form.plain
+    assert reason in optimizer.form.reason
+
+
+def distance(learning_rate: float = 0.1):
+    """Its updates are proportional to how far the parameters have moved."""
+
+    def update(grads: Any, start: Any, params: Any) -> Any:
+        return jax.tree.map(lambda p, s: learning_rate * (s - p), params, start), start
+
+    return optax.GradientTransformation(lambda params: params, update)
+
+
+def test_a_function_is_examined_with_parameters_that_move():
+    assert imported(distance)().form.schedule == "argument"
+
+
 class PlainRule:
     """An optimizer written here, in the form that is examined."""
 
