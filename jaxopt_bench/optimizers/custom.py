@@ -13,7 +13,7 @@ import pathlib
 import pickle
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, cast
 
 import jax
@@ -110,6 +110,48 @@ class Imported(Made):
             self.forms[key] = kept_forms.find(self._identity(), lambda: self._found_form(like))
         except UserError as error:
             raise type(error)(f"the optimizer {self.reference}: {error}") from error
+
+    def check_on(self, params: PyTree[jax.ShapeDtypeStruct]) -> None:
+        """Checks the shapes of a network's updates and of the parameters to evaluate; nothing is computed.
+
+        Args:
+          params: the shapes of the network's parameters.
+
+        Raises:
+          UserError: if the function or that in `EVALUATED` fails, or returns arrays of other shapes.
+        """
+        transform = self.transform(self.hyperparameters(), Moment(key=jax.random.key(0)))
+
+        def update(params: Any) -> Any:
+            return transform.update(params, transform.init(params), params, value=jnp.float32(1))
+
+        updates, state = self._shapes_on(params, "", update, params)
+        evaluated = self._shapes_on(params, "EVALUATED: ", self.evaluation_parameters, state, params)
+        for what, found in (("its updates", updates), ("the parameters that EVALUATED returns", evaluated)):
+            if jax.tree.structure(found) != jax.tree.structure(params):
+                raise UserError(
+                    f"the optimizer {self.reference}: {what} have another structure than the network's parameters. "
+                    "Expected one array for each parameter."
+                )
+            for (path, own), param in zip(jax.tree.leaves_with_path(found), jax.tree.leaves(params), strict=True):
+                if own.shape != param.shape:
+                    raise UserError(
+                        f"the optimizer {self.reference}: {what} have the shape {own.shape} at "
+                        f"{jax.tree_util.keystr(path)}. Expected {param.shape}."
+                    )
+
+    def _shapes_on(self, params: PyTree[Any], what: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Returns the shapes of what a function returns for a network's parameters."""
+        try:
+            return jax.eval_shape(function, *arguments)
+        except UserError:
+            raise
+        except Exception as error:
+            first = jax.tree_util.keystr(jax.tree.leaves_with_path(params)[0][0])
+            raise UserError(
+                f"the optimizer {self.reference}: {what}it fails for the network's parameters, such as {first}: "
+                f"{type(error).__name__}: {error}"
+            ) from error
 
     @property
     def in_words(self) -> str:

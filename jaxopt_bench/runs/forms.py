@@ -21,10 +21,12 @@ def check_optimizer(experiment: Experiment, say: Callable[[str], None]) -> None:
     optimizer = experiment.optimizer
     if not isinstance(optimizer, Imported):
         return
+    shapes = parameter_shapes(experiment)
     try:
         optimizer.examine()
     except ParametersError:  # it may be made for this network
-        optimizer.examine(parameter_shapes(experiment))
+        optimizer.examine(shapes)
+    optimizer.check_on(shapes)
     lines = [optimizer.in_words]
     if optimizer.form.schedule_free and not isinstance(experiment.schedule, Constant):
         lines.append(

@@ -12,7 +12,7 @@ import pytest
 
 from jaxopt_bench import train, train_population
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.optimizers import OPTIMIZERS, Constant, imported
+from jaxopt_bench.optimizers import OPTIMIZERS, Constant, imported, load
 from tests.runs.test_population import PATH, QUIET, Killed, KilledAt
 from tests.runs.test_train import Said, assert_same, without_timings
 
@@ -82,6 +82,43 @@ def test_a_state_of_a_local_class_with_a_foreign_key_resumes_and_sweeps_to_the_b
     with pytest.raises(Killed):
         train(experiments[1], runs_dir=tmp_path / "alone", reporter=KilledAt(25), **options)
     assert_same(together[1], train(experiments[1], runs_dir=tmp_path / "alone", **options))
+
+
+LATE = """
+import jax, optax
+
+def mine(learning_rate=0.01):
+    return optax.sgd(learning_rate)
+
+evaluated_fails = evaluated_sums = evaluated_nothing = mine
+EVALUATED = {
+    "evaluated_fails": lambda state, params: state.average,
+    "evaluated_sums": lambda state, params: jax.tree.map(lambda leaf: leaf.sum(), params),
+    "evaluated_nothing": lambda state, params: None,
+}
+
+def of_other_layers(learning_rate=0.01):
+    def labels(params):
+        return {name: "all" if name[:4] in ("Dens", "Conv", "scal") else "rest" for name in params}
+    return optax.partition({"all": optax.sgd(learning_rate)}, labels)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("evaluated_fails", "evaluated_fails: EVALUATED: it fails for the network's parameters, .* 'average'"),
+        ("evaluated_sums", r"the parameters that EVALUATED returns have the shape \(\) at"),
+        ("evaluated_nothing", "the parameters that EVALUATED returns have another structure"),
+        ("of_other_layers", "of_other_layers: it fails for the network's parameters, .*no corresponding transf"),
+    ],
+)
+def test_what_fails_for_the_network_alone_is_refused_before_anything_is_written(name, message, tiny, tmp_path, options):
+    (tmp_path / "late.py").write_text(LATE)
+    optimizer = load(f"{tmp_path / 'late.py'}:{name}")()
+    with pytest.raises(UserError, match=message):
+        train(dataclasses.replace(tiny, optimizer=optimizer), runs_dir=tmp_path / "runs", **options)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_how_a_function_is_called_is_said_once_and_recorded(tiny, tmp_path, options, monkeypatch):
