@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import inspect
 import math
+import sys
 import types
 import typing
 from collections.abc import Callable, Sequence
@@ -22,10 +24,11 @@ NOT_GIVEN = inspect.Parameter.empty
 RATE = "learning_rate"
 RATE_NAMES = (
     RATE, "lr", "base_learning_rate", "base_lr", "peak_learning_rate", "peak_lr", "max_learning_rate", "max_lr",
-    "init_learning_rate", "init_lr", "initial_learning_rate", "initial_lr", "step_size", "stepsize",
+    "init_learning_rate", "init_lr", "initial_learning_rate", "initial_lr", "learning_rate_init", "lr_init", "lr0",
+    "learn_rate", "learningrate", "lrate", "step_size", "stepsize",
 )  # fmt: skip
 """Names under which functions take their learning rate, the first one that a function has; in lower case."""
-AMBIGUOUS_RATE_NAMES = ("alpha", "eta", "α", "η")
+AMBIGUOUS_RATE_NAMES = ("alpha", "eta", "α", "η", "alpha0", "eta0", "rate", "gamma", "γ")
 """Names that mean the learning rate in some functions and something else in others."""
 DECAY = "weight_decay"
 DECAY_NAMES = (DECAY, "weight_decay_rate", "weight_decay_coefficient", "weightdecay", "wd")
@@ -74,9 +77,13 @@ def name_of(factory: Factory) -> str:
 def hint_of(factory: Factory, parameter: inspect.Parameter) -> Any:
     """Returns a parameter's annotation. None if it has none, or one that only a type checker can resolve."""
     hint = parameter.annotation
-    if isinstance(hint, str):
+    while isinstance(factory, functools.partial):
+        factory = factory.func
+    module = sys.modules.get(getattr(factory, "__module__", None) or "")
+    names = getattr(inspect.unwrap(factory), "__globals__", vars(module) if module else {})
+    while isinstance(hint, str):  # a quoted annotation is a text in a text under `from __future__ import annotations`
         try:
-            return eval(hint, getattr(inspect.unwrap(factory), "__globals__", {}))
+            hint = eval(hint, dict(names))
         except Exception:
             return None
     return None if hint is NOT_GIVEN else hint
@@ -91,7 +98,7 @@ def is_left_to_us(factory: Factory, parameter: inspect.Parameter) -> bool:
     among = members(hint_of(factory, parameter)) - {type(None), None}
     asked = bool(among) and all(member in (float, int, bool, str) or _is_choice(member) for member in among)
     whole_mask = parameter.default is True and "mask" in parameter.name and bool(among)
-    return not asked and (parameter.default in (None, NOT_GIVEN) or whole_mask)
+    return not asked and (parameter.default is None or parameter.default is NOT_GIVEN or whole_mask)
 
 
 def argument(factory: Factory, parameter: inspect.Parameter) -> Argument | None:
@@ -103,7 +110,8 @@ def argument(factory: Factory, parameter: inspect.Parameter) -> Argument | None:
     if isinstance(default, enum.Enum):
         choices = type(default)
     if choices is not None and isinstance(choices, type):
-        return _of_enumeration(name, choices, default)
+        is_combined = isinstance(default, enum.Flag) and default not in list(choices)
+        return None if is_combined else _of_enumeration(name, choices, default)
     if choices is not None and (default is NOT_GIVEN or default in typing.get_args(choices)):
         return Argument(name, choices, default)
     if isinstance(default, bool):
@@ -116,7 +124,8 @@ def argument(factory: Factory, parameter: inspect.Parameter) -> Argument | None:
     if isinstance(default, (int, str)):
         return Argument(name, type(default), default)
     if isinstance(default, (tuple, list)) and _are_numbers(default):
-        return Argument(name, tuple[float, ...], tuple(map(float, default)), type(default))
+        restored = getattr(type(default), "_make", type(default))  # that of a named tuple
+        return Argument(name, tuple[float, ...], tuple(float(plain(item)) for item in default), restored)
     if default is None and not any(typing.get_origin(member) not in (None, Callable) for member in among):  # no tree
         kind = float | None if float in among else int | None if int in among else None
     elif default is NOT_GIVEN:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import inspect
 import json
 import math
 import warnings
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -127,6 +128,57 @@ def test_a_functions_own_default_is_within_bounds_and_others_only_warn():
         assert dataclasses.replace(optimizer, rho=3.0).rho == 3.0
 
 
+class Betas(NamedTuple):
+    b1: float
+    b2: float
+
+
+class Parts(enum.Flag):
+    BODY = 1
+    HEAD = 2
+
+
+def quoted(
+    learning_rate: "float" = 0.1,
+    level: "Level" = Level.LOW,
+    order: "Literal[1, 2]" = 2,
+    betas=Betas(0.9, 0.99),  # noqa: B008
+    single=(np.float32(0.9), np.float32(1e-8)),  # noqa: B008
+    parts: Parts = Parts.BODY | Parts.HEAD,
+    key=jax.random.split(jax.random.key(0)),  # noqa: B008
+):
+    seen.update(locals())
+    return optax.sgd(learning_rate)
+
+
+def test_quoted_annotations_named_tuples_and_combined_flags_come_back_as_the_function_has_them():
+    optimizer = imported(quoted)()
+    optimizer.transform(optimizer.hyperparameters()).init({"w": jnp.ones(3)})
+    assert (optimizer.level, optimizer.order, optimizer.single) == ("LOW", 2, (0.9, 1e-8))
+    assert type(optimizer.order) is int
+    assert isinstance(seen["betas"], Betas)
+    assert seen["parts"] is Parts.BODY | Parts.HEAD
+    assert seen["key"].shape == (2,)
+    with pytest.raises(UserError, match=r"level is 'MIDDLE'"):
+        dataclasses.replace(optimizer, level="MIDDLE")
+
+
+def chooses(learning_rate: float, level: Level):
+    assert isinstance(level, Level)
+    return optax.sgd(learning_rate)
+
+
+class Built(optax.GradientTransformation):
+    def __new__(cls, learning_rate: float, level: Level):
+        return super().__new__(cls, *chooses(learning_rate, level))
+
+
+@pytest.mark.parametrize("factory", [functools.partial(chooses, learning_rate=0.1), Built])
+def test_annotations_of_partial_functions_and_classes_are_read_where_these_are_defined(factory):
+    assert inspect.signature(factory).parameters["level"].annotation == "Level"
+    assert signatures.hint_of(factory, inspect.signature(factory).parameters["level"]) is Level
+
+
 def named(function_arguments: str) -> Any:
     namespace: dict[str, Any] = {"Any": Any, "jax": jax}
     exec(f"def function({function_arguments}): pass", namespace)
@@ -153,12 +205,15 @@ def test_masks_and_keys_are_filled_only_if_the_function_leaves_them_to_us(argume
     [
         (["b1", "lr"], "lr"), (["lr", "learning_rate"], "learning_rate"), (["LR"], "LR"), (["base_lr"], "base_lr"),
         (["stepsize"], "stepsize"), (["step_size"], "step_size"), (["alpha", "lr"], "lr"), (["alpha"], "alpha"),
-        (["eta", "b1"], "eta"), (["b1", "eps"], None), (["rate"], None),
+        (["eta", "b1"], "eta"), (["b1", "eps"], None), (["rate"], "rate"), (["eta0"], "eta0"), (["lr0"], "lr0"),
+        (["lr_init"], "lr_init"), (["learn_rate"], "learn_rate"), (["drop_rate"], None),
     ],
 )  # fmt: skip
 def test_learning_rates_are_found_under_their_usual_names(names, rate):
     assert signatures.rate_name(names, lambda name: True) == rate
-    assert signatures.rate_name(names, lambda name: False) == (None if rate in ("alpha", "eta") else rate)
+    assert signatures.rate_name(names, lambda name: False) == (
+        None if rate in ("alpha", "eta", "eta0", "rate") else rate
+    )
 
 
 def smoothed(alpha=0.99, eps=1e-8):
