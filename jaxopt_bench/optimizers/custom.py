@@ -128,7 +128,8 @@ class Imported(Made):
         updates, state = self._shapes_on(params, "", update, params)
         evaluated = self._shapes_on(params, "EVALUATED: ", self.evaluation_parameters, state, params)
         for what, found in (("its updates", updates), ("the parameters that EVALUATED returns", evaluated)):
-            if jax.tree.structure(found) != jax.tree.structure(params):
+            structure: Any = jax.tree.structure(found)
+            if structure != jax.tree.structure(params):
                 raise UserError(
                     f"the optimizer {self.reference}: {what} have another structure than the network's parameters. "
                     "Expected one array for each parameter."

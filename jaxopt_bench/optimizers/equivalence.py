@@ -103,7 +103,17 @@ def find_form(subject: Subject, params: PyTree[np.ndarray]) -> Form:
 
     def examine() -> Form:
         with _on_cpu():
-            return _Examination(subject, params).form()
+            try:
+                return _Examination(subject, params).form()
+            except UserError:
+                raise
+            except jax.errors.UnexpectedTracerError as error:
+                raise UserError(
+                    "its update reads an array that its init or an earlier update left outside the state. Expected a "
+                    "state that holds all arrays that later updates need."
+                ) from error
+            except Exception as error:
+                raise ParametersError(f"it fails: {_words(error)}. {_GIVEN}") from error
 
     with concurrent.futures.ThreadPoolExecutor(1) as executor:  # a thread traces for itself: another may be traced here
         return executor.submit(examine).result()
@@ -139,7 +149,7 @@ class _Examination:
 
     def form(self) -> Form:
         """Returns how the function has to be called."""
-        self.base = dataclasses.replace(self.base, value=self._takes_value())
+        self.base = self._first_form()
         state = self._check_shapes()
         schedule = self._schedule_form()
         references = self._references(schedule)
@@ -154,32 +164,46 @@ class _Examination:
             form, flat=self._has_local_classes(), schedule_free=_has_schedule_free(state), reason=reason
         )
 
-    def _takes_value(self) -> bool:
-        """Returns whether an update takes the loss, by the name `value`.
+    def _first_form(self) -> Form:
+        """Returns a form in which the function works.
+
+        The learning rate is a number, or a schedule if the function takes nothing else. The update is given the loss,
+        by the name `value`, if it takes it.
 
         Raises:
-          UserError: if it works neither with nor without.
+          UserError: if it works in no form.
         """
+        errors: list[Exception] = []
+        schedules: tuple[ScheduleForm, ...] = ("argument", "callable") if self.rate else ("argument",)
+        for schedule in schedules:
+            for value in (True, False):
+                form = dataclasses.replace(self.base, schedule=schedule, value=value)
+                try:
+                    self._shapes(form, self.numbers)
+                    return form
+                except UserError:
+                    raise
+                except Exception as error:
+                    errors.append(error)
+        raise self._refusal(errors) from errors[0]
+
+    def _refusal(self, errors: Sequence[Exception]) -> UserError:
+        """Returns what is said of a function that works in no form."""
         try:
             self._transform(self.base, self.numbers)
-        except UserError:
-            raise
         except Exception as error:
-            raise UserError(f"it fails with {_shown(self.numbers)}: {_words(error)}.") from error
-        errors: list[Exception] = []
-        for value in (True, False):
-            try:
-                self._shapes(dataclasses.replace(self.base, value=value), self.numbers)
-                return value
-            except UserError:
-                raise
-            except Exception as error:
-                errors.append(error)
+            return UserError(f"it fails with {_shown(self.numbers)}: {_words(error)}.")
         missing = next(filter(None, map(_needs, errors)), None)
+        if missing == "'value'":
+            return UserError(
+                f"its update needs 'value', the loss of the batch, but a part of it does not accept it: "
+                f"{_words(errors[0])}. Expected an optax.GradientTransformationExtraArgs whose update takes value. "
+                "In a chain, the update of each GradientTransformationExtraArgs has to take **extra_args."
+            )
         if missing is not None:
-            raise UserError(f"its update needs {missing}, which training does not give. {_GIVEN}") from errors[0]
+            return UserError(f"its update needs {missing}, which training does not give. {_GIVEN}")
         where = f"with parameters such as {_leaves(self.params)[0][0]}"
-        raise ParametersError(f"it fails {where}: {_words(errors[0])}. {_GIVEN}") from errors[0]
+        return ParametersError(f"it fails {where}: {_words(errors[0])}. {_GIVEN}")
 
     def _transform(self, form: Form, numbers: Numbers, moment: Moment | None = None) -> Any:
         moment = (moment or Moment())._replace(key=jax.random.key(0))

@@ -110,8 +110,7 @@ def argument(factory: Factory, parameter: inspect.Parameter) -> Argument | None:
     if isinstance(default, enum.Enum):
         choices = type(default)
     if choices is not None and isinstance(choices, type):
-        is_combined = isinstance(default, enum.Flag) and default not in list(choices)
-        return None if is_combined else _of_enumeration(name, choices, default)
+        return _of_enumeration(name, choices, default)
     if choices is not None and (default is NOT_GIVEN or default in typing.get_args(choices)):
         return Argument(name, choices, default)
     if isinstance(default, bool):
@@ -185,8 +184,13 @@ def _is_choice(hint: Any) -> bool:
     return typing.get_origin(hint) is Literal or (isinstance(hint, type) and issubclass(hint, enum.Enum))
 
 
-def _of_enumeration(name: str, kind: type[enum.Enum], default: Any) -> Argument:
-    """Returns an enumeration as a choice among texts: its values if these are texts, else its names."""
+def _of_enumeration(name: str, kind: type[enum.Enum], default: Any) -> Argument | None:
+    """Returns an enumeration as a choice among texts: its values if these are texts, else its names.
+
+    None if the default is a combination of flags, which is none of these.
+    """
+    if isinstance(default, enum.Flag) and default not in list(kind):
+        return None
     by_text = {str(member.value): member for member in kind}
     if not all(isinstance(member.value, str) for member in kind):
         by_text = {member.name: member for member in kind}

@@ -92,6 +92,10 @@ def number_or_schedule(learning_rate=0.1):
     return optax.chain(optax.scale_by_adam(), optax.scale_by_schedule(lambda count: -learning_rate(count)))
 
 
+def only_a_schedule(lr=optax.constant_schedule(0.3)):  # noqa: B008
+    return optax.chain(optax.scale_by_adam(), optax.scale_by_schedule(lambda count: -lr(count)))
+
+
 def only_a_number(learning_rate=0.1, momentum=0.9):
     if not 0 < learning_rate < 1:
         raise ValueError("learning_rate must lie between 0 and 1")
@@ -237,6 +241,12 @@ def test_accumulated_steps_read_the_schedule_at_their_last_one():
     assert_near(as_trained(theirs), as_trained(ours))
 
 
+def test_a_function_that_takes_nothing_but_a_schedule_gets_one():
+    optimizer = imported(only_a_schedule)(learning_rate=0.1)
+    assert optimizer.form.schedule == "callable"
+    assert_near(as_trained(optimizer), by_itself(optax.adam(schedule(0.1))))
+
+
 def every_other(learning_rate: float = 0.1):
     return optax.MultiSteps(optax.sgd(learning_rate, 0.9), 2).gradient_transformation()
 
@@ -376,6 +386,26 @@ def flattened(learning_rate: float = 0.1):
     return optax.stateless(lambda grads, _: jax.tree.map(lambda g: g.reshape(-1), grads))
 
 
+def keeps_outside(learning_rate: float = 0.1):
+    seen = {}
+
+    def init(params: Any) -> Any:
+        seen["start"] = jax.tree.map(lambda p: 2 * p, params)
+        return ()
+
+    def update(grads: Any, state: Any, params: Any = None) -> Any:
+        return jax.tree.map(lambda g, s: -learning_rate * (g + s), grads, seen["start"]), state
+
+    return optax.GradientTransformation(init, update)
+
+
+def takes_no_extra(learning_rate: float = 0.1):
+    def update(grads: Any, state: Any, params: Any = None, *, value: Any) -> Any:
+        return jax.tree.map(lambda g: -learning_rate * value * g, grads), state
+
+    return optax.GradientTransformation(lambda params: (), update)
+
+
 def misspelt(learning_rate: float = 0.1):
     return optax.sgdd(learning_rate)
 
@@ -392,6 +422,11 @@ def misspelt(learning_rate: float = 0.1):
         (normalised, r"not finite if the gradient of \['Conv_0'\]\['kernel'\] is zero|not finite if all gradients are"),
         (normalised_over_all, r"its updates are not finite if all gradients are zero"),
         (flattened, r"its update of \['Conv_0'\]\['kernel'\] has the shape \(48,\). Expected \(2, 2, 3, 4\)"),
+        (keeps_outside, r"keeps_outside: its update reads an array that its init .* left outside the state"),
+        (
+            takes_no_extra,
+            r"takes_no_extra: its update needs 'value', .* Expected an optax.GradientTransformationExtraA",
+        ),
         (misspelt, r"misspelt: it fails with learning_rate 0.1, weight_decay 0: AttributeError: .*sgdd"),
     ],
 )
