@@ -14,6 +14,7 @@ import importlib.util
 import os
 import pathlib
 import sys
+import traceback
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -120,6 +121,21 @@ def _code_at_import(module: ModuleType) -> str:
     depth = len((module.__spec__.name if module.__spec__ else module.__name__).split(".")) - 1
     root = path.parents[depth + (path.name == "__init__.py")]
     return _digest(path, set() if _is_installed(path) else _sources(path, root))
+
+
+def failed_at(error: BaseException) -> str | None:
+    """Returns the last line of code outside of installed packages and of this one that an exception passed.
+
+    None if there is none; else as "mine.py, line 12".
+    """
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = pathlib.Path(frame.filename)
+        if path.is_file() and not _is_installed(path.resolve()) and not path.resolve().is_relative_to(_PACKAGE):
+            return f"{path.name}, line {frame.lineno}"
+    return None
+
+
+_PACKAGE = pathlib.Path(__file__).resolve().parent
 
 
 def packages_of(module: ModuleType | None) -> str:

@@ -34,6 +34,7 @@ from jaxopt_bench.errors import UserError, shortened
 from jaxopt_bench.optimizers.base import Moment
 from jaxopt_bench.optimizers.factories import Form, ScheduleForm
 from jaxopt_bench.optimizers.signatures import RATE
+from jaxopt_bench.user_code import failed_at
 
 _LOW = 1e-3
 MULTIPLIERS = (1.0, _LOW, _LOW, 1.0)
@@ -202,8 +203,9 @@ class _Examination:
             )
         if missing is not None:
             return UserError(f"its update needs {missing}, which training does not give. {_GIVEN}")
-        where = f"with parameters such as {_leaves(self.params)[0][0]}"
-        return ParametersError(f"it fails {where}: {_words(errors[0])}. {_GIVEN}")
+        path, leaf = _leaves(self.params)[0]
+        tried = f"It was tried on parameters such as {path}, {_type(leaf)}"
+        return ParametersError(f"its init or update fails: {_words(errors[0])}. {tried}. {_GIVEN}")
 
     def _transform(self, form: Form, numbers: Numbers, moment: Moment | None = None) -> Any:
         moment = (moment or Moment())._replace(key=jax.random.key(0))
@@ -559,9 +561,10 @@ def _shown(numbers: Numbers) -> str:
 
 
 def _words(error: Exception) -> str:
-    """Returns an exception's type and the first line of its message."""
+    """Returns an exception's type, the first line of its message, and the line of the user's code that failed."""
     lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0].removesuffix('.')}"
+    place = failed_at(error)
+    return f"{type(error).__name__}: {lines[0].removesuffix('.')}{f' ({place})' if place else ''}"
 
 
 def _needs(error: Exception) -> str | None:
@@ -571,6 +574,6 @@ def _needs(error: Exception) -> str | None:
 
 
 _GIVEN = (
-    "Expected an update that takes the gradients, the state, the parameters and, if it wants the loss of the batch, "
-    "value."
+    "Expected an update that is called as update(gradients, state, parameters), with value=LOSS if it has an argument "
+    "of this name."
 )

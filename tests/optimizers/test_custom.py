@@ -141,7 +141,9 @@ def test_a_function_that_branches_has_static_numbers_and_a_schedule_on_its_updat
 
 def test_a_function_made_for_certain_parameters_is_examined_on_these(file):
     optimizer = load(f"{file}:labelled")()
-    with pytest.raises(ParametersError, match=r"my_optimizers.py:labelled: it fails with parameters such as"):
+    with pytest.raises(
+        ParametersError, match=r"my_optimizers.py:labelled: its init or update fails: .* on parameters such as"
+    ):
         optimizer.examine()
     optimizer.examine({"conv": {"kernel": jnp.zeros((3, 3, 8, 16))}, "head": {"bias": jnp.zeros(10)}})
     assert not optimizer.form.plain

@@ -415,7 +415,10 @@ def misspelt(learning_rate: float = 0.1):
     [
         (needs_closure, r"needs_closure: its update needs 'grad' and 'value_fn', which training does not give"),
         (needs_objective, r"needs_objective: its update needs 'obj_fn', which training does not give"),
-        (reads_extra, r"KeyError: 'grad_fn'. Expected an update that takes the gradients, the state, the parameters"),
+        (
+            reads_extra,
+            r"KeyError: 'grad_fn' \(test_equivalence.py, line \d+\). It was tried on .* Expected an update that is",
+        ),
         (grows, r"grows: its update changes \['seen'\] of its state from float32\[1\] to float32\[2\]"),
         (changes_type, r"changes \['count'\] of its state from int32\[\] to float32\[\]"),
         (changes_structure, r"its update returns a state of another structure than its init"),
@@ -427,12 +430,26 @@ def misspelt(learning_rate: float = 0.1):
             takes_no_extra,
             r"takes_no_extra: its update needs 'value', .* Expected an optax.GradientTransformationExtraA",
         ),
-        (misspelt, r"misspelt: it fails with learning_rate 0.1, weight_decay 0: AttributeError: .*sgdd"),
+        (
+            misspelt,
+            r"it fails with learning_rate 0.1, weight_decay 0: AttributeError: .*sgdd' \(test_equivalence.py, line",
+        ),
     ],
 )
 def test_a_function_that_cannot_be_used_is_refused_with_the_reason(factory, message):
     with pytest.raises(UserError, match=message):
         imported(factory)().hyperparameters()
+
+
+def two_rates(lr: float = 0.1, adam_lr: float = 1e-3) -> optax.GradientTransformation:
+    def labels(params: Any) -> Any:
+        return jax.tree.map(lambda p: "sgd" if p.ndim == 2 else "adam", params)
+
+    return optax.multi_transform({"sgd": optax.sgd(lr), "adam": optax.adam(adam_lr)}, labels)
+
+
+def test_every_learning_rate_that_the_schedule_multiplies_is_named():
+    assert "multiplies its arguments lr and adam_lr" in imported(two_rates)().in_words
 
 
 def test_a_function_can_be_examined_while_another_is_traced():
