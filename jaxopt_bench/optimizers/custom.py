@@ -166,10 +166,12 @@ class Imported(Made):
             of = f"each value of {', '.join(plain)}" if whole else "each setting"
             program = f"{of} is a program of its own ({form.reason})"
         rate = names.get(RATE)
+        rates = [names[field] for field in self.scheduled]
+        listed = f"argument{'s' * (len(rates) > 1)} {' and '.join(rates)}"
         if form.schedule == "argument":
-            schedule = f"the schedule multiplies its argument {rate}"
+            schedule = f"the schedule multiplies its {listed}"
         elif form.schedule == "callable":
-            schedule = f"its argument {rate} is an optax schedule"
+            schedule = f"its {listed} {'are optax schedules' if len(rates) > 1 else 'is an optax schedule'}"
         elif rate is None:
             schedule = "it takes no learning rate, so learning rate and schedule multiply its updates"
         else:

@@ -110,6 +110,11 @@ class Made(Optimizer):
         whole = {field for name, field in self.arguments.items() if self.restored[name] is signatures.whole_if_possible}
         return tuple(name for name in self.own_numbers if name in whole - {RATE})
 
+    @property
+    def scheduled(self) -> tuple[str, ...]:
+        """The fields of its arguments that are learning rates, which the schedule multiplies: also of inner rules."""
+        return tuple(f for f in self.arguments.values() if _is_rate(f) and getattr(self, f) is not None)
+
     def rule(self, hyperparameters: Hyperparameters, moment: Moment) -> optax.GradientTransformation:
         """See `Optimizer.rule`."""
         return self.made({**self.numbers(), **hyperparameters}, moment, self.form)
@@ -140,7 +145,7 @@ class Made(Optimizer):
 
         def argument(name: str, field: str) -> Any:
             value = numbers.get(field, getattr(self, field))
-            if value is not None and _is_rate(field):
+            if field in self.scheduled:
                 if form.schedule == "argument":
                     return value * moment.multiplier
                 if form.schedule == "callable":
@@ -171,7 +176,7 @@ class Made(Optimizer):
 
 
 def _is_rate(field: str) -> bool:
-    """Returns whether a field is a learning rate, which the schedule multiplies: also that of an inner rule."""
+    """Returns whether a field is a learning rate, by its name."""
     return field == RATE or field.endswith(("_learning_rate", "_lr"))
 
 
