@@ -62,6 +62,9 @@ def unusable(learning_rate: float = 0.1):
 
 def switched(on: bool, learning_rate: float = 0.1):
     return optax.sgd(learning_rate if on else 0.0)
+
+def required(lr):
+    return optax.sgd(lr)
 '''
 
 
@@ -186,7 +189,7 @@ def test_without_flags_the_experiment_is_the_files():
         (["compare", "digits", "--address", "auto"], 2, "--address is of a Ray cluster; accepted: with --executor ray"),
         (["compare", "digits", "--space", "adam.b1"], 2, "--space is 'adam.b1'. Expected NAME.FIELD=VALUES"),
         (["compare", "digits", "--schedule", "adam"], 2, "--schedule is 'adam'. Expected NAME=SCHEDULE"),
-        (["compare", "digits", "--space", "adam.b3=0.9"], 1, "unknown field of --space adam 'b3'; did you mean b2"),
+        (["compare", "digits", "--space", "adam.b3=0.9"], 1, "--space adam: unknown field 'b3'; did you mean b2"),
         (["compare", "digits", "--schedule", "adam=cosin"], 1, "unknown schedule 'cosin'; did you mean cosine"),
         (["compare", "digits", "--add", "lino"], 1, "unknown optimizer 'lino'; did you mean lion"),
         (["compare", "digits", "--out", "mine.py"], 1, "--out is mine.py, but mine.py is no folder"),
@@ -205,6 +208,11 @@ def test_without_flags_the_experiment_is_the_files():
         (["run", "digits_cnn_adamw", "--optimizer", "absent.py:mine"], 2, "absent.py is not a file. Expected"),
         (["run", "digits_cnn_adamw", "--optimizer", "mine.py"], 2, "'mine.py' does not name a function. Expected"),
         (["run", "digits_cnn_adamw", *MINE], 2, "'learning_rate' without a default. Expected --optimizer.learning"),
+        (
+            ["run", "digits_cnn_adamw", "--optimizer", "mine.py:required"],
+            2,
+            "mine.py:required has the argument 'lr' without a default. Expected --optimizer.lr VALUE",
+        ),
         (["run", "digits_cnn_adamw", *MINE, "--optimizer.learning-rate"], 2, "--optimizer.learning-rate has no value"),
         (["run", "digits_cnn_adamw", *MINE, "--optimizer.learning-rate", "x"], 2, "Error parsing --optimizer.learning"),
         (
@@ -449,6 +457,10 @@ def test_an_optimizer_is_shown_with_its_ranges_and_drawn(call, tmp_path, own):
     assert code == 0
     assert "nesterov" in out
     assert call("optimizers", "show", f"{own}:switched")[0] == 0
+    (tmp_path / "stated.py").write_text(
+        "import optax\ndef mine(lr=0.1): return optax.sgd(lr)\nSCHEDULES = {'mine': 'cosine:warmup=1'}\n"
+    )
+    assert "schedule: cosine (warmup 1), as its file states" in call("optimizers", "show", "stated.py:mine")[1]
     code, out, _ = call("optimizers", "plot", "sgd", "adam", "--surfaces", "ravine", "--steps", "20", "--out", "2.PNG")
     assert code == 0
     assert (tmp_path / "2.PNG").read_bytes().startswith(b"\x89PNG")
@@ -461,7 +473,7 @@ def test_what_an_optimizer_does_is_measured_and_said(call, tmp_path, own):
     said = " ".join(out.split())
     assert "on cnn for digits (8 parameter arrays, 13,706 numbers)" in said
     assert "arguments without a default: learning_rate 0.01" in said
-    assert "learning rate the argument learning_rate (1): doubling it doubles the first update of 5 of 5 arrays" in said
+    assert "learning rate the argument learning_rate (0.01): doubling it doubles the first update of 5 of 5 arrays" in said
     assert "schedule obeyed" in said
     assert "state 8.00 bytes for each number" in said
     code, out, err = call("optimizers", "check", "sgd", "--dataset", "digits", "--json", "-")

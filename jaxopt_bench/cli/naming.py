@@ -93,10 +93,13 @@ def _users_optimizer(
     required: dict[str, Any] = {field.name: field.type for field in missing}
     found = {**given, **_values([f"optimizer.{name}" for name in required], words)[0]}
     arguments: list[str] = []
+    own_names = {field: name for name, field in cls.arguments.items()}
     for name, kind in required.items():
         field, flag = f"optimizer.{name}", f"--optimizer.{name.replace('_', '-')}"
         if field not in found and not placeholders and not {"-h", "--help"} & set(words):
-            raise UserError(f"{reference} has the argument {name!r} without a default. Expected {flag} VALUE.")
+            own = own_names[name]
+            own_flag = f"--optimizer.{own.replace('_', '-')}"
+            raise UserError(f"{reference} has the argument {own!r} without a default. Expected {own_flag} VALUE.")
         arguments += [flag, str(found.get(field, _placeholder(name, kind)))]
     flags = dataclasses.make_dataclass("Flags", [("optimizer", cls)])  # for the flags' names in messages
     return tyro.cli(flags, prog=f"jaxopt-bench … --optimizer {reference}", args=arguments).optimizer

@@ -36,6 +36,7 @@ from jaxopt_bench.reports import (
     missed_in_words,
     trajectory,
 )
+from jaxopt_bench.results.words import schedule_in_words
 from jaxopt_bench.runs.compilation import keep_compiled_programs
 from jaxopt_bench.training import default_backend
 
@@ -111,8 +112,11 @@ def show_optimizer(flags: OptimizerFlags) -> int:
     for line in (inspect.cleandoc(type(optimizer).__doc__ or "").partition("Args:")[0].strip(), ""):
         console.print(line, markup=False, highlight=False)
     console.print(f"source: {optimizer.source}", markup=False, highlight=False)
-    schedule = optimizer.schedule
-    console.print(f"schedule: {schedule.name} ({schedule.source})", markup=False, highlight=False)
+    schedule, stated = optimizer.schedule, optimizer.stated_schedule
+    words = (
+        f"{schedule.name} ({schedule.source})" if stated is None else f"{schedule_in_words(stated)}, as its file states"
+    )
+    console.print(f"schedule: {words}", markup=False, highlight=False)
     if isinstance(optimizer, Imported):
         console.print(f"how it is called: {_called(optimizer)}", markup=False, highlight=False)
     console.print(hyperparameters_table(flags.name, optimizer))
@@ -123,7 +127,7 @@ def _called(optimizer: Imported) -> str:
     try:
         return optimizer.in_words
     except ParametersError as error:
-        return f"{error} It may be made for a certain network, on which a run examines it."
+        return f"not known, since {error} If it is made for a certain network, a run tries it on that network."
 
 
 def check_optimizer(flags: CheckFlags) -> int:
@@ -160,9 +164,7 @@ def check_optimizer(flags: CheckFlags) -> int:
     console.print(facts_table(facts))
     console.print()
     if facts.sample:
-        console.print(
-            arrays_table("a small network, on which all but the shares and the state is measured", facts.arrays)
-        )
+        console.print(arrays_table("small network (measured here: all but the shares and the state)", facts.arrays))
     console.print(arrays_table(network_name, facts.network))
     console.print(ARRAYS_NOTE, markup=False, highlight=False)
     return COMPLETED

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 from collections.abc import Iterable, Sequence
 
-from jaxopt_bench.optimizers import Share
+from jaxopt_bench.optimizers import SCHEDULES, Schedule, Share
 from jaxopt_bench.results.claims import Answered, Evidence
 from jaxopt_bench.results.measures import MEASURES
 from jaxopt_bench.results.statistics import Estimate, expected_best_is_exact, turning_budgets
@@ -247,6 +247,14 @@ def sample(study: Study, ranking: Ranking) -> str:
     number = f"{most}" if fewest == most else f"{fewest} to {most}"
     kind = "search" if study.repetitions > 1 else "fresh seed"
     return f"{number} {kind}{'' if most == 1 else 'es' if kind == 'search' else 's'}"
+
+
+def schedule_in_words(schedule: Schedule) -> str:
+    """Returns a schedule's name, and those of its fields that are not the defaults."""
+    name = SCHEDULES.name_of(schedule)
+    default = SCHEDULES[name].to_json()
+    changed = [f"{field} {format_value(v)}" for field, v in schedule.to_json().items() if v != default[field]]
+    return f"{name} ({', '.join(changed)})" if changed else name
 
 
 def format_value(value: object) -> str:

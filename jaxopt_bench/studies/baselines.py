@@ -9,12 +9,12 @@ from collections.abc import Sequence
 import polars as pl
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.optimizers import SCHEDULES, Schedule, Space
+from jaxopt_bench.optimizers import Space
 from jaxopt_bench.results.document import Document
 from jaxopt_bench.results.protocol import space_in_words, space_size
 from jaxopt_bench.results.study import Contender, Study
 from jaxopt_bench.results.tables import Results, together
-from jaxopt_bench.results.words import format_value
+from jaxopt_bench.results.words import schedule_in_words
 from jaxopt_bench.studies.newcomers import space_by_rule
 
 _NAMES = ("name", "question", "contenders", "claims", "targets", "workloads")
@@ -118,7 +118,7 @@ def tuning_differences(recorded: Study, newcomers: Sequence[Contender]) -> list[
     said = []
     tuned = [c.searched for c in recorded.contenders if c.searched]
     sizes = dict.fromkeys(space_size(space) for space in tuned or [Space()])
-    schedules = dict.fromkeys(_schedule_in_words(c.schedule) for c in recorded.contenders)
+    schedules = dict.fromkeys(schedule_in_words(c.schedule) for c in recorded.contenders)
     for new in newcomers:
         by_rule = space_by_rule(recorded, new.optimizer, new.schedule)
         if space_size(new.searched) not in sizes or new.searched != by_rule:
@@ -126,20 +126,12 @@ def tuning_differences(recorded: Study, newcomers: Sequence[Contender]) -> list[
                 f"{new.name} was tuned in a search space of its own: {space_in_words(new.searched)}. The recorded "
                 f"optimizers were tuned in: {'; or '.join(sizes)}."
             )
-        if (schedule := _schedule_in_words(new.schedule)) not in schedules:
+        if (schedule := schedule_in_words(new.schedule)) not in schedules:
             said.append(
                 f"{new.name} was trained under the schedule {schedule}, the recorded optimizers under "
                 f"{' or '.join(schedules)}."
             )
     return said
-
-
-def _schedule_in_words(schedule: Schedule) -> str:
-    """Returns a schedule's name, and those of its fields that are not the defaults."""
-    name = SCHEDULES.name_of(schedule)
-    default = SCHEDULES[name].to_json()
-    changed = [f"{field} {format_value(v)}" for field, v in schedule.to_json().items() if v != default[field]]
-    return f"{name} ({', '.join(changed)})" if changed else name
 
 
 def _text(workload: object) -> str:
