@@ -127,6 +127,11 @@ def parse_searched(value: object, where: str, *, kind: Any = None, scale: Scale 
     """
     if isinstance(value, (Axis, Choice)):
         return value
+    if isinstance(value, str) and any(typing.get_origin(member) is tuple for member in _members(kind)):
+        raise UserError(
+            f"{where} is {value!r}, but each value of this field is a list of numbers. Expected a list of lists in "
+            "SPACES in the optimizer's file, such as [[0.9, 0.99], [0.9, 0.999]]."
+        )
     if isinstance(value, str) and _NUMBER.match(value) and ".." in value:
         return _parsed_range(value, where, kind, scale)
     if isinstance(value, str):
@@ -259,7 +264,7 @@ def _field(name: object, cls: type[Optimizer], schedule: Schedule | None, where:
     if schedule is None and text.startswith("schedule."):
         return text
     known: Iterable[str] = [*own, *(a for a, field in arguments.items() if field in own), *of_schedule]
-    raise unknown_name(f"field of {where}", text, dict.fromkeys(known))
+    raise UserError(f"{where}: {unknown_name('field', text, dict.fromkeys(known))}")
 
 
 def _scale(cls: type[Optimizer], field: str) -> Scale:

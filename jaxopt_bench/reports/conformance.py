@@ -17,7 +17,8 @@ from jaxopt_bench.results.words import percent_in_words, rules_in_words, share_i
 
 ARRAYS_NOTE = (
     "updates: what the first ones are like; update: the root mean square (RMS) of the first one; rate: the learning "
-    "rate; parameters: their RMS, which is that of He's initialisation"
+    "rate; parameters: their RMS, which is that of He's initialisation; –: "
+    "not told for a single number"
 )
 """What the columns of `arrays_table` mean."""
 

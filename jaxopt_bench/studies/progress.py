@@ -122,10 +122,11 @@ class Shown(Progress):
                 self._choose(unit, found)
                 winners = [] if found["trial"] is None else confirmations(study, unit, found["trial"])
                 standing.confirmed = len(winners) - len(at.unfinished(winners))
-        count, loads = len(study.contenders), ", ".join(w.name for w in study.workloads)
+        optimizers = f"{len(study.contenders)} optimizer{'s' * (len(study.contenders) > 1)}"
+        loads = ", ".join(w.name for w in study.workloads)
         budget = f"{study.trials} trials" if study.trials else f"{study.total_epochs} epochs of trials"
         tuned = f"{budget} and " if any(c.searched for c in study.contenders) else ""
-        self.say(f"{study.name}: {count} optimizers on {loads}; {tuned}{study.seeds} confirmation seeds each")
+        self.say(f"{study.name}: {optimizers} on {loads}; {tuned}{study.seeds} confirmation seeds each")
         self.say(str(at.path))
 
     def begin(self, job: Job) -> Reporter:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 
+import optax
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +25,7 @@ from jaxopt_bench.optimizers import (
     parse_searched,
     parse_space,
 )
+from jaxopt_bench.optimizers.factories import optimizer_class
 
 positive = st.floats(-12, 6).map(lambda exponent: float(f"{10**exponent:.6g}"))
 
@@ -130,7 +132,7 @@ def test_the_name_of_an_argument_means_the_field_that_it_sets(tmp_path):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"b3": "1"}, "unknown field of --space adamw 'b3'; did you mean b2 or b1"),
+        ({"b3": "1"}, "--space adamw: unknown field 'b3'; did you mean b2 or b1"),
         ({"schedule.wamup": "1"}, "'schedule.wamup'; did you mean schedule.warmup"),
         ({"b2": "2..1"}, "--space adamw.b2: the range '2..1' is empty or infinite. Expected finite"),
         ({"b2": "1..inf"}, "'1..inf' is empty or infinite"),
@@ -156,6 +158,17 @@ def test_schedules_are_given_by_name_with_values_or_as_they_are():
     assert parse_schedule("constant", "x", SCHEDULES) == Constant()
     assert parse_schedule("cosine:warmup=1,final=0.1", "x", SCHEDULES) == Cosine(warmup=1, final=0.1)
     assert parse_schedule(Cosine(warmup=2), "x", SCHEDULES) == Cosine(warmup=2)
+
+
+def test_tuples_are_searched_as_lists_of_lists_and_not_on_the_command_line():
+    def two(learning_rate: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999)) -> optax.GradientTransformation:
+        return optax.adam(learning_rate, *betas)
+
+    cls = optimizer_class("Two", two)
+    found = parse_space({"betas": [[0.9, 0.99], [0.9, 0.999]]}, cls, None, "SPACES")
+    assert found == {"betas": Choice(((0.9, 0.99), (0.9, 0.999)))}
+    with pytest.raises(UserError, match=r"--space two.betas is '0.9,0.99', but each value .* a list of numbers"):
+        parse_space({"betas": "0.9,0.99"}, cls, None, "--space two")
 
 
 @pytest.mark.parametrize(

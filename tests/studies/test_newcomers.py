@@ -179,11 +179,11 @@ def test_names_of_contenders_may_contain_dots(small):
             "--space old.b1=0.9: old is among the baselines and was trained already. Expected a newcomer",
         ),
         ([], ["old=cosine"], "--schedule old=cosine: old is among the baselines and was trained already"),
-        (["sgd.momentun=0.9"], [], "unknown field of --space sgd 'momentun'; did you mean momentum"),
+        (["sgd.momentun=0.9"], [], "--space sgd: unknown field 'momentun'; did you mean momentum"),
         (["sgd.momentum=0.5..1.5"], [], "--space sgd: SGD.momentum is 1.5"),
         (["sgd.momentum=0.9", "sgd.momentum=0.8"], [], "--space sgd.momentum is given twice"),
         ([], ["sgd=cosine", "sgd=constant"], "--schedule is given twice for sgd"),
-        (["sgd.schedule.final=0.1"], [], "unknown field of --space sgd 'schedule.final'"),
+        (["sgd.schedule.final=0.1"], [], "--space sgd: unknown field 'schedule.final'"),
         (["sgd.schedule.final=-1,0.1"], ["sgd=cosine"], "--space sgd: Cosine.final is -1.0"),
     ],
 )
