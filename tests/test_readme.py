@@ -7,9 +7,12 @@ import re
 import sys
 import types
 
+import polars as pl
 import pytest
+from scipy import stats
 
 from jaxopt_bench import catalog
+from jaxopt_bench.results import load
 from jaxopt_bench.studies import STUDIES
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -33,6 +36,20 @@ def test_python_blocks_run(block, tmp_path, digits_dir, monkeypatch):
     path.write_text(block, encoding="utf-8")
     module.__file__ = str(path)
     exec(compile(block, path, "exec"), vars(module))
+
+
+def test_the_first_table_is_that_of_the_recorded_digits_study():
+    runs = load(ROOT / "experiments" / "results" / "digits").runs.filter(pl.col("phase") == "confirmation")
+    first = TEXT.partition("| optimizer | test accuracy | clean training loss |")[2].partition("\n\n")[0]
+    shown = {line.split("|")[1].partition(",")[0].strip().lower(): line for line in first.splitlines()[2:]}
+    recorded = {}
+    for (name,), own in runs.group_by("contender"):
+        accuracy = 100 * own["final.test_accuracy"].to_numpy()
+        half = stats.t.ppf(0.975, len(accuracy) - 1) * stats.sem(accuracy)
+        mean, loss = accuracy.mean(), own["final.train_clean_loss"].to_numpy().mean()
+        recorded[name] = f"{mean:.2f}% ({mean - half:.2f} to {mean + half:.2f}) | {loss:.4f} |"
+    assert shown.keys() == recorded.keys()
+    assert {name: line for name, line in shown.items() if not line.endswith(f"| {recorded[name]}")} == {}
 
 
 def test_every_experiment_and_study_it_names_exists():
