@@ -109,9 +109,11 @@ class Optimizer(Config, abc.ABC):
         super().__post_init__()
         averages = [name for name in ("ema_decay", "swa_start") if getattr(self, name) is not None]
         if len(averages) + self.own_average > 1:
+            own = "the optimizer has its own rule for the parameters to evaluate"
+            other = own if self.own_average else f"{averages[0]} is set too"
             raise UserError(
-                f"{type(self).__name__}.{averages[-1]} is {getattr(self, averages[-1])} where the parameters are "
-                "averaged already; accepted: one average, so None here."
+                f"{type(self).__name__}.{averages[-1]} is {getattr(self, averages[-1])}, but {other}. Expected None: only "
+                "one average is evaluated."
             )
 
     @abc.abstractmethod
