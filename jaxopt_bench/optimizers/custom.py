@@ -175,7 +175,7 @@ class Imported(Made):
         elif rate is None:
             schedule = "it takes no learning rate, so learning rate and schedule multiply its updates"
         else:
-            schedule = f"the schedule multiplies its updates, since {rate} cannot change between two of them"
+            schedule = f"the schedule multiplies its updates, since {rate} itself does not follow a schedule"
         average = "; the average of Schedule-Free is evaluated" if form.schedule_free else ""
         return f"{self.reference}: {program}; {schedule}{average}"
 
