@@ -323,7 +323,12 @@ EXCEPTIONS = {
 }
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+QUICK = {"sgd", "adamw", "padam", "mechanic_adam", "momo", "prodigy", "rprop", "schedule_free_adamw", "sm3"}
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in OPTIMIZERS]
+)
 def test_one_program_serves_all_settings_of_every_optimizer_of_the_table(name):
     optimizer = OPTIMIZERS[name]
     subject = optimizer if isinstance(optimizer, Made) else PlainRule(optimizer)
