@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
 import docstring_parser
+import jax
 import optax
 from jaxtyping import Array, PyTree
 
@@ -26,9 +27,10 @@ from jaxopt_bench.optimizers.wrappers import storable, without_extra_arguments
 
 ScheduleForm = Literal["argument", "callable", "updates"]
 
-Filling = Literal["mask", "key", "axes"]
-"""What fills arguments that a function leaves to its caller: the mask of `decay_mask`, the run's own random key, and
-which axes make a parameter a matrix."""
+Filling = Literal["mask", "required_mask", "key", "axes"]
+"""What fills arguments that a function leaves to its caller: the mask of `decay_mask` (None for all parameters, unless
+the function has no default and so may not accept None), the run's own random key, and which axes make a parameter a
+matrix."""
 
 SHARE = Bounds(at_least=0, below=1)
 BOUNDS: Mapping[str, Bounds] = {
@@ -83,7 +85,11 @@ class Made(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.decay_mask != "all" and DECAY in self.arguments.values() and "mask" not in self.filled.values():
+        if (
+            self.decay_mask != "all"
+            and DECAY in self.arguments.values()
+            and not {"mask", "required_mask"} & {*self.filled.values()}
+        ):
             raise UserError(
                 f"{type(self).__name__}.decay_mask is {self.decay_mask!r}. Expected 'all', since its own weight decay "
                 "takes no mask."
@@ -154,7 +160,8 @@ class Made(Optimizer):
                 value = tuple(value)
             return self.restored[name](value) if name in self.restored else value
 
-        fillings = {"mask": decay_mask(self.decay_mask), "key": moment.key, "axes": matrices}
+        mask = decay_mask(self.decay_mask)
+        fillings = {"mask": mask, "required_mask": mask or _all, "key": moment.key, "axes": matrices}
         given = {name: argument(name, field) for name, field in self.arguments.items()}
         rule = type(self).factory(**given, **{name: fillings[what] for name, what in self.filled.items()})
         if not isinstance(rule, optax.GradientTransformation):
@@ -173,6 +180,11 @@ class Made(Optimizer):
         if evaluated is not None:
             return evaluated(opt_state, params)
         return super().evaluation_parameters(opt_state, params)
+
+
+def _all(params: PyTree[Array]) -> PyTree[bool]:
+    """Returns the mask of all parameters."""
+    return jax.tree.map(lambda _: True, params)
 
 
 def _is_rate(field: str) -> bool:
@@ -254,7 +266,7 @@ def _filling(factory: Factory, parameter: inspect.Parameter) -> Filling | None:
     if not signatures.is_left_to_us(factory, parameter):
         return None
     if parameter.name in ("mask", "weight_decay_mask"):
-        return "mask"
+        return "required_mask" if parameter.default is NOT_GIVEN else "mask"
     if parameter.name == "key":
         return "key"
     return "axes" if parameter.name.endswith("weight_dimension_numbers") else None

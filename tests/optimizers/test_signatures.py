@@ -179,6 +179,22 @@ def test_annotations_of_partial_functions_and_classes_are_read_where_these_are_d
     assert signatures.hint_of(factory, inspect.signature(factory).parameters["level"]) is Level
 
 
+def masked(learning_rate, mask):
+    return optax.masked(optax.sgd(learning_rate), mask)
+
+
+@pytest.mark.parametrize(("decay_mask", "bias"), [("all", -0.5), ("kernels", 1.0)])
+def test_a_mask_without_default_is_never_none(decay_mask, bias):
+    optimizer = imported(masked)(learning_rate=0.5, decay_mask=decay_mask)
+    transform, params = (
+        optimizer.transform(optimizer.hyperparameters()),
+        {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)},
+    )
+    updates, _ = transform.update(params, transform.init(params), params)
+    np.testing.assert_allclose(updates["kernel"], -0.5)
+    np.testing.assert_allclose(updates["bias"], bias)
+
+
 def named(function_arguments: str) -> Any:
     namespace: dict[str, Any] = {"Any": Any, "jax": jax}
     exec(f"def function({function_arguments}): pass", namespace)
