@@ -112,8 +112,8 @@ class Optimizer(Config, abc.ABC):
             own = "the optimizer has its own rule for the parameters to evaluate"
             other = own if self.own_average else f"{averages[0]} is set too"
             raise UserError(
-                f"{type(self).__name__}.{averages[-1]} is {getattr(self, averages[-1])}, but {other}. Expected None: only "
-                "one average is evaluated."
+                f"{type(self).__name__}.{averages[-1]} is {getattr(self, averages[-1])}, but {other}. Expected None: "
+                "only one average is evaluated."
             )
 
     @abc.abstractmethod
