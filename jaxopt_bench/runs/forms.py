@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from jaxopt_bench.errors import UserError
 from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.optimizers import SCHEDULES, Constant, Imported
 from jaxopt_bench.optimizers.equivalence import ParametersError
@@ -27,6 +28,12 @@ def check_optimizer(experiment: Experiment, say: Callable[[str], None]) -> None:
     except ParametersError:  # it may be made for this network
         optimizer.examine(shapes)
     optimizer.check_on(shapes)
+    average = next((name for name in ("ema_decay", "swa_start") if getattr(optimizer, name) is not None), None)
+    if optimizer.form.schedule_free and average is not None:
+        raise UserError(
+            f"{optimizer.reference}: {average} is {getattr(optimizer, average)}, but its state is that of "
+            "Schedule-Free, whose average is evaluated. Expected None: only one average is evaluated."
+        )
     lines = [optimizer.in_words]
     if optimizer.form.schedule_free and not isinstance(experiment.schedule, Constant):
         lines.append(

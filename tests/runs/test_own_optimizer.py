@@ -171,6 +171,13 @@ def test_what_is_evaluated_is_what_the_function_or_its_file_says(tiny, tmp_path,
     assert optimizer.evaluation_parameters(_state(optimizer), {"w": np.ones(3)})["w"].tolist() == [0.5] * 3
 
 
+def test_a_second_average_beside_that_of_schedule_free_is_refused_before_anything_is_written(tiny, tmp_path, options):
+    optimizer = imported(free)(ema_decay=0.9)
+    with pytest.raises(UserError, match=r":free: ema_decay is 0.9, but its state is that of Schedule-Free"):
+        train(dataclasses.replace(tiny, optimizer=optimizer), runs_dir=tmp_path / "runs", **options)
+    assert not (tmp_path / "runs").exists() or not any((tmp_path / "runs").iterdir())
+
+
 def _state(optimizer: Any) -> Any:
     return optimizer.transform(optimizer.hyperparameters()).init({"w": jax.numpy.ones(3)})
 
