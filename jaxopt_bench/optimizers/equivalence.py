@@ -18,6 +18,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import dataclasses
+import functools
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -44,7 +45,11 @@ _ROUNDING = 1e-5  # of an array's largest update
 _NOISE = 4e-7  # relative, on gradients and parameters: how much updates change tells how well they are determined
 _AMPLIFIED = 20  # times that change
 _REPETITIONS = 3
-_OPTIONS = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}  # compile fast, run once
+_FAST = {  # to compile, for what runs once
+    "xla_backend_optimization_level": 0,
+    "xla_llvm_disable_expensive_passes": True,
+    "xla_cpu_use_fusion_emitters": False,
+}
 
 Numbers = Mapping[str, Any]
 Table = Sequence[float]
@@ -248,9 +253,7 @@ class _Examination:
         form = dataclasses.replace(self.base, flat=False)
         one, other = (jax.eval_shape(self._transform(form, self.numbers).init, self.params) for _ in "12")
         try:
-            jax.tree.map(
-                lambda *_: None, one, other
-            )  # structures of flax's classes are equal where the classes are not
+            jax.tree.map(lambda *_: None, one, other)  # structures of flax's classes are equal though these are not
         except ValueError:
             return True
         return False
@@ -306,8 +309,8 @@ class _Examination:
             def update(given: Any, table: Any, step: Any, grads: Any, state: Any, params: Any, value: Any) -> Any:
                 return transform(given, table, step).update(grads, state, params, value=value)
 
-            compiled = jax.jit(update, compiler_options=_OPTIONS)
-            self.compiled[key] = (jax.jit(init, compiler_options=_OPTIONS) if as_trained else init, compiled)
+            compiled = jax.jit(update, compiler_options=_options())
+            self.compiled[key] = (jax.jit(init, compiler_options=_options()) if as_trained else init, compiled)
         return self.compiled[key]
 
     def _schedule_form(self) -> ScheduleForm:
@@ -434,6 +437,16 @@ class _Examination:
                     f"{_shown(self.numbers)}. Expected finite updates, for example by a positive eps beside a root or "
                     "in a denominator."
                 )
+
+
+@functools.cache
+def _options() -> dict[str, bool | int]:
+    """Returns `_FAST`; nothing if this version of XLA does not know it."""
+    try:
+        jax.jit(lambda x: x + 1, compiler_options=_FAST).lower(1.0).compile()
+    except Exception:
+        return {}
+    return _FAST
 
 
 def _on_cpu() -> contextlib.AbstractContextManager[Any]:
