@@ -188,8 +188,9 @@ def _all(params: PyTree[Array]) -> PyTree[bool]:
 
 
 def _is_rate(field: str) -> bool:
-    """Returns whether a field is a learning rate, by its name."""
-    return field == RATE or field.endswith(("_learning_rate", "_lr"))
+    """Returns whether a field is a learning rate, by its name. Limits of one, such as `min_lr`, are not."""
+    limit = field.startswith(("min_", "max_", "end_", "final_", "init_", "initial_"))
+    return field == RATE or (field.endswith(("_learning_rate", "_lr")) and not limit)
 
 
 def optimizer_class(

@@ -453,8 +453,13 @@ def two_rates(lr: float = 0.1, adam_lr: float = 1e-3) -> optax.GradientTransform
     return optax.multi_transform({"sgd": optax.sgd(lr), "adam": optax.adam(adam_lr)}, labels)
 
 
+def limited(lr: float = 0.1, min_lr: float = 1e-3, final_learning_rate: float = 0.1) -> optax.GradientTransformation:
+    return optax.chain(optax.scale(final_learning_rate + min_lr), optax.sgd(lr))
+
+
 def test_every_learning_rate_that_the_schedule_multiplies_is_named():
     assert "multiplies its arguments lr and adam_lr" in imported(two_rates)().in_words
+    assert "multiplies its argument lr" in imported(limited)().in_words
 
 
 def test_a_function_can_be_examined_while_another_is_traced():
