@@ -23,8 +23,15 @@ def started(runs_dir, data_dir):
     command = [sys.executable, "-m", "jaxopt_bench", "run", "digits_cnn_sgd", "--epochs", EPOCHS, "--no-tensorboard"]
     command += ["--runs-dir", str(runs_dir), "--data-dir", str(data_dir)]
     pipe = subprocess.PIPE
-    child = subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True,
-                             env={**os.environ, "PYTHONUNBUFFERED": "1"})  # fmt: skip
+    child = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # which nohup ignores, for its children too
+    )
     assert child.stdout is not None
     assert any(line.startswith("epoch 2/") for line in child.stdout)
     return child
