@@ -124,7 +124,7 @@ class Bench:
         for whole, run in zip(self.whole, runs, strict=True):
             assert_same(whole, run)
         left = [str(path) for path in self.runs_dir.rglob(".*")]
-        assert not left, "half-written files"
+        assert not left, f"half-written files: {left}"
         return runs
 
 
