@@ -248,6 +248,9 @@ def restore_latest(
     return None
 
 
+_UNFINISHED = f"{ARRAYS}.orbax-checkpoint-tmp"  # what Orbax calls its folder until it is complete
+
+
 def is_ours(folder: pathlib.Path) -> bool:
     """Returns whether this program made a folder, as a checkpoint or as one that was not completed.
 
@@ -257,8 +260,8 @@ def is_ours(folder: pathlib.Path) -> bool:
     unfinished = TEMPORARY.fullmatch(folder.name) is not None
     if folder.is_symlink() or not folder.is_dir() or not (unfinished or _STEP.fullmatch(folder.name)):
         return False
-    if unfinished and all(TEMPORARY.fullmatch(name) for name in os.listdir(folder)):
-        return True  # the marker itself was being written
+    if unfinished and all(TEMPORARY.fullmatch(name) or name == _UNFINISHED for name in os.listdir(folder)):
+        return True  # the marker was being written, or Orbax wrote on while the folder was removed from a full disk
     for name in (MARKER, MANIFEST):
         with contextlib.suppress(UserError, OSError):
             step = check_object(name, read_json(folder / name), {"step": int})["step"]

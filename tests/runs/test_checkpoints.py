@@ -21,6 +21,7 @@ from jaxopt_bench.runs.checkpoints import (
     Checkpoints,
     _sums,
     checkpoint_steps,
+    is_ours,
     remove_checkpoints,
     restore,
     restore_latest,
@@ -385,3 +386,12 @@ def test_a_named_pipe_in_place_of_a_file_is_damage(folder):
         assert restore_latest(folder, tree(0), warn=lambda _: None)[0] == 2
         path.unlink()
         path.write_bytes(content)
+
+
+def test_what_orbax_wrote_after_a_failed_save_was_removed_is_recognised(tmp_path):
+    """On a full disk its threads may still write when the marker is gone already."""
+    folder = tmp_path / ".jaxopt-bench-0123456789abcdef.tmp"
+    (folder / "arrays.orbax-checkpoint-tmp").mkdir(parents=True)
+    assert is_ours(folder)
+    (folder / "notes.txt").touch()
+    assert not is_ours(folder)
