@@ -107,13 +107,9 @@ def run_file(what: str, place: str) -> tuple[ModuleType, str]:
     return _FILES[path, code], code
 
 
+@functools.cache
 def code_of(module: ModuleType) -> str:
     """Returns the digits of a module's code as it was when they were first asked for; zeros if it has no file."""
-    return _code_at_import(module)
-
-
-@functools.cache
-def _code_at_import(module: ModuleType) -> str:
     file = getattr(module, "__file__", None)
     if not file:
         return "0" * 12
@@ -164,7 +160,7 @@ def _import_module(what: str, name: str) -> tuple[ModuleType, str]:
         module = importlib.import_module(name)
     except (Exception, SystemExit) as error:
         raise _not_imported(what, error) from error
-    return module, _code_at_import(module)
+    return module, code_of(module)
 
 
 def _not_imported(what: str, error: BaseException) -> UserError:

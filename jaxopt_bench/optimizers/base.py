@@ -155,6 +155,13 @@ class Optimizer(Config, abc.ABC):
         """Returns the float fields by name, as arrays of the parameters' type."""
         return {name: jnp.asarray(value) for name, value in float_arrays(self, dtype).items()}
 
+    @property
+    def static_fields(self) -> tuple[Any, ...]:
+        """The class, which numbers are set, and the values of all other fields: what settings of one program share."""
+        arrays = float_arrays(self)
+        others = (getattr(self, field.name) for field in dataclasses.fields(self) if field.name not in arrays)
+        return (type(self), *sorted(arrays), *others)
+
     def learning_rate_at(self, hyperparameters: Hyperparameters, moment: Moment) -> Scalar:
         """Returns the learning rate in force."""
         return hyperparameters.get("learning_rate", self.learning_rate) * moment.multiplier

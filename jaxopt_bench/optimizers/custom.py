@@ -24,7 +24,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, PyTree
 
 from jaxopt_bench import user_code
-from jaxopt_bench.config import Named, float_arrays
+from jaxopt_bench.config import Named
 from jaxopt_bench.errors import UserError, shortened, unknown_name
 from jaxopt_bench.optimizers import kept_forms, signatures
 from jaxopt_bench.optimizers.adapters import schedule_free_parameters
@@ -74,7 +74,7 @@ class Imported(Made):
         Raises:
           UserError: if it cannot be used.
         """
-        key = self._static()
+        key = self.static_fields
         if key not in self.forms:
             self.examine()
         return self.forms[key]
@@ -103,7 +103,7 @@ class Imported(Made):
           ParametersError: if the function fails on these parameters; it may work on others.
           UserError: if it cannot be used at all; the message names the function and what would be accepted.
         """
-        key = self._static()
+        key = self.static_fields
         if key in self.forms:
             return
         try:
@@ -186,15 +186,15 @@ class Imported(Made):
                 return find_form(self, params)
         return find_form(self, trees[-1])
 
-    def _static(self) -> tuple[Any, ...]:
-        """Returns what is no number, and so may change how the function is called."""
-        arrays = float_arrays(self)
-        return (*sorted(arrays), *(getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in arrays))
-
     def _identity(self) -> dict[str, Any]:
         """Returns what decides on how the function is called."""
         packages = user_code.packages_of(sys.modules.get(getattr(type(self).factory, "__module__", "")))
-        return {"reference": self.reference, "code": self.code, "packages": packages, "static": repr(self._static())}
+        return {
+            "reference": self.reference,
+            "code": self.code,
+            "packages": packages,
+            "static": repr(self.static_fields[1:]),
+        }
 
     def rule(self, hyperparameters: Hyperparameters, moment: Moment) -> optax.GradientTransformation:
         """See `Optimizer.rule`."""

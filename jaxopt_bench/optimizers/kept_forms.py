@@ -21,8 +21,8 @@ def find(identity: Mapping[str, Any], examine: Callable[[], Form]) -> Form:
     """Returns how a function has to be called: what is kept of it, or else what an examination finds.
 
     Args:
-      identity: what decides on it, as JSON values; the versions of this package, JAX and optax come on top.
-      examine: finds it out, or raises `UserError`, of which nothing is kept.
+      identity: what decides on it, as JSON values. The versions of this package, JAX and optax are added.
+      examine: finds it out. If it raises `UserError`, nothing is kept.
     """
     path = _path(identity)
     if path is not None:

@@ -91,7 +91,8 @@ def train_population(
     if recording.evaluation:
         evaluate_finished(of_directory, data_dir, code_path, reporter)
     if unfinished := _unfinished(of_directory):
-        for experiment in experiments:
+        unlike = {(e.model, e.optimizer.static_fields): e for e in experiments}  # numbers change no shape
+        for experiment in unlike.values():
             check_optimizer(experiment, reporter.say)
         keep_compiled_programs()
         task, splits = load_task(experiments[0], data_dir, code_path)
