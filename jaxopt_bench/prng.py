@@ -7,6 +7,7 @@ generator state.
 from __future__ import annotations
 
 import enum
+from typing import NamedTuple
 
 import jax
 from jaxtyping import Array, Integer, Key
@@ -19,7 +20,7 @@ class Purpose(enum.IntEnum):
 
     INITIALISATION = 0
     SHUFFLE = 1
-    DROPOUT = 2
+    LOSS = 2  # dropout, noise
     CROP = 3
     FLIP = 4
     ROTATION = 5
@@ -37,3 +38,19 @@ def key(seed: Integer[Array, ""] | int, purpose: Purpose, index: Integer[Array, 
     """
     root = jax.random.key(seed, impl=IMPLEMENTATION)
     return jax.random.fold_in(jax.random.fold_in(root, int(purpose)), index)
+
+
+class Draw(NamedTuple):
+    """A place in training at which something is drawn: it gives a key for each purpose.
+
+    Attributes:
+      seed: the run's.
+      index: the step.
+    """
+
+    seed: Integer[Array, ""] | int
+    index: Integer[Array, ""] | int
+
+    def key(self, purpose: Purpose) -> Key[Array, ""]:
+        """Returns the key of a draw; see `key`."""
+        return key(self.seed, purpose, self.index)

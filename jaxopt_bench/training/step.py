@@ -50,7 +50,7 @@ def make_train_step(task: Task) -> TrainStep:
             {"params": params, "batch_stats": state.batch_stats},
             augment(task.experiment.augmentation, batch.images, state.seed, state.step, task.mean, task.std),
             train=True,
-            rngs={"dropout": prng.key(state.seed, prng.Purpose.DROPOUT, state.step)},
+            rngs={"dropout": prng.key(state.seed, prng.Purpose.LOSS, state.step)},
             mutable=["batch_stats"],
         )
         loss = cross_entropy(logits, batch.labels, task.experiment.label_smoothing).mean()
@@ -128,7 +128,7 @@ def make_statistics_step(task: Task) -> StatisticsStep:
         params: PyTree[Array], batch: Batch, seed: UInt32[Array, ""], index: Integer[Array, ""]
     ) -> PyTree[Array]:
         images = augment(task.experiment.augmentation, batch.images, seed, index, task.mean, task.std)
-        dropout = {"dropout": prng.key(seed, prng.Purpose.DROPOUT, index)}
+        dropout = {"dropout": prng.key(seed, prng.Purpose.LOSS, index)}
 
         def moved(start: PyTree[Array]) -> PyTree[Array]:
             variables = {"params": params, "batch_stats": start}

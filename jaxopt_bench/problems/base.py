@@ -1,0 +1,224 @@
+"""What a problem is: examples, and pure functions of parameters. No kind of problem belongs here."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key, PyTree
+
+from jaxopt_bench import prng
+from jaxopt_bench.config import Config
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.models.layers import LayersPath
+from jaxopt_bench.prng import Draw, Purpose
+from jaxopt_bench.problems.metrics import LOSS, Metric
+from jaxopt_bench.problems.views import View
+
+Params = PyTree[Float[Array, "*shape"]]
+Variables = PyTree[Array]
+"""What a model keeps beside its parameters, such as running averages; {} if there is nothing."""
+Examples = PyTree[Any]
+"""Arrays with a leading axis of examples; also a batch of them."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Problem:
+    """What an optimizer minimises.
+
+    The functions are pure and can be traced by JAX; only pytrees of arrays go in and out, so any library can make them.
+    `batch` stands for examples with a leading axis, `key` for a JAX key of a training step, and None where a model is
+    evaluated: then nothing is random.
+
+    Attributes:
+      train: the examples to train on, a pytree of arrays with a leading axis of examples.
+      init: `init(key) -> params`, a pytree of floating-point arrays.
+      loss: `loss(params, batch, key)` returns the losses of the examples, [batch], or their mean, a scalar; or a pair
+        of that and statistics, a dictionary of arrays of the same shape. A training step follows the gradient of the
+        mean.
+      validation: the examples by which settings are chosen, like `train`; None for none.
+      test: the examples on which results are reported, or a function that opens them; None for none.
+      metrics: what is measured; the first is the headline, by which optimizers are ranked. The loss is always measured
+        too. Metrics are computed from means of the statistics over examples.
+      stateful: whether the model has variables that are not trained. Then `init(key) -> (params, variables)`, and
+        `loss(params, batch, key, variables) -> (losses, statistics, variables)`.
+      running_averages: whether the variables are running averages over batches, as of batch normalisation. They are
+        estimated anew for the parameters that are evaluated.
+      prepare: `prepare(batch, draw)` makes of stored examples what the loss takes: it decodes, normalises, and, in
+        training, augments. `draw` gives keys, `draw.key(purpose)`; it is None in evaluation.
+      evaluate: `evaluate(params, batch)`, or `evaluate(params, batch, variables)` of a stateful problem, returns
+        statistics of the examples, "loss" among them. None: those of `loss` with the key None.
+      outputs: `outputs(params, batch)`, or with `variables`, returns what the model makes of the examples, a dictionary
+        of arrays [batch, …] that are recorded where predictions are asked for.
+      views: `views(examples, outputs)` returns what a page shows of a split; see `views`. Both are on the host.
+      training_views: `training_views(batch, prepared)` returns what a page shows of the first training batch, as it
+        is stored and as `prepare` makes it.
+      random: whether the loss uses its key or `prepare` its draw.
+      facts: what a run records of the data, as JSON values, such as their digest. A run continues only with data of
+        the same facts.
+    """
+
+    train: Examples
+    init: Callable[[Key[Array, ""]], Any]
+    loss: Callable[..., Any]
+    validation: Examples | None = None
+    test: Examples | Callable[[], Examples] | None = None
+    metrics: Sequence[Metric] = ()
+    stateful: bool = False
+    running_averages: bool = False
+    prepare: Callable[[Examples, Draw | None], Examples] | None = None
+    evaluate: Callable[..., Mapping[str, Float[Array, " batch"]]] | None = None
+    outputs: Callable[..., Mapping[str, Array]] | None = None
+    views: Callable[[Examples, Mapping[str, Any]], Sequence[View]] | None = None
+    training_views: Callable[[Examples, Examples], Sequence[View]] | None = None
+    random: bool = True
+    facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @functools.cached_property
+    def measured(self) -> tuple[Metric, ...]:
+        """The metrics, the loss among them: last, unless the problem says what it is."""
+        given = tuple(self.metrics)
+        return given if any(metric.name == LOSS for metric in given) else (*given, Metric(name=LOSS))
+
+    @property
+    def headline(self) -> Metric:
+        """The metric by which optimizers are ranked."""
+        return self.measured[0]
+
+    @property
+    def statistics(self) -> tuple[str, ...]:
+        """The names of what is averaged over examples, for all metrics; the loss first."""
+        return tuple(dict.fromkeys([LOSS, *(name for metric in self.measured for name in metric.statistics)]))
+
+    @property
+    def train_examples(self) -> int:
+        """How many examples there are to train on."""
+        return count_examples(self.train)
+
+    def split(self, name: str) -> Examples:
+        """Returns the examples of "train", "validation" or "test".
+
+        Raises:
+          UserError: if the problem has no such split.
+        """
+        found = {"train": self.train, "validation": self.validation, "test": self.test}[name]
+        if found is None:
+            raise UserError(f"the problem has no {name} examples.")
+        return found() if callable(found) else found
+
+    def initial(self, key: Key[Array, ""]) -> tuple[Params, Variables]:
+        """Returns the parameters and the variables before training."""
+        return self.init(key) if self.stateful else (self.init(key), {})
+
+    def training(
+        self, params: Params, variables: Variables, batch: Examples, draw: Draw
+    ) -> tuple[Float[Array, ""], tuple[dict[str, Float[Array, ""]], Variables]]:
+        """Returns the loss of a training step, its statistics, and the variables after it.
+
+        Args:
+          params: the parameters.
+          variables: what the model keeps beside them.
+          batch: examples as they are stored.
+          draw: of the run's seed and the step.
+        """
+        prepared = self.prepared(batch, draw)
+        losses, statistics, variables = self._loss(params, prepared, draw.key(Purpose.LOSS), variables)
+        return _mean(losses), ({name: _mean(value) for name, value in statistics.items()}, variables)
+
+    def evaluation(self, params: Params, variables: Variables, batch: Examples) -> dict[str, Float[Array, " batch"]]:
+        """Returns the statistics of examples, [batch] each, "loss" among them; nothing is random."""
+        batch = self.prepared(batch, None)
+        if self.evaluate is not None:
+            return dict(self.evaluate(params, batch, *([variables] if self.stateful else [])))
+        losses, statistics, _ = self._loss(params, batch, None, variables)
+        if losses.ndim:
+            return {LOSS: losses, **statistics}
+
+        def of_one(example: Examples) -> dict[str, Float[Array, ""]]:
+            alone = jax.tree.map(lambda leaf: leaf[None], example)
+            loss, statistics, _ = self._loss(params, alone, None, variables)
+            return {name: _mean(value) for name, value in {LOSS: loss, **statistics}.items()}
+
+        return jax.vmap(of_one)(batch)
+
+    def predictions(self, params: Params, variables: Variables, batch: Examples) -> Mapping[str, Array]:
+        """Returns what `outputs` makes of stored examples; {} if the problem has no such function."""
+        if self.outputs is None:
+            return {}
+        return self.outputs(params, self.prepared(batch, None), *([variables] if self.stateful else []))
+
+    def prepared(self, batch: Examples, draw: Draw | None) -> Examples:
+        """Returns what the loss takes of stored examples: in training with a draw, in evaluation with None."""
+        return batch if self.prepare is None else self.prepare(batch, draw)
+
+    def _loss(
+        self, params: Params, batch: Examples, key: Key[Array, ""] | None, variables: Variables
+    ) -> tuple[Array, Mapping[str, Array], Variables]:
+        if self.stateful:
+            losses, statistics, variables = self.loss(params, batch, key, variables)
+            return losses, statistics, variables
+        found = self.loss(params, batch, key)
+        losses, statistics = found if isinstance(found, tuple) else (found, {})
+        return losses, statistics, variables
+
+
+@dataclasses.dataclass(frozen=True)
+class ProblemConfig(Config, abc.ABC):
+    """A problem as data: its fields say which `Problem` is loaded."""
+
+    metric_names: ClassVar[tuple[str, ...] | None] = None
+    """The metrics' names, the headline first, if they are known before anything is loaded."""
+
+    @abc.abstractmethod
+    def load(self, data_dir: pathlib.Path | None = None, layers: LayersPath = "plain") -> Problem:
+        """Reads the examples and returns the problem.
+
+        Args:
+          data_dir: where TFDS keeps its data sets; TFDS's own default if it is None.
+          layers: which implementations of the layers a network uses, see `models.Layers.path`.
+
+        Raises:
+          UserError: if the data cannot be read, or do not fit the rest.
+        """
+
+    @property
+    @abc.abstractmethod
+    def title(self) -> str:
+        """What runs of it are called that belong to no workload with a name, such as "digits_cnn"."""
+
+    def parameter_shapes(self) -> PyTree[jax.ShapeDtypeStruct]:
+        """Returns the shapes and types of the parameters. Nothing is computed; a kind may need no data for it."""
+        return jax.eval_shape(lambda: self.load().initial(prng.key(0, Purpose.INITIALISATION))[0])
+
+    def without_validation(self) -> Self:
+        """Returns the same problem with the validation examples among those to train on.
+
+        Raises:
+          UserError: if this kind of problem cannot do that.
+        """
+        raise UserError(f"{type(self).__name__} cannot train on its validation examples. Expected refit False.")
+
+    @property
+    def validates(self) -> bool:
+        """Whether the problem has validation examples."""
+        return True
+
+
+def count_examples(examples: Examples) -> int:
+    """Returns how many examples a pytree of arrays holds."""
+    return len(jax.tree.leaves(examples)[0])
+
+
+def take_examples(examples: Examples, index: Any) -> Examples:
+    """Returns some of the examples: those of a slice, or of indices."""
+    return jax.tree.map(lambda leaf: leaf[index], examples)
+
+
+def _mean(values: Array) -> Float[Array, ""]:
+    return values.mean() if jnp.ndim(values) else values

@@ -1,0 +1,142 @@
+"""What is measured of a model, and how people read it. Nothing here knows what the examples are."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Self
+
+from jaxopt_bench.errors import UserError, shortened
+
+LOSS = "loss"
+"""The metric that every problem has: what training minimises."""
+
+Statistics = Mapping[str, Any]
+"""Means over examples, by name: numbers, or arrays of which each entry belongs to one run."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A number that says how good a model is. It is a function of means over examples.
+
+    Attributes:
+      name: such as "accuracy"; the loss is called "loss". It is a word of lower-case letters, digits and underscores.
+      words: what people call it; the name with spaces by default.
+      higher_is_better: its direction.
+      unit: "%" for fractions that people read as percentages, or such as "nats"; empty for a plain number.
+      untrained: the value that an untrained model has, in the metric's own unit (a fraction for "%"). None: it is
+        measured with initial parameters before a run begins.
+      least: the least possible value; None if there is none.
+      greatest: the greatest possible value; None if there is none.
+      resampling: what a bootstrap would draw again: "examples" if the metric is a mean over examples, "ratio" if it is
+        another function of means over examples, "none" if it is exact.
+      of: computes the metric from the means over examples of what `needs` names. None: it is the mean of the statistic
+        of its own name.
+      needs: the statistics that `of` reads.
+
+    Raises:
+      UserError: for a name that is no such word, or `of` without `needs`.
+    """
+
+    name: str
+    words: str = ""
+    higher_is_better: bool = False
+    unit: str = ""
+    untrained: float | None = None
+    least: float | None = None
+    greatest: float | None = None
+    resampling: Literal["examples", "ratio", "none"] = "examples"
+    of: Callable[[Statistics], Any] | None = dataclasses.field(default=None, compare=False)
+    needs: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not (self.name.isidentifier() and self.name == self.name.lower()):
+            raise UserError(
+                f"Metric.name is {self.name!r}. Expected a word of lower-case letters, digits and underscores."
+            )
+        if self.name in RESERVED:
+            raise UserError(f"Metric.name is {self.name!r}. Expected another name: records have a field of that name.")
+        if (self.of is None) != (not self.needs):
+            raise UserError(
+                f"the metric {self.name}: needs is {self.needs!r}. Expected the names of the statistics that `of` "
+                "reads if there is such a function, and () if there is none."
+            )
+        if not self.words:
+            object.__setattr__(self, "words", self.name.replace("_", " "))
+
+    @property
+    def statistics(self) -> tuple[str, ...]:
+        """The statistics of examples that it is computed from."""
+        return self.needs or (self.name,)
+
+    @property
+    def percent(self) -> bool:
+        """Whether its values are fractions that people read as percentages."""
+        return self.unit == "%"
+
+    @property
+    def scale(self) -> float:
+        """What values are multiplied by where people read them."""
+        return 100.0 if self.percent else 1.0
+
+    def value(self, means: Statistics) -> Any:
+        """Returns the metric.
+
+        Args:
+          means: over examples, of the statistics that it needs; numbers or arrays.
+        """
+        return means[self.name] if self.of is None else self.of(means)
+
+    def format(self, value: float | None) -> str:
+        """Returns a value as people read it: "97.67%" or "0.1234"; a dash for None."""
+        if value is None or math.isnan(value):
+            return "–"
+        return f"{100 * value:.2f}%" if self.percent else _number(value)
+
+    def title(self, split: str = "") -> str:
+        """Returns what an axis or a column is called, with the unit: "test accuracy (%)"."""
+        words = f"{split} {self.words}".strip()
+        return f"{words} ({self.unit})" if self.unit else words
+
+    def better(self, one: float, other: float) -> bool:
+        """Returns whether one value is better than another."""
+        return one > other if self.higher_is_better else one < other
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns what is recorded of it: all but how it is computed."""
+        left_out = ("of", "needs")
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in left_out}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any], where: str = "metric") -> Self:
+        """Returns the metric that `to_json` wrote, to be read and not to be computed.
+
+        Raises:
+          UserError: if a field is missing or of another type.
+        """
+        kinds = {"name": str, "words": str, "higher_is_better": bool, "unit": str, "resampling": str}
+        numbers = ("untrained", "least", "greatest")
+        sound = (
+            isinstance(values, Mapping)
+            and values.keys() == {*kinds, *numbers}
+            and all(isinstance(values[name], kind) for name, kind in kinds.items())
+            and all(values[name] is None or type(values[name]) in (int, float) for name in numbers)
+        )
+        if not sound:
+            raise UserError(f"{where} is damaged: {shortened(values)}. Expected an object with the fields of a metric.")
+        return cls(**values)
+
+
+RESERVED = ("step", "steps", "epoch", "split", "seconds", "grad_norm", "update_norm", "learning_rate", "diverged")
+"""Fields of a line of metrics that are no metric's."""
+
+
+def metric_named(metrics: Sequence[Metric], name: str) -> Metric | None:
+    """Returns the metric of a name; None if there is none."""
+    return next((metric for metric in metrics if metric.name == name), None)
+
+
+def _number(value: float) -> str:
+    """Returns a number with four digits after the point, or with four significant ones if it is large or tiny."""
+    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.4g}"
