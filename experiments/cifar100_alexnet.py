@@ -15,23 +15,27 @@ from jaxopt_bench.data import Augmentation
 from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.models import AlexNet
 from jaxopt_bench.optimizers import SGD, AdamW, Cosine, Exponential, MultiStep, Optimizer, Schedule
+from jaxopt_bench.problems import Classification
 
 
 def study(optimizer: Optimizer, schedule: Schedule) -> Experiment:
     """Returns the study's workload. Behind each value: whose it is."""
     return Experiment(
-        dataset="cifar100",  # the study's
-        model=AlexNet(),  # a modified AlexNet, Xavier weights, zero biases: the study's; sizes for 32×32 images: ours
+        problem=Classification(
+            dataset="cifar100",  # the study's
+            # a modified AlexNet, Xavier weights, zero biases: the study's; sizes for 32×32 images: ours
+            model=AlexNet(),
+            augmentation=Augmentation(
+                crop_padding=4,  # crops: the study's; by how much: ours
+                flip=True,  # the study's
+                rotation=15,  # rotations: the study's; by how much: ours
+            ),
+            validation_fraction=0,  # the study's: all 50,000 images train
+        ),
         optimizer=optimizer,
         schedule=schedule,
         epochs=300,  # the study's
         batch_size=4,  # the study's
-        augmentation=Augmentation(
-            crop_padding=4,  # crops: the study's; by how much: ours
-            flip=True,  # the study's
-            rotation=15,  # rotations: the study's; by how much: ours
-        ),
-        validation_fraction=0,  # the study's: all 50,000 images train
         track_test=True,  # ours: it draws its curves over epochs, on a split it does not name
     )
 
@@ -39,13 +43,13 @@ def study(optimizer: Optimizer, schedule: Schedule) -> Experiment:
 def modern(optimizer: Optimizer) -> Experiment:
     """Returns the same network under a setting of today; all of it is ours."""
     return Experiment(
-        dataset="cifar100",
-        model=AlexNet(),
+        problem=Classification(
+            dataset="cifar100", model=AlexNet(), augmentation=Augmentation(crop_padding=4, flip=True)
+        ),
         optimizer=optimizer,
         schedule=Cosine(warmup=5),
         epochs=100,
         batch_size=128,
-        augmentation=Augmentation(crop_padding=4, flip=True),
     )
 
 

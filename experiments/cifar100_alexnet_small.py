@@ -12,18 +12,19 @@ from jaxopt_bench.data import Augmentation
 from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.models import AlexNetSmall
 from jaxopt_bench.optimizers import SGD, AdamW, Cosine, Optimizer
+from jaxopt_bench.problems import Classification
 
 
 def experiment(optimizer: Optimizer) -> Experiment:
     """Returns the workload with one optimizer."""
     return Experiment(
-        dataset="cifar100",
-        model=AlexNetSmall(),
+        problem=Classification(
+            dataset="cifar100", model=AlexNetSmall(), augmentation=Augmentation(crop_padding=4, flip=True)
+        ),
         optimizer=optimizer,
         schedule=Cosine(),
         epochs=100,
         batch_size=128,
-        augmentation=Augmentation(crop_padding=4, flip=True),
     )
 
 

@@ -13,18 +13,21 @@ from jaxopt_bench.data import Augmentation
 from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.models import ResNet
 from jaxopt_bench.optimizers import SGD, Cosine
+from jaxopt_bench.problems import Classification
 
 EXPERIMENTS = {
     "cifar10_resnet18_sgd_record": Experiment(
-        dataset="cifar10",
-        model=ResNet(depth=18),
+        problem=Classification(
+            dataset="cifar10",
+            model=ResNet(depth=18),
+            augmentation=Augmentation(crop_padding=4, flip=True, cutout=16),
+            label_smoothing=0.1,
+            dtype="bfloat16",
+            validation_fraction=0.0,
+        ),
         optimizer=SGD(learning_rate=0.2, momentum=0.9, nesterov=True, weight_decay=5e-4),
         schedule=Cosine(warmup=5.0),
         epochs=100,
         batch_size=256,
-        augmentation=Augmentation(crop_padding=4, flip=True, cutout=16),
-        label_smoothing=0.1,
-        dtype="bfloat16",
-        validation_fraction=0.0,
     )
 }

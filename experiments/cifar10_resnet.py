@@ -13,6 +13,7 @@ from jaxopt_bench.data import Augmentation
 from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.models import CifarResNet, Model, ResNet
 from jaxopt_bench.optimizers import SGD, Adam, AMSGrad, MultiStep, Nadam, Optimizer, Padam
+from jaxopt_bench.problems import Classification
 
 OPTIMIZERS = {
     "sgd": SGD(learning_rate=0.1, momentum=0.9, weight_decay=5e-4),
@@ -27,13 +28,11 @@ OPTIMIZERS = {
 def experiment(model: Model, optimizer: Optimizer) -> Experiment:
     """Returns the workload with one network and one optimizer."""
     return Experiment(
-        dataset="cifar10",
-        model=model,
+        problem=Classification(dataset="cifar10", model=model, augmentation=Augmentation(crop_padding=4, flip=True)),
         optimizer=optimizer,
         schedule=MultiStep(boundaries=(100, 150), factor=0.1),
         epochs=200,
         batch_size=128,
-        augmentation=Augmentation(crop_padding=4, flip=True),
     )
 
 

@@ -11,6 +11,7 @@ from jaxopt_bench.data import Augmentation
 from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.models import VGG
 from jaxopt_bench.optimizers import SGD, AdamW, Cosine, Optimizer
+from jaxopt_bench.problems import Classification
 
 OPTIMIZERS = {
     "sgd": SGD(learning_rate=0.1, momentum=0.9, weight_decay=5e-4),
@@ -21,13 +22,13 @@ OPTIMIZERS = {
 def experiment(dataset: str, optimizer: Optimizer) -> Experiment:
     """Returns the workload on one data set with one optimizer."""
     return Experiment(
-        dataset=dataset,
-        model=VGG(depth=16),
+        problem=Classification(
+            dataset=dataset, model=VGG(depth=16), augmentation=Augmentation(crop_padding=4, flip=True)
+        ),
         optimizer=optimizer,
         schedule=Cosine(warmup=5),
         epochs=200,
         batch_size=128,
-        augmentation=Augmentation(crop_padding=4, flip=True),
     )
 
 

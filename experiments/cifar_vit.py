@@ -15,6 +15,7 @@ from jaxopt_bench.data import Augmentation
 from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.models import ViT
 from jaxopt_bench.optimizers import OPTIMIZERS, SGD, AdamW, Cosine, Optimizer
+from jaxopt_bench.problems import Classification
 
 TRIED = {
     "sgd": SGD(learning_rate=0.05, momentum=0.9, weight_decay=1e-4, clip_norm=1.0),
@@ -27,13 +28,11 @@ TRIED = {
 def experiment(dataset: str, optimizer: Optimizer) -> Experiment:
     """Returns the workload on one data set with one optimizer."""
     return Experiment(
-        dataset=dataset,
-        model=ViT(),
+        problem=Classification(dataset=dataset, model=ViT(), augmentation=Augmentation(crop_padding=4, flip=True)),
         optimizer=dataclasses.replace(optimizer, decay_mask="kernels"),
         schedule=Cosine(warmup=10),
         epochs=200,
         batch_size=128,
-        augmentation=Augmentation(crop_padding=4, flip=True),
     )
 
 

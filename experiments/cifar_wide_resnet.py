@@ -13,6 +13,7 @@ from jaxopt_bench.data import Augmentation
 from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.models import Model, WideResNet
 from jaxopt_bench.optimizers import SGD, AdamW, MultiStep, Optimizer
+from jaxopt_bench.problems import Classification
 
 NETWORKS = {"wrn16_4": WideResNet(depth=16, width=4), "wrn28_10": WideResNet(depth=28, width=10)}
 OPTIMIZERS = {
@@ -24,13 +25,11 @@ OPTIMIZERS = {
 def experiment(dataset: str, model: Model, optimizer: Optimizer) -> Experiment:
     """Returns the workload on one data set with one network and one optimizer."""
     return Experiment(
-        dataset=dataset,
-        model=model,
+        problem=Classification(dataset=dataset, model=model, augmentation=Augmentation(crop_padding=4, flip=True)),
         optimizer=optimizer,
         schedule=MultiStep(boundaries=(60, 120, 160), factor=0.2),
         epochs=200,
         batch_size=128,
-        augmentation=Augmentation(crop_padding=4, flip=True),
     )
 
 

@@ -9,13 +9,13 @@ Run:     make run EXP=digits_cnn_adamw
 from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.models import CNN
 from jaxopt_bench.optimizers import SGD, Adam, AdamW, AMSGrad, Cosine, Nadam, Optimizer, Padam
+from jaxopt_bench.problems import Classification
 
 
 def experiment(optimizer: Optimizer) -> Experiment:
     """Returns the workload with one optimizer."""
     return Experiment(
-        dataset="digits",
-        model=CNN(),
+        problem=Classification(dataset="digits", model=CNN()),
         optimizer=optimizer,
         schedule=Cosine(warmup=1),
         epochs=20,

@@ -7,59 +7,49 @@ import hashlib
 import json
 import unicodedata
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
+
+import tyro
 
 from jaxopt_bench.config import Config, Named, flattened, number
-from jaxopt_bench.data import Augmentation, dataset
 from jaxopt_bench.errors import UserError, shortened
-from jaxopt_bench.models import MODELS, Model
 from jaxopt_bench.optimizers import OPTIMIZERS, SCHEDULES, Constant, Optimizer, Schedule
+from jaxopt_bench.problems import PROBLEMS, ProblemConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Workload(Config):
-    """What optimizers are compared on: a network on a data set, and how long and on what it is trained.
+    """What optimizers are compared on: a problem, and how long and in what batches it is trained.
 
     Raises:
-      UserError: for an unknown data set, or a field of the wrong type or out of bounds.
+      UserError: for a field of the wrong type or out of bounds.
     """
 
-    kinds: ClassVar[Mapping[str, Named[Any]]] = {"model": MODELS}
+    kinds: ClassVar[Mapping[str, Named[Any]]] = {"problem": PROBLEMS}
 
     name: str = "unnamed"
     """What its folder is called; changes nothing that is computed."""
-    dataset: str
-    """A data set by its name in TFDS."""
-    model: Model
-    """The network."""
+    problem: Annotated[ProblemConfig, tyro.conf.arg(name="")]
+    """What is minimised."""
     epochs: int = number(10, at_least=1)
     """Passes over the training split."""
     batch_size: int = number(128, at_least=1)
-    """Images a step."""
-    augmentation: Augmentation = Augmentation()
-    """What is done to training images, drawn anew for each step."""
-    label_smoothing: float = number(0.0, at_least=0, below=1)
-    """Probability mass spread evenly over all classes in the training targets."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Type the network computes in; parameters are float32 in either case."""
-    validation_fraction: float = number(0.1, at_least=0, below=1)
-    """The share of `train`, at its end, that validates instead of training; 0 for none."""
+    """Examples a step."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        dataset(self.dataset)
         check_folder_name(f"{type(self).__name__}.name", self.name)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Experiment(Workload):
-    """One training of one network on one data set with one optimizer, its schedule and a seed.
+    """One training on one problem with one optimizer, its schedule and a seed.
 
     Raises:
-      UserError: for an unknown data set, or a field of the wrong type or out of bounds.
+      UserError: for a field of the wrong type or out of bounds.
     """
 
-    kinds: ClassVar[Mapping[str, Named[Any]]] = {"model": MODELS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
+    kinds: ClassVar[Mapping[str, Named[Any]]] = {"problem": PROBLEMS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
 
     optimizer: Optimizer
     """The optimizer and its hyperparameters."""
@@ -95,7 +85,24 @@ class Experiment(Workload):
         fields = {name: value for name, value in self.to_json().items() if name not in ("name", "seed")}
         arrays = {"optimizer": self.optimizer.hyperparameters(), "schedule": self.schedule.numbers()}
         shapes = {f"{part}.{name}": f"shape {a.shape}" for part, named in arrays.items() for name, a in named.items()}
-        return flattened(fields) | shapes
+        return flat_fields(fields) | shapes
+
+
+def flat_fields(experiment: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the fields of an experiment, or of a part of one, under the names that flags give them.
+
+    Those of the problem stand without "problem." before them, but for its name and for the arguments of a user's
+    function.
+
+    Args:
+      experiment: what `Experiment.to_json` returned, perhaps in another version of this program, with other fields.
+    """
+    problem = experiment.get("problem", {})
+    others = flattened({name: value for name, value in experiment.items() if name != "problem"})
+    if ":" in str(problem.get("name")):
+        return flattened(problem, "problem.") | others
+    named = {"problem.name": problem["name"]} if "name" in problem else {}
+    return named | flattened({name: value for name, value in problem.items() if name != "name"}) | others
 
 
 def digest_of(experiment: Mapping[str, Any]) -> str:

@@ -21,6 +21,7 @@ from jaxopt_bench import Experiment, data
 from jaxopt_bench.data import Augmentation
 from jaxopt_bench.models import CNN, MODELS, Model
 from jaxopt_bench.optimizers import AdamW, Cosine
+from jaxopt_bench.problems import Classification
 from tests.networks import Normed
 
 # What a test draws is the same wherever it runs; how long an example takes says nothing, since the first one compiles.
@@ -48,12 +49,14 @@ def tiny() -> Experiment:
     """Returns two epochs of a tiny network on digits, every source of randomness in use."""
     return Experiment(
         name="tiny",
-        dataset="digits",
-        model=CNN(channels=(4,), dense=8, dropout=0.25),
+        problem=Classification(
+            dataset="digits",
+            model=CNN(channels=(4,), dense=8, dropout=0.25),
+            augmentation=Augmentation(crop_padding=1, flip=True, rotation=10, cutout=2),
+            label_smoothing=0.1,
+        ),
         optimizer=AdamW(learning_rate=5e-3),
         schedule=Cosine(warmup=0.5),
         epochs=2,
         batch_size=64,
-        augmentation=Augmentation(crop_padding=1, flip=True, rotation=10, cutout=2),
-        label_smoothing=0.1,
     )

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from jaxopt_bench import Experiment, UserError
 from jaxopt_bench.models import CNN, MODELS
 from jaxopt_bench.optimizers import OPTIMIZERS, SCHEDULES
+from jaxopt_bench.problems import Classification
 
-BASE = Experiment(dataset="digits", model=CNN(), optimizer=OPTIMIZERS["sgd"])
+BASE = Experiment(problem=Classification(dataset="digits", model=CNN()), optimizer=OPTIMIZERS["sgd"])
 experiments = st.builds(
     Experiment,
     dataset=st.sampled_from(["digits", "cifar10", "cifar100"]),

@@ -17,6 +17,7 @@ from jaxopt_bench.errors import UserError, unknown_name
 from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.optimizers import OPTIMIZERS, Imported, Optimizer, load
 from jaxopt_bench.optimizers.axes import rate_or_fallback
+from jaxopt_bench.problems import PROBLEMS
 
 
 def named_experiment(
@@ -42,6 +43,13 @@ def named_experiment(
     named, rest = _values(("experiments", *Experiment.kinds), words[1:])
     folder = named.pop("experiments", None)
     experiment = catalog.find(words[0], None if folder is None else pathlib.Path(folder))
+    if "problem" in named:
+        experiment = dataclasses.replace(experiment, problem=PROBLEMS[named.pop("problem")])
+    problem = experiment.problem
+    parts, rest = _values(type(problem).kinds, rest)  # such as --model
+    if parts:
+        chosen = {field: type(problem).kinds[field][name] for field, name in parts.items()}
+        experiment = dataclasses.replace(experiment, problem=dataclasses.replace(problem, **chosen))
     replaced = {field: Experiment.kinds[field][name] for field, name in named.items() if not _is_users(field, name)}
     if _is_users("optimizer", named.get("optimizer", "")):
         optimizer = _users_optimizer(named["optimizer"], rest, given)

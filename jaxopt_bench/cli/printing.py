@@ -42,7 +42,7 @@ def print_result(run: Run, console: Console) -> None:
             console.print(_result_table(summary))
         if run.divergence is not None:
             console.print(run.divergence, markup=False, highlight=False, soft_wrap=True)
-        speed = f", {summary['images_per_second']:,.0f} images/s" if summary["images_per_second"] else ""
+        speed = f", {summary['examples_per_second']:,.0f} examples/s" if summary["examples_per_second"] else ""
         size = f"{summary['parameters']:,} parameters, {summary['steps']:,} steps"
         console.print(f"{size} in {format_duration(summary['seconds'])}{speed}", highlight=False)
     if run.metrics and (summary is None or summary["status"] == "interrupted"):

@@ -24,7 +24,8 @@ from jaxopt_bench.training import choose_code_path
 class RunFlags:
     """Train an experiment, continue it where it was stopped, or show its summary where it has finished.
 
-    --optimizer NAME, --model NAME and --schedule NAME put another in the experiment's place, with its own defaults;
+    --optimizer NAME, --schedule NAME, --problem NAME and --model NAME put another in the experiment's place, with its
+    own defaults;
     the flags below are those of the ones in place. `jaxopt-bench list` shows the names; --optimizer FILE.py:FUNCTION or
     MODULE:FUNCTION takes an optimizer of yours. --experiments DIR looks for the experiment in another folder.
     """

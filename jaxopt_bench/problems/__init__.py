@@ -5,11 +5,20 @@ A problem is examples and pure functions of parameters. Optimizers and training 
 
 from __future__ import annotations
 
+from jaxopt_bench.config import Named
 from jaxopt_bench.problems.base import Examples, Problem, ProblemConfig, count_examples, take_examples
+from jaxopt_bench.problems.classification import Classification
 from jaxopt_bench.problems.metrics import LOSS, Metric, metric_named
+
+PROBLEMS: Named[ProblemConfig] = Named(
+    "problem",
+    classification=Classification(),
+)
 
 __all__ = [
     "LOSS",
+    "PROBLEMS",
+    "Classification",
     "Examples",
     "Metric",
     "Problem",

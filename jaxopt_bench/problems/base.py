@@ -192,6 +192,11 @@ class ProblemConfig(Config, abc.ABC):
     def title(self) -> str:
         """What runs of it are called that belong to no workload with a name, such as "digits_cnn"."""
 
+    @property
+    def data_name(self) -> str:
+        """What the examples are called; problems of one kind and one such name have the same examples."""
+        return self.title
+
     def parameter_shapes(self) -> PyTree[jax.ShapeDtypeStruct]:
         """Returns the shapes and types of the parameters. Nothing is computed; a kind may need no data for it."""
         return jax.eval_shape(lambda: self.load().initial(prng.key(0, Purpose.INITIALISATION))[0])

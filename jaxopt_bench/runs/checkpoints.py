@@ -206,7 +206,7 @@ def remove_checkpoints(directory: pathlib.Path) -> None:
             directory.rmdir()
 
 
-def restore(directory: pathlib.Path, step: int, like: T) -> T:
+def restore(directory: pathlib.Path, step: int, like: Any = None) -> Any:
     """Returns the tree saved under a step, as NumPy arrays, after checking every file of it.
 
     If several processes train together, only the first one reads.
@@ -214,12 +214,16 @@ def restore(directory: pathlib.Path, step: int, like: T) -> T:
     Args:
       directory: the folder of checkpoints.
       step: which one.
-      like: a tree of arrays or of shapes and types, as the one that was saved.
+      like: a tree of arrays or of shapes and types, as the one that was saved. If it is None, dictionaries are
+        returned in place of other nodes.
 
     Raises:
       UserError: naming the file that is missing or changed.
     """
-    leaves = found_by_first(lambda: _read(directory.absolute() / str(step), step, like))
+    folder = directory.absolute() / str(step)
+    if like is None:
+        return found_by_first(lambda: _read(folder, step, None))
+    leaves = found_by_first(lambda: jax.tree.leaves(_read(folder, step, like)))
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 
@@ -310,22 +314,23 @@ def _remove(folder: pathlib.Path) -> None:
         folder.rmdir()
 
 
-def _read(folder: pathlib.Path, step: int, like: Any) -> list[np.ndarray]:
-    """Returns the leaves of the tree in a checkpoint's folder; see `restore`."""
+def _read(folder: pathlib.Path, step: int, like: Any) -> Any:
+    """Returns the tree in a checkpoint's folder; see `restore`."""
     _verify(folder, step)
-    target = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), like)
+    target = None if like is None else jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), like)
     with _checkpointer() as checkpointer, _plain(folder) as plain:
         try:
             found = checkpointer.restore(plain / ARRAYS, args=ocp.args.StandardRestore(target))
         except Exception as error:  # Orbax raises whatever a file that is not as it wrote it leads it to
             raise UserError(f"checkpoint {folder} holds other arrays than this experiment has: {error}") from error
-    leaves = jax.tree.leaves(found)
-    for one, other in zip(leaves, jax.tree.leaves(target), strict=True):
+    if target is None:
+        return found
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(target), strict=True):
         if one.shape != other.shape:
             raise UserError(
                 f"checkpoint {folder} holds other arrays than this experiment has: one is {one.shape} for {other.shape}"
             )
-    return leaves
+    return found
 
 
 def _check_equal(found: Any, saved: Any) -> None:

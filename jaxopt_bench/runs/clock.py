@@ -17,7 +17,7 @@ class Clock:
         self.compiled = self.estimated = False
         self.all_seconds, self.all_steps = 0.0, 0  # of this process, compilation apart
         self.seconds = 0.0  # of this lap, a member's share
-        self.lap_seconds, self.lap_images = 0.0, 0  # of this lap, compilation apart
+        self.lap_seconds, self.lap_examples = 0.0, 0  # of this lap, compilation apart
         self.steps, self.began = 0, 0.0  # of the slice under way
 
     def start(self, steps: int, members: int = 1) -> None:
@@ -31,12 +31,12 @@ class Clock:
         if self.compiled:
             self.all_seconds, self.all_steps = self.all_seconds + seconds, self.all_steps + self.steps
             self.lap_seconds += seconds
-            self.lap_images += self.steps * self.batch_size * self.members
+            self.lap_examples += self.steps * self.batch_size * self.members
             self.seconds_per_step = seconds / self.steps
         self.compiled = True
 
     @property
-    def images_per_second(self) -> float:
+    def examples_per_second(self) -> float:
         """The speed of the last slice, all members together."""
         return self.members * self.batch_size / self.seconds_per_step if self.seconds_per_step else 0.0
 
@@ -53,12 +53,12 @@ class Clock:
         return first
 
     def lap(self) -> dict[str, float | None]:
-        """Returns a member's share of the seconds since the last lap, and the images/s, all members together.
+        """Returns a member's share of the seconds since the last lap, and the examples/s, all members together.
 
         Steps that compiled do not count in the speed.
         """
-        speed = self.lap_images / self.lap_seconds if self.lap_images else None
-        result = {"seconds": self.seconds, "images_per_second": speed}
+        speed = self.lap_examples / self.lap_seconds if self.lap_examples else None
+        result = {"seconds": self.seconds, "examples_per_second": speed}
         self.seconds = self.lap_seconds = 0.0
-        self.lap_images = 0
+        self.lap_examples = 0
         return result

@@ -45,7 +45,7 @@ from jaxopt_bench.training import (
     fetched,
     make_evaluated,
     make_first_batch,
-    make_logits,
+    make_predictions,
     padded_batches,
 )
 
@@ -129,18 +129,21 @@ def write_evaluations(
       splits: their images.
       watched: returns the batches that it is given, and may raise instead of the next.
     """
-    evaluated, logits, first_batch = make_evaluated(task), make_logits(task), make_first_batch(task)
+    evaluated, predictions, first_batch = make_evaluated(task), make_predictions(task), make_first_batch(task)
     states = fetched(states)
     for place, directory in directories.items():
         own = jax.tree.map(lambda leaf, at=place: jnp.asarray(leaf[at : at + 1]), states)
-        batch, augmented = fetched(first_batch(splits.train, own.seed[0]))
+        batch, prepared = fetched(first_batch(splits.train, own.seed[0]))
         own = evaluated(own, splits.train, watched)
         found = {
-            name: _evaluated_split(examples, logits(own, watched(padded_batches(examples)))[0])
+            name: _evaluated_split(examples, predictions(own, watched(padded_batches(examples)))[1]["logits"][0])
             for name, examples in _read_splits(task, splits).items()
         }
-        shown = (np.asarray(array[:SHOWN]) for array in (batch.labels, batch.images, augmented))
-        _save(directory / EVALUATION, Evaluation(splits.dataset.class_names, found, AugmentedBatch(*shown)))
+        facts = task.problem.facts
+        augmented = data.denormalise(prepared.inputs, facts["mean"], facts["std"])
+        shown = (np.asarray(array[:SHOWN]) for array in (batch.labels, batch.inputs, augmented))
+        names = tuple(map(str, range(facts["num_classes"])))
+        _save(directory / EVALUATION, Evaluation(names, found, AugmentedBatch(*shown)))
 
 
 def evaluate_finished(
@@ -227,17 +230,17 @@ def _check_checkpoint(run: Run) -> None:
         )
 
 
-def _read_splits(task: Task, splits: Splits) -> dict[str, data.Split]:
-    wanted = {"validation": splits.validation is not None, "test": task.experiment.evaluate_test}
+def _read_splits(task: Task, splits: Splits) -> dict[str, Any]:
+    wanted = {"validation": "validation" in splits.evaluated, "test": task.reads_test}
     return {split: splits.named(split) for split in _SPLITS if wanted[split]}
 
 
-def _evaluated_split(examples: data.Split, logits: Float32[np.ndarray, "examples classes"]) -> EvaluatedSplit:
+def _evaluated_split(examples: Any, logits: Float32[np.ndarray, "examples classes"]) -> EvaluatedSplit:
     labels = np.asarray(examples.labels)
     wrong = np.flatnonzero(_predictions(logits) != labels)
     losses = np.nan_to_num(_losses(logits[wrong], labels[wrong]), nan=np.inf, posinf=np.inf)
     mistakes = wrong[np.argsort(-losses, kind="stable")[:SHOWN]].astype(np.int32)
-    return EvaluatedSplit(labels, logits, mistakes, np.asarray(examples.images[mistakes]))
+    return EvaluatedSplit(labels, logits, mistakes, np.asarray(examples.inputs[mistakes]))
 
 
 def _predictions(logits: Float32[np.ndarray, "examples classes"]) -> Int64[np.ndarray, " examples"]:

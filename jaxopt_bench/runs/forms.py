@@ -8,7 +8,6 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.optimizers import SCHEDULES, Constant, Imported
 from jaxopt_bench.optimizers.equivalence import ParametersError
-from jaxopt_bench.training import parameter_shapes
 
 _said: set[tuple[str, str]] = set()
 
@@ -22,7 +21,7 @@ def check_optimizer(experiment: Experiment, say: Callable[[str], None]) -> None:
     optimizer = experiment.optimizer
     if not isinstance(optimizer, Imported):
         return
-    shapes = parameter_shapes(experiment)
+    shapes = experiment.problem.parameter_shapes()
     try:
         optimizer.examine()
     except ParametersError:  # it may be made for this network

@@ -16,10 +16,11 @@ from jaxtyping import Array, PyTree
 
 from jaxopt_bench.errors import UnknownNameError, UserError, shortened
 from jaxopt_bench.experiment import Experiment, digest_of
+from jaxopt_bench.problems import Metric
 from jaxopt_bench.runs import checkpoints
 from jaxopt_bench.runs.directory import NUMBER, check_object, read_json
 from jaxopt_bench.runs.records import SPLITS, Record, best_step, read_records
-from jaxopt_bench.training import Task, TrainState, abstract_states, empty_metrics, member
+from jaxopt_bench.training import Task, TrainState, abstract_states, empty_metrics, first_state, member
 
 RUN_FOLDER = re.compile(
     r"([0-9a-f]{12})(?:\.[1-9][0-9]*)?"
@@ -29,15 +30,16 @@ RESTORE = (
     "if it is lost, move this folder away and use the same command again, which trains the run again."
 )
 STATUSES = ("completed", "diverged", "interrupted")
-_CONFIG = {"experiment": dict, "digest": str, "task": dict, "environments": list}
+_CONFIG = {"experiment": dict, "digest": str, "task": dict, "metrics": list, "environments": list}
+_TASK = {"train_examples": int}
 _CHECKPOINTS = {"path": str, "member": int, "members": int}
 _FOLDERS = re.compile(r"checkpoints|\.\./(\.\./(?!\.)[^/]+/)?population-[0-9a-f]{12}/checkpoints")
 MOST_MEMBERS = 10**6
 _ENVIRONMENT = {"step": int, "python": str, "packages": dict, "backend": str, "devices": list, "threads": int,
                 "code_path": dict, "members": int, "revision": str | None}  # fmt: skip
 _SUMMARY = {"status": str, "experiment": str, "digest": str, "steps": int, "parameters": int, "seconds": NUMBER,
-            "images_per_second": NUMBER | None, "final": dict, "best": dict | None}  # fmt: skip
-_RESULT = {"step": int, "epoch": NUMBER, **{f"{s}_{n}": NUMBER | None for s in SPLITS for n in ("loss", "accuracy")}}
+            "examples_per_second": NUMBER | None, "final": dict, "best": dict | None}  # fmt: skip
+_RESULT = {"step": int, "epoch": NUMBER, **{f"{split}_loss": NUMBER | None for split in SPLITS}}
 """What each file of a run must say, by its type; it may say more."""
 
 
@@ -77,10 +79,15 @@ class Run:
         except UnknownNameError as error:
             raise newer(self.path / "config.json", error) from error
 
+    @functools.cached_property
+    def measured(self) -> tuple[Metric, ...]:
+        """The metrics of its problem, the headline first."""
+        return tuple(Metric.from_json(values) for values in self.config["metrics"])
+
     @property
-    def task(self) -> Task:
-        """The facts of its data that shaped the program."""
-        return task_from_json(self.experiment, self.config["task"])
+    def steps_per_epoch(self) -> int:
+        """Steps in an epoch; the last partial batch is dropped."""
+        return self.config["task"]["train_examples"] // self.experiment.batch_size
 
     @property
     def divergence(self) -> str | None:
@@ -118,8 +125,18 @@ class Run:
         step = self.best_step if at == "best" else max(steps, default=None)
         if step not in steps:
             raise UserError(f"{folder} holds no {at} checkpoint; it has those of the steps {steps}.")
-        states = checkpoints.restore(folder, step, checkpointed(self.task, members))["state"]
+        found = checkpoints.restore(folder, step)  # neither the problem's data nor its code need be here
+        one = jax.eval_shape(functools.partial(self._state_like, found["state"]))
+        like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((members, *leaf.shape), leaf.dtype), one)
+        states = checkpoints.restore(folder, step, {**found, "state": like})["state"]
         return jax.tree.map(jnp.asarray, member(states, place))
+
+    def _state_like(self, saved: Mapping[str, Any]) -> TrainState:
+        """Returns a state of the same form as a saved one, whose arrays stand in dictionaries."""
+        params, variables = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), (saved["params"], saved["variables"]))
+        experiment = self.experiment
+        numbers = experiment.optimizer.hyperparameters(), experiment.schedule.numbers()
+        return first_state(experiment, self.steps_per_epoch, params, variables, *numbers, jnp.uint32(experiment.seed))
 
     def parameters(self, at: Literal["last", "best"] = "last") -> PyTree[Array]:
         """Returns the network's parameters, of the last checkpoint or of the best epoch's; see `state`."""
@@ -255,6 +272,11 @@ def load_config(path: pathlib.Path) -> dict[str, Any]:
       UserError: where it is missing or damaged, naming the field.
     """
     config = check_object(str(path), read_json(path), _CONFIG)
+    check_object(f"{path}: task", config["task"], _TASK)
+    for i, values in enumerate(config["metrics"]):
+        Metric.from_json(values, f"{path}: metrics[{i}]")
+    if not config["metrics"]:
+        raise UserError(f"{path}: metrics is damaged: it is empty. Expected at least one metric.")
     if "checkpoints" in config:
         found = check_object(f"{path}: checkpoints", config["checkpoints"], _CHECKPOINTS)
         if not _FOLDERS.fullmatch(found["path"]):
@@ -290,29 +312,9 @@ def finished(directory: pathlib.Path) -> bool:
 
 def checkpointed(task: Task, members: int) -> dict[str, Any]:
     """Returns the shapes and types of what a checkpoint holds: the states, and the metrics since the last report."""
-    return {"state": abstract_states(task, members), "metrics": jax.eval_shape(lambda: empty_metrics(members))}
+    return {"state": abstract_states(task, members), "metrics": jax.eval_shape(lambda: empty_metrics(task, members))}
 
 
 def task_to_json(task: Task) -> dict[str, Any]:
-    """Returns the facts of the data as JSON values."""
-    names = (field.name for field in dataclasses.fields(task))
-    return {name: getattr(task, name) for name in names if name not in ("experiment", "code_path")}
-
-
-def task_from_json(experiment: Experiment, values: Mapping[str, Any]) -> Task:
-    """Returns the task that `task_to_json` wrote.
-
-    Raises:
-      UserError: where a field is missing or of another form.
-    """
-    try:
-        return Task(
-            experiment=experiment,
-            image_shape=tuple(map(int, values["image_shape"])),  # type: ignore[arg-type]
-            num_classes=int(values["num_classes"]),
-            train_examples=int(values["train_examples"]),
-            mean=tuple(map(float, values["mean"])),
-            std=tuple(map(float, values["std"])),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"config.json is damaged: task is {values!r} ({error}).") from error
+    """Returns the facts of the problem's data as JSON values."""
+    return {"train_examples": task.train_examples, **task.problem.facts}

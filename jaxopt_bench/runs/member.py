@@ -44,6 +44,11 @@ class Member:
     events: Any = None
     finished: bool = False
 
+    @property
+    def metric_names(self) -> list[str]:
+        """What each line of its metrics says, the headline first."""
+        return [metric.name for metric in self.task.problem.measured]
+
     def check_config(self) -> None:
         """Checks that what lies in the directory was begun as this run.
 
@@ -120,6 +125,7 @@ class Member:
             "experiment": self.task.experiment.to_json(),
             "digest": self.task.experiment.digest,
             "task": task_to_json(self.task),
+            "metrics": [metric.to_json() for metric in self.task.problem.measured],
             "recording": recording.to_json(),
             "checkpoints": checkpoints_entry(self.directory, home, self.place, members),
             "environments": earlier if same else [*earlier, here],
@@ -135,7 +141,7 @@ class Member:
         """Writes its summary.json: how it ended, after how many steps, of what size, and whatever else is to say."""
         lines = self.records.records
         best = records.best_step(lines)
-        speeds = [r["images_per_second"] for r in lines if r.get("images_per_second") is not None]
+        speeds = [r["examples_per_second"] for r in lines if r.get("examples_per_second") is not None]
         summary = {
             "status": status,
             "experiment": self.task.experiment.name,
@@ -144,7 +150,7 @@ class Member:
             "epochs": step / self.task.steps_per_epoch,
             "parameters": parameters,
             "seconds": sum(r["seconds"] for r in lines if r["split"] != "train"),
-            "images_per_second": float(np.median(speeds)) if speeds else None,
+            "examples_per_second": float(np.median(speeds)) if speeds else None,
             "final": self._result(step),
             "best": None if best is None else self._result(best),
         }
@@ -161,7 +167,7 @@ class Member:
         return next((r for r in lines if r["loss"] is None), None)
 
     def _result(self, step: int) -> dict[str, Any]:
-        values = records.at_step(self.records.records, step)
+        values = records.at_step(self.records.records, step, self.metric_names)
         return {"step": step, "epoch": step / self.task.steps_per_epoch, **values}
 
 

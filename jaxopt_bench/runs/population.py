@@ -12,7 +12,7 @@ import pathlib
 import re
 import resource
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -79,7 +79,7 @@ def train_population(
       The runs, in the experiments' order. The status of each is "completed" or "diverged".
 
     Raises:
-      UserError: where two are the same, or are of different data; and as `train` does.
+      UserError: if two are the same; and as `train` does.
       Interrupted: after SIGINT or SIGTERM, once a checkpoint is written.
     """
     reporter, recording = reporter or reporter_for(Console()), recording or Recording()
@@ -91,24 +91,25 @@ def train_population(
     if recording.evaluation:
         evaluate_finished(of_directory, data_dir, code_path, reporter)
     if unfinished := _unfinished(of_directory):
-        unlike = {(e.model, e.optimizer.static_fields): e for e in experiments}  # numbers change no shape
+        unlike = {(e.problem, e.optimizer.static_fields): e for e in experiments}  # numbers change no shape
         for experiment in unlike.values():
             check_optimizer(experiment, reporter.say)
         keep_compiled_programs()
-        task, splits = load_task(experiments[0], data_dir, code_path)
-        programs = _by_program({d: dataclasses.replace(task, experiment=e) for d, e in of_directory.items()})
-        for tasks in programs:  # a network that does not fit the images fails here, before anything is written
+        programs = [_loaded(group, data_dir, code_path) for group in _by_program(of_directory)]
+        for tasks, _ in programs:  # a model that does not fit the examples fails here, before anything is written
             abstract_states(next(iter(tasks.values())))
-        left = [tasks for tasks in programs if _unfinished(tasks)]
+        left = [tasks for tasks, _ in programs if _unfinished(tasks)]
         if len(left) > 1:
             reporter.say(f"{len(unfinished)} runs are {len(left)} programs, which are compiled and trained in turn")
         for tasks in left:
             first = next(iter(tasks.values()))
-            check_batch(task.code_path, len(_unfinished(tasks)), first.experiment.batch_size)
+            check_batch(first.code_path, len(_unfinished(tasks)), first.experiment.batch_size)
         for directory in directories:  # all of them, so that those of later waves are found without `fresh` again
             directory.mkdir(parents=True, exist_ok=True)
-        for tasks in programs:
+        while programs:
+            tasks, splits = programs.pop(0)  # so that the examples leave the device before the next program's come
             _train_all(tasks, splits, recording, reporter, largest)
+            del splits
     return [load_run(directory) for directory in directories]
 
 
@@ -137,21 +138,20 @@ def check_not_shared(directory: pathlib.Path) -> None:
         )
 
 
-def _by_program(tasks: dict[pathlib.Path, Task]) -> list[dict[pathlib.Path, Task]]:
-    """Returns the tasks in groups, each of which one program can train.
-
-    Raises:
-      UserError: where they are of different data.
-    """
-    groups: dict[str, dict[pathlib.Path, Task]] = {}
-    first = next(iter(tasks.values())).experiment
-    for directory, task in tasks.items():
-        for field in ("dataset", "validation_fraction"):
-            value, other = getattr(first, field), getattr(task.experiment, field)
-            if value != other:
-                raise UserError(f"the experiments differ in {field} ({value!r} and {other!r}); accepted: one for all.")
-        groups.setdefault(json.dumps(task.experiment.program()), {})[directory] = task
+def _by_program(experiments: Mapping[pathlib.Path, Experiment]) -> list[dict[pathlib.Path, Experiment]]:
+    """Returns the experiments in groups, each of which one program can train."""
+    groups: dict[str, dict[pathlib.Path, Experiment]] = {}
+    for directory, experiment in experiments.items():
+        groups.setdefault(json.dumps(experiment.program()), {})[directory] = experiment
     return list(groups.values())
+
+
+def _loaded(
+    experiments: Mapping[pathlib.Path, Experiment], data_dir: pathlib.Path | None, code_path: CodePath | None
+) -> tuple[dict[pathlib.Path, Task], Splits]:
+    """Returns the tasks of experiments that one program can train, and the examples of all of them."""
+    task, splits = load_task(next(iter(experiments.values())), data_dir, code_path)
+    return {d: dataclasses.replace(task, experiment=e) for d, e in experiments.items()}, splits
 
 
 def _train_all(

@@ -10,16 +10,17 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
+from jaxopt_bench.problems import LOSS, Metric, metric_named
 from jaxopt_bench.runs.records import Record
 
 
 class Reporter:
     """Is told how a run goes, and shows nothing. Steps are counted from the start of training, not of the process."""
 
-    def start(self, title: str, step: int, steps: int, steps_per_epoch: int) -> None:
-        """A run begins, or goes on, at a step."""
+    def start(self, title: str, step: int, steps: int, steps_per_epoch: int, metrics: Sequence[Metric]) -> None:
+        """A run begins, or goes on, at a step. The first of its metrics is the headline."""
 
-    def advance(self, step: int, images_per_second: float, seconds_left: float) -> None:
+    def advance(self, step: int, examples_per_second: float, seconds_left: float) -> None:
         """Some steps were made."""
 
     def measured(self, records: Sequence[Record]) -> None:
@@ -49,16 +50,16 @@ class Lines(Reporter):
         self.latest: Sequence[Record] = []
         self.speed = ""
 
-    def start(self, title: str, step: int, steps: int, steps_per_epoch: int) -> None:
+    def start(self, title: str, step: int, steps: int, steps_per_epoch: int, metrics: Sequence[Metric]) -> None:
         """Names the run."""
-        self.steps, self.steps_per_epoch = steps, steps_per_epoch
+        self.steps, self.steps_per_epoch, self.metrics = steps, steps_per_epoch, metrics
         self.say(title)
 
-    def advance(self, step: int, images_per_second: float, seconds_left: float) -> None:
+    def advance(self, step: int, examples_per_second: float, seconds_left: float) -> None:
         """Prints a line where the last is long ago, or where the epoch is over."""
-        self.speed = f"{images_per_second:,.0f} images/s, {format_duration(seconds_left)} left"
+        self.speed = f"{examples_per_second:,.0f} examples/s, {format_duration(seconds_left)} left"
         if time.monotonic() - self.last > self.every:
-            self._line(f"step {step:,}/{self.steps:,}  {_splits(self.latest)}  {self.speed}")
+            self._line(f"step {step:,}/{self.steps:,}  {_splits(self.latest, self.metrics)}  {self.speed}")
 
     def measured(self, records: Sequence[Record]) -> None:
         """Prints an epoch's line."""
@@ -68,7 +69,7 @@ class Lines(Reporter):
         split, epoch = records[0]["split"], records[0]["epoch"]
         if split != "train_steps":
             speed = f"  {self.speed}" if split == "train" else ""  # the test split is measured when all is trained
-            self._line(f"epoch {epoch:g}/{self.steps // self.steps_per_epoch}  {_splits(records)}{speed}")
+            self._line(f"epoch {epoch:g}/{self.steps // self.steps_per_epoch}  {_splits(records, self.metrics)}{speed}")
 
     def say(self, message: str) -> None:
         """Prints the message."""
@@ -80,7 +81,7 @@ class Lines(Reporter):
 
 
 class Live(Reporter):
-    """A bar with epoch, step, images/s, loss, accuracies and the time left."""
+    """A bar with epoch, step, examples/s, loss, headline metric and the time left."""
 
     def __init__(self, console: Console):
         self.console = console
@@ -94,27 +95,29 @@ class Live(Reporter):
         )
         self.shown: dict[str, Record] = {}
 
-    def start(self, title: str, step: int, steps: int, steps_per_epoch: int) -> None:
+    def start(self, title: str, step: int, steps: int, steps_per_epoch: int, metrics: Sequence[Metric]) -> None:
         """Names the run and puts up the bar."""
         self.say(title)
-        self.steps, self.steps_per_epoch = steps, steps_per_epoch
+        self.steps, self.steps_per_epoch, self.metrics = steps, steps_per_epoch, metrics
         self.task = self.progress.add_task("", total=steps, completed=step, where="compiling", speed="", metrics="")
         self.progress.start()
 
-    def advance(self, step: int, images_per_second: float, seconds_left: float) -> None:
+    def advance(self, step: int, examples_per_second: float, seconds_left: float) -> None:
         """Moves the bar."""
         epochs = self.steps // self.steps_per_epoch
         epoch = max(1, math.ceil(step / self.steps_per_epoch))
         where = f"epoch {epoch}/{epochs}  step {step:,}/{self.steps:,}"
-        speed = f"{images_per_second:,.0f} images/s  {format_duration(seconds_left)} left"
+        speed = f"{examples_per_second:,.0f} examples/s  {format_duration(seconds_left)} left"
         self.progress.update(self.task, completed=step, where=where, speed=speed)
 
     def measured(self, records: Sequence[Record]) -> None:
-        """Shows the newest loss and accuracies beside the bar."""
+        """Shows the newest loss and headline metric beside the bar."""
         for record in records:
             if record["split"] in ("train_steps", "validation", "test"):
                 self.shown[record["split"].removesuffix("_steps")] = record
-        self.progress.update(self.task, metrics=_splits([{**r, "split": s} for s, r in self.shown.items()]))
+        self.progress.update(
+            self.task, metrics=_splits([{**r, "split": s} for s, r in self.shown.items()], self.metrics)
+        )
 
     def say(self, message: str) -> None:
         """Prints the message above the bar."""
@@ -133,15 +136,20 @@ def reporter_for(console: Console) -> Reporter:
     return Live(console) if console.is_terminal else Lines(console)
 
 
-def median_lines(lines: Sequence[Sequence[Record]]) -> Sequence[Record]:
-    """Returns what to show of several runs' lines of the same steps and splits: the medians over the runs."""
+def median_lines(lines: Sequence[Sequence[Record]], names: Sequence[str]) -> Sequence[Record]:
+    """Returns what to show of several runs' lines of the same steps and splits: the medians over the runs.
+
+    Args:
+      lines: each run's.
+      names: of the metrics.
+    """
     if len(lines) < 2:
         return lines[0] if lines else []
     shown = []
     for same in zip(*lines, strict=True):
         medians = {}
-        for name in ("loss", "accuracy"):
-            values = [record[name] for record in same if record[name] is not None]
+        for name in names:
+            values = [record[name] for record in same if record.get(name) is not None]
             medians[name] = statistics.median(values) if values else None
         shown.append({**same[0], **medians})
     return shown
@@ -169,9 +177,13 @@ def format_duration(seconds: float) -> str:
     return f"{seconds / 86400:.1f} days"
 
 
-def _splits(records: Sequence[Record]) -> str:
+def _splits(records: Sequence[Record], metrics: Sequence[Metric]) -> str:
+    """Returns the loss and the headline metric of each split."""
     names = {"train_steps": "train", "train_clean": "clean"}
-    parts = (
-        (names.get(r["split"], r["split"]), format_loss(r["loss"]), format_accuracy(r["accuracy"])) for r in records
-    )
-    return "  ".join(f"{name} {loss} {accuracy}" for name, loss, accuracy in parts)
+    loss = metric_named(metrics, LOSS)
+    shown = [metric for metric in dict.fromkeys([loss, metrics[0]]) if metric is not None]
+    parts = []
+    for record in records:
+        values = "  ".join(metric.format(record.get(metric.name)) for metric in shown)
+        parts.append(f"{names.get(record['split'], record['split'])} {values}")
+    return "  ".join(parts)

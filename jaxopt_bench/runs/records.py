@@ -15,7 +15,7 @@ from jaxopt_bench.files import naming, read_regular, replacing
 from jaxopt_bench.runs.directory import NUMBER, check_object, parse_json
 
 Record = dict[str, Any]
-_LINE = {"step": int, "split": str, "loss": NUMBER | None, "accuracy": NUMBER | None, "seconds": NUMBER}
+_LINE = {"step": int, "split": str, "loss": NUMBER | None, "seconds": NUMBER}
 _STEPS = {"steps": int}
 SPLITS = ("train", "train_clean", "validation", "test")  # those measured once an epoch
 
@@ -93,30 +93,36 @@ class MetricsFile:
         return next((r for r in reversed(self.records) if r["split"] == split and r["step"] == step), None)
 
 
-def mean_over_epoch(records: Sequence[Record], after_step: int) -> Record:
-    """Returns the means of loss and accuracy over the steps after one: the training loss of an epoch.
+def mean_over_epoch(records: Sequence[Record], after_step: int, names: Iterable[str]) -> Record:
+    """Returns the means of metrics over the steps after one, such as the training loss of an epoch.
 
-    None stands for a mean over lines of which one is not finite.
+    None stands for a mean over lines of which one is not finite or was not measured.
 
     Args:
       records: a run's lines up to the epoch's end, in the order of their steps; those of split "train_steps" count,
         each by its number of steps.
       after_step: the last step before the epoch.
+      names: of the metrics.
     """
     epoch = itertools.takewhile(lambda r: r["step"] > after_step, reversed(records))
     lines = [r for r in epoch if r["split"] == "train_steps"]
     steps = sum(r["steps"] for r in lines)
     means: Record = {}
-    for name in ("loss", "accuracy"):
-        known = all(r[name] is not None for r in lines)
+    for name in names:
+        known = all(r.get(name) is not None for r in lines)
         means[name] = math.fsum(r[name] * r["steps"] for r in lines) / steps if known else None
     return {**means, "seconds": math.fsum(r["seconds"] for r in lines)}
 
 
-def at_step(records: Iterable[Record], step: int) -> dict[str, Any]:
-    """Returns `{split}_{loss,accuracy}` at the end of an epoch, None for splits not measured there."""
+def at_step(records: Iterable[Record], step: int, names: Sequence[str]) -> dict[str, Any]:
+    """Returns `{split}_{metric}` at the end of an epoch, None for splits not measured there.
+
+    Args:
+      records: a run's lines.
+      step: the epoch's last.
+      names: of the metrics.
+    """
     found = {r["split"]: r for r in records if r["step"] == step and r["split"] in SPLITS}
-    names = ("loss", "accuracy")
     return {f"{split}_{name}": found.get(split, {}).get(name) for split in SPLITS for name in names}
 
 

@@ -33,7 +33,6 @@ from jaxopt_bench.runs.splits import Splits
 from jaxopt_bench.training import (
     NEVER,
     Evaluate,
-    EvaluationMetrics,
     StepMetrics,
     Task,
     TrainState,
@@ -136,7 +135,7 @@ class Session:
 
         Args:
           members: runs that one program can train.
-          splits: their images.
+          splits: their examples.
           home: the folder in which their checkpoints lie: the run's own, or the population's.
           recording: how often to write.
           reporter: what is told of the progress.
@@ -149,6 +148,10 @@ class Session:
         self._orders = make_orders(self.task, len(members))
         self._evaluated = make_evaluated(self.task, len(members))
         self._evaluate = make_evaluate(self.task, len(members))
+        problem, step_metrics = self.task.problem, self.task.step_metrics
+        self._names = members[0].metric_names
+        self._step_values = jax.jit(jax.vmap(lambda own: own.compute(step_metrics)))
+        self._values = jax.jit(jax.vmap(lambda own: own.compute(problem.measured)))
         self._batches: dict[str, list[Any]] = {}  # of the splits that are evaluated again and again
         self._order: tuple[int, Any] = (-1, None)  # an epoch, and the members' orders of it
         self.evaluation_seconds = 0.0
@@ -160,7 +163,7 @@ class Session:
         check_same((self.recording.to_json(), self.task.code_path.to_json(), same))
         self.step, self.states, self.metrics = self._restore()
         self.began = self.step
-        counts = fetched(self.metrics.loss.count)  # of the steps since the last line of metrics
+        counts = fetched(self.metrics.steps)  # of the steps since the last line of metrics
         for member in self.active:
             member.check_config()
         remove_leftovers(self.home)
@@ -250,7 +253,7 @@ class Session:
         many = f" × {count}" if count > 1 else ""
         resumed = f", continued from step {self.began:,}" if self.began else ""
         title = f"{task.experiment.name}{many}: {self._parameters:,} parameters, {task.steps:,} steps{resumed}"
-        self.reporter.start(f"{title}\n{self.home}", self.step, task.steps, task.steps_per_epoch)
+        self.reporter.start(f"{title}\n{self.home}", self.step, task.steps, task.steps_per_epoch, task.problem.measured)
         warmup = max(getattr(member.task.experiment.schedule, "warmup", 0.0) for member in self.members)
         if warmup >= task.experiment.epochs:
             self.reporter.say(f"schedule.warmup is {warmup:g} of {task.experiment.epochs} epochs: all of it is warm-up")
@@ -299,18 +302,18 @@ class Session:
         return made
 
     def _no_metrics(self) -> StepMetrics:
-        return empty_metrics(len(self.members), self.task.code_path)
+        return empty_metrics(self.task, len(self.members))
 
     def _await(self, made: Slice) -> None:
         """Waits until the steps are made, and computes what has to be before the next change them."""
         jax.block_until_ready(made.metrics)
         self.clock.stop()
         left = self._seconds_left()
-        self.reporter.advance(self.step, self.clock.images_per_second, left)
+        self.reporter.advance(self.step, self.clock.examples_per_second, left)
         if self.clock.first_estimate():
             self._say_duration(left + self.waiting * self._seconds_for(self.task.steps) / self.clock.members)
         if made.line:
-            made.measured = {"steps": made.metrics.loss.count, **_values(made.metrics)}
+            made.measured = {"steps": made.metrics.steps, **self._step_values(made.metrics)}
         if made.step % self.task.steps_per_epoch == 0:
             made.evaluations = self._evaluations()
         if self._checkpoint_due():
@@ -328,7 +331,7 @@ class Session:
         return steps * self.clock.seconds_per_step + epochs * self.evaluation_seconds
 
     def _say_duration(self, left: float) -> None:
-        self.reporter.say(f"about {format_duration(left)} to go at {self.clock.images_per_second:,.0f} images/s")
+        self.reporter.say(f"about {format_duration(left)} to go at {self.clock.examples_per_second:,.0f} examples/s")
         if left > HOUR:
             self.reporter.say(_shorter(self.task))
 
@@ -347,7 +350,7 @@ class Session:
         timing = self.clock.lap()
         written = []
         for member in self.active:
-            line = {name: records.finite(float(value[member.place])) for name, value in values.items()}
+            line = self._own(values, member)
             steps = int(counts[member.place])
             lines = [self._line("train_steps", made.step, steps=steps, **line, **timing)]
             member.record(lines)
@@ -356,13 +359,11 @@ class Session:
                 step = int(diverged[member.place])
                 reason = f"the loss, the gradient or the update of step {step:,} was not finite"
                 self._diverge(member, step, reason, made.step)
-        self.reporter.measured(median_lines(written))
+        self.reporter.measured(median_lines(written, self._names))
 
     def _measured_every_epoch(self) -> list[str]:
-        names = ["train_clean"]
-        if self.splits.validation is not None:
-            names.append("validation")
-        return [*names, "test"] if self.task.experiment.track_test else names
+        tracked = self.task.experiment.track_test and self.task.reads_test
+        return [*self.splits.evaluated, *(["test"] if tracked else [])]
 
     def _evaluations(self) -> dict[str, tuple[dict[str, Any], float]]:
         """Returns each split's means and seconds; nothing where the process is asked to stop before all are known."""
@@ -381,11 +382,11 @@ class Session:
         return found
 
     def _measured(self, split: str, states: TrainState) -> dict[str, Any]:
-        """Evaluates a split, whose images stay on the device."""
+        """Evaluates a split, whose examples stay on the device."""
         if split not in self._batches:
             batches = list(padded_batches(self.splits.named(split)))
             self._batches[split] = placed(batches, everywhere(self.task.code_path))
-        return fetched(_values(self._evaluate(states, self._until_stopped(self._batches[split]))))
+        return fetched(self._values(self._evaluate(states, self._until_stopped(self._batches[split]))))
 
     def _until_stopped(self, batches: Iterable[T]) -> Iterator[T]:
         for batch in batches:
@@ -397,7 +398,7 @@ class Session:
         """Writes a line for every split that is measured once an epoch."""
         lines: list[list[records.Record]] = []
         for member in members:
-            means = records.mean_over_epoch(member.records.records, made.step - self.task.steps_per_epoch)
+            means = records.mean_over_epoch(member.records.records, made.step - self.task.steps_per_epoch, self._names)
             lines.append([self._line("train", made.step, **means)])
         self.evaluation_seconds = sum(seconds for _, seconds in made.evaluations.values())
         for split, (values, seconds) in made.evaluations.items():
@@ -405,13 +406,17 @@ class Session:
                 own.append(self._evaluation_line(split, made.step, values, member, seconds / len(self.active)))
         for member, own in zip(members, lines, strict=True):
             member.record(own)
-        self.reporter.measured(median_lines(lines))
+        self.reporter.measured(median_lines(lines, self._names))
 
     def _evaluation_line(
         self, split: str, step: int, values: Mapping[str, Any], member: Member, seconds: float
     ) -> records.Record:
-        own = {name: records.finite(float(value[member.place])) for name, value in values.items()}
-        return self._line(split, step, **own, seconds=seconds)
+        return self._line(split, step, **self._own(values, member), seconds=seconds)
+
+    def _own(self, values: Mapping[str, Any], member: Member) -> dict[str, float | None]:
+        """Returns a member's values; None for a metric that was not measured or is not finite."""
+        found = {name: records.finite(float(value[member.place])) for name, value in values.items()}
+        return found | {name: None for name in self._names if name not in found}
 
     def _line(self, split: str, step: int, /, **values: Any) -> records.Record:
         return {"step": step, "epoch": step / self.task.steps_per_epoch, "split": split, **values}
@@ -435,7 +440,7 @@ class Session:
 
         For a population only where the test split will be read at them: there are as many as members.
         """
-        if len(self.members) > 1 and not self.task.experiment.evaluate_test:
+        if len(self.members) > 1 and not self.task.reads_test:
             return set()
         best = (records.best_step(member.records.records) for member in self.active)
         return {step for step in best if step is not None}
@@ -465,7 +470,7 @@ class Session:
     def _complete(self) -> None:
         """Reads the test split, once, for the last epoch and the best; writes the summaries last of all."""
         self._diverge_where_not_finite()
-        if self.task.experiment.evaluate_test and self.active:
+        if self.task.reads_test and self.active:
             self._test_last()
             for step in sorted(self._best_steps() - {self.task.steps}):
                 self._test_best(
@@ -513,18 +518,12 @@ class Session:
     def _test(self, step: int, members: Sequence[Member], states: TrainState, evaluate: Evaluate) -> None:
         began = time.perf_counter()
         measured = evaluate(states, self._until_stopped(padded_batches(self.splits.named("test"))))
-        values = fetched(_values(measured))
+        values = fetched(self._values(measured))
         seconds = (time.perf_counter() - began) / len(members)
         lines = [[self._evaluation_line("test", step, values, member, seconds)] for member in members]
         for member, own in zip(members, lines, strict=True):
             member.record(own)
-        self.reporter.measured(median_lines(lines))
-
-
-@jax.jit
-def _values(metrics: StepMetrics | EvaluationMetrics) -> dict[str, Any]:
-    """Returns what the metrics amount to, stacked."""
-    return jax.vmap(lambda own: own.compute())(metrics)
+        self.reporter.measured(median_lines(lines, self._names))
 
 
 @jax.jit
@@ -540,7 +539,9 @@ def _shorter(task: Task) -> str:
     with contextlib.suppress(UserError):
         others = catalog.load_folder().values()
         sizes = {
-            e.name: e.epochs * (task.train_examples // e.batch_size) for e in others if e.dataset == experiment.dataset
+            e.name: e.epochs * (task.train_examples // e.batch_size)
+            for e in others
+            if e.problem.data_name == experiment.problem.data_name
         }
         fewer = sorted((steps, name) for name, steps in sizes.items() if steps < task.steps)
         if fewer:

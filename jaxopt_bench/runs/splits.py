@@ -1,64 +1,60 @@
-"""An experiment's images, read and divided, and the task they make."""
+"""An experiment's problem, loaded, and the examples that a run trains on and evaluates."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pathlib
 
+import jax
 import jax.numpy as jnp
 
-from jaxopt_bench import data
 from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.problems import Examples, Problem, take_examples
 from jaxopt_bench.runs.environment import check_options
-from jaxopt_bench.training import Batch, CodePath, Task, choose_code_path, everywhere, placed
+from jaxopt_bench.training import CodePath, Task, choose_code_path, everywhere, placed
 
-CLEAN_EXAMPLES = 5000  # of the training split, evaluated without augmentation after every epoch
+CLEAN_EXAMPLES = 5000  # of the training split, evaluated after every epoch as other splits are
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Splits:
-    """The images of a run: those to train on are on the device, those to evaluate on the host."""
+    """The examples of a run: those to train on are on the device, those to evaluate on the host."""
 
-    train: Batch
-    clean: data.Split
-    validation: data.Split | None
-    dataset: data.Dataset
+    problem: Problem
+    code_path: CodePath
 
-    def named(self, split: str) -> data.Split:
-        """Returns the images of "train_clean", "validation" or "test", which nothing opens before it is asked for."""
-        if split == "test":
-            return self.dataset.split("test")
-        found = {"train_clean": self.clean, "validation": self.validation}[split]
-        assert found is not None, "a run without a validation split measures none"
-        return found
+    @functools.cached_property
+    def train(self) -> Examples:
+        """The examples to train on; they are copied to the device when they are first asked for."""
+        return placed(jax.tree.map(jnp.asarray, self.problem.train), everywhere(self.code_path))
+
+    @property
+    def evaluated(self) -> tuple[str, ...]:
+        """The splits that are evaluated after every epoch."""
+        return ("train_clean",) if self.problem.validation is None else ("train_clean", "validation")
+
+    def named(self, split: str) -> Examples:
+        """Returns the examples of "train_clean", "validation" or "test", which nothing opens before it is asked for."""
+        if split == "train_clean":
+            return take_examples(self.problem.train, slice(CLEAN_EXAMPLES))
+        return self.problem.split(split)
 
 
 def load_task(
     experiment: Experiment, data_dir: pathlib.Path | None = None, code_path: CodePath | None = None
 ) -> tuple[Task, Splits]:
-    """Reads an experiment's data and returns the task it makes, with its splits.
+    """Loads an experiment's problem and returns the task it makes, with its splits.
 
     Args:
       experiment: what is trained.
-      data_dir: where TFDS keeps its data sets; TFDS's own default where None.
-      code_path: how it is computed; as suits the backend where None.
+      data_dir: where TFDS keeps its data sets; TFDS's own default if it is None.
+      code_path: how it is computed; as suits the backend if it is None.
 
     Raises:
-      UserError: where the data cannot be read, or JAX was told to compute something else; see `check_options`.
+      UserError: if the data cannot be read, or JAX was told to compute something else; see `check_options`.
     """
     check_options()
-    dataset = data.load(experiment.dataset, data_dir)
-    train, validation = data.train_validation(dataset.split("train"), experiment.validation_fraction)
-    task = Task(
-        experiment=experiment,
-        image_shape=dataset.spec.image_shape,
-        num_classes=dataset.spec.num_classes,
-        train_examples=len(train.labels),
-        mean=dataset.mean,
-        std=dataset.std,
-        code_path=code_path or choose_code_path(),
-    )
-    clean = data.Split(train.images[:CLEAN_EXAMPLES], train.labels[:CLEAN_EXAMPLES])
-    arrays = jnp.asarray(train.images), jnp.asarray(train.labels)
-    resident = Batch(*placed(arrays, everywhere(task.code_path)))
-    return task, Splits(resident, clean, validation, dataset)
+    path = code_path or choose_code_path()
+    problem = experiment.problem.load(data_dir, path.layers)
+    return Task(experiment=experiment, problem=problem, code_path=path), Splits(problem, path)

@@ -38,7 +38,7 @@ def seconds_per_step(
     tasks = tasks if task.code_path.members == "map" else tasks[:1]
     count = len(tasks)
     advance = make_advance(task, count)
-    states, metrics = initial_states(tasks), empty_metrics(count, task.code_path)
+    states, metrics = initial_states(tasks), empty_metrics(task, count)
     order = make_orders(task, count)(states.seed, 0)
 
     def timed(steps: int) -> float:

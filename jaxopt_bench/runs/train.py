@@ -63,7 +63,7 @@ def train(
     keep_compiled_programs()
     task, splits = load_task(experiment, data_dir, code_path)
     check_batch(task.code_path, 1, experiment.batch_size)
-    abstract_states(task)  # a network that does not fit the images fails here, before anything is written
+    abstract_states(task)  # a model that does not fit the examples fails here, before anything is written
     directory.mkdir(parents=True, exist_ok=True)
     member = Member(task, directory)
     with locked(directory):

@@ -12,9 +12,9 @@ from jaxopt_bench.training.loop import (
     make_evaluate,
     make_evaluated,
     make_first_batch,
-    make_logits,
     make_loop,
     make_orders,
+    make_predictions,
     needed_bytes,
     padded_batches,
 )
@@ -23,17 +23,15 @@ from jaxopt_bench.training.population import check_one_program, largest_populati
 from jaxopt_bench.training.state import (
     TrainState,
     abstract_states,
+    first_state,
     initial_state,
     initial_states,
-    make_module,
-    parameter_shapes,
 )
-from jaxopt_bench.training.step import Batch, make_evaluation_step, make_train_step
+from jaxopt_bench.training.step import make_evaluation_step, make_train_step
 from jaxopt_bench.training.task import Task
 
 __all__ = [
     "NEVER",
-    "Batch",
     "CodePath",
     "Evaluate",
     "EvaluationMetrics",
@@ -49,6 +47,7 @@ __all__ = [
     "empty_metrics",
     "everywhere",
     "fetched",
+    "first_state",
     "initial_state",
     "initial_states",
     "largest_population",
@@ -57,15 +56,13 @@ __all__ = [
     "make_evaluated",
     "make_evaluation_step",
     "make_first_batch",
-    "make_logits",
     "make_loop",
-    "make_module",
     "make_orders",
+    "make_predictions",
     "make_train_step",
     "member",
     "needed_bytes",
     "padded_batches",
-    "parameter_shapes",
     "placed",
     "shardings",
     "stack",

@@ -9,38 +9,33 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float32, Int32, Integer, PyTree, UInt8, UInt32
+from jaxtyping import Array, Bool, Int32, Integer, PyTree, UInt32
 
 from jaxopt_bench import prng
-from jaxopt_bench.data import Split, augment, denormalise
+from jaxopt_bench.problems import LOSS, Examples, count_examples, take_examples
 from jaxopt_bench.training.code_path import CodePath, options_to_run_once
 from jaxopt_bench.training.devices import divided, fetched, placed, rows, shardings
-from jaxopt_bench.training.metrics import EvaluationMetrics, StepMetrics
+from jaxopt_bench.training.metrics import NORMS, EvaluationMetrics, StepMetrics
 from jaxopt_bench.training.population import over_members, required_bytes, stack, update_members
 from jaxopt_bench.training.state import TrainState, abstract_states
-from jaxopt_bench.training.step import (
-    Batch,
-    make_evaluation_step,
-    make_logits_step,
-    make_statistics_step,
-    make_train_step,
-)
+from jaxopt_bench.training.step import make_averages_step, make_evaluation_step, make_train_step
 from jaxopt_bench.training.task import Task
 
 EVALUATION_BATCH = 256  # which 2, 4 or 8 devices can share
-STATISTICS_EXAMPLES = 5000  # training images from which batch statistics are estimated for an evaluation
+STATISTICS_EXAMPLES = 5000  # training examples from which running averages are estimated for an evaluation
 
 Order = Int32[Array, "members examples"]
 Steps = Integer[Array, " members"]
-MaskedBatch = tuple[Batch, Bool[Array, " batch"]]
+MaskedBatch = tuple[Examples, Bool[Array, " batch"]]
 Made = tuple[TrainState, StepMetrics]
 
-Advance = Callable[[TrainState, StepMetrics, Batch, Order, Steps], Made]
+Advance = Callable[[TrainState, StepMetrics, Examples, Order, Steps], Made]
 Orders = Callable[[UInt32[Array, " members"], int], Order]
 Evaluate = Callable[[TrainState, Iterable[MaskedBatch]], EvaluationMetrics]
-Logits = Callable[[TrainState, Iterable[MaskedBatch]], Float32[np.ndarray, "members examples classes"]]
+Arrays = dict[str, np.ndarray]
+Predictions = Callable[[TrainState, Iterable[MaskedBatch]], tuple[Arrays, Arrays]]
 Evaluated = Callable[..., TrainState]
-FirstBatch = Callable[[Batch, UInt32[Array, ""]], tuple[Batch, UInt8[Array, "batch height width channels"]]]
+FirstBatch = Callable[[Examples, UInt32[Array, ""]], tuple[Examples, Examples]]
 
 
 def make_advance(task: Task, members: int = 1) -> Advance:
@@ -59,11 +54,11 @@ def make_advance(task: Task, members: int = 1) -> Advance:
     """
     train_step, path = make_train_step(task), task.code_path
 
-    def step(made: Made, data: Batch, order: Int32[Array, " examples"]) -> Made:
+    def step(made: Made, data: Examples, order: Int32[Array, " examples"]) -> Made:
         state, metrics = made
         size = task.experiment.batch_size
         indices = jax.lax.dynamic_slice_in_dim(order, (state.step % task.steps_per_epoch) * size, size)
-        batch = divided(Batch(data.images[indices], data.labels[indices]), path, members)
+        batch = divided(take_examples(data, indices), path, members)
         state, new = train_step(state, batch)
         return state, metrics.merge(new)
 
@@ -102,12 +97,13 @@ def make_loop(step: Callable[[Any, Any, Any], Any], path: CodePath, members: int
     return advance if path.loop == "compiled" else advance_in_python
 
 
-def empty_metrics(members: int = 1, path: CodePath | None = None) -> StepMetrics:
-    """Returns the metrics of no steps, stacked, where a code path has them."""
-    return placed(stack([StepMetrics.empty()] * members), shardings(path or CodePath(), members)[0])
+def empty_metrics(task: Task, members: int = 1) -> StepMetrics:
+    """Returns the metrics of no steps, stacked, on the devices that the task's code path uses."""
+    names = [LOSS, *task.step_statistics, *NORMS]
+    return placed(stack([StepMetrics.empty(names)] * members), shardings(task.code_path, members)[0])
 
 
-def needed_bytes(task: Task, data: Batch, members: int) -> int:
+def needed_bytes(task: Task, data: Examples, members: int) -> int:
     """Returns the memory in which a population is trained, by what its compiled program says.
 
     It is that of one device. Beside what the program needs, the states are kept a second time while a checkpoint is
@@ -118,7 +114,7 @@ def needed_bytes(task: Task, data: Batch, members: int) -> int:
     states = abstract_states(task, members)
     order = jax.ShapeDtypeStruct((members, task.train_examples), jnp.int32)
     steps = jax.ShapeDtypeStruct((members,), jnp.int32)
-    metrics = jax.eval_shape(lambda: empty_metrics(members))
+    metrics = jax.eval_shape(lambda: empty_metrics(task, members))
     compiled = make_advance(task, members).lower(states, metrics, data, order, steps).compile()  # type: ignore[attr-defined]
     kept = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(states)) // rows(task.code_path, members)
     return required_bytes(compiled) + 2 * kept
@@ -145,10 +141,10 @@ def epoch_order(task: Task, seed: UInt32[Array, ""], epoch: Integer[Array, ""] |
 def make_evaluated(task: Task, members: int = 1) -> Evaluated:
     """Returns `evaluated(states, data, watched) -> states`: what is evaluated in place of the states that are trained.
 
-    If the optimizer averages parameters, the averages replace them. Batch statistics are re-estimated for the
-    parameters that are evaluated: means over the batches of the first training images, augmented. The running
-    statistics of training are not used: in the first steps they are mostly their initial values and those of earlier
-    parameters, and averages of parameters have none.
+    If the optimizer averages parameters, the averages replace them. If the problem's variables are running averages,
+    they are estimated anew for the parameters that are evaluated: as means over the batches of the first training
+    examples, drawn as in training. Those of training are not used: in the first steps they are mostly their initial
+    values and those of earlier parameters, and averages of parameters have none.
 
     The arguments of `evaluated`:
       states: stacked.
@@ -158,7 +154,7 @@ def make_evaluated(task: Task, members: int = 1) -> Evaluated:
     optimizer = task.experiment.optimizer
     path, size = task.code_path, task.experiment.batch_size
     batches = min(task.steps_per_epoch, max(1, STATISTICS_EXAMPLES // size))
-    statistics_step = make_statistics_step(task)
+    averages_step = make_averages_step(task)
     stacked, whole = shardings(path, members)
 
     @functools.partial(jax.jit, in_shardings=(stacked, stacked), out_shardings=stacked)
@@ -175,31 +171,35 @@ def make_evaluated(task: Task, members: int = 1) -> Evaluated:
         params: PyTree[Array],
         sums: PyTree[Array],
         seeds: UInt32[Array, " members"],
-        data: Batch,
+        data: Examples,
         index: Integer[Array, ""],
     ) -> PyTree[Array]:
-        batch = Batch(*(jax.lax.dynamic_slice_in_dim(array, index * size, size) for array in data))
+        batch = jax.tree.map(lambda array: jax.lax.dynamic_slice_in_dim(array, index * size, size), data)
 
         def of_one(
-            params: PyTree[Array], sums: PyTree[Array], seed: UInt32[Array, ""], batch: Batch, index: Integer[Array, ""]
+            params: PyTree[Array],
+            sums: PyTree[Array],
+            seed: UInt32[Array, ""],
+            batch: Examples,
+            index: Integer[Array, ""],
         ) -> PyTree[Array]:
-            own = statistics_step(params, batch, seed, index)
+            own = averages_step(params, sums, batch, seed, index)
             return jax.tree.map(lambda sum, s: jnp.where(index == 0, 0, sum) + s / batches, sums, own)
 
         return over_members(of_one, path, members)((divided(batch, path, members), index), params, sums, seeds)
 
     def evaluated(
-        states: TrainState, data: Batch, watched: Callable[[Iterator[int]], Iterator[int]] = iter
+        states: TrainState, data: Examples, watched: Callable[[Iterator[int]], Iterator[int]] = iter
     ) -> TrainState:
         if optimizer.averages:
             states = states.replace(params=averages(states.opt_state, states.params))
-        if not states.batch_stats:
+        if not task.problem.running_averages or not jax.tree.leaves(states.variables):
             return states
-        sums = states.batch_stats  # of which `add` reads nothing but the shapes at first
+        sums = states.variables  # of which `add` reads nothing but the shapes at first
         for index in watched(iter(range(batches))):
             before, sums = sums, add(states.params, sums, states.seed, data, jnp.int32(index))
             jax.block_until_ready(before)
-        return states.replace(batch_stats=sums)
+        return states.replace(variables=sums)
 
     return evaluated
 
@@ -220,17 +220,17 @@ def make_evaluate(task: Task, members: int = 1) -> Evaluate:
         out_shardings=stacked,
     )
     def add(
-        states: TrainState, metrics: EvaluationMetrics, batch: Batch, mask: Bool[Array, " batch"]
+        states: TrainState, metrics: EvaluationMetrics, batch: Examples, mask: Bool[Array, " batch"]
     ) -> EvaluationMetrics:
         def of_one(
-            state: TrainState, metrics: EvaluationMetrics, batch: Batch, mask: Bool[Array, " batch"]
+            state: TrainState, metrics: EvaluationMetrics, batch: Examples, mask: Bool[Array, " batch"]
         ) -> EvaluationMetrics:
-            return metrics.merge(evaluation_step(state.params, state.batch_stats, batch, mask))
+            return metrics.merge(evaluation_step(state.params, state.variables, batch, mask))
 
         return over_members(of_one, path, members)(divided((batch, mask), path, members), states, metrics)
 
     def evaluate(states: TrainState, batches: Iterable[MaskedBatch]) -> EvaluationMetrics:
-        metrics = stack([EvaluationMetrics.empty()] * members)
+        metrics = stack([EvaluationMetrics.empty(task.problem.statistics)] * members)
         for batch, mask in batches:
             before, metrics = metrics, add(states, metrics, batch, mask)
             jax.block_until_ready(before)
@@ -239,57 +239,58 @@ def make_evaluate(task: Task, members: int = 1) -> Evaluate:
     return evaluate
 
 
-def make_logits(task: Task, members: int = 1) -> Logits:
-    """Returns `logits(states, batches) -> logits`: a row for each example of a split, of each member, on the host.
+def make_predictions(task: Task, members: int = 1) -> Predictions:
+    """Returns `predictions(states, batches) -> (statistics, outputs)` of each example of a split, on the host.
 
-    The batches are those of `padded_batches`; their padding has no rows.
+    Both are dictionaries of arrays [members, examples, …]: the problem's statistics, and what `outputs` returns. The
+    batches are those of `padded_batches`; their padding has no rows.
     """
-    logits_step, path = make_logits_step(task), task.code_path
+    problem, path = task.problem, task.code_path
     stacked, whole = shardings(path, members)
 
     @functools.partial(
         jax.jit, compiler_options=path.compiler_options(), in_shardings=(stacked, whole), out_shardings=stacked
     )
-    def of_batch(
-        states: TrainState, images: UInt8[Array, "batch height width channels"]
-    ) -> Float32[Array, "members batch classes"]:
-        def of_one(
-            state: TrainState, images: UInt8[Array, "batch height width channels"]
-        ) -> Float32[Array, "batch classes"]:
-            # here, since results in bfloat16 would be rounded once more than they are in evaluation
-            return logits_step(state.params, state.batch_stats, images).astype(jnp.float32)
+    def of_batch(states: TrainState, batch: Examples) -> Any:
+        def of_one(state: TrainState, batch: Examples) -> Any:
+            found = problem.evaluation(state.params, state.variables, batch)
+            statistics = {name: found[name] for name in problem.statistics}
+            return statistics, dict(problem.predictions(state.params, state.variables, batch))
 
-        return over_members(of_one, path, members)((divided(images, path, members),), states)
+        return over_members(of_one, path, members)((divided(batch, path, members),), states)
 
-    def logits(states: TrainState, batches: Iterable[MaskedBatch]) -> Float32[np.ndarray, "members examples classes"]:
-        rows = [fetched(of_batch(states, batch.images))[:, np.asarray(mask)] for batch, mask in batches]
-        return np.concatenate(rows, axis=1)
+    def predictions(states: TrainState, batches: Iterable[MaskedBatch]) -> tuple[Arrays, Arrays]:
+        rows = []
+        for batch, mask in batches:
+            kept = np.asarray(mask)
+            rows.append(jax.tree.map(lambda array, kept=kept: array[:, kept], fetched(of_batch(states, batch))))
+        return jax.tree.map(lambda *arrays: np.concatenate(arrays, axis=1), *rows)
 
-    return logits
+    return predictions
 
 
 def make_first_batch(task: Task) -> FirstBatch:
-    """Returns `first_batch(data, seed) -> (batch, augmented)`: what a run's first step trains on.
+    """Returns `first_batch(data, seed) -> (batch, prepared)`: what a run's first step trains on.
 
-    The batch is as it is stored, and augmented as the network sees it, but for the normalisation, which is undone.
+    The batch is as it is stored, and as the problem prepares it for the loss.
     """
 
     @functools.partial(jax.jit, compiler_options=options_to_run_once())
-    def first_batch(data: Batch, seed: UInt32[Array, ""]) -> tuple[Batch, UInt8[Array, "batch height width channels"]]:
+    def first_batch(data: Examples, seed: UInt32[Array, ""]) -> tuple[Examples, Examples]:
         indices = epoch_order(task, seed, 0)[: task.experiment.batch_size]
-        batch = Batch(data.images[indices], data.labels[indices])
-        pixels = augment(task.experiment.augmentation, batch.images, seed, 0, task.mean, task.std)
-        return batch, denormalise(pixels, task.mean, task.std)
+        batch = take_examples(data, indices)
+        return batch, task.problem.prepared(batch, prng.Draw(seed, 0))
 
     return first_batch
 
 
-def padded_batches(split: Split, size: int = EVALUATION_BATCH) -> Iterator[MaskedBatch]:
+def padded_batches(examples: Examples, size: int = EVALUATION_BATCH) -> Iterator[MaskedBatch]:
     """Yields a split's examples in batches of one size, on the device; the mask is False on the last one's padding."""
-    for start in range(0, len(split.labels), size):
-        images, labels = split.images[start : start + size], split.labels[start : start + size]
-        mask = np.arange(size) < len(labels)
-        yield Batch(_padded(images, size), _padded(labels, size)), jnp.asarray(mask)
+    count = count_examples(examples)
+    for start in range(0, count, size):
+        batch = take_examples(examples, slice(start, start + size))
+        mask = np.arange(size) < count - start
+        yield jax.tree.map(lambda array: _padded(array, size), batch), jnp.asarray(mask)
 
 
 def _padded(array: np.ndarray, size: int) -> Array:

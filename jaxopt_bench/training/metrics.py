@@ -1,14 +1,16 @@
-"""What is measured of steps and of evaluations, as mergeable `clu.metrics`.
+"""What is measured of steps and of evaluations, as mergeable `clu.metrics`."""
 
-Annotations are evaluated here, not postponed: a `Collection` reads its metrics from them.
-"""
+from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 import flax
 import jax.numpy as jnp
 from clu import metrics
-from jaxtyping import Array, Integer
+from jaxtyping import Array, Bool, Float, Integer
+
+from jaxopt_bench.problems import Metric
 
 NEVER = 2**31 - 1  # later than any step
 
@@ -39,24 +41,89 @@ class FirstStep(metrics.Metric):
 
 
 @flax.struct.dataclass
-class StepMetrics(metrics.Collection):
-    """Means over steps since the last report; the learning rate is that of the last step.
+class StepMetrics:
+    """What is measured of steps since the last report.
 
-    `diverged` is the first step, counted from 1, whose loss or update was not finite, an update so large that its norm
-    overflows (from 1.8e19 on, in float32) among them.
+    Attributes:
+      means: means over the steps, by name: of the loss and the problem's statistics, and of the norms of the gradient
+        and the update.
+      learning_rate: that of the last step.
+      diverged: the first step, counted from 1, whose loss or update was not finite, an update so large that its norm
+        overflows (from 1.8e19 on, in float32) among them.
     """
 
-    loss: metrics.Average.from_output("loss")  # type: ignore[valid-type]
-    accuracy: metrics.Average.from_output("accuracy")  # type: ignore[valid-type]
-    grad_norm: metrics.Average.from_output("grad_norm")  # type: ignore[valid-type]
-    update_norm: metrics.Average.from_output("update_norm")  # type: ignore[valid-type]
-    learning_rate: metrics.LastValue.from_output("learning_rate")  # type: ignore[valid-type]
-    diverged: FirstStep.from_output("diverged")  # type: ignore[valid-type]
+    means: dict[str, Any]
+    learning_rate: Any
+    diverged: FirstStep
+
+    @classmethod
+    def empty(cls, names: Iterable[str]) -> Self:
+        """The metrics of no steps.
+
+        Args:
+          names: of what means are taken.
+        """
+        return cls({name: metrics.Average.empty() for name in names}, metrics.LastValue.empty(), FirstStep.empty())
+
+    @classmethod
+    def of_step(
+        cls, values: Mapping[str, Float[Array, ""]], learning_rate: Float[Array, ""], diverged: Integer[Array, ""]
+    ) -> Self:
+        """The metrics of one step: the values of what means are taken of, the learning rate, the step or `NEVER`."""
+        means = {name: metrics.Average.from_model_output(value) for name, value in values.items()}
+        return cls(means, metrics.LastValue.from_model_output(learning_rate), FirstStep.from_model_output(diverged))
+
+    def merge(self, other: Self) -> Self:
+        """The metrics of the steps of both, those of `other` being the later."""
+        means = {name: mean.merge(other.means[name]) for name, mean in self.means.items()}
+        return type(self)(means, self.learning_rate.merge(other.learning_rate), self.diverged.merge(other.diverged))
+
+    @property
+    def steps(self) -> Float[Array, ""]:
+        """How many steps there are."""
+        return next(iter(self.means.values())).count
+
+    def compute(self, measured: Sequence[Metric]) -> dict[str, Array]:
+        """Returns the metrics by name, with the norms, the learning rate and the first step that diverged.
+
+        Args:
+          measured: metrics whose statistics have means here.
+        """
+        means = {name: mean.compute() for name, mean in self.means.items()}
+        norms = {name: means[name] for name in NORMS if name in means}
+        values = {metric.name: metric.value(means) for metric in measured}
+        return {
+            **values,
+            **norms,
+            "learning_rate": self.learning_rate.compute(),
+            "diverged": self.diverged.compute(),
+        }
+
+
+NORMS = ("grad_norm", "update_norm")
 
 
 @flax.struct.dataclass
-class EvaluationMetrics(metrics.Collection):
-    """Means over examples, padding masked."""
+class EvaluationMetrics:
+    """Means of a problem's statistics over examples, by name; padding is masked."""
 
-    loss: metrics.Average.from_output("loss")  # type: ignore[valid-type]
-    accuracy: metrics.Average.from_output("accuracy")  # type: ignore[valid-type]
+    means: dict[str, Any]
+
+    @classmethod
+    def empty(cls, names: Iterable[str]) -> Self:
+        """The metrics of no examples; see `StepMetrics.empty`."""
+        return cls({name: metrics.Average.empty() for name in names})
+
+    @classmethod
+    def of_batch(cls, statistics: Mapping[str, Float[Array, " batch"]], mask: Bool[Array, " batch"]) -> Self:
+        """The metrics of a batch, without the examples whose mask is False."""
+        return cls({n: metrics.Average.from_model_output(values, mask=mask) for n, values in statistics.items()})
+
+    def merge(self, other: Self) -> Self:
+        """The metrics of the examples of both."""
+        return type(self)({name: mean.merge(other.means[name]) for name, mean in self.means.items()})
+
+    def compute(self, measured: Sequence[Metric]) -> dict[str, Array]:
+        """Returns the metrics by name."""
+        means = {name: mean.compute() for name, mean in self.means.items()}
+        return {metric.name: metric.value(means) for metric in measured}

@@ -9,13 +9,10 @@ from typing import Any
 import flax
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
 from jaxtyping import Array, Float, Integer, PyTree, UInt32
 
 from jaxopt_bench import prng
-from jaxopt_bench.data import dataset
 from jaxopt_bench.experiment import Experiment
-from jaxopt_bench.models import Layers
 from jaxopt_bench.optimizers import Hyperparameters, Moment
 from jaxopt_bench.training.code_path import options_to_run_once
 from jaxopt_bench.training.devices import placed, shardings
@@ -28,8 +25,8 @@ class TrainState(flax.struct.PyTreeNode):
 
     Attributes:
       step: updates made so far.
-      params: the network's parameters, float32.
-      batch_stats: running statistics of batch normalisation; empty where there is none.
+      params: the model's parameters.
+      variables: what the model keeps beside them, such as running averages; {} if there is nothing.
       opt_state: the optimizer's state.
       hyperparameters: the optimizer's float fields.
       schedule: the schedule's float fields.
@@ -38,37 +35,38 @@ class TrainState(flax.struct.PyTreeNode):
 
     step: Integer[Array, ""]
     params: PyTree[Float[Array, "*shape"]]
-    batch_stats: PyTree[Float[Array, "*shape"]]
+    variables: PyTree[Array]
     opt_state: Any
     hyperparameters: Hyperparameters
     schedule: Hyperparameters
     seed: UInt32[Array, ""]
 
 
-def make_module(task: Task) -> nn.Module:
-    """Returns the task's network."""
-    return task.experiment.model.module(task.num_classes, Layers(task.experiment.dtype, task.code_path.layers))
-
-
-def moment(task: Task, schedule: Hyperparameters, seed: UInt32[Array, ""], step: Integer[Array, ""]) -> Moment:
+def moment(
+    experiment: Experiment,
+    steps_per_epoch: int,
+    schedule: Hyperparameters,
+    seed: UInt32[Array, ""],
+    step: Integer[Array, ""],
+) -> Moment:
     """Returns what the optimizer is told at a step counted from 0: where the schedule and the training are.
 
     The epoch is put together from its whole and its fractional part, so that a whole epoch is exact in float32
     however many steps there are.
     """
-    epochs, length = task.experiment.epochs, 1 / task.steps_per_epoch
+    epochs, length = experiment.epochs, 1 / steps_per_epoch
 
     def epoch_at(step: Integer[Array, ""]) -> Float[Array, ""]:
-        whole, part = jnp.divmod(step, task.steps_per_epoch)
-        return whole.astype(jnp.float32) + part.astype(jnp.float32) / task.steps_per_epoch
+        whole, part = jnp.divmod(step, steps_per_epoch)
+        return whole.astype(jnp.float32) + part.astype(jnp.float32) / steps_per_epoch
 
     def multiplier_at(step: Integer[Array, ""]) -> Float[Array, ""]:
-        return task.experiment.schedule.multiplier(schedule, epoch_at(jnp.asarray(step)), epochs, length)
+        return experiment.schedule.multiplier(schedule, epoch_at(jnp.asarray(step)), epochs, length)
 
     return Moment(
         multiplier=multiplier_at(step),
         progress=epoch_at(step) / epochs,
-        ends_epoch=step % task.steps_per_epoch == task.steps_per_epoch - 1,
+        ends_epoch=step % steps_per_epoch == steps_per_epoch - 1,
         key=prng.key(seed, prng.Purpose.OPTIMIZER),
         multiplier_at=multiplier_at,
     )
@@ -95,14 +93,6 @@ def abstract_states(task: Task, members: int = 1) -> TrainState:
     return jax.eval_shape(_of_all(task, members), *_numbers([task] * members))
 
 
-def parameter_shapes(experiment: Experiment) -> PyTree[jax.ShapeDtypeStruct]:
-    """Returns the shapes and types of a network's parameters. It reads no data and computes nothing."""
-    spec = dataset(experiment.dataset)
-    module = experiment.model.module(spec.num_classes, Layers(experiment.dtype))
-    images = jax.ShapeDtypeStruct((1, *spec.image_shape), jnp.float32)
-    return jax.eval_shape(lambda x: module.init(jax.random.key(0), x, train=False)["params"], images)
-
-
 def _of_all(task: Task, members: int) -> Callable[..., TrainState]:
     return functools.partial(over_members(functools.partial(_initial_state, task), task.code_path, members), ())
 
@@ -120,16 +110,27 @@ def _numbers(tasks: Sequence[Task]) -> tuple[Hyperparameters, Hyperparameters, U
 def _initial_state(
     task: Task, hyperparameters: Hyperparameters, schedule: Hyperparameters, seed: UInt32[Array, ""]
 ) -> TrainState:
-    images = jnp.zeros((1, *task.image_shape), jnp.float32)
-    variables = make_module(task).init(prng.key(seed, prng.Purpose.INITIALISATION), images, train=False)
-    params = variables["params"]
+    params, variables = task.problem.initial(prng.key(seed, prng.Purpose.INITIALISATION))
+    return first_state(task.experiment, task.steps_per_epoch, params, variables, hyperparameters, schedule, seed)
+
+
+def first_state(
+    experiment: Experiment,
+    steps_per_epoch: int,
+    params: PyTree[Array],
+    variables: PyTree[Array],
+    hyperparameters: Hyperparameters,
+    schedule: Hyperparameters,
+    seed: UInt32[Array, ""],
+) -> TrainState:
+    """Returns the state before the first step, of parameters that are given."""
     start = jnp.zeros((), jnp.int32)
-    transform = task.experiment.optimizer.transform(hyperparameters, moment(task, schedule, seed, start))
+    now = moment(experiment, steps_per_epoch, schedule, seed, start)
     return TrainState(
         step=start,
         params=params,
-        batch_stats=variables.get("batch_stats", {}),
-        opt_state=transform.init(params),
+        variables=variables,
+        opt_state=experiment.optimizer.transform(hyperparameters, now).init(params),
         hyperparameters=dict(hyperparameters),
         schedule=dict(schedule),
         seed=seed,

@@ -1,25 +1,26 @@
-"""What training must know of the data beside the examples themselves."""
+"""What is trained, and how it is computed."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 
+import jax
+
+from jaxopt_bench import prng
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.problems import LOSS, Metric, Problem, take_examples
 from jaxopt_bench.training.code_path import CodePath
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """An experiment and the facts of its data that shape the compiled program.
+    """An experiment with its problem, loaded.
 
     Attributes:
       experiment: what is trained.
-      image_shape: height, width, channels.
-      num_classes: how many classes the labels have.
-      train_examples: images to train on, validation images left out.
-      mean: of all pixels of `train`, validation included, per channel, on the scale 0 to 1.
-      std: likewise the standard deviation.
+      problem: what its `problem` loads.
       code_path: how it is computed.
 
     Raises:
@@ -27,18 +28,14 @@ class Task:
     """
 
     experiment: Experiment
-    image_shape: tuple[int, int, int]
-    num_classes: int
-    train_examples: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    problem: Problem
     code_path: CodePath = CodePath()
 
     def __post_init__(self) -> None:
         if self.experiment.batch_size > self.train_examples:
             raise UserError(
-                f"Experiment.batch_size is {self.experiment.batch_size}; accepted: at most the "
-                f"{self.train_examples} images that {self.experiment.dataset} has to train on."
+                f"Experiment.batch_size is {self.experiment.batch_size}. Expected at most {self.train_examples}, the "
+                f"number of training examples of {self.experiment.problem.title}."
             )
         accumulate = self.experiment.optimizer.accumulate
         if accumulate > self.steps:
@@ -49,6 +46,11 @@ class Task:
             )
 
     @property
+    def train_examples(self) -> int:
+        """Examples to train on, validation examples left out."""
+        return self.problem.train_examples
+
+    @property
     def steps_per_epoch(self) -> int:
         """Steps in an epoch; the last partial batch is dropped."""
         return self.train_examples // self.experiment.batch_size
@@ -57,3 +59,30 @@ class Task:
     def steps(self) -> int:
         """Steps in the whole training."""
         return self.steps_per_epoch * self.experiment.epochs
+
+    @property
+    def reads_test(self) -> bool:
+        """Whether the test split is evaluated: the experiment asks for it, and the problem has one."""
+        return self.experiment.evaluate_test and self.problem.test is not None
+
+    @functools.cached_property
+    def step_statistics(self) -> tuple[str, ...]:
+        """The statistics that a training step measures beside its loss, of those that the metrics are made of."""
+        problem = self.problem
+        if problem.evaluate is None:  # then evaluation takes all of them from the loss
+            return tuple(name for name in problem.statistics if name != LOSS)
+        batch = jax.eval_shape(lambda: take_examples(problem.train, slice(self.experiment.batch_size)))
+
+        def measured(seed: int) -> dict[str, jax.Array]:
+            params, variables = problem.initial(prng.key(seed, prng.Purpose.INITIALISATION))
+            examples = jax.tree.map(lambda leaf: jax.numpy.zeros(leaf.shape, leaf.dtype), batch)
+            return problem.training(params, variables, examples, prng.Draw(seed, 0))[1][0]
+
+        found = jax.eval_shape(measured, jax.ShapeDtypeStruct((), jax.numpy.uint32))
+        return tuple(name for name in problem.statistics if name in found and name != LOSS)
+
+    @property
+    def step_metrics(self) -> tuple[Metric, ...]:
+        """The metrics that a training step measures."""
+        known = {LOSS, *self.step_statistics}
+        return tuple(metric for metric in self.problem.measured if known.issuperset(metric.statistics))

@@ -21,6 +21,7 @@ from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Moment, custom, imported, l
 from jaxopt_bench.optimizers import imported as make
 from jaxopt_bench.optimizers.custom import _LOADED
 from jaxopt_bench.optimizers.equivalence import ParametersError
+from jaxopt_bench.problems import Classification
 
 SOURCE = '''
 import optax
@@ -133,7 +134,10 @@ def test_a_function_that_branches_has_static_numbers_and_a_schedule_on_its_updat
         np.testing.assert_allclose(updates(optimizer, 0.5), updates(sgd), rtol=1e-6)
     assert not load(f"{file}:heavy_ball")(learning_rate=0.1).form.plain
     experiments = [
-        Experiment(dataset="digits", model=CNN(), optimizer=load(f"{file}:picky")(learning_rate=rate))
+        Experiment(
+            problem=Classification(dataset="digits", model=CNN()),
+            optimizer=load(f"{file}:picky")(learning_rate=rate),
+        )
         for rate in (0.1, 0.2)
     ]
     assert experiments[0].program() != experiments[1].program()
@@ -162,7 +166,7 @@ def test_a_function_that_draws_gets_the_runs_key_and_keeps_integers(file):
 
 def test_another_text_is_another_experiment(file):
     def experiment():
-        return Experiment(dataset="digits", model=CNN(), optimizer=load(f"{file}:no_rate")())
+        return Experiment(problem=Classification(dataset="digits", model=CNN()), optimizer=load(f"{file}:no_rate")())
 
     before = experiment()
     file.write_text(SOURCE + "\n# changed\n")
@@ -175,7 +179,7 @@ def test_another_text_is_another_experiment(file):
 
 def test_a_record_is_read_without_running_it_and_says_so_where_it_is_used(file, monkeypatch):
     optimizer = load(f"{file}:heavy_ball")(learning_rate=0.1, clip_norm=2.0)
-    experiment = Experiment(dataset="digits", model=CNN(), optimizer=optimizer)
+    experiment = Experiment(problem=Classification(dataset="digits", model=CNN()), optimizer=optimizer)
     written = experiment.to_json()
     assert written["optimizer"]["name"] == "my_optimizers.py:heavy_ball"
     assert Experiment.from_json(written) == experiment  # this very code is loaded
@@ -258,7 +262,9 @@ def test_a_docstring_that_nobody_can_read_does_no_harm(file):
 
 
 def test_records_are_equal_where_they_say_the_same(file, monkeypatch):
-    written = Experiment(dataset="digits", model=CNN(), optimizer=load(f"{file}:no_rate")()).to_json()
+    written = Experiment(
+        problem=Classification(dataset="digits", model=CNN()), optimizer=load(f"{file}:no_rate")()
+    ).to_json()
     monkeypatch.setattr("jaxopt_bench.optimizers.custom._LOADED", {})
     assert Experiment.from_json(written) == Experiment.from_json(written)
 
@@ -285,7 +291,7 @@ def test_what_a_class_says_of_itself_suffices_to_load_it_again(reference, file, 
     monkeypatch.delitem(sys.modules, "my_optimizers", raising=False)
     again = load_again(first.reference, first.place, first.code)
     assert again is not first
-    written = Experiment(dataset="digits", model=CNN(), optimizer=first(learning_rate=0.1))
+    written = Experiment(problem=Classification(dataset="digits", model=CNN()), optimizer=first(learning_rate=0.1))
     assert Experiment.from_json(written.to_json()).optimizer == again(learning_rate=0.1)
     assert Experiment.from_json(written.to_json()).digest == written.digest
 

@@ -19,6 +19,7 @@ import pytest
 from jaxopt_bench import Experiment
 from jaxopt_bench.models import CNN
 from jaxopt_bench.optimizers import OPTIMIZERS, Optimizer, custom, imported, load
+from jaxopt_bench.problems import Classification
 
 SOURCE = """
 import optax
@@ -33,7 +34,7 @@ def mine(learning_rate: float = 0.1, b1: float = 0.9) -> optax.GradientTransform
 
 
 def experiment(optimizer: Optimizer) -> Experiment:
-    return Experiment(dataset="digits", model=CNN(), optimizer=optimizer)
+    return Experiment(problem=Classification(dataset="digits", model=CNN()), optimizer=optimizer)
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from jaxopt_bench import Experiment
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.models import CNN
 from jaxopt_bench.optimizers import imported, signatures
+from jaxopt_bench.problems import Classification
 
 
 def left_open(lr=optax.constant_schedule(0.1), wd=None, half=jnp.bfloat16(0.5)):  # noqa: B008
@@ -97,7 +98,7 @@ def test_every_kind_of_default_is_a_field_and_comes_back_as_the_function_has_it(
 
 def test_records_of_every_kind_are_json_and_come_back():
     optimizer = imported(everything)(growth=math.inf, whole=0.5, mode="plain")
-    experiment = Experiment(dataset="digits", model=CNN(), optimizer=optimizer)
+    experiment = Experiment(problem=Classification(dataset="digits", model=CNN()), optimizer=optimizer)
     read = Experiment.from_json(json.loads(json.dumps(experiment.to_json(), allow_nan=False)))
     assert (read, read.digest) == (experiment, experiment.digest)
 

@@ -16,6 +16,7 @@ from jaxopt_bench import Experiment
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.experiment import Workload
 from jaxopt_bench.models import CNN
+from jaxopt_bench.problems import Classification
 from jaxopt_bench.reports.html import page as html_of
 from jaxopt_bench.reports.report import report_of
 from jaxopt_bench.results import Results, Target, load
@@ -56,7 +57,9 @@ def study() -> Results:
 @pytest.fixture(scope="module")
 def two() -> Results:
     """Returns a study of two workloads with targets."""
-    workloads = [Workload(name=name, dataset="digits", model=CNN(), epochs=3) for name in ("one", "two")]
+    workloads = [
+        Workload(name=name, problem=Classification(dataset="digits", model=CNN()), epochs=3) for name in ("one", "two")
+    ]
     targets = [Target(workload=name, measure="validation_accuracy", value=0.3) for name in ("one", "two")]
     made = made_study(NAMES, workloads=tuple(workloads), targets=tuple(targets), question="Which one?")
     results, document = made_results(made)

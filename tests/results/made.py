@@ -11,6 +11,7 @@ import polars as pl
 from jaxopt_bench.experiment import Workload
 from jaxopt_bench.models import CNN
 from jaxopt_bench.optimizers import OPTIMIZERS, Axis, Space
+from jaxopt_bench.problems import Classification
 from jaxopt_bench.results import Contender, Document, Results, Study
 
 RATES = Space({"optimizer.learning_rate": Axis(1e-4, 1.0, "log")})
@@ -20,7 +21,7 @@ def study(names: Sequence[str], **fields: Any) -> Study:
     """Returns a study of some optimizers on digits, tuned in their learning rates."""
     defaults: dict[str, Any] = {
         "name": "made",
-        "workloads": (Workload(name="digits_cnn", dataset="digits", model=CNN(), epochs=2),),
+        "workloads": (Workload(name="digits_cnn", problem=Classification(dataset="digits", model=CNN()), epochs=2),),
         "contenders": tuple(Contender(name=name, optimizer=OPTIMIZERS[name], space=RATES) for name in names),
         "trials": 4,
         "seeds": 5,

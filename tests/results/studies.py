@@ -10,10 +10,11 @@ from jaxopt_bench.data import Augmentation
 from jaxopt_bench.experiment import Workload
 from jaxopt_bench.models import CNN
 from jaxopt_bench.optimizers import OPTIMIZERS, SCHEDULES, SGD, Adam, Axis, Choice, MultiStep, Space
+from jaxopt_bench.problems import Classification
 from jaxopt_bench.results import Association, Claim, Comparison, Contender, Study, Target
 from jaxopt_bench.results.measures import MEASURES
 
-WORKLOAD = Workload(name="cnn", dataset="digits", model=CNN(), epochs=10)
+WORKLOAD = Workload(name="cnn", problem=Classification(dataset="digits", model=CNN()), epochs=10)
 TEXTS = st.text(st.characters(exclude_categories=["Cc", "Cs"], include_characters="\n\t"))
 RATE = Space({"optimizer.learning_rate": Axis(1e-3, 1.0, "log")})
 

@@ -20,13 +20,14 @@ from jaxopt_bench import Experiment
 from jaxopt_bench.cli import main
 from jaxopt_bench.models import CNN
 from jaxopt_bench.optimizers import Adam
+from jaxopt_bench.problems import Classification
 from jaxopt_bench.results import load
 from tests.results.directories import epochs, summary, write_run
 from tests.results.studies import small_study
 from tests.results.test_tables import write_study
 
 ROOT = pathlib.Path(__file__).parents[2]
-EXPERIMENT = Experiment(name="=cnn", dataset="digits", model=CNN(), optimizer=Adam())
+EXPERIMENT = Experiment(name="=cnn", problem=Classification(dataset="digits", model=CNN()), optimizer=Adam())
 QUERY = 'SELECT name, seed, path, "final.validation_loss" AS "=loss", -1.5 AS below FROM runs ORDER BY seed'
 
 

@@ -14,6 +14,7 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.experiment import Workload
 from jaxopt_bench.models import CNN
 from jaxopt_bench.optimizers import Adam, Axis, Choice, Space
+from jaxopt_bench.problems import Classification
 from jaxopt_bench.results import Contender, Document, Study, protocol, read_document
 from jaxopt_bench.results.document import FORMAT
 from tests.results.studies import small_study, studies
@@ -169,7 +170,7 @@ def test_the_protocol_says_which_optimizers_are_tuned_in_larger_spaces():
         "none": Space(),
     }
     contenders = [Contender(name=name, optimizer=Adam(), space=space) for name, space in spaces.items()]
-    workload = Workload(name="w", dataset="digits", model=CNN())
+    workload = Workload(name="w", problem=Classification(dataset="digits", model=CNN()))
     said = protocol(Study(name="s", workloads=(workload,), contenders=tuple(contenders), trials=2))
     assert (
         "The search spaces differ in size: one, two in learning_rate (2 decades); three in b1 (2 values), "

@@ -16,12 +16,13 @@ from jaxopt_bench import Experiment, UserError, load_run
 from jaxopt_bench.experiment import digest_of
 from jaxopt_bench.models import CNN
 from jaxopt_bench.optimizers import OPTIMIZERS, Adam
+from jaxopt_bench.problems import Classification
 from jaxopt_bench.results import load
 from tests.results.directories import change_experiment, epochs, line, summary, write_run
 from tests.results.studies import small_study
 from tests.results.test_tables import write_study
 
-EXPERIMENT = Experiment(name="cnn_adam", dataset="digits", model=CNN(), optimizer=Adam())
+EXPERIMENT = Experiment(name="cnn_adam", problem=Classification(dataset="digits", model=CNN()), optimizer=Adam())
 RESULT = {"validation_loss": 0.5, "validation_accuracy": 0.75, "train_loss": 0.05}
 
 

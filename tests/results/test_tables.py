@@ -19,6 +19,7 @@ from polars.testing import assert_frame_equal
 from jaxopt_bench import Experiment, UserError, train
 from jaxopt_bench.models import CNN, ResNet
 from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Adam, AdamW, Constant, Cosine, MultiStep
+from jaxopt_bench.problems import Classification
 from jaxopt_bench.results import Contender, Results, Study, Target, load
 from jaxopt_bench.results.columns import column, concatenated, curve_types, hyperparameter_types, run_types
 from jaxopt_bench.results.selection import trial_scores
@@ -29,7 +30,12 @@ from jaxopt_bench.studies.plan import confirmations, trials, units
 from tests.results.directories import change_experiment, epochs, line, summary, write_run
 from tests.results.studies import RATE, small_study
 
-EXPERIMENT = Experiment(name="cnn_adam", dataset="digits", model=CNN(), optimizer=Adam(), schedule=Cosine())
+EXPERIMENT = Experiment(
+    name="cnn_adam",
+    problem=Classification(dataset="digits", model=CNN()),
+    optimizer=Adam(),
+    schedule=Cosine(),
+)
 
 
 def write_study(folder: pathlib.Path, study: Study) -> pathlib.Path:

@@ -11,6 +11,7 @@ import pytest
 from jaxopt_bench.experiment import Workload
 from jaxopt_bench.models import CNN
 from jaxopt_bench.optimizers import SGD, AdamW, Axis, Constant, Space
+from jaxopt_bench.problems import Classification
 from jaxopt_bench.results import Contender, Study
 
 MINE = """
@@ -46,8 +47,7 @@ def small() -> Study:
         workloads=(
             Workload(
                 name="tiny",
-                dataset="digits",
-                model=CNN(channels=(), dense=8, dropout=0.0),  # no convolutions: it compiles in a moment
+                problem=Classification(dataset="digits", model=CNN(channels=(), dense=8, dropout=0.0)),
                 epochs=1,
                 batch_size=64,
             ),

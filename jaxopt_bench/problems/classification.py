@@ -1,0 +1,170 @@
+"""Classification: examples with one of several classes each, and a network that returns a logit for each class."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import pathlib
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int32, Integer, Key, PyTree, UInt8
+
+from jaxopt_bench import data
+from jaxopt_bench.config import Named, number
+from jaxopt_bench.data import Augmentation, augment, normalise
+from jaxopt_bench.models import CNN, MODELS, Layers, Model
+from jaxopt_bench.models.layers import LayersPath
+from jaxopt_bench.prng import Draw
+from jaxopt_bench.problems.base import Params, Problem, ProblemConfig, Variables
+from jaxopt_bench.problems.metrics import LOSS, Metric
+
+
+class Labelled(NamedTuple):
+    """Examples as they are stored, and their classes."""
+
+    inputs: UInt8[Array, "examples height width channels"]
+    labels: Int32[Array, " examples"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Classification(ProblemConfig):
+    """A network is trained to tell classes apart: mean cross-entropy in nats, accuracy as the headline.
+
+    Raises:
+      UserError: for an unknown data set, or a field of the wrong type or out of bounds.
+    """
+
+    kinds: ClassVar[Mapping[str, Named[Any]]] = {"model": MODELS}
+    metric_names: ClassVar[tuple[str, ...] | None] = ("accuracy", LOSS)
+
+    dataset: str = "digits"
+    """A data set by its name in TFDS."""
+    model: Model = CNN()  # noqa: RUF009 (it is frozen)
+    """The network."""
+    augmentation: Augmentation = Augmentation()
+    """What is done to training images, drawn anew for each step."""
+    label_smoothing: float = number(0.0, at_least=0, below=1)
+    """Probability mass spread evenly over all classes in the training targets."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Type the network computes in; parameters are float32 in either case."""
+    validation_fraction: float = number(0.1, at_least=0, below=1)
+    """The share of `train`, at its end, that validates instead of training; 0 for none."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        data.dataset(self.dataset)
+
+    @property
+    def title(self) -> str:
+        """The data set and the network, such as "digits_cnn"."""
+        return f"{self.dataset}_{MODELS.name_of(self.model)}"
+
+    @property
+    def data_name(self) -> str:
+        """The data set."""
+        return self.dataset
+
+    @property
+    def validates(self) -> bool:
+        """Whether a part of the training split validates."""
+        return self.validation_fraction > 0
+
+    def without_validation(self) -> Self:
+        """Returns the same problem, trained on all of the training split."""
+        return dataclasses.replace(self, validation_fraction=0.0)
+
+    def parameter_shapes(self) -> PyTree[jax.ShapeDtypeStruct]:
+        """Returns the shapes and types of the parameters. It reads no data and computes nothing."""
+        spec = data.dataset(self.dataset)
+        module = self.model.module(spec.num_classes, Layers(self.dtype))
+        images = jax.ShapeDtypeStruct((1, *spec.image_shape), jnp.float32)
+        return jax.eval_shape(lambda x: module.init(jax.random.key(0), x, train=False)["params"], images)
+
+    def load(self, data_dir: pathlib.Path | None = None, layers: LayersPath = "plain") -> Problem:
+        """Reads the data set and returns the problem; see `ProblemConfig.load`."""
+        dataset = data.load(self.dataset, data_dir)
+        train, validation = data.train_validation(dataset.split("train"), self.validation_fraction)
+        spec, classes = dataset.spec, dataset.spec.num_classes
+        module = self.model.module(classes, Layers(self.dtype, layers))
+        mean, std = dataset.mean, dataset.std
+
+        def init(key: Key[Array, ""]) -> tuple[Params, Variables]:
+            images = jnp.zeros((1, *spec.image_shape), jnp.float32)
+            variables = module.init(key, images, train=False)
+            return variables["params"], variables.get("batch_stats", {})
+
+        def prepare(batch: Labelled, draw: Draw | None) -> Labelled:
+            if draw is None:
+                return batch._replace(inputs=normalise(batch.inputs, mean, std))
+            return batch._replace(inputs=augment(self.augmentation, batch.inputs, draw.seed, draw.index, mean, std))
+
+        def logits_of(params: Params, batch: Labelled, variables: Variables) -> Float[Array, "batch classes"]:
+            return module.apply({"params": params, "batch_stats": variables}, batch.inputs, train=False)
+
+        def loss(
+            params: Params, batch: Labelled, key: Key[Array, ""] | None, variables: Variables
+        ) -> tuple[Float[Array, " batch"], dict[str, Float[Array, " batch"]], Variables]:
+            if key is None:
+                logits, smoothing = logits_of(params, batch, variables), 0.0
+            else:
+                logits, changed = module.apply(
+                    {"params": params, "batch_stats": variables},
+                    batch.inputs,
+                    train=True,
+                    rngs={"dropout": key},
+                    mutable=["batch_stats"],
+                )
+                variables, smoothing = changed.get("batch_stats", {}), self.label_smoothing
+            losses = cross_entropy(logits, batch.labels, smoothing)
+            return losses, {"accuracy": correct(logits, batch.labels)}, variables
+
+        def outputs(params: Params, batch: Labelled, variables: Variables) -> dict[str, Array]:
+            # results in bfloat16 would be rounded once more than they are in evaluation
+            logits = logits_of(params, batch, variables).astype(jnp.float32)
+            return {"labels": batch.labels, "logits": logits}
+
+        return Problem(
+            train=Labelled(train.images, train.labels),
+            validation=None if validation is None else Labelled(validation.images, validation.labels),
+            test=lambda: Labelled((split := dataset.split("test")).images, split.labels),
+            init=init,
+            loss=loss,
+            metrics=classification_metrics(classes),
+            stateful=True,
+            running_averages=True,
+            prepare=prepare,
+            outputs=outputs,
+            facts={"image_shape": spec.image_shape, "num_classes": classes, "mean": mean, "std": std},
+        )
+
+
+def classification_metrics(classes: int) -> tuple[Metric, ...]:
+    """Returns the accuracy and the cross-entropy; an untrained model finds all classes equally likely."""
+    accuracy = Metric(name="accuracy", higher_is_better=True, unit="%", untrained=1 / classes, least=0.0, greatest=1.0)
+    return accuracy, Metric(name=LOSS, unit="nats", untrained=math.log(classes), least=0.0)
+
+
+def cross_entropy(
+    logits: Float[Array, "batch classes"], labels: Integer[Array, " batch"], smoothing: float = 0.0
+) -> Float[Array, " batch"]:
+    """Returns the cross-entropy of each example in nats, computed in float32.
+
+    Args:
+      logits: unnormalised log-probabilities.
+      labels: the classes.
+      smoothing: probability mass spread evenly over all classes (Szegedy et al., 2016, section 7).
+    """
+    targets = jax.nn.one_hot(labels, logits.shape[-1])
+    return optax.softmax_cross_entropy(logits.astype(jnp.float32), optax.smooth_labels(targets, smoothing))
+
+
+def correct(logits: Float[Array, "batch classes"], labels: Integer[Array, " batch"]) -> Float[Array, " batch"]:
+    """Returns 1 for each example whose largest logit is the label's and finite, else 0.
+
+    The largest logit is NaN if any is, and infinite if some overflow. `argmax` would then name the first such class.
+    """
+    return ((logits.argmax(-1) == labels) & jnp.isfinite(logits.max(-1))).astype(jnp.float32)
