@@ -8,7 +8,6 @@ import jax
 import pytest
 
 from jaxopt_bench import Experiment, UserError, catalog
-from jaxopt_bench.data import DATASETS
 from jaxopt_bench.optimizers import OPTIMIZERS, Padam
 
 CIFAR = ("cifar10", "cifar100")
@@ -49,12 +48,9 @@ def test_every_named_experiment_is_there():
 def test_names_say_dataset_and_optimizer_and_the_network_fits_the_images(name):
     experiment = OWN[name]
     assert experiment.name == name
-    assert name.startswith(experiment.dataset + "_")
+    assert name.startswith(experiment.problem.data_name + "_")
     assert type(experiment.optimizer) in {type(OPTIMIZERS[part]) for part in name.split("_") if part in OPTIMIZERS}
-    spec = DATASETS[experiment.dataset]
-    module = experiment.model.module(spec.num_classes)
-    images = jax.ShapeDtypeStruct((1, *spec.image_shape), "float32")
-    jax.eval_shape(lambda x: module.init(jax.random.key(0), x, train=False), images)
+    assert jax.tree.leaves(experiment.problem.parameter_shapes())
 
 
 @pytest.mark.parametrize("name", sorted(OWN))
@@ -69,9 +65,9 @@ def test_all_experiments_are_different():
 @pytest.mark.parametrize("name", STUDY)
 def test_the_first_study_is_as_it_says(name):
     experiment = OWN[name]
-    assert (experiment.epochs, experiment.batch_size, experiment.validation_fraction) == (300, 4, 0)
+    assert (experiment.epochs, experiment.batch_size, experiment.problem.validation_fraction) == (300, 4, 0)
     assert (experiment.optimizer.learning_rate, experiment.optimizer.weight_decay) == (0.01, 5e-4)
-    augmentation = experiment.augmentation
+    augmentation = experiment.problem.augmentation
     assert (augmentation.crop_padding, augmentation.flip, augmentation.rotation) == (4, True, 15)
     steps = {epoch: schedule_at(experiment, epoch) for epoch in (0, 49, 50, 149, 150, 199, 200, 299)}
     if name.endswith("_exp50"):

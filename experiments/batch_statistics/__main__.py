@@ -13,7 +13,7 @@ import tyro
 from experiments.speed.document import hardware
 from jaxopt_bench import catalog
 from jaxopt_bench.models import CifarResNet
-from jaxopt_bench.runs import format_accuracy, format_loss
+from jaxopt_bench.problems import Classification
 from jaxopt_bench.runs.splits import load_task
 from jaxopt_bench.training import (
     TrainState,
@@ -56,14 +56,15 @@ def main() -> None:
 
 def measure(flags: Flags, seed: int) -> None:
     """Trains one seed, and prints its validation accuracies and losses."""
-    experiment = dataclasses.replace(
-        catalog.find(flags.experiment), model=CifarResNet(depth=20), batch_size=flags.batch_size, seed=seed, epochs=1000
-    )
+    workload = catalog.find(flags.experiment)
+    assert isinstance(workload.problem, Classification), "batch statistics are those of a network for images"
+    problem = dataclasses.replace(workload.problem, model=CifarResNet(depth=20))
+    experiment = dataclasses.replace(workload, problem=problem, batch_size=flags.batch_size, seed=seed, epochs=1000)
     task, splits = load_task(experiment, flags.data_dir)
     advance, orders = make_advance(task), make_orders(task)
     evaluated, evaluate = make_evaluated(task), make_evaluate(task)
     batches = list(padded_batches(splits.named("validation")))
-    states, metrics, step = initial_states([task]), empty_metrics(1, task.code_path), 0
+    states, metrics, step = initial_states([task]), empty_metrics(task), 0
     for last in flags.steps:
         while step < last:
             epoch, done = divmod(step, task.steps_per_epoch)
@@ -76,10 +77,11 @@ def measure(flags: Flags, seed: int) -> None:
             "corrected": corrected(states, step),
             "re-estimated": evaluated(states, splits.train),
         }
-        found = {name: member(evaluate(own, batches), 0).compute() for name, own in kinds.items()}
+        metrics_of = task.problem.measured
+        found = {name: member(evaluate(own, batches), 0).compute(metrics_of) for name, own in kinds.items()}
         texts = (
-            f"{name} {format_accuracy(float(m['accuracy']))}, {format_loss(float(m['loss']))}"
-            for name, m in found.items()
+            f"{name} {', '.join(metric.format(float(values[metric.name])) for metric in metrics_of)}"
+            for name, values in found.items()
         )
         print(f"{experiment.name}, seed {seed}, step {step}: {'; '.join(texts)}", flush=True)
 
@@ -91,7 +93,7 @@ def corrected(states: TrainState, steps: int) -> TrainState:
     def of(path: tuple[Any, ...], running: jax.Array) -> jax.Array:
         return (running - weight * (path[-1].key == "var")) / (1 - weight)
 
-    return states.replace(batch_stats=jax.tree_util.tree_map_with_path(of, states.batch_stats))
+    return states.replace(variables=jax.tree_util.tree_map_with_path(of, states.variables))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from jaxopt_bench.training.code_path import LAYERS
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 USUAL = {files.CACHE: "", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}  # nothing compiled is shared
 ON_CPU = {LAYERS: "pure"}  # also where others are built
-TIMINGS = ("seconds", "images_per_second")
+TIMINGS = ("seconds", "examples_per_second")
 
 
 @dataclasses.dataclass(frozen=True)

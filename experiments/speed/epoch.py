@@ -14,7 +14,7 @@ from experiments.speed import jax_side
 from experiments.speed.bench import Bench, describe
 from experiments.speed.document import Row
 from experiments.speed.timing import Spread
-from experiments.speed.workloads import Workload, noise
+from experiments.speed.workloads import Workload, classification, noise, task_on_images
 from jaxopt_bench import Experiment, catalog
 from jaxopt_bench.models import MODELS
 from jaxopt_bench.optimizers import OPTIMIZERS
@@ -71,7 +71,8 @@ def _whole_run(experiment: Experiment, bench: Bench) -> WholeRun:
         sum(r["seconds"] for r in run.metrics if r["epoch"] == epoch and r["split"] not in ("train", "train_steps"))
         for epoch in range(2, experiment.epochs)  # not the last, at whose end the test split is read as well
     ]
-    return WholeRun(run.task, [end - begin for begin, end in itertools.pairwise(marks.ends)], evaluation)
+    task = task_on_images(experiment, run.config["task"]["train_examples"])
+    return WholeRun(task, [end - begin for begin, end in itertools.pairwise(marks.ends)], evaluation)
 
 
 def _row(experiment: Experiment, runs: list[WholeRun], bare: list[float], bench: Bench) -> Row:
@@ -79,7 +80,7 @@ def _row(experiment: Experiment, runs: list[WholeRun], bare: list[float], bench:
     evaluation = Spread.of([seconds for run in runs for seconds in run.evaluation])
     steps = Spread.of(bare)
     return {
-        **describe("epoch", _workload(experiment), experiment.dtype, jax_side.default_path(), bench),
+        **describe("epoch", _workload(experiment), classification(experiment).dtype, jax_side.default_path(), bench),
         "epochs": len(bare),
         "steps_per_epoch": runs[0].task.steps_per_epoch,
         **whole.fields("seconds_per_epoch"),
@@ -103,5 +104,5 @@ def _bare_epochs(task: Task, count: int) -> list[float]:
 
 
 def _workload(experiment: Experiment) -> Workload:
-    network, optimizer = MODELS.name_of(experiment.model), OPTIMIZERS.name_of(experiment.optimizer)
+    network, optimizer = MODELS.name_of(classification(experiment).model), OPTIMIZERS.name_of(experiment.optimizer)
     return Workload(network, optimizer, experiment.batch_size, experiment.name)

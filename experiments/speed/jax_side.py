@@ -12,15 +12,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax import linen as nn
 from flax import traverse_util
 
 from experiments.speed.agreement import Answer, Probe, Variables
-from experiments.speed.workloads import UPDATE_WEIGHT_DECAY, Images, without_dropout
-from jaxopt_bench.models import onednn
+from experiments.speed.workloads import UPDATE_WEIGHT_DECAY, Images, classification, task_on_images, without_dropout
+from jaxopt_bench.models import Layers, onednn
 from jaxopt_bench.models.layers import LayersPath
 from jaxopt_bench.optimizers import OPTIMIZERS, Moment
+from jaxopt_bench.problems.classification import Labelled, cross_entropy
 from jaxopt_bench.training import (
-    Batch,
     CodePath,
     Task,
     abstract_states,
@@ -30,11 +31,9 @@ from jaxopt_bench.training import (
     initial_state,
     initial_states,
     make_advance,
-    make_module,
     make_orders,
     member,
 )
-from jaxopt_bench.training.step import cross_entropy
 
 EVERY: tuple[LayersPath, ...] = ("plain", "native", "pure", "onednn")
 
@@ -93,7 +92,7 @@ def version() -> str:
 def initial_variables(task: Task) -> Variables:
     """Returns the network's variables before training, by name."""
     state = initial_state(task)
-    return _by_name({"params": state.params, "batch_stats": state.batch_stats})
+    return _by_name({"params": state.params, "batch_stats": state.variables})
 
 
 def answerer(task: Task, layers: LayersPath) -> Callable[[Probe], Answer]:
@@ -101,7 +100,7 @@ def answerer(task: Task, layers: LayersPath) -> Callable[[Probe], Answer]:
 
     Dropout is off, and products are as exact as the device can make them.
     """
-    module = make_module(dataclasses.replace(without_dropout(task), code_path=CodePath(layers)))
+    module = _module(without_dropout(task), layers)
 
     def loss(variables: Any, images: Any, labels: Any, train: bool) -> Any:
         logits, _ = module.apply(variables, images, train=train, mutable=["batch_stats"])
@@ -126,12 +125,12 @@ class Trainer:
 
     def __init__(self, task: Task, images: Images, path: CodePath, members: int = 1):
         """Args: the task, its training split, how it is computed, and how many members with a seed each."""
-        self.task, self.members = dataclasses.replace(task, code_path=path), members
+        self.task, self.members = task_on_images(task.experiment, task.train_examples, path), members
         self._advance, self._orders = make_advance(self.task, members), make_orders(self.task, members)
         self.states = initial_states([_with_seed(self.task, seed) for seed in range(members)])
-        self.metrics, self.step = empty_metrics(members, path), 0
+        self.metrics, self.step = empty_metrics(self.task, members), 0
         arrays = jnp.asarray(images.images), jnp.asarray(images.labels)
-        self.data = Batch(*jax.device_put(arrays, everywhere(path)))
+        self.data = Labelled(*jax.device_put(arrays, everywhere(path)))
         self._order: tuple[int, Any] = (-1, None)  # an epoch, and the members' orders of it
 
     def run(self, steps: int) -> None:
@@ -200,10 +199,15 @@ def within_epochs(step: int, steps: int, steps_per_epoch: int) -> Sequence[int]:
 def forward_jaxpr(task: Task) -> Any:
     """Returns the jaxpr of the network's forward pass on one batch, of plain layers, to count its products."""
     state = jax.eval_shape(lambda states: member(states, 0), abstract_states(task))
-    module = make_module(task)
-    images = jax.ShapeDtypeStruct((task.experiment.batch_size, *task.image_shape), jnp.float32)
-    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    module = _module(task, "plain")
+    images = jax.ShapeDtypeStruct((task.experiment.batch_size, *task.problem.facts["image_shape"]), jnp.float32)
+    variables = {"params": state.params, "batch_stats": state.variables}
     return jax.make_jaxpr(lambda variables, images: module.apply(variables, images, train=False))(variables, images)
+
+
+def _module(task: Task, layers: LayersPath) -> nn.Module:
+    problem = classification(task.experiment)
+    return problem.model.module(task.problem.facts["num_classes"], Layers(problem.dtype, layers))
 
 
 def peak_bytes() -> int | None:

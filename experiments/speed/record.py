@@ -21,7 +21,7 @@ from experiments.speed import document, jax_side, roofline
 from experiments.speed.__main__ import console
 from experiments.speed.flops import products, training_flops
 from experiments.speed.timing import Plan, Spread, alternate
-from experiments.speed.workloads import noise
+from experiments.speed.workloads import Dtype, classification, noise, task_on_images
 from jaxopt_bench import Experiment, UserError, catalog, train_population
 from jaxopt_bench.models import count_parameters
 from jaxopt_bench.results.statistics import estimate
@@ -90,9 +90,11 @@ def predicted(experiment: Experiment) -> list[document.Row]:
     """
     rows = [_bound(_task(experiment), chip) for chip in roofline.CHIPS]
     on_cpu = jax.default_backend() == "cpu"
-    task = _task(dataclasses.replace(experiment, dtype="float32" if on_cpu else experiment.dtype))
-    here = _bound(task, roofline.this_chip(task.experiment.dtype))
-    small = dataclasses.replace(task, train_examples=4 * experiment.batch_size)
+    problem = classification(experiment)
+    dtype: Dtype = "float32" if on_cpu else problem.dtype
+    here_only = dataclasses.replace(experiment, problem=dataclasses.replace(problem, dtype=dtype))
+    here = _bound(_task(here_only), roofline.this_chip(dtype))
+    small = task_on_images(here_only, 4 * experiment.batch_size)
     trainer = jax_side.Trainer(small, noise(small), jax_side.default_path())
     timing = alternate({"ours": trainer}, Plan(rounds=5, block_seconds=2.0))["ours"]
     attained = Spread.of([here["step_milliseconds"] / (1e3 * seconds) for seconds in timing.seconds])
@@ -101,12 +103,13 @@ def predicted(experiment: Experiment) -> list[document.Row]:
 
 def _bound(task: Task, chip: roofline.Chip) -> document.Row:
     experiment, forward = task.experiment, jax_side.forward_jaxpr(task)
+    dtype = classification(experiment).dtype
     parameters = count_parameters(abstract_states(task).params)
-    seconds = roofline.least_seconds(products(forward), parameters, NUMBER_BYTES[experiment.dtype], chip)
+    seconds = roofline.least_seconds(products(forward), parameters, NUMBER_BYTES[dtype], chip)
     return {
         "section": "prediction",
         "experiment": experiment.name,
-        "dtype": experiment.dtype,
+        "dtype": dtype,
         "batch_size": experiment.batch_size,
         "chip": chip.name,
         "source": chip.source,
@@ -120,7 +123,7 @@ def _bound(task: Task, chip: roofline.Chip) -> document.Row:
 
 
 def _task(experiment: Experiment) -> Task:
-    return Task(experiment, (32, 32, 3), 10, TRAIN_EXAMPLES, (0.5,) * 3, (0.25,) * 3, jax_side.default_path())
+    return task_on_images(experiment, TRAIN_EXAMPLES, jax_side.default_path())
 
 
 def measured(experiment: Experiment, flags: Flags) -> document.Row:
@@ -140,7 +143,7 @@ def measured(experiment: Experiment, flags: Flags) -> document.Row:
         raise UserError(f"all {flags.seeds} runs diverged; accepted: settings with which one does not.")
     accuracies = [summary["final"]["test_accuracy"] for summary in ended]
     found = estimate(accuracies, domain="fraction")
-    training = [summary["steps"] * experiment.batch_size / summary["images_per_second"] for summary in ended]
+    training = [summary["steps"] * experiment.batch_size / summary["examples_per_second"] for summary in ended]
     return {
         "section": "record",
         "experiment": experiment.name,

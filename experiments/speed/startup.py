@@ -15,7 +15,7 @@ from experiments.speed.bench import Bench, describe
 from experiments.speed.document import Row
 from experiments.speed.timing import Spread
 from experiments.speed.worker import ROOT
-from experiments.speed.workloads import Workload
+from experiments.speed.workloads import Workload, classification
 from jaxopt_bench import catalog, files
 from jaxopt_bench.models import MODELS
 from jaxopt_bench.optimizers import OPTIMIZERS
@@ -27,7 +27,8 @@ POLL = 0.005
 def rows(bench: Bench, experiment: str, repeats: int) -> Iterator[Row]:
     """Yields a row for the cold cache and one for the warm."""
     found = catalog.find(experiment)
-    workload = Workload(MODELS.name_of(found.model), OPTIMIZERS.name_of(found.optimizer), found.batch_size, experiment)
+    problem, optimizer = classification(found), OPTIMIZERS.name_of(found.optimizer)
+    workload = Workload(MODELS.name_of(problem.model), optimizer, found.batch_size, experiment)
     seconds: dict[str, list[float]] = {"cold": [], "warm": []}
     if not bench.quick:
         _both(experiment, bench.data_dir)  # the first reads Python's files from the disk, as no later one does
@@ -36,7 +37,7 @@ def rows(bench: Bench, experiment: str, repeats: int) -> Iterator[Row]:
             seconds[cache].append(measured)
     for cache, measured_all in seconds.items():
         yield {
-            **describe("startup", workload, found.dtype, jax_side.default_path(), bench),
+            **describe("startup", workload, problem.dtype, jax_side.default_path(), bench),
             "cache": cache,
             "repeats": repeats,
             **Spread.of(measured_all).fields("seconds_to_first_step"),

@@ -45,7 +45,7 @@ class LoaderTrainer(Trainer):
         super().__init__(task, images, Variant(channels_last=True), device)
         workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.loader = DataLoader(
-            Augmented(images, task.mean, task.std),
+            Augmented(images, task.problem.facts["mean"], task.problem.facts["std"]),
             batch_size=task.experiment.batch_size,
             shuffle=True,
             drop_last=True,

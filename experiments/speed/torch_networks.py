@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from experiments.speed.agreement import Variables
+from experiments.speed.workloads import classification
 from jaxopt_bench.models import CNN, VGG, AlexNet, AlexNetSmall, CifarResNet, Model, ResNet, ViT, WideResNet
 from jaxopt_bench.models.vgg import CONVOLUTIONS, WIDTHS
 from jaxopt_bench.models.vit import positions
+from jaxopt_bench.training import Task
 
 FLAX_NAMES = {
     "running_mean": ("batch_stats", "mean"),
@@ -275,6 +277,11 @@ class ViTTorch(nn.Module):
         for name in self.blocks:
             x = self.get_submodule(name)(x)
         return self.head(self.norm(x).mean(1))
+
+
+def of_task(task: Task) -> nn.Module:
+    """Returns the PyTorch network of a task; see `build`."""
+    return build(classification(task.experiment).model, task.problem.facts["num_classes"])
 
 
 def build(model: Model, num_classes: int) -> nn.Module:

@@ -17,7 +17,7 @@ from torch.nn import functional as F  # noqa: N812 (its usual name)
 from experiments.speed import torch_networks, torch_updates
 from experiments.speed.agreement import Answer, Probe
 from experiments.speed.timing import Contender
-from experiments.speed.workloads import Dtype, Images, without_dropout
+from experiments.speed.workloads import Dtype, Images, classification, without_dropout
 from jaxopt_bench.optimizers import SGD, AdamW, Optimizer
 from jaxopt_bench.training import Task
 
@@ -78,9 +78,9 @@ class TorchPeer:
         With `exactly` that is in float64, whatever the task's type.
         """
         parameters = torch.float64 if exactly else torch.float32
-        dtype: Dtype = "float32" if exactly else task.experiment.dtype
+        dtype: Dtype = "float32" if exactly else classification(task.experiment).dtype
         with _precision(exact=True):
-            network = torch_networks.build(without_dropout(task).experiment.model, task.num_classes)
+            network = torch_networks.of_task(without_dropout(task))
             torch_networks.load(network, probe.variables)
             network.to(self.device, parameters)
             images = torch.from_numpy(probe.images).permute(0, 3, 1, 2).to(self.device, parameters)
@@ -114,15 +114,17 @@ class Trainer:
 
     def __init__(self, task: Task, images: Images, variant: Variant, device: torch.device):
         self.task, self.variant, self.device = task, variant, device
-        self.network = torch_networks.build(task.experiment.model, task.num_classes).to(device).train()
+        self.network = torch_networks.of_task(task).to(device).train()
         if variant.channels_last:
             self.network.to(memory_format=torch.channels_last)
         self.forward = self._compiled()
         self.optimizer = make_optimizer(task.experiment.optimizer, self.network)
         self.images = torch.from_numpy(images.images).permute(0, 3, 1, 2).contiguous().to(device)
         self.labels = torch.from_numpy(images.labels).long().to(device)
-        shape = (1, task.image_shape[-1], 1, 1)
-        self.mean, self.std = (torch.tensor(v, device=device).view(shape) for v in (task.mean, task.std))
+        shape = (1, task.problem.facts["image_shape"][-1], 1, 1)
+        self.mean, self.std = (
+            torch.tensor(v, device=device).view(shape) for v in (task.problem.facts["mean"], task.problem.facts["std"])
+        )
         self.loss = torch.zeros((), device=device)
         self.order, self.next = self._shuffled(), 0
 
@@ -155,7 +157,7 @@ class Trainer:
 
     def _compiled(self) -> Callable[[Tensor, Tensor], Tensor]:
         def forward(images: Tensor, labels: Tensor) -> Tensor:
-            return _loss(self.network, images, labels, self.task.experiment.dtype)
+            return _loss(self.network, images, labels, classification(self.task.experiment).dtype)
 
         if self.variant.compiler is None:
             return forward
@@ -167,7 +169,7 @@ class Trainer:
     def _augmented(self, indices: Tensor) -> Tensor:
         """Returns a batch cropped, flipped and normalised."""
         batch = F.pad(self.images[indices], (PADDING,) * 4)
-        count, height, width = len(indices), *self.task.image_shape[:2]
+        count, (height, width) = len(indices), self.task.problem.facts["image_shape"][:2]
         windows = batch.unfold(2, height, 1).unfold(3, width, 1)
         top, left = torch.randint(0, 2 * PADDING + 1, (2, count), device=self.device)
         cropped = windows[torch.arange(count, device=self.device), :, top, left]

@@ -42,7 +42,7 @@ class Updater:
     def __init__(self, task: Task, name: str, backend: str):
         """Args: the task whose network it is, the optimizer's name, and what JAX runs on."""
         self.device = torch.device("cuda" if backend == "gpu" else "cpu")
-        network = torch_networks.build(task.experiment.model, task.num_classes).to(self.device)
+        network = torch_networks.of_task(task).to(self.device)
         self.parameters = list(network.parameters())
         for parameter in self.parameters:
             parameter.grad = 1e-3 * torch.randn_like(parameter)

@@ -13,7 +13,8 @@ from jaxopt_bench import Experiment, catalog
 from jaxopt_bench.data import Augmentation, dataset
 from jaxopt_bench.errors import unknown_name
 from jaxopt_bench.optimizers import Constant
-from jaxopt_bench.training import Task
+from jaxopt_bench.problems.classification import Classification, Labelled
+from jaxopt_bench.training import CodePath, Task
 
 Dtype = Literal["float32", "bfloat16"]
 
@@ -85,40 +86,58 @@ def make_task(workload: Workload, dtype: Dtype, examples: int) -> Task:
       examples: images of the training split.
     """
     found = catalog.find(workload.experiment)
+    augmentation = Augmentation(crop_padding=4, flip=True)
     experiment: Experiment = dataclasses.replace(
         found,
+        problem=dataclasses.replace(classification(found), augmentation=augmentation, dtype=dtype),
         optimizer=dataclasses.replace(found.optimizer, learning_rate=LEARNING_RATE),
         schedule=Constant(),
-        augmentation=Augmentation(crop_padding=4, flip=True),
         batch_size=workload.batch_size,
-        dtype=dtype,
     )
-    spec = dataset(experiment.dataset)
+    return task_on_images(experiment, examples)
+
+
+def task_on_images(experiment: Experiment, examples: int, code_path: CodePath | None = None) -> Task:
+    """Returns the task of an experiment on black images, as many as its training split is to have.
+
+    Args:
+      experiment: what is trained; a network for images.
+      examples: images of the training split.
+      code_path: how it is computed; the plainest if it is None.
+    """
+    problem, path = classification(experiment), code_path or CodePath()
+    spec = dataset(problem.dataset)
+    images = np.broadcast_to(np.uint8(0), (examples, *spec.image_shape))
+    train = Labelled(images, np.broadcast_to(np.int32(0), (examples,)))
     channels = spec.image_shape[-1]
-    return Task(
-        experiment=experiment,
-        image_shape=spec.image_shape,
-        num_classes=spec.num_classes,
-        train_examples=examples,
-        mean=(MEAN,) * channels,
-        std=(STD,) * channels,
+    loaded = problem.on_examples(
+        train, classes=spec.num_classes, mean=(MEAN,) * channels, std=(STD,) * channels, layers=path.layers
     )
+    return Task(experiment, loaded, path)
+
+
+def classification(experiment: Experiment) -> Classification:
+    """Returns the problem of an experiment that trains a network on images."""
+    assert isinstance(experiment.problem, Classification), "the benchmark is of networks for images"
+    return experiment.problem
 
 
 def without_dropout(task: Task) -> Task:
     """Returns the task with a network that drops nothing."""
-    model: Any = task.experiment.model
+    problem = classification(task.experiment)
+    model: Any = problem.model
     if not hasattr(model, "dropout"):
         return task
-    experiment = dataclasses.replace(task.experiment, model=dataclasses.replace(model, dropout=0.0))
-    return dataclasses.replace(task, experiment=experiment)
+    problem = dataclasses.replace(problem, model=dataclasses.replace(model, dropout=0.0))
+    experiment = dataclasses.replace(task.experiment, problem=problem)
+    return task_on_images(experiment, task.train_examples, task.code_path)
 
 
 def noise(task: Task, seed: int = 0) -> Images:
     """Returns a task's training split: uniform noise with random labels."""
     rng = np.random.default_rng(seed)
-    images = rng.integers(0, 256, (task.train_examples, *task.image_shape), np.uint8)
-    return Images(images, rng.integers(0, task.num_classes, task.train_examples, np.int32))
+    images = rng.integers(0, 256, (task.train_examples, *task.problem.facts["image_shape"]), np.uint8)
+    return Images(images, rng.integers(0, task.problem.facts["num_classes"], task.train_examples, np.int32))
 
 
 def find(workloads: Sequence[Workload], names: Sequence[str]) -> tuple[Workload, ...]:

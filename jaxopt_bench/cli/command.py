@@ -14,7 +14,7 @@ HELP = """usage: jaxopt-bench COMMAND …
   compare STUDY [--trials 16 --seeds 10 …]                        tune, confirm, and say who wins; continues, too
   results PATH [--sql "SELECT …"] [--csv FILE]                    runs as a table, every hyperparameter a column
   report PATH [--out DIR]                                         a page and figures of a study, a run, or any runs
-  list [experiments|studies|models|datasets|optimizers|schedules] what can be named
+  list [experiments|studies|problems|models|datasets|optimizers|schedules] what can be named
   show RUN                                                        a run's record
   data prepare NAME [--from PATH]                                 get a data set ready
   optimizers show NAME                                            an optimizer's hyperparameters and their ranges

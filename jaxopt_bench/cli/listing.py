@@ -19,11 +19,12 @@ from jaxopt_bench.config import Config
 from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.models import MODELS
 from jaxopt_bench.optimizers import OPTIMIZERS, SCHEDULES
+from jaxopt_bench.problems import PROBLEMS
 from jaxopt_bench.reports import optimizers_table
 from jaxopt_bench.results import Study
 from jaxopt_bench.studies import STUDIES
 
-Kind = Literal["all", "experiments", "studies", "models", "datasets", "optimizers", "schedules"]
+Kind = Literal["all", "experiments", "studies", "problems", "models", "datasets", "optimizers", "schedules"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +47,7 @@ def list_kinds(flags: ListFlags) -> int:
     tables: dict[str, Callable[[], Table]] = {
         "experiments": lambda: _experiments_table(catalog.load_folder(flags.experiments)),
         "studies": lambda: _studies_table(STUDIES.load_folder()),
+        "problems": lambda: _configs_table("problems", PROBLEMS),
         "models": lambda: _configs_table("models", MODELS),
         "datasets": _datasets_table,
         "optimizers": lambda: optimizers_table(OPTIMIZERS),
@@ -57,10 +59,9 @@ def list_kinds(flags: ListFlags) -> int:
 
 
 def _experiments_table(experiments: Mapping[str, Experiment]) -> Table:
-    table = names_table("experiments", "name", "model", "optimizer", "epochs", "batch")
+    table = names_table("experiments", "name", "problem", "optimizer", "epochs", "batch")
     for name, e in sorted(experiments.items()):
-        model, optimizer = MODELS.name_of(e.model), OPTIMIZERS.name_of(e.optimizer)
-        table.add_row(name, model, optimizer, str(e.epochs), str(e.batch_size))
+        table.add_row(name, e.problem.title, OPTIMIZERS.name_of(e.optimizer), str(e.epochs), str(e.batch_size))
     return table
 
 

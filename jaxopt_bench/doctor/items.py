@@ -21,7 +21,7 @@ from jaxopt_bench.data import Augmentation, augment
 from jaxopt_bench.models import Layers
 from jaxopt_bench.models.layers import HE_NORMAL
 from jaxopt_bench.optimizers import SGD, Adam, AdamW, AMSGrad, Nadam, Optimizer, Padam
-from jaxopt_bench.training.step import cross_entropy
+from jaxopt_bench.problems.classification import cross_entropy
 
 Arrays = Mapping[str, Array]
 Carry = Mapping[str, Any]

@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -21,11 +21,12 @@ from jaxopt_bench.prng import Draw, Purpose
 from jaxopt_bench.problems.metrics import LOSS, Metric
 from jaxopt_bench.problems.views import View
 
-Params = PyTree[Float[Array, "*shape"]]
-Variables = PyTree[Array]
-"""What a model keeps beside its parameters, such as running averages; {} if there is nothing."""
-Examples = PyTree[Any]
-"""Arrays with a leading axis of examples; also a batch of them."""
+Params: TypeAlias = Any
+"""A pytree of floating-point arrays, which are trained."""
+Variables: TypeAlias = Any
+"""A pytree of arrays that a model keeps beside its parameters, such as running averages; {} if there is nothing."""
+Examples: TypeAlias = Any
+"""A pytree of arrays with a leading axis of examples; also a batch of them."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)

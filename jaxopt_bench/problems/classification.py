@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Int32, Integer, Key, PyTree, UInt8
 
@@ -26,8 +27,8 @@ from jaxopt_bench.problems.metrics import LOSS, Metric
 class Labelled(NamedTuple):
     """Examples as they are stored, and their classes."""
 
-    inputs: UInt8[Array, "examples height width channels"]
-    labels: Int32[Array, " examples"]
+    inputs: UInt8[Array | np.ndarray, "examples height width channels"]
+    labels: Int32[Array | np.ndarray, " examples"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -88,12 +89,43 @@ class Classification(ProblemConfig):
         """Reads the data set and returns the problem; see `ProblemConfig.load`."""
         dataset = data.load(self.dataset, data_dir)
         train, validation = data.train_validation(dataset.split("train"), self.validation_fraction)
-        spec, classes = dataset.spec, dataset.spec.num_classes
+        return self.on_examples(
+            Labelled(train.images, train.labels),
+            validation=None if validation is None else Labelled(validation.images, validation.labels),
+            test=lambda: Labelled((split := dataset.split("test")).images, split.labels),
+            classes=dataset.spec.num_classes,
+            mean=dataset.mean,
+            std=dataset.std,
+            layers=layers,
+        )
+
+    def on_examples(
+        self,
+        train: Labelled,
+        *,
+        validation: Labelled | None = None,
+        test: Callable[[], Labelled] | None = None,
+        classes: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        layers: LayersPath = "plain",
+    ) -> Problem:
+        """Returns the problem on examples that are given; `dataset` and `validation_fraction` are not read.
+
+        Args:
+          train: the examples to train on.
+          validation: the examples that validate.
+          test: opens those of the test split.
+          classes: how many classes there are.
+          mean: of the inputs, per channel, on the scale of 0 to 1.
+          std: their standard deviation, likewise.
+          layers: see `ProblemConfig.load`.
+        """
         module = self.model.module(classes, Layers(self.dtype, layers))
-        mean, std = dataset.mean, dataset.std
+        shape = train.inputs.shape[1:]
 
         def init(key: Key[Array, ""]) -> tuple[Params, Variables]:
-            images = jnp.zeros((1, *spec.image_shape), jnp.float32)
+            images = jnp.zeros((1, *shape), jnp.float32)
             variables = module.init(key, images, train=False)
             return variables["params"], variables.get("batch_stats", {})
 
@@ -128,9 +160,9 @@ class Classification(ProblemConfig):
             return {"labels": batch.labels, "logits": logits}
 
         return Problem(
-            train=Labelled(train.images, train.labels),
-            validation=None if validation is None else Labelled(validation.images, validation.labels),
-            test=lambda: Labelled((split := dataset.split("test")).images, split.labels),
+            train=train,
+            validation=validation,
+            test=test,
             init=init,
             loss=loss,
             metrics=classification_metrics(classes),
@@ -138,7 +170,7 @@ class Classification(ProblemConfig):
             running_averages=True,
             prepare=prepare,
             outputs=outputs,
-            facts={"image_shape": spec.image_shape, "num_classes": classes, "mean": mean, "std": std},
+            facts={"image_shape": shape, "num_classes": classes, "mean": tuple(mean), "std": tuple(std)},
         )
 
 

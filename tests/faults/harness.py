@@ -24,7 +24,7 @@ from jaxopt_bench.runs.checkpoints import checkpoint_steps
 
 ROOT = pathlib.Path(__file__).parents[2]
 RECORDING: Mapping[str, Any] = {"log_every": 5, "checkpoint_every": 7, "tensorboard": False, "evaluation": True}
-TIMINGS = ("seconds", "images_per_second")
+TIMINGS = ("seconds", "examples_per_second")
 PLACES = ("before anything", "in a line of metrics", "in a checkpoint", "in an evaluation", "after the last step")
 
 

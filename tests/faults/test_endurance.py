@@ -16,6 +16,7 @@ from jaxopt_bench import train
 from jaxopt_bench.models import CNN
 from jaxopt_bench.runs import Interrupted, Recording, Reporter
 from tests.faults.harness import assert_same, single
+from tests.tasks import changed
 
 pytestmark = pytest.mark.slow
 
@@ -100,7 +101,7 @@ class Watched(Reporter):
 def test_two_hundred_thousand_steps_hold_no_more_than_twenty_thousand(tmp_path, digits_dir):
     (experiment,) = single()
     model = CNN(channels=(2,), dense=4)
-    experiment = dataclasses.replace(experiment, model=model, batch_size=4, epochs=1)
+    experiment = changed(experiment, model=model, batch_size=4, epochs=1)
     probe = train(experiment, runs_dir=tmp_path / "probe", data_dir=digits_dir, reporter=Reporter())
     assert probe.summary is not None
     epochs = -(-STEPS // probe.summary["steps"])

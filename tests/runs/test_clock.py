@@ -33,10 +33,10 @@ def take(clock: Clock, time: Time, steps: int, seconds: float, members: int = 1)
 def test_the_step_that_compiles_counts_in_seconds_and_not_in_speed(time):
     clock = Clock(batch_size=10)
     take(clock, time, 1, 30.0)
-    assert clock.lap() == {"seconds": 30.0, "images_per_second": None}
+    assert clock.lap() == {"seconds": 30.0, "examples_per_second": None}
     take(clock, time, 4, 2.0)
-    assert clock.lap() == {"seconds": 2.0, "images_per_second": 20.0}
-    assert clock.images_per_second == 20.0
+    assert clock.lap() == {"seconds": 2.0, "examples_per_second": 20.0}
+    assert clock.examples_per_second == 20.0
 
 
 def test_a_lap_counts_the_members_that_made_its_steps(time):
@@ -46,7 +46,7 @@ def test_a_lap_counts_the_members_that_made_its_steps(time):
     take(clock, time, 2, 4.0, members=4)
     take(clock, time, 2, 3.0, members=3)
     clock.start(2, 1)  # the next slice is under way before the lap is read
-    assert clock.lap() == {"seconds": 2.0, "images_per_second": 20.0}
+    assert clock.lap() == {"seconds": 2.0, "examples_per_second": 20.0}
 
 
 def test_slices_are_one_step_until_steps_are_timed_and_then_about_a_second(time):
@@ -67,7 +67,7 @@ def test_members_share_the_seconds_and_add_up_in_speed(time):
     clock.start(2, members=4)
     time.now += 8.0
     clock.stop()
-    assert clock.lap() == {"seconds": 2.0, "images_per_second": 10.0}
+    assert clock.lap() == {"seconds": 2.0, "examples_per_second": 10.0}
 
 
 @pytest.mark.parametrize("seconds_per_step", [0.002, 0.3, 20.0])

@@ -19,7 +19,9 @@ if {hidden}:
     sys.modules["ipywidgets"] = None  # importing it fails as if it were not installed
 from jaxopt_bench import catalog, train
 from jaxopt_bench.models import CNN
-small = dataclasses.replace(catalog.find("digits_cnn_adamw"), model=CNN(channels=(4,), dense=8), batch_size=64)
+found = catalog.find("digits_cnn_adamw")
+problem = dataclasses.replace(found.problem, model=CNN(channels=(4,), dense=8))
+small = dataclasses.replace(found, problem=problem, batch_size=64)
 places = {{"runs_dir": {runs!r}, "data_dir": {data!r}}}
 """
 

@@ -7,13 +7,17 @@ import io
 import pytest
 from rich.console import Console
 
-from jaxopt_bench.runs import Lines, Live, format_accuracy, format_duration, format_loss
+from jaxopt_bench.problems.classification import classification_metrics
+from jaxopt_bench.runs import Lines, Live, format_duration
 from jaxopt_bench.runs.progress import Reporter, median_lines, reporter_for
+
+METRICS = classification_metrics(10)
+NAMES = ("accuracy", "loss")
 
 
 def drive(reporter: Reporter) -> None:
     """Tells a reporter of one epoch of two."""
-    reporter.start("an_experiment: 10 parameters", 0, 200, 100)
+    reporter.start("an_experiment: 10 parameters", 0, 200, 100, METRICS)
     reporter.advance(50, 1234.0, 75.0)
     reporter.measured([{"step": 50, "epoch": 0.5, "split": "train_steps", "loss": 1.5, "accuracy": 0.25}])
     reporter.advance(100, 1234.0, 60.0)
@@ -32,7 +36,7 @@ def test_lines_are_plain_text_one_an_epoch():
     drive(Lines(Console(file=out, width=200)))
     assert out.getvalue().splitlines() == [
         "an_experiment: 10 parameters",
-        "epoch 1/2  train 1.2500 50.00%  validation – 75.00%  1,234 images/s, 1 min left",
+        "epoch 1/2  train 1.2500  50.00%  validation –  75.00%  1,234 examples/s, 1 min left",
         "about [bold] to end",
     ]
 
@@ -40,14 +44,14 @@ def test_lines_are_plain_text_one_an_epoch():
 def test_lines_come_within_long_epochs_as_well():
     out = io.StringIO()
     drive(Lines(Console(file=out, width=200), every=0.0))
-    assert "step 50/200    1,234 images/s, 1 min left" in out.getvalue()
+    assert "step 50/200    1,234 examples/s, 1 min left" in out.getvalue()
 
 
 def test_the_live_display_shows_epoch_step_speed_metrics_and_time_left():
     out = io.StringIO()
     drive(Live(Console(file=out, width=200, force_terminal=True, color_system=None)))
     text = out.getvalue()
-    for part in ("epoch 1/2", "step 100/200", "1,234 images/s", "1 min left", "train 1.5000 25.00%", "validation"):
+    for part in ("epoch 1/2", "step 100/200", "1,234 examples/s", "1 min left", "train 1.5000  25.00%", "validation"):
         assert part in text
 
 
@@ -58,16 +62,16 @@ def test_a_terminal_gets_the_live_display_and_a_file_plain_lines():
 
 def test_a_population_shows_the_medians_of_what_is_finite():
     lines = [[{"step": 5, "split": "train", "loss": loss, "accuracy": 0.5}] for loss in (1.0, None, 4.0, 2.0)]
-    assert median_lines(lines) == [{"step": 5, "split": "train", "loss": 2.0, "accuracy": 0.5}]
-    assert median_lines(lines[1:2]) == lines[1]
-    assert median_lines(lines[1:2] * 2) == [{"step": 5, "split": "train", "loss": None, "accuracy": 0.5}]
-    assert median_lines([]) == []
+    assert median_lines(lines, NAMES) == [{"step": 5, "split": "train", "loss": 2.0, "accuracy": 0.5}]
+    assert median_lines(lines[1:2], NAMES) == lines[1]
+    assert median_lines(lines[1:2] * 2, NAMES) == [{"step": 5, "split": "train", "loss": None, "accuracy": 0.5}]
+    assert median_lines([], NAMES) == []
 
 
 @pytest.mark.parametrize("reporter", [Lines, Live])
 def test_a_population_without_members_left_shows_nothing(reporter):
     shown = reporter(Console(file=io.StringIO()))
-    shown.start("a population", 0, 200, 100)
+    shown.start("a population", 0, 200, 100, METRICS)
     shown.measured([])
     shown.stop()
 
@@ -78,8 +82,3 @@ def test_a_population_without_members_left_shows_nothing(reporter):
 )
 def test_durations_are_readable(seconds, text):
     assert format_duration(seconds) == text
-
-
-def test_what_is_not_a_number_is_a_dash():
-    assert (format_loss(None), format_accuracy(None)) == ("–", "–")
-    assert (format_loss(1.23456), format_accuracy(0.12345)) == ("1.2346", "12.35%")

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.runs.records import MetricsFile, at_step, best_step, finite, mean_over_epoch, read_records
 
+NAMES = ("loss", "accuracy")
+
 
 def line(step: int, split: str = "train_steps", **values) -> dict:
     return {"step": step, "split": split, "steps": 1, "loss": 1.0, "accuracy": 0.5, "seconds": 0.1, **values}
@@ -52,7 +54,7 @@ def test_the_mean_over_an_epoch_weighs_lines_by_their_steps(parts):
         step += steps
         lines.append(line(step, steps=steps, loss=loss, accuracy=accuracy, seconds=1.0))
     total = sum(steps for steps, _, _ in parts)
-    mean = mean_over_epoch(lines, after_step=100)
+    mean = mean_over_epoch(lines, 100, NAMES)
     assert mean["loss"] == pytest.approx(sum(s * x for s, x, _ in parts) / total)
     assert mean["accuracy"] == pytest.approx(sum(s * x for s, _, x in parts) / total)
     assert mean["seconds"] == len(parts)
@@ -63,7 +65,7 @@ def test_the_mean_over_lines_of_which_one_is_not_finite_is_none():
         line(10, steps=10, loss=1.0, accuracy=0.5, seconds=1.0),
         line(20, steps=10, loss=None, accuracy=0.1, seconds=1.0),
     ]
-    mean = mean_over_epoch(lines, after_step=0)
+    mean = mean_over_epoch(lines, 0, NAMES)
     assert mean["loss"] is None
     assert mean["accuracy"] == pytest.approx(0.3)
 
@@ -76,7 +78,7 @@ def test_the_best_step_is_the_earlier_of_equals_and_none_without_validation():
 
 
 def test_splits_not_measured_are_none():
-    values = at_step([line(5, "test", loss=1.0, accuracy=0.5), line(6, "validation", loss=9.0, accuracy=0.1)], 5)
+    values = at_step([line(5, "test", loss=1.0, accuracy=0.5), line(6, "validation", loss=9.0, accuracy=0.1)], 5, NAMES)
     assert values["test_accuracy"] == 0.5
     assert values["validation_loss"] is None
 

@@ -31,6 +31,7 @@ from jaxopt_bench.runs.directory import locked
 from jaxopt_bench.runs.environment import changes, environment
 from jaxopt_bench.runs.session import Session
 from jaxopt_bench.training import CodePath, choose_code_path
+from tests.tasks import changed
 
 ROOT = pathlib.Path(__file__).parents[2]
 QUIET = Recording(log_every=6, checkpoint_every=7, tensorboard=False)
@@ -65,7 +66,7 @@ class StoppedAt(Reporter):
 
 def without_timings(run: Run) -> list[dict[str, Any]]:
     """Returns the metrics, timings left out."""
-    return [{k: v for k, v in r.items() if k not in ("seconds", "images_per_second")} for r in run.metrics]
+    return [{k: v for k, v in r.items() if k not in ("seconds", "examples_per_second")} for r in run.metrics]
 
 
 def assert_same(one: Run, other: Run) -> None:
@@ -127,12 +128,12 @@ def test_a_run_stopped_in_the_middle_of_epochs_resumes_to_the_bit(optimizer, tin
 )
 def test_batch_statistics_and_bfloat16_resume_to_the_bit_as_well(change, tiny, tmp_path, options, normed):
     named = {"model": MODELS[change["model"]]} if "model" in change else change
-    experiment = dataclasses.replace(tiny, epochs=1, **named)
+    experiment = changed(tiny, epochs=1, **named)
     whole = train(experiment, runs_dir=tmp_path / "whole", **options)
     with pytest.raises(Killed):
         train(experiment, runs_dir=tmp_path / "stopped", **{**options, "reporter": KilledAt(11)})
     resumed = train(experiment, runs_dir=tmp_path / "stopped", **options)
-    assert bool(jax.tree.leaves(whole.state().batch_stats)) == ("model" in change)
+    assert bool(jax.tree.leaves(whole.state().variables)) == ("model" in change)
     assert_same(whole, resumed)
 
 
@@ -321,7 +322,7 @@ def test_the_record_holds_what_a_reader_needs(tiny, tmp_path, options):
     assert summary["experiment"] == "tiny"
     assert summary["parameters"] == 4 * (9 + 1) + 8 * (4 * 4 * 4 + 1) + 10 * (8 + 1)
     assert summary["seconds"] > 0
-    assert summary["images_per_second"] > 0
+    assert summary["examples_per_second"] > 0
     expected = {f"{split}_{name}" for split in SPLITS for name in ("loss", "accuracy")} | {"step", "epoch"}
     assert set(summary["final"]) == set(summary["best"]) == expected
     assert all(value is not None for value in [*summary["final"].values(), *summary["best"].values()])
@@ -375,13 +376,13 @@ def test_best_is_the_epoch_with_the_lowest_validation_loss_and_its_parameters_ar
 
 
 def test_without_validation_nothing_is_chosen(tiny, tmp_path, options):
-    run = train(dataclasses.replace(tiny, validation_fraction=0), runs_dir=tmp_path, **options)
+    run = train(changed(tiny, validation_fraction=0.0), runs_dir=tmp_path, **options)
     assert run.summary is not None
     assert run.summary["best"] is None
     assert run.summary["final"]["validation_loss"] is None
     assert run.summary["final"]["validation_accuracy"] is None
     assert run.summary["final"]["test_loss"] is not None
-    assert run.task.train_examples == 1437
+    assert run.config["task"]["train_examples"] == 1437
 
 
 def test_the_test_split_is_read_only_where_told_and_only_at_the_end(tiny, tmp_path, options, monkeypatch):
@@ -461,7 +462,9 @@ from jaxopt_bench.runs import Recording, Reporter
 from jaxopt_bench.training import CodePath, choose_code_path
 from jaxopt_bench.models import CNN
 import dataclasses
-experiment = dataclasses.replace(catalog.find("digits_cnn_adamw"), epochs=2, model=CNN(channels=(4,), dense=8))
+found = catalog.find("digits_cnn_adamw")
+problem = dataclasses.replace(found.problem, model=CNN(channels=(4,), dense=8))
+experiment = dataclasses.replace(found, epochs=2, problem=problem)
 path = dataclasses.replace(choose_code_path(deterministic=True), loop={loop!r})
 train(experiment, runs_dir={str(tmp_path / name)!r}, data_dir={str(digits_dir)!r}, reporter=Reporter(),
       recording=Recording(tensorboard=False), code_path=path)
@@ -508,5 +511,5 @@ def test_a_network_that_does_not_fit_the_images_is_refused_before_anything_is_wr
     from jaxopt_bench.models import AlexNet
 
     with pytest.raises(UserError, match="too small"):
-        train(dataclasses.replace(tiny, model=AlexNet()), runs_dir=tmp_path, **options)
+        train(changed(tiny, model=AlexNet()), runs_dir=tmp_path, **options)
     assert not list(tmp_path.iterdir())

@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxopt_bench import UserError, data, train, train_population
+from jaxopt_bench import UserError, train, train_population
 from jaxopt_bench.models import MODELS
 from jaxopt_bench.optimizers import SGD
+from jaxopt_bench.problems import take_examples
 from jaxopt_bench.runs import Recording, Reporter
 from jaxopt_bench.runs.population import _size
 from jaxopt_bench.training import (
-    Batch,
     CodePath,
     Task,
     abstract_states,
@@ -28,17 +28,17 @@ from jaxopt_bench.training import (
     make_advance,
     make_evaluate,
     make_evaluated,
-    make_logits,
     make_orders,
+    make_predictions,
     padded_batches,
 )
 from tests.networks import Normed
 from tests.runs.test_train import Killed, KilledAt, Said, assert_same
+from tests.tasks import changed, drawn_images, task_on
 
 PURE, NATIVE, PLAIN = (choose_code_path(backend) for backend in ("cpu", "gpu", "metal"))
 PURE = dataclasses.replace(PURE, layers="pure")
-DRAW = np.random.default_rng(0)
-IMAGES, LABELS = DRAW.integers(0, 256, (640, 8, 8, 1), dtype=np.uint8), DRAW.integers(0, 10, 640, dtype=np.int32)
+IMAGES = jax.tree.map(np.asarray, drawn_images(640))
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +50,7 @@ def normed() -> Iterator[None]:
 
 
 def task_of(experiment: Any, path: CodePath, devices: int) -> Task:
-    return Task(experiment, (8, 8, 1), 10, 640, (0.3,), (0.35,), dataclasses.replace(path, devices=devices))
+    return task_on(experiment, IMAGES, code_path=dataclasses.replace(path, devices=devices))
 
 
 def trained(experiment: Any, path: CodePath, members: int, devices: int) -> dict[str, Any]:
@@ -59,22 +59,21 @@ def trained(experiment: Any, path: CodePath, members: int, devices: int) -> dict
     tasks = [
         dataclasses.replace(task, experiment=dataclasses.replace(task.experiment, seed=seed)) for seed in range(members)
     ]
-    states, metrics = initial_states(tasks), empty_metrics(members, task.code_path)
-    images = Batch(*jax.device_put((jnp.asarray(IMAGES), jnp.asarray(LABELS)), everywhere(task.code_path)))
+    states, metrics = initial_states(tasks), empty_metrics(task, members)
+    images = jax.device_put(IMAGES, everywhere(task.code_path))
     advance, order = make_advance(task, members), make_orders(task, members)(states.seed, 0)
     for steps in (3, 4):
         states, metrics = advance(states, metrics, images, order, jnp.full(members, steps, jnp.int32))
     where = jax.tree.leaves(states.params)[0].sharding
     seen = make_evaluated(task, members)(states, images)
-    some = data.Split(IMAGES[:300], LABELS[:300])
+    some = take_examples(IMAGES, slice(300))
     measured = make_evaluate(task, members)(seen, padded_batches(some))
-    compute = jax.vmap(lambda own: own.compute())
     return {
         "params": _flat(seen.params),
-        "batch_stats": _flat(seen.batch_stats),
-        "steps": compute(metrics),
-        "evaluation": compute(measured),
-        "logits": make_logits(task, members)(seen, padded_batches(some)),
+        "variables": _flat(seen.variables),
+        "steps": jax.vmap(lambda own: own.compute(task.step_metrics))(metrics),
+        "evaluation": jax.vmap(lambda own: own.compute(task.problem.measured))(measured),
+        "logits": make_predictions(task, members)(seen, padded_batches(some))[1]["logits"],
         "rows": where.mesh.shape["members"] if devices > 1 else 1,
     }
 
@@ -99,10 +98,10 @@ def test_there_are_eight() -> None:
 )
 def test_they_compute_what_one_does(tiny: Any, path: CodePath, members: int, devices: int, rows: int) -> None:
     """Augmentation and the statistics of whole batches included; those of averaged parameters as well."""
-    experiment = dataclasses.replace(tiny, model=Normed(), optimizer=SGD(learning_rate=0.05, ema_decay=0.5))
+    experiment = changed(tiny, model=Normed(), optimizer=SGD(learning_rate=0.05, ema_decay=0.5))
     alone, together = (trained(experiment, path, members, count) for count in (1, devices))
     assert together["rows"] == rows
-    for name in ("params", "batch_stats"):
+    for name in ("params", "variables"):
         error = np.linalg.norm(together[name] - alone[name])
         assert error <= 2e-6 * np.linalg.norm(alone[name]), name
     for name in ("steps", "evaluation"):
@@ -116,8 +115,8 @@ def compiled(experiment: Any, path: CodePath, members: int, devices: int) -> str
     task = task_of(experiment, path, devices)
     shapes: Any = (
         abstract_states(task, members),
-        jax.eval_shape(lambda: empty_metrics(members)),
-        Batch(jax.ShapeDtypeStruct(IMAGES.shape, np.uint8), jax.ShapeDtypeStruct(LABELS.shape, np.int32)),
+        jax.eval_shape(lambda: empty_metrics(task, members)),
+        jax.eval_shape(lambda: IMAGES),
         jax.ShapeDtypeStruct((members, 640), np.int32),
         jax.ShapeDtypeStruct((members,), np.int32),
     )
@@ -125,7 +124,7 @@ def compiled(experiment: Any, path: CodePath, members: int, devices: int) -> str
 
 
 def test_members_have_nothing_to_tell_each_other_and_parts_of_a_batch_sum_their_gradients(tiny: Any) -> None:
-    experiment = dataclasses.replace(tiny, model=Normed())
+    experiment = changed(tiny, model=Normed())
     apart = compiled(experiment, dataclasses.replace(PURE, layers="native"), 8, 8)
     assert not any(word in apart for word in ("all-reduce(", "all-gather(", "all-to-all(", "collective-permute("))
     shared = compiled(experiment, NATIVE, 1, 8)
@@ -181,7 +180,7 @@ def test_the_steps_are_compiled_once(tiny: Any, members: int, devices: int) -> N
     task = task_of(tiny, PURE, devices)
     path, tasks = task.code_path, [task] * members
     advance, states, metrics = make_advance(task, members), initial_states(tasks), empty_metrics(members, path)
-    images = Batch(*jax.device_put((jnp.asarray(IMAGES), jnp.asarray(LABELS)), everywhere(path)))
+    images = jax.device_put(IMAGES, everywhere(path))
     order = make_orders(task, members)(states.seed, 0)
     for emptied in (False, True, False):
         states, metrics = advance(states, metrics, images, order, jnp.full(members, 1, jnp.int32))

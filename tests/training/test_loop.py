@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxopt_bench.data import Augmentation, Split, augment
+from jaxopt_bench.data import Augmentation, augment
 from jaxopt_bench.optimizers import SGD
+from jaxopt_bench.problems import take_examples
+from jaxopt_bench.problems.classification import Labelled
 from jaxopt_bench.training import (
-    Batch,
     CodePath,
     StepMetrics,
     Task,
@@ -26,29 +27,27 @@ from jaxopt_bench.training import (
     make_evaluate,
     make_evaluated,
     make_first_batch,
-    make_logits,
     make_orders,
+    make_predictions,
     make_train_step,
     member,
     padded_batches,
 )
 from jaxopt_bench.training.loop import EVALUATION_BATCH, epoch_order
-from jaxopt_bench.training.state import make_module
+from tests.tasks import changed, drawn_images, task_on
 
 EXAMPLES = 205
 SEED = jnp.uint32(0)
 
 
 @pytest.fixture
-def data() -> Batch:
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (EXAMPLES, 8, 8, 1), dtype=np.uint8)
-    return Batch(jnp.asarray(images), jnp.asarray(rng.integers(0, 10, EXAMPLES, dtype=np.int32)))
+def data() -> Labelled:
+    return drawn_images(EXAMPLES)
 
 
 @pytest.fixture
 def task(tiny) -> Task:
-    return Task(dataclasses.replace(tiny, batch_size=40), (8, 8, 1), 10, EXAMPLES, (0.3,), (0.35,))
+    return task_on(dataclasses.replace(tiny, batch_size=40), EXAMPLES)
 
 
 def test_an_epoch_goes_through_every_example_in_an_order_of_its_own(task):
@@ -60,11 +59,11 @@ def test_an_epoch_goes_through_every_example_in_an_order_of_its_own(task):
     assert not (orders[0] == np.asarray(epoch_order(task, SEED + 1, 0))).all()
 
 
-def advanced(task: Task, data: Batch, *divisions: int, tasks: Sequence[Task] = ()) -> tuple[TrainState, StepMetrics]:
+def advanced(task: Task, data: Labelled, *divisions: int, tasks: Sequence[Task] = ()) -> tuple[TrainState, StepMetrics]:
     """Returns states and metrics after so many steps in each call, from the beginning of the first epoch."""
     tasks = tasks or [task]
     advance, orders = make_advance(task, len(tasks)), make_orders(task, len(tasks))
-    states, metrics = initial_states(tasks), empty_metrics(len(tasks))
+    states, metrics = initial_states(tasks), empty_metrics(task, len(tasks))
     for steps in divisions:
         order = orders(states.seed, int(states.step[0]) // task.steps_per_epoch)
         states, metrics = advance(states, metrics, data, order, jnp.full(len(tasks), steps))
@@ -77,8 +76,8 @@ def test_advancing_is_stepping_through_the_batches_of_the_order(task, data, code
     state = initial_state(task)
     for epoch in range(2):
         for indices in np.asarray(epoch_order(task, state.seed, epoch))[:200].reshape(5, 40):
-            state, _ = step(state, Batch(data.images[indices], data.labels[indices]))
-    ours, _ = advanced(dataclasses.replace(task, code_path=code_path), data, 5, 2, 3)
+            state, _ = step(state, take_examples(data, indices))
+    ours, _ = advanced(task_on(task.experiment, EXAMPLES, code_path=code_path), data, 5, 2, 3)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a[0], b, rtol=2e-5, atol=1e-6), ours, state)
     assert int(ours.step[0]) == 10
 
@@ -92,16 +91,16 @@ def test_the_order_follows_the_seed_in_the_state(task, data):
 
 @pytest.mark.parametrize("loop", ["python", "compiled"])
 def test_the_division_into_calls_changes_no_bit(task, data, loop):
-    task = dataclasses.replace(task, code_path=CodePath("pure", loop))
+    task = task_on(task.experiment, EXAMPLES, code_path=CodePath("pure", loop))
     whole = advanced(task, data, 5)
     for division in ([1, 4], [2, 2, 1]):
         jax.tree.map(np.testing.assert_array_equal, whole, advanced(task, data, *division))
 
 
 def test_one_compilation_serves_any_number_of_steps(task, data):
-    compiled = dataclasses.replace(task, code_path=CodePath("pure", "compiled"))
+    compiled = task_on(task.experiment, EXAMPLES, code_path=CodePath("pure", "compiled"))
     advance, orders = make_advance(compiled), make_orders(compiled)
-    states, metrics = initial_states([compiled]), empty_metrics()
+    states, metrics = initial_states([compiled]), empty_metrics(compiled)
     for steps in (1, 2, 2):
         states, metrics = advance(states, metrics, data, orders(states.seed, 0), jnp.full(1, steps))
     assert advance._cache_size() == 1  # type: ignore[attr-defined]
@@ -113,61 +112,57 @@ def test_metrics_are_means_over_steps(task, data):
     order = np.asarray(epoch_order(task, SEED, 0))[:160].reshape(4, 40)
     expected = []
     for indices in order:
-        state, metrics = step(state, Batch(data.images[indices], data.labels[indices]))
-        expected.append({name: float(value) for name, value in metrics.compute().items()})
+        state, metrics = step(state, take_examples(data, indices))
+        expected.append({name: float(value) for name, value in metrics.compute(task.step_metrics).items()})
     _, merged = advanced(task, data, 4)
     for name in ("loss", "accuracy", "grad_norm", "update_norm"):
         mean = np.mean([values[name] for values in expected])
-        np.testing.assert_allclose(member(merged, 0).compute()[name], mean, rtol=1e-5)
-    assert int(merged.loss.count[0]) == 4
+        np.testing.assert_allclose(member(merged, 0).compute(task.step_metrics)[name], mean, rtol=1e-5)
+    assert int(merged.steps[0]) == 4
 
 
 @pytest.mark.parametrize("count", [1, EVALUATION_BATCH - 1, EVALUATION_BATCH, 2 * EVALUATION_BATCH + 3])
 def test_evaluation_counts_every_example_once(task, count):
-    rng = np.random.default_rng(1)
-    split = Split(rng.integers(0, 256, (count, 8, 8, 1), dtype=np.uint8), rng.integers(0, 10, count).astype(np.int32))
+    split = jax.tree.map(np.asarray, drawn_images(count, seed=1))
     state = initial_state(task)
-    module = task.experiment.model.module(10)
-    logits = np.asarray(module.apply({"params": state.params}, (split.images / 255.0 - 0.3) / 0.35, train=False))
+    module = task.experiment.problem.model.module(10)
+    logits = np.asarray(module.apply({"params": state.params}, (split.inputs / 255.0 - 0.3) / 0.35, train=False))
     log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
-    metrics = member(make_evaluate(task)(initial_states([task]), list(padded_batches(split))), 0).compute()
+    metrics = member(make_evaluate(task)(initial_states([task]), list(padded_batches(split))), 0)
+    metrics = metrics.compute(task.problem.measured)
     np.testing.assert_allclose(metrics["loss"], -log_p[np.arange(count), split.labels].mean(), rtol=1e-5)
     np.testing.assert_allclose(metrics["accuracy"], (logits.argmax(1) == split.labels).mean(), rtol=1e-6)
 
 
 @pytest.mark.parametrize("code_path", [choose_code_path(backend) for backend in ("metal", "cpu")], ids=str)
-def test_logits_are_each_members_network_applied_to_each_example(task, code_path):
-    rng = np.random.default_rng(1)
-    count = EVALUATION_BATCH + 3
-    split = Split(rng.integers(0, 256, (count, 8, 8, 1), dtype=np.uint8), np.zeros(count, np.int32))
-    tasks = [
-        dataclasses.replace(task, code_path=code_path, experiment=dataclasses.replace(task.experiment, seed=seed))
-        for seed in (0, 1)
-    ]
-    found = make_logits(tasks[0], 2)(initial_states(tasks), padded_batches(split))
+def test_predictions_are_each_members_network_applied_to_each_example(task, code_path):
+    split = jax.tree.map(np.asarray, drawn_images(EVALUATION_BATCH + 3, seed=1))
+    tasks = [task_on(dataclasses.replace(task.experiment, seed=seed), EXAMPLES, code_path=code_path) for seed in (0, 1)]
+    statistics, outputs = make_predictions(tasks[0], 2)(initial_states(tasks), padded_batches(split))
+    found = outputs["logits"]
     assert found.dtype == np.float32
-    module = task.experiment.model.module(10)
+    np.testing.assert_array_equal(outputs["labels"], [split.labels] * 2)
+    np.testing.assert_array_equal(statistics["accuracy"], found.argmax(-1) == split.labels)
+    module = task.experiment.problem.model.module(10)
     for own, each in zip(found, tasks, strict=True):
         params = initial_state(each).params
-        expected = module.apply({"params": params}, (split.images / 255.0 - 0.3) / 0.35, train=False)
+        expected = module.apply({"params": params}, (split.inputs / 255.0 - 0.3) / 0.35, train=False)
         np.testing.assert_allclose(own, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_the_first_batch_is_that_of_the_first_step_in_bytes(task, data):
-    batch, augmented = make_first_batch(task)(data, jnp.uint32(3))
+def test_the_first_batch_is_that_of_the_first_step(task, data):
+    batch, prepared = make_first_batch(task)(data, jnp.uint32(3))
     indices = np.asarray(epoch_order(task, jnp.uint32(3), 0))[:40]
-    np.testing.assert_array_equal(batch.images, data.images[indices])
+    np.testing.assert_array_equal(batch.inputs, data.inputs[indices])
     np.testing.assert_array_equal(batch.labels, data.labels[indices])
-    seen = augment(task.experiment.augmentation, data.images[indices], 3, 0, task.mean, task.std)
-    pixels = 255 * (np.asarray(seen, np.float64) * 0.35 + 0.3)
-    np.testing.assert_allclose(augmented, pixels, atol=0.5 + 1e-3)
-    assert augmented.dtype == jnp.uint8
+    seen = augment(task.experiment.problem.augmentation, data.inputs[indices], 3, 0, (0.3,), (0.35,))
+    np.testing.assert_allclose(prepared.inputs, seen, rtol=1e-5, atol=1e-5)
 
 
 def test_padding_is_masked():
-    split = Split(np.ones((7, 2, 2, 1), np.uint8), np.arange(7, dtype=np.int32))
+    split = Labelled(np.ones((7, 2, 2, 1), np.uint8), np.arange(7, dtype=np.int32))
     batches = list(padded_batches(split, 4))
-    assert [batch.images.shape[0] for batch, _ in batches] == [4, 4]
+    assert [batch.inputs.shape[0] for batch, _ in batches] == [4, 4]
     assert np.concatenate([mask for _, mask in batches]).tolist() == [True] * 7 + [False]
 
 
@@ -181,10 +176,7 @@ def test_parameters_are_evaluated_with_batch_statistics_of_their_own(members, em
     """The statistics of the network's first normalisation, from what reaches it; and not those of training."""
     optimizers = [SGD(learning_rate=rate, ema_decay=ema_decay) for rate in (0.01, 0.1)][:members]
     plain = {"batch_size": 40, "augmentation": Augmentation(), "model": normed}
-    tasks = [
-        Task(dataclasses.replace(tiny, optimizer=o, **plain), (8, 8, 1), 10, EXAMPLES, (0.3,), (0.35,))
-        for o in optimizers
-    ]
+    tasks = [task_on(changed(tiny, optimizer=o, **plain), EXAMPLES) for o in optimizers]
     states, _ = advanced(tasks[0], data, 5, tasks=tasks)
     states = states.replace(params={**states.params, "conv": jax.tree.map(lambda p: p * scale, states.params["conv"])})
     evaluated = make_evaluated(tasks[0], members)(states, data)
@@ -195,9 +187,9 @@ def test_parameters_are_evaluated_with_batch_statistics_of_their_own(members, em
         assert np.allclose(own.params["head"]["kernel"], trained.params["head"]["kernel"]) == (ema_decay is None)
         means, variances = [], []
         for batch in range(5):
-            pixels = np.asarray(data.images[batch * 40 : batch * 40 + 40]) / 255
-            _, seen = make_module(tasks[0]).apply(
-                {"params": own.params, "batch_stats": own.batch_stats},
+            pixels = np.asarray(data.inputs[batch * 40 : batch * 40 + 40]) / 255
+            _, seen = normed.module(10).apply(
+                {"params": own.params, "batch_stats": own.variables},
                 jnp.asarray((pixels - 0.3) / 0.35, jnp.float32),
                 train=True,
                 capture_intermediates=lambda module, _: module.name == "conv",
@@ -206,10 +198,10 @@ def test_parameters_are_evaluated_with_batch_statistics_of_their_own(members, em
             (inputs,) = seen["intermediates"]["conv"]["__call__"]
             means.append(np.asarray(inputs, np.float64).mean((0, 1, 2)))
             variances.append(np.asarray(inputs, np.float64).var((0, 1, 2)))
-        found = own.batch_stats["norm"]
+        found = own.variables["norm"]
         np.testing.assert_allclose(found["mean"], np.mean(means, 0), rtol=1e-3, atol=1e-5 * scale)
         np.testing.assert_allclose(found["var"], np.mean(variances, 0), rtol=1e-3)
-        assert not np.allclose(found["var"], trained.batch_stats["norm"]["var"], rtol=1e-2)
+        assert not np.allclose(found["var"], trained.variables["norm"]["var"], rtol=1e-2)
 
 
 def test_equal_parameters_are_evaluated_alike_whether_or_not_they_are_an_average(tiny, data, normed):
@@ -217,21 +209,21 @@ def test_equal_parameters_are_evaluated_alike_whether_or_not_they_are_an_average
     seen = []
     for ema_decay in (None, 0.0):
         optimizer = SGD(learning_rate=0.1, ema_decay=ema_decay)
-        experiment = dataclasses.replace(tiny, batch_size=40, model=normed, optimizer=optimizer)
-        task = Task(experiment, (8, 8, 1), 10, EXAMPLES, (0.3,), (0.35,))
+        experiment = changed(tiny, batch_size=40, model=normed, optimizer=optimizer)
+        task = task_on(experiment, EXAMPLES)
         states, _ = advanced(task, data, 3)
         seen.append(make_evaluated(task)(states, data))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), seen[0].params, seen[1].params)
-    statistics = (own.batch_stats for own in seen)
+    statistics = (own.variables for own in seen)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), *statistics)
 
 
 def test_batch_statistics_that_are_not_finite_after_training_do_not_reach_an_evaluation(tiny, data, normed):
-    experiment = dataclasses.replace(tiny, batch_size=40, model=normed)
-    task = Task(experiment, (8, 8, 1), 10, EXAMPLES, (0.3,), (0.35,))
+    experiment = changed(tiny, batch_size=40, model=normed)
+    task = task_on(experiment, EXAMPLES)
     states = initial_states([task])
     expected = make_evaluated(task)(states, data)
-    broken = states.replace(batch_stats=jax.tree.map(lambda leaf: leaf * jnp.nan, states.batch_stats))
+    broken = states.replace(variables=jax.tree.map(lambda leaf: leaf * jnp.nan, states.variables))
     jax.tree.map(np.testing.assert_array_equal, make_evaluated(task)(broken, data), expected)
 
 
@@ -242,15 +234,15 @@ def test_the_estimation_of_batch_statistics_can_be_stopped_before_each_batch(tin
                 raise InterruptedError
             yield number
 
-    task = Task(dataclasses.replace(tiny, batch_size=40, model=normed), (8, 8, 1), 10, EXAMPLES, (0.3,), (0.35,))
+    task = task_on(changed(tiny, batch_size=40, model=normed), EXAMPLES)
     with pytest.raises(InterruptedError):
         make_evaluated(task)(initial_states([task]), data, watched)
 
 
 def test_other_numbers_compile_nothing_anew_also_after_a_checkpoint(task, data):
-    task = dataclasses.replace(task, code_path=choose_code_path("cpu"))
+    task = task_on(task.experiment, EXAMPLES, code_path=choose_code_path("cpu"))
     advance, orders = make_advance(task), make_orders(task)
-    states, metrics = initial_states([task]), empty_metrics()
+    states, metrics = initial_states([task]), empty_metrics(task)
     for factor in (1.0, 0.5, 2.0):
         order = orders(states.seed, 0)
         states, metrics = advance(states, metrics, data, order, jnp.ones(1, jnp.int32))

@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxopt_bench.data import Split
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.models import MODELS, CifarResNet
 from jaxopt_bench.optimizers import OPTIMIZERS, SGD, AdamW, Cosine
+from jaxopt_bench.problems import Metric, take_examples
+from jaxopt_bench.problems.classification import Labelled
 from jaxopt_bench.training import (
     NEVER,
-    Batch,
     CodePath,
     Task,
     choose_code_path,
@@ -30,6 +30,7 @@ from jaxopt_bench.training import (
     needed_bytes,
     padded_batches,
 )
+from tests.tasks import changed, drawn_images, task_on
 
 EXAMPLES = 96
 MAP = CodePath("pure", "compiled", "map")
@@ -37,26 +38,24 @@ VMAP = CodePath("pure", "compiled", "vmap")
 
 
 @pytest.fixture
-def data() -> Batch:
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (EXAMPLES, 8, 8, 1), dtype=np.uint8)
-    return Batch(jnp.asarray(images), jnp.asarray(rng.integers(0, 10, EXAMPLES, dtype=np.int32)))
+def data() -> Labelled:
+    return drawn_images(EXAMPLES)
 
 
 def tasks_of(experiment, code_path, *changes) -> list[Task]:
-    experiments = [dataclasses.replace(experiment, batch_size=16, **change) for change in changes]
-    return [Task(e, (8, 8, 1), 10, EXAMPLES, (0.3,), (0.35,), code_path) for e in experiments]
+    experiments = [changed(experiment, batch_size=16, **change) for change in changes]
+    return [task_on(e, EXAMPLES, code_path=code_path) for e in experiments]
 
 
-def train(tasks: list[Task], data: Batch, epochs: int = 2):
+def train(tasks: list[Task], data: Labelled, epochs: int = 2):
     """Returns the metrics of the last epoch, the states, and what an evaluation of some images says."""
     count, task = len(tasks), tasks[0]
     advance, orders, evaluate = make_advance(task, count), make_orders(task, count), make_evaluate(task, count)
     states = initial_states(tasks)
     for epoch in range(epochs):
         steps = jnp.full(count, task.steps_per_epoch)
-        states, metrics = advance(states, empty_metrics(count), data, orders(states.seed, epoch), steps)
-    split = Split(np.asarray(data.images[:40]), np.asarray(data.labels[:40]))
+        states, metrics = advance(states, empty_metrics(task, count), data, orders(states.seed, epoch), steps)
+    split = jax.tree.map(np.asarray, take_examples(data, slice(40)))
     return metrics, states, evaluate(states, list(padded_batches(split, 16)))
 
 
@@ -81,7 +80,7 @@ def test_so_are_those_of_a_network_with_batch_statistics(model, tiny, data, norm
         tasks, count = tasks_of(tiny, MAP, *changes), len(seeds)
         states, orders = initial_states(tasks), make_orders(tasks[0], count)
         order = orders(states.seed, 0)
-        return make_advance(tasks[0], count)(states, empty_metrics(count), data, order, jnp.full(count, 3))
+        return make_advance(tasks[0], count)(states, empty_metrics(tasks[0], count), data, order, jnp.full(count, 3))
 
     jax.tree.map(np.testing.assert_array_equal, member(advanced(0, 1), 1), member(advanced(1), 0))
 
@@ -93,8 +92,9 @@ def test_members_computed_together_are_near_their_single_runs(tiny, data, path):
     metrics, states, evaluated = train(tasks_of(tiny, path, *CHANGES), data)
     for i, change in enumerate(CHANGES):
         own, own_states, own_evaluated = member(train(tasks_of(tiny, path, change), data), 0)
-        np.testing.assert_allclose(metrics.loss.total[i], own.loss.total, rtol=1e-2)
-        np.testing.assert_allclose(member(evaluated, i).compute()["loss"], own_evaluated.compute()["loss"], rtol=1e-2)
+        np.testing.assert_allclose(metrics.means["loss"].total[i], own.means["loss"].total, rtol=1e-2)
+        pair = (each.compute([Metric(name="loss")])["loss"] for each in (member(evaluated, i), own_evaluated))
+        np.testing.assert_allclose(*pair, rtol=1e-2)
         jax.tree.map(np.testing.assert_array_equal, states.seed[i], own_states.seed)
 
 
@@ -132,8 +132,10 @@ def test_members_that_take_turns_make_the_steps_each_is_told_to(tiny, data):
     orders = make_orders(tasks[0], 3)
     states, counts = initial_states(tasks), jnp.array([2, 0, 5])
     before = jax.tree.map(np.asarray, states)
-    states, metrics = make_advance(tasks[0], 3)(states, empty_metrics(3), data, orders(states.seed, 0), counts)
-    assert states.step.tolist() == metrics.loss.count.tolist() == [2, 0, 5]
+    states, metrics = make_advance(tasks[0], 3)(
+        states, empty_metrics(tasks[0], 3), data, orders(states.seed, 0), counts
+    )
+    assert states.step.tolist() == metrics.steps.tolist() == [2, 0, 5]
     jax.tree.map(np.testing.assert_array_equal, member(states, 1), member(before, 1))
 
 
@@ -149,7 +151,7 @@ def test_members_that_take_turns_make_the_steps_each_is_told_to(tiny, data):
 )
 def test_what_one_program_cannot_train_is_refused_by_the_field(tiny, change, field):
     tasks = tasks_of(tiny, MAP, {})
-    other = dataclasses.replace(tasks[0], experiment=dataclasses.replace(tasks[0].experiment, **change))
+    other = dataclasses.replace(tasks[0], experiment=changed(tasks[0].experiment, **change))
     with pytest.raises(UserError, match=rf"members differ in {field}.* accepted: differences in the numbers"):
         initial_states([*tasks, other])
 

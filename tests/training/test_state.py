@@ -13,15 +13,20 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.optimizers import Exponential, MultiStep
 from jaxopt_bench.training import Task, abstract_states, initial_state, initial_states
 from jaxopt_bench.training.state import moment
+from tests.tasks import task_on
 
 
 @pytest.mark.parametrize("schedule", [MultiStep(boundaries=(150, 200), factor=0.1), Exponential(every=50, factor=0.1)])
 def test_a_boundary_acts_at_the_first_step_of_its_epoch_however_long_the_epochs(tiny, schedule):
     experiment = dataclasses.replace(tiny, batch_size=4, epochs=300, schedule=schedule)
-    task = Task(experiment, (8, 8, 1), 10, 50_000, (0.3,), (0.35,))
+    task = task_on(experiment, 50_000)
     numbers = schedule.numbers()
     ours = [
-        float(moment(task, numbers, jnp.uint32(0), jnp.int32(epoch * 12_500 + step)).multiplier)
+        float(
+            moment(
+                experiment, task.steps_per_epoch, numbers, jnp.uint32(0), jnp.int32(epoch * 12_500 + step)
+            ).multiplier
+        )
         for epoch in (150, 200)
         for step in (-1, 0)
     ]
@@ -40,15 +45,16 @@ def test_a_drop_within_an_epoch_acts_at_the_first_step_at_or_after_it(tiny, step
         (MultiStep(boundaries=boundaries, factor=0.5), np.minimum(drops, 9)),
     ):
         experiment = dataclasses.replace(tiny, batch_size=1, epochs=10, schedule=schedule)
-        task = Task(experiment, (8, 8, 1), 10, steps_per_epoch, (0.3,), (0.35,))
         numbers = schedule.numbers()
-        multipliers = jax.vmap(lambda step, t=task, n=numbers: moment(t, n, jnp.uint32(0), step).multiplier)
+        multipliers = jax.vmap(
+            lambda step, e=experiment, n=numbers: moment(e, steps_per_epoch, n, jnp.uint32(0), step).multiplier
+        )
         found = np.asarray(jax.jit(multipliers)(steps), np.float64)
         np.testing.assert_array_equal(np.rint(-np.log2(found)), expected)
 
 
 def test_hyperparameters_schedule_and_seed_are_arrays_in_the_state(tiny):
-    state = initial_state(Task(dataclasses.replace(tiny, seed=7), (8, 8, 1), 10, 640, (0.3,), (0.35,)))
+    state = initial_state(task_on(dataclasses.replace(tiny, seed=7)))
     assert {k: float(v) for k, v in state.hyperparameters.items()} == pytest.approx(
         {"learning_rate": 5e-3, "weight_decay": 0.01, "b1": 0.9, "b2": 0.999, "eps": 1e-8}, rel=1e-6
     )
@@ -59,14 +65,14 @@ def test_hyperparameters_schedule_and_seed_are_arrays_in_the_state(tiny):
 
 
 def test_the_abstract_state_has_the_shapes_of_the_real_one(tiny):
-    task = Task(tiny, (8, 8, 1), 10, 640, (0.3,), (0.35,))
+    task = task_on(tiny)
     shapes = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), initial_states([task, task]))
     assert shapes == jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), abstract_states(task, 2))
 
 
 def test_a_batch_larger_than_the_training_split_is_refused(tiny):
-    with pytest.raises(UserError, match=r"batch_size is 64; accepted: at most the 63 images"):
-        Task(tiny, (8, 8, 1), 10, 63, (0.3,), (0.35,))
+    with pytest.raises(UserError, match=r"batch_size is 64\. Expected at most 63"):
+        task_on(tiny, 63)
 
 
 def test_accumulating_more_steps_than_the_training_has_is_refused(tiny):
@@ -74,7 +80,7 @@ def test_accumulating_more_steps_than_the_training_has_is_refused(tiny):
 
     def task(accumulate: int) -> Task:
         optimizer = dataclasses.replace(tiny.optimizer, accumulate=accumulate)
-        return Task(dataclasses.replace(tiny, optimizer=optimizer), (8, 8, 1), 10, 200, (0.3,), (0.35,))
+        return task_on(dataclasses.replace(tiny, optimizer=optimizer), 200)
 
     assert task(6).steps == 6
     with pytest.raises(UserError, match=r"accumulate is 7, but .* has 6 steps \(2 × 3, .* from 1 to 6\."):
@@ -82,5 +88,5 @@ def test_accumulating_more_steps_than_the_training_has_is_refused(tiny):
 
 
 def test_an_epoch_drops_the_last_partial_batch(tiny):
-    task = Task(tiny, (8, 8, 1), 10, 200, (0.3,), (0.35,))
+    task = task_on(tiny, 200)
     assert (task.steps_per_epoch, task.steps) == (3, 6)

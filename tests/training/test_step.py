@@ -13,31 +13,26 @@ import pytest
 from jaxopt_bench.data import Augmentation
 from jaxopt_bench.models import CNN
 from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Constant, Padam
+from jaxopt_bench.problems import take_examples
+from jaxopt_bench.problems.classification import correct, cross_entropy
 from jaxopt_bench.training import (
     NEVER,
-    Batch,
+    StepMetrics,
     Task,
     initial_state,
     make_evaluation_step,
-    make_module,
     make_train_step,
 )
-from jaxopt_bench.training.step import correct, cross_entropy
+from tests.tasks import changed, drawn_images, task_on
 
 
-def make_task(experiment, image_shape=(8, 8, 1)) -> Task:
-    return Task(experiment, image_shape, 10, 640, (0.3,) * image_shape[2], (0.35,) * image_shape[2])
-
-
-def make_batch(size: int = 64, shape: tuple[int, ...] = (8, 8, 1)) -> Batch:
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (size, *shape), dtype=np.uint8)
-    return Batch(jnp.asarray(images), jnp.asarray(rng.integers(0, 10, size, dtype=np.int32)))
+def computed(metrics: StepMetrics, task: Task) -> dict[str, jax.Array]:
+    return metrics.compute(task.step_metrics)
 
 
 def plain(experiment):
     """Returns the experiment without anything random in its step, under plain SGD."""
-    return dataclasses.replace(
+    return changed(
         experiment,
         model=CNN(channels=(4,), dense=8, dropout=0.0),
         augmentation=Augmentation(),
@@ -56,12 +51,12 @@ def test_cross_entropy_with_smoothing_is_its_definition():
 
 
 def test_a_step_of_plain_sgd_is_the_parameters_minus_the_gradient(tiny):
-    task, batch = make_task(plain(tiny)), make_batch()
+    task, batch = task_on(plain(tiny)), drawn_images(64)
     state = initial_state(task)
 
     def loss(params):
-        images = (batch.images / 255.0 - 0.3) / 0.35
-        logits = make_module(task).apply({"params": params}, images, train=False)
+        images = (batch.inputs / 255.0 - 0.3) / 0.35
+        logits = task.experiment.problem.model.module(10).apply({"params": params}, images, train=False)
         smooth = 0.9 * jax.nn.one_hot(batch.labels, 10) + 0.01
         return -(smooth * jax.nn.log_softmax(logits)).sum(-1).mean()
 
@@ -69,7 +64,7 @@ def test_a_step_of_plain_sgd_is_the_parameters_minus_the_gradient(tiny):
     after, metrics = make_train_step(task)(state, batch)
     expected = jax.tree.map(lambda p, g: p - 0.1 * g, state.params, gradient)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), after.params, expected)
-    measured = metrics.compute()
+    measured = computed(metrics, task)
     np.testing.assert_allclose(measured["loss"], value, rtol=1e-5)
     np.testing.assert_allclose(measured["grad_norm"], optax.tree.norm(gradient), rtol=1e-5)
     np.testing.assert_allclose(measured["update_norm"], 0.1 * optax.tree.norm(gradient), rtol=1e-5)
@@ -78,7 +73,7 @@ def test_a_step_of_plain_sgd_is_the_parameters_minus_the_gradient(tiny):
 
 
 def test_a_step_is_a_function_of_its_arguments(tiny):
-    task, batch = make_task(tiny), make_batch()
+    task, batch = task_on(tiny), drawn_images(64)
     state, step = initial_state(task), jax.jit(make_train_step(task))
     before = jax.tree.map(np.array, state)
     first, again = step(state, batch)[0], step(state, batch)[0]
@@ -87,10 +82,10 @@ def test_a_step_is_a_function_of_its_arguments(tiny):
 
 
 def test_each_step_and_seed_draws_anew(tiny):
-    task, batch = make_task(tiny), make_batch()
+    task, batch = task_on(tiny), drawn_images(64)
     state, step = initial_state(task), jax.jit(make_train_step(task))
     losses = {
-        float(step(state.replace(step=jnp.int32(t), seed=jnp.uint32(s)), batch)[1].compute()["loss"])
+        float(step(state.replace(step=jnp.int32(t), seed=jnp.uint32(s)), batch)[1].compute(task.step_metrics)["loss"])
         for t in range(3)
         for s in range(3)
     }
@@ -98,7 +93,7 @@ def test_each_step_and_seed_draws_anew(tiny):
 
 
 def test_other_hyperparameters_schedule_and_seed_compile_nothing_anew(tiny):
-    task, batch = make_task(tiny), make_batch()
+    task, batch = task_on(tiny), drawn_images(64)
     state, step = initial_state(task), jax.jit(make_train_step(task))
     for scale in (1.0, 0.5, 0.1):
         changed = state.replace(
@@ -112,18 +107,21 @@ def test_other_hyperparameters_schedule_and_seed_compile_nothing_anew(tiny):
 
 
 def test_the_learning_rate_of_a_step_follows_the_schedule(tiny):
-    task, batch = make_task(dataclasses.replace(tiny, epochs=4)), make_batch()  # 10 steps an epoch, warm-up 5
+    task, batch = task_on(dataclasses.replace(tiny, epochs=4)), drawn_images(64)  # 10 steps an epoch, warm-up 5
     state, step = initial_state(task), jax.jit(make_train_step(task))
-    rates = [float(step(state.replace(step=jnp.int32(t)), batch)[1].compute()["learning_rate"]) for t in (0, 1, 5, 40)]
+    rates = [
+        float(step(state.replace(step=jnp.int32(t)), batch)[1].compute(task.step_metrics)["learning_rate"])
+        for t in (0, 1, 5, 40)
+    ]
     np.testing.assert_allclose(rates, [5e-3 / 5, 2 * 5e-3 / 5, 5e-3, 0], atol=1e-9)
 
 
 def test_a_loss_that_is_not_finite_is_recorded_with_its_step(tiny):
-    task, batch = make_task(plain(tiny)), make_batch()
+    task, batch = task_on(plain(tiny)), drawn_images(64)
     state = initial_state(task)
     poisoned = state.replace(step=jnp.int32(6), params=jax.tree.map(lambda p: p * jnp.nan, state.params))
     _, metrics = make_train_step(task)(poisoned, batch)
-    assert int(metrics.compute()["diverged"]) == 7
+    assert int(computed(metrics, task)["diverged"]) == 7
 
 
 @pytest.mark.parametrize(
@@ -133,57 +131,57 @@ def test_a_loss_that_is_not_finite_is_recorded_with_its_step(tiny):
 )
 def test_an_update_or_a_gradient_that_overflows_is_a_divergence_and_is_not_taken(tiny, optimizer, scale):
     experiment = dataclasses.replace(plain(tiny), optimizer=optimizer)
-    state, batch = initial_state(make_task(experiment)), make_batch()
+    state, batch = initial_state(task_on(experiment)), drawn_images(64)
     state = state.replace(params={**state.params, "head": jax.tree.map(lambda p: p * scale, state.params["head"])})
-    after, metrics = make_train_step(make_task(experiment))(state, batch)
-    measured = metrics.compute()
+    after, metrics = make_train_step(task_on(experiment))(state, batch)
+    measured = computed(metrics, task)
     assert int(measured["diverged"]) == 1
     assert np.isfinite(measured["loss"])
     jax.tree.map(np.testing.assert_array_equal, after.params, state.params)
 
 
 def test_merged_metrics_keep_the_first_divergence_and_the_last_learning_rate(tiny):
-    task, batch = make_task(tiny), make_batch()
+    task, batch = task_on(tiny), drawn_images(64)
     state, step = initial_state(task), jax.jit(make_train_step(task))
     _, good = step(state, batch)
     bad_params = jax.tree.map(lambda p: p * jnp.inf, state.params)
     merged = good
     for t in (3, 4, 5):
         merged = merged.merge(step(state.replace(step=jnp.int32(t), params=bad_params), batch)[1])
-    measured = merged.compute()
+    measured = computed(merged, task)
     assert int(measured["diverged"]) == 4
     np.testing.assert_allclose(measured["learning_rate"], 5e-3, rtol=1e-6)
 
 
 def test_bfloat16_computes_in_bfloat16_and_keeps_float32_parameters(tiny):
-    task, batch = make_task(dataclasses.replace(plain(tiny), dtype="bfloat16")), make_batch()
+    task, batch = task_on(changed(plain(tiny), dtype="bfloat16")), drawn_images(64)
     state, metrics = make_train_step(task)(initial_state(task), batch)
     assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {jnp.dtype("float32")}
-    exact = make_train_step(make_task(plain(tiny)))(initial_state(task), batch)[1].compute()["loss"]
-    loss = metrics.compute()["loss"]
+    exact = make_train_step(task_on(plain(tiny)))(initial_state(task), batch)[1].compute(task.step_metrics)["loss"]
+    loss = computed(metrics, task)["loss"]
     assert loss.dtype == jnp.float32
     assert 0 < abs(float(loss) - float(exact)) < 0.05  # rounded, but little
 
 
 def test_batch_statistics_move_in_training_and_stay_in_evaluation(tiny, normed):
-    experiment = dataclasses.replace(tiny, model=normed, optimizer=Padam(), batch_size=8)
-    task, batch = make_task(experiment, (8, 8, 3)), make_batch(8, (8, 8, 3))
+    experiment = changed(tiny, model=normed, optimizer=Padam(), batch_size=8)
+    task, batch = task_on(experiment, shape=(8, 8, 3)), drawn_images(8, (8, 8, 3))
     state = initial_state(task)
     after, _ = jax.jit(make_train_step(task))(state, batch)
-    moved = jax.tree.map(lambda a, b: bool((a != b).any()), after.batch_stats, state.batch_stats)
+    moved = jax.tree.map(lambda a, b: bool((a != b).any()), after.variables, state.variables)
     assert all(jax.tree.leaves(moved))
     evaluate = make_evaluation_step(task)
-    metrics = evaluate(after.params, after.batch_stats, batch, jnp.ones(8, bool))
-    assert np.isfinite(float(metrics.compute()["loss"]))
+    metrics = evaluate(after.params, after.variables, batch, jnp.ones(8, bool))
+    assert np.isfinite(float(metrics.compute(task.problem.measured)["loss"]))
 
 
 def test_masked_examples_do_not_count(tiny):
-    task, batch = make_task(tiny), make_batch(16)
+    task, batch = task_on(tiny), drawn_images(16)
     state, evaluate = initial_state(task), make_evaluation_step(task)
     mask = jnp.arange(16) < 5
-    first = Batch(batch.images[:5], batch.labels[:5])
-    masked = evaluate(state.params, state.batch_stats, batch, mask).compute()
-    alone = evaluate(state.params, state.batch_stats, first, jnp.ones(5, bool)).compute()
+    first = take_examples(batch, slice(5))
+    masked = evaluate(state.params, state.variables, batch, mask).compute(task.problem.measured)
+    alone = evaluate(state.params, state.variables, first, jnp.ones(5, bool)).compute(task.problem.measured)
     np.testing.assert_allclose(masked["loss"], alone["loss"], rtol=1e-6)
     np.testing.assert_allclose(masked["accuracy"], alone["accuracy"], rtol=1e-6)
 
@@ -212,8 +210,6 @@ def test_an_example_whose_largest_logit_is_not_finite_is_wrong_whatever_its_labe
 
 @pytest.mark.parametrize("model", [CNN(), CNN(dropout=0.0)])
 def test_the_initial_state_is_a_function_of_the_seed(tiny, model):
-    one, two, other = (
-        initial_state(make_task(dataclasses.replace(tiny, model=model, seed=seed))).params for seed in (1, 1, 2)
-    )
+    one, two, other = (initial_state(task_on(changed(tiny, model=model, seed=seed))).params for seed in (1, 1, 2))
     jax.tree.map(np.testing.assert_array_equal, one, two)
     assert any((a != b).any() for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True))

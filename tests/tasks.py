@@ -1,0 +1,56 @@
+"""Tasks on made-up images, and experiments with some fields changed, those of their problem among them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, TypeVar
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxopt_bench.experiment import Experiment, Workload
+from jaxopt_bench.problems.classification import Classification, Labelled
+from jaxopt_bench.training import CodePath, Task
+
+W = TypeVar("W", bound=Workload)
+
+
+def changed(workload: W, **fields: Any) -> W:
+    """Returns a workload or an experiment with other values of fields, which may be its problem's."""
+    own = {field.name for field in dataclasses.fields(workload)}
+    of_problem = {name: fields.pop(name) for name in [*fields] if name not in own}
+    if of_problem:
+        fields["problem"] = dataclasses.replace(workload.problem, **of_problem)
+    return dataclasses.replace(workload, **fields)
+
+
+def task_on(
+    experiment: Experiment,
+    examples: Labelled | int = 640,
+    shape: tuple[int, int, int] = (8, 8, 1),
+    code_path: CodePath = CodePath(),  # noqa: B008 (it is frozen)
+) -> Task:
+    """Returns the task of an experiment on ten classes of images with the mean 0.3 and the deviation 0.35.
+
+    Args:
+      experiment: of the kind classification.
+      examples: the images to train on, or how many black ones.
+      shape: of an image, where only a number is given.
+      code_path: how it is computed.
+    """
+    if isinstance(examples, int):
+        images = np.broadcast_to(np.uint8(0), (examples, *shape))
+        examples = Labelled(images, np.broadcast_to(np.int32(0), (examples,)))
+    channels = examples.inputs.shape[-1]
+    assert isinstance(experiment.problem, Classification)
+    problem = experiment.problem.on_examples(
+        examples, classes=10, mean=(0.3,) * channels, std=(0.35,) * channels, layers=code_path.layers
+    )
+    return Task(experiment, problem, code_path)
+
+
+def drawn_images(count: int, shape: tuple[int, int, int] = (8, 8, 1), seed: int = 0) -> Labelled:
+    """Returns random images with random classes."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (count, *shape), dtype=np.uint8)
+    return Labelled(jnp.asarray(images), jnp.asarray(rng.integers(0, 10, count, dtype=np.int32)))
