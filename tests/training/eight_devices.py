@@ -179,7 +179,7 @@ def test_a_population_keeps_its_members_on_their_devices(tiny: Any, tmp_path: An
 def test_the_steps_are_compiled_once(tiny: Any, members: int, devices: int) -> None:
     task = task_of(tiny, PURE, devices)
     path, tasks = task.code_path, [task] * members
-    advance, states, metrics = make_advance(task, members), initial_states(tasks), empty_metrics(members, path)
+    advance, states, metrics = make_advance(task, members), initial_states(tasks), empty_metrics(task, members)
     images = jax.device_put(IMAGES, everywhere(path))
     order = make_orders(task, members)(states.seed, 0)
     for emptied in (False, True, False):
