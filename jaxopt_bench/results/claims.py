@@ -8,7 +8,7 @@ import statistics
 from typing import Any, Literal
 
 from jaxopt_bench.results.document import Document
-from jaxopt_bench.results.measures import MEASURES
+from jaxopt_bench.results.measures import Measure, measures, workload_metrics
 from jaxopt_bench.results.statistics import Estimate, RankCorrelation, paired_difference, spearman
 from jaxopt_bench.results.study import Association, Claim, Comparison, Study
 from jaxopt_bench.results.tables import Results
@@ -25,12 +25,14 @@ class Evidence:
 
     Attributes:
       part: which part.
+      measure: what it is about; None if the runs of the workload have no such measure.
       answer: to it.
       difference: of a comparison, the higher contender's results less the lower one's; None where there are none.
       correlation: of an association; None where there is none.
     """
 
     part: Comparison | Association
+    measure: Measure | None
     answer: Answer
     difference: Estimate | None = None
     correlation: RankCorrelation | None = None
@@ -67,39 +69,47 @@ def answers(results: Results, document: Document) -> list[Answered]:
     study = document.study
     found = []
     for workload in study.workloads:
+        known = measures(workload_metrics(results.runs, workload.name))
         for claim in study.claims:
-            compared = [_comparison(results, study, workload.name, part) for part in claim.comparisons]
-            associated = [_association(results, study, workload.name, part) for part in claim.associations]
-            found.append(Answered(claim, workload.name, (*compared, *associated)))
+            evidence: list[Evidence] = []
+            for part in (*claim.comparisons, *claim.associations):
+                measure = known.get(part.measure)
+                if measure is None:
+                    evidence.append(Evidence(part, None, "undecided"))
+                elif isinstance(part, Comparison):
+                    evidence.append(_comparison(results, study, workload.name, part, measure))
+                else:
+                    evidence.append(_association(results, study, workload.name, part, measure))
+            found.append(Answered(claim, workload.name, tuple(evidence)))
     return found
 
 
-def _comparison(results: Results, study: Study, workload: str, part: Comparison) -> Evidence:
+def _comparison(results: Results, study: Study, workload: str, part: Comparison, measure: Measure) -> Evidence:
     higher, lower = paired(
-        samples(results, study, workload, part.higher, part.measure),
-        samples(results, study, workload, part.lower, part.measure),
+        samples(results, study, workload, part.higher, measure),
+        samples(results, study, workload, part.lower, measure),
     )
     if len(higher) < 2:
-        return Evidence(part, "undecided")
+        return Evidence(part, measure, "undecided")
     difference = paired_difference(higher, lower).estimate
     answer: Answer = "supported" if difference.low > 0 else "contradicted" if difference.high < 0 else "undecided"
-    return Evidence(part, answer, difference=difference)
+    return Evidence(part, measure, answer, difference=difference)
 
 
-def _association(results: Results, study: Study, workload: str, part: Association) -> Evidence:
+def _association(results: Results, study: Study, workload: str, part: Association, measure: Measure) -> Evidence:
     rows = ended(results, workload, part.contender, "trial")
     if part.field not in rows.columns:
-        return Evidence(part, "undecided")
+        return Evidence(part, measure, "undecided")
     by_trial: dict[Any, list[dict[str, Any]]] = {}
     for row in rows.to_dicts():
         by_trial.setdefault((row["repetition"], row["trial"]), []).append(row)
     values, reached = [], []
     for seeds in by_trial.values():
-        results_of_trial = [_of_trial(results, study, row, part.measure) for row in seeds]
+        results_of_trial = [_of_trial(results, study, row, measure) for row in seeds]
         values.append(float(seeds[0][part.field]))
         reached.append(statistics.fmean(results_of_trial))
     if not values:
-        return Evidence(part, "undecided")
+        return Evidence(part, measure, "undecided")
     correlation = spearman(values, reached)
     answer: Answer = "undecided"
     if correlation.p_value is not None and correlation.p_value < 0.05:
@@ -107,10 +117,10 @@ def _association(results: Results, study: Study, workload: str, part: Associatio
     elif correlation.low is not None and correlation.high is not None:
         negligible = correlation.low > -NEGLIGIBLE and correlation.high < NEGLIGIBLE
         answer = "contradicted" if negligible else "undecided"
-    return Evidence(part, answer, correlation=correlation)
+    return Evidence(part, measure, answer, correlation=correlation)
 
 
-def _of_trial(results: Results, study: Study, row: dict[str, Any], measure: str) -> float:
-    """Returns a trial's measure; the worst there is where it diverged."""
+def _of_trial(results: Results, study: Study, row: dict[str, Any], measure: Measure) -> float:
+    """Returns a trial's measure; the worst that is possible if it diverged."""
     value = measured(results, study, row, measure) if row["status"] == "completed" else None
-    return value if value is not None else -math.inf if MEASURES[measure].higher_is_better else math.inf
+    return value if value is not None else -math.inf if measure.higher_is_better else math.inf

@@ -1,4 +1,4 @@
-"""The columns of the two tables and their types, which do not depend on what the runs are."""
+"""The columns of the two tables and their types. Those of the metrics depend on what the runs measured."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ import polars as pl
 
 from jaxopt_bench.config import Config
 from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.problems import LOSS
+from jaxopt_bench.results.measures import split_of
 from jaxopt_bench.runs import SPLITS
 
 Types = Mapping[str, Any]
 """Types of Polars by column; the package itself mixes classes and instances of them."""
 
-PARTS = tuple(f"{part}." for part in Experiment.kinds)
-"""What the names of those fields begin with that depend on which model, optimizer and schedule was chosen."""
+PARTS = ("optimizer.", "schedule.")
+"""What the names of the optimizer's and the schedule's fields begin with."""
 
 VERSION = "version."
 """What the names of the packages' versions begin with."""
@@ -33,14 +35,20 @@ PLACE: Types = {
 
 IDENTITY: Types = {"path": pl.String, **PLACE, "digest": pl.String, "status": pl.String}
 
-_REACHED = {"step": pl.Int64, "epoch": pl.Float64}
-_REACHED |= {f"{split}_{name}": pl.Float64 for split in SPLITS for name in ("loss", "accuracy")}
-REACHED: Types = {f"{at}.{name}": kind for at in ("final", "best") for name, kind in _REACHED.items()}
-"""What a run reached; null while it is under way."""
+METRICS: Types = {"metrics": pl.String}
+"""What the runs measure, as JSON: a list of `Metric.to_json`, the headline first."""
+
+_STEP = {"step": pl.Int64, "epoch": pl.Float64}
+REACHED: Types = {
+    f"{at}.{name}": kind
+    for at in ("final", "best")
+    for name, kind in {**_STEP, **{f"{split}_{LOSS}": pl.Float64 for split in SPLITS}}.items()
+}
+"""What a run reached; null while it is under way. The tables have such columns of the other metrics too."""
 
 COST: Types = {
     "steps": pl.Int64, "diverged_step": pl.Int64, "parameters": pl.Int64, "seconds": pl.Float64,
-    "images_per_second": pl.Float64,
+    "examples_per_second": pl.Float64,
 }  # fmt: skip
 """What it took; null likewise."""
 
@@ -52,15 +60,16 @@ ENVIRONMENT: Types = {
 its optimizer's inner rules updated which part of the network, if there are several."""
 
 LINES: Types = {
-    "step": pl.Int64, "epoch": pl.Float64, "split": pl.String, "loss": pl.Float64, "accuracy": pl.Float64,
-    "seconds": pl.Float64, "steps": pl.Int64, "grad_norm": pl.Float64, "update_norm": pl.Float64,
-    "learning_rate": pl.Float64, "images_per_second": pl.Float64,
+    "step": pl.Int64, "epoch": pl.Float64, "split": pl.String, "loss": pl.Float64, "seconds": pl.Float64,
+    "steps": pl.Int64, "grad_norm": pl.Float64, "update_norm": pl.Float64, "learning_rate": pl.Float64,
+    "examples_per_second": pl.Float64,
 }  # fmt: skip
-"""What a line of metrics has; null where lines of its split have no such field."""
+"""What a line of metrics has; null if lines of its split have no such field. The tables have a column of each other
+metric too."""
 
 _PYTHON = {pl.Boolean: bool, pl.Int64: int, pl.Float64: float, pl.String: str}
 _INFERRED = (pl.Boolean, pl.Int64, pl.Float64, pl.String, pl.List(pl.Float64))
-"""The types that a field which is nobody's may have, the narrowest first."""
+"""Candidate types for fields of unknown configurations, the narrowest first."""
 
 
 @functools.cache
@@ -71,33 +80,76 @@ def experiment_types() -> Types:
 
 def run_types() -> Types:
     """Returns the types of the columns that `runs` always has, in their order."""
-    return {**IDENTITY, **experiment_types(), **REACHED, **COST, **ENVIRONMENT}
+    return {**IDENTITY, **experiment_types(), **METRICS, **REACHED, **COST, **ENVIRONMENT}
 
 
 def in_order(names: Sequence[str]) -> list[str]:
     """Returns columns of `runs` in their order there: by what they are about, the versions last."""
-    chosen = [name for name in names if name.startswith(PARTS)]
-    first = dict.fromkeys([*IDENTITY, *experiment_types(), *chosen, *REACHED, *COST, *ENVIRONMENT])
-    return [*(name for name in first if name in names), *(name for name in names if name not in first)]
+    own = [*experiment_types()]
+    after = own.index(PROBLEM) + 1
+    known = {*IDENTITY, *own, *METRICS, *COST, *ENVIRONMENT}
+    reached = sorted((name for name in names if is_reached(name)), key=_place_of_reached)
+    parts = [name for name in names if name.startswith(PARTS) and name not in known]
+    of_problem = [name for name in names if not (name in known or is_reached(name) or name.startswith((*PARTS, VERSION)))]
+    ordered = dict.fromkeys(
+        [*IDENTITY, *own[:after], *of_problem, *own[after:], *parts, *METRICS, *reached, *COST, *ENVIRONMENT]
+    )
+    return [*(name for name in ordered if name in names), *(name for name in names if name not in ordered)]
 
 
-def curve_types() -> Types:
-    """Returns the types of the columns of `curves`, in their order."""
-    return {"path": pl.String, **LINES}
+PROBLEM = "problem.name"
+"""The column that says which kind of problem it is. The problem's fields come after it."""
+
+
+def is_reached(name: str) -> bool:
+    """Returns whether a column of `runs` holds what runs reached."""
+    return name.startswith(("final.", "best."))
+
+
+def _place_of_reached(name: str) -> tuple[int, int, int]:
+    """Returns where a column of what runs reached belongs among those: by epoch, split, and the loss first."""
+    at, _, measure = name.partition(".")
+    found = split_of(measure)
+    split = -1 if found is None else SPLITS.index(found[0])
+    return ["final", "best"].index(at), split, int(found is not None and found[1] != LOSS)
+
+
+def metric_columns(names: Sequence[str]) -> list[str]:
+    """Returns those columns of `curves` that hold metrics, the loss among them."""
+    return [name for name in names if name == LOSS or not (name == "path" or name in LINES)]
+
+
+def curve_types(metrics: Iterable[str] = ()) -> Types:
+    """Returns the types of the columns of `curves`, in their order.
+
+    Args:
+      metrics: names of metrics that they have beside the loss.
+    """
+    others = {name: pl.Float64 for name in metrics if name not in LINES}
+    ends = [*LINES].index(LOSS) + 1
+    lines = [*LINES.items()]
+    return {"path": pl.String, **dict(lines[:ends]), **others, **dict(lines[ends:])}
 
 
 @functools.cache
 def hyperparameter_types() -> Types:
-    """Returns the types of the fields of all models, optimizers and schedules under the names that flags give them.
+    """Returns the types of the fields of all problems, models, optimizers and schedules, named as by flags.
 
-    One that differs between two of them has none.
+    A field whose type differs between two of them has none.
     """
     found: dict[str, Any] = {}
     for part, table in Experiment.kinds.items():
-        for cls in {type(entry) for entry in table.values()}:
-            for name, kind in _fields(cls):
-                found[f"{part}.{name}"] = kind if found.get(f"{part}.{name}", kind) == kind else None
+        _add_types(found, table, "" if part == PROBLEM.partition(".")[0] else f"{part}.")
     return {name: kind for name, kind in found.items() if kind is not None}
+
+
+def _add_types(found: dict[str, Any], table: Mapping[str, Config], prefix: str) -> None:
+    """Adds the types of the fields of all configurations in a table, and of those within them."""
+    for cls in {type(entry) for entry in table.values()}:
+        for name, kind in _fields(cls):
+            found[f"{prefix}{name}"] = kind if found.get(f"{prefix}{name}", kind) == kind else None
+        for part, inner in cls.kinds.items():
+            _add_types(found, inner, f"{prefix}{part}.")
 
 
 def fits(value: Any, kind: Any) -> bool:

@@ -1,15 +1,26 @@
-"""What a run is measured by, by name."""
+"""What a run is measured by, by name: each of its metrics on each split, and what is computed from its curves."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
+import json
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
-from jaxopt_bench.results.statistics import Domain
+import polars as pl
+
+from jaxopt_bench.errors import UserError, shortened
+from jaxopt_bench.problems import LOSS, Metric, metric_named
+from jaxopt_bench.results.statistics import Estimate, estimate
+from jaxopt_bench.runs import SPLITS
+
+SPLIT_WORDS = {"train": "training", "train_clean": "clean training", "validation": "validation", "test": "test"}
+"""What people call each split."""
 
 Curves = Mapping[str, Sequence[float | None]]
-"""What a run measured at the ends of its epochs, by `{split}_{loss,accuracy}`; None where it was not finite."""
+"""What a run measured at the ends of its epochs, by `{split}_{metric}`; None if it was not finite."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,21 +28,57 @@ class Measure:
     """Something that can be said of a run as one number.
 
     Attributes:
-      words: what it is called.
-      higher_is_better: whether more of it is better.
-      percent: whether people read it as a percentage.
-      of_curves: computes it from the run's curves; None for what stands in its summary.
+      name: `{split}_{metric}`, or one of `DERIVED`.
+      metric: its direction, unit, bounds, and the value of an untrained model.
+      words: what people call it, such as "test accuracy".
+      of_curves: computes it from the run's curves; None if it is in the run's summary.
     """
 
+    name: str
+    metric: Metric
     words: str
-    higher_is_better: bool
-    percent: bool = False
     of_curves: Callable[[Curves], float | None] | None = None
 
+    @property
+    def higher_is_better(self) -> bool:
+        """Its direction."""
+        return self.metric.higher_is_better
 
-def domain_of(measure: str) -> Domain:
-    """Returns what the values of a measure can be: an accuracy is a fraction, and nothing else is negative."""
-    return "fraction" if measure.endswith("accuracy") else "positive"
+    @property
+    def title(self) -> str:
+        """What an axis or a column is called, with the unit: "test accuracy (%)"."""
+        return f"{self.words} ({self.metric.unit})" if self.metric.unit else self.words
+
+    def estimate(self, values: Sequence[float]) -> Estimate:
+        """Returns the mean of independent values and its 95% interval within the bounds of the metric."""
+        return estimate(values, least=self.metric.least, greatest=self.metric.greatest)
+
+    def number(self, value: float, sign: str = "") -> str:
+        """Returns a value in its unit, without the unit: "97.67" for a percentage, else as `Metric.format` does.
+
+        Args:
+          value: in the metric's own unit (a fraction for "%").
+          sign: "+" if positive numbers have their sign.
+        """
+        if self.metric.percent:
+            return f"{100 * value:{sign}.2f}"
+        return f"{'+' if sign and value >= 0 else ''}{self.metric.format(value)}"
+
+    def format(self, value: float) -> str:
+        """Returns a value with its unit: "97.67%", "0.1234 nats", "0.1234"."""
+        return f"{self.number(value)}%" if self.metric.percent else self._with_unit(self.number(value))
+
+    def amount(self, value: float, sign: str = "") -> str:
+        """Returns a difference of values with its unit: "0.53 points", "0.0210 nats", "0.0210"; see `number`."""
+        number = self.number(value, sign)
+        return f"{number} points" if self.metric.percent else self._with_unit(number)
+
+    def interval(self, found: Estimate, sign: str = "") -> str:
+        """Returns the ends of an interval without the unit: "97.35 to 98.00"; see `number`."""
+        return f"{self.number(found.low, sign)} to {self.number(found.high, sign)}"
+
+    def _with_unit(self, number: str) -> str:
+        return f"{number} {self.metric.unit}" if self.metric.unit else number
 
 
 def mean_clean_loss(curves: Curves) -> float | None:
@@ -41,27 +88,106 @@ def mean_clean_loss(curves: Curves) -> float | None:
     return statistics.fmean(known) if known and len(known) == len(losses) else None
 
 
-def test_error_roughness(curves: Curves) -> float | None:
-    """Returns how rough the curve of the test error is: the mean size of its second differences over epochs.
+def roughness(values: Sequence[float | None]) -> float | None:
+    """Returns how rough a curve is: the mean size of its second differences over epochs.
 
-    A straight line has none, whatever its slope.
+    A straight line has none, whatever its slope; so the direction of the metric does not matter.
     """
-    accuracies = [a for a in curves.get("test_accuracy", ()) if a is not None]
-    triples = list(zip(accuracies, accuracies[1:], accuracies[2:], strict=False))
+    known = [value for value in values if value is not None]
+    triples = list(zip(known, known[1:], known[2:], strict=False))
     return statistics.fmean(abs(a - 2 * b + c) for a, b, c in triples) if triples else None
 
 
-MEASURES: Mapping[str, Measure] = {
-    "test_accuracy": Measure("test accuracy", True, percent=True),
-    "test_loss": Measure("test loss", False),
-    "validation_accuracy": Measure("validation accuracy", True, percent=True),
-    "validation_loss": Measure("validation loss", False),
-    "train_clean_accuracy": Measure("clean training accuracy", True, percent=True),
-    "train_clean_loss": Measure("clean training loss", False),
-    "train_loss": Measure("training loss", False),
-    "mean_clean_loss": Measure("clean training loss, mean over epochs", False, of_curves=mean_clean_loss),
-    "test_error_roughness": Measure(
-        "roughness of the test error's curve", False, percent=True, of_curves=test_error_roughness
-    ),
-}
-"""All measures by name. Those without a function stand in a run's summary under their names."""
+DERIVED = ("mean_clean_loss", "test_error_roughness")
+"""Measures that are computed from curves: the mean over epochs of the clean training loss, and the roughness of the
+headline metric's curve on the test split."""
+
+
+@functools.cache
+def measures(metrics: tuple[Metric, ...]) -> Mapping[str, Measure]:
+    """Returns all measures of runs by name.
+
+    Args:
+      metrics: of the runs, the headline first, the loss among them.
+    """
+    loss, headline = metric_named(metrics, LOSS), metrics[0]
+    assert loss is not None, "every problem has a loss"
+    curve = f"test_{headline.name}"
+    found = [
+        *(Measure(f"{s}_{m.name}", m, f"{SPLIT_WORDS[s]} {m.words}") for s in SPLITS for m in metrics),
+        Measure("mean_clean_loss", loss, f"clean training {loss.words}, mean over epochs", mean_clean_loss),
+        Measure(
+            "test_error_roughness",
+            Metric(name="roughness", unit=headline.unit, least=0.0),
+            f"roughness of the test {headline.words} curve",
+            lambda curves: roughness(curves.get(curve, ())),
+        ),
+    ]
+    return {measure.name: measure for measure in found}
+
+
+def split_of(measure: str) -> tuple[str, str] | None:
+    """Returns the split and the metric that a name of the form `{split}_{metric}` names; None for another name."""
+    for split in sorted(SPLITS, key=len, reverse=True):  # "train_clean" before "train"
+        if measure.startswith(f"{split}_") and len(measure) > len(split) + 1:
+            return split, measure[len(split) + 1 :]
+    return None
+
+
+@functools.lru_cache(maxsize=10_000)
+def metrics_from_text(text: str, where: str = "metrics") -> tuple[Metric, ...]:
+    """Returns metrics that were recorded as JSON text; see `metrics_from_json`."""
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise UserError(f"{where} is damaged: {shortened(text)} is not JSON ({error}).") from error
+    return metrics_from_json(values, where)
+
+
+def metrics_from_json(values: Any, where: str = "metrics") -> tuple[Metric, ...]:
+    """Returns recorded metrics.
+
+    Args:
+      values: the list of what `Metric.to_json` returned.
+      where: the file and the field, for error messages.
+
+    Raises:
+      UserError: if it is damaged.
+    """
+    if not isinstance(values, list) or not values:
+        raise UserError(f"{where} is damaged: {shortened(values)}. Expected a list of metrics.")
+    metrics = tuple(Metric.from_json(value, f"{where}[{i}]") for i, value in enumerate(values))
+    names = [metric.name for metric in metrics]
+    if LOSS not in names or len({*names}) < len(names):
+        raise UserError(f"{where} is damaged: its names are {names}. Expected different names, {LOSS!r} among them.")
+    return metrics
+
+
+def metric_names(text: str, where: str = "metrics") -> list[str]:
+    """Returns the names of metrics that were recorded as JSON text; see `metrics_from_json`."""
+    return [metric.name for metric in metrics_from_text(text, where)]
+
+
+def metrics_of(texts: Iterable[str | None]) -> tuple[Metric, ...]:
+    """Returns the metrics of runs of one workload.
+
+    The value of an untrained model is the median over the runs, since it may be measured with the initial parameters of
+    each. If no run has recorded metrics, the loss alone is returned.
+
+    Args:
+      texts: the column `metrics` of the runs.
+    """
+    recorded = [metrics_from_text(text) for text in texts if text is not None]
+    if not recorded:
+        return (Metric(name=LOSS),)
+    found = []
+    for metric in recorded[-1]:
+        same = [other for metrics in recorded if (other := metric_named(metrics, metric.name)) is not None]
+        known = [other.untrained for other in same if other.untrained is not None]
+        found.append(dataclasses.replace(metric, untrained=statistics.median(known) if known else None))
+    return tuple(found)
+
+
+def workload_metrics(runs: pl.DataFrame, workload: str) -> tuple[Metric, ...]:
+    """Returns the metrics of a workload's runs; see `metrics_of`."""
+    return metrics_of(runs.filter(pl.col("workload") == workload)["metrics"].to_list())

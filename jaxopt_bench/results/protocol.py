@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 
 from jaxopt_bench.optimizers import Axis, Choice, Space
+from jaxopt_bench.problems import LOSS
+from jaxopt_bench.results.measures import SPLIT_WORDS, split_of
 from jaxopt_bench.results.study import Contender, Study
 
 _WHEN = {"final": "last epoch", "best": "epoch with the lowest validation loss"}
@@ -25,10 +27,12 @@ def protocol(study: Study) -> list[str]:
         each = f", {study.trial_seeds} seeds each" if study.trial_seeds > 1 else ""
         said.append(f"Tune: on each workload every tuned optimizer has {budget}{each}, {draws}.")
         said += _different_sizes(tuned)
-        by = study.select.replace("_", " ")
         mean = "mean " if study.trial_seeds > 1 else ""
-        when = "" if study.select == "steps_to_target" else f" at the {_WHEN[study.at]}"
-        best = "highest" if study.select == "validation_accuracy" else "lowest" if when else "fewest"
+        best, by, when = "fewest", study.select.replace("_", " "), ""
+        if (judged := split_of(study.select)) is not None:
+            split, metric = judged
+            best = "lowest" if metric == LOSS else "best"
+            by, when = f"{SPLIT_WORDS[split]} {metric.replace('_', ' ')}", f" at the {_WHEN[study.at]}"
         said.append(
             f"Select: the trial with the {best} {mean}{by}{when}, the earlier of equals; one that diverges counts "
             "against the budget and is never selected."

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from jaxopt_bench.config import flattened
 from jaxopt_bench.errors import UserError
+from jaxopt_bench.experiment import flat_fields
 from jaxopt_bench.files import read_regular
 from jaxopt_bench.results.columns import (
     COST,
-    LINES,
     PARTS,
     PLACE,
     REACHED,
     VERSION,
+    Types,
     all_fit,
     column,
     curve_types,
@@ -27,8 +27,11 @@ from jaxopt_bench.results.columns import (
     fits,
     hyperparameter_types,
     in_order,
+    is_reached,
+    metric_columns,
     run_types,
 )
+from jaxopt_bench.results.measures import metric_names, metrics_from_json
 from jaxopt_bench.runs import SPLITS, check_object, read_json, read_records
 from jaxopt_bench.runs.load import check_complete, check_identity, check_steps
 
@@ -51,7 +54,11 @@ def runs_table(places: Mapping[pathlib.Path, Mapping[str, Any]]) -> pl.DataFrame
     """
     rows = [_row(path, place) for path, place in places.items()]
     found = dict.fromkeys([*run_types(), *(name for row in rows for name in row)])
-    firm = {**run_types(), **{name: pl.String for name in found if name.startswith(VERSION)}}
+    firm = {
+        **{name: pl.String for name in found if name.startswith(VERSION)},
+        **{name: pl.Float64 for name in found if is_reached(name)},
+        **run_types(),
+    }
     columns = []
     for name in in_order([*found]):
         values = [row.get(name) for row in rows]
@@ -61,14 +68,20 @@ def runs_table(places: Mapping[pathlib.Path, Mapping[str, Any]]) -> pl.DataFrame
     return pl.DataFrame(columns)
 
 
-def curves_table(paths: Sequence[pathlib.Path]) -> pl.DataFrame:
+def curves_table(metrics: Mapping[pathlib.Path, Sequence[str]]) -> pl.DataFrame:
     """Reads a row for each line of the runs' metrics; last lines torn by a crash are left out.
+
+    Args:
+      metrics: the names of the metrics of each run, by its directory.
 
     Raises:
       UserError: naming the file and the line, where one is damaged.
     """
-    tables = [_lines(batch) for batch in _batches(paths)]
-    return pl.concat([pl.DataFrame(schema=curve_types()), *tables], rechunk=True)
+    names = dict.fromkeys(name for own in metrics.values() for name in own)
+    types = curve_types(names)
+    lines = {name: kind for name, kind in types.items() if name != "path"}
+    tables = [_lines(batch, lines) for batch in _batches([*metrics])]
+    return pl.concat([pl.DataFrame(schema=types), *tables], rechunk=True)
 
 
 def check_agreement(runs: pl.DataFrame, curves: pl.DataFrame) -> None:
@@ -88,13 +101,15 @@ def check_agreement(runs: pl.DataFrame, curves: pl.DataFrame) -> None:
     wrong = ends.filter((pl.col("status") == "completed") & pl.col("measured").ne_missing(pl.col("steps")))
     for row in pl.concat([wrong, ends.filter(pl.col("measured") > pl.col("steps"))]).iter_rows(named=True):
         check_steps(pathlib.Path(row["path"]), row["status"], row["steps"], row["measured"])
+    metrics = metric_columns(curves.columns)
     for split in SPLITS:
-        lines = curves.filter(pl.col("split") == split).select("path", "step", "loss", "accuracy")
+        lines = curves.filter(pl.col("split") == split).select("path", "step", *metrics)
         lines = lines.unique(["path", "step"], keep="last")
         for at in ("final", "best"):
-            summaries = runs.select("path", **{n: f"{at}.{n}" for n in ("step", f"{split}_loss", f"{split}_accuracy")})
-            both = summaries.join(lines, on=["path", "step"], how="inner")
-            for name in ("loss", "accuracy"):
+            named = [name for name in metrics if f"{at}.{split}_{name}" in runs.columns]
+            columns = {name: f"{at}.{name}" for name in ("step", *(f"{split}_{name}" for name in named))}
+            both = runs.select("path", **columns).join(lines, on=["path", "step"], how="inner")
+            for name in named:
                 said, measured = pl.col(f"{split}_{name}"), pl.col(name)
                 differs = ((said - measured).abs() > TOLERANCE * said.abs()).fill_null(value=True)
                 for row in both.filter(said.is_not_null() & differs).head(1).iter_rows(named=True):
@@ -111,7 +126,12 @@ def _row(path: pathlib.Path, place: Mapping[str, Any]) -> dict[str, Any]:
     config, summary = read_json(file), _read_summary(path / "summary.json")
     configured = _configured(file, config)
     placed = {name: place.get(name) for name in PLACE}
-    row = {"path": str(path), **placed, **configured, **_summarised(path / "summary.json", summary)}
+    row = {
+        "path": str(path),
+        **placed,
+        **configured,
+        **_summarised(path / "summary.json", summary, metric_names(configured["metrics"])),
+    }
     try:
         check_identity(path, config, summary, place)
     except UserError:
@@ -138,11 +158,15 @@ def _configured(path: pathlib.Path, config: Any) -> dict[str, Any]:
             "inner_rules": json.dumps(config["inner_rules"]) if config.get("inner_rules") else None,
         }
         versions = {VERSION + name: version for name, version in here["packages"].items()}
-        fields = flattened(config["experiment"])
+        experiment = config["experiment"]
+        fields, own = flat_fields(experiment), experiment_types()
+        of_problem = flat_fields({"problem": experiment["problem"]})
+        metrics = config["metrics"]
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise UserError(f"{path} is damaged: {type(error).__name__}: {error}.") from error
-    own = experiment_types()
-    return {n: value for n, value in fields.items() if n in own or n.startswith(PARTS)} | known | versions
+    metrics_from_json(metrics, f"{path}: metrics")
+    chosen = {n: value for n, value in fields.items() if n in own or n.startswith(PARTS)}
+    return of_problem | chosen | known | {"metrics": json.dumps(metrics)} | versions
 
 
 def _read_summary(path: pathlib.Path) -> dict[str, Any] | None:
@@ -150,8 +174,8 @@ def _read_summary(path: pathlib.Path) -> dict[str, Any] | None:
     return check_object(str(path), read_json(path), {}) if path.exists() else None
 
 
-def _summarised(path: pathlib.Path, summary: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Returns what `summary.json` says of a run."""
+def _summarised(path: pathlib.Path, summary: Mapping[str, Any] | None, metrics: Sequence[str]) -> dict[str, Any]:
+    """Returns what `summary.json` says of a run with these metrics."""
     if summary is None:
         return {"status": "running"}
     try:
@@ -159,7 +183,8 @@ def _summarised(path: pathlib.Path, summary: Mapping[str, Any] | None) -> dict[s
         values = {"status": summary["status"], **{name: summary.get(name) for name in COST}}
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is damaged: {type(error).__name__}: {error}.") from error
-    return values | {name: reached.get(name) for name in REACHED}
+    names = [f"{at}.{split}_{name}" for at in ("final", "best") for split in SPLITS for name in metrics]
+    return values | {name: reached.get(name) for name in [*REACHED, *names]}
 
 
 def _check(name: str, values: Sequence[Any], kind: Any, paths: Sequence[pathlib.Path]) -> None:
@@ -169,7 +194,7 @@ def _check(name: str, values: Sequence[Any], kind: Any, paths: Sequence[pathlib.
         return
     for path, value in zip(paths, values, strict=True):
         if not fits(value, kind) or (needed and value is None):
-            file = "summary.json" if name == "status" or name in {**REACHED, **COST} else "config.json"
+            file = "summary.json" if name == "status" or name in COST or is_reached(name) else "config.json"
             raise UserError(f"{path / file} is damaged: {name} is {value!r}; accepted: {kind}.")
 
 
@@ -192,32 +217,32 @@ def _batches(paths: Sequence[pathlib.Path]) -> Iterator[list[tuple[pathlib.Path,
         yield batch
 
 
-def _lines(batch: Sequence[tuple[pathlib.Path, bytes]]) -> pl.DataFrame:
+def _lines(batch: Sequence[tuple[pathlib.Path, bytes]], types: Types) -> pl.DataFrame:
     """Returns the lines of some runs.
 
-    Polars reads them together; where it stumbles, run by run; and at last the reader does that names a damaged line.
+    Polars reads them together; if it fails, run by run; and at last the reader does that names a damaged line.
     """
     text = b"".join(whole for _, whole in batch)
     counts = [whole.count(b"\n") for _, whole in batch]
     try:
-        lines = pl.read_ndjson(text, schema=LINES) if text else pl.DataFrame(schema=LINES)
+        lines = pl.read_ndjson(text, schema=types) if text else pl.DataFrame(schema=types)
     except pl.exceptions.PolarsError:
-        lines = pl.DataFrame(schema=LINES)
+        lines = pl.DataFrame(schema=types)
     if len(lines) != sum(counts) or any(
         lines[n].has_nulls() for n in ("step", "split")
     ):  # it skips empty lines and takes any object
         if len(batch) > 1:
-            return pl.concat([_lines([run]) for run in batch])
-        lines = _slow_lines(batch[0][0] / "metrics.jsonl")
+            return pl.concat([_lines([run], types) for run in batch])
+        lines = _slow_lines(batch[0][0] / "metrics.jsonl", types)
         counts = [len(lines)]
     paths = pl.Series("path", [str(path) for path, _ in batch], pl.String)
     return lines.insert_column(0, paths.gather(np.repeat(np.arange(len(batch)), counts)))
 
 
-def _slow_lines(path: pathlib.Path) -> pl.DataFrame:
+def _slow_lines(path: pathlib.Path, types: Types) -> pl.DataFrame:
     records = read_records(path)
     for number, record in enumerate(records, start=1):
-        for name, kind in LINES.items():
+        for name, kind in types.items():
             if not fits(record.get(name), kind):
                 raise UserError(f"{path}, line {number} is damaged: {name} is {record[name]!r}; accepted: {kind}.")
-    return pl.DataFrame([column(name, [record.get(name) for record in records], kind) for name, kind in LINES.items()])
+    return pl.DataFrame([column(name, [record.get(name) for record in records], kind) for name, kind in types.items()])

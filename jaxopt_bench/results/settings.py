@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from jaxopt_bench.results.measures import domain_of
-from jaxopt_bench.results.statistics import Estimate, estimate
-from jaxopt_bench.runs import SPLITS, Run
+from jaxopt_bench.results.measures import measures, metrics_from_json
+from jaxopt_bench.results.statistics import Estimate
+from jaxopt_bench.runs import Run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Row:
 
     Attributes:
       setting: the values of the fields in question, as flags name them.
-      results: an estimate by `{split}_{loss,accuracy}`, over the seeds that did not diverge.
+      results: an estimate by `{split}_{metric}`, over the seeds that did not diverge.
       runs: how many there are.
       diverged: how many of them diverged, or came to an end with a loss that is not finite.
     """
@@ -48,8 +48,8 @@ def _field(run: Run, name: str) -> float:
 
 def _row(setting: dict[str, float], runs: Sequence[Run]) -> Row:
     finals = [run.summary["final"] for run in runs if run.summary and run.summary["status"] == "completed"]
-    names = [f"{split}_{measure}" for split in SPLITS for measure in ("loss", "accuracy")]
-    measured = [name for name in names if any(final[name] is not None for final in finals)]
-    whole = [final for final in finals if measured and all(final[name] is not None for name in measured)]
-    results = {name: estimate([final[name] for final in whole], domain=domain_of(name)) for name in measured if whole}
+    known = measures(metrics_from_json(runs[0].config["metrics"], f"{runs[0].path / 'config.json'}: metrics"))
+    measured = [name for name in known if any(final.get(name) is not None for final in finals)]
+    whole = [final for final in finals if measured and all(final.get(name) is not None for name in measured)]
+    results = {name: known[name].estimate([final[name] for final in whole]) for name in measured if whole}
     return Row(setting, results, len(runs), len(runs) - len(whole))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from jaxopt_bench.config import Config, Named, number
 from jaxopt_bench.errors import UserError, unknown_name
 from jaxopt_bench.experiment import Experiment, Workload, check_folder_name
 from jaxopt_bench.optimizers import OPTIMIZERS, SCHEDULES, Axis, Choice, Cosine, Optimizer, Schedule, Space
-from jaxopt_bench.results.measures import MEASURES
+from jaxopt_bench.problems import LOSS
+from jaxopt_bench.results.measures import DERIVED, split_of
+from jaxopt_bench.runs import SPLITS
 
 MOST_SEEDS = 5_000
 """Seeds of one kind that a repetition may use; the next thousands belong to the confirmations and other repetitions."""
@@ -20,6 +22,11 @@ MOST_TRIALS = 10_000
 """Trials of a contender on a workload: more of them are a slip of the finger."""
 MOST_RUNS = 100_000
 """Runs of a study."""
+
+JUDGING = ("validation", "train_clean")
+"""Splits by which trials may be judged and targets be stated: those that trials measure at the ends of epochs."""
+STEPS = "steps_to_target"
+"""What trials are judged by if it is how soon they reach the target."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,10 +96,15 @@ class Target(Config):
 
     workload: str
     """Of which workload, by its name."""
-    measure: Literal["validation_accuracy", "validation_loss", "train_clean_loss", "train_clean_accuracy"]
-    """What is measured, at the ends of epochs."""
+    measure: str
+    """What is measured, at the ends of epochs: "validation_<metric>" or "train_clean_<metric>"."""
     value: float
-    """What is to be reached."""
+    """What is to be reached, in the metric's own unit: a fraction for a percentage."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not _is_judging(self.measure):
+            raise UserError(f"Target.measure is {self.measure!r}. Expected {_JUDGING_FORM}.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,7 +112,7 @@ class Comparison(Config):
     """That one contender's results are lower than another's."""
 
     measure: str
-    """A name in `MEASURES`."""
+    """"<split>_<metric>", such as "test_accuracy", or one of `measures.DERIVED`."""
     lower: str
     """The contender with the lower results."""
     higher: str
@@ -108,7 +120,7 @@ class Comparison(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_measure(self.measure)
+        _check_measure("Comparison", self.measure)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -116,7 +128,7 @@ class Association(Config):
     """That a hyperparameter decides on a result, over the trials of one contender."""
 
     measure: str
-    """A name in `MEASURES`."""
+    """"<split>_<metric>", such as "validation_loss", or one of `measures.DERIVED`."""
     contender: str
     """Whose trials."""
     field: str
@@ -124,7 +136,7 @@ class Association(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_measure(self.measure)
+        _check_measure("Association", self.measure)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -146,7 +158,8 @@ class Study(Config):
     """A comparison of optimizers with equal tuning budgets.
 
     On each workload every contender is tuned by the same number of trials, judged on the validation split; its winner
-    is trained again with fresh seeds, and those runs alone read the test split.
+    is trained again with fresh seeds, and those runs alone read the test split. The workloads may have problems of
+    different kinds: on each, results are those of its problem's headline metric.
 
     Raises:
       UserError: for a budget that is missing or given twice, names that are taken twice, or claims and targets about
@@ -173,12 +186,13 @@ class Study(Config):
     """How often the whole search is made, with independent draws and seeds."""
     search: Literal["sobol", "random", "grid"] = "sobol"
     """How trials are drawn: quasi-random (scrambled Sobol), at random, or on a grid."""
-    select: Literal["validation_loss", "validation_accuracy", "steps_to_target"] = "validation_loss"
-    """What trials are judged by."""
+    select: str = "validation_loss"
+    """What trials are judged by: "validation_<metric>", such as the loss, or "steps_to_target". For problems without
+    validation examples, such as analytic functions, "train_clean_<metric>"."""
     at: Literal["final", "best"] = "final"
     """Whether results are those of the last epoch, or of the one with the lowest validation loss."""
     refit: bool = False
-    """Whether winners are confirmed on all of `train`, the validation split included; then `at` must be "final"."""
+    """Whether winners are confirmed on all of `train`, the validation examples included; then `at` must be "final"."""
     track_test: bool = False
     """Whether confirmations evaluate the test split after every epoch, for curves; nothing is chosen by them."""
     seed: int = number(0, at_least=0, below=2**31)
@@ -204,6 +218,8 @@ class Study(Config):
         twice = next((name for name in folders if folders.count(name) > 1), None)
         if twice is not None:
             raise UserError(f"Study.workloads and contenders have two pairs called {twice!r}; accepted: other names.")
+        if self.select != STEPS and not _is_judging(self.select):
+            raise UserError(f"Study.select is {self.select!r}. Expected {_JUDGING_FORM}, or {STEPS!r}.")
         if self.refit and self.at == "best":
             raise UserError("Study.at is 'best' where refit is True; accepted: 'final', since nothing validates then.")
         self._check_workloads()
@@ -230,19 +246,61 @@ class Study(Config):
     def _check_workloads(self) -> None:
         tuned = [c.name for c in self.contenders if c.searched]
         for workload in self.workloads:
-            if tuned and not workload.validation_fraction:
-                raise UserError(
-                    f"the workload {workload.name} has validation_fraction 0 where {tuned[0]} is tuned; accepted: > 0."
-                )
             if tuned and self.trials_on(workload) < 1:
                 raise UserError(
                     f"Study.total_epochs is {self.total_epochs}; accepted: at least "
                     f"{workload.epochs * self.trial_seeds}, one trial on {workload.name}."
                 )
-            if self.at == "best" and not workload.validation_fraction:
-                raise UserError(f"Study.at is 'best' where {workload.name} has no validation split; accepted: 'final'.")
-            if self.select == "steps_to_target" and tuned and self.target(workload.name) is None:
-                raise UserError(f"Study.select is 'steps_to_target', and targets has none for {workload.name}.")
+            if self.select == STEPS and tuned and self.target(workload.name) is None:
+                raise UserError(
+                    f"Study.select is {STEPS!r}, and Study.targets has no target for the workload {workload.name}. "
+                    "Expected a target for each workload."
+                )
+            if not workload.problem.validates:
+                self.check_unvalidated(workload.name)
+        known = {w.name: w.problem.metric_names for w in self.workloads}
+        self.check_metrics({name: metrics for name, metrics in known.items() if metrics is not None})
+
+    def check_unvalidated(self, workload: str) -> None:
+        """Checks that the study needs no validation examples of a workload that has none.
+
+        Raises:
+          UserError: if it needs some.
+        """
+        tuned = next((c.name for c in self.contenders if c.searched), None)
+        if self.at == "best":
+            raise UserError(
+                f"Study.at is 'best', and the workload {workload} has no validation examples. Expected 'final'."
+            )
+        if tuned is not None and self.judging_split(workload) == "validation":
+            raise UserError(
+                f"the workload {workload} has no validation examples, by which the trials of {tuned} are judged. "
+                "Expected a problem with validation examples, or Study.select 'train_clean_loss'."
+            )
+
+    def check_metrics(self, known: Mapping[str, Sequence[str]]) -> None:
+        """Checks that what the study names is measured.
+
+        Args:
+          known: the names of the metrics of each workload's problem; a workload may be left out.
+
+        Raises:
+          UserError: for a measure of a metric that a problem does not have.
+        """
+        tuned = any(c.searched for c in self.contenders)
+        for workload, metrics in known.items():
+            judging = [f"{split}_{name}" for split in JUDGING for name in dict.fromkeys([*metrics, LOSS])]
+            if tuned and self.select not in (STEPS, *judging):
+                raise unknown_name(f"measure in Study.select, on the workload {workload}", self.select, judging)
+            for target in self.targets:
+                if target.workload == workload and target.measure not in judging:
+                    raise unknown_name(f"measure of the target of {workload}", target.measure, judging)
+        if len(known) == len(self.workloads):
+            measures = _measures(known.values())
+            for claim in self.claims:
+                for part in (*claim.comparisons, *claim.associations):
+                    if part.measure not in measures:
+                        raise unknown_name(f"measure of the claim {claim.text!r}", part.measure, measures)
 
     def _check_references(self) -> None:
         for target in self.targets:
@@ -267,6 +325,17 @@ class Study(Config):
     def target(self, workload: str) -> Target | None:
         """Returns a workload's target, where it has one."""
         return next((t for t in self.targets if t.workload == workload), None)
+
+    def judging_split(self, workload: str) -> str:
+        """Returns the split by which the trials on a workload are judged.
+
+        Args:
+          workload: its name.
+        """
+        target = self.target(workload)
+        measure = target.measure if self.select == STEPS and target is not None else self.select
+        found = split_of(measure)
+        return found[0] if found is not None else JUDGING[0]
 
     def trials_on(self, workload: Workload) -> int:
         """Returns the budget of a contender that is tuned, in trials."""
@@ -297,7 +366,10 @@ class Study(Config):
             claims=(),
         )
         known = [c.name for c in kept]
-        return dataclasses.replace(left, claims=tuple(c for c in self.claims if _is_about(c, known)))
+        metrics = [w.problem.metric_names for w in left.workloads]
+        measures = None if None in metrics else _measures(names for names in metrics if names is not None)
+        claims = (c for c in self.claims if _is_about(c, known) and _is_measured(c, measures))
+        return dataclasses.replace(left, claims=tuple(claims))
 
 
 def experiment_of(
@@ -309,7 +381,7 @@ def experiment_of(
       workload: what is trained.
       contender: the optimizer and schedule; its space is not looked at.
       seed: of the run.
-      evaluate_test: whether it reads the test split.
+      evaluate_test: whether it reads the test split, if there is one.
       **others: fields of the experiment to set otherwise.
     """
     fields = {field.name: getattr(workload, field.name) for field in dataclasses.fields(Workload)}
@@ -360,9 +432,29 @@ _MAY_GROW = (
 )  # fmt: skip
 
 
-def _check_measure(name: str) -> None:
-    if name not in MEASURES:
-        raise unknown_name("measure", name, MEASURES)
+_JUDGING_FORM = '"validation_<metric>" or "train_clean_<metric>", such as "validation_loss"'
+
+
+def _is_judging(measure: str) -> bool:
+    """Returns whether a measure has the form of those that trials can be judged by."""
+    found = split_of(measure)
+    return found is not None and found[0] in JUDGING
+
+
+def _check_measure(part: str, name: str) -> None:
+    if name not in DERIVED and split_of(name) is None:
+        forms = ", ".join(f'"{split}_<metric>"' for split in SPLITS)
+        raise UserError(f"{part}.measure is {name!r}. Expected {forms}, {' or '.join(map(repr, DERIVED))}.")
+
+
+def _measures(metrics: Iterable[Sequence[str]]) -> list[str]:
+    """Returns the names of all measures of problems with these metrics."""
+    names = dict.fromkeys([LOSS, *(name for each in metrics for name in each)])
+    return [*(f"{split}_{name}" for split in SPLITS for name in names), *DERIVED]
+
+
+def _is_measured(claim: Claim, measures: Sequence[str] | None) -> bool:
+    return measures is None or all(p.measure in measures for p in (*claim.comparisons, *claim.associations))
 
 
 def _is_about(claim: Claim, contenders: Sequence[str]) -> bool:

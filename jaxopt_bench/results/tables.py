@@ -14,8 +14,18 @@ import polars as pl
 
 from jaxopt_bench.errors import UserError, shortened
 from jaxopt_bench.files import open_regular, remove_leftovers, replacing
-from jaxopt_bench.results.columns import PLACE, Types, concatenated, curve_types, in_order, run_types
+from jaxopt_bench.results.columns import (
+    PLACE,
+    Types,
+    concatenated,
+    curve_types,
+    in_order,
+    is_reached,
+    metric_columns,
+    run_types,
+)
 from jaxopt_bench.results.document import DOCUMENT, Document, check_within, read_document
+from jaxopt_bench.results.measures import metric_names
 from jaxopt_bench.results.queries import check_reads_no_file
 from jaxopt_bench.results.rows import check_agreement, curves_table, runs_table
 from jaxopt_bench.runs.load import RUN_FOLDER, check_complete
@@ -39,9 +49,10 @@ class Results:
     Attributes:
       runs: a row a run: its `path`; where it belongs (`study`, `phase`, `workload`, `contender`, `repetition`, `trial`,
         and whether that trial was `selected`); its `status` ("running" while it has none); every field of its
-        experiment under the name that flags give it (`optimizer.learning_rate`); what it reached
-        (`final.test_accuracy`, `best.validation_loss`, …), what it took, and where it ran.
-      curves: a row for each line of the runs' metrics; `path` says whose.
+        experiment under the name that flags give it (`optimizer.learning_rate`); its `metrics`, as JSON; what it
+        reached (`final.test_loss`, `best.validation_loss`, …, and likewise each other metric), what it took, and where
+        it ran.
+      curves: a row for each line of the runs' metrics, with a column for each metric; `path` says whose.
       documents: what the studies among them say of themselves.
       folder: the innermost folder that holds all of them, from which on `save` writes each `path`.
     """
@@ -150,7 +161,8 @@ def load_runs(places: Mapping[pathlib.Path, Mapping[str, Any]]) -> Results:
       UserError: where a file is damaged.
     """
     begun = {path: place for path, place in places.items() if _is_begun(path)}
-    runs, curves = runs_table(begun), curves_table(list(begun))
+    runs = runs_table(begun)
+    curves = curves_table(dict(zip(begun, map(metric_names, runs["metrics"]), strict=True)))
     check_agreement(runs, curves)
     return Results(runs, curves)
 
@@ -164,9 +176,10 @@ def together(results: Iterable[Results]) -> Results:
     """Returns several results as one."""
     several = list(results)
     runs = concatenated(each.runs for each in several)
+    curves = concatenated(each.curves for each in several)
     return Results(
         runs.select(in_order(runs.columns)),
-        concatenated(each.curves for each in several),
+        curves.select(curve_types(metric_columns(curves.columns))),
         tuple(document for each in several for document in each.documents),
         os.path.commonpath([os.path.abspath(each.folder) for each in several]),
     )
@@ -204,6 +217,7 @@ def _found(path: pathlib.Path) -> Iterator[tuple[Kind, pathlib.Path]]:
 
 def _load_recorded(folder: pathlib.Path) -> Results:
     runs, curves = _read_table(folder / RUNS, run_types()), _read_table(folder / CURVES, curve_types())
+    _check_metrics(folder, runs, curves)
     paths = {path: str(folder / path) for path in runs["path"]}
     for path in paths:
         check_within(folder / RUNS, path)
@@ -215,6 +229,23 @@ def _load_recorded(folder: pathlib.Path) -> Results:
     found = Results(_renamed(runs, paths), _renamed(curves, paths), documents)
     check_agreement(found.runs, found.curves)
     return found
+
+
+def _check_metrics(folder: pathlib.Path, runs: pl.DataFrame, curves: pl.DataFrame) -> None:
+    """Checks that recorded runs say what they measured, and that what they measured is numbers."""
+    if runs["metrics"].has_nulls():
+        raise UserError(
+            f"{folder / RUNS} does not say which metrics the runs have: the column metrics is missing or incomplete. "
+            "Expected results recorded by this version of jaxopt-bench."
+        )
+    for text in runs["metrics"].unique(maintain_order=True):
+        metric_names(text, f"{folder / RUNS}: metrics")
+    reached = {name: runs.schema[name] for name in runs.columns if is_reached(name) and name not in run_types()}
+    measured = {name: curves.schema[name] for name in metric_columns(curves.columns)}
+    for file, columns in ((RUNS, reached), (CURVES, measured)):
+        for name, kind in columns.items():
+            if kind != pl.Float64:
+                raise UserError(f"{folder / file} is damaged: the column {name} has the type {kind}. Expected Float64.")
 
 
 def _check_planned(folder: pathlib.Path, runs: pl.DataFrame, document: Document) -> None:

@@ -9,23 +9,23 @@ import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
-from jaxopt_bench.data import dataset
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.optimizers import Share, read_shares
+from jaxopt_bench.problems import LOSS
+from jaxopt_bench.results.columns import metric_columns
 from jaxopt_bench.results.document import Document, Json
-from jaxopt_bench.results.measures import MEASURES, domain_of
-from jaxopt_bench.results.selection import final_or_best, steps_of
+from jaxopt_bench.results.measures import Measure, measures, workload_metrics
+from jaxopt_bench.results.selection import final_or_best, judged_by, steps_of
 from jaxopt_bench.results.statistics import (
     Difference,
     Estimate,
     Profile,
     Sensitivity,
     algoperf_score,
-    estimate,
     expected_best,
     holm,
     paired_difference,
@@ -34,14 +34,15 @@ from jaxopt_bench.results.statistics import (
     seeds_needed,
     sensitivity,
 )
-from jaxopt_bench.results.study import Study
+from jaxopt_bench.results.study import STEPS, Study
 from jaxopt_bench.results.tables import Results
 
-PRIMARY = "test_accuracy"
-"""What contenders are judged by."""
+REPORTED = ("test", "validation", "train_clean")
+"""The splits on which results are reported: the first that the problem has."""
 LEARNING_RATE = "optimizer.learning_rate"
 POINT = 0.01
-"""Of accuracy: how much worse than the best a learning rate may be and still count as good."""
+"""How much worse than the best a learning rate may be and still count as good: a point of a percentage; for other
+units, this share of the difference between the best trial and an untrained model."""
 
 Key = int  # a seed, or a repetition where there are several
 
@@ -55,7 +56,8 @@ class Trials:
       diverged: how many of them diverged.
       expected_best: what the best of 1, 2, … trials is expected to reach, as trials are judged; empty where that means
         nothing.
-      good_learning_rates: those within a point of accuracy of the best trial's.
+      good_learning_rates: those of trials that are nearly as good as the best one, see `Ranking.tolerance`; None if they
+        are not known.
     """
 
     count: int
@@ -73,9 +75,9 @@ class Standing:
       trials: of its tuning; None where it is not tuned.
       winners: its winner in each repetition, as `study.json` says it; without those that have none.
       runs: the confirmations that have ended.
-      diverged: how many of them diverged; in what follows these have the accuracy and the loss of chance.
+      diverged: how many of them diverged; in what follows these count as untrained models.
       results: estimates of what the confirmations reached, by measure.
-      score: what it is ranked by, the mean test accuracy; over several repetitions the median of their means.
+      score: what it is ranked by, the mean of `Ranking.primary`; over several repetitions the median of their means.
       steps, seconds: to the workload's target, the median over confirmations; None where most did not reach it.
       cost: seconds that all its runs took.
       inner_rules: the parts of the network that its inner rules update; empty for an optimizer with a single rule.
@@ -99,7 +101,8 @@ class Pair:
     """Two contenders on a workload, the first of which is ahead.
 
     Attributes:
-      difference: of their test accuracies, paired by seed, or by repetition where there are several.
+      difference: how much better the results of the first are, in `Ranking.primary`, paired by seed, or by repetition
+        if there are several.
       adjusted: its p value, adjusted for all pairs of the workload by Holm's method.
       better: the probability that a run of the first beats a run of the second.
       seeds: how many would be needed to see a difference of that size; None where no number is enough, or of one seed.
@@ -127,6 +130,12 @@ class Ranking:
       standings: of those that have confirmations.
       missing: the contenders without confirmations.
       pairs: the better one first.
+      measures: all measures of the workload's runs, by name.
+      primary: what contenders are ranked by, such as the test accuracy.
+      judged: what the expected best of the trials is of, such as the validation loss.
+      headline: the headline metric of the trials, by which learning rates are good or not.
+      tolerance: how much worse than the best trial's `headline` that of a good learning rate may be; None if it is not
+        known.
       lost: the trials of those contenders of `missing` whose trials all diverged, by name.
     """
 
@@ -134,6 +143,11 @@ class Ranking:
     standings: tuple[Standing, ...]
     missing: tuple[str, ...]
     pairs: tuple[Pair, ...]
+    measures: Mapping[str, Measure]
+    primary: Measure
+    judged: Measure
+    headline: Measure
+    tolerance: float | None
     lost: Mapping[str, Trials] = dataclasses.field(default_factory=dict)
 
     def standing(self, contender: str) -> Standing | None:
@@ -182,10 +196,11 @@ def verdict(results: Results, document: Document) -> Verdict:
     return Verdict(study, rankings, profiles, {name: algoperf_score(p) for name, p in profiles.items()}, complete)
 
 
-def samples(results: Results, study: Study, workload: str, contender: str, measure: str) -> dict[Key, float]:
+def samples(results: Results, study: Study, workload: str, contender: str, measure: Measure) -> dict[Key, float]:
     """Returns independent results of a contender: one a seed, or with several repetitions the mean of each.
 
-    A run that diverged has the accuracy or the loss of chance; it is left out where the measure is of curves.
+    A run that diverged counts as an untrained model; it is left out if the measure is of curves, or if the value of an
+    untrained model is not known.
     """
     by_repetition: dict[int, dict[int, float]] = {}
     for row in ended(results, workload, contender, "confirmation").to_dicts():
@@ -208,24 +223,21 @@ def ended(results: Results, workload: str, contender: str, phase: str) -> pl.Dat
     return rows.filter(pl.col("selected")) if phase == "confirmation" else rows
 
 
-def measured(results: Results, study: Study, row: Mapping[str, Any], measure: str) -> float | None:
-    """Returns a run's measure; of one that diverged, that of chance; None where it was not measured."""
-    of_curves = MEASURES[measure].of_curves
-    if of_curves is not None:
-        return of_curves(epoch_curves(results.lines(row["path"]))) if row["status"] == "completed" else None
-    value = final_or_best(study, row, measure)
-    if value is None and row["status"] != "completed":
-        classes = dataset(row["dataset"]).num_classes
-        return 1 / classes if measure.endswith("accuracy") else math.log(classes)
-    return value
+def measured(results: Results, study: Study, row: Mapping[str, Any], measure: Measure) -> float | None:
+    """Returns a run's measure; of one that diverged, that of an untrained model; None if it is not known."""
+    if measure.of_curves is not None:
+        return measure.of_curves(epoch_curves(results.lines(row["path"]))) if row["status"] == "completed" else None
+    value = final_or_best(study, row, measure.name)
+    return measure.metric.untrained if value is None and row["status"] != "completed" else value
 
 
 def epoch_curves(lines: pl.DataFrame) -> dict[str, list[float | None]]:
-    """Returns what a run measured at its epochs' ends, by `{split}_{loss,accuracy}`."""
-    ends = lines.select("split", "step", "loss", "accuracy").filter(pl.col("split") != "train_steps").sort("step")
+    """Returns what a run measured at its epochs' ends, by `{split}_{metric}`."""
+    names = metric_columns(lines.columns)
+    ends = lines.select("split", "step", *names).filter(pl.col("split") != "train_steps").sort("step")
     found: dict[str, list[float | None]] = {}
     for line in ends.iter_rows(named=True):
-        for name in ("loss", "accuracy"):
+        for name in names:
             found.setdefault(f"{line['split']}_{name}", []).append(line[name])
     return found
 
@@ -238,60 +250,122 @@ def paired(one: Mapping[Key, float], other: Mapping[Key, float]) -> tuple[list[f
 
 def _ranking(results: Results, document: Document, workload: str) -> Ranking:
     study = document.study
-    found = [_standing(results, document, workload, c.name) for c in study.contenders]
-    standings = sorted((s for s in found if s is not None), key=lambda s: -s.score)
+    scale = _scale(results, study, workload)
+    found = [_standing(results, document, workload, c.name, scale) for c in study.contenders]
+    sign = -1 if scale.primary.higher_is_better else 1
+    standings = sorted((s for s in found if s is not None), key=lambda s: sign * s.score)
     missing = [c.name for c, s in zip(study.contenders, found, strict=True) if s is None]
-    values = {s.contender: samples(results, study, workload, s.contender, PRIMARY) for s in standings}
+    values = {s.contender: samples(results, study, workload, s.contender, scale.primary) for s in standings}
     names = [s.contender for s in standings]
-    pairs = [pair for a, b in itertools.combinations(names, 2) if (pair := _pair(a, b, values)) is not None]
+    pairs = [
+        pair for a, b in itertools.combinations(names, 2) if (pair := _pair(a, b, values, scale.primary)) is not None
+    ]
     adjusted = holm([pair.difference.p_value for pair in pairs])
     corrected = tuple(dataclasses.replace(p, adjusted=value) for p, value in zip(pairs, adjusted, strict=True))
-    lost = {name: each for name in missing if (each := _lost(results, document, workload, name)) is not None}
-    return Ranking(workload, tuple(standings), tuple(missing), corrected, lost)
+    lost = {name: each for name in missing if (each := _lost(results, document, workload, name, scale)) is not None}
+    return Ranking(
+        workload,
+        tuple(standings),
+        tuple(missing),
+        corrected,
+        measures=scale.measures,
+        primary=scale.primary,
+        judged=scale.judged,
+        headline=scale.headline,
+        tolerance=scale.tolerance,
+        lost=lost,
+    )
 
 
-def _lost(results: Results, document: Document, workload: str, contender: str) -> Trials | None:
+class _Scale(NamedTuple):
+    """What a workload's runs are measured by; see `Ranking`."""
+
+    measures: Mapping[str, Measure]
+    primary: Measure
+    judged: Measure
+    headline: Measure
+    tolerance: float | None
+
+
+def _scale(results: Results, study: Study, workload: str) -> _Scale:
+    metrics = workload_metrics(results.runs, workload)
+    known = measures(metrics)
+    split = study.judging_split(workload)
+    judged = known[f"{split}_{LOSS}"] if study.select == STEPS else judged_by(study, workload, metrics)
+    headline = known[f"{split}_{metrics[0].name}"]
+    primary = known[f"{_reported(results, study, workload, metrics[0].name)}_{metrics[0].name}"]
+    return _Scale(known, primary, judged, headline, _tolerance(results, study, workload, headline))
+
+
+def _reported(results: Results, study: Study, workload: str, metric: str) -> str:
+    """Returns the split on which results are reported: the first that some confirmation has a result of."""
+    rows = results.runs.filter(pl.col("workload") == workload, pl.col("phase") == "confirmation")
+    columns = {split: f"{study.at}.{split}_{metric}" for split in REPORTED}
+    known = (split for split, name in columns.items() if name in rows.columns and rows[name].count())
+    return next(known, REPORTED[0])
+
+
+def _tolerance(results: Results, study: Study, workload: str, headline: Measure) -> float | None:
+    """Returns how much worse than the best a good learning rate may be."""
+    if headline.metric.percent:
+        return POINT
+    rows = results.runs.filter(pl.col("workload") == workload, pl.col("phase") == "trial")
+    values = [v for row in rows.to_dicts() if (v := final_or_best(study, row, headline.name)) is not None]
+    if not values or headline.metric.untrained is None:
+        return None
+    best = max(values) if headline.higher_is_better else min(values)
+    return POINT * abs(best - headline.metric.untrained)
+
+
+def _lost(results: Results, document: Document, workload: str, contender: str, scale: _Scale) -> Trials | None:
     """Returns the trials of a contender that has no winner in any repetition, since they all diverged."""
     unit = (workload, contender)
     chosen = [s["trial"] for s in document.selections if (s["workload"], s["contender"]) == unit]
     trials = ended(results, workload, contender, "trial")
     if not len(trials) or len(chosen) < document.study.repetitions or any(trial is not None for trial in chosen):
         return None
-    return _trials(results, document.study, workload, trials)
+    return _trials(document.study, workload, trials, scale)
 
 
-def _pair(first: str, second: str, values: Mapping[str, Mapping[Key, float]]) -> Pair | None:
+def _pair(first: str, second: str, values: Mapping[str, Mapping[Key, float]], primary: Measure) -> Pair | None:
     one, other = paired(values[first], values[second])
     if not one:
         return None
-    differences = [a - b for a, b in zip(one, other, strict=True)]
+    more, less = (one, other) if primary.higher_is_better else (other, one)
+    differences = [a - b for a, b in zip(more, less, strict=True)]
     needed = None
     if len(one) > 1:
         deviation = statistics.stdev(differences)
         needed = seeds_needed(difference=statistics.fmean(differences), deviation=deviation)
-    better = probability_better(one, other, higher=MEASURES[PRIMARY].higher_is_better)
-    return Pair(first, second, paired_difference(one, other), None, better, needed)
+    better = probability_better(one, other, higher=primary.higher_is_better)
+    return Pair(first, second, paired_difference(more, less), None, better, needed)
 
 
-def _standing(results: Results, document: Document, workload: str, contender: str) -> Standing | None:
+def _standing(
+    results: Results, document: Document, workload: str, contender: str, scale: _Scale
+) -> Standing | None:
     study = document.study
     confirmed = ended(results, workload, contender, "confirmation")
     if not len(confirmed):
         return None
     estimates = {}
-    for measure in MEASURES:
+    for name, measure in scale.measures.items():
         values = list(samples(results, study, workload, contender, measure).values())
         if values:
-            estimates[measure] = estimate(values, domain=domain_of(measure))
-    primary = list(samples(results, study, workload, contender, PRIMARY).values())
-    if not primary:
-        raise UserError(f"the confirmations of {contender} on {workload} have no {PRIMARY}: their records are damaged.")
+            estimates[name] = measure.estimate(values)
+    primary = list(samples(results, study, workload, contender, scale.primary).values())
+    if not primary and (confirmed["status"] == "completed").any():
+        raise UserError(
+            f"the confirmations of {contender} on {workload} have no {scale.primary.name}: their records are damaged."
+        )
+    if not primary:  # all diverged, and the value of an untrained model is not known
+        return None
     steps = _median_steps(results, study, workload, confirmed)
     a_step = _seconds_per_step(document, workload, contender)
     trials = ended(results, workload, contender, "trial")
     return Standing(
         contender=contender,
-        trials=_trials(results, study, workload, trials) if len(trials) else None,
+        trials=_trials(study, workload, trials, scale) if len(trials) else None,
         winners=tuple(
             s
             for s in document.selections
@@ -317,28 +391,34 @@ def _inner_rules(runs: pl.DataFrame) -> tuple[Share, ...]:
     return ()
 
 
-def _trials(results: Results, study: Study, workload: str, rows: pl.DataFrame) -> Trials:
+def _trials(study: Study, workload: str, rows: pl.DataFrame, scale: _Scale) -> Trials:
     """Returns what a contender's trials say, each the mean over its seeds."""
     by_trial: dict[tuple[int, int], list[dict[str, Any]]] = {}
     for row in rows.to_dicts():
         by_trial.setdefault((row["repetition"], row["trial"]), []).append(row)
     seeds = list(by_trial.values())
-    judged = "validation_loss" if study.select == "steps_to_target" else study.select
-    values = [_mean(study, trial, judged) for trial in seeds]
-    higher = judged == "validation_accuracy"
-    curve: list[float] = []
-    if study.search != "grid":  # no part of a grid is a grid
-        classes = dataset(study.workload(workload).dataset).num_classes
-        chance = 1 / classes if higher else math.log(classes)
-        bad = -math.inf if higher else math.inf
-        curve = expected_best([bad if v is None else v for v in values], higher=higher, worst=chance)
+    values = [_mean(study, trial, scale.judged.name) for trial in seeds]
     good = None
-    if LEARNING_RATE in rows.columns:
-        accuracies = [_mean(study, trial, "validation_accuracy") for trial in seeds]
+    if LEARNING_RATE in rows.columns and scale.tolerance is not None:
+        reached = [_mean(study, trial, scale.headline.name) for trial in seeds]
         rates = [trial[0][LEARNING_RATE] for trial in seeds]
-        good = sensitivity(rates, accuracies, POINT, higher=True) if min(rates) > 0 else None
+        if min(rates) > 0:
+            good = sensitivity(rates, reached, scale.tolerance, higher=scale.headline.higher_is_better)
+    curve = [] if study.search == "grid" else _expected_best(values, scale.judged)  # no part of a grid is a grid
     budget = study.trials_on(study.workload(workload))
     return Trials(len(seeds), sum(v is None for v in values), tuple(curve[:budget]), good)
+
+
+def _expected_best(values: Sequence[float | None], judged: Measure) -> list[float]:
+    """Returns what the best of 1, 2, … trials is expected to reach; one that diverged counts as an untrained model."""
+    higher, worst = judged.higher_is_better, judged.metric.untrained
+    known = [value for value in values if value is not None]
+    if worst is None:
+        worst = min(known, default=None) if higher else max(known, default=None)
+    if worst is None:
+        return []
+    bad = -math.inf if higher else math.inf
+    return expected_best([bad if v is None else v for v in values], higher=higher, worst=worst)
 
 
 def _mean(study: Study, seeds: Sequence[Mapping[str, Any]], measure: str) -> float | None:
@@ -351,7 +431,8 @@ def _median_steps(results: Results, study: Study, workload: str, rows: pl.DataFr
     target = study.target(workload)
     if target is None:
         return None
-    steps = [steps_of(results.lines(path), target) for path in rows["path"].to_list()]
+    metrics = workload_metrics(results.runs, workload)
+    steps = [steps_of(results.lines(path), target, metrics) for path in rows["path"].to_list()]
     middle = statistics.median(math.inf if s is None else s for s in steps)
     return middle if math.isfinite(middle) else None
 

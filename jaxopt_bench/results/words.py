@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 
 from jaxopt_bench.optimizers import SCHEDULES, Schedule, Share
 from jaxopt_bench.results.claims import Answered, Evidence
-from jaxopt_bench.results.measures import MEASURES
+from jaxopt_bench.results.measures import Measure, split_of
 from jaxopt_bench.results.statistics import Estimate, expected_best_is_exact, turning_budgets
 from jaxopt_bench.results.study import Comparison, Study
-from jaxopt_bench.results.verdict import PRIMARY, Pair, Ranking, Standing, Verdict
+from jaxopt_bench.results.verdict import POINT, Pair, Ranking, Standing, Verdict
 
 MOST_SEEDS_TO_NAME = 1000
 """Beyond it "more than a thousand" says enough."""
@@ -39,23 +39,40 @@ def paragraph(verdict: Verdict, ranking: Ranking) -> str:
 def _lead(study: Study, ranking: Ranking) -> list[str]:
     first, *others = ranking.standings
     statistic = "median" if study.repetitions > 1 else "mean"
-    share = f"{_percent(first.score)}{_margin(first.results[PRIMARY])}"
-    lead = f"On {ranking.workload}, {first.contender} has the highest {statistic} test accuracy, {share}"
+    primary = ranking.primary
+    best = "highest" if primary.higher_is_better else "lowest"
+    share = f"{primary.format(first.score)}{_margin(primary, first.results[primary.name])}"
+    lead = f"On {ranking.workload}, {first.contender} has the {best} {statistic} {primary.words}, {share}"
+    reported = _reported(primary)
     if not others:
-        return [f"{lead}; there is nobody to compare it with."]
+        return [f"{lead}; no other optimizer has confirmed results.", *reported]
     pairs = [ranking.pair(first.contender, s.contender) for s in others]
     if all(pair.adjusted is None for pair in pairs):
-        return [f"{lead}. With a single seed nothing can be said of the noise: no winner is named."]
+        single = "With a single seed nothing can be said of the noise: no winner is named."
+        return [f"{lead}.", single, *reported]
     seen = [pair for pair in pairs if pair.seen]
     unseen = [pair for pair in pairs if not pair.seen]
     said = [f"{lead}."]
     if not unseen:
-        said.append(f"It wins: it is ahead of {_ahead(seen)}.")
+        said.append(f"It wins: it is ahead of {_ahead(primary, seen)}.")
     elif seen:
-        said.append(f"It is ahead of {_ahead(seen)}.")
+        said.append(f"It is ahead of {_ahead(primary, seen)}.")
     if unseen:
-        said.append(f"No difference can be seen between it and {_unseen(study, unseen)}.")
-    return said
+        said.append(f"No difference can be seen between it and {_unseen(study, primary, unseen)}.")
+    return said + reported
+
+
+def _reported(primary: Measure) -> list[str]:
+    """Returns on which split results are reported, unless it is the test split."""
+    found = split_of(primary.name)
+    if found is None or found[0] == "test":
+        return []
+    if found[0] == "validation":
+        return [
+            "There are no test results: these are of the validation split, by which the settings were chosen too, so "
+            "they may be too good."
+        ]
+    return ["There are neither test nor validation results: these are of the training split."]
 
 
 def _rules(ranking: Ranking) -> list[str]:
@@ -64,15 +81,16 @@ def _rules(ranking: Ranking) -> list[str]:
     return [f"{s.contender} applies {len(s.inner_rules)} rules: {rules_in_words(s.inner_rules)}." for s in several]
 
 
-def _ahead(pairs: Sequence[Pair]) -> str:
+def _ahead(primary: Measure, pairs: Sequence[Pair]) -> str:
     """Returns by how much one is ahead of others."""
-    return _listed([f"{p.second} (by {_points(p.difference.estimate)})" for p in pairs])
+    return _listed([f"{p.second} (by {_amount(primary, p.difference.estimate)})" for p in pairs])
 
 
-def _unseen(study: Study, pairs: Sequence[Pair]) -> str:
+def _unseen(study: Study, primary: Measure, pairs: Sequence[Pair]) -> str:
     """Returns how far others are behind, and what it would take to see it."""
     kind = "searches" if study.repetitions > 1 else "seeds"
-    return _listed([f"{p.second} (behind by {_points(p.difference.estimate)}; {_needed(p, kind)})" for p in pairs])
+    behind = [(p, _amount(primary, p.difference.estimate)) for p in pairs]
+    return _listed([f"{p.second} (behind by {amount}; {_needed(p, kind)})" for p, amount in behind])
 
 
 def _needed(pair: Pair, kind: str) -> str:
@@ -93,13 +111,12 @@ def _budgets(study: Study, ranking: Ranking) -> list[str]:
     assert second.trials is not None, "it was chosen so"
     one, other = first.trials.expected_best, second.trials.expected_best
     length = min(len(one), len(other))
-    sign = -1 if study.select == "validation_accuracy" else 1
+    sign = -1 if ranking.judged.higher_is_better else 1
     ahead = [sign * a < sign * b for a, b in zip(one, other, strict=False)]
     turns = turning_budgets(one[:length], other[:length])
     about = "" if expected_best_is_exact(study.search) else " (approximately: the draws are quasi-random)"
-    what = "validation accuracy" if study.select == "validation_accuracy" else "validation loss"
     leader, follower = (first, second) if ahead[0] else (second, first)
-    text = f"By the expected best {what} of a smaller budget{about}, "
+    text = f"By the expected best {ranking.judged.words} of a smaller budget{about}, "
     if not turns:
         return [f"{text}{leader.contender} is ahead of {follower.contender} at every budget up to {length} trials."]
     moves = []
@@ -136,7 +153,11 @@ def _warnings(study: Study, ranking: Ranking) -> list[str]:
         said.append(f"Trials that diverged count against the budget: {_listed(diverged)}.")
     confirmed = [f"{s.diverged} of {s.runs} of {s.contender}" for s in ranking.standings if s.diverged]
     if confirmed:
-        said.append(f"Confirmations that diverged have the accuracy of chance: {_listed(confirmed)}.")
+        primary, untrained = ranking.primary, ranking.primary.metric.untrained
+        how = "are left out"
+        if untrained is not None:
+            how = f"count as untrained models ({primary.words} {primary.format(untrained)})"
+        said.append(f"Confirmations that diverged {how}: {_listed(confirmed)}.")
     waiting = [name for name in ranking.missing if name not in ranking.lost]
     if waiting:
         said.append(f"Without a confirmed winner: {_listed(waiting)}.")
@@ -180,14 +201,23 @@ def percent_in_words(share: float) -> str:
 
 
 def sensitivity_in_words(ranking: Ranking) -> str | None:
-    """Returns which learning rates do, optimizer by optimizer, in one sentence; None where none was searched."""
+    """Returns which learning rates are good, optimizer by optimizer, in one sentence; None if none was searched."""
     found = [(s.contender, s.trials.good_learning_rates) for s in ranking.standings if s.trials is not None]
     ranges = [(name, good) for name, good in found if good is not None]
     if not ranges:
         return None
     ranges.sort(key=lambda pair: -pair[1].decades)
     parts = [f"{name} {good.low:.2g} to {good.high:.2g} ({good.decades:.1f} decades)" for name, good in ranges]
-    return f"Learning rates of the trials within a point of accuracy of the best: {', '.join(parts)}."
+    headline = ranking.headline
+    if headline.metric.percent:
+        within = f"a point of {headline.metric.words} of the best"
+    else:
+        assert ranking.tolerance is not None, "without it there are no good learning rates"
+        within = (
+            f"{headline.amount(ranking.tolerance)} of the best {headline.words} ({POINT:.0%} of the difference between "
+            "the best trial of all and an untrained model)"
+        )
+    return f"Learning rates of the trials within {within}: {', '.join(parts)}."
 
 
 def scores_in_words(verdict: Verdict) -> str | None:
@@ -206,12 +236,14 @@ def evidence_in_words(answered: Answered) -> str:
 
 
 def _evidence(evidence: Evidence) -> str:
-    words = MEASURES[evidence.part.measure].words
+    if evidence.measure is None:
+        return f"{evidence.part.measure.replace('_', ' ')}: not measured on this workload"
+    words = evidence.measure.words
     if isinstance(evidence.part, Comparison):
         if evidence.difference is None:
             return f"{words}: fewer than two pairs of confirmations"
         pair = f"{evidence.part.higher} less {evidence.part.lower}"
-        return f"{words}, {pair}, {format_measure(evidence.part.measure, evidence.difference)}"
+        return f"{words}, {pair}, {_signed(evidence.measure, evidence.difference)}"
     if evidence.correlation is None or evidence.correlation.rho is None:
         return f"{words}: too few trials"
     found = evidence.correlation
@@ -222,17 +254,10 @@ def _evidence(evidence: Evidence) -> str:
     )
 
 
-def format_measure(measure: str, estimate: Estimate, signed: bool = True) -> str:
-    """Returns an estimate of a measure, or of a difference of it, with its 95% interval."""
-    percent = MEASURES[measure].percent
-    sign = "+" if signed else ""
-
-    def number(value: float) -> str:
-        return f"{100 * value:{sign}.2f}" if percent else f"{value:{sign}.4f}"
-
-    unit = (" points" if signed else "%") if percent else ""
-    interval = "" if estimate.interval is None else f" (95% interval {number(estimate.low)} to {number(estimate.high)})"
-    return f"{number(estimate.mean)}{unit}{interval}"
+def _signed(measure: Measure, difference: Estimate) -> str:
+    """Returns a difference with its sign and its 95% interval."""
+    interval = "" if difference.interval is None else f" (95% interval {measure.interval(difference, '+')})"
+    return f"{measure.amount(difference.mean, '+')}{interval}"
 
 
 def repeats_in_words(count: int) -> str:
@@ -242,7 +267,7 @@ def repeats_in_words(count: int) -> str:
 
 def sample(study: Study, ranking: Ranking) -> str:
     """Returns what the means of a workload are over: as many seeds, or searches, as there are results of."""
-    counts = {s.results[PRIMARY].count for s in ranking.standings} or {study.seeds}
+    counts = {s.results[ranking.primary.name].count for s in ranking.standings} or {study.seeds}
     fewest, most = min(counts), max(counts)
     number = f"{most}" if fewest == most else f"{fewest} to {most}"
     kind = "search" if study.repetitions > 1 else "fresh seed"
@@ -269,22 +294,13 @@ def short_names(fields: Iterable[str]) -> dict[str, str]:
     return {field: last if count[last] == 1 else field for field, last in lasts.items()}
 
 
-def _points(estimate: Estimate) -> str:
-    interval = "" if estimate.interval is None else f", {100 * estimate.low:.2f} to {100 * estimate.high:.2f}"
-    return f"{100 * estimate.mean:.2f} points{interval}"
+def _amount(measure: Measure, difference: Estimate) -> str:
+    interval = "" if difference.interval is None else f", {measure.interval(difference)}"
+    return f"{measure.amount(difference.mean)}{interval}"
 
 
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.2f}%"
-
-
-def _margin(estimate: Estimate) -> str:
-    return "" if estimate.interval is None else f" ({accuracy_interval(estimate)})"
-
-
-def accuracy_interval(estimate: Estimate) -> str:
-    """Returns the interval of an accuracy in percent."""
-    return f"{100 * estimate.low:.2f} to {100 * estimate.high:.2f}"
+def _margin(measure: Measure, found: Estimate) -> str:
+    return "" if found.interval is None else f" ({measure.interval(found)})"
 
 
 def _listed(items: Sequence[str]) -> str:

@@ -11,12 +11,11 @@ from jaxopt_bench.results.statistics.comparisons import (
     seeds_needed,
 )
 from jaxopt_bench.results.statistics.hyperparameters import RankCorrelation, Sensitivity, sensitivity, spearman
-from jaxopt_bench.results.statistics.intervals import Domain, Estimate, estimate
+from jaxopt_bench.results.statistics.intervals import Estimate, estimate
 from jaxopt_bench.results.statistics.profiles import Profile, algoperf_score, performance_profile, steps_to_target
 
 __all__ = [
     "Difference",
-    "Domain",
     "Estimate",
     "Profile",
     "RankCorrelation",

@@ -7,7 +7,6 @@ import math
 import statistics
 import warnings
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import scipy.special  # scipy.stats takes a second or two to import
@@ -17,10 +16,6 @@ from jaxopt_bench.results.statistics.checks import check_finite, check_share
 BOOTSTRAP_FROM = 20  # values: with fewer a bootstrap covers less often than it says
 RESAMPLES = 9999
 MOST_EXPONENT = 700.0  # e to the power of more is beyond the range of a float
-
-
-Domain = Literal["number", "positive", "fraction"]
-"""What a quantity can be: any number; never negative, such as a loss or seconds; from 0 to 1, such as an accuracy."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +43,9 @@ class Estimate:
         return self.mean if self.interval is None else self.interval[1]
 
 
-def estimate(values: Sequence[float], confidence: float = 0.95, domain: Domain = "number") -> Estimate:
+def estimate(
+    values: Sequence[float], confidence: float = 0.95, *, least: float | None = None, greatest: float | None = None
+) -> Estimate:
     """Returns the mean of independent values and a confidence interval that stays within what the values can be.
 
     Below 20 values this is Student's t interval, which covers the true mean of three normal values as often as it says;
@@ -56,10 +53,11 @@ def estimate(values: Sequence[float], confidence: float = 0.95, domain: Domain =
     follows a skewed distribution and need not be symmetric: it covers 92% over 25 normal values and 89% over lognormal
     ones, and the t interval 95% and 88%. The order of the values does not matter.
 
-    The t interval of a quantity that is never negative is built on the logarithm of the mean, whose standard error is
-    s / (mean · √n) by the delta method, so its ends are mean · exp(± t · s / (mean · √n)). Its 95% interval covers the
-    true mean as often as the plain t interval over normal values, and more often over lognormal ones. Of 200,000
-    samples of n values each, in percent (the plain t interval in parentheses):
+    The t interval of a quantity with one bound is built on the logarithm of the mean's distance d from that bound. The
+    logarithm's standard error is s / (d · √n) by the delta method, so the ends lie d · exp(± t · s / (d · √n)) from the
+    bound. For a quantity that is never negative, such as a loss, d is the mean. Its 95% interval covers the true mean as
+    often as the plain t interval over normal values, and more often over lognormal ones. Of 200,000 samples of n values
+    each, in percent (the plain t interval in parentheses):
 
     ================================  ===========  ===========  ===========  ===========
     values                            n = 2        n = 3        n = 5        n = 8
@@ -71,12 +69,14 @@ def estimate(values: Sequence[float], confidence: float = 0.95, domain: Domain =
     lognormal, sigma 1                93.8 (89.3)  91.5 (83.7)  88.9 (82.1)  88.2 (83.0)
     ================================  ===========  ===========  ===========  ===========
 
-    The interval of a fraction is the plain one, cut off at 0 and 1.
+    The interval of a quantity with two bounds, such as an accuracy, is the plain one, cut off at the bounds.
 
     Args:
       values: at least one, such as the results of several seeds, in any unit.
       confidence: the probability that the interval holds the true mean.
-      domain: what the values can be. Values that are negative nevertheless are treated as any number.
+      least: the least possible value, such as 0 of a loss; None if there is none. If a value is below it nevertheless,
+        it is ignored.
+      greatest: the greatest possible value, such as 1 of R²; likewise.
 
     Returns:
       The estimate, in the unit of the values. Equal values have an interval of width zero.
@@ -92,13 +92,19 @@ def estimate(values: Sequence[float], confidence: float = 0.95, domain: Domain =
     mean = statistics.fmean(values)
     if len(values) == 1:
         return Estimate(mean, None, 1)
-    low, high = _interval(values, mean, confidence, domain)
-    if domain == "fraction":
-        low, high = min(max(low, 0.0), mean), max(min(high, 1.0), mean)
+    low, high = _interval(
+        values,
+        mean,
+        confidence,
+        least if least is not None and min(values) >= least else None,
+        greatest if greatest is not None and max(values) <= greatest else None,
+    )
     return Estimate(mean, (low, high), len(values))
 
 
-def _interval(values: Sequence[float], mean: float, confidence: float, domain: Domain) -> tuple[float, float]:
+def _interval(
+    values: Sequence[float], mean: float, confidence: float, least: float | None, greatest: float | None
+) -> tuple[float, float]:
     count = len(values)
     if count >= BOOTSTRAP_FROM and min(values) < max(values):
         low, high = _bootstrap(values, confidence)
@@ -106,12 +112,23 @@ def _interval(values: Sequence[float], mean: float, confidence: float, domain: D
             return low, high
     quantile = float(scipy.special.stdtrit(count - 1, (1 + confidence) / 2))
     margin = quantile * statistics.stdev(values) / math.sqrt(count)
-    if domain == "positive" and min(values) >= 0:
-        if mean == 0:
-            return 0.0, margin
-        factor = math.exp(min(margin / mean, MOST_EXPONENT))
-        return mean / factor, mean * factor
+    if least is not None and greatest is not None:
+        return min(max(mean - margin, least), mean), max(min(mean + margin, greatest), mean)
+    if least is not None:
+        near, far = _distances(mean - least, margin)
+        return min(least + near, mean), max(least + far, mean)
+    if greatest is not None:
+        near, far = _distances(greatest - mean, margin)
+        return min(greatest - far, mean), max(greatest - near, mean)
     return mean - margin, mean + margin
+
+
+def _distances(distance: float, margin: float) -> tuple[float, float]:
+    """Returns how far from a bound the ends of an interval lie: the nearer, and the farther."""
+    if distance <= 0:
+        return 0.0, margin
+    factor = math.exp(min(margin / distance, MOST_EXPONENT))
+    return distance / factor, distance * factor
 
 
 def _bootstrap(values: Sequence[float], confidence: float) -> tuple[float, float]:
