@@ -7,22 +7,64 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Num, UInt8
+
+from jaxopt_bench.errors import UserError, shortened
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class View:
     """Something to look at.
 
+    Arrays may be given as lists or as arrays of JAX. Numbers become float64, or int64 if they are integers.
+
     Attributes:
       title: its heading.
       text: what it shows, in one or two sentences.
+
+    Raises:
+      UserError: if a field has another type or shape than is described.
     """
 
     title: str
     text: str = ""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            if field.type == "str":
+                self._text(field.name, getattr(self, field.name))
+            elif field.type == "bool" and not isinstance(getattr(self, field.name), (bool, np.bool_)):
+                raise self._error(field.name, shortened(getattr(self, field.name)), "True or False")
+
+    def _error(self, field: str, found: str, expected: str) -> UserError:
+        return UserError(f"{type(self).__name__} {shortened(self.title)}: {field} is {found}. Expected {expected}.")
+
+    def _text(self, field: str, value: Any) -> str:
+        if not isinstance(value, str):
+            raise self._error(field, shortened(value), "text")
+        if "\0" in value or not _encodable(value):  # no array of Unicode, and no page, can have them
+            raise self._error(field, shortened(value), "text without NUL characters and lone surrogates")
+        return str(value)
+
+    def _texts(self, field: str, count: int | None = None) -> None:
+        """Checks a sequence of texts, and makes a tuple of it."""
+        values = getattr(self, field)
+        if isinstance(values, str) or not isinstance(values, (Sequence, np.ndarray)):
+            raise self._error(field, shortened(values), "a list of texts")
+        texts = tuple(self._text(f"{field}[{i}]", value) for i, value in enumerate(values))
+        if count is not None and len(texts) != count:
+            raise self._error(field, f"a list of {len(texts)} texts", f"{count}, one for each")
+        object.__setattr__(self, field, texts)
+
+    def _numbers(self, field: str, value: Any, axes: str) -> np.ndarray:
+        """Returns real numbers as an array with some axes."""
+        array = _array(value)
+        if array is None or array.dtype.kind not in "biuf" or array.ndim != len(axes.split()):
+            raise self._error(field, _described(value, array), f"an array of numbers [{', '.join(axes.split())}]")
+        return array.astype(np.float64 if array.dtype.kind == "f" else np.int64)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,6 +85,15 @@ class Matrix(View):
     row_title: str
     column_title: str
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        values = self._numbers("values", self.values, "rows columns")
+        if not (np.isfinite(values).all() and (values >= 0).all()):
+            raise self._error("values", "an array with negative values or values that are not finite", "counts")
+        object.__setattr__(self, "values", values)
+        for field, count in zip(("rows", "columns"), values.shape, strict=True):
+            self._texts(field, count)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Images(View):
@@ -56,10 +107,21 @@ class Images(View):
     images: UInt8[np.ndarray, "images height width channels"]
     captions: Sequence[str]
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        images = _array(self.images)
+        if images is None or images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
+            expected = "uint8 [images, height, width, channels] with 1 or 3 channels"
+            raise self._error("images", _described(self.images, images), expected)
+        if 0 in images.shape[1:]:
+            raise self._error("images", _described(self.images, images), "images with at least one pixel")
+        object.__setattr__(self, "images", images)
+        self._texts("captions", len(images))
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Points(View):
-    """Dots, such as predicted against true values.
+    """Dots, such as predicted against true values. Those that are not finite are not drawn.
 
     Attributes:
       x: where they are.
@@ -75,10 +137,18 @@ class Points(View):
     y_title: str
     diagonal: bool = False
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for field in ("x", "y"):
+            values = self._numbers(field, getattr(self, field), "points").astype(np.float64)
+            object.__setattr__(self, field, values)
+        if len(self.x) != len(self.y):
+            raise self._error("y", f"{len(self.y)} numbers", f"{len(self.x)}, as many as x")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Lines(View):
-    """Curves over a common axis, such as a solution beside the exact one.
+    """Curves over a common axis, such as a solution beside the exact one. Gaps are values that are not finite.
 
     Attributes:
       x: where they are measured, in ascending order.
@@ -94,6 +164,23 @@ class Lines(View):
     y_title: str
     logarithmic: bool = False
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        x = self._numbers("x", self.x, "points").astype(np.float64)
+        if not np.isfinite(x).all() or (np.diff(x) < 0).any():
+            raise self._error("x", _described(self.x, x), "finite numbers in ascending order")
+        object.__setattr__(self, "x", x)
+        if not isinstance(self.lines, Mapping):
+            raise self._error("lines", shortened(self.lines), "a dictionary of curves by name")
+        lines = {}
+        for name, values in self.lines.items():
+            field = f"lines[{shortened(name)}]"
+            line = self._numbers(field, values, "points").astype(np.float64)
+            if len(line) != len(x):
+                raise self._error(field, f"{len(line)} numbers", f"{len(x)}, as many as x")
+            lines[self._text("a name in lines", name)] = line
+        object.__setattr__(self, "lines", lines)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Texts(View):
@@ -104,3 +191,119 @@ class Texts(View):
     """
 
     texts: Sequence[str]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._texts("texts")
+
+
+KINDS: Mapping[str, type[View]] = {"matrix": Matrix, "images": Images, "points": Points, "lines": Lines, "texts": Texts}
+"""The views by the names that they have in files."""
+
+
+def check_views(views: Any) -> tuple[View, ...]:
+    """Returns what a problem's function returned for views.
+
+    Raises:
+      UserError: if it is not a sequence of views.
+    """
+    known = tuple(KINDS.values())
+    if not isinstance(views, Sequence) or not all(isinstance(view, known) for view in views):
+        raise UserError(f"views is {shortened(views)}. Expected a list of {', '.join(k.__name__ for k in known)}.")
+    return tuple(views)
+
+
+def views_to_arrays(views: Sequence[View]) -> dict[str, np.ndarray]:
+    """Returns views as arrays without pickled objects, by names such as "0/title".
+
+    Each view has a number, counted from 0. Its kind is the text `<number>/kind`, and each field is an array
+    `<number>/<field>`: texts are arrays of Unicode. The names of `Lines.lines` are `<number>/names`, and their values
+    are float64 [lines, points].
+    """
+    names = {kind: name for name, kind in KINDS.items()}
+    arrays: dict[str, np.ndarray] = {}
+    for i, view in enumerate(views):
+        arrays[f"{i}/kind"] = np.array(names[type(view)])
+        for field in dataclasses.fields(view):
+            value = getattr(view, field.name)
+            if isinstance(view, Lines) and field.name == "lines":
+                arrays[f"{i}/names"] = np.array(list(value), np.str_)
+                value = np.reshape(list(value.values()), (len(value), len(view.x)))
+            arrays[f"{i}/{field.name}"] = np.array(value, np.str_ if isinstance(value, tuple) else None)
+    return arrays
+
+
+def arrays_to_views(arrays: Mapping[str, np.ndarray]) -> tuple[View, ...]:
+    """Returns the views that `views_to_arrays` was given.
+
+    Raises:
+      UserError: naming an array that is missing, unknown, or not what it should be.
+    """
+    left = dict(arrays)
+    views = []
+    while f"{len(views)}/kind" in left:
+        views.append(_view(len(views), left))
+    if left:
+        raise UserError(f"the array {shortened(next(iter(left)))} is unknown. Expected the fields of views.")
+    return tuple(views)
+
+
+def _view(number: int, left: dict[str, np.ndarray]) -> View:
+    """Returns a view, and removes its arrays from those that are left."""
+    kind = KINDS.get(_only_text(left, f"{number}/kind"))
+    if kind is None:
+        raise UserError(f"{number}/kind is unknown. Expected {', '.join(KINDS)}.")
+    fields: dict[str, Any] = {}
+    for field in dataclasses.fields(kind):
+        name = f"{number}/{field.name}"
+        match field.type:
+            case "str":
+                fields[field.name] = _only_text(left, name)
+            case "bool":
+                fields[field.name] = bool(_taken(left, name, "b", 0))
+            case "Sequence[str]":
+                fields[field.name] = tuple(map(str, _taken(left, name, "U", 1)))
+            case _:
+                fields[field.name] = _taken(left, name, "uif")
+    if kind is Lines:
+        names = tuple(map(str, _taken(left, f"{number}/names", "U", 1)))
+        if len(set(names)) != len(names) or fields["lines"].shape[:1] != (len(names),):
+            described = _described(fields["lines"], fields["lines"])
+            raise UserError(f"{number}/lines is {described}. Expected a row for each name of {shortened(names)}.")
+        fields["lines"] = dict(zip(names, fields["lines"], strict=True))
+    return kind(**fields)
+
+
+def _taken(left: dict[str, np.ndarray], name: str, kinds: str, axes: int | None = None) -> np.ndarray:
+    """Removes an array of some kinds of types from those that are left, and returns it."""
+    array = left.pop(name, None)
+    if array is None:
+        raise UserError(f"the array {name!r} is missing.")
+    if array.dtype.kind not in kinds or axes not in (None, array.ndim):
+        raise UserError(f"{name} is {_described(array, array)}. Expected another type or shape.")
+    return array
+
+
+def _only_text(left: dict[str, np.ndarray], name: str) -> str:
+    return str(_taken(left, name, "U", 0))
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _array(value: Any) -> np.ndarray | None:
+    """Returns a value as an array; None if it is a ragged list or something else that has no shape."""
+    try:
+        array = np.asarray(value)
+    except Exception:  # whatever an object's own conversion raises
+        return None
+    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
+
+
+def _described(value: Any, array: np.ndarray | None) -> str:
+    return shortened(value) if array is None or array.dtype == object else f"{array.dtype}{list(array.shape)}"
