@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import pathlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -132,6 +133,28 @@ def hideable() -> alt.Parameter:
 def shown(chart: alt.Chart) -> alt.Chart:
     """Returns a chart without the optimizers that are switched off."""
     return chart.transform_filter("indexof(hidden, datum.series) < 0")
+
+
+LOG_FROM = 20.0
+"""The ratio of the greatest value to the least from which on an axis is logarithmic."""
+
+
+def spans_orders(*columns: pl.Series) -> bool:
+    """Returns whether numbers are positive, and so far apart that a logarithmic axis shows them better."""
+    ends = [extent(column) for column in columns if column.count()]
+    least, greatest = min(end[0] for end in ends), max(end[1] for end in ends)
+    return least > 0 and greatest / least > LOG_FROM
+
+
+def scale_from(low: float, high: float, logarithmic: bool) -> alt.Scale:
+    """Returns a scale from one number to another."""
+    kind = {"type": "log"} if logarithmic else {"zero": False}
+    return alt.Scale(domain=[low, high], nice=False, **kind)
+
+
+def file_name(words: str) -> str:
+    """Returns words as a name that is safe for files and for the page's address: "test-error"."""
+    return re.sub(r"[^\w.-]+", "-", words.lower()).strip("-.")[:60] or "figure"
 
 
 def axis(*columns: pl.Series, logarithmic: bool = True) -> Mapping[str, Any]:

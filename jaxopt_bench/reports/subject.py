@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+import functools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
 import scipy.special
 
-from jaxopt_bench.data import dataset
+from jaxopt_bench.problems import Metric
+from jaxopt_bench.reports.quantity import Quantity
 from jaxopt_bench.results import Document, Ranking, Results, Study, Verdict
-from jaxopt_bench.results.columns import PARTS
+from jaxopt_bench.results.measures import Measure, measures, metrics_of, workload_metrics
 from jaxopt_bench.results.statistics.intervals import MOST_EXPONENT
+from jaxopt_bench.results.verdict import REPORTED
 from jaxopt_bench.results.words import format_value, short_names
 from jaxopt_bench.runs import SPLITS
 
 MOST_SETTINGS = 8
 """Settings of runs outside a study that are told apart by name; of more, optimizers are."""
 
-_UNLIKE = (*PARTS, "epochs", "batch_size", "augmentation.", "label_smoothing", "dtype", "validation_fraction")
 _NAME, _RATE = "optimizer.name", "optimizer.learning_rate"
+_SETTINGS = ("optimizer.", "schedule.", "epochs", "batch_size")
 _JUDGED = ("final.validation_loss", "final.train_clean_loss", "final.train_loss")
-_MEASURES = tuple(f"{split}_{name}" for split in SPLITS for name in ("loss", "accuracy"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,21 +33,23 @@ class Subject:
 
     Attributes:
       workload: what it is called.
+      metrics: what is measured; the first is the headline.
       series: the optimizers, or settings, the best first.
       runs: a row a run: its `series`, what of `Results.runs` says where it belongs (`phase`, `trial`, `repetition`,
         `seed`, `selected`, `status`), the number of its `search` (the repetition, counted from 1), its `learning_rate`,
-        what it reached under the measures' names ("test_accuracy"), and what it took (`seconds`, `images_per_second`,
-        `steps`, `diverged_step`).
+        what it reached under the measures' names ("test_accuracy"), and what it took (`seconds`,
+        `examples_per_second`, `steps`, `diverged_step`).
       curves: a row for each measurement at the end of an epoch: `path`, `series`, `repetition`, `seed`, `phase`,
-        `split`, `step`, `epoch`, `loss`, `accuracy`, and the training `seconds` until then (null where they were not
-        measured).
+        `split`, `step`, `epoch`, a column for each metric, and the training `seconds` until then (null if they were
+        not measured).
       study: of which they are; None for others.
       ranking: the study's verdict on this workload.
-      tag: what the names of its files begin with, where a report has several subjects.
+      tag: what the names of its files begin with if a report has several subjects.
       note: what was left out, in words.
     """
 
     workload: str
+    metrics: tuple[Metric, ...]
     series: tuple[str, ...]
     runs: pl.DataFrame
     curves: pl.DataFrame
@@ -70,7 +73,7 @@ class Subject:
     def final_runs(self) -> pl.DataFrame:
         """The runs that results are of: a study's confirmations, or those of the settings shown that were completed.
 
-        As in verdicts, a confirmation that diverged has the accuracy and the loss of chance.
+        As in verdicts, a confirmation that diverged counts as the untrained model.
         """
         if self.study is not None:
             return self.ended.filter(pl.col("phase") != "trial")
@@ -81,6 +84,28 @@ class Subject:
         """A study's trials that have ended."""
         return self.ended.filter(pl.col("phase") == "trial")
 
+    @property
+    def measures(self) -> Mapping[str, Measure]:
+        """Everything that is measured, by name."""
+        return measures(self.metrics)
+
+    @functools.cached_property
+    def headline(self) -> Quantity | None:
+        """What results are of: a study's primary measure; else the headline metric of the test split.
+
+        If some optimizer has no test results, it is of the validation split, or else of clean training; None if they
+        have nothing in common.
+        """
+        if self.ranking is not None:
+            return Quantity(self.ranking.primary)
+        runs = self.final_runs.group_by("series")
+        for split in REPORTED:
+            measure = self.measures[f"{split}_{self.metrics[0].name}"]
+            known = runs.agg(pl.col(measure.name).count().alias("runs"))["runs"]
+            if len(known) and (known > 0).all():
+                return Quantity(measure)
+        return None
+
 
 def of_study(results: Results, document: Document, verdict: Verdict) -> list[Subject]:
     """Returns a subject for each workload of a study."""
@@ -88,19 +113,40 @@ def of_study(results: Results, document: Document, verdict: Verdict) -> list[Sub
 
 
 def of_runs(results: Results) -> list[Subject]:
-    """Returns a subject for each workload (data set and model) among runs of no study.
+    """Returns a subject for each problem among runs of no study.
 
     They are named for what they differ in: optimizers for their names, settings of one optimizer for their values.
     """
-    runs = results.runs.with_columns(pl.concat_str("dataset", pl.lit("_"), "model.name").alias("workload"))
     found = []
-    for (workload,), rows in runs.group_by("workload", maintain_order=True):
-        tidy, note = named(rows)
-        subject = Subject(
-            str(workload), (), tidy := _runs(tidy, "final"), _curves(tidy, results.curves), note=note.strip()
-        )
-        found.append(dataclasses.replace(subject, series=_by_accuracy(subject.final_runs, tidy)))
+    for workload, rows in _by_problem(results.runs):
+        named_rows, note = named(rows)
+        metrics = metrics_of(named_rows["metrics"])
+        runs = _runs(named_rows, metrics, "final")
+        curves = _curves(runs, results.curves, metrics)
+        subject = Subject(workload, metrics, (), runs, curves, note=note.strip())
+        found.append(dataclasses.replace(subject, series=_by_headline(subject)))
     return found
+
+
+def _by_problem(runs: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
+    """Returns the runs of each problem, with what the problem is called."""
+    fields = [name for name in problem_columns(runs.columns) if runs[name].n_unique() > 1]
+    groups = [rows for _, rows in runs.group_by(fields, maintain_order=True)] if fields else [runs]
+    titles = [_title(rows.row(0, named=True)) for rows in groups]
+    found = []
+    for title, rows in zip(titles, groups, strict=True):
+        same = [other for t, other in zip(titles, groups, strict=True) if t == title]
+        differing = [name for name in fields if pl.concat([o[name] for o in same]).n_unique() > 1]
+        short = short_names(differing)
+        said = [f"{short[name]} {format_value(rows[name][0])}" for name in differing if rows[name][0] is not None]
+        found.append((", ".join([title, *said]), rows))
+    return found
+
+
+def _title(row: Mapping[str, object]) -> str:
+    """Returns what a problem is called: its data set, or else its kind, and its model."""
+    parts = [row.get("dataset") or row.get("problem.name"), row.get("model.name")]
+    return "_".join(str(part) for part in parts if part is not None)
 
 
 def named(runs: pl.DataFrame) -> tuple[pl.DataFrame, str]:
@@ -108,12 +154,12 @@ def named(runs: pl.DataFrame) -> tuple[pl.DataFrame, str]:
 
     A series is a setting, called by its optimizer and the fields in which settings of it differ. Of more than
     `MOST_SETTINGS` the series are the optimizers, of each of which the setting with the lowest mean validation loss is
-    shown (clean training loss where nothing validates): runs of different settings are no sample of anything.
+    shown (clean training loss if nothing validates): runs of different settings are no sample of anything.
 
     Returns:
       The runs, and what was left out in words.
     """
-    known = [name for name in runs.columns if name.startswith(_UNLIKE) and name != _NAME]
+    known = [name for name in runs.columns if name.startswith(_SETTINGS) and name != _NAME]
     parts = []
     for _, rows in runs.group_by(_NAME, maintain_order=True):
         fields = [name for name in known if rows[name].n_unique() > 1]
@@ -153,43 +199,49 @@ def _of_workload(results: Results, document: Document, ranking: Ranking) -> Subj
         pl.col("contender").is_in(order),
         (pl.col("phase") == "trial") | ((pl.col("phase") == "confirmation") & pl.col("selected")),
     ).with_columns(pl.col("contender").alias("series"))
-    classes = dataset(study.workload(ranking.workload).dataset).num_classes
-    chance = {name: 1 / classes if name.endswith("accuracy") else math.log(classes) for name in _MEASURES}
+    metrics = workload_metrics(results.runs, ranking.workload)
+    runs = _runs(rows, metrics, study.at)
+    untrained = {f"{split}_{m.name}": m.untrained for split in SPLITS for m in metrics if m.untrained is not None}
     lost = (pl.col("status") == "diverged") & (pl.col("phase") == "confirmation")
-    runs = _runs(rows, study.at).with_columns(
-        pl.when(lost).then(value).otherwise(pl.col(name)).alias(name) for name, value in chance.items()
+    runs = runs.with_columns(
+        pl.when(lost).then(value).otherwise(pl.col(name)).alias(name) for name, value in untrained.items()
     )
-    return Subject(ranking.workload, order, runs, _curves(runs, results.curves), study, ranking)
+    return Subject(ranking.workload, metrics, order, runs, _curves(runs, results.curves, metrics), study, ranking)
 
 
-def _runs(rows: pl.DataFrame, at: str) -> pl.DataFrame:
-    rate = pl.col(_RATE).cast(pl.Float64, strict=False) if _RATE in rows.columns else pl.lit(None, pl.Float64)
+def _runs(rows: pl.DataFrame, metrics: Sequence[Metric], at: str) -> pl.DataFrame:
+    def column(name: str) -> pl.Expr:
+        return pl.col(name).cast(pl.Float64, strict=False) if name in rows.columns else pl.lit(None, pl.Float64)
+
     return rows.select(
         *("path", "series", "trial", "repetition", "seed", "selected", "status"),
         pl.col("shown") if "shown" in rows.columns else pl.lit(True).alias("shown"),
         (pl.col("repetition") + 1).alias("search"),
         pl.col("phase").fill_null("run"),
-        rate.alias("learning_rate"),
-        *(pl.col(f"{at}.{name}").alias(name) for name in _MEASURES),
-        *("seconds", "images_per_second", "steps", "diverged_step"),
+        column(_RATE).alias("learning_rate"),
+        *(column(f"{at}.{split}_{m.name}").alias(f"{split}_{m.name}") for split in SPLITS for m in metrics),
+        *("seconds", "examples_per_second", "steps", "diverged_step"),
     )
 
 
-def _by_accuracy(final_runs: pl.DataFrame, runs: pl.DataFrame) -> tuple[str, ...]:
-    """Returns the series of runs of no study, by their mean accuracy on the test split, or else in validation."""
-    reached = pl.coalesce("test_accuracy", "validation_accuracy").fill_nan(None).mean().alias("reached")
-    means = final_runs.group_by("series").agg(reached)
-    order = (
-        runs.select("series").unique(maintain_order=True).join(means, on="series", how="left", maintain_order="left")
-    )
-    return tuple(order.sort("reached", descending=True, nulls_last=True, maintain_order=True)["series"])
+def _by_headline(subject: Subject) -> tuple[str, ...]:
+    """Returns the series of runs of no study, by the mean of their headline metric, the best first."""
+    order = subject.runs.select("series").unique(maintain_order=True)
+    headline = subject.headline
+    if headline is None:
+        return tuple(order["series"])
+    means = subject.final_runs.group_by("series").agg(pl.col(headline.name).fill_nan(None).mean().alias("reached"))
+    joined = order.join(means, on="series", how="left", maintain_order="left")
+    best_first = headline.metric.higher_is_better
+    return tuple(joined.sort("reached", descending=best_first, nulls_last=True, maintain_order=True)["series"])
 
 
-def _curves(runs: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
+def _curves(runs: pl.DataFrame, lines: pl.DataFrame, metrics: Sequence[Metric]) -> pl.DataFrame:
     shown = runs.filter(pl.col("phase") != "trial", pl.col("shown")).select(
         "path", "series", "repetition", "seed", "phase"
     )
-    ends = lines.filter(pl.col("split").is_in(SPLITS)).select("path", "split", "step", "epoch", "loss", "accuracy")
+    values = [pl.col(m.name) if m.name in lines.columns else pl.lit(None, pl.Float64).alias(m.name) for m in metrics]
+    ends = lines.filter(pl.col("split").is_in(SPLITS)).select("path", "split", "step", "epoch", *values)
     clock = (
         lines.filter(pl.col("split") == "train", pl.col("seconds").is_not_null())
         .sort("path", "step")
@@ -199,42 +251,65 @@ def _curves(runs: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
     return joined.sort("series", "seed", "path", "split", "step")
 
 
-def bands(curves: pl.DataFrame, value: str) -> pl.DataFrame:
+def bands(curves: pl.DataFrame, limits: tuple[float | None, float | None] = (None, None)) -> pl.DataFrame:
     """Returns means over seeds, with 95% intervals, for each series and epoch.
 
     The intervals are those that `estimate` has below 20 values, for whole columns at once, also from 20 values on. If a
     search was repeated, the mean over the seeds of each repetition is one value, as in verdicts.
 
     Args:
-      curves: of one split, with the columns `series`, `repetition`, `epoch`, `step`, `seconds` and the value's.
-      value: the column: "loss", in nats, or "error", in percent.
+      curves: of one split, with the columns `series`, `repetition`, `epoch`, `step`, `seconds` and `value`.
+      limits: the least and the greatest value that is possible; None if there is none.
 
     Returns:
       A row for each series and epoch: `mean`, `low`, `high` (null for a single seed), and how many `seeds`, or
       repetitions.
     """
-    known = curves.filter(pl.col(value).is_not_null() & pl.col(value).is_finite())
+    known = curves.filter(pl.col("value").is_not_null() & pl.col("value").is_finite())
     if known["repetition"].n_unique() > 1:
         known = known.group_by("series", "repetition", "epoch", maintain_order=True).agg(
-            pl.col("step").first(), pl.col("seconds").mean(), pl.col(value).mean()
+            pl.col("step").first(), pl.col("seconds").mean(), pl.col("value").mean()
         )
     grouped = known.group_by("series", "epoch", maintain_order=True).agg(
         pl.col("step").first(),
         pl.col("seconds").mean(),
-        pl.col(value).mean().alias("mean"),
-        pl.col(value).std().alias("deviation"),
+        pl.col("value").mean().alias("mean"),
+        pl.col("value").std().alias("deviation"),
+        pl.col("value").min().alias("least"),
+        pl.col("value").max().alias("greatest"),
         pl.len().alias("seeds"),
     )
     count = grouped["seeds"].to_numpy().astype(np.float64)
     quantiles = scipy.special.stdtrit(np.maximum(count - 1, 1), 0.975) / np.sqrt(np.maximum(count, 1))
     margin = pl.Series("margin", quantiles) * grouped["deviation"]
+    low, high = _ends(margin, *limits)
+    return grouped.with_columns(low.alias("low"), high.alias("high")).drop("deviation", "least", "greatest")
+
+
+def _ends(margin: pl.Series, least: float | None, greatest: float | None) -> tuple[pl.Expr, pl.Expr]:
+    """Returns the ends of intervals within the limits, if the values are within them; see `estimate`."""
     mean = pl.col("mean")
-    if value == "loss":  # never negative; see `estimate`
-        factor = pl.when(mean > 0).then(margin / mean).otherwise(margin).clip(upper_bound=MOST_EXPONENT).exp()
-        low, high = mean / factor, mean * factor
+    plain = mean - margin, mean + margin
+    if least is not None and greatest is not None:
+        low = pl.when(pl.col("least") >= least).then(plain[0].clip(lower_bound=least)).otherwise(plain[0])
+        high = pl.when(pl.col("greatest") <= greatest).then(plain[1].clip(upper_bound=greatest)).otherwise(plain[1])
+        return low, high
+    if least is not None:
+        factor = _factor(margin, mean - least)
+        inside = pl.col("least") >= least
+        low, high = least + (mean - least) / factor, least + (mean - least) * factor
+    elif greatest is not None:
+        factor = _factor(margin, greatest - mean)
+        inside = pl.col("greatest") <= greatest
+        low, high = greatest - (greatest - mean) * factor, greatest - (greatest - mean) / factor
     else:
-        low, high = (mean - margin).clip(lower_bound=0), (mean + margin).clip(upper_bound=100)
-    return grouped.with_columns(low.alias("low"), high.alias("high")).drop("deviation")
+        return plain
+    return pl.when(inside).then(low).otherwise(plain[0]), pl.when(inside).then(high).otherwise(plain[1])
+
+
+def _factor(margin: pl.Series, distance: pl.Expr) -> pl.Expr:
+    """Returns by what the distance from a limit is divided and multiplied."""
+    return pl.when(distance > 0).then(margin / distance).otherwise(margin).clip(upper_bound=MOST_EXPONENT).exp()
 
 
 def thinned(frame: pl.DataFrame, by: Sequence[str], value: str, most: int) -> pl.DataFrame:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import polars as pl
 
 from jaxopt_bench.files import replacing
-from jaxopt_bench.results import Answered, Estimate, Ranking, Standing, Verdict, estimate
-from jaxopt_bench.results.measures import domain_of
-from jaxopt_bench.results.words import accuracy_interval, evidence_in_words, format_value, sample, short_names
-from jaxopt_bench.runs import format_accuracy, format_duration, format_loss
+from jaxopt_bench.results import Answered, Estimate, Ranking, Standing, Verdict
+from jaxopt_bench.results.measures import Measure
+from jaxopt_bench.results.verdict import REPORTED
+from jaxopt_bench.results.words import evidence_in_words, format_value, sample, short_names
+from jaxopt_bench.runs import format_duration
 
 if TYPE_CHECKING:  # what a terminal's tables can do without
     from jaxopt_bench.reports.subject import Subject
@@ -109,15 +110,15 @@ def ranking(verdict: Verdict, ranking: Ranking) -> Table:
     """Returns a workload's table: a row a contender, the best first."""
     study = verdict.study
     timed = any(s.steps is not None for s in ranking.standings)
-    columns = ["optimizer", "test accuracy", "clean training loss", "trials", *["steps to target"] * timed, "cost"]
+    shown = list(dict.fromkeys([ranking.primary, ranking.measures["train_clean_loss"]]))
+    columns = ["optimizer", *map(heading, shown), "trials", *["steps to target"] * timed, "cost"]
     rows, numbers = [], []
     for s in ranking.standings:
-        accuracy, loss = (s.results.get(m) for m in ("test_accuracy", "train_clean_loss"))
+        found = {m: s.results.get(m.name) for m in shown}
         rows.append(
             (
                 s.contender,
-                _accuracy(accuracy),
-                _loss(loss),
+                *(_measured(m, each) for m, each in found.items()),
                 _trials(s),
                 *([_to_target(s)] if timed else []),
                 format_duration(s.cost),
@@ -126,8 +127,7 @@ def ranking(verdict: Verdict, ranking: Ranking) -> Table:
         numbers.append(
             {
                 "optimizer": s.contender,
-                **_estimate("test_accuracy", accuracy),
-                **_estimate("train_clean_loss", loss),
+                **{k: v for m, each in found.items() for k, v in _estimate(m.name, each).items()},
                 "confirmations": s.runs,
                 "confirmations_diverged": s.diverged,
                 "trials": None if s.trials is None else s.trials.count,
@@ -142,7 +142,7 @@ def ranking(verdict: Verdict, ranking: Ranking) -> Table:
         numbers.append({"optimizer": name})
     ranked = " Ranked by the median over them." if study.repetitions > 1 else ""
     over = sample(study, ranking)
-    note = f"Means over {over}, with 95% intervals.{ranked} The loss is that on clean training images, in nats."
+    note = f"Means over {over}, with 95% intervals.{ranked} {directions(shown)}"
     return _table("ranking", f"Results on {ranking.workload}", columns, rows, numbers, note)
 
 
@@ -153,13 +153,12 @@ def pairs(verdict: Verdict, ranking: Ranking) -> Table | None:
     rows, numbers = [], []
     for p in ranking.pairs:
         found = p.difference.estimate
-        points = f"{100 * found.mean:+.2f}"
-        interval = "" if found.interval is None else f"\n({100 * found.low:+.2f} to {100 * found.high:+.2f})"
+        interval = "" if found.interval is None else f"\n({ranking.primary.interval(found, '+')})"
         known = p.adjusted is not None
         rows.append(
             (
                 f"{p.first} over {p.second}",
-                points + interval,
+                ranking.primary.number(found.mean, "+") + interval,
                 f"{p.adjusted:.3f}" if p.adjusted is not None else NONE,
                 ("yes" if p.seen else "no") if known else NONE,
                 f"{100 * p.better:.0f}%",
@@ -172,9 +171,10 @@ def pairs(verdict: Verdict, ranking: Ranking) -> Table | None:
         )  # fmt: skip
     if not rows:
         return None
+    unit = "points" if ranking.primary.metric.percent else ranking.primary.metric.unit
     columns = [
         "pair",
-        "points of test accuracy",
+        f"lead in {ranking.primary.words} ({unit})" if unit else f"lead in {ranking.primary.words}",
         "p, adjusted",
         "seen",
         "probability that it is better",
@@ -182,9 +182,9 @@ def pairs(verdict: Verdict, ranking: Ranking) -> Table | None:
     ]
     first = "the mean over a search" if of_searches else "one run"
     note = (
-        f"Differences are paired by {one}, with 95% intervals; p values are corrected for all pairs (Holm). The "
-        f"probability is that {first} of the first beats one of the second; {many} needed are those that would show a "
-        "difference of this size."
+        f"The lead is how much better the first is: differences paired by {one}, with 95% intervals. p values are "
+        f"corrected for all pairs (Holm). The probability is that {first} of the first beats one of the second; {many} "
+        "needed are those that would show a difference of this size."
     )
     return _table("pairs", f"Every pair on {ranking.workload}", columns, rows, numbers, note)
 
@@ -246,69 +246,73 @@ def diverged(subject: Subject) -> Table | None:
 
 
 def cost(subject: Subject) -> Table | None:
-    """Returns what runs took: how many, seconds and images a second."""
+    """Returns what runs took: how many, seconds and examples a second."""
     ended = subject.ended.filter(pl.col("seconds").is_not_null())
     if not len(ended):
         return None
     found = ended.group_by("series", maintain_order=True).agg(
         pl.len().alias("runs"),
         pl.col("seconds").median().alias("seconds_median"),
-        pl.col("images_per_second").median().alias("images_per_second_median"),
+        pl.col("examples_per_second").median().alias("examples_per_second_median"),
         pl.col("seconds").sum().alias("seconds_total"),
     )
     order = {name: i for i, name in enumerate(subject.series)}
     numbers = sorted(found.to_dicts(), key=lambda row: order[row["series"]])
     rows = [
-        (r["series"], f"{r['runs']:,}", f"{r['seconds_median']:,.4g}", _value(r["images_per_second_median"], "{:,.0f}"),
-         format_duration(r["seconds_total"]))
+        (
+            r["series"],
+            f"{r['runs']:,}",
+            f"{r['seconds_median']:,.4g}",
+            _value(r["examples_per_second_median"], "{:,.0f}"),
+            format_duration(r["seconds_total"]),
+        )
         for r in numbers
-    ]  # fmt: skip
-    columns = ["optimizer", "runs", "seconds a run, median", "images/s, median", "all together"]
-    note = "Images/s are those of training, of all runs together that one program trained at once."
+    ]
+    columns = ["optimizer", "runs", "seconds a run, median", "examples/s, median", "all together"]
+    note = "Examples/s are those of training, of all runs together that one program trained at once."
     return _table("cost", "What it cost", columns, rows, numbers, note)
 
 
 def settings(subject: Subject) -> Table:
     """Returns what runs of no study reached: a row for each optimizer or setting, the best first."""
-    measures = [m for m in ("test_accuracy", "validation_accuracy", "train_clean_loss") if subject.runs[m].count()]
+    names = dict.fromkeys([*(f"{split}_{subject.metrics[0].name}" for split in REPORTED[:2]), "train_clean_loss"])
+    shown = [subject.measures[name] for name in names if subject.runs[name].count()]
     rows, numbers = [], []
     for name in subject.series:
         runs = subject.runs.filter(pl.col("series") == name, pl.col("shown"))
         done = subject.final_runs.filter(pl.col("series") == name)
-        found = {
-            m: estimate(v, domain=domain_of(m)) if (v := done[m].drop_nulls().to_list()) else None for m in measures
-        }
+        found = {m: m.estimate(v) if (v := done[m.name].drop_nulls().to_list()) else None for m in shown}
         lost = int((runs["status"] == "diverged").sum())
-        rows.append((name, *(_measured(m, found[m]) for m in measures), f"{len(runs):,}", f"{lost:,}"))
-        estimates = {k: v for m in measures for k, v in _estimate(m, found[m]).items()}
+        rows.append((name, *(_measured(m, each) for m, each in found.items()), f"{len(runs):,}", f"{lost:,}"))
+        estimates = {k: v for m, each in found.items() for k, v in _estimate(m.name, each).items()}
         numbers.append({"optimizer": name, **estimates, "runs": len(runs), "diverged": lost})
-    columns = [
-        "optimizer",
-        *(m.replace("train_clean", "clean training").replace("_", " ") for m in measures),
-        "runs",
-        "diverged",
-    ]
+    columns = ["optimizer", *map(heading, shown), "runs", "diverged"]
     note = "Means over seeds with 95% intervals, of the runs that were completed, at the last epoch."
-    note += f" {subject.note}" if subject.note else ""
+    note = " ".join(part for part in (note, directions(shown), subject.note) if part)
     return _table("results", f"Results on {subject.workload}", columns, rows, numbers, note)
 
 
-def _measured(measure: str, found: Estimate | None) -> str:
-    return _accuracy(found) if measure.endswith("accuracy") else _loss(found)
+def heading(measure: Measure) -> str:
+    """Returns the title of a column of values of a measure. Percentages have their sign in each cell."""
+    return measure.words if measure.metric.percent else measure.title
 
 
-def _accuracy(found: Estimate | None) -> str:
+def directions(shown: Sequence[Measure]) -> str:
+    """Returns in which direction measures are better: "Higher test accuracy and lower test loss are better."."""
+    parts = [f"{'higher' if measure.higher_is_better else 'lower'} {measure.words}" for measure in shown]
+    return capitalised(f"{' and '.join(parts)} {'is' if len(parts) == 1 else 'are'} better.") if parts else ""
+
+
+def capitalised(words: str) -> str:
+    """Returns words with a large first letter; the others, such as those of "R²" or "NaN", stay."""
+    return words[:1].upper() + words[1:]
+
+
+def _measured(measure: Measure, found: Estimate | None) -> str:
     if found is None:
         return NONE
-    interval = "" if found.interval is None else f"\n({accuracy_interval(found)})"
-    return format_accuracy(found.mean) + interval
-
-
-def _loss(found: Estimate | None) -> str:
-    if found is None:
-        return NONE
-    interval = "" if found.interval is None else f"\n({found.low:.4f} to {found.high:.4f})"
-    return format_loss(found.mean) + interval
+    interval = "" if found.interval is None else f"\n({measure.interval(found)})"
+    return measure.metric.format(found.mean) + interval
 
 
 def _trials(standing: Standing) -> str:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from jaxopt_bench.reports.charts.curves import clean_training_loss, test_error, training_loss, validation_error
+from jaxopt_bench.reports.charts.curves import (
+    clean_training_curve,
+    clean_training_loss,
+    test_curve,
+    training_loss,
+    validation_curve,
+)
 from jaxopt_bench.reports.charts.outcomes import cost, final_results, trade_off
 from jaxopt_bench.reports.charts.search import budget, hyperparameters, sensitivity
 from jaxopt_bench.reports.charts.targets import profiles, time_to_target
@@ -16,9 +22,10 @@ Chart = Callable[[Subject, Mapping[str, Look]], Figure | None]
 
 CHARTS: tuple[Chart, ...] = (
     training_loss,
-    test_error,
-    validation_error,
+    test_curve,
+    validation_curve,
     clean_training_loss,
+    clean_training_curve,
     trade_off,
     final_results,
     sensitivity,

@@ -7,9 +7,23 @@ from collections.abc import Mapping
 import altair as alt
 import polars as pl
 
-from jaxopt_bench.reports.figure import HOVER, Figure, colour, dash, extent, hideable, shown
+from jaxopt_bench.problems import LOSS
+from jaxopt_bench.reports.figure import (
+    HOVER,
+    Figure,
+    colour,
+    dash,
+    extent,
+    file_name,
+    hideable,
+    scale_from,
+    shown,
+    spans_orders,
+)
+from jaxopt_bench.reports.quantity import Quantity, as_curve
 from jaxopt_bench.reports.style import Look
 from jaxopt_bench.reports.subject import Subject, bands, thinned
+from jaxopt_bench.reports.tables import capitalised
 
 MOST_POINTS = 400
 """Of a curve; of a longer one stretches keep their least and their greatest."""
@@ -19,51 +33,63 @@ ROOM = 0.05
 
 def training_loss(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     """Returns the mean loss of the training steps of each epoch."""
+    quantity = Quantity(subject.measures["train_loss"])
     return _curve(
-        subject, looks, "train", "loss", "training loss", "The mean loss of an epoch's training steps, in nats per "
-        "example: augmented images, dropout on."
+        subject, looks, quantity, "The mean loss of the training steps of an epoch, with all that is random in "
+        "training, such as augmentation and dropout."
     )  # fmt: skip
 
 
 def clean_training_loss(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
-    """Returns the loss on clean training images after each epoch."""
+    """Returns the loss on clean training examples after each epoch."""
+    quantity = Quantity(subject.measures["train_clean_loss"])
     return _curve(
-        subject, looks, "train_clean", "loss", "clean training loss", "The loss on a fixed part of the training images "
-        "after each epoch, in nats per example: no augmentation, no dropout. It can be compared between optimizers."
+        subject, looks, quantity, "The loss on a fixed part of the training examples after each epoch, as it is in "
+        "evaluation: nothing is random. It can be compared between optimizers."
     )  # fmt: skip
 
 
-def test_error(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
-    """Returns the test error after each epoch, where confirmations measured it."""
+def test_curve(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
+    """Returns the headline metric of the test split after each epoch, if confirmations measured it."""
     return _curve(
-        subject, looks, "test", "error", "test error", "The share of test images that are classified wrongly after "
-        "each epoch. Nothing was chosen by it."
+        subject, looks, _headline(subject, "test"), "Measured on the test examples after each epoch. Nothing was "
+        "selected by it."
     )  # fmt: skip
 
 
-def validation_error(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
-    """Returns the validation error after each epoch."""
-    return _curve(
-        subject, looks, "validation", "error", "validation error", "The share of validation images that are classified "
-        "wrongly after each epoch."
-    )  # fmt: skip
+def validation_curve(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
+    """Returns the headline metric of the validation split after each epoch."""
+    quantity = _headline(subject, "validation")
+    return _curve(subject, looks, quantity, "Measured on the validation examples after each epoch.")
 
 
-def _curve(subject: Subject, looks: Mapping[str, Look], split: str, value: str, title: str, text: str) -> Figure | None:
-    lines = subject.curves.filter(pl.col("split") == split)
-    lines = lines.with_columns((100 * (1 - pl.col("accuracy"))).alias("error"))
-    tracked = lines.group_by("path").agg(pl.col("step").n_unique().alias("epochs"))
-    if split == "test" and not (tracked["epochs"] > 2).any():  # two are the last and the best epoch
+def clean_training_curve(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
+    """Returns the headline metric on clean training examples, if results are of these and it is not the loss."""
+    headline = subject.headline
+    if headline is None or headline.split != "train_clean" or headline.metric.name == LOSS:
         return None
-    found = bands(lines, value)
+    quantity = _headline(subject, "train_clean")
+    return _curve(subject, looks, quantity, "Measured on a fixed part of the training examples after each epoch.")
+
+
+def _headline(subject: Subject, split: str) -> Quantity:
+    return as_curve(subject.measures[f"{split}_{subject.metrics[0].name}"])
+
+
+def _curve(subject: Subject, looks: Mapping[str, Look], quantity: Quantity, text: str) -> Figure | None:
+    lines = subject.curves.filter(pl.col("split") == quantity.split)
+    lines = lines.with_columns(quantity.shown(quantity.metric.name).alias("value"))
+    tracked = lines.group_by("path").agg(pl.col("step").n_unique().alias("epochs"))
+    if quantity.split == "test" and not (tracked["epochs"] > 2).any():  # two are the last and the best epoch
+        return None
+    found = bands(lines, quantity.limits)
     if found["epoch"].n_unique() < 2:
         return None
     drawn = thinned(found.sort("series", "epoch"), ["series"], "mean", MOST_POINTS)
-    low, high = _range(found)
-    percent = value == "error"
-    unit = " (%)" if percent else ""
+    logarithmic = not quantity.metric.percent and spans_orders(found["mean"], found["low"])
+    low, high = _range(found, quantity.limits, logarithmic)
     what = "searches" if lines["repetition"].n_unique() > 1 else "seeds"
-    said = [text, _over(found["seeds"], what)]
+    said = [text, "Higher is better." if quantity.higher_is_better else "Lower is better.", _over(found["seeds"], what)]
     lost = subject.runs.filter(pl.col("phase") != "trial", pl.col("shown"), pl.col("status") == "diverged")
     if len(lost):
         said.append(f"{len(lost)} runs diverged; they count up to their last finite value.")
@@ -72,7 +98,7 @@ def _curve(subject: Subject, looks: Mapping[str, Look], split: str, value: str, 
     x = alt.X(
         "epoch:Q", title="epoch", scale=alt.Scale(zero=False, nice=False), axis=alt.Axis(tickCount=6, format=".6~g")
     )
-    y_title, y_scale = f"{title}{unit}", alt.Scale(domain=[low, high], nice=False, zero=False)
+    y_title, y_scale = quantity.title, scale_from(low, high, logarithmic)
     y = alt.Y("mean:Q", title=y_title, scale=y_scale)
     base = alt.Chart(alt.NamedData("curves"))
     band = shown(base.mark_area(opacity=0.15, clip=True, line=False)).encode(
@@ -101,9 +127,8 @@ def _curve(subject: Subject, looks: Mapping[str, Look], split: str, value: str, 
         "series": "optimizer", "epoch": "epoch", "mean": y_title, "low": "interval from", "high": "to",
         "seeds": what,
     }  # fmt: skip
-    return Figure(
-        title.replace(" ", "-"), title.capitalize(), " ".join(said), chart, {"curves": drawn}, columns, over_time=True
-    )
+    name, title = file_name(quantity.words), capitalised(quantity.words)
+    return Figure(name, title, " ".join(said), chart, {"curves": drawn}, columns, over_time=True)
 
 
 def _over(seeds: pl.Series, what: str) -> str:
@@ -117,8 +142,11 @@ def _over(seeds: pl.Series, what: str) -> str:
     )
 
 
-def _range(found: pl.DataFrame) -> tuple[float, float]:
+def _range(found: pl.DataFrame, limits: tuple[float | None, float | None], logarithmic: bool) -> tuple[float, float]:
     """Returns the range that shows all means with some room, whatever the bands do."""
     low, high = extent(found["mean"])
+    if logarithmic:
+        room = (high / low) ** ROOM
+        return low / room, high * room
     room = ROOM * (high - low) or abs(high) * ROOM or 1.0
-    return max(low - room, low / 2), high + room
+    return max(low - room, low / 2) if low >= 0 and limits[0] is not None else low - room, high + room

@@ -7,48 +7,43 @@ from collections.abc import Mapping, Sequence
 import altair as alt
 import polars as pl
 
-from jaxopt_bench.reports.figure import Figure, axis, colour, extent, hideable, shape, shown
+from jaxopt_bench.reports.figure import Figure, axis, colour, hideable, shape, shown, spans_orders
+from jaxopt_bench.reports.quantity import Quantity
 from jaxopt_bench.reports.style import Look
 from jaxopt_bench.reports.subject import Subject
 from jaxopt_bench.results import Estimate, estimate
-from jaxopt_bench.results.statistics import Domain
 
 ROW = 22  # pixels
 PLUS = "M-1,0H1M0,-1V1"
-LOG_FROM = 20.0
-"""The ratio of the greatest value to the least from which on an axis is logarithmic."""
 
 
 def final_results(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     """Returns what each seed reached, with the means and their intervals."""
-    split = measured_split(subject)
-    if split is None:
+    headline = subject.headline
+    if headline is None:
         return None
-    accuracy = f"{split}_accuracy"
-    title = f"{split} accuracy (%)"
-    dots = subject.final_runs.select("series", *subject.keys, (100 * pl.col(accuracy)).alias("value")).drop_nulls(
-        "value"
-    )
+    dots = subject.final_runs.select("series", *subject.keys, headline.shown().alias("value")).drop_nulls("value")
     if len(dots) < 2:
         return None
-    ranking = subject.ranking
+    ranking, title = subject.ranking, headline.title
     if ranking is None:
-        means = _estimates(dots, "fraction", 100)
+        means = _estimates(dots, headline.limits)
     else:
-        found = {s.contender: s.results[accuracy] for s in ranking.standings if accuracy in s.results}
-        means = _rows(found, 100)
+        found = {s.contender: s.results[headline.name] for s in ranking.standings if headline.name in s.results}
+        means = _rows(found, headline.metric.scale)
     tips = _tips(subject.keys)
     text = (
-        f"The {split} accuracy of each run, a dot a run. Below the dots of an optimizer are its mean and the 95% "
-        f"interval of that, {over(subject)}.{_at_chance(subject)}"
+        f"The {headline.words} of each run, a dot a run. Below the dots of an optimizer are its mean and the 95% "
+        f"interval of that, {over(subject)}. {_direction(headline)}{_untrained(subject)}"
     )
     if subject.study is not None:
         paired = "searches" if subject.study.repetitions > 1 else "seeds"
         text += (
-            " Where intervals overlap the difference of the means may be real still: runs are paired by their "
+            " If intervals overlap, the difference of the means may be real all the same: runs are paired by their "
             f"{paired}."
         )
-    chart = _strip(dots, means, looks, subject.series, title, tips)
+    positive = not headline.metric.percent
+    chart = _strip(dots, means, looks, subject.series, title, tips, positive)
     columns = {"series": "optimizer", **subject.keys, "value": title}
     return Figure(
         "final-results",
@@ -65,38 +60,39 @@ def cost(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     """Returns the seconds of each run."""
     runs = subject.ended.filter(pl.col("seconds").is_not_null())
     keys = {"phase": "phase", **subject.keys}
-    dots = runs.select("series", *keys, pl.col("seconds").alias("value"), "images_per_second")
+    dots = runs.select("series", *keys, pl.col("seconds").alias("value"), "examples_per_second")
     if len(dots) < 2:
         return None
     text = (
         "The seconds of training and evaluation of each run, a dot a run, trials among them; the mean and its 95% "
         "interval below. Runs that one program trained together share its seconds equally."
     )
-    means = _estimates(dots, "positive")
+    means = _estimates(dots, (0.0, None))
     chart = _strip(dots, means, looks, subject.series, "seconds a run", _tips(keys), positive=True)
-    columns = {"series": "optimizer", **keys, "value": "seconds", "images_per_second": "images/s"}
+    columns = {"series": "optimizer", **keys, "value": "seconds", "examples_per_second": "examples/s"}
     return Figure("cost", "Cost of a run", text, chart, {"dots": dots, "means": means}, columns, zoomable=False)
 
 
 def trade_off(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
-    """Returns clean training loss against test accuracy, a dot a run."""
-    split = measured_split(subject)
-    if split is None:
+    """Returns clean training loss against the headline metric, a dot a run."""
+    headline = subject.headline
+    if headline is None or headline.split == "train_clean":
         return None
-    accuracy = f"{split}_accuracy"
+    loss = Quantity(subject.measures["train_clean_loss"])
     runs = subject.final_runs.select(
-        "series", *subject.keys, pl.col("train_clean_loss").alias("loss"), (100 * pl.col(accuracy)).alias("value")
+        "series", *subject.keys, loss.shown().alias("loss"), headline.shown().alias("value")
     ).drop_nulls()
     if len(runs) < 2:
         return None
-    means = _means(subject, runs, accuracy)
-    x = alt.X("loss:Q", title="clean training loss", **axis(runs["loss"], logarithmic=_wide(runs["loss"])))
-    y = alt.Y("value:Q", title=f"{split} accuracy (%)", **axis(runs["value"], logarithmic=False))
+    means = _means(subject, runs, loss, headline)
+    logarithmic = not headline.metric.percent and spans_orders(runs["value"])
+    x = alt.X("loss:Q", title=loss.title, **axis(runs["loss"], logarithmic=spans_orders(runs["loss"])))
+    y = alt.Y("value:Q", title=headline.title, **axis(runs["value"], logarithmic=logarithmic))
     tips = [
         alt.Tooltip("series:N", title="optimizer"),
         *_tips(subject.keys),
-        alt.Tooltip("loss:Q", title="clean training loss", format=".4~g"),
-        alt.Tooltip("value:Q", title=f"{split} accuracy (%)", format=".4~g"),
+        alt.Tooltip("loss:Q", title=loss.title, format=".4~g"),
+        alt.Tooltip("value:Q", title=headline.title, format=".4~g"),
     ]
     dots = shown(alt.Chart(alt.NamedData("dots")).mark_point(opacity=0.75)).encode(
         x=x, y=y, color=colour(looks, "dot"), shape=shape(looks, "dot"), tooltip=tips
@@ -104,25 +100,16 @@ def trade_off(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     crosses = shown(
         alt.Chart(alt.NamedData("means")).mark_point(shape=PLUS, filled=False, size=120, strokeWidth=2)
     ).encode(x=x, y=y, color=colour(looks))
+    better, worse = ("Up", "lower") if headline.higher_is_better else ("Down", "higher")
     text = (
-        f"What optimizers make of training images against what they make of others: clean training loss and {split} "
-        "accuracy at the end, a dot a run, a cross at each mean. Up is better for whoever uses the network; left is "
-        "better optimization. An optimizer further left and lower than another fits better and generalizes worse."
-        f"{_at_chance(subject)}"
+        f"The fit to the training examples against the result on others: clean training loss and {headline.words} at "
+        f"the end, a dot a run, a cross at each mean. {better} is better for whoever uses the model; left is better "
+        f"optimization. An optimizer further left and {worse} than another fits better and generalizes worse."
+        f"{_untrained(subject)}"
     )
-    columns = {"series": "optimizer", **subject.keys, "loss": "clean training loss", "value": f"{split} accuracy (%)"}
+    columns = {"series": "optimizer", **subject.keys, "loss": loss.title, "value": headline.title}
     chart = alt.layer(dots, crosses).add_params(hideable())
     return Figure("trade-off", "Fit and generalization", text, chart, {"dots": runs, "means": means}, columns)
-
-
-def measured_split(subject: Subject) -> str | None:
-    """Returns the split that results are of: test, or where some optimizer left it alone, validation."""
-    runs = subject.final_runs
-    for split in ("test", "validation"):
-        known = runs.group_by("series").agg(pl.col(f"{split}_accuracy").count().alias("runs"))["runs"]
-        if len(known) and (known > 0).all():
-            return split
-    return None
 
 
 def over(subject: Subject) -> str:
@@ -130,14 +117,18 @@ def over(subject: Subject) -> str:
     return "over searches" if subject.study is not None and subject.study.repetitions > 1 else "over seeds"
 
 
-def _means(subject: Subject, runs: pl.DataFrame, accuracy: str) -> pl.DataFrame:
+def _means(subject: Subject, runs: pl.DataFrame, loss: Quantity, headline: Quantity) -> pl.DataFrame:
     """Returns where the mean of each optimizer's runs is; in a study that of its verdict."""
     if subject.ranking is None:
         return runs.group_by("series", maintain_order=True).agg(pl.col("loss").mean(), pl.col("value").mean())
     found = [
-        {"series": s.contender, "loss": s.results["train_clean_loss"].mean, "value": 100 * s.results[accuracy].mean}
+        {
+            "series": s.contender,
+            "loss": loss.metric.scale * s.results[loss.name].mean,
+            "value": headline.metric.scale * s.results[headline.name].mean,
+        }
         for s in subject.ranking.standings
-        if {"train_clean_loss", accuracy} <= s.results.keys()
+        if {loss.name, headline.name} <= s.results.keys()
     ]
     return pl.DataFrame(found, schema={"series": pl.String, "loss": pl.Float64, "value": pl.Float64})
 
@@ -146,9 +137,13 @@ def _tips(columns: Mapping[str, str]) -> list[alt.Tooltip]:
     return [alt.Tooltip(name, type="nominal", title=title) for name, title in columns.items()]
 
 
-def _at_chance(subject: Subject) -> str:
+def _direction(quantity: Quantity) -> str:
+    return "Further right is better." if quantity.higher_is_better else "Further left is better."
+
+
+def _untrained(subject: Subject) -> str:
     lost = int((subject.final_runs["status"] == "diverged").sum())
-    return f" Runs that diverged stand at chance: {lost}." if lost else ""
+    return f" Runs that diverged count as the untrained model: {lost}." if lost else ""
 
 
 def _strip(
@@ -162,21 +157,21 @@ def _strip(
 ) -> alt.TopLevelMixin:
     there = set(dots["series"])
     y = alt.Y("series:N", sort=[name for name in order if name in there], title=None)
-    scale = axis(dots["value"], means["low"], logarithmic=positive and _wide(dots["value"]))
+    scale = axis(dots["value"], means["low"], logarithmic=positive and spans_orders(dots["value"]))
     x = alt.X("value:Q", title=title, **scale)
     tips = [
         alt.Tooltip("series:N", title="optimizer"),
         *keys,
-        alt.Tooltip("value:Q", title=title, format=".4~f"),
+        alt.Tooltip("value:Q", title=title, format=".5~g"),
     ]
     marks = shown(alt.Chart(alt.NamedData("dots")).mark_point(opacity=0.6, yOffset=-4)).encode(
         x=x, y=y, color=colour(looks), shape=shape(looks), tooltip=tips
     )
     said = [
         alt.Tooltip("series:N", title="optimizer"),
-        alt.Tooltip("mean:Q", format=".4~f"),
-        alt.Tooltip("low:Q", title="interval from", format=".4~f"),
-        alt.Tooltip("high:Q", title="to", format=".4~f"),
+        alt.Tooltip("mean:Q", format=".5~g"),
+        alt.Tooltip("low:Q", title="interval from", format=".5~g"),
+        alt.Tooltip("high:Q", title="to", format=".5~g"),
         alt.Tooltip("seeds:Q", title="values"),
     ]
     base = shown(alt.Chart(alt.NamedData("means")))
@@ -190,17 +185,12 @@ def _strip(
     return alt.layer(marks, *intervals, ticks).add_params(hideable()).properties(height=ROW * len(there))
 
 
-def _wide(values: pl.Series) -> bool:
-    """Returns whether values are so far apart that a logarithmic axis shows them better."""
-    least, greatest = extent(values)
-    return least > 0 and greatest / least > LOG_FROM
-
-
-def _estimates(dots: pl.DataFrame, domain: Domain, unit: float = 1.0) -> pl.DataFrame:
-    """Returns the estimate of each series as a row; the dots are in a unit of which so many make one."""
+def _estimates(dots: pl.DataFrame, limits: tuple[float | None, float | None]) -> pl.DataFrame:
+    """Returns the estimate of each series as a row."""
     groups = dots.group_by("series", maintain_order=True)
-    found = {name: estimate((group["value"] / unit).to_list(), domain=domain) for (name,), group in groups}
-    return _rows({str(name): each for name, each in found.items()}, unit)
+    least, greatest = limits
+    found = {name: estimate(group["value"].to_list(), least=least, greatest=greatest) for (name,), group in groups}
+    return _rows({str(name): each for name, each in found.items()})
 
 
 def _rows(estimates: Mapping[str, Estimate], unit: float = 1.0) -> pl.DataFrame:

@@ -1,45 +1,41 @@
-"""A single run: what was measured of it, step by step, and what its network confuses."""
+"""A single run: what was measured of it, step by step."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 import altair as alt
-import numpy as np
 import polars as pl
-from jaxtyping import Int
 
+from jaxopt_bench.problems import LOSS, Metric
 from jaxopt_bench.reports.charts.curves import MOST_POINTS
-from jaxopt_bench.reports.figure import HOVER, Figure, axis, colour, dash, hideable, shown
+from jaxopt_bench.reports.figure import HOVER, Figure, axis, colour, dash, file_name, hideable, shown, spans_orders
+from jaxopt_bench.reports.quantity import in_words, is_error
 from jaxopt_bench.reports.style import Look
 from jaxopt_bench.reports.subject import thinned
+from jaxopt_bench.reports.tables import capitalised
+from jaxopt_bench.results.measures import SPLIT_WORDS
 
-SPLITS: Mapping[str, str] = {
-    "train_steps": "training steps",
-    "train": "training",
-    "train_clean": "clean training",
-    "validation": "validation",
-    "test": "test",
-}
+SERIES: Mapping[str, str] = {"train_steps": "training steps", **SPLIT_WORDS}
 """What a line of metrics is of, in words."""
 
+HOW = (
+    "Values of training steps are means over the steps between two lines of metrics, with all that is random in "
+    "training, such as augmentation and dropout. The others are measured at the ends of epochs."
+)
 
-def run_charts(curves: pl.DataFrame, looks: Mapping[str, Look]) -> list[Figure]:
-    """Returns the charts of a run's metrics.
+
+def run_charts(curves: pl.DataFrame, metrics: Sequence[Metric], looks: Mapping[str, Look]) -> list[Figure]:
+    """Returns the charts of a run's metrics: the loss, the others, the learning rate, and norms.
 
     Args:
       curves: its lines, see `Results.curves`.
-      looks: of the values of `SPLITS`, and of "gradient" and "update".
+      metrics: what was measured.
+      looks: of the values of `SERIES`, and of "gradient" and "update".
     """
     lines = _timed(curves)
-    how = (
-        "Training steps are means over the steps between two lines of metrics, augmented and with dropout; the rest is "
-        "measured at the ends of epochs."
-    )
-    measured = lines.with_columns(
-        pl.col("split").replace_strict(SPLITS, default=None).alias("series"),
-        (100 * (1 - pl.col("accuracy"))).alias("error"),
-    ).drop_nulls("series")
+    measured = lines.with_columns(pl.col("split").replace_strict(SERIES, default=None).alias("series"))
+    measured = measured.drop_nulls("series")
     training = lines.filter(pl.col("split") == "train_steps")
     norms = pl.concat(
         [
@@ -47,59 +43,32 @@ def run_charts(curves: pl.DataFrame, looks: Mapping[str, Look]) -> list[Figure]:
             for name in ("grad", "update")
         ]
     ).with_columns(pl.col("series").replace({"grad": "gradient"}))
-    rates = training.with_columns(pl.lit(SPLITS["train_steps"]).alias("series"), pl.col("learning_rate").alias("value"))
+    rates = training.with_columns(pl.lit(SERIES["train_steps"]).alias("series"), pl.col("learning_rate").alias("value"))
     found = [
-        _lines("loss", "Loss", "loss", f"In nats per example. {how}", _as_value(measured, "loss"), looks),
-        _lines("error", "Error", "error (%)", f"The share of mistakes. {how}", _as_value(measured, "error"), looks),
-        _lines("learning-rate", "Learning rate", "learning rate", "What the schedule gave.", rates, looks),
+        *(_metric(metric, measured, looks) for metric in sorted(metrics, key=lambda metric: metric.name != LOSS)),
+        _lines("learning-rate", "Learning rate", "learning rate", "As the schedule sets it.", rates, looks),
         _lines(
             "norms", "Norms of gradient and update", "norm", "Over all parameters, of the steps between two lines of "
-            "metrics: of the gradient as the optimizer gets it, and of what it makes of it.", norms, looks, log=True,
+            "metrics: of the gradient that the optimizer gets, and of the update that it returns.", norms, looks, True,
         ),
     ]  # fmt: skip
     return [figure for figure in found if figure is not None]
 
 
-def confusion(matrix: Int[np.ndarray, "labels predictions"], names: Sequence[str], split: str) -> Figure:
-    """Returns a confusion matrix: for each class, what its examples were taken for.
-
-    Args:
-      matrix: the numbers of examples.
-      names: the classes' in order.
-      split: of which they are.
-    """
-    labels, predictions = np.nonzero(matrix)
-    counts = matrix[labels, predictions]
-    table = pl.DataFrame(
-        {
-            "label": [names[int(i)] for i in labels],
-            "prediction": [names[int(i)] for i in predictions],
-            "count": counts,
-            "share": 100 * counts / matrix.sum(1)[labels],
-        }
-    )
-    side = alt.Axis(labelOverlap="greedy", grid=False, labelLimit=90)
-    order = list(names)
-    chart = alt.Chart(alt.NamedData("cells")).mark_rect(tooltip=True, color="#3d8fe0").encode(
-        x=alt.X("prediction:N", sort=order, title="prediction", axis=side, scale=alt.Scale(domain=order)),
-        y=alt.Y("label:N", sort=order, title="label", axis=side, scale=alt.Scale(domain=order)),
-        opacity=alt.Opacity(
-            "share:Q", scale=alt.Scale(type="sqrt", domain=[0, 100], range=[0, 1]), legend=None
-        ),
-        tooltip=[alt.Tooltip("label:N"), alt.Tooltip("prediction:N"), alt.Tooltip("count:Q"),
-                 alt.Tooltip("share:Q", title="% of the label", format=".1f")],
-    )  # fmt: skip
-    text = (
-        f"What the {split} images of each class were taken for: the fuller the colour, the greater the share of the "
-        "class. Right answers are on the diagonal."
-    )
-    columns = {"label": "label", "prediction": "prediction", "count": "images", "share": "% of the label"}
-    chart = chart.add_params(hideable())
-    height = min(800, max(320, 24 * len(names)))
-    return Figure(
-        "confusion", "Confusion matrix", text, chart.properties(height=height), {"cells": table}, columns,
-        wide=len(names) > 20, zoomable=False, square=True,
-    )  # fmt: skip
+def _metric(metric: Metric, lines: pl.DataFrame, looks: Mapping[str, Look]) -> Figure | None:
+    if metric.name not in lines.columns:
+        return None
+    as_error = is_error(metric)
+    values = 100 * (1 - pl.col(metric.name)) if as_error else metric.scale * pl.col(metric.name)
+    lines = lines.with_columns(values.alias("value"))
+    words = in_words(metric.words, metric, as_error)
+    title = f"{words} ({metric.unit})" if metric.unit else words
+    better = "Higher" if metric.higher_is_better and not as_error else "Lower"
+    explained = f"100% minus the {metric.words}. " if as_error else ""
+    known = lines["value"].filter(lines["value"].is_finite())
+    log = not metric.percent and bool(known.count()) and spans_orders(known)
+    name = file_name(f"{words}" if as_error else metric.name)
+    return _lines(name, capitalised(words), title, f"{explained}{better} is better. {HOW}", lines, looks, log)
 
 
 def _timed(curves: pl.DataFrame) -> pl.DataFrame:
@@ -110,10 +79,6 @@ def _timed(curves: pl.DataFrame) -> pl.DataFrame:
         .select("step", pl.col("seconds").cum_sum().alias("seconds"))
     )
     return curves.drop("seconds").join(clock, on="step", how="left").sort("step")
-
-
-def _as_value(lines: pl.DataFrame, column: str) -> pl.DataFrame:
-    return lines.with_columns(pl.col(column).alias("value"))
 
 
 def _lines(

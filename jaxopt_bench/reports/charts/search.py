@@ -10,9 +10,11 @@ import polars as pl
 
 from jaxopt_bench.optimizers import Axis, Choice
 from jaxopt_bench.reports.figure import Figure, axis, colour, dash, hideable, shape, shown
+from jaxopt_bench.reports.quantity import Quantity
 from jaxopt_bench.reports.style import Look
 from jaxopt_bench.reports.subject import Subject
 from jaxopt_bench.results import expected_best_is_exact
+from jaxopt_bench.results.study import STEPS
 from jaxopt_bench.results.words import format_value, short_names
 
 ROW = 22  # pixels
@@ -22,21 +24,20 @@ def sensitivity(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     """Returns what runs reached against their learning rates: a study's trials, or all runs."""
     tried = subject.trials if subject.study else subject.ended
     tried = tried.filter(pl.col("learning_rate") > 0)
-    measure = _judged_by(subject)
+    quantity = _judged_by(subject)
+    measure = quantity.name
     alive = tried.filter(pl.col("status") == "completed", pl.col(measure).is_not_null())
     rates = alive.group_by("series").agg(pl.col("learning_rate").n_unique())["learning_rate"]
     if not (rates > 1).any():
         return None
-    percent = measure.endswith("accuracy")
     several = subject.study is not None and subject.study.trial_seeds > 1
     keys = {"trial": "trial", **{n: t for n, t in subject.keys.items() if n != "seed" or several}}
     dots = alive.select(
-        "series", "learning_rate", *keys, ((100 if percent else 1) * pl.col(measure)).alias("value"),
-        pl.col("selected").fill_null(False),
-    )  # fmt: skip
+        "series", "learning_rate", *keys, quantity.shown().alias("value"), pl.col("selected").fill_null(False)
+    )
     lost = tried.filter((pl.col("status") == "diverged") | pl.col(measure).is_null())
     lost = lost.select("series", "learning_rate", *keys)
-    title = measure.replace("_", " ") + (" (%)" if percent else "")
+    title, percent = quantity.title, quantity.metric.percent
     x = alt.X("learning_rate:Q", title="learning rate", **axis(tried["learning_rate"]))
     y = alt.Y("value:Q", title=title, **axis(dots["value"], logarithmic=not percent))
     tips = [
@@ -61,11 +62,12 @@ def sensitivity(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
             )
         )
     what = "run" if not subject.study else "trial" if subject.study.trial_seeds == 1 else "seed of a trial"
-    said = [f"The {title} that each {what} ended with, against its learning rate."]
+    direction = "Higher" if quantity.higher_is_better else "Lower"
+    said = [f"The {quantity.words} that each {what} ended with, against its learning rate. {direction} is better."]
     if dots["selected"].any():
         said.append("Rings mark the winners.")
     if subject.study is not None and any(len(subject.study.contender(name).searched) > 1 for name in subject.series):
-        said.append("Other hyperparameters vary along, so that neighbours may differ.")
+        said.append("Other hyperparameters vary too, so neighbours may differ.")
     if len(lost):
         said.append(f"Crosses at the top are the {len(lost)} that diverged, or ended without a finite result.")
     columns = {"series": "optimizer", "learning_rate": "learning rate", "value": title, **keys}
@@ -84,9 +86,9 @@ def budget(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     """Returns what the best of fewer trials is expected to reach."""
     if subject.ranking is None or subject.study is None:
         return None
-    percent = subject.study.select == "validation_accuracy"
+    quantity = _judged_by(subject)
     rows = [
-        {"series": s.contender, "trials": k, "value": (100 if percent else 1) * value}
+        {"series": s.contender, "trials": k, "value": quantity.metric.scale * value}
         for s in subject.ranking.standings
         if s.trials is not None
         for k, value in enumerate(s.trials.expected_best, start=1)
@@ -95,9 +97,9 @@ def budget(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
         return None
     table = pl.DataFrame(rows)
     exact = expected_best_is_exact(subject.study.search)
-    title = f"expected best {'validation accuracy (%)' if percent else 'validation loss'}"
+    title = f"expected best {quantity.title}"
     x = alt.X("trials:Q", title="trials", axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(zero=False))
-    y = alt.Y("value:Q", title=title, **axis(table["value"], logarithmic=not percent))
+    y = alt.Y("value:Q", title=title, **axis(table["value"], logarithmic=not quantity.metric.percent))
     tips = [
         alt.Tooltip("series:N", title="optimizer"),
         alt.Tooltip("trials:Q"),
@@ -110,8 +112,8 @@ def budget(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
         " An approximation: the trials are quasi-random, and fewer drawn as such would be spread more evenly."
     )  # fmt: skip
     text = (
-        "What the best of so many trials is expected to reach, over all ways to choose them among those that were made "
-        f"(Dodge et al., 2019, without replacement). Lines that cross are budgets at which the winner turns.{about}"
+        "The expected result of the best of so many trials, over all ways to choose them among those that were made "
+        f"(Dodge et al., 2019, without replacement). Where lines cross, the winner changes with the budget.{about}"
     )
     columns = {"series": "optimizer", "trials": "trials", "value": title}
     chart = alt.layer(line, dots).add_params(hideable())
@@ -168,13 +170,14 @@ def hyperparameters(subject: Subject, looks: Mapping[str, Look]) -> Figure | Non
     )  # fmt: skip
 
 
-def _judged_by(subject: Subject) -> str:
-    if subject.study is not None:
-        return "validation_loss" if subject.study.select == "steps_to_target" else subject.study.select
-    for measure in ("validation_loss", "test_loss"):
-        if subject.runs[measure].is_not_null().any():
-            return measure
-    return "train_loss"
+def _judged_by(subject: Subject) -> Quantity:
+    """Returns what trials are selected by; of runs of no study, the first of some losses that was measured."""
+    if subject.study is not None and subject.ranking is not None:
+        steps = subject.study.select == STEPS  # of which there is no value at the end
+        split = subject.study.judging_split(subject.workload)
+        return Quantity(subject.measures[f"{split}_loss"] if steps else subject.ranking.judged)
+    known = (m for m in ("validation_loss", "test_loss") if subject.runs[m].is_not_null().any())
+    return Quantity(subject.measures[next(known, "train_loss")])
 
 
 def _ends(searched: Axis | Choice) -> tuple[str, str]:

@@ -10,6 +10,7 @@ import polars as pl
 from jaxopt_bench.reports.figure import Figure, colour, dash, hideable, shape, shown
 from jaxopt_bench.reports.style import Look
 from jaxopt_bench.reports.subject import Subject
+from jaxopt_bench.reports.tables import capitalised
 from jaxopt_bench.results import Verdict
 
 LAST_TAU = 4.0
@@ -40,11 +41,11 @@ def time_to_target(subject: Subject, looks: Mapping[str, Look]) -> Figure | None
     stems = base.mark_rule(strokeWidth=2).encode(x=alt.X("zero:Q"), x2="value:Q", y=y, color=colour(looks))
     stems = stems.transform_calculate(zero="0")
     dots = base.mark_point(size=70, opacity=1).encode(x=x, y=y, color=colour(looks), shape=shape(looks), tooltip=tips)
-    sign = "at least" if target.measure.endswith("accuracy") else "at most"
-    value = f"{100 * target.value:g}%" if target.measure.endswith("accuracy") else f"{target.value:g}"
+    measure = subject.measures[target.measure]
+    sign = "at least" if measure.higher_is_better else "at most"
     text = (
-        f"{unit.capitalize()} until {target.measure.replace('_', ' ')} was {sign} {value} at the end of an epoch, the "
-        "median over the confirmations."
+        f"{capitalised(unit)} until the {measure.words} was {sign} {measure.format(target.value)} at the end of an "
+        "epoch, the median over the confirmations."
     )
     if timed:
         text += " A step was timed apart from the runs, alone on the machine."

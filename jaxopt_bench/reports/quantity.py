@@ -1,0 +1,95 @@
+"""A measure as charts show it: in the unit that people read, and in curves perhaps as an error."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import polars as pl
+
+from jaxopt_bench.problems import Metric
+from jaxopt_bench.results.measures import Measure, split_of
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantity:
+    """A metric of a split as a chart shows it.
+
+    Attributes:
+      measure: such as the test accuracy.
+      as_error: whether 100% − value is shown.
+    """
+
+    measure: Measure
+    as_error: bool = False
+
+    @property
+    def name(self) -> str:
+        """Its name in records: "test_accuracy"."""
+        return self.measure.name
+
+    @property
+    def metric(self) -> Metric:
+        """The metric, such as the accuracy."""
+        return self.measure.metric
+
+    @property
+    def split(self) -> str:
+        """The split, such as "test"."""
+        found = split_of(self.measure.name)
+        assert found is not None, "a chart shows metrics of splits"
+        return found[0]
+
+    @property
+    def words(self) -> str:
+        """What people call it: "test accuracy" or "test error"."""
+        return in_words(self.measure.words, self.metric, self.as_error)
+
+    @property
+    def title(self) -> str:
+        """The same with its unit: "test accuracy (%)"."""
+        return f"{self.words} ({self.metric.unit})" if self.metric.unit else self.words
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether greater values are better where they are shown."""
+        return self.metric.higher_is_better and not self.as_error
+
+    @property
+    def limits(self) -> tuple[float | None, float | None]:
+        """The least and the greatest possible value as they are shown; None for none."""
+        ends = (self.metric.least, self.metric.greatest)
+        if self.as_error:
+            greatest, least = (None if end is None else 100 * (1 - end) for end in ends)
+        else:
+            least, greatest = (None if end is None else self.metric.scale * end for end in ends)
+        return least, greatest
+
+    def shown(self, column: str | None = None) -> pl.Expr:
+        """Returns the values of a column as they are shown: percentages if they are fractions.
+
+        Args:
+          column: its own name if it is None.
+        """
+        values = pl.col(self.name if column is None else column)
+        return 100 * (1 - values) if self.as_error else self.metric.scale * values
+
+
+def as_curve(measure: Measure) -> Quantity:
+    """Returns a measure as curves show it: as an error if it is a fraction of which more is better.
+
+    An error that approaches zero shows differences which an accuracy near 100% does not.
+    """
+    return Quantity(measure, is_error(measure.metric))
+
+
+def is_error(metric: Metric) -> bool:
+    """Returns whether curves show 100% − value."""
+    return metric.percent and metric.higher_is_better and metric.greatest == 1
+
+
+def in_words(words: str, metric: Metric, as_error: bool) -> str:
+    """Returns what a metric is called where it may be shown as an error: "test error" for "test accuracy"."""
+    if not as_error:
+        return words
+    prefix = words.removesuffix(metric.words)
+    return f"{prefix}error" if metric.words == "accuracy" else f"{prefix}error (100% − {metric.words})"
