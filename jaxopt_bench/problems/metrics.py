@@ -55,7 +55,7 @@ class Metric:
             raise UserError(
                 f"Metric.name is {self.name!r}. Expected a word of lower-case letters, digits and underscores."
             )
-        if self.name in RESERVED:
+        if self.name in RESERVED or self.name.startswith("clean_"):  # train_clean_… is a split's metric
             raise UserError(f"Metric.name is {self.name!r}. Expected another name: records have a field of that name.")
         if (self.of is None) != (not self.needs):
             raise UserError(
@@ -128,7 +128,10 @@ class Metric:
         return cls(**values)
 
 
-RESERVED = ("step", "steps", "epoch", "split", "seconds", "grad_norm", "update_norm", "learning_rate", "diverged")
+RESERVED = (
+    "path", "step", "steps", "epoch", "split", "seconds", "grad_norm", "update_norm", "learning_rate", "diverged",
+    "examples_per_second",
+)  # fmt: skip
 """Fields of a line of metrics that are no metric's."""
 
 

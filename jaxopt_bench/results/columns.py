@@ -90,7 +90,9 @@ def in_order(names: Sequence[str]) -> list[str]:
     known = {*IDENTITY, *own, *METRICS, *COST, *ENVIRONMENT}
     reached = sorted((name for name in names if is_reached(name)), key=_place_of_reached)
     parts = [name for name in names if name.startswith(PARTS) and name not in known]
-    of_problem = [name for name in names if not (name in known or is_reached(name) or name.startswith((*PARTS, VERSION)))]
+    of_problem = [
+        name for name in names if not (name in known or is_reached(name) or name.startswith((*PARTS, VERSION)))
+    ]
     ordered = dict.fromkeys(
         [*IDENTITY, *own[:after], *of_problem, *own[after:], *parts, *METRICS, *reached, *COST, *ENVIRONMENT]
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from jaxopt_bench.results.measures import measures, metrics_from_json
+from jaxopt_bench.results.measures import measures
 from jaxopt_bench.results.statistics import Estimate
 from jaxopt_bench.runs import Run
 
@@ -48,7 +48,7 @@ def _field(run: Run, name: str) -> float:
 
 def _row(setting: dict[str, float], runs: Sequence[Run]) -> Row:
     finals = [run.summary["final"] for run in runs if run.summary and run.summary["status"] == "completed"]
-    known = measures(metrics_from_json(runs[0].config["metrics"], f"{runs[0].path / 'config.json'}: metrics"))
+    known = measures(runs[0].measured)
     measured = [name for name in known if any(final.get(name) is not None for final in finals)]
     whole = [final for final in finals if measured and all(final.get(name) is not None for name in measured)]
     results = {name: known[name].estimate([final[name] for final in whole]) for name in measured if whole}

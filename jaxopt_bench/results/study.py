@@ -287,10 +287,9 @@ class Study(Config):
         Raises:
           UserError: for a measure of a metric that a problem does not have.
         """
-        tuned = any(c.searched for c in self.contenders)
         for workload, metrics in known.items():
             judging = [f"{split}_{name}" for split in JUDGING for name in dict.fromkeys([*metrics, LOSS])]
-            if tuned and self.select not in (STEPS, *judging):
+            if self.select not in (STEPS, *judging):
                 raise unknown_name(f"measure in Study.select, on the workload {workload}", self.select, judging)
             for target in self.targets:
                 if target.workload == workload and target.measure not in judging:

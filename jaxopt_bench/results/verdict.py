@@ -56,8 +56,8 @@ class Trials:
       diverged: how many of them diverged.
       expected_best: what the best of 1, 2, … trials is expected to reach, as trials are judged; empty where that means
         nothing.
-      good_learning_rates: those of trials that are nearly as good as the best one, see `Ranking.tolerance`; None if they
-        are not known.
+      good_learning_rates: those of trials that are nearly as good as the best one, see `Ranking.tolerance`; None if
+        they are not known.
     """
 
     count: int
@@ -341,9 +341,7 @@ def _pair(first: str, second: str, values: Mapping[str, Mapping[Key, float]], pr
     return Pair(first, second, paired_difference(more, less), None, better, needed)
 
 
-def _standing(
-    results: Results, document: Document, workload: str, contender: str, scale: _Scale
-) -> Standing | None:
+def _standing(results: Results, document: Document, workload: str, contender: str, scale: _Scale) -> Standing | None:
     study = document.study
     confirmed = ended(results, workload, contender, "confirmation")
     if not len(confirmed):

@@ -56,7 +56,7 @@ def challenge(study: Study, recorded: Document, newcomers: Sequence[Contender]) 
         if workload.name not in known or _text(workload) != _text(known[workload.name]):
             raise UserError(
                 f"the baselines were not recorded on the workload {workload.name} as it is in the study. Expected the "
-                "same data, epochs, batch size, augmentation and network."
+                "same problem, epochs and batch size."
             )
     taken = [c.name for c in recorded.study.contenders]
     for newcomer in newcomers:

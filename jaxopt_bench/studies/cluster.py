@@ -39,9 +39,9 @@ class Cluster:
     """Does jobs on a Ray cluster, as many at once as it has room for.
 
     All nodes share the study's folder under the same path, with locks that hold across nodes (as NFS has), and have
-    this package in one version, and the data sets. A job whose worker or node dies is done again, up to 20 times, and
-    goes on from its last checkpoint, the end of an epoch. Runs that another process holds, such as a worker that has
-    lost contact and does not know it yet, are waited for, up to five minutes.
+    this package in one version, and the problems' data. A job whose worker or node dies is done again, up to 20 times,
+    and goes on from its last checkpoint, the end of an epoch. Runs that another process holds, such as a worker that
+    has lost contact and does not know it yet, are waited for, up to five minutes.
 
     A task is a population, which takes the memory that it finds free: by default it has a GPU to itself where the
     cluster has any, else a whole node. Tasks with fewer CPUs share a node, each with as many threads as it has CPUs

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from jaxopt_bench import data
 from jaxopt_bench.errors import UserError
+from jaxopt_bench.problems import Metric, ProblemConfig
 from jaxopt_bench.results.document import Document
-from jaxopt_bench.results.selection import edges, select, trial_scores
+from jaxopt_bench.results.measures import Measure
+from jaxopt_bench.results.selection import edges, judged_by, select, trial_scores
 from jaxopt_bench.results.study import Study, experiment_of
 from jaxopt_bench.runs import LockedError, check_optimizer, discard_checkpoints, locked
 from jaxopt_bench.studies.folder import StudyFolder, selected
@@ -37,7 +38,7 @@ def compare(
     Args:
       study: what to compare.
       folder: the study's folder; one that holds a study must hold this one, or a smaller one.
-      data_dir: where TFDS keeps its data sets; TFDS's own default where None.
+      data_dir: where the problems' data are; see `ProblemConfig.load`.
       executor: what does the work; this machine's devices where None.
       progress: what is told how it goes; by default nothing is shown.
       shard: (i, n): this process is the i-th, from 0, of n that share the work, each started with its own i.
@@ -45,31 +46,59 @@ def compare(
       devices: how many devices share the work of a population.
 
     Raises:
-      UserError: for a mistake the user can mend, such as a data set that is not there.
+      UserError: for a mistake the user can mend, such as data that are missing.
       Interrupted: after SIGINT or SIGTERM, once a checkpoint is written.
     """
     check_shard(*shard)
     place = Place(pathlib.Path(folder), None if data_dir is None else pathlib.Path(data_dir), largest, devices)
-    for name in sorted({workload.dataset for workload in study.workloads}):
-        data.load(name, place.data_dir)
+    judged = _judged(study, place.data_dir)
     progress = progress or Progress()
     for unit in units(study):
         check_optimizer(experiment_of(unit.workload, unit.contender, seed=0, evaluate_test=False), progress.say)
     at = StudyFolder(place.folder)
-    with _Work(at.begin(study), at, progress, shard) as work:
+    whole = at.begin(study)
+    judged = judged if whole.workloads == study.workloads else _judged(whole, place.data_dir)
+    with _Work(whole, at, progress, shard, judged) as work:
         (executor or Local()).run(work.jobs(), place, work.progress, work.then)
     return at.document
+
+
+def _judged(study: Study, data_dir: pathlib.Path | None) -> dict[str, Measure]:
+    """Loads each different problem once, and returns by workload what its trials are judged by.
+
+    Raises:
+      UserError: if data are missing, or the study asks for what a problem does not have.
+    """
+    known: dict[ProblemConfig, tuple[Metric, ...]] = {}
+    for workload in study.workloads:
+        if study.refit:
+            workload.problem.without_validation()
+        if workload.problem not in known:
+            problem = workload.problem.load(data_dir)
+            known[workload.problem] = problem.measured
+            if problem.validation is None:
+                study.check_unvalidated(workload.name)
+    metrics = {workload.name: known[workload.problem] for workload in study.workloads}
+    study.check_metrics({name: [metric.name for metric in own] for name, own in metrics.items()})
+    return {name: judged_by(study, name, own) for name, own in metrics.items()}
 
 
 class _Work:
     """What this process does of a study."""
 
-    def __init__(self, study: Study, at: StudyFolder, progress: Progress, shard: tuple[int, int]):
-        self.study, self.at, self.progress, self.shard = study, at, progress, shard
+    def __init__(
+        self,
+        study: Study,
+        at: StudyFolder,
+        progress: Progress,
+        shard: tuple[int, int],
+        judged: Mapping[str, Measure],
+    ):
+        self.study, self.at, self.progress, self.shard, self.judged = study, at, progress, shard, judged
         self.claims = contextlib.ExitStack()
 
     def __enter__(self) -> _Work:
-        self.progress.start(self.study, self.at, self._shares())
+        self.progress.start(self.study, self.at, self._shares(), self.judged)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -143,7 +172,7 @@ class _Work:
     def _select(self, unit: Unit, planned: list[Planned]) -> None:
         """Writes down which trial of a unit won."""
         scores = trial_scores(self.study, self.at.results(planned)) if planned else []
-        best = select(self.study, scores)
+        best = select(scores, higher=self.judged[unit.workload.name].higher_is_better)
         drawn = points(self.study, unit)
         trial = best.trial if best else None if planned else 0
         entry = {

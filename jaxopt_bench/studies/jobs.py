@@ -43,7 +43,7 @@ class Place:
 
     Attributes:
       folder: the study's.
-      data_dir: where TFDS keeps its data sets; TFDS's own default where None.
+      data_dir: where the problems' data are; see `ProblemConfig.load`.
       largest: at most so many runs at once; as many as fit where None.
       devices: how many share the work of a population; a run that is timed has one.
     """

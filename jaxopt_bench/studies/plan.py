@@ -105,7 +105,7 @@ def _runs(study: Study, unit: Unit, phase: Phase, trial: int, values: dict[str, 
     first = study.seed + 2 * MOST_SEEDS * unit.repetition + MOST_SEEDS * confirms
     others: dict[str, Any] = {"track_test": confirms and study.track_test}
     if confirms and study.refit:
-        others["validation_fraction"] = 0.0
+        others["problem"] = unit.workload.problem.without_validation()
     for seed in range(count):
         experiment = experiment_of(unit.workload, contender, seed=first + seed, evaluate_test=confirms, **others)
         yield Planned(unit, phase, trial, seed, experiment, values)

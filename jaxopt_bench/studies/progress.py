@@ -13,8 +13,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from jaxopt_bench.results.study import Study
-from jaxopt_bench.runs import Reporter, format_accuracy, format_duration, format_loss
+from jaxopt_bench.problems import Metric
+from jaxopt_bench.results.measures import Measure
+from jaxopt_bench.results.study import STEPS, Study
+from jaxopt_bench.runs import Reporter, format_duration
 from jaxopt_bench.studies.folder import StudyFolder, selected
 from jaxopt_bench.studies.jobs import Job
 from jaxopt_bench.studies.plan import Planned, Unit, confirmations, trials, units
@@ -28,8 +30,15 @@ Shares = Sequence[tuple[Unit, Sequence[Planned]]]
 class Progress:
     """Is told how a study goes, and shows nothing."""
 
-    def start(self, study: Study, at: StudyFolder, own: Shares) -> None:
-        """The study begins, or goes on; this process does its own shares of the trials, and what confirms them."""
+    def start(self, study: Study, at: StudyFolder, own: Shares, judged: Mapping[str, Measure]) -> None:
+        """The study begins, or goes on.
+
+        Args:
+          study: the study.
+          at: its folder.
+          own: this process's own shares of the trials; it also trains what confirms them.
+          judged: what the trials are judged by, by workload.
+        """
 
     def begin(self, job: Job) -> Reporter:
         """A job begins; what is returned is told of its progress."""
@@ -109,9 +118,9 @@ class Shown(Progress):
         self.seconds: dict[str, list[tuple[float, float]]] = {}  # of a workload's jobs: epochs, and how long
         self.begun: dict[int, _Begun] = {}
 
-    def start(self, study: Study, at: StudyFolder, own: Shares) -> None:
+    def start(self, study: Study, at: StudyFolder, own: Shares, judged: Mapping[str, Measure]) -> None:
         """See `Progress.start`."""
-        self.study, document = study, at.document
+        self.study, self.judged, document = study, judged, at.document
         self.own = {_key(unit): len(runs) for unit, runs in own}
         for unit in units(study):
             planned = trials(study, unit)
@@ -204,14 +213,13 @@ class Shown(Progress):
         elif not standing.planned:
             standing.best = "not tuned"
         else:
-            standing.best = f"{self._value(selection['value'])} (trial {selection['trial']})"
+            value = self._value(self.judged[unit.workload.name], selection["value"])
+            standing.best = f"{value} (trial {selection['trial']})"
 
-    def _value(self, value: float | None) -> str:
+    def _value(self, judged: Measure, value: float | None) -> str:
         if value is None:
-            return "target not reached"
-        if self.study.select == "steps_to_target":
-            return f"{value:,.0f}"
-        return format_accuracy(value) if self.study.select == "validation_accuracy" else format_loss(value)
+            return "target not reached" if self.study.select == STEPS else "–"
+        return f"{value:,.0f}" if self.study.select == STEPS else judged.metric.format(value)
 
     def _measure(self) -> str:
         return self.study.select.replace("_", " ")
@@ -250,9 +258,9 @@ class StudyLines(Shown):
 class StudyTable(Shown):
     """A table with a row for each optimizer and workload, and the time left."""
 
-    def start(self, study: Study, at: StudyFolder, own: Shares) -> None:
+    def start(self, study: Study, at: StudyFolder, own: Shares, judged: Mapping[str, Measure]) -> None:
         """See `Progress.start`."""
-        super().start(study, at, own)
+        super().start(study, at, own, judged)
         self.live = Live(self._table(), console=self.console, refresh_per_second=4)
         self.live.start()
 
@@ -303,13 +311,13 @@ class _Inner(Reporter):
     def __init__(self, shown: Shown, begun: _Begun, standing: Standing):
         self.shown, self.begun, self.standing = shown, begun, standing
 
-    def start(self, title: str, step: int, steps: int, steps_per_epoch: int) -> None:
+    def start(self, title: str, step: int, steps: int, steps_per_epoch: int, metrics: Sequence[Metric]) -> None:
         """See `Reporter.start`."""
         self.steps_per_epoch, self.epochs = steps_per_epoch, steps // steps_per_epoch
         if self.begun.left is None:
             self.begun.first = step / steps_per_epoch
 
-    def advance(self, step: int, images_per_second: float, seconds_left: float) -> None:
+    def advance(self, step: int, examples_per_second: float, seconds_left: float) -> None:
         """See `Reporter.advance`."""
         self.begun.epochs, self.begun.left = step / self.steps_per_epoch, seconds_left
         self.begun.where = f"epoch {self.begun.epochs:.1f} of {self.epochs}"

@@ -26,11 +26,11 @@ def expected_best(values: Sequence[float], *, higher: bool, worst: float | None 
 
     A trial that diverged is a trial of the budget: give it as inf where lower is better, as −inf where higher is.
     While k is no larger than the number of such trials the expectation is then infinite too. Give `worst` for curves
-    that are finite everywhere: what one has with no training, as the loss or the accuracy of chance.
+    that are finite everywhere: the value of an untrained model.
 
     Args:
       values: of all trials, in any order and unit.
-      higher: whether higher values are better, as accuracies; else lower ones are, as losses.
+      higher: whether higher values are better, such as of an accuracy; else lower ones are, such as of a loss.
       worst: what stands for every value that is worse, so for those of trials that diverged.
 
     Returns:

@@ -103,7 +103,7 @@ def probability_better(first: Sequence[float], second: Sequence[float], *, highe
     Args:
       first: values of one optimizer; infinite ones stand for runs that diverged.
       second: values of the other, as many as there are.
-      higher: whether higher values are better, as accuracies; else lower ones are, as losses.
+      higher: whether higher values are better, such as of an accuracy; else lower ones are, such as of a loss.
 
     Raises:
       UserError: where a list is empty, or a value is NaN.

@@ -48,8 +48,9 @@ def sensitivity(
     Args:
       learning_rates: one a trial, positive.
       results: one a trial, in any unit; None where it diverged, which is never good.
-      within: how much worse than the best a good result may be, in the same unit; 0.01 is a point of accuracy.
-      higher: whether higher results are better, as accuracies; else lower ones are, as losses.
+      within: how much worse than the best a good result may be, in the same unit; 0.01 is one point of a
+        percentage.
+      higher: whether higher results are better, such as of an accuracy; else lower ones are, such as of a loss.
 
     Returns:
       The range; None where all trials diverged.

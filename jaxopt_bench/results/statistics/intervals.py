@@ -55,9 +55,9 @@ def estimate(
 
     The t interval of a quantity with one bound is built on the logarithm of the mean's distance d from that bound. The
     logarithm's standard error is s / (d · √n) by the delta method, so the ends lie d · exp(± t · s / (d · √n)) from the
-    bound. For a quantity that is never negative, such as a loss, d is the mean. Its 95% interval covers the true mean as
-    often as the plain t interval over normal values, and more often over lognormal ones. Of 200,000 samples of n values
-    each, in percent (the plain t interval in parentheses):
+    bound. For a quantity that is never negative, such as a loss, d is the mean. Its 95% interval covers the true mean
+    as often as the plain t interval over normal values, and more often over lognormal ones. Of 200,000 samples of n
+    values each, in percent (the plain t interval in parentheses):
 
     ================================  ===========  ===========  ===========  ===========
     values                            n = 2        n = 3        n = 5        n = 8

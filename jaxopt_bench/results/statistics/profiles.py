@@ -19,7 +19,7 @@ def steps_to_target(steps: Sequence[int], values: Sequence[float | None], target
       steps: at which something was measured, in any order.
       values: what was measured at each; None, or a value that is not finite, reaches nothing.
       target: the value to reach, in the same unit.
-      higher: whether higher values are better, as accuracies; else lower ones are, as losses.
+      higher: whether higher values are better, such as of an accuracy; else lower ones are, such as of a loss.
 
     Returns:
       The step, or None where the target was not reached.
