@@ -44,7 +44,11 @@ def task_on(
     channels = examples.inputs.shape[-1]
     assert isinstance(experiment.problem, Classification)
     problem = experiment.problem.on_examples(
-        examples, classes=10, mean=(0.3,) * channels, std=(0.35,) * channels, layers=code_path.layers
+        examples,
+        class_names=[str(i) for i in range(10)],
+        mean=(0.3,) * channels,
+        std=(0.35,) * channels,
+        layers=code_path.layers,
     )
     return Task(experiment, problem, code_path)
 

@@ -111,7 +111,11 @@ def task_on_images(experiment: Experiment, examples: int, code_path: CodePath | 
     train = Labelled(images, np.broadcast_to(np.int32(0), (examples,)))
     channels = spec.image_shape[-1]
     loaded = problem.on_examples(
-        train, classes=spec.num_classes, mean=(MEAN,) * channels, std=(STD,) * channels, layers=path.layers
+        train,
+        class_names=[str(i) for i in range(spec.num_classes)],
+        mean=(MEAN,) * channels,
+        std=(STD,) * channels,
+        layers=path.layers,
     )
     return Task(experiment, loaded, path)
 

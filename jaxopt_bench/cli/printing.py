@@ -1,19 +1,19 @@
-"""What several commands print: a table of names, a run's result, a network."""
+"""What several commands print: a table of names, a run's result, the parameters of a model."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from jaxopt_bench import data, prng
 from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.models import parameter_overview
-from jaxopt_bench.runs import SPLITS, Run, format_accuracy, format_duration, format_loss
+from jaxopt_bench.problems import LOSS, Metric
+from jaxopt_bench.runs import SPLITS, Run, format_duration
 from jaxopt_bench.training import default_backend
 
 
@@ -35,11 +35,12 @@ def print_result(run: Run, console: Console) -> None:
     """Prints a run's results as a table, its cost, and its path."""
     summary = run.summary
     if summary is None:
-        console.print(f"{run.experiment.name}: under way, or killed", markup=False, highlight=False)
+        name = run.config["experiment"]["name"]
+        console.print(f"{name}: running, or killed", markup=False, highlight=False)
     else:
         console.print(f"\n{summary['experiment']}: {summary['status']}", markup=False, highlight=False)
         if summary["status"] == "completed":
-            console.print(_result_table(summary))
+            console.print(_result_table(summary, run.measured))
         if run.divergence is not None:
             console.print(run.divergence, markup=False, highlight=False, soft_wrap=True)
         speed = f", {summary['examples_per_second']:,.0f} examples/s" if summary["examples_per_second"] else ""
@@ -47,31 +48,34 @@ def print_result(run: Run, console: Console) -> None:
         console.print(f"{size} in {format_duration(summary['seconds'])}{speed}", highlight=False)
     if run.metrics and (summary is None or summary["status"] == "interrupted"):
         last = run.metrics[-1]
-        text = f"{last['split']} loss {format_loss(last['loss'])}, accuracy {format_accuracy(last['accuracy'])}"
-        console.print(f"last measured at step {last['step']:,}: {text}", highlight=False)
+        values = [f"{metric.words} {metric.format(last.get(metric.name))}" for metric in _loss_first(run.measured)]
+        text = f"{last['split'].replace('_', ' ')} {', '.join(values)}"
+        console.print(f"last measured at step {last['step']:,}: {text}", markup=False, highlight=False, soft_wrap=True)
     console.print(str(run.path), markup=False, highlight=False, soft_wrap=True)
 
 
-def _result_table(summary: Mapping[str, Any]) -> Table:
+def _result_table(summary: Mapping[str, Any], metrics: Sequence[Metric]) -> Table:
     table = Table(box=box.SIMPLE)
     table.add_column("")
     results = {name: summary[name] for name in ("final", "best") if summary[name] is not None}
+    shown = _loss_first(metrics)
     for name, result in results.items():
-        table.add_column(f"{name}: epoch {result['epoch']:g}\nloss", justify="right")
-        table.add_column("\naccuracy", justify="right")
+        for i, metric in enumerate(shown):
+            above = f"{name}: epoch {result['epoch']:g}" if i == 0 else ""
+            table.add_column(Text(f"{above}\n{metric.words if metric.percent else metric.title()}"), justify="right")
     for split in SPLITS:
-        pairs = [(result[f"{split}_loss"], result[f"{split}_accuracy"]) for result in results.values()]
-        cells = [cell for loss, accuracy in pairs for cell in (format_loss(loss), format_accuracy(accuracy))]
-        table.add_row(split.replace("_", ", "), *cells)
+        values = [(metric, result.get(f"{split}_{metric.name}")) for result in results.values() for metric in shown]
+        table.add_row(split.replace("_", ", "), *(metric.format(value) for metric, value in values))
     return table
 
 
+def _loss_first(metrics: Sequence[Metric]) -> list[Metric]:
+    return sorted(metrics, key=lambda metric: metric.name != LOSS)
+
+
 def print_overview(experiment: Experiment, console: Console) -> None:
-    """Prints the table of the network's parameters, computing none of them."""
+    """Prints the table of a model's parameters, computing none of them."""
     default_backend()  # raises the error that says what to do if there is none
-    spec = data.dataset(experiment.dataset)
-    module = experiment.model.module(spec.num_classes)
-    images = jax.ShapeDtypeStruct((1, *spec.image_shape), "float32")
-    key = prng.key(experiment.seed, prng.Purpose.INITIALISATION)
-    params = jax.eval_shape(lambda x: module.init(key, x, train=False), images)["params"]
-    console.print(parameter_overview(params), markup=False, highlight=False, soft_wrap=True)
+    console.print(
+        parameter_overview(experiment.problem.parameter_shapes()), markup=False, highlight=False, soft_wrap=True
+    )

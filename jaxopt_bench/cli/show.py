@@ -13,20 +13,20 @@ from jaxopt_bench.cli.command import COMPLETED, Command
 from jaxopt_bench.cli.flags import bind
 from jaxopt_bench.cli.naming import find_run
 from jaxopt_bench.cli.printing import print_overview, print_result
-from jaxopt_bench.config import flattened
+from jaxopt_bench.experiment import flat_fields
 from jaxopt_bench.runs import EVALUATION, load_run
 
 
 @dataclasses.dataclass(frozen=True)
 class ShowFlags:
-    """Show a run: its experiment, where it ran, what it reached."""
+    """Show a run: its experiment, where it ran, and its results."""
 
     run: tyro.conf.Positional[str]
     """A run's directory, or an experiment's name for its latest run."""
     runs_dir: pathlib.Path = pathlib.Path("runs")
     """Folder of run directories."""
     overview: bool = False
-    """Print the table of the network's parameters as well."""
+    """Print the table of the model's parameters as well."""
 
 
 def parse(words: Sequence[str]) -> Command:
@@ -38,7 +38,7 @@ def show(flags: ShowFlags) -> int:
     """Prints a run's record."""
     console = Console()
     found = load_run(find_run(flags.run, flags.runs_dir))
-    for name, value in flattened(found.experiment.to_json()).items():
+    for name, value in flat_fields(found.config["experiment"]).items():
         console.print(f"{name:32} {value}", markup=False, highlight=False)
     for place in found.config.get("environments", []):
         versions = ", ".join(f"{name} {version}" for name, version in place["packages"].items() if version)
@@ -53,5 +53,5 @@ def show(flags: ShowFlags) -> int:
         print_overview(found.experiment, console)
     print_result(found, console)
     if (found.path / EVALUATION).exists():
-        console.print(f"what it makes of each example is in {EVALUATION}", highlight=False)
+        console.print(f"predictions for each example: {EVALUATION}", highlight=False)
     return COMPLETED

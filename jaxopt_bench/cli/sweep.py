@@ -128,7 +128,8 @@ def _sweep(flags: SweepFlags, experiments: Sequence[Experiment], fields: Sequenc
     )
     rows = rows_by_setting(runs, fields)
     seeds = f", means and 95% intervals over {flags.seeds} seeds" if flags.seeds > 1 else ""
-    console.print(sweep_table(rows, f"{flags.experiment.name}: epoch {flags.experiment.epochs}{seeds}"))
+    title = f"{flags.experiment.name}: epoch {flags.experiment.epochs}{seeds}"
+    console.print(sweep_table(rows, title, runs[0].measured))
     seconds = sum(run.summary["seconds"] for run in runs if run.summary)
     console.print(f"{len(runs)} runs, {format_duration(seconds)} of training", highlight=False)
     console.print(str(runs[0].path.parent), markup=False, highlight=False, soft_wrap=True)

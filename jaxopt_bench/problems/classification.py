@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,7 @@ from jaxopt_bench.models import CNN, MODELS, Layers, Model
 from jaxopt_bench.models.layers import LayersPath
 from jaxopt_bench.prng import Draw
 from jaxopt_bench.problems.base import Params, Problem, ProblemConfig, Variables
+from jaxopt_bench.problems.classification_views import classification_training_views, classification_views
 from jaxopt_bench.problems.metrics import LOSS, Metric
 
 
@@ -93,7 +95,7 @@ class Classification(ProblemConfig):
             Labelled(train.images, train.labels),
             validation=None if validation is None else Labelled(validation.images, validation.labels),
             test=lambda: Labelled((split := dataset.split("test")).images, split.labels),
-            classes=dataset.spec.num_classes,
+            class_names=dataset.class_names,
             mean=dataset.mean,
             std=dataset.std,
             layers=layers,
@@ -105,7 +107,7 @@ class Classification(ProblemConfig):
         *,
         validation: Labelled | None = None,
         test: Callable[[], Labelled] | None = None,
-        classes: int,
+        class_names: Sequence[str],
         mean: Sequence[float],
         std: Sequence[float],
         layers: LayersPath = "plain",
@@ -116,11 +118,12 @@ class Classification(ProblemConfig):
           train: the examples to train on.
           validation: the examples that validate.
           test: opens those of the test split.
-          classes: how many classes there are.
+          class_names: the classes' names, in the order of their labels.
           mean: of the inputs, per channel, on the scale of 0 to 1.
           std: their standard deviation, likewise.
           layers: see `ProblemConfig.load`.
         """
+        classes = len(class_names)
         module = self.model.module(classes, Layers(self.dtype, layers))
         shape = train.inputs.shape[1:]
 
@@ -171,6 +174,8 @@ class Classification(ProblemConfig):
             prepare=prepare,
             outputs=outputs,
             facts={"image_shape": shape, "num_classes": classes, "mean": tuple(mean), "std": tuple(std)},
+            views=functools.partial(classification_views, class_names),
+            training_views=functools.partial(classification_training_views, class_names, mean, std),
         )
 
 

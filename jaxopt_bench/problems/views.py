@@ -148,7 +148,7 @@ class Points(View):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Lines(View):
-    """Curves over a common axis, such as a solution beside the exact one. Gaps are values that are not finite.
+    """Curves over a common axis, such as a solution beside the exact one. Values that are not finite are not drawn.
 
     Attributes:
       x: where they are measured, in ascending order.

@@ -72,13 +72,25 @@ class Image:
 
 @dataclasses.dataclass(frozen=True)
 class Images:
-    """Small pictures in rows."""
+    """Small pictures in rows, below a heading and a sentence."""
 
+    title: str
+    text: str
     images: tuple[Image, ...]
     kind: ClassVar[str] = "images"
 
 
-Block = Text | Items | Code | Tabular | Figures | Images
+@dataclasses.dataclass(frozen=True)
+class Texts:
+    """Lines of text in a font of equal widths, below a heading and a sentence."""
+
+    title: str
+    text: str
+    texts: tuple[str, ...]
+    kind: ClassVar[str] = "texts"
+
+
+Block = Text | Items | Code | Tabular | Figures | Images | Texts
 
 
 @dataclasses.dataclass(frozen=True)

@@ -132,8 +132,9 @@ def _read(results: Results, document: Document) -> _Studied:
 
 def _of_run(results: Results) -> Report:
     path = pathlib.Path(results.runs["path"][0])
-    run, found = load_run(path), run_looks()
-    sections = [*run_sections(run, results, load_evaluation(path), found), _provenance(results, [])]
+    run, evaluation = load_run(path), load_evaluation(path)
+    found = run_looks(evaluation)
+    sections = [*run_sections(run, results, evaluation, found), _provenance(results, [])]
     return Report(run.config["experiment"]["name"], str(path.name), tuple(sections), found)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,23 +14,29 @@ from jaxtyping import UInt8
 from PIL import Image as Pillow
 
 from jaxopt_bench import catalog
-from jaxopt_bench.config import flattened
-from jaxopt_bench.experiment import Experiment
-from jaxopt_bench.reports.charts.run import SPLITS, confusion, run_charts
-from jaxopt_bench.reports.html import Block, Code, Figures, Image, Images, Section, Tabular, Text
+from jaxopt_bench.experiment import Experiment, flat_fields
+from jaxopt_bench.problems import LOSS, Metric, views
+from jaxopt_bench.reports.charts.run import SERIES, run_charts
+from jaxopt_bench.reports.charts.views import lines_figure, matrix_figure, points_figure
+from jaxopt_bench.reports.figure import Figure, file_name
+from jaxopt_bench.reports.html import Block, Code, Figures, Image, Images, Section, Tabular, Text, Texts
 from jaxopt_bench.reports.style import Look, looks
-from jaxopt_bench.reports.tables import NONE, Table
+from jaxopt_bench.reports.tables import NONE, Table, directions
 from jaxopt_bench.results import Results
-from jaxopt_bench.runs import SPLITS as MEASURED
-from jaxopt_bench.runs import Evaluation, Run, format_accuracy, format_duration, format_loss
+from jaxopt_bench.results.measures import SPLIT_WORDS
+from jaxopt_bench.runs import EVALUATION, SPLITS, Evaluation, Run, format_duration
 
 PAIRS = 20
 """Confused pairs of classes that a table names."""
+MOST_SHOWN = 100
+"""Images, or texts, of a view that a page shows."""
 
 
-def run_looks() -> dict[str, Look]:
-    """Returns the looks of what is measured of a run."""
-    return looks([*SPLITS.values(), "gradient", "update"])
+def run_looks(evaluation: Evaluation | None) -> dict[str, Look]:
+    """Returns the looks of what is measured of a run, and of the curves among its views."""
+    shown = [] if evaluation is None else _shown_views(evaluation)
+    curves = [name for _, found in shown for view in found if isinstance(view, views.Lines) for name in view.lines]
+    return looks(list(dict.fromkeys([*SERIES.values(), "gradient", "update", *curves])))
 
 
 def run_sections(run: Run, results: Results, evaluation: Evaluation | None, found: Mapping[str, Look]) -> list[Section]:
@@ -39,17 +45,25 @@ def run_sections(run: Run, results: Results, evaluation: Evaluation | None, foun
     Args:
       run: its record.
       results: the same as tables.
-      evaluation: what its network makes of each example, where that was recorded.
+      evaluation: what its model makes of each example, if that was recorded.
       found: see `run_looks`.
     """
-    charts = run_charts(results.curves, found)
-    sections = [Section("Result", tuple(_result(run, results.runs.row(0, named=True))))]
+    metrics = tuple(sorted(run.measured, key=lambda metric: metric.name != LOSS))
+    charts = run_charts(results.curves, metrics, found)
+    sections = [Section("Result", tuple(_result(run, results.runs.row(0, named=True), metrics)))]
     if charts:
         sections.append(Section("Charts", (Figures(tuple(charts)),)))
     if evaluation is None:
-        hint = "This run has recorded no predictions. This records them, from its checkpoint where there is one:"
+        hint = "This run has recorded no predictions. This command records them, from its checkpoint if there is one:"
         return [*sections, Section("Predictions", (Text(hint), Code(f"{command(run)} --evaluation")))]
-    return [*sections, *_predictions(evaluation)]
+    names = {figure.name for figure in charts}
+    for (title, shown), part in zip(_shown_views(evaluation), ("predictions", "training"), strict=True):
+        blocks = tuple(_view_blocks(shown, part, names, found))
+        if part == "predictions":
+            blocks = (*blocks, Text(_recorded(evaluation)))
+        if blocks:
+            sections.append(Section(title, blocks))
+    return sections
 
 
 def command(run: Run) -> str:
@@ -63,17 +77,27 @@ def command(run: Run) -> str:
     if known is None:
         return shlex.join(words)
     theirs = known.to_json()
-    for part, table in Experiment.kinds.items():
+    words += _replaced(Experiment.kinds, ours, theirs)
+    kind = Experiment.kinds["problem"].get(ours["problem"]["name"])
+    if kind is not None:
+        words += _replaced(type(kind).kinds, ours["problem"], theirs["problem"])
+    values, others = flat_fields(ours), flat_fields(theirs)
+    for name, value in values.items():
+        if not name.endswith((".name", ".code")) and value != others.get(name):
+            words += _flag(name.replace("_", "-"), value)
+    return shlex.join(words)
+
+
+def _replaced(kinds: Mapping[str, Any], ours: Mapping[str, Any], theirs: dict[str, Any]) -> list[str]:
+    """Returns the flags that put other parts in place, and replaces these in what is compared with."""
+    words: list[str] = []
+    for part, table in kinds.items():
         name = ours[part]["name"]
         if name != theirs[part]["name"]:
             words += [f"--{part}", name]
             known_part = table.get(name)  # a user's own is in no table, and asking the table for it would run its file
             theirs[part] = {"name": name} | ({} if known_part is None else known_part.to_json())
-    values, others = flattened(ours), flattened(theirs)
-    for name, value in values.items():
-        if not name.endswith((".name", ".code")) and value != others.get(name):
-            words += _flag(name.replace("_", "-"), value)
-    return shlex.join(words)
+    return words
 
 
 def _flag(name: str, value: Any) -> list[str]:
@@ -84,95 +108,132 @@ def _flag(name: str, value: Any) -> list[str]:
     return [f"--{name}", *map(str, values)]
 
 
-def _result(run: Run, row: Mapping[str, Any]) -> Iterator[Block]:
+def _result(run: Run, row: Mapping[str, Any], metrics: tuple[Metric, ...]) -> Iterator[Block]:
     if row["status"] == "running":
-        yield Text("This run is under way, or was killed; the same command continues it.", lead=True)
+        yield Text("This run is under way, or was killed. The same command continues it.", lead=True)
     else:
         said = [
             f"{row['parameters']:,} parameters" if row["parameters"] is not None else None,
             f"{row['steps']:,} steps" if row["steps"] is not None else None,
             format_duration(row["seconds"]) if row["seconds"] is not None else None,
-            f"{row['images_per_second']:,.0f} images/s" if row["images_per_second"] else None,
+            f"{row['examples_per_second']:,.0f} examples/s" if row["examples_per_second"] else None,
         ]
         reason = run.divergence
         where = f" {reason[:1].upper()}{reason[1:]}." if reason else ""
         facts = ", ".join(fact for fact in said if fact is not None)
         yield Text(f"{str(row['status']).capitalize()}: {facts}.{where}", lead=True)
         if row["status"] == "completed":
-            yield Tabular(_result_table(row))
+            yield Tabular(_result_table(row, metrics))
     yield Code(command(run))
 
 
-def _result_table(row: Mapping[str, Any]) -> Table:
+def _result_table(row: Mapping[str, Any], metrics: tuple[Metric, ...]) -> Table:
     reached = [at for at in ("final", "best") if row[f"{at}.epoch"] is not None]
-    columns = ["split", *(f"{at}: {what}" for at in reached for what in ("loss", "accuracy"))]
+    columns = ["split", *(f"{at}: {m.words if m.percent else m.title()}" for at in reached for m in metrics)]
     rows, numbers = [], []
-    for split in MEASURED:
-        values = {f"{at}_{what}": row[f"{at}.{split}_{what}"] for at in reached for what in ("loss", "accuracy")}
-        cells = [(format_loss if name.endswith("loss") else format_accuracy)(value) for name, value in values.items()]
-        rows.append((split.replace("_", ", "), *cells))
-        numbers.append({"split": split, **values})
-    note = ", ".join(f"{at}: epoch {row[f'{at}.epoch']:g}" for at in reached) + "; losses in nats."
+    for split in SPLITS:
+        cells = [(f"{at}_{m.name}", m, row.get(f"{at}.{split}_{m.name}")) for at in reached for m in metrics]
+        rows.append((split.replace("_", ", "), *(metric.format(value) for _, metric, value in cells)))
+        numbers.append({"split": split, **{name: value for name, _, value in cells}})
+    epochs = ", ".join(f"{at}: epoch {row[f'{at}.epoch']:g}" for at in reached)
+    note = f"{epochs}. {directions(metrics)}"
     return Table(
         "results", "Results", tuple(columns), tuple(rows), pl.DataFrame(numbers, infer_schema_length=None), note
     )
 
 
-def _predictions(evaluation: Evaluation) -> Iterator[Section]:
-    names = evaluation.class_names
-    split, found = list(evaluation.splits.items())[-1]  # test, where it was evaluated
-    matrix = np.zeros((len(names), len(names)), np.int64)
-    known = found.predictions >= 0
-    np.add.at(matrix, (found.labels[known], found.predictions[known]), 1)
-    blocks: tuple[Block, ...] = (Figures((confusion(matrix, names, split),)), Tabular(_confused(matrix, names)))
-    if not known.all():
-        lost = f"{np.sum(~known):,} of {len(known):,} examples have no prediction: their largest logit is not finite."
-        blocks = (Text(lost), *blocks)
-    yield Section(f"Predictions on the {split} split", blocks)
-    guesses = ["no class" if found.predictions[row] < 0 else names[found.predictions[row]] for row in found.mistakes]
-    labels = [names[found.labels[row]] for row in found.mistakes]
-    wrong = tuple(
-        Image(_png(image), f"{label}, taken for {guess}", f"{label}, taken for {guess}; loss {loss:.1f}")
-        for image, label, guess, loss in zip(
-            found.mistake_images, labels, guesses, found.losses[found.mistakes], strict=True
-        )
-    )
-    blocks = (
-        (Text(f"The {len(wrong)} wrong answers with the highest losses."), Images(wrong)) if wrong
-        else (Text("There are no wrong answers."),)
-    )  # fmt: skip
-    yield Section("The wrongest images", blocks)
-    batch = evaluation.batch
-    pictures = []
-    for label, before, after in zip(batch.labels, batch.images, batch.augmented, strict=True):
-        side_by_side = np.concatenate([before, after], axis=1)
-        pictures.append(Image(_png(side_by_side), f"{names[label]}, stored and augmented", names[label]))
-    said = Text("Images of the first batch: left as they are stored, right as the network saw them.")
-    yield Section("Augmented samples", (said, Images(tuple(pictures))))
+def _shown_views(evaluation: Evaluation) -> list[tuple[str, Sequence[views.View]]]:
+    """Returns the views that a page shows, with their sections' titles: of the last split, which is the test split if
+    it was evaluated, and of the first training batch.
+    """
+    split, found = list(evaluation.splits.items())[-1]
+    title = f"Predictions on the {SPLIT_WORDS[split]} split"
+    return [(title, found.views), ("The first training batch", evaluation.training_views)]
 
 
-def _confused(matrix: np.ndarray, names: tuple[str, ...]) -> Table:
-    """Returns the pairs of classes that are taken for each other most often."""
+def _view_blocks(shown: Sequence[views.View], part: str, names: set[str], found: Mapping[str, Look]) -> Iterator[Block]:
+    """Yields what is drawn of views. Charts that follow each other stand side by side."""
+    figures: list[Figure] = []
+    for view in shown:
+        name = _new_name(f"{part}-{file_name(view.title)}", names)
+        match view:
+            case views.Points():
+                figures.append(points_figure(name, view))
+                continue
+            case views.Lines():
+                figures.append(lines_figure(name, view, found))
+                continue
+        if figures:
+            yield Figures(tuple(figures))
+            figures = []
+        match view:
+            case views.Matrix():
+                yield Figures((matrix_figure(name, view),))
+                if view.rows == view.columns:
+                    yield Tabular(_confused(name, view))
+            case views.Images():
+                yield _gallery(view)
+            case views.Texts():
+                yield Texts(view.title, _first(view.text, len(view.texts), "texts"), tuple(view.texts[:MOST_SHOWN]))
+    if figures:
+        yield Figures(tuple(figures))
+
+
+def _new_name(name: str, names: set[str]) -> str:
+    """Returns a name that no figure has, and adds it to the names."""
+    candidate, count = name, 1
+    while candidate in names:
+        count += 1
+        candidate = f"{name}-{count}"
+    names.add(candidate)
+    return candidate
+
+
+def _gallery(view: views.Images) -> Images:
+    captions = view.captions[:MOST_SHOWN]
+    pictures = [Image(_png(image), caption, caption) for image, caption in zip(view.images, captions, strict=False)]
+    return Images(view.title, _first(view.text, len(view.captions), "images"), tuple(pictures))
+
+
+def _first(text: str, count: int, what: str) -> str:
+    """Returns a view's text, and how much of it is shown."""
+    more = f"The first {MOST_SHOWN} of {count:,} {what} are shown." if count > MOST_SHOWN else ""
+    return f"{text} {more}".strip()
+
+
+def _confused(name: str, view: views.Matrix) -> Table:
+    """Returns the pairs of rows that are taken for each other most often."""
+    matrix = np.asarray(view.values)
     both = np.triu(matrix + matrix.T, 1)
     order = np.argsort(-both, axis=None, kind="stable")[:PAIRS]
     rows, numbers = [], []
     for i, j in zip(*np.unravel_index(order, both.shape), strict=True):
         if not both[i, j]:
             break
-        rows.append((f"{names[i]} and {names[j]}", f"{both[i, j]:,}", f"{matrix[i, j]:,}", f"{matrix[j, i]:,}"))
+        one, other = view.rows[int(i)], view.rows[int(j)]
+        rows.append((f"{one} and {other}", *(f"{n:,}" for n in (both[i, j], matrix[i, j], matrix[j, i]))))
         numbers.append(
             {
-                "first": names[i],
-                "second": names[j],
-                "first_as_second": int(matrix[i, j]),
-                "second_as_first": int(matrix[j, i]),
+                "first": one,
+                "second": other,
+                "first_as_second": matrix[i, j].item(),
+                "second_as_first": matrix[j, i].item(),
             }
         )
-    columns = ("classes", "confused", "first as second", "second as first")
+    columns = (f"{view.row_title} pair", "confused", "first as second", "second as first")
     rows = rows or [(NONE, NONE, NONE, NONE)]
-    return Table(
-        "confused", "Most confused pairs", columns, tuple(rows), pl.DataFrame(numbers, infer_schema_length=None)
-    )
+    data = pl.DataFrame(numbers, infer_schema_length=None)
+    return Table(f"{name}-confused", "Most confused pairs", columns, tuple(rows), data)
+
+
+def _recorded(evaluation: Evaluation) -> str:
+    """Returns what `evaluation.npz` has of each example."""
+    split, found = list(evaluation.splits.items())[-1]
+    said = [f"the statistics {', '.join(found.statistics)}"]
+    if found.outputs:
+        said.append(f"the outputs {', '.join(f'{n} {list(a.shape)}' for n, a in found.outputs.items())}")
+    count = len(found.statistics[LOSS])
+    return f"The file {EVALUATION} has, of each of the {count:,} {SPLIT_WORDS[split]} examples, {' and '.join(said)}."
 
 
 def _png(image: UInt8[np.ndarray, "height width channels"]) -> str:

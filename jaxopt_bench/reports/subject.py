@@ -13,6 +13,17 @@ import scipy.special
 from jaxopt_bench.problems import Metric
 from jaxopt_bench.reports.quantity import Quantity
 from jaxopt_bench.results import Document, Ranking, Results, Study, Verdict
+from jaxopt_bench.results.columns import (
+    COST,
+    ENVIRONMENT,
+    IDENTITY,
+    METRICS,
+    PARTS,
+    PROBLEM,
+    VERSION,
+    experiment_types,
+    is_reached,
+)
 from jaxopt_bench.results.measures import Measure, measures, metrics_of, workload_metrics
 from jaxopt_bench.results.statistics.intervals import MOST_EXPONENT
 from jaxopt_bench.results.verdict import REPORTED
@@ -23,7 +34,7 @@ MOST_SETTINGS = 8
 """Settings of runs outside a study that are told apart by name; of more, optimizers are."""
 
 _NAME, _RATE = "optimizer.name", "optimizer.learning_rate"
-_SETTINGS = ("optimizer.", "schedule.", "epochs", "batch_size")
+_SETTINGS = (*PARTS, "epochs", "batch_size")
 _JUDGED = ("final.validation_loss", "final.train_clean_loss", "final.train_loss")
 
 
@@ -141,6 +152,12 @@ def _by_problem(runs: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
         said = [f"{short[name]} {format_value(rows[name][0])}" for name in differing if rows[name][0] is not None]
         found.append((", ".join([title, *said]), rows))
     return found
+
+
+def problem_columns(names: Sequence[str]) -> list[str]:
+    """Returns those columns of `Results.runs` that say what the problem is."""
+    others = {*IDENTITY, *METRICS, *COST, *ENVIRONMENT, *experiment_types()} - {PROBLEM}
+    return [n for n in names if not (n in others or is_reached(n) or n.startswith((*PARTS, VERSION)))]
 
 
 def _title(row: Mapping[str, object]) -> str:

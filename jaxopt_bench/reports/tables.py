@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import polars as pl
 
 from jaxopt_bench.files import replacing
+from jaxopt_bench.problems import Metric
 from jaxopt_bench.results import Answered, Estimate, Ranking, Standing, Verdict
 from jaxopt_bench.results.measures import Measure
 from jaxopt_bench.results.verdict import REPORTED
@@ -297,7 +298,7 @@ def heading(measure: Measure) -> str:
     return measure.words if measure.metric.percent else measure.title
 
 
-def directions(shown: Sequence[Measure]) -> str:
+def directions(shown: Sequence[Measure | Metric]) -> str:
     """Returns in which direction measures are better: "Higher test accuracy and lower test loss are better."."""
     parts = [f"{'higher' if measure.higher_is_better else 'lower'} {measure.words}" for measure in shown]
     return capitalised(f"{' and '.join(parts)} {'is' if len(parts) == 1 else 'are'} better.") if parts else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jaxopt_bench.runs.directory import NUMBER, LockedError, check_object, locked, read_json, write_json
-from jaxopt_bench.runs.evaluation import EVALUATION, AugmentedBatch, EvaluatedSplit, Evaluation, load_evaluation
+from jaxopt_bench.runs.evaluation import EVALUATION, EvaluatedSplit, Evaluation, load_evaluation
 from jaxopt_bench.runs.forms import check_optimizer
 from jaxopt_bench.runs.load import Run, finished, load_run
 from jaxopt_bench.runs.population import discard_checkpoints, train_population
@@ -18,7 +18,6 @@ __all__ = [
     "EVALUATION",
     "NUMBER",
     "SPLITS",
-    "AugmentedBatch",
     "EvaluatedSplit",
     "Evaluation",
     "Interrupted",

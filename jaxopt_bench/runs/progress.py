@@ -26,14 +26,14 @@ class Reporter:
     def measured(self, records: Sequence[Record]) -> None:
         """Lines were added to the metrics: one of some steps, or all those of an epoch's end.
 
-        Of a population they are the medians over its members; none where no member is left.
+        Of a population they are the medians over its members; [] if no member is left.
         """
 
     def say(self, message: str) -> None:
         """Something worth a line of its own happened."""
 
     def diverged(self, message: str) -> None:
-        """A run came to its end before its time."""
+        """A run ended early, since it diverged."""
         self.say(message)
 
     def stop(self) -> None:
@@ -56,7 +56,7 @@ class Lines(Reporter):
         self.say(title)
 
     def advance(self, step: int, examples_per_second: float, seconds_left: float) -> None:
-        """Prints a line where the last is long ago, or where the epoch is over."""
+        """Prints a line if the last one is long ago."""
         self.speed = f"{examples_per_second:,.0f} examples/s, {format_duration(seconds_left)} left"
         if time.monotonic() - self.last > self.every:
             self._line(f"step {step:,}/{self.steps:,}  {_splits(self.latest, self.metrics)}  {self.speed}")
@@ -111,7 +111,7 @@ class Live(Reporter):
         self.progress.update(self.task, completed=step, where=where, speed=speed)
 
     def measured(self, records: Sequence[Record]) -> None:
-        """Shows the newest loss and headline metric beside the bar."""
+        """Shows the latest loss and headline metric beside the bar."""
         for record in records:
             if record["split"] in ("train_steps", "validation", "test"):
                 self.shown[record["split"].removesuffix("_steps")] = record
@@ -184,6 +184,6 @@ def _splits(records: Sequence[Record], metrics: Sequence[Metric]) -> str:
     shown = [metric for metric in dict.fromkeys([loss, metrics[0]]) if metric is not None]
     parts = []
     for record in records:
-        values = "  ".join(metric.format(record.get(metric.name)) for metric in shown)
+        values = " ".join(metric.format(record.get(metric.name)) for metric in shown)
         parts.append(f"{names.get(record['split'], record['split'])} {values}")
     return "  ".join(parts)

@@ -85,9 +85,11 @@ def _curve(subject: Subject, looks: Mapping[str, Look], quantity: Quantity, text
     found = bands(lines, quantity.limits)
     if found["epoch"].n_unique() < 2:
         return None
-    drawn = thinned(found.sort("series", "epoch"), ["series"], "mean", MOST_POINTS)
-    logarithmic = not quantity.metric.percent and spans_orders(found["mean"], found["low"])
+    logarithmic = not quantity.metric.percent and spans_orders(found["mean"])
     low, high = _range(found, quantity.limits, logarithmic)
+    bottom = pl.col("low").clip(lower_bound=low) if logarithmic else pl.col("low")  # what is lower has no logarithm
+    found = found.with_columns(bottom.alias("bottom"))
+    drawn = thinned(found.sort("series", "epoch"), ["series"], "mean", MOST_POINTS)
     what = "searches" if lines["repetition"].n_unique() > 1 else "seeds"
     said = [text, "Higher is better." if quantity.higher_is_better else "Lower is better.", _over(found["seeds"], what)]
     lost = subject.runs.filter(pl.col("phase") != "trial", pl.col("shown"), pl.col("status") == "diverged")
@@ -102,7 +104,7 @@ def _curve(subject: Subject, looks: Mapping[str, Look], quantity: Quantity, text
     y = alt.Y("mean:Q", title=y_title, scale=y_scale)
     base = alt.Chart(alt.NamedData("curves"))
     band = shown(base.mark_area(opacity=0.15, clip=True, line=False)).encode(
-        x=x, y=alt.Y("low:Q", title=y_title, scale=y_scale), y2="high:Q", color=colour(looks, "stroke")
+        x=x, y=alt.Y("bottom:Q", title=y_title, scale=y_scale), y2="high:Q", color=colour(looks, "stroke")
     )
     line = shown(base.mark_line(clip=True)).encode(
         x=x, y=y, color=colour(looks, "stroke"), strokeDash=dash(looks, "stroke")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import altair as alt
 import polars as pl
 
-from jaxopt_bench.problems import LOSS, Metric
+from jaxopt_bench.problems import Metric
 from jaxopt_bench.reports.charts.curves import MOST_POINTS
 from jaxopt_bench.reports.figure import HOVER, Figure, axis, colour, dash, file_name, hideable, shown, spans_orders
 from jaxopt_bench.reports.quantity import in_words, is_error
@@ -26,11 +26,11 @@ HOW = (
 
 
 def run_charts(curves: pl.DataFrame, metrics: Sequence[Metric], looks: Mapping[str, Look]) -> list[Figure]:
-    """Returns the charts of a run's metrics: the loss, the others, the learning rate, and norms.
+    """Returns the charts of a run: of its metrics, the learning rate, and norms.
 
     Args:
       curves: its lines, see `Results.curves`.
-      metrics: what was measured.
+      metrics: what was measured, in the order of the charts.
       looks: of the values of `SERIES`, and of "gradient" and "update".
     """
     lines = _timed(curves)
@@ -45,7 +45,7 @@ def run_charts(curves: pl.DataFrame, metrics: Sequence[Metric], looks: Mapping[s
     ).with_columns(pl.col("series").replace({"grad": "gradient"}))
     rates = training.with_columns(pl.lit(SERIES["train_steps"]).alias("series"), pl.col("learning_rate").alias("value"))
     found = [
-        *(_metric(metric, measured, looks) for metric in sorted(metrics, key=lambda metric: metric.name != LOSS)),
+        *(_metric(metric, measured, looks) for metric in metrics),
         _lines("learning-rate", "Learning rate", "learning rate", "As the schedule sets it.", rates, looks),
         _lines(
             "norms", "Norms of gradient and update", "norm", "Over all parameters, of the steps between two lines of "

@@ -27,7 +27,7 @@
       const before = state.get(key) ?? { weight: 0, sums: {} };
       const now = { weight: share * before.weight + 1 - share, sums: {} };
       const out = { ...row };
-      for (const name of ["mean", "low", "high", "value"]) {
+      for (const name of ["mean", "low", "bottom", "high", "value"]) {
         if (typeof row[name] !== "number") continue;
         now.sums[name] = share * (before.sums[name] ?? 0) + (1 - share) * row[name];
         out[name] = now.sums[name] / now.weight;
@@ -51,6 +51,9 @@
         const { zero, domain, ...rest } = out.y.scale;
         const positiveDomain = domain && { domain: [domain[0] > 0 ? domain[0] : least / 2, domain[1]] };
         out.y = { ...out.y, scale: { ...rest, ...positiveDomain, type: "log" } };
+      } else if (out.y?.scale?.type === "log" && scale === "linear") {
+        const { type, ...rest } = out.y.scale;
+        out.y = { ...out.y, scale: { ...rest, zero: false } };
       }
       return out;
     };
@@ -58,7 +61,7 @@
   };
 
   // A band that goes down to zero or below ends, on a logarithmic axis, far below its mean.
-  const positive = (row) => (row.low !== null && row.low <= 0 ? { ...row, low: row.mean / 1e6 } : row);
+  const positive = (row) => (row.bottom !== null && row.bottom <= 0 ? { ...row, bottom: row.mean / 1e6 } : row);
 
   const zoom = {
     name: "window", select: {
@@ -84,7 +87,7 @@
       lost += rows.length - kept.length;
       datasets[name] = kept;
     }
-    const scale = Number.isFinite(least) ? "log" : "linear";
+    const scale = chosen.scale !== "log" ? chosen.scale : Number.isFinite(least) ? "log" : "linear";
     const spec = changed(figure.spec, { ...chosen, scale, least, keepLegends });
     const layers = spec.layer ?? [spec];
     if (figure.zoom) layers[0].params = [...(layers[0].params ?? []), zoom];
