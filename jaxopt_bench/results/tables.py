@@ -179,7 +179,7 @@ def together(results: Iterable[Results]) -> Results:
     curves = concatenated(each.curves for each in several)
     return Results(
         runs.select(in_order(runs.columns)),
-        curves.select(curve_types(metric_columns(curves.columns))),
+        curves.select(*curve_types(metric_columns(curves.columns))),
         tuple(document for each in several for document in each.documents),
         os.path.commonpath([os.path.abspath(each.folder) for each in several]),
     )
