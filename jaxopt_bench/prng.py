@@ -45,12 +45,12 @@ class Draw(NamedTuple):
 
     Attributes:
       seed: the run's.
-      index: the step.
+      step: counted from 0.
     """
 
     seed: Integer[Array, ""] | int
-    index: Integer[Array, ""] | int
+    step: Integer[Array, ""] | int
 
     def key(self, purpose: Purpose) -> Key[Array, ""]:
         """Returns the key of a draw; see `key`."""
-        return key(self.seed, purpose, self.index)
+        return key(self.seed, purpose, self.step)

@@ -142,7 +142,7 @@ def measured(experiment: Experiment, flags: Flags) -> document.Row:
     if not ended:
         raise UserError(f"all {flags.seeds} runs diverged; accepted: settings with which one does not.")
     accuracies = [summary["final"]["test_accuracy"] for summary in ended]
-    found = estimate(accuracies, domain="fraction")
+    found = estimate(accuracies, least=0.0, greatest=1.0)
     training = [summary["steps"] * experiment.batch_size / summary["examples_per_second"] for summary in ended]
     return {
         "section": "record",

@@ -11,9 +11,8 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
-from jaxtyping import Array, Float, Int32, Integer, Key, PyTree, UInt8
+from jaxtyping import Array, Float, Integer, Key, PyTree
 
 from jaxopt_bench import data
 from jaxopt_bench.config import Named, number
@@ -27,10 +26,15 @@ from jaxopt_bench.problems.metrics import LOSS, Metric
 
 
 class Labelled(NamedTuple):
-    """Examples as they are stored, and their classes."""
+    """Examples as they are stored, and their classes.
 
-    inputs: UInt8[Array | np.ndarray, "examples height width channels"]
-    labels: Int32[Array | np.ndarray, " examples"]
+    Attributes:
+      inputs: bytes [examples, height, width, channels], on the device or the host.
+      labels: int32 [examples].
+    """
+
+    inputs: Any
+    labels: Any
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -135,7 +139,7 @@ class Classification(ProblemConfig):
         def prepare(batch: Labelled, draw: Draw | None) -> Labelled:
             if draw is None:
                 return batch._replace(inputs=normalise(batch.inputs, mean, std))
-            return batch._replace(inputs=augment(self.augmentation, batch.inputs, draw.seed, draw.index, mean, std))
+            return batch._replace(inputs=augment(self.augmentation, batch.inputs, draw.seed, draw.step, mean, std))
 
         def logits_of(params: Params, batch: Labelled, variables: Variables) -> Float[Array, "batch classes"]:
             return module.apply({"params": params, "batch_stats": variables}, batch.inputs, train=False)

@@ -40,8 +40,7 @@ class FirstStep(metrics.Metric):
         return self.step
 
 
-@flax.struct.dataclass
-class StepMetrics:
+class StepMetrics(flax.struct.PyTreeNode):
     """What is measured of steps since the last report.
 
     Attributes:
@@ -63,7 +62,8 @@ class StepMetrics:
         Args:
           names: of what means are taken.
         """
-        return cls({name: metrics.Average.empty() for name in names}, metrics.LastValue.empty(), FirstStep.empty())
+        means = {name: metrics.Average.empty() for name in names}
+        return cls(means=means, learning_rate=metrics.LastValue.empty(), diverged=FirstStep.empty())
 
     @classmethod
     def of_step(
@@ -71,12 +71,14 @@ class StepMetrics:
     ) -> Self:
         """The metrics of one step: the values of what means are taken of, the learning rate, the step or `NEVER`."""
         means = {name: metrics.Average.from_model_output(value) for name, value in values.items()}
-        return cls(means, metrics.LastValue.from_model_output(learning_rate), FirstStep.from_model_output(diverged))
+        rate = metrics.LastValue.from_model_output(learning_rate)
+        return cls(means=means, learning_rate=rate, diverged=FirstStep.from_model_output(diverged))
 
     def merge(self, other: Self) -> Self:
         """The metrics of the steps of both, those of `other` being the later."""
         means = {name: mean.merge(other.means[name]) for name, mean in self.means.items()}
-        return type(self)(means, self.learning_rate.merge(other.learning_rate), self.diverged.merge(other.diverged))
+        rate = self.learning_rate.merge(other.learning_rate)
+        return type(self)(means=means, learning_rate=rate, diverged=self.diverged.merge(other.diverged))
 
     @property
     def steps(self) -> Float[Array, ""]:
@@ -103,8 +105,7 @@ class StepMetrics:
 NORMS = ("grad_norm", "update_norm")
 
 
-@flax.struct.dataclass
-class EvaluationMetrics:
+class EvaluationMetrics(flax.struct.PyTreeNode):
     """Means of a problem's statistics over examples, by name; padding is masked."""
 
     means: dict[str, Any]
@@ -112,16 +113,16 @@ class EvaluationMetrics:
     @classmethod
     def empty(cls, names: Iterable[str]) -> Self:
         """The metrics of no examples; see `StepMetrics.empty`."""
-        return cls({name: metrics.Average.empty() for name in names})
+        return cls(means={name: metrics.Average.empty() for name in names})
 
     @classmethod
     def of_batch(cls, statistics: Mapping[str, Float[Array, " batch"]], mask: Bool[Array, " batch"]) -> Self:
         """The metrics of a batch, without the examples whose mask is False."""
-        return cls({n: metrics.Average.from_model_output(values, mask=mask) for n, values in statistics.items()})
+        return cls(means={n: metrics.Average.from_model_output(values, mask=mask) for n, values in statistics.items()})
 
     def merge(self, other: Self) -> Self:
         """The metrics of the examples of both."""
-        return type(self)({name: mean.merge(other.means[name]) for name, mean in self.means.items()})
+        return type(self)(means={name: mean.merge(other.means[name]) for name, mean in self.means.items()})
 
     def compute(self, measured: Sequence[Metric]) -> dict[str, Array]:
         """Returns the metrics by name."""

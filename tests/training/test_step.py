@@ -131,9 +131,10 @@ def test_a_loss_that_is_not_finite_is_recorded_with_its_step(tiny):
 )
 def test_an_update_or_a_gradient_that_overflows_is_a_divergence_and_is_not_taken(tiny, optimizer, scale):
     experiment = dataclasses.replace(plain(tiny), optimizer=optimizer)
-    state, batch = initial_state(task_on(experiment)), drawn_images(64)
+    task, batch = task_on(experiment), drawn_images(64)
+    state = initial_state(task)
     state = state.replace(params={**state.params, "head": jax.tree.map(lambda p: p * scale, state.params["head"])})
-    after, metrics = make_train_step(task_on(experiment))(state, batch)
+    after, metrics = make_train_step(task)(state, batch)
     measured = computed(metrics, task)
     assert int(measured["diverged"]) == 1
     assert np.isfinite(measured["loss"])
