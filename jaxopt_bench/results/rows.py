@@ -176,14 +176,14 @@ def _read_summary(path: pathlib.Path) -> dict[str, Any] | None:
 
 def _summarised(path: pathlib.Path, summary: Mapping[str, Any] | None, metrics: Sequence[str]) -> dict[str, Any]:
     """Returns what `summary.json` says of a run with these metrics."""
+    names = [f"{at}.{split}_{name}" for at in ("final", "best") for split in SPLITS for name in metrics]
     if summary is None:
-        return {"status": "running"}
+        return {"status": "running", **dict.fromkeys(names)}
     try:
         reached = {f"{at}.{name}": value for at in ("final", "best") for name, value in (summary.get(at) or {}).items()}
         values = {"status": summary["status"], **{name: summary.get(name) for name in COST}}
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is damaged: {type(error).__name__}: {error}.") from error
-    names = [f"{at}.{split}_{name}" for at in ("final", "best") for split in SPLITS for name in metrics]
     return values | {name: reached.get(name) for name in [*REACHED, *names]}
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jaxopt_bench.experiment import Experiment, digest_of
+from jaxopt_bench.problems import Metric
 from jaxopt_bench.runs import SPLITS
 
 ENVIRONMENT = {
@@ -21,6 +22,12 @@ ENVIRONMENT = {
     "members": 1,
     "revision": None,
 }
+
+
+ACCURACY = Metric(name="accuracy", higher_is_better=True, unit="%", untrained=0.1, least=0.0, greatest=1.0)
+LOSS = Metric(name="loss", unit="nats", untrained=2.302585092994046, least=0.0)
+METRICS = (ACCURACY, LOSS)
+"""Of ten classes."""
 
 
 def line(step: int, split: str, **values: Any) -> dict[str, Any]:
@@ -50,10 +57,10 @@ def epochs(count: int, loss: float = 1.0) -> list[dict[str, Any]]:
 
 def summary(experiment: Experiment, status: str = "completed", **final: Any) -> dict[str, Any]:
     """Returns what stands in `summary.json`; values of `final` that are not given are null, as of a diverged run."""
-    names = [f"{split}_{name}" for split in SPLITS for name in ("loss", "accuracy")]
+    names = [f"{split}_{name}" for split in SPLITS for name in ("accuracy", "loss")]
     reached = {"step": 20, "epoch": 2.0, **dict.fromkeys(names), **final}
     head = {"status": status, "experiment": experiment.name, "digest": experiment.digest, "steps": 20, "epochs": 2.0}
-    cost = {"parameters": 10, "seconds": 1.5, "images_per_second": None}
+    cost = {"parameters": 10, "seconds": 1.5, "examples_per_second": None}
     diverged = {"diverged_step": 7} if status == "diverged" else {}
     return {**head, **cost, "final": reached, "best": None if diverged else reached, **diverged}
 
@@ -61,7 +68,7 @@ def summary(experiment: Experiment, status: str = "completed", **final: Any) -> 
 def _agreeing(line: dict[str, Any], ended: dict[str, Any] | None) -> dict[str, Any]:
     if ended is None or line["step"] != ended["final"]["step"]:
         return line
-    own = {name: ended["final"].get(f"{line['split']}_{name}") for name in ("loss", "accuracy")}
+    own = {name: ended["final"].get(f"{line['split']}_{name}") for name in line}
     return line | {name: value for name, value in own.items() if value is not None}
 
 
@@ -70,15 +77,23 @@ def write_run(
     experiment: Experiment,
     lines: Sequence[dict[str, Any]] = (),
     ended: dict[str, Any] | None = None,
+    metrics: Sequence[Metric] = METRICS,
 ) -> pathlib.Path:
     """Writes `<folder>/<name>/<digest>` and returns it; without `ended` the run is under way.
 
-    Where the summary has a result, the line of that split and step has the same one.
+    If the summary has a result, the line of that split and step has the same one.
     """
     path = folder / experiment.name / experiment.digest
     path.mkdir(parents=True)
-    config = {"experiment": experiment.to_json(), "digest": experiment.digest, "task": {}, "recording": {}}
-    (path / "config.json").write_text(json.dumps({**config, "environments": [ENVIRONMENT]}))
+    config = {
+        "experiment": experiment.to_json(),
+        "digest": experiment.digest,
+        "task": {"train_examples": 320},
+        "metrics": [metric.to_json() for metric in metrics],
+        "recording": {},
+        "environments": [ENVIRONMENT],
+    }
+    (path / "config.json").write_text(json.dumps(config))
     (path / "metrics.jsonl").write_text("".join(json.dumps(_agreeing(each, ended)) + "\n" for each in lines))
     (path / "lock").touch()
     if ended is not None:

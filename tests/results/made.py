@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,8 +12,9 @@ import polars as pl
 from jaxopt_bench.experiment import Workload
 from jaxopt_bench.models import CNN
 from jaxopt_bench.optimizers import OPTIMIZERS, Axis, Space
-from jaxopt_bench.problems import Classification
+from jaxopt_bench.problems import Classification, Metric
 from jaxopt_bench.results import Contender, Document, Results, Study
+from tests.results.directories import METRICS
 
 RATES = Space({"optimizer.learning_rate": Axis(1e-4, 1.0, "log")})
 
@@ -29,6 +31,11 @@ def study(names: Sequence[str], **fields: Any) -> Study:
     return Study(**defaults | fields)
 
 
+def recorded(metrics: Sequence[Metric]) -> str:
+    """Returns metrics as the column `metrics` holds them."""
+    return json.dumps([metric.to_json() for metric in metrics])
+
+
 def row(phase: str, contender: str, **fields: Any) -> dict[str, Any]:
     """Returns a run's row, as far as verdicts look at it."""
     defaults: dict[str, Any] = {
@@ -41,7 +48,7 @@ def row(phase: str, contender: str, **fields: Any) -> dict[str, Any]:
         "seed": 0,
         "selected": phase == "confirmation",
         "status": "completed",
-        "dataset": "digits",
+        "metrics": recorded(METRICS),
         "seconds": 1.0,
     }
     made = defaults | fields
@@ -90,7 +97,7 @@ def selection(contender: str, trial: int | None = 0, **fields: Any) -> dict[str,
 
 def results(rows: Sequence[Mapping[str, Any]], curves: Sequence[Mapping[str, Any]] = ()) -> Results:
     """Returns rows and lines as tables."""
-    empty = {"path": pl.String, "step": pl.Int64, "split": pl.String, "loss": pl.Float64, "accuracy": pl.Float64}
+    empty = {"path": pl.String, "step": pl.Int64, "split": pl.String, "loss": pl.Float64}
     lines = pl.DataFrame(curves, infer_schema_length=None) if curves else pl.DataFrame(schema=empty)
     return Results(pl.DataFrame(rows, infer_schema_length=None, strict=False), lines)
 

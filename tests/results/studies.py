@@ -12,7 +12,8 @@ from jaxopt_bench.models import CNN
 from jaxopt_bench.optimizers import OPTIMIZERS, SCHEDULES, SGD, Adam, Axis, Choice, MultiStep, Space
 from jaxopt_bench.problems import Classification
 from jaxopt_bench.results import Association, Claim, Comparison, Contender, Study, Target
-from jaxopt_bench.results.measures import MEASURES
+from jaxopt_bench.results.measures import DERIVED
+from jaxopt_bench.runs import SPLITS
 
 WORKLOAD = Workload(name="cnn", problem=Classification(dataset="digits", model=CNN()), epochs=10)
 TEXTS = st.text(st.characters(exclude_categories=["Cc", "Cs"], include_characters="\n\t"))
@@ -43,11 +44,14 @@ def claim(*contenders: str) -> Claim:
 workloads = st.builds(
     Workload,
     name=st.sampled_from(["one", "two", "three"]),
-    dataset=st.sampled_from(["digits", "cifar10"]),
-    model=st.builds(CNN, channels=st.lists(st.integers(1, 64), min_size=1, max_size=3).map(tuple)),
+    problem=st.builds(
+        Classification,
+        dataset=st.sampled_from(["digits", "cifar10"]),
+        model=st.builds(CNN, channels=st.lists(st.integers(1, 64), min_size=1, max_size=3).map(tuple)),
+        augmentation=st.builds(Augmentation, flip=st.booleans(), rotation=st.floats(0, 30)),
+        validation_fraction=st.floats(0.05, 0.5),
+    ),
     epochs=st.integers(1, 5),
-    augmentation=st.builds(Augmentation, flip=st.booleans(), rotation=st.floats(0, 30)),
-    validation_fraction=st.floats(0.05, 0.5),
 )
 more = st.fixed_dictionaries(
     {},
@@ -85,7 +89,7 @@ def studies(draw: st.DrawFn) -> Study:
     """Draws a study."""
     compared, on = draw(_different(contenders())), draw(_different(workloads))
     names, places = [c.name for c in compared], [w.name for w in on]
-    measures = st.sampled_from(sorted(MEASURES))
+    measures = st.sampled_from([*(f"{split}_{name}" for split in SPLITS for name in ("accuracy", "loss")), *DERIVED])
     comparisons = st.builds(Comparison, measure=measures, lower=st.sampled_from(names), higher=st.sampled_from(names))
     associations = st.builds(Association, measure=measures, contender=st.sampled_from(names), field=TEXTS)
     claims = st.builds(
@@ -113,7 +117,7 @@ def studies(draw: st.DrawFn) -> Study:
         seeds=draw(st.integers(1, 9)),
         repetitions=draw(st.integers(1, 3)),
         search=draw(st.sampled_from(["sobol", "random", "grid"])),
-        select=draw(st.sampled_from(["validation_loss", "validation_accuracy"])),
+        select=draw(st.sampled_from(["validation_loss", "validation_accuracy", "train_clean_loss"])),
         at="final" if refit else draw(st.sampled_from(["final", "best"])),
         refit=refit,
         seed=draw(st.integers(0, 2**31 - 1)),

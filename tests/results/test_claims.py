@@ -6,9 +6,9 @@ import pytest
 import scipy.stats
 
 from jaxopt_bench.results import Association, Claim, Comparison, answers
-from jaxopt_bench.results.measures import MEASURES
-from jaxopt_bench.results.measures import test_error_roughness as roughness
+from jaxopt_bench.results.measures import measures, roughness
 from jaxopt_bench.results.words import evidence_in_words
+from tests.results.directories import METRICS
 from tests.results.made import confirmed, document, results, study, tried
 
 
@@ -111,11 +111,11 @@ def test_smoothness_is_judged_on_curves():
 
 
 def test_a_straight_curve_has_no_roughness_and_a_short_one_none_to_measure():
-    assert roughness({"test_accuracy": [0.1, 0.3, 0.5, 0.7]}) == pytest.approx(0, abs=1e-12)
-    assert roughness({"test_accuracy": [0.1, 0.3, 0.2]}) == pytest.approx(0.3)
-    assert roughness({"test_accuracy": [0.1, 0.3]}) is None
-    assert roughness({}) is None
+    assert roughness([0.1, 0.3, 0.5, 0.7]) == pytest.approx(0, abs=1e-12)
+    assert [roughness([0.1, 0.3, 0.2]), roughness([-0.1, -0.3, -0.2])] == pytest.approx([0.3, 0.3])
+    assert roughness([0.1, 0.3]) is None
+    assert roughness([]) is None
 
 
 def test_every_measure_says_which_way_is_better():
-    assert all(m.higher_is_better == name.endswith("accuracy") for name, m in MEASURES.items())
+    assert all(m.higher_is_better == name.endswith("accuracy") for name, m in measures(METRICS).items())

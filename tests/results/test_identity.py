@@ -181,7 +181,8 @@ def test_a_folder_that_is_not_named_by_a_digest_holds_any_run(tmp_path):
         {"a_later_field": {"of": ["any", 1.5, None]}},
         {"optimizer": {"name": "mine.py:make", "code": "0" * 12, "own": 0.1 + 0.2, "ünïcode": "é"}},
         {"optimizer": {"name": "an_optimizer_of_later", "learning_rate": 1e-300}},
-        {"label_smoothing": 5e-324},
+        {"problem": {**EXPERIMENT.to_json()["problem"], "label_smoothing": 5e-324}},
+        {"problem": {"name": "mine.py:spring", "code": "0" * 12, "stiffness": 0.1 + 0.2}},
     ],
 )
 def test_the_digest_of_a_record_is_that_of_its_fields_whichever_version_wrote_it(tmp_path, fields):

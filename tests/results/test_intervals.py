@@ -11,7 +11,6 @@ import scipy.stats
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.results import estimate
-from jaxopt_bench.results.statistics import Domain
 
 
 @pytest.mark.parametrize("count", [2, 3, 5, 19])
@@ -85,7 +84,7 @@ def test_values_that_differ_by_rounding_alone_have_one_of_next_to_none() -> None
 @pytest.mark.parametrize("count", [2, 3, 5, 8, 19])
 def test_the_interval_of_a_loss_is_a_t_interval_of_the_logarithm_of_the_mean(count: int) -> None:
     values = np.random.default_rng(count).lognormal(-1, 0.5, count)
-    ours = estimate(values.tolist(), domain="positive")
+    ours = estimate(values.tolist(), least=0.0)
     error = scipy.stats.sem(values) / values.mean()  # of the logarithm, by the delta method
     low, high = scipy.stats.t.interval(0.95, count - 1, math.log(values.mean()), error)
     assert (ours.low, ours.high) == pytest.approx((math.exp(low), math.exp(high)), rel=1e-9)
@@ -105,7 +104,7 @@ def test_it_covers_the_mean_loss_at_least_as_often_as_the_plain_one_and_stays_po
     name: str, least: float, count: int
 ) -> None:
     samples = LOSSES[name](np.random.default_rng(count), (4000, count)).clip(0).tolist()
-    ours = [estimate(sample, domain="positive") for sample in samples]
+    ours = [estimate(sample, least=0.0) for sample in samples]
     plain = [estimate(sample) for sample in samples]
     covered = np.mean([e.low <= 1 <= e.high for e in ours])
     assert all(e.low > 0 for e in ours)
@@ -114,33 +113,62 @@ def test_it_covers_the_mean_loss_at_least_as_often_as_the_plain_one_and_stays_po
 
 
 def test_a_loss_of_zero_has_an_interval() -> None:
-    assert estimate([0.0, 0.0, 0.0], domain="positive").interval == (0.0, 0.0)
-    one = estimate([0.0, 0.0, 1.0], domain="positive")
+    assert estimate([0.0, 0.0, 0.0], least=0.0).interval == (0.0, 0.0)
+    one = estimate([0.0, 0.0, 1.0], least=0.0)
     assert 0 < one.low < one.mean < one.high < math.inf
 
 
 @pytest.mark.parametrize("confidence", [0.95, 0.9999999])
 def test_the_interval_of_two_losses_that_lie_far_apart_is_wide_and_positive(confidence: float) -> None:
-    wide = estimate([0.0, 5e-324], confidence, domain="positive")
+    wide = estimate([0.0, 5e-324], confidence, least=0.0)
     assert 0 <= wide.low <= wide.high
-    wide = estimate([1e-300, 2.0], confidence, domain="positive")
+    wide = estimate([1e-300, 2.0], confidence, least=0.0)
     assert 0 < wide.low < 1 < wide.high < math.inf
 
 
 @pytest.mark.parametrize("values", [[0.99, 1.0, 0.97], [0.0, 0.01], [0.0, 1.0]])
 def test_the_interval_of_an_accuracy_is_the_plain_one_cut_off_at_0_and_1(values: list[float]) -> None:
-    plain, ours = estimate(values), estimate(values, domain="fraction")
+    plain, ours = estimate(values), estimate(values, least=0.0, greatest=1.0)
     assert plain.low < 0 or plain.high > 1
     assert ours.interval == (max(0, plain.low), min(1, plain.high))
 
 
-@pytest.mark.parametrize("domain", ["number", "positive", "fraction"])
-def test_every_interval_holds_the_mean(domain: Domain) -> None:
+BOUNDS: list[dict[str, float]] = [{}, {"least": 0.0}, {"greatest": 1.0}, {"least": 0.0, "greatest": 1.0}]
+
+
+@pytest.mark.parametrize("bounds", BOUNDS, ids=lambda bounds: ", ".join(bounds) or "none")
+def test_every_interval_holds_the_mean_and_stays_within_its_bounds(bounds: dict[str, float]) -> None:
     rng = np.random.default_rng(3)
     for count in (2, 3, 19, 20, 30):
         for values in rng.beta(0.2, 0.2, (20, count)).tolist():
-            found = estimate(values, domain=domain)
-            assert found.low <= found.mean <= found.high
+            found = estimate(values, **bounds)
+            assert bounds.get("least", -math.inf) <= found.low <= found.mean <= found.high
+            assert found.high <= bounds.get("greatest", math.inf)
+
+
+@pytest.mark.parametrize("count", [2, 5, 19])
+def test_the_interval_of_a_quantity_with_a_greatest_value_mirrors_that_of_its_distance(count: int) -> None:
+    scores = (1 - np.random.default_rng(count).lognormal(-1, 0.5, count)).tolist()  # such as R², some below 0
+    ours = estimate(scores, greatest=1.0)
+    distances = 1 - np.array(scores)
+    error = scipy.stats.sem(distances) / distances.mean()
+    low, high = scipy.stats.t.interval(0.95, count - 1, math.log(distances.mean()), error)
+    assert (ours.low, ours.high) == pytest.approx((1 - math.exp(high), 1 - math.exp(low)), rel=1e-9)
+    assert ours.high < 1
+
+
+@pytest.mark.parametrize("least", [-2.0, 0.5])
+def test_bounds_that_are_not_zero_move_the_interval_with_them(least: float) -> None:
+    values = np.random.default_rng(4).lognormal(-1, 0.5, 6)
+    base, moved = estimate(values.tolist(), least=0.0), estimate((values + least).tolist(), least=least)
+    assert (moved.low, moved.high) == pytest.approx((base.low + least, base.high + least), rel=1e-9)
+
+
+def test_a_bound_that_a_value_lies_beyond_is_ignored() -> None:
+    values = [-0.1, 0.2, 0.4]
+    assert estimate(values, least=0.0) == estimate(values)
+    assert estimate(values, least=0.0, greatest=1.0) == estimate(values, greatest=1.0)
+    assert estimate(values, greatest=0.3) == estimate(values)
 
 
 @pytest.mark.parametrize("values", [[], [1.0, math.nan], [1.0, math.inf], [-math.inf] * 25])

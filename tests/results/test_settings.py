@@ -11,13 +11,15 @@ import pytest
 from jaxopt_bench.optimizers import AdamW
 from jaxopt_bench.results import rows_by_setting
 from jaxopt_bench.runs import SPLITS, Run
+from tests.results.directories import METRICS
 
 
 def finished(experiment: Any, loss: float | None) -> Run:
     """Returns a run that reached a validation loss, or diverged where there is none."""
     final = {f"{split}_{name}": None for split in SPLITS for name in ("loss", "accuracy")} | {"validation_loss": loss}
     summary = {"status": "diverged" if loss is None else "completed", "final": final}
-    return Run(pathlib.Path("runs"), {"experiment": experiment.to_json()}, [], summary)
+    config = {"experiment": experiment.to_json(), "metrics": [metric.to_json() for metric in METRICS]}
+    return Run(pathlib.Path("runs"), config, [], summary)
 
 
 def test_seeds_are_taken_together_and_settings_keep_their_order(tiny):

@@ -13,14 +13,16 @@ from hypothesis import strategies as st
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.optimizers import SGD, Adam, AdamW, Axis, Choice, MultiStep, Padam, Space
-from jaxopt_bench.results import Association, Comparison, Contender, Study, Target
+from jaxopt_bench.problems import Classification
+from jaxopt_bench.results import Association, Claim, Comparison, Contender, Study, Target
 from jaxopt_bench.results.study import MOST_SEEDS, experiment_of, merged
 from tests.results.studies import RATE, WORKLOAD, claim, small_study, studies
 
 ADAM = Contender(name="adam", optimizer=Adam(), space=RATE)
 FIXED = Contender(name="fixed", optimizer=SGD(), space=Space())
-UNVALIDATED = dataclasses.replace(WORKLOAD, name="all", validation_fraction=0)
+UNVALIDATED = dataclasses.replace(WORKLOAD, name="all", problem=Classification(validation_fraction=0))
 TARGET = Target(workload="cnn", measure="validation_accuracy", value=0.9)
+COMPARISON = Comparison(measure="test_loss", lower="sgd", higher="adam")
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"name": "a/b"}, r"Study.name is 'a/b'. Expected a name that a folder can have"),
@@ -39,7 +41,20 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"repetitions": 101}, r"Study.repetitions is 101; accepted: an integer >= 1 and <= 100"),
     ({"seed": 2**31}, r"Study.seed is 2147483648; accepted: an integer >= 0 and < 2.14748e\+09"),
     ({"search": "sobl"}, r"Study.search is 'sobl'; accepted: 'sobol', 'random', 'grid'"),
-    ({"select": "test_accuracy"}, r"Study.select is 'test_accuracy'; accepted: 'validation_loss'"),
+    ({"select": "test_accuracy"}, r"Study.select is 'test_accuracy'\. Expected \"validation_<metric>\" or"),
+    ({"select": "validation_"}, r"Study.select is 'validation_'\. Expected .*, or 'steps_to_target'"),
+    (
+        {"select": "validation_acuracy"},
+        r"unknown measure in Study.select, on the workload cnn 'validation_acuracy'; did you mean validation_accuracy",
+    ),
+    (
+        {"targets": (dataclasses.replace(TARGET, measure="train_clean_r2"),)},
+        r"unknown measure of the target of cnn 'train_clean_r2'.* Accepted: train_clean_accuracy, train_clean_loss",
+    ),
+    (
+        {"claims": (Claim(text="so", source="x", comparisons=(dataclasses.replace(COMPARISON, measure="test_r2"),)),)},
+        r"unknown measure of the claim 'so' 'test_r2'",
+    ),
     ({"at": "first"}, r"Study.at is 'first'; accepted: 'final', 'best'"),
     ({"workloads": ()}, r"Study.workloads is called \[\]; accepted: at least one, of different names"),
     ({"workloads": (WORKLOAD, WORKLOAD)}, r"Study.workloads is called \['cnn', 'cnn'\]"),
@@ -53,12 +68,23 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         r"have two pairs called 'cnn_a_b'; accepted: other names",
     ),
     ({"refit": True, "at": "best"}, r"Study.at is 'best' where refit is True; accepted: 'final'"),
-    ({"workloads": (UNVALIDATED,)}, r"the workload all has validation_fraction 0 where sgd is tuned; accepted: > 0"),
+    (
+        {"workloads": (UNVALIDATED,)},
+        r"the workload all has no validation examples, by which the trials of sgd are judged\. Expected a problem with",
+    ),
+    (
+        {
+            "workloads": (UNVALIDATED,),
+            "select": "steps_to_target",
+            "targets": (Target(workload="all", measure="validation_loss", value=1),),
+        },
+        r"the workload all has no validation examples",
+    ),
     (
         {"workloads": (UNVALIDATED,), "contenders": (FIXED,), "at": "best"},
-        r"Study.at is 'best' where all has no validation split; accepted: 'final'",
+        r"Study.at is 'best', and the workload all has no validation examples\. Expected 'final'",
     ),
-    ({"select": "steps_to_target"}, r"Study.select is 'steps_to_target', and targets has none for cnn"),
+    ({"select": "steps_to_target"}, r"'steps_to_target', and Study.targets has no target for the workload cnn"),
     (
         {"targets": (dataclasses.replace(TARGET, workload="cn"),)},
         r"unknown workload of a target 'cn'; did you mean cnn",
@@ -112,15 +138,29 @@ def test_any_name_that_a_folder_can_have_is_accepted(name):
 
 
 @pytest.mark.parametrize("part", [Comparison, Association])
-def test_what_is_said_of_unknown_measures_is_refused(part):
+@pytest.mark.parametrize("measure", ["acuracy", "tests_loss", "test_", "mean_loss", "train_steps"])
+def test_a_claim_is_about_a_measure_of_a_split(part, measure):
     others = {"lower": "a", "higher": "b"} if part is Comparison else {"contender": "a", "field": "optimizer.b1"}
-    with pytest.raises(UserError, match=r"unknown measure 'test_acuracy'; did you mean test_accuracy"):
-        part(measure="test_acuracy", **others)
+    if measure == "train_steps":  # a metric could be called so
+        assert part(measure=measure, **others).measure == measure
+        return
+    with pytest.raises(UserError, match=rf"{part.__name__}.measure is '{measure}'\. Expected \"train_<metric>\", "):
+        part(measure=measure, **others)
+
+
+def test_trials_without_validation_examples_are_judged_by_training():
+    for fields in (
+        {"select": "train_clean_loss"},
+        {"select": "steps_to_target", "targets": (Target(workload="all", measure="train_clean_loss", value=0.1),)},
+    ):
+        study = small_study(workloads=(UNVALIDATED,), **fields)
+        assert study.judging_split("all") == "train_clean"
+    assert small_study().judging_split("cnn") == "validation"
 
 
 def test_a_target_is_of_what_is_measured_every_epoch():
-    with pytest.raises(UserError, match=r"Target.measure is 'test_accuracy'; accepted: 'validation_accuracy'"):
-        Target(workload="cnn", measure="test_accuracy", value=0.9)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"Target.measure is 'test_accuracy'\. Expected \"validation_<metric>\" or"):
+        Target(workload="cnn", measure="test_accuracy", value=0.9)
 
 
 def test_a_contender_is_tuned_in_its_optimizers_own_space_unless_it_is_told_otherwise():
@@ -170,7 +210,10 @@ def test_a_study_comes_back_from_json(study):
         (lambda s: s.update(trails=3), "unknown field of study 'trails'; did you mean trials"),
         (lambda s: s.update(workloads={}), "Study.workloads is {}; accepted: a list of Workloads"),
         (lambda s: s["workloads"].append(3), r"study.workloads\[1\]: 3 is not an object"),
-        (lambda s: s["workloads"][0].update(dataset="digit"), "unknown dataset 'digit'; did you mean digits"),
+        (
+            lambda s: s["workloads"][0]["problem"].update(dataset="digit"),
+            "unknown dataset 'digit'; did you mean digits",
+        ),
         (lambda s: s["contenders"][0].pop("optimizer"), r"study.contenders\[0\]: the field 'optimizer' is missing"),
         (lambda s: s["contenders"][0].update(optimizer="sgd"), r"contenders\[0\].optimizer: 'sgd' is not an object"),
         (lambda s: s["contenders"][0].update(space=[]), r"contenders\[0\].space: \[\] is not an object of ranges"),
@@ -340,8 +383,9 @@ def test_parts_are_found_by_their_names():
 
 def test_an_experiment_is_its_workload_and_contender_under_both_their_names():
     contender = ADAM.at({"optimizer.learning_rate": 0.5})
-    experiment = experiment_of(WORKLOAD, contender, seed=3, evaluate_test=False, validation_fraction=0.25)
-    expected = dataclasses.replace(WORKLOAD, name="cnn_adam", validation_fraction=0.25)
+    without = WORKLOAD.problem.without_validation()
+    experiment = experiment_of(WORKLOAD, contender, seed=3, evaluate_test=False, problem=without)
+    expected = dataclasses.replace(WORKLOAD, name="cnn_adam", problem=without)
     assert experiment.workload == expected
     assert (experiment.optimizer, experiment.schedule) == (contender.optimizer, contender.schedule)
     assert (experiment.seed, experiment.evaluate_test) == (3, False)

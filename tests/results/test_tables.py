@@ -151,7 +151,9 @@ def test_a_relative_path_gives_relative_ones(tmp_path, monkeypatch, inside):
 SETS_OF_RUNS: dict[str, list[tuple[Experiment, str | None]]] = {
     "none finished": [(EXPERIMENT, None)],
     "all diverged": [(EXPERIMENT, "diverged"), (dataclasses.replace(EXPERIMENT, seed=1), "diverged")],
-    "another network": [(dataclasses.replace(EXPERIMENT, model=ResNet(depth=18)), "completed")],
+    "another network": [
+        (dataclasses.replace(EXPERIMENT, problem=Classification(model=ResNet(depth=18))), "completed"),
+    ],
     "all sorts": [
         (EXPERIMENT, "completed"),
         (dataclasses.replace(EXPERIMENT, optimizer=AdamW(clip_norm=1), schedule=Constant(warmup=1)), "interrupted"),
@@ -166,7 +168,8 @@ def test_types_do_not_depend_on_what_the_runs_are(tmp_path, runs):
         write_run(tmp_path, experiment, epochs(2), summary(experiment, status) if status else None)
     results = load(tmp_path)
     assert types_of(results.runs, run_types()) == dict(run_types())
-    assert dict(results.curves.schema) == dict(curve_types())
+    assert dict(results.curves.schema) == dict(curve_types(["accuracy"]))
+    assert results.runs.schema["final.test_accuracy"] == results.runs.schema["best.train_accuracy"] == pl.Float64
     known = hyperparameter_types()
     others = {name: kind for name, kind in results.runs.schema.items() if name in known}
     assert others == {name: known[name] for name in others}
@@ -176,9 +179,9 @@ def test_types_do_not_depend_on_what_the_runs_are(tmp_path, runs):
 
 def test_what_people_would_call_a_number_is_one():
     known = {**run_types(), **hyperparameter_types()}
-    assert (
-        known["optimizer.learning_rate"] == known["optimizer.clip_norm"] == known["final.test_accuracy"] == pl.Float64
-    )
+    assert known["optimizer.learning_rate"] == known["optimizer.clip_norm"] == known["final.test_loss"] == pl.Float64
+    assert known["label_smoothing"] == known["augmentation.rotation"] == pl.Float64
+    assert known["problem.name"] == known["dataset"] == known["model.name"] == known["metrics"] == pl.String
     assert known["seed"] == known["steps"] == known["diverged_step"] == known["model.depth"] == pl.Int64
     assert known["schedule.boundaries"] == pl.List(pl.Float64)
     assert known["model.channels"] == pl.List(pl.Int64)
@@ -322,6 +325,7 @@ DAMAGED_LINES = {
     json.dumps(line(1, "train") | {"loss": math.nan}): "it is not JSON",
     '{"step": 1, "loss": 1e999}': "beyond the range of a float",
     json.dumps(line(1, "train") | {"grad_norm": "low"}): "grad_norm is 'low'; accepted: Float64",
+    json.dumps(line(1, "train") | {"accuracy": "high"}): "accuracy is 'high'; accepted: Float64",
     '{"step": 1, "x": ' + "[" * 100_000 + "]" * 100_000 + "}": "it is not JSON",
     '{"step": ' + "1" * 5000 + "}": "it is not JSON",
 }
@@ -354,6 +358,16 @@ def test_lines_that_only_the_slow_reader_takes_are_read_as_well(tmp_path):
         ("config.json", ("experiment", "seed"), "zero"),
         ("config.json", ("experiment", "seed"), 2**70),
         ("config.json", ("experiment", "epochs"), 1.5),
+        ("config.json", ("experiment", "problem"), None),
+        ("config.json", ("experiment", "problem"), []),
+        ("config.json", ("metrics",), None),
+        ("config.json", ("metrics",), []),
+        ("config.json", ("metrics",), {"loss": 1}),
+        ("config.json", ("metrics", 0), "accuracy"),
+        ("config.json", ("metrics", 0, "higher_is_better"), 1),
+        ("config.json", ("metrics", 0, "untrained"), "none"),
+        ("config.json", ("metrics", 0, "name"), "loss"),
+        ("config.json", ("metrics", 1, "name"), "error"),
         ("config.json", ("digest",), None),
         ("config.json", ("digest",), ["a"]),
         ("config.json", ("environments",), []),
@@ -366,6 +380,8 @@ def test_lines_that_only_the_slow_reader_takes_are_read_as_well(tmp_path):
         ("summary.json", ("status",), 1),
         ("summary.json", ("final",), 3),
         ("summary.json", ("final", "test_loss"), "low"),
+        ("summary.json", ("final", "test_accuracy"), "high"),
+        ("summary.json", ("best", "test_accuracy"), [0.5]),
         ("summary.json", ("steps",), 1.5),
     ],
 )
@@ -380,7 +396,7 @@ def test_a_damaged_record_is_named(tmp_path, file, keys, value):
         target = target[key]
     target[last] = value
     (path / file).write_text(json.dumps(record["whole"]))
-    with pytest.raises(UserError, match=rf"{path.name}/{file} is damaged"):
+    with pytest.raises(UserError, match=rf"{path.name}/{file}(: metrics(\[\d\])?)? is damaged"):
         load(tmp_path)
 
 
@@ -604,11 +620,13 @@ def test_all_that_a_real_run_writes_has_a_column(tiny, tmp_path, digits_dir):
     (row,) = results.runs.to_dicts()
     assert row["status"] == "completed"
     for written in read_records(path / "metrics.jsonl"):
-        assert written.keys() <= curve_types().keys()
+        assert written.keys() <= curve_types(["accuracy"]).keys()
     ended = json.loads((path / "summary.json").read_text())
     for at in ("final", "best"):
         found = {name: value for name, value in row.items() if name.startswith(f"{at}.")}
         assert {f"{at}.{name}": value for name, value in ended[at].items()} == found
-    own = {f.name for f in dataclasses.fields(Experiment)} - {"model", "optimizer", "schedule", "augmentation"}
-    assert {name: row[name] for name in own} == {name: getattr(tiny, name) for name in own}
+    for config, parts in ((tiny, {"problem", "optimizer", "schedule"}), (tiny.problem, {"model", "augmentation"})):
+        own = {f.name for f in dataclasses.fields(config)} - parts
+        assert {name: row[name] for name in own} == {name: getattr(config, name) for name in own}
+    assert (row["problem.name"], row["model.name"], row["augmentation.flip"]) == ("classification", "cnn", True)
     assert types_of(results.runs, run_types()) == dict(run_types())

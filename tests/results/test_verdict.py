@@ -120,13 +120,13 @@ def test_a_single_seed_names_no_winner():
     assert "With a single seed nothing can be said of the noise: no winner is named." in said
 
 
-def test_a_confirmation_that_diverged_has_the_accuracy_of_chance_and_is_said():
+def test_a_confirmation_that_diverged_counts_as_an_untrained_model_and_is_said():
     found = judged({"adam": [0.95, None, 0.95, 0.95, 0.95], "sgd": CLEAR["sgd"]})
     (ranking,) = found.rankings
     adam = ranking.standing("adam")
     assert adam.results["test_accuracy"].mean == pytest.approx((4 * 0.95 + 0.1) / 5)
     assert ranking.standings[0].contender == "sgd"
-    assert "Confirmations that diverged have the accuracy of chance: 1 of 5 of adam." in words(found)
+    assert "Confirmations that diverged count as untrained models (test accuracy 10.00%): 1 of 5 of adam." in words(found)
 
 
 def test_over_one_search_the_verdict_is_conditional_and_over_several_it_is_the_median():
