@@ -71,4 +71,4 @@ def records(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def _untimed(line: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in line.items() if not name.startswith(("seconds", "images_per_second"))}
+    return {name: value for name, value in line.items() if not name.startswith(("seconds", "examples_per_second"))}

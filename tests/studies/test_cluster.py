@@ -107,7 +107,7 @@ def assert_same(folder: pathlib.Path, expected: pathlib.Path) -> None:
 
 def metrics(path: pathlib.Path) -> list[dict[str, Any]]:
     """Returns a run's metrics, timings left out."""
-    return [{k: v for k, v in r.items() if k not in ("seconds", "images_per_second")} for r in load_run(path).metrics]
+    return [{k: v for k, v in r.items() if k not in ("seconds", "examples_per_second")} for r in load_run(path).metrics]
 
 
 def environments(folder: pathlib.Path) -> list[list[dict[str, Any]]]:
@@ -255,8 +255,9 @@ def test_a_lost_node_costs_the_steps_since_its_last_checkpoint(nodes, study, exp
 
 def test_a_users_mistake_on_a_worker_is_the_drivers(study, tmp_path):
     (unit, *_) = units(study)
+    problem = dataclasses.replace(unit.workload.problem, dataset="cifar10")
     wrong = [
-        dataclasses.replace(run, experiment=dataclasses.replace(run.experiment, dataset="cifar10"))
+        dataclasses.replace(run, experiment=dataclasses.replace(run.experiment, problem=problem))
         for run in trials(study, unit)
     ]
     with pytest.raises(UserError, match="cifar10 is not in") as raised:

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from jaxopt_bench import UserError, data
 from jaxopt_bench.optimizers import SGD, AdamW, Axis, Space
+from jaxopt_bench.problems import Classification
 from jaxopt_bench.results import Study, Target, load
 from jaxopt_bench.studies import Progress, compare, progress_for
 from tests.studies.conftest import contender, records
@@ -250,7 +251,7 @@ def test_shards_at_the_same_time_share_a_folder_safely(small, finished, tmp_path
 
 
 @pytest.mark.slow
-def test_refitting_confirms_on_all_training_images(small, tmp_path, digits_dir):
+def test_refitting_confirms_on_all_training_examples(small, tmp_path, digits_dir):
     study = dataclasses.replace(small, refit=True, contenders=small.contenders[:1], seeds=1)
     compare(study, tmp_path / "refit", data_dir=digits_dir)
     runs = load(tmp_path / "refit").runs
@@ -284,8 +285,9 @@ def test_repetitions_draw_anew_with_other_seeds(small, tmp_path, digits_dir):
     assert set(first["seed"]).isdisjoint(second["seed"])
 
 
-def test_a_data_set_that_is_not_there_is_said_before_anything_is_written(small, tmp_path):
-    study = dataclasses.replace(small, workloads=(dataclasses.replace(small.workloads[0], dataset="cifar10"),))
+def test_data_that_are_not_there_are_said_before_anything_is_written(small, tmp_path):
+    workload = dataclasses.replace(small.workloads[0], problem=Classification(dataset="cifar10"))
+    study = dataclasses.replace(small, workloads=(workload,))
     with pytest.raises(UserError, match="data prepare cifar10"):
         compare(study, tmp_path / "study", data_dir=tmp_path / "empty")
     assert not (tmp_path / "study").exists()

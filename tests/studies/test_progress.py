@@ -9,12 +9,16 @@ import pytest
 from rich.console import Console
 
 from jaxopt_bench.optimizers import SGD
+from jaxopt_bench.results.measures import measures
 from jaxopt_bench.studies import compare, progress_for
 from jaxopt_bench.studies.folder import StudyFolder
 from jaxopt_bench.studies.jobs import Job
 from jaxopt_bench.studies.plan import trials, units
 from jaxopt_bench.studies.progress import StudyLines, StudyTable
+from tests.results.directories import METRICS
 from tests.studies.conftest import contender
+
+JUDGED = {"tiny": measures(METRICS)["validation_loss"]}
 
 
 def shown(study, folder, digits_dir, terminal: bool) -> str:
@@ -61,15 +65,15 @@ def test_the_time_left_is_that_of_this_process_alone_wherever_it_goes_on(small, 
     first, _ = units(tiny)
     planned = trials(tiny, first)
     progress = StudyLines(Console(file=io.StringIO()))
-    progress.start(tiny, at, [(first, planned)])  # another process has the second optimizer
+    progress.start(tiny, at, [(first, planned)], JUDGED)  # another process has the second optimizer
     assert progress.seconds_left() is None
     job = Job("trial", first, tuple(planned))
     reporter = progress.begin(job)
-    reporter.start("3 trials", step=10 * begun, steps=40, steps_per_epoch=10)
-    reporter.advance(step=30, images_per_second=1.0, seconds_left=60.0)
+    reporter.start("3 trials", step=10 * begun, steps=40, steps_per_epoch=10, metrics=METRICS)
+    reporter.advance(step=30, examples_per_second=1.0, seconds_left=60.0)
     # An epoch of 3 trials takes 60 s, so an epoch of one 20 s; 2 confirmations have 4 epochs each.
     assert progress.seconds_left() == pytest.approx(60 + 2 * 4 * 20)
-    reporter.advance(step=40, images_per_second=1.0, seconds_left=0.0)
+    reporter.advance(step=40, examples_per_second=1.0, seconds_left=0.0)
     progress.begun[id(job)].began -= 12 * 20  # as if it had lasted so long
     progress.end(job)
     epochs = 3 * (4 - begun)
@@ -80,7 +84,7 @@ def test_the_table_leaves_no_thread_behind_when_the_terminal_is_gone(small, tmp_
     at = StudyFolder(tmp_path / "study")
     at.begin(small)
     table = StudyTable(Console(file=io.StringIO(), force_terminal=True))
-    table.start(small, at, [])
+    table.start(small, at, [], JUDGED)
     monkeypatch.setattr(table, "_table", lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         table.stop()
