@@ -167,7 +167,8 @@ class Shown(Progress):
         standing = self.standings[_key(unit)]
         if standing.planned:
             diverged = f"; {standing.diverged} diverged" if standing.diverged else ""
-            measure = f"{self._measure()} " if selection["trial"] is not None else ""
+            judged = self.judged[unit.workload.name]
+            measure = f"{judged.words} " if selection["trial"] is not None else ""
             self.say(f"  {unit.label}: {measure}{standing.best}{diverged}")
 
     def seconds_left(self) -> float | None:
@@ -220,9 +221,6 @@ class Shown(Progress):
         if value is None:
             return "target not reached" if self.study.select == STEPS else "–"
         return f"{value:,.0f}" if self.study.select == STEPS else judged.metric.format(value)
-
-    def _measure(self) -> str:
-        return self.study.select.replace("_", " ")
 
     def _left(self) -> str:
         seconds = self.seconds_left()
@@ -287,7 +285,8 @@ class StudyTable(Shown):
 
     def _table(self) -> Group:
         table = Table(box=box.SIMPLE)
-        best = f"best so far:\n{self._measure()}"
+        words = ", ".join(dict.fromkeys(judged.words for judged in self.judged.values()))
+        best = f"best so far:\n{words}"
         for title in ("workload", "optimizer", "trials", "running", "diverged", best, "confirmed"):
             table.add_column(title, justify="left" if title in ("workload", "optimizer", best) else "right")
         for (workload, contender, repetition), s in self.standings.items():

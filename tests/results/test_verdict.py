@@ -126,7 +126,9 @@ def test_a_confirmation_that_diverged_counts_as_an_untrained_model_and_is_said()
     adam = ranking.standing("adam")
     assert adam.results["test_accuracy"].mean == pytest.approx((4 * 0.95 + 0.1) / 5)
     assert ranking.standings[0].contender == "sgd"
-    assert "Confirmations that diverged count as untrained models (test accuracy 10.00%): 1 of 5 of adam." in words(found)
+    assert "Confirmations that diverged count as untrained models (test accuracy 10.00%): 1 of 5 of adam." in words(
+        found
+    )
 
 
 def test_over_one_search_the_verdict_is_conditional_and_over_several_it_is_the_median():
