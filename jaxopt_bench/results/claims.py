@@ -72,7 +72,7 @@ def answers(results: Results, document: Document) -> list[Answered]:
         known = measures(workload_metrics(results.runs, workload.name))
         for claim in study.claims:
             evidence: list[Evidence] = []
-            for part in (*claim.comparisons, *claim.associations):
+            for part in claim.parts:
                 measure = known.get(part.measure)
                 if measure is None:
                     evidence.append(Evidence(part, None, "undecided"))

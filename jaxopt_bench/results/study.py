@@ -152,6 +152,11 @@ class Claim(Config):
     associations: tuple[Association, ...] = ()
     """What must be so as well."""
 
+    @property
+    def parts(self) -> tuple[Comparison | Association, ...]:
+        """Its comparisons and its associations."""
+        return *self.comparisons, *self.associations
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Study(Config):
@@ -297,7 +302,7 @@ class Study(Config):
         if len(known) == len(self.workloads):
             measures = _measures(known.values())
             for claim in self.claims:
-                for part in (*claim.comparisons, *claim.associations):
+                for part in claim.parts:
                     if part.measure not in measures:
                         raise unknown_name(f"measure of the claim {claim.text!r}", part.measure, measures)
 
@@ -453,7 +458,7 @@ def _measures(metrics: Iterable[Sequence[str]]) -> list[str]:
 
 
 def _is_measured(claim: Claim, measures: Sequence[str] | None) -> bool:
-    return measures is None or all(p.measure in measures for p in (*claim.comparisons, *claim.associations))
+    return measures is None or all(part.measure in measures for part in claim.parts)
 
 
 def _is_about(claim: Claim, contenders: Sequence[str]) -> bool:
