@@ -7,7 +7,7 @@ from jaxopt_bench.runs.evaluation import EVALUATION, EvaluatedSplit, Evaluation,
 from jaxopt_bench.runs.forms import check_optimizer
 from jaxopt_bench.runs.load import Run, finished, load_run
 from jaxopt_bench.runs.population import discard_checkpoints, train_population
-from jaxopt_bench.runs.progress import Lines, Live, Reporter, format_accuracy, format_duration, format_loss
+from jaxopt_bench.runs.progress import Lines, Live, Reporter, format_duration
 from jaxopt_bench.runs.records import SPLITS, read_records
 from jaxopt_bench.runs.session import Interrupted, Recording
 from jaxopt_bench.runs.signals import stopped_by_signals
@@ -31,9 +31,7 @@ __all__ = [
     "check_optimizer",
     "discard_checkpoints",
     "finished",
-    "format_accuracy",
     "format_duration",
-    "format_loss",
     "load_evaluation",
     "load_run",
     "locked",

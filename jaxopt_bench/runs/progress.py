@@ -155,16 +155,6 @@ def median_lines(lines: Sequence[Sequence[Record]], names: Sequence[str]) -> Seq
     return shown
 
 
-def format_loss(value: float | None) -> str:
-    """Returns a loss as people read it."""
-    return "–" if value is None else f"{value:.4f}"
-
-
-def format_accuracy(fraction: float | None) -> str:
-    """Returns an accuracy as people read it."""
-    return "–" if fraction is None else f"{100 * fraction:.2f}%"
-
-
 def format_duration(seconds: float) -> str:
     """Returns a duration in the two largest units that matter."""
     if seconds < 60:

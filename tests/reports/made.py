@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -11,12 +12,26 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from jaxopt_bench.problems import LOSS, Metric
+from jaxopt_bench.problems.classification import classification_metrics
 from jaxopt_bench.results import Claim, Comparison, Document, Results, Study
-from jaxopt_bench.results.columns import column, curve_types, run_types
+from jaxopt_bench.results.columns import column, curve_types, is_reached, run_types
 from jaxopt_bench.runs import SPLITS
 from tests.results import made
 
 STEPS = 10  # an epoch
+
+ACCURACY = classification_metrics(10)
+ENERGY = (
+    Metric(name="energy_error", words="energy error", unit="meV", untrained=80.0, least=0.0),
+    Metric(name="loss", untrained=5.0),
+)
+"""The metrics of a problem that has no images, labels and accuracy; lower is better."""
+R2 = (
+    Metric(name="r2", words="R²", higher_is_better=True, untrained=0.0, greatest=1.0, resampling="ratio"),
+    Metric(name="loss", unit="m²", untrained=1.5, least=0.0),
+)
+"""The metrics of another, of which the first may be negative; higher is better."""
 
 
 def made_study(names: Sequence[str], **fields: Any) -> Study:
@@ -27,7 +42,13 @@ def made_study(names: Sequence[str], **fields: Any) -> Study:
 
 
 def made_results(
-    study: Study, epochs: int = 3, diverged: Sequence[str] = (), confirmed: bool = True, seed: int = 0
+    study: Study,
+    epochs: int = 3,
+    diverged: Sequence[str] = (),
+    confirmed: bool = True,
+    seed: int = 0,
+    metrics: Sequence[Metric] = ACCURACY,
+    splits: Sequence[str] = SPLITS,
 ) -> tuple[Results, Document]:
     """Returns the runs of a study, with losses that fall exponentially, and its document.
 
@@ -37,6 +58,8 @@ def made_results(
       diverged: contenders of which no run comes to an end.
       confirmed: whether the study has come to its confirmations.
       seed: of the noise.
+      metrics: what was measured, the headline first.
+      splits: on which it was measured.
     """
     random = np.random.default_rng(seed)
     rows: list[dict[str, Any]] = []
@@ -58,10 +81,11 @@ def made_results(
             for phase, search, trial, run_seed in runs:
                 row = _run(workload.name, contender.name, phase, search, trial, run_seed, lost)
                 losses = 2.3 * np.exp(-(0.5 + 0.1 * place) * np.arange(1, epochs + 1)) + random.uniform(0.01, 0.05)
-                row |= _reached(losses[-1], epochs) if not lost else {"diverged_step": 7}
-                rows.append(row | {"study": study.name})
+                row |= _reached(losses[-1], epochs, metrics, splits) if not lost else {"diverged_step": 7}
+                rows.append(row | {"study": study.name, "metrics": json.dumps([m.to_json() for m in metrics])})
                 if not lost:
-                    lines += _curves(row["path"], losses, phase)
+                    measured = [s for s in splits if s != "test" or phase == "confirmation"]
+                    lines += _curves(row["path"], losses, metrics, measured)
     return _tables(rows, lines), Document(study, selections=tuple(selections))
 
 
@@ -73,26 +97,31 @@ def _run(workload: str, contender: str, phase: str, search: int, trial: int, see
     row |= {"path": "/".join(str(part).replace("/", "_") for part in (phase, contender, *place.values()))}
     status = "diverged" if lost else "completed"
     digest = hashlib.sha256(row["path"].encode()).hexdigest()[:12]
-    return row | {"status": status, "digest": digest, "steps": 20, "images_per_second": 100.0, "model.name": "cnn",
+    return row | {"status": status, "digest": digest, "steps": 20, "examples_per_second": 100.0, "model.name": "cnn",
+                  "problem.name": "classification",
                   "version.jax": "0.10.2", "backend": "cpu", "device": "cpu", "devices": 1, "threads": 2,
                   "code_path": '{"layers": "pure"}'}  # fmt: skip
 
 
-def _reached(loss: float, epochs: int) -> dict[str, Any]:
-    values = {
-        f"{split}_{name}": loss if name == "loss" else math.exp(-loss)
-        for split in SPLITS
-        for name in ("loss", "accuracy")
-    }
+def value_of(metric: Metric, loss: float) -> float:
+    """Returns what a metric is at a loss."""
+    if metric.name == LOSS:
+        return loss
+    if metric.percent:
+        return math.exp(-loss)
+    return 1 - loss if metric.higher_is_better else 30 * loss
+
+
+def _reached(loss: float, epochs: int, metrics: Sequence[Metric], splits: Sequence[str]) -> dict[str, Any]:
+    values = {f"{split}_{metric.name}": value_of(metric, loss) for split in splits for metric in metrics}
     step = {"step": epochs * STEPS, "epoch": float(epochs)}
     return {f"{at}.{name}": value for at in ("final", "best") for name, value in {**step, **values}.items()}
 
 
-def _curves(path: str, losses: np.ndarray, phase: str) -> list[dict[str, Any]]:
-    splits = SPLITS if phase == "confirmation" else SPLITS[:3]
+def _curves(path: str, losses: np.ndarray, metrics: Sequence[Metric], splits: Sequence[str]) -> list[dict[str, Any]]:
     return [
-        {"path": path, "step": STEPS * epoch, "epoch": float(epoch), "split": split, "loss": loss,
-         "accuracy": math.exp(-loss), "seconds": 0.5 if split == "train" else None}
+        {"path": path, "step": STEPS * epoch, "epoch": float(epoch), "split": split,
+         **{metric.name: value_of(metric, loss) for metric in metrics}, "seconds": 0.5 if split == "train" else None}
         for epoch, loss in enumerate(losses.tolist(), start=1)
         for split in splits
     ]  # fmt: skip
@@ -100,9 +129,14 @@ def _curves(path: str, losses: np.ndarray, phase: str) -> list[dict[str, Any]]:
 
 def _tables(rows: Sequence[dict[str, Any]], lines: Sequence[dict[str, Any]]) -> Results:
     names = dict.fromkeys([*run_types(), *(name for row in rows for name in row)])
-    types = {**run_types(), **{name: pl.String for name in names if name.startswith("version.")}}
+    types = {
+        **{name: pl.String for name in names if name.startswith("version.")},
+        **{name: pl.Float64 for name in names if is_reached(name)},
+        **run_types(),
+    }
     runs = pl.DataFrame([column(name, [row.get(name) for row in rows], types.get(name)) for name in names])
-    curves = pl.DataFrame([column(n, [line.get(n) for line in lines], kind) for n, kind in curve_types().items()])
+    known = curve_types(name for line in lines[:1] for name in line if name != "path")
+    curves = pl.DataFrame([column(n, [line.get(n) for line in lines], kind) for n, kind in known.items()])
     return Results(runs, curves)
 
 

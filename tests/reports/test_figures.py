@@ -8,6 +8,7 @@ import pathlib
 import re
 import statistics
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
@@ -15,22 +16,25 @@ import pytest
 from PIL import Image
 
 from jaxopt_bench.optimizers import SGD, Choice, Cosine, Space
+from jaxopt_bench.problems import Metric
+from jaxopt_bench.problems.views import Lines, Matrix, Points
 from jaxopt_bench.reports.charts import CHARTS
-from jaxopt_bench.reports.charts.curves import test_error as error_curve
+from jaxopt_bench.reports.charts.curves import test_curve as error_curve
 from jaxopt_bench.reports.charts.outcomes import cost, final_results, trade_off
-from jaxopt_bench.reports.charts.run import SPLITS, confusion, run_charts
+from jaxopt_bench.reports.charts.run import SERIES, run_charts
 from jaxopt_bench.reports.charts.search import budget, hyperparameters, sensitivity
+from jaxopt_bench.reports.charts.views import MOST_DOTS, lines_figure, matrix_figure, points_figure
 from jaxopt_bench.reports.figure import COLUMN, Figure
 from jaxopt_bench.reports.style import looks
 from jaxopt_bench.reports.subject import Subject, of_study
 from jaxopt_bench.results import Contender, verdict
-from tests.reports.made import made_results, made_study
+from tests.reports.made import ACCURACY, ENERGY, R2, made_results, made_study
 
 NAMES = ("adam", "sgd")
 
 
-def subject(**fields: object) -> Subject:
-    results, document = made_results(made_study(NAMES), **fields)  # type: ignore[arg-type]
+def subject(metrics: Sequence[Metric] = ACCURACY, **fields: object) -> Subject:
+    results, document = made_results(made_study(NAMES), metrics=metrics, **fields)  # type: ignore[arg-type]
     (found,) = of_study(results, document, verdict(results, document))
     return found
 
@@ -154,7 +158,7 @@ def test_no_interval_of_final_results_leaves_what_an_accuracy_can_be():
     about = subject()
     accuracy = pl.when(pl.col("seed") % 2 == 0).then(1.0).otherwise(0.97)
     runs = about.runs.with_columns(test_accuracy=accuracy)
-    loose = Subject("loose", about.series, runs.with_columns(phase=pl.lit("run")), about.curves)
+    loose = Subject("loose", about.metrics, about.series, runs.with_columns(phase=pl.lit("run")), about.curves)
     for each in (loose, dataclasses.replace(about, ranking=None, runs=runs)):
         means = drawn(final_results(each, looks(NAMES))).data["means"]
         assert means["high"].to_list() == [100.0] * len(means)
@@ -220,16 +224,24 @@ def test_names_in_files_are_text(tmp_path: pathlib.Path):
     lines = pl.DataFrame({"epoch": [1.0, 2.0], "step": [1, 2], "seconds": [1.0, 2.0], "split": ["train_steps"] * 2,
                           "loss": [1.0, 0.5], "accuracy": [0.1, 0.5], "grad_norm": [1.0, 1.0],
                           "update_norm": [0.1, 0.1], "learning_rate": [0.1, 0.1]})  # fmt: skip
-    assert run_charts(lines, looks([*SPLITS.values(), "gradient", "update"]))
-    matrix = np.array([[3, 1], [0, 4]])
-    confusion(matrix, names, "test").save(tmp_path, {}, ["svg"])
-    root = ElementTree.parse(tmp_path / "confusion.svg").getroot()
+    assert run_charts(lines, ACCURACY, looks([*SERIES.values(), "gradient", "update"]))
+    matrix = Matrix(
+        title="<b>", values=[[3, 1], [0, 4]], rows=names, columns=names, row_title="<i>", column_title="prediction"
+    )
+    matrix_figure("matrix", matrix).save(tmp_path, {}, ["svg"])
+    root = ElementTree.parse(tmp_path / "matrix.svg").getroot()
     assert not list(root.iter("{http://www.w3.org/2000/svg}script"))
 
 
 def test_a_confusion_matrix_has_the_shares_of_each_class():
-    cells = confusion(np.array([[3, 1], [0, 4]]), ("cat", "dog"), "test").data["cells"].to_dicts()
-    assert {(c["label"], c["prediction"]): (c["count"], c["share"]) for c in cells} == {
+    names = ("cat", "dog")
+    view = Matrix(
+        title="m", values=[[3, 1], [0, 4]], rows=names, columns=names, row_title="label", column_title="prediction"
+    )
+    figure = matrix_figure("m", view)
+    assert (figure.columns["row"], figure.columns["share"]) == ("label", "% of the label")
+    cells = figure.data["cells"].to_dicts()
+    assert {(c["row"], c["column"]): (c["count"], c["share"]) for c in cells} == {
         ("cat", "cat"): (3, 75.0), ("cat", "dog"): (1, 25.0), ("dog", "dog"): (4, 100.0)
     }  # fmt: skip
 
@@ -241,7 +253,7 @@ def test_long_runs_are_thinned_and_say_so():
     lines = pl.DataFrame({"epoch": np.arange(count) / 100, "step": np.arange(count), "seconds": np.ones(count),
                           "split": ["train_steps"] * count, "loss": losses, "accuracy": np.full(count, 0.5),
                           "grad_norm": losses, "update_norm": losses, "learning_rate": losses})  # fmt: skip
-    figure = run_charts(lines, looks([*SPLITS.values(), "gradient", "update"]))[0]
+    figure = run_charts(lines, ACCURACY, looks([*SERIES.values(), "gradient", "update"]))[0]
     shown = figure.data["lines"]
     assert len(shown) <= 400
     assert shown["value"].max() == 50.0

@@ -36,7 +36,7 @@ def test_lines_are_plain_text_one_an_epoch():
     drive(Lines(Console(file=out, width=200)))
     assert out.getvalue().splitlines() == [
         "an_experiment: 10 parameters",
-        "epoch 1/2  train 1.2500  50.00%  validation –  75.00%  1,234 examples/s, 1 min left",
+        "epoch 1/2  train 1.2500 50.00%  validation – 75.00%  1,234 examples/s, 1 min left",
         "about [bold] to end",
     ]
 
@@ -51,7 +51,7 @@ def test_the_live_display_shows_epoch_step_speed_metrics_and_time_left():
     out = io.StringIO()
     drive(Live(Console(file=out, width=200, force_terminal=True, color_system=None)))
     text = out.getvalue()
-    for part in ("epoch 1/2", "step 100/200", "1,234 examples/s", "1 min left", "train 1.5000  25.00%", "validation"):
+    for part in ("epoch 1/2", "step 100/200", "1,234 examples/s", "1 min left", "train 1.5000 25.00%", "validation"):
         assert part in text
 
 
