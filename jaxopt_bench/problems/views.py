@@ -56,7 +56,7 @@ class View:
             raise self._error(field, shortened(values), "a list of texts")
         texts = tuple(self._text(f"{field}[{i}]", value) for i, value in enumerate(values))
         if count is not None and len(texts) != count:
-            raise self._error(field, f"a list of {len(texts)} texts", f"{count}, one for each")
+            raise self._error(field, f"a list of length {len(texts)}", f"length {count}")
         object.__setattr__(self, field, texts)
 
     def _numbers(self, field: str, value: Any, axes: str) -> np.ndarray:
@@ -143,7 +143,7 @@ class Points(View):
             values = self._numbers(field, getattr(self, field), "points").astype(np.float64)
             object.__setattr__(self, field, values)
         if len(self.x) != len(self.y):
-            raise self._error("y", f"{len(self.y)} numbers", f"{len(self.x)}, as many as x")
+            raise self._error("y", f"an array of length {len(self.y)}", f"length {len(self.x)}, as x has")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -177,7 +177,7 @@ class Lines(View):
             field = f"lines[{shortened(name)}]"
             line = self._numbers(field, values, "points").astype(np.float64)
             if len(line) != len(x):
-                raise self._error(field, f"{len(line)} numbers", f"{len(x)}, as many as x")
+                raise self._error(field, f"an array of length {len(line)}", f"length {len(x)}, as x has")
             lines[self._text("a name in lines", name)] = line
         object.__setattr__(self, "lines", lines)
 
