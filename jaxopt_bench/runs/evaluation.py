@@ -172,7 +172,7 @@ def load_evaluation(path: str | pathlib.Path) -> Evaluation | None:
         splits = {split: _loaded_split(split, parts[split]) for split in _SPLITS if parts[split]}
         views, others = _group(parts[_TRAINING], "views")
         _check_nothing_left(_TRAINING, others)
-        return Evaluation(splits, arrays_to_views(views))
+        return Evaluation(splits, _loaded_views(_TRAINING, views))
     except UserError as error:
         raise UserError(f"{path} is damaged: {error}") from error
 
@@ -281,10 +281,14 @@ def _loaded_split(split: str, arrays: Mapping[str, np.ndarray]) -> EvaluatedSpli
             raise UserError(
                 f"{split}/outputs/{name} is {array.dtype}{list(array.shape)}. Expected {examples[0]} examples."
             )
+    return EvaluatedSplit(statistics, outputs, _loaded_views(split, views))
+
+
+def _loaded_views(part: str, arrays: Mapping[str, np.ndarray]) -> tuple[View, ...]:
     try:
-        return EvaluatedSplit(statistics, outputs, arrays_to_views(views))
+        return arrays_to_views(arrays)
     except UserError as error:
-        raise UserError(f"{split}/views: {error}") from error
+        raise UserError(f"{part}/views: {error}") from error
 
 
 def _group(arrays: Mapping[str, np.ndarray], group: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:

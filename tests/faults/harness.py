@@ -213,4 +213,4 @@ def _plain(value: Any) -> Any:
         return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {name: _plain(each) for name, each in value.items()}
-    return value
+    return [_plain(each) for each in value] if isinstance(value, tuple) else value

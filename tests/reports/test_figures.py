@@ -17,18 +17,18 @@ from PIL import Image
 
 from jaxopt_bench.optimizers import SGD, Choice, Cosine, Space
 from jaxopt_bench.problems import Metric
-from jaxopt_bench.problems.views import Lines, Matrix, Points
+from jaxopt_bench.problems.views import Matrix
 from jaxopt_bench.reports.charts import CHARTS
 from jaxopt_bench.reports.charts.curves import test_curve as error_curve
 from jaxopt_bench.reports.charts.outcomes import cost, final_results, trade_off
 from jaxopt_bench.reports.charts.run import SERIES, run_charts
 from jaxopt_bench.reports.charts.search import budget, hyperparameters, sensitivity
-from jaxopt_bench.reports.charts.views import MOST_DOTS, lines_figure, matrix_figure, points_figure
+from jaxopt_bench.reports.charts.views import matrix_figure
 from jaxopt_bench.reports.figure import COLUMN, Figure
 from jaxopt_bench.reports.style import looks
 from jaxopt_bench.reports.subject import Subject, of_study
 from jaxopt_bench.results import Contender, verdict
-from tests.reports.made import ACCURACY, ENERGY, R2, made_results, made_study
+from tests.reports.made import ACCURACY, made_results, made_study
 
 NAMES = ("adam", "sgd")
 

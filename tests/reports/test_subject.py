@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jaxopt_bench.problems import Metric
 from jaxopt_bench.reports.html import Items
 from jaxopt_bench.reports.report import report_of
 from jaxopt_bench.reports.subject import bands, named, of_runs, of_study, thinned
-from jaxopt_bench.results import estimate, verdict, without_repeats
+from jaxopt_bench.results import Results, estimate, verdict, without_repeats
 from jaxopt_bench.results.words import repeats_in_words
-from tests.reports.made import made_results, made_study
+from jaxopt_bench.runs import SPLITS
+from tests.reports.made import ACCURACY, ENERGY, R2, made_results, made_study
 
 values = st.floats(0, 100, allow_nan=False).map(lambda value: round(value, 6))
 
 
-@given(st.lists(st.lists(values, min_size=1, max_size=19), min_size=1, max_size=4), st.sampled_from(["loss", "error"]))
-def test_bands_are_the_estimates_of_each_epoch(epochs: list[list[float]], value: str):
+@given(
+    st.lists(st.lists(values, min_size=1, max_size=19), min_size=1, max_size=4),
+    st.sampled_from([(None, None), (0.0, None), (0.0, 100.0), (None, 100.0), (20.0, None), (None, 60.0), (20.0, 60.0)]),
+)
+def test_bands_are_the_estimates_of_each_epoch(epochs: list[list[float]], limits: tuple[float | None, float | None]):
     curves = pl.DataFrame(
         [
             {
@@ -29,33 +35,33 @@ def test_bands_are_the_estimates_of_each_epoch(epochs: list[list[float]], value:
                 "epoch": float(epoch),
                 "step": epoch,
                 "seconds": 2.0 * epoch,
-                value: each,
+                "value": each,
             }
             for epoch, seeds in enumerate(epochs)
             for each in seeds
         ]
     )
-    found = bands(curves, value).sort("epoch")
-    unit, domain = (1, "positive") if value == "loss" else (100, "fraction")
+    least, greatest = limits
+    found = bands(curves, limits).sort("epoch")
     for row, seeds in zip(found.to_dicts(), epochs, strict=True):
-        one = estimate([each / unit for each in seeds], domain=domain)
-        assert row["mean"] == pytest.approx(unit * one.mean, rel=1e-9, abs=1e-9)
+        one = estimate(seeds, least=least, greatest=greatest)
+        assert row["mean"] == pytest.approx(one.mean, rel=1e-9, abs=1e-9)
         assert row["seeds"] == len(seeds)
         if len(seeds) == 1:
             assert (row["low"], row["high"]) == (None, None)
         else:
-            assert row["low"] == pytest.approx(unit * one.low, rel=1e-6, abs=1e-6)
-            assert row["high"] == pytest.approx(unit * one.high, rel=1e-6, abs=1e-6)
+            assert row["low"] == pytest.approx(one.low, rel=1e-6, abs=1e-6)
+            assert row["high"] == pytest.approx(one.high, rel=1e-6, abs=1e-6)
 
 
 def test_of_repetitions_each_is_one_value_of_a_band():
     rows = [
-        {"series": "a", "repetition": r, "epoch": 1.0, "step": 1, "seconds": 1.0, "loss": loss}
+        {"series": "a", "repetition": r, "epoch": 1.0, "step": 1, "seconds": 1.0, "value": loss}
         for r, losses in enumerate([[1.0, 2.0, 3.0], [4.0, 6.0]])
         for loss in losses
     ]
-    (row,) = bands(pl.DataFrame(rows), "loss").to_dicts()
-    one = estimate([2.0, 5.0], domain="positive")
+    (row,) = bands(pl.DataFrame(rows), (0.0, None)).to_dicts()
+    one = estimate([2.0, 5.0], least=0.0)
     assert (row["mean"], row["seeds"]) == (one.mean, 2)
     assert row["low"] == pytest.approx(one.low)
 
@@ -88,7 +94,7 @@ def test_a_study_s_subjects_are_its_workloads_the_best_contender_first():
     assert len(subject.final_runs) == 3 * 5
 
 
-def test_a_confirmation_that_diverged_counts_as_chance_as_in_the_verdict():
+def test_a_classifier_that_diverged_counts_as_chance_as_in_the_verdict():
     study = made_study(["adam", "sgd"])
     results, document = made_results(study)
     lost = (pl.col("phase") == "confirmation") & (pl.col("seed") == 5000) & (pl.col("contender") == "sgd")
@@ -170,11 +176,81 @@ def test_a_copy_of_a_study_is_left_out():
     assert report_of(both, "made").title == "made"
 
 
-def test_runs_of_no_study_are_told_apart_by_data_set_and_model():
-    results, _ = made_results(made_study(["adam", "sgd"]))
-    none = results.runs.with_columns(
-        *[pl.lit(None, pl.String).alias(name) for name in ("study", "phase", "workload", "contender")]
-    )
-    (subject,) = of_runs(type(results)(none, results.curves))
+def loose(*changes: dict[str, object], metrics: Sequence[Metric] = ACCURACY) -> Results:
+    """Returns the runs of a study as runs of no study, once for each of some changes of their columns."""
+    results, _ = made_results(made_study(["adam", "sgd"], trials=1), metrics=metrics)
+    names = ("study", "phase", "workload", "contender")
+    none = results.runs.with_columns(pl.lit(None, pl.String).alias(name) for name in names)
+    runs, curves = [], []
+    for i, change in enumerate(changes):
+        paths = pl.concat_str(pl.lit(f"{i}/"), "path").alias("path")
+        others = [pl.lit(value).alias(name) for name, value in change.items()]
+        runs.append(none.with_columns(paths, *others))
+        curves.append(results.curves.with_columns(paths))
+    return Results(pl.concat(runs, how="diagonal"), pl.concat(curves))
+
+
+def test_runs_of_no_study_are_told_apart_by_their_problem():
+    (subject,) = of_runs(loose({"dataset": "digits"}))
     assert subject.workload == "digits_cnn"
     assert set(subject.runs["phase"]) == {"run"}
+    several = of_runs(
+        loose(
+            {"dataset": "digits", "label_smoothing": 0.0},
+            {"dataset": "digits", "label_smoothing": 0.1},
+            {"dataset": "mnist", "label_smoothing": 0.1},
+            {"problem.name": "springs", "dataset": None, "model.name": None, "stiffness": 2.0},
+            {"problem.name": "file.py:pendulum", "dataset": None, "model.name": None, "problem.length": 3},
+        )
+    )
+    assert [each.workload for each in several] == [
+        "digits_cnn, label_smoothing 0",
+        "digits_cnn, label_smoothing 0.1",
+        "mnist_cnn",
+        "springs",
+        "file.py:pendulum",
+    ]
+
+
+def test_epochs_and_batch_sizes_are_settings_of_one_problem():
+    (subject,) = of_runs(loose({"dataset": "digits", "epochs": 3}, {"dataset": "digits", "epochs": 4}))
+    assert {series.rpartition(", ")[2] for series in subject.series} == {"epochs 3", "epochs 4"}
+
+
+@pytest.mark.parametrize("metrics", [ACCURACY, ENERGY, R2])
+def test_the_best_series_comes_first_in_the_direction_of_the_metric(metrics: Sequence[Metric]):
+    (subject,) = of_runs(loose({"optimizer.learning_rate": 0.1}, metrics=metrics))
+    assert subject.series == ("sgd", "adam")  # whose loss falls faster
+    assert subject.headline is not None
+    assert subject.headline.name == f"test_{metrics[0].name}"
+
+
+@pytest.mark.parametrize("splits", [SPLITS, SPLITS[:3], SPLITS[:2]])
+def test_without_test_results_they_are_of_validation_or_else_of_clean_training(splits: Sequence[str]):
+    study = made_study(["adam", "sgd"])
+    results, document = made_results(study, metrics=ENERGY, splits=splits)
+    (subject,) = of_study(results, document, verdict(results, document))
+    expected = {4: "test", 3: "validation", 2: "train_clean"}[len(splits)]
+    names = ("study", "phase", "workload", "contender")
+    none = results.runs.with_columns(pl.lit(None, pl.String).alias(name) for name in names)
+    (alone,) = of_runs(Results(none, results.curves))
+    for each in (subject, alone):
+        assert each.headline is not None
+        assert each.headline.name == f"{expected}_energy_error"
+
+
+@pytest.mark.parametrize("metrics", [ENERGY, R2])
+def test_a_confirmation_that_diverged_counts_as_the_untrained_model(metrics: Sequence[Metric]):
+    results, document = made_results(made_study(["adam", "sgd"]), metrics=metrics)
+    lost = (pl.col("phase") == "confirmation") & (pl.col("seed") == 5000) & (pl.col("contender") == "sgd")
+    measures = [pl.when(~lost).then(pl.col(n)).alias(n) for n in results.runs.columns if n.startswith("final.test_")]
+    status = pl.when(lost).then(pl.lit("diverged")).otherwise("status").alias("status")
+    results = dataclasses.replace(results, runs=results.runs.with_columns(status, *measures))
+    (subject,) = of_study(results, document, found := verdict(results, document))
+    (reached,) = subject.final_runs.filter(pl.col("status") == "diverged").to_dicts()
+    for metric in metrics:
+        assert reached[f"test_{metric.name}"] == metric.untrained
+    standing = found.rankings[0].standing("sgd")
+    assert standing is not None
+    own = subject.final_runs.filter(pl.col("series") == "sgd")[f"test_{metrics[0].name}"]
+    assert own.mean() == pytest.approx(standing.results[f"test_{metrics[0].name}"].mean)

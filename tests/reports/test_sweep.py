@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import pytest
 from rich.console import Console
 
 from jaxopt_bench.errors import UserError
+from jaxopt_bench.problems import Metric
 from jaxopt_bench.reports import sweep_table
 from jaxopt_bench.reports.sweep import WIDTH, best_row, chosen_split, dots
 from jaxopt_bench.results import Estimate, Row
+from tests.reports.made import ACCURACY, ENERGY
 
 RATE = "optimizer.learning_rate"
 
@@ -24,9 +27,9 @@ def row(rate: float, loss: float, accuracy: float, margin: float | None = None, 
     return Row({RATE: rate}, results if diverged < 3 else {}, 3, diverged)
 
 
-def printed(rows: list[Row]) -> list[str]:
+def printed(rows: list[Row], metrics: Sequence[Metric] = ACCURACY) -> list[str]:
     out = io.StringIO()
-    Console(file=out, width=80).print(sweep_table(rows, "digits: epoch 3"))
+    Console(file=out, width=80).print(sweep_table(rows, "digits: epoch 3", metrics))
     return out.getvalue().splitlines()
 
 
@@ -43,13 +46,27 @@ def test_a_row_says_the_setting_the_means_and_their_intervals_and_the_best_has_t
     assert not any("…" in line for line in lines)
 
 
+def test_any_headline_metric_is_plotted_with_its_unit():
+    rows = []
+    for rate, error, loss in ((0.1, 40.0, 2.0), (0.2, 35.5, 1.0)):
+        reached = {"validation_energy_error": Estimate(error, None, 1), "validation_loss": Estimate(loss, None, 1)}
+        rows.append(Row({RATE: rate}, reached, 1, 0))
+    lines = printed(rows, ENERGY)
+    assert any("energy error (meV)" in line for line in lines)
+    assert any(line.split() == ["0.2", "1.0000", "35.5000", "★"] for line in lines)
+    (axis,) = [line for line in lines if "35.5000" in line and "40.0000" in line]
+    assert "loss" in axis
+    alone = printed([Row({RATE: 0.1}, {"validation_loss": Estimate(2.0, None, 1)}, 1, 0)], ENERGY[1:])
+    assert [line.split() for line in alone if "●" in line or "★" in line] == [["0.1", "2.0000", "★"]]
+
+
 def test_the_best_row_has_the_lowest_loss_and_none_that_diverged():
     rows = [row(1, 0.5, 0.8), row(2, 0.1, 0.9, diverged=1), row(3, 0.4, 0.7)]
     assert best_row(rows, "validation") is rows[2]
     assert best_row(rows[1:2], "validation") is None
 
 
-def test_without_validation_the_test_split_counts_and_without_either_the_clean_training_images():
+def test_without_validation_the_test_split_counts_and_without_either_clean_training():
     only = [Row({}, {f"{split}_loss": Estimate(1.0, None, 1)}, 1, 0) for split in ("train_clean", "test")]
     assert chosen_split(only) == "test"
     assert chosen_split(only[:1]) == "train_clean"
@@ -65,4 +82,4 @@ def test_dots_lie_where_the_axis_says():
 
 def test_no_rows_are_refused():
     with pytest.raises(UserError, match="at least one run"):
-        sweep_table([], "nothing")
+        sweep_table([], "nothing", ACCURACY)

@@ -17,11 +17,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxopt_bench import UserError, data, load_run, train, train_population
-from jaxopt_bench.data import Augmentation, Dataset, Split
+from jaxopt_bench.data import Augmentation, Dataset
+from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.optimizers import SGD, AdamW
+from jaxopt_bench.problems import PROBLEMS
+from jaxopt_bench.problems.views import Images, Lines, Matrix, Points, Texts, views_to_arrays
 from jaxopt_bench.runs import EVALUATION, Evaluation, Recording, Reporter, Run, evaluation, load_evaluation
 from jaxopt_bench.training import CodePath
+from tests.problems.springs import Springs
 from tests.runs.test_train import Killed, KilledAt, Said, assert_same
+from tests.tasks import changed
 
 PLAIN = Recording(log_every=6, tensorboard=False)
 EVALUATED = dataclasses.replace(PLAIN, evaluation=True)
@@ -61,15 +66,16 @@ def bytes_of(run: Run) -> bytes:
 
 
 def assert_final_metrics(run: Run) -> None:
-    """Asserts that the file's logits have the final losses and accuracies, by SciPy in float64."""
+    """Asserts that the file's logits and statistics have the final losses and accuracies, by SciPy in float64."""
     assert run.summary is not None
     with np.load(run.path / EVALUATION, allow_pickle=False) as found:
         for split in ("validation", "test"):
-            labels, logits = found[f"{split}_labels"], found[f"{split}_logits"].astype(np.float64)
-            loss = -scipy.special.log_softmax(logits, axis=1)[np.arange(len(labels)), labels].mean()
-            assert loss == pytest.approx(run.summary["final"][f"{split}_loss"], rel=1e-5)
-            accuracy = (logits.argmax(1) == labels).mean()
-            assert accuracy == pytest.approx(run.summary["final"][f"{split}_accuracy"], rel=1e-6)
+            labels, logits = found[f"{split}/outputs/labels"], found[f"{split}/outputs/logits"].astype(np.float64)
+            losses = -scipy.special.log_softmax(logits, axis=1)[np.arange(len(labels)), labels]
+            correct = logits.argmax(1) == labels
+            for name, values in (("loss", losses), ("accuracy", correct)):
+                np.testing.assert_allclose(found[f"{split}/statistics/{name}"], values, rtol=1e-4, atol=1e-5)
+                assert values.mean() == pytest.approx(run.summary["final"][f"{split}_{name}"], rel=1e-5)
 
 
 def test_the_logits_are_those_of_the_final_metrics(done, options):
@@ -77,9 +83,9 @@ def test_the_logits_are_those_of_the_final_metrics(done, options):
     _, validation = data.train_validation(dataset.split("train"), 0.1)
     assert validation is not None
     found = evaluation_of(done)
-    assert found.class_names == tuple(str(digit) for digit in range(10))
-    np.testing.assert_array_equal(found.splits["validation"].labels, validation.labels)  # 144: one batch, padded
-    np.testing.assert_array_equal(found.splits["test"].labels, dataset.split("test").labels)  # 360: one and a part
+    outputs = {name: split.outputs for name, split in found.splits.items()}
+    np.testing.assert_array_equal(outputs["validation"]["labels"], validation.labels)  # 144: one batch, padded
+    np.testing.assert_array_equal(outputs["test"]["labels"], dataset.split("test").labels)  # 360: one and a part
     assert_final_metrics(done)
 
 
@@ -88,7 +94,7 @@ def test_averaged_parameters_and_the_statistics_of_their_own_are_those_of_the_fi
     dtype, tiny, tmp_path, options, normed
 ):
     optimizer = SGD(learning_rate=0.05, ema_decay=0.9)
-    experiment = dataclasses.replace(tiny, epochs=1, model=normed, optimizer=optimizer, dtype=dtype)
+    experiment = changed(tiny, epochs=1, model=normed, optimizer=optimizer, dtype=dtype)
     run = train(experiment, runs_dir=tmp_path, **options)
     assert_final_metrics(run)
     before = bytes_of(run)
@@ -96,39 +102,18 @@ def test_averaged_parameters_and_the_statistics_of_their_own_are_those_of_the_fi
     assert bytes_of(train(experiment, runs_dir=tmp_path, **options)) == before  # from the last checkpoint
 
 
-def test_the_mistakes_are_the_wrong_examples_with_the_highest_losses(done, options):
-    images = data.load("digits", options["data_dir"]).split("test").images
-    split = evaluation_of(done).splits["test"]
-    losses = -scipy.special.log_softmax(split.logits.astype(np.float64), axis=1)[np.arange(360), split.labels]
-    np.testing.assert_allclose(split.losses, losses, rtol=1e-12)
-    wrong = [i for i in range(360) if split.predictions[i] != split.labels[i]]
-    assert len(wrong) > 32
-    assert split.mistakes.tolist() == sorted(wrong, key=lambda i: -losses[i])[:32]
-    np.testing.assert_array_equal(split.mistake_images, images[split.mistakes])
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-@pytest.mark.parametrize("place", [0, 1, 2])
-def test_no_class_is_predicted_if_the_largest_logit_is_not_finite(bad, place):
-    logits = np.array([[0, 1, 2], [0, 1, 2], [-np.inf, 0, -np.inf]], np.float32)
-    logits[1, place] = bad
-    none = np.zeros(0, np.int32)
-    for label in range(3):
-        split = evaluation.EvaluatedSplit(np.full(3, label, np.int32), logits, none, none)
-        assert split.predictions.tolist() == [2, -1, 1]
-        examples = Split(np.zeros((3, 1, 1, 1), np.uint8), split.labels)
-        assert 1 in evaluation._evaluated_split(examples, logits).mistakes
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_few_mistakes_are_all_shown_and_one_without_a_loss_is_the_worst(bad):
-    logits = np.zeros((6, 3), np.float32)
-    logits[:, 1] = [1, 2, 5, 9, 1, 0]
-    logits[4, 2] = bad
-    examples = Split(np.arange(6, dtype=np.uint8).reshape(6, 1, 1, 1), np.array([1, 0, 2, 1, 1, 0], np.int32))
-    found = evaluation._evaluated_split(examples, logits)
-    assert found.mistakes.tolist() == [4, 2, 1]
-    assert found.mistake_images.ravel().tolist() == [4, 2, 1]
+def test_the_views_are_of_the_split_that_they_are_recorded_with(done, options):
+    for name, split in evaluation_of(done).splits.items():
+        matrix, worst = split.views
+        assert isinstance(matrix, Matrix)
+        labels, guesses = split.outputs["labels"], split.outputs["logits"].argmax(1)
+        assert np.trace(matrix.values) == (labels == guesses).sum()
+        np.testing.assert_array_equal(matrix.values.sum(1), np.bincount(labels, minlength=10))
+        assert isinstance(worst, Images)
+        stored = data.load("digits", options["data_dir"]).split("test" if name == "test" else "train")
+        for image, caption in zip(worst.images, worst.captions, strict=True):
+            label = int(caption.partition(",")[0])
+            assert label in stored.labels[(stored.images == image).all((1, 2, 3))]
 
 
 @pytest.mark.parametrize(
@@ -136,7 +121,7 @@ def test_few_mistakes_are_all_shown_and_one_without_a_loss_is_the_worst(bad):
     [
         ({"evaluate_test": False, "batch_size": 64}, ["validation"], True, 32),
         ({"validation_fraction": 0.0, "batch_size": 20}, ["test"], False, 20),
-        pytest.param({"validation_fraction": 0.0, "evaluate_test": False}, [], True, 32, marks=pytest.mark.slow),
+        ({"validation_fraction": 0.0, "evaluate_test": False}, ["train_clean"], True, 32),
     ],
 )
 def test_only_evaluated_splits_are_opened_and_the_batch_is_one_of_training_images(
@@ -145,18 +130,20 @@ def test_only_evaluated_splits_are_opened_and_the_batch_is_one_of_training_image
     opened = []
     original = Dataset.split
     monkeypatch.setattr(Dataset, "split", lambda self, name: (opened.append(name), original(self, name))[1])
-    experiment = dataclasses.replace(tiny, epochs=1, augmentation=Augmentation(flip=flip), **change)
+    experiment = changed(tiny, epochs=1, augmentation=Augmentation(flip=flip), **change)
     run = train(experiment, runs_dir=tmp_path, **options)
     found = evaluation_of(run)
     assert list(found.splits) == splits
     assert ("test" in opened) == ("test" in splits)
-    batch, count = found.batch, run.task.train_examples
-    assert len(batch.labels) == shown
+    (view,) = found.training_views
+    count = run.config["task"]["train_examples"]
+    assert len(view.images) == shown
+    before, augmented = view.images[:, :, :8], view.images[:, :, 8:]
     stored = data.load("digits", options["data_dir"]).split("train")
-    for image, label in zip(batch.images, batch.labels, strict=True):
-        assert label in stored.labels[:count][(stored.images[:count] == image).all((1, 2, 3))]
-    kept = (batch.augmented == batch.images).all((1, 2, 3))
-    mirrored = (batch.augmented == batch.images[:, :, ::-1]).all((1, 2, 3))
+    for image, label in zip(before, view.captions, strict=True):
+        assert int(label) in stored.labels[:count][(stored.images[:count] == image).all((1, 2, 3))]
+    kept = (augmented == before).all((1, 2, 3))
+    mirrored = (augmented == before[:, :, ::-1]).all((1, 2, 3))
     assert (kept | mirrored).all()
     assert kept.any()
     assert bool((~kept).any()) == flip
@@ -224,8 +211,10 @@ def test_without_the_last_checkpoint_it_is_refused_and_nothing_lost(damage, with
             shutil.rmtree(last)
         case "changed":
             next(path for path in (last / "arrays").rglob("*") if path.is_file()).write_text("")
-    expected = r"damaged.*evaluation\.npz is made" if damage == "changed" else r"no evaluation\.npz, .* gone: .* not 40"
-    with pytest.raises(UserError, match=rf"{expected}.*accepted: --fresh --evaluation.*without --evaluation"):
+    expected = (
+        r"damaged.*evaluation\.npz is made" if damage == "changed" else r"no evaluation\.npz, .* missing: .* not 40"
+    )
+    with pytest.raises(UserError, match=rf"{expected}.*Expected --fresh --evaluation.*without --evaluation"):
         train(tiny, runs_dir=tmp_path, **options)
     assert load_evaluation(run.path) is None
     again = train(tiny, runs_dir=tmp_path, **{**options, "recording": PLAIN})
@@ -241,7 +230,7 @@ def test_each_member_of_a_population_has_its_own(code_path, done, tiny, tmp_path
     runs = train_population(experiments, runs_dir=tmp_path, **options)
     for run in runs:
         assert_final_metrics(run)
-    assert not np.allclose(*(evaluation_of(run).splits["test"].logits for run in runs), atol=0.1)
+    assert not np.allclose(*(evaluation_of(run).splits["test"].outputs["logits"] for run in runs), atol=0.1)
     if code_path == IN_TURN:  # where a member is its single run to the bit
         assert bytes_of(runs[0]) == bytes_of(done)
     before = [bytes_of(run) for run in runs]
@@ -254,7 +243,7 @@ def test_each_member_of_a_population_has_its_own(code_path, done, tiny, tmp_path
 def test_a_finished_run_without_checkpoint_is_refused_before_others_are_trained(without, tiny, tmp_path, options):
     shutil.rmtree(copied(without, tmp_path).path / "checkpoints")
     other = dataclasses.replace(tiny, seed=1)
-    with pytest.raises(UserError, match="is gone"):
+    with pytest.raises(UserError, match="is missing"):
         train_population([tiny, other], runs_dir=tmp_path, **options)
     assert not (tmp_path / "tiny" / other.digest).exists()
 
@@ -270,15 +259,80 @@ def test_a_run_that_diverges_has_none(tiny, tmp_path, options):
         assert train(wild, runs_dir=tmp_path, **options).summary == second.summary
 
 
+@pytest.fixture
+def springs(monkeypatch) -> Experiment:
+    """Returns an experiment on a problem without images, labels and accuracy, which has a name while the test lasts."""
+    monkeypatch.setitem(PROBLEMS, "springs", Springs())
+    return Experiment(name="springs", problem=Springs(), optimizer=SGD(learning_rate=0.3), epochs=2, batch_size=32)
+
+
+@pytest.mark.parametrize(
+    ("splits", "recorded"),
+    [("all", {"validation": 40, "test": 50}), ("validation", {"validation": 40}), ("train", {"train_clean": 96})],
+)
+def test_any_problem_has_its_statistics_outputs_and_views_recorded(splits, recorded, springs, tmp_path, options):
+    run = train(changed(springs, splits=splits), runs_dir=tmp_path, **options)
+    found = evaluation_of(run)
+    assert {name: len(split.statistics["loss"]) for name, split in found.splits.items()} == recorded
+    for name, split in found.splits.items():
+        assert split.statistics.keys() == {"loss", "squares"}
+        error = np.sqrt(split.statistics["squares"].astype(np.float64).mean())
+        assert error == pytest.approx(run.summary["final"][f"{name}_rms_error"], rel=1e-5)
+        assert split.outputs["force"].dtype == np.float32  # NumPy's files have no bfloat16
+        assert split.outputs["pairs"].shape == (recorded[name], 2)
+        assert list(map(type, split.views)) == [Matrix, Points, Lines, Images, Texts]
+        points = split.views[1]
+        np.testing.assert_allclose((points.x - points.y) ** 2, split.statistics["squares"], atol=0.1)
+    (view,) = found.training_views
+    np.testing.assert_allclose(view.y, 1.01 * view.x, rtol=1e-5)
+
+
+def test_a_problem_without_views_has_none(springs, tmp_path, options):
+    found = evaluation_of(train(changed(springs, views="none"), runs_dir=tmp_path, **options))
+    assert found.training_views == found.splits["test"].views == ()
+
+
+@pytest.mark.parametrize(
+    ("views", "message"),
+    [
+        ("wrong", "`views` failed. views is 'views'. Expected a list of Matrix, Images"),
+        ("failing", "`views` failed. KeyError: 'colour'. The training is complete. .* without --evaluation keeps it"),
+    ],
+)
+def test_views_that_fail_lose_nothing(views, message, springs, tmp_path, options):
+    experiment = changed(springs, views=views)
+    with pytest.raises(UserError, match=message):
+        train(experiment, runs_dir=tmp_path, **options)
+    run = train(experiment, runs_dir=tmp_path, **{**options, "recording": PLAIN})
+    assert run.summary["status"] == "completed"
+    assert load_evaluation(run.path) is None
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        (lambda params, batch: {"mean": params["stiffness"]}, r"`outputs` failed. it returns 'mean': float32\[\]"),
+        (lambda params, batch: {"a/b": batch["force"]}, "it returns 'a/b': .* Expected a name without slashes"),
+        (lambda params, batch: batch["energy"], "`outputs` failed. KeyError: 'energy'"),
+    ],
+)
+def test_outputs_that_belong_to_no_examples_are_named(outputs, message, springs, tmp_path, options, monkeypatch):
+    load = Springs.load
+    monkeypatch.setattr(Springs, "load", lambda *given: dataclasses.replace(load(*given), outputs=outputs))
+    with pytest.raises(UserError, match=message):
+        train(springs, runs_dir=tmp_path, **options)
+
+
+VIEWS = [
+    Matrix(title="m", values=np.eye(2), rows=["cat", "dog"], columns=["cat", "dog"], row_title="r", column_title="c"),
+    Images(title="i", images=np.zeros((1, 3, 4, 1), np.uint8), captions=["cat"]),
+]
 SOUND: dict[str, np.ndarray] = {
-    "class_names": np.array(["cat", "dog"]),
-    "batch_labels": np.array([0, 1], np.int32),
-    "batch_images": np.zeros((2, 3, 4, 1), np.uint8),
-    "batch_augmented": np.zeros((2, 3, 4, 1), np.uint8),
-    "test_labels": np.array([0, 1, 1], np.int32),
-    "test_logits": np.array([[1, 0], [1, 0], [0, 1]], np.float32),
-    "test_mistakes": np.array([1], np.int32),
-    "test_mistake_images": np.zeros((1, 3, 4, 1), np.uint8),
+    "test/statistics/loss": np.array([0.5, 2, 0.5], np.float32),
+    "test/statistics/accuracy": np.array([1, 0, 1], np.float32),
+    "test/outputs/logits": np.array([[1, 0], [1, 0], [0, 1]], np.float32),
+    **{f"test/views/{name}": array for name, array in views_to_arrays(VIEWS).items()},
+    **{f"training/views/{name}": array for name, array in views_to_arrays(VIEWS[1:]).items()},
 }
 
 
@@ -292,31 +346,31 @@ def test_what_is_written_is_read(tmp_path):
     (tmp_path / EVALUATION).write_bytes(archive(**SOUND))
     found = load_evaluation(tmp_path)
     assert found is not None
-    assert found.class_names == ("cat", "dog")
     assert list(found.splits) == ["test"]
-    assert found.splits["test"].predictions.tolist() == [0, 0, 1]
-    softplus = np.log(1 + np.exp([-1, 1, -1]))
-    np.testing.assert_allclose(found.splits["test"].losses, softplus)
+    split = found.splits["test"]
+    assert split.statistics["loss"].tolist() == [0.5, 2, 0.5]
+    assert split.outputs["logits"].shape == (3, 2)
+    assert [view.title for view in split.views] == ["m", "i"]
+    assert [view.title for view in found.training_views] == ["i"]
 
 
 @pytest.mark.parametrize(
     ("name", "array", "message"),
     [
-        ("class_names", None, "no array 'class_names'"),
-        ("class_names", np.array([["cat", "dog"]]), r"class_names is <U3\[1, 2\]; accepted: str\[any\]"),
-        ("class_names", np.array(["cat", None]), "pickle"),
-        ("test_labels", None, "no array 'test_labels'"),
-        ("test_labels", np.array([0, 1, 2], np.int32), "test_labels is from 0 to 2; accepted: >= 0 and < 2"),
-        ("test_labels", np.array([0, -1, 1], np.int32), "test_labels is from -1 to 1"),
-        ("test_labels", np.array([0.0, 1, 1]), "test_labels is float64"),
-        ("test_logits", np.zeros((3, 2)), r"test_logits is float64\[3, 2\]; accepted: float32\[3, 2\]"),
-        ("test_logits", np.zeros((2, 2), np.float32), r"float32\[2, 2\]; accepted: float32\[3, 2\]"),
-        ("test_logits", np.zeros((3, 3), np.float32), r"float32\[3, 3\]; accepted: float32\[3, 2\]"),
-        ("test_mistakes", np.array([3], np.int32), "test_mistakes is from 3 to 3; accepted: >= 0 and < 3"),
-        ("test_mistake_images", np.zeros((1, 3, 3, 1), np.uint8), r"accepted: uint8\[1, 3, 4, 1\]"),
-        ("batch_images", np.zeros((3, 3, 4, 1), np.uint8), r"accepted: uint8\[2, any, any, any\]"),
-        ("batch_augmented", np.zeros((2, 3, 4), np.uint8), r"accepted: uint8\[2, 3, 4, 1\]"),
-        ("batch_augmented", np.zeros((2, 3, 4, 1), np.int8), r"int8\[2, 3, 4, 1\]; accepted: uint8"),
+        ("test/statistics/loss", None, "the array 'test/statistics/loss' is missing"),
+        ("test/statistics/loss", np.zeros((3, 1), np.float32), r"loss is float32\[3, 1\]. Expected float32\[3\]"),
+        ("test/statistics/loss", np.float32(1), r"is float32\[\]. Expected float32 \[examples\]"),
+        ("test/statistics/loss", np.zeros(2, np.float32), r"accuracy is float32\[3\]. Expected float32\[2\]"),
+        ("test/statistics/accuracy", np.zeros(3), r"accuracy is float64\[3\]. Expected float32\[3\]"),
+        ("test/statistics/accuracy", np.array([1, None, 1]), "pickle"),
+        ("test/outputs/logits", np.zeros((2, 2), np.float32), r"float32\[2, 2\]. Expected 3 examples"),
+        ("test/outputs/logits", np.array(["a", "b", "c"]), r"<U1\[3\]. Expected 3 examples"),
+        ("test/views/0/values", None, "test/views: the array '0/values' is missing"),
+        ("test/views/1/images", np.zeros((1, 3, 4, 1), np.int8), "test/views: Images 'i': images is int8"),
+        ("training/views/0/captions", np.array(["a", "b"]), "training/views: .* captions is a list of length 2"),
+        ("training/statistics/loss", np.zeros(3, np.float32), "the array 'training/statistics/loss' is unknown"),
+        ("test/more", np.zeros(3, np.float32), "the array 'test/more' is unknown"),
+        ("class_names", np.array(["cat", "dog"]), "the array 'class_names' is unknown. Expected one of train_clean"),
     ],
 )
 def test_an_array_that_is_not_what_it_should_be_is_named(name, array, message, tmp_path):
@@ -328,13 +382,13 @@ def test_an_array_that_is_not_what_it_should_be_is_named(name, array, message, t
 
 def test_an_archive_that_would_fill_the_memory_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / EVALUATION, "w", zipfile.ZIP_DEFLATED) as file:
-        file.writestr("class_names.npy", bytes(10**7))
+        file.writestr("test/statistics/loss.npy", bytes(10**7))
     with pytest.raises(UserError, match="claim to be larger than it is"):
         load_evaluation(tmp_path)
     huge = io.BytesIO()
     np.lib.format.write_array_header_1_0(huge, {"descr": "|u1", "fortran_order": False, "shape": (10**16,)})
     with zipfile.ZipFile(tmp_path / EVALUATION, "w") as file:
-        file.writestr("class_names.npy", huge.getvalue())
+        file.writestr("test/statistics/loss.npy", huge.getvalue())
     with pytest.raises(UserError, match=r"evaluation\.npz is damaged"):
         load_evaluation(tmp_path)
 
@@ -352,5 +406,5 @@ def test_a_damaged_file_is_refused_or_read_as_it_was(tmp_path_factory, drawn):
         found = load_evaluation(directory)
         assert not truncated
         assert found is not None
-        assert found.class_names == ("cat", "dog")
-        np.testing.assert_array_equal(found.splits["test"].logits, SOUND["test_logits"])
+        np.testing.assert_array_equal(found.splits["test"].outputs["logits"], SOUND["test/outputs/logits"])
+        assert found.splits["test"].views[0].rows == ("cat", "dog")
