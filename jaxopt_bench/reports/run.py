@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -76,7 +77,7 @@ def command(run: Run) -> str:
     known = catalog.load_folder().get(ours["name"])  # find would run a file of that name
     if known is None:
         return shlex.join(words)
-    theirs = known.to_json()
+    theirs = json.loads(json.dumps(known.to_json()))  # as config.json is, with lists
     words += _replaced(Experiment.kinds, ours, theirs)
     kind = Experiment.kinds["problem"].get(ours["problem"]["name"])
     if kind is not None:
@@ -211,7 +212,7 @@ def _confused(name: str, view: views.Matrix) -> Table:
         if not both[i, j]:
             break
         one, other = view.rows[int(i)], view.rows[int(j)]
-        rows.append((f"{one} and {other}", *(f"{n:,}" for n in (both[i, j], matrix[i, j], matrix[j, i]))))
+        rows.append((f"{one} and {other}", *(f"{n:,.10g}" for n in (both[i, j], matrix[i, j], matrix[j, i]))))
         numbers.append(
             {
                 "first": one,

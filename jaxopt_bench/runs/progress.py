@@ -174,6 +174,12 @@ def _splits(records: Sequence[Record], metrics: Sequence[Metric]) -> str:
     shown = [metric for metric in dict.fromkeys([loss, metrics[0]]) if metric is not None]
     parts = []
     for record in records:
-        values = " ".join(metric.format(record.get(metric.name)) for metric in shown)
+        values = " ".join(_value(metric, record.get(metric.name)) for metric in shown)
         parts.append(f"{names.get(record['split'], record['split'])} {values}")
     return "  ".join(parts)
+
+
+def _value(metric: Metric, value: float | None) -> str:
+    """Returns a value: the loss without its unit, a percentage, or another with its name and unit."""
+    text = metric.format(value)
+    return text if metric.name == LOSS or metric.percent else f"{metric.words} {text} {metric.unit}".rstrip()

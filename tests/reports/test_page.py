@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
 import polars as pl
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -16,12 +17,18 @@ from jaxopt_bench import Experiment
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.experiment import Workload
 from jaxopt_bench.models import CNN
-from jaxopt_bench.problems import Classification
+from jaxopt_bench.optimizers import SGD
+from jaxopt_bench.problems import PROBLEMS, Classification, Metric
+from jaxopt_bench.problems.views import Images, Texts
+from jaxopt_bench.reports import html
+from jaxopt_bench.reports.html import Report, Section
 from jaxopt_bench.reports.html import page as html_of
 from jaxopt_bench.reports.report import report_of
+from jaxopt_bench.reports.run import _view_blocks, run_looks
 from jaxopt_bench.results import Results, Target, load
-from jaxopt_bench.runs import Recording, load_evaluation, train
-from tests.reports.made import made_results, made_study, with_document
+from jaxopt_bench.runs import SPLITS, Recording, Reporter, load_evaluation, train
+from tests.problems.springs import Springs
+from tests.reports.made import ENERGY, R2, made_results, made_study, with_document
 from tests.results.directories import change_experiment
 
 Open = Callable[..., Page]
@@ -30,12 +37,13 @@ NAMES = ["adam", "sgd", "nadam"]
 
 @pytest.fixture
 def opened(browser: Browser, tmp_path: pathlib.Path) -> Iterator[Open]:
-    """Returns a function that opens results' page, and at the end checks that it was silent and fetched nothing."""
+    """Returns a function that opens a page, and at the end checks that it was silent and fetched nothing."""
     heard: list[str] = []
 
-    def open_page(results: Results, name: str = "made", **context: object) -> Page:
+    def open_page(shown: Results | Report, name: str = "made", **context: object) -> Page:
         file = tmp_path / "index.html"
-        file.write_text(html_of(report_of(results, name)), encoding="utf-8")
+        report = shown if isinstance(shown, Report) else report_of(shown, name)
+        file.write_text(html_of(report), encoding="utf-8")
         page = browser.new_page(**context)  # type: ignore[arg-type]
         page.on("console", lambda message: heard.append(f"console: {message.text}"))
         page.on("pageerror", lambda error: heard.append(f"error: {error}"))
@@ -336,13 +344,122 @@ def test_a_single_run_shows_its_mistakes(
     drawn(page)
     evaluation = load_evaluation(path)
     assert evaluation is not None
-    wrong = page.locator("section", has=page.get_by_role("heading", name="The wrongest images")).locator("img")
-    assert wrong.count() == len(evaluation.splits["test"].mistakes) > 0
+    _, worst = evaluation.splits["test"].views
+    assert isinstance(worst, Images)
+    section = page.locator("section", has=page.get_by_role("heading", name="Predictions on the test split"))
+    wrong = section.locator("img")
+    assert wrong.count() == len(worst.images) > 0
     assert all(wrong.nth(i).evaluate("image => image.naturalWidth === 8") for i in range(wrong.count()))
-    assert page.locator("#confusion").count() == 1
+    assert section.locator("#predictions-confusion-matrix").count() == 1
+    training = page.locator("section", has=page.get_by_role("heading", name="The first training batch")).locator("img")
+    assert training.count() == 32
+    assert training.first.evaluate("image => image.naturalWidth === 16")
     before = marks(page.locator("#loss"))
     page.get_by_role("button", name="clean training").click()
     page.wait_for_function("n => document.querySelectorAll('#loss svg.marks path').length < n", arg=before)
+
+
+@pytest.fixture
+def springs(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> pathlib.Path:
+    """Returns a run on a problem without images, labels and accuracy, with views of every kind."""
+    monkeypatch.setitem(PROBLEMS, "springs", Springs())
+    experiment = Experiment(
+        name="springs", problem=Springs(), optimizer=SGD(learning_rate=0.1), epochs=8, batch_size=16
+    )
+    recording = Recording(evaluation=True, log_every=2)
+    return train(experiment, runs_dir=tmp_path / "runs", recording=recording, reporter=Reporter()).path
+
+
+def test_the_page_of_a_run_of_any_problem_has_its_units_and_its_views(opened: Open, springs: pathlib.Path):
+    page = opened(load(springs))
+    charts = {chart.get_attribute("data-figure"): chart for chart in drawn(page)}
+    assert list(charts) == [
+        "loss", "rms_error", "learning-rate", "norms", "predictions-kinds-of-forces", "predictions-fitted-forces",
+        "predictions-force-and-displacement", "training-forces-in-training",
+    ]  # fmt: skip
+    assert all(marks(chart) for chart in charts.values())
+
+    def words(name: str) -> str:
+        return charts[name].locator("svg.marks").text_content() or ""
+
+    assert "loss (N²)" in words("loss")
+    assert "RMS error (N)" in words("rms_error")
+    assert "Lower is better" in charts["rms_error"].inner_text()
+    for part in ("kind", "fitted kind", "heavy push"):
+        assert part in words("predictions-kinds-of-forces")
+    for part in ("measured force (N)", "fitted force (N)"):
+        assert part in words("predictions-fitted-forces")
+    assert "displacement (m)" in words("predictions-force-and-displacement")
+    text = page.inner_text("main")
+    for part in (
+        "Lower loss and lower RMS error are better.", "kind pair", "Left: measured. Right: fitted.", "examples/s",
+        "of each of the 50 test examples, the statistics loss, squares and the outputs force [50], pairs [50, 2]",
+    ):  # fmt: skip
+        assert part in text
+    for absent in ("accuracy", "nats", "images/s"):
+        assert absent not in text
+    evaluation = load_evaluation(springs)
+    assert evaluation is not None
+    *_, pictures, lines = evaluation.splits["test"].views
+    assert isinstance(pictures, Images)
+    assert isinstance(lines, Texts)
+    assert page.locator("section .images figcaption").all_inner_texts() == list(pictures.captions)
+    assert page.locator(".texts li").all_inner_texts() == list(lines.texts)
+    before = marks(charts["predictions-force-and-displacement"])
+    page.get_by_role("button", name="fitted", exact=True).click()
+    page.wait_for_function(
+        "n => document.querySelectorAll('#predictions-force-and-displacement svg.marks path').length < n", arg=before
+    )
+    found = Axe().run(page).response["violations"]
+    assert [(v["id"], v["nodes"][0]["html"]) for v in found if v["impact"] in ("serious", "critical")] == []
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_no_view_is_wider_than_the_window(opened: Open, width: int):
+    wide = "x" * 500
+    views = (
+        Images(title="Wide", images=np.zeros((2, 2, 400, 3), np.uint8), captions=[wide, ""]),
+        Texts(title="Wide", texts=[wide, "<b>not bold</b>\nsecond line"]),
+    )
+    looks = run_looks(None)
+    section = Section("Views", tuple(_view_blocks(views, "predictions", set(), looks)))
+    page = opened(Report("made", "", (section,), looks), viewport={"width": width, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.locator(".texts li").nth(1).inner_text() == "<b>not bold</b>\nsecond line"
+
+
+def test_of_long_views_the_first_are_shown_and_counted():
+    views = (Texts(title="Many", text="All.", texts=["text"] * 1234),)
+    (block,) = _view_blocks(views, "predictions", set(), {})
+    assert isinstance(block, html.Texts)
+    assert (len(block.texts), block.text) == (100, "All. The first 100 of 1,234 texts are shown.")
+
+
+@pytest.mark.parametrize(("metrics", "splits"), [(ENERGY, SPLITS), (R2, SPLITS[:3]), (ENERGY[1:], SPLITS[:2])])
+def test_studies_of_any_problem_are_drawn_with_its_units_and_directions(
+    opened: Open, metrics: Sequence[Metric], splits: Sequence[str]
+):
+    split = {4: "test", 3: "validation", 2: "clean training"}[len(splits)]
+    made = made_study(NAMES, claims=(), select=f"{splits[-1] if len(splits) < 4 else 'validation'}_loss")
+    results, document = made_results(made, epochs=5, metrics=metrics, splits=splits)
+    page = opened(with_document(results, document))
+    charts = {chart.get_attribute("data-figure"): chart for chart in drawn(page)}
+    headline = metrics[0]
+    title = f"{split} {headline.title()}"
+    name = f"{split} {headline.words}".replace(" ", "-").lower()
+    assert title in (charts[name].locator("svg.marks").text_content() or "")
+    assert title in (charts["final-results"].locator("svg.marks").text_content() or "")
+    better, side = ("Higher", "right") if headline.higher_is_better else ("Lower", "left")
+    assert f"{better} is better" in charts[name].inner_text()
+    assert f"Further {side} is better" in charts["final-results"].inner_text()
+    assert ("trade-off" in charts) == (split != "clean training")
+    if split != "clean training":
+        assert title in (charts["trade-off"].locator("svg.marks").text_content() or "")
+        assert ("Up is better" if headline.higher_is_better else "Down is better") in charts["trade-off"].inner_text()
+    text = page.inner_text("main")
+    assert f"lead in {title}" in text
+    for absent in ("accuracy", "nats", "images"):
+        assert absent not in text
 
 
 def test_a_single_run_without_predictions_says_how_to_record_them(

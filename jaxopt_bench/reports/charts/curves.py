@@ -94,7 +94,8 @@ def _curve(subject: Subject, looks: Mapping[str, Look], quantity: Quantity, text
     said = [text, "Higher is better." if quantity.higher_is_better else "Lower is better.", _over(found["seeds"], what)]
     lost = subject.runs.filter(pl.col("phase") != "trial", pl.col("shown"), pl.col("status") == "diverged")
     if len(lost):
-        said.append(f"{len(lost)} runs diverged; they count up to their last finite value.")
+        several = f"{len(lost)} runs diverged; they count" if len(lost) > 1 else "1 run diverged; it counts"
+        said.append(f"{several} up to the last finite value.")
     if len(drawn) < len(found):
         said.append(f"Drawn are {len(drawn):,} of {len(found):,} points; every stretch keeps its least and greatest.")
     x = alt.X(

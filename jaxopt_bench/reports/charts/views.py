@@ -16,6 +16,9 @@ from jaxopt_bench.reports.subject import thinned
 
 MOST_DOTS = 2000
 """Dots of a scatter plot; of more, as many are drawn, evenly spaced in their order."""
+MOST_LETTERS = 40
+"""Letters of the columns' names up to which they are written side by side; more are written upwards."""
+SQUARE = 400  # pixels: the height of a figure that should be about as wide
 FILL = "#3d8fe0"  # on a light and on a dark ground
 
 
@@ -40,10 +43,13 @@ def matrix_figure(name: str, view: Matrix) -> Figure:
         schema_overrides={"row": pl.String, "column": pl.String},
     )
     side = alt.Axis(labelOverlap="greedy", grid=False, labelLimit=90)
+    below = side.copy()
+    if sum(map(len, columns)) <= MOST_LETTERS:
+        below.labelAngle = 0
     share = f"% of the {view.row_title}"
     chart = alt.Chart(alt.NamedData("cells")).mark_rect(tooltip=True, color=FILL).encode(
-        x=alt.X("column:N", sort=columns, title=view.column_title, axis=side, scale=alt.Scale(domain=columns)),
-        y=alt.Y("row:N", sort=rows, title=view.row_title, axis=side, scale=alt.Scale(domain=rows)),
+        x=alt.X("column:N", title=view.column_title, axis=below, scale=alt.Scale(domain=columns)),
+        y=alt.Y("row:N", title=view.row_title, axis=side, scale=alt.Scale(domain=rows)),
         opacity=alt.Opacity(
             "share:Q", scale=alt.Scale(type="sqrt", domain=[0, 100], range=[0, 1]), legend=None
         ),
@@ -89,6 +95,8 @@ def points_figure(name: str, view: Points) -> Figure:
         line = alt.Chart(alt.NamedData("diagonal")).mark_line(color="#8a929a", strokeWidth=1, clip=True)
         layers.append(line.encode(x=at_x, y=at_y))
     chart = alt.layer(*layers).add_params(hideable())
+    if view.diagonal:
+        chart = chart.properties(height=SQUARE)
     columns = {"x": view.x_title, "y": view.y_title}
     return Figure(name, view.title, " ".join(filter(None, said)), chart, data, columns, square=view.diagonal)
 
