@@ -14,16 +14,16 @@ from jaxopt_bench.models.layers import HE_NORMAL, Layers, flatten
 class Normed(Model):
     """A convolution, its batch normalisation with a momentum of its own, and a head."""
 
-    def module(self, num_classes: int, layers: Layers = Layers()) -> nn.Module:
-        return NormedModule(num_classes, layers)
+    def module(self, num_outputs: int, layers: Layers = Layers()) -> nn.Module:
+        return NormedModule(num_outputs, layers)
 
 
 class NormedModule(nn.Module):
-    num_classes: int
+    num_outputs: int
     layers: Layers
 
     @nn.compact
     def __call__(self, images, *, train):
         x = self.layers.conv(4, 3, use_bias=True, kernel_init=HE_NORMAL, name="conv")(images)
         x = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.7, name="norm")(x))
-        return self.layers.dense(self.num_classes, kernel_init=HE_NORMAL, name="head")(flatten(x))
+        return self.layers.dense(self.num_outputs, kernel_init=HE_NORMAL, name="head")(flatten(x))

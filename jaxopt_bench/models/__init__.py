@@ -1,4 +1,4 @@
-"""The networks the benchmark trains: Flax linen modules, their configurations, and a table of them by name.
+"""Flax linen networks, their configurations, and a table of them by name.
 
 Nothing here knows about data sets, optimizers or training.
 """
@@ -6,12 +6,17 @@ Nothing here knows about data sets, optimizers or training.
 from __future__ import annotations
 
 from jaxopt_bench.config import Named
+from jaxopt_bench.errors import UserError
 from jaxopt_bench.models.alexnet import AlexNet, AlexNetSmall
-from jaxopt_bench.models.base import Model
+from jaxopt_bench.models.base import Inputs, Model
 from jaxopt_bench.models.cnn import CNN
+from jaxopt_bench.models.cnn1d import CNN1D
+from jaxopt_bench.models.gru import GRU
 from jaxopt_bench.models.layers import Layers
+from jaxopt_bench.models.mlp import MLP
 from jaxopt_bench.models.overview import count_parameters, parameter_overview
 from jaxopt_bench.models.resnet import CifarResNet, ResNet
+from jaxopt_bench.models.transformer import Transformer
 from jaxopt_bench.models.vgg import VGG
 from jaxopt_bench.models.vit import ViT
 from jaxopt_bench.models.wide_resnet import WideResNet
@@ -21,6 +26,9 @@ MODELS: Named[Model] = Named(
     alexnet=AlexNet(),
     alexnet_small=AlexNetSmall(),
     cnn=CNN(),
+    cnn1d=CNN1D(),
+    gru=GRU(),
+    mlp=MLP(),
     resnet20=CifarResNet(depth=20),
     resnet32=CifarResNet(depth=32),
     resnet44=CifarResNet(depth=44),
@@ -29,6 +37,7 @@ MODELS: Named[Model] = Named(
     resnet18=ResNet(depth=18),
     resnet34=ResNet(depth=34),
     resnet50=ResNet(depth=50),
+    transformer=Transformer(),
     vgg11=VGG(depth=11),
     vgg13=VGG(depth=13),
     vgg16=VGG(depth=16),
@@ -38,18 +47,44 @@ MODELS: Named[Model] = Named(
     wrn28_10=WideResNet(depth=28, width=10),
 )
 
+
+def check_inputs(model: Model, inputs: Inputs, of: str) -> None:
+    """Checks that a model takes examples of a kind.
+
+    Args:
+      model: the model.
+      inputs: the kind.
+      of: where the examples are from, such as "the data set mnist1d".
+
+    Raises:
+      UserError: naming the models that do, if it does not.
+    """
+    if inputs not in model.inputs:
+        fitting = ", ".join(sorted(name for name, entry in MODELS.items() if inputs in entry.inputs))
+        raise UserError(
+            f"the model {MODELS.name_of(model)} takes {' or '.join(model.inputs)}, but {of} consists of {inputs}. "
+            f"Expected a model that takes {inputs}: {fitting}."
+        )
+
+
 __all__ = [
     "CNN",
+    "CNN1D",
+    "GRU",
+    "MLP",
     "MODELS",
     "VGG",
     "AlexNet",
     "AlexNetSmall",
     "CifarResNet",
+    "Inputs",
     "Layers",
     "Model",
     "ResNet",
+    "Transformer",
     "ViT",
     "WideResNet",
+    "check_inputs",
     "count_parameters",
     "parameter_overview",
 ]

@@ -45,15 +45,15 @@ class AlexNet(Model):
     dropout: float = number(0.5, at_least=0, below=1)
     """Probability that training drops a unit of a hidden dense layer."""
 
-    def module(self, num_classes: int, layers: Layers = Layers()) -> AlexNetModule:
-        return AlexNetModule(self, num_classes, layers)
+    def module(self, num_outputs: int, layers: Layers = Layers()) -> AlexNetModule:
+        return AlexNetModule(self, num_outputs, layers)
 
 
 class AlexNetModule(nn.Module):
     """The network an `AlexNet` describes."""
 
     config: AlexNet
-    num_classes: int
+    num_outputs: int
     layers: Layers = Layers()
 
     @nn.compact
@@ -99,7 +99,7 @@ class AlexNetModule(nn.Module):
         for name in ("dense1", "dense2"):
             x = nn.relu(dense(self.config.dense, name=name)(x))
             x = nn.Dropout(self.config.dropout, deterministic=not train)(x)
-        return dense(self.num_classes, name="head")(x).astype(jnp.float32)
+        return dense(self.num_outputs, name="head")(x).astype(jnp.float32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,15 +114,15 @@ class AlexNetSmall(Model):
     parallelizing convolutional neural networks".
     """
 
-    def module(self, num_classes: int, layers: Layers = Layers()) -> AlexNetSmallModule:
-        return AlexNetSmallModule(self, num_classes, layers)
+    def module(self, num_outputs: int, layers: Layers = Layers()) -> AlexNetSmallModule:
+        return AlexNetSmallModule(self, num_outputs, layers)
 
 
 class AlexNetSmallModule(nn.Module):
     """The network an `AlexNetSmall` describes."""
 
     config: AlexNetSmall
-    num_classes: int
+    num_outputs: int
     layers: Layers = Layers()
 
     @nn.compact
@@ -145,5 +145,5 @@ class AlexNetSmallModule(nn.Module):
         x = nn.relu(conv(256, 3, name="conv4")(x))
         x = nn.relu(conv(256, 3, name="conv5")(x))
         x = flatten(max_pool(x, 2, 2))
-        head = self.layers.dense(self.num_classes, kernel_init=GLOROT_UNIFORM, name="head")
+        head = self.layers.dense(self.num_outputs, kernel_init=GLOROT_UNIFORM, name="head")
         return head(x).astype(jnp.float32)

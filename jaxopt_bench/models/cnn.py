@@ -27,15 +27,15 @@ class CNN(Model):
     dropout: float = number(0.25, at_least=0, below=1)
     """Probability that training drops a unit of the hidden dense layer."""
 
-    def module(self, num_classes: int, layers: Layers = Layers()) -> CNNModule:
-        return CNNModule(self, num_classes, layers)
+    def module(self, num_outputs: int, layers: Layers = Layers()) -> CNNModule:
+        return CNNModule(self, num_outputs, layers)
 
 
 class CNNModule(nn.Module):
     """The network a `CNN` describes."""
 
     config: CNN
-    num_classes: int
+    num_outputs: int
     layers: Layers = Layers()
 
     @nn.compact
@@ -55,4 +55,4 @@ class CNNModule(nn.Module):
             x = layers.max_pool(nn.relu(x), 2, 2)
         x = nn.relu(layers.dense(config.dense, kernel_init=HE_NORMAL, name="dense")(flatten(x)))
         x = nn.Dropout(config.dropout, deterministic=not train)(x)
-        return layers.dense(self.num_classes, kernel_init=HE_NORMAL, name="head")(x).astype(jnp.float32)
+        return layers.dense(self.num_outputs, kernel_init=HE_NORMAL, name="head")(x).astype(jnp.float32)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -65,6 +65,43 @@ def conv_general_dilated(
         return _convolve(window, lhs, rhs)
     groups = zip(*(jnp.split(a, feature_group_count, -1) for a in (lhs, rhs)), strict=True)
     return jnp.concatenate([_convolve(window, *group) for group in groups], -1)
+
+
+def over_length(convolve: Callable[..., Array]) -> Callable[..., Array]:
+    """Returns a convolution of sequences, [batch, length, channels], computed as one of images of one row.
+
+    Args:
+      convolve: a convolution of images, such as `conv_general_dilated`.
+
+    Returns:
+      A function for the argument of `nn.Conv` that is called `conv_general_dilated`.
+    """
+
+    def convolve_sequences(
+        lhs: Array,
+        rhs: Array,
+        window_strides: Sequence[int],
+        padding: Sequence[tuple[int, int]],
+        *,
+        lhs_dilation: Sequence[int],
+        rhs_dilation: Sequence[int],
+        dimension_numbers: Any,
+        **others: Any,
+    ) -> Float[Array, "batch out_length features"]:
+        del dimension_numbers  # those of Flax, [batch, length, channels]
+        images = convolve(
+            lhs[:, None],
+            rhs[None],
+            (1, *window_strides),
+            ((0, 0), *padding),
+            lhs_dilation=(1, *lhs_dilation),
+            rhs_dilation=(1, *rhs_dilation),
+            dimension_numbers=NHWC,
+            **others,
+        )
+        return images[:, 0]
+
+    return convolve_sequences
 
 
 def window_of(

@@ -26,6 +26,9 @@ HE_NORMAL = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 
 _CONVOLUTIONS = {"pure": lambda: convolution.conv_general_dilated, "onednn": lambda: onednn.conv_general_dilated}
 
+EMBEDDING_INIT = nn.initializers.normal(0.02)
+"""Normal with standard deviation 0.02, as GPT-2 initialises embeddings (Radford et al. 2019)."""
+
 GLOROT_UNIFORM = nn.initializers.glorot_uniform()
 """Uniform within ±sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010, eq. 16), also called Xavier."""
 
@@ -80,6 +83,40 @@ class Layers:
             conv_general_dilated_cls=_CONVOLUTIONS.get(self.path),
             name=name,
         )
+
+    def conv1d(self, features: int, kernel: int, *, stride: int = 1, kernel_init: Initializer, name: str) -> nn.Conv:
+        """Returns a convolution over the length of sequences, [batch, length, channels], with a bias, initially zero.
+
+        As many zeros are added at both ends, so that with stride 1 and an odd kernel the length stays.
+
+        Args:
+          features: output channels.
+          kernel: length of the filter.
+          stride: step between outputs.
+          kernel_init: distribution of the initial weights.
+          name: its name among the parameters.
+        """
+        implementation = _CONVOLUTIONS.get(self.path)
+        return nn.Conv(
+            features,
+            (kernel,),
+            strides=(stride,),
+            padding=kernel // 2,
+            kernel_init=kernel_init,
+            dtype=self.dtype,
+            conv_general_dilated_cls=implementation and (lambda: convolution.over_length(implementation())),
+            name=name,
+        )
+
+    def embed(self, vocabulary: int, features: int, *, name: str) -> nn.Embed:
+        """Returns a table of the features of each token.
+
+        Args:
+          vocabulary: how many tokens there are.
+          features: how many numbers stand for a token.
+          name: its name among the parameters.
+        """
+        return nn.Embed(vocabulary, features, dtype=self.dtype, embedding_init=EMBEDDING_INIT, name=name)
 
     def dense(self, features: int, *, kernel_init: Initializer, name: str) -> nn.Dense:
         """Returns a dense layer with a bias, initially zero.
@@ -207,9 +244,9 @@ def check_side(model: str, images: Float[Array, "batch height width channels"], 
         )
 
 
-def flatten(images: Float[Array, "batch height width channels"]) -> Float[Array, "batch features"]:
-    """Returns each image as one row."""
-    return images.reshape(images.shape[0], -1)
+def flatten(examples: Float[Array, "batch *shape"]) -> Float[Array, "batch features"]:
+    """Returns each example as one row."""
+    return examples.reshape(examples.shape[0], -1)
 
 
 def global_average(images: Float[Array, "batch height width channels"]) -> Float[Array, "batch channels"]:

@@ -31,8 +31,8 @@ class CifarResNet(Model):
     zero_init_residual: bool = False
     """Whether each block starts as the identity: its last batch norm's scale is zero (Goyal et al. 2017, 5.1)."""
 
-    def module(self, num_classes: int, layers: Layers = Layers()) -> CifarResNetModule:
-        return CifarResNetModule(self, num_classes, layers)
+    def module(self, num_outputs: int, layers: Layers = Layers()) -> CifarResNetModule:
+        return CifarResNetModule(self, num_outputs, layers)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,15 +52,15 @@ class ResNet(Model):
     zero_init_residual: bool = False
     """Whether each block starts as the identity: its last batch norm's scale is zero (Goyal et al. 2017, 5.1)."""
 
-    def module(self, num_classes: int, layers: Layers = Layers()) -> ResNetModule:
-        return ResNetModule(self, num_classes, layers)
+    def module(self, num_outputs: int, layers: Layers = Layers()) -> ResNetModule:
+        return ResNetModule(self, num_outputs, layers)
 
 
 class CifarResNetModule(nn.Module):
     """The network a `CifarResNet` describes."""
 
     config: CifarResNet
-    num_classes: int
+    num_outputs: int
     layers: Layers = Layers()
 
     @nn.compact
@@ -75,14 +75,14 @@ class CifarResNetModule(nn.Module):
                 stride = 2 if stage > 1 and block == 1 else 1
                 name = f"stage{stage}_block{block}"
                 x = BasicBlock(features, stride, "pad", zero, self.layers, name=name)(x, train)
-        return _head(x, self.num_classes, self.layers)
+        return _head(x, self.num_outputs, self.layers)
 
 
 class ResNetModule(nn.Module):
     """The network a `ResNet` describes."""
 
     config: ResNet
-    num_classes: int
+    num_outputs: int
     layers: Layers = Layers()
 
     @nn.compact
@@ -99,7 +99,7 @@ class ResNetModule(nn.Module):
                 stride = 2 if stage > 1 and block == 1 else 1
                 name = f"stage{stage}_block{block}"
                 x = make_block(features, stride, zero_init_residual=zero, layers=self.layers, name=name)(x, train)
-        return _head(x, self.num_classes, self.layers)
+        return _head(x, self.num_outputs, self.layers)
 
 
 class BasicBlock(nn.Module):
@@ -172,6 +172,6 @@ def _stem(images: Images, features: int, train: bool, layers: Layers) -> Images:
     return nn.relu(conv_norm(layers, images.astype(layers.dtype), features, 3, train=train, name="_stem"))
 
 
-def _head(x: Images, num_classes: int, layers: Layers) -> Float[Array, "batch classes"]:
-    dense = layers.dense(num_classes, kernel_init=HE_NORMAL, name="head")
+def _head(x: Images, num_outputs: int, layers: Layers) -> Float[Array, "batch classes"]:
+    dense = layers.dense(num_outputs, kernel_init=HE_NORMAL, name="head")
     return dense(global_average(x)).astype(jnp.float32)

@@ -32,15 +32,15 @@ class VGG(Model):
     depth: Literal[11, 13, 16, 19] = 16
     """Layers with weights in the paper, whose three dense layers count."""
 
-    def module(self, num_classes: int, layers: Layers = Layers()) -> VGGModule:
-        return VGGModule(self, num_classes, layers)
+    def module(self, num_outputs: int, layers: Layers = Layers()) -> VGGModule:
+        return VGGModule(self, num_outputs, layers)
 
 
 class VGGModule(nn.Module):
     """The network a `VGG` describes."""
 
     config: VGG
-    num_classes: int
+    num_outputs: int
     layers: Layers = Layers()
 
     @nn.compact
@@ -58,5 +58,5 @@ class VGGModule(nn.Module):
             for i in range(1, count + 1):
                 x = nn.relu(conv_norm(self.layers, x, features, 3, train=train, name=f"{stage}_{i}"))
             x = self.layers.max_pool(x, 2, 2)
-        head = self.layers.dense(self.num_classes, kernel_init=HE_NORMAL, name="head")
+        head = self.layers.dense(self.num_outputs, kernel_init=HE_NORMAL, name="head")
         return head(flatten(x)).astype(jnp.float32)

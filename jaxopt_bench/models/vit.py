@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
@@ -12,10 +11,9 @@ from jaxtyping import Array, Float
 
 from jaxopt_bench.config import number
 from jaxopt_bench.errors import UserError
+from jaxopt_bench.models.attention import Block, check_heads
 from jaxopt_bench.models.base import Model
 from jaxopt_bench.models.layers import GLOROT_UNIFORM, Layers
-
-Tokens = Float[Array, "batch tokens width"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +30,7 @@ class ViT(Model):
     baselines for ImageNet-1k", section 2.
 
     Raises:
-      UserError: where the width is no multiple of 4 and of the heads.
+      UserError: if the width is not a multiple of 4 and of the heads.
     """
 
     patch: int = number(4, at_least=1)
@@ -50,20 +48,19 @@ class ViT(Model):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, divisor in (("heads", self.heads), ("4, for the positions,", 4)):
-            if self.width % divisor:
-                number_of = f"{divisor} {name}" if name == "heads" else name
-                raise UserError(f"ViT.width is {self.width}; accepted: a multiple of {number_of}.")
+        check_heads("ViT.width", self.width, self.heads)
+        if self.width % 4:
+            raise UserError(f"ViT.width is {self.width}. Expected a multiple of 4, because of the positions.")
 
-    def module(self, num_classes: int, layers: Layers = Layers()) -> ViTModule:
-        return ViTModule(self, num_classes, layers)
+    def module(self, num_outputs: int, layers: Layers = Layers()) -> ViTModule:
+        return ViTModule(self, num_outputs, layers)
 
 
 class ViTModule(nn.Module):
     """The network a `ViT` describes."""
 
     config: ViT
-    num_classes: int
+    num_outputs: int
     layers: Layers = Layers()
 
     @nn.compact
@@ -79,8 +76,8 @@ class ViTModule(nn.Module):
         height, width = images.shape[1:3]
         if height % config.patch or width % config.patch:
             raise UserError(
-                f"images of {height}×{width} pixels cannot be cut into patches; ViT.patch is {config.patch}; "
-                "accepted: a divisor of both sides."
+                f"images of {height}×{width} pixels cannot be divided into patches: ViT.patch is {config.patch}. "
+                "Expected a divisor of both sides."
             )
         embed = layers.conv(
             config.width,
@@ -94,40 +91,10 @@ class ViTModule(nn.Module):
         x = embed(images.astype(layers.dtype))
         x = (x + positions(*x.shape[1:])[None].astype(x.dtype)).reshape(x.shape[0], -1, config.width)
         for block in range(1, config.depth + 1):
-            x = Block(config, layers, name=f"block{block}")(x, train)
+            x = Block(config.heads, config.hidden, config.dropout, layers=layers, name=f"block{block}")(x, train)
         x = layers.layer_norm(name="norm")(x).mean(1)
-        head = layers.dense(self.num_classes, kernel_init=nn.initializers.zeros, name="head")
+        head = layers.dense(self.num_outputs, kernel_init=nn.initializers.zeros, name="head")
         return head(x).astype(jnp.float32)
-
-
-class Block(nn.Module):
-    """Attention, then two dense layers; each sees its normalised input, to which it adds.
-
-    Attributes:
-      config: of the network.
-      layers: what it is made of.
-    """
-
-    config: ViT
-    layers: Layers
-
-    @nn.compact
-    def __call__(self, x: Tokens, train: bool) -> Tokens:
-        dropout = nn.Dropout(self.config.dropout, deterministic=not train)
-        x = x + dropout(self._attention(self.layers.layer_norm(name="norm1")(x)))
-        y = nn.gelu(
-            self._dense(self.config.hidden, "dense1")(self.layers.layer_norm(name="norm2")(x)), approximate=False
-        )
-        return x + dropout(self._dense(self.config.width, "dense2")(y))
-
-    def _attention(self, x: Tokens) -> Tokens:
-        heads = (*x.shape[:2], self.config.heads, -1)
-        query, key, value = (self._dense(self.config.width, n)(x).reshape(heads) for n in ("query", "key", "value"))
-        attended = jax.nn.dot_product_attention(query, key, value)
-        return self._dense(self.config.width, "out")(attended.reshape(x.shape))
-
-    def _dense(self, features: int, name: str) -> nn.Dense:
-        return self.layers.dense(features, kernel_init=GLOROT_UNIFORM, name=name)
 
 
 def positions(height: int, width: int, features: int) -> Float[np.ndarray, "height width features"]:

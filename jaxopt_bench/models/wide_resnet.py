@@ -34,15 +34,15 @@ class WideResNet(Model):
     dropout: float = number(0.0, at_least=0, below=1)
     """Probability that training drops an activation between the two convolutions of a block."""
 
-    def module(self, num_classes: int, layers: Layers = Layers()) -> WideResNetModule:
-        return WideResNetModule(self, num_classes, layers)
+    def module(self, num_outputs: int, layers: Layers = Layers()) -> WideResNetModule:
+        return WideResNetModule(self, num_outputs, layers)
 
 
 class WideResNetModule(nn.Module):
     """The network a `WideResNet` describes."""
 
     config: WideResNet
-    num_classes: int
+    num_outputs: int
     layers: Layers = Layers()
 
     @nn.compact
@@ -60,7 +60,7 @@ class WideResNetModule(nn.Module):
                 )
                 x = make(x, train)
         x = nn.relu(layers.batch_norm(train=train, name="norm")(x))
-        head = layers.dense(self.num_classes, kernel_init=HE_NORMAL, name="head")
+        head = layers.dense(self.num_outputs, kernel_init=HE_NORMAL, name="head")
         return head(global_average(x)).astype(jnp.float32)
 
 

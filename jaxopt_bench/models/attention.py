@@ -1,0 +1,57 @@
+"""The block that transformers of images and of tokens are made of. Whole networks have no place here."""
+
+from __future__ import annotations
+
+import jax
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.models.layers import GLOROT_UNIFORM, Layers
+
+Features = Float[Array, "batch tokens width"]
+
+
+class Block(nn.Module):
+    """Attention, then two dense layers with GELU between them; each sees its normalised input, to which it adds.
+
+    Attributes:
+      heads: parts into which attention divides the features.
+      hidden: units between the two dense layers.
+      dropout: probability that training drops a feature of what the block adds.
+      causal: whether a token attends only to itself and to the tokens before it.
+      layers: what it is made of.
+    """
+
+    heads: int
+    hidden: int
+    dropout: float = 0.0
+    causal: bool = False
+    layers: Layers = Layers()
+
+    @nn.compact
+    def __call__(self, x: Features, train: bool) -> Features:
+        """Returns the features with the block's additions."""
+        dropout = nn.Dropout(self.dropout, deterministic=not train)
+        x = x + dropout(self._attention(self.layers.layer_norm(name="norm1")(x)))
+        y = nn.gelu(self._dense(self.hidden, "dense1")(self.layers.layer_norm(name="norm2")(x)), approximate=False)
+        return x + dropout(self._dense(x.shape[-1], "dense2")(y))
+
+    def _attention(self, x: Features) -> Features:
+        heads = (*x.shape[:2], self.heads, -1)
+        query, key, value = (self._dense(x.shape[-1], n)(x).reshape(heads) for n in ("query", "key", "value"))
+        attended = jax.nn.dot_product_attention(query, key, value, is_causal=self.causal)
+        return self._dense(x.shape[-1], "out")(attended.reshape(x.shape))
+
+    def _dense(self, features: int, name: str) -> nn.Dense:
+        return self.layers.dense(features, kernel_init=GLOROT_UNIFORM, name=name)
+
+
+def check_heads(field: str, width: int, heads: int) -> None:
+    """Checks that attention can divide the features.
+
+    Raises:
+      UserError: naming the field, if the width is not a multiple of the heads.
+    """
+    if width % heads:
+        raise UserError(f"{field} is {width}. Expected a multiple of {heads} heads.")
