@@ -6,13 +6,17 @@ A problem is examples and pure functions of parameters. Optimizers and training 
 from __future__ import annotations
 
 from jaxopt_bench.config import Named
+from jaxopt_bench.problems.algorithmic import ModularAddition
 from jaxopt_bench.problems.base import Examples, Problem, ProblemConfig, count_examples, take_examples
 from jaxopt_bench.problems.classification import Classification
+from jaxopt_bench.problems.language import Language
 from jaxopt_bench.problems.metrics import LOSS, Metric, metric_named
 
 PROBLEMS: Named[ProblemConfig] = Named(
     "problem",
     classification=Classification(),
+    language=Language(),
+    modular_addition=ModularAddition(),
 )
 
 __all__ = [
@@ -20,7 +24,9 @@ __all__ = [
     "PROBLEMS",
     "Classification",
     "Examples",
+    "Language",
     "Metric",
+    "ModularAddition",
     "Problem",
     "ProblemConfig",
     "count_examples",

@@ -1,0 +1,149 @@
+"""Algorithmic data: a network learns to add modulo a number from a part of all pairs.
+
+It fits the pairs that it is trained on long before it generalises to the others ("grokking").
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int32, Key, PyTree
+
+from jaxopt_bench.config import Named, number
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.models import MODELS, Layers, Model, Transformer, check_inputs
+from jaxopt_bench.models.layers import LayersPath
+from jaxopt_bench.problems.base import Params, Problem, ProblemConfig
+from jaxopt_bench.problems.classification import classification_metrics, correct, cross_entropy
+from jaxopt_bench.problems.metrics import LOSS
+from jaxopt_bench.problems.views import Matrix, View
+
+
+class Sums(NamedTuple):
+    """Terms as tokens, a, b and "=", and what they add up to."""
+
+    terms: Int32[Array, "examples 3"]
+    sums: Int32[Array, " examples"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModularAddition(ProblemConfig):
+    """A network is given a, b and "=", and is trained to predict a + b modulo a number at the last position.
+
+    A part of all pairs, chosen once and always in the same way, is trained on. Half of the others validate, and half
+    are the test split.
+
+    Source: Power et al. 2022, "Grokking: Generalization Beyond Overfitting on Small Algorithmic Datasets".
+
+    Raises:
+      UserError: if the model does not take tokens, the fraction leaves a split empty, or for a field of the wrong type
+        or out of bounds.
+    """
+
+    kinds: ClassVar[Mapping[str, Named[Any]]] = {"model": MODELS}
+    metric_names: ClassVar[tuple[str, ...] | None] = ("accuracy", LOSS)
+
+    modulus: int = number(23, at_least=2, at_most=1000)
+    """What the sums are taken modulo; terms are 0 to this number − 1."""
+    train_fraction: float = number(0.5, above=0, below=1)
+    """The share of the pairs to train on."""
+    model: Model = Transformer(width=64, depth=1)  # noqa: RUF009 (it is frozen)
+    """The network."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Type the network computes in; parameters are float32 in either case."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_inputs(self.model, "tokens", "modular addition")
+        train, rest = self._counts
+        if min(train, rest // 2) < 1:
+            raise UserError(
+                f"ModularAddition.train_fraction is {self.train_fraction}, which divides the {self.modulus**2} pairs "
+                f"into {train} to train on and {rest} others. Expected a fraction that leaves 1 and 2 at least."
+            )
+
+    @property
+    def title(self) -> str:
+        """Such as "modular_addition_23_transformer"."""
+        return f"{self.data_name}_{MODELS.name_of(self.model)}"
+
+    @property
+    def data_name(self) -> str:
+        """Such as "modular_addition_23"."""
+        return f"modular_addition_{self.modulus}"
+
+    def parameter_shapes(self) -> PyTree[jax.ShapeDtypeStruct]:
+        """Returns the shapes and types of the parameters. Nothing is computed."""
+        module = self.model.module(self.modulus + 1, Layers(self.dtype))
+        terms = jax.ShapeDtypeStruct((1, 3), jnp.int32)
+        return jax.eval_shape(lambda x: module.init(jax.random.key(0), x, train=False)["params"], terms)
+
+    def load(self, data_dir: pathlib.Path | None = None, layers: LayersPath = "plain") -> Problem:
+        """Returns the problem; nothing is read. See `ProblemConfig.load`."""
+        modulus = self.modulus
+        module = self.model.module(modulus + 1, Layers(self.dtype, layers))
+        a, b = np.divmod(np.random.RandomState(0).permutation(modulus**2).astype(np.int32), modulus)
+        everything = Sums(np.stack([a, b, np.full_like(a, modulus)], 1), (a + b) % modulus)
+        train, rest = self._counts
+        borders = (0, train, train + rest // 2, modulus**2)
+        parts = [Sums(*(array[i:j] for array in everything)) for i, j in itertools.pairwise(borders)]
+
+        def init(key: Key[Array, ""]) -> Params:
+            return module.init(key, jnp.zeros((1, 3), jnp.int32), train=False)["params"]
+
+        def logits_of(params: Params, batch: Sums, key: Key[Array, ""] | None = None) -> Float[Array, "batch modulus"]:
+            rngs = None if key is None else {"dropout": key}
+            logits = module.apply({"params": params}, batch.terms, train=key is not None, rngs=rngs)
+            return logits[:, -1, :modulus]  # without that of "=", which is no sum
+
+        def loss(
+            params: Params, batch: Sums, key: Key[Array, ""] | None
+        ) -> tuple[Float[Array, " batch"], dict[str, Float[Array, " batch"]]]:
+            logits = logits_of(params, batch, key)
+            return cross_entropy(logits, batch.sums), {"accuracy": correct(logits, batch.sums)}
+
+        def outputs(params: Params, batch: Sums) -> dict[str, Array]:
+            return {"logits": logits_of(params, batch).astype(jnp.float32)}
+
+        return Problem(
+            train=parts[0],
+            validation=parts[1],
+            test=parts[2],
+            init=init,
+            loss=loss,
+            metrics=classification_metrics(modulus),
+            outputs=outputs,
+            views=self._views,
+            facts={"pairs": modulus**2},
+        )
+
+    @property
+    def _counts(self) -> tuple[int, int]:
+        """How many pairs are trained on, and how many are not."""
+        train = round(self.train_fraction * self.modulus**2)
+        return train, self.modulus**2 - train
+
+    def _views(self, examples: Sums, outputs: Mapping[str, Any]) -> Sequence[View]:
+        terms, sums = np.asarray(examples.terms), np.asarray(examples.sums)
+        wrong = np.asarray(outputs["logits"]).argmax(-1) != sums
+        values = np.zeros((self.modulus, self.modulus), int)
+        values[terms[wrong, 0], terms[wrong, 1]] = 1
+        names = tuple(map(str, range(self.modulus)))
+        return [
+            Matrix(
+                title="Wrong sums",
+                text=f"The {wrong.sum()} of {len(wrong)} pairs whose sum modulo {self.modulus} is predicted wrongly.",
+                values=values,
+                rows=names,
+                columns=names,
+                row_title="first term",
+                column_title="second term",
+            )
+        ]

@@ -1,0 +1,241 @@
+"""Language: a network predicts the next token of a sequence, a letter of a word or a byte of a text."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int32, Key, PyTree, UInt8
+
+from jaxopt_bench.config import Named, number
+from jaxopt_bench.data import tokens
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.models import MODELS, Layers, Model, Transformer, check_inputs
+from jaxopt_bench.models.layers import LayersPath
+from jaxopt_bench.problems.base import Params, Problem, ProblemConfig
+from jaxopt_bench.problems.metrics import LOSS, Metric, Statistics
+from jaxopt_bench.problems.views import Lines, Texts, View
+
+LENGTH = 64
+"""Bytes that a window of a text predicts if nothing else is asked for."""
+_GIVEN_LETTERS = 3  # of a word that the network continues
+_CONTINUED_BYTES = 16  # of a window of a text that the network writes
+_SHOWN = 16  # sequences with continuations
+
+Sequences = UInt8[Array, "batch length+1"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Language(ProblemConfig):
+    """A network is trained to predict the next token: mean cross-entropy over all predicted tokens, in nats.
+
+    Tokens are the letters of English words, or the bytes of a text file. The boundary after a word is predicted like a
+    letter. Padding is not predicted and counts nowhere.
+
+    Raises:
+      UserError: if the model does not take tokens, or for a field of the wrong type or out of bounds.
+    """
+
+    kinds: ClassVar[Mapping[str, Named[Any]]] = {"model": MODELS}
+    metric_names: ClassVar[tuple[str, ...] | None] = (LOSS, "bits")
+
+    dataset: str = tokens.WORDS
+    """The letters of "words" (English, 63,500), or the path of a text file in UTF-8, of which the bytes are tokens."""
+    model: Model = Transformer()  # noqa: RUF009 (it is frozen)
+    """The network."""
+    length: int | None = number(None, at_least=2)
+    """How many bytes a window of a text file predicts; 64 if it is None. Words have a length of their own."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Type the network computes in; parameters are float32 in either case."""
+    validation_fraction: float = number(0.1, at_least=0, below=1)
+    """The share of the examples, those of the test split left out, that validates instead of training; 0 for none."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_inputs(self.model, "tokens", f"the data set {self.dataset}")
+        if self._of_words and self.length is not None:
+            raise UserError(
+                f"Language.length is {self.length}, but the data set {tokens.WORDS} has a length of its own. Expected "
+                "None."
+            )
+
+    @property
+    def title(self) -> str:
+        """The data and the network, such as "words_transformer"."""
+        return f"{self.data_name}_{MODELS.name_of(self.model)}"
+
+    @property
+    def data_name(self) -> str:
+        """The data: "words", or a text file's name without its ending."""
+        stem = re.sub(r"[^\w-]+", "_", pathlib.PurePath(self.dataset).stem).strip("_")
+        return stem[:60] or "text"
+
+    @property
+    def validates(self) -> bool:
+        """Whether a part of the sequences validates."""
+        return self.validation_fraction > 0
+
+    def without_validation(self) -> Self:
+        """Returns the same problem, trained on all sequences but those of the test split."""
+        return dataclasses.replace(self, validation_fraction=0.0)
+
+    def parameter_shapes(self) -> PyTree[jax.ShapeDtypeStruct]:
+        """Returns the shapes and types of the parameters. It reads no data and computes nothing."""
+        module = self.model.module(27 if self._of_words else 256, Layers(self.dtype))
+        sequences = jax.ShapeDtypeStruct((1, self._positions), jnp.int32)
+        return jax.eval_shape(lambda x: module.init(jax.random.key(0), x, train=False)["params"], sequences)
+
+    def load(self, data_dir: pathlib.Path | None = None, layers: LayersPath = "plain") -> Problem:
+        """Reads the words or the text and returns the problem; see `ProblemConfig.load`."""
+        if self._of_words:
+            found = tokens.words(self.validation_fraction)
+        else:
+            found = tokens.text(self.dataset, self._positions, self.validation_fraction)
+        module = self.model.module(found.vocabulary, Layers(self.dtype, layers))
+
+        def init(key: Key[Array, ""]) -> Params:
+            return module.init(key, jnp.zeros((1, self._positions), jnp.int32), train=False)["params"]
+
+        def logits_of(
+            params: Params, sequences: Sequences, key: Key[Array, ""] | None = None
+        ) -> Float[Array, "batch length vocabulary"]:
+            given = sequences[:, :-1].astype(jnp.int32)
+            given = jnp.where(given == tokens.PAD, tokens.BOUNDARY, given)  # before which all that counts stands
+            rngs = None if key is None else {"dropout": key}
+            return module.apply({"params": params}, given, train=key is not None, rngs=rngs)
+
+        def loss(
+            params: Params, batch: Sequences, key: Key[Array, ""]
+        ) -> tuple[Float[Array, ""], dict[str, Float[Array, " batch"]]]:
+            sums = _sums(*token_nats(logits_of(params, batch, key), batch[:, 1:]))
+            return sums["nats"].sum() / sums["tokens"].sum(), sums
+
+        def evaluate(params: Params, batch: Sequences) -> dict[str, Float[Array, " batch"]]:
+            sums = _sums(*token_nats(logits_of(params, batch), batch[:, 1:]))
+            return {LOSS: sums["nats"] / sums["tokens"], **sums}
+
+        def outputs(params: Params, batch: Sequences) -> dict[str, Array]:
+            nats, _ = token_nats(logits_of(params, batch), batch[:, 1:])
+
+            def write(position: Int32[Array, ""], sequences: Sequences) -> Sequences:
+                likely = logits_of(params, sequences)[:, position - 1].argmax(-1)
+                return sequences.at[:, position].set(likely.astype(jnp.uint8))
+
+            return {"nats": nats, "continued": lax.fori_loop(self._given, self._positions + 1, write, batch)}
+
+        def views(examples: Sequences, outputs: Mapping[str, Any]) -> Sequence[View]:
+            return self._views(np.asarray(examples), outputs)
+
+        return Problem(
+            train=found.train,
+            validation=found.validation,
+            test=found.test,
+            init=init,
+            loss=loss,
+            evaluate=evaluate,
+            metrics=_metrics(found.vocabulary, self._unit),
+            outputs=outputs,
+            views=views,
+            facts={"vocabulary": found.vocabulary, "length": self._positions, "sha256": found.digest},
+        )
+
+    @property
+    def _of_words(self) -> bool:
+        return self.dataset == tokens.WORDS
+
+    @property
+    def _unit(self) -> str:
+        return "letter" if self._of_words else "byte"
+
+    @property
+    def _positions(self) -> int:
+        return tokens.LONGEST_WORD + 1 if self._of_words else self.length or LENGTH
+
+    @property
+    def _given(self) -> int:
+        """How many tokens of a sequence the network is given to continue."""
+        if self._of_words:
+            return _GIVEN_LETTERS + 1
+        return self._positions + 1 - min(_CONTINUED_BYTES, self._positions // 2)
+
+    def _views(self, sequences: UInt8[np.ndarray, "examples length+1"], outputs: Mapping[str, Any]) -> Sequence[View]:
+        nats, real = np.asarray(outputs["nats"]), sequences[:, 1:] != tokens.PAD
+        counts = real.sum(0)
+        reached = counts > 0
+        by_position = Lines(
+            title="Loss by position",
+            text=f"The mean over all sequences that have a {self._unit} at a position.",
+            x=np.arange(1.0, len(counts) + 1)[reached],
+            lines={"mean": np.where(real, nats, 0).sum(0)[reached] / counts[reached]},
+            x_title=f"position of the predicted {self._unit}",
+            y_title=f"nats per {self._unit}",
+        )
+        longer = np.flatnonzero(sequences[:, self._given] != tokens.PAD)
+        shown = longer[:: -(-len(longer) // _SHOWN)] if len(longer) else longer
+        vocabulary = 27 if self._of_words else 256
+        lines = []
+        for index in shown:
+            written = np.asarray(outputs["continued"][index])
+            parts = (written[: self._given], written[self._given :], sequences[index][self._given :])
+            given, continued, true = (tokens.spell(part, vocabulary) for part in parts)
+            lines.append(f"{given}|{continued}  (data: {given if self._of_words else '…'}{true})")
+        continuations = Texts(
+            title="Continuations",
+            text=f"The network is given what stands before the bar, and writes the most likely {self._unit} each time.",
+            texts=lines,
+        )
+        return [by_position, continuations]
+
+
+def token_nats(
+    logits: Float[Array, "batch length vocabulary"], targets: UInt8[Array, "batch length"]
+) -> tuple[Float[Array, "batch length"], Bool[Array, "batch length"]]:
+    """Returns the cross-entropy of each token in nats, computed in float32 and 0 for padding, and what is no padding.
+
+    Args:
+      logits: unnormalised log-probabilities of the token at each position.
+      targets: the tokens, `PAD` after the end of a sequence.
+    """
+    real = targets != tokens.PAD
+    chosen = jax.nn.one_hot(targets, logits.shape[-1])
+    return jnp.where(real, -(chosen * jax.nn.log_softmax(logits.astype(jnp.float32))).sum(-1), 0.0), real
+
+
+def _sums(nats: Float[Array, "batch length"], real: Bool[Array, "batch length"]) -> dict[str, Float[Array, " batch"]]:
+    return {"nats": nats.sum(1), "tokens": real.sum(1).astype(jnp.float32)}
+
+
+def _metrics(vocabulary: int, unit: str) -> tuple[Metric, ...]:
+    """Returns the cross-entropy in nats and in bits; an untrained model finds all tokens equally likely."""
+    needs = ("nats", "tokens")
+    loss = Metric(
+        name=LOSS,
+        unit=f"nats per {unit}",
+        untrained=math.log(vocabulary),
+        least=0.0,
+        resampling="ratio",
+        of=_nats_per_token,
+        needs=needs,
+    )
+    bits = Metric(
+        name="bits",
+        words=f"bits per {unit}",
+        untrained=math.log2(vocabulary),
+        least=0.0,
+        resampling="ratio",
+        of=lambda means: _nats_per_token(means) / math.log(2),
+        needs=needs,
+    )
+    return loss, bits
+
+
+def _nats_per_token(means: Statistics) -> Any:
+    return means["nats"] / means["tokens"]
