@@ -18,7 +18,7 @@ from jaxopt_bench.models.layers import HE_NORMAL, Layers, flatten
 class CNN1D(Model):
     """Convolutions over the length with stride 2, each followed by ReLU, then a dense layer on all that is left.
 
-    With the defaults it has 7,735 parameters on 40 numbers and 10 classes. He initialisation.
+    With the defaults it has 7,710 parameters on 40 numbers and 10 classes. He initialisation.
 
     Source of the sizes: Greydanus and Kobak 2020, "Scaling down Deep Learning with MNIST-1D", whose network has 25
     channels in three layers, too, of kernels 5, 3 and 3.

@@ -21,7 +21,7 @@ class Transformer(Model):
 
     Layer normalisation stands before attention and before the dense layers of a block, and at the end. A block's hidden
     layer has four times its width. Embeddings and positions are normal with standard deviation 0.02, kernels Glorot
-    uniform, biases and the last layer zero. With the defaults it has 28,347 parameters on 27 tokens and 16 positions.
+    uniform, biases and the last layer zero. With the defaults it has 27,739 parameters on 27 tokens and 16 positions.
 
     Source: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", section 2.3.
 

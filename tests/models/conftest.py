@@ -67,9 +67,9 @@ def shapes_of() -> Callable[..., Any]:
     """The shapes of a module's variables, without allocating them."""
 
     @functools.cache
-    def shapes(module: Any, height: int, width: int, channels: int) -> Any:
-        images = jax.ShapeDtypeStruct((2, height, width, channels), np.float32)
-        return jax.eval_shape(lambda key, x: module.init(key, x, train=False), jax.random.key(0), images)
+    def shapes(module: Any, *size: int, dtype: Any = np.float32) -> Any:
+        examples = jax.ShapeDtypeStruct((2, *size), dtype)
+        return jax.eval_shape(lambda key, x: module.init(key, x, train=False), jax.random.key(0), examples)
 
     return shapes
 
@@ -84,10 +84,10 @@ def random_variables(shapes_of: Callable[..., Any]) -> Callable[..., Any]:
             return rng.normal(size=shape) * np.sqrt(2 / np.prod(shape[:-1]))
         return rng.uniform(0.5, 1.5, shape) if kind in ("scale", "var") else 0.3 * rng.normal(size=shape)
 
-    def variables(module: Any, *size: int) -> Any:
+    def variables(module: Any, *size: int, dtype: Any = np.float32) -> Any:
         rng = np.random.default_rng(0)
         return jax.tree_util.tree_map_with_path(
-            lambda path, value: leaf(rng, path, value.shape).astype(np.float32), shapes_of(module, *size)
+            lambda path, value: leaf(rng, path, value.shape).astype(np.float32), shapes_of(module, *size, dtype=dtype)
         )
 
     return variables

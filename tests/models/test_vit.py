@@ -94,11 +94,11 @@ def test_it_starts_from_equal_logits_and_dropout_is_active_in_training_alone(
 
 
 def test_what_does_not_divide_is_refused(shapes_of: Callable[..., Any]) -> None:
-    with pytest.raises(UserError, match=r"ViT\.width is 192; accepted: a multiple of 5 heads"):
+    with pytest.raises(UserError, match=r"ViT\.width is 192\. Expected a multiple of 5 heads"):
         ViT(heads=5)
-    with pytest.raises(UserError, match=r"ViT\.width is 30; accepted: a multiple of 4, for the positions"):
+    with pytest.raises(UserError, match=r"ViT\.width is 30\. Expected a multiple of 4, because of the positions"):
         ViT(width=30)
     with pytest.raises(
-        UserError, match=r"images of 32×30 pixels .* ViT\.patch is 4; accepted: a divisor of both sides"
+        UserError, match=r"images of 32×30 pixels .* ViT\.patch is 4\. Expected a divisor of both sides"
     ):
         shapes_of(ViT().module(10), 32, 30, 3)
