@@ -82,7 +82,7 @@ def make_probe(task: Task, initial: Variables, seed: int) -> Probe:
     """
     rng = np.random.default_rng(seed)
     moved = {name: _moved(name, value, rng) for name, value in sorted(initial.items())}
-    images = (rng.random((EXAMPLES, *task.problem.facts["image_shape"])) - MEAN) / STD
+    images = (rng.random((EXAMPLES, *task.problem.facts["shape"])) - MEAN) / STD
     return Probe(
         moved, images.astype(np.float32), rng.integers(0, task.problem.facts["num_classes"], EXAMPLES, np.int32)
     )

@@ -121,7 +121,7 @@ class Trainer:
         self.optimizer = make_optimizer(task.experiment.optimizer, self.network)
         self.images = torch.from_numpy(images.images).permute(0, 3, 1, 2).contiguous().to(device)
         self.labels = torch.from_numpy(images.labels).long().to(device)
-        shape = (1, task.problem.facts["image_shape"][-1], 1, 1)
+        shape = (1, task.problem.facts["shape"][-1], 1, 1)
         self.mean, self.std = (
             torch.tensor(v, device=device).view(shape) for v in (task.problem.facts["mean"], task.problem.facts["std"])
         )
@@ -169,7 +169,7 @@ class Trainer:
     def _augmented(self, indices: Tensor) -> Tensor:
         """Returns a batch cropped, flipped and normalised."""
         batch = F.pad(self.images[indices], (PADDING,) * 4)
-        count, (height, width) = len(indices), self.task.problem.facts["image_shape"][:2]
+        count, (height, width) = len(indices), self.task.problem.facts["shape"][:2]
         windows = batch.unfold(2, height, 1).unfold(3, width, 1)
         top, left = torch.randint(0, 2 * PADDING + 1, (2, count), device=self.device)
         cropped = windows[torch.arange(count, device=self.device), :, top, left]

@@ -107,9 +107,9 @@ def task_on_images(experiment: Experiment, examples: int, code_path: CodePath | 
     """
     problem, path = classification(experiment), code_path or CodePath()
     spec = dataset(problem.dataset)
-    images = np.broadcast_to(np.uint8(0), (examples, *spec.image_shape))
+    images = np.broadcast_to(np.uint8(0), (examples, *spec.shape))
     train = Labelled(images, np.broadcast_to(np.int32(0), (examples,)))
-    channels = spec.image_shape[-1]
+    channels = spec.shape[-1]
     loaded = problem.on_examples(
         train,
         class_names=[str(i) for i in range(spec.num_classes)],
@@ -140,7 +140,7 @@ def without_dropout(task: Task) -> Task:
 def noise(task: Task, seed: int = 0) -> Images:
     """Returns a task's training split: uniform noise with random labels."""
     rng = np.random.default_rng(seed)
-    images = rng.integers(0, 256, (task.train_examples, *task.problem.facts["image_shape"]), np.uint8)
+    images = rng.integers(0, 256, (task.train_examples, *task.problem.facts["shape"]), np.uint8)
     return Images(images, rng.integers(0, task.problem.facts["num_classes"], task.train_examples, np.int32))
 
 

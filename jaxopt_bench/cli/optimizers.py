@@ -21,7 +21,7 @@ from jaxopt_bench.cli.naming import named_optimizer
 from jaxopt_bench.cli.printing import names_table
 from jaxopt_bench.cli.streams import check_output_file, write_output
 from jaxopt_bench.errors import UserError, unknown_name
-from jaxopt_bench.models import MODELS
+from jaxopt_bench.models import MODELS, check_inputs
 from jaxopt_bench.optimizers import Imported, measure_optimizer
 from jaxopt_bench.optimizers.equivalence import ParametersError
 from jaxopt_bench.reports import (
@@ -136,10 +136,11 @@ def check_optimizer(flags: CheckFlags) -> int:
         check_output_file(flags.json)
     optimizer = named_optimizer(flags.name)
     spec = data.dataset(flags.dataset)
+    check_inputs(MODELS[flags.model], spec.inputs, f"the data set {spec.name}")
     module = MODELS[flags.model].module(spec.num_classes)
     default_backend()  # raises the error that says what to do if there is none
     keep_compiled_programs()
-    images = jax.ShapeDtypeStruct((1, *spec.image_shape), "float32")
+    images = jax.ShapeDtypeStruct((1, *spec.shape), "float32")
     network = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, train=False), images)["params"]
     facts = measure_optimizer(optimizer, network)
     if flags.json is not None:

@@ -1,6 +1,6 @@
 """Data sets by name, read without TensorFlow, and augmentation on the device."""
 
-from jaxopt_bench.data.augmentation import Augmentation, augment, denormalise, normalise
+from jaxopt_bench.data.augmentation import Augmentation, augment, denormalise, normalise, standardise
 from jaxopt_bench.data.datasets import (
     DATASETS,
     Dataset,
@@ -26,5 +26,6 @@ __all__ = [
     "load",
     "normalise",
     "prepare",
+    "standardise",
     "train_validation",
 ]

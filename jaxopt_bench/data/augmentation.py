@@ -77,6 +77,17 @@ def augment(
     return pixels
 
 
+def standardise(inputs: Float[Array, "batch ..."], mean: Channels, std: Channels) -> Float[Array, "batch ..."]:
+    """Returns vectors or sequences with their features, or channels, on the scale of mean 0 and deviation 1.
+
+    Args:
+      inputs: numbers.
+      mean: of each feature or channel.
+      std: of each feature or channel; greater than 0.
+    """
+    return ((inputs - jnp.asarray(mean)) / jnp.asarray(std)).astype(jnp.float32)
+
+
 def normalise(
     images: Num[Array, "batch height width channels"], mean: Channels, std: Channels
 ) -> Float[Array, "batch height width channels"]:

@@ -79,7 +79,7 @@ class Digits(_FromContents, tfds.core.GeneratorBasedBuilder, skip_registration=T
     def _info(self) -> tfds.core.DatasetInfo:
         features = {
             "id": tfds.features.Text(),
-            "image": tfds.features.Image(shape=DATASETS["digits"].image_shape),
+            "image": tfds.features.Image(shape=DATASETS["digits"].shape),
             "label": tfds.features.ClassLabel(num_classes=DATASETS["digits"].num_classes),
         }
         return tfds.core.DatasetInfo(

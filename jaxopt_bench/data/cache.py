@@ -62,7 +62,7 @@ class Manifest:
 
     def fits(self, spec: DatasetSpec) -> bool:
         """Returns whether names and statistics are such as a data set can have; the file may come from others."""
-        channels, numbers = spec.image_shape[-1], (*self.mean, *self.std)
+        channels, numbers = spec.shape[-1], (*self.mean, *self.std)
         return (
             all(isinstance(name, str) for name in self.class_names)
             and len(set(self.class_names)) == len(self.class_names) == spec.num_classes
@@ -110,7 +110,7 @@ def open_split(folder: Path, manifest: Manifest, spec: DatasetSpec, split: Split
       UnsoundCacheError: if a file is missing or is not what the manifest says.
     """
     examples = spec.examples(split)
-    images = _open(folder, manifest, _file(split, "images"), (examples, *spec.image_shape), np.dtype(np.uint8))
+    images = _open(folder, manifest, _file(split, "images"), (examples, *spec.shape), np.dtype(np.uint8))
     labels = _open(folder, manifest, _file(split, "labels"), (examples,), np.dtype(np.int32))
     if labels.min() < 0 or labels.max() >= spec.num_classes:
         raise UnsoundCacheError(f"{folder / _file(split, 'labels')} has labels from {labels.min()} to {labels.max()}")
@@ -139,11 +139,11 @@ def write(
     for split in SPLITS:
         arrays = decode(split)
         files |= {
-            _file(split, "images"): _save(folder / _file(split, "images"), arrays.images),
+            _file(split, "images"): _save(folder / _file(split, "images"), arrays.inputs),
             _file(split, "labels"): _save(folder / _file(split, "labels"), arrays.labels),
         }
         if split == "train":
-            statistics = mean_and_std(arrays.images)
+            statistics = mean_and_std(arrays.inputs)
     manifest = Manifest(class_names, *statistics, records, files)
     with replacing(folder / MANIFEST, follow_links=False) as (file, _):
         values = dataclasses.asdict(manifest)

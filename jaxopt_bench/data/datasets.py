@@ -14,7 +14,18 @@ from pathlib import Path
 
 from jaxopt_bench.data import cache, records
 from jaxopt_bench.data.archives import LAYOUTS
-from jaxopt_bench.data.specs import DATASETS, PACKAGED, SPLITS, DatasetSpec, Split, SplitName, dataset, train_validation
+from jaxopt_bench.data.specs import (
+    DATASETS,
+    GENERATED,
+    PACKAGED,
+    SPLITS,
+    DatasetSpec,
+    Split,
+    SplitName,
+    dataset,
+    moments,
+    train_validation,
+)
 from jaxopt_bench.errors import UserError, unknown_name
 
 __all__ = [
@@ -37,8 +48,8 @@ class Dataset:
     Attributes:
       spec: what is known of it by name.
       class_names: the labels' names in order.
-      mean: of the whole train split, per channel, on the scale of 0 to 1.
-      std: of the whole train split, per channel, on the scale of 0 to 1.
+      mean: of the whole train split: of images per channel and on the scale of 0 to 1, of numbers as `moments` says.
+      std: the standard deviation, likewise.
     """
 
     spec: DatasetSpec
@@ -61,7 +72,8 @@ class Dataset:
 def load(name: str, data_dir: Path | None = None) -> Dataset:
     """Returns the data set called `name`, decoding its records the first time.
 
-    `digits` is prepared if it is absent; the others must have been prepared, here or by TFDS as ArrayRecord.
+    `digits` is prepared if it is absent, and `mnist1d` is generated; the others must have been prepared, here or by
+    TFDS as ArrayRecord.
 
     Args:
       name: a name in `DATASETS`.
@@ -71,6 +83,8 @@ def load(name: str, data_dir: Path | None = None) -> Dataset:
       UserError: if there is no such data set, or it is not prepared (the message says how to), or damaged.
     """
     spec = dataset(name)
+    if name in GENERATED:
+        return _generated(spec)
     if name in PACKAGED:
         return _open_dataset(spec, _prepare_packaged(spec, data_dir))
     folder = records.version_folder(spec, records.data_directory(data_dir))
@@ -104,6 +118,8 @@ def prepare(name: str, source: Path | None = None, data_dir: Path | None = None)
         10 seconds if there is no connection), the folder cannot be written, or something else is in the way.
     """
     spec = dataset(name)
+    if name in GENERATED:
+        raise UserError(f"{name} is generated whenever it is needed. Expected a data set that must be prepared.")
     if name not in LAYOUTS and name not in PACKAGED:
         raise UserError(f"{name} cannot be prepared here. {_ways(name)}")
     directory = records.data_directory(data_dir)
@@ -122,8 +138,21 @@ def is_prepared(name: str, data_dir: Path | None = None) -> bool:
       UserError: if there is no such data set, or its folder contains a part of it.
     """
     spec = dataset(name)
+    if name in GENERATED:
+        return True
     folder = records.version_folder(spec, records.data_directory(data_dir))
     return records.state(folder, spec) is records.State.READY
+
+
+def _generated(spec: DatasetSpec) -> Dataset:
+    from jaxopt_bench.data import mnist1d  # SciPy's filters take a second to import
+
+    def open_split(name: SplitName) -> Split:
+        sequences, labels = mnist1d.generate()
+        part = slice(None, spec.train_examples) if name == "train" else slice(spec.train_examples, None)
+        return Split(sequences[part, :, None], labels[part])
+
+    return Dataset(spec, tuple(map(str, range(spec.num_classes))), *moments(open_split("train").inputs), open_split)
 
 
 def _prepare_packaged(spec: DatasetSpec, data_dir: Path | None) -> Path:
@@ -168,7 +197,7 @@ def _open_dataset(spec: DatasetSpec, folder: Path) -> Dataset:
             f"move away what is in the way.",
             stacklevel=3,
         )
-        return Dataset(spec, records.class_names(folder, spec), *cache.mean_and_std(decode("train").images), decode)
+        return Dataset(spec, records.class_names(folder, spec), *cache.mean_and_std(decode("train").inputs), decode)
     opened = functools.cache(functools.partial(_open_cached, spec, folder))
     return Dataset(spec, manifest.class_names, manifest.mean, manifest.std, opened)
 

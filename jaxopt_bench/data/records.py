@@ -177,7 +177,7 @@ def decode(folder: Path, spec: DatasetSpec, split: SplitName) -> Split:
             f"a machine where `jaxopt-bench data prepare {folder.parent.name}` has run."
         ) from error
     _check_features(folder)
-    images = np.empty((spec.examples(split), *spec.image_shape), np.uint8)
+    images = np.empty((spec.examples(split), *spec.shape), np.uint8)
     labels = np.empty(spec.examples(split), np.int32)
     try:
         with ArrayRecordDataSource([str(path) for path in shards(folder, spec)[split]]) as source:
@@ -265,12 +265,12 @@ def _read(folder: Path, name: str) -> bytes | None:
 def _decode_image(encoded: bytes, spec: DatasetSpec) -> np.ndarray:
     from PIL import Image
 
-    height, width, channels = spec.image_shape
+    height, width, channels = spec.shape
     # Of the other formats that Pillow knows some are read by other programs (EPS by Ghostscript).
     with Image.open(io.BytesIO(encoded), formats=("PNG", "JPEG")) as image:
         if image.size != (width, height) or image.mode != _MODES.get(channels):
             raise ValueError(f"an image is {image.size} {image.mode}, not {(width, height)} {_MODES.get(channels)}")
-        return np.asarray(image).reshape(spec.image_shape)
+        return np.asarray(image).reshape(spec.shape)
 
 
 def _is_split(entry: Any) -> bool:

@@ -6,12 +6,15 @@ import dataclasses
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Int32, UInt8
+from jaxtyping import Float32, Int32, UInt8
 
 from jaxopt_bench.errors import UserError, unknown_name
 
 SplitName = Literal["train", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "test")
+
+Inputs = Literal["images", "vectors", "sequences"]
+"""What examples are: bytes of shape [height, width, channels], or float32 of shape [features] or [length, channels]."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,22 +22,24 @@ class DatasetSpec:
     """What is known of a data set before any of it is read.
 
     Attributes:
-      name: its name in `DATASETS` and in TFDS.
-      image_shape: height, width, channels.
+      name: its name in `DATASETS`; of images also in TFDS.
+      shape: of an example, such as height, width and channels.
       num_classes: how many labels there are.
       train_examples: how many examples the train split has.
       test_examples: how many examples the test split has.
       description: one line for people.
-      version: the TFDS version that is read and prepared; it names the folder.
+      version: of the data; of images the TFDS version that is read and prepared, which names the folder.
+      inputs: what the examples are.
     """
 
     name: str
-    image_shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     num_classes: int
     train_examples: int
     test_examples: int
     description: str
     version: str
+    inputs: Inputs = "images"
 
     def examples(self, split: SplitName) -> int:
         """Returns how many examples `split` has."""
@@ -44,7 +49,7 @@ class DatasetSpec:
 DATASETS: dict[str, DatasetSpec] = {
     "digits": DatasetSpec(
         name="digits",
-        image_shape=(8, 8, 1),
+        shape=(8, 8, 1),
         num_classes=10,
         train_examples=1437,
         test_examples=360,
@@ -53,7 +58,7 @@ DATASETS: dict[str, DatasetSpec] = {
     ),
     "cifar10": DatasetSpec(
         name="cifar10",
-        image_shape=(32, 32, 3),
+        shape=(32, 32, 3),
         num_classes=10,
         train_examples=50_000,
         test_examples=10_000,
@@ -62,15 +67,26 @@ DATASETS: dict[str, DatasetSpec] = {
     ),
     "cifar100": DatasetSpec(
         name="cifar100",
-        image_shape=(32, 32, 3),
+        shape=(32, 32, 3),
         num_classes=100,
         train_examples=50_000,
         test_examples=10_000,
         description="photographs of 100 kinds of things, 32 × 32 colour (Krizhevsky 2009)",
         version="3.0.2",
     ),
+    "mnist1d": DatasetSpec(
+        name="mnist1d",
+        shape=(40, 1),
+        num_classes=10,
+        train_examples=4000,
+        test_examples=1000,
+        description="ten shapes, deformed and noisy, as sequences of 40 numbers (Greydanus and Kobak 2020; generated)",
+        version="1.0.0",
+        inputs="sequences",
+    ),
 }
 
+GENERATED = frozenset({"mnist1d"})  # those whose examples are computed, so that nothing is stored
 PACKAGED = frozenset({"digits"})  # those whose examples come with this package
 
 
@@ -90,11 +106,11 @@ class Split:
     """Examples in record order, on the host.
 
     Attributes:
-      images: bytes, 0 to 255, usually memory-mapped and read-only.
+      inputs: images as bytes, 0 to 255, usually memory-mapped and read-only; or vectors or sequences of numbers.
       labels: class indices.
     """
 
-    images: UInt8[np.ndarray, "examples height width channels"]
+    inputs: UInt8[np.ndarray, "examples height width channels"] | Float32[np.ndarray, "examples ..."]
     labels: Int32[np.ndarray, " examples"]
 
     def __len__(self) -> int:
@@ -127,4 +143,17 @@ def train_validation(split: Split, validation_fraction: float) -> tuple[Split, S
             f"empty; accepted: 0, or a fraction that leaves each part at least one example."
         )
     first, last = slice(None, border), slice(border, None)
-    return Split(split.images[first], split.labels[first]), Split(split.images[last], split.labels[last])
+    return Split(split.inputs[first], split.labels[first]), Split(split.inputs[last], split.labels[last])
+
+
+def moments(inputs: Float32[np.ndarray, "examples ..."]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Returns the mean and the standard deviation of each feature of vectors, or of each channel of sequences.
+
+    They are computed in float64. A deviation of 0, of a feature that is always the same, is given as 1.
+
+    Args:
+      inputs: vectors, [examples, features], or sequences, [examples, length, channels].
+    """
+    axes = tuple(range(inputs.ndim - 1))
+    mean, std = inputs.mean(axes, np.float64), inputs.std(axes, np.float64)
+    return tuple(mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist())

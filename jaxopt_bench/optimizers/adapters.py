@@ -157,12 +157,13 @@ def matrices(params: PyTree[Array]) -> PyTree[Any]:
     """Returns, for each parameter, which axes make it a matrix. None if it is not one.
 
     The kernels of convolutions and dense layers map what comes in (all axes but the last) to what goes out (the last).
-    Biases, scales and the layer named `head`, which Jordan et al. (2024) leave to Adam, are not matrices.
+    Biases and scales are not matrices. Nor are the layer named `head`, embeddings of tokens and learned positions,
+    which Jordan et al. (2024) leave to Adam.
     """
 
     def of_leaf(path: Any, leaf: Array) -> Any:
-        head = any(getattr(part, "key", None) == "head" for part in path)
-        return None if leaf.ndim < 2 or head else MatrixAxes(tuple(range(leaf.ndim - 1)), leaf.ndim - 1)
+        left = any(getattr(part, "key", None) in ("head", "embedding", "positions") for part in path)
+        return None if leaf.ndim < 2 or left else MatrixAxes(tuple(range(leaf.ndim - 1)), leaf.ndim - 1)
 
     return jax.tree_util.tree_map_with_path(of_leaf, params)
 

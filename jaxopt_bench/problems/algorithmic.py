@@ -50,9 +50,9 @@ class ModularAddition(ProblemConfig):
     kinds: ClassVar[Mapping[str, Named[Any]]] = {"model": MODELS}
     metric_names: ClassVar[tuple[str, ...] | None] = ("accuracy", LOSS)
 
-    modulus: int = number(23, at_least=2, at_most=1000)
+    modulus: int = number(59, at_least=2, at_most=1000)
     """What the sums are taken modulo; terms are 0 to this number − 1."""
-    train_fraction: float = number(0.5, above=0, below=1)
+    train_fraction: float = number(0.3, above=0, below=1)
     """The share of the pairs to train on."""
     model: Model = Transformer(width=64, depth=1)  # noqa: RUF009 (it is frozen)
     """The network."""

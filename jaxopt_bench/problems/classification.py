@@ -16,8 +16,9 @@ from jaxtyping import Array, Float, Integer, Key, PyTree
 
 from jaxopt_bench import data
 from jaxopt_bench.config import Named, number
-from jaxopt_bench.data import Augmentation, augment, normalise
-from jaxopt_bench.models import CNN, MODELS, Layers, Model
+from jaxopt_bench.data import Augmentation, augment, normalise, standardise
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.models import CNN, MODELS, Inputs, Layers, Model, check_inputs
 from jaxopt_bench.models.layers import LayersPath
 from jaxopt_bench.prng import Draw
 from jaxopt_bench.problems.base import Params, Problem, ProblemConfig, Variables
@@ -29,7 +30,8 @@ class Labelled(NamedTuple):
     """Examples as they are stored, and their classes.
 
     Attributes:
-      inputs: bytes [examples, height, width, channels], on the device or the host.
+      inputs: images as bytes [examples, height, width, channels], or vectors or sequences as float32 [examples, …]; on
+        the device or the host.
       labels: int32 [examples].
     """
 
@@ -41,19 +43,22 @@ class Labelled(NamedTuple):
 class Classification(ProblemConfig):
     """A network is trained to tell classes apart: mean cross-entropy in nats, accuracy as the headline.
 
+    Inputs are normalised, or standardised, by the mean and the standard deviation of the training split.
+
     Raises:
-      UserError: for an unknown data set, or a field of the wrong type or out of bounds.
+      UserError: for an unknown data set, a model or an augmentation that does not fit it, or a field of the wrong type
+        or out of bounds.
     """
 
     kinds: ClassVar[Mapping[str, Named[Any]]] = {"model": MODELS}
     metric_names: ClassVar[tuple[str, ...] | None] = ("accuracy", LOSS)
 
     dataset: str = "digits"
-    """A data set by its name in TFDS."""
+    """A data set by its name."""
     model: Model = CNN()  # noqa: RUF009 (it is frozen)
     """The network."""
     augmentation: Augmentation = Augmentation()
-    """What is done to training images, drawn anew for each step."""
+    """What is done to training images, drawn anew for each step; for vectors and sequences nothing can be done."""
     label_smoothing: float = number(0.0, at_least=0, below=1)
     """Probability mass spread evenly over all classes in the training targets."""
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -63,7 +68,7 @@ class Classification(ProblemConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        data.dataset(self.dataset)
+        self._check_inputs(data.dataset(self.dataset).inputs, f"the data set {self.dataset}")
 
     @property
     def title(self) -> str:
@@ -88,17 +93,17 @@ class Classification(ProblemConfig):
         """Returns the shapes and types of the parameters. It reads no data and computes nothing."""
         spec = data.dataset(self.dataset)
         module = self.model.module(spec.num_classes, Layers(self.dtype))
-        images = jax.ShapeDtypeStruct((1, *spec.image_shape), jnp.float32)
-        return jax.eval_shape(lambda x: module.init(jax.random.key(0), x, train=False)["params"], images)
+        inputs = jax.ShapeDtypeStruct((1, *spec.shape), jnp.float32)
+        return jax.eval_shape(lambda x: module.init(jax.random.key(0), x, train=False)["params"], inputs)
 
     def load(self, data_dir: pathlib.Path | None = None, layers: LayersPath = "plain") -> Problem:
         """Reads the data set and returns the problem; see `ProblemConfig.load`."""
         dataset = data.load(self.dataset, data_dir)
         train, validation = data.train_validation(dataset.split("train"), self.validation_fraction)
         return self.on_examples(
-            Labelled(train.images, train.labels),
-            validation=None if validation is None else Labelled(validation.images, validation.labels),
-            test=lambda: Labelled((split := dataset.split("test")).images, split.labels),
+            Labelled(train.inputs, train.labels),
+            validation=None if validation is None else Labelled(validation.inputs, validation.labels),
+            test=lambda: Labelled((split := dataset.split("test")).inputs, split.labels),
             class_names=dataset.class_names,
             mean=dataset.mean,
             std=dataset.std,
@@ -123,20 +128,26 @@ class Classification(ProblemConfig):
           validation: the examples that validate.
           test: opens those of the test split.
           class_names: the classes' names, in the order of their labels.
-          mean: of the inputs, per channel, on the scale of 0 to 1.
+          mean: of the inputs, per channel or feature; of images on the scale of 0 to 1.
           std: their standard deviation, likewise.
           layers: see `ProblemConfig.load`.
+
+        Raises:
+          UserError: if the model or the augmentation does not fit the examples.
         """
+        kind = _kind(train.inputs)
+        self._check_inputs(kind, "the data")
         classes = len(class_names)
         module = self.model.module(classes, Layers(self.dtype, layers))
         shape = train.inputs.shape[1:]
 
         def init(key: Key[Array, ""]) -> tuple[Params, Variables]:
-            images = jnp.zeros((1, *shape), jnp.float32)
-            variables = module.init(key, images, train=False)
+            variables = module.init(key, jnp.zeros((1, *shape), jnp.float32), train=False)
             return variables["params"], variables.get("batch_stats", {})
 
         def prepare(batch: Labelled, draw: Draw | None) -> Labelled:
+            if kind != "images":
+                return batch._replace(inputs=standardise(batch.inputs, mean, std))
             if draw is None:
                 return batch._replace(inputs=normalise(batch.inputs, mean, std))
             return batch._replace(inputs=augment(self.augmentation, batch.inputs, draw.seed, draw.step, mean, std))
@@ -177,10 +188,24 @@ class Classification(ProblemConfig):
             running_averages=True,
             prepare=prepare,
             outputs=outputs,
-            facts={"image_shape": shape, "num_classes": classes, "mean": tuple(mean), "std": tuple(std)},
+            facts={"shape": shape, "num_classes": classes, "mean": tuple(mean), "std": tuple(std)},
             views=functools.partial(classification_views, class_names),
             training_views=functools.partial(classification_training_views, class_names, mean, std),
         )
+
+    def _check_inputs(self, kind: Inputs, of: str) -> None:
+        """Checks that the model and the augmentation fit examples of a kind; see `check_inputs`."""
+        check_inputs(self.model, kind, of)
+        if kind != "images" and self.augmentation != Augmentation():
+            raise UserError(
+                f"Classification.augmentation changes images, but {of} consists of {kind}. Expected no augmentation, "
+                "which is the default."
+            )
+
+
+def _kind(inputs: Array | np.ndarray) -> Inputs:
+    """Returns what stored inputs are: bytes are images."""
+    return "images" if inputs.dtype == np.uint8 else "vectors" if inputs.ndim == 2 else "sequences"
 
 
 def classification_metrics(classes: int) -> tuple[Metric, ...]:

@@ -19,7 +19,7 @@ NAMES = ("a", "b", "c")
 
 def decode(split: SplitName) -> Split:
     rng = np.random.default_rng(SPEC.examples(split))
-    images = rng.integers(0, 256, (SPEC.examples(split), *SPEC.image_shape), np.uint8)
+    images = rng.integers(0, 256, (SPEC.examples(split), *SPEC.shape), np.uint8)
     return Split(images, rng.integers(0, 3, SPEC.examples(split), np.int32))
 
 
@@ -38,15 +38,15 @@ def manifest_in(folder: Path) -> cache.Manifest:
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_what_was_written_is_read_back_as_a_map_of_the_file(folder: Path, split: SplitName) -> None:
     read, expected = cache.open_split(folder, manifest_in(folder), SPEC, split), decode(split)
-    np.testing.assert_array_equal(read.images, expected.images)
+    np.testing.assert_array_equal(read.inputs, expected.inputs)
     np.testing.assert_array_equal(read.labels, expected.labels)
-    assert (read.images.dtype, read.labels.dtype) == (np.uint8, np.int32)
-    assert isinstance(read.images, np.memmap)
-    assert not read.images.flags.writeable
+    assert (read.inputs.dtype, read.labels.dtype) == (np.uint8, np.int32)
+    assert isinstance(read.inputs, np.memmap)
+    assert not read.inputs.flags.writeable
 
 
 def test_the_statistics_are_the_train_splits(folder: Path) -> None:
-    manifest, images = manifest_in(folder), decode("train").images.astype(np.float64) / 255
+    manifest, images = manifest_in(folder), decode("train").inputs.astype(np.float64) / 255
     np.testing.assert_allclose(manifest.mean, images.mean((0, 1, 2)), rtol=1e-12)
     np.testing.assert_allclose(manifest.std, images.std((0, 1, 2)), rtol=1e-12)
     assert manifest.class_names == NAMES

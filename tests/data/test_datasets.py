@@ -23,7 +23,7 @@ import json, sys
 from pathlib import Path
 from jaxopt_bench.data import load
 data = load("digits", Path(sys.argv[1]))
-data.split("train").images.sum()
+data.split("train").inputs.sum()
 print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """
 
@@ -55,8 +55,8 @@ def test_digits_are_scikit_learns(digits_dir: Path, split: str) -> None:
             (x.tobytes(), y) for x, y in zip(arrays["images"][chosen], arrays["labels"][chosen], strict=True)
         )
     read = data.split(split)  # type: ignore[arg-type]
-    assert read.images.max() == 240
-    assert sorted(((x // 15).tobytes(), y) for x, y in zip(read.images, read.labels, strict=True)) == original
+    assert read.inputs.max() == 240
+    assert sorted(((x // 15).tobytes(), y) for x, y in zip(read.inputs, read.labels, strict=True)) == original
     assert len(read) == data.spec.examples(split)  # type: ignore[arg-type]
     assert data.class_names == tuple("0123456789")
 
@@ -143,7 +143,7 @@ def test_a_damaged_cache_is_built_again(digits: Path, digits_dir: Path, file: st
     path.write_bytes(content)
     with pytest.warns(UserWarning, match="decoded again from the record files"):
         split = load("digits", digits).split("train")
-    np.testing.assert_array_equal(split.images, load("digits", digits_dir).split("train").images)
+    np.testing.assert_array_equal(split.inputs, load("digits", digits_dir).split("train").inputs)
     for sound in decoded(digits_dir).iterdir():
         assert (decoded(digits) / sound.name).read_bytes() == sound.read_bytes()
 
@@ -168,7 +168,7 @@ def test_where_nothing_can_be_written_it_decodes_in_memory(digits: Path, digits_
     whole = load("digits", digits_dir)
     assert (data.mean, data.std, data.class_names) == (whole.mean, whole.std, whole.class_names)
     for name in ("train", "test"):
-        np.testing.assert_array_equal(data.split(name).images, whole.split(name).images)
+        np.testing.assert_array_equal(data.split(name).inputs, whole.split(name).inputs)
         np.testing.assert_array_equal(data.split(name).labels, whole.split(name).labels)
 
 
@@ -182,7 +182,7 @@ def test_processes_that_start_at_once_do_not_harm_each_other(tmp_path: Path, dig
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         split = load("digits", tmp_path).split("train")
-    np.testing.assert_array_equal(split.images, load("digits", digits_dir).split("train").images)
+    np.testing.assert_array_equal(split.inputs, load("digits", digits_dir).split("train").inputs)
     left = {path.name for path in (tmp_path / "digits").rglob("*")}
     assert not [name for name in left if "incomplete" in name or name.endswith(".tmp")]
 
@@ -195,7 +195,7 @@ def test_the_whole_cifar100_is_what_the_archive_holds(full_cifar100: Path, offic
     for name in ("train", "test"):
         original, split = contents.splits[name], data.split(name)
         expected = sorted(zip(map(hash, map(bytes, original.images)), original.labels["label"].tolist(), strict=True))
-        assert sorted(zip(map(hash, map(bytes, split.images)), split.labels.tolist(), strict=True)) == expected
+        assert sorted(zip(map(hash, map(bytes, split.inputs)), split.labels.tolist(), strict=True)) == expected
     for channel in range(3):
         values = contents.splits["train"].images[..., channel]
         mean, square = values.mean() / 255, np.square(values, dtype=np.uint32).mean() / 255**2
@@ -254,6 +254,6 @@ def test_another_data_set_of_tfds_needs_one_row_where_it_is_prepared(
             attempt("stripes", data_dir=tmp_path)
     Stripes(data_dir=str(tmp_path)).download_and_prepare(file_format="array_record")
     dataset = load("stripes", tmp_path)
-    found = {image.tobytes() for image in dataset.split("train").images}
+    found = {image.tobytes() for image in dataset.split("train").inputs}
     assert found == {image.tobytes() for image in pixels[:6]}
     assert sorted(dataset.split("test").labels.tolist()) == [0, 1, 2]

@@ -83,7 +83,7 @@ def test_damaged_cached_arrays_are_made_anew(times: int, digits_dir: Path, tmp_p
             assert (dataset.mean, dataset.std, dataset.class_names) == (known.mean, known.std, known.class_names)
             for split, arrays in whole.items():
                 found = dataset.split(split)  # type: ignore[arg-type]
-                np.testing.assert_array_equal(found.images, arrays.images)
+                np.testing.assert_array_equal(found.inputs, arrays.inputs)
                 np.testing.assert_array_equal(found.labels, arrays.labels)
 
 
@@ -91,14 +91,14 @@ def test_damaged_cached_arrays_are_made_anew(times: int, digits_dir: Path, tmp_p
 def test_a_damaged_account_of_the_records_is_refused_or_says_the_same(
     times: int, digits_dir: Path, tmp_path: Path
 ) -> None:
-    known = load("digits", digits_dir).split("test").images
+    known = load("digits", digits_dir).split("test").inputs
     shutil.copytree(digits_dir / "digits", tmp_path / "digits")
     (path,) = tmp_path.rglob("dataset_info.json")
     content, refused = path.read_bytes(), 0
     for i in range(times):
         path.write_bytes(damaged_json(content, random.Random(i)))
         try:
-            np.testing.assert_array_equal(load("digits", tmp_path).split("test").images, known)
+            np.testing.assert_array_equal(load("digits", tmp_path).split("test").inputs, known)
         except UserError:
             refused += 1
     assert 0 < refused < times

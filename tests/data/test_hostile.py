@@ -73,8 +73,8 @@ def test_features_of_old_versions_of_tfds_are_read(digits: Path, digits_dir: Pat
     }
     tree = {"type": f"{core}features_dict.FeaturesDict", "content": features}
     (digits / "features.json").write_text(json.dumps(tree))
-    images = load("digits", digits.parents[1]).split("test").images
-    np.testing.assert_array_equal(images, load("digits", digits_dir).split("test").images)
+    images = load("digits", digits.parents[1]).split("test").inputs
+    np.testing.assert_array_equal(images, load("digits", digits_dir).split("test").inputs)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", "[" * 100_000, '{"featuresDict": 3}', " " * (17 << 20)])
@@ -219,8 +219,8 @@ def test_what_is_in_the_way_of_the_cache_stays_and_is_named(
     put(digits / "decoded" / "train_images.npy", kind, tmp_path)
     before = snapshot(tmp_path)
     with pytest.warns(UserWarning, match=r"cannot be kept.*in the way.*train_images\.npy"):
-        images = load("digits", digits.parents[1]).split("train").images
-    np.testing.assert_array_equal(images, load("digits", digits_dir).split("train").images)
+        images = load("digits", digits.parents[1]).split("train").inputs
+    np.testing.assert_array_equal(images, load("digits", digits_dir).split("train").inputs)
     assert snapshot(tmp_path) == before
 
 
@@ -257,8 +257,8 @@ def test_a_pipe_in_the_cache_is_not_waited_for(name: str, digits: Path, digits_d
     os.mkfifo(digits / "decoded" / name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        images = load("digits", digits.parents[1]).split("train").images
-    np.testing.assert_array_equal(images, load("digits", digits_dir).split("train").images)
+        images = load("digits", digits.parents[1]).split("train").inputs
+    np.testing.assert_array_equal(images, load("digits", digits_dir).split("train").inputs)
     assert stat.S_ISFIFO((digits / "decoded" / name).lstat().st_mode)
 
 
@@ -274,9 +274,9 @@ def test_any_path_can_be_a_data_directory_and_a_source(
         warnings.simplefilter("error")
         folder = prepare("cifar100", source, data_dir)
         assert folder == data_dir / "cifar100" / "3.0.2"
-        images = load("cifar100", data_dir).split("train").images.copy()
+        images = load("cifar100", data_dir).split("train").inputs.copy()
         shutil.rmtree(folder / "decoded")
-        np.testing.assert_array_equal(load("cifar100", data_dir).split("train").images, images)
+        np.testing.assert_array_equal(load("cifar100", data_dir).split("train").inputs, images)
     assert images.shape == (20, 32, 32, 3)
 
 

@@ -97,7 +97,7 @@ def test_tfds_reads_what_was_prepared(small_cifar100: Path, cifar100_files: File
             np.testing.assert_array_equal(example["image"], original.images[int(index)])
             assert example["coarse_label"] == original.labels["coarse_label"][int(index)]
             assert example["label"] == original.labels["label"][int(index)]
-            np.testing.assert_array_equal(ours.split(split).images[i], example["image"])
+            np.testing.assert_array_equal(ours.split(split).inputs[i], example["image"])
             assert ours.split(split).labels[i] == example["label"]
 
 
@@ -196,7 +196,7 @@ def test_the_converters_flags_are_those_the_message_names() -> None:
 
 def test_array_records_are_added_beside_tfrecords(small_cifar100: Path, tmp_path: Path) -> None:
     folder = prepare("cifar100", small_cifar100, tmp_path / "tfds")
-    expected = load("cifar100", tmp_path / "tfds").split("train").images.copy()
+    expected = load("cifar100", tmp_path / "tfds").split("train").inputs.copy()
     before = as_tfrecord(folder)
     assert prepare("cifar100", small_cifar100, tmp_path / "tfds") == folder
     for name, content in before.items():
@@ -204,7 +204,7 @@ def test_array_records_are_added_beside_tfrecords(small_cifar100: Path, tmp_path
             assert (folder / name).read_bytes() == content
     assert sorted(path.name for path in (tmp_path / "tfds").iterdir() if path.name.startswith(".")) == []
     data: Dataset = load("cifar100", tmp_path / "tfds")
-    np.testing.assert_array_equal(data.split("train").images, expected)
+    np.testing.assert_array_equal(data.split("train").inputs, expected)
     assert data.class_names[:2] == ("fine_0", "fine_1")
     builder = tfds.builder_from_directory(str(folder))
     assert {f.value for f in builder.info.available_file_formats()} == {"tfrecord", "array_record"}

@@ -37,7 +37,7 @@ def test_the_last_examples_validate_and_none_is_lost() -> None:
     assert validation is not None
     np.testing.assert_array_equal(train.labels, np.arange(45))
     np.testing.assert_array_equal(validation.labels, np.arange(45, 50))
-    np.testing.assert_array_equal(validation.images[:, 0, 0, 0], np.arange(45, 50))
+    np.testing.assert_array_equal(validation.inputs[:, 0, 0, 0], np.arange(45, 50))
 
 
 def test_no_fraction_is_no_validation_part() -> None:

@@ -113,7 +113,7 @@ def test_the_views_are_of_the_split_that_they_are_recorded_with(done, options):
         stored = data.load("digits", options["data_dir"]).split("test" if name == "test" else "train")
         for image, caption in zip(worst.images, worst.captions, strict=True):
             label = int(caption.partition(",")[0])
-            assert label in stored.labels[(stored.images == image).all((1, 2, 3))]
+            assert label in stored.labels[(stored.inputs == image).all((1, 2, 3))]
 
 
 @pytest.mark.parametrize(
