@@ -1,0 +1,69 @@
+"""Tables of numbers by name: rows of features, each with a number to predict."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from jaxtyping import Bool, Float64
+
+from jaxopt_bench.errors import unknown_name
+
+_DIAMONDS = pathlib.Path(__file__).parent / "diamonds" / "diamonds.npz"
+_DIAMONDS_TEST = 2000
+"""How many diamonds, at the end of the file, are the test split. The file's order is random."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Table:
+    """A table, on the host.
+
+    Attributes:
+      features: a row for each example.
+      targets: the number to predict, in its unit.
+      is_test: which rows are the test split; the others are for training and validation.
+      feature_names: of the columns.
+      target_name: what is predicted, such as "price".
+      target_unit: its unit, such as "USD"; empty for a plain number.
+    """
+
+    features: Float64[np.ndarray, "rows features"]
+    targets: Float64[np.ndarray, " rows"]
+    is_test: Bool[np.ndarray, " rows"]
+    feature_names: tuple[str, ...]
+    target_name: str
+    target_unit: str = ""
+
+
+def load_table(name: str) -> Table:
+    """Returns the table called `name`.
+
+    Raises:
+      UserError: if there is no such table.
+    """
+    if name not in TABLES:
+        raise unknown_name("table", name, TABLES)
+    return TABLES[name]()
+
+
+def _diamonds() -> Table:
+    """Returns the diamonds of ggplot2 (a subset of 10,000), with their prices in dollars; see diamonds/README.md."""
+    scales = dict.fromkeys(("cut", "color", "clarity"), 1.0)
+    scales |= dict.fromkeys(("carat", "depth", "table", "x", "y", "z"), 0.01)
+    with np.load(_DIAMONDS) as stored:
+        columns = {name: scales[name] * stored[name].astype(np.float64) for name in stored.files if name in scales}
+        prices = stored["price"].astype(np.float64)
+    return Table(
+        features=np.stack(list(columns.values()), axis=1),
+        targets=prices,
+        is_test=np.arange(len(prices)) >= len(prices) - _DIAMONDS_TEST,
+        feature_names=tuple(columns),
+        target_name="price",
+        target_unit="USD",
+    )
+
+
+TABLES: Mapping[str, Callable[[], Table]] = {"diamonds": _diamonds}
+"""How each table is read."""

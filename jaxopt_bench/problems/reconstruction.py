@@ -1,0 +1,302 @@
+"""Reconstruction: networks encode an image as a few numbers, and decode those to the image again."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import math
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Key
+
+from jaxopt_bench import data
+from jaxopt_bench.config import number
+from jaxopt_bench.models import MLP, Layers
+from jaxopt_bench.models.layers import LayersPath
+from jaxopt_bench.prng import IMPLEMENTATION
+from jaxopt_bench.problems.base import Params, Problem, ProblemConfig
+from jaxopt_bench.problems.metrics import LOSS, Metric
+from jaxopt_bench.problems.views import Images, View
+
+Losses = tuple[Float[Array, " batch"], dict[str, Float[Array, " batch"]]]
+"""The losses of examples, and their statistics."""
+
+_DIGITS_STEP = 15  # the digits' intensities, 0 to 16, are stored times 15
+_SHOWN = 24  # images on a page
+_DRAWS = 16  # of the code of each example, in evaluation; an even number
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reconstruction(ProblemConfig):
+    """An encoder of dense layers, a code of a few numbers, and a decoder that mirrors the encoder.
+
+    Pixels are intensities from 0 to 1. The decoder returns their logits.
+    """
+
+    dataset: str = "digits"
+    """A data set of images by its name. The labels are not used."""
+    encoder: MLP = MLP(widths=(128, 64, 32), activation="tanh")
+    """The encoder's hidden layers; the decoder has the same in reverse order."""
+    code: int = number(8, at_least=1)
+    """The number of code units, without an activation."""
+    validation_fraction: float = number(0.1, at_least=0, below=1)
+    """The share of `train`, at its end, that is used for validation; 0 for none."""
+
+    reconstruction_error: ClassVar[Metric] = Metric(name="reconstruction_error", least=0.0)
+    """The squared error of an image, summed over its pixels."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        data.dataset(self.dataset)
+
+    @property
+    def validates(self) -> bool:
+        """Whether a part of the training split is used for validation."""
+        return self.validation_fraction > 0
+
+    def without_validation(self) -> Self:
+        """Returns the same problem, trained on all of the training split."""
+        return dataclasses.replace(self, validation_fraction=0.0)
+
+    @property
+    @abc.abstractmethod
+    def metrics(self) -> tuple[Metric, ...]:
+        """What is measured, the headline first."""
+
+    @property
+    @abc.abstractmethod
+    def encoded(self) -> int:
+        """How many numbers the encoder returns."""
+
+    @property
+    @abc.abstractmethod
+    def random(self) -> bool:
+        """Whether training draws random numbers."""
+
+    @abc.abstractmethod
+    def losses(self, network: Network, pixels: Float[Array, "batch pixels"], key: Key[Array, ""] | None) -> Losses:
+        """Returns the losses of images and their statistics."""
+
+    def load(self, data_dir: pathlib.Path | None = None, layers: LayersPath = "plain") -> Problem:
+        """Reads the data set and returns the problem; see `ProblemConfig.load`."""
+        dataset = data.load(self.dataset, data_dir)
+        shape = dataset.spec.image_shape
+
+        def pixels(split: data.Split) -> Float[np.ndarray, "examples pixels"]:
+            counts = split.images.reshape(len(split), -1) // (_DIGITS_STEP if self.dataset == "digits" else 1)
+            return (counts / self.levels).astype(np.float32)
+
+        encoder = self.encoder.module(self.encoded, Layers(path=layers))
+        mirrored = dataclasses.replace(self.encoder, widths=self.encoder.widths[::-1])
+        decoder = mirrored.module(math.prod(shape), Layers(path=layers))
+
+        def init(key: Key[Array, ""]) -> Params:
+            first, second = jax.random.split(key)
+            return {
+                "encoder": encoder.init(first, jnp.zeros((1, math.prod(shape))), train=False)["params"],
+                "decoder": decoder.init(second, jnp.zeros((1, self.code)), train=False)["params"],
+            }
+
+        def loss(params: Params, batch: Float[Array, "batch pixels"], key: Key[Array, ""] | None) -> Losses:
+            return self.losses(Network(encoder, decoder, params), batch, key)
+
+        def outputs(params: Params, batch: Float[Array, "batch pixels"]) -> dict[str, Array]:
+            network = Network(encoder, decoder, params)
+            code = network.encode(batch, None)[:, : self.code]
+            return {"reconstructions": jax.nn.sigmoid(network.decode(code, None)).reshape(-1, *shape)}
+
+        def views(examples: Float[np.ndarray, "examples pixels"], outputs: Mapping[str, Any]) -> Sequence[View]:
+            originals = np.asarray(examples[:_SHOWN], np.float64).reshape(-1, *shape)
+            return [_pairs(originals, np.asarray(outputs["reconstructions"][:_SHOWN], np.float64))]
+
+        train, validation = data.train_validation(dataset.split("train"), self.validation_fraction)
+        return Problem(
+            train=pixels(train),
+            validation=None if validation is None else pixels(validation),
+            test=lambda: pixels(dataset.split("test")),
+            init=init,
+            loss=loss,
+            metrics=self.metrics,
+            outputs=outputs,
+            views=views,
+            random=self.random,
+            facts={"image_shape": shape, "mean": dataset.mean, "std": dataset.std},
+        )
+
+    @property
+    def levels(self) -> int:
+        """The largest value of a pixel; the least is 0. A pixel of the digits counts the dark ones of 4 × 4 pixels."""
+        return 16 if self.dataset == "digits" else 255
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """An encoder and a decoder with their parameters. Dropout is on if there is a key."""
+
+    encoder: Any
+    decoder: Any
+    params: Params
+
+    def encode(self, pixels: Float[Array, "batch pixels"], key: Key[Array, ""] | None) -> Float[Array, "batch encoded"]:
+        """Returns what the encoder returns of images."""
+        return _apply(self.encoder, self.params["encoder"], pixels, key)
+
+    def decode(self, code: Float[Array, "batch code"], key: Key[Array, ""] | None) -> Float[Array, "batch pixels"]:
+        """Returns the logits of pixels."""
+        return _apply(self.decoder, self.params["decoder"], code, key)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Autoencoder(Reconstruction):
+    """A deep autoencoder. The loss of an image is the cross-entropy of its pixels in nats, summed over them.
+
+    The metric is the squared error of an image, summed over its pixels.
+
+    Source: Hinton and Salakhutdinov, 2006 (Science 313), and papers on second-order optimizers since Martens, 2010.
+    """
+
+    metric_names: ClassVar[tuple[str, ...] | None] = ("reconstruction_error", LOSS)
+
+    @property
+    def title(self) -> str:
+        """The data set and the kind of network, such as "digits_autoencoder"."""
+        return f"{self.dataset}_autoencoder"
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """See `Reconstruction.metrics`."""
+        return self.reconstruction_error, Metric(name=LOSS, unit="nats", least=0.0)
+
+    @property
+    def encoded(self) -> int:
+        """See `Reconstruction.encoded`."""
+        return self.code
+
+    @property
+    def random(self) -> bool:
+        """See `Reconstruction.random`."""
+        return self.encoder.dropout > 0
+
+    def losses(self, network: Network, pixels: Float[Array, "batch pixels"], key: Key[Array, ""] | None) -> Losses:
+        """See `Reconstruction.losses`."""
+        first, second = _split(key)
+        logits = network.decode(network.encode(pixels, first), second)
+        return _cross_entropy(logits, pixels), {"reconstruction_error": _squared_error(logits, pixels)}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VariationalAutoencoder(Reconstruction):
+    """A variational autoencoder. The loss of an image is the negative evidence lower bound (ELBO) in nats.
+
+    The code's prior is a standard normal distribution, its posterior a normal distribution of independent components.
+    A pixel is a number of successes among `levels` trials: 16 for the digits, whose pixels count the dark ones of 4 × 4
+    binary pixels. So the bound is one of the images' probability, and bits per dimension can be compared between
+    models.
+
+    The KL divergence is exact. The expected log-likelihood is estimated from a draw of the code in training. In
+    evaluation it is the mean over 16 fixed draws, 8 and their negatives, the same for all images: unlike the likelihood
+    of the mean code, that estimates the bound, and an image's loss depends neither on a seed nor on its batch.
+
+    Source: Kingma and Welling, 2014 (arXiv 1312.6114), section 3 and appendix B.
+    """
+
+    metric_names: ClassVar[tuple[str, ...] | None] = ("bits_per_dimension", "reconstruction_error", LOSS)
+
+    encoder: MLP = MLP(widths=(128, 64), activation="tanh")
+    """The encoder's hidden layers; the decoder has the same in reverse order."""
+
+    @property
+    def title(self) -> str:
+        """The data set and the kind of network, such as "digits_vae"."""
+        return f"{self.dataset}_vae"
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """See `Reconstruction.metrics`."""
+        bits = Metric(name="bits_per_dimension", unit="bits", least=0.0)
+        return bits, self.reconstruction_error, Metric(name=LOSS, words="negative ELBO", unit="nats", least=0.0)
+
+    @property
+    def encoded(self) -> int:
+        """See `Reconstruction.encoded`: a mean and the logarithm of a variance for each code unit."""
+        return 2 * self.code
+
+    @property
+    def random(self) -> bool:
+        """True: the code is drawn."""
+        return True
+
+    def losses(self, network: Network, pixels: Float[Array, "batch pixels"], key: Key[Array, ""] | None) -> Losses:
+        """See `Reconstruction.losses`."""
+        if key is None:
+            half = jax.random.normal(jax.random.key(0, impl=IMPLEMENTATION), (_DRAWS // 2, 1, self.code))
+            noise = jnp.concatenate([half, -half])
+            first = second = None
+        else:
+            first, second, third = jax.random.split(key, 3)
+            noise = jax.random.normal(third, (1, len(pixels), self.code))
+        mean, log_variance = jnp.split(network.encode(pixels, first), 2, axis=-1)
+        codes = mean + jnp.exp(log_variance / 2) * noise
+        logits = jax.vmap(lambda code: network.decode(code, second))(codes)
+        divergence = 0.5 * (mean**2 + jnp.exp(log_variance) - 1 - log_variance).sum(axis=-1)
+        reconstruction = self.levels * _cross_entropy(logits, pixels).mean(axis=0)
+        losses = divergence + reconstruction - _log_combinations(self.levels, pixels).sum(axis=-1)
+        statistics = {
+            "bits_per_dimension": losses / (pixels.shape[-1] * math.log(2)),
+            "reconstruction_error": _squared_error(logits, pixels).mean(axis=0),
+        }
+        return losses, statistics
+
+
+def _apply(module: Any, params: Params, inputs: Array, key: Key[Array, ""] | None) -> Array:
+    if key is None:
+        return module.apply({"params": params}, inputs, train=False)
+    return module.apply({"params": params}, inputs, train=True, rngs={"dropout": key})
+
+
+def _split(key: Key[Array, ""] | None) -> tuple[Key[Array, ""] | None, Key[Array, ""] | None]:
+    if key is None:
+        return None, None
+    first, second = jax.random.split(key)
+    return first, second
+
+
+def _cross_entropy(
+    logits: Float[Array, "*batch pixels"], pixels: Float[Array, "batch pixels"]
+) -> Float[Array, "*batch"]:
+    return optax.sigmoid_binary_cross_entropy(logits, pixels).sum(axis=-1)
+
+
+def _squared_error(
+    logits: Float[Array, "*batch pixels"], pixels: Float[Array, "batch pixels"]
+) -> Float[Array, "*batch"]:
+    return ((jax.nn.sigmoid(logits) - pixels) ** 2).sum(axis=-1)
+
+
+def _log_combinations(levels: int, pixels: Float[Array, "batch pixels"]) -> Float[Array, "batch pixels"]:
+    """Returns the logarithms of the numbers of ways to choose as many of `levels` as a pixel counts."""
+    counts = levels * pixels
+    log_factorial = jax.scipy.special.gammaln
+    return log_factorial(levels + 1.0) - log_factorial(counts + 1) - log_factorial(levels - counts + 1)
+
+
+def _pairs(
+    originals: Float[np.ndarray, "images height width channels"],
+    reconstructions: Float[np.ndarray, "images height width channels"],
+) -> Images:
+    """Returns each original on the left of its reconstruction."""
+    gap = np.ones((*originals.shape[:2], 1, originals.shape[3]))
+    both = np.concatenate([originals, gap, reconstructions], axis=2)
+    errors = ((originals - reconstructions) ** 2).sum(axis=(1, 2, 3))
+    return Images(
+        title="Reconstructions",
+        text="Left: the image. Right: its reconstruction. The number is the squared error, summed over pixels.",
+        images=np.round(255 * both).astype(np.uint8),
+        captions=[f"{error:.2f}" for error in errors],
+    )

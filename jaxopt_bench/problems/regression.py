@@ -1,0 +1,229 @@
+"""Regression: a network predicts a number from the features of a row."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, Self
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from jaxopt_bench.config import Named, number
+from jaxopt_bench.data.tables import TABLES, Table, load_table
+from jaxopt_bench.errors import UserError, unknown_name
+from jaxopt_bench.models import MLP, MODELS, Layers, Model, check_inputs
+from jaxopt_bench.models.layers import LayersPath
+from jaxopt_bench.problems.base import Params, Problem, ProblemConfig, Variables
+from jaxopt_bench.problems.metrics import LOSS, Metric, Statistics
+from jaxopt_bench.problems.views import Points, View
+
+_SHUFFLE_SEED = 0  # of the choice of validation rows
+
+
+class Rows(NamedTuple):
+    """Rows of a table; all columns have mean 0 and variance 1 over the training split."""
+
+    features: Float[Array, "rows features"]
+    targets: Float[Array, " rows"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Regression(ProblemConfig):
+    """Least squares: a network predicts the target of each row of a table.
+
+    The features and the target are standardised by their means and standard deviations over the training split. The
+    loss of a row is its squared error on that scale; it is about 1 on average for a model that predicts the mean.
+    Metrics: the root of the mean squared error (RMSE), in the target's unit, and R², the share of the target's variance
+    that is explained.
+
+    Raises:
+      UserError: for an unknown table, or a field of the wrong type or out of bounds.
+    """
+
+    kinds: ClassVar[Mapping[str, Named[Any]]] = {"model": MODELS}
+    metric_names: ClassVar[tuple[str, ...] | None] = ("rmse", "r2", LOSS)
+
+    dataset: str = "diamonds"
+    """A table by its name."""
+    model: Model = MLP()
+    """The network. It gets a vector of features and returns one number."""
+    validation_fraction: float = number(0.1, at_least=0, below=1)
+    """The share of the training rows that is used for validation, drawn at random; 0 for none."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.dataset not in TABLES:
+            raise unknown_name("table", self.dataset, TABLES)
+        check_inputs(self.model, "vectors", f"the table {self.dataset}")
+
+    @property
+    def title(self) -> str:
+        """The table and the network, such as "diamonds_mlp"."""
+        return f"{self.dataset}_{MODELS.name_of(self.model)}"
+
+    @property
+    def validates(self) -> bool:
+        """Whether a part of the training rows is used for validation."""
+        return self.validation_fraction > 0
+
+    def without_validation(self) -> Self:
+        """Returns the same problem, trained on all rows that are not in the test split."""
+        return dataclasses.replace(self, validation_fraction=0.0)
+
+    def load(self, data_dir: pathlib.Path | None = None, layers: LayersPath = "plain") -> Problem:
+        """Reads the table and returns the problem; see `ProblemConfig.load`."""
+        del data_dir
+        return regression_problem(load_table(self.dataset), self.model, self.validation_fraction, layers)
+
+
+def regression_problem(table: Table, model: Model, validation_fraction: float, layers: LayersPath = "plain") -> Problem:
+    """Returns the problem of predicting a table's targets.
+
+    Args:
+      table: the rows.
+      model: the network, with one output.
+      validation_fraction: the share of the training rows that is used for validation.
+      layers: which implementations of the layers the network uses.
+
+    Raises:
+      UserError: if a split that is asked for has no rows, or the target is constant over the training split.
+    """
+    indices = _split(table, validation_fraction)
+    features, targets = table.features[indices["train"]], table.targets[indices["train"]]
+    feature_mean, feature_std = features.mean(axis=0), features.std(axis=0)
+    target_mean, target_std = float(targets.mean()), float(targets.std())
+    if target_std == 0:
+        raise UserError(
+            f"the target {table.target_name!r} is {target_mean:g} in every training row. Expected a column "
+            "with at least two different values."
+        )
+    scale = np.where(feature_std > 0, feature_std, 1.0)  # a constant column becomes 0
+
+    def rows(split: str) -> Rows:
+        chosen = indices[split]
+        standardised = (table.features[chosen] - feature_mean) / scale
+        return Rows(
+            standardised.astype(np.float32), ((table.targets[chosen] - target_mean) / target_std).astype(np.float32)
+        )
+
+    module = model.module(1, Layers(path=layers))
+
+    def init(key: Key[Array, ""]) -> tuple[Params, Variables]:
+        variables = module.init(key, jnp.zeros((1, len(feature_mean))), train=False)
+        return variables["params"], variables.get("batch_stats", {})
+
+    def predict(params: Params, batch: Rows, variables: Variables) -> Float[Array, " batch"]:
+        return module.apply({"params": params, "batch_stats": variables}, batch.features, train=False)[:, 0]
+
+    def loss(
+        params: Params, batch: Rows, key: Key[Array, ""] | None, variables: Variables
+    ) -> tuple[Float[Array, " batch"], dict[str, Float[Array, " batch"]], Variables]:
+        if key is None:
+            predictions = predict(params, batch, variables)
+        else:
+            outputs, changed = module.apply(
+                {"params": params, "batch_stats": variables},
+                batch.features,
+                train=True,
+                rngs={"dropout": key},
+                mutable=["batch_stats"],
+            )
+            predictions, variables = outputs[:, 0], changed.get("batch_stats", {})
+        statistics = {"target": batch.targets, "squared_target": batch.targets**2}
+        return (predictions - batch.targets) ** 2, statistics, variables
+
+    def outputs(params: Params, batch: Rows, variables: Variables) -> dict[str, Array]:
+        predictions = predict(params, batch, variables)
+        return {"predictions": target_mean + target_std * predictions}
+
+    def views(examples: Rows, outputs: Mapping[str, Any]) -> Sequence[View]:
+        unit = f" ({table.target_unit})" if table.target_unit else ""
+        return [
+            Points(
+                title=f"Predicted and true {table.target_name}",
+                text="Each dot is a row. On the line, the prediction is exact.",
+                x=target_mean + target_std * np.asarray(examples.targets, np.float64),
+                y=np.asarray(outputs["predictions"], np.float64),
+                x_title=f"true {table.target_name}{unit}",
+                y_title=f"predicted {table.target_name}{unit}",
+                diagonal=True,
+            )
+        ]
+
+    return Problem(
+        train=rows("train"),
+        validation=rows("validation") if len(indices["validation"]) else None,
+        test=functools.partial(rows, "test") if len(indices["test"]) else None,
+        init=init,
+        loss=loss,
+        metrics=regression_metrics(target_std, table.target_unit),
+        stateful=True,
+        running_averages=True,
+        random=getattr(model, "dropout", 0.0) > 0,
+        outputs=outputs,
+        views=views,
+        facts={
+            "features": table.feature_names,
+            "feature_mean": feature_mean.tolist(),
+            "feature_std": feature_std.tolist(),
+            "target_mean": target_mean,
+            "target_std": target_std,
+        },
+    )
+
+
+def regression_metrics(target_std: float, unit: str) -> tuple[Metric, ...]:
+    """Returns the RMSE, R² and the loss. The untrained model is the one that predicts the mean.
+
+    Args:
+      target_std: the standard deviation of the target over the training split, in its unit.
+      unit: the target's unit.
+    """
+
+    def rmse(means: Statistics) -> Any:
+        return target_std * means[LOSS] ** 0.5
+
+    def r2(means: Statistics) -> Any:
+        return 1 - means[LOSS] / (means["squared_target"] - means["target"] ** 2)
+
+    return (
+        Metric(
+            name="rmse",
+            words="RMSE",
+            unit=unit,
+            untrained=target_std,
+            least=0.0,
+            resampling="ratio",
+            of=rmse,
+            needs=(LOSS,),
+        ),
+        Metric(
+            name="r2",
+            words="R²",
+            higher_is_better=True,
+            untrained=0.0,
+            greatest=1.0,
+            resampling="ratio",
+            of=r2,
+            needs=(LOSS, "target", "squared_target"),
+        ),
+        Metric(name=LOSS, untrained=1.0, least=0.0),
+    )
+
+
+def _split(table: Table, validation_fraction: float) -> dict[str, np.ndarray]:
+    """Returns the indices of each split's rows."""
+    rest, test = np.flatnonzero(~table.is_test), np.flatnonzero(table.is_test)
+    count = round(validation_fraction * len(rest))
+    if count == len(rest) or (validation_fraction > 0 and count == 0):
+        empty = "validation" if count == 0 else "training"
+        raise UserError(
+            f"validation_fraction is {validation_fraction!r}, which leaves the {empty} split of {len(rest)} rows "
+            "empty. Expected 0, or a fraction that leaves each split at least one row."
+        )
+    shuffled = np.random.default_rng(_SHUFFLE_SEED).permutation(rest)
+    return {"train": np.sort(shuffled[count:]), "validation": np.sort(shuffled[:count]), "test": test}
