@@ -9,26 +9,48 @@ from jaxopt_bench.config import Named
 from jaxopt_bench.problems.algorithmic import ModularAddition
 from jaxopt_bench.problems.base import Examples, Problem, ProblemConfig, count_examples, take_examples
 from jaxopt_bench.problems.classification import Classification
+from jaxopt_bench.problems.functions import DeepLinear, MatrixFactorisation, NoisyQuadratic, Rosenbrock
 from jaxopt_bench.problems.language import Language
 from jaxopt_bench.problems.metrics import LOSS, Metric, metric_named
+from jaxopt_bench.problems.physics import Burgers, Poisson
+from jaxopt_bench.problems.reconstruction import Autoencoder, VariationalAutoencoder
+from jaxopt_bench.problems.regression import Regression
 
 PROBLEMS: Named[ProblemConfig] = Named(
     "problem",
+    autoencoder=Autoencoder(),
+    burgers=Burgers(),
     classification=Classification(),
     language=Language(),
     modular_addition=ModularAddition(),
+    deep_linear=DeepLinear(),
+    matrix_factorisation=MatrixFactorisation(),
+    noisy_quadratic=NoisyQuadratic(),
+    poisson=Poisson(),
+    regression=Regression(),
+    rosenbrock=Rosenbrock(),
+    variational_autoencoder=VariationalAutoencoder(),
 )
 
 __all__ = [
     "LOSS",
     "PROBLEMS",
+    "Autoencoder",
+    "Burgers",
     "Classification",
+    "DeepLinear",
     "Examples",
     "Language",
+    "MatrixFactorisation",
     "Metric",
     "ModularAddition",
+    "NoisyQuadratic",
+    "Poisson",
     "Problem",
     "ProblemConfig",
+    "Regression",
+    "Rosenbrock",
+    "VariationalAutoencoder",
     "count_examples",
     "metric_named",
     "take_examples",

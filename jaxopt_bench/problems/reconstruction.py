@@ -56,6 +56,11 @@ class Reconstruction(ProblemConfig):
         data.dataset(self.dataset)
 
     @property
+    def data_name(self) -> str:
+        """The data set."""
+        return self.dataset
+
+    @property
     def validates(self) -> bool:
         """Whether a part of the training split is used for validation."""
         return self.validation_fraction > 0

@@ -66,6 +66,11 @@ class Regression(ProblemConfig):
         return f"{self.dataset}_{MODELS.name_of(self.model)}"
 
     @property
+    def data_name(self) -> str:
+        """The table."""
+        return self.dataset
+
+    @property
     def validates(self) -> bool:
         """Whether a part of the training rows is used for validation."""
         return self.validation_fraction > 0
