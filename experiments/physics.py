@@ -9,8 +9,11 @@ Run:     make run EXP=poisson_mlp_adam
 """
 
 from jaxopt_bench.experiment import Experiment
-from jaxopt_bench.optimizers import SGD, Adam, Cosine, Optimizer
+from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Adam, Cosine, Optimizer
 from jaxopt_bench.problems import Burgers, Poisson, ProblemConfig
+from jaxopt_bench.problems.physics import DifferentialEquation
+
+LBFGS = OPTIMIZERS["lbfgs"]
 
 
 def experiment(problem: ProblemConfig, optimizer: Optimizer, epochs: int) -> Experiment:
@@ -18,9 +21,16 @@ def experiment(problem: ProblemConfig, optimizer: Optimizer, epochs: int) -> Exp
     return Experiment(problem=problem, optimizer=optimizer, schedule=Cosine(), epochs=epochs, batch_size=100)
 
 
+def line_search(problem: DifferentialEquation, epochs: int) -> Experiment:
+    """Returns an equation with L-BFGS, all points in each batch."""
+    return Experiment(problem=problem, optimizer=LBFGS, epochs=epochs, batch_size=problem.points)
+
+
 EXPERIMENTS = {
     "poisson_mlp_sgd": experiment(Poisson(), SGD(learning_rate=1e-5, momentum=0.9), 300),
     "poisson_mlp_adam": experiment(Poisson(), Adam(learning_rate=3e-3), 300),
+    "poisson_mlp_lbfgs": line_search(Poisson(), 500),
     "burgers_mlp_sgd": experiment(Burgers(), SGD(learning_rate=1e-2, momentum=0.9), 250),
     "burgers_mlp_adam": experiment(Burgers(), Adam(learning_rate=5e-3), 250),
+    "burgers_mlp_lbfgs": line_search(Burgers(), 1000),
 }

@@ -30,6 +30,7 @@ STUDIES = {
         contenders=tuple(
             Contender(name=name, optimizer=optimizer, schedule=SCHEDULES[optimizer.schedule.name], space=Space())
             for name, optimizer in OPTIMIZERS.items()
+            if not optimizer.line_search  # which cannot be trained in batches
         ),
         seeds=3,
         targets=(

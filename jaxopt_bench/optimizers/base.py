@@ -74,6 +74,8 @@ class Optimizer(Config, abc.ABC):
       decay_form: how its weight decay enters; it decides on the range in which weight decays are searched.
       own_axes: ranges of hyperparameters that no other optimizer has.
       own_average: whether it averages parameters by itself.
+      line_search: whether an update evaluates the loss at other parameters too. Then it needs the whole loss, without
+        noise.
       stated_space: the search space that the user's file states, by field ("b2", or "schedule.warmup"). If it is not
         empty, it is the whole search space.
       stated_schedule: the schedule that the user's file states.
@@ -85,6 +87,7 @@ class Optimizer(Config, abc.ABC):
     decay_form: ClassVar[DecayForm] = "coupled"
     own_axes: ClassVar[Mapping[str, Axis]] = {}
     own_average: ClassVar[bool] = False
+    line_search: ClassVar[bool] = False
     stated_space: ClassVar[Mapping[str, Axis | Choice]] = {}
     stated_schedule: ClassVar[Any] = None  # a `Schedule`, whose module imports this one
 
@@ -115,6 +118,13 @@ class Optimizer(Config, abc.ABC):
                 f"{type(self).__name__}.{averages[-1]} is {getattr(self, averages[-1])}, but {other}. Expected None: "
                 "only one average is evaluated."
             )
+        if self.line_search:
+            for name, neutral in (("clip_norm", None), ("clip_adaptive", None), ("accumulate", 1)):
+                if getattr(self, name) != neutral:
+                    raise UserError(
+                        f"{type(self).__name__}.{name} is {getattr(self, name)}. Expected {neutral}: the line search "
+                        "needs the gradient of the loss itself."
+                    )
 
     @abc.abstractmethod
     def rule(self, hyperparameters: Hyperparameters, moment: Moment) -> optax.GradientTransformation:
@@ -131,7 +141,8 @@ class Optimizer(Config, abc.ABC):
 
         Returns:
           A transformation whose `update` takes the gradient, the state, the parameters and, by the name `value`, the
-          loss, which most optimizers do not read.
+          loss, which most optimizers do not read. That of a line search also takes the gradient by the name `grad`, and
+          the loss as a function of the parameters by the name `value_fn`.
         """
         if self.accumulate > 1:  # each update is the last of so many steps
             at, every = moment.multiplier_at, self.accumulate
@@ -179,6 +190,16 @@ class Optimizer(Config, abc.ABC):
           params: the parameters that are trained.
         """
         return find_state(opt_state, AverageState).average if self.averages else params
+
+    def evaluations(self, opt_state: Any) -> Integer[Array, ""] | int:
+        """Returns how often a training step evaluated the loss and its gradient.
+
+        Args:
+          opt_state: the state of `transform` after the step.
+        """
+        if not self.line_search:
+            return 1
+        return 1 + find_state(opt_state, optax.ScaleByZoomLinesearchState).info.num_linesearch_steps
 
     def axes(self) -> dict[str, Axis]:
         """Returns the ranges of all fields that can be searched and are not None, by name.

@@ -23,7 +23,7 @@ from jaxopt_bench.optimizers import signatures
 from jaxopt_bench.optimizers.adapters import matrices
 from jaxopt_bench.optimizers.base import Hyperparameters, Moment, Optimizer, decay_mask
 from jaxopt_bench.optimizers.signatures import DECAY, NOT_GIVEN, RATE, Argument, Factory, name_of
-from jaxopt_bench.optimizers.wrappers import storable, without_extra_arguments
+from jaxopt_bench.optimizers.wrappers import penalised, storable, without_extra_arguments
 
 ScheduleForm = Literal["argument", "callable", "updates"]
 
@@ -139,7 +139,9 @@ class Made(Optimizer):
 
         rule = self.called(numbers, moment, form)
         parts = [self.stored(rule if form.value else without_extra_arguments(rule), form)]
-        if DECAY not in self.arguments.values():
+        if self.line_search:
+            parts = [penalised(parts[0], numbers[DECAY], decay_mask(self.decay_mask))]
+        elif DECAY not in self.arguments.values():
             parts.insert(0, optax.add_decayed_weights(numbers[DECAY], decay_mask(self.decay_mask)))
         if form.schedule == "updates":
             taken = RATE in self.arguments.values()

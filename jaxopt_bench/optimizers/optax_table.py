@@ -29,7 +29,6 @@ from jaxopt_bench.optimizers.base import AVERAGES, Intended
 from jaxopt_bench.optimizers.factories import BOUNDS, SHARE, Made, field_values, optimizer_class
 
 LEFT_OUT: Mapping[str, str] = {
-    "lbfgs": "its line search evaluates the loss several times a step, and a mini-batch's curvature is mostly noise",
     "sam": "needs a second gradient, at other parameters, in every step",
     "sophia": "needs an estimate of the Hessian's diagonal",
     "dpsgd": "needs the gradient of each example by itself",
@@ -178,6 +177,14 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "factory": optax.lars,
         "source": "You et al., 2017 (arXiv 1708.03888), Algorithm 1",
         "learning_rate": 1.0,
+    },
+    "lbfgs": {
+        "factory": optax.lbfgs,
+        "source": "Liu & Nocedal, 1989; line search: Nocedal & Wright, 2006, Algorithms 3.5 and 3.6",
+        "learning_rate": 1.0,
+        "schedule": _LINE,
+        "line_search": True,
+        "bounds": {"memory_size": _COUNT},
     },
     "lion": {
         "factory": optax.lion,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -76,6 +77,39 @@ def tail_average(
         return jnp.where(counts, 1 / (count + 1), begun), jnp.where(counts, count + 1, count)
 
     return _average(inner, rate)
+
+
+def penalised(
+    inner: optax.GradientTransformation,
+    weight_decay: Float[Array, ""] | float,
+    mask: Callable[[PyTree[Array]], PyTree[bool]] | None = None,
+) -> optax.GradientTransformationExtraArgs:
+    r"""Adds the penalty :math:`\frac{\lambda}{2} \|\theta\|^2` to the loss that a line search minimises.
+
+    Args:
+      inner: a transformation with a line search, whose update takes `value`, `grad` and `value_fn`.
+      weight_decay: :math:`\lambda`.
+      mask: which parameters are penalised; None for all.
+    """
+
+    def penalty(params: PyTree[Array]) -> Float[Array, ""]:
+        chosen = jax.tree.map(lambda _: True, params) if mask is None else mask(params)
+        squares = jax.tree.map(lambda leaf, counts: jnp.sum(leaf**2) if counts else jnp.zeros(()), params, chosen)
+        return 0.5 * weight_decay * sum(jax.tree.leaves(squares))
+
+    def update_fn(
+        updates: PyTree[Array], state: Any, params: PyTree[Array] | None = None, **extra: Any
+    ) -> tuple[PyTree[Array], Any]:
+        value_fn = extra["value_fn"]
+        added, gradient = jax.value_and_grad(penalty)(params)
+        extra |= {
+            "value": extra["value"] + added,
+            "grad": optax.tree.add(extra["grad"], gradient),
+            "value_fn": lambda at: value_fn(at) + penalty(at),
+        }
+        return inner.update(optax.tree.add(updates, gradient), state, params, **extra)
+
+    return optax.GradientTransformationExtraArgs(inner.init, update_fn)
 
 
 class StoredState(NamedTuple):

@@ -61,6 +61,7 @@ class Problem:
       training_views: `training_views(batch, prepared)` returns what a page shows of the first training batch, as it
         is stored and as `prepare` makes it.
       random: whether the loss uses its key or `prepare` its draw.
+      full_batch: whether the loss is the same for all batches, as that of a function of the parameters alone.
       facts: what a run records of the data, as JSON values, such as their digest. A run continues only with data of
         the same facts.
     """
@@ -79,6 +80,7 @@ class Problem:
     views: Callable[[Examples, Mapping[str, Any]], Sequence[View]] | None = None
     training_views: Callable[[Examples, Examples], Sequence[View]] | None = None
     random: bool = True
+    full_batch: bool = False
     facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property

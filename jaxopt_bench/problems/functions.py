@@ -71,7 +71,7 @@ class Function(ProblemConfig):
             loss=loss,
             metrics=(GAP, Metric(name=LOSS, least=minimum if noise is None else None, resampling="none")),
             random=noise is not None,
-            facts={"minimum": minimum},
+            full_batch=True,
         )
 
 

@@ -130,7 +130,7 @@ class Metric:
 
 RESERVED = (
     "path", "step", "steps", "epoch", "split", "seconds", "grad_norm", "update_norm", "learning_rate", "diverged",
-    "examples_per_second",
+    "examples_per_second", "evaluations",
 )  # fmt: skip
 """Fields of a line of metrics that are no metric's."""
 

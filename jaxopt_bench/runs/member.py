@@ -148,6 +148,7 @@ class Member:
             "digest": self.task.experiment.digest,
             "steps": step,
             "epochs": step / self.task.steps_per_epoch,
+            "evaluations": records.evaluations(lines),
             "parameters": parameters,
             "seconds": sum(r["seconds"] for r in lines if r["split"] != "train"),
             "examples_per_second": float(np.median(speeds)) if speeds else None,

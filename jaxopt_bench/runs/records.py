@@ -114,6 +114,11 @@ def mean_over_epoch(records: Sequence[Record], after_step: int, names: Iterable[
     return {**means, "seconds": math.fsum(r["seconds"] for r in lines)}
 
 
+def evaluations(records: Iterable[Record]) -> int:
+    """Returns how often training evaluated the loss and its gradient: once in each step, or more with a line search."""
+    return sum(round(r.get("evaluations", 1) * r["steps"]) for r in records if r["split"] == "train_steps")
+
+
 def at_step(records: Iterable[Record], step: int, names: Sequence[str]) -> dict[str, Any]:
     """Returns `{split}_{metric}` at the end of an epoch, None for splits not measured there.
 

@@ -12,10 +12,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Int32, Integer, PyTree, UInt32
 
 from jaxopt_bench import prng
-from jaxopt_bench.problems import LOSS, Examples, count_examples, take_examples
+from jaxopt_bench.problems import Examples, count_examples, take_examples
 from jaxopt_bench.training.code_path import CodePath, options_to_run_once
 from jaxopt_bench.training.devices import divided, fetched, placed, rows, shardings
-from jaxopt_bench.training.metrics import NORMS, EvaluationMetrics, StepMetrics
+from jaxopt_bench.training.metrics import EvaluationMetrics, StepMetrics
 from jaxopt_bench.training.population import over_members, required_bytes, stack, update_members
 from jaxopt_bench.training.state import TrainState, abstract_states
 from jaxopt_bench.training.step import make_averages_step, make_evaluation_step, make_train_step
@@ -99,8 +99,7 @@ def make_loop(step: Callable[[Any, Any, Any], Any], path: CodePath, members: int
 
 def empty_metrics(task: Task, members: int = 1) -> StepMetrics:
     """Returns the metrics of no steps, stacked, on the devices that the task's code path uses."""
-    names = [LOSS, *task.step_statistics, *NORMS]
-    return placed(stack([StepMetrics.empty(names)] * members), shardings(task.code_path, members)[0])
+    return placed(stack([StepMetrics.empty(task.step_names)] * members), shardings(task.code_path, members)[0])
 
 
 def needed_bytes(task: Task, data: Examples, members: int) -> int:

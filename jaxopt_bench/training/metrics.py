@@ -45,7 +45,7 @@ class StepMetrics(flax.struct.PyTreeNode):
 
     Attributes:
       means: means over the steps, by name: of the loss and the problem's statistics, and of the norms of the gradient
-        and the update.
+        and the update; with a line search also of how often a step evaluated the loss and its gradient.
       learning_rate: that of the last step.
       diverged: the first step, counted from 1, whose loss or update was not finite, an update so large that its norm
         overflows (from 1.8e19 on, in float32) among them.
@@ -86,23 +86,25 @@ class StepMetrics(flax.struct.PyTreeNode):
         return next(iter(self.means.values())).count
 
     def compute(self, measured: Sequence[Metric]) -> dict[str, Array]:
-        """Returns the metrics by name, with the norms, the learning rate and the first step that diverged.
+        """Returns the metrics by name, with what else is measured of steps.
 
         Args:
           measured: metrics whose statistics have means here.
         """
         means = {name: mean.compute() for name, mean in self.means.items()}
-        norms = {name: means[name] for name in NORMS if name in means}
+        others = {name: means[name] for name in (*NORMS, EVALUATIONS) if name in means}
         values = {metric.name: metric.value(means) for metric in measured}
         return {
             **values,
-            **norms,
+            **others,
             "learning_rate": self.learning_rate.compute(),
             "diverged": self.diverged.compute(),
         }
 
 
 NORMS = ("grad_norm", "update_norm")
+EVALUATIONS = "evaluations"
+"""How often a training step evaluated the loss and its gradient."""
 
 
 class EvaluationMetrics(flax.struct.PyTreeNode):

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Integer, PyTree, UInt32
 
 from jaxopt_bench.prng import Draw
 from jaxopt_bench.problems import LOSS, Examples
-from jaxopt_bench.training.metrics import NEVER, EvaluationMetrics, StepMetrics
+from jaxopt_bench.training.metrics import EVALUATIONS, NEVER, EvaluationMetrics, StepMetrics
 from jaxopt_bench.training.state import TrainState, moment
 from jaxopt_bench.training.task import Task
 
@@ -40,7 +40,10 @@ def make_train_step(task: Task) -> TrainStep:
         (loss, (statistics, variables)), grads = gradient(state.params, state, batch)
         now = moment(task.experiment, task.steps_per_epoch, state.schedule, state.seed, state.step)
         transform = optimizer.transform(state.hyperparameters, now)
-        updates, opt_state = transform.update(grads, state.opt_state, state.params, value=loss)
+        extra: dict[str, Any] = {"value": loss}
+        if optimizer.line_search:
+            extra |= {"grad": grads, "value_fn": lambda params: forward(params, state, batch)[0]}
+        updates, opt_state = transform.update(grads, state.opt_state, state.params, **extra)
         grad_norm, update_norm = optax.tree.norm(grads), optax.tree.norm(updates)
         sound = jnp.isfinite(loss) & jnp.isfinite(grad_norm) & jnp.isfinite(update_norm)
         params = optax.apply_updates(state.params, updates)
@@ -52,6 +55,7 @@ def make_train_step(task: Task) -> TrainStep:
                 **{name: statistics[name] for name in task.step_statistics},
                 "grad_norm": grad_norm,
                 "update_norm": update_norm,
+                **({EVALUATIONS: optimizer.evaluations(opt_state)} if optimizer.line_search else {}),
             },
             learning_rate=jnp.asarray(optimizer.learning_rate_at(state.hyperparameters, now)),
             diverged=jnp.where(sound, NEVER, state.step + 1),

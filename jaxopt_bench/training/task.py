@@ -10,8 +10,10 @@ import jax
 from jaxopt_bench import prng
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.optimizers import OPTIMIZERS
 from jaxopt_bench.problems import LOSS, Metric, Problem, take_examples
 from jaxopt_bench.training.code_path import CodePath
+from jaxopt_bench.training.metrics import EVALUATIONS, NORMS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +26,8 @@ class Task:
       code_path: how it is computed.
 
     Raises:
-      UserError: if a batch is larger than the training split, or the training is too short for a single update.
+      UserError: if a batch is larger than the training split, the training is too short for a single update, or the
+        optimizer's line search needs another loss.
     """
 
     experiment: Experiment
@@ -44,6 +47,24 @@ class Task:
                 f"({self.experiment.epochs} × {self.steps_per_epoch}, epochs × steps per epoch), so no update would be "
                 f"made. Expected an integer from 1 to {self.steps}."
             )
+
+        if self.experiment.optimizer.line_search and (reason := self._why_noisy()):
+            raise UserError(
+                f"optimizer {OPTIMIZERS.name_of(self.experiment.optimizer)} evaluates the loss several times in a step "
+                f"(line search), so it needs a loss that is the same in all steps. {reason}"
+            )
+
+    def _why_noisy(self) -> str:
+        """Returns why the loss differs from step to step, and what is expected; "" if it does not."""
+        title, size = self.experiment.problem.title, self.experiment.batch_size
+        if self.problem.random:
+            return f"But that of {title} is random, for example by dropout or noise. Expected a problem without these."
+        if not self.problem.full_batch and size < self.train_examples:
+            return (
+                f"But batch_size is {size}, a part of the training split. Expected {self.train_examples}, the number "
+                f"of training examples of {title}."
+            )
+        return ""
 
     @property
     def train_examples(self) -> int:
@@ -80,6 +101,12 @@ class Task:
 
         found = jax.eval_shape(measured, jax.ShapeDtypeStruct((), jax.numpy.uint32))
         return tuple(name for name in problem.statistics if name in found and name != LOSS)
+
+    @property
+    def step_names(self) -> tuple[str, ...]:
+        """What means over training steps are taken of: the loss and other statistics, norms, evaluations."""
+        evaluations = (EVALUATIONS,) if self.experiment.optimizer.line_search else ()
+        return LOSS, *self.step_statistics, *NORMS, *evaluations
 
     @property
     def step_metrics(self) -> tuple[Metric, ...]:
