@@ -172,11 +172,9 @@ def regression_problem(table: Table, model: Model, validation_fraction: float, l
         outputs=outputs,
         views=views,
         facts={
-            "features": table.feature_names,
-            "feature_mean": feature_mean.tolist(),
-            "feature_std": feature_std.tolist(),
-            "target_mean": target_mean,
-            "target_std": target_std,
+            "columns": [*table.feature_names, table.target_name],
+            "mean": [*feature_mean.tolist(), target_mean],
+            "std": [*feature_std.tolist(), target_std],
         },
     )
 
