@@ -228,8 +228,13 @@ def measure_optimizer(optimizer: Optimizer, network: PyTree[Any]) -> Conformance
       network: the parameters of a real network, or their shapes.
 
     Raises:
-      UserError: if the optimizer cannot be used.
+      UserError: if the optimizer cannot be used, or needs a loss.
     """
+    if optimizer.line_search:
+        raise UserError(
+            f"{type(optimizer).__name__.lower()} evaluates the loss several times in a step (line search), but a "
+            "measurement on random gradients has no loss. Expected an optimizer without a line search."
+        )
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, jnp.float32), network)
     if isinstance(optimizer, Imported):
         try:

@@ -296,7 +296,7 @@ OTHERWISE = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+@pytest.mark.parametrize("name", sorted(name for name in OPTIMIZERS if not OPTIMIZERS[name].line_search))
 def test_every_optimizer_passes(name):
     facts, optimizer = measured(name), OPTIMIZERS[name]
     assert facts.deterministic
@@ -310,3 +310,10 @@ def test_every_optimizer_passes(name):
     assert all(ratio != pytest.approx(1) for ratio in facts.learning_rate.later_step.values())
     assert bool(facts.rules) == (name == "muon")
     assert ("orthogonal" in kinds(facts).values()) == (name == "muon")
+
+
+def test_an_optimizer_with_a_line_search_cannot_be_measured_on_random_gradients():
+    with pytest.raises(
+        UserError, match=r"lbfgs evaluates the loss several times in a step .* has no loss\. Expected an"
+    ):
+        measured("lbfgs")

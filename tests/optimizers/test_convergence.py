@@ -79,9 +79,11 @@ def train(optimizer: Optimizer) -> Any:
 
         def step(carry: Any, count: Any) -> Any:
             params, state = carry
-            value, grads = jax.value_and_grad(lambda p: problems.loss(problem, p["kernel"]))(params)
+            loss = lambda p: problems.loss(problem, p["kernel"])  # noqa: E731
+            value, grads = jax.value_and_grad(loss)(params)
             transform = optimizer.transform(hyperparameters, moment(count))
-            updates, state = transform.update(grads, state, params, value=value)
+            searched = {"grad": grads, "value_fn": loss} if optimizer.line_search else {}
+            updates, state = transform.update(grads, state, params, value=value, **searched)
             return (optax.apply_updates(params, updates), state), None
 
         params = {"kernel": start}

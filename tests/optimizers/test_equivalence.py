@@ -327,7 +327,12 @@ QUICK = {"sgd", "adamw", "padam", "mechanic_adam", "momo", "prodigy", "rprop", "
 
 
 @pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in OPTIMIZERS]
+    "name",
+    [
+        name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+        for name in OPTIMIZERS
+        if not OPTIMIZERS[name].line_search
+    ],
 )
 def test_one_program_serves_all_settings_of_every_optimizer_of_the_table(name):
     optimizer = OPTIMIZERS[name]

@@ -22,6 +22,7 @@ from jaxopt_bench.optimizers.axes import SHARED_AXES
 from jaxopt_bench.optimizers.wrappers import find_state
 
 NAMES = sorted(OPTIMIZERS)
+WITHOUT_LINE_SEARCH = [name for name in NAMES if not OPTIMIZERS[name].line_search]  # see test_line_search.py
 STEPS = 4
 PARAMS = {
     "conv": {"kernel": (3, 3, 2, 4), "bias": (4,)},
@@ -66,7 +67,7 @@ def eight_settings(optimizer: Optimizer) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", WITHOUT_LINE_SEARCH)
 def test_eight_settings_are_one_program_and_stacked_train_each_as_alone(name):
     optimizer, gradients = OPTIMIZERS[name], random_tree(1, (STEPS,))
     settings = eight_settings(optimizer)
@@ -124,7 +125,7 @@ def test_every_hyperparameter_is_documented(name):
         assert f"  {field.name}: " in text, field.name
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", WITHOUT_LINE_SEARCH)
 def test_kernel_mask_spares_biases_and_norm_scales(name):
     """Those whose decay cannot be masked refuse it."""
     if name in UNMASKED:
