@@ -1,15 +1,16 @@
 """Experiments, and what else is kept in files, by name: the files of `experiments/`, or of a folder of the user's.
 
-Such a file is code and is run. One of experiments exports `EXPERIMENTS`, a dictionary of `Experiment` by name.
+Such a file is code and is run, see `user_code`. One of experiments exports `EXPERIMENTS`, a dictionary of `Experiment`
+by name.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import pathlib
 from typing import Generic, TypeVar
 
+from jaxopt_bench import user_code
 from jaxopt_bench.config import Config
 from jaxopt_bench.errors import UserError, unknown_name
 from jaxopt_bench.experiment import Experiment
@@ -41,39 +42,31 @@ class Catalog(Generic[C]):
     exported: str
     folder: str = "."
 
-    def load_file(self, path: pathlib.Path) -> dict[str, C]:
+    def load_file(self, place: str | pathlib.Path) -> dict[str, C]:
         """Runs one file and returns what it exports, each under its own name.
 
+        Args:
+          place: the path of a file, or the name of a module.
+
         Raises:
-          UserError: where the file cannot be run, or does not export the dictionary.
+          UserError: if it cannot be run, or does not export the dictionary.
         """
-        if not path.is_file():
-            raise UserError(f"{path} is no file; accepted: the path of a file with a {self.kind} (.py).")
-        spec = importlib.util.spec_from_file_location(f"jaxopt_bench_{self.exported.lower()}_{path.stem}", path)
-        if spec is None or spec.loader is None:
-            raise UserError(f"{path} is no Python file; accepted: the path of a file with a {self.kind} (.py).")
-        module = importlib.util.module_from_spec(spec)
-        try:
-            spec.loader.exec_module(module)
-        except UserError as error:
-            raise UserError(f"{path}: {error}") from error
-        except (Exception, SystemExit) as error:  # a script may end itself
-            raise UserError(f"{path} cannot be run: {type(error).__name__}: {error}") from error
+        place = str(place)
+        module, _ = user_code.load_module(f"the {self.kind} {place!r}", place)
         found = getattr(module, self.exported, None)
         if not isinstance(found, dict) or not all(isinstance(item, self.cls) for item in found.values()):
-            name = self.cls.__name__
-            raise UserError(f"{path} exports no {self.exported}; accepted: a dictionary of {name} by name.")
+            raise UserError(f"{place} has no {self.exported}. Expected a dictionary of {self.cls.__name__} by name.")
         return {name: dataclasses.replace(item, name=name) for name, item in found.items()}
 
     def load_folder(self, folder: pathlib.Path | None = None) -> dict[str, C]:
         """Returns all that a folder's files export by name, the project's own folder by default.
 
         Raises:
-          UserError: where the folder does not exist, or two files export one name.
+          UserError: if the folder does not exist, or two files export one name.
         """
         folder = experiments_dir() / self.folder if folder is None else folder
         if not folder.is_dir():
-            raise UserError(f"{folder} is no folder; accepted: a folder of files that export {self.exported}.")
+            raise UserError(f"{folder} is not a folder. Expected a folder of files that export {self.exported}.")
         found: dict[str, C] = {}
         for path in sorted(folder.glob("*.py")):
             for name, item in self.load_file(path).items():
@@ -86,21 +79,21 @@ class Catalog(Generic[C]):
         """Returns one of them.
 
         Args:
-          name: its name, the path of a file that exports one alone, or `path.py:name`.
+          name: its name, the path of a file that exports one alone, `FILE.py:NAME` or `MODULE:NAME`.
           folder: where names are looked up; the project's own folder by default.
 
         Raises:
-          UserError: where there is none, or the file exports several and none is named.
+          UserError: if there is none, or the file exports several and the reference names none of them.
         """
-        path, _, chosen = name.partition(".py:")
-        if not chosen and not name.endswith(".py"):
+        if not user_code.is_reference(name):
             return self._among(self.load_folder(folder), name, self.kind)
-        items = self.load_file(pathlib.Path(path + ".py" if chosen else name).expanduser())
+        place, _, chosen = (name, "", "") if name.endswith(".py") else name.rpartition(":")
+        items = self.load_file(place)
         if not chosen and len(items) != 1:
             raise UserError(
-                f"{name} exports {len(items)} of them; accepted: {name}:NAME, where NAME is one of {', '.join(items)}."
+                f"{name} exports {len(items)} of them. Expected {name}:NAME, where NAME is one of {', '.join(items)}."
             )
-        return self._among(items, chosen or next(iter(items)), f"{self.kind} of {path}.py")
+        return self._among(items, chosen or next(iter(items)), f"{self.kind} of {place}")
 
     def _among(self, items: dict[str, C], name: str, kind: str) -> C:
         if name not in items:

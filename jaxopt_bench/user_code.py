@@ -1,6 +1,7 @@
 """Code of users, by reference: `FILE.py:NAME`, or `MODULE:NAME` of an installed module or one in the working directory.
 
-A file is run once for each text of it and of the modules beside it that it imports. These texts identify the code.
+Optimizers, models, problems, experiments and studies are all loaded here. A file is run once for each text of it and of
+the modules beside it that it imports. These texts identify the code.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import functools
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import os
 import pathlib
 import sys
@@ -19,9 +21,10 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from jaxopt_bench.errors import UserError, unknown_name
+from jaxopt_bench.errors import UserError, shortened, unknown_name
 
 REFERENCES = "MODULE:NAME or FILE.py:NAME"
+_PREFIX = "jaxopt_bench_user_"
 
 
 class Loaded(NamedTuple):
@@ -42,6 +45,11 @@ class Loaded(NamedTuple):
     place: str
 
 
+def is_reference(name: str) -> bool:
+    """Returns whether a name refers to code of the user's: all but names in a table do."""
+    return ":" in name or name.endswith(".py")
+
+
 def load_object(kind: str, reference: str) -> Loaded:
     """Returns what a reference names; its file or module is run.
 
@@ -53,21 +61,89 @@ def load_object(kind: str, reference: str) -> Loaded:
       UserError: if the module cannot be run, or has no such name.
     """
     place, _, name = reference.rpartition(":")
+    if not place and name.endswith(".py"):
+        functions = ", ".join(_functions(run_file(f"the {kind} {reference!r}", name)[0])) or "a function"
+        raise UserError(f"the {kind} {reference!r} names a file only. Expected {name}:NAME, where NAME is {functions}.")
     if not place or not name:
         raise UserError(f"the {kind} {reference!r} is not a reference. Expected {REFERENCES}.")
-    what = f"the {kind} {reference!r}"
-    if place.endswith(".py"):
-        module, code = run_file(what, place)
-        short = f"{pathlib.Path(place).name}:{name}"
-    else:
-        module, code = _import_module(what, place)
-        short = reference
+    module, code = load_module(f"the {kind} {reference!r}", place)
     value = getattr(module, name, None)
     if value is None:
-        functions = [other for other, value in vars(module).items() if callable(value) and not other.startswith("_")]
-        raise unknown_name(f"function of {place}", name, functions)
+        raise unknown_name(f"function of {place}", name, _functions(module))
     path = getattr(module, "__file__", None)
+    short = f"{pathlib.Path(place).name}:{name}" if place.endswith(".py") else reference
     return Loaded(value, module, short, code, str(pathlib.Path(path).absolute()) if path else "")
+
+
+def load_again(kind: str, reference: str, place: str, code: str) -> Loaded:
+    """Returns what another process has loaded, maybe on another machine, under the same reference.
+
+    Its module is imported if that is possible and it has the same text; else its file is run.
+
+    Args:
+      kind: what it is, in the singular, for messages.
+      reference: as `Loaded.reference` was there.
+      place: as `Loaded.place` was there.
+      code: as `Loaded.code` was there.
+
+    Raises:
+      UserError: if neither is here with that text; and as `load_object` does.
+    """
+    module, _, name = reference.rpartition(":")
+    if not module.endswith(".py"):
+        with contextlib.suppress(UserError):  # the file is there still
+            found = load_object(kind, reference)
+            if found.code == code:
+                return found
+    loaded = load_object(kind, f"{place}:{name}")
+    if loaded.code != code:
+        raise UserError(
+            f"the {kind} {reference!r}: {place} has another text here ({loaded.code}) than where it was loaded "
+            f"first ({code}). Expected the same file everywhere, and no change of it meanwhile."
+        )
+    return loaded._replace(reference=reference)
+
+
+def describe(value: Any) -> Loaded:
+    """Returns, of a function or a class at hand, what `load_object` returns of one that is named.
+
+    Args:
+      value: a function or a class at the top level of a file, since that file's text is what tells two of the same name
+        apart.
+
+    Raises:
+      UserError: for anything else.
+    """
+    name, module = getattr(value, "__qualname__", ""), inspect.getmodule(value)
+    path = getattr(module, "__file__", None)
+    is_named = inspect.isfunction(value) or inspect.isclass(value)
+    if not is_named or not name.isidentifier() or module is None or path is None:
+        raise UserError(
+            f"{shortened(value)} is not a function at the top level of a file. Expected one, since its file is part of "
+            "what identifies a run."
+        )
+    place = str(pathlib.Path(path).absolute())
+    if module.__name__.startswith(_PREFIX):  # a file that was run by its path
+        return Loaded(value, module, f"{pathlib.Path(path).name}:{name}", module.__name__.rpartition("_")[2], place)
+    return Loaded(value, module, f"{value.__module__}:{name}", code_of(module), place)
+
+
+def find_module(reference: str) -> ModuleType | None:
+    """Returns the module that a reference's name would be looked up in, if it is imported under its own name."""
+    return sys.modules.get(reference.rpartition(":")[0])
+
+
+def load_module(what: str, place: str) -> tuple[ModuleType, str]:
+    """Returns a module and the digits of its code.
+
+    Args:
+      what: what it is loaded for, for messages.
+      place: the path of a file (`.py`), or the name of an installed module or of one in the working directory.
+
+    Raises:
+      UserError: if there is no such file or module, or running it fails.
+    """
+    return run_file(what, place) if place.endswith(".py") else _import_module(what, place)
 
 
 _FILES: dict[tuple[pathlib.Path, str], ModuleType] = {}  # what was run, by path and code
@@ -91,12 +167,12 @@ def run_file(what: str, place: str) -> tuple[ModuleType, str]:
     sources = _sources(path, path.parent)
     code = _digest(path, sources)
     if (path, code) not in _FILES:
-        name = f"jaxopt_bench_user_{path.stem}"
+        name = f"{_PREFIX}{path.stem}_{code}"
         spec = importlib.util.spec_from_file_location(name, path)
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module  # where `inspect` and dataclasses look for it
+        sys.modules[name] = module  # where `inspect`, dataclasses and tyro look for it
         try:
             with _importing_from(path.parent, sources):
                 spec.loader.exec_module(module)
@@ -105,6 +181,13 @@ def run_file(what: str, place: str) -> tuple[ModuleType, str]:
             raise _not_imported(what, error) from error
         _FILES[path, code] = module
     return _FILES[path, code], code
+
+
+def _functions(module: ModuleType) -> list[str]:
+    """Returns the names of what can be called of a module: of its own if there is any."""
+    found = {name: value for name, value in vars(module).items() if callable(value) and not name.startswith("_")}
+    own = [name for name, value in found.items() if getattr(value, "__module__", None) == module.__name__]
+    return own or list(found)
 
 
 @functools.cache
@@ -164,7 +247,11 @@ def _import_module(what: str, name: str) -> tuple[ModuleType, str]:
 
 
 def _not_imported(what: str, error: BaseException) -> UserError:
-    return UserError(f"{what} cannot be imported: {type(error).__name__}: {error}.")
+    if isinstance(error, UserError):
+        return UserError(f"{what}: {error}")
+    line = None if isinstance(error, SyntaxError) else failed_at(error)  # whose text says it
+    where = f"{line}: " if line else ""
+    return UserError(f"{what} cannot be imported: {where}{type(error).__name__}: {error}.")
 
 
 def _is_installed(path: pathlib.Path) -> bool:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import builtins
+import contextlib
+import io
 import math
 
 import jax
 import pytest
 
 from jaxopt_bench import Experiment, UserError, catalog
+from jaxopt_bench.cli import parse
+from jaxopt_bench.data import DATASETS
 from jaxopt_bench.optimizers import OPTIMIZERS, Padam
 
 CIFAR = ("cifar10", "cifar100")
@@ -100,27 +105,55 @@ def test_a_folder_and_a_file_of_the_users_are_found(tmp_path):
     assert catalog.find(f"{tmp_path / 'others.py'}:three").name == "three"
 
 
+def test_a_module_is_found_and_a_file_is_run_once_for_each_text(tmp_path, monkeypatch):
+    write(tmp_path / "own_experiments.py", "one", "two")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert catalog.find("own_experiments:two").name == "two"
+    counted = tmp_path / "counted.py"
+    counted.write_text("import builtins\nbuiltins.runs = getattr(builtins, 'runs', 0) + 1\nEXPERIMENTS = {}\n")
+    for _ in range(3):
+        catalog.load_file(counted)
+    assert vars(builtins).pop("runs") == 1
+
+
+def test_a_file_may_have_configurations_of_its_own(tmp_path):
+    """`--help` looks up the comments of their fields in the source."""
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "import dataclasses\n"
+        "from jaxopt_bench.optimizers import SGD\n\n"
+        "@dataclasses.dataclass(frozen=True)\n"
+        "class Own(SGD):\n"
+        "    learning_rate: float = 0.5\n"
+        "    '''As I like it.'''\n\n" + FILE.format(entries=ENTRY.format(name="one").replace("SGD()", "Own()"))
+    )
+    with pytest.raises(SystemExit) as end, contextlib.redirect_stdout(io.StringIO()) as printed:
+        parse(["run", str(path), "--help"])
+    assert end.value.code == 0
+    assert "As I like it." in printed.getvalue()
+
+
 def test_what_is_not_found_is_answered_with_what_is(tmp_path):
     write(tmp_path / "others.py", "two", "three")
     for name, message in [
         ("digits_cnn_adamv", "did you mean digits_cnn_adam"),
         (str(tmp_path / "others.py"), "exports 2 of them"),
         (f"{tmp_path / 'others.py'}:tree", "did you mean three"),
-        (str(tmp_path / "absent.py"), "is no file"),
+        (str(tmp_path / "absent.py"), "is not a file"),
     ]:
         with pytest.raises(UserError, match=message):
             catalog.find(name)
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         catalog.find("one", tmp_path / "absent")
 
 
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("import absent_module", "cannot be run: ModuleNotFoundError"),
-        ("x = ", "cannot be run: SyntaxError"),
-        ("x = 1", "exports no EXPERIMENTS"),
-        ("EXPERIMENTS = {'a': 1}", "exports no EXPERIMENTS"),
+        ("import absent_module", "cannot be imported: .*ModuleNotFoundError"),
+        ("x = ", "cannot be imported: .*SyntaxError"),
+        ("x = 1", "has no EXPERIMENTS"),
+        ("EXPERIMENTS = {'a': 1}", "has no EXPERIMENTS"),
         (
             FILE.format(entries=ENTRY.format(name="a").replace("SGD()", "SGD(momentum=2)")),
             "momentum is 2; accepted",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import sys
+import typing
 
 import pytest
 
@@ -98,3 +99,37 @@ def test_a_file_that_cannot_be_run_is_refused_and_can_be_mended(text, tmp_path):
         load(tmp_path / "mine.py")
     write(tmp_path, mine="def answer():\n    return 42\n")
     assert load(tmp_path / "mine.py").value() == 42
+
+
+def test_files_of_one_name_keep_their_own_modules(tmp_path):
+    """Type hints are looked up in the module under its name, long after the file was run."""
+    for number in (1, 2):
+        write(tmp_path / str(number), mine=f"class Own:\n    number = {number}\n\ndef answer() -> 'Own': ...\n")
+    functions = [load(tmp_path / str(number) / "mine.py").value for number in (1, 2)]
+    assert [typing.get_type_hints(function)["return"].number for function in functions] == [1, 2]
+
+
+def test_a_function_at_hand_is_called_as_by_its_file(tmp_path):
+    write(tmp_path, mine="def answer():\n    return 1\n")
+    found = load(tmp_path / "mine.py")
+    assert user_code.describe(found.value) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "reference", "message"),
+    [
+        ("def answer(): ...", "mine.py", r"names a file only\. Expected mine.py:NAME, where NAME is answer"),
+        ("import os\ndef answer(): ...", "mine.py:anser", "did you mean answer"),
+        ("x = 1\nraise ValueError('no')", "mine.py:answer", r"cannot be imported: mine.py, line 2: ValueError: no"),
+        ("x = ", "mine.py:answer", r"cannot be imported: SyntaxError: .*mine.py, line 1"),
+        ("raise SystemExit(3)", "mine.py:answer", r"cannot be imported: mine.py, line 1: SystemExit: 3"),
+        ("", "absent.py:answer", r"absent.py is not a file"),
+    ],
+)
+def test_what_cannot_be_loaded_is_refused_with_the_place_of_the_mistake(
+    text, reference, message, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, mine=text)
+    with pytest.raises(UserError, match=message):
+        user_code.load_object("model", reference)

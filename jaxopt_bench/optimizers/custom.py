@@ -8,8 +8,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import inspect
-import pathlib
 import pickle
 import sys
 import warnings
@@ -285,9 +283,7 @@ class Optimizers(Named[Optimizer]):
     """A table of optimizers by name, which also knows those of users by their references."""
 
     def __getitem__(self, name: str) -> Optimizer:
-        if name.endswith(".py"):
-            raise UserError(f"the optimizer {name!r} does not name a function. {_ACCEPTED}.")
-        if ":" not in name:
+        if not user_code.is_reference(name):
             return super().__getitem__(name)
         cls = load(name)
         required = [field.name for field in dataclasses.fields(cls) if field.default is dataclasses.MISSING]
@@ -346,18 +342,7 @@ def load_again(reference: str, place: str, code: str) -> type[Imported]:
     """
     if (reference, code) in _LOADED:
         return _LOADED[reference, code]
-    if not reference.rpartition(":")[0].endswith(".py"):
-        with contextlib.suppress(UserError):  # the file is there still
-            found = load(reference)
-            if found.code == code:
-                return found
-    loaded = user_code.load_object("optimizer", f"{place}:{reference.rpartition(':')[2]}")
-    if loaded.code != code:
-        raise UserError(
-            f"the optimizer {reference!r}: {place} has another text here ({loaded.code}) than where it was loaded "
-            f"first ({code}). Expected the same file everywhere, and no change of it meanwhile."
-        )
-    return _class_of(loaded._replace(reference=reference))
+    return _class_of(user_code.load_again("optimizer", reference, place, code))
 
 
 def imported(factory: Factory) -> type[Imported]:
@@ -370,19 +355,9 @@ def imported(factory: Factory) -> type[Imported]:
     Raises:
       UserError: for any other function, and as `load` does.
     """
-    name, module = getattr(factory, "__qualname__", ""), inspect.getmodule(factory)
-    path = getattr(module, "__file__", None)
-    if not inspect.isfunction(factory) or not name.isidentifier() or module is None or path is None:
-        raise UserError(
-            f"{factory!r} is not a function at the top level of a file. Expected one, since its file is part of what "
-            "identifies a run."
-        )
-    reference, code = f"{factory.__module__}:{name}", user_code.code_of(module)
-    place = str(pathlib.Path(path).absolute())
-    known = _LOADED.get((reference, code))
-    if known is not None and known.factory is factory:
-        return known
-    return _made(user_code.Loaded(factory, module, reference, code, place))
+    loaded = user_code.describe(factory)
+    known = _LOADED.get((loaded.reference, loaded.code))
+    return known if known is not None and known.factory is factory else _made(loaded)
 
 
 def _class_of(loaded: user_code.Loaded) -> type[Imported]:
