@@ -202,11 +202,19 @@ def test_without_flags_the_experiment_is_the_files():
         (["show", "digits_cnn_adamv", "--runs-dir", "kept"], 1, "did you mean digits_cnn_adamw?"),
         (["run", "digits_cnn_adamw", "--runs-dir", "mine.py/x"], 1, "--runs-dir is mine.py/x, but mine.py is no"),
         (["sweep", "digits_cnn_adamw", "--runs-dir", "mine.py"], 1, "accepted: a folder, or one to be made"),
-        (["run", "script.py"], 2, "cannot be imported: script.py, line 1: SystemExit: 5"),
+        (["run", "script.py"], 2, "imported: script.py, line 1: SystemExit: 5"),
         (["run", "digits_cnn_adamw", "--optimizer", "--epochs", "1"], 2, "--optimizer has no value"),
-        (["run", "digits_cnn_adamw", "--optimizer", "script.py:mine"], 2, "cannot be imported: script.py, line 1: SystemExit: 5"),
+        (
+            ["run", "digits_cnn_adamw", "--optimizer", "script.py:mine"],
+            2,
+            "imported: script.py, line 1: SystemExit: 5",
+        ),
         (["run", "digits_cnn_adamw", "--optimizer", "absent.py:mine"], 2, "absent.py is not a file. Expected"),
-        (["run", "digits_cnn_adamw", "--optimizer", "mine.py"], 2, "'mine.py' names a file only. Expected mine.py:NAME"),
+        (
+            ["run", "digits_cnn_adamw", "--optimizer", "mine.py"],
+            2,
+            "'mine.py' names a file only. Expected mine.py:N",
+        ),
         (["run", "digits_cnn_adamw", *MINE], 2, "'learning_rate' without a default. Expected --optimizer.learning"),
         (
             ["run", "digits_cnn_adamw", "--optimizer", "mine.py:required"],

@@ -6,7 +6,7 @@ from jaxopt_bench.optimizers.adam import Adam, AdamW, AMSGrad, Nadam, NAdamW
 from jaxopt_bench.optimizers.axes import Axis, Choice, Space
 from jaxopt_bench.optimizers.base import Hyperparameters, Moment, Optimizer
 from jaxopt_bench.optimizers.conformance import Conformance, measure_optimizer
-from jaxopt_bench.optimizers.custom import Imported, Optimizers, imported, load, load_again
+from jaxopt_bench.optimizers.custom import USERS, Imported, imported, load, load_again
 from jaxopt_bench.optimizers.optax_table import LEFT_OUT, optax_optimizers
 from jaxopt_bench.optimizers.padam import Padam, ScaleByPadamState, scale_by_padam
 from jaxopt_bench.optimizers.partitions import Share, inner_rules, read_shares
@@ -23,9 +23,10 @@ from jaxopt_bench.optimizers.schedules import (
 )
 from jaxopt_bench.optimizers.sgd import SGD
 from jaxopt_bench.optimizers.stated import parse_schedule, parse_searched, parse_space, parse_values
+from jaxopt_bench.user_config import UserTable
 
-OPTIMIZERS = Optimizers(
-    "optimizer",
+OPTIMIZERS: UserTable[Optimizer] = UserTable(
+    USERS,
     sgd=SGD(),
     momentum=SGD(momentum=0.9),
     nesterov=SGD(momentum=0.9, nesterov=True),

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
-import pickle
 import sys
 import warnings
 from collections.abc import Callable, Mapping
@@ -22,38 +20,33 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, PyTree
 
 from jaxopt_bench import user_code
-from jaxopt_bench.config import Named
+from jaxopt_bench.arguments import NOT_GIVEN, parameters
 from jaxopt_bench.errors import UserError, shortened, unknown_name
 from jaxopt_bench.optimizers import kept_forms, signatures
 from jaxopt_bench.optimizers.adapters import schedule_free_parameters
 from jaxopt_bench.optimizers.base import AVERAGES, DecayForm, Hyperparameters, Intended, Moment, Optimizer
 from jaxopt_bench.optimizers.decay import measured_decay_form
 from jaxopt_bench.optimizers.equivalence import ParametersError, drawn, find_form, small_parameters
-from jaxopt_bench.optimizers.factories import Form, Made, field_values, optimizer_class
+from jaxopt_bench.optimizers.factories import Form, Made, optimizer_class
 from jaxopt_bench.optimizers.schedules import SCHEDULES
 from jaxopt_bench.optimizers.signatures import DECAY, RATE, Factory
 from jaxopt_bench.optimizers.stated import parse_schedule, parse_space
 from jaxopt_bench.optimizers.wrappers import StoredState, find_state, from_stored, storable
+from jaxopt_bench.user_config import Loadable, Record, Users
 
 _ACCEPTED = "Expected MODULE:FUNCTION or FILE.py:FUNCTION, a function that returns an optax.GradientTransformation"
 
 
 @dataclasses.dataclass(frozen=True)
-class Imported(Made):
+class Imported(Loadable, Made):
     """An optimizer that a user's function makes.
 
     How the function has to be called is found by experiment; see `equivalence`.
 
     Class attributes:
-      reference: what it is named by, as `package.module:function` or `file.py:function`.
-      code: twelve hexadecimal digits that identify the texts that define it.
-      place: its file, for processes elsewhere to `load_again`; empty if it has none.
       forms: how the function is called, by the fields that are static in any case.
     """
 
-    reference: ClassVar[str]
-    code: ClassVar[str]
-    place: ClassVar[str]
     forms: ClassVar[dict[Any, Form]]
     bounded: ClassVar[bool] = False
 
@@ -228,32 +221,12 @@ class Imported(Made):
         state = from_stored(find_state(opt_state, StoredState), rule, params)
         return (evaluated or schedule_free_parameters)(state, params)
 
-    def to_json(self) -> dict[str, Any]:
-        """Returns the fields and the code's digits."""
-        return {"code": self.code, **super().to_json()}
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickles the reference: the process that unpickles it imports the function, or runs its file.
-
-        Raises:
-          pickle.PicklingError: if another process would not find this function under its reference.
-        """
-        module, _, name = self.reference.rpartition(":")
-        if not module.endswith(".py") and getattr(sys.modules.get(module), name, None) is not type(self).factory:
-            raise pickle.PicklingError(
-                f"the optimizer {self.reference} cannot be pickled: {name!r} is now another object in the module "
-                f"{module}. Expected a function that can be imported under its own name."
-            )
-        return _unpickled, (self.reference, self.place, self.code, field_values(self))
-
 
 @dataclasses.dataclass(frozen=True)
-class Recorded(Optimizer):
+class Recorded(Record, Optimizer):
     """What a run's record says of a user's optimizer. It can be read and compared, and makes no transformation."""
 
     source = "the user"
-    reference: ClassVar[str]
-    code: ClassVar[str]
 
     def rule(self, hyperparameters: Hyperparameters, moment: Moment) -> optax.GradientTransformation:
         """See `Optimizer.rule`.
@@ -261,51 +234,7 @@ class Recorded(Optimizer):
         Raises:
           UserError: always.
         """
-        raise UserError(
-            f"the optimizer {self.reference} is the user's own, and its code of then ({self.code}) is not loaded; "
-            f"accepted: jaxopt_bench.optimizers.load(…) of that file, before the run is used."
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns the fields and the code's digits."""
-        return {"code": self.code, **super().to_json()}
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickles the record; unpickling it runs nothing of the user's."""
-        return _recorded, (self.reference, self.code, field_values(self))
-
-
-def _unpickled(reference: str, place: str, code: str, fields: Mapping[str, Any]) -> Imported:
-    return load_again(reference, place, code)(**fields)
-
-
-class Optimizers(Named[Optimizer]):
-    """A table of optimizers by name, which also knows those of users by their references."""
-
-    def __getitem__(self, name: str) -> Optimizer:
-        if not user_code.is_reference(name):
-            return super().__getitem__(name)
-        cls = load(name)
-        required = [field.name for field in dataclasses.fields(cls) if field.default is dataclasses.MISSING]
-        if required:
-            raise UserError(f"{name} has the argument {required[0]!r} without a default. Expected load({name!r})(…).")
-        return cls()
-
-    def name_of(self, config: Optimizer) -> str:
-        """See `Named.name_of`; of a user's optimizer, its reference."""
-        return config.reference if isinstance(config, (Imported, Recorded)) else super().name_of(config)
-
-    def from_json(self, values: Any, where: str = "") -> Optimizer:
-        """See `Named.from_json`; a user's optimizer is only recorded there, unless this very code is loaded."""
-        name = values.get("name") if isinstance(values, Mapping) else None
-        if not isinstance(name, str) or ":" not in name:
-            return super().from_json(values, where)
-        fields = {field: value for field, value in values.items() if field not in ("name", "code")}
-        loaded = _LOADED.get((name, values.get("code")))
-        return loaded.from_json(fields, where) if loaded else _recorded(name, str(values.get("code")), fields)
-
-
-_LOADED: dict[tuple[str, Any], type[Imported]] = {}  # as `sys.modules`: what this process has run already
+        self.refuse()
 
 
 def load(reference: str) -> type[Imported]:
@@ -324,7 +253,7 @@ def load(reference: str) -> type[Imported]:
     Raises:
       UserError: if it cannot be imported, is not a function, or has a parameter that no flag can set.
     """
-    return _class_of(user_code.load_object("optimizer", reference))
+    return USERS.load(reference)
 
 
 def load_again(reference: str, place: str, code: str) -> type[Imported]:
@@ -340,9 +269,7 @@ def load_again(reference: str, place: str, code: str) -> type[Imported]:
     Raises:
       UserError: if neither is here with that text; and as `load` does.
     """
-    if (reference, code) in _LOADED:
-        return _LOADED[reference, code]
-    return _class_of(user_code.load_again("optimizer", reference, place, code))
+    return USERS.load_again(reference, place, code)
 
 
 def imported(factory: Factory) -> type[Imported]:
@@ -355,33 +282,18 @@ def imported(factory: Factory) -> type[Imported]:
     Raises:
       UserError: for any other function, and as `load` does.
     """
-    loaded = user_code.describe(factory)
-    known = _LOADED.get((loaded.reference, loaded.code))
-    return known if known is not None and known.factory is factory else _made(loaded)
-
-
-def _class_of(loaded: user_code.Loaded) -> type[Imported]:
-    key = (loaded.reference, loaded.code)
-    if key in _LOADED:
-        return _LOADED[key]
-    if not callable(loaded.value):
-        raise UserError(f"{loaded.reference} is {shortened(loaded.value)}. {_ACCEPTED}.")
-    return _made(loaded)
+    return USERS.describe(factory)
 
 
 def _made(loaded: user_code.Loaded) -> type[Imported]:
     """Returns the class of the optimizers that a function makes."""
     factory, name = loaded.value, loaded.reference.rpartition(":")[2]
-    names = [parameter.name for parameter in signatures.parameters(factory)]
+    if not callable(factory):
+        raise UserError(f"{loaded.reference} is {shortened(factory)}. {_ACCEPTED}.")
+    names = [parameter.name for parameter in parameters(factory)]
     rate = signatures.rate_name(names, lambda name: _acts_as_rate(factory, name))
     renamed = {found: field for found, field in ((rate, RATE), (signatures.decay_name(names), DECAY)) if found}
-    attributes: dict[str, Any] = {
-        "reference": loaded.reference,
-        "source": loaded.reference,
-        "code": loaded.code,
-        "place": loaded.place,
-        "forms": {},
-    }
+    attributes: dict[str, Any] = {"source": loaded.reference, "forms": {}}
     evaluated = _stated(loaded, "EVALUATED", name)
     if evaluated is not None:
         if not callable(evaluated):
@@ -397,8 +309,11 @@ def _made(loaded: user_code.Loaded) -> type[Imported]:
     if (space := _stated(loaded, "SPACES", name)) is not None:
         where = f"{loaded.reference}: SPACES[{name!r}]"
         made.stated_space = parse_space(space, made, made.stated_schedule, where)
-    _LOADED[loaded.reference, loaded.code] = made
     return made
+
+
+USERS: Users[Any] = Users("optimizer", _made, Recorded)
+"""How users' optimizers are loaded."""
 
 
 def _stated(loaded: user_code.Loaded, table: str, name: str) -> Any:
@@ -427,8 +342,8 @@ def _acts_as_rate(factory: Factory, name: str) -> bool:
     updates = []
     others = {
         parameter.name: 0.5
-        for parameter in signatures.parameters(factory)
-        if parameter.default is signatures.NOT_GIVEN and parameter.name != name
+        for parameter in parameters(factory)
+        if parameter.default is NOT_GIVEN and parameter.name != name
     }
     try:
         for value in (1e-3, 2e-3):
@@ -445,23 +360,3 @@ def _acts_as_rate(factory: Factory, name: str) -> bool:
 def _small(like: PyTree[Any]) -> PyTree[Any]:
     """Returns arrays with a network's names and numbers of axes, of few elements."""
     return jax.tree.map(lambda leaf: np.zeros([min(size, 4) for size in leaf.shape]), like)
-
-
-def _recorded(reference: str, code: str, fields: Mapping[str, Any]) -> Recorded:
-    """Returns the record of a user's optimizer, with fields of the types that the values have."""
-    shared = {field.name for field in dataclasses.fields(Recorded)}
-    own = tuple((name, _kind_of(value)) for name, value in fields.items() if name not in shared)
-    return _recorded_class(reference, code, own).from_json(fields)
-
-
-@functools.cache
-def _recorded_class(reference: str, code: str, fields: tuple[tuple[str, Any], ...]) -> Any:
-    namespace = {"reference": reference, "code": code}
-    name = reference.rpartition(":")[2]
-    return dataclasses.make_dataclass(name, fields, bases=(Recorded,), namespace=namespace, frozen=True, kw_only=True)
-
-
-def _kind_of(value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
-        return tuple[float, ...]
-    return float | None if value is None else type(value)

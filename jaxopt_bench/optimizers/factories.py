@@ -7,22 +7,21 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import inspect
 import types
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
-import docstring_parser
 import jax
 import optax
 from jaxtyping import Array, PyTree
 
+from jaxopt_bench.arguments import NOT_GIVEN, documentation, name_of, parameters, plain
 from jaxopt_bench.config import Bounds, Config, float_arrays
 from jaxopt_bench.errors import UserError, shortened
 from jaxopt_bench.optimizers import signatures
 from jaxopt_bench.optimizers.adapters import matrices
 from jaxopt_bench.optimizers.base import Hyperparameters, Moment, Optimizer, decay_mask
-from jaxopt_bench.optimizers.signatures import DECAY, NOT_GIVEN, RATE, Argument, Factory, name_of
+from jaxopt_bench.optimizers.signatures import DECAY, RATE, Argument, Factory
 from jaxopt_bench.optimizers.wrappers import penalised, storable, without_extra_arguments
 
 ScheduleForm = Literal["argument", "callable", "updates"]
@@ -232,7 +231,7 @@ def optimizer_class(
     arguments: dict[str, str] = {}
     filled: dict[str, Filling] = {}
     restored: dict[str, Callable[[Any], Any]] = {}
-    for parameter in signatures.parameters(factory):
+    for parameter in parameters(factory):
         if parameter.name in fixed:
             continue
         if (filling := _filling(factory, parameter)) is not None:
@@ -257,7 +256,7 @@ def optimizer_class(
         "filled": types.MappingProxyType(filled),
         "restored": types.MappingProxyType(restored),
         "__module__": __name__,
-        "__doc__": _documentation(factory, renamed, fields),
+        "__doc__": documentation(factory, arguments),
     }
     bounds = {**BOUNDS, **bounds}
     described = [_dataclass_field(field, *fields[field], bounds.get(field), base) for field in fields]
@@ -283,7 +282,7 @@ def _argument(
     Raises:
       UserError: if it has no default, and no flag can set it.
     """
-    default = signatures.plain(parameter.default)
+    default = plain(parameter.default)
     if field == RATE and not isinstance(default, (int, float)):  # none, or a schedule, which we have ourselves
         default = NOT_GIVEN
     if field == DECAY and default is None and base.bounded:
@@ -329,15 +328,3 @@ def _dataclass_field(
     if default is NOT_GIVEN:
         return name, kind, dataclasses.field(metadata=metadata)
     return name, kind, dataclasses.field(default=default, metadata=metadata)
-
-
-def _documentation(factory: Factory, renamed: Mapping[str, str], fields: Mapping[str, Any]) -> str:
-    """Returns a docstring with the function's first paragraph, and what it says of its parameters."""
-    text = inspect.cleandoc(factory.__doc__ or "")
-    try:
-        parsed = docstring_parser.parse(text, docstring_parser.DocstringStyle.GOOGLE)
-    except docstring_parser.ParseError:
-        return text.partition("\n\n")[0]
-    meanings = {renamed.get(p.arg_name, p.arg_name): " ".join((p.description or "").split()) for p in parsed.params}
-    lines = [f"  {field}: {meaning}" for field, meaning in meanings.items() if field in fields]
-    return "\n".join([parsed.short_description or name_of(factory), *(["", "Args:"] if lines else []), *lines])

@@ -54,6 +54,6 @@ def _path(identity: Mapping[str, Any]) -> pathlib.Path | None:
 def _versions() -> list[str]:
     """Returns the versions of packages, and a digest of what examines functions and calls them."""
     folder = pathlib.Path(__file__).parent
-    names = ("equivalence", "factories", "signatures", "wrappers", "custom", "base", "adapters")
+    names = ("equivalence", "factories", "signatures", "wrappers", "custom", "base", "adapters", "../arguments")
     own = b"".join((folder / f"{name}.py").read_bytes() for name in names)
     return [*map(importlib.metadata.version, _PACKAGES), hashlib.sha256(own).hexdigest()]

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import functools
 import inspect
 import math
-import sys
-import types
 import typing
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-import jax
-import numpy as np
-
-from jaxopt_bench.errors import UserError
+from jaxopt_bench.arguments import NOT_GIVEN, hint_of, members, plain
 
 Factory = Callable[..., Any]
-NOT_GIVEN = inspect.Parameter.empty
 
 RATE = "learning_rate"
 RATE_NAMES = (
@@ -50,43 +43,6 @@ class Argument:
     kind: Any
     default: Any
     restored: Callable[[Any], Any] = lambda value: value
-
-
-def parameters(factory: Factory) -> list[inspect.Parameter]:
-    """Returns a function's parameters, without `*args` and `**kwargs`.
-
-    Raises:
-      UserError: for a parameter that can only be given by position.
-    """
-    several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    found = inspect.signature(factory).parameters.values()
-    for parameter in found:
-        if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
-            raise UserError(
-                f"{name_of(factory)} has the positional-only parameter {parameter.name!r}. Expected parameters that "
-                "can be given by name."
-            )
-    return [parameter for parameter in found if parameter.kind not in several]
-
-
-def name_of(factory: Factory) -> str:
-    """Returns a function's name for messages."""
-    return getattr(factory, "__qualname__", repr(factory))
-
-
-def hint_of(factory: Factory, parameter: inspect.Parameter) -> Any:
-    """Returns a parameter's annotation. None if it has none, or one that only a type checker can resolve."""
-    hint = parameter.annotation
-    while isinstance(factory, functools.partial):
-        factory = factory.func
-    module = sys.modules.get(getattr(factory, "__module__", None) or "")
-    names = getattr(inspect.unwrap(factory), "__globals__", vars(module) if module else {})
-    while isinstance(hint, str):  # a quoted annotation is a text in a text under `from __future__ import annotations`
-        try:
-            hint = eval(hint, dict(names))
-        except Exception:
-            return None
-    return None if hint is NOT_GIVEN else hint
 
 
 def is_left_to_us(factory: Factory, parameter: inspect.Parameter) -> bool:
@@ -133,31 +89,6 @@ def argument(factory: Factory, parameter: inspect.Parameter) -> Argument | None:
     else:
         kind = None
     return None if kind is None else Argument(name, kind, default)
-
-
-def members(hint: Any) -> set[Any]:
-    """Returns the types that a union is of, also those of unions within."""
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return set().union(*(members(argument) for argument in typing.get_args(hint)))
-    return {hint}
-
-
-def plain(value: Any) -> Any:
-    """Returns the Python number that a scalar of NumPy or JAX stands for; any other value as it is.
-
-    A float32 becomes the shortest decimal number that it is the nearest one to, as 1e-08.
-    """
-    if isinstance(value, enum.Enum):
-        return value
-    if hasattr(value, "dtype") and getattr(value, "ndim", None) == 0:
-        try:
-            scalar = np.asarray(value)[()]
-        except TypeError:  # a random key
-            return value
-        if isinstance(scalar, (np.bool_, np.integer)):
-            return scalar.item()
-        return float(str(scalar)) if jax.dtypes.issubdtype(scalar.dtype, np.floating) else value
-    return value
 
 
 def rate_name(names: Sequence[str], acts_as_rate: Callable[[str], bool]) -> str | None:

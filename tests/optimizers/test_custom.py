@@ -17,9 +17,9 @@ import pytest
 from jaxopt_bench import Experiment, user_code
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.models import CNN
-from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Moment, custom, imported, load, load_again
+from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Moment, imported, load, load_again
 from jaxopt_bench.optimizers import imported as make
-from jaxopt_bench.optimizers.custom import _LOADED
+from jaxopt_bench.optimizers.custom import USERS
 from jaxopt_bench.optimizers.equivalence import ParametersError
 from jaxopt_bench.problems import Classification
 
@@ -183,7 +183,7 @@ def test_a_record_is_read_without_running_it_and_says_so_where_it_is_used(file, 
     written = experiment.to_json()
     assert written["optimizer"]["name"] == "my_optimizers.py:heavy_ball"
     assert Experiment.from_json(written) == experiment  # this very code is loaded
-    monkeypatch.delitem(_LOADED, ("my_optimizers.py:heavy_ball", written["optimizer"]["code"]))
+    monkeypatch.delitem(USERS.loaded, ("my_optimizers.py:heavy_ball", written["optimizer"]["code"]))
     read = Experiment.from_json(written)
     assert (read.to_json(), read.digest) == (written, experiment.digest)
     assert (read.optimizer.learning_rate, read.optimizer.clip_norm) == (0.1, 2.0)
@@ -265,7 +265,7 @@ def test_records_are_equal_where_they_say_the_same(file, monkeypatch):
     written = Experiment(
         problem=Classification(dataset="digits", model=CNN()), optimizer=load(f"{file}:no_rate")()
     ).to_json()
-    monkeypatch.setattr("jaxopt_bench.optimizers.custom._LOADED", {})
+    monkeypatch.setattr(USERS, "loaded", {})
     assert Experiment.from_json(written) == Experiment.from_json(written)
 
 
@@ -274,7 +274,7 @@ def elsewhere(monkeypatch):
     """Returns a function after which this process has loaded nothing yet, as another has not."""
 
     def forget() -> None:
-        monkeypatch.setattr(custom, "_LOADED", {})
+        monkeypatch.setattr(USERS, "loaded", {})
         monkeypatch.setattr(user_code, "_FILES", {})
 
     return forget

@@ -95,7 +95,7 @@ def test_a_changed_file_is_not_taken_for_the_old_one(file: pathlib.Path) -> None
 
 def test_a_record_is_pickled_without_its_code(file: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written = experiment(load(f"{file}:mine")(learning_rate=0.25)).to_json()
-    monkeypatch.setattr(custom, "_LOADED", {})
+    monkeypatch.setattr(custom.USERS, "loaded", {})
     record = Experiment.from_json(json.loads(json.dumps(written)))
     file.unlink()
     after = pickle.loads(pickle.dumps(record))

@@ -18,6 +18,7 @@ import optax
 import pytest
 
 from jaxopt_bench import Experiment
+from jaxopt_bench.arguments import hint_of
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.models import CNN
 from jaxopt_bench.optimizers import imported, signatures
@@ -177,7 +178,7 @@ class Built(optax.GradientTransformation):
 @pytest.mark.parametrize("factory", [functools.partial(chooses, learning_rate=0.1), Built])
 def test_annotations_of_partial_functions_and_classes_are_read_where_these_are_defined(factory):
     assert inspect.signature(factory).parameters["level"].annotation == "Level"
-    assert signatures.hint_of(factory, inspect.signature(factory).parameters["level"]) is Level
+    assert hint_of(factory, inspect.signature(factory).parameters["level"]) is Level
 
 
 def masked(learning_rate, mask):

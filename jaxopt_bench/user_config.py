@@ -1,0 +1,219 @@
+"""Configurations that users' code defines, and records of those whose code is not here."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import pickle
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Generic, NoReturn, TypeVar, cast
+
+from jaxopt_bench import user_code
+from jaxopt_bench.arguments import kind_of
+from jaxopt_bench.config import Config, Named
+from jaxopt_bench.errors import UserError
+
+C = TypeVar("C", bound=Config)
+
+
+class UserDefined:
+    """A configuration whose meaning is in a user's code. The text of the code is part of its identity.
+
+    Class attributes:
+      reference: what it is named by, as `package.module:name` or `file.py:name`.
+      code: twelve hexadecimal digits that identify the texts that define it.
+    """
+
+    reference: ClassVar[str]
+    code: ClassVar[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the fields and the code's digits."""
+        return {"code": self.code, **super().to_json()}  # type: ignore[misc]
+
+
+class Record(UserDefined):
+    """What a run's record says of a configuration whose code is not loaded. It can be read and compared, and not used.
+
+    Class attributes:
+      users: of which kind it is.
+    """
+
+    users: ClassVar[Users[Any]]
+
+    def refuse(self) -> NoReturn:
+        """Raises the error for using it.
+
+        Raises:
+          UserError: always.
+        """
+        kind = self.users.kind
+        raise UserError(
+            f"the {kind} {self.reference} is the user's own, and its code of then ({self.code}) is not loaded. "
+            f"Expected that very file under --{kind}, or jaxopt_bench.{kind}s.load(…) of it before the run is used."
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles the record; unpickling it runs nothing of the user's."""
+        return self.users.record, (self.reference, self.code, field_values(cast(Config, self)))
+
+
+class Loadable(UserDefined):
+    """A configuration whose code is loaded.
+
+    Class attributes:
+      users: of which kind it is.
+      place: its file, for processes elsewhere to `load_again`; empty if it has none.
+      defined: the function or class.
+    """
+
+    users: ClassVar[Users[Any]]
+    place: ClassVar[str]
+    defined: ClassVar[Any]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles the reference: the process that unpickles it imports the module, or runs its file.
+
+        Raises:
+          pickle.PicklingError: if another process would not find this function under its reference.
+        """
+        kind, (module, _, name) = self.users.kind, self.reference.rpartition(":")
+        found = getattr(user_code.find_module(self.reference), name, None)
+        if not module.endswith(".py") and found is not type(self).defined:
+            raise pickle.PicklingError(
+                f"the {kind} {self.reference} cannot be pickled: {name!r} is now another object in the module "
+                f"{module}. Expected a function that can be imported under its own name."
+            )
+        return self.users.unpickle, (self.reference, self.place, self.code, field_values(cast(Config, self)))
+
+
+class Users(Generic[C]):
+    """How configurations of one kind are loaded from users' code. The module that defines one calls it `USERS`.
+
+    Attributes:
+      kind: what one is called, in the singular, such as "optimizer".
+      loaded: the classes that this process has loaded already, by reference and code, as `sys.modules` keeps modules.
+    """
+
+    def __init__(self, kind: str, make: Callable[[user_code.Loaded], type[C]], recorded: type[C]):
+        """Describes a kind.
+
+        Args:
+          kind: what one is called, in the singular.
+          make: returns the class of the configurations that a function or a class defines, a `Loadable`. Its class
+            attributes that `Loadable` names are set here.
+          recorded: the class that records derive from, a `Record`.
+        """
+        self.kind = kind
+        self.loaded: dict[tuple[str, str], type[C]] = {}
+        self._make, self._recorded = make, recorded
+        self.__module__ = make.__module__  # where `pickle` looks for it
+        cast(Any, recorded).users = self
+
+    def __reduce__(self) -> str:
+        """Pickles the name that it has in the module of `make`."""
+        return "USERS"
+
+    def load(self, reference: str) -> type[C]:
+        """Returns the class that a reference's code defines; its file or package is run, once for each text.
+
+        Raises:
+          UserError: if it cannot be imported, or does not define a configuration of this kind.
+        """
+        return self._class_of(user_code.load_object(self.kind, reference))
+
+    def load_again(self, reference: str, place: str, code: str) -> type[C]:
+        """Returns the class that another process has loaded; see `user_code.load_again`.
+
+        Args:
+          reference: as the class says.
+          place: as the class says.
+          code: as the class says.
+        """
+        known = self.loaded.get((reference, code))
+        return known or self._class_of(user_code.load_again(self.kind, reference, place, code))
+
+    def describe(self, value: Any) -> type[C]:
+        """Returns the class that a function or a class at hand defines; see `user_code.describe`."""
+        loaded = user_code.describe(value)
+        known = self.loaded.get((loaded.reference, loaded.code))
+        return known if known is not None and cast(Any, known).defined is value else self._made(loaded)
+
+    def from_json(self, values: Mapping[str, Any], where: str = "") -> C:
+        """Returns the configuration that was written; a record of it unless this very code is loaded.
+
+        Args:
+          values: a JSON object with a `name`.
+          where: the path to it, for messages.
+        """
+        fields = {field: value for field, value in values.items() if field not in ("name", "code")}
+        loaded = self.loaded.get((values["name"], str(values.get("code"))))
+        return (
+            loaded.from_json(fields, where) if loaded else self.record(values["name"], str(values.get("code")), fields)
+        )
+
+    def record(self, reference: str, code: str, fields: Mapping[str, Any]) -> C:
+        """Returns the record of a configuration, with fields of the types that the values have."""
+        shared = {field.name for field in dataclasses.fields(self._recorded)}
+        own = tuple((name, kind_of(value)) for name, value in fields.items() if name not in shared)
+        return _record_class(cast(Any, self._recorded), reference, code, own).from_json(fields)
+
+    def unpickle(self, reference: str, place: str, code: str, fields: Mapping[str, Any]) -> C:
+        """Returns what was pickled in another process."""
+        return self.load_again(reference, place, code)(**fields)
+
+    def _class_of(self, loaded: user_code.Loaded) -> type[C]:
+        return self.loaded.get((loaded.reference, loaded.code)) or self._made(loaded)
+
+    def _made(self, loaded: user_code.Loaded) -> type[C]:
+        made: Any = self._make(loaded)
+        made.users, made.reference, made.code, made.place = self, loaded.reference, loaded.code, loaded.place
+        made.defined = staticmethod(loaded.value)
+        self.loaded[loaded.reference, loaded.code] = made
+        return made
+
+
+class UserTable(Named[C]):
+    """A table of configurations by name, which also knows those of users by their references."""
+
+    def __init__(self, users: Users[C], **entries: C):
+        super().__init__(users.kind, **entries)
+        self.users = users
+
+    def __getitem__(self, name: str) -> C:
+        if not user_code.is_reference(name):
+            return super().__getitem__(name)
+        cls = self.users.load(name)
+        if required := required_fields(cls):
+            raise UserError(
+                f"{name} has the argument {required[0].name!r} without a default. Expected load({name!r})(…)."
+            )
+        return cls()
+
+    def name_of(self, config: C) -> str:
+        """See `Named.name_of`; of a user's, its reference."""
+        return config.reference if isinstance(config, UserDefined) else super().name_of(config)
+
+    def from_json(self, values: Any, where: str = "") -> C:
+        """See `Named.from_json`; a user's is only recorded there, unless this very code is loaded."""
+        name = values.get("name") if isinstance(values, Mapping) else None
+        is_users = isinstance(name, str) and user_code.is_reference(name)
+        return self.users.from_json(values, where) if is_users else super().from_json(values, where)
+
+
+def required_fields(cls: type[Config]) -> list[dataclasses.Field[Any]]:
+    """Returns the fields that have no default."""
+    missing = dataclasses.MISSING
+    return [f for f in dataclasses.fields(cls) if f.default is missing and f.default_factory is missing]
+
+
+def field_values(config: Config) -> dict[str, Any]:
+    """Returns the values of a configuration's fields, from which its class makes it again."""
+    return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+
+
+@functools.cache
+def _record_class(base: type[Any], reference: str, code: str, fields: tuple[tuple[str, Any], ...]) -> Any:
+    namespace = {"reference": reference, "code": code}
+    name = reference.rpartition(":")[2] or "Record"
+    return dataclasses.make_dataclass(name, fields, bases=(base,), namespace=namespace, frozen=True, kw_only=True)
