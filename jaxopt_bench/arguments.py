@@ -144,6 +144,8 @@ def documentation(function: Callable[..., Any], fields: Mapping[str, str]) -> st
       fields: the field that each parameter became.
     """
     text = inspect.cleandoc(function.__doc__ or "")
+    if inspect.isclass(function) and text.startswith(f"{function.__name__}("):  # a dataclass's own
+        text = ""
     try:
         parsed = docstring_parser.parse(text, docstring_parser.DocstringStyle.GOOGLE)
     except docstring_parser.ParseError:

@@ -12,12 +12,14 @@ from typing import Any, Literal
 
 import tyro
 
-from jaxopt_bench import catalog
+from jaxopt_bench import catalog, user_code
+from jaxopt_bench.config import Named
 from jaxopt_bench.errors import UserError, unknown_name
 from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.optimizers import OPTIMIZERS, Imported, Optimizer, load
 from jaxopt_bench.optimizers.axes import rate_or_fallback
 from jaxopt_bench.problems import PROBLEMS
+from jaxopt_bench.user_config import UserTable, required_fields
 
 
 def named_experiment(
@@ -44,17 +46,17 @@ def named_experiment(
     folder = named.pop("experiments", None)
     experiment = catalog.find(words[0], None if folder is None else pathlib.Path(folder))
     if "problem" in named:
-        experiment = dataclasses.replace(experiment, problem=PROBLEMS[named.pop("problem")])
-    problem = experiment.problem
-    parts, rest = _values(type(problem).kinds, rest)  # such as --model
+        experiment = dataclasses.replace(
+            experiment, problem=_part("problem", PROBLEMS, named.pop("problem"), rest, given)
+        )
+    kinds = type(experiment.problem).kinds
+    parts, rest = _values(kinds, rest)  # such as --model
     if parts:
-        chosen = {field: type(problem).kinds[field][name] for field, name in parts.items()}
-        experiment = dataclasses.replace(experiment, problem=dataclasses.replace(problem, **chosen))
-    replaced = {field: Experiment.kinds[field][name] for field, name in named.items() if not _is_users(field, name)}
-    if _is_users("optimizer", named.get("optimizer", "")):
-        optimizer = _users_optimizer(named["optimizer"], rest, given)
-        stated = type(optimizer).stated_schedule
-        replaced = {"schedule": stated or experiment.schedule, "optimizer": optimizer, **replaced}
+        chosen = {field: _part(field, kinds[field], name, rest, given) for field, name in parts.items()}
+        experiment = dataclasses.replace(experiment, problem=dataclasses.replace(experiment.problem, **chosen))
+    replaced = {field: _part(field, Experiment.kinds[field], name, rest, given) for field, name in named.items()}
+    if isinstance(optimizer := replaced.get("optimizer"), Imported):
+        replaced = {"schedule": type(optimizer).stated_schedule or experiment.schedule, **replaced}
     return dataclasses.replace(experiment, **replaced), rest
 
 
@@ -64,7 +66,7 @@ def with_field_names(words: Sequence[str]) -> list[str]:
     A function may call its learning rate `lr`; its flag `--optimizer.lr` then means `--optimizer.learning-rate`.
     """
     reference = _values(("optimizer",), words)[0].get("optimizer", "")
-    if not _is_users("optimizer", reference) or {"-h", "--help"} & set(words):
+    if not user_code.is_reference(reference) or {"-h", "--help"} & set(words):
         return list(words)
     names = {name.replace("_", "-"): field for name, field in load(reference).arguments.items() if name != field}
     renamed = []
@@ -82,42 +84,55 @@ def named_optimizer(name: str) -> Optimizer:
     Raises:
       UserError: where there is none, or the function cannot be imported.
     """
-    return _users_optimizer(name, [], {}, placeholders=True) if ":" in name else OPTIMIZERS[name]
+    return _part("optimizer", OPTIMIZERS, name, [], {}, placeholders=True)
 
 
-def _users_optimizer(
-    reference: str, words: Sequence[str], given: Mapping[str, float], placeholders: bool = False
-) -> Imported:
-    """Returns the optimizer of a user's function, its arguments without default taken from the words that set them.
+def _part(
+    field: str,
+    table: Named[Any],
+    name: str,
+    words: Sequence[str],
+    given: Mapping[str, float],
+    placeholders: bool = False,
+) -> Any:
+    """Returns what a name stands for as a part of an experiment.
+
+    If a user's code defines it, its arguments without default are taken from the words that set them.
 
     Args:
-      reference: to the function.
+      field: which part, as "optimizer" or "model".
+      table: what a name is looked up in.
+      name: of an entry in the table, or a reference to users' code.
       words: of the command line.
       given: values of fields that the words do not name, as "optimizer.learning_rate".
       placeholders: whether values of ours stand for what is not given, where only its fields are of interest.
     """
-    cls = load(reference)
-    missing = [field for field in dataclasses.fields(cls) if field.default is dataclasses.MISSING]
-    required: dict[str, Any] = {field.name: field.type for field in missing}
-    found = {**given, **_values([f"optimizer.{name}" for name in required], words)[0]}
+    if not isinstance(table, UserTable) or not user_code.is_reference(name):
+        return table[name]
+    cls = table.users.load(name)
+    required: dict[str, Any] = {own.name: own.type for own in required_fields(cls)}
+    found = {**given, **_values([f"{field}.{own}" for own in required], words)[0]}
     arguments: list[str] = []
-    own_names = {field: name for name, field in cls.arguments.items()}
-    for name, kind in required.items():
-        field, flag = f"optimizer.{name}", f"--optimizer.{name.replace('_', '-')}"
-        if field not in found and not placeholders and not {"-h", "--help"} & set(words):
-            own = own_names[name]
-            own_flag = f"--optimizer.{own.replace('_', '-')}"
-            raise UserError(f"{reference} has the argument {own!r} without a default. Expected {own_flag} VALUE.")
-        arguments += [flag, str(found.get(field, _placeholder(name, kind)))]
-    flags = dataclasses.make_dataclass("Flags", [("optimizer", cls)])  # for the flags' names in messages
-    return tyro.cli(flags, prog=f"jaxopt-bench … --optimizer {reference}", args=arguments).optimizer
+    own_names = {own: argument for argument, own in getattr(cls, "arguments", {}).items()}
+    for own, kind in required.items():
+        key, flag = f"{field}.{own}", f"--{field}.{own.replace('_', '-')}"
+        if key not in found and not placeholders and not {"-h", "--help"} & set(words):
+            argument = own_names.get(own, own)
+            own_flag = f"--{field}.{argument.replace('_', '-')}"
+            raise UserError(f"{name} has the argument {argument!r} without a default. Expected {own_flag} VALUE.")
+        arguments += [flag, str(found.get(key, _placeholder(own, kind)))]
+    flags = dataclasses.make_dataclass("Flags", [(field, cls)])  # for the flags' names in messages
+    return getattr(tyro.cli(flags, prog=f"jaxopt-bench … --{field} {name}", args=arguments), field)
 
 
 def _placeholder(name: str, kind: Any) -> Any:
     """Returns what stands for an argument without a default where only the optimizer's fields are of interest."""
     if name == "learning_rate":
         return rate_or_fallback(None)
-    return typing.get_args(kind)[0] if typing.get_origin(kind) is Literal else kind(1)
+    arguments = [argument for argument in typing.get_args(kind) if argument not in (Ellipsis, type(None))]
+    if typing.get_origin(kind) is Literal:
+        return arguments[0]
+    return arguments[0](1) if arguments else kind(1)  # of a tuple, or of what may be None
 
 
 def _values(fields: Iterable[str], words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
@@ -139,10 +154,6 @@ def _values(fields: Iterable[str], words: Sequence[str]) -> tuple[dict[str, str]
             f"{flag} has no value; accepted: {flag} VALUE, or {flag}=VALUE where it begins with a minus."
         ) from error
     return vars(found), rest
-
-
-def _is_users(field: str, name: str) -> bool:
-    return field == "optimizer" and ":" in name
 
 
 def find_run(name: str, runs_dir: pathlib.Path) -> pathlib.Path:

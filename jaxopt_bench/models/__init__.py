@@ -5,12 +5,12 @@ Nothing here knows about data sets, optimizers or training.
 
 from __future__ import annotations
 
-from jaxopt_bench.config import Named
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.models.alexnet import AlexNet, AlexNetSmall
 from jaxopt_bench.models.base import Inputs, Model
 from jaxopt_bench.models.cnn import CNN
 from jaxopt_bench.models.cnn1d import CNN1D
+from jaxopt_bench.models.custom import USERS, ImportedModel, imported, load
 from jaxopt_bench.models.gru import GRU
 from jaxopt_bench.models.layers import Layers
 from jaxopt_bench.models.mlp import MLP
@@ -20,9 +20,10 @@ from jaxopt_bench.models.transformer import Transformer
 from jaxopt_bench.models.vgg import VGG
 from jaxopt_bench.models.vit import ViT
 from jaxopt_bench.models.wide_resnet import WideResNet
+from jaxopt_bench.user_config import UserTable
 
-MODELS: Named[Model] = Named(
-    "model",
+MODELS: UserTable[Model] = UserTable(
+    USERS,
     alexnet=AlexNet(),
     alexnet_small=AlexNetSmall(),
     cnn=CNN(),
@@ -77,6 +78,7 @@ __all__ = [
     "AlexNet",
     "AlexNetSmall",
     "CifarResNet",
+    "ImportedModel",
     "Inputs",
     "Layers",
     "Model",
@@ -86,5 +88,7 @@ __all__ = [
     "WideResNet",
     "check_inputs",
     "count_parameters",
+    "imported",
+    "load",
     "parameter_overview",
 ]

@@ -1,0 +1,216 @@
+"""Networks of the user's own, from any file or package: linen modules, or functions that return one.
+
+Such code is run when it is named. Reading back what a run recorded of it runs nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, cast
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float, Key
+
+from jaxopt_bench import user_code
+from jaxopt_bench.arguments import documentation, fields_of, parameters
+from jaxopt_bench.errors import UserError, shortened
+from jaxopt_bench.models.base import Inputs, Model
+from jaxopt_bench.models.layers import Layers
+from jaxopt_bench.user_config import Loadable, Record, Users
+
+_ACCEPTED = "Expected a linen module class, or a function that returns a linen module"
+_OUTPUTS = ("num_classes", "num_outputs")
+_MODES = {"train": True, "training": True, "is_training": True, "deterministic": False}
+"""Arguments by which modules are told whether they are trained, and their values if they are."""
+_COLLECTIONS = {"params", "batch_stats"}
+
+
+@dataclasses.dataclass(frozen=True)
+class ImportedModel(Loadable, Model):
+    """A network that a user's linen module, or a function that returns one, defines.
+
+    Its arguments are the fields, except those that are filled here if it has them: `num_classes` or `num_outputs`, the
+    number of outputs; `dtype`, in which it computes; `train` (or `training`, `is_training`, `deterministic`).
+    """
+
+    inputs: ClassVar[tuple[Inputs, ...]] = typing.get_args(Inputs)  # which of them it takes is seen when it is built
+
+    def module(self, num_outputs: int, layers: Layers = Layers()) -> Network:
+        """See `Model.module`.
+
+        Raises:
+          UserError: if it should compute in bfloat16 and has no argument `dtype`.
+        """
+        names = _names(type(self).defined)
+        if layers.dtype != "float32" and "dtype" not in names:
+            raise UserError(
+                f"dtype is {layers.dtype!r}, but the model {self.reference} has no argument dtype. Expected 'float32'."
+            )
+        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        given |= {name: num_outputs for name in _OUTPUTS if name in names}
+        given |= {"dtype": jnp.dtype(layers.dtype)} if "dtype" in names else {}
+        return Network(self, given, num_outputs)
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordedModel(Record, Model):
+    """What a run's record says of a user's model. It can be read and compared, and builds no network."""
+
+    inputs: ClassVar[tuple[Inputs, ...]] = typing.get_args(Inputs)
+
+    def module(self, num_outputs: int, layers: Layers = Layers()) -> nn.Module:
+        """See `Model.module`.
+
+        Raises:
+          UserError: always.
+        """
+        self.refuse()
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """A user's network, with the methods of a linen module that training uses.
+
+    Attributes:
+      config: which one.
+      arguments: what its class or function is called with.
+      num_outputs: how many numbers it should return for each example.
+    """
+
+    config: ImportedModel
+    arguments: Mapping[str, Any]
+    num_outputs: int
+
+    def init(self, key: Key[Array, ""], inputs: Array, *, train: bool) -> dict[str, Any]:
+        """Returns the initial variables, as `nn.Module.init` does.
+
+        Raises:
+          UserError: if it fails, or the variables or the outputs are not what is expected.
+        """
+        outputs, variables = self._called("init_with_output", train, key, inputs)
+        if not jax.tree.leaves(variables.get("params", {})):
+            raise self._wrong("has no parameters. Expected at least one.")
+        if others := sorted(variables.keys() - _COLLECTIONS - {"intermediates"}):
+            raise self._wrong(
+                f"keeps the variables {', '.join(others)}. Expected no others than params and batch_stats."
+            )
+        self._checked(outputs, inputs)
+        return {name: variables[name] for name in _COLLECTIONS & variables.keys()}
+
+    def apply(
+        self,
+        variables: Mapping[str, Any],
+        inputs: Array,
+        *,
+        train: bool,
+        rngs: Mapping[str, Key[Array, ""]] | None = None,
+        mutable: Sequence[str] | bool = False,
+    ) -> Any:
+        """Returns the outputs in float32, as `nn.Module.apply` does: with the changed variables if some are mutable."""
+        if rngs is not None:  # "params" serves whatever a module draws under other names
+            rngs = {"params": jax.random.fold_in(rngs["dropout"], 1), **rngs}
+        found = self._called("apply", train, variables, inputs, rngs=rngs, mutable=mutable)
+        outputs, changed = found if mutable is not False else (found, None)
+        outputs = self._checked(outputs, inputs)
+        return outputs if changed is None else (outputs, changed)
+
+    def _called(self, method: str, train: bool, first: Any, inputs: Array, **options: Any) -> Any:
+        """Calls a method of the user's module, which is told whether it is trained.
+
+        Args:
+          method: of the linen module.
+          train: whether it is trained.
+          first: the method's argument before the inputs.
+          inputs: of the network.
+          **options: of the method.
+        """
+        modes = {name: on is train for name, on in _MODES.items()}
+        definition = type(self.config).defined
+        try:
+            given = {name: value for name, value in modes.items() if name in _names(definition)}
+            module = definition(**self.arguments, **given)
+            if not isinstance(module, nn.Module):
+                raise UserError(f"the model {self.config.reference} returned {shortened(module)}. {_ACCEPTED}.")
+            told = {name: value for name, value in modes.items() if name in _names(type(module).__call__)}
+            return getattr(module, method)(first, inputs, **options, **told)
+        except UserError:
+            raise
+        except Exception as error:
+            line = user_code.failed_at(error)
+            raise self._wrong(
+                f"fails for inputs of shape {list(inputs.shape)}, {inputs.dtype}: {f'{line}: ' if line else ''}"
+                f"{type(error).__name__}: {error}"
+            ) from error
+
+    def _checked(self, outputs: Any, inputs: Array) -> Float[Array, "batch *outputs"]:
+        """Returns a network's outputs in float32.
+
+        Raises:
+          UserError: if they do not have one row of outputs for each example.
+        """
+        shape = getattr(outputs, "shape", None)
+        if shape is None or not jnp.issubdtype(outputs.dtype, jnp.floating):
+            what = type(outputs).__name__ if shape is None else f"an array of {outputs.dtype}"
+            raise self._wrong(f"returned {what}. Expected an array of floating-point numbers.")
+        if len(shape) < 2 or shape[0] != len(inputs) or shape[-1] != self.num_outputs:
+            raise self._wrong(
+                f"returned an array of shape {list(shape)} for {len(inputs)} examples. Expected "
+                f"{[len(inputs), self.num_outputs]}: {self.num_outputs} outputs for each example. An argument "
+                "num_outputs (or num_classes) would be given this number."
+            )
+        return outputs.astype(jnp.float32)
+
+    def _wrong(self, problem: str) -> UserError:
+        return UserError(f"the model {self.config.reference} {problem}")
+
+
+def _names(definition: Callable[..., Any]) -> list[str]:
+    return [parameter.name for parameter in parameters(definition)]
+
+
+def _made(loaded: user_code.Loaded) -> type[ImportedModel]:
+    """Returns the class of the models that a class or a function defines."""
+    definition, name = loaded.value, loaded.reference.rpartition(":")[2]
+    is_class = inspect.isclass(definition)
+    if not callable(definition) or (is_class and not issubclass(definition, nn.Module)):
+        raise UserError(f"the model {loaded.reference} is {shortened(definition)}. {_ACCEPTED}.")
+    left_out = {*_OUTPUTS, *_MODES, "dtype", *(("parent", "name") if is_class else ())}
+    fields = fields_of(definition, left_out, {"name", "code", *dir(ImportedModel)})
+    namespace = {
+        "__module__": __name__,
+        "__doc__": documentation(definition, {field: field for field, _, _ in fields}),
+    }
+    made = dataclasses.make_dataclass(
+        name, fields, bases=(ImportedModel,), namespace=namespace, frozen=True, kw_only=True
+    )
+    return cast(type[ImportedModel], made)
+
+
+USERS: Users[Any] = Users("model", _made, RecordedModel)
+"""How users' models are loaded."""
+
+
+def load(reference: str) -> type[ImportedModel]:
+    """Returns the model that a user's code defines; its file or package is run, once for each text.
+
+    Args:
+      reference: `package.module:name`, also of a module in the working directory, or `path/to/file.py:name`.
+
+    Raises:
+      UserError: if it cannot be imported, is neither a class nor a function, or has an argument that no flag can set.
+    """
+    return USERS.load(reference)
+
+
+def imported(definition: Callable[..., Any]) -> type[ImportedModel]:
+    """Returns the model that a linen module class, or a function that returns a module, at hand defines.
+
+    Args:
+      definition: at the top level of a file, since that file's text is what tells two of the same name apart.
+    """
+    return USERS.describe(definition)

@@ -1,0 +1,215 @@
+"""Models of users: their arguments are flags; batch normalisation and dropout work; records outlive the code."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import pickle
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxopt_bench import Experiment, load_run, train, train_population
+from jaxopt_bench.cli import main
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.models import MODELS, Layers, load
+from jaxopt_bench.models.custom import USERS
+from jaxopt_bench.optimizers import SGD
+from jaxopt_bench.problems import Classification
+
+SOURCE = '''
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+class Net(nn.Module):
+    """A net of mine.
+
+    Args:
+      width: units of the hidden layer.
+    """
+
+    num_classes: int
+    width: int = 8
+    rate: float = 0.5
+    hidden: tuple[int, ...] = (4,)
+
+    @nn.compact
+    def __call__(self, x, train: bool):
+        x = nn.Dense(self.width)(x.reshape(len(x), -1))
+        x = nn.BatchNorm(use_running_average=not train, momentum=0.5)(x)
+        x = nn.Dropout(self.rate, deterministic=not train)(nn.relu(x))
+        for width in self.hidden:
+            x = nn.relu(nn.Dense(width)(x))
+        return nn.Dense(self.num_classes)(x)
+
+class Plain(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(10)(x.reshape(len(x), -1))
+
+class Typed(nn.Module):
+    num_outputs: int
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x, *, deterministic):
+        outputs = nn.Dense(self.num_outputs, dtype=self.dtype)(x.reshape(len(x), -1))
+        return outputs if deterministic else outputs + jax.random.normal(self.make_rng("noise"), ())
+
+def modal(num_outputs: int, train: bool, width: int = 3):
+    flat = lambda x: x.reshape(len(x), -1)
+    return nn.Sequential([flat, nn.Dense(width), nn.Dropout(0.5, deterministic=not train), nn.Dense(num_outputs)])
+
+def wrong():
+    return 3
+
+def fails(num_classes: int):
+    raise ValueError("no such net")
+
+class Narrow(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(7)(x.reshape(len(x), -1))
+
+class Cached(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        self.variable("cache", "mean", lambda: x.mean())
+        return nn.Dense(10)(x.reshape(len(x), -1))
+
+class Empty(nn.Module):
+    def __call__(self, x):
+        return x.reshape(len(x), -1)[:, :10]
+
+class Other:
+    pass
+
+def unflaggable(base: nn.Module):
+    return base
+
+def named(name: str = "x"):
+    return Plain()
+
+NUMBER = 3
+'''
+
+
+@pytest.fixture
+def file(tmp_path: pathlib.Path) -> pathlib.Path:
+    path = tmp_path / "net.py"
+    path.write_text(SOURCE)
+    return path
+
+
+def images(count: int = 5) -> jax.Array:
+    return jax.random.normal(jax.random.key(1), (count, 8, 8, 1))
+
+
+def test_arguments_are_fields_and_the_docstring_is_their_help(file):
+    cls = load(f"{file}:Net")
+    assert {field.name: field.default for field in dataclasses.fields(cls)} == {"width": 8, "rate": 0.5, "hidden": (4,)}
+    assert cls.__doc__ is not None
+    assert "width: units of the hidden layer." in cls.__doc__
+    params = cls(width=3, hidden=(2, 2)).module(10).init(jax.random.key(0), images(), train=False)["params"]
+    assert [params[f"Dense_{i}"]["kernel"].shape for i in range(4)] == [(64, 3), (3, 2), (2, 2), (2, 10)]
+
+
+def test_batch_normalisation_and_dropout_follow_the_mode(file):
+    network = load(f"{file}:Net")().module(10)
+    variables = network.init(jax.random.key(0), images(), train=False)
+    hidden = images().reshape(5, -1) @ variables["params"]["Dense_0"]["kernel"]
+    outputs, changed = network.apply(
+        variables, images(), train=True, rngs={"dropout": jax.random.key(3)}, mutable=["batch_stats"]
+    )
+    mean = changed["batch_stats"]["BatchNorm_0"]["mean"]
+    np.testing.assert_allclose(mean, 0.5 * hidden.mean(axis=0), rtol=1e-4, atol=1e-6)
+    others, _ = network.apply(
+        variables, images(), train=True, rngs={"dropout": jax.random.key(4)}, mutable=["batch_stats"]
+    )
+    assert not np.array_equal(outputs, others)
+    evaluated = [network.apply(variables, images(), train=False) for _ in range(2)]
+    np.testing.assert_array_equal(*evaluated)
+
+
+def test_each_way_of_telling_the_mode_works(file):
+    for name in ("Plain", "Typed", "modal"):
+        network = load(f"{file}:{name}")().module(10)
+        variables = network.init(jax.random.key(0), images(), train=False)
+        trained, _ = network.apply(variables, images(), train=True, rngs={"dropout": jax.random.key(3)}, mutable=[])
+        evaluated = network.apply(variables, images(), train=False)
+        assert np.array_equal(trained, evaluated) == (name == "Plain")
+
+
+def test_the_type_to_compute_in_reaches_a_module_that_takes_it(file):
+    network = load(f"{file}:Typed")().module(10, Layers("bfloat16"))
+    variables = network.init(jax.random.key(0), images(), train=False)
+    outputs = network.apply(variables, images(), train=False)
+    assert outputs.dtype == jnp.float32
+    assert np.array_equal(outputs, outputs.astype(jnp.bfloat16).astype(jnp.float32))
+    with pytest.raises(UserError, match=r"dtype is 'bfloat16', but the model net.py:Net has no argument dtype"):
+        load(f"{file}:Net")().module(10, Layers("bfloat16"))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("wrong", r"net.py:wrong returned 3\. Expected a linen module class, or a function"),
+        ("fails", r"net.py:fails fails for inputs of shape \[5, 8, 8, 1\], float32: net.py, line \d+: ValueError: no"),
+        ("Narrow", r"returned an array of shape \[5, 7\] for 5 examples\. Expected \[5, 10\]"),
+        ("Cached", r"keeps the variables cache\. Expected no others than params and batch_stats"),
+        ("Empty", r"has no parameters\. Expected at least one"),
+        ("Other", r"Expected a linen module class"),
+        ("NUMBER", r"is 3\. Expected a linen module class"),
+        ("unflaggable", r"'base' without a default, of no type that a flag can have"),
+        ("named", r"has the argument 'name'.* Expected another name"),
+        ("Nett", r"did you mean Net\?"),
+    ],
+)
+def test_what_is_no_network_is_refused_with_a_reason(name, message, file):
+    with pytest.raises(UserError, match=message):
+        load(f"{file}:{name}")().module(10).init(jax.random.key(0), images(), train=False)
+
+
+def experiment(file: pathlib.Path, name: str = "Net", **fields) -> Experiment:
+    problem = Classification(dataset="digits", model=load(f"{file}:{name}")(**fields))
+    return Experiment(name="mine", problem=problem, optimizer=SGD(learning_rate=0.1), epochs=1, batch_size=128)
+
+
+def test_the_text_is_part_of_the_identity_and_the_folder_is_not(file):
+    before = experiment(file)
+    file.write_text(SOURCE + "# changed\n")
+    assert experiment(file).digest != before.digest
+    file.write_text(SOURCE)
+    moved = file.rename(file.parent.parent / file.name)
+    assert experiment(moved).digest == before.digest
+    assert experiment(moved, width=9).digest != before.digest
+    assert pickle.loads(pickle.dumps(before)) == before
+
+
+def test_a_run_outlives_the_code_of_its_model(file, digits_dir, tmp_path, monkeypatch, capsys):
+    written = experiment(file)
+    path = train(written, runs_dir=tmp_path / "runs", data_dir=digits_dir).path
+    file.unlink()
+    monkeypatch.setattr(USERS, "loaded", {})
+    read = load_run(path).experiment
+    assert (read.to_json(), read.digest) == (written.to_json(), written.digest)
+    assert MODELS.name_of(read.problem.model) == "net.py:Net"
+    assert pickle.loads(pickle.dumps(read)) == read
+    for words in (["show", str(path)], ["results", str(path)]):
+        with pytest.raises(SystemExit) as end:
+            main(words)
+        assert end.value.code == 0
+        assert "net.py:Net" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"net.py:Net is the user's own, and its code of then .* is not loaded"):
+        train(dataclasses.replace(read, epochs=2), runs_dir=tmp_path / "runs", data_dir=digits_dir)
+
+
+def test_a_population_trains_what_single_runs_train(file, digits_dir, tmp_path):
+    experiments = [dataclasses.replace(experiment(file), seed=seed) for seed in (0, 1)]
+    together = train_population(experiments, runs_dir=tmp_path / "together", data_dir=digits_dir)
+    alone = train(experiments[1], runs_dir=tmp_path / "alone", data_dir=digits_dir)
+    losses = [run.summary["final"]["validation_loss"] for run in (together[1], alone)]
+    np.testing.assert_allclose(*losses, rtol=1e-3)
