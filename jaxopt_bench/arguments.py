@@ -115,7 +115,8 @@ def fields_of(
             continue
         if parameter.name in reserved:
             raise UserError(
-                f"{name_of(function)} has the argument {parameter.name!r}. Expected another name: it is taken."
+                f"{name_of(function)} has the argument {parameter.name!r}, a name that this program uses itself. "
+                "Expected another name."
             )
         given: Any = (
             {} if default is NOT_GIVEN else {"default": tuple(default) if isinstance(default, list) else default}

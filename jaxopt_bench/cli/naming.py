@@ -8,7 +8,7 @@ import pathlib
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -46,9 +46,8 @@ def named_experiment(
     folder = named.pop("experiments", None)
     experiment = catalog.find(words[0], None if folder is None else pathlib.Path(folder))
     if "problem" in named:
-        experiment = dataclasses.replace(
-            experiment, problem=_part("problem", PROBLEMS, named.pop("problem"), rest, given)
-        )
+        problem = _part("problem", PROBLEMS, named.pop("problem"), rest, given)
+        experiment = dataclasses.replace(experiment, name=problem.title, problem=problem)
     kinds = type(experiment.problem).kinds
     parts, rest = _values(kinds, rest)  # such as --model
     if parts:
@@ -110,7 +109,8 @@ def _part(
     if not isinstance(table, UserTable) or not user_code.is_reference(name):
         return table[name]
     cls = table.users.load(name)
-    required: dict[str, Any] = {own.name: own.type for own in required_fields(cls)}
+    hints = typing.get_type_hints(cls)
+    required = {own.name: hints[own.name] for own in required_fields(cls)}
     found = {**given, **_values([f"{field}.{own}" for own in required], words)[0]}
     arguments: list[str] = []
     own_names = {own: argument for argument, own in getattr(cls, "arguments", {}).items()}
@@ -121,7 +121,8 @@ def _part(
             own_flag = f"--{field}.{argument.replace('_', '-')}"
             raise UserError(f"{name} has the argument {argument!r} without a default. Expected {own_flag} VALUE.")
         arguments += [flag, str(found.get(key, _placeholder(own, kind)))]
-    flags = dataclasses.make_dataclass("Flags", [(field, cls)])  # for the flags' names in messages
+    kind = Annotated[cls, tyro.conf.arg(name="" if field == "problem" else field)]  # as in an experiment
+    flags = dataclasses.make_dataclass("Flags", [(field, kind)])
     return getattr(tyro.cli(flags, prog=f"jaxopt-bench … --{field} {name}", args=arguments), field)
 
 

@@ -5,7 +5,6 @@ A problem is examples and pure functions of parameters. Optimizers and training 
 
 from __future__ import annotations
 
-from jaxopt_bench.config import Named
 from jaxopt_bench.problems.algorithmic import ModularAddition
 from jaxopt_bench.problems.base import Examples, Problem, ProblemConfig, count_examples, take_examples
 from jaxopt_bench.problems.classification import Classification
@@ -16,15 +15,15 @@ from jaxopt_bench.problems.physics import Burgers, Poisson
 from jaxopt_bench.problems.reconstruction import Autoencoder, VariationalAutoencoder
 from jaxopt_bench.problems.regression import Regression
 
-PROBLEMS: Named[ProblemConfig] = Named(
-    "problem",
+PROBLEMS: UserTable[ProblemConfig] = UserTable(
+    USERS,
     autoencoder=Autoencoder(),
     burgers=Burgers(),
     classification=Classification(),
-    language=Language(),
-    modular_addition=ModularAddition(),
     deep_linear=DeepLinear(),
+    language=Language(),
     matrix_factorisation=MatrixFactorisation(),
+    modular_addition=ModularAddition(),
     noisy_quadratic=NoisyQuadratic(),
     poisson=Poisson(),
     regression=Regression(),
@@ -40,6 +39,7 @@ __all__ = [
     "Classification",
     "DeepLinear",
     "Examples",
+    "ImportedProblem",
     "Language",
     "MatrixFactorisation",
     "Metric",
@@ -52,6 +52,8 @@ __all__ = [
     "Rosenbrock",
     "VariationalAutoencoder",
     "count_examples",
+    "imported",
+    "load",
     "metric_named",
     "take_examples",
 ]

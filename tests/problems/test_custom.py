@@ -1,0 +1,210 @@
+"""Problems of users: from plain JAX and from NNX, with arguments as flags; recorded, resumed, and read without code."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import pickle
+
+import jax
+import numpy as np
+import pytest
+
+from jaxopt_bench import Experiment, load_run, train, train_population
+from jaxopt_bench.cli import parse
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.experiment import flat_fields
+from jaxopt_bench.optimizers import SGD
+from jaxopt_bench.problems import PROBLEMS, custom, load
+from jaxopt_bench.problems.custom import USERS
+
+SOURCE = '''
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from jaxopt_bench import Metric, Problem
+
+def data(examples):
+    random = np.random.default_rng(0)
+    x = random.normal(size=(examples + 64, 3)).astype(np.float32)
+    y = x @ np.array([1.0, -2.0, 0.5], np.float32) + 1
+    cut = lambda first, last: {"x": x[first:last], "y": y[first:last]}
+    return cut(0, examples), cut(examples, examples + 32), cut(examples + 32, None)
+
+def line(scale: float, examples: int = 128, refine: bool = False):
+    """A line through points.
+
+    Args:
+      scale: of the initial weights.
+    """
+    train, validation, test = data(examples)
+
+    def init(key):
+        return {"w": scale * jax.random.normal(key, (3,)), "b": jnp.zeros(())}
+
+    def loss(params, batch, key):
+        errors = batch["x"] @ params["w"] + params["b"] - batch["y"]
+        return errors**2, {"absolute": jnp.abs(errors)}
+
+    metrics = [Metric(name="absolute", words="absolute error", least=0.0)]
+    return Problem(train=train, validation=validation, test=test, init=init, loss=loss, metrics=metrics)
+
+def with_nnx(width: int = 4, rate: float = 0.5):
+    """The same with a network of NNX, whose batch normalisation has variables and whose dropout draws."""
+    train, validation, _ = data(128)
+
+    class Net(nnx.Module):
+        def __init__(self, rngs):
+            self.first, self.norm = nnx.Linear(3, width, rngs=rngs), nnx.BatchNorm(width, momentum=0.5, rngs=rngs)
+            self.dropout, self.last = nnx.Dropout(rate), nnx.Linear(width, 1, rngs=rngs)
+
+        def __call__(self, x, rngs=None):
+            return self.last(self.dropout(nnx.relu(self.norm(self.first(x))), rngs=rngs))[:, 0]
+
+    definition = nnx.graphdef(Net(nnx.Rngs(0)))
+
+    def init(key):
+        params, stats, _ = nnx.state(Net(nnx.Rngs(key)), nnx.Param, nnx.BatchStat, ...)
+        return params.to_pure_dict(), stats.to_pure_dict()
+
+    def loss(params, batch, key, variables):
+        net = Net(nnx.Rngs(0))
+        nnx.update(net, nnx.State(params))
+        nnx.update(net, nnx.State(variables))
+        net.train() if key is not None else net.eval()
+        predictions = net(batch["x"], None if key is None else nnx.Rngs(dropout=key))
+        stats = nnx.state(net, nnx.BatchStat).to_pure_dict()
+        return (predictions - batch["y"]) ** 2, {}, stats
+
+    return Problem(train=train, validation=validation, init=init, loss=loss, stateful=True, running_averages=True)
+'''
+
+
+@pytest.fixture
+def file(tmp_path: pathlib.Path) -> pathlib.Path:
+    path = tmp_path / "mine.py"
+    path.write_text(SOURCE)
+    return path
+
+
+def experiment(problem, **fields) -> Experiment:
+    given = {"epochs": 2, "batch_size": 32, "optimizer": SGD(learning_rate=0.1), **fields}
+    return Experiment(name="mine", problem=problem, **given)
+
+
+def test_arguments_are_flags_and_columns(file):
+    words = ["run", "digits_cnn_adamw", "--problem", f"{file}:line", "--problem.scale", "0.5"]
+    made = parse([*words, "--problem.examples=64", "--problem.refine", "--optimizer", "sgd"]).args[0].experiment
+    assert (made.problem.scale, made.problem.examples, made.problem.refine) == (0.5, 64, True)
+    assert made.name == "line"
+    written = flat_fields(made.to_json())
+    assert (written["problem.name"], written["problem.scale"]) == ("mine.py:line", 0.5)
+    assert type(made.problem).__doc__.startswith("A line through points.")
+    with pytest.raises(UserError, match=r"mine.py:line has the argument 'scale' without a default\. Expected --prob"):
+        parse(words[:4])
+
+
+def test_a_run_minimises_it_and_measures_what_it_says(file, tmp_path):
+    """The final error is computed again in NumPy from the parameters; the untrained one from those of seed 0."""
+    problem = load(f"{file}:line")(scale=0.5)
+    run = train(experiment(problem, epochs=20), runs_dir=tmp_path / "runs")
+    examples = problem.load().validation
+
+    def error(params) -> float:
+        w, b = np.asarray(params["w"], np.float64), np.asarray(params["b"], np.float64)
+        return float(np.abs(examples["x"] @ w + b - examples["y"]).mean())
+
+    assert run.summary["final"]["validation_absolute"] < 0.01
+    np.testing.assert_allclose(
+        run.summary["final"]["validation_absolute"], error(run.parameters()), rtol=1e-3, atol=1e-6
+    )
+    headline = run.measured[0]
+    assert (headline.name, headline.words, run.measured[-1].name) == ("absolute", "absolute error", "loss")
+    initial = problem.load().init(jax.random.fold_in(jax.random.fold_in(jax.random.key(0), 0), 0))
+    np.testing.assert_allclose(headline.untrained, error(initial), rtol=1e-5)
+
+
+def test_a_network_of_nnx_trains_with_batch_normalisation_and_dropout(file, tmp_path):
+    problem = load(f"{file}:with_nnx")()
+    run = train(experiment(problem, epochs=5, optimizer=SGD(learning_rate=0.05)), runs_dir=tmp_path / "runs")
+    assert run.summary["final"]["validation_loss"] < 0.7 * run.measured[0].untrained
+    state = run.state()
+    mean = state.variables["norm"]["mean"]
+    assert mean.shape == (4,)
+    assert np.abs(mean).max() > 0
+
+
+def test_settings_of_a_population_share_one_problem(file, tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(custom, "digest_of_examples", lambda problem: calls.append(problem) or "0" * 12)
+    problem = load(f"{file}:line")(scale=0.25)
+    experiments = [experiment(problem, optimizer=SGD(learning_rate=rate)) for rate in (0.01, 0.1)]
+    runs = train_population(experiments, runs_dir=tmp_path / "together")
+    alone = train(experiments[1], runs_dir=tmp_path / "alone")
+    assert len(calls) == 1
+    final = [run.summary["final"]["validation_absolute"] for run in (*runs, alone)]
+    np.testing.assert_allclose(final[1], final[2], rtol=1e-4)
+    assert final[0] > final[1]
+
+
+def test_a_run_resumes_with_its_data_and_refuses_others(file, tmp_path, monkeypatch):
+    """The arrays' contents are what counts: the file may have moved."""
+    data = tmp_path / "numbers.npy"
+    np.save(data, np.arange(64, dtype=np.float32))
+    source = f"""
+import numpy as np
+from jaxopt_bench import Problem
+
+def stored():
+    x = np.load({str(data)!r})
+    return Problem(train=x, init=lambda key: np.ones(1, np.float32), loss=lambda p, x, key: (p[0] - x / 64) ** 2)
+"""
+    file.write_text(source)
+    first = train(experiment(load(f"{file}:stored")()), runs_dir=tmp_path / "runs")
+    file = file.rename(tmp_path.parent / "mine.py")
+    monkeypatch.setattr(USERS, "loaded", {})
+    custom._load.cache_clear()
+    again = train(experiment(load(f"{file}:stored")()), runs_dir=tmp_path / "runs")
+    assert again.path == first.path
+    (first.path / "summary.json").unlink()  # as of a run that was stopped
+    np.save(data, np.arange(64, dtype=np.float32) + 1)
+    custom._load.cache_clear()
+    with pytest.raises(UserError, match=r"is of other data: task\.digest was [0-9a-f]{12} and is"):
+        train(experiment(load(f"{file}:stored")()), runs_dir=tmp_path / "runs")
+
+
+def test_a_record_is_read_without_its_code(file, tmp_path, monkeypatch):
+    written = experiment(load(f"{file}:line")(scale=0.5), epochs=1)
+    assert pickle.loads(pickle.dumps(written)) == written
+    path = train(written, runs_dir=tmp_path / "runs").path
+    file.unlink()
+    monkeypatch.setattr(USERS, "loaded", {})
+    run = load_run(path)
+    assert (run.experiment.to_json(), run.experiment.digest) == (written.to_json(), written.digest)
+    assert PROBLEMS.name_of(run.experiment.problem) == "mine.py:line"
+    assert run.experiment.problem.scale == 0.5
+    assert run.parameters()["w"].shape == (3,)
+    with pytest.raises(UserError, match=r"the problem mine.py:line is the user's own, .* not loaded"):
+        train(dataclasses.replace(run.experiment, epochs=2), runs_dir=tmp_path / "runs")
+
+
+def test_what_is_no_problem_is_refused_with_a_reason(file):
+    file.write_text(
+        "from jaxopt_bench import Problem\nNUMBER = 3\n"
+        "def three():\n    return 3\n"
+        "def fails(x: float = 1.0):\n    raise ValueError('no data here')\n"
+        "def titled(title: str = 'x'): ...\n"
+        "def odd(data): ...\n"
+    )
+    for name, message in [
+        ("NUMBER", r"mine.py:NUMBER is 3\. Expected a function that returns a jaxopt_bench\.Problem"),
+        ("three", r"mine.py:three returned 3\. Expected a function"),
+        ("fails", r"mine.py:fails fails: mine.py, line 6: ValueError: no data here"),
+        ("titled", r"has the argument 'title', a name that this program uses itself"),
+        ("odd", r"'data' without a default, of no type that a flag can have"),
+        ("threee", r"did you mean three\?"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            load(f"{file}:{name}")().load()
