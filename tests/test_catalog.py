@@ -12,7 +12,6 @@ import pytest
 
 from jaxopt_bench import Experiment, UserError, catalog
 from jaxopt_bench.cli import parse
-from jaxopt_bench.data import DATASETS
 from jaxopt_bench.optimizers import OPTIMIZERS, Padam
 
 CIFAR = ("cifar10", "cifar100")
@@ -20,11 +19,11 @@ OWN = catalog.load_folder()
 STUDY = [name for name in OWN if name.startswith("cifar100_alexnet_") and "small" not in name and "modern" not in name]
 FILE = """
 from jaxopt_bench import Experiment
-from jaxopt_bench.models import CNN
 from jaxopt_bench.optimizers import SGD
+from jaxopt_bench.problems import Classification
 EXPERIMENTS = {{{entries}}}
 """
-ENTRY = '"{name}": Experiment(dataset="digits", model=CNN(), optimizer=SGD())'
+ENTRY = '"{name}": Experiment(problem=Classification(), optimizer=SGD())'
 
 
 def write(path, *names: str) -> None:
