@@ -1,0 +1,212 @@
+"""Reads a user's images from a folder with a folder for each class, and keeps them decoded in the user's cache."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int32, UInt8
+
+from jaxopt_bench.data.user_files import UserData, shuffled, split_examples
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.files import SYSTEM_FILES, cache_folder, open_regular, read_regular, temporary_name
+
+_SUFFIXES = (".png", ".jpg", ".jpeg")
+_SPLITS = ("train", "test")
+_FORMAT = 1
+_INFO = "images.json"
+_EXPECTED = "Expected a folder for each class with PNG or JPEG images in it, or such folders in train/ and test/"
+
+
+def read_folder(folder: Path, resize: tuple[int, int] | None = None) -> UserData:
+    """Returns the images of a folder, and the classes that the names of its folders are.
+
+    All are decoded when the folder is read first. The arrays are kept in the user's cache until a file changes.
+
+    Args:
+      folder: with a folder for each class; or with the folders `train` and `test`, each with a folder for each class.
+      resize: height and width that images are scaled to (bilinear); None if all have one size already.
+
+    Raises:
+      UserError: naming the file: it cannot be decoded, has another size than the others, or lies where no file is
+        expected.
+    """
+    files = _files(folder)
+    images, labels, info = _kept(folder, files, resize)
+    tested = sum(split == "test" for split, _, _ in files)
+    if tested:
+        count = len(labels) - tested  # the files of train come first
+        order = shuffled(count)
+        train, test = (images[order], labels[order]), (images[count:], labels[count:])
+    else:
+        first, second = split_examples(len(labels))
+        train, test = (images[first], labels[first]), (images[second], labels[second])
+    return UserData("images", train, test, tuple(info["class_names"]), info["digest"])
+
+
+def _files(folder: Path) -> list[tuple[str, str, Path]]:
+    """Returns the split, the class and the path of each image: the training images first, sorted by class and name.
+
+    Raises:
+      UserError: if there is no image, only one class, or a file where a folder is expected.
+    """
+    names = sorted(entry.name for entry in _entries(folder))
+    splits = {split: folder / split for split in _SPLITS} if set(names) == set(_SPLITS) else {"train": folder}
+    found: list[tuple[str, str, Path]] = []
+    classes: dict[str, list[str]] = {}
+    for split, place in splits.items():
+        classes[split] = []
+        for entry in sorted(_entries(place), key=lambda entry: entry.name):
+            if not entry.is_dir():
+                raise UserError(f"{entry.path} is not a folder. {_EXPECTED}.")
+            inside = sorted(_entries(Path(entry.path)), key=lambda image: image.name)
+            images = [
+                Path(image.path) for image in inside if image.name.lower().endswith(_SUFFIXES) and image.is_file()
+            ]
+            if not images:
+                raise UserError(f"{entry.path} contains no PNG or JPEG image. {_EXPECTED}.")
+            classes[split].append(entry.name)
+            found += [(split, entry.name, path) for path in images]
+    if len(classes["train"]) < 2:
+        raise UserError(
+            f"{splits['train']} contains {len(classes['train'])} folders of images "
+            f"({', '.join(classes['train']) or 'none'}). Expected at least two, one for each class."
+        )
+    if unknown := sorted(set(classes.get("test", [])) - set(classes["train"])):
+        raise UserError(f"{splits['test'] / unknown[0]} is of a class that {splits['train']} does not have.")
+    return found
+
+
+def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """Yields the entries of a folder, without hidden files and those that operating systems put there."""
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if not entry.name.startswith(".") and not SYSTEM_FILES.fullmatch(entry.name):
+                    yield entry
+    except OSError as error:
+        raise UserError(f"{folder} cannot be read: {error}. {_EXPECTED}.") from error
+
+
+def _kept(
+    folder: Path, files: list[tuple[str, str, Path]], resize: tuple[int, int] | None
+) -> tuple[UInt8[np.ndarray, "examples height width channels"], Int32[np.ndarray, " examples"], dict[str, Any]]:
+    """Returns the decoded images, their labels, and the names of the classes and the digest of the contents."""
+    place = _place(folder, resize)
+    state = [[str(path.relative_to(folder)), (found := path.stat()).st_size, found.st_mtime_ns] for _, _, path in files]
+    if place is not None:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, UserError):  # not there, or not as written
+            return _open(place, state)
+    images, digest = _decode(folder, [path for _, _, path in files], resize)
+    class_names = sorted({name for _, name, _ in files})
+    labels = np.array([class_names.index(name) for _, name, _ in files], np.int32)
+    info = {"format": _FORMAT, "files": state, "class_names": class_names, "digest": digest}
+    if place is not None:
+        with contextlib.suppress(OSError):  # they are decoded again the next time
+            _write(place, images, labels, info)
+            return _open(place, state)
+    return images, labels, info
+
+
+def _place(folder: Path, resize: tuple[int, int] | None) -> Path | None:
+    """Returns where the decoded images of a folder are kept; None if there is no cache."""
+    with contextlib.suppress(RuntimeError):  # the user has no home folder
+        root = cache_folder()
+        if root is not None:
+            name = hashlib.sha256(f"{folder.resolve()} {resize}".encode()).hexdigest()[:24]
+            return root / "images" / name
+    return None
+
+
+def _open(place: Path, state: list[list[Any]]) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    """Returns what is kept, memory-mapped.
+
+    Raises:
+      ValueError: if it is of other files, or a file differs from its checksum.
+    """
+    info = json.loads(read_regular(place / _INFO))
+    if info["format"] != _FORMAT or info["files"] != state:
+        raise ValueError("other files")
+    for name in ("images.npy", "labels.npy"):
+        with open_regular(place / name) as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != info["sha256"][name]:
+                raise ValueError(f"{name} differs from its checksum")
+    images, labels = (np.lib.format.open_memmap(place / name, mode="r") for name in ("images.npy", "labels.npy"))
+    return images, labels, info
+
+
+def _write(place: Path, images: np.ndarray, labels: np.ndarray, info: dict[str, Any]) -> None:
+    """Writes a folder beside its place and moves it there."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    beside = place.parent / temporary_name()
+    beside.mkdir()
+    try:
+        sums = {}
+        for name, array in (("images.npy", images), ("labels.npy", labels)):
+            np.save(beside / name, array)
+            with open(beside / name, "rb") as file:
+                sums[name] = hashlib.file_digest(file, "sha256").hexdigest()
+        (beside / _INFO).write_text(json.dumps({**info, "sha256": sums}))
+        if place.exists():
+            place.rename(old := place.parent / temporary_name())
+            shutil.rmtree(old, ignore_errors=True)
+        beside.rename(place)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _decode(
+    folder: Path, paths: list[Path], resize: tuple[int, int] | None
+) -> tuple[UInt8[np.ndarray, "examples height width channels"], str]:
+    """Returns all images, grey if all are, and the digest of the files' names and contents."""
+    digest = hashlib.sha256(json.dumps(resize).encode())
+    decoded: list[np.ndarray] = []
+    for path in paths:
+        try:
+            content = read_regular(path)
+        except OSError as error:
+            raise UserError(f"{path} cannot be read: {error}.") from error
+        digest.update(f"{path.relative_to(folder).as_posix()} {hashlib.sha256(content).hexdigest()}\n".encode())
+        decoded.append(_decode_image(path, content, resize))
+        if decoded[-1].shape[:2] != decoded[0].shape[:2]:
+            (height, width), (first_height, first_width) = decoded[-1].shape[:2], decoded[0].shape[:2]
+            raise UserError(
+                f"{path} has {height} × {width} pixels, and {paths[0]} has {first_height} × {first_width}. Expected "
+                "images of one size, or --resize HEIGHT WIDTH."
+            )
+    if any(image.shape[-1] == 3 for image in decoded):
+        decoded = [np.broadcast_to(image, (*image.shape[:2], 3)) for image in decoded]
+    return np.stack(decoded), digest.hexdigest()[:12]
+
+
+def _decode_image(
+    path: Path, content: bytes, resize: tuple[int, int] | None
+) -> UInt8[np.ndarray, "height width channels"]:
+    """Returns an image as bytes, of one channel if it is grey, else of three; transparency is left out.
+
+    Raises:
+      UserError: if it is not a sound image with 8 bits a channel.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        # Of the other formats that Pillow knows some are read by other programs (EPS by Ghostscript).
+        with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as opened:
+            if opened.mode.startswith(("I", "F")):
+                raise UserError(f"{path} has more than 8 bits a channel. Expected an image of 8 bits a channel.")
+            upright = ImageOps.exif_transpose(opened)
+            image = upright.convert("L" if upright.mode in ("1", "L", "LA") else "RGB")
+            if resize is not None:
+                image = image.resize((resize[1], resize[0]), Image.Resampling.BILINEAR)
+            array = np.asarray(image)
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path} cannot be decoded: {error}. Expected a PNG or JPEG image.") from error
+    return array[..., None] if array.ndim == 2 else array

@@ -1,0 +1,138 @@
+"""Reads a user's arrays from a `.npz` file: images, vectors or sequences, with a class for each."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxopt_bench.data.user_files import UserData, check_labels, digest_of_file, shuffled, split_examples
+from jaxopt_bench.errors import UserError
+
+_EXPECTED = (
+    "Expected train_images, train_labels, test_images and test_labels; or images and labels, of which a part becomes "
+    "the test split; or the same with inputs in place of images"
+)
+
+
+def read_npz(path: Path) -> UserData:
+    """Returns the contents of a `.npz` file.
+
+    Its arrays are `train_images`, `train_labels`, `test_images` and `test_labels`, or `images` and `labels`. Images are
+    bytes, [examples, height, width] or [examples, height, width, channels]. In place of images there may be `inputs`,
+    numbers of the shape [examples, features] (vectors) or [examples, length, channels] (sequences). Labels are integers
+    from 0 on. `class_names` is optional.
+
+    Raises:
+      UserError: naming the file, the array, and what is expected of it.
+    """
+    arrays = _read(path)
+    kinds = [kind for kind in ("images", "inputs") if {kind, f"train_{kind}"} & arrays.keys()]
+    if len(kinds) != 1:
+        raise UserError(f"{path} contains the arrays {', '.join(arrays) or 'none'}. {_EXPECTED}.")
+    kind = kinds[0]
+    known = {f"{split}{name}" for split in ("", "train_", "test_") for name in (kind, "labels")} | {"class_names"}
+    if others := sorted(arrays.keys() - known):
+        raise UserError(f"{path} contains the array {others[0]!r}. {_EXPECTED}, and class_names.")
+    parts = ("train_", "test_") if f"train_{kind}" in arrays else ("",)
+    missing = [f"{part}{name}" for part in parts for name in (kind, "labels") if f"{part}{name}" not in arrays]
+    if missing:
+        raise UserError(f"{path} has no array {missing[0]!r} (it contains {', '.join(arrays)}). {_EXPECTED}.")
+    read = [_inputs(arrays[f"{part}{kind}"], kind, f"{path}: {part}{kind}") for part in parts]
+    labels = [check_labels(arrays[f"{part}labels"], f"{path}: {part}labels") for part in parts[:1]]
+    labels += [_test_labels(arrays[f"{part}labels"], labels[0], f"{path}: {part}labels") for part in parts[1:]]
+    for part, inputs, own in zip(parts, read, labels, strict=True):
+        if len(inputs) != len(own):
+            raise UserError(
+                f"{path}: {part}{kind} has {len(inputs)} examples and {part}labels {len(own)}. Expected equal numbers."
+            )
+    if len(parts) == 2:
+        if read[0].shape[1:] != read[1].shape[1:]:
+            raise UserError(
+                f"{path}: test_{kind} has the shape {list(read[1].shape)} and train_{kind} {list(read[0].shape)}. "
+                "Expected shapes that differ in the number of examples only."
+            )
+        order = shuffled(len(labels[0]))
+        train, test = (read[0][order], labels[0][order]), (read[1], labels[1])
+    else:
+        first, second = split_examples(len(labels[0]))
+        train, test = (read[0][first], labels[0][first]), (read[0][second], labels[0][second])
+    count = int(labels[0].max()) + 1
+    return UserData(
+        kind="images" if kind == "images" else "vectors" if read[0].ndim == 2 else "sequences",
+        train=train,
+        test=test,
+        class_names=_class_names(arrays, count, path),
+        digest=digest_of_file(path),
+    )
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    try:
+        opened = np.load(path, allow_pickle=False)
+        if not isinstance(opened, np.lib.npyio.NpzFile):
+            raise UserError(f"{path} contains one array without a name. Expected a .npz file.")
+        with opened as file:
+            found: dict[str, Any] = {}
+            for name in file.files:
+                try:
+                    found[name] = file[name]
+                except ValueError as error:
+                    raise UserError(f"{path}: {name} cannot be read: {error} Expected an array of numbers.") from error
+            return found
+    except UserError:
+        raise
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+        raise UserError(f"{path} is not a sound .npz file: {error}. Expected what numpy.savez writes.") from error
+
+
+def _inputs(array: np.ndarray, kind: str, where: str) -> np.ndarray:
+    """Returns images as bytes with channels, or other inputs as float32.
+
+    Raises:
+      UserError: for other types or shapes, or numbers that are not finite.
+    """
+    if kind == "images":
+        images = array[..., None] if array.ndim == 3 else array
+        if array.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
+            raise UserError(
+                f"{where} is an array of {array.dtype} of shape {list(array.shape)}. Expected uint8 of shape "
+                "[examples, height, width] or [examples, height, width, channels] with 1 or 3 channels."
+            )
+        return np.ascontiguousarray(images)
+    if array.dtype.kind not in "fiub" or array.ndim not in (2, 3) or 0 in array.shape[1:]:
+        raise UserError(
+            f"{where} is an array of {array.dtype} of shape {list(array.shape)}. Expected numbers of shape [examples, "
+            "features] or [examples, length, channels]."
+        )
+    converted = array.astype(np.float32)
+    for index in np.argwhere(~np.isfinite(converted))[:1]:
+        place = ", ".join(map(str, index))
+        raise UserError(f"{where}[{place}] is {array[tuple(index)]}. Expected finite numbers.")
+    return converted
+
+
+def _test_labels(labels: np.ndarray, train: np.ndarray, where: str) -> np.ndarray:
+    largest = int(train.max())
+    if labels.ndim != 1 or labels.dtype.kind not in "iu" or not len(labels):
+        raise UserError(
+            f"{where} is an array of {labels.dtype} of shape {list(labels.shape)}. Expected integers of shape "
+            "[examples]."
+        )
+    for index in np.flatnonzero((labels < 0) | (labels > largest))[:1]:
+        raise UserError(f"{where}[{index}] is {labels[index]}. Expected 0 to {largest}, the classes of train_labels.")
+    return labels.astype(np.int32)
+
+
+def _class_names(arrays: Mapping[str, np.ndarray], count: int, path: Path) -> tuple[str, ...]:
+    if "class_names" not in arrays:
+        return tuple(map(str, range(count)))
+    names = tuple(map(str, arrays["class_names"].ravel()))
+    if len(names) != count or len(set(names)) != count:
+        raise UserError(
+            f"{path}: class_names has {len(set(names))} different names. Expected {count}, one for each label."
+        )
+    return names

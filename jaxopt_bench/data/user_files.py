@@ -1,0 +1,158 @@
+"""Data of the user's own, by the path of a file or a folder. A record has its name, without the folder it lies in."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Int32, Int64
+
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.files import open_regular
+
+TEST_SHARE = 0.2
+"""The share of the examples that is the test split if the data have no test split of their own."""
+_SEED = 0  # of the choice of test examples, and of the order of the others
+_SUFFIXES = (".npz", ".csv")
+ACCEPTED = "the path of a file (.npz, .csv) or of a folder of images"
+
+
+class FileName(str):
+    """The name of a file, or of a folder with a slash at its end, which also knows where that file is.
+
+    Two of one name are equal wherever the files are: what identifies data is their contents.
+
+    Attributes:
+      path: the absolute path; None if it is only recorded.
+    """
+
+    path: Path | None
+
+    def __new__(cls, name: str, path: Path | None = None) -> FileName:
+        """Returns the name."""
+        made = super().__new__(cls, name)
+        made.path = path
+        return made
+
+    def opened(self) -> Path:
+        """Returns the path.
+
+        Raises:
+          UserError: if the name is only recorded, or nothing is there.
+        """
+        if self.path is None:
+            raise UserError(f"dataset is {str(self)!r}, and it is not known where that is. Expected --dataset PATH.")
+        if not self.path.exists():
+            raise UserError(f"dataset: {self.path} does not exist. Expected {ACCEPTED}.")
+        return self.path
+
+
+_NAMED: dict[str, Path] = {}  # the files that this process was told of, under their names
+
+
+def is_file_name(name: str) -> bool:
+    """Returns whether a name refers to data of the user's: by its form, or since such a folder exists."""
+    return isinstance(name, FileName) or name.endswith((*_SUFFIXES, "/")) or os.sep in name or os.path.isdir(name)
+
+
+def file_name(name: str) -> FileName:
+    """Returns the name of a file or a folder, given by its path or as it is recorded."""
+    if isinstance(name, FileName) and name.path is not None:
+        _NAMED[str(name)] = name.path
+        return name
+    path = Path(os.path.abspath(Path(name).expanduser()))
+    is_folder = path.is_dir() or name.endswith("/")
+    short = f"{path.name}/" if is_folder else path.name
+    if path.exists():
+        _NAMED[short] = path
+        return FileName(short, path)
+    is_recorded = short == name
+    return FileName(short, _NAMED.get(short) if is_recorded else path)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class UserData:
+    """Examples with one of several classes each, on the host.
+
+    Attributes:
+      kind: what the inputs are: images (bytes, height × width × channels), vectors or sequences (float32).
+      train: inputs and labels, in an order that was drawn with a fixed seed.
+      test: inputs and labels.
+      class_names: the labels' names in order.
+      feature_names: of vectors, if they have names.
+      digest: twelve hexadecimal digits that identify the contents.
+    """
+
+    kind: Literal["images", "vectors", "sequences"]
+    train: tuple[np.ndarray, Int32[np.ndarray, " examples"]]
+    test: tuple[np.ndarray, Int32[np.ndarray, " examples"]]
+    class_names: tuple[str, ...]
+    digest: str
+    feature_names: tuple[str, ...] = ()
+
+
+def shuffled(count: int) -> Int64[np.ndarray, " examples"]:
+    """Returns the indices of examples in an order that is drawn with a fixed seed."""
+    return np.random.default_rng(_SEED).permutation(count)
+
+
+def split_examples(count: int) -> tuple[Int64[np.ndarray, " train"], Int64[np.ndarray, " test"]]:
+    """Returns which examples are to train on, in a drawn order, and which are the test split.
+
+    Raises:
+      UserError: if there are too few for both.
+    """
+    order = shuffled(count)
+    test = round(TEST_SHARE * count)
+    if not 0 < test < count:
+        raise UserError(
+            f"there are {count} examples. Expected at least 3, of which a share of {TEST_SHARE:g} is for tests."
+        )
+    return order[test:], order[:test]
+
+
+def digest_of_file(path: Path) -> str:
+    """Returns twelve hexadecimal digits that identify a file's content.
+
+    Raises:
+      UserError: if it cannot be read.
+    """
+    try:
+        with open_regular(path) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error}.") from error
+
+
+def check_labels(labels: np.ndarray, where: str) -> Int32[np.ndarray, " examples"]:
+    """Returns labels, of which each number from 0 to the largest occurs.
+
+    Args:
+      labels: of all examples that are to train on.
+      where: the file and the array, for messages.
+
+    Raises:
+      UserError: naming the example, if a label is not an integer from 0 on; or the number that does not occur.
+    """
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise UserError(
+            f"{where} is an array of {labels.dtype} of shape {list(labels.shape)}. Expected integers of shape "
+            "[examples]."
+        )
+    if len(labels) and labels.min() < 0:
+        index = int(labels.argmin())
+        raise UserError(f"{where}[{index}] is {labels[index]}. Expected integers from 0 on.")
+    found = np.unique(labels)
+    if len(found) < 2:
+        listed = ", ".join(map(str, found)) or "none"
+        raise UserError(f"{where} has one class only ({listed}). Expected at least two.")
+    if found[-1] != len(found) - 1:
+        missing = int(np.flatnonzero(found != np.arange(len(found)))[0])
+        raise UserError(
+            f"{where} has labels up to {found[-1]}, and none is {missing}. Expected every number from 0 to the largest."
+        )
+    return labels.astype(np.int32)
