@@ -23,8 +23,8 @@ class PrepareFlags:
     name: tyro.conf.Positional[str]
     """Name of the data set in TFDS."""
     source: Annotated[pathlib.Path | None, tyro.conf.arg(name="from")] = None
-    """The official archive, binary or Python version (.tar.gz, .tar, .zip), or the folder it unpacks to. Default:
-    download it."""
+    """The official archive, binary or Python version (.tar.gz, .tar, .zip), or the folder it unpacks to; of mnist and
+    fashion_mnist the folder of the official idx files. Default: download it (cifar10 and cifar100)."""
     data_dir: pathlib.Path | None = None
     """Folder of TFDS data sets. Default: $TFDS_DATA_DIR, or TFDS's own default."""
 

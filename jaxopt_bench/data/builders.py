@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow_datasets.public_api as tfds
 from jaxtyping import UInt8
 from PIL import Image
-from tensorflow_datasets.image_classification import cifar
+from tensorflow_datasets.image_classification import cifar, mnist
 
 from jaxopt_bench.data.archives import Contents, Examples
 from jaxopt_bench.data.specs import DATASETS
@@ -53,9 +53,11 @@ class _FromContents:
         return {split: self._generate_examples(split, part) for split, part in self.contents.splits.items()}
 
     def _generate_examples(self, split: str, examples: Examples) -> Iterator[tuple[int, dict[str, Any]]]:
+        has_id = "id" in self.info.features
         for index, image in enumerate(examples.images):
             labels = {feature: int(values[index]) for feature, values in examples.labels.items()}
-            yield index, {"id": f"{split}_{index:05d}", "image": _png(image), **labels}
+            names = {"id": f"{split}_{index:05d}"} if has_id else {}
+            yield index, {**names, "image": _png(image), **labels}
 
 
 class Cifar10(_FromContents, cifar.Cifar10, skip_registration=True):  # type: ignore[call-arg]
@@ -68,6 +70,18 @@ class Cifar100(_FromContents, cifar.Cifar100, skip_registration=True):  # type: 
     """TFDS's `cifar100`, the same records written without TensorFlow."""
 
     VERSION = tfds.core.Version(DATASETS["cifar100"].version)
+
+
+class MNIST(_FromContents, mnist.MNIST, skip_registration=True):  # type: ignore[call-arg]
+    """TFDS's `mnist`, the same records written without TensorFlow."""
+
+    VERSION = tfds.core.Version(DATASETS["mnist"].version)
+
+
+class FashionMNIST(_FromContents, mnist.FashionMNIST, skip_registration=True):  # type: ignore[call-arg]
+    """TFDS's `fashion_mnist`, the same records written without TensorFlow."""
+
+    VERSION = tfds.core.Version(DATASETS["fashion_mnist"].version)
 
 
 class Digits(_FromContents, tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
@@ -93,7 +107,13 @@ class Digits(_FromContents, tfds.core.GeneratorBasedBuilder, skip_registration=T
         )
 
 
-_BUILDERS: dict[str, Any] = {"digits": Digits, "cifar10": Cifar10, "cifar100": Cifar100}
+_BUILDERS: dict[str, Any] = {
+    "digits": Digits,
+    "mnist": MNIST,
+    "fashion_mnist": FashionMNIST,
+    "cifar10": Cifar10,
+    "cifar100": Cifar100,
+}
 
 
 def _png(image: UInt8[np.ndarray, "height width channels"]) -> io.BytesIO:

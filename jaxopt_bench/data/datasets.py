@@ -14,6 +14,7 @@ from pathlib import Path
 
 from jaxopt_bench.data import cache, records
 from jaxopt_bench.data.archives import LAYOUTS
+from jaxopt_bench.data.idx import ACCEPTED, IDX_DATASETS
 from jaxopt_bench.data.specs import (
     DATASETS,
     GENERATED,
@@ -109,8 +110,8 @@ def prepare(name: str, source: Path | None = None, data_dir: Path | None = None)
 
     Args:
       name: a name in `DATASETS`.
-      source: the official archive (`cifar-100-binary.tar.gz`, or the Python version) or its unpacked folder; None
-        downloads it.
+      source: the official archive (`cifar-100-binary.tar.gz`, or the Python version) or its unpacked folder; of MNIST
+        and Fashion-MNIST the folder of the official files. None downloads it, if that is possible.
       data_dir: TFDS's data directory; None means the environment's TFDS_DATA_DIR, else ~/tensorflow_datasets.
 
     Raises:
@@ -120,10 +121,12 @@ def prepare(name: str, source: Path | None = None, data_dir: Path | None = None)
     spec = dataset(name)
     if name in GENERATED:
         raise UserError(f"{name} is generated whenever it is needed. Expected a data set that must be prepared.")
-    if name not in LAYOUTS and name not in PACKAGED:
+    if name not in LAYOUTS and name not in PACKAGED and name not in IDX_DATASETS:
         raise UserError(f"{name} cannot be prepared here. {_ways(name)}")
     directory = records.data_directory(data_dir)
     source = None if source is None else records.expand_home(source)
+    if name in IDX_DATASETS and source is None and not is_prepared(name, data_dir):
+        raise UserError(f"{name} is not downloaded by this program. {_ways(name)}")
     if name in LAYOUTS and source is not None and not source.exists():
         raise UserError(f"{source} does not exist. Expected {LAYOUTS[name].accepted}.")
     folder = _prepare_records(spec, source, directory)
@@ -238,6 +241,8 @@ def _ways(name: str) -> str:
             f"`jaxopt-bench data prepare {name}` downloads it; `jaxopt-bench data prepare {name} --from PATH` "
             f"reads the official {LAYOUTS[name].archive}, {LAYOUTS[name].python_archive} or the folder they unpack to."
         )
+    elif name in IDX_DATASETS:
+        ways = f"`jaxopt-bench data prepare {name} --from FOLDER` reads {ACCEPTED}."
     else:
         ways = f"`tfds build {name} --file_format=array_record` prepares it, if TensorFlow is installed."
     return (

@@ -21,6 +21,7 @@ import numpy as np
 
 from jaxopt_bench.data import records
 from jaxopt_bench.data.archives import LAYOUTS, Contents, Examples, read_cifar
+from jaxopt_bench.data.idx import IDX_DATASETS, read_idx
 from jaxopt_bench.data.specs import PACKAGED, SPLITS, DatasetSpec
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.files import TEMPORARY, replacing, temporary_name
@@ -103,6 +104,9 @@ def _contents(spec: DatasetSpec, source: Path | None, data_dir: Path) -> Content
         if source is not None:
             raise UserError(f"--from {source}: {spec.name} comes with this package. Expected no --from.")
         return _read_digits()
+    if spec.name in IDX_DATASETS:
+        assert source is not None, "it is not downloaded"
+        return read_idx(source, spec)
     if source is None:
         from jaxopt_bench.data.download import fetch
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 from jaxopt_bench.problems.algorithmic import ModularAddition
 from jaxopt_bench.problems.base import Examples, Problem, ProblemConfig, count_examples, take_examples
 from jaxopt_bench.problems.classification import Classification
+from jaxopt_bench.problems.custom import USERS, ImportedProblem, imported, load
 from jaxopt_bench.problems.functions import DeepLinear, MatrixFactorisation, NoisyQuadratic, Rosenbrock
 from jaxopt_bench.problems.language import Language
 from jaxopt_bench.problems.metrics import LOSS, Metric, metric_named
 from jaxopt_bench.problems.physics import Burgers, Poisson
 from jaxopt_bench.problems.reconstruction import Autoencoder, VariationalAutoencoder
 from jaxopt_bench.problems.regression import Regression
+from jaxopt_bench.user_config import UserTable
 
 PROBLEMS: UserTable[ProblemConfig] = UserTable(
     USERS,
