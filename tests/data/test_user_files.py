@@ -13,6 +13,7 @@ from jaxopt_bench.data import folders
 from jaxopt_bench.data.csv import read_csv
 from jaxopt_bench.data.folders import read_folder
 from jaxopt_bench.data.npz import read_npz
+from jaxopt_bench.data.user_data import read_user_data
 from jaxopt_bench.data.user_files import FileName, file_name, is_file_name, split_examples
 from jaxopt_bench.errors import UserError
 
@@ -312,3 +313,24 @@ def test_too_few_examples_for_a_test_split_are_refused():
     assert sorted([*train, *test]) == [0, 1, 2]
     with pytest.raises(UserError, match="there are 2 examples"):
         split_examples(2)
+
+
+def test_a_table_of_classes_is_standardised_by_the_examples_to_train_on(tmp_path):
+    values = RANDOM.normal(5, 3, 50)
+    text = "x,same,kind\n" + "".join(f"{x},1,{'ab'[i % 2]}\n" for i, x in enumerate(values))
+    name = file_name(str(table(tmp_path, text)))
+    data = read_user_data(name, "kind")
+    (train, labels), (test, _) = data.train, data.test
+    assert (train.shape, test.shape, data.kind) == ((40, 2), (10, 2), "vectors")
+    order, rest = split_examples(50)
+    np.testing.assert_allclose(train[:, 0], (values[order] - values[order].mean()) / values[order].std(), rtol=1e-5)
+    np.testing.assert_allclose(test[:, 0], (values[rest] - values[order].mean()) / values[order].std(), rtol=1e-5)
+    assert not train[:, 1].any()
+    assert list(labels) == [i % 2 for i in order]
+    with pytest.raises(UserError, match=r"resize is \(3, 4\), but mine.csv is not a folder of images"):
+        read_user_data(name, "kind", (3, 4))
+    with pytest.raises(UserError, match=r"target is 'kind', but mine.npz is not a table"):
+        read_user_data(file_name(str(stored(tmp_path, images=IMAGES, labels=LABELS))), "kind")
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(UserError, match=r"notes.txt is of no form that can be read\. Expected the path of a file"):
+        read_user_data(file_name(str(tmp_path / "notes.txt")))

@@ -1,0 +1,72 @@
+"""Reads the classes of a user's own data, whatever form they have, once for all runs of a process."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import numpy as np
+
+from jaxopt_bench.data.csv import read_csv
+from jaxopt_bench.data.folders import read_folder
+from jaxopt_bench.data.npz import read_npz
+from jaxopt_bench.data.user_files import ACCEPTED, FileName, UserData, split_examples
+from jaxopt_bench.errors import UserError
+
+
+def check_options(name: FileName, target: str | None, resize: tuple[int, int] | None) -> None:
+    """Checks that options fit the form of the data.
+
+    Raises:
+      UserError: if `target` is given for data that are no table, or `resize` for data that are no folder.
+    """
+    if target is not None and not name.endswith(".csv"):
+        raise UserError(f"target is {target!r}, but {name} is not a table. Expected a target for .csv files only.")
+    if resize is not None and not name.endswith("/"):
+        raise UserError(f"resize is {resize}, but {name} is not a folder of images. Expected None.")
+
+
+def read_user_data(name: FileName, target: str | None = None, resize: tuple[int, int] | None = None) -> UserData:
+    """Returns the examples of a file or a folder, and their classes.
+
+    The features of a table have mean 0 and standard deviation 1 over the examples that are not in the test split.
+
+    Args:
+      name: of a `.npz` file, a `.csv` file or a folder of images.
+      target: of a table, the column of classes.
+      resize: of images, height and width that they are scaled to.
+
+    Raises:
+      UserError: if it is none of these, or cannot be read; see `read_npz`, `read_csv` and `read_folder`.
+    """
+    path = name.opened()
+    check_options(name, target, resize)
+    return _read(path, path.stat().st_mtime_ns, target, resize)
+
+
+@functools.lru_cache(maxsize=2)
+def _read(path: Path, modified: int, target: str | None, resize: tuple[int, int] | None) -> UserData:
+    del modified  # a changed file is read again
+    if path.is_dir():
+        return read_folder(path, resize)
+    if path.suffix == ".npz":
+        return read_npz(path)
+    if path.suffix == ".csv":
+        return _classes_of_table(path, target)
+    raise UserError(f"dataset: {path} is of no form that can be read. Expected {ACCEPTED}.")
+
+
+def _classes_of_table(path: Path, target: str | None) -> UserData:
+    table = read_csv(path, target)
+    labels, names = table.classes(path)
+    train, test = split_examples(len(labels))
+    mean, std = table.features[train].mean(axis=0), table.features[train].std(axis=0)
+    features = ((table.features - mean) / np.where(std > 0, std, 1)).astype(np.float32)  # a constant column becomes 0
+    return UserData(
+        kind="vectors",
+        train=(features[train], labels[train]),
+        test=(features[test], labels[test]),
+        class_names=names,
+        digest=table.digest,
+        feature_names=table.feature_names,
+    )
