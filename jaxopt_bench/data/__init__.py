@@ -12,20 +12,28 @@ from jaxopt_bench.data.datasets import (
     prepare,
     train_validation,
 )
+from jaxopt_bench.data.user_data import check_options, read_user_data
+from jaxopt_bench.data.user_files import FileName, UserData, file_name, is_file_name
 
 __all__ = [
     "DATASETS",
     "Augmentation",
     "Dataset",
     "DatasetSpec",
+    "FileName",
     "Split",
+    "UserData",
     "augment",
+    "check_options",
     "dataset",
     "denormalise",
+    "file_name",
+    "is_file_name",
     "is_prepared",
     "load",
     "normalise",
     "prepare",
+    "read_user_data",
     "standardise",
     "train_validation",
 ]

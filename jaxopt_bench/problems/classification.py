@@ -17,6 +17,8 @@ from jaxtyping import Array, Float, Integer, Key, PyTree
 from jaxopt_bench import data
 from jaxopt_bench.config import Named, number
 from jaxopt_bench.data import Augmentation, augment, normalise, standardise
+from jaxopt_bench.data.cache import mean_and_std
+from jaxopt_bench.data.specs import moments
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.models import CNN, MODELS, Inputs, Layers, Model, check_inputs
 from jaxopt_bench.models.layers import LayersPath
@@ -24,6 +26,8 @@ from jaxopt_bench.prng import Draw
 from jaxopt_bench.problems.base import Params, Problem, ProblemConfig, Variables
 from jaxopt_bench.problems.classification_views import classification_training_views, classification_views
 from jaxopt_bench.problems.metrics import LOSS, Metric
+
+_OF_FILES = ("target", "resize")
 
 
 class Labelled(NamedTuple):
@@ -54,7 +58,12 @@ class Classification(ProblemConfig):
     metric_names: ClassVar[tuple[str, ...] | None] = ("accuracy", LOSS)
 
     dataset: str = "digits"
-    """A data set by its name."""
+    """A data set by its name; or data of yours: a file of arrays (.npz), a table (.csv), or a folder with a
+    folder of images for each class."""
+    target: str | None = None
+    """The column of a table that holds the classes."""
+    resize: tuple[int, int] | None = number(None, at_least=1)
+    """Height and width that the images of a folder are scaled to; None if they have one size."""
     model: Model = CNN()  # noqa: RUF009 (it is frozen)
     """The network."""
     augmentation: Augmentation = Augmentation()
@@ -68,12 +77,27 @@ class Classification(ProblemConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check_inputs(data.dataset(self.dataset).inputs, f"the data set {self.dataset}")
+        if data.is_file_name(self.dataset) and self.dataset not in data.DATASETS:
+            object.__setattr__(self, "dataset", data.file_name(self.dataset))
+        if isinstance(self.dataset, data.FileName):
+            data.check_options(self.dataset, self.target, self.resize)
+        else:
+            self._check_inputs(data.dataset(self.dataset).inputs, f"the data set {self.dataset}")
+            for name in _OF_FILES:
+                if getattr(self, name) is not None:
+                    raise UserError(
+                        f"{name} is {getattr(self, name)!r}, but {self.dataset} is not a file. Expected None."
+                    )
+
+    def to_json(self) -> dict[str, Any]:
+        """See `Config.to_json`; fields that only files have are left out if they are None."""
+        return {name: value for name, value in super().to_json().items() if name not in _OF_FILES or value is not None}
 
     @property
     def title(self) -> str:
         """The data set and the network, such as "digits_cnn"."""
-        return f"{self.dataset}_{MODELS.name_of(self.model)}"
+        dataset = self.dataset.rstrip("/").partition(".")[0]
+        return f"{dataset}_{MODELS.name_of(self.model).rpartition(':')[2]}"
 
     @property
     def data_name(self) -> str:
@@ -98,6 +122,8 @@ class Classification(ProblemConfig):
 
     def load(self, data_dir: pathlib.Path | None = None, layers: LayersPath = "plain") -> Problem:
         """Reads the data set and returns the problem; see `ProblemConfig.load`."""
+        if isinstance(self.dataset, data.FileName):
+            return self._on_user_data(data.read_user_data(self.dataset, self.target, self.resize), layers)
         dataset = data.load(self.dataset, data_dir)
         train, validation = data.train_validation(dataset.split("train"), self.validation_fraction)
         return self.on_examples(
@@ -109,6 +135,21 @@ class Classification(ProblemConfig):
             std=dataset.std,
             layers=layers,
         )
+
+    def _on_user_data(self, read: data.UserData, layers: LayersPath) -> Problem:
+        train, validation = data.train_validation(data.Split(*read.train), self.validation_fraction)
+        inputs = read.train[0]
+        mean, std = mean_and_std(inputs) if _kind(inputs) == "images" else moments(inputs)
+        problem = self.on_examples(
+            Labelled(train.inputs, train.labels),
+            validation=None if validation is None else Labelled(validation.inputs, validation.labels),
+            test=lambda: Labelled(*read.test),
+            class_names=read.class_names,
+            mean=mean,
+            std=std,
+            layers=layers,
+        )
+        return dataclasses.replace(problem, facts={**problem.facts, "digest": read.digest})
 
     def on_examples(
         self,
