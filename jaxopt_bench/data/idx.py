@@ -50,7 +50,7 @@ def read_idx(source: Path, spec: DatasetSpec) -> Contents:
 
 def _sizes(spec: DatasetSpec) -> dict[str, int]:
     """Returns how many bytes each file has if it is not compressed: numbers of four bytes, and the bytes."""
-    pixels = spec.image_shape[0] * spec.image_shape[1]
+    pixels = spec.shape[0] * spec.shape[1]
     images = {_image_file(split): 16 + pixels * spec.examples(split) for split in SPLITS}
     return images | {_label_file(split): 8 + spec.examples(split) for split in SPLITS}
 
@@ -87,7 +87,7 @@ def _examples(source: Path, spec: DatasetSpec, split: SplitName, files: dict[str
       UserError: if a header or a label is not what it must be.
     """
     count = spec.examples(split)
-    images = _array(source, _image_file(split), files, (count, *spec.image_shape[:2]))
+    images = _array(source, _image_file(split), files, (count, *spec.shape[:2]))
     labels = _array(source, _label_file(split), files, (count,))
     for index in np.flatnonzero(labels >= spec.num_classes)[:1]:
         raise UserError(

@@ -58,7 +58,7 @@ DATASETS: dict[str, DatasetSpec] = {
     ),
     "mnist": DatasetSpec(
         name="mnist",
-        image_shape=(28, 28, 1),
+        shape=(28, 28, 1),
         num_classes=10,
         train_examples=60_000,
         test_examples=10_000,
@@ -67,7 +67,7 @@ DATASETS: dict[str, DatasetSpec] = {
     ),
     "fashion_mnist": DatasetSpec(
         name="fashion_mnist",
-        image_shape=(28, 28, 1),
+        shape=(28, 28, 1),
         num_classes=10,
         train_examples=60_000,
         test_examples=10_000,

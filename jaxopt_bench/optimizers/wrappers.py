@@ -95,7 +95,7 @@ def penalised(
     def penalty(params: PyTree[Array]) -> Float[Array, ""]:
         chosen = jax.tree.map(lambda _: True, params) if mask is None else mask(params)
         squares = jax.tree.map(lambda leaf, counts: jnp.sum(leaf**2) if counts else jnp.zeros(()), params, chosen)
-        return 0.5 * weight_decay * sum(jax.tree.leaves(squares))
+        return 0.5 * weight_decay * jnp.sum(jnp.stack(jax.tree.leaves(squares)))
 
     def update_fn(
         updates: PyTree[Array], state: Any, params: PyTree[Array] | None = None, **extra: Any

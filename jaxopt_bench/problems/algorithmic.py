@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int32, Key, PyTree
+from jaxtyping import Array, Float, Key, PyTree
 
 from jaxopt_bench.config import Named, number
 from jaxopt_bench.errors import UserError
@@ -27,10 +27,15 @@ from jaxopt_bench.problems.views import Matrix, View
 
 
 class Sums(NamedTuple):
-    """Terms as tokens, a, b and "=", and what they add up to."""
+    """Examples, on the host or the device.
 
-    terms: Int32[Array, "examples 3"]
-    sums: Int32[Array, " examples"]
+    Attributes:
+      terms: tokens a, b and "=", int32 [examples, 3].
+      sums: what they add up to, int32 [examples].
+    """
+
+    terms: Any
+    sums: Any
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

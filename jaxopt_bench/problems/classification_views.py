@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float32, Float64, Int32, Int64, Num, UInt8
 
@@ -69,7 +70,7 @@ def classification_training_views(
     if images is None:
         return []
     stored = images[:SHOWN]
-    augmented = np.asarray(denormalise(prepared.inputs[:SHOWN], mean, std))
+    augmented = np.asarray(denormalise(jnp.asarray(prepared.inputs[:SHOWN]), mean, std))
     return [
         Images(
             title="Augmented samples",

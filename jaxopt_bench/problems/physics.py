@@ -35,13 +35,19 @@ _SEEDS = {"train": 0, "validation": 1}  # of the points
 
 
 class Collocation(NamedTuple):
-    """Points at which the equation and the boundary values are to be satisfied: one of each is an example."""
+    """Points at which the equation and the boundary values are to be satisfied: one of each is an example.
 
-    interior: Float[Array, "examples coordinates"]
-    solution: Float[Array, " examples"]
-    """At the interior points, to measure the error; it is not trained on."""
-    boundary: Float[Array, "examples coordinates"]
-    boundary_values: Float[Array, " examples"]
+    Attributes:
+      interior: float32 [examples, coordinates].
+      solution: at the interior points, to measure the error, float32 [examples]; it is not trained on.
+      boundary: float32 [examples, coordinates].
+      boundary_values: float32 [examples].
+    """
+
+    interior: Any
+    solution: Any
+    boundary: Any
+    boundary_values: Any
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

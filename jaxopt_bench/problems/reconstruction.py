@@ -91,10 +91,10 @@ class Reconstruction(ProblemConfig):
     def load(self, data_dir: pathlib.Path | None = None, layers: LayersPath = "plain") -> Problem:
         """Reads the data set and returns the problem; see `ProblemConfig.load`."""
         dataset = data.load(self.dataset, data_dir)
-        shape = dataset.spec.image_shape
+        shape = dataset.spec.shape
 
         def pixels(split: data.Split) -> Float[np.ndarray, "examples pixels"]:
-            counts = split.images.reshape(len(split), -1) // (_DIGITS_STEP if self.dataset == "digits" else 1)
+            counts = split.inputs.reshape(len(split), -1) // (_DIGITS_STEP if self.dataset == "digits" else 1)
             return (counts / self.levels).astype(np.float32)
 
         encoder = self.encoder.module(self.encoded, Layers(path=layers))
@@ -131,7 +131,7 @@ class Reconstruction(ProblemConfig):
             outputs=outputs,
             views=views,
             random=self.random,
-            facts={"image_shape": shape, "mean": dataset.mean, "std": dataset.std},
+            facts={"shape": shape, "mean": dataset.mean, "std": dataset.std},
         )
 
     @property

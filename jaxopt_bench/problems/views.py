@@ -240,7 +240,7 @@ def arrays_to_views(arrays: Mapping[str, np.ndarray]) -> tuple[View, ...]:
       UserError: naming an array that is missing, unknown, or not what it should be.
     """
     left = dict(arrays)
-    views = []
+    views: list[View] = []
     while f"{len(views)}/kind" in left:
         views.append(_view(len(views), left))
     if left:

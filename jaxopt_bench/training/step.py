@@ -55,7 +55,7 @@ def make_train_step(task: Task) -> TrainStep:
                 **{name: statistics[name] for name in task.step_statistics},
                 "grad_norm": grad_norm,
                 "update_norm": update_norm,
-                **({EVALUATIONS: optimizer.evaluations(opt_state)} if optimizer.line_search else {}),
+                **({EVALUATIONS: jnp.asarray(optimizer.evaluations(opt_state))} if optimizer.line_search else {}),
             },
             learning_rate=jnp.asarray(optimizer.learning_rate_at(state.hyperparameters, now)),
             diverged=jnp.where(sound, NEVER, state.step + 1),
