@@ -18,6 +18,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="jaxopt-bench-tests-")  # the user's own is not for tests
 
 from jaxopt_bench import Experiment, data
+from jaxopt_bench.cli import main
 from jaxopt_bench.data import Augmentation
 from jaxopt_bench.models import CNN, MODELS, Model
 from jaxopt_bench.optimizers import AdamW, Cosine
@@ -60,3 +61,20 @@ def tiny() -> Experiment:
         epochs=2,
         batch_size=64,
     )
+
+
+@pytest.fixture
+def call(tmp_path, digits_dir, capsys, monkeypatch):
+    """Returns a function that runs a command in an empty folder and returns exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(digits_dir))
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*words: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ending:
+            main(list(words))
+        out, err = capsys.readouterr()
+        code = ending.value.code
+        return code if isinstance(code, int) else 0, out, err
+
+    return run

@@ -14,7 +14,7 @@ import jax
 import pytest
 
 from jaxopt_bench import catalog, load_run
-from jaxopt_bench.cli import main, parse
+from jaxopt_bench.cli import parse
 from jaxopt_bench.doctor import items as doctor_items
 from jaxopt_bench.doctor import make_items
 from jaxopt_bench.models import Layers
@@ -26,23 +26,6 @@ QUICK = ["--epochs", "1", "--no-tensorboard"]
 MINE = ["--optimizer", "mine.py:mine"]
 RATE = ["--optimizer.learning-rate"]
 MUON = ["--optimizer", "muon"]
-
-
-@pytest.fixture
-def call(tmp_path, digits_dir, capsys, monkeypatch):
-    """Returns a function that runs a command in an empty folder and returns exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TFDS_DATA_DIR", str(digits_dir))
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*words: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ending:
-            main(list(words))
-        out, err = capsys.readouterr()
-        code = ending.value.code
-        return code if isinstance(code, int) else 0, out, err
-
-    return run
 
 
 OWN_OPTIMIZER = '''
@@ -99,11 +82,12 @@ def test_flags_override_fields_of_the_experiment_and_its_parts():
         "digits_cnn_adamw", "--epochs", "2", "--seed", "1", "--batch-size", "64", "--optimizer.learning-rate", "0.003",
         "--model.dropout", "0", "--schedule.warmup", "0.5", "--augmentation.rotation", "5", "--dtype", "bfloat16",
     )  # fmt: skip
-    assert (experiment.epochs, experiment.seed, experiment.batch_size, experiment.dtype) == (2, 1, 64, "bfloat16")
+    assert (experiment.epochs, experiment.seed, experiment.batch_size) == (2, 1, 64)
+    assert experiment.problem.dtype == "bfloat16"
     assert experiment.optimizer.learning_rate == 0.003
-    assert experiment.model.dropout == 0
+    assert experiment.problem.model.dropout == 0
     assert experiment.schedule == Cosine(warmup=0.5)
-    assert experiment.augmentation.rotation == 5
+    assert experiment.problem.augmentation.rotation == 5
     assert experiment.optimizer.b2 == OPTIMIZERS["adamw"].b2
 
 
@@ -113,7 +97,7 @@ def test_another_optimizer_takes_its_own_defaults():
     experiment = parsed("cifar10_resnet20_sgd", "--schedule", "constant", "--optimizer=sgd", "--model", "resnet32")
     assert experiment.optimizer == SGD()
     assert experiment.schedule == Constant()
-    assert experiment.model.depth == 32
+    assert experiment.problem.model.depth == 32
 
 
 def test_without_flags_the_experiment_is_the_files():
@@ -138,7 +122,7 @@ def test_without_flags_the_experiment_is_the_files():
             "AdamW.b1 is 1.5; accepted: a finite number >= 0 and",
         ),
         (["run", "digits_cnn_adamw", "--optimizer.momentum", "0.9"], 2, "--optimizer.momentum"),
-        (["run", "digits_cnn_adamw", "--batch-size", "2000"], 1, "at most the 1293 images"),
+        (["run", "digits_cnn_adamw", "--batch-size", "2000"], 1, "Expected at most 1293"),
         (
             ["run", "digits_cnn_adamw", "--epochs", "1", "--optimizer.accumulate", "41"],
             1,
@@ -543,13 +527,15 @@ STUDY = """
 from jaxopt_bench.experiment import Workload
 from jaxopt_bench.models import CNN
 from jaxopt_bench.optimizers import SGD, AdamW
+from jaxopt_bench.problems import Classification
 from jaxopt_bench.results import Claim, Comparison, Contender, Study
 
+PROBLEM = Classification(dataset="digits", model=CNN(channels=(), dense=8))
 STUDIES = {
     "quick": Study(
         name="quick",
         question="Which is it?",
-        workloads=(Workload(name="flat", dataset="digits", model=CNN(channels=(), dense=8), epochs=1, batch_size=64),),
+        workloads=(Workload(name="flat", problem=PROBLEM, epochs=1, batch_size=64),),
         contenders=(Contender(name="sgd", optimizer=SGD()), Contender(name="adamw", optimizer=AdamW())),
         trials=2,
         seeds=2,
