@@ -19,8 +19,9 @@ import psutil
 import pytest
 
 from jaxopt_bench import Experiment, UserError, load_run
-from jaxopt_bench.data import Augmentation
+from jaxopt_bench.experiment import Workload
 from jaxopt_bench.optimizers import Axis, Cosine, Space, load
+from jaxopt_bench.problems import Classification
 from jaxopt_bench.results import Contender, Study
 from jaxopt_bench.results.document import read_document
 from jaxopt_bench.runs import Interrupted, LockedError, locked, read_json
@@ -74,9 +75,10 @@ def study(tiny: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Study:
     file.write_text(MINE)
     heavy, rates = load(f"{file}:heavy"), Space({"optimizer.learning_rate": Axis(1e-3, 1e-1, "log", "ours")})
     contenders = {"light": heavy(learning_rate=0.1, momentum=0.5), "heavy": heavy(learning_rate=0.1)}
+    plain = Classification(model=tiny.problem.model, label_smoothing=0.1)  # type: ignore[attr-defined]
     return Study(
         name="small",
-        workloads=(dataclasses.replace(tiny.workload, epochs=EPOCHS, augmentation=Augmentation()),),
+        workloads=(Workload(name="tiny", problem=plain, epochs=EPOCHS, batch_size=64),),
         contenders=tuple(Contender(name=n, optimizer=o, schedule=Cosine(), space=rates) for n, o in contenders.items()),
         trials=2,
         seeds=2,
@@ -255,7 +257,7 @@ def test_a_lost_node_costs_the_steps_since_its_last_checkpoint(nodes, study, exp
 
 def test_a_users_mistake_on_a_worker_is_the_drivers(study, tmp_path):
     (unit, *_) = units(study)
-    problem = dataclasses.replace(unit.workload.problem, dataset="cifar10")
+    problem = Classification(dataset="cifar10")
     wrong = [
         dataclasses.replace(run, experiment=dataclasses.replace(run.experiment, problem=problem))
         for run in trials(study, unit)
