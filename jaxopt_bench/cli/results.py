@@ -71,7 +71,7 @@ def results(flags: ResultsFlags) -> int:
     if flags.record is not None:
         found.save(flags.record)
     if not files and flags.record is None:
-        _print(table, flags.rows)
+        _print(table if flags.sql is not None else table.drop("metrics"), flags.rows)  # a long JSON text
     return COMPLETED
 
 
