@@ -330,7 +330,7 @@ def test_show_says_how_far_a_run_without_a_summary_has_come(call, tmp_path):
     (path / "summary.json").unlink()
     code, out, _ = call("show", str(path))
     assert code == 0
-    assert "under way, or killed" in out
+    assert "running, or killed" in out
     assert "last measured at step 40: test loss" in out
 
 

@@ -17,18 +17,18 @@ from PIL import Image
 
 from jaxopt_bench.optimizers import SGD, Choice, Cosine, Space
 from jaxopt_bench.problems import Metric
-from jaxopt_bench.problems.views import Matrix
+from jaxopt_bench.problems.views import Lines, Matrix, Points
 from jaxopt_bench.reports.charts import CHARTS
 from jaxopt_bench.reports.charts.curves import test_curve as error_curve
 from jaxopt_bench.reports.charts.outcomes import cost, final_results, trade_off
 from jaxopt_bench.reports.charts.run import SERIES, run_charts
 from jaxopt_bench.reports.charts.search import budget, hyperparameters, sensitivity
-from jaxopt_bench.reports.charts.views import matrix_figure
+from jaxopt_bench.reports.charts.views import MOST_DOTS, lines_figure, matrix_figure, points_figure
 from jaxopt_bench.reports.figure import COLUMN, Figure
 from jaxopt_bench.reports.style import looks
 from jaxopt_bench.reports.subject import Subject, of_study
 from jaxopt_bench.results import Contender, verdict
-from tests.reports.made import ACCURACY, made_results, made_study
+from tests.reports.made import ACCURACY, ENERGY, R2, made_results, made_study
 
 NAMES = ("adam", "sgd")
 
@@ -259,3 +259,130 @@ def test_long_runs_are_thinned_and_say_so():
     assert shown["value"].max() == 50.0
     assert f"of {count:,} points" in figure.text
     assert "seconds" in shown.columns
+
+
+@pytest.mark.parametrize("metrics", [ENERGY, R2])
+def test_curves_and_results_have_the_units_and_the_direction_of_the_metric(metrics: Sequence[Metric]):
+    about = subject(metrics, epochs=5)
+    headline, loss = metrics
+    title = f"test {headline.title()}"
+    curve, results = drawn(error_curve(about, looks(NAMES))), drawn(final_results(about, looks(NAMES)))
+    fit = drawn(trade_off(about, looks(NAMES)))
+    assert curve.columns["mean"] == results.columns["value"] == fit.columns["value"] == title
+    assert fit.columns["loss"] == f"clean training {loss.title()}"
+    for row in curve.data["curves"].to_dicts():
+        at = (pl.col("split") == "test") & (pl.col("series") == row["series"]) & (pl.col("epoch") == row["epoch"])
+        assert row["mean"] == pytest.approx(about.curves.filter(at)[headline.name].mean())
+    dots = results.data["dots"].sort("series", "seed")["value"].to_list()
+    assert dots == pytest.approx(about.final_runs.sort("series", "seed")[f"test_{headline.name}"].to_list())
+    up = headline.higher_is_better
+    for text, word in ((curve.text, "Higher" if up else "Lower"), (fit.text, "Up" if up else "Down")):
+        assert f"{word} is better" in text
+    assert ("Further right is better" in results.text) == up
+    rates = drawn(sensitivity(about, looks(NAMES)))
+    assert rates.columns["value"] == f"validation {loss.title()}"
+    assert "Lower is better" in rates.text
+
+
+def y_scales(figure: Figure) -> list[dict[str, object]]:
+    return [layer["encoding"]["y"].get("scale", {}) for layer in figure.spec()["layer"]]
+
+
+@pytest.mark.parametrize(("epochs", "expected"), [(4, None), (9, "log")])
+def test_curves_are_logarithmic_if_they_span_more_than_a_factor_of_20(epochs: int, expected: str | None):
+    about = subject(ENERGY, epochs=epochs)
+    figure = drawn(error_curve(about, looks(NAMES)))
+    means = figure.data["curves"]["mean"]
+    assert (means.max() / means.min() > 20) == (expected == "log")
+    assert {scale.get("type") for scale in y_scales(figure)} == {expected}
+
+
+def test_a_band_below_zero_ends_at_the_axis_of_a_logarithmic_chart(tmp_path: pathlib.Path):
+    about = subject(ENERGY[1:], epochs=9)  # a loss without a least value
+    spread = pl.col("loss") * pl.lit(10.0).pow(pl.col("seed") - 5000)
+    figure = drawn(error_curve(dataclasses.replace(about, curves=about.curves.with_columns(spread)), looks(NAMES)))
+    curves = figure.data["curves"]
+    assert curves["low"].min() < 0
+    least = min(scale["domain"][0] for scale in y_scales(figure))  # type: ignore[index]
+    assert curves["bottom"].min() == pytest.approx(least)
+    figure.save(tmp_path, looks(NAMES), ["svg"])
+    assert "NaN" not in (tmp_path / f"{figure.name}.svg").read_text()
+
+
+def test_names_of_files_are_safe_whatever_a_metric_is_called(tmp_path: pathlib.Path):
+    metric = dataclasses.replace(ENERGY[0], words="../../Érr or/<b>")
+    figure = drawn(error_curve(subject((metric, ENERGY[1])), looks(NAMES)))
+    assert figure.name == "test-..-..-érr-or-b"
+    assert figure.title == "Test ../../Érr or/<b>"
+    figure.save(tmp_path, looks(NAMES), ["svg"])
+    assert [path.name for path in tmp_path.iterdir()] == [f"{figure.name}.svg"]
+
+
+def test_a_run_has_a_chart_of_each_metric():
+    lines = pl.DataFrame({"epoch": [1.0, 2.0] * 2, "step": [1, 2] * 2, "seconds": [1.0, 2.0] * 2,
+                          "split": ["train_steps"] * 2 + ["test"] * 2, "loss": [30.0, 1.0, 20.0, 2.0],
+                          "energy_error": [3.0, 1.0, 2.0, 2.0], "accuracy": [0.25, 0.75, None, 0.5],
+                          "grad_norm": [1.0, 1.0] * 2, "update_norm": [0.1, 0.1] * 2,
+                          "learning_rate": [0.1, 0.1] * 2})  # fmt: skip
+    metrics = (*ENERGY, ACCURACY[0], Metric(name="missing"))
+    found = {f.name: f for f in run_charts(lines, metrics, looks([*SERIES.values(), "gradient", "update"]))}
+    assert list(found) == ["energy_error", "loss", "error", "learning-rate", "norms"]
+    assert [f.columns["value"] for f in found.values()][:3] == ["energy error (meV)", "loss", "error (%)"]
+    assert found["error"].data["lines"].sort("value")["value"].to_list() == [25.0, 50.0, 75.0]
+    assert {scale.get("type") for scale in y_scales(found["loss"])} == {"log"}
+    assert {scale.get("type") for scale in y_scales(found["energy_error"])} == {None}
+
+
+def test_a_scatter_plot_has_the_finite_points_and_a_diagonal_over_both_ranges():
+    x, y = np.arange(5.0), np.array([0.0, np.nan, np.inf, 9.0, -1.0])
+    view = Points(title="p", x=x, y=y, x_title="true (K)", y_title="fitted (K)", diagonal=True)
+    figure = points_figure("p", view)
+    assert figure.data["points"].rows() == [(0.0, 0.0), (3.0, 9.0), (4.0, -1.0)]
+    assert figure.data["diagonal"].rows() == [(-1.0, -1.0), (9.0, 9.0)]
+    assert "2 of 5 points are not finite" in figure.text
+    assert figure.columns == {"x": "true (K)", "y": "fitted (K)"}
+    plain = points_figure("p", dataclasses.replace(view, diagonal=False))
+    assert list(plain.data) == ["points"]
+    many = Points(title="p", x=np.arange(9999.0), y=np.zeros(9999), x_title="x", y_title="y", diagonal=True)
+    drawn_points = points_figure("p", many).data["points"]["x"]
+    assert (len(drawn_points), drawn_points.min(), drawn_points.max()) == (MOST_DOTS, 0.0, 9998.0)
+    empty = points_figure("p", dataclasses.replace(view, x=[np.nan], y=[1.0]))
+    assert len(empty.data["points"]) == 0
+
+
+def test_curves_of_a_view_have_what_their_axis_can_show():
+    x = np.linspace(0, 1, 1000)
+    curves = {"exact": np.exp(x), "model": np.where(x < 0.5, x, np.nan)}
+    view = Lines(title="l", x=x, lines=curves, x_title="t (s)", y_title="u (m)")
+    figure = lines_figure("l", view, looks(["exact", "model"]))
+    table = figure.data["lines"]
+    assert set(table["series"]) == {"exact", "model"}
+    assert table.filter(pl.col("series") == "exact")["value"].max() == pytest.approx(np.e)
+    assert len(table) <= 800
+    assert "500 of 2,000 values are not finite and are left out" in figure.text
+    assert figure.columns == {"series": "curve", "x": "t (s)", "value": "u (m)"}
+    logarithmic = lines_figure("l", dataclasses.replace(view, logarithmic=True), looks(["exact", "model"]))
+    assert "501 of 2,000 values are not positive and finite" in logarithmic.text
+    assert logarithmic.spec()["encoding"]["y"]["scale"]["type"] == "log"
+
+
+def test_equal_names_of_rows_have_rows_of_their_own():
+    view = Matrix(
+        title="m", values=np.eye(3), rows=["a", "a", "b"], columns=["x", "y", "z"], row_title="r", column_title="c"
+    )
+    assert matrix_figure("m", view).data["cells"]["row"].to_list() == ["a", "a (2)", "b"]
+
+
+def test_figures_of_views_open_and_fit_a_column_of_two(tmp_path: pathlib.Path):
+    x, names = np.linspace(0, 1, 9), [f"a long name {i}" for i in range(30)]
+    shared = {"x_title": "x", "y_title": "y"}
+    figures = [
+        points_figure("points", Points(title="p", x=x, y=x**2, diagonal=True, **shared)),
+        lines_figure("lines", Lines(title="l", x=x, lines=dict.fromkeys(names[:9], x), **shared), looks(names)),
+        matrix_figure("matrix", Matrix(title="m", values=np.ones((30, 30)), rows=names, columns=names, row_title="r",
+                                       column_title="c")),
+    ]  # fmt: skip
+    for figure in figures:
+        figure.save(tmp_path, looks(names), ["svg"])
+        svg = ElementTree.parse(tmp_path / f"{figure.name}.svg").getroot()
+        assert float(svg.attrib["width"]) <= COLUMN + 12, figure.name

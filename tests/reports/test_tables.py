@@ -5,15 +5,17 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+from collections.abc import Sequence
 
 import polars as pl
 import pytest
 import rich.console
 
+from jaxopt_bench.problems import Metric
 from jaxopt_bench.reports import tables, terminal
-from jaxopt_bench.reports.subject import of_study
-from jaxopt_bench.results import Target, answers, verdict
-from tests.reports.made import made_results, made_study
+from jaxopt_bench.reports.subject import of_runs, of_study
+from jaxopt_bench.results import Results, Target, answers, verdict
+from tests.reports.made import ACCURACY, ENERGY, R2, made_results, made_study
 
 HOSTILE = "<b>a|b</b> & 50%_{x} \\end{tabular}"
 
@@ -154,3 +156,48 @@ def test_titles_are_no_formulas_and_numbers_stay_numbers():
     header, line = csv.reader(io.StringIO(tables.csv_text(pl.DataFrame(values))))
     assert header == ["'=A1", "'@b", "'+", "'-1", 'a,"b', "'=A1"]
     assert line == ["-1.5", "true", "-2.5e-3", "-1.0 2.5", "+7", ""]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "columns", "direction", "lead"),
+    [
+        (ACCURACY, ("test accuracy", "clean training loss (nats)"),
+         "Higher test accuracy and lower clean training loss are better.", "lead in test accuracy (points)"),
+        (ENERGY, ("test energy error (meV)", "clean training loss"),
+         "Lower test energy error and lower clean training loss are better.", "lead in test energy error (meV)"),
+        (R2, ("test R²", "clean training loss (m²)"),
+         "Higher test R² and lower clean training loss are better.", "lead in test R²"),
+        (ENERGY[1:], ("test loss", "clean training loss"),
+         "Lower test loss and lower clean training loss are better.", "lead in test loss"),
+    ],
+)  # fmt: skip
+def test_tables_have_the_units_and_directions_of_the_metrics(
+    metrics: Sequence[Metric], columns: Sequence[str], direction: str, lead: str
+):
+    results, document = made_results(made_study(["adam", "sgd"]), metrics=metrics)
+    found = verdict(results, document)
+    (ranking,) = found.rankings
+    table = tables.ranking(found, ranking)
+    assert table.columns[1:3] == columns
+    assert table.note.endswith(direction)
+    for row, standing in zip(table.rows, ranking.standings, strict=True):
+        for cell, metric, measure in zip(
+            row[1:3], (metrics[0], metrics[-1]), (f"test_{metrics[0].name}", "train_clean_loss"), strict=True
+        ):
+            assert cell.split("\n")[0] == metric.format(standing.results[measure].mean)
+    pairs = tables.pairs(found, ranking)
+    assert pairs is not None
+    assert pairs.columns[1] == lead
+    assert pairs.rows[0][1].startswith("+")  # the first is better, whichever direction that is
+
+
+def test_settings_of_any_problem_are_shown_on_the_splits_that_it_has():
+    results, _ = made_results(
+        made_study(["adam", "sgd"]), metrics=ENERGY, splits=("train", "train_clean", "validation")
+    )
+    names = ("study", "phase", "workload", "contender")
+    runs = results.runs.with_columns(pl.lit(None, pl.String).alias(name) for name in names)
+    (subject,) = of_runs(Results(runs, results.curves))
+    table = tables.settings(subject)
+    assert table.columns == ("optimizer", "validation energy error (meV)", "clean training loss", "runs", "diverged")
+    assert "Lower validation energy error and lower clean training loss are better." in table.note

@@ -7,6 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
+from jaxopt_bench.problems import Metric
 from jaxopt_bench.problems.classification import classification_metrics
 from jaxopt_bench.runs import Lines, Live, format_duration
 from jaxopt_bench.runs.progress import Reporter, median_lines, reporter_for
@@ -38,6 +39,21 @@ def test_lines_are_plain_text_one_an_epoch():
         "an_experiment: 10 parameters",
         "epoch 1/2  train 1.2500 50.00%  validation – 75.00%  1,234 examples/s, 1 min left",
         "about [bold] to end",
+    ]
+
+
+def test_a_headline_metric_that_is_no_percentage_has_its_name_and_unit():
+    out = io.StringIO()
+    lines = Lines(Console(file=out, width=200))
+    error = Metric(name="rms_error", words="RMS error", unit="N")
+    for metrics in ((error, Metric(name="loss", unit="N²")), (Metric(name="loss"),)):
+        lines.start("springs", 0, 100, 100, metrics)
+        lines.measured([{"step": 100, "epoch": 1.0, "split": "validation", "loss": 1.5, "rms_error": 0.25}])
+    assert out.getvalue().splitlines() == [
+        "springs",
+        "epoch 1/1  validation 1.5000 RMS error 0.2500 N",
+        "springs",
+        "epoch 1/1  validation 1.5000",
     ]
 
 
