@@ -20,7 +20,7 @@ from jaxopt_bench.results.columns import run_types
 from jaxopt_bench.results.measures import measures, metrics_of
 from jaxopt_bench.results.selection import judged_by, select, trial_scores
 from jaxopt_bench.results.words import evidence_in_words, scores_in_words, sensitivity_in_words
-from tests.problems import ERROR, R2, RELATIVE_ERROR, Line
+from tests.problems.line import ERROR, R2, RELATIVE_ERROR, Line
 from tests.results.directories import METRICS, change_experiment, line, summary, write_run
 from tests.results.made import confirmed, document, recorded, results, selection, study, tried
 

@@ -15,7 +15,7 @@ from jaxopt_bench.optimizers import SGD
 from jaxopt_bench.problems import PROBLEMS, Metric
 from jaxopt_bench.results import Claim, Comparison, Study, Target, load, paragraph, verdict
 from jaxopt_bench.studies import compare, progress_for
-from tests.problems import Line
+from tests.problems.line import Line
 from tests.studies.conftest import contender
 
 
