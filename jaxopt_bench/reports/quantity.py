@@ -82,6 +82,11 @@ def as_curve(measure: Measure) -> Quantity:
     return Quantity(measure, is_error(measure.metric))
 
 
+def may_be_logarithmic(metric: Metric) -> bool:
+    """Returns whether a logarithmic axis can suit a metric: no percentage, and none with a greatest value, as R²."""
+    return not metric.percent and metric.greatest is None
+
+
 def is_error(metric: Metric) -> bool:
     """Returns whether curves show 100% − value."""
     return metric.percent and metric.higher_is_better and metric.greatest == 1

@@ -324,13 +324,16 @@ def test_a_run_has_a_chart_of_each_metric():
                           "energy_error": [3.0, 1.0, 2.0, 2.0], "accuracy": [0.25, 0.75, None, 0.5],
                           "grad_norm": [1.0, 1.0] * 2, "update_norm": [0.1, 0.1] * 2,
                           "learning_rate": [0.1, 0.1] * 2})  # fmt: skip
-    metrics = (*ENERGY, ACCURACY[0], Metric(name="missing"))
+    r2 = Metric(name="r2", greatest=1.0)
+    lines = lines.with_columns(r2=pl.Series([0.01, 0.9, 0.02, 0.8]))
+    metrics = (*ENERGY, ACCURACY[0], r2, Metric(name="missing"))
     found = {f.name: f for f in run_charts(lines, metrics, looks([*SERIES.values(), "gradient", "update"]))}
-    assert list(found) == ["energy_error", "loss", "error", "learning-rate", "norms"]
+    assert list(found) == ["energy_error", "loss", "error", "r2", "learning-rate", "norms"]
     assert [f.columns["value"] for f in found.values()][:3] == ["energy error (meV)", "loss", "error (%)"]
     assert found["error"].data["lines"].sort("value")["value"].to_list() == [25.0, 50.0, 75.0]
     assert {scale.get("type") for scale in y_scales(found["loss"])} == {"log"}
-    assert {scale.get("type") for scale in y_scales(found["energy_error"])} == {None}
+    for name in ("energy_error", "error", "r2"):
+        assert {scale.get("type") for scale in y_scales(found[name])} == {None}
 
 
 def test_a_scatter_plot_has_the_finite_points_and_a_diagonal_over_both_ranges():

@@ -20,7 +20,7 @@ from jaxopt_bench.reports.figure import (
     shown,
     spans_orders,
 )
-from jaxopt_bench.reports.quantity import Quantity, as_curve
+from jaxopt_bench.reports.quantity import Quantity, as_curve, may_be_logarithmic
 from jaxopt_bench.reports.style import Look
 from jaxopt_bench.reports.subject import Subject, bands, thinned
 from jaxopt_bench.reports.tables import capitalised
@@ -85,7 +85,7 @@ def _curve(subject: Subject, looks: Mapping[str, Look], quantity: Quantity, text
     found = bands(lines, quantity.limits)
     if found["epoch"].n_unique() < 2:
         return None
-    logarithmic = not quantity.metric.percent and spans_orders(found["mean"])
+    logarithmic = may_be_logarithmic(quantity.metric) and spans_orders(found["mean"])
     low, high = _range(found, quantity.limits, logarithmic)
     bottom = pl.col("low").clip(lower_bound=low) if logarithmic else pl.col("low")  # what is lower has no logarithm
     found = found.with_columns(bottom.alias("bottom"))

@@ -8,7 +8,7 @@ import altair as alt
 import polars as pl
 
 from jaxopt_bench.reports.figure import Figure, axis, colour, hideable, shape, shown, spans_orders
-from jaxopt_bench.reports.quantity import Quantity
+from jaxopt_bench.reports.quantity import Quantity, may_be_logarithmic
 from jaxopt_bench.reports.style import Look
 from jaxopt_bench.reports.subject import Subject
 from jaxopt_bench.results import Estimate, estimate
@@ -42,7 +42,7 @@ def final_results(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
             " If intervals overlap, the difference of the means may be real all the same: runs are paired by their "
             f"{paired}."
         )
-    positive = not headline.metric.percent
+    positive = may_be_logarithmic(headline.metric)
     chart = _strip(dots, means, looks, subject.series, title, tips, positive)
     columns = {"series": "optimizer", **subject.keys, "value": title}
     return Figure(
@@ -85,7 +85,7 @@ def trade_off(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     if len(runs) < 2:
         return None
     means = _means(subject, runs, loss, headline)
-    logarithmic = not headline.metric.percent and spans_orders(runs["value"])
+    logarithmic = may_be_logarithmic(headline.metric) and spans_orders(runs["value"])
     x = alt.X("loss:Q", title=loss.title, **axis(runs["loss"], logarithmic=spans_orders(runs["loss"])))
     y = alt.Y("value:Q", title=headline.title, **axis(runs["value"], logarithmic=logarithmic))
     tips = [

@@ -10,7 +10,7 @@ import polars as pl
 from jaxopt_bench.problems import Metric
 from jaxopt_bench.reports.charts.curves import MOST_POINTS
 from jaxopt_bench.reports.figure import HOVER, Figure, axis, colour, dash, file_name, hideable, shown, spans_orders
-from jaxopt_bench.reports.quantity import in_words, is_error
+from jaxopt_bench.reports.quantity import in_words, is_error, may_be_logarithmic
 from jaxopt_bench.reports.style import Look
 from jaxopt_bench.reports.subject import thinned
 from jaxopt_bench.reports.tables import capitalised
@@ -66,7 +66,7 @@ def _metric(metric: Metric, lines: pl.DataFrame, looks: Mapping[str, Look]) -> F
     better = "Higher" if metric.higher_is_better and not as_error else "Lower"
     explained = f"100% minus the {metric.words}. " if as_error else ""
     known = lines["value"].filter(lines["value"].is_finite())
-    log = not metric.percent and bool(known.count()) and spans_orders(known)
+    log = may_be_logarithmic(metric) and bool(known.count()) and spans_orders(known)
     name = file_name(f"{words}" if as_error else metric.name)
     return _lines(name, capitalised(words), title, f"{explained}{better} is better. {HOW}", lines, looks, log)
 

@@ -10,7 +10,7 @@ import polars as pl
 
 from jaxopt_bench.optimizers import Axis, Choice
 from jaxopt_bench.reports.figure import Figure, axis, colour, dash, hideable, shape, shown
-from jaxopt_bench.reports.quantity import Quantity
+from jaxopt_bench.reports.quantity import Quantity, may_be_logarithmic
 from jaxopt_bench.reports.style import Look
 from jaxopt_bench.reports.subject import Subject
 from jaxopt_bench.results import expected_best_is_exact
@@ -37,9 +37,9 @@ def sensitivity(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     )
     lost = tried.filter((pl.col("status") == "diverged") | pl.col(measure).is_null())
     lost = lost.select("series", "learning_rate", *keys)
-    title, percent = quantity.title, quantity.metric.percent
+    title = quantity.title
     x = alt.X("learning_rate:Q", title="learning rate", **axis(tried["learning_rate"]))
-    y = alt.Y("value:Q", title=title, **axis(dots["value"], logarithmic=not percent))
+    y = alt.Y("value:Q", title=title, **axis(dots["value"], logarithmic=may_be_logarithmic(quantity.metric)))
     tips = [
         alt.Tooltip("series:N", title="optimizer"),
         alt.Tooltip("learning_rate:Q", title="learning rate", format=".3~g"),
@@ -99,7 +99,7 @@ def budget(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     exact = expected_best_is_exact(subject.study.search)
     title = f"expected best {quantity.title}"
     x = alt.X("trials:Q", title="trials", axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(zero=False))
-    y = alt.Y("value:Q", title=title, **axis(table["value"], logarithmic=not quantity.metric.percent))
+    y = alt.Y("value:Q", title=title, **axis(table["value"], logarithmic=may_be_logarithmic(quantity.metric)))
     tips = [
         alt.Tooltip("series:N", title="optimizer"),
         alt.Tooltip("trials:Q"),

@@ -90,7 +90,6 @@ def points_figure(name: str, view: Points) -> Figure:
     dots = alt.Chart(alt.NamedData("points")).mark_point(color=FILL, opacity=0.5, clip=True)
     layers = [dots.encode(x=at_x, y=at_y, tooltip=tips)]
     if shared:
-        said.append("On the line both agree.")
         data["diagonal"] = pl.DataFrame({"x": ends, "y": ends})
         line = alt.Chart(alt.NamedData("diagonal")).mark_line(color="#8a929a", strokeWidth=1, clip=True)
         layers.append(line.encode(x=at_x, y=at_y))
