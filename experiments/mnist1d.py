@@ -32,8 +32,8 @@ def optimizers(learning_rate: float) -> dict[str, Optimizer]:
     """
     return {
         "sgd": SGD(learning_rate=learning_rate, momentum=0.9, weight_decay=5e-4),
-        "adam": Adam(learning_rate=3e-3),
-        "adamw": AdamW(learning_rate=3e-3, weight_decay=0.05),
+        "adam": Adam(learning_rate=0.01),
+        "adamw": AdamW(learning_rate=0.01, weight_decay=0.05),
     }
 
 

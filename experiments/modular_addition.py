@@ -1,7 +1,7 @@
 """modular_addition_*: a small transformer learns a + b modulo 59 from 30% of all pairs, and generalises late."""
 
 from jaxopt_bench.experiment import Experiment
-from jaxopt_bench.optimizers import SGD, Adam, AdamW, Constant, Optimizer
+from jaxopt_bench.optimizers import SGD, Adam, AdamW, Cosine, Optimizer
 from jaxopt_bench.problems import ModularAddition
 
 
@@ -10,8 +10,8 @@ def experiment(optimizer: Optimizer) -> Experiment:
     return Experiment(
         problem=ModularAddition(),
         optimizer=optimizer,
-        schedule=Constant(warmup=2),
-        epochs=300,
+        schedule=Cosine(warmup=2),
+        epochs=200,
         batch_size=128,
     )
 

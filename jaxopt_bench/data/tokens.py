@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from jaxopt_bench.data.records import expand_home
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.files import open_regular
 
@@ -67,7 +66,7 @@ def words(validation_fraction: float) -> TokenData:
     return TokenData(27, sequences[:border], validation, sequences[end:], digest)
 
 
-def text(path: str, length: int, validation_fraction: float) -> TokenData:
+def text(path: Path, length: int, validation_fraction: float) -> TokenData:
     """Returns the bytes of a text, cut into windows that predict each byte once.
 
     The last tenth of the bytes is the test split; the bytes before it that validate are the last ones, too. A window
@@ -137,15 +136,14 @@ def _border(end: int, fraction: float, least: int, of: str) -> int:
     return border
 
 
-def _read_text(path: str) -> bytes:
-    place = expand_home(Path(path))
+def _read_text(path: Path) -> bytes:
     try:
-        with open_regular(place) as file:
+        with open_regular(path) as file:
             content = file.read(_MOST_BYTES + 1)
         content.decode()
     except FileNotFoundError as error:
         raise UserError(
-            f"dataset is {path!r}, but there is no such file. Expected {WORDS!r}, or the path of a text file."
+            f"dataset is {str(path)!r}, but there is no such file. Expected {WORDS!r}, or the path of a text file."
         ) from error
     except OSError as error:
         raise UserError(f"dataset {path} cannot be read: {error.strerror}. Expected a text file.") from error

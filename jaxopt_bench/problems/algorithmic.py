@@ -77,7 +77,7 @@ class ModularAddition(ProblemConfig):
     @property
     def title(self) -> str:
         """Such as "modular_addition_23_transformer"."""
-        return f"{self.data_name}_{MODELS.name_of(self.model)}"
+        return f"{self.data_name}_{MODELS.name_of(self.model).rpartition(':')[2]}"
 
     @property
     def data_name(self) -> str:

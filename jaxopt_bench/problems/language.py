@@ -16,7 +16,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int32, Key, PyTree, UInt8
 
 from jaxopt_bench.config import Named, number
-from jaxopt_bench.data import tokens
+from jaxopt_bench.data import file_name, tokens
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.models import MODELS, Layers, Model, Transformer, check_inputs
 from jaxopt_bench.models.layers import LayersPath
@@ -37,7 +37,8 @@ Sequences = UInt8[Array, "batch length+1"]
 class Language(ProblemConfig):
     """A network is trained to predict the next token: mean cross-entropy over all predicted tokens, in nats.
 
-    Tokens are the letters of English words, or the bytes of a text file. The boundary after a word is predicted like a
+    Tokens are the letters of English words, or the bytes of a text file, of which a record has the name without the
+    folder it lies in. The boundary after a word is predicted like a
     letter. Padding is not predicted and counts nowhere.
 
     Raises:
@@ -61,6 +62,8 @@ class Language(ProblemConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_inputs(self.model, "tokens", f"the data set {self.dataset}")
+        if not self._of_words:
+            object.__setattr__(self, "dataset", file_name(self.dataset))
         if self._of_words and self.length is not None:
             raise UserError(
                 f"Language.length is {self.length}, but the data set {tokens.WORDS} has a length of its own. Expected "
@@ -70,7 +73,7 @@ class Language(ProblemConfig):
     @property
     def title(self) -> str:
         """The data and the network, such as "words_transformer"."""
-        return f"{self.data_name}_{MODELS.name_of(self.model)}"
+        return f"{self.data_name}_{MODELS.name_of(self.model).rpartition(':')[2]}"
 
     @property
     def data_name(self) -> str:
@@ -98,7 +101,8 @@ class Language(ProblemConfig):
         if self._of_words:
             found = tokens.words(self.validation_fraction)
         else:
-            found = tokens.text(self.dataset, self._positions, self.validation_fraction)
+            name = file_name(self.dataset)
+            found = tokens.text(name.path or pathlib.Path(name), self._positions, self.validation_fraction)
         module = self.model.module(found.vocabulary, Layers(self.dtype, layers))
 
         def init(key: Key[Array, ""]) -> Params:

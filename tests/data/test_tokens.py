@@ -56,7 +56,7 @@ def test_each_byte_of_a_split_but_the_first_is_predicted_once(tmp_path: pathlib.
     content = "".join(np.random.default_rng(size).choice(list("aé☃\n"), size)).encode()
     path = tmp_path / "text.txt"
     path.write_bytes(content)
-    found = tokens.text(str(path), length, 0.2)
+    found = tokens.text(path, length, 0.2)
     assert found.validation is not None
     rest = content
     for part in (found.train, found.validation, found.test):
@@ -72,7 +72,7 @@ def test_each_byte_of_a_split_but_the_first_is_predicted_once(tmp_path: pathlib.
 def test_the_last_tenth_of_a_text_is_the_test_split(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "text.txt"
     path.write_bytes(bytes(range(100)) * 10)
-    found = tokens.text(str(path), 4, 0.1)
+    found = tokens.text(path, 4, 0.1)
     assert found.validation is not None
     assert found.vocabulary == 256
     np.testing.assert_array_equal(found.train[:2], [[0, 1, 2, 3, 4], [4, 5, 6, 7, 8]])
@@ -101,17 +101,17 @@ def test_a_text_that_cannot_be_used_is_refused(tmp_path: pathlib.Path, content: 
     path = tmp_path / "text.txt"
     path.write_bytes(content)
     with pytest.raises(UserError, match=f"dataset {path} {message}"):
-        tokens.text(str(path), 8, 0.1)
+        tokens.text(path, 8, 0.1)
 
 
 def test_what_is_no_file_is_refused(tmp_path: pathlib.Path) -> None:
     with pytest.raises(UserError, match=r"dataset is 'wrods', but there is no such file\. Expected 'words', or the"):
-        tokens.text("wrods", 8, 0.1)
+        tokens.text(pathlib.Path("wrods"), 8, 0.1)
     with pytest.raises(UserError, match="is not a regular file"):
-        tokens.text(str(tmp_path), 8, 0.1)
+        tokens.text(tmp_path, 8, 0.1)
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(UserError, match="is not a regular file"):
-        tokens.text(str(tmp_path / "pipe"), 8, 0.1)
+        tokens.text(tmp_path / "pipe", 8, 0.1)
 
 
 def test_a_validation_fraction_that_leaves_a_part_empty_is_refused(tmp_path: pathlib.Path) -> None:
@@ -120,7 +120,7 @@ def test_a_validation_fraction_that_leaves_a_part_empty_is_refused(tmp_path: pat
     path = tmp_path / "text.txt"
     path.write_bytes(b"a" * 200)
     with pytest.raises(UserError, match=r"validation_fraction is 0\.01, .*into 178 to train on and 2 to validate on"):
-        tokens.text(str(path), 8, 0.01)
+        tokens.text(path, 8, 0.01)
 
 
 def test_tokens_are_spelt_for_people() -> None:

@@ -196,7 +196,9 @@ def test_names_parts_and_shapes(text: pathlib.Path) -> None:
         initial = jax.eval_shape(one.load().initial, jax.random.key(0))[0]
         assert shapes == jax.tree.map(lambda leaf: leaf.shape, initial)
     written = {"name": "language", **config.to_json()}
+    assert written["dataset"] == "fox.txt"  # wherever it lies
     assert PROBLEMS.from_json(written) == config
+    assert PROBLEMS.from_json(written).load().facts == problem.facts
 
 
 def test_settings_that_do_not_fit_are_refused() -> None:
