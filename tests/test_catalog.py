@@ -45,6 +45,16 @@ def test_every_named_experiment_is_there():
         f"{data}_{net}_{o}" for data in CIFAR for net in ("vgg16", "wrn16_4", "wrn28_10") for o in ("sgd", "adamw")
     }
     expected |= {f"{data}_vit_tiny_{o}" for data in CIFAR for o in ("sgd", "adamw", "lion", "muon")}
+    expected |= {f"mnist1d_{net}_{o}" for net in ("linear", "mlp", "gru", "cnn1d") for o in ("sgd", "adam", "adamw")}
+    expected |= {f"words_{net}_{o}" for net in ("transformer", "gru") for o in ("sgd", "adam", "adamw")}
+    expected |= {f"modular_addition_59_{o}" for o in ("sgd", "adam", "adamw")}
+    expected |= {f"diamonds_mlp_{o}" for o in ("sgd", "adam", "adamw")}
+    expected |= {f"digits_{name}" for name in ("vae_sgd", "vae_adam")}
+    expected |= {f"digits_autoencoder_{o}" for o in ("sgd", "nesterov", "adam")}
+    expected |= {f"{equation}_mlp_{o}" for equation in ("burgers", "poisson") for o in ("sgd", "adam", "lbfgs")}
+    expected |= {f"{f}_{o}" for f in ("deep_linear", "matrix_factorisation", "rosenbrock") for o in ("adam", "lbfgs")}
+    expected |= {f"{f}_{o}" for f in ("deep_linear", "matrix_factorisation") for o in ("sgd", "momentum")}
+    expected |= {f"noisy_quadratic_{o}" for o in ("sgd", "momentum", "adam")} | {"rosenbrock_sgd"}
     assert set(OWN) == expected
 
 

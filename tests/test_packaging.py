@@ -44,6 +44,14 @@ def test_the_wheel_carries_the_digits_with_their_licence(wheel):
     assert {path.name for path in wheel.iterdir()} == {"jaxopt_bench", next(wheel.glob("*.dist-info")).name}
 
 
+def test_the_wheel_carries_the_words_with_their_notice(wheel):
+    folder = wheel / "jaxopt_bench" / "data" / "words"
+    assert (folder / "words.txt.gz").is_file()
+    for notice in (folder / "README.md", *wheel.glob("*.dist-info/licenses/jaxopt_bench/data/words/README.md")):
+        assert "Copyright 2000-2011 by Kevin Atkinson" in notice.read_text()
+    assert len(list(wheel.glob("*.dist-info/licenses/jaxopt_bench/data/*/README.md"))) >= 2
+
+
 def test_the_wheel_carries_what_the_doctor_compares_with(wheel):
     assert (wheel / "jaxopt_bench" / "doctor" / "expected.npz").is_file()
 

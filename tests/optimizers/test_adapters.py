@@ -14,7 +14,7 @@ import pytest
 from optax import contrib
 
 from jaxopt_bench.optimizers import OPTIMIZERS, Moment, Optimizer
-from jaxopt_bench.optimizers.adapters import dadapt_adamw, prodigy
+from jaxopt_bench.optimizers.adapters import MatrixAxes, dadapt_adamw, matrices, prodigy
 
 SHAPES = {"kernel": (4, 3), "bias": (3,)}
 STEPS = 12
@@ -206,3 +206,19 @@ def test_zero_gradients_make_finite_updates(name):
     for leaf in jax.tree.leaves(trained(cases)):
         finite = np.isfinite(leaf).reshape(len(ZERO_AT), -1).all(1)
         assert finite.all(), dict(zip(ZERO_AT, finite, strict=True))
+
+
+def test_kernels_but_not_the_head_embeddings_and_positions_are_matrices():
+    """Jordan et al. (2024) leave embeddings and the head of a language model to Adam."""
+    params = {
+        "embed": {"embedding": jnp.zeros((5, 4))},
+        "positions": jnp.zeros((3, 4)),
+        "dense": {"kernel": jnp.zeros((4, 6)), "bias": jnp.zeros(6)},
+        "gru1": {"kernel": jnp.zeros((4, 12))},
+        "conv1": {"kernel": jnp.zeros((3, 2, 4))},
+        "head": {"kernel": jnp.zeros((4, 5)), "bias": jnp.zeros(5)},
+    }
+    found = jax.tree_util.tree_leaves_with_path(matrices(params), is_leaf=lambda leaf: isinstance(leaf, MatrixAxes))
+    assert {path[0].key: tuple(axes) for path, axes in found} == {
+        "dense": ((0,), 1), "gru1": ((0,), 1), "conv1": ((0, 1), 2),
+    }  # fmt: skip
