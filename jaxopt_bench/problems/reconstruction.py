@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import functools
 import math
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -13,10 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Key
+from flax import linen as nn
+from jaxtyping import Array, Float, Key, PyTree
 
 from jaxopt_bench import data
 from jaxopt_bench.config import number
+from jaxopt_bench.errors import UserError
 from jaxopt_bench.models import MLP, Layers
 from jaxopt_bench.models.layers import LayersPath
 from jaxopt_bench.prng import IMPLEMENTATION
@@ -53,7 +56,11 @@ class Reconstruction(ProblemConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        data.dataset(self.dataset)
+        if (inputs := data.dataset(self.dataset).inputs) != "images":
+            raise UserError(
+                f"{type(self).__name__}.dataset is {self.dataset!r}, which consists of {inputs}. Expected a data set "
+                "of images."
+            )
 
     @property
     def data_name(self) -> str:
@@ -92,27 +99,17 @@ class Reconstruction(ProblemConfig):
         """Reads the data set and returns the problem; see `ProblemConfig.load`."""
         dataset = data.load(self.dataset, data_dir)
         shape = dataset.spec.shape
+        networks = self._networks(layers)
 
         def pixels(split: data.Split) -> Float[np.ndarray, "examples pixels"]:
             counts = split.inputs.reshape(len(split), -1) // (_DIGITS_STEP if self.dataset == "digits" else 1)
             return (counts / self.levels).astype(np.float32)
 
-        encoder = self.encoder.module(self.encoded, Layers(path=layers))
-        mirrored = dataclasses.replace(self.encoder, widths=self.encoder.widths[::-1])
-        decoder = mirrored.module(math.prod(shape), Layers(path=layers))
-
-        def init(key: Key[Array, ""]) -> Params:
-            first, second = jax.random.split(key)
-            return {
-                "encoder": encoder.init(first, jnp.zeros((1, math.prod(shape))), train=False)["params"],
-                "decoder": decoder.init(second, jnp.zeros((1, self.code)), train=False)["params"],
-            }
-
         def loss(params: Params, batch: Float[Array, "batch pixels"], key: Key[Array, ""] | None) -> Losses:
-            return self.losses(Network(encoder, decoder, params), batch, key)
+            return self.losses(Network(networks, params), batch, key)
 
         def outputs(params: Params, batch: Float[Array, "batch pixels"]) -> dict[str, Array]:
-            network = Network(encoder, decoder, params)
+            network = Network(networks, params)
             code = network.encode(batch, None)[:, : self.code]
             return {"reconstructions": jax.nn.sigmoid(network.decode(code, None)).reshape(-1, *shape)}
 
@@ -125,14 +122,35 @@ class Reconstruction(ProblemConfig):
             train=pixels(train),
             validation=None if validation is None else pixels(validation),
             test=lambda: pixels(dataset.split("test")),
-            init=init,
+            init=functools.partial(self._init, networks),
             loss=loss,
             metrics=self.metrics,
             outputs=outputs,
             views=views,
             random=self.random,
-            facts={"shape": shape, "mean": dataset.mean, "std": dataset.std},
+            facts={"image_shape": shape, "mean": dataset.mean, "std": dataset.std},
         )
+
+    def parameter_shapes(self) -> PyTree[jax.ShapeDtypeStruct]:
+        """Returns the shapes and types of the parameters. It reads no data and computes nothing."""
+        return jax.eval_shape(functools.partial(self._init, self._networks()), jax.random.key(0))
+
+    def _networks(self, layers: LayersPath = "plain") -> Mapping[str, nn.Module]:
+        """Returns the encoder and the decoder."""
+        mirrored = dataclasses.replace(self.encoder, widths=self.encoder.widths[::-1])
+        return {
+            "encoder": self.encoder.module(self.encoded, Layers(path=layers)),
+            "decoder": mirrored.module(self._pixels, Layers(path=layers)),
+        }
+
+    def _init(self, networks: Mapping[str, nn.Module], key: Key[Array, ""]) -> Params:
+        keys = dict(zip(networks, jax.random.split(key), strict=True))
+        inputs = {"encoder": jnp.zeros((1, self._pixels)), "decoder": jnp.zeros((1, self.code))}
+        return {name: module.init(keys[name], inputs[name], train=False)["params"] for name, module in networks.items()}
+
+    @property
+    def _pixels(self) -> int:
+        return math.prod(data.dataset(self.dataset).shape)
 
     @property
     def levels(self) -> int:
@@ -144,17 +162,16 @@ class Reconstruction(ProblemConfig):
 class Network:
     """An encoder and a decoder with their parameters. Dropout is on if there is a key."""
 
-    encoder: Any
-    decoder: Any
+    modules: Mapping[str, nn.Module]
     params: Params
 
     def encode(self, pixels: Float[Array, "batch pixels"], key: Key[Array, ""] | None) -> Float[Array, "batch encoded"]:
         """Returns what the encoder returns of images."""
-        return _apply(self.encoder, self.params["encoder"], pixels, key)
+        return _apply(self.modules["encoder"], self.params["encoder"], pixels, key)
 
     def decode(self, code: Float[Array, "batch code"], key: Key[Array, ""] | None) -> Float[Array, "batch pixels"]:
         """Returns the logits of pixels."""
-        return _apply(self.decoder, self.params["decoder"], code, key)
+        return _apply(self.modules["decoder"], self.params["decoder"], code, key)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -259,7 +276,7 @@ class VariationalAutoencoder(Reconstruction):
         return losses, statistics
 
 
-def _apply(module: Any, params: Params, inputs: Array, key: Key[Array, ""] | None) -> Array:
+def _apply(module: nn.Module, params: Params, inputs: Array, key: Key[Array, ""] | None) -> Array:
     if key is None:
         return module.apply({"params": params}, inputs, train=False)
     return module.apply({"params": params}, inputs, train=True, rngs={"dropout": key})

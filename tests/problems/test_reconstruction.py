@@ -160,7 +160,7 @@ def test_the_page_shows_each_image_beside_its_reconstruction(autoencoder):
     np.testing.assert_array_equal(view.images[..., :8, 0], np.round(255 * test[:24].reshape(-1, 8, 8)))
     np.testing.assert_array_equal(view.images[..., 9:, :], np.round(255 * np.asarray(outputs["reconstructions"][:24])))
     errors = autoencoder.evaluation(params, {}, test[:24])["reconstruction_error"]
-    assert view.captions == [f"{error:.2f}" for error in errors]
+    np.testing.assert_allclose([float(caption) for caption in view.captions], errors, atol=0.006)
 
 
 def test_the_variational_autoencoder_shows_the_reconstruction_of_the_mean_code(variational):
@@ -170,6 +170,15 @@ def test_the_variational_autoencoder_shows_the_reconstruction_of_the_mean_code(v
     np.testing.assert_allclose(variational.predictions(params, {}, batch)["reconstructions"], expected, atol=1e-5)
 
 
-def test_unknown_data_sets_are_refused():
+def test_parameter_shapes_need_no_data(variational):
+    config = VariationalAutoencoder(encoder=SMALL, code=3)
+    shapes = jax.tree.map(lambda leaf: leaf.shape, config.parameter_shapes())
+    assert shapes == jax.tree.map(lambda leaf: leaf.shape, initial(variational))
+    assert shapes["decoder"]["dense1"]["kernel"] == (3, 6)
+
+
+def test_data_sets_without_images_are_refused():
+    with pytest.raises(UserError, match=r"VariationalAutoencoder\.dataset is 'mnist1d', which consists of sequences"):
+        VariationalAutoencoder(dataset="mnist1d")
     with pytest.raises(UserError, match="unknown dataset 'digit'; did you mean digits"):
         Autoencoder(dataset="digit")
