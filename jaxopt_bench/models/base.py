@@ -28,6 +28,11 @@ class Model(Config, abc.ABC):
     inputs: ClassVar[tuple[Inputs, ...]] = ("images",)
     """The kinds of examples that it takes."""
 
+    @property
+    def has_dropout(self) -> bool:
+        """Whether training draws random numbers, as for dropout."""
+        return getattr(self, "dropout", 0.0) > 0
+
     @abc.abstractmethod
     def module(self, num_outputs: int, layers: Layers = Layers()) -> nn.Module:
         """Builds the network.

@@ -40,6 +40,11 @@ class ImportedModel(Loadable, Model):
 
     inputs: ClassVar[tuple[Inputs, ...]] = typing.get_args(Inputs)  # which of them it takes is seen when it is built
 
+    @property
+    def has_dropout(self) -> bool:
+        """True: a user's network may have it."""
+        return True
+
     def module(self, num_outputs: int, layers: Layers = Layers()) -> Network:
         """See `Model.module`.
 

@@ -126,6 +126,7 @@ class ModularAddition(ProblemConfig):
             metrics=classification_metrics(modulus),
             outputs=outputs,
             views=self._views,
+            random=self.model.has_dropout,
             facts={"pairs": modulus**2},
         )
 

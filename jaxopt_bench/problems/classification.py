@@ -230,6 +230,7 @@ class Classification(ProblemConfig):
             running_averages=True,
             prepare=prepare,
             outputs=outputs,
+            random=self.model.has_dropout or self.augmentation != Augmentation(),
             facts={"shape": shape, "num_classes": classes, "mean": tuple(mean), "std": tuple(std)},
             views=functools.partial(classification_views, class_names),
             training_views=functools.partial(classification_training_views, class_names, mean, std),

@@ -148,6 +148,7 @@ class Language(ProblemConfig):
             metrics=_metrics(found.vocabulary, self._unit),
             outputs=outputs,
             views=views,
+            random=self.model.has_dropout,
             facts={"vocabulary": found.vocabulary, "length": self._positions, "sha256": found.digest},
         )
 

@@ -203,7 +203,7 @@ class Autoencoder(Reconstruction):
     @property
     def random(self) -> bool:
         """See `Reconstruction.random`."""
-        return self.encoder.dropout > 0
+        return self.encoder.has_dropout
 
     def losses(self, network: Network, pixels: Float[Array, "batch pixels"], key: Key[Array, ""] | None) -> Losses:
         """See `Reconstruction.losses`."""

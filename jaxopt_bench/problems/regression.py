@@ -168,7 +168,7 @@ def regression_problem(table: Table, model: Model, validation_fraction: float, l
         metrics=regression_metrics(target_std, table.target_unit),
         stateful=True,
         running_averages=True,
-        random=getattr(model, "dropout", 0.0) > 0,
+        random=model.has_dropout,
         outputs=outputs,
         views=views,
         facts={

@@ -8,9 +8,18 @@ import itertools
 import pytest
 
 from jaxopt_bench import Experiment, UserError, load_run, train, train_population
-from jaxopt_bench.models import MLP
+from jaxopt_bench.data import Augmentation
+from jaxopt_bench.models import CNN, MLP
 from jaxopt_bench.optimizers import OPTIMIZERS
-from jaxopt_bench.problems import Autoencoder, DeepLinear, NoisyQuadratic, Poisson, Regression, Rosenbrock
+from jaxopt_bench.problems import (
+    Autoencoder,
+    Classification,
+    DeepLinear,
+    NoisyQuadratic,
+    Poisson,
+    Regression,
+    Rosenbrock,
+)
 from jaxopt_bench.runs import Recording
 
 QUIET = Recording(tensorboard=False, log_every=2)
@@ -52,12 +61,20 @@ def test_a_member_of_a_population_is_trained_as_alone(tmp_path):
         (Poisson(), r"But batch_size is 64, a part of the training split\. Expected 1000"),
         (Regression(model=MLP(dropout=0.1)), r"But that of diamonds_mlp is random, for example by dropout or noise"),
         (NoisyQuadratic(), r"But that of noisy_quadratic is random"),
+        (Classification(model=CNN()), r"But that of digits_cnn is random"),
+        (
+            Classification(model=CNN(dropout=0.0), augmentation=Augmentation(flip=True)),
+            "But that of digits_cnn is rand",
+        ),
+        (Classification(model=CNN(dropout=0.0)), r"But batch_size is 64, a part of the training split\. Expected 1293"),
     ],
 )
-def test_it_is_refused_before_anything_is_written_if_the_loss_differs_from_step_to_step(problem, reason, tmp_path):
+def test_it_is_refused_before_anything_is_written_if_the_loss_differs_from_step_to_step(
+    problem, reason, tmp_path, digits_dir
+):
     experiment = Experiment(problem=problem, optimizer=LBFGS, epochs=1, batch_size=64)
     with pytest.raises(UserError, match=rf"optimizer lbfgs evaluates the loss several times in a step .*{reason}"):
-        train(experiment, runs_dir=tmp_path / "runs")
+        train(experiment, runs_dir=tmp_path / "runs", data_dir=digits_dir)
     assert not list(tmp_path.iterdir())
 
 
