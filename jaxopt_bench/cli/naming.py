@@ -12,13 +12,14 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from jaxopt_bench import catalog, user_code
+from jaxopt_bench import catalog, data, user_code
 from jaxopt_bench.config import Named
 from jaxopt_bench.errors import UserError, unknown_name
 from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.optimizers import OPTIMIZERS, Imported, Optimizer, load
 from jaxopt_bench.optimizers.axes import rate_or_fallback
-from jaxopt_bench.problems import PROBLEMS
+from jaxopt_bench.problems import PROBLEMS, ProblemConfig
+from jaxopt_bench.problems.of_data import inputs_of, problem_of_data
 from jaxopt_bench.user_config import UserTable, required_fields
 
 
@@ -47,6 +48,9 @@ def named_experiment(
     experiment = catalog.find(words[0], None if folder is None else pathlib.Path(folder))
     if "problem" in named:
         problem = _part("problem", PROBLEMS, named.pop("problem"), rest, given)
+        problem = _on_data(problem, rest)
+        experiment = dataclasses.replace(experiment, name=problem.title, problem=problem)
+    elif (problem := _on_data(experiment.problem, rest, may_change=True)) != experiment.problem:
         experiment = dataclasses.replace(experiment, name=problem.title, problem=problem)
     kinds = type(experiment.problem).kinds
     parts, rest = _values(kinds, rest)  # such as --model
@@ -57,6 +61,34 @@ def named_experiment(
     if isinstance(optimizer := replaced.get("optimizer"), Imported):
         replaced = {"schedule": type(optimizer).stated_schedule or experiment.schedule, **replaced}
     return dataclasses.replace(experiment, **replaced), rest
+
+
+def _on_data(problem: ProblemConfig, words: Sequence[str], may_change: bool = False) -> ProblemConfig:
+    """Returns a problem on the user's data that the words name with --dataset and --target, if they do.
+
+    Args:
+      problem: the problem.
+      words: of the command line.
+      may_change: whether another kind of problem, or another network, may take its place if the data need that.
+
+    Raises:
+      UserError: if the data cannot be read.
+    """
+    found, _ = _values(("dataset", "target"), words)
+    fields = {field.name for field in dataclasses.fields(problem)}
+    if (
+        {"-h", "--help"} & set(words)
+        or not data.is_file_name(name := found.get("dataset", ""))
+        or name in data.DATASETS
+    ):
+        return problem
+    if not may_change:
+        return dataclasses.replace(problem, **{field: value for field, value in found.items() if field in fields})
+    suited = problem_of_data(name, found.get("target"))
+    model = getattr(problem, "model", None)
+    if type(problem) is type(suited) and model is not None and inputs_of(data.file_name(name)) in model.inputs:
+        return dataclasses.replace(problem, **found)
+    return suited
 
 
 def with_field_names(words: Sequence[str]) -> list[str]:

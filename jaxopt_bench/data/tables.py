@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Callable, Mapping
 
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from jaxopt_bench.errors import unknown_name
+from jaxopt_bench.data.csv import read_csv
+from jaxopt_bench.data.user_files import FileName, split_examples
+from jaxopt_bench.errors import UserError, unknown_name
 
 _DIAMONDS = pathlib.Path(__file__).parent / "diamonds" / "diamonds.npz"
 _DIAMONDS_TEST = 2000
@@ -27,6 +30,7 @@ class Table:
       feature_names: of the columns.
       target_name: what is predicted, such as "price".
       target_unit: its unit, such as "USD"; empty for a plain number.
+      digest: of a user's file, twelve hexadecimal digits that identify its content.
     """
 
     features: Float64[np.ndarray, "rows features"]
@@ -35,17 +39,45 @@ class Table:
     feature_names: tuple[str, ...]
     target_name: str
     target_unit: str = ""
+    digest: str = ""
 
 
-def load_table(name: str) -> Table:
+def load_table(name: str, target: str | None = None) -> Table:
     """Returns the table called `name`.
 
+    Args:
+      name: a name in `TABLES`, or that of a user's `.csv` file, of which a fixed share is the test split.
+      target: of a file, the column of numbers to predict.
+
     Raises:
-      UserError: if there is no such table.
+      UserError: if there is no such table, or the column does not consist of numbers.
     """
+    if isinstance(name, FileName):
+        path = name.opened()
+        return _read_file(path, path.stat().st_mtime_ns, target)
     if name not in TABLES:
         raise unknown_name("table", name, TABLES)
     return TABLES[name]()
+
+
+@functools.lru_cache(maxsize=2)
+def _read_file(path: pathlib.Path, modified: int, target: str | None) -> Table:
+    del modified  # a changed file is read again
+    table = read_csv(path, target)
+    if table.targets is None:
+        raise UserError(
+            f"{path}: the column {table.target_name!r} consists of texts. Expected numbers; --problem classification "
+            "predicts classes."
+        )
+    _, test = split_examples(len(table.targets))
+    return Table(
+        features=table.features,
+        targets=table.targets,
+        is_test=np.isin(np.arange(len(table.targets)), test),
+        feature_names=table.feature_names,
+        target_name=table.target_name,
+        digest=table.digest,
+    )
 
 
 def _diamonds() -> Table:

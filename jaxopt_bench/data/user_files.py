@@ -17,7 +17,7 @@ from jaxopt_bench.files import open_regular
 TEST_SHARE = 0.2
 """The share of the examples that is the test split if the data have no test split of their own."""
 _SEED = 0  # of the choice of test examples, and of the order of the others
-_SUFFIXES = (".npz", ".csv")
+_SUFFIXES = (".npz", ".csv", ".txt")
 ACCEPTED = "the path of a file (.npz, .csv) or of a folder of images"
 
 

@@ -115,10 +115,15 @@ class Classification(ProblemConfig):
         return dataclasses.replace(self, validation_fraction=0.0)
 
     def parameter_shapes(self) -> PyTree[jax.ShapeDtypeStruct]:
-        """Returns the shapes and types of the parameters. It reads no data and computes nothing."""
-        spec = data.dataset(self.dataset)
-        module = self.model.module(spec.num_classes, Layers(self.dtype))
-        inputs = jax.ShapeDtypeStruct((1, *spec.shape), jnp.float32)
+        """Returns the shapes and types of the parameters. It reads no data but a user's, and computes nothing."""
+        if isinstance(self.dataset, data.FileName):
+            read = data.read_user_data(self.dataset, self.target, self.resize)
+            shape, classes = read.train[0].shape[1:], len(read.class_names)
+        else:
+            spec = data.dataset(self.dataset)
+            shape, classes = spec.shape, spec.num_classes
+        module = self.model.module(classes, Layers(self.dtype))
+        inputs = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
         return jax.eval_shape(lambda x: module.init(jax.random.key(0), x, train=False)["params"], inputs)
 
     def load(self, data_dir: pathlib.Path | None = None, layers: LayersPath = "plain") -> Problem:

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Key
 
 from jaxopt_bench.config import Named, number
 from jaxopt_bench.data.tables import TABLES, Table, load_table
+from jaxopt_bench.data.user_files import file_name
 from jaxopt_bench.errors import UserError, unknown_name
 from jaxopt_bench.models import MLP, MODELS, Layers, Model, check_inputs
 from jaxopt_bench.models.layers import LayersPath
@@ -48,7 +49,9 @@ class Regression(ProblemConfig):
     metric_names: ClassVar[tuple[str, ...] | None] = ("rmse", "r2", LOSS)
 
     dataset: str = "diamonds"
-    """A table by its name."""
+    """A table by its name, or a table of yours: a .csv file."""
+    target: str | None = None
+    """The column of a file that is predicted; its numbers are the targets."""
     model: Model = MLP()
     """The network. It gets a vector of features and returns one number."""
     validation_fraction: float = number(0.1, at_least=0, below=1)
@@ -56,14 +59,22 @@ class Regression(ProblemConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.dataset not in TABLES:
+        if self.dataset.endswith(".csv"):
+            object.__setattr__(self, "dataset", file_name(self.dataset))
+        elif self.dataset not in TABLES:
             raise unknown_name("table", self.dataset, TABLES)
+        elif self.target is not None:
+            raise UserError(f"target is {self.target!r}, but {self.dataset} is not a file. Expected None.")
         check_inputs(self.model, "vectors", f"the table {self.dataset}")
+
+    def to_json(self) -> dict[str, Any]:
+        """See `Config.to_json`; a target that is None is left out."""
+        return {name: value for name, value in super().to_json().items() if name != "target" or value is not None}
 
     @property
     def title(self) -> str:
         """The table and the network, such as "diamonds_mlp"."""
-        return f"{self.dataset}_{MODELS.name_of(self.model)}"
+        return f"{self.dataset.removesuffix('.csv')}_{MODELS.name_of(self.model).rpartition(':')[2]}"
 
     @property
     def data_name(self) -> str:
@@ -82,7 +93,8 @@ class Regression(ProblemConfig):
     def load(self, data_dir: pathlib.Path | None = None, layers: LayersPath = "plain") -> Problem:
         """Reads the table and returns the problem; see `ProblemConfig.load`."""
         del data_dir
-        return regression_problem(load_table(self.dataset), self.model, self.validation_fraction, layers)
+        table = load_table(self.dataset, self.target)
+        return regression_problem(table, self.model, self.validation_fraction, layers)
 
 
 def regression_problem(table: Table, model: Model, validation_fraction: float, layers: LayersPath = "plain") -> Problem:
@@ -172,6 +184,7 @@ def regression_problem(table: Table, model: Model, validation_fraction: float, l
         outputs=outputs,
         views=views,
         facts={
+            **({"digest": table.digest} if table.digest else {}),
             "columns": [*table.feature_names, table.target_name],
             "mean": [*feature_mean.tolist(), target_mean],
             "std": [*feature_std.tolist(), target_std],
