@@ -9,21 +9,20 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
 import tyro
 from rich.console import Console
 from rich.table import Table
 
-from jaxopt_bench import data
 from jaxopt_bench.cli.command import COMPLETED, HELP, MISUSED, Command
 from jaxopt_bench.cli.flags import bind, check_at_least_one
 from jaxopt_bench.cli.naming import named_optimizer
 from jaxopt_bench.cli.printing import names_table
 from jaxopt_bench.cli.streams import check_output_file, write_output
 from jaxopt_bench.errors import UserError, unknown_name
-from jaxopt_bench.models import MODELS, check_inputs
+from jaxopt_bench.models import MODELS
 from jaxopt_bench.optimizers import Imported, measure_optimizer
 from jaxopt_bench.optimizers.equivalence import ParametersError
+from jaxopt_bench.problems import PROBLEMS, Classification, ProblemConfig
 from jaxopt_bench.reports import (
     ARRAYS_NOTE,
     SURFACES,
@@ -64,6 +63,9 @@ class CheckFlags:
     """The network whose parameters are updated, by its name."""
     dataset: str = "cifar10"
     """The data set that the network is for, by its name. It is not read."""
+    problem: str | None = None
+    """Another problem whose parameters are updated, by its name, or FILE.py:FUNCTION or MODULE:FUNCTION; --model and
+    --dataset do not count then."""
     json: pathlib.Path | None = None
     """Write the facts to this file, as JSON; - is standard output."""
 
@@ -135,21 +137,21 @@ def check_optimizer(flags: CheckFlags) -> int:
     if flags.json is not None:
         check_output_file(flags.json)
     optimizer = named_optimizer(flags.name)
-    spec = data.dataset(flags.dataset)
-    check_inputs(MODELS[flags.model], spec.inputs, f"the data set {spec.name}")
-    module = MODELS[flags.model].module(spec.num_classes)
+    if flags.problem is None:
+        problem: ProblemConfig = Classification(dataset=flags.dataset, model=MODELS[flags.model])
+        on, network_name = {"model": flags.model, "dataset": flags.dataset}, f"{flags.model} for {flags.dataset}"
+    else:
+        problem = PROBLEMS[flags.problem]
+        on, network_name = {"problem": flags.problem}, problem.title
     default_backend()  # raises the error that says what to do if there is none
     keep_compiled_programs()
-    images = jax.ShapeDtypeStruct((1, *spec.shape), "float32")
-    network = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, train=False), images)["params"]
-    facts = measure_optimizer(optimizer, network)
+    facts = measure_optimizer(optimizer, problem.parameter_shapes())
     if flags.json is not None:
-        about = {"optimizer": flags.name, "settings": optimizer.to_json(), "model": flags.model, "dataset": spec.name}
+        about = {"optimizer": flags.name, "settings": optimizer.to_json(), **on}
         write_output(flags.json, (json.dumps({**about, **facts.to_json()}, indent=2, allow_nan=False) + "\n").encode())
         return COMPLETED
     console = Console()
     parts = f"{len(facts.network)} parameter arrays, {facts.numbers:,} numbers"
-    network_name = f"{flags.model} for {flags.dataset}"
     console.print(f"{flags.name} on {network_name} ({parts})", markup=False, highlight=False)
     required = [field.name for field in dataclasses.fields(optimizer) if field.default is dataclasses.MISSING]
     if required:
