@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.problems import Examples, Problem, take_examples
+from jaxopt_bench.problems.checks import with_untrained
 from jaxopt_bench.runs.environment import check_options
 from jaxopt_bench.training import CodePath, Task, choose_code_path, everywhere, placed
 
@@ -56,5 +57,6 @@ def load_task(
     """
     check_options()
     path = code_path or choose_code_path()
-    problem = experiment.problem.load(data_dir, path.layers)
+    config = experiment.problem
+    problem = with_untrained(config.load(data_dir, path.layers), config.title)  # by which a run that diverges is judged
     return Task(experiment=experiment, problem=problem, code_path=path), Splits(problem, path)

@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -149,6 +150,8 @@ def test_records_say_all_that_reading_needs(tmp_path, monkeypatch):
     assert [(m.name, m.higher_is_better, m.untrained) for m in metrics][:2] == [
         ("relative_error", False, 1.0), ("r2", True, 0.0),
     ]  # fmt: skip
+    _, targets = Line().load().split("validation")
+    assert metrics[2].untrained == pytest.approx(np.mean(targets.astype(np.float64) ** 2), rel=1e-6)  # it predicts 0
     monkeypatch.setattr(Line, "load", lambda *_: pytest.fail("reading loads no problem"))
     results = load(tmp_path / "study")
     (document,) = results.documents
