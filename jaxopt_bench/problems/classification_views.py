@@ -102,7 +102,7 @@ def _confusion_matrix(class_names: Sequence[str], labels: Labels, predicted: Int
         text += f" {np.sum(~known):,} of {len(known):,} examples have no prediction: their largest logit is not finite."
     return Matrix(
         title="Confusion matrix", text=text, values=counts, rows=class_names, columns=class_names, row_title="label",
-        column_title="prediction",
+        column_title="prediction", confusion=True,
     )  # fmt: skip
 
 

@@ -77,6 +77,8 @@ class Matrix(View):
       columns: the columns' names.
       row_title: what a row is, in the singular ("label").
       column_title: what a column is ("prediction").
+      confusion: whether the counts say what each row was taken for. Then rows and columns have the same names, and a
+        page lists the pairs that are confused most often.
     """
 
     values: Num[np.ndarray, "rows columns"]
@@ -84,6 +86,7 @@ class Matrix(View):
     columns: Sequence[str]
     row_title: str
     column_title: str
+    confusion: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -93,6 +96,8 @@ class Matrix(View):
         object.__setattr__(self, "values", values)
         for field, count in zip(("rows", "columns"), values.shape, strict=True):
             self._texts(field, count)
+        if self.confusion and self.rows != self.columns:
+            raise self._error("columns", shortened(self.columns), "the names of the rows, since confusion is True")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

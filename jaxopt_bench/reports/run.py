@@ -170,7 +170,7 @@ def _view_blocks(shown: Sequence[views.View], part: str, names: set[str], found:
         match view:
             case views.Matrix():
                 yield Figures((matrix_figure(name, view),))
-                if view.rows == view.columns:
+                if view.confusion:
                     yield Tabular(_confused(name, view))
             case views.Images():
                 yield _gallery(view)

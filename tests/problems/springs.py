@@ -102,7 +102,7 @@ class Springs(ProblemConfig):
         pixels = np.clip(60 * np.abs(np.stack([true, found], 1)), 0, 255).astype(np.uint8)[:, None, :, None]
         return [
             Matrix(title="Kinds of forces", values=table, rows=names, columns=names, row_title="kind",
-                   column_title="fitted kind"),
+                   column_title="fitted kind", confusion=True),
             Points(title="Fitted forces", text="Each spring is a dot.", x=true, y=found, x_title="measured force (N)",
                    y_title="fitted force (N)", diagonal=True),
             Lines(title="Force and displacement", x=examples["displacement"][order],

@@ -91,6 +91,7 @@ def test_arrays_of_any_library_and_lists_are_numbers(make: Callable[[np.ndarray]
         (matrix, {"rows": ["a"]}, "rows is a list of length 1. Expected length 2"),
         (matrix, {"columns": "xyz"}, "columns is 'xyz'. Expected a list of texts"),
         (matrix, {"columns": [1, 2, 3]}, r"columns\[0\] is 1. Expected text"),
+        (matrix, {"confusion": True}, r"columns is \('x', 'y', 'z'\). Expected the names of the rows"),
         (matrix, {"row_title": None}, "row_title is None. Expected text"),
         (images, {"images": np.zeros((2, 3, 4, 2), np.uint8)}, "Expected uint8 .* 1 or 3 channels"),
         (images, {"images": np.zeros((2, 3, 4, 1))}, r"images is float64\[2, 3, 4, 1\]. Expected uint8"),

@@ -19,7 +19,7 @@ from jaxopt_bench.experiment import Workload
 from jaxopt_bench.models import CNN
 from jaxopt_bench.optimizers import SGD
 from jaxopt_bench.problems import PROBLEMS, Classification, Metric
-from jaxopt_bench.problems.views import Images, Texts
+from jaxopt_bench.problems.views import Images, Matrix, Texts
 from jaxopt_bench.reports import html
 from jaxopt_bench.reports.html import Report, Section
 from jaxopt_bench.reports.html import page as html_of
@@ -426,6 +426,16 @@ def test_no_view_is_wider_than_the_window(opened: Open, width: int):
     page = opened(Report("made", "", (section,), looks), viewport={"width": width, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.locator(".texts li").nth(1).inner_text() == "<b>not bold</b>\nsecond line"
+
+
+@pytest.mark.parametrize("confusion", [True, False])
+def test_only_a_confusion_matrix_has_a_table_of_confused_pairs(confusion: bool):
+    names = ("a", "b")
+    view = Matrix(title="m", values=[[1, 2], [3, 4]], rows=names, columns=names, row_title="first term",
+                  column_title="second term", confusion=confusion)  # fmt: skip
+    _, *tables = _view_blocks((view,), "predictions", set(), {})
+    found = [block.table.rows for block in tables if isinstance(block, html.Tabular)]
+    assert found == [(("a and b", "5", "2", "3"),)] * confusion
 
 
 def test_of_long_views_the_first_are_shown_and_counted():
