@@ -141,7 +141,7 @@ def test_only_evaluated_splits_are_opened_and_the_batch_is_one_of_training_image
     before, augmented = view.images[:, :, :8], view.images[:, :, 8:]
     stored = data.load("digits", options["data_dir"]).split("train")
     for image, label in zip(before, view.captions, strict=True):
-        assert int(label) in stored.labels[:count][(stored.images[:count] == image).all((1, 2, 3))]
+        assert int(label) in stored.labels[:count][(stored.inputs[:count] == image).all((1, 2, 3))]
     kept = (augmented == before).all((1, 2, 3))
     mirrored = (augmented == before[:, :, ::-1]).all((1, 2, 3))
     assert (kept | mirrored).all()
