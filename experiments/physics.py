@@ -10,15 +10,17 @@ Run:     make run EXP=poisson_mlp_adam
 
 from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Adam, Cosine, Optimizer
-from jaxopt_bench.problems import Burgers, Poisson, ProblemConfig
+from jaxopt_bench.problems import Burgers, Poisson
 from jaxopt_bench.problems.physics import DifferentialEquation
 
 LBFGS = OPTIMIZERS["lbfgs"]
 
 
-def experiment(problem: ProblemConfig, optimizer: Optimizer, epochs: int) -> Experiment:
-    """Returns an equation with an optimizer for small batches."""
-    return Experiment(problem=problem, optimizer=optimizer, schedule=Cosine(), epochs=epochs, batch_size=100)
+def experiment(problem: DifferentialEquation, optimizer: Optimizer) -> Experiment:
+    """Returns an equation with an optimizer for small batches: 2,000 steps."""
+    return Experiment(
+        problem=problem, optimizer=optimizer, schedule=Cosine(), epochs=100, batch_size=problem.points // 20
+    )
 
 
 def line_search(problem: DifferentialEquation, epochs: int) -> Experiment:
@@ -27,10 +29,10 @@ def line_search(problem: DifferentialEquation, epochs: int) -> Experiment:
 
 
 EXPERIMENTS = {
-    "poisson_mlp_sgd": experiment(Poisson(), SGD(learning_rate=1e-5, momentum=0.9), 300),
-    "poisson_mlp_adam": experiment(Poisson(), Adam(learning_rate=3e-3), 300),
-    "poisson_mlp_lbfgs": line_search(Poisson(), 500),
-    "burgers_mlp_sgd": experiment(Burgers(), SGD(learning_rate=1e-2, momentum=0.9), 250),
-    "burgers_mlp_adam": experiment(Burgers(), Adam(learning_rate=5e-3), 250),
-    "burgers_mlp_lbfgs": line_search(Burgers(), 1000),
+    "poisson_mlp_sgd": experiment(Poisson(), SGD(learning_rate=1e-5, momentum=0.9)),
+    "poisson_mlp_adam": experiment(Poisson(), Adam(learning_rate=3e-3)),
+    "poisson_mlp_lbfgs": line_search(Poisson(), 200),
+    "burgers_mlp_sgd": experiment(Burgers(), SGD(learning_rate=1e-2, momentum=0.9)),
+    "burgers_mlp_adam": experiment(Burgers(), Adam(learning_rate=5e-3)),
+    "burgers_mlp_lbfgs": line_search(Burgers(), 400),
 }

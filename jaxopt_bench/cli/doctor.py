@@ -27,7 +27,8 @@ EXTRAS = {"report": PACKAGES, "ray": ("ray",), "peers": ("torch",)}
 
 @dataclasses.dataclass(frozen=True)
 class DoctorFlags:
-    """Check that this backend computes what training needs: layers, gradients, augmentation, optimizers' updates.
+    """Check that this backend computes what training needs: layers, gradients, augmentation, optimizers' updates, and
+    the loss and gradient of a small problem of each kind.
 
     They are compiled as training would compile them here, and held against stored float64 results. The exit code is 1
     where any is off.

@@ -86,7 +86,8 @@ def accepted(item: Item) -> float:
     """Returns the error that is accepted of an item here: of products, what the precision asked for comes with."""
     if not item.products or precision() in ("highest", "float32", "F32_F32_F32"):
         return item.tolerance
-    return DEFAULT_PRODUCTS.get(jax.default_backend(), item.tolerance)
+    fewer_digits = DEFAULT_PRODUCTS.get(jax.default_backend())
+    return item.tolerance if fewer_digits is None else item.slack * fewer_digits
 
 
 def precision() -> str | None:

@@ -18,6 +18,7 @@ from jaxtyping import Array, PyTree
 
 from jaxopt_bench import prng
 from jaxopt_bench.data import Augmentation, augment
+from jaxopt_bench.doctor.problems import small_problems
 from jaxopt_bench.models import Layers
 from jaxopt_bench.models.layers import HE_NORMAL
 from jaxopt_bench.optimizers import SGD, Adam, AdamW, AMSGrad, Nadam, Optimizer, Padam
@@ -48,6 +49,9 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
 }
 
 
+_NO_PRODUCTS = ("noisy_quadratic", "rosenbrock")
+
+
 class Item(NamedTuple):
     """One thing to check.
 
@@ -58,6 +62,7 @@ class Item(NamedTuple):
       tolerance: the error that is accepted, as a share of the largest value of each result.
       products: whether it consists of matrix products, whose precision a backend may choose.
       steps: how many steps are made.
+      slack: how many times the error of one product is accepted if products have fewer digits than float32.
     """
 
     name: str
@@ -66,6 +71,7 @@ class Item(NamedTuple):
     tolerance: float = FLOAT32
     products: bool = False
     steps: int = 2  # a loop over a single one could be compiled away
+    slack: float = 1.0
 
 
 def make_items(layers: Layers) -> list[Item]:
@@ -85,6 +91,12 @@ def make_items(layers: Layers) -> list[Item]:
         _function("cross-entropy", _cross_entropy),
         *(_function(name, functools.partial(_augment, how)) for name, how in AUGMENTATIONS.items()),
         *(_optimizer(name, optimizer) for name, optimizer in OPTIMIZERS.items()),
+        *(
+            _function(name.replace("_", " "), small.with_gradient, products=name not in _NO_PRODUCTS)._replace(
+                slack=10.0
+            )
+            for name, small in small_problems(layers.path).items()
+        ),
     ]
 
 

@@ -99,7 +99,7 @@ class Reconstruction(ProblemConfig):
         """Reads the data set and returns the problem; see `ProblemConfig.load`."""
         dataset = data.load(self.dataset, data_dir)
         shape = dataset.spec.shape
-        networks = self._networks(layers)
+        networks = self.networks(layers)
 
         def pixels(split: data.Split) -> Float[np.ndarray, "examples pixels"]:
             counts = split.inputs.reshape(len(split), -1) // (_DIGITS_STEP if self.dataset == "digits" else 1)
@@ -133,9 +133,9 @@ class Reconstruction(ProblemConfig):
 
     def parameter_shapes(self) -> PyTree[jax.ShapeDtypeStruct]:
         """Returns the shapes and types of the parameters. It reads no data and computes nothing."""
-        return jax.eval_shape(functools.partial(self._init, self._networks()), jax.random.key(0))
+        return jax.eval_shape(functools.partial(self._init, self.networks()), jax.random.key(0))
 
-    def _networks(self, layers: LayersPath = "plain") -> Mapping[str, nn.Module]:
+    def networks(self, layers: LayersPath = "plain") -> Mapping[str, nn.Module]:
         """Returns the encoder and the decoder."""
         mirrored = dataclasses.replace(self.encoder, widths=self.encoder.widths[::-1])
         return {

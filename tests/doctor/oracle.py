@@ -18,6 +18,7 @@ from jaxopt_bench.doctor.items import AUGMENTATIONS, OPTIMIZERS
 from jaxopt_bench.optimizers import Optimizer
 from jaxopt_bench.prng import Purpose
 from tests import threefry
+from tests.doctor import small_problems
 from tests.optimizers import references
 
 Arrays = dict[str, np.ndarray]
@@ -41,6 +42,7 @@ def expected() -> dict[str, Expected]:
         "cross-entropy": {**_numbers(rng, logits=(6, 10)), "labels": rng.integers(0, 10, 6, np.int32)},
         **{name: _images(rng) for name in AUGMENTATIONS},
         **{name: _gradients(rng) for name in OPTIMIZERS},
+        **{name: small_problems.inputs(name, rng) for name in small_problems.LAYOUTS},
     }
     return {name: Expected(given, results(name, given)) for name, given in inputs.items()}
 
@@ -50,6 +52,8 @@ def results(name: str, inputs: Mapping[str, np.ndarray]) -> Arrays:
     given = {key: array.astype(np.float64) if array.dtype.kind == "f" else array for key, array in inputs.items()}
     if name in AUGMENTATIONS:
         return {"pixels": augmented(name, given)}
+    if name in small_problems.LAYOUTS:
+        return small_problems.results(name, given)
     if name in OPTIMIZERS:
         return {"updates": updates(name, OPTIMIZERS[name], given)}
     return {

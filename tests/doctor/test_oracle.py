@@ -11,7 +11,8 @@ from jaxopt_bench.doctor.check import BFLOAT16, TF32
 from jaxopt_bench.doctor.expected import FILE, load_expected
 from jaxopt_bench.doctor.items import AUGMENTATIONS
 from jaxopt_bench.models import Layers
-from tests.doctor import oracle
+from jaxopt_bench.problems import PROBLEMS
+from tests.doctor import oracle, small_problems
 
 ITEMS = {item.name: item for item in make_items(Layers())}
 STORED = load_expected()
@@ -32,8 +33,12 @@ def test_what_is_stored_is_what_the_oracle_says():
             np.testing.assert_allclose(array, STORED[name].results[key], rtol=1e-10, atol=1e-12)
 
 
+def test_there_is_a_small_problem_of_each_kind():
+    assert {name.replace(" ", "_") for name in small_problems.LAYOUTS} == set(PROBLEMS)
+
+
 def test_the_file_is_small():
-    assert FILE.stat().st_size < 100_000
+    assert FILE.stat().st_size < 150_000
 
 
 @pytest.mark.parametrize("name", [name for name in ITEMS if any("gradient" in n for n in STORED[name].results)])
@@ -104,5 +109,6 @@ def test_bfloat16_is_not_accepted_for_float32(name):
 
 @pytest.mark.parametrize("name", [name for name, item in ITEMS.items() if item.products])
 def test_tf32_is_told_from_float32_and_from_bfloat16(name):
-    assert 10 * ITEMS[name].tolerance < error(name, bits=11) < TF32 / 2
-    assert TF32 < error(name, bits=8) < BFLOAT16
+    item = ITEMS[name]
+    assert 10 * item.tolerance < error(name, bits=11) < item.slack * TF32 / (2 if item.slack == 1 else 1)
+    assert TF32 < error(name, bits=8) < item.slack * BFLOAT16
