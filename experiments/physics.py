@@ -1,10 +1,15 @@
 """poisson_mlp_* and burgers_mlp_*: networks that solve a differential equation, one experiment for each optimizer.
 
-Trains:  hidden layers of 32 units with tanh: 3 (TODO) on 1,000 points for the Poisson equation, 4 (TODO) on 2,000
-         points for Burgers' equation.
+Trains:  hidden layers of 32 units with tanh: 3 (2,209 parameters) on 1,000 points for the Poisson equation, 4 (3,297
+         parameters) on 2,000 points for Burgers' equation.
 From:    Raissi, Perdikaris & Karniadakis (2019), who reach a relative L2 error of 6.7e-4 on Burgers' equation with
          L-BFGS, 8 hidden layers of 20 units and 10,000 points.
-Expect:  TODO
+Expect:  these relative L2 errors on the test grid with seed 0, after 2,000 steps on small batches, or with L-BFGS after
+         the steps in brackets on all points.
+           poisson   momentum 0.075 (called sgd)   Adam 0.0040   L-BFGS 0.017 (200 steps, 458 evaluations)
+           burgers   momentum 0.54 (called sgd)    Adam 0.42     L-BFGS 0.31 (400 steps, 836 evaluations)
+         A run took 34 to 90 s, and the last one 227 s, on two CPU cores of a machine shared with other programs (load
+         10).
 Run:     make run EXP=poisson_mlp_adam
 """
 
