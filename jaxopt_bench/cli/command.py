@@ -12,6 +12,8 @@ HELP = """usage: jaxopt-bench COMMAND …
   run EXPERIMENT [--epochs 2 --optimizer.learning-rate 0.003 …]   train; the same command continues
   sweep EXPERIMENT --optimizer.learning-rate 1e-4..1e-1:8 …       train at several settings, as one program
   compare STUDY [--trials 16 --seeds 10 …]                        tune, confirm, and say who wins; continues, too
+  compare --problem FILE.py:FUNCTION [--minutes 10]               which optimizer to use for a problem of yours
+  compare --dataset FILE.csv --target COLUMN [--minutes 10]       or for your data (.npz, .csv, .txt, images)
   results PATH [--sql "SELECT …"] [--csv FILE]                    runs as a table, every hyperparameter a column
   report PATH [--out DIR]                                         a page and figures of a study, a run, or any runs
   list [experiments|studies|problems|models|datasets|optimizers|schedules] what can be named

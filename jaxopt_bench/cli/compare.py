@@ -16,12 +16,16 @@ from rich.console import Console
 from jaxopt_bench import catalog
 from jaxopt_bench.cli.command import COMPLETED, Command
 from jaxopt_bench.cli.flags import check_at_least_one, check_folder, parsed
+from jaxopt_bench.cli.naming import named_problem
 from jaxopt_bench.cli.processes import Processes, one_writes
 from jaxopt_bench.errors import UserError
+from jaxopt_bench.problems import Classification, ProblemConfig
 from jaxopt_bench.reports import tables, terminal
 from jaxopt_bench.results import Document, Results, Study, answers, load, paragraph, protocol, verdict
 from jaxopt_bench.results.document import DOCUMENT
+from jaxopt_bench.results.recommendation import recommendation
 from jaxopt_bench.results.words import scores_in_words, sensitivity_in_words
+from jaxopt_bench.runs.progress import reporter_for
 from jaxopt_bench.studies import (
     Cluster,
     challenge,
@@ -34,6 +38,7 @@ from jaxopt_bench.studies import (
     newcomer,
     progress_for,
     retuned,
+    timed_study,
     tuning_differences,
     with_newcomers,
 )
@@ -46,7 +51,8 @@ class CompareFlags:
     """Compare optimizers: tune each with the same budget, confirm the winners with fresh seeds, and answer.
 
     The same command continues a study that was stopped; with more trials, seeds, repetitions, optimizers or workloads
-    it trains what is new.
+    it trains what is new. In place of a study, --problem NAME or --dataset PATH asks which optimizer to use for one
+    problem; `compare --problem NAME --help` shows the flags for that.
     """
 
     study: tyro.conf.Positional[str]
@@ -100,13 +106,38 @@ class CompareFlags:
     """This process does the I-th part, from 0, of N that share the folder, as of a SLURM array."""
 
 
+@dataclasses.dataclass(frozen=True)
+class QuestionFlags(CompareFlags):
+    """Find out which optimizer to use for a problem: compare six of them within some minutes.
+
+    The budget is chosen from measured times when the study begins, and recorded in its folder. The same command
+    continues it.
+    """
+
+    study: tyro.conf.Suppress[str] = ""
+    problem: Annotated[ProblemConfig, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Classification)
+    minutes: float = 10.0
+    """How long a new study may take, about."""
+
+
 def parse(words: Sequence[str]) -> Command:
     """Returns the command that the words after `compare` ask for.
 
     Raises:
       UserError: for a study, a workload or an optimizer that is not known, or a number that is not accepted.
     """
-    flags = parsed(CompareFlags, "compare", words)
+    asks = any(word.partition("=")[0] in ("--problem", "--dataset") for word in words)
+    flags: CompareFlags
+    if asks:
+        problem, rest = named_problem(words)
+        asked: QuestionFlags = parsed(QuestionFlags, "compare", rest, default=QuestionFlags(problem=problem))
+        if not asked.minutes > 0:
+            raise UserError(f"--minutes is {asked.minutes:g}. Expected a number > 0.")
+        if asked.baselines is not None:
+            raise UserError("--baselines goes with a recorded study. Expected no --problem and no --dataset beside it.")
+        flags = asked
+    else:
+        flags = parsed(CompareFlags, "compare", words)
     for name in ("trials", "total_epochs", "trial_seeds", "seeds", "repetitions", "epochs", "largest"):
         if getattr(flags, name) is not None:
             check_at_least_one(f"--{name.replace('_', '-')}", getattr(flags, name))
@@ -119,7 +150,9 @@ def parse(words: Sequence[str]) -> Command:
         raise UserError("--process goes with neither --executor ray nor --shard; accepted: one of them.")
     if flags.baselines is not None and not flags.add:
         raise UserError("--baselines has nothing to compare with them; accepted: with --add OPTIMIZER.")
-    study = _study(flags)
+    if isinstance(flags, QuestionFlags):
+        return functools.partial(_ask, flags, shard)
+    study = _study(flags, find_study(flags.study))
     return functools.partial(_against if flags.baselines else _compare, flags, study, shard)
 
 
@@ -132,9 +165,9 @@ def _shard(word: str) -> tuple[int, int]:
     return index, count
 
 
-def _study(flags: CompareFlags) -> Study:
-    """Returns the study that the flags make of the one they name, newcomers not yet among its contenders."""
-    study = find_study(flags.study).only(flags.workloads, flags.optimizers)
+def _study(flags: CompareFlags, named: Study) -> Study:
+    """Returns the study that the flags make of one, newcomers not yet among its contenders."""
+    study = named.only(flags.workloads, flags.optimizers)
     changed: dict[str, Any] = {
         name: value
         for name in ("trials", "total_epochs", "trial_seeds", "seeds", "repetitions", "search")
@@ -152,6 +185,20 @@ def _folder(flags: CompareFlags, study: Study) -> pathlib.Path:
     if flags.out is None and (pathlib.Path(flags.study) / DOCUMENT).exists() and flags.baselines is None:
         return pathlib.Path(flags.study)
     return flags.out or pathlib.Path("studies") / study.name
+
+
+def _ask(flags: QuestionFlags, shard: tuple[int, int]) -> int:
+    """Makes the study of a problem, or continues it, and prints its answer with the winner's settings."""
+    flags.processes.join()
+    folder = flags.out or pathlib.Path("studies") / flags.problem.title
+    check_folder("--out", folder)
+    named = timed_study(flags.problem, folder, flags.minutes, flags.data_dir, reporter_for(Console()))
+    code = _compare(dataclasses.replace(flags, out=folder), _study(flags, named), shard)
+    results = load(folder)
+    found = verdict(results, results.documents[0])
+    for text in filter(None, (recommendation(results, found, ranking) for ranking in found.rankings)):
+        print(f"\n{text}")
+    return code
 
 
 def _compare(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:

@@ -14,12 +14,14 @@ import tyro
 
 from jaxopt_bench import catalog, data, user_code
 from jaxopt_bench.config import Named
+from jaxopt_bench.data.tables import TABLES
+from jaxopt_bench.data.tokens import WORDS
 from jaxopt_bench.errors import UserError, unknown_name
 from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.optimizers import OPTIMIZERS, Imported, Optimizer, load
 from jaxopt_bench.optimizers.axes import rate_or_fallback
-from jaxopt_bench.problems import PROBLEMS, ProblemConfig
-from jaxopt_bench.problems.of_data import inputs_of, problem_of_data
+from jaxopt_bench.problems import PROBLEMS, Classification, Language, ProblemConfig, Regression
+from jaxopt_bench.problems.of_data import NETWORKS, inputs_of, problem_of_data
 from jaxopt_bench.user_config import UserTable, required_fields
 
 
@@ -52,15 +54,50 @@ def named_experiment(
         experiment = dataclasses.replace(experiment, name=problem.title, problem=problem)
     elif (problem := _on_data(experiment.problem, rest, may_change=True)) != experiment.problem:
         experiment = dataclasses.replace(experiment, name=problem.title, problem=problem)
-    kinds = type(experiment.problem).kinds
-    parts, rest = _values(kinds, rest)  # such as --model
-    if parts:
-        chosen = {field: _part(field, kinds[field], name, rest, given) for field, name in parts.items()}
-        experiment = dataclasses.replace(experiment, problem=dataclasses.replace(experiment.problem, **chosen))
+    problem, rest = _with_parts(experiment.problem, rest, given)
+    experiment = dataclasses.replace(experiment, problem=problem)
     replaced = {field: _part(field, Experiment.kinds[field], name, rest, given) for field, name in named.items()}
     if isinstance(optimizer := replaced.get("optimizer"), Imported):
         replaced = {"schedule": type(optimizer).stated_schedule or experiment.schedule, **replaced}
     return dataclasses.replace(experiment, **replaced), rest
+
+
+def named_problem(words: Sequence[str]) -> tuple[ProblemConfig, list[str]]:
+    """Returns the problem that --problem names, or the data of --dataset make, and the other words.
+
+    Raises:
+      UserError: if neither is given, or there is no such problem.
+    """
+    named, rest = _values(("problem",), words)
+    found, _ = _values(("dataset", "target"), rest)
+    if "problem" in named:
+        problem = _on_data(_part("problem", PROBLEMS, named["problem"], rest, {}), rest)
+    elif found.get("dataset") and data.is_file_name(found["dataset"]) and found["dataset"] not in data.DATASETS:
+        problem = problem_of_data(found["dataset"], found.get("target"))
+    elif "dataset" in found:
+        problem = _of_named_data(found["dataset"])
+    else:
+        raise UserError("the problem is missing. Expected --problem NAME, or --dataset NAME or PATH.")
+    return _with_parts(problem, rest, {})
+
+
+def _of_named_data(name: str) -> ProblemConfig:
+    """Returns the problem, with a small network, of a data set that comes with this program or is prepared for it."""
+    if name in TABLES:
+        return Regression(dataset=name)
+    if name == WORDS:
+        return Language()
+    return Classification(dataset=name, model=NETWORKS[data.dataset(name).inputs])
+
+
+def _with_parts(
+    problem: ProblemConfig, words: Sequence[str], given: Mapping[str, float]
+) -> tuple[ProblemConfig, list[str]]:
+    """Returns a problem with those of its parts that the words name, such as --model, and the other words."""
+    kinds = type(problem).kinds
+    parts, rest = _values(kinds, words)
+    chosen = {field: _part(field, kinds[field], name, rest, given) for field, name in parts.items()}
+    return dataclasses.replace(problem, **chosen), rest
 
 
 def _on_data(problem: ProblemConfig, words: Sequence[str], may_change: bool = False) -> ProblemConfig:

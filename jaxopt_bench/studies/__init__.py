@@ -8,6 +8,7 @@ from jaxopt_bench.studies.compare import check_shard, compare
 from jaxopt_bench.studies.files import STUDIES, find_study
 from jaxopt_bench.studies.newcomers import check_forms, newcomer, retuned, with_newcomers
 from jaxopt_bench.studies.progress import Progress, progress_for
+from jaxopt_bench.studies.question import timed_study
 from jaxopt_bench.studies.sweep import grid
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "newcomer",
     "progress_for",
     "retuned",
+    "timed_study",
     "tuning_differences",
     "with_newcomers",
 ]
