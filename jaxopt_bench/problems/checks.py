@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -125,36 +125,42 @@ def check_shapes(problem: Problem, what: str) -> None:
         _check_named(outputs, f"{what}: outputs", count, any_shape=True)
 
 
-def with_untrained(problem: Problem, what: str) -> Problem:
-    """Returns a problem whose metrics all say which value an untrained model has.
+def with_untrained(problem: Problem) -> Problem:
+    """Returns a problem whose metrics say which value an untrained model has.
 
     For a metric that does not say it, this is the value of the initial parameters of seed 0 on the validation examples,
-    or on those to train on if there are none to validate on.
+    or on those to train on if there are none to validate on; None if that is not finite.
+    """
+    if all(metric.untrained is not None for metric in problem.measured):
+        return problem
+    means = _means(problem, problem.split(_untrained_split(problem)))
 
-    Args:
-      problem: the problem.
-      what: what a message begins with.
+    def completed(metric: Metric) -> Metric:
+        if metric.untrained is not None:
+            return metric
+        value = float(metric.value(means))
+        return dataclasses.replace(metric, untrained=value if np.isfinite(value) else None)
+
+    return dataclasses.replace(problem, metrics=tuple(map(completed, problem.measured)))
+
+
+def check_untrained(problem: Problem, what: str) -> None:
+    """Checks that the value of an untrained model is known for each metric, after `with_untrained`.
 
     Raises:
-      UserError: if such a value is not finite.
+      UserError: naming the metric, if it is not.
     """
-    unknown = [metric.name for metric in problem.measured if metric.untrained is None]
-    if not unknown:
-        return problem
-    split = "train" if problem.validation is None else "validation"
-    means = _means(problem, problem.split(split))
-    measured = []
     for metric in problem.measured:
-        if metric.name in unknown:
-            value = float(metric.value(means))
-            if not np.isfinite(value):
-                raise UserError(
-                    f"{what}: the metric {metric.name} is {value} for the initial parameters on the {split} examples. "
-                    "Expected a finite number, or Metric(untrained=…) that says the value of an untrained model."
-                )
-            metric = dataclasses.replace(metric, untrained=value)
-        measured.append(metric)
-    return dataclasses.replace(problem, metrics=tuple(measured))
+        if metric.untrained is None:
+            raise UserError(
+                f"{what}: the metric {metric.name} is not finite for the initial parameters on the "
+                f"{_untrained_split(problem)} examples. Expected a finite number, or Metric(untrained=…) that says the "
+                "value of an untrained model."
+            )
+
+
+def _untrained_split(problem: Problem) -> str:
+    return "train" if problem.validation is None else "validation"
 
 
 def _means(problem: Problem, examples: Examples) -> dict[str, float]:
@@ -279,7 +285,7 @@ def _loss_shapes(
         else:
             losses, statistics = found, {}
         losses = _check_losses(losses, f"{what}{when}", count)
-        statistics = _check_named(statistics, f"{what}{when}: statistics", count, like=losses.shape)
+        statistics = _check_named(statistics, f"{what}{when}: statistics", count, scalars=not losses.shape)
         return losses, statistics
 
     return dict(_traced(called, what, when, params, batch, variables)[1])
@@ -297,21 +303,28 @@ def _check_losses(losses: Any, what: str, count: int) -> Any:
 
 
 def _check_named(
-    found: Any, what: str, count: int, like: Sequence[int] | None = None, any_shape: bool = False
+    found: Any, what: str, count: int, scalars: bool = False, any_shape: bool = False
 ) -> Mapping[str, Any]:
     """Returns a dictionary of arrays by name.
 
+    Args:
+      found: what was returned.
+      what: what a message begins with.
+      count: of the examples, for each of which an array has one entry.
+      scalars: whether there may be means over the examples, too.
+      any_shape: whether an entry may be an array.
+
     Raises:
-      UserError: if it is something else, or an array does not have one entry for each example, or the shape `like`.
+      UserError: if it is something else, or an array has another shape.
     """
     if not isinstance(found, Mapping) or not all(isinstance(name, str) for name in found):
         raise UserError(f"{what} is {_kind(found)}. Expected a dictionary of arrays by name.")
     for name, array in found.items():
         shape = getattr(array, "shape", None)
-        expected = (count,) if like is None else tuple(like)
-        if shape is None or (shape[:1] != (count,) if any_shape else shape != expected):
+        fits = shape is not None and (shape[:1] == (count,) if any_shape else shape == (count,))
+        if not fits and not (scalars and shape == ()):
             has = _kind(array) if shape is None else f"an array of shape {list(shape)}"
-            form = f"[{count}, …]" if any_shape else str(list(expected))
+            form = f"[{count}, …]" if any_shape else f"[{count}]"
             raise UserError(f"{what}[{name!r}] is {has}. Expected an array of shape {form}, for {count} examples.")
     return found
 

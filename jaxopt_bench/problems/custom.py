@@ -23,7 +23,7 @@ from jaxopt_bench.errors import UserError, shortened
 from jaxopt_bench.models.layers import LayersPath
 from jaxopt_bench.prng import Purpose
 from jaxopt_bench.problems.base import Examples, Problem, ProblemConfig
-from jaxopt_bench.problems.checks import check_problem, with_untrained
+from jaxopt_bench.problems.checks import check_problem, check_untrained, with_untrained
 from jaxopt_bench.user_config import Loadable, Record, Users, field_values
 
 _ACCEPTED = "Expected a function that returns a jaxopt_bench.Problem"
@@ -130,7 +130,9 @@ def _load(config: ImportedProblem) -> Problem:
         raise UserError(f"{what} returned {shortened(problem)}. {_ACCEPTED}.")
     check_problem(problem, what)
     facts = {**problem.facts, "digest": digest_of_examples(problem)}
-    return dataclasses.replace(with_untrained(problem, what), facts=facts)
+    problem = dataclasses.replace(with_untrained(problem), facts=facts)
+    check_untrained(problem, what)
+    return problem
 
 
 def digest_of_examples(problem: Problem) -> str:

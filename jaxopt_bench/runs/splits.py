@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pathlib
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 
 from jaxopt_bench.experiment import Experiment
-from jaxopt_bench.problems import Examples, Problem, take_examples
+from jaxopt_bench.problems import Examples, Metric, Problem, ProblemConfig, take_examples
 from jaxopt_bench.problems.checks import with_untrained
 from jaxopt_bench.runs.environment import check_options
 from jaxopt_bench.training import CodePath, Task, choose_code_path, everywhere, placed
@@ -42,6 +43,9 @@ class Splits:
         return self.problem.split(split)
 
 
+_METRICS: dict[ProblemConfig, Sequence[Metric]] = {}
+
+
 def load_task(
     experiment: Experiment, data_dir: pathlib.Path | None = None, code_path: CodePath | None = None
 ) -> tuple[Task, Splits]:
@@ -57,6 +61,8 @@ def load_task(
     """
     check_options()
     path = code_path or choose_code_path()
-    config = experiment.problem
-    problem = with_untrained(config.load(data_dir, path.layers), config.title)  # by which a run that diverges is judged
+    problem = experiment.problem.load(data_dir, path.layers)
+    if experiment.problem not in _METRICS:  # measured once for all runs of this process
+        _METRICS[experiment.problem] = with_untrained(problem).metrics
+    problem = dataclasses.replace(problem, metrics=_METRICS[experiment.problem])
     return Task(experiment=experiment, problem=problem, code_path=path), Splits(problem, path)
