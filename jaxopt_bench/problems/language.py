@@ -118,9 +118,10 @@ class Language(ProblemConfig):
 
         def loss(
             params: Params, batch: Sequences, key: Key[Array, ""]
-        ) -> tuple[Float[Array, ""], dict[str, Float[Array, " batch"]]]:
+        ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
             sums = _sums(*token_nats(logits_of(params, batch, key), batch[:, 1:]))
-            return sums["nats"].sum() / sums["tokens"].sum(), sums
+            means = {name: values.mean() for name, values in sums.items()}
+            return _nats_per_token(means), means
 
         def evaluate(params: Params, batch: Sequences) -> dict[str, Float[Array, " batch"]]:
             sums = _sums(*token_nats(logits_of(params, batch), batch[:, 1:]))
