@@ -44,12 +44,19 @@ def test_the_wheel_carries_the_digits_with_their_licence(wheel):
     assert {path.name for path in wheel.iterdir()} == {"jaxopt_bench", next(wheel.glob("*.dist-info")).name}
 
 
+def test_the_wheel_carries_the_diamonds_with_their_licence(wheel):
+    folder = pathlib.Path("jaxopt_bench", "data", "diamonds")
+    assert (wheel / folder / "diamonds.npz").is_file()
+    for notice in (wheel / folder / "README.md", *wheel.glob(f"*.dist-info/licenses/{folder}/README.md")):
+        assert "Copyright (c) 2022 Hassan Kibirige" in notice.read_text()
+
+
 def test_the_wheel_carries_the_words_with_their_notice(wheel):
     folder = wheel / "jaxopt_bench" / "data" / "words"
     assert (folder / "words.txt.gz").is_file()
     for notice in (folder / "README.md", *wheel.glob("*.dist-info/licenses/jaxopt_bench/data/words/README.md")):
         assert "Copyright 2000-2011 by Kevin Atkinson" in notice.read_text()
-    assert len(list(wheel.glob("*.dist-info/licenses/jaxopt_bench/data/*/README.md"))) >= 2
+    assert len(list(wheel.glob("*.dist-info/licenses/jaxopt_bench/data/*/README.md"))) >= 3
 
 
 def test_the_wheel_carries_what_the_doctor_compares_with(wheel):
