@@ -8,6 +8,7 @@ Expect:  these relative L2 errors on the test grid with seed 0, after 2,000 step
          the steps in brackets on all points.
            poisson   momentum 0.075 (called sgd)   Adam 0.0040   L-BFGS 0.017 (200 steps, 458 evaluations)
            burgers   momentum 0.54 (called sgd)    Adam 0.42     L-BFGS 0.31 (400 steps, 836 evaluations)
+         With --epochs 1000, L-BFGS reaches 0.18 on Burgers' equation (2,086 evaluations).
          A run took 34 to 90 s, and the last one 227 s, on two CPU cores of a machine shared with other programs (load
          10).
 Run:     make run EXP=poisson_mlp_adam

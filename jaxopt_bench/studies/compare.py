@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.problems import Metric, ProblemConfig
+from jaxopt_bench.problems import Problem, ProblemConfig
 from jaxopt_bench.results.document import Document
 from jaxopt_bench.results.measures import Measure
 from jaxopt_bench.results.selection import edges, judged_by, select, trial_scores
@@ -17,6 +17,7 @@ from jaxopt_bench.studies.folder import StudyFolder, selected
 from jaxopt_bench.studies.jobs import Executor, Job, Local, Outcome, Place
 from jaxopt_bench.studies.plan import Planned, Unit, confirmations, points, trials, units
 from jaxopt_bench.studies.progress import Progress
+from jaxopt_bench.training import Task
 
 
 def compare(
@@ -67,18 +68,21 @@ def _judged(study: Study, data_dir: pathlib.Path | None) -> dict[str, Measure]:
     """Loads each different problem once, and returns by workload what its trials are judged by.
 
     Raises:
-      UserError: if data are missing, or the study asks for what a problem does not have.
+      UserError: if data are missing, the study asks for what a problem does not have, or an optimizer cannot train it.
     """
-    known: dict[ProblemConfig, tuple[Metric, ...]] = {}
+    known: dict[ProblemConfig, Problem] = {}
     for workload in study.workloads:
         if study.refit:
             workload.problem.without_validation()
         if workload.problem not in known:
             problem = workload.problem.load(data_dir)
-            known[workload.problem] = problem.measured
+            known[workload.problem] = problem
             if problem.validation is None:
                 study.check_unvalidated(workload.name)
-    metrics = {workload.name: known[workload.problem] for workload in study.workloads}
+    for unit in units(study):
+        experiment = experiment_of(unit.workload, unit.contender, seed=0, evaluate_test=False)
+        Task(experiment, known[unit.workload.problem])  # it checks the batch size, and that the optimizer can be used
+    metrics = {workload.name: known[workload.problem].measured for workload in study.workloads}
     study.check_metrics({name: [metric.name for metric in own] for name, own in metrics.items()})
     return {name: judged_by(study, name, own) for name, own in metrics.items()}
 

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from jaxopt_bench import UserError, data
-from jaxopt_bench.optimizers import SGD, AdamW, Axis, Space
+from jaxopt_bench.optimizers import OPTIMIZERS, SGD, AdamW, Axis, Space
 from jaxopt_bench.problems import Classification
 from jaxopt_bench.results import Study, Target, load
 from jaxopt_bench.studies import Progress, compare, progress_for
@@ -294,6 +294,15 @@ def test_data_that_are_not_there_are_said_before_anything_is_written(small, tmp_
 
 
 @pytest.mark.slow
+def test_an_optimizer_with_a_line_search_is_refused_before_anything_is_written(small, tmp_path, digits_dir):
+    study = dataclasses.replace(small, contenders=(*small.contenders, contender("lbfgs", OPTIMIZERS["lbfgs"])))
+    with pytest.raises(
+        UserError, match=r"optimizer lbfgs .* But batch_size is 64, .* Expected 1293, the number of trai"
+    ):
+        compare(study, tmp_path / "study", data_dir=digits_dir)
+    assert not (tmp_path / "study").exists()
+
+
 def test_selection_by_steps_prefers_the_trial_that_is_there_first(small, tmp_path, digits_dir):
     rates = Space({"optimizer.learning_rate": Axis(1e-4, 3e-2, "log")})
     study = dataclasses.replace(
