@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import pathlib
-from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 
 from jaxopt_bench.experiment import Experiment
-from jaxopt_bench.problems import Examples, Metric, Problem, ProblemConfig, take_examples
+from jaxopt_bench.problems import Examples, Problem, ProblemConfig, take_examples
 from jaxopt_bench.problems.checks import with_untrained
 from jaxopt_bench.runs.environment import check_options
 from jaxopt_bench.training import CodePath, Task, choose_code_path, everywhere, placed
@@ -43,7 +43,19 @@ class Splits:
         return self.problem.split(split)
 
 
-_METRICS: dict[ProblemConfig, Sequence[Metric]] = {}
+def _with_untrained(config: ProblemConfig, problem: Problem) -> Problem:
+    """Returns what `with_untrained` does; values are measured once for all runs of this process on the same data."""
+    if all(metric.untrained is not None for metric in problem.measured):
+        return problem
+    key = config, json.dumps(dict(problem.facts), sort_keys=True)
+    if key not in _UNTRAINED:
+        _UNTRAINED[key] = {metric.name: metric.untrained for metric in with_untrained(problem).measured}
+    values = _UNTRAINED[key]
+    metrics = (dataclasses.replace(metric, untrained=values[metric.name]) for metric in problem.measured)
+    return dataclasses.replace(problem, metrics=tuple(metrics))
+
+
+_UNTRAINED: dict[tuple[ProblemConfig, str], dict[str, float | None]] = {}
 
 
 def load_task(
@@ -61,8 +73,5 @@ def load_task(
     """
     check_options()
     path = code_path or choose_code_path()
-    problem = experiment.problem.load(data_dir, path.layers)
-    if experiment.problem not in _METRICS:  # measured once for all runs of this process
-        _METRICS[experiment.problem] = with_untrained(problem).metrics
-    problem = dataclasses.replace(problem, metrics=_METRICS[experiment.problem])
+    problem = _with_untrained(experiment.problem, experiment.problem.load(data_dir, path.layers))
     return Task(experiment=experiment, problem=problem, code_path=path), Splits(problem, path)
