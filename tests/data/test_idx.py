@@ -101,7 +101,7 @@ def test_what_is_prepared_is_read_back(
     for split, stem in (("train", "train"), ("test", "t10k")):
         found = dataset.split(split)
         images, labels = arrays[f"{stem}-images-idx3-ubyte"], arrays[f"{stem}-labels-idx1-ubyte"]
-        pairs = {(image.tobytes(), label) for image, label in zip(found.images, found.labels, strict=True)}
+        pairs = {(image.tobytes(), label) for image, label in zip(found.inputs, found.labels, strict=True)}
         assert pairs == {(image.tobytes(), label) for image, label in zip(images, labels, strict=True)}
     assert prepare(name, None, tmp_path / "tfds").is_dir()  # it is there
 
