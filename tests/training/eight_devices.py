@@ -89,9 +89,9 @@ def test_there_are_eight() -> None:
 @pytest.mark.parametrize(
     ("path", "members", "devices", "rows"),
     [
-        (PURE, 1, 8, 1),
+        pytest.param(PURE, 1, 8, 1, marks=pytest.mark.slow),
         (PURE, 16, 8, 8),
-        (NATIVE, 3, 2, 1),
+        pytest.param(NATIVE, 3, 2, 1, marks=pytest.mark.slow),
         (NATIVE, 6, 4, 2),
         (PLAIN, 2, 4, 2),
     ],
@@ -175,7 +175,7 @@ def test_a_population_keeps_its_members_on_their_devices(tiny: Any, tmp_path: An
         assert_same(one, resumed)
 
 
-@pytest.mark.parametrize(("members", "devices"), [(1, 4), (8, 4), (2, 1)])
+@pytest.mark.parametrize(("members", "devices"), [(1, 4), pytest.param(8, 4, marks=pytest.mark.slow), (2, 1)])
 def test_the_steps_are_compiled_once(tiny: Any, members: int, devices: int) -> None:
     task = task_of(tiny, PURE, devices)
     path, tasks = task.code_path, [task] * members

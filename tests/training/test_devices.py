@@ -7,12 +7,16 @@ import pathlib
 import subprocess
 import sys
 
+import pytest
+
 HERE = pathlib.Path(__file__)
 
 
-def test_eight_devices() -> None:
+@pytest.mark.parametrize("marks", ["not slow", pytest.param("slow", marks=pytest.mark.slow)])
+def test_eight_devices(marks: str) -> None:
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(HERE.with_name("eight_devices.py"))]
+    file = str(HERE.with_name("eight_devices.py"))
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-m", marks, file]
     ended = subprocess.run(
         command, cwd=HERE.parents[2], env={**os.environ, "XLA_FLAGS": flags}, capture_output=True, text=True
     )
