@@ -146,8 +146,9 @@ def budget(costs: Costs, contenders: int, steps_per_epoch: int, seconds: float) 
 
 
 def _measure(workload: Workload, data_dir: pathlib.Path | None) -> Costs:
-    """Trains two runs for an epoch in a folder that is removed, and returns what that cost."""
+    """Trains two runs for two epochs in a folder that is removed, and returns what that cost."""
     fields = {field.name: getattr(workload, field.name) for field in dataclasses.fields(Workload)}
+    fields["epochs"] = epochs = 2  # the first evaluation compiles
     base = Experiment(**fields, optimizer=OPTIMIZERS["adamw"], schedule=Cosine(), evaluate_test=False)
     experiments = [dataclasses.replace(base, seed=seed) for seed in (0, 1)]
     with scratch_folder() as folder:
@@ -160,8 +161,8 @@ def _measure(workload: Workload, data_dir: pathlib.Path | None) -> Costs:
             reporter=Reporter(),
         )
         whole = time.perf_counter() - began
-        lines = [record for run in runs for record in run.metrics]
-        steps_per_epoch = runs[0].steps_per_epoch
-    evaluation = sum(line["seconds"] for line in lines if line["split"] in ("train_clean", "validation")) / len(runs)
+        steps = epochs * runs[0].steps_per_epoch
+        last = [record for run in runs for record in run.metrics if record["step"] == steps]
+    evaluation = sum(line["seconds"] for line in last if line["split"] in ("train_clean", "validation")) / len(runs)
     step = seconds_per_step(experiments, data_dir)
-    return Costs(max(0.0, whole - len(runs) * steps_per_epoch * step), step, evaluation)
+    return Costs(max(0.0, whole - len(runs) * (steps * step + epochs * evaluation)), step, evaluation)
