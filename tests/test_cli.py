@@ -222,7 +222,7 @@ def test_without_flags_the_experiment_is_the_files():
         (["optimizers", "show", "mine.py:mien"], 1, "unknown function of mine.py 'mien'; did you mean mine?"),
         (["optimizers", "check"], 2, "An optimizer by its name"),
         (["optimizers", "check", "adamm"], 1, "did you mean adam"),
-        (["optimizers", "check", "adam", "--model", "cnnn"], 1, "did you mean cnn?"),
+        (["optimizers", "check", "adam", "--model", "cnnn"], 1, "did you mean cnn or cnn1d?"),
         (["optimizers", "check", "adam", "--dataset", "cifar"], 1, "did you mean cifar10"),
         (["optimizers", "check", "adam", "--json", "absent/x.json"], 1, "'absent' is not a folder. Expected a file in"),
         (["optimizers", "check", "mine.py:unusable"], 1, "mine.py:unusable"),
