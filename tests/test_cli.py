@@ -358,8 +358,9 @@ def test_help_is_there_for_every_command(call):
 def test_an_experiment_of_the_users_own_file_runs(call, tmp_path):
     (tmp_path / "mine.py").write_text(
         "from jaxopt_bench import Experiment\nfrom jaxopt_bench.models import CNN\n"
-        "from jaxopt_bench.optimizers import SGD\n"
-        "EXPERIMENTS = {'mine': Experiment(dataset='digits', model=CNN(channels=(4,)), optimizer=SGD(), epochs=1)}\n"
+        "from jaxopt_bench.optimizers import SGD\nfrom jaxopt_bench.problems import Classification\n"
+        "problem = Classification(dataset='digits', model=CNN(channels=(4,)))\n"
+        "EXPERIMENTS = {'mine': Experiment(problem=problem, optimizer=SGD(), epochs=1)}\n"
     )
     code, _, _ = call("run", "mine.py", "--no-tensorboard")
     assert code == 0

@@ -61,7 +61,7 @@ def doctor(flags: DoctorFlags) -> int:
     _print_environment(path, console)
     results, expected = [], load_expected()
     for item in make_items(Layers(path=path.layers)):
-        console.print(f"  {item.name:24}", end="")  # before it is run: what dies has said where
+        console.print(f"  {item.name:26}", end="")  # before it is run: what dies has said where
         result = check(item, expected[item.name], path)
         _print_result(result, console)
         results.append(result)
