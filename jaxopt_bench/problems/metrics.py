@@ -141,5 +141,8 @@ def metric_named(metrics: Sequence[Metric], name: str) -> Metric | None:
 
 
 def _number(value: float) -> str:
-    """Returns a number with four digits after the point, or with four significant ones if it is large or tiny."""
-    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.4g}"
+    """Returns a number with four digits after the point, or with fewer from 10 on; tiny and huge ones as 1.234e-05."""
+    size = abs(value)
+    if value != 0 and not 1e-3 <= size < 1e6:
+        return f"{value:.4g}"
+    return f"{value:.{4 if size < 10 else max(0, 4 - math.floor(math.log10(size)))}f}"
