@@ -7,7 +7,7 @@ import functools
 import os
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -159,9 +159,22 @@ def load_run(path: str | pathlib.Path) -> Run:
     records = read_records(path / "metrics.jsonl")
     found = load_summary(summary) if summary.exists() else None
     check_identity(path, config, found)
+    _check_metrics(path, [metric["name"] for metric in config["metrics"]], records, found)
     if found is not None:
         check_steps(path, found["status"], found["steps"], max((record["step"] for record in records), default=None))
     return Run(path, config, records, found)
+
+
+def _check_metrics(
+    directory: pathlib.Path, names: Sequence[str], records: Sequence[Record], summary: Mapping[str, Any] | None
+) -> None:
+    """Checks that what a run's files say of each of its metrics is a number or null."""
+    for number, record in enumerate(records, start=1):
+        check_object(f"{directory / 'metrics.jsonl'}, line {number}", record, dict.fromkeys(names, NUMBER | None))
+    fields = {f"{split}_{name}": NUMBER | None for split in SPLITS for name in names}
+    for at in ("final", "best"):
+        if summary is not None and summary[at] is not None:
+            check_object(f"{directory / 'summary.json'}: {at}", summary[at], fields)
 
 
 def check_complete(directory: pathlib.Path) -> None:

@@ -60,7 +60,7 @@ def test_faster_chips_need_less(products: list[flops.Product]) -> None:
 
 def test_the_record_is_resnet_18_on_all_images() -> None:
     found = catalog.find("cifar10_resnet18_sgd_record")
-    assert found.validation_fraction == 0.0
+    assert found.problem.validation_fraction == 0.0
     assert found.evaluate_test
     task = record._task(found)
     products = flops.products(jax_side.forward_jaxpr(task))
