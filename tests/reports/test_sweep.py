@@ -53,8 +53,8 @@ def test_any_headline_metric_is_plotted_with_its_unit():
         rows.append(Row({RATE: rate}, reached, 1, 0))
     lines = printed(rows, ENERGY)
     assert any("energy error (meV)" in line for line in lines)
-    assert any(line.split() == ["0.2", "1.0000", "35.5000", "★"] for line in lines)
-    (axis,) = [line for line in lines if "35.5000" in line and "40.0000" in line]
+    assert any(line.split() == ["0.2", "1.0000", "35.500", "★"] for line in lines)
+    (axis,) = [line for line in lines if "35.500" in line and "40.000" in line]
     assert "loss" in axis
     alone = printed([Row({RATE: 0.1}, {"validation_loss": Estimate(2.0, None, 1)}, 1, 0)], ENERGY[1:])
     assert [line.split() for line in alone if "●" in line or "★" in line] == [["0.1", "2.0000", "★"]]
