@@ -20,7 +20,7 @@ from jaxopt_bench.problems import Metric
 from jaxopt_bench.runs import checkpoints
 from jaxopt_bench.runs.directory import NUMBER, check_object, read_json
 from jaxopt_bench.runs.records import SPLITS, Record, best_step, read_records
-from jaxopt_bench.training import Task, TrainState, abstract_states, empty_metrics, first_state, member
+from jaxopt_bench.training import Task, TrainState, abstract_metrics, abstract_states, first_state, member
 
 RUN_FOLDER = re.compile(
     r"([0-9a-f]{12})(?:\.[1-9][0-9]*)?"
@@ -325,7 +325,7 @@ def finished(directory: pathlib.Path) -> bool:
 
 def checkpointed(task: Task, members: int) -> dict[str, Any]:
     """Returns the shapes and types of what a checkpoint holds: the states, and the metrics since the last report."""
-    return {"state": abstract_states(task, members), "metrics": jax.eval_shape(lambda: empty_metrics(task, members))}
+    return {"state": abstract_states(task, members), "metrics": abstract_metrics(task, members)}
 
 
 def task_to_json(task: Task) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from jaxopt_bench.training.devices import check_batch, everywhere, fetched, plac
 from jaxopt_bench.training.loop import (
     Evaluate,
     MaskedBatch,
+    abstract_metrics,
     empty_metrics,
     make_advance,
     make_evaluate,
@@ -39,6 +40,7 @@ __all__ = [
     "StepMetrics",
     "Task",
     "TrainState",
+    "abstract_metrics",
     "abstract_states",
     "check_batch",
     "check_one_program",

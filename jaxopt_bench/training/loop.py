@@ -99,7 +99,16 @@ def make_loop(step: Callable[[Any, Any, Any], Any], path: CodePath, members: int
 
 def empty_metrics(task: Task, members: int = 1) -> StepMetrics:
     """Returns the metrics of no steps, stacked, on the devices that the task's code path uses."""
-    return placed(stack([StepMetrics.empty(task.step_names)] * members), shardings(task.code_path, members)[0])
+    return placed(_stacked_metrics(task, members), shardings(task.code_path, members)[0])
+
+
+def abstract_metrics(task: Task, members: int = 1) -> StepMetrics:
+    """Returns the shapes and types of the stacked metrics, computing nothing."""
+    return jax.eval_shape(lambda: _stacked_metrics(task, members))
+
+
+def _stacked_metrics(task: Task, members: int) -> StepMetrics:
+    return stack([StepMetrics.empty(task.step_names)] * members)
 
 
 def needed_bytes(task: Task, data: Examples, members: int) -> int:
@@ -113,7 +122,7 @@ def needed_bytes(task: Task, data: Examples, members: int) -> int:
     states = abstract_states(task, members)
     order = jax.ShapeDtypeStruct((members, task.train_examples), jnp.int32)
     steps = jax.ShapeDtypeStruct((members,), jnp.int32)
-    metrics = jax.eval_shape(lambda: empty_metrics(task, members))
+    metrics = abstract_metrics(task, members)
     compiled = make_advance(task, members).lower(states, metrics, data, order, steps).compile()  # type: ignore[attr-defined]
     kept = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(states)) // rows(task.code_path, members)
     return required_bytes(compiled) + 2 * kept

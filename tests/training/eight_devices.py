@@ -20,6 +20,7 @@ from jaxopt_bench.runs.population import _size
 from jaxopt_bench.training import (
     CodePath,
     Task,
+    abstract_metrics,
     abstract_states,
     choose_code_path,
     empty_metrics,
@@ -115,7 +116,7 @@ def compiled(experiment: Any, path: CodePath, members: int, devices: int) -> str
     task = task_of(experiment, path, devices)
     shapes: Any = (
         abstract_states(task, members),
-        jax.eval_shape(lambda: empty_metrics(task, members)),
+        abstract_metrics(task, members),
         jax.eval_shape(lambda: IMAGES),
         jax.ShapeDtypeStruct((members, 640), np.int32),
         jax.ShapeDtypeStruct((members,), np.int32),
