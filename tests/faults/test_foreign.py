@@ -76,6 +76,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
     return Planted(tmp_path_factory.mktemp("elsewhere"))
 
 
+@pytest.mark.slow
 def test_foreign_files_stay_through_runs_sweeps_studies_and_reports(tiny, planted, tmp_path, digits_dir):
     root = tmp_path / WEIRD
     recording = Recording(log_every=6, checkpoint_every=7)

@@ -163,6 +163,7 @@ def test_members_are_divided_and_another_process_that_is_killed_costs_no_more_th
         assert_near(one, other)  # the test split at the best epoch is divided among all: its mean is rounded otherwise
 
 
+@pytest.mark.slow
 def test_a_study_of_two_processes_selects_as_one_does(words: list[str], tmp_path: pathlib.Path) -> None:
     study = ["compare", "digits", "--optimizers", "sgd", "--trials", "2", "--seeds", "2", "--epochs", "1", *words[:2]]
     study += ["--space", "sgd.learning_rate=1e-3..1e-1"]  # larger ones amplify rounding, which differs
