@@ -40,7 +40,6 @@ from jaxopt_bench.runs.processes import found_by_first
 T = TypeVar("T")
 MANIFEST, MARKER, ARRAYS = "manifest.json", "marker.json", "arrays"
 _STEP = re.compile(r"0|[1-9][0-9]{0,17}")
-_PLAIN = re.compile(r"[A-Za-z0-9_./-]+")
 
 
 class Checkpoints:
@@ -64,7 +63,7 @@ class Checkpoints:
         """Opens the folder for writing and removes what interrupted saves left in it.
 
         Args:
-          directory: created if it does not exist.
+          directory: created if it does not exist; its parent must exist.
           keep: how many of the last checkpoints to keep, beside the best.
           after: the step from which the run continues. Later checkpoints are damaged, or the run would continue from
             them; they are removed, so that they do not take the place of a good one.
@@ -78,7 +77,7 @@ class Checkpoints:
         self.keep, self.warn = keep, warn
         self._warnings: dict[str, bool] = {}  # by text, whether each was given
         self._written: set[str] = set()  # names of folders
-        self.directory.mkdir(parents=True, exist_ok=True)
+        self.directory.mkdir(exist_ok=True)
         if jax.process_index() == 0:
             self._clean(after, last)
         self._checkpointer = _checkpointer() if jax.process_index() == 0 else None
@@ -169,9 +168,9 @@ class Checkpoints:
             assert self._checkpointer is not None, "the first process writes"
             temporary.mkdir()
             write_json(temporary / MARKER, {"step": step, "made_by": "jaxopt-bench"})
-            with _plain(temporary) as plain:
-                self._checkpointer.save(plain / ARRAYS, args=ocp.args.StandardSave(tree))
-                _check_equal(self._checkpointer.restore(plain / ARRAYS, args=ocp.args.StandardRestore(tree)), tree)
+            with _through_link(temporary) as link:
+                self._checkpointer.save(link / ARRAYS, args=ocp.args.StandardSave(tree))
+                _check_equal(self._checkpointer.restore(link / ARRAYS, args=ocp.args.StandardRestore(tree)), tree)
             write_json(temporary / MANIFEST, {"step": step, "sha256": _sums(temporary)})
             temporary.rename(folder)
             self._written.add(folder.name)
@@ -318,9 +317,9 @@ def _read(folder: pathlib.Path, step: int, like: Any) -> Any:
     """Returns the tree in a checkpoint's folder; see `restore`."""
     _verify(folder, step)
     target = None if like is None else jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), like)
-    with _checkpointer() as checkpointer, _plain(folder) as plain:
+    with _checkpointer() as checkpointer, _through_link(folder) as link:
         try:
-            found = checkpointer.restore(plain / ARRAYS, args=ocp.args.StandardRestore(target))
+            found = checkpointer.restore(link / ARRAYS, args=ocp.args.StandardRestore(target))
         except Exception as error:  # Orbax raises whatever a file that is not as it wrote it leads it to
             raise UserError(f"checkpoint {folder} holds other arrays than this experiment has: {error}") from error
     if target is None:
@@ -345,15 +344,13 @@ def _check_equal(found: Any, saved: Any) -> None:
 
 
 @contextlib.contextmanager
-def _plain(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Yields a path of a folder that has letters, digits and `_ . / -` alone.
+def _through_link(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yields a symbolic link to a folder, for Orbax.
 
     Orbax takes absolute paths for patterns: it finds nothing below a folder called `[1]`, and saves an unreadable
-    checkpoint there. Folders of other names are given to it through a symbolic link.
+    checkpoint there. It also creates missing parents: if the run's directory is removed during a save, Orbax would
+    create it again. Behind a link it cannot: the save fails.
     """
-    if _PLAIN.fullmatch(str(folder)):
-        yield folder
-        return
     with scratch_folder() as scratch:
         link = scratch / "checkpoint"
         link.symlink_to(folder, target_is_directory=True)

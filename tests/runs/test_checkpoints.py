@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import pathlib
 import random
-import re
 import shutil
 
 import jax
@@ -199,6 +199,7 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
 def test_a_checkpoint_can_be_read_under_any_path(tmp_path, name):
+    (tmp_path / name).mkdir(parents=True)
     checkpoints = Checkpoints(tmp_path / name / "checkpoints")
     checkpoints.save(1, tree(1))
     checkpoints.close()
@@ -209,7 +210,7 @@ def test_a_checkpoint_can_be_read_under_any_path(tmp_path, name):
 
 
 def test_arrays_that_cannot_be_read_back_make_no_checkpoint(tmp_path, monkeypatch):
-    monkeypatch.setattr("jaxopt_bench.runs.checkpoints._PLAIN", re.compile(".*", re.DOTALL))  # trusts any path
+    monkeypatch.setattr("jaxopt_bench.runs.checkpoints._through_link", contextlib.nullcontext)
     checkpoints = Checkpoints(tmp_path / "[1]")
     checkpoints.save(1, tree(1))
     with pytest.raises(UserError, match="could not be written"):
@@ -277,6 +278,7 @@ def test_what_others_put_among_checkpoints_stays(folder, tmp_path_factory):
 
 @pytest.mark.parametrize("link", ["checkpoints", "run"])
 def test_nothing_is_removed_through_a_link(tmp_path, link):
+    (tmp_path / "real").mkdir()
     real = Checkpoints(tmp_path / "real" / "checkpoints", keep=3)
     for step in (1, 2, 3):
         real.save(step, tree(step))
@@ -330,7 +332,8 @@ def test_files_of_operating_systems_do_no_harm(folder, name):
     rename = pathlib.Path.rename
 
     def rename_among_system_files(path: pathlib.Path, target: pathlib.Path) -> pathlib.Path:
-        (path / "arrays" / "late").write_text("")  # written by someone else just before the end
+        if path.parent == folder:
+            (path / "arrays" / "late").write_text("")  # written by someone else just before the end
         return rename(path, target)
 
     with pytest.MonkeyPatch.context() as patched:
@@ -395,3 +398,28 @@ def test_what_orbax_wrote_after_a_failed_save_was_removed_is_recognised(tmp_path
     assert is_ours(folder)
     (folder / "notes.txt").touch()
     assert not is_ours(folder)
+
+
+@pytest.mark.parametrize("moment", ["before Orbax writes", "while Orbax writes", "before the manifest is written"])
+def test_a_save_does_not_create_the_directory_of_a_run_again(tmp_path, monkeypatch, moment):
+    run = tmp_path / "run"
+    run.mkdir()
+    checkpoints = Checkpoints(run / "checkpoints")
+    checkpointer = checkpoints._checkpointer
+    owner, name = {
+        "before Orbax writes": (checkpointer, "save"),
+        "while Orbax writes": (checkpointer._handler, "save"),
+        "before the manifest is written": (checkpointer, "restore"),
+    }[moment]
+    call = getattr(owner, name)
+
+    def remove_the_run(*args: object, **options: object) -> object:
+        found = call(*args, **options) if name == "restore" else None
+        shutil.rmtree(run)
+        return found if name == "restore" else call(*args, **options)
+
+    monkeypatch.setattr(owner, name, remove_the_run)
+    checkpoints.save(1, tree(1))
+    with pytest.raises(UserError, match="could not be written"):
+        checkpoints.close()
+    assert not run.exists()
