@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import altair as alt
@@ -150,6 +151,18 @@ def scale_from(low: float, high: float, logarithmic: bool) -> alt.Scale:
     """Returns a scale from one number to another."""
     kind = {"type": "log"} if logarithmic else {"zero": False}
     return alt.Scale(domain=[low, high], nice=False, **kind)
+
+
+def unused_name(name: str, used: Collection[str], form: str) -> str:
+    """Returns a name that is not used yet: the name itself, or else the name with the lowest free number from 2.
+
+    Args:
+      name: the preferred name.
+      used: names that are used already.
+      form: how a number is added to the name, such as "{}-{}".
+    """
+    numbered = (form.format(name, number) for number in itertools.count(2))
+    return next(each for each in itertools.chain([name], numbered) if each not in used)
 
 
 def file_name(words: str) -> str:

@@ -19,7 +19,7 @@ from jaxopt_bench.experiment import Experiment, flat_fields
 from jaxopt_bench.problems import LOSS, Metric, views
 from jaxopt_bench.reports.charts.run import SERIES, run_charts
 from jaxopt_bench.reports.charts.views import lines_figure, matrix_figure, points_figure
-from jaxopt_bench.reports.figure import Figure, file_name
+from jaxopt_bench.reports.figure import Figure, file_name, unused_name
 from jaxopt_bench.reports.html import Block, Code, Figures, Image, Images, Section, Tabular, Text, Texts
 from jaxopt_bench.reports.style import Look, looks
 from jaxopt_bench.reports.tables import NONE, Table, directions
@@ -181,13 +181,10 @@ def _view_blocks(shown: Sequence[views.View], part: str, names: set[str], found:
 
 
 def _new_name(name: str, names: set[str]) -> str:
-    """Returns a name that no figure has, and adds it to the names."""
-    candidate, count = name, 1
-    while candidate in names:
-        count += 1
-        candidate = f"{name}-{count}"
-    names.add(candidate)
-    return candidate
+    """Returns a name that no figure uses yet, and adds it to the used names."""
+    found = unused_name(name, names, "{}-{}")
+    names.add(found)
+    return found
 
 
 def _gallery(view: views.Images) -> Images:

@@ -10,7 +10,7 @@ import polars as pl
 
 from jaxopt_bench.problems.views import Lines, Matrix, Points
 from jaxopt_bench.reports.charts.curves import MOST_POINTS
-from jaxopt_bench.reports.figure import LINEAR, LOG, Figure, colour, dash, hideable, shown
+from jaxopt_bench.reports.figure import LINEAR, LOG, Figure, colour, dash, hideable, shown, unused_name
 from jaxopt_bench.reports.style import Look
 from jaxopt_bench.reports.subject import thinned
 
@@ -141,12 +141,8 @@ def lines_figure(name: str, view: Lines, looks: Mapping[str, Look]) -> Figure:
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
-    """Returns names of which none is like another: the second of equals becomes "name (2)"."""
+    """Returns the names without repetitions: the second "cat" becomes "cat (2)"."""
     found: list[str] = []
     for name in names:
-        candidate, count = name, 1
-        while candidate in found:
-            count += 1
-            candidate = f"{name} ({count})"
-        found.append(candidate)
+        found.append(unused_name(name, found, "{} ({})"))
     return found
