@@ -19,7 +19,7 @@ from jaxopt_bench.problems import PROBLEMS, ProblemConfig
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Workload(Config):
-    """What optimizers are compared on: a problem, and how long and in what batches it is trained.
+    """A task for comparing optimizers: a problem, a number of epochs and a batch size.
 
     Raises:
       UserError: for a field of the wrong type or out of bounds.
@@ -30,7 +30,7 @@ class Workload(Config):
     name: str = "unnamed"
     """What its folder is called; changes nothing that is computed."""
     problem: Annotated[ProblemConfig, tyro.conf.arg(name="")]
-    """What is minimised."""
+    """The problem, whose loss is minimised."""
     epochs: int = number(10, at_least=1)
     """Passes over the training split."""
     batch_size: int = number(128, at_least=1)
@@ -91,11 +91,11 @@ class Experiment(Workload):
 def flat_fields(experiment: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the fields of an experiment, or of a part of one, under the names that flags give them.
 
-    Those of the problem stand without "problem." before them, but for its name and for the arguments of a user's
-    function.
+    The fields of a built-in problem have no prefix. The problem's name, and the arguments of a user's function, have
+    the prefix "problem.".
 
     Args:
-      experiment: what `Experiment.to_json` returned, perhaps in another version of this program, with other fields.
+      experiment: the result of `Experiment.to_json`; other versions of this program may have other fields.
     """
     problem = experiment.get("problem", {})
     others = flattened({name: value for name, value in experiment.items() if name != "problem"})
@@ -109,7 +109,7 @@ def digest_of(experiment: Mapping[str, Any]) -> str:
     """Returns the digest of an experiment that is given as JSON.
 
     Args:
-      experiment: what `Experiment.to_json` returned, perhaps in another version of this program, with other fields.
+      experiment: the result of `Experiment.to_json`; other versions of this program may have other fields.
     """
     fields = {name: value for name, value in experiment.items() if name != "name"}
     text = json.dumps(fields, sort_keys=True, separators=(",", ":"))

@@ -41,7 +41,7 @@ def key(seed: Integer[Array, ""] | int, purpose: Purpose, index: Integer[Array, 
 
 
 class Draw(NamedTuple):
-    """A place in training at which something is drawn: it gives a key for each purpose.
+    """The source of randomness of one training step: it gives a key for each purpose.
 
     Attributes:
       seed: the run's.
@@ -52,5 +52,5 @@ class Draw(NamedTuple):
     step: Integer[Array, ""] | int
 
     def key(self, purpose: Purpose) -> Key[Array, ""]:
-        """Returns the key of a draw; see `key`."""
+        """Returns the key of this step for a purpose; see `key`."""
         return key(self.seed, purpose, self.step)

@@ -1,4 +1,4 @@
-"""A measure as charts show it: in the unit that people read, and in curves perhaps as an error."""
+"""A measure in the form that charts show: percentages in place of fractions, and in some curves the error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Quantity:
 
     Attributes:
       measure: such as the test accuracy.
-      as_error: whether 100% − value is shown.
+      as_error: whether the chart shows 100% − value.
     """
 
     measure: Measure
@@ -41,22 +41,22 @@ class Quantity:
 
     @property
     def words(self) -> str:
-        """What people call it: "test accuracy" or "test error"."""
+        """The name in words: "test accuracy" or "test error"."""
         return in_words(self.measure.words, self.metric, self.as_error)
 
     @property
     def title(self) -> str:
-        """The same with its unit: "test accuracy (%)"."""
+        """The name in words, with the unit: "test accuracy (%)"."""
         return f"{self.words} ({self.metric.unit})" if self.metric.unit else self.words
 
     @property
     def higher_is_better(self) -> bool:
-        """Whether greater values are better where they are shown."""
+        """Whether higher values in the chart are better."""
         return self.metric.higher_is_better and not self.as_error
 
     @property
     def limits(self) -> tuple[float | None, float | None]:
-        """The least and the greatest possible value as they are shown; None for none."""
+        """The least and the greatest possible value, in the unit of the chart; None if there is no limit."""
         ends = (self.metric.least, self.metric.greatest)
         if self.as_error:
             greatest, least = (None if end is None else 100 * (1 - end) for end in ends)
@@ -65,17 +65,17 @@ class Quantity:
         return least, greatest
 
     def shown(self, column: str | None = None) -> pl.Expr:
-        """Returns the values of a column as they are shown: percentages if they are fractions.
+        """Returns the values of a column in the unit of the chart: fractions become percentages.
 
         Args:
-          column: its own name if it is None.
+          column: the column; the measure's own name if it is None.
         """
         values = pl.col(self.name if column is None else column)
         return 100 * (1 - values) if self.as_error else self.metric.scale * values
 
 
 def as_curve(measure: Measure) -> Quantity:
-    """Returns a measure as curves show it: as an error if it is a fraction of which more is better.
+    """Returns a measure in the form that curves show: an error if it is a percentage and higher values are better.
 
     An error that approaches zero shows differences which an accuracy near 100% does not.
     """
@@ -83,7 +83,7 @@ def as_curve(measure: Measure) -> Quantity:
 
 
 def may_be_logarithmic(metric: Metric) -> bool:
-    """Returns whether a logarithmic axis can suit a metric: no percentage, and none with a greatest value, as R²."""
+    """Returns whether a logarithmic axis is suitable: not for percentages, nor for metrics with an upper limit (R²)."""
     return not metric.percent and metric.greatest is None
 
 
@@ -93,7 +93,7 @@ def is_error(metric: Metric) -> bool:
 
 
 def in_words(words: str, metric: Metric, as_error: bool) -> str:
-    """Returns what a metric is called where it may be shown as an error: "test error" for "test accuracy"."""
+    """Returns the name of a metric in a chart: "test error" if the test accuracy is shown as an error."""
     if not as_error:
         return words
     prefix = words.removesuffix(metric.words)

@@ -28,9 +28,9 @@ from jaxopt_bench.results.measures import SPLIT_WORDS
 from jaxopt_bench.runs import EVALUATION, SPLITS, Evaluation, Run, format_duration
 
 PAIRS = 20
-"""Confused pairs of classes that a table names."""
+"""The most confused pairs that a table lists."""
 MOST_SHOWN = 100
-"""Images, or texts, of a view that a page shows."""
+"""The most images, or texts, of a view that a page shows."""
 
 
 def run_looks(evaluation: Evaluation | None) -> dict[str, Look]:
@@ -55,7 +55,9 @@ def run_sections(run: Run, results: Results, evaluation: Evaluation | None, foun
     if charts:
         sections.append(Section("Charts", (Figures(tuple(charts)),)))
     if evaluation is None:
-        hint = "This run has recorded no predictions. This command records them, from its checkpoint if there is one:"
+        hint = (
+            "This run has no recorded predictions. This command records them. If the run has a checkpoint, it is used:"
+        )
         return [*sections, Section("Predictions", (Text(hint), Code(f"{command(run)} --evaluation")))]
     names = {figure.name for figure in charts}
     for (title, shown), part in zip(_shown_views(evaluation), ("predictions", "training"), strict=True):
@@ -225,7 +227,7 @@ def _confused(name: str, view: views.Matrix) -> Table:
 
 
 def _recorded(evaluation: Evaluation) -> str:
-    """Returns what `evaluation.npz` has of each example."""
+    """Returns a sentence on the contents of `evaluation.npz`."""
     split, found = list(evaluation.splits.items())[-1]
     said = [f"the statistics {', '.join(found.statistics)}"]
     if found.outputs:

@@ -17,7 +17,7 @@ from jaxopt_bench.results.statistics import Estimate, estimate
 from jaxopt_bench.runs import SPLITS
 
 SPLIT_WORDS = {"train": "training", "train_clean": "clean training", "validation": "validation", "test": "test"}
-"""What people call each split."""
+"""The name of each split in words."""
 
 Curves = Mapping[str, Sequence[float | None]]
 """What a run measured at the ends of its epochs, by `{split}_{metric}`; None if it was not finite."""
@@ -30,7 +30,7 @@ class Measure:
     Attributes:
       name: `{split}_{metric}`, or one of `DERIVED`.
       metric: its direction, unit, bounds, and the value of an untrained model.
-      words: what people call it, such as "test accuracy".
+      words: the name for people, such as "test accuracy".
       of_curves: computes it from the run's curves; None if it is in the run's summary.
     """
 
@@ -46,7 +46,7 @@ class Measure:
 
     @property
     def title(self) -> str:
-        """What an axis or a column is called, with the unit: "test accuracy (%)"."""
+        """The title of an axis or a column, with the unit: "test accuracy (%)"."""
         return f"{self.words} ({self.metric.unit})" if self.metric.unit else self.words
 
     def estimate(self, values: Sequence[float]) -> Estimate:
@@ -89,7 +89,7 @@ def mean_clean_loss(curves: Curves) -> float | None:
 
 
 def roughness(values: Sequence[float | None]) -> float | None:
-    """Returns how rough a curve is: the mean size of its second differences over epochs.
+    """Returns the roughness of a curve: the mean absolute second difference over epochs.
 
     A straight line has none, whatever its slope; so the direction of the metric does not matter.
     """
@@ -148,7 +148,7 @@ def metrics_from_json(values: Any, where: str = "metrics") -> tuple[Metric, ...]
     """Returns recorded metrics.
 
     Args:
-      values: the list of what `Metric.to_json` returned.
+      values: a list of results of `Metric.to_json`.
       where: the file and the field, for error messages.
 
     Raises:

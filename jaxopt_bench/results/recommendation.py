@@ -1,4 +1,4 @@
-"""What to use, as settings that can be pasted into a program."""
+"""The recommended optimizer, with settings that can be pasted into a program."""
 
 from __future__ import annotations
 

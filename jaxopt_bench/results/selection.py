@@ -1,4 +1,4 @@
-"""Which trial wins. The test split has no part in it."""
+"""Selects the best trial of each optimizer. The test split is not used."""
 
 from __future__ import annotations
 

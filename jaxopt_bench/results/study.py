@@ -26,7 +26,7 @@ MOST_RUNS = 100_000
 JUDGING = ("validation", "train_clean")
 """Splits by which trials may be judged and targets be stated: those that trials measure at the ends of epochs."""
 STEPS = "steps_to_target"
-"""What trials are judged by if it is how soon they reach the target."""
+"""The value of `Study.select` by which the trial that reaches the target first wins."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -38,7 +38,7 @@ from jaxopt_bench.results.study import STEPS, Study
 from jaxopt_bench.results.tables import Results
 
 REPORTED = ("test", "validation", "train_clean")
-"""The splits on which results are reported: the first that the problem has."""
+"""Splits by preference: results are reported on the first of them that the problem has."""
 LEARNING_RATE = "optimizer.learning_rate"
 POINT = 0.01
 """How much worse than the best a learning rate may be and still count as good: a point of a percentage; for other
@@ -278,7 +278,7 @@ def _ranking(results: Results, document: Document, workload: str) -> Ranking:
 
 
 class _Scale(NamedTuple):
-    """What a workload's runs are measured by; see `Ranking`."""
+    """The measures of a workload's runs; see `Ranking`."""
 
     measures: Mapping[str, Measure]
     primary: Measure

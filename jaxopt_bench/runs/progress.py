@@ -18,7 +18,7 @@ class Reporter:
     """Is told how a run goes, and shows nothing. Steps are counted from the start of training, not of the process."""
 
     def start(self, title: str, step: int, steps: int, steps_per_epoch: int, metrics: Sequence[Metric]) -> None:
-        """A run begins, or goes on, at a step. The first of its metrics is the headline."""
+        """Called when a run starts, or is resumed, at a step. The first metric is the headline."""
 
     def advance(self, step: int, examples_per_second: float, seconds_left: float) -> None:
         """Some steps were made."""
@@ -33,7 +33,7 @@ class Reporter:
         """Something worth a line of its own happened."""
 
     def diverged(self, message: str) -> None:
-        """A run ended early, since it diverged."""
+        """Called when a run diverges."""
         self.say(message)
 
     def stop(self) -> None:
@@ -56,7 +56,7 @@ class Lines(Reporter):
         self.say(title)
 
     def advance(self, step: int, examples_per_second: float, seconds_left: float) -> None:
-        """Prints a line if the last one is long ago."""
+        """Prints a line if enough time has passed since the last one."""
         self.speed = f"{examples_per_second:,.0f} examples/s, {format_duration(seconds_left)} left"
         if time.monotonic() - self.last > self.every:
             self._line(f"step {step:,}/{self.steps:,}  {_splits(self.latest, self.metrics)}  {self.speed}")

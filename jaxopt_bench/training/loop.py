@@ -278,9 +278,9 @@ def make_predictions(task: Task, members: int = 1) -> Predictions:
 
 
 def make_first_batch(task: Task) -> FirstBatch:
-    """Returns `first_batch(data, seed) -> (batch, prepared)`: what a run's first step trains on.
+    """Returns `first_batch(data, seed) -> (batch, prepared)`: the batch of a run's first step.
 
-    The batch is as it is stored, and as the problem prepares it for the loss.
+    `batch` holds the stored examples, `prepared` the inputs of the loss: augmented, for example.
     """
 
     @functools.partial(jax.jit, compiler_options=options_to_run_once())

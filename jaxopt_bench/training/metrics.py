@@ -1,4 +1,4 @@
-"""What is measured of steps and of evaluations, as mergeable `clu.metrics`."""
+"""Metrics of training steps and of evaluations, built on the mergeable `clu.metrics`."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class FirstStep(metrics.Metric):
 
 
 class StepMetrics(flax.struct.PyTreeNode):
-    """What is measured of steps since the last report.
+    """The metrics of the training steps since the last report.
 
     Attributes:
       means: means over the steps, by name: of the loss and the problem's statistics, and of the norms of the gradient
         and the update; with a line search also of how often a step evaluated the loss and its gradient.
-      learning_rate: that of the last step.
+      learning_rate: the learning rate of the last step.
       diverged: the first step, counted from 1, whose loss or update was not finite, an update so large that its norm
         overflows (from 1.8e19 on, in float32) among them.
     """
@@ -60,7 +60,7 @@ class StepMetrics(flax.struct.PyTreeNode):
         """The metrics of no steps.
 
         Args:
-          names: of what means are taken.
+          names: the names of the averaged values.
         """
         means = {name: metrics.Average.empty() for name in names}
         return cls(means=means, learning_rate=metrics.LastValue.empty(), diverged=FirstStep.empty())
@@ -69,13 +69,13 @@ class StepMetrics(flax.struct.PyTreeNode):
     def of_step(
         cls, values: Mapping[str, Float[Array, ""]], learning_rate: Float[Array, ""], diverged: Integer[Array, ""]
     ) -> Self:
-        """The metrics of one step: the values of what means are taken of, the learning rate, the step or `NEVER`."""
+        """The metrics of one step: values to average, the learning rate, and the step if it diverged, else `NEVER`."""
         means = {name: metrics.Average.from_model_output(value) for name, value in values.items()}
         rate = metrics.LastValue.from_model_output(learning_rate)
         return cls(means=means, learning_rate=rate, diverged=FirstStep.from_model_output(diverged))
 
     def merge(self, other: Self) -> Self:
-        """The metrics of the steps of both, those of `other` being the later."""
+        """The metrics of the steps of both. The steps of `other` are later."""
         means = {name: mean.merge(other.means[name]) for name, mean in self.means.items()}
         rate = self.learning_rate.merge(other.learning_rate)
         return type(self)(means=means, learning_rate=rate, diverged=self.diverged.merge(other.diverged))
@@ -86,10 +86,10 @@ class StepMetrics(flax.struct.PyTreeNode):
         return next(iter(self.means.values())).count
 
     def compute(self, measured: Sequence[Metric]) -> dict[str, Array]:
-        """Returns the metrics by name, with what else is measured of steps.
+        """Returns the metrics by name, with the norms, the learning rate and the step of divergence.
 
         Args:
-          measured: metrics whose statistics have means here.
+          measured: the metrics to compute; all their statistics must be averaged here.
         """
         means = {name: mean.compute() for name, mean in self.means.items()}
         others = {name: means[name] for name in (*NORMS, EVALUATIONS) if name in means}

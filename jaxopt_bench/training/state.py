@@ -26,7 +26,7 @@ class TrainState(flax.struct.PyTreeNode):
     Attributes:
       step: updates made so far.
       params: the model's parameters.
-      variables: what the model keeps beside them, such as running averages; {} if there is nothing.
+      variables: other arrays of the model, such as running averages; {} if it has none.
       opt_state: the optimizer's state.
       hyperparameters: the optimizer's float fields.
       schedule: the schedule's float fields.
@@ -123,7 +123,7 @@ def first_state(
     schedule: Hyperparameters,
     seed: UInt32[Array, ""],
 ) -> TrainState:
-    """Returns the state before the first step, of parameters that are given."""
+    """Returns the state before the first step, for given parameters."""
     start = jnp.zeros((), jnp.int32)
     now = moment(experiment, steps_per_epoch, schedule, seed, start)
     return TrainState(

@@ -1,4 +1,4 @@
-"""What is trained, and how it is computed."""
+"""A task: an experiment with its loaded problem, and the code path that computes it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Task:
 
     Attributes:
       experiment: what is trained.
-      problem: what its `problem` loads.
+      problem: the loaded problem of the experiment.
       code_path: how it is computed.
 
     Raises:

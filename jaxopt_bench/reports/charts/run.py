@@ -17,7 +17,7 @@ from jaxopt_bench.reports.tables import capitalised
 from jaxopt_bench.results.measures import SPLIT_WORDS
 
 SERIES: Mapping[str, str] = {"train_steps": "training steps", **SPLIT_WORDS}
-"""What a line of metrics is of, in words."""
+"""The name in words of each `split` of a run's metrics."""
 
 HOW = (
     "Values of training steps are means over the steps between two lines of metrics, with all that is random in "

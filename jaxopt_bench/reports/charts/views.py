@@ -1,4 +1,4 @@
-"""Views of a run's results on examples that are drawn as charts. They are drawn by their shape alone."""
+"""Charts of views: matrices, points and lines that a problem computes from a run's results on examples."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from jaxopt_bench.reports.style import Look
 from jaxopt_bench.reports.subject import thinned
 
 MOST_DOTS = 2000
-"""Dots of a scatter plot; of more, as many are drawn, evenly spaced in their order."""
+"""The most dots that a scatter plot draws. If there are more, evenly spaced ones are selected, in their order."""
 MOST_LETTERS = 40
-"""Letters of the columns' names up to which they are written side by side; more are written upwards."""
+"""The most letters that all column names together may have to be written horizontally."""
 SQUARE = 400  # pixels: the height of a figure that should be about as wide
 FILL = "#3d8fe0"  # on a light and on a dark ground
 
@@ -56,7 +56,7 @@ def matrix_figure(name: str, view: Matrix) -> Figure:
         tooltip=[alt.Tooltip("row:N", title=view.row_title), alt.Tooltip("column:N", title=view.column_title),
                  alt.Tooltip("count:Q"), alt.Tooltip("share:Q", title=share, format=".1f")],
     )  # fmt: skip
-    text = f"{view.text} The fuller the colour, the greater the share of the {view.row_title}.".strip()
+    text = f"{view.text} A stronger colour means a greater share of the {view.row_title}.".strip()
     titles = {"row": view.row_title, "column": view.column_title, "count": "count", "share": share}
     height = min(800, max(24 * len(rows), 320 if len(rows) > 5 else 160))
     return Figure(
