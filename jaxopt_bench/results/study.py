@@ -97,9 +97,9 @@ class Target(Config):
     workload: str
     """Of which workload, by its name."""
     measure: str
-    """What is measured, at the ends of epochs: "validation_<metric>" or "train_clean_<metric>"."""
+    """The measure, taken at the ends of epochs: "validation_<metric>" or "train_clean_<metric>"."""
     value: float
-    """What is to be reached, in the metric's own unit: a fraction for a percentage."""
+    """The value to reach, in the metric's own unit: a fraction for a percentage."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -20,11 +20,11 @@ from jaxopt_bench.runs.progress import Reporter
 OPTIMIZERS_COMPARED = ("momentum", "adamw", "nadamw", "lion", "muon", "schedule_free_adamw")
 """SGD with momentum, and the optimizers that most often lead recent comparisons."""
 MOST_RUNS, FEWEST_RUNS = 8, 3
-"""Trials of each optimizer, and fresh seeds that confirm its winner: equal, so that one program does both."""
+"""Limits of the number of trials of each optimizer. As many fresh seeds confirm its winner: one program does both."""
 ENOUGH_EPOCHS, MOST_EPOCHS = 10, 100
-"""Epochs below which fewer runs are made, and above which none is longer."""
+"""If runs would have fewer epochs than the first number, fewer runs are made. No run has more than the second."""
 MARGIN = 1.3
-"""By which time is estimated too long: other optimizers than the measured one need more."""
+"""Safety factor of time estimates: other optimizers than the measured one need more time."""
 PROGRAMS = 1.3
 """Programs that are compiled for an optimizer: one for its trials; for its confirmations only the test is added."""
 LEAST_TRAINING = 0.25  # of the time, if compiling takes nearly all of it
@@ -33,7 +33,7 @@ WARMUP = 0.05  # of the training
 
 @dataclasses.dataclass(frozen=True)
 class Costs:
-    """What training costs on this machine.
+    """The time that training takes on this machine.
 
     Attributes:
       program: seconds until the first step of a program: loading, compiling and writing.
@@ -57,16 +57,16 @@ class Costs:
 def timed_study(
     problem: ProblemConfig, folder: pathlib.Path, minutes: float, data_dir: pathlib.Path | None, reporter: Reporter
 ) -> Study:
-    """Returns the study that a folder holds of a problem; else a new one that takes about so many minutes.
+    """Returns the study in a folder; if there is none, a new study of a problem that takes about the given time.
 
-    The new one depends on how fast this machine is. It is fixed when its folder is begun.
+    The budget of a new study depends on the speed of this machine. It is fixed when its folder is created.
 
     Args:
-      problem: what is minimised.
-      folder: the study's.
+      problem: the problem.
+      folder: the folder of the study.
       minutes: how long a new study may take.
       data_dir: where TFDS keeps its data sets.
-      reporter: is told what is measured.
+      reporter: receives messages about the measurements and the budget.
 
     Raises:
       UserError: if the folder holds a study of another problem, or the problem cannot be loaded.
@@ -89,7 +89,11 @@ def timed_study(
     runs, epochs = budget(costs, len(OPTIMIZERS_COMPARED), steps, 60 * minutes)
     count = len(OPTIMIZERS_COMPARED)
     expected = (costs.programs(count) + costs.epochs(count, runs, epochs, steps)) / 60
-    late = f", more than the {minutes:g} asked for, since fewer runs would say nothing" if expected > minutes else ""
+    late = (
+        f", more than the requested {minutes:g}, because fewer runs would not be conclusive"
+        if expected > minutes
+        else ""
+    )
     length = f"{epochs} epoch{'s' * (epochs != 1)}"
     reporter.say(f"{runs} trials and {runs} seeds of {length} each: about {max(expected, 1):.0f} minutes{late}")
     return study_of(dataclasses.replace(workload, epochs=epochs), loaded, runs, steps)
@@ -99,10 +103,10 @@ def study_of(workload: Workload, problem: Problem, runs: int, steps_per_epoch: i
     """Returns the study of `OPTIMIZERS_COMPARED` on one workload.
 
     Args:
-      workload: what is trained, and how long.
+      workload: the problem with its epochs and batch size.
       problem: its problem, loaded.
       runs: trials of each optimizer, and seeds of its confirmation.
-      steps_per_epoch: of the workload.
+      steps_per_epoch: training steps in an epoch of the workload.
     """
     steps = max(1, round(WARMUP * workload.epochs * steps_per_epoch))
     cosine = Cosine(warmup=min(steps / steps_per_epoch, workload.epochs / 2))
@@ -146,7 +150,7 @@ def budget(costs: Costs, contenders: int, steps_per_epoch: int, seconds: float) 
 
 
 def _measure(workload: Workload, data_dir: pathlib.Path | None) -> Costs:
-    """Trains two runs for two epochs in a folder that is removed, and returns what that cost."""
+    """Trains two runs for two epochs in a folder that is removed, and returns the measured times."""
     fields = {field.name: getattr(workload, field.name) for field in dataclasses.fields(Workload)}
     fields["epochs"] = epochs = 2  # the first evaluation compiles
     base = Experiment(**fields, optimizer=OPTIMIZERS["adamw"], schedule=Cosine(), evaluate_test=False)
