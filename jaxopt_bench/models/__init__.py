@@ -68,6 +68,11 @@ def check_inputs(model: Model, inputs: Inputs, of: str) -> None:
         )
 
 
+def model_label(model: Model) -> str:
+    """Returns the name of a model for titles of runs. For a user's model, it is the name of the class or function."""
+    return MODELS.name_of(model).rpartition(":")[2]
+
+
 __all__ = [
     "CNN",
     "CNN1D",
@@ -90,5 +95,6 @@ __all__ = [
     "count_parameters",
     "imported",
     "load",
+    "model_label",
     "parameter_overview",
 ]

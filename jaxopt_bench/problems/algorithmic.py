@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from jaxopt_bench.config import Named, number
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.models import MODELS, Layers, Model, Transformer, check_inputs
+from jaxopt_bench.models import MODELS, Layers, Model, Transformer, check_inputs, model_label
 from jaxopt_bench.models.layers import LayersPath
 from jaxopt_bench.problems.base import Params, Problem, ProblemConfig
 from jaxopt_bench.problems.classification import classification_metrics, correct, cross_entropy
@@ -77,7 +77,7 @@ class ModularAddition(ProblemConfig):
     @property
     def title(self) -> str:
         """Such as "modular_addition_23_transformer"."""
-        return f"{self.data_name}_{MODELS.name_of(self.model).rpartition(':')[2]}"
+        return f"{self.data_name}_{model_label(self.model)}"
 
     @property
     def data_name(self) -> str:

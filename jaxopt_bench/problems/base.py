@@ -218,6 +218,27 @@ class ProblemConfig(Config, abc.ABC):
         return True
 
 
+class SplitProblem(ProblemConfig):
+    """A problem whose data set is divided into training and validation examples by the field `validation_fraction`."""
+
+    dataset: str
+    validation_fraction: float
+
+    @property
+    def data_name(self) -> str:
+        """The data set."""
+        return self.dataset
+
+    @property
+    def validates(self) -> bool:
+        """Whether a part of the data set is used for validation."""
+        return self.validation_fraction > 0
+
+    def without_validation(self) -> Self:
+        """Returns the same problem, trained on all examples that are not in the test split."""
+        return dataclasses.replace(self, validation_fraction=0.0)
+
+
 def count_examples(examples: Examples) -> int:
     """Returns how many examples a pytree of arrays holds."""
     return len(jax.tree.leaves(examples)[0])

@@ -7,7 +7,7 @@ import functools
 import math
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,10 +21,10 @@ from jaxopt_bench.data import Augmentation, augment, normalise, standardise
 from jaxopt_bench.data.cache import mean_and_std
 from jaxopt_bench.data.specs import moments
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.models import CNN, MODELS, Inputs, Layers, Model, check_inputs
+from jaxopt_bench.models import CNN, MODELS, Inputs, Layers, Model, check_inputs, model_label
 from jaxopt_bench.models.layers import LayersPath
 from jaxopt_bench.prng import Draw
-from jaxopt_bench.problems.base import Params, Problem, ProblemConfig, Variables
+from jaxopt_bench.problems.base import Params, Problem, SplitProblem, Variables
 from jaxopt_bench.problems.classification_views import classification_training_views, classification_views
 from jaxopt_bench.problems.metrics import LOSS, Metric
 
@@ -45,7 +45,7 @@ class Labelled(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Classification(ProblemConfig):
+class Classification(SplitProblem):
     """A network is trained to tell classes apart: mean cross-entropy in nats, accuracy as the headline.
 
     Inputs are normalised, or standardised, by the mean and the standard deviation of the training split.
@@ -98,21 +98,7 @@ class Classification(ProblemConfig):
     def title(self) -> str:
         """The data set and the network, such as "digits_cnn"."""
         dataset = self.dataset.rstrip("/").partition(".")[0]
-        return f"{dataset}_{MODELS.name_of(self.model).rpartition(':')[2]}"
-
-    @property
-    def data_name(self) -> str:
-        """The data set."""
-        return self.dataset
-
-    @property
-    def validates(self) -> bool:
-        """Whether a part of the training split validates."""
-        return self.validation_fraction > 0
-
-    def without_validation(self) -> Self:
-        """Returns the same problem, trained on all of the training split."""
-        return dataclasses.replace(self, validation_fraction=0.0)
+        return f"{dataset}_{model_label(self.model)}"
 
     def parameter_shapes(self) -> PyTree[jax.ShapeDtypeStruct]:
         """Returns the shapes and types of the parameters. It reads no data but a user's, and computes nothing."""

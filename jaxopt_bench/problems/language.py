@@ -7,7 +7,7 @@ import math
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +18,9 @@ from jaxtyping import Array, Bool, Float, Int32, Key, PyTree, UInt8
 from jaxopt_bench.config import Named, number
 from jaxopt_bench.data import file_name, tokens
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.models import MODELS, Layers, Model, Transformer, check_inputs
+from jaxopt_bench.models import MODELS, Layers, Model, Transformer, check_inputs, model_label
 from jaxopt_bench.models.layers import LayersPath
-from jaxopt_bench.problems.base import Params, Problem, ProblemConfig
+from jaxopt_bench.problems.base import Params, Problem, SplitProblem
 from jaxopt_bench.problems.metrics import LOSS, Metric, Statistics
 from jaxopt_bench.problems.views import Lines, Texts, View
 
@@ -34,7 +34,7 @@ Sequences = UInt8[Array, "batch length+1"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Language(ProblemConfig):
+class Language(SplitProblem):
     """A network is trained to predict the next token: mean cross-entropy over all predicted tokens, in nats.
 
     Tokens are the letters of English words, or the bytes of a text file, of which a record has the name without the
@@ -73,22 +73,13 @@ class Language(ProblemConfig):
     @property
     def title(self) -> str:
         """The data and the network, such as "words_transformer"."""
-        return f"{self.data_name}_{MODELS.name_of(self.model).rpartition(':')[2]}"
+        return f"{self.data_name}_{model_label(self.model)}"
 
     @property
     def data_name(self) -> str:
         """The data: "words", or a text file's name without its ending."""
         stem = re.sub(r"[^\w-]+", "_", pathlib.PurePath(self.dataset).stem).strip("_")
         return stem[:60] or "text"
-
-    @property
-    def validates(self) -> bool:
-        """Whether a part of the sequences validates."""
-        return self.validation_fraction > 0
-
-    def without_validation(self) -> Self:
-        """Returns the same problem, trained on all sequences but those of the test split."""
-        return dataclasses.replace(self, validation_fraction=0.0)
 
     def parameter_shapes(self) -> PyTree[jax.ShapeDtypeStruct]:
         """Returns the shapes and types of the parameters. It reads no data and computes nothing."""

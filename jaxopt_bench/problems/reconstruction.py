@@ -8,7 +8,7 @@ import functools
 import math
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.models import MLP, Layers
 from jaxopt_bench.models.layers import LayersPath
 from jaxopt_bench.prng import IMPLEMENTATION
-from jaxopt_bench.problems.base import Params, Problem, ProblemConfig
+from jaxopt_bench.problems.base import Params, Problem, SplitProblem
 from jaxopt_bench.problems.metrics import LOSS, Metric
 from jaxopt_bench.problems.views import Images, View
 
@@ -36,7 +36,7 @@ _DRAWS = 16  # of the code of each example, in evaluation; an even number
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Reconstruction(ProblemConfig):
+class Reconstruction(SplitProblem):
     """An encoder of dense layers, a code of a few numbers, and a decoder that mirrors the encoder.
 
     Pixels are intensities from 0 to 1. The decoder returns their logits.
@@ -61,20 +61,6 @@ class Reconstruction(ProblemConfig):
                 f"{type(self).__name__}.dataset is {self.dataset!r}, which consists of {inputs}. Expected a data set "
                 "of images."
             )
-
-    @property
-    def data_name(self) -> str:
-        """The data set."""
-        return self.dataset
-
-    @property
-    def validates(self) -> bool:
-        """Whether a part of the training split is used for validation."""
-        return self.validation_fraction > 0
-
-    def without_validation(self) -> Self:
-        """Returns the same problem, trained on all of the training split."""
-        return dataclasses.replace(self, validation_fraction=0.0)
 
     @property
     @abc.abstractmethod

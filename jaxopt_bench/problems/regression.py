@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,9 +16,9 @@ from jaxopt_bench.config import Named, number
 from jaxopt_bench.data.tables import TABLES, Table, load_table
 from jaxopt_bench.data.user_files import file_name
 from jaxopt_bench.errors import UserError, unknown_name
-from jaxopt_bench.models import MLP, MODELS, Layers, Model, check_inputs
+from jaxopt_bench.models import MLP, MODELS, Layers, Model, check_inputs, model_label
 from jaxopt_bench.models.layers import LayersPath
-from jaxopt_bench.problems.base import Params, Problem, ProblemConfig, Variables
+from jaxopt_bench.problems.base import Params, Problem, SplitProblem, Variables
 from jaxopt_bench.problems.metrics import LOSS, Metric, Statistics
 from jaxopt_bench.problems.views import Points, View
 
@@ -33,7 +33,7 @@ class Rows(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Regression(ProblemConfig):
+class Regression(SplitProblem):
     """Least squares: a network predicts the target of each row of a table.
 
     The features and the target are standardised by their means and standard deviations over the training split. The
@@ -74,21 +74,7 @@ class Regression(ProblemConfig):
     @property
     def title(self) -> str:
         """The table and the network, such as "diamonds_mlp"."""
-        return f"{self.dataset.removesuffix('.csv')}_{MODELS.name_of(self.model).rpartition(':')[2]}"
-
-    @property
-    def data_name(self) -> str:
-        """The table."""
-        return self.dataset
-
-    @property
-    def validates(self) -> bool:
-        """Whether a part of the training rows is used for validation."""
-        return self.validation_fraction > 0
-
-    def without_validation(self) -> Self:
-        """Returns the same problem, trained on all rows that are not in the test split."""
-        return dataclasses.replace(self, validation_fraction=0.0)
+        return f"{self.dataset.removesuffix('.csv')}_{model_label(self.model)}"
 
     def load(self, data_dir: pathlib.Path | None = None, layers: LayersPath = "plain") -> Problem:
         """Reads the table and returns the problem; see `ProblemConfig.load`."""
