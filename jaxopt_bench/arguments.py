@@ -108,14 +108,14 @@ def fields_of(
         kind = _kind(hint_of(function, parameter), default)
         if kind is None and default is NOT_GIVEN:
             raise UserError(
-                f"{name_of(function)} has the argument {parameter.name!r} without a default, of no type that a flag "
-                "can have. Expected bool, int, float, str, Literal or a tuple of one of these, or a default."
+                f"{name_of(function)} has the argument {parameter.name!r} without a default and without a type that "
+                "a flag can have. Expected a default, or one of bool, int, float, str, Literal, or a tuple of one type."
             )
         if kind is None:
             continue
         if parameter.name in reserved:
             raise UserError(
-                f"{name_of(function)} has the argument {parameter.name!r}, a name that this program uses itself. "
+                f"{name_of(function)} has the argument {parameter.name!r}, but this name is reserved. "
                 "Expected another name."
             )
         given: Any = (

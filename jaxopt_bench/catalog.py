@@ -71,7 +71,10 @@ class Catalog(Generic[C]):
         for path in sorted(folder.glob("*.py")):
             for name, item in self.load_file(path).items():
                 if name in found:
-                    raise UserError(f"{path} exports {name!r}, which another file in {folder} exports as well.")
+                    raise UserError(
+                        f"{path} exports {name!r}, but another file in {folder} exports the same name. Expected "
+                        "different names."
+                    )
                 found[name] = item
         return found
 
@@ -91,7 +94,8 @@ class Catalog(Generic[C]):
         items = self.load_file(place)
         if not chosen and len(items) != 1:
             raise UserError(
-                f"{name} exports {len(items)} of them. Expected {name}:NAME, where NAME is one of {', '.join(items)}."
+                f"{name}: {self.exported} has {len(items)} entries. Expected {name}:NAME, where NAME is one of "
+                f"{', '.join(items)}."
             )
         return self._among(items, chosen or next(iter(items)), f"{self.kind} of {place}")
 

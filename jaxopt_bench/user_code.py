@@ -63,7 +63,9 @@ def load_object(kind: str, reference: str) -> Loaded:
     place, _, name = reference.rpartition(":")
     if not place and name.endswith(".py"):
         functions = ", ".join(_functions(run_file(f"the {kind} {reference!r}", name)[0])) or "a function"
-        raise UserError(f"the {kind} {reference!r} names a file only. Expected {name}:NAME, where NAME is {functions}.")
+        raise UserError(
+            f"the {kind} {reference!r} is a file without a name in it. Expected {name}:NAME, where NAME is {functions}."
+        )
     if not place or not name:
         raise UserError(f"the {kind} {reference!r} is not a reference. Expected {REFERENCES}.")
     module, code = load_module(f"the {kind} {reference!r}", place)
@@ -98,8 +100,8 @@ def load_again(kind: str, reference: str, place: str, code: str) -> Loaded:
     loaded = load_object(kind, f"{place}:{name}")
     if loaded.code != code:
         raise UserError(
-            f"the {kind} {reference!r}: {place} has another text here ({loaded.code}) than where it was loaded "
-            f"first ({code}). Expected the same file everywhere, and no change of it meanwhile."
+            f"the {kind} {reference!r}: the code of {place} is {loaded.code} here, but {code} where it was loaded "
+            "first. Expected the same file on all machines, without changes during the run."
         )
     return loaded._replace(reference=reference)
 
@@ -119,8 +121,8 @@ def describe(value: Any) -> Loaded:
     is_named = inspect.isfunction(value) or inspect.isclass(value)
     if not is_named or not name.isidentifier() or module is None or path is None:
         raise UserError(
-            f"{shortened(value)} is not a function at the top level of a file. Expected one, since its file is part of "
-            "what identifies a run."
+            f"{shortened(value)} is not a function at the top level of a file. Expected such a function: its file "
+            "identifies the code of a run."
         )
     place = str(pathlib.Path(path).absolute())
     if module.__name__.startswith(_PREFIX):  # a file that was run by its path

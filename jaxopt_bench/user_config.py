@@ -49,8 +49,8 @@ class Record(UserDefined):
         """
         kind = self.users.kind
         raise UserError(
-            f"the {kind} {self.reference} is the user's own, and its code of then ({self.code}) is not loaded. "
-            f"Expected that very file under --{kind}, or jaxopt_bench.{kind}s.load(…) of it before the run is used."
+            f"the run used the {kind} {self.reference} with the code {self.code}, which is not loaded. Expected the "
+            f"unchanged file: pass it to --{kind}, or call jaxopt_bench.{kind}s.load(…) before the run is used."
         )
 
     def __reduce__(self) -> tuple[Any, ...]:

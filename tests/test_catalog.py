@@ -146,7 +146,7 @@ def test_what_is_not_found_is_answered_with_what_is(tmp_path):
     write(tmp_path / "others.py", "two", "three")
     for name, message in [
         ("digits_cnn_adamv", "did you mean digits_cnn_adam"),
-        (str(tmp_path / "others.py"), "exports 2 of them"),
+        (str(tmp_path / "others.py"), "EXPERIMENTS has 2 entries"),
         (f"{tmp_path / 'others.py'}:tree", "did you mean three"),
         (str(tmp_path / "absent.py"), "is not a file"),
     ]:

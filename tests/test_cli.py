@@ -197,7 +197,7 @@ def test_without_flags_the_experiment_is_the_files():
         (
             ["run", "digits_cnn_adamw", "--optimizer", "mine.py"],
             2,
-            "'mine.py' names a file only. Expected mine.py:N",
+            "'mine.py' is a file without a name in it. Expected mine.py:N",
         ),
         (["run", "digits_cnn_adamw", *MINE], 2, "'learning_rate' without a default. Expected --optimizer.learning"),
         (

@@ -118,7 +118,11 @@ def test_a_function_at_hand_is_called_as_by_its_file(tmp_path):
 @pytest.mark.parametrize(
     ("text", "reference", "message"),
     [
-        ("def answer(): ...", "mine.py", r"names a file only\. Expected mine.py:NAME, where NAME is answer"),
+        (
+            "def answer(): ...",
+            "mine.py",
+            r"is a file without a name in it\. Expected mine.py:NAME, where NAME is answer",
+        ),
         ("import os\ndef answer(): ...", "mine.py:anser", "did you mean answer"),
         ("x = 1\nraise ValueError('no')", "mine.py:answer", r"cannot be imported: mine.py, line 2: ValueError: no"),
         ("x = ", "mine.py:answer", r"cannot be imported: SyntaxError: .*mine.py, line 1"),

@@ -64,7 +64,7 @@ class CsvTable:
             return labels, tuple(map(str, range(labels.max() + 1)))
         names = sorted(set(self.texts))
         if len(names) < 2:
-            raise UserError(f"{where} is {names[0]!r} in every row: one class only. Expected at least two.")
+            raise UserError(f"{where} is {names[0]!r} in every row. Expected at least two classes.")
         codes = {name: code for code, name in enumerate(names)}
         return np.array([codes[text] for text in self.texts], np.int32), tuple(names)
 
@@ -83,12 +83,14 @@ def read_csv(path: Path, target: str | None) -> CsvTable:
     frame = _read(path)
     if target is None:
         raise UserError(
-            f"{path} has the columns {', '.join(frame.columns)}. Expected --target COLUMN, the one to predict."
+            f"{path} has the columns {', '.join(frame.columns)}. Expected --target COLUMN, the column to predict."
         )
     if target not in frame.columns:
         raise unknown_name(f"column of {path}", target, frame.columns)
     if frame.width < 2:
-        raise UserError(f"{path} has one column, {target!r}. Expected others, from which it is predicted.")
+        raise UserError(
+            f"{path} has only the column {target!r}. Expected at least one other column, from which it is predicted."
+        )
     _check_missing(frame, path)
     parts: list[np.ndarray] = []
     names: list[str] = []

@@ -120,7 +120,7 @@ def prepare(name: str, source: Path | None = None, data_dir: Path | None = None)
     """
     spec = dataset(name)
     if name in GENERATED:
-        raise UserError(f"{name} is generated whenever it is needed. Expected a data set that must be prepared.")
+        raise UserError(f"{name} is generated when it is used. Expected a data set that must be prepared.")
     if name not in LAYOUTS and name not in PACKAGED and name not in IDX_DATASETS:
         raise UserError(f"{name} cannot be prepared here. {_ways(name)}")
     directory = records.data_directory(data_dir)

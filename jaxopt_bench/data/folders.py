@@ -81,7 +81,9 @@ def _files(folder: Path) -> list[tuple[str, str, Path]]:
             f"({', '.join(classes['train']) or 'none'}). Expected at least two, one for each class."
         )
     if unknown := sorted(set(classes.get("test", [])) - set(classes["train"])):
-        raise UserError(f"{splits['test'] / unknown[0]} is of a class that {splits['train']} does not have.")
+        raise UserError(
+            f"{splits['test'] / unknown[0]} is not a class in {splits['train']}. Expected the same classes."
+        )
     return found
 
 

@@ -77,7 +77,7 @@ def _content(source: Path, name: str, size: int, found: Found) -> bytes:
         if file in found.contents:
             return _unpacked(source / file, found.contents[file], size)
     shown = ", ".join(found.names[:6]) or "nothing"
-    raise UserError(f"{source} lacks {name} (it holds {shown}). Expected {ACCEPTED}.")
+    raise UserError(f"{source} does not contain {name} (it contains {shown}). Expected {ACCEPTED}.")
 
 
 def _examples(source: Path, spec: DatasetSpec, split: SplitName, files: dict[str, bytes]) -> Examples:

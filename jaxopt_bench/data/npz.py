@@ -86,7 +86,9 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     except UserError:
         raise
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
-        raise UserError(f"{path} is not a sound .npz file: {error}. Expected what numpy.savez writes.") from error
+        raise UserError(
+            f"{path} is damaged or not a .npz file: {error}. Expected a file written by numpy.savez."
+        ) from error
 
 
 def _inputs(array: np.ndarray, kind: str, where: str) -> np.ndarray:

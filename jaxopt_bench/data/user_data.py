@@ -53,7 +53,7 @@ def _read(path: Path, modified: int, target: str | None, resize: tuple[int, int]
         return read_npz(path)
     if path.suffix == ".csv":
         return _classes_of_table(path, target)
-    raise UserError(f"dataset: {path} is of no form that can be read. Expected {ACCEPTED}.")
+    raise UserError(f"dataset: {path} is not a supported file. Expected {ACCEPTED}.")
 
 
 def _classes_of_table(path: Path, target: str | None) -> UserData:

@@ -45,7 +45,9 @@ class FileName(str):
           UserError: if the name is only recorded, or nothing is there.
         """
         if self.path is None:
-            raise UserError(f"dataset is {str(self)!r}, and it is not known where that is. Expected --dataset PATH.")
+            raise UserError(
+                f"dataset is {str(self)!r}, but the location of this file is unknown. Expected --dataset PATH."
+            )
         if not self.path.exists():
             raise UserError(f"dataset: {self.path} does not exist. Expected {ACCEPTED}.")
         return self.path
@@ -110,7 +112,7 @@ def split_examples(count: int) -> tuple[Int64[np.ndarray, " train"], Int64[np.nd
     test = round(TEST_SHARE * count)
     if not 0 < test < count:
         raise UserError(
-            f"there are {count} examples. Expected at least 3, of which a share of {TEST_SHARE:g} is for tests."
+            f"there are {count} examples. Expected at least 3: {TEST_SHARE:.0%} of them become the test split."
         )
     return order[test:], order[:test]
 

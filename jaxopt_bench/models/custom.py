@@ -102,7 +102,7 @@ class Network:
             raise self._wrong("has no parameters. Expected at least one.")
         if others := sorted(variables.keys() - _COLLECTIONS - {"intermediates"}):
             raise self._wrong(
-                f"keeps the variables {', '.join(others)}. Expected no others than params and batch_stats."
+                f"has the variable collections {', '.join(others)}. Expected only params and batch_stats."
             )
         self._checked(outputs, inputs)
         return {name: variables[name] for name in _COLLECTIONS & variables.keys()}
@@ -166,7 +166,7 @@ class Network:
             raise self._wrong(
                 f"returned an array of shape {list(shape)} for {len(inputs)} examples. Expected "
                 f"{[len(inputs), self.num_outputs]}: {self.num_outputs} outputs for each example. An argument "
-                "num_outputs (or num_classes) would be given this number."
+                "num_outputs (or num_classes) of the class or function receives this number."
             )
         return outputs.astype(jnp.float32)
 

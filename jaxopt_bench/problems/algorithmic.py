@@ -71,7 +71,7 @@ class ModularAddition(ProblemConfig):
         if min(train, rest // 2) < 1:
             raise UserError(
                 f"ModularAddition.train_fraction is {self.train_fraction}, which divides the {self.modulus**2} pairs "
-                f"into {train} to train on and {rest} others. Expected a fraction that leaves 1 and 2 at least."
+                f"into {train} to train on and {rest} others. Expected a fraction that gives at least 1 and 2 pairs."
             )
 
     @property
@@ -145,7 +145,7 @@ class ModularAddition(ProblemConfig):
         return [
             Matrix(
                 title="Wrong sums",
-                text=f"The {wrong.sum()} of {len(wrong)} pairs whose sum modulo {self.modulus} is predicted wrongly.",
+                text=f"Pairs with a wrong prediction of the sum modulo {self.modulus}: {wrong.sum()} of {len(wrong)}.",
                 values=values,
                 rows=names,
                 columns=names,

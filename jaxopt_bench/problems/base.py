@@ -210,7 +210,7 @@ class ProblemConfig(Config, abc.ABC):
         Raises:
           UserError: if this kind of problem cannot do that.
         """
-        raise UserError(f"{type(self).__name__} cannot train on its validation examples. Expected refit False.")
+        raise UserError(f"{type(self).__name__} cannot be trained on its validation examples. Expected refit False.")
 
     @property
     def validates(self) -> bool:
@@ -236,7 +236,7 @@ class SplitProblem(ProblemConfig):
 
     def without_validation(self) -> Self:
         """Returns the same problem, trained on all examples that are not in the test split."""
-        return dataclasses.replace(self, validation_fraction=0.0)
+        return dataclasses.replace(self, validation_fraction=0.0)  # type: ignore[call-arg]  # a field of each kind
 
 
 def count_examples(examples: Examples) -> int:

@@ -51,7 +51,7 @@ def check_metrics(problem: Problem, what: str) -> None:
     names = [metric.name for metric in problem.metrics]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(
-            f"{what}: there are two metrics with the name {twice[0]!r}. Expected a name of its own for each."
+            f"{what}: there are two metrics with the name {twice[0]!r}. Expected a different name for each metric."
         )
     try:
         json.dumps(dict(problem.facts), allow_nan=False)
@@ -154,7 +154,7 @@ def check_untrained(problem: Problem, what: str) -> None:
         if metric.untrained is None:
             raise UserError(
                 f"{what}: the metric {metric.name} is not finite for the initial parameters on the "
-                f"{_untrained_split(problem)} examples. Expected a finite number, or Metric(untrained=…) that says the "
+                f"{_untrained_split(problem)} examples. Expected a finite number, or Metric(untrained=…) with the "
                 "value of an untrained model."
             )
 
@@ -225,7 +225,9 @@ def _initial_shapes(problem: Problem, what: str) -> tuple[PyTree[Any], PyTree[An
             _check_parameters(found, what)
             return found, {}
         if not isinstance(found, tuple) or len(found) != 2:
-            raise UserError(f"{what} returned {_kind(found)}. Expected a pair (params, variables): it is stateful.")
+            raise UserError(
+                f"{what} returned {_kind(found)}. Expected a pair (params, variables), because stateful is True."
+            )
         _check_parameters(found[0], what)
         _check_all_arrays(found[1], what, "the variable")
         return found
@@ -250,8 +252,8 @@ def _check_all_arrays(tree: Any, what: str, one: str) -> None:
     for path, leaf in jax.tree.leaves_with_path(tree):
         if not isinstance(leaf, (np.ndarray, jax.Array)):
             raise UserError(
-                f"{what}: {one}{jax.tree_util.keystr(path)} is {shortened(leaf)}. Expected an array. What is not an "
-                "array is to be left out (Equinox: eqx.partition; NNX: nnx.split) and put back in the loss."
+                f"{what}: {one}{jax.tree_util.keystr(path)} is {shortened(leaf)}. Expected an array. Remove "
+                "everything that is not an array (Equinox: eqx.partition; NNX: nnx.split), and add it in the loss."
             )
 
 
@@ -269,14 +271,15 @@ def _loss_shapes(
         if problem.stateful:
             if not isinstance(found, tuple) or len(found) != 3:
                 raise UserError(
-                    f"{what}{when} returned {_kind(found)}. Expected (losses, statistics, variables): it is stateful."
+                    f"{what}{when} returned {_kind(found)}. Expected (losses, statistics, variables), because "
+                    "stateful is True."
                 )
             losses, statistics, changed = found
             own: Any = jax.tree.structure(changed)
             if own != (expected := jax.tree.structure(variables)):
                 raise UserError(
-                    f"{what}{when} returned variables of another structure than those it got: {own}. "
-                    f"Expected {expected}."
+                    f"{what}{when} returned variables with the structure {own}. "
+                    f"Expected the structure of the variables that were passed: {expected}."
                 )
         elif isinstance(found, tuple):
             if len(found) != 2:

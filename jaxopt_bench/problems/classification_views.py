@@ -74,7 +74,7 @@ def classification_training_views(
     return [
         Images(
             title="Augmented samples",
-            text="Left: the image as it is stored. Right: what the network saw in the first step.",
+            text="Left: the stored image. Right: the augmented image that the network saw in the first step.",
             images=np.concatenate([stored, augmented], axis=2),
             captions=[class_names[label] for label in np.asarray(batch.labels[:SHOWN])],
         )
@@ -119,7 +119,7 @@ def _mistakes(
     captions = []
     for row, loss in zip(wrong[worst], losses[worst], strict=True):
         guess = "no class" if predicted[row] < 0 else class_names[predicted[row]]
-        captions.append(f"{class_names[labels[row]]}, taken for {guess}; loss {loss:.1f}")
+        captions.append(f"{class_names[labels[row]]}, predicted {guess}; loss {loss:.1f}")
     text = f"The {len(worst)} wrong answers with the highest losses." if len(worst) else "There are no wrong answers."
     return Images(title="Worst mistakes", text=text, images=images[wrong[worst]], captions=captions)
 

@@ -154,7 +154,7 @@ def _made(loaded: user_code.Loaded) -> type[ImportedProblem]:
     """Returns the class of the problems that a function returns."""
     function, name = loaded.value, loaded.reference.rpartition(":")[2]
     if isinstance(function, Problem):
-        raise UserError(f"the problem {loaded.reference} is a Problem itself. {_ACCEPTED}.")
+        raise UserError(f"the problem {loaded.reference} is a Problem. {_ACCEPTED}.")
     if not callable(function):
         raise UserError(f"the problem {loaded.reference} is {shortened(function)}. {_ACCEPTED}.")
     fields = [

@@ -66,8 +66,7 @@ class Language(SplitProblem):
             object.__setattr__(self, "dataset", file_name(self.dataset))
         if self._of_words and self.length is not None:
             raise UserError(
-                f"Language.length is {self.length}, but the data set {tokens.WORDS} has a length of its own. Expected "
-                "None."
+                f"Language.length is {self.length}, but the data set {tokens.WORDS} has a fixed length. Expected None."
             )
 
     @property
@@ -169,7 +168,7 @@ class Language(SplitProblem):
         reached = counts > 0
         by_position = Lines(
             title="Loss by position",
-            text=f"The mean over all sequences that have a {self._unit} at a position.",
+            text=f"For each position: the mean loss over all sequences that have a {self._unit} there.",
             x=np.arange(1.0, len(counts) + 1)[reached],
             lines={"mean": np.where(real, nats, 0).sum(0)[reached] / counts[reached]},
             x_title=f"position of the predicted {self._unit}",
@@ -186,7 +185,7 @@ class Language(SplitProblem):
             lines.append(f"{given}|{continued}  (data: {given if self._of_words else '…'}{true})")
         continuations = Texts(
             title="Continuations",
-            text=f"The network is given what stands before the bar, and writes the most likely {self._unit} each time.",
+            text=f"The network reads the part before the bar. Then it writes the most likely {self._unit} each time.",
             texts=lines,
         )
         return [by_position, continuations]

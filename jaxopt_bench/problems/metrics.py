@@ -56,7 +56,7 @@ class Metric:
                 f"Metric.name is {self.name!r}. Expected a word of lower-case letters, digits and underscores."
             )
         if self.name in RESERVED or self.name.startswith("clean_"):  # train_clean_… is a split's metric
-            raise UserError(f"Metric.name is {self.name!r}. Expected another name: records have a field of that name.")
+            raise UserError(f"Metric.name is {self.name!r}. Expected another name: this one is a field of the records.")
         if (self.of is None) != (not self.needs):
             raise UserError(
                 f"the metric {self.name}: needs is {self.needs!r}. Expected the names of the statistics that `of` "
@@ -98,10 +98,6 @@ class Metric:
         """Returns what an axis or a column is called, with the unit: "test accuracy (%)"."""
         words = f"{split} {self.words}".strip()
         return f"{words} ({self.unit})" if self.unit else words
-
-    def better(self, one: float, other: float) -> bool:
-        """Returns whether one value is better than another."""
-        return one > other if self.higher_is_better else one < other
 
     def to_json(self) -> dict[str, Any]:
         """Returns what is recorded of it: all but how it is computed."""

@@ -77,12 +77,12 @@ class DifferentialEquation(ProblemConfig):
         if self.model.activation == "relu":
             raise UserError(
                 f"{type(self).__name__}.model.activation is 'relu', whose second derivative is 0, but the equation "
-                "contains the network's second derivative. Expected 'tanh' or 'gelu'."
+                "contains the second derivative of the network. Expected 'tanh' or 'gelu'."
             )
         if self.model.dropout > 0:
             raise UserError(
-                f"{type(self).__name__}.model.dropout is {self.model.dropout:g}. Expected 0: the equation is about the "
-                "whole network."
+                f"{type(self).__name__}.model.dropout is {self.model.dropout:g}. Expected 0, because the "
+                "derivatives of the equation need a network without noise."
             )
 
     @property
@@ -280,7 +280,7 @@ class Burgers(DifferentialEquation):
             return [
                 Points(
                     title="Network and solution",
-                    text="Each dot is a point (x, t). On the line, the network is exact.",
+                    text="Each dot is a point (x, t). On the diagonal line, the network equals the solution.",
                     x=solution.astype(np.float64),
                     y=network.astype(np.float64),
                     x_title="solution",

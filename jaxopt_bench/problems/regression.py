@@ -148,7 +148,7 @@ def regression_problem(table: Table, model: Model, validation_fraction: float, l
         return [
             Points(
                 title=f"Predicted and true {table.target_name}",
-                text="Each dot is a row. On the line, the prediction is exact.",
+                text="Each dot is a row. On the diagonal line, the prediction equals the true value.",
                 x=target_mean + target_std * np.asarray(examples.targets, np.float64),
                 y=np.asarray(outputs["predictions"], np.float64),
                 x_title=f"true {table.target_name}{unit}",

@@ -138,7 +138,7 @@ def test_a_file_that_is_not_right_is_named(name: str, change: Any, message: str,
 def test_a_missing_file_and_a_missing_folder_are_named_with_what_is_expected(folder: Path, tmp_path: Path) -> None:
     next(folder.glob("t10k-images*")).unlink()
     with pytest.raises(
-        UserError, match=r"lacks t10k-images-idx3-ubyte \(it holds .*Expected a folder with train-images"
+        UserError, match=r"does not contain t10k-images-idx3-ubyte \(it contains .*Expected a folder with train-images"
     ):
         prepare("fashion_mnist", folder, tmp_path / "tfds")
     with pytest.raises(UserError, match=r"is not a folder\. Expected a folder with train-images"):

@@ -159,11 +159,11 @@ def test_the_type_to_compute_in_reaches_a_module_that_takes_it(file):
         ("wrong", r"net.py:wrong returned 3\. Expected a linen module class, or a function"),
         ("fails", r"net.py:fails fails for inputs of shape \[5, 8, 8, 1\], float32: net.py, line \d+: ValueError: no"),
         ("Narrow", r"returned an array of shape \[5, 7\] for 5 examples\. Expected \[5, 10\]"),
-        ("Cached", r"keeps the variables cache\. Expected no others than params and batch_stats"),
+        ("Cached", r"has the variable collections cache\. Expected only params and batch_stats"),
         ("Empty", r"has no parameters\. Expected at least one"),
         ("Other", r"Expected a linen module class"),
         ("NUMBER", r"is 3\. Expected a linen module class"),
-        ("unflaggable", r"'base' without a default, of no type that a flag can have"),
+        ("unflaggable", r"'base' without a default and without a type that a flag can have"),
         ("named", r"has the argument 'name'.* Expected another name"),
         ("Nett", r"did you mean Net\?"),
     ],
@@ -203,7 +203,7 @@ def test_a_run_outlives_the_code_of_its_model(file, digits_dir, tmp_path, monkey
             main(words)
         assert end.value.code == 0
         assert "net.py:Net" in capsys.readouterr().out
-    with pytest.raises(UserError, match=r"net.py:Net is the user's own, and its code of then .* is not loaded"):
+    with pytest.raises(UserError, match=r"net.py:Net with the code .*, which is not loaded"):
         train(dataclasses.replace(read, epochs=2), runs_dir=tmp_path / "runs", data_dir=digits_dir)
 
 

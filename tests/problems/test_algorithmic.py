@@ -93,5 +93,5 @@ def test_settings_that_do_not_fit_are_refused() -> None:
         ModularAddition(model=MLP())
     with pytest.raises(UserError, match=r"ModularAddition\.train_fraction is 0\.99, which divides the 9 pairs into 9"):
         ModularAddition(modulus=3, train_fraction=0.99)
-    with pytest.raises(UserError, match=r"cannot train on its validation examples\. Expected refit False"):
+    with pytest.raises(UserError, match=r"cannot be trained on its validation examples\. Expected refit False"):
         SMALL.without_validation()

@@ -85,7 +85,10 @@ def test_sound_problems_pass(sound):
             problem(init=lambda key: {"w": jnp.ones(3, int)}),
             r"the parameter\['w'\] is an array of int32\. Expected a",
         ),
-        (problem(init=lambda key: {"w": jnp.tanh}), r"the parameter\['w'\] is .*\. What is not an array is to be left"),
+        (
+            problem(init=lambda key: {"w": jnp.tanh}),
+            r"the parameter\['w'\] is .*\. Remove everything that is not an array",
+        ),
         (problem(init=lambda key: {}), r"init returned dict \{\} without arrays"),
         (problem(init=lambda: init(0)), r"init fails: test_checks.py, line \d+|init fails: .*TypeError"),
         (problem(stateful=True), r"init returned dict .*Expected a pair \(params, variables\)"),

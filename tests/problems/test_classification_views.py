@@ -51,7 +51,7 @@ def test_the_mistakes_are_the_wrong_examples_with_the_highest_losses():
     np.testing.assert_array_equal(worst.images, examples.inputs[wrong])
     first = wrong[0]
     assert worst.captions[0] == (
-        f"{NAMES[examples.labels[first]]}, taken for {NAMES[guesses[first]]}; loss {losses[first]:.1f}"
+        f"{NAMES[examples.labels[first]]}, predicted {NAMES[guesses[first]]}; loss {losses[first]:.1f}"
     )
     assert len(worst.captions) == 32
 
@@ -69,7 +69,7 @@ def test_no_class_is_predicted_if_the_largest_logit_is_not_finite(bad, place):
         assert matrix.values.sum() == 2
         assert "1 of 3 examples have no prediction" in matrix.text
         assert 1 in worst.images.ravel()
-        assert any(caption.startswith(f"{NAMES[label]}, taken for no class; loss") for caption in worst.captions)
+        assert any(caption.startswith(f"{NAMES[label]}, predicted no class; loss") for caption in worst.captions)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

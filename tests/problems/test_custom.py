@@ -186,7 +186,7 @@ def test_a_record_is_read_without_its_code(file, tmp_path, monkeypatch):
     assert PROBLEMS.name_of(run.experiment.problem) == "mine.py:line"
     assert run.experiment.problem.scale == 0.5
     assert run.parameters()["w"].shape == (3,)
-    with pytest.raises(UserError, match=r"the problem mine.py:line is the user's own, .* not loaded"):
+    with pytest.raises(UserError, match=r"the problem mine.py:line with the code .*, which is not loaded"):
         train(dataclasses.replace(run.experiment, epochs=2), runs_dir=tmp_path / "runs")
 
 
@@ -202,8 +202,8 @@ def test_what_is_no_problem_is_refused_with_a_reason(file):
         ("NUMBER", r"mine.py:NUMBER is 3\. Expected a function that returns a jaxopt_bench\.Problem"),
         ("three", r"mine.py:three returned 3\. Expected a function"),
         ("fails", r"mine.py:fails fails: mine.py, line 6: ValueError: no data here"),
-        ("titled", r"has the argument 'title', a name that this program uses itself"),
-        ("odd", r"'data' without a default, of no type that a flag can have"),
+        ("titled", r"has the argument 'title', but this name is reserved"),
+        ("odd", r"'data' without a default and without a type that a flag can have"),
         ("threee", r"did you mean three\?"),
     ]:
         with pytest.raises(UserError, match=message):

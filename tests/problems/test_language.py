@@ -204,7 +204,7 @@ def test_names_parts_and_shapes(text: pathlib.Path) -> None:
 def test_settings_that_do_not_fit_are_refused() -> None:
     with pytest.raises(UserError, match=r"the model cnn takes images, .* Expected a model that takes tokens: gru, tra"):
         Language(model=CNN())
-    with pytest.raises(UserError, match=r"Language\.length is 32, but the data set words has a length of its own"):
+    with pytest.raises(UserError, match=r"Language\.length is 32, but the data set words has a fixed length"):
         Language(length=32)
     with pytest.raises(UserError, match=r"dataset is 'gone\.txt', but there is no such file"):
         Language(dataset="gone.txt").load()

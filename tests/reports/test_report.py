@@ -86,7 +86,7 @@ def test_examples_whose_largest_logit_is_not_finite_are_predicted_as_no_class(
     assert f"{lost} of 360 examples have no prediction: their largest logit is not finite." in matrix.text
     assert matrix.data["cells"]["count"].sum() == 360 - lost
     assert isinstance(images, Images)
-    assert ", taken for no class; loss nan" in images.images[0].alt
+    assert ", predicted no class; loss nan" in images.images[0].alt
 
 
 def test_the_page_of_a_run_that_cannot_be_evaluated_says_which_loss_was_not_finite(

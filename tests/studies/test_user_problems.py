@@ -79,5 +79,5 @@ def test_a_study_is_read_without_the_code_of_its_problem_and_its_model(tmp_path,
         with pytest.raises(SystemExit) as end:
             main(words)
         assert end.value.code == 0, capsys.readouterr()
-    with pytest.raises(UserError, match=r"is the user's own, and its code of then .* is not loaded"):
+    with pytest.raises(UserError, match=r"with the code .*, which is not loaded"):
         compare(document.study, tmp_path / "other", data_dir=digits_dir)
