@@ -180,5 +180,5 @@ def test_a_file_that_is_not_right_is_named_with_its_reason(tmp_path, source, mes
 def test_two_files_with_one_name_are_refused(tmp_path):
     write(tmp_path / "a.py", "one")
     write(tmp_path / "b.py", "one")
-    with pytest.raises(UserError, match=r"b\.py exports 'one', which another file"):
+    with pytest.raises(UserError, match=r"b\.py exports 'one', but another file"):
         catalog.load_folder(tmp_path)
