@@ -17,10 +17,10 @@ C = TypeVar("C", bound=Config)
 
 
 class UserDefined:
-    """A configuration whose meaning is in a user's code. The text of the code is part of its identity.
+    """A configuration that a user's code defines. The text of the code is part of its identity.
 
     Class attributes:
-      reference: what it is named by, as `package.module:name` or `file.py:name`.
+      reference: its name on the command line and in records, `package.module:name` or `file.py:name`.
       code: twelve hexadecimal digits that identify the texts that define it.
     """
 
@@ -33,7 +33,7 @@ class UserDefined:
 
 
 class Record(UserDefined):
-    """What a run's record says of a configuration whose code is not loaded. It can be read and compared, and not used.
+    """A recorded configuration whose code is not loaded. It can be read and compared, but not used.
 
     Class attributes:
       users: of which kind it is.

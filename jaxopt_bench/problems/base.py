@@ -40,10 +40,10 @@ class Problem:
     Attributes:
       train: the examples to train on, a pytree of arrays with a leading axis of examples.
       init: `init(key) -> params`, a pytree of floating-point arrays.
-      loss: `loss(params, batch, key)` returns the losses of the examples, [batch], or their mean, a scalar; or a pair
-        of that and statistics, a dictionary of arrays of the same shape. A training step follows the gradient of the
-        mean.
-      validation: the examples by which settings are chosen, like `train`; None for none.
+      loss: `loss(params, batch, key)` returns the losses of the examples, [batch], or their mean, a scalar; or the
+        pair (losses, statistics), where statistics is a dictionary of arrays of the same shape. A training step uses
+        the gradient of the mean.
+      validation: the examples on which settings are selected, with the structure of `train`; None for none.
       test: the examples on which results are reported, or a function that opens them; None for none.
       metrics: what is measured; the first is the headline, by which optimizers are ranked. The loss is always measured
         too. Metrics are computed from means of the statistics over examples.
@@ -51,19 +51,19 @@ class Problem:
         `loss(params, batch, key, variables) -> (losses, statistics, variables)`.
       running_averages: whether the variables are running averages over batches, as of batch normalisation. They are
         estimated anew for the parameters that are evaluated.
-      prepare: `prepare(batch, draw)` makes of stored examples what the loss takes: it decodes, normalises, and, in
-        training, augments. `draw` gives keys, `draw.key(purpose)`; it is None in evaluation.
+      prepare: `prepare(batch, draw)` converts stored examples into the batch that the loss takes. It decodes and
+        normalises, and in training it augments. `draw.key(purpose)` gives random keys; `draw` is None in evaluation.
       evaluate: `evaluate(params, batch)`, or `evaluate(params, batch, variables)` of a stateful problem, returns
-        statistics of the examples, "loss" among them. None: those of `loss` with the key None.
-      outputs: `outputs(params, batch)`, or with `variables`, returns what the model makes of the examples, a dictionary
-        of arrays [batch, …] that are recorded where predictions are asked for.
+        statistics of the examples, "loss" among them. None: `loss` is called with the key None.
+      outputs: `outputs(params, batch)`, or with `variables`, returns the model's predictions, a dictionary of arrays
+        [batch, …]. A run records them if --evaluation is given.
       views: `views(examples, outputs)` returns what a page shows of a split; see `views`. Both are on the host.
       training_views: `training_views(batch, prepared)` returns what a page shows of the first training batch, as it
         is stored and as `prepare` makes it.
       random: whether the loss uses its key or `prepare` its draw.
-      full_batch: whether the loss is the same for all batches, as that of a function of the parameters alone.
-      facts: what a run records of the data, as JSON values, such as their digest. A run continues only with data of
-        the same facts.
+      full_batch: whether the loss is the same for all batches, for example because it depends on the parameters only.
+      facts: properties of the data that a run records, as JSON values, such as a digest. A run is resumed only if they
+        are unchanged.
     """
 
     train: Examples
@@ -85,7 +85,7 @@ class Problem:
 
     @functools.cached_property
     def measured(self) -> tuple[Metric, ...]:
-        """The metrics, the loss among them: last, unless the problem says what it is."""
+        """The metrics with the loss, which is added at the end if the problem does not list it."""
         given = tuple(self.metrics)
         return given if any(metric.name == LOSS for metric in given) else (*given, Metric(name=LOSS))
 
@@ -151,13 +151,13 @@ class Problem:
         return jax.vmap(of_one)(batch)
 
     def predictions(self, params: Params, variables: Variables, batch: Examples) -> Mapping[str, Array]:
-        """Returns what `outputs` makes of stored examples; {} if the problem has no such function."""
+        """Returns the predictions of `outputs` for stored examples; {} if the problem has no such function."""
         if self.outputs is None:
             return {}
         return self.outputs(params, self.prepared(batch, None), *([variables] if self.stateful else []))
 
     def prepared(self, batch: Examples, draw: Draw | None) -> Examples:
-        """Returns what the loss takes of stored examples: in training with a draw, in evaluation with None."""
+        """Returns stored examples after `prepare`. `draw` is None in evaluation."""
         return batch if self.prepare is None else self.prepare(batch, draw)
 
     def _loss(
@@ -193,11 +193,11 @@ class ProblemConfig(Config, abc.ABC):
     @property
     @abc.abstractmethod
     def title(self) -> str:
-        """What runs of it are called that belong to no workload with a name, such as "digits_cnn"."""
+        """The default name of a workload with this problem, such as "digits_cnn"."""
 
     @property
     def data_name(self) -> str:
-        """What the examples are called; problems of one kind and one such name have the same examples."""
+        """The name of the examples. Two problems of one kind with the same name have the same examples."""
         return self.title
 
     def parameter_shapes(self) -> PyTree[jax.ShapeDtypeStruct]:
@@ -245,7 +245,7 @@ def count_examples(examples: Examples) -> int:
 
 
 def take_examples(examples: Examples, index: Any) -> Examples:
-    """Returns some of the examples: those of a slice, or of indices."""
+    """Returns the examples that a slice or an array of indices selects."""
     return jax.tree.map(lambda leaf: leaf[index], examples)
 
 

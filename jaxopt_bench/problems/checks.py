@@ -1,4 +1,4 @@
-"""Checks that a problem is what `Problem` says. They find mistakes before anything is trained or written."""
+"""Checks that a problem satisfies the description of `Problem`, before anything is trained or written."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from jaxopt_bench.problems.metrics import LOSS, Metric
 from jaxopt_bench.user_code import failed_at
 
 BATCH = 7
-"""Examples of the batch that is computed for the checks: few, and hardly the size of another axis."""
+"""Examples in the batch of the checks: few, and a number that other axes rarely have as their length."""
 
 
 def check_problem(problem: Problem, what: str) -> None:

@@ -46,7 +46,7 @@ class Labelled(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Classification(SplitProblem):
-    """A network is trained to tell classes apart: mean cross-entropy in nats, accuracy as the headline.
+    """A network is trained to predict classes. The loss is the mean cross-entropy in nats, the headline the accuracy.
 
     Inputs are normalised, or standardised, by the mean and the standard deviation of the training split.
 
@@ -59,8 +59,8 @@ class Classification(SplitProblem):
     metric_names: ClassVar[tuple[str, ...] | None] = ("accuracy", LOSS)
 
     dataset: str = "digits"
-    """A data set by its name; or data of yours: a file of arrays (.npz), a table (.csv), or a folder with a
-    folder of images for each class."""
+    """The name of a data set; or the path of your own data: a file of arrays (.npz), a table (.csv), or a folder with
+    one folder of images for each class."""
     target: str | None = None
     """The column of a table that holds the classes."""
     resize: tuple[int, int] | None = number(None, at_least=1)
@@ -68,13 +68,13 @@ class Classification(SplitProblem):
     model: Model = CNN()  # noqa: RUF009 (it is frozen)
     """The network."""
     augmentation: Augmentation = Augmentation()
-    """What is done to training images, drawn anew for each step; for vectors and sequences nothing can be done."""
+    """Random changes of the training images, drawn anew in each step. Vectors and sequences cannot be augmented."""
     label_smoothing: float = number(0.0, at_least=0, below=1)
     """Probability mass spread evenly over all classes in the training targets."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type the network computes in; parameters are float32 in either case."""
     validation_fraction: float = number(0.1, at_least=0, below=1)
-    """The share of `train`, at its end, that validates instead of training; 0 for none."""
+    """The share of `train`, at its end, that is used for validation, not for training; 0 for none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

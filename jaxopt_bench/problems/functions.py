@@ -1,6 +1,6 @@
 """Analytic functions with a known minimum, and no data.
 
-An example is a number without a meaning: how many there are only says how many steps an epoch has.
+The examples are numbers without a meaning. Their count only sets the number of steps in an epoch.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ class DeepLinear(Function):
     """A deep linear network: f(W₁, …, W_L) = ½ ‖W_L ⋯ W₁ − A‖², for a square matrix A of known singular values.
 
     It is the loss of a network without activations on inputs of covariance I. The singular values of A fall in equal
-    ratios from 1 to 1 / condition; each of them is learned in a time of its own, between plateaus. Layers start as
+    ratios from 1 to 1 / condition. They are learned one after the other, with plateaus between them. Layers start as
     random orthogonal matrices times `scale`. The minimum is 0.
 
     Source: Saxe, McClelland and Ganguli, 2014 (arXiv 1312.6120), sections 1 and 3.
@@ -198,9 +198,9 @@ class MatrixFactorisation(Function):
     """
 
     rows: int = number(32, at_least=1)
-    """Of A."""
+    """The number of rows of A."""
     columns: int = number(24, at_least=1)
-    """Of A."""
+    """The number of columns of A."""
     rank: int = number(8, at_least=1)
     """Columns of U and of V; at most the smaller side of A."""
     condition: float = number(100.0, at_least=1)

@@ -37,9 +37,8 @@ Sequences = UInt8[Array, "batch length+1"]
 class Language(SplitProblem):
     """A network is trained to predict the next token: mean cross-entropy over all predicted tokens, in nats.
 
-    Tokens are the letters of English words, or the bytes of a text file, of which a record has the name without the
-    folder it lies in. The boundary after a word is predicted like a
-    letter. Padding is not predicted and counts nowhere.
+    Tokens are the letters of English words, or the bytes of a text file. A record contains the name of the file,
+    without its folder. The boundary after a word is predicted like a letter. Padding is neither predicted nor counted.
 
     Raises:
       UserError: if the model does not take tokens, or for a field of the wrong type or out of bounds.
@@ -57,7 +56,7 @@ class Language(SplitProblem):
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type the network computes in; parameters are float32 in either case."""
     validation_fraction: float = number(0.1, at_least=0, below=1)
-    """The share of the examples, those of the test split left out, that validates instead of training; 0 for none."""
+    """The share of the examples outside the test split that is used for validation, not for training; 0 for none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

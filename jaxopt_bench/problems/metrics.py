@@ -1,4 +1,4 @@
-"""What is measured of a model, and how people read it. Nothing here knows what the examples are."""
+"""Metrics: how good a model is, and how the values are displayed. Nothing here depends on the examples."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Metric:
 
     Attributes:
       name: such as "accuracy"; the loss is called "loss". It is a word of lower-case letters, digits and underscores.
-      words: what people call it; the name with spaces by default.
-      higher_is_better: its direction.
+      words: its name in texts; by default `name` with spaces.
+      higher_is_better: whether higher values are better.
       unit: "%" for fractions that people read as percentages, or such as "nats"; empty for a plain number.
       untrained: the value that an untrained model has, in the metric's own unit (a fraction for "%"). None: it is
         measured with initial parameters before a run begins.
@@ -31,12 +31,12 @@ class Metric:
       greatest: the greatest possible value; None if there is none.
       resampling: what a bootstrap would draw again: "examples" if the metric is a mean over examples, "ratio" if it is
         another function of means over examples, "none" if it is exact.
-      of: computes the metric from the means over examples of what `needs` names. None: it is the mean of the statistic
-        of its own name.
+      of: computes the metric from the means of the statistics in `needs`. None: the metric is the mean of the statistic
+        with its name.
       needs: the statistics that `of` reads.
 
     Raises:
-      UserError: for a name that is no such word, or `of` without `needs`.
+      UserError: if the name is reserved or not such a word, or only one of `of` and `needs` is given.
     """
 
     name: str
@@ -77,7 +77,7 @@ class Metric:
 
     @property
     def scale(self) -> float:
-        """What values are multiplied by where people read them."""
+        """The factor of displayed values: 100 for percentages, else 1."""
         return 100.0 if self.percent else 1.0
 
     def value(self, means: Statistics) -> Any:
@@ -95,12 +95,12 @@ class Metric:
         return f"{100 * value:.2f}%" if self.percent else _number(value)
 
     def title(self, split: str = "") -> str:
-        """Returns what an axis or a column is called, with the unit: "test accuracy (%)"."""
+        """Returns the title of an axis or a column, with the unit: "test accuracy (%)"."""
         words = f"{split} {self.words}".strip()
         return f"{words} ({self.unit})" if self.unit else words
 
     def to_json(self) -> dict[str, Any]:
-        """Returns what is recorded of it: all but how it is computed."""
+        """Returns the fields that are recorded: all except `of` and `needs`."""
         left_out = ("of", "needs")
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in left_out}
 
@@ -128,7 +128,7 @@ RESERVED = (
     "path", "step", "steps", "epoch", "split", "seconds", "grad_norm", "update_norm", "learning_rate", "diverged",
     "examples_per_second", "evaluations",
 )  # fmt: skip
-"""Fields of a line of metrics that are no metric's."""
+"""Other fields of the records, which no metric may have as its name."""
 
 
 def metric_named(metrics: Sequence[Metric], name: str) -> Metric | None:

@@ -1,4 +1,4 @@
-"""Which kind of problem a user's data make, with a small network that suits them."""
+"""Chooses the kind of problem for a user's data, and a small network for it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NETWORKS: Mapping[Inputs, Model] = {"images": CNN(), "vectors": MLP(), "sequence
 
 
 def problem_of_data(dataset: str, target: str | None = None) -> ProblemConfig:
-    """Returns the problem of predicting what belongs to each example of a user's data.
+    """Returns the problem with a user's data as its data set.
 
     A folder of images, a file of arrays and a table with a target of texts make a classification; a table with a target
     of numbers makes a regression; a text makes a language model of its bytes. All settings are the defaults.

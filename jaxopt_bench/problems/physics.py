@@ -92,7 +92,7 @@ class DifferentialEquation(ProblemConfig):
 
     @abc.abstractmethod
     def residual(self, u: Network, point: Float[Array, " coordinates"]) -> Float[Array, ""]:
-        """Returns by how much `u` fails to satisfy the equation at a point of the interior."""
+        """Returns the residual of the equation for the network `u` at an interior point."""
 
     @abc.abstractmethod
     def solution(self, points: Float[np.ndarray, "points coordinates"]) -> Float[np.ndarray, " points"]:
@@ -183,7 +183,7 @@ RELATIVE_ERROR = Metric(
 class Poisson(DifferentialEquation):
     """The Poisson equation −u″ = f on 0 < x < 1 with u(0) = u(1) = 0, where u(x) = sin πx + ½ sin kπx is the solution.
 
-    A network learns the slow part first, and the fast part the later, the larger k is.
+    The larger k is, the longer a network takes to learn the fast part.
     """
 
     boundary_weight: float = number(10.0, above=0)

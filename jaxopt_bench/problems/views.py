@@ -1,6 +1,6 @@
-"""What a page shows of a model's results on examples, in a few general shapes. Nothing here knows a kind of problem.
+"""Views: figures of a model's results on examples, in a few general forms. Nothing here depends on a kind of problem.
 
-A problem returns views; a run stores them in `evaluation.npz`; reports draw them by their shape alone.
+A problem returns views, a run stores them in `evaluation.npz`, and reports draw them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jaxopt_bench.errors import UserError, shortened
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class View:
-    """Something to look at.
+    """A figure, a table or a list on a page.
 
     Arrays may be given as lists or as arrays of JAX. Numbers become float64, or int64 if they are integers.
 
@@ -26,7 +26,7 @@ class View:
       text: what it shows, in one or two sentences.
 
     Raises:
-      UserError: if a field has another type or shape than is described.
+      UserError: if the type or the shape of a field differs from its description.
     """
 
     title: str
@@ -77,8 +77,8 @@ class Matrix(View):
       columns: the columns' names.
       row_title: what a row is, in the singular ("label").
       column_title: what a column is ("prediction").
-      confusion: whether the counts say what each row was taken for. Then rows and columns have the same names, and a
-        page lists the pairs that are confused most often.
+      confusion: whether the matrix is a confusion matrix. Then rows and columns have the same names, and a page lists
+        the pairs that are confused most often.
     """
 
     values: Num[np.ndarray, "rows columns"]
@@ -126,14 +126,14 @@ class Images(View):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Points(View):
-    """Dots, such as predicted against true values. Those that are not finite are not drawn.
+    """A scatter plot, such as predicted against true values. Points that are not finite are not drawn.
 
     Attributes:
-      x: where they are.
-      y: where they are.
+      x: the horizontal coordinates.
+      y: the vertical coordinates.
       x_title: of the axis.
       y_title: of the axis.
-      diagonal: whether the line x = y is drawn, on which both agree.
+      diagonal: whether the line x = y is drawn.
     """
 
     x: Float[np.ndarray, " points"]
@@ -153,14 +153,16 @@ class Points(View):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Lines(View):
-    """Curves over a common axis, such as a solution beside the exact one. Values that are not finite are not drawn.
+    """Curves over a common axis, such as an approximate and an exact solution.
+
+    Values that are not finite are not drawn.
 
     Attributes:
-      x: where they are measured, in ascending order.
+      x: the horizontal coordinates, in ascending order.
       lines: the values of each curve by its name.
       x_title: of the axis.
       y_title: of the axis.
-      logarithmic: whether the y axis is.
+      logarithmic: whether the y axis is logarithmic.
     """
 
     x: Float[np.ndarray, " points"]
@@ -189,7 +191,7 @@ class Lines(View):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Texts(View):
-    """Lines of text, such as sequences with what a model makes of them.
+    """Lines of text, such as sequences that a model continued.
 
     Attributes:
       texts: one for each example.
@@ -207,7 +209,7 @@ KINDS: Mapping[str, type[View]] = {"matrix": Matrix, "images": Images, "points":
 
 
 def check_views(views: Any) -> tuple[View, ...]:
-    """Returns what a problem's function returned for views.
+    """Returns the views that a problem's function returned, as a tuple.
 
     Raises:
       UserError: if it is not a sequence of views.
@@ -242,7 +244,7 @@ def arrays_to_views(arrays: Mapping[str, np.ndarray]) -> tuple[View, ...]:
     """Returns the views that `views_to_arrays` was given.
 
     Raises:
-      UserError: naming an array that is missing, unknown, or not what it should be.
+      UserError: naming an array that is missing or unknown, or has another type or shape.
     """
     left = dict(arrays)
     views: list[View] = []
