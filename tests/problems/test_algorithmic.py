@@ -76,7 +76,7 @@ def test_wrong_sums_are_shown_at_their_terms() -> None:
     assert isinstance(view, Matrix)
     a, b, _ = problem.train.terms[3]
     assert view.values[a, b] == view.values.sum() == 1
-    assert "The 1 of 39 pairs" in view.text
+    assert "sum modulo 7: 1 of 39" in view.text
 
 
 def test_names_and_shapes() -> None:
