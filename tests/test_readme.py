@@ -12,6 +12,7 @@ import pytest
 from scipy import stats
 
 from jaxopt_bench import catalog
+from jaxopt_bench.problems.checks import check_problem
 from jaxopt_bench.results import load
 from jaxopt_bench.studies import STUDIES
 
@@ -36,6 +37,14 @@ def test_python_blocks_run(block, tmp_path, digits_dir, monkeypatch):
     path.write_text(block, encoding="utf-8")
     module.__file__ = str(path)
     exec(compile(block, path, "exec"), vars(module))
+
+
+def test_the_example_of_a_problem_is_accepted():
+    names: dict = {}
+    exec(next(block for block in BLOCKS if "def line(" in block), names)
+    problem = names["line"](noise=0.2)
+    check_problem(problem, "the README's problem")
+    assert problem.headline.title("test") == "test absolute error"
 
 
 def test_the_first_table_is_that_of_the_recorded_digits_study():
