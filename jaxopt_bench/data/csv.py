@@ -85,6 +85,11 @@ def read_csv(path: Path, target: str | None) -> CsvTable:
         raise UserError(
             f"{path} has the columns {', '.join(frame.columns)}. Expected --target COLUMN, the column to predict."
         )
+    if frame.width == 1 and (separators := set(frame.columns[0]) & set(";\t|")):
+        raise UserError(
+            f"{path} has one column, {shortened(frame.columns[0])}, which contains {min(separators)!r}. Expected "
+            "columns separated by commas."
+        )
     if target not in frame.columns:
         raise unknown_name(f"column of {path}", target, frame.columns)
     if frame.width < 2:
@@ -118,7 +123,11 @@ def _read(path: Path) -> pl.DataFrame:
     try:
         frame = pl.read_csv(path, infer_schema_length=None, null_values=list(_MISSING), raise_if_empty=True)
     except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read as a table: {error} Expected a CSV file with a header.") from error
+        reason = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
+        raise UserError(
+            f"{path} cannot be read as a table: {reason}. Expected a CSV file with a header, commas between the "
+            "columns, and points in decimal numbers."
+        ) from error
     with open(path, encoding="utf-8-sig", errors="replace") as file:
         header = file.readline().rstrip("\r\n").split(",")
     if len(set(header)) < len(header) == frame.width:

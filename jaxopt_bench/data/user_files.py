@@ -46,7 +46,8 @@ class FileName(str):
         """
         if self.path is None:
             raise UserError(
-                f"dataset is {str(self)!r}, but the location of this file is unknown. Expected --dataset PATH."
+                f"dataset is {str(self)!r}, which is not in the working directory. Expected --dataset PATH with the "
+                "path of the data."
             )
         if not self.path.exists():
             raise UserError(f"dataset: {self.path} does not exist. Expected {ACCEPTED}.")

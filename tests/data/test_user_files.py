@@ -155,7 +155,13 @@ def test_the_digest_of_a_table_is_of_its_content(tmp_path):
         (TABLE.replace("3.5", "inf"), "price", r"row 3: the value of 'price' is missing or not a finite"),
         (TABLE + "50,red\n", "price", r"row 4: the value of 'smokes' is missing"),
         (TABLE + "50,red,true,1,a,b,c\n", "price", r"cannot be read as a table: "),
-        ("", "price", r"cannot be read as a table: "),
+        ("", "price", r"cannot be read as a table: empty CSV\. Expected a CSV file with a header, commas between"),
+        (
+            "a;b\n1,5;2,3\n",
+            "b",
+            r"cannot be read as a table: [^\n]*\. Expected a CSV file .* points in decimal numbers",
+        ),
+        (TABLE.replace(",", ";"), "price", r"has one column, 'age;.*, which contains ';'\. Expected columns separated"),
         ("age,price\n", "price", r"has a header and no rows"),
         ("price\n1\n2\n", "price", r"has only the column 'price'"),
         ("age,age,price\n1,2,3\n", "price", r"has the column 'age' twice"),
@@ -302,7 +308,7 @@ def test_a_name_says_nothing_of_the_folder_and_knows_the_path(tmp_path, monkeypa
     assert file_name("flowers") == "flowers/"
     assert is_file_name("flowers")
     assert not is_file_name("digits")
-    with pytest.raises(UserError, match=r"dataset is 'gone.csv', but the location of this file is unknown"):
+    with pytest.raises(UserError, match=r"dataset is 'gone.csv', which is not in the working directory"):
         FileName("gone.csv").opened()
     with pytest.raises(UserError, match=r"absent.csv does not exist"):
         file_name("nowhere/absent.csv").opened()
