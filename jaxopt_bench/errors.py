@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 MOST = 1600
 """Characters of a message."""
+MOST_NAMES = 60
+"""Names that a message lists in full."""
 
 
 class UserError(Exception):
@@ -35,12 +37,14 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError
     Args:
       kind: what was looked up, in the singular ("optimizer").
       name: what the user wrote.
-      known: every name that would have been accepted.
+      known: every name that would have been accepted. All are listed, up to `MOST_NAMES`.
     """
     names = sorted(known)
     near = difflib.get_close_matches(name[:100], names, n=3, cutoff=0.5)
     hint = f"; did you mean {' or '.join(near)}?" if near else "."
     listed = ", ".join(names) if names else "none at all"
+    if len(names) > MOST_NAMES:
+        listed = f"{', '.join(near or names[:3])}, … ({len(names)} names)"
     return UnknownNameError(f"unknown {kind} {name!r}{hint} Accepted: {listed}.")
 
 

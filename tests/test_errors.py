@@ -18,6 +18,17 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_with_all() -> None:
     assert str(error) == "unknown optimizer 'adm'; did you mean adam or padam? Accepted: adam, padam, sgd."
 
 
+def test_of_many_names_only_the_nearest_are_listed() -> None:
+    many = [f"experiment_{number:03}" for number in range(94)]
+    message = str(unknown_name("experiment", "experimnt_093", many))
+    assert "Accepted: experiment_093, " in message
+    assert message.endswith(", … (94 names).")
+    assert "experiment_001" not in message
+    assert str(unknown_name("experiment", "?", many)).endswith(
+        "Accepted: experiment_000, experiment_001, experiment_002, … (94 names)."
+    )
+
+
 def test_a_name_like_no_other_gets_no_suggestion() -> None:
     assert str(unknown_name("model", "xyzzy", ["cnn", "alexnet"])) == "unknown model 'xyzzy'. Accepted: alexnet, cnn."
 

@@ -248,4 +248,4 @@ def find_run(name: str, runs_dir: pathlib.Path) -> pathlib.Path:
             f"{name!r} is no run's directory (it holds no config.json); accepted: a run's directory, or an experiment "
             f"with runs in {runs_dir}: {', '.join(known) or 'there are none'}."
         )
-    raise unknown_name(f"run, neither a run's directory nor an experiment with runs in {runs_dir},", name, known)
+    raise unknown_name(f"run or experiment in the folder {runs_dir}", name, known)
