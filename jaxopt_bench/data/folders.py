@@ -209,6 +209,8 @@ def _decode_image(
             if resize is not None:
                 image = image.resize((resize[1], resize[0]), Image.Resampling.BILINEAR)
             array = np.asarray(image)
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except UnidentifiedImageError as error:
+        raise UserError(f"{path} cannot be decoded: it is no image. Expected a PNG or JPEG image.") from error
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UserError(f"{path} cannot be decoded: {error}. Expected a PNG or JPEG image.") from error
     return array[..., None] if array.ndim == 2 else array
