@@ -207,7 +207,12 @@ def sensitivity_in_words(ranking: Ranking) -> str | None:
     if not ranges:
         return None
     ranges.sort(key=lambda pair: -pair[1].decades)
-    parts = [f"{name} {good.low:.2g} to {good.high:.2g} ({good.decades:.1f} decades)" for name, good in ranges]
+    parts = [
+        f"{name} {good.low:.2g} to {good.high:.2g} ({good.decades:.1f} decades)"
+        if good.low < good.high
+        else f"{name} {good.low:.2g} only"
+        for name, good in ranges
+    ]
     headline = ranking.headline
     if headline.metric.percent:
         within = f"a point of {headline.metric.words} of the best"

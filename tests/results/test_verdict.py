@@ -186,6 +186,9 @@ def test_diverged_trials_cost_budget_and_the_good_learning_rates_leave_them_out(
     assert "Trials that diverged count against the budget: 2 of 4 of adam." in paragraph(found, ranking)
     said = "Learning rates of the trials within a point of accuracy of the best: adam 0.001 to 0.01 (1.0 decades)."
     assert sensitivity_in_words(ranking) == said
+    rows[-3]["optimizer.learning_rate"] = 1e-3
+    (ranking,) = verdict(results(rows), document(study(list(CLEAR)))).rankings
+    assert sensitivity_in_words(ranking) == said.replace("0.001 to 0.01 (1.0 decades)", "0.001 only")
 
 
 def test_an_edge_is_said():
