@@ -64,6 +64,10 @@ def test_inputs_are_vectors_or_sequences(shape, kind, tmp_path):
         ({"pictures": IMAGES, "labels": LABELS}, r"contains the arrays pictures, labels\. Expected train_images"),
         ({"images": IMAGES}, r"has no array 'labels' \(it contains images\)"),
         ({"images": IMAGES, "labels": LABELS[:-1]}, r"images has 20 examples and labels 19"),
+        (
+            {"images": np.zeros((20, 5), np.float32), "labels": LABELS},
+            r"images is an array of float32 of shape \[20, 5\]\. .* Vectors and sequences have the name inputs",
+        ),
         ({"images": IMAGES / 255, "labels": LABELS}, r"images is an array of float64 of shape .* Expected uint8"),
         (
             {"images": IMAGES.transpose(0, 3, 1, 2), "labels": LABELS},
