@@ -244,7 +244,15 @@ def _kind(inputs: Array | np.ndarray) -> Inputs:
 
 def classification_metrics(classes: int) -> tuple[Metric, ...]:
     """Returns the accuracy and the cross-entropy; an untrained model finds all classes equally likely."""
-    accuracy = Metric(name="accuracy", higher_is_better=True, unit="%", untrained=1 / classes, least=0.0, greatest=1.0)
+    accuracy = Metric(
+        name="accuracy",
+        complement="error",
+        higher_is_better=True,
+        unit="%",
+        untrained=1 / classes,
+        least=0.0,
+        greatest=1.0,
+    )
     return accuracy, Metric(name=LOSS, unit="nats", untrained=math.log(classes), least=0.0)
 
 

@@ -23,6 +23,7 @@ class Metric:
     Attributes:
       name: such as "accuracy"; the loss is called "loss". It is a word of lower-case letters, digits and underscores.
       words: its name in texts; by default `name` with spaces.
+      complement: the name in texts of 1 − the metric, such as "error" for the accuracy; empty if it has no name.
       higher_is_better: whether higher values are better.
       unit: "%" for fractions that people read as percentages, or such as "nats"; empty for a plain number.
       untrained: the value that an untrained model has, in the metric's own unit (a fraction for "%"). None: it is
@@ -41,6 +42,7 @@ class Metric:
 
     name: str
     words: str = ""
+    complement: str = ""
     higher_is_better: bool = False
     unit: str = ""
     untrained: float | None = None
@@ -111,7 +113,7 @@ class Metric:
         Raises:
           UserError: if a field is missing or of another type.
         """
-        kinds = {"name": str, "words": str, "higher_is_better": bool, "unit": str, "resampling": str}
+        kinds = {"name": str, "words": str, "complement": str, "higher_is_better": bool, "unit": str, "resampling": str}
         numbers = ("untrained", "least", "greatest")
         sound = (
             isinstance(values, Mapping)

@@ -97,4 +97,4 @@ def in_words(words: str, metric: Metric, as_error: bool) -> str:
     if not as_error:
         return words
     prefix = words.removesuffix(metric.words)
-    return f"{prefix}error" if metric.words == "accuracy" else f"{prefix}error (100% − {metric.words})"
+    return f"{prefix}{metric.complement or f'error (100% − {metric.words})'}"

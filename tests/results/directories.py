@@ -24,7 +24,9 @@ ENVIRONMENT = {
 }
 
 
-ACCURACY = Metric(name="accuracy", higher_is_better=True, unit="%", untrained=0.1, least=0.0, greatest=1.0)
+ACCURACY = Metric(
+    name="accuracy", complement="error", higher_is_better=True, unit="%", untrained=0.1, least=0.0, greatest=1.0
+)
 LOSS = Metric(name="loss", unit="nats", untrained=2.302585092994046, least=0.0)
 METRICS = (ACCURACY, LOSS)
 """Of ten classes."""
