@@ -8,6 +8,8 @@ ARGS ?=
 TORCH ?= torch>=2.9
 RAY ?= ray>=2.50
 BIN := .venv/bin
+# Processes that test: three for two cores, since many tests wait for processes of their own.
+WORKERS ?= $(shell echo $$(( ($$(getconf _NPROCESSORS_ONLN) * 3 + 1) / 2 )))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run compare report list doctor peers cluster browser kernels bench test test-slow test-faults lint types floors format lock clean
@@ -50,7 +52,7 @@ bench: peers ## measure speed beside PyTorch; ARGS="--quick" tries it
 	@$(BIN)/python -m experiments.speed $(ARGS)
 
 test: lint types floors browser ## check style, types and floors, and run the tests
-	$(BIN)/python -m pytest -n auto -m "not slow" --durations=10 $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow" --durations=10 $(ARGS)
 
 test-slow: .venv/ready ## run all tests, those that take minutes too, on programs compiled as training compiles them (an hour or two)
 	XLA_FLAGS= $(BIN)/python -m pytest $(ARGS)

@@ -39,7 +39,7 @@ def test_the_index_is_zero_where_none_is_given() -> None:
 
 
 def test_purposes_keep_their_numbers() -> None:
-    pinned = {"INITIALISATION": 0, "SHUFFLE": 1, "DROPOUT": 2, "CROP": 3, "FLIP": 4, "ROTATION": 5, "CUTOUT": 6}
+    pinned = {"INITIALISATION": 0, "SHUFFLE": 1, "LOSS": 2, "CROP": 3, "FLIP": 4, "ROTATION": 5, "CUTOUT": 6}
     assert {name: Purpose[name].value for name in pinned} == pinned
     assert sorted(Purpose) == list(range(len(Purpose)))  # none is left out
 

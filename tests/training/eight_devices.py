@@ -185,7 +185,7 @@ def test_the_steps_are_compiled_once(tiny: Any, members: int, devices: int) -> N
     order = make_orders(task, members)(states.seed, 0)
     for emptied in (False, True, False):
         states, metrics = advance(states, metrics, images, order, jnp.full(members, 1, jnp.int32))
-        metrics = empty_metrics(members, path) if emptied else metrics
+        metrics = empty_metrics(task, members) if emptied else metrics
     assert advance._cache_size() == 1  # type: ignore[attr-defined]
 
 
