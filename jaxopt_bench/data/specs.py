@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float32, Int32, UInt8
 
-from jaxopt_bench.errors import UserError, unknown_name
+from jaxopt_bench.errors import UnknownNameError, UserError, unknown_name
 
 SplitName = Literal["train", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "test")
@@ -114,9 +114,14 @@ def dataset(name: str) -> DatasetSpec:
     Raises:
       UserError: if there is none, with the nearest names.
     """
-    if name not in DATASETS:
-        raise unknown_name("dataset", name, DATASETS)
-    return DATASETS[name]
+    if name in DATASETS:
+        return DATASETS[name]
+    error = unknown_name("dataset", name, DATASETS)
+    if "." in name or "/" in name:
+        raise UnknownNameError(
+            f"{error} Expected a .npz, .csv or .txt file, or a folder of images, for data of your own."
+        )
+    raise error
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

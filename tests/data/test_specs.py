@@ -19,6 +19,11 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
         dataset("cifar-100")
 
 
+def test_a_file_of_another_form_is_answered_with_the_forms_that_can_be_read():
+    with pytest.raises(UserError, match=r"unknown dataset 'homes.xlsx'.* Expected a \.npz, \.csv or \.txt file"):
+        dataset("homes.xlsx")
+
+
 @pytest.mark.parametrize("count", [450, 1437, 50_000])
 @pytest.mark.parametrize("percent", [1, 7, 10, 29, 50, 99])
 def test_the_border_is_where_tfds_puts_it(count: int, percent: int) -> None:
