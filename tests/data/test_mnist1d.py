@@ -43,5 +43,5 @@ def test_it_is_loaded_like_other_data_sets() -> None:
         [*dataset.mean, *dataset.std], [sequences[:4000].mean(), sequences[:4000].std()], rtol=1e-4
     )
     assert data.is_prepared("mnist1d")
-    with pytest.raises(UserError, match=r"mnist1d is generated whenever it is needed\. Expected a data set that must"):
+    with pytest.raises(UserError, match=r"mnist1d is generated when it is used\. Expected a data set that must"):
         data.prepare("mnist1d")

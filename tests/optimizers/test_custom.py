@@ -187,7 +187,7 @@ def test_a_record_is_read_without_running_it_and_says_so_where_it_is_used(file, 
     read = Experiment.from_json(written)
     assert (read.to_json(), read.digest) == (written, experiment.digest)
     assert (read.optimizer.learning_rate, read.optimizer.clip_norm) == (0.1, 2.0)
-    with pytest.raises(UserError, match=r"my_optimizers.py:heavy_ball is the user's own.*not loaded"):
+    with pytest.raises(UserError, match=r"the optimizer my_optimizers.py:heavy_ball .* which is not loaded"):
         read.optimizer.transform(read.optimizer.hyperparameters())
 
 
@@ -231,7 +231,7 @@ def test_what_cannot_be_told_apart_by_a_file_is_refused():
         return optax.sgd(learning_rate)
 
     for odd in (local, functools.partial(optax.sgd, momentum=0.9), lambda: optax.sgd(0.1)):
-        with pytest.raises(UserError, match=r"is not a function at the top level of a file\. Expected one"):
+        with pytest.raises(UserError, match=r"is not a function at the top level of a file\. Expected such a function"):
             imported(odd)
 
 
@@ -313,7 +313,7 @@ def test_another_text_is_not_loaded_again(file, elsewhere):
     first = load(f"{file}:no_rate")
     elsewhere()
     file.write_text(SOURCE + "\n# changed\n")
-    with pytest.raises(UserError, match="has another text here"):
+    with pytest.raises(UserError, match="where it was loaded first"):
         load_again(first.reference, first.place, first.code)
     file.unlink()
     with pytest.raises(UserError, match="is not a file"):

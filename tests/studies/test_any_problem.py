@@ -106,7 +106,7 @@ class Unsaid(Line):
             {"claims": (Claim(text="so", source="x", comparisons=(R_2,)),)},
             "unknown measure of the claim 'so' 'test_R2'; did you mean test_r2",
         ),
-        ({"refit": True}, "Unsaid cannot train on its validation examples"),
+        ({"refit": True}, "Unsaid cannot be trained on its validation examples"),
     ],
 )
 def test_what_a_problem_does_not_have_is_said_before_anything_is_trained(tmp_path, monkeypatch, fields, message):
