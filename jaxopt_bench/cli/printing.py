@@ -11,9 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.formatting import format_duration
 from jaxopt_bench.models import parameter_overview
 from jaxopt_bench.problems import LOSS, Metric
-from jaxopt_bench.runs import SPLITS, Run, format_duration
+from jaxopt_bench.runs import SPLITS, Run
 from jaxopt_bench.training import default_backend
 
 

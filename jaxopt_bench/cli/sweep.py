@@ -18,10 +18,11 @@ from jaxopt_bench.cli.naming import named_experiment, with_field_names
 from jaxopt_bench.cli.processes import Processes, one_writes
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.formatting import format_duration
 from jaxopt_bench.optimizers import parse_values
 from jaxopt_bench.reports import sweep_table
 from jaxopt_bench.results import rows_by_setting
-from jaxopt_bench.runs import Recording, format_duration, train_population
+from jaxopt_bench.runs import Recording, train_population
 from jaxopt_bench.studies import grid
 from jaxopt_bench.training import choose_code_path
 

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import scipy.special
 
+from jaxopt_bench.formatting import format_value, short_names
 from jaxopt_bench.problems import Metric
 from jaxopt_bench.reports.quantity import Quantity
 from jaxopt_bench.results import Document, Ranking, Results, Study, Verdict
@@ -27,7 +28,6 @@ from jaxopt_bench.results.columns import (
 from jaxopt_bench.results.measures import Measure, measures, metrics_of, workload_metrics
 from jaxopt_bench.results.statistics.intervals import MOST_EXPONENT
 from jaxopt_bench.results.verdict import REPORTED
-from jaxopt_bench.results.words import format_value, short_names
 from jaxopt_bench.runs import SPLITS
 
 MOST_SETTINGS = 8

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import polars as pl
 
 from jaxopt_bench.files import replacing
+from jaxopt_bench.formatting import format_duration, format_value, short_names
 from jaxopt_bench.problems import Metric
 from jaxopt_bench.results import Answered, Estimate, Ranking, Standing, Verdict
 from jaxopt_bench.results.measures import Measure
 from jaxopt_bench.results.verdict import REPORTED
-from jaxopt_bench.results.words import evidence_in_words, format_value, sample, short_names
-from jaxopt_bench.runs import format_duration
+from jaxopt_bench.results.words import evidence_in_words, sample
 
 if TYPE_CHECKING:  # what a terminal's tables can do without
     from jaxopt_bench.reports.subject import Subject

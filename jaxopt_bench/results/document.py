@@ -10,8 +10,8 @@ from typing import Any
 from jaxopt_bench.errors import UnknownNameError, UserError
 from jaxopt_bench.results.protocol import protocol
 from jaxopt_bench.results.study import Study, run_name
-from jaxopt_bench.runs import NUMBER, check_object, read_json, write_json
 from jaxopt_bench.runs.load import newer
+from jaxopt_bench.strict_json import NUMBER, check_object, read_json, write_json
 
 DOCUMENT = "study.json"
 FORMAT = 1

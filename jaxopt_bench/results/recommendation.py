@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import polars as pl
 
+from jaxopt_bench.formatting import format_value
 from jaxopt_bench.optimizers.optax_code import optax_code
 from jaxopt_bench.results.tables import Results
 from jaxopt_bench.results.verdict import Ranking, Verdict
-from jaxopt_bench.results.words import format_value, schedule_in_words
+from jaxopt_bench.results.words import schedule_in_words
 
 
 def recommendation(results: Results, found: Verdict, ranking: Ranking) -> str | None:

@@ -32,8 +32,9 @@ from jaxopt_bench.results.columns import (
     run_types,
 )
 from jaxopt_bench.results.measures import metric_names, metrics_from_json
-from jaxopt_bench.runs import SPLITS, check_object, read_json, read_records
+from jaxopt_bench.runs import SPLITS, read_records
 from jaxopt_bench.runs.load import check_complete, check_identity, check_steps
+from jaxopt_bench.strict_json import check_object, read_json
 
 TOLERANCE = 1e-9
 """Relative difference between two readings of one number."""

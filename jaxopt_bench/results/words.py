@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import collections
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
+from jaxopt_bench.formatting import format_value
 from jaxopt_bench.optimizers import SCHEDULES, Schedule, Share
 from jaxopt_bench.results.claims import Answered, Evidence
 from jaxopt_bench.results.measures import Measure, split_of
@@ -285,18 +285,6 @@ def schedule_in_words(schedule: Schedule) -> str:
     default = SCHEDULES[name].to_json()
     changed = [f"{field} {format_value(v)}" for field, v in schedule.to_json().items() if v != default[field]]
     return f"{name} ({', '.join(changed)})" if changed else name
-
-
-def format_value(value: object) -> str:
-    """Returns a hyperparameter's value: floats with four significant digits."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def short_names(fields: Iterable[str]) -> dict[str, str]:
-    """Returns what each field is called where it stands beside the others: its last part, or all where two share it."""
-    lasts = {field: field.rpartition(".")[2] for field in fields}
-    count = collections.Counter(lasts.values())
-    return {field: last if count[last] == 1 else field for field, last in lasts.items()}
 
 
 def _amount(measure: Measure, difference: Estimate) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from jaxopt_bench.runs.directory import NUMBER, LockedError, check_object, locked, read_json, write_json
+from jaxopt_bench.runs.directory import LockedError, locked
 from jaxopt_bench.runs.evaluation import EVALUATION, EvaluatedSplit, Evaluation, load_evaluation
 from jaxopt_bench.runs.forms import check_optimizer
 from jaxopt_bench.runs.load import Run, finished, load_run
 from jaxopt_bench.runs.population import discard_checkpoints, train_population
-from jaxopt_bench.runs.progress import Lines, Live, Reporter, format_duration
+from jaxopt_bench.runs.progress import Lines, Live, Reporter
 from jaxopt_bench.runs.records import SPLITS, read_records
 from jaxopt_bench.runs.session import Interrupted, Recording
 from jaxopt_bench.runs.signals import stopped_by_signals
@@ -16,7 +16,6 @@ from jaxopt_bench.runs.train import train
 
 __all__ = [
     "EVALUATION",
-    "NUMBER",
     "SPLITS",
     "EvaluatedSplit",
     "Evaluation",
@@ -27,19 +26,15 @@ __all__ = [
     "Recording",
     "Reporter",
     "Run",
-    "check_object",
     "check_optimizer",
     "discard_checkpoints",
     "finished",
-    "format_duration",
     "load_evaluation",
     "load_run",
     "locked",
-    "read_json",
     "read_records",
     "seconds_per_step",
     "stopped_by_signals",
     "train",
     "train_population",
-    "write_json",
 ]

@@ -34,8 +34,8 @@ from jaxopt_bench.files import (
     scratch_folder,
     temporary_name,
 )
-from jaxopt_bench.runs.directory import check_object, parse_json, read_json, write_json
 from jaxopt_bench.runs.processes import found_by_first
+from jaxopt_bench.strict_json import check_object, parse_json, read_json, write_json
 
 T = TypeVar("T")
 MANIFEST, MARKER, ARRAYS = "manifest.json", "marker.json", "arrays"

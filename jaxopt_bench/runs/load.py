@@ -18,8 +18,8 @@ from jaxopt_bench.errors import UnknownNameError, UserError, shortened
 from jaxopt_bench.experiment import Experiment, digest_of
 from jaxopt_bench.problems import Metric
 from jaxopt_bench.runs import checkpoints
-from jaxopt_bench.runs.directory import NUMBER, check_object, read_json
 from jaxopt_bench.runs.records import SPLITS, Record, best_step, read_records
+from jaxopt_bench.strict_json import NUMBER, check_object, read_json
 from jaxopt_bench.training import Task, TrainState, abstract_metrics, abstract_states, first_state, member
 
 RUN_FOLDER = re.compile(

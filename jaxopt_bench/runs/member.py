@@ -16,11 +16,11 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.files import remove_regular
 from jaxopt_bench.optimizers import Imported, Share
 from jaxopt_bench.runs import records
-from jaxopt_bench.runs.directory import write_json
 from jaxopt_bench.runs.environment import changes
 from jaxopt_bench.runs.evaluation import EVALUATION
 from jaxopt_bench.runs.events import Events
 from jaxopt_bench.runs.load import load_config, task_to_json
+from jaxopt_bench.strict_json import write_json
 from jaxopt_bench.training import Task
 
 

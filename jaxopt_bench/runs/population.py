@@ -23,7 +23,7 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.runs import checkpoints
 from jaxopt_bench.runs.compilation import keep_compiled_programs
-from jaxopt_bench.runs.directory import check_object, choose_directory, locked, read_json, write_json
+from jaxopt_bench.runs.directory import choose_directory, locked
 from jaxopt_bench.runs.evaluation import evaluate_finished
 from jaxopt_bench.runs.forms import check_optimizer
 from jaxopt_bench.runs.load import Run, checkpointed, finished, load_config, load_run
@@ -32,6 +32,7 @@ from jaxopt_bench.runs.processes import agreed, found_by_first, least
 from jaxopt_bench.runs.progress import Reporter, reporter_for
 from jaxopt_bench.runs.session import Interrupted, Recording, Session
 from jaxopt_bench.runs.splits import Splits, load_task
+from jaxopt_bench.strict_json import check_object, read_json, write_json
 from jaxopt_bench.training import (
     CodePath,
     Task,

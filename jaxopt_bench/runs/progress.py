@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
+from jaxopt_bench.formatting import format_duration
 from jaxopt_bench.problems import LOSS, Metric, metric_named
 from jaxopt_bench.runs.records import Record
 
@@ -153,18 +154,6 @@ def median_lines(lines: Sequence[Sequence[Record]], names: Sequence[str]) -> Seq
             medians[name] = statistics.median(values) if values else None
         shown.append({**same[0], **medians})
     return shown
-
-
-def format_duration(seconds: float) -> str:
-    """Returns a duration in the two largest units that matter."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, hours = round(seconds / 60), round(seconds / 3600)
-    if minutes < 60:
-        return f"{minutes} min"
-    if hours < 48:
-        return f"{minutes // 60} h {minutes % 60:02d} min"
-    return f"{seconds / 86400:.1f} days"
 
 
 def _splits(records: Sequence[Record], metrics: Sequence[Metric]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.files import naming, read_regular, replacing
-from jaxopt_bench.runs.directory import NUMBER, check_object, parse_json
+from jaxopt_bench.strict_json import NUMBER, check_object, parse_json
 
 Record = dict[str, Any]
 _LINE = {"step": int, "split": str, "loss": NUMBER | None, "seconds": NUMBER}

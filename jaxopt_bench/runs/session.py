@@ -18,6 +18,7 @@ from jaxopt_bench import catalog
 from jaxopt_bench.config import Config, number
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.files import remove_leftovers
+from jaxopt_bench.formatting import format_duration
 from jaxopt_bench.models import count_parameters
 from jaxopt_bench.optimizers import SCHEDULES, inner_rules
 from jaxopt_bench.runs import checkpoints, records
@@ -27,7 +28,7 @@ from jaxopt_bench.runs.evaluation import write_evaluations
 from jaxopt_bench.runs.load import checkpointed, task_to_json
 from jaxopt_bench.runs.member import Member
 from jaxopt_bench.runs.processes import agreed, check_same, found_by_first, heard_by_any
-from jaxopt_bench.runs.progress import Reporter, format_duration, median_lines
+from jaxopt_bench.runs.progress import Reporter, median_lines
 from jaxopt_bench.runs.signals import stopped_by_signals
 from jaxopt_bench.runs.splits import Splits
 from jaxopt_bench.training import (

@@ -13,10 +13,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from jaxopt_bench.formatting import format_duration
 from jaxopt_bench.problems import Metric
 from jaxopt_bench.results.measures import Measure
 from jaxopt_bench.results.study import STEPS, Study
-from jaxopt_bench.runs import Reporter, format_duration
+from jaxopt_bench.runs import Reporter
 from jaxopt_bench.studies.folder import StudyFolder, selected
 from jaxopt_bench.studies.jobs import Job
 from jaxopt_bench.studies.plan import Planned, Unit, confirmations, trials, units

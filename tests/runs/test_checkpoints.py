@@ -26,7 +26,7 @@ from jaxopt_bench.runs.checkpoints import (
     restore,
     restore_latest,
 )
-from jaxopt_bench.runs.directory import write_json
+from jaxopt_bench.strict_json import write_json
 
 
 def tree(value: float) -> dict:

@@ -14,7 +14,7 @@ from jaxopt_bench import UserError, load_run, train, train_population
 from jaxopt_bench.optimizers import SGD, AdamW, Constant
 from jaxopt_bench.runs import Interrupted, Recording, Reporter, session
 from jaxopt_bench.runs.checkpoints import checkpoint_steps
-from jaxopt_bench.runs.directory import read_json
+from jaxopt_bench.strict_json import read_json
 from jaxopt_bench.training import CodePath
 from tests.runs.test_train import Killed, KilledAt, Said, StoppedAt, assert_same, without_timings
 from tests.tasks import changed

@@ -7,9 +7,10 @@ import io
 import pytest
 from rich.console import Console
 
+from jaxopt_bench.formatting import format_duration
 from jaxopt_bench.problems import Metric
 from jaxopt_bench.problems.classification import classification_metrics
-from jaxopt_bench.runs import Lines, Live, format_duration
+from jaxopt_bench.runs import Lines, Live
 from jaxopt_bench.runs.progress import Reporter, median_lines, reporter_for
 
 METRICS = classification_metrics(10)

@@ -24,8 +24,9 @@ from jaxopt_bench.optimizers import Axis, Cosine, Space, load
 from jaxopt_bench.problems import Classification
 from jaxopt_bench.results import Contender, Study
 from jaxopt_bench.results.document import read_document
-from jaxopt_bench.runs import Interrupted, LockedError, locked, read_json
+from jaxopt_bench.runs import Interrupted, LockedError, locked
 from jaxopt_bench.runs.checkpoints import checkpoint_steps
+from jaxopt_bench.strict_json import read_json
 from jaxopt_bench.studies import cluster, compare
 from jaxopt_bench.studies.cluster import Cluster
 from jaxopt_bench.studies.jobs import Job, Place

@@ -8,6 +8,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
+from jaxopt_bench.formatting import format_value, short_names
 from jaxopt_bench.optimizers import Axis, Choice
 from jaxopt_bench.reports.figure import Figure, axis, colour, dash, hideable, shape, shown
 from jaxopt_bench.reports.quantity import Quantity, may_be_logarithmic
@@ -15,7 +16,6 @@ from jaxopt_bench.reports.style import Look
 from jaxopt_bench.reports.subject import Subject
 from jaxopt_bench.results import expected_best_is_exact
 from jaxopt_bench.results.study import STEPS
-from jaxopt_bench.results.words import format_value, short_names
 
 ROW = 22  # pixels
 

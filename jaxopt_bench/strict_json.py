@@ -1,0 +1,114 @@
+"""JSON files that are read strictly and written whole: what is read can be written again, and shown on a terminal."""
+
+from __future__ import annotations
+
+import json
+import math
+import pathlib
+import re
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from jaxopt_bench.errors import UserError, shortened
+from jaxopt_bench.files import read_regular, replacing
+
+
+def read_json(path: pathlib.Path) -> Any:
+    """Returns a JSON file's value.
+
+    Raises:
+      UserError: if the file is missing, is not a regular file, or is not JSON.
+    """
+    try:
+        return parse_json(read_regular(path).decode())
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist; {path.parent} is not the folder of a run.") from error
+    except (ValueError, RecursionError) as error:  # also of text that is not UTF-8, too long numbers, too deep lists
+        raise UserError(f"{path} is damaged: it is not JSON ({error}).") from error
+
+
+def parse_json(text: str) -> Any:
+    """Returns the value of a JSON text. Refuses what JSON cannot write again, and what no terminal should show.
+
+    These are NaN, numbers beyond the range of a float, integers of more than 64 bits, halves of surrogate pairs, and
+    control characters, which could give a terminal commands.
+
+    Raises:
+      ValueError, RecursionError: if the text is not JSON, or has one of those.
+    """
+    value = json.loads(text, parse_constant=_refuse, parse_int=_integer, parse_float=_float)
+    if "\\u" in text or _CONTROL.search(text):
+        shown = json.dumps(value, ensure_ascii=False)
+        shown.encode()
+        if found := _ESCAPED.search(shown) or _CONTROL.search(shown):
+            raise ValueError(f"it has the control character {found.group()!r}")
+    return value
+
+
+_CONTROL = re.compile(r"[\x7f-\x9f]")
+_ESCAPED = re.compile(r"(?<!\\)(?:\\\\)*\\u00[01][0-9a-f]")  # an odd number of backslashes
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not a number in JSON")
+
+
+def _float(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {shortened(digits)} is beyond the range of a float")
+    return value
+
+
+def _integer(digits: str) -> int:
+    value = int(digits)
+    if value.bit_length() > 64:
+        raise ValueError(f"an integer has {len(digits)} digits")
+    return value
+
+
+NUMBER: Any = int | float
+_WORDS = {str: "a text", int: "an integer", float: "a finite number", bool: "true or false", dict: "an object",
+          list: "a list", types.NoneType: "null"}  # fmt: skip
+
+
+def check_object(where: str, value: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a JSON value that must be an object with some fields, each of its type; it may have others.
+
+    Args:
+      where: what the value is of, for messages.
+      value: as `json` reads it.
+      fields: their types, such as `str`, or unions of types.
+
+    Raises:
+      UserError: naming the first field that is missing or of another type.
+    """
+    if not isinstance(value, dict):
+        raise UserError(f"{where} is damaged: {shortened(value)} is not an object.")
+    for name, kind in fields.items():
+        if name not in value:
+            raise UserError(f"{where} is damaged: the field {name!r} is missing.")
+        if not _is_a(value[name], kind):
+            kinds = typing.get_args(kind) or (kind,)
+            accepted = " or ".join(_WORDS[k] for k in kinds if not (k is int and float in kinds))
+            raise UserError(f"{where} is damaged: {name} is {shortened(value[name])}; accepted: {accepted}.")
+    return value
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, kind) and not (isinstance(value, float) and not math.isfinite(value))
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """Writes a JSON file whole or not at all.
+
+    Raises:
+      UserError: if the path is a symbolic link.
+    """
+    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
+    with replacing(path, follow_links=False) as (file, _):
+        file.write(text.encode())
