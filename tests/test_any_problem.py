@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jaxopt_bench import load_run
+from jaxopt_bench.runs.session import Session
 from tests.runs.test_train import assert_same
 
 PROBLEM = '''
@@ -123,7 +124,7 @@ def test_run_show_report_and_results(call, files):
 def test_a_stopped_run_continues_to_the_bit(call, files, monkeypatch):
     assert call("run", "experiment.py", "--runs-dir", "whole")[0] == 0
     with monkeypatch.context() as patch:
-        patch.setattr("jaxopt_bench.runs.session.Session.stopping", _stop_after(25))
+        patch.setattr("jaxopt_bench.runs.session.Session._dispatch", _stopped_after(25))
         assert call("run", "experiment.py", "--runs-dir", "stopped", "--checkpoint-every", "5")[0] == 130
     code, out, _ = call("run", "experiment.py", "--runs-dir", "stopped", "--checkpoint-every", "5")
     assert code == 0
@@ -132,12 +133,15 @@ def test_a_stopped_run_continues_to_the_bit(call, files, monkeypatch):
     assert_same(whole, stopped)
 
 
-def _stop_after(step):
-    def stopping(session):
-        session.heeded = 2 if session.step >= step else None
-        return session.heeded is not None
+def _stopped_after(step):
+    original = Session._dispatch
 
-    return stopping
+    def dispatch(session):
+        dispatched = original(session)
+        session.stop.signal = 2 if session.step >= step else None
+        return dispatched
+
+    return dispatch
 
 
 def test_sweep(call, files):

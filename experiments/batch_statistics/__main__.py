@@ -14,15 +14,12 @@ from experiments.speed.document import hardware
 from jaxopt_bench import catalog
 from jaxopt_bench.models import CifarResNet
 from jaxopt_bench.problems import Classification
+from jaxopt_bench.runs import Options
 from jaxopt_bench.runs.splits import load_task
 from jaxopt_bench.training import (
+    Program,
     TrainState,
-    empty_metrics,
     initial_states,
-    make_advance,
-    make_evaluate,
-    make_evaluated,
-    make_orders,
     member,
     padded_batches,
 )
@@ -60,25 +57,24 @@ def measure(flags: Flags, seed: int) -> None:
     assert isinstance(workload.problem, Classification), "batch statistics are those of a network for images"
     problem = dataclasses.replace(workload.problem, model=CifarResNet(depth=20))
     experiment = dataclasses.replace(workload, problem=problem, batch_size=flags.batch_size, seed=seed, epochs=1000)
-    task, splits = load_task(experiment, flags.data_dir)
-    advance, orders = make_advance(task), make_orders(task)
-    evaluated, evaluate = make_evaluated(task), make_evaluate(task)
+    task, splits = load_task(experiment, Options(data_dir=flags.data_dir))
+    program = Program(task)
     batches = list(padded_batches(splits.named("validation")))
-    states, metrics, step = initial_states([task]), empty_metrics(task), 0
+    states, metrics, step = initial_states([task]), program.empty_metrics(), 0
     for last in flags.steps:
         while step < last:
             epoch, done = divmod(step, task.steps_per_epoch)
             count = min(last - step, task.steps_per_epoch - done)
-            order = orders(states.seed, epoch)
-            states, metrics = advance(states, metrics, splits.train, order, jnp.full(1, count))
+            order = program.epoch_orders(states.seed, epoch)
+            states, metrics = program.advance(states, metrics, splits.train, order, jnp.full(1, count))
             step += count
         kinds = {
             "running": states,
             "corrected": corrected(states, step),
-            "re-estimated": evaluated(states, splits.train),
+            "re-estimated": program.states_to_evaluate(states, splits.train),
         }
         metrics_of = task.problem.measured
-        found = {name: member(evaluate(own, batches), 0).compute(metrics_of) for name, own in kinds.items()}
+        found = {name: member(program.evaluate(own, batches), 0) for name, own in kinds.items()}
         texts = (
             f"{name} {', '.join(metric.format(float(values[metric.name])) for metric in metrics_of)}"
             for name, values in found.items()

@@ -22,7 +22,7 @@ import signal
 import sys
 
 from jaxopt_bench import catalog
-from jaxopt_bench.runs import Interrupted, Recording, Reporter, train_population
+from jaxopt_bench.runs import Interrupted, Options, Recording, Reporter, train_population
 from jaxopt_bench.training import choose_code_path
 
 
@@ -50,8 +50,8 @@ def main() -> None:
     places = {"runs_dir": order["runs_dir"], "data_dir": order["data_dir"]}
     reporter = StoppedAt(order["stop_at"])
     with contextlib.suppress(Interrupted):
-        train_population(experiments, **places, recording=recording, reporter=reporter, code_path=path)
-    train_population(experiments, **places, recording=recording, reporter=reporter, code_path=path)
+        train_population(experiments, Options(**places, recording=recording, reporter=reporter, code_path=path))
+    train_population(experiments, Options(**places, recording=recording, reporter=reporter, code_path=path))
 
 
 if __name__ == "__main__":

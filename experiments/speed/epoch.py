@@ -18,6 +18,7 @@ from experiments.speed.workloads import Workload, classification, noise, task_on
 from jaxopt_bench import Experiment, catalog
 from jaxopt_bench.models import MODELS
 from jaxopt_bench.optimizers import OPTIMIZERS
+from jaxopt_bench.runs import Options
 from jaxopt_bench.runs.progress import Reporter
 from jaxopt_bench.training import Task
 
@@ -66,7 +67,7 @@ class WholeRun:
 def _whole_run(experiment: Experiment, bench: Bench) -> WholeRun:
     with tempfile.TemporaryDirectory() as runs:
         marks = EpochMarks()
-        run = jaxopt_bench.train(experiment, runs_dir=runs, data_dir=bench.data_dir, reporter=marks)
+        run = jaxopt_bench.train(experiment, Options(runs_dir=runs, data_dir=bench.data_dir, reporter=marks))
     evaluation = [
         sum(r["seconds"] for r in run.metrics if r["epoch"] == epoch and r["split"] not in ("train", "train_steps"))
         for epoch in range(2, experiment.epochs)  # not the last, at whose end the test split is read as well

@@ -23,15 +23,13 @@ from jaxopt_bench.optimizers import OPTIMIZERS, Moment
 from jaxopt_bench.problems.classification import Labelled, cross_entropy
 from jaxopt_bench.training import (
     CodePath,
+    Program,
     Task,
     abstract_states,
     choose_code_path,
-    empty_metrics,
     everywhere,
     initial_state,
     initial_states,
-    make_advance,
-    make_orders,
     member,
 )
 
@@ -126,9 +124,9 @@ class Trainer:
     def __init__(self, task: Task, images: Images, path: CodePath, members: int = 1):
         """Args: the task, its training split, how it is computed, and how many members with a seed each."""
         self.task, self.members = task_on_images(task.experiment, task.train_examples, path), members
-        self._advance, self._orders = make_advance(self.task, members), make_orders(self.task, members)
+        self._program = Program(self.task, members)
         self.states = initial_states([_with_seed(self.task, seed) for seed in range(members)])
-        self.metrics, self.step = empty_metrics(self.task, members), 0
+        self.metrics, self.step = self._program.empty_metrics(), 0
         arrays = jnp.asarray(images.images), jnp.asarray(images.labels)
         self.data = Labelled(*jax.device_put(arrays, everywhere(path)))
         self._order: tuple[int, Any] = (-1, None)  # an epoch, and the members' orders of it
@@ -138,9 +136,11 @@ class Trainer:
         for part in within_epochs(self.step, steps, self.task.steps_per_epoch):
             epoch = self.step // self.task.steps_per_epoch
             if self._order[0] != epoch:
-                self._order = (epoch, self._orders(self.states.seed, epoch))
+                self._order = (epoch, self._program.epoch_orders(self.states.seed, epoch))
             counts = jnp.full(self.members, part, jnp.int32)
-            self.states, self.metrics = self._advance(self.states, self.metrics, self.data, self._order[1], counts)
+            self.states, self.metrics = self._program.advance(
+                self.states, self.metrics, self.data, self._order[1], counts
+            )
             self.step += part
         jax.block_until_ready((self.states, self.metrics))
 

@@ -25,7 +25,7 @@ from experiments.speed.workloads import Dtype, classification, noise, task_on_im
 from jaxopt_bench import Experiment, UserError, catalog, train_population
 from jaxopt_bench.models import count_parameters
 from jaxopt_bench.results.statistics import estimate
-from jaxopt_bench.runs import Recording
+from jaxopt_bench.runs import Options, Recording
 from jaxopt_bench.training import Task, abstract_states, choose_code_path
 
 AIM = 0.96
@@ -132,10 +132,12 @@ def measured(experiment: Experiment, flags: Flags) -> document.Row:
     began = time.perf_counter()
     runs = train_population(
         [dataclasses.replace(experiment, seed=seed) for seed in range(flags.seeds)],
-        runs_dir=flags.runs_dir,
-        data_dir=flags.data_dir,
-        recording=Recording(log_every=10**6, keep_checkpoints=1, tensorboard=False),
-        code_path=path,
+        Options(
+            runs_dir=flags.runs_dir,
+            data_dir=flags.data_dir,
+            recording=Recording(log_every=10**6, keep_checkpoints=1, tensorboard=False),
+            code_path=path,
+        ),
     )
     wall = time.perf_counter() - began
     ended = [run.summary for run in runs if run.summary and run.summary["status"] == "completed"]

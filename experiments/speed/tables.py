@@ -25,7 +25,7 @@ import tyro
 from jaxopt_bench import catalog
 from jaxopt_bench.experiment import digest_of
 from jaxopt_bench.results import load
-from jaxopt_bench.runs import Recording, Reporter, train
+from jaxopt_bench.runs import Options, Recording, Reporter, train
 
 COPIED = ("config.json", "summary.json", "metrics.jsonl", "lock")
 
@@ -65,7 +65,7 @@ def train_one(folder: pathlib.Path, data_dir: pathlib.Path) -> pathlib.Path:
     """Returns the directory of a run with about a hundred lines of metrics."""
     experiment = dataclasses.replace(catalog.find("digits_cnn_adamw"), epochs=2, batch_size=26)
     recording = Recording(log_every=1, tensorboard=False)
-    return train(experiment, runs_dir=folder, data_dir=data_dir, recording=recording, reporter=Reporter()).path
+    return train(experiment, Options(runs_dir=folder, data_dir=data_dir, recording=recording, reporter=Reporter())).path
 
 
 def make_copies(run: pathlib.Path, folder: pathlib.Path, count: int) -> None:

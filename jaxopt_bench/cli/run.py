@@ -16,7 +16,7 @@ from jaxopt_bench.cli.naming import named_experiment, with_field_names
 from jaxopt_bench.cli.printing import print_overview, print_result
 from jaxopt_bench.cli.processes import Processes, one_writes
 from jaxopt_bench.experiment import Experiment
-from jaxopt_bench.runs import Recording, train
+from jaxopt_bench.runs import Options, Recording, train
 from jaxopt_bench.training import choose_code_path
 
 
@@ -63,11 +63,13 @@ def run(flags: RunFlags) -> int:
             print_overview(flags.experiment, console)
         result = train(
             flags.experiment,
-            runs_dir=runs_dir,
-            data_dir=flags.data_dir,
-            fresh=flags.fresh,
-            recording=flags.recording,
-            code_path=choose_code_path(deterministic=flags.deterministic, devices=flags.devices),
+            Options(
+                runs_dir=runs_dir,
+                data_dir=flags.data_dir,
+                fresh=flags.fresh,
+                recording=flags.recording,
+                code_path=choose_code_path(deterministic=flags.deterministic, devices=flags.devices),
+            ),
         )
         print_result(result, console)
     return DIVERGED if result.summary and result.summary["status"] == "diverged" else COMPLETED

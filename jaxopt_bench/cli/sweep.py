@@ -22,7 +22,7 @@ from jaxopt_bench.formatting import format_duration
 from jaxopt_bench.optimizers import parse_values
 from jaxopt_bench.reports import sweep_table
 from jaxopt_bench.results import rows_by_setting
-from jaxopt_bench.runs import Recording, train_population
+from jaxopt_bench.runs import Options, Recording, train_population
 from jaxopt_bench.studies import grid
 from jaxopt_bench.training import choose_code_path
 
@@ -120,12 +120,14 @@ def _sweep(flags: SweepFlags, experiments: Sequence[Experiment], fields: Sequenc
     console = Console()
     runs = train_population(
         experiments,
-        runs_dir=runs_dir,
-        data_dir=flags.data_dir,
-        fresh=flags.fresh,
-        recording=flags.recording,
-        code_path=choose_code_path(deterministic=flags.deterministic, devices=flags.devices),
-        largest=flags.largest,
+        Options(
+            runs_dir=runs_dir,
+            data_dir=flags.data_dir,
+            fresh=flags.fresh,
+            recording=flags.recording,
+            code_path=choose_code_path(deterministic=flags.deterministic, devices=flags.devices),
+            largest=flags.largest,
+        ),
     )
     rows = rows_by_setting(runs, fields)
     seeds = f", means and 95% intervals over {flags.seeds} seeds" if flags.seeds > 1 else ""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from jaxopt_bench.runs.directory import LockedError, locked
 from jaxopt_bench.runs.evaluation import EVALUATION, EvaluatedSplit, Evaluation, load_evaluation
 from jaxopt_bench.runs.forms import check_optimizer
+from jaxopt_bench.runs.index import discard_checkpoints
 from jaxopt_bench.runs.load import Run, finished, load_run
-from jaxopt_bench.runs.population import discard_checkpoints, train_population
+from jaxopt_bench.runs.options import Options, Recording
 from jaxopt_bench.runs.progress import Lines, Live, Reporter
 from jaxopt_bench.runs.records import SPLITS, read_records
-from jaxopt_bench.runs.session import Interrupted, Recording
-from jaxopt_bench.runs.signals import stopped_by_signals
+from jaxopt_bench.runs.signals import Interrupted, stopped_by_signals
 from jaxopt_bench.runs.timing import seconds_per_step
-from jaxopt_bench.runs.train import train
+from jaxopt_bench.runs.train import train, train_population
 
 __all__ = [
     "EVALUATION",
@@ -23,6 +23,7 @@ __all__ = [
     "Lines",
     "Live",
     "LockedError",
+    "Options",
     "Recording",
     "Reporter",
     "Run",

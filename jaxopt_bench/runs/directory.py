@@ -1,7 +1,8 @@
-"""Where a run lives on disk, and how files are written there so that a crash leaves the old one or the new one."""
+"""The directories of runs: their names, and locks that hold them for one process."""
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import errno
 import fcntl
@@ -12,7 +13,7 @@ import socket
 import stat
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TextIO
 
 from jaxopt_bench.errors import UserError
@@ -24,21 +25,29 @@ class LockedError(UserError):
     """Another process holds a folder."""
 
 
-def choose_directory(experiment: Experiment, runs_dir: pathlib.Path, fresh: bool = False) -> pathlib.Path:
-    """Returns `<runs_dir>/<name>/<digest>`, or `<digest>.N` where `fresh` runs were begun beside it.
+def choose_directories(
+    experiments: Sequence[Experiment], runs_dir: pathlib.Path, fresh: bool = False
+) -> list[pathlib.Path]:
+    """Returns `<runs_dir>/<name>/<digest>` for each experiment, or `<digest>.N` if `fresh` runs were begun beside it.
+
+    Each folder is listed once, however many experiments have their runs there.
 
     Args:
-      experiment: what is run.
+      experiments: what is run.
       runs_dir: the folder of all runs; one with `..` in it is resolved, since runs name each other by relative paths.
       fresh: start a new run beside the existing ones, under a number that no file or folder has; otherwise return the
         run that was started last.
     """
     runs_dir = runs_dir.resolve() if ".." in runs_dir.parts else runs_dir
-    first = runs_dir / experiment.name / experiment.digest
-    taken = _numbers(first)
-    if fresh:
-        return _numbered(first, max(taken, default=0) + 1)
-    return _numbered(first, max((n for n in taken if _is_run(_numbered(first, n))), default=1))
+    numbers = {name: _numbers(runs_dir / name) for name in {experiment.name for experiment in experiments}}
+    directories = []
+    for experiment in experiments:
+        first = runs_dir / experiment.name / experiment.digest
+        taken = numbers[experiment.name][experiment.digest]
+        begun = [] if fresh else [number for number in taken if _is_run(_numbered(first, number))]
+        number = max(taken, default=0) + 1 if fresh else max(begun, default=1)
+        directories.append(_numbered(first, number))
+    return directories
 
 
 @contextlib.contextmanager
@@ -114,11 +123,16 @@ def _acquire(file: TextIO, directory: pathlib.Path, wait: bool) -> None:
         time.sleep(_POLL)
 
 
-def _numbers(first: pathlib.Path) -> list[int]:
-    """Returns the numbers of the files and folders that are named as runs of one experiment."""
-    form = re.compile(re.escape(first.name) + r"(?:\.([1-9][0-9]{0,8}))?")
-    names = os.listdir(first.parent) if first.parent.is_dir() else []
-    return [int(match[1] or 1) for name in names if (match := form.fullmatch(name))]
+_RUN = re.compile(r"(.+?)(?:\.([1-9][0-9]{0,8}))?", re.DOTALL)
+
+
+def _numbers(folder: pathlib.Path) -> Mapping[str, list[int]]:
+    """Returns, by digest, the numbers of the files and folders that are named as runs."""
+    found = collections.defaultdict(list)
+    for name in os.listdir(folder) if folder.is_dir() else []:
+        if match := _RUN.fullmatch(name):
+            found[match[1]].append(int(match[2] or 1))
+    return found
 
 
 def _is_run(directory: pathlib.Path) -> bool:

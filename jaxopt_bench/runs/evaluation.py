@@ -14,36 +14,16 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import zipfile
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32
 
 from jaxopt_bench.errors import UserError, shortened
-from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.files import open_regular, replacing
-from jaxopt_bench.problems import LOSS, Examples, count_examples
-from jaxopt_bench.problems.views import View, arrays_to_views, check_views, views_to_arrays
-from jaxopt_bench.runs import checkpoints
-from jaxopt_bench.runs.compilation import keep_compiled_programs
-from jaxopt_bench.runs.load import Run, checkpointed, load_run
-from jaxopt_bench.runs.processes import found_by_first
-from jaxopt_bench.runs.progress import Reporter
-from jaxopt_bench.runs.splits import Splits, load_task
-from jaxopt_bench.training import (
-    CodePath,
-    Task,
-    TrainState,
-    fetched,
-    make_evaluated,
-    make_first_batch,
-    make_predictions,
-    padded_batches,
-)
+from jaxopt_bench.problems import LOSS
+from jaxopt_bench.problems.views import View, arrays_to_views, views_to_arrays
 
 EVALUATION = "evaluation.npz"
 _SPLITS = ("train_clean", "validation", "test")
@@ -79,76 +59,6 @@ class Evaluation:
     training_views: tuple[View, ...] = ()
 
 
-def write_evaluations(
-    directories: Mapping[int, pathlib.Path],
-    states: TrainState,
-    task: Task,
-    splits: Splits,
-    watched: Callable[[Iterator[Any]], Iterator[Any]] = iter,
-) -> None:
-    """Writes the evaluations of runs that were trained together, one after the other: outputs take memory.
-
-    Args:
-      directories: the runs', by their places among the states.
-      states: stacked, on the device or the host.
-      task: one of theirs.
-      splits: their examples.
-      watched: returns the batches that it is given, and may raise instead of the next.
-
-    Raises:
-      UserError: if a function of the problem that makes outputs or views fails, or returns something else.
-    """
-    evaluated, predictions, first_batch = make_evaluated(task), make_predictions(task), make_first_batch(task)
-    states = fetched(states)
-    for place, directory in directories.items():
-        own = jax.tree.map(lambda leaf, at=place: jnp.asarray(leaf[at : at + 1]), states)
-        batch, prepared = fetched(first_batch(splits.train, own.seed[0]))
-        training = _views("training_views", task.problem.training_views, batch, prepared)
-        _check_outputs(task, own, batch)
-        own = evaluated(own, splits.train, watched)
-        found = {}
-        for name in _evaluated_splits(task, splits):
-            examples = splits.named(name)
-            statistics, outputs = predictions(own, watched(padded_batches(examples)))
-            found[name] = _evaluated_split(task, examples, _of_one(statistics), _of_one(outputs))
-        _save(directory / EVALUATION, Evaluation(found, training))
-
-
-def evaluate_finished(
-    experiments: Mapping[pathlib.Path, Experiment],
-    data_dir: pathlib.Path | None,
-    code_path: CodePath | None,
-    reporter: Reporter,
-) -> None:
-    """Writes the evaluations that completed runs lack, from their last checkpoints.
-
-    Args:
-      experiments: by their runs' directories; those that have not completed are left alone.
-      data_dir: where TFDS keeps its data sets; TFDS's own default if it is None.
-      code_path: how they are computed; as suits the backend if it is None.
-      reporter: told that there are such runs.
-
-    Raises:
-      UserError: if the checkpoint of a run's last step is missing, before anything is written, or damaged.
-    """
-    lacking = [run for directory in experiments if (run := _lacking(directory)) is not None]
-    together: dict[pathlib.Path, list[Run]] = defaultdict(list)
-    for run in lacking:
-        _check_checkpoint(run)
-        together[run.checkpoints.folder].append(run)
-    if lacking:
-        keep_compiled_programs()
-        reporter.say(f"{EVALUATION} is written from the last checkpoint")
-    for folder, runs in together.items():
-        task, splits = load_task(experiments[runs[0].path], data_dir, code_path)
-        like = checkpointed(task, runs[0].checkpoints.members)
-        try:
-            states = checkpoints.restore(folder, task.steps, like)["state"]
-        except UserError as error:
-            raise UserError(f"{error} {EVALUATION} is made from it. {_EXPECTED}") from error
-        write_evaluations({run.checkpoints.member: run.path for run in runs}, states, task, splits)
-
-
 def load_evaluation(path: str | pathlib.Path) -> Evaluation | None:
     """Returns what a run's `evaluation.npz` holds; None if it has none.
 
@@ -177,83 +87,8 @@ def load_evaluation(path: str | pathlib.Path) -> Evaluation | None:
         raise UserError(f"{path} is damaged: {error}") from error
 
 
-_EXPECTED = "Expected --fresh --evaluation, to train the run again, or the same command without --evaluation."
-
-
-def _lacking(directory: pathlib.Path) -> Run | None:
-    """Returns a run that has completed without an evaluation; None for another."""
-    if not (directory / "summary.json").exists() or (directory / EVALUATION).exists():
-        return None
-    run = load_run(directory)
-    return run if run.summary is not None and run.summary.get("status") == "completed" else None
-
-
-def _check_checkpoint(run: Run) -> None:
-    step, folder = (run.summary or {}).get("steps"), run.checkpoints.folder
-    if step not in (steps := found_by_first(lambda: checkpoints.checkpoint_steps(folder))):
-        raise UserError(
-            f"{run.path} has no {EVALUATION}, and the checkpoint that it is made from is missing: {folder} holds those "
-            f"of the steps {steps}, not {step}. {_EXPECTED}"
-        )
-
-
-def _evaluated_splits(task: Task, splits: Splits) -> Sequence[str]:
-    wanted = {"validation": "validation" in splits.evaluated, "test": task.reads_test}
-    return [split for split, is_wanted in wanted.items() if is_wanted] or ["train_clean"]
-
-
-def _check_outputs(task: Task, states: TrainState, batch: Examples) -> None:
-    """Checks what the problem's outputs are, before they are computed for whole splits."""
-
-    def of_first(states: TrainState, batch: Examples) -> Any:
-        params, variables = jax.tree.map(lambda leaf: leaf[0], (states.params, states.variables))
-        return task.problem.predictions(params, variables, batch)
-
-    try:
-        found = jax.eval_shape(of_first, states, batch)
-        shapes = {name: (array.dtype, array.shape) for name, array in found.items()}
-    except Exception as error:  # whatever a user's function raises
-        raise _failed("outputs", f"{type(error).__name__}: {error}") from error
-    for name, (dtype, shape) in shapes.items():
-        if not _is_name(name) or shape[:1] != (count_examples(batch),):
-            expected = "a name without slashes, and an array with a leading axis of examples"
-            raise _failed("outputs", f"it returns {shortened(name)}: {dtype}{list(shape)}. Expected {expected}.")
-
-
-def _failed(function: str, reason: str) -> UserError:
-    return UserError(
-        f"{EVALUATION} cannot be written: the problem's function `{function}` failed. {reason.rstrip('.')}. The "
-        "training is complete. The same command without --evaluation keeps it."
-    )
-
-
-def _of_one(stacked: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Returns the arrays of the only member, of types that NumPy's files can hold."""
-    first = {name: array[0] for name, array in stacked.items()}
-    return {n: a.astype(np.float32) if a.dtype.name == "bfloat16" else a for n, a in first.items()}
-
-
-def _evaluated_split(
-    task: Task, examples: Examples, statistics: dict[str, np.ndarray], outputs: dict[str, np.ndarray]
-) -> EvaluatedSplit:
-    host = jax.tree.map(np.asarray, examples)
-    floats = {name: array.astype(np.float32) for name, array in statistics.items()}
-    return EvaluatedSplit(floats, outputs, _views("views", task.problem.views, host, outputs))
-
-
-def _views(name: str, function: Callable[..., Any] | None, *arguments: Any) -> tuple[View, ...]:
-    """Returns what a function of a problem returns for views, () if there is no such function."""
-    if function is None:
-        return ()
-    try:
-        return check_views(function(*arguments))
-    except Exception as error:  # whatever a user's function raises, after a whole training
-        raise _failed(
-            name, str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        ) from error
-
-
-def _save(path: pathlib.Path, evaluation: Evaluation) -> None:
+def save_evaluation(path: pathlib.Path, evaluation: Evaluation) -> None:
+    """Writes `evaluation.npz` whole or not at all."""
     arrays: dict[str, Any] = {}
     for split, found in evaluation.splits.items():
         parts = {"statistics": found.statistics, "outputs": found.outputs, "views": views_to_arrays(found.views)}
@@ -303,7 +138,8 @@ def _check_nothing_left(part: str, arrays: Mapping[str, np.ndarray]) -> None:
         raise UserError(f"the array {shortened(f'{part}/{next(iter(arrays))}')} is unknown.")
 
 
-def _is_name(name: Any) -> bool:
+def is_array_name(name: Any) -> bool:
+    """Returns whether an array of the file may have a name."""
     return isinstance(name, str) and name != "" and "/" not in name and not name.endswith(".npy")
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, PyTree
 
 from jaxopt_bench.errors import UnknownNameError, UserError, shortened
@@ -20,7 +21,7 @@ from jaxopt_bench.problems import Metric
 from jaxopt_bench.runs import checkpoints
 from jaxopt_bench.runs.records import SPLITS, Record, best_step, read_records
 from jaxopt_bench.strict_json import NUMBER, check_object, read_json
-from jaxopt_bench.training import Task, TrainState, abstract_metrics, abstract_states, first_state, member
+from jaxopt_bench.training import Task, TrainState, first_state, member
 
 RUN_FOLDER = re.compile(
     r"([0-9a-f]{12})(?:\.[1-9][0-9]*)?"
@@ -43,12 +44,32 @@ _RESULT = {"step": int, "epoch": NUMBER, **{f"{split}_loss": NUMBER | None for s
 """What each file of a run must say, by its type; it may say more."""
 
 
-class Place(NamedTuple):
-    """A folder of checkpoints, and the place in them of one of the runs that were trained together."""
+class CheckpointLocation(NamedTuple):
+    """Where the checkpoints of a run are. Runs that were trained together share a folder.
+
+    Attributes:
+      folder: the folder of checkpoints.
+      member: the run's index along the first axis of the arrays.
+      members: how many runs the arrays hold.
+    """
 
     folder: pathlib.Path
     member: int
     members: int
+
+
+def checkpoint_location(directory: pathlib.Path, config: Mapping[str, Any]) -> CheckpointLocation:
+    """Returns where a run's checkpoints are, as its `config.json` says."""
+    where = {"path": "checkpoints", "member": 0, "members": 1, **config.get("checkpoints", {})}
+    return CheckpointLocation(
+        pathlib.Path(os.path.normpath(directory / where["path"])), where["member"], where["members"]
+    )
+
+
+def checkpoint_location_to_json(directory: pathlib.Path, location: CheckpointLocation) -> dict[str, Any]:
+    """Returns what `config.json` says of a run's checkpoints: the folder relative to the run, and its index."""
+    path = os.path.relpath(location.folder, directory)
+    return {"path": path, "member": location.member, "members": location.members}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,10 +124,9 @@ class Run:
         return best_step(self.metrics)
 
     @property
-    def checkpoints(self) -> Place:
+    def checkpoints(self) -> CheckpointLocation:
         """Where its checkpoints are."""
-        where = {"path": "checkpoints", "member": 0, "members": 1, **self.config.get("checkpoints", {})}
-        return Place(pathlib.Path(os.path.normpath(self.path / where["path"])), where["member"], where["members"])
+        return checkpoint_location(self.path, self.config)
 
     def state(self, at: Literal["last", "best"] = "last") -> TrainState:
         """Returns the train state of the last checkpoint, or of the best epoch's.
@@ -114,7 +134,7 @@ class Run:
         Raises:
           UserError: where there is no such checkpoint, or it is damaged.
         """
-        folder, place, members = self.checkpoints
+        folder, index, members = self.checkpoints
         if not folder.is_dir() and folder.parent != pathlib.Path(os.path.normpath(self.path)):
             raise UserError(
                 f"{self.path} was trained in a population, which holds its checkpoints, and {folder.parent} is "
@@ -129,7 +149,9 @@ class Run:
         one = jax.eval_shape(functools.partial(self._state_like, found["state"]))
         like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((members, *leaf.shape), leaf.dtype), one)
         states = checkpoints.restore(folder, step, {**found, "state": like})["state"]
-        return jax.tree.map(jnp.asarray, member(states, place))
+        own = jax.tree.map(jnp.asarray, member(states, index))
+        check_state(own, self.experiment, f"{folder / str(step)}, member {index}")
+        return own
 
     def _state_like(self, saved: Mapping[str, Any]) -> TrainState:
         """Returns a state of the same form as a saved one, whose arrays stand in dictionaries."""
@@ -155,14 +177,50 @@ def load_run(path: str | pathlib.Path) -> Run:
     """
     path = pathlib.Path(path)
     check_complete(path)
-    config, summary = load_config(path / "config.json"), path / "summary.json"
+    summary = path / "summary.json"
+    return run_of_files(path, load_config(path / "config.json"), load_summary(summary) if summary.exists() else None)
+
+
+def run_of_files(path: pathlib.Path, config: Mapping[str, Any], summary: Mapping[str, Any] | None) -> Run:
+    """Returns a run of which all files but `metrics.jsonl` have been read; see `load_run`."""
     records = read_records(path / "metrics.jsonl")
-    found = load_summary(summary) if summary.exists() else None
-    check_identity(path, config, found)
-    _check_metrics(path, [metric["name"] for metric in config["metrics"]], records, found)
-    if found is not None:
-        check_steps(path, found["status"], found["steps"], max((record["step"] for record in records), default=None))
-    return Run(path, config, records, found)
+    check_identity(path, config, summary)
+    _check_metrics(path, [metric["name"] for metric in config["metrics"]], records, summary)
+    if summary is not None:
+        check_steps(
+            path, summary["status"], summary["steps"], max((record["step"] for record in records), default=None)
+        )
+    return Run(path, config, records, summary)
+
+
+def check_state(state: TrainState, experiment: Experiment, where: str) -> None:
+    """Checks that a state is one of an experiment: that it has its seed and its hyperparameters.
+
+    Args:
+      state: of one run.
+      experiment: which it should be of.
+      where: the checkpoint and the index, for the message.
+
+    Raises:
+      UserError: naming what differs.
+    """
+    optimizer, schedule = experiment.optimizer.hyperparameters(), experiment.schedule.numbers()
+    expected = {"seed": experiment.seed, **_prefixed("optimizer", optimizer), **_prefixed("schedule", schedule)}
+    found = {
+        "seed": state.seed,
+        **_prefixed("optimizer", state.hyperparameters),
+        **_prefixed("schedule", state.schedule),
+    }
+    for name, value in expected.items():
+        if name not in found or not np.array_equal(np.asarray(found[name]), np.asarray(value), equal_nan=True):
+            raise UserError(
+                f"{where} is of another run: {name} is {found.get(name)}. Expected {value}. Perhaps a config.json was "
+                "changed or copied: put the original back, or train the run again with --fresh."
+            )
+
+
+def _prefixed(part: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{part}.{name}": value for name, value in values.items()}
 
 
 def _check_metrics(
@@ -320,12 +378,12 @@ def load_summary(path: pathlib.Path) -> dict[str, Any]:
 def finished(directory: pathlib.Path) -> bool:
     """Returns whether a directory holds a run that completed or diverged."""
     path = directory / "summary.json"
-    return path.exists() and load_summary(path)["status"] in ("completed", "diverged")
+    return path.exists() and has_finished(load_summary(path))
 
 
-def checkpointed(task: Task, members: int) -> dict[str, Any]:
-    """Returns the shapes and types of what a checkpoint holds: the states, and the metrics since the last report."""
-    return {"state": abstract_states(task, members), "metrics": abstract_metrics(task, members)}
+def has_finished(summary: Mapping[str, Any] | None) -> bool:
+    """Returns whether a run's summary says that it completed or diverged."""
+    return summary is not None and summary["status"] in ("completed", "diverged")
 
 
 def task_to_json(task: Task) -> dict[str, Any]:

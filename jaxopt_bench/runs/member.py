@@ -1,17 +1,15 @@
-"""One run of a session: what is written in its directory, and how what lies there already is heeded."""
+"""One of the runs that are trained together: the files in its directory."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from jaxopt_bench.config import Config
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.files import remove_regular
 from jaxopt_bench.optimizers import Imported, Share
@@ -19,30 +17,36 @@ from jaxopt_bench.runs import records
 from jaxopt_bench.runs.environment import changes
 from jaxopt_bench.runs.evaluation import EVALUATION
 from jaxopt_bench.runs.events import Events
-from jaxopt_bench.runs.load import load_config, task_to_json
+from jaxopt_bench.runs.index import CONFIG, SUMMARY, Entry
+from jaxopt_bench.runs.load import CheckpointLocation, checkpoint_location_to_json, task_to_json
+from jaxopt_bench.runs.options import Recording
 from jaxopt_bench.strict_json import write_json
 from jaxopt_bench.training import Task
 
 
 @dataclasses.dataclass
 class Member:
-    """One run of a session.
+    """One of the runs that are trained together.
 
     Attributes:
       task: what it trains.
-      directory: where its record is written.
-      place: its index among the stacked arrays.
-      records: its metrics; None before it has begun, as for `events`, and where it has finished.
-      finished: whether its summary says that it completed or diverged, or it is trained elsewhere: it is not advanced,
-        and nothing of it is written any more.
+      entry: its directory, as it was found.
+      index: its index among the stacked arrays.
+      finished: whether it completed or diverged. If so, it is not advanced, and nothing more is written of it.
+      records: its metrics; None before `begin`, and if it had finished before, as for `events`.
     """
 
     task: Task
-    directory: pathlib.Path
-    place: int = 0
+    entry: Entry
+    index: int = 0
+    finished: bool = False
     records: Any = None
     events: Any = None
-    finished: bool = False
+
+    @property
+    def directory(self) -> pathlib.Path:
+        """Where it is written."""
+        return self.entry.directory
 
     @property
     def metric_names(self) -> list[str]:
@@ -55,10 +59,9 @@ class Member:
         Raises:
           UserError: naming what differs.
         """
-        path, digest = self.directory / "config.json", self.task.experiment.digest
-        if not path.exists():
+        path, digest, config = self.directory / CONFIG, self.task.experiment.digest, self.entry.config
+        if config is None:
             return
-        config = load_config(path)
         found, before, now = config["digest"], config["task"], json.loads(json.dumps(task_to_json(self.task)))
         if found != digest:
             raise UserError(f"{path} is of a run with the digest {found!r}; accepted here: {digest!r}, or --fresh.")
@@ -78,7 +81,7 @@ class Member:
           tensorboard: whether event files are written too.
         """
         self.records = records.MetricsFile(self.directory / "metrics.jsonl", step, told)
-        for file in ("summary.json", EVALUATION):
+        for file in (SUMMARY, EVALUATION):
             remove_regular(self.directory / file)
         if tensorboard:
             self.events = Events(self.directory, step)
@@ -102,9 +105,8 @@ class Member:
 
     def write_config(
         self,
-        recording: Config,
-        home: pathlib.Path,
-        members: int,
+        recording: Recording,
+        location: CheckpointLocation,
         here: Mapping[str, Any],
         rules: Sequence[Share] = (),
     ) -> Sequence[str]:
@@ -112,13 +114,11 @@ class Member:
 
         Args:
           recording: what is written of it and how often.
-          home: the folder in which its checkpoints lie.
-          members: how many runs they hold.
+          location: where its checkpoints are.
           here: the environment, and the step from which on it is this one.
           rules: the parts of the network that the optimizer's inner rules update.
         """
-        path = self.directory / "config.json"
-        config = load_config(path) if path.exists() else {}
+        config = dict(self.entry.config or {})
         earlier = config.get("environments", [])
         same = earlier and {**earlier[-1], "step": here["step"]} == here
         config |= {
@@ -127,14 +127,14 @@ class Member:
             "task": task_to_json(self.task),
             "metrics": [metric.to_json() for metric in self.task.problem.measured],
             "recording": recording.to_json(),
-            "checkpoints": checkpoints_entry(self.directory, home, self.place, members),
+            "checkpoints": checkpoint_location_to_json(self.directory, location),
             "environments": earlier if same else [*earlier, here],
         }
         if isinstance(optimizer := self.task.experiment.optimizer, Imported):
             config["optimizer_form"] = {**optimizer.form.to_json(), "words": optimizer.in_words}
         if rules:
             config["inner_rules"] = [dataclasses.asdict(rule) for rule in rules]
-        write_json(path, config)
+        write_json(self.directory / CONFIG, config)
         return changes(earlier[-1], here) if here["step"] and earlier else []
 
     def end(self, status: str, step: int, parameters: int, **more: Any) -> None:
@@ -155,7 +155,7 @@ class Member:
             "final": self._result(step),
             "best": None if best is None else self._result(best),
         }
-        write_json(self.directory / "summary.json", summary | more)
+        write_json(self.directory / SUMMARY, summary | more)
 
     def not_finite(self, step: int) -> records.Record | None:
         """Returns the first line at the last or the best epoch's end whose loss is not finite; None if all are finite.
@@ -170,11 +170,6 @@ class Member:
     def _result(self, step: int) -> dict[str, Any]:
         values = records.at_step(self.records.records, step, self.metric_names)
         return {"step": step, "epoch": step / self.task.steps_per_epoch, **values}
-
-
-def checkpoints_entry(directory: pathlib.Path, home: pathlib.Path, place: int, members: int) -> dict[str, Any]:
-    """Returns what config.json says of a run's checkpoints: their folder, its place among the runs that they hold."""
-    return {"path": os.path.relpath(home / "checkpoints", directory), "member": place, "members": members}
 
 
 def _near(before: Any, now: Any) -> bool:

@@ -4,20 +4,72 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pathlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
+
+from jaxopt_bench.runs.processes import heard_by_any
+
+T = TypeVar("T")
+
+
+class Interrupted(KeyboardInterrupt):
+    """A run, or a study, was asked to stop, and did so after writing a checkpoint.
+
+    As for Python's own `KeyboardInterrupt`, `except Exception` does not catch it.
+
+    Attributes:
+      signal: the signal's number.
+    """
+
+    def __init__(self, number: int, path: pathlib.Path, step: int | None = None):
+        super().__init__(number, path, step)  # pickle makes the exception of these again
+        self.signal, self.path, self.step = number, path, step
+
+    def __str__(self) -> str:
+        target = f"{self.path}" if self.step is None else f"{self.path} from step {self.step:,}"
+        return f"interrupted. Run the same command (without --fresh) to resume {target}."
+
+
+class Unfinished(Exception):  # noqa: N818 (it was asked for)
+    """Some work was left unfinished, since the process was asked to stop."""
 
 
 class Stoppable(Protocol):
-    """What looks from time to time whether it was asked to stop.
+    """Looks from time to time whether it was asked to stop.
 
     Attributes:
       signal: the number of the signal that asked; None before.
     """
 
     signal: int | None
+
+
+class StopRequest:
+    """Whether this process, or one that it trains with, was asked to stop.
+
+    Attributes:
+      signal: the number of the signal that this process was sent; None before.
+      heeded: the number of the signal that any of the processes was sent, as all of them know it.
+    """
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self.heeded: int | None = None
+
+    def requested(self) -> bool:
+        """Returns whether a stop was requested. With several processes, all must ask at the same time."""
+        self.heeded = heard_by_any(self.signal)
+        return self.heeded is not None
+
+    def until_requested(self, items: Iterable[T]) -> Iterator[T]:
+        """Yields items, and raises `Unfinished` instead of the next one after a request."""
+        for item in items:
+            if self.requested():
+                raise Unfinished
+            yield item
 
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +13,7 @@ from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.problems import Examples, Problem, ProblemConfig, take_examples
 from jaxopt_bench.problems.checks import with_untrained
 from jaxopt_bench.runs.environment import check_options
+from jaxopt_bench.runs.options import Options
 from jaxopt_bench.training import CodePath, Task, choose_code_path, everywhere, placed
 
 CLEAN_EXAMPLES = 5000  # of the training split, evaluated after every epoch as other splits are
@@ -58,20 +58,17 @@ def _with_untrained(config: ProblemConfig, problem: Problem) -> Problem:
 _UNTRAINED: dict[tuple[ProblemConfig, str], dict[str, float | None]] = {}
 
 
-def load_task(
-    experiment: Experiment, data_dir: pathlib.Path | None = None, code_path: CodePath | None = None
-) -> tuple[Task, Splits]:
+def load_task(experiment: Experiment, options: Options) -> tuple[Task, Splits]:
     """Loads an experiment's problem and returns the task it makes, with its splits.
 
     Args:
       experiment: what is trained.
-      data_dir: where TFDS keeps its data sets; TFDS's own default if it is None.
-      code_path: how it is computed; as suits the backend if it is None.
+      options: where the data are, and how to compute.
 
     Raises:
       UserError: if the data cannot be read, or JAX was told to compute something else; see `check_options`.
     """
     check_options()
-    path = code_path or choose_code_path()
-    problem = _with_untrained(experiment.problem, experiment.problem.load(data_dir, path.layers))
+    path = options.code_path or choose_code_path()
+    problem = _with_untrained(experiment.problem, experiment.problem.load(options.data_path, path.layers))
     return Task(experiment=experiment, problem=problem, code_path=path), Splits(problem, path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import pathlib
 import statistics
 import time
 from collections.abc import Sequence
@@ -13,15 +12,14 @@ import jax.numpy as jnp
 
 from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.runs.compilation import keep_compiled_programs
+from jaxopt_bench.runs.options import Options
 from jaxopt_bench.runs.splits import load_task
-from jaxopt_bench.training import CodePath, empty_metrics, initial_states, make_advance, make_orders
+from jaxopt_bench.training import Program, initial_states
 
 BLOCKS, BLOCK_SECONDS = 5, 0.3
 
 
-def seconds_per_step(
-    experiments: Sequence[Experiment], data_dir: pathlib.Path | None = None, code_path: CodePath | None = None
-) -> float:
+def seconds_per_step(experiments: Sequence[Experiment], options: Options) -> float:
     """Returns the median time of a training step of one run, in seconds, evaluation and writing left out.
 
     Where the members of a population take turns, all of the experiments do, and a run's share is returned: their
@@ -29,22 +27,21 @@ def seconds_per_step(
 
     Args:
       experiments: runs that one program can train, alike but for their seeds.
-      data_dir: where TFDS keeps its data sets; TFDS's own default where None.
-      code_path: how it is computed; as suits the backend where None.
+      options: where the data are, and how it is computed.
     """
     keep_compiled_programs()
-    task, splits = load_task(experiments[0], data_dir, code_path)
+    task, splits = load_task(experiments[0], options)
     tasks = [dataclasses.replace(task, experiment=e) for e in experiments]
     tasks = tasks if task.code_path.members == "map" else tasks[:1]
     count = len(tasks)
-    advance = make_advance(task, count)
-    states, metrics = initial_states(tasks), empty_metrics(task, count)
-    order = make_orders(task, count)(states.seed, 0)
+    program = Program(task, count)
+    states, metrics = initial_states(tasks), program.empty_metrics()
+    order = program.epoch_orders(states.seed, 0)
 
     def timed(steps: int) -> float:
         nonlocal states, metrics
         began = time.perf_counter()
-        states, metrics = advance(states, metrics, splits.train, order, jnp.full(count, steps, jnp.int32))
+        states, metrics = program.advance(states, metrics, splits.train, order, jnp.full(count, steps, jnp.int32))
         jax.block_until_ready(metrics)
         states = states.replace(step=jnp.zeros_like(states.step))  # the next block goes through the epoch anew
         return (time.perf_counter() - began) / (steps * count)

@@ -1,47 +1,42 @@
-"""One run, from an experiment to its record."""
+"""Training runs, from experiments to their records: the directories are read, populations are trained and written."""
 
 from __future__ import annotations
 
-import pathlib
+import dataclasses
+import json
+import math
+import signal
+from collections.abc import Sequence
 
-from rich.console import Console
+import jax
 
 from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.runs.compilation import keep_compiled_programs
-from jaxopt_bench.runs.directory import choose_directory, locked
-from jaxopt_bench.runs.evaluation import evaluate_finished
 from jaxopt_bench.runs.forms import check_optimizer
-from jaxopt_bench.runs.load import Run, finished, load_run
-from jaxopt_bench.runs.member import Member
-from jaxopt_bench.runs.population import check_not_shared
-from jaxopt_bench.runs.progress import Reporter, reporter_for
-from jaxopt_bench.runs.session import Recording, Session
-from jaxopt_bench.runs.splits import load_task
-from jaxopt_bench.training import CodePath, abstract_states, check_batch
+from jaxopt_bench.runs.index import Entry, Index
+from jaxopt_bench.runs.load import Run, task_to_json
+from jaxopt_bench.runs.memory import allow_open_files, is_out_of_memory, largest_that_fits, size_of_wave
+from jaxopt_bench.runs.options import Options
+from jaxopt_bench.runs.population import Population, continued_population, new_population
+from jaxopt_bench.runs.predictions import evaluate_finished
+from jaxopt_bench.runs.processes import check_same
+from jaxopt_bench.runs.recorder import opened_recorder
+from jaxopt_bench.runs.restore import restore
+from jaxopt_bench.runs.session import Session
+from jaxopt_bench.runs.signals import Interrupted
+from jaxopt_bench.runs.splits import Splits, load_task
+from jaxopt_bench.training import Program, Task, abstract_states, check_batch
 
 
-def train(
-    experiment: Experiment,
-    *,
-    runs_dir: str | pathlib.Path = "runs",
-    data_dir: str | pathlib.Path | None = None,
-    fresh: bool = False,
-    recording: Recording | None = None,
-    reporter: Reporter | None = None,
-    code_path: CodePath | None = None,
-) -> Run:
-    """Trains an experiment, or continues it from its last checkpoint, or returns it where it has finished.
+def train(experiment: Experiment, options: Options | None = None) -> Run:
+    """Trains an experiment, or continues it from its last checkpoint, or returns it if it has finished.
 
-    A finished run that lacks the evaluation which `recording` asks for gets it from its last checkpoint.
+    A run that was begun in a population continues alone, and the others are not changed. A finished run that lacks the
+    evaluation which the options ask for gets it from its last checkpoint.
 
     Args:
       experiment: what to train.
-      runs_dir: the run's directory is `<runs_dir>/<experiment.name>/<experiment.digest>`.
-      data_dir: where TFDS keeps its data sets; TFDS's own default where None.
-      fresh: begin another run beside those there are.
-      recording: what and how often to write; the defaults of `Recording` where None.
-      reporter: what is told of the progress; by default a live display on a terminal, else plain lines.
-      code_path: how to compute it; as suits the backend where None.
+      options: where and how; the defaults of `Options` if it is None.
 
     Returns:
       The run. Its summary's status is "completed" or "diverged".
@@ -50,24 +45,160 @@ def train(
       UserError: for a mistake the user can mend, such as a data set or a checkpoint that is not there.
       Interrupted: after SIGINT or SIGTERM, once a checkpoint is written.
     """
-    reporter, recording = reporter or reporter_for(Console()), recording or Recording()
-    data_dir = None if data_dir is None else pathlib.Path(data_dir)
-    directory = choose_directory(experiment, pathlib.Path(runs_dir), fresh)
-    if finished(directory):
-        reporter.say("finished earlier; fresh=True, or --fresh, trains it again")
-        if recording.evaluation:
-            evaluate_finished({directory: experiment}, data_dir, code_path, reporter)
-        return load_run(directory)
-    check_not_shared(directory)
-    check_optimizer(experiment, reporter.say)
-    keep_compiled_programs()
-    task, splits = load_task(experiment, data_dir, code_path)
-    check_batch(task.code_path, 1, experiment.batch_size)
-    abstract_states(task)  # a model that does not fit the examples fails here, before anything is written
-    directory.mkdir(parents=True, exist_ok=True)
-    member = Member(task, directory)
-    with locked(directory):
-        if not finished(directory):  # as another process may have made it in the meantime
-            with Session([member], splits, directory, recording, reporter) as session:
-                session.run()
-    return load_run(directory)
+    options = options or Options()
+    index = Index.read([experiment], options.runs_dir, options.fresh)
+    if not index.unfinished:
+        options.reporter.say("finished earlier; fresh=True, or --fresh, trains it again")
+    return _train(index, options)[0]
+
+
+def train_population(experiments: Sequence[Experiment], options: Options | None = None) -> list[Run]:
+    """Trains experiments, as many at once as one program can train and as fit into memory.
+
+    One program trains those that differ in numbers and seeds alone; of others each kind takes its turn. Those that have
+    finished are left as they are, except for an evaluation that the options ask for and they lack. Those that were
+    begun go on from their last checkpoint, in the population in which they were begun; if only some of a population are
+    given, these continue without the others.
+
+    Args:
+      experiments: what to train.
+      options: where and how; the defaults of `Options` if it is None.
+
+    Returns:
+      The runs, in the experiments' order. The status of each is "completed" or "diverged".
+
+    Raises:
+      UserError: if two are the same; and as `train` does.
+      Interrupted: after SIGINT or SIGTERM, once a checkpoint is written.
+    """
+    options = options or Options()
+    return _train(Index.read(experiments, options.runs_dir, options.fresh), options)
+
+
+def _train(index: Index, options: Options) -> list[Run]:
+    """Trains the runs of an index that have not finished, and returns all of them."""
+    if options.recording.evaluation:
+        evaluate_finished(index.entries, options)
+    if unfinished := index.unfinished:
+        unlike = {(e.experiment.problem, e.experiment.optimizer.static_fields): e.experiment for e in unfinished}
+        for experiment in unlike.values():  # numbers change no shape
+            check_optimizer(experiment, options.reporter.say)
+        keep_compiled_programs()
+        programs = [Group(entries, *load_task(entries[0].experiment, options)) for entries in _by_program(unfinished)]
+        for group in programs:
+            group.check()
+        if len(programs) > 1:
+            options.reporter.say(
+                f"{len(unfinished)} runs are {len(programs)} programs, which are compiled and trained in turn"
+            )
+        for entry in index.entries:  # all of them, so that those of later waves are found without `fresh` again
+            entry.directory.mkdir(parents=True, exist_ok=True)
+        while programs:  # each is dropped, so that the examples leave the device before the next program's come
+            _train_group(programs.pop(0), index, options)
+    return [entry.run() for entry in index.entries]
+
+
+def _by_program(entries: Sequence[Entry]) -> list[list[Entry]]:
+    """Returns the runs in groups, each of which one program can train."""
+    groups: dict[str, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(json.dumps(entry.experiment.program()), []).append(entry)
+    return list(groups.values())
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Runs that one program can train, with their task and examples.
+
+    Attributes:
+      entries: of the runs.
+      task: of one of them.
+      splits: the examples of all.
+    """
+
+    entries: Sequence[Entry]
+    task: Task
+    splits: Splits
+
+    def check(self) -> None:
+        """Checks, before anything is written, that the model fits the examples and the devices can share the work.
+
+        Raises:
+          UserError: if not.
+        """
+        abstract_states(self.task)
+        check_batch(self.task.code_path, len(self.entries), self.task.experiment.batch_size)
+
+    def task_of(self, entry: Entry) -> Task:
+        """Returns the task of a run."""
+        return dataclasses.replace(self.task, experiment=entry.experiment)
+
+    @property
+    def unfinished(self) -> list[Entry]:
+        """The runs that have not finished."""
+        return [entry for entry in self.entries if not entry.finished]
+
+
+def _train_group(group: Group, index: Index, options: Options) -> None:
+    """Trains wave after wave until all runs of a group have finished."""
+    largest = options.largest
+    while unfinished := group.unfinished:
+        population, largest = _next_population(group, index, largest, options)
+        waiting = len(unfinished) - len(population.active)
+        try:
+            session = _train_wave(population, group.splits, index, options, waiting)
+        except jax.errors.JaxRuntimeError as error:
+            if not is_out_of_memory(error) or len(population.active) < 2 or jax.process_count() > 1:
+                raise  # of several processes the others had room, and wait
+            active = len(population.active)
+            largest = math.ceil(active / 2)
+            options.reporter.say(f"out of memory with {active} runs at once; going on with {largest}")
+            index.reread(member.entry for member in population.members)
+            continue
+        if session is not None and session.stop.requested() and (left := group.unfinished):
+            raise Interrupted(session.stop.heeded or signal.SIGINT, left[0].directory, 0)
+
+
+def _next_population(
+    group: Group, index: Index, largest: int | None, options: Options
+) -> tuple[Population, int | None]:
+    """Returns the runs to train next, and how many can be trained at once if that is known by then."""
+    unfinished = group.unfinished
+    begun = (location for entry in unfinished if (location := index.checkpoints_of(entry)) is not None)
+    if (location := next(begun, None)) is not None:
+        return continued_population(index, location, group.task_of, largest), largest
+    if largest is None:
+        largest = largest_that_fits(group.task, group.splits.train, len(unfinished))
+    if (waves := math.ceil(len(unfinished) / largest)) > 1:
+        options.reporter.say(f"{len(unfinished)} runs in {waves} waves: {largest} fit at once")
+    size = size_of_wave(len(unfinished), largest, group.task.code_path.devices)
+    return new_population(unfinished[:size], group.task_of), largest
+
+
+def _train_wave(population: Population, splits: Splits, index: Index, options: Options, waiting: int) -> Session | None:
+    """Trains a population to its end, and reads what it has written.
+
+    Args:
+      population: what is trained.
+      splits: its examples.
+      index: of the runs.
+      options: how they are trained.
+      waiting: how many runs are to be trained afterwards.
+
+    Returns:
+      The session; None if another process has changed the runs in the meantime.
+    """
+    allow_open_files(len(population.active))
+    entries = [member.entry for member in population.active]
+    with population.locked():
+        if index.reread_changed(entries):
+            return None
+        same = [(member.task.experiment.to_json(), task_to_json(member.task)) for member in population.members]
+        check_same((options.recording.to_json(), population.task.code_path.to_json(), same))
+        program = Program(population.task, len(population.members))
+        start = restore(population, program, options.reporter)
+        with opened_recorder(population, start, options) as recorder:
+            session = Session(program, splits, recorder, start, waiting)
+            session.run()
+    index.reread(entries)
+    return session

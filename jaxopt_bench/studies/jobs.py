@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
 
 from jaxopt_bench.experiment import Experiment
-from jaxopt_bench.runs import Recording, Reporter, seconds_per_step, train_population
+from jaxopt_bench.runs import Options, Recording, Reporter, seconds_per_step, train_population
 from jaxopt_bench.runs.environment import environment
 from jaxopt_bench.runs.processes import found_by_first
 from jaxopt_bench.studies.plan import FOLDERS, Planned, Unit
@@ -62,16 +62,19 @@ def perform(kind: Kind, experiments: Sequence[Experiment], place: Place, reporte
     """Does a job, or the rest of one that was begun."""
     if kind == "timing":
         path = dataclasses.replace(choose_code_path(devices=place.devices), devices=1)
-        seconds = found_by_first(lambda: seconds_per_step(experiments, place.data_dir, path))
+        options = Options(data_dir=place.data_dir, code_path=path)
+        seconds = found_by_first(lambda: seconds_per_step(experiments, options))
         return {"seconds_per_step": seconds, "environment": environment(path)}
     train_population(
         experiments,
-        runs_dir=place.folder / FOLDERS[kind],
-        data_dir=place.data_dir,
-        recording=Recording(tensorboard=False, keep_checkpoints=1),
-        reporter=reporter,
-        code_path=choose_code_path(devices=place.devices),
-        largest=place.largest,
+        Options(
+            runs_dir=place.folder / FOLDERS[kind],
+            data_dir=place.data_dir,
+            recording=Recording(tensorboard=False, keep_checkpoints=1),
+            reporter=reporter,
+            code_path=choose_code_path(devices=place.devices),
+            largest=place.largest,
+        ),
     )
     return None
 

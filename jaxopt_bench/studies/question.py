@@ -14,7 +14,7 @@ from jaxopt_bench.optimizers import OPTIMIZERS, Constant, Cosine, Schedule
 from jaxopt_bench.problems import Problem, ProblemConfig
 from jaxopt_bench.results import Contender, Study
 from jaxopt_bench.results.document import DOCUMENT, read_document
-from jaxopt_bench.runs import Recording, seconds_per_step, train_population
+from jaxopt_bench.runs import Options, Recording, seconds_per_step, train_population
 from jaxopt_bench.runs.progress import Reporter
 
 OPTIMIZERS_COMPARED = ("momentum", "adamw", "nadamw", "lion", "muon", "schedule_free_adamw")
@@ -159,14 +159,16 @@ def _measure(workload: Workload, data_dir: pathlib.Path | None) -> Costs:
         began = time.perf_counter()
         runs = train_population(
             experiments,
-            runs_dir=folder,
-            data_dir=data_dir,
-            recording=Recording(tensorboard=False, keep_checkpoints=1),
-            reporter=Reporter(),
+            Options(
+                runs_dir=folder,
+                data_dir=data_dir,
+                recording=Recording(tensorboard=False, keep_checkpoints=1),
+                reporter=Reporter(),
+            ),
         )
         whole = time.perf_counter() - began
         steps = epochs * runs[0].steps_per_epoch
         last = [record for run in runs for record in run.metrics if record["step"] == steps]
     evaluation = sum(line["seconds"] for line in last if line["split"] in ("train_clean", "validation")) / len(runs)
-    step = seconds_per_step(experiments, data_dir)
+    step = seconds_per_step(experiments, Options(data_dir=data_dir))
     return Costs(max(0.0, whole - len(runs) * (steps * step + epochs * evaluation)), step, evaluation)

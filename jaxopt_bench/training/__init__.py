@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
+from jaxopt_bench.training.batches import MaskedBatch, padded_batches
 from jaxopt_bench.training.code_path import CodePath, choose_code_path, default_backend
 from jaxopt_bench.training.devices import check_batch, everywhere, fetched, placed, shardings
-from jaxopt_bench.training.loop import (
-    Evaluate,
-    MaskedBatch,
-    abstract_metrics,
-    empty_metrics,
-    make_advance,
-    make_evaluate,
-    make_evaluated,
-    make_first_batch,
-    make_loop,
-    make_orders,
-    make_predictions,
-    needed_bytes,
-    padded_batches,
-)
+from jaxopt_bench.training.loop import make_loop
 from jaxopt_bench.training.metrics import NEVER, EvaluationMetrics, StepMetrics
 from jaxopt_bench.training.population import check_one_program, largest_population, member, stack
+from jaxopt_bench.training.program import Program
 from jaxopt_bench.training.state import (
     TrainState,
     abstract_states,
@@ -34,36 +22,27 @@ from jaxopt_bench.training.task import Task
 __all__ = [
     "NEVER",
     "CodePath",
-    "Evaluate",
     "EvaluationMetrics",
     "MaskedBatch",
+    "Program",
     "StepMetrics",
     "Task",
     "TrainState",
-    "abstract_metrics",
     "abstract_states",
     "check_batch",
     "check_one_program",
     "choose_code_path",
     "default_backend",
-    "empty_metrics",
     "everywhere",
     "fetched",
     "first_state",
     "initial_state",
     "initial_states",
     "largest_population",
-    "make_advance",
-    "make_evaluate",
-    "make_evaluated",
     "make_evaluation_step",
-    "make_first_batch",
     "make_loop",
-    "make_orders",
-    "make_predictions",
     "make_train_step",
     "member",
-    "needed_bytes",
     "padded_batches",
     "placed",
     "shardings",

@@ -13,7 +13,7 @@ import pytest
 from experiments.determinism.measure import CIRCUMSTANCES, Bench, applicable, compared
 from jaxopt_bench import UserError, train
 from jaxopt_bench.optimizers import AdamW
-from jaxopt_bench.runs import Recording, Reporter
+from jaxopt_bench.runs import Options, Recording, Reporter
 
 ROOT = pathlib.Path(__file__).parents[2]
 RESULTS = sorted((ROOT / "experiments/determinism/results").glob("*.json"))
@@ -22,9 +22,9 @@ ROUNDED = {"8 devices in sight", *(f"layers `{name}`" for name in ("native", "on
 
 def test_two_runs_are_compared_by_their_states_metrics_and_parameters(tiny, tmp_path, digits_dir):
     options = {"data_dir": digits_dir, "reporter": Reporter(), "recording": Recording(tensorboard=False)}
-    first = train(tiny, runs_dir=tmp_path / "first", **options)
-    again = train(tiny, runs_dir=tmp_path / "again", **options)
-    other = train(dataclasses.replace(tiny, optimizer=AdamW(learning_rate=6e-3)), runs_dir=tmp_path, **options)
+    first = train(tiny, Options(runs_dir=tmp_path / "first", **options))
+    again = train(tiny, Options(runs_dir=tmp_path / "again", **options))
+    other = train(dataclasses.replace(tiny, optimizer=AdamW(learning_rate=6e-3)), Options(runs_dir=tmp_path, **options))
     found = compared("repeated", first, again)
     assert (found.same_state, found.same_metrics, found.parameters) == (True, True, 0.0)
     assert found.environment == {}

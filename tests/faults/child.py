@@ -5,8 +5,8 @@ The order is a JSON object:
   runs_dir, data_dir: as of `train`.
   recording: fields of `Recording`.
   die_at_write: kills this process just before it changes the file system below `runs_dir` for that time, from 1.
-  die_in: ["Class.method" of the session, a member or the checkpoints, N]: kills it when that is called for the Nth
-    time, from 1.
+  die_in: ["Class.method" of the program, the recorder, a member or the checkpoints, N]: kills it when that is called
+    for the Nth time, from 1.
   largest_file: bytes; writing more into a file fails, as on a full disk.
   remove_at: removes `runs_dir` once the run has reached a step.
   say: a file into which it writes what it changed in the file system, a line each.
@@ -25,10 +25,11 @@ import threading
 from typing import Any
 
 from jaxopt_bench import Experiment, UserError, train
-from jaxopt_bench.runs import Recording, Reporter, train_population
+from jaxopt_bench.runs import Options, Recording, Reporter, train_population
 from jaxopt_bench.runs.checkpoints import Checkpoints
 from jaxopt_bench.runs.member import Member
-from jaxopt_bench.runs.session import Session
+from jaxopt_bench.runs.recorder import Recorder
+from jaxopt_bench.training import Program
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate")
@@ -84,7 +85,7 @@ class RemovedAt(Reporter):
 def die_in(called: str, time: int) -> None:
     """Makes the process die when a method is called for the Nth time."""
     name, _, method = called.partition(".")
-    cls = {"Session": Session, "Member": Member, "Checkpoints": Checkpoints}[name]
+    cls = {"Program": Program, "Recorder": Recorder, "Member": Member, "Checkpoints": Checkpoints}[name]
     original, calls = getattr(cls, method), []
 
     def counted(*arguments: Any, **named: Any) -> Any:
@@ -115,9 +116,9 @@ def main() -> int:
     }
     try:
         if len(experiments) == 1:
-            train(experiments[0], **options)
+            train(experiments[0], Options(**options))
         else:
-            train_population(experiments, **options)
+            train_population(experiments, Options(**options))
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

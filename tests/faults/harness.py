@@ -19,7 +19,7 @@ import jax
 import numpy as np
 
 from jaxopt_bench import Experiment, catalog, load_run, train
-from jaxopt_bench.runs import Recording, Reporter, Run, load_evaluation, train_population
+from jaxopt_bench.runs import Options, Recording, Reporter, Run, load_evaluation, train_population
 from jaxopt_bench.runs.checkpoints import checkpoint_steps
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -118,9 +118,9 @@ class Bench:
         """Trains the disturbed runs to their end in this process, and asserts that nothing of them was lost."""
         options = {"data_dir": self.data_dir, "recording": Recording(**RECORDING), "reporter": Reporter()}
         if len(self.experiments) == 1:
-            runs = [train(self.experiments[0], runs_dir=self.runs_dir, **options)]
+            runs = [train(self.experiments[0], Options(runs_dir=self.runs_dir, **options))]
         else:
-            runs = train_population(self.experiments, runs_dir=self.runs_dir, **options)
+            runs = train_population(self.experiments, Options(runs_dir=self.runs_dir, **options))
         for whole, run in zip(self.whole, runs, strict=True):
             assert_same(whole, run)
         left = [str(path) for path in self.runs_dir.rglob(".*")]

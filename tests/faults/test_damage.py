@@ -9,7 +9,7 @@ import shutil
 import pytest
 
 from jaxopt_bench import UserError, train
-from jaxopt_bench.runs import Recording, Reporter
+from jaxopt_bench.runs import Options, Recording, Reporter
 from jaxopt_bench.runs.checkpoints import checkpoint_steps
 from tests.faults.harness import RECORDING, copied, flip, remove, truncate
 
@@ -29,7 +29,7 @@ class Said(Reporter):
 def goes_on(disturbed, said):
     """Trains a single run on, what is said kept."""
     options = {"data_dir": disturbed.data_dir, "recording": Recording(**RECORDING), "reporter": said}
-    return train(disturbed.experiments[0], runs_dir=disturbed.runs_dir, **options)
+    return train(disturbed.experiments[0], Options(runs_dir=disturbed.runs_dir, **options))
 
 
 @pytest.mark.parametrize("damage", [flip, truncate, remove])
@@ -115,7 +115,7 @@ def test_a_directory_of_another_run_is_not_gone_on_in(stopped, tally):
     other = dataclasses.replace(disturbed.experiments[0], seed=77)
     shutil.copytree(disturbed.run_dirs[0], disturbed.runs_dir / other.name / other.digest)
     with pytest.raises(UserError, match=r"config\.json is of a run with the digest"):
-        train(other, runs_dir=disturbed.runs_dir, data_dir=disturbed.data_dir, reporter=Said())
+        train(other, Options(runs_dir=disturbed.runs_dir, data_dir=disturbed.data_dir, reporter=Said()))
     tally.add("a run's directory under another's name")
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from jaxopt_bench import train
 from jaxopt_bench.models import CNN
-from jaxopt_bench.runs import Interrupted, Recording, Reporter
+from jaxopt_bench.runs import Interrupted, Options, Recording, Reporter
 from tests.faults.harness import assert_same, single
 from tests.tasks import changed
 
@@ -63,12 +63,12 @@ def held(folder: pathlib.Path) -> Held:
 def test_two_hundred_stops_leave_nothing_behind(tmp_path, digits_dir, tally):
     (experiment,) = single(epochs=30)
     options = {"data_dir": digits_dir, "recording": Recording(tensorboard=False, log_every=5)}
-    whole = train(experiment, runs_dir=tmp_path / "whole", reporter=Reporter(), **options)
+    whole = train(experiment, Options(runs_dir=tmp_path / "whole", reporter=Reporter(), **options))
     assert whole.summary is not None
     early = late = None
     for cycle in range(CYCLES):
         with pytest.raises(Interrupted):
-            train(experiment, runs_dir=tmp_path / "runs", reporter=StoppedAt(5 * cycle + 1), **options)
+            train(experiment, Options(runs_dir=tmp_path / "runs", reporter=StoppedAt(5 * cycle + 1), **options))
         if cycle == CYCLES // 10:
             early = held(tmp_path / "runs")
         late = held(tmp_path / "runs") if cycle == CYCLES - 1 else late
@@ -79,7 +79,7 @@ def test_two_hundred_stops_leave_nothing_behind(tmp_path, digits_dir, tally):
     assert late.files <= early.files
     assert late.threads <= early.threads
     assert late.left <= early.left + 20  # the best epoch's checkpoint may have come
-    assert_same(whole, train(experiment, runs_dir=tmp_path / "runs", reporter=Reporter(), **options))
+    assert_same(whole, train(experiment, Options(runs_dir=tmp_path / "runs", reporter=Reporter(), **options)))
     tally.add("stopped and gone on with", CYCLES)
 
 
@@ -102,15 +102,17 @@ def test_two_hundred_thousand_steps_hold_no_more_than_twenty_thousand(tmp_path, 
     (experiment,) = single()
     model = CNN(channels=(2,), dense=4)
     experiment = changed(experiment, model=model, batch_size=4, epochs=1)
-    probe = train(experiment, runs_dir=tmp_path / "probe", data_dir=digits_dir, reporter=Reporter())
+    probe = train(experiment, Options(runs_dir=tmp_path / "probe", data_dir=digits_dir, reporter=Reporter()))
     assert probe.summary is not None
     epochs = -(-STEPS // probe.summary["steps"])
     watched = Watched(tmp_path / "runs")
     run = train(
         dataclasses.replace(experiment, epochs=epochs),
-        runs_dir=tmp_path / "runs",
-        data_dir=digits_dir,
-        reporter=watched,
+        Options(
+            runs_dir=tmp_path / "runs",
+            data_dir=digits_dir,
+            reporter=watched,
+        ),
     )
     assert run.summary is not None
     assert run.summary["steps"] >= STEPS

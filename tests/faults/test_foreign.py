@@ -14,7 +14,7 @@ from jaxopt_bench.files import temporary_name
 from jaxopt_bench.optimizers import AdamW
 from jaxopt_bench.reports.report import report_of, write
 from jaxopt_bench.results import Study, load
-from jaxopt_bench.runs import Interrupted, Recording, Reporter
+from jaxopt_bench.runs import Interrupted, Options, Recording, Reporter
 from jaxopt_bench.studies import compare
 from jaxopt_bench.training import CodePath
 from tests.runs.test_train import Killed, KilledAt, StoppedAt
@@ -88,13 +88,13 @@ def test_foreign_files_stay_through_runs_sweeps_studies_and_reports(tiny, plante
     planted.plant(root)
 
     with pytest.raises(Killed):
-        train(tiny, runs_dir=root / "runs", **{**quiet, "reporter": KilledAt(16)})
+        train(tiny, Options(runs_dir=root / "runs", **{**quiet, "reporter": KilledAt(16)}))
     planted.plant(root)
     with pytest.raises(Interrupted):
-        train(tiny, runs_dir=root / "runs", **{**quiet, "reporter": StoppedAt(30)})
+        train(tiny, Options(runs_dir=root / "runs", **{**quiet, "reporter": StoppedAt(30)}))
     planted.plant(root)
-    whole = train(tiny, runs_dir=root / "runs", **quiet)
-    fresh = train(tiny, runs_dir=root / "runs", fresh=True, **quiet)
+    whole = train(tiny, Options(runs_dir=root / "runs", **quiet))
+    fresh = train(tiny, Options(runs_dir=root / "runs", fresh=True, **quiet))
     assert fresh.path != whole.path
     assert whole.summary is not None
     assert fresh.summary is not None
@@ -102,9 +102,9 @@ def test_foreign_files_stay_through_runs_sweeps_studies_and_reports(tiny, plante
 
     several = [dataclasses.replace(tiny, optimizer=AdamW(learning_rate=1e-3), seed=seed) for seed in range(3)]
     with pytest.raises(Killed):
-        train_population(several, runs_dir=root / "runs", **{**quiet, "reporter": KilledAt(16)})
+        train_population(several, Options(runs_dir=root / "runs", **{**quiet, "reporter": KilledAt(16)}))
     planted.plant(root)
-    train_population(several, runs_dir=root / "runs", largest=2, **quiet)  # divided, with its checkpoints
+    train_population(several, Options(runs_dir=root / "runs", largest=2, **quiet))  # divided, with its checkpoints
 
     study = Study(
         name="small [ours]",

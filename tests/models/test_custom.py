@@ -18,6 +18,7 @@ from jaxopt_bench.models import MODELS, Layers, load
 from jaxopt_bench.models.custom import USERS
 from jaxopt_bench.optimizers import SGD
 from jaxopt_bench.problems import Classification
+from jaxopt_bench.runs import Options
 
 SOURCE = '''
 import jax
@@ -191,7 +192,7 @@ def test_the_text_is_part_of_the_identity_and_the_folder_is_not(file):
 
 def test_a_run_outlives_the_code_of_its_model(file, digits_dir, tmp_path, monkeypatch, capsys):
     written = experiment(file)
-    path = train(written, runs_dir=tmp_path / "runs", data_dir=digits_dir).path
+    path = train(written, Options(runs_dir=tmp_path / "runs", data_dir=digits_dir)).path
     file.unlink()
     monkeypatch.setattr(USERS, "loaded", {})
     read = load_run(path).experiment
@@ -204,12 +205,12 @@ def test_a_run_outlives_the_code_of_its_model(file, digits_dir, tmp_path, monkey
         assert end.value.code == 0
         assert "net.py:Net" in capsys.readouterr().out
     with pytest.raises(UserError, match=r"net.py:Net with the code .*, which is not loaded"):
-        train(dataclasses.replace(read, epochs=2), runs_dir=tmp_path / "runs", data_dir=digits_dir)
+        train(dataclasses.replace(read, epochs=2), Options(runs_dir=tmp_path / "runs", data_dir=digits_dir))
 
 
 def test_a_population_trains_what_single_runs_train(file, digits_dir, tmp_path):
     experiments = [dataclasses.replace(experiment(file), seed=seed) for seed in (0, 1)]
-    together = train_population(experiments, runs_dir=tmp_path / "together", data_dir=digits_dir)
-    alone = train(experiments[1], runs_dir=tmp_path / "alone", data_dir=digits_dir)
+    together = train_population(experiments, Options(runs_dir=tmp_path / "together", data_dir=digits_dir))
+    alone = train(experiments[1], Options(runs_dir=tmp_path / "alone", data_dir=digits_dir))
     losses = [run.summary["final"]["validation_loss"] for run in (together[1], alone)]
     np.testing.assert_allclose(*losses, rtol=1e-3)

@@ -19,7 +19,7 @@ from jaxopt_bench import UserError, train, train_population
 from jaxopt_bench.models import MODELS, Layers, onednn
 from jaxopt_bench.models.convolution import NHWC
 from jaxopt_bench.models.onednn.__main__ import build
-from jaxopt_bench.runs import Reporter
+from jaxopt_bench.runs import Options, Reporter
 from jaxopt_bench.training import CodePath, choose_code_path
 from tests.models.test_convolution import assert_all_same, draw, trained, value_and_gradients
 from tests.runs.test_train import QUIET, Killed, KilledAt, assert_same
@@ -170,14 +170,16 @@ def test_runs_use_it_record_it_and_repeat_themselves_along_it(
 ) -> None:
     assert choose_code_path("cpu") == PATH
     options: Any = {"data_dir": digits_dir, "recording": QUIET, "reporter": Reporter()}
-    whole = train(tiny, runs_dir=tmp_path / "whole", **options)
+    whole = train(tiny, Options(runs_dir=tmp_path / "whole", **options))
     environment = whole.config["environments"][0]
     assert environment["code_path"]["layers"] == "onednn"
     assert environment["packages"]["onednn"] == onednn.version()
     with pytest.raises(Killed):
-        train(tiny, runs_dir=tmp_path / "killed", **{**options, "reporter": KilledAt(25)})
-    assert_same(whole, train(tiny, runs_dir=tmp_path / "killed", **options))
-    _, member = train_population([dataclasses.replace(tiny, seed=1), tiny], runs_dir=tmp_path / "together", **options)
+        train(tiny, Options(runs_dir=tmp_path / "killed", **{**options, "reporter": KilledAt(25)}))
+    assert_same(whole, train(tiny, Options(runs_dir=tmp_path / "killed", **options)))
+    _, member = train_population(
+        [dataclasses.replace(tiny, seed=1), tiny], Options(runs_dir=tmp_path / "together", **options)
+    )
     assert_same(whole, member)
 
 

@@ -17,6 +17,7 @@ from jaxopt_bench.experiment import flat_fields
 from jaxopt_bench.optimizers import SGD
 from jaxopt_bench.problems import PROBLEMS, custom, load
 from jaxopt_bench.problems.custom import USERS
+from jaxopt_bench.runs import Options
 
 SOURCE = '''
 import jax
@@ -109,7 +110,7 @@ def test_arguments_are_flags_and_columns(file):
 def test_a_run_minimises_it_and_measures_what_it_says(file, tmp_path):
     """The final error is computed again in NumPy from the parameters; the untrained one from those of seed 0."""
     problem = load(f"{file}:line")(scale=0.5)
-    run = train(experiment(problem, epochs=20), runs_dir=tmp_path / "runs")
+    run = train(experiment(problem, epochs=20), Options(runs_dir=tmp_path / "runs"))
     examples = problem.load().validation
 
     def error(params) -> float:
@@ -128,7 +129,7 @@ def test_a_run_minimises_it_and_measures_what_it_says(file, tmp_path):
 
 def test_a_network_of_nnx_trains_with_batch_normalisation_and_dropout(file, tmp_path):
     problem = load(f"{file}:with_nnx")()
-    run = train(experiment(problem, epochs=5, optimizer=SGD(learning_rate=0.05)), runs_dir=tmp_path / "runs")
+    run = train(experiment(problem, epochs=5, optimizer=SGD(learning_rate=0.05)), Options(runs_dir=tmp_path / "runs"))
     assert run.summary["final"]["validation_loss"] < 0.7 * run.measured[0].untrained
     state = run.state()
     mean = state.variables["norm"]["mean"]
@@ -141,8 +142,8 @@ def test_settings_of_a_population_share_one_problem(file, tmp_path, monkeypatch)
     monkeypatch.setattr(custom, "digest_of_examples", lambda problem: calls.append(problem) or "0" * 12)
     problem = load(f"{file}:line")(scale=0.25)
     experiments = [experiment(problem, optimizer=SGD(learning_rate=rate)) for rate in (0.01, 0.1)]
-    runs = train_population(experiments, runs_dir=tmp_path / "together")
-    alone = train(experiments[1], runs_dir=tmp_path / "alone")
+    runs = train_population(experiments, Options(runs_dir=tmp_path / "together"))
+    alone = train(experiments[1], Options(runs_dir=tmp_path / "alone"))
     assert len(calls) == 1
     final = [run.summary["final"]["validation_absolute"] for run in (*runs, alone)]
     np.testing.assert_allclose(final[1], final[2], rtol=1e-4)
@@ -162,23 +163,23 @@ def stored():
     return Problem(train=x, init=lambda key: np.ones(1, np.float32), loss=lambda p, x, key: (p[0] - x / 64) ** 2)
 """
     file.write_text(source)
-    first = train(experiment(load(f"{file}:stored")()), runs_dir=tmp_path / "runs")
+    first = train(experiment(load(f"{file}:stored")()), Options(runs_dir=tmp_path / "runs"))
     file = file.rename(tmp_path.parent / "mine.py")
     monkeypatch.setattr(USERS, "loaded", {})
     custom._load.cache_clear()
-    again = train(experiment(load(f"{file}:stored")()), runs_dir=tmp_path / "runs")
+    again = train(experiment(load(f"{file}:stored")()), Options(runs_dir=tmp_path / "runs"))
     assert again.path == first.path
     (first.path / "summary.json").unlink()  # as of a run that was stopped
     np.save(data, np.arange(64, dtype=np.float32) + 1)
     custom._load.cache_clear()
     with pytest.raises(UserError, match=r"is of other data: task\.digest was [0-9a-f]{12} and is"):
-        train(experiment(load(f"{file}:stored")()), runs_dir=tmp_path / "runs")
+        train(experiment(load(f"{file}:stored")()), Options(runs_dir=tmp_path / "runs"))
 
 
 def test_a_record_is_read_without_its_code(file, tmp_path, monkeypatch):
     written = experiment(load(f"{file}:line")(scale=0.5), epochs=1)
     assert pickle.loads(pickle.dumps(written)) == written
-    path = train(written, runs_dir=tmp_path / "runs").path
+    path = train(written, Options(runs_dir=tmp_path / "runs")).path
     file.unlink()
     monkeypatch.setattr(USERS, "loaded", {})
     run = load_run(path)
@@ -187,7 +188,7 @@ def test_a_record_is_read_without_its_code(file, tmp_path, monkeypatch):
     assert run.experiment.problem.scale == 0.5
     assert run.parameters()["w"].shape == (3,)
     with pytest.raises(UserError, match=r"the problem mine.py:line with the code .*, which is not loaded"):
-        train(dataclasses.replace(run.experiment, epochs=2), runs_dir=tmp_path / "runs")
+        train(dataclasses.replace(run.experiment, epochs=2), Options(runs_dir=tmp_path / "runs"))
 
 
 def test_what_is_no_problem_is_refused_with_a_reason(file):

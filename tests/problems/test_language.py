@@ -25,7 +25,7 @@ from jaxopt_bench.prng import Draw
 from jaxopt_bench.problems import PROBLEMS, Language, Problem
 from jaxopt_bench.problems.language import token_nats
 from jaxopt_bench.problems.views import Lines, Texts
-from jaxopt_bench.runs import Recording
+from jaxopt_bench.runs import Options, Recording
 from jaxopt_bench.runs.evaluation import load_evaluation
 
 SMALL = Transformer(width=8, depth=1, heads=2)
@@ -168,7 +168,7 @@ def test_a_run_on_a_text_and_its_record(text: pathlib.Path, tmp_path: pathlib.Pa
         batch_size=8,
     )  # fmt: skip
     recording = Recording(tensorboard=False, evaluation=True)
-    run = train(experiment, runs_dir=tmp_path, recording=recording)
+    run = train(experiment, Options(runs_dir=tmp_path, recording=recording))
     final = load_run(run.path).summary["final"]  # type: ignore[index]
     assert final["test_loss"] < 0.75 * math.log(256)
     assert final["test_bits"] == pytest.approx(final["test_loss"] / math.log(2))

@@ -16,6 +16,7 @@ from jaxopt_bench.models import CNN
 from jaxopt_bench.optimizers import SGD, AdamW
 from jaxopt_bench.problems import Classification, Language, Regression
 from jaxopt_bench.problems.of_data import problem_of_data
+from jaxopt_bench.runs import Options
 
 RANDOM = np.random.default_rng(0)
 LABELS = np.arange(100) % 2
@@ -35,25 +36,25 @@ def experiment(path: pathlib.Path | str, **fields) -> Experiment:
 
 
 def test_a_run_follows_its_file_and_refuses_other_contents(arrays, tmp_path):
-    first = train(experiment(arrays), runs_dir=tmp_path / "runs")
+    first = train(experiment(arrays), Options(runs_dir=tmp_path / "runs"))
     assert first.summary["final"]["test_accuracy"] == 1
     assert first.config["experiment"]["problem"]["dataset"] == "mine.npz"
     moved = arrays.rename(tmp_path / "runs" / "mine.npz")
-    assert train(experiment(moved), runs_dir=tmp_path / "runs").path == first.path
+    assert train(experiment(moved), Options(runs_dir=tmp_path / "runs")).path == first.path
     assert pickle.loads(pickle.dumps(experiment(moved))).problem.dataset.opened() == moved
     (first.path / "summary.json").unlink()  # as of a run that was stopped
     np.savez(moved, images=IMAGES, labels=1 - LABELS, class_names=["dark", "light"])
     with pytest.raises(UserError, match=r"task\.digest was [0-9a-f]{12} and is [0-9a-f]{12}"):
-        train(experiment(moved), runs_dir=tmp_path / "runs")
+        train(experiment(moved), Options(runs_dir=tmp_path / "runs"))
 
 
 def test_a_record_is_read_without_the_file(tmp_path, monkeypatch, arrays):
-    path = train(experiment(arrays), runs_dir=tmp_path / "runs").path
+    path = train(experiment(arrays), Options(runs_dir=tmp_path / "runs")).path
     arrays.unlink()
     run = load_run(path)
     assert run.experiment.digest == experiment(arrays).digest
     with pytest.raises(UserError, match=r"mine.npz does not exist"):
-        train(dataclasses.replace(run.experiment, epochs=5), runs_dir=tmp_path / "runs")
+        train(dataclasses.replace(run.experiment, epochs=5), Options(runs_dir=tmp_path / "runs"))
 
 
 def test_a_folder_of_images_is_a_data_set_by_its_name(tmp_path, monkeypatch):
@@ -100,7 +101,7 @@ def test_a_column_of_numbers_makes_a_regression(tmp_path):
     problem = problem_of_data(str(path), "price")
     assert isinstance(problem, Regression)
     one = Experiment(name="mine", problem=problem, optimizer=AdamW(learning_rate=0.01), epochs=40, batch_size=16)
-    run = train(one, runs_dir=tmp_path / "runs")
+    run = train(one, Options(runs_dir=tmp_path / "runs"))
     assert run.summary["final"]["test_rmse"] < 0.25 * table.std()
     assert run.config["experiment"]["problem"]["dataset"] == "mine.csv"
     assert len(run.config["task"]["digest"]) == 12

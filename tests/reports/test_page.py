@@ -26,7 +26,7 @@ from jaxopt_bench.reports.html import page as html_of
 from jaxopt_bench.reports.report import report_of
 from jaxopt_bench.reports.run import _view_blocks, run_looks
 from jaxopt_bench.results import Results, Target, load
-from jaxopt_bench.runs import SPLITS, Recording, Reporter, load_evaluation, train
+from jaxopt_bench.runs import SPLITS, Options, Recording, Reporter, load_evaluation, train
 from tests.problems.springs import Springs
 from tests.reports.made import ENERGY, R2, made_results, made_study, with_document
 from tests.results.directories import change_experiment
@@ -319,7 +319,7 @@ def test_two_studies_have_charts_and_tables_of_their_own(two: Results):
 def test_reading_a_run_runs_no_code_that_it_names(
     tiny: Experiment, digits_dir: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ):
-    path = train(tiny, runs_dir=tmp_path / "runs", data_dir=digits_dir).path
+    path = train(tiny, Options(runs_dir=tmp_path / "runs", data_dir=digits_dir)).path
     monkeypatch.chdir(tmp_path)
     (tmp_path / "evil.py").write_text("import pathlib\npathlib.Path('ran').touch()\nEXPERIMENTS = {}\nf = None\n")
     config = json.loads((path / "config.json").read_text())
@@ -339,7 +339,7 @@ def test_two_studies_of_one_name_are_refused():
 def test_a_single_run_shows_its_mistakes(
     opened: Open, tiny: Experiment, digits_dir: pathlib.Path, tmp_path: pathlib.Path
 ):
-    path = train(tiny, runs_dir=tmp_path, data_dir=digits_dir, recording=Recording(evaluation=True)).path
+    path = train(tiny, Options(runs_dir=tmp_path, data_dir=digits_dir, recording=Recording(evaluation=True))).path
     page = opened(load(path))
     drawn(page)
     evaluation = load_evaluation(path)
@@ -367,7 +367,7 @@ def springs(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> pathlib.
         name="springs", problem=Springs(), optimizer=SGD(learning_rate=0.1), epochs=8, batch_size=16
     )
     recording = Recording(evaluation=True, log_every=2)
-    return train(experiment, runs_dir=tmp_path / "runs", recording=recording, reporter=Reporter()).path
+    return train(experiment, Options(runs_dir=tmp_path / "runs", recording=recording, reporter=Reporter())).path
 
 
 def test_the_page_of_a_run_of_any_problem_has_its_units_and_its_views(opened: Open, springs: pathlib.Path):
@@ -475,7 +475,7 @@ def test_studies_of_any_problem_are_drawn_with_its_units_and_directions(
 def test_a_single_run_without_predictions_says_how_to_record_them(
     opened: Open, tiny: Experiment, digits_dir: pathlib.Path, tmp_path: pathlib.Path
 ):
-    page = opened(load(train(tiny, runs_dir=tmp_path, data_dir=digits_dir).path))
+    page = opened(load(train(tiny, Options(runs_dir=tmp_path, data_dir=digits_dir)).path))
     drawn(page)
     assert "jaxopt-bench run tiny --evaluation" in page.inner_text("main")
 

@@ -21,7 +21,7 @@ from jaxopt_bench.problems.views import View
 from jaxopt_bench.reports.html import Figures, Images, Items, Section, Text
 from jaxopt_bench.reports.report import report_of
 from jaxopt_bench.results import load, verdict
-from jaxopt_bench.runs import Recording
+from jaxopt_bench.runs import Options, Recording
 from tests.reports.made import made_results, made_study, with_document
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -79,7 +79,7 @@ def test_examples_whose_largest_logit_is_not_finite_are_predicted_as_no_class(
 
     monkeypatch.setattr(classification, "classification_views", spoiled)
     experiment = dataclasses.replace(tiny, epochs=1)
-    path = train(experiment, runs_dir=tmp_path, data_dir=digits_dir, recording=Recording(evaluation=True)).path
+    path = train(experiment, Options(runs_dir=tmp_path, data_dir=digits_dir, recording=Recording(evaluation=True))).path
     figures, _, images, _ = sections_of(path)["Predictions on the test split"].blocks
     assert isinstance(figures, Figures)
     (matrix,) = figures.figures
@@ -95,7 +95,7 @@ def test_the_page_of_a_run_that_cannot_be_evaluated_says_which_loss_was_not_fini
     experiment = dataclasses.replace(
         tiny, optimizer=AdamW(learning_rate=1e14), schedule=Constant(), epochs=1, batch_size=1024
     )
-    (said, *_) = sections_of(train(experiment, runs_dir=tmp_path, data_dir=digits_dir).path)["Result"].blocks
+    (said, *_) = sections_of(train(experiment, Options(runs_dir=tmp_path, data_dir=digits_dir)).path)["Result"].blocks
     assert isinstance(said, Text)
     assert said.text.startswith("Diverged: ")
     assert said.text.endswith(" The train_clean loss at the end of epoch 1 was not finite.")

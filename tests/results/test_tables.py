@@ -24,7 +24,7 @@ from jaxopt_bench.results import Contender, Results, Study, Target, load
 from jaxopt_bench.results.columns import column, concatenated, curve_types, hyperparameter_types, run_types
 from jaxopt_bench.results.selection import trial_scores
 from jaxopt_bench.results.tables import load_runs, together
-from jaxopt_bench.runs import Recording, Reporter, read_records
+from jaxopt_bench.runs import Options, Recording, Reporter, read_records
 from jaxopt_bench.studies.folder import StudyFolder
 from jaxopt_bench.studies.plan import confirmations, trials, units
 from tests.results.directories import change_experiment, epochs, line, summary, write_run
@@ -615,7 +615,7 @@ def test_a_query_leaves_the_tables_as_they_are(tmp_path):
 
 def test_all_that_a_real_run_writes_has_a_column(tiny, tmp_path, digits_dir):
     recording = Recording(tensorboard=False)
-    path = train(tiny, runs_dir=tmp_path, data_dir=digits_dir, recording=recording, reporter=Reporter()).path
+    path = train(tiny, Options(runs_dir=tmp_path, data_dir=digits_dir, recording=recording, reporter=Reporter())).path
     results = load(tmp_path)
     (row,) = results.runs.to_dicts()
     assert row["status"] == "completed"

@@ -14,8 +14,13 @@ import pytest
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.runs import directory
-from jaxopt_bench.runs.directory import choose_directory, locked
+from jaxopt_bench.runs.directory import choose_directories, locked
 from jaxopt_bench.strict_json import read_json, write_json
+
+
+def choose_directory(experiment, runs_dir, fresh=False):
+    (directory,) = choose_directories([experiment], runs_dir, fresh)
+    return directory
 
 
 def test_the_directory_is_named_by_name_and_digest(tiny, tmp_path):

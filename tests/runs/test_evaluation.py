@@ -22,7 +22,7 @@ from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.optimizers import SGD, AdamW
 from jaxopt_bench.problems import PROBLEMS
 from jaxopt_bench.problems.views import Images, Lines, Matrix, Points, Texts, views_to_arrays
-from jaxopt_bench.runs import EVALUATION, Evaluation, Recording, Reporter, Run, evaluation, load_evaluation
+from jaxopt_bench.runs import EVALUATION, Evaluation, Options, Recording, Reporter, Run, evaluation, load_evaluation
 from jaxopt_bench.training import CodePath
 from tests.problems.springs import Springs
 from tests.runs.test_train import Killed, KilledAt, Said, assert_same
@@ -41,13 +41,13 @@ def options(digits_dir) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def done(tiny, tmp_path_factory, options) -> Run:
     """Returns a run that has an evaluation; tests that change it copy it."""
-    return train(tiny, runs_dir=tmp_path_factory.mktemp("done"), **options)
+    return train(tiny, Options(runs_dir=tmp_path_factory.mktemp("done"), **options))
 
 
 @pytest.fixture(scope="module")
 def without(tiny, tmp_path_factory, options) -> Run:
     """Returns the same run without one."""
-    return train(tiny, runs_dir=tmp_path_factory.mktemp("without"), **{**options, "recording": PLAIN})
+    return train(tiny, Options(runs_dir=tmp_path_factory.mktemp("without"), **{**options, "recording": PLAIN}))
 
 
 def copied(run: Run, runs_dir: pathlib.Path) -> Run:
@@ -95,11 +95,11 @@ def test_averaged_parameters_and_the_statistics_of_their_own_are_those_of_the_fi
 ):
     optimizer = SGD(learning_rate=0.05, ema_decay=0.9)
     experiment = changed(tiny, epochs=1, model=normed, optimizer=optimizer, dtype=dtype)
-    run = train(experiment, runs_dir=tmp_path, **options)
+    run = train(experiment, Options(runs_dir=tmp_path, **options))
     assert_final_metrics(run)
     before = bytes_of(run)
     (run.path / EVALUATION).unlink()
-    assert bytes_of(train(experiment, runs_dir=tmp_path, **options)) == before  # from the last checkpoint
+    assert bytes_of(train(experiment, Options(runs_dir=tmp_path, **options))) == before  # from the last checkpoint
 
 
 def test_the_views_are_of_the_split_that_they_are_recorded_with(done, options):
@@ -131,7 +131,7 @@ def test_only_evaluated_splits_are_opened_and_the_batch_is_one_of_training_image
     original = Dataset.split
     monkeypatch.setattr(Dataset, "split", lambda self, name: (opened.append(name), original(self, name))[1])
     experiment = changed(tiny, epochs=1, augmentation=Augmentation(flip=flip), **change)
-    run = train(experiment, runs_dir=tmp_path, **options)
+    run = train(experiment, Options(runs_dir=tmp_path, **options))
     found = evaluation_of(run)
     assert list(found.splits) == splits
     assert ("test" in opened) == ("test" in splits)
@@ -169,23 +169,23 @@ def test_a_run_killed_while_it_is_written_has_none_and_completes_later(done, tin
     with monkeypatch.context() as patch:
         patch.setattr(evaluation.np, "savez", killed)
         with pytest.raises(Killed):
-            train(tiny, runs_dir=tmp_path, **options)
+            train(tiny, Options(runs_dir=tmp_path, **options))
     assert not [path.name for path in run.path.iterdir() if EVALUATION in path.name or path.name == "summary.json"]
-    assert bytes_of(train(tiny, runs_dir=tmp_path, **options)) == bytes_of(done)
+    assert bytes_of(train(tiny, Options(runs_dir=tmp_path, **options))) == bytes_of(done)
 
 
 def test_a_run_that_goes_on_keeps_none_from_before(done, tiny, tmp_path, options):
     run = copied(done, tmp_path)
     (run.path / "summary.json").unlink()
-    again = train(tiny, runs_dir=tmp_path, **{**options, "recording": PLAIN})
+    again = train(tiny, Options(runs_dir=tmp_path, **{**options, "recording": PLAIN}))
     assert again.summary["status"] == "completed"
     assert load_evaluation(run.path) is None
 
 
 def test_a_run_that_is_resumed_has_that_of_one_that_was_never_stopped(done, tiny, tmp_path, options):
     with pytest.raises(Killed):
-        train(tiny, runs_dir=tmp_path, **{**options, "reporter": KilledAt(25)})
-    assert bytes_of(train(tiny, runs_dir=tmp_path, **options)) == bytes_of(done)
+        train(tiny, Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(25)}))
+    assert bytes_of(train(tiny, Options(runs_dir=tmp_path, **options))) == bytes_of(done)
 
 
 def test_a_run_that_finished_without_it_gets_it_from_its_last_checkpoint(done, without, tiny, tmp_path, options):
@@ -193,7 +193,7 @@ def test_a_run_that_finished_without_it_gets_it_from_its_last_checkpoint(done, w
     files = {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()}
     said = Said()
     for _ in range(2):  # the second time it is there
-        train(tiny, runs_dir=tmp_path, **{**options, "reporter": said})
+        train(tiny, Options(runs_dir=tmp_path, **{**options, "reporter": said}))
     earlier = "finished earlier; fresh=True, or --fresh, trains it again"
     assert said.messages == [earlier, "evaluation.npz is written from the last checkpoint", earlier]
     assert bytes_of(run) == bytes_of(done)
@@ -215,9 +215,9 @@ def test_without_the_last_checkpoint_it_is_refused_and_nothing_lost(damage, with
         r"damaged.*evaluation\.npz is made" if damage == "changed" else r"no evaluation\.npz, .* missing: .* not 40"
     )
     with pytest.raises(UserError, match=rf"{expected}.*Expected --fresh --evaluation.*without --evaluation"):
-        train(tiny, runs_dir=tmp_path, **options)
+        train(tiny, Options(runs_dir=tmp_path, **options))
     assert load_evaluation(run.path) is None
-    again = train(tiny, runs_dir=tmp_path, **{**options, "recording": PLAIN})
+    again = train(tiny, Options(runs_dir=tmp_path, **{**options, "recording": PLAIN}))
     assert (again.summary, again.metrics) == (run.summary, run.metrics)
 
 
@@ -227,7 +227,7 @@ def test_without_the_last_checkpoint_it_is_refused_and_nothing_lost(damage, with
 def test_each_member_of_a_population_has_its_own(code_path, done, tiny, tmp_path, options):
     options = {**options, "code_path": code_path}
     experiments = [tiny, dataclasses.replace(tiny, optimizer=AdamW(learning_rate=5e-2))]
-    runs = train_population(experiments, runs_dir=tmp_path, **options)
+    runs = train_population(experiments, Options(runs_dir=tmp_path, **options))
     for run in runs:
         assert_final_metrics(run)
     assert not np.allclose(*(evaluation_of(run).splits["test"].outputs["logits"] for run in runs), atol=0.1)
@@ -236,7 +236,7 @@ def test_each_member_of_a_population_has_its_own(code_path, done, tiny, tmp_path
     before = [bytes_of(run) for run in runs]
     for run in runs:
         (run.path / EVALUATION).unlink()
-    train_population(experiments, runs_dir=tmp_path, **options)  # from their last checkpoint
+    train_population(experiments, Options(runs_dir=tmp_path, **options))  # from their last checkpoint
     assert [bytes_of(run) for run in runs] == before
 
 
@@ -244,19 +244,19 @@ def test_a_finished_run_without_checkpoint_is_refused_before_others_are_trained(
     shutil.rmtree(copied(without, tmp_path).path / "checkpoints")
     other = dataclasses.replace(tiny, seed=1)
     with pytest.raises(UserError, match="is missing"):
-        train_population([tiny, other], runs_dir=tmp_path, **options)
+        train_population([tiny, other], Options(runs_dir=tmp_path, **options))
     assert not (tmp_path / "tiny" / other.digest).exists()
 
 
 def test_a_run_that_diverges_has_none(tiny, tmp_path, options):
     wild = dataclasses.replace(tiny, optimizer=AdamW(learning_rate=1e30))
-    first, second = train_population([tiny, wild], runs_dir=tmp_path, **options)
+    first, second = train_population([tiny, wild], Options(runs_dir=tmp_path, **options))
     assert second.summary is not None
     assert second.summary["status"] == "diverged"
     assert_final_metrics(first)
     for _ in range(2):  # nor does it get one where it has finished
         assert load_evaluation(second.path) is None
-        assert train(wild, runs_dir=tmp_path, **options).summary == second.summary
+        assert train(wild, Options(runs_dir=tmp_path, **options)).summary == second.summary
 
 
 @pytest.fixture
@@ -271,7 +271,7 @@ def springs(monkeypatch) -> Experiment:
     [("all", {"validation": 40, "test": 50}), ("validation", {"validation": 40}), ("train", {"train_clean": 96})],
 )
 def test_any_problem_has_its_statistics_outputs_and_views_recorded(splits, recorded, springs, tmp_path, options):
-    run = train(changed(springs, splits=splits), runs_dir=tmp_path, **options)
+    run = train(changed(springs, splits=splits), Options(runs_dir=tmp_path, **options))
     found = evaluation_of(run)
     assert {name: len(split.statistics["loss"]) for name, split in found.splits.items()} == recorded
     for name, split in found.splits.items():
@@ -288,7 +288,7 @@ def test_any_problem_has_its_statistics_outputs_and_views_recorded(splits, recor
 
 
 def test_a_problem_without_views_has_none(springs, tmp_path, options):
-    found = evaluation_of(train(changed(springs, views="none"), runs_dir=tmp_path, **options))
+    found = evaluation_of(train(changed(springs, views="none"), Options(runs_dir=tmp_path, **options)))
     assert found.training_views == found.splits["test"].views == ()
 
 
@@ -302,8 +302,8 @@ def test_a_problem_without_views_has_none(springs, tmp_path, options):
 def test_views_that_fail_lose_nothing(views, message, springs, tmp_path, options):
     experiment = changed(springs, views=views)
     with pytest.raises(UserError, match=message):
-        train(experiment, runs_dir=tmp_path, **options)
-    run = train(experiment, runs_dir=tmp_path, **{**options, "recording": PLAIN})
+        train(experiment, Options(runs_dir=tmp_path, **options))
+    run = train(experiment, Options(runs_dir=tmp_path, **{**options, "recording": PLAIN}))
     assert run.summary["status"] == "completed"
     assert load_evaluation(run.path) is None
 
@@ -320,7 +320,7 @@ def test_outputs_that_belong_to_no_examples_are_named(outputs, message, springs,
     load = Springs.load
     monkeypatch.setattr(Springs, "load", lambda *given: dataclasses.replace(load(*given), outputs=outputs))
     with pytest.raises(UserError, match=message):
-        train(springs, runs_dir=tmp_path, **options)
+        train(springs, Options(runs_dir=tmp_path, **options))
 
 
 VIEWS = [

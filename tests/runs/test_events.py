@@ -12,7 +12,7 @@ import sys
 from tensorboardX.proto import event_pb2
 
 from jaxopt_bench import train
-from jaxopt_bench.runs import Recording, Reporter
+from jaxopt_bench.runs import Options, Recording, Reporter
 
 KILLED = """
 import os, pathlib, pickle, signal, sys
@@ -48,7 +48,7 @@ def test_a_killed_run_lacks_no_events_when_it_has_been_resumed(tiny, tmp_path, d
     options = {"runs_dir": tmp_path, "data_dir": digits_dir, "recording": Recording(log_every=6, checkpoint_every=7)}
     child = subprocess.run([sys.executable, "-c", KILLED], input=pickle.dumps((tiny, options)))
     assert child.returncode == -signal.SIGKILL
-    run = train(tiny, reporter=Reporter(), **options)
+    run = train(tiny, Options(reporter=Reporter(), **options))
     measured = {
         (f"loss/{line['split']}", line["step"]): line["loss"] for line in run.metrics if line["loss"] is not None
     }

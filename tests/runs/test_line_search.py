@@ -20,7 +20,7 @@ from jaxopt_bench.problems import (
     Regression,
     Rosenbrock,
 )
-from jaxopt_bench.runs import Recording
+from jaxopt_bench.runs import Options, Recording
 
 QUIET = Recording(tensorboard=False, log_every=2)
 LBFGS = OPTIMIZERS["lbfgs"]
@@ -28,7 +28,7 @@ LBFGS = OPTIMIZERS["lbfgs"]
 
 def test_evaluations_of_the_loss_are_recorded(tmp_path):
     experiment = Experiment(problem=Rosenbrock(examples=5), optimizer=LBFGS, epochs=8, batch_size=1)
-    run = load_run(train(experiment, runs_dir=tmp_path, recording=QUIET).path)
+    run = load_run(train(experiment, Options(runs_dir=tmp_path, recording=QUIET)).path)
     assert run.summary["status"] == "completed"
     assert run.summary["final"]["train_clean_gap"] < 1e-9
     lines = [line for line in run.metrics if line["split"] == "train_steps"]
@@ -36,7 +36,7 @@ def test_evaluations_of_the_loss_are_recorded(tmp_path):
     assert run.summary["evaluations"] == pytest.approx(total)
     assert 2 * run.summary["steps"] <= run.summary["evaluations"] < 5 * run.summary["steps"] == 200
     adam = dataclasses.replace(experiment, optimizer=OPTIMIZERS["adam"])
-    run = load_run(train(adam, runs_dir=tmp_path, recording=QUIET).path)
+    run = load_run(train(adam, Options(runs_dir=tmp_path, recording=QUIET)).path)
     assert run.summary["evaluations"] == run.summary["steps"] == 40
     assert not any("evaluations" in line for line in run.metrics)
 
@@ -44,8 +44,8 @@ def test_evaluations_of_the_loss_are_recorded(tmp_path):
 def test_a_member_of_a_population_is_trained_as_alone(tmp_path):
     experiment = Experiment(problem=DeepLinear(width=4, examples=10), optimizer=LBFGS, epochs=2, batch_size=1)
     members = [experiment, dataclasses.replace(experiment, seed=1)]
-    together = train_population(members, runs_dir=tmp_path / "together", recording=QUIET)
-    alone = train(members[1], runs_dir=tmp_path / "alone", recording=QUIET)
+    together = train_population(members, Options(runs_dir=tmp_path / "together", recording=QUIET))
+    alone = train(members[1], Options(runs_dir=tmp_path / "alone", recording=QUIET))
     losses = [run.summary["final"]["train_clean_loss"] for run in (*together, alone)]
     assert losses[1] == pytest.approx(losses[2], rel=0.01, abs=1e-6)
     assert losses[0] != losses[1] < 0.1 * alone.metrics[0]["loss"]
@@ -74,14 +74,14 @@ def test_it_is_refused_before_anything_is_written_if_the_loss_differs_from_step_
 ):
     experiment = Experiment(problem=problem, optimizer=LBFGS, epochs=1, batch_size=64)
     with pytest.raises(UserError, match=rf"optimizer lbfgs evaluates the loss several times in a step .*{reason}"):
-        train(experiment, runs_dir=tmp_path / "runs", data_dir=digits_dir)
+        train(experiment, Options(runs_dir=tmp_path / "runs", data_dir=digits_dir))
     assert not list(tmp_path.iterdir())
 
 
 def test_it_trains_a_network_on_all_of_its_data(tmp_path, digits_dir):
     problem = Autoencoder(encoder=MLP(widths=()), code=4)
     experiment = Experiment(problem=problem, optimizer=LBFGS, epochs=8, batch_size=1293)
-    run = train(experiment, runs_dir=tmp_path, recording=QUIET, data_dir=digits_dir)
+    run = train(experiment, Options(runs_dir=tmp_path, recording=QUIET, data_dir=digits_dir))
     losses = [line["loss"] for line in run.metrics if line["split"] == "train_steps"]
     assert losses[-1] < 0.7 * losses[0]
     assert all(later < earlier for earlier, later in itertools.pairwise(losses))

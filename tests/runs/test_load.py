@@ -10,13 +10,14 @@ import pytest
 
 from jaxopt_bench import UserError, load_run, train
 from jaxopt_bench.results import load
-from jaxopt_bench.runs import Recording, Reporter, train_population
+from jaxopt_bench.runs import Options, Recording, Reporter, train_population
 
 
 @pytest.fixture
 def run(tiny, tmp_path, digits_dir):
     return train(
-        tiny, runs_dir=tmp_path, data_dir=digits_dir, recording=Recording(tensorboard=False), reporter=Reporter()
+        tiny,
+        Options(runs_dir=tmp_path, data_dir=digits_dir, recording=Recording(tensorboard=False), reporter=Reporter()),
     )
 
 
@@ -75,9 +76,9 @@ def test_a_member_that_was_copied_without_its_population_can_be_read_and_says_wh
 ):
     experiments = [dataclasses.replace(tiny, seed=seed) for seed in range(2)]
     runs = train_population(
-        experiments, runs_dir=tmp_path / "runs", data_dir=digits_dir, recording=Recording(tensorboard=False),
+        experiments, Options(runs_dir=tmp_path / "runs", data_dir=digits_dir, recording=Recording(tensorboard=False),
         reporter=Reporter(),
-    )  # fmt: skip
+    ))  # fmt: skip
     copied = tmp_path / "elsewhere" / "tiny" / runs[0].path.name
     shutil.copytree(runs[0].path, copied)
     again = load_run(copied)

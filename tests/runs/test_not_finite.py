@@ -14,8 +14,8 @@ import pytest
 from jaxopt_bench import load_run, train, train_population
 from jaxopt_bench.optimizers import SGD, AdamW, Constant, imported
 from jaxopt_bench.results import rows_by_setting
-from jaxopt_bench.runs import EVALUATION, Interrupted, Recording, Run, session
-from jaxopt_bench.runs.session import Session
+from jaxopt_bench.runs import EVALUATION, Interrupted, Options, Recording, Run, finish, session
+from jaxopt_bench.runs.signals import Unfinished
 from tests.runs.test_train import QUIET, Killed, KilledAt, Said, assert_same
 
 EPOCH = 20  # steps of `tiny`
@@ -58,7 +58,7 @@ def losses(run: Run, split: str) -> list[float | None]:
 
 def test_a_run_whose_last_evaluation_is_not_finite_has_diverged(broken_at, tmp_path, options):
     experiment = broken_at(2 * EPOCH)
-    run = train(experiment, runs_dir=tmp_path, **options)
+    run = train(experiment, Options(runs_dir=tmp_path, **options))
     summary = summary_of(run)
     assert summary["status"] == "diverged"
     reason = "the train_clean loss at the end of epoch 2 was not finite"
@@ -71,12 +71,12 @@ def test_a_run_whose_last_evaluation_is_not_finite_has_diverged(broken_at, tmp_p
     assert losses(run, "test") == []  # nothing of it would be reported
     assert not (run.path / EVALUATION).exists()
     assert [row.diverged for row in rows_by_setting([run], [])] == [1]
-    again = train(experiment, runs_dir=tmp_path, **{**options, "reporter": KilledAt(0)})
+    again = train(experiment, Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(0)}))
     assert (again.summary, again.metrics) == (run.summary, run.metrics)
 
 
 def test_a_run_whose_first_evaluation_alone_is_not_finite_completes(broken_at, tmp_path, options):
-    run = train(broken_at(EPOCH), runs_dir=tmp_path, **options)
+    run = train(broken_at(EPOCH), Options(runs_dir=tmp_path, **options))
     summary = summary_of(run)
     assert summary["status"] == "completed"
     assert run.divergence is None
@@ -101,18 +101,18 @@ def one_step(tiny):
 def test_an_update_after_which_the_network_overflows_is_a_divergence(one_step, tmp_path, options):
     """The step itself is finite, and there is none after it. The other member of the population completes."""
     experiments = [one_step(5e-3), one_step(1e14)]
-    runs = train_population(experiments, runs_dir=tmp_path / "together", **options)
+    runs = train_population(experiments, Options(runs_dir=tmp_path / "together", **options))
     assert [summary_of(run)["status"] for run in runs] == ["completed", "diverged"]
     assert losses(runs[1], "train_steps") == losses(runs[0], "train_steps")  # those before the update
     assert losses(runs[1], "train_clean") == [None]
     assert [(run.path / EVALUATION).exists() for run in runs] == [True, False]
-    alone = train(experiments[1], runs_dir=tmp_path / "alone", **options)
+    alone = train(experiments[1], Options(runs_dir=tmp_path / "alone", **options))
     assert summary_of(alone)["reason"] == summary_of(runs[1])["reason"]
     assert_same(alone, runs[1])
 
 
 def test_a_population_of_which_no_member_can_be_evaluated_ends(one_step, tmp_path, options):
-    runs = train_population([one_step(1e14), one_step(1e15)], runs_dir=tmp_path, **options)
+    runs = train_population([one_step(1e14), one_step(1e15)], Options(runs_dir=tmp_path, **options))
     assert [summary_of(run)["status"] for run in runs] == ["diverged"] * 2
     assert [row.diverged for row in rows_by_setting(runs, ["optimizer.learning_rate"])] == [1, 1]
 
@@ -124,22 +124,22 @@ def test_a_run_that_was_killed_before_its_summary_diverges_as_well(broken_at, tm
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(Session, "_complete", killed)
+        patch.setattr(session, "finish", killed)
         with pytest.raises(Killed):
-            train(experiment, runs_dir=tmp_path, **options)
+            train(experiment, Options(runs_dir=tmp_path, **options))
     path = tmp_path / "tiny" / experiment.digest
     assert load_run(path).summary is None
-    run = train(experiment, runs_dir=tmp_path, **options)
+    run = train(experiment, Options(runs_dir=tmp_path, **options))
     assert summary_of(run)["reason"] == "the train_clean loss at the end of epoch 2 was not finite"
 
 
 def test_a_test_split_whose_loss_is_not_finite_is_a_divergence(tiny, tmp_path, options):
     """As a run finds it that was killed between this line and its summary."""
-    run = train(tiny, runs_dir=tmp_path, **{**options, "recording": QUIET})
+    run = train(tiny, Options(runs_dir=tmp_path, **{**options, "recording": QUIET}))
     (run.path / "summary.json").unlink()
     lines = [line | ({"loss": None} if line["split"] == "test" else {}) for line in run.metrics]
     (run.path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    again = train(tiny, runs_dir=tmp_path, **options)
+    again = train(tiny, Options(runs_dir=tmp_path, **options))
     assert summary_of(again)["status"] == "diverged"
     assert summary_of(again)["reason"] == "the test loss at the end of epoch 2 was not finite"
     assert summary_of(again)["final"]["test_loss"] is None
@@ -150,21 +150,21 @@ def test_a_signal_before_the_summaries_leaves_what_diverged_as_it_is(one_step, t
     experiments = [one_step(5e-3), one_step(1e14)]
 
     def stopped(*_: Any) -> None:
-        raise session._Stopped
+        raise Unfinished
 
     with monkeypatch.context() as patch:
-        patch.setattr(session, "write_evaluations", stopped)
+        patch.setattr(finish, "write_evaluations", stopped)
         with pytest.raises(Interrupted):
-            train_population(experiments, runs_dir=tmp_path, **options)
+            train_population(experiments, Options(runs_dir=tmp_path, **options))
     statuses = [summary_of(load_run(tmp_path / "tiny" / e.digest))["status"] for e in experiments]
     assert statuses == ["interrupted", "diverged"]
-    runs = train_population(experiments, runs_dir=tmp_path, **options)
+    runs = train_population(experiments, Options(runs_dir=tmp_path, **options))
     assert [summary_of(run)["status"] for run in runs] == ["completed", "diverged"]
 
 
 def test_runs_recorded_before_reasons_were_written_say_at_which_step(tiny, tmp_path, options):
     experiment = dataclasses.replace(tiny, optimizer=SGD(learning_rate=1e15), schedule=Constant())
-    run = train(experiment, runs_dir=tmp_path, **{**options, "recording": Recording(tensorboard=False)})
+    run = train(experiment, Options(runs_dir=tmp_path, **{**options, "recording": Recording(tensorboard=False)}))
     summary = summary_of(run)
     reason = summary.pop("reason")
     assert reason == f"the loss, the gradient or the update of step {summary['diverged_step']} was not finite"

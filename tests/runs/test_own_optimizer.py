@@ -13,6 +13,7 @@ import pytest
 from jaxopt_bench import train, train_population
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.optimizers import OPTIMIZERS, Constant, imported, load
+from jaxopt_bench.runs import Options
 from tests.runs.test_population import PATH, QUIET, Killed, KilledAt
 from tests.runs.test_train import Said, assert_same, without_timings
 
@@ -35,11 +36,11 @@ def options(digits_dir) -> dict[str, Any]:
 @pytest.mark.slow
 def test_runs_resume_and_populations_are_their_single_runs(tiny, tmp_path, options):
     experiments = [dataclasses.replace(tiny, optimizer=imported(mine)(learning_rate=rate)) for rate in (2e-3, 2e-2)]
-    together = train_population(experiments, runs_dir=tmp_path / "together", **options)
+    together = train_population(experiments, Options(runs_dir=tmp_path / "together", **options))
     for run, experiment in zip(together, experiments, strict=True):
         with pytest.raises(Killed):
-            train(experiment, runs_dir=tmp_path / "alone", reporter=KilledAt(25), **options)
-        alone = train(experiment, runs_dir=tmp_path / "alone", **options)
+            train(experiment, Options(runs_dir=tmp_path / "alone", reporter=KilledAt(25), **options))
+        alone = train(experiment, Options(runs_dir=tmp_path / "alone", **options))
         assert_same(run, alone)
     rates = [run.metrics[0]["learning_rate"] for run in together]
     assert rates[1] == pytest.approx(10 * rates[0])
@@ -49,7 +50,7 @@ def test_runs_resume_and_populations_are_their_single_runs(tiny, tmp_path, optio
 def test_what_is_trained_is_the_users_function(factory, tiny, tmp_path, options):
     """Its state has seen gradients, and its numbers are arrays unless it branches on them."""
     experiment = dataclasses.replace(tiny, optimizer=imported(factory)(learning_rate=0.02), schedule=Constant())
-    run = train(experiment, runs_dir=tmp_path, **options)
+    run = train(experiment, Options(runs_dir=tmp_path, **options))
     state = run.state()
     inner = optax.tree.get(state.opt_state, "trace" if factory is picky else "mu")
     assert any(np.any(leaf) for leaf in jax.tree.leaves(inner))
@@ -78,10 +79,10 @@ def local(learning_rate: float = 0.02) -> optax.GradientTransformation:
 
 def test_a_state_of_a_local_class_with_a_foreign_key_resumes_and_sweeps_to_the_bit(tiny, tmp_path, options):
     experiments = [dataclasses.replace(tiny, optimizer=imported(local)(learning_rate=rate)) for rate in (0.02, 0.05)]
-    together = train_population(experiments, runs_dir=tmp_path / "together", **options)
+    together = train_population(experiments, Options(runs_dir=tmp_path / "together", **options))
     with pytest.raises(Killed):
-        train(experiments[1], runs_dir=tmp_path / "alone", reporter=KilledAt(25), **options)
-    assert_same(together[1], train(experiments[1], runs_dir=tmp_path / "alone", **options))
+        train(experiments[1], Options(runs_dir=tmp_path / "alone", reporter=KilledAt(25), **options))
+    assert_same(together[1], train(experiments[1], Options(runs_dir=tmp_path / "alone", **options)))
 
 
 LATE = """
@@ -117,7 +118,7 @@ def test_what_fails_for_the_network_alone_is_refused_before_anything_is_written(
     (tmp_path / "late.py").write_text(LATE)
     optimizer = load(f"{tmp_path / 'late.py'}:{name}")()
     with pytest.raises(UserError, match=message):
-        train(dataclasses.replace(tiny, optimizer=optimizer), runs_dir=tmp_path / "runs", **options)
+        train(dataclasses.replace(tiny, optimizer=optimizer), Options(runs_dir=tmp_path / "runs", **options))
     assert not (tmp_path / "runs").exists()
 
 
@@ -126,7 +127,7 @@ def test_how_a_function_is_called_is_said_once_and_recorded(tiny, tmp_path, opti
     said = Said()
     for seed in (0, 1):
         experiment = dataclasses.replace(tiny, optimizer=imported(picky)(), epochs=1, seed=seed)
-        run = train(experiment, runs_dir=tmp_path, reporter=said, **options)
+        run = train(experiment, Options(runs_dir=tmp_path, reporter=said, **options))
     words = "picky: each setting is a program of its own"
     assert sum(words in message for message in said.messages) == 1
     assert run.config["optimizer_form"]["plain"] == ["learning_rate"]
@@ -161,8 +162,8 @@ def test_what_is_evaluated_is_what_the_function_or_its_file_says(tiny, tmp_path,
     """The average of Schedule-Free, wherever it stands in the state, or what EVALUATED makes of the parameters."""
     constant = dataclasses.replace(tiny, schedule=Constant(), epochs=1)
     table = dataclasses.replace(OPTIMIZERS["schedule_free_sgd"], learning_rate=0.5, clip_norm=None)
-    theirs = train(dataclasses.replace(constant, optimizer=imported(free)()), runs_dir=tmp_path, **options)
-    ours = train(dataclasses.replace(constant, optimizer=table), runs_dir=tmp_path, **options)
+    theirs = train(dataclasses.replace(constant, optimizer=imported(free)()), Options(runs_dir=tmp_path, **options))
+    ours = train(dataclasses.replace(constant, optimizer=table), Options(runs_dir=tmp_path, **options))
     pairs = zip(theirs.metrics, ours.metrics, strict=True)
     for one, other in ((a, b) for a, b in pairs if a["split"] == "validation"):
         assert one["loss"] == pytest.approx(other["loss"], rel=1e-3)
@@ -174,7 +175,7 @@ def test_what_is_evaluated_is_what_the_function_or_its_file_says(tiny, tmp_path,
 def test_a_second_average_beside_that_of_schedule_free_is_refused_before_anything_is_written(tiny, tmp_path, options):
     optimizer = imported(free)(ema_decay=0.9)
     with pytest.raises(UserError, match=r":free: ema_decay is 0.9, but its state is that of Schedule-Free"):
-        train(dataclasses.replace(tiny, optimizer=optimizer), runs_dir=tmp_path / "runs", **options)
+        train(dataclasses.replace(tiny, optimizer=optimizer), Options(runs_dir=tmp_path / "runs", **options))
     assert not (tmp_path / "runs").exists() or not any((tmp_path / "runs").iterdir())
 
 
@@ -190,8 +191,8 @@ def test_settings_of_a_function_that_branches_are_programs_of_their_own_and_the_
         for seed in (0, 1)
     ]
     said = Said()
-    runs = train_population(experiments, runs_dir=tmp_path / "together", reporter=said, **options)
+    runs = train_population(experiments, Options(runs_dir=tmp_path / "together", reporter=said, **options))
     assert "4 runs are 2 programs, which are compiled and trained in turn" in said.messages
     assert [run.experiment for run in runs] == experiments
-    alone = train(experiments[2], runs_dir=tmp_path / "alone", **options)
+    alone = train(experiments[2], Options(runs_dir=tmp_path / "alone", **options))
     assert without_timings(runs[2]) == without_timings(alone)

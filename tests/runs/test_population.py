@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+import os
+import pathlib
 import shutil
+import sys
 from typing import Any
 
 import jax
@@ -12,10 +16,10 @@ import pytest
 
 from jaxopt_bench import UserError, load_run, train, train_population
 from jaxopt_bench.optimizers import SGD, AdamW, Constant
-from jaxopt_bench.runs import Interrupted, Recording, Reporter, session
+from jaxopt_bench.runs import Interrupted, Options, Recording, Reporter, restore
 from jaxopt_bench.runs.checkpoints import checkpoint_steps
-from jaxopt_bench.strict_json import read_json
-from jaxopt_bench.training import CodePath
+from jaxopt_bench.strict_json import read_json, write_json
+from jaxopt_bench.training import CodePath, Program
 from tests.runs.test_train import Killed, KilledAt, Said, StoppedAt, assert_same, without_timings
 from tests.tasks import changed
 
@@ -39,10 +43,10 @@ def experiments(tiny):
 
 
 def test_a_members_record_is_its_single_runs(experiments, tmp_path, options):
-    runs = train_population(experiments, runs_dir=tmp_path / "together", **options)
+    runs = train_population(experiments, Options(runs_dir=tmp_path / "together", **options))
     assert [run.experiment for run in runs] == experiments
     for run, experiment in zip(runs, experiments, strict=True):
-        single = train(experiment, runs_dir=tmp_path / "alone", **options)
+        single = train(experiment, Options(runs_dir=tmp_path / "alone", **options))
         assert run.path.name == single.path.name
         assert_same(run, single)
         assert run.summary is not None
@@ -55,24 +59,28 @@ def test_a_members_record_is_its_single_runs(experiments, tmp_path, options):
 
 
 def test_a_population_that_was_killed_resumes_to_the_bit(experiments, tmp_path, options):
-    whole = train_population(experiments, runs_dir=tmp_path / "whole", **options)
+    whole = train_population(experiments, Options(runs_dir=tmp_path / "whole", **options))
     for step in (9, 33):
         with pytest.raises(Killed):
-            train_population(experiments, runs_dir=tmp_path / "killed", **{**options, "reporter": KilledAt(step)})
-    resumed = train_population(experiments, runs_dir=tmp_path / "killed", **options)
+            train_population(
+                experiments, Options(runs_dir=tmp_path / "killed", **{**options, "reporter": KilledAt(step)})
+            )
+    resumed = train_population(experiments, Options(runs_dir=tmp_path / "killed", **options))
     for one, other in zip(whole, resumed, strict=True):
         assert_same(one, other)
 
 
 def test_a_signal_ends_a_population_with_a_checkpoint(experiments, tmp_path, options):
-    whole = train_population(experiments[:2], runs_dir=tmp_path / "whole", **options)
+    whole = train_population(experiments[:2], Options(runs_dir=tmp_path / "whole", **options))
     with pytest.raises(Interrupted, match="step"):
-        train_population(experiments[:2], runs_dir=tmp_path / "stopped", **{**options, "reporter": StoppedAt(10)})
+        train_population(
+            experiments[:2], Options(runs_dir=tmp_path / "stopped", **{**options, "reporter": StoppedAt(10)})
+        )
     stopped = [load_run(path.parent) for path in (tmp_path / "stopped").glob("tiny/*/summary.json")]
     assert [run.summary["status"] for run in stopped if run.summary] == ["interrupted"] * 2
     assert all(10 <= int(run.state().step) < 40 for run in stopped)
     for one, other in zip(
-        whole, train_population(experiments[:2], runs_dir=tmp_path / "stopped", **options), strict=True
+        whole, train_population(experiments[:2], Options(runs_dir=tmp_path / "stopped", **options)), strict=True
     ):
         assert_same(one, other)
 
@@ -80,14 +88,14 @@ def test_a_signal_ends_a_population_with_a_checkpoint(experiments, tmp_path, opt
 def test_a_member_that_diverges_is_recorded_and_the_others_go_on(tiny, tmp_path, options):
     calm = dataclasses.replace(tiny, optimizer=SGD(learning_rate=0.1), schedule=Constant())
     wild = dataclasses.replace(calm, optimizer=SGD(learning_rate=1e30))
-    first, second = train_population([calm, wild], runs_dir=tmp_path / "together", **options)
+    first, second = train_population([calm, wild], Options(runs_dir=tmp_path / "together", **options))
     assert first.summary is not None
     assert second.summary is not None
     assert first.summary["status"] == "completed"
     assert second.summary["status"] == "diverged"
     assert second.metrics[-1]["step"] <= 6
-    assert_same(first, train(calm, runs_dir=tmp_path / "alone", **options))
-    alone = train(wild, runs_dir=tmp_path / "alone", **options)
+    assert_same(first, train(calm, Options(runs_dir=tmp_path / "alone", **options)))
+    alone = train(wild, Options(runs_dir=tmp_path / "alone", **options))
     assert without_timings(alone) == without_timings(second)
     assert alone.summary is not None
     assert alone.summary["diverged_step"] == second.summary["diverged_step"]
@@ -97,7 +105,7 @@ def test_a_population_of_which_all_diverge_ends(tiny, tmp_path, options):
     wild = [
         dataclasses.replace(tiny, optimizer=SGD(learning_rate=1e30), schedule=Constant(), seed=seed) for seed in (0, 1)
     ]
-    runs = train_population(wild, runs_dir=tmp_path, **options)
+    runs = train_population(wild, Options(runs_dir=tmp_path, **options))
     assert [run.summary["status"] for run in runs if run.summary] == ["diverged"] * 2
     assert not checkpoint_steps(next(tmp_path.glob("tiny/population-*")) / "checkpoints")
 
@@ -105,29 +113,27 @@ def test_a_population_of_which_all_diverge_ends(tiny, tmp_path, options):
 @pytest.mark.slow
 def test_what_does_not_fit_at_once_goes_in_even_waves(experiments, tmp_path, options):
     said = Said()
-    runs = train_population(experiments[:3], runs_dir=tmp_path / "waves", largest=2, **{**options, "reporter": said})
+    runs = train_population(
+        experiments[:3], Options(runs_dir=tmp_path / "waves", largest=2, **{**options, "reporter": said})
+    )
     assert said.messages[0] == "3 runs in 2 waves: 2 fit at once"
     assert [run.config["environments"][0]["members"] for run in runs] == [2, 2, 1]
     for run, experiment in zip(runs, experiments[:3], strict=True):
-        assert_same(run, train(experiment, runs_dir=tmp_path / "alone", **options))
+        assert_same(run, train(experiment, Options(runs_dir=tmp_path / "alone", **options)))
 
 
 class Crowded:
     """Stands for a device whose memory runs out, after some calls, where more than two members are trained."""
 
-    def __init__(self, make: Any, after: int):
-        self.make, self.after, self.calls = make, after, 0
+    def __init__(self, patch: pytest.MonkeyPatch, after: int):
+        self.advance, self.after, self.calls = Program.advance, after, 0
+        patch.setattr(Program, "advance", lambda program, *arguments: self(program, *arguments))
 
-    def __call__(self, task: Any, members: int = 1) -> Any:
-        advance = self.make(task, members)
-
-        def limited(*arguments: Any) -> Any:
-            self.calls += members > 2
-            if members > 2 and self.calls > self.after:
-                raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate")
-            return advance(*arguments)
-
-        return limited
+    def __call__(self, program: Program, *arguments: Any) -> Any:
+        self.calls += program.members > 2
+        if program.members > 2 and self.calls > self.after:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate")
+        return self.advance(program, *arguments)
 
 
 @pytest.mark.parametrize("after", [pytest.param(0, marks=pytest.mark.slow), 9])
@@ -136,83 +142,122 @@ def test_a_wave_that_runs_out_of_memory_goes_on_at_half_the_size_from_its_checkp
 ):
     said = Said()
     with monkeypatch.context() as patch:
-        crowded = Crowded(session.make_advance, after)
-        patch.setattr(session, "make_advance", crowded)
-        runs = train_population(experiments, runs_dir=tmp_path / "halves", **{**options, "reporter": said})
+        crowded = Crowded(patch, after)
+        runs = train_population(experiments, Options(runs_dir=tmp_path / "halves", **{**options, "reporter": said}))
     assert crowded.calls == after + 1
     assert [m for m in said.messages if "memory" in m] == ["out of memory with 4 runs at once; going on with 2"]
     (began,) = {run.config["environments"][-1]["step"] for run in runs}
     assert began in ((0,) if after == 0 else (7, 14, 20, 27))
     for run, experiment in zip(runs, experiments, strict=True):
         assert run.config["environments"][-1]["members"] == 2
-        assert_same(run, train(experiment, runs_dir=tmp_path / "alone", **options))
+        assert_same(run, train(experiment, Options(runs_dir=tmp_path / "alone", **options)))
 
 
 def test_a_single_run_that_runs_out_of_memory_says_so(experiments, tmp_path, options, monkeypatch):
-    def crowded(task: Any, members: int = 1) -> Any:
+    def crowded(program: Program, *_: Any) -> Any:
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
 
-    monkeypatch.setattr(session, "make_advance", crowded)
+    monkeypatch.setattr(Program, "advance", crowded)
     with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"):
-        train_population(experiments[:1], runs_dir=tmp_path, **options)
+        train_population(experiments[:1], Options(runs_dir=tmp_path, **options))
 
 
 def test_finished_runs_are_left_alone_and_begun_ones_go_on_where_they_are(experiments, tmp_path, options):
-    finished = train(experiments[0], runs_dir=tmp_path, **options)
+    finished = train(experiments[0], Options(runs_dir=tmp_path, **options))
     before = (finished.path / "metrics.jsonl").read_bytes()
     with pytest.raises(Killed):
-        train(experiments[1], runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)})
-    runs = train_population(experiments, runs_dir=tmp_path, **options)
+        train(experiments[1], Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)}))
+    runs = train_population(experiments, Options(runs_dir=tmp_path, **options))
     assert (finished.path / "metrics.jsonl").read_bytes() == before
     assert [run.config["environments"][-1]["members"] for run in runs] == [1, 1, 2, 2]
     for run, experiment in zip(runs[1:], experiments[1:], strict=True):
-        assert_same(run, train(experiment, runs_dir=tmp_path / "alone", **options))
+        assert_same(run, train(experiment, Options(runs_dir=tmp_path / "alone", **options)))
 
 
 def test_a_finished_population_is_returned_and_not_trained_again(experiments, tmp_path, options):
-    first = train_population(experiments, runs_dir=tmp_path, **options)
-    again = train_population(experiments, runs_dir=tmp_path, **{**options, "reporter": KilledAt(0)})
+    first = train_population(experiments, Options(runs_dir=tmp_path, **options))
+    again = train_population(experiments, Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(0)}))
     assert [run.summary for run in again] == [run.summary for run in first]
 
 
-def test_one_of_an_unfinished_population_is_not_trained_alone(experiments, tmp_path, options):
+def test_one_of_an_unfinished_population_continues_alone_and_the_others_without_it(experiments, tmp_path, options):
     with pytest.raises(Killed):
-        train_population(experiments, runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)})
-    with pytest.raises(UserError, match=r"is one of the population .*population-.* or --fresh"):
-        train(experiments[0], runs_dir=tmp_path, **options)
-    beside = train(experiments[0], runs_dir=tmp_path, fresh=True, **options)
-    assert beside.path.name.endswith(".2")
+        train_population(experiments, Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)}))
+    alone = train(experiments[1], Options(runs_dir=tmp_path, **options))
+    assert alone.config["environments"][-1]["step"] >= 14  # it did not begin anew
+    assert alone.checkpoints.folder == alone.path / "checkpoints"
+    runs = train_population(experiments, Options(runs_dir=tmp_path, **options))
+    assert [run.config["environments"][-1]["members"] for run in runs] == [3, 1, 3, 3]
+    for run, experiment in zip(runs, experiments, strict=True):
+        assert_same(run, train(experiment, Options(runs_dir=tmp_path / "alone", **options)))
 
 
-@pytest.mark.slow
-def test_a_smaller_request_continues_the_population_it_was_begun_in(experiments, tmp_path, options):
+def test_a_smaller_request_leaves_the_rest_of_the_population_as_it_was(experiments, tmp_path, options):
     with pytest.raises(Killed):
-        train_population(experiments, runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)})
-    (run,) = train_population(experiments[2:3], runs_dir=tmp_path, **options)
-    assert run.summary is not None
-    assert run.summary["status"] == "completed"
-    assert len(read_json(next(tmp_path.glob("tiny/population-*")) / "population.json")["members"]) == 4
-    assert_same(run, train(experiments[2], runs_dir=tmp_path / "alone", **options))
+        train_population(experiments, Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)}))
+    others = [tmp_path / "tiny" / experiment.digest for experiment in experiments[:2]]
+    before = [(path / "config.json").read_bytes() for path in others]
+    runs = train_population(experiments[2:], Options(runs_dir=tmp_path, **options))
+    assert [(path / "config.json").read_bytes() for path in others] == before
+    assert not any((path / "summary.json").exists() for path in others)
+    assert [run.config["environments"][-1]["members"] for run in runs] == [2, 2]
+    for run, experiment in zip(runs, experiments[2:], strict=True):
+        assert_same(run, train(experiment, Options(runs_dir=tmp_path / "alone", **options)))
+
+
+def test_each_file_is_read_once_when_a_population_is_resumed(experiments, tmp_path, options):
+    """Those that say what there is; the checkpoint is verified before it is read."""
+    with pytest.raises(Interrupted):
+        train_population(experiments, Options(runs_dir=tmp_path, **{**options, "reporter": StoppedAt(20)}))
+    opened: collections.Counter[str] = collections.Counter()
+
+    def count(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open" and isinstance(arguments[0], (str, pathlib.Path)) and counting:
+            path = pathlib.Path(arguments[0])
+            reads = not arguments[2] & (os.O_WRONLY | os.O_RDWR)
+            if reads and path.name in ("config.json", "metrics.jsonl", "summary.json"):
+                opened[str(path)] += 1
+
+    counting = True
+    sys.addaudithook(count)
+    with pytest.raises(Killed):
+        train_population(experiments, Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(0)}))
+    counting = False
+    assert len(opened) == 3 * len(experiments)
+    assert set(opened.values()) == {1}, opened
+
+
+def test_a_config_that_names_the_states_of_another_run_is_refused(experiments, tmp_path, options):
+    with pytest.raises(Killed):
+        train_population(experiments, Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)}))
+    paths = [tmp_path / "tiny" / experiment.digest / "config.json" for experiment in experiments[:2]]
+    configs = [read_json(path) for path in paths]
+    for path, config, other in zip(paths, configs, configs[::-1], strict=True):
+        write_json(path, {**config, "checkpoints": other["checkpoints"]})
+    with pytest.raises(UserError, match=r"member 0 is of another run: seed is 0\. Expected 1\. Perhaps"):
+        train_population(experiments, Options(runs_dir=tmp_path, **options))
+    with pytest.raises(UserError, match="is of another run: seed is"):
+        load_run(paths[0].parent).state()
 
 
 def test_equal_experiments_are_refused_before_anything_is_written(experiments, tmp_path, options):
     with pytest.raises(UserError, match="two of the 2 experiments are the same"):
-        train_population([experiments[0]] * 2, runs_dir=tmp_path, **options)
+        train_population([experiments[0]] * 2, Options(runs_dir=tmp_path, **options))
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
 def test_what_one_program_cannot_train_is_trained_by_several(experiments, tmp_path, options):
     smoother, shorter = changed(experiments[0], label_smoothing=0.3), changed(experiments[0], validation_fraction=0.2)
-    runs = train_population([experiments[0], smoother, experiments[1], shorter], runs_dir=tmp_path, **options)
+    runs = train_population([experiments[0], smoother, experiments[1], shorter], Options(runs_dir=tmp_path, **options))
     assert [run.experiment for run in runs] == [experiments[0], smoother, experiments[1], shorter]
-    assert_same(runs[1], train(smoother, runs_dir=tmp_path / "alone", **options))
-    assert_same(runs[3], train(shorter, runs_dir=tmp_path / "alone", **options))
+    assert_same(runs[1], train(smoother, Options(runs_dir=tmp_path / "alone", **options)))
+    assert_same(runs[3], train(shorter, Options(runs_dir=tmp_path / "alone", **options)))
 
 
 def test_a_population_that_reads_no_test_split_keeps_its_last_checkpoints_alone(experiments, tmp_path, options):
     experiments = [dataclasses.replace(e, epochs=4, evaluate_test=False) for e in experiments[:2]]
-    run, _ = train_population(experiments, runs_dir=tmp_path, **options)
+    run, _ = train_population(experiments, Options(runs_dir=tmp_path, **options))
     folder = next(tmp_path.glob("tiny/population-*")) / "checkpoints"
     assert checkpoint_steps(folder) == [74, 80]
     assert run.summary is not None
@@ -229,71 +274,73 @@ def test_members_computed_together_resume_and_diverge_as_those_that_take_turns(p
     options = {**options, "code_path": path}
     calm = dataclasses.replace(tiny, optimizer=SGD(learning_rate=0.1), schedule=Constant())
     experiments = [calm, dataclasses.replace(calm, optimizer=SGD(learning_rate=1e30))]
-    whole = train_population(experiments, runs_dir=tmp_path / "whole", **options)
+    whole = train_population(experiments, Options(runs_dir=tmp_path / "whole", **options))
     assert [run.summary["status"] for run in whole if run.summary] == ["completed", "diverged"]
     for step in (9, 33):
         with pytest.raises(Killed):
-            train_population(experiments, runs_dir=tmp_path / "killed", **{**options, "reporter": KilledAt(step)})
-    resumed = train_population(experiments, runs_dir=tmp_path / "killed", **options)
+            train_population(
+                experiments, Options(runs_dir=tmp_path / "killed", **{**options, "reporter": KilledAt(step)})
+            )
+    resumed = train_population(experiments, Options(runs_dir=tmp_path / "killed", **options))
     assert_same(whole[0], resumed[0])
     assert without_timings(whole[1]) == without_timings(resumed[1])
 
 
 def test_fresh_runs_are_found_again_whose_wave_had_not_come_yet(experiments, tmp_path, options):
-    train_population(experiments[:2], runs_dir=tmp_path, **options)
+    train_population(experiments[:2], Options(runs_dir=tmp_path, **options))
     with pytest.raises(Killed):
         train_population(
-            experiments[:2], runs_dir=tmp_path, fresh=True, largest=1, **{**options, "reporter": KilledAt(20)}
+            experiments[:2], Options(runs_dir=tmp_path, fresh=True, largest=1, **{**options, "reporter": KilledAt(20)})
         )
-    again = train_population(experiments[:2], runs_dir=tmp_path, **options)
+    again = train_population(experiments[:2], Options(runs_dir=tmp_path, **options))
     assert [run.path.name[-2:] for run in again] == [".2", ".2"]
 
 
 def test_runs_that_someone_removed_are_trained_anew(experiments, tmp_path, options):
-    first = train_population(experiments[:2], runs_dir=tmp_path, **options)
+    first = train_population(experiments[:2], Options(runs_dir=tmp_path, **options))
     before = [without_timings(run) for run in first]
     for run in first:
         shutil.rmtree(run.path)  # the population's folder, with its checkpoints, stays
-    again = train_population(experiments[:2], runs_dir=tmp_path, **options)
+    again = train_population(experiments[:2], Options(runs_dir=tmp_path, **options))
     assert [without_timings(run) for run in again] == before
 
 
 @pytest.mark.slow
 def test_one_that_someone_removed_holds_up_no_other(experiments, tmp_path, options):
     with pytest.raises(Killed):
-        train_population(experiments[:3], runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)})
+        train_population(experiments[:3], Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)}))
     shutil.rmtree(tmp_path / "tiny" / experiments[1].digest)
-    runs = train_population(experiments[:3], runs_dir=tmp_path, **options)
+    runs = train_population(experiments[:3], Options(runs_dir=tmp_path, **options))
     assert [run.config["environments"][0]["step"] for run in runs] == [0, 0, 0]
     assert [run.config["environments"][-1]["members"] for run in runs] == [3, 1, 3]
     for run, experiment in zip(runs, experiments[:3], strict=True):
-        assert_same(run, train(experiment, runs_dir=tmp_path / "alone", **options))
+        assert_same(run, train(experiment, Options(runs_dir=tmp_path / "alone", **options)))
 
 
 @pytest.mark.slow
 def test_a_population_that_was_begun_is_divided_where_fewer_are_wanted_at_once(experiments, tmp_path, options):
     with pytest.raises(Killed):
-        train_population(experiments[:3], runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)})
-    runs = train_population(experiments[:3], runs_dir=tmp_path, largest=2, **options)
+        train_population(experiments[:3], Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)}))
+    runs = train_population(experiments[:3], Options(runs_dir=tmp_path, largest=2, **options))
     places = [run.config["environments"][-1] for run in runs]
     assert [place["members"] for place in places] == [2, 2, 1]
     assert all(place["step"] > 0 for place in places)
     for run, experiment in zip(runs, experiments[:3], strict=True):
-        assert_same(run, train(experiment, runs_dir=tmp_path / "alone", **options))
+        assert_same(run, train(experiment, Options(runs_dir=tmp_path / "alone", **options)))
 
 
 def test_a_population_that_cannot_even_begin_for_lack_of_memory_begins_as_smaller_ones(
     experiments, tmp_path, options, monkeypatch
 ):
-    make = session.initial_states
+    make = restore.initial_states
 
     def crowded(tasks: Any) -> Any:
         if len(tasks) > 2:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
         return make(tasks)
 
-    monkeypatch.setattr(session, "initial_states", crowded)
-    runs = train_population(experiments, runs_dir=tmp_path, **options)
+    monkeypatch.setattr(restore, "initial_states", crowded)
+    runs = train_population(experiments, Options(runs_dir=tmp_path, **options))
     assert [run.config["environments"][0]["members"] for run in runs] == [2] * 4
 
 
@@ -303,38 +350,38 @@ def test_members_that_diverged_before_memory_ran_out_are_not_divided(tiny, tmp_p
     wild = dataclasses.replace(calm, optimizer=SGD(learning_rate=1e30))
     experiments = [wild, calm, dataclasses.replace(calm, seed=1)]
     with monkeypatch.context() as patch:
-        patch.setattr(session, "make_advance", Crowded(session.make_advance, after=12))
-        runs = train_population(experiments, runs_dir=tmp_path / "divided", **options)
+        Crowded(patch, after=12)
+        runs = train_population(experiments, Options(runs_dir=tmp_path / "divided", **options))
     assert [run.summary["status"] for run in runs if run.summary] == ["diverged", "completed", "completed"]
     assert [run.config["environments"][-1]["members"] for run in runs] == [3, 1, 1]
     for run, experiment in zip(runs[1:], experiments[1:], strict=True):
-        assert_same(run, train(experiment, runs_dir=tmp_path / "alone", **options))
+        assert_same(run, train(experiment, Options(runs_dir=tmp_path / "alone", **options)))
 
 
 def test_a_signal_in_the_last_steps_of_a_wave_is_heeded_before_the_next(experiments, tmp_path, options):
     stopped = {**options, "reporter": StoppedAt(40)}
     with pytest.raises(Interrupted):
-        train_population(experiments[:2], runs_dir=tmp_path, largest=1, **stopped)
+        train_population(experiments[:2], Options(runs_dir=tmp_path, largest=1, **stopped))
     first, second = (tmp_path / "tiny" / experiment.digest for experiment in experiments[:2])
     summary = read_json(first / "summary.json")
     assert (summary["status"], summary["steps"]) == ("interrupted", 40)  # only its test is left
     assert not (second / "config.json").exists()
-    runs = train_population(experiments[:2], runs_dir=tmp_path, largest=1, **options)
+    runs = train_population(experiments[:2], Options(runs_dir=tmp_path, largest=1, **options))
     assert [run.summary and run.summary["status"] for run in runs] == ["completed"] * 2
 
 
 def test_each_member_has_event_files_of_its_own(experiments, tmp_path, options):
     recording = dataclasses.replace(QUIET, tensorboard=True)
     short = [dataclasses.replace(experiment, epochs=1) for experiment in experiments[:2]]
-    for run in train_population(short, runs_dir=tmp_path, **{**options, "recording": recording}):
+    for run in train_population(short, Options(runs_dir=tmp_path, **{**options, "recording": recording})):
         assert list((run.path / "tensorboard").iterdir())
 
 
 def test_a_member_that_was_copied_without_its_population_says_so(experiments, tmp_path, options):
     with pytest.raises(Interrupted):
-        train_population(experiments[:2], runs_dir=tmp_path / "runs", **{**options, "reporter": StoppedAt(10)})
+        train_population(experiments[:2], Options(runs_dir=tmp_path / "runs", **{**options, "reporter": StoppedAt(10)}))
     name = experiments[0].digest
     shutil.copytree(tmp_path / "runs" / "tiny" / name, tmp_path / "copy" / "tiny" / name)
     with pytest.raises(UserError, match=r"population-[0-9a-f]+, which holds its checkpoints and is missing"):
-        train_population(experiments[:1], runs_dir=tmp_path / "copy", **options)
+        train_population(experiments[:1], Options(runs_dir=tmp_path / "copy", **options))
     assert load_run(tmp_path / "copy" / "tiny" / name).experiment == experiments[0]

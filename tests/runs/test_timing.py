@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 
-from jaxopt_bench.runs import seconds_per_step, timing
+from jaxopt_bench.runs import Options, seconds_per_step, timing
 from jaxopt_bench.training import CodePath
 
 
@@ -16,4 +16,5 @@ def test_a_steps_time_is_one_runs_own_however_many_take_turns(tiny, digits_dir, 
     ticks = itertools.count()
     monkeypatch.setattr(timing.time, "perf_counter", lambda: float(next(ticks)))
     seeds = [dataclasses.replace(tiny, seed=seed) for seed in range(3)]
-    assert seconds_per_step(seeds, digits_dir, CodePath("pure", "compiled", members)) == pytest.approx(share)
+    options = Options(data_dir=digits_dir, code_path=CodePath("pure", "compiled", members))
+    assert seconds_per_step(seeds, options) == pytest.approx(share)

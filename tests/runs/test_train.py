@@ -25,11 +25,11 @@ from jaxopt_bench.data import Dataset
 from jaxopt_bench.models import MODELS
 from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Constant
 from jaxopt_bench.results import load
-from jaxopt_bench.runs import SPLITS, Interrupted, Lines, Live, Recording, Reporter, Run
+from jaxopt_bench.runs import SPLITS, Interrupted, Lines, Live, Options, Recording, Reporter, Run
 from jaxopt_bench.runs.checkpoints import checkpoint_steps
 from jaxopt_bench.runs.directory import locked
 from jaxopt_bench.runs.environment import changes, environment
-from jaxopt_bench.runs.session import Session
+from jaxopt_bench.runs.signals import StopRequest
 from jaxopt_bench.training import CodePath, choose_code_path
 from tests.tasks import changed
 
@@ -107,11 +107,11 @@ AROUND = {"accumulate": 2, "clip_norm": 1.0, "clip_adaptive": 0.1}
 )
 def test_a_run_stopped_in_the_middle_of_epochs_resumes_to_the_bit(optimizer, tiny, tmp_path, options):
     experiment = dataclasses.replace(tiny, optimizer=optimizer)
-    whole = train(experiment, runs_dir=tmp_path / "whole", **options)
+    whole = train(experiment, Options(runs_dir=tmp_path / "whole", **options))
     for step in (9, 17, 33):  # an epoch has 20 steps
         with pytest.raises(Killed):
-            train(experiment, runs_dir=tmp_path / "stopped", **{**options, "reporter": KilledAt(step)})
-    resumed = train(experiment, runs_dir=tmp_path / "stopped", **options)
+            train(experiment, Options(runs_dir=tmp_path / "stopped", **{**options, "reporter": KilledAt(step)}))
+    resumed = train(experiment, Options(runs_dir=tmp_path / "stopped", **options))
     assert whole.summary is not None
     assert whole.summary["status"] == "completed"
     assert len(without_timings(whole)) == 8 + 2 * 3 + 1 + (whole.best_step != 40)
@@ -129,10 +129,10 @@ def test_a_run_stopped_in_the_middle_of_epochs_resumes_to_the_bit(optimizer, tin
 def test_batch_statistics_and_bfloat16_resume_to_the_bit_as_well(change, tiny, tmp_path, options, normed):
     named = {"model": MODELS[change["model"]]} if "model" in change else change
     experiment = changed(tiny, epochs=1, **named)
-    whole = train(experiment, runs_dir=tmp_path / "whole", **options)
+    whole = train(experiment, Options(runs_dir=tmp_path / "whole", **options))
     with pytest.raises(Killed):
-        train(experiment, runs_dir=tmp_path / "stopped", **{**options, "reporter": KilledAt(11)})
-    resumed = train(experiment, runs_dir=tmp_path / "stopped", **options)
+        train(experiment, Options(runs_dir=tmp_path / "stopped", **{**options, "reporter": KilledAt(11)}))
+    resumed = train(experiment, Options(runs_dir=tmp_path / "stopped", **options))
     assert bool(jax.tree.leaves(whole.state().variables)) == ("model" in change)
     assert_same(whole, resumed)
 
@@ -140,24 +140,26 @@ def test_batch_statistics_and_bfloat16_resume_to_the_bit_as_well(change, tiny, t
 @pytest.mark.parametrize("keep", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before_and_nothing_else(keep, tiny, tmp_path, options):
     options["recording"] = dataclasses.replace(QUIET, keep_checkpoints=keep)
-    whole = train(tiny, runs_dir=tmp_path / "whole", **options)
+    whole = train(tiny, Options(runs_dir=tmp_path / "whole", **options))
     stopped = {**options, "recording": dataclasses.replace(QUIET, keep_checkpoints=2)}
     with pytest.raises(Killed):
-        train(tiny, runs_dir=tmp_path / "damaged", **{**stopped, "reporter": KilledAt(36)})
+        train(tiny, Options(runs_dir=tmp_path / "damaged", **{**stopped, "reporter": KilledAt(36)}))
     directory = tmp_path / "damaged" / "tiny" / tiny.digest / "checkpoints"
     (directory / "34" / "manifest.json").write_text("{}")
-    resumed = train(tiny, runs_dir=tmp_path / "damaged", **options)
+    resumed = train(tiny, Options(runs_dir=tmp_path / "damaged", **options))
     assert_same(whole, resumed)
     assert checkpoint_steps(directory) == checkpoint_steps(whole.path / "checkpoints")
 
 
 @pytest.mark.parametrize("live", [False, True])
 def test_a_run_stopped_between_its_last_checkpoint_and_its_summary_is_completed(live, tiny, tmp_path, options):
-    whole = train(tiny, runs_dir=tmp_path, **options)
+    whole = train(tiny, Options(runs_dir=tmp_path, **options))
     (whole.path / "summary.json").unlink()
     out = io.StringIO()
     console = Console(file=out, force_terminal=live)
-    again = train(tiny, runs_dir=tmp_path, **{**options, "reporter": Live(console) if live else Lines(console)})
+    again = train(
+        tiny, Options(runs_dir=tmp_path, **{**options, "reporter": Live(console) if live else Lines(console)})
+    )
     assert_same(whole, again)
     assert again.summary is not None
     assert again.summary["final"] == whole.summary["final"]
@@ -166,13 +168,13 @@ def test_a_run_stopped_between_its_last_checkpoint_and_its_summary_is_completed(
 
 def test_a_damaged_best_checkpoint_leaves_its_test_results_out(tiny, tmp_path, options):
     experiment = dataclasses.replace(tiny, epochs=8, optimizer=SGD(learning_rate=0.5), schedule=Constant())
-    run = train(experiment, runs_dir=tmp_path, **options)
+    run = train(experiment, Options(runs_dir=tmp_path, **options))
     assert run.best_step != 160
     (run.path / "checkpoints" / str(run.best_step) / "manifest.json").write_text("{}")
     (run.path / "summary.json").unlink()
     lines = [line for line in run.metrics if line["split"] != "test"]
     (run.path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    again = train(experiment, runs_dir=tmp_path, **options)
+    again = train(experiment, Options(runs_dir=tmp_path, **options))
     assert again.summary is not None
     assert again.summary["status"] == "completed"
     assert again.summary["best"]["test_loss"] is None
@@ -181,11 +183,11 @@ def test_a_damaged_best_checkpoint_leaves_its_test_results_out(tiny, tmp_path, o
 
 @pytest.mark.parametrize("step", [*(pytest.param(step, marks=pytest.mark.slow) for step in (1, 20)), 30])
 def test_a_signal_at_any_step_leaves_a_record_that_goes_on_to_the_same_end(step, tiny, tmp_path, options):
-    whole = train(tiny, runs_dir=tmp_path / "whole", **options)
+    whole = train(tiny, Options(runs_dir=tmp_path / "whole", **options))
     with pytest.raises(Interrupted, match="from step") as stop:
-        train(tiny, runs_dir=tmp_path / "stopped", **{**options, "reporter": StoppedAt(step)})
+        train(tiny, Options(runs_dir=tmp_path / "stopped", **{**options, "reporter": StoppedAt(step)}))
     assert stop.value.signal == signal.SIGTERM
-    assert_same(whole, train(tiny, runs_dir=tmp_path / "stopped", **options))
+    assert_same(whole, train(tiny, Options(runs_dir=tmp_path / "stopped", **options)))
 
 
 @pytest.mark.parametrize(
@@ -193,10 +195,10 @@ def test_a_signal_at_any_step_leaves_a_record_that_goes_on_to_the_same_end(step,
 )
 def test_a_signal_within_an_evaluation_is_heeded_before_its_next_batch(batch, tiny, tmp_path, options, monkeypatch):
     """An epoch's evaluation takes 6 batches of training images, 1 of validation; the test split 2; logits 1 and 2."""
-    counted, original = [], Session._until_stopped
+    counted, original = [], StopRequest.until_requested
 
-    def stopping(session, batches):
-        for each in original(session, batches):
+    def stopping(request, batches):
+        for each in original(request, batches):
             counted.append(None)
             if len(counted) == batch:
                 os.kill(os.getpid(), signal.SIGTERM)
@@ -204,17 +206,17 @@ def test_a_signal_within_an_evaluation_is_heeded_before_its_next_batch(batch, ti
 
     recording = dataclasses.replace(options["recording"], evaluation=True)
     experiment = dataclasses.replace(tiny, epochs=3)
-    whole = train(experiment, runs_dir=tmp_path / "whole", **{**options, "recording": recording})
-    monkeypatch.setattr(Session, "_until_stopped", stopping)
+    whole = train(experiment, Options(runs_dir=tmp_path / "whole", **{**options, "recording": recording}))
+    monkeypatch.setattr(StopRequest, "until_requested", stopping)
     with pytest.raises(Interrupted) as stop:
-        train(experiment, runs_dir=tmp_path / "stopped", **{**options, "recording": recording})
+        train(experiment, Options(runs_dir=tmp_path / "stopped", **{**options, "recording": recording}))
     assert len(counted) == batch
     step = 20 * min(3, 1 + (batch - 1) // 7)
     assert stop.value.step == step
     stopped = load_run(stop.value.path)
     assert stopped.summary is not None
     assert (stopped.summary["status"], stopped.summary["steps"]) == ("interrupted", step)
-    again = train(experiment, runs_dir=tmp_path / "stopped", **{**options, "recording": recording})
+    again = train(experiment, Options(runs_dir=tmp_path / "stopped", **{**options, "recording": recording}))
     assert_same(whole, again)
     assert checkpoint_steps(again.checkpoints.folder) == checkpoint_steps(whole.checkpoints.folder)
 
@@ -222,36 +224,36 @@ def test_a_signal_within_an_evaluation_is_heeded_before_its_next_batch(batch, ti
 @pytest.mark.parametrize("kept", [0, 1, 2])
 def test_an_evaluation_of_which_not_every_line_was_written_is_made_again(kept, tiny, tmp_path, options):
     options["recording"] = dataclasses.replace(QUIET, checkpoint_every=20)
-    whole = train(tiny, runs_dir=tmp_path / "whole", **options)
+    whole = train(tiny, Options(runs_dir=tmp_path / "whole", **options))
     with pytest.raises(Killed):
-        train(tiny, runs_dir=tmp_path / "torn", **{**options, "reporter": KilledAt(21)})
+        train(tiny, Options(runs_dir=tmp_path / "torn", **{**options, "reporter": KilledAt(21)}))
     (metrics,) = (tmp_path / "torn").rglob("metrics.jsonl")
     lines = [line for line in metrics.read_text().splitlines(keepends=True) if json.loads(line)["step"] <= 20]
     epoch = [line for line in lines if json.loads(line)["split"] != "train_steps"]
     assert len(epoch) == 3
     metrics.write_text("".join(line for line in lines if line not in epoch[kept:]))
-    assert_same(whole, train(tiny, runs_dir=tmp_path / "torn", **options))
+    assert_same(whole, train(tiny, Options(runs_dir=tmp_path / "torn", **options)))
 
 
 def test_a_run_that_another_process_finished_while_this_one_waited_is_left_alone(tiny, tmp_path, options, monkeypatch):
     @contextlib.contextmanager
     def waiting(directory):
         monkeypatch.undo()
-        train(tiny, runs_dir=tmp_path, **options)
+        train(tiny, Options(runs_dir=tmp_path, **options))
         files = {path: path.stat().st_mtime_ns for path in directory.rglob("*") if path.name != "lock"}
         with locked(directory):
             yield
         assert {path: path.stat().st_mtime_ns for path in files} == files
 
-    monkeypatch.setattr(importlib.import_module("jaxopt_bench.runs.train"), "locked", waiting)
-    run = train(tiny, runs_dir=tmp_path, **{**options, "reporter": KilledAt(0)})
+    monkeypatch.setattr(importlib.import_module("jaxopt_bench.runs.population"), "locked", waiting)
+    run = train(tiny, Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(0)}))
     assert run.summary is not None
     assert run.summary["status"] == "completed"
 
 
 def test_a_run_does_not_go_on_with_other_data(tiny, tmp_path, options):
     with pytest.raises(Killed):
-        train(tiny, runs_dir=tmp_path, **{**options, "reporter": KilledAt(21)})
+        train(tiny, Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(21)}))
     (path,) = tmp_path.rglob("config.json")
     config = json.loads(path.read_text())
     nearly = config["task"] | {"mean": [value * (1 + 1e-7) for value in config["task"]["mean"]]}
@@ -261,9 +263,9 @@ def test_a_run_does_not_go_on_with_other_data(tiny, tmp_path, options):
     ):
         path.write_text(json.dumps(config | {"task": task}))
         with pytest.raises(UserError, match=message):
-            train(tiny, runs_dir=tmp_path, **options)
+            train(tiny, Options(runs_dir=tmp_path, **options))
     path.write_text(json.dumps(config | {"task": nearly}))
-    assert train(tiny, runs_dir=tmp_path, **options).summary is not None
+    assert train(tiny, Options(runs_dir=tmp_path, **options)).summary is not None
 
 
 def test_what_interrupted_a_run_can_be_told_another_process():
@@ -300,7 +302,7 @@ def test_options_of_jax_that_change_how_programs_round_are_recorded(monkeypatch)
 )
 def test_options_of_jax_that_change_what_is_computed_are_refused(option, message, tiny, tmp_path, options):
     with option, pytest.raises(UserError, match=message):
-        train(tiny, runs_dir=tmp_path, **options)
+        train(tiny, Options(runs_dir=tmp_path, **options))
     assert not list(tmp_path.iterdir())
 
 
@@ -312,7 +314,7 @@ def test_what_differs_between_two_environments_is_named():
 
 
 def test_the_record_holds_what_a_reader_needs(tiny, tmp_path, options):
-    run = train(tiny, runs_dir=tmp_path, **options)
+    run = train(tiny, Options(runs_dir=tmp_path, **options))
     assert run.path == tmp_path / "tiny" / tiny.digest
     assert run.experiment == tiny
     summary = run.summary
@@ -332,7 +334,9 @@ def test_the_record_holds_what_a_reader_needs(tiny, tmp_path, options):
 
 
 def test_which_inner_rule_updates_which_parameters_is_recorded(tiny, tmp_path, options):
-    run = train(dataclasses.replace(tiny, optimizer=OPTIMIZERS["muon"], epochs=1), runs_dir=tmp_path, **options)
+    run = train(
+        dataclasses.replace(tiny, optimizer=OPTIMIZERS["muon"], epochs=1), Options(runs_dir=tmp_path, **options)
+    )
     kernels = [leaf.size for leaf in (run.parameters()["conv1"]["kernel"], run.parameters()["dense"]["kernel"])]
     found = {rule["name"]: rule for rule in run.config["inner_rules"]}
     assert run.summary is not None
@@ -345,13 +349,13 @@ def test_which_inner_rule_updates_which_parameters_is_recorded(tiny, tmp_path, o
 
 
 def test_a_single_rule_is_not_recorded(tiny, tmp_path, options):
-    run = train(dataclasses.replace(tiny, epochs=1), runs_dir=tmp_path, **options)
+    run = train(dataclasses.replace(tiny, epochs=1), Options(runs_dir=tmp_path, **options))
     assert "inner_rules" not in run.config
     assert load(tmp_path).runs["inner_rules"].to_list() == [None]
 
 
 def test_the_training_loss_of_an_epoch_is_the_mean_over_its_steps(tiny, tmp_path, options):
-    run = train(tiny, runs_dir=tmp_path, **options)
+    run = train(tiny, Options(runs_dir=tmp_path, **options))
     for epoch in (1, 2):
         lines = [r for r in run.metrics if r["split"] == "train_steps" and epoch - 1 < r["epoch"] <= epoch]
         assert [r["steps"] for r in lines] == [6, 6, 6, 2]
@@ -363,7 +367,8 @@ def test_the_training_loss_of_an_epoch_is_the_mean_over_its_steps(tiny, tmp_path
 def test_best_is_the_epoch_with_the_lowest_validation_loss_and_its_parameters_are_kept(tiny, tmp_path, options):
     experiment = dataclasses.replace(tiny, epochs=8, optimizer=SGD(learning_rate=0.5), schedule=Constant())
     run = train(
-        experiment, runs_dir=tmp_path, **{**options, "recording": dataclasses.replace(QUIET, keep_checkpoints=1)}
+        experiment,
+        Options(runs_dir=tmp_path, **{**options, "recording": dataclasses.replace(QUIET, keep_checkpoints=1)}),
     )
     losses = {r["step"]: r["loss"] for r in run.metrics if r["split"] == "validation"}
     best = min(losses, key=lambda step: losses[step])
@@ -376,7 +381,7 @@ def test_best_is_the_epoch_with_the_lowest_validation_loss_and_its_parameters_ar
 
 
 def test_without_validation_nothing_is_chosen(tiny, tmp_path, options):
-    run = train(changed(tiny, validation_fraction=0.0), runs_dir=tmp_path, **options)
+    run = train(changed(tiny, validation_fraction=0.0), Options(runs_dir=tmp_path, **options))
     assert run.summary is not None
     assert run.summary["best"] is None
     assert run.summary["final"]["validation_loss"] is None
@@ -395,45 +400,45 @@ def test_the_test_split_is_read_only_where_told_and_only_at_the_end(tiny, tmp_pa
             happened.append(step)
 
     options["reporter"] = Steps()
-    train(dataclasses.replace(tiny, evaluate_test=False), runs_dir=tmp_path, **options)
+    train(dataclasses.replace(tiny, evaluate_test=False), Options(runs_dir=tmp_path, **options))
     assert 40 in happened
     assert "test" not in happened
     happened.clear()
-    run = train(tiny, runs_dir=tmp_path, **options)
+    run = train(tiny, Options(runs_dir=tmp_path, **options))
     assert happened.index("test") > happened.index(40)
     lines = [r["split"] for r in run.metrics]
     assert set(lines[lines.index("test") :]) == {"test"}
 
 
 def test_tracking_the_test_split_measures_it_every_epoch_and_changes_no_training(tiny, tmp_path, options):
-    tracked = train(dataclasses.replace(tiny, track_test=True), runs_dir=tmp_path, **options)
-    untracked = train(tiny, runs_dir=tmp_path, **options)
+    tracked = train(dataclasses.replace(tiny, track_test=True), Options(runs_dir=tmp_path, **options))
+    untracked = train(tiny, Options(runs_dir=tmp_path, **options))
     assert tracked.path != untracked.path
     assert [r["epoch"] for r in tracked.metrics if r["split"] == "test"] == [1, 2]
     jax.tree.map(np.testing.assert_array_equal, tracked.parameters(), untracked.parameters())
 
 
 def test_a_finished_run_is_returned_and_not_trained_again(tiny, tmp_path, options):
-    first = train(tiny, runs_dir=tmp_path, **options)
+    first = train(tiny, Options(runs_dir=tmp_path, **options))
     before = (first.path / "metrics.jsonl").read_bytes()
-    again = train(tiny, runs_dir=tmp_path, **{**options, "reporter": KilledAt(0)})
+    again = train(tiny, Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(0)}))
     assert again.path == first.path
     assert (first.path / "metrics.jsonl").read_bytes() == before
 
 
 def test_fresh_begins_another_run_beside_it_which_is_then_the_one_continued(tiny, tmp_path, options):
-    first = train(tiny, runs_dir=tmp_path, **options)
+    first = train(tiny, Options(runs_dir=tmp_path, **options))
     with pytest.raises(Killed):
-        train(tiny, runs_dir=tmp_path, fresh=True, **{**options, "reporter": KilledAt(25)})
-    second = train(tiny, runs_dir=tmp_path, **options)
+        train(tiny, Options(runs_dir=tmp_path, fresh=True, **{**options, "reporter": KilledAt(25)}))
+    second = train(tiny, Options(runs_dir=tmp_path, **options))
     assert second.path.name == first.path.name + ".2"
     assert_same(first, second)
 
 
 def test_recording_changes_nothing_that_is_computed(tiny, tmp_path, options):
-    one = train(tiny, runs_dir=tmp_path / "one", **options)
+    one = train(tiny, Options(runs_dir=tmp_path / "one", **options))
     recording = Recording(log_every=1000, tensorboard=True)
-    other = train(tiny, runs_dir=tmp_path / "other", **{**options, "recording": recording})
+    other = train(tiny, Options(runs_dir=tmp_path / "other", **{**options, "recording": recording}))
     assert one.path.name == other.path.name
     jax.tree.map(np.testing.assert_array_equal, one.parameters(), other.parameters())
     assert list((other.path / "tensorboard").iterdir())
@@ -442,9 +447,9 @@ def test_recording_changes_nothing_that_is_computed(tiny, tmp_path, options):
 
 def test_a_run_that_goes_on_along_another_code_path_says_so_and_records_both(tiny, tmp_path, options):
     with pytest.raises(Killed):
-        train(tiny, runs_dir=tmp_path, code_path=CodePath(), **{**options, "reporter": KilledAt(25)})
+        train(tiny, Options(runs_dir=tmp_path, code_path=CodePath(), **{**options, "reporter": KilledAt(25)}))
     reporter = Said()
-    run = train(tiny, runs_dir=tmp_path, code_path=CodePath("pure"), **{**options, "reporter": reporter})
+    run = train(tiny, Options(runs_dir=tmp_path, code_path=CodePath("pure"), **{**options, "reporter": reporter}))
     expected = "it goes on elsewhere, and may round differently: code_path.layers was plain and is pure"
     assert expected in reporter.messages[0]
     assert [place["code_path"]["layers"] for place in run.config["environments"]] == ["plain", "pure"]
@@ -480,8 +485,8 @@ train(experiment, runs_dir={str(tmp_path / name)!r}, data_dir={str(digits_dir)!r
 def test_a_folder_of_runs_may_be_named_by_a_detour(tiny, tmp_path, options):
     detour = tmp_path / "here" / ".." / "runs"
     with pytest.raises(Killed):
-        train(tiny, runs_dir=detour, **{**options, "reporter": KilledAt(30)})
-    run = train(tiny, runs_dir=detour, **options)
+        train(tiny, Options(runs_dir=detour, **{**options, "reporter": KilledAt(30)}))
+    run = train(tiny, Options(runs_dir=detour, **options))
     assert run.path == tmp_path.resolve() / "runs" / "tiny" / tiny.digest
     assert run.summary is not None
     assert run.summary["status"] == "completed"
@@ -489,20 +494,20 @@ def test_a_folder_of_runs_may_be_named_by_a_detour(tiny, tmp_path, options):
 
 def test_divergence_is_a_result_with_its_step(tiny, tmp_path, options):
     experiment = dataclasses.replace(tiny, optimizer=SGD(learning_rate=1e15), schedule=Constant())
-    run = train(experiment, runs_dir=tmp_path, **options)
+    run = train(experiment, Options(runs_dir=tmp_path, **options))
     assert run.summary is not None
     assert run.summary["status"] == "diverged"
     assert 1 < run.summary["diverged_step"] <= 6
     assert run.metrics[-1]["update_norm"] is None
     assert not list((run.path / "checkpoints").iterdir())
-    again = train(experiment, runs_dir=tmp_path, **{**options, "reporter": KilledAt(0)})
+    again = train(experiment, Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(0)}))
     assert again.summary == run.summary
 
 
 def test_an_estimate_that_falls_due_once_all_have_diverged_disturbs_nothing(tiny, tmp_path, options, monkeypatch):
     monkeypatch.setattr("jaxopt_bench.runs.clock.Clock.first_estimate", lambda clock: True)
     experiment = dataclasses.replace(tiny, optimizer=SGD(learning_rate=1e15), schedule=Constant())
-    run = train(experiment, runs_dir=tmp_path, **options)
+    run = train(experiment, Options(runs_dir=tmp_path, **options))
     assert run.summary is not None
     assert run.summary["status"] == "diverged"
 
@@ -511,5 +516,5 @@ def test_a_network_that_does_not_fit_the_images_is_refused_before_anything_is_wr
     from jaxopt_bench.models import AlexNet
 
     with pytest.raises(UserError, match="too small"):
-        train(changed(tiny, model=AlexNet()), runs_dir=tmp_path, **options)
+        train(changed(tiny, model=AlexNet()), Options(runs_dir=tmp_path, **options))
     assert not list(tmp_path.iterdir())

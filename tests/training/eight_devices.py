@@ -15,22 +15,16 @@ from jaxopt_bench import UserError, train, train_population
 from jaxopt_bench.models import MODELS
 from jaxopt_bench.optimizers import SGD
 from jaxopt_bench.problems import take_examples
-from jaxopt_bench.runs import Recording, Reporter
-from jaxopt_bench.runs.population import _size
+from jaxopt_bench.runs import Options, Recording, Reporter
+from jaxopt_bench.runs.memory import size_of_wave
 from jaxopt_bench.training import (
     CodePath,
+    Program,
     Task,
-    abstract_metrics,
     abstract_states,
     choose_code_path,
-    empty_metrics,
     everywhere,
     initial_states,
-    make_advance,
-    make_evaluate,
-    make_evaluated,
-    make_orders,
-    make_predictions,
     padded_batches,
 )
 from tests.networks import Normed
@@ -60,21 +54,21 @@ def trained(experiment: Any, path: CodePath, members: int, devices: int) -> dict
     tasks = [
         dataclasses.replace(task, experiment=dataclasses.replace(task.experiment, seed=seed)) for seed in range(members)
     ]
-    states, metrics = initial_states(tasks), empty_metrics(task, members)
+    program = Program(task, members)
+    states, metrics = initial_states(tasks), program.empty_metrics()
     images = jax.device_put(IMAGES, everywhere(task.code_path))
-    advance, order = make_advance(task, members), make_orders(task, members)(states.seed, 0)
+    order = program.epoch_orders(states.seed, 0)
     for steps in (3, 4):
-        states, metrics = advance(states, metrics, images, order, jnp.full(members, steps, jnp.int32))
+        states, metrics = program.advance(states, metrics, images, order, jnp.full(members, steps, jnp.int32))
     where = jax.tree.leaves(states.params)[0].sharding
-    seen = make_evaluated(task, members)(states, images)
+    seen = program.states_to_evaluate(states, images)
     some = take_examples(IMAGES, slice(300))
-    measured = make_evaluate(task, members)(seen, padded_batches(some))
     return {
         "params": _flat(seen.params),
         "variables": _flat(seen.variables),
-        "steps": jax.vmap(lambda own: own.compute(task.step_metrics))(metrics),
-        "evaluation": jax.vmap(lambda own: own.compute(task.problem.measured))(measured),
-        "logits": make_predictions(task, members)(seen, padded_batches(some))[1]["logits"],
+        "steps": program.step_values(metrics),
+        "evaluation": program.evaluate(seen, padded_batches(some)),
+        "logits": program.predict(seen, padded_batches(some))[1]["logits"],
         "rows": where.mesh.shape["members"] if devices > 1 else 1,
     }
 
@@ -114,14 +108,15 @@ def test_they_compute_what_one_does(tiny: Any, path: CodePath, members: int, dev
 def compiled(experiment: Any, path: CodePath, members: int, devices: int) -> str:
     """Returns the program of a device."""
     task = task_of(experiment, path, devices)
+    program = Program(task, members)
     shapes: Any = (
         abstract_states(task, members),
-        abstract_metrics(task, members),
+        program.abstract_metrics(),
         jax.eval_shape(lambda: IMAGES),
         jax.ShapeDtypeStruct((members, 640), np.int32),
         jax.ShapeDtypeStruct((members,), np.int32),
     )
-    return make_advance(task, members).lower(*shapes).compile().as_text()  # type: ignore[attr-defined]
+    return program._advance.lower(*shapes).compile().as_text()  # type: ignore[attr-defined]
 
 
 def test_members_have_nothing_to_tell_each_other_and_parts_of_a_batch_sum_their_gradients(tiny: Any) -> None:
@@ -138,20 +133,20 @@ def test_runs_use_them_record_them_and_repeat_themselves(tiny: Any, tmp_path: An
     path = dataclasses.replace(choose_code_path(devices=8), layers="pure")
     options: Any = {"data_dir": tmp_path / "data", "recording": Recording(6, 7, tensorboard=False)}
     quiet = {**options, "reporter": Reporter()}
-    single = train(tiny, runs_dir=tmp_path / "single", **quiet, code_path=PURE)
-    whole = train(tiny, runs_dir=tmp_path / "whole", **quiet, code_path=path)
+    single = train(tiny, Options(runs_dir=tmp_path / "single", **quiet, code_path=PURE))
+    whole = train(tiny, Options(runs_dir=tmp_path / "whole", **quiet, code_path=path))
     assert whole.config["environments"][0]["code_path"]["devices"] == 8
     assert whole.config["digest"] == single.config["digest"]
     assert whole.summary is not None
     assert single.summary is not None
     assert abs(whole.summary["final"]["test_loss"] - single.summary["final"]["test_loss"]) < 1e-4
     with pytest.raises(Killed):
-        train(tiny, runs_dir=tmp_path / "killed", **options, reporter=KilledAt(25), code_path=path)
-    assert_same(whole, train(tiny, runs_dir=tmp_path / "killed", **quiet, code_path=path))
+        train(tiny, Options(runs_dir=tmp_path / "killed", **options, reporter=KilledAt(25), code_path=path))
+    assert_same(whole, train(tiny, Options(runs_dir=tmp_path / "killed", **quiet, code_path=path)))
     with pytest.raises(Killed):
-        train(tiny, runs_dir=tmp_path / "moved", **options, reporter=KilledAt(25), code_path=path)
+        train(tiny, Options(runs_dir=tmp_path / "moved", **options, reporter=KilledAt(25), code_path=path))
     said = Said()
-    moved = train(tiny, runs_dir=tmp_path / "moved", **options, reporter=said, code_path=PURE)
+    moved = train(tiny, Options(runs_dir=tmp_path / "moved", **options, reporter=said, code_path=PURE))
     assert any("code_path.devices was 8 and is 1" in message for message in said.messages)
     assert [place["code_path"]["devices"] for place in moved.config["environments"]] == [8, 1]
 
@@ -162,12 +157,18 @@ def test_a_population_keeps_its_members_on_their_devices(tiny: Any, tmp_path: An
     options |= {"recording": Recording(tensorboard=False, checkpoint_every=7, evaluation=True)}
     path = dataclasses.replace(PURE, devices=4)
     together, alone = (
-        train_population(experiments, runs_dir=tmp_path / name, **options, reporter=Reporter(), code_path=chosen)
+        train_population(
+            experiments, Options(runs_dir=tmp_path / name, **options, reporter=Reporter(), code_path=chosen)
+        )
         for name, chosen in (("four", path), ("one", PURE))
     )
     with pytest.raises(Killed):
-        train_population(experiments, runs_dir=tmp_path / "killed", **options, reporter=KilledAt(25), code_path=path)
-    again = train_population(experiments, runs_dir=tmp_path / "killed", **options, reporter=Reporter(), code_path=path)
+        train_population(
+            experiments, Options(runs_dir=tmp_path / "killed", **options, reporter=KilledAt(25), code_path=path)
+        )
+    again = train_population(
+        experiments, Options(runs_dir=tmp_path / "killed", **options, reporter=Reporter(), code_path=path)
+    )
     for one, other, resumed in zip(together, alone, again, strict=True):
         assert one.summary is not None
         assert other.summary is not None
@@ -180,13 +181,14 @@ def test_a_population_keeps_its_members_on_their_devices(tiny: Any, tmp_path: An
 def test_the_steps_are_compiled_once(tiny: Any, members: int, devices: int) -> None:
     task = task_of(tiny, PURE, devices)
     path, tasks = task.code_path, [task] * members
-    advance, states, metrics = make_advance(task, members), initial_states(tasks), empty_metrics(task, members)
+    program = Program(task, members)
+    states, metrics = initial_states(tasks), program.empty_metrics()
     images = jax.device_put(IMAGES, everywhere(path))
-    order = make_orders(task, members)(states.seed, 0)
+    order = program.epoch_orders(states.seed, 0)
     for emptied in (False, True, False):
-        states, metrics = advance(states, metrics, images, order, jnp.full(members, 1, jnp.int32))
-        metrics = empty_metrics(task, members) if emptied else metrics
-    assert advance._cache_size() == 1  # type: ignore[attr-defined]
+        states, metrics = program.advance(states, metrics, images, order, jnp.full(members, 1, jnp.int32))
+        metrics = program.empty_metrics() if emptied else metrics
+    assert program._advance._cache_size() == 1  # type: ignore[attr-defined]
 
 
 def test_what_cannot_be_shared_is_refused_before_anything_is_written(tiny: Any, tmp_path: Any) -> None:
@@ -197,15 +199,15 @@ def test_what_cannot_be_shared_is_refused_before_anything_is_written(tiny: Any, 
     options: Any = {"data_dir": tmp_path / "data", "code_path": choose_code_path(devices=8), "reporter": Reporter()}
     odd = [dataclasses.replace(tiny, batch_size=60, seed=seed) for seed in range(8)]
     with pytest.raises(UserError, match=r"neither 1 run nor Experiment.batch_size, which is 60; accepted: a multiple"):
-        train(odd[0], runs_dir=tmp_path / "runs", **options)
+        train(odd[0], Options(runs_dir=tmp_path / "runs", **options))
     with pytest.raises(UserError, match=r"neither 3 runs nor Experiment.batch_size, which is 60; accepted: a multiple"):
-        train_population(odd[:3], runs_dir=tmp_path / "runs", **options)
+        train_population(odd[:3], Options(runs_dir=tmp_path / "runs", **options))
     assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(
-    ("count", "waves", "largest", "devices", "size"),
-    [(20, 3, 8, 8, 8), (20, 3, 8, 1, 7), (20, 2, 12, 8, 8), (20, 2, 18, 4, 12), (3, 1, 8, 8, 3), (9, 2, 7, 8, 5)],
+    ("count", "largest", "devices", "size"),
+    [(20, 8, 8, 8), (20, 8, 1, 7), (20, 12, 8, 8), (20, 18, 4, 12), (3, 8, 8, 3), (9, 7, 8, 5)],
 )
 def test_waves_fill_the_devices(count: int, waves: int, largest: int, devices: int, size: int) -> None:
-    assert _size(count, waves, largest, devices) == size
+    assert size_of_wave(count, largest, devices) == size

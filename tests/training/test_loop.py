@@ -16,24 +16,18 @@ from jaxopt_bench.problems import take_examples
 from jaxopt_bench.problems.classification import Labelled
 from jaxopt_bench.training import (
     CodePath,
+    Program,
     StepMetrics,
     Task,
     TrainState,
     choose_code_path,
-    empty_metrics,
     initial_state,
     initial_states,
-    make_advance,
-    make_evaluate,
-    make_evaluated,
-    make_first_batch,
-    make_orders,
-    make_predictions,
     make_train_step,
     member,
     padded_batches,
 )
-from jaxopt_bench.training.loop import EVALUATION_BATCH, epoch_order
+from jaxopt_bench.training.batches import EVALUATION_BATCH, epoch_order
 from tests.tasks import changed, drawn_images, task_on
 
 EXAMPLES = 205
@@ -62,11 +56,11 @@ def test_an_epoch_goes_through_every_example_in_an_order_of_its_own(task):
 def advanced(task: Task, data: Labelled, *divisions: int, tasks: Sequence[Task] = ()) -> tuple[TrainState, StepMetrics]:
     """Returns states and metrics after so many steps in each call, from the beginning of the first epoch."""
     tasks = tasks or [task]
-    advance, orders = make_advance(task, len(tasks)), make_orders(task, len(tasks))
-    states, metrics = initial_states(tasks), empty_metrics(task, len(tasks))
+    program = Program(task, len(tasks))
+    states, metrics = initial_states(tasks), program.empty_metrics()
     for steps in divisions:
-        order = orders(states.seed, int(states.step[0]) // task.steps_per_epoch)
-        states, metrics = advance(states, metrics, data, order, jnp.full(len(tasks), steps))
+        order = program.epoch_orders(states.seed, int(states.step[0]) // task.steps_per_epoch)
+        states, metrics = program.advance(states, metrics, data, order, jnp.full(len(tasks), steps))
     return states, metrics
 
 
@@ -99,11 +93,12 @@ def test_the_division_into_calls_changes_no_bit(task, data, loop):
 
 def test_one_compilation_serves_any_number_of_steps(task, data):
     compiled = task_on(task.experiment, EXAMPLES, code_path=CodePath("pure", "compiled"))
-    advance, orders = make_advance(compiled), make_orders(compiled)
-    states, metrics = initial_states([compiled]), empty_metrics(compiled)
+    program = Program(compiled)
+    states, metrics = initial_states([compiled]), program.empty_metrics()
     for steps in (1, 2, 2):
-        states, metrics = advance(states, metrics, data, orders(states.seed, 0), jnp.full(1, steps))
-    assert advance._cache_size() == 1  # type: ignore[attr-defined]
+        order = program.epoch_orders(states.seed, 0)
+        states, metrics = program.advance(states, metrics, data, order, jnp.full(1, steps))
+    assert program._advance._cache_size() == 1  # type: ignore[attr-defined]
 
 
 def test_metrics_are_means_over_steps(task, data):
@@ -128,8 +123,7 @@ def test_evaluation_counts_every_example_once(task, count):
     module = task.experiment.problem.model.module(10)
     logits = np.asarray(module.apply({"params": state.params}, (split.inputs / 255.0 - 0.3) / 0.35, train=False))
     log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
-    metrics = member(make_evaluate(task)(initial_states([task]), list(padded_batches(split))), 0)
-    metrics = metrics.compute(task.problem.measured)
+    metrics = member(Program(task).evaluate(initial_states([task]), list(padded_batches(split))), 0)
     np.testing.assert_allclose(metrics["loss"], -log_p[np.arange(count), split.labels].mean(), rtol=1e-5)
     np.testing.assert_allclose(metrics["accuracy"], (logits.argmax(1) == split.labels).mean(), rtol=1e-6)
 
@@ -138,7 +132,7 @@ def test_evaluation_counts_every_example_once(task, count):
 def test_predictions_are_each_members_network_applied_to_each_example(task, code_path):
     split = jax.tree.map(np.asarray, drawn_images(EVALUATION_BATCH + 3, seed=1))
     tasks = [task_on(dataclasses.replace(task.experiment, seed=seed), EXAMPLES, code_path=code_path) for seed in (0, 1)]
-    statistics, outputs = make_predictions(tasks[0], 2)(initial_states(tasks), padded_batches(split))
+    statistics, outputs = Program(tasks[0], 2).predict(initial_states(tasks), padded_batches(split))
     found = outputs["logits"]
     assert found.dtype == np.float32
     np.testing.assert_array_equal(outputs["labels"], [split.labels] * 2)
@@ -151,7 +145,7 @@ def test_predictions_are_each_members_network_applied_to_each_example(task, code
 
 
 def test_the_first_batch_is_that_of_the_first_step(task, data):
-    batch, prepared = make_first_batch(task)(data, jnp.uint32(3))
+    batch, prepared = Program(task).first_batch(data, jnp.uint32(3))
     indices = np.asarray(epoch_order(task, jnp.uint32(3), 0))[:40]
     np.testing.assert_array_equal(batch.inputs, data.inputs[indices])
     np.testing.assert_array_equal(batch.labels, data.labels[indices])
@@ -168,7 +162,7 @@ def test_padding_is_masked():
 
 def test_parameters_without_averages_and_batch_statistics_are_evaluated_as_they_are(task, data):
     states = initial_states([task])
-    assert make_evaluated(task)(states, data) is states
+    assert Program(task).states_to_evaluate(states, data) is states
 
 
 @pytest.mark.parametrize(("members", "ema_decay", "scale"), [(1, 0.9, 1), (2, 0.9, 1), (2, None, 1), (1, None, 1e7)])
@@ -179,7 +173,7 @@ def test_parameters_are_evaluated_with_batch_statistics_of_their_own(members, em
     tasks = [task_on(changed(tiny, optimizer=o, **plain), EXAMPLES) for o in optimizers]
     states, _ = advanced(tasks[0], data, 5, tasks=tasks)
     states = states.replace(params={**states.params, "conv": jax.tree.map(lambda p: p * scale, states.params["conv"])})
-    evaluated = make_evaluated(tasks[0], members)(states, data)
+    evaluated = Program(tasks[0], members).states_to_evaluate(states, data)
     for place, optimizer in enumerate(optimizers):
         own, trained = member(evaluated, place), member(states, place)
         expected = optimizer.evaluation_parameters(trained.opt_state, trained.params)
@@ -212,7 +206,7 @@ def test_equal_parameters_are_evaluated_alike_whether_or_not_they_are_an_average
         experiment = changed(tiny, batch_size=40, model=normed, optimizer=optimizer)
         task = task_on(experiment, EXAMPLES)
         states, _ = advanced(task, data, 3)
-        seen.append(make_evaluated(task)(states, data))
+        seen.append(Program(task).states_to_evaluate(states, data))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), seen[0].params, seen[1].params)
     statistics = (own.variables for own in seen)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), *statistics)
@@ -222,9 +216,9 @@ def test_batch_statistics_that_are_not_finite_after_training_do_not_reach_an_eva
     experiment = changed(tiny, batch_size=40, model=normed)
     task = task_on(experiment, EXAMPLES)
     states = initial_states([task])
-    expected = make_evaluated(task)(states, data)
+    expected = Program(task).states_to_evaluate(states, data)
     broken = states.replace(variables=jax.tree.map(lambda leaf: leaf * jnp.nan, states.variables))
-    jax.tree.map(np.testing.assert_array_equal, make_evaluated(task)(broken, data), expected)
+    jax.tree.map(np.testing.assert_array_equal, Program(task).states_to_evaluate(broken, data), expected)
 
 
 def test_the_estimation_of_batch_statistics_can_be_stopped_before_each_batch(tiny, data, normed):
@@ -236,18 +230,18 @@ def test_the_estimation_of_batch_statistics_can_be_stopped_before_each_batch(tin
 
     task = task_on(changed(tiny, batch_size=40, model=normed), EXAMPLES)
     with pytest.raises(InterruptedError):
-        make_evaluated(task)(initial_states([task]), data, watched)
+        Program(task).states_to_evaluate(initial_states([task]), data, watched)
 
 
 def test_other_numbers_compile_nothing_anew_also_after_a_checkpoint(task, data):
     task = task_on(task.experiment, EXAMPLES, code_path=choose_code_path("cpu"))
-    advance, orders = make_advance(task), make_orders(task)
-    states, metrics = initial_states([task]), empty_metrics(task)
+    program = Program(task)
+    states, metrics = initial_states([task]), program.empty_metrics()
     for factor in (1.0, 0.5, 2.0):
-        order = orders(states.seed, 0)
-        states, metrics = advance(states, metrics, data, order, jnp.ones(1, jnp.int32))
+        order = program.epoch_orders(states.seed, 0)
+        states, metrics = program.advance(states, metrics, data, order, jnp.ones(1, jnp.int32))
         saved = jax.tree.map(np.asarray, (states, metrics))  # as checkpoints hold them
         states, metrics = jax.tree.map(jnp.asarray, saved)
         numbers = {name: value * jnp.float32(factor) for name, value in states.hyperparameters.items()}
         states = states.replace(hyperparameters=numbers, seed=states.seed + 1)
-    assert advance._cache_size() == 1  # type: ignore[attr-defined]
+    assert program._advance._cache_size() == 1  # type: ignore[attr-defined]

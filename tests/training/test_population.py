@@ -18,16 +18,12 @@ from jaxopt_bench.problems.classification import Labelled
 from jaxopt_bench.training import (
     NEVER,
     CodePath,
+    Program,
     Task,
     choose_code_path,
-    empty_metrics,
     initial_states,
     largest_population,
-    make_advance,
-    make_evaluate,
-    make_orders,
     member,
-    needed_bytes,
     padded_batches,
 )
 from tests.tasks import changed, drawn_images, task_on
@@ -50,13 +46,14 @@ def tasks_of(experiment, code_path, *changes) -> list[Task]:
 def train(tasks: list[Task], data: Labelled, epochs: int = 2):
     """Returns the metrics of the last epoch, the states, and what an evaluation of some images says."""
     count, task = len(tasks), tasks[0]
-    advance, orders, evaluate = make_advance(task, count), make_orders(task, count), make_evaluate(task, count)
+    program = Program(task, count)
     states = initial_states(tasks)
     for epoch in range(epochs):
         steps = jnp.full(count, task.steps_per_epoch)
-        states, metrics = advance(states, empty_metrics(task, count), data, orders(states.seed, epoch), steps)
+        order = program.epoch_orders(states.seed, epoch)
+        states, metrics = program.advance(states, program.empty_metrics(), data, order, steps)
     split = jax.tree.map(np.asarray, take_examples(data, slice(40)))
-    return metrics, states, evaluate(states, list(padded_batches(split, 16)))
+    return metrics, states, program.evaluate(states, list(padded_batches(split, 16)))
 
 
 CHANGES = (
@@ -78,9 +75,9 @@ def test_so_are_those_of_a_network_with_batch_statistics(model, tiny, data, norm
     def advanced(*seeds: int):
         changes = [{"model": MODELS[model], "seed": seed, "optimizer": SGD(momentum=0.9)} for seed in seeds]
         tasks, count = tasks_of(tiny, MAP, *changes), len(seeds)
-        states, orders = initial_states(tasks), make_orders(tasks[0], count)
-        order = orders(states.seed, 0)
-        return make_advance(tasks[0], count)(states, empty_metrics(tasks[0], count), data, order, jnp.full(count, 3))
+        states, program = initial_states(tasks), Program(tasks[0], count)
+        order = program.epoch_orders(states.seed, 0)
+        return program.advance(states, program.empty_metrics(), data, order, jnp.full(count, 3))
 
     jax.tree.map(np.testing.assert_array_equal, member(advanced(0, 1), 1), member(advanced(1), 0))
 
@@ -129,12 +126,11 @@ def test_a_member_that_diverges_disturbs_no_other(tiny, data, path):
 
 def test_members_that_take_turns_make_the_steps_each_is_told_to(tiny, data):
     tasks = tasks_of(tiny, MAP, *CHANGES)
-    orders = make_orders(tasks[0], 3)
+    program = Program(tasks[0], 3)
     states, counts = initial_states(tasks), jnp.array([2, 0, 5])
     before = jax.tree.map(np.asarray, states)
-    states, metrics = make_advance(tasks[0], 3)(
-        states, empty_metrics(tasks[0], 3), data, orders(states.seed, 0), counts
-    )
+    order = program.epoch_orders(states.seed, 0)
+    states, metrics = program.advance(states, program.empty_metrics(), data, order, counts)
     assert states.step.tolist() == metrics.steps.tolist() == [2, 0, 5]
     jax.tree.map(np.testing.assert_array_equal, member(states, 1), member(before, 1))
 
@@ -178,11 +174,11 @@ def test_a_population_too_large_to_be_compiled_is_halved_until_it_is_not():
 @pytest.mark.slow
 def test_the_memory_a_population_needs_grows_by_its_states(tiny, data):
     (task,) = tasks_of(tiny, MAP, {})
-    needs = [needed_bytes(task, data, members) for members in (1, 2, 4)]
+    needs = [Program(task, members).needed_bytes(data) for members in (1, 2, 4)]
     state = sum(leaf.nbytes for leaf in jax.tree.leaves(initial_states([task])))
     assert needs[2] - needs[1] == pytest.approx(2 * (needs[1] - needs[0]), rel=0.5)
     assert 3 * state < needs[1] - needs[0] < 20 * state
-    assert needed_bytes(dataclasses.replace(task, code_path=CodePath()), data, 4) == 0
+    assert Program(dataclasses.replace(task, code_path=CodePath()), 4).needed_bytes(data) == 0
 
 
 def test_the_compiler_knows_the_options_of_determinism(monkeypatch):

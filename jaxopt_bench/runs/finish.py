@@ -1,0 +1,80 @@
+"""What is done after the last step: the test split is read, once, and evaluations and summaries are written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import jax
+
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.runs import checkpoints, records
+from jaxopt_bench.runs.member import Member
+from jaxopt_bench.runs.predictions import write_evaluations
+from jaxopt_bench.runs.recorder import MeasuredSplit, Recorder
+from jaxopt_bench.runs.signals import StopRequest
+from jaxopt_bench.runs.splits import Splits
+from jaxopt_bench.training import Program, TrainState, everywhere, fetched, padded_batches, placed
+
+
+def finish(program: Program, states: TrainState, splits: Splits, recorder: Recorder, stop: StopRequest) -> None:
+    """Tests the last epoch's parameters and the best one's, and writes the summaries last of all.
+
+    Args:
+      program: of the population.
+      states: after the last step.
+      splits: its examples.
+      recorder: writes what is found.
+      stop: whether the process is asked to stop.
+
+    Raises:
+      Unfinished: if the process is asked to stop before all is done; what is done is not repeated.
+    """
+    step = program.task.steps
+    recorder.diverge_where_not_finite(step)
+    if program.task.reads_test and recorder.active:
+        _test_last(program, states, splits, recorder, stop)
+        for best in sorted(recorder.best_steps() - {step}):
+            _test_best(best, program, splits, recorder, stop)
+        recorder.diverge_where_not_finite(step)
+    if recorder.options.recording.evaluation and recorder.active:
+        directories = {member.index: member.directory for member in recorder.active}
+        write_evaluations(directories, states, program, splits, stop.until_requested)
+    recorder.complete(step)
+
+
+def _test_last(program: Program, states: TrainState, splits: Splits, recorder: Recorder, stop: StopRequest) -> None:
+    """Evaluates the test split at the last step, unless it has been."""
+    step = program.task.steps
+    if untested := _untested(recorder.active, step):
+        states = program.states_to_evaluate(states, splits.train, stop.until_requested)
+        found = _measured(program, states, splits, stop)
+        recorder.write_test(step, untested, [member.index for member in untested], found)
+
+
+def _test_best(step: int, program: Program, splits: Splits, recorder: Recorder, stop: StopRequest) -> None:
+    """Evaluates the test split at a step for the members whose best it is, from its checkpoint, unless it has been."""
+    members = [member for member in recorder.active if records.best_step(member.records.records) == step]
+    if not (untested := _untested(members, step)):
+        return
+    try:
+        like = program.abstract_checkpoint()
+        states = checkpoints.restore(recorder.checkpoints.directory, step, like)["state"]
+    except UserError as error:
+        recorder.options.reporter.say(f"{error} So the best epoch's parameters are not tested.")
+        return
+    one, where = program.for_one(), everywhere(program.task.code_path)
+    for member in untested:  # one by one: the others' parameters of this step are nobody's best
+        own = jax.tree.map(lambda leaf, at=member.index: leaf[at : at + 1], states)
+        own = one.states_to_evaluate(placed(own, where), splits.train, stop.until_requested)
+        recorder.write_test(step, [member], [0], _measured(one, own, splits, stop))
+
+
+def _untested(members: Sequence[Member], step: int) -> list[Member]:
+    return [member for member in members if member.records.find("test", step) is None]
+
+
+def _measured(program: Program, states: TrainState, splits: Splits, stop: StopRequest) -> MeasuredSplit:
+    began = time.perf_counter()
+    batches = stop.until_requested(padded_batches(splits.named("test")))
+    return MeasuredSplit(fetched(program.evaluate(states, batches)), time.perf_counter() - began)

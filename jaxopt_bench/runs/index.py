@@ -1,0 +1,174 @@
+"""The runs that a command trains, as they are found on the disk: each file is read once, and again after a change."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.runs import checkpoints
+from jaxopt_bench.runs.directory import choose_directories
+from jaxopt_bench.runs.load import (
+    CheckpointLocation,
+    Run,
+    checkpoint_location,
+    finished,
+    has_finished,
+    load_config,
+    load_run,
+    load_summary,
+    run_of_files,
+)
+from jaxopt_bench.runs.processes import agreed, found_by_first
+
+CONFIG, SUMMARY = "config.json", "summary.json"
+
+
+@dataclasses.dataclass
+class Entry:
+    """A run's directory as it was found.
+
+    Attributes:
+      directory: the run's.
+      experiment: what is to be trained there.
+      config: the content of `config.json`; None if the run was never begun.
+      summary: the content of `summary.json`; None if there is none.
+      location: where its checkpoints are to be found; None if it was never begun.
+    """
+
+    directory: pathlib.Path
+    experiment: Experiment
+    config: dict[str, Any] | None = None
+    summary: dict[str, Any] | None = None
+    location: CheckpointLocation | None = None
+    _versions: tuple[Any, ...] = ()
+
+    def read(self) -> None:
+        """Reads what is in the directory now.
+
+        Raises:
+          UserError: if a file is damaged.
+        """
+        self._versions = self._found()
+        config, summary = (self.directory / name for name in (CONFIG, SUMMARY))
+        self.config = load_config(config) if config.exists() else None
+        self.summary = load_summary(summary) if summary.exists() else None
+        self.location = None if self.config is None else checkpoint_location(self.directory, self.config)
+
+    def has_changed(self) -> bool:
+        """Returns whether a file was written since it was read."""
+        return self._found() != self._versions
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run completed or diverged."""
+        return has_finished(self.summary)
+
+    def run(self) -> Run:
+        """Returns the run, of which only the metrics are still to be read; see `load_run`."""
+        if self.config is None or self.has_changed():
+            return load_run(self.directory)
+        return run_of_files(self.directory, self.config, self.summary)
+
+    def _found(self) -> tuple[Any, ...]:
+        """Returns what changes whenever one of the files is written: each is replaced by a new one."""
+        return tuple(_version(self.directory / name) for name in (CONFIG, SUMMARY))
+
+
+class Index:
+    """The runs that a command trains. The index is the only one that knows which of them share checkpoints."""
+
+    def __init__(self, entries: Sequence[Entry]):
+        self.entries = entries
+        self._begun: dict[pathlib.Path, bool] = {}  # by folder of checkpoints, whether one is complete
+
+    @classmethod
+    def read(cls, experiments: Sequence[Experiment], runs_dir: str | pathlib.Path, fresh: bool = False) -> Index:
+        """Reads what there is of the experiments' runs.
+
+        Raises:
+          UserError: if two experiments are the same, or a file is damaged.
+        """
+        directories = choose_directories(experiments, pathlib.Path(runs_dir), fresh)
+        if len(set(directories)) < len(directories):
+            raise UserError(
+                f"two of the {len(experiments)} experiments are the same; accepted: experiments that differ."
+            )
+        entries = [Entry(d, e) for d, e in zip(directories, experiments, strict=True)]
+        for entry in entries:
+            entry.read()
+        return cls(entries)
+
+    @property
+    def unfinished(self) -> list[Entry]:
+        """The runs that are to be trained."""
+        return [entry for entry in self.entries if not entry.finished]
+
+    def reread(self, entries: Iterable[Entry]) -> None:
+        """Reads entries again that this process has changed."""
+        for entry in entries:
+            entry.read()
+        self._begun.clear()
+
+    def reread_changed(self, entries: Sequence[Entry]) -> bool:
+        """Reads entries again that another process has changed, and returns whether there are any."""
+        changed = [entry for entry in entries if entry.has_changed()]
+        if not agreed(len(changed)):
+            return False
+        self.reread(changed)
+        return True
+
+    def checkpoints_of(self, entry: Entry) -> CheckpointLocation | None:
+        """Returns where a run's checkpoints are; None if none of them was ever completed, so that it begins anew.
+
+        Raises:
+          UserError: if it was trained in a population whose folder is missing.
+        """
+        location = entry.location
+        if location is None:
+            return None
+        if location.folder not in self._begun:
+            self._begun[location.folder] = found_by_first(lambda: _has_checkpoint(entry.directory, location.folder))
+        return location if self._begun[location.folder] else None
+
+    def sharing(self, location: CheckpointLocation) -> Mapping[int, Entry]:
+        """Returns the runs whose checkpoints are in a folder, by their indices in its arrays."""
+        found = ((entry.location, entry) for entry in self.entries)
+        return {own.member: entry for own, entry in found if own is not None and own.folder == location.folder}
+
+
+def discard_checkpoints(directories: Sequence[pathlib.Path]) -> None:
+    """Removes the checkpoints of finished runs. Those of a population stay until all of its runs are among these.
+
+    Their records stay.
+    """
+    members: dict[pathlib.Path, set[int]] = {}
+    for directory in directories:
+        if finished(directory) and (directory / CONFIG).exists():
+            location = checkpoint_location(directory, load_config(directory / CONFIG))
+            members.setdefault(location.folder, set(range(location.members))).discard(location.member)
+    for folder, others in members.items():
+        if not others:
+            checkpoints.remove_checkpoints(folder)
+
+
+def _has_checkpoint(directory: pathlib.Path, folder: pathlib.Path) -> bool:
+    own = pathlib.Path(os.path.normpath(directory))
+    if folder.parent != own and not folder.parent.is_dir():
+        raise UserError(
+            f"{directory} was trained in the population {folder.parent}, which holds its checkpoints and is missing. "
+            "Copy that folder too, to the same place relative to the run, or train the run again with --fresh."
+        )
+    return bool(checkpoints.checkpoint_steps(folder))
+
+
+def _version(path: pathlib.Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size

@@ -1,0 +1,72 @@
+"""How many runs are trained at once: as many as fit into memory, in waves of even sizes."""
+
+from __future__ import annotations
+
+import math
+import resource
+
+import jax
+import psutil
+
+from jaxopt_bench.problems import Examples
+from jaxopt_bench.runs.processes import agreed, least
+from jaxopt_bench.training import Program, Task, largest_population
+
+MEBIBYTE = 1 << 20
+SHARE_OF_MEMORY = 0.9  # of what is free, that a population may fill
+FILES_EACH, USUAL_FILES = 8, 512  # that a member keeps open (its lock and event files), and all else
+
+
+def largest_that_fits(task: Task, data: Examples, wanted: int) -> int:
+    """Returns how many members fit into the memory that is free: `wanted`, or less; with several processes, in each.
+
+    Args:
+      task: of one of the members.
+      data: the training split.
+      wanted: how many there are.
+    """
+
+    def need(members: int) -> float:
+        try:
+            return Program(task, members).needed_bytes(data)
+        except jax.errors.JaxRuntimeError as error:  # compiling tries things out on the device
+            if is_out_of_memory(error):
+                return math.inf
+            raise
+
+    return agreed(largest_population(need, wanted, SHARE_OF_MEMORY * _free_memory()))
+
+
+def size_of_wave(count: int, largest: int, devices: int) -> int:
+    """Returns how many of some runs the next wave trains, so that all waves are about equally large.
+
+    Args:
+      count: how many runs are left.
+      largest: how many fit at once.
+      devices: a multiple of their number is preferred where that is possible.
+    """
+    even = math.ceil(count / math.ceil(count / largest))
+    full = min(math.ceil(even / devices) * devices, largest // devices * devices)
+    return full if devices <= full <= count else even
+
+
+def is_out_of_memory(error: jax.errors.JaxRuntimeError) -> bool:
+    """Returns whether an error of the backend says that a device's memory is used up."""
+    return "RESOURCE_EXHAUSTED" in str(error)
+
+
+def allow_open_files(members: int) -> None:
+    """Raises this process's limit of open files to what so many members need, as far as the system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = USUAL_FILES + FILES_EACH * members
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        within = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (within, hard))
+
+
+def _free_memory() -> float:
+    """Returns the bytes that are free where programs are run; with several processes, where there are fewest."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    known = "bytes_limit" in stats
+    free = stats["bytes_limit"] - stats["bytes_in_use"] if known else psutil.virtual_memory().available
+    return least(free // MEBIBYTE) * MEBIBYTE

@@ -1,0 +1,71 @@
+"""How runs are trained and what is written of them. None of it changes what a run is."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+from rich.console import Console
+
+from jaxopt_bench.config import Config, number
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.runs.progress import Reporter, reporter_for
+from jaxopt_bench.training import CodePath
+
+
+@dataclasses.dataclass(frozen=True)
+class Recording(Config):
+    """What a run writes and how often, which changes nothing that it computes."""
+
+    log_every: int = number(50, at_least=1)
+    """Steps between two lines of training metrics; every epoch's end has one."""
+    checkpoint_every: int | None = number(None, at_least=1)
+    """Steps between two checkpoints within an epoch; every epoch's end has one."""
+    keep_checkpoints: int = number(2, at_least=1)
+    """How many of the last checkpoints stay, beside the best epoch's (those of a population's members stay only where
+    the test split will be read at them)."""
+    tensorboard: bool = True
+    """Write TensorBoard event files."""
+    evaluation: bool = False
+    """Write evaluation.npz at the end: what the network makes of each example of the evaluated splits, its worst
+    mistakes, an augmented batch."""
+
+
+def _default_reporter() -> Reporter:
+    return reporter_for(Console())
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Where and how runs are trained.
+
+    Attributes:
+      runs_dir: each run's directory is `<runs_dir>/<experiment.name>/<experiment.digest>`.
+      data_dir: where TFDS keeps its data sets; TFDS's own default if it is None.
+      fresh: begin other runs beside those that exist.
+      recording: what is written and how often.
+      reporter: is told of the progress; by default a live display on a terminal, else plain lines.
+      code_path: how to compute; as suits the backend if it is None.
+      largest: how many runs are trained at once at most; as many as fit into memory if it is None. Populations that
+        were begun with more are divided.
+
+    Raises:
+      UserError: if `largest` is less than 1.
+    """
+
+    runs_dir: str | pathlib.Path = "runs"
+    data_dir: str | pathlib.Path | None = None
+    fresh: bool = False
+    recording: Recording = Recording()
+    reporter: Reporter = dataclasses.field(default_factory=_default_reporter)
+    code_path: CodePath | None = None
+    largest: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.largest is not None and self.largest < 1:
+            raise UserError(f"Options.largest is {self.largest}. Expected at least 1, or None.")
+
+    @property
+    def data_path(self) -> pathlib.Path | None:
+        """The folder of data sets as a path."""
+        return None if self.data_dir is None else pathlib.Path(self.data_dir)

@@ -1,0 +1,267 @@
+"""What a population writes while it is trained: lines of metrics, checkpoints, configurations and summaries."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxopt_bench.files import remove_leftovers
+from jaxopt_bench.models import count_parameters
+from jaxopt_bench.optimizers import inner_rules
+from jaxopt_bench.runs import records
+from jaxopt_bench.runs.checkpoints import Checkpoints, checkpoint_steps
+from jaxopt_bench.runs.environment import environment
+from jaxopt_bench.runs.member import Member
+from jaxopt_bench.runs.options import Options
+from jaxopt_bench.runs.population import Population
+from jaxopt_bench.runs.processes import found_by_first
+from jaxopt_bench.runs.progress import median_lines
+from jaxopt_bench.runs.restore import Start
+from jaxopt_bench.runs.signals import Interrupted
+from jaxopt_bench.training import NEVER, fetched
+from jaxopt_bench.training import member as member_of
+
+Values = Mapping[str, np.ndarray | jax.Array]
+"""Values on the host by name, an array [members] each."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MeasuredSplit:
+    """What an evaluation found on a split.
+
+    Attributes:
+      values: the metrics of each member.
+      seconds: how long it took, all members together.
+    """
+
+    values: Values
+    seconds: float
+
+
+class Recorder:
+    """Writes what a population measures into the directories of its members, and its checkpoints.
+
+    Attributes:
+      population: what is trained.
+      options: what is written and how often, and who is told.
+      checkpoints: of the population.
+      parameters: how many numbers a member's model has.
+    """
+
+    def __init__(self, population: Population, options: Options, checkpoints: Checkpoints, parameters: int):
+        self.population, self.options, self.checkpoints = population, options, checkpoints
+        self.parameters = parameters
+        self._task, self._names = population.task, population.members[0].metric_names
+
+    @property
+    def active(self) -> list[Member]:
+        """The members that are still trained."""
+        return self.population.active
+
+    # Metrics
+
+    def is_line_due(self, step: int) -> bool:
+        """Returns whether a line of training metrics is due after a step."""
+        in_epoch = step % self._task.steps_per_epoch
+        return in_epoch == 0 or in_epoch % self.options.recording.log_every == 0
+
+    def next_stop(self, step: int) -> int:
+        """Returns the next step after which something is written."""
+        length, recording = self._task.steps_per_epoch, self.options.recording
+        in_epoch = step % length
+        periods = [recording.log_every, recording.checkpoint_every or length]
+        return step + min(length - in_epoch, *(period - in_epoch % period for period in periods))
+
+    def write_steps(self, step: int, values: Values, timing: Mapping[str, float | None]) -> None:
+        """Writes a line of training metrics for each member, and ends those that diverged.
+
+        Args:
+          step: the last of the steps.
+          values: the means over the steps, with "steps" (how many there are) and "diverged" (the first step whose
+            loss, gradient or update was not finite, or `NEVER`).
+          timing: seconds and speed.
+        """
+        values = dict(values)
+        counts, diverged = values.pop("steps"), values.pop("diverged")
+        written = []
+        for member in self.active:
+            own = self._values_of(member, values)
+            line = self._line("train_steps", step, steps=int(counts[member.index]), **own, **timing)
+            member.record([line])
+            written.append([line])
+            if (first := int(diverged[member.index])) < NEVER:
+                self._diverge(
+                    member, first, f"the loss, the gradient or the update of step {first:,} was not finite", step
+                )
+        self.options.reporter.measured(median_lines(written, self._names))
+
+    def write_epoch(self, step: int, splits: Mapping[str, MeasuredSplit], members: Sequence[Member]) -> None:
+        """Writes a line for every split that is measured once an epoch.
+
+        Args:
+          step: the last of the epoch.
+          splits: what the evaluations found, by split.
+          members: whose lines are written.
+        """
+        written = []
+        for member in members:
+            after = step - self._task.steps_per_epoch
+            means = records.mean_over_epoch(member.records.records, after, self._names)
+            lines = [self._line("train", step, **means)]
+            for split, found in splits.items():
+                lines.append(self._evaluation_line(split, step, member, found, len(self.active)))
+            member.record(lines)
+            written.append(lines)
+        self.options.reporter.measured(median_lines(written, self._names))
+
+    def rewrite_epoch(self, step: int, splits: Mapping[str, MeasuredSplit], members: Sequence[Member]) -> None:
+        """Writes the lines of an epoch's evaluation that was stopped, whole; see `write_epoch`."""
+        for member in members:
+            member.records.drop_epoch(step)
+        self.write_epoch(step, splits, members)
+        for member in members:
+            member.sync()
+        self.checkpoints.prune(self.best_steps())
+
+    def write_test(self, step: int, members: Sequence[Member], indices: Sequence[int], found: MeasuredSplit) -> None:
+        """Writes lines of the test split.
+
+        Args:
+          step: after which the parameters were tested.
+          members: that were tested.
+          indices: where each of them stands in the values.
+          found: what the evaluation found.
+        """
+        written = []
+        for member, index in zip(members, indices, strict=True):
+            lines = [self._evaluation_line("test", step, member, found, len(members), index)]
+            member.record(lines)
+            written.append(lines)
+        self.options.reporter.measured(median_lines(written, self._names))
+
+    def _evaluation_line(
+        self, split: str, step: int, member: Member, found: MeasuredSplit, sharing: int, index: int | None = None
+    ) -> records.Record:
+        own = self._values_of(member, found.values, index)
+        return self._line(split, step, **own, seconds=found.seconds / sharing)
+
+    def _values_of(self, member: Member, values: Values, index: int | None = None) -> dict[str, float | None]:
+        """Returns a member's values; None for a metric that was not measured or is not finite."""
+        index = member.index if index is None else index
+        found = {name: records.finite(float(value[index])) for name, value in values.items()}
+        return found | {name: None for name in self._names if name not in found}
+
+    def _line(self, split: str, step: int, /, **values: Any) -> records.Record:
+        return {"step": step, "epoch": step / self._task.steps_per_epoch, "split": split, **values}
+
+    # Checkpoints
+
+    def is_checkpoint_due(self, step: int) -> bool:
+        """Returns whether a checkpoint is due after a step."""
+        in_epoch, every = step % self._task.steps_per_epoch, self.options.recording.checkpoint_every
+        return in_epoch == 0 or (every is not None and in_epoch % every == 0)
+
+    def save(self, step: int, snapshot: Any) -> None:
+        """Saves a checkpoint, unless every member has diverged: such a state is found out at the next line.
+
+        Args:
+          step: the last that was made.
+          snapshot: the states and the metrics since the last line, on the device.
+        """
+        snapshot = fetched(snapshot)
+        diverged = snapshot["metrics"].diverged.step
+        if any(diverged[member.index] == NEVER for member in self.active):
+            for member in self.active:
+                member.sync()
+            self.checkpoints.save(step, snapshot, self.best_steps())
+
+    def best_steps(self) -> set[int]:
+        """Returns the steps whose checkpoints are kept however old they become.
+
+        For a population only where the test split will be read at them: there are as many as members.
+        """
+        if len(self.population.members) > 1 and not self._task.reads_test:
+            return set()
+        best = (records.best_step(member.records.records) for member in self.active)
+        return {step for step in best if step is not None}
+
+    # Ends
+
+    def diverge_where_not_finite(self, step: int) -> None:
+        """Ends the members as diverged whose results at the last step or at the best epoch are not finite."""
+        for member in self.active:
+            if (line := member.not_finite(step)) is not None:
+                reason = f"the {line['split']} loss at the end of epoch {line['epoch']:g} was not finite"
+                self._diverge(member, line["step"], reason, step)
+
+    def _diverge(self, member: Member, step: int, reason: str, found: int) -> None:
+        """Ends a member that diverged at a step, which was found after a later step or the same."""
+        which = f"{member.directory.name} " if len(self.population.members) > 1 else ""
+        self.options.reporter.diverged(f"{which}diverged: {reason}")
+        self.checkpoints.wait()
+        member.end("diverged", found, self.parameters, diverged_step=step, reason=reason)
+        member.finished = True
+
+    def interrupt(self, step: int, signal: int) -> Interrupted:
+        """Writes that the members were interrupted after a step, and returns the exception that says so."""
+        self.checkpoints.wait()
+        for member in self.active:
+            member.end("interrupted", step, self.parameters)
+        saved = max(found_by_first(lambda: checkpoint_steps(self.checkpoints.directory)), default=0)
+        return Interrupted(signal, self.population.folder, saved)
+
+    def complete(self, step: int) -> None:
+        """Writes that the members completed with the last step."""
+        for member in self.active:
+            member.end("completed", step, self.parameters)
+
+
+@contextlib.contextmanager
+def opened_recorder(population: Population, start: Start, options: Options) -> Iterator[Recorder]:
+    """Yields a recorder for a population that goes on from a step, and closes its files at the end.
+
+    Later lines and checkpoints, and what is written at the end, are removed first.
+
+    Raises:
+      UserError: if a directory holds another run, or was begun with other data.
+    """
+    count, told = len(population.members), start.step - fetched(start.metrics.steps).astype(int)
+    parameters = count_parameters(start.states.params) // count
+    for member in population.active:
+        member.check_config()
+    remove_leftovers(population.folder)
+    for member in population.active:
+        member.begin(start.step, int(told[member.index]), options.recording.tensorboard)
+    with contextlib.ExitStack() as stack:  # if one cannot be closed, as on a full disk, the others are
+        checkpoints = Checkpoints(
+            population.checkpoints,
+            options.recording.keep_checkpoints,
+            after=start.step,
+            last=population.task.steps,
+            warn=options.reporter.say,
+        )
+        stack.callback(checkpoints.close)
+        for member in population.members:
+            stack.callback(member.close)
+        stack.callback(options.reporter.stop)
+        recorder = Recorder(population, options, checkpoints, parameters)
+        _write_configs(population, start, options)
+        checkpoints.prune(recorder.best_steps())  # a killed process may have saved one and removed none
+        yield recorder
+
+
+def _write_configs(population: Population, start: Start, options: Options) -> None:
+    here = {"step": start.step, **environment(population.task.code_path, len(population.members))}
+    one = jax.eval_shape(lambda states: member_of(states, 0), start.states)
+    rules = inner_rules(one.opt_state, one.params)
+    differing: Collection[str] = ()
+    for member in population.active:
+        found = member.write_config(options.recording, population.location(member), here, rules)
+        differing = differing or found
+    if differing:
+        options.reporter.say(f"it goes on elsewhere, and may round differently: {'; '.join(differing)}")

@@ -1,0 +1,321 @@
+"""The compiled program of a task: what the device computes for runs that are trained together."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int32, Integer, PyTree, UInt32
+
+from jaxopt_bench import prng
+from jaxopt_bench.problems import Examples, take_examples
+from jaxopt_bench.training.batches import MaskedBatch, epoch_order
+from jaxopt_bench.training.code_path import options_to_run_once
+from jaxopt_bench.training.devices import divided, fetched, placed, rows, shardings
+from jaxopt_bench.training.loop import make_loop
+from jaxopt_bench.training.metrics import EvaluationMetrics, StepMetrics
+from jaxopt_bench.training.population import over_members, required_bytes, stack
+from jaxopt_bench.training.state import TrainState, abstract_states
+from jaxopt_bench.training.step import make_averages_step, make_evaluation_step, make_train_step
+from jaxopt_bench.training.task import Task
+
+STATISTICS_EXAMPLES = 5000  # training examples from which running averages are estimated for an evaluation
+
+Order = Int32[Array, "members examples"]
+Steps = Integer[Array, " members"]
+Arrays = dict[str, np.ndarray]
+Values = Mapping[str, Float[Array, " members"]]
+
+
+class Program:
+    """What is computed for runs of one task that are trained together. Each function is compiled when it is first used.
+
+    The arrays of the runs are stacked: their first axis is that of the members, in which all runs have the same order.
+    The members may differ in numbers and seeds, see `population.check_one_program`.
+
+    Attributes:
+      task: the task of one of the members.
+      members: how many there are.
+    """
+
+    def __init__(self, task: Task, members: int = 1):
+        self.task, self.members = task, members
+        self._stacked, self._whole = shardings(task.code_path, members)
+
+    def for_one(self) -> Program:
+        """Returns the program of a single member."""
+        return self if self.members == 1 else self._for_one
+
+    @functools.cached_property
+    def _for_one(self) -> Program:
+        return Program(self.task)
+
+    # Training
+
+    def advance(
+        self, states: TrainState, metrics: StepMetrics, data: Examples, order: Order, steps: Steps
+    ) -> tuple[TrainState, StepMetrics]:
+        """Makes some updates of each member, and returns the states after them and the metrics of these steps too.
+
+        One compilation serves any number of updates, and how they are divided among calls changes no bit. It returns
+        before they are made.
+
+        Args:
+          states: of the members. They are donated: their buffers are reused and must not be read again.
+          metrics: of earlier steps; those of the new steps are merged into them. See `empty_metrics`.
+          data: the whole training split, on the device; the same for all.
+          order: each member's order of the epoch; see `epoch_orders`.
+          steps: int32, how many updates each member makes, which must not reach past the epoch's end. Members that are
+            computed together make as many as the busiest.
+        """
+        return self._advance(states, metrics, data, order, steps)
+
+    @functools.cached_property
+    def _advance(self) -> Callable[..., tuple[TrainState, StepMetrics]]:
+        task, path, members = self.task, self.task.code_path, self.members
+        train_step, size = make_train_step(task), task.experiment.batch_size
+
+        def step(
+            carry: tuple[TrainState, StepMetrics], data: Examples, order: Int32[Array, " examples"]
+        ) -> tuple[TrainState, StepMetrics]:
+            state, metrics = carry
+            indices = jax.lax.dynamic_slice_in_dim(order, (state.step % task.steps_per_epoch) * size, size)
+            batch = divided(take_examples(data, indices), path, members)
+            state, new = train_step(state, batch)
+            return state, metrics.merge(new)
+
+        return make_loop(step, path, members)
+
+    def epoch_orders(self, seeds: UInt32[Array, " members"], epoch: int) -> Order:
+        """Returns each member's order of the training examples in an epoch, counted from 0."""
+        return self._epoch_orders(seeds, jnp.int32(epoch))
+
+    @functools.cached_property
+    def _epoch_orders(self) -> Callable[..., Order]:
+        of_one = functools.partial(epoch_order, self.task)
+
+        @functools.partial(jax.jit, in_shardings=(self._stacked, self._whole), out_shardings=self._stacked)
+        def orders(seeds: UInt32[Array, " members"], epoch: Integer[Array, ""]) -> Order:
+            return over_members(of_one, self.task.code_path, self.members)((epoch,), seeds)
+
+        return orders
+
+    def first_batch(self, data: Examples, seed: UInt32[Array, ""]) -> tuple[Examples, Examples]:
+        """Returns the batch of a run's first step: as stored, and as input of the loss (augmented, for example)."""
+        return self._first_batch(data, seed)
+
+    @functools.cached_property
+    def _first_batch(self) -> Callable[..., tuple[Examples, Examples]]:
+        @functools.partial(jax.jit, compiler_options=options_to_run_once())
+        def first_batch(data: Examples, seed: UInt32[Array, ""]) -> tuple[Examples, Examples]:
+            indices = epoch_order(self.task, seed, 0)[: self.task.experiment.batch_size]
+            batch = take_examples(data, indices)
+            return batch, self.task.problem.prepared(batch, prng.Draw(seed, 0))
+
+        return first_batch
+
+    # Metrics of training steps
+
+    def empty_metrics(self) -> StepMetrics:
+        """Returns the metrics of no steps, on the devices that the task's code path uses."""
+        return placed(self._no_metrics(), self._stacked)
+
+    def abstract_metrics(self) -> StepMetrics:
+        """Returns the shapes and types of the metrics of steps, computing nothing."""
+        return jax.eval_shape(self._no_metrics)
+
+    def _no_metrics(self) -> StepMetrics:
+        return stack([StepMetrics.empty(self.task.step_names)] * self.members)
+
+    def step_values(self, metrics: StepMetrics) -> Values:
+        """Returns what the metrics of steps say of each member, by name."""
+        return self._step_values(metrics)
+
+    @functools.cached_property
+    def _step_values(self) -> Callable[[StepMetrics], Values]:
+        measured = self.task.step_metrics
+        return jax.jit(jax.vmap(lambda own: own.compute(measured)))
+
+    # Evaluation
+
+    def states_to_evaluate(
+        self, states: TrainState, data: Examples, watched: Callable[[Iterator[int]], Iterator[int]] = iter
+    ) -> TrainState:
+        """Returns what is evaluated in place of the states that are trained.
+
+        If the optimizer averages parameters, the averages replace them. If the problem's variables are running
+        averages, they are estimated anew for the parameters that are evaluated: as means over the batches of the first
+        training examples, drawn as in training. Those of training are not used: in the first steps they are mostly
+        their initial values and those of earlier parameters, and averages of parameters have none.
+
+        Args:
+          states: of the members.
+          data: the whole training split, on the device.
+          watched: returns the iterator that it is given, and may raise instead of the next item.
+        """
+        if self.task.experiment.optimizer.averages:
+            states = states.replace(params=self._average_parameters(states.opt_state, states.params))
+        if not self.task.problem.running_averages or not jax.tree.leaves(states.variables):
+            return states
+        sums = states.variables  # of which `_add_variables` reads nothing but the shapes at first
+        for index in watched(iter(range(self._statistics_batches))):
+            before, sums = sums, self._add_variables(states.params, sums, states.seed, data, jnp.int32(index))
+            jax.block_until_ready(before)
+        return states.replace(variables=sums)
+
+    @property
+    def _statistics_batches(self) -> int:
+        return min(self.task.steps_per_epoch, max(1, STATISTICS_EXAMPLES // self.task.experiment.batch_size))
+
+    @functools.cached_property
+    def _average_parameters(self) -> Callable[..., PyTree[Array]]:
+        optimizer = self.task.experiment.optimizer
+
+        @functools.partial(jax.jit, in_shardings=(self._stacked, self._stacked), out_shardings=self._stacked)
+        def averages(opt_state: Any, params: PyTree[Array]) -> PyTree[Array]:
+            of_all = over_members(optimizer.evaluation_parameters, self.task.code_path, self.members)
+            return of_all((), opt_state, params)
+
+        return averages
+
+    @functools.cached_property
+    def _add_variables(self) -> Callable[..., PyTree[Array]]:
+        """Adds a batch's share of the means of the variables."""
+        path, members, size = self.task.code_path, self.members, self.task.experiment.batch_size
+        averages_step, batches = make_averages_step(self.task), self._statistics_batches
+
+        @functools.partial(
+            jax.jit,
+            compiler_options=path.compiler_options(),
+            in_shardings=(self._stacked, self._stacked, self._stacked, self._whole, self._whole),
+            out_shardings=self._stacked,
+        )
+        def add(
+            params: PyTree[Array],
+            sums: PyTree[Array],
+            seeds: UInt32[Array, " members"],
+            data: Examples,
+            index: Integer[Array, ""],
+        ) -> PyTree[Array]:
+            batch = jax.tree.map(lambda array: jax.lax.dynamic_slice_in_dim(array, index * size, size), data)
+
+            def of_one(
+                params: PyTree[Array],
+                sums: PyTree[Array],
+                seed: UInt32[Array, ""],
+                batch: Examples,
+                index: Integer[Array, ""],
+            ) -> PyTree[Array]:
+                own = averages_step(params, sums, batch, seed, index)
+                return jax.tree.map(lambda sum, s: jnp.where(index == 0, 0, sum) + s / batches, sums, own)
+
+            return over_members(of_one, path, members)((divided(batch, path, members), index), params, sums, seeds)
+
+        return add
+
+    def evaluate(self, states: TrainState, batches: Iterable[MaskedBatch]) -> Values:
+        """Returns the metrics of each member over a split, by name.
+
+        A batch is asked for once that before the last is done, so that whoever gives them can stop it soon.
+
+        Args:
+          states: see `states_to_evaluate`.
+          batches: those of `padded_batches`.
+        """
+        metrics = stack([EvaluationMetrics.empty(self.task.problem.statistics)] * self.members)
+        for batch, mask in batches:
+            before, metrics = metrics, self._add_evaluation(states, metrics, batch, mask)
+            jax.block_until_ready(before)
+        return self._evaluation_values(metrics)
+
+    @functools.cached_property
+    def _add_evaluation(self) -> Callable[..., EvaluationMetrics]:
+        path, members, evaluation_step = self.task.code_path, self.members, make_evaluation_step(self.task)
+
+        @functools.partial(
+            jax.jit,
+            compiler_options=path.compiler_options(),
+            in_shardings=(self._stacked, self._stacked, self._whole, self._whole),
+            out_shardings=self._stacked,
+        )
+        def add(
+            states: TrainState, metrics: EvaluationMetrics, batch: Examples, mask: Bool[Array, " batch"]
+        ) -> EvaluationMetrics:
+            def of_one(
+                state: TrainState, metrics: EvaluationMetrics, batch: Examples, mask: Bool[Array, " batch"]
+            ) -> EvaluationMetrics:
+                return metrics.merge(evaluation_step(state.params, state.variables, batch, mask))
+
+            return over_members(of_one, path, members)(divided((batch, mask), path, members), states, metrics)
+
+        return add
+
+    @functools.cached_property
+    def _evaluation_values(self) -> Callable[[EvaluationMetrics], Values]:
+        measured = self.task.problem.measured
+        return jax.jit(jax.vmap(lambda own: own.compute(measured)))
+
+    def predict(self, states: TrainState, batches: Iterable[MaskedBatch]) -> tuple[Arrays, Arrays]:
+        """Returns the problem's statistics of each example of a split, and what its function `outputs` returns.
+
+        Both are dictionaries of arrays [members, examples, …] on the host.
+
+        Args:
+          states: see `states_to_evaluate`.
+          batches: those of `padded_batches`; their padding has no rows.
+        """
+        parts = []
+        for batch, mask in batches:
+            kept = np.asarray(mask)
+            found = fetched(self._predict_batch(states, batch))
+            parts.append(jax.tree.map(lambda array, kept=kept: array[:, kept], found))
+        return jax.tree.map(lambda *arrays: np.concatenate(arrays, axis=1), *parts)
+
+    @functools.cached_property
+    def _predict_batch(self) -> Callable[..., Any]:
+        problem, path, members = self.task.problem, self.task.code_path, self.members
+
+        @functools.partial(
+            jax.jit,
+            compiler_options=path.compiler_options(),
+            in_shardings=(self._stacked, self._whole),
+            out_shardings=self._stacked,
+        )
+        def of_batch(states: TrainState, batch: Examples) -> Any:
+            def of_one(state: TrainState, batch: Examples) -> Any:
+                found = problem.evaluation(state.params, state.variables, batch)
+                statistics = {name: found[name] for name in problem.statistics}
+                return statistics, dict(problem.predictions(state.params, state.variables, batch))
+
+            return over_members(of_one, path, members)((divided(batch, path, members),), states)
+
+        return of_batch
+
+    # Size
+
+    def abstract_checkpoint(self) -> dict[str, Any]:
+        """Returns the shapes and types of what a checkpoint holds: states, and metrics since the last line of these."""
+        return {"state": abstract_states(self.task, self.members), "metrics": self.abstract_metrics()}
+
+    def needed_bytes(self, data: Examples) -> int:
+        """Returns the memory in which the members are trained, by what the compiled program says.
+
+        It is that of one device. Beside what the program needs, the states are kept a second time while a checkpoint is
+        written; on a CPU a third. If Python calls every step, nothing is known, and 0 is returned.
+
+        Args:
+          data: the training split.
+        """
+        if self.task.code_path.loop == "python":
+            return 0
+        states = abstract_states(self.task, self.members)
+        order = jax.ShapeDtypeStruct((self.members, self.task.train_examples), jnp.int32)
+        steps = jax.ShapeDtypeStruct((self.members,), jnp.int32)
+        arguments = states, self.abstract_metrics(), data, order, steps
+        compiled = self._advance.lower(*arguments).compile()  # type: ignore[attr-defined]
+        kept = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(states))
+        return required_bytes(compiled) + 2 * (kept // rows(self.task.code_path, self.members))
