@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxopt_bench import Experiment, UserError
-from jaxopt_bench.models import CNN, MODELS
-from jaxopt_bench.optimizers import OPTIMIZERS, SCHEDULES
-from jaxopt_bench.problems import Classification
+from jaxopt_bench import Experiment, UserError, models, optimizers, problems
+from jaxopt_bench.data import Augmentation
+from jaxopt_bench.models import CNN, GRU, MODELS, ResNet
+from jaxopt_bench.optimizers import OPTIMIZERS, SCHEDULES, SGD, Adam, AdamW, Cosine, MultiStep
+from jaxopt_bench.problems import Classification, Language, Rosenbrock
 from tests.tasks import changed
 
 BASE = Experiment(problem=Classification(dataset="digits", model=CNN()), optimizer=OPTIMIZERS["sgd"])
@@ -52,9 +53,97 @@ def test_the_name_is_not_in_the_digest_and_all_else_is():
         assert changed(BASE, **change).digest != BASE.digest
 
 
-def test_the_digest_is_stable():
+MINE = """
+import numpy as np
+import optax
+from flax import linen as nn
+
+from jaxopt_bench import Problem
+
+
+def heavy_ball(learning_rate: float, momentum: float = 0.9):
+    return optax.sgd(learning_rate, momentum)
+
+
+class Net(nn.Module):
+    width: int = 8
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(10)(nn.Dense(self.width)(x.reshape(len(x), -1)))
+
+
+def parabola(scale: float, examples: int = 64):
+    x = np.ones((examples, 1), np.float32)
+    init = lambda key: scale * x[0]
+    return Problem(train={"x": x}, init=init, loss=lambda params, batch, key: (params - batch["x"]) ** 2)
+"""
+
+
+def test_digests_are_stable(tmp_path):
     """A change here means that users' runs are no longer found: do not update it lightly."""
+    file = tmp_path / "mine.py"
+    file.write_text(MINE)
+    images = Classification(
+        dataset="cifar10",
+        model=ResNet(depth=18),
+        augmentation=Augmentation(crop_padding=4, flip=True),
+        dtype="bfloat16",
+        validation_fraction=0.0,
+    )
+    parabola, heavy_ball = problems.load(f"{file}:parabola"), optimizers.load(f"{file}:heavy_ball")
+    net = models.load(f"{file}:Net")
     assert BASE.digest == "ff86f42df987"
+    for experiment, digest in (
+        (
+            Experiment(
+                name="one",
+                problem=images,
+                epochs=300,
+                batch_size=4,
+                optimizer=AdamW(learning_rate=0.01, weight_decay=5e-4),
+                schedule=MultiStep(boundaries=(150, 200), factor=0.1),
+                track_test=True,
+                seed=7,
+            ),
+            "9a5bdcd72d63",
+        ),
+        (
+            Experiment(
+                problem=Rosenbrock(examples=10),
+                batch_size=1,
+                optimizer=OPTIMIZERS["lbfgs"],
+                evaluate_test=False,
+            ),
+            "05a1be251ee8",
+        ),
+        (
+            Experiment(
+                problem=Language(dataset="words", model=GRU()),
+                epochs=5,
+                optimizer=Adam(learning_rate=5e-3),
+                schedule=Cosine(warmup=0.5),
+            ),
+            "de5efeb70b81",
+        ),
+        (
+            Experiment(
+                problem=parabola(scale=0.5),
+                epochs=2,
+                batch_size=16,
+                optimizer=heavy_ball(learning_rate=0.1),
+            ),
+            "5fbc89a0207d",
+        ),
+        (
+            Experiment(
+                problem=Classification(dataset="digits", model=net(width=4)),
+                optimizer=SGD(learning_rate=0.1),
+            ),
+            "d3ff45efddb0",
+        ),
+    ):
+        assert experiment.digest == digest
 
 
 @pytest.mark.parametrize(
