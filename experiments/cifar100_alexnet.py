@@ -12,45 +12,48 @@ Run:     make run EXP=cifar100_alexnet_adamw
 """
 
 from jaxopt_bench.data import Augmentation
-from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.experiment import Experiment, Workload
 from jaxopt_bench.models import AlexNet
 from jaxopt_bench.optimizers import SGD, AdamW, Cosine, Exponential, MultiStep, Optimizer, Schedule
 from jaxopt_bench.problems import Classification
 
+STUDY = Workload(  # behind each value: whose it is
+    name="cifar100_alexnet_batch4",
+    problem=Classification(
+        dataset="cifar100",  # the study's
+        # a modified AlexNet, Xavier weights, zero biases: the study's; sizes for 32×32 images: ours
+        model=AlexNet(),
+        augmentation=Augmentation(
+            crop_padding=4,  # crops: the study's; by how much: ours
+            flip=True,  # the study's
+            rotation=15,  # rotations: the study's; by how much: ours
+        ),
+        validation_fraction=0,  # the study's: all 50,000 images train
+    ),
+    epochs=300,  # the study's
+    batch_size=4,  # the study's
+)
+MODERN = Workload(  # all of it is ours
+    name="cifar100_alexnet",
+    problem=Classification(dataset="cifar100", model=AlexNet(), augmentation=Augmentation(crop_padding=4, flip=True)),
+    epochs=100,
+    batch_size=128,
+)
+
 
 def study(optimizer: Optimizer, schedule: Schedule) -> Experiment:
-    """Returns the study's workload. Behind each value: whose it is."""
+    """Returns the study's workload with one optimizer."""
     return Experiment(
-        problem=Classification(
-            dataset="cifar100",  # the study's
-            # a modified AlexNet, Xavier weights, zero biases: the study's; sizes for 32×32 images: ours
-            model=AlexNet(),
-            augmentation=Augmentation(
-                crop_padding=4,  # crops: the study's; by how much: ours
-                flip=True,  # the study's
-                rotation=15,  # rotations: the study's; by how much: ours
-            ),
-            validation_fraction=0,  # the study's: all 50,000 images train
-        ),
+        workload=STUDY,
         optimizer=optimizer,
         schedule=schedule,
-        epochs=300,  # the study's
-        batch_size=4,  # the study's
         track_test=True,  # ours: it draws its curves over epochs, on a split it does not name
     )
 
 
 def modern(optimizer: Optimizer) -> Experiment:
     """Returns the same network under a setting of today; all of it is ours."""
-    return Experiment(
-        problem=Classification(
-            dataset="cifar100", model=AlexNet(), augmentation=Augmentation(crop_padding=4, flip=True)
-        ),
-        optimizer=optimizer,
-        schedule=Cosine(warmup=5),
-        epochs=100,
-        batch_size=128,
-    )
+    return Experiment(workload=MODERN, optimizer=optimizer, schedule=Cosine(warmup=5))
 
 
 AT_150_AND_200 = MultiStep(boundaries=(150, 200), factor=0.1)  # the study's

@@ -9,23 +9,24 @@ Run:     make run EXP=cifar100_alexnet_small_sgd
 """
 
 from jaxopt_bench.data import Augmentation
-from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.experiment import Experiment, Workload
 from jaxopt_bench.models import AlexNetSmall
 from jaxopt_bench.optimizers import SGD, AdamW, Cosine, Optimizer
 from jaxopt_bench.problems import Classification
 
+WORKLOAD = Workload(
+    name="cifar100_alexnet_small",
+    problem=Classification(
+        dataset="cifar100", model=AlexNetSmall(), augmentation=Augmentation(crop_padding=4, flip=True)
+    ),
+    epochs=100,
+    batch_size=128,
+)
+
 
 def experiment(optimizer: Optimizer) -> Experiment:
     """Returns the workload with one optimizer."""
-    return Experiment(
-        problem=Classification(
-            dataset="cifar100", model=AlexNetSmall(), augmentation=Augmentation(crop_padding=4, flip=True)
-        ),
-        optimizer=optimizer,
-        schedule=Cosine(),
-        epochs=100,
-        batch_size=128,
-    )
+    return Experiment(workload=WORKLOAD, optimizer=optimizer, schedule=Cosine())
 
 
 EXPERIMENTS = {

@@ -10,24 +10,27 @@ Run:     make run EXP=cifar10_resnet18_sgd_record
 """
 
 from jaxopt_bench.data import Augmentation
-from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.experiment import Experiment, Workload
 from jaxopt_bench.models import ResNet
 from jaxopt_bench.optimizers import SGD, Cosine
 from jaxopt_bench.problems import Classification
 
 EXPERIMENTS = {
     "cifar10_resnet18_sgd_record": Experiment(
-        problem=Classification(
-            dataset="cifar10",
-            model=ResNet(depth=18),
-            augmentation=Augmentation(crop_padding=4, flip=True, cutout=16),
-            label_smoothing=0.1,
-            dtype="bfloat16",
-            validation_fraction=0.0,
+        workload=Workload(
+            name="cifar10_resnet18_record",
+            problem=Classification(
+                dataset="cifar10",
+                model=ResNet(depth=18),
+                augmentation=Augmentation(crop_padding=4, flip=True, cutout=16),
+                label_smoothing=0.1,
+                dtype="bfloat16",
+                validation_fraction=0.0,
+            ),
+            epochs=100,
+            batch_size=256,
         ),
         optimizer=SGD(learning_rate=0.2, momentum=0.9, nesterov=True, weight_decay=5e-4),
         schedule=Cosine(warmup=5.0),
-        epochs=100,
-        batch_size=256,
     )
 }

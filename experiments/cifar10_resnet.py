@@ -10,11 +10,20 @@ Run:     make run EXP=cifar10_resnet20_sgd
 """
 
 from jaxopt_bench.data import Augmentation
-from jaxopt_bench.experiment import Experiment
-from jaxopt_bench.models import CifarResNet, Model, ResNet
-from jaxopt_bench.optimizers import SGD, Adam, AMSGrad, MultiStep, Nadam, Optimizer, Padam
+from jaxopt_bench.experiment import Experiment, Workload
+from jaxopt_bench.models import CifarResNet, ResNet
+from jaxopt_bench.optimizers import SGD, Adam, AMSGrad, MultiStep, Nadam, Padam
 from jaxopt_bench.problems import Classification
 
+WORKLOADS = [
+    Workload(
+        name=f"cifar10_{network}",
+        problem=Classification(dataset="cifar10", model=model, augmentation=Augmentation(crop_padding=4, flip=True)),
+        epochs=200,
+        batch_size=128,
+    )
+    for network, model in {"resnet20": CifarResNet(depth=20), "resnet18": ResNet(depth=18)}.items()
+]
 OPTIMIZERS = {
     "sgd": SGD(learning_rate=0.1, momentum=0.9, weight_decay=5e-4),
     "adam": Adam(learning_rate=1e-3, weight_decay=1e-4),
@@ -24,20 +33,10 @@ OPTIMIZERS = {
     "padam": Padam(learning_rate=0.1, partial=1 / 8, weight_decay=5e-4, bias_correction=True, eps=1e-8),
 }
 
-
-def experiment(model: Model, optimizer: Optimizer) -> Experiment:
-    """Returns the workload with one network and one optimizer."""
-    return Experiment(
-        problem=Classification(dataset="cifar10", model=model, augmentation=Augmentation(crop_padding=4, flip=True)),
-        optimizer=optimizer,
-        schedule=MultiStep(boundaries=(100, 150), factor=0.1),
-        epochs=200,
-        batch_size=128,
-    )
-
-
 EXPERIMENTS = {
-    f"cifar10_{network}_{name}": experiment(model, optimizer)
-    for network, model in {"resnet20": CifarResNet(depth=20), "resnet18": ResNet(depth=18)}.items()
+    f"{workload.name}_{name}": Experiment(
+        workload=workload, optimizer=optimizer, schedule=MultiStep(boundaries=(100, 150), factor=0.1)
+    )
+    for workload in WORKLOADS
     for name, optimizer in OPTIMIZERS.items()
 }

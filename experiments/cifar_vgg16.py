@@ -8,32 +8,29 @@ Run:     make run EXP=cifar10_vgg16_sgd
 """
 
 from jaxopt_bench.data import Augmentation
-from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.experiment import Experiment, Workload
 from jaxopt_bench.models import VGG
-from jaxopt_bench.optimizers import SGD, AdamW, Cosine, Optimizer
+from jaxopt_bench.optimizers import SGD, AdamW, Cosine
 from jaxopt_bench.problems import Classification
 
+WORKLOADS = [
+    Workload(
+        name=f"{dataset}_vgg16",
+        problem=Classification(
+            dataset=dataset, model=VGG(depth=16), augmentation=Augmentation(crop_padding=4, flip=True)
+        ),
+        epochs=200,
+        batch_size=128,
+    )
+    for dataset in ("cifar10", "cifar100")
+]
 OPTIMIZERS = {
     "sgd": SGD(learning_rate=0.1, momentum=0.9, weight_decay=5e-4),
     "adamw": AdamW(learning_rate=1e-3, weight_decay=0.05),
 }
 
-
-def experiment(dataset: str, optimizer: Optimizer) -> Experiment:
-    """Returns the workload on one data set with one optimizer."""
-    return Experiment(
-        problem=Classification(
-            dataset=dataset, model=VGG(depth=16), augmentation=Augmentation(crop_padding=4, flip=True)
-        ),
-        optimizer=optimizer,
-        schedule=Cosine(warmup=5),
-        epochs=200,
-        batch_size=128,
-    )
-
-
 EXPERIMENTS = {
-    f"{dataset}_vgg16_{name}": experiment(dataset, optimizer)
-    for dataset in ("cifar10", "cifar100")
+    f"{workload.name}_{name}": Experiment(workload=workload, optimizer=optimizer, schedule=Cosine(warmup=5))
+    for workload in WORKLOADS
     for name, optimizer in OPTIMIZERS.items()
 }

@@ -12,11 +12,20 @@ Run:     make run EXP=cifar10_vit_tiny_adamw
 import dataclasses
 
 from jaxopt_bench.data import Augmentation
-from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.experiment import Experiment, Workload
 from jaxopt_bench.models import ViT
-from jaxopt_bench.optimizers import OPTIMIZERS, SGD, AdamW, Cosine, Optimizer
+from jaxopt_bench.optimizers import OPTIMIZERS, SGD, AdamW, Cosine
 from jaxopt_bench.problems import Classification
 
+WORKLOADS = [
+    Workload(
+        name=f"{dataset}_vit_tiny",
+        problem=Classification(dataset=dataset, model=ViT(), augmentation=Augmentation(crop_padding=4, flip=True)),
+        epochs=200,
+        batch_size=128,
+    )
+    for dataset in ("cifar10", "cifar100")
+]
 TRIED = {
     "sgd": SGD(learning_rate=0.05, momentum=0.9, weight_decay=1e-4, clip_norm=1.0),
     "adamw": AdamW(learning_rate=1e-3, weight_decay=0.05),
@@ -24,20 +33,12 @@ TRIED = {
     "muon": dataclasses.replace(OPTIMIZERS["muon"], learning_rate=1e-3, weight_decay=0.05, consistent_rms=0.2),
 }
 
-
-def experiment(dataset: str, optimizer: Optimizer) -> Experiment:
-    """Returns the workload on one data set with one optimizer."""
-    return Experiment(
-        problem=Classification(dataset=dataset, model=ViT(), augmentation=Augmentation(crop_padding=4, flip=True)),
+EXPERIMENTS = {
+    f"{workload.name}_{name}": Experiment(
+        workload=workload,
         optimizer=dataclasses.replace(optimizer, decay_mask="kernels"),
         schedule=Cosine(warmup=10),
-        epochs=200,
-        batch_size=128,
     )
-
-
-EXPERIMENTS = {
-    f"{dataset}_vit_tiny_{name}": experiment(dataset, optimizer)
-    for dataset in ("cifar10", "cifar100")
+    for workload in WORKLOADS
     for name, optimizer in TRIED.items()
 }

@@ -10,32 +10,30 @@ Run:     make run EXP=cifar10_wrn16_4_sgd
 """
 
 from jaxopt_bench.data import Augmentation
-from jaxopt_bench.experiment import Experiment
-from jaxopt_bench.models import Model, WideResNet
-from jaxopt_bench.optimizers import SGD, AdamW, MultiStep, Optimizer
+from jaxopt_bench.experiment import Experiment, Workload
+from jaxopt_bench.models import WideResNet
+from jaxopt_bench.optimizers import SGD, AdamW, MultiStep
 from jaxopt_bench.problems import Classification
 
-NETWORKS = {"wrn16_4": WideResNet(depth=16, width=4), "wrn28_10": WideResNet(depth=28, width=10)}
+WORKLOADS = [
+    Workload(
+        name=f"{dataset}_{network}",
+        problem=Classification(dataset=dataset, model=model, augmentation=Augmentation(crop_padding=4, flip=True)),
+        epochs=200,
+        batch_size=128,
+    )
+    for dataset in ("cifar10", "cifar100")
+    for network, model in {"wrn16_4": WideResNet(depth=16, width=4), "wrn28_10": WideResNet(depth=28, width=10)}.items()
+]
 OPTIMIZERS = {
     "sgd": SGD(learning_rate=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4),
     "adamw": AdamW(learning_rate=1e-3, weight_decay=0.05),
 }
 
-
-def experiment(dataset: str, model: Model, optimizer: Optimizer) -> Experiment:
-    """Returns the workload on one data set with one network and one optimizer."""
-    return Experiment(
-        problem=Classification(dataset=dataset, model=model, augmentation=Augmentation(crop_padding=4, flip=True)),
-        optimizer=optimizer,
-        schedule=MultiStep(boundaries=(60, 120, 160), factor=0.2),
-        epochs=200,
-        batch_size=128,
-    )
-
-
 EXPERIMENTS = {
-    f"{dataset}_{network}_{name}": experiment(dataset, model, optimizer)
-    for dataset in ("cifar10", "cifar100")
-    for network, model in NETWORKS.items()
+    f"{workload.name}_{name}": Experiment(
+        workload=workload, optimizer=optimizer, schedule=MultiStep(boundaries=(60, 120, 160), factor=0.2)
+    )
+    for workload in WORKLOADS
     for name, optimizer in OPTIMIZERS.items()
 }

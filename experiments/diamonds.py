@@ -8,21 +8,17 @@ Expect:  after 30 epochs (3,360 steps), seed 0, a test RMSE of 668 US dollars wi
 Run:     make run EXP=diamonds_mlp_adamw
 """
 
-from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.experiment import Experiment, Workload
 from jaxopt_bench.models import MLP
 from jaxopt_bench.optimizers import SGD, Adam, AdamW, Cosine, Optimizer
 from jaxopt_bench.problems import Regression
 
+WORKLOAD = Workload(name="diamonds_mlp", problem=Regression(dataset="diamonds", model=MLP()), epochs=30, batch_size=64)
+
 
 def experiment(optimizer: Optimizer) -> Experiment:
     """Returns the workload with one optimizer."""
-    return Experiment(
-        problem=Regression(dataset="diamonds", model=MLP()),
-        optimizer=optimizer,
-        schedule=Cosine(warmup=1),
-        epochs=30,
-        batch_size=64,
-    )
+    return Experiment(workload=WORKLOAD, optimizer=optimizer, schedule=Cosine(warmup=1))
 
 
 EXPERIMENTS = {

@@ -12,20 +12,23 @@ Run:     make run EXP=digits_autoencoder_adam
          make run EXP=digits_vae_adam
 """
 
-from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.experiment import Experiment, Workload
 from jaxopt_bench.optimizers import SGD, Adam, Cosine, Optimizer
-from jaxopt_bench.problems import Autoencoder, ProblemConfig, VariationalAutoencoder
+from jaxopt_bench.problems import Autoencoder, VariationalAutoencoder
+
+AUTOENCODER = Workload(name="digits_autoencoder", problem=Autoencoder(), epochs=100, batch_size=32)
+VARIATIONAL = Workload(name="digits_vae", problem=VariationalAutoencoder(), epochs=100, batch_size=32)
 
 
-def experiment(problem: ProblemConfig, optimizer: Optimizer) -> Experiment:
+def experiment(workload: Workload, optimizer: Optimizer) -> Experiment:
     """Returns a workload with one optimizer."""
-    return Experiment(problem=problem, optimizer=optimizer, schedule=Cosine(warmup=1), epochs=100, batch_size=32)
+    return Experiment(workload=workload, optimizer=optimizer, schedule=Cosine(warmup=1))
 
 
 EXPERIMENTS = {
-    "digits_autoencoder_sgd": experiment(Autoencoder(), SGD(learning_rate=3e-3, momentum=0.9)),
-    "digits_autoencoder_nesterov": experiment(Autoencoder(), SGD(learning_rate=3e-3, momentum=0.9, nesterov=True)),
-    "digits_autoencoder_adam": experiment(Autoencoder(), Adam(learning_rate=3e-3)),
-    "digits_vae_sgd": experiment(VariationalAutoencoder(), SGD(learning_rate=1e-4, momentum=0.9)),
-    "digits_vae_adam": experiment(VariationalAutoencoder(), Adam(learning_rate=3e-3)),
+    "digits_autoencoder_sgd": experiment(AUTOENCODER, SGD(learning_rate=3e-3, momentum=0.9)),
+    "digits_autoencoder_nesterov": experiment(AUTOENCODER, SGD(learning_rate=3e-3, momentum=0.9, nesterov=True)),
+    "digits_autoencoder_adam": experiment(AUTOENCODER, Adam(learning_rate=3e-3)),
+    "digits_vae_sgd": experiment(VARIATIONAL, SGD(learning_rate=1e-4, momentum=0.9)),
+    "digits_vae_adam": experiment(VARIATIONAL, Adam(learning_rate=3e-3)),
 }

@@ -6,21 +6,17 @@ Expect:  over 95% test accuracy in well under a minute on two CPU cores.
 Run:     make run EXP=digits_cnn_adamw
 """
 
-from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.experiment import Experiment, Workload
 from jaxopt_bench.models import CNN
 from jaxopt_bench.optimizers import SGD, Adam, AdamW, AMSGrad, Cosine, Nadam, Optimizer, Padam
 from jaxopt_bench.problems import Classification
 
+WORKLOAD = Workload(name="digits_cnn", problem=Classification(dataset="digits", model=CNN()), epochs=20, batch_size=32)
+
 
 def experiment(optimizer: Optimizer) -> Experiment:
     """Returns the workload with one optimizer."""
-    return Experiment(
-        problem=Classification(dataset="digits", model=CNN()),
-        optimizer=optimizer,
-        schedule=Cosine(warmup=1),
-        epochs=20,
-        batch_size=32,
-    )
+    return Experiment(workload=WORKLOAD, optimizer=optimizer, schedule=Cosine(warmup=1))
 
 
 EXPERIMENTS = {

@@ -14,38 +14,44 @@ Expect:  these gaps to the minimum with seed 0, after 2,000 steps, or with L-BFG
 Run:     make run EXP=rosenbrock_adam
 """
 
-from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.experiment import Experiment, Workload
 from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Adam, Cosine, Optimizer
 from jaxopt_bench.problems import DeepLinear, MatrixFactorisation, NoisyQuadratic, ProblemConfig, Rosenbrock
 
 LBFGS = OPTIMIZERS["lbfgs"]
 
 
-def experiment(problem: ProblemConfig, optimizer: Optimizer, batch_size: int = 1) -> Experiment:
-    """Returns a function with an optimizer: 2,000 steps at batch size 1."""
-    return Experiment(problem=problem, optimizer=optimizer, schedule=Cosine(), epochs=20, batch_size=batch_size)
+# 2,000 steps each
+ROSENBROCK = Workload(name="rosenbrock", problem=Rosenbrock(), epochs=20, batch_size=1)
+NOISY = Workload(name="noisy_quadratic", problem=NoisyQuadratic(examples=1600), epochs=20, batch_size=16)
+LINEAR = Workload(name="deep_linear", problem=DeepLinear(), epochs=20, batch_size=1)
+MATRIX = Workload(name="matrix_factorisation", problem=MatrixFactorisation(), epochs=20, batch_size=1)
 
 
-def line_search(problem: ProblemConfig) -> Experiment:
+def experiment(workload: Workload, optimizer: Optimizer) -> Experiment:
+    """Returns a function with an optimizer."""
+    return Experiment(workload=workload, optimizer=optimizer, schedule=Cosine())
+
+
+def line_search(name: str, problem: ProblemConfig) -> Experiment:
     """Returns a function with L-BFGS: 10 epochs of few steps, each of which evaluates the function several times."""
-    return Experiment(problem=problem, optimizer=LBFGS, epochs=10, batch_size=1)
+    workload = Workload(name=f"{name}_few_steps", problem=problem, epochs=10, batch_size=1)
+    return Experiment(workload=workload, optimizer=LBFGS)
 
-
-NOISY = NoisyQuadratic(examples=1600)
 
 EXPERIMENTS = {
-    "rosenbrock_sgd": experiment(Rosenbrock(), SGD(learning_rate=1e-3, momentum=0.9)),
-    "rosenbrock_adam": experiment(Rosenbrock(), Adam(learning_rate=0.1)),
-    "rosenbrock_lbfgs": line_search(Rosenbrock(examples=10)),
-    "noisy_quadratic_sgd": experiment(NOISY, SGD(learning_rate=0.5), batch_size=16),
-    "noisy_quadratic_momentum": experiment(NOISY, SGD(learning_rate=0.1, momentum=0.9), batch_size=16),
-    "noisy_quadratic_adam": experiment(NOISY, Adam(learning_rate=0.03), batch_size=16),
-    "deep_linear_sgd": experiment(DeepLinear(), SGD(learning_rate=0.1)),
-    "deep_linear_momentum": experiment(DeepLinear(), SGD(learning_rate=0.1, momentum=0.9)),
-    "deep_linear_adam": experiment(DeepLinear(), Adam(learning_rate=0.01)),
-    "deep_linear_lbfgs": line_search(DeepLinear(examples=20)),
-    "matrix_factorisation_sgd": experiment(MatrixFactorisation(), SGD(learning_rate=0.1)),
-    "matrix_factorisation_momentum": experiment(MatrixFactorisation(), SGD(learning_rate=0.1, momentum=0.9)),
-    "matrix_factorisation_adam": experiment(MatrixFactorisation(), Adam(learning_rate=0.01)),
-    "matrix_factorisation_lbfgs": line_search(MatrixFactorisation(examples=10)),
+    "rosenbrock_sgd": experiment(ROSENBROCK, SGD(learning_rate=1e-3, momentum=0.9)),
+    "rosenbrock_adam": experiment(ROSENBROCK, Adam(learning_rate=0.1)),
+    "rosenbrock_lbfgs": line_search("rosenbrock", Rosenbrock(examples=10)),
+    "noisy_quadratic_sgd": experiment(NOISY, SGD(learning_rate=0.5)),
+    "noisy_quadratic_momentum": experiment(NOISY, SGD(learning_rate=0.1, momentum=0.9)),
+    "noisy_quadratic_adam": experiment(NOISY, Adam(learning_rate=0.03)),
+    "deep_linear_sgd": experiment(LINEAR, SGD(learning_rate=0.1)),
+    "deep_linear_momentum": experiment(LINEAR, SGD(learning_rate=0.1, momentum=0.9)),
+    "deep_linear_adam": experiment(LINEAR, Adam(learning_rate=0.01)),
+    "deep_linear_lbfgs": line_search("deep_linear", DeepLinear(examples=20)),
+    "matrix_factorisation_sgd": experiment(MATRIX, SGD(learning_rate=0.1)),
+    "matrix_factorisation_momentum": experiment(MATRIX, SGD(learning_rate=0.1, momentum=0.9)),
+    "matrix_factorisation_adam": experiment(MATRIX, Adam(learning_rate=0.01)),
+    "matrix_factorisation_lbfgs": line_search("matrix_factorisation", MatrixFactorisation(examples=10)),
 }

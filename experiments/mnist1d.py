@@ -10,9 +10,9 @@ Expect:  with AdamW and seed 0 test accuracies of 32.4% (linear), 66.1% (MLP), 9
 Run:     make run EXP=mnist1d_gru_adamw
 """
 
-from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.experiment import Experiment, Workload
 from jaxopt_bench.models import CNN1D, GRU, MLP, Model
-from jaxopt_bench.optimizers import SGD, Adam, AdamW, Cosine, Optimizer
+from jaxopt_bench.optimizers import SGD, Adam, AdamW, Cosine
 from jaxopt_bench.problems import Classification
 
 NETWORKS: dict[str, tuple[Model, int]] = {  # with epochs
@@ -21,26 +21,23 @@ NETWORKS: dict[str, tuple[Model, int]] = {  # with epochs
     "gru": (GRU(), 60),
     "cnn1d": (CNN1D(), 120),
 }
+WORKLOADS = [
+    Workload(
+        name=f"mnist1d_{network}",
+        problem=Classification(dataset="mnist1d", model=model),
+        epochs=epochs,
+        batch_size=100,
+    )
+    for network, (model, epochs) in NETWORKS.items()
+]
 TRIED = {
     "sgd": SGD(learning_rate=0.05, momentum=0.9, weight_decay=5e-4),
     "adam": Adam(learning_rate=0.01),
     "adamw": AdamW(learning_rate=0.01, weight_decay=0.05),
 }
 
-
-def experiment(model: Model, epochs: int, optimizer: Optimizer) -> Experiment:
-    """Returns the workload of one network with one optimizer."""
-    return Experiment(
-        problem=Classification(dataset="mnist1d", model=model),
-        optimizer=optimizer,
-        schedule=Cosine(warmup=1),
-        epochs=epochs,
-        batch_size=100,
-    )
-
-
 EXPERIMENTS = {
-    f"mnist1d_{network}_{name}": experiment(model, epochs, optimizer)
-    for network, (model, epochs) in NETWORKS.items()
+    f"{workload.name}_{name}": Experiment(workload=workload, optimizer=optimizer, schedule=Cosine(warmup=1))
+    for workload in WORKLOADS
     for name, optimizer in TRIED.items()
 }

@@ -11,20 +11,16 @@ Expect:  with AdamW 99% of the training pairs are right after 30 epochs, and 15 
 Run:     make run EXP=modular_addition_59_adamw
 """
 
-from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.experiment import Experiment, Workload
 from jaxopt_bench.optimizers import SGD, Adam, AdamW, Optimizer, WarmupStableDecay
 from jaxopt_bench.problems import ModularAddition
+
+WORKLOAD = Workload(name="modular_addition_59", problem=ModularAddition(), epochs=240, batch_size=128)
 
 
 def experiment(optimizer: Optimizer) -> Experiment:
     """Returns the workload with one optimizer."""
-    return Experiment(
-        problem=ModularAddition(),
-        optimizer=optimizer,
-        schedule=WarmupStableDecay(warmup=2, cooldown=0.25),
-        epochs=240,
-        batch_size=128,
-    )
+    return Experiment(workload=WORKLOAD, optimizer=optimizer, schedule=WarmupStableDecay(warmup=2, cooldown=0.25))
 
 
 EXPERIMENTS = {

@@ -14,7 +14,7 @@ Expect:  these relative L2 errors on the test grid with seed 0, after 2,000 step
 Run:     make run EXP=poisson_mlp_adam
 """
 
-from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.experiment import Experiment, Workload
 from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Adam, Cosine, Optimizer
 from jaxopt_bench.problems import Burgers, Poisson
 from jaxopt_bench.problems.physics import DifferentialEquation
@@ -22,23 +22,27 @@ from jaxopt_bench.problems.physics import DifferentialEquation
 LBFGS = OPTIMIZERS["lbfgs"]
 
 
-def experiment(problem: DifferentialEquation, optimizer: Optimizer) -> Experiment:
-    """Returns an equation with an optimizer for small batches: 2,000 steps."""
-    return Experiment(
-        problem=problem, optimizer=optimizer, schedule=Cosine(), epochs=100, batch_size=problem.points // 20
-    )
+# small batches: 2,000 steps
+POISSON = Workload(name="poisson_mlp", problem=Poisson(), epochs=100, batch_size=Poisson().points // 20)
+BURGERS = Workload(name="burgers_mlp", problem=Burgers(), epochs=100, batch_size=Burgers().points // 20)
 
 
-def line_search(problem: DifferentialEquation, epochs: int) -> Experiment:
+def experiment(workload: Workload, optimizer: Optimizer) -> Experiment:
+    """Returns a workload of small batches with one optimizer."""
+    return Experiment(workload=workload, optimizer=optimizer, schedule=Cosine())
+
+
+def line_search(name: str, problem: DifferentialEquation, epochs: int) -> Experiment:
     """Returns an equation with L-BFGS, all points in each batch."""
-    return Experiment(problem=problem, optimizer=LBFGS, epochs=epochs, batch_size=problem.points)
+    workload = Workload(name=f"{name}_full_batch", problem=problem, epochs=epochs, batch_size=problem.points)
+    return Experiment(workload=workload, optimizer=LBFGS)
 
 
 EXPERIMENTS = {
-    "poisson_mlp_sgd": experiment(Poisson(), SGD(learning_rate=1e-5, momentum=0.9)),
-    "poisson_mlp_adam": experiment(Poisson(), Adam(learning_rate=3e-3)),
-    "poisson_mlp_lbfgs": line_search(Poisson(), 200),
-    "burgers_mlp_sgd": experiment(Burgers(), SGD(learning_rate=1e-2, momentum=0.9)),
-    "burgers_mlp_adam": experiment(Burgers(), Adam(learning_rate=5e-3)),
-    "burgers_mlp_lbfgs": line_search(Burgers(), 400),
+    "poisson_mlp_sgd": experiment(POISSON, SGD(learning_rate=1e-5, momentum=0.9)),
+    "poisson_mlp_adam": experiment(POISSON, Adam(learning_rate=3e-3)),
+    "poisson_mlp_lbfgs": line_search("poisson_mlp", Poisson(), 200),
+    "burgers_mlp_sgd": experiment(BURGERS, SGD(learning_rate=1e-2, momentum=0.9)),
+    "burgers_mlp_adam": experiment(BURGERS, Adam(learning_rate=5e-3)),
+    "burgers_mlp_lbfgs": line_search("burgers_mlp", Burgers(), 400),
 }

@@ -8,28 +8,27 @@ Expect:  test losses of 1.99 nats per letter (2.88 bits; transformer) and 1.97 (
 Run:     make run EXP=words_transformer_adamw, or with a text file of yours: ARGS="--dataset FILE.txt"
 """
 
-from jaxopt_bench.experiment import Experiment
-from jaxopt_bench.models import GRU, Model, Transformer
+from jaxopt_bench.experiment import Experiment, Workload
+from jaxopt_bench.models import GRU, Transformer
 from jaxopt_bench.optimizers import SGD, Adam, AdamW, Cosine, Optimizer
 from jaxopt_bench.problems import Language
 
+TRANSFORMER = Workload(
+    name="words_transformer", problem=Language(dataset="words", model=Transformer()), epochs=5, batch_size=128
+)
+RECURRENT = Workload(name="words_gru", problem=Language(dataset="words", model=GRU()), epochs=5, batch_size=128)
 
-def experiment(model: Model, optimizer: Optimizer) -> Experiment:
-    """Returns the workload of one network with one optimizer."""
-    return Experiment(
-        problem=Language(dataset="words", model=model),
-        optimizer=optimizer,
-        schedule=Cosine(warmup=0.5),
-        epochs=5,
-        batch_size=128,
-    )
+
+def experiment(workload: Workload, optimizer: Optimizer) -> Experiment:
+    """Returns a workload with one optimizer."""
+    return Experiment(workload=workload, optimizer=optimizer, schedule=Cosine(warmup=0.5))
 
 
 EXPERIMENTS = {
-    "words_transformer_sgd": experiment(Transformer(), SGD(learning_rate=0.3, momentum=0.9)),
-    "words_transformer_adam": experiment(Transformer(), Adam(learning_rate=3e-3)),
-    "words_transformer_adamw": experiment(Transformer(), AdamW(learning_rate=3e-3, weight_decay=0.1)),
-    "words_gru_sgd": experiment(GRU(), SGD(learning_rate=0.5, momentum=0.9, clip_norm=1.0)),
-    "words_gru_adam": experiment(GRU(), Adam(learning_rate=5e-3)),
-    "words_gru_adamw": experiment(GRU(), AdamW(learning_rate=5e-3, weight_decay=0.1)),
+    "words_transformer_sgd": experiment(TRANSFORMER, SGD(learning_rate=0.3, momentum=0.9)),
+    "words_transformer_adam": experiment(TRANSFORMER, Adam(learning_rate=3e-3)),
+    "words_transformer_adamw": experiment(TRANSFORMER, AdamW(learning_rate=3e-3, weight_decay=0.1)),
+    "words_gru_sgd": experiment(RECURRENT, SGD(learning_rate=0.5, momentum=0.9, clip_norm=1.0)),
+    "words_gru_adam": experiment(RECURRENT, Adam(learning_rate=5e-3)),
+    "words_gru_adamw": experiment(RECURRENT, AdamW(learning_rate=5e-3, weight_decay=0.1)),
 }

@@ -7,14 +7,20 @@ if TYPE_CHECKING:
     from typing import Any
 
     from jaxopt_bench.errors import UserError
-    from jaxopt_bench.experiment import Experiment
+    from jaxopt_bench.experiment import Experiment, Workload
     from jaxopt_bench.problems import Metric, Problem
     from jaxopt_bench.runs import Run, load_run, train_population
     from jaxopt_bench.runs.train import train
 
-__all__ = ["Experiment", "Metric", "Problem", "Run", "UserError", "load_run", "train", "train_population"]
+__all__ = ["Experiment", "Metric", "Problem", "Run", "UserError", "Workload", "load_run", "train", "train_population"]
 
-_HOMES = {"UserError": "errors", "Experiment": "experiment", "Metric": "problems", "Problem": "problems"}
+_HOMES = {
+    "UserError": "errors",
+    "Experiment": "experiment",
+    "Workload": "experiment",
+    "Metric": "problems",
+    "Problem": "problems",
+}
 
 
 def __getattr__(name: str) -> Any:

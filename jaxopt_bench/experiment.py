@@ -27,8 +27,8 @@ class Workload(Config):
 
     kinds: ClassVar[Mapping[str, Named[Any]]] = {"problem": PROBLEMS}
 
-    name: str = "unnamed"
-    """What its folder is called; changes nothing that is computed."""
+    name: Annotated[str, tyro.conf.Suppress] = "unnamed"
+    """What a study calls it; changes nothing that is computed."""
     problem: Annotated[ProblemConfig, tyro.conf.arg(name="")]
     """The problem, whose loss is minimised."""
     epochs: int = number(10, at_least=1)
@@ -38,19 +38,23 @@ class Workload(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_folder_name(f"{type(self).__name__}.name", self.name)
+        check_folder_name("Workload.name", self.name)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Experiment(Workload):
-    """One training on one problem with one optimizer, its schedule and a seed.
+class Experiment(Config):
+    """One training on one workload with one optimizer, its schedule and a seed.
 
     Raises:
       UserError: for a field of the wrong type or out of bounds.
     """
 
-    kinds: ClassVar[Mapping[str, Named[Any]]] = {"problem": PROBLEMS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
+    kinds: ClassVar[Mapping[str, Named[Any]]] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}
 
+    name: str = "unnamed"
+    """What its folder is called; changes nothing that is computed."""
+    workload: Annotated[Workload, tyro.conf.arg(name="")]
+    """What is trained, for how long and in which batches."""
     optimizer: Optimizer
     """The optimizer and its hyperparameters."""
     schedule: Schedule = Constant()
@@ -64,13 +68,9 @@ class Experiment(Workload):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_folder_name("Experiment.name", self.name)
         if self.track_test and not self.evaluate_test:
             raise UserError("Experiment.track_test is True while evaluate_test is False; accepted: both or neither.")
-
-    @property
-    def workload(self) -> Workload:
-        """What it is trained on, under the experiment's name."""
-        return Workload(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Workload)})
 
     @property
     def digest(self) -> str:
@@ -88,17 +88,37 @@ class Experiment(Workload):
         return flat_fields(fields) | shapes
 
 
-def flat_fields(experiment: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the fields of an experiment, or of a part of one, under the names that flags give them.
+NAMED_PARTS: Mapping[str, Named[Any]] = {**Workload.kinds, **Experiment.kinds}
+"""The parts of an experiment that are chosen by name, those of its workload among them, with their tables."""
 
-    The fields of a built-in problem have no prefix. The problem's name, and the arguments of a user's function, have
-    the prefix "problem.".
+
+def unpack_workload(experiment: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns an experiment's fields with those of its workload, except its name, in the workload's place.
 
     Args:
       experiment: the result of `Experiment.to_json`; other versions of this program may have other fields.
     """
-    problem = experiment.get("problem", {})
-    others = flattened({name: value for name, value in experiment.items() if name != "problem"})
+    fields: dict[str, Any] = {}
+    for name, value in experiment.items():
+        if name == "workload" and isinstance(value, Mapping):
+            fields |= {own: each for own, each in value.items() if own != "name"}
+        else:
+            fields[name] = value
+    return fields
+
+
+def flat_fields(experiment: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the fields of an experiment, or of a part of one, under the names that flags give them.
+
+    The workload's fields have no prefix, and its name is left out. The fields of a built-in problem have no prefix
+    either. The problem's name, and the arguments of a user's function, have the prefix "problem.".
+
+    Args:
+      experiment: the result of `Experiment.to_json`; other versions of this program may have other fields.
+    """
+    fields = unpack_workload(experiment)
+    problem = fields.pop("problem", {})
+    others = flattened(fields)
     if ":" in str(problem.get("name")):
         return flattened(problem, "problem.") | others
     named = {"problem.name": problem["name"]} if "name" in problem else {}
@@ -111,7 +131,8 @@ def digest_of(experiment: Mapping[str, Any]) -> str:
     Args:
       experiment: the result of `Experiment.to_json`; other versions of this program may have other fields.
     """
-    fields = {name: value for name, value in experiment.items() if name != "name"}
+    # The workload's fields stand beside the others, so that the digests of runs that are already recorded stay valid.
+    fields = {name: value for name, value in unpack_workload(experiment).items() if name != "name"}
     text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -17,7 +17,7 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="jaxo
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="jaxopt-bench-tests-")  # the user's own is not for tests
 
-from jaxopt_bench import Experiment, data
+from jaxopt_bench import Experiment, Workload, data
 from jaxopt_bench.cli import main
 from jaxopt_bench.data import Augmentation
 from jaxopt_bench.models import CNN, MODELS, Model
@@ -50,16 +50,18 @@ def tiny() -> Experiment:
     """Returns two epochs of a tiny network on digits, every source of randomness in use."""
     return Experiment(
         name="tiny",
-        problem=Classification(
-            dataset="digits",
-            model=CNN(channels=(4,), dense=8, dropout=0.25),
-            augmentation=Augmentation(crop_padding=1, flip=True, rotation=10, cutout=2),
-            label_smoothing=0.1,
+        workload=Workload(
+            problem=Classification(
+                dataset="digits",
+                model=CNN(channels=(4,), dense=8, dropout=0.25),
+                augmentation=Augmentation(crop_padding=1, flip=True, rotation=10, cutout=2),
+                label_smoothing=0.1,
+            ),
+            epochs=2,
+            batch_size=64,
         ),
         optimizer=AdamW(learning_rate=5e-3),
         schedule=Cosine(warmup=0.5),
-        epochs=2,
-        batch_size=64,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, TypeVar
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,16 +12,16 @@ from jaxopt_bench.experiment import Experiment, Workload
 from jaxopt_bench.problems.classification import Classification, Labelled
 from jaxopt_bench.training import CodePath, Task
 
-W = TypeVar("W", bound=Workload)
 
-
-def changed(workload: W, **fields: Any) -> W:
-    """Returns a workload or an experiment with other values of fields, which may be its problem's."""
-    own = {field.name for field in dataclasses.fields(workload)}
-    of_problem = {name: fields.pop(name) for name in [*fields] if name not in own}
-    if of_problem:
-        fields["problem"] = dataclasses.replace(workload.problem, **of_problem)
-    return dataclasses.replace(workload, **fields)
+def changed(experiment: Experiment, **fields: Any) -> Experiment:
+    """Returns an experiment with other values of fields, which may be its workload's or its problem's."""
+    own, of_workload = (
+        {field.name: fields.pop(field.name) for field in dataclasses.fields(cls) if field.name in fields}
+        for cls in (Experiment, Workload)
+    )
+    workload = dataclasses.replace(own.pop("workload", experiment.workload), **of_workload)
+    workload = dataclasses.replace(workload, problem=dataclasses.replace(workload.problem, **fields))
+    return dataclasses.replace(experiment, workload=workload, **own)
 
 
 def task_on(
@@ -42,8 +42,8 @@ def task_on(
         images = np.broadcast_to(np.uint8(0), (examples, *shape))
         examples = Labelled(images, np.broadcast_to(np.int32(0), (examples,)))
     channels = examples.inputs.shape[-1]
-    assert isinstance(experiment.problem, Classification)
-    problem = experiment.problem.on_examples(
+    assert isinstance(experiment.workload.problem, Classification)
+    problem = experiment.workload.problem.on_examples(
         examples,
         class_names=[str(i) for i in range(10)],
         mean=(0.3,) * channels,

@@ -71,13 +71,14 @@ STUDIES = {
 """
 
 EXPERIMENT = """
-from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.experiment import Experiment, Workload
 from jaxopt_bench.optimizers import Adam
 from jaxopt_bench.problems import PROBLEMS
 
 EXPERIMENTS = {
     "springs_adam": Experiment(
-        problem=PROBLEMS["springs.py:springs"], optimizer=Adam(learning_rate=0.05), epochs=4, batch_size=20
+        workload=Workload(problem=PROBLEMS["springs.py:springs"], epochs=4, batch_size=20),
+        optimizer=Adam(learning_rate=0.05),
     )
 }
 """

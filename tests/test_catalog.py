@@ -18,12 +18,12 @@ CIFAR = ("cifar10", "cifar100")
 OWN = catalog.load_folder()
 STUDY = [name for name in OWN if name.startswith("cifar100_alexnet_") and "small" not in name and "modern" not in name]
 FILE = """
-from jaxopt_bench import Experiment
+from jaxopt_bench import Experiment, Workload
 from jaxopt_bench.optimizers import SGD
 from jaxopt_bench.problems import Classification
 EXPERIMENTS = {{{entries}}}
 """
-ENTRY = '"{name}": Experiment(problem=Classification(), optimizer=SGD())'
+ENTRY = '"{name}": Experiment(workload=Workload(problem=Classification()), optimizer=SGD())'
 
 
 def write(path, *names: str) -> None:
@@ -62,14 +62,21 @@ def test_every_named_experiment_is_there():
 def test_names_say_dataset_and_optimizer_and_the_network_fits_the_images(name):
     experiment = OWN[name]
     assert experiment.name == name
-    assert name.startswith(experiment.problem.data_name + "_")
+    assert name.startswith(experiment.workload.problem.data_name + "_")
     assert type(experiment.optimizer) in {type(OPTIMIZERS[part]) for part in name.split("_") if part in OPTIMIZERS}
-    assert jax.tree.leaves(experiment.problem.parameter_shapes())
+    assert jax.tree.leaves(experiment.workload.problem.parameter_shapes())
 
 
 @pytest.mark.parametrize("name", sorted(OWN))
 def test_an_experiment_survives_json(name):
     assert Experiment.from_json(OWN[name].to_json()) == OWN[name]
+
+
+def test_workloads_of_one_name_are_equal():
+    named = {}
+    for experiment in OWN.values():
+        assert named.setdefault(experiment.workload.name, experiment.workload) == experiment.workload
+    assert "unnamed" not in named
 
 
 def test_all_experiments_are_different():
@@ -79,9 +86,10 @@ def test_all_experiments_are_different():
 @pytest.mark.parametrize("name", STUDY)
 def test_the_first_study_is_as_it_says(name):
     experiment = OWN[name]
-    assert (experiment.epochs, experiment.batch_size, experiment.problem.validation_fraction) == (300, 4, 0)
+    workload = experiment.workload
+    assert (workload.epochs, workload.batch_size, workload.problem.validation_fraction) == (300, 4, 0)
     assert (experiment.optimizer.learning_rate, experiment.optimizer.weight_decay) == (0.01, 5e-4)
-    augmentation = experiment.problem.augmentation
+    augmentation = workload.problem.augmentation
     assert (augmentation.crop_padding, augmentation.flip, augmentation.rotation) == (4, True, 15)
     steps = {epoch: schedule_at(experiment, epoch) for epoch in (0, 49, 50, 149, 150, 199, 200, 299)}
     if name.endswith("_exp50"):
@@ -93,7 +101,7 @@ def test_the_first_study_is_as_it_says(name):
 
 def schedule_at(experiment: Experiment, epoch: int) -> float:
     schedule = experiment.schedule
-    return float(schedule.multiplier(schedule.numbers(), jax.numpy.float32(epoch), experiment.epochs))
+    return float(schedule.multiplier(schedule.numbers(), jax.numpy.float32(epoch), experiment.workload.epochs))
 
 
 def test_padam_is_as_its_authors_train_it():
@@ -101,7 +109,7 @@ def test_padam_is_as_its_authors_train_it():
     assert padam.optimizer == Padam(
         learning_rate=0.1, weight_decay=5e-4, b1=0.9, b2=0.999, partial=0.125, eps=1e-8, bias_correction=True
     )
-    assert padam.epochs == 200
+    assert padam.workload.epochs == 200
     assert [round(schedule_at(padam, epoch), 6) for epoch in (99, 100, 149, 150)] == [1, 0.1, 0.1, 0.01]
 
 

@@ -82,12 +82,12 @@ def test_flags_override_fields_of_the_experiment_and_its_parts():
         "digits_cnn_adamw", "--epochs", "2", "--seed", "1", "--batch-size", "64", "--optimizer.learning-rate", "0.003",
         "--model.dropout", "0", "--schedule.warmup", "0.5", "--augmentation.rotation", "5", "--dtype", "bfloat16",
     )  # fmt: skip
-    assert (experiment.epochs, experiment.seed, experiment.batch_size) == (2, 1, 64)
-    assert experiment.problem.dtype == "bfloat16"
+    assert (experiment.workload.epochs, experiment.seed, experiment.workload.batch_size) == (2, 1, 64)
+    assert experiment.workload.problem.dtype == "bfloat16"
     assert experiment.optimizer.learning_rate == 0.003
-    assert experiment.problem.model.dropout == 0
+    assert experiment.workload.problem.model.dropout == 0
     assert experiment.schedule == Cosine(warmup=0.5)
-    assert experiment.problem.augmentation.rotation == 5
+    assert experiment.workload.problem.augmentation.rotation == 5
     assert experiment.optimizer.b2 == OPTIMIZERS["adamw"].b2
 
 
@@ -97,7 +97,7 @@ def test_another_optimizer_takes_its_own_defaults():
     experiment = parsed("cifar10_resnet20_sgd", "--schedule", "constant", "--optimizer=sgd", "--model", "resnet32")
     assert experiment.optimizer == SGD()
     assert experiment.schedule == Constant()
-    assert experiment.problem.model.depth == 32
+    assert experiment.workload.problem.model.depth == 32
 
 
 def test_without_flags_the_experiment_is_the_files():
@@ -357,10 +357,10 @@ def test_help_is_there_for_every_command(call):
 
 def test_an_experiment_of_the_users_own_file_runs(call, tmp_path):
     (tmp_path / "mine.py").write_text(
-        "from jaxopt_bench import Experiment\nfrom jaxopt_bench.models import CNN\n"
+        "from jaxopt_bench import Experiment, Workload\nfrom jaxopt_bench.models import CNN\n"
         "from jaxopt_bench.optimizers import SGD\nfrom jaxopt_bench.problems import Classification\n"
         "problem = Classification(dataset='digits', model=CNN(channels=(4,)))\n"
-        "EXPERIMENTS = {'mine': Experiment(problem=problem, optimizer=SGD(), epochs=1)}\n"
+        "EXPERIMENTS = {'mine': Experiment(workload=Workload(problem=problem, epochs=1), optimizer=SGD())}\n"
     )
     code, _, _ = call("run", "mine.py", "--no-tensorboard")
     assert code == 0

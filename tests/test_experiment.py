@@ -8,25 +8,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxopt_bench import Experiment, UserError, models, optimizers, problems
+from jaxopt_bench import Experiment, UserError, Workload, models, optimizers, problems
 from jaxopt_bench.data import Augmentation
+from jaxopt_bench.experiment import flat_fields
 from jaxopt_bench.models import CNN, GRU, MODELS, ResNet
 from jaxopt_bench.optimizers import OPTIMIZERS, SCHEDULES, SGD, Adam, AdamW, Cosine, MultiStep
 from jaxopt_bench.problems import Classification, Language, Rosenbrock
 from tests.tasks import changed
 
-BASE = Experiment(problem=Classification(dataset="digits", model=CNN()), optimizer=OPTIMIZERS["sgd"])
+BASE = Experiment(workload=Workload(problem=Classification(dataset="digits", model=CNN())), optimizer=OPTIMIZERS["sgd"])
 experiments = st.builds(
     Experiment,
-    problem=st.builds(
-        Classification,
-        dataset=st.sampled_from(["digits", "cifar10", "cifar100"]),
-        model=st.sampled_from([model for model in MODELS.values() if "images" in model.inputs]),
-        label_smoothing=st.floats(0, 0.99),
+    workload=st.builds(
+        Workload,
+        problem=st.builds(
+            Classification,
+            dataset=st.sampled_from(["digits", "cifar10", "cifar100"]),
+            model=st.sampled_from([model for model in MODELS.values() if "images" in model.inputs]),
+            label_smoothing=st.floats(0, 0.99),
+        ),
+        epochs=st.integers(1, 1000),
     ),
     optimizer=st.sampled_from(list(OPTIMIZERS.values())),
     schedule=st.sampled_from(list(SCHEDULES.values())),
-    epochs=st.integers(1, 1000),
     seed=st.integers(0, 2**32 - 1),
 )
 
@@ -44,13 +48,18 @@ def test_digests_differ_exactly_where_experiments_do(one, other):
     assert (one.digest == other.digest) == (one == other)
 
 
-def test_the_name_is_not_in_the_digest_and_all_else_is():
-    assert dataclasses.replace(BASE, name="other").digest == BASE.digest
+def test_everything_but_names_is_in_the_digest():
     for change in (
         {"seed": 1}, {"epochs": 11}, {"dtype": "bfloat16"}, {"track_test": True}, {"evaluate_test": False},
         {"validation_fraction": 0.2}, {"optimizer": dataclasses.replace(BASE.optimizer, learning_rate=0.2)},
     ):  # fmt: skip
         assert changed(BASE, **change).digest != BASE.digest
+
+
+def test_names_are_not_in_the_digest():
+    renamed = dataclasses.replace(BASE, name="other", workload=dataclasses.replace(BASE.workload, name="another"))
+    assert renamed.digest == BASE.digest
+    assert renamed.program() == BASE.program()
 
 
 MINE = """
@@ -98,9 +107,7 @@ def test_digests_are_stable(tmp_path):
         (
             Experiment(
                 name="one",
-                problem=images,
-                epochs=300,
-                batch_size=4,
+                workload=Workload(name="two", problem=images, epochs=300, batch_size=4),
                 optimizer=AdamW(learning_rate=0.01, weight_decay=5e-4),
                 schedule=MultiStep(boundaries=(150, 200), factor=0.1),
                 track_test=True,
@@ -110,8 +117,7 @@ def test_digests_are_stable(tmp_path):
         ),
         (
             Experiment(
-                problem=Rosenbrock(examples=10),
-                batch_size=1,
+                workload=Workload(problem=Rosenbrock(examples=10), batch_size=1),
                 optimizer=OPTIMIZERS["lbfgs"],
                 evaluate_test=False,
             ),
@@ -119,8 +125,7 @@ def test_digests_are_stable(tmp_path):
         ),
         (
             Experiment(
-                problem=Language(dataset="words", model=GRU()),
-                epochs=5,
+                workload=Workload(problem=Language(dataset="words", model=GRU()), epochs=5),
                 optimizer=Adam(learning_rate=5e-3),
                 schedule=Cosine(warmup=0.5),
             ),
@@ -128,16 +133,14 @@ def test_digests_are_stable(tmp_path):
         ),
         (
             Experiment(
-                problem=parabola(scale=0.5),
-                epochs=2,
-                batch_size=16,
+                workload=Workload(problem=parabola(scale=0.5), epochs=2, batch_size=16),
                 optimizer=heavy_ball(learning_rate=0.1),
             ),
             "5fbc89a0207d",
         ),
         (
             Experiment(
-                problem=Classification(dataset="digits", model=net(width=4)),
+                workload=Workload(problem=Classification(dataset="digits", model=net(width=4))),
                 optimizer=SGD(learning_rate=0.1),
             ),
             "d3ff45efddb0",
@@ -146,18 +149,28 @@ def test_digests_are_stable(tmp_path):
         assert experiment.digest == digest
 
 
+def test_json_has_the_workload_as_a_part_and_flags_have_its_fields_beside_the_others():
+    written = BASE.to_json()
+    assert [*written] == ["name", "workload", "optimizer", "schedule", "evaluate_test", "track_test", "seed"]
+    assert [*written["workload"]] == ["name", "problem", "epochs", "batch_size"]
+    flat = flat_fields(written)
+    assert (flat["problem.name"], flat["dataset"], flat["model.name"]) == ("classification", "digits", "cnn")
+    assert (flat["name"], flat["epochs"], flat["batch_size"], flat["optimizer.name"]) == ("unnamed", 10, 128, "sgd")
+    assert not [name for name in flat if name.startswith("workload")]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"dataset": "cifar11"}, "unknown dataset 'cifar11'; did you mean cifar10"),
-        ({"epochs": 0}, r"Experiment\.epochs is 0; accepted: an integer >= 1"),
-        ({"epochs": 1.5}, r"Experiment\.epochs is 1\.5"),
-        ({"batch_size": True}, r"Experiment\.batch_size is True"),
+        ({"epochs": 0}, r"Workload\.epochs is 0; accepted: an integer >= 1"),
+        ({"epochs": 1.5}, r"Workload\.epochs is 1\.5"),
+        ({"batch_size": True}, r"Workload\.batch_size is True"),
         ({"label_smoothing": 1.0}, r"label_smoothing is 1\.0; accepted: a finite number >= 0 and < 1"),
         ({"dtype": "float16"}, r"dtype is 'float16'; accepted: 'float32', 'bfloat16'"),
         ({"seed": -1}, r"seed is -1"),
         ({"seed": 2**32}, r"seed is 4294967296"),
-        ({"name": "../escape"}, r"name is '\.\./escape'"),
+        ({"name": "../escape"}, r"Experiment\.name is '\.\./escape'"),
         ({"optimizer": "sgd"}, r"optimizer is 'sgd'"),
         ({"track_test": True, "evaluate_test": False}, "track_test is True while evaluate_test is False"),
     ],

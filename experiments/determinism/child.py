@@ -44,8 +44,11 @@ def main() -> None:
     order = json.loads(pathlib.Path(sys.argv[1]).read_text(encoding="utf-8"))
     path = choose_code_path(deterministic=order["deterministic"])
     path = dataclasses.replace(path, **{name: order[name] for name in ("layers", "loop") if order[name] is not None})
-    one = dataclasses.replace(catalog.find(order["experiment"]), epochs=order["epochs"])
-    experiments = [dataclasses.replace(one, seed=order["seed"] + i) for i in range(order["members"])]
+    found = catalog.find(order["experiment"])
+    workload = dataclasses.replace(found.workload, epochs=order["epochs"])
+    experiments = [
+        dataclasses.replace(found, workload=workload, seed=order["seed"] + i) for i in range(order["members"])
+    ]
     recording = Recording(order["log_every"], order["checkpoint_every"], tensorboard=False)
     places = {"runs_dir": order["runs_dir"], "data_dir": order["data_dir"]}
     reporter = StoppedAt(order["stop_at"])

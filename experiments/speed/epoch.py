@@ -41,7 +41,8 @@ def rows(bench: Bench, experiments: tuple[str, ...], epochs: int, turns: int) ->
     The first epoch of a run, in which everything is compiled, does not count.
     """
     for name in experiments:
-        experiment = dataclasses.replace(catalog.find(name), epochs=epochs)
+        found = catalog.find(name)
+        experiment = dataclasses.replace(found, workload=dataclasses.replace(found.workload, epochs=epochs))
         runs, bare = [], []
         for _ in range(turns):
             runs.append(_whole_run(experiment, bench))
@@ -70,7 +71,7 @@ def _whole_run(experiment: Experiment, bench: Bench) -> WholeRun:
         run = jaxopt_bench.train(experiment, Options(runs_dir=runs, data_dir=bench.data_dir, reporter=marks))
     evaluation = [
         sum(r["seconds"] for r in run.metrics if r["epoch"] == epoch and r["split"] not in ("train", "train_steps"))
-        for epoch in range(2, experiment.epochs)  # not the last, at whose end the test split is read as well
+        for epoch in range(2, experiment.workload.epochs)  # not the last, at whose end the test split is read as well
     ]
     task = task_on_images(experiment, run.config["task"]["train_examples"])
     return WholeRun(task, [end - begin for begin, end in itertools.pairwise(marks.ends)], evaluation)
@@ -106,4 +107,4 @@ def _bare_epochs(task: Task, count: int) -> list[float]:
 
 def _workload(experiment: Experiment) -> Workload:
     network, optimizer = MODELS.name_of(classification(experiment).model), OPTIMIZERS.name_of(experiment.optimizer)
-    return Workload(network, optimizer, experiment.batch_size, experiment.name)
+    return Workload(network, optimizer, experiment.workload.batch_size, experiment.name)

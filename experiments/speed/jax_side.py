@@ -200,7 +200,7 @@ def forward_jaxpr(task: Task) -> Any:
     """Returns the jaxpr of the network's forward pass on one batch, of plain layers, to count its products."""
     state = jax.eval_shape(lambda states: member(states, 0), abstract_states(task))
     module = _module(task, "plain")
-    images = jax.ShapeDtypeStruct((task.experiment.batch_size, *task.problem.facts["shape"]), jnp.float32)
+    images = jax.ShapeDtypeStruct((task.experiment.workload.batch_size, *task.problem.facts["shape"]), jnp.float32)
     variables = {"params": state.params, "batch_stats": state.variables}
     return jax.make_jaxpr(lambda variables, images: module.apply(variables, images, train=False))(variables, images)
 

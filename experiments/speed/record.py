@@ -59,7 +59,9 @@ def main() -> None:
     """Measures or predicts what the command line asks for."""
     flags = tyro.cli(Flags, prog="python -m experiments.speed.record")
     experiment = catalog.find(flags.experiment)
-    experiment = dataclasses.replace(experiment, epochs=flags.epochs or experiment.epochs)
+    if flags.epochs:
+        workload = dataclasses.replace(experiment.workload, epochs=flags.epochs)
+        experiment = dataclasses.replace(experiment, workload=workload)
     written = document.Document.begin("jaxlib", jax_side.version(), {}, quick=False)
     written.command = written.command.replace("experiments.speed", "experiments.speed.record", 1)
     if flags.predict:
@@ -92,9 +94,10 @@ def predicted(experiment: Experiment) -> list[document.Row]:
     on_cpu = jax.default_backend() == "cpu"
     problem = classification(experiment)
     dtype: Dtype = "float32" if on_cpu else problem.dtype
-    here_only = dataclasses.replace(experiment, problem=dataclasses.replace(problem, dtype=dtype))
+    workload = dataclasses.replace(experiment.workload, problem=dataclasses.replace(problem, dtype=dtype))
+    here_only = dataclasses.replace(experiment, workload=workload)
     here = _bound(_task(here_only), roofline.this_chip(dtype))
-    small = task_on_images(here_only, 4 * experiment.batch_size)
+    small = task_on_images(here_only, 4 * workload.batch_size)
     trainer = jax_side.Trainer(small, noise(small), jax_side.default_path())
     timing = alternate({"ours": trainer}, Plan(rounds=5, block_seconds=2.0))["ours"]
     attained = Spread.of([here["step_milliseconds"] / (1e3 * seconds) for seconds in timing.seconds])
@@ -110,7 +113,7 @@ def _bound(task: Task, chip: roofline.Chip) -> document.Row:
         "section": "prediction",
         "experiment": experiment.name,
         "dtype": dtype,
-        "batch_size": experiment.batch_size,
+        "batch_size": experiment.workload.batch_size,
         "chip": chip.name,
         "source": chip.source,
         "flops_per_second": chip.flops,
@@ -145,12 +148,12 @@ def measured(experiment: Experiment, flags: Flags) -> document.Row:
         raise UserError(f"all {flags.seeds} runs diverged; accepted: settings with which one does not.")
     accuracies = [summary["final"]["test_accuracy"] for summary in ended]
     found = estimate(accuracies, least=0.0, greatest=1.0)
-    training = [summary["steps"] * experiment.batch_size / summary["examples_per_second"] for summary in ended]
+    training = [summary["steps"] * experiment.workload.batch_size / summary["examples_per_second"] for summary in ended]
     return {
         "section": "record",
         "experiment": experiment.name,
-        "epochs": experiment.epochs,
-        "batch_size": experiment.batch_size,
+        "epochs": experiment.workload.epochs,
+        "batch_size": experiment.workload.batch_size,
         "path": path.to_json(),
         "seeds": flags.seeds,
         "accuracies": accuracies,

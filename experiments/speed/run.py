@@ -100,7 +100,7 @@ def _epoch_rows(flags: Flags, bench: Bench) -> Iterator[Row]:
     experiments = flags.epoch_experiments or (small if bench.backend == "cpu" else (*small, "cifar10_resnet20_sgd"))
     sources = {dataset: datasets.prepare(dataset, bench.data_dir) for dataset in _datasets(experiments)}
     for row in epoch.rows(bench, experiments, 3 if flags.quick else flags.epochs, 1 if flags.quick else 2):
-        yield {**row, "data": sources[catalog.find(row["experiment"]).problem.data_name]}
+        yield {**row, "data": sources[catalog.find(row["experiment"]).workload.problem.data_name]}
 
 
 def _startup_rows(flags: Flags, bench: Bench) -> Iterator[Row]:
@@ -111,4 +111,4 @@ def _startup_rows(flags: Flags, bench: Bench) -> Iterator[Row]:
 
 
 def _datasets(experiments: tuple[str, ...]) -> list[str]:
-    return sorted({catalog.find(name).problem.data_name for name in experiments})
+    return sorted({catalog.find(name).workload.problem.data_name for name in experiments})

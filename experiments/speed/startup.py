@@ -28,7 +28,7 @@ def rows(bench: Bench, experiment: str, repeats: int) -> Iterator[Row]:
     """Yields a row for the cold cache and one for the warm."""
     found = catalog.find(experiment)
     problem, optimizer = classification(found), OPTIMIZERS.name_of(found.optimizer)
-    workload = Workload(MODELS.name_of(problem.model), optimizer, found.batch_size, experiment)
+    workload = Workload(MODELS.name_of(problem.model), optimizer, found.workload.batch_size, experiment)
     seconds: dict[str, list[float]] = {"cold": [], "warm": []}
     if not bench.quick:
         _both(experiment, bench.data_dir)  # the first reads Python's files from the disk, as no later one does

@@ -46,7 +46,7 @@ class LoaderTrainer(Trainer):
         workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.loader = DataLoader(
             Augmented(images, task.problem.facts["mean"], task.problem.facts["std"]),
-            batch_size=task.experiment.batch_size,
+            batch_size=task.experiment.workload.batch_size,
             shuffle=True,
             drop_last=True,
             num_workers=workers,

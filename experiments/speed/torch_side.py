@@ -150,7 +150,7 @@ class Trainer:
         """Returns the epoch's next images, augmented, and their labels."""
         if self.next == self.task.steps_per_epoch:
             self.order, self.next = self._shuffled(), 0
-        size = self.task.experiment.batch_size
+        size = self.task.experiment.workload.batch_size
         indices = self.order[self.next * size : (self.next + 1) * size]
         self.next += 1
         return self._augmented(indices), self.labels[indices]

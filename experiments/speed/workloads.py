@@ -89,10 +89,13 @@ def make_task(workload: Workload, dtype: Dtype, examples: int) -> Task:
     augmentation = Augmentation(crop_padding=4, flip=True)
     experiment: Experiment = dataclasses.replace(
         found,
-        problem=dataclasses.replace(classification(found), augmentation=augmentation, dtype=dtype),
+        workload=dataclasses.replace(
+            found.workload,
+            problem=dataclasses.replace(classification(found), augmentation=augmentation, dtype=dtype),
+            batch_size=workload.batch_size,
+        ),
         optimizer=dataclasses.replace(found.optimizer, learning_rate=LEARNING_RATE),
         schedule=Constant(),
-        batch_size=workload.batch_size,
     )
     return task_on_images(experiment, examples)
 
@@ -122,8 +125,9 @@ def task_on_images(experiment: Experiment, examples: int, code_path: CodePath | 
 
 def classification(experiment: Experiment) -> Classification:
     """Returns the problem of an experiment that trains a network on images."""
-    assert isinstance(experiment.problem, Classification), "the benchmark is of networks for images"
-    return experiment.problem
+    problem = experiment.workload.problem
+    assert isinstance(problem, Classification), "the benchmark is of networks for images"
+    return problem
 
 
 def without_dropout(task: Task) -> Task:
@@ -133,7 +137,8 @@ def without_dropout(task: Task) -> Task:
     if not hasattr(model, "dropout"):
         return task
     problem = dataclasses.replace(problem, model=dataclasses.replace(model, dropout=0.0))
-    experiment = dataclasses.replace(task.experiment, problem=problem)
+    workload = dataclasses.replace(task.experiment.workload, problem=problem)
+    experiment = dataclasses.replace(task.experiment, workload=workload)
     return task_on_images(experiment, task.train_examples, task.code_path)
 
 

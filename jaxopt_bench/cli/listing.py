@@ -60,8 +60,9 @@ def list_kinds(flags: ListFlags) -> int:
 
 def _experiments_table(experiments: Mapping[str, Experiment]) -> Table:
     table = names_table("experiments", "name", "problem", "optimizer", "epochs", "batch")
-    for name, e in sorted(experiments.items()):
-        table.add_row(name, e.problem.title, OPTIMIZERS.name_of(e.optimizer), str(e.epochs), str(e.batch_size))
+    for name, experiment in sorted(experiments.items()):
+        workload, optimizer = experiment.workload, OPTIMIZERS.name_of(experiment.optimizer)
+        table.add_row(name, workload.problem.title, optimizer, str(workload.epochs), str(workload.batch_size))
     return table
 
 

@@ -17,7 +17,7 @@ from jaxopt_bench.config import Named
 from jaxopt_bench.data.tables import TABLES
 from jaxopt_bench.data.tokens import WORDS
 from jaxopt_bench.errors import UserError, unknown_name
-from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.experiment import NAMED_PARTS, Experiment
 from jaxopt_bench.optimizers import OPTIMIZERS, Imported, Optimizer, load
 from jaxopt_bench.optimizers.axes import rate_or_fallback
 from jaxopt_bench.problems import PROBLEMS, Classification, Language, ProblemConfig, Regression
@@ -45,21 +45,24 @@ def named_experiment(
             f"{command}: the experiment comes first; accepted: {command} EXPERIMENT [flags]; `jaxopt-bench list` names "
             "them."
         )
-    named, rest = _values(("experiments", *Experiment.kinds), words[1:])
+    named, rest = _values(("experiments", *NAMED_PARTS), words[1:])
     folder = named.pop("experiments", None)
     experiment = catalog.find(words[0], None if folder is None else pathlib.Path(folder))
-    if "problem" in named:
-        problem = _part("problem", PROBLEMS, named.pop("problem"), rest, given)
-        problem = _on_data(problem, rest)
-        experiment = dataclasses.replace(experiment, name=problem.title, problem=problem)
-    elif (problem := _on_data(experiment.problem, rest, may_change=True)) != experiment.problem:
-        experiment = dataclasses.replace(experiment, name=problem.title, problem=problem)
-    problem, rest = _with_parts(experiment.problem, rest, given)
-    experiment = dataclasses.replace(experiment, problem=problem)
+    workload = experiment.workload
+    other = named.pop("problem", None)
+    if other is not None:
+        problem = _on_data(_part("problem", PROBLEMS, other, rest, given), rest)
+    else:
+        problem = _on_data(workload.problem, rest, may_change=True)
+    if other is not None or problem != workload.problem:
+        experiment = dataclasses.replace(experiment, name=problem.title)
+        workload = dataclasses.replace(workload, name=problem.title)
+    problem, rest = _with_parts(problem, rest, given)
     replaced = {field: _part(field, Experiment.kinds[field], name, rest, given) for field, name in named.items()}
     if isinstance(optimizer := replaced.get("optimizer"), Imported):
         replaced = {"schedule": type(optimizer).stated_schedule or experiment.schedule, **replaced}
-    return dataclasses.replace(experiment, **replaced), rest
+    workload = dataclasses.replace(workload, problem=problem)
+    return dataclasses.replace(experiment, workload=workload, **replaced), rest
 
 
 def named_problem(words: Sequence[str]) -> tuple[ProblemConfig, list[str]]:

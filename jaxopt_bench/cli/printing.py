@@ -78,5 +78,8 @@ def print_overview(experiment: Experiment, console: Console) -> None:
     """Prints the table of a model's parameters, computing none of them."""
     default_backend()  # raises the error that says what to do if there is none
     console.print(
-        parameter_overview(experiment.problem.parameter_shapes()), markup=False, highlight=False, soft_wrap=True
+        parameter_overview(experiment.workload.problem.parameter_shapes()),
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
     )

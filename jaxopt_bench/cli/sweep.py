@@ -17,7 +17,7 @@ from jaxopt_bench.cli.flags import check_at_least_one, check_folder, parsed
 from jaxopt_bench.cli.naming import named_experiment, with_field_names
 from jaxopt_bench.cli.processes import Processes, one_writes
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.experiment import NAMED_PARTS, Experiment
 from jaxopt_bench.formatting import format_duration
 from jaxopt_bench.optimizers import parse_values
 from jaxopt_bench.reports import sweep_table
@@ -26,7 +26,7 @@ from jaxopt_bench.runs import Options, Recording, train_population
 from jaxopt_bench.studies import grid
 from jaxopt_bench.training import choose_code_path
 
-TEXTS = ("experiments", "runs_dir", "data_dir", "process", "coordinator", *Experiment.kinds)
+TEXTS = ("experiments", "runs_dir", "data_dir", "process", "coordinator", *NAMED_PARTS)
 """Flags whose values may look like a list or a range of numbers, and are texts."""
 
 
@@ -131,7 +131,7 @@ def _sweep(flags: SweepFlags, experiments: Sequence[Experiment], fields: Sequenc
     )
     rows = rows_by_setting(runs, fields)
     seeds = f", means and 95% intervals over {flags.seeds} seeds" if flags.seeds > 1 else ""
-    title = f"{flags.experiment.name}: epoch {flags.experiment.epochs}{seeds}"
+    title = f"{flags.experiment.name}: epoch {flags.experiment.workload.epochs}{seeds}"
     console.print(sweep_table(rows, title, runs[0].measured))
     seconds = sum(run.summary["seconds"] for run in runs if run.summary)
     console.print(f"{len(runs)} runs, {format_duration(seconds)} of training", highlight=False)

@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 from PIL import Image as Pillow
 
 from jaxopt_bench import catalog
-from jaxopt_bench.experiment import Experiment, flat_fields
+from jaxopt_bench.experiment import NAMED_PARTS, flat_fields, unpack_workload
 from jaxopt_bench.formatting import format_duration
 from jaxopt_bench.problems import LOSS, Metric, views
 from jaxopt_bench.reports.charts.run import SERIES, run_charts
@@ -75,14 +75,14 @@ def command(run: Run) -> str:
 
     It is read off `config.json`, and of what that names nothing is run.
     """
-    ours = run.config["experiment"]
+    ours = unpack_workload(run.config["experiment"])
     words = ["jaxopt-bench", "run", ours["name"]]
     known = catalog.load_folder().get(ours["name"])  # find would run a file of that name
     if known is None:
         return shlex.join(words)
-    theirs = json.loads(json.dumps(known.to_json()))  # as config.json is, with lists
-    words += _replaced(Experiment.kinds, ours, theirs)
-    kind = Experiment.kinds["problem"].get(ours["problem"]["name"])
+    theirs = unpack_workload(json.loads(json.dumps(known.to_json())))  # as config.json is, with lists
+    words += _replaced(NAMED_PARTS, ours, theirs)
+    kind = NAMED_PARTS["problem"].get(ours["problem"]["name"])
     if kind is not None:
         words += _replaced(type(kind).kinds, ours["problem"], theirs["problem"])
     values, others = flat_fields(ours), flat_fields(theirs)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import polars as pl
 
 from jaxopt_bench.config import Config
-from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.experiment import NAMED_PARTS, Experiment
 from jaxopt_bench.problems import LOSS
 from jaxopt_bench.results.measures import split_of
 from jaxopt_bench.runs import SPLITS
@@ -75,7 +75,8 @@ _INFERRED = (pl.Boolean, pl.Int64, pl.Float64, pl.String, pl.List(pl.Float64))
 @functools.cache
 def experiment_types() -> Types:
     """Returns the types of the experiment's fields that every run has, under the names that flags give them."""
-    return dict(_fields(Experiment))
+    fields = dict(_fields(Experiment))
+    return {name.removeprefix("workload."): kind for name, kind in fields.items() if name != "workload.name"}
 
 
 def run_types() -> Types:
@@ -140,7 +141,7 @@ def hyperparameter_types() -> Types:
     A field whose type differs between two of them has none.
     """
     found: dict[str, Any] = {}
-    for part, table in Experiment.kinds.items():
+    for part, table in NAMED_PARTS.items():
         _add_types(found, table, "" if part == PROBLEM.partition(".")[0] else f"{part}.")
     return {name: kind for name, kind in found.items() if kind is not None}
 

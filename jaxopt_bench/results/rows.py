@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.experiment import flat_fields
+from jaxopt_bench.experiment import flat_fields, unpack_workload
 from jaxopt_bench.files import read_regular
 from jaxopt_bench.results.columns import (
     COST,
@@ -161,7 +161,7 @@ def _configured(path: pathlib.Path, config: Any) -> dict[str, Any]:
         versions = {VERSION + name: version for name, version in here["packages"].items()}
         experiment = config["experiment"]
         fields, own = flat_fields(experiment), experiment_types()
-        of_problem = flat_fields({"problem": experiment["problem"]})
+        of_problem = flat_fields({"problem": unpack_workload(experiment)["problem"]})
         metrics = config["metrics"]
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise UserError(f"{path} is damaged: {type(error).__name__}: {error}.") from error

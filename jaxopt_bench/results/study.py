@@ -377,7 +377,7 @@ class Study(Config):
 
 
 def experiment_of(
-    workload: Workload, contender: Contender, *, seed: int, evaluate_test: bool, **others: Any
+    workload: Workload, contender: Contender, *, seed: int, evaluate_test: bool, track_test: bool = False
 ) -> Experiment:
     """Returns the run that a workload and a contender make, under both their names.
 
@@ -386,12 +386,17 @@ def experiment_of(
       contender: the optimizer and schedule; its space is not looked at.
       seed: of the run.
       evaluate_test: whether it reads the test split, if there is one.
-      **others: fields of the experiment to set otherwise.
+      track_test: whether it reads the test split after every epoch as well.
     """
-    fields = {field.name: getattr(workload, field.name) for field in dataclasses.fields(Workload)}
-    fields |= {"optimizer": contender.optimizer, "schedule": contender.schedule}
-    fields |= {"name": run_name(workload.name, contender.name), "seed": seed, "evaluate_test": evaluate_test}
-    return Experiment(**fields | others)
+    return Experiment(
+        name=run_name(workload.name, contender.name),
+        workload=workload,
+        optimizer=contender.optimizer,
+        schedule=contender.schedule,
+        evaluate_test=evaluate_test,
+        track_test=track_test,
+        seed=seed,
+    )
 
 
 def run_name(workload: str, contender: str) -> str:

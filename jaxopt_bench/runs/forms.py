@@ -21,7 +21,7 @@ def check_optimizer(experiment: Experiment, say: Callable[[str], None]) -> None:
     optimizer = experiment.optimizer
     if not isinstance(optimizer, Imported):
         return
-    shapes = experiment.problem.parameter_shapes()
+    shapes = experiment.workload.problem.parameter_shapes()
     try:
         optimizer.examine()
     except ParametersError:  # it may be made for this network

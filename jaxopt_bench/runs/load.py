@@ -108,7 +108,7 @@ class Run:
     @property
     def steps_per_epoch(self) -> int:
         """Steps in an epoch; the last partial batch is dropped."""
-        return self.config["task"]["train_examples"] // self.experiment.batch_size
+        return self.config["task"]["train_examples"] // self.experiment.workload.batch_size
 
     @property
     def divergence(self) -> str | None:

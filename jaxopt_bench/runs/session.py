@@ -76,7 +76,7 @@ class Session:
         self.step, self.states, self.metrics = start.step, start.states, start.metrics
         self.began = start.step
         self.stop = StopRequest()
-        self.clock = Clock(self.task.experiment.batch_size)
+        self.clock = Clock(self.task.experiment.workload.batch_size)
         self._batches: dict[str, list[Any]] = {}  # of the splits that are evaluated again and again
         self._order: tuple[int, Any] = (-1, None)  # an epoch, and the members' orders of it
         self._evaluation_seconds = 0.0  # of the last epoch
@@ -111,8 +111,10 @@ class Session:
         title = f"{task.experiment.name}{many}: {size}{resumed}\n{population.folder}"
         self.reporter.start(title, self.step, task.steps, task.steps_per_epoch, task.problem.measured)
         warmup = max(getattr(member.task.experiment.schedule, "warmup", 0.0) for member in population.members)
-        if warmup >= task.experiment.epochs:
-            self.reporter.say(f"schedule.warmup is {warmup:g} of {task.experiment.epochs} epochs: all of it is warm-up")
+        if warmup >= task.experiment.workload.epochs:
+            self.reporter.say(
+                f"schedule.warmup is {warmup:g} of {task.experiment.workload.epochs} epochs: all of it is warm-up"
+            )
         schedule, intended = SCHEDULES.name_of(task.experiment.schedule), task.experiment.optimizer.schedule
         if intended.name == "constant" != schedule:
             self.reporter.say(
@@ -255,9 +257,9 @@ def _shorter(task: Task) -> str:
     with contextlib.suppress(UserError):
         others = catalog.load_folder().values()
         sizes = {
-            e.name: e.epochs * (task.train_examples // e.batch_size)
+            e.name: e.workload.epochs * (task.train_examples // e.workload.batch_size)
             for e in others
-            if e.problem.data_name == experiment.problem.data_name
+            if e.workload.problem.data_name == experiment.workload.problem.data_name
         }
         fewer = sorted((steps, name) for name, steps in sizes.items() if steps < task.steps)
         if fewer:

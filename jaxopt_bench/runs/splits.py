@@ -70,5 +70,7 @@ def load_task(experiment: Experiment, options: Options) -> tuple[Task, Splits]:
     """
     check_options()
     path = options.code_path or choose_code_path()
-    problem = _with_untrained(experiment.problem, experiment.problem.load(options.data_path, path.layers))
+    problem = _with_untrained(
+        experiment.workload.problem, experiment.workload.problem.load(options.data_path, path.layers)
+    )
     return Task(experiment=experiment, problem=problem, code_path=path), Splits(problem, path)

@@ -80,7 +80,9 @@ def _train(index: Index, options: Options) -> list[Run]:
     if options.recording.evaluation:
         evaluate_finished(index.entries, options)
     if unfinished := index.unfinished:
-        unlike = {(e.experiment.problem, e.experiment.optimizer.static_fields): e.experiment for e in unfinished}
+        unlike = {
+            (e.experiment.workload.problem, e.experiment.optimizer.static_fields): e.experiment for e in unfinished
+        }
         for experiment in unlike.values():  # numbers change no shape
             check_optimizer(experiment, options.reporter.say)
         keep_compiled_programs()
@@ -127,7 +129,7 @@ class Group:
           UserError: if not.
         """
         abstract_states(self.task)
-        check_batch(self.task.code_path, len(self.entries), self.task.experiment.batch_size)
+        check_batch(self.task.code_path, len(self.entries), self.task.experiment.workload.batch_size)
 
     def task_of(self, entry: Entry) -> Task:
         """Returns the task of a run."""

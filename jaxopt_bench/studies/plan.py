@@ -103,9 +103,12 @@ def _runs(study: Study, unit: Unit, phase: Phase, trial: int, values: dict[str, 
     contender = unit.contender.at(values)
     confirms = phase == "confirmation"
     first = study.seed + 2 * MOST_SEEDS * unit.repetition + MOST_SEEDS * confirms
-    others: dict[str, Any] = {"track_test": confirms and study.track_test}
+    workload = unit.workload
     if confirms and study.refit:
-        others["problem"] = unit.workload.problem.without_validation()
+        workload = dataclasses.replace(workload, problem=workload.problem.without_validation())
+    track_test = confirms and study.track_test
     for seed in range(count):
-        experiment = experiment_of(unit.workload, contender, seed=first + seed, evaluate_test=confirms, **others)
+        experiment = experiment_of(
+            workload, contender, seed=first + seed, evaluate_test=confirms, track_test=track_test
+        )
         yield Planned(unit, phase, trial, seed, experiment, values)

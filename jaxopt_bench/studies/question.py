@@ -151,9 +151,14 @@ def budget(costs: Costs, contenders: int, steps_per_epoch: int, seconds: float) 
 
 def _measure(workload: Workload, data_dir: pathlib.Path | None) -> Costs:
     """Trains two runs for two epochs in a folder that is removed, and returns the measured times."""
-    fields = {field.name: getattr(workload, field.name) for field in dataclasses.fields(Workload)}
-    fields["epochs"] = epochs = 2  # the first evaluation compiles
-    base = Experiment(**fields, optimizer=OPTIMIZERS["adamw"], schedule=Cosine(), evaluate_test=False)
+    epochs = 2  # the first evaluation compiles
+    base = Experiment(
+        name=workload.name,
+        workload=dataclasses.replace(workload, epochs=epochs),
+        optimizer=OPTIMIZERS["adamw"],
+        schedule=Cosine(),
+        evaluate_test=False,
+    )
     experiments = [dataclasses.replace(base, seed=seed) for seed in (0, 1)]
     with scratch_folder() as folder:
         began = time.perf_counter()

@@ -77,7 +77,7 @@ class Program:
     @functools.cached_property
     def _advance(self) -> Callable[..., tuple[TrainState, StepMetrics]]:
         task, path, members = self.task, self.task.code_path, self.members
-        train_step, size = make_train_step(task), task.experiment.batch_size
+        train_step, size = make_train_step(task), task.experiment.workload.batch_size
 
         def step(
             carry: tuple[TrainState, StepMetrics], data: Examples, order: Int32[Array, " examples"]
@@ -112,7 +112,7 @@ class Program:
     def _first_batch(self) -> Callable[..., tuple[Examples, Examples]]:
         @functools.partial(jax.jit, compiler_options=options_to_run_once())
         def first_batch(data: Examples, seed: UInt32[Array, ""]) -> tuple[Examples, Examples]:
-            indices = epoch_order(self.task, seed, 0)[: self.task.experiment.batch_size]
+            indices = epoch_order(self.task, seed, 0)[: self.task.experiment.workload.batch_size]
             batch = take_examples(data, indices)
             return batch, self.task.problem.prepared(batch, prng.Draw(seed, 0))
 
@@ -169,7 +169,7 @@ class Program:
 
     @property
     def _statistics_batches(self) -> int:
-        return min(self.task.steps_per_epoch, max(1, STATISTICS_EXAMPLES // self.task.experiment.batch_size))
+        return min(self.task.steps_per_epoch, max(1, STATISTICS_EXAMPLES // self.task.experiment.workload.batch_size))
 
     @functools.cached_property
     def _average_parameters(self) -> Callable[..., PyTree[Array]]:
@@ -185,7 +185,7 @@ class Program:
     @functools.cached_property
     def _add_variables(self) -> Callable[..., PyTree[Array]]:
         """Adds a batch's share of the means of the variables."""
-        path, members, size = self.task.code_path, self.members, self.task.experiment.batch_size
+        path, members, size = self.task.code_path, self.members, self.task.experiment.workload.batch_size
         averages_step, batches = make_averages_step(self.task), self._statistics_batches
 
         @functools.partial(

@@ -54,7 +54,7 @@ def moment(
     The epoch is put together from its whole and its fractional part, so that a whole epoch is exact in float32
     however many steps there are.
     """
-    epochs, length = experiment.epochs, 1 / steps_per_epoch
+    epochs, length = experiment.workload.epochs, 1 / steps_per_epoch
 
     def epoch_at(step: Integer[Array, ""]) -> Float[Array, ""]:
         whole, part = jnp.divmod(step, steps_per_epoch)

@@ -35,16 +35,17 @@ class Task:
     code_path: CodePath = CodePath()
 
     def __post_init__(self) -> None:
-        if self.experiment.batch_size > self.train_examples:
+        workload = self.experiment.workload
+        if workload.batch_size > self.train_examples:
             raise UserError(
-                f"Experiment.batch_size is {self.experiment.batch_size}. Expected at most {self.train_examples}, the "
-                f"number of training examples of {self.experiment.problem.title}."
+                f"Workload.batch_size is {workload.batch_size}. Expected at most {self.train_examples}, the "
+                f"number of training examples of {workload.problem.title}."
             )
         accumulate = self.experiment.optimizer.accumulate
         if accumulate > self.steps:
             raise UserError(
                 f"optimizer.accumulate is {accumulate}, but the whole training has {self.steps} steps "
-                f"({self.experiment.epochs} × {self.steps_per_epoch}, epochs × steps per epoch), so no update would be "
+                f"({workload.epochs} × {self.steps_per_epoch}, epochs × steps per epoch), so no update would be "
                 f"made. Expected an integer from 1 to {self.steps}."
             )
 
@@ -56,7 +57,7 @@ class Task:
 
     def _why_noisy(self) -> str:
         """Returns why the loss differs from step to step, and what is expected; "" if it does not."""
-        title, size = self.experiment.problem.title, self.experiment.batch_size
+        title, size = self.experiment.workload.problem.title, self.experiment.workload.batch_size
         if self.problem.random:
             return f"But that of {title} is random, for example by dropout or noise. Expected a problem without these."
         if not self.problem.full_batch and size < self.train_examples:
@@ -74,12 +75,12 @@ class Task:
     @property
     def steps_per_epoch(self) -> int:
         """Steps in an epoch; the last partial batch is dropped."""
-        return self.train_examples // self.experiment.batch_size
+        return self.train_examples // self.experiment.workload.batch_size
 
     @property
     def steps(self) -> int:
         """Steps in the whole training."""
-        return self.steps_per_epoch * self.experiment.epochs
+        return self.steps_per_epoch * self.experiment.workload.epochs
 
     @property
     def reads_test(self) -> bool:
@@ -92,7 +93,7 @@ class Task:
         problem = self.problem
         if problem.evaluate is None:  # then evaluation takes all of them from the loss
             return tuple(name for name in problem.statistics if name != LOSS)
-        batch = jax.eval_shape(lambda: take_examples(problem.train, slice(self.experiment.batch_size)))
+        batch = jax.eval_shape(lambda: take_examples(problem.train, slice(self.experiment.workload.batch_size)))
 
         def measured(seed: int) -> dict[str, jax.Array]:
             params, variables = problem.initial(prng.key(seed, prng.Purpose.INITIALISATION))

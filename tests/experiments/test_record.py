@@ -60,11 +60,11 @@ def test_faster_chips_need_less(products: list[flops.Product]) -> None:
 
 def test_the_record_is_resnet_18_on_all_images() -> None:
     found = catalog.find("cifar10_resnet18_sgd_record")
-    assert found.problem.validation_fraction == 0.0
+    assert found.workload.problem.validation_fraction == 0.0
     assert found.evaluate_test
     task = record._task(found)
     products = flops.products(jax_side.forward_jaxpr(task))
-    forward = sum(p.operations for p in products) / found.batch_size
+    forward = sum(p.operations for p in products) / found.workload.batch_size
     assert forward == pytest.approx(2 * 0.556e9, rel=0.01)  # multiply-adds that the network is known to have
 
 

@@ -205,7 +205,7 @@ def test_workloads_are_found_by_network_or_label():
     with pytest.raises(UserError, match="did you mean resnet20"):
         find(WORKLOADS, ["resnet21"])
     assert all(workload.experiment in catalog.load_folder() for workload in (DIGITS, *WORKLOADS))
-    assert all(catalog.find(workload.experiment).batch_size == workload.batch_size for workload in WORKLOADS)
+    assert all(catalog.find(workload.experiment).workload.batch_size == workload.batch_size for workload in WORKLOADS)
 
 
 @dataclasses.dataclass

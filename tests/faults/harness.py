@@ -21,6 +21,7 @@ import numpy as np
 from jaxopt_bench import Experiment, catalog, load_run, train
 from jaxopt_bench.runs import Options, Recording, Reporter, Run, load_evaluation, train_population
 from jaxopt_bench.runs.checkpoints import checkpoint_steps
+from tests.tasks import changed
 
 ROOT = pathlib.Path(__file__).parents[2]
 RECORDING: Mapping[str, Any] = {"log_every": 5, "checkpoint_every": 7, "tensorboard": False, "evaluation": True}
@@ -30,12 +31,12 @@ PLACES = ("before anything", "in a line of metrics", "in a checkpoint", "in an e
 
 def single(epochs: int = 3) -> list[Experiment]:
     """Returns a short run of the digits' network."""
-    return [dataclasses.replace(catalog.find("digits_cnn_adamw"), epochs=epochs)]
+    return [changed(catalog.find("digits_cnn_adamw"), epochs=epochs)]
 
 
 def population(epochs: int = 3) -> list[Experiment]:
     """Returns three runs that one program trains."""
-    one = dataclasses.replace(catalog.find("digits_cnn_padam"), epochs=epochs)
+    one = changed(catalog.find("digits_cnn_padam"), epochs=epochs)
     return [dataclasses.replace(one, seed=seed) for seed in range(3)]
 
 

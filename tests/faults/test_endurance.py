@@ -107,7 +107,7 @@ def test_two_hundred_thousand_steps_hold_no_more_than_twenty_thousand(tmp_path, 
     epochs = -(-STEPS // probe.summary["steps"])
     watched = Watched(tmp_path / "runs")
     run = train(
-        dataclasses.replace(experiment, epochs=epochs),
+        changed(experiment, epochs=epochs),
         Options(
             runs_dir=tmp_path / "runs",
             data_dir=digits_dir,

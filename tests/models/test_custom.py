@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxopt_bench import Experiment, load_run, train, train_population
+from jaxopt_bench import Experiment, Workload, load_run, train, train_population
 from jaxopt_bench.cli import main
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.models import MODELS, Layers, load
@@ -19,6 +19,7 @@ from jaxopt_bench.models.custom import USERS
 from jaxopt_bench.optimizers import SGD
 from jaxopt_bench.problems import Classification
 from jaxopt_bench.runs import Options
+from tests.tasks import changed
 
 SOURCE = '''
 import jax
@@ -176,7 +177,9 @@ def test_what_is_no_network_is_refused_with_a_reason(name, message, file):
 
 def experiment(file: pathlib.Path, name: str = "Net", **fields) -> Experiment:
     problem = Classification(dataset="digits", model=load(f"{file}:{name}")(**fields))
-    return Experiment(name="mine", problem=problem, optimizer=SGD(learning_rate=0.1), epochs=1, batch_size=128)
+    return Experiment(
+        name="mine", workload=Workload(problem=problem, epochs=1, batch_size=128), optimizer=SGD(learning_rate=0.1)
+    )
 
 
 def test_the_text_is_part_of_the_identity_and_the_folder_is_not(file):
@@ -197,7 +200,7 @@ def test_a_run_outlives_the_code_of_its_model(file, digits_dir, tmp_path, monkey
     monkeypatch.setattr(USERS, "loaded", {})
     read = load_run(path).experiment
     assert (read.to_json(), read.digest) == (written.to_json(), written.digest)
-    assert MODELS.name_of(read.problem.model) == "net.py:Net"
+    assert MODELS.name_of(read.workload.problem.model) == "net.py:Net"
     assert pickle.loads(pickle.dumps(read)) == read
     for words in (["show", str(path)], ["results", str(path)]):
         with pytest.raises(SystemExit) as end:
@@ -205,7 +208,7 @@ def test_a_run_outlives_the_code_of_its_model(file, digits_dir, tmp_path, monkey
         assert end.value.code == 0
         assert "net.py:Net" in capsys.readouterr().out
     with pytest.raises(UserError, match=r"net.py:Net with the code .*, which is not loaded"):
-        train(dataclasses.replace(read, epochs=2), Options(runs_dir=tmp_path / "runs", data_dir=digits_dir))
+        train(changed(read, epochs=2), Options(runs_dir=tmp_path / "runs", data_dir=digits_dir))
 
 
 def test_a_population_trains_what_single_runs_train(file, digits_dir, tmp_path):

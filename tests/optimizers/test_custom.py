@@ -14,7 +14,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxopt_bench import Experiment, user_code
+from jaxopt_bench import Experiment, Workload, user_code
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.models import CNN
 from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Moment, imported, load, load_again
@@ -135,7 +135,7 @@ def test_a_function_that_branches_has_static_numbers_and_a_schedule_on_its_updat
     assert not load(f"{file}:heavy_ball")(learning_rate=0.1).form.plain
     experiments = [
         Experiment(
-            problem=Classification(dataset="digits", model=CNN()),
+            workload=Workload(problem=Classification(dataset="digits", model=CNN())),
             optimizer=load(f"{file}:picky")(learning_rate=rate),
         )
         for rate in (0.1, 0.2)
@@ -166,7 +166,10 @@ def test_a_function_that_draws_gets_the_runs_key_and_keeps_integers(file):
 
 def test_another_text_is_another_experiment(file):
     def experiment():
-        return Experiment(problem=Classification(dataset="digits", model=CNN()), optimizer=load(f"{file}:no_rate")())
+        return Experiment(
+            workload=Workload(problem=Classification(dataset="digits", model=CNN())),
+            optimizer=load(f"{file}:no_rate")(),
+        )
 
     before = experiment()
     file.write_text(SOURCE + "\n# changed\n")
@@ -179,7 +182,9 @@ def test_another_text_is_another_experiment(file):
 
 def test_a_record_is_read_without_running_it_and_says_so_where_it_is_used(file, monkeypatch):
     optimizer = load(f"{file}:heavy_ball")(learning_rate=0.1, clip_norm=2.0)
-    experiment = Experiment(problem=Classification(dataset="digits", model=CNN()), optimizer=optimizer)
+    experiment = Experiment(
+        workload=Workload(problem=Classification(dataset="digits", model=CNN())), optimizer=optimizer
+    )
     written = experiment.to_json()
     assert written["optimizer"]["name"] == "my_optimizers.py:heavy_ball"
     assert Experiment.from_json(written) == experiment  # this very code is loaded
@@ -263,7 +268,7 @@ def test_a_docstring_that_nobody_can_read_does_no_harm(file):
 
 def test_records_are_equal_where_they_say_the_same(file, monkeypatch):
     written = Experiment(
-        problem=Classification(dataset="digits", model=CNN()), optimizer=load(f"{file}:no_rate")()
+        workload=Workload(problem=Classification(dataset="digits", model=CNN())), optimizer=load(f"{file}:no_rate")()
     ).to_json()
     monkeypatch.setattr(USERS, "loaded", {})
     assert Experiment.from_json(written) == Experiment.from_json(written)
@@ -291,7 +296,9 @@ def test_what_a_class_says_of_itself_suffices_to_load_it_again(reference, file, 
     monkeypatch.delitem(sys.modules, "my_optimizers", raising=False)
     again = load_again(first.reference, first.place, first.code)
     assert again is not first
-    written = Experiment(problem=Classification(dataset="digits", model=CNN()), optimizer=first(learning_rate=0.1))
+    written = Experiment(
+        workload=Workload(problem=Classification(dataset="digits", model=CNN())), optimizer=first(learning_rate=0.1)
+    )
     assert Experiment.from_json(written.to_json()).optimizer == again(learning_rate=0.1)
     assert Experiment.from_json(written.to_json()).digest == written.digest
 

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxopt_bench import Experiment
+from jaxopt_bench import Experiment, Workload
 from jaxopt_bench.optimizers import OPTIMIZERS, SGD, AdamW, Constant, Cosine, Linear, Optimizer, Schedule
 from jaxopt_bench.optimizers.optax_code import optax_code
 from jaxopt_bench.problems import Classification
@@ -32,7 +32,9 @@ def gradient(params: Any, step: int) -> Any:
 
 
 def ours(optimizer: Optimizer, schedule: Schedule) -> Any:
-    experiment = Experiment(problem=Classification(), optimizer=optimizer, schedule=schedule, epochs=EPOCHS)
+    experiment = Experiment(
+        workload=Workload(problem=Classification(), epochs=EPOCHS), optimizer=optimizer, schedule=schedule
+    )
     params, state = parameters(), None
     for step in range(EPOCHS * STEPS):
         now = moment(experiment, STEPS, schedule.numbers(), jnp.uint32(0), jnp.int32(step))

@@ -16,7 +16,7 @@ import cloudpickle
 import optax
 import pytest
 
-from jaxopt_bench import Experiment
+from jaxopt_bench import Experiment, Workload
 from jaxopt_bench.models import CNN
 from jaxopt_bench.optimizers import OPTIMIZERS, Optimizer, custom, imported, load
 from jaxopt_bench.problems import Classification
@@ -34,7 +34,7 @@ def mine(learning_rate: float = 0.1, b1: float = 0.9) -> optax.GradientTransform
 
 
 def experiment(optimizer: Optimizer) -> Experiment:
-    return Experiment(problem=Classification(dataset="digits", model=CNN()), optimizer=optimizer)
+    return Experiment(workload=Workload(problem=Classification(dataset="digits", model=CNN())), optimizer=optimizer)
 
 
 @pytest.fixture

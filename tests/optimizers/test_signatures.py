@@ -17,7 +17,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxopt_bench import Experiment
+from jaxopt_bench import Experiment, Workload
 from jaxopt_bench.arguments import hint_of
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.models import CNN
@@ -99,7 +99,9 @@ def test_every_kind_of_default_is_a_field_and_comes_back_as_the_function_has_it(
 
 def test_records_of_every_kind_are_json_and_come_back():
     optimizer = imported(everything)(growth=math.inf, whole=0.5, mode="plain")
-    experiment = Experiment(problem=Classification(dataset="digits", model=CNN()), optimizer=optimizer)
+    experiment = Experiment(
+        workload=Workload(problem=Classification(dataset="digits", model=CNN())), optimizer=optimizer
+    )
     read = Experiment.from_json(json.loads(json.dumps(experiment.to_json(), allow_nan=False)))
     assert (read, read.digest) == (experiment, experiment.digest)
 

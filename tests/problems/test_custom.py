@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pathlib
 import pickle
 
@@ -10,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxopt_bench import Experiment, load_run, train, train_population
+from jaxopt_bench import Experiment, Workload, load_run, train, train_population
 from jaxopt_bench.cli import parse
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.experiment import flat_fields
@@ -91,18 +90,19 @@ def file(tmp_path: pathlib.Path) -> pathlib.Path:
 
 
 def experiment(problem, **fields) -> Experiment:
-    given = {"epochs": 2, "batch_size": 32, "optimizer": SGD(learning_rate=0.1), **fields}
-    return Experiment(name="mine", problem=problem, **given)
+    workload = Workload(problem=problem, epochs=2, batch_size=32)
+    return changed(Experiment(name="mine", workload=workload, optimizer=SGD(learning_rate=0.1)), **fields)
 
 
 def test_arguments_are_flags_and_columns(file):
     words = ["run", "digits_cnn_adamw", "--problem", f"{file}:line", "--problem.scale", "0.5"]
     made = parse([*words, "--problem.examples=64", "--problem.refine", "--optimizer", "sgd"]).args[0].experiment
-    assert (made.problem.scale, made.problem.examples, made.problem.refine) == (0.5, 64, True)
+    problem = made.workload.problem
+    assert (problem.scale, problem.examples, problem.refine) == (0.5, 64, True)
     assert made.name == "line"
     written = flat_fields(made.to_json())
     assert (written["problem.name"], written["problem.scale"]) == ("mine.py:line", 0.5)
-    assert type(made.problem).__doc__.startswith("A line through points.")
+    assert type(problem).__doc__.startswith("A line through points.")
     with pytest.raises(UserError, match=r"mine.py:line has the argument 'scale' without a default\. Expected --prob"):
         parse(words[:4])
 
@@ -157,6 +157,7 @@ def test_a_run_resumes_with_its_data_and_refuses_others(file, tmp_path, monkeypa
     source = f"""
 import numpy as np
 from jaxopt_bench import Problem
+from tests.tasks import changed
 
 def stored():
     x = np.load({str(data)!r})
@@ -184,11 +185,11 @@ def test_a_record_is_read_without_its_code(file, tmp_path, monkeypatch):
     monkeypatch.setattr(USERS, "loaded", {})
     run = load_run(path)
     assert (run.experiment.to_json(), run.experiment.digest) == (written.to_json(), written.digest)
-    assert PROBLEMS.name_of(run.experiment.problem) == "mine.py:line"
-    assert run.experiment.problem.scale == 0.5
+    assert PROBLEMS.name_of(run.experiment.workload.problem) == "mine.py:line"
+    assert run.experiment.workload.problem.scale == 0.5
     assert run.parameters()["w"].shape == (3,)
     with pytest.raises(UserError, match=r"the problem mine.py:line with the code .*, which is not loaded"):
-        train(dataclasses.replace(run.experiment, epochs=2), Options(runs_dir=tmp_path / "runs"))
+        train(changed(run.experiment, epochs=2), Options(runs_dir=tmp_path / "runs"))
 
 
 def test_what_is_no_problem_is_refused_with_a_reason(file):

@@ -18,7 +18,7 @@ import torch
 from jaxopt_bench import load_run, train
 from jaxopt_bench.data.tokens import PAD
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.experiment import Experiment, Workload
 from jaxopt_bench.models import CNN, GRU, Model, Transformer
 from jaxopt_bench.optimizers import Adam
 from jaxopt_bench.prng import Draw
@@ -163,10 +163,9 @@ def test_views_show_continuations_and_the_loss_by_position(words: Problem) -> No
 
 
 def test_a_run_on_a_text_and_its_record(text: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    experiment = Experiment(
-        problem=Language(dataset=str(text), model=SMALL, length=16), optimizer=Adam(learning_rate=0.02), epochs=3,
-        batch_size=8,
-    )  # fmt: skip
+    problem = Language(dataset=str(text), model=SMALL, length=16)
+    workload = Workload(problem=problem, epochs=3, batch_size=8)
+    experiment = Experiment(workload=workload, optimizer=Adam(learning_rate=0.02))
     recording = Recording(tensorboard=False, evaluation=True)
     run = train(experiment, Options(runs_dir=tmp_path, recording=recording))
     final = load_run(run.path).summary["final"]  # type: ignore[index]

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxopt_bench import Experiment, UserError, load_run, train
+from jaxopt_bench import Experiment, UserError, Workload, load_run, train
 from jaxopt_bench.cli import parse
 from jaxopt_bench.models import CNN
 from jaxopt_bench.optimizers import SGD, AdamW
 from jaxopt_bench.problems import Classification, Language, Regression
 from jaxopt_bench.problems.of_data import problem_of_data
 from jaxopt_bench.runs import Options
+from tests.tasks import changed
 
 RANDOM = np.random.default_rng(0)
 LABELS = np.arange(100) % 2
@@ -32,16 +33,18 @@ def arrays(tmp_path: pathlib.Path) -> pathlib.Path:
 
 def experiment(path: pathlib.Path | str, **fields) -> Experiment:
     problem = Classification(dataset=str(path), model=CNN(channels=(4,), dense=8, dropout=0.0), **fields)
-    return Experiment(name="mine", problem=problem, optimizer=SGD(learning_rate=0.1), epochs=4, batch_size=8)
+    return Experiment(
+        name="mine", workload=Workload(problem=problem, epochs=4, batch_size=8), optimizer=SGD(learning_rate=0.1)
+    )
 
 
 def test_a_run_follows_its_file_and_refuses_other_contents(arrays, tmp_path):
     first = train(experiment(arrays), Options(runs_dir=tmp_path / "runs"))
     assert first.summary["final"]["test_accuracy"] == 1
-    assert first.config["experiment"]["problem"]["dataset"] == "mine.npz"
+    assert first.config["experiment"]["workload"]["problem"]["dataset"] == "mine.npz"
     moved = arrays.rename(tmp_path / "runs" / "mine.npz")
     assert train(experiment(moved), Options(runs_dir=tmp_path / "runs")).path == first.path
-    assert pickle.loads(pickle.dumps(experiment(moved))).problem.dataset.opened() == moved
+    assert pickle.loads(pickle.dumps(experiment(moved))).workload.problem.dataset.opened() == moved
     (first.path / "summary.json").unlink()  # as of a run that was stopped
     np.savez(moved, images=IMAGES, labels=1 - LABELS, class_names=["dark", "light"])
     with pytest.raises(UserError, match=r"task\.digest was [0-9a-f]{12} and is [0-9a-f]{12}"):
@@ -54,7 +57,7 @@ def test_a_record_is_read_without_the_file(tmp_path, monkeypatch, arrays):
     run = load_run(path)
     assert run.experiment.digest == experiment(arrays).digest
     with pytest.raises(UserError, match=r"mine.npz does not exist"):
-        train(dataclasses.replace(run.experiment, epochs=5), Options(runs_dir=tmp_path / "runs"))
+        train(changed(run.experiment, epochs=5), Options(runs_dir=tmp_path / "runs"))
 
 
 def test_a_folder_of_images_is_a_data_set_by_its_name(tmp_path, monkeypatch):
@@ -64,7 +67,7 @@ def test_a_folder_of_images_is_a_data_set_by_its_name(tmp_path, monkeypatch):
         Image.fromarray(IMAGES[i]).save(place)
     monkeypatch.chdir(tmp_path)
     words = ["run", "digits_cnn_adamw", "--dataset", "shades", "--resize", "6", "5"]
-    problem = parse(words).args[0].experiment.problem
+    problem = parse(words).args[0].experiment.workload.problem
     assert (problem.dataset, problem.resize, problem.title) == ("shades/", (6, 5), "shades_cnn")
     loaded = problem.load()
     assert loaded.train.inputs.shape == (72, 6, 5, 1)
@@ -78,7 +81,7 @@ def test_options_that_do_not_fit_the_data_are_refused(arrays):
     with pytest.raises(UserError, match=r"resize is \(8, 8\), but mine.npz is not a folder of images"):
         Classification(dataset=str(arrays), resize=(8, 8))
     with pytest.raises(UserError, match=r"batch_size is 128\. Expected at most 72"):
-        train(dataclasses.replace(experiment(arrays), batch_size=128))
+        train(changed(experiment(arrays), batch_size=128))
     assert {"target", "resize"}.isdisjoint(Classification().to_json())
 
 
@@ -100,10 +103,12 @@ def test_a_column_of_numbers_makes_a_regression(tmp_path):
     table = np.genfromtxt(path, delimiter=",", skip_header=1, usecols=3)
     problem = problem_of_data(str(path), "price")
     assert isinstance(problem, Regression)
-    one = Experiment(name="mine", problem=problem, optimizer=AdamW(learning_rate=0.01), epochs=40, batch_size=16)
+    one = Experiment(
+        name="mine", workload=Workload(problem=problem, epochs=40, batch_size=16), optimizer=AdamW(learning_rate=0.01)
+    )
     run = train(one, Options(runs_dir=tmp_path / "runs"))
     assert run.summary["final"]["test_rmse"] < 0.25 * table.std()
-    assert run.config["experiment"]["problem"]["dataset"] == "mine.csv"
+    assert run.config["experiment"]["workload"]["problem"]["dataset"] == "mine.csv"
     assert len(run.config["task"]["digest"]) == 12
     with pytest.raises(UserError, match=r"the column 'kind' consists of texts\. Expected numbers"):
         dataclasses.replace(problem, target="kind").load()
@@ -136,12 +141,12 @@ def test_the_form_of_the_data_decides_on_the_problem(words, kind, title, arrays,
     (tmp_path / "mine.txt").write_text("to be or not to be, " * 30)
     monkeypatch.chdir(tmp_path)
     one = parse(["run", "digits_cnn_adamw", *words]).args[0].experiment
-    assert (type(one.problem), one.problem.title, one.name) == (kind, title, title)
-    assert one.problem.load().train_examples > 20
+    assert (type(one.workload.problem), one.workload.problem.title, one.name) == (kind, title, title)
+    assert one.workload.problem.load().train_examples > 20
 
 
 def test_an_experiment_keeps_its_network_if_it_takes_the_data(arrays, monkeypatch):
     monkeypatch.chdir(arrays.parent)
     one = parse(["run", "cifar10_resnet20_sgd", "--dataset", "mine.npz"]).args[0].experiment
-    assert one.problem.title == "mine_resnet20"
-    assert one.problem.augmentation.crop_padding > 0
+    assert one.workload.problem.title == "mine_resnet20"
+    assert one.workload.problem.augmentation.crop_padding > 0

@@ -364,7 +364,7 @@ def springs(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> pathlib.
     """Returns a run on a problem without images, labels and accuracy, with views of every kind."""
     monkeypatch.setitem(PROBLEMS, "springs", Springs())
     experiment = Experiment(
-        name="springs", problem=Springs(), optimizer=SGD(learning_rate=0.1), epochs=8, batch_size=16
+        name="springs", workload=Workload(problem=Springs(), epochs=8, batch_size=16), optimizer=SGD(learning_rate=0.1)
     )
     recording = Recording(evaluation=True, log_every=2)
     return train(experiment, Options(runs_dir=tmp_path / "runs", recording=recording, reporter=Reporter())).path

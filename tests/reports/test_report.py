@@ -23,6 +23,7 @@ from jaxopt_bench.reports.report import report_of
 from jaxopt_bench.results import load, verdict
 from jaxopt_bench.runs import Options, Recording
 from tests.reports.made import made_results, made_study, with_document
+from tests.tasks import changed
 
 ROOT = pathlib.Path(__file__).parents[2]
 DIGITS = str(ROOT / "experiments" / "results" / "digits")
@@ -78,7 +79,7 @@ def test_examples_whose_largest_logit_is_not_finite_are_predicted_as_no_class(
         return classification_views(names, examples, {**outputs, "logits": logits})
 
     monkeypatch.setattr(classification, "classification_views", spoiled)
-    experiment = dataclasses.replace(tiny, epochs=1)
+    experiment = changed(tiny, epochs=1)
     path = train(experiment, Options(runs_dir=tmp_path, data_dir=digits_dir, recording=Recording(evaluation=True))).path
     figures, _, images, _ = sections_of(path)["Predictions on the test split"].blocks
     assert isinstance(figures, Figures)
@@ -92,9 +93,7 @@ def test_examples_whose_largest_logit_is_not_finite_are_predicted_as_no_class(
 def test_the_page_of_a_run_that_cannot_be_evaluated_says_which_loss_was_not_finite(
     tiny: Experiment, digits_dir: pathlib.Path, tmp_path: pathlib.Path
 ):
-    experiment = dataclasses.replace(
-        tiny, optimizer=AdamW(learning_rate=1e14), schedule=Constant(), epochs=1, batch_size=1024
-    )
+    experiment = changed(tiny, optimizer=AdamW(learning_rate=1e14), schedule=Constant(), epochs=1, batch_size=1024)
     (said, *_) = sections_of(train(experiment, Options(runs_dir=tmp_path, data_dir=digits_dir)).path)["Result"].blocks
     assert isinstance(said, Text)
     assert said.text.startswith("Diverged: ")

@@ -106,6 +106,8 @@ def write_run(
 def change_experiment(path: pathlib.Path, /, **fields: Any) -> pathlib.Path:
     """Gives a run other fields, as another version may know them, and the digest that they have; returns its folder."""
     config = json.loads((path / "config.json").read_text())
+    of_workload = {name: fields.pop(name) for name in ("problem", "epochs", "batch_size") if name in fields}
+    config["experiment"]["workload"] |= of_workload
     config["experiment"] |= fields
     config["digest"] = digest_of(config["experiment"])
     (path / "config.json").write_text(json.dumps(config))

@@ -358,8 +358,8 @@ def line_epochs(count: int) -> list[dict]:
 
 
 def test_runs_of_different_problems_are_read_as_one_table(tmp_path):
-    ours = Experiment(name="line", problem=Line(features=5), optimizer=SGD())
-    theirs = Experiment(name="digits", problem=Classification(), optimizer=Adam())
+    ours = Experiment(name="line", workload=Workload(problem=Line(features=5)), optimizer=SGD())
+    theirs = Experiment(name="digits", workload=Workload(problem=Classification()), optimizer=Adam())
     own = summary(ours, validation_relative_error=0.25, validation_r2=None)
     del own["final"]["validation_accuracy"]
     write_run(tmp_path, ours, line_epochs(2), own, LINE)
@@ -395,7 +395,7 @@ def test_runs_of_different_problems_are_read_as_one_table(tmp_path):
 
 
 def test_a_metric_that_differs_between_summary_and_curve_is_named(tmp_path):
-    experiment = Experiment(name="line", problem=Line(), optimizer=SGD())
+    experiment = Experiment(name="line", workload=Workload(problem=Line()), optimizer=SGD())
     path = write_run(tmp_path, experiment, line_epochs(2), summary(experiment, validation_relative_error=0.25), LINE)
     load(path)
     text = (path / "metrics.jsonl").read_text()
@@ -407,7 +407,7 @@ def test_a_metric_that_differs_between_summary_and_curve_is_named(tmp_path):
 
 
 def test_a_problem_of_which_the_code_is_gone_is_read(tmp_path):
-    experiment = Experiment(name="line", problem=Line(), optimizer=SGD())
+    experiment = Experiment(name="line", workload=Workload(problem=Line()), optimizer=SGD())
     path = write_run(tmp_path, experiment, line_epochs(2), summary(experiment, validation_relative_error=0.25), LINE)
     problem = {"name": "mine.py:spring", "code": "0" * 12, "stiffness": 2.5, "dataset": "mine"}
     path = change_experiment(path, problem=problem)

@@ -16,7 +16,7 @@ import sys
 import polars as pl
 import pytest
 
-from jaxopt_bench import Experiment
+from jaxopt_bench import Experiment, Workload
 from jaxopt_bench.cli import main
 from jaxopt_bench.models import CNN
 from jaxopt_bench.optimizers import Adam
@@ -27,7 +27,9 @@ from tests.results.studies import small_study
 from tests.results.test_tables import write_study
 
 ROOT = pathlib.Path(__file__).parents[2]
-EXPERIMENT = Experiment(name="=cnn", problem=Classification(dataset="digits", model=CNN()), optimizer=Adam())
+EXPERIMENT = Experiment(
+    name="=cnn", workload=Workload(problem=Classification(dataset="digits", model=CNN())), optimizer=Adam()
+)
 QUERY = 'SELECT name, seed, path, "final.validation_loss" AS "=loss", -1.5 AS below FROM runs ORDER BY seed'
 
 

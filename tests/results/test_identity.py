@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from jaxopt_bench import Experiment, UserError, load_run
+from jaxopt_bench import Experiment, UserError, Workload, load_run
 from jaxopt_bench.experiment import digest_of
 from jaxopt_bench.models import CNN
 from jaxopt_bench.optimizers import OPTIMIZERS, Adam
@@ -22,7 +22,9 @@ from tests.results.directories import change_experiment, epochs, line, summary, 
 from tests.results.studies import small_study
 from tests.results.test_tables import write_study
 
-EXPERIMENT = Experiment(name="cnn_adam", problem=Classification(dataset="digits", model=CNN()), optimizer=Adam())
+EXPERIMENT = Experiment(
+    name="cnn_adam", workload=Workload(problem=Classification(dataset="digits", model=CNN())), optimizer=Adam()
+)
 RESULT = {"validation_loss": 0.5, "validation_accuracy": 0.75, "train_loss": 0.05}
 
 
@@ -103,7 +105,7 @@ def test_another_seed_than_the_studys_is_named(tmp_path):
             {"experiment": {"name": "other"}},
             "holds files of two runs: experiment is 'other' in config.json and 'cnn_adam'",
         ),
-        ({"experiment": {"epochs": 0}}, "epochs is 0; accepted"),
+        ({"experiment": {"workload": {**EXPERIMENT.workload.to_json(), "epochs": 0}}}, "epochs is 0; accepted"),
     ],
 )
 def test_a_config_of_another_digest_optimizer_seed_or_name_is_refused(tmp_path, read, change, message):
@@ -181,7 +183,7 @@ def test_a_folder_that_is_not_named_by_a_digest_holds_any_run(tmp_path):
         {"a_later_field": {"of": ["any", 1.5, None]}},
         {"optimizer": {"name": "mine.py:make", "code": "0" * 12, "own": 0.1 + 0.2, "ünïcode": "é"}},
         {"optimizer": {"name": "an_optimizer_of_later", "learning_rate": 1e-300}},
-        {"problem": {**EXPERIMENT.to_json()["problem"], "label_smoothing": 5e-324}},
+        {"problem": {**EXPERIMENT.workload.to_json()["problem"], "label_smoothing": 5e-324}},
         {"problem": {"name": "mine.py:spring", "code": "0" * 12, "stiffness": 0.1 + 0.2}},
     ],
 )

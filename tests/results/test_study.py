@@ -383,12 +383,11 @@ def test_parts_are_found_by_their_names():
 
 def test_an_experiment_is_its_workload_and_contender_under_both_their_names():
     contender = ADAM.at({"optimizer.learning_rate": 0.5})
-    without = WORKLOAD.problem.without_validation()
-    experiment = experiment_of(WORKLOAD, contender, seed=3, evaluate_test=False, problem=without)
-    expected = dataclasses.replace(WORKLOAD, name="cnn_adam", problem=without)
-    assert experiment.workload == expected
+    experiment = experiment_of(WORKLOAD, contender, seed=3, evaluate_test=True, track_test=True)
+    assert experiment.name == "cnn_adam"
+    assert experiment.workload == WORKLOAD
     assert (experiment.optimizer, experiment.schedule) == (contender.optimizer, contender.schedule)
-    assert (experiment.seed, experiment.evaluate_test) == (3, False)
+    assert (experiment.seed, experiment.evaluate_test, experiment.track_test) == (3, True, True)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from jaxopt_bench import Experiment, UserError, train
+from jaxopt_bench import Experiment, UserError, Workload, train
 from jaxopt_bench.models import CNN, ResNet
 from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Adam, AdamW, Constant, Cosine, MultiStep
 from jaxopt_bench.problems import Classification
@@ -29,10 +29,11 @@ from jaxopt_bench.studies.folder import StudyFolder
 from jaxopt_bench.studies.plan import confirmations, trials, units
 from tests.results.directories import change_experiment, epochs, line, summary, write_run
 from tests.results.studies import RATE, small_study
+from tests.tasks import changed
 
 EXPERIMENT = Experiment(
     name="cnn_adam",
-    problem=Classification(dataset="digits", model=CNN()),
+    workload=Workload(problem=Classification(dataset="digits", model=CNN())),
     optimizer=Adam(),
     schedule=Cosine(),
 )
@@ -152,7 +153,7 @@ SETS_OF_RUNS: dict[str, list[tuple[Experiment, str | None]]] = {
     "none finished": [(EXPERIMENT, None)],
     "all diverged": [(EXPERIMENT, "diverged"), (dataclasses.replace(EXPERIMENT, seed=1), "diverged")],
     "another network": [
-        (dataclasses.replace(EXPERIMENT, problem=Classification(model=ResNet(depth=18))), "completed"),
+        (changed(EXPERIMENT, problem=Classification(model=ResNet(depth=18))), "completed"),
     ],
     "all sorts": [
         (EXPERIMENT, "completed"),
@@ -357,9 +358,10 @@ def test_lines_that_only_the_slow_reader_takes_are_read_as_well(tmp_path):
         ("config.json", ("experiment",), None),
         ("config.json", ("experiment", "seed"), "zero"),
         ("config.json", ("experiment", "seed"), 2**70),
-        ("config.json", ("experiment", "epochs"), 1.5),
-        ("config.json", ("experiment", "problem"), None),
-        ("config.json", ("experiment", "problem"), []),
+        ("config.json", ("experiment", "workload", "epochs"), 1.5),
+        ("config.json", ("experiment", "workload", "problem"), None),
+        ("config.json", ("experiment", "workload", "problem"), []),
+        ("config.json", ("experiment", "workload"), 1),
         ("config.json", ("metrics",), None),
         ("config.json", ("metrics",), []),
         ("config.json", ("metrics",), {"loss": 1}),
@@ -625,7 +627,11 @@ def test_all_that_a_real_run_writes_has_a_column(tiny, tmp_path, digits_dir):
     for at in ("final", "best"):
         found = {name: value for name, value in row.items() if name.startswith(f"{at}.")}
         assert {f"{at}.{name}": value for name, value in ended[at].items()} == found
-    for config, parts in ((tiny, {"problem", "optimizer", "schedule"}), (tiny.problem, {"model", "augmentation"})):
+    for config, parts in (
+        (tiny, {"workload", "optimizer", "schedule"}),
+        (tiny.workload, {"name", "problem"}),
+        (tiny.workload.problem, {"model", "augmentation"}),
+    ):
         own = config.to_json().keys() - parts
         assert {name: row[name] for name in own} == {name: getattr(config, name) for name in own}
     assert (row["problem.name"], row["model.name"], row["augmentation.flip"]) == ("classification", "cnn", True)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from jaxopt_bench import UserError, data, load_run, train, train_population
 from jaxopt_bench.data import Augmentation, Dataset
-from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.experiment import Experiment, Workload
 from jaxopt_bench.optimizers import SGD, AdamW
 from jaxopt_bench.problems import PROBLEMS
 from jaxopt_bench.problems.views import Images, Lines, Matrix, Points, Texts, views_to_arrays
@@ -263,7 +263,9 @@ def test_a_run_that_diverges_has_none(tiny, tmp_path, options):
 def springs(monkeypatch) -> Experiment:
     """Returns an experiment on a problem without images, labels and accuracy, which has a name while the test lasts."""
     monkeypatch.setitem(PROBLEMS, "springs", Springs())
-    return Experiment(name="springs", problem=Springs(), optimizer=SGD(learning_rate=0.3), epochs=2, batch_size=32)
+    return Experiment(
+        name="springs", workload=Workload(problem=Springs(), epochs=2, batch_size=32), optimizer=SGD(learning_rate=0.3)
+    )
 
 
 @pytest.mark.parametrize(

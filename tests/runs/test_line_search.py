@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 
-from jaxopt_bench import Experiment, UserError, load_run, train, train_population
+from jaxopt_bench import Experiment, UserError, Workload, load_run, train, train_population
 from jaxopt_bench.data import Augmentation
 from jaxopt_bench.models import CNN, MLP
 from jaxopt_bench.optimizers import OPTIMIZERS
@@ -27,7 +27,7 @@ LBFGS = OPTIMIZERS["lbfgs"]
 
 
 def test_evaluations_of_the_loss_are_recorded(tmp_path):
-    experiment = Experiment(problem=Rosenbrock(examples=5), optimizer=LBFGS, epochs=8, batch_size=1)
+    experiment = Experiment(workload=Workload(problem=Rosenbrock(examples=5), epochs=8, batch_size=1), optimizer=LBFGS)
     run = load_run(train(experiment, Options(runs_dir=tmp_path, recording=QUIET)).path)
     assert run.summary["status"] == "completed"
     assert run.summary["final"]["train_clean_gap"] < 1e-9
@@ -42,7 +42,9 @@ def test_evaluations_of_the_loss_are_recorded(tmp_path):
 
 
 def test_a_member_of_a_population_is_trained_as_alone(tmp_path):
-    experiment = Experiment(problem=DeepLinear(width=4, examples=10), optimizer=LBFGS, epochs=2, batch_size=1)
+    experiment = Experiment(
+        workload=Workload(problem=DeepLinear(width=4, examples=10), epochs=2, batch_size=1), optimizer=LBFGS
+    )
     members = [experiment, dataclasses.replace(experiment, seed=1)]
     together = train_population(members, Options(runs_dir=tmp_path / "together", recording=QUIET))
     alone = train(members[1], Options(runs_dir=tmp_path / "alone", recording=QUIET))
@@ -72,7 +74,7 @@ def test_a_member_of_a_population_is_trained_as_alone(tmp_path):
 def test_it_is_refused_before_anything_is_written_if_the_loss_differs_from_step_to_step(
     problem, reason, tmp_path, digits_dir
 ):
-    experiment = Experiment(problem=problem, optimizer=LBFGS, epochs=1, batch_size=64)
+    experiment = Experiment(workload=Workload(problem=problem, epochs=1, batch_size=64), optimizer=LBFGS)
     with pytest.raises(UserError, match=rf"optimizer lbfgs evaluates the loss several times in a step .*{reason}"):
         train(experiment, Options(runs_dir=tmp_path / "runs", data_dir=digits_dir))
     assert not list(tmp_path.iterdir())
@@ -80,7 +82,7 @@ def test_it_is_refused_before_anything_is_written_if_the_loss_differs_from_step_
 
 def test_it_trains_a_network_on_all_of_its_data(tmp_path, digits_dir):
     problem = Autoencoder(encoder=MLP(widths=()), code=4)
-    experiment = Experiment(problem=problem, optimizer=LBFGS, epochs=8, batch_size=1293)
+    experiment = Experiment(workload=Workload(problem=problem, epochs=8, batch_size=1293), optimizer=LBFGS)
     run = train(experiment, Options(runs_dir=tmp_path, recording=QUIET, data_dir=digits_dir))
     losses = [line["loss"] for line in run.metrics if line["split"] == "train_steps"]
     assert losses[-1] < 0.7 * losses[0]

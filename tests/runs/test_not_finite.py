@@ -17,6 +17,7 @@ from jaxopt_bench.results import rows_by_setting
 from jaxopt_bench.runs import EVALUATION, Interrupted, Options, Recording, Run, finish, session
 from jaxopt_bench.runs.signals import Unfinished
 from tests.runs.test_train import QUIET, Killed, KilledAt, Said, assert_same
+from tests.tasks import changed
 
 EPOCH = 20  # steps of `tiny`
 
@@ -93,7 +94,7 @@ def one_step(tiny):
 
     def experiment(learning_rate: float):
         optimizer = AdamW(learning_rate=learning_rate)
-        return dataclasses.replace(tiny, optimizer=optimizer, schedule=Constant(), epochs=1, batch_size=1024)
+        return changed(tiny, optimizer=optimizer, schedule=Constant(), epochs=1, batch_size=1024)
 
     return experiment
 

@@ -20,8 +20,10 @@ if {hidden}:
 from jaxopt_bench import catalog, train
 from jaxopt_bench.models import CNN
 found = catalog.find("digits_cnn_adamw")
-problem = dataclasses.replace(found.problem, model=CNN(channels=(4,), dense=8))
-small = dataclasses.replace(found, problem=problem, batch_size=64)
+problem = dataclasses.replace(found.workload.problem, model=CNN(channels=(4,), dense=8))
+def small(epochs):
+    workload = dataclasses.replace(found.workload, problem=problem, epochs=epochs, batch_size=64)
+    return dataclasses.replace(found, workload=workload)
 places = {{"runs_dir": {runs!r}, "data_dir": {data!r}}}
 """
 
@@ -72,14 +74,12 @@ def notebook(request: pytest.FixtureRequest, tmp_path: pathlib.Path, digits_dir:
 
 
 def test_training_shows_its_epochs_and_goes_on_after_an_interrupt(notebook: Notebook) -> None:
-    shown, reply = notebook.run(
-        "run = train(dataclasses.replace(small, epochs=2), **places); print(run.summary['status'])"
-    )
+    shown, reply = notebook.run("run = train(small(2), **places); print(run.summary['status'])")
     assert reply["status"] == "ok", shown
     for text in ("parameters", "epoch 1/2", "epoch 2/2  train", "about ", "completed"):
         assert text in shown
 
-    long = "train(dataclasses.replace(small, epochs={}), **places)"
+    long = "train(small({}), **places)"
     began = time.monotonic()
     shown, reply = notebook.run(long.format(100_000), interrupted_at="epoch 3/")
     assert time.monotonic() - began < 120

@@ -16,6 +16,7 @@ from jaxopt_bench.optimizers import OPTIMIZERS, Constant, imported, load
 from jaxopt_bench.runs import Options
 from tests.runs.test_population import PATH, QUIET, Killed, KilledAt
 from tests.runs.test_train import Said, assert_same, without_timings
+from tests.tasks import changed
 
 
 def mine(learning_rate: float = 0.01, b1: float = 0.9) -> optax.GradientTransformation:
@@ -126,7 +127,7 @@ def test_how_a_function_is_called_is_said_once_and_recorded(tiny, tmp_path, opti
     monkeypatch.setattr("jaxopt_bench.runs.forms._said", set())
     said = Said()
     for seed in (0, 1):
-        experiment = dataclasses.replace(tiny, optimizer=imported(picky)(), epochs=1, seed=seed)
+        experiment = changed(tiny, optimizer=imported(picky)(), epochs=1, seed=seed)
         run = train(experiment, Options(runs_dir=tmp_path, reporter=said, **options))
     words = "picky: each setting is a program of its own"
     assert sum(words in message for message in said.messages) == 1
@@ -160,7 +161,7 @@ EVALUATED = {"halved": lambda state, params: jax.tree.map(lambda p: p / 2, param
 
 def test_what_is_evaluated_is_what_the_function_or_its_file_says(tiny, tmp_path, options):
     """The average of Schedule-Free, wherever it stands in the state, or what EVALUATED makes of the parameters."""
-    constant = dataclasses.replace(tiny, schedule=Constant(), epochs=1)
+    constant = changed(tiny, schedule=Constant(), epochs=1)
     table = dataclasses.replace(OPTIMIZERS["schedule_free_sgd"], learning_rate=0.5, clip_norm=None)
     theirs = train(dataclasses.replace(constant, optimizer=imported(free)()), Options(runs_dir=tmp_path, **options))
     ours = train(dataclasses.replace(constant, optimizer=table), Options(runs_dir=tmp_path, **options))

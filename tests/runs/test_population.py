@@ -256,7 +256,7 @@ def test_what_one_program_cannot_train_is_trained_by_several(experiments, tmp_pa
 
 
 def test_a_population_that_reads_no_test_split_keeps_its_last_checkpoints_alone(experiments, tmp_path, options):
-    experiments = [dataclasses.replace(e, epochs=4, evaluate_test=False) for e in experiments[:2]]
+    experiments = [changed(e, epochs=4, evaluate_test=False) for e in experiments[:2]]
     run, _ = train_population(experiments, Options(runs_dir=tmp_path, **options))
     folder = next(tmp_path.glob("tiny/population-*")) / "checkpoints"
     assert checkpoint_steps(folder) == [74, 80]
@@ -372,7 +372,7 @@ def test_a_signal_in_the_last_steps_of_a_wave_is_heeded_before_the_next(experime
 
 def test_each_member_has_event_files_of_its_own(experiments, tmp_path, options):
     recording = dataclasses.replace(QUIET, tensorboard=True)
-    short = [dataclasses.replace(experiment, epochs=1) for experiment in experiments[:2]]
+    short = [changed(experiment, epochs=1) for experiment in experiments[:2]]
     for run in train_population(short, Options(runs_dir=tmp_path, **{**options, "recording": recording})):
         assert list((run.path / "tensorboard").iterdir())
 

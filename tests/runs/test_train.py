@@ -167,7 +167,7 @@ def test_a_run_stopped_between_its_last_checkpoint_and_its_summary_is_completed(
 
 
 def test_a_damaged_best_checkpoint_leaves_its_test_results_out(tiny, tmp_path, options):
-    experiment = dataclasses.replace(tiny, epochs=8, optimizer=SGD(learning_rate=0.5), schedule=Constant())
+    experiment = changed(tiny, epochs=8, optimizer=SGD(learning_rate=0.5), schedule=Constant())
     run = train(experiment, Options(runs_dir=tmp_path, **options))
     assert run.best_step != 160
     (run.path / "checkpoints" / str(run.best_step) / "manifest.json").write_text("{}")
@@ -205,7 +205,7 @@ def test_a_signal_within_an_evaluation_is_heeded_before_its_next_batch(batch, ti
             yield each
 
     recording = dataclasses.replace(options["recording"], evaluation=True)
-    experiment = dataclasses.replace(tiny, epochs=3)
+    experiment = changed(tiny, epochs=3)
     whole = train(experiment, Options(runs_dir=tmp_path / "whole", **{**options, "recording": recording}))
     monkeypatch.setattr(StopRequest, "until_requested", stopping)
     with pytest.raises(Interrupted) as stop:
@@ -334,9 +334,7 @@ def test_the_record_holds_what_a_reader_needs(tiny, tmp_path, options):
 
 
 def test_which_inner_rule_updates_which_parameters_is_recorded(tiny, tmp_path, options):
-    run = train(
-        dataclasses.replace(tiny, optimizer=OPTIMIZERS["muon"], epochs=1), Options(runs_dir=tmp_path, **options)
-    )
+    run = train(changed(tiny, optimizer=OPTIMIZERS["muon"], epochs=1), Options(runs_dir=tmp_path, **options))
     kernels = [leaf.size for leaf in (run.parameters()["conv1"]["kernel"], run.parameters()["dense"]["kernel"])]
     found = {rule["name"]: rule for rule in run.config["inner_rules"]}
     assert run.summary is not None
@@ -349,7 +347,7 @@ def test_which_inner_rule_updates_which_parameters_is_recorded(tiny, tmp_path, o
 
 
 def test_a_single_rule_is_not_recorded(tiny, tmp_path, options):
-    run = train(dataclasses.replace(tiny, epochs=1), Options(runs_dir=tmp_path, **options))
+    run = train(changed(tiny, epochs=1), Options(runs_dir=tmp_path, **options))
     assert "inner_rules" not in run.config
     assert load(tmp_path).runs["inner_rules"].to_list() == [None]
 
@@ -365,7 +363,7 @@ def test_the_training_loss_of_an_epoch_is_the_mean_over_its_steps(tiny, tmp_path
 
 
 def test_best_is_the_epoch_with_the_lowest_validation_loss_and_its_parameters_are_kept(tiny, tmp_path, options):
-    experiment = dataclasses.replace(tiny, epochs=8, optimizer=SGD(learning_rate=0.5), schedule=Constant())
+    experiment = changed(tiny, epochs=8, optimizer=SGD(learning_rate=0.5), schedule=Constant())
     run = train(
         experiment,
         Options(runs_dir=tmp_path, **{**options, "recording": dataclasses.replace(QUIET, keep_checkpoints=1)}),
@@ -468,8 +466,8 @@ from jaxopt_bench.training import CodePath, choose_code_path
 from jaxopt_bench.models import CNN
 import dataclasses
 found = catalog.find("digits_cnn_adamw")
-problem = dataclasses.replace(found.problem, model=CNN(channels=(4,), dense=8))
-experiment = dataclasses.replace(found, epochs=2, problem=problem)
+problem = dataclasses.replace(found.workload.problem, model=CNN(channels=(4,), dense=8))
+experiment = dataclasses.replace(found, workload=dataclasses.replace(found.workload, epochs=2, problem=problem))
 path = dataclasses.replace(choose_code_path(deterministic=True), loop={loop!r})
 train(experiment, runs_dir={str(tmp_path / name)!r}, data_dir={str(digits_dir)!r}, reporter=Reporter(),
       recording=Recording(tensorboard=False), code_path=path)

@@ -33,6 +33,7 @@ from jaxopt_bench.studies.jobs import Job, Place
 from jaxopt_bench.studies.plan import trials, units
 from jaxopt_bench.studies.progress import Progress
 from jaxopt_bench.training.code_path import LAYERS
+from tests.tasks import changed
 
 ray: Any = pytest.importorskip("ray")
 cluster_utils: Any = pytest.importorskip("ray.cluster_utils")
@@ -76,7 +77,7 @@ def study(tiny: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Study:
     file.write_text(MINE)
     heavy, rates = load(f"{file}:heavy"), Space({"optimizer.learning_rate": Axis(1e-3, 1e-1, "log", "ours")})
     contenders = {"light": heavy(learning_rate=0.1, momentum=0.5), "heavy": heavy(learning_rate=0.1)}
-    plain = Classification(model=tiny.problem.model, label_smoothing=0.1)  # type: ignore[attr-defined]
+    plain = Classification(model=tiny.workload.problem.model, label_smoothing=0.1)  # type: ignore[attr-defined]
     return Study(
         name="small",
         workloads=(Workload(name="tiny", problem=plain, epochs=EPOCHS, batch_size=64),),
@@ -260,8 +261,7 @@ def test_a_users_mistake_on_a_worker_is_the_drivers(study, tmp_path):
     (unit, *_) = units(study)
     problem = Classification(dataset="cifar10")
     wrong = [
-        dataclasses.replace(run, experiment=dataclasses.replace(run.experiment, problem=problem))
-        for run in trials(study, unit)
+        dataclasses.replace(run, experiment=changed(run.experiment, problem=problem)) for run in trials(study, unit)
     ]
     with pytest.raises(UserError, match="cifar10 is not in") as raised:
         Cluster().run([Job("trial", unit, tuple(wrong))], Place(tmp_path, tmp_path), Told(), lambda *_: [])

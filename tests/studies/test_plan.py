@@ -65,7 +65,7 @@ def test_only_confirmations_that_refit_train_on_the_validation_split(fields):
         without = phase == "confirmation" and fields["refit"]
         problem = unit.workload.problem
         expected = dataclasses.replace(problem, validation_fraction=0.0) if without else problem
-        assert all(run.experiment.problem == expected for run in runs)
+        assert all(run.experiment.workload.problem == expected for run in runs)
 
 
 @settings(max_examples=8)

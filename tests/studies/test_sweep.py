@@ -62,7 +62,7 @@ def test_a_grid_is_every_combination_with_every_seed(tiny, digits_dir):
     made = grid(tiny, {"optimizer.learning_rate": (1e-3, 1e-2, 1e-1), "schedule.warmup": (0.5, 1)}, seeds=2)
     found = [(e.optimizer.learning_rate, e.schedule.warmup, e.seed) for e in made]  # type: ignore[attr-defined]
     assert found == [(rate, warmup, seed) for rate in (1e-3, 1e-2, 1e-1) for warmup in (0.5, 1) for seed in (5, 6)]
-    problem = tiny.problem.load(digits_dir)
+    problem = tiny.workload.problem.load(digits_dir)
     check_one_program([Task(e, problem) for e in made])
     assert len({e.digest for e in made}) == len(made)
 

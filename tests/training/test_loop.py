@@ -41,7 +41,7 @@ def data() -> Labelled:
 
 @pytest.fixture
 def task(tiny) -> Task:
-    return task_on(dataclasses.replace(tiny, batch_size=40), EXAMPLES)
+    return task_on(changed(tiny, batch_size=40), EXAMPLES)
 
 
 def test_an_epoch_goes_through_every_example_in_an_order_of_its_own(task):
@@ -120,7 +120,7 @@ def test_metrics_are_means_over_steps(task, data):
 def test_evaluation_counts_every_example_once(task, count):
     split = jax.tree.map(np.asarray, drawn_images(count, seed=1))
     state = initial_state(task)
-    module = task.experiment.problem.model.module(10)
+    module = task.experiment.workload.problem.model.module(10)
     logits = np.asarray(module.apply({"params": state.params}, (split.inputs / 255.0 - 0.3) / 0.35, train=False))
     log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
     metrics = member(Program(task).evaluate(initial_states([task]), list(padded_batches(split))), 0)
@@ -137,7 +137,7 @@ def test_predictions_are_each_members_network_applied_to_each_example(task, code
     assert found.dtype == np.float32
     np.testing.assert_array_equal(outputs["labels"], [split.labels] * 2)
     np.testing.assert_array_equal(statistics["accuracy"], found.argmax(-1) == split.labels)
-    module = task.experiment.problem.model.module(10)
+    module = task.experiment.workload.problem.model.module(10)
     for own, each in zip(found, tasks, strict=True):
         params = initial_state(each).params
         expected = module.apply({"params": params}, (split.inputs / 255.0 - 0.3) / 0.35, train=False)
@@ -149,7 +149,7 @@ def test_the_first_batch_is_that_of_the_first_step(task, data):
     indices = np.asarray(epoch_order(task, jnp.uint32(3), 0))[:40]
     np.testing.assert_array_equal(batch.inputs, data.inputs[indices])
     np.testing.assert_array_equal(batch.labels, data.labels[indices])
-    seen = augment(task.experiment.problem.augmentation, data.inputs[indices], 3, 0, (0.3,), (0.35,))
+    seen = augment(task.experiment.workload.problem.augmentation, data.inputs[indices], 3, 0, (0.3,), (0.35,))
     np.testing.assert_allclose(prepared.inputs, seen, rtol=1e-5, atol=1e-5)
 
 

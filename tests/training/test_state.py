@@ -13,12 +13,12 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.optimizers import Exponential, MultiStep
 from jaxopt_bench.training import Task, abstract_states, initial_state, initial_states
 from jaxopt_bench.training.state import moment
-from tests.tasks import task_on
+from tests.tasks import changed, task_on
 
 
 @pytest.mark.parametrize("schedule", [MultiStep(boundaries=(150, 200), factor=0.1), Exponential(every=50, factor=0.1)])
 def test_a_boundary_acts_at_the_first_step_of_its_epoch_however_long_the_epochs(tiny, schedule):
-    experiment = dataclasses.replace(tiny, batch_size=4, epochs=300, schedule=schedule)
+    experiment = changed(tiny, batch_size=4, epochs=300, schedule=schedule)
     task = task_on(experiment, 50_000)
     numbers = schedule.numbers()
     ours = [
@@ -44,7 +44,7 @@ def test_a_drop_within_an_epoch_acts_at_the_first_step_at_or_after_it(tiny, step
         (Exponential(every=numerator / denominator, factor=0.5), drops),
         (MultiStep(boundaries=boundaries, factor=0.5), np.minimum(drops, 9)),
     ):
-        experiment = dataclasses.replace(tiny, batch_size=1, epochs=10, schedule=schedule)
+        experiment = changed(tiny, batch_size=1, epochs=10, schedule=schedule)
         numbers = schedule.numbers()
         multipliers = jax.vmap(
             lambda step, e=experiment, n=numbers: moment(e, steps_per_epoch, n, jnp.uint32(0), step).multiplier

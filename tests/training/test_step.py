@@ -56,7 +56,7 @@ def test_a_step_of_plain_sgd_is_the_parameters_minus_the_gradient(tiny):
 
     def loss(params):
         images = (batch.inputs / 255.0 - 0.3) / 0.35
-        logits = task.experiment.problem.model.module(10).apply({"params": params}, images, train=False)
+        logits = task.experiment.workload.problem.model.module(10).apply({"params": params}, images, train=False)
         smooth = 0.9 * jax.nn.one_hot(batch.labels, 10) + 0.01
         return -(smooth * jax.nn.log_softmax(logits)).sum(-1).mean()
 
@@ -107,7 +107,7 @@ def test_other_hyperparameters_schedule_and_seed_compile_nothing_anew(tiny):
 
 
 def test_the_learning_rate_of_a_step_follows_the_schedule(tiny):
-    task, batch = task_on(dataclasses.replace(tiny, epochs=4)), drawn_images(64)  # 10 steps an epoch, warm-up 5
+    task, batch = task_on(changed(tiny, epochs=4)), drawn_images(64)  # 10 steps an epoch, warm-up 5
     state, step = initial_state(task), jax.jit(make_train_step(task))
     rates = [
         float(step(state.replace(step=jnp.int32(t)), batch)[1].compute(task.step_metrics)["learning_rate"])
