@@ -62,11 +62,9 @@ DECOUPLED = Axis(1e-3, 1.0, "log", "ours, three decades around 0.05")
 STUDYS_SGD, STUDYS_ADAMW = SGD(learning_rate=0.01, weight_decay=5e-4), AdamW(learning_rate=0.01, weight_decay=5e-4)
 AT_HALF_AND_TWO_THIRDS = MultiStep(boundaries=(50, 200 / 3), factor=0.1)  # 150 and 200 of the study's 300 epochs
 
-MODERN = dataclasses.replace(catalog.find("cifar100_alexnet_sgd_modern").workload, name="cifar100_alexnet")
-AS_PUBLISHED = dataclasses.replace(catalog.find("cifar100_alexnet_sgd").workload, name="cifar100_alexnet_batch4")
-SMALL = dataclasses.replace(
-    catalog.find("cifar100_alexnet_small_sgd").workload, name="cifar100_alexnet_small", epochs=5
-)
+MODERN = catalog.find("cifar100_alexnet_sgd_modern").workload
+AS_PUBLISHED = catalog.find("cifar100_alexnet_sgd").workload
+SMALL = dataclasses.replace(catalog.find("cifar100_alexnet_small_sgd").workload, epochs=5)
 
 STUDIES = {
     "cifar100_alexnet": Study(

@@ -85,8 +85,8 @@ def padam_at(denominator: int) -> Contender:
     return Contender(name=f"padam_1_{denominator}", optimizer=optimizer, schedule=Cosine(), space=space)
 
 
-RESNET18 = dataclasses.replace(catalog.find("cifar10_resnet18_sgd").workload, name="cifar10_resnet18")
-RESNET20 = dataclasses.replace(catalog.find("cifar10_resnet20_sgd").workload, name="cifar10_resnet20")
+RESNET18 = catalog.find("cifar10_resnet18_sgd").workload
+RESNET20 = catalog.find("cifar10_resnet20_sgd").workload
 FASTER = "Padam converges faster at an exponent of 1/16 than at 1/2"
 
 STUDIES = {

@@ -13,9 +13,9 @@ from jaxopt_bench.optimizers import OPTIMIZERS, SCHEDULES, Space
 from jaxopt_bench.results import Contender, Study, Target
 
 
-def workload(experiment: str, name: str, epochs: int) -> Workload:
-    """Returns an experiment's workload under another name and of another length."""
-    return dataclasses.replace(catalog.find(experiment).workload, name=name, epochs=epochs)
+def workload(experiment: str, epochs: int) -> Workload:
+    """Returns an experiment's workload with another number of epochs."""
+    return dataclasses.replace(catalog.find(experiment).workload, epochs=epochs)
 
 
 STUDIES = {
@@ -23,9 +23,9 @@ STUDIES = {
         name="defaults",
         question="How far does one come with each optimizer as it is, without tuning?",
         workloads=(
-            workload("digits_cnn_adamw", "digits_cnn", 10),
-            workload("cifar100_alexnet_small_sgd", "cifar100_alexnet_small", 30),
-            workload("cifar10_resnet20_sgd", "cifar10_resnet20", 30),
+            workload("digits_cnn_adamw", 10),
+            workload("cifar100_alexnet_small_sgd", 30),
+            workload("cifar10_resnet20_sgd", 30),
         ),
         contenders=tuple(
             Contender(name=name, optimizer=optimizer, schedule=SCHEDULES[optimizer.schedule.name], space=Space())

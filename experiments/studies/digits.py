@@ -23,7 +23,7 @@ STUDIES = {
     "digits": Study(
         name="digits",
         question="Which of the seed studies' optimizers trains a small network on digits best?",
-        workloads=(dataclasses.replace(catalog.find("digits_cnn_adamw").workload, name="digits_cnn", epochs=10),),
+        workloads=(dataclasses.replace(catalog.find("digits_cnn_adamw").workload, epochs=10),),
         contenders=(
             contender("sgd", SGD(momentum=0.9)),
             contender("adam", Adam()),
