@@ -48,7 +48,7 @@ STUDY = """
 from jaxopt_bench.experiment import Workload
 from jaxopt_bench.optimizers import OPTIMIZERS
 from jaxopt_bench.problems import PROBLEMS
-from jaxopt_bench.results import Claim, Comparison, Contender, Study, Target
+from jaxopt_bench.study import Claim, Comparison, Contender, Study, Target
 
 STUDIES = {
     "fitting": Study(

@@ -19,7 +19,7 @@ from jaxopt_bench.doctor import items as doctor_items
 from jaxopt_bench.doctor import make_items
 from jaxopt_bench.models import Layers
 from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Choice, Constant, Cosine, Nadam, Padam
-from jaxopt_bench.studies import find_study
+from jaxopt_bench.study import find_study
 
 ROOT = pathlib.Path(__file__).parents[1]
 QUICK = ["--epochs", "1", "--no-tensorboard"]
@@ -529,7 +529,7 @@ from jaxopt_bench.experiment import Workload
 from jaxopt_bench.models import CNN
 from jaxopt_bench.optimizers import SGD, AdamW
 from jaxopt_bench.problems import Classification
-from jaxopt_bench.results import Claim, Comparison, Contender, Study
+from jaxopt_bench.study import Claim, Comparison, Contender, Study
 
 PROBLEM = Classification(dataset="digits", model=CNN(channels=(), dense=8))
 STUDIES = {

@@ -14,7 +14,7 @@ from scipy import stats
 from jaxopt_bench import catalog
 from jaxopt_bench.problems.checks import check_problem
 from jaxopt_bench.results import load
-from jaxopt_bench.studies import STUDIES
+from jaxopt_bench.study import STUDIES
 
 ROOT = pathlib.Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -24,8 +24,8 @@ from experiments.speed.timing import Plan, Spread, alternate
 from experiments.speed.workloads import Dtype, classification, noise, task_on_images
 from jaxopt_bench import Experiment, UserError, catalog, train_population
 from jaxopt_bench.models import count_parameters
-from jaxopt_bench.results.statistics import estimate
 from jaxopt_bench.runs import Options, Recording
+from jaxopt_bench.statistics import estimate
 from jaxopt_bench.training import Task, abstract_states, choose_code_path
 
 AIM = 0.96

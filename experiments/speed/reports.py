@@ -22,7 +22,8 @@ import polars as pl
 import tyro
 
 from jaxopt_bench.reports.report import PAGE, report_of, write
-from jaxopt_bench.results import Document, Results, load
+from jaxopt_bench.results import Results, load
+from jaxopt_bench.study import Document
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 RECORDED = pathlib.Path(__file__).parents[1] / "results" / "digits"

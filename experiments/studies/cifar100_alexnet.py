@@ -13,7 +13,7 @@ import dataclasses
 
 from jaxopt_bench import catalog
 from jaxopt_bench.optimizers import SGD, AdamW, Axis, Cosine, MultiStep, Optimizer, Padam, Schedule, Space
-from jaxopt_bench.results import Claim, Comparison, Contender, Study, Target
+from jaxopt_bench.study import Claim, Comparison, Contender, Study, Target
 
 SOURCE = "a student study of SGD and AdamW on AlexNet and CIFAR-100, one run each"
 

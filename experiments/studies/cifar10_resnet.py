@@ -26,7 +26,7 @@ from jaxopt_bench.optimizers import (
     Schedule,
     Space,
 )
-from jaxopt_bench.results import Association, Claim, Comparison, Contender, Study, Target
+from jaxopt_bench.study import Association, Claim, Comparison, Contender, Study, Target
 
 SOURCE = "a student study of five optimizers on a ResNet and CIFAR-10, one run each"
 CLAIMS = (

@@ -10,7 +10,7 @@ import dataclasses
 from jaxopt_bench import catalog
 from jaxopt_bench.experiment import Workload
 from jaxopt_bench.optimizers import OPTIMIZERS, SCHEDULES, Space
-from jaxopt_bench.results import Contender, Study, Target
+from jaxopt_bench.study import Contender, Study, Target
 
 
 def workload(experiment: str, epochs: int) -> Workload:

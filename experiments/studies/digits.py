@@ -8,7 +8,7 @@ import dataclasses
 
 from jaxopt_bench import catalog
 from jaxopt_bench.optimizers import SGD, Adam, AdamW, AMSGrad, Cosine, Nadam, Optimizer, Padam
-from jaxopt_bench.results import Contender, Study, Target
+from jaxopt_bench.study import Contender, Study, Target
 
 
 def contender(name: str, optimizer: Optimizer) -> Contender:

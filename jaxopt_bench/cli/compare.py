@@ -18,22 +18,15 @@ from jaxopt_bench.cli.command import COMPLETED, Command
 from jaxopt_bench.cli.flags import check_at_least_one, check_folder, parsed
 from jaxopt_bench.cli.naming import named_problem
 from jaxopt_bench.cli.processes import Processes, one_writes
-from jaxopt_bench.errors import UserError
-from jaxopt_bench.problems import Classification, ProblemConfig
-from jaxopt_bench.reports import tables, terminal
-from jaxopt_bench.results import Document, Results, Study, answers, load, paragraph, protocol, verdict
-from jaxopt_bench.results.document import DOCUMENT
-from jaxopt_bench.results.recommendation import recommendation
-from jaxopt_bench.results.words import scores_in_words, sensitivity_in_words
-from jaxopt_bench.runs.progress import reporter_for
-from jaxopt_bench.studies import (
+from jaxopt_bench.compare import (
     Cluster,
+    Executor,
+    Local,
     challenge,
     check_forms,
     check_shard,
     compare,
     differences,
-    find_study,
     joined,
     newcomer,
     progress_for,
@@ -42,8 +35,14 @@ from jaxopt_bench.studies import (
     tuning_differences,
     with_newcomers,
 )
-from jaxopt_bench.studies.jobs import Executor, Local
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.problems import Classification, ProblemConfig
+from jaxopt_bench.reports import tables, terminal
+from jaxopt_bench.results import Results, load
+from jaxopt_bench.runs.progress import reporter_for
+from jaxopt_bench.study import DOCUMENT, Document, Study, find_study, protocol
 from jaxopt_bench.training import choose_code_path
+from jaxopt_bench.verdict import answers, paragraph, recommendation, scores_in_words, sensitivity_in_words, verdict
 
 
 @dataclasses.dataclass(frozen=True)

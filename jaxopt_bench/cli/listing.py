@@ -21,8 +21,7 @@ from jaxopt_bench.models import MODELS
 from jaxopt_bench.optimizers import OPTIMIZERS, SCHEDULES
 from jaxopt_bench.problems import PROBLEMS
 from jaxopt_bench.reports import optimizers_table
-from jaxopt_bench.results import Study
-from jaxopt_bench.studies import STUDIES
+from jaxopt_bench.study import STUDIES, Study
 
 Kind = Literal["all", "experiments", "studies", "problems", "models", "datasets", "optimizers", "schedules"]
 

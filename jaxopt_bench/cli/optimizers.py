@@ -35,9 +35,9 @@ from jaxopt_bench.reports import (
     missed_in_words,
     trajectory,
 )
-from jaxopt_bench.results.words import schedule_in_words
 from jaxopt_bench.runs.compilation import keep_compiled_programs
 from jaxopt_bench.training import default_backend
+from jaxopt_bench.verdict import schedule_in_words
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,7 +20,7 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.reports import results_table
 from jaxopt_bench.reports.tables import csv_text
 from jaxopt_bench.results import load, without_repeats
-from jaxopt_bench.results.words import repeats_in_words
+from jaxopt_bench.verdict import repeats_in_words
 
 WIDEST = 1_000_000
 """Characters of a line that no table has."""

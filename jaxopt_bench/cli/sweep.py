@@ -23,7 +23,7 @@ from jaxopt_bench.optimizers import parse_values
 from jaxopt_bench.reports import sweep_table
 from jaxopt_bench.results import rows_by_setting
 from jaxopt_bench.runs import Options, Recording, train_population
-from jaxopt_bench.studies import grid
+from jaxopt_bench.sweep import grid
 from jaxopt_bench.training import choose_code_path
 
 TEXTS = ("experiments", "runs_dir", "data_dir", "process", "coordinator", *NAMED_PARTS)

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from jaxopt_bench.optimizers import Conformance, Share
 from jaxopt_bench.optimizers.conformance import KINDS, ArrayFacts, Decay, Kind
-from jaxopt_bench.results.words import percent_in_words, rules_in_words, share_in_words
+from jaxopt_bench.verdict import percent_in_words, rules_in_words, share_in_words
 
 ARRAYS_NOTE = (
     "updates: what the first ones are like; update: the root mean square (RMS) of the first one; rate: the learning "

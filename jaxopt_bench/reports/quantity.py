@@ -6,8 +6,8 @@ import dataclasses
 
 import polars as pl
 
+from jaxopt_bench.measures import Measure, split_of
 from jaxopt_bench.problems import Metric
-from jaxopt_bench.results.measures import Measure, split_of
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,6 +17,7 @@ from PIL import Image as Pillow
 from jaxopt_bench import catalog
 from jaxopt_bench.experiment import NAMED_PARTS, flat_fields, unpack_workload
 from jaxopt_bench.formatting import format_duration
+from jaxopt_bench.measures import SPLIT_WORDS
 from jaxopt_bench.problems import LOSS, Metric, views
 from jaxopt_bench.reports.charts.run import SERIES, run_charts
 from jaxopt_bench.reports.charts.views import lines_figure, matrix_figure, points_figure
@@ -25,7 +26,6 @@ from jaxopt_bench.reports.html import Block, Code, Figures, Image, Images, Secti
 from jaxopt_bench.reports.style import Look, looks
 from jaxopt_bench.reports.tables import NONE, Table, directions
 from jaxopt_bench.results import Results
-from jaxopt_bench.results.measures import SPLIT_WORDS
 from jaxopt_bench.runs import EVALUATION, SPLITS, Evaluation, Run
 
 PAIRS = 20

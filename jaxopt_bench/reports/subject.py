@@ -11,9 +11,10 @@ import polars as pl
 import scipy.special
 
 from jaxopt_bench.formatting import format_value, short_names
+from jaxopt_bench.measures import Measure, measures
 from jaxopt_bench.problems import Metric
 from jaxopt_bench.reports.quantity import Quantity
-from jaxopt_bench.results import Document, Ranking, Results, Study, Verdict
+from jaxopt_bench.results import Results, metrics_of, workload_metrics
 from jaxopt_bench.results.columns import (
     COST,
     ENVIRONMENT,
@@ -25,10 +26,10 @@ from jaxopt_bench.results.columns import (
     experiment_types,
     is_reached,
 )
-from jaxopt_bench.results.measures import Measure, measures, metrics_of, workload_metrics
-from jaxopt_bench.results.statistics.intervals import MOST_EXPONENT
-from jaxopt_bench.results.verdict import REPORTED
 from jaxopt_bench.runs import SPLITS
+from jaxopt_bench.statistics.intervals import MOST_EXPONENT
+from jaxopt_bench.study import Document, Study
+from jaxopt_bench.verdict import REPORTED, Ranking, Verdict
 
 MOST_SETTINGS = 8
 """Settings of runs outside a study that are told apart by name; of more, optimizers are."""

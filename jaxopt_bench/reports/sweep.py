@@ -8,9 +8,10 @@ from rich import box
 from rich.table import Table
 
 from jaxopt_bench.errors import UserError
+from jaxopt_bench.measures import SPLIT_WORDS, Measure, measures
 from jaxopt_bench.problems import LOSS, Metric
-from jaxopt_bench.results import Estimate, Row
-from jaxopt_bench.results.measures import SPLIT_WORDS, Measure, measures
+from jaxopt_bench.results import Row
+from jaxopt_bench.statistics import Estimate
 
 WIDTH = 19  # characters of the plot: the table fits a terminal of 80
 

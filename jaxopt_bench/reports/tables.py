@@ -14,11 +14,10 @@ import polars as pl
 
 from jaxopt_bench.files import replacing
 from jaxopt_bench.formatting import format_duration, format_value, short_names
+from jaxopt_bench.measures import Measure
 from jaxopt_bench.problems import Metric
-from jaxopt_bench.results import Answered, Estimate, Ranking, Standing, Verdict
-from jaxopt_bench.results.measures import Measure
-from jaxopt_bench.results.verdict import REPORTED
-from jaxopt_bench.results.words import evidence_in_words, sample
+from jaxopt_bench.statistics import Estimate
+from jaxopt_bench.verdict import REPORTED, Answered, Ranking, Standing, Verdict, evidence_in_words, sample
 
 if TYPE_CHECKING:  # what a terminal's tables can do without
     from jaxopt_bench.reports.subject import Subject

@@ -1,74 +1,19 @@
-"""What a study is; runs read back as tables; what their numbers say."""
+"""Runs read back as tables."""
 
 from __future__ import annotations
 
-from jaxopt_bench.results.claims import Answered, answers
-from jaxopt_bench.results.document import Document, read_document
-from jaxopt_bench.results.protocol import protocol
+from jaxopt_bench.results.metrics import metrics_of, workload_metrics
 from jaxopt_bench.results.settings import Row, rows_by_setting
-from jaxopt_bench.results.statistics import (
-    Difference,
-    Estimate,
-    Profile,
-    RankCorrelation,
-    Sensitivity,
-    algoperf_score,
-    estimate,
-    expected_best,
-    expected_best_is_exact,
-    holm,
-    paired_difference,
-    performance_profile,
-    probability_better,
-    seeds_needed,
-    sensitivity,
-    spearman,
-    steps_to_target,
-    turning_budgets,
-)
-from jaxopt_bench.results.study import Association, Claim, Comparison, Contender, Study, Target
-from jaxopt_bench.results.tables import Results, load, without_repeats
-from jaxopt_bench.results.verdict import Ranking, Standing, Verdict, verdict
-from jaxopt_bench.results.words import paragraph
+from jaxopt_bench.results.tables import Results, load, load_runs, together, without_repeats
 
 __all__ = [
-    "Answered",
-    "Association",
-    "Claim",
-    "Comparison",
-    "Contender",
-    "Difference",
-    "Document",
-    "Estimate",
-    "Profile",
-    "RankCorrelation",
-    "Ranking",
     "Results",
     "Row",
-    "Sensitivity",
-    "Standing",
-    "Study",
-    "Target",
-    "Verdict",
-    "algoperf_score",
-    "answers",
-    "estimate",
-    "expected_best",
-    "expected_best_is_exact",
-    "holm",
     "load",
-    "paired_difference",
-    "paragraph",
-    "performance_profile",
-    "probability_better",
-    "protocol",
-    "read_document",
+    "load_runs",
+    "metrics_of",
     "rows_by_setting",
-    "seeds_needed",
-    "sensitivity",
-    "spearman",
-    "steps_to_target",
-    "turning_budgets",
-    "verdict",
+    "together",
     "without_repeats",
+    "workload_metrics",
 ]

@@ -14,8 +14,8 @@ import polars as pl
 
 from jaxopt_bench.config import Config
 from jaxopt_bench.experiment import NAMED_PARTS, Experiment
+from jaxopt_bench.measures import split_of
 from jaxopt_bench.problems import LOSS
-from jaxopt_bench.results.measures import split_of
 from jaxopt_bench.runs import SPLITS
 
 Types = Mapping[str, Any]

@@ -31,7 +31,7 @@ from jaxopt_bench.results.columns import (
     metric_columns,
     run_types,
 )
-from jaxopt_bench.results.measures import metric_names, metrics_from_json
+from jaxopt_bench.results.metrics import metric_names, metrics_from_json
 from jaxopt_bench.runs import SPLITS, read_records
 from jaxopt_bench.runs.load import check_complete, check_identity, check_steps
 from jaxopt_bench.strict_json import check_object, read_json

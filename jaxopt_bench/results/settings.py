@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from jaxopt_bench.results.measures import measures
-from jaxopt_bench.results.statistics import Estimate
+from jaxopt_bench.measures import measures
 from jaxopt_bench.runs import Run
+from jaxopt_bench.statistics import Estimate
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,11 +24,11 @@ from jaxopt_bench.results.columns import (
     metric_columns,
     run_types,
 )
-from jaxopt_bench.results.document import DOCUMENT, Document, check_within, read_document
-from jaxopt_bench.results.measures import metric_names
+from jaxopt_bench.results.metrics import metric_names
 from jaxopt_bench.results.queries import check_reads_no_file
 from jaxopt_bench.results.rows import check_agreement, curves_table, runs_table
 from jaxopt_bench.runs.load import RUN_FOLDER, check_complete
+from jaxopt_bench.study import DOCUMENT, Document, check_within, read_document
 
 RUNS, CURVES = "runs.parquet", "curves.parquet"
 """The two tables of results that were recorded without their run directories."""

@@ -10,15 +10,16 @@ import shutil
 import pytest
 
 from jaxopt_bench import data, load_run, train, train_population
+from jaxopt_bench.compare import compare
 from jaxopt_bench.files import temporary_name
 from jaxopt_bench.optimizers import AdamW
 from jaxopt_bench.reports.report import report_of, write
-from jaxopt_bench.results import Study, load
+from jaxopt_bench.results import load
 from jaxopt_bench.runs import Interrupted, Options, Recording, Reporter
-from jaxopt_bench.studies import compare
+from jaxopt_bench.study import Study
 from jaxopt_bench.training import CodePath
+from tests.compare.conftest import contender
 from tests.runs.test_train import Killed, KilledAt, StoppedAt
-from tests.studies.conftest import contender
 
 NAMES = ("notes.txt", ".DS_Store", "._notes", "Thumbs.db", ".nfs0000000000000001", ".a.tmp", "config.json~", "1.old")
 FOLDERS = ("my-backup", "2024", "arrays.bak", "checkpoints.old")

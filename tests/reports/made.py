@@ -14,10 +14,11 @@ import polars as pl
 
 from jaxopt_bench.problems import LOSS, Metric
 from jaxopt_bench.problems.classification import classification_metrics
-from jaxopt_bench.results import Claim, Comparison, Document, Results, Study
+from jaxopt_bench.results import Results
 from jaxopt_bench.results.columns import column, curve_types, is_reached, run_types
 from jaxopt_bench.runs import SPLITS
-from tests.results import made
+from jaxopt_bench.study import Claim, Comparison, Document, Study
+from tests.verdict import made
 
 STEPS = 10  # an epoch
 

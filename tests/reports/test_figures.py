@@ -27,7 +27,8 @@ from jaxopt_bench.reports.charts.views import MOST_DOTS, lines_figure, matrix_fi
 from jaxopt_bench.reports.figure import COLUMN, Figure
 from jaxopt_bench.reports.style import looks
 from jaxopt_bench.reports.subject import Subject, of_study
-from jaxopt_bench.results import Contender, verdict
+from jaxopt_bench.study import Contender
+from jaxopt_bench.verdict import verdict
 from tests.reports.made import ACCURACY, ENERGY, R2, made_results, made_study
 
 NAMES = ("adam", "sgd")

@@ -25,8 +25,9 @@ from jaxopt_bench.reports.html import Report, Section
 from jaxopt_bench.reports.html import page as html_of
 from jaxopt_bench.reports.report import report_of
 from jaxopt_bench.reports.run import _view_blocks, run_looks
-from jaxopt_bench.results import Results, Target, load
+from jaxopt_bench.results import Results, load
 from jaxopt_bench.runs import SPLITS, Options, Recording, Reporter, load_evaluation, train
+from jaxopt_bench.study import Target
 from tests.problems.springs import Springs
 from tests.reports.made import ENERGY, R2, made_results, made_study, with_document
 from tests.results.directories import change_experiment

@@ -20,8 +20,9 @@ from jaxopt_bench.problems.classification_views import classification_views
 from jaxopt_bench.problems.views import View
 from jaxopt_bench.reports.html import Figures, Images, Items, Section, Text
 from jaxopt_bench.reports.report import report_of
-from jaxopt_bench.results import load, verdict
+from jaxopt_bench.results import load
 from jaxopt_bench.runs import Options, Recording
+from jaxopt_bench.verdict import verdict
 from tests.reports.made import made_results, made_study, with_document
 from tests.tasks import changed
 

@@ -12,7 +12,8 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.problems import Metric
 from jaxopt_bench.reports import sweep_table
 from jaxopt_bench.reports.sweep import WIDTH, best_row, chosen_split, dots
-from jaxopt_bench.results import Estimate, Row
+from jaxopt_bench.results import Row
+from jaxopt_bench.statistics import Estimate
 from tests.reports.made import ACCURACY, ENERGY
 
 RATE = "optimizer.learning_rate"

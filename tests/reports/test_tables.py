@@ -14,7 +14,9 @@ import rich.console
 from jaxopt_bench.problems import Metric
 from jaxopt_bench.reports import tables, terminal
 from jaxopt_bench.reports.subject import of_runs, of_study
-from jaxopt_bench.results import Results, Target, answers, verdict
+from jaxopt_bench.results import Results
+from jaxopt_bench.study import Target
+from jaxopt_bench.verdict import answers, verdict
 from tests.reports.made import ACCURACY, ENERGY, R2, made_results, made_study
 
 HOSTILE = "<b>a|b</b> & 50%_{x} \\end{tabular}"

@@ -23,8 +23,8 @@ from jaxopt_bench.optimizers import Adam
 from jaxopt_bench.problems import Classification
 from jaxopt_bench.results import load
 from tests.results.directories import epochs, summary, write_run
-from tests.results.studies import small_study
 from tests.results.test_tables import write_study
+from tests.study.studies import small_study
 
 ROOT = pathlib.Path(__file__).parents[2]
 EXPERIMENT = Experiment(

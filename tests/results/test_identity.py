@@ -19,8 +19,8 @@ from jaxopt_bench.optimizers import OPTIMIZERS, Adam
 from jaxopt_bench.problems import Classification
 from jaxopt_bench.results import load
 from tests.results.directories import change_experiment, epochs, line, summary, write_run
-from tests.results.studies import small_study
 from tests.results.test_tables import write_study
+from tests.study.studies import small_study
 
 EXPERIMENT = Experiment(
     name="cnn_adam", workload=Workload(problem=Classification(dataset="digits", model=CNN())), optimizer=Adam()

@@ -17,18 +17,17 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from jaxopt_bench import Experiment, UserError, Workload, train
+from jaxopt_bench.compare.folder import StudyFolder
 from jaxopt_bench.models import CNN, ResNet
 from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Adam, AdamW, Constant, Cosine, MultiStep
 from jaxopt_bench.problems import Classification
-from jaxopt_bench.results import Contender, Results, Study, Target, load
+from jaxopt_bench.results import Results, load, load_runs, together
 from jaxopt_bench.results.columns import column, concatenated, curve_types, hyperparameter_types, run_types
-from jaxopt_bench.results.selection import trial_scores
-from jaxopt_bench.results.tables import load_runs, together
 from jaxopt_bench.runs import Options, Recording, Reporter, read_records
-from jaxopt_bench.studies.folder import StudyFolder
-from jaxopt_bench.studies.plan import confirmations, trials, units
+from jaxopt_bench.study import Contender, Study, Target, confirmations, trials, units
+from jaxopt_bench.verdict import trial_scores
 from tests.results.directories import change_experiment, epochs, line, summary, write_run
-from tests.results.studies import RATE, small_study
+from tests.study.studies import RATE, small_study
 from tests.tasks import changed
 
 EXPERIMENT = Experiment(

@@ -11,7 +11,7 @@ from jaxopt_bench.reports.figure import Figure, axis, colour, hideable, shape, s
 from jaxopt_bench.reports.quantity import Quantity, may_be_logarithmic
 from jaxopt_bench.reports.style import Look
 from jaxopt_bench.reports.subject import Subject
-from jaxopt_bench.results import Estimate, estimate
+from jaxopt_bench.statistics import Estimate, estimate
 
 ROW = 22  # pixels
 PLUS = "M-1,0H1M0,-1V1"

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import altair as alt
 import polars as pl
 
+from jaxopt_bench.measures import SPLIT_WORDS
 from jaxopt_bench.problems import Metric
 from jaxopt_bench.reports.charts.curves import MOST_POINTS
 from jaxopt_bench.reports.figure import HOVER, Figure, axis, colour, dash, file_name, hideable, shown, spans_orders
@@ -14,7 +15,6 @@ from jaxopt_bench.reports.quantity import in_words, is_error, may_be_logarithmic
 from jaxopt_bench.reports.style import Look
 from jaxopt_bench.reports.subject import thinned
 from jaxopt_bench.reports.tables import capitalised
-from jaxopt_bench.results.measures import SPLIT_WORDS
 
 SERIES: Mapping[str, str] = {"train_steps": "training steps", **SPLIT_WORDS}
 """The name in words of each `split` of a run's metrics."""

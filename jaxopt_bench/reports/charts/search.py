@@ -14,8 +14,8 @@ from jaxopt_bench.reports.figure import Figure, axis, colour, dash, hideable, sh
 from jaxopt_bench.reports.quantity import Quantity, may_be_logarithmic
 from jaxopt_bench.reports.style import Look
 from jaxopt_bench.reports.subject import Subject
-from jaxopt_bench.results import expected_best_is_exact
-from jaxopt_bench.results.study import STEPS
+from jaxopt_bench.statistics import expected_best_is_exact
+from jaxopt_bench.study import STEPS
 
 ROW = 22  # pixels
 

@@ -11,7 +11,7 @@ from jaxopt_bench.reports.figure import Figure, colour, dash, hideable, shape, s
 from jaxopt_bench.reports.style import Look
 from jaxopt_bench.reports.subject import Subject
 from jaxopt_bench.reports.tables import capitalised
-from jaxopt_bench.results import Verdict
+from jaxopt_bench.verdict import Verdict
 
 LAST_TAU = 4.0
 """Times slower than the fastest from which on AlgoPerf gives no credit."""

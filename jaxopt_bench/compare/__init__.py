@@ -1,0 +1,30 @@
+"""Works a study off: trains its runs, here or on a cluster, and shows how far it is."""
+
+from __future__ import annotations
+
+from jaxopt_bench.compare.baselines import challenge, differences, joined, tuning_differences
+from jaxopt_bench.compare.cluster import Cluster
+from jaxopt_bench.compare.jobs import Executor, Local
+from jaxopt_bench.compare.newcomers import check_forms, newcomer, retuned, with_newcomers
+from jaxopt_bench.compare.progress import Progress, progress_for
+from jaxopt_bench.compare.question import timed_study
+from jaxopt_bench.compare.work import check_shard, compare
+
+__all__ = [
+    "Cluster",
+    "Executor",
+    "Local",
+    "Progress",
+    "challenge",
+    "check_forms",
+    "check_shard",
+    "compare",
+    "differences",
+    "joined",
+    "newcomer",
+    "progress_for",
+    "retuned",
+    "timed_study",
+    "tuning_differences",
+    "with_newcomers",
+]

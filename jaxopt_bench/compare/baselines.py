@@ -1,0 +1,136 @@
+"""Newcomers and recorded results: checks that they can be compared, puts them together, and says what differs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+
+import polars as pl
+
+from jaxopt_bench.compare.newcomers import space_by_rule
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.optimizers import Space
+from jaxopt_bench.results import Results, together
+from jaxopt_bench.study import Contender, Document, Study, space_in_words, space_size
+from jaxopt_bench.verdict import schedule_in_words
+
+_NAMES = ("name", "question", "contenders", "claims", "targets", "workloads")
+"""Fields of a study that are no part of its protocol."""
+
+_PLACES = (
+    "backend",
+    "device",
+    "devices",
+    "threads",
+    "code_path",
+    "version.jax",
+    "version.optax",
+    "version.jaxopt-bench",
+)
+"""Columns that say where a run took place."""
+
+
+def challenge(study: Study, recorded: Document, newcomers: Sequence[Contender]) -> Study:
+    """Returns the study in which newcomers alone are trained, as those recorded were.
+
+    Args:
+      study: as it is now.
+      recorded: the study that the baselines were recorded in.
+      newcomers: optimizers that are not among them.
+
+    Raises:
+      UserError: where protocol or workloads differ, or a newcomer has the name of a contender that was recorded.
+    """
+    for field in dataclasses.fields(Study):
+        now, then = getattr(study, field.name), getattr(recorded.study, field.name)
+        if field.name not in _NAMES and now != then:
+            raise UserError(
+                f"the baselines were recorded with {field.name} {then!r}, and the study has {now!r}. Expected the same "
+                "value."
+            )
+    known = {w.name: w for w in recorded.study.workloads}
+    for workload in study.workloads:
+        if workload.name not in known or _text(workload) != _text(known[workload.name]):
+            raise UserError(
+                f"the baselines were not recorded on the workload {workload.name} as it is in the study. Expected the "
+                "same problem, epochs and batch size."
+            )
+    taken = [c.name for c in recorded.study.contenders]
+    for newcomer in newcomers:
+        if newcomer.name in taken:
+            raise UserError(f"{newcomer.name} is among the baselines. Expected another name than {', '.join(taken)}.")
+    return dataclasses.replace(study, contenders=tuple(newcomers), claims=())
+
+
+def joined(recorded: Results, trained: Results) -> tuple[Results, Document]:
+    """Returns the recorded results and the newcomers' as those of one study."""
+    (then,), (now,) = recorded.documents, trained.documents
+    study = dataclasses.replace(
+        now.study, name=then.study.name, contenders=(*then.study.contenders, *now.study.contenders)
+    )
+    names = [w.name for w in study.workloads]
+    document = Document(
+        study,
+        runs=(*then.runs, *now.runs),
+        selections=tuple(s for s in (*then.selections, *now.selections) if s["workload"] in names),
+        timings=(*then.timings, *now.timings),
+    )
+    return dataclasses.replace(together([recorded, trained]), documents=(document,)), document
+
+
+def differences(recorded: Results, trained: Results) -> str | None:
+    """Returns in one sentence how the environment of the newcomers' runs differs from that of the recorded ones.
+
+    Only what both records hold is compared; None if that is the same.
+    """
+    then, now = _environment(recorded.runs), _environment(trained.runs)
+    both = [name for name in then if name in now]
+    found = [
+        f"{name} ({', '.join(sorted(then[name]))} for the baselines, {', '.join(sorted(now[name]))} now)"
+        for name in both
+        if then[name] != now[name]
+    ]
+    if not found:
+        return None
+    return f"The baselines were recorded in another environment, so results may differ by rounding: {'; '.join(found)}."
+
+
+def _environment(runs: pl.DataFrame) -> dict[str, set[str]]:
+    """Returns the values of what was recorded of the environments, by name; a code path's fields each by themselves."""
+    found: dict[str, set[str]] = {}
+    for column in _PLACES:
+        for value in runs[column].drop_nulls().unique().to_list() if column in runs.columns else []:
+            is_path = column == "code_path"
+            for name, one in json.loads(value).items() if is_path else [(column, value)]:
+                found.setdefault(f"{column}.{name}" if is_path else name, set()).add(str(one))
+    return found
+
+
+def tuning_differences(recorded: Study, newcomers: Sequence[Contender]) -> list[str]:
+    """Returns sentences about newcomers that were tuned or trained under other conditions than the recorded optimizers.
+
+    A newcomer's search space is not mentioned if it is that of `space_by_rule` and some recorded optimizer searched the
+    same fields, each over as many decades or values; its schedule is not if some recorded optimizer has it.
+    """
+    said = []
+    tuned = [c.searched for c in recorded.contenders if c.searched]
+    sizes = dict.fromkeys(space_size(space) for space in tuned or [Space()])
+    schedules = dict.fromkeys(schedule_in_words(c.schedule) for c in recorded.contenders)
+    for new in newcomers:
+        by_rule = space_by_rule(recorded, new.optimizer, new.schedule)
+        if space_size(new.searched) not in sizes or new.searched != by_rule:
+            said.append(
+                f"{new.name} was tuned in a search space of its own: {space_in_words(new.searched)}. The recorded "
+                f"optimizers were tuned in: {'; or '.join(sizes)}."
+            )
+        if (schedule := schedule_in_words(new.schedule)) not in schedules:
+            said.append(
+                f"{new.name} was trained under the schedule {schedule}, the recorded optimizers under "
+                f"{' or '.join(schedules)}."
+            )
+    return said
+
+
+def _text(workload: object) -> str:
+    return json.dumps(workload.to_json(), sort_keys=True)  # type: ignore[attr-defined]

@@ -1,0 +1,146 @@
+"""A study's folder: `study.json`, and beside it the runs of each phase. Several processes may share one."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+import pathlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from jaxopt_bench.errors import UserError, shortened
+from jaxopt_bench.results import Results, load_runs
+from jaxopt_bench.runs import locked
+from jaxopt_bench.runs.load import RESTORE, load_summary, missing_files
+from jaxopt_bench.study import (
+    DOCUMENT,
+    Document,
+    Planned,
+    Study,
+    Unit,
+    confirmations,
+    merged,
+    read_document,
+    trials,
+    units,
+)
+from jaxopt_bench.study.document import Json
+
+
+class StudyFolder:
+    """The folder of one study. What is written there is a function of the study and of the runs it holds."""
+
+    def __init__(self, path: str | pathlib.Path):
+        self.path = pathlib.Path(path)
+
+    def begin(self, study: Study) -> Study:
+        """Puts a study there, or makes the one that is there grow to it, and returns what it is then.
+
+        Raises:
+          UserError: where another study is there.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with locked(self.path, wait=True):
+            earlier = self._read()
+            study = merged(earlier.study, study) if earlier else study
+            _document(study, earlier or Document(study)).write(self.path / DOCUMENT)
+        return study
+
+    @property
+    def document(self) -> Document:
+        """What `study.json` says."""
+        return read_document(self.path / DOCUMENT)
+
+    def record(self, *, selections: Iterable[Json] = (), timings: Iterable[Json] = ()) -> None:
+        """Adds winners and times to `study.json`, in the place of those of the same units."""
+        with locked(self.path, wait=True):
+            now = self.document
+            added = dataclasses.replace(
+                now,
+                selections=_replacing(now.selections, selections, ("workload", "contender", "repetition")),
+                timings=_replacing(now.timings, timings, ("workload", "contender")),
+            )
+            _document(now.study, added).write(self.path / DOCUMENT)
+
+    def results(self, planned: Sequence[Planned]) -> Results:
+        """Returns the records of some of the study's runs, as far as they were begun."""
+        return load_runs({self.path / run.path: run.to_json() for run in planned})
+
+    def unfinished(self, planned: Sequence[Planned]) -> list[Planned]:
+        """Returns those of some runs that have not ended, or of which files are missing.
+
+        Raises:
+          UserError: if the folder of one holds another run.
+        """
+        return [run for run in planned if not self._ended(run)]
+
+    def set_aside(self, planned: Sequence[Planned]) -> list[pathlib.Path]:
+        """Renames the folders of runs that were begun and of which files are missing, so that they are trained again.
+
+        Returns:
+          The folders under their new names.
+        """
+        aside = []
+        for run in planned:
+            path = self.path / run.path
+            begun = any((path / name).exists() for name in ("config.json", "summary.json"))
+            if begun and missing_files(path):
+                numbered = (path.with_name(f"{path.name}.incomplete-{n}") for n in itertools.count(1))
+                aside.append(path.rename(next(free for free in numbered if not os.path.lexists(free))))
+        return aside
+
+    def _ended(self, run: Planned) -> bool:
+        path = self.path / run.path
+        if missing_files(path) or not (path / "summary.json").exists():
+            return False
+        summary = load_summary(path / "summary.json")
+        for field, expected in (("digest", run.experiment.digest), ("experiment", run.experiment.name)):
+            if summary[field] != expected:
+                raise UserError(
+                    f"{path} holds another run: {field} is {shortened(summary[field])} in summary.json. Expected "
+                    f"{expected!r}, as study.json says. {RESTORE}"
+                )
+        return summary["status"] in ("completed", "diverged")
+
+    def _read(self) -> Document | None:
+        return self.document if (self.path / DOCUMENT).exists() else None
+
+
+def selected(document: Document, unit: Unit) -> Json | None:
+    """Returns the winner of a unit, where there is one."""
+    return next((s for s in document.selections if _is_of(s, unit)), None)
+
+
+def _document(study: Study, now: Document) -> Document:
+    """Returns what `study.json` should say: winners among fewer trials than there are to be are none any more."""
+    runs: list[dict[str, Any]] = []
+    kept = []
+    for unit in units(study):
+        planned = trials(study, unit)
+        runs += [run.to_json() for run in planned]
+        found = selected(now, unit)
+        if found is not None and found["among"] == [run.experiment.digest for run in planned]:
+            kept.append(found)
+            if found["trial"] is not None:
+                runs += [run.to_json() for run in confirmations(study, unit, found["trial"])]
+    paths = {run["path"] for run in runs}
+    of_before = [run for run in now.runs if run["phase"] != "trial" and run["path"] not in paths]
+    runs += [{**run, "phase": "superseded"} for run in of_before]
+    size = {
+        **{n: getattr(study, n) for n in ("trials", "total_epochs", "trial_seeds", "seeds", "repetitions")},
+        "workloads": [w.name for w in study.workloads],
+        "contenders": [c.name for c in study.contenders],
+    }
+    history = now.history if now.history and now.history[-1] == size else (*now.history, size)
+    return Document(study, tuple(runs), tuple(kept), now.timings, history)
+
+
+def _is_of(entry: Json, unit: Unit) -> bool:
+    names = (entry["workload"], entry["contender"], entry["repetition"])
+    return names == (unit.workload.name, unit.contender.name, unit.repetition)
+
+
+def _replacing(old: Sequence[Json], new: Iterable[Json], keys: Sequence[str]) -> tuple[Json, ...]:
+    by_key = {tuple(entry[key] for key in keys): entry for entry in [*old, *new]}
+    return tuple(by_key.values())

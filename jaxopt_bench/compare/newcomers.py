@@ -1,0 +1,191 @@
+"""Optimizers that join a study, and the search spaces and schedules that the command line gives to contenders."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from jaxopt_bench.errors import UserError, unknown_name
+from jaxopt_bench.optimizers import (
+    OPTIMIZERS,
+    SCHEDULES,
+    Axis,
+    Choice,
+    Imported,
+    Optimizer,
+    Schedule,
+    Space,
+    load,
+    parse_schedule,
+    parse_space,
+)
+from jaxopt_bench.optimizers.axes import rate_or_fallback
+from jaxopt_bench.optimizers.custom import Recorded
+from jaxopt_bench.study import Contender, Study, space_of
+
+SPACE_FORM = "NAME.FIELD=VALUES, such as adamw.learning_rate=1e-4..1e-1 or adamw.b2=0.9,0.99,0.999"
+SCHEDULE_FORM = "NAME=SCHEDULE, such as adamw=constant or adamw=cosine:warmup=1"
+
+
+def newcomer(study: Study, reference: str) -> Contender:
+    """Returns an optimizer as one more contender of a study.
+
+    If the user's file states a search space or a schedule for it, it has these. Otherwise its space is that of
+    `space_by_rule`. Its schedule is that of the other contenders if they all have the same one and the optimizer is not
+    meant for a constant one, and else the one for which it is meant.
+
+    Args:
+      study: the study.
+      reference: an optimizer's name, or `FILE.py:FUNCTION` or `MODULE:FUNCTION`.
+
+    Raises:
+      UserError: if there is no such optimizer, or an argument of it other than the learning rate has no default.
+    """
+    optimizer = _users(reference) if ":" in reference else OPTIMIZERS[reference]
+    schedules = {contender.schedule for contender in study.contenders}
+    meant = optimizer.schedule.name
+    schedule: Schedule = schedules.pop() if len(schedules) == 1 and meant != "constant" else SCHEDULES[meant]
+    schedule = optimizer.stated_schedule or schedule
+    space = space_of(optimizer.stated_space) if optimizer.stated_space else space_by_rule(study, optimizer, schedule)
+    return Contender(name=reference.rpartition(":")[2], optimizer=optimizer, schedule=schedule, space=space)
+
+
+def with_newcomers(study: Study, references: Sequence[str]) -> tuple[Contender, ...]:
+    """Returns a study's contenders and newcomers.
+
+    A user's optimizer that the study has already is loaded from its file. It keeps the search space and the schedule
+    that the study records.
+
+    Raises:
+      UserError: if another contender has a newcomer's name; and as `newcomer` does.
+    """
+    found = {contender.name: contender for contender in study.contenders}
+    for reference in references:
+        new = newcomer(study, reference)
+        there = found.get(new.name)
+        if there is not None and not _is_of_one_function(there.optimizer, new.optimizer):
+            raise UserError(f"--add {reference}: {new.name} is a contender already. Expected one of another name.")
+        found[new.name] = new if there is None else dataclasses.replace(there, optimizer=new.optimizer)
+    return tuple(found.values())
+
+
+def _is_of_one_function(one: Optimizer, other: Optimizer) -> bool:
+    if isinstance(one, (Imported, Recorded)) and isinstance(other, Imported):
+        return one.reference == other.reference
+    return False
+
+
+def space_by_rule(study: Study, optimizer: Optimizer, schedule: Schedule) -> Space:
+    """Returns the space in which a newcomer is tuned: the fields that all tuned contenders of the study search.
+
+    So the newcomer has no more and no fewer dimensions than what they have in common. Its ranges are those of
+    `Optimizer.axes`; a field of the schedule has the contenders' range, if they all have the same. Fields that the
+    newcomer lacks are left out, and so is the learning rate of an optimizer that finds its own. In a study without
+    tuned contenders it is not tuned. If the tuned ones have no field in common, it has its default space.
+    """
+    tuned = [contender.searched for contender in study.contenders if contender.searched]
+    if not tuned:
+        return Space()
+    common = [field for field in tuned[0] if all(field in space for space in tuned)]
+    if not common:
+        return space_of(optimizer.search_space())
+    own = {f"optimizer.{n}": a for n, a in optimizer.axes().items() if n in optimizer.searched or n != "learning_rate"}
+    shared = {
+        f"schedule.{field.name}": tuned[0].get(f"schedule.{field.name}") for field in dataclasses.fields(schedule)
+    }
+    same = {field: searched for field, searched in shared.items() if searched and _is_in_all(tuned, field, searched)}
+    known: dict[str, Axis | Choice] = {**own, **same}
+    return Space({field: known[field] for field in common if field in known})
+
+
+def _is_in_all(spaces: Sequence[Space], field: str, searched: Axis | Choice) -> bool:
+    return all(space.get(field) == searched for space in spaces)
+
+
+def check_forms(spaces: Sequence[str], schedules: Sequence[str]) -> None:
+    """Checks that the values of --space and --schedule have their forms, before any optimizer is loaded.
+
+    Raises:
+      UserError: if one has not.
+    """
+    for flag, words, form in (("--space", spaces, SPACE_FORM), ("--schedule", schedules, SCHEDULE_FORM)):
+        for word in words:
+            name, equals, values = word.partition("=")
+            if not (equals and values.strip() and name and (flag == "--schedule" or "." in name)):
+                raise UserError(f"{flag} is {word!r}. Expected {form}.")
+
+
+def retuned(
+    contenders: Sequence[Contender], spaces: Sequence[str], schedules: Sequence[str], trained: Sequence[str] = ()
+) -> tuple[Contender, ...]:
+    """Returns contenders with the search spaces and schedules that the command line gives them.
+
+    Args:
+      contenders: of a study.
+      spaces: in the form `SPACE_FORM`. A field's values replace those of the contender's space, or are added to it.
+      schedules: in the form `SCHEDULE_FORM`.
+      trained: the names of recorded contenders, which cannot be changed any more.
+
+    Raises:
+      UserError: for an unknown contender or field, or values that the field does not accept.
+    """
+    check_forms(spaces, schedules)
+    found = {contender.name: contender for contender in contenders}
+
+    def named(flag: str, name: str, words: str) -> str:
+        if name in found:
+            return name
+        if name in trained:
+            raise UserError(
+                f"{flag} {words}: {name} is among the baselines and was trained already. Expected a newcomer "
+                f"({', '.join(found)}). To train {name} anew, compare without --baselines."
+            )
+        raise unknown_name(f"contender of {flag}", name, found)
+
+    given: dict[str, str] = {}
+    for word in schedules:
+        name = named("--schedule", word.partition("=")[0], word)
+        if name in given:
+            raise UserError(
+                f"--schedule is given twice for {name}: {given[name]!r} and {word!r}. Expected one of them."
+            )
+        given[name] = word
+        schedule = parse_schedule(word.partition("=")[2], f"--schedule {word}", SCHEDULES)
+        found[name] = _replaced(f"--schedule {word}", found[name], schedule=schedule)
+    stated: dict[str, dict[str, str]] = {}
+    for word in spaces:
+        key, _, values = word.partition("=")
+        known = [name for name in (*found, *trained) if key.startswith(f"{name}.")]  # names may contain dots
+        name = named("--space", max(known, key=len, default=key.partition(".")[0]), word)
+        field = key[len(name) + 1 :]
+        if field in stated.setdefault(name, {}):
+            raise UserError(f"--space {name}.{field} is given twice. Expected all its values in one flag.")
+        stated[name][field] = values
+    for name, ranges in stated.items():
+        contender = found[name]
+        parsed = parse_space(ranges, contender.optimizer, contender.schedule, f"--space {name}")
+        space = Space({**contender.searched, **space_of(parsed)})
+        found[name] = _replaced(f"--space {name}", contender, space=space)
+    return tuple(found.values())
+
+
+def _replaced(where: str, contender: Contender, **fields: Any) -> Contender:
+    try:
+        return dataclasses.replace(contender, **fields)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
+
+
+def _users(reference: str) -> Optimizer:
+    """Returns a user's optimizer. If its learning rate has no default, it has the middle of the range to search."""
+    cls = load(reference)
+    required = [field.name for field in dataclasses.fields(cls) if field.default is dataclasses.MISSING]
+    others = [name for name in required if name != "learning_rate"]
+    if others:
+        raise UserError(
+            f"{reference} has the argument {others[0]!r} without a default. Expected a default for every argument but "
+            "the learning rate, or a study file that gives the value."
+        )
+    given: dict[str, Any] = {"learning_rate": rate_or_fallback(None)} if required else {}
+    return cls(**given)

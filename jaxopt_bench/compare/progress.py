@@ -1,0 +1,336 @@
+"""What a person sees while a study runs: a table that changes on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from jaxopt_bench.compare.folder import StudyFolder, selected
+from jaxopt_bench.compare.jobs import Job
+from jaxopt_bench.formatting import format_duration
+from jaxopt_bench.measures import Measure
+from jaxopt_bench.problems import Metric
+from jaxopt_bench.runs import Reporter
+from jaxopt_bench.study import STEPS, Planned, Study, Unit, confirmations, trials, units
+
+Key = tuple[str, str, int]
+
+Shares = Sequence[tuple[Unit, Sequence[Planned]]]
+"""Units, or parts of units, with their trials."""
+
+
+class Progress:
+    """Is told how a study goes, and shows nothing."""
+
+    def start(self, study: Study, at: StudyFolder, own: Shares, judged: Mapping[str, Measure]) -> None:
+        """The study begins, or goes on.
+
+        Args:
+          study: the study.
+          at: its folder.
+          own: this process's own shares of the trials; it also trains what confirms them.
+          judged: what the trials are judged by, by workload.
+        """
+
+    def begin(self, job: Job) -> Reporter:
+        """A job begins; what is returned is told of its progress."""
+        return Reporter()
+
+    def end(self, job: Job) -> None:
+        """A job has ended."""
+
+    def selected(self, unit: Unit, selection: Mapping[str, Any]) -> None:
+        """A winner was selected among a unit's trials, or there is none."""
+
+    def say(self, text: str) -> None:
+        """Tells the user something about the study."""
+
+    def stop(self) -> None:
+        """The study ended, however it did."""
+
+
+@dataclasses.dataclass
+class Standing:
+    """How far a unit is.
+
+    Attributes:
+      planned, done, running, diverged: of its trials; all four count runs.
+      best: the winner, in words.
+      wanted, confirming, confirmed: the runs that are to confirm it, are under way, and have ended.
+    """
+
+    planned: int
+    wanted: int
+    done: int = 0
+    running: int = 0
+    diverged: int = 0
+    best: str = ""
+    confirming: int = 0
+    confirmed: int = 0
+
+
+@dataclasses.dataclass
+class _Begun:
+    """A job under way.
+
+    Attributes:
+      job: the job.
+      began: when, on the monotonic clock.
+      first: the epochs that its runs had made before.
+      epochs: those that they have made.
+      left: seconds that it still needs, where known.
+      where: how far it is, in words.
+    """
+
+    job: Job
+    began: float
+    first: float = 0.0
+    epochs: float = 0.0
+    left: float | None = None
+    where: str = "compiling"
+
+    @property
+    def spent(self) -> tuple[float, float]:
+        """The epochs that it has made, all runs together, and the seconds that they took."""
+        runs, epochs = len(self.job.runs), self.job.unit.workload.epochs
+        return runs * (epochs - self.first), time.monotonic() - self.began
+
+    @property
+    def ahead(self) -> tuple[float, float]:
+        """The epochs that it still has to make, all runs together, and the seconds that they will take."""
+        return len(self.job.runs) * (self.job.unit.workload.epochs - self.epochs), self.left or 0.0
+
+
+class Shown(Progress):
+    """Counts trials and confirmations, and estimates the time left. What it shows, its two forms decide."""
+
+    def __init__(self, console: Console):
+        self.console = console
+        self.standings: dict[Key, Standing] = {}
+        self.seconds: dict[str, list[tuple[float, float]]] = {}  # of a workload's jobs: epochs, and how long
+        self.begun: dict[int, _Begun] = {}
+
+    def start(self, study: Study, at: StudyFolder, own: Shares, judged: Mapping[str, Measure]) -> None:
+        """See `Progress.start`."""
+        self.study, self.judged, document = study, judged, at.document
+        self.own = {_key(unit): len(runs) for unit, runs in own}
+        for unit in units(study):
+            planned = trials(study, unit)
+            standing = Standing(len(planned), study.seeds, done=len(planned) - len(at.unfinished(planned)))
+            self.standings[_key(unit)] = standing
+            found = selected(document, unit)
+            if found is not None:
+                self._choose(unit, found)
+                winners = [] if found["trial"] is None else confirmations(study, unit, found["trial"])
+                standing.confirmed = len(winners) - len(at.unfinished(winners))
+        optimizers = f"{len(study.contenders)} optimizer{'s' * (len(study.contenders) > 1)}"
+        loads = ", ".join(w.name for w in study.workloads)
+        budget = f"{study.trials} trials" if study.trials else f"{study.total_epochs} epochs of trials"
+        tuned = f"{budget} and " if any(c.searched for c in study.contenders) else ""
+        self.say(f"{study.name}: {optimizers} on {loads}; {tuned}{study.seeds} confirmation seeds each")
+        self.say(str(at.path))
+
+    def begin(self, job: Job) -> Reporter:
+        """See `Progress.begin`."""
+        self.begun[id(job)] = begun = _Begun(job, time.monotonic())
+        standing = self.standings[_key(job.unit)]
+        if job.kind == "trial":
+            standing.running = standing.planned - standing.done
+        if job.kind == "confirmation":
+            standing.confirming = len(job.runs)
+        self.show(job, begins=True)
+        return _Inner(self, begun, standing)
+
+    def end(self, job: Job) -> None:
+        """See `Progress.end`."""
+        begun = self.begun.pop(id(job))
+        standing = self.standings[_key(job.unit)]
+        if job.kind == "trial":
+            standing.done, standing.running = standing.done + standing.running, 0
+        if job.kind == "confirmation":
+            standing.confirming, standing.confirmed = 0, len(job.runs)
+        if job.kind != "timing" and begun.spent[0]:
+            self.seconds.setdefault(job.unit.workload.name, []).append(begun.spent)
+        self.show(job, begins=False)
+
+    def selected(self, unit: Unit, selection: Mapping[str, Any]) -> None:
+        """See `Progress.selected`."""
+        self._choose(unit, selection)
+        standing = self.standings[_key(unit)]
+        if standing.planned:
+            diverged = f"; {standing.diverged} diverged" if standing.diverged else ""
+            judged = self.judged[unit.workload.name]
+            measure = f"{judged.words} " if selection["trial"] is not None else ""
+            self.say(f"  {unit.label}: {measure}{standing.best}{diverged}")
+
+    def seconds_left(self) -> float | None:
+        """Returns an estimate of this process's own work, from the time that an epoch of the same workload takes.
+
+        None where no epoch has been timed.
+        """
+        known = {name: list(pairs) for name, pairs in self.seconds.items()}
+        under_way: dict[Key, float] = {}
+        for begun in self.begun.values():
+            under_way[_key(begun.job.unit)] = len(begun.job.runs) * begun.epochs
+            if begun.left:
+                known.setdefault(begun.job.unit.workload.name, []).append(begun.ahead)
+        everything = [pair for pairs in known.values() for pair in pairs]
+        left = 0.0
+        for key, own in self.own.items():
+            standing, workload = self.standings[key], self.study.workload(key[0])
+            share = own / standing.planned if standing.planned else 0.0
+            runs = (standing.planned - standing.done) * share + standing.wanted - standing.confirmed
+            epochs = runs * workload.epochs - under_way.get(key, 0.0)
+            pairs = known.get(workload.name) or everything
+            if epochs > 0 and not pairs:
+                return None
+            if epochs > 0:
+                left += epochs * sum(seconds for _, seconds in pairs) / sum(made for made, _ in pairs)
+        return left
+
+    def say(self, text: str) -> None:
+        """Prints a line."""
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def show(self, job: Job, begins: bool) -> None:
+        """Shows that a job begins or has ended."""
+
+    def refresh(self, begun: _Begun) -> None:
+        """Shows that something has changed within a job."""
+
+    def _choose(self, unit: Unit, selection: Mapping[str, Any]) -> None:
+        standing = self.standings[_key(unit)]
+        standing.diverged = selection["diverged"]
+        if selection["trial"] is None:
+            standing.best, standing.wanted = "no trial survived", 0
+        elif not standing.planned:
+            standing.best = "not tuned"
+        else:
+            value = self._value(self.judged[unit.workload.name], selection["value"])
+            standing.best = f"{value} (trial {selection['trial']})"
+
+    def _value(self, judged: Measure, value: float | None) -> str:
+        if value is None:
+            return "target not reached" if self.study.select == STEPS else "–"
+        return f"{value:,.0f}" if self.study.select == STEPS else judged.metric.format(value)
+
+    def _left(self) -> str:
+        seconds = self.seconds_left()
+        return "" if not seconds else f"; about {format_duration(seconds)} to go"
+
+
+class StudyLines(Shown):
+    """A line for each job that begins, and one every `every` seconds within it."""
+
+    def __init__(self, console: Console, every: float = 60.0):
+        super().__init__(console)
+        self.every = every
+        self.last = time.monotonic()
+
+    def say(self, text: str) -> None:
+        """See `Shown.say`."""
+        self.last = time.monotonic()
+        super().say(text)
+
+    def show(self, job: Job, begins: bool) -> None:
+        """See `Shown.show`."""
+        if begins and job.kind != "timing":
+            self.say(f"{job.unit.label}: {_many(job)}{self._left()}")
+
+    def refresh(self, begun: _Begun) -> None:
+        """See `Shown.refresh`."""
+        if time.monotonic() - self.last > self.every:
+            diverged = self.standings[_key(begun.job.unit)].diverged
+            lost = f", {diverged} diverged" if diverged and begun.job.kind == "trial" else ""
+            self.say(f"{begun.job.unit.label}: {_many(begun.job)}, {begun.where}{lost}{self._left()}")
+
+
+class StudyTable(Shown):
+    """A table with a row for each optimizer and workload, and the time left."""
+
+    def start(self, study: Study, at: StudyFolder, own: Shares, judged: Mapping[str, Measure]) -> None:
+        """See `Progress.start`."""
+        super().start(study, at, own, judged)
+        self.live = Live(self._table(), console=self.console, refresh_per_second=4)
+        self.live.start()
+
+    def stop(self) -> None:
+        """See `Progress.stop`."""
+        if hasattr(self, "live"):
+            try:
+                self.live.update(self._table(), refresh=True)
+            finally:  # its thread must not outlive the study, even if the terminal is gone
+                self.live.stop()
+
+    def show(self, job: Job, begins: bool) -> None:
+        """See `Shown.show`."""
+        self.live.update(self._table())
+
+    def refresh(self, begun: _Begun) -> None:
+        """See `Shown.refresh`."""
+        self.live.update(self._table())
+
+    def say(self, text: str) -> None:
+        """See `Shown.say`; what the table says already is not said again."""
+        if not text.startswith("  "):
+            super().say(text)
+
+    def _table(self) -> Group:
+        table = Table(box=box.SIMPLE)
+        words = ", ".join(dict.fromkeys(judged.words for judged in self.judged.values()))
+        best = f"best so far:\n{words}"
+        for title in ("workload", "optimizer", "trials", "running", "diverged", best, "confirmed"):
+            table.add_column(title, justify="left" if title in ("workload", "optimizer", best) else "right")
+        for (workload, contender, repetition), s in self.standings.items():
+            name = contender + (f" ({repetition + 1})" if repetition else "")
+            running = str(s.running + s.confirming) if s.running + s.confirming else ""
+            confirmed = f"{s.confirmed} of {s.wanted}"
+            done = f"{s.done} of {s.planned}" if s.planned else "–"
+            diverged = str(s.diverged) if s.diverged else ""
+            table.add_row(workload, name, done, running, diverged, s.best, confirmed)
+        return Group(table, Text(self._left().removeprefix("; ")))
+
+
+def progress_for(console: Console) -> Shown:
+    """Returns the table for a terminal, plain lines for a file or a notebook; see `reporter_for`."""
+    return StudyTable(console) if console.is_terminal else StudyLines(console)
+
+
+class _Inner(Reporter):
+    """Hears how far a population is, and of its members that diverge."""
+
+    def __init__(self, shown: Shown, begun: _Begun, standing: Standing):
+        self.shown, self.begun, self.standing = shown, begun, standing
+
+    def start(self, title: str, step: int, steps: int, steps_per_epoch: int, metrics: Sequence[Metric]) -> None:
+        """See `Reporter.start`."""
+        self.steps_per_epoch, self.epochs = steps_per_epoch, steps // steps_per_epoch
+        if self.begun.left is None:
+            self.begun.first = step / steps_per_epoch
+
+    def advance(self, step: int, examples_per_second: float, seconds_left: float) -> None:
+        """See `Reporter.advance`."""
+        self.begun.epochs, self.begun.left = step / self.steps_per_epoch, seconds_left
+        self.begun.where = f"epoch {self.begun.epochs:.1f} of {self.epochs}"
+        self.shown.refresh(self.begun)
+
+    def diverged(self, message: str) -> None:
+        """See `Reporter.diverged`."""
+        self.standing.diverged += 1
+        self.shown.refresh(self.begun)
+
+
+def _key(unit: Unit) -> Key:
+    return unit.workload.name, unit.contender.name, unit.repetition
+
+
+def _many(job: Job) -> str:
+    return f"{len(job.runs)} {'trials' if job.kind == 'trial' else 'confirmations'}"

@@ -1,0 +1,129 @@
+"""What a run is measured by, by name: each of its metrics on each split, and what is computed from its curves."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+
+from jaxopt_bench.problems import LOSS, Metric, metric_named
+from jaxopt_bench.runs import SPLITS
+from jaxopt_bench.statistics import Estimate, estimate
+
+SPLIT_WORDS = {"train": "training", "train_clean": "clean training", "validation": "validation", "test": "test"}
+"""The name of each split in words."""
+
+Curves = Mapping[str, Sequence[float | None]]
+"""What a run measured at the ends of its epochs, by `{split}_{metric}`; None if it was not finite."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Measure:
+    """Something that can be said of a run as one number.
+
+    Attributes:
+      name: `{split}_{metric}`, or one of `DERIVED`.
+      metric: its direction, unit, bounds, and the value of an untrained model.
+      words: the name for people, such as "test accuracy".
+      of_curves: computes it from the run's curves; None if it is in the run's summary.
+    """
+
+    name: str
+    metric: Metric
+    words: str
+    of_curves: Callable[[Curves], float | None] | None = None
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Its direction."""
+        return self.metric.higher_is_better
+
+    @property
+    def title(self) -> str:
+        """The title of an axis or a column, with the unit: "test accuracy (%)"."""
+        return f"{self.words} ({self.metric.unit})" if self.metric.unit else self.words
+
+    def estimate(self, values: Sequence[float]) -> Estimate:
+        """Returns the mean of independent values and its 95% interval within the bounds of the metric."""
+        return estimate(values, least=self.metric.least, greatest=self.metric.greatest)
+
+    def number(self, value: float, sign: str = "") -> str:
+        """Returns a value in its unit, without the unit: "97.67" for a percentage, else as `Metric.format` does.
+
+        Args:
+          value: in the metric's own unit (a fraction for "%").
+          sign: "+" if positive numbers have their sign.
+        """
+        if self.metric.percent:
+            return f"{100 * value:{sign}.2f}"
+        return f"{'+' if sign and value >= 0 else ''}{self.metric.format(value)}"
+
+    def format(self, value: float) -> str:
+        """Returns a value with its unit: "97.67%", "0.1234 nats", "0.1234"."""
+        return f"{self.number(value)}%" if self.metric.percent else self._with_unit(self.number(value))
+
+    def amount(self, value: float, sign: str = "") -> str:
+        """Returns a difference of values with its unit: "0.53 points", "0.0210 nats", "0.0210"; see `number`."""
+        number = self.number(value, sign)
+        return f"{number} points" if self.metric.percent else self._with_unit(number)
+
+    def interval(self, found: Estimate, sign: str = "") -> str:
+        """Returns the ends of an interval without the unit: "97.35 to 98.00"; see `number`."""
+        return f"{self.number(found.low, sign)} to {self.number(found.high, sign)}"
+
+    def _with_unit(self, number: str) -> str:
+        return f"{number} {self.metric.unit}" if self.metric.unit else number
+
+
+def mean_clean_loss(curves: Curves) -> float | None:
+    """Returns the mean over epochs of the clean training loss: the lower, the faster training went."""
+    losses = curves.get("train_clean_loss", ())
+    known = [loss for loss in losses if loss is not None]
+    return statistics.fmean(known) if known and len(known) == len(losses) else None
+
+
+def roughness(values: Sequence[float | None]) -> float | None:
+    """Returns the roughness of a curve: the mean absolute second difference over epochs.
+
+    A straight line has none, whatever its slope; so the direction of the metric does not matter.
+    """
+    known = [value for value in values if value is not None]
+    triples = list(zip(known, known[1:], known[2:], strict=False))
+    return statistics.fmean(abs(a - 2 * b + c) for a, b, c in triples) if triples else None
+
+
+DERIVED = ("mean_clean_loss", "test_error_roughness")
+"""Measures that are computed from curves: the mean over epochs of the clean training loss, and the roughness of the
+headline metric's curve on the test split."""
+
+
+@functools.cache
+def measures(metrics: tuple[Metric, ...]) -> Mapping[str, Measure]:
+    """Returns all measures of runs by name.
+
+    Args:
+      metrics: of the runs, the headline first, the loss among them.
+    """
+    loss, headline = metric_named(metrics, LOSS), metrics[0]
+    assert loss is not None, "every problem has a loss"
+    curve = f"test_{headline.name}"
+    found = [
+        *(Measure(f"{s}_{m.name}", m, f"{SPLIT_WORDS[s]} {m.words}") for s in SPLITS for m in metrics),
+        Measure("mean_clean_loss", loss, f"clean training {loss.words}, mean over epochs", mean_clean_loss),
+        Measure(
+            "test_error_roughness",
+            Metric(name="roughness", unit=headline.unit, least=0.0),
+            f"roughness of the test {headline.words} curve",
+            lambda curves: roughness(curves.get(curve, ())),
+        ),
+    ]
+    return {measure.name: measure for measure in found}
+
+
+def split_of(measure: str) -> tuple[str, str] | None:
+    """Returns the split and the metric that a name of the form `{split}_{metric}` names; None for another name."""
+    for split in sorted(SPLITS, key=len, reverse=True):  # "train_clean" before "train"
+        if measure.startswith(f"{split}_") and len(measure) > len(split) + 1:
+            return split, measure[len(split) + 1 :]
+    return None

@@ -1,0 +1,149 @@
+"""What a handful of seeds says about a mean."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import scipy.special  # scipy.stats takes a second or two to import
+
+from jaxopt_bench.statistics.checks import check_finite, check_share
+
+BOOTSTRAP_FROM = 20  # values: with fewer a bootstrap covers less often than it says
+RESAMPLES = 9999
+MOST_EXPONENT = 700.0  # e to the power of more is beyond the range of a float
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """A mean and its confidence interval.
+
+    Attributes:
+      mean: of the values.
+      interval: the lower and the upper end of the interval; None for a single value, which says nothing about noise.
+      count: the number of values.
+    """
+
+    mean: float
+    interval: tuple[float, float] | None
+    count: int
+
+    @property
+    def low(self) -> float:
+        """The lower end of the interval; the mean if there is no interval."""
+        return self.mean if self.interval is None else self.interval[0]
+
+    @property
+    def high(self) -> float:
+        """The upper end of the interval; the mean if there is no interval."""
+        return self.mean if self.interval is None else self.interval[1]
+
+
+def estimate(
+    values: Sequence[float], confidence: float = 0.95, *, least: float | None = None, greatest: float | None = None
+) -> Estimate:
+    """Returns the mean of independent values and a confidence interval that stays within what the values can be.
+
+    Below 20 values this is Student's t interval, which covers the true mean of three normal values as often as it says;
+    a percentile bootstrap's 95% interval covers it in 75% of cases. From 20 values on it is the BCa bootstrap, which
+    follows a skewed distribution and need not be symmetric: it covers 92% over 25 normal values and 89% over lognormal
+    ones, and the t interval 95% and 88%. The order of the values does not matter.
+
+    The t interval of a quantity with one bound is built on the logarithm of the mean's distance d from that bound. The
+    logarithm's standard error is s / (d · √n) by the delta method, so the ends lie d · exp(± t · s / (d · √n)) from the
+    bound. For a quantity that is never negative, such as a loss, d is the mean. Its 95% interval covers the true mean
+    as often as the plain t interval over normal values, and more often over lognormal ones. Of 200,000 samples of n
+    values each, in percent (the plain t interval in parentheses):
+
+    ================================  ===========  ===========  ===========  ===========
+    values                            n = 2        n = 3        n = 5        n = 8
+    ================================  ===========  ===========  ===========  ===========
+    normal, deviation 0.1 of mean     95.0 (95.0)  95.0 (95.0)  95.0 (95.0)  95.0 (95.0)
+    normal, deviation 0.2 of mean     95.0 (95.0)  95.0 (95.0)  95.1 (95.0)  95.1 (95.0)
+    lognormal, sigma 0.3              94.8 (94.5)  94.7 (94.0)  94.5 (93.8)  94.4 (93.8)
+    lognormal, sigma 0.5              94.8 (93.9)  94.2 (92.3)  93.6 (91.6)  93.3 (91.8)
+    lognormal, sigma 1                93.8 (89.3)  91.5 (83.7)  88.9 (82.1)  88.2 (83.0)
+    ================================  ===========  ===========  ===========  ===========
+
+    The interval of a quantity with two bounds, such as an accuracy, is the plain one, cut off at the bounds.
+
+    Args:
+      values: at least one, such as the results of several seeds, in any unit.
+      confidence: the probability that the interval holds the true mean.
+      least: the least possible value, such as 0 of a loss; None if there is none. If a value is below it nevertheless,
+        it is ignored.
+      greatest: the greatest possible value, such as 1 of R²; likewise.
+
+    Returns:
+      The estimate, in the unit of the values. Equal values have an interval of width zero.
+
+    Raises:
+      UserError: if there are no values, or one is not finite.
+
+    Source: Student 1908, "The probable error of a mean"; Efron 1987, "Better bootstrap confidence intervals"; Oehlert
+    1992, "A note on the delta method".
+    """
+    check_finite("values", values)
+    check_share("confidence", confidence)
+    mean = statistics.fmean(values)
+    if len(values) == 1:
+        return Estimate(mean, None, 1)
+    low, high = _interval(
+        values,
+        mean,
+        confidence,
+        least if least is not None and min(values) >= least else None,
+        greatest if greatest is not None and max(values) <= greatest else None,
+    )
+    return Estimate(mean, (low, high), len(values))
+
+
+def _interval(
+    values: Sequence[float], mean: float, confidence: float, least: float | None, greatest: float | None
+) -> tuple[float, float]:
+    count = len(values)
+    if count >= BOOTSTRAP_FROM and min(values) < max(values):
+        low, high = _bootstrap(values, confidence)
+        if math.isfinite(low) and math.isfinite(high):  # they are not if values differ by rounding alone
+            return low, high
+    quantile = float(scipy.special.stdtrit(count - 1, (1 + confidence) / 2))
+    margin = quantile * statistics.stdev(values) / math.sqrt(count)
+    if least is not None and greatest is not None:
+        return min(max(mean - margin, least), mean), max(min(mean + margin, greatest), mean)
+    if least is not None:
+        near, far = _distances(mean - least, margin)
+        return min(least + near, mean), max(least + far, mean)
+    if greatest is not None:
+        near, far = _distances(greatest - mean, margin)
+        return min(greatest - far, mean), max(greatest - near, mean)
+    return mean - margin, mean + margin
+
+
+def _distances(distance: float, margin: float) -> tuple[float, float]:
+    """Returns how far from a bound the ends of an interval lie: the nearer, and the farther."""
+    if distance <= 0:
+        return 0.0, margin
+    factor = math.exp(min(margin / distance, MOST_EXPONENT))
+    return distance / factor, distance * factor
+
+
+def _bootstrap(values: Sequence[float], confidence: float) -> tuple[float, float]:
+    """Returns the ends of the mean's BCa interval; NaN where it has none."""
+    import scipy.stats  # here, so that the command line starts without it
+
+    with warnings.catch_warnings():  # SciPy's words on NaN
+        warnings.simplefilter("ignore")
+        low, high = scipy.stats.bootstrap(
+            (np.sort(np.asarray(values, np.float64)),),
+            np.mean,
+            n_resamples=RESAMPLES,
+            batch=max(1, 1_000_000 // len(values)),  # a few megabytes
+            confidence_level=confidence,
+            method="BCa",
+            rng=np.random.default_rng(0),
+        ).confidence_interval
+    return float(low), float(high)

@@ -1,0 +1,131 @@
+"""How soon a target is reached, and over many workloads by whom."""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.statistics.checks import check_finite, check_lengths
+
+
+def steps_to_target(steps: Sequence[int], values: Sequence[float | None], target: float, *, higher: bool) -> int | None:
+    """Returns the first step at which a target was measured to be reached.
+
+    Args:
+      steps: at which something was measured, in any order.
+      values: what was measured at each; None, or a value that is not finite, reaches nothing.
+      target: the value to reach, in the same unit.
+      higher: whether higher values are better, such as of an accuracy; else lower ones are, such as of a loss.
+
+    Returns:
+      The step, or None where the target was not reached.
+
+    Raises:
+      UserError: where the lists are not equally long, or the target is not finite.
+    """
+    check_lengths(steps=steps, values=values)
+    check_finite("target", [target])
+    pairs = ((step, value) for step, value in zip(steps, values, strict=True) if value is not None)
+    reached = (s for s, value in pairs if math.isfinite(value) and (value >= target if higher else value <= target))
+    return min(reached, default=None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Profile:
+    """A step function: the share of workloads on which an optimizer takes at most τ times as long as the fastest.
+
+    Attributes:
+      taus: where it steps, ascending, from 1 on.
+      shares: its value from each of them up to the next; the last from there on.
+    """
+
+    taus: tuple[float, ...]
+    shares: tuple[float, ...]
+
+    def at(self, tau: float) -> float:
+        """Returns ρ(τ); 0 below τ = 1."""
+        index = bisect.bisect_right(self.taus, tau)
+        return self.shares[index - 1] if index else 0.0
+
+
+def performance_profile(times: Mapping[str, Mapping[str, float | None]]) -> dict[str, Profile]:
+    """Returns the performance profile of each optimizer.
+
+    A time is divided by the shortest that any optimizer took on that workload; ρ(τ) is the share of all workloads on
+    which this ratio is at most τ. A target that was not reached has an infinite ratio. So a workload on which nobody
+    reached it counts for nobody, but is one of all. Who is compared matters: another optimizer changes the ratios.
+
+    Args:
+      times: by optimizer, by workload, to its target, in seconds or steps; None or inf where it was not reached.
+
+    Returns:
+      A profile by optimizer, in the order given.
+
+    Raises:
+      UserError: where there are no times, optimizers have different workloads, or a time is not positive.
+
+    Source: Dolan and Moré 2002, "Benchmarking optimization software with performance profiles", section 2.
+    """
+    workloads = _common_workloads(times)
+    solved = {name: _solved(name, by_workload) for name, by_workload in times.items()}
+    fastest = {w: min((by[w] for by in solved.values() if w in by), default=math.inf) for w in workloads}
+    return {
+        name: _profile([time / fastest[workload] for workload, time in by.items()], len(workloads))
+        for name, by in solved.items()
+    }
+
+
+def _common_workloads(times: Mapping[str, Mapping[str, float | None]]) -> list[str]:
+    """Returns the workloads, which every optimizer must have."""
+    workloads = list(next(iter(times.values()), {}))
+    if not workloads:
+        raise UserError("times is empty; accepted: at least one optimizer with at least one workload.")
+    for name, by_workload in times.items():
+        odd = sorted(set(by_workload) ^ set(workloads))
+        if odd:
+            raise UserError(
+                f"times: not every optimizer has the workload {odd[0]!r}, as {name!r} shows; accepted: the same "
+                "workloads for all, None where a target was not reached."
+            )
+    return workloads
+
+
+def _solved(name: str, by_workload: Mapping[str, float | None]) -> dict[str, float]:
+    """Returns the times of the workloads whose target was reached."""
+    times = {workload: math.inf if time is None else time for workload, time in by_workload.items()}
+    for workload, time in times.items():
+        if not time > 0:
+            raise UserError(f"times: {name!r} has {time} on {workload!r}; accepted: a time > 0, or None.")
+    return {workload: time for workload, time in times.items() if time < math.inf}
+
+
+def _profile(ratios: Sequence[float], workloads: int) -> Profile:
+    ascending = sorted(ratios)
+    taus = sorted({1.0, *ascending})
+    return Profile(tuple(taus), tuple(bisect.bisect_right(ascending, tau) / workloads for tau in taus))
+
+
+def algoperf_score(profile: Profile, tau_max: float = 4.0) -> float:
+    """Returns AlgoPerf's benchmark score: the mean of a performance profile over τ from 1 to `tau_max`.
+
+    Args:
+      profile: of an optimizer among others.
+      tau_max: times slower than the fastest from which on a workload gives no credit; AlgoPerf's is 4.
+
+    Returns:
+      A share, from 0 to 1; 1 where it was the fastest on every workload.
+
+    Raises:
+      UserError: where `tau_max` is not above 1 and finite.
+
+    Source: Dahl et al. 2023, "Benchmarking neural network training algorithms", section 4.5.2, equation 3.
+    """
+    if not 1 < tau_max < math.inf:
+        raise UserError(f"tau_max is {tau_max}; accepted: a finite number > 1.")
+    edges = [min(tau, tau_max) for tau in (*profile.taus, tau_max)]
+    widths = (high - low for low, high in itertools.pairwise(edges))
+    return math.fsum(share * width for share, width in zip(profile.shares, widths, strict=True)) / (tau_max - 1)

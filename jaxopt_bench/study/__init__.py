@@ -1,0 +1,49 @@
+"""What a study is: its contenders and claims, its search, the runs that it plans, and its document."""
+
+from __future__ import annotations
+
+from jaxopt_bench.study.catalog import STUDIES, find_study
+from jaxopt_bench.study.document import DOCUMENT, Document, check_within, read_document
+from jaxopt_bench.study.plan import FOLDERS, Planned, Unit, confirmations, points, trials, units
+from jaxopt_bench.study.protocol import protocol, space_in_words, space_size
+from jaxopt_bench.study.study import (
+    STEPS,
+    Association,
+    Claim,
+    Comparison,
+    Contender,
+    Study,
+    Target,
+    experiment_of,
+    merged,
+    space_of,
+)
+
+__all__ = [
+    "DOCUMENT",
+    "FOLDERS",
+    "STEPS",
+    "STUDIES",
+    "Association",
+    "Claim",
+    "Comparison",
+    "Contender",
+    "Document",
+    "Planned",
+    "Study",
+    "Target",
+    "Unit",
+    "check_within",
+    "confirmations",
+    "experiment_of",
+    "find_study",
+    "merged",
+    "points",
+    "protocol",
+    "read_document",
+    "space_in_words",
+    "space_of",
+    "space_size",
+    "trials",
+    "units",
+]

@@ -1,0 +1,114 @@
+"""A study as the runs it is made of. Nothing here trains or writes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from jaxopt_bench.experiment import Experiment, Workload
+from jaxopt_bench.study.search import draw
+from jaxopt_bench.study.study import MOST_SEEDS, Contender, Study, experiment_of
+
+Phase = Literal["trial", "confirmation"]
+FOLDERS = {"trial": "trials", "confirmation": "confirmations"}
+"""Where in a study's folder the runs of each phase are."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Unit:
+    """What is tuned and confirmed by itself: one contender on one workload, in one repetition of the search."""
+
+    workload: Workload
+    contender: Contender
+    repetition: int = 0
+
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        again = f" (search {self.repetition + 1})" if self.repetition else ""
+        return f"{self.workload.name}, {self.contender.name}{again}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    """One run of a study.
+
+    Attributes:
+      unit: what it belongs to.
+      phase: whether it is a trial or confirms a winner.
+      trial: the index of the trial, or of the trial that it confirms.
+      seed: the seed's index: 0 for the first.
+      experiment: what is trained.
+      values: what was drawn, by field.
+    """
+
+    unit: Unit
+    phase: Phase
+    trial: int
+    seed: int
+    experiment: Experiment
+    values: dict[str, Any]
+
+    @property
+    def path(self) -> str:
+        """Its directory, relative to the study's folder."""
+        return f"{FOLDERS[self.phase]}/{self.experiment.name}/{self.experiment.digest}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns what `study.json` says of it."""
+        return {
+            "phase": self.phase,
+            "workload": self.unit.workload.name,
+            "contender": self.unit.contender.name,
+            "repetition": self.unit.repetition,
+            "trial": self.trial,
+            "seed": self.experiment.seed,
+            "digest": self.experiment.digest,
+            "path": self.path,
+        }
+
+
+def units(study: Study) -> list[Unit]:
+    """Returns what is tuned and confirmed by itself, workload after workload."""
+    return [Unit(w, c, r) for w in study.workloads for c in study.contenders for r in range(study.repetitions)]
+
+
+def points(study: Study, unit: Unit) -> list[dict[str, Any]]:
+    """Returns what the trials of a unit draw; one empty point where nothing is searched."""
+    space = unit.contender.searched
+    if not space:
+        return [{}]
+    purpose = (study.seed, unit.workload.name, unit.contender.name, unit.repetition)
+    return draw(space, study.trials_on(unit.workload), study.search, *purpose)
+
+
+def trials(study: Study, unit: Unit) -> list[Planned]:
+    """Returns the trials of a unit, every seed of one after the other; none where nothing is searched."""
+    if not unit.contender.searched:
+        return []
+    return [
+        planned
+        for index, values in enumerate(points(study, unit))
+        for planned in _runs(study, unit, "trial", index, values, study.trial_seeds)
+    ]
+
+
+def confirmations(study: Study, unit: Unit, trial: int) -> list[Planned]:
+    """Returns the runs that confirm a trial of a unit."""
+    return list(_runs(study, unit, "confirmation", trial, points(study, unit)[trial], study.seeds))
+
+
+def _runs(study: Study, unit: Unit, phase: Phase, trial: int, values: dict[str, Any], count: int) -> Iterator[Planned]:
+    contender = unit.contender.at(values)
+    confirms = phase == "confirmation"
+    first = study.seed + 2 * MOST_SEEDS * unit.repetition + MOST_SEEDS * confirms
+    workload = unit.workload
+    if confirms and study.refit:
+        workload = dataclasses.replace(workload, problem=workload.problem.without_validation())
+    track_test = confirms and study.track_test
+    for seed in range(count):
+        experiment = experiment_of(
+            workload, contender, seed=first + seed, evaluate_test=confirms, track_test=track_test
+        )
+        yield Planned(unit, phase, trial, seed, experiment, values)

@@ -1,0 +1,90 @@
+"""The rules of a study in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from jaxopt_bench.measures import SPLIT_WORDS, split_of
+from jaxopt_bench.optimizers import Axis, Choice, Space
+from jaxopt_bench.problems import LOSS
+from jaxopt_bench.study.study import Contender, Study
+
+_WHEN = {"final": "last epoch", "best": "epoch with the lowest validation loss"}
+
+
+def protocol(study: Study) -> list[str]:
+    """Returns the rules of a study, in sentences."""
+    tuned = [c for c in study.contenders if c.searched]
+    said = []
+    if tuned:
+        draws = {
+            "sobol": "a scrambled Sobol sequence over its search space",
+            "random": "independent draws from its search space",
+            "grid": "a grid over its search space",
+        }[study.search]
+        budget = f"{study.trials} trials" if study.trials else f"{study.total_epochs} epochs of trials"
+        each = f", {study.trial_seeds} seeds each" if study.trial_seeds > 1 else ""
+        said.append(f"Tune: on each workload every tuned optimizer has {budget}{each}, {draws}.")
+        said += _different_sizes(tuned)
+        mean = "mean " if study.trial_seeds > 1 else ""
+        best, by, when = "fewest", study.select.replace("_", " "), ""
+        if (judged := split_of(study.select)) is not None:
+            split, metric = judged
+            best = "lowest" if metric == LOSS else "best"
+            by, when = f"{SPLIT_WORDS[split]} {metric.replace('_', ' ')}", f" at the {_WHEN[study.at]}"
+        said.append(
+            f"Select: the trial with the {best} {mean}{by}{when}, the earlier of equals; one that diverges counts "
+            "against the budget and is never selected."
+        )
+    fixed = [c.name for c in study.contenders if not c.searched]
+    if fixed:
+        said.append(f"Not tuned, and confirmed as given: {', '.join(fixed)}.")
+    data = "all of the training split" if study.refit else "the part of the training split that trials train on"
+    said.append(f"Confirm: what was selected is trained again with {study.seeds} fresh seeds, on {data}.")
+    when = "after every epoch, for curves; results are those" if study.track_test else "once"
+    said.append(
+        f"Test: confirmations alone read the test split, {when} at the {_WHEN[study.at]}; nothing is chosen by it."
+    )
+    if study.repetitions > 1:
+        said.append(f"Repeat: all of this {study.repetitions} times, with independent draws and seeds.")
+    return said
+
+
+def _different_sizes(tuned: Sequence[Contender]) -> list[str]:
+    """Returns which optimizers are tuned in spaces of which size, unless all have the same."""
+    by_size: dict[str, list[str]] = {}
+    for contender in tuned:
+        by_size.setdefault(space_size(contender.searched), []).append(contender.name)
+    groups = "; ".join(f"{', '.join(names)} in {size}" for size, names in by_size.items())
+    return [f"The search spaces differ in size: {groups}."] if len(by_size) > 1 else []
+
+
+def space_size(space: Space) -> str:
+    """Returns the fields of a search space in words, each with the width of its range; in the order of their names."""
+    return ", ".join(f"{_short(field)} ({_size(space[field])})" for field in sorted(space)) or "nothing"
+
+
+def space_in_words(space: Space) -> str:
+    """Returns the ranges and values of a search space in words."""
+    return "; ".join(f"{_short(field)} {_range(searched)}" for field, searched in space.items()) or "nothing"
+
+
+def _short(field: str) -> str:
+    return field.removeprefix("optimizer.")
+
+
+def _size(searched: Axis | Choice) -> str:
+    if isinstance(searched, Choice):
+        return "fixed" if len(searched.values) == 1 else f"{len(searched.values)} values"
+    if searched.scale == "linear":
+        return f"a width of {searched.high - searched.low:.3g}"
+    decades = f"{math.log10(searched.high / searched.low):.3g}"
+    return f"{decades} decade{'' if decades == '1' else 's'}{' of 1 − value' * (searched.scale != 'log')}"
+
+
+def _range(searched: Axis | Choice) -> str:
+    if isinstance(searched, Choice):
+        return f"fixed at {searched.values[0]}" if len(searched.values) == 1 else str(searched)
+    low, high = sorted((searched.value(0), searched.value(1)))
+    return f"{low:g} to {high:g} ({_size(searched)})"

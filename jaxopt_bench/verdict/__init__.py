@@ -1,0 +1,45 @@
+"""What a study's results say: winners, rankings, answers to claims, and all of it in words."""
+
+from __future__ import annotations
+
+from jaxopt_bench.verdict.claims import Answered, answers
+from jaxopt_bench.verdict.ranking import REPORTED, Ranking, Standing, Verdict, verdict
+from jaxopt_bench.verdict.recommendation import recommendation
+from jaxopt_bench.verdict.selection import edges, judged_by, select, trial_scores
+from jaxopt_bench.verdict.words import (
+    evidence_in_words,
+    paragraph,
+    percent_in_words,
+    repeats_in_words,
+    rules_in_words,
+    sample,
+    schedule_in_words,
+    scores_in_words,
+    sensitivity_in_words,
+    share_in_words,
+)
+
+__all__ = [
+    "REPORTED",
+    "Answered",
+    "Ranking",
+    "Standing",
+    "Verdict",
+    "answers",
+    "edges",
+    "evidence_in_words",
+    "judged_by",
+    "paragraph",
+    "percent_in_words",
+    "recommendation",
+    "repeats_in_words",
+    "rules_in_words",
+    "sample",
+    "schedule_in_words",
+    "scores_in_words",
+    "select",
+    "sensitivity_in_words",
+    "share_in_words",
+    "trial_scores",
+    "verdict",
+]

@@ -1,0 +1,125 @@
+"""Claims answered: supported, contradicted or undecided, each with the interval that it rests on."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+from typing import Any, Literal
+
+from jaxopt_bench.measures import Measure, measures
+from jaxopt_bench.results import Results, workload_metrics
+from jaxopt_bench.statistics import Estimate, RankCorrelation, paired_difference, spearman
+from jaxopt_bench.study import Association, Claim, Comparison, Document, Study
+from jaxopt_bench.verdict.ranking import ended, measured, paired, samples
+
+Answer = Literal["supported", "contradicted", "undecided"]
+NEGLIGIBLE = 0.3
+"""A rank correlation within which a hyperparameter decides next to nothing."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+    """What a part of a claim rests on.
+
+    Attributes:
+      part: which part.
+      measure: what it is about; None if the runs of the workload have no such measure.
+      answer: to it.
+      difference: of a comparison, the higher contender's results less the lower one's; None where there are none.
+      correlation: of an association; None where there is none.
+    """
+
+    part: Comparison | Association
+    measure: Measure | None
+    answer: Answer
+    difference: Estimate | None = None
+    correlation: RankCorrelation | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Answered:
+    """A claim, answered on one workload: supported where all its parts are, contradicted where one is."""
+
+    claim: Claim
+    workload: str
+    evidence: tuple[Evidence, ...]
+
+    @property
+    def answer(self) -> Answer:
+        """The answer."""
+        answers = [evidence.answer for evidence in self.evidence]
+        if "contradicted" in answers:
+            return "contradicted"
+        return "supported" if answers and set(answers) == {"supported"} else "undecided"
+
+
+def answers(results: Results, document: Document) -> list[Answered]:
+    """Returns the answers to a study's claims, on every workload.
+
+    A comparison is supported where the 95% interval of the paired difference lies wholly on the side that was claimed,
+    contradicted where it lies wholly on the other. An association is supported where Spearman's rank correlation
+    differs from zero (p < 0.05), contradicted where its 95% interval lies within ±0.3.
+
+    Args:
+      results: the study's runs.
+      document: the study.
+    """
+    study = document.study
+    found = []
+    for workload in study.workloads:
+        known = measures(workload_metrics(results.runs, workload.name))
+        for claim in study.claims:
+            evidence: list[Evidence] = []
+            for part in claim.parts:
+                measure = known.get(part.measure)
+                if measure is None:
+                    evidence.append(Evidence(part, None, "undecided"))
+                elif isinstance(part, Comparison):
+                    evidence.append(_comparison(results, study, workload.name, part, measure))
+                else:
+                    evidence.append(_association(results, study, workload.name, part, measure))
+            found.append(Answered(claim, workload.name, tuple(evidence)))
+    return found
+
+
+def _comparison(results: Results, study: Study, workload: str, part: Comparison, measure: Measure) -> Evidence:
+    higher, lower = paired(
+        samples(results, study, workload, part.higher, measure),
+        samples(results, study, workload, part.lower, measure),
+    )
+    if len(higher) < 2:
+        return Evidence(part, measure, "undecided")
+    difference = paired_difference(higher, lower).estimate
+    answer: Answer = "supported" if difference.low > 0 else "contradicted" if difference.high < 0 else "undecided"
+    return Evidence(part, measure, answer, difference=difference)
+
+
+def _association(results: Results, study: Study, workload: str, part: Association, measure: Measure) -> Evidence:
+    rows = ended(results, workload, part.contender, "trial")
+    if part.field not in rows.columns:
+        return Evidence(part, measure, "undecided")
+    by_trial: dict[Any, list[dict[str, Any]]] = {}
+    for row in rows.to_dicts():
+        by_trial.setdefault((row["repetition"], row["trial"]), []).append(row)
+    values, reached = [], []
+    for seeds in by_trial.values():
+        results_of_trial = [_of_trial(results, study, row, measure) for row in seeds]
+        values.append(float(seeds[0][part.field]))
+        reached.append(statistics.fmean(results_of_trial))
+    if not values:
+        return Evidence(part, measure, "undecided")
+    correlation = spearman(values, reached)
+    answer: Answer = "undecided"
+    if correlation.p_value is not None and correlation.p_value < 0.05:
+        answer = "supported"
+    elif correlation.low is not None and correlation.high is not None:
+        negligible = correlation.low > -NEGLIGIBLE and correlation.high < NEGLIGIBLE
+        answer = "contradicted" if negligible else "undecided"
+    return Evidence(part, measure, answer, correlation=correlation)
+
+
+def _of_trial(results: Results, study: Study, row: dict[str, Any], measure: Measure) -> float:
+    """Returns a trial's measure; the worst that is possible if it diverged."""
+    value = measured(results, study, row, measure) if row["status"] == "completed" else None
+    return value if value is not None else -math.inf if measure.higher_is_better else math.inf

@@ -1,0 +1,100 @@
+"""Newcomers against recorded results: only they are trained, and what differs is said or refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import types
+from typing import Any
+
+import polars as pl
+import pytest
+
+from jaxopt_bench import UserError
+from jaxopt_bench.compare import challenge, compare, differences, joined, newcomer, tuning_differences
+from jaxopt_bench.optimizers import SGD
+from jaxopt_bench.results import load
+from jaxopt_bench.study import STUDIES, Document, find_study
+from jaxopt_bench.verdict import verdict
+from tests.compare.conftest import contender
+
+
+def test_only_the_newcomer_is_trained_and_it_is_judged_with_the_recorded(small, mine, tmp_path, digits_dir):
+    compare(small, tmp_path / "first", data_dir=digits_dir)
+    load(tmp_path / "first").save(tmp_path / "recorded")
+    shutil.rmtree(tmp_path / "first")
+    recorded = load(tmp_path / "recorded")
+    new = challenge(small, recorded.documents[0], [newcomer(small, f"{mine}:mine")])
+    compare(new, tmp_path / "new", data_dir=digits_dir)
+    trained = load(tmp_path / "new")
+    assert set(trained.runs["contender"]) == {"mine"}
+    results, document = joined(recorded, trained)
+    found = verdict(results, document)
+    assert found.complete
+    (ranking,) = found.rankings
+    assert {s.contender for s in ranking.standings} == {"sgd", "adamw", "mine"}
+    assert {pair.difference.estimate.count for pair in ranking.pairs} == {2}
+    assert differences(recorded, trained) is None
+    assert tuning_differences(recorded.documents[0].study, new.contenders) == [
+        "mine was tuned in a search space of its own: learning_rate 0.0001 to 1 (4 decades). The recorded optimizers "
+        "were tuned in: learning_rate (2 decades)."
+    ]
+    elsewhere = dataclasses.replace(recorded, runs=recorded.runs.with_columns(device=recorded.runs["device"] + "X"))
+    said = differences(elsewhere, trained)
+    assert said is not None
+    assert said.startswith(
+        "The baselines were recorded in another environment, so results may differ by rounding: device"
+    )
+    assert "code_path" not in said
+
+
+def environment(**columns: Any) -> Any:
+    """Returns results of which the environment alone is known."""
+    runs = pl.DataFrame({name: values if isinstance(values, list) else [values] for name, values in columns.items()})
+    return types.SimpleNamespace(runs=runs)
+
+
+def test_only_what_both_records_hold_of_the_environments_is_compared():
+    old_path, path = {"layers": "pure", "loop": "compiled"}, {"loop": "compiled", "layers": "pure", "devices": 1}
+    old = environment(device="cpu", code_path=json.dumps(old_path), **{"version.jaxopt-bench": [None]})
+    now = environment(device="cpu", code_path=json.dumps(path), **{"version.jaxopt-bench": "1.0"}, threads=2)
+    assert differences(old, now) is None
+    assert differences(now, old) is None
+    other = environment(device="cpu", code_path=json.dumps({**path, "layers": "onednn"}), threads=4)
+    assert differences(old, other) == (
+        "The baselines were recorded in another environment, so results may differ by rounding: code_path.layers (pure "
+        "for the baselines, onednn now)."
+    )
+    assert "threads (2 for the baselines, 4 now)" in str(differences(now, other))
+
+
+def test_another_protocol_workload_or_a_taken_name_is_refused(small, tmp_path, digits_dir):
+    folder = tmp_path / "empty"
+    document = compare(
+        dataclasses.replace(small, contenders=(contender("sgd", SGD()),), trials=1, seeds=1),
+        folder,
+        data_dir=digits_dir,
+    )
+    new = [newcomer(small, "lion")]
+    with pytest.raises(UserError, match="recorded with trials 1, and the study has 3"):
+        challenge(small, document, new)
+    same = dataclasses.replace(small, trials=1, seeds=1)
+    longer = dataclasses.replace(same, workloads=(dataclasses.replace(same.workloads[0], epochs=2),))
+    with pytest.raises(UserError, match="not recorded on the workload tiny"):
+        challenge(longer, document, new)
+    with pytest.raises(UserError, match="sgd is among the baselines"):
+        challenge(same, document, [newcomer(small, "sgd")])
+
+
+def test_every_study_of_the_project_can_be_found_and_read_back():
+    for name, study in STUDIES.load_folder().items():
+        assert find_study(name) == study
+        assert type(study).from_json(study.to_json()) == study
+
+
+def test_a_study_is_found_by_its_folder(small, tmp_path):
+    Document(small).write(tmp_path / "study.json")
+    assert find_study(str(tmp_path)) == small
+    with pytest.raises(UserError, match=r"unknown study 'digts'; did you mean digits"):
+        find_study("digts")

@@ -1,0 +1,318 @@
+"""Studies on a Ray cluster: what comes out is what one machine makes, also where workers and nodes die.
+
+Runs where Ray is installed (the extra `ray`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psutil
+import pytest
+
+from jaxopt_bench import Experiment, UserError, load_run
+from jaxopt_bench.compare import Cluster, Progress, cluster, compare
+from jaxopt_bench.compare.jobs import Job, Place
+from jaxopt_bench.experiment import Workload
+from jaxopt_bench.optimizers import Axis, Cosine, Space, load
+from jaxopt_bench.problems import Classification
+from jaxopt_bench.runs import Interrupted, LockedError, locked
+from jaxopt_bench.runs.checkpoints import checkpoint_steps
+from jaxopt_bench.strict_json import read_json
+from jaxopt_bench.study import Contender, Study, read_document, trials, units
+from jaxopt_bench.training.code_path import LAYERS
+from tests.tasks import changed
+
+ray: Any = pytest.importorskip("ray")
+cluster_utils: Any = pytest.importorskip("ray.cluster_utils")
+
+pytestmark = pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # JAX's, where Ray starts processes
+
+ROOT = pathlib.Path(__file__).parents[2]
+EPOCHS = 12
+NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False}
+MINE = """
+import optax
+
+def heavy(learning_rate: float, momentum: float = 0.9):
+    return optax.sgd(learning_rate, momentum)
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def layers() -> Iterator[None]:
+    """Has all use the layers that round the same with any number of threads, also where oneDNN's are built."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(LAYERS, "pure")
+        yield
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Any]:
+    """Yields a cluster of two nodes with one CPU each, on this machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(ROOT))  # nodes have this process's environment, and workers their node's
+        made = cluster_utils.Cluster(True, head_node_args=NODE)
+        made.add_node(**NODE)
+        yield made
+        made.shutdown()
+
+
+@pytest.fixture(scope="module")
+def study(tiny: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Returns two settings of a user's optimizer, which are one program, with two trials and two seeds each."""
+    file = tmp_path_factory.mktemp("mine") / "my_optimizer.py"
+    file.write_text(MINE)
+    heavy, rates = load(f"{file}:heavy"), Space({"optimizer.learning_rate": Axis(1e-3, 1e-1, "log", "ours")})
+    contenders = {"light": heavy(learning_rate=0.1, momentum=0.5), "heavy": heavy(learning_rate=0.1)}
+    plain = Classification(model=tiny.workload.problem.model, label_smoothing=0.1)  # type: ignore[attr-defined]
+    return Study(
+        name="small",
+        workloads=(Workload(name="tiny", problem=plain, epochs=EPOCHS, batch_size=64),),
+        contenders=tuple(Contender(name=n, optimizer=o, schedule=Cosine(), space=rates) for n, o in contenders.items()),
+        trials=2,
+        seeds=2,
+    )
+
+
+@pytest.fixture(scope="module")
+def expected(study: Study, digits_dir: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """Returns the folder of the study as this process alone works it off."""
+    folder = tmp_path_factory.mktemp("local")
+    compare(study, folder, data_dir=digits_dir, largest=2)
+    return folder
+
+
+def assert_same(folder: pathlib.Path, expected: pathlib.Path) -> None:
+    """Asserts that a study, or a part of one, has the winners and the metrics of another, to the bit.
+
+    So it is for this network with 1, 2 and 16 threads; larger ones may round differently with another number.
+    """
+    ours, theirs = read_document(folder / "study.json"), read_document(expected / "study.json")
+    assert ours.selections
+    assert all(selection in theirs.selections for selection in ours.selections)
+    assert {run["phase"] for run in ours.runs} == {"trial", "confirmation"}
+    for run in ours.runs:
+        assert run in theirs.runs
+        assert metrics(folder / run["path"]) == metrics(expected / run["path"])
+
+
+def metrics(path: pathlib.Path) -> list[dict[str, Any]]:
+    """Returns a run's metrics, timings left out."""
+    return [{k: v for k, v in r.items() if k not in ("seconds", "examples_per_second")} for r in load_run(path).metrics]
+
+
+def environments(folder: pathlib.Path) -> list[list[dict[str, Any]]]:
+    """Returns where each run of a study took place, part after part."""
+    runs = read_document(folder / "study.json").runs
+    return [load_run(folder / run["path"]).config["environments"] for run in runs]
+
+
+@dataclasses.dataclass
+class Cut:
+    """What there was of a population when something was done to the process that trained it.
+
+    Attributes:
+      step: of its last checkpoint.
+      lines: of each run, the metrics up to there, with their timings, which no second training would repeat.
+    """
+
+    step: int
+    lines: dict[pathlib.Path, list[dict[str, Any]]]
+
+
+@contextlib.contextmanager
+def once_there_is_a_checkpoint(
+    folder: pathlib.Path,
+    act: Callable[[int], object],
+    of: Callable[[int], bool] = lambda process: True,
+    after: int = 0,
+) -> Iterator[list[Cut]]:
+    """Does something to the process that trains a population, once it has written a checkpoint.
+
+    Args:
+      folder: the study's.
+      act: what to do.
+      of: which processes are meant.
+      after: the step that the checkpoint must lie behind.
+
+    Yields:
+      What it cut; nothing before it was done.
+    """
+    cuts: list[Cut] = []
+    over = threading.Event()
+
+    def watch() -> None:
+        while not cuts and not over.wait(0.01):
+            for home in folder.glob("trials/*/population-*"):
+                if max(checkpoint_steps(home / "checkpoints"), default=0) <= after:
+                    continue
+                process = int((home / "lock").read_text().split()[1])
+                if of(process):
+                    act(process)
+                    cuts.append(cut_of(home))
+                    return
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield cuts
+    finally:
+        over.set()
+        watcher.join()
+
+
+def cut_of(home: pathlib.Path) -> Cut:
+    """Returns what there is of a population."""
+    step = max(checkpoint_steps(home / "checkpoints"))
+    runs = [home / member["directory"] for member in read_json(home / "population.json")["members"]]
+    return Cut(step, {run: [line for line in load_run(run).metrics if line["step"] <= step] for run in runs})
+
+
+def assert_went_on(cut: Cut) -> None:
+    """Asserts that a population went on from its last checkpoint; an epoch has 20 steps."""
+    assert 0 < cut.step < EPOCHS * 20
+    assert len(cut.lines) == 2
+    for run, lines in cut.lines.items():
+        assert lines
+        assert load_run(run).metrics[: len(lines)] == lines
+
+
+class Told(Progress):
+    """Keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.ended: list[str] = []
+
+    def begin(self, job: Job) -> Any:
+        self.begun.append(f"{job.kind} {job.unit.label}")
+        return super().begin(job)
+
+    def end(self, job: Job) -> None:
+        self.ended.append(f"{job.kind} {job.unit.label}")
+
+
+@pytest.mark.slow
+def test_a_study_on_a_cluster_comes_out_as_on_one_machine(nodes, study, expected, tmp_path, digits_dir, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = Told()
+    compare(study, "here", data_dir=digits_dir, largest=2, executor=Cluster(nodes.address), progress=told)
+    assert_same(tmp_path / "here", expected)
+    assert sorted(told.begun) == sorted(told.ended)
+    assert len(told.begun) == 4
+    assert {place["threads"] for run in environments(tmp_path / "here") for place in run} == {1}
+    assert not ray.is_initialized()
+
+
+def test_a_stopped_study_leaves_checkpoints_and_goes_on_also_past_a_killed_worker(
+    nodes, study, expected, tmp_path, digits_dir
+):
+    part, told = dataclasses.replace(study, contenders=study.contenders[:1]), Told()
+    with (
+        once_there_is_a_checkpoint(tmp_path, lambda _: os.kill(os.getpid(), signal.SIGTERM)),
+        pytest.raises(Interrupted, match=f"resume {tmp_path}") as stop,
+    ):
+        compare(part, tmp_path, data_dir=digits_dir, largest=2, executor=Cluster(nodes.address))
+    assert stop.value.signal == signal.SIGTERM
+    (home,) = tmp_path.glob("trials/*/population-*")
+    with locked(home):  # nobody trains it any more
+        first = cut_of(home)
+    for run in first.lines:
+        summary = load_run(run).summary
+        assert summary is not None
+        assert (summary["status"], summary["steps"]) == ("interrupted", first.step)
+    with once_there_is_a_checkpoint(tmp_path, lambda worker: os.kill(worker, signal.SIGKILL), after=first.step) as cuts:
+        compare(part, tmp_path, data_dir=digits_dir, largest=2, executor=Cluster(nodes.address), progress=told)
+    assert_same(tmp_path, expected)
+    assert_went_on(first)
+    assert_went_on(*cuts)
+    assert told.begun == told.ended == ["trial tiny, light", "confirmation tiny, light"]
+
+
+@pytest.mark.slow
+def test_a_lost_node_costs_the_steps_since_its_last_checkpoint(nodes, study, expected, tmp_path, digits_dir):
+    (node,) = nodes.worker_nodes
+    agent = node.all_processes["raylet"][0].process.pid
+
+    def lose(process: int) -> None:
+        nodes.remove_node(node, allow_graceful=False)
+
+    with once_there_is_a_checkpoint(tmp_path, lose, of=lambda process: psutil.Process(process).ppid() == agent) as cuts:
+        compare(study, tmp_path, data_dir=digits_dir, largest=2, executor=Cluster(nodes.address))
+    nodes.add_node(**NODE)
+    assert_same(tmp_path, expected)
+    assert_went_on(*cuts)
+
+
+def test_a_users_mistake_on_a_worker_is_the_drivers(study, tmp_path):
+    (unit, *_) = units(study)
+    problem = Classification(dataset="cifar10")
+    wrong = [
+        dataclasses.replace(run, experiment=changed(run.experiment, problem=problem)) for run in trials(study, unit)
+    ]
+    with pytest.raises(UserError, match="cifar10 is not in") as raised:
+        Cluster().run([Job("trial", unit, tuple(wrong))], Place(tmp_path, tmp_path), Told(), lambda *_: [])
+    assert "Traceback" not in str(raised.value)
+    assert not ray.is_initialized()
+
+
+def test_what_no_node_can_do_is_refused_and_not_waited_for(nodes, study, tmp_path, digits_dir):
+    with pytest.raises(UserError, match="no node has the 2 CPUs and 0 GPUs of a task; the nodes have 1 CPUs and"):
+        compare(study, tmp_path, data_dir=digits_dir, largest=2, executor=Cluster(nodes.address, cpus=2))
+    for wrong in ({"cpus": 0}, {"gpus": -1}):
+        with pytest.raises(UserError, match="accepted"):
+            Cluster(**wrong)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:10001", "nonsense"])
+def test_a_cluster_that_is_not_there_is_named(address, study, tmp_path, digits_dir):
+    with pytest.raises(UserError, match=f"no Ray cluster at the address '{address}'"):
+        compare(study, tmp_path, data_dir=digits_dir, largest=2, executor=Cluster(address))
+
+
+def test_runs_that_another_process_holds_are_waited_for(tiny, tmp_path, monkeypatch):
+    def train(*_: Any) -> None:
+        with locked(tmp_path):
+            return
+
+    monkeypatch.setattr(cluster, "perform", train)
+    with contextlib.ExitStack() as held:
+        held.enter_context(locked(tmp_path))
+        monkeypatch.setattr(cluster, "PATIENCE", 0.0)
+        with pytest.raises(LockedError, match="is in use by"):
+            cluster._patiently("trial", [tiny], Place(tmp_path))
+        monkeypatch.setattr(cluster, "PATIENCE", 60.0)
+        threading.Timer(0.7, held.close).start()
+        cluster._patiently("trial", [tiny], Place(tmp_path))
+
+
+def test_another_version_or_folder_on_a_worker_is_noticed_before_anything_is_trained(study, tmp_path):
+    (unit, *_) = units(study)
+    sent = cluster._to_send(Job("trial", unit, tuple(trials(study, unit))))
+    assert len(cluster._experiments(sent)) == 2
+    sent["digests"][1] = "0" * 12
+    with pytest.raises(UserError, match="another version"):
+        cluster._experiments(sent)
+    with pytest.raises(UserError, match="is not there; accepted: a folder that all nodes share"):
+        cluster._place({"folder": str(tmp_path / "elsewhere"), "data_dir": None, "largest": None})
+
+
+def test_a_job_begins_no_study(study, tmp_path, digits_dir, monkeypatch):
+    monkeypatch.setattr(cluster, "_working", True)
+    with pytest.raises(UserError, match="if __name__ == '__main__'"):
+        compare(study, tmp_path, data_dir=digits_dir, executor=Cluster())
+
+
+def test_without_ray_it_says_what_to_install(study, tmp_path, digits_dir, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match=r'pip install "jaxopt-bench\[ray\]"'):
+        compare(study, tmp_path, data_dir=digits_dir, executor=Cluster())

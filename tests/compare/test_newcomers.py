@@ -1,0 +1,203 @@
+"""Newcomers and stated spaces: found by name or file, tuned in as many dimensions as the others, changed by flags."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from typing import Any
+
+import pytest
+
+from jaxopt_bench import UserError
+from jaxopt_bench.compare import newcomer, retuned, tuning_differences, with_newcomers
+from jaxopt_bench.compare.folder import StudyFolder
+from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Adam, AdamW, Axis, Choice, Constant, Cosine, Space, load
+from jaxopt_bench.study import Contender, Study, find_study
+
+RATE, DECAY = "optimizer.learning_rate", "optimizer.weight_decay"
+
+
+def study_of(small: Study, *contenders: Contender) -> Study:
+    return dataclasses.replace(small, contenders=contenders)
+
+
+def in_space(small: Study, **ranges: Any) -> Study:
+    """Returns the study with contenders that are tuned in the same ranges."""
+    space = Space({f"optimizer.{field}": searched for field, searched in ranges.items()})
+    return study_of(small, *(dataclasses.replace(c, space=space) for c in small.contenders))
+
+
+def sizes(contender: Contender) -> dict[str, float]:
+    """Returns how many decades of each field a contender searches."""
+    return {f: round(math.log10(a.high / a.low), 3) for f, a in contender.searched.items()}  # type: ignore[union-attr]
+
+
+def test_in_the_digits_study_a_newcomer_is_tuned_in_a_space_of_the_same_size(mine):
+    """However many of its arguments could be searched; so are all of the study's contenders."""
+    study = find_study("digits")
+    assert {tuple(sizes(c).items()) for c in study.contenders} == {((RATE, 4.0), (DECAY, 4.0))}
+    for reference in (f"{mine}:mine", "lion", "rmsprop", "muon"):
+        new = newcomer(study, reference)
+        assert list(sizes(new).items()) == [(RATE, 4.0), (DECAY, 4.0)]
+        assert new.schedule == Cosine(warmup=1)
+        assert tuning_differences(study, [new]) == []
+
+
+def test_a_newcomer_searches_the_fields_that_the_tuned_contenders_have_in_common(small, mine):
+    rate, b1 = Axis(1e-3, 1e-1, "log"), Axis(0.05, 0.5, "log_one_minus")
+    assert list(newcomer(in_space(small, learning_rate=rate), f"{mine}:mine").searched) == [RATE]
+    both = study_of(
+        small,
+        Contender(name="a", optimizer=Adam(), space=Space({"optimizer.b1": b1, RATE: rate})),
+        Contender(name="b", optimizer=AdamW(), space=Space({RATE: rate, DECAY: rate, "optimizer.b1": b1})),
+        Contender(name="c", optimizer=SGD(), space=Space()),  # not tuned
+    )
+    assert list(newcomer(both, f"{mine}:mine").searched) == ["optimizer.b1", RATE]
+    assert list(newcomer(both, "lars").searched) == [RATE]  # it has no b1
+    assert newcomer(both, "prodigy").searched.keys() == {"optimizer.b1"} & OPTIMIZERS["prodigy"].axes().keys()
+    untuned = study_of(small, Contender(name="c", optimizer=SGD(), space=Space()))
+    assert not newcomer(untuned, "lion").searched
+    apart = study_of(
+        small,
+        Contender(name="a", optimizer=Adam(), space=Space({"optimizer.b1": b1})),
+        Contender(name="b", optimizer=Adam(), space=Space({RATE: rate})),
+    )
+    assert list(newcomer(apart, "lion").searched) == [RATE, DECAY]
+
+
+def test_a_newcomer_shares_a_search_of_the_schedule(small):
+    warmup = Choice((0.0, 0.5))
+    space = Space({"schedule.warmup": warmup, RATE: Axis(1e-3, 1e-1, "log")})
+    study = study_of(small, *(dataclasses.replace(c, space=space) for c in small.contenders))
+    assert dict(newcomer(study, "lion").searched) == {
+        "schedule.warmup": warmup, RATE: OPTIMIZERS["lion"].axes()["learning_rate"],
+    }  # fmt: skip
+
+
+def test_a_newcomer_has_the_schedule_of_the_others_or_the_one_it_is_meant_for(small, mine):
+    cosine = study_of(small, *(dataclasses.replace(c, schedule=Cosine(warmup=0.5)) for c in small.contenders))
+    new = newcomer(cosine, f"{mine}:mine")
+    assert (new.name, new.schedule) == ("mine", Cosine(warmup=0.5))
+    assert newcomer(cosine, "lion").optimizer == OPTIMIZERS["lion"]
+    free = newcomer(cosine, "schedule_free_adamw")
+    assert free.schedule == Constant()
+    assert tuning_differences(cosine, [free])[-1] == (
+        "schedule_free_adamw was trained under the schedule constant, the recorded optimizers under cosine (warmup "
+        "0.5)."
+    )
+
+
+def test_what_the_users_file_states_takes_the_place_of_the_rule(small, mine, monkeypatch):
+    cls = load(f"{mine}:mine")
+    stated = {
+        "learning_rate": Axis(1e-4, 1e-1, "log"),
+        "b1": Choice((0.9, 0.99)),
+        "schedule.warmup": Choice((0.0, 0.5)),
+    }
+    monkeypatch.setattr(cls, "stated_space", stated)
+    monkeypatch.setattr(cls, "stated_schedule", Cosine(final=0.1))
+    new = newcomer(small, f"{mine}:mine")
+    assert new.schedule == Cosine(final=0.1)
+    found = {field.removeprefix("optimizer."): searched for field, searched in new.searched.items()}
+    assert found == stated
+    assert tuning_differences(small, [new]) == [
+        "mine was tuned in a search space of its own: learning_rate 0.0001 to 0.1 (3 decades); b1 one of 0.9, 0.99; "
+        "schedule.warmup one of 0, 0.5. The recorded optimizers were tuned in: learning_rate (2 decades).",
+        "mine was trained under the schedule cosine (final 0.1), the recorded optimizers under constant.",
+    ]
+
+
+def test_another_range_of_the_same_size_is_said_as_well():
+    study = find_study("digits")
+    (moved,) = retuned([newcomer(study, "lion")], ["lion.learning_rate=1e-5..1e-1"], [])
+    (said,) = tuning_differences(study, [moved])
+    assert said.startswith(
+        "lion was tuned in a search space of its own: learning_rate 1e-05 to 0.1 (4 decades); weight_"
+    )
+    (same,) = retuned([newcomer(study, "lion")], ["lion.learning_rate=1e-6..1e-2"], [])
+    assert tuning_differences(study, [same]) == []
+
+
+def test_an_argument_without_default_is_said(small, mine):
+    assert newcomer(small, f"{mine}:mine").optimizer.learning_rate == 0.01
+    with pytest.raises(
+        UserError, match=r"the argument 'radius' without a default\. Expected a default for every argument"
+    ):
+        newcomer(small, f"{mine}:needy")
+    with pytest.raises(UserError, match="unknown optimizer 'lino'; did you mean lion"):
+        newcomer(small, "lino")
+
+
+def test_a_users_optimizer_of_the_study_is_loaded_and_keeps_its_recorded_space(small, mine, tmp_path):
+    contenders = retuned(with_newcomers(small, [f"{mine}:mine"]), ["mine.b1=0.8,0.9"], ["mine=cosine"])
+    began = StudyFolder(tmp_path / "study").begin(dataclasses.replace(small, contenders=contenders))
+    recorded = find_study(str(tmp_path / "study"))
+    assert [c.to_json() for c in recorded.contenders] == [c.to_json() for c in began.contenders]
+    again = with_newcomers(recorded, [f"{mine}:mine"])
+    assert isinstance(again[-1].optimizer, load(f"{mine}:mine"))
+    assert again == began.contenders
+    assert dict(again[-1].searched)["optimizer.b1"] == Choice((0.8, 0.9))
+    assert again[-1].schedule == Cosine()
+    with pytest.raises(UserError, match="--add adamw: adamw is a contender already"):
+        with_newcomers(recorded, ["adamw"])
+
+
+def test_flags_replace_single_fields_and_add_others(small):
+    sgd, adamw = retuned(
+        small.contenders,
+        ["adamw.learning_rate=1e-4..1e-2", "adamw.b2=0.9,0.99", "adamw.schedule.warmup=0,0.5", "sgd.momentum=0.9"],
+        ["adamw=cosine:final=0.1"],
+    )
+    assert dict(sgd.searched) == {**small.contenders[0].searched, "optimizer.momentum": Choice((0.9,))}
+    assert sgd.schedule == small.contenders[0].schedule
+    assert dict(adamw.searched) == {
+        RATE: Axis(1e-4, 1e-2, "log"), "optimizer.b2": Choice((0.9, 0.99)), "schedule.warmup": Choice((0.0, 0.5)),
+    }  # fmt: skip
+    assert adamw.schedule == Cosine(final=0.1)
+
+
+def test_names_of_contenders_may_contain_dots(small):
+    dotted = dataclasses.replace(small.contenders[1], name="adamw.b1")
+    plain, changed = retuned([small.contenders[1], dotted], ["adamw.b1.b2=0.9,0.99"], [])
+    assert plain == small.contenders[1]
+    assert "optimizer.b2" in changed.searched
+
+
+@pytest.mark.parametrize(
+    ("spaces", "schedules", "message"),
+    [
+        (["sgd"], [], "--space is 'sgd'. Expected NAME.FIELD=VALUES, such as adamw.learning_rate=1e-4..1e-1"),
+        (["sgd=1..2"], [], "--space is 'sgd=1..2'. Expected NAME.FIELD=VALUES"),
+        (["sgd.momentum="], [], "--space is 'sgd.momentum='. Expected NAME.FIELD=VALUES"),
+        ([], ["sgd"], "--schedule is 'sgd'. Expected NAME=SCHEDULE, such as adamw=constant"),
+        (["sgdd.momentum=0.9"], [], "unknown contender of --space 'sgdd'; did you mean sgd"),
+        ([], ["sgdd=cosine"], "unknown contender of --schedule 'sgdd'; did you mean sgd"),
+        (
+            ["old.b1=0.9"],
+            [],
+            "--space old.b1=0.9: old is among the baselines and was trained already. Expected a newcomer",
+        ),
+        ([], ["old=cosine"], "--schedule old=cosine: old is among the baselines and was trained already"),
+        (["sgd.momentun=0.9"], [], "--space sgd: unknown field 'momentun'; did you mean momentum"),
+        (["sgd.momentum=0.5..1.5"], [], "--space sgd: SGD.momentum is 1.5"),
+        (["sgd.momentum=0.9", "sgd.momentum=0.8"], [], "--space sgd.momentum is given twice"),
+        ([], ["sgd=cosine", "sgd=constant"], "--schedule is given twice for sgd"),
+        (["sgd.schedule.final=0.1"], [], "--space sgd: unknown field 'schedule.final'"),
+        (["sgd.schedule.final=-1,0.1"], ["sgd=cosine"], "--space sgd: Cosine.final is -1.0"),
+    ],
+)
+def test_a_mistake_in_a_flag_is_named(small, spaces, schedules, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        retuned(small.contenders, spaces, schedules, trained=["old"])
+
+
+def test_a_changed_space_is_refused_in_a_folder_and_another_source_of_the_same_is_not(small, tmp_path):
+    folder = StudyFolder(tmp_path)
+    stated = retuned(small.contenders, ["sgd.learning_rate=1e-3..1e-1"], [])
+    assert stated == small.contenders  # equal, though stated by the user
+    folder.begin(small)
+    folder.begin(dataclasses.replace(small, contenders=stated))
+    wider = retuned(small.contenders, ["sgd.learning_rate=1e-3..1"], [])
+    with pytest.raises(UserError, match=r"contenders sgd: space.optimizer.learning_rate.high 0.1; this command has"):
+        folder.begin(dataclasses.replace(small, contenders=wider))

@@ -1,0 +1,91 @@
+"""What a person sees while a study runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+
+import pytest
+from rich.console import Console
+
+from jaxopt_bench.compare import compare, progress_for
+from jaxopt_bench.compare.folder import StudyFolder
+from jaxopt_bench.compare.jobs import Job
+from jaxopt_bench.compare.progress import StudyLines, StudyTable
+from jaxopt_bench.measures import measures
+from jaxopt_bench.optimizers import SGD
+from jaxopt_bench.study import trials, units
+from tests.compare.conftest import contender
+from tests.results.directories import METRICS
+
+JUDGED = {"tiny": measures(METRICS)["validation_loss"]}
+
+
+def shown(study, folder, digits_dir, terminal: bool) -> str:
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=120)
+    compare(study, folder, data_dir=digits_dir, progress=progress_for(console))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+@pytest.fixture
+def wild(small):
+    """Returns a study of which one optimizer's trials diverge in part."""
+    return dataclasses.replace(
+        small, contenders=(contender("calm", SGD()), contender("wild", SGD(), low=1e-2, high=1e30)), seeds=1
+    )
+
+
+def test_lines_say_what_begins_what_was_selected_and_what_diverged(wild, tmp_path, digits_dir):
+    text = shown(wild, tmp_path / "study", digits_dir, terminal=False)
+    assert "small: 2 optimizers on tiny; 3 trials and 1 confirmation seeds each" in text
+    assert "tiny, calm: 3 trials" in text
+    assert "tiny, calm: validation loss" in text
+    assert "(trial " in text
+    assert " diverged" in text
+    assert "tiny, wild: 1 confirmations; about" in text
+    again = shown(wild, tmp_path / "study", digits_dir, terminal=False)
+    assert "3 trials\n" not in again
+
+
+def test_the_table_ends_with_all_that_was_done(wild, tmp_path, digits_dir):
+    text = shown(wild, tmp_path / "study", digits_dir, terminal=True)
+    last = text[text.rindex("best so far") :]
+    assert last.count("3 of 3") == 2
+    assert last.count("1 of 1") == 2
+    for title in ("workload", "running", "diverged", "validation loss", "confirmed"):
+        assert title in last
+
+
+@pytest.mark.parametrize("begun", [0, 2])
+def test_the_time_left_is_that_of_this_process_alone_wherever_it_goes_on(small, tmp_path, begun):
+    tiny = dataclasses.replace(small, workloads=(dataclasses.replace(small.workloads[0], epochs=4),))
+    at = StudyFolder(tmp_path / "study")
+    at.begin(tiny)
+    first, _ = units(tiny)
+    planned = trials(tiny, first)
+    progress = StudyLines(Console(file=io.StringIO()))
+    progress.start(tiny, at, [(first, planned)], JUDGED)  # another process has the second optimizer
+    assert progress.seconds_left() is None
+    job = Job("trial", first, tuple(planned))
+    reporter = progress.begin(job)
+    reporter.start("3 trials", step=10 * begun, steps=40, steps_per_epoch=10, metrics=METRICS)
+    reporter.advance(step=30, examples_per_second=1.0, seconds_left=60.0)
+    # An epoch of 3 trials takes 60 s, so an epoch of one 20 s; 2 confirmations have 4 epochs each.
+    assert progress.seconds_left() == pytest.approx(60 + 2 * 4 * 20)
+    reporter.advance(step=40, examples_per_second=1.0, seconds_left=0.0)
+    progress.begun[id(job)].began -= 12 * 20  # as if it had lasted so long
+    progress.end(job)
+    epochs = 3 * (4 - begun)
+    assert progress.seconds_left() == pytest.approx(2 * 4 * 240 / epochs, rel=0.01)
+
+
+def test_the_table_leaves_no_thread_behind_when_the_terminal_is_gone(small, tmp_path, monkeypatch):
+    at = StudyFolder(tmp_path / "study")
+    at.begin(small)
+    table = StudyTable(Console(file=io.StringIO(), force_terminal=True))
+    table.start(small, at, [], JUDGED)
+    monkeypatch.setattr(table, "_table", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        table.stop()
+    assert not table.live.is_started

@@ -1,0 +1,47 @@
+"""The results in `experiments/results`: they belong to the studies of the catalog, and can be read and judged."""
+
+from __future__ import annotations
+
+import pathlib
+
+import pytest
+
+from jaxopt_bench.compare.folder import selected
+from jaxopt_bench.results import load
+from jaxopt_bench.study import STUDIES, Planned, confirmations, trials, units
+from jaxopt_bench.verdict import paragraph, verdict
+
+FOLDER = pathlib.Path(__file__).parents[2] / "experiments" / "results"
+NAMES = sorted(path.name for path in FOLDER.iterdir())
+SAID = {
+    "digits": "On digits_cnn, padam has the highest mean test accuracy, 97.67% (97.35 to 98.00). It is ahead of adamw "
+    "(by 0.66 points, 0.33 to 0.99). No difference can be seen between it and adam (behind by 0.10 points, ",
+    "cifar10_resnet20_short": "On cifar10_resnet20, nadam has the highest mean test accuracy, 74.33% (73.52 to 75.15).",
+    "cifar100_alexnet_small": "On cifar100_alexnet_small, sgd has the highest mean test accuracy, 29.30% (27.12 to "
+    "31.48). It wins: it is ahead of padam (by 3.09 points, 1.23 to 4.96) and adamw (by 4.20 points, 1.98 to 6.42).",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_recorded_runs_are_those_that_the_catalogs_study_plans(name):
+    results = load(FOLDER / name)
+    (document,) = results.documents
+    planned: list[Planned] = []
+    study = STUDIES.find(name)
+    for unit in units(study):
+        planned += trials(study, unit)
+        chosen = selected(document, unit)
+        assert chosen is not None
+        assert chosen["among"] == [run.experiment.digest for run in trials(study, unit)]
+        planned += confirmations(study, unit, chosen["trial"])
+    assert set(results.runs["digest"]) == {run.experiment.digest for run in planned}
+    assert [run.to_json() for run in planned] == list(document.runs)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_recorded_results_are_judged_as_readme_and_study_say(name):
+    results = load(FOLDER / name)
+    (document,) = results.documents
+    found = verdict(results, document)
+    assert found.complete
+    assert paragraph(found, found.rankings[0]).startswith(SAID[name])
