@@ -54,7 +54,7 @@ def made(recorded: Results, count: int, epochs: int) -> Results:
             runs.append(row.with_columns(path=pl.lit(path), **{k: pl.lit(v, pl.Int64) for k, v in place.items()}))
             curves.append(stretched(lines, epochs).with_columns(path=pl.lit(path)).select(lines.columns))
     study = dataclasses.replace(document.study.only(contenders=names), trials=each, seeds=each)
-    kept = tuple(s for s in document.selections if s["contender"] in names)
+    kept = tuple(s for s in document.selections if s.contender in names)
     return Results(pl.concat(runs), pl.concat(curves), (Document(study, selections=kept, timings=document.timings),))
 
 

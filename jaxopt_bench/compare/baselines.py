@@ -73,7 +73,7 @@ def joined(recorded: Results, trained: Results) -> tuple[Results, Document]:
     document = Document(
         study,
         runs=(*then.runs, *now.runs),
-        selections=tuple(s for s in (*then.selections, *now.selections) if s["workload"] in names),
+        selections=tuple(s for s in (*then.selections, *now.selections) if s.workload in names),
         timings=(*then.timings, *now.timings),
     )
     return dataclasses.replace(together([recorded, trained]), documents=(document,)), document

@@ -1,11 +1,10 @@
-"""A study's jobs on a Ray cluster, one task each. What travels is plain data; what is trained stays in the folder."""
+"""A study's jobs on a Ray cluster, one task each; see `worker` for what a task does."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import os
-import pathlib
 import signal
 import socket
 import time
@@ -13,25 +12,17 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import jax
-
-from jaxopt_bench.compare.jobs import Job, Kind, Outcome, Place, Then, Watch, perform
+from jaxopt_bench.compare import worker
+from jaxopt_bench.compare.jobs import Job, JobOptions, StepTime, Then, Watch
+from jaxopt_bench.compare.worker import POLL, Shared, Task, WorkerStoppedError, work
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.experiment import Experiment
-from jaxopt_bench.optimizers import Imported, load_again
-from jaxopt_bench.runs import Interrupted, LockedError, Reporter, finished, stopped_by_signals
+from jaxopt_bench.runs import Interrupted, finished, stopped_by_signals
 
 RETRIES = 20  # of a job whose worker or node dies: each goes on from the last checkpoint
-PATIENCE = 300.0  # seconds that a job waits for runs which another process holds, such as a worker that lost contact
 GRACE = 60.0  # seconds that workers have to write a checkpoint when the study is stopped
 VISIBLE = 90.0  # seconds until a file that one node has written is seen by another; NFS remembers what was absent
-POLL = 0.5  # seconds between two looks at whether the study is to stop
 STORE = 128 * 2**20  # bytes of shared memory for the objects of a cluster of our own, which are small
 NEW = "local"  # what Ray calls a cluster that it is to start
-
-Sent = dict[str, Any]
-
-_working = False  # whether this process has done a job for another
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +60,7 @@ class Cluster:
         if self.gpus is not None and not self.gpus >= 0:
             raise UserError(f"gpus is {self.gpus:g}; accepted: 0 or more.")
 
-    def run(self, jobs: Sequence[Job], place: Place, watch: Watch, then: Then) -> None:
+    def run(self, jobs: Sequence[Job], options: JobOptions, watch: Watch, then: Then) -> None:
         """See `Executor.run`. Where it ends early, workers that can be reached write a checkpoint first.
 
         Raises:
@@ -77,26 +68,27 @@ class Cluster:
             fails for a mistake the user can mend.
           Interrupted: after SIGINT or SIGTERM, once the workers have stopped.
         """
-        if _working:
+        if worker.working:
             raise UserError(
                 "a study begins anew where a job of it loads its optimizer from the same file; accepted: "
                 "`if __name__ == '__main__':` before what begins it."
             )
         ray = _import_ray()
         with _connected(ray, self.address):
-            cpus, gpus = self._resources(ray, place.devices)
+            cpus, gpus = self._resources(ray, options.devices)
             threads = None if gpus else max(1, int(cpus))
-            tasks = _Tasks(ray, cpus, gpus, place, {"threads": threads, "on_cpu": self.gpus == 0})
+            shared = Shared(options.absolute(), socket.gethostname(), threads, on_cpu=self.gpus == 0)
+            tasks = _Tasks(ray, cpus, gpus, shared)
             with stopped_by_signals(tasks), contextlib.closing(tasks):
                 for job in jobs:
                     tasks.submit(job)
                 while tasks.jobs and tasks.signal is None:
-                    for job, outcome in tasks.wait(watch):
+                    for job, measured in tasks.wait(watch):
                         watch.end(job)
-                        for more in then(job, outcome):
+                        for more in then(job, measured):
                             tasks.submit(more)
         if tasks.signal is not None:
-            raise Interrupted(tasks.signal, place.folder)
+            raise Interrupted(tasks.signal, options.folder)
 
     def _resources(self, ray: Any, devices: int) -> tuple[float, float]:
         """Returns the CPUs and GPUs of a task.
@@ -119,16 +111,8 @@ class Cluster:
 class _Tasks:
     """The jobs that Ray has and that have not ended."""
 
-    def __init__(self, ray: Any, cpus: float, gpus: float, place: Place, shared: Sent):
-        self.ray, self.place = ray, place
-        self.shared = {
-            "folder": str(place.folder.absolute()),
-            "data_dir": None if place.data_dir is None else str(place.data_dir.absolute()),
-            "largest": place.largest,
-            "devices": place.devices,
-            "host": socket.gethostname(),
-            **shared,
-        }
+    def __init__(self, ray: Any, cpus: float, gpus: float, shared: Shared):
+        self.ray, self.shared, self.folder = ray, shared, shared.options.folder
         self.remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, retry_exceptions=False)(work)
         self.jobs: dict[Any, Job] = {}  # by what Ray returns of each
         self.waiting: dict[int, set[int]] = {}  # those that no worker is known to have taken: when their runs were held
@@ -141,9 +125,9 @@ class _Tasks:
 
     def _send(self, job: Job) -> None:
         named = self.remote.options(name=f"{job.kind}: {job.unit.label}")
-        self.jobs[named.remote(self.shared | _to_send(job))] = job
+        self.jobs[named.remote(Task.of(job), self.shared)] = job
 
-    def wait(self, watch: Watch) -> list[tuple[Job, Outcome]]:
+    def wait(self, watch: Watch) -> list[tuple[Job, StepTime | None]]:
         """Waits a moment, and returns what has ended meanwhile, after telling of what has begun."""
         ended = []
         ready = self._ready()
@@ -152,13 +136,13 @@ class _Tasks:
         for task in ready:
             job = self.jobs.pop(task)
             try:
-                outcome = self._result(task, job)
+                measured = self._result(task, job)
             except WorkerStoppedError:  # which was not our doing
                 self._send(job)
                 continue
             self._await_records(job)
             self._begin(job, watch, certainly=True)
-            ended.append((job, outcome))
+            ended.append((job, measured))
         return ended
 
     def close(self) -> None:
@@ -187,11 +171,11 @@ class _Tasks:
         times = set()
         for run in job.runs:
             with contextlib.suppress(FileNotFoundError):
-                times.add((self.place.folder / run.path / "lock").stat().st_mtime_ns)
+                times.add((self.folder / run.path / "lock").stat().st_mtime_ns)
         return times
 
-    def _result(self, task: Any, job: Job) -> Outcome:
-        """Returns what an ended task came to.
+    def _result(self, task: Any, job: Job) -> StepTime | None:
+        """Returns the result of an ended task, see `work`.
 
         Raises:
           UserError: where it failed for a mistake the user can mend, or died again and again.
@@ -218,97 +202,12 @@ class _Tasks:
           UserError: where it does not come to see it.
         """
         deadline = time.monotonic() + VISIBLE
-        while job.kind != "timing" and not all(finished(self.place.folder / run.path) for run in job.runs):
+        while job.kind != "timing" and not all(finished(self.folder / run.path) for run in job.runs):
             if time.monotonic() > deadline:
                 raise UserError(
-                    f"{job.unit.label} is trained, and {self.place.folder.absolute()} does not hold it; accepted: a "
+                    f"{job.unit.label} is trained, and {self.folder} does not hold it; accepted: a "
                     "folder that all nodes share."
                 )
-            time.sleep(POLL)
-
-
-class WorkerStoppedError(Exception):
-    """A worker was told to stop, and did so after writing a checkpoint."""
-
-
-def work(sent: Sent) -> Outcome:
-    """Does a job on a worker, and returns what it came to.
-
-    Args:
-      sent: what `_Tasks` sends.
-
-    Raises:
-      UserError: as `perform` does; where the worker cannot do what was sent.
-      WorkerStoppedError: if the worker is told to stop.
-    """
-    global _working
-    _working = True
-    if sent["threads"] is not None:  # before JAX makes its threads; a worker's second job finds the number of its first
-        os.environ.setdefault("NPROC", str(sent["threads"]))
-    if sent["on_cpu"]:
-        jax.config.update("jax_platforms", "cpu")
-    try:
-        return _patiently(sent["kind"], _experiments(sent), _place(sent))
-    except Interrupted as stop:  # a KeyboardInterrupt, which Ray would take for a cancelled task
-        raise WorkerStoppedError(str(stop)) from stop
-    except UserError as error:
-        if sent["host"] == socket.gethostname():
-            raise
-        raise UserError(f"on {socket.gethostname()}: {error}") from error
-
-
-def _to_send(job: Job) -> Sent:
-    """Returns a job as plain data: users' optimizers are classes made while the program runs, which pickle badly."""
-    users = {
-        optimizer.reference: (optimizer.reference, optimizer.place, optimizer.code)
-        for experiment in job.experiments
-        if isinstance(optimizer := experiment.optimizer, Imported)
-    }
-    return {
-        "kind": job.kind,
-        "experiments": [experiment.to_json() for experiment in job.experiments],
-        "digests": [experiment.digest for experiment in job.experiments],
-        "optimizers": list(users.values()),
-    }
-
-
-def _experiments(sent: Sent) -> list[Experiment]:
-    """Returns the experiments that were sent.
-
-    Raises:
-      UserError: where they mean something else here, or an optimizer of the user's is not here.
-    """
-    for reference, place, code in sent["optimizers"]:
-        load_again(reference, place, code)
-    experiments = [Experiment.from_json(values) for values in sent["experiments"]]
-    if [experiment.digest for experiment in experiments] != sent["digests"]:
-        raise UserError("jaxopt_bench is another version than where the study began; accepted: one version everywhere.")
-    return experiments
-
-
-def _place(sent: Sent) -> Place:
-    """Returns where a worker writes.
-
-    Raises:
-      UserError: where that is not there.
-    """
-    folder = pathlib.Path(sent["folder"])
-    if not folder.is_dir():
-        raise UserError(f"{folder} is not there; accepted: a folder that all nodes share.")
-    return Place(
-        folder, None if sent["data_dir"] is None else pathlib.Path(sent["data_dir"]), sent["largest"], sent["devices"]
-    )
-
-
-def _patiently(kind: Kind, experiments: Sequence[Experiment], place: Place) -> Outcome:
-    """Does a job, after waiting for runs that another process holds."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return perform(kind, experiments, place, Reporter())
-        except LockedError:
-            if time.monotonic() > deadline:
-                raise
             time.sleep(POLL)
 
 

@@ -7,7 +7,6 @@ import itertools
 import os
 import pathlib
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from jaxopt_bench.errors import UserError, shortened
 from jaxopt_bench.results import Results, load_runs
@@ -17,15 +16,18 @@ from jaxopt_bench.study import (
     DOCUMENT,
     Document,
     Planned,
+    RunEntry,
+    Selection,
     Study,
-    Unit,
+    StudyRun,
+    StudySize,
+    Timing,
     confirmations,
     merged,
     read_document,
     trials,
     units,
 )
-from jaxopt_bench.study.document import Json
 
 
 class StudyFolder:
@@ -52,20 +54,18 @@ class StudyFolder:
         """What `study.json` says."""
         return read_document(self.path / DOCUMENT)
 
-    def record(self, *, selections: Iterable[Json] = (), timings: Iterable[Json] = ()) -> None:
+    def record(self, *, selections: Iterable[Selection] = (), timings: Iterable[Timing] = ()) -> None:
         """Adds winners and times to `study.json`, in the place of those of the same units."""
         with locked(self.path, wait=True):
             now = self.document
-            added = dataclasses.replace(
-                now,
-                selections=_replacing(now.selections, selections, ("workload", "contender", "repetition")),
-                timings=_replacing(now.timings, timings, ("workload", "contender")),
-            )
+            by_unit = {found.unit: found for found in (*now.selections, *selections)}
+            by_names = {(timing.workload, timing.contender): timing for timing in (*now.timings, *timings)}
+            added = dataclasses.replace(now, selections=tuple(by_unit.values()), timings=tuple(by_names.values()))
             _document(now.study, added).write(self.path / DOCUMENT)
 
     def results(self, planned: Sequence[Planned]) -> Results:
         """Returns the records of some of the study's runs, as far as they were begun."""
-        return load_runs({self.path / run.path: run.to_json() for run in planned})
+        return load_runs({self.path / run.path: StudyRun(run.entry) for run in planned})
 
     def unfinished(self, planned: Sequence[Planned]) -> list[Planned]:
         """Returns those of some runs that have not ended, or of which files are missing.
@@ -107,40 +107,21 @@ class StudyFolder:
         return self.document if (self.path / DOCUMENT).exists() else None
 
 
-def selected(document: Document, unit: Unit) -> Json | None:
-    """Returns the winner of a unit, where there is one."""
-    return next((s for s in document.selections if _is_of(s, unit)), None)
-
-
 def _document(study: Study, now: Document) -> Document:
     """Returns what `study.json` should say: winners among fewer trials than there are to be are none any more."""
-    runs: list[dict[str, Any]] = []
+    runs: list[RunEntry] = []
     kept = []
     for unit in units(study):
         planned = trials(study, unit)
-        runs += [run.to_json() for run in planned]
-        found = selected(now, unit)
-        if found is not None and found["among"] == [run.experiment.digest for run in planned]:
+        runs += [run.entry for run in planned]
+        found = now.selection(unit.key)
+        if found is not None and found.among == tuple(run.experiment.digest for run in planned):
             kept.append(found)
-            if found["trial"] is not None:
-                runs += [run.to_json() for run in confirmations(study, unit, found["trial"])]
-    paths = {run["path"] for run in runs}
-    of_before = [run for run in now.runs if run["phase"] != "trial" and run["path"] not in paths]
-    runs += [{**run, "phase": "superseded"} for run in of_before]
-    size = {
-        **{n: getattr(study, n) for n in ("trials", "total_epochs", "trial_seeds", "seeds", "repetitions")},
-        "workloads": [w.name for w in study.workloads],
-        "contenders": [c.name for c in study.contenders],
-    }
+            if found.trial is not None:
+                runs += [run.entry for run in confirmations(study, unit, found.trial)]
+    paths = {run.path for run in runs}
+    of_before = [run for run in now.runs if run.phase != "trial" and run.path not in paths]
+    runs += [dataclasses.replace(run, phase="superseded") for run in of_before]
+    size = StudySize.of(study)
     history = now.history if now.history and now.history[-1] == size else (*now.history, size)
     return Document(study, tuple(runs), tuple(kept), now.timings, history)
-
-
-def _is_of(entry: Json, unit: Unit) -> bool:
-    names = (entry["workload"], entry["contender"], entry["repetition"])
-    return names == (unit.workload.name, unit.contender.name, unit.repetition)
-
-
-def _replacing(old: Sequence[Json], new: Iterable[Json], keys: Sequence[str]) -> tuple[Json, ...]:
-    by_key = {tuple(entry[key] for key in keys): entry for entry in [*old, *new]}
-    return tuple(by_key.values())

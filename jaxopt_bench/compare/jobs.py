@@ -38,8 +38,8 @@ class Job:
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
-    """Where jobs are done.
+class JobOptions:
+    """How jobs are done, and where.
 
     Attributes:
       folder: the study's.
@@ -53,27 +53,46 @@ class Place:
     largest: int | None = None
     devices: int = 1
 
+    def absolute(self) -> JobOptions:
+        """Returns the same options with absolute paths."""
+        data_dir = None if self.data_dir is None else self.data_dir.absolute()
+        return dataclasses.replace(self, folder=self.folder.absolute(), data_dir=data_dir)
 
-Outcome = dict[str, Any] | None
-"""Of a timing, the seconds a step and where they were measured."""
+
+@dataclasses.dataclass(frozen=True)
+class StepTime:
+    """The result of a timing.
+
+    Attributes:
+      seconds_per_step: the time of a training step.
+      environment: where it was measured, as `runs.environment` describes it.
+    """
+
+    seconds_per_step: float
+    environment: dict[str, Any]
 
 
-def perform(kind: Kind, experiments: Sequence[Experiment], place: Place, reporter: Reporter) -> Outcome:
-    """Does a job, or the rest of one that was begun."""
+def perform(kind: Kind, experiments: Sequence[Experiment], options: JobOptions, reporter: Reporter) -> StepTime | None:
+    """Does a job, or the rest of one that was begun.
+
+    Returns:
+      The result of a timing; None of other jobs, whose results are in the study's folder.
+    """
     if kind == "timing":
-        path = dataclasses.replace(choose_code_path(devices=place.devices), devices=1)
-        options = Options(data_dir=place.data_dir, code_path=path)
-        seconds = found_by_first(lambda: seconds_per_step(experiments, options))
-        return {"seconds_per_step": seconds, "environment": environment(path)}
+        path = dataclasses.replace(choose_code_path(devices=options.devices), devices=1)
+        seconds = found_by_first(
+            lambda: seconds_per_step(experiments, Options(data_dir=options.data_dir, code_path=path))
+        )
+        return StepTime(seconds, environment(path))
     train_population(
         experiments,
         Options(
-            runs_dir=place.folder / FOLDERS[kind],
-            data_dir=place.data_dir,
+            runs_dir=options.folder / FOLDERS[kind],
+            data_dir=options.data_dir,
             recording=Recording(tensorboard=False, keep_checkpoints=1),
             reporter=reporter,
-            code_path=choose_code_path(devices=place.devices),
-            largest=place.largest,
+            code_path=choose_code_path(devices=options.devices),
+            largest=options.largest,
         ),
     )
     return None
@@ -89,25 +108,25 @@ class Watch(Protocol):
         """A job has ended."""
 
 
-Then = Callable[[Job, Outcome], Sequence[Job]]
-"""Told that a job is done; returns what can be done now."""
+Then = Callable[[Job, StepTime | None], Sequence[Job]]
+"""Is told that a job is done, and of a timing its result; returns the jobs that can be done now."""
 
 
 class Executor(Protocol):
     """Does jobs."""
 
-    def run(self, jobs: Sequence[Job], place: Place, watch: Watch, then: Then) -> None:
+    def run(self, jobs: Sequence[Job], options: JobOptions, watch: Watch, then: Then) -> None:
         """Does jobs, and those that they make possible."""
 
 
 class Local:
     """Does jobs on this machine's devices, one after the other, in their order."""
 
-    def run(self, jobs: Sequence[Job], place: Place, watch: Watch, then: Then) -> None:
+    def run(self, jobs: Sequence[Job], options: JobOptions, watch: Watch, then: Then) -> None:
         """See `Executor.run`."""
         queue = list(jobs)
         while queue:
             job = queue.pop(0)
-            outcome = perform(job.kind, job.experiments, place, watch.begin(job))
+            result = perform(job.kind, job.experiments, options, watch.begin(job))
             watch.end(job)
-            queue += then(job, outcome)
+            queue += then(job, result)

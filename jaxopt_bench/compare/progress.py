@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rich import box
 from rich.console import Console, Group
@@ -13,15 +12,13 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from jaxopt_bench.compare.folder import StudyFolder, selected
+from jaxopt_bench.compare.folder import StudyFolder
 from jaxopt_bench.compare.jobs import Job
 from jaxopt_bench.formatting import format_duration
 from jaxopt_bench.measures import Measure
 from jaxopt_bench.problems import Metric
 from jaxopt_bench.runs import Reporter
-from jaxopt_bench.study import STEPS, Planned, Study, Unit, confirmations, trials, units
-
-Key = tuple[str, str, int]
+from jaxopt_bench.study import STEPS, Planned, Selection, Study, Unit, UnitKey, confirmations, trials, units
 
 Shares = Sequence[tuple[Unit, Sequence[Planned]]]
 """Units, or parts of units, with their trials."""
@@ -47,7 +44,7 @@ class Progress:
     def end(self, job: Job) -> None:
         """A job has ended."""
 
-    def selected(self, unit: Unit, selection: Mapping[str, Any]) -> None:
+    def selected(self, unit: Unit, selection: Selection) -> None:
         """A winner was selected among a unit's trials, or there is none."""
 
     def say(self, text: str) -> None:
@@ -58,7 +55,7 @@ class Progress:
 
 
 @dataclasses.dataclass
-class Standing:
+class UnitCounts:
     """How far a unit is.
 
     Attributes:
@@ -78,7 +75,7 @@ class Standing:
 
 
 @dataclasses.dataclass
-class _Begun:
+class _RunningJob:
     """A job under way.
 
     Attributes:
@@ -109,28 +106,28 @@ class _Begun:
         return len(self.job.runs) * (self.job.unit.workload.epochs - self.epochs), self.left or 0.0
 
 
-class Shown(Progress):
-    """Counts trials and confirmations, and estimates the time left. What it shows, its two forms decide."""
+class DisplayedProgress(Progress):
+    """Counts trials and confirmations, and estimates the time left. Its two forms display this."""
 
     def __init__(self, console: Console):
         self.console = console
-        self.standings: dict[Key, Standing] = {}
+        self.counts: dict[UnitKey, UnitCounts] = {}
         self.seconds: dict[str, list[tuple[float, float]]] = {}  # of a workload's jobs: epochs, and how long
-        self.begun: dict[int, _Begun] = {}
+        self.begun: dict[int, _RunningJob] = {}
 
     def start(self, study: Study, at: StudyFolder, own: Shares, judged: Mapping[str, Measure]) -> None:
         """See `Progress.start`."""
         self.study, self.judged, document = study, judged, at.document
-        self.own = {_key(unit): len(runs) for unit, runs in own}
+        self.own = {unit.key: len(runs) for unit, runs in own}
         for unit in units(study):
             planned = trials(study, unit)
-            standing = Standing(len(planned), study.seeds, done=len(planned) - len(at.unfinished(planned)))
-            self.standings[_key(unit)] = standing
-            found = selected(document, unit)
+            counts = UnitCounts(len(planned), study.seeds, done=len(planned) - len(at.unfinished(planned)))
+            self.counts[unit.key] = counts
+            found = document.selection(unit.key)
             if found is not None:
                 self._choose(unit, found)
-                winners = [] if found["trial"] is None else confirmations(study, unit, found["trial"])
-                standing.confirmed = len(winners) - len(at.unfinished(winners))
+                winners = [] if found.trial is None else confirmations(study, unit, found.trial)
+                counts.confirmed = len(winners) - len(at.unfinished(winners))
         optimizers = f"{len(study.contenders)} optimizer{'s' * (len(study.contenders) > 1)}"
         loads = ", ".join(w.name for w in study.workloads)
         budget = f"{study.trials} trials" if study.trials else f"{study.total_epochs} epochs of trials"
@@ -140,36 +137,36 @@ class Shown(Progress):
 
     def begin(self, job: Job) -> Reporter:
         """See `Progress.begin`."""
-        self.begun[id(job)] = begun = _Begun(job, time.monotonic())
-        standing = self.standings[_key(job.unit)]
+        self.begun[id(job)] = begun = _RunningJob(job, time.monotonic())
+        counts = self.counts[job.unit.key]
         if job.kind == "trial":
-            standing.running = standing.planned - standing.done
+            counts.running = counts.planned - counts.done
         if job.kind == "confirmation":
-            standing.confirming = len(job.runs)
+            counts.confirming = len(job.runs)
         self.show(job, begins=True)
-        return _Inner(self, begun, standing)
+        return _JobReporter(self, begun, counts)
 
     def end(self, job: Job) -> None:
         """See `Progress.end`."""
         begun = self.begun.pop(id(job))
-        standing = self.standings[_key(job.unit)]
+        counts = self.counts[job.unit.key]
         if job.kind == "trial":
-            standing.done, standing.running = standing.done + standing.running, 0
+            counts.done, counts.running = counts.done + counts.running, 0
         if job.kind == "confirmation":
-            standing.confirming, standing.confirmed = 0, len(job.runs)
+            counts.confirming, counts.confirmed = 0, len(job.runs)
         if job.kind != "timing" and begun.spent[0]:
             self.seconds.setdefault(job.unit.workload.name, []).append(begun.spent)
         self.show(job, begins=False)
 
-    def selected(self, unit: Unit, selection: Mapping[str, Any]) -> None:
+    def selected(self, unit: Unit, selection: Selection) -> None:
         """See `Progress.selected`."""
         self._choose(unit, selection)
-        standing = self.standings[_key(unit)]
-        if standing.planned:
-            diverged = f"; {standing.diverged} diverged" if standing.diverged else ""
+        counts = self.counts[unit.key]
+        if counts.planned:
+            diverged = f"; {counts.diverged} diverged" if counts.diverged else ""
             judged = self.judged[unit.workload.name]
-            measure = f"{judged.words} " if selection["trial"] is not None else ""
-            self.say(f"  {unit.label}: {measure}{standing.best}{diverged}")
+            measure = f"{judged.words} " if selection.trial is not None else ""
+            self.say(f"  {unit.label}: {measure}{counts.best}{diverged}")
 
     def seconds_left(self) -> float | None:
         """Returns an estimate of this process's own work, from the time that an epoch of the same workload takes.
@@ -177,17 +174,17 @@ class Shown(Progress):
         None where no epoch has been timed.
         """
         known = {name: list(pairs) for name, pairs in self.seconds.items()}
-        under_way: dict[Key, float] = {}
+        under_way: dict[UnitKey, float] = {}
         for begun in self.begun.values():
-            under_way[_key(begun.job.unit)] = len(begun.job.runs) * begun.epochs
+            under_way[begun.job.unit.key] = len(begun.job.runs) * begun.epochs
             if begun.left:
                 known.setdefault(begun.job.unit.workload.name, []).append(begun.ahead)
         everything = [pair for pairs in known.values() for pair in pairs]
         left = 0.0
         for key, own in self.own.items():
-            standing, workload = self.standings[key], self.study.workload(key[0])
-            share = own / standing.planned if standing.planned else 0.0
-            runs = (standing.planned - standing.done) * share + standing.wanted - standing.confirmed
+            counts, workload = self.counts[key], self.study.workload(key.workload)
+            share = own / counts.planned if counts.planned else 0.0
+            runs = (counts.planned - counts.done) * share + counts.wanted - counts.confirmed
             epochs = runs * workload.epochs - under_way.get(key, 0.0)
             pairs = known.get(workload.name) or everything
             if epochs > 0 and not pairs:
@@ -203,19 +200,19 @@ class Shown(Progress):
     def show(self, job: Job, begins: bool) -> None:
         """Shows that a job begins or has ended."""
 
-    def refresh(self, begun: _Begun) -> None:
+    def refresh(self, begun: _RunningJob) -> None:
         """Shows that something has changed within a job."""
 
-    def _choose(self, unit: Unit, selection: Mapping[str, Any]) -> None:
-        standing = self.standings[_key(unit)]
-        standing.diverged = selection["diverged"]
-        if selection["trial"] is None:
-            standing.best, standing.wanted = "no trial survived", 0
-        elif not standing.planned:
-            standing.best = "not tuned"
+    def _choose(self, unit: Unit, selection: Selection) -> None:
+        counts = self.counts[unit.key]
+        counts.diverged = selection.diverged
+        if selection.trial is None:
+            counts.best, counts.wanted = "no trial survived", 0
+        elif not counts.planned:
+            counts.best = "not tuned"
         else:
-            value = self._value(self.judged[unit.workload.name], selection["value"])
-            standing.best = f"{value} (trial {selection['trial']})"
+            value = self._value(self.judged[unit.workload.name], selection.value)
+            counts.best = f"{value} (trial {selection.trial})"
 
     def _value(self, judged: Measure, value: float | None) -> str:
         if value is None:
@@ -227,7 +224,7 @@ class Shown(Progress):
         return "" if not seconds else f"; about {format_duration(seconds)} to go"
 
 
-class StudyLines(Shown):
+class StudyLines(DisplayedProgress):
     """A line for each job that begins, and one every `every` seconds within it."""
 
     def __init__(self, console: Console, every: float = 60.0):
@@ -236,24 +233,24 @@ class StudyLines(Shown):
         self.last = time.monotonic()
 
     def say(self, text: str) -> None:
-        """See `Shown.say`."""
+        """See `DisplayedProgress.say`."""
         self.last = time.monotonic()
         super().say(text)
 
     def show(self, job: Job, begins: bool) -> None:
-        """See `Shown.show`."""
+        """See `DisplayedProgress.show`."""
         if begins and job.kind != "timing":
             self.say(f"{job.unit.label}: {_many(job)}{self._left()}")
 
-    def refresh(self, begun: _Begun) -> None:
-        """See `Shown.refresh`."""
+    def refresh(self, begun: _RunningJob) -> None:
+        """See `DisplayedProgress.refresh`."""
         if time.monotonic() - self.last > self.every:
-            diverged = self.standings[_key(begun.job.unit)].diverged
+            diverged = self.counts[begun.job.unit.key].diverged
             lost = f", {diverged} diverged" if diverged and begun.job.kind == "trial" else ""
             self.say(f"{begun.job.unit.label}: {_many(begun.job)}, {begun.where}{lost}{self._left()}")
 
 
-class StudyTable(Shown):
+class StudyTable(DisplayedProgress):
     """A table with a row for each optimizer and workload, and the time left."""
 
     def start(self, study: Study, at: StudyFolder, own: Shares, judged: Mapping[str, Measure]) -> None:
@@ -271,15 +268,15 @@ class StudyTable(Shown):
                 self.live.stop()
 
     def show(self, job: Job, begins: bool) -> None:
-        """See `Shown.show`."""
+        """See `DisplayedProgress.show`."""
         self.live.update(self._table())
 
-    def refresh(self, begun: _Begun) -> None:
-        """See `Shown.refresh`."""
+    def refresh(self, begun: _RunningJob) -> None:
+        """See `DisplayedProgress.refresh`."""
         self.live.update(self._table())
 
     def say(self, text: str) -> None:
-        """See `Shown.say`; what the table says already is not said again."""
+        """See `DisplayedProgress.say`; what the table says already is not said again."""
         if not text.startswith("  "):
             super().say(text)
 
@@ -289,7 +286,7 @@ class StudyTable(Shown):
         best = f"best so far:\n{words}"
         for title in ("workload", "optimizer", "trials", "running", "diverged", best, "confirmed"):
             table.add_column(title, justify="left" if title in ("workload", "optimizer", best) else "right")
-        for (workload, contender, repetition), s in self.standings.items():
+        for (workload, contender, repetition), s in self.counts.items():
             name = contender + (f" ({repetition + 1})" if repetition else "")
             running = str(s.running + s.confirming) if s.running + s.confirming else ""
             confirmed = f"{s.confirmed} of {s.wanted}"
@@ -299,16 +296,16 @@ class StudyTable(Shown):
         return Group(table, Text(self._left().removeprefix("; ")))
 
 
-def progress_for(console: Console) -> Shown:
+def progress_for(console: Console) -> DisplayedProgress:
     """Returns the table for a terminal, plain lines for a file or a notebook; see `reporter_for`."""
     return StudyTable(console) if console.is_terminal else StudyLines(console)
 
 
-class _Inner(Reporter):
+class _JobReporter(Reporter):
     """Hears how far a population is, and of its members that diverge."""
 
-    def __init__(self, shown: Shown, begun: _Begun, standing: Standing):
-        self.shown, self.begun, self.standing = shown, begun, standing
+    def __init__(self, shown: DisplayedProgress, begun: _RunningJob, counts: UnitCounts):
+        self.shown, self.begun, self.counts = shown, begun, counts
 
     def start(self, title: str, step: int, steps: int, steps_per_epoch: int, metrics: Sequence[Metric]) -> None:
         """See `Reporter.start`."""
@@ -324,12 +321,8 @@ class _Inner(Reporter):
 
     def diverged(self, message: str) -> None:
         """See `Reporter.diverged`."""
-        self.standing.diverged += 1
+        self.counts.diverged += 1
         self.shown.refresh(self.begun)
-
-
-def _key(unit: Unit) -> Key:
-    return unit.workload.name, unit.contender.name, unit.repetition
 
 
 def _many(job: Job) -> str:

@@ -6,14 +6,26 @@ import contextlib
 import pathlib
 from collections.abc import Mapping, Sequence
 
-from jaxopt_bench.compare.folder import StudyFolder, selected
-from jaxopt_bench.compare.jobs import Executor, Job, Local, Outcome, Place
+from jaxopt_bench.compare.folder import StudyFolder
+from jaxopt_bench.compare.jobs import Executor, Job, JobOptions, Local, StepTime
 from jaxopt_bench.compare.progress import Progress
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.measures import Measure
 from jaxopt_bench.problems import Problem, ProblemConfig
 from jaxopt_bench.runs import LockedError, check_optimizer, discard_checkpoints, locked
-from jaxopt_bench.study import Document, Planned, Study, Unit, confirmations, experiment_of, points, trials, units
+from jaxopt_bench.study import (
+    Document,
+    Planned,
+    Selection,
+    Study,
+    Timing,
+    Unit,
+    confirmations,
+    experiment_of,
+    points,
+    trials,
+    units,
+)
 from jaxopt_bench.training import Task
 from jaxopt_bench.verdict import edges, judged_by, select, trial_scores
 
@@ -49,16 +61,16 @@ def compare(
       Interrupted: after SIGINT or SIGTERM, once a checkpoint is written.
     """
     check_shard(*shard)
-    place = Place(pathlib.Path(folder), None if data_dir is None else pathlib.Path(data_dir), largest, devices)
-    judged = _judged(study, place.data_dir)
+    options = JobOptions(pathlib.Path(folder), None if data_dir is None else pathlib.Path(data_dir), largest, devices)
+    judged = _judged(study, options.data_dir)
     progress = progress or Progress()
     for unit in units(study):
         check_optimizer(experiment_of(unit.workload, unit.contender, seed=0, evaluate_test=False), progress.say)
-    at = StudyFolder(place.folder)
+    at = StudyFolder(options.folder)
     whole = at.begin(study)
-    judged = judged if whole.workloads == study.workloads else _judged(whole, place.data_dir)
+    judged = judged if whole.workloads == study.workloads else _judged(whole, options.data_dir)
     with _Work(whole, at, progress, shard, judged) as work:
-        (executor or Local()).run(work.jobs(), place, work.progress, work.then)
+        (executor or Local()).run(work.jobs(), options, work.progress, work.then)
     return at.document
 
 
@@ -117,13 +129,13 @@ class _Work:
             jobs += [Job("trial", unit, tuple(runs))] if left else self._confirmed(unit)
         return jobs
 
-    def then(self, job: Job, outcome: Outcome) -> Sequence[Job]:
-        """Returns what a job makes possible, after writing down what it came to."""
+    def then(self, job: Job, measured: StepTime | None) -> Sequence[Job]:
+        """Returns the jobs that a job makes possible, after recording what a timing measured."""
         if job.kind == "trial":
             return self._confirmed(job.unit)
-        if outcome is not None:
-            names = {"workload": job.unit.workload.name, "contender": job.unit.contender.name}
-            self.at.record(timings=[names | outcome])
+        if measured is not None:
+            workload, contender, _ = job.unit.key
+            self.at.record(timings=[Timing(workload, contender, measured.seconds_per_step, measured.environment)])
             return []
         return self._timed(job.unit)
 
@@ -146,13 +158,13 @@ class _Work:
             self.claims.enter_context(locked(claim))
         except LockedError:
             return []
-        if selected(self.at.document, unit) is None:
+        if self.at.document.selection(unit.key) is None:
             discard_checkpoints([self.at.path / run.path for run in planned])  # before: a kill in between repeats it
             self._select(unit, planned)
-        found = selected(self.at.document, unit)
-        if found is None or found["trial"] is None:
+        found = self.at.document.selection(unit.key)
+        if found is None or found.trial is None:
             return []
-        runs = confirmations(self.study, unit, found["trial"])
+        runs = confirmations(self.study, unit, found.trial)
         return [Job("confirmation", unit, tuple(runs))] if self._left(runs) else self._timed(unit)
 
     def _left(self, runs: Sequence[Planned]) -> list[Planned]:
@@ -163,13 +175,13 @@ class _Work:
 
     def _timed(self, unit: Unit) -> list[Job]:
         """Returns the timing of a unit where it is wanted and missing."""
-        names = (unit.workload.name, unit.contender.name)
+        workload, contender, repetition = unit.key
         document = self.at.document
-        known = any((t["workload"], t["contender"]) == names for t in document.timings)
-        found = selected(document, unit)
-        if self.study.target(unit.workload.name) is None or known or unit.repetition or found is None:
+        known = document.seconds_per_step(workload, contender) is not None
+        found = document.selection(unit.key)
+        if self.study.target(workload) is None or known or repetition or found is None or found.trial is None:
             return []
-        return [Job("timing", unit, tuple(confirmations(self.study, unit, found["trial"])))]
+        return [Job("timing", unit, tuple(confirmations(self.study, unit, found.trial)))]
 
     def _select(self, unit: Unit, planned: list[Planned]) -> None:
         """Writes down which trial of a unit won."""
@@ -177,19 +189,17 @@ class _Work:
         best = select(scores, higher=self.judged[unit.workload.name].higher_is_better)
         drawn = points(self.study, unit)
         trial = best.trial if best else None if planned else 0
-        entry = {
-            "workload": unit.workload.name,
-            "contender": unit.contender.name,
-            "repetition": unit.repetition,
-            "trial": trial,
-            "value": best.value if best else None,
-            "values": None if trial is None else drawn[trial],
-            "edges": [] if trial is None else edges(unit.contender.searched, drawn[trial]),
-            "diverged": sum(score.loss is None for score in scores),
-            "among": [run.experiment.digest for run in planned],
-        }
-        self.at.record(selections=[entry])
-        self.progress.selected(unit, entry)
+        found = Selection(
+            *unit.key,
+            trial=trial,
+            value=best.value if best else None,
+            values=None if trial is None else drawn[trial],
+            edges=() if trial is None else tuple(edges(unit.contender.searched, drawn[trial])),
+            diverged=sum(score.loss is None for score in scores),
+            among=tuple(run.experiment.digest for run in planned),
+        )
+        self.at.record(selections=[found])
+        self.progress.selected(unit, found)
 
 
 def check_shard(index: int, count: int) -> None:

@@ -194,18 +194,18 @@ def selected(ranking: Ranking) -> Table | None:
     rows, numbers = [], []
     for s in ranking.standings:
         for winner in s.winners:
-            edges = {edge.partition(" ")[0] for edge in winner["edges"]}
-            short = short_names(winner["values"])
+            edges = {edge.partition(" ")[0] for edge in winner.edges}
+            short = short_names(winner.winning_values)
             values = [
                 f"{short[field]} {format_value(value)}{' *' if field in edges else ''}"
-                for field, value in winner["values"].items()
+                for field, value in winner.winning_values.items()
             ]
-            search = f" (search {winner['repetition'] + 1})" if len(s.winners) > 1 else ""
+            search = f" (search {winner.repetition + 1})" if len(s.winners) > 1 else ""
             rows.append((f"{s.contender}{search}", ", ".join(values) or "as given"))
             numbers += [
-                {"optimizer": s.contender, "repetition": winner["repetition"], "trial": winner["trial"], "field": field,
+                {"optimizer": s.contender, "repetition": winner.repetition, "trial": winner.trial, "field": field,
                  "value": str(value), "edge": field in edges}
-                for field, value in winner["values"].items()
+                for field, value in winner.winning_values.items()
             ]  # fmt: skip
     if not rows:
         return None

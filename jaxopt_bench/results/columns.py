@@ -27,13 +27,13 @@ PARTS = ("optimizer.", "schedule.")
 VERSION = "version."
 """What the names of the packages' versions begin with."""
 
-PLACE: Types = {
+STUDY_COLUMNS: Types = {
     "study": pl.String, "phase": pl.String, "workload": pl.String, "contender": pl.String, "repetition": pl.Int64,
     "trial": pl.Int64, "selected": pl.Boolean,
 }  # fmt: skip
 """Where in a study a run belongs; null for one of no study."""
 
-IDENTITY: Types = {"path": pl.String, **PLACE, "digest": pl.String, "status": pl.String}
+IDENTITY: Types = {"path": pl.String, **STUDY_COLUMNS, "digest": pl.String, "status": pl.String}
 
 METRICS: Types = {"metrics": pl.String}
 """What the runs measure, as JSON: a list of `Metric.to_json`, the headline first."""

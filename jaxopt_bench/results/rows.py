@@ -16,8 +16,8 @@ from jaxopt_bench.files import read_regular
 from jaxopt_bench.results.columns import (
     COST,
     PARTS,
-    PLACE,
     REACHED,
+    STUDY_COLUMNS,
     VERSION,
     Types,
     all_fit,
@@ -35,6 +35,7 @@ from jaxopt_bench.results.metrics import metric_names, metrics_from_json
 from jaxopt_bench.runs import SPLITS, read_records
 from jaxopt_bench.runs.load import check_complete, check_identity, check_steps
 from jaxopt_bench.strict_json import check_object, read_json
+from jaxopt_bench.study import StudyRun
 
 TOLERANCE = 1e-9
 """Relative difference between two readings of one number."""
@@ -43,17 +44,16 @@ BATCH = 8 << 20
 """Bytes of metrics that are read at once: enough for Polars to be fast, few enough not to be seen in memory."""
 
 
-def runs_table(places: Mapping[pathlib.Path, Mapping[str, Any]]) -> pl.DataFrame:
+def runs_table(runs: Mapping[pathlib.Path, StudyRun | None]) -> pl.DataFrame:
     """Reads a row for each run.
 
     Args:
-      places: for each run's directory the columns of `PLACE` that are known; and what `study.json` says of the run, see
-        `check_identity`.
+      runs: what a study says of each run, by the run's directory; None for a run of no study.
 
     Raises:
       UserError: naming the file, if one is damaged, missing, or of another run.
     """
-    rows = [_row(path, place) for path, place in places.items()]
+    rows = [_row(path, said) for path, said in runs.items()]
     found = dict.fromkeys([*run_types(), *(name for row in rows for name in row)])
     firm = {
         **{name: pl.String for name in found if name.startswith(VERSION)},
@@ -64,7 +64,7 @@ def runs_table(places: Mapping[pathlib.Path, Mapping[str, Any]]) -> pl.DataFrame
     for name in in_order([*found]):
         values = [row.get(name) for row in rows]
         if name in firm:
-            _check(name, values, firm[name], list(places))
+            _check(name, values, firm[name], list(runs))
         columns.append(column(name, values, firm.get(name, hyperparameter_types().get(name))))
     return pl.DataFrame(columns)
 
@@ -121,20 +121,19 @@ def check_agreement(runs: pl.DataFrame, curves: pl.DataFrame) -> None:
                     )
 
 
-def _row(path: pathlib.Path, place: Mapping[str, Any]) -> dict[str, Any]:
+def _row(path: pathlib.Path, said: StudyRun | None) -> dict[str, Any]:
     check_complete(path)
     file = path / "config.json"
     config, summary = read_json(file), _read_summary(path / "summary.json")
     configured = _configured(file, config)
-    placed = {name: place.get(name) for name in PLACE}
     row = {
         "path": str(path),
-        **placed,
+        **(said.columns if said else dict.fromkeys(STUDY_COLUMNS)),
         **configured,
         **_summarised(path / "summary.json", summary, metric_names(configured["metrics"])),
     }
     try:
-        check_identity(path, config, summary, place)
+        check_identity(path, config, summary, said.identity if said else None)
     except UserError:
         for name, kind in run_types().items():  # a value of another type explains more
             _check(name, [row.get(name)], kind, [path])

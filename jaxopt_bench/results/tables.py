@@ -15,7 +15,7 @@ import polars as pl
 from jaxopt_bench.errors import UserError, shortened
 from jaxopt_bench.files import open_regular, remove_leftovers, replacing
 from jaxopt_bench.results.columns import (
-    PLACE,
+    STUDY_COLUMNS,
     Types,
     concatenated,
     curve_types,
@@ -28,7 +28,7 @@ from jaxopt_bench.results.metrics import metric_names
 from jaxopt_bench.results.queries import check_reads_no_file
 from jaxopt_bench.results.rows import check_agreement, curves_table, runs_table
 from jaxopt_bench.runs.load import RUN_FOLDER, check_complete
-from jaxopt_bench.study import DOCUMENT, Document, check_within, read_document
+from jaxopt_bench.study import DOCUMENT, Document, StudyRun, check_within, read_document
 
 RUNS, CURVES = "runs.parquet", "curves.parquet"
 """The two tables of results that were recorded without their run directories."""
@@ -133,38 +133,37 @@ def load(path: str | pathlib.Path) -> Results:
     found = list(_found(path))
     if not found:
         raise UserError(f"{path} holds no runs. {_EXPECTED}")
-    places: dict[pathlib.Path, Mapping[str, Any]] = {}
+    runs: dict[pathlib.Path, StudyRun | None] = {}
     documents, recorded = [], []
     for kind, folder in found:
         if kind == "recorded":
             recorded.append(_load_recorded(folder))
         elif kind == "run":
-            places[folder] = {}
+            runs[folder] = None
         else:
             documents.append(read_document(folder / DOCUMENT))
-            places |= {folder / run["path"]: place for run, place in documents[-1].places()}
+            runs |= {folder / run.entry.path: run for run in documents[-1].study_runs()}
     found_in = [folder.parent if kind == "run" else folder for kind, folder in found]
-    everything = together([load_runs(places), *recorded])
+    everything = together([load_runs(runs), *recorded])
     return dataclasses.replace(
         everything, documents=(*documents, *everything.documents), folder=os.path.commonpath(found_in) or "."
     )
 
 
-def load_runs(places: Mapping[pathlib.Path, Mapping[str, Any]]) -> Results:
+def load_runs(runs: Mapping[pathlib.Path, StudyRun | None]) -> Results:
     """Reads runs, those that were begun.
 
     Args:
-      places: by the run's directory, what is known of where in a study it belongs, beside what other things; see
-        `Document.places`.
+      runs: what a study says of each run, by the run's directory; None for a run of no study.
 
     Raises:
       UserError: where a file is damaged.
     """
-    begun = {path: place for path, place in places.items() if _is_begun(path)}
-    runs = runs_table(begun)
-    curves = curves_table(dict(zip(begun, map(metric_names, runs["metrics"]), strict=True)))
-    check_agreement(runs, curves)
-    return Results(runs, curves)
+    begun = {path: run for path, run in runs.items() if _is_begun(path)}
+    table = runs_table(begun)
+    curves = curves_table(dict(zip(begun, map(metric_names, table["metrics"]), strict=True)))
+    check_agreement(table, curves)
+    return Results(table, curves)
 
 
 def _is_begun(path: pathlib.Path) -> bool:
@@ -250,8 +249,8 @@ def _check_metrics(folder: pathlib.Path, runs: pl.DataFrame, curves: pl.DataFram
 
 def _check_planned(folder: pathlib.Path, runs: pl.DataFrame, document: Document) -> None:
     """Checks that recorded runs are those of the study recorded with them."""
-    planned = {run["path"]: place for run, place in document.places()}
-    columns = [name for name in ("name", "seed", "digest", *PLACE) if runs[name].count()]  # old versions lack some
+    planned = {run.entry.path: {**run.identity, **run.columns} for run in document.study_runs()}
+    columns = [n for n in ("name", "seed", "digest", *STUDY_COLUMNS) if runs[n].count()]  # old versions lack some
     for row in runs.select("path", *columns).iter_rows(named=True):
         expected = planned.get(row["path"])
         if expected is None:

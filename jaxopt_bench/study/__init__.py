@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jaxopt_bench.study.catalog import STUDIES, find_study
 from jaxopt_bench.study.document import DOCUMENT, Document, check_within, read_document
+from jaxopt_bench.study.entries import RunEntry, Selection, StudyRun, StudySize, Timing, UnitKey
 from jaxopt_bench.study.plan import FOLDERS, Planned, Unit, confirmations, points, trials, units
 from jaxopt_bench.study.protocol import protocol, space_in_words, space_size
 from jaxopt_bench.study.study import (
@@ -30,9 +31,15 @@ __all__ = [
     "Contender",
     "Document",
     "Planned",
+    "RunEntry",
+    "Selection",
     "Study",
+    "StudyRun",
+    "StudySize",
     "Target",
+    "Timing",
     "Unit",
+    "UnitKey",
     "check_within",
     "confirmations",
     "experiment_of",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
 from jaxopt_bench.experiment import Experiment, Workload
-from jaxopt_bench.study.search import draw
+from jaxopt_bench.study.entries import RunEntry, UnitKey
+from jaxopt_bench.study.search import Point, draw
 from jaxopt_bench.study.study import MOST_SEEDS, Contender, Study, experiment_of
 
 Phase = Literal["trial", "confirmation"]
@@ -22,6 +23,11 @@ class Unit:
     workload: Workload
     contender: Contender
     repetition: int = 0
+
+    @property
+    def key(self) -> UnitKey:
+        """What identifies it in files."""
+        return UnitKey(self.workload.name, self.contender.name, self.repetition)
 
     @property
     def label(self) -> str:
@@ -48,25 +54,18 @@ class Planned:
     trial: int
     seed: int
     experiment: Experiment
-    values: dict[str, Any]
+    values: Point
 
     @property
     def path(self) -> str:
         """Its directory, relative to the study's folder."""
         return f"{FOLDERS[self.phase]}/{self.experiment.name}/{self.experiment.digest}"
 
-    def to_json(self) -> dict[str, Any]:
-        """Returns what `study.json` says of it."""
-        return {
-            "phase": self.phase,
-            "workload": self.unit.workload.name,
-            "contender": self.unit.contender.name,
-            "repetition": self.unit.repetition,
-            "trial": self.trial,
-            "seed": self.experiment.seed,
-            "digest": self.experiment.digest,
-            "path": self.path,
-        }
+    @property
+    def entry(self) -> RunEntry:
+        """Its entry in `study.json`."""
+        seed, digest = self.experiment.seed, self.experiment.digest
+        return RunEntry(self.phase, *self.unit.key, self.trial, seed, digest, self.path)
 
 
 def units(study: Study) -> list[Unit]:
@@ -74,7 +73,7 @@ def units(study: Study) -> list[Unit]:
     return [Unit(w, c, r) for w in study.workloads for c in study.contenders for r in range(study.repetitions)]
 
 
-def points(study: Study, unit: Unit) -> list[dict[str, Any]]:
+def points(study: Study, unit: Unit) -> list[Point]:
     """Returns what the trials of a unit draw; one empty point where nothing is searched."""
     space = unit.contender.searched
     if not space:
@@ -99,7 +98,7 @@ def confirmations(study: Study, unit: Unit, trial: int) -> list[Planned]:
     return list(_runs(study, unit, "confirmation", trial, points(study, unit)[trial], study.seeds))
 
 
-def _runs(study: Study, unit: Unit, phase: Phase, trial: int, values: dict[str, Any], count: int) -> Iterator[Planned]:
+def _runs(study: Study, unit: Unit, phase: Phase, trial: int, values: Point, count: int) -> Iterator[Planned]:
     contender = unit.contender.at(values)
     confirms = phase == "confirmation"
     first = study.seed + 2 * MOST_SEEDS * unit.repetition + MOST_SEEDS * confirms

@@ -15,6 +15,7 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.optimizers import Choice, Space
 
 Point = dict[str, Any]
+"""What a trial draws: values of some fields of its optimizer and its schedule, by their names."""
 
 
 def draw(space: Space, count: int, how: str, *purpose: int | str) -> list[Point]:

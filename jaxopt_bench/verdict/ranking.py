@@ -33,8 +33,7 @@ from jaxopt_bench.statistics import (
     seeds_needed,
     sensitivity,
 )
-from jaxopt_bench.study import STEPS, Document, Study
-from jaxopt_bench.study.document import Json
+from jaxopt_bench.study import STEPS, Document, Selection, Study
 from jaxopt_bench.verdict.selection import final_or_best, judged_by, steps_of
 
 REPORTED = ("test", "validation", "train_clean")
@@ -73,7 +72,7 @@ class Standing:
     Attributes:
       contender: its name.
       trials: of its tuning; None where it is not tuned.
-      winners: its winner in each repetition, as `study.json` says it; without those that have none.
+      winners: the selections of its units; without those that have no winner.
       runs: the confirmations that have ended.
       diverged: how many of them diverged; in what follows these count as untrained models.
       results: estimates of what the confirmations reached, by measure.
@@ -85,7 +84,7 @@ class Standing:
 
     contender: str
     trials: Trials | None
-    winners: tuple[Json, ...]
+    winners: tuple[Selection, ...]
     runs: int
     diverged: int
     results: Mapping[str, Estimate]
@@ -188,7 +187,7 @@ def verdict(results: Results, document: Document) -> Verdict:
     study = document.study
     rankings = tuple(_ranking(results, document, w.name) for w in study.workloads)
     profiles = _profiles(study, rankings)
-    decided = {(s["workload"], s["contender"], s["repetition"]): s["trial"] for s in document.selections}
+    decided = {s.unit: s.trial for s in document.selections}
     wanted = len(study.workloads) * len(study.contenders) * study.repetitions
     confirmed = sum(s.runs for r in rankings for s in r.standings)
     alive = sum(trial is not None for trial in decided.values())
@@ -319,8 +318,7 @@ def _tolerance(results: Results, study: Study, workload: str, headline: Measure)
 
 def _lost(results: Results, document: Document, workload: str, contender: str, scale: _Scale) -> Trials | None:
     """Returns the trials of a contender that has no winner in any repetition, since they all diverged."""
-    unit = (workload, contender)
-    chosen = [s["trial"] for s in document.selections if (s["workload"], s["contender"]) == unit]
+    chosen = [s.trial for s in document.selections if (s.workload, s.contender) == (workload, contender)]
     trials = ended(results, workload, contender, "trial")
     if not len(trials) or len(chosen) < document.study.repetitions or any(trial is not None for trial in chosen):
         return None
@@ -359,15 +357,13 @@ def _standing(results: Results, document: Document, workload: str, contender: st
     if not primary:  # all diverged, and the value of an untrained model is not known
         return None
     steps = _median_steps(results, study, workload, confirmed)
-    a_step = _seconds_per_step(document, workload, contender)
+    a_step = document.seconds_per_step(workload, contender)
     trials = ended(results, workload, contender, "trial")
     return Standing(
         contender=contender,
         trials=_trials(study, workload, trials, scale) if len(trials) else None,
         winners=tuple(
-            s
-            for s in document.selections
-            if (s["workload"], s["contender"]) == (workload, contender) and s["trial"] is not None
+            s for s in document.selections if (s.workload, s.contender) == (workload, contender) and s.trial is not None
         ),
         runs=len(confirmed),
         diverged=int((confirmed["status"] == "diverged").sum()),
@@ -433,11 +429,6 @@ def _median_steps(results: Results, study: Study, workload: str, rows: pl.DataFr
     steps = [steps_of(results.lines(path), target, metrics) for path in rows["path"].to_list()]
     middle = statistics.median(math.inf if s is None else s for s in steps)
     return middle if math.isfinite(middle) else None
-
-
-def _seconds_per_step(document: Document, workload: str, contender: str) -> float | None:
-    found = (t for t in document.timings if (t["workload"], t["contender"]) == (workload, contender))
-    return next((t["seconds_per_step"] for t in found), None)
 
 
 def _profiles(study: Study, rankings: Sequence[Ranking]) -> dict[str, Profile]:

@@ -25,7 +25,7 @@ def recommendation(results: Results, found: Verdict, ranking: Ranking) -> str | 
     if not ranking.standings or len(ranking.standings[0].winners) != 1:
         return None
     first = ranking.standings[0]
-    values = first.winners[0]["values"]
+    values = first.winners[0].winning_values
     contender = found.study.contender(first.contender).at(values)
     workload = found.study.workload(ranking.workload)
     rows = results.runs.filter(

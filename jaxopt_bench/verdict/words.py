@@ -176,7 +176,7 @@ def _lost(ranking: Ranking) -> list[str]:
 
 
 def _edges(standing: Standing) -> list[str]:
-    edges = {edge.partition(".")[2].replace(" (", ", ").rstrip(")") for w in standing.winners for edge in w["edges"]}
+    edges = {edge.partition(".")[2].replace(" (", ", ").rstrip(")") for w in standing.winners for edge in w.edges}
     return sorted(edges)
 
 

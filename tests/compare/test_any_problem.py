@@ -51,16 +51,16 @@ def test_a_study_is_judged_and_told_by_the_problems_own_metrics(tmp_path):
     for chosen in document.selections:
         rows = runs.filter(
             runs["phase"] == "trial",
-            runs["workload"] == chosen["workload"],
-            runs["contender"] == chosen["contender"],
+            runs["workload"] == chosen.workload,
+            runs["contender"] == chosen.contender,
             runs["status"] == "completed",
         )
-        assert chosen["diverged"] == 3 - len(rows)
+        assert chosen.diverged == 3 - len(rows)
         if len(rows):
             best = rows["final.validation_r2"].max()
-            assert chosen["value"] == best
-            assert rows.filter(rows["trial"] == chosen["trial"])["final.validation_r2"].to_list() == [best]
-    assert sum(chosen["diverged"] for chosen in document.selections) > 0
+            assert chosen.value == best
+            assert rows.filter(rows["trial"] == chosen.trial)["final.validation_r2"].to_list() == [best]
+    assert sum(chosen.diverged for chosen in document.selections) > 0
     found = verdict(results, document)
     assert found.complete
     said = [paragraph(found, ranking) for ranking in found.rankings]
@@ -78,7 +78,7 @@ def test_trials_without_validation_examples_are_judged_by_how_soon_they_fit(tmp_
     made = dataclasses.replace(made, contenders=made.contenders[:1])
     document = compare(made, tmp_path / "study")
     (chosen,) = document.selections
-    assert chosen["value"] == 4  # the end of the first epoch
+    assert chosen.value == 4  # the end of the first epoch
     found = verdict(load(tmp_path / "study"), document)
     said = paragraph(found, found.rankings[0])
     assert "the lowest mean clean training relative error" in said

@@ -10,6 +10,7 @@ import dataclasses
 import os
 import pathlib
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -19,8 +20,9 @@ import psutil
 import pytest
 
 from jaxopt_bench import Experiment, UserError, load_run
-from jaxopt_bench.compare import Cluster, Progress, cluster, compare
-from jaxopt_bench.compare.jobs import Job, Place
+from jaxopt_bench.compare import Cluster, Progress, compare, worker
+from jaxopt_bench.compare.jobs import Job, JobOptions
+from jaxopt_bench.compare.worker import Shared, Task, perform_patiently, work
 from jaxopt_bench.experiment import Workload
 from jaxopt_bench.optimizers import Axis, Cosine, Space, load
 from jaxopt_bench.problems import Classification
@@ -99,10 +101,10 @@ def assert_same(folder: pathlib.Path, expected: pathlib.Path) -> None:
     ours, theirs = read_document(folder / "study.json"), read_document(expected / "study.json")
     assert ours.selections
     assert all(selection in theirs.selections for selection in ours.selections)
-    assert {run["phase"] for run in ours.runs} == {"trial", "confirmation"}
+    assert {run.phase for run in ours.runs} == {"trial", "confirmation"}
     for run in ours.runs:
         assert run in theirs.runs
-        assert metrics(folder / run["path"]) == metrics(expected / run["path"])
+        assert metrics(folder / run.path) == metrics(expected / run.path)
 
 
 def metrics(path: pathlib.Path) -> list[dict[str, Any]]:
@@ -113,7 +115,7 @@ def metrics(path: pathlib.Path) -> list[dict[str, Any]]:
 def environments(folder: pathlib.Path) -> list[list[dict[str, Any]]]:
     """Returns where each run of a study took place, part after part."""
     runs = read_document(folder / "study.json").runs
-    return [load_run(folder / run["path"]).config["environments"] for run in runs]
+    return [load_run(folder / run.path).config["environments"] for run in runs]
 
 
 @dataclasses.dataclass
@@ -260,7 +262,7 @@ def test_a_users_mistake_on_a_worker_is_the_drivers(study, tmp_path):
         dataclasses.replace(run, experiment=changed(run.experiment, problem=problem)) for run in trials(study, unit)
     ]
     with pytest.raises(UserError, match="cifar10 is not in") as raised:
-        Cluster().run([Job("trial", unit, tuple(wrong))], Place(tmp_path, tmp_path), Told(), lambda *_: [])
+        Cluster().run([Job("trial", unit, tuple(wrong))], JobOptions(tmp_path, tmp_path), Told(), lambda *_: [])
     assert "Traceback" not in str(raised.value)
     assert not ray.is_initialized()
 
@@ -284,30 +286,32 @@ def test_runs_that_another_process_holds_are_waited_for(tiny, tmp_path, monkeypa
         with locked(tmp_path):
             return
 
-    monkeypatch.setattr(cluster, "perform", train)
+    monkeypatch.setattr(worker, "perform", train)
     with contextlib.ExitStack() as held:
         held.enter_context(locked(tmp_path))
-        monkeypatch.setattr(cluster, "PATIENCE", 0.0)
+        monkeypatch.setattr(worker, "PATIENCE", 0.0)
         with pytest.raises(LockedError, match="is in use by"):
-            cluster._patiently("trial", [tiny], Place(tmp_path))
-        monkeypatch.setattr(cluster, "PATIENCE", 60.0)
+            perform_patiently("trial", [tiny], JobOptions(tmp_path))
+        monkeypatch.setattr(worker, "PATIENCE", 60.0)
         threading.Timer(0.7, held.close).start()
-        cluster._patiently("trial", [tiny], Place(tmp_path))
+        perform_patiently("trial", [tiny], JobOptions(tmp_path))
 
 
-def test_another_version_or_folder_on_a_worker_is_noticed_before_anything_is_trained(study, tmp_path):
+def test_another_version_or_folder_on_a_worker_is_noticed_before_anything_is_trained(study, tmp_path, monkeypatch):
     (unit, *_) = units(study)
-    sent = cluster._to_send(Job("trial", unit, tuple(trials(study, unit))))
-    assert len(cluster._experiments(sent)) == 2
-    sent["digests"][1] = "0" * 12
+    task = Task.of(Job("trial", unit, tuple(trials(study, unit))))
+    assert len(task.load()) == 2
+    other = dataclasses.replace(task, digests=(task.digests[0], "0" * 12))
     with pytest.raises(UserError, match="another version"):
-        cluster._experiments(sent)
+        other.load()
+    monkeypatch.setattr(worker, "working", False)  # so that `work` leaves this process as it was
+    elsewhere = Shared(JobOptions(tmp_path / "elsewhere"), socket.gethostname())
     with pytest.raises(UserError, match="is not there; accepted: a folder that all nodes share"):
-        cluster._place({"folder": str(tmp_path / "elsewhere"), "data_dir": None, "largest": None})
+        work(task, elsewhere)
 
 
 def test_a_job_begins_no_study(study, tmp_path, digits_dir, monkeypatch):
-    monkeypatch.setattr(cluster, "_working", True)
+    monkeypatch.setattr(worker, "working", True)
     with pytest.raises(UserError, match="if __name__ == '__main__'"):
         compare(study, tmp_path, data_dir=digits_dir, executor=Cluster())
 

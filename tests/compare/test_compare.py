@@ -203,7 +203,7 @@ def test_a_study_that_grows_runs_nothing_twice_and_ends_as_if_begun_so(small, fi
     for run in superseded:
         del grown[run["path"]]
     assert grown == at_once
-    assert [size["trials"] for size in document.history] == [3, 5]
+    assert [size.trials for size in document.history] == [3, 5]
 
 
 def test_what_cannot_be_taken_together_is_refused_and_changes_nothing(small, finished, digits_dir):
@@ -223,8 +223,8 @@ def test_trials_that_diverge_count_and_an_optimizer_whose_all_do_has_no_winner(s
     )
     document = compare(wild, tmp_path / "wild", data_dir=digits_dir)
     mixed, all_lost = document.selections
-    assert 1 <= mixed["diverged"] < 3
-    assert (all_lost["trial"], all_lost["diverged"]) == (None, 3)
+    assert 1 <= mixed.diverged < 3
+    assert (all_lost.trial, all_lost.diverged) == (None, 3)
     runs = load(tmp_path / "wild").runs
     assert runs.filter(runs["contender"] == "wild", runs["phase"] == "confirmation").is_empty()
     again = compare(wild, tmp_path / "wild", data_dir=digits_dir, progress=Stops(1, after=False))
@@ -268,9 +268,9 @@ def test_what_is_not_tuned_is_confirmed_as_given_and_timed_where_there_is_a_targ
         targets=(Target(workload="tiny", measure="validation_accuracy", value=0.01),),
     )
     document = compare(study, tmp_path / "fixed", data_dir=digits_dir)
-    assert {run["phase"] for run in document.runs} == {"confirmation"}
+    assert {run.phase for run in document.runs} == {"confirmation"}
     (timing,) = document.timings
-    assert 0 < timing["seconds_per_step"] < 1
+    assert 0 < timing.seconds_per_step < 1
     again = compare(study, tmp_path / "fixed", data_dir=digits_dir, progress=Stops(1, after=False))
     assert again.timings == document.timings
 
@@ -279,7 +279,7 @@ def test_what_is_not_tuned_is_confirmed_as_given_and_timed_where_there_is_a_targ
 def test_repetitions_draw_anew_with_other_seeds(small, tmp_path, digits_dir):
     study = dataclasses.replace(small, repetitions=2, contenders=small.contenders[:1])
     document = compare(study, tmp_path / "twice", data_dir=digits_dir)
-    assert [s["repetition"] for s in document.selections] == [0, 1]
+    assert [s.repetition for s in document.selections] == [0, 1]
     runs = load(tmp_path / "twice").runs
     first, second = (runs.filter(runs["repetition"] == r) for r in (0, 1))
     assert set(first["optimizer.learning_rate"]).isdisjoint(second["optimizer.learning_rate"])
@@ -325,4 +325,4 @@ def test_selection_by_steps_prefers_the_trial_that_is_there_first(small, tmp_pat
         ]
         if run["phase"] == "trial" and good:
             reached[run["trial"]] = good[0]
-    assert winner["value"] == min(reached.values()) == reached[winner["trial"]]
+    assert winner.value == min(reached.values()) == reached[winner.trial]

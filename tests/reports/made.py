@@ -78,7 +78,7 @@ def made_results(
                     values = {"optimizer.learning_rate": 0.01}
                     selections.append(made.selection(contender.name, values=values, **unit))
                 elif confirmed:
-                    selections.append(made.selection(contender.name, None, values={}, **unit))
+                    selections.append(made.selection(contender.name, None, **unit))
             for phase, search, trial, run_seed in runs:
                 row = _run(workload.name, contender.name, phase, search, trial, run_seed, lost)
                 losses = 2.3 * np.exp(-(0.5 + 0.1 * place) * np.arange(1, epochs + 1)) + random.uniform(0.01, 0.05)

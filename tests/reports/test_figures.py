@@ -130,7 +130,9 @@ def test_winners_among_choices_lie_where_these_stand():
     contender = Contender(name="sgd", optimizer=SGD(learning_rate=0.1), schedule=Cosine(), space=space)
     results, document = made_results(made_study(("sgd",), contenders=(contender,)))
     values = {"optimizer.momentum": 0.9, "schedule.warmup": 1.0}
-    document = dataclasses.replace(document, selections=tuple(s | {"values": values} for s in document.selections))
+    document = dataclasses.replace(
+        document, selections=tuple(dataclasses.replace(s, values=values) for s in document.selections)
+    )
     (about,) = of_study(results, document, verdict(results, document))
     data = drawn(hyperparameters(about, looks(("sgd",)))).data
     found = {row["row"]: (row["share"], row["value"]) for row in data["winners"].to_dicts()}

@@ -27,7 +27,7 @@ from jaxopt_bench.reports.report import report_of
 from jaxopt_bench.reports.run import _view_blocks, run_looks
 from jaxopt_bench.results import Results, load
 from jaxopt_bench.runs import SPLITS, Options, Recording, Reporter, load_evaluation, train
-from jaxopt_bench.study import Target
+from jaxopt_bench.study import Target, Timing
 from tests.problems.springs import Springs
 from tests.reports.made import ENERGY, R2, made_results, made_study, with_document
 from tests.results.directories import change_experiment
@@ -72,7 +72,7 @@ def two() -> Results:
     targets = [Target(workload=name, measure="validation_accuracy", value=0.3) for name in ("one", "two")]
     made = made_study(NAMES, workloads=tuple(workloads), targets=tuple(targets), question="Which one?")
     results, document = made_results(made)
-    timings = [{"workload": w, "contender": c, "seconds_per_step": 0.1} for w in ("one", "two") for c in NAMES]
+    timings = [Timing(w, c, 0.1, {}) for w in ("one", "two") for c in NAMES]
     return with_document(results, dataclasses.replace(document, timings=tuple(timings)))
 
 

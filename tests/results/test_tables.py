@@ -24,7 +24,7 @@ from jaxopt_bench.problems import Classification
 from jaxopt_bench.results import Results, load, load_runs, together
 from jaxopt_bench.results.columns import column, concatenated, curve_types, hyperparameter_types, run_types
 from jaxopt_bench.runs import Options, Recording, Reporter, read_records
-from jaxopt_bench.study import Contender, Study, Target, confirmations, trials, units
+from jaxopt_bench.study import Contender, RunEntry, Selection, Study, StudyRun, Target, confirmations, trials, units
 from jaxopt_bench.verdict import trial_scores
 from tests.results.directories import change_experiment, epochs, line, summary, write_run
 from tests.study.studies import RATE, small_study
@@ -47,10 +47,9 @@ def write_study(folder: pathlib.Path, study: Study) -> pathlib.Path:
         for run in planned:
             final = {"validation_loss": 1.0 / (1 + run.trial), "validation_accuracy": 0.75}
             write_run(folder / "trials", run.experiment, epochs(2), summary(run.experiment, **final))
-        entry = {"workload": unit.workload.name, "contender": unit.contender.name, "repetition": unit.repetition}
         trial = len(planned) - 1 if planned else 0
-        chosen = {"trial": trial, "edges": [], "values": {}, "among": [run.experiment.digest for run in planned]}
-        at.record(selections=[entry | chosen])
+        among = tuple(run.experiment.digest for run in planned)
+        at.record(selections=[Selection(*unit.key, trial, value=0.5, values={}, edges=(), diverged=0, among=among)])
         confirming = confirmations(study, unit, trial)
         for run in confirming[:-1]:
             ended = summary(run.experiment, test_accuracy=0.75)
@@ -213,13 +212,13 @@ def test_a_run_that_has_just_begun_has_no_metrics(tmp_path):
     path = write_run(tmp_path, EXPERIMENT)
     (path / "metrics.jsonl").unlink()
     assert len(load(path).curves) == 0
-    assert len(load_runs({path: {}, tmp_path / "not begun": {}}).runs) == 1
+    assert len(load_runs({path: None, tmp_path / "not begun": None}).runs) == 1
 
 
-def test_places_set_no_other_columns(tmp_path):
+def test_what_a_study_says_sets_no_other_columns(tmp_path):
     path = write_run(tmp_path, EXPERIMENT, epochs(1))
-    place = {"phase": "trial", "trial": 3, "path": "elsewhere", "name": "cnn_adam", "status": "completed"}
-    results = load_runs({path: place})
+    entry = RunEntry("trial", "cnn", "adam", 0, 3, EXPERIMENT.seed, EXPERIMENT.digest, "elsewhere")
+    results = load_runs({path: StudyRun(entry)})
     (row,) = results.runs.to_dicts()
     assert (row["phase"], row["trial"], row["status"], row["digest"]) == ("trial", 3, "running", EXPERIMENT.digest)
     assert row["path"] == str(path) == results.curves["path"][0]
@@ -467,7 +466,7 @@ def test_what_is_saved_is_loaded_again(tmp_path):
     for table, found in zip((runs, kept), relative(again, tmp_path / "recorded"), strict=True):
         assert_frame_equal(table, found, check_exact=True)
     assert again.documents == results.documents
-    assert set(runs["path"]) == {run["path"] for run in results.documents[0].runs}
+    assert set(runs["path"]) == {run.path for run in results.documents[0].runs}
     again.save(tmp_path / "once more")
     for name in ("runs.parquet", "curves.parquet", "study.json"):
         assert (tmp_path / "recorded" / name).read_bytes() == (tmp_path / "once more" / name).read_bytes()

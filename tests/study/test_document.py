@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
 from typing import Any
@@ -15,28 +16,59 @@ from jaxopt_bench.experiment import Workload
 from jaxopt_bench.models import CNN
 from jaxopt_bench.optimizers import Adam, Axis, Choice, Space
 from jaxopt_bench.problems import Classification
-from jaxopt_bench.study import Contender, Document, Study, protocol, read_document
+from jaxopt_bench.study import (
+    Contender,
+    Document,
+    RunEntry,
+    Selection,
+    Study,
+    StudySize,
+    Timing,
+    UnitKey,
+    protocol,
+    read_document,
+)
 from jaxopt_bench.study.document import FORMAT
 from tests.study.studies import small_study, studies
 
+RECORDED = pathlib.Path(__file__).parents[2] / "experiments" / "results"
 UNIT: dict[str, Any] = {"workload": "cnn", "contender": "sgd", "repetition": 0}
 
 
+SIZE = StudySize(2, None, 1, 2, 1, ("cnn",), ("adam", "sgd"))
+
+
 def run(phase: str = "trial", trial: int = 0, **fields: Any) -> dict[str, Any]:
+    """Returns a run as `study.json` says it."""
     return {**UNIT, "phase": phase, "trial": trial, "seed": 0, "digest": "0" * 12, "path": f"{phase}s/{trial}"} | fields
 
 
 def selection(trial: int | None, **fields: Any) -> dict[str, Any]:
-    found = {"value": 0.5, "edges": [], "values": {"optimizer.learning_rate": 0.1}, "among": []}
+    """Returns a selection as `study.json` says it."""
+    found = {"value": 0.5, "values": {"optimizer.learning_rate": 0.1}, "edges": [], "diverged": 0, "among": []}
     return {**UNIT, "trial": trial} | found | fields
+
+
+def without(values: dict[str, Any], name: str) -> dict[str, Any]:
+    return {field: value for field, value in values.items() if field != name}
+
+
+def selected(trial: int | None, value: float = 0.5) -> Selection:
+    values = None if trial is None else {"optimizer.learning_rate": 0.1}
+    return Selection("cnn", "sgd", 0, trial, value, values, edges=(), diverged=0, among=())
 
 
 DOCUMENT = Document(
     small_study(),
-    runs=(run(), run(trial=1), run("confirmation", 1), run(contender="adam", repetition=1)),
-    selections=(selection(1),),
-    timings=({"workload": "cnn", "contender": "sgd", "seconds_per_step": 0.5},),
-    history=({"trials": 2},),
+    runs=(
+        RunEntry("trial", "cnn", "sgd", 0, 0, 7, "0" * 12, "trials/0"),
+        RunEntry("trial", "cnn", "sgd", 0, 1, 7, "1" * 12, "trials/1"),
+        RunEntry("confirmation", "cnn", "sgd", 0, 1, 8, "2" * 12, "confirmations/1"),
+        RunEntry("trial", "cnn", "adam", 1, 0, 9, "3" * 12, "trials/2"),
+    ),
+    selections=(selected(1),),
+    timings=(Timing("cnn", "sgd", 0.5, {"backend": "cpu"}),),
+    history=(SIZE,),
 )
 
 
@@ -49,23 +81,49 @@ def written(folder: pathlib.Path, **changes: Any) -> pathlib.Path:
 
 
 @settings(max_examples=10)
-@given(studies(), st.lists(st.builds(run, trial=st.integers(0, 9), path=st.sampled_from(["a", "a/b", "a..b/c"]))))
+@given(
+    studies(),
+    st.lists(
+        st.builds(
+            dataclasses.replace,
+            st.just(DOCUMENT.runs[0]),
+            trial=st.integers(0, 9),
+            path=st.sampled_from(["a", "a/b", "a..b/c"]),
+        )
+    ),
+)
 def test_what_is_written_is_read(tmp_path_factory, study, runs):
     path = tmp_path_factory.mktemp("studies") / "study.json"
-    document = Document(study, tuple(runs), (selection(None), selection(3)), history=({"trials": 1}, {"trials": 2}))
+    history = (StudySize.of(study), dataclasses.replace(SIZE, trials=None, total_epochs=3))
+    document = Document(study, tuple(runs), (selected(None), selected(3)), DOCUMENT.timings, history)
     document.write(path)
     assert read_document(path) == document
     assert json.loads(path.read_text())["protocol"] == protocol(study)
 
 
-def test_places_say_of_each_run_where_it_belongs_and_whether_its_trial_won():
-    places = [place for _, place in DOCUMENT.places()]
-    assert [place["selected"] for place in places] == [False, True, True, False]
-    planned = {name: DOCUMENT.runs[2][name] for name in ("digest", "seed")} | {"name": "cnn_sgd"}
-    assert places[2] == {"study": "two", **UNIT, "phase": "confirmation", "trial": 1, "selected": True, **planned}
-    assert [found for found, _ in DOCUMENT.places()] == list(DOCUMENT.runs)
-    undecided = Document(small_study(), DOCUMENT.runs, (selection(None),))
-    assert not any(place["selected"] for _, place in undecided.places())
+def test_a_study_says_of_each_run_where_it_belongs_and_whether_its_trial_won():
+    runs = list(DOCUMENT.study_runs())
+    assert [run.selected for run in runs] == [False, True, True, False]
+    assert runs[2].columns == {"study": "two", **UNIT, "phase": "confirmation", "trial": 1, "selected": True}
+    assert runs[2].identity == {"digest": "2" * 12, "seed": 8, "name": "cnn_sgd"}
+    assert [run.entry for run in runs] == list(DOCUMENT.runs)
+    undecided = Document(small_study(), DOCUMENT.runs, (selected(None),))
+    assert not any(run.selected for run in undecided.study_runs())
+
+
+def test_selections_and_timings_are_found_by_their_names():
+    assert DOCUMENT.selection(UnitKey("cnn", "sgd", 0)) == DOCUMENT.selections[0]
+    assert DOCUMENT.seconds_per_step("cnn", "sgd") == 0.5
+    for other in (UnitKey("cnn", "sgd", 1), UnitKey("cnn", "adam", 0), UnitKey("mlp", "sgd", 0)):
+        assert DOCUMENT.selection(other) is None
+    assert DOCUMENT.seconds_per_step("cnn", "adam") is None
+    assert DOCUMENT.seconds_per_step("mlp", "sgd") is None
+
+
+@pytest.mark.parametrize("path", sorted(RECORDED.rglob("study.json")), ids=lambda path: path.parent.name)
+def test_recorded_documents_are_written_as_they_were_read(tmp_path, path):
+    read_document(path).write(tmp_path / "study.json")
+    assert (tmp_path / "study.json").read_bytes() == path.read_bytes()
 
 
 @pytest.mark.parametrize("found", [FORMAT + 1, 0, None, "1", [1]])
@@ -95,20 +153,26 @@ def test_what_is_no_json_is_refused(tmp_path, text):
         ("runs", {}),
         ("runs", [3]),
         ("runs", [{}]),
-        ("runs", [{k: v for k, v in run().items() if k != "path"}]),
+        ("runs", [without(run(), "path")]),
         ("runs", [run(trial="one")]),
         ("runs", [run(path=3)]),
         ("runs", [run(phase=None)]),
         ("runs", [run(repetition=None)]),
         ("selections", [selection(1) | {"trial": "best"}]),
         ("selections", [UNIT]),
-        ("selections", [{k: v for k, v in selection(1).items() if k != "edges"}]),
+        ("selections", [without(selection(1), "edges")]),
+        ("selections", [without(selection(1), "diverged")]),
+        ("selections", [selection(1, value="low")]),
+        ("selections", [selection(1, among=[1])]),
         ("selections", [selection(1, values=[0.1])]),
         ("selections", [selection(1, values=None)]),
         ("timings", [{"workload": "cnn"}]),
-        ("timings", [{"workload": "cnn", "contender": "sgd", "seconds_per_step": "long"}]),
+        ("timings", [{"workload": "cnn", "contender": "sgd", "seconds_per_step": "long", "environment": {}}]),
+        ("timings", [{"workload": "cnn", "contender": "sgd", "seconds_per_step": 0.5}]),
         ("timings", 3),
         ("history", [3]),
+        ("history", [SIZE.to_json() | {"trials": "many"}]),
+        ("history", [SIZE.to_json() | {"contenders": [1]}]),
         ("history", None),
     ],
 )
@@ -133,7 +197,7 @@ def test_a_damaged_study_is_named_with_its_file(tmp_path, study, message):
 @pytest.mark.parametrize("trial", [-1, 2])
 def test_a_trial_that_was_not_chosen_from_is_refused(tmp_path, trial):
     with pytest.raises(UserError, match=rf"selections\[0\] is damaged: trial is {trial}, of 2 trials"):
-        read_document(written(tmp_path, selections=[selection(trial, among=[0.5, 0.6])]))
+        read_document(written(tmp_path, selections=[selection(trial, among=["0" * 12, "1" * 12])]))
 
 
 def test_edges_that_are_no_texts_are_refused(tmp_path):
@@ -156,7 +220,7 @@ def test_a_document_is_written_whole_or_not_at_all(tmp_path):
     path = written(tmp_path)
     before = path.read_bytes()
     with pytest.raises(ValueError, match="Out of range float values"):
-        Document(small_study(), selections=(selection(1, value=float("nan")),)).write(path)
+        Document(small_study(), selections=(selected(1, value=float("nan")),)).write(path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["study.json"]
 

@@ -170,7 +170,7 @@ def test_a_run_says_in_json_where_it_belongs():
     study = small_study(trial_seeds=2, repetitions=2)
     unit = units(study)[1]
     run = trials(study, unit)[3]
-    assert run.to_json() == {
+    assert run.entry.to_json() == {
         "phase": "trial",
         "workload": "cnn",
         "contender": "sgd",

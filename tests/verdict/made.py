@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from jaxopt_bench.models import CNN
 from jaxopt_bench.optimizers import OPTIMIZERS, Axis, Space
 from jaxopt_bench.problems import Classification, Metric
 from jaxopt_bench.results import Results
-from jaxopt_bench.study import Contender, Document, Study
+from jaxopt_bench.study import Contender, Document, Selection, Study
 from tests.results.directories import METRICS
 
 RATES = Space({"optimizer.learning_rate": Axis(1e-4, 1.0, "log")})
@@ -90,10 +91,11 @@ def tried(contender: str, losses: Mapping[float, float | None], **fields: Any) -
     ]
 
 
-def selection(contender: str, trial: int | None = 0, **fields: Any) -> dict[str, Any]:
-    """Returns a winner as `study.json` says it."""
-    defaults = {"workload": "digits_cnn", "contender": contender, "repetition": 0, "trial": trial, "edges": []}
-    return {**defaults, "values": {"optimizer.learning_rate": 0.01}, "value": 0.1, "diverged": 0, "among": [], **fields}
+def selection(contender: str, trial: int | None = 0, **fields: Any) -> Selection:
+    """Returns a winner; of no trial, that all diverged."""
+    values = None if trial is None else {"optimizer.learning_rate": 0.01}
+    made = Selection("digits_cnn", contender, 0, trial, value=0.1, values=values, edges=(), diverged=0, among=())
+    return dataclasses.replace(made, **fields)
 
 
 def results(rows: Sequence[Mapping[str, Any]], curves: Sequence[Mapping[str, Any]] = ()) -> Results:

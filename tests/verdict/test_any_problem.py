@@ -18,7 +18,7 @@ from jaxopt_bench.optimizers import SGD, Adam
 from jaxopt_bench.problems import PROBLEMS, Classification, Metric
 from jaxopt_bench.results import load, metrics_of
 from jaxopt_bench.results.columns import run_types
-from jaxopt_bench.study import Association, Claim, Comparison, Study, Target
+from jaxopt_bench.study import Association, Claim, Comparison, Study, Target, Timing
 from jaxopt_bench.verdict import (
     answers,
     evidence_in_words,
@@ -349,7 +349,7 @@ def test_times_to_targets_of_different_metrics_make_one_profile():
             value = good if first is not None and step >= first else bad
             own = {"path": each["path"], "step": step, "split": split, "loss": 2.0, "accuracy": None}
             lines.append({**own, "relative_error": None, name: value})
-    timings = tuple({"workload": w, "contender": c, "seconds_per_step": 1.0} for w, c in at)
+    timings = tuple(Timing(w, c, 1.0, {}) for w, c in at)
     found = verdict(results(rows, lines), document(made, timings=timings))
     steps = {(r.workload, s.contender): s.steps for r in found.rankings for s in r.standings}
     assert steps == at

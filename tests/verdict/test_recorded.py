@@ -6,7 +6,6 @@ import pathlib
 
 import pytest
 
-from jaxopt_bench.compare.folder import selected
 from jaxopt_bench.results import load
 from jaxopt_bench.study import STUDIES, Planned, confirmations, trials, units
 from jaxopt_bench.verdict import paragraph, verdict
@@ -30,12 +29,13 @@ def test_recorded_runs_are_those_that_the_catalogs_study_plans(name):
     study = STUDIES.find(name)
     for unit in units(study):
         planned += trials(study, unit)
-        chosen = selected(document, unit)
+        chosen = document.selection(unit.key)
         assert chosen is not None
-        assert chosen["among"] == [run.experiment.digest for run in trials(study, unit)]
-        planned += confirmations(study, unit, chosen["trial"])
+        assert chosen.trial is not None
+        assert chosen.among == tuple(run.experiment.digest for run in trials(study, unit))
+        planned += confirmations(study, unit, chosen.trial)
     assert set(results.runs["digest"]) == {run.experiment.digest for run in planned}
-    assert [run.to_json() for run in planned] == list(document.runs)
+    assert [run.entry for run in planned] == list(document.runs)
 
 
 @pytest.mark.parametrize("name", NAMES)

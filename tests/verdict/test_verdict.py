@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from jaxopt_bench.study import Target
+from jaxopt_bench.study import Target, Timing
 from jaxopt_bench.verdict import paragraph, sample, scores_in_words, sensitivity_in_words, verdict
 from tests.verdict.made import confirmed, document, results, row, selection, study, tried
 
@@ -194,7 +194,7 @@ def test_diverged_trials_cost_budget_and_the_good_learning_rates_leave_them_out(
 def test_an_edge_is_said():
     made = study(list(CLEAR))
     rows = [r for name in CLEAR for r in confirmed(name, CLEAR[name])]
-    winners = (selection("adam", edges=["optimizer.learning_rate (high)"]), selection("sgd"))
+    winners = (selection("adam", edges=("optimizer.learning_rate (high)",)), selection("sgd"))
     found = verdict(results(rows), document(made, selections=winners))
     said = paragraph(found, found.rankings[0])
     assert (
@@ -249,9 +249,7 @@ def test_times_to_targets_become_profiles_and_scores():
             for at in (5, 10, 20, 30, 40):
                 accuracy = 0.95 if step is not None and at >= step else 0.5
                 curves.append({"path": path, "step": at, "split": "validation", "loss": 1.0, "accuracy": accuracy})
-    timings = tuple(
-        {"workload": w, "contender": c, "seconds_per_step": 0.5 if c == "adam" else 0.75} for w, c in reached
-    )
+    timings = tuple(Timing(w, c, 0.5 if c == "adam" else 0.75, {}) for w, c in reached)
     winners = tuple(selection(c, workload=w) for w, c in reached)
     found = verdict(results(rows, curves), document(made, selections=winners, timings=timings))
     first, second = found.rankings
@@ -268,7 +266,7 @@ def test_times_to_targets_become_profiles_and_scores():
 def test_if_all_trials_diverged_it_says_so_and_how_to_continue():
     made = study(["adam", "sgd"])
     rows = [*tried("adam", {0.1: None, 1.0: None}), *tried("sgd", {0.1: None, 1.0: None, 10.0: None})]
-    lost = [selection(name, None, values=None) for name in ("adam", "sgd")]
+    lost = [selection(name, None) for name in ("adam", "sgd")]
     found = verdict(results(rows), document(made, selections=tuple(lost)))
     said = words(found)
     assert said.startswith(
@@ -282,7 +280,7 @@ def test_if_all_trials_diverged_it_says_so_and_how_to_continue():
 def test_an_optimizer_whose_trials_all_diverged_is_named_beside_those_with_winners():
     made = study(["adam", "sgd", "padam", "lion"])
     rows = [*confirmed("adam", CLEAR["adam"]), *confirmed("sgd", CLEAR["sgd"]), *tried("padam", {0.1: None})]
-    chosen = (selection("adam"), selection("sgd"), selection("padam", None, values=None))
+    chosen = (selection("adam"), selection("sgd"), selection("padam", None))
     found = verdict(results(rows), document(made, selections=chosen))
     said = words(found)
     assert "Without a confirmed winner: lion. All trials diverged: 1 of 1 of padam. To find" in said

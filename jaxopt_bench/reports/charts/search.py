@@ -133,7 +133,7 @@ def hyperparameters(subject: Subject, looks: Mapping[str, Look]) -> Figure | Non
             low, high = _ends(searched)
             spaces.append({"row": row, "series": standing.contender, "low": low, "high": high})
             for winner in standing.winners:
-                value = winner["values"].get(field)
+                value = winner.winning_values.get(field)
                 share = _share(searched, value)
                 if share is not None:
                     winners.append(

@@ -1,0 +1,131 @@
+"""A study's job on another machine: how it is sent there as plain data, and how it is done there."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import socket
+import time
+from typing import Any
+
+import jax
+
+from jaxopt_bench.compare.jobs import Job, JobOptions, Kind, StepTime, perform
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.optimizers import Imported, load_again
+from jaxopt_bench.runs import Interrupted, LockedError, Reporter
+
+PATIENCE = 300.0  # seconds that a job waits for runs which another process holds, such as a worker that lost contact
+POLL = 0.5  # seconds between two looks at whether the study is to stop
+
+working = False  # whether this process has done a job for another
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A job as plain data: users' optimizers are classes made while the program runs, which pickle badly.
+
+    Attributes:
+      kind: of the job.
+      experiments: the job's experiments, in JSON.
+      digests: of the experiments.
+      optimizers: of each optimizer of the user's the reference, the file and the code, for `load_again`.
+    """
+
+    kind: Kind
+    experiments: tuple[dict[str, Any], ...]
+    digests: tuple[str, ...]
+    optimizers: tuple[tuple[str, str, str], ...]
+
+    @classmethod
+    def of(cls, job: Job) -> Task:
+        """Returns a job as plain data."""
+        users = {
+            optimizer.reference: (optimizer.reference, optimizer.place, optimizer.code)
+            for experiment in job.experiments
+            if isinstance(optimizer := experiment.optimizer, Imported)
+        }
+        return cls(
+            job.kind,
+            tuple(experiment.to_json() for experiment in job.experiments),
+            tuple(experiment.digest for experiment in job.experiments),
+            tuple(users.values()),
+        )
+
+    def load(self) -> list[Experiment]:
+        """Returns the job's experiments.
+
+        Raises:
+          UserError: if they mean something else on this machine, or an optimizer of the user's is not here.
+        """
+        for reference, place, code in self.optimizers:
+            load_again(reference, place, code)
+        experiments = [Experiment.from_json(values) for values in self.experiments]
+        if tuple(experiment.digest for experiment in experiments) != self.digests:
+            raise UserError(
+                "jaxopt_bench is another version than where the study began; accepted: one version everywhere."
+            )
+        return experiments
+
+
+@dataclasses.dataclass(frozen=True)
+class Shared:
+    """What all tasks of a study share.
+
+    Attributes:
+      options: the options of the jobs, with absolute paths.
+      host: the name of the machine where the study began.
+      threads: how many a task has; None for a task that has GPUs.
+      on_cpu: whether JAX must use the CPU.
+    """
+
+    options: JobOptions
+    host: str
+    threads: int | None = None
+    on_cpu: bool = False
+
+
+class WorkerStoppedError(Exception):
+    """A worker was told to stop, and did so after writing a checkpoint."""
+
+
+def work(task: Task, shared: Shared) -> StepTime | None:
+    """Does a job on a worker.
+
+    Returns:
+      See `perform`.
+
+    Raises:
+      UserError: as `perform` does; if the worker cannot do the job.
+      WorkerStoppedError: if the worker is told to stop.
+    """
+    global working
+    working = True
+    if shared.threads is not None:  # before JAX makes its threads; a worker's second job finds the number of its first
+        os.environ.setdefault("NPROC", str(shared.threads))
+    if shared.on_cpu:
+        jax.config.update("jax_platforms", "cpu")
+    try:
+        experiments, folder = task.load(), shared.options.folder
+        if not folder.is_dir():
+            raise UserError(f"{folder} is not there; accepted: a folder that all nodes share.")
+        return perform_patiently(task.kind, experiments, shared.options)
+    except Interrupted as stop:  # a KeyboardInterrupt, which Ray would take for a cancelled task
+        raise WorkerStoppedError(str(stop)) from stop
+    except UserError as error:
+        if shared.host == socket.gethostname():
+            raise
+        raise UserError(f"on {socket.gethostname()}: {error}") from error
+
+
+def perform_patiently(kind: Kind, experiments: list[Experiment], options: JobOptions) -> StepTime | None:
+    """Does a job, after waiting for runs that another process holds; see `perform`."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return perform(kind, experiments, options, Reporter())
+        except LockedError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(POLL)

@@ -1,0 +1,214 @@
+"""The entries of `study.json`: its planned runs, its winners, its timings, and the sizes that the study had."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple, Self
+
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.strict_json import NUMBER, check_object
+from jaxopt_bench.study.search import Point
+from jaxopt_bench.study.study import Study, run_name
+
+Types = Mapping[str, Any]
+
+
+class UnitKey(NamedTuple):
+    """What identifies a unit of a study: the names of its workload and its contender, and its repetition."""
+
+    workload: str
+    contender: str
+    repetition: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """Base of all entries. In JSON an entry is an object with the fields of the dataclass, in their order."""
+
+    json_types: ClassVar[Types]
+    """The types of the fields in JSON; the items of a list are texts."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the fields as JSON values."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    @classmethod
+    def from_json(cls, values: object, where: str) -> Self:
+        """Returns the entry that `to_json` wrote.
+
+        Args:
+          values: a JSON object; fields that an entry does not have are ignored.
+          where: the file and the field, for error messages.
+
+        Raises:
+          UserError: naming the first field that is missing or of another type.
+        """
+        found = check_object(where, values, cls.json_types)
+        fields = {name: found[name] for name in cls.json_types}
+        for name in (name for name, kind in cls.json_types.items() if kind is list):
+            if not all(isinstance(item, str) for item in fields[name]):
+                raise UserError(f"{where} is damaged: {name} is {fields[name]!r}; accepted: texts.")
+            fields[name] = tuple(fields[name])
+        return cls(**fields)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunEntry(Entry):
+    """A planned run.
+
+    Attributes:
+      phase: "trial", "confirmation", or "superseded": it confirmed a trial that is no winner any more.
+      workload, contender, repetition: its unit.
+      trial: the index of the trial, or of the trial that it confirms.
+      seed: the seed of the experiment.
+      digest: of the experiment.
+      path: of its directory, relative to the study's folder.
+    """
+
+    json_types: ClassVar[Types] = {
+        "phase": str, "workload": str, "contender": str, "repetition": int, "trial": int, "seed": int, "digest": str,
+        "path": str,
+    }  # fmt: skip
+
+    phase: str
+    workload: str
+    contender: str
+    repetition: int
+    trial: int
+    seed: int
+    digest: str
+    path: str
+
+    @property
+    def unit(self) -> UnitKey:
+        """The unit that it belongs to."""
+        return UnitKey(self.workload, self.contender, self.repetition)
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection(Entry):
+    """The result of the selection among a unit's trials.
+
+    Attributes:
+      workload, contender, repetition: the unit.
+      trial: the index of the winner; 0 if nothing is tuned, None if all trials diverged.
+      value: what the winner was judged by; None if it is not known.
+      values: the winner's values of the searched fields; None if there is no winner.
+      edges: the fields of which the winner's value lies at the edge of the range, each with the edge.
+      diverged: how many trials diverged.
+      among: the digests of the trials.
+    """
+
+    json_types: ClassVar[Types] = {
+        "workload": str, "contender": str, "repetition": int, "trial": int | None, "value": NUMBER | None,
+        "values": dict | None, "edges": list, "diverged": int, "among": list,
+    }  # fmt: skip
+
+    workload: str
+    contender: str
+    repetition: int
+    trial: int | None
+    value: float | None
+    values: Point | None
+    edges: tuple[str, ...]
+    diverged: int
+    among: tuple[str, ...]
+
+    @property
+    def unit(self) -> UnitKey:
+        """The unit whose trials it is about."""
+        return UnitKey(self.workload, self.contender, self.repetition)
+
+    @property
+    def winning_values(self) -> Point:
+        """The winner's values; there must be a winner."""
+        assert self.values is not None, "there is no winner"
+        return self.values
+
+    @classmethod
+    def from_json(cls, values: object, where: str) -> Self:
+        """See `Entry.from_json`."""
+        found = super().from_json(values, where)
+        if found.trial is not None and found.among and not 0 <= found.trial < len(found.among):
+            raise UserError(f"{where} is damaged: trial is {found.trial}, of {len(found.among)} trials.")
+        if found.trial is not None and found.values is None:
+            raise UserError(f"{where} is damaged: it names a trial and no values of it.")
+        return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing(Entry):
+    """The time of a training step, measured apart from the runs.
+
+    Attributes:
+      workload, contender: what was timed.
+      seconds_per_step: the time.
+      environment: where it was measured, as `runs.environment` describes it.
+    """
+
+    json_types: ClassVar[Types] = {"workload": str, "contender": str, "seconds_per_step": NUMBER, "environment": dict}
+
+    workload: str
+    contender: str
+    seconds_per_step: float
+    environment: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class StudySize(Entry):
+    """The fields of a study that may grow; workloads and contenders by name."""
+
+    json_types: ClassVar[Types] = {
+        "trials": int | None, "total_epochs": int | None, "trial_seeds": int, "seeds": int, "repetitions": int,
+        "workloads": list, "contenders": list,
+    }  # fmt: skip
+
+    trials: int | None
+    total_epochs: int | None
+    trial_seeds: int
+    seeds: int
+    repetitions: int
+    workloads: tuple[str, ...]
+    contenders: tuple[str, ...]
+
+    @classmethod
+    def of(cls, study: Study) -> StudySize:
+        """Returns the size of a study."""
+        return cls(
+            study.trials,
+            study.total_epochs,
+            study.trial_seeds,
+            study.seeds,
+            study.repetitions,
+            workloads=tuple(workload.name for workload in study.workloads),
+            contenders=tuple(contender.name for contender in study.contenders),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyRun:
+    """What a study says of a run whose records are read.
+
+    Attributes:
+      entry: its entry in `study.json`.
+      study: the name of the study; None if it does not matter.
+      selected: whether its trial is a winner; None if that does not matter.
+    """
+
+    entry: RunEntry
+    study: str | None = None
+    selected: bool | None = None
+
+    @property
+    def columns(self) -> dict[str, str | int | None]:
+        """The run's place in the study, by the names of columns."""
+        run = self.entry
+        place = {"study": self.study, "phase": run.phase, **run.unit._asdict(), "trial": run.trial}
+        return {**place, "selected": self.selected}
+
+    @property
+    def identity(self) -> dict[str, str | int]:
+        """By what its records are recognised: its digest, its seed, and the name of the experiment."""
+        run = self.entry
+        return {"digest": run.digest, "seed": run.seed, "name": run_name(run.workload, run.contender)}
