@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from jaxopt_bench.problems import LOSS, Metric, metric_named
 from jaxopt_bench.runs import SPLITS
-from jaxopt_bench.statistics import Estimate, estimate
+from jaxopt_bench.statistics import Estimate, complete_mean, estimate
 
 SPLIT_WORDS = {"train": "training", "train_clean": "clean training", "validation": "validation", "test": "test"}
 """The name of each split in words."""
@@ -78,9 +78,7 @@ class Measure:
 
 def mean_clean_loss(curves: Curves) -> float | None:
     """Returns the mean over epochs of the clean training loss: the lower, the faster training went."""
-    losses = curves.get("train_clean_loss", ())
-    known = [loss for loss in losses if loss is not None]
-    return statistics.fmean(known) if known and len(known) == len(losses) else None
+    return complete_mean(curves.get("train_clean_loss", ()))
 
 
 def roughness(values: Sequence[float | None]) -> float | None:

@@ -13,7 +13,7 @@ from jaxopt_bench.config import Config, float_arrays
 from jaxopt_bench.errors import UserError, unknown_name
 from jaxopt_bench.experiment import Experiment
 
-MOST_RUNS = 10_000
+LARGEST_GRID = 10_000
 """The largest number of runs of a grid. More are probably a typing error."""
 
 
@@ -30,8 +30,8 @@ def grid(experiment: Experiment, values: Mapping[str, Sequence[float]], seeds: i
         float32, in which they are trained, or too many runs.
     """
     total = seeds * math.prod(map(len, values.values()))
-    if total > MOST_RUNS:
-        raise UserError(f"these values and seeds make {total:,} runs. Expected at most {MOST_RUNS:,}.")
+    if total > LARGEST_GRID:
+        raise UserError(f"these values and seeds make {total:,} runs. Expected at most {LARGEST_GRID:,}.")
     for name, points in values.items():
         _check_field(experiment, name)
         _check_distinct(name, points)

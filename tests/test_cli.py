@@ -166,7 +166,7 @@ def test_without_flags_the_experiment_is_the_files():
         (["compare", "digits", "--trials", "2", "--total-epochs", "50"], 2, "accepted: one of the two"),
         (["compare", "digits", "--optimizers", "adamm"], 2, "unknown optimizer of the study digits 'adamm'"),
         (["compare", "digits", "--workloads", "cifar"], 2, "unknown workload of the study digits 'cifar'"),
-        (["compare", "digits", "--shard", "3/2"], 2, "the shard 3/2 does not exist; accepted: I/N with 0 <= I < N"),
+        (["compare", "digits", "--shard", "3/2"], 2, "--shard is '3/2'; accepted: I/N with 0 <= I < N, as 0/4"),
         (["compare", "digits", "--shard", "first"], 2, "--shard is 'first'; accepted: I/N"),
         (["compare", "digits", "--baselines", "kept"], 2, "accepted: with --add OPTIMIZER"),
         (["compare", "digits", "--baselines", "absent", "--add", "lion"], 1, "'absent' is not a folder"),

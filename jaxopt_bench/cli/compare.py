@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import os
 import pathlib
-import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -15,7 +14,7 @@ from rich.console import Console
 
 from jaxopt_bench import catalog
 from jaxopt_bench.cli.command import COMPLETED, Command
-from jaxopt_bench.cli.flags import check_at_least_one, check_folder, parsed
+from jaxopt_bench.cli.flags import check_at_least_one, check_folder, index_and_count, parsed
 from jaxopt_bench.cli.naming import named_problem
 from jaxopt_bench.cli.processes import Processes, one_writes
 from jaxopt_bench.compare import (
@@ -24,7 +23,6 @@ from jaxopt_bench.compare import (
     Local,
     challenge,
     check_forms,
-    check_shard,
     compare,
     differences,
     joined,
@@ -144,7 +142,7 @@ def parse(words: Sequence[str]) -> Command:
         if flags.executor == "local" and getattr(flags, name) is not None:
             raise UserError(f"--{name.replace('_', '-')} is of a Ray cluster; accepted: with --executor ray.")
     check_forms(flags.space, flags.schedule)
-    shard = _shard(flags.shard)
+    shard = index_and_count("--shard", flags.shard, "as 0/4")
     if flags.processes.process is not None and (flags.executor != "local" or shard != (0, 1)):
         raise UserError("--process goes with neither --executor ray nor --shard; accepted: one of them.")
     if flags.baselines is not None and not flags.add:
@@ -153,15 +151,6 @@ def parse(words: Sequence[str]) -> Command:
         return functools.partial(_ask, flags, shard)
     study = _study(flags, find_study(flags.study))
     return functools.partial(_against if flags.baselines else _compare, flags, study, shard)
-
-
-def _shard(word: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d+)/(\d+)", word)
-    if match is None:
-        raise UserError(f"--shard is {word!r}; accepted: I/N with 0 <= I < N, as 0/4.")
-    index, count = int(match[1]), int(match[2])
-    check_shard(index, count)
-    return index, count
 
 
 def _study(flags: CompareFlags, named: Study) -> Study:

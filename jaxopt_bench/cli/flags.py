@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import pathlib
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -38,6 +39,23 @@ def check_at_least_one(flag: str, value: int) -> None:
     """Raises the error for a flag's value that is less than 1."""
     if value < 1:
         raise UserError(f"{flag} is {value}; accepted: an integer >= 1.")
+
+
+def index_and_count(flag: str, value: str, also: str) -> tuple[int, int]:
+    """Returns I and N of a flag's value of the form I/N.
+
+    Args:
+      flag: its name.
+      value: the value.
+      also: the end of the error message, such as "as 0/4".
+
+    Raises:
+      UserError: for a value of another form, or if I is not below N.
+    """
+    match = re.fullmatch(r"(\d+)/(\d+)", value)
+    if match is None or not int(match[1]) < int(match[2]):
+        raise UserError(f"{flag} is {value!r}; accepted: I/N with 0 <= I < N, {also}.")
+    return int(match[1]), int(match[2])
 
 
 def check_folder(flag: str, path: pathlib.Path) -> None:

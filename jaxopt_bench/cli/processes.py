@@ -17,6 +17,7 @@ import jax
 import tyro
 from jax._src.distributed import global_state
 
+from jaxopt_bench.cli.flags import index_and_count
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.files import read_regular, scratch_folder
 from jaxopt_bench.runs import Interrupted
@@ -69,7 +70,8 @@ class Processes:
             return
         where: dict[str, Any] = {}
         if self.process != AUTOMATIC:
-            where = dict(zip(("process_id", "num_processes"), self._place(), strict=True))
+            index, count = index_and_count("--process", self.process, f"or {AUTOMATIC}")
+            where = {"process_id": index, "num_processes": count}
             if self.coordinator is None or not re.fullmatch(r".+:\d+", self.coordinator):
                 raise UserError(
                     f"--coordinator is {self.coordinator}. Expected HOST:PORT with --process {self.process}: the "
@@ -95,12 +97,6 @@ class Processes:
         if jax.process_index():
             with open(os.devnull, "wb") as nothing:
                 os.dup2(nothing.fileno(), 1)  # which libraries print to as well
-
-    def _place(self) -> tuple[int, int]:
-        match = re.fullmatch(r"(\d+)/(\d+)", self.process or "")
-        if match is None or not int(match[1]) < int(match[2]):
-            raise UserError(f"--process is {self.process!r}; accepted: I/N with 0 <= I < N, or {AUTOMATIC}.")
-        return int(match[1]), int(match[2])
 
 
 def _check_address(address: str, coordinator: str, process: int) -> None:

@@ -8,7 +8,7 @@ from jaxopt_bench.compare.jobs import Executor, Local
 from jaxopt_bench.compare.newcomers import check_forms, newcomer, retuned, with_newcomers
 from jaxopt_bench.compare.progress import Progress, progress_for
 from jaxopt_bench.compare.question import timed_study
-from jaxopt_bench.compare.work import check_shard, compare
+from jaxopt_bench.compare.work import compare
 
 __all__ = [
     "Cluster",
@@ -17,7 +17,6 @@ __all__ = [
     "Progress",
     "challenge",
     "check_forms",
-    "check_shard",
     "compare",
     "differences",
     "joined",

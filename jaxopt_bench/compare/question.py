@@ -18,7 +18,7 @@ from jaxopt_bench.study import DOCUMENT, Contender, Study, read_document
 
 OPTIMIZERS_COMPARED = ("momentum", "adamw", "nadamw", "lion", "muon", "schedule_free_adamw")
 """SGD with momentum, and the optimizers that most often lead recent comparisons."""
-MOST_RUNS, FEWEST_RUNS = 8, 3
+SMALLEST_BUDGET, LARGEST_BUDGET = 3, 8
 """Limits of the number of trials of each optimizer. As many fresh seeds confirm its winner: one program does both."""
 ENOUGH_EPOCHS, MOST_EPOCHS = 10, 100
 """If runs would have fewer epochs than the first number, fewer runs are made. No run has more than the second."""
@@ -134,18 +134,18 @@ def batch_size(examples: int) -> int:
 def budget(costs: Costs, contenders: int, steps_per_epoch: int, seconds: float) -> tuple[int, int]:
     """Returns how many trials and seeds, and of how many epochs, take at most so many seconds.
 
-    There are as many as leave `ENOUGH_EPOCHS`, and then as many epochs as possible. It is never less than `FEWEST_RUNS`
-    of one epoch, and training has `LEAST_TRAINING` of the time, however long the rest takes.
+    There are as many as leave `ENOUGH_EPOCHS`, and then as many epochs as possible. It is never less than
+    `SMALLEST_BUDGET` of one epoch, and training has `LEAST_TRAINING` of the time, however long the rest takes.
     """
     left = max(seconds - costs.programs(contenders), LEAST_TRAINING * seconds)
 
     def most_epochs(runs: int) -> int:
         return min(MOST_EPOCHS, math.floor(left / costs.epochs(contenders, runs, 1, steps_per_epoch)))
 
-    for runs in range(MOST_RUNS, FEWEST_RUNS, -1):
+    for runs in range(LARGEST_BUDGET, SMALLEST_BUDGET, -1):
         if most_epochs(runs) >= ENOUGH_EPOCHS:
             return runs, most_epochs(runs)
-    return FEWEST_RUNS, max(1, most_epochs(FEWEST_RUNS))
+    return SMALLEST_BUDGET, max(1, most_epochs(SMALLEST_BUDGET))
 
 
 def _measure(workload: Workload, data_dir: pathlib.Path | None) -> Costs:

@@ -60,7 +60,9 @@ def compare(
       UserError: for a mistake the user can mend, such as data that are missing.
       Interrupted: after SIGINT or SIGTERM, once a checkpoint is written.
     """
-    check_shard(*shard)
+    index, count = shard
+    if not 0 <= index < count:
+        raise UserError(f"the shard {index}/{count} does not exist; accepted: I/N with 0 <= I < N.")
     options = JobOptions(pathlib.Path(folder), None if data_dir is None else pathlib.Path(data_dir), largest, devices)
     judged = _judged(study, options.data_dir)
     progress = progress or Progress()
@@ -200,13 +202,3 @@ class _Work:
         )
         self.at.record(selections=[found])
         self.progress.selected(unit, found)
-
-
-def check_shard(index: int, count: int) -> None:
-    """Checks that there is such a share of the work.
-
-    Raises:
-      UserError: where there is not.
-    """
-    if not (count >= 1 and 0 <= index < count):
-        raise UserError(f"the shard {index}/{count} does not exist; accepted: I/N with 0 <= I < N.")

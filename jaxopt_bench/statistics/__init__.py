@@ -6,6 +6,7 @@ from jaxopt_bench.statistics.budgets import expected_best, expected_best_is_exac
 from jaxopt_bench.statistics.comparisons import Difference, holm, paired_difference, probability_better, seeds_needed
 from jaxopt_bench.statistics.hyperparameters import RankCorrelation, Sensitivity, sensitivity, spearman
 from jaxopt_bench.statistics.intervals import Estimate, estimate
+from jaxopt_bench.statistics.means import complete_mean
 from jaxopt_bench.statistics.profiles import Profile, algoperf_score, performance_profile, steps_to_target
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "RankCorrelation",
     "Sensitivity",
     "algoperf_score",
+    "complete_mean",
     "estimate",
     "expected_best",
     "expected_best_is_exact",

@@ -14,7 +14,8 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.statistics.checks import check_finite, check_lengths, check_ordered, check_share
 from jaxopt_bench.statistics.intervals import Estimate, estimate
 
-MOST_SEEDS = 100_000
+MOST_PAIRS = 100_000
+"""The largest number of pairs that is considered: if it is too small, no number is enough in practice."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,9 +151,9 @@ def seeds_needed(*, difference: float, deviation: float, power: float = 0.8, con
     effect = abs(difference) / deviation if deviation else math.inf
     enough = 2
     while _power(enough, effect, confidence) < power:
-        if enough >= MOST_SEEDS:
+        if enough >= MOST_PAIRS:
             return None
-        enough = min(2 * enough, MOST_SEEDS)
+        enough = min(2 * enough, MOST_PAIRS)
     too_few = enough // 2
     while enough - too_few > 1:
         between = (too_few + enough) // 2

@@ -12,6 +12,7 @@ from jaxopt_bench.results import Results, workload_metrics
 from jaxopt_bench.statistics import Estimate, RankCorrelation, paired_difference, spearman
 from jaxopt_bench.study import Association, Claim, Comparison, Document, Study
 from jaxopt_bench.verdict.ranking import ended, measured, paired, samples
+from jaxopt_bench.verdict.selection import seeds_by_trial
 
 Answer = Literal["supported", "contradicted", "undecided"]
 NEGLIGIBLE = 0.3
@@ -99,11 +100,8 @@ def _association(results: Results, study: Study, workload: str, part: Associatio
     rows = ended(results, workload, part.contender, "trial")
     if part.field not in rows.columns:
         return Evidence(part, measure, "undecided")
-    by_trial: dict[Any, list[dict[str, Any]]] = {}
-    for row in rows.to_dicts():
-        by_trial.setdefault((row["repetition"], row["trial"]), []).append(row)
     values, reached = [], []
-    for seeds in by_trial.values():
+    for seeds in seeds_by_trial(rows):
         results_of_trial = [_of_trial(results, study, row, measure) for row in seeds]
         values.append(float(seeds[0][part.field]))
         reached.append(statistics.fmean(results_of_trial))

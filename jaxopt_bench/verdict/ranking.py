@@ -25,6 +25,7 @@ from jaxopt_bench.statistics import (
     Profile,
     Sensitivity,
     algoperf_score,
+    complete_mean,
     expected_best,
     holm,
     paired_difference,
@@ -34,7 +35,7 @@ from jaxopt_bench.statistics import (
     sensitivity,
 )
 from jaxopt_bench.study import STEPS, Document, Selection, Study
-from jaxopt_bench.verdict.selection import final_or_best, judged_by, steps_of
+from jaxopt_bench.verdict.selection import final_or_best, judged_by, seeds_by_trial, steps_of
 
 REPORTED = ("test", "validation", "train_clean")
 """Splits by preference: results are reported on the first of them that the problem has."""
@@ -387,20 +388,21 @@ def _inner_rules(runs: pl.DataFrame) -> tuple[Share, ...]:
 
 def _trials(study: Study, workload: str, rows: pl.DataFrame, scale: _Scale) -> Trials:
     """Returns what a contender's trials say, each the mean over its seeds."""
-    by_trial: dict[tuple[int, int], list[dict[str, Any]]] = {}
-    for row in rows.to_dicts():
-        by_trial.setdefault((row["repetition"], row["trial"]), []).append(row)
-    seeds = list(by_trial.values())
-    values = [_mean(study, trial, scale.judged.name) for trial in seeds]
+    trials = seeds_by_trial(rows)
+
+    def means(measure: str) -> list[float | None]:
+        return [complete_mean([final_or_best(study, seed, measure) for seed in seeds]) for seeds in trials]
+
+    values = means(scale.judged.name)
     good = None
     if LEARNING_RATE in rows.columns and scale.tolerance is not None:
-        reached = [_mean(study, trial, scale.headline.name) for trial in seeds]
-        rates = [trial[0][LEARNING_RATE] for trial in seeds]
+        reached = means(scale.headline.name)
+        rates = [seeds[0][LEARNING_RATE] for seeds in trials]
         if min(rates) > 0:
             good = sensitivity(rates, reached, scale.tolerance, higher=scale.headline.higher_is_better)
     curve = [] if study.search == "grid" else _expected_best(values, scale.judged)  # no part of a grid is a grid
     budget = study.trials_on(study.workload(workload))
-    return Trials(len(seeds), sum(v is None for v in values), tuple(curve[:budget]), good)
+    return Trials(len(trials), sum(v is None for v in values), tuple(curve[:budget]), good)
 
 
 def _expected_best(values: Sequence[float | None], judged: Measure) -> list[float]:
@@ -413,12 +415,6 @@ def _expected_best(values: Sequence[float | None], judged: Measure) -> list[floa
         return []
     bad = -math.inf if higher else math.inf
     return expected_best([bad if v is None else v for v in values], higher=higher, worst=worst)
-
-
-def _mean(study: Study, seeds: Sequence[Mapping[str, Any]], measure: str) -> float | None:
-    values = [final_or_best(study, row, measure) for row in seeds]
-    known = [value for value in values if value is not None]
-    return statistics.fmean(known) if len(known) == len(values) else None
 
 
 def _median_steps(results: Results, study: Study, workload: str, rows: pl.DataFrame) -> float | None:

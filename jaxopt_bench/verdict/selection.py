@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ from jaxopt_bench.measures import Measure, measures, split_of
 from jaxopt_bench.optimizers import Axis, Space
 from jaxopt_bench.problems import LOSS, Metric
 from jaxopt_bench.results import Results, metrics_of
-from jaxopt_bench.statistics import steps_to_target
+from jaxopt_bench.statistics import complete_mean, steps_to_target
 from jaxopt_bench.study import STEPS, Study, Target
 
 EDGE = 0.1
@@ -66,18 +65,25 @@ def trial_scores(study: Study, results: Results) -> list[Score]:
     """
     scores = []
     metrics = metrics_of(results.runs["metrics"].to_list())
-    for (trial,), seeds in results.runs.sort("trial", "seed").group_by(["trial"], maintain_order=True):
-        rows = seeds.to_dicts()
+    for rows in seeds_by_trial(results.runs.sort("trial", "seed")):
         workload = rows[0]["workload"]
-        losses = _mean([final_or_best(study, row, f"{study.judging_split(workload)}_{LOSS}") for row in rows])
+        losses = complete_mean([final_or_best(study, row, f"{study.judging_split(workload)}_{LOSS}") for row in rows])
         if study.select == STEPS:
             target = study.target(workload)
             assert target is not None, "a study that selects by steps has targets"
-            value = _mean([steps_of(results.lines(row["path"]), target, metrics) for row in rows])
+            value = complete_mean([steps_of(results.lines(row["path"]), target, metrics) for row in rows])
         else:
-            value = _mean([final_or_best(study, row, study.select) for row in rows])
-        scores.append(Score(int(str(trial)), value if losses is not None else None, losses))
+            value = complete_mean([final_or_best(study, row, study.select) for row in rows])
+        scores.append(Score(rows[0]["trial"], value if losses is not None else None, losses))
     return scores
+
+
+def seeds_by_trial(runs: pl.DataFrame) -> list[list[dict[str, Any]]]:
+    """Returns the rows of trials, one list for each trial: those of its seeds."""
+    found: dict[tuple[int, int], list[dict[str, Any]]] = {}
+    for row in runs.to_dicts():
+        found.setdefault((row["repetition"], row["trial"]), []).append(row)
+    return list(found.values())
 
 
 def select(scores: Sequence[Score], *, higher: bool) -> Score | None:
@@ -131,8 +137,3 @@ def edges(space: Space, values: Mapping[str, Any]) -> list[str]:
                 at = "low" if (share < EDGE) != (searched.scale == "log_one_minus") else "high"
                 found.append(f"{field} ({at})")
     return found
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.fmean(known) if known and len(known) == len(values) else None

@@ -286,6 +286,13 @@ def test_repetitions_draw_anew_with_other_seeds(small, tmp_path, digits_dir):
     assert set(first["seed"]).isdisjoint(second["seed"])
 
 
+@pytest.mark.parametrize("shard", [(2, 2), (-1, 2), (0, 0)])
+def test_a_shard_that_does_not_exist_is_refused(small, tmp_path, shard):
+    with pytest.raises(UserError, match=f"the shard {shard[0]}/{shard[1]} does not exist"):
+        compare(small, tmp_path / "study", shard=shard)
+    assert not (tmp_path / "study").exists()
+
+
 def test_data_that_are_not_there_are_said_before_anything_is_written(small, tmp_path):
     workload = dataclasses.replace(small.workloads[0], problem=Classification(dataset="cifar10"))
     study = dataclasses.replace(small, workloads=(workload,))

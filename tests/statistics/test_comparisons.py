@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.statistics import estimate, holm, paired_difference, probability_better, seeds_needed
-from jaxopt_bench.statistics.comparisons import MOST_SEEDS
+from jaxopt_bench.statistics.comparisons import MOST_PAIRS
 
 shares = st.floats(0, 1)
 few = st.lists(st.sampled_from([-math.inf, 0.0, 1.0, 1.5, 2.0, math.inf]), min_size=1, max_size=8)
@@ -136,7 +136,7 @@ def test_extremes_of_how_many_seeds_are_needed() -> None:
     assert seeds_needed(difference=1e300, deviation=1e-300) == 2
     nearly_most = seeds_needed(difference=0.009, deviation=1)
     assert nearly_most is not None
-    assert MOST_SEEDS / 2 < nearly_most < MOST_SEEDS
+    assert MOST_PAIRS / 2 < nearly_most < MOST_PAIRS
 
 
 @pytest.mark.parametrize("wrong", [{"difference": math.nan}, {"deviation": -1.0}, {"power": 1.0}, {"confidence": 0.0}])
