@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from jaxopt_bench.study.catalog import STUDIES, find_study
+from jaxopt_bench.study.claims import Association, Claim, Comparison
+from jaxopt_bench.study.contender import Contender, experiment_of, space_of
 from jaxopt_bench.study.document import DOCUMENT, Document, check_within, read_document
 from jaxopt_bench.study.entries import RunEntry, Selection, StudyRun, StudySize, Timing, UnitKey
+from jaxopt_bench.study.growth import merged
+from jaxopt_bench.study.measured import STEPS
 from jaxopt_bench.study.plan import FOLDERS, Planned, Unit, confirmations, points, trials, units
 from jaxopt_bench.study.protocol import protocol, space_in_words, space_size
-from jaxopt_bench.study.study import (
-    STEPS,
-    Association,
-    Claim,
-    Comparison,
-    Contender,
-    Study,
-    Target,
-    experiment_of,
-    merged,
-    space_of,
-)
+from jaxopt_bench.study.study import Study, Target
 
 __all__ = [
     "DOCUMENT",

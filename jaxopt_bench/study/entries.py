@@ -8,8 +8,9 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.strict_json import NUMBER, check_object
+from jaxopt_bench.study.contender import run_name
 from jaxopt_bench.study.search import Point
-from jaxopt_bench.study.study import Study, run_name
+from jaxopt_bench.study.study import Study
 
 Types = Mapping[str, Any]
 

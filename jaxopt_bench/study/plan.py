@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import Literal
 
 from jaxopt_bench.experiment import Experiment, Workload
+from jaxopt_bench.study.contender import Contender, experiment_of
 from jaxopt_bench.study.entries import RunEntry, UnitKey
 from jaxopt_bench.study.search import Point, draw
-from jaxopt_bench.study.study import MOST_SEEDS, Contender, Study, experiment_of
+from jaxopt_bench.study.study import MOST_SEEDS, Study
 
 Phase = Literal["trial", "confirmation"]
 FOLDERS = {"trial": "trials", "confirmation": "confirmations"}

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from jaxopt_bench.measures import SPLIT_WORDS, split_of
 from jaxopt_bench.optimizers import Axis, Choice, Space
 from jaxopt_bench.problems import LOSS
-from jaxopt_bench.study.study import Contender, Study
+from jaxopt_bench.study.contender import Contender
+from jaxopt_bench.study.study import Study
 
 _WHEN = {"final": "last epoch", "best": "epoch with the lowest validation loss"}
 
@@ -16,27 +17,7 @@ _WHEN = {"final": "last epoch", "best": "epoch with the lowest validation loss"}
 def protocol(study: Study) -> list[str]:
     """Returns the rules of a study, in sentences."""
     tuned = [c for c in study.contenders if c.searched]
-    said = []
-    if tuned:
-        draws = {
-            "sobol": "a scrambled Sobol sequence over its search space",
-            "random": "independent draws from its search space",
-            "grid": "a grid over its search space",
-        }[study.search]
-        budget = f"{study.trials} trials" if study.trials else f"{study.total_epochs} epochs of trials"
-        each = f", {study.trial_seeds} seeds each" if study.trial_seeds > 1 else ""
-        said.append(f"Tune: on each workload every tuned optimizer has {budget}{each}, {draws}.")
-        said += _different_sizes(tuned)
-        mean = "mean " if study.trial_seeds > 1 else ""
-        best, by, when = "fewest", study.select.replace("_", " "), ""
-        if (judged := split_of(study.select)) is not None:
-            split, metric = judged
-            best = "lowest" if metric == LOSS else "best"
-            by, when = f"{SPLIT_WORDS[split]} {metric.replace('_', ' ')}", f" at the {_WHEN[study.at]}"
-        said.append(
-            f"Select: the trial with the {best} {mean}{by}{when}, the earlier of equals; one that diverges counts "
-            "against the budget and is never selected."
-        )
+    said = [_tuning(study), *_different_sizes(tuned), _selection(study)] if tuned else []
     fixed = [c.name for c in study.contenders if not c.searched]
     if fixed:
         said.append(f"Not tuned, and confirmed as given: {', '.join(fixed)}.")
@@ -49,6 +30,32 @@ def protocol(study: Study) -> list[str]:
     if study.repetitions > 1:
         said.append(f"Repeat: all of this {study.repetitions} times, with independent draws and seeds.")
     return said
+
+
+_DRAWS = {
+    "sobol": "a scrambled Sobol sequence over its search space",
+    "random": "independent draws from its search space",
+    "grid": "a grid over its search space",
+}
+
+
+def _tuning(study: Study) -> str:
+    budget = f"{study.trials} trials" if study.trials else f"{study.total_epochs} epochs of trials"
+    each = f", {study.trial_seeds} seeds each" if study.trial_seeds > 1 else ""
+    return f"Tune: on each workload every tuned optimizer has {budget}{each}, {_DRAWS[study.search]}."
+
+
+def _selection(study: Study) -> str:
+    mean = "mean " if study.trial_seeds > 1 else ""
+    best, by, when = "fewest", study.select.replace("_", " "), ""
+    if (judged := split_of(study.select)) is not None:
+        split, metric = judged
+        best = "lowest" if metric == LOSS else "best"
+        by, when = f"{SPLIT_WORDS[split]} {metric.replace('_', ' ')}", f" at the {_WHEN[study.at]}"
+    return (
+        f"Select: the trial with the {best} {mean}{by}{when}, the earlier of equals; one that diverges counts against "
+        "the budget and is never selected."
+    )
 
 
 def _different_sizes(tuned: Sequence[Contender]) -> list[str]:

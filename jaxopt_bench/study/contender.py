@@ -1,0 +1,101 @@
+"""A contender of a study: an optimizer with its schedule and its search space, and the experiments that it makes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from jaxopt_bench.config import Config, Named
+from jaxopt_bench.errors import unknown_name
+from jaxopt_bench.experiment import Experiment, Workload, check_folder_name
+from jaxopt_bench.optimizers import OPTIMIZERS, SCHEDULES, Axis, Choice, Cosine, Optimizer, Schedule, Space
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Contender(Config):
+    """An optimizer of a study: its defaults, its schedule, and the space in which it is tuned.
+
+    Raises:
+      UserError: where the space names a field that cannot be set, or reaches beyond what the field accepts.
+    """
+
+    kinds: ClassVar[Mapping[str, Named[Any]]] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}
+
+    name: str
+    """What it is called in the study."""
+    optimizer: Optimizer
+    """The optimizer, with the values of what is not searched."""
+    schedule: Schedule = Cosine()
+    """How the learning rate moves."""
+    space: Space | None = None
+    """Ranges and choices by field, as "optimizer.learning_rate". None: those of `Optimizer.search_space`. Empty: the
+    optimizer is not tuned."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_folder_name("Contender.name", self.name)
+        if self.space is None:
+            object.__setattr__(self, "space", space_of(self.optimizer.search_space()))
+        for field, searched in self.searched.items():
+            ends = searched.values if isinstance(searched, Choice) else (searched.value(0), searched.value(1))
+            for value in ends:
+                self.at({field: value})
+
+    @property
+    def searched(self) -> Space:
+        """The search space."""
+        assert self.space is not None, "it is set when it is made"
+        return self.space
+
+    def at(self, values: Mapping[str, Any]) -> Contender:
+        """Returns it with other values of some fields, and nothing to search.
+
+        Args:
+          values: by field, as "optimizer.learning_rate" or "schedule.warmup".
+
+        Raises:
+          UserError: for a field that does not exist, or a value that it does not accept.
+        """
+        changed: dict[str, dict[str, Any]] = {"optimizer": {}, "schedule": {}}
+        known = [f"{part}.{field.name}" for part in changed for field in dataclasses.fields(getattr(self, part))]
+        for name, value in values.items():
+            if name not in known:
+                raise unknown_name(f"field of the contender {self.name}", name, known)
+            part, _, field = name.partition(".")
+            changed[part][field] = value
+        parts = {part: dataclasses.replace(getattr(self, part), **fields) for part, fields in changed.items()}
+        return Contender(name=self.name, space=Space(), **parts)
+
+
+def space_of(ranges: Mapping[str, Axis | Choice]) -> Space:
+    """Returns a search space of an optimizer's fields ("learning_rate") and a schedule's ("schedule.warmup")."""
+    return Space({field if "." in field else f"optimizer.{field}": searched for field, searched in ranges.items()})
+
+
+def experiment_of(
+    workload: Workload, contender: Contender, *, seed: int, evaluate_test: bool, track_test: bool = False
+) -> Experiment:
+    """Returns the run that a workload and a contender make, under both their names.
+
+    Args:
+      workload: what is trained.
+      contender: the optimizer and schedule; its space is not looked at.
+      seed: of the run.
+      evaluate_test: whether it reads the test split, if there is one.
+      track_test: whether it reads the test split after every epoch as well.
+    """
+    return Experiment(
+        name=run_name(workload.name, contender.name),
+        workload=workload,
+        optimizer=contender.optimizer,
+        schedule=contender.schedule,
+        evaluate_test=evaluate_test,
+        track_test=track_test,
+        seed=seed,
+    )
+
+
+def run_name(workload: str, contender: str) -> str:
+    """Returns what the folder of a contender's runs on a workload is called."""
+    return f"{workload}_{contender}"
