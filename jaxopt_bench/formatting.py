@@ -1,9 +1,9 @@
-"""Values as people read them, wherever they are shown: durations, hyperparameters, names of fields."""
+"""Values as people read them, wherever they are shown: durations, hyperparameters, names of fields, lists."""
 
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def format_duration(seconds: float) -> str:
@@ -21,6 +21,20 @@ def format_duration(seconds: float) -> str:
 def format_value(value: object) -> str:
     """Returns a hyperparameter's value: floats with four significant digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def format_percent(share: float) -> str:
+    """Returns a share in percent. One that is nearly nothing, or nearly all, is not rounded to nothing or to all."""
+    if 0 < share < 0.0005:
+        return "less than 0.1%"
+    if 0.9995 < share < 1:
+        return "more than 99.9%"
+    return f"{100 * share:.1f}".removesuffix(".0") + "%"
+
+
+def listed(items: Sequence[str]) -> str:
+    """Returns items as a list in a sentence: "a", "a and b", "a, b and c"."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
 def short_names(fields: Iterable[str]) -> dict[str, str]:

@@ -22,6 +22,7 @@ from jaxopt_bench.errors import UserError, unknown_name
 from jaxopt_bench.models import MODELS
 from jaxopt_bench.optimizers import Imported, measure_optimizer
 from jaxopt_bench.optimizers.equivalence import ParametersError
+from jaxopt_bench.optimizers.words import schedule_in_words
 from jaxopt_bench.problems import PROBLEMS, Classification, ProblemConfig
 from jaxopt_bench.reports import (
     ARRAYS_NOTE,
@@ -37,7 +38,6 @@ from jaxopt_bench.reports import (
 )
 from jaxopt_bench.runs.compilation import keep_compiled_programs
 from jaxopt_bench.training import default_backend
-from jaxopt_bench.verdict import schedule_in_words
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,8 +19,7 @@ from jaxopt_bench.cli.streams import STANDARD_OUTPUT, check_output_file, write_o
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.reports import results_table
 from jaxopt_bench.reports.tables import csv_text
-from jaxopt_bench.results import load, without_repeats
-from jaxopt_bench.verdict import repeats_in_words
+from jaxopt_bench.results import load, repeats_in_words, without_repeats
 
 WIDEST = 1_000_000
 """Characters of a line that no table has."""

@@ -11,9 +11,9 @@ import polars as pl
 from jaxopt_bench.compare.newcomers import space_by_rule
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.optimizers import Space
+from jaxopt_bench.optimizers.words import schedule_in_words
 from jaxopt_bench.results import Results, together
 from jaxopt_bench.study import Contender, Document, Study, space_in_words, space_size
-from jaxopt_bench.verdict import schedule_in_words
 
 _NAMES = ("name", "question", "contenders", "claims", "targets", "workloads")
 """Fields of a study that are no part of its protocol."""

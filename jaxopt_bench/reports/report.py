@@ -21,7 +21,7 @@ from jaxopt_bench.reports.html import Block, Code, Figures, Items, Report, Secti
 from jaxopt_bench.reports.run import run_looks, run_sections
 from jaxopt_bench.reports.style import Look, looks
 from jaxopt_bench.reports.subject import Subject, of_runs, of_study
-from jaxopt_bench.results import Results, without_repeats
+from jaxopt_bench.results import Results, repeats_in_words, without_repeats
 from jaxopt_bench.results.columns import VERSION
 from jaxopt_bench.runs import load_evaluation, load_run
 from jaxopt_bench.study import Document, protocol
@@ -29,7 +29,6 @@ from jaxopt_bench.verdict import (
     Verdict,
     answers,
     paragraph,
-    repeats_in_words,
     scores_in_words,
     sensitivity_in_words,
     verdict,

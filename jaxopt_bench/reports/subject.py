@@ -109,7 +109,7 @@ class Subject:
         have nothing in common.
         """
         if self.ranking is not None:
-            return Quantity(self.ranking.primary)
+            return Quantity(self.ranking.scale.primary)
         runs = self.final_runs.group_by("series")
         for split in REPORTED:
             measure = self.measures[f"{split}_{self.metrics[0].name}"]

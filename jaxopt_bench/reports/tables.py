@@ -110,7 +110,7 @@ def ranking(verdict: Verdict, ranking: Ranking) -> Table:
     """Returns a workload's table: a row a contender, the best first."""
     study = verdict.study
     timed = any(s.steps is not None for s in ranking.standings)
-    shown = list(dict.fromkeys([ranking.primary, ranking.measures["train_clean_loss"]]))
+    shown = list(dict.fromkeys([ranking.scale.primary, ranking.scale.measures["train_clean_loss"]]))
     columns = ["optimizer", *map(heading, shown), "trials", *["steps to target"] * timed, "cost"]
     rows, numbers = [], []
     for s in ranking.standings:
@@ -153,12 +153,12 @@ def pairs(verdict: Verdict, ranking: Ranking) -> Table | None:
     rows, numbers = [], []
     for p in ranking.pairs:
         found = p.difference.estimate
-        interval = "" if found.interval is None else f"\n({ranking.primary.interval(found, '+')})"
+        interval = "" if found.interval is None else f"\n({ranking.scale.primary.interval(found, '+')})"
         known = p.adjusted is not None
         rows.append(
             (
                 f"{p.first} over {p.second}",
-                ranking.primary.number(found.mean, "+") + interval,
+                ranking.scale.primary.number(found.mean, "+") + interval,
                 f"{p.adjusted:.3f}" if p.adjusted is not None else NONE,
                 ("yes" if p.seen else "no") if known else NONE,
                 f"{100 * p.better:.0f}%",
@@ -171,10 +171,10 @@ def pairs(verdict: Verdict, ranking: Ranking) -> Table | None:
         )  # fmt: skip
     if not rows:
         return None
-    unit = "points" if ranking.primary.metric.percent else ranking.primary.metric.unit
+    unit = "points" if ranking.scale.primary.metric.percent else ranking.scale.primary.metric.unit
     columns = [
         "pair",
-        f"lead in {ranking.primary.words} ({unit})" if unit else f"lead in {ranking.primary.words}",
+        f"lead in {ranking.scale.primary.words} ({unit})" if unit else f"lead in {ranking.scale.primary.words}",
         "p, adjusted",
         "seen",
         "probability that it is better",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jaxopt_bench.results.metrics import metrics_of, workload_metrics
 from jaxopt_bench.results.settings import Row, rows_by_setting
-from jaxopt_bench.results.tables import Results, load, load_runs, together, without_repeats
+from jaxopt_bench.results.tables import Results, load, load_runs, repeats_in_words, together, without_repeats
 
 __all__ = [
     "Results",
@@ -12,6 +12,7 @@ __all__ = [
     "load",
     "load_runs",
     "metrics_of",
+    "repeats_in_words",
     "rows_by_setting",
     "together",
     "without_repeats",

@@ -202,6 +202,11 @@ def without_repeats(results: Results) -> tuple[Results, int]:
     return dataclasses.replace(results, runs=kept.drop("index"), curves=curves, documents=documents), count
 
 
+def repeats_in_words(count: int) -> str:
+    """Returns how many runs are repeats of others, as the subject of a sentence."""
+    return f"{count:,} {'repeat' if count == 1 else 'repeats'} of the same runs (made with --fresh, or copied):"
+
+
 def _found(path: pathlib.Path) -> Iterator[tuple[Kind, pathlib.Path]]:
     """Yields what can be read, in the order of their paths. What is within one of these belongs to it."""
     for folder, inside, files in os.walk(path):

@@ -9,8 +9,9 @@ from jaxopt_bench.study.document import DOCUMENT, Document, check_within, read_d
 from jaxopt_bench.study.entries import RunEntry, Selection, StudyRun, StudySize, Timing, UnitKey
 from jaxopt_bench.study.growth import merged
 from jaxopt_bench.study.measured import STEPS
-from jaxopt_bench.study.plan import FOLDERS, Planned, Unit, confirmations, points, trials, units
+from jaxopt_bench.study.plan import FOLDERS, Phase, Planned, Unit, confirmations, points, trials, units
 from jaxopt_bench.study.protocol import protocol, space_in_words, space_size
+from jaxopt_bench.study.search import Point
 from jaxopt_bench.study.study import Study, Target
 
 __all__ = [
@@ -23,7 +24,9 @@ __all__ = [
     "Comparison",
     "Contender",
     "Document",
+    "Phase",
     "Planned",
+    "Point",
     "RunEntry",
     "Selection",
     "Study",

@@ -42,6 +42,10 @@ class Document:
         """Returns the selection among a unit's trials, if it has been made."""
         return next((found for found in self.selections if found.unit == unit), None)
 
+    def selections_of(self, workload: str, contender: str) -> list[Selection]:
+        """Returns the selections among a contender's trials on a workload, those of all repetitions."""
+        return [s for s in self.selections if (s.workload, s.contender) == (workload, contender)]
+
     def seconds_per_step(self, workload: str, contender: str) -> float | None:
         """Returns the time of a contender's training step on a workload, if it has been measured."""
         found = (t.seconds_per_step for t in self.timings if (t.workload, t.contender) == (workload, contender))

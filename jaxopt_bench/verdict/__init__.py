@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from jaxopt_bench.verdict.claims import Answered, answers
-from jaxopt_bench.verdict.ranking import REPORTED, Ranking, Standing, Verdict, verdict
+from jaxopt_bench.verdict.paragraphs import paragraph
+from jaxopt_bench.verdict.ranking import Ranking, Standing
 from jaxopt_bench.verdict.recommendation import recommendation
+from jaxopt_bench.verdict.scale import REPORTED
 from jaxopt_bench.verdict.selection import edges, judged_by, select, trial_scores
-from jaxopt_bench.verdict.words import (
-    evidence_in_words,
-    paragraph,
-    percent_in_words,
-    repeats_in_words,
-    rules_in_words,
-    sample,
-    schedule_in_words,
-    scores_in_words,
-    sensitivity_in_words,
-    share_in_words,
-)
+from jaxopt_bench.verdict.verdicts import Verdict, verdict
+from jaxopt_bench.verdict.words import evidence_in_words, sample, scores_in_words, sensitivity_in_words
 
 __all__ = [
     "REPORTED",
@@ -30,16 +22,11 @@ __all__ = [
     "evidence_in_words",
     "judged_by",
     "paragraph",
-    "percent_in_words",
     "recommendation",
-    "repeats_in_words",
-    "rules_in_words",
     "sample",
-    "schedule_in_words",
     "scores_in_words",
     "select",
     "sensitivity_in_words",
-    "share_in_words",
     "trial_scores",
     "verdict",
 ]

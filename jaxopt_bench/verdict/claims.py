@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 import statistics
-from typing import Any, Literal
+from typing import Literal
 
 from jaxopt_bench.measures import Measure, measures
 from jaxopt_bench.results import Results, workload_metrics
 from jaxopt_bench.statistics import Estimate, RankCorrelation, paired_difference, spearman
 from jaxopt_bench.study import Association, Claim, Comparison, Document, Study
-from jaxopt_bench.verdict.ranking import ended, measured, paired, samples
-from jaxopt_bench.verdict.selection import seeds_by_trial
+from jaxopt_bench.verdict.samples import RunRow, ended, measured, paired, samples, seeds_by_trial
 
 Answer = Literal["supported", "contradicted", "undecided"]
 NEGLIGIBLE = 0.3
@@ -117,7 +116,7 @@ def _association(results: Results, study: Study, workload: str, part: Associatio
     return Evidence(part, measure, answer, correlation=correlation)
 
 
-def _of_trial(results: Results, study: Study, row: dict[str, Any], measure: Measure) -> float:
+def _of_trial(results: Results, study: Study, row: RunRow, measure: Measure) -> float:
     """Returns a trial's measure; the worst that is possible if it diverged."""
     value = measured(results, study, row, measure) if row["status"] == "completed" else None
     return value if value is not None else -math.inf if measure.higher_is_better else math.inf

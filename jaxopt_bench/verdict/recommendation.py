@@ -6,9 +6,10 @@ import polars as pl
 
 from jaxopt_bench.formatting import format_value
 from jaxopt_bench.optimizers.optax_code import optax_code
+from jaxopt_bench.optimizers.words import schedule_in_words
 from jaxopt_bench.results import Results
-from jaxopt_bench.verdict.ranking import Ranking, Verdict
-from jaxopt_bench.verdict.words import schedule_in_words
+from jaxopt_bench.verdict.ranking import Ranking
+from jaxopt_bench.verdict.verdicts import Verdict
 
 
 def recommendation(results: Results, found: Verdict, ranking: Ranking) -> str | None:

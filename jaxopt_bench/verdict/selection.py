@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-import polars as pl
+from collections.abc import Sequence
 
 from jaxopt_bench.errors import unknown_name
-from jaxopt_bench.measures import Measure, measures, split_of
+from jaxopt_bench.measures import Measure, measures
 from jaxopt_bench.optimizers import Axis, Space
 from jaxopt_bench.problems import LOSS, Metric
 from jaxopt_bench.results import Results, metrics_of
-from jaxopt_bench.statistics import complete_mean, steps_to_target
-from jaxopt_bench.study import STEPS, Study, Target
+from jaxopt_bench.statistics import complete_mean
+from jaxopt_bench.study import STEPS, Point, Study
+from jaxopt_bench.verdict.samples import final_or_best, seeds_by_trial, steps_of
 
 EDGE = 0.1
 """The share of a range, at either end, that counts as its edge."""
@@ -78,14 +76,6 @@ def trial_scores(study: Study, results: Results) -> list[Score]:
     return scores
 
 
-def seeds_by_trial(runs: pl.DataFrame) -> list[list[dict[str, Any]]]:
-    """Returns the rows of trials, one list for each trial: those of its seeds."""
-    found: dict[tuple[int, int], list[dict[str, Any]]] = {}
-    for row in runs.to_dicts():
-        found.setdefault((row["repetition"], row["trial"]), []).append(row)
-    return list(found.values())
-
-
 def select(scores: Sequence[Score], *, higher: bool) -> Score | None:
     """Returns the winner, the earlier of equals; None if every trial diverged.
 
@@ -103,31 +93,7 @@ def select(scores: Sequence[Score], *, higher: bool) -> Score | None:
     return min(alive, key=rank, default=None)
 
 
-def final_or_best(study: Study, row: Mapping[str, Any], measure: str) -> float | None:
-    """Returns a result of a run at the epoch that the study looks at; None if it diverged or has no such result."""
-    return row.get(f"{study.at}.{measure}") if row["status"] == "completed" else None
-
-
-def steps_of(lines: pl.DataFrame, target: Target, metrics: tuple[Metric, ...]) -> int | None:
-    """Returns the step at which a run reached a target, by its lines; None if it did not.
-
-    Args:
-      lines: of the run's metrics.
-      target: of its workload.
-      metrics: of its problem.
-    """
-    measure = measures(metrics).get(target.measure)
-    found = split_of(target.measure)
-    if measure is None or found is None or found[1] not in lines.columns:
-        return None
-    split, name = found
-    known = lines.filter(pl.col("split") == split, pl.col(name).is_not_null()).sort("step")
-    return steps_to_target(
-        known["step"].to_list(), known[name].to_list(), target.value, higher=measure.higher_is_better
-    )
-
-
-def edges(space: Space, values: Mapping[str, Any]) -> list[str]:
+def edges(space: Space, values: Point) -> list[str]:
     """Returns the fields whose values lie at an edge of their range, each with the edge: "optimizer.b1 (low)"."""
     found = []
     for field, searched in space.items():

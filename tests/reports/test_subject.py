@@ -14,10 +14,10 @@ from jaxopt_bench.problems import Metric
 from jaxopt_bench.reports.html import Items
 from jaxopt_bench.reports.report import report_of
 from jaxopt_bench.reports.subject import bands, named, of_runs, of_study, thinned
-from jaxopt_bench.results import Results, without_repeats
+from jaxopt_bench.results import Results, repeats_in_words, without_repeats
 from jaxopt_bench.runs import SPLITS
 from jaxopt_bench.statistics import estimate
-from jaxopt_bench.verdict import repeats_in_words, verdict
+from jaxopt_bench.verdict import verdict
 from tests.reports.made import ACCURACY, ENERGY, R2, made_results, made_study
 
 values = st.floats(0, 100, allow_nan=False).map(lambda value: round(value, 6))

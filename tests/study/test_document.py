@@ -114,6 +114,8 @@ def test_a_study_says_of_each_run_where_it_belongs_and_whether_its_trial_won():
 def test_selections_and_timings_are_found_by_their_names():
     assert DOCUMENT.selection(UnitKey("cnn", "sgd", 0)) == DOCUMENT.selections[0]
     assert DOCUMENT.seconds_per_step("cnn", "sgd") == 0.5
+    assert DOCUMENT.selections_of("cnn", "sgd") == list(DOCUMENT.selections)
+    assert DOCUMENT.selections_of("cnn", "adam") == DOCUMENT.selections_of("mlp", "sgd") == []
     for other in (UnitKey("cnn", "sgd", 1), UnitKey("cnn", "adam", 0), UnitKey("mlp", "sgd", 0)):
         assert DOCUMENT.selection(other) is None
     assert DOCUMENT.seconds_per_step("cnn", "adam") is None

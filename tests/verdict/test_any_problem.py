@@ -70,7 +70,7 @@ def judged(rows, made=None, **fields):
 def test_the_lowest_error_leads_and_is_said_in_its_own_unit():
     _, ranking, said = judged(reached("relative_error", ERRORS))
     assert [s.contender for s in ranking.standings] == ["adam", "sgd"]
-    assert ranking.primary.name == "test_relative_error"
+    assert ranking.scale.primary.name == "test_relative_error"
     (pair,) = ranking.pairs
     expected = scipy.stats.ttest_rel(ERRORS["sgd"], ERRORS["adam"])
     low, high = expected.confidence_interval(0.95)
@@ -107,7 +107,7 @@ def test_amounts_have_the_unit_of_the_metric():
     _, ranking, said = judged(reached("loss", ERRORS, (NATS,)))
     assert "the lowest mean test cross-entropy, 0.1050 nats (" in said
     assert "ahead of sgd (by 0.2080 nats, " in said
-    assert ranking.primary.title == "test cross-entropy (nats)"
+    assert ranking.scale.primary.title == "test cross-entropy (nats)"
 
 
 def test_the_seeds_needed_and_who_is_behind_do_not_depend_on_the_direction():
@@ -277,7 +277,7 @@ def test_roughness_is_of_the_headlines_curve_on_the_test_split():
 )
 def test_results_are_of_the_first_split_that_there_is_and_that_is_said(split, sentence):
     _, ranking, said = judged(reached("relative_error", ERRORS, split=split))
-    assert ranking.primary.name == f"{split}_relative_error"
+    assert ranking.scale.primary.name == f"{split}_relative_error"
     words = {"train_clean": "clean training"}.get(split, split)
     assert said.startswith(f"On line, adam has the lowest mean {words} relative error, 0.1050 (")
     assert ("There are n" in said) == (sentence is not None)
@@ -318,7 +318,7 @@ def test_each_workload_has_its_own_headline():
     rows = mixed_rows()
     found, _, _ = judged(rows, made)
     said = [paragraph(found, ranking) for ranking in found.rankings]
-    assert [r.primary.name for r in found.rankings] == [
+    assert [r.scale.primary.name for r in found.rankings] == [
         "test_accuracy", "test_relative_error", "train_clean_relative_error",
     ]  # fmt: skip
     assert [r.standings[0].contender for r in found.rankings] == ["sgd", "adam", "sgd"]

@@ -175,7 +175,7 @@ def _judged_by(subject: Subject) -> Quantity:
     if subject.study is not None and subject.ranking is not None:
         steps = subject.study.select == STEPS  # of which there is no value at the end
         split = subject.study.judging_split(subject.workload)
-        return Quantity(subject.measures[f"{split}_loss"] if steps else subject.ranking.judged)
+        return Quantity(subject.measures[f"{split}_loss"] if steps else subject.ranking.scale.judged)
     known = (m for m in ("validation_loss", "test_loss") if subject.runs[m].is_not_null().any())
     return Quantity(subject.measures[next(known, "train_loss")])
 

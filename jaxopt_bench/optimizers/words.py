@@ -1,0 +1,28 @@
+"""Schedules, and the parts of a network that inner rules update, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jaxopt_bench.formatting import format_percent, format_value, listed
+from jaxopt_bench.optimizers.partitions import Share
+from jaxopt_bench.optimizers.schedules import SCHEDULES, Schedule
+
+
+def schedule_in_words(schedule: Schedule) -> str:
+    """Returns a schedule's name, and those of its fields that are not the defaults."""
+    name = SCHEDULES.name_of(schedule)
+    default = SCHEDULES[name].to_json()
+    changed = [f"{field} {format_value(v)}" for field, v in schedule.to_json().items() if v != default[field]]
+    return f"{name} ({', '.join(changed)})" if changed else name
+
+
+def rules_in_words(rules: Sequence[Share]) -> str:
+    """Returns which inner rules of an optimizer update which parts of a network, the largest part first."""
+    ordered = sorted(rules, key=lambda rule: -rule.share)
+    return listed([f"{rule.name} on {share_in_words(rule)}" for rule in ordered]) if ordered else ""
+
+
+def share_in_words(share: Share) -> str:
+    """Returns how large a part of a network is: its arrays, and its share of all numbers."""
+    return f"{share.arrays} of {share.of_arrays} parameter arrays ({format_percent(share.share)} of the numbers)"

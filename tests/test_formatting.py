@@ -1,0 +1,22 @@
+"""Values as people read them."""
+
+from __future__ import annotations
+
+import pytest
+
+from jaxopt_bench.formatting import format_percent, listed
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (0.0, "0%"), (1e-9, "less than 0.1%"), (0.0005, "0.1%"), (0.25, "25%"), (0.1234, "12.3%"),
+        (1 - 1e-9, "more than 99.9%"), (1.0, "100%"),
+    ],
+)  # fmt: skip
+def test_a_share_is_rounded_but_never_to_nothing_or_to_all(share, text):
+    assert format_percent(share) == text
+
+
+def test_a_list_in_a_sentence_has_an_and_before_its_last_item():
+    assert [listed(["a"]), listed(["a", "b"]), listed(["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
