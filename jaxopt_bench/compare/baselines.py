@@ -10,6 +10,7 @@ import polars as pl
 
 from jaxopt_bench.compare.newcomers import space_by_rule
 from jaxopt_bench.errors import UserError
+from jaxopt_bench.experiment import Workload
 from jaxopt_bench.optimizers import Space
 from jaxopt_bench.optimizers.words import schedule_in_words
 from jaxopt_bench.results import Results, together
@@ -18,7 +19,7 @@ from jaxopt_bench.study import Contender, Document, Study, space_in_words, space
 _NAMES = ("name", "question", "contenders", "claims", "targets", "workloads")
 """Fields of a study that are no part of its protocol."""
 
-_PLACES = (
+_ENVIRONMENT = (
     "backend",
     "device",
     "devices",
@@ -28,7 +29,7 @@ _PLACES = (
     "version.optax",
     "version.jaxopt-bench",
 )
-"""Columns that say where a run took place."""
+"""Columns that describe the environment of a run."""
 
 
 def challenge(study: Study, recorded: Document, newcomers: Sequence[Contender]) -> Study:
@@ -99,7 +100,7 @@ def differences(recorded: Results, trained: Results) -> str | None:
 def _environment(runs: pl.DataFrame) -> dict[str, set[str]]:
     """Returns the values of what was recorded of the environments, by name; a code path's fields each by themselves."""
     found: dict[str, set[str]] = {}
-    for column in _PLACES:
+    for column in _ENVIRONMENT:
         for value in runs[column].drop_nulls().unique().to_list() if column in runs.columns else []:
             is_path = column == "code_path"
             for name, one in json.loads(value).items() if is_path else [(column, value)]:
@@ -132,5 +133,5 @@ def tuning_differences(recorded: Study, newcomers: Sequence[Contender]) -> list[
     return said
 
 
-def _text(workload: object) -> str:
-    return json.dumps(workload.to_json(), sort_keys=True)  # type: ignore[attr-defined]
+def _text(workload: Workload) -> str:
+    return json.dumps(workload.to_json(), sort_keys=True)

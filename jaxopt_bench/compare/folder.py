@@ -44,7 +44,7 @@ class StudyFolder:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         with locked(self.path, wait=True):
-            earlier = self._read()
+            earlier = self.document if (self.path / DOCUMENT).exists() else None
             study = merged(earlier.study, study) if earlier else study
             _document(study, earlier or Document(study)).write(self.path / DOCUMENT)
         return study
@@ -102,9 +102,6 @@ class StudyFolder:
                     f"{expected!r}, as study.json says. {RESTORE}"
                 )
         return summary["status"] in ("completed", "diverged")
-
-    def _read(self) -> Document | None:
-        return self.document if (self.path / DOCUMENT).exists() else None
 
 
 def _document(study: Study, now: Document) -> Document:

@@ -14,7 +14,7 @@ from jaxopt_bench.runs.processes import found_by_first
 from jaxopt_bench.study import FOLDERS, Planned, Unit
 from jaxopt_bench.training import choose_code_path
 
-Kind = Literal["trial", "confirmation", "timing"]
+JobKind = Literal["trial", "confirmation", "timing"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Job:
       runs: what is trained, or timed.
     """
 
-    kind: Kind
+    kind: JobKind
     unit: Unit
     runs: tuple[Planned, ...]
 
@@ -72,7 +72,9 @@ class StepTime:
     environment: dict[str, Any]
 
 
-def perform(kind: Kind, experiments: Sequence[Experiment], options: JobOptions, reporter: Reporter) -> StepTime | None:
+def perform(
+    kind: JobKind, experiments: Sequence[Experiment], options: JobOptions, reporter: Reporter
+) -> StepTime | None:
     """Does a job, or the rest of one that was begun.
 
     Returns:

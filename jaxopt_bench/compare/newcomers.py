@@ -94,13 +94,13 @@ def space_by_rule(study: Study, optimizer: Optimizer, schedule: Schedule) -> Spa
     shared = {
         f"schedule.{field.name}": tuned[0].get(f"schedule.{field.name}") for field in dataclasses.fields(schedule)
     }
-    same = {field: searched for field, searched in shared.items() if searched and _is_in_all(tuned, field, searched)}
+    same = {
+        field: searched
+        for field, searched in shared.items()
+        if searched and all(space.get(field) == searched for space in tuned)
+    }
     known: dict[str, Axis | Choice] = {**own, **same}
     return Space({field: known[field] for field in common if field in known})
-
-
-def _is_in_all(spaces: Sequence[Space], field: str, searched: Axis | Choice) -> bool:
-    return all(space.get(field) == searched for space in spaces)
 
 
 def check_forms(spaces: Sequence[str], schedules: Sequence[str]) -> None:
@@ -132,42 +132,55 @@ def retuned(
     """
     check_forms(spaces, schedules)
     found = {contender.name: contender for contender in contenders}
-
-    def named(flag: str, name: str, words: str) -> str:
-        if name in found:
-            return name
-        if name in trained:
-            raise UserError(
-                f"{flag} {words}: {name} is among the baselines and was trained already. Expected a newcomer "
-                f"({', '.join(found)}). To train {name} anew, compare without --baselines."
-            )
-        raise unknown_name(f"contender of {flag}", name, found)
-
-    given: dict[str, str] = {}
-    for word in schedules:
-        name = named("--schedule", word.partition("=")[0], word)
-        if name in given:
-            raise UserError(
-                f"--schedule is given twice for {name}: {given[name]!r} and {word!r}. Expected one of them."
-            )
-        given[name] = word
+    for name, word in _schedules_by_name(schedules, [*found], trained).items():
         schedule = parse_schedule(word.partition("=")[2], f"--schedule {word}", SCHEDULES)
         found[name] = _replaced(f"--schedule {word}", found[name], schedule=schedule)
-    stated: dict[str, dict[str, str]] = {}
-    for word in spaces:
-        key, _, values = word.partition("=")
-        known = [name for name in (*found, *trained) if key.startswith(f"{name}.")]  # names may contain dots
-        name = named("--space", max(known, key=len, default=key.partition(".")[0]), word)
-        field = key[len(name) + 1 :]
-        if field in stated.setdefault(name, {}):
-            raise UserError(f"--space {name}.{field} is given twice. Expected all its values in one flag.")
-        stated[name][field] = values
-    for name, ranges in stated.items():
+    for name, ranges in _ranges_by_name(spaces, [*found], trained).items():
         contender = found[name]
         parsed = parse_space(ranges, contender.optimizer, contender.schedule, f"--space {name}")
         space = Space({**contender.searched, **space_of(parsed)})
         found[name] = _replaced(f"--space {name}", contender, space=space)
     return tuple(found.values())
+
+
+def _schedules_by_name(words: Sequence[str], names: Sequence[str], trained: Sequence[str]) -> dict[str, str]:
+    """Returns the values of --schedule by the contenders that they are for."""
+    found: dict[str, str] = {}
+    for word in words:
+        name = word.partition("=")[0]
+        _check_can_change("--schedule", word, name, names, trained)
+        if name in found:
+            raise UserError(
+                f"--schedule is given twice for {name}: {found[name]!r} and {word!r}. Expected one of them."
+            )
+        found[name] = word
+    return found
+
+
+def _ranges_by_name(words: Sequence[str], names: Sequence[str], trained: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Returns the ranges that the values of --space give, by contender and field."""
+    found: dict[str, dict[str, str]] = {}
+    for word in words:
+        key, _, values = word.partition("=")
+        known = [name for name in (*names, *trained) if key.startswith(f"{name}.")]  # names may contain dots
+        name = max(known, key=len, default=key.partition(".")[0])
+        _check_can_change("--space", word, name, names, trained)
+        field = key[len(name) + 1 :]
+        if field in found.setdefault(name, {}):
+            raise UserError(f"--space {name}.{field} is given twice. Expected all its values in one flag.")
+        found[name][field] = values
+    return found
+
+
+def _check_can_change(flag: str, word: str, name: str, names: Sequence[str], trained: Sequence[str]) -> None:
+    """Checks that a flag's value is for a contender that is still to be trained."""
+    if name in trained and name not in names:
+        raise UserError(
+            f"{flag} {word}: {name} is among the baselines and was trained already. Expected a newcomer "
+            f"({', '.join(names)}). To train {name} anew, compare without --baselines."
+        )
+    if name not in names:
+        raise unknown_name(f"contender of {flag}", name, names)
 
 
 def _replaced(where: str, contender: Contender, **fields: Any) -> Contender:

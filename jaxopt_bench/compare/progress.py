@@ -20,14 +20,14 @@ from jaxopt_bench.problems import Metric
 from jaxopt_bench.runs import Reporter
 from jaxopt_bench.study import STEPS, Planned, Selection, Study, Unit, UnitKey, confirmations, trials, units
 
-Shares = Sequence[tuple[Unit, Sequence[Planned]]]
+UnitTrials = Sequence[tuple[Unit, Sequence[Planned]]]
 """Units, or parts of units, with their trials."""
 
 
 class Progress:
     """Is told how a study goes, and shows nothing."""
 
-    def start(self, study: Study, at: StudyFolder, own: Shares, judged: Mapping[str, Measure]) -> None:
+    def start(self, study: Study, at: StudyFolder, own: UnitTrials, judged: Mapping[str, Measure]) -> None:
         """The study begins, or goes on.
 
         Args:
@@ -115,7 +115,7 @@ class DisplayedProgress(Progress):
         self.seconds: dict[str, list[tuple[float, float]]] = {}  # of a workload's jobs: epochs, and how long
         self.begun: dict[int, _RunningJob] = {}
 
-    def start(self, study: Study, at: StudyFolder, own: Shares, judged: Mapping[str, Measure]) -> None:
+    def start(self, study: Study, at: StudyFolder, own: UnitTrials, judged: Mapping[str, Measure]) -> None:
         """See `Progress.start`."""
         self.study, self.judged, document = study, judged, at.document
         self.own = {unit.key: len(runs) for unit, runs in own}
@@ -253,7 +253,7 @@ class StudyLines(DisplayedProgress):
 class StudyTable(DisplayedProgress):
     """A table with a row for each optimizer and workload, and the time left."""
 
-    def start(self, study: Study, at: StudyFolder, own: Shares, judged: Mapping[str, Measure]) -> None:
+    def start(self, study: Study, at: StudyFolder, own: UnitTrials, judged: Mapping[str, Measure]) -> None:
         """See `Progress.start`."""
         super().start(study, at, own, judged)
         self.live = Live(self._table(), console=self.console, refresh_per_second=4)

@@ -114,7 +114,7 @@ class _Work:
         self.claims = contextlib.ExitStack()
 
     def __enter__(self) -> _Work:
-        self.progress.start(self.study, self.at, self._shares(), self.judged)
+        self.progress.start(self.study, self.at, self._own_trials(), self.judged)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -126,7 +126,7 @@ class _Work:
     def jobs(self) -> list[Job]:
         """Returns this process's trials, and what can be confirmed at once."""
         jobs = []
-        for unit, runs in self._shares():
+        for unit, runs in self._own_trials():
             left = self._left(runs)
             jobs += [Job("trial", unit, tuple(runs))] if left else self._confirmed(unit)
         return jobs
@@ -141,7 +141,7 @@ class _Work:
             return []
         return self._timed(job.unit)
 
-    def _shares(self) -> list[tuple[Unit, list[Planned]]]:
+    def _own_trials(self) -> list[tuple[Unit, list[Planned]]]:
         """Returns the units, or parts of units where there are more processes than units, that are this process's."""
         index, count = self.shard
         all_units = units(self.study)

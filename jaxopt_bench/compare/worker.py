@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from jaxopt_bench.compare.jobs import Job, JobOptions, Kind, StepTime, perform
+from jaxopt_bench.compare.jobs import Job, JobKind, JobOptions, StepTime, perform
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.optimizers import Imported, load_again
@@ -33,7 +33,7 @@ class Task:
       optimizers: of each optimizer of the user's the reference, the file and the code, for `load_again`.
     """
 
-    kind: Kind
+    kind: JobKind
     experiments: tuple[dict[str, Any], ...]
     digests: tuple[str, ...]
     optimizers: tuple[tuple[str, str, str], ...]
@@ -119,7 +119,7 @@ def work(task: Task, shared: Shared) -> StepTime | None:
         raise UserError(f"on {socket.gethostname()}: {error}") from error
 
 
-def perform_patiently(kind: Kind, experiments: list[Experiment], options: JobOptions) -> StepTime | None:
+def perform_patiently(kind: JobKind, experiments: list[Experiment], options: JobOptions) -> StepTime | None:
     """Does a job, after waiting for runs that another process holds; see `perform`."""
     deadline = time.monotonic() + PATIENCE
     while True:

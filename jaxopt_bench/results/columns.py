@@ -89,7 +89,7 @@ def in_order(names: Sequence[str]) -> list[str]:
     own = [*experiment_types()]
     after = own.index(PROBLEM) + 1
     known = {*IDENTITY, *own, *METRICS, *COST, *ENVIRONMENT}
-    reached = sorted((name for name in names if is_reached(name)), key=_place_of_reached)
+    reached = sorted((name for name in names if is_reached(name)), key=_order_of_reached)
     parts = [name for name in names if name.startswith(PARTS) and name not in known]
     of_problem = [
         name for name in names if not (name in known or is_reached(name) or name.startswith((*PARTS, VERSION)))
@@ -109,8 +109,8 @@ def is_reached(name: str) -> bool:
     return name.startswith(("final.", "best."))
 
 
-def _place_of_reached(name: str) -> tuple[int, int, int]:
-    """Returns where a column of what runs reached belongs among those: by epoch, split, and the loss first."""
+def _order_of_reached(name: str) -> tuple[int, int, int]:
+    """Returns the position of a column of results among such columns: by epoch, split, and the loss first."""
     at, _, measure = name.partition(".")
     found = split_of(measure)
     split = -1 if found is None else SPLITS.index(found[0])

@@ -33,8 +33,8 @@ from jaxopt_bench.study import DOCUMENT, Document, StudyRun, check_within, read_
 RUNS, CURVES = "runs.parquet", "curves.parquet"
 """The two tables of results that were recorded without their run directories."""
 
-Kind = Literal["recorded", "study", "run"]
-_KINDS: Mapping[str, Kind] = {RUNS: "recorded", DOCUMENT: "study", "config.json": "run"}
+FolderKind = Literal["recorded", "study", "run"]
+_KINDS: Mapping[str, FolderKind] = {RUNS: "recorded", DOCUMENT: "study", "config.json": "run"}
 """What a folder is, by a file in it; the first that is there counts."""
 
 _EXPECTED = "Expected a run's directory, a study's folder, or a folder of these."
@@ -207,7 +207,7 @@ def repeats_in_words(count: int) -> str:
     return f"{count:,} {'repeat' if count == 1 else 'repeats'} of the same runs (made with --fresh, or copied):"
 
 
-def _found(path: pathlib.Path) -> Iterator[tuple[Kind, pathlib.Path]]:
+def _found(path: pathlib.Path) -> Iterator[tuple[FolderKind, pathlib.Path]]:
     """Yields what can be read, in the order of their paths. What is within one of these belongs to it."""
     for folder, inside, files in os.walk(path):
         kind = next((kind for name, kind in _KINDS.items() if name in files), None)

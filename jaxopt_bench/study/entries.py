@@ -12,7 +12,8 @@ from jaxopt_bench.study.contender import run_name
 from jaxopt_bench.study.search import Point
 from jaxopt_bench.study.study import Study
 
-Types = Mapping[str, Any]
+JsonTypes = Mapping[str, Any]
+"""The types of an object's fields in JSON, for `check_object`."""
 
 
 class UnitKey(NamedTuple):
@@ -27,7 +28,7 @@ class UnitKey(NamedTuple):
 class Entry:
     """Base of all entries. In JSON an entry is an object with the fields of the dataclass, in their order."""
 
-    json_types: ClassVar[Types]
+    json_types: ClassVar[JsonTypes]
     """The types of the fields in JSON; the items of a list are texts."""
 
     def to_json(self) -> dict[str, Any]:
@@ -67,7 +68,7 @@ class RunEntry(Entry):
       path: of its directory, relative to the study's folder.
     """
 
-    json_types: ClassVar[Types] = {
+    json_types: ClassVar[JsonTypes] = {
         "phase": str, "workload": str, "contender": str, "repetition": int, "trial": int, "seed": int, "digest": str,
         "path": str,
     }  # fmt: skip
@@ -101,7 +102,7 @@ class Selection(Entry):
       among: the digests of the trials.
     """
 
-    json_types: ClassVar[Types] = {
+    json_types: ClassVar[JsonTypes] = {
         "workload": str, "contender": str, "repetition": int, "trial": int | None, "value": NUMBER | None,
         "values": dict | None, "edges": list, "diverged": int, "among": list,
     }  # fmt: skip
@@ -148,7 +149,12 @@ class Timing(Entry):
       environment: where it was measured, as `runs.environment` describes it.
     """
 
-    json_types: ClassVar[Types] = {"workload": str, "contender": str, "seconds_per_step": NUMBER, "environment": dict}
+    json_types: ClassVar[JsonTypes] = {
+        "workload": str,
+        "contender": str,
+        "seconds_per_step": NUMBER,
+        "environment": dict,
+    }
 
     workload: str
     contender: str
@@ -160,7 +166,7 @@ class Timing(Entry):
 class StudySize(Entry):
     """The fields of a study that may grow; workloads and contenders by name."""
 
-    json_types: ClassVar[Types] = {
+    json_types: ClassVar[JsonTypes] = {
         "trials": int | None, "total_epochs": int | None, "trial_seeds": int, "seeds": int, "repetitions": int,
         "workloads": list, "contenders": list,
     }  # fmt: skip

@@ -41,8 +41,10 @@ def _lead(study: Study, ranking: Ranking) -> list[str]:
     statistic = "median" if study.repetitions > 1 else "mean"
     primary = ranking.scale.primary
     best = "highest" if primary.higher_is_better else "lowest"
-    share = f"{primary.format(first.score)}{_margin(primary, first.results[primary.name])}"
-    lead = f"On {ranking.workload}, {first.contender} has the {best} {statistic} {primary.words}, {share}"
+    reached = first.results[primary.name]
+    interval = "" if reached.interval is None else f" ({primary.interval(reached)})"
+    lead = f"On {ranking.workload}, {first.contender} has the {best} {statistic} {primary.words}, "
+    lead += f"{primary.format(first.score)}{interval}"
     reported = _reported(primary)
     if not others:
         return [f"{lead}; no other optimizer has confirmed results.", *reported]
@@ -183,7 +185,3 @@ def _edges(standing: Standing) -> list[str]:
 def _amount(measure: Measure, difference: Estimate) -> str:
     interval = "" if difference.interval is None else f", {measure.interval(difference)}"
     return f"{measure.amount(difference.mean)}{interval}"
-
-
-def _margin(measure: Measure, found: Estimate) -> str:
-    return "" if found.interval is None else f" ({measure.interval(found)})"

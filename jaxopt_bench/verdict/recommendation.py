@@ -35,12 +35,9 @@ def recommendation(results: Results, found: Verdict, ranking: Ranking) -> str | 
     steps = rows["steps"].max()
     settings = ", ".join(f"{field.partition('.')[2]} {format_value(value)}" for field, value in values.items())
     named = f"{first.contender} with {settings or 'its defaults'}, schedule {schedule_in_words(contender.schedule)}"
-    lead = f"To use on {ranking.workload}: {named}, {_epochs(workload.epochs)}, batch size {workload.batch_size}."
+    epochs = f"{workload.epochs} epoch{'s' * (workload.epochs != 1)}"
+    lead = f"To use on {ranking.workload}: {named}, {epochs}, batch size {workload.batch_size}."
     if steps is None:
         return lead
     code = optax_code(contender.optimizer, contender.schedule, workload.epochs, int(steps) // workload.epochs)  # type: ignore[arg-type]
     return lead if code is None else f"{lead}\n\n{code}"
-
-
-def _epochs(count: int) -> str:
-    return f"{count} epoch{'s' * (count != 1)}"
