@@ -9,12 +9,18 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-import sys
 
+import jax
 import tyro
 from rich.table import Table
 
-from experiments.speed.__main__ import SETTINGS, console
+from experiments.speed.inputs.workloads import ALL, find, make_task, noise
+from experiments.speed.jax_side.code_paths import path_on_devices
+from experiments.speed.jax_side.training import Trainer
+from experiments.speed.measure.process import restart_with_settings
+from experiments.speed.measure.timing import Plan, alternate, ratio
+from experiments.speed.output.document import Document, default_path
+from experiments.speed.output.tables import console
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,36 +42,29 @@ class Flags:
 
 
 def restart_with_devices(count: int) -> None:
-    """Puts this process in the place of itself, in an environment where a CPU is so many devices."""
+    """Starts this process again, with an environment in which a CPU is so many devices."""
     simulated = f"--xla_force_host_platform_device_count={count}"
     flags = os.environ.get("XLA_FLAGS", "")
-    if simulated not in flags:
-        here = {**SETTINGS, **os.environ, "XLA_FLAGS": f"{flags} {simulated}".strip()}
-        os.execve(sys.executable, [sys.executable, "-m", "experiments.speed.devices", *sys.argv[1:]], here)
+    restart_with_settings({} if simulated in flags else {"XLA_FLAGS": f"{flags} {simulated}".strip()})
 
 
 def main() -> None:
     """Measures what the command line asks for."""
     flags = tyro.cli(Flags, prog="python -m experiments.speed.devices")
     restart_with_devices(max(flags.counts))
-    from experiments.speed import document, jax_side
-    from experiments.speed.timing import Plan, alternate, ratio
-    from experiments.speed.workloads import ALL, find, make_task, noise
-
-    counts = [count for count in flags.counts if count <= jax_side.device_count()]
+    counts = [count for count in flags.counts if count <= len(jax.devices())]
     (workload,) = find(ALL, [flags.workload])
     task = make_task(workload, "float32", 8 * workload.batch_size)
     images, plan = noise(task), Plan(flags.rounds, flags.block_seconds)
     settings = {"rounds": flags.rounds, "block_seconds": flags.block_seconds}
-    written = document.Document.begin("jaxlib", jax_side.version(), settings, quick=False)
-    written.command = written.command.replace("experiments.speed", "experiments.speed.devices", 1)
+    written = Document.begin("experiments.speed.devices", settings)
     table = Table("members", "devices", "layers", "images/s", "over one device", box=None)
     for members in flags.members:
-        trainers = {str(count): jax_side.Trainer(task, images, jax_side.path_of(count), members) for count in counts}
+        trainers = {str(count): Trainer(task, images, path_on_devices(count), members) for count in counts}
         timings = alternate(trainers, plan)
         first = timings[str(counts[0])]
         for count in counts:
-            timing, path = timings[str(count)], jax_side.path_of(count)
+            timing, path = timings[str(count)], path_on_devices(count)
             speed, over = timing.per_second(members * workload.batch_size), ratio(timing, first)
             written.rows.append(
                 {
@@ -82,7 +81,7 @@ def main() -> None:
             )
             table.add_row(*map(str, (members, count, path.layers)), f"{speed.median:,.0f}", f"{over.median:.2f}")
     console().print(table)
-    out = flags.out or document.default_path(written.hardware["name"], ("devices",), quick=False)
+    out = flags.out or default_path(written.hardware["name"], ["devices"])
     written.write(out)
     print(f"written to {out}")
 

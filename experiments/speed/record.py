@@ -17,12 +17,16 @@ import jax
 import tyro
 from rich.table import Table
 
-from experiments.speed import document, jax_side, roofline
-from experiments.speed.__main__ import console
-from experiments.speed.flops import products, training_flops
-from experiments.speed.timing import Plan, Spread, alternate
-from experiments.speed.workloads import Dtype, classification, noise, task_on_images
+from experiments.speed.inputs.workloads import Dtype, classification, noise, task_on_images
+from experiments.speed.jax_side.networks import forward_jaxpr
+from experiments.speed.jax_side.training import Trainer
+from experiments.speed.measure import roofline
+from experiments.speed.measure.flops import products, training_flops
+from experiments.speed.measure.timing import Plan, Spread, alternate
+from experiments.speed.output.document import Document, Row, default_path
+from experiments.speed.output.tables import console
 from jaxopt_bench import Experiment, UserError, catalog, train_population
+from jaxopt_bench.formatting import format_value
 from jaxopt_bench.models import count_parameters
 from jaxopt_bench.runs import Options, Recording
 from jaxopt_bench.statistics import estimate
@@ -62,8 +66,7 @@ def main() -> None:
     if flags.epochs:
         workload = dataclasses.replace(experiment.workload, epochs=flags.epochs)
         experiment = dataclasses.replace(experiment, workload=workload)
-    written = document.Document.begin("jaxlib", jax_side.version(), {}, quick=False)
-    written.command = written.command.replace("experiments.speed", "experiments.speed.record", 1)
+    written = Document.begin("experiments.speed.record")
     if flags.predict:
         written.rows += predicted(experiment)
         show(
@@ -80,12 +83,12 @@ def main() -> None:
         written.rows.append(measured(experiment, flags))
         show(written.rows, "seeds", "accuracy", "accuracy_interval", "reached", "seconds", "training_seconds")
     name = "prediction" if flags.predict else "record"
-    out = flags.out or document.default_path(written.hardware["name"], (name,), quick=False)
+    out = flags.out or default_path(written.hardware["name"], [name])
     written.write(out)
     print(f"written to {out}")
 
 
-def predicted(experiment: Experiment) -> list[document.Row]:
+def predicted(experiment: Experiment) -> list[Row]:
     """Returns a row for each chip, and one for this machine with what it attains.
 
     What it attains is measured in float32 where it is a CPU, which has no products in bfloat16.
@@ -97,15 +100,15 @@ def predicted(experiment: Experiment) -> list[document.Row]:
     workload = dataclasses.replace(experiment.workload, problem=dataclasses.replace(problem, dtype=dtype))
     here_only = dataclasses.replace(experiment, workload=workload)
     here = _bound(_task(here_only), roofline.this_chip(dtype))
-    small = task_on_images(here_only, 4 * workload.batch_size)
-    trainer = jax_side.Trainer(small, noise(small), jax_side.default_path())
+    small = task_on_images(here_only, 4 * experiment.workload.batch_size)
+    trainer = Trainer(small, noise(small), choose_code_path())
     timing = alternate({"ours": trainer}, Plan(rounds=5, block_seconds=2.0))["ours"]
     attained = Spread.of([here["step_milliseconds"] / (1e3 * seconds) for seconds in timing.seconds])
-    return [*rows, {**here, "path": jax_side.default_path().layers, **attained.fields("attained")}]
+    return [*rows, {**here, "path": choose_code_path().layers, **attained.fields("attained")}]
 
 
-def _bound(task: Task, chip: roofline.Chip) -> document.Row:
-    experiment, forward = task.experiment, jax_side.forward_jaxpr(task)
+def _bound(task: Task, chip: roofline.Chip) -> Row:
+    experiment, forward = task.experiment, forward_jaxpr(task)
     dtype = classification(experiment).dtype
     parameters = count_parameters(abstract_states(task).params)
     seconds = roofline.least_seconds(products(forward), parameters, NUMBER_BYTES[dtype], chip)
@@ -126,10 +129,10 @@ def _bound(task: Task, chip: roofline.Chip) -> document.Row:
 
 
 def _task(experiment: Experiment) -> Task:
-    return task_on_images(experiment, TRAIN_EXAMPLES, jax_side.default_path())
+    return task_on_images(experiment, TRAIN_EXAMPLES, choose_code_path())
 
 
-def measured(experiment: Experiment, flags: Flags) -> document.Row:
+def measured(experiment: Experiment, flags: Flags) -> Row:
     """Trains the seeds and returns what they reached and took."""
     path = dataclasses.replace(choose_code_path(), members=flags.members)
     began = time.perf_counter()
@@ -167,12 +170,12 @@ def measured(experiment: Experiment, flags: Flags) -> document.Row:
     }
 
 
-def show(rows: list[document.Row], *fields: str) -> None:
+def show(rows: list[Row], *fields: str) -> None:
     """Prints some fields of rows as a table."""
     table = Table(*(field.replace("_", " ") for field in fields), box=None)
     for row in rows:
         values = (row.get(field) for field in fields)
-        table.add_row(*("" if v is None else f"{v:.4g}" if isinstance(v, float) else str(v) for v in values))
+        table.add_row(*("" if value is None else format_value(value) for value in values))
     console().print(table)
 
 

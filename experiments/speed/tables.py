@@ -14,7 +14,6 @@ import json
 import multiprocessing
 import pathlib
 import random
-import resource
 import shutil
 import statistics
 import tempfile
@@ -22,6 +21,7 @@ import time
 
 import tyro
 
+from experiments.speed.measure.memory import host_peak
 from jaxopt_bench import catalog
 from jaxopt_bench.experiment import digest_of
 from jaxopt_bench.results import load
@@ -90,8 +90,7 @@ def measured(folder: pathlib.Path) -> Loaded:
     began, processor = time.perf_counter(), time.process_time()
     results = load(folder)
     seconds, processor = time.perf_counter() - began, time.process_time() - processor
-    peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return Loaded(len(results.runs), len(results.curves), seconds, processor, peak)
+    return Loaded(len(results.runs), len(results.curves), seconds, processor, host_peak())
 
 
 def in_new_process(folder: pathlib.Path) -> Loaded:

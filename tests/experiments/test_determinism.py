@@ -10,13 +10,13 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.determinism.measure import CIRCUMSTANCES, Bench, applicable, compared
+from experiments.numerics.determinism.measure import CIRCUMSTANCES, Bench, applicable, compared
 from jaxopt_bench import UserError, train
 from jaxopt_bench.optimizers import AdamW
 from jaxopt_bench.runs import Options, Recording, Reporter
 
 ROOT = pathlib.Path(__file__).parents[2]
-RESULTS = sorted((ROOT / "experiments/determinism/results").glob("*.json"))
+RESULTS = sorted((ROOT / "experiments/numerics/determinism/results").glob("*.json"))
 ROUNDED = {"8 devices in sight", *(f"layers `{name}`" for name in ("native", "onednn", "plain"))}
 
 

@@ -10,9 +10,11 @@ import statistics
 import pytest
 import scipy.stats
 
-from experiments.speed import flops, jax_side, record, roofline
-from experiments.speed.roofline import CHIPS, Chip, least_seconds
-from experiments.speed.workloads import DIGITS, make_task
+from experiments.speed import record
+from experiments.speed.inputs.workloads import DIGITS, make_task
+from experiments.speed.jax_side.networks import forward_jaxpr
+from experiments.speed.measure import flops, roofline
+from experiments.speed.measure.roofline import CHIPS, Chip, least_seconds
 from jaxopt_bench import catalog, load_run
 
 KERNELS = (9 * 16, 9 * 16 * 32, 2 * 2 * 32 * 64, 64 * 10)
@@ -23,7 +25,7 @@ PARAMETERS = 1000
 
 @pytest.fixture(scope="module")
 def products() -> list[flops.Product]:
-    return flops.products(jax_side.forward_jaxpr(make_task(DIGITS, "float32", 64)))
+    return flops.products(forward_jaxpr(make_task(DIGITS, "float32", 64)))
 
 
 def test_products_are_counted_with_what_they_read_and_write(products: list[flops.Product]) -> None:
@@ -35,7 +37,7 @@ def test_products_are_counted_with_what_they_read_and_write(products: list[flops
 def test_without_limit_of_memory_a_step_takes_its_operations(products: list[flops.Product]) -> None:
     chip = Chip("quick", 1e9, math.inf, "here")
     found = least_seconds(products, PARAMETERS, 4, chip)
-    forward = jax_side.forward_jaxpr(make_task(DIGITS, "float32", 64))
+    forward = forward_jaxpr(make_task(DIGITS, "float32", 64))
     assert found == pytest.approx(flops.training_flops(forward) / 1e9)
 
 
@@ -63,7 +65,7 @@ def test_the_record_is_resnet_18_on_all_images() -> None:
     assert found.workload.problem.validation_fraction == 0.0
     assert found.evaluate_test
     task = record._task(found)
-    products = flops.products(jax_side.forward_jaxpr(task))
+    products = flops.products(forward_jaxpr(task))
     forward = sum(p.operations for p in products) / found.workload.batch_size
     assert forward == pytest.approx(2 * 0.556e9, rel=0.01)  # multiply-adds that the network is known to have
 

@@ -20,13 +20,23 @@ import pytest
 from rich.console import Console
 
 import jaxopt_bench
-from experiments.speed import agreement, datasets, flops, jax_side, networks, run, table, tables
-from experiments.speed.agreement import Answer, DisagreementError, Probe
-from experiments.speed.document import Document, busy_elsewhere, default_path
-from experiments.speed.flags import SECTIONS, Flags, Section
-from experiments.speed.timing import Plan, Spread, Timing, alternate, fastest, ratio
-from experiments.speed.worker import Remote, Request, WorkerError
-from experiments.speed.workloads import ALL, DIGITS, WORKLOADS, find, make_task, noise
+from experiments.speed import tables as stored_runs
+from experiments.speed.inputs import datasets
+from experiments.speed.inputs.probes import Answer, Probe
+from experiments.speed.inputs.workloads import ALL, DIGITS, WORKLOADS, find, make_task, noise
+from experiments.speed.jax_side.code_paths import paths
+from experiments.speed.jax_side.networks import answerer, forward_jaxpr, initial_variables
+from experiments.speed.jax_side.training import Trainer, within_epochs
+from experiments.speed.jax_side.updates import Updater
+from experiments.speed.measure import agreement, flops
+from experiments.speed.measure.agreement import DisagreementError
+from experiments.speed.measure.remote import Remote, Request, WorkerError
+from experiments.speed.measure.timing import Plan, Spread, Timing, alternate, fastest, ratio
+from experiments.speed.output import tables
+from experiments.speed.output.document import Document, default_path
+from experiments.speed.output.hardware import busy_elsewhere
+from experiments.speed.sections import networks, run
+from experiments.speed.sections.flags import SECTIONS, Flags, Section
 from jaxopt_bench import UserError, catalog
 from jaxopt_bench.data import DATASETS, archives
 from jaxopt_bench.results import load
@@ -105,9 +115,9 @@ def test_ratios_are_taken_round_by_round():
 
 
 def test_steps_are_divided_at_the_ends_of_epochs():
-    assert list(jax_side.within_epochs(3, 12, 5)) == [2, 5, 5]
-    assert list(jax_side.within_epochs(0, 4, 5)) == [4]
-    assert list(jax_side.within_epochs(5, 1, 5)) == [1]
+    assert list(within_epochs(3, 12, 5)) == [2, 5, 5]
+    assert list(within_epochs(0, 4, 5)) == [4]
+    assert list(within_epochs(5, 1, 5)) == [1]
 
 
 @pytest.fixture(scope="module")
@@ -117,12 +127,12 @@ def digits() -> Task:
 
 @pytest.fixture(scope="module")
 def probe(digits: Task) -> Probe:
-    return agreement.make_probe(digits, jax_side.initial_variables(digits), 0)
+    return agreement.make_probe(digits, initial_variables(digits), 0)
 
 
 @pytest.fixture(scope="module")
 def answer(digits: Task, probe: Probe) -> Answer:
-    return jax_side.answerer(digits, "plain")(probe)
+    return answerer(digits, "plain")(probe)
 
 
 def test_the_check_accepts_rounding_and_says_how_much(answer: Answer):
@@ -184,7 +194,7 @@ def test_a_probes_weights_are_all_different_from_zero_and_one(digits: Task, prob
 def test_operations_are_those_of_products_with_the_backward_pass_twice(digits: Task):
     first = 2 * 32 * 8 * 8 * 16 * 9
     others = 2 * 32 * (4 * 4 * 32 * 9 * 16 + 2 * 2 * 32 * 64 + 64 * 10)
-    assert flops.training_flops(jax_side.forward_jaxpr(digits)) == 2 * first + 3 * others
+    assert flops.training_flops(forward_jaxpr(digits)) == 2 * first + 3 * others
 
 
 def test_noise_has_the_official_layout(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch):
@@ -224,7 +234,7 @@ class FakePeer:
         return "fused" if optimizer == "adamw" else None
 
     def answer(self, task: Task, probe: Probe, exactly: bool = False) -> Answer:
-        answer = jax_side.answerer(task, "plain")(probe)
+        answer = answerer(task, "plain")(probe)
         return dataclasses.replace(answer, training_loss=answer.training_loss * self.scale)
 
 
@@ -236,11 +246,11 @@ class Local:
             raise WorkerError("no compiler")
         task = make_task(find(ALL, [request.label])[0], request.dtype, request.examples)
         if request.update:
-            self.updater = jax_side.Updater(task, request.update)
+            self.updater = Updater(task, request.update)
             self.run, self.state = self.updater.run, self.updater.state
             return
-        path = CodePath.from_json(request.way) if request.side == "jax" else jax_side.paths()[0]
-        self.trainer = jax_side.Trainer(task, noise(task), path, request.members)
+        path = CodePath.from_json(request.way) if request.side == "jax" else paths()[0]
+        self.trainer = Trainer(task, noise(task), path, request.members)
         self.run = self.trainer.run
 
     def peak(self) -> dict[str, object]:
@@ -263,12 +273,11 @@ def test_a_quick_run_writes_rows_that_say_what_they_are(tmp_path: pathlib.Path):
     document, output = quick(tmp_path)
     written = json.loads((tmp_path / "speed.json").read_text())
     assert written == json.loads(json.dumps(dataclasses.asdict(document)))
-    assert Document.read(tmp_path / "speed.json") == Document(**written)
     assert written["quick"] is True
     assert written["versions"]["torch"] == "0.fake"
     assert written["hardware"]["backend"] == jax.default_backend()
     assert {"command", "date", "settings"} <= written.keys()
-    assert [row["path"] for row in written["rows"]] == [path.layers for path in jax_side.paths()]
+    assert [row["path"] for row in written["rows"]] == [path.layers for path in paths()]
     for row in written["rows"]:
         expected = {"network": "cnn", "optimizer": "adamw", "batch_size": 32, "backend": jax.default_backend()}
         assert expected.items() <= row.items()
@@ -297,7 +306,7 @@ def test_updates_are_timed_beside_sgd_and_the_peer_and_their_state_is_counted(tm
 
 
 def test_a_worker_makes_steps_in_a_process_of_its_own_and_says_why_it_cannot():
-    path = jax_side.paths()[0].to_json()
+    path = paths()[0].to_json()
     worker = Remote(Request("jax", DIGITS.label, "float32", 64, path, jax.default_backend()))
     worker.run(3)
     worker.settle()
@@ -321,13 +330,13 @@ def test_every_section_has_a_table_that_bears_absent_fields():
     common = {"network": "cnn", "optimizer": "sgd", "batch_size": 4, "dtype": "float32", "path": "plain"}
     for section in SECTIONS:
         output = io.StringIO()
-        Console(file=output, width=200).print(table.section_table(section, table.COLUMNS[section], [common]))
+        Console(file=output, width=200).print(tables.section_table(section, tables.COLUMNS[section], [common]))
         assert ("cnn, sgd, 4" if section != "updates" else "sgd") in output.getvalue()
-        assert table.line({"section": section, **common}).startswith(f"{section} cnn sgd 4")
+        assert tables.line({"section": section, **common}).startswith(f"{section} cnn sgd 4")
 
 
 def test_parts_and_quick_runs_never_take_the_place_of_the_whole():
-    assert default_path("NVIDIA H100 80GB", (), False).name == "nvidia-h100-80gb.json"
+    assert default_path("NVIDIA H100 80GB").name == "nvidia-h100-80gb.json"
     assert default_path("NVIDIA H100 80GB", ("networks",), True).name == "nvidia-h100-80gb-networks-quick.json"
 
 
@@ -345,8 +354,8 @@ def test_the_library_never_imports_pytorch():
 
 def test_copies_of_a_run_are_runs_of_their_own_and_their_reading_is_measured(tiny, tmp_path):
     run = write_run(tmp_path / "one", tiny, epochs(2), summary(tiny))
-    tables.make_copies(run, tmp_path / "many", 5)
-    loaded = tables.measured(tmp_path / "many")
+    stored_runs.make_copies(run, tmp_path / "many", 5)
+    loaded = stored_runs.measured(tmp_path / "many")
     assert (loaded.runs, loaded.lines) == (5, 5 * 6)
     assert min(loaded.seconds, loaded.processor_seconds, loaded.peak_bytes) > 0
     runs = load(tmp_path / "many").runs
@@ -360,7 +369,7 @@ def test_devices_are_measured_beside_one(tmp_path):
     command = [sys.executable, "-m", "experiments.speed.devices", *words, "--out", str(out)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
-    rows = Document.read(out).rows
+    rows = json.loads(out.read_text())["rows"]
     assert [(row["members"], row["devices"]) for row in rows] == [(1, 1), (1, 2), (2, 1), (2, 2)]
     for row in rows:
         assert row["images_per_second"] > 0

@@ -1,1 +1,0 @@
-"""Which batch statistics an evaluation should use, measured."""

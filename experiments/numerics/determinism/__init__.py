@@ -1,0 +1,1 @@
+"""What changes a run's bits, measured: `python -m experiments.numerics.determinism`; see `measure.py`."""

@@ -1,0 +1,5 @@
+"""How speed is measured: in turns, by workers with a process each, after a check that both sides compute the same.
+
+`timing` has the alternating blocks, `remote` and `worker` the two ends of a worker, `agreement` the check, `flops` and
+`roofline` count operations and bytes, `memory` and `process` are about the process itself.
+"""

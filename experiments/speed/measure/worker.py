@@ -1,0 +1,97 @@
+"""The process that builds one contender and makes its steps: `python -m experiments.speed.measure.worker REQUEST`.
+
+It does what lines of JSON on its input ask for: `run` some steps, `settle`, tell its `peak` memory or its `state`. It
+answers each with a line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, TextIO
+
+import jax
+
+from experiments.speed.inputs.workloads import ALL, find, make_task, noise
+from experiments.speed.jax_side import training, updates
+from experiments.speed.measure.memory import host_peak
+from experiments.speed.measure.remote import Request
+from experiments.speed.measure.timing import settle
+from jaxopt_bench.training import CodePath
+
+
+@dataclasses.dataclass(frozen=True)
+class Built:
+    """A contender that is ready to make steps.
+
+    Attributes:
+      contender: the trainer or updater of one of the sides.
+      device_peak: returns the device's peak memory in bytes; None where the device is the host.
+      before: the host's peak memory in bytes before the network was built.
+    """
+
+    contender: Any
+    device_peak: Callable[[], int | None]
+    before: int
+
+
+def serve(request: Request, asked: TextIO, answers: TextIO) -> None:
+    """Builds the contender and does what is asked, until nothing more is."""
+
+    def answer(value: Any) -> None:
+        answers.write(json.dumps(value) + "\n")
+        answers.flush()
+
+    try:
+        built = _build(request)
+        answer(None)
+        for line in asked:
+            what, steps = json.loads(line)
+            answer(_do(built, what, steps))
+    except Exception as error:  # a compiler may fail in any way
+        answer({"error": f"{type(error).__name__}: {error}"[:500]})
+        raise
+
+
+def _build(request: Request) -> Built:
+    (workload,) = find(ALL, [request.label])
+    task = make_task(workload, request.dtype, request.examples)
+    if request.side == "jax":
+        jax.default_backend()  # starts it
+        before = host_peak()
+        if request.update:
+            return Built(updates.Updater(task, request.update), training.peak_bytes, before)
+        path = CodePath.from_json(request.way)
+        return Built(training.Trainer(task, noise(task), path, request.members), training.peak_bytes, before)
+    # Imported only here: a worker of the JAX side must not hold PyTorch, which may also not be installed.
+    from experiments.speed.torch_side.peer import TorchPeer
+
+    peer = TorchPeer(request.backend, (request.way,))
+    before = host_peak()
+    contender = peer.updater(task, request.update) if request.update else peer.trainer(task, noise(task), request.way)
+    return Built(contender, peer.peak_bytes, before)
+
+
+def _do(built: Built, what: str, steps: int) -> Any:
+    """Does what a line asks for, and returns the answer as a JSON value."""
+    if what == "run":
+        built.contender.run(steps)
+    elif what == "settle":
+        settle(built.contender)
+    elif what == "state":
+        return built.contender.state()
+    elif what == "peak":
+        device = built.device_peak()
+        if device is not None:
+            return {"bytes": device, "of": "device"}
+        return {"bytes": host_peak(), "before": built.before, "of": "host"}
+    return None
+
+
+if __name__ == "__main__":
+    with os.fdopen(os.dup(1), "w") as pipe:
+        os.dup2(2, 1)  # whatever a library prints must not be taken for an answer
+        serve(Request(**json.loads(sys.argv[1])), sys.stdin, pipe)

@@ -1,0 +1,1 @@
+"""What the measurements leave: a JSON document with hardware, versions and command, and tables for people."""
