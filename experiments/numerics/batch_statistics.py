@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -91,7 +90,7 @@ def corrected(states: TrainState, steps: int) -> TrainState:
     """Returns the states with running statistics from which their start, mean 0 and variance 1, is removed."""
     weight = MOMENTUM**steps
 
-    def of(path: tuple[Any, ...], running: jax.Array) -> jax.Array:
+    def of(path: tuple[jax.tree_util.DictKey, ...], running: jax.Array) -> jax.Array:
         return (running - weight * (path[-1].key == "var")) / (1 - weight)
 
     return states.replace(variables=jax.tree_util.tree_map_with_path(of, states.variables))

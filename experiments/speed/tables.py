@@ -8,10 +8,8 @@ by line, with Python's own reader of JSON, they take three times the time and th
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 import json
-import multiprocessing
 import pathlib
 import random
 import shutil
@@ -22,6 +20,7 @@ import time
 import tyro
 
 from experiments.speed.measure.memory import host_peak
+from experiments.speed.measure.process import in_new_process
 from jaxopt_bench import catalog
 from jaxopt_bench.experiment import digest_of
 from jaxopt_bench.results import load
@@ -93,12 +92,6 @@ def measured(folder: pathlib.Path) -> Loaded:
     return Loaded(len(results.runs), len(results.curves), seconds, processor, host_peak())
 
 
-def in_new_process(folder: pathlib.Path) -> Loaded:
-    """Returns what loading takes a process that has done nothing else."""
-    with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(measured, folder).result()
-
-
 def main() -> None:
     """Measures what the command line asks for."""
     flags = tyro.cli(Flags, prog="python -m experiments.speed.tables")
@@ -107,7 +100,7 @@ def main() -> None:
         run = train_one(folder / "one", flags.data_dir or folder / "data")
         make_copies(run, folder / "runs", flags.runs)
         size = sum(path.stat().st_size for path in (folder / "runs").rglob("*") if path.is_file())
-        loaded = [in_new_process(folder / "runs") for _ in range(flags.repeats)]
+        loaded = [in_new_process(measured, folder / "runs") for _ in range(flags.repeats)]
     print(f"{loaded[0].runs:,} runs, {loaded[0].lines:,} lines, {size / 1e6:,.0f} MB on disk")
     print("seconds:           " + ", ".join(f"{each.seconds:.2f}" for each in loaded))
     print("processor seconds: " + ", ".join(f"{each.processor_seconds:.2f}" for each in loaded))

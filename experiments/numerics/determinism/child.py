@@ -16,27 +16,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 import pathlib
-import signal
 import sys
 
+from experiments.speed.measure.stopping import StoppedAt
 from jaxopt_bench import catalog
-from jaxopt_bench.runs import Interrupted, Options, Recording, Reporter, train_population
+from jaxopt_bench.runs import Interrupted, Options, Recording, train_population
 from jaxopt_bench.training import choose_code_path
-
-
-class StoppedAt(Reporter):
-    """Asks the process to stop, once, when the run has reached a step."""
-
-    def __init__(self, step: int | None):
-        self.step = step
-
-    def advance(self, step: int, *_: object) -> None:
-        """See `Reporter`."""
-        if self.step is not None and step >= self.step:
-            self.step = None
-            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def main() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +12,7 @@ from jaxtyping import Array, Float
 
 from experiments.speed.inputs.workloads import UPDATE_WEIGHT_DECAY
 from jaxopt_bench.models import count_parameters
-from jaxopt_bench.optimizers import OPTIMIZERS, Moment
+from jaxopt_bench.optimizers import OPTIMIZERS, Hyperparameters, Moment
 from jaxopt_bench.training import Task, abstract_states, member
 
 
@@ -28,11 +27,19 @@ class Updater:
         self.params = jax.tree.map(lambda leaf: 0.1 * jax.random.normal(key, leaf.shape), shapes)
         self.gradient = jax.tree.map(lambda leaf: 1e-3 * jax.random.normal(key, leaf.shape), shapes)
 
-        def transform(hyperparameters: Any, step: Float[Array, ""] | float) -> optax.GradientTransformationExtraArgs:
+        def transform(
+            hyperparameters: Hyperparameters, step: Float[Array, ""] | float
+        ) -> optax.GradientTransformationExtraArgs:
             return optimizer.transform(hyperparameters, Moment(0.1 / (step + 1), 0.5, False, key))
 
         @functools.partial(jax.jit, donate_argnums=(1, 2))
-        def update(hyperparameters: Any, params: Any, state: Any, gradient: Any, step: Float[Array, ""]) -> Any:
+        def update(
+            hyperparameters: Hyperparameters,
+            params: optax.Params,
+            state: optax.OptState,
+            gradient: optax.Updates,
+            step: Float[Array, ""],
+        ) -> tuple[optax.Params, optax.OptState, Float[Array, ""]]:
             updates, state = transform(hyperparameters, step).update(gradient, state, params, value=jnp.float32(1))
             return optax.apply_updates(params, updates), state, step + 1
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
+from jax.core import ShapedArray
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 
 from experiments.speed.inputs.workloads import Dtype
 from experiments.speed.measure.timing import Spread
@@ -32,7 +33,7 @@ class Product:
     outputs: int
 
 
-def training_flops(forward: Any) -> int:
+def training_flops(forward: ClosedJaxpr) -> int:
     """Returns the operations of one training step's convolutions and matrix products, an addition counting as one.
 
     The backward pass makes two products for each of the forward pass, but for the first, whose images need no
@@ -45,39 +46,56 @@ def training_flops(forward: Any) -> int:
     return 3 * sum(product.operations for product in made) - made[0].operations
 
 
-def products(forward: Any) -> list[Product]:
+def products(forward: ClosedJaxpr) -> list[Product]:
     """Returns the convolutions and matrix products of a forward pass, in order; see `training_flops`."""
     return list(_products(forward.jaxpr))
 
 
-def matmul_rate(dtype: Dtype, size: int, repeats: int = 10) -> Spread:
-    """Returns the measured operations per second of a large matrix product on random numbers."""
+def matmul_rate(dtype: Dtype, size: int | None = None) -> Spread:
+    """Returns the measured operations per second of a large matrix product on random numbers.
+
+    Args:
+      dtype: of the numbers.
+      size: rows and columns of the matrices; as suits the backend where None.
+    """
+    size = size or (2048 if jax.default_backend() == "cpu" else 8192)
     one, other = (jax.random.normal(jax.random.key(i), (size, size), dtype) for i in range(2))
     product = jax.jit(jnp.matmul)
+    return measured_rate(lambda: product(one, other), 2 * size**3)
+
+
+def measured_rate(call: Callable[[], jax.Array], amount: float, repeats: int = 10) -> Spread:
+    """Returns how much per second a call does; the first calls, one of which compiles, are not timed.
+
+    Args:
+      call: does it on the device.
+      amount: how many operations, or bytes, a call is.
+      repeats: how often it is timed.
+    """
     for _ in range(3):
-        product(one, other).block_until_ready()
+        call().block_until_ready()
     rates = []
     for _ in range(repeats):
         began = time.perf_counter()
-        product(one, other).block_until_ready()
-        rates.append(2 * size**3 / (time.perf_counter() - began))
+        call().block_until_ready()
+        rates.append(amount / (time.perf_counter() - began))
     return Spread.of(rates)
 
 
-def _products(jaxpr: Any) -> Iterator[Product]:
+def _products(jaxpr: Jaxpr) -> Iterator[Product]:
     """Yields every product, those of inner functions too, in order."""
     for equation in jaxpr.eqns:
         if equation.primitive.name in ("dot_general", "conv_general_dilated"):
-            sizes = (math.prod(variable.aval.shape) for variable in (*equation.invars, *equation.outvars))
+            sizes = (math.prod(_shape(variable)) for variable in (*equation.invars, *equation.outvars))
             yield Product(_operations(equation), *sizes)
         for inner in jax.tree.leaves(equation.params, is_leaf=_is_jaxpr):
             if _is_jaxpr(inner):
-                yield from _products(getattr(inner, "jaxpr", inner))
+                yield from _products(inner.jaxpr if isinstance(inner, ClosedJaxpr) else inner)
 
 
-def _operations(equation: Any) -> int:
-    left, right = (variable.aval.shape for variable in equation.invars)
-    outputs = math.prod(equation.outvars[0].aval.shape)
+def _operations(equation: JaxprEqn) -> int:
+    left, right = map(_shape, equation.invars)
+    outputs = math.prod(_shape(equation.outvars[0]))
     if equation.primitive.name == "dot_general":
         (contracted, _), _ = equation.params["dimension_numbers"]
         return 2 * outputs * math.prod(left[axis] for axis in contracted)
@@ -85,5 +103,10 @@ def _operations(equation: Any) -> int:
     return 2 * outputs * math.prod(right) // features
 
 
-def _is_jaxpr(value: Any) -> bool:
-    return hasattr(value, "eqns") or hasattr(value, "jaxpr")
+def _shape(variable: Var | Literal) -> tuple[int, ...]:
+    assert isinstance(variable.aval, ShapedArray), "products are of arrays"
+    return variable.aval.shape
+
+
+def _is_jaxpr(value: object) -> bool:
+    return isinstance(value, Jaxpr | ClosedJaxpr)

@@ -75,7 +75,7 @@ class Remote:
         """Lets it put away what it made ahead."""
         self._ask("settle")
 
-    def peak(self) -> dict[str, Any]:
+    def peak(self) -> dict[str, int | str]:
         """Returns its peak memory in bytes, what it was before the network was built, and whose it is."""
         return self._ask("peak")
 

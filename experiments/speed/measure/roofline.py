@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Sequence
 
 import jax
@@ -71,18 +70,12 @@ def least_seconds(products: Sequence[Product], parameters: int, number_bytes: in
 
 def this_chip(dtype: Dtype) -> Chip:
     """Returns what is measured here: the rate of a large product, and of adding to a large array."""
-    size = {"cpu": 2048}.get(jax.default_backend(), 8192)
-    rate = flops.matmul_rate(dtype, size).median
+    rate = flops.matmul_rate(dtype).median
     return Chip(jax.local_devices()[0].device_kind, rate, _bandwidth().median, "measured")
 
 
-def _bandwidth(numbers: int = 1 << 26, repeats: int = 10) -> Spread:
+def _bandwidth(numbers: int = 1 << 26) -> Spread:
+    """Returns the bytes per second that adding to a large array reads and writes."""
     add = jax.jit(lambda array: array + 1)
     array = jnp.zeros(numbers, jnp.float32)
-    add(array).block_until_ready()
-    rates = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        add(array).block_until_ready()
-        rates.append(2 * array.nbytes / (time.perf_counter() - began))
-    return Spread.of(rates)
+    return flops.measured_rate(lambda: add(array), 2 * array.nbytes)

@@ -19,7 +19,7 @@ from experiments.speed.inputs.workloads import ALL, find, make_task, noise
 from experiments.speed.jax_side import training, updates
 from experiments.speed.measure.memory import host_peak
 from experiments.speed.measure.remote import Request
-from experiments.speed.measure.timing import settle
+from experiments.speed.measure.timing import Contender, settle
 from jaxopt_bench.training import CodePath
 
 
@@ -28,14 +28,16 @@ class Built:
     """A contender that is ready to make steps.
 
     Attributes:
-      contender: the trainer or updater of one of the sides.
+      contender: makes training steps, or updates alone.
       device_peak: returns the device's peak memory in bytes; None where the device is the host.
       before: the host's peak memory in bytes before the network was built.
+      state: of updates alone, returns the number of parameters and the bytes of the optimizer's state.
     """
 
-    contender: Any
+    contender: Contender
     device_peak: Callable[[], int | None]
     before: int
+    state: Callable[[], dict[str, int]] | None = None
 
 
 def serve(request: Request, asked: TextIO, answers: TextIO) -> None:
@@ -63,7 +65,8 @@ def _build(request: Request) -> Built:
         jax.default_backend()  # starts it
         before = host_peak()
         if request.update:
-            return Built(updates.Updater(task, request.update), training.peak_bytes, before)
+            updater = updates.Updater(task, request.update)
+            return Built(updater, training.peak_bytes, before, updater.state)
         path = CodePath.from_json(request.way)
         return Built(training.Trainer(task, noise(task), path, request.members), training.peak_bytes, before)
     # Imported only here: a worker of the JAX side must not hold PyTorch, which may also not be installed.
@@ -71,8 +74,10 @@ def _build(request: Request) -> Built:
 
     peer = TorchPeer(request.backend, (request.way,))
     before = host_peak()
-    contender = peer.updater(task, request.update) if request.update else peer.trainer(task, noise(task), request.way)
-    return Built(contender, peer.peak_bytes, before)
+    if request.update:
+        peers = peer.updater(task, request.update)
+        return Built(peers, peer.peak_bytes, before, peers.state)
+    return Built(peer.trainer(task, noise(task), request.way), peer.peak_bytes, before)
 
 
 def _do(built: Built, what: str, steps: int) -> Any:
@@ -82,7 +87,8 @@ def _do(built: Built, what: str, steps: int) -> Any:
     elif what == "settle":
         settle(built.contender)
     elif what == "state":
-        return built.contender.state()
+        assert built.state is not None, "only updates have one"
+        return built.state()
     elif what == "peak":
         device = built.device_peak()
         if device is not None:

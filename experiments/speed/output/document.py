@@ -88,7 +88,7 @@ def origin(module: str) -> dict[str, Any]:
     }
 
 
-def write_json(path: pathlib.Path, value: Any) -> None:
+def write_json(path: pathlib.Path, value: object) -> None:
     """Writes a JSON file whole or not at all, in a folder that is made where it is absent.
 
     The user names the file, so a symbolic link is followed.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -102,6 +101,16 @@ COLUMNS: Mapping[str, Mapping[str, Cell]] = {
         "cache": value("cache"),
         "s to the first step": spread("seconds_to_first_step", ".1f"),
     },
+    "resume": {
+        "problem": value("problem"),
+        "optimizer": value("optimizer"),
+        "members": value("members"),
+        "s to be ready": spread("seconds_to_start", ".2f"),
+        "s to the first step": spread("seconds_to_first_step", ".2f"),
+        "files read": value("files_read", ","),
+        "reads": value("file_reads", ","),
+        "most of one file": value("most_reads_of_a_file"),
+    },
 }
 
 
@@ -126,11 +135,11 @@ def line(row: Row) -> str:
     return f"{where}: " + ", ".join(f"{name} {text}" for name, text in cells.items() if text != "–")
 
 
-def section_table(section: str, columns: Mapping[str, Cell], rows: Sequence[Mapping[str, Any]]) -> Table:
+def section_table(section: str, columns: Mapping[str, Cell], rows: Sequence[Row]) -> Table:
     """Returns one section's table; medians, and in brackets the quartiles."""
     table = Table(title=section, box=box.SIMPLE, title_justify="left")
     for name in columns:
         table.add_column(name, no_wrap=name in ("network", "type", "path"))
     for row in rows:
-        table.add_row(*(cell(dict(row)) for cell in columns.values()))
+        table.add_row(*(cell(row) for cell in columns.values()))
     return table

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from experiments.speed.inputs.probes import Answer, Probe
 from experiments.speed.inputs.workloads import Dtype, Workload
@@ -44,7 +44,7 @@ class Peer(Protocol):
 class Worker(Contender, Protocol):
     """A contender that can be measured otherwise, too."""
 
-    def peak(self) -> dict[str, Any]:
+    def peak(self) -> dict[str, int | str]:
         """Returns its peak memory."""
 
     def state(self) -> dict[str, int]:

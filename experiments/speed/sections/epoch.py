@@ -7,7 +7,6 @@ import itertools
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import jaxopt_bench
 from experiments.speed.inputs.workloads import classification, noise, task_on_images, workload_of
@@ -16,8 +15,8 @@ from experiments.speed.measure.timing import Spread
 from experiments.speed.output.document import Row
 from experiments.speed.sections.bench import Bench, describe
 from jaxopt_bench import Experiment, catalog
-from jaxopt_bench.runs import Options
-from jaxopt_bench.runs.progress import Reporter
+from jaxopt_bench.runs import Options, Reporter
+from jaxopt_bench.runs.records import Record
 from jaxopt_bench.training import Task, choose_code_path
 
 
@@ -27,7 +26,7 @@ class EpochMarks(Reporter):
     def __init__(self) -> None:
         self.ends: list[float] = []
 
-    def measured(self, records: Sequence[dict[str, Any]]) -> None:
+    def measured(self, records: Sequence[Record]) -> None:
         """Notes the time where the lines are an epoch's."""
         if records and records[0]["split"] == "train":
             self.ends.append(time.perf_counter())

@@ -6,8 +6,8 @@ import dataclasses
 import pathlib
 from typing import Literal
 
-Section = Literal["networks", "updates", "populations", "epoch", "startup"]
-SECTIONS: tuple[Section, ...] = ("networks", "updates", "populations", "epoch", "startup")
+Section = Literal["networks", "updates", "populations", "epoch", "startup", "resume"]
+SECTIONS: tuple[Section, ...] = ("networks", "updates", "populations", "epoch", "startup", "resume")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +41,9 @@ class Flags:
     startup_experiment: str = "cifar10_resnet20_sgd"
     """The experiment whose start is timed."""
     repeats: int = 3
-    """How often a start is timed, with a cold and with a warm cache."""
+    """How often a start is timed, with a cold and with a warm cache, and how often a population is resumed."""
+    resumed_members: tuple[int, ...] = (100, 800, 10_000)
+    """Sizes of the populations that are resumed."""
     data_dir: pathlib.Path | None = None
     """TFDS data directory; by default a temporary one, with CIFAR from $JAXOPT_BENCH_CIFAR_DIR, else noise."""
     out: pathlib.Path | None = None

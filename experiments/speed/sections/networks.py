@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from experiments.speed.inputs.workloads import Dtype, Workload, make_task
 from experiments.speed.jax_side.code_paths import paths
@@ -18,8 +17,6 @@ from experiments.speed.sections.bench import Bench, Peer, Worker, describe, requ
 from jaxopt_bench.models.layers import LayersPath
 from jaxopt_bench.training import CodePath
 
-MATMUL_SIZES = {"cpu": 2048, "gpu": 8192}
-
 
 def rows(bench: Bench) -> Iterator[Row]:
     """Yields a row for each network, type and path, after checking that both sides compute the same.
@@ -27,8 +24,7 @@ def rows(bench: Bench) -> Iterator[Row]:
     Raises:
       DisagreementError: where they do not; nothing more is measured then.
     """
-    size = 512 if bench.quick else MATMUL_SIZES.get(bench.backend, 2048)
-    rates = {dtype: flops.matmul_rate(dtype, size).median for dtype in bench.dtypes}
+    rates = {dtype: flops.matmul_rate(dtype, 512 if bench.quick else None).median for dtype in bench.dtypes}
     for workload in bench.workloads:
         for dtype in bench.dtypes:
             yield from _rows_of(workload, dtype, rates[dtype], bench)
@@ -121,7 +117,7 @@ def _peer_workers(workload: Workload, dtype: Dtype, bench: Bench) -> tuple[dict[
     return workers, failures
 
 
-def _peer_fields(peer: str, best: str, timings: dict[str, Timing], batch_size: int) -> dict[str, Any]:
+def _peer_fields(peer: str, best: str, timings: dict[str, Timing], batch_size: int) -> Row:
     speeds = {name: timing.per_second(batch_size) for name, timing in timings.items()}
     variants = {name: speed.fields("images_per_second") for name, speed in speeds.items()}
     return {**speeds[best].fields(f"{peer}_images_per_second"), f"{peer}_variant": best, f"{peer}_variants": variants}

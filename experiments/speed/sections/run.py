@@ -16,7 +16,7 @@ from experiments.speed.measure.timing import Plan
 from experiments.speed.output import tables
 from experiments.speed.output.document import Document, Row, default_path
 from experiments.speed.output.hardware import hardware
-from experiments.speed.sections import epoch, networks, populations, startup, updates
+from experiments.speed.sections import epoch, networks, populations, resume, startup, updates
 from experiments.speed.sections.bench import CIFAR_EXAMPLES, Bench, Peer, Worker
 from experiments.speed.sections.flags import SECTIONS, Flags, Section
 from jaxopt_bench import catalog
@@ -89,7 +89,9 @@ def section_rows(section: Section, flags: Flags, bench: Bench) -> Iterator[Row]:
         return updates.rows(bench, flags.optimizers or (("sgd", "adamw") if flags.quick else tuple(OPTIMIZERS)))
     if section == "epoch":
         return _epoch_rows(flags, bench)
-    return _startup_rows(flags, bench)
+    if section == "startup":
+        return _startup_rows(flags, bench)
+    return resume.rows(bench, (8,) if flags.quick else flags.resumed_members, 1 if flags.quick else flags.repeats)
 
 
 def _population_workloads(flags: Flags, bench: Bench) -> tuple[Workload, ...]:

@@ -1,0 +1,115 @@
+"""How long an interrupted population takes to resume, and how often it reads each of its files."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+import jax
+
+from experiments.speed.measure.process import in_new_process
+from experiments.speed.measure.reads import ReadCounter, count_reads
+from experiments.speed.measure.stopping import StoppedAt
+from experiments.speed.measure.timing import Spread
+from experiments.speed.output.document import Row
+from experiments.speed.sections.bench import Bench
+from jaxopt_bench import Experiment, Metric, files, train_population
+from jaxopt_bench.optimizers import OPTIMIZERS, SGD
+from jaxopt_bench.problems import Rosenbrock
+from jaxopt_bench.runs import Interrupted, Recording, Reporter
+
+PROBLEM, OPTIMIZER = Rosenbrock(examples=100), SGD(learning_rate=1e-4)  # so small that only the bookkeeping takes time
+STEPS_PER_EPOCH, EPOCHS = 100, 2
+LINE_EVERY = 5  # steps; no program makes more steps before the reporter is told, so that each resumption has some left
+
+
+@dataclasses.dataclass(frozen=True)
+class Resumed:
+    """What a resumption took.
+
+    Attributes:
+      start_seconds: from the call until the population was ready: checkpoint restored, records opened, configs written.
+      step_seconds: from the call until the first new steps were made; compiled programs come from the cache.
+      reads: how often Python opened each file below the runs' folder for reading until then, by its path in it.
+    """
+
+    start_seconds: float
+    step_seconds: float
+    reads: Mapping[str, int]
+
+
+def rows(bench: Bench, sizes: Sequence[int], repeats: int) -> Iterator[Row]:
+    """Yields a row for each size of the population, which is begun once and resumed several times.
+
+    Every resumption has a process of its own, and is interrupted again after its first steps.
+    """
+    for members in sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            in_new_process(_begin, members, pathlib.Path(folder))
+            resumed = [in_new_process(_resume, members, pathlib.Path(folder)) for _ in range(repeats)]
+        yield {
+            "section": "resume",
+            "problem": PROBLEM.title,
+            "optimizer": OPTIMIZERS.name_of(OPTIMIZER),
+            "backend": bench.backend,
+            "members": members,
+            "repeats": repeats,
+            **Spread.of([each.start_seconds for each in resumed]).fields("seconds_to_start"),
+            **Spread.of([each.step_seconds for each in resumed]).fields("seconds_to_first_step"),
+            **count_reads(resumed[0].reads),
+        }
+
+
+class Watch(StoppedAt):
+    """Notes when a population is ready and when it has made its first steps, and then interrupts it."""
+
+    def __init__(self, counter: ReadCounter):
+        super().__init__(0)
+        self.counter, self.began = counter, time.perf_counter()
+        self.start_seconds = 0.0
+        self.resumed: Resumed | None = None
+
+    def start(self, title: str, step: int, steps: int, steps_per_epoch: int, metrics: Sequence[Metric]) -> None:
+        """See `Reporter`."""
+        self.start_seconds = time.perf_counter() - self.began
+
+    def advance(self, step: int, examples_per_second: float, seconds_left: float) -> None:
+        """See `Reporter`."""
+        if self.resumed is None:
+            seconds = time.perf_counter() - self.began
+            self.resumed = Resumed(self.start_seconds, seconds, dict(self.counter.reads))
+        super().advance(step, examples_per_second, seconds_left)
+
+
+def _begin(members: int, folder: pathlib.Path) -> None:
+    """Trains a population until it is in its last epoch, and interrupts it there."""
+    _train_until_interrupted(members, folder, StoppedAt((EPOCHS - 1) * STEPS_PER_EPOCH + 1))
+
+
+def _resume(members: int, folder: pathlib.Path) -> Resumed:
+    """Resumes the population, interrupts it after its first steps, and returns what that took."""
+    jax.devices()  # starts JAX, which is not timed
+    watch = Watch(ReadCounter(folder / "runs"))
+    _train_until_interrupted(members, folder, watch)
+    assert watch.resumed is not None, "an interrupted population has made steps"
+    return watch.resumed
+
+
+def _train_until_interrupted(members: int, folder: pathlib.Path, reporter: Reporter) -> None:
+    """Trains, or resumes, the population in a folder, with compiled programs that are kept there too.
+
+    Raises:
+      RuntimeError: if it was not interrupted.
+    """
+    os.environ[files.CACHE] = str(folder / "cache")
+    one = Experiment(name="resumed", problem=PROBLEM, optimizer=OPTIMIZER, epochs=EPOCHS, batch_size=1)
+    experiments = [dataclasses.replace(one, seed=seed) for seed in range(members)]
+    recording = Recording(log_every=LINE_EVERY, tensorboard=False)
+    with contextlib.suppress(Interrupted):
+        train_population(experiments, runs_dir=folder / "runs", recording=recording, reporter=reporter)
+        raise RuntimeError(f"a population of {members} was trained to its end; it should have been interrupted")
