@@ -9,18 +9,18 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
+from collections.abc import Iterator, Sequence
 
 import jax
 import tyro
-from rich.table import Table
 
-from experiments.speed.inputs.workloads import ALL, find, make_task, noise
+from experiments.speed.inputs.workloads import ALL, Workload, find, make_task, noise
 from experiments.speed.jax_side.code_paths import path_on_devices
 from experiments.speed.jax_side.training import Trainer
 from experiments.speed.measure.process import restart_with_settings
 from experiments.speed.measure.timing import Plan, alternate, ratio
-from experiments.speed.output.document import Document, default_path
-from experiments.speed.output.tables import console
+from experiments.speed.output.document import Document, Row, default_path
+from experiments.speed.output.tables import console, show
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,41 +48,41 @@ def restart_with_devices(count: int) -> None:
     restart_with_settings({} if simulated in flags else {"XLA_FLAGS": f"{flags} {simulated}".strip()})
 
 
+def rows(workload: Workload, counts: Sequence[int], sizes: Sequence[int], plan: Plan) -> Iterator[Row]:
+    """Yields a row for each size of the population and number of devices, all numbers measured by turns."""
+    task = make_task(workload, "float32", 8 * workload.batch_size)
+    images = noise(task)
+    for members in sizes:
+        paths = {str(count): path_on_devices(count) for count in counts}
+        timings = alternate({name: Trainer(task, images, path, members) for name, path in paths.items()}, plan)
+        fewest = timings[str(counts[0])]
+        for count in counts:
+            timing = timings[str(count)]
+            yield {
+                "section": "devices",
+                "network": workload.network,
+                "batch_size": workload.batch_size,
+                "members": members,
+                "devices": count,
+                "path": paths[str(count)].layers,
+                "over": counts[0],
+                **timing.per_second(members * workload.batch_size).fields("images_per_second"),
+                **ratio(timing, fewest).fields("images_per_second_over_fewest"),
+            }
+
+
 def main() -> None:
     """Measures what the command line asks for."""
     flags = tyro.cli(Flags, prog="python -m experiments.speed.devices")
     restart_with_devices(max(flags.counts))
     counts = [count for count in flags.counts if count <= len(jax.devices())]
     (workload,) = find(ALL, [flags.workload])
-    task = make_task(workload, "float32", 8 * workload.batch_size)
-    images, plan = noise(task), Plan(flags.rounds, flags.block_seconds)
     settings = {"rounds": flags.rounds, "block_seconds": flags.block_seconds}
-    written = Document.begin("experiments.speed.devices", settings)
-    table = Table("members", "devices", "layers", "images/s", "over one device", box=None)
-    for members in flags.members:
-        trainers = {str(count): Trainer(task, images, path_on_devices(count), members) for count in counts}
-        timings = alternate(trainers, plan)
-        first = timings[str(counts[0])]
-        for count in counts:
-            timing, path = timings[str(count)], path_on_devices(count)
-            speed, over = timing.per_second(members * workload.batch_size), ratio(timing, first)
-            written.rows.append(
-                {
-                    "section": "devices",
-                    "network": workload.network,
-                    "batch_size": workload.batch_size,
-                    "members": members,
-                    "devices": count,
-                    "path": path.layers,
-                    "over": counts[0],
-                    **speed.fields("images_per_second"),
-                    **over.fields("images_per_second_over_fewest"),
-                }
-            )
-            table.add_row(*map(str, (members, count, path.layers)), f"{speed.median:,.0f}", f"{over.median:.2f}")
-    console().print(table)
-    out = flags.out or default_path(written.hardware["name"], ["devices"])
-    written.write(out)
+    document = Document.begin("experiments.speed.devices", settings)
+    document.rows += rows(workload, counts, flags.members, Plan(flags.rounds, flags.block_seconds))
+    show(document, console())
+    out = flags.out or default_path(document.hardware["name"], ["devices"])
+    document.write(out)
     print(f"written to {out}")
 
 

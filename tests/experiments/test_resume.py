@@ -23,6 +23,7 @@ def test_an_interrupted_population_is_resumed_and_its_reads_are_written_down(tmp
     assert [row["members"] for row in rows] == [2, 3]
     for row in rows:
         assert 0 < row["seconds_to_start"] < row["seconds_to_first_step"]
+        assert row["processor_seconds_to_start"] > 0
         for name in ("config.json", "metrics.jsonl"):  # without which no run can be continued
             assert row["reads_by_name"][name]["files"] == row["members"]
         assert row["reads_by_name"]["checkpoints"]["files"] > 0

@@ -175,9 +175,10 @@ def compared(name: str, first: Run, run: Run) -> Outcome:
     same = len(ours) == len(theirs) and all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
     parameters, firsts = (np.concatenate([np.ravel(x) for x in jax.tree.leaves(r.parameters())]) for r in (run, first))
     losses = [[line["loss"] for line in r.metrics if line["split"] == "train"] for r in (first, run)]
+    environment, firsts_environment = (r.config["environments"][0] for r in (run, first))
     return Outcome(
         name,
-        _differing(run.config["environments"][0], first.config["environments"][0]),
+        {k: value for k, value in environment.items() if value != firsts_environment.get(k)},
         same,
         _numbers(run) == _numbers(first),
         float(np.linalg.norm(parameters - firsts) / np.linalg.norm(firsts)),
@@ -199,7 +200,3 @@ def _numbers(run: Run) -> dict[tuple[int, str], Record]:
     """Returns what was measured once an epoch, by step and split."""
     lines = [line for line in run.metrics if line["split"] != "train_steps"]
     return {(line["step"], line["split"]): {k: v for k, v in line.items() if k not in TIMINGS} for line in lines}
-
-
-def _differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in ours.items() if value != theirs.get(name)}

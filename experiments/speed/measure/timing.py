@@ -68,6 +68,10 @@ class Timing:
         """Returns how many of something a second, where each step handles `count` of them."""
         return Spread.of([count / seconds for seconds in self.seconds])
 
+    def milliseconds(self) -> Spread:
+        """Returns the milliseconds of a step."""
+        return Spread.of([1e3 * seconds for seconds in self.seconds])
+
 
 def alternate(
     contenders: Mapping[str, Contender], plan: Plan, clock: Callable[[], float] = time.perf_counter

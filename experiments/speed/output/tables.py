@@ -101,15 +101,26 @@ COLUMNS: Mapping[str, Mapping[str, Cell]] = {
         "cache": value("cache"),
         "s to the first step": spread("seconds_to_first_step", ".1f"),
     },
+    "devices": {
+        "network": value("network"),
+        "batch": value("batch_size"),
+        "members": value("members"),
+        "devices": value("devices"),
+        "layers": value("path"),
+        "images/s": spread("images_per_second"),
+        "over the fewest devices": spread("images_per_second_over_fewest", ".2f"),
+    },
     "resume": {
         "problem": value("problem"),
         "optimizer": value("optimizer"),
         "members": value("members"),
         "s to be ready": spread("seconds_to_start", ".2f"),
+        "of processor": spread("processor_seconds_to_start", ".2f"),
         "s to the first step": spread("seconds_to_first_step", ".2f"),
         "files read": value("files_read", ","),
         "reads": value("file_reads", ","),
         "most of one file": value("most_reads_of_a_file"),
+        "busy": value("busy_elsewhere", ".0%"),
     },
 }
 

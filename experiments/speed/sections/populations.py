@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from experiments.speed.inputs.workloads import Dtype, Workload
 from experiments.speed.jax_side.code_paths import population_paths
-from experiments.speed.measure.timing import Spread, Timing, alternate, ratio
+from experiments.speed.measure.timing import Timing, alternate, ratio
 from experiments.speed.output.document import Row
 from experiments.speed.sections.bench import Bench, describe, request_of
 from jaxopt_bench.training import CodePath
@@ -41,11 +41,11 @@ def _rows_of(workload: Workload, dtype: Dtype, path: CodePath, bench: Bench, mem
             peak = population.peak()
         finally:
             population.close()
-        each = [seconds / count for seconds in timings["population"].seconds]
+        each = Timing(1, tuple(seconds / count for seconds in timings["population"].seconds))
         yield {
             **row,
-            **Spread.of([1e3 * seconds for seconds in each]).fields("milliseconds_per_member_step"),
-            **ratio(timings["alone"], Timing(1, tuple(each))).fields("cost_over_single"),
+            **each.milliseconds().fields("milliseconds_per_member_step"),
+            **ratio(timings["alone"], each).fields("cost_over_single"),
             "peak_memory": peak,
             "rounds": bench.plan.rounds,
         }

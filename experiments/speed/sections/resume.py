@@ -17,6 +17,7 @@ from experiments.speed.measure.reads import ReadCounter, count_reads
 from experiments.speed.measure.stopping import StoppedAt
 from experiments.speed.measure.timing import Spread
 from experiments.speed.output.document import Row
+from experiments.speed.output.hardware import busy_elsewhere
 from experiments.speed.sections.bench import Bench
 from jaxopt_bench import Experiment, Metric, files, train_population
 from jaxopt_bench.optimizers import OPTIMIZERS, SGD
@@ -34,11 +35,13 @@ class Resumed:
 
     Attributes:
       start_seconds: from the call until the population was ready: checkpoint restored, records opened, configs written.
+      start_processor_seconds: of that, what this process's threads computed; other programs change it little.
       step_seconds: from the call until the first new steps were made; compiled programs come from the cache.
       reads: how often Python opened each file below the runs' folder for reading until then, by its path in it.
     """
 
     start_seconds: float
+    start_processor_seconds: float
     step_seconds: float
     reads: Mapping[str, int]
 
@@ -49,6 +52,7 @@ def rows(bench: Bench, sizes: Sequence[int], repeats: int) -> Iterator[Row]:
     Every resumption has a process of its own, and is interrupted again after its first steps.
     """
     for members in sizes:
+        busy = busy_elsewhere()
         with tempfile.TemporaryDirectory() as folder:
             in_new_process(_begin, members, pathlib.Path(folder))
             resumed = [in_new_process(_resume, members, pathlib.Path(folder)) for _ in range(repeats)]
@@ -60,7 +64,9 @@ def rows(bench: Bench, sizes: Sequence[int], repeats: int) -> Iterator[Row]:
             "members": members,
             "repeats": repeats,
             **Spread.of([each.start_seconds for each in resumed]).fields("seconds_to_start"),
+            **Spread.of([each.start_processor_seconds for each in resumed]).fields("processor_seconds_to_start"),
             **Spread.of([each.step_seconds for each in resumed]).fields("seconds_to_first_step"),
+            "busy_elsewhere": busy,
             **count_reads(resumed[0].reads),
         }
 
@@ -70,19 +76,22 @@ class Watch(StoppedAt):
 
     def __init__(self, counter: ReadCounter):
         super().__init__(0)
-        self.counter, self.began = counter, time.perf_counter()
-        self.start_seconds = 0.0
+        self.counter = counter
+        self.began, self.processor_began = time.perf_counter(), time.process_time()
+        self.start_seconds = self.start_processor_seconds = 0.0
         self.resumed: Resumed | None = None
 
     def start(self, title: str, step: int, steps: int, steps_per_epoch: int, metrics: Sequence[Metric]) -> None:
         """See `Reporter`."""
         self.start_seconds = time.perf_counter() - self.began
+        self.start_processor_seconds = time.process_time() - self.processor_began
 
     def advance(self, step: int, examples_per_second: float, seconds_left: float) -> None:
         """See `Reporter`."""
         if self.resumed is None:
             seconds = time.perf_counter() - self.began
-            self.resumed = Resumed(self.start_seconds, seconds, dict(self.counter.reads))
+            reads = dict(self.counter.reads)
+            self.resumed = Resumed(self.start_seconds, self.start_processor_seconds, seconds, reads)
         super().advance(step, examples_per_second, seconds_left)
 
 

@@ -74,7 +74,7 @@ def seconds_to_first_step(
         subprocess.Popen(command, cwd=ROOT, env=variables, stdout=output, stderr=output) as process,
     ):
         try:
-            while not _has_metrics(runs_dir):
+            while not any(path.stat().st_size for path in runs_dir.glob("*/*/metrics.jsonl")):
                 if process.poll() is not None or time.perf_counter() - began > TIMEOUT:
                     output.seek(0)
                     raise RuntimeError(f"{' '.join(command)} made no step: {output.read()[-2000:]}")
@@ -82,7 +82,3 @@ def seconds_to_first_step(
             return time.perf_counter() - began
         finally:
             process.kill()
-
-
-def _has_metrics(runs_dir: pathlib.Path) -> bool:
-    return any(path.stat().st_size for path in runs_dir.glob("*/*/metrics.jsonl"))

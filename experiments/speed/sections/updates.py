@@ -7,11 +7,9 @@ from collections.abc import Iterator
 
 from experiments.speed.inputs.workloads import UPDATES
 from experiments.speed.measure.remote import Request
-from experiments.speed.measure.timing import Spread, alternate, ratio
+from experiments.speed.measure.timing import alternate, ratio
 from experiments.speed.output.document import Row
 from experiments.speed.sections.bench import Bench, Worker
-
-NETWORK = UPDATES.network
 
 
 def rows(bench: Bench, names: tuple[str, ...]) -> Iterator[Row]:
@@ -31,25 +29,21 @@ def _row(bench: Bench, name: str, sgd: Worker) -> Row:
         timings = alternate(contenders, bench.plan)
         row: Row = {
             "section": "updates",
-            "network": NETWORK,
+            "network": UPDATES.network,
             "optimizer": name,
             "backend": bench.backend,
-            **_milliseconds(timings["ours"].seconds).fields("milliseconds"),
+            **timings["ours"].milliseconds().fields("milliseconds"),
             **ratio(timings["sgd"], timings["ours"]).fields("cost_over_sgd"),
             **ours.state(),
             "rounds": bench.plan.rounds,
         }
         if form is not None:
             peer = bench.peer.name
-            row |= _milliseconds(timings["peer"].seconds).fields(f"{peer}_milliseconds")
+            row |= timings["peer"].milliseconds().fields(f"{peer}_milliseconds")
             row |= ratio(timings["peer"], timings["ours"]).fields(f"cost_over_{peer}")
             row[f"{peer}_form"] = form
             row[f"{peer}_state_bytes"] = contenders["peer"].state()["state_bytes"]
         return row
-
-
-def _milliseconds(seconds: tuple[float, ...]) -> Spread:
-    return Spread.of([1e3 * each for each in seconds])
 
 
 def _start(bench: Bench, side: str, name: str) -> Worker:
