@@ -19,10 +19,10 @@ from experiments.speed.measure.timing import Spread
 from experiments.speed.output.document import Row
 from experiments.speed.output.hardware import busy_elsewhere
 from experiments.speed.sections.bench import Bench
-from jaxopt_bench import Experiment, Metric, files, train_population
+from jaxopt_bench import Experiment, Metric, Workload, files, train_population
 from jaxopt_bench.optimizers import OPTIMIZERS, SGD
 from jaxopt_bench.problems import Rosenbrock
-from jaxopt_bench.runs import Interrupted, Recording, Reporter
+from jaxopt_bench.runs import Interrupted, Options, Recording, Reporter
 
 PROBLEM, OPTIMIZER = Rosenbrock(examples=100), SGD(learning_rate=1e-4)  # so small that only the bookkeeping takes time
 STEPS_PER_EPOCH, EPOCHS = 100, 2
@@ -116,9 +116,11 @@ def _train_until_interrupted(members: int, folder: pathlib.Path, reporter: Repor
       RuntimeError: if it was not interrupted.
     """
     os.environ[files.CACHE] = str(folder / "cache")
-    one = Experiment(name="resumed", problem=PROBLEM, optimizer=OPTIMIZER, epochs=EPOCHS, batch_size=1)
+    workload = Workload(problem=PROBLEM, epochs=EPOCHS, batch_size=1)
+    one = Experiment(name="resumed", workload=workload, optimizer=OPTIMIZER)
     experiments = [dataclasses.replace(one, seed=seed) for seed in range(members)]
     recording = Recording(log_every=LINE_EVERY, tensorboard=False)
+    options = Options(runs_dir=folder / "runs", recording=recording, reporter=reporter)
     with contextlib.suppress(Interrupted):
-        train_population(experiments, runs_dir=folder / "runs", recording=recording, reporter=reporter)
+        train_population(experiments, options)
         raise RuntimeError(f"a population of {members} was trained to its end; it should have been interrupted")
