@@ -17,7 +17,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from jaxopt_bench.errors import UserError, unknown_name
 
@@ -123,18 +122,11 @@ class Config:
         return cls(**arguments)
 
 
-def float_arrays(config: Config, dtype: DTypeLike = np.float32) -> dict[str, np.ndarray]:
-    """Returns the float fields of a configuration as arrays: what may change without compiling anew.
-
-    A Python float would be weakly typed and compile the step a second time.
-
-    Args:
-      config: any configuration; a field that is None is left out, a tuple of floats becomes a vector.
-      dtype: the arrays' type.
-    """
-    hints = _hints(type(config))
-    values = {name: getattr(config, name) for name, hint in hints.items() if _is_float(hint)}
-    return {name: np.asarray(value, dtype) for name, value in values.items() if value is not None}
+def float_fields(config: Config) -> dict[str, float | tuple[float, ...]]:
+    """Returns the values of a configuration's float fields by name. A field that is None is left out."""
+    kinds = _hints(type(config)).items()
+    values = {name: getattr(config, name) for name, kind in kinds if kind is float or float in typing.get_args(kind)}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -198,10 +190,6 @@ def _from_json(hint: Any, value: Any, path: str) -> Any:
     if origin is tuple and isinstance(value, (list, tuple)):
         return tuple(_from_json(arguments[0], item, f"{path}[{i}]") for i, item in enumerate(value))
     return hint.from_json(value, path) if hasattr(hint, "from_json") and value is not None else value
-
-
-def _is_float(hint: Any) -> bool:
-    return hint is float or float in typing.get_args(hint)
 
 
 def _is_required(field: dataclasses.Field[Any]) -> bool:

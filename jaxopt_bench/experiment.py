@@ -83,7 +83,7 @@ class Experiment(Config):
         Those that enter training as arrays stand there by their shapes; the name and the seed are left out.
         """
         fields = {name: value for name, value in self.to_json().items() if name not in ("name", "seed")}
-        arrays = {"optimizer": self.optimizer.hyperparameters(), "schedule": self.schedule.numbers()}
+        arrays = {"optimizer": self.optimizer.hyperparameters(), "schedule": self.schedule.hyperparameters()}
         shapes = {f"{part}.{name}": f"shape {a.shape}" for part, named in arrays.items() for name, a in named.items()}
         return flat_fields(fields) | shapes
 

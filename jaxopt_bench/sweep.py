@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from jaxopt_bench.config import Config, float_arrays
+from jaxopt_bench.config import Config, float_fields
 from jaxopt_bench.errors import UserError, unknown_name
 from jaxopt_bench.experiment import Experiment
 
@@ -50,7 +50,10 @@ def sweepable(experiment: Experiment) -> list[str]:
     """Returns the fields that a population's members may differ in, the seed apart."""
     parts: Sequence[tuple[str, Config]] = (("optimizer", experiment.optimizer), ("schedule", experiment.schedule))
     return [
-        f"{part}.{name}" for part, config in parts for name, array in float_arrays(config).items() if array.ndim == 0
+        f"{part}.{name}"
+        for part, config in parts
+        for name, value in float_fields(config).items()
+        if isinstance(value, float)
     ]
 
 

@@ -101,7 +101,7 @@ def test_the_first_study_is_as_it_says(name):
 
 def schedule_at(experiment: Experiment, epoch: int) -> float:
     schedule = experiment.schedule
-    return float(schedule.multiplier(schedule.numbers(), jax.numpy.float32(epoch), experiment.workload.epochs))
+    return float(schedule.multiplier(schedule.hyperparameters(), jax.numpy.float32(epoch), experiment.workload.epochs))
 
 
 def test_padam_is_as_its_authors_train_it():

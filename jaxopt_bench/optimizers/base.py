@@ -9,11 +9,12 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Integer, Key, PyTree
 
-from jaxopt_bench.config import Config, float_arrays, number
+from jaxopt_bench.config import Config, float_fields, number
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.optimizers.axes import SHARED_AXES, WEIGHT_DECAYS, Axis, Choice, rates_around
 from jaxopt_bench.optimizers.wrappers import AverageState, accumulate, exponential_average, find_state, tail_average
@@ -54,7 +55,22 @@ class Moment(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Optimizer(Config, abc.ABC):
+class Tunable(Config):
+    """A configuration whose float fields are hyperparameters: one compiled program serves all their values."""
+
+    def hyperparameters(self, dtype: DTypeLike = jnp.float32) -> Hyperparameters:
+        """Returns the float fields by name, as arrays. A field that is None is left out, a tuple becomes a vector.
+
+        They are arrays because a Python float is weakly typed, and would compile the training step a second time.
+
+        Args:
+          dtype: the type of the network's parameters.
+        """
+        return {name: jnp.asarray(np.asarray(value, dtype)) for name, value in float_fields(self).items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer(Tunable, abc.ABC):
     """An optimizer and its hyperparameters.
 
     The float fields reach `transform` as arrays, so that a compiled step serves every value of them; integers,
@@ -162,16 +178,12 @@ class Optimizer(Config, abc.ABC):
             whole = tail_average(whole, counts)
         return optax.with_extra_args_support(whole)
 
-    def hyperparameters(self, dtype: DTypeLike = jnp.float32) -> Hyperparameters:
-        """Returns the float fields by name, as arrays of the parameters' type."""
-        return {name: jnp.asarray(value) for name, value in float_arrays(self, dtype).items()}
-
     @property
     def static_fields(self) -> tuple[Any, ...]:
         """The class, which numbers are set, and the values of all other fields: what settings of one program share."""
-        arrays = float_arrays(self)
-        others = (getattr(self, field.name) for field in dataclasses.fields(self) if field.name not in arrays)
-        return (type(self), *sorted(arrays), *others)
+        numbers = float_fields(self)
+        others = (getattr(self, field.name) for field in dataclasses.fields(self) if field.name not in numbers)
+        return (type(self), *sorted(numbers), *others)
 
     def learning_rate_at(self, hyperparameters: Hyperparameters, moment: Moment) -> Scalar:
         """Returns the learning rate in force."""
@@ -210,7 +222,7 @@ class Optimizer(Config, abc.ABC):
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         rates = {name: rates_around(value) for name, value in defaults.items() if name.endswith("learning_rate")}
         known = {**rates, "weight_decay": WEIGHT_DECAYS[self.decay_form], **SHARED_AXES, **self.own_axes}
-        return {name: axis for name, axis in known.items() if name in float_arrays(self)}
+        return {name: axis for name, axis in known.items() if name in float_fields(self)}
 
     def search_space(self) -> Mapping[str, Axis | Choice]:
         """Returns what is searched by default: what the user's file states, or else the ranges of `searched`."""

@@ -203,7 +203,7 @@ class Imported(Loadable, Made):
         return storable(rule, form.flat)
 
     def hyperparameters(self, dtype: DTypeLike = jnp.float32) -> Hyperparameters:
-        """See `Optimizer.hyperparameters`; those that the function gets as Python numbers are not among them."""
+        """See `Tunable.hyperparameters`; those that the function gets as Python numbers are not among them."""
         plain = self.form.plain
         return {name: array for name, array in super().hyperparameters(dtype).items() if name not in plain}
 

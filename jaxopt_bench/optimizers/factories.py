@@ -17,7 +17,7 @@ import optax
 from jaxtyping import Array, PyTree
 
 from jaxopt_bench.arguments import NOT_GIVEN, documentation, name_of, parameters, plain
-from jaxopt_bench.config import Bounds, Config, float_arrays
+from jaxopt_bench.config import Bounds, Config, float_fields
 from jaxopt_bench.errors import UserError, shortened
 from jaxopt_bench.optimizers import signatures
 from jaxopt_bench.optimizers.adapters import matrices
@@ -103,7 +103,7 @@ class Made(Optimizer):
     def numbers(self) -> dict[str, Any]:
         """Returns the numbers that `made` reads, as Python numbers: the function's own, and what is put around it."""
         read = {RATE, DECAY, *self.arguments.values()}
-        return {name: getattr(self, name) for name in float_arrays(self) if name in read}
+        return {name: value for name, value in float_fields(self).items() if name in read}
 
     @property
     def own_numbers(self) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """Learning-rate schedules: the factor on the learning rate as a function of the epochs trained so far.
 
-Written in `jax.numpy` throughout, since their numbers are arrays: several of optax's schedules branch on the
+Written in `jax.numpy` throughout, since their hyperparameters are arrays: several of optax's schedules branch on the
 values of their arguments.
 """
 
@@ -12,31 +12,29 @@ import dataclasses
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxopt_bench.config import Config, Named, float_arrays, number
-from jaxopt_bench.optimizers.base import Hyperparameters
+from jaxopt_bench.config import Named, number
+from jaxopt_bench.optimizers.base import Hyperparameters, Tunable
 
 Epoch = Float[Array, ""]
 
 
 @dataclasses.dataclass(frozen=True)
-class Schedule(Config, abc.ABC):
+class Schedule(Tunable, abc.ABC):
     """A multiplier of the learning rate over training. Its float fields may be traced, like an optimizer's."""
 
     @abc.abstractmethod
-    def multiplier(self, numbers: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0) -> Float[Array, ""]:
+    def multiplier(
+        self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0
+    ) -> Float[Array, ""]:
         """Returns the factor on the learning rate.
 
         Args:
-          numbers: the float fields by name, as arrays.
+          hyperparameters: the float fields by name, as arrays.
           epoch: epochs trained before this step; with s steps an epoch, step t is at epoch t / s.
           epochs: how many the whole training has.
           step: the length of a step, in epochs. A warm-up is one step ahead: its first step already has a learning
             rate above zero, and its last step has the full rate. `OneCycle` reaches `final` at the last step.
         """
-
-    def numbers(self) -> Hyperparameters:
-        """Returns the float fields by name, as float32 arrays."""
-        return {name: jnp.asarray(value) for name, value in float_arrays(self).items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,9 +44,11 @@ class Constant(Schedule):
     warmup: float = number(0.0, at_least=0)
     """Epochs of linear warm-up."""
 
-    def multiplier(self, numbers: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0) -> Float[Array, ""]:
+    def multiplier(
+        self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0
+    ) -> Float[Array, ""]:
         """See `Schedule.multiplier`."""
-        return _share(epoch + step, numbers["warmup"])
+        return _share(epoch + step, hyperparameters["warmup"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,9 +60,11 @@ class MultiStep(Schedule):
     factor: float = number(0.1, above=0)
     """What it is multiplied by at each."""
 
-    def multiplier(self, numbers: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0) -> Float[Array, ""]:
+    def multiplier(
+        self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0
+    ) -> Float[Array, ""]:
         """See `Schedule.multiplier`."""
-        return numbers["factor"] ** jnp.sum(_with_margin(epoch, step) >= numbers["boundaries"])
+        return hyperparameters["factor"] ** jnp.sum(_with_margin(epoch, step) >= hyperparameters["boundaries"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,9 +76,11 @@ class Exponential(Schedule):
     factor: float = number(0.1, above=0)
     """What the learning rate is multiplied by at each."""
 
-    def multiplier(self, numbers: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0) -> Float[Array, ""]:
+    def multiplier(
+        self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0
+    ) -> Float[Array, ""]:
         """See `Schedule.multiplier`."""
-        return numbers["factor"] ** jnp.floor(_with_margin(epoch, step) / numbers["every"])
+        return hyperparameters["factor"] ** jnp.floor(_with_margin(epoch, step) / hyperparameters["every"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,9 +93,11 @@ class Cosine(Schedule):
     final: float = number(0.0, at_least=0)
     """The multiplier at the end of training."""
 
-    def multiplier(self, numbers: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0) -> Float[Array, ""]:
+    def multiplier(
+        self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0
+    ) -> Float[Array, ""]:
         """See `Schedule.multiplier`."""
-        warmup, final = numbers["warmup"], numbers["final"]
+        warmup, final = hyperparameters["warmup"], hyperparameters["final"]
         decay = final + (1 - final) * _half_cosine(_share(epoch - warmup, epochs - warmup))
         return jnp.where(epoch < warmup, _share(epoch + step, warmup), decay)
 
@@ -109,9 +115,11 @@ class Linear(Schedule):
     final: float = number(0.0, at_least=0)
     """The multiplier at the end of training."""
 
-    def multiplier(self, numbers: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0) -> Float[Array, ""]:
+    def multiplier(
+        self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0
+    ) -> Float[Array, ""]:
         """See `Schedule.multiplier`."""
-        warmup, final = numbers["warmup"], numbers["final"]
+        warmup, final = hyperparameters["warmup"], hyperparameters["final"]
         decay = final + (1 - final) * _share(epochs - epoch, epochs - warmup)
         return jnp.where(epoch < warmup, _share(epoch + step, warmup), decay)
 
@@ -132,11 +140,13 @@ class WarmupStableDecay(Schedule):
     final: float = number(0.0, at_least=0, at_most=1)
     """The multiplier at the end of training."""
 
-    def multiplier(self, numbers: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0) -> Float[Array, ""]:
+    def multiplier(
+        self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0
+    ) -> Float[Array, ""]:
         """See `Schedule.multiplier`."""
-        final = numbers["final"]
-        down = final + (1 - final) * _share(epochs - epoch, numbers["cooldown"] * epochs)
-        return jnp.minimum(_share(epoch + step, numbers["warmup"]), down)
+        final = hyperparameters["final"]
+        down = final + (1 - final) * _share(epochs - epoch, hyperparameters["cooldown"] * epochs)
+        return jnp.minimum(_share(epoch + step, hyperparameters["warmup"]), down)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,10 +164,12 @@ class OneCycle(Schedule):
     final: float = number(4e-6, at_least=0, at_most=1)
     """The multiplier at the last step; PyTorch's `1 / (div_factor * final_div_factor)`."""
 
-    def multiplier(self, numbers: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0) -> Float[Array, ""]:
+    def multiplier(
+        self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0
+    ) -> Float[Array, ""]:
         """See `Schedule.multiplier`."""
-        start, final = numbers["start"], numbers["final"]
-        peak = numbers["rise"] * epochs - step
+        start, final = hyperparameters["start"], hyperparameters["final"]
+        peak = hyperparameters["rise"] * epochs - step
         up = 1 + (start - 1) * _half_cosine(_share(epoch, peak))
         down = final + (1 - final) * _half_cosine(_share(epoch - peak, epochs - step - peak))
         return jnp.where(epoch < peak, up, down)

@@ -157,7 +157,7 @@ class Run:
         """Returns a state of the same form as a saved one, whose arrays stand in dictionaries."""
         params, variables = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), (saved["params"], saved["variables"]))
         experiment = self.experiment
-        numbers = experiment.optimizer.hyperparameters(), experiment.schedule.numbers()
+        numbers = experiment.optimizer.hyperparameters(), experiment.schedule.hyperparameters()
         return first_state(experiment, self.steps_per_epoch, params, variables, *numbers, jnp.uint32(experiment.seed))
 
     def parameters(self, at: Literal["last", "best"] = "last") -> PyTree[Array]:

@@ -102,7 +102,7 @@ def _numbers(tasks: Sequence[Task]) -> tuple[Hyperparameters, Hyperparameters, U
     experiments = [task.experiment for task in tasks]
     return (
         stack([experiment.optimizer.hyperparameters() for experiment in experiments]),
-        stack([experiment.schedule.numbers() for experiment in experiments]),
+        stack([experiment.schedule.hyperparameters() for experiment in experiments]),
         jnp.array([experiment.seed for experiment in experiments], jnp.uint32),
     )
 

@@ -12,7 +12,6 @@ import numpy as np
 import scipy.ndimage
 import scipy.special
 
-from jaxopt_bench.config import float_arrays
 from jaxopt_bench.doctor.expected import Expected, save_expected
 from jaxopt_bench.doctor.items import AUGMENTATIONS, OPTIMIZERS
 from jaxopt_bench.optimizers import Optimizer
@@ -208,7 +207,7 @@ def augmented(name: str, given: Arrays) -> np.ndarray:
 
 def updates(name: str, optimizer: Optimizer, given: Arrays) -> np.ndarray:
     """The sum of several updates, by the papers' equations, with the hyperparameters that a float32 can hold."""
-    settings = {name: float(value) for name, value in float_arrays(optimizer).items()}
+    settings = {name: float(value) for name, value in optimizer.hyperparameters().items()}
     direction, taken = {
         "SGD with momentum": (references.sgd, ("momentum",)),
         "Adam": (references.adam, ("b1", "b2", "eps")),

@@ -72,7 +72,7 @@ def train(optimizer: Optimizer) -> Any:
 
     def moment(step: Any) -> Moment:
         progress = step / STEPS
-        return Moment(schedule.multiplier(schedule.numbers(), progress, 1), progress, False, jax.random.key(0))
+        return Moment(schedule.multiplier(schedule.hyperparameters(), progress, 1), progress, False, jax.random.key(0))
 
     def run(learning_rate: Any, problem: Any, start: Any) -> Any:
         hyperparameters = {**optimizer.hyperparameters(), "learning_rate": learning_rate}

@@ -13,7 +13,7 @@ import optax
 import pytest
 from optax import contrib
 
-from jaxopt_bench.config import float_arrays
+from jaxopt_bench.config import float_fields
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.optimizers import OPTIMIZERS, Moment, Optimizer, equivalence, imported
 from jaxopt_bench.optimizers.factories import Form, Made
@@ -305,7 +305,7 @@ class PlainRule:
     whole_numbers: tuple[str, ...] = ()
 
     def __init__(self, optimizer: Optimizer):
-        self.optimizer, self.own_numbers = optimizer, tuple(float_arrays(optimizer))
+        self.optimizer, self.own_numbers = optimizer, tuple(float_fields(optimizer))
 
     def numbers(self) -> dict[str, Any]:
         return {name: getattr(self.optimizer, name) for name in self.own_numbers}

@@ -37,7 +37,7 @@ def ours(optimizer: Optimizer, schedule: Schedule) -> Any:
     )
     params, state = parameters(), None
     for step in range(EPOCHS * STEPS):
-        now = moment(experiment, STEPS, schedule.numbers(), jnp.uint32(0), jnp.int32(step))
+        now = moment(experiment, STEPS, schedule.hyperparameters(), jnp.uint32(0), jnp.int32(step))
         transform = optimizer.transform(optimizer.hyperparameters(), now)
         state = transform.init(params) if state is None else state
         updates, state = transform.update(gradient(params, step), state, params, value=jnp.float32(1))

@@ -34,7 +34,9 @@ def values(schedule: Schedule, steps_per_epoch: int = STEPS_PER_EPOCH, epochs: i
     count = steps_per_epoch * epochs
     padded = np.arange(-(-count // 4096) * 4096)  # of few lengths, so that few programs are compiled
     epoch = epoch_of(padded, steps_per_epoch)
-    return np.asarray(multipliers(type(schedule)(), schedule.numbers(), epoch, epochs, 1 / steps_per_epoch))[:count]
+    return np.asarray(multipliers(type(schedule)(), schedule.hyperparameters(), epoch, epochs, 1 / steps_per_epoch))[
+        :count
+    ]
 
 
 def epoch_of(steps: np.ndarray, steps_per_epoch: int) -> np.ndarray:
@@ -200,11 +202,11 @@ def test_drops_are_those_of_exact_rational_arithmetic(steps_per_epoch):
 
 
 @pytest.mark.parametrize("name", sorted(SCHEDULES))
-def test_numbers_may_be_traced(name):
+def test_hyperparameters_may_be_traced(name):
     schedule = SCHEDULES[name]
     compiled = jax.jit(lambda numbers, epoch: schedule.multiplier(numbers, epoch, EPOCHS))
     for factor in (1.0, 0.5):
-        numbers = {key: value * jnp.float32(factor) for key, value in schedule.numbers().items()}
+        numbers = {key: value * jnp.float32(factor) for key, value in schedule.hyperparameters().items()}
         expected = schedule.multiplier(numbers, jnp.float32(7.5), EPOCHS)
         np.testing.assert_allclose(compiled(numbers, jnp.float32(7.5)), expected, rtol=1e-6)
     assert compiled._cache_size() == 1

@@ -13,7 +13,6 @@ import optax
 import pytest
 from optax import contrib
 
-from jaxopt_bench.config import float_arrays
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.models import MODELS
 from jaxopt_bench.optimizers import LEFT_OUT, OPTIMIZERS, SCHEDULES, Axis, Moment, Optimizer
@@ -252,12 +251,12 @@ def test_muon_takes_the_kernels_of_hidden_layers(network, classes, muon, adam):
 
 
 def test_floats_optional_floats_and_tuples_are_arrays_and_the_rest_is_static():
-    arrays = float_arrays(OPTIMIZERS["muon"])
+    arrays = OPTIMIZERS["muon"].hyperparameters()
     assert arrays["ns_coeffs"].shape == (3,)
     assert not {"ns_steps", "nesterov", "preconditioning", "adam_learning_rate"} & arrays.keys()
     given = dataclasses.replace(OPTIMIZERS["muon"], adam_learning_rate=1e-3)
-    assert float_arrays(given)["adam_learning_rate"] == np.float32(1e-3)
-    assert float_arrays(OPTIMIZERS["adafactor"])["clipping_threshold"] == 1
+    assert given.hyperparameters()["adam_learning_rate"] == np.float32(1e-3)
+    assert OPTIMIZERS["adafactor"].hyperparameters()["clipping_threshold"] == 1
     assert dataclasses.replace(OPTIMIZERS["adafactor"], clipping_threshold=None).hyperparameters()
 
 

@@ -20,7 +20,7 @@ from tests.tasks import changed, task_on
 def test_a_boundary_acts_at_the_first_step_of_its_epoch_however_long_the_epochs(tiny, schedule):
     experiment = changed(tiny, batch_size=4, epochs=300, schedule=schedule)
     task = task_on(experiment, 50_000)
-    numbers = schedule.numbers()
+    numbers = schedule.hyperparameters()
     ours = [
         float(
             moment(
@@ -45,7 +45,7 @@ def test_a_drop_within_an_epoch_acts_at_the_first_step_at_or_after_it(tiny, step
         (MultiStep(boundaries=boundaries, factor=0.5), np.minimum(drops, 9)),
     ):
         experiment = changed(tiny, batch_size=1, epochs=10, schedule=schedule)
-        numbers = schedule.numbers()
+        numbers = schedule.hyperparameters()
         multipliers = jax.vmap(
             lambda step, e=experiment, n=numbers: moment(e, steps_per_epoch, n, jnp.uint32(0), step).multiplier
         )
