@@ -16,7 +16,8 @@ from jaxopt_bench import catalog
 from jaxopt_bench.cli.command import COMPLETED, Command
 from jaxopt_bench.cli.flags import check_at_least_one, check_folder, index_and_count, parsed
 from jaxopt_bench.cli.naming import named_problem
-from jaxopt_bench.cli.processes import Processes, one_writes
+from jaxopt_bench.cli.processes import one_writes
+from jaxopt_bench.cli.training_flags import MostRuns, TrainingFlags
 from jaxopt_bench.compare import (
     Cluster,
     Executor,
@@ -84,13 +85,8 @@ class CompareFlags:
     is trained, and compared with them."""
     out: pathlib.Path | None = None
     """The study's folder; studies/NAME by default."""
-    data_dir: pathlib.Path | None = None
-    """Folder of TFDS data sets; else $TFDS_DATA_DIR, else TFDS's own default."""
-    devices: int = 1
-    """How many devices share the work: the runs of a population, or each batch of a run."""
-    largest: int | None = None
-    """At most so many runs at once; else as many as fit into memory."""
-    processes: Annotated[Processes, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Processes)
+    largest: MostRuns = None
+    training: Annotated[TrainingFlags, tyro.conf.arg(name="")] = dataclasses.field(default_factory=TrainingFlags)
     executor: Literal["local", "ray"] = "local"
     """Where runs are trained: on this machine's devices, or on a Ray cluster, whose nodes share the study's folder."""
     address: str | None = None
@@ -143,7 +139,7 @@ def parse(words: Sequence[str]) -> Command:
             raise UserError(f"--{name.replace('_', '-')} is of a Ray cluster; accepted: with --executor ray.")
     check_forms(flags.space, flags.schedule)
     shard = index_and_count("--shard", flags.shard, "as 0/4")
-    if flags.processes.process is not None and (flags.executor != "local" or shard != (0, 1)):
+    if flags.training.processes.process is not None and (flags.executor != "local" or shard != (0, 1)):
         raise UserError("--process goes with neither --executor ray nor --shard; accepted: one of them.")
     if flags.baselines is not None and not flags.add:
         raise UserError("--baselines has nothing to compare with them; accepted: with --add OPTIMIZER.")
@@ -177,10 +173,10 @@ def _folder(flags: CompareFlags, study: Study) -> pathlib.Path:
 
 def _ask(flags: QuestionFlags, shard: tuple[int, int]) -> int:
     """Makes the study of a problem, or continues it, and prints its answer with the winner's settings."""
-    flags.processes.join()
+    flags.training.processes.join()
     folder = flags.out or pathlib.Path("studies") / flags.problem.title
     check_folder("--out", folder)
-    named = timed_study(flags.problem, folder, flags.minutes, flags.data_dir, reporter_for(Console()))
+    named = timed_study(flags.problem, folder, flags.minutes, flags.training.data_dir, reporter_for(Console()))
     code = _compare(dataclasses.replace(flags, out=folder), _study(flags, named), shard)
     results = load(folder)
     found = verdict(results, results.documents[0])
@@ -191,7 +187,7 @@ def _ask(flags: QuestionFlags, shard: tuple[int, int]) -> int:
 
 def _compare(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
     """Works the study off and prints its answer."""
-    flags.processes.join()
+    flags.training.processes.join()
     contenders = retuned(with_newcomers(study, flags.add), flags.space, flags.schedule)
     study = dataclasses.replace(study, contenders=contenders)
     with one_writes(_folder(flags, study)) as folder:
@@ -205,7 +201,7 @@ def _compare(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
 def _against(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
     """Trains newcomers alone, and prints the answer of the study that they and the baselines make."""
     assert flags.baselines is not None, "it is what calls for this"
-    flags.processes.join()
+    flags.training.processes.join()
     known = catalog.experiments_dir() / "results" / flags.baselines
     recorded = load(known if os.path.isdir(known) and not os.path.exists(flags.baselines) else flags.baselines)
     if len(recorded.documents) != 1:
@@ -234,18 +230,18 @@ def _train(
 ) -> Document:
     check_folder("--out", folder)
     if flags.executor == "local":
-        choose_code_path(devices=flags.devices)  # here, where nothing is written yet
+        choose_code_path(devices=flags.training.devices)  # here, where nothing is written yet
     for line in [study.question, *protocol(study)] if study.question else protocol(study):
         console.print(line, markup=False, highlight=False)
     return compare(
         study,
         folder,
-        data_dir=flags.data_dir,
+        data_dir=flags.training.data_dir,
         executor=_executor(flags),
         progress=progress_for(console),
         shard=shard,
         largest=flags.largest,
-        devices=flags.devices,
+        devices=flags.training.devices,
     )
 
 

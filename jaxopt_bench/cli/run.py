@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import pathlib
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -14,10 +13,10 @@ from jaxopt_bench.cli.command import COMPLETED, DIVERGED, Command
 from jaxopt_bench.cli.flags import bind, check_folder
 from jaxopt_bench.cli.naming import named_experiment, with_field_names
 from jaxopt_bench.cli.printing import print_overview, print_result
-from jaxopt_bench.cli.processes import Processes, one_writes
+from jaxopt_bench.cli.processes import one_writes
+from jaxopt_bench.cli.training_flags import ExperimentFlags
 from jaxopt_bench.experiment import Experiment
-from jaxopt_bench.runs import Options, Recording, train
-from jaxopt_bench.training import choose_code_path
+from jaxopt_bench.runs import train
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,18 +30,7 @@ class RunFlags:
     """
 
     experiment: Annotated[Experiment, tyro.conf.arg(name="")]
-    recording: Annotated[Recording, tyro.conf.arg(name="")]
-    runs_dir: pathlib.Path = pathlib.Path("runs")
-    """Folder of run directories."""
-    data_dir: pathlib.Path | None = None
-    """Folder of TFDS data sets; else $TFDS_DATA_DIR, else TFDS's own default."""
-    fresh: bool = False
-    """Begin another run beside those there are."""
-    deterministic: bool = False
-    """Give up what makes repetitions differ on a GPU (autotuning, scatters), at a price in speed."""
-    devices: int = 1
-    """How many devices share the work: each batch is divided among them."""
-    processes: Annotated[Processes, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Processes)
+    training: Annotated[ExperimentFlags, tyro.conf.arg(name="")] = dataclasses.field(default_factory=ExperimentFlags)
     overview: bool = False
     """Print the table of the network's parameters first."""
 
@@ -50,26 +38,17 @@ class RunFlags:
 def parse(words: Sequence[str]) -> Command:
     """Returns the command that the words after `run` ask for; see `named_experiment`."""
     experiment, rest = named_experiment("run", with_field_names(words))
-    return bind(run, RunFlags, f"run {experiment.name}", rest, default=RunFlags(experiment, Recording()))
+    return bind(run, RunFlags, f"run {experiment.name}", rest, default=RunFlags(experiment))
 
 
 def run(flags: RunFlags) -> int:
     """Trains, prints the result, and returns the exit code."""
-    check_folder("--runs-dir", flags.runs_dir)
-    flags.processes.join()
-    with one_writes(flags.runs_dir, flags.experiment.name) as runs_dir:
+    check_folder("--runs-dir", flags.training.runs_dir)
+    flags.training.processes.join()
+    with one_writes(flags.training.runs_dir, flags.experiment.name) as runs_dir:
         console = Console()
         if flags.overview:
             print_overview(flags.experiment, console)
-        result = train(
-            flags.experiment,
-            Options(
-                runs_dir=runs_dir,
-                data_dir=flags.data_dir,
-                fresh=flags.fresh,
-                recording=flags.recording,
-                code_path=choose_code_path(deterministic=flags.deterministic, devices=flags.devices),
-            ),
-        )
+        result = train(flags.experiment, flags.training.options(runs_dir))
         print_result(result, console)
     return DIVERGED if result.summary and result.summary["status"] == "diverged" else COMPLETED

@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import dataclasses
 import functools
-import pathlib
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -15,16 +14,16 @@ from rich.console import Console
 from jaxopt_bench.cli.command import COMPLETED, DIVERGED, Command
 from jaxopt_bench.cli.flags import check_at_least_one, check_folder, parsed
 from jaxopt_bench.cli.naming import named_experiment, with_field_names
-from jaxopt_bench.cli.processes import Processes, one_writes
+from jaxopt_bench.cli.processes import one_writes
+from jaxopt_bench.cli.training_flags import ExperimentFlags, MostRuns
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.experiment import NAMED_PARTS, Experiment
 from jaxopt_bench.formatting import format_duration
 from jaxopt_bench.optimizers import parse_values
 from jaxopt_bench.reports import sweep_table
 from jaxopt_bench.results import rows_by_setting
-from jaxopt_bench.runs import Options, Recording, train_population
+from jaxopt_bench.runs import train_population
 from jaxopt_bench.sweep import grid
-from jaxopt_bench.training import choose_code_path
 
 TEXTS = ("experiments", "runs_dir", "data_dir", "process", "coordinator", *NAMED_PARTS)
 """Flags whose values may look like a list or a range of numbers, and are texts."""
@@ -41,22 +40,10 @@ class SweepFlags:
     """
 
     experiment: Annotated[Experiment, tyro.conf.arg(name="")]
-    recording: Annotated[Recording, tyro.conf.arg(name="")]
+    training: Annotated[ExperimentFlags, tyro.conf.arg(name="")] = dataclasses.field(default_factory=ExperimentFlags)
     seeds: int = 1
     """Seeds at each setting, from the experiment's own seed on."""
-    runs_dir: pathlib.Path = pathlib.Path("runs")
-    """Folder of run directories."""
-    data_dir: pathlib.Path | None = None
-    """Folder of TFDS data sets; else $TFDS_DATA_DIR, else TFDS's own default."""
-    fresh: bool = False
-    """Begin other runs beside those there are."""
-    deterministic: bool = False
-    """Give up what makes repetitions differ on a GPU (autotuning, scatters), at a price in speed."""
-    devices: int = 1
-    """How many devices share the work: the runs of a population, or each batch of a run."""
-    processes: Annotated[Processes, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Processes)
-    largest: int | None = None
-    """At most so many runs at once; else as many as fit into memory. Those begun in larger numbers are divided."""
+    largest: MostRuns = None
 
 
 def parse(words: Sequence[str]) -> Command:
@@ -68,7 +55,7 @@ def parse(words: Sequence[str]) -> Command:
     values, rest = _values(with_field_names(words))
     experiment, rest = named_experiment("sweep", rest, {name: points[0] for name, points in values.items()})
     experiment = dataclasses.replace(experiment, evaluate_test=False, track_test=False)
-    flags = parsed(SweepFlags, f"sweep {experiment.name}", rest, default=SweepFlags(experiment, Recording()))
+    flags = parsed(SweepFlags, f"sweep {experiment.name}", rest, default=SweepFlags(experiment))
     check_at_least_one("--seeds", flags.seeds)
     if flags.largest is not None:
         check_at_least_one("--largest", flags.largest)
@@ -110,30 +97,16 @@ def _field(flag: str) -> str:
 
 def sweep(flags: SweepFlags, experiments: Sequence[Experiment], fields: Sequence[str]) -> int:
     """Trains the experiments, which differ in some fields and their seeds, and prints a table of them."""
-    check_folder("--runs-dir", flags.runs_dir)
-    flags.processes.join()
-    with one_writes(flags.runs_dir, flags.experiment.name) as runs_dir:
-        return _sweep(flags, experiments, fields, runs_dir)
-
-
-def _sweep(flags: SweepFlags, experiments: Sequence[Experiment], fields: Sequence[str], runs_dir: pathlib.Path) -> int:
-    console = Console()
-    runs = train_population(
-        experiments,
-        Options(
-            runs_dir=runs_dir,
-            data_dir=flags.data_dir,
-            fresh=flags.fresh,
-            recording=flags.recording,
-            code_path=choose_code_path(deterministic=flags.deterministic, devices=flags.devices),
-            largest=flags.largest,
-        ),
-    )
-    rows = rows_by_setting(runs, fields)
-    seeds = f", means and 95% intervals over {flags.seeds} seeds" if flags.seeds > 1 else ""
-    title = f"{flags.experiment.name}: epoch {flags.experiment.workload.epochs}{seeds}"
-    console.print(sweep_table(rows, title, runs[0].measured))
-    seconds = sum(run.summary["seconds"] for run in runs if run.summary)
-    console.print(f"{len(runs)} runs, {format_duration(seconds)} of training", highlight=False)
-    console.print(str(runs[0].path.parent), markup=False, highlight=False, soft_wrap=True)
+    check_folder("--runs-dir", flags.training.runs_dir)
+    flags.training.processes.join()
+    with one_writes(flags.training.runs_dir, flags.experiment.name) as runs_dir:
+        console = Console()
+        runs = train_population(experiments, flags.training.options(runs_dir, flags.largest))
+        rows = rows_by_setting(runs, fields)
+        seeds = f", means and 95% intervals over {flags.seeds} seeds" if flags.seeds > 1 else ""
+        title = f"{flags.experiment.name}: epoch {flags.experiment.workload.epochs}{seeds}"
+        console.print(sweep_table(rows, title, runs[0].measured))
+        seconds = sum(run.summary["seconds"] for run in runs if run.summary)
+        console.print(f"{len(runs)} runs, {format_duration(seconds)} of training", highlight=False)
+        console.print(str(runs[0].path.parent), markup=False, highlight=False, soft_wrap=True)
     return DIVERGED if all(row.diverged == row.runs for row in rows) else COMPLETED
