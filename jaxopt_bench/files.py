@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import io
 import os
 import re
@@ -121,6 +122,12 @@ def read_regular(path: Path) -> bytes:
     """Returns the content of a regular file; see `open_regular`."""
     with open_regular(path) as file:
         return file.read()
+
+
+def sha256_of_file(path: Path) -> str:
+    """Returns the SHA-256 sum of a regular file's content, as hexadecimal digits; see `open_regular`."""
+    with open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def remove_regular(path: Path) -> None:

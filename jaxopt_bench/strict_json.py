@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import pathlib
@@ -67,6 +68,11 @@ def _integer(digits: str) -> int:
     if value.bit_length() > 64:
         raise ValueError(f"an integer has {len(digits)} digits")
     return value
+
+
+def sha256_of_json(value: Any) -> str:
+    """Returns the SHA-256 sum of a JSON value, as hexadecimal digits. The order of an object's fields has no effect."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 NUMBER: Any = int | float

@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from jaxopt_bench.errors import UserError, shortened, unknown_name
+from jaxopt_bench.files import sha256_of_file
 
 REFERENCES = "MODULE:NAME or FILE.py:NAME"
 _PREFIX = "jaxopt_bench_user_"
@@ -267,7 +268,7 @@ def _digest(path: pathlib.Path, sources: set[pathlib.Path]) -> str:
     own = hashlib.sha256(path.read_bytes())
     for source in sorted(sources):
         relative = os.path.relpath(source, path.parent)
-        own.update(f"\n{relative} {hashlib.sha256(source.read_bytes()).hexdigest()}".encode())
+        own.update(f"\n{relative} {sha256_of_file(source)}".encode())
     return own.hexdigest()[:12]
 
 

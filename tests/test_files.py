@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import pathlib
 import stat
@@ -20,8 +21,13 @@ from jaxopt_bench.files import (
     remove_regular,
     replacing,
     scratch_folder,
+    sha256_of_file,
     temporary_name,
 )
+from jaxopt_bench.strict_json import sha256_of_json
+
+ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+"""The SHA-256 sum of "abc": FIPS 180-2, appendix B.1."""
 
 
 def write(path: pathlib.Path, content: bytes, **options: bool) -> None:
@@ -204,3 +210,18 @@ def test_a_scratch_folder_goes_with_its_process_or_the_next(tmp_path, monkeypatc
         assert len(names(tmp_path)) == len(foreign) + 1
     assert names(tmp_path) == sorted(foreign)
     assert all((tmp_path / name / "mine").read_text() == "mine" for name in foreign)
+
+
+def test_the_sum_of_a_file_is_that_of_the_standard(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert sha256_of_file(tmp_path / "a") == ABC
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="not a regular file"):
+        sha256_of_file(tmp_path / "pipe")
+
+
+def test_the_sum_of_a_json_value_is_that_of_its_text_with_sorted_fields():
+    text = '{"a": [1, null], "b": {"c": 0.5, "d": "\\u00e9"}}'
+    value = {"b": {"d": "é", "c": 0.5}, "a": (1, None)}
+    assert sha256_of_json(value) == hashlib.sha256(text.encode()).hexdigest()
+    assert sha256_of_json({**value, "a": [1, 0]}) != sha256_of_json(value)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
-import hashlib
 import json
 import os
 import tempfile
@@ -25,7 +24,8 @@ from jaxtyping import UInt8
 
 from jaxopt_bench.data.specs import SPLITS, DatasetSpec, Split, SplitName
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.files import open_regular, remove_leftovers, replacing
+from jaxopt_bench.files import open_regular, remove_leftovers, replacing, sha256_of_file
+from jaxopt_bench.strict_json import sha256_of_json
 
 FOLDER = "decoded"
 MANIFEST = "decoded.json"
@@ -83,7 +83,7 @@ def read(folder: Path, spec: DatasetSpec, records: dict[str, int]) -> Manifest |
         with open_regular(path) as file:
             values = json.load(file)
         expected = values.pop("sha256", None)
-        found = _sum(values)
+        found = sha256_of_json(values)
         values |= {field: tuple(values[field]) for field in ("class_names", "mean", "std")}
         manifest = Manifest(**values)
     except (FileNotFoundError, NotADirectoryError):
@@ -147,7 +147,7 @@ def write(
     manifest = Manifest(class_names, *statistics, records, files)
     with replacing(folder / MANIFEST, follow_links=False) as (file, _):
         values = dataclasses.asdict(manifest)
-        file.write((json.dumps({**values, "sha256": _sum(values)}, indent=1) + "\n").encode())
+        file.write((json.dumps({**values, "sha256": sha256_of_json(values)}, indent=1) + "\n").encode())
     return manifest
 
 
@@ -180,11 +180,6 @@ def _is_tagged(folder: Path) -> bool:
     return False
 
 
-def _sum(values: dict[str, Any]) -> str:
-    """Returns the checksum of what the manifest says, apart from the checksum itself."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-
 def mean_and_std(
     images: UInt8[np.ndarray, "examples height width channels"],
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -210,7 +205,7 @@ def _save(path: Path, array: np.ndarray) -> dict[str, Any]:
     with replacing(path, follow_links=False) as (file, temporary):
         np.save(file, array)
         file.flush()
-        digest = _digest(temporary)
+        digest = sha256_of_file(temporary)
     return {"shape": list(array.shape), "dtype": array.dtype.name, "sha256": digest}
 
 
@@ -218,7 +213,7 @@ def _open(folder: Path, manifest: Manifest, file: str, shape: tuple[int, ...], d
     path = folder / file
     expected = manifest.files.get(file)
     try:
-        if not isinstance(expected, dict) or _digest(path) != expected.get("sha256"):
+        if not isinstance(expected, dict) or sha256_of_file(path) != expected.get("sha256"):
             raise UnsoundCacheError(f"{path} differs from its checksum")
         array = np.lib.format.open_memmap(path, mode="r")  # `np.load` would open other kinds of files, too
     except (UserError, OSError, ValueError, TypeError, OverflowError) as error:
@@ -226,8 +221,3 @@ def _open(folder: Path, manifest: Manifest, file: str, shape: tuple[int, ...], d
     if array.shape != shape or array.dtype != dtype:
         raise UnsoundCacheError(f"{path} holds {array.dtype}{list(array.shape)}, not {dtype}{list(shape)}")
     return array
-
-
-def _digest(path: Path) -> str:
-    with open_regular(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -17,7 +17,7 @@ from jaxtyping import Int32, UInt8
 
 from jaxopt_bench.data.user_files import UserData, shuffled, split_examples
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.files import SYSTEM_FILES, cache_folder, open_regular, read_regular, temporary_name
+from jaxopt_bench.files import SYSTEM_FILES, cache_folder, read_regular, sha256_of_file, temporary_name
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 _SPLITS = ("train", "test")
@@ -138,9 +138,8 @@ def _open(place: Path, state: list[list[Any]]) -> tuple[np.ndarray, np.ndarray, 
     if info["format"] != _FORMAT or info["files"] != state:
         raise ValueError("other files")
     for name in ("images.npy", "labels.npy"):
-        with open_regular(place / name) as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != info["sha256"][name]:
-                raise ValueError(f"{name} differs from its checksum")
+        if sha256_of_file(place / name) != info["sha256"][name]:
+            raise ValueError(f"{name} differs from its checksum")
     images, labels = (np.lib.format.open_memmap(place / name, mode="r") for name in ("images.npy", "labels.npy"))
     return images, labels, info
 
@@ -154,8 +153,7 @@ def _write(place: Path, images: np.ndarray, labels: np.ndarray, info: dict[str, 
         sums = {}
         for name, array in (("images.npy", images), ("labels.npy", labels)):
             np.save(beside / name, array)
-            with open(beside / name, "rb") as file:
-                sums[name] = hashlib.file_digest(file, "sha256").hexdigest()
+            sums[name] = sha256_of_file(beside / name)
         (beside / _INFO).write_text(json.dumps({**info, "sha256": sums}))
         if place.exists():
             place.rename(old := place.parent / temporary_name())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 from pathlib import Path
 from typing import Literal
@@ -12,7 +11,7 @@ import numpy as np
 from jaxtyping import Int32, Int64
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.files import open_regular
+from jaxopt_bench.files import sha256_of_file
 
 TEST_SHARE = 0.2
 """The share of the examples that is the test split if the data have no test split of their own."""
@@ -125,8 +124,7 @@ def digest_of_file(path: Path) -> str:
       UserError: if it cannot be read.
     """
     try:
-        with open_regular(path) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+        return sha256_of_file(path)[:12]
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error}.") from error
 

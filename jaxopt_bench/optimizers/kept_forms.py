@@ -13,6 +13,7 @@ from typing import Any
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.files import cache_folder, read_regular, replacing
 from jaxopt_bench.optimizers.factories import Form
+from jaxopt_bench.strict_json import sha256_of_json
 
 _PACKAGES = ("jax", "jaxlib", "numpy", "optax")
 
@@ -46,8 +47,8 @@ def _path(identity: Mapping[str, Any]) -> pathlib.Path | None:
         root = cache_folder()
     except RuntimeError:  # the user has no home folder
         return None
-    text = json.dumps({**identity, "versions": _versions()}, sort_keys=True)
-    return None if root is None else root / "optimizers" / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
+    name = sha256_of_json({**identity, "versions": _versions()})[:24]
+    return None if root is None else root / "optimizers" / f"{name}.json"
 
 
 @functools.cache

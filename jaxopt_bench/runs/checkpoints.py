@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import hashlib
 import logging
 import os
 import pathlib
@@ -28,10 +27,10 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.files import (
     SYSTEM_FILES,
     TEMPORARY,
-    open_regular,
     read_regular,
     remove_leftovers,
     scratch_folder,
+    sha256_of_file,
     temporary_name,
 )
 from jaxopt_bench.runs.processes import found_by_first
@@ -394,7 +393,7 @@ def _verify(folder: pathlib.Path, step: int) -> None:
         raise UserError(f"checkpoint {folder} is a copy of that of step {manifest['step']}.")
     for name, expected in manifest["sha256"].items():
         try:
-            if _sum(folder / name) != expected:
+            if sha256_of_file(folder / name) != expected:
                 differing.append(name)
         except (FileNotFoundError, NotADirectoryError):
             differing.append(name)
@@ -409,9 +408,4 @@ def _sums(folder: pathlib.Path) -> dict[str, str]:
     """Returns the SHA-256 sum of each file that Orbax wrote to a checkpoint's folder."""
     files = sorted(path for path in (folder / ARRAYS).rglob("*") if path.is_file())
     own = [path for path in files if not SYSTEM_FILES.fullmatch(path.name)]
-    return {path.relative_to(folder).as_posix(): _sum(path) for path in own}
-
-
-def _sum(path: pathlib.Path) -> str:
-    with open_regular(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return {path.relative_to(folder).as_posix(): sha256_of_file(path) for path in own}

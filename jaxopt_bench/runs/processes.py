@@ -6,7 +6,6 @@ signals that it is sent are its own. Every function here waits until all have ca
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -17,6 +16,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from jaxopt_bench.errors import UserError
+from jaxopt_bench.strict_json import sha256_of_json
 
 T = TypeVar("T")
 
@@ -72,7 +72,7 @@ def check_same(what: Any) -> None:
     """
     if jax.process_count() == 1:
         return
-    digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).digest()
+    digest = bytes.fromhex(sha256_of_json(what))
     said = multihost_utils.process_allgather(np.frombuffer(digest, np.uint32))
     if (said != said[0]).any():
         raise UserError(

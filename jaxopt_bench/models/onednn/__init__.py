@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
 import os
 import pathlib
 import warnings
@@ -20,6 +19,7 @@ import numpy as np
 from jax import Array
 
 from jaxopt_bench.errors import UserError
+from jaxopt_bench.files import sha256_of_file
 from jaxopt_bench.models import convolution
 from jaxopt_bench.models.convolution import Images, Kernel, Outputs, Window, output_size, window_of
 
@@ -37,7 +37,7 @@ def version() -> str | None:
 
 def source_digest() -> str:
     """Returns a digest of the source that the library must have been built from."""
-    return hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:12]
+    return sha256_of_file(SOURCE)[:12]
 
 
 @functools.cache
