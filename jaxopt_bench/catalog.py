@@ -42,20 +42,20 @@ class Catalog(Generic[C]):
     exported: str
     folder: str = "."
 
-    def load_file(self, place: str | pathlib.Path) -> dict[str, C]:
+    def load_file(self, location: str | pathlib.Path) -> dict[str, C]:
         """Runs one file and returns what it exports, each under its own name.
 
         Args:
-          place: the path of a file, or the name of a module.
+          location: the path of a file, or the name of a module.
 
         Raises:
           UserError: if it cannot be run, or does not export the dictionary.
         """
-        place = str(place)
-        module, _ = user_code.load_module(f"the {self.kind} {place!r}", place)
+        location = str(location)
+        module, _ = user_code.load_module(f"the {self.kind} {location!r}", location)
         found = getattr(module, self.exported, None)
         if not isinstance(found, dict) or not all(isinstance(item, self.cls) for item in found.values()):
-            raise UserError(f"{place} has no {self.exported}. Expected a dictionary of {self.cls.__name__} by name.")
+            raise UserError(f"{location} has no {self.exported}. Expected a dictionary of {self.cls.__name__} by name.")
         return {name: dataclasses.replace(item, name=name) for name, item in found.items()}
 
     def load_folder(self, folder: pathlib.Path | None = None) -> dict[str, C]:
@@ -90,14 +90,14 @@ class Catalog(Generic[C]):
         """
         if not user_code.is_reference(name):
             return self._among(self.load_folder(folder), name, self.kind)
-        place, _, chosen = (name, "", "") if name.endswith(".py") else name.rpartition(":")
-        items = self.load_file(place)
+        location, _, chosen = (name, "", "") if name.endswith(".py") else name.rpartition(":")
+        items = self.load_file(location)
         if not chosen and len(items) != 1:
             raise UserError(
                 f"{name}: {self.exported} has {len(items)} entries. Expected {name}:NAME, where NAME is one of "
                 f"{', '.join(items)}."
             )
-        return self._among(items, chosen or next(iter(items)), f"{self.kind} of {place}")
+        return self._among(items, chosen or next(iter(items)), f"{self.kind} of {location}")
 
     def _among(self, items: dict[str, C], name: str, kind: str) -> C:
         if name not in items:

@@ -76,7 +76,7 @@ class Config:
         hints = _hints(type(self))
         for field in dataclasses.fields(self):
             where = f"{type(self).__name__}.{field.name}"
-            value = _checked(where, getattr(self, field.name), hints[field.name], field.metadata)
+            value = _convert(where, getattr(self, field.name), hints[field.name], field.metadata)
             object.__setattr__(self, field.name, value)
 
     def to_json(self) -> dict[str, Any]:
@@ -205,14 +205,14 @@ def _differences(one: Config, other: Config) -> tuple[int, int]:
     return len(differing) - len(numbers), len(numbers)
 
 
-def _checked(where: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -> Any:
+def _convert(where: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -> Any:
     """Returns `value` as the type `hint` asks for, or raises the error that says what it should have been."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
         (hint,) = (argument for argument in arguments if argument is not type(None))
-        return _checked(where, value, hint, metadata)
+        return _convert(where, value, hint, metadata)
     if origin is Literal:
         if value not in arguments or type(value) not in {type(a) for a in arguments}:
             raise UserError(f"{where} is {value!r}; accepted: {', '.join(map(repr, arguments))}.")
@@ -222,11 +222,11 @@ def _checked(where: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -> 
         if not isinstance(value, (tuple, list)) or count not in (None, len(value)):
             several = f"{'' if count is None else f'{count} '}{arguments[0].__name__}s"
             raise UserError(f"{where} is {value!r}; accepted: a list of {several}.")
-        return tuple(_checked(f"{where}[{i}]", item, arguments[0], metadata) for i, item in enumerate(value))
+        return tuple(_convert(f"{where}[{i}]", item, arguments[0], metadata) for i, item in enumerate(value))
     if hint is Any:
         return value
     if hint in (int, float):
-        return _checked_number(where, value, hint, metadata)
+        return _convert_number(where, value, hint, metadata)
     if not isinstance(value, hint):
         raise UserError(f"{where} is {value!r}; accepted: a {hint.__name__}.")
     if hint is str and any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t" for c in value):
@@ -234,7 +234,7 @@ def _checked(where: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -> 
     return value
 
 
-def _checked_number(where: str, value: Any, hint: type, metadata: Mapping[str, Any]) -> Any:
+def _convert_number(where: str, value: Any, hint: type, metadata: Mapping[str, Any]) -> Any:
     """Returns a number as the type that it should have.
 
     Args:

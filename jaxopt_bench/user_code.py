@@ -36,14 +36,14 @@ class Loaded(NamedTuple):
       module: where it is defined.
       reference: `MODULE:NAME` or `FILE.py:NAME`, the file without its folder.
       code: twelve hexadecimal digits that identify the texts.
-      place: the absolute path of its file; empty if it has none.
+      file: the absolute path of its file; empty if it has none.
     """
 
     value: Any
     module: ModuleType
     reference: str
     code: str
-    place: str
+    file: str
 
 
 def is_reference(name: str) -> bool:
@@ -61,24 +61,24 @@ def load_object(kind: str, reference: str) -> Loaded:
     Raises:
       UserError: if the module cannot be run, or has no such name.
     """
-    place, _, name = reference.rpartition(":")
-    if not place and name.endswith(".py"):
+    location, _, name = reference.rpartition(":")
+    if not location and name.endswith(".py"):
         functions = ", ".join(_functions(run_file(f"the {kind} {reference!r}", name)[0])) or "a function"
         raise UserError(
             f"the {kind} {reference!r} is a file without a name in it. Expected {name}:NAME, where NAME is {functions}."
         )
-    if not place or not name:
+    if not location or not name:
         raise UserError(f"the {kind} {reference!r} is not a reference. Expected {REFERENCES}.")
-    module, code = load_module(f"the {kind} {reference!r}", place)
+    module, code = load_module(f"the {kind} {reference!r}", location)
     value = getattr(module, name, None)
     if value is None:
-        raise unknown_name(f"function of {place}", name, _functions(module))
+        raise unknown_name(f"function of {location}", name, _functions(module))
     path = getattr(module, "__file__", None)
-    short = f"{pathlib.Path(place).name}:{name}" if place.endswith(".py") else reference
+    short = f"{pathlib.Path(location).name}:{name}" if location.endswith(".py") else reference
     return Loaded(value, module, short, code, str(pathlib.Path(path).absolute()) if path else "")
 
 
-def load_again(kind: str, reference: str, place: str, code: str) -> Loaded:
+def load_again(kind: str, reference: str, file: str, code: str) -> Loaded:
     """Returns what another process has loaded, maybe on another machine, under the same reference.
 
     Its module is imported if that is possible and it has the same text; else its file is run.
@@ -86,7 +86,7 @@ def load_again(kind: str, reference: str, place: str, code: str) -> Loaded:
     Args:
       kind: what it is, in the singular, for messages.
       reference: as `Loaded.reference` was there.
-      place: as `Loaded.place` was there.
+      file: as `Loaded.file` was there.
       code: as `Loaded.code` was there.
 
     Raises:
@@ -98,10 +98,10 @@ def load_again(kind: str, reference: str, place: str, code: str) -> Loaded:
             found = load_object(kind, reference)
             if found.code == code:
                 return found
-    loaded = load_object(kind, f"{place}:{name}")
+    loaded = load_object(kind, f"{file}:{name}")
     if loaded.code != code:
         raise UserError(
-            f"the {kind} {reference!r}: the code of {place} is {loaded.code} here, but {code} where it was loaded "
+            f"the {kind} {reference!r}: the code of {file} is {loaded.code} here, but {code} where it was loaded "
             "first. Expected the same file on all machines, without changes during the run."
         )
     return loaded._replace(reference=reference)
@@ -125,10 +125,10 @@ def describe(value: Any) -> Loaded:
             f"{shortened(value)} is not a function at the top level of a file. Expected such a function: its file "
             "identifies the code of a run."
         )
-    place = str(pathlib.Path(path).absolute())
+    file = str(pathlib.Path(path).absolute())
     if module.__name__.startswith(_PREFIX):  # a file that was run by its path
-        return Loaded(value, module, f"{pathlib.Path(path).name}:{name}", module.__name__.rpartition("_")[2], place)
-    return Loaded(value, module, f"{value.__module__}:{name}", code_of(module), place)
+        return Loaded(value, module, f"{pathlib.Path(path).name}:{name}", module.__name__.rpartition("_")[2], file)
+    return Loaded(value, module, f"{value.__module__}:{name}", code_of(module), file)
 
 
 def find_module(reference: str) -> ModuleType | None:
@@ -136,35 +136,35 @@ def find_module(reference: str) -> ModuleType | None:
     return sys.modules.get(reference.rpartition(":")[0])
 
 
-def load_module(what: str, place: str) -> tuple[ModuleType, str]:
+def load_module(what: str, location: str) -> tuple[ModuleType, str]:
     """Returns a module and the digits of its code.
 
     Args:
       what: what it is loaded for, for messages.
-      place: the path of a file (`.py`), or the name of an installed module or of one in the working directory.
+      location: the path of a file (`.py`), or the name of an installed module or of one in the working directory.
 
     Raises:
       UserError: if there is no such file or module, or running it fails.
     """
-    return run_file(what, place) if place.endswith(".py") else _import_module(what, place)
+    return run_file(what, location) if location.endswith(".py") else _import_module(what, location)
 
 
 _FILES: dict[tuple[pathlib.Path, str], ModuleType] = {}  # what was run, by path and code
 
 
-def run_file(what: str, place: str) -> tuple[ModuleType, str]:
+def run_file(what: str, file: str) -> tuple[ModuleType, str]:
     """Returns the module that a file makes, and the digits of its code.
 
     While it runs, modules beside it can be imported as if it were a script.
 
     Args:
       what: what the file is run for, for messages.
-      place: its path.
+      file: its path.
 
     Raises:
       UserError: if it is not a file, or running it fails.
     """
-    path = pathlib.Path(place).expanduser().resolve()
+    path = pathlib.Path(file).expanduser().resolve()
     if not path.is_file():
         raise UserError(f"{what}: {path} is not a file. Expected {REFERENCES}.")
     sources = _sources(path, path.parent)
@@ -181,7 +181,7 @@ def run_file(what: str, place: str) -> tuple[ModuleType, str]:
                 spec.loader.exec_module(module)
         except (Exception, SystemExit) as error:  # a script may end itself
             del sys.modules[name]
-            raise _not_imported(what, error) from error
+            raise _import_error(what, error) from error
         _FILES[path, code] = module
     return _FILES[path, code], code
 
@@ -245,11 +245,11 @@ def _import_module(what: str, name: str) -> tuple[ModuleType, str]:
     try:
         module = importlib.import_module(name)
     except (Exception, SystemExit) as error:
-        raise _not_imported(what, error) from error
+        raise _import_error(what, error) from error
     return module, code_of(module)
 
 
-def _not_imported(what: str, error: BaseException) -> UserError:
+def _import_error(what: str, error: BaseException) -> UserError:
     if isinstance(error, UserError):
         return UserError(f"{what}: {error}")
     line = None if isinstance(error, SyntaxError) else failed_at(error)  # whose text says it

@@ -63,12 +63,12 @@ class Loadable(UserDefined):
 
     Class attributes:
       users: of which kind it is.
-      place: its file, for processes elsewhere to `load_again`; empty if it has none.
+      code_file: the path of its code, for processes elsewhere to `load_again`; empty if it has none.
       defined: the function or class.
     """
 
     users: ClassVar[Users[Any]]
-    place: ClassVar[str]
+    code_file: ClassVar[str]
     defined: ClassVar[Any]
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -84,7 +84,7 @@ class Loadable(UserDefined):
                 f"the {kind} {self.reference} cannot be pickled: {name!r} is now another object in the module "
                 f"{module}. Expected a function that can be imported under its own name."
             )
-        return self.users.unpickle, (self.reference, self.place, self.code, field_values(cast(Config, self)))
+        return self.users.unpickle, (self.reference, self.code_file, self.code, field_values(cast(Config, self)))
 
 
 class Users(Generic[C]):
@@ -122,22 +122,22 @@ class Users(Generic[C]):
         """
         return self._class_of(user_code.load_object(self.kind, reference))
 
-    def load_again(self, reference: str, place: str, code: str) -> type[C]:
+    def load_again(self, reference: str, file: str, code: str) -> type[C]:
         """Returns the class that another process has loaded; see `user_code.load_again`.
 
         Args:
           reference: as the class says.
-          place: as the class says.
+          file: as the class says.
           code: as the class says.
         """
         known = self.loaded.get((reference, code))
-        return known or self._class_of(user_code.load_again(self.kind, reference, place, code))
+        return known or self._class_of(user_code.load_again(self.kind, reference, file, code))
 
     def describe(self, value: Any) -> type[C]:
         """Returns the class that a function or a class at hand defines; see `user_code.describe`."""
         loaded = user_code.describe(value)
         known = self.loaded.get((loaded.reference, loaded.code))
-        return known if known is not None and cast(Any, known).defined is value else self._made(loaded)
+        return known if known is not None and cast(Any, known).defined is value else self._add_class(loaded)
 
     def from_json(self, values: Mapping[str, Any], where: str = "") -> C:
         """Returns the configuration that was written; a record of it unless this very code is loaded.
@@ -158,16 +158,16 @@ class Users(Generic[C]):
         own = tuple((name, kind_of(value)) for name, value in fields.items() if name not in shared)
         return _record_class(cast(Any, self._recorded), reference, code, own).from_json(fields)
 
-    def unpickle(self, reference: str, place: str, code: str, fields: Mapping[str, Any]) -> C:
+    def unpickle(self, reference: str, file: str, code: str, fields: Mapping[str, Any]) -> C:
         """Returns what was pickled in another process."""
-        return self.load_again(reference, place, code)(**fields)
+        return self.load_again(reference, file, code)(**fields)
 
     def _class_of(self, loaded: user_code.Loaded) -> type[C]:
-        return self.loaded.get((loaded.reference, loaded.code)) or self._made(loaded)
+        return self.loaded.get((loaded.reference, loaded.code)) or self._add_class(loaded)
 
-    def _made(self, loaded: user_code.Loaded) -> type[C]:
+    def _add_class(self, loaded: user_code.Loaded) -> type[C]:
         made: Any = self._make(loaded)
-        made.users, made.reference, made.code, made.place = self, loaded.reference, loaded.code, loaded.place
+        made.users, made.reference, made.code, made.code_file = self, loaded.reference, loaded.code, loaded.file
         made.defined = staticmethod(loaded.value)
         self.loaded[loaded.reference, loaded.code] = made
         return made

@@ -89,7 +89,7 @@ def test_a_file_alone_is_identified_by_its_text(tmp_path):
     write(tmp_path, mine="def answer():\n    return 42\n")
     loaded = load(tmp_path / "mine.py")
     assert loaded.code == hashlib.sha256((tmp_path / "mine.py").read_bytes()).hexdigest()[:12]
-    assert (loaded.reference, loaded.place) == ("mine.py:answer", str(tmp_path / "mine.py"))
+    assert (loaded.reference, loaded.file) == ("mine.py:answer", str(tmp_path / "mine.py"))
 
 
 @pytest.mark.parametrize("text", ["import absent_module", "raise SystemExit", "def broken(:", "1 / 0"])

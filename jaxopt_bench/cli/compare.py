@@ -14,7 +14,7 @@ from rich.console import Console
 
 from jaxopt_bench import catalog
 from jaxopt_bench.cli.command import COMPLETED, Command
-from jaxopt_bench.cli.flags import check_at_least_one, check_folder, index_and_count, parsed
+from jaxopt_bench.cli.flags import check_at_least_one, check_folder, index_and_count, parse_flags
 from jaxopt_bench.cli.naming import named_problem
 from jaxopt_bench.cli.processes import one_writes
 from jaxopt_bench.cli.training_flags import MostRuns, TrainingFlags
@@ -123,14 +123,14 @@ def parse(words: Sequence[str]) -> Command:
     flags: CompareFlags
     if asks:
         problem, rest = named_problem(words)
-        asked: QuestionFlags = parsed(QuestionFlags, "compare", rest, default=QuestionFlags(problem=problem))
+        asked: QuestionFlags = parse_flags(QuestionFlags, "compare", rest, default=QuestionFlags(problem=problem))
         if not asked.minutes > 0:
             raise UserError(f"--minutes is {asked.minutes:g}. Expected a number > 0.")
         if asked.baselines is not None:
             raise UserError("--baselines goes with a recorded study. Expected no --problem and no --dataset beside it.")
         flags = asked
     else:
-        flags = parsed(CompareFlags, "compare", words)
+        flags = parse_flags(CompareFlags, "compare", words)
     for name in ("trials", "total_epochs", "trial_seeds", "seeds", "repetitions", "epochs", "largest"):
         if getattr(flags, name) is not None:
             check_at_least_one(f"--{name.replace('_', '-')}", getattr(flags, name))

@@ -27,10 +27,10 @@ def bind(function: Callable[[Any], int], flags: type, name: str, words: Sequence
     Raises:
       SystemExit: after printing help (0), or for flags that cannot be parsed (2).
     """
-    return functools.partial(function, parsed(flags, name, words, **options))
+    return functools.partial(function, parse_flags(flags, name, words, **options))
 
 
-def parsed(flags: type, name: str, words: Sequence[str], **options: Any) -> Any:
+def parse_flags(flags: type, name: str, words: Sequence[str], **options: Any) -> Any:
     """Returns the flags that the words set; see `bind`."""
     return tyro.cli(flags, prog=f"jaxopt-bench {name}", args=list(words), **options)
 
@@ -60,8 +60,8 @@ def index_and_count(flag: str, value: str, also: str) -> tuple[int, int]:
 
 def check_folder(flag: str, path: pathlib.Path) -> None:
     """Raises the error for a flag's folder that neither is one nor can be made."""
-    for place in (path, *path.parents):
-        if place.exists():
-            if not place.is_dir():
-                raise UserError(f"{flag} is {path}, but {place} is no folder; accepted: a folder, or one to be made.")
+    for parent in (path, *path.parents):
+        if parent.exists():
+            if not parent.is_dir():
+                raise UserError(f"{flag} is {path}, but {parent} is no folder; accepted: a folder, or one to be made.")
             return

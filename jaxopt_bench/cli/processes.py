@@ -89,7 +89,7 @@ class Processes:
             raise UserError(
                 f"--process is {self.process}, but the processes did not find each other: {error}"
             ) from error
-        with _explained():
+        with _explain_lost_process():
             _check_count()
             counts = [len(jax.local_devices(process)) for process in range(jax.process_count())]
         if len(set(counts)) > 1:
@@ -149,7 +149,7 @@ def _explain_aborts(process: int | str, count: int | str) -> None:
 
 
 @contextlib.contextmanager
-def _explained() -> Iterator[None]:
+def _explain_lost_process() -> Iterator[None]:
     """Raises an error that says how to continue where XLA says that another process is lost."""
     try:
         yield
@@ -178,7 +178,7 @@ def one_writes(folder: pathlib.Path, part: str = "") -> Iterator[pathlib.Path]:
         return
     with contextlib.ExitStack() as stack:
         try:
-            with _explained():
+            with _explain_lost_process():
                 records = found_by_first(lambda: _records(folder, part))
                 if jax.process_index():
                     folder = stack.enter_context(scratch_folder())

@@ -40,12 +40,12 @@ def show(flags: ShowFlags) -> int:
     found = load_run(find_run(flags.run, flags.runs_dir))
     for name, value in flat_fields(found.config["experiment"]).items():
         console.print(f"{name:32} {value}", markup=False, highlight=False)
-    for place in found.config.get("environments", []):
-        versions = ", ".join(f"{name} {version}" for name, version in place["packages"].items() if version)
-        options = "".join(f", {name} {value}" for name, value in place.get("options", {}).items() if value)
+    for environment in found.config.get("environments", []):
+        versions = ", ".join(f"{name} {version}" for name, version in environment["packages"].items() if version)
+        options = "".join(f", {name} {value}" for name, value in environment.get("options", {}).items() if value)
         console.print(
-            f"from step {place['step']}: {place['backend']} ({', '.join(place['devices'])}), "
-            f"{place['threads']} threads, Python {place['python']}, {versions}{options}",
+            f"from step {environment['step']}: {environment['backend']} ({', '.join(environment['devices'])}), "
+            f"{environment['threads']} threads, Python {environment['python']}, {versions}{options}",
             markup=False,
             highlight=False,
         )

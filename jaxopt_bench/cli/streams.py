@@ -61,17 +61,17 @@ def prepare_output(debug: bool) -> None:
     Args:
       debug: whether to show the logs of libraries.
     """
-    codecs.register_error(REPLACE, _replaced)
+    codecs.register_error(REPLACE, _replace_characters)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):  # None where it was closed
-            setattr(sys, name, _opened(stream))
+            setattr(sys, name, _wrap_stream(stream))
     _ignore_useless_sizes()
     if not debug:
         _quiet_libraries()
 
 
-def _opened(stream: io.TextIOWrapper) -> io.TextIOWrapper:
+def _wrap_stream(stream: io.TextIOWrapper) -> io.TextIOWrapper:
     stream.flush()
     return io.TextIOWrapper(
         io.BufferedWriter(_Output(stream.fileno(), "wb", closefd=False)),
@@ -107,7 +107,7 @@ def write_output(path: pathlib.Path, content: bytes) -> None:
         file.write(content)
 
 
-def _replaced(error: UnicodeError) -> tuple[str | bytes, int]:
+def _replace_characters(error: UnicodeError) -> tuple[str | bytes, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = "".join(_ASCII.get(character, "?") for character in error.object[error.start : error.end])

@@ -12,7 +12,7 @@ import tyro
 from rich.console import Console
 
 from jaxopt_bench.cli.command import COMPLETED, DIVERGED, Command
-from jaxopt_bench.cli.flags import check_at_least_one, check_folder, parsed
+from jaxopt_bench.cli.flags import check_at_least_one, check_folder, parse_flags
 from jaxopt_bench.cli.naming import named_experiment, with_field_names
 from jaxopt_bench.cli.processes import one_writes
 from jaxopt_bench.cli.training_flags import ExperimentFlags, MostRuns
@@ -55,7 +55,7 @@ def parse(words: Sequence[str]) -> Command:
     values, rest = _values(with_field_names(words))
     experiment, rest = named_experiment("sweep", rest, {name: points[0] for name, points in values.items()})
     experiment = dataclasses.replace(experiment, evaluate_test=False, track_test=False)
-    flags = parsed(SweepFlags, f"sweep {experiment.name}", rest, default=SweepFlags(experiment))
+    flags = parse_flags(SweepFlags, f"sweep {experiment.name}", rest, default=SweepFlags(experiment))
     check_at_least_one("--seeds", flags.seeds)
     if flags.largest is not None:
         check_at_least_one("--largest", flags.largest)

@@ -42,7 +42,7 @@ class Task:
     def of(cls, job: Job) -> Task:
         """Returns a job as plain data."""
         users = {
-            optimizer.reference: (optimizer.reference, optimizer.place, optimizer.code)
+            optimizer.reference: (optimizer.reference, optimizer.code_file, optimizer.code)
             for experiment in job.experiments
             if isinstance(optimizer := experiment.optimizer, Imported)
         }
@@ -59,8 +59,8 @@ class Task:
         Raises:
           UserError: if they mean something else on this machine, or an optimizer of the user's is not here.
         """
-        for reference, place, code in self.optimizers:
-            load_again(reference, place, code)
+        for reference, code_file, code in self.optimizers:
+            load_again(reference, code_file, code)
         experiments = [Experiment.from_json(values) for values in self.experiments]
         if tuple(experiment.digest for experiment in experiments) != self.digests:
             raise UserError(

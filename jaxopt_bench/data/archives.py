@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from jaxopt_bench.data import pickles
-from jaxopt_bench.data.containers import DamagedArchiveError, Found, read_archive, read_folder
-from jaxopt_bench.data.specs import SPLITS, DatasetSpec, SplitName
+from jaxopt_bench.data.containers import DamagedArchiveError, FoundFiles, read_archive, read_folder
+from jaxopt_bench.data.specs import DATASET_SPLITS, DatasetSpec, SplitName
 from jaxopt_bench.errors import UserError, shortened
 
 Planes: TypeAlias = UInt8[np.ndarray, "examples bytes"]
@@ -169,7 +169,7 @@ class _Version(abc.ABC):
     def __init__(self, source: Path, layout: Layout, files: dict[SplitName, tuple[str, ...]]):
         self._source, self._layout, self._files = source, layout, files
 
-    def contents(self, found: Found) -> Contents:
+    def contents(self, found: FoundFiles) -> Contents:
         """Returns what the files hold.
 
         Raises:
@@ -181,27 +181,27 @@ class _Version(abc.ABC):
             if file not in found.contents:
                 raise self._missing(file, found.names)
         names = {label.feature: self._checked_names(label, found) for label in self._layout.labels}
-        return Contents(names, {split: self._split(found, split) for split in SPLITS})
+        return Contents(names, {split: self._split(found, split) for split in DATASET_SPLITS})
 
     @abc.abstractmethod
     def _oversized(self, file: str, size: int) -> UserError:
         """Returns the error for a file that is larger than its limit."""
 
     @abc.abstractmethod
-    def _names(self, label: Labels, found: Found) -> tuple[str, list[str]]:
+    def _names(self, label: Labels, found: FoundFiles) -> tuple[str, list[str]]:
         """Returns the file of the names of a label's classes, and the names."""
 
     @abc.abstractmethod
     def _read(self, file: str, content: bytes) -> tuple[Planes, list[UInt8[np.ndarray, " examples"]]]:
         """Returns the images of a file, as planes of red, green and blue, and each of their labels in order."""
 
-    def _checked_names(self, label: Labels, found: Found) -> tuple[str, ...]:
+    def _checked_names(self, label: Labels, found: FoundFiles) -> tuple[str, ...]:
         file, names = self._names(label, found)
         if len(names) != label.count or len(set(names)) != label.count:
             raise self._wrong(file, f"lists {len(set(names))} different names. Expected {label.count}.")
         return tuple(names)
 
-    def _split(self, found: Found, split: SplitName) -> Examples:
+    def _split(self, found: FoundFiles, split: SplitName) -> Examples:
         parts = [self._read(file, found.contents[file]) for file in self._files[split]]
         planes = np.concatenate([planes for planes, _ in parts]).reshape(-1, 3, 32, 32)
         labels = {
@@ -240,7 +240,7 @@ class _Binary(_Version):
             return self._wrong(file, f"has {size} bytes, too many for a list of names (at most {_NAMES_LIMIT}).")
         return self._wrong_size(file, size)
 
-    def _names(self, label: Labels, found: Found) -> tuple[str, list[str]]:
+    def _names(self, label: Labels, found: FoundFiles) -> tuple[str, list[str]]:
         file = label.names_file
         try:
             lines = found.contents[file].decode().splitlines()
@@ -283,7 +283,7 @@ class _Python(_Version):
     def _oversized(self, file: str, size: int) -> UserError:
         return self._wrong(file, f"has {size} bytes. Expected at most {self.limits[file]}.")
 
-    def _names(self, label: Labels, found: Found) -> tuple[str, list[str]]:
+    def _names(self, label: Labels, found: FoundFiles) -> tuple[str, list[str]]:
         file = self._layout.python_names
         names = self._list(file, self._dictionary(file, found.contents[file]), label.names_key)
         texts = [name.decode("latin-1") if isinstance(name, bytes) else name for name in names]
@@ -325,4 +325,4 @@ class _Python(_Version):
 
 
 def _examples_per_file(spec: DatasetSpec, files: dict[SplitName, tuple[str, ...]]) -> dict[str, int]:
-    return {file: spec.examples(split) // len(files[split]) for split in SPLITS for file in files[split]}
+    return {file: spec.examples(split) // len(files[split]) for split in DATASET_SPLITS for file in files[split]}

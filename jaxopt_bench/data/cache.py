@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from jaxopt_bench.data.specs import SPLITS, DatasetSpec, Split, SplitName
+from jaxopt_bench.data.specs import DATASET_SPLITS, DatasetSpec, Split, SplitName
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.files import open_regular, remove_leftovers, replacing, sha256_of_file
 from jaxopt_bench.strict_json import sha256_of_json
@@ -136,7 +136,7 @@ def write(
         pass  # fails here, before anything is decoded, where nothing can be written
     files: dict[str, dict[str, Any]] = {}
     statistics: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
-    for split in SPLITS:
+    for split in DATASET_SPLITS:
         arrays = decode(split)
         files |= {
             _file(split, "images"): _save(folder / _file(split, "images"), arrays.inputs),
@@ -158,7 +158,7 @@ def _claim(folder: Path) -> None:
       OSError: if one is not: a link, or a file in a folder without this program's mark or behind a link.
     """
     folder.mkdir(exist_ok=True)
-    names = [MANIFEST, *(_file(split, array) for split in SPLITS for array in ("images", "labels"))]
+    names = [MANIFEST, *(_file(split, array) for split in DATASET_SPLITS for array in ("images", "labels"))]
     present = [folder / name for name in names if os.path.lexists(folder / name)]
     ours = not folder.is_symlink() and _is_tagged(folder)  # asked later: other processes write the tag first
     for path in present:

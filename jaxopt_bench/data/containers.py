@@ -32,7 +32,7 @@ class DamagedArchiveError(Exception):
 
 
 @dataclasses.dataclass
-class Found:
+class FoundFiles:
     """What was found of the files that were looked for.
 
     Attributes:
@@ -55,7 +55,7 @@ class Found:
         return True
 
 
-def read_folder(source: Path, subfolders: Sequence[str], limits: Mapping[str, int]) -> Found:
+def read_folder(source: Path, subfolders: Sequence[str], limits: Mapping[str, int]) -> FoundFiles:
     """Returns those of the files that are in a folder, or else in the first of its subfolders that has any.
 
     Args:
@@ -68,8 +68,8 @@ def read_folder(source: Path, subfolders: Sequence[str], limits: Mapping[str, in
       OSError: if the folder or a file cannot be read.
     """
     folders = [source, *(source / name for name in subfolders)]
-    folder = next((place for place in folders if any((place / file).is_file() for file in limits)), source)
-    found = Found(names=sorted(path.name for path in folder.iterdir())[:_NAMES_KEPT])
+    folder = next((candidate for candidate in folders if any((candidate / file).is_file() for file in limits)), source)
+    found = FoundFiles(names=sorted(path.name for path in folder.iterdir())[:_NAMES_KEPT])
     for name in limits:
         path = folder / name
         if path.exists() and not path.is_dir():
@@ -79,7 +79,7 @@ def read_folder(source: Path, subfolders: Sequence[str], limits: Mapping[str, in
     return found
 
 
-def read_archive(source: Path, limits: Mapping[str, int]) -> Found:
+def read_archive(source: Path, limits: Mapping[str, int]) -> FoundFiles:
     """Returns those of the files that are in an archive, of which all is read to compare its checksums.
 
     Args:
@@ -97,7 +97,7 @@ def read_archive(source: Path, limits: Mapping[str, int]) -> Found:
             file.seek(0)
             if start.startswith(b"PK"):
                 return _read_zip(_Bounded(file), limits)
-            return _read_tar(_Bounded(_decompressed(file, start)), limits)
+            return _read_tar(_Bounded(_decompress(file, start)), limits)
         except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile) as error:
             raise DamagedArchiveError(f"is truncated or damaged ({error})") from error
         except tarfile.ReadError as error:
@@ -139,7 +139,7 @@ class _Bounded:
             raise DamagedArchiveError(f"has more than {_LARGEST_ARCHIVE:,} bytes when it is decompressed")
 
 
-def _decompressed(file: IO[bytes], start: bytes) -> IO[bytes]:
+def _decompress(file: IO[bytes], start: bytes) -> IO[bytes]:
     if start.startswith(b"\x1f\x8b"):
         return cast(IO[bytes], gzip.open(file))
     if start.startswith(b"BZh"):
@@ -149,8 +149,8 @@ def _decompressed(file: IO[bytes], start: bytes) -> IO[bytes]:
     return file
 
 
-def _read_tar(stream: _Bounded, limits: Mapping[str, int]) -> Found:
-    found = Found()
+def _read_tar(stream: _Bounded, limits: Mapping[str, int]) -> FoundFiles:
+    found = FoundFiles()
     with tarfile.open(fileobj=cast(Any, stream), mode="r:") as archive:
         for count, member in enumerate(archive):
             if count == _MOST_MEMBERS:
@@ -166,8 +166,8 @@ def _read_tar(stream: _Bounded, limits: Mapping[str, int]) -> Found:
     return found
 
 
-def _read_zip(stream: _Bounded, limits: Mapping[str, int]) -> Found:
-    found = Found()
+def _read_zip(stream: _Bounded, limits: Mapping[str, int]) -> FoundFiles:
+    found = FoundFiles()
     with zipfile.ZipFile(cast(Any, stream)) as archive:
         for count, member in enumerate(archive.infolist()):
             found.names += [member.filename] if count < _NAMES_KEPT else []

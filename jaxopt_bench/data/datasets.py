@@ -16,10 +16,10 @@ from jaxopt_bench.data import cache, records
 from jaxopt_bench.data.archives import LAYOUTS
 from jaxopt_bench.data.idx import ACCEPTED, IDX_DATASETS
 from jaxopt_bench.data.specs import (
+    DATASET_SPLITS,
     DATASETS,
     GENERATED,
     PACKAGED,
-    SPLITS,
     DatasetSpec,
     Split,
     SplitName,
@@ -65,8 +65,8 @@ class Dataset:
         Raises:
           UserError: if there is no such split.
         """
-        if name not in SPLITS:
-            raise unknown_name("split", name, SPLITS)
+        if name not in DATASET_SPLITS:
+            raise unknown_name("split", name, DATASET_SPLITS)
         return self._open(name)
 
 
@@ -85,7 +85,7 @@ def load(name: str, data_dir: Path | None = None) -> Dataset:
     """
     spec = dataset(name)
     if name in GENERATED:
-        return _generated(spec)
+        return _generate(spec)
     if name in PACKAGED:
         return _open_dataset(spec, _prepare_packaged(spec, data_dir))
     folder = records.version_folder(spec, records.data_directory(data_dir))
@@ -147,7 +147,7 @@ def is_prepared(name: str, data_dir: Path | None = None) -> bool:
     return records.state(folder, spec) is records.State.READY
 
 
-def _generated(spec: DatasetSpec) -> Dataset:
+def _generate(spec: DatasetSpec) -> Dataset:
     from jaxopt_bench.data import mnist1d  # SciPy's filters take a second to import
 
     def open_split(name: SplitName) -> Split:
@@ -192,7 +192,7 @@ def _prepare_records(spec: DatasetSpec, source: Path | None, directory: Path) ->
 def _open_dataset(spec: DatasetSpec, folder: Path) -> Dataset:
     decode = functools.cache(functools.partial(records.decode, folder, spec))
     try:
-        manifest = _cached(spec, folder)
+        manifest = _read_or_build_cache(spec, folder)
     except OSError as error:
         warnings.warn(
             f"the decoded arrays cannot be kept in {folder / cache.FOLDER} ({error}), so the records are decoded again "
@@ -205,7 +205,7 @@ def _open_dataset(spec: DatasetSpec, folder: Path) -> Dataset:
     return Dataset(spec, manifest.class_names, manifest.mean, manifest.std, opened)
 
 
-def _cached(spec: DatasetSpec, folder: Path) -> cache.Manifest:
+def _read_or_build_cache(spec: DatasetSpec, folder: Path) -> cache.Manifest:
     """Returns the cache's manifest, building the cache where there is no sound one."""
     try:
         manifest = cache.read(folder / cache.FOLDER, spec, records.fingerprint(folder, spec))
@@ -216,7 +216,7 @@ def _cached(spec: DatasetSpec, folder: Path) -> cache.Manifest:
 
 def _open_cached(spec: DatasetSpec, folder: Path, split: SplitName) -> Split:
     try:
-        return cache.open_split(folder / cache.FOLDER, _cached(spec, folder), spec, split)
+        return cache.open_split(folder / cache.FOLDER, _read_or_build_cache(spec, folder), spec, split)
     except cache.UnsoundCacheError as error:
         try:
             return cache.open_split(folder / cache.FOLDER, _rebuild(spec, folder, str(error)), spec, split)

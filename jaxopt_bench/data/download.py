@@ -30,7 +30,7 @@ def fetch(layout: Layout, name: str, data_dir: Path) -> Path:
     """
     problem = _unreachable(layout.url)
     if problem:
-        raise _failed(layout, name, problem)
+        raise _download_error(layout, name, problem)
     import tensorflow_datasets as tfds
 
     folder = data_dir / "downloads"
@@ -43,7 +43,7 @@ def fetch(layout: Layout, name: str, data_dir: Path) -> Path:
     except UserError:
         raise
     except Exception as error:  # from requests, urllib3, TFDS (a wrong checksum) or the file system
-        raise _failed(layout, name, f"{type(error).__name__}: {error}") from error
+        raise _download_error(layout, name, f"{type(error).__name__}: {error}") from error
 
 
 def _unreachable(url: str) -> str | None:
@@ -65,7 +65,7 @@ def _unreachable(url: str) -> str | None:
     return answers[0] if answers else f"no answer within {_TOTAL_SECONDS:g} seconds"
 
 
-def _failed(layout: Layout, name: str, problem: str) -> UserError:
+def _download_error(layout: Layout, name: str, problem: str) -> UserError:
     return UserError(
         f"cannot download {layout.url} ({problem}). Download {layout.archive} or {layout.python_archive} on "
         f"another machine and run `jaxopt-bench data prepare {name} --from PATH`, where PATH is that archive or the "

@@ -40,7 +40,7 @@ def read_folder(folder: Path, resize: tuple[int, int] | None = None) -> UserData
         expected.
     """
     files = _files(folder)
-    images, labels, info = _kept(folder, files, resize)
+    images, labels, info = _load_or_decode(folder, files, resize)
     tested = sum(split == "test" for split, _, _ in files)
     if tested:
         count = len(labels) - tested  # the files of train come first
@@ -62,9 +62,9 @@ def _files(folder: Path) -> list[tuple[str, str, Path]]:
     splits = {split: folder / split for split in _SPLITS} if set(names) == set(_SPLITS) else {"train": folder}
     found: list[tuple[str, str, Path]] = []
     classes: dict[str, list[str]] = {}
-    for split, place in splits.items():
+    for split, root in splits.items():
         classes[split] = []
-        for entry in sorted(_entries(place), key=lambda entry: entry.name):
+        for entry in sorted(_entries(root), key=lambda entry: entry.name):
             if not entry.is_dir():
                 raise UserError(f"{entry.path} is not a folder. {_EXPECTED}.")
             inside = sorted(_entries(Path(entry.path)), key=lambda image: image.name)
@@ -98,27 +98,27 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
         raise UserError(f"{folder} cannot be read: {error}. {_EXPECTED}.") from error
 
 
-def _kept(
+def _load_or_decode(
     folder: Path, files: list[tuple[str, str, Path]], resize: tuple[int, int] | None
 ) -> tuple[UInt8[np.ndarray, "examples height width channels"], Int32[np.ndarray, " examples"], dict[str, Any]]:
     """Returns the decoded images, their labels, and the names of the classes and the digest of the contents."""
-    place = _place(folder, resize)
+    cached = _cache_path(folder, resize)
     state = [[str(path.relative_to(folder)), (found := path.stat()).st_size, found.st_mtime_ns] for _, _, path in files]
-    if place is not None:
+    if cached is not None:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, UserError):  # not there, or not as written
-            return _open(place, state)
+            return _open(cached, state)
     images, digest = _decode(folder, [path for _, _, path in files], resize)
     class_names = sorted({name for _, name, _ in files})
     labels = np.array([class_names.index(name) for _, name, _ in files], np.int32)
     info = {"format": _FORMAT, "files": state, "class_names": class_names, "digest": digest}
-    if place is not None:
+    if cached is not None:
         with contextlib.suppress(OSError):  # they are decoded again the next time
-            _write(place, images, labels, info)
-            return _open(place, state)
+            _write(cached, images, labels, info)
+            return _open(cached, state)
     return images, labels, info
 
 
-def _place(folder: Path, resize: tuple[int, int] | None) -> Path | None:
+def _cache_path(folder: Path, resize: tuple[int, int] | None) -> Path | None:
     """Returns where the decoded images of a folder are kept; None if there is no cache."""
     with contextlib.suppress(RuntimeError):  # the user has no home folder
         root = cache_folder()
@@ -128,26 +128,26 @@ def _place(folder: Path, resize: tuple[int, int] | None) -> Path | None:
     return None
 
 
-def _open(place: Path, state: list[list[Any]]) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+def _open(cached: Path, state: list[list[Any]]) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     """Returns what is kept, memory-mapped.
 
     Raises:
       ValueError: if it is of other files, or a file differs from its checksum.
     """
-    info = json.loads(read_regular(place / _INFO))
+    info = json.loads(read_regular(cached / _INFO))
     if info["format"] != _FORMAT or info["files"] != state:
         raise ValueError("other files")
     for name in ("images.npy", "labels.npy"):
-        if sha256_of_file(place / name) != info["sha256"][name]:
+        if sha256_of_file(cached / name) != info["sha256"][name]:
             raise ValueError(f"{name} differs from its checksum")
-    images, labels = (np.lib.format.open_memmap(place / name, mode="r") for name in ("images.npy", "labels.npy"))
+    images, labels = (np.lib.format.open_memmap(cached / name, mode="r") for name in ("images.npy", "labels.npy"))
     return images, labels, info
 
 
-def _write(place: Path, images: np.ndarray, labels: np.ndarray, info: dict[str, Any]) -> None:
-    """Writes a folder beside its place and moves it there."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    beside = place.parent / temporary_name()
+def _write(cached: Path, images: np.ndarray, labels: np.ndarray, info: dict[str, Any]) -> None:
+    """Writes a folder under a temporary name beside its own, and renames it."""
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    beside = cached.parent / temporary_name()
     beside.mkdir()
     try:
         sums = {}
@@ -155,10 +155,10 @@ def _write(place: Path, images: np.ndarray, labels: np.ndarray, info: dict[str, 
             np.save(beside / name, array)
             sums[name] = sha256_of_file(beside / name)
         (beside / _INFO).write_text(json.dumps({**info, "sha256": sums}))
-        if place.exists():
-            place.rename(old := place.parent / temporary_name())
+        if cached.exists():
+            cached.rename(old := cached.parent / temporary_name())
             shutil.rmtree(old, ignore_errors=True)
-        beside.rename(place)
+        beside.rename(cached)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 

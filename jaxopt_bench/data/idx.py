@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from jaxopt_bench.data.archives import Contents, Examples
-from jaxopt_bench.data.containers import Found, read_folder
-from jaxopt_bench.data.specs import SPLITS, DatasetSpec, SplitName
+from jaxopt_bench.data.containers import FoundFiles, read_folder
+from jaxopt_bench.data.specs import DATASET_SPLITS, DatasetSpec, SplitName
 from jaxopt_bench.errors import UserError
 
 STEMS: dict[SplitName, str] = {"train": "train", "test": "t10k"}
@@ -45,14 +45,15 @@ def read_idx(source: Path, spec: DatasetSpec) -> Contents:
     except OSError as error:
         raise UserError(f"{source} cannot be read: {error}. Expected {ACCEPTED}.") from error
     files = {name: _content(source, name, size, found) for name, size in _sizes(spec).items()}
-    return Contents({}, {split: _examples(source, spec, split, files) for split in SPLITS})  # TFDS names the classes
+    examples = {split: _examples(source, spec, split, files) for split in DATASET_SPLITS}
+    return Contents({}, examples)  # TFDS names the classes
 
 
 def _sizes(spec: DatasetSpec) -> dict[str, int]:
     """Returns how many bytes each file has if it is not compressed: numbers of four bytes, and the bytes."""
     pixels = spec.shape[0] * spec.shape[1]
-    images = {_image_file(split): 16 + pixels * spec.examples(split) for split in SPLITS}
-    return images | {_label_file(split): 8 + spec.examples(split) for split in SPLITS}
+    images = {_image_file(split): 16 + pixels * spec.examples(split) for split in DATASET_SPLITS}
+    return images | {_label_file(split): 8 + spec.examples(split) for split in DATASET_SPLITS}
 
 
 def _image_file(split: SplitName) -> str:
@@ -63,7 +64,7 @@ def _label_file(split: SplitName) -> str:
     return f"{STEMS[split]}-labels-idx1-ubyte"
 
 
-def _content(source: Path, name: str, size: int, found: Found) -> bytes:
+def _content(source: Path, name: str, size: int, found: FoundFiles) -> bytes:
     """Returns the content of a file, decompressed.
 
     Raises:
@@ -75,7 +76,7 @@ def _content(source: Path, name: str, size: int, found: Found) -> bytes:
                 f"{source / file} has {found.oversized[file]} bytes. Expected {size}, or fewer if compressed."
             )
         if file in found.contents:
-            return _unpacked(source / file, found.contents[file], size)
+            return _decompress(source / file, found.contents[file], size)
     shown = ", ".join(found.names[:6]) or "nothing"
     raise UserError(f"{source} does not contain {name} (it contains {shown}). Expected {ACCEPTED}.")
 
@@ -97,7 +98,7 @@ def _examples(source: Path, spec: DatasetSpec, split: SplitName, files: dict[str
     return Examples(images[..., None], {"label": labels})
 
 
-def _unpacked(path: Path, content: bytes, size: int) -> bytes:
+def _decompress(path: Path, content: bytes, size: int) -> bytes:
     """Returns a file's content, decompressed if it is compressed.
 
     Raises:

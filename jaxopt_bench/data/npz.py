@@ -113,8 +113,8 @@ def _inputs(array: np.ndarray, kind: str, where: str) -> np.ndarray:
         )
     converted = array.astype(np.float32)
     for index in np.argwhere(~np.isfinite(converted))[:1]:
-        place = ", ".join(map(str, index))
-        raise UserError(f"{where}[{place}] is {array[tuple(index)]}. Expected finite numbers.")
+        position = ", ".join(map(str, index))
+        raise UserError(f"{where}[{position}] is {array[tuple(index)]}. Expected finite numbers.")
     return converted
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from jaxopt_bench.data import records
 from jaxopt_bench.data.archives import LAYOUTS, Contents, Examples, read_cifar
 from jaxopt_bench.data.idx import IDX_DATASETS, read_idx
-from jaxopt_bench.data.specs import PACKAGED, SPLITS, DatasetSpec
+from jaxopt_bench.data.specs import DATASET_SPLITS, PACKAGED, DatasetSpec, SplitName
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.files import TEMPORARY, replacing, temporary_name
 
@@ -118,9 +118,10 @@ def _read_digits() -> Contents:
     with np.load(_DIGITS) as arrays:
         images, labels, is_test = arrays["images"], arrays["labels"], arrays["is_test"]
     pixels = (15 * images)[..., None]  # intensities 0 to 16 become 0 to 240
-    parts = {"train": ~is_test, "test": is_test}
+    parts: dict[SplitName, np.ndarray] = {"train": ~is_test, "test": is_test}
     names = {"label": tuple(str(digit) for digit in range(10))}
-    return Contents(names, {split: Examples(pixels[parts[split]], {"label": labels[parts[split]]}) for split in SPLITS})
+    examples = {split: Examples(pixels[part], {"label": labels[part]}) for split, part in parts.items()}
+    return Contents(names, examples)
 
 
 def _add_files(made: Path, folder: Path) -> None:
@@ -157,7 +158,7 @@ def _move(path: Path, target: Path) -> None:
 def _check_same_shards(folder: Path, made: Path) -> None:
     """Refuses to mix formats whose records are cut into files differently: one `dataset_info.json` tells of both."""
     present, new = records.read_info(folder), records.read_info(made)
-    for split in SPLITS:
+    for split in DATASET_SPLITS:
         there, here = records.shard_lengths(present, split), records.shard_lengths(new, split)
         if there != here:
             raise UserError(

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxopt_bench.data.specs import SPLITS, DatasetSpec, Split, SplitName
+from jaxopt_bench.data.specs import DATASET_SPLITS, DatasetSpec, Split, SplitName
 from jaxopt_bench.errors import UserError, shortened
 from jaxopt_bench.files import open_regular
 
@@ -95,7 +95,7 @@ def state(folder: Path, spec: DatasetSpec) -> State:
         info = read_info(folder)
         if ARRAY_RECORD not in _formats(info):
             return State.OTHER_FORMAT
-        for split in SPLITS:
+        for split in DATASET_SPLITS:
             _check_split(folder, spec, split, shard_lengths(info, split))
     except OSError as error:
         raise UserError(
@@ -113,7 +113,7 @@ def _belongs(name: str, spec: DatasetSpec) -> bool:
 def shards(folder: Path, spec: DatasetSpec) -> dict[SplitName, list[Path]]:
     """Returns each split's ArrayRecord files in order."""
     info = read_info(folder)
-    return {split: _shard_paths(folder, spec, split, len(shard_lengths(info, split))) for split in SPLITS}
+    return {split: _shard_paths(folder, spec, split, len(shard_lengths(info, split))) for split in DATASET_SPLITS}
 
 
 def fingerprint(folder: Path, spec: DatasetSpec) -> dict[str, int]:

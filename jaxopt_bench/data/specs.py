@@ -11,7 +11,7 @@ from jaxtyping import Float32, Int32, UInt8
 from jaxopt_bench.errors import UnknownNameError, UserError, unknown_name
 
 SplitName = Literal["train", "test"]
-SPLITS: tuple[SplitName, ...] = ("train", "test")
+DATASET_SPLITS: tuple[SplitName, ...] = ("train", "test")
 
 Inputs = Literal["images", "vectors", "sequences"]
 """What examples are: bytes of shape [height, width, channels], or float32 of shape [features] or [length, channels]."""

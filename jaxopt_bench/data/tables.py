@@ -53,7 +53,7 @@ def load_table(name: str, target: str | None = None) -> Table:
       UserError: if there is no such table, or the column does not consist of numbers.
     """
     if isinstance(name, FileName):
-        path = name.opened()
+        path = name.existing_path()
         return _read_file(path, path.stat().st_mtime_ns, target)
     if name not in TABLES:
         raise unknown_name("table", name, TABLES)

@@ -39,7 +39,7 @@ def read_user_data(name: FileName, target: str | None = None, resize: tuple[int,
     Raises:
       UserError: if it is none of these, or cannot be read; see `read_npz`, `read_csv` and `read_folder`.
     """
-    path = name.opened()
+    path = name.existing_path()
     check_options(name, target, resize)
     return _read(path, path.stat().st_mtime_ns, target, resize)
 

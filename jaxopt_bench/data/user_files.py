@@ -37,7 +37,7 @@ class FileName(str):
         made.path = path
         return made
 
-    def opened(self) -> Path:
+    def existing_path(self) -> Path:
         """Returns the path.
 
         Raises:

@@ -73,24 +73,24 @@ def small_problems(layers: LayersPath) -> Mapping[str, Small]:
     """
     return {
         "autoencoder": _reconstruction(Autoencoder(encoder=TANH, code=CODE), layers),
-        "burgers": _loaded(Burgers(model=TANH, points=2, validation_points=0).load(layers=layers), _collocation),
-        "classification": _loaded(_classification(layers), lambda i: Labelled(i["features"], i["labels"])),
-        "deep_linear": _loaded(DeepLinear(width=3).load(), _number),
-        "language": _loaded(Language(model=TRANSFORMER).load(layers=layers), lambda i: i["sequences"]),
-        "matrix_factorisation": _loaded(MatrixFactorisation(rows=4, columns=3, rank=2).load(), _number),
-        "modular_addition": _loaded(
+        "burgers": _from_problem(Burgers(model=TANH, points=2, validation_points=0).load(layers=layers), _collocation),
+        "classification": _from_problem(_classification(layers), lambda i: Labelled(i["features"], i["labels"])),
+        "deep_linear": _from_problem(DeepLinear(width=3).load(), _number),
+        "language": _from_problem(Language(model=TRANSFORMER).load(layers=layers), lambda i: i["sequences"]),
+        "matrix_factorisation": _from_problem(MatrixFactorisation(rows=4, columns=3, rank=2).load(), _number),
+        "modular_addition": _from_problem(
             ModularAddition(modulus=MODULUS, model=TRANSFORMER).load(layers=layers),
             lambda i: Sums(i["terms"], i["sums"]),
         ),
-        "noisy_quadratic": _loaded(NoisyQuadratic(dimensions=9).load(), _number),
-        "poisson": _loaded(Poisson(model=TANH, points=2, validation_points=0).load(layers=layers), _collocation),
-        "regression": _loaded(_regression(layers), lambda i: Rows(i["features"], i["targets"])),
-        "rosenbrock": _loaded(Rosenbrock(dimensions=6).load(), _number),
+        "noisy_quadratic": _from_problem(NoisyQuadratic(dimensions=9).load(), _number),
+        "poisson": _from_problem(Poisson(model=TANH, points=2, validation_points=0).load(layers=layers), _collocation),
+        "regression": _from_problem(_regression(layers), lambda i: Rows(i["features"], i["targets"])),
+        "rosenbrock": _from_problem(Rosenbrock(dimensions=6).load(), _number),
         "variational_autoencoder": _reconstruction(VariationalAutoencoder(encoder=TANH, code=CODE), layers),
     }
 
 
-def _loaded(problem: Problem, batch: Callable[[Arrays], Any]) -> Small:
+def _from_problem(problem: Problem, batch: Callable[[Arrays], Any]) -> Small:
     """Returns a loaded problem, in evaluation.
 
     Args:

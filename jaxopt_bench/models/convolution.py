@@ -199,14 +199,14 @@ def _col2im(window: Window, images: Images, kernel: Kernel, cotangent: Outputs) 
     zero, total = jnp.zeros((), columns.dtype), jnp.zeros(images.shape, columns.dtype)
     for row in range(height):
         for column in range(width):
-            place = columns[:, :, :, row, column]
+            part = columns[:, :, :, row, column]
             edges = [
                 (start - pad[0], size - (start - pad[0]) - (out - 1) * stride - 1, stride - 1)
                 for start, pad, size, out, stride in zip(
                     (row, column), window.pads, images.shape[1:3], cotangent.shape[1:3], strides, strict=True
                 )
             ]
-            total = total + lax.pad(place, zero, [(0, 0, 0), *edges, (0, 0, 0)])
+            total = total + lax.pad(part, zero, [(0, 0, 0), *edges, (0, 0, 0)])
     return total.astype(images.dtype)
 
 

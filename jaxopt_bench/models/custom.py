@@ -97,14 +97,14 @@ class Network:
         Raises:
           UserError: if it fails, or the variables or the outputs are not what is expected.
         """
-        outputs, variables = self._called("init_with_output", train, key, inputs)
+        outputs, variables = self._call("init_with_output", train, key, inputs)
         if not jax.tree.leaves(variables.get("params", {})):
             raise self._wrong("has no parameters. Expected at least one.")
         if others := sorted(variables.keys() - _COLLECTIONS - {"intermediates"}):
             raise self._wrong(
                 f"has the variable collections {', '.join(others)}. Expected only params and batch_stats."
             )
-        self._checked(outputs, inputs)
+        self._check_outputs(outputs, inputs)
         return {name: variables[name] for name in _COLLECTIONS & variables.keys()}
 
     def apply(
@@ -119,12 +119,12 @@ class Network:
         """Returns the outputs in float32, as `nn.Module.apply` does: with the changed variables if some are mutable."""
         if rngs is not None:  # "params" serves whatever a module draws under other names
             rngs = {"params": jax.random.fold_in(rngs["dropout"], 1), **rngs}
-        found = self._called("apply", train, variables, inputs, rngs=rngs, mutable=mutable)
+        found = self._call("apply", train, variables, inputs, rngs=rngs, mutable=mutable)
         outputs, changed = found if mutable is not False else (found, None)
-        outputs = self._checked(outputs, inputs)
+        outputs = self._check_outputs(outputs, inputs)
         return outputs if changed is None else (outputs, changed)
 
-    def _called(self, method: str, train: bool, first: Any, inputs: Array, **options: Any) -> Any:
+    def _call(self, method: str, train: bool, first: Any, inputs: Array, **options: Any) -> Any:
         """Calls a method of the user's module, which is told whether it is trained.
 
         Args:
@@ -152,7 +152,7 @@ class Network:
                 f"{type(error).__name__}: {error}"
             ) from error
 
-    def _checked(self, outputs: Any, inputs: Array) -> Float[Array, "batch *outputs"]:
+    def _check_outputs(self, outputs: Any, inputs: Array) -> Float[Array, "batch *outputs"]:
         """Returns a network's outputs in float32.
 
         Raises:
@@ -178,7 +178,7 @@ def _names(definition: Callable[..., Any]) -> list[str]:
     return [parameter.name for parameter in parameters(definition)]
 
 
-def _made(loaded: user_code.Loaded) -> type[ImportedModel]:
+def _define_class(loaded: user_code.Loaded) -> type[ImportedModel]:
     """Returns the class of the models that a class or a function defines."""
     definition, name = loaded.value, loaded.reference.rpartition(":")[2]
     is_class = inspect.isclass(definition)
@@ -196,7 +196,7 @@ def _made(loaded: user_code.Loaded) -> type[ImportedModel]:
     return cast(type[ImportedModel], made)
 
 
-USERS: Users[Any] = Users("model", _made, RecordedModel)
+USERS: Users[Any] = Users("model", _define_class, RecordedModel)
 """How users' models are loaded."""
 
 

@@ -38,10 +38,10 @@ def _max_pool_fwd(images: Images, window: int, stride: int) -> tuple[Pooled, Ima
 def _max_pool_bwd(window: int, stride: int, images: Images, cotangent: Pooled) -> tuple[Images]:
     chosen, zero = _choice(_slices(images, window, stride)), jnp.zeros((), images.dtype)
     total = jnp.zeros_like(images)
-    for number, place in enumerate(_places(window)):
+    for number, offset in enumerate(_offsets(window)):
         edges = [
             (start, size - start - (out - 1) * stride - 1, stride - 1)
-            for start, size, out in zip(place, images.shape[1:3], cotangent.shape[1:3], strict=True)
+            for start, size, out in zip(offset, images.shape[1:3], cotangent.shape[1:3], strict=True)
         ]
         part = jnp.where(chosen == number, cotangent, zero)
         total = total + lax.pad(part, zero, [(0, 0, 0), *edges, (0, 0, 0)])
@@ -60,11 +60,11 @@ def _choice(candidates: list[Pooled]) -> Int16[Array, "batch smaller_height smal
     return chosen
 
 
-def _places(window: int) -> list[tuple[int, int]]:
+def _offsets(window: int) -> list[tuple[int, int]]:
     return [(row, column) for row in range(window) for column in range(window)]
 
 
 def _slices(images: Images, window: int, stride: int) -> list[Pooled]:
     """Returns, for each place in a window, the pixel that each window has there."""
     rows, columns = ((size - window) // stride * stride + 1 for size in images.shape[1:3])
-    return [images[:, i : i + rows : stride, j : j + columns : stride] for i, j in _places(window)]
+    return [images[:, i : i + rows : stride, j : j + columns : stride] for i, j in _offsets(window)]

@@ -23,7 +23,7 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.optimizers.base import Hyperparameters, Moment, Optimizer
 from jaxopt_bench.optimizers.custom import Imported
 from jaxopt_bench.optimizers.equivalence import ParametersError
-from jaxopt_bench.optimizers.factories import Made
+from jaxopt_bench.optimizers.factories import FactoryOptimizer
 from jaxopt_bench.optimizers.partitions import Share, inner_rules, rule_arrays, share_of
 
 SAMPLE: Mapping[str, Mapping[str, tuple[int, ...]]] = {
@@ -601,7 +601,7 @@ def _times(value: Any, factor: float) -> Any:
 def _learning_rate(laboratory: _Laboratory, doubles: Mapping[str, int]) -> LearningRate:
     optimizer, base, names = laboratory.optimizer, laboratory.base, laboratory.names
     argument: str | None = "learning_rate"
-    if isinstance(optimizer, Made):
+    if isinstance(optimizer, FactoryOptimizer):
         argument = next((name for name, field in optimizer.arguments.items() if field == "learning_rate"), None)
     change = min(laboratory.first + 2, laboratory.steps - 1)
     first = _ratios(laboratory.run(multipliers=0.5), base, laboratory.first)

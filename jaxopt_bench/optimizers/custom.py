@@ -25,9 +25,9 @@ from jaxopt_bench.errors import UserError, shortened, unknown_name
 from jaxopt_bench.optimizers import kept_forms, signatures
 from jaxopt_bench.optimizers.adapters import schedule_free_parameters
 from jaxopt_bench.optimizers.base import AVERAGES, DecayForm, Hyperparameters, Intended, Moment, Optimizer
-from jaxopt_bench.optimizers.decay import measured_decay_form
-from jaxopt_bench.optimizers.equivalence import ParametersError, drawn, find_form, small_parameters
-from jaxopt_bench.optimizers.factories import Form, Made, optimizer_class
+from jaxopt_bench.optimizers.decay import measure_decay_form
+from jaxopt_bench.optimizers.equivalence import ParametersError, find_form, random_parameters, small_parameters
+from jaxopt_bench.optimizers.factories import FactoryOptimizer, Form, optimizer_class
 from jaxopt_bench.optimizers.schedules import SCHEDULES
 from jaxopt_bench.optimizers.signatures import DECAY, RATE, Factory
 from jaxopt_bench.optimizers.stated import parse_schedule, parse_space
@@ -38,7 +38,7 @@ _ACCEPTED = "Expected MODULE:FUNCTION or FILE.py:FUNCTION, a function that retur
 
 
 @dataclasses.dataclass(frozen=True)
-class Imported(Loadable, Made):
+class Imported(Loadable, FactoryOptimizer):
     """An optimizer that a user's function makes.
 
     How the function has to be called is found by experiment; see `equivalence`.
@@ -81,7 +81,7 @@ class Imported(Loadable, Made):
     @property
     def decay_form(self) -> DecayForm:  # type: ignore[override]
         """How its weight decay enters, measured if it is the function's own; ours is coupled."""
-        return measured_decay_form(self) if DECAY in self.arguments.values() else "coupled"
+        return measure_decay_form(self) if DECAY in self.arguments.values() else "coupled"
 
     def examine(self, like: PyTree[Any] | None = None) -> None:
         """Finds out how the function has to be called, unless that is known.
@@ -98,7 +98,7 @@ class Imported(Loadable, Made):
         if key in self.forms:
             return
         try:
-            self.forms[key] = kept_forms.find(self._identity(), lambda: self._found_form(like))
+            self.forms[key] = kept_forms.find(self._identity(), lambda: self._find_form(like))
         except UserError as error:
             raise type(error)(f"the optimizer {self.reference}: {error}") from error
 
@@ -170,12 +170,12 @@ class Imported(Loadable, Made):
         average = "; the average of Schedule-Free is evaluated" if form.schedule_free else ""
         return f"{self.reference}: {program}; {schedule}{average}"
 
-    def _found_form(self, like: PyTree[Any] | None) -> Form:
-        trees = [small_parameters(), small_parameters(scalar=False)] if like is None else [drawn(_small(like))]
-        for params in trees[:-1]:
-            with contextlib.suppress(ParametersError):
-                return find_form(self, params)
-        return find_form(self, trees[-1])
+    def _find_form(self, like: PyTree[Any] | None) -> Form:
+        if like is not None:
+            return find_form(self, random_parameters(_small(like)))
+        with contextlib.suppress(ParametersError):
+            return find_form(self, small_parameters())
+        return find_form(self, small_parameters(scalar=False))
 
     def _identity(self) -> dict[str, Any]:
         """Returns what decides on how the function is called."""
@@ -198,8 +198,8 @@ class Imported(Loadable, Made):
                 f"the optimizer {self.reference} fails: {type(error).__name__}: {error}; with {self}."
             ) from error
 
-    def stored(self, rule: optax.GradientTransformation, form: Form) -> optax.GradientTransformation:
-        """See `Made.stored`."""
+    def with_storable_state(self, rule: optax.GradientTransformation, form: Form) -> optax.GradientTransformation:
+        """See `Made.with_storable_state`."""
         return storable(rule, form.flat)
 
     def hyperparameters(self, dtype: DTypeLike = jnp.float32) -> Hyperparameters:
@@ -217,7 +217,7 @@ class Imported(Loadable, Made):
         evaluated = type(self).evaluated
         if evaluated is None and not self.form.schedule_free:
             return super().evaluation_parameters(opt_state, params)
-        rule = self.called(self.numbers(), Moment(key=jax.random.key(0)), self.form)
+        rule = self.call_factory(self.numbers(), Moment(key=jax.random.key(0)), self.form)
         state = from_stored(find_state(opt_state, StoredState), rule, params)
         return (evaluated or schedule_free_parameters)(state, params)
 
@@ -256,20 +256,20 @@ def load(reference: str) -> type[Imported]:
     return USERS.load(reference)
 
 
-def load_again(reference: str, place: str, code: str) -> type[Imported]:
+def load_again(reference: str, file: str, code: str) -> type[Imported]:
     """Returns an optimizer that another process has loaded, maybe on another machine, under the same reference.
 
     Its module is imported if that is possible and it has the same text; else its file is run.
 
     Args:
       reference: what it is named by there, as its class says.
-      place: its file there, as its class says.
+      file: its path there, as its class says.
       code: the digits of its text there, as its class says.
 
     Raises:
       UserError: if neither is here with that text; and as `load` does.
     """
-    return USERS.load_again(reference, place, code)
+    return USERS.load_again(reference, file, code)
 
 
 def imported(factory: Factory) -> type[Imported]:
@@ -285,7 +285,7 @@ def imported(factory: Factory) -> type[Imported]:
     return USERS.describe(factory)
 
 
-def _made(loaded: user_code.Loaded) -> type[Imported]:
+def _define_class(loaded: user_code.Loaded) -> type[Imported]:
     """Returns the class of the optimizers that a function makes."""
     factory, name = loaded.value, loaded.reference.rpartition(":")[2]
     if not callable(factory):
@@ -294,7 +294,7 @@ def _made(loaded: user_code.Loaded) -> type[Imported]:
     rate = signatures.rate_name(names, lambda name: _acts_as_rate(factory, name))
     renamed = {found: field for found, field in ((rate, RATE), (signatures.decay_name(names), DECAY)) if found}
     attributes: dict[str, Any] = {"source": loaded.reference, "forms": {}}
-    evaluated = _stated(loaded, "EVALUATED", name)
+    evaluated = _read_table(loaded, "EVALUATED", name)
     if evaluated is not None:
         if not callable(evaluated):
             raise UserError(
@@ -302,21 +302,21 @@ def _made(loaded: user_code.Loaded) -> type[Imported]:
                 "optimizer's state and the parameters, which returns the parameters to evaluate."
             )
         attributes |= {"evaluated": staticmethod(evaluated), "own_average": True}
-    if (schedule := _stated(loaded, "SCHEDULES", name)) is not None:
+    if (schedule := _read_table(loaded, "SCHEDULES", name)) is not None:
         where = f"{loaded.reference}: SCHEDULES[{name!r}]"
         attributes["stated_schedule"] = parse_schedule(schedule, where, SCHEDULES)
     made = cast(type[Imported], optimizer_class(name, factory, base=Imported, renamed=renamed, **attributes))
-    if (space := _stated(loaded, "SPACES", name)) is not None:
+    if (space := _read_table(loaded, "SPACES", name)) is not None:
         where = f"{loaded.reference}: SPACES[{name!r}]"
         made.stated_space = parse_space(space, made, made.stated_schedule, where)
     return made
 
 
-USERS: Users[Any] = Users("optimizer", _made, Recorded)
+USERS: Users[Any] = Users("optimizer", _define_class, Recorded)
 """How users' optimizers are loaded."""
 
 
-def _stated(loaded: user_code.Loaded, table: str, name: str) -> Any:
+def _read_table(loaded: user_code.Loaded, table: str, name: str) -> Any:
     """Returns what a table beside a function says of it; None if it says nothing.
 
     Raises:
@@ -328,11 +328,11 @@ def _stated(loaded: user_code.Loaded, table: str, name: str) -> Any:
     if found is None:
         return None
     if not isinstance(found, Mapping):
-        raise UserError(f"{loaded.place}: {table} is {shortened(found)}. Expected a dictionary by a function's name.")
+        raise UserError(f"{loaded.file}: {table} is {shortened(found)}. Expected a dictionary by a function's name.")
     functions = [other for other, value in vars(loaded.module).items() if callable(value)]
     for other in found:
         if other not in functions:
-            raise unknown_name(f"function in {table} of {loaded.place}", str(other), functions)
+            raise unknown_name(f"function in {table} of {loaded.file}", str(other), functions)
     return found.get(name)
 
 

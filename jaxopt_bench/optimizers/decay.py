@@ -19,7 +19,7 @@ _SHAPES = {"kernel": (4, 3), "bias": (3,)}
 
 
 @functools.cache
-def measured_decay_form(optimizer: Optimizer) -> DecayForm:
+def measure_decay_form(optimizer: Optimizer) -> DecayForm:
     """Returns how an optimizer's weight decay enters, from its updates with and without it.
 
     The decay is decoupled if it changes the first update by the same amount for a ten times larger gradient. In a rule

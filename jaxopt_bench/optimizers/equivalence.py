@@ -64,11 +64,11 @@ class ParametersError(UserError):
 class Subject(Protocol):
     """What is examined: a function with its settings."""
 
-    def made(self, numbers: Numbers, moment: Moment, form: Form) -> optax.GradientTransformation:
+    def rule_in_form(self, numbers: Numbers, moment: Moment, form: Form) -> optax.GradientTransformation:
         """Returns what the function makes."""
 
     def numbers(self) -> dict[str, Any]:
-        """Returns the numbers that `made` reads, by field."""
+        """Returns the numbers that `rule_in_form` reads, by field."""
 
     @property
     def own_numbers(self) -> tuple[str, ...]:
@@ -86,10 +86,10 @@ def small_parameters(scalar: bool = True) -> PyTree[np.ndarray]:
         "Conv_0": {"kernel": (2, 2, 3, 4)},
         **({"scale": ()} if scalar else {}),
     }
-    return drawn(jax.tree.map(np.zeros, shapes, is_leaf=lambda shape: isinstance(shape, tuple)))
+    return random_parameters(jax.tree.map(np.zeros, shapes, is_leaf=lambda shape: isinstance(shape, tuple)))
 
 
-def drawn(like: PyTree[Any]) -> PyTree[np.ndarray]:
+def random_parameters(like: PyTree[Any]) -> PyTree[np.ndarray]:
     """Returns random parameters of the shapes of others."""
     generator = np.random.default_rng(0)
     return jax.tree.map(lambda leaf: np.asarray(generator.normal(size=leaf.shape), np.float32), like)
@@ -145,10 +145,10 @@ class _Examination:
     """One function on some parameters."""
 
     def __init__(self, subject: Subject, params: PyTree[np.ndarray]):
-        self.make, self.params = subject.made, jax.tree.map(jnp.asarray, params)
+        self.make, self.params = subject.rule_in_form, jax.tree.map(jnp.asarray, params)
         self.own, self.whole = subject.own_numbers, subject.whole_numbers
         self.rate = RATE if RATE in self.own else None
-        self.numbers = {name: _rounded(value) for name, value in subject.numbers().items()}
+        self.numbers = {name: _round_to_float32(value) for name, value in subject.numbers().items()}
         self.grads = [_gradients(self.params, step) for step in range(len(MULTIPLIERS))]
         self.base = Form(flat=True)
         self.compiled: dict[Any, Any] = {}
@@ -198,7 +198,7 @@ class _Examination:
         try:
             self._transform(self.base, self.numbers)
         except Exception as error:
-            return UserError(f"it fails with {_shown(self.numbers)}: {_words(error)}.")
+            return UserError(f"it fails with {_format_numbers(self.numbers)}: {_words(error)}.")
         missing = next(filter(None, map(_needs, errors)), None)
         if missing == "'value'":
             return UserError(
@@ -350,8 +350,8 @@ class _Examination:
         form = dataclasses.replace(self.base, schedule=schedule)
         found = [self._reference(form, self.numbers, MULTIPLIERS)]
         if not _are_finite(found[0].outcome):
-            raise UserError(f"its updates of ordinary gradients are not finite, with {_shown(self.numbers)}.")
-        others = {name: _changed(value, name in self.whole) for name, value in self.numbers.items()}
+            raise UserError(f"its updates of ordinary gradients are not finite, with {_format_numbers(self.numbers)}.")
+        others = {name: _change(value, name in self.whole) for name, value in self.numbers.items()}
         rate = {self.rate: others[self.rate]} if self.rate else {}
         if not self._accepts(others):
             others = {name: value for name, value in others.items() if self._accepts({**self.numbers, name: value})}
@@ -413,7 +413,7 @@ class _Examination:
         if not _difference(outcome, reference):
             return ""
         nudged = [
-            self._run(form, _nudged(reference.numbers, form.plain, i), reference.table, True)
+            self._run(form, _nudge(reference.numbers, form.plain, i), reference.table, True)
             for i in range(_REPETITIONS)
         ]
         tolerances = [
@@ -434,8 +434,8 @@ class _Examination:
             if not _are_finite(self._run(form, self.numbers, MULTIPLIERS, True, grads)):
                 raise UserError(
                     f"its updates are not finite if {what}, as happens behind inactive units, with "
-                    f"{_shown(self.numbers)}. Expected finite updates, for example by a positive eps beside a root or "
-                    "in a denominator."
+                    f"{_format_numbers(self.numbers)}. Expected finite updates, for example by a positive eps beside a "
+                    "root or in a denominator."
                 )
 
 
@@ -512,41 +512,41 @@ def _are_finite(outcome: Outcome) -> bool:
     return all(np.isfinite(leaf).all() for leaves in outcome[:-1] for leaf in leaves)
 
 
-def _rounded(value: Any) -> Any:
+def _round_to_float32(value: Any) -> Any:
     """Returns a number as float32 has it, in which training holds it: the difference is not one of meaning."""
     if isinstance(value, tuple):
-        return tuple(map(_rounded, value))
+        return tuple(map(_round_to_float32, value))
     return float(np.float32(value)) if isinstance(value, float) else value
 
 
-def _nudged(numbers: Numbers, plain: Sequence[str], seed: int) -> Numbers:
+def _nudge(numbers: Numbers, plain: Sequence[str], seed: int) -> Numbers:
     """Returns numbers whose last digit in float32 is another one, but for those that are plain."""
     generator = np.random.default_rng(seed)
 
-    def nudged(value: Any) -> Any:
+    def nudge(value: Any) -> Any:
         if isinstance(value, tuple):
-            return tuple(map(nudged, value))
+            return tuple(map(nudge, value))
         towards = np.float32(generator.choice([0, 2])) * np.float32(value)
         return float(np.nextafter(np.float32(value), towards)) if math.isfinite(value) else value
 
-    return {name: value if name in plain else nudged(value) for name, value in numbers.items()}
+    return {name: value if name in plain else nudge(value) for name, value in numbers.items()}
 
 
-def _changed(value: Any, whole: bool) -> Any:
+def _change(value: Any, whole: bool) -> Any:
     """Returns another number, in the same range as far as can be guessed."""
     if isinstance(value, tuple):
-        return tuple(_changed(item, whole) for item in value)
+        return tuple(_change(item, whole) for item in value)
     if math.isinf(value):
         return value
     if value == 0:
-        return _rounded(0.1)
+        return _round_to_float32(0.1)
     if whole:
         return value + 1
     if value < 0:
         return value / 2
     if value < 1 / 3:
         return 3 * value
-    return _rounded(1 - 1.5 * (1 - value)) if 1 / 2 <= value < 1 else 1.5 * value if value >= 1 else value / 2
+    return _round_to_float32(1 - 1.5 * (1 - value)) if 1 / 2 <= value < 1 else 1.5 * value if value >= 1 else value / 2
 
 
 def _has_schedule_free(state: Any) -> bool:
@@ -569,15 +569,15 @@ def _type(leaf: Any) -> str:
     return f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"
 
 
-def _shown(numbers: Numbers) -> str:
+def _format_numbers(numbers: Numbers) -> str:
     return ", ".join(f"{name} {v:g}" if isinstance(v, float) else f"{name} {v}" for name, v in numbers.items())
 
 
 def _words(error: Exception) -> str:
     """Returns an exception's type, the first line of its message, and the line of the user's code that failed."""
     lines = str(error).strip().splitlines() or [""]
-    place = failed_at(error)
-    return f"{type(error).__name__}: {lines[0].removesuffix('.')}{f' ({place})' if place else ''}"
+    line = failed_at(error)
+    return f"{type(error).__name__}: {lines[0].removesuffix('.')}{f' ({line})' if line else ''}"
 
 
 def _needs(error: Exception) -> str | None:

@@ -62,7 +62,7 @@ class Form(Config):
 
 
 @dataclasses.dataclass(frozen=True)
-class Made(Optimizer):
+class FactoryOptimizer(Optimizer):
     """An optimizer that a function makes; see `optimizer_class`.
 
     Class attributes:
@@ -70,7 +70,7 @@ class Made(Optimizer):
       arguments: the field that each of its parameters is read from.
       filled: what fills those of its parameters that are no fields.
       bounded: whether its fields must lie in the bounds that `BOUNDS` has for their names.
-      restored: returns what a parameter gets for a value of its field, by parameter, where that is another value.
+      converters: by parameter, the function that returns its argument for a value of its field.
       schedule_form: how the schedule reaches it; see `Form.schedule`.
       evaluated: the parameters to evaluate, of the state and those trained, where these are others.
     """
@@ -79,7 +79,7 @@ class Made(Optimizer):
     arguments: ClassVar[Mapping[str, str]]
     filled: ClassVar[Mapping[str, Filling]] = types.MappingProxyType({})
     bounded: ClassVar[bool] = True
-    restored: ClassVar[Mapping[str, Callable[[Any], Any]]] = types.MappingProxyType({})
+    converters: ClassVar[Mapping[str, Callable[[Any], Any]]] = types.MappingProxyType({})
     schedule_form: ClassVar[ScheduleForm] = "argument"
     evaluated: ClassVar[Callable[[Any, PyTree[Array]], PyTree[Array]] | None] = None
 
@@ -101,7 +101,7 @@ class Made(Optimizer):
         return Form(schedule=self.schedule_form)
 
     def numbers(self) -> dict[str, Any]:
-        """Returns the numbers that `made` reads, as Python numbers: the function's own, and what is put around it."""
+        """Returns the numbers that `rule_in_form` reads, as Python numbers: the function's own and those around it."""
         read = {RATE, DECAY, *self.arguments.values()}
         return {name: value for name, value in float_fields(self).items() if name in read}
 
@@ -113,7 +113,8 @@ class Made(Optimizer):
     @property
     def whole_numbers(self) -> tuple[str, ...]:
         """Those of them that are integers by default, and so may count steps; the learning rate is not one of these."""
-        whole = {field for name, field in self.arguments.items() if self.restored[name] is signatures.whole_if_possible}
+        convert = signatures.whole_if_possible
+        whole = {field for name, field in self.arguments.items() if self.converters[name] is convert}
         return tuple(name for name in self.own_numbers if name in whole - {RATE})
 
     @property
@@ -123,9 +124,9 @@ class Made(Optimizer):
 
     def rule(self, hyperparameters: Hyperparameters, moment: Moment) -> optax.GradientTransformation:
         """See `Optimizer.rule`."""
-        return self.made({**self.numbers(), **hyperparameters}, moment, self.form)
+        return self.rule_in_form({**self.numbers(), **hyperparameters}, moment, self.form)
 
-    def made(self, numbers: Mapping[str, Any], moment: Moment, form: Form) -> optax.GradientTransformation:
+    def rule_in_form(self, numbers: Mapping[str, Any], moment: Moment, form: Form) -> optax.GradientTransformation:
         """Returns what the function makes, and around it what it lacks: weight decay, or the schedule.
 
         Args:
@@ -137,8 +138,8 @@ class Made(Optimizer):
           UserError: if the function returns something else than an `optax.GradientTransformation`.
         """
 
-        rule = self.called(numbers, moment, form)
-        parts = [self.stored(rule if form.value else without_extra_arguments(rule), form)]
+        rule = self.call_factory(numbers, moment, form)
+        parts = [self.with_storable_state(rule if form.value else without_extra_arguments(rule), form)]
         if self.line_search:
             parts = [penalised(parts[0], numbers[DECAY], decay_mask(self.decay_mask))]
         elif DECAY not in self.arguments.values():
@@ -148,8 +149,8 @@ class Made(Optimizer):
             parts.append(optax.scale((1.0 if taken else numbers[RATE]) * moment.multiplier))
         return optax.chain(*parts)
 
-    def called(self, numbers: Mapping[str, Any], moment: Moment, form: Form) -> optax.GradientTransformation:
-        """Returns what the function returns; see `made`."""
+    def call_factory(self, numbers: Mapping[str, Any], moment: Moment, form: Form) -> optax.GradientTransformation:
+        """Returns what the function returns; see `rule_in_form`."""
 
         def argument(name: str, field: str) -> Any:
             value = numbers.get(field, getattr(self, field))
@@ -160,7 +161,7 @@ class Made(Optimizer):
                     return lambda count: value * moment.multiplier_at(count)
             if isinstance(getattr(self, field), tuple):
                 value = tuple(value)
-            return self.restored[name](value) if name in self.restored else value
+            return self.converters[name](value) if name in self.converters else value
 
         mask = decay_mask(self.decay_mask)
         fillings = {"mask": mask, "required_mask": mask or _all, "key": moment.key, "axes": matrices}
@@ -172,7 +173,7 @@ class Made(Optimizer):
             )
         return rule
 
-    def stored(self, rule: optax.GradientTransformation, form: Form) -> optax.GradientTransformation:
+    def with_storable_state(self, rule: optax.GradientTransformation, form: Form) -> optax.GradientTransformation:
         """Returns the transformation with its state in a form that training can hold."""
         return storable(rule) if "key" in self.filled.values() else rule
 
@@ -203,9 +204,9 @@ def optimizer_class(
     fixed: Mapping[str, Any] = types.MappingProxyType({}),
     kinds: Mapping[str, Any] = types.MappingProxyType({}),
     bounds: Mapping[str, Bounds] = types.MappingProxyType({}),
-    base: type[Made] = Made,
+    base: type[FactoryOptimizer] = FactoryOptimizer,
     **attributes: Any,
-) -> type[Made]:
+) -> type[FactoryOptimizer]:
     """Returns the optimizer that a function makes, its parameters as fields.
 
     A parameter that is a number becomes a float field, as do an optional one and those in a tuple. One that is
@@ -231,7 +232,7 @@ def optimizer_class(
     fields: dict[str, tuple[Any, Any]] = {}
     arguments: dict[str, str] = {}
     filled: dict[str, Filling] = {}
-    restored: dict[str, Callable[[Any], Any]] = {}
+    converters: dict[str, Callable[[Any], Any]] = {}
     for parameter in parameters(factory):
         if parameter.name in fixed:
             continue
@@ -246,7 +247,7 @@ def optimizer_class(
         default = attributes.pop(field, argument.default) if field == RATE else argument.default
         fields[field] = (argument.kind, default)
         arguments[parameter.name] = field
-        restored[parameter.name] = argument.restored
+        converters[parameter.name] = argument.convert
     if RATE not in fields:
         attributes["schedule_form"] = "updates"
         fields[RATE] = (float, 1.0)
@@ -255,7 +256,7 @@ def optimizer_class(
         "factory": staticmethod(functools.partial(factory, **fixed) if fixed else factory),
         "arguments": types.MappingProxyType(arguments),
         "filled": types.MappingProxyType(filled),
-        "restored": types.MappingProxyType(restored),
+        "converters": types.MappingProxyType(converters),
         "__module__": __name__,
         "__doc__": documentation(factory, arguments),
     }
@@ -276,7 +277,7 @@ def _filling(factory: Factory, parameter: inspect.Parameter) -> Filling | None:
 
 
 def _argument(
-    factory: Factory, parameter: inspect.Parameter, field: str, kinds: Mapping[str, Any], base: type[Made]
+    factory: Factory, parameter: inspect.Parameter, field: str, kinds: Mapping[str, Any], base: type[FactoryOptimizer]
 ) -> Argument | None:
     """Returns what a parameter is as a field; None if it keeps its default.
 
@@ -302,7 +303,7 @@ def _argument(
     return found
 
 
-def _check_field_name(factory: Factory, field: str, base: type[Made]) -> None:
+def _check_field_name(factory: Factory, field: str, base: type[FactoryOptimizer]) -> None:
     if field not in (RATE, DECAY) and (field in _RECORDED or _has(base, field)):
         raise UserError(
             f"{name_of(factory)} has the parameter {field!r}, but every optimizer already has a field or an attribute "
@@ -321,7 +322,7 @@ def field_values(optimizer: Optimizer) -> dict[str, Any]:
 
 
 def _dataclass_field(
-    name: str, kind: Any, default: Any, bounds: Bounds | None, base: type[Made]
+    name: str, kind: Any, default: Any, bounds: Bounds | None, base: type[FactoryOptimizer]
 ) -> tuple[str, Any, Any]:
     metadata: dict[str, Any] = {} if bounds is None else {"bounds" if base.bounded else "usual": bounds}
     if not base.bounded:

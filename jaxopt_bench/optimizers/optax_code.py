@@ -11,7 +11,7 @@ import optax
 from jaxopt_bench.optimizers.adam import Adam, AdamW, Nadam, NAdamW
 from jaxopt_bench.optimizers.adapters import schedule_free_adamw
 from jaxopt_bench.optimizers.base import Optimizer
-from jaxopt_bench.optimizers.factories import Made
+from jaxopt_bench.optimizers.factories import FactoryOptimizer
 from jaxopt_bench.optimizers.schedules import Constant, Cosine, Schedule
 from jaxopt_bench.optimizers.sgd import SGD
 
@@ -44,7 +44,7 @@ def optax_code(optimizer: Optimizer, schedule: Schedule, epochs: int, steps_per_
       The code; None if the optimizer, a setting or the schedule has no simple form in optax.
     """
     rate = _schedule(optimizer, schedule, epochs, steps_per_epoch)
-    made = _made(optimizer, schedule)
+    made = _rule_code(optimizer, schedule)
     around = ("clip_adaptive", "ema_decay", "swa_start")
     if rate is None or made is None or any(getattr(optimizer, name) is not None for name in around):
         return None
@@ -75,7 +75,7 @@ def _schedule(optimizer: Optimizer, schedule: Schedule, epochs: int, steps_per_e
     return f"learning_rate = optax.join_schedules(\n    [{rise}, {main}],\n    boundaries=[{warmup}],\n)"
 
 
-def _made(optimizer: Optimizer, schedule: Schedule) -> tuple[str, str, str] | None:
+def _rule_code(optimizer: Optimizer, schedule: Schedule) -> tuple[str, str, str] | None:
     """Returns what stands before the optimizer, the call that makes it, and what stands after it."""
     if type(optimizer) is SGD:
         momentum = _arguments({"momentum": optimizer.momentum, "nesterov": optimizer.nesterov or None})
@@ -87,7 +87,7 @@ def _made(optimizer: Optimizer, schedule: Schedule) -> tuple[str, str, str] | No
         name = "adamw" if type(optimizer) is AdamW else "nadamw"
         decay = {"weight_decay": optimizer.weight_decay}
         return "", f"optax.{name}(learning_rate{_arguments({**_moments(optimizer), **decay})})", ""
-    if not isinstance(optimizer, Made):
+    if not isinstance(optimizer, FactoryOptimizer):
         return None
     factory = type(optimizer).factory
     if factory is schedule_free_adamw:

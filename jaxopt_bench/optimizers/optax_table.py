@@ -26,7 +26,7 @@ from jaxopt_bench.optimizers.adapters import (
 )
 from jaxopt_bench.optimizers.axes import Axis
 from jaxopt_bench.optimizers.base import AVERAGES, Intended
-from jaxopt_bench.optimizers.factories import BOUNDS, SHARE, Made, field_values, optimizer_class
+from jaxopt_bench.optimizers.factories import BOUNDS, SHARE, FactoryOptimizer, field_values, optimizer_class
 
 LEFT_OUT: Mapping[str, str] = {
     "sam": "needs a second gradient, at other parameters, in every step",
@@ -341,21 +341,21 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class FromTable(Made):
+class FromTable(FactoryOptimizer):
     """An optimizer of optax's; its class is made from a row of the table, so it is pickled by that row's name."""
 
     row: ClassVar[str]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickled, (self.row, field_values(self))
+        return _unpickle, (self.row, field_values(self))
 
 
-def _unpickled(row: str, fields: Mapping[str, Any]) -> Made:
+def _unpickle(row: str, fields: Mapping[str, Any]) -> FactoryOptimizer:
     return type(optax_optimizers()[row])(**fields)
 
 
 @functools.cache
-def optax_optimizers() -> Mapping[str, Made]:
+def optax_optimizers() -> Mapping[str, FactoryOptimizer]:
     """Returns optax's optimizers by name, with their defaults."""
     return {name: optimizer_class(_class_name(name), base=FromTable, row=name, **row)() for name, row in _ROWS.items()}
 

@@ -36,13 +36,13 @@ class Argument:
       name: what the function calls it.
       kind: the type of its field.
       default: the field's default, or `NOT_GIVEN`.
-      restored: returns what the function gets for a value of the field.
+      convert: returns what the function gets for a value of the field.
     """
 
     name: str
     kind: Any
     default: Any
-    restored: Callable[[Any], Any] = lambda value: value
+    convert: Callable[[Any], Any] = lambda value: value
 
 
 def is_left_to_us(factory: Factory, parameter: inspect.Parameter) -> bool:
@@ -79,8 +79,8 @@ def argument(factory: Factory, parameter: inspect.Parameter) -> Argument | None:
     if isinstance(default, (int, str)):
         return Argument(name, type(default), default)
     if isinstance(default, (tuple, list)) and _are_numbers(default):
-        restored = getattr(type(default), "_make", type(default))  # that of a named tuple
-        return Argument(name, tuple[float, ...], tuple(float(plain(item)) for item in default), restored)
+        convert = getattr(type(default), "_make", type(default))  # that of a named tuple
+        return Argument(name, tuple[float, ...], tuple(float(plain(item)) for item in default), convert)
     if default is None and not any(typing.get_origin(member) not in (None, Callable) for member in among):  # no tree
         kind = float | None if float in among else int | None if int in among else None
     elif default is NOT_GIVEN:

@@ -86,7 +86,7 @@ def check_examples(problem: Problem, what: str) -> None:
             own, other = (array.shape[1:], array.dtype), (train[name].shape[1:], train[name].dtype)
             if own != other:
                 raise UserError(
-                    f"{what}: {split}{name} is {_described(array)}, and train{name} is {_described(train[name])}. "
+                    f"{what}: {split}{name} is {_describe(array)}, and train{name} is {_describe(train[name])}. "
                     "Expected arrays that differ only in the length of the first axis, which counts the examples."
                 )
 
@@ -105,8 +105,8 @@ def check_shapes(problem: Problem, what: str) -> None:
     def prepared(batch: Examples, draw: Draw | None) -> Examples:
         return problem.prepared(batch, draw)
 
-    trained = _traced(prepared, f"{what}: prepare", "", batch, draw)
-    evaluated = _traced(lambda batch: prepared(batch, None), f"{what}: prepare", " in evaluation", batch)
+    trained = _trace(prepared, f"{what}: prepare", "", batch, draw)
+    evaluated = _trace(lambda batch: prepared(batch, None), f"{what}: prepare", " in evaluation", batch)
     key = draw.key(Purpose.LOSS)
     found = _loss_shapes(problem, f"{what}: loss", "", params, trained, key, variables, count)
     if problem.evaluate is None:
@@ -116,12 +116,12 @@ def check_shapes(problem: Problem, what: str) -> None:
         _check_statistics(problem, f"{what}: loss", seen)
     else:
         arguments = (params, evaluated, *([variables] if problem.stateful else []))
-        seen = _traced(problem.evaluate, f"{what}: evaluate", "", *arguments)
+        seen = _trace(problem.evaluate, f"{what}: evaluate", "", *arguments)
         _check_evaluation(problem, what, seen, count)
     _check_statistics(problem, f"{what}: loss", found, complete=problem.evaluate is None)
     if problem.outputs is not None:
         arguments = (params, evaluated, *([variables] if problem.stateful else []))
-        outputs = _traced(problem.outputs, f"{what}: outputs", "", *arguments)
+        outputs = _trace(problem.outputs, f"{what}: outputs", "", *arguments)
         _check_named(outputs, f"{what}: outputs", count, any_shape=True)
 
 
@@ -232,7 +232,7 @@ def _initial_shapes(problem: Problem, what: str) -> tuple[PyTree[Any], PyTree[An
         _check_all_arrays(found[1], what, "the variable")
         return found
 
-    return _traced(checked, what, "", prng.key(0, Purpose.INITIALISATION))
+    return _trace(checked, what, "", prng.key(0, Purpose.INITIALISATION))
 
 
 def _check_parameters(params: Any, what: str) -> None:
@@ -291,7 +291,7 @@ def _loss_shapes(
         statistics = _check_named(statistics, f"{what}{when}: statistics", count, scalars=not losses.shape)
         return losses, statistics
 
-    return dict(_traced(called, what, when, params, batch, variables)[1])
+    return dict(_trace(called, what, when, params, batch, variables)[1])
 
 
 def _check_losses(losses: Any, what: str, count: int) -> Any:
@@ -375,7 +375,7 @@ def _check_finite(problem: Problem, what: str) -> None:
         gradient = jax.value_and_grad(lambda params: problem.training(params, variables, batch, Draw(0, 0))[0])
         return params, *gradient(params), problem.evaluation(params, variables, batch)
 
-    params, loss, grads, statistics = _called(jax.jit(measured), f"{what}: loss", "", batch)
+    params, loss, grads, statistics = _call(jax.jit(measured), f"{what}: loss", "", batch)
     broken = _first_not_finite(params)
     if broken is not None:
         raise UserError(f"{what}: init: the parameter{broken} is not finite. Expected finite numbers.")
@@ -402,11 +402,11 @@ def _first_not_finite(tree: PyTree[Any]) -> str | None:
     return None
 
 
-def _traced(function: Callable[..., Any], what: str, when: str, *arguments: Any) -> Any:
-    return _called(lambda *given: jax.eval_shape(function, *given), what, when, *arguments)
+def _trace(function: Callable[..., Any], what: str, when: str, *arguments: Any) -> Any:
+    return _call(lambda *given: jax.eval_shape(function, *given), what, when, *arguments)
 
 
-def _called(function: Callable[..., Any], what: str, when: str, *arguments: Any) -> Any:
+def _call(function: Callable[..., Any], what: str, when: str, *arguments: Any) -> Any:
     """Returns what a function returns; an exception says in which of the user's functions it was raised."""
     try:
         return function(*arguments)
@@ -422,7 +422,7 @@ def _listed(arrays: Mapping[str, Any]) -> str:
     return ", ".join(f"{name or 'an array'} {list(array.shape)}" for name, array in arrays.items())
 
 
-def _described(array: Any) -> str:
+def _describe(array: Any) -> str:
     return f"{array.dtype}{list(array.shape)}"
 
 

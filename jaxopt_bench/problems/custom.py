@@ -150,7 +150,7 @@ def digest_of_examples(problem: Problem) -> str:
     return found.hexdigest()[:12]
 
 
-def _made(loaded: user_code.Loaded) -> type[ImportedProblem]:
+def _define_class(loaded: user_code.Loaded) -> type[ImportedProblem]:
     """Returns the class of the problems that a function returns."""
     function, name = loaded.value, loaded.reference.rpartition(":")[2]
     if isinstance(function, Problem):
@@ -168,5 +168,5 @@ def _made(loaded: user_code.Loaded) -> type[ImportedProblem]:
     return cast(type[ImportedProblem], made)
 
 
-USERS: Users[Any] = Users("problem", _made, RecordedProblem)
+USERS: Users[Any] = Users("problem", _define_class, RecordedProblem)
 """How users' problems are loaded."""

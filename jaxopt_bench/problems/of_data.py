@@ -31,7 +31,7 @@ def problem_of_data(dataset: str, target: str | None = None) -> ProblemConfig:
     """
     name = file_name(dataset)
     if name.endswith(".csv"):
-        table = read_csv(name.opened(), target)
+        table = read_csv(name.existing_path(), target)
         if table.texts is None:
             return Regression(dataset=name, target=target)
         return Classification(dataset=name, target=target, model=NETWORKS["vectors"])

@@ -63,7 +63,7 @@ class View:
         """Returns real numbers as an array with some axes."""
         array = _array(value)
         if array is None or array.dtype.kind not in "biuf" or array.ndim != len(axes.split()):
-            raise self._error(field, _described(value, array), f"an array of numbers [{', '.join(axes.split())}]")
+            raise self._error(field, _describe(value, array), f"an array of numbers [{', '.join(axes.split())}]")
         return array.astype(np.float64 if array.dtype.kind == "f" else np.int64)
 
 
@@ -117,9 +117,9 @@ class Images(View):
         images = _array(self.images)
         if images is None or images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
             expected = "uint8 [images, height, width, channels] with 1 or 3 channels"
-            raise self._error("images", _described(self.images, images), expected)
+            raise self._error("images", _describe(self.images, images), expected)
         if 0 in images.shape[1:]:
-            raise self._error("images", _described(self.images, images), "images with at least one pixel")
+            raise self._error("images", _describe(self.images, images), "images with at least one pixel")
         object.__setattr__(self, "images", images)
         self._texts("captions", len(images))
 
@@ -175,7 +175,7 @@ class Lines(View):
         super().__post_init__()
         x = self._numbers("x", self.x, "points").astype(np.float64)
         if not np.isfinite(x).all() or (np.diff(x) < 0).any():
-            raise self._error("x", _described(self.x, x), "finite numbers in ascending order")
+            raise self._error("x", _describe(self.x, x), "finite numbers in ascending order")
         object.__setattr__(self, "x", x)
         if not isinstance(self.lines, Mapping):
             raise self._error("lines", shortened(self.lines), "a dictionary of curves by name")
@@ -267,32 +267,32 @@ def _view(number: int, left: dict[str, np.ndarray]) -> View:
             case "str":
                 fields[field.name] = _only_text(left, name)
             case "bool":
-                fields[field.name] = bool(_taken(left, name, "b", 0))
+                fields[field.name] = bool(_take(left, name, "b", 0))
             case "Sequence[str]":
-                fields[field.name] = tuple(map(str, _taken(left, name, "U", 1)))
+                fields[field.name] = tuple(map(str, _take(left, name, "U", 1)))
             case _:
-                fields[field.name] = _taken(left, name, "uif")
+                fields[field.name] = _take(left, name, "uif")
     if kind is Lines:
-        names = tuple(map(str, _taken(left, f"{number}/names", "U", 1)))
+        names = tuple(map(str, _take(left, f"{number}/names", "U", 1)))
         if len(set(names)) != len(names) or fields["lines"].shape[:1] != (len(names),):
-            described = _described(fields["lines"], fields["lines"])
+            described = _describe(fields["lines"], fields["lines"])
             raise UserError(f"{number}/lines is {described}. Expected a row for each name of {shortened(names)}.")
         fields["lines"] = dict(zip(names, fields["lines"], strict=True))
     return kind(**fields)
 
 
-def _taken(left: dict[str, np.ndarray], name: str, kinds: str, axes: int | None = None) -> np.ndarray:
+def _take(left: dict[str, np.ndarray], name: str, kinds: str, axes: int | None = None) -> np.ndarray:
     """Removes an array of some kinds of types from those that are left, and returns it."""
     array = left.pop(name, None)
     if array is None:
         raise UserError(f"the array {name!r} is missing.")
     if array.dtype.kind not in kinds or axes not in (None, array.ndim):
-        raise UserError(f"{name} is {_described(array, array)}. Expected another type or shape.")
+        raise UserError(f"{name} is {_describe(array, array)}. Expected another type or shape.")
     return array
 
 
 def _only_text(left: dict[str, np.ndarray], name: str) -> str:
-    return str(_taken(left, name, "U", 0))
+    return str(_take(left, name, "U", 0))
 
 
 def _encodable(text: str) -> bool:
@@ -312,5 +312,5 @@ def _array(value: Any) -> np.ndarray | None:
     return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
 
 
-def _described(value: Any, array: np.ndarray | None) -> str:
+def _describe(value: Any, array: np.ndarray | None) -> str:
     return shortened(value) if array is None or array.dtype == object else f"{array.dtype}{list(array.shape)}"

@@ -131,7 +131,7 @@ def hideable() -> alt.Parameter:
     return alt.param(name="hidden", value=[])
 
 
-def shown(chart: alt.Chart) -> alt.Chart:
+def without_hidden(chart: alt.Chart) -> alt.Chart:
     """Returns a chart without the optimizers that are switched off."""
     return chart.transform_filter("indexof(hidden, datum.series) < 0")
 

@@ -47,7 +47,7 @@ def hyperparameters_table(name: str, optimizer: Optimizer) -> Table:
     for field in sorted(ours, key=lambda field: field in _OF_ALL and field not in ("learning_rate", "weight_decay")):
         axis = axes.get(field)
         searches = f"{_span(axis)}{' ★' if field in searched else ''}" if axis else ""
-        table.add_row(field, _shown(getattr(optimizer, field)), searches, _sentence(meanings.get(field, "")))
+        table.add_row(field, _format_default(getattr(optimizer, field)), searches, _sentence(meanings.get(field, "")))
     stated = ", as its file states" if optimizer.stated_space else ""
     table.caption = f"★ searched by default{stated}   * logarithmic\n{RULE}"
     return table
@@ -86,7 +86,7 @@ def _sentence(text: str) -> str:
     return re.sub(r":\w+:`~?([^`]*)`|`+([^`]*)`+", r"\1\2", text).partition(". ")[0].rstrip(".")
 
 
-def _shown(value: Any) -> str:
+def _format_default(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return " ".join(f"{item:g}" for item in value) if isinstance(value, tuple) else str(value)

@@ -64,7 +64,7 @@ class Quantity:
             least, greatest = (None if end is None else self.metric.scale * end for end in ends)
         return least, greatest
 
-    def shown(self, column: str | None = None) -> pl.Expr:
+    def values(self, column: str | None = None) -> pl.Expr:
         """Returns the values of a column in the unit of the chart: fractions become percentages.
 
         Args:

@@ -34,7 +34,7 @@ from jaxopt_bench.verdict import (
     verdict,
 )
 
-Shown = TypeVar("Shown", Figure, tables.Table)
+FigureOrTable = TypeVar("FigureOrTable", Figure, tables.Table)
 
 PAGE = "index.html"
 CONFIG = "config.json"
@@ -51,9 +51,9 @@ def write(report: Report, folder: pathlib.Path) -> None:
       UserError: if one of these names is a symbolic link.
       OSError: if one of these names is a folder, or the file system refuses.
     """
-    for place in (folder / "figures", folder / "tables"):
-        place.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(place)
+    for subfolder in (folder / "figures", folder / "tables"):
+        subfolder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(subfolder)
     remove_leftovers(folder)
     for figure in report.figures:
         figure.save(folder / "figures", report.looks)
@@ -155,9 +155,9 @@ def _study(study: _Studied, found: Mapping[str, Look]) -> Iterator[Section]:
     across = profiles(study.verdict, found)
     said = scores_in_words(study.verdict)
     if across is not None and said is not None:
-        yield Section(f"Over all workloads{end}", (Text(said), Figures((_named(across, study.tag),))))
+        yield Section(f"Over all workloads{end}", (Text(said), Figures((_with_prefix(across, study.tag),))))
     if (claimed := tables.claims(answers(study.results, study.document))) is not None:
-        yield Section(f"What others have said{end}", (Tabular(_named(claimed, study.tag)),))
+        yield Section(f"What others have said{end}", (Tabular(_with_prefix(claimed, study.tag)),))
     for subject in study.subjects:
         yield from _charts(subject, found, end)
     yield Section(f"Protocol{end}", (Items(tuple(protocol(study.document.study))),))
@@ -174,7 +174,7 @@ def _answer(found: Verdict, subject: Subject) -> Iterator[Block]:
         tables.selected(subject.ranking),
     ):
         if table is not None and table.rows:
-            yield Tabular(_named(table, subject.tag))
+            yield Tabular(_with_prefix(table, subject.tag))
 
 
 def _loose(subject: Subject, found: Mapping[str, Look]) -> Iterator[Section]:
@@ -182,18 +182,18 @@ def _loose(subject: Subject, found: Mapping[str, Look]) -> Iterator[Section]:
         "These runs belong to no study. Nothing says that their optimizers were tuned alike, so no winner is named.",
         lead=True,
     )
-    yield Section(f"Results{_on(subject)}", (lead, Tabular(_named(tables.settings(subject), subject.tag))))
+    yield Section(f"Results{_on(subject)}", (lead, Tabular(_with_prefix(tables.settings(subject), subject.tag))))
     yield from _charts(subject, found)
 
 
 def _charts(subject: Subject, found: Mapping[str, Look], end: str = "") -> Iterator[Section]:
     drawn = [figure for chart in CHARTS if (figure := chart(subject, found)) is not None]
-    renamed = [_named(figure, subject.tag) for figure in drawn]
+    renamed = [_with_prefix(figure, subject.tag) for figure in drawn]
     costs = [t for t in (tables.diverged(subject), tables.cost(subject)) if t is not None]
     if renamed:
         yield Section(f"Charts{_on(subject)}{end}", (Figures(tuple(renamed)),))
     if costs:
-        blocks = tuple(Tabular(_named(table, subject.tag)) for table in costs)
+        blocks = tuple(Tabular(_with_prefix(table, subject.tag)) for table in costs)
         yield Section(f"Divergences and cost{_on(subject)}{end}", blocks)
 
 
@@ -201,9 +201,9 @@ def _on(subject: Subject) -> str:
     return f" on {subject.workload}" if subject.tag else ""
 
 
-def _named(shown: Shown, tag: str) -> Shown:
+def _with_prefix(item: FigureOrTable, tag: str) -> FigureOrTable:
     """Returns a figure or table whose files no other's replace."""
-    return dataclasses.replace(shown, name=f"{tag}{shown.name}")
+    return dataclasses.replace(item, name=f"{tag}{item.name}")
 
 
 def _provenance(results: Results, documents: Sequence[Document], repeats: int = 0) -> Section:

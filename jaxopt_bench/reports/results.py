@@ -30,11 +30,11 @@ def results_table(frame: pl.DataFrame, most: int = 40, longest: int | None = LON
       most: so many rows at most; the rest are counted.
       longest: the number of characters from which on a text is shortened; None if texts are never shortened.
     """
-    return _Shown(frame, most, longest)
+    return _ResultsTable(frame, most, longest)
 
 
 @dataclasses.dataclass(frozen=True)
-class _Shown:
+class _ResultsTable:
     """Lays itself out when it is printed: before, nobody knows how wide the terminal is."""
 
     frame: pl.DataFrame

@@ -36,7 +36,7 @@ MOST_SHOWN = 100
 
 def run_looks(evaluation: Evaluation | None) -> dict[str, Look]:
     """Returns the looks of what is measured of a run, and of the curves among its views."""
-    shown = [] if evaluation is None else _shown_views(evaluation)
+    shown = [] if evaluation is None else _views_by_section(evaluation)
     curves = [name for _, found in shown for view in found if isinstance(view, views.Lines) for name in view.lines]
     return looks(list(dict.fromkeys([*SERIES.values(), "gradient", "update", *curves])))
 
@@ -61,7 +61,7 @@ def run_sections(run: Run, results: Results, evaluation: Evaluation | None, foun
         )
         return [*sections, Section("Predictions", (Text(hint), Code(f"{command(run)} --evaluation")))]
     names = {figure.name for figure in charts}
-    for (title, shown), part in zip(_shown_views(evaluation), ("predictions", "training"), strict=True):
+    for (title, shown), part in zip(_views_by_section(evaluation), ("predictions", "training"), strict=True):
         blocks = tuple(_view_blocks(shown, part, names, found))
         if part == "predictions":
             blocks = (*blocks, Text(_recorded(evaluation)))
@@ -81,10 +81,10 @@ def command(run: Run) -> str:
     if known is None:
         return shlex.join(words)
     theirs = unpack_workload(json.loads(json.dumps(known.to_json())))  # as config.json is, with lists
-    words += _replaced(NAMED_PARTS, ours, theirs)
+    words += _part_flags(NAMED_PARTS, ours, theirs)
     kind = NAMED_PARTS["problem"].get(ours["problem"]["name"])
     if kind is not None:
-        words += _replaced(type(kind).kinds, ours["problem"], theirs["problem"])
+        words += _part_flags(type(kind).kinds, ours["problem"], theirs["problem"])
     values, others = flat_fields(ours), flat_fields(theirs)
     for name, value in values.items():
         if not name.endswith((".name", ".code")) and value != others.get(name):
@@ -92,7 +92,7 @@ def command(run: Run) -> str:
     return shlex.join(words)
 
 
-def _replaced(kinds: Mapping[str, Any], ours: Mapping[str, Any], theirs: dict[str, Any]) -> list[str]:
+def _part_flags(kinds: Mapping[str, Any], ours: Mapping[str, Any], theirs: dict[str, Any]) -> list[str]:
     """Returns the flags that put other parts in place, and replaces these in what is compared with."""
     words: list[str] = []
     for part, table in kinds.items():
@@ -146,7 +146,7 @@ def _result_table(row: Mapping[str, Any], metrics: tuple[Metric, ...]) -> Table:
     )
 
 
-def _shown_views(evaluation: Evaluation) -> list[tuple[str, Sequence[views.View]]]:
+def _views_by_section(evaluation: Evaluation) -> list[tuple[str, Sequence[views.View]]]:
     """Returns the views that a page shows, with their sections' titles: of the last split, which is the test split if
     it was evaluated, and of the first training batch.
     """

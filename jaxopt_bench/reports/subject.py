@@ -330,7 +330,7 @@ def _factor(margin: pl.Series, distance: pl.Expr) -> pl.Expr:
     return pl.when(distance > 0).then(margin / distance).otherwise(margin).clip(upper_bound=MOST_EXPONENT).exp()
 
 
-def thinned(frame: pl.DataFrame, by: Sequence[str], value: str, most: int) -> pl.DataFrame:
+def thin_out(frame: pl.DataFrame, by: Sequence[str], value: str, most: int) -> pl.DataFrame:
     """Returns series with at most so many points each, without losing an extreme.
 
     Each series is cut into stretches of equal numbers of points, of which least and greatest stay, and its ends.
@@ -342,15 +342,15 @@ def thinned(frame: pl.DataFrame, by: Sequence[str], value: str, most: int) -> pl
       most: the number of points that a series may have, at least 4.
     """
     stretches = max(1, (most - 2) // 2)
-    place = pl.int_range(pl.len()).over(by)
+    position = pl.int_range(pl.len()).over(by)
     length = pl.len().over(by)
-    stretch = (place * stretches // length).alias("stretch")
-    numbered = frame.with_columns(place.alias("place"), length.alias("length"), stretch)
+    stretch = (position * stretches // length).alias("stretch")
+    numbered = frame.with_columns(position.alias("position"), length.alias("length"), stretch)
     own = [*by, "stretch"]
     extreme = (pl.col(value) == pl.col(value).min().over(own)) | (pl.col(value) == pl.col(value).max().over(own))
-    end = (pl.col("place") == 0) | (pl.col("place") == pl.col("length") - 1)
+    end = (pl.col("position") == 0) | (pl.col("position") == pl.col("length") - 1)
     kept = numbered.filter((pl.col("length") <= most) | end | extreme)
     # Of equal extremes in a stretch the first stays.
     again = kept.with_columns(pl.int_range(pl.len()).over([*own, value]).alias("again"))
-    last = (pl.col("length") <= most) | (pl.col("again") == 0) | (pl.col("place") == pl.col("length") - 1)
-    return again.filter(last).drop("place", "length", "stretch", "again")
+    last = (pl.col("length") <= most) | (pl.col("again") == 0) | (pl.col("position") == pl.col("length") - 1)
+    return again.filter(last).drop("position", "length", "stretch", "again")

@@ -74,14 +74,14 @@ def best_row(rows: Sequence[Row], split: str) -> Row | None:
 
 def dots(estimate: Estimate, low: float, high: float, dot: str = "●") -> str:
     """Returns a line of `WIDTH` characters with a dot at the mean and a bar along the interval."""
-    place = [_place(value, low, high) for value in (estimate.low, estimate.mean, estimate.high)]
+    positions = [_position(value, low, high) for value in (estimate.low, estimate.mean, estimate.high)]
     line = [" "] * WIDTH
-    line[place[0] : place[2] + 1] = "─" * (place[2] + 1 - place[0])
-    line[place[1]] = dot
+    line[positions[0] : positions[2] + 1] = "─" * (positions[2] + 1 - positions[0])
+    line[positions[1]] = dot
     return "".join(line)
 
 
-def _place(value: float, low: float, high: float) -> int:
+def _position(value: float, low: float, high: float) -> int:
     share = (value - low) / (high - low) if high > low else 0.5
     return round(min(max(share, 0.0), 1.0) * (WIDTH - 1))
 

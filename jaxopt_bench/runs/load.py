@@ -204,7 +204,7 @@ def check_state(state: TrainState, experiment: Experiment, where: str) -> None:
     Raises:
       UserError: naming what differs.
     """
-    optimizer, schedule = experiment.optimizer.hyperparameters(), experiment.schedule.numbers()
+    optimizer, schedule = experiment.optimizer.hyperparameters(), experiment.schedule.hyperparameters()
     expected = {"seed": experiment.seed, **_prefixed("optimizer", optimizer), **_prefixed("schedule", schedule)}
     found = {
         "seed": state.seed,

@@ -305,18 +305,18 @@ def test_one_class_alone_and_deep_colours_are_refused(tmp_path):
 def test_a_name_says_nothing_of_the_folder_and_knows_the_path(tmp_path, monkeypatch):
     path = table(tmp_path)
     name = file_name(str(path))
-    assert (name, name.opened()) == ("mine.csv", path)
-    assert pickle.loads(pickle.dumps(name)).opened() == path
-    assert file_name("mine.csv").opened() == path  # as read back from a record in this process
+    assert (name, name.existing_path()) == ("mine.csv", path)
+    assert pickle.loads(pickle.dumps(name)).existing_path() == path
+    assert file_name("mine.csv").existing_path() == path  # as read back from a record in this process
     (tmp_path / "flowers").mkdir()
     monkeypatch.chdir(tmp_path)
     assert file_name("flowers") == "flowers/"
     assert is_file_name("flowers")
     assert not is_file_name("digits")
     with pytest.raises(UserError, match=r"dataset is 'gone.csv', which is not in the working directory"):
-        FileName("gone.csv").opened()
+        FileName("gone.csv").existing_path()
     with pytest.raises(UserError, match=r"absent.csv does not exist"):
-        file_name("nowhere/absent.csv").opened()
+        file_name("nowhere/absent.csv").existing_path()
 
 
 def test_too_few_examples_for_a_test_split_are_refused():

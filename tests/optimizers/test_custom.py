@@ -291,10 +291,10 @@ def test_what_a_class_says_of_itself_suffices_to_load_it_again(reference, file, 
         here.chdir(file.parent)
         here.delitem(sys.modules, "my_optimizers", raising=False)
         first = load(reference.format(file="my_optimizers.py"))
-    assert pathlib.Path(first.place).is_absolute()
+    assert pathlib.Path(first.code_file).is_absolute()
     elsewhere()
     monkeypatch.delitem(sys.modules, "my_optimizers", raising=False)
-    again = load_again(first.reference, first.place, first.code)
+    again = load_again(first.reference, first.code_file, first.code)
     assert again is not first
     written = Experiment(
         workload=Workload(problem=Classification(dataset="digits", model=CNN())), optimizer=first(learning_rate=0.1)
@@ -312,7 +312,7 @@ def test_a_function_of_the_main_program_is_loaded_again_from_its_file(file, else
         first = imported(vars(module)["no_rate"])
     elsewhere()
     assert first.reference == "__main__:no_rate"
-    assert load_again(first.reference, first.place, first.code).reference == first.reference
+    assert load_again(first.reference, first.code_file, first.code).reference == first.reference
 
 
 def test_another_text_is_not_loaded_again(file, elsewhere):
@@ -321,7 +321,7 @@ def test_another_text_is_not_loaded_again(file, elsewhere):
     elsewhere()
     file.write_text(SOURCE + "\n# changed\n")
     with pytest.raises(UserError, match="where it was loaded first"):
-        load_again(first.reference, first.place, first.code)
+        load_again(first.reference, first.code_file, first.code)
     file.unlink()
     with pytest.raises(UserError, match="is not a file"):
-        load_again(first.reference, first.place, first.code)
+        load_again(first.reference, first.code_file, first.code)

@@ -16,7 +16,7 @@ from optax import contrib
 from jaxopt_bench.config import float_fields
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.optimizers import OPTIMIZERS, Moment, Optimizer, equivalence, imported
-from jaxopt_bench.optimizers.factories import Form, Made
+from jaxopt_bench.optimizers.factories import FactoryOptimizer, Form
 
 SCHEDULE = (0.1, 0.4, 1.0, 0.7, 0.3, 0.0)
 
@@ -336,7 +336,7 @@ QUICK = {"sgd", "adamw", "padam", "mechanic_adam", "momo", "prodigy", "rprop", "
 )
 def test_one_program_serves_all_settings_of_every_optimizer_of_the_table(name):
     optimizer = OPTIMIZERS[name]
-    subject = optimizer if isinstance(optimizer, Made) else PlainRule(optimizer)
+    subject = optimizer if isinstance(optimizer, FactoryOptimizer) else PlainRule(optimizer)
     form = equivalence.find_form(subject, equivalence.small_parameters(scalar=name != "sm3"))
     assert not form.plain, form.reason
     assert form.schedule == EXCEPTIONS.get(name, "argument")

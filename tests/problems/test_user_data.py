@@ -44,7 +44,7 @@ def test_a_run_follows_its_file_and_refuses_other_contents(arrays, tmp_path):
     assert first.config["experiment"]["workload"]["problem"]["dataset"] == "mine.npz"
     moved = arrays.rename(tmp_path / "runs" / "mine.npz")
     assert train(experiment(moved), Options(runs_dir=tmp_path / "runs")).path == first.path
-    assert pickle.loads(pickle.dumps(experiment(moved))).workload.problem.dataset.opened() == moved
+    assert pickle.loads(pickle.dumps(experiment(moved))).workload.problem.dataset.existing_path() == moved
     (first.path / "summary.json").unlink()  # as of a run that was stopped
     np.savez(moved, images=IMAGES, labels=1 - LABELS, class_names=["dark", "light"])
     with pytest.raises(UserError, match=r"task\.digest was [0-9a-f]{12} and is [0-9a-f]{12}"):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from jaxopt_bench.problems import Metric
 from jaxopt_bench.reports.html import Items
 from jaxopt_bench.reports.report import report_of
-from jaxopt_bench.reports.subject import bands, named, of_runs, of_study, thinned
+from jaxopt_bench.reports.subject import bands, named, of_runs, of_study, thin_out
 from jaxopt_bench.results import Results, repeats_in_words, without_repeats
 from jaxopt_bench.runs import SPLITS
 from jaxopt_bench.statistics import estimate
@@ -73,7 +73,7 @@ def test_of_repetitions_each_is_one_value_of_a_band():
 )
 def test_thinning_keeps_ends_and_extremes_and_no_more_points_than_asked_for(series: dict[str, list[int]], most: int):
     rows = [{"series": n, "x": x, "y": float(y)} for n, ys in series.items() for x, y in enumerate(ys)]
-    found = thinned(pl.DataFrame(rows), ["series"], "y", most)
+    found = thin_out(pl.DataFrame(rows), ["series"], "y", most)
     for name, ys in series.items():
         kept = found.filter(pl.col("series") == name)
         assert len(kept) <= max(most, 4)

@@ -17,12 +17,12 @@ from jaxopt_bench.reports.figure import (
     file_name,
     hideable,
     scale_from,
-    shown,
     spans_orders,
+    without_hidden,
 )
 from jaxopt_bench.reports.quantity import Quantity, as_curve, may_be_logarithmic
 from jaxopt_bench.reports.style import Look
-from jaxopt_bench.reports.subject import Subject, bands, thinned
+from jaxopt_bench.reports.subject import Subject, bands, thin_out
 from jaxopt_bench.reports.tables import capitalised
 
 MOST_POINTS = 400
@@ -78,7 +78,7 @@ def _headline(subject: Subject, split: str) -> Quantity:
 
 def _curve(subject: Subject, looks: Mapping[str, Look], quantity: Quantity, text: str) -> Figure | None:
     lines = subject.curves.filter(pl.col("split") == quantity.split)
-    lines = lines.with_columns(quantity.shown(quantity.metric.name).alias("value"))
+    lines = lines.with_columns(quantity.values(quantity.metric.name).alias("value"))
     tracked = lines.group_by("path").agg(pl.col("step").n_unique().alias("epochs"))
     if quantity.split == "test" and not (tracked["epochs"] > 2).any():  # two are the last and the best epoch
         return None
@@ -89,7 +89,7 @@ def _curve(subject: Subject, looks: Mapping[str, Look], quantity: Quantity, text
     low, high = _range(found, quantity.limits, logarithmic)
     bottom = pl.col("low").clip(lower_bound=low) if logarithmic else pl.col("low")  # what is lower has no logarithm
     found = found.with_columns(bottom.alias("bottom"))
-    drawn = thinned(found.sort("series", "epoch"), ["series"], "mean", MOST_POINTS)
+    drawn = thin_out(found.sort("series", "epoch"), ["series"], "mean", MOST_POINTS)
     what = "searches" if lines["repetition"].n_unique() > 1 else "seeds"
     said = [text, "Higher is better." if quantity.higher_is_better else "Lower is better.", _over(found["seeds"], what)]
     lost = subject.runs.filter(pl.col("phase") != "trial", pl.col("shown"), pl.col("status") == "diverged")
@@ -104,10 +104,10 @@ def _curve(subject: Subject, looks: Mapping[str, Look], quantity: Quantity, text
     y_title, y_scale = quantity.title, scale_from(low, high, logarithmic)
     y = alt.Y("mean:Q", title=y_title, scale=y_scale)
     base = alt.Chart(alt.NamedData("curves"))
-    band = shown(base.mark_area(opacity=0.15, clip=True, line=False)).encode(
+    band = without_hidden(base.mark_area(opacity=0.15, clip=True, line=False)).encode(
         x=x, y=alt.Y("bottom:Q", title=y_title, scale=y_scale), y2="high:Q", color=colour(looks, "stroke")
     )
-    line = shown(base.mark_line(clip=True)).encode(
+    line = without_hidden(base.mark_line(clip=True)).encode(
         x=x, y=y, color=colour(looks, "stroke"), strokeDash=dash(looks, "stroke")
     )
     near = alt.selection_point(
@@ -121,7 +121,7 @@ def _curve(subject: Subject, looks: Mapping[str, Look], quantity: Quantity, text
         alt.Tooltip("high:Q", title="to", format=".4~g"),
         alt.Tooltip("seeds:Q", title=what),
     ]
-    dots = shown(base.mark_point(clip=True, tooltip=True)).encode(
+    dots = without_hidden(base.mark_point(clip=True, tooltip=True)).encode(
         x=x, y=y, color=colour(looks), tooltip=tips,
         opacity=alt.when(near).then(alt.value(1)).otherwise(alt.value(0)),
     ).add_params(near).properties(name=HOVER)  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import altair as alt
 import polars as pl
 
-from jaxopt_bench.reports.figure import Figure, axis, colour, hideable, shape, shown, spans_orders
+from jaxopt_bench.reports.figure import Figure, axis, colour, hideable, shape, spans_orders, without_hidden
 from jaxopt_bench.reports.quantity import Quantity, may_be_logarithmic
 from jaxopt_bench.reports.style import Look
 from jaxopt_bench.reports.subject import Subject
@@ -22,7 +22,7 @@ def final_results(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     headline = subject.headline
     if headline is None:
         return None
-    dots = subject.final_runs.select("series", *subject.keys, headline.shown().alias("value")).drop_nulls("value")
+    dots = subject.final_runs.select("series", *subject.keys, headline.values().alias("value")).drop_nulls("value")
     if len(dots) < 2:
         return None
     ranking, title = subject.ranking, headline.title
@@ -80,7 +80,7 @@ def trade_off(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
         return None
     loss = Quantity(subject.measures["train_clean_loss"])
     runs = subject.final_runs.select(
-        "series", *subject.keys, loss.shown().alias("loss"), headline.shown().alias("value")
+        "series", *subject.keys, loss.values().alias("loss"), headline.values().alias("value")
     ).drop_nulls()
     if len(runs) < 2:
         return None
@@ -94,10 +94,10 @@ def trade_off(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
         alt.Tooltip("loss:Q", title=loss.title, format=".4~g"),
         alt.Tooltip("value:Q", title=headline.title, format=".4~g"),
     ]
-    dots = shown(alt.Chart(alt.NamedData("dots")).mark_point(opacity=0.75)).encode(
+    dots = without_hidden(alt.Chart(alt.NamedData("dots")).mark_point(opacity=0.75)).encode(
         x=x, y=y, color=colour(looks, "dot"), shape=shape(looks, "dot"), tooltip=tips
     )
-    crosses = shown(
+    crosses = without_hidden(
         alt.Chart(alt.NamedData("means")).mark_point(shape=PLUS, filled=False, size=120, strokeWidth=2)
     ).encode(x=x, y=y, color=colour(looks))
     better, worse = ("Up", "lower") if headline.higher_is_better else ("Down", "higher")
@@ -164,7 +164,7 @@ def _strip(
         *keys,
         alt.Tooltip("value:Q", title=title, format=".5~g"),
     ]
-    marks = shown(alt.Chart(alt.NamedData("dots")).mark_point(opacity=0.6, yOffset=-4)).encode(
+    marks = without_hidden(alt.Chart(alt.NamedData("dots")).mark_point(opacity=0.6, yOffset=-4)).encode(
         x=x, y=y, color=colour(looks), shape=shape(looks), tooltip=tips
     )
     said = [
@@ -174,7 +174,7 @@ def _strip(
         alt.Tooltip("high:Q", title="to", format=".5~g"),
         alt.Tooltip("seeds:Q", title="values"),
     ]
-    base = shown(alt.Chart(alt.NamedData("means")))
+    base = without_hidden(alt.Chart(alt.NamedData("means")))
     rules = base.mark_rule(strokeWidth=2, yOffset=6).encode(
         x=alt.X("low:Q", **scale), x2="high:Q", y=y, color=colour(looks), tooltip=said
     )

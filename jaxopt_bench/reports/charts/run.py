@@ -10,10 +10,20 @@ import polars as pl
 from jaxopt_bench.measures import SPLIT_WORDS
 from jaxopt_bench.problems import Metric
 from jaxopt_bench.reports.charts.curves import MOST_POINTS
-from jaxopt_bench.reports.figure import HOVER, Figure, axis, colour, dash, file_name, hideable, shown, spans_orders
+from jaxopt_bench.reports.figure import (
+    HOVER,
+    Figure,
+    axis,
+    colour,
+    dash,
+    file_name,
+    hideable,
+    spans_orders,
+    without_hidden,
+)
 from jaxopt_bench.reports.quantity import in_words, is_error, may_be_logarithmic
 from jaxopt_bench.reports.style import Look
-from jaxopt_bench.reports.subject import thinned
+from jaxopt_bench.reports.subject import thin_out
 from jaxopt_bench.reports.tables import capitalised
 
 SERIES: Mapping[str, str] = {"train_steps": "training steps", **SPLIT_WORDS}
@@ -93,7 +103,7 @@ def _lines(
     known = lines.filter(pl.col("value").is_finite()).select("series", "epoch", "step", "seconds", "value")
     if known["step"].n_unique() < 2:
         return None
-    drawn = thinned(known.sort("series", "step", maintain_order=True), ["series"], "value", MOST_POINTS)
+    drawn = thin_out(known.sort("series", "step", maintain_order=True), ["series"], "value", MOST_POINTS)
     if len(drawn) < len(known):
         text += f" Drawn are {len(drawn):,} of {len(known):,} points; every stretch keeps its least and greatest."
     x = alt.X("epoch:Q", title="epoch", scale=alt.Scale(nice=False), axis=alt.Axis(tickCount=6, format=".6~g"))
@@ -104,7 +114,7 @@ def _lines(
         alt.Tooltip("step:Q", format=","),
         alt.Tooltip("value:Q", title=y_title, format=".4~g"),
     ]
-    base = shown(alt.Chart(alt.NamedData("lines")))
+    base = without_hidden(alt.Chart(alt.NamedData("lines")))
     line = base.mark_line(clip=True).encode(x=x, y=y, color=colour(looks, "stroke"), strokeDash=dash(looks, "stroke"))
     near = alt.selection_point(name="near", nearest=True, on="pointerover", clear="pointerout", empty=False)
     dots = base.mark_point(clip=True).encode(

@@ -10,7 +10,7 @@ import polars as pl
 
 from jaxopt_bench.formatting import format_value, short_names
 from jaxopt_bench.optimizers import Axis, Choice
-from jaxopt_bench.reports.figure import Figure, axis, colour, dash, hideable, shape, shown
+from jaxopt_bench.reports.figure import Figure, axis, colour, dash, hideable, shape, without_hidden
 from jaxopt_bench.reports.quantity import Quantity, may_be_logarithmic
 from jaxopt_bench.reports.style import Look
 from jaxopt_bench.reports.subject import Subject
@@ -33,7 +33,7 @@ def sensitivity(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     several = subject.study is not None and subject.study.trial_seeds > 1
     keys = {"trial": "trial", **{n: t for n, t in subject.keys.items() if n != "seed" or several}}
     dots = alive.select(
-        "series", "learning_rate", *keys, quantity.shown().alias("value"), pl.col("selected").fill_null(False)
+        "series", "learning_rate", *keys, quantity.values().alias("value"), pl.col("selected").fill_null(False)
     )
     lost = tried.filter((pl.col("status") == "diverged") | pl.col(measure).is_null())
     lost = lost.select("series", "learning_rate", *keys)
@@ -46,7 +46,7 @@ def sensitivity(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
         alt.Tooltip("value:Q", title=title, format=".4~g"),
         *(alt.Tooltip(f"{name}:Q", title=word) for name, word in keys.items()),
     ]
-    base = shown(alt.Chart(alt.NamedData("dots")))
+    base = without_hidden(alt.Chart(alt.NamedData("dots")))
     marks = base.mark_point(opacity=0.8).encode(
         x=x, y=y, color=colour(looks, "dot"), shape=shape(looks, "dot"), tooltip=tips
     )
@@ -55,7 +55,7 @@ def sensitivity(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     )  # fmt: skip
     layers = [marks, rings] if dots["selected"].any() else [marks]
     if len(lost):
-        crosses = shown(alt.Chart(alt.NamedData("lost")))
+        crosses = without_hidden(alt.Chart(alt.NamedData("lost")))
         layers.append(
             crosses.mark_text(text="×", fontSize=14, y=6).encode(
                 x=x, color=colour(looks), tooltip=[*tips[:2], *tips[3:]]
@@ -105,7 +105,7 @@ def budget(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
         alt.Tooltip("trials:Q"),
         alt.Tooltip("value:Q", title=title, format=".4~g"),
     ]
-    base = shown(alt.Chart(alt.NamedData("budgets")))
+    base = without_hidden(alt.Chart(alt.NamedData("budgets")))
     line = base.mark_line().encode(x=x, y=y, color=colour(looks, "stroke"), strokeDash=dash(looks, "stroke"))
     dots = base.mark_point().encode(x=x, y=y, color=colour(looks), tooltip=tips)
     about = "" if exact else (
@@ -144,18 +144,18 @@ def hyperparameters(subject: Subject, looks: Mapping[str, Look]) -> Figure | Non
     order = [space["row"] for space in sorted(spaces, key=lambda s: s["row"].partition(": ")[2])]
     y = alt.Y("row:N", sort=order, title=None, axis=alt.Axis(labelLimit=220, domain=False, ticks=False))
     scale = alt.Scale(domain=[0, 1], nice=False, padding=47)
-    rule = shown(alt.Chart(alt.NamedData("spaces"))).transform_calculate(zero="0", one="1")
+    rule = without_hidden(alt.Chart(alt.NamedData("spaces"))).transform_calculate(zero="0", one="1")
     x = alt.X("zero:Q", scale=scale, axis=None)
     ranges = rule.mark_rule(strokeWidth=2, opacity=0.5).encode(x=x, x2="one:Q", y=y, color=colour(looks))
     lows = rule.mark_text(align="right", dx=-4).encode(x=x, y=y, text="low:N")
     highs = rule.mark_text(align="left", dx=4).encode(x=alt.X("one:Q", scale=scale, axis=None), y=y, text="high:N")
-    base = shown(alt.Chart(alt.NamedData("winners")))
-    place = alt.X("share:Q", scale=scale, axis=None)
+    base = without_hidden(alt.Chart(alt.NamedData("winners")))
+    at_share = alt.X("share:Q", scale=scale, axis=None)
     dots = base.mark_point(size=60, opacity=1).encode(
-        x=place, y=y, color=colour(looks), shape=shape(looks),
+        x=at_share, y=y, color=colour(looks), shape=shape(looks),
         tooltip=[alt.Tooltip("row:N", title="hyperparameter"), alt.Tooltip("value:N")],
     )  # fmt: skip
-    labels = base.mark_text(dy=-7).encode(x=place, y=y, text="value:N")
+    labels = base.mark_text(dy=-7).encode(x=at_share, y=y, text="value:N")
     several = subject.study.repetitions > 1
     text = (
         "Where in the search space each winner lies, on the scale that it was searched on, with the ends of the space. "

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import altair as alt
 import polars as pl
 
-from jaxopt_bench.reports.figure import Figure, colour, dash, hideable, shape, shown
+from jaxopt_bench.reports.figure import Figure, colour, dash, hideable, shape, without_hidden
 from jaxopt_bench.reports.style import Look
 from jaxopt_bench.reports.subject import Subject
 from jaxopt_bench.reports.tables import capitalised
@@ -37,7 +37,7 @@ def time_to_target(subject: Subject, looks: Mapping[str, Look]) -> Figure | None
     y = alt.Y("series:N", sort=list(subject.series), title=None)
     x = alt.X("value:Q", title=unit, scale=alt.Scale(zero=True))
     tips = [alt.Tooltip("series:N", title="optimizer"), alt.Tooltip("steps:Q"), alt.Tooltip("seconds:Q", format=".4~g")]
-    base = shown(alt.Chart(alt.NamedData("times")))
+    base = without_hidden(alt.Chart(alt.NamedData("times")))
     stems = base.mark_rule(strokeWidth=2).encode(x=alt.X("zero:Q"), x2="value:Q", y=y, color=colour(looks))
     stems = stems.transform_calculate(zero="0")
     dots = base.mark_point(size=70, opacity=1).encode(x=x, y=y, color=colour(looks), shape=shape(looks), tooltip=tips)
@@ -72,7 +72,7 @@ def profiles(verdict: Verdict, looks: Mapping[str, Look]) -> Figure | None:
         alt.Tooltip("tau:Q", title="τ", format=".3~f"),
         alt.Tooltip("share:Q"),
     ]
-    base = shown(alt.Chart(alt.NamedData("profiles")))
+    base = without_hidden(alt.Chart(alt.NamedData("profiles")))
     line = base.mark_line(interpolate="step-after").encode(
         x=x, y=y, color=colour(looks, "stroke"), strokeDash=dash(looks, "stroke")
     )

@@ -10,9 +10,9 @@ import polars as pl
 
 from jaxopt_bench.problems.views import Lines, Matrix, Points
 from jaxopt_bench.reports.charts.curves import MOST_POINTS
-from jaxopt_bench.reports.figure import LINEAR, LOG, Figure, colour, dash, hideable, shown, unused_name
+from jaxopt_bench.reports.figure import LINEAR, LOG, Figure, colour, dash, hideable, unused_name, without_hidden
 from jaxopt_bench.reports.style import Look
-from jaxopt_bench.reports.subject import thinned
+from jaxopt_bench.reports.subject import thin_out
 
 MOST_DOTS = 2000
 """The most dots that a scatter plot draws. If there are more, evenly spaced ones are selected, in their order."""
@@ -118,7 +118,7 @@ def lines_figure(name: str, view: Lines, looks: Mapping[str, Look]) -> Figure:
     )
     least = 0.0 if view.logarithmic else -np.inf
     known = table.filter(pl.col("value").is_finite(), pl.col("value") > least)
-    drawn = thinned(known, ["series"], "value", MOST_POINTS)
+    drawn = thin_out(known, ["series"], "value", MOST_POINTS)
     said = [view.text]
     if len(known) < len(table):
         reason = "are not positive and finite" if view.logarithmic else "are not finite"
@@ -130,7 +130,7 @@ def lines_figure(name: str, view: Lines, looks: Mapping[str, Look]) -> Figure:
         alt.Tooltip("x:Q", title=view.x_title, format=".4~g"),
         alt.Tooltip("value:Q", title=view.y_title, format=".4~g"),
     ]
-    chart = shown(alt.Chart(alt.NamedData("lines")).mark_line(clip=True, tooltip=True)).encode(
+    chart = without_hidden(alt.Chart(alt.NamedData("lines")).mark_line(clip=True, tooltip=True)).encode(
         x=alt.X("x:Q", title=view.x_title, **LINEAR),
         y=alt.Y("value:Q", title=view.y_title, **(LOG if view.logarithmic else LINEAR)),
         color=colour(looks, "stroke"), strokeDash=dash(looks, "stroke"), tooltip=tips,
