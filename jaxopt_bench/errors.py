@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import textwrap
 from collections.abc import Iterable
 
 MOST = 1600
@@ -52,3 +53,8 @@ def shortened(value: object, most: int = 60) -> str:
     """Returns a value as Python writes it, cut after so many characters, for a message."""
     text = repr(value)
     return text if len(text) <= most else f"{text[:most]}…"
+
+
+def in_one_line(error: BaseException) -> str:
+    """Returns an exception's type and message in one line of at most 500 characters: compilers may write pages."""
+    return textwrap.shorten(f"{type(error).__name__}: {error}", 500, placeholder=" …")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import math
-import textwrap
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -14,7 +13,7 @@ from jaxopt_bench.cli.command import COMPLETED, FAILED, Command
 from jaxopt_bench.cli.flags import bind
 from jaxopt_bench.doctor import Result, advice, check, elsewhere, make_items, note, plugins
 from jaxopt_bench.doctor.expected import load_expected
-from jaxopt_bench.errors import UserError
+from jaxopt_bench.errors import UserError, in_one_line
 from jaxopt_bench.models import Layers
 from jaxopt_bench.reports.extra import PACKAGES
 from jaxopt_bench.runs.compilation import keep_compiled_programs
@@ -90,18 +89,13 @@ def _print_result(result: Result, console: Console) -> None:
     error = f"error {share:{'.2g' if share < 10 else ',.0f'}} of tolerance" if result.error else ""
     console.print(f"{word:8}{error:28}{result.seconds:5.1f} s")
     if result.raised is not None:
-        console.print(f"      {_shortened(result.raised)}")
+        console.print(f"      {in_one_line(result.raised)}")
     elif not result.passed and result.error is not None:
         size, where, got, expected = result.error
         console.print(
             f"      {where} is {got:.7g} in place of {expected:.7g}: off by {size:.2g} of the largest value; accepted: "
             f"{result.tolerance:.2g}"
         )
-
-
-def _shortened(error: Exception) -> str:
-    """Returns an exception in a line: compilers may say pages."""
-    return textwrap.shorten(f"{type(error).__name__}: {error}", 500, placeholder=" …")
 
 
 def _print_lines(lines: Sequence[str], console: Console) -> None:

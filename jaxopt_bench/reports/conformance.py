@@ -13,7 +13,7 @@ from rich.text import Text
 
 from jaxopt_bench.formatting import format_percent, listed
 from jaxopt_bench.optimizers import Conformance, Share
-from jaxopt_bench.optimizers.conformance import KINDS, ArrayFacts, Decay, Kind
+from jaxopt_bench.optimizers.conformance import KINDS, ArrayFacts, DecayFacts, Kind
 from jaxopt_bench.optimizers.words import rules_in_words, share_in_words
 
 ARRAYS_NOTE = (
@@ -199,7 +199,7 @@ def _near(value: float | None, expected: float) -> bool:
     return value is not None and abs(value - expected) < 0.02 * expected
 
 
-def _decay(decay: Decay) -> str:
+def _decay(decay: DecayFacts) -> str:
     if decay.form == "absent":
         return "none, at any value of weight_decay"
     at = f"at weight_decay {decay.weight_decay:g}"
@@ -217,7 +217,7 @@ def _decay(decay: Decay) -> str:
     return "; ".join(said)
 
 
-def _multiplied(decay: Decay) -> list[str]:
+def _multiplied(decay: DecayFacts) -> list[str]:
     known = {"learning rate": decay.times_learning_rate, "schedule": decay.times_schedule}
     words = {True: "multiplied by the {}", False: "NOT multiplied by the {}"}
     return [words[value].format(name) for name, value in known.items() if value is not None]

@@ -1,0 +1,12 @@
+"""What an optimizer does, measured: it is run for a few steps on random gradients, and its updates are compared.
+
+Nothing here reads an optimizer's code or its description, except for the names of its hyperparameters. Every fact holds
+at the optimizer's own settings, for the first few steps.
+"""
+
+from __future__ import annotations
+
+from jaxopt_bench.optimizers.conformance.facts import KINDS, ArrayFacts, Conformance, DecayFacts, Kind
+from jaxopt_bench.optimizers.conformance.measure import measure_optimizer
+
+__all__ = ["KINDS", "ArrayFacts", "Conformance", "DecayFacts", "Kind", "measure_optimizer"]

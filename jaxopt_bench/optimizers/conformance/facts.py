@@ -1,0 +1,189 @@
+"""What can be measured of an optimizer, as data."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from jaxopt_bench.optimizers.conformance.comparison import finite_or_none
+from jaxopt_bench.optimizers.partitions import Share
+
+Kind = Literal["none", "gradient", "sign", "first_sign", "orthogonal", "other", "single", "not_finite"]
+KINDS: Mapping[Kind, str] = {
+    "gradient": "proportional to the gradient (as SGD's first)",
+    "sign": "one size for all numbers, in every step (as Lion's)",
+    "first_sign": "one size for all numbers in the first step (as Adam's)",
+    "orthogonal": "an orthogonal matrix (as Muon's)",
+    "other": "none of these",
+    "single": "a single number",
+    "none": "not trained",
+    "not_finite": "not finite",
+}
+"""What the first updates of an array can be, in words."""
+
+Scaling = Literal["invariant", "linear", "neither", "not_finite"]
+MeasuredDecayForm = Literal["absent", "coupled", "decoupled", "momentum", "other"]
+
+
+@dataclasses.dataclass(frozen=True)
+class ArrayFacts:
+    """How one parameter array is updated.
+
+    Attributes:
+      name: its path among the parameters, such as "conv/kernel".
+      shape: its shape.
+      kind: what its first updates are; see `KINDS`.
+      first: the root mean square (RMS) of its first update, in learning rates.
+      last: that of the last update that was measured.
+      relative: the RMS of its first update, as a share of the RMS of the parameters.
+      rule: the label of the inner rule that updates it; None for an optimizer without inner rules.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    kind: Kind
+    first: float | None
+    last: float | None
+    relative: float | None
+    rule: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class LearningRateFacts:
+    """Which hyperparameter is the learning rate, and whether a schedule of it is obeyed.
+
+    Attributes:
+      argument: the argument of the user's function that is the learning rate; None if it has none, so that the schedule
+        multiplies its updates.
+      value: its default.
+      doubles: for each number among the hyperparameters, how many arrays (of more than one number) have twice the first
+        update if it is doubled; without those that double none.
+      first_step: the factor on the first update if the schedule's multiplier is 1/2 from the beginning, by array.
+      later_step: the factor on the third update if the multiplier changes from 1 to 1/2 there, by array.
+    """
+
+    argument: str | None
+    value: float
+    doubles: Mapping[str, int]
+    first_step: Mapping[str, float]
+    later_step: Mapping[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class DecayFacts:
+    """The weight decay.
+
+    Attributes:
+      form: whether it enters with the gradient ("coupled"), beside the rescaled gradient but into the momentum
+        ("momentum"), or beside the update ("decoupled"); "other" if it does none of these.
+      both: whether coupled and decoupled decay are the same for this optimizer, as for SGD without momentum.
+      weight_decay: the value of the field at which it was measured: the default, or a larger one if that does nothing.
+      default: the default of the field.
+      shrinks: the share of the parameters that the first step takes off, by decay alone; None if that is not the same
+        for all decayed numbers.
+      times_learning_rate: whether decoupled decay is multiplied by the learning rate; None if not measured.
+      times_schedule: whether decoupled decay is multiplied by the schedule; None if not measured.
+      decayed: the names of the arrays that decay.
+      left_out: the names of the trained arrays that do not.
+    """
+
+    form: MeasuredDecayForm
+    both: bool
+    weight_decay: float
+    default: float
+    shrinks: float | None
+    times_learning_rate: bool | None
+    times_schedule: bool | None
+    decayed: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class ScaleFacts:
+    """What happens to an array's updates if all gradients, and the loss, are multiplied by 1000 or by 1/1000.
+
+    Attributes:
+      first: in the first step.
+      last: in the last step that was measured.
+    """
+
+    first: Scaling
+    last: Scaling
+
+
+@dataclasses.dataclass(frozen=True)
+class Conformance:
+    """What an optimizer does; see `measure_optimizer`.
+
+    Attributes:
+      learning_rate: which hyperparameter it is, and whether its schedule is obeyed.
+      called: how a user's function is called, in words; None for other optimizers.
+      programs: how many programs were compiled for the settings that were tried.
+      settings: how many settings were tried.
+      static: the numbers among the hyperparameters of which each value needs a program of its own.
+      unused: the numbers among the hyperparameters that change no update, whatever their values.
+      decay: what the field `weight_decay` does.
+      own_decay: the weight decay that it has even if that field is 0.
+      scale: what happens if gradients are scaled, by array.
+      deterministic: whether the same inputs give the same bits, also of transformations that were made separately.
+      draws: whether its updates depend on the run's random key.
+      own_draws: whether its updates are random though the run's key does not change them: the same for all seeds.
+      finite_at_zero: whether its updates are finite if all gradients are zero.
+      state_bytes: the size of its state for the network, in bytes.
+      numbers: how many numbers the network's parameters hold.
+      arrays: how each array of the small network is updated.
+      network: how each array of the network is updated.
+      rules: the share of the network's parameters that each inner rule updates; empty without inner rules.
+      kinds: the share of the network's parameters whose updates are of each kind.
+      sample: whether the small network could be used; otherwise all facts are measured on the network.
+    """
+
+    learning_rate: LearningRateFacts
+    called: str | None
+    programs: int
+    settings: int
+    static: tuple[str, ...]
+    unused: tuple[str, ...]
+    decay: DecayFacts
+    own_decay: DecayFacts
+    scale: Mapping[str, ScaleFacts]
+    deterministic: bool
+    draws: bool
+    own_draws: bool
+    finite_at_zero: bool
+    state_bytes: int
+    numbers: int
+    arrays: tuple[ArrayFacts, ...]
+    network: tuple[ArrayFacts, ...]
+    rules: tuple[Share, ...]
+    kinds: tuple[Share, ...]
+    sample: bool
+
+    @property
+    def bytes_per_number(self) -> float:
+        """The size of the state, for each number among the parameters."""
+        return self.state_bytes / max(self.numbers, 1)
+
+    @property
+    def missed(self) -> tuple[ArrayFacts, ...]:
+        """Arrays of three or more dimensions that a rule for matrices, such as Muon, leaves to another rule.
+
+        These are convolutions' kernels, which hold most parameters of many networks.
+        """
+        if not any(array.kind == "orthogonal" for array in (*self.network, *self.arrays)):
+            return ()
+        return tuple(a for a in self.network if len(a.shape) > 2 and a.kind not in ("orthogonal", "none"))
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the facts as JSON values."""
+        extra = {"bytes_per_number": self.bytes_per_number, "missed": [array.name for array in self.missed]}
+        return _to_json(dataclasses.asdict(self)) | extra
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _to_json(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_to_json(item) for item in value]
+    return finite_or_none(value) if isinstance(value, float) else value
