@@ -32,13 +32,13 @@ def format_percent(share: float) -> str:
     return f"{100 * share:.1f}".removesuffix(".0") + "%"
 
 
-def listed(items: Sequence[str]) -> str:
-    """Returns items as a list in a sentence: "a", "a and b", "a, b and c"."""
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
-
-
 def short_names(fields: Iterable[str]) -> dict[str, str]:
     """Returns what each field is called where it stands beside the others: its last part, or all where two share it."""
     lasts = {field: field.rpartition(".")[2] for field in fields}
     count = collections.Counter(lasts.values())
     return {field: last if count[last] == 1 else field for field, last in lasts.items()}
+
+
+def join_words(items: Sequence[str]) -> str:
+    """Returns items as a list in a sentence: "a", "a and b" or "a, b and c"."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

@@ -217,6 +217,12 @@ def failed_at(error: BaseException) -> str | None:
     return None
 
 
+def describe_error(error: BaseException) -> str:
+    """Returns an exception with the line of the user's code that it passed: "mine.py, line 12: ValueError: …"."""
+    line = failed_at(error)
+    return f"{f'{line}: ' if line else ''}{type(error).__name__}: {error}"
+
+
 _PACKAGE = pathlib.Path(__file__).resolve().parent
 
 
@@ -252,9 +258,8 @@ def _import_module(what: str, name: str) -> tuple[ModuleType, str]:
 def _import_error(what: str, error: BaseException) -> UserError:
     if isinstance(error, UserError):
         return UserError(f"{what}: {error}")
-    line = None if isinstance(error, SyntaxError) else failed_at(error)  # whose text says it
-    where = f"{line}: " if line else ""
-    return UserError(f"{what} cannot be imported: {where}{type(error).__name__}: {error}.")
+    text = f"{type(error).__name__}: {error}"  # of a syntax error, whose text has the line
+    return UserError(f"{what} cannot be imported: {text if isinstance(error, SyntaxError) else describe_error(error)}.")
 
 
 def _is_installed(path: pathlib.Path) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jaxopt_bench.formatting import format_percent, listed
+from jaxopt_bench.formatting import format_percent, join_words
 
 
 @pytest.mark.parametrize(
@@ -19,4 +19,4 @@ def test_a_share_is_rounded_but_never_to_nothing_or_to_all(share, text):
 
 
 def test_a_list_in_a_sentence_has_an_and_before_its_last_item():
-    assert [listed(["a"]), listed(["a", "b"]), listed(["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
+    assert [join_words(["a"]), join_words(["a", "b"]), join_words(["a", "b", "c"])] == ["a", "a and b", "a, b and c"]

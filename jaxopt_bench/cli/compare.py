@@ -16,6 +16,7 @@ from jaxopt_bench import catalog
 from jaxopt_bench.cli.command import COMPLETED, Command
 from jaxopt_bench.cli.flags import check_at_least_one, check_folder, index_and_count, parse_flags
 from jaxopt_bench.cli.naming import named_problem
+from jaxopt_bench.cli.printing import print_plain
 from jaxopt_bench.cli.processes import one_writes
 from jaxopt_bench.cli.training_flags import MostRuns, TrainingFlags
 from jaxopt_bench.compare import (
@@ -194,7 +195,7 @@ def _compare(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
         console = Console()
         document = _train(flags, study, folder, shard, console)
         _print_answer(load(folder), document, console)
-        console.print(str(folder), markup=False, highlight=False, soft_wrap=True)
+        print_plain(console, str(folder), soft_wrap=True)
     return COMPLETED
 
 
@@ -220,8 +221,8 @@ def _against(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
         _print_answer(results, document, console)
         said = [*tuning_differences(baselines, newcomers), differences(recorded, trained)]
         for sentence in filter(None, said):
-            console.print(sentence, markup=False, highlight=False)
-        console.print(str(folder), markup=False, highlight=False, soft_wrap=True)
+            print_plain(console, sentence)
+        print_plain(console, str(folder), soft_wrap=True)
     return COMPLETED
 
 
@@ -232,7 +233,7 @@ def _train(
     if flags.executor == "local":
         choose_code_path(devices=flags.training.devices)  # here, where nothing is written yet
     for line in [study.question, *protocol(study)] if study.question else protocol(study):
-        console.print(line, markup=False, highlight=False)
+        print_plain(console, line)
     return compare(
         study,
         folder,
@@ -263,9 +264,9 @@ def _print_answer(results: Results, document: Document, console: Console) -> Non
         console.print()
         for text in (paragraph(found, ranking), sensitivity_in_words(ranking)):
             if text is not None:
-                console.print(text, markup=False, highlight=False)
+                print_plain(console, text)
     if (scores := scores_in_words(found)) is not None:
-        console.print(scores, markup=False, highlight=False)
+        print_plain(console, scores)
     if (claims := tables.claims(answers(results, document))) is not None:
         console.print()
         console.print(terminal(claims, leave_out=("source",), show_lines=True))

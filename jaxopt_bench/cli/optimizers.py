@@ -16,7 +16,7 @@ from rich.table import Table
 from jaxopt_bench.cli.command import COMPLETED, HELP, MISUSED, Command
 from jaxopt_bench.cli.flags import bind, check_at_least_one
 from jaxopt_bench.cli.naming import named_optimizer
-from jaxopt_bench.cli.printing import names_table
+from jaxopt_bench.cli.printing import names_table, print_plain
 from jaxopt_bench.cli.streams import check_output_file, write_output
 from jaxopt_bench.errors import UserError, unknown_name
 from jaxopt_bench.models import MODELS
@@ -112,15 +112,15 @@ def show_optimizer(flags: OptimizerFlags) -> int:
     console = Console()
     optimizer = named_optimizer(flags.name)
     for line in (inspect.cleandoc(type(optimizer).__doc__ or "").partition("Args:")[0].strip(), ""):
-        console.print(line, markup=False, highlight=False)
-    console.print(f"source: {optimizer.source}", markup=False, highlight=False)
+        print_plain(console, line)
+    print_plain(console, f"source: {optimizer.source}")
     schedule, stated = optimizer.schedule, optimizer.stated_schedule
     words = (
         f"{schedule.name} ({schedule.source})" if stated is None else f"{schedule_in_words(stated)}, as its file states"
     )
-    console.print(f"schedule: {words}", markup=False, highlight=False)
+    print_plain(console, f"schedule: {words}")
     if isinstance(optimizer, Imported):
-        console.print(f"how it is called: {_called(optimizer)}", markup=False, highlight=False)
+        print_plain(console, f"how it is called: {_called(optimizer)}")
     console.print(hyperparameters_table(flags.name, optimizer))
     return COMPLETED
 
@@ -152,13 +152,12 @@ def check_optimizer(flags: CheckFlags) -> int:
         return COMPLETED
     console = Console()
     parts = f"{len(facts.network)} parameter arrays, {facts.numbers:,} numbers"
-    console.print(f"{flags.name} on {network_name} ({parts})", markup=False, highlight=False)
+    print_plain(console, f"{flags.name} on {network_name} ({parts})")
     required = [field.name for field in dataclasses.fields(optimizer) if field.default is dataclasses.MISSING]
     if required:
-        console.print(
+        print_plain(
+            console,
             f"arguments without a default: {', '.join(f'{name} {getattr(optimizer, name)}' for name in required)}",
-            markup=False,
-            highlight=False,
         )
     warning = missed_in_words(facts)
     if warning is not None:
@@ -169,7 +168,7 @@ def check_optimizer(flags: CheckFlags) -> int:
     if facts.sample:
         console.print(arrays_table("small network (measured here: all but the shares and the state)", facts.arrays))
     console.print(arrays_table(network_name, facts.network))
-    console.print(ARRAYS_NOTE, markup=False, highlight=False)
+    print_plain(console, ARRAYS_NOTE)
     return COMPLETED
 
 
@@ -187,7 +186,7 @@ def plot_optimizers(flags: PlotFlags) -> int:
     drawn = [trajectory(s, name, o, flags.steps) for s in flags.surfaces for name, o in optimizers.items()]
     draw_trajectories(drawn, flags.out)
     console.print(_trajectories_table(drawn))
-    console.print(str(flags.out), markup=False, highlight=False, soft_wrap=True)
+    print_plain(console, str(flags.out), soft_wrap=True)
     return COMPLETED
 
 

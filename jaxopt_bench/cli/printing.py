@@ -32,18 +32,29 @@ def names_table(title: str, *columns: str) -> Table:
     return table
 
 
+def print_plain(console: Console, text: str, soft_wrap: bool = False) -> None:
+    """Prints a text as it is: in one colour, and without reading square brackets as Rich's markup.
+
+    Args:
+      console: where to.
+      text: in one or several lines.
+      soft_wrap: whether a line that is wider than the terminal is left to the terminal, as for paths.
+    """
+    console.print(text, markup=False, highlight=False, soft_wrap=soft_wrap)
+
+
 def print_result(run: Run, console: Console) -> None:
     """Prints a run's results as a table, its cost, and its path."""
     summary = run.summary
     if summary is None:
         name = run.config["experiment"]["name"]
-        console.print(f"{name}: running, or killed", markup=False, highlight=False)
+        print_plain(console, f"{name}: running, or killed")
     else:
-        console.print(f"\n{summary['experiment']}: {summary['status']}", markup=False, highlight=False)
+        print_plain(console, f"\n{summary['experiment']}: {summary['status']}")
         if summary["status"] == "completed":
             console.print(_result_table(summary, run.measured))
         if run.divergence is not None:
-            console.print(run.divergence, markup=False, highlight=False, soft_wrap=True)
+            print_plain(console, run.divergence, soft_wrap=True)
         speed = f", {summary['examples_per_second']:,.0f} examples/s" if summary["examples_per_second"] else ""
         size = f"{summary['parameters']:,} parameters, {summary['steps']:,} steps"
         console.print(f"{size} in {format_duration(summary['seconds'])}{speed}", highlight=False)
@@ -51,8 +62,8 @@ def print_result(run: Run, console: Console) -> None:
         last = run.metrics[-1]
         values = [f"{metric.words} {metric.format(last.get(metric.name))}" for metric in _loss_first(run.measured)]
         text = f"{last['split'].replace('_', ' ')} {', '.join(values)}"
-        console.print(f"last measured at step {last['step']:,}: {text}", markup=False, highlight=False, soft_wrap=True)
-    console.print(str(run.path), markup=False, highlight=False, soft_wrap=True)
+        print_plain(console, f"last measured at step {last['step']:,}: {text}", soft_wrap=True)
+    print_plain(console, str(run.path), soft_wrap=True)
 
 
 def _result_table(summary: Mapping[str, Any], metrics: Sequence[Metric]) -> Table:
@@ -77,9 +88,4 @@ def _loss_first(metrics: Sequence[Metric]) -> list[Metric]:
 def print_overview(experiment: Experiment, console: Console) -> None:
     """Prints the table of a model's parameters, computing none of them."""
     default_backend()  # raises the error that says what to do if there is none
-    console.print(
-        parameter_overview(experiment.workload.problem.parameter_shapes()),
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
+    print_plain(console, parameter_overview(experiment.workload.problem.parameter_shapes()), soft_wrap=True)

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from jaxopt_bench.cli.command import COMPLETED, Command
 from jaxopt_bench.cli.flags import bind
+from jaxopt_bench.cli.printing import print_plain
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.reports import check_extra
 from jaxopt_bench.results import load
@@ -52,5 +53,5 @@ def report(flags: ReportFlags) -> int:
     console.print(
         f"{len(results.runs):,} run{'' if len(results.runs) == 1 else 's'}, {figures}, {tables}", highlight=False
     )
-    console.print(str(out / PAGE), markup=False, highlight=False, soft_wrap=True)
+    print_plain(console, str(out / PAGE), soft_wrap=True)
     return COMPLETED

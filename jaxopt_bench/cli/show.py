@@ -12,7 +12,7 @@ from rich.console import Console
 from jaxopt_bench.cli.command import COMPLETED, Command
 from jaxopt_bench.cli.flags import bind
 from jaxopt_bench.cli.naming import find_run
-from jaxopt_bench.cli.printing import print_overview, print_result
+from jaxopt_bench.cli.printing import print_overview, print_plain, print_result
 from jaxopt_bench.experiment import flat_fields
 from jaxopt_bench.runs import EVALUATION, load_run
 
@@ -39,15 +39,14 @@ def show(flags: ShowFlags) -> int:
     console = Console()
     found = load_run(find_run(flags.run, flags.runs_dir))
     for name, value in flat_fields(found.config["experiment"]).items():
-        console.print(f"{name:32} {value}", markup=False, highlight=False)
+        print_plain(console, f"{name:32} {value}")
     for environment in found.config.get("environments", []):
         versions = ", ".join(f"{name} {version}" for name, version in environment["packages"].items() if version)
         options = "".join(f", {name} {value}" for name, value in environment.get("options", {}).items() if value)
-        console.print(
+        print_plain(
+            console,
             f"from step {environment['step']}: {environment['backend']} ({', '.join(environment['devices'])}), "
             f"{environment['threads']} threads, Python {environment['python']}, {versions}{options}",
-            markup=False,
-            highlight=False,
         )
     if flags.overview:
         print_overview(found.experiment, console)

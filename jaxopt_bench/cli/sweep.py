@@ -14,6 +14,7 @@ from rich.console import Console
 from jaxopt_bench.cli.command import COMPLETED, DIVERGED, Command
 from jaxopt_bench.cli.flags import check_at_least_one, check_folder, parse_flags
 from jaxopt_bench.cli.naming import named_experiment, with_field_names
+from jaxopt_bench.cli.printing import print_plain
 from jaxopt_bench.cli.processes import one_writes
 from jaxopt_bench.cli.training_flags import ExperimentFlags, MostRuns
 from jaxopt_bench.errors import UserError
@@ -108,5 +109,5 @@ def sweep(flags: SweepFlags, experiments: Sequence[Experiment], fields: Sequence
         console.print(sweep_table(rows, title, runs[0].measured))
         seconds = sum(run.summary["seconds"] for run in runs if run.summary)
         console.print(f"{len(runs)} runs, {format_duration(seconds)} of training", highlight=False)
-        console.print(str(runs[0].path.parent), markup=False, highlight=False, soft_wrap=True)
+        print_plain(console, str(runs[0].path.parent), soft_wrap=True)
     return DIVERGED if all(row.diverged == row.runs for row in rows) else COMPLETED

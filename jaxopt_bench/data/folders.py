@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int32, UInt8
 
-from jaxopt_bench.data.user_files import UserData, shuffled, split_examples
+from jaxopt_bench.data.specs import DATASET_SPLITS
+from jaxopt_bench.data.user_files import UserData, split_or_shuffle
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.files import SYSTEM_FILES, cache_folder, read_regular, sha256_of_file, temporary_name
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
-_SPLITS = ("train", "test")
 _FORMAT = 1
 _INFO = "images.json"
 _EXPECTED = "Expected a folder for each class with PNG or JPEG images in it, or such folders in train/ and test/"
@@ -41,14 +41,9 @@ def read_folder(folder: Path, resize: tuple[int, int] | None = None) -> UserData
     """
     files = _files(folder)
     images, labels, info = _load_or_decode(folder, files, resize)
-    tested = sum(split == "test" for split, _, _ in files)
-    if tested:
-        count = len(labels) - tested  # the files of train come first
-        order = shuffled(count)
-        train, test = (images[order], labels[order]), (images[count:], labels[count:])
-    else:
-        first, second = split_examples(len(labels))
-        train, test = (images[first], labels[first]), (images[second], labels[second])
+    count = sum(split == "train" for split, _, _ in files)  # they come first
+    given = (images[count:], labels[count:]) if count < len(labels) else None
+    train, test = split_or_shuffle((images[:count], labels[:count]), given)
     return UserData("images", train, test, tuple(info["class_names"]), info["digest"])
 
 
@@ -58,8 +53,9 @@ def _files(folder: Path) -> list[tuple[str, str, Path]]:
     Raises:
       UserError: if there is no image, only one class, or a file where a folder is expected.
     """
-    names = sorted(entry.name for entry in _entries(folder))
-    splits = {split: folder / split for split in _SPLITS} if set(names) == set(_SPLITS) else {"train": folder}
+    names = {entry.name for entry in _entries(folder)}
+    is_divided = names == set(DATASET_SPLITS)
+    splits = {split: folder / split for split in DATASET_SPLITS} if is_divided else {"train": folder}
     found: list[tuple[str, str, Path]] = []
     classes: dict[str, list[str]] = {}
     for split, root in splits.items():

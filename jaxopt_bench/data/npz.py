@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxopt_bench.data.user_files import UserData, check_labels, digest_of_file, shuffled, split_examples
+from jaxopt_bench.data.user_files import UserData, check_labels, digest_of_file, split_or_shuffle
 from jaxopt_bench.errors import UserError
 
 _EXPECTED = (
@@ -49,17 +49,13 @@ def read_npz(path: Path) -> UserData:
             raise UserError(
                 f"{path}: {part}{kind} has {len(inputs)} examples and {part}labels {len(own)}. Expected equal numbers."
             )
-    if len(parts) == 2:
-        if read[0].shape[1:] != read[1].shape[1:]:
-            raise UserError(
-                f"{path}: test_{kind} has the shape {list(read[1].shape)} and train_{kind} {list(read[0].shape)}. "
-                "Expected shapes that differ in the number of examples only."
-            )
-        order = shuffled(len(labels[0]))
-        train, test = (read[0][order], labels[0][order]), (read[1], labels[1])
-    else:
-        first, second = split_examples(len(labels[0]))
-        train, test = (read[0][first], labels[0][first]), (read[0][second], labels[0][second])
+    if len(parts) == 2 and read[0].shape[1:] != read[1].shape[1:]:
+        raise UserError(
+            f"{path}: test_{kind} has the shape {list(read[1].shape)} and train_{kind} {list(read[0].shape)}. "
+            "Expected shapes that differ in the number of examples only."
+        )
+    train, *tests = zip(read, labels, strict=True)
+    train, test = split_or_shuffle(train, tests[0] if tests else None)
     count = int(labels[0].max()) + 1
     return UserData(
         kind="images" if kind == "images" else "vectors" if read[0].ndim == 2 else "sequences",

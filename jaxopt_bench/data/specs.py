@@ -13,7 +13,7 @@ from jaxopt_bench.errors import UnknownNameError, UserError, unknown_name
 SplitName = Literal["train", "test"]
 DATASET_SPLITS: tuple[SplitName, ...] = ("train", "test")
 
-Inputs = Literal["images", "vectors", "sequences"]
+ExampleKind = Literal["images", "vectors", "sequences"]
 """What examples are: bytes of shape [height, width, channels], or float32 of shape [features] or [length, channels]."""
 
 
@@ -39,7 +39,7 @@ class DatasetSpec:
     test_examples: int
     description: str
     version: str
-    inputs: Inputs = "images"
+    inputs: ExampleKind = "images"
 
     def examples(self, split: SplitName) -> int:
         """Returns how many examples `split` has."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Int32, Int64
 
+from jaxopt_bench.data.specs import ExampleKind
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.files import sha256_of_file
 
@@ -76,6 +76,10 @@ def file_name(name: str) -> FileName:
     return FileName(short, _NAMED.get(short) if is_recorded else path)
 
 
+Examples = tuple[np.ndarray, Int32[np.ndarray, " examples"]]
+"""Inputs and labels."""
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class UserData:
     """Examples with one of several classes each, on the host.
@@ -89,9 +93,9 @@ class UserData:
       digest: twelve hexadecimal digits that identify the contents.
     """
 
-    kind: Literal["images", "vectors", "sequences"]
-    train: tuple[np.ndarray, Int32[np.ndarray, " examples"]]
-    test: tuple[np.ndarray, Int32[np.ndarray, " examples"]]
+    kind: ExampleKind
+    train: Examples
+    test: Examples
     class_names: tuple[str, ...]
     digest: str
     feature_names: tuple[str, ...] = ()
@@ -115,6 +119,24 @@ def split_examples(count: int) -> tuple[Int64[np.ndarray, " train"], Int64[np.nd
             f"there are {count} examples. Expected at least 3: {TEST_SHARE:.0%} of them become the test split."
         )
     return order[test:], order[:test]
+
+
+def split_or_shuffle(train: Examples, test: Examples | None) -> tuple[Examples, Examples]:
+    """Returns the examples to train on, in a drawn order, and the test split.
+
+    Args:
+      train: inputs and labels.
+      test: those of the test split; if None, a part of `train` is the test split.
+
+    Raises:
+      UserError: if there are too few examples for a test split.
+    """
+    inputs, labels = train
+    if test is not None:
+        order = shuffled(len(labels))
+        return (inputs[order], labels[order]), test
+    first, second = split_examples(len(labels))
+    return (inputs[first], labels[first]), (inputs[second], labels[second])
 
 
 def digest_of_file(path: Path) -> str:

@@ -146,11 +146,8 @@ class Network:
         except UserError:
             raise
         except Exception as error:
-            line = user_code.failed_at(error)
-            raise self._wrong(
-                f"fails for inputs of shape {list(inputs.shape)}, {inputs.dtype}: {f'{line}: ' if line else ''}"
-                f"{type(error).__name__}: {error}"
-            ) from error
+            shape = f"{list(inputs.shape)}, {inputs.dtype}"
+            raise self._wrong(f"fails for inputs of shape {shape}: {user_code.describe_error(error)}") from error
 
     def _check_outputs(self, outputs: Any, inputs: Array) -> Float[Array, "batch *outputs"]:
         """Returns a network's outputs in float32.

@@ -12,6 +12,8 @@ import optax
 from jaxtyping import Array, PyTree
 from optax import contrib
 
+from jaxopt_bench.optimizers.wrappers import find_states
+
 
 def dog(
     learning_rate: float = 1.0,
@@ -178,13 +180,10 @@ def schedule_free_parameters(opt_state: Any, params: PyTree[Array]) -> PyTree[Ar
       params: those that are trained.
     """
 
-    def is_free(node: Any) -> bool:
-        return isinstance(node, contrib.ScheduleFreeState)
-
     def is_masked(node: Any) -> bool:
         return isinstance(node, optax.MaskedNode)
 
-    for state in filter(is_free, jax.tree.leaves(opt_state, is_leaf=is_free)):
+    for state in find_states(opt_state, contrib.ScheduleFreeState):
         b1 = state.b1
         params = jax.tree.map(
             lambda z, y: y if is_masked(z) else (y - (1.0 - b1) * z) / b1,  # noqa: B023

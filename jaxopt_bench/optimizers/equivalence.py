@@ -35,6 +35,7 @@ from jaxopt_bench.errors import UserError, shortened
 from jaxopt_bench.optimizers.base import Moment
 from jaxopt_bench.optimizers.factories import Form, ScheduleForm
 from jaxopt_bench.optimizers.signatures import RATE
+from jaxopt_bench.optimizers.wrappers import find_states
 from jaxopt_bench.user_code import failed_at
 
 _LOW = 1e-3
@@ -167,7 +168,10 @@ class _Examination:
             form = self._with_numbers(schedule, references[0])
         self._check_zero_gradients(form)
         return dataclasses.replace(
-            form, flat=self._has_local_classes(), schedule_free=_has_schedule_free(state), reason=reason
+            form,
+            flat=self._has_local_classes(),
+            schedule_free=bool(find_states(state, contrib.ScheduleFreeState)),
+            reason=reason,
         )
 
     def _first_form(self) -> Form:
@@ -547,13 +551,6 @@ def _change(value: Any, whole: bool) -> Any:
     if value < 1 / 3:
         return 3 * value
     return _round_to_float32(1 - 1.5 * (1 - value)) if 1 / 2 <= value < 1 else 1.5 * value if value >= 1 else value / 2
-
-
-def _has_schedule_free(state: Any) -> bool:
-    def is_one(node: Any) -> bool:
-        return isinstance(node, contrib.ScheduleFreeState)
-
-    return any(map(is_one, jax.tree.leaves(state, is_leaf=is_one)))
 
 
 def _leaves(tree: Any) -> list[tuple[str, Any]]:

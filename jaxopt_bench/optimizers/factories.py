@@ -316,11 +316,6 @@ def _has(cls: type, name: str) -> bool:
     return hasattr(cls, name) or any(name in vars(base).get("__annotations__", {}) for base in cls.__mro__)
 
 
-def field_values(optimizer: Optimizer) -> dict[str, Any]:
-    """Returns the values of an optimizer's fields, from which its class makes it again."""
-    return {field.name: getattr(optimizer, field.name) for field in dataclasses.fields(optimizer)}
-
-
 def _dataclass_field(
     name: str, kind: Any, default: Any, bounds: Bounds | None, base: type[FactoryOptimizer]
 ) -> tuple[str, Any, Any]:

@@ -26,7 +26,8 @@ from jaxopt_bench.optimizers.adapters import (
 )
 from jaxopt_bench.optimizers.axes import Axis
 from jaxopt_bench.optimizers.base import AVERAGES, Intended
-from jaxopt_bench.optimizers.factories import BOUNDS, SHARE, FactoryOptimizer, field_values, optimizer_class
+from jaxopt_bench.optimizers.factories import BOUNDS, SHARE, FactoryOptimizer, optimizer_class
+from jaxopt_bench.user_config import field_values
 
 LEFT_OUT: Mapping[str, str] = {
     "sam": "needs a second gradient, at other parameters, in every step",

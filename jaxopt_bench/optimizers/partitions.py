@@ -16,6 +16,8 @@ import optax
 from jaxtyping import PyTree
 from optax.transforms import PartitionState
 
+from jaxopt_bench.optimizers.wrappers import find_states
+
 
 @dataclasses.dataclass(frozen=True)
 class Share:
@@ -79,7 +81,7 @@ def rule_arrays(opt_state: PyTree[Any], params: PyTree[Any]) -> list[tuple[str, 
     that keeps no state, such as SGD, has the arrays that no other rule has; several such rules are listed together.
     """
     found = []
-    for state in _partitions(opt_state):
+    for state in find_states(opt_state, PartitionState):
         known, stateless = _rules(state, params)
         found += known
         if stateless:
@@ -88,18 +90,12 @@ def rule_arrays(opt_state: PyTree[Any], params: PyTree[Any]) -> list[tuple[str, 
     return found
 
 
-def _partitions(state: PyTree[Any]) -> list[PartitionState]:
-    """Returns the outermost partitions in a state."""
-    leaves = jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, PartitionState))
-    return [leaf for leaf in leaves if isinstance(leaf, PartitionState)]
-
-
 def _rules(state: PartitionState, params: PyTree[Any]) -> tuple[list[tuple[str, frozenset[int]]], list[str]]:
     """Returns the rules of a partition with their arrays, and the labels of those that keep no state."""
     known: list[tuple[str, frozenset[int]]] = []
     stateless: list[str] = []
     for label, inner in state.inner_states.items():
-        within = [_rules(partition, params) for partition in _partitions(inner)]
+        within = [_rules(partition, params) for partition in find_states(inner, PartitionState)]
         named = [(f"{label}/{name}", arrays) for rules, _ in within for name, arrays in rules]
         unnamed = [f"{label}/{name}" for _, names in within for name in names]
         own = _updated(inner, params)

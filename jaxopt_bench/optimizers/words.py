@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jaxopt_bench.formatting import format_percent, format_value, listed
+from jaxopt_bench.formatting import format_percent, format_value, join_words
 from jaxopt_bench.optimizers.partitions import Share
 from jaxopt_bench.optimizers.schedules import SCHEDULES, Schedule
 
@@ -20,7 +20,7 @@ def schedule_in_words(schedule: Schedule) -> str:
 def rules_in_words(rules: Sequence[Share]) -> str:
     """Returns which inner rules of an optimizer update which parts of a network, the largest part first."""
     ordered = sorted(rules, key=lambda rule: -rule.share)
-    return listed([f"{rule.name} on {share_in_words(rule)}" for rule in ordered]) if ordered else ""
+    return join_words([f"{rule.name} on {share_in_words(rule)}" for rule in ordered]) if ordered else ""
 
 
 def share_in_words(share: Share) -> str:

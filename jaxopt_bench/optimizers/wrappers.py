@@ -176,10 +176,15 @@ def _is_key(leaf: Any) -> bool:
     return hasattr(leaf, "dtype") and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def find_state(opt_state: Any, kind: type[S]) -> S:
-    """Returns the one state of a kind among those that an optimizer's state is composed of."""
+def find_states(opt_state: PyTree[Any], kind: type[S]) -> list[S]:
+    """Returns the states of a kind among those that an optimizer's state is composed of: the outermost ones."""
     leaves = jax.tree.leaves(opt_state, is_leaf=lambda state: isinstance(state, kind))
-    (found,) = (leaf for leaf in leaves if isinstance(leaf, kind))
+    return [leaf for leaf in leaves if isinstance(leaf, kind)]
+
+
+def find_state(opt_state: PyTree[Any], kind: type[S]) -> S:
+    """Returns the one state of a kind among those that an optimizer's state is composed of."""
+    (found,) = find_states(opt_state, kind)
     return found
 
 

@@ -23,6 +23,7 @@ from jaxopt_bench.models.layers import LayersPath
 from jaxopt_bench.problems.base import Params, Problem, ProblemConfig
 from jaxopt_bench.problems.classification import classification_metrics, correct, cross_entropy
 from jaxopt_bench.problems.metrics import LOSS
+from jaxopt_bench.problems.networks import apply_network, initial_variables, parameter_shapes
 from jaxopt_bench.problems.views import Matrix, View
 
 
@@ -87,8 +88,7 @@ class ModularAddition(ProblemConfig):
     def parameter_shapes(self) -> PyTree[jax.ShapeDtypeStruct]:
         """Returns the shapes and types of the parameters. Nothing is computed."""
         module = self.model.module(self.modulus + 1, Layers(self.dtype))
-        terms = jax.ShapeDtypeStruct((1, 3), jnp.int32)
-        return jax.eval_shape(lambda x: module.init(jax.random.key(0), x, train=False)["params"], terms)
+        return parameter_shapes(module, jax.ShapeDtypeStruct((1, 3), jnp.int32))
 
     def load(self, data_dir: pathlib.Path | None = None, layers: LayersPath = "plain") -> Problem:
         """Returns the problem; nothing is read. See `ProblemConfig.load`."""
@@ -101,11 +101,10 @@ class ModularAddition(ProblemConfig):
         parts = [Sums(*(array[i:j] for array in everything)) for i, j in itertools.pairwise(borders)]
 
         def init(key: Key[Array, ""]) -> Params:
-            return module.init(key, jnp.zeros((1, 3), jnp.int32), train=False)["params"]
+            return initial_variables(module, key, jnp.zeros((1, 3), jnp.int32))[0]
 
         def logits_of(params: Params, batch: Sums, key: Key[Array, ""] | None = None) -> Float[Array, "batch modulus"]:
-            rngs = None if key is None else {"dropout": key}
-            logits = module.apply({"params": params}, batch.terms, train=key is not None, rngs=rngs)
+            logits = apply_network(module, params, batch.terms, key)
             return logits[:, -1, :modulus]  # without that of "=", which is no sum
 
         def loss(

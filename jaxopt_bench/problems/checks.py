@@ -17,7 +17,7 @@ from jaxopt_bench.errors import UserError, shortened
 from jaxopt_bench.prng import Draw, Purpose
 from jaxopt_bench.problems.base import Examples, Problem, count_examples, take_examples
 from jaxopt_bench.problems.metrics import LOSS, Metric
-from jaxopt_bench.user_code import failed_at
+from jaxopt_bench.user_code import describe_error
 
 BATCH = 7
 """Examples in the batch of the checks: few, and a number that other axes rarely have as their length."""
@@ -413,9 +413,7 @@ def _call(function: Callable[..., Any], what: str, when: str, *arguments: Any) -
     except UserError:
         raise
     except Exception as error:
-        line = failed_at(error)
-        where = f"{line}: " if line else ""
-        raise UserError(f"{what} fails{when}: {where}{type(error).__name__}: {error}") from error
+        raise UserError(f"{what} fails{when}: {describe_error(error)}") from error
 
 
 def _listed(arrays: Mapping[str, Any]) -> str:

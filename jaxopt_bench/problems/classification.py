@@ -27,6 +27,7 @@ from jaxopt_bench.prng import Draw
 from jaxopt_bench.problems.base import Params, Problem, SplitProblem, Variables
 from jaxopt_bench.problems.classification_views import classification_training_views, classification_views
 from jaxopt_bench.problems.metrics import LOSS, Metric
+from jaxopt_bench.problems.networks import apply_with_averages, initial_variables, parameter_shapes
 
 _OF_FILES = ("target", "resize")
 
@@ -109,8 +110,7 @@ class Classification(SplitProblem):
             spec = data.dataset(self.dataset)
             shape, classes = spec.shape, spec.num_classes
         module = self.model.module(classes, Layers(self.dtype))
-        inputs = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
-        return jax.eval_shape(lambda x: module.init(jax.random.key(0), x, train=False)["params"], inputs)
+        return parameter_shapes(module, jax.ShapeDtypeStruct((1, *shape), jnp.float32))
 
     def load(self, data_dir: pathlib.Path | None = None, layers: LayersPath = "plain") -> Problem:
         """Reads the data set and returns the problem; see `ProblemConfig.load`."""
@@ -175,8 +175,7 @@ class Classification(SplitProblem):
         shape = train.inputs.shape[1:]
 
         def init(key: Key[Array, ""]) -> tuple[Params, Variables]:
-            variables = module.init(key, jnp.zeros((1, *shape), jnp.float32), train=False)
-            return variables["params"], variables.get("batch_stats", {})
+            return initial_variables(module, key, jnp.zeros((1, *shape), jnp.float32))
 
         def prepare(batch: Labelled, draw: Draw | None) -> Labelled:
             if kind != "images":
@@ -185,30 +184,17 @@ class Classification(SplitProblem):
                 return batch._replace(inputs=normalise(batch.inputs, mean, std))
             return batch._replace(inputs=augment(self.augmentation, batch.inputs, draw.seed, draw.step, mean, std))
 
-        def logits_of(params: Params, batch: Labelled, variables: Variables) -> Float[Array, "batch classes"]:
-            return module.apply({"params": params, "batch_stats": variables}, batch.inputs, train=False)
-
         def loss(
             params: Params, batch: Labelled, key: Key[Array, ""] | None, variables: Variables
         ) -> tuple[Float[Array, " batch"], dict[str, Float[Array, " batch"]], Variables]:
-            if key is None:
-                logits, smoothing = logits_of(params, batch, variables), 0.0
-            else:
-                logits, changed = module.apply(
-                    {"params": params, "batch_stats": variables},
-                    batch.inputs,
-                    train=True,
-                    rngs={"dropout": key},
-                    mutable=["batch_stats"],
-                )
-                variables, smoothing = changed.get("batch_stats", {}), self.label_smoothing
-            losses = cross_entropy(logits, batch.labels, smoothing)
+            logits, variables = apply_with_averages(module, params, variables, batch.inputs, key)
+            losses = cross_entropy(logits, batch.labels, 0.0 if key is None else self.label_smoothing)
             return losses, {"accuracy": correct(logits, batch.labels)}, variables
 
         def outputs(params: Params, batch: Labelled, variables: Variables) -> dict[str, Array]:
+            logits, _ = apply_with_averages(module, params, variables, batch.inputs, None)
             # results in bfloat16 would be rounded once more than they are in evaluation
-            logits = logits_of(params, batch, variables).astype(jnp.float32)
-            return {"labels": batch.labels, "logits": logits}
+            return {"labels": batch.labels, "logits": logits.astype(jnp.float32)}
 
         return Problem(
             train=train,

@@ -124,8 +124,7 @@ def _load(config: ImportedProblem) -> Problem:
     except UserError as error:
         raise UserError(f"{what}: {error}") from error
     except Exception as error:
-        line = user_code.failed_at(error)
-        raise UserError(f"{what} fails: {f'{line}: ' if line else ''}{type(error).__name__}: {error}") from error
+        raise UserError(f"{what} fails: {user_code.describe_error(error)}") from error
     if not isinstance(problem, Problem):
         raise UserError(f"{what} returned {shortened(problem)}. {_ACCEPTED}.")
     check_problem(problem, what)

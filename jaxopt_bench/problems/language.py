@@ -22,6 +22,7 @@ from jaxopt_bench.models import MODELS, Layers, Model, Transformer, check_inputs
 from jaxopt_bench.models.layers import LayersPath
 from jaxopt_bench.problems.base import Params, Problem, SplitProblem
 from jaxopt_bench.problems.metrics import LOSS, Metric, Statistics
+from jaxopt_bench.problems.networks import apply_network, initial_variables, parameter_shapes
 from jaxopt_bench.problems.views import Lines, Texts, View
 
 LENGTH = 64
@@ -82,8 +83,7 @@ class Language(SplitProblem):
     def parameter_shapes(self) -> PyTree[jax.ShapeDtypeStruct]:
         """Returns the shapes and types of the parameters. It reads no data and computes nothing."""
         module = self.model.module(27 if self._of_words else 256, Layers(self.dtype))
-        sequences = jax.ShapeDtypeStruct((1, self._positions), jnp.int32)
-        return jax.eval_shape(lambda x: module.init(jax.random.key(0), x, train=False)["params"], sequences)
+        return parameter_shapes(module, jax.ShapeDtypeStruct((1, self._positions), jnp.int32))
 
     def load(self, data_dir: pathlib.Path | None = None, layers: LayersPath = "plain") -> Problem:
         """Reads the words or the text and returns the problem; see `ProblemConfig.load`."""
@@ -95,15 +95,14 @@ class Language(SplitProblem):
         module = self.model.module(found.vocabulary, Layers(self.dtype, layers))
 
         def init(key: Key[Array, ""]) -> Params:
-            return module.init(key, jnp.zeros((1, self._positions), jnp.int32), train=False)["params"]
+            return initial_variables(module, key, jnp.zeros((1, self._positions), jnp.int32))[0]
 
         def logits_of(
             params: Params, sequences: Sequences, key: Key[Array, ""] | None = None
         ) -> Float[Array, "batch length vocabulary"]:
             given = sequences[:, :-1].astype(jnp.int32)
             given = jnp.where(given == tokens.PAD, tokens.BOUNDARY, given)  # before which all that counts stands
-            rngs = None if key is None else {"dropout": key}
-            return module.apply({"params": params}, given, train=key is not None, rngs=rngs)
+            return apply_network(module, params, given, key)
 
         def loss(
             params: Params, batch: Sequences, key: Key[Array, ""]

@@ -25,6 +25,7 @@ from jaxopt_bench.models.layers import LayersPath
 from jaxopt_bench.prng import IMPLEMENTATION
 from jaxopt_bench.problems.base import Params, Problem, SplitProblem
 from jaxopt_bench.problems.metrics import LOSS, Metric
+from jaxopt_bench.problems.networks import apply_network
 from jaxopt_bench.problems.views import Images, View
 
 Losses = tuple[Float[Array, " batch"], dict[str, Float[Array, " batch"]]]
@@ -153,11 +154,11 @@ class Network:
 
     def encode(self, pixels: Float[Array, "batch pixels"], key: Key[Array, ""] | None) -> Float[Array, "batch encoded"]:
         """Returns what the encoder returns of images."""
-        return _apply(self.modules["encoder"], self.params["encoder"], pixels, key)
+        return apply_network(self.modules["encoder"], self.params["encoder"], pixels, key)
 
     def decode(self, code: Float[Array, "batch code"], key: Key[Array, ""] | None) -> Float[Array, "batch pixels"]:
         """Returns the logits of pixels."""
-        return _apply(self.modules["decoder"], self.params["decoder"], code, key)
+        return apply_network(self.modules["decoder"], self.params["decoder"], code, key)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -260,12 +261,6 @@ class VariationalAutoencoder(Reconstruction):
             "reconstruction_error": _squared_error(logits, pixels).mean(axis=0),
         }
         return losses, statistics
-
-
-def _apply(module: nn.Module, params: Params, inputs: Array, key: Key[Array, ""] | None) -> Array:
-    if key is None:
-        return module.apply({"params": params}, inputs, train=False)
-    return module.apply({"params": params}, inputs, train=True, rngs={"dropout": key})
 
 
 def _split(key: Key[Array, ""] | None) -> tuple[Key[Array, ""] | None, Key[Array, ""] | None]:

@@ -20,6 +20,7 @@ from jaxopt_bench.models import MLP, MODELS, Layers, Model, check_inputs, model_
 from jaxopt_bench.models.layers import LayersPath
 from jaxopt_bench.problems.base import Params, Problem, SplitProblem, Variables
 from jaxopt_bench.problems.metrics import LOSS, Metric, Statistics
+from jaxopt_bench.problems.networks import apply_with_averages, initial_variables
 from jaxopt_bench.problems.views import Points, View
 
 _SHUFFLE_SEED = 0  # of the choice of validation rows
@@ -116,32 +117,18 @@ def regression_problem(table: Table, model: Model, validation_fraction: float, l
     module = model.module(1, Layers(path=layers))
 
     def init(key: Key[Array, ""]) -> tuple[Params, Variables]:
-        variables = module.init(key, jnp.zeros((1, len(feature_mean))), train=False)
-        return variables["params"], variables.get("batch_stats", {})
-
-    def predict(params: Params, batch: Rows, variables: Variables) -> Float[Array, " batch"]:
-        return module.apply({"params": params, "batch_stats": variables}, batch.features, train=False)[:, 0]
+        return initial_variables(module, key, jnp.zeros((1, len(feature_mean))))
 
     def loss(
         params: Params, batch: Rows, key: Key[Array, ""] | None, variables: Variables
     ) -> tuple[Float[Array, " batch"], dict[str, Float[Array, " batch"]], Variables]:
-        if key is None:
-            predictions = predict(params, batch, variables)
-        else:
-            outputs, changed = module.apply(
-                {"params": params, "batch_stats": variables},
-                batch.features,
-                train=True,
-                rngs={"dropout": key},
-                mutable=["batch_stats"],
-            )
-            predictions, variables = outputs[:, 0], changed.get("batch_stats", {})
+        outputs, variables = apply_with_averages(module, params, variables, batch.features, key)
         statistics = {"target": batch.targets, "squared_target": batch.targets**2}
-        return (predictions - batch.targets) ** 2, statistics, variables
+        return (outputs[:, 0] - batch.targets) ** 2, statistics, variables
 
     def outputs(params: Params, batch: Rows, variables: Variables) -> dict[str, Array]:
-        predictions = predict(params, batch, variables)
-        return {"predictions": target_mean + target_std * predictions}
+        predicted, _ = apply_with_averages(module, params, variables, batch.features, None)
+        return {"predictions": target_mean + target_std * predicted[:, 0]}
 
     def views(examples: Rows, outputs: Mapping[str, Any]) -> Sequence[View]:
         unit = f" ({table.target_unit})" if table.target_unit else ""

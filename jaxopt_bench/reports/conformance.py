@@ -11,7 +11,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from jaxopt_bench.formatting import format_percent, listed
+from jaxopt_bench.formatting import format_percent, join_words
 from jaxopt_bench.optimizers import Conformance, Share
 from jaxopt_bench.optimizers.conformance import KINDS, ArrayFacts, DecayFacts, Kind
 from jaxopt_bench.optimizers.words import rules_in_words, share_in_words
@@ -81,7 +81,7 @@ def facts_in_words(facts: Conformance) -> dict[str, str]:
         del words["own decay"]
     if facts.unused:
         steps = "in the steps that were made"
-        words["no effect"] = f"{listed(facts.unused)}: other values change no update {steps}"
+        words["no effect"] = f"{join_words(facts.unused)}: other values change no update {steps}"
     return words
 
 
@@ -91,7 +91,7 @@ def missed_in_words(facts: Conformance) -> str | None:
         return None
     share = sum(math.prod(array.shape) for array in facts.missed) / facts.numbers
     kernels = "1 convolution kernel" if len(facts.missed) == 1 else f"{len(facts.missed)} convolution kernels"
-    kinds = listed(sorted({KINDS[array.kind] for array in facts.missed}))
+    kinds = join_words(sorted({KINDS[array.kind] for array in facts.missed}))
     return (
         f"Warning: {kernels}, with {format_percent(share)} of the network's numbers, are not updated as matrices. "
         f"Their first updates are {kinds}. Muon and similar rules must be told which dimensions of a kernel make it a "
@@ -160,7 +160,7 @@ def _learning_rate(facts: Conformance) -> str:
     said = [f"{lead}: doubling it doubles the first update of {doubles} of {len(several)} arrays"]
     others = [f"{name} ({count} of {len(several)})" for name, count in rate.doubles.items() if name != "learning_rate"]
     if others:
-        said.append(f"so does doubling {listed(others)}")
+        said.append(f"so does doubling {join_words(others)}")
     return "; ".join(said)
 
 
@@ -253,13 +253,13 @@ def _compilation(facts: Conformance) -> str:
     tried = f"({facts.settings} settings, {facts.programs} {'program' if facts.programs == 1 else 'programs'})"
     if not facts.static:
         return f"one program serves all settings {tried}"
-    return f"each value of {listed(facts.static)} is compiled by itself {tried}"
+    return f"each value of {join_words(facts.static)} is compiled by itself {tried}"
 
 
 def _names(names: Sequence[str]) -> str:
     """Returns the names of arrays; of many only the first ones."""
     if len(names) <= _MOST_NAMES:
-        return listed(names)
+        return join_words(names)
     return f"{', '.join(itertools.islice(names, _MOST_NAMES))} and {len(names) - _MOST_NAMES} more"
 
 

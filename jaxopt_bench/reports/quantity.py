@@ -42,7 +42,10 @@ class Quantity:
     @property
     def words(self) -> str:
         """The name in words: "test accuracy" or "test error"."""
-        return in_words(self.measure.words, self.metric, self.as_error)
+        if not self.as_error:
+            return self.measure.words
+        prefix = self.measure.words.removesuffix(self.metric.words)
+        return f"{prefix}{self.metric.complement or f'error (100% − {self.metric.words})'}"
 
     @property
     def title(self) -> str:
@@ -79,22 +82,10 @@ def as_curve(measure: Measure) -> Quantity:
 
     An error that approaches zero shows differences which an accuracy near 100% does not.
     """
-    return Quantity(measure, is_error(measure.metric))
+    metric = measure.metric
+    return Quantity(measure, as_error=metric.percent and metric.higher_is_better and metric.greatest == 1)
 
 
 def may_be_logarithmic(metric: Metric) -> bool:
     """Returns whether a logarithmic axis is suitable: not for percentages, nor for metrics with an upper limit (R²)."""
     return not metric.percent and metric.greatest is None
-
-
-def is_error(metric: Metric) -> bool:
-    """Returns whether curves show 100% − value."""
-    return metric.percent and metric.higher_is_better and metric.greatest == 1
-
-
-def in_words(words: str, metric: Metric, as_error: bool) -> str:
-    """Returns the name of a metric in a chart: "test error" if the test accuracy is shown as an error."""
-    if not as_error:
-        return words
-    prefix = words.removesuffix(metric.words)
-    return f"{prefix}{metric.complement or f'error (100% − {metric.words})'}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jaxopt_bench.formatting import listed
+from jaxopt_bench.formatting import join_words
 from jaxopt_bench.measures import Measure, split_of
 from jaxopt_bench.optimizers.words import rules_in_words
 from jaxopt_bench.statistics import Estimate, expected_best_is_exact, turning_budgets
@@ -85,14 +85,14 @@ def _rules(ranking: Ranking) -> list[str]:
 
 def _ahead(primary: Measure, pairs: Sequence[Pair]) -> str:
     """Returns by how much one is ahead of others."""
-    return listed([f"{p.second} (by {_amount(primary, p.difference.estimate)})" for p in pairs])
+    return join_words([f"{p.second} (by {_amount(primary, p.difference.estimate)})" for p in pairs])
 
 
 def _unseen(study: Study, primary: Measure, pairs: Sequence[Pair]) -> str:
     """Returns how far others are behind, and what it would take to see it."""
     kind = "searches" if study.repetitions > 1 else "seeds"
     behind = [(p, _amount(primary, p.difference.estimate)) for p in pairs]
-    return listed([f"{p.second} (behind by {amount}; {_needed(p, kind)})" for p, amount in behind])
+    return join_words([f"{p.second} (behind by {amount}; {_needed(p, kind)})" for p, amount in behind])
 
 
 def _needed(pair: Pair, kind: str) -> str:
@@ -126,7 +126,7 @@ def _budgets(study: Study, ranking: Ranking) -> list[str]:
         leader, follower = follower, leader
         moves.append(f"{leader.contender} from {turn} on")
     start = first if ahead[0] else second
-    return [f"{text}{start.contender} would be ahead below {turns[0]} trials, {listed(moves)}."]
+    return [f"{text}{start.contender} would be ahead below {turns[0]} trials, {join_words(moves)}."]
 
 
 def _validity(study: Study, ranking: Ranking) -> list[str]:
@@ -143,26 +143,26 @@ def _validity(study: Study, ranking: Ranking) -> list[str]:
 
 def _warnings(study: Study, ranking: Ranking) -> list[str]:
     said = []
-    edges = [f"{s.contender} ({listed(_edges(s))})" for s in ranking.standings if _edges(s)]
+    edges = [f"{s.contender} ({join_words(_edges(s))})" for s in ranking.standings if _edges(s)]
     if edges:
-        said.append(f"Selected at the edge of the search space, which should be widened there: {listed(edges)}.")
+        said.append(f"Selected at the edge of the search space, which should be widened there: {join_words(edges)}.")
     diverged = [
         f"{s.trials.diverged} of {s.trials.count} of {s.contender}"
         for s in ranking.standings
         if s.trials is not None and s.trials.diverged
     ]
     if diverged:
-        said.append(f"Trials that diverged count against the budget: {listed(diverged)}.")
+        said.append(f"Trials that diverged count against the budget: {join_words(diverged)}.")
     confirmed = [f"{s.diverged} of {s.runs} of {s.contender}" for s in ranking.standings if s.diverged]
     if confirmed:
         primary, untrained = ranking.scale.primary, ranking.scale.primary.metric.untrained
         how = "are left out"
         if untrained is not None:
             how = f"count as untrained models ({primary.words} {primary.format(untrained)})"
-        said.append(f"Confirmations that diverged {how}: {listed(confirmed)}.")
+        said.append(f"Confirmations that diverged {how}: {join_words(confirmed)}.")
     waiting = [name for name in ranking.missing if name not in ranking.lost]
     if waiting:
-        said.append(f"Without a confirmed winner: {listed(waiting)}.")
+        said.append(f"Without a confirmed winner: {join_words(waiting)}.")
     return said + _lost(ranking)
 
 
@@ -172,7 +172,7 @@ def _lost(ranking: Ranking) -> list[str]:
         return []
     counts = [f"{trials.diverged} of {trials.count} of {name}" for name, trials in ranking.lost.items()]
     return [
-        f"All trials diverged: {listed(counts)}. To find a trial that does not, use more trials (--trials), or a "
+        f"All trials diverged: {join_words(counts)}. To find a trial that does not, use more trials (--trials), or a "
         "search space with lower learning rates or with gradient clipping, in another folder (--out)."
     ]
 

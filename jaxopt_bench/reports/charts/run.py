@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import altair as alt
 import polars as pl
 
-from jaxopt_bench.measures import SPLIT_WORDS
+from jaxopt_bench.measures import SPLIT_WORDS, Measure
 from jaxopt_bench.problems import Metric
 from jaxopt_bench.reports.charts.curves import MOST_POINTS
 from jaxopt_bench.reports.figure import (
@@ -21,7 +21,7 @@ from jaxopt_bench.reports.figure import (
     spans_orders,
     without_hidden,
 )
-from jaxopt_bench.reports.quantity import in_words, is_error, may_be_logarithmic
+from jaxopt_bench.reports.quantity import as_curve, may_be_logarithmic
 from jaxopt_bench.reports.style import Look
 from jaxopt_bench.reports.subject import thin_out
 from jaxopt_bench.reports.tables import capitalised
@@ -68,17 +68,15 @@ def run_charts(curves: pl.DataFrame, metrics: Sequence[Metric], looks: Mapping[s
 def _metric(metric: Metric, lines: pl.DataFrame, looks: Mapping[str, Look]) -> Figure | None:
     if metric.name not in lines.columns:
         return None
-    as_error = is_error(metric)
-    values = 100 * (1 - pl.col(metric.name)) if as_error else metric.scale * pl.col(metric.name)
-    lines = lines.with_columns(values.alias("value"))
-    words = in_words(metric.words, metric, as_error)
-    title = f"{words} ({metric.unit})" if metric.unit else words
-    better = "Higher" if metric.higher_is_better and not as_error else "Lower"
-    explained = f"100% minus the {metric.words}. " if as_error else ""
+    quantity = as_curve(Measure(metric.name, metric, metric.words))  # of whichever split a line is
+    lines = lines.with_columns(quantity.values().alias("value"))
+    better = "Higher" if quantity.higher_is_better else "Lower"
+    explained = f"100% minus the {metric.words}. " if quantity.as_error else ""
     known = lines["value"].filter(lines["value"].is_finite())
     log = may_be_logarithmic(metric) and bool(known.count()) and spans_orders(known)
-    name = file_name(f"{words}" if as_error else metric.name)
-    return _lines(name, capitalised(words), title, f"{explained}{better} is better. {HOW}", lines, looks, log)
+    name = file_name(quantity.words if quantity.as_error else metric.name)
+    text = f"{explained}{better} is better. {HOW}"
+    return _lines(name, capitalised(quantity.words), quantity.title, text, lines, looks, log)
 
 
 def _timed(curves: pl.DataFrame) -> pl.DataFrame:
