@@ -9,8 +9,8 @@ import dataclasses
 import functools
 import inspect
 import types
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import optax
@@ -229,40 +229,62 @@ def optimizer_class(
       UserError: for a parameter that is none of these and has no default, or takes the name of a field that every
         optimizer has.
     """
-    fields: dict[str, tuple[Any, Any]] = {}
-    arguments: dict[str, str] = {}
-    filled: dict[str, Filling] = {}
-    converters: dict[str, Callable[[Any], Any]] = {}
-    for parameter in parameters(factory):
-        if parameter.name in fixed:
-            continue
-        if (filling := _filling(factory, parameter)) is not None:
-            filled[parameter.name] = filling
-            continue
-        field = renamed.get(parameter.name, parameter.name)
-        argument = _argument(factory, parameter, field, kinds, base)
-        if argument is None:
-            continue
-        _check_field_name(factory, field, base)
-        default = attributes.pop(field, argument.default) if field == RATE else argument.default
-        fields[field] = (argument.kind, default)
-        arguments[parameter.name] = field
-        converters[parameter.name] = argument.convert
-    if RATE not in fields:
+    signature = _read_signature(factory, renamed, fixed, kinds, base)
+    if RATE in signature.fields:
+        kind, default = signature.fields[RATE]
+        signature.fields[RATE] = (kind, attributes.pop(RATE, default))
+    else:
         attributes["schedule_form"] = "updates"
-        fields[RATE] = (float, 1.0)
+        signature.fields[RATE] = (float, 1.0)
     namespace = {
         **attributes,
         "factory": staticmethod(functools.partial(factory, **fixed) if fixed else factory),
-        "arguments": types.MappingProxyType(arguments),
-        "filled": types.MappingProxyType(filled),
-        "converters": types.MappingProxyType(converters),
+        **{name: types.MappingProxyType(getattr(signature, name)) for name in ("arguments", "filled", "converters")},
         "__module__": __name__,
-        "__doc__": documentation(factory, arguments),
+        "__doc__": documentation(factory, signature.arguments),
     }
     bounds = {**BOUNDS, **bounds}
-    described = [_dataclass_field(field, *fields[field], bounds.get(field), base) for field in fields]
-    return dataclasses.make_dataclass(name, described, bases=(base,), namespace=namespace, frozen=True, kw_only=True)
+    fields = [_dataclass_field(field, *kind, bounds.get(field), base) for field, kind in signature.fields.items()]
+    return dataclasses.make_dataclass(name, fields, bases=(base,), namespace=namespace, frozen=True, kw_only=True)
+
+
+class _Signature(NamedTuple):
+    """What the parameters of a function become.
+
+    Attributes:
+      fields: the type and the default of each field.
+      arguments: the field that each parameter is read from.
+      filled: what fills those parameters that are no fields.
+      converters: by parameter, the function that returns its argument for a value of its field.
+    """
+
+    fields: dict[str, tuple[Any, Any]]
+    arguments: dict[str, str]
+    filled: dict[str, Filling]
+    converters: dict[str, Callable[[Any], Any]]
+
+
+def _read_signature(
+    factory: Factory,
+    renamed: Mapping[str, str],
+    fixed: Collection[str],
+    kinds: Mapping[str, Any],
+    base: type[FactoryOptimizer],
+) -> _Signature:
+    """Returns what the parameters of a function become; see `optimizer_class`."""
+    signature = _Signature({}, {}, {}, {})
+    for parameter in parameters(factory):
+        if parameter.name in fixed:
+            continue
+        field = renamed.get(parameter.name, parameter.name)
+        if (filling := _filling(factory, parameter)) is not None:
+            signature.filled[parameter.name] = filling
+        elif (argument := _argument(factory, parameter, field, kinds, base)) is not None:
+            _check_field_name(factory, field, base)
+            signature.fields[field] = (argument.kind, argument.default)
+            signature.arguments[parameter.name] = field
+            signature.converters[parameter.name] = argument.convert
+    return signature
 
 
 def _filling(factory: Factory, parameter: inspect.Parameter) -> Filling | None:

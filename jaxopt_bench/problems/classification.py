@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax import linen as nn
 from jaxtyping import Array, Float, Integer, Key, PyTree
 
 from jaxopt_bench import data
@@ -170,43 +171,19 @@ class Classification(SplitProblem):
         """
         kind = _kind(train.inputs)
         self._check_inputs(kind, "the data")
-        classes = len(class_names)
-        module = self.model.module(classes, Layers(self.dtype, layers))
-        shape = train.inputs.shape[1:]
-
-        def init(key: Key[Array, ""]) -> tuple[Params, Variables]:
-            return initial_variables(module, key, jnp.zeros((1, *shape), jnp.float32))
-
-        def prepare(batch: Labelled, draw: Draw | None) -> Labelled:
-            if kind != "images":
-                return batch._replace(inputs=standardise(batch.inputs, mean, std))
-            if draw is None:
-                return batch._replace(inputs=normalise(batch.inputs, mean, std))
-            return batch._replace(inputs=augment(self.augmentation, batch.inputs, draw.seed, draw.step, mean, std))
-
-        def loss(
-            params: Params, batch: Labelled, key: Key[Array, ""] | None, variables: Variables
-        ) -> tuple[Float[Array, " batch"], dict[str, Float[Array, " batch"]], Variables]:
-            logits, variables = apply_with_averages(module, params, variables, batch.inputs, key)
-            losses = cross_entropy(logits, batch.labels, 0.0 if key is None else self.label_smoothing)
-            return losses, {"accuracy": correct(logits, batch.labels)}, variables
-
-        def outputs(params: Params, batch: Labelled, variables: Variables) -> dict[str, Array]:
-            logits, _ = apply_with_averages(module, params, variables, batch.inputs, None)
-            # results in bfloat16 would be rounded once more than they are in evaluation
-            return {"labels": batch.labels, "logits": logits.astype(jnp.float32)}
-
+        classes, shape = len(class_names), train.inputs.shape[1:]
+        classifier = _Classifier(self, self.model.module(classes, Layers(self.dtype, layers)), kind, shape, mean, std)
         return Problem(
             train=train,
             validation=validation,
             test=test,
-            init=init,
-            loss=loss,
+            init=classifier.init,
+            loss=classifier.loss,
             metrics=classification_metrics(classes),
             stateful=True,
             running_averages=True,
-            prepare=prepare,
-            outputs=outputs,
+            prepare=classifier.prepare,
+            outputs=classifier.outputs,
             random=self.model.has_dropout or self.augmentation != Augmentation(),
             facts={"shape": shape, "num_classes": classes, "mean": tuple(mean), "std": tuple(std)},
             views=functools.partial(classification_views, class_names),
@@ -221,6 +198,42 @@ class Classification(SplitProblem):
                 f"Classification.augmentation changes images, but {of} consists of {kind}. Expected no augmentation, "
                 "which is the default."
             )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Classifier:
+    """A network that classifies examples of one kind and shape: the functions of a problem; see `Problem`."""
+
+    config: Classification
+    module: nn.Module
+    kind: Inputs
+    shape: tuple[int, ...]
+    mean: Sequence[float]
+    std: Sequence[float]
+
+    def init(self, key: Key[Array, ""]) -> tuple[Params, Variables]:
+        return initial_variables(self.module, key, jnp.zeros((1, *self.shape), jnp.float32))
+
+    def prepare(self, batch: Labelled, draw: Draw | None) -> Labelled:
+        mean, std = self.mean, self.std
+        if self.kind != "images":
+            return batch._replace(inputs=standardise(batch.inputs, mean, std))
+        if draw is None:
+            return batch._replace(inputs=normalise(batch.inputs, mean, std))
+        augmentation = self.config.augmentation
+        return batch._replace(inputs=augment(augmentation, batch.inputs, draw.seed, draw.step, mean, std))
+
+    def loss(
+        self, params: Params, batch: Labelled, key: Key[Array, ""] | None, variables: Variables
+    ) -> tuple[Float[Array, " batch"], dict[str, Float[Array, " batch"]], Variables]:
+        logits, variables = apply_with_averages(self.module, params, variables, batch.inputs, key)
+        losses = cross_entropy(logits, batch.labels, 0.0 if key is None else self.config.label_smoothing)
+        return losses, {"accuracy": correct(logits, batch.labels)}, variables
+
+    def outputs(self, params: Params, batch: Labelled, variables: Variables) -> dict[str, Array]:
+        logits, _ = apply_with_averages(self.module, params, variables, batch.inputs, None)
+        # results in bfloat16 would be rounded once more than they are in evaluation
+        return {"labels": batch.labels, "logits": logits.astype(jnp.float32)}
 
 
 def _kind(inputs: Array | np.ndarray) -> Inputs:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int32, Key, PyTree, UInt8
 
@@ -93,50 +94,17 @@ class Language(SplitProblem):
             name = file_name(self.dataset)
             found = tokens.text(name.path or pathlib.Path(name), self._positions, self.validation_fraction)
         module = self.model.module(found.vocabulary, Layers(self.dtype, layers))
-
-        def init(key: Key[Array, ""]) -> Params:
-            return initial_variables(module, key, jnp.zeros((1, self._positions), jnp.int32))[0]
-
-        def logits_of(
-            params: Params, sequences: Sequences, key: Key[Array, ""] | None = None
-        ) -> Float[Array, "batch length vocabulary"]:
-            given = sequences[:, :-1].astype(jnp.int32)
-            given = jnp.where(given == tokens.PAD, tokens.BOUNDARY, given)  # before which all that counts stands
-            return apply_network(module, params, given, key)
-
-        def loss(
-            params: Params, batch: Sequences, key: Key[Array, ""]
-        ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-            sums = _sums(*token_nats(logits_of(params, batch, key), batch[:, 1:]))
-            means = {name: values.mean() for name, values in sums.items()}
-            return _nats_per_token(means), means
-
-        def evaluate(params: Params, batch: Sequences) -> dict[str, Float[Array, " batch"]]:
-            sums = _sums(*token_nats(logits_of(params, batch), batch[:, 1:]))
-            return {LOSS: sums["nats"] / sums["tokens"], **sums}
-
-        def outputs(params: Params, batch: Sequences) -> dict[str, Array]:
-            nats, _ = token_nats(logits_of(params, batch), batch[:, 1:])
-
-            def write(position: Int32[Array, ""], sequences: Sequences) -> Sequences:
-                likely = logits_of(params, sequences)[:, position - 1].argmax(-1)
-                return sequences.at[:, position].set(likely.astype(jnp.uint8))
-
-            return {"nats": nats, "continued": lax.fori_loop(self._given, self._positions + 1, write, batch)}
-
-        def views(examples: Sequences, outputs: Mapping[str, Any]) -> Sequence[View]:
-            return self._views(np.asarray(examples), outputs)
-
+        model = _LanguageModel(module, self._positions, self._given)
         return Problem(
             train=found.train,
             validation=found.validation,
             test=found.test,
-            init=init,
-            loss=loss,
-            evaluate=evaluate,
+            init=model.init,
+            loss=model.loss,
+            evaluate=model.evaluate,
             metrics=_metrics(found.vocabulary, self._unit),
-            outputs=outputs,
-            views=views,
+            outputs=model.outputs,
+            views=self._views,
             random=self.model.has_dropout,
             facts={"vocabulary": found.vocabulary, "length": self._positions, "sha256": found.digest},
         )
@@ -160,7 +128,8 @@ class Language(SplitProblem):
             return _GIVEN_LETTERS + 1
         return self._positions + 1 - min(_CONTINUED_BYTES, self._positions // 2)
 
-    def _views(self, sequences: UInt8[np.ndarray, "examples length+1"], outputs: Mapping[str, Any]) -> Sequence[View]:
+    def _views(self, examples: Sequences, outputs: Mapping[str, Any]) -> Sequence[View]:
+        sequences = np.asarray(examples)
         nats, real = np.asarray(outputs["nats"]), sequences[:, 1:] != tokens.PAD
         counts = real.sum(0)
         reached = counts > 0
@@ -187,6 +156,51 @@ class Language(SplitProblem):
             texts=lines,
         )
         return [by_position, continuations]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _LanguageModel:
+    """A network that predicts the next token: the functions of a problem; see `Problem`.
+
+    Attributes:
+      module: the network.
+      positions: how many tokens of a sequence are predicted.
+      given: how many tokens of a sequence the network is given to continue.
+    """
+
+    module: nn.Module
+    positions: int
+    given: int
+
+    def init(self, key: Key[Array, ""]) -> Params:
+        return initial_variables(self.module, key, jnp.zeros((1, self.positions), jnp.int32))[0]
+
+    def logits(
+        self, params: Params, sequences: Sequences, key: Key[Array, ""] | None = None
+    ) -> Float[Array, "batch length vocabulary"]:
+        given = sequences[:, :-1].astype(jnp.int32)
+        given = jnp.where(given == tokens.PAD, tokens.BOUNDARY, given)  # before which all that counts stands
+        return apply_network(self.module, params, given, key)
+
+    def loss(
+        self, params: Params, batch: Sequences, key: Key[Array, ""]
+    ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+        sums = _sums(*token_nats(self.logits(params, batch, key), batch[:, 1:]))
+        means = {name: values.mean() for name, values in sums.items()}
+        return _nats_per_token(means), means
+
+    def evaluate(self, params: Params, batch: Sequences) -> dict[str, Float[Array, " batch"]]:
+        sums = _sums(*token_nats(self.logits(params, batch), batch[:, 1:]))
+        return {LOSS: sums["nats"] / sums["tokens"], **sums}
+
+    def outputs(self, params: Params, batch: Sequences) -> dict[str, Array]:
+        nats, _ = token_nats(self.logits(params, batch), batch[:, 1:])
+
+        def write(position: Int32[Array, ""], sequences: Sequences) -> Sequences:
+            likely = self.logits(params, sequences)[:, position - 1].argmax(-1)
+            return sequences.at[:, position].set(likely.astype(jnp.uint8))
+
+        return {"nats": nats, "continued": lax.fori_loop(self.given, self.positions + 1, write, batch)}
 
 
 def token_nats(

@@ -6,11 +6,11 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Float64, Key
 
 from jaxopt_bench.config import Named, number
 from jaxopt_bench.data.tables import TABLES, Table, load_table
@@ -96,28 +96,11 @@ def regression_problem(table: Table, model: Model, validation_fraction: float, l
     Raises:
       UserError: if a split that is asked for has no rows, or the target is constant over the training split.
     """
-    indices = _split(table, validation_fraction)
-    features, targets = table.features[indices["train"]], table.targets[indices["train"]]
-    feature_mean, feature_std = features.mean(axis=0), features.std(axis=0)
-    target_mean, target_std = float(targets.mean()), float(targets.std())
-    if target_std == 0:
-        raise UserError(
-            f"the target {table.target_name!r} is {target_mean:g} in every training row. Expected a column "
-            "with at least two different values."
-        )
-    scale = np.where(feature_std > 0, feature_std, 1.0)  # a constant column becomes 0
-
-    def rows(split: str) -> Rows:
-        chosen = indices[split]
-        standardised = (table.features[chosen] - feature_mean) / scale
-        return Rows(
-            standardised.astype(np.float32), ((table.targets[chosen] - target_mean) / target_std).astype(np.float32)
-        )
-
+    data = _Standardised.of(table, validation_fraction)
     module = model.module(1, Layers(path=layers))
 
     def init(key: Key[Array, ""]) -> tuple[Params, Variables]:
-        return initial_variables(module, key, jnp.zeros((1, len(feature_mean))))
+        return initial_variables(module, key, jnp.zeros((1, len(data.feature_mean))))
 
     def loss(
         params: Params, batch: Rows, key: Key[Array, ""] | None, variables: Variables
@@ -128,41 +111,84 @@ def regression_problem(table: Table, model: Model, validation_fraction: float, l
 
     def outputs(params: Params, batch: Rows, variables: Variables) -> dict[str, Array]:
         predicted, _ = apply_with_averages(module, params, variables, batch.features, None)
-        return {"predictions": target_mean + target_std * predicted[:, 0]}
-
-    def views(examples: Rows, outputs: Mapping[str, Any]) -> Sequence[View]:
-        unit = f" ({table.target_unit})" if table.target_unit else ""
-        return [
-            Points(
-                title=f"Predicted and true {table.target_name}",
-                text="Each dot is a row. On the diagonal line, the prediction equals the true value.",
-                x=target_mean + target_std * np.asarray(examples.targets, np.float64),
-                y=np.asarray(outputs["predictions"], np.float64),
-                x_title=f"true {table.target_name}{unit}",
-                y_title=f"predicted {table.target_name}{unit}",
-                diagonal=True,
-            )
-        ]
+        return {"predictions": data.target_mean + data.target_std * predicted[:, 0]}
 
     return Problem(
-        train=rows("train"),
-        validation=rows("validation") if len(indices["validation"]) else None,
-        test=functools.partial(rows, "test") if len(indices["test"]) else None,
+        train=data.rows("train"),
+        validation=data.rows("validation") if len(data.indices["validation"]) else None,
+        test=functools.partial(data.rows, "test") if len(data.indices["test"]) else None,
         init=init,
         loss=loss,
-        metrics=regression_metrics(target_std, table.target_unit),
+        metrics=regression_metrics(data.target_std, table.target_unit),
         stateful=True,
         running_averages=True,
         random=model.has_dropout,
         outputs=outputs,
-        views=views,
+        views=data.views,
         facts={
             **({"digest": table.digest} if table.digest else {}),
             "columns": [*table.feature_names, table.target_name],
-            "mean": [*feature_mean.tolist(), target_mean],
-            "std": [*feature_std.tolist(), target_std],
+            "mean": [*data.feature_mean.tolist(), data.target_mean],
+            "std": [*data.feature_std.tolist(), data.target_std],
         },
     )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Standardised:
+    """A table whose columns have mean 0 and variance 1 over its training split.
+
+    Attributes:
+      table: the rows, in their own units.
+      indices: the rows of each split.
+      feature_mean: of each feature over the training split.
+      feature_std: of each feature; 0 if it is constant.
+      target_mean: of the target over the training split.
+      target_std: of the target.
+    """
+
+    table: Table
+    indices: Mapping[str, np.ndarray]
+    feature_mean: Float64[np.ndarray, " features"]
+    feature_std: Float64[np.ndarray, " features"]
+    target_mean: float
+    target_std: float
+
+    @classmethod
+    def of(cls, table: Table, validation_fraction: float) -> Self:
+        """Divides a table into splits and measures the training split; see `regression_problem`."""
+        indices = _split(table, validation_fraction)
+        features, targets = table.features[indices["train"]], table.targets[indices["train"]]
+        target_mean, target_std = float(targets.mean()), float(targets.std())
+        if target_std == 0:
+            raise UserError(
+                f"the target {table.target_name!r} is {target_mean:g} in every training row. Expected a column "
+                "with at least two different values."
+            )
+        return cls(table, indices, features.mean(axis=0), features.std(axis=0), target_mean, target_std)
+
+    def rows(self, split: str) -> Rows:
+        """Returns the rows of a split; a constant column becomes 0."""
+        chosen = self.indices[split]
+        scale = np.where(self.feature_std > 0, self.feature_std, 1.0)
+        features = (self.table.features[chosen] - self.feature_mean) / scale
+        targets = (self.table.targets[chosen] - self.target_mean) / self.target_std
+        return Rows(features.astype(np.float32), targets.astype(np.float32))
+
+    def views(self, examples: Rows, outputs: Mapping[str, Any]) -> Sequence[View]:
+        """Returns the plot of predicted against true targets, in their unit."""
+        name, unit = self.table.target_name, f" ({self.table.target_unit})" if self.table.target_unit else ""
+        return [
+            Points(
+                title=f"Predicted and true {name}",
+                text="Each dot is a row. On the diagonal line, the prediction equals the true value.",
+                x=self.target_mean + self.target_std * np.asarray(examples.targets, np.float64),
+                y=np.asarray(outputs["predictions"], np.float64),
+                x_title=f"true {name}{unit}",
+                y_title=f"predicted {name}{unit}",
+                diagonal=True,
+            )
+        ]
 
 
 def regression_metrics(target_std: float, unit: str) -> tuple[Metric, ...]:

@@ -98,10 +98,27 @@ def _curve(subject: Subject, looks: Mapping[str, Look], quantity: Quantity, text
         said.append(f"{several} up to the last finite value.")
     if len(drawn) < len(found):
         said.append(f"Drawn are {len(drawn):,} of {len(found):,} points; every stretch keeps its least and greatest.")
+    chart = _bands_chart(looks, quantity.title, scale_from(low, high, logarithmic), what)
+    columns = {
+        "series": "optimizer", "epoch": "epoch", "mean": quantity.title, "low": "interval from", "high": "to",
+        "seeds": what,
+    }  # fmt: skip
+    name, title = file_name(quantity.words), capitalised(quantity.words)
+    return Figure(name, title, " ".join(said), chart, {"curves": drawn}, columns, over_time=True)
+
+
+def _bands_chart(looks: Mapping[str, Look], y_title: str, y_scale: alt.Scale, what: str) -> alt.TopLevelMixin:
+    """Returns lines of means, bands of intervals, and dots near a pointer.
+
+    Args:
+      looks: of the optimizers.
+      y_title: of the axis of means.
+      y_scale: of the axis of means.
+      what: what means are over.
+    """
     x = alt.X(
         "epoch:Q", title="epoch", scale=alt.Scale(zero=False, nice=False), axis=alt.Axis(tickCount=6, format=".6~g")
     )
-    y_title, y_scale = quantity.title, scale_from(low, high, logarithmic)
     y = alt.Y("mean:Q", title=y_title, scale=y_scale)
     base = alt.Chart(alt.NamedData("curves"))
     band = without_hidden(base.mark_area(opacity=0.15, clip=True, line=False)).encode(
@@ -125,13 +142,7 @@ def _curve(subject: Subject, looks: Mapping[str, Look], quantity: Quantity, text
         x=x, y=y, color=colour(looks), tooltip=tips,
         opacity=alt.when(near).then(alt.value(1)).otherwise(alt.value(0)),
     ).add_params(near).properties(name=HOVER)  # fmt: skip
-    chart = alt.layer(band, line, dots).add_params(hideable())
-    columns = {
-        "series": "optimizer", "epoch": "epoch", "mean": y_title, "low": "interval from", "high": "to",
-        "seeds": what,
-    }  # fmt: skip
-    name, title = file_name(quantity.words), capitalised(quantity.words)
-    return Figure(name, title, " ".join(said), chart, {"curves": drawn}, columns, over_time=True)
+    return alt.layer(band, line, dots).add_params(hideable())
 
 
 def _over(seeds: pl.Series, what: str) -> str:

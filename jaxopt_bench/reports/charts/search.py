@@ -37,6 +37,45 @@ def sensitivity(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     )
     lost = tried.filter((pl.col("status") == "diverged") | pl.col(measure).is_null())
     lost = lost.select("series", "learning_rate", *keys)
+    what = "run" if not subject.study else "trial" if subject.study.trial_seeds == 1 else "seed of a trial"
+    direction = "Higher" if quantity.higher_is_better else "Lower"
+    said = [f"The {quantity.words} that each {what} ended with, against its learning rate. {direction} is better."]
+    if dots["selected"].any():
+        said.append("Rings mark the winners.")
+    if subject.study is not None and any(len(subject.study.contender(name).searched) > 1 for name in subject.series):
+        said.append("Other hyperparameters vary too, so neighbours may differ.")
+    if len(lost):
+        said.append(f"Crosses at the top are the {len(lost)} that diverged, or ended without a finite result.")
+    columns = {"series": "optimizer", "learning_rate": "learning rate", "value": quantity.title, **keys}
+    chart = _rates_chart(looks, quantity, tried, dots, lost, keys)
+    return Figure(
+        "learning-rate",
+        "Sensitivity to the learning rate",
+        " ".join(said),
+        chart,
+        {"dots": dots, "lost": lost},
+        columns,
+    )
+
+
+def _rates_chart(
+    looks: Mapping[str, Look],
+    quantity: Quantity,
+    tried: pl.DataFrame,
+    dots: pl.DataFrame,
+    lost: pl.DataFrame,
+    keys: Mapping[str, str],
+) -> alt.TopLevelMixin:
+    """Returns a dot for each result, a ring around each winner, and a cross at the top for each run without a result.
+
+    Args:
+      looks: of the optimizers.
+      quantity: of the results.
+      tried: all runs, for the axis of learning rates.
+      dots: the results.
+      lost: the runs without a result.
+      keys: columns of both that tell runs apart, with their titles.
+    """
     title = quantity.title
     x = alt.X("learning_rate:Q", title="learning rate", **axis(tried["learning_rate"]))
     y = alt.Y("value:Q", title=title, **axis(dots["value"], logarithmic=may_be_logarithmic(quantity.metric)))
@@ -61,25 +100,7 @@ def sensitivity(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
                 x=x, color=colour(looks), tooltip=[*tips[:2], *tips[3:]]
             )
         )
-    what = "run" if not subject.study else "trial" if subject.study.trial_seeds == 1 else "seed of a trial"
-    direction = "Higher" if quantity.higher_is_better else "Lower"
-    said = [f"The {quantity.words} that each {what} ended with, against its learning rate. {direction} is better."]
-    if dots["selected"].any():
-        said.append("Rings mark the winners.")
-    if subject.study is not None and any(len(subject.study.contender(name).searched) > 1 for name in subject.series):
-        said.append("Other hyperparameters vary too, so neighbours may differ.")
-    if len(lost):
-        said.append(f"Crosses at the top are the {len(lost)} that diverged, or ended without a finite result.")
-    columns = {"series": "optimizer", "learning_rate": "learning rate", "value": title, **keys}
-    chart = alt.layer(*layers).add_params(hideable())
-    return Figure(
-        "learning-rate",
-        "Sensitivity to the learning rate",
-        " ".join(said),
-        chart,
-        {"dots": dots, "lost": lost},
-        columns,
-    )
+    return alt.layer(*layers).add_params(hideable())
 
 
 def budget(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
