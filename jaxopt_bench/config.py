@@ -116,10 +116,16 @@ class Config:
                 arguments[name] = cls.kinds[name].from_json(value, path)
             else:
                 arguments[name] = _from_json(hints[name], value, path)
-        missing = [f.name for f in dataclasses.fields(cls) if _is_required(f) and f.name not in arguments]
+        missing = [field.name for field in required_fields(cls) if field.name not in arguments]
         if missing:
             raise UserError(f"{where or cls.__name__}: the field {missing[0]!r} is missing.")
         return cls(**arguments)
+
+
+def required_fields(cls: type[Config]) -> list[dataclasses.Field[Any]]:
+    """Returns the fields that have no default."""
+    missing = dataclasses.MISSING
+    return [f for f in dataclasses.fields(cls) if f.default is missing and f.default_factory is missing]
 
 
 def float_fields(config: Config) -> dict[str, float | tuple[float, ...]]:
@@ -192,10 +198,6 @@ def _from_json(hint: Any, value: Any, path: str) -> Any:
     return hint.from_json(value, path) if hasattr(hint, "from_json") and value is not None else value
 
 
-def _is_required(field: dataclasses.Field[Any]) -> bool:
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-
-
 def _differences(one: Config, other: Config) -> tuple[int, int]:
     """Returns in how many fields two differ that are part of a program, and in how many others."""
     differing = [
@@ -244,7 +246,8 @@ def _convert_number(where: str, value: Any, hint: type, metadata: Mapping[str, A
       metadata: of the field. `bounds`: it must lie within; `usual`: within which such a number lies in most cases;
         `infinite`: whether it may be infinite.
     """
-    if metadata.get("infinite") and hint is float and (value in ("inf", "-inf") or _is_infinite(value)):
+    is_infinite = value in ("inf", "-inf") or (isinstance(value, (float, np.floating)) and math.isinf(value))
+    if metadata.get("infinite") and hint is float and is_infinite:
         return float(value)
     bounds = metadata.get("bounds")
     words = {int: "an integer", float: "a finite number"}[hint] + (f" {bounds}" if bounds and str(bounds) else "")
@@ -261,10 +264,6 @@ def _convert_number(where: str, value: Any, hint: type, metadata: Mapping[str, A
                 f"Expected a finite number {limits} in float32."
             )
     return converted
-
-
-def _is_infinite(value: Any) -> bool:
-    return isinstance(value, (float, np.floating)) and math.isinf(value)
 
 
 def _in_float32(value: float) -> float:

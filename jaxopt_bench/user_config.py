@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Generic, NoReturn, TypeVar, cast
 
 from jaxopt_bench import user_code
 from jaxopt_bench.arguments import kind_of
-from jaxopt_bench.config import Config, Named
+from jaxopt_bench.config import Config, Named, required_fields
 from jaxopt_bench.errors import UserError
 
 C = TypeVar("C", bound=Config)
@@ -199,12 +199,6 @@ class UserTable(Named[C]):
         name = values.get("name") if isinstance(values, Mapping) else None
         is_users = isinstance(name, str) and user_code.is_reference(name)
         return self.users.from_json(values, where) if is_users else super().from_json(values, where)
-
-
-def required_fields(cls: type[Config]) -> list[dataclasses.Field[Any]]:
-    """Returns the fields that have no default."""
-    missing = dataclasses.MISSING
-    return [f for f in dataclasses.fields(cls) if f.default is missing and f.default_factory is missing]
 
 
 def field_values(config: Config) -> dict[str, Any]:

@@ -21,7 +21,6 @@ from jaxopt_bench.cli.processes import one_writes
 from jaxopt_bench.cli.training_flags import MostRuns, TrainingFlags
 from jaxopt_bench.compare import (
     Cluster,
-    Executor,
     Local,
     challenge,
     check_forms,
@@ -238,18 +237,12 @@ def _train(
         study,
         folder,
         data_dir=flags.training.data_dir,
-        executor=_executor(flags),
+        executor=Local() if flags.executor == "local" else Cluster(flags.address, flags.task_cpus, flags.task_gpus),
         progress=progress_for(console),
         shard=shard,
         largest=flags.largest,
         devices=flags.training.devices,
     )
-
-
-def _executor(flags: CompareFlags) -> Executor:
-    if flags.executor == "local":
-        return Local()
-    return Cluster(flags.address, flags.task_cpus, flags.task_gpus)
 
 
 def _print_answer(results: Results, document: Document, console: Console) -> None:

@@ -60,7 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         with interrupts.interruptible(INTERRUPTED_TRAINING if words[0] in TRAINING else INTERRUPTED):
             code = command()
-        _check_output()
+        if (failure := streams.output_error()) is not None:  # which does not stop a command
+            raise UserError(f"standard output could not be written: {failure.strerror}.")
     except Interrupted as stop:  # before KeyboardInterrupt, of which it may be a kind
         interrupts.say(str(stop))
         sys.exit(128 + stop.signal)  # of several processes all were stopped, and none need be left behind
@@ -70,13 +71,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _leave(interrupts.CODE)
         _fail(error, debug, FAILED)
     sys.exit(code)
-
-
-def _check_output() -> None:
-    """Raises the error that kept standard output from being written, which does not stop a command."""
-    error = streams.output_error()
-    if error is not None:
-        raise UserError(f"standard output could not be written: {error.strerror}.")
 
 
 def parse(words: Sequence[str]) -> Command:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from jaxopt_bench import catalog, data, user_code
-from jaxopt_bench.config import Named
+from jaxopt_bench.config import Named, required_fields
 from jaxopt_bench.data.tables import TABLES
 from jaxopt_bench.data.tokens import WORDS
 from jaxopt_bench.errors import UserError, unknown_name
@@ -22,7 +22,7 @@ from jaxopt_bench.optimizers import OPTIMIZERS, Imported, Optimizer, load
 from jaxopt_bench.optimizers.axes import rate_or_fallback
 from jaxopt_bench.problems import PROBLEMS, Classification, Language, ProblemConfig, Regression
 from jaxopt_bench.problems.of_data import NETWORKS, inputs_of, problem_of_data
-from jaxopt_bench.user_config import UserTable, required_fields
+from jaxopt_bench.user_config import UserTable
 
 
 def named_experiment(

@@ -120,16 +120,13 @@ def show_optimizer(flags: OptimizerFlags) -> int:
     )
     print_plain(console, f"schedule: {words}")
     if isinstance(optimizer, Imported):
-        print_plain(console, f"how it is called: {_called(optimizer)}")
+        try:
+            called = optimizer.in_words
+        except ParametersError as error:
+            called = f"not known, since {error} If it is made for a certain network, a run tries it on that network."
+        print_plain(console, f"how it is called: {called}")
     console.print(hyperparameters_table(flags.name, optimizer))
     return COMPLETED
-
-
-def _called(optimizer: Imported) -> str:
-    try:
-        return optimizer.in_words
-    except ParametersError as error:
-        return f"not known, since {error} If it is made for a certain network, a run tries it on that network."
 
 
 def check_optimizer(flags: CheckFlags) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -103,7 +102,7 @@ def read_csv(path: Path, target: str | None) -> CsvTable:
         if column == target:
             continue
         series = frame[column]
-        if _is_numeric(series.dtype):
+        if series.dtype.is_numeric() or series.dtype == pl.Boolean:
             parts.append(_numbers(series))
             names.append(column)
         else:
@@ -151,10 +150,6 @@ def _check_missing(frame: pl.DataFrame, path: Path) -> None:
                 f"({int(missing.sum())} such rows in this column). Expected a value in every row: fill it, or remove "
                 "the row or the column."
             )
-
-
-def _is_numeric(dtype: Any) -> bool:
-    return dtype.is_numeric() or dtype == pl.Boolean
 
 
 def _numbers(series: pl.Series) -> Float64[np.ndarray, " rows"]:

@@ -84,7 +84,7 @@ def read(content: bytes) -> dict[str, Any]:
         raise
     except (ValueError, OverflowError, MemoryError) as error:  # from the parser: truncated, or not an instruction
         raise RefusedPickleError(f"it is damaged ({str(error)[:200]})") from error
-    return _finished(machine.result)
+    return _to_dictionary(machine.result)
 
 
 class _Machine:
@@ -248,7 +248,7 @@ class _Machine:
         self._stack.append(target)
 
 
-def _finished(result: Any) -> dict[str, Any]:
+def _to_dictionary(result: Any) -> dict[str, Any]:
     if not isinstance(result, dict):
         raise RefusedPickleError("it does not contain a dictionary")
     finished: dict[str, Any] = {}

@@ -93,7 +93,8 @@ def state(folder: Path, spec: DatasetSpec) -> State:
         if not folder.is_dir() or not any(_belongs(path.name, spec) for path in folder.iterdir()):
             return State.ABSENT
         info = read_info(folder)
-        if ARRAY_RECORD not in _formats(info):
+        others = info.get("alternativeFileFormats")
+        if ARRAY_RECORD not in (info.get("fileFormat", "tfrecord"), *(others if isinstance(others, list) else ())):
             return State.OTHER_FORMAT
         for split in DATASET_SPLITS:
             _check_split(folder, spec, split, shard_lengths(info, split))
@@ -279,11 +280,6 @@ def _is_split(entry: Any) -> bool:
         return False
     lengths = entry.get("shardLengths", [])
     return isinstance(lengths, list) and all(re.fullmatch("[0-9]{1,12}", str(length)) for length in lengths)
-
-
-def _formats(info: dict[str, Any]) -> list[Any]:
-    others = info.get("alternativeFileFormats")
-    return [info.get("fileFormat", "tfrecord"), *(others if isinstance(others, list) else ())]
 
 
 def _check_split(folder: Path, spec: DatasetSpec, split: SplitName, lengths: list[int]) -> None:

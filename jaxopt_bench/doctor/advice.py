@@ -22,7 +22,7 @@ def advice(results: Sequence[Result], backend: str, path: CodePath) -> list[str]
     """
     failed = [result for result in results if not result.passed]
     raised = [result for result in failed if result.raised is not None]
-    imprecise = [result for result in failed if _is_imprecise(result)]
+    imprecise = [r for r in failed if r.item.products and r.error is not None and r.error.size < IMPRECISE]
     wrong = [result for result in failed if result not in raised and result not in imprecise]
     lines = []
     if raised:
@@ -69,10 +69,6 @@ def plugins() -> dict[str, str]:
     prefixes = ("jax-cuda", "jax-rocm", "jax-mps", "jax-metal", "libtpu")
     found = {(d.name or "").replace("_", "-"): d.version for d in importlib.metadata.distributions()}
     return {name: version for name, version in sorted(found.items()) if name.startswith(prefixes)}
-
-
-def _is_imprecise(result: Result) -> bool:
-    return result.item.products and result.error is not None and result.error.size < IMPRECISE
 
 
 def _names(results: Sequence[Result]) -> str:

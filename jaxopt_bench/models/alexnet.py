@@ -65,13 +65,10 @@ class AlexNetModule(nn.Module):
         Raises:
           UserError: if the images are too small for the stem and three poolings.
         """
-        self._check(images)
-        return self._dense_layers(self._convolutions(images.astype(self.layers.dtype)), train)
-
-    def _check(self, images: Float[Array, "batch height width channels"]) -> None:
         first = [(11, 4)] if self.config.stem == "imagenet" else []  # the "cifar" stem keeps the size
         smallest = smallest_side(*first, (3, 2), (3, 2), (3, 2))
         check_side(f"AlexNet(stem={self.config.stem!r})", images, smallest)
+        return self._dense_layers(self._convolutions(images.astype(self.layers.dtype)), train)
 
     def _convolutions(self, x: Float[Array, "batch height width channels"]) -> Float[Array, "batch features"]:
         conv = functools.partial(self.layers.conv, use_bias=True, kernel_init=GLOROT_UNIFORM)

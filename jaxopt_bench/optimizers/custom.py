@@ -172,7 +172,8 @@ class Imported(Loadable, FactoryOptimizer):
 
     def _find_form(self, like: PyTree[Any] | None) -> Form:
         if like is not None:
-            return find_form(self, random_parameters(_small(like)))
+            small = jax.tree.map(lambda leaf: np.zeros([min(size, 4) for size in leaf.shape]), like)
+            return find_form(self, random_parameters(small))
         with contextlib.suppress(ParametersError):
             return find_form(self, small_parameters())
         return find_form(self, small_parameters(scalar=False))
@@ -355,8 +356,3 @@ def _acts_as_rate(factory: Factory, name: str) -> bool:
         return False
     one, two = updates
     return bool(np.abs(one).max() > 0 and np.allclose(two, 2 * one, rtol=1e-4, atol=1e-6 * np.abs(two).max()))
-
-
-def _small(like: PyTree[Any]) -> PyTree[Any]:
-    """Returns arrays with a network's names and numbers of axes, of few elements."""
-    return jax.tree.map(lambda leaf: np.zeros([min(size, 4) for size in leaf.shape]), like)

@@ -558,7 +558,7 @@ def _leaves(tree: Any) -> list[tuple[str, Any]]:
     return [(jax.tree_util.keystr(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)]
 
 
-def _structure(tree: Any) -> Any:
+def _structure(tree: PyTree[Any]) -> object:
     return jax.tree.structure(tree)
 
 

@@ -164,7 +164,7 @@ class FactoryOptimizer(Optimizer):
             return self.converters[name](value) if name in self.converters else value
 
         mask = decay_mask(self.decay_mask)
-        fillings = {"mask": mask, "required_mask": mask or _all, "key": moment.key, "axes": matrices}
+        fillings = {"mask": mask, "required_mask": mask or _mask_all, "key": moment.key, "axes": matrices}
         given = {name: argument(name, field) for name, field in self.arguments.items()}
         rule = type(self).factory(**given, **{name: fillings[what] for name, what in self.filled.items()})
         if not isinstance(rule, optax.GradientTransformation):
@@ -185,7 +185,7 @@ class FactoryOptimizer(Optimizer):
         return super().evaluation_parameters(opt_state, params)
 
 
-def _all(params: PyTree[Array]) -> PyTree[bool]:
+def _mask_all(params: PyTree[Array]) -> PyTree[bool]:
     """Returns the mask of all parameters."""
     return jax.tree.map(lambda _: True, params)
 

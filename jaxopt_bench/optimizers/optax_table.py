@@ -358,8 +358,5 @@ def _unpickle(row: str, fields: Mapping[str, Any]) -> FactoryOptimizer:
 @functools.cache
 def optax_optimizers() -> Mapping[str, FactoryOptimizer]:
     """Returns optax's optimizers by name, with their defaults."""
-    return {name: optimizer_class(_class_name(name), base=FromTable, row=name, **row)() for name, row in _ROWS.items()}
-
-
-def _class_name(name: str) -> str:
-    return "".join(part.capitalize() for part in name.split("_"))
+    names = {name: "".join(part.capitalize() for part in name.split("_")) for name in _ROWS}
+    return {name: optimizer_class(names[name], base=FromTable, row=name, **row)() for name, row in _ROWS.items()}

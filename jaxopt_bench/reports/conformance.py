@@ -116,7 +116,7 @@ def arrays_table(title: str, arrays: Sequence[ArrayFacts]) -> Table:
         numbers = sum(math.prod(array.shape) for array in group)
         sizes = [_range([getattr(array, which) for array in group]) for which in ("first", "relative")]
         name = group[0].name if len(group) == 1 else label
-        shown = f"{name} {_shape(group[0].shape)}".rstrip() if len(group) == 1 else name
+        shown = f"{name} {'×'.join(map(str, group[0].shape))}".rstrip() if len(group) == 1 else name
         cells = [shown, *([rule or ""] if ruled else []), _SHORT[kind], str(len(group)), f"{numbers:,}", *sizes]
         table.add_row(*map(Text, cells))
     return table
@@ -128,10 +128,6 @@ def _groups(arrays: Sequence[ArrayFacts]) -> dict[tuple[str, str | None, str], l
         label = f"{array.name.rpartition('/')[2]}, {len(array.shape)}-D"
         groups.setdefault((label, array.rule, array.kind), []).append(array)
     return groups
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return "×".join(map(str, shape))
 
 
 def _range(values: Iterable[float | None]) -> str:
@@ -208,19 +204,15 @@ def _decay(decay: DecayFacts) -> str:
     if decay.both:
         said[0] = "coupled; for this optimizer that is the same as decoupled"
     if decay.form in ("decoupled", "momentum"):
-        said += _multiplied(decay)
+        known = {"learning rate": decay.times_learning_rate, "schedule": decay.times_schedule}
+        words = {True: "multiplied by the {}", False: "NOT multiplied by the {}"}
+        said += [words[value].format(name) for name, value in known.items() if value is not None]
     if decay.shrinks is not None:
         said.append(f"the first step shrinks parameters by {100 * decay.shrinks:.3g}%")
     said.append(f"it leaves out {_names(decay.left_out)}" if decay.left_out else "it leaves out nothing")
     if decay.weight_decay:
         said.append(f"measured {at}")
     return "; ".join(said)
-
-
-def _multiplied(decay: DecayFacts) -> list[str]:
-    known = {"learning rate": decay.times_learning_rate, "schedule": decay.times_schedule}
-    words = {True: "multiplied by the {}", False: "NOT multiplied by the {}"}
-    return [words[value].format(name) for name, value in known.items() if value is not None]
 
 
 def _scale(facts: Conformance) -> str:

@@ -38,6 +38,8 @@ FigureOrTable = TypeVar("FigureOrTable", Figure, tables.Table)
 
 PAGE = "index.html"
 CONFIG = "config.json"
+JSON_MARKS = r'["{}:]'
+"""What is left out of a JSON object for people to read."""
 
 
 def write(report: Report, folder: pathlib.Path) -> None:
@@ -80,7 +82,7 @@ def report_of(results: Results, name: str) -> Report:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise UserError(f"two studies are called {twice!r}; accepted: the folder of one of them.")
-    studies = [_read(results, document) for document in results.documents]
+    studies = [_read_study(results, document) for document in results.documents]
     others = results.runs.filter(pl.col("study").is_null() | ~pl.col("study").is_in(names))
     loose = of_runs(dataclasses.replace(results, runs=others)) if len(others) else []
     if len(loose) + sum(len(each.subjects) for each in studies) > 1:
@@ -90,8 +92,8 @@ def report_of(results: Results, name: str) -> Report:
         loose = [dataclasses.replace(subject, tag=tags.new(subject.workload)) for subject in loose]
     subjects = [subject for each in studies for subject in each.subjects] + loose
     found = looks(list(dict.fromkeys(name for subject in subjects for name in subject.series)))
-    sections = [section for each in studies for section in _study(each, found)]
-    sections += [section for subject in loose for section in _loose(subject, found)]
+    sections = [section for each in studies for section in _study_sections(each, found)]
+    sections += [section for subject in loose for section in _unstudied_sections(subject, found)]
     sections.append(_provenance(results, results.documents, repeats))
     only = studies[0].document.study if len(studies) == 1 and not loose else None
     return Report(only.name if only else name, only.question if only else "", tuple(sections), found)
@@ -112,7 +114,7 @@ class _Tags:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Studied:
+class _StudyReport:
     """A study, what it says, and its workloads; its tag is empty where it is all that the report is about."""
 
     document: Document
@@ -121,7 +123,7 @@ class _Studied:
     subjects: list[Subject]
     tag: str = ""
 
-    def tagged(self, tags: _Tags, several: bool) -> _Studied:
+    def tagged(self, tags: _Tags, several: bool) -> _StudyReport:
         own = [self.document.study.name] if several else []
         subjects = [dataclasses.replace(s, tag=tags.new(*own, s.workload)) for s in self.subjects]
         return dataclasses.replace(self, subjects=subjects, tag=tags.new(*own) if own else "")
@@ -132,10 +134,10 @@ class _Studied:
         return f" ({self.document.study.name})" if self.tag else ""
 
 
-def _read(results: Results, document: Document) -> _Studied:
+def _read_study(results: Results, document: Document) -> _StudyReport:
     own = dataclasses.replace(results, runs=results.runs.filter(pl.col("study") == document.study.name))
     found = verdict(own, document)
-    return _Studied(document, own, found, of_study(own, document, found))
+    return _StudyReport(document, own, found, of_study(own, document, found))
 
 
 def _of_run(results: Results) -> Report:
@@ -146,7 +148,7 @@ def _of_run(results: Results) -> Report:
     return Report(run.config["experiment"]["name"], str(path.name), tuple(sections), found)
 
 
-def _study(study: _Studied, found: Mapping[str, Look]) -> Iterator[Section]:
+def _study_sections(study: _StudyReport, found: Mapping[str, Look]) -> Iterator[Section]:
     end = study.suffix
     if study.tag and study.document.study.question:
         yield Section(study.document.study.name, (Text(study.document.study.question),))
@@ -159,7 +161,7 @@ def _study(study: _Studied, found: Mapping[str, Look]) -> Iterator[Section]:
     if (claimed := tables.claims(answers(study.results, study.document))) is not None:
         yield Section(f"What others have said{end}", (Tabular(_with_prefix(claimed, study.tag)),))
     for subject in study.subjects:
-        yield from _charts(subject, found, end)
+        yield from _chart_sections(subject, found, end)
     yield Section(f"Protocol{end}", (Items(tuple(protocol(study.document.study))),))
 
 
@@ -177,16 +179,16 @@ def _answer(found: Verdict, subject: Subject) -> Iterator[Block]:
             yield Tabular(_with_prefix(table, subject.tag))
 
 
-def _loose(subject: Subject, found: Mapping[str, Look]) -> Iterator[Section]:
+def _unstudied_sections(subject: Subject, found: Mapping[str, Look]) -> Iterator[Section]:
     lead = Text(
         "These runs belong to no study. Nothing says that their optimizers were tuned alike, so no winner is named.",
         lead=True,
     )
     yield Section(f"Results{_on(subject)}", (lead, Tabular(_with_prefix(tables.settings(subject), subject.tag))))
-    yield from _charts(subject, found)
+    yield from _chart_sections(subject, found)
 
 
-def _charts(subject: Subject, found: Mapping[str, Look], end: str = "") -> Iterator[Section]:
+def _chart_sections(subject: Subject, found: Mapping[str, Look], end: str = "") -> Iterator[Section]:
     drawn = [figure for chart in CHARTS if (figure := chart(subject, found)) is not None]
     renamed = [_with_prefix(figure, subject.tag) for figure in drawn]
     costs = [t for t in (tables.diverged(subject), tables.cost(subject)) if t is not None]
@@ -213,7 +215,8 @@ def _provenance(results: Results, documents: Sequence[Document], repeats: int = 
     said = [f"{name.removeprefix(VERSION)} {_values(runs[name])}" for name in versions]
     names = ("backend", "device", "devices", "threads")
     hardware = [f"{name}: {_values(runs[name])}" for name in names if runs[name].count()]
-    hardware += [f"code path: {_unquoted(path)}" for path in runs["code_path"].drop_nulls().unique(maintain_order=True)]
+    paths = runs["code_path"].drop_nulls().unique(maintain_order=True)
+    hardware += [f"code path: {re.sub(JSON_MARKS, '', path)}" for path in paths]
     revision = [f"source revision: {_values(runs['revision'])}"] if runs["revision"].count() else []
     moved = int((runs["environments"] > 1).sum())
     elsewhere = [f"{moved:,} of {len(runs):,} runs went on elsewhere than they began; this is where they ended"] * bool(
@@ -226,11 +229,6 @@ def _provenance(results: Results, documents: Sequence[Document], repeats: int = 
         again = "With the folder of a study at hand, jaxopt-bench compare FOLDER --out NEW trains all of it again."
         blocks.append(Text(again))
     return Section("Made with", tuple(blocks))
-
-
-def _unquoted(text: str) -> str:
-    """Returns a JSON object as people write it."""
-    return re.sub(r'["{}:]', "", text)
 
 
 def _values(column: pl.Series) -> str:

@@ -159,7 +159,8 @@ def _view_blocks(shown: Sequence[views.View], part: str, names: set[str], found:
     """Yields what is drawn of views. Charts that follow each other stand side by side."""
     figures: list[Figure] = []
     for view in shown:
-        name = _new_name(f"{part}-{file_name(view.title)}", names)
+        name = unused_name(f"{part}-{file_name(view.title)}", names, "{}-{}")
+        names.add(name)
         match view:
             case views.Points():
                 figures.append(points_figure(name, view))
@@ -181,13 +182,6 @@ def _view_blocks(shown: Sequence[views.View], part: str, names: set[str], found:
                 yield Texts(view.title, _first(view.text, len(view.texts), "texts"), tuple(view.texts[:MOST_SHOWN]))
     if figures:
         yield Figures(tuple(figures))
-
-
-def _new_name(name: str, names: set[str]) -> str:
-    """Returns a name that no figure uses yet, and adds it to the used names."""
-    found = unused_name(name, names, "{}-{}")
-    names.add(found)
-    return found
 
 
 def _gallery(view: views.Images) -> Images:

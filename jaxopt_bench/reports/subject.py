@@ -144,7 +144,11 @@ def _by_problem(runs: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
     """Returns the runs of each problem, with what the problem is called."""
     fields = [name for name in problem_columns(runs.columns) if runs[name].n_unique() > 1]
     groups = [rows for _, rows in runs.group_by(fields, maintain_order=True)] if fields else [runs]
-    titles = [_title(rows.row(0, named=True)) for rows in groups]
+    titles = []
+    for rows in groups:
+        row = rows.row(0, named=True)
+        parts = [row.get("dataset") or row.get("problem.name"), row.get("model.name")]
+        titles.append("_".join(str(part) for part in parts if part is not None))
     found = []
     for title, rows in zip(titles, groups, strict=True):
         same = [other for t, other in zip(titles, groups, strict=True) if t == title]
@@ -159,12 +163,6 @@ def problem_columns(names: Sequence[str]) -> list[str]:
     """Returns those columns of `Results.runs` that say what the problem is."""
     others = {*IDENTITY, *METRICS, *COST, *ENVIRONMENT, *experiment_types()} - {PROBLEM}
     return [n for n in names if not (n in others or is_reached(n) or n.startswith((*PARTS, VERSION)))]
-
-
-def _title(row: Mapping[str, object]) -> str:
-    """Returns what a problem is called: its data set, or else its kind, and its model."""
-    parts = [row.get("dataset") or row.get("problem.name"), row.get("model.name")]
-    return "_".join(str(part) for part in parts if part is not None)
 
 
 def named(runs: pl.DataFrame) -> tuple[pl.DataFrame, str]:

@@ -40,12 +40,14 @@ def sweep_table(rows: Sequence[Row], title: str, metrics: Sequence[Metric]) -> T
     for name in rows[0].setting:
         table.add_column(name.partition(".")[2].replace("_", "\n"), justify="right", no_wrap=True)
     reached = [row.results.get(headline.name) for row in rows]
-    low, high = _span([found for found in reached if found is not None])
+    estimates = [found for found in reached if found is not None]
+    low, high = min((e.low for e in estimates), default=0.0), max((e.high for e in estimates), default=1.0)
     for i, measure in enumerate(shown):
         above = SPLIT_WORDS[split] if i == 0 else ""
         words = measure.metric.words if measure.metric.percent else measure.metric.title()
         table.add_column(f"{above}\n{words}", justify="right", no_wrap=True)
-    table.add_column("\n" + _axis(headline, low, high), no_wrap=True)
+    left, right = headline.metric.format(low), headline.metric.format(high)
+    table.add_column(f"\n{left}{right.rjust(WIDTH - len(left))}", no_wrap=True)
     some_diverged = any(row.diverged for row in rows)
     if some_diverged:
         table.add_column("\ndiverged", justify="right", no_wrap=True)
@@ -84,18 +86,6 @@ def dots(estimate: Estimate, low: float, high: float, dot: str = "●") -> str:
 def _position(value: float, low: float, high: float) -> int:
     share = (value - low) / (high - low) if high > low else 0.5
     return round(min(max(share, 0.0), 1.0) * (WIDTH - 1))
-
-
-def _span(estimates: Sequence[Estimate]) -> tuple[float, float]:
-    """Returns the ends of the plot's axis, which are those of the intervals."""
-    if not estimates:
-        return 0.0, 1.0
-    return min(e.low for e in estimates), max(e.high for e in estimates)
-
-
-def _axis(measure: Measure, low: float, high: float) -> str:
-    left, right = measure.metric.format(low), measure.metric.format(high)
-    return left + " " * (WIDTH - len(left) - len(right)) + right
 
 
 def _with_interval(measure: Measure, found: Estimate | None) -> str:

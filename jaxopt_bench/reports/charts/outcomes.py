@@ -32,9 +32,10 @@ def final_results(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
         found = {s.contender: s.results[headline.name] for s in ranking.standings if headline.name in s.results}
         means = _rows(found, headline.metric.scale)
     tips = _tips(subject.keys)
+    direction = "right" if headline.higher_is_better else "left"
     text = (
         f"The {headline.words} of each run, a dot a run. Below the dots of an optimizer are its mean and the 95% "
-        f"interval of that, {over(subject)}. {_direction(headline)}{_untrained(subject)}"
+        f"interval of that, {over(subject)}. Further {direction} is better.{_untrained(subject)}"
     )
     if subject.study is not None:
         paired = "searches" if subject.study.repetitions > 1 else "seeds"
@@ -135,10 +136,6 @@ def _means(subject: Subject, runs: pl.DataFrame, loss: Quantity, headline: Quant
 
 def _tips(columns: Mapping[str, str]) -> list[alt.Tooltip]:
     return [alt.Tooltip(name, type="nominal", title=title) for name, title in columns.items()]
-
-
-def _direction(quantity: Quantity) -> str:
-    return "Further right is better." if quantity.higher_is_better else "Further left is better."
 
 
 def _untrained(subject: Subject) -> str:

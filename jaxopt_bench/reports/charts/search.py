@@ -151,7 +151,7 @@ def hyperparameters(subject: Subject, looks: Mapping[str, Look]) -> Figure | Non
         short = short_names(space)
         for field, searched in space.items():
             row = f"{standing.contender}: {short[field]}"
-            low, high = _ends(searched)
+            low, high = format_value(searched.value(0)), format_value(searched.value(1))
             spaces.append({"row": row, "series": standing.contender, "low": low, "high": high})
             for winner in standing.winners:
                 value = winner.winning_values.get(field)
@@ -199,10 +199,6 @@ def _judged_by(subject: Subject) -> Quantity:
         return Quantity(subject.measures[f"{split}_loss"] if steps else subject.ranking.scale.judged)
     known = (m for m in ("validation_loss", "test_loss") if subject.runs[m].is_not_null().any())
     return Quantity(subject.measures[next(known, "train_loss")])
-
-
-def _ends(searched: Axis | Choice) -> tuple[str, str]:
-    return format_value(searched.value(0)), format_value(searched.value(1))
 
 
 def _share(searched: Axis | Choice, value: Any) -> float | None:
