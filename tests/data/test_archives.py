@@ -17,7 +17,7 @@ import pytest
 
 from jaxopt_bench.data import DATASETS, containers
 from jaxopt_bench.data.archives import Contents, read_cifar
-from jaxopt_bench.data.specs import SPLITS
+from jaxopt_bench.data.specs import DATASET_SPLITS
 from jaxopt_bench.errors import UserError
 from tests.data.conftest import pickled
 from tests.data.pickled import python2_pickle
@@ -39,7 +39,7 @@ def unpack(files: Files, folder: Path) -> Path:
 
 def assert_same(one: Contents, other: Contents) -> None:
     assert one.label_names == other.label_names
-    for split in SPLITS:
+    for split in DATASET_SPLITS:
         np.testing.assert_array_equal(one.splits[split].images, other.splits[split].images)
         for feature, labels in one.splits[split].labels.items():
             np.testing.assert_array_equal(labels, other.splits[split].labels[feature])
@@ -202,7 +202,7 @@ def test_the_other_cifar_is_named_by_what_it_holds(cifar10_files: Files, make_ar
 @pytest.mark.parametrize(("name", "folder"), [("cifar10", "cifar-10-batches-bin"), ("cifar100", "cifar-100-binary")])
 def test_the_real_archives_are_whole(official: Path, name: str, folder: str) -> None:
     contents = read_cifar(official / folder, DATASETS[name])
-    for split in SPLITS:
+    for split in DATASET_SPLITS:
         counts = np.bincount(contents.splits[split].labels["label"])
         np.testing.assert_array_equal(counts, DATASETS[name].examples(split) // DATASETS[name].num_classes)
 
@@ -306,7 +306,7 @@ def test_the_wrong_python_version_is_named(python10_files: Files, make_archive: 
 def test_the_full_python_version_has_the_same_examples(official: Path, tmp_path: Path) -> None:
     binary = official / "cifar-100-binary"
     keys = [b"coarse_labels", b"fine_labels"]
-    files = {split: pickled((binary / f"{split}.bin").read_bytes(), keys) for split in SPLITS}
+    files = {split: pickled((binary / f"{split}.bin").read_bytes(), keys) for split in DATASET_SPLITS}
     lists = {f"{kind}_label_names": (binary / f"{kind}_label_names.txt").read_bytes() for kind in ("fine", "coarse")}
     meta = python2_pickle({name.encode(): content.split() for name, content in lists.items()})
     # The checksum of the official file, as torchvision has it.

@@ -310,7 +310,7 @@ class PlainRule:
     def numbers(self) -> dict[str, Any]:
         return {name: getattr(self.optimizer, name) for name in self.own_numbers}
 
-    def made(self, numbers: Any, moment: Moment, form: Form) -> optax.GradientTransformation:
+    def rule_in_form(self, numbers: Any, moment: Moment, form: Form) -> optax.GradientTransformation:
         if form.schedule == "callable":
             raise TypeError("takes no schedule")
         return self.optimizer.rule(numbers, moment)

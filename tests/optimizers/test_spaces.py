@@ -10,7 +10,7 @@ import pytest
 
 from jaxopt_bench.optimizers import OPTIMIZERS, SGD, AdamW, Axis, Choice, custom, load
 from jaxopt_bench.optimizers.axes import rates_around
-from jaxopt_bench.optimizers.decay import measured_decay_form
+from jaxopt_bench.optimizers.decay import measure_decay_form
 
 LEARNING_RATE_FREE = {"cocob", "dadapt_adamw", "dog", "dowg", "mechanic_adam", "prodigy"}
 """By their papers: they find the learning rate, and their authors leave the factor on it at 1."""
@@ -118,7 +118,7 @@ def test_a_users_weight_decay_has_the_range_of_its_form_which_is_measured(file, 
 
 @pytest.mark.parametrize("name", sorted(set(OPTIMIZERS) - {"momo"}))  # its step size depends on its decay
 def test_the_measured_form_of_decay_is_the_one_that_the_table_states(name):
-    assert measured_decay_form(OPTIMIZERS[name]) == OPTIMIZERS[name].decay_form
+    assert measure_decay_form(OPTIMIZERS[name]) == OPTIMIZERS[name].decay_form
 
 
 def test_the_range_is_around_the_default_of_the_class_and_not_a_value_that_someone_gave_it():
