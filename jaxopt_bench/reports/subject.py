@@ -6,9 +6,7 @@ import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import polars as pl
-import scipy.special
 
 from jaxopt_bench.formatting import format_value, short_names
 from jaxopt_bench.measures import Measure, measures
@@ -26,8 +24,8 @@ from jaxopt_bench.results.columns import (
     experiment_types,
     is_reached,
 )
+from jaxopt_bench.results.statistics.intervals import t_interval
 from jaxopt_bench.runs import SPLITS
-from jaxopt_bench.statistics.intervals import MOST_EXPONENT
 from jaxopt_bench.study import Document, Study
 from jaxopt_bench.verdict import REPORTED, Ranking, Verdict
 
@@ -270,8 +268,8 @@ def _curves(runs: pl.DataFrame, lines: pl.DataFrame, metrics: Sequence[Metric]) 
 def bands(curves: pl.DataFrame, limits: tuple[float | None, float | None] = (None, None)) -> pl.DataFrame:
     """Returns means over seeds, with 95% intervals, for each series and epoch.
 
-    The intervals are those that `estimate` has below 20 values, for whole columns at once, also from 20 values on. If a
-    search was repeated, the mean over the seeds of each repetition is one value, as in verdicts.
+    The intervals are those that `estimate` has below 20 values, also from 20 values on. If a search was repeated, the
+    mean over the seeds of each repetition is one value, as in verdicts.
 
     Args:
       curves: of one split, with the columns `series`, `repetition`, `epoch`, `step`, `seconds` and `value`.
@@ -295,37 +293,17 @@ def bands(curves: pl.DataFrame, limits: tuple[float | None, float | None] = (Non
         pl.col("value").max().alias("greatest"),
         pl.len().alias("seeds"),
     )
-    count = grouped["seeds"].to_numpy().astype(np.float64)
-    quantiles = scipy.special.stdtrit(np.maximum(count - 1, 1), 0.975) / np.sqrt(np.maximum(count, 1))
-    margin = pl.Series("margin", quantiles) * grouped["deviation"]
-    low, high = _ends(margin, *limits)
-    return grouped.with_columns(low.alias("low"), high.alias("high")).drop("deviation", "least", "greatest")
-
-
-def _ends(margin: pl.Series, least: float | None, greatest: float | None) -> tuple[pl.Expr, pl.Expr]:
-    """Returns the ends of intervals within the limits, if the values are within them; see `estimate`."""
-    mean = pl.col("mean")
-    plain = mean - margin, mean + margin
-    if least is not None and greatest is not None:
-        low = pl.when(pl.col("least") >= least).then(plain[0].clip(lower_bound=least)).otherwise(plain[0])
-        high = pl.when(pl.col("greatest") <= greatest).then(plain[1].clip(upper_bound=greatest)).otherwise(plain[1])
-        return low, high
-    if least is not None:
-        factor = _factor(margin, mean - least)
-        inside = pl.col("least") >= least
-        low, high = least + (mean - least) / factor, least + (mean - least) * factor
-    elif greatest is not None:
-        factor = _factor(margin, greatest - mean)
-        inside = pl.col("greatest") <= greatest
-        low, high = greatest - (greatest - mean) * factor, greatest - (greatest - mean) / factor
-    else:
-        return plain
-    return pl.when(inside).then(low).otherwise(plain[0]), pl.when(inside).then(high).otherwise(plain[1])
-
-
-def _factor(margin: pl.Series, distance: pl.Expr) -> pl.Expr:
-    """Returns by what the distance from a limit is divided and multiplied."""
-    return pl.when(distance > 0).then(margin / distance).otherwise(margin).clip(upper_bound=MOST_EXPONENT).exp()
+    least, greatest = limits
+    ends: list[tuple[float | None, float | None]] = []
+    for row in grouped.iter_rows(named=True):
+        if row["seeds"] == 1:
+            ends.append((None, None))
+        else:
+            low = least if least is not None and row["least"] >= least else None
+            high = greatest if greatest is not None and row["greatest"] <= greatest else None
+            ends.append(t_interval(row["mean"], row["deviation"], row["seeds"], 0.95, low, high))
+    columns = pl.DataFrame(ends, schema={"low": pl.Float64, "high": pl.Float64}, orient="row")
+    return grouped.hstack(columns).drop("deviation", "least", "greatest")
 
 
 def thin_out(frame: pl.DataFrame, by: Sequence[str], value: str, most: int) -> pl.DataFrame:

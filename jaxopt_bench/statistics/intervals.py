@@ -110,8 +110,24 @@ def _interval(
         low, high = _bootstrap(values, confidence)
         if math.isfinite(low) and math.isfinite(high):  # they are not if values differ by rounding alone
             return low, high
+    return t_interval(mean, statistics.stdev(values), count, confidence, least, greatest)
+
+
+def t_interval(
+    mean: float, deviation: float, count: int, confidence: float, least: float | None, greatest: float | None
+) -> tuple[float, float]:
+    """Returns the ends of Student's t interval, within the bounds of the values; see `estimate`.
+
+    Args:
+      mean: of the values.
+      deviation: their sample standard deviation.
+      count: how many there are, at least 2.
+      confidence: the probability that the interval holds the true mean.
+      least: the least possible value, which no value is below; None if there is none.
+      greatest: the greatest possible value, likewise.
+    """
     quantile = float(scipy.special.stdtrit(count - 1, (1 + confidence) / 2))
-    margin = quantile * statistics.stdev(values) / math.sqrt(count)
+    margin = quantile * deviation / math.sqrt(count)
     if least is not None and greatest is not None:
         return min(max(mean - margin, least), mean), max(min(mean + margin, greatest), mean)
     if least is not None:
