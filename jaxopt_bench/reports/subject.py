@@ -24,8 +24,8 @@ from jaxopt_bench.results.columns import (
     experiment_types,
     is_reached,
 )
-from jaxopt_bench.results.statistics.intervals import t_interval
 from jaxopt_bench.runs import SPLITS
+from jaxopt_bench.statistics.intervals import t_interval
 from jaxopt_bench.study import Document, Study
 from jaxopt_bench.verdict import REPORTED, Ranking, Verdict
 
