@@ -157,4 +157,4 @@ def test_records_say_all_that_reading_needs(tmp_path, monkeypatch):
     monkeypatch.setattr(Line, "load", lambda *_: pytest.fail("reading loads no problem"))
     results = load(tmp_path / "study")
     (document,) = results.documents
-    assert verdict(results, document).rankings[0].primary.name == "test_relative_error"
+    assert verdict(results, document).rankings[0].scale.primary.name == "test_relative_error"
