@@ -70,7 +70,7 @@ def _integer(digits: str) -> int:
     return value
 
 
-def sha256_of_json(value: Any) -> str:
+def sha256_of_json(value: object) -> str:
     """Returns the SHA-256 sum of a JSON value, as hexadecimal digits. The order of an object's fields has no effect."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
@@ -80,7 +80,7 @@ _WORDS = {str: "a text", int: "an integer", float: "a finite number", bool: "tru
           list: "a list", types.NoneType: "null"}  # fmt: skip
 
 
-def check_object(where: str, value: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
+def check_object(where: str, value: object, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a JSON value that must be an object with some fields, each of its type; it may have others.
 
     Args:
@@ -103,13 +103,13 @@ def check_object(where: str, value: Any, fields: Mapping[str, Any]) -> dict[str,
     return value
 
 
-def _is_a(value: Any, kind: Any) -> bool:
+def _is_a(value: object, kind: Any) -> bool:
     if isinstance(value, bool):
         return kind is bool
     return isinstance(value, kind) and not (isinstance(value, float) and not math.isfinite(value))
 
 
-def write_json(path: pathlib.Path, value: Any) -> None:
+def write_json(path: pathlib.Path, value: object) -> None:
     """Writes a JSON file whole or not at all.
 
     Raises:

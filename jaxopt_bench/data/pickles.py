@@ -133,43 +133,43 @@ class _Machine:
         del self._stack[height:]
         return values
 
-    def _do_proto(self, _: Any) -> None: ...
+    def _do_proto(self, _: object) -> None: ...
 
-    def _do_frame(self, _: Any) -> None: ...
+    def _do_frame(self, _: object) -> None: ...
 
-    def _do_mark(self, _: Any) -> None:
+    def _do_mark(self, _: object) -> None:
         self._marks.append(len(self._stack))
 
-    def _do_stop(self, _: Any) -> None:
+    def _do_stop(self, _: object) -> None:
         (self.result,) = self._pop(1)
 
-    def _do_empty_list(self, _: Any) -> None:
+    def _do_empty_list(self, _: object) -> None:
         self._stack.append([])
 
-    def _do_list(self, _: Any) -> None:
+    def _do_list(self, _: object) -> None:
         self._stack.append(self._pop_to_mark())
 
-    def _do_tuple(self, _: Any) -> None:
+    def _do_tuple(self, _: object) -> None:
         self._stack.append(tuple(self._pop_to_mark()))
 
-    def _do_empty_dict(self, _: Any) -> None:
+    def _do_empty_dict(self, _: object) -> None:
         self._stack.append({})
 
-    def _do_dict(self, _: Any) -> None:
+    def _do_dict(self, _: object) -> None:
         values = self._pop_to_mark()
         self._stack.append({})
         self._set(values)
 
-    def _do_append(self, _: Any) -> None:
+    def _do_append(self, _: object) -> None:
         self._extend(self._pop(1))
 
-    def _do_appends(self, _: Any) -> None:
+    def _do_appends(self, _: object) -> None:
         self._extend(self._pop_to_mark())
 
-    def _do_setitem(self, _: Any) -> None:
+    def _do_setitem(self, _: object) -> None:
         self._set(self._pop(2))
 
-    def _do_setitems(self, _: Any) -> None:
+    def _do_setitems(self, _: object) -> None:
         self._set(self._pop_to_mark())
 
     def _extend(self, values: list[Any]) -> None:
@@ -194,7 +194,7 @@ class _Machine:
 
     _do_binput = _do_long_binput = _do_put
 
-    def _do_memoize(self, _: Any) -> None:
+    def _do_memoize(self, _: object) -> None:
         self._do_put(len(self._memo))
 
     def _do_get(self, index: int) -> None:
@@ -212,13 +212,13 @@ class _Machine:
             )
         self._stack.append(_NAMES[name])
 
-    def _do_stack_global(self, _: Any) -> None:
+    def _do_stack_global(self, _: object) -> None:
         module, name = self._pop(2)
         if not isinstance(module, str) or not isinstance(name, str):
             raise RefusedPickleError("it is damaged: a name is not text")
         self._do_global(f"{module} {name}")
 
-    def _do_reduce(self, _: Any) -> None:
+    def _do_reduce(self, _: object) -> None:
         called, arguments = self._pop(2)
         if not isinstance(arguments, tuple):
             raise RefusedPickleError("it is damaged: arguments are not a tuple")
@@ -232,7 +232,7 @@ class _Machine:
             case _:
                 raise RefusedPickleError("it contains something other than arrays of bytes (uint8)")
 
-    def _do_build(self, _: Any) -> None:
+    def _do_build(self, _: object) -> None:
         target, state = self._pop(2)
         match target, state:
             case _Dtype(), (3, b"|" | "|", None, None, None, -1, -1, 0):

@@ -36,7 +36,7 @@ class Window(NamedTuple):
 
     strides: tuple[int, int]
     pads: Pads
-    precision: Any = None
+    precision: lax.PrecisionLike = None
 
 
 def conv_general_dilated(
@@ -114,7 +114,7 @@ def window_of(
     rhs_dilation: Sequence[int] | None = None,
     dimension_numbers: Any = None,
     batch_group_count: int = 1,
-    precision: Any = None,
+    precision: lax.PrecisionLike = None,
     preferred_element_type: DTypeLike | None = None,
 ) -> Window | None:
     """Returns where the kernel is laid, or None where this is no undilated convolution of NHWC images by HWIO kernels.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Integer, Key
 
 from jaxopt_bench.config import number
@@ -102,7 +103,7 @@ class Recurrence(nn.Module):
         return lax.scan(advance, start, gates.swapaxes(0, 1))[1].swapaxes(0, 1)
 
 
-def _orthogonal_gates(key: Key[Array, ""], shape: tuple[int, int], dtype: Any) -> Float[Array, "width gates"]:
+def _orthogonal_gates(key: Key[Array, ""], shape: tuple[int, int], dtype: DTypeLike) -> Float[Array, "width gates"]:
     """Returns an orthogonal matrix for each of the three gates, side by side."""
     width = shape[0]
     matrices = [nn.initializers.orthogonal()(one, (width, width), dtype) for one in jax.random.split(key, 3)]

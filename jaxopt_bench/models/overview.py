@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 from clu import parameter_overview as clu_overview
+from jaxtyping import PyTree
 
 
 def parameter_overview(variables_or_params: Mapping[str, Any]) -> str:
@@ -21,6 +22,6 @@ def parameter_overview(variables_or_params: Mapping[str, Any]) -> str:
     return clu_overview.get_parameter_overview(params, include_stats=False)
 
 
-def count_parameters(params: Any) -> int:
+def count_parameters(params: PyTree[Any]) -> int:
     """Returns how many numbers a tree of arrays (or of their shapes) holds."""
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))

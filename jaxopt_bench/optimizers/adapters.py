@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import jax
@@ -14,6 +14,9 @@ from optax import contrib
 
 from jaxopt_bench.optimizers.wrappers import find_states
 
+Mask = Callable[[PyTree[Array]], PyTree[bool]] | None
+"""Which parameters decay; None for all."""
+
 
 def dog(
     learning_rate: float = 1.0,
@@ -21,7 +24,7 @@ def dog(
     init_rule: Literal["heuristic", "distance", "learning_rate"] = "heuristic",
     eps: float = 1e-8,
     weight_decay: float = 0.0,
-    mask: Any = None,
+    mask: Mask = None,
 ) -> optax.GradientTransformation:
     """Distance over Gradients (DoG): the largest distance from the start, over the root of all squared gradients.
 
@@ -76,8 +79,8 @@ def idle_until_a_gradient(factory: Callable[..., optax.GradientTransformation]) 
         inner = optax.with_extra_args_support(factory(*arguments, **named))
 
         def update_fn(
-            updates: PyTree[Array], state: Any, params: PyTree[Array] | None = None, **extra: Any
-        ) -> tuple[PyTree[Array], Any]:
+            updates: PyTree[Array], state: optax.OptState, params: PyTree[Array] | None = None, **extra: Any
+        ) -> tuple[PyTree[Array], optax.OptState]:
             updates, new = inner.update(updates, state, params, **extra)
             idle = optax.tree.norm(new.grad_sum, ord=1) == 0
             kept = {
@@ -116,7 +119,9 @@ def rprop(
     """
     inner = optax.scale_by_rprop(learning_rate, eta_minus, eta_plus, min_step_size, max_step_size)
 
-    def update_fn(updates: PyTree[Array], state: Any, params: PyTree[Array] | None = None) -> tuple[PyTree[Array], Any]:
+    def update_fn(
+        updates: PyTree[Array], state: optax.OptState, params: PyTree[Array] | None = None
+    ) -> tuple[PyTree[Array], optax.OptState]:
         state = inner.update(updates, state, params)[1]
         return jax.tree.map(jnp.negative, state.prev_updates), state
 
@@ -130,7 +135,7 @@ def schedule_free_adamw(
     eps: float = 1e-8,
     weight_decay: float = 0.0,
     weight_lr_power: float = 2.0,
-    mask: Any = None,
+    mask: Mask = None,
 ) -> optax.GradientTransformation:
     """Schedule-Free AdamW: averaging in place of a schedule and of the first moment.
 
@@ -155,7 +160,7 @@ class MatrixAxes(contrib.MuonDimensionNumbers, contrib.GaLoreDimensionNumbers):
     """Which axes of a parameter make it a matrix, for each of optax's functions that asks for it."""
 
 
-def matrices(params: PyTree[Array]) -> PyTree[Any]:
+def matrices(params: PyTree[Array]) -> PyTree[MatrixAxes | None]:
     """Returns, for each parameter, which axes make it a matrix. None if it is not one.
 
     The kernels of convolutions and dense layers map what comes in (all axes but the last) to what goes out (the last).
@@ -163,14 +168,14 @@ def matrices(params: PyTree[Array]) -> PyTree[Any]:
     which Jordan et al. (2024) leave to Adam.
     """
 
-    def of_leaf(path: Any, leaf: Array) -> Any:
+    def of_leaf(path: Sequence[object], leaf: Array) -> MatrixAxes | None:
         left = any(getattr(part, "key", None) in ("head", "embedding", "positions") for part in path)
         return None if leaf.ndim < 2 or left else MatrixAxes(tuple(range(leaf.ndim - 1)), leaf.ndim - 1)
 
     return jax.tree_util.tree_map_with_path(of_leaf, params)
 
 
-def schedule_free_parameters(opt_state: Any, params: PyTree[Array]) -> PyTree[Array]:
+def schedule_free_parameters(opt_state: optax.OptState, params: PyTree[Array]) -> PyTree[Array]:
     """Returns the parameters to evaluate of a Schedule-Free optimizer: its average.
 
     Each of several Schedule-Free states, as those of a partition, has the average of the parameters that it updates.
@@ -180,7 +185,7 @@ def schedule_free_parameters(opt_state: Any, params: PyTree[Array]) -> PyTree[Ar
       params: those that are trained.
     """
 
-    def is_masked(node: Any) -> bool:
+    def is_masked(node: object) -> bool:
         return isinstance(node, optax.MaskedNode)
 
     for state in find_states(opt_state, contrib.ScheduleFreeState):

@@ -91,7 +91,7 @@ class Choice(Config):
         if not self.values:
             raise UserError("Choice.values is empty; accepted: at least one value.")
 
-    def __contains__(self, value: Any) -> bool:
+    def __contains__(self, value: object) -> bool:
         return value in self.values
 
     def __str__(self) -> str:
@@ -140,7 +140,7 @@ class Space(Mapping[str, Axis | Choice]):
         return cls({f: kinds[f].from_json(v, f"{where}.{f}") for f, v in values.items()})
 
 
-def _without_lists(value: Any) -> Any:
+def _without_lists(value: object) -> object:
     """Returns a value with tuples in the place of lists, as which JSON has them."""
     return tuple(map(_without_lists, value)) if isinstance(value, (list, tuple)) else value
 
@@ -164,13 +164,14 @@ _RULE = f"the default learning rate and {RATE_DECADES} decades to each side, as 
 _NO_DEFAULT = f"{RATE_WITHOUT_DEFAULT:g}, as there is no usable default, and {RATE_DECADES} decades to each side"
 
 
-def rate_or_fallback(default: Any) -> float:
+def rate_or_fallback(default: object) -> float:
     """Returns a default learning rate, or `RATE_WITHOUT_DEFAULT` if it is missing, not positive, or not finite."""
-    is_number = isinstance(default, (int, float)) and not isinstance(default, bool)
-    return float(default) if is_number and _SMALLEST_RATE <= default <= _LARGEST_RATE else RATE_WITHOUT_DEFAULT
+    if isinstance(default, (int, float)) and not isinstance(default, bool):
+        return float(default) if _SMALLEST_RATE <= default <= _LARGEST_RATE else RATE_WITHOUT_DEFAULT
+    return RATE_WITHOUT_DEFAULT
 
 
-def rates_around(default: Any) -> Axis:
+def rates_around(default: object) -> Axis:
     """Returns the learning rates that are searched for an optimizer: the same number of decades for all.
 
     Args:

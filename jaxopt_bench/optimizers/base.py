@@ -194,7 +194,7 @@ class Optimizer(Tunable, abc.ABC):
         """Whether other parameters are evaluated than those that are trained."""
         return self.own_average or self.ema_decay is not None or self.swa_start is not None
 
-    def evaluation_parameters(self, opt_state: Any, params: PyTree[Array]) -> PyTree[Array]:
+    def evaluation_parameters(self, opt_state: optax.OptState, params: PyTree[Array]) -> PyTree[Array]:
         """Returns the parameters to evaluate: an average of those trained, or those themselves.
 
         Args:
@@ -203,7 +203,7 @@ class Optimizer(Tunable, abc.ABC):
         """
         return find_state(opt_state, AverageState).average if self.averages else params
 
-    def evaluations(self, opt_state: Any) -> Integer[Array, ""] | int:
+    def evaluations(self, opt_state: optax.OptState) -> Integer[Array, ""] | int:
         """Returns how often a training step evaluated the loss and its gradient.
 
         Args:

@@ -113,7 +113,7 @@ class Imported(Loadable, FactoryOptimizer):
         """
         transform = self.transform(self.hyperparameters(), Moment(key=jax.random.key(0)))
 
-        def update(params: Any) -> Any:
+        def update(params: PyTree[Array]) -> tuple[PyTree[Array], optax.OptState]:
             return transform.update(params, transform.init(params), params, value=jnp.float32(1))
 
         updates, state = self._shapes_on(params, "", update, params)
@@ -213,7 +213,7 @@ class Imported(Loadable, FactoryOptimizer):
         """See `Optimizer.averages`."""
         return super().averages or self.form.schedule_free
 
-    def evaluation_parameters(self, opt_state: Any, params: PyTree[Array]) -> PyTree[Array]:
+    def evaluation_parameters(self, opt_state: optax.OptState, params: PyTree[Array]) -> PyTree[Array]:
         """See `Optimizer.evaluation_parameters`."""
         evaluated = type(self).evaluated
         if evaluated is None and not self.form.schedule_free:

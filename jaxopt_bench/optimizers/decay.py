@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
+from jaxtyping import Array, PyTree
 
 from jaxopt_bench.optimizers.axes import rate_or_fallback
 from jaxopt_bench.optimizers.base import DecayForm, Moment, Optimizer
@@ -73,7 +75,7 @@ class _Updates(NamedTuple):
         return cls(*(np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)]) for tree in found))
 
 
-def _updates(optimizer: Optimizer) -> tuple[Any, ...]:
+def _updates(optimizer: Optimizer) -> tuple[PyTree[Array], ...]:
     """Returns the updates of `_Updates`, as trees."""
     rng = np.random.default_rng(0)
     scales = {"params": 1.0, "other_params": 1.0, "gradient": 0.1, "other": 0.1, "last": 0.1}
@@ -84,7 +86,9 @@ def _updates(optimizer: Optimizer) -> tuple[Any, ...]:
     params, other_params, gradient, other, last = trees.values()
     transform = optimizer.transform(optimizer.hyperparameters(), Moment(key=jax.random.key(0)))
 
-    def after(params: Any, gradient: Any, state: Any = None) -> Any:
+    def after(
+        params: PyTree[Array], gradient: PyTree[Array], state: optax.OptState | None = None
+    ) -> tuple[PyTree[Array], optax.OptState]:
         state = transform.init(params) if state is None else state
         return transform.update(gradient, state, params, value=jnp.ones([]))
 

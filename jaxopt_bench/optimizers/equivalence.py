@@ -21,14 +21,14 @@ import dataclasses
 import functools
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float32, PyTree
+from jaxtyping import Array, Float32, Integer, PyTree
 from optax import contrib
 
 from jaxopt_bench.errors import UserError, shortened
@@ -54,6 +54,8 @@ _FAST = {  # to compile, for what runs once
 
 Numbers = Mapping[str, Any]
 Table = Sequence[float]
+Steps = Float32[Array, " steps"]
+Step = Integer[Array, ""] | int
 Outcome = list[list[Float32[np.ndarray, "*shape"]]]
 """The updates of each step, by parameter, and at the end the arrays of the last state."""
 
@@ -216,21 +218,27 @@ class _Examination:
         tried = f"It was tried on parameters such as {path}, {_type(leaf)}"
         return ParametersError(f"its init or update fails: {_words(errors[0])}. {tried}. {_GIVEN}")
 
-    def _transform(self, form: Form, numbers: Numbers, moment: Moment | None = None) -> Any:
+    def _transform(
+        self, form: Form, numbers: Numbers, moment: Moment | None = None
+    ) -> optax.GradientTransformationExtraArgs:
         moment = (moment or Moment())._replace(key=jax.random.key(0))
         return optax.with_extra_args_support(self.make(numbers, moment, form))
 
-    def _shapes(self, form: Form, numbers: Numbers) -> tuple[Any, Any, Any]:
+    def _shapes(
+        self, form: Form, numbers: Numbers
+    ) -> tuple[optax.OptState, PyTree[jax.ShapeDtypeStruct], optax.OptState]:
         """Returns the shapes of the first state, of the updates and of the next state."""
         transform = self._transform(form, numbers)
 
-        def update(grads: Any, state: Any, params: Any, value: Any) -> Any:
+        def update(
+            grads: PyTree[Array], state: optax.OptState, params: PyTree[Array], value: Float32[Array, ""]
+        ) -> tuple[PyTree[Array], optax.OptState]:
             return transform.update(grads, state, params, value=value)
 
         state = jax.eval_shape(transform.init, self.params)
         return state, *jax.eval_shape(update, self.grads[0], state, self.params, jnp.float32(1))
 
-    def _check_shapes(self) -> Any:
+    def _check_shapes(self) -> optax.OptState:
         """Checks that updates are those of the parameters and that the state keeps its form; returns its shapes."""
         state, updates, new = self._shapes(dataclasses.replace(self.base, flat=False), self.numbers)
         if _structure(updates) != _structure(self.params):
@@ -268,7 +276,7 @@ class _Examination:
         numbers: Numbers,
         table: Table,
         as_trained: bool,
-        grads: Sequence[Any] | None = None,
+        grads: Sequence[PyTree[Array]] | None = None,
         params: PyTree[Array] | None = None,
     ) -> Outcome:
         """Returns the updates of some steps, and the last state.
@@ -296,21 +304,31 @@ class _Examination:
             outcome.append([np.asarray(leaf, np.float32) for leaf in jax.tree.leaves(made)])
         return [*outcome, [np.asarray(leaf, np.float32) for leaf in jax.tree.leaves(state)]]
 
-    def _functions(self, form: Form, numbers: Numbers, as_trained: bool, multiplier: float | None) -> tuple[Any, Any]:
+    def _functions(
+        self, form: Form, numbers: Numbers, as_trained: bool, multiplier: float | None
+    ) -> tuple[Callable[..., optax.OptState], Callable[..., tuple[PyTree[Array], optax.OptState]]]:
         """Returns `init(given, table, params)`, `update(given, table, step, grads, state, params, value)`, compiled."""
         fixed = tuple((name, v) for name, v in numbers.items() if not as_trained or name in form.plain)
         key = (form, as_trained, multiplier, fixed)
         if key not in self.compiled:
 
-            def transform(given: Any, table: Any, step: Any) -> Any:
+            def transform(given: Numbers, table: Steps, step: Step) -> optax.GradientTransformationExtraArgs:
                 now = table[step] if multiplier is None else multiplier
                 moment = Moment(multiplier=now, multiplier_at=lambda count: table[count])
                 return self._transform(form, {**numbers, **given}, moment)
 
-            def init(given: Any, table: Any, params: Any) -> Any:
+            def init(given: Numbers, table: Steps, params: PyTree[Array]) -> optax.OptState:
                 return transform(given, table, 0).init(params)
 
-            def update(given: Any, table: Any, step: Any, grads: Any, state: Any, params: Any, value: Any) -> Any:
+            def update(
+                given: Numbers,
+                table: Steps,
+                step: Step,
+                grads: PyTree[Array],
+                state: optax.OptState,
+                params: PyTree[Array],
+                value: Float32[Array, ""],
+            ) -> tuple[PyTree[Array], optax.OptState]:
                 return transform(given, table, step).update(grads, state, params, value=value)
 
             compiled = jax.jit(update, compiler_options=_options())
@@ -553,7 +571,7 @@ def _change(value: Any, whole: bool) -> Any:
     return _round_to_float32(1 - 1.5 * (1 - value)) if 1 / 2 <= value < 1 else 1.5 * value if value >= 1 else value / 2
 
 
-def _leaves(tree: Any) -> list[tuple[str, Any]]:
+def _leaves(tree: PyTree[Any]) -> list[tuple[str, Any]]:
     """Returns the leaves of a tree, each with its path."""
     return [(jax.tree_util.keystr(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)]
 
@@ -562,7 +580,7 @@ def _structure(tree: PyTree[Any]) -> object:
     return jax.tree.structure(tree)
 
 
-def _type(leaf: Any) -> str:
+def _type(leaf: Array | jax.ShapeDtypeStruct) -> str:
     return f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"
 
 

@@ -177,7 +177,7 @@ class FactoryOptimizer(Optimizer):
         """Returns the transformation with its state in a form that training can hold."""
         return storable(rule) if "key" in self.filled.values() else rule
 
-    def evaluation_parameters(self, opt_state: Any, params: PyTree[Array]) -> PyTree[Array]:
+    def evaluation_parameters(self, opt_state: optax.OptState, params: PyTree[Array]) -> PyTree[Array]:
         """See `Optimizer.evaluation_parameters`."""
         evaluated = type(self).evaluated
         if evaluated is not None:

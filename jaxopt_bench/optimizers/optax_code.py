@@ -137,11 +137,11 @@ def _coupled(optimizer: Optimizer, rule: str) -> str:
     return f"optax.chain(optax.add_decayed_weights({_number(optimizer.weight_decay)}), {rule})"
 
 
-def _arguments(values: Mapping[str, Any]) -> str:
+def _arguments(values: Mapping[str, object]) -> str:
     return "".join(f", {name}={_value(value)}" for name, value in values.items() if value is not None)
 
 
-def _value(value: Any) -> str:
+def _value(value: object) -> str:
     if isinstance(value, tuple):
         return f"({', '.join(map(_value, value))},)"
     return _number(value) if isinstance(value, float) else repr(value)

@@ -38,7 +38,7 @@ class Share:
     share: float
 
 
-def read_shares(values: Any) -> tuple[Share, ...]:
+def read_shares(values: object) -> tuple[Share, ...]:
     """Returns the parts of a network that a record lists; nothing if it is not such a list."""
     kinds: dict[str, Any] = {"name": str, "arrays": int, "of_arrays": int, "numbers": int, "share": (int, float)}
     if not isinstance(values, list):
@@ -63,7 +63,7 @@ def share_of(name: str, arrays: Iterable[int], params: PyTree[Any]) -> Share:
     return Share(name, len(own), len(sizes), numbers, numbers / max(sum(sizes), 1))
 
 
-def inner_rules(opt_state: PyTree[Any], params: PyTree[Any]) -> tuple[Share, ...]:
+def inner_rules(opt_state: optax.OptState, params: PyTree[Any]) -> tuple[Share, ...]:
     """Returns the share of the parameters that each inner rule updates; nothing for an optimizer with a single rule.
 
     Args:
@@ -74,7 +74,7 @@ def inner_rules(opt_state: PyTree[Any], params: PyTree[Any]) -> tuple[Share, ...
     return tuple(share_of(name, arrays, params) for name, arrays in found) if len(found) > 1 else ()
 
 
-def rule_arrays(opt_state: PyTree[Any], params: PyTree[Any]) -> list[tuple[str, frozenset[int]]]:
+def rule_arrays(opt_state: optax.OptState, params: PyTree[Any]) -> list[tuple[str, frozenset[int]]]:
     """Returns each inner rule's label with the indices of the arrays that it updates; see `inner_rules`.
 
     A rule without arrays is included. The label of a rule within another one follows the other's, after a slash. A rule
@@ -108,14 +108,14 @@ def _rules(state: PartitionState, params: PyTree[Any]) -> tuple[list[tuple[str, 
     return known, stateless
 
 
-def _updated(state: PyTree[Any], params: PyTree[Any]) -> frozenset[int] | None:
+def _updated(state: optax.OptState, params: PyTree[Any]) -> frozenset[int] | None:
     """Returns the indices of the arrays for which a rule keeps state; None if it keeps none for any array.
 
     A rule's state for its parameters has their structure, with `optax.MaskedNode` in the place of other parameters.
     """
     found: frozenset[int] = frozenset()
     seen = False
-    nodes: Sequence[Any] = [state]
+    nodes: Sequence[object] = [state]
     while nodes:
         node, *rest = nodes
         own = _unmasked(node, params)
@@ -127,7 +127,7 @@ def _updated(state: PyTree[Any], params: PyTree[Any]) -> frozenset[int] | None:
     return found if seen else None
 
 
-def _unmasked(node: Any, params: PyTree[Any]) -> list[bool] | None:
+def _unmasked(node: object, params: PyTree[Any]) -> list[bool] | None:
     """Returns for each parameter whether a tree holds a value for it; None if the tree is not like the parameters."""
     if isinstance(node, optax.MaskedNode):
         return [False] * len(jax.tree.leaves(params))
@@ -140,9 +140,9 @@ def _unmasked(node: Any, params: PyTree[Any]) -> list[bool] | None:
     return None if None in parts else [kept for part in parts if part is not None for kept in part]
 
 
-def _children(node: Any) -> list[Any]:
+def _children(node: object) -> list[object]:
     return [] if hasattr(node, "shape") else jax.tree.leaves(node, is_leaf=lambda child: child is not node)
 
 
-def _structure(node: Any) -> Any:
+def _structure(node: object) -> object:
     return jax.tree.structure(node, is_leaf=lambda child: child is not node)

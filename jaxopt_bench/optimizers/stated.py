@@ -217,7 +217,7 @@ def _parsed_range(word: str, where: str, kind: Any, scale: Scale) -> Axis | Choi
     return Axis(low, high, "log" if scale == "log_one_minus" else scale, _SOURCE)
 
 
-def _parsed_item(text: str, where: str, kind: Any) -> Any:
+def _parsed_item(text: str, where: str, kind: Any) -> str | float | bool | None:
     """Returns a value that is written as text, of the field's type."""
     members = _members(kind)
     words = {"true": True, "false": False}

@@ -11,6 +11,8 @@ import optax
 from jaxtyping import Array, Bool, Float, Integer, PyTree
 
 S = TypeVar("S")
+Rate = Callable[[Integer[Array, ""]], tuple[Float[Array, ""], Integer[Array, ""]]]
+"""A function of the number of parameters that an average is of: the share of the new ones, and the new number."""
 
 
 def accumulate(inner: optax.GradientTransformation, every: int) -> optax.GradientTransformationExtraArgs:
@@ -20,7 +22,9 @@ def accumulate(inner: optax.GradientTransformation, every: int) -> optax.Gradien
     """
     inner = optax.with_extra_args_support(inner)
 
-    def update_both(pair: Any, state: Any, params: Any) -> tuple[Any, Any]:
+    def update_both(
+        pair: tuple[PyTree[Array], Array], state: optax.OptState, params: tuple[PyTree[Array], Array]
+    ) -> tuple[tuple[PyTree[Array], Array], optax.OptState]:
         updates, state = inner.update(pair[0], state, params[0], value=pair[1])
         return (updates, pair[1]), state
 
@@ -43,7 +47,7 @@ def accumulate(inner: optax.GradientTransformation, every: int) -> optax.Gradien
 class AverageState(NamedTuple):
     """The state of `average`: the inner optimizer's, the average, and how many parameters it is of."""
 
-    inner: Any
+    inner: optax.OptState
     average: PyTree[Array]
     count: Integer[Array, ""]  # type: ignore[assignment]  # the field's name in optax, though a tuple has a count
 
@@ -98,8 +102,8 @@ def penalised(
         return 0.5 * weight_decay * jnp.sum(jnp.stack(jax.tree.leaves(squares)))
 
     def update_fn(
-        updates: PyTree[Array], state: Any, params: PyTree[Array] | None = None, **extra: Any
-    ) -> tuple[PyTree[Array], Any]:
+        updates: PyTree[Array], state: optax.OptState, params: PyTree[Array] | None = None, **extra: Any
+    ) -> tuple[PyTree[Array], optax.OptState]:
         value_fn = extra["value_fn"]
         added, gradient = jax.value_and_grad(penalty)(params)
         extra |= {
@@ -115,7 +119,7 @@ def penalised(
 class StoredState(NamedTuple):
     """A state in the form that `storable` keeps it in."""
 
-    inner: Any
+    inner: optax.OptState
 
 
 def storable(inner: optax.GradientTransformation, flat: bool = False) -> optax.GradientTransformationExtraArgs:
@@ -130,29 +134,29 @@ def storable(inner: optax.GradientTransformation, flat: bool = False) -> optax.G
     """
     inner = optax.with_extra_args_support(inner)
 
-    def init_fn(params: PyTree[Array]) -> Any:
+    def init_fn(params: PyTree[Array]) -> StoredState:
         return to_stored(inner.init(params), flat)
 
     def update_fn(
-        updates: PyTree[Array], state: Any, params: PyTree[Array] | None = None, **extra: Any
-    ) -> tuple[PyTree[Array], Any]:
+        updates: PyTree[Array], state: optax.OptState, params: PyTree[Array] | None = None, **extra: Any
+    ) -> tuple[PyTree[Array], optax.OptState]:
         updates, new = inner.update(updates, from_stored(state, inner, params), params, **extra)
         return updates, to_stored(new, flat)
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
 
-def to_stored(state: Any, flat: bool) -> StoredState:
+def to_stored(state: optax.OptState, flat: bool) -> StoredState:
     """Returns a state as `storable` keeps it."""
     kept = jax.tree.map(lambda leaf: jax.random.key_data(leaf) if _is_key(leaf) else leaf, state)
     return StoredState(tuple(jax.tree.leaves(kept)) if flat else kept)
 
 
-def from_stored(state: StoredState, inner: optax.GradientTransformation, params: PyTree[Array]) -> Any:
+def from_stored(state: StoredState, inner: optax.GradientTransformation, params: PyTree[Array]) -> optax.OptState:
     """Returns the state of a transformation that `to_stored` made of it."""
     implementations: list[Any] = []
 
-    def initial(params: PyTree[Array]) -> Any:
+    def initial(params: PyTree[Array]) -> optax.OptState:
         made = inner.init(params)
         implementations.extend(jax.random.key_impl(leaf) if _is_key(leaf) else None for leaf in jax.tree.leaves(made))
         return made
@@ -172,23 +176,23 @@ def without_extra_arguments(inner: optax.GradientTransformation) -> optax.Gradie
     )
 
 
-def _is_key(leaf: Any) -> bool:
+def _is_key(leaf: object) -> bool:
     return hasattr(leaf, "dtype") and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def find_states(opt_state: PyTree[Any], kind: type[S]) -> list[S]:
+def find_states(opt_state: optax.OptState, kind: type[S]) -> list[S]:
     """Returns the states of a kind among those that an optimizer's state is composed of: the outermost ones."""
     leaves = jax.tree.leaves(opt_state, is_leaf=lambda state: isinstance(state, kind))
     return [leaf for leaf in leaves if isinstance(leaf, kind)]
 
 
-def find_state(opt_state: PyTree[Any], kind: type[S]) -> S:
+def find_state(opt_state: optax.OptState, kind: type[S]) -> S:
     """Returns the one state of a kind among those that an optimizer's state is composed of."""
     (found,) = find_states(opt_state, kind)
     return found
 
 
-def _average(inner: optax.GradientTransformation, rate: Any) -> optax.GradientTransformationExtraArgs:
+def _average(inner: optax.GradientTransformation, rate: Rate) -> optax.GradientTransformationExtraArgs:
     """Moves an average towards the new parameters at the rate for the number of parameters it is of so far."""
     inner = optax.with_extra_args_support(inner)
 

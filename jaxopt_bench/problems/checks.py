@@ -5,19 +5,21 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PyTree
+from jaxtyping import Array, Float, Key, PyTree
 
 from jaxopt_bench import prng
 from jaxopt_bench.errors import UserError, shortened
 from jaxopt_bench.prng import Draw, Purpose
-from jaxopt_bench.problems.base import Examples, Problem, count_examples, take_examples
+from jaxopt_bench.problems.base import Examples, Params, Problem, Variables, count_examples, take_examples
 from jaxopt_bench.problems.metrics import LOSS, Metric
 from jaxopt_bench.user_code import describe_error
+
+T = TypeVar("T")
 
 BATCH = 7
 """Examples in the batch of the checks: few, and a number that other axes rarely have as their length."""
@@ -211,7 +213,7 @@ def _batch(examples: Examples) -> Examples:
     return jax.tree.map(jnp.asarray, take_examples(examples, slice(BATCH)))
 
 
-def _initial_shapes(problem: Problem, what: str) -> tuple[PyTree[Any], PyTree[Any]]:
+def _initial_shapes(problem: Problem, what: str) -> tuple[Params, Variables]:
     """Returns the shapes of the parameters and of the variables.
 
     Raises:
@@ -219,7 +221,7 @@ def _initial_shapes(problem: Problem, what: str) -> tuple[PyTree[Any], PyTree[An
     """
     what = f"{what}: init"
 
-    def checked(key: Any) -> Any:
+    def checked(key: Key[Array, ""]) -> tuple[Params, Variables]:
         found = problem.init(key)
         if not problem.stateful:
             _check_parameters(found, what)
@@ -235,7 +237,7 @@ def _initial_shapes(problem: Problem, what: str) -> tuple[PyTree[Any], PyTree[An
     return _trace(checked, what, "", prng.key(0, Purpose.INITIALISATION))
 
 
-def _check_parameters(params: Any, what: str) -> None:
+def _check_parameters(params: Params, what: str) -> None:
     if not jax.tree.leaves(params):
         raise UserError(f"{what} returned {_kind(params)} without arrays. Expected floating-point arrays.")
     _check_all_arrays(params, what, "the parameter")
@@ -248,7 +250,7 @@ def _check_parameters(params: Any, what: str) -> None:
             )
 
 
-def _check_all_arrays(tree: Any, what: str, one: str) -> None:
+def _check_all_arrays(tree: PyTree[object], what: str, one: str) -> None:
     for path, leaf in jax.tree.leaves_with_path(tree):
         if not isinstance(leaf, (np.ndarray, jax.Array)):
             raise UserError(
@@ -258,15 +260,22 @@ def _check_all_arrays(tree: Any, what: str, one: str) -> None:
 
 
 def _loss_shapes(
-    problem: Problem, what: str, when: str, params: Any, batch: Any, key: Any, variables: Any, count: int
-) -> dict[str, Any]:
+    problem: Problem,
+    what: str,
+    when: str,
+    params: Params,
+    batch: Examples,
+    key: Key[Array, ""] | None,
+    variables: Variables,
+    count: int,
+) -> Mapping[str, Array]:
     """Returns the shapes of the statistics that the loss returns.
 
     Raises:
       UserError: if the loss is neither a scalar nor has one number for each example, or something else is returned.
     """
 
-    def called(params: Any, batch: Any, variables: Any) -> Any:
+    def called(params: Params, batch: Examples, variables: Variables) -> tuple[np.ndarray | Array, Mapping[str, Array]]:
         found = problem.loss(params, batch, key, *([variables] if problem.stateful else []))
         if problem.stateful:
             if not isinstance(found, tuple) or len(found) != 3:
@@ -291,10 +300,10 @@ def _loss_shapes(
         statistics = _check_named(statistics, f"{what}{when}: statistics", count, scalars=not losses.shape)
         return losses, statistics
 
-    return dict(_trace(called, what, when, params, batch, variables)[1])
+    return _trace(called, what, when, params, batch, variables)[1]
 
 
-def _check_losses(losses: Any, what: str, count: int) -> Any:
+def _check_losses(losses: object, what: str, count: int) -> np.ndarray | Array:
     if not isinstance(losses, (np.ndarray, jax.Array)) or not jnp.issubdtype(losses.dtype, jnp.floating):
         raise UserError(f"{what} returned {_kind(losses)}. Expected an array of floating-point numbers.")
     if losses.shape not in ((), (count,)):
@@ -306,8 +315,8 @@ def _check_losses(losses: Any, what: str, count: int) -> Any:
 
 
 def _check_named(
-    found: Any, what: str, count: int, scalars: bool = False, any_shape: bool = False
-) -> Mapping[str, Any]:
+    found: object, what: str, count: int, scalars: bool = False, any_shape: bool = False
+) -> Mapping[str, Array]:
     """Returns a dictionary of arrays by name.
 
     Args:
@@ -332,7 +341,7 @@ def _check_named(
     return found
 
 
-def _check_evaluation(problem: Problem, what: str, found: Any, count: int) -> None:
+def _check_evaluation(problem: Problem, what: str, found: object, count: int) -> None:
     what = f"{what}: evaluate"
     statistics = _check_named(found, what, count)
     if LOSS not in statistics:
@@ -340,7 +349,7 @@ def _check_evaluation(problem: Problem, what: str, found: Any, count: int) -> No
     _check_statistics(problem, what, {name: value for name, value in statistics.items() if name != LOSS})
 
 
-def _check_statistics(problem: Problem, what: str, found: Mapping[str, Any], complete: bool = True) -> None:
+def _check_statistics(problem: Problem, what: str, found: Mapping[str, Array], complete: bool = True) -> None:
     """Checks that statistics are those that the metrics need.
 
     Args:
@@ -370,7 +379,7 @@ def _check_finite(problem: Problem, what: str) -> None:
     """Checks that loss, gradient and statistics of the initial parameters are finite on the first examples."""
     batch = _batch(problem.train)
 
-    def measured(batch: Examples) -> Any:
+    def measured(batch: Examples) -> tuple[Params, Float[Array, ""], Params, Mapping[str, Array]]:
         params, variables = problem.initial(prng.key(0, Purpose.INITIALISATION))
         gradient = jax.value_and_grad(lambda params: problem.training(params, variables, batch, Draw(0, 0))[0])
         return params, *gradient(params), problem.evaluation(params, variables, batch)
@@ -395,18 +404,18 @@ def _check_finite(problem: Problem, what: str) -> None:
         )
 
 
-def _first_not_finite(tree: PyTree[Any]) -> str | None:
+def _first_not_finite(tree: PyTree[Array]) -> str | None:
     for path, leaf in jax.tree.leaves_with_path(tree):
         if jnp.issubdtype(leaf.dtype, jnp.inexact) and not np.isfinite(np.asarray(leaf, np.float64)).all():
             return jax.tree_util.keystr(path)
     return None
 
 
-def _trace(function: Callable[..., Any], what: str, when: str, *arguments: Any) -> Any:
+def _trace(function: Callable[..., T], what: str, when: str, *arguments: object) -> T:
     return _call(lambda *given: jax.eval_shape(function, *given), what, when, *arguments)
 
 
-def _call(function: Callable[..., Any], what: str, when: str, *arguments: Any) -> Any:
+def _call(function: Callable[..., T], what: str, when: str, *arguments: object) -> T:
     """Returns what a function returns; an exception says in which of the user's functions it was raised."""
     try:
         return function(*arguments)
@@ -416,15 +425,15 @@ def _call(function: Callable[..., Any], what: str, when: str, *arguments: Any) -
         raise UserError(f"{what} fails{when}: {describe_error(error)}") from error
 
 
-def _listed(arrays: Mapping[str, Any]) -> str:
+def _listed(arrays: Mapping[str, np.ndarray]) -> str:
     return ", ".join(f"{name or 'an array'} {list(array.shape)}" for name, array in arrays.items())
 
 
-def _describe(array: Any) -> str:
+def _describe(array: np.ndarray) -> str:
     return f"{array.dtype}{list(array.shape)}"
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     if isinstance(value, (np.ndarray, jax.Array)):
         return f"an array of {value.dtype} of shape {list(value.shape)}"
     if isinstance(value, tuple):

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.stats
 from jaxtyping import Array, Float, Key
+from numpy.typing import ArrayLike
 
 from jaxopt_bench.config import number
 from jaxopt_bench.errors import UserError
@@ -328,7 +329,7 @@ def _derivatives(
     return jax.jvp(first, (point,), (direction,))
 
 
-def _lines(title: str, text: str, x: np.ndarray, solution: Any, network: Any) -> Lines:
+def _lines(title: str, text: str, x: np.ndarray, solution: ArrayLike, network: ArrayLike) -> Lines:
     order = np.argsort(x)
     lines = {"solution": np.asarray(solution, np.float64)[order], "network": np.asarray(network, np.float64)[order]}
     return Lines(title=title, text=text, x=x[order], lines=lines, x_title="x", y_title="u")

@@ -42,7 +42,7 @@ class View:
     def _error(self, field: str, found: str, expected: str) -> UserError:
         return UserError(f"{type(self).__name__} {shortened(self.title)}: {field} is {found}. Expected {expected}.")
 
-    def _text(self, field: str, value: Any) -> str:
+    def _text(self, field: str, value: object) -> str:
         if not isinstance(value, str):
             raise self._error(field, shortened(value), "text")
         if "\0" in value or not _encodable(value):  # no array of Unicode, and no page, can have them
@@ -59,7 +59,7 @@ class View:
             raise self._error(field, f"a list of length {len(texts)}", f"length {count}")
         object.__setattr__(self, field, texts)
 
-    def _numbers(self, field: str, value: Any, axes: str) -> np.ndarray:
+    def _numbers(self, field: str, value: object, axes: str) -> np.ndarray:
         """Returns real numbers as an array with some axes."""
         array = _array(value)
         if array is None or array.dtype.kind not in "biuf" or array.ndim != len(axes.split()):
@@ -208,7 +208,7 @@ KINDS: Mapping[str, type[View]] = {"matrix": Matrix, "images": Images, "points":
 """The views by the names that they have in files."""
 
 
-def check_views(views: Any) -> tuple[View, ...]:
+def check_views(views: object) -> tuple[View, ...]:
     """Returns the views that a problem's function returned, as a tuple.
 
     Raises:
@@ -303,7 +303,7 @@ def _encodable(text: str) -> bool:
     return True
 
 
-def _array(value: Any) -> np.ndarray | None:
+def _array(value: object) -> np.ndarray | None:
     """Returns a value as an array; None if it is a ragged list or something else that has no shape."""
     try:
         array = np.asarray(value)
@@ -312,5 +312,5 @@ def _array(value: Any) -> np.ndarray | None:
     return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
 
 
-def _describe(value: Any, array: np.ndarray | None) -> str:
+def _describe(value: object, array: np.ndarray | None) -> str:
     return shortened(value) if array is None or array.dtype == object else f"{array.dtype}{list(array.shape)}"

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Integer, Key, PyTree
 
 from jaxopt_bench.optimizers.base import Hyperparameters, Moment, Optimizer
 from jaxopt_bench.optimizers.conformance.comparison import all_finite, same_bits, subtract
@@ -146,11 +146,11 @@ class Laboratory:
         value: Float[Array, ""],
         params: PyTree[Array],
         penalty: PyTree[Array],
-        key: Any,
+        key: Key[Array, ""],
     ) -> PyTree[Array]:
         self.programs += 1  # each time that it is traced
 
-        def transform(step: Any) -> optax.GradientTransformationExtraArgs:
+        def transform(step: Integer[Array, ""] | int) -> optax.GradientTransformationExtraArgs:
             moment = Moment(
                 multiplier=multipliers[step],
                 progress=step / self.steps,
@@ -160,7 +160,9 @@ class Laboratory:
             )
             return optimizer.transform(hyperparameters, moment)
 
-        def make_step(carry: Any, step: Any) -> tuple[Any, Any]:
+        def make_step(
+            carry: tuple[PyTree[Array], optax.OptState], step: Integer[Array, ""]
+        ) -> tuple[tuple[PyTree[Array], optax.OptState], PyTree[Array]]:
             params, state = carry
             grads = jax.tree.map(lambda g, factor, p: g[step] + factor * p, gradients, penalty, params)
             updates, state = transform(step).update(grads, state, params, value=value)
