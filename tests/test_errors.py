@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxopt_bench.errors import UserError, unknown_name
+from jaxopt_bench.errors import UserError, in_one_line, unknown_name
 
 names = st.text(alphabet="abcdefghij_0123456789", min_size=1, max_size=12)
 
@@ -58,3 +58,11 @@ def test_a_name_with_one_letter_too_many_is_still_recognised(known: set[str], da
 def test_everything_accepted_is_listed_in_order_and_once(known: set[str]) -> None:
     listed = str(unknown_name("model", "x", iter(known))).partition("Accepted: ")[2]
     assert listed == (", ".join(sorted(known)) if known else "none at all") + "."
+
+
+def test_an_exception_is_one_line_however_long_its_message_is() -> None:
+    assert in_one_line(ValueError("first\n  second")) == "ValueError: first second"
+    line = in_one_line(RuntimeError("word\n" * 1000))
+    assert line.startswith("RuntimeError: word word")
+    assert line.endswith(" …")
+    assert len(line) <= 500

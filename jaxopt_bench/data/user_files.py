@@ -101,7 +101,7 @@ class UserData:
     feature_names: tuple[str, ...] = ()
 
 
-def shuffled(count: int) -> Int64[np.ndarray, " examples"]:
+def draw_order(count: int) -> Int64[np.ndarray, " examples"]:
     """Returns the indices of examples in an order that is drawn with a fixed seed."""
     return np.random.default_rng(_SEED).permutation(count)
 
@@ -112,7 +112,7 @@ def split_examples(count: int) -> tuple[Int64[np.ndarray, " train"], Int64[np.nd
     Raises:
       UserError: if there are too few for both.
     """
-    order = shuffled(count)
+    order = draw_order(count)
     test = round(TEST_SHARE * count)
     if not 0 < test < count:
         raise UserError(
@@ -133,7 +133,7 @@ def split_or_shuffle(train: Examples, test: Examples | None) -> tuple[Examples, 
     """
     inputs, labels = train
     if test is not None:
-        order = shuffled(len(labels))
+        order = draw_order(len(labels))
         return (inputs[order], labels[order]), test
     first, second = split_examples(len(labels))
     return (inputs[first], labels[first]), (inputs[second], labels[second])

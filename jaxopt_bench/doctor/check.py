@@ -79,10 +79,10 @@ def check(item: Item, expected: Expected, path: CodePath) -> Result:
         error = max(found, key=lambda e: e.size)
     except Exception as exception:  # a backend may raise anything, for what it has not or does not get compiled
         raised = exception
-    return Result(item, time.perf_counter() - start, accepted(item), error, raised)
+    return Result(item, time.perf_counter() - start, accepted_error(item), error, raised)
 
 
-def accepted(item: Item) -> float:
+def accepted_error(item: Item) -> float:
     """Returns the error that is accepted of an item here: of products, what the precision asked for comes with."""
     if not item.products or precision() in ("highest", "float32", "F32_F32_F32"):
         return item.tolerance

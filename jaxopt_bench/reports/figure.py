@@ -84,7 +84,7 @@ class Figure:
         svg = vl_convert.vegalite_to_svg(json.dumps(spec), vl_version=VERSION)
         for form in formats:
             with replacing(folder / f"{self.name}.{form}", follow_links=False) as (file, _):
-                file.write(_rendered(svg, form))
+                file.write(_render(svg, form))
 
 
 def colour(looks: Mapping[str, Look], symbol: str | None = None) -> alt.Color:
@@ -182,7 +182,7 @@ def extent(numbers: pl.Series) -> tuple[float, float]:
     return float(values.min()), float(values.max())
 
 
-def _rendered(svg: str, form: Format) -> bytes:
+def _render(svg: str, form: Format) -> bytes:
     if form == "svg":
         return svg.encode()
     if form == "pdf":

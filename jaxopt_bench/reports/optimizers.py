@@ -86,7 +86,7 @@ def _sentence(text: str) -> str:
     return re.sub(r":\w+:`~?([^`]*)`|`+([^`]*)`+", r"\1\2", text).partition(". ")[0].rstrip(".")
 
 
-def _format_default(value: Any) -> str:
+def _format_default(value: object) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return " ".join(f"{item:g}" for item in value) if isinstance(value, tuple) else str(value)

@@ -153,7 +153,7 @@ def _study_sections(study: _StudyReport, found: Mapping[str, Look]) -> Iterator[
     if study.tag and study.document.study.question:
         yield Section(study.document.study.name, (Text(study.document.study.question),))
     for subject in study.subjects:
-        yield Section(f"The answer{_on(subject)}{end}", tuple(_answer(study.verdict, subject)))
+        yield Section(f"The answer{_on_workload(subject)}{end}", tuple(_answer(study.verdict, subject)))
     across = profiles(study.verdict, found)
     said = scores_in_words(study.verdict)
     if across is not None and said is not None:
@@ -184,7 +184,9 @@ def _unstudied_sections(subject: Subject, found: Mapping[str, Look]) -> Iterator
         "These runs belong to no study. Nothing says that their optimizers were tuned alike, so no winner is named.",
         lead=True,
     )
-    yield Section(f"Results{_on(subject)}", (lead, Tabular(_with_prefix(tables.settings(subject), subject.tag))))
+    yield Section(
+        f"Results{_on_workload(subject)}", (lead, Tabular(_with_prefix(tables.settings(subject), subject.tag)))
+    )
     yield from _chart_sections(subject, found)
 
 
@@ -193,13 +195,13 @@ def _chart_sections(subject: Subject, found: Mapping[str, Look], end: str = "") 
     renamed = [_with_prefix(figure, subject.tag) for figure in drawn]
     costs = [t for t in (tables.diverged(subject), tables.cost(subject)) if t is not None]
     if renamed:
-        yield Section(f"Charts{_on(subject)}{end}", (Figures(tuple(renamed)),))
+        yield Section(f"Charts{_on_workload(subject)}{end}", (Figures(tuple(renamed)),))
     if costs:
         blocks = tuple(Tabular(_with_prefix(table, subject.tag)) for table in costs)
-        yield Section(f"Divergences and cost{_on(subject)}{end}", blocks)
+        yield Section(f"Divergences and cost{_on_workload(subject)}{end}", blocks)
 
 
-def _on(subject: Subject) -> str:
+def _on_workload(subject: Subject) -> str:
     return f" on {subject.workload}" if subject.tag else ""
 
 

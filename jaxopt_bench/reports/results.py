@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import polars as pl
 from rich import box
@@ -53,7 +53,7 @@ class _ResultsTable:
         else:
             same = [name for name in filled.columns if filled[name].n_unique() == 1]
             if same:
-                values = (f"{_clean(name)} {_formatted(filled[name][0], self.longest)}" for name in same)
+                values = (f"{_clean(name)} {_format_cell(filled[name][0], self.longest)}" for name in same)
                 yield Text(f"the same in all {len(frame):,} rows: {', '.join(values)}")
             yield from self._differing(filled.drop(same), options.max_width)
         if empty:
@@ -94,7 +94,9 @@ class _Column:
 def _columns(frame: pl.DataFrame, longest: int | None) -> dict[str, _Column]:
     """Returns the columns by their names, which are broken where they can be and stay legible, for queries."""
     heads = {name: _clean(name).replace(".", ".\n").replace("_", "_\n") for name in frame.columns}
-    return {name: _Column(head, [_formatted(value, longest) for value in frame[name]]) for name, head in heads.items()}
+    return {
+        name: _Column(head, [_format_cell(value, longest) for value in frame[name]]) for name, head in heads.items()
+    }
 
 
 def _fitting(names: Sequence[str], columns: Mapping[str, _Column], width: int) -> list[str]:
@@ -106,18 +108,18 @@ def _fitting(names: Sequence[str], columns: Mapping[str, _Column], width: int) -
 def _upright(frame: pl.DataFrame) -> Table:
     table = Table(box=None, show_header=False, padding=(0, _GAP, 0, 0), pad_edge=False)
     for name in frame.columns:
-        table.add_row(Text(_clean(name)), Text(_formatted(frame[name][0], longest=None)))
+        table.add_row(Text(_clean(name)), Text(_format_cell(frame[name][0], longest=None)))
     return table
 
 
-def _formatted(value: Any, longest: int | None = LONGEST) -> str:
+def _format_cell(value: object, longest: int | None = LONGEST) -> str:
     """Returns a value as a cell: floats with four digits, and no text that could steer a terminal."""
     if value is None:
         return "–"
     if isinstance(value, float):
         return f"{value:,.0f}" if math.isfinite(value) and 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
     if isinstance(value, (pl.Series, list)):
-        text = "[" + ", ".join(_formatted(item, None) for item in value) + "]"
+        text = "[" + ", ".join(_format_cell(item, None) for item in value) + "]"
     else:
         text = _clean(str(value).lower() if isinstance(value, bool) else str(value))
     if longest is None or len(text) <= longest:

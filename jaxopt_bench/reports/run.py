@@ -52,7 +52,7 @@ def run_sections(run: Run, results: Results, evaluation: Evaluation | None, foun
     """
     metrics = tuple(sorted(run.measured, key=lambda metric: metric.name != LOSS))
     charts = run_charts(results.curves, metrics, found)
-    sections = [Section("Result", tuple(_result(run, results.runs.row(0, named=True), metrics)))]
+    sections = [Section("Result", tuple(_result_blocks(run, results.runs.row(0, named=True), metrics)))]
     if charts:
         sections.append(Section("Charts", (Figures(tuple(charts)),)))
     if evaluation is None:
@@ -64,7 +64,7 @@ def run_sections(run: Run, results: Results, evaluation: Evaluation | None, foun
     for (title, shown), part in zip(_views_by_section(evaluation), ("predictions", "training"), strict=True):
         blocks = tuple(_view_blocks(shown, part, names, found))
         if part == "predictions":
-            blocks = (*blocks, Text(_recorded(evaluation)))
+            blocks = (*blocks, Text(_describe_evaluation(evaluation)))
         if blocks:
             sections.append(Section(title, blocks))
     return sections
@@ -104,7 +104,7 @@ def _part_flags(kinds: Mapping[str, Any], ours: Mapping[str, Any], theirs: dict[
     return words
 
 
-def _flag(name: str, value: Any) -> list[str]:
+def _flag(name: str, value: object) -> list[str]:
     if isinstance(value, bool):
         part, _, field = name.rpartition(".")
         return [f"--{name}"] if value else [f"--{part}.no-{field}" if part else f"--no-{field}"]
@@ -112,7 +112,7 @@ def _flag(name: str, value: Any) -> list[str]:
     return [f"--{name}", *map(str, values)]
 
 
-def _result(run: Run, row: Mapping[str, Any], metrics: tuple[Metric, ...]) -> Iterator[Block]:
+def _result_blocks(run: Run, row: Mapping[str, Any], metrics: tuple[Metric, ...]) -> Iterator[Block]:
     if row["status"] == "running":
         yield Text("This run is under way, or was killed. The same command continues it.", lead=True)
     else:
@@ -175,7 +175,7 @@ def _view_blocks(shown: Sequence[views.View], part: str, names: set[str], found:
             case views.Matrix():
                 yield Figures((matrix_figure(name, view),))
                 if view.confusion:
-                    yield Tabular(_confused(name, view))
+                    yield Tabular(_confusions_table(name, view))
             case views.Images():
                 yield _gallery(view)
             case views.Texts():
@@ -196,7 +196,7 @@ def _first(text: str, count: int, what: str) -> str:
     return f"{text} {more}".strip()
 
 
-def _confused(name: str, view: views.Matrix) -> Table:
+def _confusions_table(name: str, view: views.Matrix) -> Table:
     """Returns the pairs of rows that are taken for each other most often."""
     matrix = np.asarray(view.values)
     both = np.triu(matrix + matrix.T, 1)
@@ -221,7 +221,7 @@ def _confused(name: str, view: views.Matrix) -> Table:
     return Table(f"{name}-confused", "Most confused pairs", columns, tuple(rows), data)
 
 
-def _recorded(evaluation: Evaluation) -> str:
+def _describe_evaluation(evaluation: Evaluation) -> str:
     """Returns a sentence on the contents of `evaluation.npz`."""
     split, found = list(evaluation.splits.items())[-1]
     said = [f"the statistics {', '.join(found.statistics)}"]

@@ -129,7 +129,7 @@ def of_runs(results: Results) -> list[Subject]:
     """
     found = []
     for workload, rows in _by_problem(results.runs):
-        named_rows, note = named(rows)
+        named_rows, note = with_series(rows)
         metrics = metrics_of(named_rows["metrics"])
         runs = _runs(named_rows, metrics, "final")
         curves = _curves(runs, results.curves, metrics)
@@ -163,7 +163,7 @@ def problem_columns(names: Sequence[str]) -> list[str]:
     return [n for n in names if not (n in others or is_reached(n) or n.startswith((*PARTS, VERSION)))]
 
 
-def named(runs: pl.DataFrame) -> tuple[pl.DataFrame, str]:
+def with_series(runs: pl.DataFrame) -> tuple[pl.DataFrame, str]:
     """Returns runs with a column `series`, and the settings that are `shown`.
 
     A series is a setting, called by its optimizer and the fields in which settings of it differ. Of more than

@@ -118,7 +118,7 @@ def ranking(verdict: Verdict, ranking: Ranking) -> Table:
         rows.append(
             (
                 s.contender,
-                *(_measured(m, each) for m, each in found.items()),
+                *(_format_estimate(m, each) for m, each in found.items()),
                 _trials(s),
                 *([_to_target(s)] if timed else []),
                 format_duration(s.cost),
@@ -236,7 +236,7 @@ def diverged(subject: Subject) -> Table | None:
     shown = {"series": "series", "phase": "phase", **subject.keys, "trial": "trial", "learning_rate": "learning rate",
              "diverged_step": "step"}  # fmt: skip
     numbers = found.select(*shown, "steps").to_dicts()
-    rows = [tuple(_value(row[name]) for name in shown) for row in numbers[:MOST_DIVERGED]]
+    rows = [tuple(_format_value(row[name]) for name in shown) for row in numbers[:MOST_DIVERGED]]
     more = len(numbers) - len(rows)
     note = "The loss, the gradient or the update of that step, or an evaluation after it, was not finite." + (
         f" {more:,} more are in the CSV file." if more else ""
@@ -263,7 +263,7 @@ def cost(subject: Subject) -> Table | None:
             r["series"],
             f"{r['runs']:,}",
             f"{r['seconds_median']:,.4g}",
-            _value(r["examples_per_second_median"], "{:,.0f}"),
+            _format_value(r["examples_per_second_median"], "{:,.0f}"),
             format_duration(r["seconds_total"]),
         )
         for r in numbers
@@ -283,7 +283,7 @@ def settings(subject: Subject) -> Table:
         done = subject.final_runs.filter(pl.col("series") == name)
         found = {m: m.estimate(v) if (v := done[m.name].drop_nulls().to_list()) else None for m in shown}
         lost = int((runs["status"] == "diverged").sum())
-        rows.append((name, *(_measured(m, each) for m, each in found.items()), f"{len(runs):,}", f"{lost:,}"))
+        rows.append((name, *(_format_estimate(m, each) for m, each in found.items()), f"{len(runs):,}", f"{lost:,}"))
         estimates = {k: v for m, each in found.items() for k, v in _estimate(m.name, each).items()}
         numbers.append({"optimizer": name, **estimates, "runs": len(runs), "diverged": lost})
     columns = ["optimizer", *map(heading, shown), "runs", "diverged"]
@@ -300,15 +300,15 @@ def heading(measure: Measure) -> str:
 def directions(shown: Sequence[Measure | Metric]) -> str:
     """Returns in which direction measures are better: "Higher test accuracy and lower test loss are better."."""
     parts = [f"{'higher' if measure.higher_is_better else 'lower'} {measure.words}" for measure in shown]
-    return capitalised(f"{' and '.join(parts)} {'is' if len(parts) == 1 else 'are'} better.") if parts else ""
+    return capitalise(f"{' and '.join(parts)} {'is' if len(parts) == 1 else 'are'} better.") if parts else ""
 
 
-def capitalised(words: str) -> str:
+def capitalise(words: str) -> str:
     """Returns words with a large first letter; the others, such as those of "R²" or "NaN", stay."""
     return words[:1].upper() + words[1:]
 
 
-def _measured(measure: Measure, found: Estimate | None) -> str:
+def _format_estimate(measure: Measure, found: Estimate | None) -> str:
     if found is None:
         return NONE
     interval = "" if found.interval is None else f"\n({measure.interval(found)})"
@@ -339,7 +339,7 @@ def _estimate(name: str, found: Estimate | None) -> dict[str, float | None]:
     }
 
 
-def _value(value: Any, form: str = "{:.4g}") -> str:
+def _format_value(value: object, form: str = "{:.4g}") -> str:
     if value is None:
         return NONE
     return form.format(value) if isinstance(value, float) else str(value)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from jaxopt_bench.problems import Metric
 from jaxopt_bench.reports.html import Items
 from jaxopt_bench.reports.report import report_of
-from jaxopt_bench.reports.subject import bands, named, of_runs, of_study, thin_out
+from jaxopt_bench.reports.subject import bands, of_runs, of_study, thin_out, with_series
 from jaxopt_bench.results import Results, repeats_in_words, without_repeats
 from jaxopt_bench.runs import SPLITS
 from jaxopt_bench.statistics import estimate
@@ -123,7 +123,7 @@ def test_runs_of_no_study_are_named_for_what_tells_settings_of_an_optimizer_apar
             "epochs": [3, 3, 3],
         }
     )
-    found, note = named(runs)
+    found, note = with_series(runs)
     assert set(found["series"]) == {"sgd, learning_rate 0.1, cosine", "sgd, learning_rate 0.01, constant", "adam"}
     assert (note, found["shown"].all()) == ("", True)
 
@@ -138,7 +138,7 @@ def test_of_many_settings_the_best_of_each_optimizer_is_shown_and_nothing_is_ave
             "final.validation_loss": [abs(rate - rates[4]) for rate in rates] * 2,
         }
     )
-    found, note = named(runs)
+    found, note = with_series(runs)
     assert set(found["series"]) == {"sgd"}
     assert found.filter("shown")["optimizer.learning_rate"].to_list() == [rates[4]] * 2
     assert "There are 10 settings" in note

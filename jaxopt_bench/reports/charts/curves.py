@@ -23,7 +23,7 @@ from jaxopt_bench.reports.figure import (
 from jaxopt_bench.reports.quantity import Quantity, as_curve, may_be_logarithmic
 from jaxopt_bench.reports.style import Look
 from jaxopt_bench.reports.subject import Subject, bands, thin_out
-from jaxopt_bench.reports.tables import capitalised
+from jaxopt_bench.reports.tables import capitalise
 
 MOST_POINTS = 400
 """Of a curve; of a longer one stretches keep their least and their greatest."""
@@ -103,7 +103,7 @@ def _curve(subject: Subject, looks: Mapping[str, Look], quantity: Quantity, text
         "series": "optimizer", "epoch": "epoch", "mean": quantity.title, "low": "interval from", "high": "to",
         "seeds": what,
     }  # fmt: skip
-    name, title = file_name(quantity.words), capitalised(quantity.words)
+    name, title = file_name(quantity.words), capitalise(quantity.words)
     return Figure(name, title, " ".join(said), chart, {"curves": drawn}, columns, over_time=True)
 
 

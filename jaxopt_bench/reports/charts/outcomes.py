@@ -35,7 +35,7 @@ def final_results(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     direction = "right" if headline.higher_is_better else "left"
     text = (
         f"The {headline.words} of each run, a dot a run. Below the dots of an optimizer are its mean and the 95% "
-        f"interval of that, {over(subject)}. Further {direction} is better.{_untrained(subject)}"
+        f"interval of that, {over(subject)}. Further {direction} is better.{_diverged_note(subject)}"
     )
     if subject.study is not None:
         paired = "searches" if subject.study.repetitions > 1 else "seeds"
@@ -106,7 +106,7 @@ def trade_off(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
         f"The fit to the training examples against the result on others: clean training loss and {headline.words} at "
         f"the end, a dot a run, a cross at each mean. {better} is better for whoever uses the model; left is better "
         f"optimization. An optimizer further left and {worse} than another fits better and generalizes worse."
-        f"{_untrained(subject)}"
+        f"{_diverged_note(subject)}"
     )
     columns = {"series": "optimizer", **subject.keys, "loss": loss.title, "value": headline.title}
     chart = alt.layer(dots, crosses).add_params(hideable())
@@ -138,7 +138,7 @@ def _tips(columns: Mapping[str, str]) -> list[alt.Tooltip]:
     return [alt.Tooltip(name, type="nominal", title=title) for name, title in columns.items()]
 
 
-def _untrained(subject: Subject) -> str:
+def _diverged_note(subject: Subject) -> str:
     lost = int((subject.final_runs["status"] == "diverged").sum())
     return f" Runs that diverged count as the untrained model: {lost}." if lost else ""
 

@@ -24,7 +24,7 @@ from jaxopt_bench.reports.figure import (
 from jaxopt_bench.reports.quantity import as_curve, may_be_logarithmic
 from jaxopt_bench.reports.style import Look
 from jaxopt_bench.reports.subject import thin_out
-from jaxopt_bench.reports.tables import capitalised
+from jaxopt_bench.reports.tables import capitalise
 
 SERIES: Mapping[str, str] = {"train_steps": "training steps", **SPLIT_WORDS}
 """The name in words of each `split` of a run's metrics."""
@@ -43,7 +43,7 @@ def run_charts(curves: pl.DataFrame, metrics: Sequence[Metric], looks: Mapping[s
       metrics: what was measured, in the order of the charts.
       looks: of the values of `SERIES`, and of "gradient" and "update".
     """
-    lines = _timed(curves)
+    lines = _with_clock(curves)
     measured = lines.with_columns(pl.col("split").replace_strict(SERIES, default=None).alias("series"))
     measured = measured.drop_nulls("series")
     training = lines.filter(pl.col("split") == "train_steps")
@@ -55,7 +55,7 @@ def run_charts(curves: pl.DataFrame, metrics: Sequence[Metric], looks: Mapping[s
     ).with_columns(pl.col("series").replace({"grad": "gradient"}))
     rates = training.with_columns(pl.lit(SERIES["train_steps"]).alias("series"), pl.col("learning_rate").alias("value"))
     found = [
-        *(_metric(metric, measured, looks) for metric in metrics),
+        *(_metric_chart(metric, measured, looks) for metric in metrics),
         _lines("learning-rate", "Learning rate", "learning rate", "As the schedule sets it.", rates, looks),
         _lines(
             "norms", "Norms of gradient and update", "norm", "Over all parameters, of the steps between two lines of "
@@ -65,7 +65,7 @@ def run_charts(curves: pl.DataFrame, metrics: Sequence[Metric], looks: Mapping[s
     return [figure for figure in found if figure is not None]
 
 
-def _metric(metric: Metric, lines: pl.DataFrame, looks: Mapping[str, Look]) -> Figure | None:
+def _metric_chart(metric: Metric, lines: pl.DataFrame, looks: Mapping[str, Look]) -> Figure | None:
     if metric.name not in lines.columns:
         return None
     quantity = as_curve(Measure(metric.name, metric, metric.words))  # of whichever split a line is
@@ -76,10 +76,10 @@ def _metric(metric: Metric, lines: pl.DataFrame, looks: Mapping[str, Look]) -> F
     log = may_be_logarithmic(metric) and bool(known.count()) and spans_orders(known)
     name = file_name(quantity.words if quantity.as_error else metric.name)
     text = f"{explained}{better} is better. {HOW}"
-    return _lines(name, capitalised(quantity.words), quantity.title, text, lines, looks, log)
+    return _lines(name, capitalise(quantity.words), quantity.title, text, lines, looks, log)
 
 
-def _timed(curves: pl.DataFrame) -> pl.DataFrame:
+def _with_clock(curves: pl.DataFrame) -> pl.DataFrame:
     """Returns the lines with the seconds of training until then."""
     clock = (
         curves.filter(pl.col("split") == "train_steps")

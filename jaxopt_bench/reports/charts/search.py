@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import altair as alt
 import polars as pl
@@ -201,7 +200,7 @@ def _judged_by(subject: Subject) -> Quantity:
     return Quantity(subject.measures[next(known, "train_loss")])
 
 
-def _share(searched: Axis | Choice, value: Any) -> float | None:
+def _share(searched: Axis | Choice, value: object) -> float | None:
     if isinstance(searched, Axis):
         return searched.share(value) if isinstance(value, (int, float)) and value in searched else None
     values = list(searched.values)

@@ -10,7 +10,7 @@ import polars as pl
 from jaxopt_bench.reports.figure import Figure, colour, dash, hideable, shape, without_hidden
 from jaxopt_bench.reports.style import Look
 from jaxopt_bench.reports.subject import Subject
-from jaxopt_bench.reports.tables import capitalised
+from jaxopt_bench.reports.tables import capitalise
 from jaxopt_bench.verdict import Verdict
 
 LAST_TAU = 4.0
@@ -44,7 +44,7 @@ def time_to_target(subject: Subject, looks: Mapping[str, Look]) -> Figure | None
     measure = subject.measures[target.measure]
     sign = "at least" if measure.higher_is_better else "at most"
     text = (
-        f"{capitalised(unit)} until the {measure.words} was {sign} {measure.format(target.value)} at the end of an "
+        f"{capitalise(unit)} until the {measure.words} was {sign} {measure.format(target.value)} at the end of an "
         "epoch, the median over the confirmations."
     )
     if timed:
