@@ -9,10 +9,22 @@ if TYPE_CHECKING:
     from jaxopt_bench.errors import UserError
     from jaxopt_bench.experiment import Experiment, Workload
     from jaxopt_bench.problems import Metric, Problem
-    from jaxopt_bench.runs import Run, load_run, train_population
+    from jaxopt_bench.runs import Options, Recording, Run, load_run, train_population
     from jaxopt_bench.runs.train import train
 
-__all__ = ["Experiment", "Metric", "Problem", "Run", "UserError", "Workload", "load_run", "train", "train_population"]
+__all__ = [
+    "Experiment",
+    "Metric",
+    "Options",
+    "Problem",
+    "Recording",
+    "Run",
+    "UserError",
+    "Workload",
+    "load_run",
+    "train",
+    "train_population",
+]
 
 _HOMES = {
     "UserError": "errors",

@@ -7,12 +7,12 @@ import hashlib
 import json
 import unicodedata
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 import tyro
 
 from jaxopt_bench.config import Config, Named, flattened, number
-from jaxopt_bench.errors import UserError, shortened
+from jaxopt_bench.errors import UserError, shortened, unknown_name
 from jaxopt_bench.optimizers import OPTIMIZERS, SCHEDULES, Constant, Optimizer, Schedule
 from jaxopt_bench.problems import PROBLEMS, ProblemConfig
 
@@ -71,6 +71,24 @@ class Experiment(Config):
         check_folder_name("Experiment.name", self.name)
         if self.track_test and not self.evaluate_test:
             raise UserError("Experiment.track_test is True while evaluate_test is False; accepted: both or neither.")
+
+    def replace(self, **fields: Any) -> Self:
+        """Returns the experiment with other values of some of its own fields or of its workload's.
+
+        Args:
+          **fields: new values by name, such as `epochs` or `seed`; `name` is the experiment's.
+
+        Raises:
+          UserError: for a field that does not exist, or a value that the field does not accept.
+        """
+        own = {field.name for field in dataclasses.fields(self)}
+        of_workload = {field.name for field in dataclasses.fields(Workload)} - own
+        for name in fields:
+            if name not in own | of_workload:
+                raise unknown_name("field of the experiment", name, own | of_workload)
+        workload = fields.pop("workload", self.workload)
+        workload = dataclasses.replace(workload, **{name: fields.pop(name) for name in of_workload & fields.keys()})
+        return dataclasses.replace(self, workload=workload, **fields)
 
     @property
     def digest(self) -> str:

@@ -15,13 +15,10 @@ from jaxopt_bench.training import CodePath, Task
 
 def changed(experiment: Experiment, **fields: Any) -> Experiment:
     """Returns an experiment with other values of fields, which may be its workload's or its problem's."""
-    own, of_workload = (
-        {field.name: fields.pop(field.name) for field in dataclasses.fields(cls) if field.name in fields}
-        for cls in (Experiment, Workload)
-    )
-    workload = dataclasses.replace(own.pop("workload", experiment.workload), **of_workload)
-    workload = dataclasses.replace(workload, problem=dataclasses.replace(workload.problem, **fields))
-    return dataclasses.replace(experiment, workload=workload, **own)
+    others = {field.name for cls in (Experiment, Workload) for field in dataclasses.fields(cls)}
+    of_problem = {name: fields.pop(name) for name in [*fields] if name not in others}
+    experiment = experiment.replace(**fields)
+    return experiment.replace(problem=dataclasses.replace(experiment.workload.problem, **of_problem))
 
 
 def task_on(

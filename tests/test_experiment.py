@@ -178,3 +178,13 @@ def test_json_has_the_workload_as_a_part_and_flags_have_its_fields_beside_the_ot
 def test_what_makes_no_sense_is_refused_by_name(change, message):
     with pytest.raises(UserError, match=message):
         changed(BASE, **change)
+
+
+def test_fields_of_the_experiment_and_of_its_workload_are_replaced_together(tiny):
+    other = tiny.replace(epochs=7, seed=3, name="other")
+    assert other.workload == dataclasses.replace(tiny.workload, epochs=7)
+    assert other == dataclasses.replace(tiny, workload=other.workload, seed=3, name="other")
+    with pytest.raises(UserError, match="unknown field of the experiment 'epoch'; did you mean epochs"):
+        tiny.replace(epoch=7)
+    with pytest.raises(UserError, match=r"Workload\.epochs is 0; accepted: an integer >= 1"):
+        tiny.replace(epochs=0)

@@ -56,11 +56,10 @@ def main() -> None:
 def measure(flags: Flags, seed: int) -> None:
     """Trains one seed, and prints its validation accuracies and losses."""
     named = catalog.find(flags.experiment)
-    workload = named.workload
-    assert isinstance(workload.problem, Classification), "batch statistics are those of a network for images"
-    problem = dataclasses.replace(workload.problem, model=CifarResNet(depth=20))
-    workload = dataclasses.replace(workload, problem=problem, batch_size=flags.batch_size, epochs=1000)
-    experiment = dataclasses.replace(named, workload=workload, seed=seed)
+    problem = named.workload.problem
+    assert isinstance(problem, Classification), "batch statistics are those of a network for images"
+    problem = dataclasses.replace(problem, model=CifarResNet(depth=20))
+    experiment = named.replace(problem=problem, batch_size=flags.batch_size, epochs=1000, seed=seed)
     task, splits = load_task(experiment, Options(data_dir=flags.data_dir))
     program = Program(task)
     batches = list(padded_batches(splits.named("validation")))

@@ -64,8 +64,7 @@ def main() -> None:
     flags = tyro.cli(Flags, prog="python -m experiments.speed.record")
     experiment = catalog.find(flags.experiment)
     if flags.epochs:
-        workload = dataclasses.replace(experiment.workload, epochs=flags.epochs)
-        experiment = dataclasses.replace(experiment, workload=workload)
+        experiment = experiment.replace(epochs=flags.epochs)
     written = Document.begin("experiments.speed.record")
     if flags.predict:
         written.rows += predicted(experiment)
@@ -97,8 +96,7 @@ def predicted(experiment: Experiment) -> list[Row]:
     on_cpu = jax.default_backend() == "cpu"
     problem = classification(experiment)
     dtype: Dtype = "float32" if on_cpu else problem.dtype
-    workload = dataclasses.replace(experiment.workload, problem=dataclasses.replace(problem, dtype=dtype))
-    here_only = dataclasses.replace(experiment, workload=workload)
+    here_only = experiment.replace(problem=dataclasses.replace(problem, dtype=dtype))
     here = _bound(_task(here_only), roofline.this_chip(dtype))
     small = task_on_images(here_only, 4 * experiment.workload.batch_size)
     trainer = Trainer(small, noise(small), choose_code_path())

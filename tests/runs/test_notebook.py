@@ -22,8 +22,7 @@ from jaxopt_bench.models import CNN
 found = catalog.find("digits_cnn_adamw")
 problem = dataclasses.replace(found.workload.problem, model=CNN(channels=(4,), dense=8))
 def small(epochs):
-    workload = dataclasses.replace(found.workload, problem=problem, epochs=epochs, batch_size=64)
-    return dataclasses.replace(found, workload=workload)
+    return found.replace(problem=problem, epochs=epochs, batch_size=64)
 places = {{"runs_dir": {runs!r}, "data_dir": {data!r}}}
 """
 

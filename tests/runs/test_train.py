@@ -467,7 +467,7 @@ from jaxopt_bench.models import CNN
 import dataclasses
 found = catalog.find("digits_cnn_adamw")
 problem = dataclasses.replace(found.workload.problem, model=CNN(channels=(4,), dense=8))
-experiment = dataclasses.replace(found, workload=dataclasses.replace(found.workload, epochs=2, problem=problem))
+experiment = found.replace(epochs=2, problem=problem)
 path = dataclasses.replace(choose_code_path(deterministic=True), loop={loop!r})
 train(experiment, runs_dir={str(tmp_path / name)!r}, data_dir={str(digits_dir)!r}, reporter=Reporter(),
       recording=Recording(tensorboard=False), code_path=path)

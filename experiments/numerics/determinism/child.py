@@ -31,10 +31,7 @@ def main() -> None:
     path = choose_code_path(deterministic=order["deterministic"])
     path = dataclasses.replace(path, **{name: order[name] for name in ("layers", "loop") if order[name] is not None})
     found = catalog.find(order["experiment"])
-    workload = dataclasses.replace(found.workload, epochs=order["epochs"])
-    experiments = [
-        dataclasses.replace(found, workload=workload, seed=order["seed"] + i) for i in range(order["members"])
-    ]
+    experiments = [found.replace(epochs=order["epochs"], seed=order["seed"] + i) for i in range(order["members"])]
     recording = Recording(order["log_every"], order["checkpoint_every"], tensorboard=False)
     places = {"runs_dir": order["runs_dir"], "data_dir": order["data_dir"]}
     reporter = StoppedAt(order["stop_at"])

@@ -144,9 +144,7 @@ def without_dropout(task: Task) -> Task:
     if not hasattr(model, "dropout"):
         return task
     problem = dataclasses.replace(problem, model=dataclasses.replace(model, dropout=0.0))
-    workload = dataclasses.replace(task.experiment.workload, problem=problem)
-    experiment = dataclasses.replace(task.experiment, workload=workload)
-    return task_on_images(experiment, task.train_examples, task.code_path)
+    return task_on_images(task.experiment.replace(problem=problem), task.train_examples, task.code_path)
 
 
 def noise(task: Task, seed: int = 0) -> Images:

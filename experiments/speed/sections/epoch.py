@@ -39,7 +39,7 @@ def rows(bench: Bench, experiments: tuple[str, ...], epochs: int, turns: int) ->
     """
     for name in experiments:
         found = catalog.find(name)
-        experiment = dataclasses.replace(found, workload=dataclasses.replace(found.workload, epochs=epochs))
+        experiment = found.replace(epochs=epochs)
         runs, bare = [], []
         for _ in range(turns):
             runs.append(_whole_run(experiment, bench))
