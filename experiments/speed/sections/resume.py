@@ -24,9 +24,10 @@ from jaxopt_bench.optimizers import OPTIMIZERS, SGD
 from jaxopt_bench.problems import Rosenbrock
 from jaxopt_bench.runs import Interrupted, Options, Recording, Reporter
 
-PROBLEM, OPTIMIZER = Rosenbrock(examples=100), SGD(learning_rate=1e-4)  # so small that only the bookkeeping takes time
 STEPS_PER_EPOCH, EPOCHS = 100, 2
-LINE_EVERY = 5  # steps; no program makes more steps before the reporter is told, so that each resumption has some left
+LINE_EVERY = 5  # steps, after which the reporter is called at the latest, so that each resumption has some left
+PROBLEM = Rosenbrock(examples=STEPS_PER_EPOCH)  # so small that only the bookkeeping takes time
+OPTIMIZER = SGD(learning_rate=1e-4)
 
 
 @dataclasses.dataclass(frozen=True)
