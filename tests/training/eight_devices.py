@@ -209,5 +209,5 @@ def test_what_cannot_be_shared_is_refused_before_anything_is_written(tiny: Any, 
     ("count", "largest", "devices", "size"),
     [(20, 8, 8, 8), (20, 8, 1, 7), (20, 12, 8, 8), (20, 18, 4, 12), (3, 8, 8, 3), (9, 7, 8, 5)],
 )
-def test_waves_fill_the_devices(count: int, waves: int, largest: int, devices: int, size: int) -> None:
+def test_waves_fill_the_devices(count: int, largest: int, devices: int, size: int) -> None:
     assert size_of_wave(count, largest, devices) == size
