@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import unicodedata
@@ -90,7 +91,7 @@ class Experiment(Config):
         workload = dataclasses.replace(workload, **{name: fields.pop(name) for name in of_workload & fields.keys()})
         return dataclasses.replace(self, workload=workload, **fields)
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         """Twelve hexadecimal digits that identify what the experiment computes, whatever it is called."""
         return digest_of(self.to_json())

@@ -134,7 +134,9 @@ class Member:
             config["optimizer_form"] = {**optimizer.form.to_json(), "words": optimizer.in_words}
         if rules:
             config["inner_rules"] = [dataclasses.asdict(rule) for rule in rules]
-        write_json(self.directory / CONFIG, config)
+        path = self.directory / CONFIG
+        if path.is_symlink() or json.loads(json.dumps(config)) != self.entry.config:
+            write_json(path, config)
         return changes(earlier[-1], here) if here["step"] and earlier else []
 
     def end(self, status: str, step: int, parameters: int, **more: Any) -> None:

@@ -27,12 +27,19 @@ def read_records(path: pathlib.Path) -> list[Record]:
       UserError: if the path is not a regular file, or any other line is not a JSON object with the fields that every
         line has; it names the line.
     """
+    return _parse_records(path, _read(path))
+
+
+def _read(path: pathlib.Path) -> bytes:
     try:
-        lines = read_regular(path).split(b"\n")
+        return read_regular(path)
     except FileNotFoundError:
-        return []
+        return b""
+
+
+def _parse_records(path: pathlib.Path, content: bytes) -> list[Record]:
     records = []
-    for number, line in enumerate(lines[:-1], start=1):  # what follows the last newline was not finished
+    for number, line in enumerate(content.split(b"\n")[:-1], start=1):  # what follows the last newline was not finished
         try:
             record = parse_json(line.decode())
         except (ValueError, RecursionError) as error:  # also of what is no UTF-8, too long numbers, too deep lists
@@ -59,17 +66,17 @@ class MetricsFile:
         Raises:
           UserError: where they tell of others, or a line is damaged; the file is as it was.
         """
-        self.path = path
-        known = itertools.takewhile(lambda r: last_step is None or r["step"] <= last_step, read_records(path))
-        self.records = list(known)
+        self.path, content = path, _read(path)
+        lines = _parse_records(path, content)
+        self.records = list(itertools.takewhile(lambda r: last_step is None or r["step"] <= last_step, lines))
         found = sum(r["steps"] for r in self.records if r["split"] == "train_steps")
         if told is not None and found != told:
             raise UserError(
                 f"{path} is damaged: up to the checkpoint that the run would go on from it tells of {found:,} training "
                 f"steps, and {told:,} were made; accepted: --fresh, to train it again beside this one."
             )
-        with replacing(path, follow_links=False) as (file, _):
-            file.write("".join(map(_line, self.records)).encode())
+        if path.is_symlink() or not path.exists() or self._content() != content:
+            self._replace()
 
     def append(self, records: Sequence[Record]) -> None:
         """Writes lines. The end of the process does not lose them; see `sync` for the machine's."""
@@ -80,13 +87,19 @@ class MetricsFile:
     def drop_epoch(self, step: int) -> None:
         """Drops what was written of the evaluation at the end of an epoch, so that it can be written whole."""
         self.records = [r for r in self.records if r["step"] != step or r["split"] not in SPLITS]
-        with replacing(self.path, follow_links=False) as (file, _):
-            file.write("".join(map(_line, self.records)).encode())
+        self._replace()
 
     def sync(self) -> None:
         """Brings what was written to the disk, as has to be done before a checkpoint that stands on it."""
         with naming(self.path), self.path.open("a", encoding="utf-8") as file:
             os.fsync(file.fileno())
+
+    def _content(self) -> bytes:
+        return "".join(map(_line, self.records)).encode()
+
+    def _replace(self) -> None:
+        with replacing(self.path, follow_links=False) as (file, _):
+            file.write(self._content())
 
     def find(self, split: str, step: int) -> Record | None:
         """Returns the line of a split at a step, where there is one."""

@@ -86,6 +86,11 @@ def stack(trees: Sequence[T]) -> T:
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
+def repeat(tree: T, members: int) -> T:
+    """Returns a tree of arrays with a leading axis of members, which are all alike."""
+    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (members, *leaf.shape)), tree)
+
+
 def member(tree: T, index: int) -> T:
     """Returns one member's part of a stacked tree."""
     return jax.tree.map(lambda leaf: leaf[index], tree)

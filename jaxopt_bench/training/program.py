@@ -18,7 +18,7 @@ from jaxopt_bench.training.code_path import options_to_run_once
 from jaxopt_bench.training.devices import divided, fetched, placed, rows, shardings
 from jaxopt_bench.training.loop import make_loop
 from jaxopt_bench.training.metrics import EvaluationMetrics, StepMetrics
-from jaxopt_bench.training.population import over_members, required_bytes, stack
+from jaxopt_bench.training.population import over_members, repeat, required_bytes
 from jaxopt_bench.training.state import TrainState, abstract_states
 from jaxopt_bench.training.step import make_averages_step, make_evaluation_step, make_train_step
 from jaxopt_bench.training.task import Task
@@ -129,7 +129,7 @@ class Program:
         return jax.eval_shape(self._no_metrics)
 
     def _no_metrics(self) -> StepMetrics:
-        return stack([StepMetrics.empty(self.task.step_names)] * self.members)
+        return repeat(StepMetrics.empty(self.task.step_names), self.members)
 
     def step_values(self, metrics: StepMetrics) -> Values:
         """Returns what the metrics of steps say of each member, by name."""
@@ -226,7 +226,7 @@ class Program:
           states: see `states_to_evaluate`.
           batches: those of `padded_batches`.
         """
-        metrics = stack([EvaluationMetrics.empty(self.task.problem.statistics)] * self.members)
+        metrics = repeat(EvaluationMetrics.empty(self.task.problem.statistics), self.members)
         for batch, mask in batches:
             before, metrics = metrics, self._add_evaluation(states, metrics, batch, mask)
             jax.block_until_ready(before)

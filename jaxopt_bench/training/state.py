@@ -90,7 +90,9 @@ def initial_state(task: Task) -> TrainState:
 
 def abstract_states(task: Task, members: int = 1) -> TrainState:
     """Returns the stacked states' shapes and types, computing nothing."""
-    return jax.eval_shape(_of_all(task, members), *_numbers([task] * members))
+    one = _numbers([task])
+    numbers = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((members, *leaf.shape[1:]), leaf.dtype), one)
+    return jax.eval_shape(_of_all(task, members), *numbers)
 
 
 def _of_all(task: Task, members: int) -> Callable[..., TrainState]:
