@@ -5,6 +5,7 @@ from __future__ import annotations
 import pathlib
 import re
 import sys
+import tomllib
 import types
 
 import polars as pl
@@ -72,3 +73,23 @@ def test_every_experiment_and_study_it_names_exists():
 def test_every_make_target_it_names_exists():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     assert set(re.findall(r"(?:`|\$ )make ([a-z-]+)", TEXT)) <= targets
+
+
+CONTRIBUTORS = (ROOT / "jaxopt_bench" / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_layers_for_contributors_are_those_that_are_checked():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    layers = settings["tool"]["importlinter"]["contracts"][0]["layers"]
+    table = CONTRIBUTORS.partition("## Layout")[2].partition("\n## ")[0]
+    named = re.findall(r"`([a-z_]+)(?:/|\.py)`", "".join(row.split("|")[1] for row in re.findall(r"\|.*", table)))
+    assert sorted(named) == sorted(name for layer in layers for name in layer.split(" | ") if name != "__main__")
+    order = {name: at for at, layer in enumerate(layers) for name in layer.split(" | ")}
+    assert [order[name] for name in named] == sorted(order[name] for name in named)
+
+
+def test_the_modules_of_runs_for_contributors_exist():
+    table = CONTRIBUTORS.partition("## `runs/`")[2].partition("\n## ")[0]
+    named = re.findall(r"`([a-z_]+\.py)`", "".join(row.split("|")[1] for row in re.findall(r"\|.*", table)))
+    assert len(named) > 10
+    assert [name for name in named if not (ROOT / "jaxopt_bench" / "runs" / name).exists()] == []
