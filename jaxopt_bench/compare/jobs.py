@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, Protocol
 
 from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.runs import Options, Recording, Reporter, seconds_per_step, train_population
@@ -69,7 +69,7 @@ class StepTime:
     """
 
     seconds_per_step: float
-    environment: dict[str, Any]
+    environment: Mapping[str, object]
 
 
 def perform(

@@ -8,9 +8,10 @@ import json
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import polars as pl
+from polars.datatypes import DataTypeClass
 
 from jaxopt_bench.config import Config
 from jaxopt_bench.experiment import NAMED_PARTS, Experiment
@@ -18,8 +19,11 @@ from jaxopt_bench.measures import split_of
 from jaxopt_bench.problems import LOSS
 from jaxopt_bench.runs import SPLITS
 
-Types = Mapping[str, Any]
-"""Types of Polars by column; the package itself mixes classes and instances of them."""
+ColumnType = pl.DataType | DataTypeClass
+"""A type of Polars; the package itself mixes classes and instances of them."""
+
+Types = Mapping[str, ColumnType]
+"""Types by column."""
 
 PARTS = ("optimizer.", "schedule.")
 """What the names of the optimizer's and the schedule's fields begin with."""
@@ -67,8 +71,8 @@ LINES: Types = {
 """What a line of metrics has; null if lines of its split have no such field. The tables have a column of each other
 metric too."""
 
-_PYTHON = {pl.Boolean: bool, pl.Int64: int, pl.Float64: float, pl.String: str}
-_INFERRED = (pl.Boolean, pl.Int64, pl.Float64, pl.String, pl.List(pl.Float64))
+_PYTHON: Mapping[ColumnType, type] = {pl.Boolean: bool, pl.Int64: int, pl.Float64: float, pl.String: str}
+_INFERRED: tuple[ColumnType, ...] = (pl.Boolean, pl.Int64, pl.Float64, pl.String, pl.List(pl.Float64))
 """Candidate types for fields of unknown configurations, the narrowest first."""
 
 
@@ -140,13 +144,13 @@ def hyperparameter_types() -> Types:
 
     A field whose type differs between two of them has none.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, ColumnType | None] = {}
     for part, table in NAMED_PARTS.items():
         _add_types(found, table, "" if part == PROBLEM.partition(".")[0] else f"{part}.")
     return {name: kind for name, kind in found.items() if kind is not None}
 
 
-def _add_types(found: dict[str, Any], table: Mapping[str, Config], prefix: str) -> None:
+def _add_types(found: dict[str, ColumnType | None], table: Mapping[str, Config], prefix: str) -> None:
     """Adds the types of the fields of all configurations in a table, and of those within them."""
     for cls in {type(entry) for entry in table.values()}:
         for name, kind in _fields(cls):
@@ -155,7 +159,7 @@ def _add_types(found: dict[str, Any], table: Mapping[str, Config], prefix: str) 
             _add_types(found, inner, f"{prefix}{part}.")
 
 
-def fits(value: Any, kind: Any) -> bool:
+def fits(value: object, kind: ColumnType) -> bool:
     """Returns whether a JSON value, or null, can stand in a column of a type without losing anything."""
     if value is None:
         return True
@@ -168,7 +172,7 @@ def fits(value: Any, kind: Any) -> bool:
     return type(value) is int and -(2**63) <= value < 2**63
 
 
-def column(name: str, values: Sequence[Any], kind: Any = None) -> pl.Series:
+def column(name: str, values: Sequence[object], kind: ColumnType | None = None) -> pl.Series:
     """Returns JSON values as a column.
 
     Args:
@@ -187,13 +191,15 @@ def column(name: str, values: Sequence[Any], kind: Any = None) -> pl.Series:
     try:
         return pl.Series(name, values if exact else [_as(value, kind) for value in values], kind)
     except UnicodeEncodeError:  # JSON can name halves of characters, which no text has
-        return pl.Series(name, [v if v is None else v.encode(errors="replace").decode() for v in values], kind)
+        return pl.Series(
+            name, [str(v).encode(errors="replace").decode() if v is not None else None for v in values], kind
+        )
 
 
-def all_fit(values: Sequence[Any], kind: Any) -> bool:
+def all_fit(values: Sequence[object], kind: ColumnType) -> bool:
     """Returns whether all of some values fit a type, see `fits`."""
     if {*map(type, values)} <= {_PYTHON.get(kind), type(None)}:  # as nearly always
-        numbers = [value for value in values if value is not None] if kind == pl.Int64 else []
+        numbers = [value for value in values if isinstance(value, int)] if kind == pl.Int64 else []
         return not numbers or (fits(min(numbers), kind) and fits(max(numbers), kind))
     return all(fits(value, kind) for value in values)
 
@@ -201,7 +207,7 @@ def all_fit(values: Sequence[Any], kind: Any) -> bool:
 def concatenated(tables: Iterable[pl.DataFrame]) -> pl.DataFrame:
     """Returns tables one under the other, with null where one lacks a column; see `column` for those that differ."""
     several = list(tables)
-    kinds: dict[str, set[Any]] = {}
+    kinds: dict[str, set[ColumnType]] = {}
     for table in several:
         for name, kind in table.schema.items():
             kinds.setdefault(name, set()).add(kind)
@@ -214,10 +220,10 @@ def concatenated(tables: Iterable[pl.DataFrame]) -> pl.DataFrame:
     return pl.concat(several, how="diagonal")
 
 
-def _fields(cls: type[Config]) -> tuple[tuple[str, Any], ...]:
+def _fields(cls: type[Config]) -> tuple[tuple[str, ColumnType], ...]:
     """Returns the types of a configuration's fields, those of its parts in their place as `part.field`."""
     hints = typing.get_type_hints(cls)
-    found: list[tuple[str, Any]] = []
+    found: list[tuple[str, ColumnType]] = []
     for name in (field.name for field in dataclasses.fields(cls)):
         hint = hints[name]
         if name in cls.kinds:
@@ -229,7 +235,7 @@ def _fields(cls: type[Config]) -> tuple[tuple[str, Any], ...]:
     return tuple(found)
 
 
-def _type_of(hint: Any) -> Any:
+def _type_of(hint: object) -> ColumnType | None:
     """Returns the type of a column for what a configuration's field may be; None where there is no one type."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
@@ -243,14 +249,12 @@ def _type_of(hint: Any) -> Any:
     return next((kind for kind, python in _PYTHON.items() if python is hint), None)
 
 
-def _as(value: Any, kind: Any) -> Any:
+def _as(value: object, kind: ColumnType) -> object:
     """Returns a value that fits a type as that type wants it: Polars takes no integers for floats."""
-    if value is None:
-        return None
-    if isinstance(kind, pl.List):
+    if isinstance(kind, pl.List) and isinstance(value, list):
         return [_as(item, kind.inner) for item in value]
-    return float(value) if kind == pl.Float64 else value
+    return float(value) if kind == pl.Float64 and isinstance(value, int) else value
 
 
-def _text(value: Any) -> str | None:
+def _text(value: object) -> str | None:
     return value if value is None or isinstance(value, str) else json.dumps(value)

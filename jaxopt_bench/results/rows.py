@@ -19,6 +19,7 @@ from jaxopt_bench.results.columns import (
     REACHED,
     STUDY_COLUMNS,
     VERSION,
+    ColumnType,
     Types,
     all_fit,
     column,
@@ -187,7 +188,7 @@ def _summarised(path: pathlib.Path, summary: Mapping[str, Any] | None, metrics: 
     return values | {name: reached.get(name) for name in [*REACHED, *names]}
 
 
-def _check(name: str, values: Sequence[Any], kind: Any, paths: Sequence[pathlib.Path]) -> None:
+def _check(name: str, values: Sequence[object], kind: ColumnType, paths: Sequence[pathlib.Path]) -> None:
     """Raises the error that names the first file of which a value does not fit its column."""
     needed = name in ("digest", "status")
     if all_fit(values, kind) and not (needed and None in values):

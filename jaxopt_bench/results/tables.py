@@ -8,7 +8,7 @@ import os
 import pathlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import polars as pl
 
@@ -67,7 +67,7 @@ class Results:
         return self._lines.get((path,), self.curves.clear())
 
     @functools.cached_property
-    def _lines(self) -> dict[tuple[Any, ...], pl.DataFrame]:
+    def _lines(self) -> dict[tuple[object, ...], pl.DataFrame]:
         return self.curves.partition_by("path", as_dict=True)  # once: to search all lines for each run takes minutes
 
     def sql(self, query: str) -> pl.DataFrame:

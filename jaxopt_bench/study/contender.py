@@ -10,6 +10,7 @@ from jaxopt_bench.config import Config, Named
 from jaxopt_bench.errors import unknown_name
 from jaxopt_bench.experiment import Experiment, Workload, check_folder_name
 from jaxopt_bench.optimizers import OPTIMIZERS, SCHEDULES, Axis, Choice, Cosine, Optimizer, Schedule, Space
+from jaxopt_bench.study.search import Point
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,7 +49,7 @@ class Contender(Config):
         assert self.space is not None, "it is set when it is made"
         return self.space
 
-    def at(self, values: Mapping[str, Any]) -> Contender:
+    def at(self, values: Point) -> Contender:
         """Returns it with other values of some fields, and nothing to search.
 
         Args:
@@ -57,7 +58,7 @@ class Contender(Config):
         Raises:
           UserError: for a field that does not exist, or a value that it does not accept.
         """
-        changed: dict[str, dict[str, Any]] = {"optimizer": {}, "schedule": {}}
+        changed: dict[str, Point] = {"optimizer": {}, "schedule": {}}
         known = [f"{part}.{field.name}" for part in changed for field in dataclasses.fields(getattr(self, part))]
         for name, value in values.items():
             if name not in known:

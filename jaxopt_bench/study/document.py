@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from jaxopt_bench.errors import UnknownNameError, UserError
 from jaxopt_bench.runs.load import newer
@@ -59,15 +59,14 @@ class Document:
 
     def write(self, path: pathlib.Path) -> None:
         """Writes the file whole or not at all."""
-        lists = {name: [entry.to_json() for entry in getattr(self, name)] for name in _ENTRIES}
         head = {"format": FORMAT, "study": self.study.to_json(), "protocol": protocol(self.study)}
-        write_json(path, head | lists)
-
-
-_ENTRIES: dict[str, type[Entry]] = {
-    "runs": RunEntry, "selections": Selection, "timings": Timing, "history": StudySize,
-}  # fmt: skip
-"""The lists of the file, and what they hold."""
+        lists: dict[str, Sequence[Entry]] = {
+            "runs": self.runs,
+            "selections": self.selections,
+            "timings": self.timings,
+            "history": self.history,
+        }
+        write_json(path, head | {name: [entry.to_json() for entry in entries] for name, entries in lists.items()})
 
 
 def read_document(path: pathlib.Path) -> Document:
@@ -80,8 +79,11 @@ def read_document(path: pathlib.Path) -> Document:
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         found = values.get("format") if isinstance(values, dict) else None
         raise UserError(f"{path} has the format {found!r}; accepted: {FORMAT}.")
-    lists: dict[str, Any] = {name: _entries(path, name, kind, values.get(name)) for name, kind in _ENTRIES.items()}
-    for run in lists["runs"]:
+    runs = _entries(path, values, "runs", RunEntry)
+    selections = _entries(path, values, "selections", Selection)
+    timings = _entries(path, values, "timings", Timing)
+    history = _entries(path, values, "history", StudySize)
+    for run in runs:
         check_within(path, run.path)
     try:
         study = Study.from_json(values.get("study", {}), "study")
@@ -89,10 +91,11 @@ def read_document(path: pathlib.Path) -> Document:
         raise newer(path, error) from error
     except UserError as error:
         raise UserError(f"{path} is damaged: {error}") from error
-    return Document(study, **lists)
+    return Document(study, runs, selections, timings, history)
 
 
-def _entries(path: pathlib.Path, name: str, kind: type[E], items: object) -> tuple[E, ...]:
+def _entries(path: pathlib.Path, values: Mapping[str, object], name: str, kind: type[E]) -> tuple[E, ...]:
+    items = values.get(name)
     if not isinstance(items, list):
         raise UserError(f"{path} is damaged: {name} is no list.")
     return tuple(kind.from_json(item, f"{path}: {name}[{i}]") for i, item in enumerate(items))

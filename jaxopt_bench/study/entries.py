@@ -159,7 +159,7 @@ class Timing(Entry):
     workload: str
     contender: str
     seconds_per_step: float
-    environment: Mapping[str, Any]
+    environment: Mapping[str, object]
 
 
 @dataclasses.dataclass(frozen=True)

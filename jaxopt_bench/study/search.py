@@ -6,13 +6,13 @@ import hashlib
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.optimizers import Choice, Space
+from jaxopt_bench.optimizers import Axis, Choice, Space
 
 Point = dict[str, Any]
 """What a trial draws: values of some fields of its optimizer and its schedule, by their names."""
@@ -53,7 +53,7 @@ def _size(space: Space) -> float:
 
 def _distinct(space: Space, rows: Iterable[Sequence[float]]) -> list[Point]:
     """Returns the points, each where it comes first."""
-    points: dict[tuple[Any, ...], Point] = {}
+    points: dict[tuple[object, ...], Point] = {}
     for row in rows:
         point = _point(space, row)
         points.setdefault(tuple(point.values()), point)
@@ -95,13 +95,9 @@ def _grid(space: Space, count: int) -> list[Point]:
         if math.prod(sizes.values()) // sizes[smallest] * (sizes[smallest] + 1) > count:
             break
         sizes[smallest] += 1
-    values = [_values(space, field, size) for field, size in sizes.items()]
+    values = [_values(space[field], size) for field, size in sizes.items()]
     return [dict(zip(sizes, point, strict=True)) for point in itertools.product(*values)]
 
 
-def _values(space: Mapping[str, Any], field: str, size: int) -> list[Any]:
-    searched = space[field]
-    if isinstance(searched, Choice):
-        return list(searched.values)
-    at: Callable[[float], Any] = searched.value
-    return [at(i / (size - 1)) for i in range(size)]
+def _values(searched: Axis | Choice, size: int) -> Sequence[object]:
+    return searched.values if isinstance(searched, Choice) else [searched.value(i / (size - 1)) for i in range(size)]
