@@ -28,7 +28,6 @@ from jaxopt_bench.optimizers import Axis, Cosine, Space, load
 from jaxopt_bench.problems import Classification
 from jaxopt_bench.runs import Interrupted, LockedError, locked
 from jaxopt_bench.runs.checkpoints import checkpoint_steps
-from jaxopt_bench.strict_json import read_json
 from jaxopt_bench.study import Contender, Study, read_document, trials, units
 from jaxopt_bench.training.code_path import LAYERS
 from tests.tasks import changed
@@ -175,8 +174,9 @@ def once_there_is_a_checkpoint(
 def cut_of(home: pathlib.Path) -> Cut:
     """Returns what there is of a population."""
     step = max(checkpoint_steps(home / "checkpoints"))
-    runs = [home / member["directory"] for member in read_json(home / "population.json")["members"]]
-    return Cut(step, {run: [line for line in load_run(run).metrics if line["step"] <= step] for run in runs})
+    runs = [load_run(config.parent) for config in home.parent.glob("*/config.json")]
+    members = [run for run in runs if run.checkpoints.folder == home / "checkpoints"]
+    return Cut(step, {run.path: [line for line in run.metrics if line["step"] <= step] for run in members})
 
 
 def assert_went_on(cut: Cut) -> None:
