@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from jaxopt_bench.compare import worker
-from jaxopt_bench.compare.jobs import Job, JobOptions, StepTime, Then, Watch
+from jaxopt_bench.compare.jobs import Job, JobListener, JobOptions, NextJobs, StepTime
 from jaxopt_bench.compare.worker import POLL, Shared, Task, WorkerStoppedError, work
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.runs import Interrupted, finished, stopped_by_signals
@@ -60,7 +60,7 @@ class Cluster:
         if self.gpus is not None and not self.gpus >= 0:
             raise UserError(f"gpus is {self.gpus:g}; accepted: 0 or more.")
 
-    def run(self, jobs: Sequence[Job], options: JobOptions, watch: Watch, then: Then) -> None:
+    def run(self, jobs: Sequence[Job], options: JobOptions, listener: JobListener, next_jobs: NextJobs) -> None:
         """See `Executor.run`. Where it ends early, workers that can be reached write a checkpoint first.
 
         Raises:
@@ -83,9 +83,9 @@ class Cluster:
                 for job in jobs:
                     tasks.submit(job)
                 while tasks.jobs and tasks.signal is None:
-                    for job, measured in tasks.wait(watch):
-                        watch.end(job)
-                        for more in then(job, measured):
+                    for job, measured in tasks.wait(listener):
+                        listener.end(job)
+                        for more in next_jobs(job, measured):
                             tasks.submit(more)
         if tasks.signal is not None:
             raise Interrupted(tasks.signal, options.folder)
@@ -127,12 +127,12 @@ class _Tasks:
         named = self.remote.options(name=f"{job.kind}: {job.unit.label}")
         self.jobs[named.remote(Task.of(job), self.shared)] = job
 
-    def wait(self, watch: Watch) -> list[tuple[Job, StepTime | None]]:
+    def wait(self, listener: JobListener) -> list[tuple[Job, StepTime | None]]:
         """Waits a moment, and returns what has ended meanwhile, after telling of what has begun."""
         ended = []
         ready = self._ready()
         for job in self.jobs.values():
-            self._begin(job, watch)
+            self._begin(job, listener)
         for task in ready:
             job = self.jobs.pop(task)
             try:
@@ -141,7 +141,7 @@ class _Tasks:
                 self._send(job)
                 continue
             self._await_records(job)
-            self._begin(job, watch, certainly=True)
+            self._begin(job, listener, certainly=True)
             ended.append((job, measured))
         return ended
 
@@ -160,11 +160,11 @@ class _Tasks:
         ready, _ = self.ray.wait(list(self.jobs), timeout=POLL)
         return ready
 
-    def _begin(self, job: Job, watch: Watch, certainly: bool = False) -> None:
+    def _begin(self, job: Job, listener: JobListener, certainly: bool = False) -> None:
         """Tells once that a job has begun: where a worker holds a run of it, as far as this node sees."""
         if id(job) in self.waiting and (certainly or self._held(job) != self.waiting[id(job)]):
             del self.waiting[id(job)]
-            watch.begin(job)
+            listener.begin(job)
 
     def _held(self, job: Job) -> set[int]:
         """Returns when a job's runs were taken hold of last."""

@@ -1,4 +1,4 @@
-"""A study's folder: `study.json`, and beside it the runs of each phase. Several processes may share one."""
+"""The folder of a study: `study.json`, and the runs of each phase. Several processes can share one."""
 
 from __future__ import annotations
 
@@ -31,16 +31,19 @@ from jaxopt_bench.study import (
 
 
 class StudyFolder:
-    """The folder of one study. What is written there is a function of the study and of the runs it holds."""
+    """The folder of one study. What is written there depends on the study and its runs alone."""
 
     def __init__(self, path: str | pathlib.Path):
         self.path = pathlib.Path(path)
 
     def begin(self, study: Study) -> Study:
-        """Puts a study there, or makes the one that is there grow to it, and returns what it is then.
+        """Writes a study's document; if there is one already, the study in it grows by this one.
+
+        Returns:
+          The study that the folder holds now.
 
         Raises:
-          UserError: where another study is there.
+          UserError: if the folder holds a study that cannot grow into this one.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         with locked(self.path, wait=True):
@@ -51,11 +54,11 @@ class StudyFolder:
 
     @property
     def document(self) -> Document:
-        """What `study.json` says."""
+        """The content of `study.json`."""
         return read_document(self.path / DOCUMENT)
 
     def record(self, *, selections: Iterable[Selection] = (), timings: Iterable[Timing] = ()) -> None:
-        """Adds winners and times to `study.json`, in the place of those of the same units."""
+        """Adds selections and timings to `study.json`; they replace those of the same units."""
         with locked(self.path, wait=True):
             now = self.document
             by_unit = {found.unit: found for found in (*now.selections, *selections)}
@@ -64,22 +67,22 @@ class StudyFolder:
             _document(now.study, added).write(self.path / DOCUMENT)
 
     def results(self, planned: Sequence[Planned]) -> Results:
-        """Returns the records of some of the study's runs, as far as they were begun."""
+        """Returns the records of those of some runs that have begun."""
         return load_runs({self.path / run.path: StudyRun(run.entry) for run in planned})
 
     def unfinished(self, planned: Sequence[Planned]) -> list[Planned]:
-        """Returns those of some runs that have not ended, or of which files are missing.
+        """Returns those of some runs that have not ended, or whose files are incomplete.
 
         Raises:
-          UserError: if the folder of one holds another run.
+          UserError: if a run's folder holds another run.
         """
         return [run for run in planned if not self._ended(run)]
 
     def set_aside(self, planned: Sequence[Planned]) -> list[pathlib.Path]:
-        """Renames the folders of runs that were begun and of which files are missing, so that they are trained again.
+        """Renames the folders of runs that have begun and whose files are incomplete, so that these are trained again.
 
         Returns:
-          The folders under their new names.
+          The renamed folders.
         """
         aside = []
         for run in planned:
@@ -105,7 +108,10 @@ class StudyFolder:
 
 
 def _document(study: Study, now: Document) -> Document:
-    """Returns what `study.json` should say: winners among fewer trials than there are to be are none any more."""
+    """Returns the document of a study, given the earlier one.
+
+    Selections among fewer trials than the study has now are dropped; what confirmed them is superseded.
+    """
     runs: list[RunEntry] = []
     kept = []
     for unit in units(study):

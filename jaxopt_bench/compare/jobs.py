@@ -1,4 +1,4 @@
-"""The pieces in which a study is worked off: populations of trials, populations of confirmations, and timings."""
+"""The jobs of a study: to train a population of trials or of confirmations, or to time a training step."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ JobKind = Literal["trial", "confirmation", "timing"]
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """Runs of one unit and phase; of a timing, a run to time.
+    """A job on the runs of one unit in one phase.
 
     Attributes:
-      kind: what is done with them, trained or timed.
-      unit: what they belong to.
-      runs: what is trained, or timed.
+      kind: the phase whose runs are trained; "timing" if a training step of the runs is timed.
+      unit: the unit.
+      runs: the runs.
     """
 
     kind: JobKind
@@ -33,7 +33,7 @@ class Job:
 
     @property
     def experiments(self) -> list[Experiment]:
-        """What is trained, or timed."""
+        """The experiments of the runs."""
         return [run.experiment for run in self.runs]
 
 
@@ -42,10 +42,10 @@ class JobOptions:
     """How jobs are done, and where.
 
     Attributes:
-      folder: the study's.
-      data_dir: where the problems' data are; see `ProblemConfig.load`.
-      largest: at most so many runs at once; as many as fit where None.
-      devices: how many share the work of a population; a run that is timed has one.
+      folder: the folder of the study.
+      data_dir: the folder of the problems' data; see `ProblemConfig.load`.
+      largest: how many runs are trained at once, at most; None for as many as fit into memory.
+      devices: how many devices share the work of a population. A training step is timed on one.
     """
 
     folder: pathlib.Path
@@ -75,10 +75,10 @@ class StepTime:
 def perform(
     kind: JobKind, experiments: Sequence[Experiment], options: JobOptions, reporter: Reporter
 ) -> StepTime | None:
-    """Does a job, or the rest of one that was begun.
+    """Does a job, or what is left of it if it was interrupted.
 
     Returns:
-      The result of a timing; None of other jobs, whose results are in the study's folder.
+      The result of a timing; None for the other jobs, whose results are in the study's folder.
     """
     if kind == "timing":
         path = dataclasses.replace(choose_code_path(devices=options.devices), devices=1)
@@ -100,35 +100,43 @@ def perform(
     return None
 
 
-class Watch(Protocol):
-    """Is told how jobs go."""
+class JobListener(Protocol):
+    """Receives a message when a job begins or ends."""
 
     def begin(self, job: Job) -> Reporter:
-        """A job begins; what is returned is told of its progress, where it is done by this process."""
+        """A job begins. The reporter that is returned receives its progress, if this process does the job."""
 
     def end(self, job: Job) -> None:
         """A job has ended."""
 
 
-Then = Callable[[Job, StepTime | None], Sequence[Job]]
-"""Is told that a job is done, and of a timing its result; returns the jobs that can be done now."""
+NextJobs = Callable[[Job, StepTime | None], Sequence[Job]]
+"""A function that is called with each job that has ended, and the result of `perform`. It returns the jobs that can be
+done now."""
 
 
 class Executor(Protocol):
     """Does jobs."""
 
-    def run(self, jobs: Sequence[Job], options: JobOptions, watch: Watch, then: Then) -> None:
-        """Does jobs, and those that they make possible."""
+    def run(self, jobs: Sequence[Job], options: JobOptions, listener: JobListener, next_jobs: NextJobs) -> None:
+        """Does jobs, and all the jobs that follow from them.
+
+        Args:
+          jobs: the first jobs.
+          options: of all jobs.
+          listener: is told when a job begins or ends.
+          next_jobs: returns the jobs that follow from a job that has ended.
+        """
 
 
 class Local:
     """Does jobs on this machine's devices, one after the other, in their order."""
 
-    def run(self, jobs: Sequence[Job], options: JobOptions, watch: Watch, then: Then) -> None:
+    def run(self, jobs: Sequence[Job], options: JobOptions, listener: JobListener, next_jobs: NextJobs) -> None:
         """See `Executor.run`."""
         queue = list(jobs)
         while queue:
             job = queue.pop(0)
-            result = perform(job.kind, job.experiments, options, watch.begin(job))
-            watch.end(job)
-            queue += then(job, result)
+            result = perform(job.kind, job.experiments, options, listener.begin(job))
+            listener.end(job)
+            queue += next_jobs(job, result)

@@ -1,4 +1,4 @@
-"""What a person sees while a study runs: a table that changes on a terminal, plain lines elsewhere."""
+"""The progress of a study: a live table on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -25,43 +25,43 @@ UnitTrials = Sequence[tuple[Unit, Sequence[Planned]]]
 
 
 class Progress:
-    """Is told how a study goes, and shows nothing."""
+    """Receives the progress of a study, and displays nothing."""
 
-    def start(self, study: Study, at: StudyFolder, own: UnitTrials, judged: Mapping[str, Measure]) -> None:
-        """The study begins, or goes on.
+    def start(self, study: Study, folder: StudyFolder, own: UnitTrials, judged: Mapping[str, Measure]) -> None:
+        """The study begins, or is continued.
 
         Args:
           study: the study.
-          at: its folder.
-          own: this process's own shares of the trials; it also trains what confirms them.
-          judged: what the trials are judged by, by workload.
+          folder: its folder.
+          own: the trials of this process, which also trains their confirmations.
+          judged: the measure by which trials are judged, by workload.
         """
 
     def begin(self, job: Job) -> Reporter:
-        """A job begins; what is returned is told of its progress."""
+        """A job begins. The reporter that is returned receives its progress."""
         return Reporter()
 
     def end(self, job: Job) -> None:
         """A job has ended."""
 
     def selected(self, unit: Unit, selection: Selection) -> None:
-        """A winner was selected among a unit's trials, or there is none."""
+        """The selection among a unit's trials has been made."""
 
     def say(self, text: str) -> None:
         """Tells the user something about the study."""
 
     def stop(self) -> None:
-        """The study ended, however it did."""
+        """The study has ended, also if it failed or was interrupted."""
 
 
 @dataclasses.dataclass
 class UnitCounts:
-    """How far a unit is.
+    """Numbers of a unit's runs, and its winner.
 
     Attributes:
-      planned, done, running, diverged: of its trials; all four count runs.
+      planned, done, running, diverged: of its trials.
       best: the winner, in words.
-      wanted, confirming, confirmed: the runs that are to confirm it, are under way, and have ended.
+      wanted, confirming, confirmed: of the confirmations: how many there are to be, are running, and have ended.
     """
 
     planned: int
@@ -76,15 +76,15 @@ class UnitCounts:
 
 @dataclasses.dataclass
 class _RunningJob:
-    """A job under way.
+    """A running job.
 
     Attributes:
       job: the job.
-      began: when, on the monotonic clock.
-      first: the epochs that its runs had made before.
-      epochs: those that they have made.
-      left: seconds that it still needs, where known.
-      where: how far it is, in words.
+      began: the time at which it began, on the monotonic clock.
+      first: the epochs that its runs had trained before that.
+      epochs: the epochs that its runs have trained.
+      left: the estimated seconds until it ends; None if they are not known.
+      where: its progress, in words.
     """
 
     job: Job
@@ -96,13 +96,13 @@ class _RunningJob:
 
     @property
     def spent(self) -> tuple[float, float]:
-        """The epochs that it has made, all runs together, and the seconds that they took."""
+        """The epochs that its runs have trained since it began, all together, and the seconds that they took."""
         runs, epochs = len(self.job.runs), self.job.unit.workload.epochs
         return runs * (epochs - self.first), time.monotonic() - self.began
 
     @property
     def ahead(self) -> tuple[float, float]:
-        """The epochs that it still has to make, all runs together, and the seconds that they will take."""
+        """The epochs that its runs have still to train, all together, and the seconds that they will take."""
         return len(self.job.runs) * (self.job.unit.workload.epochs - self.epochs), self.left or 0.0
 
 
@@ -115,25 +115,25 @@ class DisplayedProgress(Progress):
         self.seconds: dict[str, list[tuple[float, float]]] = {}  # of a workload's jobs: epochs, and how long
         self.begun: dict[int, _RunningJob] = {}
 
-    def start(self, study: Study, at: StudyFolder, own: UnitTrials, judged: Mapping[str, Measure]) -> None:
+    def start(self, study: Study, folder: StudyFolder, own: UnitTrials, judged: Mapping[str, Measure]) -> None:
         """See `Progress.start`."""
-        self.study, self.judged, document = study, judged, at.document
+        self.study, self.judged, document = study, judged, folder.document
         self.own = {unit.key: len(runs) for unit, runs in own}
         for unit in units(study):
             planned = trials(study, unit)
-            counts = UnitCounts(len(planned), study.seeds, done=len(planned) - len(at.unfinished(planned)))
+            counts = UnitCounts(len(planned), study.seeds, done=len(planned) - len(folder.unfinished(planned)))
             self.counts[unit.key] = counts
             found = document.selection(unit.key)
             if found is not None:
                 self._choose(unit, found)
                 winners = [] if found.trial is None else confirmations(study, unit, found.trial)
-                counts.confirmed = len(winners) - len(at.unfinished(winners))
+                counts.confirmed = len(winners) - len(folder.unfinished(winners))
         optimizers = f"{len(study.contenders)} optimizer{'s' * (len(study.contenders) > 1)}"
         loads = ", ".join(w.name for w in study.workloads)
         budget = f"{study.trials} trials" if study.trials else f"{study.total_epochs} epochs of trials"
         tuned = f"{budget} and " if any(c.searched for c in study.contenders) else ""
         self.say(f"{study.name}: {optimizers} on {loads}; {tuned}{study.seeds} confirmation seeds each")
-        self.say(str(at.path))
+        self.say(str(folder.path))
 
     def begin(self, job: Job) -> Reporter:
         """See `Progress.begin`."""
@@ -253,9 +253,9 @@ class StudyLines(DisplayedProgress):
 class StudyTable(DisplayedProgress):
     """A table with a row for each optimizer and workload, and the time left."""
 
-    def start(self, study: Study, at: StudyFolder, own: UnitTrials, judged: Mapping[str, Measure]) -> None:
+    def start(self, study: Study, folder: StudyFolder, own: UnitTrials, judged: Mapping[str, Measure]) -> None:
         """See `Progress.start`."""
-        super().start(study, at, own, judged)
+        super().start(study, folder, own, judged)
         self.live = Live(self._table(), console=self.console, refresh_per_second=4)
         self.live.start()
 
@@ -302,7 +302,7 @@ def progress_for(console: Console) -> DisplayedProgress:
 
 
 class _JobReporter(Reporter):
-    """Hears how far a population is, and of its members that diverge."""
+    """Receives the progress of a population, and messages about members that diverge."""
 
     def __init__(self, shown: DisplayedProgress, begun: _RunningJob, counts: UnitCounts):
         self.shown, self.begun, self.counts = shown, begun, counts

@@ -1,4 +1,4 @@
-"""A study from its trials to its last confirmation: tune, select, confirm, test."""
+"""Runs a study, from its first trial to its last confirmation: tune, select, confirm, test."""
 
 from __future__ import annotations
 
@@ -41,46 +41,49 @@ def compare(
     largest: int | None = None,
     devices: int = 1,
 ) -> Document:
-    """Works a study off, or what is left of it, and returns what its folder says then.
+    """Trains all runs of a study that are not finished yet, and returns the study's document.
 
-    Nothing is run twice: a study that was stopped goes on, and one that has grown trains what is new. Trials never read
-    the test split.
+    A study that was interrupted is continued, and of a study that has grown only the new runs are trained. Trials never
+    read the test split.
 
     Args:
-      study: what to compare.
-      folder: the study's folder; one that holds a study must hold this one, or a smaller one.
-      data_dir: where the problems' data are; see `ProblemConfig.load`.
-      executor: what does the work; this machine's devices where None.
-      progress: what is told how it goes; by default nothing is shown.
-      shard: (i, n): this process is the i-th, from 0, of n that share the work, each started with its own i.
-      largest: at most so many runs at once; as many as fit into memory where None.
+      study: the study.
+      folder: the study's folder. If it holds a study already, this must be the same one or a smaller one.
+      data_dir: the folder of the problems' data; see `ProblemConfig.load`.
+      executor: does the jobs; None for this machine's devices.
+      progress: is told how the study proceeds; by default nothing is displayed.
+      shard: (i, n): this process is the i-th, from 0, of n processes that share the work.
+      largest: how many runs are trained at once, at most; None for as many as fit into memory.
       devices: how many devices share the work of a population.
 
     Raises:
-      UserError: for a mistake the user can mend, such as data that are missing.
-      Interrupted: after SIGINT or SIGTERM, once a checkpoint is written.
+      UserError: for a mistake that the user can correct, such as missing data.
+      Interrupted: after SIGINT or SIGTERM, when a checkpoint has been written.
     """
     index, count = shard
     if not 0 <= index < count:
         raise UserError(f"the shard {index}/{count} does not exist; accepted: I/N with 0 <= I < N.")
     options = JobOptions(pathlib.Path(folder), None if data_dir is None else pathlib.Path(data_dir), largest, devices)
-    judged = _judged(study, options.data_dir)
+    judged = _measures(study, options.data_dir)
     progress = progress or Progress()
     for unit in units(study):
         check_optimizer(experiment_of(unit.workload, unit.contender, seed=0, evaluate_test=False), progress.say)
-    at = StudyFolder(options.folder)
-    whole = at.begin(study)
-    judged = judged if whole.workloads == study.workloads else _judged(whole, options.data_dir)
-    with _Work(whole, at, progress, shard, judged) as work:
-        (executor or Local()).run(work.jobs(), options, work.progress, work.then)
-    return at.document
+    study_folder = StudyFolder(options.folder)
+    whole = study_folder.begin(study)
+    judged = judged if whole.workloads == study.workloads else _measures(whole, options.data_dir)
+    with _Work(whole, study_folder, progress, shard, judged) as work:
+        (executor or Local()).run(work.jobs(), options, work.progress, work.next_jobs)
+    return study_folder.document
 
 
-def _judged(study: Study, data_dir: pathlib.Path | None) -> dict[str, Measure]:
-    """Loads each different problem once, and returns by workload what its trials are judged by.
+def _measures(study: Study, data_dir: pathlib.Path | None) -> dict[str, Measure]:
+    """Loads each problem once, checks that the study can be trained, and returns its measures.
+
+    Returns:
+      The measure by which the trials are judged, by workload.
 
     Raises:
-      UserError: if data are missing, the study asks for what a problem does not have, or an optimizer cannot train it.
+      UserError: if data are missing, a problem lacks something that the study needs, or an optimizer cannot train it.
     """
     known: dict[ProblemConfig, Problem] = {}
     for workload in study.workloads:
@@ -100,21 +103,21 @@ def _judged(study: Study, data_dir: pathlib.Path | None) -> dict[str, Measure]:
 
 
 class _Work:
-    """What this process does of a study."""
+    """The part of a study that this process does."""
 
     def __init__(
         self,
         study: Study,
-        at: StudyFolder,
+        folder: StudyFolder,
         progress: Progress,
         shard: tuple[int, int],
         judged: Mapping[str, Measure],
     ):
-        self.study, self.at, self.progress, self.shard, self.judged = study, at, progress, shard, judged
+        self.study, self.folder, self.progress, self.shard, self.judged = study, folder, progress, shard, judged
         self.claims = contextlib.ExitStack()
 
     def __enter__(self) -> _Work:
-        self.progress.start(self.study, self.at, self._own_trials(), self.judged)
+        self.progress.start(self.study, self.folder, self._own_trials(), self.judged)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -124,61 +127,66 @@ class _Work:
             self.progress.stop()  # else its thread would go on drawing
 
     def jobs(self) -> list[Job]:
-        """Returns this process's trials, and what can be confirmed at once."""
+        """Returns the first jobs: this process's trials, and the confirmations of units whose trials have ended."""
         jobs = []
         for unit, runs in self._own_trials():
-            left = self._left(runs)
-            jobs += [Job("trial", unit, tuple(runs))] if left else self._confirmed(unit)
+            left = self._unfinished(runs)
+            jobs += [Job("trial", unit, tuple(runs))] if left else self._confirmation(unit)
         return jobs
 
-    def then(self, job: Job, measured: StepTime | None) -> Sequence[Job]:
-        """Returns the jobs that a job makes possible, after recording what a timing measured."""
+    def next_jobs(self, job: Job, measured: StepTime | None) -> Sequence[Job]:
+        """Records what a timing measured, and returns the jobs that follow from a job."""
         if job.kind == "trial":
-            return self._confirmed(job.unit)
+            return self._confirmation(job.unit)
         if measured is not None:
             workload, contender, _ = job.unit.key
-            self.at.record(timings=[Timing(workload, contender, measured.seconds_per_step, measured.environment)])
+            self.folder.record(timings=[Timing(workload, contender, measured.seconds_per_step, measured.environment)])
             return []
-        return self._timed(job.unit)
+        return self._timing(job.unit)
 
     def _own_trials(self) -> list[tuple[Unit, list[Planned]]]:
-        """Returns the units, or parts of units where there are more processes than units, that are this process's."""
+        """Returns this process's units with their trials. If there are more processes than units, these are divided."""
         index, count = self.shard
         all_units = units(self.study)
         parts = -(-count // len(all_units))
         shares = [(unit, trials(self.study, unit)[part::parts]) for unit in all_units for part in range(parts)]
         return shares[index::count]
 
-    def _confirmed(self, unit: Unit) -> list[Job]:
-        """Returns what confirms a unit's winner; nothing while trials are missing or another process does it."""
+    def _confirmation(self, unit: Unit) -> list[Job]:
+        """Returns the job that confirms a unit's winner, after selecting it; if that is confirmed, its timing.
+
+        There is none while trials are missing, or if another process does it.
+        """
         planned = trials(self.study, unit)
-        if self.at.unfinished(planned):
+        if self.folder.unfinished(planned):
             return []
-        claim = self.at.path / "claims" / f"{unit.workload.name}_{unit.contender.name}" / str(unit.repetition)
+        claim = self.folder.path / "claims" / f"{unit.workload.name}_{unit.contender.name}" / str(unit.repetition)
         claim.mkdir(parents=True, exist_ok=True)
         try:
             self.claims.enter_context(locked(claim))
         except LockedError:
             return []
-        if self.at.document.selection(unit.key) is None:
-            discard_checkpoints([self.at.path / run.path for run in planned])  # before: a kill in between repeats it
+        if self.folder.document.selection(unit.key) is None:
+            discard_checkpoints(
+                [self.folder.path / run.path for run in planned]
+            )  # before: a kill in between repeats it
             self._select(unit, planned)
-        found = self.at.document.selection(unit.key)
+        found = self.folder.document.selection(unit.key)
         if found is None or found.trial is None:
             return []
         runs = confirmations(self.study, unit, found.trial)
-        return [Job("confirmation", unit, tuple(runs))] if self._left(runs) else self._timed(unit)
+        return [Job("confirmation", unit, tuple(runs))] if self._unfinished(runs) else self._timing(unit)
 
-    def _left(self, runs: Sequence[Planned]) -> list[Planned]:
-        """Returns the runs that this process has to train. Those of which files are missing are trained again."""
-        for path in self.at.set_aside(runs):
+    def _unfinished(self, runs: Sequence[Planned]) -> list[Planned]:
+        """Returns the runs that are still to be trained. Runs with missing files are trained again."""
+        for path in self.folder.set_aside(runs):
             self.progress.say(f"a run was incomplete and is trained again; what there was of it is now in {path}")
-        return self.at.unfinished(runs)
+        return self.folder.unfinished(runs)
 
-    def _timed(self, unit: Unit) -> list[Job]:
-        """Returns the timing of a unit where it is wanted and missing."""
+    def _timing(self, unit: Unit) -> list[Job]:
+        """Returns the timing of a unit, if the study needs it and it has not been made."""
         workload, contender, repetition = unit.key
-        document = self.at.document
+        document = self.folder.document
         known = document.seconds_per_step(workload, contender) is not None
         found = document.selection(unit.key)
         if self.study.target(workload) is None or known or repetition or found is None or found.trial is None:
@@ -186,8 +194,8 @@ class _Work:
         return [Job("timing", unit, tuple(confirmations(self.study, unit, found.trial)))]
 
     def _select(self, unit: Unit, planned: list[Planned]) -> None:
-        """Writes down which trial of a unit won."""
-        scores = trial_scores(self.study, self.at.results(planned)) if planned else []
+        """Selects the winner among a unit's trials, and records it."""
+        scores = trial_scores(self.study, self.folder.results(planned)) if planned else []
         best = select(scores, higher=self.judged[unit.workload.name].higher_is_better)
         drawn = points(self.study, unit)
         trial = best.trial if best else None if planned else 0
@@ -200,5 +208,5 @@ class _Work:
             diverged=sum(score.loss is None for score in scores),
             among=tuple(run.experiment.digest for run in planned),
         )
-        self.at.record(selections=[found])
+        self.folder.record(selections=[found])
         self.progress.selected(unit, found)
