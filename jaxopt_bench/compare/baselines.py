@@ -1,4 +1,4 @@
-"""Newcomers and recorded results: checks that they can be compared, puts them together, and says what differs."""
+"""Compares newcomers with recorded results: checks that this is possible, joins them, and says what differs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _ENVIRONMENT = (
 
 
 def challenge(study: Study, recorded: Document, newcomers: Sequence[Contender]) -> Study:
-    """Returns the study in which newcomers alone are trained, as those recorded were.
+    """Returns the study in which newcomers alone are trained, under the conditions of the recorded contenders.
 
     Args:
       study: as it is now.
@@ -65,7 +65,7 @@ def challenge(study: Study, recorded: Document, newcomers: Sequence[Contender]) 
 
 
 def joined(recorded: Results, trained: Results) -> tuple[Results, Document]:
-    """Returns the recorded results and the newcomers' as those of one study."""
+    """Returns the recorded results and those of the newcomers as the results of one study."""
     (then,), (now,) = recorded.documents, trained.documents
     study = dataclasses.replace(
         now.study, name=then.study.name, contenders=(*then.study.contenders, *now.study.contenders)
@@ -98,7 +98,7 @@ def differences(recorded: Results, trained: Results) -> str | None:
 
 
 def _environment(runs: pl.DataFrame) -> dict[str, set[str]]:
-    """Returns the values of what was recorded of the environments, by name; a code path's fields each by themselves."""
+    """Returns the recorded values that describe environments, by name; each field of a code path is one of them."""
     found: dict[str, set[str]] = {}
     for column in _ENVIRONMENT:
         for value in runs[column].drop_nulls().unique().to_list() if column in runs.columns else []:

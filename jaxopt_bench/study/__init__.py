@@ -1,4 +1,4 @@
-"""What a study is: its contenders and claims, its search, the runs that it plans, and its document."""
+"""What a study is: its contenders and claims, its search, its planned runs, and its document."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What someone has said about optimizers, as data: statements for a study to answer."""
+"""Claims: statements about optimizers, as data, which a study answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jaxopt_bench.study.measured import check_measure
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Comparison(Config):
-    """That one contender's results are lower than another's."""
+    """The statement that one contender's results are lower than another's."""
 
     measure: str
     """"<split>_<metric>", such as "test_accuracy", or one of `measures.DERIVED`."""
@@ -27,7 +27,7 @@ class Comparison(Config):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Association(Config):
-    """That a hyperparameter decides on a result, over the trials of one contender."""
+    """The statement that a hyperparameter determines a result, over the trials of one contender."""
 
     measure: str
     """"<split>_<metric>", such as "validation_loss", or one of `measures.DERIVED`."""
@@ -43,16 +43,16 @@ class Association(Config):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Claim(Config):
-    """What someone has said, as data: it holds where all its comparisons and associations do."""
+    """A claim, as data. It is true if all its comparisons and associations are."""
 
     text: str
-    """In words."""
+    """The claim in words."""
     source: str
-    """Who says it."""
+    """Its source."""
     comparisons: tuple[Comparison, ...] = ()
-    """What must be so."""
+    """Comparisons that must be true."""
     associations: tuple[Association, ...] = ()
-    """What must be so as well."""
+    """Associations that must be true."""
 
     @property
     def parts(self) -> tuple[Comparison | Association, ...]:

@@ -1,4 +1,4 @@
-"""A contender of a study: an optimizer with its schedule and its search space, and the experiments that it makes."""
+"""A contender of a study: an optimizer with a schedule and a search space, and its experiments."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Contender(Config):
         return self.space
 
     def at(self, values: Point) -> Contender:
-        """Returns it with other values of some fields, and nothing to search.
+        """Returns the contender with other values of some fields and an empty search space.
 
         Args:
           values: by field, as "optimizer.learning_rate" or "schedule.warmup".

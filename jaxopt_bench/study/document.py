@@ -1,4 +1,4 @@
-"""`study.json`: the study, its protocol, and each run with its phase."""
+"""`study.json`: the study, its protocol, its runs, winners and timings."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ E = TypeVar("E", bound=Entry)
 
 @dataclasses.dataclass(frozen=True)
 class Document:
-    """What a study's folder says of itself.
+    """The content of `study.json`.
 
     Attributes:
       study: the study.
       runs: its planned runs, and those that were superseded.
-      selections: the winners, one for each unit that has come so far.
+      selections: one for each unit whose trials have ended.
       timings: seconds a step of each contender on each workload, measured apart from the runs.
       history: the sizes that the study had, from the first on.
     """

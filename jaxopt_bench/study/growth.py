@@ -1,4 +1,4 @@
-"""Studies that grow: what may change between one command and the next, and what must not."""
+"""Studies that grow: which fields may change between one command and the next, and which must not."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ _MAY_GROW = ("name", "question", "workloads", "contenders", "targets", "claims",
 
 
 def merged(earlier: Study, asked: Study) -> Study:
-    """Returns the study that holds two: the larger budgets and numbers of seeds, the workloads and contenders of both.
+    """Returns the smallest study of which two studies are parts.
 
-    Targets and claims are those of `asked`, and of `earlier` those that are about workloads and contenders which
-    `asked` lacks: it may be a part of that study, see `Study.only`.
+    It has the larger budgets and numbers of seeds, and the workloads and contenders of both. It has the targets and
+    claims of `asked`, and those of `earlier` that are about other workloads and contenders: `asked` can be a part of
+    `earlier`, see `Study.only`.
 
     Raises:
-      UserError: where they differ in anything else: their results cannot be taken together.
+      UserError: if they differ in anything else, so that their results cannot be compared.
     """
     for field in dataclasses.fields(Study):
         one, other = getattr(earlier, field.name), getattr(asked, field.name)
@@ -52,7 +53,7 @@ def merged(earlier: Study, asked: Study) -> Study:
 
 
 def _union(field: str, earlier: Sequence[N], asked: Sequence[N]) -> tuple[N, ...]:
-    """Returns the items of both by their names, those of the one that was there first coming first."""
+    """Returns the items of both studies, without duplicates; those of the earlier one come first."""
     known = {item.name: item for item in earlier}
     for item in asked:
         one, other = _compared(known.get(item.name, item)), _compared(item)
@@ -63,7 +64,7 @@ def _union(field: str, earlier: Sequence[N], asked: Sequence[N]) -> tuple[N, ...
 
 
 def _compared(config: Config) -> dict[str, Any]:
-    """Returns an item as JSON, without the sources of its ranges: they do not change what is computed."""
+    """Returns an item in JSON, without the sources of its ranges, which do not change any result."""
     item = config.to_json()
     for searched in item.get("space", {}).values():
         searched.pop("source", None)
@@ -71,7 +72,7 @@ def _compared(config: Config) -> dict[str, Any]:
 
 
 def _first_difference(one: dict[str, Any], other: dict[str, Any], path: str = "") -> tuple[str, str]:
-    """Returns the innermost values in which two JSON objects differ first, each with the path to its field."""
+    """Returns the first two values in which two JSON objects differ, each with the path to its field."""
     for name in [*one, *(name for name in other if name not in one)]:
         a, b = one.get(name), other.get(name)
         if json.dumps(a, sort_keys=True) != json.dumps(b, sort_keys=True):

@@ -1,4 +1,4 @@
-"""Measures that a study names: by what trials are judged, what targets and claims are about."""
+"""The names of measures that a study uses: to judge trials, in targets, and in claims."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A study as the runs it is made of. Nothing here trains or writes."""
+"""The runs that a study plans. Nothing here trains or writes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from jaxopt_bench.study.study import MOST_SEEDS, Study
 
 Phase = Literal["trial", "confirmation"]
 FOLDERS = {"trial": "trials", "confirmation": "confirmations"}
-"""Where in a study's folder the runs of each phase are."""
+"""The name of the folder that holds the runs of each phase."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Unit:
-    """What is tuned and confirmed by itself: one contender on one workload, in one repetition of the search."""
+    """A part of a study that is tuned and confirmed by itself: a contender on a workload, in one repetition."""
 
     workload: Workload
     contender: Contender
@@ -27,19 +27,19 @@ class Unit:
 
     @property
     def key(self) -> UnitKey:
-        """What identifies it in files."""
+        """Its identity in files."""
         return UnitKey(self.workload.name, self.contender.name, self.repetition)
 
     @property
     def label(self) -> str:
-        """What people call it."""
+        """Its name in messages."""
         again = f" (search {self.repetition + 1})" if self.repetition else ""
         return f"{self.workload.name}, {self.contender.name}{again}"
 
 
 @dataclasses.dataclass(frozen=True)
 class Planned:
-    """One run of a study.
+    """A planned run of a study.
 
     Attributes:
       unit: what it belongs to.
@@ -70,12 +70,12 @@ class Planned:
 
 
 def units(study: Study) -> list[Unit]:
-    """Returns what is tuned and confirmed by itself, workload after workload."""
+    """Returns the units of a study, workload after workload."""
     return [Unit(w, c, r) for w in study.workloads for c in study.contenders for r in range(study.repetitions)]
 
 
 def points(study: Study, unit: Unit) -> list[Point]:
-    """Returns what the trials of a unit draw; one empty point where nothing is searched."""
+    """Returns the points that the trials of a unit draw; one empty point if nothing is searched."""
     space = unit.contender.searched
     if not space:
         return [{}]
@@ -84,7 +84,7 @@ def points(study: Study, unit: Unit) -> list[Point]:
 
 
 def trials(study: Study, unit: Unit) -> list[Planned]:
-    """Returns the trials of a unit, every seed of one after the other; none where nothing is searched."""
+    """Returns the trials of a unit, one after the other, each with all its seeds; none if nothing is searched."""
     if not unit.contender.searched:
         return []
     return [

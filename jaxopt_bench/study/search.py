@@ -1,4 +1,4 @@
-"""How trials are drawn from a search space."""
+"""Draws trials from a search space."""
 
 from __future__ import annotations
 

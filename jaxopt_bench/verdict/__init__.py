@@ -1,4 +1,4 @@
-"""What a study's results say: winners, rankings, answers to claims, and all of it in words."""
+"""What the results of a study say: winners, rankings, answers to claims, and all of this in words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claims answered: supported, contradicted or undecided, each with the interval that it rests on."""
+"""Answers to claims: supported, contradicted or undecided, each with its evidence."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from jaxopt_bench.verdict.samples import RunRow, ended, measured, paired, sample
 
 Answer = Literal["supported", "contradicted", "undecided"]
 NEGLIGIBLE = 0.3
-"""A rank correlation within which a hyperparameter decides next to nothing."""
+"""If the absolute rank correlation is below it, the hyperparameter has hardly any influence."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Evidence:
-    """What a part of a claim rests on.
+    """The evidence for or against a part of a claim.
 
     Attributes:
       part: which part.
@@ -39,7 +39,7 @@ class Evidence:
 
 @dataclasses.dataclass(frozen=True)
 class Answered:
-    """A claim, answered on one workload: supported where all its parts are, contradicted where one is."""
+    """The answer to a claim on one workload: supported if all its parts are, contradicted if one is."""
 
     claim: Claim
     workload: str
@@ -117,6 +117,6 @@ def _association(results: Results, study: Study, workload: str, part: Associatio
 
 
 def _of_trial(results: Results, study: Study, row: RunRow, measure: Measure) -> float:
-    """Returns a trial's measure; the worst that is possible if it diverged."""
+    """Returns a trial's measure; the worst possible value if it diverged."""
     value = measured(results, study, row, measure) if row["status"] == "completed" else None
     return value if value is not None else -math.inf if measure.higher_is_better else math.inf

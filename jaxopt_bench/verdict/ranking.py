@@ -1,4 +1,4 @@
-"""The contenders of a study on one workload: which leads, by how much, and how sure that is."""
+"""The ranking of contenders on one workload: which one leads, by how much, and how certain that is."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from jaxopt_bench.verdict.trials import Trials, trials_of
 
 @dataclasses.dataclass(frozen=True)
 class Standing:
-    """A contender on a workload.
+    """The results of a contender on a workload.
 
     Attributes:
       contender: its name.

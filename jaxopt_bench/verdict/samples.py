@@ -1,4 +1,4 @@
-"""What the runs of a study reached: the numbers that selection, rankings and answers to claims are computed from."""
+"""The results of single runs, from which winners, rankings and answers to claims are computed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jaxopt_bench.statistics import steps_to_target
 from jaxopt_bench.study import Phase, Study, Target
 
 RunRow = Mapping[str, Any]
-"""A run's row of the table of runs."""
+"""A row of the table of runs."""
 
 Key = int  # a seed, or a repetition where there are several
 
@@ -38,13 +38,13 @@ def samples(results: Results, study: Study, workload: str, contender: str, measu
 
 
 def paired(one: Mapping[Key, float], other: Mapping[Key, float]) -> tuple[list[float], list[float]]:
-    """Returns the results of two contenders that have the same key."""
+    """Returns the results of two contenders for the keys that both have."""
     keys = sorted(one.keys() & other.keys())
     return [one[key] for key in keys], [other[key] for key in keys]
 
 
 def measured(results: Results, study: Study, row: RunRow, measure: Measure) -> float | None:
-    """Returns a run's measure; of one that diverged, that of an untrained model; None if it is not known."""
+    """Returns a measure of a run. For a run that diverged it is that of an untrained model. None if it is not known."""
     if measure.of_curves is not None:
         return measure.of_curves(epoch_curves(results.lines(row["path"]))) if row["status"] == "completed" else None
     value = final_or_best(study, row, measure.name)
@@ -52,12 +52,12 @@ def measured(results: Results, study: Study, row: RunRow, measure: Measure) -> f
 
 
 def final_or_best(study: Study, row: RunRow, measure: str) -> float | None:
-    """Returns a result of a run at the epoch that the study looks at; None if it diverged or has no such result."""
+    """Returns a result of a run at the epoch that `Study.at` names; None if it diverged or has no such result."""
     return row.get(f"{study.at}.{measure}") if row["status"] == "completed" else None
 
 
 def epoch_curves(lines: pl.DataFrame) -> dict[str, list[float | None]]:
-    """Returns what a run measured at its epochs' ends, by `{split}_{metric}`."""
+    """Returns the measurements of a run at the ends of its epochs, by `{split}_{metric}`."""
     names = metric_columns(lines.columns)
     ends = lines.select("split", "step", *names).filter(pl.col("split") != "train_steps").sort("step")
     found: dict[str, list[float | None]] = {}
@@ -87,7 +87,7 @@ def steps_of(lines: pl.DataFrame, target: Target, metrics: tuple[Metric, ...]) -
 
 
 def ended(results: Results, workload: str, contender: str, phase: Phase) -> pl.DataFrame:
-    """Returns the runs of a contender in a phase that have come to their end; of confirmations, those of winners."""
+    """Returns the runs of a contender in a phase that have ended. Confirmations are those of winners alone."""
     rows = results.runs.filter(
         pl.col("workload") == workload,
         pl.col("contender") == contender,
@@ -98,7 +98,7 @@ def ended(results: Results, workload: str, contender: str, phase: Phase) -> pl.D
 
 
 def seeds_by_trial(runs: pl.DataFrame) -> list[list[RunRow]]:
-    """Returns the rows of trials, one list for each trial: those of its seeds."""
+    """Returns a list for each trial, with the rows of its seeds."""
     found: dict[tuple[int, int], list[RunRow]] = {}
     for row in runs.to_dicts():
         found.setdefault((row["repetition"], row["trial"]), []).append(row)

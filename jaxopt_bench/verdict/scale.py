@@ -1,4 +1,4 @@
-"""By which measures the results on a workload are compared."""
+"""The measures by which the results on a workload are compared."""
 
 from __future__ import annotations
 

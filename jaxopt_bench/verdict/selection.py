@@ -16,12 +16,12 @@ from jaxopt_bench.study import STEPS, Point, Study
 from jaxopt_bench.verdict.samples import final_or_best, seeds_by_trial, steps_of
 
 EDGE = 0.1
-"""The share of a range, at either end, that counts as its edge."""
+"""The fraction of a range, at either end, that counts as its edge."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """How a trial is judged.
+    """The score of a trial.
 
     Attributes:
       trial: its index.

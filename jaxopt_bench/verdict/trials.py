@@ -1,4 +1,4 @@
-"""What a contender's trials on a workload say."""
+"""The results of a contender's trials on a workload."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Trials:
 
 
 def trials_of(study: Study, workload: str, rows: pl.DataFrame, scale: Scale) -> Trials:
-    """Returns what a contender's trials say, each the mean over its seeds."""
+    """Returns the results of a contender's trials; the result of a trial is the mean over its seeds."""
     trials = seeds_by_trial(rows)
 
     def means(measure: str) -> list[float | None]:

@@ -1,4 +1,4 @@
-"""What a study says as a whole: a ranking for each workload, and profiles over all."""
+"""The verdict of a study: a ranking for each workload, and performance profiles over all workloads."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from jaxopt_bench.verdict.ranking import Ranking, ranking_of
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """What a study says.
+    """The verdict of a study.
 
     Attributes:
       study: the study.
-      rankings: one a workload.
+      rankings: one for each workload.
       profiles: over the workloads with targets, by contender; empty below two of them.
       scores: AlgoPerf's, of the profiles.
-      complete: whether every contender has come to its end on every workload.
+      complete: whether every contender is confirmed on every workload, or has no winner.
     """
 
     study: Study
@@ -31,11 +31,11 @@ class Verdict:
 
 
 def verdict(results: Results, document: Document) -> Verdict:
-    """Returns what a study says, as far as it has come.
+    """Returns the verdict of a study, also if it is not complete.
 
     Args:
-      results: its runs.
-      document: the study, its winners and its timings.
+      results: the runs of the study.
+      document: its document.
     """
     study = document.study
     rankings = tuple(ranking_of(results, document, w.name) for w in study.workloads)
