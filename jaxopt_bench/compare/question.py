@@ -71,13 +71,7 @@ def timed_study(
       UserError: if the folder holds a study of another problem, or the problem cannot be loaded.
     """
     if (folder / DOCUMENT).exists():
-        earlier = read_document(folder / DOCUMENT).study
-        known = [workload.problem.to_json() for workload in earlier.workloads]
-        if known != [problem.to_json()]:
-            raise UserError(
-                f"{folder} holds a study of another problem: {', '.join(w.problem.title for w in earlier.workloads)}. "
-                "Expected --out FOLDER with another folder."
-            )
+        earlier = _earlier_study(problem, folder)
         reporter.say(f"continuing the study in {folder}, whose budget was fixed when it began")
         return earlier
     loaded = problem.load(data_dir)
@@ -96,6 +90,18 @@ def timed_study(
     length = f"{epochs} epoch{'s' * (epochs != 1)}"
     reporter.say(f"{runs} trials and {runs} seeds of {length} each: about {max(expected, 1):.0f} minutes{late}")
     return study_of(dataclasses.replace(workload, epochs=epochs), loaded, runs, steps)
+
+
+def _earlier_study(problem: ProblemConfig, folder: pathlib.Path) -> Study:
+    """Returns the study in a folder, which must be about the given problem."""
+    earlier = read_document(folder / DOCUMENT).study
+    known = [workload.problem.to_json() for workload in earlier.workloads]
+    if known != [problem.to_json()]:
+        raise UserError(
+            f"{folder} holds a study of another problem: {', '.join(w.problem.title for w in earlier.workloads)}. "
+            "Expected --out FOLDER with another folder."
+        )
+    return earlier
 
 
 def study_of(workload: Workload, problem: Problem, runs: int, steps_per_epoch: int) -> Study:

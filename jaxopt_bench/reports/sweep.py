@@ -10,13 +10,13 @@ from rich.table import Table
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.measures import SPLIT_WORDS, Measure, measures
 from jaxopt_bench.problems import LOSS, Metric
-from jaxopt_bench.results import Row
+from jaxopt_bench.results import SettingRow
 from jaxopt_bench.statistics import Estimate
 
 WIDTH = 19  # characters of the plot: the table fits a terminal of 80
 
 
-def sweep_table(rows: Sequence[Row], title: str, metrics: Sequence[Metric]) -> Table:
+def sweep_table(rows: Sequence[SettingRow], title: str, metrics: Sequence[Metric]) -> Table:
     """Returns the table of a sweep, with a plot of the headline metric against the settings.
 
     The split is the validation split if there is one, else the test split if it was read, else the clean part
@@ -62,13 +62,13 @@ def sweep_table(rows: Sequence[Row], title: str, metrics: Sequence[Metric]) -> T
     return table
 
 
-def chosen_split(rows: Sequence[Row]) -> str:
+def chosen_split(rows: Sequence[SettingRow]) -> str:
     """Returns the split that a sweep is judged by."""
     measured = {name for row in rows for name in row.results}
     return next((s for s in ("validation", "test", "train_clean") if f"{s}_{LOSS}" in measured), "train_clean")
 
 
-def best_row(rows: Sequence[Row], split: str) -> Row | None:
+def best_row(rows: Sequence[SettingRow], split: str) -> SettingRow | None:
     """Returns the row with the lowest mean loss of those in which no run diverged; None if there is none."""
     whole = [row for row in rows if not row.diverged and f"{split}_{LOSS}" in row.results]
     return min(whole, key=lambda row: row.results[f"{split}_{LOSS}"].mean, default=None)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from jaxopt_bench.results.metrics import metrics_of, workload_metrics
-from jaxopt_bench.results.settings import Row, rows_by_setting
+from jaxopt_bench.results.settings import SettingRow, rows_by_setting
 from jaxopt_bench.results.tables import Results, load, load_runs, repeats_in_words, together, without_repeats
 
 __all__ = [
     "Results",
-    "Row",
+    "SettingRow",
     "load",
     "load_runs",
     "metrics_of",

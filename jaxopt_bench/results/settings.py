@@ -11,7 +11,7 @@ from jaxopt_bench.statistics import Estimate
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class SettingRow:
     """What the runs of one setting reached at their last epoch.
 
     Attributes:
@@ -27,7 +27,7 @@ class Row:
     diverged: int
 
 
-def rows_by_setting(runs: Sequence[Run], fields: Sequence[str]) -> list[Row]:
+def rows_by_setting(runs: Sequence[Run], fields: Sequence[str]) -> list[SettingRow]:
     """Returns a row for each setting of the fields, in the order in which the settings first come.
 
     Args:
@@ -46,10 +46,10 @@ def _field(run: Run, name: str) -> float:
     return getattr(getattr(run.experiment, part), field)
 
 
-def _row(setting: dict[str, float], runs: Sequence[Run]) -> Row:
+def _row(setting: dict[str, float], runs: Sequence[Run]) -> SettingRow:
     finals = [run.summary["final"] for run in runs if run.summary and run.summary["status"] == "completed"]
     known = measures(runs[0].measured)
     measured = [name for name in known if any(final.get(name) is not None for final in finals)]
     whole = [final for final in finals if measured and all(final.get(name) is not None for name in measured)]
     results = {name: known[name].estimate([final[name] for final in whole]) for name in measured if whole}
-    return Row(setting, results, len(runs), len(runs) - len(whole))
+    return SettingRow(setting, results, len(runs), len(runs) - len(whole))

@@ -12,23 +12,23 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.problems import Metric
 from jaxopt_bench.reports import sweep_table
 from jaxopt_bench.reports.sweep import WIDTH, best_row, chosen_split, dots
-from jaxopt_bench.results import Row
+from jaxopt_bench.results import SettingRow
 from jaxopt_bench.statistics import Estimate
 from tests.reports.made import ACCURACY, ENERGY
 
 RATE = "optimizer.learning_rate"
 
 
-def row(rate: float, loss: float, accuracy: float, margin: float | None = None, diverged: int = 0) -> Row:
+def row(rate: float, loss: float, accuracy: float, margin: float | None = None, diverged: int = 0) -> SettingRow:
     loss_interval, interval = (None if margin is None else (m - margin, m + margin) for m in (loss, accuracy))
     results = {
         "validation_loss": Estimate(loss, loss_interval, 3),
         "validation_accuracy": Estimate(accuracy, interval, 3),
     }
-    return Row({RATE: rate}, results if diverged < 3 else {}, 3, diverged)
+    return SettingRow({RATE: rate}, results if diverged < 3 else {}, 3, diverged)
 
 
-def printed(rows: list[Row], metrics: Sequence[Metric] = ACCURACY) -> list[str]:
+def printed(rows: list[SettingRow], metrics: Sequence[Metric] = ACCURACY) -> list[str]:
     out = io.StringIO()
     Console(file=out, width=80).print(sweep_table(rows, "digits: epoch 3", metrics))
     return out.getvalue().splitlines()
@@ -51,13 +51,13 @@ def test_any_headline_metric_is_plotted_with_its_unit():
     rows = []
     for rate, error, loss in ((0.1, 40.0, 2.0), (0.2, 35.5, 1.0)):
         reached = {"validation_energy_error": Estimate(error, None, 1), "validation_loss": Estimate(loss, None, 1)}
-        rows.append(Row({RATE: rate}, reached, 1, 0))
+        rows.append(SettingRow({RATE: rate}, reached, 1, 0))
     lines = printed(rows, ENERGY)
     assert any("energy error (meV)" in line for line in lines)
     assert any(line.split() == ["0.2", "1.0000", "35.500", "★"] for line in lines)
     (axis,) = [line for line in lines if "35.500" in line and "40.000" in line]
     assert "loss" in axis
-    alone = printed([Row({RATE: 0.1}, {"validation_loss": Estimate(2.0, None, 1)}, 1, 0)], ENERGY[1:])
+    alone = printed([SettingRow({RATE: 0.1}, {"validation_loss": Estimate(2.0, None, 1)}, 1, 0)], ENERGY[1:])
     assert [line.split() for line in alone if "●" in line or "★" in line] == [["0.1", "2.0000", "★"]]
 
 
@@ -68,7 +68,7 @@ def test_the_best_row_has_the_lowest_loss_and_none_that_diverged():
 
 
 def test_without_validation_the_test_split_counts_and_without_either_clean_training():
-    only = [Row({}, {f"{split}_loss": Estimate(1.0, None, 1)}, 1, 0) for split in ("train_clean", "test")]
+    only = [SettingRow({}, {f"{split}_loss": Estimate(1.0, None, 1)}, 1, 0) for split in ("train_clean", "test")]
     assert chosen_split(only) == "test"
     assert chosen_split(only[:1]) == "train_clean"
 
