@@ -54,7 +54,7 @@ def _test_last(program: Program, states: TrainState, splits: Splits, recorder: R
 
 def _test_best(step: int, program: Program, splits: Splits, recorder: Recorder, stop: StopRequest) -> None:
     """Evaluates the test split at a step for the members whose best it is, from its checkpoint, unless it has been."""
-    members = [member for member in recorder.active if records.best_step(member.records.records) == step]
+    members = [member for member in recorder.active if records.best_step(member.metrics.records) == step]
     if not (untested := _untested(members, step)):
         return
     try:
@@ -71,7 +71,7 @@ def _test_best(step: int, program: Program, splits: Splits, recorder: Recorder, 
 
 
 def _untested(members: Sequence[Member], step: int) -> list[Member]:
-    return [member for member in members if member.records.find("test", step) is None]
+    return [member for member in members if member.metrics.find("test", step) is None]
 
 
 def _measured(program: Program, states: TrainState, splits: Splits, stop: StopRequest) -> MeasuredSplit:

@@ -13,13 +13,13 @@ import numpy as np
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.files import remove_regular
 from jaxopt_bench.optimizers import Imported, Share
-from jaxopt_bench.runs import records
 from jaxopt_bench.runs.environment import changes
 from jaxopt_bench.runs.evaluation import EVALUATION
 from jaxopt_bench.runs.events import Events
 from jaxopt_bench.runs.index import CONFIG, SUMMARY, Entry
 from jaxopt_bench.runs.load import CheckpointLocation, checkpoint_location_to_json, task_to_json
 from jaxopt_bench.runs.options import Recording
+from jaxopt_bench.runs.records import SPLITS, MetricsFile, Record, at_step, best_step, evaluations
 from jaxopt_bench.strict_json import write_json
 from jaxopt_bench.training import Task
 
@@ -33,20 +33,25 @@ class Member:
       entry: its directory, as it was found.
       index: its index among the stacked arrays.
       finished: whether it completed or diverged. If so, it is not advanced, and nothing more is written of it.
-      records: its metrics; None before `begin`, and if it had finished before, as for `events`.
     """
 
     task: Task
     entry: Entry
     index: int = 0
     finished: bool = False
-    records: Any = None
-    events: Any = None
+    _metrics: MetricsFile | None = None
+    _events: Events | None = None
 
     @property
     def directory(self) -> pathlib.Path:
         """Where it is written."""
         return self.entry.directory
+
+    @property
+    def metrics(self) -> MetricsFile:
+        """Its metrics; not before `begin`, and not of a member that had finished before."""
+        assert self._metrics is not None, "the member has begun"
+        return self._metrics
 
     @property
     def metric_names(self) -> list[str]:
@@ -80,28 +85,28 @@ class Member:
           told: the last step that its lines of training metrics tell of.
           tensorboard: whether event files are written too.
         """
-        self.records = records.MetricsFile(self.directory / "metrics.jsonl", step, told)
+        self._metrics = MetricsFile(self.directory / "metrics.jsonl", step, told)
         for file in (SUMMARY, EVALUATION):
             remove_regular(self.directory / file)
         if tensorboard:
-            self.events = Events(self.directory, step)
+            self._events = Events(self.directory, step)
 
     def close(self) -> None:
         """Closes its event files."""
-        if self.events is not None:
-            self.events.close()
+        if self._events is not None:
+            self._events.close()
 
     def sync(self) -> None:
         """Brings its metrics and events to the disk, before a checkpoint from which the run could continue."""
-        self.records.sync()
-        if self.events is not None:
-            self.events.flush()
+        self.metrics.sync()
+        if self._events is not None:
+            self._events.flush()
 
-    def record(self, lines: Sequence[records.Record]) -> None:
+    def record(self, lines: Sequence[Record]) -> None:
         """Writes lines of metrics."""
-        self.records.append(lines)
-        if self.events is not None:
-            self.events.write(lines)
+        self.metrics.append(lines)
+        if self._events is not None:
+            self._events.write(lines)
 
     def write_config(
         self,
@@ -141,8 +146,8 @@ class Member:
 
     def end(self, status: str, step: int, parameters: int, **more: Any) -> None:
         """Writes its summary.json: how it ended, after how many steps, of what size, and whatever else is to say."""
-        lines = self.records.records
-        best = records.best_step(lines)
+        lines = self.metrics.records
+        best = best_step(lines)
         speeds = [r["examples_per_second"] for r in lines if r.get("examples_per_second") is not None]
         summary = {
             "status": status,
@@ -150,7 +155,7 @@ class Member:
             "digest": self.task.experiment.digest,
             "steps": step,
             "epochs": step / self.task.steps_per_epoch,
-            "evaluations": records.evaluations(lines),
+            "evaluations": evaluations(lines),
             "parameters": parameters,
             "seconds": sum(r["seconds"] for r in lines if r["split"] != "train"),
             "examples_per_second": float(np.median(speeds)) if speeds else None,
@@ -159,18 +164,18 @@ class Member:
         }
         write_json(self.directory / SUMMARY, summary | more)
 
-    def not_finite(self, step: int) -> records.Record | None:
+    def not_finite(self, step: int) -> Record | None:
         """Returns the first line at the last or the best epoch's end whose loss is not finite; None if all are finite.
 
         Args:
           step: the last step.
         """
-        reported = (step, records.best_step(self.records.records))
-        lines = (r for r in self.records.records if r["step"] in reported and r["split"] in records.SPLITS)
+        reported = (step, best_step(self.metrics.records))
+        lines = (r for r in self.metrics.records if r["step"] in reported and r["split"] in SPLITS)
         return next((r for r in lines if r["loss"] is None), None)
 
     def _result(self, step: int) -> dict[str, Any]:
-        values = records.at_step(self.records.records, step, self.metric_names)
+        values = at_step(self.metrics.records, step, self.metric_names)
         return {"step": step, "epoch": step / self.task.steps_per_epoch, **values}
 
 

@@ -111,7 +111,7 @@ class Recorder:
         written = []
         for member in members:
             after = step - self._task.steps_per_epoch
-            means = records.mean_over_epoch(member.records.records, after, self._names)
+            means = records.mean_over_epoch(member.metrics.records, after, self._names)
             lines = [self._line("train", step, **means)]
             for split, found in splits.items():
                 lines.append(self._evaluation_line(split, step, member, found, len(self.active)))
@@ -122,7 +122,7 @@ class Recorder:
     def rewrite_epoch(self, step: int, splits: Mapping[str, MeasuredSplit], members: Sequence[Member]) -> None:
         """Writes the lines of an epoch's evaluation that was stopped, whole; see `write_epoch`."""
         for member in members:
-            member.records.drop_epoch(step)
+            member.metrics.drop_epoch(step)
         self.write_epoch(step, splits, members)
         for member in members:
             member.sync()
@@ -187,7 +187,7 @@ class Recorder:
         """
         if len(self.population.members) > 1 and not self._task.reads_test:
             return set()
-        best = (records.best_step(member.records.records) for member in self.active)
+        best = (records.best_step(member.metrics.records) for member in self.active)
         return {step for step in best if step is not None}
 
     # Ends

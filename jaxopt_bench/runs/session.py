@@ -224,7 +224,7 @@ class Session:
             return []
         wanted = ["train", *self._splits_of_epoch()]
         active = self.recorder.active
-        return [m for m in active if any(m.records.find(split, self.step) is None for split in wanted)]
+        return [m for m in active if any(m.metrics.find(split, self.step) is None for split in wanted)]
 
     def _evaluate_again(self, members: list[Member]) -> None:
         """Evaluates the epoch at whose end some members were stopped, as it would have been."""
