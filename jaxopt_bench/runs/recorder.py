@@ -252,6 +252,7 @@ def opened_recorder(population: Population, start: Start, options: Options) -> I
         recorder = Recorder(population, options, checkpoints, parameters)
         _write_configs(population, start, options)
         checkpoints.prune(recorder.best_steps())  # a killed process may have saved one and removed none
+        del start  # the states would be kept in memory, beside those that are trained
         yield recorder
 
 

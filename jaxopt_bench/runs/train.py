@@ -201,6 +201,7 @@ def _train_wave(population: Population, splits: Splits, index: Index, options: O
         start = restore(population, program, options.reporter)
         with opened_recorder(population, start, options) as recorder:
             session = Session(program, splits, recorder, start, waiting)
+            del start  # the states would be kept in memory, beside those that are trained
             session.run()
     index.reread(entries)
     return session
