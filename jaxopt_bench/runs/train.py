@@ -23,7 +23,7 @@ from jaxopt_bench.runs.processes import check_same
 from jaxopt_bench.runs.recorder import opened_recorder
 from jaxopt_bench.runs.restore import restore
 from jaxopt_bench.runs.session import Session
-from jaxopt_bench.runs.signals import Interrupted
+from jaxopt_bench.runs.signals import Interrupted, StopRequest
 from jaxopt_bench.runs.splits import Splits, load_task
 from jaxopt_bench.training import Program, Task, abstract_states, check_batch
 
@@ -148,7 +148,7 @@ def _train_group(group: Group, index: Index, options: Options) -> None:
         population, largest = _next_population(group, index, largest, options)
         waiting = len(unfinished) - len(population.active)
         try:
-            session = _train_wave(population, group.splits, index, options, waiting)
+            stop = _train_wave(population, group.splits, index, options, waiting)
         except jax.errors.JaxRuntimeError as error:
             if not is_out_of_memory(error) or len(population.active) < 2 or jax.process_count() > 1:
                 raise  # of several processes the others had room, and wait
@@ -157,8 +157,8 @@ def _train_group(group: Group, index: Index, options: Options) -> None:
             options.reporter.say(f"out of memory with {active} runs at once; going on with {largest}")
             index.reread(member.entry for member in population.members)
             continue
-        if session is not None and session.stop.requested() and (left := group.unfinished):
-            raise Interrupted(session.stop.heeded or signal.SIGINT, left[0].directory, 0)
+        if stop is not None and stop.requested() and (left := group.unfinished):
+            raise Interrupted(stop.heeded or signal.SIGINT, left[0].directory, 0)
 
 
 def _next_population(
@@ -177,7 +177,9 @@ def _next_population(
     return new_population(unfinished[:size], group.task_of), largest
 
 
-def _train_wave(population: Population, splits: Splits, index: Index, options: Options, waiting: int) -> Session | None:
+def _train_wave(
+    population: Population, splits: Splits, index: Index, options: Options, waiting: int
+) -> StopRequest | None:
     """Trains a population to its end, and reads what it has written.
 
     Args:
@@ -188,7 +190,7 @@ def _train_wave(population: Population, splits: Splits, index: Index, options: O
       waiting: how many runs are to be trained afterwards.
 
     Returns:
-      The session; None if another process has changed the runs in the meantime.
+      Whether a stop was requested meanwhile; None if another process has changed the runs in the meantime.
     """
     allow_open_files(len(population.active))
     entries = [member.entry for member in population.active]
@@ -204,4 +206,4 @@ def _train_wave(population: Population, splits: Splits, index: Index, options: O
             del start  # the states would be kept in memory, beside those that are trained
             session.run()
     index.reread(entries)
-    return session
+    return session.stop
