@@ -17,7 +17,7 @@ from jaxopt_bench.runs import Options, Recording, Reporter
 KILLED = """
 import os, pathlib, pickle, signal, sys
 from jaxopt_bench import train
-from jaxopt_bench.runs import Reporter
+from jaxopt_bench.runs import Options, Reporter
 
 class KilledAt(Reporter):
     def advance(self, step, *_):
@@ -25,7 +25,7 @@ class KilledAt(Reporter):
             os.kill(os.getpid(), signal.SIGKILL)
 
 experiment, options = pickle.load(sys.stdin.buffer)
-train(experiment, reporter=KilledAt(), **options)
+train(experiment, Options(reporter=KilledAt(), **options))
 """
 
 

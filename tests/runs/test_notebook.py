@@ -17,7 +17,7 @@ PREPARE = """
 import dataclasses, sys
 if {hidden}:
     sys.modules["ipywidgets"] = None  # importing it fails as if it were not installed
-from jaxopt_bench import catalog, train
+from jaxopt_bench import Options, catalog, train
 from jaxopt_bench.models import CNN
 found = catalog.find("digits_cnn_adamw")
 problem = dataclasses.replace(found.workload.problem, model=CNN(channels=(4,), dense=8))
@@ -73,12 +73,12 @@ def notebook(request: pytest.FixtureRequest, tmp_path: pathlib.Path, digits_dir:
 
 
 def test_training_shows_its_epochs_and_goes_on_after_an_interrupt(notebook: Notebook) -> None:
-    shown, reply = notebook.run("run = train(small(2), **places); print(run.summary['status'])")
+    shown, reply = notebook.run("run = train(small(2), Options(**places)); print(run.summary['status'])")
     assert reply["status"] == "ok", shown
     for text in ("parameters", "epoch 1/2", "epoch 2/2  train", "about ", "completed"):
         assert text in shown
 
-    long = "train(small({}), **places)"
+    long = "train(small({}), Options(**places))"
     began = time.monotonic()
     shown, reply = notebook.run(long.format(100_000), interrupted_at="epoch 3/")
     assert time.monotonic() - began < 120

@@ -144,7 +144,7 @@ def test_a_function_that_cannot_be_used_is_refused_before_anything_is_written(to
     experiments = [dataclasses.replace(tiny, optimizer=imported(needy)(), seed=seed) for seed in (0, 1)]
     begin: Any = (train_population, experiments) if together else (train, experiments[0])
     with pytest.raises(UserError, match="test_own_optimizer:needy: its update needs 'grad' and 'value_fn'"):
-        begin[0](begin[1], runs_dir=tmp_path / "runs", **options)
+        begin[0](begin[1], Options(runs_dir=tmp_path / "runs", **options))
     assert not list(tmp_path.glob("**/*"))
 
 

@@ -461,7 +461,7 @@ def test_two_processes_repeat_each_other_to_the_bit(loop, tmp_path, digits_dir):
     for name in ("one", "other"):
         program = f"""
 from jaxopt_bench import catalog, train
-from jaxopt_bench.runs import Recording, Reporter
+from jaxopt_bench.runs import Options, Recording, Reporter
 from jaxopt_bench.training import CodePath, choose_code_path
 from jaxopt_bench.models import CNN
 import dataclasses
@@ -469,8 +469,8 @@ found = catalog.find("digits_cnn_adamw")
 problem = dataclasses.replace(found.workload.problem, model=CNN(channels=(4,), dense=8))
 experiment = found.replace(epochs=2, problem=problem)
 path = dataclasses.replace(choose_code_path(deterministic=True), loop={loop!r})
-train(experiment, runs_dir={str(tmp_path / name)!r}, data_dir={str(digits_dir)!r}, reporter=Reporter(),
-      recording=Recording(tensorboard=False), code_path=path)
+train(experiment, Options(runs_dir={str(tmp_path / name)!r}, data_dir={str(digits_dir)!r}, reporter=Reporter(),
+      recording=Recording(tensorboard=False), code_path=path))
 """
         environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(tmp_path / f"cache-{name}")}  # each tunes anew
         command = [sys.executable, "-c", program]
