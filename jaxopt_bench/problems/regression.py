@@ -106,8 +106,9 @@ def regression_problem(table: Table, model: Model, validation_fraction: float, l
         params: Params, batch: Rows, key: Key[Array, ""] | None, variables: Variables
     ) -> tuple[Float[Array, " batch"], dict[str, Float[Array, " batch"]], Variables]:
         outputs, variables = apply_with_averages(module, params, variables, batch.features, key)
+        predictions = outputs[:, 0]
         statistics = {"target": batch.targets, "squared_target": batch.targets**2}
-        return (outputs[:, 0] - batch.targets) ** 2, statistics, variables
+        return (predictions - batch.targets) ** 2, statistics, variables
 
     def outputs(params: Params, batch: Rows, variables: Variables) -> dict[str, Array]:
         predicted, _ = apply_with_averages(module, params, variables, batch.features, None)
