@@ -51,6 +51,7 @@ def tiny() -> Experiment:
     return Experiment(
         name="tiny",
         workload=Workload(
+            name="tiny",
             problem=Classification(
                 dataset="digits",
                 model=CNN(channels=(4,), dense=8, dropout=0.25),

@@ -16,6 +16,7 @@ from jaxopt_bench.experiment import flat_fields
 from jaxopt_bench.optimizers import SGD
 from jaxopt_bench.problems import PROBLEMS, custom, load
 from jaxopt_bench.problems.custom import USERS
+from tests.tasks import changed
 from jaxopt_bench.runs import Options
 
 SOURCE = '''
@@ -157,7 +158,6 @@ def test_a_run_resumes_with_its_data_and_refuses_others(file, tmp_path, monkeypa
     source = f"""
 import numpy as np
 from jaxopt_bench import Problem
-from tests.tasks import changed
 
 def stored():
     x = np.load({str(data)!r})
