@@ -16,8 +16,8 @@ from jaxopt_bench.experiment import flat_fields
 from jaxopt_bench.optimizers import SGD
 from jaxopt_bench.problems import PROBLEMS, custom, load
 from jaxopt_bench.problems.custom import USERS
-from tests.tasks import changed
 from jaxopt_bench.runs import Options
+from tests.tasks import changed
 
 SOURCE = '''
 import jax
