@@ -108,13 +108,12 @@ class Recorder:
           splits: what the evaluations found, by split.
           members: whose lines are written.
         """
-        written = []
+        written, after, sharing = [], step - self._task.steps_per_epoch, len(self.active)
         for member in members:
-            after = step - self._task.steps_per_epoch
             means = records.mean_over_epoch(member.metrics.records, after, self._names)
             lines = [self._line("train", step, **means)]
             for split, found in splits.items():
-                lines.append(self._evaluation_line(split, step, member, found, len(self.active)))
+                lines.append(self._evaluation_line(split, step, member, found, sharing))
             member.record(lines)
             written.append(lines)
         self.options.reporter.measured(median_lines(written, self._names))
