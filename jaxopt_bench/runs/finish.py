@@ -28,7 +28,7 @@ def finish(program: Program, states: TrainState, splits: Splits, recorder: Recor
       stop: whether the process is asked to stop.
 
     Raises:
-      Unfinished: if the process is asked to stop before all is done; what is done is not repeated.
+      Unfinished: if the process is asked to stop before all is done; what has been done is not repeated later.
     """
     step = program.task.steps
     recorder.diverge_where_not_finite(step)
@@ -53,7 +53,7 @@ def _test_last(program: Program, states: TrainState, splits: Splits, recorder: R
 
 
 def _test_best(step: int, program: Program, splits: Splits, recorder: Recorder, stop: StopRequest) -> None:
-    """Evaluates the test split at a step for the members whose best it is, from its checkpoint, unless it has been."""
+    """Evaluates the test split with a step's checkpoint, for the members whose best step it is and that lack this."""
     members = [member for member in recorder.active if records.best_step(member.metrics.records) == step]
     if not (untested := _untested(members, step)):
         return

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import os
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
+
+import jax
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.experiment import Experiment
@@ -37,7 +40,8 @@ class Entry:
       experiment: what is to be trained there.
       config: the content of `config.json`; None if the run was never begun.
       summary: the content of `summary.json`; None if there is none.
-      location: where its checkpoints are to be found; None if it was never begun.
+      location: where its checkpoints are to be found; its own folder if `config.json` was lost; None if the run was
+        never begun.
     """
 
     directory: pathlib.Path
@@ -57,7 +61,8 @@ class Entry:
         config, summary = (self.directory / name for name in (CONFIG, SUMMARY))
         self.config = load_config(config) if config.exists() else None
         self.summary = load_summary(summary) if summary.exists() else None
-        self.location = None if self.config is None else checkpoint_location(self.directory, self.config)
+        begun = self.config is not None or (self.directory / "metrics.jsonl").exists()
+        self.location = checkpoint_location(self.directory, self.config or {}) if begun else None
 
     def has_changed(self) -> bool:
         """Returns whether a file was written since it was read."""
@@ -75,12 +80,11 @@ class Entry:
         return run_of_files(self.directory, self.config, self.summary)
 
     def _found(self) -> tuple[Any, ...]:
-        """Returns what changes whenever one of the files is written: each is replaced by a new one."""
         return tuple(_version(self.directory / name) for name in (CONFIG, SUMMARY))
 
 
 class Index:
-    """The runs that a command trains. The index is the only one that knows which of them share checkpoints."""
+    """The runs that a command trains. Only the index knows which of them share checkpoints."""
 
     def __init__(self, entries: Sequence[Entry]):
         self.entries = entries
@@ -119,6 +123,11 @@ class Index:
         changed = [entry for entry in entries if entry.has_changed()]
         if not agreed(len(changed)):
             return False
+        if jax.process_count() > 1:  # the others have copies of the first one's folder
+            raise UserError(
+                "another command has changed the runs that these processes train. Start the same command again for all "
+                "processes."
+            )
         self.reread(changed)
         return True
 
@@ -136,24 +145,55 @@ class Index:
         return location if self._begun[location.folder] else None
 
     def sharing(self, location: CheckpointLocation) -> Mapping[int, Entry]:
-        """Returns the runs whose checkpoints are in a folder, by their indices in its arrays."""
-        found = ((entry.location, entry) for entry in self.entries)
-        return {own.member: entry for own, entry in found if own is not None and own.folder == location.folder}
+        """Returns the runs whose checkpoints are in a folder, by their indices in its arrays.
+
+        Raises:
+          UserError: if two runs have the same index, or different numbers of members.
+        """
+        found: dict[int, Entry] = {}
+        for entry in self.entries:
+            own = entry.location
+            if own is None or own.folder != location.folder:
+                continue
+            if own.member in found or own.members != location.members:
+                other = found.get(own.member, entry).directory
+                raise UserError(
+                    f"{entry.directory / CONFIG} is damaged: its checkpoints are member {own.member} of {own.members} in "
+                    f"{own.folder}, which does not agree with {other / CONFIG} and {location.members} members. Perhaps "
+                    "a run was copied. Put the original back, or train the run again with --fresh."
+                )
+            found[own.member] = entry
+        return found
 
 
 def discard_checkpoints(directories: Sequence[pathlib.Path]) -> None:
-    """Removes the checkpoints of finished runs. Those of a population stay until all of its runs are among these.
+    """Removes the checkpoints of finished runs. Those of a population stay as long as one of its runs has not finished.
 
-    Their records stay.
+    The runs' records stay.
     """
-    members: dict[pathlib.Path, set[int]] = {}
+    members: dict[pathlib.Path, int] = {}
+    known: dict[pathlib.Path, set[pathlib.Path]] = collections.defaultdict(set)
     for directory in directories:
         if finished(directory) and (directory / CONFIG).exists():
             location = checkpoint_location(directory, load_config(directory / CONFIG))
-            members.setdefault(location.folder, set(range(location.members))).discard(location.member)
-    for folder, others in members.items():
-        if not others:
+            members[location.folder] = location.members
+            known[location.folder].add(pathlib.Path(os.path.normpath(directory)))
+    for folder, count in members.items():
+        if len(known[folder]) == count or not _has_unfinished(folder, known[folder]):
             checkpoints.remove_checkpoints(folder)
+
+
+def _has_unfinished(folder: pathlib.Path, known: Collection[pathlib.Path]) -> bool:
+    """Returns whether a run beside the known ones has its checkpoints in a population's folder and has not finished."""
+    for path in folder.parents[2].glob(f"*/*/{CONFIG}"):
+        if path.parent not in known:
+            try:
+                location = checkpoint_location(path.parent, load_config(path))
+            except UserError:  # a damaged one may be such a run
+                return True
+            if location.folder == folder and not finished(path.parent):
+                return True
+    return False
 
 
 def _has_checkpoint(directory: pathlib.Path, folder: pathlib.Path) -> bool:
@@ -167,6 +207,7 @@ def _has_checkpoint(directory: pathlib.Path, folder: pathlib.Path) -> bool:
 
 
 def _version(path: pathlib.Path) -> tuple[int, int, int] | None:
+    """Returns facts of a file that differ after it was written, since writing replaces it; None if there is none."""
     try:
         found = path.stat()
     except FileNotFoundError:

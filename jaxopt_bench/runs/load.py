@@ -183,6 +183,7 @@ def load_run(path: str | pathlib.Path) -> Run:
 
 def run_of_files(path: pathlib.Path, config: Mapping[str, Any], summary: Mapping[str, Any] | None) -> Run:
     """Returns a run of which all files but `metrics.jsonl` have been read; see `load_run`."""
+    check_complete(path)
     records = read_records(path / "metrics.jsonl")
     check_identity(path, config, summary)
     _check_metrics(path, [metric["name"] for metric in config["metrics"]], records, summary)

@@ -18,7 +18,7 @@ FILES_EACH, USUAL_FILES = 8, 512  # that a member keeps open (its lock and event
 
 
 def largest_that_fits(task: Task, data: Examples, wanted: int) -> int:
-    """Returns how many members fit into the memory that is free: `wanted`, or less; with several processes, in each.
+    """Returns how many members, at most `wanted`, fit into the free memory; with several processes, into that of each.
 
     Args:
       task: of one of the members.

@@ -11,14 +11,16 @@ from collections.abc import Callable, Iterator, Sequence
 
 import jax
 
+from jaxopt_bench.errors import UserError
 from jaxopt_bench.runs import checkpoints
 from jaxopt_bench.runs.directory import locked
 from jaxopt_bench.runs.index import CONFIG, Entry, Index
-from jaxopt_bench.runs.load import CheckpointLocation, checkpoint_location_to_json
+from jaxopt_bench.runs.load import CheckpointLocation, check_state, checkpoint_location_to_json
 from jaxopt_bench.runs.member import Member
+from jaxopt_bench.runs.memory import allow_open_files
 from jaxopt_bench.runs.processes import found_by_first
 from jaxopt_bench.strict_json import write_json
-from jaxopt_bench.training import Program, Task
+from jaxopt_bench.training import Program, Task, TrainState, member
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Population:
     def locked(self) -> Iterator[None]:
         """Holds the population and the active members' directories for this process."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        allow_open_files(len(self.active))
         with contextlib.ExitStack() as stack:
             for directory in dict.fromkeys([self.folder, *(member.directory for member in self.active)]):
                 stack.enter_context(locked(directory))
@@ -75,53 +78,88 @@ def new_population(entries: Sequence[Entry], task_of: Callable[[Entry], Task]) -
 
 
 def continued_population(
-    index: Index, location: CheckpointLocation, task_of: Callable[[Entry], Task], largest: int | None = None
-) -> Population:
+    index: Index,
+    location: CheckpointLocation,
+    task_of: Callable[[Entry], Task],
+    warn: Callable[[str], None],
+    largest: int | None = None,
+) -> Population | None:
     """Returns the population that has checkpoints in a folder, or one of a part of its runs.
 
-    A part is taken out, with its part of the checkpoints, if only some of the runs are to be trained now, since the
-    others must find the checkpoints as they are; or if more are to be trained than can be at once.
+    If only some of the runs are to be trained now, or more than can be trained at once, a part of them becomes a new
+    population with a copy of its checkpoints. The old checkpoints stay as they are for the other runs.
 
     Args:
       index: of the runs that are to be trained, and of those that have finished.
       location: the folder and the number of members.
       task_of: returns the task of a run.
+      warn: called with a message for each damaged checkpoint.
       largest: how many runs can be trained at once; None for any number.
 
+    Returns:
+      The population; None if another process has changed the runs in the meantime.
+
     Raises:
-      UserError: if another process uses the checkpoints, or they are damaged.
+      UserError: if another process uses the checkpoints, all of them are damaged, or they are of other runs.
     """
     sharing = index.sharing(location)
     members = [Member(task_of(entry), entry, i, entry.finished) for i, entry in sorted(sharing.items())]
-    active = [member for member in members if not member.finished]
+    active = [each for each in members if not each.finished]
     if len(members) == location.members and (largest is None or len(active) <= largest):
         return Population(members, location.folder.parent, begun=True)
     parts = 1 if largest is None else math.ceil(len(active) / largest)
-    return _taken_out(index, location, active[: math.ceil(len(active) / parts)])
+    return _take_out(index, location, active[: math.ceil(len(active) / parts)], warn)
 
 
-def _taken_out(index: Index, location: CheckpointLocation, members: Sequence[Member]) -> Population:
-    """Makes a population of some of another's members, with their part of its checkpoints."""
+def _take_out(
+    index: Index, location: CheckpointLocation, members: Sequence[Member], warn: Callable[[str], None]
+) -> Population | None:
+    """Makes a population of some members of another, see `continued_population`."""
     old = Population(members, location.folder.parent)
-    tasks = {member.directory: member.task for member in members}
-    new = new_population([member.entry for member in members], lambda entry: tasks[entry.directory])
+    tasks = {each.directory: each.task for each in members}
+    new = new_population([each.entry for each in members], lambda entry: tasks[entry.directory])
     with old.locked():
-        _copy_checkpoints(location, [member.index for member in members], new)
-        for member in new.members:
-            config = {**(member.entry.config or {})}
-            config["checkpoints"] = checkpoint_location_to_json(member.directory, new.location(member))
-            write_json(member.directory / CONFIG, config)
-    index.reread(member.entry for member in members)
+        if index.reread_changed([each.entry for each in members]):
+            return None
+        for each in members:
+            each.check_config()
+        _copy_checkpoints(location, members, new, warn)
+        for each in new.members:
+            config = {**(each.entry.config or {})}
+            config["checkpoints"] = checkpoint_location_to_json(each.directory, new.location(each))
+            write_json(each.directory / CONFIG, config)
+    index.reread(each.entry for each in members)
     return dataclasses.replace(new, begun=True)
 
 
-def _copy_checkpoints(location: CheckpointLocation, indices: Sequence[int], new: Population) -> None:
-    """Saves the part of some members of all checkpoints in a folder as those of a new population."""
+def _copy_checkpoints(
+    location: CheckpointLocation, members: Sequence[Member], new: Population, warn: Callable[[str], None]
+) -> None:
+    """Copies all checkpoints of a folder into that of a new population, with the arrays of some members only.
+
+    Damaged ones are left out.
+    """
     steps = found_by_first(lambda: checkpoints.checkpoint_steps(location.folder))
     like = Program(new.task, location.members).abstract_checkpoint()
+    indices = [each.index for each in members]
     new.folder.mkdir(exist_ok=True)
-    saved = checkpoints.Checkpoints(new.checkpoints, keep=len(steps))
-    with contextlib.closing(saved):
+    copies = checkpoints.Checkpoints(new.checkpoints, keep=len(steps), after=0, warn=warn)
+    errors = []
+    with contextlib.closing(copies):
         for step in steps:
-            tree = checkpoints.restore(location.folder, step, like)
-            saved.save(step, jax.tree.map(lambda leaf: leaf[list(indices)], tree))
+            try:
+                tree = checkpoints.restore(location.folder, step, like)
+            except UserError as error:
+                errors.append(str(error))
+                warn(f"{error} It is not copied.")
+                continue
+            check_states(tree["state"], members, location.folder / str(step))
+            copies.save(step, jax.tree.map(lambda leaf: leaf[indices], tree))
+    if len(errors) == len(steps):
+        raise UserError("every checkpoint is damaged, and nothing was changed: " + " ".join(errors))
+
+
+def check_states(states: TrainState, members: Sequence[Member], checkpoint: pathlib.Path) -> None:
+    """Checks that a checkpoint holds the states of some members at their indices; see `check_state`."""
+    for own in members:
+        check_state(member(states, own.index), own.task.experiment, f"{checkpoint}, member {own.index}")

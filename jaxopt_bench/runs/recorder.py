@@ -166,7 +166,7 @@ class Recorder:
         return in_epoch == 0 or (every is not None and in_epoch % every == 0)
 
     def save(self, step: int, snapshot: Any) -> None:
-        """Saves a checkpoint, unless every member has diverged: such a state is found out at the next line.
+        """Saves a checkpoint, unless every member has diverged; the next line of metrics will show that.
 
         Args:
           step: the last that was made.
@@ -182,7 +182,7 @@ class Recorder:
     def best_steps(self) -> set[int]:
         """Returns the steps whose checkpoints are kept however old they become.
 
-        For a population only where the test split will be read at them: there are as many as members.
+        For a population, only if the test split will be read at them: each member may have another best step.
         """
         if len(self.population.members) > 1 and not self._task.reads_test:
             return set()

@@ -8,10 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxopt_bench.runs.checkpoints import restore_latest
-from jaxopt_bench.runs.load import check_state
-from jaxopt_bench.runs.population import Population
+from jaxopt_bench.runs.population import Population, check_states
 from jaxopt_bench.runs.progress import Reporter
-from jaxopt_bench.training import Program, StepMetrics, TrainState, initial_states, member, placed, shardings
+from jaxopt_bench.training import Program, StepMetrics, TrainState, initial_states, placed, shardings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,14 +37,12 @@ def restore(population: Population, program: Program, reporter: Reporter) -> Sta
     found = None
     if population.begun:
         found = restore_latest(population.checkpoints, program.abstract_checkpoint(), warn=reporter.say)
-    if found is None:  # or they are those of runs that someone removed
+    if found is None:  # checkpoints that lie in the folder nevertheless are left from runs that someone removed
         if any((member.directory / "metrics.jsonl").exists() for member in population.active):
             reporter.say("no checkpoint of it was ever finished, or all are gone: it begins anew")
         return Start(0, initial_states([member.task for member in population.members]), program.empty_metrics())
     step, tree = found
-    for own in population.active:
-        where = f"{population.checkpoints / str(step)}, member {own.index}"
-        check_state(member(tree["state"], own.index), own.task.experiment, where)
+    check_states(tree["state"], population.active, population.checkpoints / str(step))
     stacked = shardings(program.task.code_path, program.members)[0]
     on_device = placed(jax.tree.map(jnp.asarray, tree), stacked)
     return Start(step, on_device["state"], on_device["metrics"])

@@ -155,7 +155,7 @@ class Session:
         return dispatched
 
     def _await(self, under_way: Slice) -> None:
-        """Waits until the steps are made, and computes what has to be before the next change them."""
+        """Waits until the steps are made, and computes all that needs the states before the next steps change them."""
         jax.block_until_ready(under_way.metrics)
         self.clock.stop()
         left = self._seconds_for(self.task.steps - self.step)
@@ -227,7 +227,7 @@ class Session:
         return [m for m in active if any(m.metrics.find(split, self.step) is None for split in wanted)]
 
     def _evaluate_again(self, members: list[Member]) -> None:
-        """Evaluates the epoch at whose end some members were stopped, as it would have been."""
+        """Repeats the evaluation that was stopped at the end of an epoch, for the members that lack it."""
         if evaluations := self._evaluations():
             self._evaluation_seconds = sum(found.seconds for found in evaluations.values())
             self.recorder.rewrite_epoch(self.step, evaluations, members)
@@ -235,7 +235,7 @@ class Session:
     # Estimates
 
     def _seconds_for(self, steps: int) -> float:
-        """Returns an estimate: the last slice's speed for the steps, the last epoch's evaluations for those to come."""
+        """Estimates the seconds for steps from the speed of the last slice, and for evaluations from the last epoch."""
         epochs = math.ceil(steps / self.task.steps_per_epoch)
         return steps * self.clock.seconds_per_step + epochs * self._evaluation_seconds
 

@@ -15,7 +15,7 @@ from jaxopt_bench.runs.compilation import keep_compiled_programs
 from jaxopt_bench.runs.forms import check_optimizer
 from jaxopt_bench.runs.index import Entry, Index
 from jaxopt_bench.runs.load import Run, task_to_json
-from jaxopt_bench.runs.memory import allow_open_files, is_out_of_memory, largest_that_fits, size_of_wave
+from jaxopt_bench.runs.memory import is_out_of_memory, largest_that_fits, size_of_wave
 from jaxopt_bench.runs.options import Options
 from jaxopt_bench.runs.population import Population, continued_population, new_population
 from jaxopt_bench.runs.predictions import evaluate_finished
@@ -55,10 +55,10 @@ def train(experiment: Experiment, options: Options | None = None) -> Run:
 def train_population(experiments: Sequence[Experiment], options: Options | None = None) -> list[Run]:
     """Trains experiments, as many at once as one program can train and as fit into memory.
 
-    One program trains those that differ in numbers and seeds alone; of others each kind takes its turn. Those that have
-    finished are left as they are, except for an evaluation that the options ask for and they lack. Those that were
-    begun go on from their last checkpoint, in the population in which they were begun; if only some of a population are
-    given, these continue without the others.
+    Experiments that differ only in numbers and seeds are trained by one program; if there are several programs, one is
+    trained after the other. Those that have finished are left as they are, except for an evaluation that the options
+    ask for and they lack. Those that were begun go on from their last checkpoint, in the population in which they were
+    begun. If only some of a population are given, these continue without the others.
 
     Args:
       experiments: what to train.
@@ -93,7 +93,7 @@ def _train(index: Index, options: Options) -> list[Run]:
             options.reporter.say(
                 f"{len(unfinished)} runs are {len(programs)} programs, which are compiled and trained in turn"
             )
-        for entry in index.entries:  # all of them, so that those of later waves are found without `fresh` again
+        for entry in index.entries:  # also those of later waves, so that the command without --fresh finds them
             entry.directory.mkdir(parents=True, exist_ok=True)
         while programs:  # each is dropped, so that the examples leave the device before the next program's come
             _train_group(programs.pop(0), index, options)
@@ -146,12 +146,14 @@ def _train_group(group: Group, index: Index, options: Options) -> None:
     largest = options.largest
     while unfinished := group.unfinished:
         population, largest = _next_population(group, index, largest, options)
+        if population is None:
+            continue
         waiting = len(unfinished) - len(population.active)
         try:
             stop = _train_wave(population, group.splits, index, options, waiting)
         except jax.errors.JaxRuntimeError as error:
             if not is_out_of_memory(error) or len(population.active) < 2 or jax.process_count() > 1:
-                raise  # of several processes the others had room, and wait
+                raise  # with several processes: the others had enough memory, and are waiting
             active = len(population.active)
             largest = math.ceil(active / 2)
             options.reporter.say(f"out of memory with {active} runs at once; going on with {largest}")
@@ -163,12 +165,15 @@ def _train_group(group: Group, index: Index, options: Options) -> None:
 
 def _next_population(
     group: Group, index: Index, largest: int | None, options: Options
-) -> tuple[Population, int | None]:
-    """Returns the runs to train next, and how many can be trained at once if that is known by then."""
+) -> tuple[Population | None, int | None]:
+    """Returns the runs to train next, and how many can be trained at once if that is known by then.
+
+    The runs are None if another process has changed them in the meantime.
+    """
     unfinished = group.unfinished
     begun = (location for entry in unfinished if (location := index.checkpoints_of(entry)) is not None)
     if (location := next(begun, None)) is not None:
-        return continued_population(index, location, group.task_of, largest), largest
+        return continued_population(index, location, group.task_of, options.reporter.say, largest), largest
     if largest is None:
         largest = largest_that_fits(group.task, group.splits.train, len(unfinished))
     if (waves := math.ceil(len(unfinished) / largest)) > 1:
@@ -190,9 +195,8 @@ def _train_wave(
       waiting: how many runs are to be trained afterwards.
 
     Returns:
-      Whether a stop was requested meanwhile; None if another process has changed the runs in the meantime.
+      The request to stop, which may have come meanwhile; None if another process has changed the runs.
     """
-    allow_open_files(len(population.active))
     entries = [member.entry for member in population.active]
     with population.locked():
         if index.reread_changed(entries):

@@ -34,7 +34,7 @@ Values = Mapping[str, Float[Array, " members"]]
 class Program:
     """What is computed for runs of one task that are trained together. Each function is compiled when it is first used.
 
-    The arrays of the runs are stacked: their first axis is that of the members, in which all runs have the same order.
+    The arrays of the runs are stacked: the first axis is the member, in the same order everywhere.
     The members may differ in numbers and seeds, see `population.check_one_program`.
 
     Attributes:
@@ -220,7 +220,7 @@ class Program:
     def evaluate(self, states: TrainState, batches: Iterable[MaskedBatch]) -> Values:
         """Returns the metrics of each member over a split, by name.
 
-        A batch is asked for once that before the last is done, so that whoever gives them can stop it soon.
+        The next batch is asked for when the last but one is done, so that the iterator can stop the evaluation soon.
 
         Args:
           states: see `states_to_evaluate`.
@@ -298,7 +298,7 @@ class Program:
     # Size
 
     def abstract_checkpoint(self) -> dict[str, Any]:
-        """Returns the shapes and types of what a checkpoint holds: states, and metrics since the last line of these."""
+        """Returns the shapes and types in a checkpoint: the states, and the metrics of the steps since the last line."""
         return {"state": abstract_states(self.task, self.members), "metrics": self.abstract_metrics()}
 
     def needed_bytes(self, data: Examples) -> int:

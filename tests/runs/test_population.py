@@ -16,7 +16,7 @@ import pytest
 
 from jaxopt_bench import UserError, load_run, train, train_population
 from jaxopt_bench.optimizers import SGD, AdamW, Constant
-from jaxopt_bench.runs import Interrupted, Options, Recording, Reporter, restore
+from jaxopt_bench.runs import Interrupted, Options, Recording, Reporter, discard_checkpoints, restore
 from jaxopt_bench.runs.checkpoints import checkpoint_steps
 from jaxopt_bench.strict_json import read_json, write_json
 from jaxopt_bench.training import CodePath, Program
@@ -385,3 +385,65 @@ def test_a_member_that_was_copied_without_its_population_says_so(experiments, tm
     with pytest.raises(UserError, match=r"population-[0-9a-f]+, which holds its checkpoints and is missing"):
         train_population(experiments[:1], Options(runs_dir=tmp_path / "copy", **options))
     assert load_run(tmp_path / "copy" / "tiny" / name).experiment == experiments[0]
+
+
+def test_checkpoints_that_removed_runs_left_behind_are_not_taken_for_those_of_others(experiments, tmp_path, options):
+    """A part of a population is taken out into a folder that an earlier part of the same runs has left."""
+    killed = {**options, "reporter": KilledAt(20)}
+    for _ in range(2):
+        with pytest.raises(Killed):
+            train_population(experiments, Options(runs_dir=tmp_path, **killed))
+        runs = train_population(experiments[:2], Options(runs_dir=tmp_path, **options))
+        for experiment in experiments:
+            shutil.rmtree(tmp_path / "tiny" / experiment.digest)
+    for run, experiment in zip(runs, experiments[:2], strict=True):
+        assert without_timings(run) == without_timings(
+            train(experiment, Options(runs_dir=tmp_path / "alone", **options))
+        )
+
+
+def test_a_run_that_lost_its_config_continues_from_its_checkpoint(experiments, tmp_path, options):
+    with pytest.raises(Killed):
+        train(experiments[0], Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)}))
+    (tmp_path / "tiny" / experiments[0].digest / "config.json").unlink()
+    run = train(experiments[0], Options(runs_dir=tmp_path, **options))
+    assert run.config["environments"][0]["step"] >= 14
+    assert_same(run, train(experiments[0], Options(runs_dir=tmp_path / "alone", **options)))
+
+
+def test_a_damaged_checkpoint_does_not_keep_a_run_from_leaving_its_population(experiments, tmp_path, options):
+    with pytest.raises(Killed):
+        train_population(experiments, Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)}))
+    folder = next(tmp_path.glob("tiny/population-*")) / "checkpoints"
+    last = max(checkpoint_steps(folder))
+    damaged = max((path for path in (folder / str(last) / "arrays").rglob("*") if path.is_file()), key=os.path.getsize)
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    said = Said()
+    run = train(experiments[0], Options(runs_dir=tmp_path, **{**options, "reporter": said}))
+    assert any(f"{folder / str(last)} is damaged" in message and "not copied" in message for message in said.messages)
+    assert 0 < run.config["environments"][-1]["step"] < last
+    assert_same(run, train(experiments[0], Options(runs_dir=tmp_path / "alone", **options)))
+
+
+def test_two_runs_with_the_same_index_are_refused(experiments, tmp_path, options):
+    with pytest.raises(Killed):
+        train_population(experiments[:2], Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)}))
+    paths = [tmp_path / "tiny" / experiment.digest / "config.json" for experiment in experiments[:2]]
+    configs = [read_json(path) for path in paths]
+    write_json(paths[1], {**configs[1], "checkpoints": configs[0]["checkpoints"]})
+    with pytest.raises(UserError, match=r"its checkpoints are member 0 of 2 in .*, which does not agree with"):
+        train_population(experiments[:2], Options(runs_dir=tmp_path, **options))
+
+
+def test_checkpoints_are_discarded_once_no_unfinished_run_needs_them(experiments, tmp_path, options):
+    with pytest.raises(Killed):
+        train_population(experiments[:3], Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)}))
+    folder = next(tmp_path.glob("tiny/population-*")) / "checkpoints"
+    alone = train(experiments[0], Options(runs_dir=tmp_path, **options))
+    rest = train(experiments[1], Options(runs_dir=tmp_path, **options))
+    discard_checkpoints([alone.path, rest.path])
+    assert not (alone.path / "checkpoints").exists()
+    assert folder.is_dir()  # the third run needs it
+    last = train(experiments[2], Options(runs_dir=tmp_path, **options))
+    discard_checkpoints([alone.path, rest.path, last.path])
+    assert not (last.path / "checkpoints").exists()
