@@ -225,14 +225,9 @@ def opened_recorder(population: Population, start: Start, options: Options) -> I
     """Yields a recorder for a population that goes on from a step, and closes its files at the end.
 
     Later lines and checkpoints, and what is written at the end, are removed first.
-
-    Raises:
-      UserError: if a directory holds another run, or was begun with other data.
     """
     count, told = len(population.members), start.step - fetched(start.metrics.steps).astype(int)
     parameters = count_parameters(start.states.params) // count
-    for member in population.active:
-        member.check_config()
     remove_leftovers(population.folder)
     for member in population.active:
         member.begin(start.step, int(told[member.index]), options.recording.tensorboard)

@@ -194,6 +194,9 @@ def _train_wave(
       options: how they are trained.
       waiting: how many runs are to be trained afterwards.
 
+    Raises:
+      UserError: if a directory holds another run, or was begun with other data.
+
     Returns:
       The request to stop, which may have come meanwhile; None if another process has changed the runs.
     """
@@ -201,6 +204,8 @@ def _train_wave(
     with population.locked():
         if index.reread_changed(entries):
             return None
+        for member in population.active:
+            member.check_config()
         same = [(member.task.experiment.to_json(), task_to_json(member.task)) for member in population.members]
         check_same((options.recording.to_json(), population.task.code_path.to_json(), same))
         program = Program(population.task, len(population.members))

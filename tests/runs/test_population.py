@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import os
-import pathlib
 import shutil
-import sys
 from typing import Any
 
 import jax
 import numpy as np
 import pytest
 
+from experiments.speed.measure.reads import ReadCounter
 from jaxopt_bench import UserError, load_run, train, train_population
 from jaxopt_bench.optimizers import SGD, AdamW, Constant
 from jaxopt_bench.runs import Interrupted, Options, Recording, Reporter, discard_checkpoints, restore
@@ -209,22 +207,12 @@ def test_each_file_is_read_once_when_a_population_is_resumed(experiments, tmp_pa
     """Those that say what there is; the checkpoint is verified before it is read."""
     with pytest.raises(Interrupted):
         train_population(experiments, Options(runs_dir=tmp_path, **{**options, "reporter": StoppedAt(20)}))
-    opened: collections.Counter[str] = collections.Counter()
-
-    def count(event: str, arguments: tuple[Any, ...]) -> None:
-        if event == "open" and isinstance(arguments[0], (str, pathlib.Path)) and counting:
-            path = pathlib.Path(arguments[0])
-            reads = not arguments[2] & (os.O_WRONLY | os.O_RDWR)
-            if reads and path.name in ("config.json", "metrics.jsonl", "summary.json"):
-                opened[str(path)] += 1
-
-    counting = True
-    sys.addaudithook(count)
+    counter = ReadCounter(tmp_path)
     with pytest.raises(Killed):
         train_population(experiments, Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(0)}))
-    counting = False
-    assert len(opened) == 3 * len(experiments)
-    assert set(opened.values()) == {1}, opened
+    reads = {path: count for path, count in counter.reads.items() if "/checkpoints/" not in path and "lock" not in path}
+    files = ("config.json", "metrics.jsonl", "summary.json")
+    assert reads == {f"tiny/{e.digest}/{name}": 1 for e in experiments for name in files}
 
 
 def test_a_config_that_names_the_states_of_another_run_is_refused(experiments, tmp_path, options):
@@ -387,6 +375,7 @@ def test_a_member_that_was_copied_without_its_population_says_so(experiments, tm
     assert load_run(tmp_path / "copy" / "tiny" / name).experiment == experiments[0]
 
 
+@pytest.mark.slow
 def test_checkpoints_that_removed_runs_left_behind_are_not_taken_for_those_of_others(experiments, tmp_path, options):
     """A part of a population is taken out into a folder that an earlier part of the same runs has left."""
     killed = {**options, "reporter": KilledAt(20)}
@@ -397,9 +386,8 @@ def test_checkpoints_that_removed_runs_left_behind_are_not_taken_for_those_of_ot
         for experiment in experiments:
             shutil.rmtree(tmp_path / "tiny" / experiment.digest)
     for run, experiment in zip(runs, experiments[:2], strict=True):
-        assert without_timings(run) == without_timings(
-            train(experiment, Options(runs_dir=tmp_path / "alone", **options))
-        )
+        single = train(experiment, Options(runs_dir=tmp_path / "alone", **options))
+        assert without_timings(run) == without_timings(single)
 
 
 def test_a_run_that_lost_its_config_continues_from_its_checkpoint(experiments, tmp_path, options):
@@ -435,6 +423,7 @@ def test_two_runs_with_the_same_index_are_refused(experiments, tmp_path, options
         train_population(experiments[:2], Options(runs_dir=tmp_path, **options))
 
 
+@pytest.mark.slow
 def test_checkpoints_are_discarded_once_no_unfinished_run_needs_them(experiments, tmp_path, options):
     with pytest.raises(Killed):
         train_population(experiments[:3], Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)}))

@@ -109,6 +109,7 @@ def words(digits_dir: pathlib.Path) -> list[str]:
     return ["--data-dir", str(digits_dir), "--no-tensorboard"]
 
 
+@pytest.mark.slow
 def test_a_batch_is_divided_among_the_devices_of_all(words: list[str], tmp_path: pathlib.Path) -> None:
     """One process writes, all stop where one is asked to, and all go on from there."""
     run = ["run", "digits_cnn_adamw", "--epochs", "6", *SMALL, *words, "--evaluation"]

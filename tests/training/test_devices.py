@@ -12,6 +12,7 @@ import pytest
 HERE = pathlib.Path(__file__)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("marks", ["not slow", pytest.param("slow", marks=pytest.mark.slow)])
 def test_eight_devices(marks: str) -> None:
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
