@@ -158,9 +158,9 @@ class Index:
             if own.member in found or own.members != location.members:
                 other = found.get(own.member, entry).directory
                 raise UserError(
-                    f"{entry.directory / CONFIG} is damaged: its checkpoints are member {own.member} of {own.members} in "
-                    f"{own.folder}, which does not agree with {other / CONFIG} and {location.members} members. Perhaps "
-                    "a run was copied. Put the original back, or train the run again with --fresh."
+                    f"{entry.directory / CONFIG} is damaged: its checkpoints are member {own.member} of {own.members} "
+                    f"in {own.folder}, which does not agree with {other / CONFIG} and {location.members} members. "
+                    "Perhaps a run was copied. Put the original back, or train the run again with --fresh."
                 )
             found[own.member] = entry
         return found

@@ -298,7 +298,7 @@ class Program:
     # Size
 
     def abstract_checkpoint(self) -> dict[str, Any]:
-        """Returns the shapes and types in a checkpoint: the states, and the metrics of the steps since the last line."""
+        """Returns the shapes and types in a checkpoint: the states, and the metrics of steps since the last line."""
         return {"state": abstract_states(self.task, self.members), "metrics": self.abstract_metrics()}
 
     def needed_bytes(self, data: Examples) -> int:
