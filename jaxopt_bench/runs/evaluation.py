@@ -26,7 +26,7 @@ from jaxopt_bench.problems import LOSS
 from jaxopt_bench.problems.views import View, arrays_to_views, views_to_arrays
 
 EVALUATION = "evaluation.npz"
-_SPLITS = ("train_clean", "validation", "test")
+_EVALUATED = ("train_clean", "validation", "test")
 _TRAINING = "training"
 
 
@@ -73,13 +73,13 @@ def load_evaluation(path: str | pathlib.Path) -> Evaluation | None:
         return None
     arrays = _read_arrays(path)
     try:
-        parts: dict[str, dict[str, np.ndarray]] = {part: {} for part in (*_SPLITS, _TRAINING)}
+        parts: dict[str, dict[str, np.ndarray]] = {part: {} for part in (*_EVALUATED, _TRAINING)}
         for name, array in arrays.items():
             part, _, rest = name.partition("/")
             if part not in parts or not rest:
                 raise UserError(f"the array {shortened(name)} is unknown. Expected one of {', '.join(parts)}.")
             parts[part][rest] = array
-        splits = {split: _loaded_split(split, parts[split]) for split in _SPLITS if parts[split]}
+        splits = {split: _loaded_split(split, parts[split]) for split in _EVALUATED if parts[split]}
         views, others = _group(parts[_TRAINING], "views")
         _check_nothing_left(_TRAINING, others)
         return Evaluation(splits, _loaded_views(_TRAINING, views))
