@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from experiments.speed.measure.reads import ReadCounter
-from jaxopt_bench import UserError, load_run, train, train_population
+from jaxopt_bench import Experiment, Run, UserError, load_run, train, train_population
 from jaxopt_bench.optimizers import SGD, AdamW, Constant
 from jaxopt_bench.runs import Interrupted, Options, Recording, Reporter, discard_checkpoints, restore
 from jaxopt_bench.runs.checkpoints import checkpoint_steps
@@ -30,6 +31,14 @@ def options(digits_dir) -> dict[str, Any]:
     return {"data_dir": digits_dir, "recording": QUIET, "reporter": Reporter(), "code_path": PATH}
 
 
+@pytest.fixture(scope="module")
+def trained_alone(digits_dir, tmp_path_factory) -> Callable[[Experiment], Run]:
+    """Returns a function that returns the single run of an experiment, which is trained once for all tests."""
+    options = {"data_dir": digits_dir, "recording": QUIET, "reporter": Reporter(), "code_path": PATH}
+    folder = tmp_path_factory.mktemp("alone")
+    return lambda experiment: train(experiment, Options(runs_dir=folder, **options))
+
+
 @pytest.fixture
 def experiments(tiny):
     """Four members: two learning rates, two seeds."""
@@ -40,11 +49,11 @@ def experiments(tiny):
     ]
 
 
-def test_a_members_record_is_its_single_runs(experiments, tmp_path, options):
+def test_a_members_record_is_its_single_runs(experiments, tmp_path, options, trained_alone):
     runs = train_population(experiments, Options(runs_dir=tmp_path / "together", **options))
     assert [run.experiment for run in runs] == experiments
     for run, experiment in zip(runs, experiments, strict=True):
-        single = train(experiment, Options(runs_dir=tmp_path / "alone", **options))
+        single = trained_alone(experiment)
         assert run.path.name == single.path.name
         assert_same(run, single)
         assert run.summary is not None
@@ -83,7 +92,7 @@ def test_a_signal_ends_a_population_with_a_checkpoint(experiments, tmp_path, opt
         assert_same(one, other)
 
 
-def test_a_member_that_diverges_is_recorded_and_the_others_go_on(tiny, tmp_path, options):
+def test_a_member_that_diverges_is_recorded_and_the_others_go_on(tiny, tmp_path, options, trained_alone):
     calm = dataclasses.replace(tiny, optimizer=SGD(learning_rate=0.1), schedule=Constant())
     wild = dataclasses.replace(calm, optimizer=SGD(learning_rate=1e30))
     first, second = train_population([calm, wild], Options(runs_dir=tmp_path / "together", **options))
@@ -92,7 +101,7 @@ def test_a_member_that_diverges_is_recorded_and_the_others_go_on(tiny, tmp_path,
     assert first.summary["status"] == "completed"
     assert second.summary["status"] == "diverged"
     assert second.metrics[-1]["step"] <= 6
-    assert_same(first, train(calm, Options(runs_dir=tmp_path / "alone", **options)))
+    assert_same(first, trained_alone(calm))
     alone = train(wild, Options(runs_dir=tmp_path / "alone", **options))
     assert without_timings(alone) == without_timings(second)
     assert alone.summary is not None
@@ -109,7 +118,7 @@ def test_a_population_of_which_all_diverge_ends(tiny, tmp_path, options):
 
 
 @pytest.mark.slow
-def test_what_does_not_fit_at_once_goes_in_even_waves(experiments, tmp_path, options):
+def test_what_does_not_fit_at_once_goes_in_even_waves(experiments, tmp_path, options, trained_alone):
     said = Said()
     runs = train_population(
         experiments[:3], Options(runs_dir=tmp_path / "waves", largest=2, **{**options, "reporter": said})
@@ -117,7 +126,7 @@ def test_what_does_not_fit_at_once_goes_in_even_waves(experiments, tmp_path, opt
     assert said.messages[0] == "3 runs in 2 waves: 2 fit at once"
     assert [run.config["environments"][0]["members"] for run in runs] == [2, 2, 1]
     for run, experiment in zip(runs, experiments[:3], strict=True):
-        assert_same(run, train(experiment, Options(runs_dir=tmp_path / "alone", **options)))
+        assert_same(run, trained_alone(experiment))
 
 
 class Crowded:
@@ -136,7 +145,7 @@ class Crowded:
 
 @pytest.mark.parametrize("after", [pytest.param(0, marks=pytest.mark.slow), 9])
 def test_a_wave_that_runs_out_of_memory_goes_on_at_half_the_size_from_its_checkpoint(
-    after, experiments, tmp_path, options, monkeypatch
+    after, experiments, tmp_path, options, monkeypatch, trained_alone
 ):
     said = Said()
     with monkeypatch.context() as patch:
@@ -148,7 +157,7 @@ def test_a_wave_that_runs_out_of_memory_goes_on_at_half_the_size_from_its_checkp
     assert began in ((0,) if after == 0 else (7, 14, 20, 27))
     for run, experiment in zip(runs, experiments, strict=True):
         assert run.config["environments"][-1]["members"] == 2
-        assert_same(run, train(experiment, Options(runs_dir=tmp_path / "alone", **options)))
+        assert_same(run, trained_alone(experiment))
 
 
 def test_a_single_run_that_runs_out_of_memory_says_so(experiments, tmp_path, options, monkeypatch):
@@ -160,7 +169,9 @@ def test_a_single_run_that_runs_out_of_memory_says_so(experiments, tmp_path, opt
         train_population(experiments[:1], Options(runs_dir=tmp_path, **options))
 
 
-def test_finished_runs_are_left_alone_and_begun_ones_go_on_where_they_are(experiments, tmp_path, options):
+def test_finished_runs_are_left_alone_and_begun_ones_go_on_where_they_are(
+    experiments, tmp_path, options, trained_alone
+):
     finished = train(experiments[0], Options(runs_dir=tmp_path, **options))
     before = (finished.path / "metrics.jsonl").read_bytes()
     with pytest.raises(Killed):
@@ -169,7 +180,7 @@ def test_finished_runs_are_left_alone_and_begun_ones_go_on_where_they_are(experi
     assert (finished.path / "metrics.jsonl").read_bytes() == before
     assert [run.config["environments"][-1]["members"] for run in runs] == [1, 1, 2, 2]
     for run, experiment in zip(runs[1:], experiments[1:], strict=True):
-        assert_same(run, train(experiment, Options(runs_dir=tmp_path / "alone", **options)))
+        assert_same(run, trained_alone(experiment))
 
 
 def test_a_finished_population_is_returned_and_not_trained_again(experiments, tmp_path, options):
@@ -178,7 +189,7 @@ def test_a_finished_population_is_returned_and_not_trained_again(experiments, tm
     assert [run.summary for run in again] == [run.summary for run in first]
 
 
-def test_one_of_an_unfinished_population_continues_alone_and_the_others_without_it(experiments, tmp_path, options):
+def test_one_of_an_unfinished_population_continues_alone(experiments, tmp_path, options, trained_alone):
     with pytest.raises(Killed):
         train_population(experiments, Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)}))
     alone = train(experiments[1], Options(runs_dir=tmp_path, **options))
@@ -187,10 +198,10 @@ def test_one_of_an_unfinished_population_continues_alone_and_the_others_without_
     runs = train_population(experiments, Options(runs_dir=tmp_path, **options))
     assert [run.config["environments"][-1]["members"] for run in runs] == [3, 1, 3, 3]
     for run, experiment in zip(runs, experiments, strict=True):
-        assert_same(run, train(experiment, Options(runs_dir=tmp_path / "alone", **options)))
+        assert_same(run, trained_alone(experiment))
 
 
-def test_a_smaller_request_leaves_the_rest_of_the_population_as_it_was(experiments, tmp_path, options):
+def test_a_smaller_request_leaves_the_rest_of_the_population_as_it_was(experiments, tmp_path, options, trained_alone):
     with pytest.raises(Killed):
         train_population(experiments, Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)}))
     others = [tmp_path / "tiny" / experiment.digest for experiment in experiments[:2]]
@@ -200,7 +211,7 @@ def test_a_smaller_request_leaves_the_rest_of_the_population_as_it_was(experimen
     assert not any((path / "summary.json").exists() for path in others)
     assert [run.config["environments"][-1]["members"] for run in runs] == [2, 2]
     for run, experiment in zip(runs, experiments[2:], strict=True):
-        assert_same(run, train(experiment, Options(runs_dir=tmp_path / "alone", **options)))
+        assert_same(run, trained_alone(experiment))
 
 
 def test_each_file_is_read_once_when_a_population_is_resumed(experiments, tmp_path, options):
@@ -294,7 +305,7 @@ def test_runs_that_someone_removed_are_trained_anew(experiments, tmp_path, optio
 
 
 @pytest.mark.slow
-def test_one_that_someone_removed_holds_up_no_other(experiments, tmp_path, options):
+def test_one_that_someone_removed_holds_up_no_other(experiments, tmp_path, options, trained_alone):
     with pytest.raises(Killed):
         train_population(experiments[:3], Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)}))
     shutil.rmtree(tmp_path / "tiny" / experiments[1].digest)
@@ -302,11 +313,13 @@ def test_one_that_someone_removed_holds_up_no_other(experiments, tmp_path, optio
     assert [run.config["environments"][0]["step"] for run in runs] == [0, 0, 0]
     assert [run.config["environments"][-1]["members"] for run in runs] == [3, 1, 3]
     for run, experiment in zip(runs, experiments[:3], strict=True):
-        assert_same(run, train(experiment, Options(runs_dir=tmp_path / "alone", **options)))
+        assert_same(run, trained_alone(experiment))
 
 
 @pytest.mark.slow
-def test_a_population_that_was_begun_is_divided_where_fewer_are_wanted_at_once(experiments, tmp_path, options):
+def test_a_population_that_was_begun_is_divided_where_fewer_are_wanted_at_once(
+    experiments, tmp_path, options, trained_alone
+):
     with pytest.raises(Killed):
         train_population(experiments[:3], Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)}))
     runs = train_population(experiments[:3], Options(runs_dir=tmp_path, largest=2, **options))
@@ -314,7 +327,7 @@ def test_a_population_that_was_begun_is_divided_where_fewer_are_wanted_at_once(e
     assert [place["members"] for place in places] == [2, 2, 1]
     assert all(place["step"] > 0 for place in places)
     for run, experiment in zip(runs, experiments[:3], strict=True):
-        assert_same(run, train(experiment, Options(runs_dir=tmp_path / "alone", **options)))
+        assert_same(run, trained_alone(experiment))
 
 
 def test_a_population_that_cannot_even_begin_for_lack_of_memory_begins_as_smaller_ones(
@@ -333,7 +346,9 @@ def test_a_population_that_cannot_even_begin_for_lack_of_memory_begins_as_smalle
 
 
 @pytest.mark.slow
-def test_members_that_diverged_before_memory_ran_out_are_not_divided(tiny, tmp_path, options, monkeypatch):
+def test_members_that_diverged_before_memory_ran_out_are_not_divided(
+    tiny, tmp_path, options, monkeypatch, trained_alone
+):
     calm = dataclasses.replace(tiny, optimizer=SGD(learning_rate=0.1), schedule=Constant())
     wild = dataclasses.replace(calm, optimizer=SGD(learning_rate=1e30))
     experiments = [wild, calm, dataclasses.replace(calm, seed=1)]
@@ -343,7 +358,7 @@ def test_members_that_diverged_before_memory_ran_out_are_not_divided(tiny, tmp_p
     assert [run.summary["status"] for run in runs if run.summary] == ["diverged", "completed", "completed"]
     assert [run.config["environments"][-1]["members"] for run in runs] == [3, 1, 1]
     for run, experiment in zip(runs[1:], experiments[1:], strict=True):
-        assert_same(run, train(experiment, Options(runs_dir=tmp_path / "alone", **options)))
+        assert_same(run, trained_alone(experiment))
 
 
 def test_a_signal_in_the_last_steps_of_a_wave_is_heeded_before_the_next(experiments, tmp_path, options):
@@ -376,7 +391,7 @@ def test_a_member_that_was_copied_without_its_population_says_so(experiments, tm
 
 
 @pytest.mark.slow
-def test_checkpoints_that_removed_runs_left_behind_are_not_taken_for_those_of_others(experiments, tmp_path, options):
+def test_checkpoints_that_removed_runs_left_behind_are_not_used(experiments, tmp_path, options, trained_alone):
     """A part of a population is taken out into a folder that an earlier part of the same runs has left."""
     killed = {**options, "reporter": KilledAt(20)}
     for _ in range(2):
@@ -386,20 +401,22 @@ def test_checkpoints_that_removed_runs_left_behind_are_not_taken_for_those_of_ot
         for experiment in experiments:
             shutil.rmtree(tmp_path / "tiny" / experiment.digest)
     for run, experiment in zip(runs, experiments[:2], strict=True):
-        single = train(experiment, Options(runs_dir=tmp_path / "alone", **options))
+        single = trained_alone(experiment)
         assert without_timings(run) == without_timings(single)
 
 
-def test_a_run_that_lost_its_config_continues_from_its_checkpoint(experiments, tmp_path, options):
+def test_a_run_that_lost_its_config_continues_from_its_checkpoint(experiments, tmp_path, options, trained_alone):
     with pytest.raises(Killed):
         train(experiments[0], Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)}))
     (tmp_path / "tiny" / experiments[0].digest / "config.json").unlink()
     run = train(experiments[0], Options(runs_dir=tmp_path, **options))
     assert run.config["environments"][0]["step"] >= 14
-    assert_same(run, train(experiments[0], Options(runs_dir=tmp_path / "alone", **options)))
+    assert_same(run, trained_alone(experiments[0]))
 
 
-def test_a_damaged_checkpoint_does_not_keep_a_run_from_leaving_its_population(experiments, tmp_path, options):
+def test_a_damaged_checkpoint_does_not_keep_a_run_from_leaving_its_population(
+    experiments, tmp_path, options, trained_alone
+):
     with pytest.raises(Killed):
         train_population(experiments, Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)}))
     folder = next(tmp_path.glob("tiny/population-*")) / "checkpoints"
@@ -410,7 +427,7 @@ def test_a_damaged_checkpoint_does_not_keep_a_run_from_leaving_its_population(ex
     run = train(experiments[0], Options(runs_dir=tmp_path, **{**options, "reporter": said}))
     assert any(f"{folder / str(last)} is damaged" in message and "not copied" in message for message in said.messages)
     assert 0 < run.config["environments"][-1]["step"] < last
-    assert_same(run, train(experiments[0], Options(runs_dir=tmp_path / "alone", **options)))
+    assert_same(run, trained_alone(experiments[0]))
 
 
 def test_two_runs_with_the_same_index_are_refused(experiments, tmp_path, options):

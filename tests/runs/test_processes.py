@@ -26,6 +26,7 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.runs.processes import decoded, encoded
 from tests.runs.test_train import assert_same, without_timings
 
+pytestmark = pytest.mark.long  # processes are started, and waited for
 ROOT = pathlib.Path(__file__).parents[2]
 SMALL = ["--model.channels", "4", "--model.dense", "8", "--batch-size", "64", "--log-every", "9"]
 Ended = list[tuple[int, str, str]]
