@@ -311,7 +311,7 @@ def test_one_that_someone_removed_holds_up_no_other(experiments, tmp_path, optio
     shutil.rmtree(tmp_path / "tiny" / experiments[1].digest)
     runs = train_population(experiments[:3], Options(runs_dir=tmp_path, **options))
     assert [run.config["environments"][0]["step"] for run in runs] == [0, 0, 0]
-    assert [run.config["environments"][-1]["members"] for run in runs] == [3, 1, 3]
+    assert [run.config["environments"][-1]["members"] for run in runs] == [2, 1, 2]  # the two leave the population
     for run, experiment in zip(runs, experiments[:3], strict=True):
         assert_same(run, trained_alone(experiment))
 
