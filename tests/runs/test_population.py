@@ -201,6 +201,7 @@ def test_one_of_an_unfinished_population_continues_alone(experiments, tmp_path, 
         assert_same(run, trained_alone(experiment))
 
 
+@pytest.mark.slow
 def test_a_smaller_request_leaves_the_rest_of_the_population_as_it_was(experiments, tmp_path, options, trained_alone):
     with pytest.raises(Killed):
         train_population(experiments, Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)}))
@@ -414,6 +415,7 @@ def test_a_run_that_lost_its_config_continues_from_its_checkpoint(experiments, t
     assert_same(run, trained_alone(experiments[0]))
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_does_not_keep_a_run_from_leaving_its_population(
     experiments, tmp_path, options, trained_alone
 ):
