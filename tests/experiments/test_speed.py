@@ -363,6 +363,7 @@ def test_copies_of_a_run_are_runs_of_their_own_and_their_reading_is_measured(tin
     assert runs["digest"].n_unique() == runs["optimizer.learning_rate"].n_unique() == 5
 
 
+@pytest.mark.slow
 def test_devices_are_measured_beside_one(tmp_path):
     out = tmp_path / "devices.json"
     words = ["--workload", "cnn", "--counts", "1", "2", "--members", "1", "2", "--rounds", "2", "--block-seconds", "0"]

@@ -87,8 +87,8 @@ def test_there_are_eight() -> None:
         pytest.param(PURE, 1, 8, 1, marks=pytest.mark.slow),
         (PURE, 16, 8, 8),
         pytest.param(NATIVE, 3, 2, 1, marks=pytest.mark.slow),
-        (NATIVE, 6, 4, 2),
-        (PLAIN, 2, 4, 2),
+        pytest.param(NATIVE, 6, 4, 2, marks=pytest.mark.slow),
+        pytest.param(PLAIN, 2, 4, 2, marks=pytest.mark.slow),
     ],
 )
 def test_they_compute_what_one_does(tiny: Any, path: CodePath, members: int, devices: int, rows: int) -> None:
