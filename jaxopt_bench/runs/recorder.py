@@ -259,4 +259,6 @@ def _write_configs(population: Population, start: Start, options: Options) -> No
         found = member.write_config(options.recording, population.location(member), here, rules)
         differing = differing or found
     if differing:
-        options.reporter.say(f"it goes on elsewhere, and may round differently: {'; '.join(differing)}")
+        options.reporter.say(
+            f"training continues in another environment, so its results may differ by rounding: {'; '.join(differing)}"
+        )

@@ -448,8 +448,9 @@ def test_a_run_that_goes_on_along_another_code_path_says_so_and_records_both(tin
         train(tiny, Options(runs_dir=tmp_path, code_path=CodePath(), **{**options, "reporter": KilledAt(25)}))
     reporter = Said()
     run = train(tiny, Options(runs_dir=tmp_path, code_path=CodePath("pure"), **{**options, "reporter": reporter}))
-    expected = "it goes on elsewhere, and may round differently: code_path.layers was plain and is pure"
-    assert expected in reporter.messages[0]
+    said = reporter.messages[0]
+    assert said.startswith("training continues in another environment, so its results may differ by rounding: ")
+    assert "code_path.layers was plain and is pure" in said
     assert [place["code_path"]["layers"] for place in run.config["environments"]] == ["plain", "pure"]
 
 
