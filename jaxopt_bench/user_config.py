@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import pickle
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Generic, NoReturn, TypeVar, cast
@@ -199,6 +200,18 @@ class UserTable(Named[C]):
         name = values.get("name") if isinstance(values, Mapping) else None
         is_users = isinstance(name, str) and user_code.is_reference(name)
         return self.users.from_json(values, where) if is_users else super().from_json(values, where)
+
+
+def reserved_names(base: type[Config]) -> set[str]:
+    """Returns the names that no argument of a user's function may have, since they would collide with other values.
+
+    These are the names that records use themselves, and those of all attributes of the class, with or without a value.
+
+    Args:
+      base: the class that the function's configuration derives from.
+    """
+    annotated = {name for cls in base.__mro__ for name in inspect.get_annotations(cls)}
+    return {"name", "code", *dir(base), *annotated}
 
 
 def field_values(config: Config) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from jaxopt_bench.arguments import documentation, fields_of, parameters
 from jaxopt_bench.errors import UserError, shortened
 from jaxopt_bench.models.base import Inputs, Model
 from jaxopt_bench.models.layers import Layers
-from jaxopt_bench.user_config import Loadable, Record, Users
+from jaxopt_bench.user_config import Loadable, Record, Users, reserved_names
 
 _ACCEPTED = "Expected a linen module class, or a function that returns a linen module"
 _OUTPUTS = ("num_classes", "num_outputs")
@@ -182,7 +182,7 @@ def _define_class(loaded: user_code.Loaded) -> type[ImportedModel]:
     if not callable(definition) or (is_class and not issubclass(definition, nn.Module)):
         raise UserError(f"the model {loaded.reference} is {shortened(definition)}. {_ACCEPTED}.")
     left_out = {*_OUTPUTS, *_MODES, "dtype", *(("parent", "name") if is_class else ())}
-    fields = fields_of(definition, left_out, {"name", "code", *dir(ImportedModel)})
+    fields = fields_of(definition, left_out, reserved_names(ImportedModel))
     namespace = {
         "__module__": __name__,
         "__doc__": documentation(definition, {field: field for field, _, _ in fields}),

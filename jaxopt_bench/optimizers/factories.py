@@ -24,6 +24,7 @@ from jaxopt_bench.optimizers.adapters import matrices
 from jaxopt_bench.optimizers.base import Hyperparameters, Moment, Optimizer, decay_mask
 from jaxopt_bench.optimizers.signatures import DECAY, RATE, Argument, Factory
 from jaxopt_bench.optimizers.wrappers import penalised, storable, without_extra_arguments
+from jaxopt_bench.user_config import reserved_names
 
 ScheduleForm = Literal["argument", "callable", "updates"]
 
@@ -38,8 +39,6 @@ BOUNDS: Mapping[str, Bounds] = {
     **dict.fromkeys(("learning_rate", "weight_decay", "eps", "eps_root"), Bounds(at_least=0)),
 }
 """Bounds of fields that mean the same wherever they are."""
-
-_RECORDED = ("name", "code")  # what stands beside the fields in a record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -326,16 +325,11 @@ def _argument(
 
 
 def _check_field_name(factory: Factory, field: str, base: type[FactoryOptimizer]) -> None:
-    if field not in (RATE, DECAY) and (field in _RECORDED or _has(base, field)):
+    if field not in (RATE, DECAY) and (hasattr(base, field) or field in reserved_names(base)):
         raise UserError(
             f"{name_of(factory)} has the parameter {field!r}, but every optimizer already has a field or an attribute "
             "of this name. Expected another name."
         )
-
-
-def _has(cls: type, name: str) -> bool:
-    """Returns whether a class has an attribute, or says that its subclasses have it."""
-    return hasattr(cls, name) or any(name in vars(base).get("__annotations__", {}) for base in cls.__mro__)
 
 
 def _dataclass_field(

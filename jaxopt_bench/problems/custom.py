@@ -24,7 +24,7 @@ from jaxopt_bench.models.layers import LayersPath
 from jaxopt_bench.prng import Purpose
 from jaxopt_bench.problems.base import Examples, Problem, ProblemConfig
 from jaxopt_bench.problems.checks import check_problem, check_untrained, with_untrained
-from jaxopt_bench.user_config import Loadable, Record, Users, field_values
+from jaxopt_bench.user_config import Loadable, Record, Users, field_values, reserved_names
 
 _ACCEPTED = "Expected a function that returns a jaxopt_bench.Problem"
 _FRACTION = "validation_fraction"
@@ -158,7 +158,7 @@ def _define_class(loaded: user_code.Loaded) -> type[ImportedProblem]:
         raise UserError(f"the problem {loaded.reference} is {shortened(function)}. {_ACCEPTED}.")
     fields = [
         (field, Annotated[kind, tyro.conf.arg(name=f"problem.{field}")], default)
-        for field, kind, default in fields_of(function, reserved={"name", "code", *dir(ImportedProblem)})
+        for field, kind, default in fields_of(function, reserved=reserved_names(ImportedProblem))
     ]
     namespace = {"__module__": __name__, "__doc__": documentation(function, {field: field for field, _, _ in fields})}
     made = dataclasses.make_dataclass(

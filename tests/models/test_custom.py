@@ -175,6 +175,14 @@ def test_what_is_no_network_is_refused_with_a_reason(name, message, file):
         load(f"{file}:{name}")().module(10).init(jax.random.key(0), images(), train=False)
 
 
+@pytest.mark.parametrize("name", ["reference", "users", "defined", "code_file", "code"])
+def test_an_argument_with_the_name_of_an_attribute_is_refused(name, file):
+    """Otherwise the attribute of the class, such as its reference, would become the argument's value."""
+    file.write_text(f"def net(num_outputs: int, {name}: str = 'x'): ...\n")
+    with pytest.raises(UserError, match=f"has the argument '{name}', but this name is reserved. Expected another name"):
+        load(f"{file}:net")
+
+
 def experiment(file: pathlib.Path, name: str = "Net", **fields) -> Experiment:
     problem = Classification(dataset="digits", model=load(f"{file}:{name}")(**fields))
     return Experiment(

@@ -192,6 +192,14 @@ def test_a_record_is_read_without_its_code(file, tmp_path, monkeypatch):
         train(changed(run.experiment, epochs=2), Options(runs_dir=tmp_path / "runs"))
 
 
+@pytest.mark.parametrize("name", ["reference", "users", "defined", "code_file", "code", "name"])
+def test_an_argument_with_the_name_of_an_attribute_is_refused(name, file):
+    """Otherwise the attribute of the class, such as its reference, would become the argument's value."""
+    file.write_text(f"def line({name}: str = 'x'): ...\n")
+    with pytest.raises(UserError, match=f"has the argument '{name}', but this name is reserved. Expected another name"):
+        load(f"{file}:line")
+
+
 def test_what_is_no_problem_is_refused_with_a_reason(file):
     file.write_text(
         "from jaxopt_bench import Problem\nNUMBER = 3\n"
