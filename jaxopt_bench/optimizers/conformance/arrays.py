@@ -65,10 +65,11 @@ def _of_one_size(update: np.ndarray) -> bool:
 
 
 def _matrices(array: np.ndarray) -> list[np.ndarray]:
-    """Returns an array as matrices, in the ways in which kernels are taken for matrices.
+    """Returns an array as matrices, in the two ways in which optimizers treat kernels as matrices.
 
-    These are one of all inputs and the outputs, and one at each position of a convolution's window. Few long rows are
-    nearly orthogonal by chance, so the latter must not be too small.
+    The first is one matrix: the last axis is its columns, all others are its rows. The second is one matrix for each
+    position in the window of a convolution. Small ones of these are left out: few long rows are nearly orthogonal by
+    chance.
     """
     if array.ndim < 2:
         return []
@@ -78,7 +79,7 @@ def _matrices(array: np.ndarray) -> list[np.ndarray]:
 
 def _orthogonal(matrix: np.ndarray) -> bool:
     """Returns whether most of the singular values of a matrix, or of stacked matrices, are equal, as in Muon."""
-    if min(matrix.shape[-2:]) < 2 or max(matrix.shape[-2:]) < 8:  # any matrix can look like that by chance
+    if min(matrix.shape[-2:]) < 2 or max(matrix.shape[-2:]) < 8:  # their singular values may be equal by chance
         return False
     if matrix.shape[-2] > matrix.shape[-1]:
         matrix = np.swapaxes(matrix, -1, -2)

@@ -1,4 +1,4 @@
-"""How weight decay enters: measured by what zero gradients do, and by what an L2 penalty's gradient does."""
+"""Measures how weight decay enters: from updates for zero gradients, and for the gradient of an L2 penalty."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DECAYS = (0.1, 100.0)  # weight decays to measure if the default does nothing; 
 
 
 def measure_own_decay(laboratory: Laboratory) -> DecayFacts:
-    """Returns the weight decay that an optimizer has if its field `weight_decay` is 0: what zero gradients do."""
+    """Returns the weight decay that an optimizer has if its field `weight_decay` is 0, from zero gradients."""
     optimizer = dataclasses.replace(laboratory.optimizer, weight_decay=0.0)
     alone = laboratory.decayed_by_zero(optimizer)
     if not all_finite(alone):
@@ -65,7 +65,14 @@ def _trained_arrays(laboratory: Laboratory) -> tuple[str, ...]:
 
 
 def _describe_decay(laboratory: Laboratory, optimizer: Optimizer, alone: list[np.ndarray], coupled: bool) -> DecayFacts:
-    """Returns a weight decay by what it does alone, and whether it does what the gradient of an L2 penalty does."""
+    """Returns the facts of a weight decay.
+
+    Args:
+      laboratory: with the optimizer.
+      optimizer: with the weight decay to describe.
+      alone: the updates that weight decay makes if all gradients are zero.
+      coupled: whether it has the same effect as the gradient of an L2 penalty; see `_is_coupled`.
+    """
     where = [i for i, update in enumerate(alone) if _moves(update, laboratory.params[i])]
     if not where:
         return _absent_decay(optimizer, laboratory)
@@ -116,7 +123,7 @@ def _is_coupled(
     updates: list[np.ndarray],
     effect: list[np.ndarray],
 ) -> bool:
-    """Returns whether the field `weight_decay` does what the gradient of an L2 penalty on the same arrays does."""
+    """Returns whether weight decay has the same effect as the gradient of an L2 penalty on the same arrays."""
     arrays = zip(laboratory.names, alone, laboratory.params, strict=True)
     penalty = {name: optimizer.weight_decay for name, update, params in arrays if _moves(update, params)}
     penalised = laboratory.run(dataclasses.replace(optimizer, weight_decay=0.0), penalty=penalty)
@@ -126,7 +133,7 @@ def _is_coupled(
 
 
 def _grows(alone: np.ndarray, params: np.ndarray) -> bool:
-    """Returns whether weight decay alone takes off a larger share in later steps, as in a momentum."""
+    """Returns whether weight decay alone removes a larger share of the parameters in later steps, as in a momentum."""
     moved = params + np.concatenate([np.zeros_like(alone[:1]), np.cumsum(alone, 0)[:-1]])
     shares = [-closest_factor(update, before)[0] for update, before in zip(alone, moved, strict=True)]
     return shares[-1] > (1 + ALIKE) * shares[0]
@@ -140,9 +147,9 @@ def _follows(
     where: list[int],
     step: int,
 ) -> bool | None:
-    """Returns whether weight decay follows the learning rate (twice the own, times the multiplier).
+    """Returns whether weight decay is multiplied by a factor if the learning rate or the schedule is.
 
-    None stands for a decay that neither follows it nor stays the same.
+    None: it neither is multiplied by the factor nor stays the same.
     """
     own = laboratory.optimizer.learning_rate
     factor = optimizer.learning_rate / own * multiplier if own else math.nan

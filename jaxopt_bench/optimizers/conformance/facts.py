@@ -1,4 +1,4 @@
-"""What can be measured of an optimizer, as data."""
+"""The measured facts about an optimizer, as data."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class ArrayFacts:
 
 @dataclasses.dataclass(frozen=True)
 class LearningRateFacts:
-    """Which hyperparameter is the learning rate, and whether a schedule of it is obeyed.
+    """Which hyperparameter is the learning rate, and whether the optimizer follows a schedule of it.
 
     Attributes:
       argument: the argument of the user's function that is the learning rate; None if it has none, so that the schedule
@@ -80,7 +80,7 @@ class DecayFacts:
       both: whether coupled and decoupled decay are the same for this optimizer, as for SGD without momentum.
       weight_decay: the value of the field at which it was measured: the default, or a larger one if that does nothing.
       default: the default of the field.
-      shrinks: the share of the parameters that the first step takes off, by decay alone; None if that is not the same
+      shrinks: the share of the parameters that decay alone removes in the first step; None if that is not the same
         for all decayed numbers.
       times_learning_rate: whether decoupled decay is multiplied by the learning rate; None if not measured.
       times_schedule: whether decoupled decay is multiplied by the schedule; None if not measured.
@@ -117,13 +117,13 @@ class Conformance:
     """What an optimizer does; see `measure_optimizer`.
 
     Attributes:
-      learning_rate: which hyperparameter it is, and whether its schedule is obeyed.
+      learning_rate: which hyperparameter it is, and whether the optimizer follows its schedule.
       called: how a user's function is called, in words; None for other optimizers.
       programs: how many programs were compiled for the settings that were tried.
       settings: how many settings were tried.
       static: the numbers among the hyperparameters of which each value needs a program of its own.
       unused: the numbers among the hyperparameters that change no update, whatever their values.
-      decay: what the field `weight_decay` does.
+      decay: the effect of the field `weight_decay`.
       own_decay: the weight decay that it has even if that field is 0.
       scale: what happens if gradients are scaled, by array.
       deterministic: whether the same inputs give the same bits, also of transformations that were made separately.

@@ -1,4 +1,4 @@
-"""What the numbers among the hyperparameters do, and whether the learning rate's schedule is obeyed."""
+"""Measures the effect of each hyperparameter that is a number, and whether the optimizer follows the schedule."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from jaxopt_bench.optimizers.factories import FactoryOptimizer
 
 
 def measure_hyperparameters(laboratory: Laboratory) -> tuple[dict[str, int], tuple[str, ...], tuple[str, ...]]:
-    """Returns what the numbers among the hyperparameters do.
+    """Measures the effect of each hyperparameter that is a number.
 
     Returns:
-      For each that doubles first updates, the number of arrays; those that are compiled for each value; those that
-      change nothing.
+      Three values: for each number that doubles first updates, in how many arrays it does so; the numbers that need
+      a program for each value; the numbers that change nothing.
     """
     optimizer, base = laboratory.optimizer, laboratory.base
     large = [i for i, params in enumerate(laboratory.params) if params.size > 1]
@@ -54,7 +54,7 @@ def _is_own(optimizer: Optimizer, field: str) -> bool:
 
 
 def _others(optimizer: Optimizer, field: str) -> list[Optimizer]:
-    """Returns an optimizer with other values of a field, those that are within its bounds, and usual for its name."""
+    """Returns the optimizer with other values of a field, which lie within its bounds and its usual range."""
     value = getattr(optimizer, field)
     usual = next(f.metadata.get("usual") for f in dataclasses.fields(optimizer) if f.name == field)
     found = []
@@ -73,7 +73,7 @@ def _times(value: Any, factor: float) -> Any:
 
 
 def measure_learning_rate(laboratory: Laboratory, doubles: Mapping[str, int]) -> LearningRateFacts:
-    """Returns which hyperparameter is the learning rate, and whether a schedule of it is obeyed.
+    """Returns which hyperparameter is the learning rate, and whether the optimizer follows a schedule of it.
 
     Args:
       laboratory: with the optimizer.

@@ -38,7 +38,7 @@ class Laboratory:
       names: the paths of the network's arrays, in the order of all lists here.
       params: the initial parameters.
       gradients: of each array, random, those of all steps stacked.
-      loss: the loss that optimizers are told.
+      loss: the loss that is passed to the optimizer.
       programs: how often the optimizer was traced.
       settings: the optimizers that were run.
     """
@@ -56,7 +56,7 @@ class Laboratory:
         self._compiled: dict[Optimizer, Callable[..., Any]] = {}
 
     def again(self) -> Laboratory:
-        """Returns a laboratory like this one, in which everything is made anew."""
+        """Returns a new laboratory for the same optimizer and network, which shares nothing with this one."""
         return Laboratory(self.optimizer, self.shapes, self.steps)
 
     def state(self) -> PyTree[Any]:
@@ -123,7 +123,7 @@ class Laboratory:
         return not same_bits(self.base, self.run(key=1))
 
     def decayed_by_zero(self, optimizer: Optimizer, **more: Any) -> list[np.ndarray]:
-        """Returns the updates that zero gradients give, without random noise: what weight decay alone does."""
+        """Returns the updates for zero gradients, without random noise: the effect of weight decay alone."""
         found = self.run(optimizer, gradients=0.0, **more)
         noise = self.run(optimizer, gradients=0.0, params=0.0, **more)
         return subtract(found, noise) if all_finite(noise) else found
@@ -184,15 +184,16 @@ def sample_network() -> PyTree[jax.ShapeDtypeStruct]:
 
 
 def _initial(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Returns random parameters: those of kernels as large as He's initialisation makes them, others of RMS 0.1."""
+    """Returns random parameters: kernels with the scale of He's initialisation, other arrays with RMS 0.1."""
     scale = math.sqrt(2 / math.prod(shape[:-1])) if len(shape) > 1 else 0.1
     return np.float32(scale) * generator.standard_normal(shape, np.float32)
 
 
 def _gradients(generator: np.random.Generator, steps: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Returns random gradients. Along each axis pairs of neighbours are alike: no update shall be orthogonal by chance.
+    """Returns random gradients in which neighbours along each axis are similar in pairs.
 
-    Random matrices with many more rows than columns are nearly orthogonal, and so are their signs.
+    This prevents updates that are orthogonal by chance: random matrices with many more rows than columns are nearly
+    orthogonal, and so are their signs.
     """
     noise = generator.standard_normal((steps, *shape), np.float32)
     if len(shape) < 2:

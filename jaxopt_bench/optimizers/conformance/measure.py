@@ -1,4 +1,4 @@
-"""Puts all measurements of an optimizer together."""
+"""Measures all facts about an optimizer."""
 
 from __future__ import annotations
 
@@ -100,5 +100,5 @@ def _measure(small: Laboratory, real: Laboratory) -> Conformance:
 
 
 def _is_noise(updates: np.ndarray) -> bool:
-    """Returns whether the updates of an array that were made of nothing differ by number."""
+    """Returns whether an array's updates for zero gradients and zero parameters are not the same for all numbers."""
     return bool(np.isfinite(updates).all()) and any(np.ptp(update) > 0 for update in updates)

@@ -1,4 +1,4 @@
-"""What scaled gradients do to the updates."""
+"""Measures how the updates change if all gradients are multiplied by a factor."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jaxopt_bench.optimizers.conformance.laboratory import Laboratory
 
 
 def measure_scale(laboratory: Laboratory) -> dict[str, ScaleFacts]:
-    """Returns what happens to the updates of each trained array if gradients are scaled, by the array's name."""
+    """Returns how the updates of each trained array change if gradients are scaled, by the array's name."""
     base, scaled = laboratory.base, laboratory.scaled
     found: dict[str, ScaleFacts] = {}
     for i, name in enumerate(laboratory.names):
@@ -26,7 +26,7 @@ def measure_scale(laboratory: Laboratory) -> dict[str, ScaleFacts]:
 
 
 def scaling_of(update: np.ndarray, scaled: Mapping[float, np.ndarray]) -> Scaling:
-    """Returns what happens to an update if gradients are scaled.
+    """Returns how an update changes if gradients are scaled.
 
     Args:
       update: without scaling.
