@@ -200,7 +200,7 @@ class Imported(Loadable, FactoryOptimizer):
             ) from error
 
     def with_storable_state(self, rule: optax.GradientTransformation, form: Form) -> optax.GradientTransformation:
-        """See `Made.with_storable_state`."""
+        """See `FactoryOptimizer.with_storable_state`."""
         return storable(rule, form.flat)
 
     def hyperparameters(self, dtype: DTypeLike = jnp.float32) -> Hyperparameters:

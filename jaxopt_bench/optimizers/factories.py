@@ -136,7 +136,6 @@ class FactoryOptimizer(Optimizer):
         Raises:
           UserError: if the function returns something else than an `optax.GradientTransformation`.
         """
-
         rule = self.call_factory(numbers, moment, form)
         parts = [self.with_storable_state(rule if form.value else without_extra_arguments(rule), form)]
         if self.line_search:
@@ -318,8 +317,8 @@ def _argument(
         return Argument(parameter.name, kind, default) if found is None else dataclasses.replace(found, kind=kind)
     if found is None and default is NOT_GIVEN:
         raise UserError(
-            f"{name_of(factory)} has the parameter {parameter.name!r} without a default, of no type that a flag can "
-            "have. Expected float, int, bool, str, an enumeration, a tuple of floats, or a default."
+            f"{name_of(factory)} has the parameter {parameter.name!r} without a default and without a type that a "
+            "flag can have. Expected a default, or float, int, bool, str, an enumeration, or a tuple of floats."
         )
     return found
 

@@ -1,4 +1,4 @@
-"""Schedules, and the parts of a network that inner rules update, in words."""
+"""Texts that describe schedules, and the parts of a network that inner rules update."""
 
 from __future__ import annotations
 
@@ -24,5 +24,5 @@ def rules_in_words(rules: Sequence[Share]) -> str:
 
 
 def share_in_words(share: Share) -> str:
-    """Returns how large a part of a network is: its arrays, and its share of all numbers."""
+    """Returns the size of a part of a network: the number of its arrays, and its share of all numbers."""
     return f"{share.arrays} of {share.of_arrays} parameter arrays ({format_percent(share.share)} of the numbers)"

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Integer, PyTree
 
 S = TypeVar("S")
 Rate = Callable[[Integer[Array, ""]], tuple[Float[Array, ""], Integer[Array, ""]]]
-"""A function of the number of parameters that an average is of: the share of the new ones, and the new number."""
+"""Takes the number of steps in an average. Returns the weight of the new parameters, and the new number of steps."""
 
 
 def accumulate(inner: optax.GradientTransformation, every: int) -> optax.GradientTransformationExtraArgs:
@@ -193,7 +193,7 @@ def find_state(opt_state: optax.OptState, kind: type[S]) -> S:
 
 
 def _average(inner: optax.GradientTransformation, rate: Rate) -> optax.GradientTransformationExtraArgs:
-    """Moves an average towards the new parameters at the rate for the number of parameters it is of so far."""
+    """Keeps an average of the parameters. Each update moves it towards the new ones; `rate` says how far."""
     inner = optax.with_extra_args_support(inner)
 
     def init_fn(params: PyTree[Array]) -> AverageState:

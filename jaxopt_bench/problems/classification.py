@@ -202,7 +202,7 @@ class Classification(SplitProblem):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Classifier:
-    """A network that classifies examples of one kind and shape: the functions of a problem; see `Problem`."""
+    """The functions of a problem, for a network that classifies examples of one kind and shape; see `Problem`."""
 
     config: Classification
     module: nn.Module
@@ -232,7 +232,7 @@ class _Classifier:
 
     def outputs(self, params: Params, batch: Labelled, variables: Variables) -> dict[str, Array]:
         logits, _ = apply_with_averages(self.module, params, variables, batch.inputs, None)
-        # results in bfloat16 would be rounded once more than they are in evaluation
+        # in float32, as the loss reads them: storing them in bfloat16 would round them once more
         return {"labels": batch.labels, "logits": logits.astype(jnp.float32)}
 
 

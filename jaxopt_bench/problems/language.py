@@ -160,12 +160,12 @@ class Language(SplitProblem):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _LanguageModel:
-    """A network that predicts the next token: the functions of a problem; see `Problem`.
+    """The functions of a problem, for a network that predicts the next token; see `Problem`.
 
     Attributes:
       module: the network.
       positions: how many tokens of a sequence are predicted.
-      given: how many tokens of a sequence the network is given to continue.
+      given: how many tokens of a sequence the network gets, before it continues the sequence.
     """
 
     module: nn.Module
@@ -179,7 +179,8 @@ class _LanguageModel:
         self, params: Params, sequences: Sequences, key: Key[Array, ""] | None = None
     ) -> Float[Array, "batch length vocabulary"]:
         given = sequences[:, :-1].astype(jnp.int32)
-        given = jnp.where(given == tokens.PAD, tokens.BOUNDARY, given)  # before which all that counts stands
+        # Padding follows all tokens that count, so their predictions do not depend on its value.
+        given = jnp.where(given == tokens.PAD, tokens.BOUNDARY, given)
         return apply_network(self.module, params, given, key)
 
     def loss(
