@@ -14,7 +14,7 @@ from rich.console import Console
 
 from jaxopt_bench import catalog
 from jaxopt_bench.cli.command import COMPLETED, Command
-from jaxopt_bench.cli.flags import check_at_least_one, check_folder, index_and_count, parse_flags
+from jaxopt_bench.cli.flags import check_at_least_one, check_folder, parse_flags, parse_index_and_count
 from jaxopt_bench.cli.naming import named_problem
 from jaxopt_bench.cli.printing import print_plain
 from jaxopt_bench.cli.processes import one_writes
@@ -138,7 +138,7 @@ def parse(words: Sequence[str]) -> Command:
         if flags.executor == "local" and getattr(flags, name) is not None:
             raise UserError(f"--{name.replace('_', '-')} is of a Ray cluster; accepted: with --executor ray.")
     check_forms(flags.space, flags.schedule)
-    shard = index_and_count("--shard", flags.shard, "as 0/4")
+    shard = parse_index_and_count("--shard", flags.shard, "as 0/4")
     if flags.training.processes.process is not None and (flags.executor != "local" or shard != (0, 1)):
         raise UserError("--process goes with neither --executor ray nor --shard; accepted: one of them.")
     if flags.baselines is not None and not flags.add:

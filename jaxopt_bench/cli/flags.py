@@ -41,7 +41,7 @@ def check_at_least_one(flag: str, value: int) -> None:
         raise UserError(f"{flag} is {value}; accepted: an integer >= 1.")
 
 
-def index_and_count(flag: str, value: str, also: str) -> tuple[int, int]:
+def parse_index_and_count(flag: str, value: str, also: str) -> tuple[int, int]:
     """Returns I and N of a flag's value of the form I/N.
 
     Args:

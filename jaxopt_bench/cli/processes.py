@@ -17,7 +17,7 @@ import jax
 import tyro
 from jax._src.distributed import global_state
 
-from jaxopt_bench.cli.flags import index_and_count
+from jaxopt_bench.cli.flags import parse_index_and_count
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.files import read_regular, scratch_folder
 from jaxopt_bench.runs import Interrupted
@@ -70,7 +70,7 @@ class Processes:
             return
         where: dict[str, Any] = {}
         if self.process != AUTOMATIC:
-            index, count = index_and_count("--process", self.process, f"or {AUTOMATIC}")
+            index, count = parse_index_and_count("--process", self.process, f"or {AUTOMATIC}")
             where = {"process_id": index, "num_processes": count}
             if self.coordinator is None or not re.fullmatch(r".+:\d+", self.coordinator):
                 raise UserError(

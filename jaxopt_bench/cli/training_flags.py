@@ -1,4 +1,4 @@
-"""The flags that commands share which train: where data and runs are, on which devices, and what is recorded."""
+"""The flags of all commands that train: the folders of data and runs, the devices, and what is recorded."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from jaxopt_bench.training import choose_code_path
 MostRuns = Annotated[
     int | None,
     tyro.conf.arg(
-        help="At most so many runs at once; else as many as fit into memory. Those begun in larger numbers are divided."
+        help="The most runs that are trained at once; by default as many as fit into memory. A population that began "
+        "with more runs is divided."
     ),
 ]
-"""The type of the flag `--largest`, of commands that train several runs as one program."""
+"""The type of the flag `--largest`, for commands that train several runs as one program."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,19 +41,19 @@ class ExperimentFlags(TrainingFlags):
     runs_dir: pathlib.Path = pathlib.Path("runs")
     """Folder of run directories."""
     fresh: bool = False
-    """Begin new runs beside those there are."""
+    """Begin new runs, and keep the existing ones."""
     deterministic: bool = False
-    """Give up what makes repetitions differ on a GPU (autotuning, scatters), at a price in speed."""
+    """Avoid what makes repetitions differ on a GPU (autotuning, scatters). Training is slower."""
 
     def options(self, runs_dir: pathlib.Path, largest: int | None = None) -> Options:
         """Returns the options with which runs are trained.
 
         Args:
           runs_dir: the folder in which this process reads and writes runs; see `one_writes`.
-          largest: how many runs are trained at once at most.
+          largest: the most runs that are trained at once; None for as many as fit into memory.
 
         Raises:
-          UserError: if there are fewer devices.
+          UserError: if there are fewer devices than the flag says.
         """
         return Options(
             runs_dir=runs_dir,
