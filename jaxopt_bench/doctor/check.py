@@ -83,7 +83,7 @@ def check(item: Item, expected: Expected, path: CodePath) -> Result:
 
 
 def accepted_error(item: Item) -> float:
-    """Returns the error that is accepted of an item here: of products, what the precision asked for comes with."""
+    """Returns the largest error with which an item passes here: larger for products that are computed in few digits."""
     if not item.products or precision() in ("highest", "float32", "F32_F32_F32"):
         return item.tolerance
     fewer_digits = DEFAULT_PRODUCTS.get(jax.default_backend())

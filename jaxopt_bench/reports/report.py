@@ -39,7 +39,7 @@ FigureOrTable = TypeVar("FigureOrTable", Figure, tables.Table)
 PAGE = "index.html"
 CONFIG = "config.json"
 JSON_MARKS = r'["{}:]'
-"""What is left out of a JSON object for people to read."""
+"""The characters of a JSON object that are left out on the page."""
 
 
 def write(report: Report, folder: pathlib.Path) -> None:
@@ -115,7 +115,7 @@ class _Tags:
 
 @dataclasses.dataclass(frozen=True)
 class _StudyReport:
-    """A study, what it says, and its workloads; its tag is empty where it is all that the report is about."""
+    """A study, its verdict and its workloads. The tag is empty if the report is about this study alone."""
 
     document: Document
     results: Results
@@ -206,7 +206,7 @@ def _on_workload(subject: Subject) -> str:
 
 
 def _with_prefix(item: FigureOrTable, tag: str) -> FigureOrTable:
-    """Returns a figure or table whose files no other's replace."""
+    """Returns a figure or table with a tag before its name, so that no other one has files of the same name."""
     return dataclasses.replace(item, name=f"{tag}{item.name}")
 
 

@@ -35,7 +35,7 @@ def results_table(frame: pl.DataFrame, most: int = 40, longest: int | None = LON
 
 @dataclasses.dataclass(frozen=True)
 class _ResultsTable:
-    """Lays itself out when it is printed: before, nobody knows how wide the terminal is."""
+    """A table that selects its columns when it is printed, since the width of the terminal is not known before."""
 
     frame: pl.DataFrame
     most: int

@@ -93,7 +93,7 @@ def command(run: Run) -> str:
 
 
 def _part_flags(kinds: Mapping[str, Any], ours: Mapping[str, Any], theirs: dict[str, Any]) -> list[str]:
-    """Returns the flags that put other parts in place, and replaces these in what is compared with."""
+    """Returns the flags that select other parts, such as another optimizer, and replaces those parts in `theirs`."""
     words: list[str] = []
     for part, table in kinds.items():
         name = ours[part]["name"]
@@ -147,8 +147,9 @@ def _result_table(row: Mapping[str, Any], metrics: tuple[Metric, ...]) -> Table:
 
 
 def _views_by_section(evaluation: Evaluation) -> list[tuple[str, Sequence[views.View]]]:
-    """Returns the views that a page shows, with their sections' titles: of the last split, which is the test split if
-    it was evaluated, and of the first training batch.
+    """Returns the titles of a page's sections, each with its views: of the last split, and of the first training batch.
+
+    The last split is the test split if it was evaluated.
     """
     split, found = list(evaluation.splits.items())[-1]
     title = f"Predictions on the {SPLIT_WORDS[split]} split"

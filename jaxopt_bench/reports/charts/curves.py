@@ -114,7 +114,7 @@ def _bands_chart(looks: Mapping[str, Look], y_title: str, y_scale: alt.Scale, wh
       looks: of the optimizers.
       y_title: of the axis of means.
       y_scale: of the axis of means.
-      what: what means are over.
+      what: what the means are over: "seeds" or "searches".
     """
     x = alt.X(
         "epoch:Q", title="epoch", scale=alt.Scale(zero=False, nice=False), axis=alt.Axis(tickCount=6, format=".6~g")

@@ -68,7 +68,7 @@ def run_charts(curves: pl.DataFrame, metrics: Sequence[Metric], looks: Mapping[s
 def _metric_chart(metric: Metric, lines: pl.DataFrame, looks: Mapping[str, Look]) -> Figure | None:
     if metric.name not in lines.columns:
         return None
-    quantity = as_curve(Measure(metric.name, metric, metric.words))  # of whichever split a line is
+    quantity = as_curve(Measure(metric.name, metric, metric.words))  # without a split: the chart shows all
     lines = lines.with_columns(quantity.values().alias("value"))
     better = "Higher" if quantity.higher_is_better else "Lower"
     explained = f"100% minus the {metric.words}. " if quantity.as_error else ""
