@@ -1,4 +1,4 @@
-"""Sweeps: one experiment at every point of a grid of its optimizer's and schedule's numbers, with several seeds."""
+"""Sweeps: an experiment at every point of a grid of hyperparameters, with several seeds."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ LARGEST_GRID = 10_000
 
 
 def grid(experiment: Experiment, values: Mapping[str, Sequence[float]], seeds: int = 1) -> list[Experiment]:
-    """Returns an experiment for every combination of the fields' values and of `seeds` seeds from its own on.
+    """Returns an experiment for every combination of the fields' values, with each of several seeds.
 
     Args:
-      experiment: what they are all like.
+      experiment: with the values of all other fields.
       values: by field, as "optimizer.learning_rate"; fields that are arrays in training.
-      seeds: how many.
+      seeds: the number of seeds; the first one is that of `experiment`.
 
     Raises:
       UserError: for a field that cannot be swept, a value that its field does not accept, values that are equal in
@@ -32,8 +32,10 @@ def grid(experiment: Experiment, values: Mapping[str, Sequence[float]], seeds: i
     total = seeds * math.prod(map(len, values.values()))
     if total > LARGEST_GRID:
         raise UserError(f"these values and seeds make {total:,} runs. Expected at most {LARGEST_GRID:,}.")
+    fields = sweepable(experiment)
     for name, points in values.items():
-        _check_field(experiment, name)
+        if name not in fields:
+            raise unknown_name("field to sweep", name, fields)
         _check_distinct(name, points)
     made = []
     for combination in itertools.product(*values.values()):
@@ -47,7 +49,7 @@ def grid(experiment: Experiment, values: Mapping[str, Sequence[float]], seeds: i
 
 
 def sweepable(experiment: Experiment) -> list[str]:
-    """Returns the fields that a population's members may differ in, the seed apart."""
+    """Returns the fields, besides the seed, in which the members of a population may differ."""
     parts: Sequence[tuple[str, Config]] = (("optimizer", experiment.optimizer), ("schedule", experiment.schedule))
     return [
         f"{part}.{name}"
@@ -57,14 +59,8 @@ def sweepable(experiment: Experiment) -> list[str]:
     ]
 
 
-def _check_field(experiment: Experiment, name: str) -> None:
-    fields = sweepable(experiment)
-    if name not in fields:
-        raise unknown_name("field to sweep", name, fields)
-
-
 def _check_distinct(name: str, values: Sequence[float]) -> None:
-    """Checks that no two values are one in training, whose numbers have some seven digits."""
+    """Checks that all values differ in float32, in which training computes."""
     with np.errstate(over="ignore", under="ignore"):
         trained = np.asarray(values, np.float64).astype(np.float32).tolist()
     first: dict[float, float] = {}
@@ -72,6 +68,6 @@ def _check_distinct(name: str, values: Sequence[float]) -> None:
         if rounded in first:
             raise UserError(
                 f"{name}: {first[rounded]!r} and {value!r} are the same number in float32, in which training computes. "
-                "Expected values that differ there."
+                "Expected values that differ in float32."
             )
         first[rounded] = value
