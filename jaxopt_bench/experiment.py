@@ -29,7 +29,7 @@ class Workload(Config):
     kinds: ClassVar[Mapping[str, Named[Any]]] = {"problem": PROBLEMS}
 
     name: Annotated[str, tyro.conf.Suppress] = "unnamed"
-    """What a study calls it; changes nothing that is computed."""
+    """Its name in a study. It has no effect on what is computed."""
     problem: Annotated[ProblemConfig, tyro.conf.arg(name="")]
     """The problem, whose loss is minimised."""
     epochs: int = number(10, at_least=1)
@@ -53,7 +53,7 @@ class Experiment(Config):
     kinds: ClassVar[Mapping[str, Named[Any]]] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}
 
     name: str = "unnamed"
-    """What its folder is called; changes nothing that is computed."""
+    """The name of its folder. It has no effect on what is computed."""
     workload: Annotated[Workload, tyro.conf.arg(name="")]
     """What is trained, for how long and in which batches."""
     optimizer: Optimizer
@@ -150,7 +150,7 @@ def digest_of(experiment: Mapping[str, Any]) -> str:
     Args:
       experiment: the result of `Experiment.to_json`; other versions of this program may have other fields.
     """
-    # The workload's fields stand beside the others, so that the digests of runs that are already recorded stay valid.
+    # The workload's fields are hashed as fields of the experiment: older runs were recorded with such digests.
     fields = {name: value for name, value in unpack_workload(experiment).items() if name != "name"}
     text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]

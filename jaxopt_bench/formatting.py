@@ -1,4 +1,4 @@
-"""Values as people read them, wherever they are shown: durations, hyperparameters, names of fields, lists."""
+"""Formats values for people: durations, hyperparameters, percentages, names of fields, lists."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def format_value(value: object) -> str:
 
 
 def format_percent(share: float) -> str:
-    """Returns a share in percent. One that is nearly nothing, or nearly all, is not rounded to nothing or to all."""
+    """Returns a share in percent. A small share is not rounded to 0%, nor a large one to 100%."""
     if 0 < share < 0.0005:
         return "less than 0.1%"
     if 0.9995 < share < 1:
@@ -33,7 +33,7 @@ def format_percent(share: float) -> str:
 
 
 def short_names(fields: Iterable[str]) -> dict[str, str]:
-    """Returns what each field is called where it stands beside the others: its last part, or all where two share it."""
+    """Returns a short name for each field: its last part, or the whole name if two fields have the same last part."""
     lasts = {field: field.rpartition(".")[2] for field in fields}
     count = collections.Counter(lasts.values())
     return {field: last if count[last] == 1 else field for field, last in lasts.items()}

@@ -1,4 +1,4 @@
-"""What a run is measured by, by name: each of its metrics on each split, and what is computed from its curves."""
+"""The measures of runs, by name: each metric on each split, and numbers that are computed from curves."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ SPLIT_WORDS = {"train": "training", "train_clean": "clean training", "validation
 """The name of each split in words."""
 
 Curves = Mapping[str, Sequence[float | None]]
-"""What a run measured at the ends of its epochs, by `{split}_{metric}`; None if it was not finite."""
+"""The values at the end of each epoch, by `{split}_{metric}`; None if a value was not finite."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Measure:
-    """Something that can be said of a run as one number.
+    """One number that describes a run.
 
     Attributes:
       name: `{split}_{metric}`, or one of `DERIVED`.
       metric: its direction, unit, bounds, and the value of an untrained model.
-      words: the name for people, such as "test accuracy".
+      words: the name in texts, such as "test accuracy".
       of_curves: computes it from the run's curves; None if it is in the run's summary.
     """
 
@@ -36,7 +36,7 @@ class Measure:
 
     @property
     def higher_is_better(self) -> bool:
-        """Its direction."""
+        """Whether higher values are better."""
         return self.metric.higher_is_better
 
     @property
@@ -53,7 +53,7 @@ class Measure:
 
         Args:
           value: in the metric's own unit (a fraction for "%").
-          sign: "+" if positive numbers have their sign.
+          sign: "+" if positive numbers are written with a sign, too.
         """
         if self.metric.percent:
             return f"{100 * value:{sign}.2f}"
@@ -77,14 +77,14 @@ class Measure:
 
 
 def mean_clean_loss(curves: Curves) -> float | None:
-    """Returns the mean over epochs of the clean training loss: the lower, the faster training went."""
+    """Returns the mean over epochs of the clean training loss. A lower mean means faster training."""
     return complete_mean(curves.get("train_clean_loss", ()))
 
 
 def roughness(values: Sequence[float | None]) -> float | None:
     """Returns the roughness of a curve: the mean absolute second difference over epochs.
 
-    A straight line has none, whatever its slope; so the direction of the metric does not matter.
+    That of a straight line is 0 for any slope. So an accuracy and its error have the same roughness.
     """
     known = [value for value in values if value is not None]
     triples = list(zip(known, known[1:], known[2:], strict=False))

@@ -1,4 +1,4 @@
-"""JSON files that are read strictly and written whole: what is read can be written again, and shown on a terminal."""
+"""Reads JSON files strictly, and writes them whole. What was read can be written again, and shown on a terminal."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def read_json(path: pathlib.Path) -> Any:
 
 
 def parse_json(text: str) -> Any:
-    """Returns the value of a JSON text. Refuses what JSON cannot write again, and what no terminal should show.
+    """Returns the value of a JSON text. Refuses values that cannot be written again or shown on a terminal.
 
     These are NaN, numbers beyond the range of a float, integers of more than 64 bits, halves of surrogate pairs, and
     control characters, which could give a terminal commands.
@@ -84,7 +84,7 @@ def check_object(where: str, value: object, fields: Mapping[str, Any]) -> dict[s
     """Returns a JSON value that must be an object with some fields, each of its type; it may have others.
 
     Args:
-      where: what the value is of, for messages.
+      where: where the value comes from, for messages.
       value: as `json` reads it.
       fields: their types, such as `str`, or unions of types.
 

@@ -108,11 +108,11 @@ def load_again(kind: str, reference: str, file: str, code: str) -> Loaded:
 
 
 def describe(value: Any) -> Loaded:
-    """Returns, of a function or a class at hand, what `load_object` returns of one that is named.
+    """Returns what `load_object` would return for a function or a class that the caller has already.
 
     Args:
-      value: a function or a class at the top level of a file, since that file's text is what tells two of the same name
-        apart.
+      value: a function or a class at the top level of a file, whose text distinguishes it from others with the same
+        name.
 
     Raises:
       UserError: for anything else.
@@ -218,7 +218,7 @@ def failed_at(error: BaseException) -> str | None:
 
 
 def describe_error(error: BaseException) -> str:
-    """Returns an exception with the line of the user's code that it passed: "mine.py, line 12: ValueError: …"."""
+    """Returns an exception, with the line of the user's code that failed: "mine.py, line 12: ValueError: …"."""
     line = failed_at(error)
     return f"{f'{line}: ' if line else ''}{type(error).__name__}: {error}"
 
@@ -258,8 +258,9 @@ def _import_module(what: str, name: str) -> tuple[ModuleType, str]:
 def _import_error(what: str, error: BaseException) -> UserError:
     if isinstance(error, UserError):
         return UserError(f"{what}: {error}")
-    text = f"{type(error).__name__}: {error}"  # of a syntax error, whose text has the line
-    return UserError(f"{what} cannot be imported: {text if isinstance(error, SyntaxError) else describe_error(error)}.")
+    is_complete = isinstance(error, SyntaxError)  # its text contains the line
+    text = f"{type(error).__name__}: {error}" if is_complete else describe_error(error)
+    return UserError(f"{what} cannot be imported: {text}.")
 
 
 def _is_installed(path: pathlib.Path) -> bool:

@@ -101,8 +101,8 @@ class Users(Generic[C]):
 
         Args:
           kind: what one is called, in the singular.
-          make: returns the class of the configurations that a function or a class defines, a `Loadable`. Its class
-            attributes that `Loadable` names are set here.
+          make: returns the class of the configurations that a function or a class defines, a `Loadable`. The
+            attributes that `Loadable` lists are set here.
           recorded: the class that records derive from, a `Record`.
         """
         self.kind = kind
@@ -127,9 +127,9 @@ class Users(Generic[C]):
         """Returns the class that another process has loaded; see `user_code.load_again`.
 
         Args:
-          reference: as the class says.
-          file: as the class says.
-          code: as the class says.
+          reference: the class's `reference` there.
+          file: the class's `code_file` there.
+          code: the class's `code` there.
         """
         known = self.loaded.get((reference, code))
         return known or self._class_of(user_code.load_again(self.kind, reference, file, code))

@@ -213,6 +213,6 @@ def imported(definition: Callable[..., Any]) -> type[ImportedModel]:
     """Returns the model that a linen module class, or a function that returns a module, at hand defines.
 
     Args:
-      definition: at the top level of a file, since that file's text is what tells two of the same name apart.
+      definition: at the top level of a file, whose text distinguishes it from others with the same name.
     """
     return USERS.describe(definition)

@@ -263,9 +263,9 @@ def load_again(reference: str, file: str, code: str) -> type[Imported]:
     Its module is imported if that is possible and it has the same text; else its file is run.
 
     Args:
-      reference: what it is named by there, as its class says.
-      file: its path there, as its class says.
-      code: the digits of its text there, as its class says.
+      reference: the `reference` of its class there.
+      file: the `code_file` of its class there.
+      code: the `code` of its class there.
 
     Raises:
       UserError: if neither is here with that text; and as `load` does.
@@ -277,8 +277,8 @@ def imported(factory: Factory) -> type[Imported]:
     """Returns the optimizer that a function makes, as `load` does, of one that is at hand.
 
     Args:
-      factory: returns an `optax.GradientTransformation`; a function at the top level of a file, since that file's text
-        is what tells two of the same name apart.
+      factory: returns an `optax.GradientTransformation`; a function at the top level of a file, whose text
+        distinguishes it from others with the same name.
 
     Raises:
       UserError: for any other function, and as `load` does.

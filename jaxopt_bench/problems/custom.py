@@ -111,7 +111,7 @@ def imported(function: Callable[..., Problem]) -> type[ImportedProblem]:
     """Returns the problem that a function at hand defines.
 
     Args:
-      function: at the top level of a file, since that file's text is what tells two of the same name apart.
+      function: at the top level of a file, whose text distinguishes it from others with the same name.
     """
     return USERS.describe(function)
 
