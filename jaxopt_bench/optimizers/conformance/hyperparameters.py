@@ -26,9 +26,10 @@ def measure_hyperparameters(laboratory: Laboratory) -> tuple[dict[str, int], tup
     doubles: dict[str, int] = {}
     static, unused = [], []
     arrays = optimizer.hyperparameters()
+    common = {f.name for f in dataclasses.fields(Optimizer)} - {"learning_rate", "weight_decay"}
     for field in (f.name for f in dataclasses.fields(optimizer)):
         value = getattr(optimizer, field)
-        if field not in arrays and not (isinstance(value, float) and _is_own(optimizer, field)):
+        if field not in arrays and not (isinstance(value, float) and field not in common):
             continue
         programs, changes = laboratory.programs, False
         for other in _others(optimizer, field):
@@ -46,11 +47,6 @@ def measure_hyperparameters(laboratory: Laboratory) -> tuple[dict[str, int], tup
         if not changes:
             unused.append(field)
     return doubles, tuple(static), tuple(unused)
-
-
-def _is_own(optimizer: Optimizer, field: str) -> bool:
-    """Returns whether a field is the optimizer's own rather than one that every optimizer has."""
-    return field in ("learning_rate", "weight_decay") or field not in {f.name for f in dataclasses.fields(Optimizer)}
 
 
 def _others(optimizer: Optimizer, field: str) -> list[Optimizer]:
