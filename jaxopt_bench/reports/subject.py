@@ -101,10 +101,10 @@ class Subject:
 
     @functools.cached_property
     def headline(self) -> Quantity | None:
-        """What results are of: a study's primary measure; else the headline metric of the test split.
+        """The measure of results: a study's primary measure, else the headline metric of the test split.
 
-        If some optimizer has no test results, it is of the validation split, or else of clean training; None if they
-        have nothing in common.
+        If some optimizer has no test results, the split is validation, or else clean training. None if there is no
+        split for which all optimizers have results.
         """
         if self.ranking is not None:
             return Quantity(self.ranking.scale.primary)
@@ -139,7 +139,7 @@ def of_runs(results: Results) -> list[Subject]:
 
 
 def _by_problem(runs: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
-    """Returns the runs of each problem, with what the problem is called."""
+    """Returns the runs of each problem, with the problem's title: its data set, or else its kind, and its model."""
     fields = [name for name in problem_columns(runs.columns) if runs[name].n_unique() > 1]
     groups = [rows for _, rows in runs.group_by(fields, maintain_order=True)] if fields else [runs]
     titles = []
@@ -166,12 +166,13 @@ def problem_columns(names: Sequence[str]) -> list[str]:
 def with_series(runs: pl.DataFrame) -> tuple[pl.DataFrame, str]:
     """Returns runs with a column `series`, and the settings that are `shown`.
 
-    A series is a setting, called by its optimizer and the fields in which settings of it differ. Of more than
-    `MOST_SETTINGS` the series are the optimizers, of each of which the setting with the lowest mean validation loss is
-    shown (clean training loss if nothing validates): runs of different settings are no sample of anything.
+    A series is a setting. Its name is that of its optimizer, with the fields in which this optimizer's settings differ.
+    If there are more than `MOST_SETTINGS` settings, the series are the optimizers, and one setting of each is shown:
+    that with the lowest mean validation loss, or clean training loss if there is no validation. Means over different
+    settings would say nothing.
 
     Returns:
-      The runs, and what was left out in words.
+      The runs, and a sentence on what was left out.
     """
     known = [name for name in runs.columns if name.startswith(_SETTINGS) and name != _NAME]
     parts = []
