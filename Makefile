@@ -8,7 +8,7 @@ ARGS ?=
 TORCH ?= torch>=2.9
 RAY ?= ray>=2.50
 BIN := .venv/bin
-# Processes that test: three for two cores, since many tests wait for processes of their own.
+# How many processes run tests: three for two cores, since many tests wait for processes that they start.
 WORKERS ?= $(shell echo $$(( ($$(getconf _NPROCESSORS_ONLN) * 3 + 1) / 2 )))
 
 .DEFAULT_GOAL := help
@@ -51,7 +51,7 @@ kernels: .venv/ready ## build PyTorch's convolutions for CPUs, where oneDNN is i
 bench: peers ## measure speed beside PyTorch; ARGS="--quick" tries it
 	@$(BIN)/python -m experiments.speed $(ARGS)
 
-test: lint types floors browser ## check style, types and floors, and run the tests
+test: lint types floors browser ## check style, types and import layers, and run the tests
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow" --durations=10 $(ARGS)
 
 test-slow: .venv/ready ## run all tests, those that take minutes too, on programs compiled as training compiles them (an hour or two)
@@ -67,7 +67,7 @@ lint: .venv/ready ## check style
 types: .venv/ready ## check types
 	$(BIN)/mypy
 
-floors: .venv/ready ## check that no import climbs a floor
+floors: .venv/ready ## check that each layer imports only layers below it
 	$(BIN)/lint-imports
 
 format: .venv/ready ## put the code into its style
