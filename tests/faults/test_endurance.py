@@ -1,4 +1,4 @@
-"""Started, stopped and gone on with again and again, or for very many steps: nothing grows that should not."""
+"""A run that is stopped and resumed many times, or makes very many steps, does not hold more and more."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import dataclasses
 import gc
 import os
 import pathlib
-import signal
 import threading
 
 import psutil
@@ -16,24 +15,13 @@ from jaxopt_bench import train
 from jaxopt_bench.models import CNN
 from jaxopt_bench.runs import Interrupted, Options, Recording, Reporter
 from tests.faults.harness import assert_same, single
+from tests.runs.test_train import StoppedAt
 from tests.tasks import changed
 
 pytestmark = pytest.mark.slow
 
 CYCLES, STEPS = 200, 200_000
 MEGABYTES = 64  # that the process may have grown by at the end: allocators and caches of compiled programs keep some
-
-
-class StoppedAt(Reporter):
-    """Asks the process to stop once the run has reached a step."""
-
-    def __init__(self, step: int):
-        self.step = step
-
-    def advance(self, step: int, *_: object) -> None:
-        if step >= self.step:
-            self.step = 10**9
-            os.kill(os.getpid(), signal.SIGTERM)
 
 
 @dataclasses.dataclass(frozen=True)
