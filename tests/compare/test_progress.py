@@ -39,7 +39,7 @@ def wild(small):
 def test_lines_say_what_begins_what_was_selected_and_what_diverged(wild, tmp_path, digits_dir):
     text = shown(wild, tmp_path / "study", digits_dir, terminal=False)
     assert "small: 2 optimizers on tiny; 3 trials and 1 confirmation seeds each" in text
-    assert "tiny, calm: 3 trials" in text
+    assert "tiny, calm: 3 trials\n" in text
     assert "tiny, calm: validation loss" in text
     assert "(trial " in text
     assert " diverged" in text

@@ -388,6 +388,8 @@ def test_an_experiment_is_its_workload_and_contender_under_both_their_names():
     assert experiment.workload == WORKLOAD
     assert (experiment.optimizer, experiment.schedule) == (contender.optimizer, contender.schedule)
     assert (experiment.seed, experiment.evaluate_test, experiment.track_test) == (3, True, True)
+    trial = experiment_of(WORKLOAD, contender, seed=3, evaluate_test=False)
+    assert (trial.evaluate_test, trial.track_test) == (False, False)
 
 
 @pytest.mark.parametrize(
