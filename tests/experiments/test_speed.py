@@ -20,6 +20,7 @@ import pytest
 from rich.console import Console
 
 import jaxopt_bench
+from experiments.speed import devices
 from experiments.speed import tables as stored_runs
 from experiments.speed.inputs import datasets
 from experiments.speed.inputs.probes import Answer, Probe
@@ -361,6 +362,14 @@ def test_copies_of_a_run_are_runs_of_their_own_and_their_reading_is_measured(tin
     runs = load(tmp_path / "many").runs
     assert sorted(runs["seed"]) == list(range(5))
     assert runs["digest"].n_unique() == runs["optimizer.learning_rate"].n_unique() == 5
+
+
+def test_one_device_is_as_fast_as_itself():
+    (row,) = devices.rows(DIGITS, [1], [2], Plan(rounds=1, block_seconds=0.0))
+    assert (row["network"], row["members"], row["devices"]) == ("cnn", 2, 1)
+    assert row["images_per_second"] > 0
+    assert row["images_per_second_over_fewest"] == 1.0
+    assert tables.line(row).startswith("devices cnn 32")
 
 
 @pytest.mark.slow
