@@ -121,7 +121,6 @@ def test_locks_claims_populations_and_checkpoints_are_no_runs(tmp_path):
         folder = path.parent / other
         folder.mkdir(parents=True)
         (folder / "lock").touch()
-        (folder / "population.json").write_text("{")
         (folder / "config.json").write_text("{")
     (path / "checkpoints").mkdir()
     (path / "checkpoints" / "config.json").write_text("{")
@@ -215,7 +214,7 @@ def test_a_run_that_has_just_begun_has_no_metrics(tmp_path):
     assert len(load_runs({path: None, tmp_path / "not begun": None}).runs) == 1
 
 
-def test_what_a_study_says_sets_no_other_columns(tmp_path):
+def test_an_entry_of_a_study_changes_no_columns_of_the_run_itself(tmp_path):
     path = write_run(tmp_path, EXPERIMENT, epochs(1))
     entry = RunEntry("trial", "cnn", "adam", 0, 3, EXPERIMENT.seed, EXPERIMENT.digest, "elsewhere")
     results = load_runs({path: StudyRun(entry)})
