@@ -50,8 +50,8 @@ def made(recorded: Results, count: int, epochs: int) -> Results:
         for index, row in zip(range(each), itertools.cycle(own.iter_slices(1))):
             path = f"{name}/{phase}/{index}"
             lines = recorded.curves.filter(pl.col("path") == row["path"][0])
-            place = {"trial": index} if phase == "trial" else {"seed": 5000 + index}
-            runs.append(row.with_columns(path=pl.lit(path), **{k: pl.lit(v, pl.Int64) for k, v in place.items()}))
+            own_fields = {"trial": index} if phase == "trial" else {"seed": 5000 + index}
+            runs.append(row.with_columns(path=pl.lit(path), **{k: pl.lit(v, pl.Int64) for k, v in own_fields.items()}))
             curves.append(stretched(lines, epochs).with_columns(path=pl.lit(path)).select(lines.columns))
     study = dataclasses.replace(document.study.only(contenders=names), trials=each, seeds=each)
     kept = tuple(s for s in document.selections if s.contender in names)
@@ -68,8 +68,8 @@ def stretched(lines: pl.DataFrame, epochs: int) -> pl.DataFrame:
             name: np.interp(at, np.arange(len(ends)), ends[name].fill_null(0.0).to_numpy())
             for name in ("loss", "accuracy", "seconds")
         }
-        place = {"split": [split] * epochs, "step": 40 * np.arange(1, epochs + 1), "epoch": np.arange(1.0, epochs + 1)}
-        parts.append(pl.DataFrame({**place, **values}))
+        when = {"split": [split] * epochs, "step": 40 * np.arange(1, epochs + 1), "epoch": np.arange(1.0, epochs + 1)}
+        parts.append(pl.DataFrame({**when, **values}))
     return pl.concat([lines.clear(), *parts], how="diagonal_relaxed")
 
 

@@ -33,11 +33,11 @@ def main() -> None:
     found = catalog.find(order["experiment"])
     experiments = [found.replace(epochs=order["epochs"], seed=order["seed"] + i) for i in range(order["members"])]
     recording = Recording(order["log_every"], order["checkpoint_every"], tensorboard=False)
-    places = {"runs_dir": order["runs_dir"], "data_dir": order["data_dir"]}
+    folders = {"runs_dir": order["runs_dir"], "data_dir": order["data_dir"]}
     reporter = StoppedAt(order["stop_at"])
     with contextlib.suppress(Interrupted):
-        train_population(experiments, Options(**places, recording=recording, reporter=reporter, code_path=path))
-    train_population(experiments, Options(**places, recording=recording, reporter=reporter, code_path=path))
+        train_population(experiments, Options(**folders, recording=recording, reporter=reporter, code_path=path))
+    train_population(experiments, Options(**folders, recording=recording, reporter=reporter, code_path=path))
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ class Circumstance:
     Attributes:
       name: in a few words.
       variables: of its environment.
-      order: what its process is told otherwise; see `child`.
+      order: fields of its process's order that differ; see `child`.
       python: the interpreter, of an environment with other versions; this one where None.
       backend: the only ones that it is measured on; all where None.
     """

@@ -1,1 +1,1 @@
-"""What both sides are given: networks, images of noise, data sets, and probes to compare them by."""
+"""The inputs of both sides: networks, images of noise, data sets, and probes to compare them by."""

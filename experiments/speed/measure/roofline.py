@@ -56,14 +56,14 @@ def least_seconds(products: Sequence[Product], parameters: int, number_bytes: in
       chip: what it runs on.
     """
     seconds = UPDATED * PARAMETER_BYTES * parameters / chip.bandwidth
-    for place, product in enumerate(products):
+    for index, product in enumerate(products):
         images, kernel, outputs = (number_bytes * n for n in (product.images, product.kernel, product.outputs))
         gradient = PARAMETER_BYTES * product.kernel
         moved = [images + kernel + outputs, images + outputs + gradient]
-        if place > 0:
+        if index > 0:
             moved.append(outputs + kernel + images)
         seconds += sum(max(product.operations / chip.flops, each / chip.bandwidth) for each in moved)
-        if place < len(products) - 1:
+        if index < len(products) - 1:
             seconds += NORMALISED * outputs / chip.bandwidth
     return seconds
 

@@ -69,12 +69,12 @@ class Document:
         return cls(**here, settings={**(settings or {}), "environment": variables}, quick=quick)
 
     def write(self, path: pathlib.Path) -> None:
-        """Writes all of it, in the place of what was there."""
+        """Writes the whole document; it replaces an earlier one."""
         write_json(path, dataclasses.asdict(self))
 
 
 def origin(module: str) -> dict[str, Any]:
-    """Returns what every measurement says of itself: hardware, versions, command and date, as JSON values.
+    """Returns what every measurement records about itself: hardware, versions, command and date, as JSON values.
 
     Args:
       module: the command's, as of `python -m`.
@@ -99,6 +99,6 @@ def write_json(path: pathlib.Path, value: object) -> None:
 
 
 def default_path(device: str, sections: Sequence[str] = (), quick: bool = False) -> pathlib.Path:
-    """Returns where a document goes: a file named by the hardware, and by what it holds where that is not all."""
+    """Returns where a document goes: a file named by the hardware, and by its sections if it has not all of them."""
     words = [device, *sections, *(["quick"] if quick else [])]
     return RESULTS / ("-".join(re.sub(r"[^a-z0-9]+", "-", word.lower()).strip("-") for word in words) + ".json")

@@ -67,7 +67,7 @@ def seconds_to_first_step(
     command = [sys.executable, "-m", "jaxopt_bench", "run", experiment, "--log-every", "1"]
     command += ["--data-dir", str(data_dir), "--runs-dir", str(runs_dir)]
     variables = {**os.environ, files.CACHE: str(cache)}
-    variables.pop("JAX_COMPILATION_CACHE_DIR", None)  # it would be used in the place of the project's own
+    variables.pop("JAX_COMPILATION_CACHE_DIR", None)  # JAX would use it instead of the project's own
     began = time.perf_counter()
     with (
         tempfile.TemporaryFile("w+") as output,
