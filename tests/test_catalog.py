@@ -72,7 +72,7 @@ def test_an_experiment_survives_json(name):
     assert Experiment.from_json(OWN[name].to_json()) == OWN[name]
 
 
-def test_workloads_of_one_name_are_equal():
+def test_workloads_with_the_same_name_are_equal():
     named = {}
     for experiment in OWN.values():
         assert named.setdefault(experiment.workload.name, experiment.workload) == experiment.workload

@@ -149,7 +149,7 @@ def test_digests_are_stable(tmp_path):
         assert experiment.digest == digest
 
 
-def test_json_has_the_workload_as_a_part_and_flags_have_its_fields_beside_the_others():
+def test_the_workload_is_a_part_in_json_and_its_fields_are_flags_like_the_others():
     written = BASE.to_json()
     assert [*written] == ["name", "workload", "optimizer", "schedule", "evaluate_test", "track_test", "seed"]
     assert [*written["workload"]] == ["name", "problem", "epochs", "batch_size"]

@@ -1,4 +1,4 @@
-"""Values as people read them."""
+"""Numbers and lists are formatted for people to read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jaxopt_bench.formatting import format_percent, join_words
         (1 - 1e-9, "more than 99.9%"), (1.0, "100%"),
     ],
 )  # fmt: skip
-def test_a_share_is_rounded_but_never_to_nothing_or_to_all(share, text):
+def test_a_share_is_rounded_but_not_to_0_or_100_percent(share, text):
     assert format_percent(share) == text
 
 

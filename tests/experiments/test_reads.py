@@ -1,4 +1,7 @@
-"""Reads of files are counted, each of them once, and no writes. Imports nothing heavy, since its child does so too."""
+"""`ReadCounter` counts each read of a file once, and no writes.
+
+This module imports nothing heavy, since the child process imports it as well.
+"""
 
 from __future__ import annotations
 

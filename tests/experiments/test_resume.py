@@ -1,4 +1,4 @@
-"""How long a population takes to resume: it is interrupted, makes new steps, and its reads are written down."""
+"""How long a population takes to resume: the benchmark interrupts it, resumes it, and records what it read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.experiments.test_speed import FakePeer
 
 
 @pytest.mark.slow
-def test_an_interrupted_population_is_resumed_and_its_reads_are_written_down(tmp_path: pathlib.Path) -> None:
+def test_an_interrupted_population_is_resumed_and_its_reads_are_recorded(tmp_path: pathlib.Path) -> None:
     flags = Flags(only=("resume",), resumed_members=(2, 3), repeats=2, out=tmp_path / "speed.json")
     output = io.StringIO()
     run.measure(flags, FakePeer, tmp_path, Console(file=output, width=250))

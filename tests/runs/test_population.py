@@ -324,9 +324,9 @@ def test_a_population_that_was_begun_is_divided_where_fewer_are_wanted_at_once(
     with pytest.raises(Killed):
         train_population(experiments[:3], Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)}))
     runs = train_population(experiments[:3], Options(runs_dir=tmp_path, largest=2, **options))
-    places = [run.config["environments"][-1] for run in runs]
-    assert [place["members"] for place in places] == [2, 2, 1]
-    assert all(place["step"] > 0 for place in places)
+    last = [run.config["environments"][-1] for run in runs]
+    assert [environment["members"] for environment in last] == [2, 2, 1]
+    assert all(environment["step"] > 0 for environment in last)
     for run, experiment in zip(runs, experiments[:3], strict=True):
         assert_same(run, trained_alone(experiment))
 

@@ -19,5 +19,5 @@ def test_the_mean_of_known_values_is_their_sum_over_their_number(values):
 
 
 @pytest.mark.parametrize("values", [[], [None], [1.0, None], [None, 2.0, 3.0]])
-def test_nothing_is_said_of_no_values_or_of_unknown_ones(values):
+def test_no_values_and_unknown_values_have_no_mean(values):
     assert complete_mean(values) is None

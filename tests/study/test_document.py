@@ -39,12 +39,12 @@ SIZE = StudySize(2, None, 1, 2, 1, ("cnn",), ("adam", "sgd"))
 
 
 def run(phase: str = "trial", trial: int = 0, **fields: Any) -> dict[str, Any]:
-    """Returns a run as `study.json` says it."""
+    """Returns a run as `study.json` records it."""
     return {**UNIT, "phase": phase, "trial": trial, "seed": 0, "digest": "0" * 12, "path": f"{phase}s/{trial}"} | fields
 
 
 def selection(trial: int | None, **fields: Any) -> dict[str, Any]:
-    """Returns a selection as `study.json` says it."""
+    """Returns a selection as `study.json` records it."""
     found = {"value": 0.5, "values": {"optimizer.learning_rate": 0.1}, "edges": [], "diverged": 0, "among": []}
     return {**UNIT, "trial": trial} | found | fields
 
@@ -101,7 +101,7 @@ def test_what_is_written_is_read(tmp_path_factory, study, runs):
     assert json.loads(path.read_text())["protocol"] == protocol(study)
 
 
-def test_a_study_says_of_each_run_where_it_belongs_and_whether_its_trial_won():
+def test_each_run_of_a_study_has_its_unit_and_whether_its_trial_won():
     runs = list(DOCUMENT.study_runs())
     assert [run.selected for run in runs] == [False, True, True, False]
     assert runs[2].columns == {"study": "two", **UNIT, "phase": "confirmation", "trial": 1, "selected": True}

@@ -166,7 +166,7 @@ def test_a_space_of_few_points_has_as_many_trials_and_none_twice():
         assert len({run.path for run in trials(study, units(study)[0])}) == 4
 
 
-def test_a_run_says_in_json_where_it_belongs():
+def test_the_entry_of_a_run_has_its_unit_in_json():
     study = small_study(trial_seeds=2, repetitions=2)
     unit = units(study)[1]
     run = trials(study, unit)[3]

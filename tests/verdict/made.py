@@ -92,7 +92,7 @@ def tried(contender: str, losses: Mapping[float, float | None], **fields: Any) -
 
 
 def selection(contender: str, trial: int | None = 0, **fields: Any) -> Selection:
-    """Returns a winner; of no trial, that all diverged."""
+    """Returns the selection of a winner; with `trial` None, that of a contender whose trials all diverged."""
     values = None if trial is None else {"optimizer.learning_rate": 0.01}
     made = Selection("digits_cnn", contender, 0, trial, value=0.1, values=values, edges=(), diverged=0, among=())
     return dataclasses.replace(made, **fields)
