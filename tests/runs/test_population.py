@@ -33,7 +33,7 @@ def options(digits_dir) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def trained_alone(digits_dir, tmp_path_factory) -> Callable[[Experiment], Run]:
-    """Returns a function that returns the single run of an experiment, which is trained once for all tests."""
+    """Returns a function that trains an experiment alone, once for all tests, and returns its run."""
     options = {"data_dir": digits_dir, "recording": QUIET, "reporter": Reporter(), "code_path": PATH}
     folder = tmp_path_factory.mktemp("alone")
     return lambda experiment: train(experiment, Options(runs_dir=folder, **options))
@@ -216,7 +216,7 @@ def test_a_smaller_request_leaves_the_rest_of_the_population_as_it_was(experimen
 
 
 def test_each_file_is_read_once_when_a_population_is_resumed(experiments, tmp_path, options):
-    """Those that say what there is; the checkpoint is verified before it is read."""
+    """Checkpoints are not counted: each is read once to verify it, and once to restore it."""
     with pytest.raises(Interrupted):
         train_population(experiments, Options(runs_dir=tmp_path, **{**options, "reporter": StoppedAt(20)}))
     counter = ReadCounter(tmp_path)
@@ -393,7 +393,7 @@ def test_a_member_that_was_copied_without_its_population_says_so(experiments, tm
 
 @pytest.mark.slow
 def test_checkpoints_that_removed_runs_left_behind_are_not_used(experiments, tmp_path, options, trained_alone):
-    """A part of a population is taken out into a folder that an earlier part of the same runs has left."""
+    """Two runs leave their population for a folder that still has checkpoints of earlier runs, which were removed."""
     killed = {**options, "reporter": KilledAt(20)}
     for _ in range(2):
         with pytest.raises(Killed):

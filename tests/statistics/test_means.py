@@ -1,4 +1,4 @@
-"""Means of values of which some may be unknown."""
+"""The mean of values; it is None if a value is unknown."""
 
 from __future__ import annotations
 

@@ -61,13 +61,13 @@ WORKLOADS = (
 )
 
 DIGITS = Workload("cnn", "adamw", 32, "digits_cnn_adamw")
-"""No line of its own: it is small enough to try things with."""
+"""Not among `WORKLOADS`: a network that is small enough to try things with."""
 
 ALL = (DIGITS, *WORKLOADS)
 UPDATES = next(workload for workload in WORKLOADS if workload.network == "resnet18")
 """The network whose 11 million parameters single updates are timed with."""
 
-UPDATE_WEIGHT_DECAY = 5e-4  # on both sides, which PyTorch leaves out where it is nothing
+UPDATE_WEIGHT_DECAY = 5e-4  # on both sides; not zero, since PyTorch skips a weight decay of zero
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Optimizers measured on a network of several kinds of arrays, for the tests beside this file."""
+"""The network on which the tests in this folder measure optimizers, and functions that measure them."""
 
 from __future__ import annotations
 

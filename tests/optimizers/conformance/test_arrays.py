@@ -1,4 +1,4 @@
-"""The kinds and sizes of arrays' first updates, against equations and functions written for this."""
+"""The measured kinds and sizes of first updates agree with equations, and with what functions of this file do."""
 
 from __future__ import annotations
 

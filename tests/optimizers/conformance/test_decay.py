@@ -1,4 +1,4 @@
-"""Weight decay as it is measured, against papers and functions written for this."""
+"""The measured weight decay agrees with papers, and with what functions of this file do."""
 
 from __future__ import annotations
 

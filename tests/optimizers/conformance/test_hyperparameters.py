@@ -1,4 +1,4 @@
-"""Whether arrays obey the learning rate and its schedule, of a function written for this."""
+"""Measurements find arrays that ignore the learning rate and its schedule."""
 
 from __future__ import annotations
 

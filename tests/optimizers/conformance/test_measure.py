@@ -1,4 +1,4 @@
-"""What optimizers are measured to do, against what their papers say and what functions written for this do."""
+"""What optimizers are measured to do agrees with their papers, and with what functions of this file do."""
 
 from __future__ import annotations
 
