@@ -1,4 +1,4 @@
-"""Claims: statements about optimizers, as data, which a study answers."""
+"""Claims: statements about optimizers, as data. A study supports or contradicts them."""
 
 from __future__ import annotations
 
@@ -6,49 +6,60 @@ import dataclasses
 from collections.abc import Sequence
 
 from jaxopt_bench.config import Config
-from jaxopt_bench.study.measured import check_measure
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.measures import DERIVED, split_of
+from jaxopt_bench.runs import SPLITS
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Comparison(Config):
-    """The statement that one contender's results are lower than another's."""
+class Part(Config):
+    """A part of a claim: a statement about one measure of runs.
+
+    Raises:
+      UserError: if the measure does not have the form of those that runs have.
+    """
 
     measure: str
     """"<split>_<metric>", such as "test_accuracy", or one of `measures.DERIVED`."""
-    lower: str
-    """The contender with the lower results."""
-    higher: str
-    """The one with the higher."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_measure("Comparison", self.measure)
+        if self.measure not in DERIVED and split_of(self.measure) is None:
+            forms = ", ".join(f'"{split}_<metric>"' for split in SPLITS)
+            raise UserError(
+                f"{type(self).__name__}.measure is {self.measure!r}. Expected {forms}, "
+                f"{' or '.join(map(repr, DERIVED))}."
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Association(Config):
+class Comparison(Part):
+    """The statement that one contender's results are lower than another's."""
+
+    lower: str
+    """The contender with the lower results."""
+    higher: str
+    """The contender with the higher results."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Association(Part):
     """The statement that a hyperparameter determines a result, over the trials of one contender."""
 
-    measure: str
-    """"<split>_<metric>", such as "validation_loss", or one of `measures.DERIVED`."""
     contender: str
-    """Whose trials."""
+    """The contender whose trials they are."""
     field: str
     """The hyperparameter, as "optimizer.partial"."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_measure("Association", self.measure)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Claim(Config):
-    """A claim, as data. It is true if all its comparisons and associations are."""
+    """A claim, as data. It is true if all its comparisons and associations are true."""
 
     text: str
     """The claim in words."""
     source: str
-    """Its source."""
+    """Where it was published, or who made it."""
     comparisons: tuple[Comparison, ...] = ()
     """Comparisons that must be true."""
     associations: tuple[Association, ...] = ()
