@@ -18,7 +18,18 @@ from jaxopt_bench.formatting import format_duration
 from jaxopt_bench.measures import Measure
 from jaxopt_bench.problems import Metric
 from jaxopt_bench.runs import Reporter
-from jaxopt_bench.study import STEPS, Planned, Selection, Study, Unit, UnitKey, confirmations, trials, units
+from jaxopt_bench.study import (
+    STEPS,
+    Planned,
+    Selection,
+    Study,
+    Unit,
+    UnitKey,
+    budget_in_words,
+    confirmations,
+    trials,
+    units,
+)
 
 UnitTrials = Sequence[tuple[Unit, Sequence[Planned]]]
 """Units, or parts of units, with their trials."""
@@ -130,8 +141,7 @@ class DisplayedProgress(Progress):
                 counts.confirmed = len(winners) - len(folder.unfinished(winners))
         optimizers = f"{len(study.contenders)} optimizer{'s' * (len(study.contenders) > 1)}"
         loads = ", ".join(w.name for w in study.workloads)
-        budget = f"{study.trials} trials" if study.trials else f"{study.total_epochs} epochs of trials"
-        tuned = f"{budget} and " if any(c.searched for c in study.contenders) else ""
+        tuned = f"{budget_in_words(study)} and " if any(c.searched for c in study.contenders) else ""
         self.say(f"{study.name}: {optimizers} on {loads}; {tuned}{study.seeds} confirmation seeds each")
         self.say(str(folder.path))
 

@@ -10,7 +10,7 @@ from jaxopt_bench.study.entries import RunEntry, Selection, StudyRun, StudySize,
 from jaxopt_bench.study.growth import merged
 from jaxopt_bench.study.measured import STEPS
 from jaxopt_bench.study.plan import FOLDERS, Phase, Planned, Unit, confirmations, points, trials, units
-from jaxopt_bench.study.protocol import protocol, space_in_words, space_size
+from jaxopt_bench.study.protocol import budget_in_words, protocol, space_in_words, space_size
 from jaxopt_bench.study.search import Point
 from jaxopt_bench.study.study import Study, Target
 
@@ -36,6 +36,7 @@ __all__ = [
     "Timing",
     "Unit",
     "UnitKey",
+    "budget_in_words",
     "check_within",
     "confirmations",
     "experiment_of",

@@ -39,10 +39,14 @@ _DRAWS = {
 }
 
 
+def budget_in_words(study: Study) -> str:
+    """Returns the tuning budget of each contender on each workload, in trials or in epochs."""
+    return f"{study.trials} trials" if study.trials else f"{study.total_epochs} epochs of trials"
+
+
 def _tuning(study: Study) -> str:
-    budget = f"{study.trials} trials" if study.trials else f"{study.total_epochs} epochs of trials"
     each = f", {study.trial_seeds} seeds each" if study.trial_seeds > 1 else ""
-    return f"Tune: on each workload every tuned optimizer has {budget}{each}, {_DRAWS[study.search]}."
+    return f"Tune: on each workload every tuned optimizer has {budget_in_words(study)}{each}, {_DRAWS[study.search]}."
 
 
 def _selection(study: Study) -> str:
@@ -59,7 +63,7 @@ def _selection(study: Study) -> str:
 
 
 def _different_sizes(tuned: Sequence[Contender]) -> list[str]:
-    """Returns which optimizers are tuned in spaces of which size, unless all have the same."""
+    """Returns a sentence with the size of each optimizer's search space; none if all have the same size."""
     by_size: dict[str, list[str]] = {}
     for contender in tuned:
         by_size.setdefault(space_size(contender.searched), []).append(contender.name)
