@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +27,8 @@ STATISTICS_EXAMPLES = 5000  # training examples from which running averages are 
 
 Order = Int32[Array, "members examples"]
 Steps = Integer[Array, " members"]
+Index = Integer[Array, ""]
+Tree: TypeAlias = PyTree[Array]
 Arrays = dict[str, np.ndarray]
 Values = Mapping[str, Float[Array, " members"]]
 
@@ -99,7 +101,7 @@ class Program:
         of_one = functools.partial(epoch_order, self.task)
 
         @functools.partial(jax.jit, in_shardings=(self._stacked, self._whole), out_shardings=self._stacked)
-        def orders(seeds: UInt32[Array, " members"], epoch: Integer[Array, ""]) -> Order:
+        def orders(seeds: UInt32[Array, " members"], epoch: Index) -> Order:
             return over_members(of_one, self.task.code_path, self.members)((epoch,), seeds)
 
         return orders
@@ -172,18 +174,18 @@ class Program:
         return min(self.task.steps_per_epoch, max(1, STATISTICS_EXAMPLES // self.task.experiment.workload.batch_size))
 
     @functools.cached_property
-    def _average_parameters(self) -> Callable[..., PyTree[Array]]:
+    def _average_parameters(self) -> Callable[..., Tree]:
         optimizer = self.task.experiment.optimizer
 
         @functools.partial(jax.jit, in_shardings=(self._stacked, self._stacked), out_shardings=self._stacked)
-        def averages(opt_state: Any, params: PyTree[Array]) -> PyTree[Array]:
+        def averages(opt_state: Any, params: Tree) -> Tree:
             of_all = over_members(optimizer.evaluation_parameters, self.task.code_path, self.members)
             return of_all((), opt_state, params)
 
         return averages
 
     @functools.cached_property
-    def _add_variables(self) -> Callable[..., PyTree[Array]]:
+    def _add_variables(self) -> Callable[..., Tree]:
         """Adds a batch's share of the means of the variables."""
         path, members, size = self.task.code_path, self.members, self.task.experiment.workload.batch_size
         averages_step, batches = make_averages_step(self.task), self._statistics_batches
@@ -194,22 +196,10 @@ class Program:
             in_shardings=(self._stacked, self._stacked, self._stacked, self._whole, self._whole),
             out_shardings=self._stacked,
         )
-        def add(
-            params: PyTree[Array],
-            sums: PyTree[Array],
-            seeds: UInt32[Array, " members"],
-            data: Examples,
-            index: Integer[Array, ""],
-        ) -> PyTree[Array]:
+        def add(params: Tree, sums: Tree, seeds: UInt32[Array, " members"], data: Examples, index: Index) -> Tree:
             batch = jax.tree.map(lambda array: jax.lax.dynamic_slice_in_dim(array, index * size, size), data)
 
-            def of_one(
-                params: PyTree[Array],
-                sums: PyTree[Array],
-                seed: UInt32[Array, ""],
-                batch: Examples,
-                index: Integer[Array, ""],
-            ) -> PyTree[Array]:
+            def of_one(params: Tree, sums: Tree, seed: UInt32[Array, ""], batch: Examples, index: Index) -> Tree:
                 own = averages_step(params, sums, batch, seed, index)
                 return jax.tree.map(lambda sum, s: jnp.where(index == 0, 0, sum) + s / batches, sums, own)
 
