@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from jaxopt_bench.errors import UserError, shortened
 from jaxopt_bench.results import Results, load_runs
 from jaxopt_bench.runs import locked
-from jaxopt_bench.runs.load import RESTORE, load_summary, missing_files
+from jaxopt_bench.runs.load import RESTORE, has_finished, is_begun, load_summary, missing_files
 from jaxopt_bench.study import (
     DOCUMENT,
     Document,
@@ -87,8 +87,7 @@ class StudyFolder:
         aside = []
         for run in planned:
             path = self.path / run.path
-            begun = any((path / name).exists() for name in ("config.json", "summary.json"))
-            if begun and missing_files(path):
+            if is_begun(path) and missing_files(path):
                 numbered = (path.with_name(f"{path.name}.incomplete-{n}") for n in itertools.count(1))
                 aside.append(path.rename(next(free for free in numbered if not os.path.lexists(free))))
         return aside
@@ -104,7 +103,7 @@ class StudyFolder:
                     f"{path} holds another run: {field} is {shortened(summary[field])} in summary.json. Expected "
                     f"{expected!r}, as study.json says. {RESTORE}"
                 )
-        return summary["status"] in ("completed", "diverged")
+        return has_finished(summary)
 
 
 def _document(study: Study, now: Document) -> Document:

@@ -27,7 +27,7 @@ from jaxopt_bench.results.columns import (
 from jaxopt_bench.results.metrics import metric_names
 from jaxopt_bench.results.queries import check_reads_no_file
 from jaxopt_bench.results.rows import check_agreement, curves_table, runs_table
-from jaxopt_bench.runs.load import RUN_FOLDER, check_complete
+from jaxopt_bench.runs.load import RUN_FOLDER, check_complete, is_begun
 from jaxopt_bench.study import DOCUMENT, Document, StudyRun, check_within, read_document
 
 RUNS, CURVES = "runs.parquet", "curves.parquet"
@@ -159,16 +159,11 @@ def load_runs(runs: Mapping[pathlib.Path, StudyRun | None]) -> Results:
     Raises:
       UserError: where a file is damaged.
     """
-    begun = {path: run for path, run in runs.items() if _is_begun(path)}
+    begun = {path: run for path, run in runs.items() if is_begun(path)}
     table = runs_table(begun)
     curves = curves_table(dict(zip(begun, map(metric_names, table["metrics"]), strict=True)))
     check_agreement(table, curves)
     return Results(table, curves)
-
-
-def _is_begun(path: pathlib.Path) -> bool:
-    """Returns whether a run has a record; one whose `config.json` was removed has too, and is refused as incomplete."""
-    return any((path / name).exists() for name in ("config.json", "summary.json"))
 
 
 def together(results: Iterable[Results]) -> Results:

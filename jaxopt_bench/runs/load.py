@@ -256,6 +256,11 @@ def missing_files(directory: pathlib.Path) -> list[str]:
     return [name for name in ("config.json", "metrics.jsonl") if not (directory / name).exists()]
 
 
+def is_begun(directory: pathlib.Path) -> bool:
+    """Returns whether a folder has a run's record, also one that is incomplete because `config.json` was removed."""
+    return any((directory / name).exists() for name in ("config.json", "summary.json"))
+
+
 def check_identity(
     directory: pathlib.Path,
     config: Mapping[str, Any],
