@@ -74,7 +74,6 @@ class Session:
         self.program, self.splits, self.recorder, self.waiting = program, splits, recorder, waiting
         self.task, self.reporter = program.task, recorder.options.reporter
         self.step, self.states, self.metrics = start.step, start.states, start.metrics
-        self.began = start.step
         self.stop = StopRequest()
         self.clock = Clock(self.task.experiment.workload.batch_size)
         self._batches: dict[str, list[Any]] = {}  # of the splits that are evaluated again and again
@@ -106,7 +105,7 @@ class Session:
     def _introduce(self) -> None:
         task, population = self.task, self.recorder.population
         many = f" × {len(population.members)}" if len(population.members) > 1 else ""
-        resumed = f", continued from step {self.began:,}" if self.began else ""
+        resumed = f", continued from step {self.step:,}" if self.step else ""
         size = f"{self.recorder.parameters:,} parameters, {task.steps:,} steps"
         title = f"{task.experiment.name}{many}: {size}{resumed}\n{population.folder}"
         self.reporter.start(title, self.step, task.steps, task.steps_per_epoch, task.problem.measured)
@@ -175,7 +174,7 @@ class Session:
         if done.is_line_due:
             self.recorder.write_steps(done.step, fetched(done.measured), self.clock.lap())
         if done.evaluations:
-            self._write_epoch(done.evaluations, done.step)
+            self.recorder.write_epoch(done.step, done.evaluations, self.recorder.active)
         if done.snapshot is not None:
             self.recorder.save(done.step, done.snapshot)
             done.snapshot = None
@@ -205,6 +204,7 @@ class Session:
                 found[split], began = MeasuredSplit(values, now - began), now
         except Unfinished:
             return {}
+        self._evaluation_seconds = sum(measured.seconds for measured in found.values())
         return found
 
     def _batches_of(self, split: str) -> list[Any]:
@@ -213,10 +213,6 @@ class Session:
             batches = list(padded_batches(self.splits.named(split)))
             self._batches[split] = placed(batches, everywhere(self.task.code_path))
         return self._batches[split]
-
-    def _write_epoch(self, evaluations: dict[str, MeasuredSplit], step: int) -> None:
-        self._evaluation_seconds = sum(found.seconds for found in evaluations.values())
-        self.recorder.write_epoch(step, evaluations, self.recorder.active)
 
     def _unevaluated(self) -> list[Member]:
         """Returns the members for which the last step ends an epoch whose evaluation was left unfinished."""
@@ -229,7 +225,6 @@ class Session:
     def _evaluate_again(self, members: list[Member]) -> None:
         """Repeats the evaluation that was stopped at the end of an epoch, for the members that lack it."""
         if evaluations := self._evaluations():
-            self._evaluation_seconds = sum(found.seconds for found in evaluations.values())
             self.recorder.rewrite_epoch(self.step, evaluations, members)
 
     # Estimates
