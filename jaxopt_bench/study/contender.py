@@ -18,17 +18,17 @@ class Contender(Config):
     """An optimizer of a study: its defaults, its schedule, and the space in which it is tuned.
 
     Raises:
-      UserError: where the space names a field that cannot be set, or reaches beyond what the field accepts.
+      UserError: if the space names a field that cannot be set, or has values that the field does not accept.
     """
 
     kinds: ClassVar[Mapping[str, Named[Any]]] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}
 
     name: str
-    """What it is called in the study."""
+    """Its name in the study."""
     optimizer: Optimizer
-    """The optimizer, with the values of what is not searched."""
+    """The optimizer, with the values of the fields that are not searched."""
     schedule: Schedule = Cosine()
-    """How the learning rate moves."""
+    """The learning-rate schedule."""
     space: Space | None = None
     """Ranges and choices by field, as "optimizer.learning_rate". None: those of `Optimizer.search_space`. Empty: the
     optimizer is not tuned."""
@@ -77,11 +77,11 @@ def space_of(ranges: Mapping[str, Axis | Choice]) -> Space:
 def experiment_of(
     workload: Workload, contender: Contender, *, seed: int, evaluate_test: bool, track_test: bool = False
 ) -> Experiment:
-    """Returns the run that a workload and a contender make, under both their names.
+    """Returns the experiment of a contender on a workload. Its name has the names of both.
 
     Args:
       workload: what is trained.
-      contender: the optimizer and schedule; its space is not looked at.
+      contender: the optimizer and schedule; its search space is ignored.
       seed: of the run.
       evaluate_test: whether it reads the test split, if there is one.
       track_test: whether it reads the test split after every epoch as well.
@@ -98,5 +98,5 @@ def experiment_of(
 
 
 def run_name(workload: str, contender: str) -> str:
-    """Returns what the folder of a contender's runs on a workload is called."""
+    """Returns the name of a contender's runs on a workload, and of their folder."""
     return f"{workload}_{contender}"

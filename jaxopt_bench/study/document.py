@@ -73,7 +73,7 @@ def read_document(path: pathlib.Path) -> Document:
     """Reads a study's file.
 
     Raises:
-      UserError: where it is damaged, or of a later format.
+      UserError: if it is damaged, or has a later format.
     """
     values = read_json(path)
     if not isinstance(values, dict) or values.get("format") != FORMAT:
@@ -102,10 +102,10 @@ def _entries(path: pathlib.Path, values: Mapping[str, object], name: str, kind: 
 
 
 def check_within(file: pathlib.Path, path: str) -> None:
-    """Checks that a path which a file names does not leave the file's folder.
+    """Checks that a path in a file does not lead out of the file's folder.
 
     Raises:
-      UserError: naming the file, where it does.
+      UserError: naming the file, if the path leads out of it.
     """
     if ".." in pathlib.PurePosixPath(path).parts or path.startswith("/") or "\0" in path:
         raise UserError(f"{file} is damaged: the run {path!r} is not within its folder.")

@@ -195,7 +195,7 @@ class StudySize(Entry):
 
 @dataclasses.dataclass(frozen=True)
 class StudyRun:
-    """What a study says of a run whose records are read.
+    """The facts about a run that a study records.
 
     Attributes:
       entry: its entry in `study.json`.
@@ -216,6 +216,6 @@ class StudyRun:
 
     @property
     def identity(self) -> dict[str, str | int]:
-        """By what its records are recognised: its digest, its seed, and the name of the experiment."""
+        """The facts that identify its records: its digest, its seed, and the name of the experiment."""
         run = self.entry
         return {"digest": run.digest, "seed": run.seed, "name": run_name(run.workload, run.contender)}

@@ -42,12 +42,12 @@ class Planned:
     """A planned run of a study.
 
     Attributes:
-      unit: what it belongs to.
+      unit: the unit that it belongs to.
       phase: whether it is a trial or confirms a winner.
       trial: the index of the trial, or of the trial that it confirms.
-      seed: the seed's index: 0 for the first.
-      experiment: what is trained.
-      values: what was drawn, by field.
+      seed: the index of the seed, from 0.
+      experiment: the experiment that is trained.
+      values: the values that the trial has drawn, by field.
     """
 
     unit: Unit

@@ -15,35 +15,35 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.optimizers import Axis, Choice, Space
 
 Point = dict[str, Any]
-"""What a trial draws: values of some fields of its optimizer and its schedule, by their names."""
+"""The values that a trial draws for fields of its optimizer and its schedule, by the names of the fields."""
 
 
 def draw(space: Space, count: int, how: str, *purpose: int | str) -> list[Point]:
-    """Returns points of a search space, by field, no two the same.
+    """Returns different points of a search space.
 
-    The first ones of more points are those of fewer, but for a grid's.
+    If more points are drawn, the first of them stay the same, except in a grid.
 
     Args:
       space: at least one field.
-      count: how many points; how many at most of a grid, and of a space that has no more.
+      count: the number of points; a grid may have fewer, and so may a space of few values.
       how: "sobol" (a scrambled Sobol sequence: Owen, "Randomly permuted (t,m,s)-nets and (t,s)-sequences", 1995),
         "random" (independent draws) or "grid".
-      *purpose: what tells this draw from others: equal purposes give equal points.
+      *purpose: identifies the draw: equal purposes give equal points, others give independent points.
 
     Raises:
-      UserError: for a grid of so few points that some range would have no second one.
+      UserError: if `count` is too small for a grid with two values of each range.
     """
     if how == "grid":
         return _grid(space, count)
     shares, wanted, drawn = {"sobol": _sobol, "random": _random}[how], min(count, _size(space)), count
     points = _distinct(space, shares(len(space), drawn, _seed(purpose)))
-    while len(points) < wanted and drawn < _MOST_DRAWS * count:  # some were drawn twice: on in the same sequence
-        drawn *= 2
+    while len(points) < wanted and drawn < _MOST_DRAWS * count:  # some points were drawn twice
+        drawn *= 2  # of the same sequence
         points = _distinct(space, shares(len(space), drawn, _seed(purpose)))
     return points[:count]
 
 
-_MOST_DRAWS = 64  # as often as points are wanted: more than a space needs that has as many and none to spare
+_MOST_DRAWS = 64  # draws for each wanted point, at most: more than enough to find all points of a small space
 
 
 def _size(space: Space) -> float:
@@ -52,7 +52,7 @@ def _size(space: Space) -> float:
 
 
 def _distinct(space: Space, rows: Iterable[Sequence[float]]) -> list[Point]:
-    """Returns the points, each where it comes first."""
+    """Returns the points without duplicates, in the order in which they are drawn."""
     points: dict[tuple[object, ...], Point] = {}
     for row in rows:
         point = _point(space, row)
@@ -69,7 +69,7 @@ def _sobol(dimensions: int, count: int, seed: int) -> np.ndarray:
 
     sampler = qmc.Sobol(dimensions, scramble=True, rng=np.random.default_rng(seed))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that a count is no power of two, which a budget need not be
+        warnings.simplefilter("ignore", UserWarning)  # SciPy warns unless the count is a power of two
         return sampler.random(count)
 
 
@@ -82,7 +82,7 @@ def _seed(purpose: Sequence[int | str]) -> int:
 
 
 def _grid(space: Space, count: int) -> list[Point]:
-    """Returns the largest grid of at most `count` points whose ranges have as equal a number of values as can be."""
+    """Returns the largest grid of at most `count` points. Its ranges have about equal numbers of values."""
     sizes = {field: len(searched.values) if isinstance(searched, Choice) else 2 for field, searched in space.items()}
     if math.prod(sizes.values()) > count:
         raise UserError(

@@ -1,4 +1,4 @@
-"""What a study is: the comparison as data."""
+"""A study: a comparison of optimizers, as data."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from jaxopt_bench.study.contender import Contender, run_name
 from jaxopt_bench.study.measured import JUDGING, JUDGING_FORM, STEPS, is_judging, names_of_measures
 
 MOST_SEEDS = 5_000
-"""Seeds of one kind that a repetition may use; the next thousands belong to the confirmations and other repetitions."""
+"""The largest number of seeds of trials, or of confirmations, in a repetition: each kind has its own range of seeds."""
 
 MOST_TRIALS = 10_000
-"""Trials of a contender on a workload: more of them are a slip of the finger."""
+"""The largest number of trials of a contender on a workload. More are probably a typing error."""
 MOST_RUNS = 100_000
-"""Runs of a study."""
+"""The largest number of runs of a study."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Target(Config):
-    """A result worth reaching, for times to it."""
+    """A result on a workload. A study measures the time in which each optimizer reaches it."""
 
     workload: str
-    """Of which workload, by its name."""
+    """The name of the workload."""
     measure: str
     """The measure, taken at the ends of epochs: "validation_<metric>" or "train_clean_<metric>"."""
     value: float
@@ -50,18 +50,18 @@ class Study(Config):
     different kinds: on each, results are those of its problem's headline metric.
 
     Raises:
-      UserError: for a budget that is missing or given twice, names that are taken twice, or claims and targets about
-        what is not in the study.
+      UserError: for a budget that is missing or given twice, two things with one name, or claims and targets about
+        contenders and workloads that the study does not have.
     """
 
     name: str
-    """What its folder is called."""
+    """Its name, and that of its folder."""
     question: str = ""
-    """What it is to answer."""
+    """The question that it answers."""
     workloads: tuple[Workload, ...]
-    """What they are compared on."""
+    """The workloads on which optimizers are compared."""
     contenders: tuple[Contender, ...]
-    """What is compared."""
+    """The optimizers that are compared."""
     trials: int | None = number(None, at_least=1, at_most=MOST_TRIALS)
     """The budget of each contender on each workload: so many trials …"""
     total_epochs: int | None = number(None, at_least=1, at_most=10**9)
@@ -75,8 +75,8 @@ class Study(Config):
     search: Literal["sobol", "random", "grid"] = "sobol"
     """How trials are drawn: quasi-random (scrambled Sobol), at random, or on a grid."""
     select: str = "validation_loss"
-    """What trials are judged by: "validation_<metric>", such as the loss, or "steps_to_target". For problems without
-    validation examples, such as analytic functions, "train_clean_<metric>"."""
+    """The measure by which trials are judged: "validation_<metric>", such as the loss, or "steps_to_target". For
+    problems without validation examples, such as analytic functions, "train_clean_<metric>"."""
     at: Literal["final", "best"] = "final"
     """Whether results are those of the last epoch, or of the one with the lowest validation loss."""
     refit: bool = False
@@ -88,7 +88,7 @@ class Study(Config):
     targets: tuple[Target, ...] = ()
     """Results to reach."""
     claims: tuple[Claim, ...] = ()
-    """What has been said, for the study to answer."""
+    """Statements about the contenders, which the study supports or contradicts."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -118,7 +118,7 @@ class Study(Config):
             raise UserError(f"Study.workloads and contenders have two pairs called {twice!r}; accepted: other names.")
 
     def _check_size(self) -> None:
-        """Checks that the budgets make a number of runs that one can train and read."""
+        """Checks that the budgets do not make too many runs to train and to read."""
         tuned = sum(bool(c.searched) for c in self.contenders)
         trials = [self.trials_on(workload) for workload in self.workloads] if tuned else []
         if trials and max(trials) > MOST_TRIALS:
@@ -170,7 +170,7 @@ class Study(Config):
             )
 
     def check_metrics(self, known: Mapping[str, Sequence[str]]) -> None:
-        """Checks that what the study names is measured.
+        """Checks that the problems measure all that the study names.
 
         Args:
           known: the names of the metrics of each workload's problem; a workload may be left out.
@@ -209,7 +209,7 @@ class Study(Config):
         return next(c for c in self.contenders if c.name == name)
 
     def target(self, workload: str) -> Target | None:
-        """Returns a workload's target, where it has one."""
+        """Returns a workload's target; None if it has none."""
         return next((t for t in self.targets if t.workload == workload), None)
 
     def judging_split(self, workload: str) -> str:
@@ -231,7 +231,7 @@ class Study(Config):
         return self.total_epochs // (workload.epochs * self.trial_seeds)
 
     def only(self, workloads: Sequence[str] = (), contenders: Sequence[str] = ()) -> Study:
-        """Returns the study of some workloads and contenders alone, with the claims that are about no others.
+        """Returns the study with only some workloads and contenders, and with the claims about these alone.
 
         Raises:
           UserError: for a name that it does not have.
