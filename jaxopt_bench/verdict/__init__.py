@@ -1,4 +1,4 @@
-"""What the results of a study say: winners, rankings, answers to claims, and all of this in words."""
+"""The conclusions from a study's results: winners, rankings, answers to claims, and all of this in words."""
 
 from __future__ import annotations
 

@@ -24,10 +24,10 @@ class Evidence:
 
     Attributes:
       part: which part.
-      measure: what it is about; None if the runs of the workload have no such measure.
-      answer: to it.
-      difference: of a comparison, the higher contender's results less the lower one's; None where there are none.
-      correlation: of an association; None where there is none.
+      measure: the measure of that part; None if the runs of the workload do not have it.
+      answer: the answer to that part.
+      difference: of a comparison, the higher contender's results minus the lower one's; None if there are too few.
+      correlation: of an association; None if no trials have the hyperparameter.
     """
 
     part: Comparison | Association
@@ -57,9 +57,9 @@ class Answered:
 def answers(results: Results, document: Document) -> list[Answered]:
     """Returns the answers to a study's claims, on every workload.
 
-    A comparison is supported where the 95% interval of the paired difference lies wholly on the side that was claimed,
-    contradicted where it lies wholly on the other. An association is supported where Spearman's rank correlation
-    differs from zero (p < 0.05), contradicted where its 95% interval lies within ±0.3.
+    A comparison is supported if the whole 95% interval of the paired difference has the claimed sign, and contradicted
+    if the whole interval has the other sign. An association is supported if Spearman's rank correlation differs from
+    zero (p < 0.05), and contradicted if its 95% interval lies within ±0.3.
 
     Args:
       results: the study's runs.
@@ -117,6 +117,6 @@ def _association(results: Results, study: Study, workload: str, part: Associatio
 
 
 def _of_trial(results: Results, study: Study, row: RunRow, measure: Measure) -> float:
-    """Returns a trial's measure; the worst possible value if it diverged."""
+    """Returns a measure of a trial's run; the worst possible value if it diverged."""
     value = measured(results, study, row, measure) if row["status"] == "completed" else None
     return value if value is not None else -math.inf if measure.higher_is_better else math.inf

@@ -1,4 +1,4 @@
-"""The answer of a study in one paragraph, which claims no more than the data hold."""
+"""The answer of a study in one paragraph, which claims no more than the data support."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from jaxopt_bench.verdict.ranking import Pair, Ranking, Standing
 from jaxopt_bench.verdict.verdicts import Verdict
 
 MOST_SEEDS_TO_NAME = 1000
-"""Beyond it "more than a thousand" says enough."""
+"""If more seeds are needed, the paragraph says "more than 1,000"."""
 
 
 def paragraph(verdict: Verdict, ranking: Ranking) -> str:
-    """Returns what a study says on one workload, in one paragraph."""
+    """Returns the conclusions of a study on one workload, in one paragraph."""
     study = verdict.study
     if not ranking.standings:
         nothing = (
@@ -65,7 +65,7 @@ def _lead(study: Study, ranking: Ranking) -> list[str]:
 
 
 def _reported(primary: Measure) -> list[str]:
-    """Returns on which split results are reported, unless it is the test split."""
+    """Returns a sentence that names the split of the results; none if it is the test split."""
     found = split_of(primary.name)
     if found is None or found[0] == "test":
         return []
@@ -78,18 +78,18 @@ def _reported(primary: Measure) -> list[str]:
 
 
 def _rules(ranking: Ranking) -> list[str]:
-    """Returns which optimizers apply several rules, and to which parts of the network."""
+    """Returns a sentence for each optimizer that applies several rules to different parts of the network."""
     several = [s for s in ranking.standings if len(s.inner_rules) > 1]
     return [f"{s.contender} applies {len(s.inner_rules)} rules: {rules_in_words(s.inner_rules)}." for s in several]
 
 
 def _ahead(primary: Measure, pairs: Sequence[Pair]) -> str:
-    """Returns by how much one is ahead of others."""
+    """Returns the second contenders of pairs, each with how far it is behind."""
     return join_words([f"{p.second} (by {_amount(primary, p.difference.estimate)})" for p in pairs])
 
 
 def _unseen(study: Study, primary: Measure, pairs: Sequence[Pair]) -> str:
-    """Returns how far others are behind, and what it would take to see it."""
+    """Returns the second contenders of pairs, each with how far it is behind and how many seeds would show this."""
     kind = "searches" if study.repetitions > 1 else "seeds"
     behind = [(p, _amount(primary, p.difference.estimate)) for p in pairs]
     return join_words([f"{p.second} (behind by {amount}; {_needed(p, kind)})" for p, amount in behind])
@@ -104,7 +104,7 @@ def _needed(pair: Pair, kind: str) -> str:
 
 
 def _budgets(study: Study, ranking: Ranking) -> list[str]:
-    """Returns at which budgets the first and the second would change places."""
+    """Returns a sentence with the budgets at which the first and the second contender change places."""
     tuned = [s for s in ranking.standings if s.trials is not None and s.trials.expected_best]
     if len(tuned) < 2:
         return []
@@ -130,7 +130,7 @@ def _budgets(study: Study, ranking: Ranking) -> list[str]:
 
 
 def _validity(study: Study, ranking: Ranking) -> list[str]:
-    """Returns what the intervals do not cover."""
+    """Returns a sentence about what the intervals cover and what they do not."""
     if not any(study.contender(s.contender).searched for s in ranking.standings):
         return ["Nothing was tuned: this holds at these settings alone."]
     if study.repetitions > 1:
@@ -167,7 +167,7 @@ def _warnings(study: Study, ranking: Ranking) -> list[str]:
 
 
 def _lost(ranking: Ranking) -> list[str]:
-    """Returns which contenders have no winner since all their trials diverged, and what can be done about it."""
+    """Returns a sentence about contenders whose trials all diverged, with what the user can do about it."""
     if not ranking.lost:
         return []
     counts = [f"{trials.diverged} of {trials.count} of {name}" for name, trials in ranking.lost.items()]

@@ -36,14 +36,14 @@ class Standing:
 
     Attributes:
       contender: its name.
-      trials: of its tuning; None where it is not tuned.
+      trials: its trials; None if it is not tuned.
       winners: the selections of its units; without those that have no winner.
       runs: the confirmations that have ended.
-      diverged: how many of them diverged; in what follows these count as untrained models.
-      results: estimates of what the confirmations reached, by measure.
-      score: what it is ranked by, the mean of `Scale.primary`; over several repetitions the median of their means.
-      steps, seconds: to the workload's target, the median over confirmations; None where most did not reach it.
-      cost: seconds that all its runs took.
+      diverged: how many of them diverged. In the next fields these count as untrained models.
+      results: estimates of the confirmations' results, by measure.
+      score: the number that ranks it: the mean of `Scale.primary`; with several repetitions the median of their means.
+      steps, seconds: to the workload's target, the median over confirmations; None if most did not reach it.
+      cost: the seconds of all its runs.
       inner_rules: the parts of the network that its inner rules update; empty for an optimizer with a single rule.
     """
 
@@ -69,7 +69,8 @@ class Pair:
         if there are several.
       adjusted: its p value, adjusted for all pairs of the workload by Holm's method.
       better: the probability that a run of the first beats a run of the second.
-      seeds: how many would be needed to see a difference of that size; None where no number is enough, or of one seed.
+      seeds: how many would be needed to see a difference of that size; None if no number is enough, or there is one
+        seed.
     """
 
     first: str
@@ -81,7 +82,7 @@ class Pair:
 
     @property
     def seen(self) -> bool:
-        """Whether the difference can be told from noise."""
+        """Whether the difference is significant: its adjusted p value is below 0.05."""
         return self.adjusted is not None and self.adjusted < 0.05
 
 
@@ -92,7 +93,7 @@ class Ranking:
     Attributes:
       workload: its name.
       scale: the measures by which the contenders are compared.
-      standings: of those that have confirmations.
+      standings: those of the contenders that have confirmations.
       missing: the contenders without confirmations.
       pairs: the better one first.
       lost: the trials of those contenders of `missing` whose trials all diverged, by name.
@@ -106,16 +107,16 @@ class Ranking:
     lost: Mapping[str, Trials] = dataclasses.field(default_factory=dict)
 
     def standing(self, contender: str) -> Standing | None:
-        """Returns a contender's standing, where it has one."""
+        """Returns a contender's standing; None if it has none."""
         return next((s for s in self.standings if s.contender == contender), None)
 
     def pair(self, first: str, second: str) -> Pair:
-        """Returns two contenders' pair, the better one first."""
+        """Returns the pair of two contenders, of which `first` is the better one."""
         return next(p for p in self.pairs if (p.first, p.second) == (first, second))
 
 
 def ranking_of(results: Results, document: Document, workload: str) -> Ranking:
-    """Returns the ranking of a study's contenders on a workload, as far as it has come."""
+    """Returns the ranking of a study's contenders on a workload, from the runs that have ended."""
     study = document.study
     scale = scale_of(results, study, workload)
     found = {c.name: _standing(results, document, workload, c.name, scale) for c in study.contenders}
@@ -141,7 +142,7 @@ def _pairs(values: Mapping[str, Mapping[Key, float]], primary: Measure) -> tuple
 
     Args:
       values: the results of each contender, the best contender first.
-      primary: of what they are results.
+      primary: the measure of the results.
     """
     names = itertools.combinations(values, 2)
     pairs = [pair for a, b in names if (pair := _pair(a, b, values, primary)) is not None]

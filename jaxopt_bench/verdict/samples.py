@@ -18,7 +18,7 @@ from jaxopt_bench.study import Phase, Study, Target
 RunRow = Mapping[str, Any]
 """A row of the table of runs."""
 
-Key = int  # a seed, or a repetition where there are several
+Key = int  # a seed, or a repetition if there are several
 
 
 def samples(results: Results, study: Study, workload: str, contender: str, measure: Measure) -> dict[Key, float]:

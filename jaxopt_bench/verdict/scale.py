@@ -27,8 +27,8 @@ class Scale:
 
     Attributes:
       measures: all measures of the workload's runs, by name.
-      primary: what contenders are ranked by, such as the test accuracy.
-      judged: what the expected best of the trials is of, such as the validation loss.
+      primary: the measure that ranks contenders, such as the test accuracy.
+      judged: the measure of the expected best trial, such as the validation loss.
       headline: the headline metric of the trials, by which learning rates are good or not.
       tolerance: how much worse than the best trial's `headline` that of a good learning rate may be; None if it is not
         known.

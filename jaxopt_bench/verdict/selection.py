@@ -25,7 +25,7 @@ class Score:
 
     Attributes:
       trial: its index.
-      value: what it is judged by, the mean over its seeds; None if one diverged, or never reached the target.
+      value: the measure that judges it, the mean over its seeds; None if a seed diverged or never reached the target.
       loss: the mean loss on the split by which trials are judged, None if a seed diverged; it decides if no trial has a
         value.
     """
@@ -58,7 +58,7 @@ def trial_scores(study: Study, results: Results) -> list[Score]:
     """Returns the scores of a unit's trials, by their indices.
 
     Args:
-      study: says what trials are judged by.
+      study: the study, which names the measure that judges trials.
       results: the trials of one contender on one workload in one repetition, all finished.
     """
     scores = []

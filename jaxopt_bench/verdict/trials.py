@@ -22,10 +22,10 @@ class Trials:
     """A contender's trials on a workload, those of all repetitions.
 
     Attributes:
-      count: how many.
+      count: how many there are.
       diverged: how many of them diverged.
-      expected_best: what the best of 1, 2, … trials is expected to reach, as trials are judged; empty where that means
-        nothing.
+      expected_best: the expected result of the best of 1, 2, … trials, in `Scale.judged`; empty for a grid, of which a
+        part is no grid, and if no result is known.
       good_learning_rates: those of trials that are nearly as good as the best one, see `Scale.tolerance`; None if
         they are not known.
     """
@@ -56,7 +56,7 @@ def trials_of(study: Study, workload: str, rows: pl.DataFrame, scale: Scale) -> 
 
 
 def _expected_best(values: Sequence[float | None], judged: Measure) -> list[float]:
-    """Returns what the best of 1, 2, … trials is expected to reach; one that diverged counts as an untrained model."""
+    """Returns the expected result of the best of 1, 2, … trials; one that diverged counts as an untrained model."""
     higher, worst = judged.higher_is_better, judged.metric.untrained
     known = [value for value in values if value is not None]
     if worst is None:

@@ -12,7 +12,7 @@ from jaxopt_bench.verdict.verdicts import Verdict
 
 
 def sensitivity_in_words(ranking: Ranking) -> str | None:
-    """Returns which learning rates are good, optimizer by optimizer, in one sentence; None if none was searched."""
+    """Returns a sentence with the range of good learning rates of each optimizer; None if no ranges are known."""
     found = [(s.contender, s.trials.good_learning_rates) for s in ranking.standings if s.trials is not None]
     ranges = [(name, good) for name, good in found if good is not None]
     if not ranges:
@@ -47,7 +47,7 @@ def scores_in_words(verdict: Verdict) -> str | None:
 
 
 def evidence_in_words(answered: Answered) -> str:
-    """Returns what a claim's answer rests on."""
+    """Returns the evidence for the answer to a claim, in words."""
     return "; ".join(_evidence(evidence) for evidence in answered.evidence)
 
 
@@ -77,7 +77,7 @@ def _signed(measure: Measure, difference: Estimate) -> str:
 
 
 def sample(study: Study, ranking: Ranking) -> str:
-    """Returns what the means of a workload are over: as many seeds, or searches, as there are results of."""
+    """Returns the number of seeds, or of searches, over which the means of a workload are computed."""
     counts = {s.results[ranking.scale.primary.name].count for s in ranking.standings} or {study.seeds}
     fewest, most = min(counts), max(counts)
     number = f"{most}" if fewest == most else f"{fewest} to {most}"
