@@ -1,4 +1,4 @@
-"""What is done after the last step: the test split is read, once, and evaluations and summaries are written."""
+"""The work after the last step: reads the test split, once, and writes evaluations and summaries."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ from jaxopt_bench.training import Program, TrainState, everywhere, fetched, padd
 
 
 def finish(program: Program, states: TrainState, splits: Splits, recorder: Recorder, stop: StopRequest) -> None:
-    """Tests the last epoch's parameters and the best one's, and writes the summaries last of all.
+    """Tests the parameters of the last and of the best epoch, and writes the summaries at the end.
 
     Args:
-      program: of the population.
-      states: after the last step.
-      splits: its examples.
-      recorder: writes what is found.
+      program: the program of the population.
+      states: the states after the last step.
+      splits: the examples.
+      recorder: writes the results.
       stop: whether the process is asked to stop.
 
     Raises:
-      Unfinished: if the process is asked to stop before all is done; what has been done is not repeated later.
+      Unfinished: if the process is asked to stop before all is done. Evaluations that were written are not repeated
+        when the run is resumed.
     """
     step = program.task.steps
     recorder.diverge_where_not_finite(step)
@@ -44,7 +45,7 @@ def finish(program: Program, states: TrainState, splits: Splits, recorder: Recor
 
 
 def _test_last(program: Program, states: TrainState, splits: Splits, recorder: Recorder, stop: StopRequest) -> None:
-    """Evaluates the test split at the last step, unless it has been."""
+    """Evaluates the test split at the last step, for the members that lack this."""
     step = program.task.steps
     if untested := _untested(recorder.active, step):
         states = program.states_to_evaluate(states, splits.train, stop.until_requested)
@@ -64,7 +65,7 @@ def _test_best(step: int, program: Program, splits: Splits, recorder: Recorder, 
         recorder.options.reporter.say(f"{error} So the best epoch's parameters are not tested.")
         return
     one, where = program.for_one(), everywhere(program.task.code_path)
-    for member in untested:  # one by one: the others' parameters of this step are nobody's best
+    for member in untested:  # one by one: this step is not the best one of the other members
         own = jax.tree.map(lambda leaf, at=member.index: leaf[at : at + 1], states)
         own = one.states_to_evaluate(placed(own, where), splits.train, stop.until_requested)
         recorder.write_test(step, [member], [0], _measured(one, own, splits, stop))

@@ -29,8 +29,8 @@ class Member:
     """One of the runs that are trained together.
 
     Attributes:
-      task: what it trains.
-      entry: its directory, as it was found.
+      task: the task of the run.
+      entry: its directory, as it was read.
       index: its index among the stacked arrays.
       finished: whether it completed or diverged. If so, it is not advanced, and nothing more is written of it.
     """
@@ -44,7 +44,7 @@ class Member:
 
     @property
     def directory(self) -> pathlib.Path:
-        """Where it is written."""
+        """Its directory."""
         return self.entry.directory
 
     @property
@@ -55,11 +55,11 @@ class Member:
 
     @property
     def metric_names(self) -> list[str]:
-        """What each line of its metrics says, the headline first."""
+        """The names of the metrics in each of its lines, the headline first."""
         return [metric.name for metric in self.task.problem.measured]
 
     def check_config(self) -> None:
-        """Checks that what lies in the directory was begun as this run.
+        """Checks that the files in the directory are those of this run.
 
         Raises:
           UserError: naming what differs.
@@ -77,15 +77,15 @@ class Member:
                     "the same data, or --fresh."
                 )
 
-    def begin(self, step: int, told: int, tensorboard: bool) -> None:
-        """Opens its metrics, or goes on with them, and removes what is written at the end.
+    def begin(self, step: int, recorded: int, tensorboard: bool) -> None:
+        """Opens its metrics, new ones or those of before, and removes the files that are written at the end of a run.
 
         Args:
           step: the last step made.
-          told: the last step that its lines of training metrics tell of.
+          recorded: the last step that is in its lines of training metrics.
           tensorboard: whether event files are written too.
         """
-        self._metrics = MetricsFile(self.directory / "metrics.jsonl", step, told)
+        self._metrics = MetricsFile(self.directory / "metrics.jsonl", step, recorded)
         for file in (SUMMARY, EVALUATION):
             remove_regular(self.directory / file)
         if tensorboard:
@@ -115,12 +115,12 @@ class Member:
         here: Mapping[str, Any],
         rules: Sequence[Share] = (),
     ) -> Sequence[str]:
-        """Writes its config.json, and returns how the environment differs from that in which it was trained before.
+        """Writes its config.json, and returns the differences between its last environment and this one.
 
         Args:
           recording: what is written of it and how often.
           location: where its checkpoints are.
-          here: the environment, and the step from which on it is this one.
+          here: this environment, and the first step in it.
           rules: the parts of the network that the optimizer's inner rules update.
         """
         config = dict(self.entry.config or {})
@@ -145,7 +145,7 @@ class Member:
         return changes(earlier[-1], here) if here["step"] and earlier else []
 
     def end(self, status: str, step: int, parameters: int, **more: Any) -> None:
-        """Writes its summary.json: how it ended, after how many steps, of what size, and whatever else is to say."""
+        """Writes its summary.json: its status, steps, number of parameters and results, and the fields in `more`."""
         lines = self.metrics.records
         best = best_step(lines)
         speeds = [r["examples_per_second"] for r in lines if r.get("examples_per_second") is not None]

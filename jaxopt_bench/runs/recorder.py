@@ -32,11 +32,11 @@ Values = Mapping[str, np.ndarray | jax.Array]
 
 @dataclasses.dataclass(frozen=True)
 class MeasuredSplit:
-    """What an evaluation found on a split.
+    """The results of an evaluation on a split.
 
     Attributes:
       values: the metrics of each member.
-      seconds: how long it took, all members together.
+      seconds: how long the evaluation of all members took.
     """
 
     values: Values
@@ -47,10 +47,10 @@ class Recorder:
     """Writes what a population measures into the directories of its members, and its checkpoints.
 
     Attributes:
-      population: what is trained.
-      options: what is written and how often, and who is told.
-      checkpoints: of the population.
-      parameters: how many numbers a member's model has.
+      population: the members.
+      options: what is written and how often, and the reporter.
+      checkpoints: the checkpoints of the population.
+      parameters: the number of parameters of a member's model.
     """
 
     def __init__(self, population: Population, options: Options, checkpoints: Checkpoints, parameters: int):
@@ -105,8 +105,8 @@ class Recorder:
 
         Args:
           step: the last of the epoch.
-          splits: what the evaluations found, by split.
-          members: whose lines are written.
+          splits: the results of the evaluations, by split.
+          members: the members whose lines are written.
         """
         written, after, sharing = [], step - self._task.steps_per_epoch, len(self.active)
         for member in members:
@@ -119,7 +119,7 @@ class Recorder:
         self.options.reporter.measured(median_lines(written, self._names))
 
     def rewrite_epoch(self, step: int, splits: Mapping[str, MeasuredSplit], members: Sequence[Member]) -> None:
-        """Writes the lines of an epoch's evaluation that was stopped, whole; see `write_epoch`."""
+        """Replaces the lines at the end of an epoch whose evaluation was stopped; see `write_epoch`."""
         for member in members:
             member.metrics.drop_epoch(step)
         self.write_epoch(step, splits, members)
@@ -131,10 +131,10 @@ class Recorder:
         """Writes lines of the test split.
 
         Args:
-          step: after which the parameters were tested.
-          members: that were tested.
-          indices: where each of them stands in the values.
-          found: what the evaluation found.
+          step: the step after which the parameters were tested.
+          members: the members that were tested.
+          indices: the index of each of them in the values.
+          found: the results of the evaluation.
         """
         written = []
         for member, index in zip(members, indices, strict=True):
@@ -192,14 +192,14 @@ class Recorder:
     # Ends
 
     def diverge_where_not_finite(self, step: int) -> None:
-        """Ends the members as diverged whose results at the last step or at the best epoch are not finite."""
+        """Ends each member as diverged that has results which are not finite, at the last step or at the best epoch."""
         for member in self.active:
             if (line := member.not_finite(step)) is not None:
                 reason = f"the {line['split']} loss at the end of epoch {line['epoch']:g} was not finite"
                 self._diverge(member, line["step"], reason, step)
 
     def _diverge(self, member: Member, step: int, reason: str, found: int) -> None:
-        """Ends a member that diverged at a step, which was found after a later step or the same."""
+        """Ends a member that diverged at `step`. This was found after the step `found`, the same one or a later one."""
         which = f"{member.directory.name} " if len(self.population.members) > 1 else ""
         self.options.reporter.diverged(f"{which}diverged: {reason}")
         self.checkpoints.wait()
@@ -222,16 +222,16 @@ class Recorder:
 
 @contextlib.contextmanager
 def opened_recorder(population: Population, start: Start, options: Options) -> Iterator[Recorder]:
-    """Yields a recorder for a population that goes on from a step, and closes its files at the end.
+    """Yields a recorder for a population that continues from a step, and closes its files at the end.
 
-    Later lines and checkpoints, and what is written at the end, are removed first.
+    First it removes later lines and checkpoints, and the files that are written at the end of a run.
     """
-    count, told = len(population.members), start.step - fetched(start.metrics.steps).astype(int)
+    count, recorded = len(population.members), start.step - fetched(start.metrics.steps).astype(int)
     parameters = count_parameters(start.states.params) // count
     remove_leftovers(population.folder)
     for member in population.active:
-        member.begin(start.step, int(told[member.index]), options.recording.tensorboard)
-    with contextlib.ExitStack() as stack:  # if one cannot be closed, as on a full disk, the others are
+        member.begin(start.step, int(recorded[member.index]), options.recording.tensorboard)
+    with contextlib.ExitStack() as stack:  # it closes the others if one cannot be closed, as on a full disk
         checkpoints = Checkpoints(
             population.checkpoints,
             options.recording.keep_checkpoints,

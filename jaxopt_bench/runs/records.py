@@ -55,25 +55,25 @@ def _parse_records(path: pathlib.Path, content: bytes) -> list[Record]:
 class MetricsFile:
     """An append-only metrics file, with its lines in memory."""
 
-    def __init__(self, path: pathlib.Path, last_step: int | None, told: int | None = None):
+    def __init__(self, path: pathlib.Path, last_step: int | None, recorded: int | None = None):
         """Opens the file and drops the lines that a resumed run will write again.
 
         Args:
           path: the file; it may be missing.
-          last_step: lines are dropped from the first after this step on; None, for a run that has ended, drops none.
-          told: of how many training steps the lines that stay must tell; None for any number.
+          last_step: the last step whose lines stay; None, for a run that has ended, if all lines stay.
+          recorded: how many training steps the lines that stay must record; None for any number.
 
         Raises:
-          UserError: where they tell of others, or a line is damaged; the file is as it was.
+          UserError: if they record another number, or a line is damaged; the file stays unchanged.
         """
         self.path, content = path, _read(path)
         lines = _parse_records(path, content)
         self.records = list(itertools.takewhile(lambda r: last_step is None or r["step"] <= last_step, lines))
         found = sum(r["steps"] for r in self.records if r["split"] == "train_steps")
-        if told is not None and found != told:
+        if recorded is not None and found != recorded:
             raise UserError(
                 f"{path} is damaged: up to the checkpoint that the run would go on from it tells of {found:,} training "
-                f"steps, and {told:,} were made; accepted: --fresh, to train it again beside this one."
+                f"steps, and {recorded:,} were made; accepted: --fresh, to train it again beside this one."
             )
         if path.is_symlink() or not path.exists() or self._content() != content:
             self._replace()

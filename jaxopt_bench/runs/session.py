@@ -1,4 +1,4 @@
-"""Drives the compiled program of a population, from where it starts to the end or an interruption."""
+"""Drives the compiled program of a population, from its start to its end or an interruption."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ HOUR = 3600.0
 
 @dataclasses.dataclass
 class Slice:
-    """Some steps on their way through the device, and what is to be written of them.
+    """Some steps that the device makes, and what the host writes about them.
 
     Attributes:
       step: the last of them.
       metrics: of the steps since the last line of training metrics, stacked.
-      is_line_due: whether such a line is to be written.
-      measured: what the line is to say, on its way to the host.
-      evaluations: what each split's lines are to say, if an epoch ends.
-      snapshot: what a checkpoint is to hold, if one is due.
+      is_line_due: whether such a line is written after these steps.
+      measured: the values in that line; they may still be on the device.
+      evaluations: the values in the lines of each split, if an epoch ends.
+      snapshot: the content of the checkpoint, if one is due.
     """
 
     step: int
@@ -69,7 +69,7 @@ class Session:
           splits: its examples.
           recorder: writes what is measured.
           start: where training starts.
-          waiting: how many runs are to be trained after these, for an estimate of the time.
+          waiting: how many runs will be trained after these, to estimate the time.
         """
         self.program, self.splits, self.recorder, self.waiting = program, splits, recorder, waiting
         self.task, self.reporter = program.task, recorder.options.reporter
@@ -100,7 +100,7 @@ class Session:
                 raise self._interrupted() from None
 
     def _interrupted(self) -> Interrupted:
-        return self.recorder.interrupt(self.step, self.stop.heeded or signal.SIGINT)
+        return self.recorder.interrupt(self.step, self.stop.any_signal or signal.SIGINT)
 
     def _introduce(self) -> None:
         task, population = self.task, self.recorder.population
@@ -123,7 +123,7 @@ class Session:
     # Steps
 
     def _make_steps(self) -> None:
-        """Makes steps to the last, or until the process is asked to stop, and saves a checkpoint of the last made."""
+        """Makes steps up to the last one or until the process is asked to stop, and then saves a checkpoint."""
         done: Slice | None = None
         while self.step < self.task.steps and self.recorder.active and not self.stop.requested():
             under_way = self._dispatch()
@@ -136,7 +136,7 @@ class Session:
             self._write(done)
 
     def _dispatch(self) -> Slice:
-        """Sends steps to the device: those up to the next stop, or as many of them as a display can wait for."""
+        """Sends the steps up to the next stop to the device, or fewer, so that the display moves often enough."""
         members, recorder = self.recorder.population.members, self.recorder
         steps = agreed(self.clock.slice(recorder.next_stop(self.step) - self.step))
         epoch = self.step // self.task.steps_per_epoch
@@ -154,7 +154,7 @@ class Session:
         return dispatched
 
     def _await(self, under_way: Slice) -> None:
-        """Waits until the steps are made, and computes all that needs the states before the next steps change them."""
+        """Waits until the steps are made. Then does all work on the states, before the next steps change them."""
         jax.block_until_ready(under_way.metrics)
         self.clock.stop()
         left = self._seconds_for(self.task.steps - self.step)
@@ -170,7 +170,7 @@ class Session:
             under_way.snapshot = self._snapshot()
 
     def _write(self, done: Slice) -> None:
-        """Writes what a slice has measured, then its checkpoint."""
+        """Writes the measurements of a slice, then its checkpoint."""
         if done.is_line_due:
             self.recorder.write_steps(done.step, fetched(done.measured), self.clock.lap())
         if done.evaluations:
@@ -190,7 +190,7 @@ class Session:
         return [*self.splits.evaluated, *(["test"] if tracked else [])]
 
     def _evaluations(self) -> dict[str, MeasuredSplit]:
-        """Returns what is found on each split; nothing if the process is asked to stop before all are known."""
+        """Returns the results on each split; {} if the process is asked to stop before all are known."""
         found: dict[str, MeasuredSplit] = {}
         began = time.perf_counter()
         if self.stop.requested():
@@ -246,7 +246,7 @@ def _copy(tree: Any) -> Any:
 
 
 def _shorter(task: Task) -> str:
-    """Returns what a person who has less time could run instead."""
+    """Returns a message that names flags and experiments with which training takes less time."""
     experiment = task.experiment
     flags = "shorter: --epochs N, --batch-size N"
     with contextlib.suppress(UserError):

@@ -1,4 +1,4 @@
-"""Being asked to stop."""
+"""Signals that ask a process to stop, and the exceptions that follow."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Unfinished(Exception):  # noqa: N818 (it was asked for)
 
 
 class Stoppable(Protocol):
-    """Looks from time to time whether it was asked to stop.
+    """Work that checks from time to time whether it was asked to stop.
 
     Attributes:
       signal: the number of the signal that asked; None before.
@@ -51,18 +51,19 @@ class StopRequest:
     """Whether this process, or one that it trains with, was asked to stop.
 
     Attributes:
-      signal: the number of the signal that this process was sent; None before.
-      heeded: the number of the signal that any of the processes was sent, as all of them know it.
+      signal: the number of the signal that this process received; None before.
+      any_signal: the number of the signal that this process or another received, at the last call of `requested`;
+        None if none did.
     """
 
     def __init__(self) -> None:
         self.signal: int | None = None
-        self.heeded: int | None = None
+        self.any_signal: int | None = None
 
     def requested(self) -> bool:
         """Returns whether a stop was requested. With several processes, all must ask at the same time."""
-        self.heeded = heard_by_any(self.signal)
-        return self.heeded is not None
+        self.any_signal = heard_by_any(self.signal)
+        return self.any_signal is not None
 
     def until_requested(self, items: Iterable[T]) -> Iterator[T]:
         """Yields items, and raises `Unfinished` instead of the next one after a request."""
@@ -78,7 +79,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextlib.contextmanager
 def stopped_by_signals(work: Stoppable) -> Iterator[None]:
-    """Turns the first SIGINT, SIGTERM or SIGHUP into a request to stop; the second acts at once.
+    """Turns the first SIGINT, SIGTERM or SIGHUP into a request to stop. The second one has its usual effect.
 
     A signal that the process was started to ignore, as `nohup` does with SIGHUP, stays ignored.
     """
@@ -94,7 +95,7 @@ def stopped_by_signals(work: Stoppable) -> Iterator[None]:
             signal.signal(number, handler)
 
     previous: dict[int, Any] = {}
-    with contextlib.suppress(ValueError):  # this is not the main thread, which alone may handle signals
+    with contextlib.suppress(ValueError):  # this is not the main thread, and only that one may handle signals
         for number in SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 previous[number] = signal.signal(number, request)

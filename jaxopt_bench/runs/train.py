@@ -1,4 +1,4 @@
-"""Training runs, from experiments to their records: the directories are read, populations are trained and written."""
+"""Trains runs: reads their directories, trains populations, and writes their records."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from jaxopt_bench.training import Program, Task, abstract_states, check_batch
 def train(experiment: Experiment, options: Options | None = None) -> Run:
     """Trains an experiment, or continues it from its last checkpoint, or returns it if it has finished.
 
-    A run that was begun in a population continues alone, and the others are not changed. A finished run that lacks the
-    evaluation which the options ask for gets it from its last checkpoint.
+    If the run was begun in a population, it continues alone, and the other runs stay unchanged. If a finished run lacks
+    the evaluation that the options ask for, it is made from the last checkpoint.
 
     Args:
       experiment: what to train.
@@ -42,7 +42,7 @@ def train(experiment: Experiment, options: Options | None = None) -> Run:
       The run. Its summary's status is "completed" or "diverged".
 
     Raises:
-      UserError: for a mistake the user can mend, such as a data set or a checkpoint that is not there.
+      UserError: for a mistake that the user can correct, such as a missing data set or checkpoint.
       Interrupted: after SIGINT or SIGTERM, once a checkpoint is written.
     """
     options = options or Options()
@@ -53,12 +53,12 @@ def train(experiment: Experiment, options: Options | None = None) -> Run:
 
 
 def train_population(experiments: Sequence[Experiment], options: Options | None = None) -> list[Run]:
-    """Trains experiments, as many at once as one program can train and as fit into memory.
+    """Trains experiments, as many together as one program can train and as fit into memory.
 
     Experiments that differ only in numbers and seeds are trained by one program; if there are several programs, one is
-    trained after the other. Those that have finished are left as they are, except for an evaluation that the options
-    ask for and they lack. Those that were begun go on from their last checkpoint, in the population in which they were
-    begun. If only some of a population are given, these continue without the others.
+    trained after the other. Finished runs stay unchanged, except that they get the evaluation that the options ask for
+    if they lack it. Runs that were begun continue from their last checkpoint, in the population in which they were
+    begun. If only some runs of a population are given, these continue without the others.
 
     Args:
       experiments: what to train.
@@ -68,7 +68,7 @@ def train_population(experiments: Sequence[Experiment], options: Options | None 
       The runs, in the experiments' order. The status of each is "completed" or "diverged".
 
     Raises:
-      UserError: if two are the same; and as `train` does.
+      UserError: if two experiments are the same; and as `train` does.
       Interrupted: after SIGINT or SIGTERM, once a checkpoint is written.
     """
     options = options or Options()
@@ -114,8 +114,8 @@ class Group:
 
     Attributes:
       entries: of the runs.
-      task: of one of them.
-      splits: the examples of all.
+      task: the task of one of the runs.
+      splits: the examples, which all runs share.
     """
 
     entries: Sequence[Entry]
@@ -160,15 +160,15 @@ def _train_group(group: Group, index: Index, options: Options) -> None:
             index.reread(member.entry for member in population.members)
             continue
         if stop is not None and stop.requested() and (left := group.unfinished):
-            raise Interrupted(stop.heeded or signal.SIGINT, left[0].directory, 0)
+            raise Interrupted(stop.any_signal or signal.SIGINT, left[0].directory, 0)
 
 
 def _next_population(
     group: Group, index: Index, largest: int | None, options: Options
 ) -> tuple[Population | None, int | None]:
-    """Returns the runs to train next, and how many can be trained at once if that is known by then.
+    """Returns the runs to train next, and how many runs can be trained together; None if that is not known yet.
 
-    The runs are None if another process has changed them in the meantime.
+    The runs are None if another process changed them since they were read.
     """
     unfinished = group.unfinished
     begun = (location for entry in unfinished if (location := index.checkpoints_of(entry)) is not None)
@@ -185,20 +185,20 @@ def _next_population(
 def _train_wave(
     population: Population, splits: Splits, index: Index, options: Options, waiting: int
 ) -> StopRequest | None:
-    """Trains a population to its end, and reads what it has written.
+    """Trains a population to its end, and reads its files again.
 
     Args:
-      population: what is trained.
-      splits: its examples.
-      index: of the runs.
-      options: how they are trained.
-      waiting: how many runs are to be trained afterwards.
+      population: the runs.
+      splits: their examples.
+      index: the index of all runs of the command.
+      options: where and how the runs are trained.
+      waiting: how many runs will be trained afterwards.
 
     Raises:
-      UserError: if a directory holds another run, or was begun with other data.
+      UserError: if a directory holds another run, or its run was begun with other data.
 
     Returns:
-      The request to stop, which may have come meanwhile; None if another process has changed the runs.
+      The request to stop, which says whether a signal came during training; None if another process changed the runs.
     """
     entries = [member.entry for member in population.active]
     with population.locked():
