@@ -1,4 +1,4 @@
-"""Works a study off: trains its runs, here or on a cluster, and shows how far it is."""
+"""Trains the runs of a study, on this machine or on a cluster, and shows the progress."""
 
 from __future__ import annotations
 

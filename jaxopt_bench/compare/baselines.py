@@ -1,4 +1,4 @@
-"""Compares newcomers with recorded results: checks that this is possible, joins them, and says what differs."""
+"""Compares newcomers with recorded results: checks that this is possible, joins them, and names the differences."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ _ENVIRONMENT = (
 
 
 def challenge(study: Study, recorded: Document, newcomers: Sequence[Contender]) -> Study:
-    """Returns the study in which newcomers alone are trained, under the conditions of the recorded contenders.
+    """Returns the study that trains only newcomers, under the conditions of the recorded contenders.
 
     Args:
-      study: as it is now.
-      recorded: the study that the baselines were recorded in.
-      newcomers: optimizers that are not among them.
+      study: the study as it is now.
+      recorded: the study in which the baselines were recorded.
+      newcomers: optimizers that are not among the baselines.
 
     Raises:
-      UserError: where protocol or workloads differ, or a newcomer has the name of a contender that was recorded.
+      UserError: if the protocol or a workload differs, or a newcomer has the name of a recorded contender.
     """
     for field in dataclasses.fields(Study):
         now, then = getattr(study, field.name), getattr(recorded.study, field.name)
@@ -83,7 +83,7 @@ def joined(recorded: Results, trained: Results) -> tuple[Results, Document]:
 def differences(recorded: Results, trained: Results) -> str | None:
     """Returns in one sentence how the environment of the newcomers' runs differs from that of the recorded ones.
 
-    Only what both records hold is compared; None if that is the same.
+    Only facts that are in both records are compared. None if they are the same.
     """
     then, now = _environment(recorded.runs), _environment(trained.runs)
     both = [name for name in then if name in now]

@@ -1,4 +1,4 @@
-"""A study's jobs on a Ray cluster, one task each; see `worker` for what a task does."""
+"""Does a study's jobs on a Ray cluster, each as a task; `worker` has the code of a task."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ from jaxopt_bench.compare.worker import POLL, Shared, Task, WorkerStoppedError, 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.runs import Interrupted, finished, stopped_by_signals
 
-RETRIES = 20  # of a job whose worker or node dies: each goes on from the last checkpoint
+RETRIES = 20  # of a job whose worker or node dies; each retry continues from the last checkpoint
 GRACE = 60.0  # seconds that workers have to write a checkpoint when the study is stopped
-VISIBLE = 90.0  # seconds until a file that one node has written is seen by another; NFS remembers what was absent
-STORE = 128 * 2**20  # bytes of shared memory for the objects of a cluster of our own, which are small
-NEW = "local"  # what Ray calls a cluster that it is to start
+VISIBLE = 90.0  # seconds until a node sees a file that another node has written; NFS caches that a file is missing
+STORE = 128 * 2**20  # bytes of shared memory for the objects of a new cluster, which are small
+NEW = "local"  # the address with which Ray starts a cluster
 
 
 @dataclasses.dataclass(frozen=True)
 class Cluster:
-    """Does jobs on a Ray cluster, as many at once as it has room for.
+    """Does jobs on a Ray cluster, as many at the same time as it has room for.
 
     All nodes share the study's folder under the same path, with locks that hold across nodes (as NFS has), and have
-    this package in one version, and the problems' data. A job whose worker or node dies is done again, up to 20 times,
-    and goes on from its last checkpoint, the end of an epoch. Runs that another process holds, such as a worker that
-    has lost contact and does not know it yet, are waited for, up to five minutes.
+    the same version of this package, and the problems' data. If a worker or node dies, its job is done again, up to 20
+    times, from the last checkpoint, which is the end of an epoch. If another process holds the runs of a job, such as a
+    worker that lost contact and does not know it yet, the job waits up to five minutes for it.
 
-    A task is a population, which takes the memory that it finds free: by default it has a GPU to itself where the
-    cluster has any, else a whole node. Tasks with fewer CPUs share a node, each with as many threads as it has CPUs
-    (where `NPROC`, which XLA heeds, does not say another number), and want a limit on the runs at once. The times that
-    a study asks for are measured on any node, beside whatever runs there.
+    A task trains a population, which uses all the memory that is free. So by default a task has a GPU of its own if the
+    cluster has GPUs, and else a whole node. Tasks with fewer CPUs share a node. Each of these has as many threads as
+    CPUs, unless the environment variable `NPROC`, which XLA reads, is set. They need a limit on the number of runs that
+    are trained together. The times of training steps are measured on any node, also if other tasks run there.
 
     Attributes:
-      address: the cluster: "auto" for one that this machine is a node of, or the HOST:PORT of its head. None for that
-        of the environment variable RAY_ADDRESS, or a new one on this machine, which ends with the study. Ray is left as
-        it is where this process is connected to it already.
-      cpus: CPUs of a task. None for 1 where it has a GPU, else for as many as the smallest node has.
-      gpus: GPUs of a task. None for 1 where any node has one, else 0. Where 0 is asked for, JAX uses the CPU.
+      address: "auto" for the cluster that this machine belongs to, or HOST:PORT of a cluster's head. None for the
+        address in the environment variable RAY_ADDRESS, or else a new cluster on this machine, which ends with the
+        study. If this process is connected to Ray already, it uses that connection.
+      cpus: CPUs of a task. None for 1 if it has a GPU, else for as many as the smallest node has.
+      gpus: GPUs of a task. None for one for each device if any node has a GPU, else 0. If 0 is given, JAX uses the CPU.
 
     Raises:
-      UserError: where a task would have no CPUs, or fewer than no GPUs.
+      UserError: if `cpus` is not above 0, or `gpus` is negative.
     """
 
     address: str | None = None
@@ -61,12 +61,12 @@ class Cluster:
             raise UserError(f"gpus is {self.gpus:g}; accepted: 0 or more.")
 
     def run(self, jobs: Sequence[Job], options: JobOptions, listener: JobListener, next_jobs: NextJobs) -> None:
-        """See `Executor.run`. Where it ends early, workers that can be reached write a checkpoint first.
+        """See `Executor.run`. If it ends early, workers that can be reached write a checkpoint first.
 
         Raises:
-          UserError: where Ray is not installed, there is no such cluster, no node is large enough for a task, or a job
-            fails for a mistake the user can mend.
-          Interrupted: after SIGINT or SIGTERM, once the workers have stopped.
+          UserError: if Ray is not installed, there is no such cluster, no node is large enough for a task, or a job
+            fails because of a mistake that the user can correct.
+          Interrupted: after SIGINT or SIGTERM, when the workers have stopped.
         """
         if worker.working:
             raise UserError(
@@ -94,7 +94,7 @@ class Cluster:
         """Returns the CPUs and GPUs of a task.
 
         Raises:
-          UserError: where no node has them, or they are fewer than the devices that are to share the work.
+          UserError: if no node has as many, or there are fewer GPUs than devices that share the work.
         """
         nodes = [(n["Resources"].get("CPU", 0.0), n["Resources"].get("GPU", 0.0)) for n in ray.nodes() if n["Alive"]]
         gpus = float(devices * any(have >= 1 for _, have in nodes)) if self.gpus is None else self.gpus
@@ -109,13 +109,13 @@ class Cluster:
 
 
 class _Tasks:
-    """The jobs that Ray has and that have not ended."""
+    """The jobs that were given to Ray and have not ended."""
 
     def __init__(self, ray: Any, cpus: float, gpus: float, shared: Shared):
         self.ray, self.shared, self.folder = ray, shared, shared.options.folder
         self.remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, retry_exceptions=False)(work)
-        self.jobs: dict[Any, Job] = {}  # by what Ray returns of each
-        self.waiting: dict[int, set[int]] = {}  # those that no worker is known to have taken: when their runs were held
+        self.jobs: dict[Any, Job] = {}  # by the reference that Ray returns
+        self.waiting: dict[int, set[int]] = {}  # of jobs that have not begun, as far as known: their runs' lock times
         self.signal: int | None = None
 
     def submit(self, job: Job) -> None:
@@ -128,7 +128,7 @@ class _Tasks:
         self.jobs[named.remote(Task.of(job), self.shared)] = job
 
     def wait(self, listener: JobListener) -> list[tuple[Job, StepTime | None]]:
-        """Waits a moment, and returns what has ended meanwhile, after telling of what has begun."""
+        """Waits for a moment, tells the listener which jobs have begun, and returns those that have ended."""
         ended = []
         ready = self._ready()
         for job in self.jobs.values():
@@ -137,7 +137,7 @@ class _Tasks:
             job = self.jobs.pop(task)
             try:
                 measured = self._result(task, job)
-            except WorkerStoppedError:  # which was not our doing
+            except WorkerStoppedError:  # another process stopped it
                 self._send(job)
                 continue
             self._await_records(job)
@@ -146,7 +146,7 @@ class _Tasks:
         return ended
 
     def close(self) -> None:
-        """Stops what has not ended: workers write a checkpoint, those that take too long for it end without."""
+        """Stops all jobs that have not ended. Workers write a checkpoint, unless that takes longer than `GRACE`."""
         deadline = time.monotonic() + GRACE
         for task in self.jobs:
             self.ray.cancel(task)  # which calls the worker's handler of SIGINT: a session's own writes a checkpoint
@@ -161,13 +161,13 @@ class _Tasks:
         return ready
 
     def _begin(self, job: Job, listener: JobListener, certainly: bool = False) -> None:
-        """Tells once that a job has begun: where a worker holds a run of it, as far as this node sees."""
+        """Tells the listener once that a job has begun: when this node sees that a worker locked one of its runs."""
         if id(job) in self.waiting and (certainly or self._held(job) != self.waiting[id(job)]):
             del self.waiting[id(job)]
             listener.begin(job)
 
     def _held(self, job: Job) -> set[int]:
-        """Returns when a job's runs were taken hold of last."""
+        """Returns the times at which a job's runs were last locked."""
         times = set()
         for run in job.runs:
             with contextlib.suppress(FileNotFoundError):
@@ -178,7 +178,7 @@ class _Tasks:
         """Returns the result of an ended task, see `work`.
 
         Raises:
-          UserError: where it failed for a mistake the user can mend, or died again and again.
+          UserError: if it failed because of a mistake that the user can correct, or its workers died again and again.
           WorkerStoppedError: if its worker was told to stop.
         """
         errors = self.ray.exceptions
@@ -199,7 +199,7 @@ class _Tasks:
         """Waits until this node sees that a job's runs have finished.
 
         Raises:
-          UserError: where it does not come to see it.
+          UserError: if it does not see it within `VISIBLE` seconds.
         """
         deadline = time.monotonic() + VISIBLE
         while job.kind != "timing" and not all(finished(self.folder / run.path) for run in job.runs):
@@ -222,10 +222,10 @@ def _import_ray() -> Any:
 
 @contextlib.contextmanager
 def _connected(ray: Any, address: str | None) -> Iterator[None]:
-    """Connects to Ray, unless this process is connected already; afterwards a cluster that was there runs on.
+    """Connects to Ray, unless this process is connected already. At the end it disconnects; only a new cluster ends.
 
     Raises:
-      UserError: where there is no such cluster.
+      UserError: if there is no such cluster.
     """
     if ray.is_initialized():
         yield
@@ -249,7 +249,7 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
 
 
 def _check_address(address: str) -> None:
-    """Checks in seconds what Ray would try for minutes."""
+    """Checks within seconds that an address can be reached. Ray would try for minutes."""
     if "://" in address:
         raise _no_cluster(address, "the driver must run on a node of the cluster")
     host, _, port = address.rpartition(":")

@@ -31,7 +31,7 @@ from jaxopt_bench.study import (
 
 
 class StudyFolder:
-    """The folder of one study. What is written there depends on the study and its runs alone."""
+    """The folder of one study. The content of its `study.json` depends only on the study and its runs."""
 
     def __init__(self, path: str | pathlib.Path):
         self.path = pathlib.Path(path)
@@ -67,11 +67,11 @@ class StudyFolder:
             _document(now.study, added).write(self.path / DOCUMENT)
 
     def results(self, planned: Sequence[Planned]) -> Results:
-        """Returns the records of those of some runs that have begun."""
+        """Returns the records of those runs that have begun."""
         return load_runs({self.path / run.path: StudyRun(run.entry) for run in planned})
 
     def unfinished(self, planned: Sequence[Planned]) -> list[Planned]:
-        """Returns those of some runs that have not ended, or whose files are incomplete.
+        """Returns those runs that have not ended, or whose files are incomplete.
 
         Raises:
           UserError: if a run's folder holds another run.

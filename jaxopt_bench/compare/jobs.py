@@ -39,7 +39,7 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class JobOptions:
-    """How jobs are done, and where.
+    """Options of jobs.
 
     Attributes:
       folder: the folder of the study.
@@ -124,7 +124,7 @@ class Executor(Protocol):
         Args:
           jobs: the first jobs.
           options: of all jobs.
-          listener: is told when a job begins or ends.
+          listener: receives a message when a job begins or ends.
           next_jobs: returns the jobs that follow from a job that has ended.
         """
 

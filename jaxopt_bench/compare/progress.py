@@ -181,7 +181,7 @@ class DisplayedProgress(Progress):
     def seconds_left(self) -> float | None:
         """Returns an estimate of this process's own work, from the time that an epoch of the same workload takes.
 
-        None where no epoch has been timed.
+        None if no epoch has been timed.
         """
         known = {name: list(pairs) for name, pairs in self.seconds.items()}
         under_way: dict[UnitKey, float] = {}
@@ -286,7 +286,7 @@ class StudyTable(DisplayedProgress):
         self.live.update(self._table())
 
     def say(self, text: str) -> None:
-        """See `DisplayedProgress.say`; what the table says already is not said again."""
+        """See `DisplayedProgress.say`. It leaves out messages that begin with two spaces: the table shows them."""
         if not text.startswith("  "):
             super().say(text)
 

@@ -26,8 +26,8 @@ MARGIN = 1.3
 """Safety factor of time estimates: other optimizers than the measured one need more time."""
 PROGRAMS = 1.3
 """Programs that are compiled for an optimizer: one for its trials; for its confirmations only the test is added."""
-LEAST_TRAINING = 0.25  # of the time, if compiling takes nearly all of it
-WARMUP = 0.05  # of the training
+LEAST_TRAINING = 0.25  # share of the time, if compiling takes nearly all of it
+WARMUP = 0.05  # share of the training
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +64,7 @@ def timed_study(
       problem: the problem.
       folder: the folder of the study.
       minutes: how long a new study may take.
-      data_dir: where TFDS keeps its data sets.
+      data_dir: the folder of the problem's data; see `ProblemConfig.load`.
       reporter: receives messages about the measurements and the budget.
 
     Raises:

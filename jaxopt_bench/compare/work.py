@@ -51,7 +51,7 @@ def compare(
       folder: the study's folder. If it holds a study already, this must be the same one or a smaller one.
       data_dir: the folder of the problems' data; see `ProblemConfig.load`.
       executor: does the jobs; None for this machine's devices.
-      progress: is told how the study proceeds; by default nothing is displayed.
+      progress: receives the progress of the study; by default nothing is displayed.
       shard: (i, n): this process is the i-th, from 0, of n processes that share the work.
       largest: how many runs are trained at once, at most; None for as many as fit into memory.
       devices: how many devices share the work of a population.
@@ -135,7 +135,7 @@ class _Work:
         return jobs
 
     def next_jobs(self, job: Job, measured: StepTime | None) -> Sequence[Job]:
-        """Records what a timing measured, and returns the jobs that follow from a job."""
+        """Records the result of a timing, and returns the jobs that follow from a job."""
         if job.kind == "trial":
             return self._confirmation(job.unit)
         if measured is not None:
@@ -155,7 +155,7 @@ class _Work:
     def _confirmation(self, unit: Unit) -> list[Job]:
         """Returns the job that confirms a unit's winner, after selecting it; if that is confirmed, its timing.
 
-        There is none while trials are missing, or if another process does it.
+        There is no such job while trials are missing, or if another process does it.
         """
         planned = trials(self.study, unit)
         if self.folder.unfinished(planned):
@@ -167,9 +167,8 @@ class _Work:
         except LockedError:
             return []
         if self.folder.document.selection(unit.key) is None:
-            discard_checkpoints(
-                [self.folder.path / run.path for run in planned]
-            )  # before: a kill in between repeats it
+            # first, so that it is done again if the process is killed before it has recorded the selection
+            discard_checkpoints([self.folder.path / run.path for run in planned])
             self._select(unit, planned)
         found = self.folder.document.selection(unit.key)
         if found is None or found.trial is None:

@@ -1,4 +1,4 @@
-"""A study's job on another machine: how it is sent there as plain data, and how it is done there."""
+"""A study's job on another machine: it is sent there as plain data, and a worker does it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.optimizers import Imported, load_again
 from jaxopt_bench.runs import Interrupted, LockedError, Reporter
 
-PATIENCE = 300.0  # seconds that a job waits for runs which another process holds, such as a worker that lost contact
-POLL = 0.5  # seconds between two looks at whether the study is to stop
+PATIENCE = 300.0  # seconds that a job waits for runs that another process holds, such as a worker that lost contact
+POLL = 0.5  # seconds between two checks
 
 working = False  # whether this process has done a job for another
 
@@ -27,10 +27,10 @@ class Task:
     """A job as plain data: users' optimizers are classes made while the program runs, which pickle badly.
 
     Attributes:
-      kind: of the job.
+      kind: the kind of the job.
       experiments: the job's experiments, in JSON.
-      digests: of the experiments.
-      optimizers: of each optimizer of the user's the reference, the file and the code, for `load_again`.
+      digests: their digests.
+      optimizers: the reference, the file and the code of each optimizer of the user's, for `load_again`.
     """
 
     kind: JobKind
@@ -87,7 +87,7 @@ class Shared:
 
 
 class WorkerStoppedError(Exception):
-    """A worker was told to stop, and did so after writing a checkpoint."""
+    """A worker was asked to stop, and did so after writing a checkpoint."""
 
 
 def work(task: Task, shared: Shared) -> StepTime | None:
@@ -97,8 +97,8 @@ def work(task: Task, shared: Shared) -> StepTime | None:
       See `perform`.
 
     Raises:
-      UserError: as `perform` does; if the worker cannot do the job.
-      WorkerStoppedError: if the worker is told to stop.
+      UserError: as `perform` does; and if the worker cannot do the job.
+      WorkerStoppedError: if the worker is asked to stop.
     """
     global working
     working = True
