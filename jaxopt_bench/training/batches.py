@@ -1,4 +1,4 @@
-"""In which order and in which batches the examples of a split are used."""
+"""The order of training examples in an epoch, and the batches of a split for evaluation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jaxopt_bench import prng
 from jaxopt_bench.problems import Examples, count_examples, take_examples
 from jaxopt_bench.training.task import Task
 
-EVALUATION_BATCH = 256  # which 2, 4 or 8 devices can share
+EVALUATION_BATCH = 256  # 2, 4 or 8 devices can share it
 
 MaskedBatch = tuple[Examples, Bool[Array, " batch"]]
 

@@ -1,4 +1,4 @@
-"""The loop in which steps are made, compiled or called from Python."""
+"""The loop over training steps, compiled or in Python."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ from jaxopt_bench.training.population import update_members
 
 
 def make_loop(step: Callable[[Any, Any, Any], Any], path: CodePath, members: int = 1) -> Callable[..., Any]:
-    """Returns `advance(states, metrics, data, order, steps)` for any `step(carry, data, order) -> carry`, compiled as
-    training is; see `Program.advance`. The carry is a state with its metrics.
-    """
+    """Returns `advance(states, metrics, data, order, steps)`; see `Program.advance`.
 
+    Args:
+      step: `step(carry, data, order) -> carry` of one member. The carry is a state with its metrics.
+      path: how to compute.
+      members: how many members there are.
+    """
     stacked, whole = shardings(path, members)
     compiled = functools.partial(
         jax.jit, donate_argnums=0, compiler_options=path.compiler_options(), out_shardings=stacked

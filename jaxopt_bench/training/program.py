@@ -1,4 +1,4 @@
-"""The compiled program of a task: what the device computes for runs that are trained together."""
+"""The compiled program of a task: all computations on the device for runs that are trained together."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ Values = Mapping[str, Float[Array, " members"]]
 
 
 class Program:
-    """What is computed for runs of one task that are trained together. Each function is compiled when it is first used.
+    """The computations for runs that are trained together. Each function is compiled when it is first used.
 
     The arrays of the runs are stacked: the first axis is the member, in the same order everywhere.
     The members may differ in numbers and seeds, see `population.check_one_program`.
 
     Attributes:
       task: the task of one of the members.
-      members: how many there are.
+      members: how many members there are.
     """
 
     def __init__(self, task: Task, members: int = 1):
@@ -63,8 +63,8 @@ class Program:
     ) -> tuple[TrainState, StepMetrics]:
         """Makes some updates of each member, and returns the states after them and the metrics of these steps too.
 
-        One compilation serves any number of updates, and how they are divided among calls changes no bit. It returns
-        before they are made.
+        One compilation serves any number of updates. The division of updates into calls does not change any bit. The
+        function returns before the updates are made.
 
         Args:
           states: of the members. They are donated: their buffers are reused and must not be read again.
@@ -134,7 +134,7 @@ class Program:
         return repeat(StepMetrics.empty(self.task.step_names), self.members)
 
     def step_values(self, metrics: StepMetrics) -> Values:
-        """Returns what the metrics of steps say of each member, by name."""
+        """Returns the values of the metrics of steps, of each member, by name."""
         return self._step_values(metrics)
 
     @functools.cached_property
@@ -147,7 +147,7 @@ class Program:
     def states_to_evaluate(
         self, states: TrainState, data: Examples, watched: Callable[[Iterator[int]], Iterator[int]] = iter
     ) -> TrainState:
-        """Returns what is evaluated in place of the states that are trained.
+        """Returns the states to evaluate, given the states that are trained.
 
         If the optimizer averages parameters, the averages replace them. If the problem's variables are running
         averages, they are estimated anew for the parameters that are evaluated: as means over the batches of the first
@@ -163,7 +163,7 @@ class Program:
             states = states.replace(params=self._average_parameters(states.opt_state, states.params))
         if not self.task.problem.running_averages or not jax.tree.leaves(states.variables):
             return states
-        sums = states.variables  # of which `_add_variables` reads nothing but the shapes at first
+        sums = states.variables  # the first call of `_add_variables` reads only their shapes
         for index in watched(iter(range(self._statistics_batches))):
             before, sums = sums, self._add_variables(states.params, sums, states.seed, data, jnp.int32(index))
             jax.block_until_ready(before)
@@ -186,7 +186,7 @@ class Program:
 
     @functools.cached_property
     def _add_variables(self) -> Callable[..., Tree]:
-        """Adds a batch's share of the means of the variables."""
+        """Adds the statistics of one batch to the means of the variables."""
         path, members, size = self.task.code_path, self.members, self.task.experiment.workload.batch_size
         averages_step, batches = make_averages_step(self.task), self._statistics_batches
 
@@ -210,7 +210,7 @@ class Program:
     def evaluate(self, states: TrainState, batches: Iterable[MaskedBatch]) -> Values:
         """Returns the metrics of each member over a split, by name.
 
-        The next batch is asked for when the last but one is done, so that the iterator can stop the evaluation soon.
+        It takes a batch when all before it but one are done, so that the iterator can stop the evaluation soon.
 
         Args:
           states: see `states_to_evaluate`.
@@ -292,10 +292,10 @@ class Program:
         return {"state": abstract_states(self.task, self.members), "metrics": self.abstract_metrics()}
 
     def needed_bytes(self, data: Examples) -> int:
-        """Returns the memory in which the members are trained, by what the compiled program says.
+        """Returns the bytes of memory of one device that training needs, by the analysis of the compiled program.
 
-        It is that of one device. Beside what the program needs, the states are kept a second time while a checkpoint is
-        written; on a CPU a third. If Python calls every step, nothing is known, and 0 is returned.
+        A second copy of the states is added, for the time in which a checkpoint is written, and a third, which a CPU
+        needs. If Python calls every step, nothing is known, and 0 is returned.
 
         Args:
           data: the training split.
