@@ -1,4 +1,4 @@
-"""The runs that a command trains, as they are found on the disk: each file is read once, and again after a change."""
+"""The runs that a command trains, as they are on the disk. Each file is read once, and again if it has changed."""
 
 from __future__ import annotations
 
@@ -33,15 +33,14 @@ CONFIG, SUMMARY = "config.json", "summary.json"
 
 @dataclasses.dataclass
 class Entry:
-    """A run's directory as it was found.
+    """A run's directory, as it was read.
 
     Attributes:
       directory: the run's.
-      experiment: what is to be trained there.
+      experiment: the experiment that is trained there.
       config: the content of `config.json`; None if the run was never begun.
       summary: the content of `summary.json`; None if there is none.
-      location: where its checkpoints are to be found; its own folder if `config.json` was lost; None if the run was
-        never begun.
+      location: where its checkpoints are; its own folder if `config.json` was lost; None if the run was never begun.
     """
 
     directory: pathlib.Path
@@ -52,7 +51,7 @@ class Entry:
     _versions: tuple[Any, ...] = ()
 
     def read(self) -> None:
-        """Reads what is in the directory now.
+        """Reads the files that are in the directory now.
 
         Raises:
           UserError: if a file is damaged.
@@ -74,7 +73,7 @@ class Entry:
         return has_finished(self.summary)
 
     def run(self) -> Run:
-        """Returns the run, of which only the metrics are still to be read; see `load_run`."""
+        """Returns the run, after reading its metrics; see `load_run`."""
         if self.config is None or self.has_changed():
             return load_run(self.directory)
         return run_of_files(self.directory, self.config, self.summary)
@@ -92,7 +91,7 @@ class Index:
 
     @classmethod
     def read(cls, experiments: Sequence[Experiment], runs_dir: str | pathlib.Path, fresh: bool = False) -> Index:
-        """Reads what there is of the experiments' runs.
+        """Reads the directories of the experiments' runs.
 
         Raises:
           UserError: if two experiments are the same, or a file is damaged.
@@ -109,7 +108,7 @@ class Index:
 
     @property
     def unfinished(self) -> list[Entry]:
-        """The runs that are to be trained."""
+        """The runs that have not finished."""
         return [entry for entry in self.entries if not entry.finished]
 
     def reread(self, entries: Iterable[Entry]) -> None:
@@ -132,7 +131,7 @@ class Index:
         return True
 
     def checkpoints_of(self, entry: Entry) -> CheckpointLocation | None:
-        """Returns where a run's checkpoints are; None if none of them was ever completed, so that it begins anew.
+        """Returns where a run's checkpoints are; None if none was ever completed, so that the run begins again.
 
         Raises:
           UserError: if it was trained in a population whose folder is missing.

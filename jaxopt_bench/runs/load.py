@@ -59,7 +59,7 @@ class CheckpointLocation(NamedTuple):
 
 
 def checkpoint_location(directory: pathlib.Path, config: Mapping[str, Any]) -> CheckpointLocation:
-    """Returns where a run's checkpoints are, as its `config.json` says."""
+    """Returns where a run's checkpoints are, from its `config.json`."""
     where = {"path": "checkpoints", "member": 0, "members": 1, **config.get("checkpoints", {})}
     return CheckpointLocation(
         pathlib.Path(os.path.normpath(directory / where["path"])), where["member"], where["members"]
@@ -67,7 +67,7 @@ def checkpoint_location(directory: pathlib.Path, config: Mapping[str, Any]) -> C
 
 
 def checkpoint_location_to_json(directory: pathlib.Path, location: CheckpointLocation) -> dict[str, Any]:
-    """Returns what `config.json` says of a run's checkpoints: the folder relative to the run, and its index."""
+    """Returns the entry in `config.json` for a run's checkpoints: their folder, relative to the run, and its index."""
     path = os.path.relpath(location.folder, directory)
     return {"path": path, "member": location.member, "members": location.members}
 
@@ -198,8 +198,8 @@ def check_state(state: TrainState, experiment: Experiment, where: str) -> None:
     """Checks that a state is one of an experiment: that it has its seed and its hyperparameters.
 
     Args:
-      state: of one run.
-      experiment: which it should be of.
+      state: the state of one run.
+      experiment: the experiment of that run.
       where: the checkpoint and the index, for the message.
 
     Raises:

@@ -1,4 +1,4 @@
-"""How many runs are trained at once: as many as fit into memory, in waves of even sizes."""
+"""How many runs are trained together: as many as fit into memory, in waves of about equal sizes."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from jaxopt_bench.runs.processes import agreed, least
 from jaxopt_bench.training import Program, Task, largest_population
 
 MEBIBYTE = 1 << 20
-SHARE_OF_MEMORY = 0.9  # of what is free, that a population may fill
-FILES_EACH, USUAL_FILES = 8, 512  # that a member keeps open (its lock and event files), and all else
+SHARE_OF_MEMORY = 0.9  # of the free memory, that a population may use
+FILES_EACH, USUAL_FILES = 8, 512  # open files of a member (its lock and event files), and all others
 
 
 def largest_that_fits(task: Task, data: Examples, wanted: int) -> int:
     """Returns how many members, at most `wanted`, fit into the free memory; with several processes, into that of each.
 
     Args:
-      task: of one of the members.
+      task: the task of one of the members.
       data: the training split.
-      wanted: how many there are.
+      wanted: how many members there are.
     """
 
     def need(members: int) -> float:
         try:
             return Program(task, members).needed_bytes(data)
-        except jax.errors.JaxRuntimeError as error:  # compiling tries things out on the device
+        except jax.errors.JaxRuntimeError as error:  # the compiler also runs parts of the program on the device
             if is_out_of_memory(error):
                 return math.inf
             raise
@@ -38,12 +38,12 @@ def largest_that_fits(task: Task, data: Examples, wanted: int) -> int:
 
 
 def size_of_wave(count: int, largest: int, devices: int) -> int:
-    """Returns how many of some runs the next wave trains, so that all waves are about equally large.
+    """Returns how many runs the next wave trains, so that all waves have about equal sizes.
 
     Args:
       count: how many runs are left.
-      largest: how many fit at once.
-      devices: a multiple of their number is preferred where that is possible.
+      largest: how many fit into memory together.
+      devices: how many devices there are; if possible, the result is a multiple of it.
     """
     even = math.ceil(count / math.ceil(count / largest))
     full = min(math.ceil(even / devices) * devices, largest // devices * devices)
@@ -56,7 +56,7 @@ def is_out_of_memory(error: jax.errors.JaxRuntimeError) -> bool:
 
 
 def allow_open_files(members: int) -> None:
-    """Raises this process's limit of open files to what so many members need, as far as the system lets it."""
+    """Raises this process's limit of open files for so many members, as far as the system allows it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = USUAL_FILES + FILES_EACH * members
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -65,7 +65,7 @@ def allow_open_files(members: int) -> None:
 
 
 def _free_memory() -> float:
-    """Returns the bytes that are free where programs are run; with several processes, where there are fewest."""
+    """Returns the free bytes of memory where programs run; with several processes, the smallest number of them."""
     stats = jax.local_devices()[0].memory_stats() or {}
     known = "bytes_limit" in stats
     free = stats["bytes_limit"] - stats["bytes_in_use"] if known else psutil.virtual_memory().available

@@ -1,4 +1,4 @@
-"""How runs are trained and what is written of them. None of it changes what a run is."""
+"""Options of training and of recording. They do not change which experiment a run is of."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from jaxopt_bench.training import CodePath
 
 @dataclasses.dataclass(frozen=True)
 class Recording(Config):
-    """What a run writes and how often, which changes nothing that it computes."""
+    """What a run writes and how often. This changes nothing that it computes."""
 
     log_every: int = number(50, at_least=1)
     """Steps between two lines of training metrics; every epoch's end has one."""
     checkpoint_every: int | None = number(None, at_least=1)
     """Steps between two checkpoints within an epoch; every epoch's end has one."""
     keep_checkpoints: int = number(2, at_least=1)
-    """How many of the last checkpoints stay, beside the best epoch's (those of a population's members stay only where
-    the test split will be read at them)."""
+    """How many of the last checkpoints stay. That of the best epoch stays too; in a population, those of the members'
+    best epochs stay only if the test split will be read at them."""
     tensorboard: bool = True
     """Write TensorBoard event files."""
     evaluation: bool = False
-    """Write evaluation.npz at the end: what the network makes of each example of the evaluated splits, its worst
-    mistakes, an augmented batch."""
+    """Write evaluation.npz at the end: the model's outputs and losses for each example of the evaluated splits, and
+    views of examples and of a training batch."""
 
 
 def _default_reporter() -> Reporter:
@@ -42,12 +42,12 @@ class Options:
     Attributes:
       runs_dir: each run's directory is `<runs_dir>/<experiment.name>/<experiment.digest>`.
       data_dir: where TFDS keeps its data sets; TFDS's own default if it is None.
-      fresh: begin other runs beside those that exist.
+      fresh: begin new runs beside those that exist.
       recording: what is written and how often.
-      reporter: is told of the progress; by default a live display on a terminal, else plain lines.
-      code_path: how to compute; as suits the backend if it is None.
-      largest: how many runs are trained at once at most; as many as fit into memory if it is None. Populations that
-        were begun with more are divided.
+      reporter: receives the progress; by default it shows a live display on a terminal, else plain lines.
+      code_path: how to compute; the one for the backend if it is None.
+      largest: the largest number of runs that are trained together; as many as fit into memory if it is None.
+        Populations that were begun with more are divided.
 
     Raises:
       UserError: if `largest` is less than 1.

@@ -90,8 +90,8 @@ def continued_population(
     population with a copy of its checkpoints. The old checkpoints stay as they are for the other runs.
 
     Args:
-      index: of the runs that are to be trained, and of those that have finished.
-      location: the folder and the number of members.
+      index: the index of all runs of the command.
+      location: the folder of the checkpoints, and the number of members.
       task_of: returns the task of a run.
       warn: called with a message for each damaged checkpoint.
       largest: how many runs can be trained at once; None for any number.
@@ -114,7 +114,7 @@ def continued_population(
 def _take_out(
     index: Index, location: CheckpointLocation, members: Sequence[Member], warn: Callable[[str], None]
 ) -> Population | None:
-    """Makes a population of some members of another, see `continued_population`."""
+    """Makes a population of some members of another one; see `continued_population`."""
     old = Population(members, location.folder.parent)
     tasks = {each.directory: each.task for each in members}
     new = new_population([each.entry for each in members], lambda entry: tasks[entry.directory])

@@ -1,4 +1,4 @@
-"""Computes what the model of a completed run makes of each example, and has it written to `evaluation.npz`."""
+"""Computes the outputs and losses of a completed run's model for each example, and writes them to `evaluation.npz`."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def write_evaluations(
     splits: Splits,
     watched: Callable[[Iterator[Any]], Iterator[Any]] = iter,
 ) -> None:
-    """Writes the evaluations of runs that were trained together, one after the other: outputs take memory.
+    """Writes the evaluations of runs that were trained together, one after the other, since outputs need much memory.
 
     Args:
-      directories: the runs', by their indices among the states.
-      states: stacked, on the device or the host.
-      program: of the runs.
-      splits: their examples.
+      directories: the directories of the runs, by their indices in the states.
+      states: the stacked states, on the device or the host.
+      program: the program of the runs.
+      splits: the examples.
       watched: returns the batches that it is given, and may raise instead of the next.
 
     Raises:
@@ -64,8 +64,8 @@ def evaluate_finished(entries: Sequence[Entry], options: Options) -> None:
     """Writes the evaluations that completed runs lack, from their last checkpoints.
 
     Args:
-      entries: the runs; those that have not completed are left alone.
-      options: where the data are, how to compute, and who is told that there are such runs.
+      entries: the runs; those that have not completed are ignored.
+      options: where the data are, how to compute, and the reporter, which receives a message if there are such runs.
 
     Raises:
       UserError: if the checkpoint of a run's last step is missing, before anything is written, or damaged.
@@ -112,7 +112,7 @@ def _evaluated_splits(task: Task, splits: Splits) -> Sequence[str]:
 
 
 def _check_outputs(task: Task, states: TrainState, batch: Examples) -> None:
-    """Checks what the problem's outputs are, before they are computed for whole splits."""
+    """Checks the form of the problem's outputs, before they are computed for whole splits."""
 
     def of_first(states: TrainState, batch: Examples) -> Any:
         params, variables = jax.tree.map(lambda leaf: leaf[0], (states.params, states.variables))
@@ -151,7 +151,7 @@ def _evaluated_split(
 
 
 def _views(name: str, function: Callable[..., Any] | None, *arguments: Any) -> tuple[View, ...]:
-    """Returns what a function of a problem returns for views, () if there is no such function."""
+    """Returns the views that a function of a problem makes; () if there is no such function."""
     if function is None:
         return ()
     try:

@@ -1,4 +1,4 @@
-"""Where the training of a population starts: at its last checkpoint, or at the initial states."""
+"""The start of a population's training: its last checkpoint, or the initial states."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Start:
 
     Attributes:
       step: how many steps have been made.
-      states: of the members, stacked.
-      metrics: of the steps since the last line of training metrics, stacked.
+      states: the states of the members, stacked.
+      metrics: the metrics of the steps since the last line of training metrics, stacked.
     """
 
     step: int
@@ -37,7 +37,7 @@ def restore(population: Population, program: Program, reporter: Reporter) -> Sta
     found = None
     if population.begun:
         found = restore_latest(population.checkpoints, program.abstract_checkpoint(), warn=reporter.say)
-    if found is None:  # checkpoints that lie in the folder nevertheless are left from runs that someone removed
+    if found is None:  # if the folder has checkpoints, they are of runs that someone removed
         if any((member.directory / "metrics.jsonl").exists() for member in population.active):
             reporter.say("no checkpoint of it was ever finished, or all are gone: it begins anew")
         return Start(0, initial_states([member.task for member in population.members]), program.empty_metrics())

@@ -27,7 +27,7 @@ def seconds_per_step(experiments: Sequence[Experiment], options: Options) -> flo
 
     Args:
       experiments: runs that one program can train, alike but for their seeds.
-      options: where the data are, and how it is computed.
+      options: where the data are, and how to compute.
     """
     keep_compiled_programs()
     task, splits = load_task(experiments[0], options)
