@@ -15,12 +15,12 @@ SPLIT_WORDS = {"train": "training", "train_clean": "clean training", "validation
 """The name of each split in words."""
 
 Curves = Mapping[str, Sequence[float | None]]
-"""The values at the end of each epoch, by `{split}_{metric}`; None if a value was not finite."""
+"""The values of a run at the ends of its epochs, by `{split}_{metric}`; None for a value that was not finite."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Measure:
-    """One number that describes a run.
+    """A number that describes a run, such as its test accuracy at the last epoch.
 
     Attributes:
       name: `{split}_{metric}`, or one of `DERIVED`.
@@ -101,7 +101,7 @@ def measures(metrics: tuple[Metric, ...]) -> Mapping[str, Measure]:
     """Returns all measures of runs by name.
 
     Args:
-      metrics: of the runs, the headline first, the loss among them.
+      metrics: the metrics of the runs, the headline first, the loss among them.
     """
     loss, headline = metric_named(metrics, LOSS), metrics[0]
     assert loss is not None, "every problem has a loss"
@@ -120,7 +120,7 @@ def measures(metrics: tuple[Metric, ...]) -> Mapping[str, Measure]:
 
 
 def split_of(measure: str) -> tuple[str, str] | None:
-    """Returns the split and the metric that a name of the form `{split}_{metric}` names; None for another name."""
+    """Returns the split and the metric in a name of the form `{split}_{metric}`; None if it has another form."""
     for split in sorted(SPLITS, key=len, reverse=True):  # "train_clean" before "train"
         if measure.startswith(f"{split}_") and len(measure) > len(split) + 1:
             return split, measure[len(split) + 1 :]

@@ -23,7 +23,7 @@ def grid(experiment: Experiment, values: Mapping[str, Sequence[float]], seeds: i
     Args:
       experiment: with the values of all other fields.
       values: by field, as "optimizer.learning_rate"; fields that are arrays in training.
-      seeds: the number of seeds; the first one is that of `experiment`.
+      seeds: the number of seeds; the first one is that of `experiment` seeds.
 
     Raises:
       UserError: for a field that cannot be swept, a value that its field does not accept, values that are equal in

@@ -1,4 +1,4 @@
-"""The metrics that runs recorded: which ones, and what is known of each."""
+"""The metrics that runs recorded: their names, units, directions and bounds."""
 
 from __future__ import annotations
 

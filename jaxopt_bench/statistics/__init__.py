@@ -1,4 +1,4 @@
-"""The statistics of a comparison: functions of numbers, which read no run and draw no chart."""
+"""The statistics of a comparison: functions of numbers, which know nothing of runs or charts."""
 
 from __future__ import annotations
 
