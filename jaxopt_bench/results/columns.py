@@ -26,16 +26,16 @@ Types = Mapping[str, ColumnType]
 """Types by column."""
 
 PARTS = ("optimizer.", "schedule.")
-"""What the names of the optimizer's and the schedule's fields begin with."""
+"""The prefixes of the names of the optimizer's and the schedule's fields."""
 
 VERSION = "version."
-"""What the names of the packages' versions begin with."""
+"""The prefix of the names of the packages' versions."""
 
 STUDY_COLUMNS: Types = {
     "study": pl.String, "phase": pl.String, "workload": pl.String, "contender": pl.String, "repetition": pl.Int64,
     "trial": pl.Int64, "selected": pl.Boolean,
 }  # fmt: skip
-"""Where in a study a run belongs; null for one of no study."""
+"""The place of a run in a study; null for a run of no study."""
 
 IDENTITY: Types = {"path": pl.String, **STUDY_COLUMNS, "digest": pl.String, "status": pl.String}
 

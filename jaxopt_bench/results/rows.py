@@ -1,4 +1,4 @@
-"""Run directories read as rows of the two tables. No code of theirs is run: what they say is text and numbers."""
+"""Reads run directories as rows of the two tables. This runs no code of theirs: it reads text and numbers only."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ TOLERANCE = 1e-9
 """Relative difference between two readings of one number."""
 
 BATCH = 8 << 20
-"""Bytes of metrics that are read at once: enough for Polars to be fast, few enough not to be seen in memory."""
+"""Bytes of metrics that are read together: many enough for Polars to be fast, and few compared with the memory."""
 
 
 def runs_table(runs: Mapping[pathlib.Path, StudyRun | None]) -> pl.DataFrame:
@@ -77,7 +77,7 @@ def curves_table(metrics: Mapping[pathlib.Path, Sequence[str]]) -> pl.DataFrame:
       metrics: the names of the metrics of each run, by its directory.
 
     Raises:
-      UserError: naming the file and the line, where one is damaged.
+      UserError: naming the file and the line, if one is damaged.
     """
     names = dict.fromkeys(name for own in metrics.values() for name in own)
     types = curve_types(names)
@@ -90,7 +90,7 @@ def check_agreement(runs: pl.DataFrame, curves: pl.DataFrame) -> None:
     """Checks that the results of runs are those in their metrics.
 
     Args:
-      runs: rows of `runs_table`.
+      runs: the table of runs; see `runs_table`.
       curves: the lines of their metrics.
 
     Raises:
@@ -200,7 +200,7 @@ def _check(name: str, values: Sequence[object], kind: ColumnType, paths: Sequenc
 
 
 def _batches(paths: Sequence[pathlib.Path]) -> Iterator[list[tuple[pathlib.Path, bytes]]]:
-    """Yields runs with the whole lines of their metrics, several at once."""
+    """Yields batches of runs, each run with the complete lines of its metrics."""
     batch: list[tuple[pathlib.Path, bytes]] = []
     size = 0
     for path in paths:
@@ -221,7 +221,8 @@ def _batches(paths: Sequence[pathlib.Path]) -> Iterator[list[tuple[pathlib.Path,
 def _lines(batch: Sequence[tuple[pathlib.Path, bytes]], types: Types) -> pl.DataFrame:
     """Returns the lines of some runs.
 
-    Polars reads them together; if it fails, run by run; and at last the reader does that names a damaged line.
+    Polars reads them together. If it fails, it reads each run alone. If that fails too, `read_records` reads the run,
+    and names the damaged line.
     """
     text = b"".join(whole for _, whole in batch)
     counts = [whole.count(b"\n") for _, whole in batch]

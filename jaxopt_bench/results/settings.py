@@ -15,9 +15,9 @@ class SettingRow:
     """What the runs of one setting reached at their last epoch.
 
     Attributes:
-      setting: the values of the fields in question, as flags name them.
+      setting: the values of the fields, under the names that flags have.
       results: an estimate by `{split}_{metric}`, over the seeds that did not diverge.
-      runs: how many there are.
+      runs: how many runs there are.
       diverged: how many of them diverged, or came to an end with a loss that is not finite.
     """
 
@@ -28,10 +28,10 @@ class SettingRow:
 
 
 def rows_by_setting(runs: Sequence[Run], fields: Sequence[str]) -> list[SettingRow]:
-    """Returns a row for each setting of the fields, in the order in which the settings first come.
+    """Returns a row for each setting of the fields, in the order of the first run of each.
 
     Args:
-      runs: of one workload and optimizer, all finished.
+      runs: runs of one workload and optimizer, all finished.
       fields: names such as "optimizer.learning_rate".
     """
     settings: dict[tuple[float, ...], list[Run]] = {}

@@ -53,7 +53,7 @@ class Results:
         reached (`final.test_loss`, `best.validation_loss`, …, and likewise each other metric), what it took, and where
         it ran.
       curves: a row for each line of the runs' metrics, with a column for each metric; `path` says whose.
-      documents: what the studies among them say of themselves.
+      documents: the documents of the studies among them.
       folder: the innermost folder that holds all of them, from which on `save` writes each `path`.
     """
 
@@ -63,7 +63,7 @@ class Results:
     folder: str = "."
 
     def lines(self, path: str) -> pl.DataFrame:
-        """Returns a run's rows of `curves`: none where it has none."""
+        """Returns a run's rows of `curves`; an empty table if it has none."""
         return self._lines.get((path,), self.curves.clear())
 
     @functools.cached_property
@@ -78,7 +78,7 @@ class Results:
             cannot reach any file.
 
         Raises:
-          UserError: where Polars cannot answer it.
+          UserError: if Polars cannot answer it.
         """
         check_reads_no_file(query)
         try:
@@ -92,11 +92,11 @@ class Results:
     def save(self, folder: str | pathlib.Path) -> None:
         """Writes the tables, and the study if there is one, into a folder that `load` reads.
 
-        What is left out: checkpoints; what the folder was called that they were in; of a study's trials the lines of
-        `curves` that stand within epochs ("train_steps").
+        It leaves out checkpoints, the name of the folder of the runs, and, for a study's trials, the lines of `curves`
+        within epochs ("train_steps").
 
         Raises:
-          UserError: where they are of several studies, or the folder holds a study that is not recorded.
+          UserError: if they are of several studies, or the folder holds a study that is not recorded.
         """
         folder = pathlib.Path(folder)
         if len(self.documents) > 1:
@@ -119,13 +119,13 @@ class Results:
 def load(path: str | pathlib.Path) -> Results:
     """Reads a run's directory, a study's folder, results recorded without their run directories, or any folder of them.
 
-    Of a study's folder those runs are read that its `study.json` names.
+    In a study's folder, it reads the runs that `study.json` names.
 
     Args:
-      path: of a folder; those in it that links name are not searched.
+      path: the folder. Symbolic links to folders in it are not followed.
 
     Raises:
-      UserError: where there is nothing of the kind, or a file is damaged.
+      UserError: if the folder holds none of these, or a file is damaged.
     """
     path = pathlib.Path(path)
     if not os.path.isdir(path):  # where `path.is_dir` raises, as for a name that is too long
@@ -151,7 +151,7 @@ def load(path: str | pathlib.Path) -> Results:
 
 
 def load_runs(runs: Mapping[pathlib.Path, StudyRun | None]) -> Results:
-    """Reads runs, those that were begun.
+    """Reads those runs that were begun.
 
     Args:
       runs: what a study says of each run, by the run's directory; None for a run of no study.
@@ -203,7 +203,7 @@ def repeats_in_words(count: int) -> str:
 
 
 def _found(path: pathlib.Path) -> Iterator[tuple[FolderKind, pathlib.Path]]:
-    """Yields what can be read, in the order of their paths. What is within one of these belongs to it."""
+    """Yields the folders that can be read, in the order of their paths. Folders within one of these belong to it."""
     for folder, inside, files in os.walk(path):
         kind = next((kind for name, kind in _KINDS.items() if name in files), None)
         if kind is None and "summary.json" in files and RUN_FOLDER.fullmatch(os.path.basename(os.path.abspath(folder))):

@@ -33,7 +33,7 @@ def choose_directories(
     Each folder is listed once, however many experiments have their runs there.
 
     Args:
-      experiments: what is run.
+      experiments: the experiments of the runs.
       runs_dir: the folder of all runs; one with `..` in it is resolved, since runs name each other by relative paths.
       fresh: start a new run beside the existing ones, under a number that no file or folder has; otherwise return the
         run that was started last.
@@ -77,7 +77,7 @@ def locked(directory: pathlib.Path, wait: bool = False) -> Iterator[None]:
         yield
 
 
-WARN_AFTER = 2.0  # seconds of waiting for a lock until it is said
+WARN_AFTER = 2.0  # seconds of waiting for a lock before a warning
 _POLL = 0.05  # seconds between two tries
 _HOLDER = re.compile(r"(process [^\n]*)?")
 _MOST_OF_LOCK = 1000  # characters, more than a lock of ours has
@@ -136,7 +136,7 @@ def _numbers(folder: pathlib.Path) -> Mapping[str, list[int]]:
 
 
 def _is_run(directory: pathlib.Path) -> bool:
-    """Returns whether a folder is a run's, which it also is as long as it is empty."""
+    """Returns whether a folder is a run's. An empty folder counts as one."""
     if not directory.is_dir():
         return False
     names = os.listdir(directory)

@@ -1,4 +1,4 @@
-"""`evaluation.npz`: what the model of a completed run makes of each example, for those who look at its mistakes.
+"""`evaluation.npz`: the outputs and losses of a completed run's model for each example, to look at its mistakes.
 
 It is a NumPy archive, neither compressed nor pickled. For each evaluated split (`validation` and `test`, or
 `train_clean` if there is neither) of n examples, in the split's order:
@@ -32,7 +32,7 @@ _TRAINING = "training"
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class EvaluatedSplit:
-    """What a model makes of a split.
+    """The results of a model for each example of a split.
 
     Attributes:
       statistics: of each example, in the split's order, by name; "loss" is among them.
@@ -47,7 +47,7 @@ class EvaluatedSplit:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What `evaluation.npz` holds.
+    """The content of `evaluation.npz`.
 
     Attributes:
       splits: "validation" and "test", those of them that the run evaluates, in this order; "train_clean" if it
@@ -60,7 +60,7 @@ class Evaluation:
 
 
 def load_evaluation(path: str | pathlib.Path) -> Evaluation | None:
-    """Returns what a run's `evaluation.npz` holds; None if it has none.
+    """Returns the content of a run's `evaluation.npz`; None if there is none.
 
     Args:
       path: `runs/<experiment>/<digest>`.

@@ -1,4 +1,4 @@
-"""What a person sees while a run trains: a live display on a terminal, plain lines elsewhere."""
+"""Shows the progress of training: a live display on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jaxopt_bench.runs.records import Record
 
 
 class Reporter:
-    """Is told how a run goes, and shows nothing. Steps are counted from the start of training, not of the process."""
+    """Receives the progress of a run, and shows nothing. Steps count from the start of training, not of the process."""
 
     def start(self, title: str, step: int, steps: int, steps_per_epoch: int, metrics: Sequence[Metric]) -> None:
         """Called when a run starts, or is resumed, at a step. The first metric is the headline."""
@@ -138,11 +138,11 @@ def reporter_for(console: Console) -> Reporter:
 
 
 def median_lines(lines: Sequence[Sequence[Record]], names: Sequence[str]) -> Sequence[Record]:
-    """Returns what to show of several runs' lines of the same steps and splits: the medians over the runs.
+    """Returns lines to show for several runs: the medians over their lines of the same steps and splits.
 
     Args:
-      lines: each run's.
-      names: of the metrics.
+      lines: the lines of each run.
+      names: the names of the metrics.
     """
     if len(lines) < 2:
         return lines[0] if lines else []

@@ -16,7 +16,7 @@ from jaxopt_bench.runs.environment import check_options
 from jaxopt_bench.runs.options import Options
 from jaxopt_bench.training import CodePath, Task, choose_code_path, everywhere, placed
 
-CLEAN_EXAMPLES = 5000  # of the training split, evaluated after every epoch as other splits are
+CLEAN_EXAMPLES = 5000  # of the training split; they are evaluated after every epoch, as the other splits are
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class Splits:
 
     @functools.cached_property
     def train(self) -> Examples:
-        """The examples to train on; they are copied to the device when they are first asked for."""
+        """The examples to train on. The first access copies them to the device."""
         return placed(jax.tree.map(jnp.asarray, self.problem.train), everywhere(self.code_path))
 
     @property

@@ -1,4 +1,4 @@
-"""Which of two is better, how sure that is, and how many seeds it takes to see."""
+"""Comparisons of two optimizers: their difference, its significance, and the number of seeds that would show it."""
 
 from __future__ import annotations
 

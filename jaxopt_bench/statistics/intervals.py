@@ -1,4 +1,4 @@
-"""What a handful of seeds says about a mean."""
+"""Means of a few values and their confidence intervals."""
 
 from __future__ import annotations
 
