@@ -37,7 +37,7 @@ class Member:
 
     task: Task
     entry: Entry
-    index: int = 0
+    index: int
     finished: bool = False
     _metrics: MetricsFile | None = None
     _events: Events | None = None
@@ -109,11 +109,7 @@ class Member:
             self._events.write(lines)
 
     def write_config(
-        self,
-        recording: Recording,
-        location: CheckpointLocation,
-        here: Mapping[str, Any],
-        rules: Sequence[Share] = (),
+        self, recording: Recording, location: CheckpointLocation, here: Mapping[str, Any], rules: Sequence[Share]
     ) -> Sequence[str]:
         """Writes its config.json, and returns the differences between its last environment and this one.
 
