@@ -46,7 +46,7 @@ browser: .venv/ready ## install Chromium, where no browser is found: the tests l
 	  $(BIN)/playwright install chromium
 
 kernels: .venv/ready ## build PyTorch's convolutions for CPUs, where oneDNN is installed (Debian's libdnnl-dev): twice as fast
-	@$(BIN)/python -m jaxopt_bench.models.onednn
+	@$(BIN)/python -m jaxopt_bench.kernels.build
 
 bench: peers ## measure speed beside PyTorch; ARGS="--quick" tries it
 	@$(BIN)/python -m experiments.speed $(ARGS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 import tempfile
+from collections.abc import Callable, Iterator
 
 import hypothesis
 import pytest
@@ -17,7 +18,7 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="jaxo
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="jaxopt-bench-tests-")  # the user's own is not for tests
 
-from jaxopt_bench import Experiment, Workload, data
+from jaxopt_bench import Experiment, Workload, data, kernels
 from jaxopt_bench.cli import main
 from jaxopt_bench.data import Augmentation
 from jaxopt_bench.models import CNN, MODELS, Model
@@ -69,6 +70,19 @@ def tiny() -> Experiment:
         optimizer=AdamW(learning_rate=5e-3),
         schedule=Cosine(warmup=0.5),
     )
+
+
+@pytest.fixture
+def kernels_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[pathlib.Path], None]]:
+    """Yields a function that sets the file of the library of CPU kernels, while the test lasts."""
+
+    def take(path: pathlib.Path) -> None:
+        monkeypatch.setattr(kernels, "LIBRARY", path)
+        kernels.library.cache_clear()
+
+    yield take
+    monkeypatch.undo()
+    kernels.library.cache_clear()
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from typing import Any
 
 import jax
 
+from jaxopt_bench import kernels
 from jaxopt_bench.config import flattened
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.huge_pages import has_huge_pages
-from jaxopt_bench.models import onednn
 from jaxopt_bench.training import CodePath
 
 PACKAGES = ("jaxopt-bench", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow-datasets", "clu")
@@ -78,7 +78,7 @@ def _threads() -> int:
 
 
 def _kernels(code_path: CodePath) -> dict[str, str | None]:
-    return {"onednn": onednn.version()} if code_path.layers == "onednn" else {}
+    return {"onednn": kernels.onednn_version()} if code_path.layers == "onednn" else {}
 
 
 def _version(name: str) -> str | None:

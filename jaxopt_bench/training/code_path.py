@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 import jax
 
+from jaxopt_bench import kernels
 from jaxopt_bench.config import Config, number
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.models import onednn
 from jaxopt_bench.models.layers import LayersPath
 
 LAYERS = "JAXOPT_BENCH_LAYERS"
@@ -88,7 +88,9 @@ def choose_code_path(backend: str | None = None, deterministic: bool = False, de
     _check_devices(devices)
     match backend:
         case "cpu":
-            one_call = devices > 1 or onednn.version() is None  # a batch of which oneDNN's calls cannot be divided
+            one_call = (
+                devices > 1 or kernels.onednn_version() is None
+            )  # a batch of which oneDNN's calls cannot be divided
             path = CodePath("pure" if one_call else "onednn", "compiled", "map")
         case "gpu" | "tpu":
             path = CodePath("native", "compiled", "vmap")
@@ -119,6 +121,6 @@ def _with_layers(path: CodePath, named: Any, devices: int) -> CodePath:
         return CodePath(named) if slow else dataclasses.replace(path, layers=named)
     if path.members != "map" or devices > 1:
         raise UserError(f"{LAYERS} is {named!r}; accepted: on one device, a CPU.")
-    if onednn.version() is None:
-        raise UserError(f"{LAYERS} is {named!r}, but its kernels are not built; accepted: `make kernels` first.")
+    if kernels.onednn_version() is None:
+        raise UserError(f"{LAYERS} is {named!r}, but its kernels are not built. {kernels.COMMAND} builds them.")
     return dataclasses.replace(path, layers=named)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -15,10 +13,9 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jaxopt_bench import UserError, train, train_population
+from jaxopt_bench import UserError, kernels, train, train_population
 from jaxopt_bench.models import MODELS, Layers, onednn
 from jaxopt_bench.models.convolution import NHWC
-from jaxopt_bench.models.onednn.__main__ import build
 from jaxopt_bench.runs import Options, Reporter
 from jaxopt_bench.training import CodePath, choose_code_path
 from tests.models.test_convolution import assert_all_same, draw, trained, value_and_gradients
@@ -28,41 +25,16 @@ PATH = CodePath("onednn", "compiled", "map")
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """Returns the kernels of this working tree, or others built for these tests."""
-    if onednn.version() is not None:
-        return onednn.LIBRARY
-    if not any(pathlib.Path(folder, "dnnl.hpp").exists() for folder in ("/usr/include", f"{sys.prefix}/include")):
-        pytest.skip("oneDNN's headers are not installed (Debian's libdnnl-dev)")
-    library = tmp_path_factory.mktemp("kernels") / "convolution.so"
-    build(library)
-    return library
-
-
-@pytest.fixture(scope="module")
-def kernels(built: pathlib.Path) -> Iterator[None]:
-    """Has the kernels be used while the tests of this file last."""
-    with pytest.MonkeyPatch.context() as patch:
-        if built != onednn.LIBRARY:
-            patch.setattr(onednn, "LIBRARY", built)
-            onednn._library.cache_clear()
-        assert onednn.version() is not None
-        yield
-    if built != onednn.LIBRARY:
-        onednn._library.cache_clear()
+def convolutions() -> None:
+    """Skips the test where oneDNN's convolutions are not built."""
+    if kernels.onednn_version() is None:
+        pytest.skip("the CPU kernels are not built, or without oneDNN (make kernels)")
 
 
 @pytest.fixture
-def library(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[pathlib.Path], None]]:
-    """Returns what has another file be taken for the kernels."""
-
-    def take(path: pathlib.Path) -> None:
-        monkeypatch.setattr(onednn, "LIBRARY", path)
-        onednn._library.cache_clear()
-
-    yield take
-    monkeypatch.undo()
-    onednn._library.cache_clear()
+def absent(kernels_at: Callable[[pathlib.Path], None], tmp_path: pathlib.Path) -> None:
+    """Has no kernels be found."""
+    kernels_at(tmp_path / "kernels.so")
 
 
 def assert_computed(
@@ -92,7 +64,7 @@ def called(images: Any, kernel: Any, *args: Any, **kwargs: Any) -> int:
 
 @pytest.mark.parametrize("strides", [(1, 1), (2, 2), (4, 3)])
 @pytest.mark.parametrize("padding", ["SAME", "VALID", ((2, 0), (0, 3)), ((4, 5), (3, 4))])
-def test_values_and_gradients_are_xlas_in_float64(kernels: None, strides: Any, padding: Any) -> None:
+def test_values_and_gradients_are_xlas_in_float64(convolutions: None, strides: Any, padding: Any) -> None:
     assert_computed((3, 7, 8, 4), (3, 3, 4, 5), strides, padding)
 
 
@@ -113,13 +85,13 @@ def test_values_and_gradients_are_xlas_in_float64(kernels: None, strides: Any, p
     ],
 )
 def test_unusual_sizes(
-    kernels: None, size: tuple[int, ...], kernel: tuple[int, ...], stride: int, padding: Any
+    convolutions: None, size: tuple[int, ...], kernel: tuple[int, ...], stride: int, padding: Any
 ) -> None:
     assert_computed(size, kernel, (stride, stride), padding)
 
 
 @pytest.mark.parametrize(("groups", "stride"), [(2, 1), (2, 2), (4, 1), (16, 1), (16, 2)])
-def test_groups(kernels: None, groups: int, stride: int) -> None:
+def test_groups(convolutions: None, groups: int, stride: int) -> None:
     assert_computed((2, 6, 7, 16), (3, 3, 16 // groups, 32), (stride, stride), "SAME", groups)
 
 
@@ -133,7 +105,7 @@ def test_groups(kernels: None, groups: int, stride: int) -> None:
     ],
 )
 def test_what_it_does_not_cover_is_computed_as_before(
-    kernels: None, dtype: str, padding: Any, kwargs: dict[str, Any]
+    convolutions: None, dtype: str, padding: Any, kwargs: dict[str, Any]
 ) -> None:
     images, kernel = jnp.asarray(draw(1, 4, 9, 8, 4), dtype), jnp.asarray(draw(2, 3, 3, 4, 6), dtype)
     arguments = (images, kernel, (1, 1), padding)
@@ -149,11 +121,11 @@ def test_what_it_does_not_cover_is_computed_as_before(
     assert called(*arguments, **kwargs) == -1
 
 
-def test_loops_of_every_kind_agree_to_the_bit(kernels: None) -> None:
+def test_loops_of_every_kind_agree_to_the_bit(convolutions: None) -> None:
     assert_all_same(trained(onednn.conv_general_dilated, vmap=True))
 
 
-def test_a_network_made_of_it_is_the_plain_one(kernels: None) -> None:
+def test_a_network_made_of_it_is_the_plain_one(convolutions: None) -> None:
     images = jnp.asarray(draw(1, 4, 32, 32, 3), jnp.float32)
     variables = MODELS["resnet20"].module(10).init(jax.random.key(0), images, train=False)
     plain, ours = (
@@ -166,14 +138,14 @@ def test_a_network_made_of_it_is_the_plain_one(kernels: None) -> None:
 
 
 def test_runs_use_it_record_it_and_repeat_themselves_along_it(
-    kernels: None, tiny: Any, tmp_path: pathlib.Path, digits_dir: pathlib.Path
+    convolutions: None, tiny: Any, tmp_path: pathlib.Path, digits_dir: pathlib.Path
 ) -> None:
     assert choose_code_path("cpu") == PATH
     options: Any = {"data_dir": digits_dir, "recording": QUIET, "reporter": Reporter()}
     whole = train(tiny, Options(runs_dir=tmp_path / "whole", **options))
     environment = whole.config["environments"][0]
     assert environment["code_path"]["layers"] == "onednn"
-    assert environment["packages"]["onednn"] == onednn.version()
+    assert environment["packages"]["onednn"] == kernels.onednn_version()
     with pytest.raises(Killed):
         train(tiny, Options(runs_dir=tmp_path / "killed", **{**options, "reporter": KilledAt(25)}))
     assert_same(whole, train(tiny, Options(runs_dir=tmp_path / "killed", **options)))
@@ -183,29 +155,11 @@ def test_runs_use_it_record_it_and_repeat_themselves_along_it(
     assert_same(whole, member)
 
 
-def test_where_it_is_not_built_all_works_as_before(library: Any, tmp_path: pathlib.Path) -> None:
-    library(tmp_path / "convolution.so")
-    assert onednn.version() is None
+def test_where_it_is_not_built_all_works_as_before(absent: None) -> None:
     assert choose_code_path("cpu") == CodePath("pure", "compiled", "map")
     arrays = jnp.zeros((1, 4, 4, 2)), jnp.zeros((3, 3, 2, 2))
-    with pytest.raises(UserError, match=r"there are no kernels .*convolution\.so; accepted: .*`make kernels` first"):
+    with pytest.raises(UserError, match=r"kernels\.so is not built, or without oneDNN. `jaxopt-bench kernels` builds"):
         onednn.conv_general_dilated(*arrays, (1, 1), "SAME", dimension_numbers=NHWC)
-
-
-def test_a_library_that_cannot_be_loaded_is_said_and_not_used(library: Any, tmp_path: pathlib.Path) -> None:
-    (tmp_path / "convolution.so").write_bytes(b"no library")
-    library(tmp_path / "convolution.so")
-    with pytest.warns(UserWarning, match=r"convolution\.so are not used \(.*`make kernels` builds them anew"):
-        assert onednn.version() is None
-
-
-def test_a_library_of_another_source_is_said_and_not_used(
-    built: pathlib.Path, library: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(onednn, "source_digest", lambda: "0" * 12)
-    library(built)
-    with pytest.warns(UserWarning, match="built from source [0-9a-f]{12}, and now there is 000000000000"):
-        assert onednn.version() is None
 
 
 @pytest.mark.parametrize(
@@ -216,10 +170,7 @@ def test_a_library_of_another_source_is_said_and_not_used(
         ("", CodePath("pure", "compiled", "map")),
     ],
 )
-def test_layers_can_be_named(
-    library: Any, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, named: str, path: CodePath
-) -> None:
-    library(tmp_path / "absent.so")
+def test_layers_can_be_named(absent: None, monkeypatch: pytest.MonkeyPatch, named: str, path: CodePath) -> None:
     monkeypatch.setenv("JAXOPT_BENCH_LAYERS", named)
     assert choose_code_path("cpu") == path
 
@@ -229,37 +180,12 @@ def test_layers_can_be_named(
     [
         ("onednn", "gpu", "LAYERS is 'onednn'; accepted: on one device, a CPU"),
         ("fast", "cpu", "LAYERS is 'fast'; accepted: plain, native, pure, onednn"),
-        ("onednn", "cpu", "its kernels are not built; accepted: `make kernels` first"),
+        ("onednn", "cpu", "its kernels are not built. `jaxopt-bench kernels` builds them"),
     ],
 )
 def test_layers_that_there_are_not_are_refused(
-    library: Any, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, named: str, backend: str, message: str
+    absent: None, monkeypatch: pytest.MonkeyPatch, named: str, backend: str, message: str
 ) -> None:
-    library(tmp_path / "absent.so")
     monkeypatch.setenv("JAXOPT_BENCH_LAYERS", named)
     with pytest.raises(UserError, match=message):
         choose_code_path(backend)
-
-
-def test_without_a_compiler_or_without_onednn_it_is_said_what_is_missing(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(SystemExit, match="there is no compiler 'no-such-compiler'"):
-        build(tmp_path / "convolution.so")
-    monkeypatch.setenv("CXX", "false")
-    with pytest.raises(SystemExit, match="They need oneDNN"):
-        build(tmp_path / "convolution.so")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_number_of_threads_is_xlas(built: pathlib.Path) -> None:
-    said = (
-        "import ctypes, pathlib, sys; from jaxopt_bench.models import onednn; "
-        "onednn.LIBRARY = pathlib.Path(sys.argv[1]); assert onednn.version(); "
-        "print(ctypes.CDLL('libgomp.so.1').omp_get_max_threads())"
-    )
-    found = subprocess.run(
-        [sys.executable, "-c", said, str(built)], env={"NPROC": "3", "PATH": ""}, capture_output=True, text=True
-    )
-    assert found.stdout == "3\n", found.stderr

@@ -14,9 +14,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxopt_bench import files, load_run
+from jaxopt_bench import files, kernels, load_run
 from jaxopt_bench.errors import unknown_name
-from jaxopt_bench.models import onednn
 from jaxopt_bench.runs import Run
 from jaxopt_bench.runs.records import Record
 from jaxopt_bench.training.code_path import LAYERS
@@ -163,7 +162,7 @@ def applicable(backend: str, pythons: Sequence[pathlib.Path] = (), without: Sequ
         if name not in known:
             raise unknown_name("circumstance", name, known)
     usual = [c for c in CIRCUMSTANCES if c.backend in (None, backend)]
-    if onednn.version() is None:
+    if kernels.onednn_version() is None:
         usual = [c for c in usual if c.order.get("layers") != "onednn"]
     usual = [c for c in usual if c.name not in without]
     return usual + [Circumstance(_version(python), python=python) for python in pythons]

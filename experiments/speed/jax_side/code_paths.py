@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import jax
 
-from jaxopt_bench.models import onednn
+from jaxopt_bench import kernels
 from jaxopt_bench.models.layers import LayersPath
 from jaxopt_bench.training import CodePath, choose_code_path
 
@@ -37,7 +37,7 @@ def population_paths(layers: Sequence[str] = EVERY) -> tuple[CodePath, ...]:
 
 
 def _fast_on_cpu() -> list[LayersPath]:
-    return ["pure"] if onednn.version() is None else ["pure", "onednn"]
+    return ["pure"] if kernels.onednn_version() is None else ["pure", "onednn"]
 
 
 def path_on_devices(devices: int) -> CodePath:

@@ -2,22 +2,16 @@
 // called by XLA through its foreign function interface. Nothing else belongs here.
 
 #include <array>
-#include <cstdint>
-#include <condition_variable>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
-#include <functional>
-#include <future>
 #include <map>
-#include <mutex>
-#include <optional>
-#include <queue>
 #include <string>
-#include <thread>
 #include <tuple>
 #include <utility>
 #include <vector>
 
+#include "caller.h"
 #include "dnnl.hpp"
 #include "xla/ffi/api/ffi.h"
 
@@ -39,57 +33,17 @@ struct alignas(64) CacheLine {
   char bytes[64];
 };
 
-// The one thread that calls oneDNN: a convolution takes all cores, and OpenMP keeps a team of threads for every thread
-// that has ever asked for one, of which XLA has many.
-class Caller {
- public:
-  struct State {
-    dnnl::engine engine{dnnl::engine::kind::cpu, 0};
-    dnnl::stream stream{engine};
-    std::map<std::vector<int64_t>, Plan> plans;
-    std::vector<CacheLine> reordered;  // one kernel at a time
-  };
+// What the convolutions share. Only the thread of Caller uses it.
+struct State {
+  dnnl::engine engine{dnnl::engine::kind::cpu, 0};
+  dnnl::stream stream{engine};
+  std::map<std::vector<int64_t>, Plan> plans;
+  std::vector<CacheLine> reordered;  // one kernel at a time
 
-  // Returns when the job is done, and throws what it has thrown.
-  void Call(std::function<void(State&)> job) {
-    Task task([job = std::move(job)](std::optional<State>& state) {
-      if (!state) state.emplace();
-      job(*state);
-    });
-    std::future<void> done = task.get_future();
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      waiting_.push(std::move(task));
-    }
-    wake_.notify_one();
-    done.get();
+  static State& Shared() {
+    static auto* state = new State;  // never destroyed: the thread may outlive main
+    return *state;
   }
-
-  static Caller& Shared() {
-    static auto* caller = new Caller;  // never destroyed: threads may outlive main
-    return *caller;
-  }
-
- private:
-  using Task = std::packaged_task<void(std::optional<State>&)>;
-
-  Caller() { std::thread(&Caller::Loop, this).detach(); }
-
-  void Loop() {
-    std::optional<State> state;
-    for (;;) {
-      std::unique_lock<std::mutex> lock(mutex_);
-      wake_.wait(lock, [this] { return !waiting_.empty(); });
-      auto task = std::move(waiting_.front());
-      waiting_.pop();
-      lock.unlock();
-      task(state);  // which makes what is not there yet, so that whoever waits is told where that fails
-    }
-  }
-
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::queue<Task> waiting_;
 };
 
 // oneDNN 3 makes primitive descriptions of their arguments, oneDNN 2 of an operation's description.
@@ -147,7 +101,7 @@ Plan MakePlan(const dnnl::engine& engine, Pass pass, const Dims& images, const D
   return plan;
 }
 
-void Run(Caller::State& state, Pass pass, const Dims& images, float* images_data, const Dims& kernel,
+void Run(State& state, Pass pass, const Dims& images, float* images_data, const Dims& kernel,
          float* kernel_data, const Dims& outputs, float* outputs_data, int64_t groups, const Dims& strides,
          const Dims& before, const Dims& after) {
   std::vector<int64_t> key = {pass, groups};
@@ -208,8 +162,8 @@ ffi::Error Convolve(F32 first, F32 second, ffi::Result<F32> result, int64_t of, 
   place(order[1], second);
   place(order[2], *result);
   try {
-    Caller::Shared().Call([&](Caller::State& state) {
-      Run(state, static_cast<Pass>(of), shapes[0], data[0], shapes[1], data[1], shapes[2], data[2], groups,
+    Caller::Shared().Call([&] {
+      Run(State::Shared(), static_cast<Pass>(of), shapes[0], data[0], shapes[1], data[1], shapes[2], data[2], groups,
           {strides[0], strides[1]}, {padding[0], padding[2]}, {padding[1], padding[3]});
     });
   } catch (const std::exception& error) {
@@ -229,8 +183,6 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxopt_bench_convolve, Convolve,
                                   .Attr<int64_t>("groups")
                                   .Attr<Numbers>("strides")
                                   .Attr<Numbers>("padding"));
-
-extern "C" const char* jaxopt_bench_source_digest() { return SOURCE_DIGEST; }
 
 extern "C" const char* jaxopt_bench_onednn_version() {
   static const std::string version = [] {

@@ -1,15 +1,11 @@
-"""The two-dimensional convolution by oneDNN, which PyTorch uses on CPU: present where `make kernels` built it.
+"""The two-dimensional convolution by oneDNN, which PyTorch uses on CPUs, too.
 
-Building is in `__main__`, the computation itself in `convolution.cc`. Layers and their parameters have no place here.
+`kernels/convolution.cc` computes it. Layers and their parameters have no place here.
 """
 
 from __future__ import annotations
 
-import ctypes
 import functools
-import os
-import pathlib
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,46 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxopt_bench import kernels
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.files import sha256_of_file
 from jaxopt_bench.models import convolution
 from jaxopt_bench.models.convolution import Images, Kernel, Outputs, Window, output_size, window_of
 
-SOURCE = pathlib.Path(__file__).with_name("convolution.cc")
-LIBRARY = SOURCE.with_suffix(".so")
 TARGET = "jaxopt_bench_convolve"
 _FORWARD, _INPUT_GRADIENT, _KERNEL_GRADIENT = range(3)
-
-
-def version() -> str | None:
-    """Returns which oneDNN is used, or None where the kernels are not built, or cannot be used any more."""
-    library = _library()
-    return None if library is None else library.jaxopt_bench_onednn_version().decode()
-
-
-def source_digest() -> str:
-    """Returns a digest of the source that the library must have been built from."""
-    return sha256_of_file(SOURCE)[:12]
-
-
-@functools.cache
-def _library() -> Any:
-    """Returns the library, its function made known to XLA; None, after a warning, where it cannot be used."""
-    if not LIBRARY.exists():
-        return None
-    if os.environ.get("NPROC"):  # which XLA heeds
-        os.environ.setdefault("OMP_NUM_THREADS", os.environ["NPROC"])
-    try:
-        library = ctypes.CDLL(str(LIBRARY))
-        for name in ("onednn_version", "source_digest"):
-            getattr(library, f"jaxopt_bench_{name}").restype = ctypes.c_char_p
-        if (found := library.jaxopt_bench_source_digest().decode()) != (wanted := source_digest()):
-            raise OSError(f"it was built from source {found}, and now there is {wanted}")
-        jax.ffi.register_ffi_target(TARGET, jax.ffi.pycapsule(getattr(library, TARGET)), platform="cpu")
-    except Exception as error:  # it is an extra, and what is wrong with it is made right by building it again
-        warnings.warn(f"the kernels {LIBRARY} are not used ({error}); `make kernels` builds them anew.", stacklevel=2)
-        return None
-    return library
 
 
 def conv_general_dilated(
@@ -79,14 +42,16 @@ def conv_general_dilated(
     threads.
 
     Raises:
-      UserError: where the kernels are not built.
+      UserError: if the library of kernels is not built, or is built without oneDNN.
     """
     window = window_of(lhs, rhs, window_strides, padding, **others)
     if window is None or lhs.dtype != jnp.float32 or any(pad < 0 for side in window.pads for pad in side):
         others["feature_group_count"] = feature_group_count
         return convolution.conv_general_dilated(lhs, rhs, window_strides, padding, **others)
-    if _library() is None:
-        raise UserError(f"there are no kernels {LIBRARY}; accepted: another code path, or `make kernels` first.")
+    if kernels.onednn_version() is None:
+        raise UserError(
+            f"{kernels.LIBRARY} is not built, or without oneDNN. {kernels.COMMAND} builds it; or use other layers."
+        )
     return _convolve(window, feature_group_count, lhs, rhs)
 
 

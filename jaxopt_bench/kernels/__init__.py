@@ -1,0 +1,92 @@
+"""Functions in C++ that XLA calls on CPUs: loads the library that `build` has compiled, and registers them with XLA.
+
+What the functions mean to a network or an optimizer has no place here; the modules that call them say it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import pathlib
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+FOLDER = pathlib.Path(__file__).parent
+LIBRARY = FOLDER / "kernels.so"
+"""The library, which holds the functions of all sources."""
+
+TARGETS: Mapping[str, bool] = {
+    "jaxopt_bench_convolve": True,
+}
+"""The functions that XLA can call, and whether each needs oneDNN. Without oneDNN those that need it are not built."""
+
+COMMAND = "`jaxopt-bench kernels`"
+"""What builds the library."""
+
+
+@functools.cache
+def library() -> Any:
+    """Returns the library, or None if it is not built, or, after a warning, if it cannot be used.
+
+    It is loaded once in a process, and its functions are then registered with XLA.
+    """
+    if not LIBRARY.exists():
+        return None
+    if os.environ.get("NPROC"):  # XLA's number of threads
+        os.environ.setdefault("OMP_NUM_THREADS", os.environ["NPROC"])
+    try:
+        return _load(LIBRARY)
+    except Exception as error:  # of several types; training works without the library, more slowly
+        warnings.warn(f"the CPU kernels in {LIBRARY} are not used: {error}. {COMMAND} builds them again.", stacklevel=2)
+        return None
+
+
+def onednn_version() -> str | None:
+    """Returns the version of the oneDNN that the functions call, or None if those that need it cannot be used."""
+    return onednn_of(library())
+
+
+def source_digest() -> str:
+    """Returns a digest of all sources. A library is used only if it was built from these."""
+    digest = hashlib.sha256()
+    for path in sources("*.cc", "*.h"):
+        digest.update(f"{path.name}\n".encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def sources(*patterns: str) -> list[pathlib.Path]:
+    """Returns the source files whose names match one of the patterns, in the order of their names."""
+    return sorted(path for pattern in patterns for path in FOLDER.glob(pattern))
+
+
+def onednn_of(loaded: Any) -> str | None:
+    """Returns the version of the oneDNN that a library calls; None for one built without it, and for no library."""
+    return _text(loaded, "jaxopt_bench_onednn_version") if hasattr(loaded, "jaxopt_bench_onednn_version") else None
+
+
+def _load(path: pathlib.Path) -> ctypes.CDLL:
+    """Loads a library and registers its functions with XLA.
+
+    Raises:
+      OSError: if it cannot be loaded, or was built from other sources.
+      AttributeError: if it lacks a function.
+    """
+    loaded = ctypes.CDLL(str(path))
+    if (found := _text(loaded, "jaxopt_bench_source_digest")) != (wanted := source_digest()):
+        raise OSError(f"they were built from other sources (digest {found}) than there are now ({wanted})")
+    for name, needs_onednn in TARGETS.items():
+        if onednn_of(loaded) or not needs_onednn:
+            jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(loaded, name)), platform="cpu")
+    return loaded
+
+
+def _text(loaded: ctypes.CDLL, name: str) -> str:
+    """Returns what a function without arguments returns as text."""
+    function = getattr(loaded, name)
+    function.restype = ctypes.c_char_p
+    return function().decode()

@@ -1,0 +1,64 @@
+"""Which library of CPU kernels is used, and what is said of one that cannot be used."""
+
+from __future__ import annotations
+
+import pathlib
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from jaxopt_bench import kernels
+
+At = Callable[[pathlib.Path], None]
+
+
+@pytest.fixture
+def built() -> pathlib.Path:
+    """Returns the library of this working tree."""
+    if kernels.library() is None:
+        pytest.skip("the CPU kernels are not built (make kernels)")
+    return kernels.LIBRARY
+
+
+def test_a_missing_library_is_not_used(kernels_at: At, tmp_path: pathlib.Path) -> None:
+    kernels_at(tmp_path / "kernels.so")
+    assert kernels.library() is None
+    assert kernels.onednn_version() is None
+
+
+def test_a_broken_library_is_not_used_and_a_warning_says_so(kernels_at: At, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "kernels.so").write_bytes(b"no library")
+    kernels_at(tmp_path / "kernels.so")
+    with pytest.warns(UserWarning, match=r"kernels\.so are not used: .*`jaxopt-bench kernels` builds them again"):
+        assert kernels.library() is None
+
+
+def test_a_library_of_other_sources_is_not_used_and_a_warning_says_so(
+    built: pathlib.Path, kernels_at: At, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "source_digest", lambda: "0" * 12)
+    kernels_at(built)
+    with pytest.warns(UserWarning, match=r"other sources \(digest [0-9a-f]{12}\) than there are now \(000000000000\)"):
+        assert kernels.library() is None
+
+
+def test_every_change_of_a_source_changes_the_digest(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+    digests = [kernels.source_digest()]
+    monkeypatch.setattr(kernels, "FOLDER", tmp_path)
+    for name, text in (("a.cc", "1"), ("a.cc", "2"), ("b.h", "2"), ("b.h", "3"), ("a.py", "1")):
+        (tmp_path / name).write_text(text)
+        digests.append(kernels.source_digest())
+    assert len(set(digests)) == 5  # Python files are no sources
+    assert digests[-1] == digests[-2]
+
+
+def test_openmp_uses_the_number_of_threads_of_xla(built: pathlib.Path) -> None:
+    code = (
+        "import ctypes; from jaxopt_bench import kernels; assert kernels.library(); "
+        "print(ctypes.CDLL('libgomp.so.1').omp_get_max_threads())"
+    )
+    environment = {"NPROC": "3", "PATH": "", "PYTHONPATH": str(pathlib.Path(kernels.__file__).parents[2])}
+    found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert found.stdout == "3\n", found.stderr
