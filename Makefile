@@ -11,6 +11,10 @@ BIN := .venv/bin
 # How many processes run tests: three for two cores, since many tests wait for processes that they start.
 WORKERS ?= $(shell echo $$(( ($$(getconf _NPROCESSORS_ONLN) * 3 + 1) / 2 )))
 
+NO_KERNELS := The CPU kernels are not built, so training networks on this CPU takes up to twice as long. Install a C++ compiler \
+  (Debian: apt install g++; macOS: xcode-select --install; without root: pip install ziglang and CXX='python -m ziglang c++'), \
+  then make kernels.
+
 .DEFAULT_GOAL := help
 .PHONY: help setup run compare report list doctor peers cluster browser kernels bench test test-slow test-faults lint types floors format lock clean
 
@@ -18,12 +22,12 @@ help: ## print this
 	@echo "usage: make TARGET [EXP=digits_cnn_adamw] [STUDY=digits] [RESULTS=PATH] [ARGS=\"--epochs 2 …\"]"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: .venv/ready ## make .venv, with the versions of requirements.lock
+setup: .venv/kernels ## make .venv, with the versions of requirements.lock, and build the CPU kernels where there is a compiler
 
-run: .venv/ready ## train EXP with the flags ARGS; the same command continues it
+run: .venv/kernels ## train EXP with the flags ARGS; the same command continues it
 	@$(BIN)/jaxopt-bench run $(EXP) $(ARGS)
 
-compare: .venv/ready ## compare the optimizers of STUDY with the flags ARGS; the same command continues it
+compare: .venv/kernels ## compare the optimizers of STUDY with the flags ARGS; the same command continues it
 	@$(BIN)/jaxopt-bench compare $(STUDY) $(ARGS)
 
 report: .venv/ready ## build the page and the figures of RESULTS (recorded results, a study's folder, a run), into reports/
@@ -32,7 +36,7 @@ report: .venv/ready ## build the page and the figures of RESULTS (recorded resul
 list: .venv/ready ## list experiments, studies, models, data sets, optimizers, schedules
 	@$(BIN)/jaxopt-bench list $(ARGS)
 
-doctor: .venv/ready ## check in seconds that this machine's backend computes what training needs
+doctor: .venv/kernels ## check in seconds that this machine's backend computes what training needs
 	@$(BIN)/jaxopt-bench doctor $(ARGS)
 
 peers: .venv/ready ## install PyTorch, where it is absent: make bench needs it, and some tests compare with it
@@ -45,19 +49,20 @@ browser: .venv/ready ## install Chromium, where no browser is found: the tests l
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
 	  $(BIN)/playwright install chromium
 
-kernels: .venv/ready ## build PyTorch's convolutions for CPUs, where oneDNN is installed (Debian's libdnnl-dev): twice as fast
-	@$(BIN)/python -m jaxopt_bench.kernels.build
+kernels: .venv/ready ## build the CPU kernels anew, as `make setup` does by itself, and say what is missing if that fails
+	@$(BIN)/jaxopt-bench kernels
+	@touch .venv/kernels
 
-bench: peers ## measure speed beside PyTorch; ARGS="--quick" tries it
+bench: peers .venv/kernels ## measure speed beside PyTorch; ARGS="--quick" tries it
 	@$(BIN)/python -m experiments.speed $(ARGS)
 
-test: lint types floors browser ## check style, types and import layers, and run the tests
+test: lint types floors browser .venv/kernels ## check style, types and import layers, and run the tests
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow" --durations=10 $(ARGS)
 
-test-slow: .venv/ready ## run all tests, those that take minutes too, on programs compiled as training compiles them (an hour or two)
+test-slow: .venv/kernels ## run all tests, those that take minutes too, on programs compiled as training compiles them (an hour or two)
 	XLA_FLAGS= $(BIN)/python -m pytest $(ARGS)
 
-test-faults: .venv/ready ## kill, damage and fill up runs, and count what was injected (minutes)
+test-faults: .venv/kernels ## kill, damage and fill up runs, and count what was injected (minutes)
 	XLA_FLAGS= $(BIN)/python -m pytest -s tests/faults tests/data/test_fuzz.py $(ARGS)
 
 lint: .venv/ready ## check style
@@ -76,10 +81,10 @@ format: .venv/ready ## put the code into its style
 
 lock: ## choose versions anew, newest that pyproject.toml admits (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade \
-	  --extra dev --extra report pyproject.toml --output-file requirements.lock
+	  --extra dev --extra report --extra kernels pyproject.toml --output-file requirements.lock
 
-clean: ## remove .venv and caches; runs stay
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
+clean: ## remove .venv, the CPU kernels and caches; runs stay
+	rm -rf .venv jaxopt_bench/kernels/kernels.so .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
 
 .venv/ready: pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -87,4 +92,9 @@ clean: ## remove .venv and caches; runs stay
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Whether or not they could be built, this is done once for the same sources.
+.venv/kernels: .venv/ready $(wildcard jaxopt_bench/kernels/*.cc jaxopt_bench/kernels/*.h jaxopt_bench/kernels/build.py)
+	@$(BIN)/jaxopt-bench kernels 2>/dev/null || echo "$(NO_KERNELS)"
 	@touch $@

@@ -23,6 +23,7 @@ HELP = """usage: jaxopt-bench COMMAND …
   optimizers check NAME [--model resnet18 …]                      measure what an optimizer does with a network
   optimizers plot [NAME …] [--out optimizers.png]                 draw where optimizers go on surfaces of two numbers
   doctor                                                          versions, devices, and whether they can be trusted
+  kernels [build|show|remove]                                     build the functions in C++ that are fast on CPUs
 
 COMMAND --help says more; run EXPERIMENT --help lists every flag with that experiment's values; --debug shows an error's
 traceback."""

@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, str] = {
     "data": "jaxopt_bench.cli.data",
     "optimizers": "jaxopt_bench.cli.optimizers",
     "doctor": "jaxopt_bench.cli.doctor",
+    "kernels": "jaxopt_bench.cli.kernels",
 }
 """The module of each command, whose `parse` makes a call of the words that follow. Only the one that is asked for is
 imported: JAX takes seconds."""

@@ -25,7 +25,7 @@ TARGETS: Mapping[str, bool] = {
 }
 """The functions that XLA can call, and whether each needs oneDNN. Without oneDNN those that need it are not built."""
 
-COMMAND = "`jaxopt-bench kernels`"
+COMMAND = "`jaxopt-bench kernels` (in a checkout: `make kernels`)"
 """What builds the library."""
 
 
@@ -48,7 +48,18 @@ def library() -> Any:
 
 def onednn_version() -> str | None:
     """Returns the version of the oneDNN that the functions call, or None if those that need it cannot be used."""
-    return onednn_of(library())
+    return _onednn_of(library())
+
+
+def description() -> str:
+    """Returns which compiler built the library that is used, and which oneDNN it calls; there must be one."""
+    used = library()
+    found = (
+        f"oneDNN {version} ({_text(used, 'jaxopt_bench_onednn_file')})"
+        if (version := _onednn_of(used))
+        else "no oneDNN"
+    )
+    return f"{_text(used, 'jaxopt_bench_compiler')}, {found}"
 
 
 def source_digest() -> str:
@@ -64,8 +75,7 @@ def sources(*patterns: str) -> list[pathlib.Path]:
     return sorted(path for pattern in patterns for path in FOLDER.glob(pattern))
 
 
-def onednn_of(loaded: Any) -> str | None:
-    """Returns the version of the oneDNN that a library calls; None for one built without it, and for no library."""
+def _onednn_of(loaded: Any) -> str | None:
     return _text(loaded, "jaxopt_bench_onednn_version") if hasattr(loaded, "jaxopt_bench_onednn_version") else None
 
 
@@ -80,7 +90,7 @@ def _load(path: pathlib.Path) -> ctypes.CDLL:
     if (found := _text(loaded, "jaxopt_bench_source_digest")) != (wanted := source_digest()):
         raise OSError(f"they were built from other sources (digest {found}) than there are now ({wanted})")
     for name, needs_onednn in TARGETS.items():
-        if onednn_of(loaded) or not needs_onednn:
+        if _onednn_of(loaded) or not needs_onednn:
             jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(loaded, name)), platform="cpu")
     return loaded
 

@@ -19,9 +19,9 @@ import tempfile
 import jax
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.kernels import LIBRARY, onednn_of, source_digest, sources
+from jaxopt_bench.kernels import LIBRARY, source_digest, sources
 
-NEED_ONEDNN = ("convolution.cc",)
+NEED_ONEDNN = ("convolution.cc", "onednn.cc")
 """The sources that are compiled only where oneDNN is found."""
 
 _COMPILERS = ("c++", "g++", "clang++")
@@ -115,13 +115,3 @@ def _finds_onednn(command: list[str], libraries: list[str]) -> bool:
 
 def _run(command: list[str]) -> None:
     subprocess.run(command, check=True, capture_output=True, text=True, errors="replace")
-
-
-def main() -> None:
-    """Builds the library and says from which oneDNN."""
-    build()
-    print("CPU kernels built, with oneDNN", onednn_of(ctypes.CDLL(str(LIBRARY))))
-
-
-if __name__ == "__main__":
-    main()

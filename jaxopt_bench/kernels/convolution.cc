@@ -183,11 +183,3 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxopt_bench_convolve, Convolve,
                                   .Attr<int64_t>("groups")
                                   .Attr<Numbers>("strides")
                                   .Attr<Numbers>("padding"));
-
-extern "C" const char* jaxopt_bench_onednn_version() {
-  static const std::string version = [] {
-    const dnnl_version_t* found = dnnl_version();
-    return std::to_string(found->major) + "." + std::to_string(found->minor) + "." + std::to_string(found->patch);
-  }();
-  return version.c_str();
-}

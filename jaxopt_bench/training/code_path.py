@@ -122,5 +122,7 @@ def _with_layers(path: CodePath, named: Any, devices: int) -> CodePath:
     if path.members != "map" or devices > 1:
         raise UserError(f"{LAYERS} is {named!r}; accepted: on one device, a CPU.")
     if kernels.onednn_version() is None:
-        raise UserError(f"{LAYERS} is {named!r}, but its kernels are not built. {kernels.COMMAND} builds them.")
+        raise UserError(
+            f"{LAYERS} is {named!r}, but oneDNN's convolutions are not built. {kernels.COMMAND} builds them."
+        )
     return dataclasses.replace(path, layers=named)

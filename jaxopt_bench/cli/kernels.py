@@ -1,0 +1,77 @@
+"""`jaxopt-bench kernels`: builds the CPU kernels, describes them, or removes them."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from typing import Literal
+
+import tyro
+
+from jaxopt_bench import kernels
+from jaxopt_bench.cli.command import COMPLETED, FAILED, Command
+from jaxopt_bench.cli.flags import bind
+from jaxopt_bench.formatting import format_duration
+from jaxopt_bench.kernels.build import build
+from jaxopt_bench.training import choose_code_path
+
+WITHOUT_ONEDNN = (
+    "Without oneDNN convolutions are slower. To have them faster, install it (Linux x86-64: pip install "
+    "'jaxopt-bench[kernels]'; Debian: libdnnl-dev; conda: onednn), then build the kernels again."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class KernelsFlags:
+    """Build the CPU kernels: functions in C++ that make training on CPUs faster. Or show, or remove them.
+
+    Building needs a C++17 compiler. oneDNN, which computes the convolutions, comes with the extra "kernels" on Linux
+    x86-64. A compiler and a oneDNN of yours are named with the environment variables CXX, CXXFLAGS and LDFLAGS.
+    """
+
+    action: tyro.conf.Positional[Literal["build", "show", "remove"]] = "build"
+    """Whether to build them, to show what is built and whether it is used here, or to remove them."""
+
+
+def parse(words: Sequence[str]) -> Command:
+    """Returns the command that the words after `kernels` ask for."""
+    return bind(change_or_show, KernelsFlags, "kernels", words)
+
+
+def change_or_show(flags: KernelsFlags) -> int:
+    """Builds, shows or removes the kernels; returns the exit code."""
+    return {"build": _build, "show": _show, "remove": _remove}[flags.action]()
+
+
+def _build() -> int:
+    start = time.monotonic()
+    build(kernels.LIBRARY)
+    if kernels.library() is None:  # a warning has said why
+        return FAILED
+    print(f"built {kernels.LIBRARY} in {format_duration(time.monotonic() - start)}: {kernels.description()}")
+    if kernels.onednn_version() is None:
+        print(WITHOUT_ONEDNN)
+    return COMPLETED
+
+
+def _show() -> int:
+    print(f"file: {kernels.LIBRARY}")
+    if not kernels.LIBRARY.exists():
+        print(f"built: no. {kernels.COMMAND} builds them.")
+    elif kernels.library() is None:  # a warning has said why
+        print("built: yes, but they cannot be used.")
+    else:
+        print(f"built: yes ({kernels.description()})")
+    used = "yes" if (layers := choose_code_path().layers) == "onednn" else "no"
+    print(f"oneDNN's convolutions used here: {used} (layers {layers})")
+    return COMPLETED
+
+
+def _remove() -> int:
+    if kernels.LIBRARY.exists():
+        kernels.LIBRARY.unlink()
+        print(f"removed {kernels.LIBRARY}")
+    else:
+        print(f"nothing to remove: {kernels.LIBRARY} does not exist")
+    return COMPLETED
