@@ -346,7 +346,8 @@ def test_list_prints_every_name_whole(call, monkeypatch):
 def test_help_is_there_for_every_command(call):
     for words in (["--help"], ["run", "--help"], ["run", "digits_cnn_sgd", "--help"], ["list", "--help"],
                   ["sweep", "--help"], ["sweep", "digits_cnn_sgd", "--help"], ["show", "--help"],
-                  ["data", "--help"], ["data", "prepare", "--help"], ["doctor", "--help"]):  # fmt: skip
+                  ["data", "--help"], ["data", "prepare", "--help"], ["doctor", "--help"],
+                  ["kernels", "--help"]):  # fmt: skip
         code, out, _ = call(*words)
         assert code == 0, words
         assert "usage" in out

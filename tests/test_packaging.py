@@ -63,6 +63,12 @@ def test_the_wheel_carries_what_the_doctor_compares_with(wheel):
     assert (wheel / "jaxopt_bench" / "doctor" / "expected.npz").is_file()
 
 
+def test_the_wheel_carries_the_sources_of_the_kernels_and_no_library(wheel):
+    folder = pathlib.Path("jaxopt_bench", "kernels")
+    sources = {path.name for pattern in ("*.cc", "*.h", "*.py") for path in (ROOT / folder).glob(pattern)}
+    assert {path.name for path in (wheel / folder).iterdir()} == sources
+
+
 def test_training_never_imports_tensorflow_though_it_is_installed(tmp_path):
     (tmp_path / "tensorflow").mkdir()
     (tmp_path / "tensorflow" / "__init__.py").write_text("raise SystemExit('tensorflow was imported')")
