@@ -31,7 +31,9 @@ def test_a_missing_library_is_not_used(kernels_at: At, tmp_path: pathlib.Path) -
 def test_a_broken_library_is_not_used_and_a_warning_says_so(kernels_at: At, tmp_path: pathlib.Path) -> None:
     (tmp_path / "kernels.so").write_bytes(b"no library")
     kernels_at(tmp_path / "kernels.so")
-    with pytest.warns(UserWarning, match=r"kernels\.so are not used: .*`jaxopt-bench kernels` \(.*\) builds them again"):
+    with pytest.warns(
+        UserWarning, match=r"kernels\.so are not used: .*`jaxopt-bench kernels` \(.*\) builds them again"
+    ):
         assert kernels.library() is None
 
 
@@ -54,11 +56,20 @@ def test_every_change_of_a_source_changes_the_digest(monkeypatch: pytest.MonkeyP
     assert digests[-1] == digests[-2]
 
 
-def test_openmp_uses_the_number_of_threads_of_xla(built: pathlib.Path) -> None:
+@pytest.mark.parametrize(
+    ("variables", "spins"),
+    [({}, 0), ({"OMP_WAIT_POLICY": "active"}, 30_000_000_000), ({"GOMP_SPINCOUNT": "7"}, 7)],
+)
+def test_openmp_has_the_threads_of_xla_and_does_not_wait_busily_unless_told_to(
+    built: pathlib.Path, variables: dict[str, str], spins: int
+) -> None:
     code = (
-        "import ctypes; from jaxopt_bench import kernels; assert kernels.library(); "
-        "print(ctypes.CDLL('libgomp.so.1').omp_get_max_threads())"
+        "import os; from jaxopt_bench import kernels; before = {**os.environ}; assert kernels.library(); "
+        "assert {**os.environ} == before | {'OMP_NUM_THREADS': '3'}"
     )
-    environment = {"NPROC": "3", "PATH": "", "PYTHONPATH": str(pathlib.Path(kernels.__file__).parents[2])}
+    folder = str(pathlib.Path(kernels.__file__).parents[2])
+    environment = {"NPROC": "3", "PATH": "", "PYTHONPATH": folder, "OMP_DISPLAY_ENV": "verbose", **variables}
     found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert found.stdout == "3\n", found.stderr
+    assert found.returncode == 0, found.stderr
+    assert "OMP_NUM_THREADS = '3'" in found.stderr
+    assert f"GOMP_SPINCOUNT = '{spins}'" in found.stderr
