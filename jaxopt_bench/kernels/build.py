@@ -24,6 +24,8 @@ from jaxopt_bench.kernels import LIBRARY, source_digest, sources
 NEED_ONEDNN = ("convolution.cc", "onednn.cc")
 """The sources that are compiled only where oneDNN is found."""
 
+# The last two let square roots be computed several at a time: nothing reads the flags that they would set on errors.
+_FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-pthread", "-fno-math-errno", "-fno-trapping-math")
 _COMPILERS = ("c++", "g++", "clang++")
 _PROBE = '#include "dnnl.h"\nconst void* probe() { return dnnl_version(); }\n'
 
@@ -84,7 +86,7 @@ def _compile(compiler: list[str], made: pathlib.Path) -> None:
     """Compiles all sources, or, without oneDNN, those that do not need it."""
     given, libraries = (shlex.split(os.environ.get(name, "")) for name in ("CXXFLAGS", "LDFLAGS"))
     prefixes = _prefixes()
-    flags = ["-O2", "-std=c++17", "-shared", "-fPIC", *given, *(f"-I{prefix / 'include'}" for prefix in prefixes)]
+    flags = [*_FLAGS, *given, *(f"-I{prefix / 'include'}" for prefix in prefixes)]
     for prefix in prefixes:
         libraries += [f"-L{prefix / 'lib'}", f"-Wl,-rpath,{prefix / 'lib'}"]
     files = sources("*.cc")

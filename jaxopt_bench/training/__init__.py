@@ -18,6 +18,7 @@ from jaxopt_bench.training.state import (
 )
 from jaxopt_bench.training.step import make_evaluation_step, make_train_step
 from jaxopt_bench.training.task import Task
+from jaxopt_bench.training.update import update_parameters
 
 __all__ = [
     "NEVER",
@@ -47,4 +48,5 @@ __all__ = [
     "placed",
     "shardings",
     "stack",
+    "update_parameters",
 ]

@@ -18,6 +18,11 @@ from jaxopt_bench.models.layers import LayersPath
 LAYERS = "JAXOPT_BENCH_LAYERS"
 """Environment variable that names other layers than suit the backend."""
 
+UPDATES = "JAXOPT_BENCH_UPDATES"
+"""Environment variable that names another way to update parameters than suits the backend."""
+
+UpdatesPath = Literal["optax", "fused"]
+
 
 @dataclasses.dataclass(frozen=True)
 class CodePath(Config):
@@ -32,6 +37,9 @@ class CodePath(Config):
     """Whether Python calls every step, or a compiled loop makes as many as the host asks for."""
     members: Literal["map", "vmap"] = "vmap"
     """Whether the members of a population take turns within a program, or are computed together."""
+    updates: UpdatesPath = "optax"
+    """Whether parameters are updated by optax's transformations or, where an optimizer has that form, in one pass over
+    memory; see `optimizers.fused`."""
     devices: int = number(1, at_least=1)
     """How many devices share the work: the members of a population, or each batch; see `devices`."""
     deterministic: bool = False
@@ -73,16 +81,16 @@ def default_backend() -> str:
 
 
 def choose_code_path(backend: str | None = None, deterministic: bool = False, devices: int = 1) -> CodePath:
-    """Returns the code path that suits a backend, but for the layers where $JAXOPT_BENCH_LAYERS names others.
+    """Returns the code path that suits a backend, unless $JAXOPT_BENCH_LAYERS or $JAXOPT_BENCH_UPDATES names another.
 
     Args:
       backend: a platform's name as `jax.default_backend` gives it, which is the default.
       deterministic: see `CodePath`.
-      devices: see `CodePath`; oneDNN's layers are for one.
+      devices: see `CodePath`; oneDNN's layers and fused updates are for one.
 
     Raises:
-      UserError: if the variable names layers that do not exist or do not work here, there are fewer devices, or JAX
-        finds no backend.
+      UserError: if a variable names what does not exist or does not work here, there are fewer devices, or JAX finds no
+        backend.
     """
     backend = backend or default_backend()
     _check_devices(devices)
@@ -98,7 +106,26 @@ def choose_code_path(backend: str | None = None, deterministic: bool = False, de
             path = CodePath()
     if named := os.environ.get(LAYERS):
         path = _with_layers(path, named, devices)
+    if _can_fuse(backend, devices):
+        path = dataclasses.replace(path, updates="fused")
+    if named := os.environ.get(UPDATES):
+        path = _with_updates(path, named, _can_fuse(backend, devices))
     return dataclasses.replace(path, deterministic=deterministic, devices=devices)
+
+
+def _can_fuse(backend: str, devices: int) -> bool:
+    return backend == "cpu" and devices == 1 and kernels.library() is not None
+
+
+def _with_updates(path: CodePath, named: Any, can_fuse: bool) -> CodePath:
+    if named not in (known := typing.get_args(UpdatesPath)):
+        raise UserError(f"{UPDATES} is {named!r}. Expected one of {', '.join(known)}.")
+    if named == "fused" and not can_fuse:
+        raise UserError(
+            f"{UPDATES} is {named!r}. Expected optax: fused updates need one device, a CPU, and the CPU kernels, which "
+            f"{kernels.COMMAND} builds."
+        )
+    return dataclasses.replace(path, updates=named)
 
 
 def _check_devices(devices: int) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Bool, Float, Integer, PyTree, UInt32
 
 from jaxopt_bench.prng import Draw
@@ -15,6 +14,7 @@ from jaxopt_bench.problems import LOSS, Examples
 from jaxopt_bench.training.metrics import EVALUATIONS, NEVER, EvaluationMetrics, StepMetrics
 from jaxopt_bench.training.state import TrainState, moment
 from jaxopt_bench.training.task import Task
+from jaxopt_bench.training.update import update_parameters
 
 NEGLIGIBLE = 1e-30  # smaller batch statistics are taken as 0: near the smallest float32, a ratio has few correct digits
 
@@ -39,29 +39,34 @@ def make_train_step(task: Task) -> TrainStep:
         gradient = jax.value_and_grad(forward, has_aux=True)
         (loss, (statistics, variables)), grads = gradient(state.params, state, batch)
         now = moment(task.experiment, task.steps_per_epoch, state.schedule, state.seed, state.step)
-        transform = optimizer.transform(state.hyperparameters, now)
-        extra: dict[str, Any] = {"value": loss}
-        if optimizer.line_search:
-            extra |= {"grad": grads, "value_fn": lambda params: forward(params, state, batch)[0]}
-        updates, opt_state = transform.update(grads, state.opt_state, state.params, **extra)
-        grad_norm, update_norm = optax.tree.norm(grads), optax.tree.norm(updates)
-        sound = jnp.isfinite(loss) & jnp.isfinite(grad_norm) & jnp.isfinite(update_norm)
-        params = optax.apply_updates(state.params, updates)
-        # chosen by the norm, so that XLA knows no reader of the old parameters comes later, and writes over them
-        params = jax.tree.map(lambda new, old: jnp.where(sound, new, old), params, state.params)
+        update = update_parameters(
+            optimizer,
+            state.hyperparameters,
+            now,
+            grads,
+            state.opt_state,
+            state.params,
+            loss,
+            fused=task.code_path.updates == "fused",
+            value_fn=lambda params: forward(params, state, batch)[0],
+        )
         metrics = StepMetrics.of_step(
             {
                 LOSS: loss,
                 **{name: statistics[name] for name in task.step_statistics},
-                "grad_norm": grad_norm,
-                "update_norm": update_norm,
-                **({EVALUATIONS: jnp.asarray(optimizer.evaluations(opt_state))} if optimizer.line_search else {}),
+                "grad_norm": update.gradient_norm,
+                "update_norm": update.update_norm,
+                **(
+                    {EVALUATIONS: jnp.asarray(optimizer.evaluations(update.opt_state))} if optimizer.line_search else {}
+                ),
             },
             learning_rate=jnp.asarray(optimizer.learning_rate_at(state.hyperparameters, now)),
-            diverged=jnp.where(sound, NEVER, state.step + 1),
+            diverged=jnp.where(update.sound, NEVER, state.step + 1),
         )
-        step = state.step + 1
-        return state.replace(step=step, params=params, variables=variables, opt_state=opt_state), metrics
+        after = state.replace(
+            step=state.step + 1, params=update.params, variables=variables, opt_state=update.opt_state
+        )
+        return after, metrics
 
     return train_step
 

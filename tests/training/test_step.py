@@ -10,6 +10,7 @@ import numpy as np
 import optax
 import pytest
 
+from jaxopt_bench import kernels
 from jaxopt_bench.data import Augmentation
 from jaxopt_bench.models import CNN
 from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Constant, Padam
@@ -17,6 +18,7 @@ from jaxopt_bench.problems import take_examples
 from jaxopt_bench.problems.classification import correct, cross_entropy
 from jaxopt_bench.training import (
     NEVER,
+    CodePath,
     StepMetrics,
     Task,
     initial_state,
@@ -139,6 +141,22 @@ def test_an_update_or_a_gradient_that_overflows_is_a_divergence_and_is_not_taken
     assert int(measured["diverged"]) == 1
     assert np.isfinite(measured["loss"])
     jax.tree.map(np.testing.assert_array_equal, after.params, state.params)
+
+
+@pytest.mark.skipif(kernels.library() is None, reason="the CPU kernels are not built (make kernels)")
+@pytest.mark.parametrize("name", ["nesterov", "adamw", "amsgrad", "lion"])
+def test_steps_with_fused_updates_are_those_of_optax_except_for_rounding(tiny, name):
+    """Lion has no fused form, and is computed by optax on both paths."""
+    experiment = dataclasses.replace(plain(tiny), optimizer=OPTIMIZERS[name])
+    batch = drawn_images(64)
+    ends = []
+    for updates in ("optax", "fused"):
+        task = task_on(experiment, code_path=CodePath(updates=updates))
+        step = jax.jit(make_train_step(task))
+        state, metrics = step(initial_state(task), batch)
+        state, metrics = step(state, batch)
+        ends.append((state.params, state.opt_state, computed(metrics, task)))
+    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6), *ends)
 
 
 def test_merged_metrics_keep_the_first_divergence_and_the_last_learning_rate(tiny):

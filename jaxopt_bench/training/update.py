@@ -1,0 +1,59 @@
+"""One update of all parameters: by optax's transformations, or in one pass over memory where that is possible."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PyTree
+
+from jaxopt_bench.optimizers import Hyperparameters, Moment, Optimizer
+from jaxopt_bench.optimizers.fused import Update, fused_update, has_fused_form
+
+
+def update_parameters(
+    optimizer: Optimizer,
+    hyperparameters: Hyperparameters,
+    now: Moment,
+    gradients: PyTree[Array],
+    opt_state: optax.OptState,
+    params: PyTree[Array],
+    loss: Float[Array, ""],
+    *,
+    fused: bool,
+    checked: bool = True,
+    value_fn: Callable[[PyTree[Array]], Float[Array, ""]] | None = None,
+) -> Update:
+    """Returns the parameters and the state after one update, and the norms of the gradient and of the update.
+
+    Training checks each update: if the loss or a norm is not finite, the parameters stay as they were.
+
+    Args:
+      optimizer: the optimizer.
+      hyperparameters: its float fields by name, as arrays.
+      now: where training is.
+      gradients: of the loss, one for each array of parameters.
+      opt_state: the state of `optimizer.transform`.
+      params: the parameters.
+      loss: at these parameters.
+      fused: whether the update is made in one pass if the optimizer has that form; the results differ by rounding.
+      checked: whether updates are checked.
+      value_fn: the loss as a function of the parameters, for an optimizer that searches along a line.
+    """
+    if fused and has_fused_form(optimizer, params):
+        return fused_update(optimizer, hyperparameters, now, gradients, opt_state, params, loss if checked else None)
+    extra: dict[str, Any] = {"value": loss}
+    if optimizer.line_search:
+        extra |= {"grad": gradients, "value_fn": value_fn}
+    updates, opt_state = optimizer.transform(hyperparameters, now).update(gradients, opt_state, params, **extra)
+    gradient_norm, update_norm = optax.tree.norm(gradients), optax.tree.norm(updates)
+    sound = jnp.isfinite(loss) & jnp.isfinite(gradient_norm) & jnp.isfinite(update_norm)
+    changed = optax.apply_updates(params, updates)
+    if checked:
+        # `sound` is computed from all arrays, so XLA knows that nothing reads the old parameters later, and overwrites
+        # them
+        changed = jax.tree.map(lambda new, old: jnp.where(sound, new, old), changed, params)
+    return Update(changed, opt_state, gradient_norm, update_norm, sound)
