@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Literal
 
 import jax
 
@@ -21,7 +22,9 @@ def paths(layers: Sequence[str] = EVERY) -> tuple[CodePath, ...]:
     tens of times slower.
     """
     if jax.default_backend() == "cpu":
-        found = [CodePath("plain", "python", "vmap"), *(CodePath(fast, "compiled", "map") for fast in _fast_on_cpu())]
+        updates = choose_code_path().updates
+        fast = [CodePath(each, "compiled", "map", updates) for each in _fast_on_cpu()]
+        found = [CodePath("plain", "python", "vmap"), *fast]
     else:
         found = [CodePath(each, "compiled", "vmap") for each in EVERY if each != "onednn"]
     return tuple(path for path in found if path.layers in layers)
@@ -31,9 +34,9 @@ def population_paths(layers: Sequence[str] = EVERY) -> tuple[CodePath, ...]:
     """Returns the code paths with these layers on which populations are worth timing on this backend."""
     fast = _fast_on_cpu() if jax.default_backend() == "cpu" else [each for each in EVERY if each != "onednn"]
     chosen = [each for each in fast if each in layers]
-    return tuple(
-        path for each in chosen for path in (CodePath(each, "compiled", "map"), CodePath(each, "compiled", "vmap"))
-    )
+    updates = choose_code_path().updates
+    together: list[Literal["map", "vmap"]] = ["map", "vmap"]
+    return tuple(CodePath(each, "compiled", members, updates) for each in chosen for members in together)
 
 
 def _fast_on_cpu() -> list[LayersPath]:

@@ -27,7 +27,7 @@ class Request:
       label: the workload's.
       dtype: what the network computes in.
       examples: images of the training split of noise.
-      way: the code path of a contender of ours, the variant of one of the peer's.
+      way: the code path of a contender of ours, or how it updates parameters; the variant of one of the peer's.
       backend: what JAX runs on, and so where the peer is to run.
       members: of a population.
       update: the optimizer whose updates alone are made; if it is empty, whole steps are.

@@ -65,7 +65,7 @@ def _build(request: Request) -> Built:
         jax.default_backend()  # starts it
         before = host_peak()
         if request.update:
-            updater = updates.Updater(task, request.update)
+            updater = updates.Updater(task, request.update, **request.way)
             return Built(updater, training.peak_bytes, before, updater.state)
         path = CodePath.from_json(request.way)
         return Built(training.Trainer(task, noise(task), path, request.members), training.peak_bytes, before)

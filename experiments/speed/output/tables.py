@@ -71,7 +71,9 @@ COLUMNS: Mapping[str, Mapping[str, Cell]] = {
     },
     "updates": {
         "optimizer": value("optimizer"),
+        "form": value("updates"),
         "ms": spread("milliseconds", ".1f"),
+        "in training ms": spread("checked_milliseconds", ".1f"),
         "cost / SGD's": spread("cost_over_sgd", ".2f"),
         "state MB": megabytes("state_bytes"),
         "PyTorch ms": spread("torch_milliseconds", ".1f"),
