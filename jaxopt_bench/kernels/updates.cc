@@ -47,7 +47,7 @@ struct Norms {
   double gradient = 0, update = 0;  // squared
 };
 
-constexpr int64_t kBlock = 1 << 14;  // elements: large enough to be worth a thread's while, small enough to divide well
+constexpr int64_t kBlock = 1 << 17;  // elements of a thread's task; with smaller blocks large arrays take longer
 constexpr int64_t kChunk = 1 << 12;  // elements whose squares are added in float32
 constexpr int kLanes = 16;
 

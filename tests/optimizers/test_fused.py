@@ -101,7 +101,7 @@ def test_updates_follow_the_paper_with_a_long_second_moment(form: str, settings:
     assert largest_error(form, settings, seed) <= 1e-4
 
 
-def drawn(seed: int, scale: float = 1.0, sizes: tuple[int, ...] = (70, 1, 40_001)) -> dict[str, jax.Array]:
+def drawn(seed: int, scale: float = 1.0, sizes: tuple[int, ...] = (70, 1, 300_001)) -> dict[str, jax.Array]:
     """Returns arrays, a matrix among them, of which the largest is computed in several blocks."""
     rng = np.random.default_rng(seed)
     arrays = {f"array{i}": rng.normal(scale=scale, size=size) for i, size in enumerate(sizes)}
@@ -155,8 +155,8 @@ def test_norms_are_those_of_the_gradient_and_of_the_change_of_the_parameters() -
 )
 def test_an_array_is_updated_as_its_parts_are(optimizer: Optimizer) -> None:
     """So an element's bits do not depend on the block that it is computed in."""
-    whole, gradient = drawn(0, sizes=(100_003,))["array0"], drawn(1, sizes=(100_003,))["array0"]
-    cuts = [1, 17, 5_000, 70_000]
+    whole, gradient = drawn(0, sizes=(300_003,))["array0"], drawn(1, sizes=(300_003,))["array0"]
+    cuts = [1, 17, 5_000, 200_000]
     results = []
     for params, gradients in (([whole], [gradient]), (jnp.split(whole, cuts), jnp.split(gradient, cuts))):
         state = optimizer.transform(optimizer.hyperparameters()).init(params)
@@ -183,7 +183,7 @@ def test_parameters_stay_as_they_were_where_something_is_not_finite(
     optimizer: Optimizer, scale: float, loss: float
 ) -> None:
     params, gradient = drawn(0), drawn(1)
-    gradient["array2"] = gradient["array2"].at[30_000].mul(scale)  # one element, far behind the first block
+    gradient["array2"] = gradient["array2"].at[200_000].mul(scale)  # one element, far behind the first block
     state = optimizer.transform(optimizer.hyperparameters()).init(params)
     made = jax.jit(functools.partial(update, optimizer, loss=loss))(gradient, state, params)
     assert not made.sound
@@ -204,7 +204,7 @@ def test_the_number_of_threads_changes_no_bit(tmp_path: pathlib.Path) -> None:
 import numpy as np
 from tests.optimizers.test_fused import AdamW, drawn, update
 optimizer = AdamW()
-params, gradient = (drawn(seed, sizes=(200_001,)) for seed in (0, 1))
+params, gradient = (drawn(seed, sizes=(400_001,)) for seed in (0, 1))
 made = update(optimizer, gradient, optimizer.transform(optimizer.hyperparameters()).init(params), params)
 np.savez({str(tmp_path)!r} + "/" + __import__("os").environ["NPROC"], *made.params.values(), *made[2:])
 """
