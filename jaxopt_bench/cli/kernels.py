@@ -63,9 +63,14 @@ def _show() -> int:
         print("built: yes, but they cannot be used.")
     else:
         print(f"built: yes ({kernels.description()})")
-    used = "yes" if (layers := choose_code_path().layers) == "onednn" else "no"
-    print(f"oneDNN's convolutions used here: {used} (layers {layers})")
+    path = choose_code_path()
+    print(f"oneDNN's convolutions used here: {_yes(path.layers == 'onednn')} (layers {path.layers})")
+    print(f"fused updates used here: {_yes(path.updates == 'fused')} (updates {path.updates})")
     return COMPLETED
+
+
+def _yes(is_so: bool) -> str:
+    return "yes" if is_so else "no"
 
 
 def _remove() -> int:

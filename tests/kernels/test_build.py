@@ -54,6 +54,7 @@ def test_the_kernels_are_built_shown_and_removed(installed: pathlib.Path) -> Non
     assert shown[0] == f"file: {library}"
     assert built.partition("s: ")[2] in shown[1]  # the compiler and oneDNN
     assert shown[2] == "oneDNN's convolutions used here: yes (layers onednn)"
+    assert shown[3] == "fused updates used here: yes (updates fused)"
     removed, *shown, again = kernels_commands(installed, "remove", "show", "remove")
     assert removed == f"removed {library}"
     assert not library.exists()
