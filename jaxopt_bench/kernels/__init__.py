@@ -23,6 +23,7 @@ LIBRARY = FOLDER / "kernels.so"
 
 TARGETS: Mapping[str, bool] = {
     "jaxopt_bench_convolve": True,
+    "jaxopt_bench_multiply": True,
     "jaxopt_bench_update": False,
 }
 """The functions that XLA can call, and whether each needs oneDNN. Without oneDNN those that need it are not built."""

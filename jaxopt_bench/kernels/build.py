@@ -21,7 +21,7 @@ import jax
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.kernels import LIBRARY, source_digest, sources
 
-NEED_ONEDNN = ("convolution.cc", "onednn.cc")
+NEED_ONEDNN = ("convolution.cc", "onednn.cc", "product.cc")
 """The sources that are compiled only where oneDNN is found."""
 
 # The last two let square roots be computed several at a time: nothing reads the flags that they would set on errors.

@@ -13,6 +13,7 @@
 
 #include "caller.h"
 #include "dnnl.hpp"
+#include "onednn.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace ffi = xla::ffi;
@@ -35,8 +36,6 @@ struct alignas(64) CacheLine {
 
 // What the convolutions share. Only the thread of Caller uses it.
 struct State {
-  dnnl::engine engine{dnnl::engine::kind::cpu, 0};
-  dnnl::stream stream{engine};
   std::map<std::vector<int64_t>, Plan> plans;
   std::vector<CacheLine> reordered;  // one kernel at a time
 
@@ -45,20 +44,6 @@ struct State {
     return *state;
   }
 };
-
-// oneDNN 3 makes primitive descriptions of their arguments, oneDNN 2 of an operation's description.
-template <class Primitive, class... Hint, class... Args>
-typename Primitive::primitive_desc Describe(const dnnl::engine& engine, std::tuple<Hint...> hint, Args... args) {
-  return std::apply(
-      [&](auto&... forward) {
-#if DNNL_VERSION_MAJOR >= 3
-        return typename Primitive::primitive_desc(engine, args..., forward...);
-#else
-        return typename Primitive::primitive_desc(typename Primitive::desc(args...), engine, forward...);
-#endif
-      },
-      hint);
-}
 
 bool StartsWith(const std::string& text, const std::string& start) { return text.rfind(start, 0) == 0; }
 
@@ -119,7 +104,7 @@ Plan MakePlan(const dnnl::engine& engine, Pass pass, const Dims& images, const D
   return plan;
 }
 
-void Run(State& state, Pass pass, const Dims& images, float* images_data, const Dims& kernel,
+void Run(State& state, Onednn& onednn, Pass pass, const Dims& images, float* images_data, const Dims& kernel,
          float* kernel_data, const Dims& outputs, float* outputs_data, int64_t groups, const Dims& strides,
          const Dims& before, const Dims& after) {
   std::vector<int64_t> key = {pass, groups};
@@ -129,30 +114,30 @@ void Run(State& state, Pass pass, const Dims& images, float* images_data, const 
   auto found = state.plans.find(key);
   if (found == state.plans.end()) {
     found = state.plans
-                .emplace(key, MakePlan(state.engine, pass, images, kernel, outputs, groups, strides, before, after))
+                .emplace(key, MakePlan(onednn.engine, pass, images, kernel, outputs, groups, strides, before, after))
                 .first;
   }
   const Plan& plan = found->second;
-  memory given(plan.kernel, state.engine, kernel_data), wanted = given;
+  memory given(plan.kernel, onednn.engine, kernel_data), wanted = given;
   if (plan.reorder) {
     const size_t size = plan.wanted.get_size() / sizeof(CacheLine) + 1;
     if (state.reordered.size() < size) state.reordered.resize(size);
-    wanted = memory(plan.wanted, state.engine, state.reordered.data());
+    wanted = memory(plan.wanted, onednn.engine, state.reordered.data());
   }
-  memory seen(plan.images, state.engine, images_data), made(plan.outputs, state.engine, outputs_data);
+  memory seen(plan.images, onednn.engine, images_data), made(plan.outputs, onednn.engine, outputs_data);
   if (pass == kForward) {
-    if (plan.reorder) plan.reorder.execute(state.stream, {{DNNL_ARG_FROM, given}, {DNNL_ARG_TO, wanted}});
-    plan.primitive.execute(state.stream, {{DNNL_ARG_SRC, seen}, {DNNL_ARG_WEIGHTS, wanted}, {DNNL_ARG_DST, made}});
+    if (plan.reorder) plan.reorder.execute(onednn.stream, {{DNNL_ARG_FROM, given}, {DNNL_ARG_TO, wanted}});
+    plan.primitive.execute(onednn.stream, {{DNNL_ARG_SRC, seen}, {DNNL_ARG_WEIGHTS, wanted}, {DNNL_ARG_DST, made}});
   } else if (pass == kInputGradient) {
-    if (plan.reorder) plan.reorder.execute(state.stream, {{DNNL_ARG_FROM, given}, {DNNL_ARG_TO, wanted}});
-    plan.primitive.execute(state.stream,
+    if (plan.reorder) plan.reorder.execute(onednn.stream, {{DNNL_ARG_FROM, given}, {DNNL_ARG_TO, wanted}});
+    plan.primitive.execute(onednn.stream,
                            {{DNNL_ARG_DIFF_SRC, seen}, {DNNL_ARG_WEIGHTS, wanted}, {DNNL_ARG_DIFF_DST, made}});
   } else {
-    plan.primitive.execute(state.stream,
+    plan.primitive.execute(onednn.stream,
                            {{DNNL_ARG_SRC, seen}, {DNNL_ARG_DIFF_WEIGHTS, wanted}, {DNNL_ARG_DIFF_DST, made}});
-    if (plan.reorder) plan.reorder.execute(state.stream, {{DNNL_ARG_FROM, wanted}, {DNNL_ARG_TO, given}});
+    if (plan.reorder) plan.reorder.execute(onednn.stream, {{DNNL_ARG_FROM, wanted}, {DNNL_ARG_TO, given}});
   }
-  state.stream.wait();
+  onednn.stream.wait();
 }
 
 using F32 = ffi::Buffer<ffi::F32>;
@@ -181,7 +166,7 @@ ffi::Error Convolve(F32 first, F32 second, ffi::Result<F32> result, int64_t of, 
   place(order[2], *result);
   try {
     Caller::Shared().Call([&] {
-      Run(State::Shared(), static_cast<Pass>(of), shapes[0], data[0], shapes[1], data[1], shapes[2], data[2], groups,
+      Run(State::Shared(), Onednn::Shared(), static_cast<Pass>(of), shapes[0], data[0], shapes[1], data[1], shapes[2], data[2], groups,
           {strides[0], strides[1]}, {padding[0], padding[2]}, {padding[1], padding[3]});
     });
   } catch (const std::exception& error) {

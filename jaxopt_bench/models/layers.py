@@ -14,7 +14,7 @@ from jax.nn.initializers import Initializer
 from jaxtyping import Array, Float
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.models import convolution, onednn
+from jaxopt_bench.models import convolution, onednn, products
 from jaxopt_bench.models.normalization import BatchNorm
 from jaxopt_bench.models.pooling import max_pool
 
@@ -126,7 +126,8 @@ class Layers:
           kernel_init: distribution of the initial weights.
           name: its name among the parameters.
         """
-        return nn.Dense(features, kernel_init=kernel_init, dtype=self.dtype, name=name)
+        product = (lambda: products.dot_general) if self.path == "onednn" else None
+        return nn.Dense(features, kernel_init=kernel_init, dtype=self.dtype, dot_general_cls=product, name=name)
 
     def max_pool(
         self, images: Float[Array, "batch height width channels"], window: int, stride: int

@@ -1,0 +1,71 @@
+"""The matrix products of dense layers by oneDNN. Layers and their parameters have no place here."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float
+
+from jaxopt_bench import kernels
+from jaxopt_bench.errors import UserError
+
+Rows = Float[Array, "rows inputs"]
+Weights = Float[Array, "inputs outputs"]
+
+TARGET = "jaxopt_bench_multiply"
+SMALLEST = 20e6
+"""Operations below which a product is left to XLA."""
+_NONE, _FIRST, _SECOND = range(3)
+
+
+def dot_general(lhs: Array, rhs: Array, dimension_numbers: Any, *args: Any, **kwargs: Any) -> Array:
+    """Computes what `jax.lax.dot_general` computes, for `nn.Dense`'s argument of that name.
+
+    oneDNN computes the product of float32 features, [..., inputs], and weights, [inputs, outputs], in float32 whatever
+    `precision` says, and its gradients. All other products, and those with fewer than `SMALLEST` operations, are left
+    to JAX. What oneDNN computes has no forward-mode derivative. Under `vmap` members take turns.
+
+    Raises:
+      UserError: if the library of kernels is not built, or is built without oneDNN.
+    """
+    contracted, batched = (tuple(map(tuple, pair)) for pair in dimension_numbers)
+    plain = rhs.ndim == 2 and lhs.ndim >= 2 and contracted == ((lhs.ndim - 1,), (0,)) and batched == ((), ())
+    if not plain or {lhs.dtype, rhs.dtype} != {jnp.dtype("float32")} or _operations(lhs, rhs) < SMALLEST:
+        return lax.dot_general(lhs, rhs, dimension_numbers, *args, **kwargs)
+    if kernels.onednn_version() is None:
+        raise UserError(
+            f"{kernels.LIBRARY} is not built, or without oneDNN. {kernels.COMMAND} builds it; or use other layers."
+        )
+    return _product(lhs.reshape(-1, lhs.shape[-1]), rhs).reshape(*lhs.shape[:-1], rhs.shape[-1])
+
+
+def _operations(lhs: Array, rhs: Array) -> float:
+    return 2 * math.prod(lhs.shape) * rhs.shape[1]
+
+
+@jax.custom_vjp
+def _product(rows: Rows, weights: Weights) -> Float[Array, "rows outputs"]:
+    return _multiply(rows, weights)
+
+
+def _product_fwd(rows: Rows, weights: Weights) -> tuple[Array, tuple[Rows, Weights]]:
+    return _multiply(rows, weights), (rows, weights)
+
+
+def _product_bwd(saved: tuple[Rows, Weights], cotangent: Float[Array, "rows outputs"]) -> tuple[Rows, Weights]:
+    rows, weights = saved
+    return _multiply(cotangent, weights, _SECOND), _multiply(rows, cotangent, _FIRST)
+
+
+_product.defvjp(_product_fwd, _product_bwd)
+
+
+def _multiply(first: Array, second: Array, transposed: int = _NONE) -> Float[Array, "rows columns"]:
+    shape = first.shape[transposed == _FIRST], second.shape[transposed != _SECOND]
+    call = jax.ffi.ffi_call(TARGET, jax.ShapeDtypeStruct(shape, jnp.float32), vmap_method="sequential")
+    return call(first, second, transposed=np.int64(transposed))

@@ -1,0 +1,103 @@
+"""The products of dense layers by oneDNN: values and gradients in float64, what is left to XLA, and bits in loops."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from jaxopt_bench import UserError, kernels
+from jaxopt_bench.models import Layers, products
+from jaxopt_bench.models.layers import GLOROT_UNIFORM
+
+At = Callable[[pathlib.Path], None]
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has oneDNN compute small products, too; skips the test where the kernels are not built."""
+    if kernels.onednn_version() is None:
+        pytest.skip("the CPU kernels are not built, or without oneDNN (make kernels)")
+    monkeypatch.setattr(products, "SMALLEST", 0)
+
+
+def drawn(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def of_last(features: Any, weights: Any, **kwargs: Any) -> Any:
+    return products.dot_general(features, weights, (((features.ndim - 1,), (0,)), ((), ())), **kwargs)
+
+
+@pytest.mark.parametrize("shape", [(1,), (4,), (37,), (5, 9), (2, 3, 7)], ids=str)
+@pytest.mark.parametrize(("inputs", "outputs"), [(1, 1), (20, 11), (64, 64), (300, 7)])
+def test_values_and_gradients_are_those_of_float64(
+    built: None, shape: tuple[int, ...], inputs: int, outputs: int
+) -> None:
+    features, weights, cotangent = drawn(1, *shape, inputs), drawn(2, inputs, outputs), drawn(3, *shape, outputs)
+    value, gradients = jax.vjp(of_last, features, weights)
+    rows, slope = features.reshape(-1, inputs).astype(float), cotangent.reshape(-1, outputs).astype(float)
+    exact = (rows @ weights).reshape(*shape, outputs), (slope @ weights.T).reshape(features.shape), rows.T @ slope
+    for found, expected in zip((value, *gradients(cotangent)), exact, strict=True):
+        assert found.dtype == jnp.float32
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+
+
+def test_loops_and_maps_agree_to_the_bit(built: None) -> None:
+    features, weights = drawn(1, 6, 16, 20), drawn(2, 20, 12)
+    one = jax.jit(jax.grad(lambda x, w: (of_last(x, w) ** 2).sum(), (0, 1)))
+    alone = [one(x, weights) for x in features]
+    together = (
+        jax.jit(lambda xs: lax.map(lambda x: one(x, weights), xs))(features),
+        jax.jit(jax.vmap(lambda x: one(x, weights)))(features),
+    )
+    for i, expected in enumerate(alone):
+        for found in together:
+            jax.tree.map(lambda a, b, i=i: np.testing.assert_array_equal(a[i], b), found, expected)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "numbers"),
+    [
+        ((4, 5), (6, 5), (((1,), (1,)), ((), ()))),
+        ((5, 4), (5, 6), (((0,), (0,)), ((), ()))),
+        ((2, 4, 5), (2, 5, 6), (((2,), (1,)), ((0,), (0,)))),
+        ((5,), (5, 6), (((0,), (0,)), ((), ()))),
+        ((4, 5), (5, 6, 7), (((1,), (0,)), ((), ()))),
+    ],
+)
+def test_other_products_are_left_to_jax(built: None, one: Any, other: Any, numbers: Any) -> None:
+    arguments = drawn(1, *one), drawn(2, *other), numbers
+    np.testing.assert_array_equal(products.dot_general(*arguments), lax.dot_general(*arguments))
+    assert products.TARGET not in str(jax.make_jaxpr(lambda a, b: products.dot_general(a, b, numbers))(*arguments[:2]))
+
+
+def test_products_of_other_types_and_small_ones_are_left_to_jax() -> None:
+    large, small = (jnp.zeros((size, size)) for size in (256, 64))
+    jaxpr = lambda array: str(jax.make_jaxpr(of_last)(array, array))  # noqa: E731
+    assert products.TARGET not in jaxpr(small)
+    assert products.TARGET not in jaxpr(large.astype(jnp.bfloat16))
+    if kernels.onednn_version() is not None:
+        assert products.TARGET in jaxpr(large)
+
+
+def test_dense_layers_of_this_path_use_them(built: None) -> None:
+    features, parts = drawn(1, 8, 20), []
+    for path in ("onednn", "plain"):
+        layer = Layers(path=path).dense(12, kernel_init=GLOROT_UNIFORM, name="dense")
+        params = layer.init(jax.random.key(0), features)
+        assert (products.TARGET in str(jax.make_jaxpr(layer.apply)(params, features))) == (path == "onednn")
+        parts.append((params, layer.apply(params, features)))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), *parts)
+
+
+def test_without_the_kernels_the_error_says_how_to_build_them(kernels_at: At, tmp_path: pathlib.Path) -> None:
+    kernels_at(tmp_path / "kernels.so")
+    with pytest.raises(UserError, match=r"kernels\.so is not built, or without oneDNN\. `jaxopt-bench kernels`"):
+        of_last(jnp.zeros((256, 256)), jnp.zeros((256, 256)))
