@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,8 @@ from jaxopt_bench.models import convolution
 from jaxopt_bench.models.convolution import Images, Kernel, Outputs, Window, output_size, window_of
 
 TARGET = "jaxopt_bench_convolve"
+SMALLEST = 20e6
+"""Operations below which a convolution is not oneDNN's: MEASURED"""
 _FORWARD, _INPUT_GRADIENT, _KERNEL_GRADIENT = range(3)
 
 
@@ -35,17 +38,17 @@ def conv_general_dilated(
     """Computes what `jax.lax.conv_general_dilated` computes, for `nn.Conv`'s argument of that name.
 
     oneDNN computes undilated convolutions of float32 NHWC images by HWIO kernels, in float32 whatever `precision` says,
-    and their gradients; all others are passed on to `convolution.conv_general_dilated`. There is no forward-mode
-    derivative. Under `vmap` members take turns.
+    and their gradients; all others, and those of one group with fewer than `SMALLEST` operations, are passed on to
+    `convolution.conv_general_dilated`. There is no forward-mode derivative. Under `vmap` members take turns.
 
-    A Python loop, `lax.scan` however it is cut, `lax.map` and `vmap` give the same bits, with the same number of
-    threads.
+    A Python loop, `lax.scan` however it is cut, `lax.map` and `vmap` give the same bits for what oneDNN computes, with
+    the same number of threads.
 
     Raises:
       UserError: if the library of kernels is not built, or is built without oneDNN.
     """
     window = window_of(lhs, rhs, window_strides, padding, **others)
-    if window is None or lhs.dtype != jnp.float32 or any(pad < 0 for side in window.pads for pad in side):
+    if window is None or not _is_onednns(window, feature_group_count, lhs, rhs):
         others["feature_group_count"] = feature_group_count
         return convolution.conv_general_dilated(lhs, rhs, window_strides, padding, **others)
     if kernels.onednn_version() is None:
@@ -53,6 +56,14 @@ def conv_general_dilated(
             f"{kernels.LIBRARY} is not built, or without oneDNN. {kernels.COMMAND} builds it; or use other layers."
         )
     return _convolve(window, feature_group_count, lhs, rhs)
+
+
+def _is_onednns(window: Window, groups: int, images: Images, kernel: Kernel) -> bool:
+    """Returns whether oneDNN computes the convolution."""
+    if images.dtype != jnp.float32 or any(pad < 0 for side in window.pads for pad in side):
+        return False
+    pixels = math.prod(output_size(window, images.shape[1:3], kernel.shape[:2]))
+    return groups > 1 or 2 * len(images) * pixels * kernel.size >= SMALLEST
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))

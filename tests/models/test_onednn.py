@@ -14,7 +14,7 @@ import pytest
 from jax import lax
 
 from jaxopt_bench import UserError, kernels, train, train_population
-from jaxopt_bench.models import MODELS, Layers, onednn
+from jaxopt_bench.models import MODELS, Layers, convolution, onednn
 from jaxopt_bench.models.convolution import NHWC
 from jaxopt_bench.runs import Options, Reporter
 from jaxopt_bench.training import CodePath, choose_code_path
@@ -24,11 +24,12 @@ from tests.runs.test_train import QUIET, Killed, KilledAt, assert_same
 PATH = CodePath("onednn", "compiled", "map")
 
 
-@pytest.fixture(scope="module")
-def convolutions() -> None:
-    """Skips the test where oneDNN's convolutions are not built."""
+@pytest.fixture
+def convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has oneDNN compute small convolutions, too; skips the test where the kernels are not built."""
     if kernels.onednn_version() is None:
         pytest.skip("the CPU kernels are not built, or without oneDNN (make kernels)")
+    monkeypatch.setattr(onednn, "SMALLEST", 0)
 
 
 @pytest.fixture
@@ -121,6 +122,16 @@ def test_what_it_does_not_cover_is_computed_as_before(
     assert called(*arguments, **kwargs) == -1
 
 
+def test_small_convolutions_of_one_group_are_computed_as_without_onednn() -> None:
+    kwargs: dict[str, Any] = {"dimension_numbers": NHWC}
+    images, kernel = jnp.asarray(draw(1, 32, 8, 8, 4), jnp.float32), jnp.asarray(draw(2, 3, 3, 4, 8), jnp.float32)
+    arguments = (images, kernel, (1, 1), "SAME")
+    assert called(*arguments, **kwargs) == -1
+    pure = value_and_gradients(convolution.conv_general_dilated, *arguments, **kwargs)
+    for mine, theirs in zip(value_and_gradients(onednn.conv_general_dilated, *arguments, **kwargs), pure, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
 def test_loops_of_every_kind_agree_to_the_bit(convolutions: None) -> None:
     assert_all_same(trained(onednn.conv_general_dilated, vmap=True))
 
@@ -157,7 +168,7 @@ def test_runs_use_it_record_it_and_repeat_themselves_along_it(
 
 def test_where_it_is_not_built_all_works_as_before(absent: None) -> None:
     assert choose_code_path("cpu") == CodePath("pure", "compiled", "map")
-    arrays = jnp.zeros((1, 4, 4, 2)), jnp.zeros((3, 3, 2, 2))
+    arrays = jnp.zeros((128, 32, 32, 4)), jnp.zeros((3, 3, 4, 8))
     with pytest.raises(UserError, match=r"kernels\.so is not built, or without oneDNN. `jaxopt-bench kernels`"):
         onednn.conv_general_dilated(*arrays, (1, 1), "SAME", dimension_numbers=NHWC)
 
