@@ -28,7 +28,8 @@ TARGETS: Mapping[str, bool] = {
 }
 """The functions that XLA can call, and whether each needs oneDNN. Without oneDNN those that need it are not built."""
 
-_WAIT_POLICY = "OMP_WAIT_POLICY"
+SPINS = "10000"
+"""How often a thread of OpenMP looks for new work before it sleeps; see `_short_waits`."""
 
 COMMAND = "`jaxopt-bench kernels` (in a checkout: `make kernels`)"
 """What builds the library."""
@@ -91,7 +92,7 @@ def _load(path: pathlib.Path) -> ctypes.CDLL:
       OSError: if it cannot be loaded, or was built from other sources.
       AttributeError: if it lacks a function.
     """
-    with _passive_waiting():
+    with _short_waits():
         loaded = ctypes.CDLL(str(path))
     if (found := _text(loaded, "jaxopt_bench_source_digest")) != (wanted := source_digest()):
         raise OSError(f"they were built from other sources (digest {found}) than there are now ({wanted})")
@@ -102,22 +103,26 @@ def _load(path: pathlib.Path) -> ctypes.CDLL:
 
 
 @contextlib.contextmanager
-def _passive_waiting() -> Iterator[None]:
-    """Lets the threads of the OpenMP that is loaded meanwhile sleep while they wait, unless the user says otherwise.
+def _short_waits() -> Iterator[None]:
+    """Lets the threads of the OpenMP that is loaded meanwhile wait busily for a short time only, then sleep.
 
-    By default they keep their cores busy for some milliseconds after each call, while XLA's threads need them. Without
-    that, ResNet-20 (SGD, batch 128) trains 1.04 to 1.07 times as fast on two cores of an AMD EPYC, the small AlexNet
-    and VGG-16 as fast as before: medians of 3, 2 and 1 comparisons, in which workers of `python -m experiments.speed
-    --only networks --layers onednn` took turns.
+    By default (300,000 looks) they keep their cores busy for milliseconds, while XLA's threads need them. If they sleep
+    at once (OMP_WAIT_POLICY=passive), small convolutions wait for them to wake up. A user's GOMP_SPINCOUNT or
+    OMP_WAIT_POLICY has precedence.
+
+    Two cores of an AMD EPYC, SGD, batch 128, relative to OpenMP's default, medians of two comparisons of 7 and 15
+    blocks by turns (workers of `python -m experiments.speed --only networks --layers onednn`): ResNet-20 trains 1.09
+    and 1.07 times as fast with 10,000 looks, 1.04 and 1.07 times with passive waiting. The small AlexNet does not
+    change.
     """
-    if any(name in os.environ for name in (_WAIT_POLICY, "GOMP_SPINCOUNT")):
+    if "GOMP_SPINCOUNT" in os.environ or "OMP_WAIT_POLICY" in os.environ:
         yield
         return
-    os.environ[_WAIT_POLICY] = "passive"
+    os.environ["GOMP_SPINCOUNT"] = SPINS
     try:
         yield
     finally:
-        del os.environ[_WAIT_POLICY]  # it is not for the processes that this one starts
+        del os.environ["GOMP_SPINCOUNT"]  # it is not for the processes that this one starts
 
 
 def _text(loaded: ctypes.CDLL, name: str) -> str:

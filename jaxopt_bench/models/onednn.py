@@ -22,7 +22,11 @@ from jaxopt_bench.models.convolution import Images, Kernel, Outputs, Window, out
 
 TARGET = "jaxopt_bench_convolve"
 SMALLEST = 20e6
-"""Operations below which a convolution is not oneDNN's: MEASURED"""
+"""Operations below which a convolution of one group is computed without oneDNN: the call takes longer than it saves.
+
+Forward and gradients in a compiled loop, two cores of an AMD EPYC: oneDNN takes 1.0 to 1.6 times as long as
+`convolution` at 5 to 9 million operations, 0.5 to 0.8 times at 38 to 300 million (1.1 times for images of 2×2 pixels).
+"""
 _FORWARD, _INPUT_GRADIENT, _KERNEL_GRADIENT = range(3)
 
 
