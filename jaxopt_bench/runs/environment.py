@@ -49,7 +49,7 @@ def environment(code_path: CodePath, members: int = 1) -> dict[str, Any]:
         "backend": jax.default_backend(),
         "devices": [device.device_kind for device in devices],
         "processes": jax.process_count(),
-        "threads": _threads(),
+        "threads": thread_count(),
         "huge_pages": has_huge_pages(),
         "options": {
             **{name: os.environ.get(name) or None for name in VARIABLES},
@@ -71,7 +71,8 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _threads() -> int:
+def thread_count() -> int:
+    """Returns how many threads XLA uses on a CPU."""
     if os.environ.get("NPROC", "").isdecimal():  # which XLA heeds
         return int(os.environ["NPROC"])
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -56,6 +56,13 @@ class Population:
         """Returns where a member's checkpoints are."""
         return CheckpointLocation(self.checkpoints, member.index, len(self.members))
 
+    def side_by_side(self, threads: int) -> Population:
+        """Returns the population with a code path that trains so many members at the same time."""
+        path = dataclasses.replace(self.task.code_path, side_by_side=threads)
+        tasks = (dataclasses.replace(member.task, code_path=path) for member in self.members)
+        members = [dataclasses.replace(member, task=task) for member, task in zip(self.members, tasks, strict=True)]
+        return dataclasses.replace(self, members=members)
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Holds the population and the active members' directories for this process."""

@@ -23,6 +23,7 @@ from jaxopt_bench.runs.processes import check_same
 from jaxopt_bench.runs.recorder import opened_recorder
 from jaxopt_bench.runs.restore import restore
 from jaxopt_bench.runs.session import Session
+from jaxopt_bench.runs.side_by_side import choose_side_by_side
 from jaxopt_bench.runs.signals import Interrupted, StopRequest
 from jaxopt_bench.runs.splits import Splits, load_task
 from jaxopt_bench.training import Program, Task, abstract_states, check_batch
@@ -208,8 +209,9 @@ def _train_wave(
             member.check_config()
         same = [(member.task.experiment.to_json(), task_to_json(member.task)) for member in population.members]
         check_same((options.recording.to_json(), population.task.code_path.to_json(), same))
+        start = restore(population, Program(population.task, len(population.members)), options.reporter)
+        population = choose_side_by_side(population, start, splits.train)
         program = Program(population.task, len(population.members))
-        start = restore(population, program, options.reporter)
         with opened_recorder(population, start, options) as recorder:
             session = Session(program, splits, recorder, start, waiting)
             del start  # the states would be kept in memory, beside those that are trained

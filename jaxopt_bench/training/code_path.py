@@ -17,6 +17,8 @@ from jaxopt_bench.models.layers import LayersPath
 
 LAYERS = "JAXOPT_BENCH_LAYERS"
 """Environment variable that names other layers than suit the backend."""
+SIDE_BY_SIDE = "JAXOPT_BENCH_SIDE_BY_SIDE"
+"""Environment variable that sets how many members of a population are trained at the same time."""
 
 UPDATES = "JAXOPT_BENCH_UPDATES"
 """Environment variable that names another way to update parameters than suits the backend."""
@@ -44,6 +46,14 @@ class CodePath(Config):
     """How many devices share the work: the members of a population, or each batch; see `devices`."""
     deterministic: bool = False
     """Whether the compiler is told to give up what makes repetitions differ, at a price in speed."""
+    side_by_side: int | None = number(1, at_least=1)
+    """Into how many parts a population is divided, each trained by a thread of its own, where members take turns; None
+    if that is measured when the population begins. It changes no bit."""
+
+    @property
+    def allows_side_by_side(self) -> bool:
+        """Whether members could be trained at the same time by threads: if they take turns on one device."""
+        return self.members == "map" and self.loop == "compiled" and self.devices == 1
 
     def compiler_options(self) -> dict[str, Any] | None:
         """Returns XLA's options beyond its defaults, for the backend in use."""
@@ -81,7 +91,9 @@ def default_backend() -> str:
 
 
 def choose_code_path(backend: str | None = None, deterministic: bool = False, devices: int = 1) -> CodePath:
-    """Returns the code path that suits a backend, unless $JAXOPT_BENCH_LAYERS or $JAXOPT_BENCH_UPDATES names another.
+    """Returns the code path that suits a backend, unless environment variables name another.
+
+    They are $JAXOPT_BENCH_LAYERS, $JAXOPT_BENCH_UPDATES and $JAXOPT_BENCH_SIDE_BY_SIDE.
 
     Args:
       backend: a platform's name as `jax.default_backend` gives it, which is the default.
@@ -110,7 +122,8 @@ def choose_code_path(backend: str | None = None, deterministic: bool = False, de
         path = dataclasses.replace(path, updates="fused")
     if named := os.environ.get(UPDATES):
         path = _with_updates(path, named, _can_fuse(backend, devices))
-    return dataclasses.replace(path, deterministic=deterministic, devices=devices)
+    path = dataclasses.replace(path, deterministic=deterministic, devices=devices)
+    return dataclasses.replace(path, side_by_side=_side_by_side(path, os.environ.get(SIDE_BY_SIDE)))
 
 
 def _can_fuse(backend: str, devices: int) -> bool:
@@ -153,3 +166,13 @@ def _with_layers(path: CodePath, named: Any, devices: int) -> CodePath:
             f"{LAYERS} is {named!r}, but oneDNN's convolutions are not built. {kernels.COMMAND} builds them."
         )
     return dataclasses.replace(path, layers=named)
+
+
+def _side_by_side(path: CodePath, named: str | None) -> int | None:
+    if not named:
+        return None if path.allows_side_by_side else 1
+    if not named.isdecimal() or int(named) < 1:
+        raise UserError(f"{SIDE_BY_SIDE} is {named!r}. Expected an integer of 1 or more.")
+    if int(named) > 1 and not path.allows_side_by_side:
+        raise UserError(f"{SIDE_BY_SIDE} is {named!r}. Expected 1, except for compiled loops on one device, a CPU.")
+    return int(named)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
@@ -19,6 +20,7 @@ from jaxopt_bench.training.devices import divided, fetched, placed, rows, shardi
 from jaxopt_bench.training.loop import make_loop
 from jaxopt_bench.training.metrics import EvaluationMetrics, StepMetrics
 from jaxopt_bench.training.population import over_members, repeat, required_bytes
+from jaxopt_bench.training.side_by_side import in_threads, part_count, part_size
 from jaxopt_bench.training.state import TrainState, abstract_states
 from jaxopt_bench.training.step import make_averages_step, make_evaluation_step, make_train_step
 from jaxopt_bench.training.task import Task
@@ -56,6 +58,12 @@ class Program:
     def _for_one(self) -> Program:
         return Program(self.task)
 
+    @functools.cached_property
+    def _part(self) -> Program:
+        """The program of the members of one thread, if members are trained side by side."""
+        path = dataclasses.replace(self.task.code_path, side_by_side=1)
+        return Program(dataclasses.replace(self.task, code_path=path), part_size(self.task.code_path, self.members))
+
     # Training
 
     def advance(
@@ -79,6 +87,8 @@ class Program:
     @functools.cached_property
     def _advance(self) -> Callable[..., tuple[TrainState, StepMetrics]]:
         task, path, members = self.task, self.task.code_path, self.members
+        if (parts := part_count(path, members)) > 1:
+            return in_threads(self._part._advance, members, parts)
         train_step, size = make_train_step(task), task.experiment.workload.batch_size
 
         def step(
@@ -295,7 +305,9 @@ class Program:
         """Returns the bytes of memory of one device that training needs, by the analysis of the compiled program.
 
         A second copy of the states is added, for the time in which a checkpoint is written, and a third, which a CPU
-        needs. If Python calls every step, nothing is known, and 0 is returned.
+        needs. If Python calls every step, nothing is known, and 0 is returned. Of members that are trained side by side,
+        each part needs what a population of its size needs, except that all share the examples; and there is a copy of
+        the states that are divided.
 
         Args:
           data: the training split.
@@ -303,9 +315,14 @@ class Program:
         if self.task.code_path.loop == "python":
             return 0
         states = abstract_states(self.task, self.members)
+        if (parts := part_count(self.task.code_path, self.members)) > 1:
+            return parts * self._part.needed_bytes(data) - (parts - 1) * _bytes(data) + _bytes(states)
         order = jax.ShapeDtypeStruct((self.members, self.task.train_examples), jnp.int32)
         steps = jax.ShapeDtypeStruct((self.members,), jnp.int32)
         arguments = states, self.abstract_metrics(), data, order, steps
         compiled = self._advance.lower(*arguments).compile()  # type: ignore[attr-defined]
-        kept = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(states))
-        return required_bytes(compiled) + 2 * (kept // rows(self.task.code_path, self.members))
+        return required_bytes(compiled) + 2 * (_bytes(states) // rows(self.task.code_path, self.members))
+
+
+def _bytes(tree: Any) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
