@@ -16,6 +16,7 @@ import pytest
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="jaxopt-bench-tests-"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+os.environ.setdefault("JAXOPT_BENCH_SIDE_BY_SIDE", "1")  # tests of the measurement unset it, which takes time
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="jaxopt-bench-tests-")  # the user's own is not for tests
 
 from jaxopt_bench import Experiment, Workload, data, kernels

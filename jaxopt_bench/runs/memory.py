@@ -9,6 +9,7 @@ import jax
 import psutil
 
 from jaxopt_bench.problems import Examples
+from jaxopt_bench.runs.environment import thread_count
 from jaxopt_bench.runs.processes import agreed, least
 from jaxopt_bench.training import Program, Task, largest_population
 
@@ -17,24 +18,35 @@ SHARE_OF_MEMORY = 0.9  # of the free memory, that a population may use
 FILES_EACH, USUAL_FILES = 8, 512  # open files of a member (its lock and event files), and all others
 
 
-def largest_that_fits(task: Task, data: Examples, wanted: int) -> int:
+def largest_that_fits(task: Task, data: Examples, wanted: int) -> tuple[int, Task]:
     """Returns how many members, at most `wanted`, fit into the free memory; with several processes, into that of each.
+
+    If it is to be measured whether members are trained side by side, and not all of them fit so, they take turns.
 
     Args:
       task: the task of one of the members.
       data: the training split.
       wanted: how many members there are.
+
+    Returns:
+      The number, and the task as it can then be computed.
     """
+    available = SHARE_OF_MEMORY * _free_memory()
+    if task.code_path.side_by_side is None:
+        if wanted == 1 or _need(task.side_by_side(thread_count()), data, wanted) <= available:
+            return wanted, task
+        task = task.side_by_side(1)
+    return agreed(largest_population(lambda members: _need(task, data, members), wanted, available)), task
 
-    def need(members: int) -> float:
-        try:
-            return Program(task, members).needed_bytes(data)
-        except jax.errors.JaxRuntimeError as error:  # the compiler also runs parts of the program on the device
-            if is_out_of_memory(error):
-                return math.inf
-            raise
 
-    return agreed(largest_population(need, wanted, SHARE_OF_MEMORY * _free_memory()))
+def _need(task: Task, data: Examples, members: int) -> float:
+    """Returns the bytes of memory that members need; infinite if the compiler has too little already."""
+    try:
+        return Program(task, members).needed_bytes(data)
+    except jax.errors.JaxRuntimeError as error:  # the compiler also runs parts of the program on the device
+        if is_out_of_memory(error):
+            return math.inf
+        raise
 
 
 def size_of_wave(count: int, largest: int, devices: int) -> int:

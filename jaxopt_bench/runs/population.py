@@ -58,9 +58,7 @@ class Population:
 
     def side_by_side(self, threads: int) -> Population:
         """Returns the population with a code path that trains so many members at the same time."""
-        path = dataclasses.replace(self.task.code_path, side_by_side=threads)
-        tasks = (dataclasses.replace(member.task, code_path=path) for member in self.members)
-        members = [dataclasses.replace(member, task=task) for member, task in zip(self.members, tasks, strict=True)]
+        members = [dataclasses.replace(member, task=member.task.side_by_side(threads)) for member in self.members]
         return dataclasses.replace(self, members=members)
 
     @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import statistics
 import time
 
@@ -38,7 +37,8 @@ def choose_side_by_side(population: Population, start: Start, data: Examples) ->
     if start.step:
         environments = (population.active[0].entry.config or {}).get("environments", [{}])
         return population.side_by_side(environments[-1].get("code_path", {}).get("side_by_side") or 1)
-    threads = min(thread_count(), len(population.members))
+    possible = population.task.code_path.allows_side_by_side
+    threads = min(thread_count(), len(population.members)) if possible else 1
     if threads == 1:
         return population.side_by_side(1)
     together = population.side_by_side(threads)

@@ -117,11 +117,13 @@ class Group:
       entries: of the runs.
       task: the task of one of the runs.
       splits: the examples, which all runs share.
+      largest: how many runs can be trained together; None if that is not known yet.
     """
 
     entries: Sequence[Entry]
     task: Task
     splits: Splits
+    largest: int | None = None
 
     def check(self) -> None:
         """Checks, before anything is written, that the model fits the examples and the devices can share the work.
@@ -144,9 +146,9 @@ class Group:
 
 def _train_group(group: Group, index: Index, options: Options) -> None:
     """Trains wave after wave until all runs of a group have finished."""
-    largest = options.largest
+    group = dataclasses.replace(group, largest=options.largest)
     while unfinished := group.unfinished:
-        population, largest = _next_population(group, index, largest, options)
+        population, group = _next_population(group, index, options)
         if population is None:
             continue
         waiting = len(unfinished) - len(population.active)
@@ -156,31 +158,30 @@ def _train_group(group: Group, index: Index, options: Options) -> None:
             if not is_out_of_memory(error) or len(population.active) < 2 or jax.process_count() > 1:
                 raise  # with several processes: the others had enough memory, and are waiting
             active = len(population.active)
-            largest = math.ceil(active / 2)
-            options.reporter.say(f"out of memory with {active} runs at once; going on with {largest}")
+            group = dataclasses.replace(group, largest=math.ceil(active / 2))
+            options.reporter.say(f"out of memory with {active} runs at once; going on with {group.largest}")
             index.reread(member.entry for member in population.members)
             continue
         if stop is not None and stop.requested() and (left := group.unfinished):
             raise Interrupted(stop.any_signal or signal.SIGINT, left[0].directory, 0)
 
 
-def _next_population(
-    group: Group, index: Index, largest: int | None, options: Options
-) -> tuple[Population | None, int | None]:
-    """Returns the runs to train next, and how many runs can be trained together; None if that is not known yet.
+def _next_population(group: Group, index: Index, options: Options) -> tuple[Population | None, Group]:
+    """Returns the runs to train next, and the group with what is known then of how it can be trained.
 
     The runs are None if another process changed them since they were read.
     """
-    unfinished = group.unfinished
+    unfinished, largest = group.unfinished, group.largest
     begun = (location for entry in unfinished if (location := index.checkpoints_of(entry)) is not None)
     if (location := next(begun, None)) is not None:
-        return continued_population(index, location, group.task_of, options.reporter.say, largest), largest
+        return continued_population(index, location, group.task_of, options.reporter.say, largest), group
     if largest is None:
-        largest = largest_that_fits(group.task, group.splits.train, len(unfinished))
+        largest, task = largest_that_fits(group.task, group.splits.train, len(unfinished))
+        group = dataclasses.replace(group, task=task, largest=largest)
     if (waves := math.ceil(len(unfinished) / largest)) > 1:
         options.reporter.say(f"{len(unfinished)} runs in {waves} waves: {largest} fit at once")
     size = size_of_wave(len(unfinished), largest, group.task.code_path.devices)
-    return new_population(unfinished[:size], group.task_of), largest
+    return new_population(unfinished[:size], group.task_of), group
 
 
 def _train_wave(

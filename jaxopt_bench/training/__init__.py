@@ -9,6 +9,7 @@ from jaxopt_bench.training.loop import make_loop
 from jaxopt_bench.training.metrics import NEVER, EvaluationMetrics, StepMetrics
 from jaxopt_bench.training.population import check_one_program, largest_population, member, stack
 from jaxopt_bench.training.program import Program
+from jaxopt_bench.training.side_by_side import part_size
 from jaxopt_bench.training.state import (
     TrainState,
     abstract_states,
@@ -45,6 +46,7 @@ __all__ = [
     "make_train_step",
     "member",
     "padded_batches",
+    "part_size",
     "placed",
     "shardings",
     "stack",

@@ -305,9 +305,9 @@ class Program:
         """Returns the bytes of memory of one device that training needs, by the analysis of the compiled program.
 
         A second copy of the states is added, for the time in which a checkpoint is written, and a third, which a CPU
-        needs. If Python calls every step, nothing is known, and 0 is returned. Of members that are trained side by side,
-        each part needs what a population of its size needs, except that all share the examples; and there is a copy of
-        the states that are divided.
+        needs. If members are trained side by side, each part needs as much as a population of its size, except that all
+        share the examples, and the states are copied once more. If Python calls every step, nothing is known, and 0 is
+        returned.
 
         Args:
           data: the training split.

@@ -1,7 +1,7 @@
 """Members of a population that are trained at the same time, in threads: small networks use one core of a CPU each.
 
-The members are divided into parts of equal size. Each part has a thread, in which its members take turns. One program is
-compiled for all parts. Since each member's computation is the same as among all members, so are its bits.
+The members are divided into parts of equal size. Each part has a thread, in which its members take turns. All parts use
+one compiled program. It computes a member as that of all members does, to the same bits.
 """
 
 from __future__ import annotations
@@ -69,14 +69,14 @@ def _dealt(
     """Deals out the members to the parts, those that make no steps last, so that all parts have about equal work.
 
     Returns:
-      The members of each part, how many steps these make, and each member's place in all parts together. A part that has
-      too few is filled up with a member that makes no steps there and has its place in another part.
+      The members of each part, how many steps these make, and each member's place in all parts together. A part with
+      too few members is filled up with one of another part, which makes no steps there.
     """
     members = len(steps)
     shape = math.ceil(members / parts), parts
     order = np.argsort(steps == 0, kind="stable").astype(np.int32)
     dealt = np.resize(order, shape).T  # by turns
-    fills = np.arange(dealt.size).reshape(shape).T >= members
+    turns = np.arange(dealt.size).reshape(shape).T
     places = np.empty(members, np.int32)
     places[order] = np.arange(dealt.size).reshape(dealt.shape).T.ravel()[:members]
-    return dealt, np.where(fills, 0, steps[dealt]), places
+    return dealt, np.where(turns < members, steps[dealt], 0), places

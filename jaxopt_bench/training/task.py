@@ -67,6 +67,10 @@ class Task:
             )
         return ""
 
+    def side_by_side(self, threads: int) -> Task:
+        """Returns the task with a code path that trains so many members of a population at the same time."""
+        return dataclasses.replace(self, code_path=dataclasses.replace(self.code_path, side_by_side=threads))
+
     @property
     def train_examples(self) -> int:
         """Examples to train on, validation examples left out."""

@@ -31,6 +31,7 @@ from tests.tasks import changed, drawn_images, task_on
 EXAMPLES = 96
 MAP = CodePath("pure", "compiled", "map")
 VMAP = CodePath("pure", "compiled", "vmap")
+THREADS = [dataclasses.replace(MAP, side_by_side=threads) for threads in (1, 2, 3, 7)]
 
 
 @pytest.fixture
@@ -63,8 +64,9 @@ CHANGES = (
 )
 
 
-def test_members_that_take_turns_are_their_single_runs_to_the_bit(tiny, data):
-    population = train(tasks_of(tiny, MAP, *CHANGES), data)
+@pytest.mark.parametrize("path", THREADS, ids=lambda path: f"{path.side_by_side}-threads")
+def test_members_that_take_turns_or_are_side_by_side_are_their_single_runs_to_the_bit(tiny, data, path):
+    population = train(tasks_of(tiny, path, *CHANGES), data)
     for i, change in enumerate(CHANGES):
         single = train(tasks_of(tiny, MAP, change), data)
         jax.tree.map(np.testing.assert_array_equal, member(population, i), member(single, 0))
@@ -114,7 +116,9 @@ def test_a_population_of_every_optimizer_is_the_same_in_any_order(name, tiny, da
     assert not np.array_equal(kernels[0], kernels[1])
 
 
-@pytest.mark.parametrize("path", [pytest.param(MAP, marks=pytest.mark.slow), VMAP], ids=["map", "vmap"])
+@pytest.mark.parametrize(
+    "path", [pytest.param(MAP, marks=pytest.mark.slow), VMAP, THREADS[1]], ids=["map", "vmap", "side-by-side"]
+)
 def test_a_member_that_diverges_disturbs_no_other(tiny, data, path):
     healthy, wild = {"optimizer": SGD(learning_rate=0.1)}, {"optimizer": SGD(learning_rate=1e30)}
     metrics, states, _ = train(tasks_of(tiny, path, healthy, wild, healthy), data)
@@ -124,8 +128,9 @@ def test_a_member_that_diverges_disturbs_no_other(tiny, data, path):
     assert metrics.diverged.step[0] == metrics.diverged.step[2] == NEVER
 
 
-def test_members_that_take_turns_make_the_steps_each_is_told_to(tiny, data):
-    tasks = tasks_of(tiny, MAP, *CHANGES)
+@pytest.mark.parametrize("path", THREADS[:2], ids=lambda path: f"{path.side_by_side}-threads")
+def test_members_make_the_steps_each_is_told_to(tiny, data, path):
+    tasks = tasks_of(tiny, path, *CHANGES)
     program = Program(tasks[0], 3)
     states, counts = initial_states(tasks), jnp.array([2, 0, 5])
     before = jax.tree.map(np.asarray, states)

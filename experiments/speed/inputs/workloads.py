@@ -1,4 +1,4 @@
-"""What is measured: networks of the project's own experiments, on images that are only noise."""
+"""What is measured: networks of the project's own experiments, on images (or sequences) that are only noise."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import jax
 import numpy as np
-from jaxtyping import Int32, UInt8
+from jaxtyping import Float32, Int32, UInt8
 
 from jaxopt_bench import Experiment, catalog
 from jaxopt_bench.data import Augmentation, dataset
@@ -62,8 +63,10 @@ WORKLOADS = (
 
 DIGITS = Workload("cnn", "adamw", 32, "digits_cnn_adamw")
 """Not among `WORKLOADS`: a network that is small enough to try things with."""
+PERCEPTRON = Workload("mlp", "adamw", 100, "mnist1d_mlp_adamw")
+"""Not among `WORKLOADS` either, for populations only: a network of which one core has little to do."""
 
-ALL = (DIGITS, *WORKLOADS)
+ALL = (DIGITS, PERCEPTRON, *WORKLOADS)
 UPDATES = next(workload for workload in WORKLOADS if workload.network == "resnet18")
 """The network whose 11 million parameters single updates are timed with."""
 
@@ -74,12 +77,12 @@ UPDATE_WEIGHT_DECAY = 5e-4  # on both sides; not zero, since PyTorch skips a wei
 class Images:
     """A training split of noise."""
 
-    images: UInt8[np.ndarray, "examples height width channels"]
+    images: UInt8[np.ndarray, "examples height width channels"] | Float32[np.ndarray, "examples length channels"]
     labels: Int32[np.ndarray, " examples"]
 
 
 def make_task(workload: Workload, dtype: Dtype, examples: int) -> Task:
-    """Returns the workload as training takes it: crops and flips, a constant learning rate.
+    """Returns the workload as training takes it: crops and flips of images, a constant learning rate.
 
     Args:
       workload: the line of the benchmark.
@@ -87,7 +90,8 @@ def make_task(workload: Workload, dtype: Dtype, examples: int) -> Task:
       examples: images of the training split.
     """
     found = catalog.find(workload.experiment)
-    augmentation = Augmentation(crop_padding=4, flip=True)
+    images = dataset(classification(found).dataset).inputs == "images"
+    augmentation = Augmentation(crop_padding=4, flip=True) if images else Augmentation()
     experiment: Experiment = dataclasses.replace(
         found,
         workload=dataclasses.replace(
@@ -102,16 +106,16 @@ def make_task(workload: Workload, dtype: Dtype, examples: int) -> Task:
 
 
 def task_on_images(experiment: Experiment, examples: int, code_path: CodePath | None = None) -> Task:
-    """Returns the task of an experiment on black images, as many as its training split is to have.
+    """Returns the task of an experiment on black images (or zeros), as many as its training split is to have.
 
     Args:
-      experiment: what is trained; a network for images.
+      experiment: what is trained; a network for images or sequences.
       examples: images of the training split.
       code_path: how it is computed; the plainest if it is None.
     """
     problem, path = classification(experiment), code_path or CodePath()
     spec = dataset(problem.dataset)
-    images = np.broadcast_to(np.uint8(0), (examples, *spec.shape))
+    images = np.broadcast_to(np.zeros((), np.uint8 if spec.inputs == "images" else np.float32), (examples, *spec.shape))
     train = Labelled(images, np.broadcast_to(np.int32(0), (examples,)))
     channels = spec.shape[-1]
     loaded = problem.on_examples(
@@ -151,6 +155,7 @@ def noise(task: Task, seed: int = 0) -> Images:
     """Returns a task's training split: uniform noise with random labels."""
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (task.train_examples, *task.problem.facts["shape"]), np.uint8)
+    images = images.astype(jax.tree.leaves(task.problem.train)[0].dtype)
     return Images(images, rng.integers(0, task.problem.facts["num_classes"], task.train_examples, np.int32))
 
 

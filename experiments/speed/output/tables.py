@@ -87,6 +87,8 @@ COLUMNS: Mapping[str, Mapping[str, Cell]] = {
         "by": value("members_by"),
         "ms a step and member": spread("milliseconds_per_member_step", ",.2f"),
         "cost / one run's": spread("cost_over_single", ".2f"),
+        "side by side": value("side_by_side"),
+        "speedup": spread("speedup_side_by_side", ".2f"),
         "MiB": peak("peak_memory"),
         "left out": value("left_out"),
     },

@@ -31,7 +31,8 @@ class Flags:
     members: tuple[int, ...] = (1, 4, 16, 64)
     """Sizes of the populations."""
     populations: tuple[str, ...] = ()
-    """Lines of the populations' section; by default the digits' network and alexnet_small, on GPUs ResNet-20."""
+    """Lines of the populations' section; by default the digits' network, the MLP and alexnet_small, on GPUs
+    ResNet-20."""
     optimizers: tuple[str, ...] = ()
     """Optimizers whose updates are timed; all by default."""
     epochs: int = 4

@@ -1,4 +1,4 @@
-"""What a member of a population costs, beside a run alone."""
+"""What a member of a population costs, beside a run alone; on a CPU also how much faster several threads train it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ from experiments.speed.jax_side.code_paths import population_paths
 from experiments.speed.measure.timing import Timing, alternate, ratio
 from experiments.speed.output.document import Row
 from experiments.speed.sections.bench import Bench, describe, request_of
+from jaxopt_bench.runs.environment import thread_count
 from jaxopt_bench.training import CodePath
 
 LONGEST_STEP = 30.0  # seconds; a population whose step would take longer is left out, and its row says so
 
 
 def rows(bench: Bench, workloads: tuple[Workload, ...], members: tuple[int, ...]) -> Iterator[Row]:
-    """Yields a row for each network, path and number of members; each is measured by turns with a run alone."""
+    """Yields a row for each network, path and number of members; each is measured by turns with a run alone.
+
+    Members that take turns in one thread are also measured by turns with the same members side by side.
+    """
     for workload in workloads:
         for dtype in bench.dtypes:
             for path in population_paths(bench.layers):
@@ -35,18 +39,37 @@ def _rows_of(workload: Workload, dtype: Dtype, path: CodePath, bench: Bench, mem
         if count * alone > LONGEST_STEP and count > 1:
             yield {**row, "left_out": f"a step would take about {count * alone:.0f} s"}
             continue
-        population = bench.start(request_of(bench, workload, dtype, path, count))
+        contenders = {"alone": single, "population": bench.start(request_of(bench, workload, dtype, path, count))}
+        threads = min(thread_count(), count)
+        if threads > 1 and path.allows_side_by_side:
+            side_by_side = dataclasses.replace(path, side_by_side=threads)
+            contenders["side by side"] = bench.start(request_of(bench, workload, dtype, side_by_side, count))
         try:
-            timings = alternate({"alone": single, "population": population}, bench.plan)
-            peak = population.peak()
+            timings = alternate(contenders, bench.plan)
+            peaks = {name: contenders[name].peak() for name in contenders}
         finally:
-            population.close()
+            for name in contenders.keys() - {"alone"}:
+                contenders[name].close()
         each = Timing(1, tuple(seconds / count for seconds in timings["population"].seconds))
         yield {
             **row,
             **each.milliseconds().fields("milliseconds_per_member_step"),
             **ratio(timings["alone"], each).fields("cost_over_single"),
-            "peak_memory": peak,
+            "peak_memory": peaks["population"],
+            **_side_by_side(timings, peaks, threads, count),
             "rounds": bench.plan.rounds,
         }
     single.close()
+
+
+def _side_by_side(timings: dict[str, Timing], peaks: dict[str, dict[str, int | str]], threads: int, count: int) -> Row:
+    """Returns a row's fields about the members side by side; {} if they were not measured so."""
+    if (found := timings.get("side by side")) is None:
+        return {}
+    each = Timing(1, tuple(seconds / count for seconds in found.seconds))
+    return {
+        "side_by_side": threads,
+        **each.milliseconds().fields("milliseconds_per_member_step_side_by_side"),
+        **ratio(found, timings["population"]).fields("speedup_side_by_side"),
+        "peak_memory_side_by_side": peaks["side by side"],
+    }

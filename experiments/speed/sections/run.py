@@ -99,7 +99,7 @@ def _population_workloads(flags: Flags, bench: Bench) -> tuple[Workload, ...]:
         return find(ALL, flags.populations)
     if flags.quick:
         return (DIGITS,)
-    names = ("cnn", "alexnet_small-sgd-128") if bench.backend == "cpu" else ("resnet20",)
+    names = ("cnn", "mlp", "alexnet_small-sgd-128") if bench.backend == "cpu" else ("resnet20",)
     return find(ALL, names)
 
 

@@ -1,0 +1,96 @@
+"""Members side by side: threads that work at the same time, each on a part, and how the number of them is chosen."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.training import CodePath, Program, Task, choose_code_path
+from jaxopt_bench.training.code_path import LAYERS, SIDE_BY_SIDE
+from jaxopt_bench.training.side_by_side import in_threads
+from tests.tasks import changed, drawn_images, task_on
+
+MAP = CodePath("pure", "compiled", "map")
+
+
+def test_all_parts_are_computed_at_the_same_time():
+    """Each of three parts waits, within the compiled program, until the two others are there as well."""
+    all_there = threading.Barrier(3, timeout=60)
+
+    @jax.jit
+    def advance(states, metrics, data, order, steps):
+        there = jax.pure_callback(lambda: np.int32(all_there.wait() < 3), jax.ShapeDtypeStruct((), jnp.int32))
+        return states + there * steps, metrics + data * order
+
+    states, metrics, order = jnp.arange(10.0), jnp.zeros(10), jnp.arange(10)
+    steps = jnp.array([5, 0, 0, 0, 7, 1, 0, 2, 3, 4])
+    advanced = in_threads(advance, members=10, parts=3)(states, metrics, jnp.float32(2), order, steps)
+    assert advanced[0].tolist() == [5, 1, 2, 3, 11, 6, 6, 9, 11, 13]
+    assert advanced[1].tolist() == [0, 2, 4, 6, 8, 10, 12, 14, 16, 18]
+
+
+def test_members_that_make_no_steps_are_divided_among_the_threads_like_the_others():
+    """Of ten members four make steps: two threads have two of them each, wherever they stand."""
+    busy = []
+
+    def advance(states, metrics, data, order, steps):
+        busy.append(int(np.count_nonzero(steps)))
+        return states, metrics
+
+    for moving in ([0, 1, 2, 3], [6, 7, 8, 9], [0, 2, 4, 6]):
+        steps = np.zeros(10, np.int32)
+        steps[moving] = 5
+        in_threads(advance, 10, 2)(jnp.zeros(10), jnp.zeros(10), None, jnp.zeros(10), jnp.asarray(steps))
+    assert busy == [2, 2] * 3
+
+
+@pytest.fixture
+def task(tiny) -> Task:
+    return task_on(changed(tiny, batch_size=16), 96, code_path=MAP)
+
+
+def test_threads_need_more_memory_than_members_that_take_turns(task):
+    """As many parts of a program's memory as there are threads, but the examples only once."""
+    data = drawn_images(96)
+    examples = sum(leaf.nbytes for leaf in jax.tree.leaves(data))
+    in_turn, half = (Program(task, members).needed_bytes(data) for members in (4, 2))
+    together = Program(task.side_by_side(2), 4).needed_bytes(data)
+    assert in_turn < 2 * half - examples < together < 2 * in_turn
+
+
+def test_a_cpu_leaves_the_choice_to_a_measurement_and_others_train_all_members_together(monkeypatch):
+    monkeypatch.delenv(SIDE_BY_SIDE, raising=False)
+    monkeypatch.delenv(LAYERS, raising=False)
+    assert choose_code_path("cpu").side_by_side is None
+    assert [choose_code_path(backend).side_by_side for backend in ("gpu", "tpu", "METAL")] == [1, 1, 1]
+    monkeypatch.setenv(LAYERS, "plain")  # Python calls every step
+    assert choose_code_path("cpu").side_by_side == 1
+
+
+def test_the_environment_variable_sets_how_many_are_side_by_side(monkeypatch):
+    monkeypatch.delenv(LAYERS, raising=False)
+    for named, expected in (("1", 1), ("3", 3), ("", None)):
+        monkeypatch.setenv(SIDE_BY_SIDE, named)
+        assert choose_code_path("cpu").side_by_side == expected
+
+
+@pytest.mark.parametrize(
+    ("named", "backend", "message"),
+    [
+        ("0", "cpu", "JAXOPT_BENCH_SIDE_BY_SIDE is '0'. Expected an integer of 1 or more"),
+        ("many", "cpu", "JAXOPT_BENCH_SIDE_BY_SIDE is 'many'. Expected an integer of 1 or more"),
+        ("2", "gpu", "JAXOPT_BENCH_SIDE_BY_SIDE is '2'. Expected 1, except for compiled loops on one device, a CPU"),
+    ],
+)
+def test_other_values_are_refused(monkeypatch, named, backend, message):
+    monkeypatch.setenv(SIDE_BY_SIDE, named)
+    with pytest.raises(UserError, match=message):
+        choose_code_path(backend)
+    with pytest.raises(UserError, match=r"CodePath\.side_by_side"):
+        dataclasses.replace(MAP, side_by_side=0)
