@@ -13,42 +13,59 @@ from jaxopt_bench.problems import Examples
 from jaxopt_bench.runs.environment import thread_count
 from jaxopt_bench.runs.population import Population
 from jaxopt_bench.runs.restore import Start
-from jaxopt_bench.training import Program
+from jaxopt_bench.training import Program, part_size
 
 WORTHWHILE = 1.1  # how many times as fast threads must be, since they need more memory
-BLOCK_SECONDS, LONGEST_SECONDS, ROUNDS = 0.03, 5.0, 5
-SHARE_OF_STEPS = 0.01  # of the training, that a block may have
+ROUNDS, BLOCK_SECONDS, LONGEST_SECONDS = 5, 0.03, 5.0
+SHARE_OF_TRAINING = 0.05  # of all steps, that a measurement may make
 
 
-def choose_side_by_side(population: Population, start: Start, data: Examples) -> Population:
-    """Returns the population with a code path that says how many members are trained at the same time.
+def choose_side_by_side(
+    population: Population, start: Start, data: Examples, log_every: int
+) -> tuple[Population, Program]:
+    """Returns the population with a code path that says how many members are trained at the same time; and its program.
 
-    If its code path says so already, or members cannot be trained so, nothing changes. If it continues, it keeps what
-    is recorded. If it begins, the choice is measured on copies of its states: as many members at the same time as there
-    are threads, or one after the other.
+    If the code path says so already, nothing changes. If the population continues, it keeps what is recorded. If it
+    begins, the choice is measured on copies of its states: as many members at the same time as there are threads, or
+    one after the other.
 
     Args:
-      population: of which the first active member's record is read.
+      population: the record of its first active member is read.
       start: where training starts.
       data: the training split.
+      log_every: how many steps are made before all members are needed together.
     """
-    if population.task.code_path.side_by_side is not None:
-        return population
+    path, members = population.task.code_path, len(population.members)
+    if path.side_by_side is not None:
+        return population, Program(population.task, members)
+    in_turn = population.side_by_side(1)
     if start.step:
         environments = (population.active[0].entry.config or {}).get("environments", [{}])
-        return population.side_by_side(environments[-1].get("code_path", {}).get("side_by_side") or 1)
-    possible = population.task.code_path.allows_side_by_side
-    threads = min(thread_count(), len(population.members)) if possible else 1
-    if threads == 1:
-        return population.side_by_side(1)
-    together = population.side_by_side(threads)
-    return together if _speedup(together, start, data) >= WORTHWHILE else population.side_by_side(1)
+        kept = population.side_by_side(environments[-1].get("code_path", {}).get("side_by_side") or 1)
+        return kept, Program(kept.task, members)
+    threads = min(thread_count(), members)
+    if threads > 1 and path.allows_side_by_side:
+        together = population.side_by_side(threads)
+        program = Program(together.task, members)
+        if _speedup(program, start, data, log_every) >= WORTHWHILE:
+            return together, program
+    return in_turn, Program(in_turn.task, members)
 
 
-def _speedup(population: Population, start: Start, data: Examples) -> float:
-    """Returns how many times as fast a member of each thread is trained by all threads as by one after the other."""
-    count, threads = len(population.members), population.task.code_path.side_by_side or 1
-    program = Program(population.task, count)
+def _speedup(program: Program, start: Start, data: Examples, log_every: int) -> float:
+    """Returns how many times as fast all members are trained side by side as they would be in turn.
+
+    Only one member of each thread is trained here, at most. What it takes to start the threads and to put the members
+    together again counts against the threads.
+
+    Args:
+      program: trains members side by side.
+      start: as of `choose_side_by_side`, like the other arguments.
+      data: the training split.
+      log_every: how many steps are made before all members are needed together.
+    """
+    count, threads = program.members, program.task.code_path.side_by_side or 1
+    turns = part_size(program.task.code_path, count)
     states, metrics = jax.tree.map(jnp.copy, (start.states, start.metrics))
     order = program.epoch_orders(states.seed, 0)
 
@@ -60,11 +77,13 @@ def _speedup(population: Population, start: Start, data: Examples) -> float:
         jax.block_until_ready((states, metrics))
         return time.perf_counter() - began
 
-    began = time.perf_counter()
     timed(1, 1)  # compiles
-    most = max(1, round(SHARE_OF_STEPS * population.task.steps))
-    steps = max(1, min(most, round(BLOCK_SECONDS / timed(1, 1))))
+    began = time.perf_counter()
+    without_steps = min(timed(0, 0) for _ in range(ROUNDS))
+    most = round(SHARE_OF_TRAINING * program.task.steps * count / (2 * ROUNDS))
+    steps = max(1, min(most, round(BLOCK_SECONDS / max(timed(1, 1) - without_steps, 1e-6))))
     ratios = []
     while len(ratios) < ROUNDS and (not ratios or time.perf_counter() - began < LONGEST_SECONDS):
-        ratios.append(threads * timed(1, steps) / timed(threads, steps))
+        alone, together = (max(timed(members, steps) - without_steps, 1e-6) for members in (1, threads))
+        ratios.append(count * alone / (turns * together + without_steps * steps / log_every))
     return statistics.median(ratios)

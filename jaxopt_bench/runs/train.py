@@ -211,8 +211,8 @@ def _train_wave(
         same = [(member.task.experiment.to_json(), task_to_json(member.task)) for member in population.members]
         check_same((options.recording.to_json(), population.task.code_path.to_json(), same))
         start = restore(population, Program(population.task, len(population.members)), options.reporter)
-        population = choose_side_by_side(population, start, splits.train)
-        program = Program(population.task, len(population.members))
+        log_every = options.recording.log_every
+        population, program = choose_side_by_side(population, start, splits.train, log_every)
         with opened_recorder(population, start, options) as recorder:
             session = Session(program, splits, recorder, start, waiting)
             del start  # the states would be kept in memory, beside those that are trained

@@ -32,8 +32,8 @@ def part_size(path: CodePath, members: int) -> int:
 def in_threads(advance: Callable[..., Any], members: int, parts: int) -> Callable[..., Any]:
     """Returns `advance(states, metrics, data, order, steps)` of all members, made of that of a part.
 
-    XLA runs programs that one thread starts one after the other, and those of several threads at the same time. So each
-    thread only starts its part, and the function returns before the updates are made.
+    XLA runs programs that one thread starts one after the other, and those of several threads at the same time. Threads
+    need not wait for their programs, so the function returns before the updates are made.
 
     Args:
       advance: of a part; see `Program.advance`.
@@ -41,6 +41,7 @@ def in_threads(advance: Callable[..., Any], members: int, parts: int) -> Callabl
       parts: how many parts there are.
     """
     threads = [ThreadPoolExecutor(1, "part") for _ in range(parts)]
+    compiled = False
 
     @jax.jit
     def divide(tree: Any, indices: Int32[np.ndarray, "parts size"]) -> list[Any]:
@@ -51,14 +52,17 @@ def in_threads(advance: Callable[..., Any], members: int, parts: int) -> Callabl
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[places], *trees)
 
     def advance_all(states: Any, metrics: Any, data: Any, order: Any, steps: Any) -> Any:
+        nonlocal compiled
         indices, counts, places = _dealt(np.asarray(steps), parts)
         divided = divide((states, metrics, order), indices)
         jax.tree.map(lambda leaf: leaf.delete(), states)  # as donation does
-        made = [
-            thread.submit(advance, *own[:2], data, own[2], count).result()  # in turn, since the first call compiles
-            for thread, own, count in zip(threads, divided, counts, strict=True)
-        ]
-        return join(made, places)
+        started = []
+        for thread, own, count in zip(threads, divided, counts, strict=True):
+            started.append(thread.submit(advance, *own[:2], data, own[2], count))
+            if not compiled:
+                started[0].result()  # the first call compiles for all
+                compiled = True
+        return join([each.result() for each in started], places)
 
     return advance_all
 
