@@ -30,6 +30,8 @@ _ENVIRONMENT = (
     "version.jaxopt-bench",
 )
 """Columns that describe the environment of a run."""
+_WITHOUT_EFFECT = ("side_by_side",)
+"""Fields of a code path that change no bit of a run."""
 
 
 def challenge(study: Study, recorded: Document, newcomers: Sequence[Contender]) -> Study:
@@ -104,7 +106,8 @@ def _environment(runs: pl.DataFrame) -> dict[str, set[str]]:
         for value in runs[column].drop_nulls().unique().to_list() if column in runs.columns else []:
             is_path = column == "code_path"
             for name, one in json.loads(value).items() if is_path else [(column, value)]:
-                found.setdefault(f"{column}.{name}" if is_path else name, set()).add(str(one))
+                if name not in _WITHOUT_EFFECT:
+                    found.setdefault(f"{column}.{name}" if is_path else name, set()).add(str(one))
     return found
 
 

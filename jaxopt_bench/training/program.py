@@ -20,7 +20,7 @@ from jaxopt_bench.training.devices import divided, fetched, placed, rows, shardi
 from jaxopt_bench.training.loop import make_loop
 from jaxopt_bench.training.metrics import EvaluationMetrics, StepMetrics
 from jaxopt_bench.training.population import over_members, repeat, required_bytes
-from jaxopt_bench.training.side_by_side import in_threads, part_count, part_size
+from jaxopt_bench.training.side_by_side import Threads, part_count, part_size
 from jaxopt_bench.training.state import TrainState, abstract_states
 from jaxopt_bench.training.step import make_averages_step, make_evaluation_step, make_train_step
 from jaxopt_bench.training.task import Task
@@ -49,6 +49,8 @@ class Program:
     def __init__(self, task: Task, members: int = 1):
         self.task, self.members = task, members
         self._stacked, self._whole = shardings(task.code_path, members)
+        parts = part_count(task.code_path, members)
+        self._threads = Threads(members, parts) if parts > 1 else None
 
     def for_one(self) -> Program:
         """Returns the program of a single member."""
@@ -87,8 +89,8 @@ class Program:
     @functools.cached_property
     def _advance(self) -> Callable[..., tuple[TrainState, StepMetrics]]:
         task, path, members = self.task, self.task.code_path, self.members
-        if (parts := part_count(path, members)) > 1:
-            return in_threads(self._part._advance, members, parts)
+        if self._threads is not None:
+            return functools.partial(self._threads.advance, self._part._advance)
         train_step, size = make_train_step(task), task.experiment.workload.batch_size
 
         def step(
@@ -226,11 +228,25 @@ class Program:
           states: see `states_to_evaluate`.
           batches: those of `padded_batches`.
         """
-        metrics = repeat(EvaluationMetrics.empty(self.task.problem.statistics), self.members)
+        if self._threads is not None:
+            return self._evaluate_in_threads(self._threads, states, batches)
+        metrics = self._no_evaluation()
         for batch, mask in batches:
             before, metrics = metrics, self._add_evaluation(states, metrics, batch, mask)
             jax.block_until_ready(before)
         return self._evaluation_values(metrics)
+
+    def _evaluate_in_threads(self, threads: Threads, states: TrainState, batches: Iterable[MaskedBatch]) -> Values:
+        parts, join = threads.divide(states.replace(opt_state=()))
+        metrics = [self._part._no_evaluation() for _ in parts]
+        for batch, mask in batches:
+            arguments = [(*own, batch, mask) for own in zip(parts, metrics, strict=True)]
+            before, metrics = metrics, threads.call(self._part._add_evaluation, arguments)
+            jax.block_until_ready(before)
+        return self._evaluation_values(join(metrics))
+
+    def _no_evaluation(self) -> EvaluationMetrics:
+        return repeat(EvaluationMetrics.empty(self.task.problem.statistics), self.members)
 
     @functools.cached_property
     def _add_evaluation(self) -> Callable[..., EvaluationMetrics]:
@@ -315,7 +331,8 @@ class Program:
         if self.task.code_path.loop == "python":
             return 0
         states = abstract_states(self.task, self.members)
-        if (parts := part_count(self.task.code_path, self.members)) > 1:
+        if self._threads is not None:
+            parts = self._threads.parts
             return parts * self._part.needed_bytes(data) - (parts - 1) * _bytes(data) + _bytes(states)
         order = jax.ShapeDtypeStruct((self.members, self.task.train_examples), jnp.int32)
         steps = jax.ShapeDtypeStruct((self.members,), jnp.int32)

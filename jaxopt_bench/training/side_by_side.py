@@ -7,9 +7,9 @@ one compiled program. It computes a member as that of all members does, to the s
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,8 @@ import numpy as np
 from jaxtyping import Int32
 
 from jaxopt_bench.training.code_path import CodePath
+
+T = TypeVar("T")
 
 
 def part_count(path: CodePath, members: int) -> int:
@@ -29,42 +31,52 @@ def part_size(path: CodePath, members: int) -> int:
     return math.ceil(members / part_count(path, members))
 
 
-def in_threads(advance: Callable[..., Any], members: int, parts: int) -> Callable[..., Any]:
-    """Returns `advance(states, metrics, data, order, steps)` of all members, made of that of a part.
+class Threads:
+    """A thread for each part of the members.
 
     XLA runs programs that one thread starts one after the other, and those of several threads at the same time. Threads
-    need not wait for their programs, so the function returns before the updates are made.
-
-    Args:
-      advance: of a part; see `Program.advance`.
-      members: how many there are in all parts.
-      parts: how many parts there are.
+    need not wait for their programs, so results may still be under way when they are returned.
     """
-    threads = [ThreadPoolExecutor(1, "part") for _ in range(parts)]
-    compiled = False
 
-    @jax.jit
-    def divide(tree: Any, indices: Int32[np.ndarray, "parts size"]) -> list[Any]:
-        return [jax.tree.map(lambda leaf, own=own: leaf[own], tree) for own in indices]
+    def __init__(self, members: int, parts: int):
+        self.members, self.parts = members, parts
+        self._threads = [ThreadPoolExecutor(1, "part") for _ in range(parts)]
+        self._compiled: set[Callable[..., Any]] = set()
 
-    @jax.jit
-    def join(trees: list[Any], places: Int32[np.ndarray, " members"]) -> Any:
-        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[places], *trees)
-
-    def advance_all(states: Any, metrics: Any, data: Any, order: Any, steps: Any) -> Any:
-        nonlocal compiled
-        indices, counts, places = _dealt(np.asarray(steps), parts)
-        divided = divide((states, metrics, order), indices)
-        jax.tree.map(lambda leaf: leaf.delete(), states)  # as donation does
-        started = []
-        for thread, own, count in zip(threads, divided, counts, strict=True):
-            started.append(thread.submit(advance, *own[:2], data, own[2], count))
-            if not compiled:
+    def call(self, function: Callable[..., T], arguments: Sequence[tuple[Any, ...]]) -> list[T]:
+        """Returns a compiled function's results for the arguments of each part, each computed by its thread."""
+        started: list[Future[T]] = []
+        for thread, own in zip(self._threads, arguments, strict=True):
+            started.append(thread.submit(function, *own))
+            if function not in self._compiled:
                 started[0].result()  # the first call compiles for all
-                compiled = True
-        return join([each.result() for each in started], places)
+                self._compiled.add(function)
+        return [each.result() for each in started]
 
-    return advance_all
+    def advance(
+        self, advance_part: Callable[..., Any], states: Any, metrics: Any, data: Any, order: Any, steps: Any
+    ) -> Any:
+        """Returns what `Program.advance` does, given the function that does it for a part."""
+        indices, counts, places = _dealt(np.asarray(steps), self.parts)
+        divided = _divide((states, metrics, order), indices)
+        jax.tree.map(lambda leaf: leaf.delete(), states)  # as donation does
+        arguments = [(*own[:2], data, own[2], count) for own, count in zip(divided, counts, strict=True)]
+        return _join(self.call(advance_part, arguments), places)
+
+    def divide(self, tree: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
+        """Returns the parts of stacked arrays, and the function that puts arrays of all parts together again."""
+        indices, _, places = _dealt(np.ones(self.members, np.int32), self.parts)
+        return _divide(tree, indices), lambda trees: _join(trees, places)
+
+
+@jax.jit
+def _divide(tree: Any, indices: Int32[np.ndarray, "parts size"]) -> list[Any]:
+    return [jax.tree.map(lambda leaf, own=own: leaf[own], tree) for own in indices]
+
+
+@jax.jit
+def _join(trees: list[Any], places: Int32[np.ndarray, " members"]) -> Any:
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[places], *trees)
 
 
 def _dealt(

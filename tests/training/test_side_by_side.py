@@ -13,7 +13,7 @@ import pytest
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.training import CodePath, Program, Task, choose_code_path
 from jaxopt_bench.training.code_path import LAYERS, SIDE_BY_SIDE
-from jaxopt_bench.training.side_by_side import in_threads
+from jaxopt_bench.training.side_by_side import Threads
 from tests.tasks import changed, drawn_images, task_on
 
 MAP = CodePath("pure", "compiled", "map")
@@ -32,12 +32,12 @@ def test_all_parts_are_computed_at_the_same_time():
         met = jax.pure_callback(meet, jax.ShapeDtypeStruct((), jnp.int32), data)
         return states + met * steps, metrics + data * order
 
-    advance_all = in_threads(advance, members=10, parts=3)
+    threads = Threads(members=10, parts=3)
     states, metrics, order = jnp.arange(10), jnp.zeros(10), jnp.arange(10)
     steps = jnp.array([5, 0, 0, 0, 7, 1, 0, 2, 3, 4])
-    states, metrics = advance_all(states, metrics, jnp.float32(0), order, steps)
+    states, metrics = threads.advance(advance, states, metrics, jnp.float32(0), order, steps)
     assert states.tolist() == [5, 1, 2, 3, 11, 6, 6, 9, 11, 13]
-    states, metrics = advance_all(states, metrics, jnp.float32(2), order, steps)
+    states, metrics = threads.advance(advance, states, metrics, jnp.float32(2), order, steps)
     assert states.tolist() == [10, 1, 2, 3, 18, 7, 6, 11, 14, 17]
     assert metrics.tolist() == [0, 2, 4, 6, 8, 10, 12, 14, 16, 18]
 
@@ -53,7 +53,7 @@ def test_members_that_make_no_steps_are_divided_among_the_threads_like_the_other
     for moving in ([0, 1, 2, 3], [6, 7, 8, 9], [0, 2, 4, 6]):
         steps = np.zeros(10, np.int32)
         steps[moving] = 5
-        in_threads(advance, 10, 2)(jnp.zeros(10), jnp.zeros(10), None, jnp.zeros(10), jnp.asarray(steps))
+        Threads(10, 2).advance(advance, jnp.zeros(10), jnp.zeros(10), None, jnp.zeros(10), jnp.asarray(steps))
     assert busy == [2, 2] * 3
 
 
