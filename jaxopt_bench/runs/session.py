@@ -24,7 +24,7 @@ from jaxopt_bench.runs.recorder import MeasuredSplit, Recorder
 from jaxopt_bench.runs.restore import Start
 from jaxopt_bench.runs.signals import Interrupted, StopRequest, Unfinished, stopped_by_signals
 from jaxopt_bench.runs.splits import Splits
-from jaxopt_bench.training import Program, StepMetrics, Task, everywhere, fetched, padded_batches, placed
+from jaxopt_bench.training import Program, StepMetrics, Task, copied, everywhere, fetched, padded_batches, placed
 
 HOUR = 3600.0
 
@@ -181,7 +181,7 @@ class Session:
 
     def _snapshot(self) -> Any:
         """Returns a copy of the states and metrics on the device, which outlives the donation of the original."""
-        return _copy({"state": self.states, "metrics": self.metrics})
+        return copied({"state": self.states, "metrics": self.metrics})
 
     # Evaluations at the ends of epochs
 
@@ -238,11 +238,6 @@ class Session:
         self.reporter.say(f"about {format_duration(left)} to go at {self.clock.examples_per_second:,.0f} examples/s")
         if left > HOUR:
             self.reporter.say(_shorter(self.task))
-
-
-@jax.jit
-def _copy(tree: Any) -> Any:
-    return jax.tree.map(jnp.copy, tree)
 
 
 def _shorter(task: Task) -> str:

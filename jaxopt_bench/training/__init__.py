@@ -7,7 +7,7 @@ from jaxopt_bench.training.code_path import CodePath, choose_code_path, default_
 from jaxopt_bench.training.devices import check_batch, everywhere, fetched, placed, shardings
 from jaxopt_bench.training.loop import make_loop
 from jaxopt_bench.training.metrics import NEVER, EvaluationMetrics, StepMetrics
-from jaxopt_bench.training.population import check_one_program, largest_population, member, stack
+from jaxopt_bench.training.population import check_one_program, copied, largest_population, member, stack
 from jaxopt_bench.training.program import Program
 from jaxopt_bench.training.side_by_side import part_size
 from jaxopt_bench.training.state import (
@@ -34,6 +34,7 @@ __all__ = [
     "check_batch",
     "check_one_program",
     "choose_code_path",
+    "copied",
     "default_backend",
     "everywhere",
     "fetched",

@@ -91,6 +91,12 @@ def repeat(tree: T, members: int) -> T:
     return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (members, *leaf.shape)), tree)
 
 
+@jax.jit
+def copied(tree: T) -> T:
+    """Returns a copy of a tree of arrays, which outlives the donation of the original."""
+    return jax.tree.map(jnp.copy, tree)
+
+
 def member(tree: T, index: int) -> T:
     """Returns one member's part of a stacked tree."""
     return jax.tree.map(lambda leaf: leaf[index], tree)

@@ -237,7 +237,7 @@ class Program:
         return self._evaluation_values(metrics)
 
     def _evaluate_in_threads(self, threads: Threads, states: TrainState, batches: Iterable[MaskedBatch]) -> Values:
-        parts, join = threads.divide(states.replace(opt_state=()))
+        parts, join = threads.divide(states)
         metrics = [self._part._no_evaluation() for _ in parts]
         for batch, mask in batches:
             arguments = [(*own, batch, mask) for own in zip(parts, metrics, strict=True)]

@@ -58,9 +58,9 @@ class Threads:
     ) -> Any:
         """Returns what `Program.advance` does, given the function that does it for a part."""
         indices, counts, places = _dealt(np.asarray(steps), self.parts)
-        divided = _divide((states, metrics, order), indices)
+        parts = zip(_divide(states, indices), _divide((metrics, order), indices), counts, strict=True)
         jax.tree.map(lambda leaf: leaf.delete(), states)  # as donation does
-        arguments = [(*own[:2], data, own[2], count) for own, count in zip(divided, counts, strict=True)]
+        arguments = [(own, measured, data, examples, count) for own, (measured, examples), count in parts]
         return _join(self.call(advance_part, arguments), places)
 
     def divide(self, tree: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:

@@ -67,6 +67,8 @@ def test_only_what_both_records_hold_of_the_environments_is_compared():
         "for the baselines, onednn now)."
     )
     assert "threads (2 for the baselines, 4 now)" in str(differences(now, other))
+    in_turn, together = (environment(code_path=json.dumps({**path, "side_by_side": count})) for count in (1, 2))
+    assert differences(in_turn, together) is None  # to the same bits
 
 
 def test_another_protocol_workload_or_a_taken_name_is_refused(small, tmp_path, digits_dir):
