@@ -16,7 +16,7 @@ from jaxopt_bench.runs.restore import Start
 from jaxopt_bench.training import Program, copied, part_size
 
 WORTHWHILE = 1.1  # how many times as fast threads must be, since they need more memory
-ROUNDS, BLOCK_SECONDS, LONGEST_SECONDS = 4, 0.02, 5.0
+ROUNDS, BLOCK_SECONDS, LONGEST_SECONDS = 4, 0.1, 5.0
 SHARE_OF_TRAINING = 0.05  # of its time, about, that a measurement may take
 
 
@@ -79,7 +79,7 @@ def _speedup(program: Program, start: Start, data: Examples, log_every: int) -> 
         jax.block_until_ready((states, metrics))
         return time.perf_counter() - began
 
-    timed(1, 1)  # compiles
+    timed(threads, 1)  # compiles
     began = time.perf_counter()
     without_steps = min(timed(0, 0) for _ in range(ROUNDS))
     most = round(SHARE_OF_TRAINING * program.task.steps * count / (2 * ROUNDS))
