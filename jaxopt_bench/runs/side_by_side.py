@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 
 import jax
@@ -53,11 +52,11 @@ def choose_side_by_side(
 
 
 def _speedup(program: Program, start: Start, data: Examples, log_every: int) -> float:
-    """Returns how many times as fast all members are trained side by side as they would be in turn, at least.
+    """Returns how many times as fast all members are trained side by side as they would be in turn.
 
     Only one member of each thread is trained here, at most. What it takes to start the threads and to put the members
-    together again counts against the threads. The result is the lower quartile of several rounds, so that noise seldom
-    decides for threads.
+    together again counts against the threads. The shortest of several rounds count, as other programs can only slow
+    them down.
 
     Args:
       program: trains members side by side.
@@ -86,8 +85,8 @@ def _speedup(program: Program, start: Start, data: Examples, log_every: int) -> 
     steps = 1
     while 3 * steps <= most and timed(1, steps) - without_steps < BLOCK_SECONDS / 2:
         steps *= 3
-    ratios = []
-    while len(ratios) < ROUNDS and (len(ratios) < 2 or time.perf_counter() - began < LONGEST_SECONDS):
-        alone, together = (max(timed(members, steps) - without_steps, 1e-6) for members in (1, threads))
-        ratios.append(count * alone / (turns * together + without_steps * steps / log_every))
-    return statistics.quantiles(ratios, n=4, method="inclusive")[0]
+    rounds = [(timed(1, steps), timed(threads, steps))]
+    while len(rounds) < ROUNDS and time.perf_counter() - began < LONGEST_SECONDS:
+        rounds.append((timed(1, steps), timed(threads, steps)))
+    alone, together = (max(min(seconds) - without_steps, 1e-6) for seconds in zip(*rounds, strict=True))
+    return count * alone / (turns * together + without_steps * steps / log_every)

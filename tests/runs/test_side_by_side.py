@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from jaxopt_bench import Run, load_run, train, train_population
-from jaxopt_bench.optimizers import AdamW
-from jaxopt_bench.runs import Options, Recording, Reporter, memory, side_by_side
+from jaxopt_bench.optimizers import SGD, AdamW
+from jaxopt_bench.runs import Interrupted, Options, Recording, Reporter, memory, side_by_side
 from jaxopt_bench.runs.environment import thread_count
 from jaxopt_bench.strict_json import read_json, write_json
 from jaxopt_bench.training import CodePath, Program
-from tests.runs.test_train import Killed, KilledAt, Said, assert_same
+from tests.runs.test_train import Killed, KilledAt, Said, StoppedAt, assert_same
 
 QUIET = Recording(log_every=6, checkpoint_every=7, tensorboard=False)
 IN_TURN = CodePath("pure", "compiled", "map")
@@ -102,6 +102,19 @@ def test_runs_taken_out_of_a_population_keep_it_and_a_code_path_that_is_named_re
     assert recorded([runs[0], runs[3]]) == [[3, 1]] * 2
     assert any("code_path.side_by_side was 3 and is 1" in message for message in said.messages)
     for run, other in zip(runs, in_turn, strict=True):
+        assert_same(run, other)
+
+
+def test_threads_stop_at_a_signal_and_leave_out_members_that_have_diverged(experiments, tmp_path, options):
+    wild = dataclasses.replace(experiments[0], optimizer=SGD(learning_rate=1e30))
+    mixed = [wild, *experiments]
+    in_turn, together = ({**options, "code_path": dataclasses.replace(IN_TURN, side_by_side=n)} for n in (1, 2))
+    whole = train_population(mixed, Options(runs_dir=tmp_path / "whole", **in_turn))
+    with pytest.raises(Interrupted):
+        train_population(mixed, Options(runs_dir=tmp_path / "stopped", **{**together, "reporter": StoppedAt(10)}))
+    resumed = train_population(mixed, Options(runs_dir=tmp_path / "stopped", **together))
+    assert [run.summary["status"] for run in resumed if run.summary] == ["diverged", *["completed"] * 4]
+    for run, other in zip(resumed[1:], whole[1:], strict=True):
         assert_same(run, other)
 
 
