@@ -13,7 +13,7 @@ import sys
 import jax
 import pytest
 
-from jaxopt_bench import catalog, load_run
+from jaxopt_bench import catalog, kernels, load_run
 from jaxopt_bench.cli import parse
 from jaxopt_bench.doctor import items as doctor_items
 from jaxopt_bench.doctor import make_items
@@ -486,7 +486,8 @@ def test_the_doctor_finds_nothing_wrong_here(call):
     assert code == 0
     assert f"jax {jax.__version__}" in out
     assert "cpu: 1 × " in out
-    assert "layers pure, loop compiled, members map" in out
+    layers = "pure" if kernels.onednn_version() is None else "onednn"
+    assert f"layers {layers}, loop compiled, members map" in out
     named = [line.split("  ")[1] for line in out.splitlines() if " ok " in line]
     assert named == [item.name for item in make_items(Layers())]
     assert f"all {len(named)} ok" in out
