@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
 from jaxtyping import Float64, Int32
 
 from jaxopt_bench.data.user_files import check_labels, digest_of_file
 from jaxopt_bench.errors import UserError, shortened, unknown_name
+
+if TYPE_CHECKING:  # Polars is imported where a file is read, so that the command line starts without it
+    import polars as pl
 
 MOST_CATEGORIES = 100
 """Different texts of a column; more of them are names or identifiers rather than categories."""
@@ -79,6 +82,8 @@ def read_csv(path: Path, target: str | None) -> CsvTable:
       UserError: naming the file and the column, and the row if one is wrong: the file is no table, there is no such
         column, a value is missing, or a column has more than `MOST_CATEGORIES` different texts.
     """
+    import polars as pl
+
     frame = _read(path)
     if target is None:
         raise UserError(
@@ -119,6 +124,8 @@ def read_csv(path: Path, target: str | None) -> CsvTable:
 
 
 def _read(path: Path) -> pl.DataFrame:
+    import polars as pl
+
     try:
         frame = pl.read_csv(path, infer_schema_length=None, null_values=list(_MISSING), raise_if_empty=True)
     except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
@@ -153,6 +160,8 @@ def _check_missing(frame: pl.DataFrame, path: Path) -> None:
 
 
 def _numbers(series: pl.Series) -> Float64[np.ndarray, " rows"]:
+    import polars as pl
+
     return series.cast(pl.Float64).to_numpy()
 
 

@@ -12,7 +12,6 @@ import functools
 
 import numpy as np
 from jaxtyping import Float, Float32, Int32
-from scipy import ndimage
 
 SEED = 42
 LENGTH = 40
@@ -49,6 +48,8 @@ def generate() -> tuple[Float32[np.ndarray, "examples length"], Int32[np.ndarray
     Over all examples together the numbers have mean 0 and standard deviation 1. They are drawn in half a second, from
     NumPy's `RandomState`, whose stream of numbers never changes.
     """
+    from scipy import ndimage  # here, so that the command line starts without it
+
     random = np.random.RandomState(SEED)
     templates = np.asarray(_TEMPLATES, float)
     templates = templates - templates.mean(1, keepdims=True)

@@ -17,7 +17,6 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
 from jaxtyping import Array, Float, Key
 from numpy.typing import ArrayLike
 
@@ -154,9 +153,11 @@ class DifferentialEquation(ProblemConfig):
         )
 
     def _sample(self, split: str, count: int) -> Collocation:
+        from scipy.stats import qmc  # takes a second or two to import
+
         random = np.random.default_rng(_SEEDS[split])
         coordinates = self.grid().shape[1]
-        unit = scipy.stats.qmc.LatinHypercube(coordinates, rng=random).random(count)
+        unit = qmc.LatinHypercube(coordinates, rng=random).random(count)
         return self._examples(self.interior(unit), random)
 
     def _examples(self, interior: Float[np.ndarray, "points coordinates"], random: np.random.Generator) -> Collocation:

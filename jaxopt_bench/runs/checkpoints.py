@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import functools
 import logging
 import os
 import pathlib
 import re
 from collections.abc import Callable, Collection, Iterator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.files import (
@@ -35,6 +35,9 @@ from jaxopt_bench.files import (
 )
 from jaxopt_bench.runs.processes import found_by_first
 from jaxopt_bench.strict_json import check_object, parse_json, read_json, write_json
+
+if TYPE_CHECKING:  # Orbax is imported where the first checkpoint is written or read: it takes a while
+    import orbax.checkpoint as ocp
 
 T = TypeVar("T")
 MANIFEST, MARKER, ARRAYS = "manifest.json", "marker.json", "arrays"
@@ -79,7 +82,6 @@ class Checkpoints:
         self.directory.mkdir(exist_ok=True)
         if jax.process_index() == 0:
             self._clean(after, last)
-        self._checkpointer = _checkpointer() if jax.process_index() == 0 else None
         self._worker = concurrent.futures.ThreadPoolExecutor(1, "checkpoints")
         self._pending: concurrent.futures.Future[None] | None = None
 
@@ -121,8 +123,12 @@ class Checkpoints:
             self.wait()
         finally:
             self._worker.shutdown()
-            if self._checkpointer is not None:
+            if "_checkpointer" in vars(self):
                 self._checkpointer.close()
+
+    @functools.cached_property
+    def _checkpointer(self) -> ocp.Checkpointer:
+        return _checkpointer()
 
     def _clean(self, after: int | None, last: int | None) -> None:
         """Removes unfinished checkpoints, and those after a step."""
@@ -164,12 +170,11 @@ class Checkpoints:
         folder = self.directory / str(step)
         temporary = self.directory / temporary_name()
         try:
-            assert self._checkpointer is not None, "the first process writes"
             temporary.mkdir()
             write_json(temporary / MARKER, {"step": step, "made_by": "jaxopt-bench"})
             with _through_link(temporary) as link:
-                self._checkpointer.save(link / ARRAYS, args=ocp.args.StandardSave(tree))
-                _check_equal(self._checkpointer.restore(link / ARRAYS, args=ocp.args.StandardRestore(tree)), tree)
+                _save(self._checkpointer, link / ARRAYS, tree)
+                _check_equal(_restore(self._checkpointer, link / ARRAYS, tree), tree)
             write_json(temporary / MANIFEST, {"step": step, "sha256": _sums(temporary)})
             temporary.rename(folder)
             self._written.add(folder.name)
@@ -318,7 +323,7 @@ def _read(folder: pathlib.Path, step: int, like: Any) -> Any:
     target = None if like is None else jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), like)
     with _checkpointer() as checkpointer, _through_link(folder) as link:
         try:
-            found = checkpointer.restore(link / ARRAYS, args=ocp.args.StandardRestore(target))
+            found = _restore(checkpointer, link / ARRAYS, target)
         except Exception as error:  # Orbax raises whatever a file that is not as it wrote it leads it to
             raise UserError(f"checkpoint {folder} holds other arrays than this experiment has: {error}") from error
     if target is None:
@@ -365,8 +370,22 @@ def _checkpointer() -> ocp.Checkpointer:
 
     It is the first process's alone: of several that train together each has whole arrays.
     """
+    import orbax.checkpoint as ocp
+
     own = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0}, barrier_sync_key_prefix="first")
     return ocp.Checkpointer(ocp.StandardCheckpointHandler(multiprocessing_options=own), multiprocessing_options=own)
+
+
+def _save(checkpointer: ocp.Checkpointer, folder: pathlib.Path, tree: Any) -> None:
+    import orbax.checkpoint as ocp
+
+    checkpointer.save(folder, args=ocp.args.StandardSave(tree))
+
+
+def _restore(checkpointer: ocp.Checkpointer, folder: pathlib.Path, like: Any) -> Any:
+    import orbax.checkpoint as ocp
+
+    return checkpointer.restore(folder, args=ocp.args.StandardRestore(like))
 
 
 def _manifest(folder: pathlib.Path) -> dict[str, Any]:

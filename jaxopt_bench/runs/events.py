@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import pathlib
+import sys
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 from jaxopt_bench.runs.records import Record
@@ -24,9 +27,7 @@ class Events:
 
     @functools.cached_property
     def _writer(self) -> Any:
-        import tensorboardX  # only where event files are wanted: importing it takes a second or two
-
-        return tensorboardX.SummaryWriter(str(self._directory / "tensorboard"), purge_step=self._step + 1)
+        return _tensorboardx().SummaryWriter(str(self._directory / "tensorboard"), purge_step=self._step + 1)
 
     def write(self, lines: Sequence[Record]) -> None:
         """Writes lines of the metrics as scalars named `<metric>/<split>`."""
@@ -44,3 +45,19 @@ class Events:
         """Closes the files, where there are any."""
         if "_writer" in vars(self):
             self._writer.close()
+
+
+@functools.cache
+def _tensorboardx() -> ModuleType:
+    """Imports tensorboardX, without PyTorch.
+
+    If PyTorch is installed, tensorboardX imports it for the tensors that it may be given, which takes a second or more.
+    Here it is only given numbers.
+    """
+    if "torch" in sys.modules:
+        return importlib.import_module("tensorboardX")
+    sys.modules["torch"] = None  # type: ignore[assignment]  # with which `import torch` raises ImportError
+    try:
+        return importlib.import_module("tensorboardX")
+    finally:
+        del sys.modules["torch"]
