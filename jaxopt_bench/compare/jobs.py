@@ -8,7 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, Protocol
 
 from jaxopt_bench.experiment import Experiment
-from jaxopt_bench.runs import Options, Recording, Reporter, seconds_per_step, train_population
+from jaxopt_bench.runs import (
+    Options,
+    Problems,
+    Recording,
+    Reporter,
+    seconds_per_step,
+    train_population,
+)
 from jaxopt_bench.runs.environment import environment
 from jaxopt_bench.runs.processes import found_by_first
 from jaxopt_bench.study import FOLDERS, Planned, Unit
@@ -73,31 +80,44 @@ class StepTime:
 
 
 def perform(
-    kind: JobKind, experiments: Sequence[Experiment], options: JobOptions, reporter: Reporter
+    kind: JobKind,
+    experiments: Sequence[Experiment],
+    options: JobOptions,
+    reporter: Reporter,
+    problems: Problems | None = None,
 ) -> StepTime | None:
     """Does a job, or what is left of it if it was interrupted.
+
+    Args:
+      kind: the kind of the job.
+      experiments: the experiments of its runs.
+      options: of all jobs.
+      reporter: receives the progress.
+      problems: what several jobs share; see `runs.Options`.
 
     Returns:
       The result of a timing; None for the other jobs, whose results are in the study's folder.
     """
     if kind == "timing":
         path = dataclasses.replace(choose_code_path(devices=options.devices), devices=1)
-        seconds = found_by_first(
-            lambda: seconds_per_step(experiments, Options(data_dir=options.data_dir, code_path=path))
-        )
+        own = Options(data_dir=options.data_dir, code_path=path, problems=problems)
+        seconds = found_by_first(lambda: seconds_per_step(experiments, own))
         return StepTime(seconds, environment(path))
-    train_population(
-        experiments,
-        Options(
-            runs_dir=options.folder / FOLDERS[kind],
-            data_dir=options.data_dir,
-            recording=Recording(tensorboard=False, keep_checkpoints=1),
-            reporter=reporter,
-            code_path=choose_code_path(devices=options.devices),
-            largest=options.largest,
-        ),
-    )
+    train_population(experiments, training_options(kind, options, reporter, problems))
     return None
+
+
+def training_options(kind: JobKind, options: JobOptions, reporter: Reporter, problems: Problems | None) -> Options:
+    """Returns the options with which the runs of a job are trained; see `perform`."""
+    return Options(
+        runs_dir=options.folder / FOLDERS[kind],
+        data_dir=options.data_dir,
+        recording=Recording(tensorboard=False, keep_checkpoints=1),
+        reporter=reporter,
+        code_path=choose_code_path(devices=options.devices),
+        largest=options.largest,
+        problems=problems,
+    )
 
 
 class JobListener(Protocol):
@@ -134,9 +154,9 @@ class Local:
 
     def run(self, jobs: Sequence[Job], options: JobOptions, listener: JobListener, next_jobs: NextJobs) -> None:
         """See `Executor.run`."""
-        queue = list(jobs)
+        queue, problems = list(jobs), Problems()
         while queue:
             job = queue.pop(0)
-            result = perform(job.kind, job.experiments, options, listener.begin(job))
+            result = perform(job.kind, job.experiments, options, listener.begin(job), problems)
             listener.end(job)
             queue += next_jobs(job, result)

@@ -8,6 +8,7 @@ from jaxopt_bench.runs.forms import check_optimizer
 from jaxopt_bench.runs.index import discard_checkpoints
 from jaxopt_bench.runs.load import Run, finished, load_run
 from jaxopt_bench.runs.options import Options, Recording
+from jaxopt_bench.runs.problems import Problems
 from jaxopt_bench.runs.progress import Lines, Live, Reporter
 from jaxopt_bench.runs.records import SPLITS, read_records
 from jaxopt_bench.runs.signals import Interrupted, stopped_by_signals
@@ -24,6 +25,7 @@ __all__ = [
     "Live",
     "LockedError",
     "Options",
+    "Problems",
     "Recording",
     "Reporter",
     "Run",

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from jaxopt_bench.config import Config, number
 from jaxopt_bench.errors import UserError
+from jaxopt_bench.runs.problems import Problems
 from jaxopt_bench.runs.progress import Reporter, reporter_for
 from jaxopt_bench.training import CodePath
 
@@ -48,6 +49,8 @@ class Options:
       code_path: how to compute; the one for the backend if it is None.
       largest: the largest number of runs that are trained together; as many as fit into memory if it is None.
         Populations that were begun with more are divided.
+      problems: loads the problems. If several trainings share it, a problem is loaded, and its functions are compiled,
+        only once. If it is None, each training loads its own.
 
     Raises:
       UserError: if `largest` is less than 1.
@@ -60,6 +63,7 @@ class Options:
     reporter: Reporter = dataclasses.field(default_factory=_default_reporter)
     code_path: CodePath | None = None
     largest: int | None = None
+    problems: Problems | None = None
 
     def __post_init__(self) -> None:
         if self.largest is not None and self.largest < 1:

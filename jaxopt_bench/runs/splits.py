@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 
 import jax
 import jax.numpy as jnp
 
 from jaxopt_bench.experiment import Experiment
-from jaxopt_bench.problems import Examples, Problem, ProblemConfig, take_examples
-from jaxopt_bench.problems.checks import with_untrained
+from jaxopt_bench.problems import Examples, Problem, take_examples
 from jaxopt_bench.runs.environment import check_options
 from jaxopt_bench.runs.options import Options
+from jaxopt_bench.runs.problems import Problems
 from jaxopt_bench.training import CodePath, Task, choose_code_path, everywhere, placed
 
 CLEAN_EXAMPLES = 5000  # of the training split; they are evaluated after every epoch, as the other splits are
@@ -43,21 +42,6 @@ class Splits:
         return self.problem.split(split)
 
 
-def _with_untrained(config: ProblemConfig, problem: Problem) -> Problem:
-    """Returns what `with_untrained` does; values are measured once for all runs of this process on the same data."""
-    if all(metric.untrained is not None for metric in problem.measured):
-        return problem
-    key = config, json.dumps(dict(problem.facts), sort_keys=True)
-    if key not in _UNTRAINED:
-        _UNTRAINED[key] = {metric.name: metric.untrained for metric in with_untrained(problem).measured}
-    values = _UNTRAINED[key]
-    metrics = (dataclasses.replace(metric, untrained=values[metric.name]) for metric in problem.measured)
-    return dataclasses.replace(problem, metrics=tuple(metrics))
-
-
-_UNTRAINED: dict[tuple[ProblemConfig, str], dict[str, float | None]] = {}
-
-
 def load_task(experiment: Experiment, options: Options) -> tuple[Task, Splits]:
     """Loads an experiment's problem and returns the task it makes, with its splits.
 
@@ -70,7 +54,5 @@ def load_task(experiment: Experiment, options: Options) -> tuple[Task, Splits]:
     """
     check_options()
     path = options.code_path or choose_code_path()
-    problem = _with_untrained(
-        experiment.workload.problem, experiment.workload.problem.load(options.data_path, path.layers)
-    )
-    return Task(experiment=experiment, problem=problem, code_path=path), Splits(problem, path)
+    task = (options.problems or Problems()).task(experiment, options.data_path, path)
+    return task, Splits(task.problem, path)

@@ -19,6 +19,7 @@ from jaxopt_bench.runs.memory import is_out_of_memory, largest_that_fits, size_o
 from jaxopt_bench.runs.options import Options
 from jaxopt_bench.runs.population import Population, continued_population, new_population
 from jaxopt_bench.runs.predictions import evaluate_finished
+from jaxopt_bench.runs.problems import Problems
 from jaxopt_bench.runs.processes import check_same
 from jaxopt_bench.runs.recorder import opened_recorder
 from jaxopt_bench.runs.restore import restore
@@ -78,6 +79,7 @@ def train_population(experiments: Sequence[Experiment], options: Options | None 
 
 def _train(index: Index, options: Options) -> list[Run]:
     """Trains the runs of an index that have not finished, and returns all of them."""
+    options = dataclasses.replace(options, problems=options.problems or Problems())
     if options.recording.evaluation:
         evaluate_finished(index.entries, options)
     if unfinished := index.unfinished:

@@ -38,6 +38,8 @@ Values = Mapping[str, Float[Array, " members"]]
 class Program:
     """The computations for runs that are trained together. Each function is compiled when it is first used.
 
+    Programs for as many members share compiled functions if their tasks do; see `Task.shared`.
+
     The arrays of the runs are stacked: the first axis is the member, in the same order everywhere.
     The members may differ in numbers and seeds, see `population.check_one_program`.
 
@@ -51,6 +53,10 @@ class Program:
         self._stacked, self._whole = shardings(task.code_path, members)
         parts = part_count(task.code_path, members)
         self._threads = Threads(members, parts) if parts > 1 else None
+
+    @property
+    def _batch_size(self) -> int:
+        return self.task.experiment.workload.batch_size
 
     def for_one(self) -> Program:
         """Returns the program of a single member."""
@@ -86,8 +92,19 @@ class Program:
         """
         return self._advance(states, metrics, data, order, steps)
 
+    def _compile(self, data: Examples) -> jax.stages.Compiled:
+        states = abstract_states(self.task, self.members)
+        order = jax.ShapeDtypeStruct((self.members, self.task.train_examples), jnp.int32)
+        steps = jax.ShapeDtypeStruct((self.members,), jnp.int32)
+        arguments = states, self.abstract_metrics(), data, order, steps
+        compiled: jax.stages.Compiled = self._advance.lower(*arguments).compile()  # type: ignore[attr-defined]
+        return compiled
+
     @functools.cached_property
     def _advance(self) -> Callable[..., tuple[TrainState, StepMetrics]]:
+        return self.task.shared(self._make_advance, "advance", self.members, self.task.trained)
+
+    def _make_advance(self) -> Callable[..., tuple[TrainState, StepMetrics]]:
         task, path, members = self.task, self.task.code_path, self.members
         if self._threads is not None:
             return functools.partial(self._threads.advance, self._part._advance)
@@ -110,6 +127,9 @@ class Program:
 
     @functools.cached_property
     def _epoch_orders(self) -> Callable[..., Order]:
+        return self.task.shared(self._make_epoch_orders, "epoch_orders", self.members)
+
+    def _make_epoch_orders(self) -> Callable[..., Order]:
         of_one = functools.partial(epoch_order, self.task)
 
         @functools.partial(jax.jit, in_shardings=(self._stacked, self._whole), out_shardings=self._stacked)
@@ -124,6 +144,9 @@ class Program:
 
     @functools.cached_property
     def _first_batch(self) -> Callable[..., tuple[Examples, Examples]]:
+        return self.task.shared(self._make_first_batch, "first_batch", self.members, self._batch_size)
+
+    def _make_first_batch(self) -> Callable[..., tuple[Examples, Examples]]:
         @functools.partial(jax.jit, compiler_options=options_to_run_once())
         def first_batch(data: Examples, seed: UInt32[Array, ""]) -> tuple[Examples, Examples]:
             indices = epoch_order(self.task, seed, 0)[: self.task.experiment.workload.batch_size]
@@ -151,6 +174,9 @@ class Program:
 
     @functools.cached_property
     def _step_values(self) -> Callable[[StepMetrics], Values]:
+        return self.task.shared(self._make_step_values, "step_values", self.members, self._batch_size)
+
+    def _make_step_values(self) -> Callable[[StepMetrics], Values]:
         measured = self.task.step_metrics
         return jax.jit(jax.vmap(lambda own: own.compute(measured)))
 
@@ -187,6 +213,9 @@ class Program:
 
     @functools.cached_property
     def _average_parameters(self) -> Callable[..., Tree]:
+        return self.task.shared(self._make_average_parameters, "average_parameters", self.members, self.task.trained)
+
+    def _make_average_parameters(self) -> Callable[..., Tree]:
         optimizer = self.task.experiment.optimizer
 
         @functools.partial(jax.jit, in_shardings=(self._stacked, self._stacked), out_shardings=self._stacked)
@@ -198,6 +227,9 @@ class Program:
 
     @functools.cached_property
     def _add_variables(self) -> Callable[..., Tree]:
+        return self.task.shared(self._make_add_variables, "add_variables", self.members, self._batch_size)
+
+    def _make_add_variables(self) -> Callable[..., Tree]:
         """Adds the statistics of one batch to the means of the variables."""
         path, members, size = self.task.code_path, self.members, self.task.experiment.workload.batch_size
         averages_step, batches = make_averages_step(self.task), self._statistics_batches
@@ -228,16 +260,19 @@ class Program:
           states: see `states_to_evaluate`.
           batches: those of `padded_batches`.
         """
+        of_model = states.params, states.variables  # without the optimizer's state, so that all optimizers share it
         if self._threads is not None:
-            return self._evaluate_in_threads(self._threads, states, batches)
+            return self._evaluate_in_threads(self._threads, of_model, batches)
         metrics = self._no_evaluation()
         for batch, mask in batches:
-            before, metrics = metrics, self._add_evaluation(states, metrics, batch, mask)
+            before, metrics = metrics, self._add_evaluation(of_model, metrics, batch, mask)
             jax.block_until_ready(before)
         return self._evaluation_values(metrics)
 
-    def _evaluate_in_threads(self, threads: Threads, states: TrainState, batches: Iterable[MaskedBatch]) -> Values:
-        parts, join = threads.divide(states)
+    def _evaluate_in_threads(
+        self, threads: Threads, of_model: tuple[Tree, Tree], batches: Iterable[MaskedBatch]
+    ) -> Values:
+        parts, join = threads.divide(of_model)
         metrics = [self._part._no_evaluation() for _ in parts]
         for batch, mask in batches:
             arguments = [(*own, batch, mask) for own in zip(parts, metrics, strict=True)]
@@ -250,6 +285,9 @@ class Program:
 
     @functools.cached_property
     def _add_evaluation(self) -> Callable[..., EvaluationMetrics]:
+        return self.task.shared(self._make_add_evaluation, "add_evaluation", self.members)
+
+    def _make_add_evaluation(self) -> Callable[..., EvaluationMetrics]:
         path, members, evaluation_step = self.task.code_path, self.members, make_evaluation_step(self.task)
 
         @functools.partial(
@@ -259,19 +297,22 @@ class Program:
             out_shardings=self._stacked,
         )
         def add(
-            states: TrainState, metrics: EvaluationMetrics, batch: Examples, mask: Bool[Array, " batch"]
+            of_model: tuple[Tree, Tree], metrics: EvaluationMetrics, batch: Examples, mask: Bool[Array, " batch"]
         ) -> EvaluationMetrics:
             def of_one(
-                state: TrainState, metrics: EvaluationMetrics, batch: Examples, mask: Bool[Array, " batch"]
+                of_model: tuple[Tree, Tree], metrics: EvaluationMetrics, batch: Examples, mask: Bool[Array, " batch"]
             ) -> EvaluationMetrics:
-                return metrics.merge(evaluation_step(state.params, state.variables, batch, mask))
+                return metrics.merge(evaluation_step(*of_model, batch, mask))
 
-            return over_members(of_one, path, members)(divided((batch, mask), path, members), states, metrics)
+            return over_members(of_one, path, members)(divided((batch, mask), path, members), of_model, metrics)
 
         return add
 
     @functools.cached_property
     def _evaluation_values(self) -> Callable[[EvaluationMetrics], Values]:
+        return self.task.shared(self._make_evaluation_values, "evaluation_values", self.members)
+
+    def _make_evaluation_values(self) -> Callable[[EvaluationMetrics], Values]:
         measured = self.task.problem.measured
         return jax.jit(jax.vmap(lambda own: own.compute(measured)))
 
@@ -293,6 +334,9 @@ class Program:
 
     @functools.cached_property
     def _predict_batch(self) -> Callable[..., Any]:
+        return self.task.shared(self._make_predict_batch, "predict_batch", self.members)
+
+    def _make_predict_batch(self) -> Callable[..., Any]:
         problem, path, members = self.task.problem, self.task.code_path, self.members
 
         @functools.partial(
@@ -334,11 +378,7 @@ class Program:
         if self._threads is not None:
             parts = self._threads.parts
             return parts * self._part.needed_bytes(data) - (parts - 1) * _bytes(data) + _bytes(states)
-        order = jax.ShapeDtypeStruct((self.members, self.task.train_examples), jnp.int32)
-        steps = jax.ShapeDtypeStruct((self.members,), jnp.int32)
-        arguments = states, self.abstract_metrics(), data, order, steps
-        compiled = self._advance.lower(*arguments).compile()  # type: ignore[attr-defined]
-        return required_bytes(compiled) + 2 * (_bytes(states) // rows(self.task.code_path, self.members))
+        return required_bytes(self._compile(data)) + 2 * (_bytes(states) // rows(self.task.code_path, self.members))
 
 
 def _bytes(tree: Any) -> int:

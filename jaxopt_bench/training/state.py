@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import flax
@@ -79,7 +79,7 @@ def initial_states(tasks: Sequence[Task]) -> TrainState:
       UserError: where one program cannot train all tasks.
     """
     check_one_program(tasks)
-    states = jax.jit(_of_all(tasks[0], len(tasks)), compiler_options=options_to_run_once())(*_numbers(tasks))
+    states = _initial_states(tasks[0], len(tasks))(*_numbers(tasks))
     return placed(states, shardings(tasks[0].code_path, len(tasks))[0])
 
 
@@ -90,13 +90,24 @@ def initial_state(task: Task) -> TrainState:
 
 def abstract_states(task: Task, members: int = 1) -> TrainState:
     """Returns the stacked states' shapes and types, computing nothing."""
+    found: TrainState = _initial_states(task, members).eval_shape(*_abstract_numbers(task, members))
+    return found
+
+
+def _initial_states(task: Task, members: int) -> Any:
+    """Returns the compiled function that makes the states of their numbers."""
+    of_one = functools.partial(_initial_state, task)
+
+    def initial_states(*numbers: Any) -> TrainState:
+        return over_members(of_one, task.code_path, members)((), *numbers)
+
+    make = functools.partial(jax.jit, initial_states, compiler_options=options_to_run_once())
+    return task.shared(make, "initial_states", task.trained, members)
+
+
+def _abstract_numbers(task: Task, members: int) -> Any:
     one = _numbers([task])
-    numbers = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((members, *leaf.shape[1:]), leaf.dtype), one)
-    return jax.eval_shape(_of_all(task, members), *numbers)
-
-
-def _of_all(task: Task, members: int) -> Callable[..., TrainState]:
-    return functools.partial(over_members(functools.partial(_initial_state, task), task.code_path, members), ())
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((members, *leaf.shape[1:]), leaf.dtype), one)
 
 
 def _numbers(tasks: Sequence[Task]) -> tuple[Hyperparameters, Hyperparameters, UInt32[Array, " members"]]:

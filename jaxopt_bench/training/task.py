@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
 
 import jax
 
@@ -15,6 +18,9 @@ from jaxopt_bench.problems import LOSS, Metric, Problem, take_examples
 from jaxopt_bench.training.code_path import CodePath
 from jaxopt_bench.training.metrics import EVALUATIONS, NORMS
 
+F = TypeVar("F")
+_OF_EVALUATION = ("evaluate_test", "track_test")  # fields of an experiment that change no program
+
 
 @dataclasses.dataclass(frozen=True)
 class Task:
@@ -24,6 +30,7 @@ class Task:
       experiment: what is trained.
       problem: the loaded problem of the experiment.
       code_path: how it is computed.
+      functions: the compiled functions, which all tasks share that have this dictionary; see `shared`.
 
     Raises:
       UserError: if a batch is larger than the training split, the training is too short for a single update, or the
@@ -33,6 +40,7 @@ class Task:
     experiment: Experiment
     problem: Problem
     code_path: CodePath = CodePath()
+    functions: dict[Hashable, Any] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         workload = self.experiment.workload
@@ -70,6 +78,25 @@ class Task:
     def side_by_side(self, threads: int) -> Task:
         """Returns the task with a code path that trains so many members of a population at the same time."""
         return dataclasses.replace(self, code_path=dataclasses.replace(self.code_path, side_by_side=threads))
+
+    def shared(self, make: Callable[[], F], *key: Hashable) -> F:
+        """Returns a function that is made, and so compiled, only once for all tasks that share `functions`.
+
+        Args:
+          make: makes the function.
+          key: all that it depends on beside the problem and the code path.
+        """
+        key = (*key, id(self.problem), self.code_path)  # the function refers to the problem, so no other has its id
+        if key not in self.functions:
+            self.functions.setdefault(key, make())
+        found: F = self.functions[key]
+        return found
+
+    @functools.cached_property
+    def trained(self) -> str:
+        """The fields of the experiment that are compiled into a training step, as text."""
+        fields = self.experiment.program()
+        return json.dumps({name: value for name, value in fields.items() if name not in _OF_EVALUATION})
 
     @property
     def train_examples(self) -> int:
