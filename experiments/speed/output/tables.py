@@ -105,6 +105,14 @@ COLUMNS: Mapping[str, Mapping[str, Cell]] = {
         "cache": value("cache"),
         "s to the first step": spread("seconds_to_first_step", ".1f"),
     },
+    "commands": {
+        "command": value("command"),
+        "cache": value("cache"),
+        "s": spread("seconds", ".1f"),
+        "of steps": value("seconds_of_steps", ".1f"),
+        "of evaluation": value("seconds_of_evaluation", ".1f"),
+        "share of the rest": value("share_of_the_rest", ".0%"),
+    },
     "devices": {
         "network": value("network"),
         "batch": value("batch_size"),

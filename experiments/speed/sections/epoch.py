@@ -43,7 +43,7 @@ def rows(bench: Bench, experiments: tuple[str, ...], epochs: int, turns: int) ->
         runs, bare = [], []
         for _ in range(turns):
             runs.append(_whole_run(experiment, bench))
-            bare += _bare_epochs(runs[-1].task, epochs - 1)
+            bare += bare_epochs(runs[-1].task, epochs - 1)
         yield _row(experiment, runs, bare, bench)
 
 
@@ -90,7 +90,7 @@ def _row(experiment: Experiment, runs: list[WholeRun], bare: list[float], bench:
     }
 
 
-def _bare_epochs(task: Task, count: int) -> list[float]:
+def bare_epochs(task: Task, count: int) -> list[float]:
     """Returns the seconds of as many steps as an epoch has, with nothing done between them."""
     trainer = Trainer(task, noise(task), choose_code_path())
     trainer.run(task.steps_per_epoch)
