@@ -21,6 +21,7 @@ from jaxopt_bench.cli.processes import one_writes
 from jaxopt_bench.cli.training_flags import MostRuns, TrainingFlags
 from jaxopt_bench.compare import (
     Cluster,
+    Executor,
     Local,
     challenge,
     check_forms,
@@ -237,12 +238,18 @@ def _train(
         study,
         folder,
         data_dir=flags.training.data_dir,
-        executor=Local() if flags.executor == "local" else Cluster(flags.address, flags.task_cpus, flags.task_gpus),
+        executor=_executor(flags),
         progress=progress_for(console),
         shard=shard,
         largest=flags.largest,
         devices=flags.training.devices,
     )
+
+
+def _executor(flags: CompareFlags) -> Executor:
+    if flags.executor == "local":
+        return Local(ahead=True)
+    return Cluster(flags.address, flags.task_cpus, flags.task_gpus)
 
 
 def _print_answer(results: Results, document: Document, console: Console) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import pathlib
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, Protocol
 
@@ -13,6 +16,7 @@ from jaxopt_bench.runs import (
     Problems,
     Recording,
     Reporter,
+    compile_ahead,
     seconds_per_step,
     train_population,
 )
@@ -85,6 +89,7 @@ def perform(
     options: JobOptions,
     reporter: Reporter,
     problems: Problems | None = None,
+    begun: Callable[[], None] | None = None,
 ) -> StepTime | None:
     """Does a job, or what is left of it if it was interrupted.
 
@@ -94,6 +99,7 @@ def perform(
       options: of all jobs.
       reporter: receives the progress.
       problems: what several jobs share; see `runs.Options`.
+      begun: called when the training begins; see `runs.Options`.
 
     Returns:
       The result of a timing; None for the other jobs, whose results are in the study's folder.
@@ -103,7 +109,8 @@ def perform(
         own = Options(data_dir=options.data_dir, code_path=path, problems=problems)
         seconds = found_by_first(lambda: seconds_per_step(experiments, own))
         return StepTime(seconds, environment(path))
-    train_population(experiments, training_options(kind, options, reporter, problems))
+    training = training_options(kind, options, reporter, problems)
+    train_population(experiments, training if begun is None else dataclasses.replace(training, begun=begun))
     return None
 
 
@@ -152,11 +159,49 @@ class Executor(Protocol):
 class Local:
     """Does jobs on this machine's devices, one after the other, in their order."""
 
+    def __init__(self, ahead: bool = False):
+        """Takes the options of all jobs.
+
+        Args:
+          ahead: whether a thread compiles the program of the next job while one is trained. This process must then be
+            able to end while the compiler works, as the command line is: see `interrupts.take_over`.
+        """
+        self.ahead = ahead
+
     def run(self, jobs: Sequence[Job], options: JobOptions, listener: JobListener, next_jobs: NextJobs) -> None:
         """See `Executor.run`."""
-        queue, problems = list(jobs), Problems()
+        queue, compiling = list(jobs), _Compiling(options)
         while queue:
             job = queue.pop(0)
-            result = perform(job.kind, job.experiments, options, listener.begin(job), problems)
+            compiling.wait()
+            begun = functools.partial(compiling.start, queue[0]) if self.ahead and queue else None
+            result = perform(job.kind, job.experiments, options, listener.begin(job), compiling.problems, begun)
             listener.end(job)
             queue += next_jobs(job, result)
+
+
+class _Compiling:
+    """Compiles the program of a job in a thread, which does not keep the process from ending."""
+
+    def __init__(self, options: JobOptions):
+        self.options, self.problems = options, Problems()
+        self._thread: threading.Thread | None = None
+        self._started: list[Job] = []
+
+    def start(self, job: Job) -> None:
+        """Starts to compile a job's program, once."""
+        if job.kind != "timing" and job not in self._started:
+            self.wait()
+            self._started.append(job)
+            self._thread = threading.Thread(target=self._compile, args=[job], name="compiling", daemon=True)
+            self._thread.start()
+
+    def wait(self) -> None:
+        """Waits until the program is compiled."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def _compile(self, job: Job) -> None:
+        with contextlib.suppress(Exception):  # the job itself will fail in the same way, and say why
+            compile_ahead(job.experiments, training_options(job.kind, self.options, Reporter(), self.problems))

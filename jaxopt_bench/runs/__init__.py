@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jaxopt_bench.runs.ahead import compile_ahead
 from jaxopt_bench.runs.directory import LockedError, locked
 from jaxopt_bench.runs.evaluation import EVALUATION, EvaluatedSplit, Evaluation, load_evaluation
 from jaxopt_bench.runs.forms import check_optimizer
@@ -30,6 +31,7 @@ __all__ = [
     "Reporter",
     "Run",
     "check_optimizer",
+    "compile_ahead",
     "discard_checkpoints",
     "finished",
     "load_evaluation",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from collections.abc import Callable
 
 from rich.console import Console
 
@@ -36,6 +37,10 @@ def _default_reporter() -> Reporter:
     return reporter_for(Console())
 
 
+def _nothing() -> None:
+    pass
+
+
 @dataclasses.dataclass(frozen=True)
 class Options:
     """Where and how runs are trained.
@@ -51,6 +56,9 @@ class Options:
         Populations that were begun with more are divided.
       problems: loads the problems. If several trainings share it, a problem is loaded, and its functions are compiled,
         only once. If it is None, each training loads its own.
+      ahead: whether threads compile what is needed later. This process must then be able to end while the compiler
+        works, as the command line is: see `interrupts.take_over`.
+      begun: called when the training of a population begins, after its program was compiled to find out its memory.
 
     Raises:
       UserError: if `largest` is less than 1.
@@ -64,6 +72,8 @@ class Options:
     code_path: CodePath | None = None
     largest: int | None = None
     problems: Problems | None = None
+    ahead: bool = False
+    begun: Callable[[], None] = _nothing
 
     def __post_init__(self) -> None:
         if self.largest is not None and self.largest < 1:

@@ -87,6 +87,7 @@ class Session:
           Interrupted: after a signal, once a checkpoint is written.
         """
         self._introduce()
+        self.recorder.options.begun()
         with stopped_by_signals(self.stop):
             if unevaluated := self._unevaluated():
                 self._evaluate_again(unevaluated)

@@ -24,23 +24,19 @@ def choose_side_by_side(
 ) -> tuple[Population, Program]:
     """Returns the population with a code path that says how many members are trained at the same time; and its program.
 
-    If the code path says so already, nothing changes. If the population continues, it keeps what is recorded. If it
-    begins, the choice is measured on copies of its states: as many members at the same time as there are threads, or
-    one after the other.
+    If the population continues, it keeps what is recorded. If it begins, the choice is measured on copies of its
+    states: as many members at the same time as there are threads, or one after the other.
 
     Args:
-      population: the record of its first active member is read.
+      population: its code path leaves the choice open.
       start: where training starts.
       data: the training split.
       log_every: how many steps are made before all members are needed together.
     """
     path, members = population.task.code_path, len(population.members)
-    if path.side_by_side is not None:
-        return population, Program(population.task, members)
     in_turn = population.side_by_side(1)
     if start.step:
-        environments = (population.active[0].entry.config or {}).get("environments", [{}])
-        kept = population.side_by_side(environments[-1].get("code_path", {}).get("side_by_side") or 1)
+        kept = with_recorded_threads(population)
         return kept, Program(kept.task, members)
     threads = min(thread_count(), members)
     if threads > 1 and path.allows_side_by_side:
@@ -49,6 +45,17 @@ def choose_side_by_side(
         if _speedup(program, start, data, log_every) >= WORTHWHILE:
             return together, program
     return in_turn, Program(in_turn.task, members)
+
+
+def with_recorded_threads(population: Population) -> Population:
+    """Returns the population with the number of threads that its first active member's record says; 1 if it says none.
+
+    If the code path says it already, nothing changes.
+    """
+    if population.task.code_path.side_by_side is not None:
+        return population
+    environments = (population.active[0].entry.config or {}).get("environments", [{}])
+    return population.side_by_side(environments[-1].get("code_path", {}).get("side_by_side") or 1)
 
 
 def _speedup(program: Program, start: Start, data: Examples, log_every: int) -> float:

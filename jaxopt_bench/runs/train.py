@@ -24,7 +24,7 @@ from jaxopt_bench.runs.processes import check_same
 from jaxopt_bench.runs.recorder import opened_recorder
 from jaxopt_bench.runs.restore import restore
 from jaxopt_bench.runs.session import Session
-from jaxopt_bench.runs.side_by_side import choose_side_by_side
+from jaxopt_bench.runs.side_by_side import choose_side_by_side, with_recorded_threads
 from jaxopt_bench.runs.signals import Interrupted, StopRequest
 from jaxopt_bench.runs.splits import Splits, load_task
 from jaxopt_bench.training import Program, Task, abstract_states, check_batch
@@ -212,9 +212,14 @@ def _train_wave(
             member.check_config()
         same = [(member.task.experiment.to_json(), task_to_json(member.task)) for member in population.members]
         check_same((options.recording.to_json(), population.task.code_path.to_json(), same))
-        start = restore(population, Program(population.task, len(population.members)), options.reporter)
-        log_every = options.recording.log_every
-        population, program = choose_side_by_side(population, start, splits.train, log_every)
+        if len(population.members) == 1:  # there is nothing to measure
+            population = with_recorded_threads(population)
+        program = Program(population.task, len(population.members))
+        if options.ahead and program.members == jax.process_count() == 1:  # of several, its memory was found out before
+            program.start_compiling(splits.train)
+        start = restore(population, program, options.reporter)
+        if population.task.code_path.side_by_side is None:
+            population, program = choose_side_by_side(population, start, splits.train, options.recording.log_every)
         with opened_recorder(population, start, options) as recorder:
             session = Session(program, splits, recorder, start, waiting)
             del start  # the states would be kept in memory, beside those that are trained

@@ -13,6 +13,7 @@ from jaxopt_bench.training.side_by_side import part_size
 from jaxopt_bench.training.state import (
     TrainState,
     abstract_states,
+    compile_initial_states,
     first_state,
     initial_state,
     initial_states,
@@ -34,6 +35,7 @@ __all__ = [
     "check_batch",
     "check_one_program",
     "choose_code_path",
+    "compile_initial_states",
     "copied",
     "default_backend",
     "everywhere",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
@@ -53,6 +55,7 @@ class Program:
         self._stacked, self._whole = shardings(task.code_path, members)
         parts = part_count(task.code_path, members)
         self._threads = Threads(members, parts) if parts > 1 else None
+        self._compiling: threading.Thread | None = None
 
     @property
     def _batch_size(self) -> int:
@@ -90,7 +93,24 @@ class Program:
           steps: int32, how many updates each member makes, which must not reach past the epoch's end. Members that are
             computed together make as many as the busiest.
         """
+        if self._compiling is not None:
+            self._compiling.join()
+            self._compiling = None
         return self._advance(states, metrics, data, order, steps)
+
+    def start_compiling(self, data: Examples) -> None:
+        """Starts to compile `advance` in a thread, which does not keep the process from ending; `advance` waits for it.
+
+        Args:
+          data: the training split.
+        """
+        if self.task.code_path.loop == "compiled":
+            self._compiling = threading.Thread(target=self._try_to_compile, args=[data], name="compiling", daemon=True)
+            self._compiling.start()
+
+    def _try_to_compile(self, data: Examples) -> None:
+        with contextlib.suppress(Exception):  # `advance` will fail in the same way
+            self._compile(data)
 
     def _compile(self, data: Examples) -> jax.stages.Compiled:
         states = abstract_states(self.task, self.members)

@@ -94,6 +94,11 @@ def abstract_states(task: Task, members: int = 1) -> TrainState:
     return found
 
 
+def compile_initial_states(task: Task, members: int = 1) -> None:
+    """Compiles what `initial_states` needs, and computes nothing."""
+    _initial_states(task, members).lower(*_abstract_numbers(task, members)).compile()
+
+
 def _initial_states(task: Task, members: int) -> Any:
     """Returns the compiled function that makes the states of their numbers."""
     of_one = functools.partial(_initial_state, task)

@@ -1,0 +1,35 @@
+"""Compiles the program of runs that are trained later, so that they need not wait for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+
+from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.runs.compilation import keep_compiled_programs
+from jaxopt_bench.runs.memory import largest_that_fits
+from jaxopt_bench.runs.options import Options
+from jaxopt_bench.runs.splits import load_task
+from jaxopt_bench.training import compile_initial_states
+
+
+def compile_ahead(experiments: Sequence[Experiment], options: Options) -> None:
+    """Compiles the program that trains experiments, on a CPU; `train_population` finds it if it gets the same options.
+
+    It does nothing with other devices: there the compiler needs the device that trains meanwhile.
+
+    Args:
+      experiments: runs that one program can train.
+      options: they contain `Problems`, in which the compiled functions are kept.
+
+    Raises:
+      Exception: as training does, if the program cannot be compiled.
+    """
+    if jax.default_backend() != "cpu" or jax.process_count() > 1 or options.largest is not None:
+        return
+    keep_compiled_programs()
+    task, _ = load_task(experiments[0], options)
+    if task.code_path.devices == 1:
+        largest_that_fits(task, jax.eval_shape(lambda data: data, task.problem.train), len(experiments))
+        compile_initial_states(task, len(experiments))

@@ -1,0 +1,26 @@
+"""Programs that are compiled while others are trained: the study's results are the same, whatever becomes of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from jaxopt_bench.compare import Local, compare, jobs
+from tests.compare.conftest import records
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_study_that_compiles_ahead_has_the_same_results(small, tmp_path, digits_dir, monkeypatch, fails):
+    compare(small, tmp_path / "alone", data_dir=digits_dir)
+    ahead = []
+
+    def compile_ahead(experiments, options):
+        ahead.append(experiments[0].optimizer)
+        if fails:
+            raise RuntimeError("no memory")
+        return compiled(experiments, options)
+
+    compiled = jobs.compile_ahead
+    monkeypatch.setattr(jobs, "compile_ahead", compile_ahead)
+    compare(small, tmp_path / "study", data_dir=digits_dir, executor=Local(ahead=True))
+    assert type(small.contenders[1].optimizer) in map(type, ahead)
+    assert records(tmp_path / "study") == records(tmp_path / "alone")
