@@ -21,7 +21,7 @@ from jaxopt_bench.training import CodePath, choose_code_path
 from tests.models.test_convolution import assert_all_same, draw, trained, value_and_gradients
 from tests.runs.test_train import QUIET, Killed, KilledAt, assert_same
 
-PATH = CodePath("onednn", "compiled", "map")
+PATH = CodePath("onednn", "compiled", "map", updates="fused")
 
 
 @pytest.fixture
