@@ -75,14 +75,14 @@ def notebook(request: pytest.FixtureRequest, tmp_path: pathlib.Path, digits_dir:
 def test_training_shows_its_epochs_and_goes_on_after_an_interrupt(notebook: Notebook) -> None:
     shown, reply = notebook.run("run = train(small(2), Options(**places)); print(run.summary['status'])")
     assert reply["status"] == "ok", shown
-    for text in ("parameters", "epoch 1/2", "epoch 2/2  train", "about ", "completed"):
+    for text in ("parameters", "epoch 1/2", "epoch 2/2  train", "completed"):
         assert text in shown
 
     long = "train(small({}), Options(**places))"
     began = time.monotonic()
-    shown, reply = notebook.run(long.format(100_000), interrupted_at="epoch 3/")
+    shown, reply = notebook.run(long.format(100_000), interrupted_at="about ")
     assert time.monotonic() - began < 120
     assert (reply["status"], reply["ename"]) == ("error", "Interrupted")
     assert notebook.run("print(1 + 1)")[0] == "2\n"
-    shown, _ = notebook.run(long.format(100_000), interrupted_at="epoch 5/")
+    shown, _ = notebook.run(long.format(100_000), interrupted_at="about ")
     assert "continued from step" in shown
