@@ -17,7 +17,7 @@ from jaxopt_bench.runs import Options, Recording, Reporter
 
 ROOT = pathlib.Path(__file__).parents[2]
 RESULTS = sorted((ROOT / "experiments/numerics/determinism/results").glob("*.json"))
-ROUNDED = {"8 devices in sight", *(f"layers `{name}`" for name in ("native", "onednn", "plain"))}
+ROUNDED = {"8 devices in sight", "updates `optax`", *(f"layers `{name}`" for name in ("native", "onednn", "plain"))}
 
 
 def test_two_runs_are_compared_by_their_states_metrics_and_parameters(tiny, tmp_path, digits_dir):

@@ -18,7 +18,7 @@ from jaxopt_bench import files, kernels, load_run
 from jaxopt_bench.errors import unknown_name
 from jaxopt_bench.runs import Run
 from jaxopt_bench.runs.records import Record
-from jaxopt_bench.training.code_path import LAYERS
+from jaxopt_bench.training.code_path import LAYERS, UPDATES
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 USUAL = {files.CACHE: "", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}  # nothing compiled is shared
@@ -56,6 +56,7 @@ CIRCUMSTANCES = (
     Circumstance("1 thread", {"NPROC": "1"}, backend="cpu"),
     Circumstance("3 threads", {"NPROC": "3"}, backend="cpu"),
     Circumstance("code for AVX2", {"XLA_FLAGS": "--xla_cpu_max_isa=AVX2"}, backend="cpu"),
+    Circumstance("updates `optax`", {UPDATES: "optax"}, backend="cpu"),
     Circumstance("layers `native`", order={"layers": "native", "loop": "python"}, backend="cpu"),
     Circumstance("layers `onednn`", order={"layers": "onednn"}, backend="cpu"),
     Circumstance("layers `plain`", order={"layers": "plain", "loop": "python"}),
