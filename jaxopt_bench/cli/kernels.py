@@ -17,8 +17,8 @@ from jaxopt_bench.kernels.build import build
 from jaxopt_bench.training import choose_code_path
 
 WITHOUT_ONEDNN = (
-    "Without oneDNN convolutions are slower. To have them faster, install it (Linux x86-64: pip install "
-    "'jaxopt-bench[kernels]'; Debian: libdnnl-dev; conda: onednn), then build the kernels again."
+    "Without oneDNN, convolutions and dense layers take longer. To make them faster, install oneDNN (Linux x86-64: pip "
+    "install 'jaxopt-bench[kernels]'; Debian: libdnnl-dev; conda: onednn), then build the kernels again."
 )
 
 
@@ -26,8 +26,9 @@ WITHOUT_ONEDNN = (
 class KernelsFlags:
     """Build the CPU kernels: functions in C++ that make training on CPUs faster. Or show, or remove them.
 
-    Building needs a C++17 compiler. oneDNN, which computes the convolutions, comes with the extra "kernels" on Linux
-    x86-64. A compiler and a oneDNN of yours are named with the environment variables CXX, CXXFLAGS and LDFLAGS.
+    Building needs a C++17 compiler. oneDNN, which computes convolutions and dense layers, comes with the extra
+    "kernels" on Linux x86-64. To use another compiler or another oneDNN, set the environment variables CXX, CXXFLAGS
+    and LDFLAGS.
     """
 
     action: tyro.conf.Positional[Literal["build", "show", "remove"]] = "build"

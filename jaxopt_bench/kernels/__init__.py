@@ -17,6 +17,8 @@ from typing import Any
 
 import jax
 
+from jaxopt_bench.errors import UserError
+
 FOLDER = pathlib.Path(__file__).parent
 LIBRARY = FOLDER / "kernels.so"
 """The library, which holds the functions of all sources."""
@@ -55,6 +57,16 @@ def library() -> Any:
 def onednn_version() -> str | None:
     """Returns the version of the oneDNN that the functions call, or None if those that need it cannot be used."""
     return _onednn_of(library())
+
+
+def check_onednn() -> None:
+    """Checks that the functions that call oneDNN can be used.
+
+    Raises:
+      UserError: if the library is not built, or is built without oneDNN.
+    """
+    if onednn_version() is None:
+        raise UserError(f"{LIBRARY} is not built, or without oneDNN. {COMMAND} builds it; or use other layers.")
 
 
 def description() -> str:

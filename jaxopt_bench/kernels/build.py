@@ -45,7 +45,7 @@ def build(library: pathlib.Path = LIBRARY) -> None:
     compiler = find_compiler()
     made = library.with_suffix(f".{os.getpid()}.so")
     try:
-        made.touch()  # before minutes of compiling
+        made.touch()  # so that a folder that cannot be written is found before the compiler works
         _compile(compiler, made)
         ctypes.CDLL(str(made))
         made.replace(library)

@@ -166,8 +166,8 @@ ffi::Error Convolve(F32 first, F32 second, ffi::Result<F32> result, int64_t of, 
   place(order[2], *result);
   try {
     Caller::Shared().Call([&] {
-      Run(State::Shared(), Onednn::Shared(), static_cast<Pass>(of), shapes[0], data[0], shapes[1], data[1], shapes[2], data[2], groups,
-          {strides[0], strides[1]}, {padding[0], padding[2]}, {padding[1], padding[3]});
+      Run(State::Shared(), Onednn::Shared(), static_cast<Pass>(of), shapes[0], data[0], shapes[1], data[1], shapes[2],
+          data[2], groups, {strides[0], strides[1]}, {padding[0], padding[2]}, {padding[1], padding[3]});
     });
   } catch (const std::exception& error) {
     return ffi::Error::Internal(std::string("oneDNN: ") + error.what());

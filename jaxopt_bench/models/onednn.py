@@ -16,7 +16,6 @@ import numpy as np
 from jax import Array
 
 from jaxopt_bench import kernels
-from jaxopt_bench.errors import UserError
 from jaxopt_bench.models import convolution
 from jaxopt_bench.models.convolution import Images, Kernel, Outputs, Window, output_size, window_of
 
@@ -55,10 +54,7 @@ def conv_general_dilated(
     if window is None or not _is_onednns(window, feature_group_count, lhs, rhs):
         others["feature_group_count"] = feature_group_count
         return convolution.conv_general_dilated(lhs, rhs, window_strides, padding, **others)
-    if kernels.onednn_version() is None:
-        raise UserError(
-            f"{kernels.LIBRARY} is not built, or without oneDNN. {kernels.COMMAND} builds it; or use other layers."
-        )
+    kernels.check_onednn()
     return _convolve(window, feature_group_count, lhs, rhs)
 
 

@@ -12,14 +12,18 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jaxopt_bench import kernels
-from jaxopt_bench.errors import UserError
 
 Rows = Float[Array, "rows inputs"]
 Weights = Float[Array, "inputs outputs"]
 
 TARGET = "jaxopt_bench_multiply"
 SMALLEST = 20e6
-"""Operations below which a product is left to XLA."""
+"""Operations below which a product is left to XLA.
+
+Value and gradients in a compiled loop, two cores of an AMD EPYC: oneDNN takes 0.6 to 1.6 times as long as XLA at 1 to
+17 million operations, 0.8 to 1.1 times at 34 to 268 million. Within a network it saves more: with these products and
+fused updates, a vision transformer trained 1.4 times as fast as with PyTorch, before 0.8 times (README, "Speed").
+"""
 _NONE, _FIRST, _SECOND = range(3)
 
 
@@ -37,10 +41,7 @@ def dot_general(lhs: Array, rhs: Array, dimension_numbers: Any, *args: Any, **kw
     plain = rhs.ndim == 2 and lhs.ndim >= 2 and contracted == ((lhs.ndim - 1,), (0,)) and batched == ((), ())
     if not plain or {lhs.dtype, rhs.dtype} != {jnp.dtype("float32")} or _operations(lhs, rhs) < SMALLEST:
         return lax.dot_general(lhs, rhs, dimension_numbers, *args, **kwargs)
-    if kernels.onednn_version() is None:
-        raise UserError(
-            f"{kernels.LIBRARY} is not built, or without oneDNN. {kernels.COMMAND} builds it; or use other layers."
-        )
+    kernels.check_onednn()
     return _product(lhs.reshape(-1, lhs.shape[-1]), rhs).reshape(*lhs.shape[:-1], rhs.shape[-1])
 
 

@@ -67,7 +67,7 @@ def test_without_onednn_what_does_not_need_it_is_built(installed: pathlib.Path, 
     (tmp_path / "dnnl.h").write_text("#error")
     built, advice, *shown = kernels_commands(installed, "build", "show", CXXFLAGS=f"-I{tmp_path}")
     assert built.endswith("no oneDNN")
-    assert "install it (Linux x86-64: pip install 'jaxopt-bench[kernels]'; Debian: libdnnl-dev" in advice
+    assert "install oneDNN (Linux x86-64: pip install 'jaxopt-bench[kernels]'; Debian: libdnnl-dev" in advice
     assert shown[1].startswith("built: yes (")
     assert shown[2] == "oneDNN's convolutions used here: no (layers pure)"
 
