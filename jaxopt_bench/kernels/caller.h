@@ -1,7 +1,8 @@
 // The one thread that calls oneDNN and whatever else uses OpenMP.
 //
 // Such a call takes all cores, and OpenMP keeps a team of threads for every thread that has ever asked for one, of which
-// XLA has many.
+// XLA has many. The threads of this one's team are pinned to processors: one that moves to another's processor makes the
+// whole team wait.
 
 #ifndef JAXOPT_BENCH_KERNELS_CALLER_H_
 #define JAXOPT_BENCH_KERNELS_CALLER_H_

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -73,3 +75,45 @@ def test_openmp_has_the_threads_of_xla_and_waits_busily_for_a_short_time_unless_
     assert found.returncode == 0, found.stderr
     assert "OMP_NUM_THREADS = '3'" in found.stderr
     assert f"GOMP_SPINCOUNT = '{spins}'" in found.stderr
+
+
+PROCESSORS = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+AFFINITIES = """
+import json, os
+import jax.numpy as jnp
+from jaxopt_bench.models import products
+
+products.SMALLEST = 0
+products.dot_general(jnp.ones((64, 32)), jnp.ones((32, 16)), (((1,), (0,)), ((), ()))).block_until_ready()
+print(json.dumps([sorted(os.sched_getaffinity(int(thread))) for thread in os.listdir("/proc/self/task")]))
+"""
+
+
+@pytest.mark.skipif(len(PROCESSORS) < 2, reason="needs Linux, and two processors")
+@pytest.mark.parametrize(
+    ("variables", "pinned"),
+    [
+        ({}, PROCESSORS),
+        ({"OMP_NUM_THREADS": "1"}, []),
+        ({"OMP_NUM_THREADS": str(len(PROCESSORS) + 1)}, []),
+        ({"OMP_PROC_BIND": "false"}, []),
+    ],
+    ids=str,
+)
+def test_a_team_with_a_thread_for_each_processor_is_pinned_and_no_other_thread_is(
+    variables: dict[str, str], pinned: list[int]
+) -> None:
+    if kernels.onednn_version() is None:
+        pytest.skip("the CPU kernels are not built, or without oneDNN (make kernels)")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
+    folder = str(pathlib.Path(kernels.__file__).parents[2])
+    found = subprocess.run(
+        [sys.executable, "-c", AFFINITIES],
+        env={**environment, "PYTHONPATH": folder, **variables},
+        capture_output=True,
+        text=True,
+    )
+    assert found.returncode == 0, found.stderr
+    affinities = json.loads(found.stdout)
+    assert sorted(affinity[0] for affinity in affinities if len(affinity) == 1) == pinned
+    assert all(affinity == PROCESSORS for affinity in affinities if len(affinity) > 1)
