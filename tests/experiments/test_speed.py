@@ -306,6 +306,26 @@ def test_updates_are_timed_beside_sgd_and_the_peer_and_their_state_is_counted(tm
     assert "ours / its" in output
 
 
+@pytest.mark.slow
+def test_networks_are_measured_with_every_interpreter_and_rows_name_its_jax(tmp_path: pathlib.Path):
+    """Two names of one interpreter: both rows name this JAX, and only the second is compared with the first."""
+    flags = Flags(
+        only=("networks",),
+        layers=("pure",),
+        pythons=(pathlib.Path(sys.executable),),
+        quick=True,
+        out=tmp_path / "speed.json",
+    )
+
+    def start(request: Request) -> Remote | Local:
+        return Remote(request) if request.side == "jax" else Local(request)
+
+    rows = run.measure(flags, FakePeer, tmp_path, Console(file=io.StringIO()), start).rows
+    assert [row["jax"] for row in rows] == [jax.__version__] * 2
+    assert "images_per_second_over_this_jax" not in rows[0]
+    assert rows[1]["images_per_second_over_this_jax"] > 0
+
+
 def test_a_worker_makes_steps_in_a_process_of_its_own_and_says_why_it_cannot():
     path = paths()[0].to_json()
     worker = Remote(Request("jax", DIGITS.label, "float32", 64, path, jax.default_backend()))

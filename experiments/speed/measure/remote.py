@@ -31,6 +31,7 @@ class Request:
       backend: what JAX runs on, and so where the peer is to run.
       members: of a population.
       update: the optimizer whose updates alone are made; if it is empty, whole steps are.
+      python: the interpreter that runs the worker; if it is empty, the one that runs the benchmark.
     """
 
     side: str
@@ -41,6 +42,7 @@ class Request:
     backend: str
     members: int = 1
     update: str = ""
+    python: str = ""
 
 
 class WorkerError(Exception):
@@ -56,9 +58,9 @@ class Remote:
         Raises:
           WorkerError: where it cannot be built.
         """
-        command = [sys.executable, "-m", "experiments.speed.measure.worker", json.dumps(dataclasses.asdict(request))]
+        words = ["-m", "experiments.speed.measure.worker", json.dumps(dataclasses.asdict(request))]
         self.process = subprocess.Popen(
-            command,
+            [request.python or sys.executable, *words],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -60,10 +60,12 @@ WORKLOAD: Mapping[str, Cell] = {
 COLUMNS: Mapping[str, Mapping[str, Cell]] = {
     "networks": {
         **WORKLOAD,
+        "JAX": value("jax"),
         "images/s": spread("images_per_second"),
         "PyTorch": spread("torch_images_per_second"),
         "its best": value("torch_variant"),
         "ours / PyTorch": spread("images_per_second_over_torch", ".2f"),
+        "over this JAX": spread("images_per_second_over_this_jax", ".2f"),
         "% of matrix rate": value("share_of_matmul_rate", ".0%"),
         "MiB": peak("peak_memory"),
         "its MiB": peak("torch_peak_memory"),

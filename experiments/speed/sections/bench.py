@@ -66,6 +66,7 @@ class Bench:
       workloads: the lines of the networks' section.
       layers: the implementations of our layers, each measured in rows of its own.
       dtypes: what networks compute in, each in a row of its own.
+      pythons: interpreters whose JAX trains networks in rows of its own, besides the one that runs the benchmark.
       data_dir: TFDS data directory for the sections that run the project whole.
       examples: images of the training split of noise.
       quick: whether only whether it runs matters.
@@ -79,6 +80,7 @@ class Bench:
     layers: tuple[str, ...]
     dtypes: tuple[Dtype, ...]
     data_dir: pathlib.Path
+    pythons: tuple[str, ...] = ()
     examples: int = CIFAR_EXAMPLES
     quick: bool = False
 
@@ -98,6 +100,8 @@ def describe(section: str, workload: Workload, dtype: Dtype, path: CodePath, ben
     }
 
 
-def request_of(bench: Bench, workload: Workload, dtype: Dtype, path: CodePath, members: int = 1) -> Request:
+def request_of(
+    bench: Bench, workload: Workload, dtype: Dtype, path: CodePath, members: int = 1, python: str = ""
+) -> Request:
     """Returns the request for a contender of ours."""
-    return Request("jax", workload.label, dtype, bench.examples, path.to_json(), bench.backend, members)
+    return Request("jax", workload.label, dtype, bench.examples, path.to_json(), bench.backend, members, python=python)

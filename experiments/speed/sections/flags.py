@@ -22,6 +22,8 @@ class Flags:
     """What networks compute in; by default float32, on GPUs bfloat16 as well."""
     layers: tuple[Literal["plain", "native", "pure", "onednn"], ...] = ("plain", "native", "pure", "onednn")
     """The implementations of our layers to measure, each with the loop that suits it."""
+    pythons: tuple[pathlib.Path, ...] = ()
+    """Interpreters of environments with other versions of JAX. With each, the networks' section is measured too."""
     variants: tuple[str, ...] = ()
     """Which variants of PyTorch take part; by default all that fit the hardware."""
     rounds: int = 11

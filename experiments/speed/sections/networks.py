@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import functools
+import itertools
+import subprocess
 from collections.abc import Iterator, Sequence
+
+import jax
 
 from experiments.speed.inputs.workloads import Dtype, Workload, make_task
 from experiments.speed.jax_side.code_paths import paths
@@ -54,7 +58,11 @@ def check(workload: Workload, dtype: Dtype, peer: Peer, layers: Sequence[LayersP
 def _rows_of(workload: Workload, dtype: Dtype, rate: float, bench: Bench) -> Iterator[Row]:
     code_paths = paths(bench.layers)
     differences = _differences(workload, dtype, bench.peer, [path.layers for path in code_paths])
-    ours = {_key(path): bench.start(request_of(bench, workload, dtype, path)) for path in code_paths}
+    ours = {
+        _key(path, python): bench.start(request_of(bench, workload, dtype, path, python=python))
+        for path in code_paths
+        for python in ("", *bench.pythons)
+    }
     theirs, failures = _peer_workers(workload, dtype, bench)
     workers = {**ours, **theirs}
     busy = busy_elsewhere()
@@ -67,20 +75,22 @@ def _rows_of(workload: Workload, dtype: Dtype, rate: float, bench: Bench) -> Ite
     best = fastest({name: timings[name] for name in theirs})
     peer = bench.peer.name
     operations = flops.training_flops(forward_jaxpr(make_task(workload, "float32", 256)))
-    for path in code_paths:
-        mine = timings[_key(path)]
+    for path, python in itertools.product(code_paths, ("", *bench.pythons)):
+        mine = timings[_key(path, python)]
         achieved = operations * mine.per_second(1).median
         yield {
             **describe("networks", workload, dtype, path, bench),
+            "jax": _jax_version(python),
             **mine.per_second(workload.batch_size).fields("images_per_second"),
             **_peer_fields(peer, best, {name: timings[name] for name in theirs}, workload.batch_size),
             **ratio(mine, timings[best]).fields(f"images_per_second_over_{peer}"),
+            **(ratio(mine, timings[_key(path)]).fields("images_per_second_over_this_jax") if python else {}),
             f"{peer}_failures": failures,
             "steps_per_block": mine.steps,
             "rounds": bench.plan.rounds,
             "busy_elsewhere": busy,
             "differences": differences,
-            "peak_memory": peaks[_key(path)],
+            "peak_memory": peaks[_key(path, python)],
             f"{peer}_peak_memory": peaks[best],
             "flops_per_step": operations,
             "flops_per_second": achieved,
@@ -97,8 +107,17 @@ def _differences(workload: Workload, dtype: Dtype, peer: Peer, layers: Sequence[
     return {**found, **{f"{dtype}_{name}": value for name, value in check(workload, dtype, peer, layers).items()}}
 
 
-def _key(path: CodePath) -> str:
-    return f"jax {path.layers} {path.loop}"
+def _key(path: CodePath, python: str = "") -> str:
+    return f"jax {path.layers} {path.loop} {python}"
+
+
+@functools.cache
+def _jax_version(python: str) -> str:
+    """Returns the version of JAX that an interpreter has; the empty name stands for this one."""
+    if not python:
+        return jax.__version__
+    asked = [python, "-c", "import jax; print(jax.__version__)"]
+    return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _peer_workers(workload: Workload, dtype: Dtype, bench: Bench) -> tuple[dict[str, Worker], dict[str, str]]:

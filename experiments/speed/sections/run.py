@@ -73,6 +73,7 @@ def make_bench(flags: Flags, make_peer: MakePeer, start: Callable[[Request], Wor
         layers=flags.layers,
         dtypes=flags.dtypes or (("float32",) if backend == "cpu" else ("bfloat16", "float32")),
         data_dir=data_dir,
+        pythons=tuple(str(python.absolute()) for python in flags.pythons),
         examples=512 if flags.quick else CIFAR_EXAMPLES,
         quick=flags.quick,
     )
