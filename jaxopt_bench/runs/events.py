@@ -4,47 +4,78 @@ from __future__ import annotations
 
 import functools
 import importlib
+import itertools
+import os
 import pathlib
+import socket
 import sys
+import time
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
 from jaxopt_bench.runs.records import Record
 
+NO_SCALARS = ("step", "epoch", "split", "steps", "seconds")
+"""The fields of a line that event files leave out."""
+
+_files = itertools.count()  # of this process, so that no two have the same name
+
 
 class Events:
-    """A run's event files, opened with the first lines: by then the device has steps to make meanwhile."""
+    """A run's event file, opened with the first lines: by then the device has steps to make meanwhile.
+
+    tensorboardX's `SummaryWriter` writes an event for each value, and sends each to a thread through a pipe. Here an
+    event holds all values of a line and is written at once.
+    """
 
     def __init__(self, directory: pathlib.Path, step: int):
         """Writes nothing yet.
 
         Args:
           directory: the run's.
-          step: where the run goes on; what an earlier process wrote after it is purged.
+          step: the step from which the run continues. TensorBoard does not show what earlier files have after it.
         """
-        self._directory, self._step = directory, step
+        self._folder, self._step = directory / "tensorboard", step
 
     @functools.cached_property
     def _writer(self) -> Any:
-        return _tensorboardx().SummaryWriter(str(self._directory / "tensorboard"), purge_step=self._step + 1)
+        self._folder.mkdir(exist_ok=True)
+        name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(_files)}"
+        writer = _tensorboardx().RecordWriter(str(self._folder / name))
+        protocol = _protocol()
+        for content in (
+            {"file_version": "brain.Event:2"},
+            {"session_log": protocol.SessionLog(status=protocol.SessionLog.START)},
+        ):
+            event = protocol.Event(step=self._step + 1, wall_time=time.time(), **content)
+            writer.write(event.SerializeToString())
+        return writer
 
     def write(self, lines: Sequence[Record]) -> None:
         """Writes lines of the metrics as scalars named `<metric>/<split>`."""
         for line in lines:
+            event = _protocol().Event(step=line["step"], wall_time=time.time())
             for name, value in line.items():
-                if name not in ("step", "epoch", "split", "steps", "seconds") and value is not None:
-                    self._writer.add_scalar(f"{name}/{line['split']}", value, line["step"])
+                if name not in NO_SCALARS and value is not None:
+                    event.summary.value.add(tag=f"{name}/{line['split']}", simple_value=value)
+            self._writer.write(event.SerializeToString())
 
     def flush(self) -> None:
-        """Writes to the files what is still in memory: a process that is killed loses nothing from before."""
+        """Writes to the file what is still in memory: a process that is killed loses nothing from before."""
         if "_writer" in vars(self):
             self._writer.flush()
 
     def close(self) -> None:
-        """Closes the files, where there are any."""
+        """Closes the file, if there is one."""
         if "_writer" in vars(self):
             self._writer.close()
+
+
+def _protocol() -> ModuleType:
+    """Returns the module of the messages in event files."""
+    _tensorboardx()
+    return importlib.import_module("tensorboardX.proto.event_pb2")
 
 
 @functools.cache

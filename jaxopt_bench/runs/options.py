@@ -22,7 +22,11 @@ class Recording(Config):
     log_every: int = number(50, at_least=1)
     """Steps between two lines of training metrics; every epoch's end has one."""
     checkpoint_every: int | None = number(None, at_least=1)
-    """Steps between two checkpoints within an epoch; every epoch's end has one."""
+    """Steps between two checkpoints within an epoch. If it is given, every epoch's end has a checkpoint, too."""
+    checkpoint_seconds: float = number(5.0, at_least=0)
+    """If `checkpoint_every` is not given: the end of an epoch has a checkpoint if the last one is at least this many
+    seconds old. That of the best epoch is kept in memory until then. The last step always has a checkpoint, and so has
+    the step at which a signal stops the run."""
     keep_checkpoints: int = number(2, at_least=1)
     """How many of the last checkpoints stay. That of the best epoch stays too; in a population, those of the members'
     best epochs stay only if the test split will be read at them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,9 @@ from jaxopt_bench.runs.restore import Start
 from jaxopt_bench.runs.signals import Interrupted
 from jaxopt_bench.training import NEVER, fetched
 from jaxopt_bench.training import member as member_of
+
+MOST_HELD = 256 * 2**20
+"""How many bytes of checkpoints are held in memory at most."""
 
 Values = Mapping[str, np.ndarray | jax.Array]
 """Values on the host by name, an array [members] each."""
@@ -56,6 +60,8 @@ class Recorder:
     def __init__(self, population: Population, options: Options, checkpoints: Checkpoints, parameters: int):
         self.population, self.options, self.checkpoints = population, options, checkpoints
         self.parameters = parameters
+        self._held: dict[int, Any] = {}  # checkpoints by their step that are not written yet
+        self._saved = time.monotonic()
         self._task, self._names = population.task, population.members[0].metric_names
 
     @property
@@ -165,19 +171,36 @@ class Recorder:
         in_epoch, every = step % self._task.steps_per_epoch, self.options.recording.checkpoint_every
         return in_epoch == 0 or (every is not None and in_epoch % every == 0)
 
-    def save(self, step: int, snapshot: Any) -> None:
-        """Saves a checkpoint, unless every member has diverged; the next line of metrics will show that.
+    def save(self, step: int, snapshot: Any, last: bool = False) -> None:
+        """Saves a checkpoint, or holds it in memory if the last one is recent.
+
+        If every member has diverged, there is none; the next line of metrics will show that.
 
         Args:
           step: the last that was made.
           snapshot: the states and the metrics since the last line, on the device.
+          last: whether no other checkpoint will follow, so that this one is not held.
         """
-        snapshot = fetched(snapshot)
+        snapshot, recording = fetched(snapshot), self.options.recording
         diverged = snapshot["metrics"].diverged.step
-        if any(diverged[member.index] == NEVER for member in self.active):
+        if not any(diverged[member.index] == NEVER for member in self.active):
+            return
+        best = self.best_steps()
+        self._held = {held: content for held, content in self._held.items() if held in best} | {step: snapshot}
+        is_recent = time.monotonic() - self._saved < recording.checkpoint_seconds
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(self._held))
+        if last or recording.checkpoint_every is not None or not is_recent or size > MOST_HELD:
+            self._save_held()
+
+    def _save_held(self) -> None:
+        """Saves the checkpoints that are held: the latest, and those of best epochs before it."""
+        best = self.best_steps()
+        if self._held:
             for member in self.active:
                 member.sync()
-            self.checkpoints.save(step, snapshot, self.best_steps())
+        for step in sorted(self._held):
+            self.checkpoints.save(step, self._held.pop(step), best)
+        self._saved = time.monotonic()
 
     def best_steps(self) -> set[int]:
         """Returns the steps whose checkpoints are kept however old they become.
@@ -202,6 +225,8 @@ class Recorder:
         """Ends a member that diverged at `step`. This was found after the step `found`, the same one or a later one."""
         which = f"{member.directory.name} " if len(self.population.members) > 1 else ""
         self.options.reporter.diverged(f"{which}diverged: {reason}")
+        if len(self.active) == 1:
+            self._save_held()  # no other checkpoint will follow
         self.checkpoints.wait()
         member.end("diverged", found, self.parameters, diverged_step=step, reason=reason)
         member.finished = True

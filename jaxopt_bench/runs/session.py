@@ -134,7 +134,7 @@ class Session:
             done = under_way
         if done is not None:
             done.snapshot = done.snapshot or self._snapshot()
-            self._write(done)
+            self._write(done, last=True)
 
     def _dispatch(self) -> Slice:
         """Sends the steps up to the next stop to the device, or fewer, so that the display moves often enough."""
@@ -170,14 +170,14 @@ class Session:
         if self.recorder.is_checkpoint_due(self.step):
             under_way.snapshot = self._snapshot()
 
-    def _write(self, done: Slice) -> None:
-        """Writes the measurements of a slice, then its checkpoint."""
+    def _write(self, done: Slice, last: bool = False) -> None:
+        """Writes the measurements of a slice, then its checkpoint. That of the last slice is never held in memory."""
         if done.is_line_due:
             self.recorder.write_steps(done.step, fetched(done.measured), self.clock.lap())
         if done.evaluations:
             self.recorder.write_epoch(done.step, done.evaluations, self.recorder.active)
         if done.snapshot is not None:
-            self.recorder.save(done.step, done.snapshot)
+            self.recorder.save(done.step, done.snapshot, last)
             done.snapshot = None
 
     def _snapshot(self) -> Any:
