@@ -46,8 +46,8 @@ def least_deviation(values: Sequence[float], *, shares: bool) -> float:
 
     A few values that are measured in steps can be equal by chance. Their sample deviation is then zero, and a test that
     believes it takes any difference for real. Values that alternate between two neighbouring steps have a deviation of
-    up to half a step, and a few of them are often equal. With it as the least deviation, equal optimizers keep the level
-    of the test (see the tests of `compare_pairs`).
+    up to half a step, and a few of them are often equal. With it as the least deviation, equal optimizers keep the
+    level of the test (see the tests of `compare_pairs`).
 
     Args:
       values: all that were measured, in any unit.
