@@ -44,9 +44,15 @@ class Measure:
         """The title of an axis or a column, with the unit: "test accuracy (%)"."""
         return f"{self.words} ({self.metric.unit})" if self.metric.unit else self.words
 
-    def estimate(self, values: Sequence[float]) -> Estimate:
-        """Returns the mean of independent values and its 95% interval within the bounds of the metric."""
-        return estimate(values, least=self.metric.least, greatest=self.metric.greatest)
+    def estimate(self, values: Sequence[float], least_deviation: float = 0.0) -> Estimate:
+        """Returns the mean of independent values and its 95% interval within the bounds of the metric.
+
+        Args:
+          values: in the metric's own unit.
+          least_deviation: the deviation that they have at least; see `statistics.least_deviation`.
+        """
+        least, greatest = self.metric.least, self.metric.greatest
+        return estimate(values, least=least, greatest=greatest, least_deviation=least_deviation)
 
     def number(self, value: float, sign: str = "") -> str:
         """Returns a value in its unit, without the unit: "97.67" for a percentage, else as `Metric.format` does.
@@ -81,17 +87,28 @@ def mean_clean_loss(curves: Curves) -> float | None:
     return complete_mean(curves.get("train_clean_loss", ()))
 
 
+ROUGHNESS_EPOCHS = 20
+"""The fewest epochs over which a curve's roughness can be told from its curvature."""
+
+
 def roughness(values: Sequence[float | None]) -> float | None:
     """Returns the roughness of a curve: the mean absolute second difference over epochs.
 
-    That of a straight line is 0 for any slope. So an accuracy and its error have the same roughness.
+    That of a straight line is 0 for any slope. So an accuracy and its error have the same roughness. A smooth curve
+    that bends has some too: if an accuracy rises exponentially by 90 points, up to 33 points over 3 epochs, and less
+    than 2 from 20 epochs on.
+
+    Returns:
+      The roughness; None below 20 epochs.
     """
     known = [value for value in values if value is not None]
-    triples = list(zip(known, known[1:], known[2:], strict=False))
-    return statistics.fmean(abs(a - 2 * b + c) for a, b, c in triples) if triples else None
+    if len(known) < ROUGHNESS_EPOCHS:
+        return None
+    return statistics.fmean(abs(a - 2 * b + c) for a, b, c in zip(known, known[1:], known[2:], strict=False))
 
 
-DERIVED = ("mean_clean_loss", "test_error_roughness")
+ROUGHNESS = "test_error_roughness"
+DERIVED = ("mean_clean_loss", ROUGHNESS)
 """Measures that are computed from curves: the mean over epochs of the clean training loss, and the roughness of the
 headline metric's curve on the test split."""
 
@@ -110,7 +127,7 @@ def measures(metrics: tuple[Metric, ...]) -> Mapping[str, Measure]:
         *(Measure(f"{s}_{m.name}", m, f"{SPLIT_WORDS[s]} {m.words}") for s in SPLITS for m in metrics),
         Measure("mean_clean_loss", loss, f"clean training {loss.words}, mean over epochs", mean_clean_loss),
         Measure(
-            "test_error_roughness",
+            ROUGHNESS,
             Metric(name="roughness", unit=headline.unit, least=0.0),
             f"roughness of the test {headline.words} curve",
             lambda curves: roughness(curves.get(curve, ())),

@@ -18,8 +18,15 @@ from jaxopt_bench.study import Claim, Comparison, Contender, Study, Target
 SOURCE = "a student study of SGD and AdamW on AlexNet and CIFAR-100, one run each"
 
 
-def claims(sgd: str, adamw: str, setting: str) -> tuple[Claim, ...]:
-    """Returns what the study says, of two contenders; its losses and accuracies are of a split it does not name."""
+def claims(sgd: str, adamw: str, setting: str, differs: str) -> tuple[Claim, ...]:
+    """Returns what the study says, of two contenders; its losses and accuracies are of a split it does not name.
+
+    Args:
+      sgd: the contender that stands for its SGD, which has no momentum.
+      adamw: the one that stands for its AdamW.
+      setting: theirs, in words.
+      differs: how the setting here differs from the study's.
+    """
     loss = Comparison(measure="train_clean_loss", lower=sgd, higher=adamw)
     accuracy = Comparison(measure="test_accuracy", lower=sgd, higher=adamw)
     return (
@@ -27,16 +34,19 @@ def claims(sgd: str, adamw: str, setting: str) -> tuple[Claim, ...]:
             text=f"SGD ends with the lower training loss (0.742 against 1.680), {setting}",
             source=SOURCE,
             comparisons=(loss,),
+            differs=differs,
         ),
         Claim(
             text=f"AdamW ends with the higher accuracy (0.31 against 0.22), {setting}",
             source=SOURCE,
             comparisons=(accuracy,),
+            differs=differs,
         ),
         Claim(
             text=f"so there is a trade-off between the two, {setting}",
             source=SOURCE,
             comparisons=(loss, accuracy),
+            differs=differs,
         ),
     )
 
@@ -60,6 +70,10 @@ COUPLED = Axis(1e-5, 1e-2, "log", "ours, three decades around 5e-4")
 DECOUPLED = Axis(1e-3, 1.0, "log", "ours, three decades around 0.05")
 
 STUDYS_SGD, STUDYS_ADAMW = SGD(learning_rate=0.01, weight_decay=5e-4), AdamW(learning_rate=0.01, weight_decay=5e-4)
+AT_100_EPOCHS = "batch size 128 instead of 4, and 100 epochs instead of 300"
+TUNED = "SGD has momentum 0.9 instead of none, and each optimizer's learning rate and weight decay are tuned"
+SEVERAL_SEEDS = "several seeds instead of one run each"
+
 AT_HALF_AND_TWO_THIRDS = MultiStep(boundaries=(50, 200 / 3), factor=0.1)  # 150 and 200 of the study's 300 epochs
 
 MODERN = catalog.find("cifar100_alexnet_sgd_modern").workload
@@ -80,8 +94,8 @@ STUDIES = {
         trials=16,
         seeds=5,
         track_test=True,
-        claims=claims("sgd_as_published", "adamw_as_published", "at its own setting")
-        + claims("sgd", "adamw", "when both are tuned"),
+        claims=claims("sgd_as_published", "adamw_as_published", "at its own setting", AT_100_EPOCHS)
+        + claims("sgd", "adamw", "when both are tuned", f"{AT_100_EPOCHS}; {TUNED}"),
     ),
     "cifar100_alexnet_as_published": Study(
         name="cifar100_alexnet_as_published",
@@ -93,7 +107,7 @@ STUDIES = {
         ),
         seeds=5,
         track_test=True,
-        claims=claims("sgd", "adamw", "at its own setting"),
+        claims=claims("sgd", "adamw", "at its own setting", SEVERAL_SEEDS),
     ),
     "cifar100_alexnet_small": Study(
         name="cifar100_alexnet_small",
@@ -108,6 +122,11 @@ STUDIES = {
         seeds=3,
         track_test=True,
         targets=(Target(workload="cifar100_alexnet_small", measure="validation_accuracy", value=0.25),),
-        claims=claims("sgd", "adamw", "when both are tuned"),
+        claims=claims(
+            "sgd",
+            "adamw",
+            "when both are tuned",
+            f"a small AlexNet, batch size 128 instead of 4, and 5 epochs instead of 300; {TUNED}",
+        ),
     ),
 }

@@ -269,8 +269,8 @@ def _curves(runs: pl.DataFrame, lines: pl.DataFrame, metrics: Sequence[Metric]) 
 def bands(curves: pl.DataFrame, limits: tuple[float | None, float | None] = (None, None)) -> pl.DataFrame:
     """Returns means over seeds, with 95% intervals, for each series and epoch.
 
-    The intervals are those that `estimate` has below 20 values, also from 20 values on. If a search was repeated, the
-    mean over the seeds of each repetition is one value, as in verdicts.
+    The intervals are those of `estimate`. If a search was repeated, the mean over the seeds of each repetition is one
+    value, as in verdicts.
 
     Args:
       curves: of one split, with the columns `series`, `repetition`, `epoch`, `step`, `seconds` and `value`.

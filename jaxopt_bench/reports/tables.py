@@ -17,7 +17,16 @@ from jaxopt_bench.formatting import format_duration, format_value, short_names
 from jaxopt_bench.measures import Measure
 from jaxopt_bench.problems import Metric
 from jaxopt_bench.statistics import Estimate
-from jaxopt_bench.verdict import REPORTED, Answered, Ranking, Standing, Verdict, evidence_in_words, sample
+from jaxopt_bench.verdict import (
+    REPORTED,
+    Answered,
+    Ranking,
+    Standing,
+    Verdict,
+    evidence_in_words,
+    sample,
+    seeds_in_words,
+)
 
 if TYPE_CHECKING:  # what a terminal's tables can do without
     from jaxopt_bench.reports.subject import Subject
@@ -140,16 +149,14 @@ def ranking(verdict: Verdict, ranking: Ranking) -> Table:
     for name in ranking.missing:
         rows.append((name, *[NONE] * (len(columns) - 1)))
         numbers.append({"optimizer": name})
-    ranked = " Ranked by the median over them." if study.repetitions > 1 else ""
-    over = sample(study, ranking)
-    note = f"Means over {over}, with 95% intervals.{ranked} {directions(shown)}"
+    note = f"Means over {sample(study, ranking)}, with 95% intervals of each by itself. {directions(shown)}"
     return _table("ranking", f"Results on {ranking.workload}", columns, rows, numbers, note)
 
 
 def pairs(verdict: Verdict, ranking: Ranking) -> Table | None:
-    """Returns every pair of contenders: the difference, its test, and what it would take to see it."""
+    """Returns every pair of contenders: the difference, its test, and how many seeds it would take to see it."""
     of_searches = verdict.study.repetitions > 1
-    one, many = ("search", "searches") if of_searches else ("seed", "seeds")
+    many = "searches" if of_searches else "seeds"
     rows, numbers = [], []
     for p in ranking.pairs:
         found = p.difference.estimate
@@ -159,15 +166,17 @@ def pairs(verdict: Verdict, ranking: Ranking) -> Table | None:
             (
                 f"{p.first} over {p.second}",
                 ranking.scale.primary.number(found.mean, "+") + interval,
-                f"{p.adjusted:.3f}" if p.adjusted is not None else NONE,
+                NONE if p.adjusted is None else "<0.001" if p.adjusted < 0.001 else f"{p.adjusted:.3f}",
                 ("yes" if p.seen else "no") if known else NONE,
-                f"{100 * p.better:.0f}%",
-                NONE if p.seeds is None else f"{p.seeds:,}",
+                f"{p.wins:g} of {p.of}",
+                NONE if p.seeds is None else seeds_in_words(p.seeds) or "too few to say",
             )
         )
         numbers.append(
             {"first": p.first, "second": p.second, **_estimate("difference", found), "p_value": p.difference.p_value,
-             "p_adjusted": p.adjusted, "probability_better": p.better, "seeds_needed": p.seeds}
+             "p_adjusted": p.adjusted, "significant": p.seen if known else None, "wins": p.wins, "pairs_of_runs": p.of,
+             "seeds_needed_low": None if p.seeds is None else p.seeds.low,
+             "seeds_needed_high": None if p.seeds is None else p.seeds.high}
         )  # fmt: skip
     if not rows:
         return None
@@ -176,15 +185,18 @@ def pairs(verdict: Verdict, ranking: Ranking) -> Table | None:
         "pair",
         f"lead in {ranking.scale.primary.words} ({unit})" if unit else f"lead in {ranking.scale.primary.words}",
         "p, adjusted",
-        "seen",
-        "probability that it is better",
+        "significant",
+        f"wins, of pairs of {'searches' if of_searches else 'runs'}",
         f"{many} needed",
     ]
-    first = "the mean over a search" if of_searches else "one run"
+    count = ranking.comparisons
     note = (
-        f"The lead is how much better the first is: differences paired by {one}, with 95% intervals. p values are "
-        f"corrected for all pairs (Holm). The probability is that {first} of the first beats one of the second; {many} "
-        "needed are those that would show a difference of this size."
+        "The lead is the mean of the first minus that of the second, with the sign with which positive is better. p "
+        f"values are of Welch's t test, adjusted for {count} comparison{'s' * (count != 1)} by Holm's method. The "
+        f"intervals hold all {count} differences at once with 95% (Bonferroni). Wins are counted over all pairs of "
+        f"{'a search' if of_searches else 'a run'} of the first and one of the second. {many.capitalize()} needed: how "
+        "many of each would show a difference of this size with a power of 80%, for the least and the greatest "
+        "deviation within its 95% interval."
     )
     return _table("pairs", f"Every pair on {ranking.workload}", columns, rows, numbers, note)
 
@@ -214,11 +226,11 @@ def selected(ranking: Ranking) -> Table | None:
 
 
 def claims(answered: Sequence[Answered]) -> Table | None:
-    """Returns what has been said, and what becomes of it."""
+    """Returns the claims with their answers and the evidence."""
     if not answered:
         return None
     several = len({a.workload for a in answered}) > 1
-    columns = ["claim", *["workload"] * several, "answer", "what it rests on", "source"]
+    columns = ["claim", *["workload"] * several, "answer", "evidence", "source"]
     rows = [(a.claim.text, *[a.workload] * several, a.answer, evidence_in_words(a), a.claim.source) for a in answered]
     numbers = [
         {"claim": a.claim.text, "workload": a.workload, "answer": a.answer, "evidence": evidence_in_words(a),

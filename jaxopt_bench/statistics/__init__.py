@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
-from jaxopt_bench.statistics.budgets import expected_best, expected_best_is_exact, turning_budgets
-from jaxopt_bench.statistics.comparisons import Difference, holm, paired_difference, probability_better, seeds_needed
+from jaxopt_bench.statistics.budgets import expected_best, expected_best_is_exact
+from jaxopt_bench.statistics.comparisons import (
+    Difference,
+    SeedRange,
+    compare_pairs,
+    count_wins,
+    holm,
+    seed_range,
+    seeds_needed,
+)
 from jaxopt_bench.statistics.hyperparameters import RankCorrelation, Sensitivity, sensitivity, spearman
 from jaxopt_bench.statistics.intervals import Estimate, estimate
 from jaxopt_bench.statistics.means import complete_mean
 from jaxopt_bench.statistics.profiles import Profile, algoperf_score, performance_profile, steps_to_target
+from jaxopt_bench.statistics.resolution import least_deviation, share_step
 
 __all__ = [
     "Difference",
     "Estimate",
     "Profile",
     "RankCorrelation",
+    "SeedRange",
     "Sensitivity",
     "algoperf_score",
+    "compare_pairs",
     "complete_mean",
+    "count_wins",
     "estimate",
     "expected_best",
     "expected_best_is_exact",
     "holm",
-    "paired_difference",
+    "least_deviation",
     "performance_profile",
-    "probability_better",
+    "seed_range",
     "seeds_needed",
     "sensitivity",
+    "share_step",
     "spearman",
     "steps_to_target",
-    "turning_budgets",
 ]

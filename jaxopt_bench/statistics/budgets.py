@@ -1,4 +1,4 @@
-"""What a search finds within a budget of trials, and at which budgets the winner would turn."""
+"""What a search finds within a budget of trials."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxopt_bench.errors import UserError, unknown_name
-from jaxopt_bench.statistics.checks import check_lengths, check_ordered
-
-TIE = 1e-9  # relative: far above the rounding of `expected_best`, far below what matters
+from jaxopt_bench.statistics.checks import check_ordered
 
 # By method of search: whether some of its trials are a smaller search of that kind; None where in no sense.
 _SUBSETS_ARE_SEARCHES: dict[str, bool | None] = {"random": True, "sobol": False, "grid": None}
@@ -66,34 +64,6 @@ def _expected_minimum(ascending: np.ndarray) -> np.ndarray:
         if k > count - finite:
             curve[k - 1] = ascending[0] + missed @ gaps
     return curve
-
-
-def turning_budgets(first: Sequence[float], second: Sequence[float]) -> list[int]:
-    """Returns the budgets from which on the other of two is ahead: where the winner turns.
-
-    A tie (to one part in 10⁹, or both infinite) is no turn; whoever was ahead before it stays so until the other is.
-
-    Args:
-      first: what the best of 1, 2, … trials is expected to be, as `expected_best` returns it.
-      second: the same of another optimizer, for the same budgets.
-
-    Returns:
-      Each budget, in trials, at which the sign of the difference is the opposite of the last one; ascending.
-
-    Raises:
-      UserError: where the lists are empty or not equally long, or a value is NaN.
-    """
-    check_lengths(first=first, second=second)
-    check_ordered("first", first)
-    check_ordered("second", second)
-    budgets, ahead = [], None
-    for budget, (a, b) in enumerate(zip(first, second, strict=True), start=1):
-        if math.isclose(a, b, rel_tol=TIE):
-            continue
-        if ahead is not None and ahead != (a > b):
-            budgets.append(budget)
-        ahead = a > b
-    return budgets
 
 
 def expected_best_is_exact(search: str) -> bool:

@@ -1,8 +1,9 @@
-"""Comparisons of two optimizers: their difference, its significance, and the number of seeds that would show it."""
+"""Comparisons of optimizers: their differences, whether these are significant, and how many seeds would show them."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import statistics
 from collections.abc import Sequence
@@ -11,60 +12,132 @@ import numpy as np
 import scipy.special
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.statistics.checks import check_finite, check_lengths, check_ordered, check_share
-from jaxopt_bench.statistics.intervals import Estimate, estimate
+from jaxopt_bench.statistics.checks import check_finite, check_ordered, check_share
+from jaxopt_bench.statistics.intervals import Estimate
 
-MOST_PAIRS = 100_000
-"""The largest number of pairs that is considered: if it is too small, no number is enough in practice."""
+MOST_SEEDS = 100_000
+"""The largest number of seeds that is considered: if it is too small, no number is enough in practice."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """The mean difference of pairs.
+    """The difference of the means of two optimizers, one of several that are tested together.
 
     Attributes:
-      estimate: of the mean of first − second.
-      p_value: two-sided, of the paired t test; None for a single pair.
+      estimate: the mean of the first minus the mean of the second, with an interval that is corrected for the number of
+        differences. `count` is the number of values of the optimizer that has fewer.
+      p_value: two-sided, of Welch's t test; None if one of the two has a single value.
+      adjusted: the p value adjusted for the number of differences; None likewise.
+      significant: whether the difference is significant among all of them. Then, and only then, zero is not within its
+        interval.
     """
 
     estimate: Estimate
     p_value: float | None
+    adjusted: float | None
+    significant: bool
 
 
-def paired_difference(first: Sequence[float], second: Sequence[float], confidence: float = 0.95) -> Difference:
-    """Returns the mean of first − second over pairs, its interval, and the p value of the paired t test.
+def compare_pairs(
+    samples: Sequence[Sequence[float]], confidence: float = 0.95, *, least_deviation: float = 0.0
+) -> list[Difference]:
+    """Returns the difference of every pair of optimizers, tested together.
 
-    The interval is that of `estimate`: from 20 pairs on it is a bootstrap's, and at the edge it and the p value can
-    disagree.
+    Each pair is tested by Welch's t test, for which the values of the two need not have the same variance. Which
+    differences are significant is decided by Holm's method, which keeps the probability that any difference between
+    equal optimizers is called significant at 1 − `confidence` or below.
+
+    The interval of a pair has the confidence of Bonferroni's method, 1 − (1 − `confidence`) / m for m pairs. So all
+    intervals hold the true differences at once with the probability `confidence`. That of a significant difference
+    does not cross zero: if only a later step of Holm's method makes it significant, it is cut off there.
 
     Args:
-      first: values of one optimizer, one a seed, in any unit.
-      second: values of the other, of the same seeds in the same order.
-      confidence: how often the interval should hold the true mean difference.
+      samples: independent values of each optimizer, such as the results of several seeds.
+      confidence: see above.
+      least_deviation: the deviation that the values of each optimizer have at least; see `least_deviation`.
 
     Returns:
-      The difference, in the values' unit. Where all differences are equal its p value is 1 if they are zero, else 0.
+      The differences, first minus second, in the order of `itertools.combinations(samples, 2)`. Pairs in which one has
+      a single value are not tested and not counted.
 
     Raises:
-      UserError: where the lists are empty or not equally long, or a value is not finite.
+      UserError: if a sample is empty, or a value is not finite.
 
-    Source: Student 1908, "The probable error of a mean".
+    Source: Welch 1947, "The generalization of 'Student's' problem when several different population variances are
+    involved"; Holm 1979, "A simple sequentially rejective multiple test procedure".
     """
-    check_lengths(first=first, second=second)
-    check_finite("first", first)
-    check_finite("second", second)
-    differences = [a - b for a, b in zip(first, second, strict=True)]
-    return Difference(estimate(differences, confidence), _t_test(differences))
+    check_share("confidence", confidence)
+    for values in samples:
+        check_finite("values", values)
+    means = [statistics.fmean(values) for values in samples]
+    errors = [_squared_error(values, least_deviation) for values in samples]
+    pairs = [*itertools.combinations(range(len(samples)), 2)]
+    tested = [pair for pair in pairs if all(errors[i] is not None for i in pair)]
+    welch = _welch(samples, means, errors, tested)
+    adjusted = dict(zip(tested, holm(welch.p_values.tolist()), strict=True))
+    level = 1 - confidence
+    significant = {pair: value is not None and value <= level for pair, value in adjusted.items()}
+    intervals = {
+        pair: _without_zero(*ends) if significant[pair] else ends
+        for pair, ends in zip(tested, welch.intervals(level / max(len(tested), 1)), strict=True)
+    }
+    p_values = dict(zip(tested, welch.p_values.tolist(), strict=True))
+    return [
+        Difference(
+            Estimate(means[i] - means[j], intervals.get((i, j)), min(len(samples[i]), len(samples[j]))),
+            p_values.get((i, j)),
+            adjusted.get((i, j)),
+            significant.get((i, j), False),
+        )
+        for i, j in pairs
+    ]
 
 
-def _t_test(values: Sequence[float]) -> float | None:
-    """Returns the two-sided p value of a zero mean; None for a single value."""
-    if len(values) == 1:
-        return None
-    mean, error = statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values))
-    if error == 0:
-        return 0.0 if mean else 1.0
-    return 2 * float(scipy.special.stdtr(len(values) - 1, -abs(mean / error)))
+def _squared_error(values: Sequence[float], least_deviation: float) -> float | None:
+    """Returns the squared standard error of the mean; None for a single value."""
+    return None if len(values) == 1 else max(statistics.variance(values), least_deviation**2) / len(values)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Welch:
+    """Welch's t tests of some pairs: their differences, standard errors and degrees of freedom."""
+
+    differences: np.ndarray
+    errors: np.ndarray
+    freedom: np.ndarray
+
+    @property
+    def p_values(self) -> np.ndarray:
+        """The two-sided p values. Without any deviation it is 1 if the difference is zero, else 0."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            t = np.where(self.differences == 0, 0.0, np.abs(self.differences) / self.errors)
+        return 2 * scipy.special.stdtr(self.freedom, -t)
+
+    def intervals(self, level: float) -> list[tuple[float, float]]:
+        """Returns intervals each of which misses the true difference with a probability of `level`."""
+        margins = scipy.special.stdtrit(self.freedom, 1 - level / 2) * self.errors
+        return [*zip((self.differences - margins).tolist(), (self.differences + margins).tolist(), strict=True)]
+
+
+def _welch(
+    samples: Sequence[Sequence[float]],
+    means: Sequence[float],
+    errors: Sequence[float | None],
+    pairs: Sequence[tuple[int, int]],
+) -> _Welch:
+    """Returns the tests of pairs of samples, given their means and squared standard errors."""
+    first, second = ([pair[side] for pair in pairs] for side in (0, 1))
+    mean, error = np.array(means, np.float64), np.array(errors, np.float64)
+    freedom = np.array([len(values) - 1 for values in samples], np.float64)
+    total = error[first] + error[second]
+    share = np.divide(error[first], total, out=np.full(len(pairs), 0.5), where=total > 0)
+    inverse = share**2 / freedom[first] + (1 - share) ** 2 / freedom[second]
+    return _Welch(mean[first] - mean[second], np.sqrt(total), 1 / inverse)
+
+
+def _without_zero(low: float, high: float) -> tuple[float, float]:
+    """Returns the larger part of an interval, cut off at zero."""
+    return (max(low, 0.0), high) if low + high > 0 else (low, min(high, 0.0))
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -95,11 +168,8 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return adjusted
 
 
-def probability_better(first: Sequence[float], second: Sequence[float], *, higher: bool) -> float:
-    """Returns the probability that a run of the first beats a run of the second.
-
-    It is the share of all pairs of one value of each in which the first is better; a tie counts half. Two optimizers
-    that are alike have 0.5.
+def count_wins(first: Sequence[float], second: Sequence[float], *, higher: bool) -> float:
+    """Returns in how many pairs of one value of each the first is better; a tie counts half.
 
     Args:
       first: values of one optimizer; infinite ones stand for runs that diverged.
@@ -110,29 +180,29 @@ def probability_better(first: Sequence[float], second: Sequence[float], *, highe
       UserError: where a list is empty, or a value is NaN.
 
     Source: Mann and Whitney 1947, "On a test of whether one of two random variables is stochastically larger than the
-    other", whose U it is, divided by the number of pairs; Agarwal et al. 2021, "Deep reinforcement learning at the
-    edge of the statistical precipice", who call it the probability of improvement.
+    other", whose U it is.
     """
     check_ordered("first", first)
     check_ordered("second", second)
     ascending = np.sort(np.asarray(second, np.float64))
     below = int(np.searchsorted(ascending, first, side="left").sum())
     not_above = int(np.searchsorted(ascending, first, side="right").sum())
-    twice_above, twice_pairs = below + not_above, 2 * len(first) * len(second)
-    return (twice_above if higher else twice_pairs - twice_above) / twice_pairs
+    above = (below + not_above) / 2
+    return above if higher else len(first) * len(second) - above
 
 
 def seeds_needed(*, difference: float, deviation: float, power: float = 0.8, confidence: float = 0.95) -> int | None:
-    """Returns the smallest number of pairs at which a paired t test would see a difference of this size.
+    """Returns the smallest number of seeds of each of two optimizers with which a t test would see their difference.
 
     Args:
-      difference: the true mean difference of a pair; its sign does not matter.
-      deviation: the standard deviation of the pairs' differences, in the same unit.
+      difference: the true difference of the means; its sign does not matter.
+      deviation: the standard deviation of the results of a single seed, in the same unit.
       power: how often the test should see it.
-      confidence: one minus how often the two-sided test may see a difference where there is none.
+      confidence: one minus how often the two-sided test may see a difference where there is none; for one of m tests
+        1 − 0.05 / m.
 
     Returns:
-      At least 2; None where 100,000 pairs are too few, as for a difference of zero.
+      At least 2; None where 100,000 seeds are too few, as for a difference of zero.
 
     Raises:
       UserError: where the difference is not finite, the deviation negative or not finite, or a share not between 0
@@ -151,9 +221,9 @@ def seeds_needed(*, difference: float, deviation: float, power: float = 0.8, con
     effect = abs(difference) / deviation if deviation else math.inf
     enough = 2
     while _power(enough, effect, confidence) < power:
-        if enough >= MOST_PAIRS:
+        if enough >= MOST_SEEDS:
             return None
-        enough = min(2 * enough, MOST_PAIRS)
+        enough = min(2 * enough, MOST_SEEDS)
     too_few = enough // 2
     while enough - too_few > 1:
         between = (too_few + enough) // 2
@@ -165,9 +235,59 @@ def seeds_needed(*, difference: float, deviation: float, power: float = 0.8, con
 
 
 def _power(count: int, effect: float, confidence: float) -> float:
-    """Returns how often a two-sided paired t test over `count` pairs sees a difference of `effect` deviations."""
-    critical = scipy.special.stdtrit(count - 1, (1 + confidence) / 2)
-    shift = effect * math.sqrt(count)
+    """Returns how often a two-sided t test of two samples of `count` sees a difference of `effect` deviations."""
+    freedom = 2 * (count - 1)
+    critical = scipy.special.stdtrit(freedom, (1 + confidence) / 2)
+    shift = effect * math.sqrt(count / 2)
     # SciPy has NaN where a probability is below 1e-17 or so.
-    missed, opposite = np.nan_to_num(scipy.special.nctdtr(count - 1, shift, (critical, -critical)))
+    missed, opposite = np.nan_to_num(scipy.special.nctdtr(freedom, shift, (critical, -critical)))
     return float(1 - missed + opposite)
+
+
+@dataclasses.dataclass(frozen=True)
+class SeedRange:
+    """How many seeds would show a difference of the size that was measured.
+
+    Attributes:
+      low: if the deviation is as small as it may be; None if 100,000 are too few.
+      high: if the deviation is as large as it may be; None likewise.
+    """
+
+    low: int | None
+    high: int | None
+
+
+def seed_range(
+    first: Sequence[float], second: Sequence[float], *, confidence: float, least_deviation: float = 0.0
+) -> SeedRange | None:
+    """Returns how many seeds of each of two optimizers would show, with a power of 80%, the difference they have here.
+
+    The deviation of a few seeds is known badly: its 95% interval spans a factor of 6 over 3 seeds. So the numbers at
+    both ends of this interval are given. The size of the true difference is not known either: this is about one of the
+    size that was measured.
+
+    Args:
+      first: results of one optimizer.
+      second: results of the other.
+      confidence: of the test; see `seeds_needed`.
+      least_deviation: the deviation that the values have at least; see `least_deviation`.
+
+    Returns:
+      The range; None if one of the two has a single value.
+
+    Raises:
+      UserError: where a list is empty, or a value is not finite.
+    """
+    check_finite("first", first)
+    check_finite("second", second)
+    if min(len(first), len(second)) == 1:
+        return None
+    variances = [max(statistics.variance(values), least_deviation**2) for values in (first, second)]
+    total = sum(variances)
+    parts = zip(variances, (first, second), strict=True)
+    freedom = total**2 / sum(v**2 / (len(values) - 1) for v, values in parts) if total else 1.0
+    difference = statistics.fmean(first) - statistics.fmean(second)
+    variance = total / 2
+    ends = [math.sqrt(variance * freedom / scipy.special.chdtri(freedom, share)) for share in (0.025, 0.975)]
+    low, high = (seeds_needed(difference=difference, deviation=end, confidence=confidence) for end in ends)
+    return SeedRange(low, high)

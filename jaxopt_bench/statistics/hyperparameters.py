@@ -98,6 +98,11 @@ class RankCorrelation:
     p_value: float | None
     count: int
 
+    @property
+    def least_p_value(self) -> float:
+        """The least p value that so many values can have: the two of all orders with |rho| = 1."""
+        return min(1.0, 2 / math.factorial(self.count)) if self.count <= EXACT_TO else 0.0
+
 
 def spearman(x: Sequence[float], y: Sequence[float], confidence: float = 0.95) -> RankCorrelation:
     """Returns Spearman's rank correlation of two lists, with an interval and a p value.

@@ -5,16 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 import statistics
-import warnings
 from collections.abc import Sequence
 
-import numpy as np
 import scipy.special  # scipy.stats takes a second or two to import
 
 from jaxopt_bench.statistics.checks import check_finite, check_share
 
-BOOTSTRAP_FROM = 20  # values: with fewer a bootstrap covers less often than it says
-RESAMPLES = 9999
 MOST_EXPONENT = 700.0  # e to the power of more is beyond the range of a float
 
 
@@ -44,14 +40,18 @@ class Estimate:
 
 
 def estimate(
-    values: Sequence[float], confidence: float = 0.95, *, least: float | None = None, greatest: float | None = None
+    values: Sequence[float],
+    confidence: float = 0.95,
+    *,
+    least: float | None = None,
+    greatest: float | None = None,
+    least_deviation: float = 0.0,
 ) -> Estimate:
     """Returns the mean of independent values and a confidence interval that stays within what the values can be.
 
-    Below 20 values this is Student's t interval, which covers the true mean of three normal values as often as it says;
-    a percentile bootstrap's 95% interval covers it in 75% of cases. From 20 values on it is the BCa bootstrap, which
-    follows a skewed distribution and need not be symmetric: it covers 92% over 25 normal values and 89% over lognormal
-    ones, and the t interval 95% and 88%. The order of the values does not matter.
+    This is Student's t interval, which covers the true mean of normal values as often as it says, for any number of
+    values. Bootstraps cover less: over 3 normal values the 95% interval of percentiles covers it in 75% of cases, and
+    over 25 that of BCa in 92%. The order of the values does not matter.
 
     The t interval of a quantity with one bound is built on the logarithm of the mean's distance d from that bound. The
     logarithm's standard error is s / (d · √n) by the delta method, so the ends lie d · exp(± t · s / (d · √n)) from the
@@ -77,40 +77,31 @@ def estimate(
       least: the least possible value, such as 0 of a loss; None if there is none. If a value is below it nevertheless,
         it is ignored.
       greatest: the greatest possible value, such as 1 of R²; likewise.
+      least_deviation: the deviation that the values have at least; see `least_deviation`. If it is 0, equal values
+        have an interval of width zero.
 
     Returns:
-      The estimate, in the unit of the values. Equal values have an interval of width zero.
+      The estimate, in the unit of the values.
 
     Raises:
       UserError: if there are no values, or one is not finite.
 
-    Source: Student 1908, "The probable error of a mean"; Efron 1987, "Better bootstrap confidence intervals"; Oehlert
-    1992, "A note on the delta method".
+    Source: Student 1908, "The probable error of a mean"; Oehlert 1992, "A note on the delta method".
     """
     check_finite("values", values)
     check_share("confidence", confidence)
     mean = statistics.fmean(values)
     if len(values) == 1:
         return Estimate(mean, None, 1)
-    low, high = _interval(
-        values,
+    low, high = t_interval(
         mean,
+        max(statistics.stdev(values), least_deviation),
+        len(values),
         confidence,
         least if least is not None and min(values) >= least else None,
         greatest if greatest is not None and max(values) <= greatest else None,
     )
     return Estimate(mean, (low, high), len(values))
-
-
-def _interval(
-    values: Sequence[float], mean: float, confidence: float, least: float | None, greatest: float | None
-) -> tuple[float, float]:
-    count = len(values)
-    if count >= BOOTSTRAP_FROM and min(values) < max(values):
-        low, high = _bootstrap(values, confidence)
-        if math.isfinite(low) and math.isfinite(high):  # they are not if values differ by rounding alone
-            return low, high
-    return t_interval(mean, statistics.stdev(values), count, confidence, least, greatest)
 
 
 def t_interval(
@@ -145,21 +136,3 @@ def _distances(distance: float, margin: float) -> tuple[float, float]:
         return 0.0, margin
     factor = math.exp(min(margin / distance, MOST_EXPONENT))
     return distance / factor, distance * factor
-
-
-def _bootstrap(values: Sequence[float], confidence: float) -> tuple[float, float]:
-    """Returns the ends of the mean's BCa interval; NaN where it has none."""
-    import scipy.stats  # here, so that the command line starts without it
-
-    with warnings.catch_warnings():  # SciPy's words on NaN
-        warnings.simplefilter("ignore")
-        low, high = scipy.stats.bootstrap(
-            (np.sort(np.asarray(values, np.float64)),),
-            np.mean,
-            n_resamples=RESAMPLES,
-            batch=max(1, 1_000_000 // len(values)),  # a few megabytes
-            confidence_level=confidence,
-            method="BCa",
-            rng=np.random.default_rng(0),
-        ).confidence_interval
-    return float(low), float(high)

@@ -64,6 +64,8 @@ class Claim(Config):
     """Comparisons that must be true."""
     associations: tuple[Association, ...] = ()
     """Associations that must be true."""
+    differs: str = ""
+    """How the setting of the study differs from the one that the source made the claim about; empty if it does not."""
 
     @property
     def parts(self) -> tuple[Comparison | Association, ...]:

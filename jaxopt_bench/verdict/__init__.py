@@ -9,7 +9,13 @@ from jaxopt_bench.verdict.recommendation import recommendation
 from jaxopt_bench.verdict.scale import REPORTED
 from jaxopt_bench.verdict.selection import edges, judged_by, select, trial_scores
 from jaxopt_bench.verdict.verdicts import Verdict, verdict
-from jaxopt_bench.verdict.words import evidence_in_words, sample, scores_in_words, sensitivity_in_words
+from jaxopt_bench.verdict.words import (
+    evidence_in_words,
+    sample,
+    scores_in_words,
+    seeds_in_words,
+    sensitivity_in_words,
+)
 
 __all__ = [
     "REPORTED",
@@ -25,6 +31,7 @@ __all__ = [
     "recommendation",
     "sample",
     "scores_in_words",
+    "seeds_in_words",
     "select",
     "sensitivity_in_words",
     "trial_scores",

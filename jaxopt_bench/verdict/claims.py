@@ -7,11 +7,13 @@ import math
 import statistics
 from typing import Literal
 
-from jaxopt_bench.measures import Measure, measures
+from jaxopt_bench.experiment import Workload
+from jaxopt_bench.measures import ROUGHNESS, ROUGHNESS_EPOCHS, Measure, measures
 from jaxopt_bench.results import Results, workload_metrics
-from jaxopt_bench.statistics import Estimate, RankCorrelation, paired_difference, spearman
+from jaxopt_bench.statistics import Estimate, RankCorrelation, spearman
 from jaxopt_bench.study import Association, Claim, Comparison, Document, Study
-from jaxopt_bench.verdict.samples import RunRow, ended, measured, paired, samples, seeds_by_trial
+from jaxopt_bench.verdict.pairs import compare
+from jaxopt_bench.verdict.samples import RunRow, deviation_floor, ended, measured, samples, seeds_by_trial
 
 Answer = Literal["supported", "contradicted", "undecided"]
 NEGLIGIBLE = 0.3
@@ -26,15 +28,20 @@ class Evidence:
       part: which part.
       measure: the measure of that part; None if the runs of the workload do not have it.
       answer: the answer to that part.
-      difference: of a comparison, the higher contender's results minus the lower one's; None if there are too few.
+      difference: of a comparison, the mean of the higher contender minus that of the lower one, with the interval that
+        it has among all pairs of the workload; None if there are too few results.
+      comparisons: of a comparison, for how many pairs its interval is corrected.
       correlation: of an association; None if no trials have the hyperparameter.
+      undecidable: why the results cannot decide it; empty if they can.
     """
 
     part: Comparison | Association
     measure: Measure | None
     answer: Answer
     difference: Estimate | None = None
+    comparisons: int = 1
     correlation: RankCorrelation | None = None
+    undecidable: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,9 +64,9 @@ class Answered:
 def answers(results: Results, document: Document) -> list[Answered]:
     """Returns the answers to a study's claims, on every workload.
 
-    A comparison is supported if the whole 95% interval of the paired difference has the claimed sign, and contradicted
-    if the whole interval has the other sign. An association is supported if Spearman's rank correlation differs from
-    zero (p < 0.05), and contradicted if its 95% interval lies within ±0.3.
+    A comparison is supported if the difference is significant among all pairs of the workload's contenders and has the
+    claimed sign, and contradicted if it is significant and has the other sign. An association is supported if
+    Spearman's rank correlation differs from zero (p < 0.05), and contradicted if its 95% interval lies within ±0.3.
 
     Args:
       results: the study's runs.
@@ -76,37 +83,45 @@ def answers(results: Results, document: Document) -> list[Answered]:
                 if measure is None:
                     evidence.append(Evidence(part, None, "undecided"))
                 elif isinstance(part, Comparison):
-                    evidence.append(_comparison(results, study, workload.name, part, measure))
+                    evidence.append(_comparison(results, document, workload, part, measure))
                 else:
                     evidence.append(_association(results, study, workload.name, part, measure))
             found.append(Answered(claim, workload.name, tuple(evidence)))
     return found
 
 
-def _comparison(results: Results, study: Study, workload: str, part: Comparison, measure: Measure) -> Evidence:
-    higher, lower = paired(
-        samples(results, study, workload, part.higher, measure),
-        samples(results, study, workload, part.lower, measure),
-    )
-    if len(higher) < 2:
-        return Evidence(part, measure, "undecided")
-    difference = paired_difference(higher, lower).estimate
-    answer: Answer = "supported" if difference.low > 0 else "contradicted" if difference.high < 0 else "undecided"
-    return Evidence(part, measure, answer, difference=difference)
+def _comparison(
+    results: Results, document: Document, workload: Workload, part: Comparison, measure: Measure
+) -> Evidence:
+    if measure.name == ROUGHNESS and workload.epochs < ROUGHNESS_EPOCHS:
+        epochs = f"{workload.epochs} epoch{'s' * (workload.epochs != 1)}"
+        why = f"{epochs} cannot decide this, at least {ROUGHNESS_EPOCHS} can"
+        return Evidence(part, measure, "undecided", undecidable=why)
+    values = samples(results, document, workload.name, measure)
+    pairs = compare(values, measure, deviation_floor(results, workload.name, measure, values))
+    pair = next((p for p in pairs if {p.first, p.second} == {part.higher, part.lower}), None)
+    if pair is None or pair.adjusted is None:
+        return Evidence(part, measure, "undecided", undecidable="fewer than two results of one of them")
+    difference = pair.higher_less_lower(part.higher, measure)
+    answer: Answer = "undecided" if not pair.seen else "supported" if difference.mean > 0 else "contradicted"
+    return Evidence(part, measure, answer, difference, sum(p.adjusted is not None for p in pairs))
 
 
 def _association(results: Results, study: Study, workload: str, part: Association, measure: Measure) -> Evidence:
     rows = ended(results, workload, part.contender, "trial")
+    values: list[float] = []
+    reached: list[float] = []
     if part.field not in rows.columns:
-        return Evidence(part, measure, "undecided")
-    values, reached = [], []
+        return Evidence(part, measure, "undecided", undecidable="no trial has this hyperparameter")
     for seeds in seeds_by_trial(rows):
         results_of_trial = [_of_trial(results, study, row, measure) for row in seeds]
         values.append(float(seeds[0][part.field]))
         reached.append(statistics.fmean(results_of_trial))
-    if not values:
-        return Evidence(part, measure, "undecided")
-    correlation = spearman(values, reached)
+    correlation = spearman(values, reached) if values else None
+    if correlation is None or correlation.rho is None or correlation.least_p_value >= 0.05:
+        trials = f"{len(values)} trial{'s' * (len(values) != 1)}"
+        why = f"{trials} cannot decide this"
+        return Evidence(part, measure, "undecided", correlation=correlation, undecidable=why)
     answer: Answer = "undecided"
     if correlation.p_value is not None and correlation.p_value < 0.05:
         answer = "supported"
@@ -118,5 +133,5 @@ def _association(results: Results, study: Study, workload: str, part: Associatio
 
 def _of_trial(results: Results, study: Study, row: RunRow, measure: Measure) -> float:
     """Returns a measure of a trial's run; the worst possible value if it diverged."""
-    value = measured(results, study, row, measure) if row["status"] == "completed" else None
+    value = measured(results, study, row, measure)
     return value if value is not None else -math.inf if measure.higher_is_better else math.inf

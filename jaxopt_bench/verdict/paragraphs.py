@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from jaxopt_bench.formatting import join_words
 from jaxopt_bench.measures import Measure, split_of
 from jaxopt_bench.optimizers.words import rules_in_words
-from jaxopt_bench.statistics import Estimate, expected_best_is_exact, turning_budgets
+from jaxopt_bench.statistics import Estimate
 from jaxopt_bench.study import Study
-from jaxopt_bench.verdict.ranking import Pair, Ranking, Standing
+from jaxopt_bench.verdict.pairs import Pair
+from jaxopt_bench.verdict.ranking import Ranking, Standing
 from jaxopt_bench.verdict.verdicts import Verdict
+from jaxopt_bench.verdict.words import seeds_in_words
 
-MOST_SEEDS_TO_NAME = 1000
-"""If more seeds are needed, the paragraph says "more than 1,000"."""
+ZERO_MAY_DO = "optimizer.weight_decay (low)"
+"""An edge of a search space beyond which there is a value that the space cannot have: no weight decay."""
 
 
 def paragraph(verdict: Verdict, ranking: Ranking) -> str:
@@ -27,7 +29,6 @@ def paragraph(verdict: Verdict, ranking: Ranking) -> str:
     sentences = [
         *_lead(study, ranking),
         *_rules(ranking),
-        *_budgets(study, ranking),
         *_validity(study, ranking),
         *_warnings(study, ranking),
     ]
@@ -38,13 +39,12 @@ def paragraph(verdict: Verdict, ranking: Ranking) -> str:
 
 def _lead(study: Study, ranking: Ranking) -> list[str]:
     first, *others = ranking.standings
-    statistic = "median" if study.repetitions > 1 else "mean"
     primary = ranking.scale.primary
     best = "highest" if primary.higher_is_better else "lowest"
-    reached = first.results[primary.name]
+    reached = first.primary
     interval = "" if reached.interval is None else f" ({primary.interval(reached)})"
-    lead = f"On {ranking.workload}, {first.contender} has the {best} {statistic} {primary.words}, "
-    lead += f"{primary.format(first.score)}{interval}"
+    lead = f"On {ranking.workload}, {first.contender} has the {best} mean {primary.words}, "
+    lead += f"{primary.format(reached.mean)}{interval}"
     reported = _reported(primary)
     if not others:
         return [f"{lead}; no other optimizer has confirmed results.", *reported]
@@ -55,12 +55,16 @@ def _lead(study: Study, ranking: Ranking) -> list[str]:
     seen = [pair for pair in pairs if pair.seen]
     unseen = [pair for pair in pairs if not pair.seen]
     said = [f"{lead}."]
-    if not unseen:
-        said.append(f"It wins: it is ahead of {_ahead(primary, seen)}.")
-    elif seen:
-        said.append(f"It is ahead of {_ahead(primary, seen)}.")
+    if seen:
+        said.append(f"{'It is' if unseen else 'It wins: it is'} ahead of {_ahead(primary, seen)}.")
     if unseen:
-        said.append(f"No difference can be seen between it and {_unseen(study, primary, unseen)}.")
+        count = ranking.comparisons
+        among = f" among {count} comparisons" if count > 1 else ""
+        said.append(f"Not settled{among}: {_unseen(study, primary, unseen)}.")
+        if any(pair.seeds is not None and seeds_in_words(pair.seeds) is None for pair in unseen):
+            said.append(f"There are too few {_kind(study)} to say how many would be enough.")
+    if ranking.comparisons > 1:
+        said.append(f"The intervals of differences are corrected for these {ranking.comparisons} comparisons.")
     return said + reported
 
 
@@ -90,43 +94,17 @@ def _ahead(primary: Measure, pairs: Sequence[Pair]) -> str:
 
 def _unseen(study: Study, primary: Measure, pairs: Sequence[Pair]) -> str:
     """Returns the second contenders of pairs, each with how far it is behind and how many seeds would show this."""
-    kind = "searches" if study.repetitions > 1 else "seeds"
-    behind = [(p, _amount(primary, p.difference.estimate)) for p in pairs]
-    return join_words([f"{p.second} (behind by {amount}; {_needed(p, kind)})" for p, amount in behind])
+    parts = []
+    for pair in pairs:
+        needed = None if pair.seeds is None else seeds_in_words(pair.seeds)
+        words = f"; a difference of this size needs {needed} {_kind(study)} to be seen" if needed is not None else ""
+        parts.append(f"{pair.second} (behind by {_amount(primary, pair.difference.estimate)}{words})")
+    return join_words(parts)
 
 
-def _needed(pair: Pair, kind: str) -> str:
-    if pair.difference.p_value is not None and pair.difference.p_value < 0.05:
-        return "real by itself, but not as one of so many comparisons"
-    if pair.seeds is None or pair.seeds > MOST_SEEDS_TO_NAME:
-        return f"to see it would take more than {MOST_SEEDS_TO_NAME:,} {kind}"
-    return f"to see it would take about {pair.seeds:,} {kind}"
-
-
-def _budgets(study: Study, ranking: Ranking) -> list[str]:
-    """Returns a sentence with the budgets at which the first and the second contender change places."""
-    tuned = [s for s in ranking.standings if s.trials is not None and s.trials.expected_best]
-    if len(tuned) < 2:
-        return []
-    first, second = tuned[0], tuned[1]
-    assert first.trials is not None, "it was chosen so"
-    assert second.trials is not None, "it was chosen so"
-    one, other = first.trials.expected_best, second.trials.expected_best
-    length = min(len(one), len(other))
-    sign = -1 if ranking.scale.judged.higher_is_better else 1
-    ahead = [sign * a < sign * b for a, b in zip(one, other, strict=False)]
-    turns = turning_budgets(one[:length], other[:length])
-    about = "" if expected_best_is_exact(study.search) else " (approximately: the draws are quasi-random)"
-    leader, follower = (first, second) if ahead[0] else (second, first)
-    text = f"By the expected best {ranking.scale.judged.words} of a smaller budget{about}, "
-    if not turns:
-        return [f"{text}{leader.contender} is ahead of {follower.contender} at every budget up to {length} trials."]
-    moves = []
-    for turn in turns:
-        leader, follower = follower, leader
-        moves.append(f"{leader.contender} from {turn} on")
-    start = first if ahead[0] else second
-    return [f"{text}{start.contender} would be ahead below {turns[0]} trials, {join_words(moves)}."]
+def _kind(study: Study) -> str:
+    """Returns the word for what independent results are of."""
+    return "searches" if study.repetitions > 1 else "seeds"
 
 
 def _validity(study: Study, ranking: Ranking) -> list[str]:
@@ -134,7 +112,10 @@ def _validity(study: Study, ranking: Ranking) -> list[str]:
     if not any(study.contender(s.contender).searched for s in ranking.standings):
         return ["Nothing was tuned: this holds at these settings alone."]
     if study.repetitions > 1:
-        return [f"The scores are medians over {study.repetitions} independent searches, and the intervals cover these."]
+        return [
+            f"The means are over {study.repetitions} independent searches of each optimizer, and the intervals cover "
+            "how searches differ."
+        ]
     return [
         "All of this is conditional on one search: the intervals are of the noise of training, and another draw of "
         "trials may rank differently (--repetitions)."
@@ -143,9 +124,15 @@ def _validity(study: Study, ranking: Ranking) -> list[str]:
 
 def _warnings(study: Study, ranking: Ranking) -> list[str]:
     said = []
-    edges = [f"{s.contender} ({join_words(_edges(s))})" for s in ranking.standings if _edges(s)]
-    if edges:
-        said.append(f"Selected at the edge of the search space, which should be widened there: {join_words(edges)}.")
+    improving = [f"{s.contender} ({join_words(edges)})" for s in ranking.standings if (edges := _improving(s))]
+    if improving:
+        said.append(
+            "Results still improve towards an edge of the search space, where the best trial lies, so it should be "
+            f"extended there: {join_words(improving)}."
+        )
+    zero = [s.contender for s in ranking.standings if any(ZERO_MAY_DO in winner.edges for winner in s.winners)]
+    if zero:
+        said.append(f"Selected at the low edge of the weight decays, so that zero may do as well: {join_words(zero)}.")
     diverged = [
         f"{s.trials.diverged} of {s.trials.count} of {s.contender}"
         for s in ranking.standings
@@ -154,12 +141,12 @@ def _warnings(study: Study, ranking: Ranking) -> list[str]:
     if diverged:
         said.append(f"Trials that diverged count against the budget: {join_words(diverged)}.")
     confirmed = [f"{s.diverged} of {s.runs} of {s.contender}" for s in ranking.standings if s.diverged]
+    how = _instead(ranking)
     if confirmed:
-        primary, untrained = ranking.scale.primary, ranking.scale.primary.metric.untrained
-        how = "are left out"
-        if untrained is not None:
-            how = f"count as untrained models ({primary.words} {primary.format(untrained)})"
         said.append(f"Confirmations that diverged {how}: {join_words(confirmed)}.")
+    lost = [f"{s.lost} of {study.repetitions} of {s.contender}" for s in ranking.standings if s.lost]
+    if lost:
+        said.append(f"Searches whose trials all diverged {how}: {join_words(lost)}.")
     waiting = [name for name in ranking.missing if name not in ranking.lost]
     if waiting:
         said.append(f"Without a confirmed winner: {join_words(waiting)}.")
@@ -177,9 +164,19 @@ def _lost(ranking: Ranking) -> list[str]:
     ]
 
 
-def _edges(standing: Standing) -> list[str]:
-    edges = {edge.partition(".")[2].replace(" (", ", ").rstrip(")") for w in standing.winners for edge in w.edges}
-    return sorted(edges)
+def _instead(ranking: Ranking) -> str:
+    """Returns what counts for runs that diverged, after their name."""
+    primary, worst = ranking.scale.primary, ranking.worst
+    if worst is None:
+        return "are left out"
+    like = "untrained models" if worst == primary.metric.untrained else "the worst run that did not"
+    return f"count as {like} ({primary.words} {primary.format(worst)})"
+
+
+def _improving(standing: Standing) -> list[str]:
+    """Returns the edges to be extended; not that of weight decays towards zero, of which another sentence speaks."""
+    edges = [edge for edge in standing.improving if edge != ZERO_MAY_DO]
+    return sorted(edge.partition(".")[2].replace(" (", ", ").rstrip(")") for edge in edges)
 
 
 def _amount(measure: Measure, difference: Estimate) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import json
 import math
 import statistics
@@ -13,21 +12,14 @@ from collections.abc import Mapping
 import polars as pl
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.measures import Measure
 from jaxopt_bench.optimizers import Share, read_shares
 from jaxopt_bench.results import Results, workload_metrics
-from jaxopt_bench.statistics import (
-    Difference,
-    Estimate,
-    holm,
-    paired_difference,
-    probability_better,
-    seeds_needed,
-)
+from jaxopt_bench.statistics import Estimate
 from jaxopt_bench.study import Document, Selection, Study
-from jaxopt_bench.verdict.samples import Key, ended, paired, samples, steps_of
+from jaxopt_bench.verdict.pairs import Pair, compare
+from jaxopt_bench.verdict.samples import deviation_floor, ended, lost_searches, samples, steps_of, worst_result
 from jaxopt_bench.verdict.scale import Scale, scale_of
-from jaxopt_bench.verdict.trials import Trials, trials_of
+from jaxopt_bench.verdict.trials import Trials, improving_edges, trials_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,52 +30,31 @@ class Standing:
       contender: its name.
       trials: its trials; None if it is not tuned.
       winners: the selections of its units; without those that have no winner.
+      lost: how many of its searches have no winner, because all trials diverged.
       runs: the confirmations that have ended.
-      diverged: how many of them diverged. In the next fields these count as untrained models.
-      results: estimates of the confirmations' results, by measure.
-      score: the number that ranks it: the mean of `Scale.primary`; with several repetitions the median of their means.
+      diverged: how many of them diverged.
+      results: estimates of the confirmations' means, by measure; see `samples` for what counts as a result.
+      primary: the one of `Scale.primary`, by which it is ranked.
       steps, seconds: to the workload's target, the median over confirmations; None if most did not reach it.
       cost: the seconds of all its runs.
+      improving: the edges of its search space at which a winner lies and towards which the results still improve, as
+        "optimizer.b1 (low)".
       inner_rules: the parts of the network that its inner rules update; empty for an optimizer with a single rule.
     """
 
     contender: str
     trials: Trials | None
     winners: tuple[Selection, ...]
+    lost: int
     runs: int
     diverged: int
     results: Mapping[str, Estimate]
-    score: float
+    primary: Estimate
     steps: float | None
     seconds: float | None
     cost: float
+    improving: tuple[str, ...] = ()
     inner_rules: tuple[Share, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True)
-class Pair:
-    """Two contenders on a workload, the first of which is ahead.
-
-    Attributes:
-      difference: how much better the results of the first are, in `Scale.primary`, paired by seed, or by repetition
-        if there are several.
-      adjusted: its p value, adjusted for all pairs of the workload by Holm's method.
-      better: the probability that a run of the first beats a run of the second.
-      seeds: how many would be needed to see a difference of that size; None if no number is enough, or there is one
-        seed.
-    """
-
-    first: str
-    second: str
-    difference: Difference
-    adjusted: float | None
-    better: float
-    seeds: int | None
-
-    @property
-    def seen(self) -> bool:
-        """Whether the difference is significant: its adjusted p value is below 0.05."""
-        return self.adjusted is not None and self.adjusted < 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +66,9 @@ class Ranking:
       scale: the measures by which the contenders are compared.
       standings: those of the contenders that have confirmations.
       missing: the contenders without confirmations.
-      pairs: the better one first.
+      pairs: the better one first, compared by `Scale.primary`.
+      worst: the result that counts for a run that diverged, and for a search whose trials all diverged; None if it is
+        not known, and then they are left out.
       lost: the trials of those contenders of `missing` whose trials all diverged, by name.
     """
 
@@ -104,7 +77,13 @@ class Ranking:
     standings: tuple[Standing, ...]
     missing: tuple[str, ...]
     pairs: tuple[Pair, ...]
+    worst: float | None = None
     lost: Mapping[str, Trials] = dataclasses.field(default_factory=dict)
+
+    @property
+    def comparisons(self) -> int:
+        """How many pairs are tested, for which the tests are corrected."""
+        return sum(pair.adjusted is not None for pair in self.pairs)
 
     def standing(self, contender: str) -> Standing | None:
         """Returns a contender's standing; None if it has none."""
@@ -119,81 +98,73 @@ def ranking_of(results: Results, document: Document, workload: str) -> Ranking:
     """Returns the ranking of a study's contenders on a workload, from the runs that have ended."""
     study = document.study
     scale = scale_of(results, study, workload)
-    found = {c.name: _standing(results, document, workload, c.name, scale) for c in study.contenders}
-    sign = -1 if scale.primary.higher_is_better else 1
-    standings = sorted((s for s in found.values() if s is not None), key=lambda s: sign * s.score)
+    reached = {name: samples(results, document, workload, measure) for name, measure in scale.measures.items()}
+    floors = {
+        name: deviation_floor(results, workload, scale.measures[name], values) for name, values in reached.items()
+    }
+    estimates = {
+        name: {who: scale.measures[name].estimate(own, floors[name]) for who, own in values.items()}
+        for name, values in reached.items()
+    }
+    found = {c.name: _standing(results, document, workload, c.name, scale, estimates) for c in study.contenders}
+    primary = scale.primary
+    sign = -1 if primary.higher_is_better else 1
+    standings = sorted(
+        (s for s in found.values() if s is not None), key=lambda s: (sign * s.primary.mean, s.diverged / s.runs)
+    )
+    ranked = {s.contender: reached[primary.name][s.contender] for s in standings}
+    pairs = compare(ranked, primary, floors[primary.name])
     missing = [name for name, standing in found.items() if standing is None]
-    values = {s.contender: samples(results, study, workload, s.contender, scale.primary) for s in standings}
     lost = {name: each for name in missing if (each := _lost(results, document, workload, name, scale)) is not None}
-    return Ranking(workload, scale, tuple(standings), tuple(missing), _pairs(values, scale.primary), lost)
+    worst = worst_result(results, study, workload, primary)
+    return Ranking(workload, scale, tuple(standings), tuple(missing), pairs, worst, lost)
 
 
 def _lost(results: Results, document: Document, workload: str, contender: str, scale: Scale) -> Trials | None:
     """Returns the trials of a contender that has no winner in any repetition, since they all diverged."""
-    chosen = [selection.trial for selection in document.selections_of(workload, contender)]
     trials = ended(results, workload, contender, "trial")
-    if not len(trials) or len(chosen) < document.study.repetitions or any(trial is not None for trial in chosen):
+    if not len(trials) or len(lost_searches(document, workload, contender)) < document.study.repetitions:
         return None
     return trials_of(document.study, workload, trials, scale)
 
 
-def _pairs(values: Mapping[str, Mapping[Key, float]], primary: Measure) -> tuple[Pair, ...]:
-    """Returns every pair of contenders, with adjusted p values.
-
-    Args:
-      values: the results of each contender, the best contender first.
-      primary: the measure of the results.
-    """
-    names = itertools.combinations(values, 2)
-    pairs = [pair for a, b in names if (pair := _pair(a, b, values, primary)) is not None]
-    adjusted = holm([pair.difference.p_value for pair in pairs])
-    return tuple(dataclasses.replace(p, adjusted=value) for p, value in zip(pairs, adjusted, strict=True))
-
-
-def _pair(first: str, second: str, values: Mapping[str, Mapping[Key, float]], primary: Measure) -> Pair | None:
-    one, other = paired(values[first], values[second])
-    if not one:
-        return None
-    more, less = (one, other) if primary.higher_is_better else (other, one)
-    differences = [a - b for a, b in zip(more, less, strict=True)]
-    needed = None
-    if len(one) > 1:
-        deviation = statistics.stdev(differences)
-        needed = seeds_needed(difference=statistics.fmean(differences), deviation=deviation)
-    better = probability_better(one, other, higher=primary.higher_is_better)
-    return Pair(first, second, paired_difference(more, less), None, better, needed)
-
-
-def _standing(results: Results, document: Document, workload: str, contender: str, scale: Scale) -> Standing | None:
+def _standing(
+    results: Results,
+    document: Document,
+    workload: str,
+    contender: str,
+    scale: Scale,
+    estimates: Mapping[str, Mapping[str, Estimate]],
+) -> Standing | None:
     study = document.study
     confirmed = ended(results, workload, contender, "confirmation")
     if not len(confirmed):
         return None
-    reached = {
-        name: [*samples(results, study, workload, contender, measure).values()]
-        for name, measure in scale.measures.items()
-    }
-    primary = reached[scale.primary.name]
-    if not primary and (confirmed["status"] == "completed").any():
+    own = {name: of_all[contender] for name, of_all in estimates.items() if contender in of_all}
+    primary = own.get(scale.primary.name)
+    if primary is None and (confirmed["status"] == "completed").any():
         raise UserError(
             f"the confirmations of {contender} on {workload} have no {scale.primary.name}: their records are damaged."
         )
-    if not primary:  # all diverged, and the value of an untrained model is not known
+    if primary is None:  # all diverged, and so did all others, and the value of an untrained model is not known
         return None
     steps = _median_steps(results, study, workload, confirmed)
     a_step = document.seconds_per_step(workload, contender)
     trials = ended(results, workload, contender, "trial")
+    winners = tuple(s for s in document.selections_of(workload, contender) if s.trial is not None)
     return Standing(
         contender=contender,
         trials=trials_of(study, workload, trials, scale) if len(trials) else None,
-        winners=tuple(s for s in document.selections_of(workload, contender) if s.trial is not None),
+        winners=winners,
+        lost=len(lost_searches(document, workload, contender)),
         runs=len(confirmed),
         diverged=int((confirmed["status"] == "diverged").sum()),
-        results={name: scale.measures[name].estimate(values) for name, values in reached.items() if values},
-        score=statistics.median(primary) if study.repetitions > 1 else statistics.fmean(primary),
+        results=own,
+        primary=primary,
         steps=steps,
         seconds=None if steps is None or a_step is None else steps * a_step,
         cost=sum(second or 0.0 for rows in (confirmed, trials) for second in rows["seconds"].to_list()),
+        improving=tuple(dict.fromkeys(e for w in winners for e in improving_edges(study, trials, w, scale.judged))),
         inner_rules=_inner_rules(confirmed),
     )
 

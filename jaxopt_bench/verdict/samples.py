@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -12,43 +13,109 @@ from jaxopt_bench.measures import Measure, measures, split_of
 from jaxopt_bench.problems import Metric
 from jaxopt_bench.results import Results
 from jaxopt_bench.results.columns import metric_columns
-from jaxopt_bench.statistics import steps_to_target
-from jaxopt_bench.study import Phase, Study, Target
+from jaxopt_bench.statistics import least_deviation, steps_to_target
+from jaxopt_bench.study import Document, Phase, Study, Target
 
 RunRow = Mapping[str, Any]
 """A row of the table of runs."""
 
-Key = int  # a seed, or a repetition if there are several
 
+def samples(results: Results, document: Document, workload: str, measure: Measure) -> dict[str, list[float]]:
+    """Returns independent results of each contender: one a seed, or with several repetitions the mean of each.
 
-def samples(results: Results, study: Study, workload: str, contender: str, measure: Measure) -> dict[Key, float]:
-    """Returns independent results of a contender: one a seed, or with several repetitions the mean of each.
+    A run that diverged counts as `worst_result`; with several repetitions, so does a search without a winner, because
+    all its trials diverged. They are left out if that is not known.
 
-    A run that diverged counts as an untrained model; it is left out if the measure is of curves, or if the value of an
-    untrained model is not known.
+    Args:
+      results: of the study.
+      document: of the study.
+      workload: its name.
+      measure: of the confirmations.
+
+    Returns:
+      The results of the contenders that have some.
     """
-    by_repetition: dict[int, dict[int, float]] = {}
+    study = document.study
+    found = {c.name: _by_repetition(results, study, workload, c.name, measure) for c in study.contenders}
+    lost = {name: lost_searches(document, workload, name) if own else () for name, own in found.items()}
+    known = {name: own | {repetition: {0: None} for repetition in lost[name]} for name, own in found.items() if own}
+    worst = None
+    if any(value is None for own in known.values() for seeds in own.values() for value in seeds.values()):
+        worst = worst_result(results, study, workload, measure)
+    several = study.repetitions > 1
+    independent = {name: _independent(own, worst, several=several) for name, own in known.items()}
+    return {name: values for name, values in independent.items() if values}
+
+
+def _by_repetition(
+    results: Results, study: Study, workload: str, contender: str, measure: Measure
+) -> dict[int, dict[int, float | None]]:
+    """Returns the results of a contender's confirmations, by repetition and seed; None for one that diverged."""
+    found: dict[int, dict[int, float | None]] = {}
     for row in ended(results, workload, contender, "confirmation").to_dicts():
         value = measured(results, study, row, measure)
-        if value is not None:
-            by_repetition.setdefault(row["repetition"], {})[row["seed"]] = value
-    if study.repetitions == 1:
-        return by_repetition.get(0, {})
-    return {repetition: statistics.fmean(values.values()) for repetition, values in by_repetition.items()}
+        if value is not None or row["status"] != "completed":
+            found.setdefault(row["repetition"], {})[row["seed"]] = value
+    return found
 
 
-def paired(one: Mapping[Key, float], other: Mapping[Key, float]) -> tuple[list[float], list[float]]:
-    """Returns the results of two contenders for the keys that both have."""
-    keys = sorted(one.keys() & other.keys())
-    return [one[key] for key in keys], [other[key] for key in keys]
+def _independent(
+    by_repetition: Mapping[int, Mapping[int, float | None]], worst: float | None, *, several: bool
+) -> list[float]:
+    """Returns the results of seeds, or the means of several repetitions, with `worst` for those that are None."""
+    found = []
+    for _, by_seed in sorted(by_repetition.items()):
+        values = [worst if value is None else value for _, value in sorted(by_seed.items())]
+        known = [value for value in values if value is not None]
+        found += [statistics.fmean(known)] if several and known else known
+    return found
+
+
+def worst_result(results: Results, study: Study, workload: str, measure: Measure) -> float | None:
+    """Returns the result that counts for a run that diverged.
+
+    It is that of an untrained model. If a confirmation that was completed has a worse one, or that of an untrained
+    model is not known, it is the worst of the completed ones: a run that diverged is no better than any of them.
+
+    Returns:
+      The result; None if neither is known.
+    """
+    rows = ended(results, workload, None, "confirmation").filter(pl.col("status") == "completed").to_dicts()
+    known = [measured(results, study, row, measure) for row in rows]
+    candidates = [value for value in (*known, measure.metric.untrained) if value is not None]
+    return min(candidates, default=None) if measure.higher_is_better else max(candidates, default=None)
+
+
+def lost_searches(document: Document, workload: str, contender: str) -> tuple[int, ...]:
+    """Returns the repetitions in which all trials of a contender diverged."""
+    return tuple(s.repetition for s in document.selections_of(workload, contender) if s.trial is None)
+
+
+def deviation_floor(
+    results: Results, workload: str, measure: Measure, values_by_contender: Mapping[str, Sequence[float]]
+) -> float:
+    """Returns the least deviation that results of a measure have because of rounding; see `least_deviation`.
+
+    Args:
+      results: of the study, from whose recorded values the resolution of an accuracy is found.
+      workload: its name.
+      measure: of the results.
+      values_by_contender: the results; they count for a measure of curves, which is not recorded.
+    """
+    rows = results.runs.filter(pl.col("workload") == workload)
+    columns = [name for at in ("final", "best") if (name := f"{at}.{measure.name}") in rows.columns]
+    values = [value for name in columns for value in rows[name].drop_nulls().to_list() if math.isfinite(value)]
+    values = values or [value for own in values_by_contender.values() for value in own]
+    metric = measure.metric
+    shares = metric.resampling == "examples" and (metric.least, metric.greatest) == (0.0, 1.0)
+    return least_deviation(values, shares=shares) if values else 0.0
 
 
 def measured(results: Results, study: Study, row: RunRow, measure: Measure) -> float | None:
-    """Returns a measure of a run. For a run that diverged it is that of an untrained model. None if it is not known."""
+    """Returns a measure of a run; None if it diverged, or the measure is not known."""
     if measure.of_curves is not None:
         return measure.of_curves(epoch_curves(results.lines(row["path"]))) if row["status"] == "completed" else None
-    value = final_or_best(study, row, measure.name)
-    return measure.metric.untrained if value is None and row["status"] != "completed" else value
+    return final_or_best(study, row, measure.name)
 
 
 def final_or_best(study: Study, row: RunRow, measure: str) -> float | None:
@@ -86,11 +153,14 @@ def steps_of(lines: pl.DataFrame, target: Target, metrics: tuple[Metric, ...]) -
     )
 
 
-def ended(results: Results, workload: str, contender: str, phase: Phase) -> pl.DataFrame:
-    """Returns the runs of a contender in a phase that have ended. Confirmations are those of winners alone."""
+def ended(results: Results, workload: str, contender: str | None, phase: Phase) -> pl.DataFrame:
+    """Returns the runs in a phase that have ended, of a contender or, for None, of all.
+
+    Confirmations are those of winners alone.
+    """
     rows = results.runs.filter(
         pl.col("workload") == workload,
-        pl.col("contender") == contender,
+        pl.lit(True) if contender is None else pl.col("contender") == contender,
         pl.col("phase") == phase,
         pl.col("status").is_in(["completed", "diverged"]),
     )

@@ -9,12 +9,15 @@ from collections.abc import Sequence
 import polars as pl
 
 from jaxopt_bench.measures import Measure
-from jaxopt_bench.statistics import Sensitivity, complete_mean, expected_best, sensitivity
-from jaxopt_bench.study import Study
-from jaxopt_bench.verdict.samples import final_or_best, seeds_by_trial
+from jaxopt_bench.optimizers import Axis
+from jaxopt_bench.statistics import Sensitivity, complete_mean, expected_best, sensitivity, spearman
+from jaxopt_bench.study import Selection, Study
+from jaxopt_bench.verdict.samples import RunRow, final_or_best, seeds_by_trial
 from jaxopt_bench.verdict.scale import Scale
 
 LEARNING_RATE = "optimizer.learning_rate"
+FEWEST_NEAREST = 4
+"""The fewest trials near an edge that can show a trend: with 3, no order is significant."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +56,52 @@ def trials_of(study: Study, workload: str, rows: pl.DataFrame, scale: Scale) -> 
     curve = [] if study.search == "grid" else _expected_best(values, scale.judged)  # no part of a grid is a grid
     budget = study.trials_on(study.workload(workload))
     return Trials(len(trials), sum(v is None for v in values), tuple(curve[:budget]), good)
+
+
+def improving_edges(study: Study, rows: pl.DataFrame, winner: Selection, judged: Measure) -> list[str]:
+    """Returns those edges at which a winner lies and towards which the results of trials still improve.
+
+    The best of a few trials lies at an edge of some range by chance, also if the hyperparameter has no influence. So
+    the half of the trials that is nearest to the edge must improve towards it: Spearman's rank correlation of the
+    results with the distance from the edge must be significant at 5%, one-sided.
+
+    Args:
+      study: the study.
+      rows: the trials of a contender on a workload; those of other repetitions than the winner's do not count.
+      winner: the selection among them.
+      judged: the measure of the results.
+
+    Returns:
+      Fields with their edges, as in `Selection.edges`.
+    """
+    space = study.contender(winner.contender).searched
+    trials = seeds_by_trial(rows.filter(pl.col("repetition") == winner.repetition))
+    found = []
+    for edge in winner.edges:
+        field = edge.partition(" ")[0]
+        axis = space.get(field)
+        if not isinstance(axis, Axis) or field not in rows.columns:
+            continue
+        end = round(axis.share(winner.winning_values[field]))
+        distances = [abs(axis.share(seeds[0][field]) - end) for seeds in trials]
+        if _improves([_badness(study, seeds, judged) for seeds in trials], distances):
+            found.append(edge)
+    return found
+
+
+def _badness(study: Study, seeds: Sequence[RunRow], judged: Measure) -> float:
+    """Returns a trial's result with the sign with which lower is better; infinity if it diverged."""
+    value = complete_mean([final_or_best(study, seed, judged.name) for seed in seeds])
+    return math.inf if value is None else -value if judged.higher_is_better else value
+
+
+def _improves(badness: Sequence[float], distances: Sequence[float]) -> bool:
+    """Returns whether trials improve towards an edge, given their distances from it."""
+    nearest = sorted(zip(distances, badness, strict=True))[: max(FEWEST_NEAREST, -(-len(distances) // 2))]
+    if len(nearest) < FEWEST_NEAREST:
+        return False
+    trend = spearman([distance for distance, _ in nearest], [value for _, value in nearest])
+    return trend.rho is not None and trend.rho > 0 and trend.p_value is not None and trend.p_value / 2 < 0.05
 
 
 def _expected_best(values: Sequence[float | None], judged: Measure) -> list[float]:

@@ -3,27 +3,41 @@
 from __future__ import annotations
 
 from jaxopt_bench.measures import Measure
-from jaxopt_bench.statistics import Estimate
+from jaxopt_bench.statistics import Estimate, SeedRange
 from jaxopt_bench.study import Comparison, Study
 from jaxopt_bench.verdict.claims import Answered, Evidence
 from jaxopt_bench.verdict.ranking import Ranking
 from jaxopt_bench.verdict.scale import POINT
 from jaxopt_bench.verdict.verdicts import Verdict
 
+MOST_SEEDS_TO_NAME = 1000
+"""If more seeds are needed, it is "more than 1,000"."""
+WIDEST = 10
+"""If the ends of a range of seeds differ by a larger factor, it says nothing."""
+
+
+def seeds_in_words(seeds: SeedRange) -> str | None:
+    """Returns a range of numbers of seeds: "40 to 182"; None if it is too wide to say anything."""
+    low, high = seeds.low, seeds.high
+    if low is None or low > MOST_SEEDS_TO_NAME:
+        return f"more than {MOST_SEEDS_TO_NAME:,}"
+    if high is None or high > WIDEST * low:
+        return None
+    return f"{low:,} to {high:,}" if low < high else f"{low:,}"
+
 
 def sensitivity_in_words(ranking: Ranking) -> str | None:
     """Returns a sentence with the range of good learning rates of each optimizer; None if no ranges are known."""
-    found = [(s.contender, s.trials.good_learning_rates) for s in ranking.standings if s.trials is not None]
-    ranges = [(name, good) for name, good in found if good is not None]
+    found = [(s.contender, s.trials, s.trials.good_learning_rates) for s in ranking.standings if s.trials is not None]
+    ranges = [(name, trials, good) for name, trials, good in found if good is not None]
     if not ranges:
         return None
-    ranges.sort(key=lambda pair: -pair[1].decades)
-    parts = [
-        f"{name} {good.low:.2g} to {good.high:.2g} ({good.decades:.1f} decades)"
-        if good.low < good.high
-        else f"{name} {good.low:.2g} only"
-        for name, good in ranges
-    ]
+    ranges.sort(key=lambda found: -found[2].decades)
+    parts = []
+    for name, trials, good in ranges:
+        low, high = f"{good.low:.2g}", f"{good.high:.2g}"
+        rates = low if low == high else f"{low} to {high}"
+        parts.append(f"{name} {rates} ({good.count} of {trials.count} trials)")
     headline, tolerance = ranking.scale.headline, ranking.scale.tolerance
     if headline.metric.percent:
         within = f"a point of {headline.metric.words} of the best"
@@ -47,22 +61,25 @@ def scores_in_words(verdict: Verdict) -> str | None:
 
 
 def evidence_in_words(answered: Answered) -> str:
-    """Returns the evidence for the answer to a claim, in words."""
-    return "; ".join(_evidence(evidence) for evidence in answered.evidence)
+    """Returns the evidence for the answer to a claim, and how the setting differs from the claimed one, in words."""
+    evidence = "; ".join(_evidence(evidence) for evidence in answered.evidence)
+    differs = answered.claim.differs
+    return f"{evidence}. The setting here differs: {differs}" if differs else evidence
 
 
 def _evidence(evidence: Evidence) -> str:
     if evidence.measure is None:
         return f"{evidence.part.measure.replace('_', ' ')}: not measured on this workload"
     words = evidence.measure.words
+    if evidence.undecidable:
+        return f"{words}: {evidence.undecidable}"
     if isinstance(evidence.part, Comparison):
-        if evidence.difference is None:
-            return f"{words}: fewer than two pairs of confirmations"
+        assert evidence.difference is not None, "otherwise it says why there is none"
         pair = f"{evidence.part.higher} less {evidence.part.lower}"
-        return f"{words}, {pair}, {_signed(evidence.measure, evidence.difference)}"
-    if evidence.correlation is None or evidence.correlation.rho is None:
-        return f"{words}: too few trials"
+        among = f", corrected for {evidence.comparisons} comparisons" if evidence.comparisons > 1 else ""
+        return f"{words}, {pair}, {_signed(evidence.measure, evidence.difference)}{among}"
     found = evidence.correlation
+    assert found is not None, "otherwise it says why there is none"
     interval = "" if found.low is None else f", 95% interval {found.low:.2f} to {found.high:.2f}"
     field = evidence.part.field.rpartition(".")[2]
     return (
@@ -78,7 +95,7 @@ def _signed(measure: Measure, difference: Estimate) -> str:
 
 def sample(study: Study, ranking: Ranking) -> str:
     """Returns the number of seeds, or of searches, over which the means of a workload are computed."""
-    counts = {s.results[ranking.scale.primary.name].count for s in ranking.standings} or {study.seeds}
+    counts = {s.primary.count for s in ranking.standings} or {study.seeds}
     fewest, most = min(counts), max(counts)
     number = f"{most}" if fewest == most else f"{fewest} to {most}"
     kind = "search" if study.repetitions > 1 else "fresh seed"

@@ -84,6 +84,17 @@ def test_the_whole_budget_has_the_best_trial():
         assert [row["value"] for row in rows if row["series"] == name][-1] == pytest.approx(best)
 
 
+@pytest.mark.parametrize(
+    ("search", "assumed"), [("random", "The trials are independent draws"), ("sobol", "This assumes that trials are")]
+)
+def test_the_caption_says_what_the_expected_best_assumes(search, assumed):
+    results, document = made_results(made_study(NAMES, search=search))
+    (about,) = of_study(results, document, verdict(results, document))
+    text = drawn(budget(about, looks(NAMES))).text
+    assert assumed in text
+    assert "their order can be due to chance" in text
+
+
 def test_winners_lie_where_the_search_space_has_them():
     rows = drawn(hyperparameters(subject(), looks(NAMES))).data["winners"].to_dicts()
     assert [row["share"] for row in rows] == pytest.approx([0.5, 0.5])  # 0.01 between 1e-4 and 1, logarithmic

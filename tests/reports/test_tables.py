@@ -66,12 +66,29 @@ def test_of_several_searches_runs_that_diverged_are_named_with_theirs():
 
 
 @pytest.mark.parametrize(("repetitions", "word"), [(1, "seeds"), (2, "searches")])
-def test_pairs_say_what_they_are_paired_by(repetitions, word):
+def test_pairs_say_what_is_counted(repetitions, word):
     results, document = made_results(made_study(["adam", "sgd"], repetitions=repetitions))
     found = verdict(results, document)
     table = tables.pairs(found, found.rankings[0])
     assert table is not None
     assert table.columns[-1] == f"{word} needed"
+    assert table.columns[-2] == f"wins, of pairs of {'runs' if repetitions == 1 else 'searches'}"
+
+
+def test_pairs_have_the_verdict_s_numbers():
+    results, document = made_results(made_study(["adam", "sgd", "padam"]))
+    found = verdict(results, document)
+    table = tables.pairs(found, found.rankings[0])
+    assert table is not None
+    assert "adjusted for 3 comparisons" in table.note
+    rows = list(csv.DictReader(io.StringIO(table.text("csv"))))
+    for row, cells, pair in zip(rows, table.rows, found.rankings[0].pairs, strict=True):
+        assert cells[0] == f"{pair.first} over {pair.second}"
+        assert cells[3] == ("yes" if pair.seen else "no")
+        assert cells[4] == f"{pair.wins:g} of {pair.of}"
+        assert float(row["difference_low"]) == pytest.approx(pair.difference.estimate.low)
+        assert float(row["p_adjusted"]) == pytest.approx(pair.adjusted)
+        assert (row["significant"] == "true") == pair.seen
 
 
 @pytest.mark.parametrize("width", [80, 120])

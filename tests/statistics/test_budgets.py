@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.statistics import expected_best, expected_best_is_exact, turning_budgets
+from jaxopt_bench.statistics import expected_best, expected_best_is_exact
 
 trials = st.lists(st.floats(-100, 100) | st.just(math.inf), min_size=1, max_size=8)
 
@@ -86,32 +86,6 @@ def test_what_is_no_result_is_refused(values: list[float], worst: float | None) 
         expected_best(values, higher=False, worst=worst)
     with pytest.raises(UserError, match=r"(values|worst) .*accepted"):
         expected_best([-value for value in values], higher=True, worst=worst)
-
-
-def test_the_winner_turns_where_the_other_gets_ahead() -> None:
-    assert turning_budgets([3, 2, 1, 1], [2, 2.5, 0.5, 0.1]) == [2, 3]
-    assert turning_budgets([1, 1, 1], [2, 2, 2]) == []
-
-
-def test_a_tie_is_no_turn() -> None:
-    inf = math.inf
-    assert turning_budgets([1, 1, 1], [2, 1, 2]) == []
-    assert turning_budgets([1, 1, 1], [2, 1, 0.5]) == [3]
-    assert turning_budgets([1, 1, 1], [1, 2, 1]) == []
-    assert turning_budgets([0.3, 0.3, 0.3], [0.2, 0.1 + 0.2, 0.2]) == []  # 0.1 + 0.2 is a little more than 0.3
-    assert turning_budgets([inf, inf, 1, 1], [inf, 2, 2, 0.5]) == [3, 4]
-
-
-def test_a_search_that_is_good_on_average_yields_to_one_with_a_better_best() -> None:
-    steady, lucky = [1.0, 1.0, 1.0, 1.0], [0.2, 2.0, 2.0, 2.0]  # best of k: 1, and 2 − 1.8 k / 4
-    budgets = turning_budgets(expected_best(steady, higher=False), expected_best(lucky, higher=False))
-    assert budgets == [3]
-
-
-@pytest.mark.parametrize(("first", "second"), [([1.0], [1.0, 2.0]), ([], []), ([math.nan], [1.0])])
-def test_curves_that_cannot_be_compared_are_refused(first: list[float], second: list[float]) -> None:
-    with pytest.raises(UserError, match="accepted"):
-        turning_budgets(first, second)
 
 
 def test_only_a_part_of_a_random_search_is_one() -> None:

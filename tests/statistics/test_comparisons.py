@@ -1,4 +1,4 @@
-"""Comparisons of two against SciPy, published numbers, and their definitions tried out case by case."""
+"""Comparisons against SciPy, published numbers, their definitions tried out case by case, and simulated studies."""
 
 from __future__ import annotations
 
@@ -13,45 +13,183 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.statistics import estimate, holm, paired_difference, probability_better, seeds_needed
-from jaxopt_bench.statistics.comparisons import MOST_PAIRS
+from jaxopt_bench.statistics import (
+    compare_pairs,
+    count_wins,
+    holm,
+    least_deviation,
+    seed_range,
+    seeds_needed,
+)
+from jaxopt_bench.statistics.comparisons import MOST_SEEDS
 
 shares = st.floats(0, 1)
 few = st.lists(st.sampled_from([-math.inf, 0.0, 1.0, 1.5, 2.0, math.inf]), min_size=1, max_size=8)
+samples = st.lists(st.lists(st.integers(-20, 20).map(float), min_size=1, max_size=5), min_size=2, max_size=5)
 
 
-@pytest.mark.parametrize("count", [2, 5, 19, 30])
-def test_the_p_value_of_pairs_is_scipys(count: int) -> None:
-    rng = np.random.default_rng(count)
-    first, second = rng.normal(1, 1, count), rng.normal(0.5, 1, count)
-    ours, theirs = paired_difference(first.tolist(), second.tolist()), scipy.stats.ttest_rel(first, second)
+@pytest.mark.parametrize("counts", [(2, 2), (3, 5), (8, 8), (30, 4)])
+def test_the_test_of_one_pair_is_scipys_welch_test(counts: tuple[int, int]) -> None:
+    rng = np.random.default_rng(sum(counts))
+    first, second = rng.normal(1, 1, counts[0]), rng.normal(0.5, 3, counts[1])
+    (ours,), theirs = (
+        compare_pairs([first.tolist(), second.tolist()]),
+        scipy.stats.ttest_ind(first, second, equal_var=False),
+    )
     assert ours.p_value == pytest.approx(theirs.pvalue, rel=1e-9)
-    assert ours.estimate == estimate((first - second).tolist())
-    if count < 20:
-        interval = theirs.confidence_interval(0.95)
-        assert (ours.estimate.low, ours.estimate.high) == pytest.approx((interval.low, interval.high), rel=1e-9)
+    assert ours.adjusted == ours.p_value
+    interval = theirs.confidence_interval(0.95)
+    assert (ours.estimate.low, ours.estimate.high) == pytest.approx((interval.low, interval.high), rel=1e-9)
+    assert ours.estimate.mean == pytest.approx(first.mean() - second.mean())
+    assert ours.estimate.count == min(counts)
 
 
-def test_students_own_example() -> None:
-    """The additional hours of sleep of ten patients under two drugs; R gives t = −4.0621 and p = 0.002833."""
+def test_students_sleep_data_with_welchs_test() -> None:
+    """The additional hours of sleep of ten patients under each of two drugs; R gives t = −1.8608 and p = 0.07939."""
     first = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
     second = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
-    ours = paired_difference(first, second)
+    (ours,) = compare_pairs([first, second])
     assert ours.estimate.mean == pytest.approx(-1.58)
-    assert (ours.estimate.low, ours.estimate.high) == pytest.approx((-2.4598858, -0.7001142), abs=1e-7)
-    assert ours.p_value == pytest.approx(0.002833, abs=5e-7)
+    assert (ours.estimate.low, ours.estimate.high) == pytest.approx((-3.3654832, 0.2054832), abs=1e-7)
+    assert ours.p_value == pytest.approx(0.07939, abs=5e-6)
 
 
-def test_pairs_that_say_nothing_of_their_variance() -> None:
-    assert paired_difference([1.0], [0.5]).p_value is None
-    assert paired_difference([1.0, 2.0], [0.5, 1.5]).p_value == 0
-    assert paired_difference([1.0, 2.0], [1.0, 2.0]).p_value == 1
+def test_of_several_pairs_the_decisions_are_holms_and_the_intervals_bonferronis() -> None:
+    values = np.random.default_rng(4).normal([[0.0], [2.0], [4.0], [4.1]], 0.8, (4, 5))
+    pairs = [*itertools.combinations(range(4), 2)]
+    tests = [scipy.stats.ttest_ind(values[i], values[j], equal_var=False) for i, j in pairs]
+    ascending = sorted(range(6), key=lambda k: tests[k].pvalue)
+    expected, least = [0.0] * 6, 0.0
+    for step, k in enumerate(ascending):
+        least = max(least, min(1.0, (6 - step) * tests[k].pvalue))
+        expected[k] = least
+    found = compare_pairs(values.tolist())
+    assert [d.adjusted for d in found] == pytest.approx(expected, rel=1e-9)
+    assert [d.significant for d in found] == [p <= 0.05 for p in expected]
+    assert 0 < sum(d.significant for d in found) < 6
+    cut = 0
+    for difference, test in zip(found, tests, strict=True):
+        low, high = test.confidence_interval(1 - 0.05 / 6)
+        if difference.significant and low < 0 < high:  # only a later step of Holm's method decides
+            low, high = (0.0, high) if low + high > 0 else (low, 0.0)
+            cut += 1
+        assert (difference.estimate.low, difference.estimate.high) == pytest.approx((low, high), rel=1e-9, abs=1e-12)
+    assert cut == 2
 
 
-@pytest.mark.parametrize(("first", "second"), [([1.0], [1.0, 2.0]), ([], []), ([math.nan], [1.0]), ([1.0], [math.inf])])
-def test_pairs_that_are_none_are_refused(first: list[float], second: list[float]) -> None:
+@given(samples, st.sampled_from([0.0, 0.3, 2.0]))
+def test_a_difference_is_significant_where_and_only_where_zero_is_not_within_its_interval(
+    values: list[list[float]], least: float
+) -> None:
+    for difference in compare_pairs(values, least_deviation=least):
+        low, high = difference.estimate.low, difference.estimate.high
+        if difference.p_value is None:
+            assert (difference.estimate.interval, difference.significant) == (None, False)
+        elif least:
+            assert difference.significant == (low >= 0 or high <= 0)
+            assert low < high
+            assert difference.p_value > 0
+            assert low <= difference.estimate.mean <= high
+
+
+def test_equal_values_say_nothing_without_a_least_deviation_and_little_with_one() -> None:
+    full, one_less = [1.0] * 3, [359 / 360] * 3
+    step = least_deviation([*full, *one_less], shares=True)
+    assert step == pytest.approx(1 / 720)
+    (found,) = compare_pairs([full, one_less], least_deviation=step)
+    t = (1 / 360) / (step * math.sqrt(2 / 3))
+    assert found.p_value == pytest.approx(2 * scipy.stats.t.sf(t, 4))
+    assert not found.significant
+    assert found.estimate.high - found.estimate.low > 1 / 360
+    (same,) = compare_pairs([full, full], least_deviation=step)
+    assert (same.p_value, same.significant) == (1, False)
+    six = compare_pairs([full, *[one_less] * 5], least_deviation=step)
+    assert not any(difference.significant for difference in six)
+
+
+def test_a_single_value_is_not_tested_and_not_counted() -> None:
+    found = compare_pairs([[1.0, 1.1, 0.9], [5.0], [3.0, 3.1, 2.9]])
+    assert [d.p_value is None for d in found] == [True, False, True]
+    assert found[1].adjusted == found[1].p_value  # one test
+    assert compare_pairs([[1.0], [2.0]])[0].estimate.mean == -1
+
+
+@pytest.mark.parametrize("wrong", [[[1.0], []], [[math.nan], [1.0]], [[1.0], [math.inf]]])
+def test_samples_that_are_none_are_refused(wrong: list[list[float]]) -> None:
     with pytest.raises(UserError, match="accepted"):
-        paired_difference(first, second)
+        compare_pairs(wrong)
+
+
+def share_of_studies(values: np.ndarray, least: float = 0.0) -> float:
+    """Returns in what share of studies [study, optimizer, seed] some difference is called significant."""
+    return float(
+        np.mean([any(d.significant for d in compare_pairs(s, least_deviation=least)) for s in values.tolist()])
+    )
+
+
+@pytest.mark.parametrize(("optimizers", "studies"), [(2, 3000), (6, 1500), (25, 200)])
+@pytest.mark.parametrize("seeds", [3, 5, 8])
+def test_equal_optimizers_are_called_different_in_no_more_than_5_percent(
+    optimizers: int, studies: int, seeds: int
+) -> None:
+    values = np.random.default_rng([optimizers, seeds]).normal(0.9, 0.01, (studies, optimizers, seeds))
+    assert share_of_studies(values) <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / studies)
+
+
+@pytest.mark.parametrize("deviations", [(1, 1, 1, 1, 1, 5), (1, 1, 1, 5, 5, 5), (0.1, 0.3, 1, 3, 10, 30)])
+@pytest.mark.parametrize("seeds", [3, 8])
+def test_optimizers_of_equal_means_and_unequal_deviations_are_not_either(
+    deviations: tuple[float, ...], seeds: int
+) -> None:
+    normal = np.random.default_rng(seeds).normal(size=(1200, 6, seeds))
+    assert share_of_studies(normal * np.array(deviations)[:, None]) <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / 1200)
+
+
+def errors_of_360(kind: str, rate: float, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns numbers of wrong images: each wrong at random, or a few that some seeds get right and some do not."""
+    rng = np.random.default_rng(int(1e4 * rate))
+    if kind == "any image":
+        return rng.binomial(360, rate, shape)
+    return 3 + rng.binomial(int(rate), 0.5, shape)  # 3 images are wrong always
+
+
+@pytest.mark.parametrize(
+    ("kind", "rate"),
+    [*(("any image", rate) for rate in (0.05, 0.02, 0.01, 0.005, 0.002)), *(("a few", n) for n in (1, 2, 4, 8))],
+)
+def test_equal_optimizers_that_get_nearly_the_same_images_right_are_not_either(kind: str, rate: float) -> None:
+    """True accuracies from 95 to 99.8%, six optimizers, 3 seeds: the deviation of three counts is often zero."""
+    accuracies = 1 - errors_of_360(kind, rate, (1200, 6, 3)) / 360
+    least = least_deviation(accuracies[:50].ravel().tolist(), shares=True)
+    assert least == pytest.approx(1 / 720)
+    assert share_of_studies(accuracies, least) <= 0.05
+
+
+def test_without_the_least_deviation_they_would_be() -> None:
+    accuracies = 1 - errors_of_360("a few", 1, (400, 6, 3)) / 360
+    assert share_of_studies(accuracies) > 0.2
+
+
+@pytest.mark.parametrize(("seeds", "power"), [(3, 0.55), (5, 0.98), (8, 1.0)])
+def test_a_leader_5_deviations_ahead_of_five_is_seen(seeds: int, power: float) -> None:
+    values = np.random.default_rng(seeds).normal(size=(400, 6, seeds))
+    values[:, 0] += 5
+    found = [compare_pairs(study)[:5] for study in values.tolist()]
+    assert np.mean([any(d.significant for d in pairs) for pairs in found]) >= power
+    assert all(d.estimate.mean > 0 for pairs in found for d in pairs if d.significant)
+
+
+@pytest.mark.parametrize("apart", [0.0, 1.0, 2.0, 5.0])
+@pytest.mark.parametrize("seeds", [3, 8])
+def test_all_intervals_hold_the_true_differences_at_once(apart: float, seeds: int) -> None:
+    means = apart * np.arange(6.0)
+    values = np.random.default_rng(seeds).normal(means[:, None], 1, (800, 6, seeds))
+    true = [means[i] - means[j] for i, j in itertools.combinations(range(6), 2)]
+    held = [
+        all(d.estimate.low <= t <= d.estimate.high for d, t in zip(compare_pairs(study), true, strict=True))
+        for study in values.tolist()
+    ]
+    assert np.mean(held) >= 0.95 - 2 * math.sqrt(0.05 * 0.95 / 800)
 
 
 def test_holm_as_worked_by_hand() -> None:
@@ -77,31 +215,32 @@ def test_a_p_value_is_a_probability(wrong: float) -> None:
 
 
 @given(few, few)
-def test_the_probability_to_be_better_is_the_share_of_pairs(first: list[float], second: list[float]) -> None:
+def test_wins_are_counted_over_all_pairs_and_ties_count_half(first: list[float], second: list[float]) -> None:
     pairs = list(itertools.product(first, second))
-    assert probability_better(first, second, higher=True) == sum((a > b) + (a == b) / 2 for a, b in pairs) / len(pairs)
-    assert probability_better(first, second, higher=False) == sum((a < b) + (a == b) / 2 for a, b in pairs) / len(pairs)
+    assert count_wins(first, second, higher=True) == sum((a > b) + (a == b) / 2 for a, b in pairs)
+    assert count_wins(first, second, higher=False) == sum((a < b) + (a == b) / 2 for a, b in pairs)
 
 
-def test_it_is_mann_and_whitneys_u_over_the_number_of_pairs() -> None:
+def test_they_are_mann_and_whitneys_u() -> None:
     rng = np.random.default_rng(0)
     first, second = rng.integers(0, 20, 30), rng.integers(3, 23, 17)
     u = scipy.stats.mannwhitneyu(first, second).statistic
-    assert probability_better(first.tolist(), second.tolist(), higher=True) == pytest.approx(u / (30 * 17))
+    assert count_wins(first.tolist(), second.tolist(), higher=True) == u
 
 
 @pytest.mark.parametrize(("first", "second"), [([], [1.0]), ([1.0], []), ([math.nan], [1.0]), ([1.0], [math.nan])])
 def test_what_has_no_order_is_not_compared(first: list[float], second: list[float]) -> None:
     with pytest.raises(UserError, match="accepted"):
-        probability_better(first, second, higher=True)
+        count_wins(first, second, higher=True)
 
 
 @pytest.mark.parametrize(
-    ("difference", "power", "pairs"), [(0.5, 0.8, 34), (0.2, 0.8, 199), (-0.8, 0.8, 15), (0.5, 0.95, 54)]
+    ("difference", "power", "seeds"), [(0.5, 0.8, 64), (0.2, 0.8, 394), (-0.8, 0.8, 26), (0.5, 0.95, 105)]
 )
-def test_the_seeds_needed_are_those_of_g_power(difference: float, power: float, pairs: int) -> None:
-    assert seeds_needed(difference=difference, deviation=1, power=power) == pairs
-    assert seeds_needed(difference=0.01 * difference, deviation=0.01, power=power) == pairs
+def test_the_seeds_needed_are_those_of_g_power(difference: float, power: float, seeds: int) -> None:
+    """The sizes of each of two groups in the t test of independent means."""
+    assert seeds_needed(difference=difference, deviation=1, power=power) == seeds
+    assert seeds_needed(difference=0.01 * difference, deviation=0.01, power=power) == seeds
 
 
 @pytest.mark.parametrize("difference", [0.03, 0.31, 0.9, 1.7, 4.0, 31.6])
@@ -116,10 +255,11 @@ def test_that_many_seeds_have_the_power_and_one_fewer_has_not(
 
 
 def power_of_t_test(count: int, difference: float, confidence: float) -> float:
-    """The probability that |t| exceeds its critical value: over the sample's deviation, that of a normal mean."""
-    critical = scipy.stats.t(count - 1).ppf((1 + confidence) / 2)
-    deviation = scipy.stats.chi(count - 1, scale=(count - 1) ** -0.5)
-    mean = scipy.stats.norm(difference * math.sqrt(count))
+    """The probability that |t| exceeds its critical value: over the pooled deviation, that of a normal difference."""
+    freedom = 2 * (count - 1)
+    critical = scipy.stats.t(freedom).ppf((1 + confidence) / 2)
+    deviation = scipy.stats.chi(freedom, scale=freedom**-0.5)
+    mean = scipy.stats.norm(difference * math.sqrt(count / 2))
 
     def exceeds(s: float) -> float:
         return deviation.pdf(s) * (mean.sf(critical * s) + mean.cdf(-critical * s))
@@ -131,15 +271,44 @@ def power_of_t_test(count: int, difference: float, confidence: float) -> float:
 def test_extremes_of_how_many_seeds_are_needed() -> None:
     assert seeds_needed(difference=0, deviation=1) is None
     assert seeds_needed(difference=1e-5, deviation=1) is None
-    assert seeds_needed(difference=0.0085, deviation=1) is None  # 108,637
+    assert seeds_needed(difference=0.0085, deviation=1) is None  # 217,273
     assert seeds_needed(difference=1, deviation=0) == 2
     assert seeds_needed(difference=1e300, deviation=1e-300) == 2
-    nearly_most = seeds_needed(difference=0.009, deviation=1)
+    nearly_most = seeds_needed(difference=0.013, deviation=1)
     assert nearly_most is not None
-    assert MOST_PAIRS / 2 < nearly_most < MOST_PAIRS
+    assert MOST_SEEDS / 2 < nearly_most < MOST_SEEDS
 
 
 @pytest.mark.parametrize("wrong", [{"difference": math.nan}, {"deviation": -1.0}, {"power": 1.0}, {"confidence": 0.0}])
 def test_seeds_for_what_makes_no_sense_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UserError, match=f"{next(iter(wrong))} .*accepted"):
         seeds_needed(**{"difference": 1.0, "deviation": 1.0, **wrong})
+
+
+def test_the_range_of_seeds_is_that_of_the_deviations_interval() -> None:
+    """The chi-square interval of a deviation, s² (n − 1) / χ², pooled over two samples of equal deviation."""
+    first, second = [1.0, 2.0, 3.0, 4.0], [2.5, 3.5, 4.5, 5.5]
+    deviation, confidence = np.std(first, ddof=1), 1 - 0.05 / 15
+    low, high = (deviation * math.sqrt(6 / scipy.stats.chi2.ppf(p, 6)) for p in (0.975, 0.025))
+    found = seed_range(first, second, confidence=confidence)
+    assert found is not None
+    assert found.low == seeds_needed(difference=1.5, deviation=low, confidence=confidence)
+    assert found.high == seeds_needed(difference=1.5, deviation=high, confidence=confidence)
+    point = seeds_needed(difference=1.5, deviation=deviation, confidence=confidence)
+    assert point is not None
+    assert found.low < point < found.high
+    assert seed_range([1.0], second, confidence=0.95) is None
+    same = seed_range(first, first, confidence=0.95)
+    assert same is not None
+    assert (same.low, same.high) == (None, None)
+
+
+def test_the_range_of_seeds_holds_the_true_number_as_often_as_it_says() -> None:
+    """Of a difference of exactly 1.5 deviations; the deviation alone is unknown."""
+    true = seeds_needed(difference=1.5, deviation=1)
+    assert true is not None
+    deviates = np.random.default_rng(0).normal(size=(400, 2, 5))
+    centred = deviates - deviates.mean(axis=2, keepdims=True) + np.array([[1.5], [0.0]])
+    found = [seed_range(first, second, confidence=0.95) for first, second in centred.tolist()]
+    held = np.mean([r is not None and (r.low or math.inf) <= true <= (r.high or math.inf) for r in found])
+    assert held == pytest.approx(0.95, abs=0.03)

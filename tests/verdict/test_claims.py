@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import numpy as np
 import pytest
 import scipy.stats
 
 from jaxopt_bench.measures import measures, roughness
 from jaxopt_bench.study import Association, Claim, Comparison
-from jaxopt_bench.verdict import answers, evidence_in_words
+from jaxopt_bench.verdict import answers, evidence_in_words, verdict
 from tests.results.directories import METRICS
 from tests.verdict.made import confirmed, document, results, study, tried
 
@@ -22,8 +25,8 @@ def claim(*parts):
     return Claim(text="so it is", source="someone", comparisons=compared, associations=associated)
 
 
-def answered(rows, *parts, curves=()):
-    made = study(["adam", "sgd"], claims=(claim(*parts),))
+def answered(rows, *parts, curves=(), names=("adam", "sgd"), **fields):
+    made = study(list(names), claims=(claim(*parts),), **fields)
     (found,) = answers(results(rows, curves), document(made))
     return found
 
@@ -35,7 +38,7 @@ ROWS = [*confirmed("adam", HIGH), *confirmed("sgd", LOW)]
 def test_a_comparison_is_supported_contradicted_or_undecided_by_its_interval():
     found = answered(ROWS, comparison("sgd", "adam"))
     assert found.answer == "supported"
-    low, high = scipy.stats.ttest_rel(HIGH, LOW).confidence_interval(0.95)
+    low, high = scipy.stats.ttest_ind(HIGH, LOW, equal_var=False).confidence_interval(0.95)
     (evidence,) = found.evidence
     assert (evidence.difference.low, evidence.difference.high) == pytest.approx((low, high), rel=1e-9)
     assert f"adam less sgd, +5.00 points (95% interval {100 * low:+.2f} to {100 * high:+.2f})" in evidence_in_words(
@@ -61,7 +64,7 @@ def test_a_single_seed_decides_nothing():
     rows = [*confirmed("adam", [0.99]), *confirmed("sgd", [0.1])]
     found = answered(rows, comparison("sgd", "adam"))
     assert found.answer == "undecided"
-    assert "fewer than two pairs" in evidence_in_words(found)
+    assert evidence_in_words(found) == "test accuracy: fewer than two results of one of them"
 
 
 def by_partial(losses):
@@ -79,8 +82,47 @@ def test_an_association_is_supported_where_ranks_agree():
     found = answered(by_partial(mixed), part)
     assert found.evidence[0].correlation.rho == pytest.approx(scipy.stats.spearmanr(range(6), mixed).statistic)
     assert found.answer == "undecided"
-    assert answered(by_partial([0.1, 0.2]), part).answer == "undecided"
     assert answered(ROWS, part).answer == "undecided"
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+def test_a_correlation_over_fewer_than_5_trials_cannot_decide(count):
+    """Of 4 trials in perfect order the p value is 2 / 4!, above 0.05; of 5 it is 2 / 5!."""
+    part = Association(measure="validation_loss", contender="adam", field="optimizer.partial")
+    found = answered(by_partial([0.1 * (i + 1) for i in range(count)]), part)
+    assert found.answer == ("supported" if count == 5 else "undecided")
+    said = f"validation loss: {count} trial{'s' * (count > 1)} cannot decide this"
+    assert (evidence_in_words(found) == said) == (count < 5)
+
+
+def test_a_claim_about_a_pair_has_the_interval_of_the_table_of_pairs():
+    """A difference that is significant by itself and not among the pairs of six contenders is undecided."""
+    rng = np.random.default_rng(5)
+    names = ["adam", "sgd", "padam", "nadam", "amsgrad", "adamw"]
+    values = {name: rng.normal(0.9, 0.01, 5).tolist() for name in names}
+    values |= {"adam": [0.95, 0.96, 0.955, 0.952, 0.958], "sgd": [0.94, 0.952, 0.95, 0.945, 0.947]}
+    test = scipy.stats.ttest_ind(values["adam"], values["sgd"], equal_var=False)
+    assert test.pvalue < 0.05
+    rows = [r for name in names for r in confirmed(name, values[name])]
+    found = answered(rows, comparison("sgd", "adam"), names=names)
+    assert found.answer == "undecided"
+    low, high = test.confidence_interval(1 - 0.05 / 15)
+    (evidence,) = found.evidence
+    assert (evidence.difference.low, evidence.difference.high) == pytest.approx((low, high), rel=1e-9)
+    assert evidence_in_words(found).endswith(", corrected for 15 comparisons")
+    made = study(names)
+    (ranking,) = verdict(results(rows), document(made)).rankings
+    assert ranking.pair("adam", "sgd").difference.estimate == evidence.difference
+
+
+def test_how_the_setting_differs_is_said():
+    differs = "5 epochs instead of 300, and momentum 0.9 instead of none"
+    made = study(
+        ["adam", "sgd"],
+        claims=(dataclasses.replace(claim(comparison("sgd", "adam")), differs=differs),),
+    )
+    (found,) = answers(results(ROWS), document(made))
+    assert evidence_in_words(found).endswith(f". The setting here differs: {differs}")
 
 
 def test_an_association_is_contradicted_where_many_trials_show_none():
@@ -96,25 +138,50 @@ def test_a_trial_that_diverged_is_the_worst_of_all():
     assert found.evidence[0].correlation.rho == 1
 
 
+def long_workload(epochs):
+    return (dataclasses.replace(study(["adam"]).workloads[0], epochs=epochs),)
+
+
 def test_smoothness_is_judged_on_curves():
     curves = []
     for r in ROWS:
-        ups = [0.5, 0.6, 0.7, 0.8] if r["contender"] == "adam" else [0.5, 0.7, 0.6, 0.8]
+        up = [0.5 + 0.02 * i for i in range(20)]
+        ups = up if r["contender"] == "adam" else [value + 0.05 * (-1) ** i for i, value in enumerate(up)]
         wobble = 0.001 * (r["seed"] % 5)
         curves += [
             {"path": r["path"], "step": i, "split": "test", "loss": 1.0, "accuracy": a + wobble * (-1) ** i}
             for i, a in enumerate(ups)
         ]
-    found = answered(ROWS, comparison("adam", "sgd", "test_error_roughness"), curves=curves)
+    claimed = comparison("adam", "sgd", "test_error_roughness")
+    found = answered(ROWS, claimed, curves=curves, workloads=long_workload(20))
     assert found.answer == "supported"
-    assert found.evidence[0].difference.mean == pytest.approx(0.3 - 8 * 0.002)  # adam gains 4 wobbles, sgd loses 4
+    assert found.evidence[0].difference.mean == pytest.approx(4 * 0.05)  # what wobbles by ± w has 4 w
+    short = answered(ROWS, claimed, curves=curves, workloads=long_workload(3))
+    assert short.answer == "undecided"
+    assert evidence_in_words(short) == (
+        "roughness of the test accuracy curve: 3 epochs cannot decide this, at least 20 can"
+    )
 
 
 def test_a_straight_curve_has_no_roughness_and_a_short_one_none_to_measure():
-    assert roughness([0.1, 0.3, 0.5, 0.7]) == pytest.approx(0, abs=1e-12)
-    assert [roughness([0.1, 0.3, 0.2]), roughness([-0.1, -0.3, -0.2])] == pytest.approx([0.3, 0.3])
-    assert roughness([0.1, 0.3]) is None
+    assert roughness([0.01 * i for i in range(20)]) == pytest.approx(0, abs=1e-12)
+    rough = np.random.default_rng(0).uniform(size=25)
+    assert roughness(rough.tolist()) == pytest.approx(np.abs(np.diff(rough, 2)).mean())
+    assert roughness((-rough).tolist()) == pytest.approx(roughness(rough.tolist()))
+    assert roughness([0.1 * (i % 2) for i in range(19)]) is None
     assert roughness([]) is None
+
+
+def test_a_smooth_curve_has_little_roughness_over_enough_epochs_and_much_over_three():
+    """Noise-free exponentials that rise by 90 points, with time constants from half an epoch to the whole run."""
+
+    def of(epochs, constant):
+        curve = 0.9 * (1 - np.exp(-np.arange(1, epochs + 1) / constant))
+        return np.abs(np.diff(curve, 2)).mean()
+
+    assert max(of(3, constant) for constant in (0.5, 1, 2, 3)) > 0.12
+    for constant in (0.5, 1, 2, 5, 10, 20):
+        assert of(20, constant) < 0.02
 
 
 def test_every_measure_says_which_way_is_better():

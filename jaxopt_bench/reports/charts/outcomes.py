@@ -38,10 +38,9 @@ def final_results(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
         f"interval of that, {over(subject)}. Further {direction} is better.{_diverged_note(subject)}"
     )
     if subject.study is not None:
-        paired = "searches" if subject.study.repetitions > 1 else "seeds"
         text += (
-            " If intervals overlap, the difference of the means may be real all the same: runs are paired by their "
-            f"{paired}."
+            " Each interval is of one mean by itself. The table of pairs shows which differences are significant; the "
+            "overlap of two intervals does not."
         )
     positive = may_be_logarithmic(headline.metric)
     chart = _strip(dots, means, looks, subject.series, title, tips, positive)

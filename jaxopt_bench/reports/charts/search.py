@@ -128,12 +128,15 @@ def budget(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     base = without_hidden(alt.Chart(alt.NamedData("budgets")))
     line = base.mark_line().encode(x=x, y=y, color=colour(looks, "stroke"), strokeDash=dash(looks, "stroke"))
     dots = base.mark_point().encode(x=x, y=y, color=colour(looks), tooltip=tips)
-    about = "" if exact else (
-        " An approximation: the trials are quasi-random, and fewer drawn as such would be spread more evenly."
+    assumed = (
+        "The trials are independent draws, of which so many are a search by themselves." if exact else
+        "This assumes that trials are independent draws. These are points of a Sobol sequence, and a search of its own "
+        "with fewer points spreads them more evenly and finds better ones."
     )  # fmt: skip
     text = (
         "The expected result of the best of so many trials, over all ways to choose them among those that were made "
-        f"(Dodge et al., 2019, without replacement). Where lines cross, the winner changes with the budget.{about}"
+        f"(Dodge et al., 2019, without replacement). {assumed} The curves have no intervals: their order can be "
+        "due to chance."
     )
     columns = {"series": "optimizer", "trials": "trials", "value": title}
     chart = alt.layer(line, dots).add_params(hideable())
@@ -180,7 +183,7 @@ def hyperparameters(subject: Subject, looks: Mapping[str, Look]) -> Figure | Non
     text = (
         "Where in the search space each winner lies, on the scale that it was searched on, with the ends of the space. "
         + ("A dot a repetition of the search. " if several else "")
-        + "A winner at an end says that the space should be wider there."
+        + "The best of a few trials can lie at an end by chance; the answer says where results improve towards it."
     )
     chart = alt.layer(ranges, lows, highs, dots, *([] if several else [labels])).add_params(hideable())
     columns = {"row": "hyperparameter", "value": "value", "share": "share of the range"}

@@ -1,0 +1,80 @@
+"""Every pair of contenders, compared by one measure."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import statistics
+from collections.abc import Mapping, Sequence
+
+from jaxopt_bench.measures import Measure
+from jaxopt_bench.statistics import Difference, Estimate, SeedRange, compare_pairs, count_wins, seed_range
+
+CONFIDENCE = 0.95
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """Two contenders on a workload, the first of which has the better mean.
+
+    Attributes:
+      difference: how much better the mean of the first is, tested together with all pairs of the workload.
+      wins: in how many of all pairs of a run of the first and a run of the second the first is better; a tie counts
+        half. With several repetitions, the means of searches take the place of runs.
+      of: how many such pairs of runs there are.
+      seeds: how many seeds of each would show a difference of that size among as many pairs; None if one of the two has
+        a single result.
+    """
+
+    first: str
+    second: str
+    difference: Difference
+    wins: float
+    of: int
+    seeds: SeedRange | None
+
+    @property
+    def seen(self) -> bool:
+        """Whether the difference is significant, corrected for all pairs."""
+        return self.difference.significant
+
+    @property
+    def adjusted(self) -> float | None:
+        """The p value, adjusted for all pairs; None if they are not tested."""
+        return self.difference.adjusted
+
+    def higher_less_lower(self, higher: str, measure: Measure) -> Estimate:
+        """Returns the difference of the means as that of `higher` minus that of the other."""
+        found = self.difference.estimate
+        if (self.first == higher) == measure.higher_is_better:
+            return found
+        interval = None if found.interval is None else (-found.high, -found.low)
+        return Estimate(-found.mean, interval, found.count)
+
+
+def compare(values: Mapping[str, Sequence[float]], measure: Measure, least_deviation: float) -> tuple[Pair, ...]:
+    """Returns every pair of contenders, tested together, the better contenders first.
+
+    Args:
+      values: independent results of each contender. Of equal means, the earlier contender comes first.
+      measure: of the results.
+      least_deviation: the deviation that they have at least; see `samples.deviation_floor`.
+    """
+    sign = 1 if measure.higher_is_better else -1
+    ranked = sorted(values, key=lambda name: -sign * statistics.fmean(values[name]))
+    gains = [[sign * value for value in values[name]] for name in ranked]
+    differences = compare_pairs(gains, CONFIDENCE, least_deviation=least_deviation)
+    tested = sum(difference.p_value is not None for difference in differences)
+    confidence = 1 - (1 - CONFIDENCE) / max(tested, 1)
+    names = itertools.combinations(ranked, 2)
+    samples = itertools.combinations(gains, 2)
+    return tuple(
+        Pair(
+            *pair,
+            difference,
+            wins=count_wins(first, second, higher=True),
+            of=len(first) * len(second),
+            seeds=seed_range(first, second, confidence=confidence, least_deviation=least_deviation),
+        )
+        for pair, (first, second), difference in zip(names, samples, differences, strict=True)
+    )
