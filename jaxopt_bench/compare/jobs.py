@@ -27,6 +27,9 @@ from jaxopt_bench.training import choose_code_path
 
 JobKind = Literal["trial", "confirmation", "timing"]
 
+RECORDING = Recording(tensorboard=False, keep_checkpoints=1)
+"""What the runs of studies write."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Job:
@@ -57,12 +60,14 @@ class JobOptions:
       data_dir: the folder of the problems' data; see `ProblemConfig.load`.
       largest: how many runs are trained at once, at most; None for as many as fit into memory.
       devices: how many devices share the work of a population. A training step is timed on one.
+      recording: what the runs write, and how often.
     """
 
     folder: pathlib.Path
     data_dir: pathlib.Path | None = None
     largest: int | None = None
     devices: int = 1
+    recording: Recording = RECORDING
 
     def absolute(self) -> JobOptions:
         """Returns the same options with absolute paths."""
@@ -119,7 +124,7 @@ def training_options(kind: JobKind, options: JobOptions, reporter: Reporter, pro
     return Options(
         runs_dir=options.folder / FOLDERS[kind],
         data_dir=options.data_dir,
-        recording=Recording(tensorboard=False, keep_checkpoints=1),
+        recording=options.recording,
         reporter=reporter,
         code_path=choose_code_path(devices=options.devices),
         largest=options.largest,

@@ -7,12 +7,13 @@ import math
 import pathlib
 import time
 
+from jaxopt_bench.compare.jobs import RECORDING
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.experiment import Experiment, Workload
 from jaxopt_bench.files import scratch_folder
 from jaxopt_bench.optimizers import OPTIMIZERS, Constant, Cosine, Schedule
 from jaxopt_bench.problems import Problem, ProblemConfig
-from jaxopt_bench.runs import Options, Recording, seconds_per_step, train_population
+from jaxopt_bench.runs import Options, seconds_per_step, train_population
 from jaxopt_bench.runs.progress import Reporter
 from jaxopt_bench.study import DOCUMENT, Contender, Study, read_document
 
@@ -172,7 +173,7 @@ def _measure(workload: Workload, data_dir: pathlib.Path | None) -> Costs:
             Options(
                 runs_dir=folder,
                 data_dir=data_dir,
-                recording=Recording(tensorboard=False, keep_checkpoints=1),
+                recording=RECORDING,
                 reporter=Reporter(),
             ),
         )

@@ -7,12 +7,12 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 from jaxopt_bench.compare.folder import StudyFolder
-from jaxopt_bench.compare.jobs import Executor, Job, JobOptions, Local, StepTime
+from jaxopt_bench.compare.jobs import RECORDING, Executor, Job, JobOptions, Local, StepTime
 from jaxopt_bench.compare.progress import Progress
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.measures import Measure
 from jaxopt_bench.problems import Problem, ProblemConfig
-from jaxopt_bench.runs import LockedError, check_optimizer, discard_checkpoints, locked
+from jaxopt_bench.runs import LockedError, Recording, check_optimizer, discard_checkpoints, locked
 from jaxopt_bench.study import (
     Document,
     Planned,
@@ -40,6 +40,7 @@ def compare(
     shard: tuple[int, int] = (0, 1),
     largest: int | None = None,
     devices: int = 1,
+    recording: Recording = RECORDING,
 ) -> Document:
     """Trains all runs of a study that are not finished yet, and returns the study's document.
 
@@ -55,6 +56,7 @@ def compare(
       shard: (i, n): this process is the i-th, from 0, of n processes that share the work.
       largest: how many runs are trained at once, at most; None for as many as fit into memory.
       devices: how many devices share the work of a population.
+      recording: what the runs write, and how often.
 
     Raises:
       UserError: for a mistake that the user can correct, such as missing data.
@@ -63,7 +65,8 @@ def compare(
     index, count = shard
     if not 0 <= index < count:
         raise UserError(f"the shard {index}/{count} does not exist; accepted: I/N with 0 <= I < N.")
-    options = JobOptions(pathlib.Path(folder), None if data_dir is None else pathlib.Path(data_dir), largest, devices)
+    data_path = None if data_dir is None else pathlib.Path(data_dir)
+    options = JobOptions(pathlib.Path(folder), data_path, largest, devices, recording)
     judged = _measures(study, options.data_dir)
     progress = progress or Progress()
     for unit in units(study):

@@ -21,7 +21,7 @@ import pytest
 
 from jaxopt_bench import Experiment, UserError, load_run
 from jaxopt_bench.compare import Cluster, Progress, compare, worker
-from jaxopt_bench.compare.jobs import Job, JobOptions
+from jaxopt_bench.compare.jobs import RECORDING, Job, JobOptions
 from jaxopt_bench.compare.worker import Shared, Task, perform_patiently, work
 from jaxopt_bench.experiment import Workload
 from jaxopt_bench.optimizers import Axis, Cosine, Space, load
@@ -39,6 +39,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # JAX'
 
 ROOT = pathlib.Path(__file__).parents[2]
 EPOCHS = 12
+OFTEN = dataclasses.replace(RECORDING, checkpoint_seconds=0)  # a checkpoint at the end of each epoch
 NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False}
 MINE = """
 import optax
@@ -223,7 +224,7 @@ def test_a_stopped_study_leaves_checkpoints_and_goes_on_also_past_a_killed_worke
         once_there_is_a_checkpoint(tmp_path, lambda _: os.kill(os.getpid(), signal.SIGTERM)),
         pytest.raises(Interrupted, match=f"resume {tmp_path}") as stop,
     ):
-        compare(part, tmp_path, data_dir=digits_dir, largest=2, executor=Cluster(nodes.address))
+        compare(part, tmp_path, data_dir=digits_dir, largest=2, recording=OFTEN, executor=Cluster(nodes.address))
     assert stop.value.signal == signal.SIGTERM
     (home,) = tmp_path.glob("trials/*/population-*")
     with locked(home):  # nobody trains it any more
@@ -233,7 +234,15 @@ def test_a_stopped_study_leaves_checkpoints_and_goes_on_also_past_a_killed_worke
         assert summary is not None
         assert (summary["status"], summary["steps"]) == ("interrupted", first.step)
     with once_there_is_a_checkpoint(tmp_path, lambda worker: os.kill(worker, signal.SIGKILL), after=first.step) as cuts:
-        compare(part, tmp_path, data_dir=digits_dir, largest=2, executor=Cluster(nodes.address), progress=told)
+        compare(
+            part,
+            tmp_path,
+            data_dir=digits_dir,
+            largest=2,
+            recording=OFTEN,
+            executor=Cluster(nodes.address),
+            progress=told,
+        )
     assert_same(tmp_path, expected)
     assert_went_on(first)
     assert_went_on(*cuts)
@@ -249,7 +258,7 @@ def test_a_lost_node_costs_the_steps_since_its_last_checkpoint(nodes, study, exp
         nodes.remove_node(node, allow_graceful=False)
 
     with once_there_is_a_checkpoint(tmp_path, lose, of=lambda process: psutil.Process(process).ppid() == agent) as cuts:
-        compare(study, tmp_path, data_dir=digits_dir, largest=2, executor=Cluster(nodes.address))
+        compare(study, tmp_path, data_dir=digits_dir, largest=2, recording=OFTEN, executor=Cluster(nodes.address))
     nodes.add_node(**NODE)
     assert_same(tmp_path, expected)
     assert_went_on(*cuts)

@@ -146,7 +146,7 @@ def test_members_are_divided_and_another_process_that_is_killed_costs_no_more_th
 ) -> None:
     """Two of the members diverge, so that what is checkpointed is not a number in parts."""
     sweep = ["sweep", "digits_cnn_sgd", "--optimizer.learning-rate", "1e-2..1e18:2", "--seeds", "2", *words]
-    sweep += ["--epochs", "4", *SMALL, "--evaluate-test", "--runs-dir"]
+    sweep += ["--epochs", "4", *SMALL, "--checkpoint-seconds", "0", "--evaluate-test", "--runs-dir"]
     all_well(started([*sweep, str(tmp_path / "one"), "--devices", "4"], devices=[4]))
     children = started([*sweep, str(tmp_path / "killed"), "--devices", "4"])
     wait_for_lines(tmp_path / "killed", 9)
