@@ -82,7 +82,7 @@ def test_a_resumed_population_keeps_what_was_recorded_on_whatever_machine(
     said = Said()
     runs = train_population(experiments, Options(runs_dir=tmp_path / "killed", **{**options, "reporter": said}))
     assert recorded(runs) == [[begun_with]] * 4
-    assert not said.messages
+    assert not [message for message in said.messages if not message.startswith("about ")]  # an estimate of the time
     for run, other in zip(runs, in_turn, strict=True):
         assert_same(run, other)
 
