@@ -561,7 +561,7 @@ def test_compare_ends_with_a_table_a_paragraph_and_the_claims_and_continues(call
     assert "Which is it?" in out
     assert "Tune: on each workload every tuned optimizer has 2 trials" in out
     assert "Results on flat" in out
-    assert "Means over 2 fresh seeds, with 95% intervals of each by itself." in " ".join(out.split())
+    assert "Means over 2 fresh seeds, each with its own 95% interval." in " ".join(out.split())
     assert "has the highest mean test accuracy" in out
     assert "AdamW is the better one" in out
     assert any(answer in out for answer in ("supported", "contradicted", "undecided"))

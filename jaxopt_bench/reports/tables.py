@@ -149,7 +149,7 @@ def ranking(verdict: Verdict, ranking: Ranking) -> Table:
     for name in ranking.missing:
         rows.append((name, *[NONE] * (len(columns) - 1)))
         numbers.append({"optimizer": name})
-    note = f"Means over {sample(study, ranking)}, with 95% intervals of each by itself. {directions(shown)}"
+    note = f"Means over {sample(study, ranking)}, each with its own 95% interval. {directions(shown)}"
     return _table("ranking", f"Results on {ranking.workload}", columns, rows, numbers, note)
 
 

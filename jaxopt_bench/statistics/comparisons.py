@@ -28,8 +28,8 @@ class Difference:
         differences. `count` is the number of values of the optimizer that has fewer.
       p_value: two-sided, of Welch's t test; None if one of the two has a single value.
       adjusted: the p value adjusted for the number of differences; None likewise.
-      significant: whether the difference is significant among all of them. Then, and only then, zero is not within its
-        interval.
+      significant: whether the difference is significant among all of them. Then, and only then, zero is not inside its
+        interval; it can be an end of it.
     """
 
     estimate: Estimate

@@ -42,12 +42,12 @@ def share_step(values: Sequence[float]) -> float | None:
 
 
 def least_deviation(values: Sequence[float], *, shares: bool) -> float:
-    """Returns the deviation that must be reckoned with where measured values are equal.
+    """Returns the smallest deviation that a test should assume, also if measured values are equal.
 
-    A few values that are measured in steps can be equal by chance. Their sample deviation is then zero, and a test that
-    believes it takes any difference for real. Values that alternate between two neighbouring steps have a deviation of
-    up to half a step, and a few of them are often equal. With it as the least deviation, equal optimizers keep the
-    level of the test (see the tests of `compare_pairs`).
+    A few values that are measured in steps can be equal by chance. Their sample deviation is then zero, and a test
+    would call any difference significant. Values that alternate between two neighbouring steps have a deviation of up
+    to half a step, and a few of them are often equal. With it as the least deviation, equal optimizers keep the level
+    of the test (see the tests of `compare_pairs`).
 
     Args:
       values: all that were measured, in any unit.
