@@ -326,6 +326,13 @@ def test_networks_are_measured_with_every_interpreter_and_rows_name_its_jax(tmp_
     assert rows[1]["images_per_second_over_this_jax"] > 0
 
 
+def test_an_interpreter_that_does_not_exist_is_named_before_anything_is_measured(tmp_path: pathlib.Path):
+    flags = Flags(only=("networks",), pythons=(tmp_path / "python",), quick=True, out=tmp_path / "speed.json")
+    with pytest.raises(UserError, match=r"--pythons names .*python, which is no file\. Accepted"):
+        run.measure(flags, FakePeer, tmp_path, Console(file=io.StringIO()), Local)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_worker_makes_steps_in_a_process_of_its_own_and_says_why_it_cannot():
     path = paths()[0].to_json()
     worker = Remote(Request("jax", DIGITS.label, "float32", 64, path, jax.default_backend()))

@@ -19,7 +19,7 @@ from experiments.speed.output.hardware import hardware
 from experiments.speed.sections import epoch, networks, populations, resume, startup, updates
 from experiments.speed.sections.bench import CIFAR_EXAMPLES, Bench, Peer, Worker
 from experiments.speed.sections.flags import SECTIONS, Flags, Section
-from jaxopt_bench import catalog
+from jaxopt_bench import UserError, catalog
 from jaxopt_bench.optimizers import OPTIMIZERS
 
 MakePeer = Callable[[str, tuple[str, ...] | None], Peer]
@@ -61,7 +61,16 @@ def measure(
 
 
 def make_bench(flags: Flags, make_peer: MakePeer, start: Callable[[Request], Worker], data_dir: pathlib.Path) -> Bench:
-    """Returns what the flags ask for, with the defaults of this hardware."""
+    """Returns what the flags ask for, with the defaults of this hardware.
+
+    Raises:
+      UserError: if an interpreter does not exist.
+    """
+    for python in flags.pythons:
+        if not python.is_file():
+            raise UserError(
+                f"--pythons names {python}, which is no file. Accepted: interpreters, such as ENV/bin/python."
+            )
     backend = jax.default_backend()
     chosen = find(ALL, flags.workloads) if flags.workloads else (DIGITS,) if flags.quick else WORKLOADS
     return Bench(
