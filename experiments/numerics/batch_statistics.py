@@ -74,10 +74,10 @@ def measure(flags: Flags, seed: int) -> None:
         kinds = {
             "running": states,
             "corrected": corrected(states, step),
-            "re-estimated": program.states_to_evaluate(states, splits.train),
+            "re-estimated": program.evaluator.states_to_evaluate(states, splits.train),
         }
         metrics_of = task.problem.measured
-        found = {name: member(program.evaluate(own, batches), 0) for name, own in kinds.items()}
+        found = {name: member(program.evaluator.evaluate(own, batches), 0) for name, own in kinds.items()}
         texts = (
             f"{name} {', '.join(metric.format(float(values[metric.name])) for metric in metrics_of)}"
             for name, values in found.items()

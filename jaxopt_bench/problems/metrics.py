@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Self
 
+import numpy as np
+
 from jaxopt_bench.errors import UserError, shortened
 
 LOSS = "loss"
@@ -30,8 +32,10 @@ class Metric:
         measured with initial parameters before a run begins.
       least: the least possible value; None if there is none.
       greatest: the greatest possible value; None if there is none.
-      resampling: what a bootstrap would draw again: "examples" if the metric is a mean over examples, "ratio" if it is
-        another function of means over examples, "none" if it is exact.
+      resampling: whether the examples of a split are a sample of more examples: "examples" if they are and the metric
+        is a mean over them, "ratio" if they are and it is another function of means over them. "none" if they are all
+        that there is, such as the points of a grid, so that the metric is exact. An example is an element of the first
+        axis of a split, such as an image, a row or a sequence.
       of: computes the metric from the means of the statistics in `needs`. None: the metric is the mean of the statistic
         with its name.
       needs: the statistics that `of` reads.
@@ -89,6 +93,34 @@ class Metric:
           means: over examples, of the statistics that it needs; numbers or arrays.
         """
         return means[self.name] if self.of is None else self.of(means)
+
+    def contributions(self, statistics: Mapping[str, np.ndarray]) -> np.ndarray | None:
+        """Returns a number for each example. The metric is their mean, and they vary as the examples make it vary.
+
+        So the variance of a metric over samples of n examples is the variance of these numbers, divided by n. If the
+        metric is a mean over examples, they are the statistics. For another function of means, they are the
+        pseudo-values of the jackknife, n · m − (n − 1) · mᵢ, where m is the metric and mᵢ the metric without example i;
+        their mean is m up to an error of the order 1/n.
+
+        Args:
+          statistics: of each example [examples], by name.
+
+        Returns:
+          float64 [examples]; None if the examples are no sample, or there are fewer than 2.
+
+        Source: Tukey 1958, "Bias and confidence in not-quite large samples"; Efron and Tibshirani 1993, "An
+        introduction to the bootstrap", chapter 11.
+        """
+        own = {name: np.asarray(statistics[name], np.float64) for name in self.statistics}
+        count = len(next(iter(own.values())))
+        if self.resampling == "none" or count < 2:
+            return None
+        if self.of is None:
+            return own[self.name]
+        means = {name: values.mean() for name, values in own.items()}
+        without = {name: means[name] + (means[name] - values) / (count - 1) for name, values in own.items()}
+        all_but_one = np.asarray(self.value(without), np.float64)
+        return count * float(self.value(means)) - (count - 1) * all_but_one
 
     def format(self, value: float | None) -> str:
         """Returns a value as people read it: "97.67%" or "0.1234"; a dash for None."""

@@ -146,7 +146,7 @@ class DifferentialEquation(ProblemConfig):
             test=self._examples(self.grid(), np.random.default_rng(0)),
             init=init,
             loss=loss,
-            metrics=(RELATIVE_ERROR, Metric(name=LOSS, least=0.0)),
+            metrics=(RELATIVE_ERROR, Metric(name=LOSS, least=0.0, resampling="none")),
             outputs=outputs,
             views=self.views,
             random=False,
@@ -175,7 +175,7 @@ RELATIVE_ERROR = Metric(
     words="relative L2 error",
     untrained=1.0,
     least=0.0,
-    resampling="ratio",
+    resampling="none",
     of=_relative_error,
     needs=("squared_error", "squared_solution"),
 )

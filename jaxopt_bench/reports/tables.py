@@ -160,21 +160,27 @@ def pairs(verdict: Verdict, ranking: Ranking) -> Table | None:
     rows, numbers = [], []
     for p in ranking.pairs:
         found = p.difference.estimate
-        interval = "" if found.interval is None else f"\n({ranking.scale.primary.interval(found, '+')})"
+        ends = p.difference.same_examples.interval or (None, None)
         known = p.adjusted is not None
         rows.append(
             (
                 f"{p.first} over {p.second}",
-                ranking.scale.primary.number(found.mean, "+") + interval,
+                ranking.scale.primary.number(found.mean, "+"),
+                *(
+                    NONE if each.interval is None else ranking.scale.primary.interval(each, "+")
+                    for each in ([found] if ranking.test_examples is None else [found, p.difference.same_examples])
+                ),
                 NONE if p.adjusted is None else "<0.001" if p.adjusted < 0.001 else f"{p.adjusted:.3f}",
-                ("yes" if p.seen else "no") if known else NONE,
+                ("yes" if p.significant else "no") if known else NONE,
                 f"{p.wins:g} of {p.of}",
                 NONE if p.seeds is None else seeds_in_words(p.seeds) or "too few to say",
             )
         )
         numbers.append(
             {"first": p.first, "second": p.second, **_estimate("difference", found), "p_value": p.difference.p_value,
-             "p_adjusted": p.adjusted, "significant": p.seen if known else None, "wins": p.wins, "pairs_of_runs": p.of,
+             "p_adjusted": p.adjusted, "significant": p.significant if known else None, "wins": p.wins,
+             "pairs_of_runs": p.of,
+             "same_examples_low": ends[0], "same_examples_high": ends[1],
              "seeds_needed_low": None if p.seeds is None else p.seeds.low,
              "seeds_needed_high": None if p.seeds is None else p.seeds.high}
         )  # fmt: skip
@@ -184,6 +190,7 @@ def pairs(verdict: Verdict, ranking: Ranking) -> Table | None:
     columns = [
         "pair",
         f"lead in {ranking.scale.primary.words} ({unit})" if unit else f"lead in {ranking.scale.primary.words}",
+        *(["95% interval"] if ranking.test_examples is None else ["on new data", "on these test examples"]),
         "p, adjusted",
         "significant",
         f"wins, of pairs of {'searches' if of_searches else 'runs'}",
@@ -193,12 +200,22 @@ def pairs(verdict: Verdict, ranking: Ranking) -> Table | None:
     note = (
         "The lead is the mean of the first minus that of the second, with the sign with which positive is better. p "
         f"values are of Welch's t test, adjusted for {count} comparison{'s' * (count != 1)} by Holm's method. The "
-        f"intervals hold all {count} differences at once with 95% (Bonferroni). Wins are counted over all pairs of "
-        f"{'a search' if of_searches else 'a run'} of the first and one of the second. {many.capitalize()} needed: how "
+        f"intervals hold all {count} differences at once with 95% (Bonferroni).{_of_examples(ranking)} "
+        f"Wins are counted over all pairs of {'a search' if of_searches else 'a run'} of the first and one of the second. {many.capitalize()} needed: how "
         "many of each would show a difference of this size with a power of 80%, for the least and the greatest "
         "deviation within its 95% interval."
     )
     return _table("pairs", f"Every pair on {ranking.workload}", columns, rows, numbers, note)
+
+
+def _of_examples(ranking: Ranking) -> str:
+    """Returns a sentence about the two intervals of a difference, after a space; "" if there is one."""
+    if ranking.test_examples is None:
+        return ""
+    return (
+        f" That on new data also covers the choice of the {ranking.test_examples:,} test examples; it decides which "
+        "differences are significant."
+    )
 
 
 def selected(ranking: Ranking) -> Table | None:

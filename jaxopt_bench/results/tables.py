@@ -10,10 +10,12 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
+import numpy as np
 import polars as pl
+from jaxtyping import Float32
 
 from jaxopt_bench.errors import UserError, shortened
-from jaxopt_bench.files import open_regular, remove_leftovers, replacing
+from jaxopt_bench.files import open_regular, remove_leftovers, remove_regular, replacing
 from jaxopt_bench.results.columns import (
     STUDY_COLUMNS,
     Types,
@@ -24,14 +26,15 @@ from jaxopt_bench.results.columns import (
     metric_columns,
     run_types,
 )
+from jaxopt_bench.results.examples import EXAMPLE_TYPES, check_examples, examples_table
 from jaxopt_bench.results.metrics import metric_names
 from jaxopt_bench.results.queries import check_reads_no_file
 from jaxopt_bench.results.rows import check_agreement, curves_table, runs_table
 from jaxopt_bench.runs.load import RUN_FOLDER, check_complete, is_begun
 from jaxopt_bench.study import DOCUMENT, Document, StudyRun, check_within, read_document
 
-RUNS, CURVES = "runs.parquet", "curves.parquet"
-"""The two tables of results that were recorded without their run directories."""
+RUNS, CURVES, EXAMPLES = "runs.parquet", "curves.parquet", "examples.parquet"
+"""The tables of results that were recorded without their run directories. The last one is only there if it has rows."""
 
 FolderKind = Literal["recorded", "study", "run"]
 _KINDS: Mapping[str, FolderKind] = {RUNS: "recorded", DOCUMENT: "study", "config.json": "run"}
@@ -55,12 +58,15 @@ class Results:
       curves: a row for each line of the runs' metrics, with a column for each metric; `path` says whose.
       documents: the documents of the studies among them.
       folder: the innermost folder that holds all of them, from which on `save` writes each `path`.
+      examples: the results of single test examples, for the runs that recorded them: a row for each run and each `step`
+        at which the test split was read; see `EXAMPLE_TYPES`.
     """
 
     runs: pl.DataFrame
     curves: pl.DataFrame
     documents: tuple[Document, ...] = ()
     folder: str = "."
+    examples: pl.DataFrame = dataclasses.field(default_factory=lambda: pl.DataFrame(schema=dict(EXAMPLE_TYPES)))
 
     def lines(self, path: str) -> pl.DataFrame:
         """Returns a run's rows of `curves`; an empty table if it has none."""
@@ -69,6 +75,19 @@ class Results:
     @functools.cached_property
     def _lines(self) -> dict[tuple[object, ...], pl.DataFrame]:
         return self.curves.partition_by("path", as_dict=True)  # once: to search all lines for each run takes minutes
+
+    def examples_of(self, path: str, step: int) -> Float32[np.ndarray, " examples"] | None:
+        """Returns what each test example contributes to a run's headline metric; None if it was not recorded.
+
+        Args:
+          path: of the run.
+          step: at which the test split was read.
+        """
+        return self._examples.get((path, step))
+
+    @functools.cached_property
+    def _examples(self) -> dict[tuple[str, int], Float32[np.ndarray, " examples"]]:
+        return {(path, step): np.asarray(values, np.float32) for path, step, values in self.examples.iter_rows()}
 
     def sql(self, query: str) -> pl.DataFrame:
         """Returns the answer to an SQL query over the tables `runs` and `curves`.
@@ -106,9 +125,13 @@ class Results:
         trials = self.runs.filter(pl.col("phase") == "trial")["path"].implode()
         steps = pl.col("split").eq_missing("train_steps") & pl.col("path").is_in(trials)
         recorded = {CURVES: self.curves.filter(~steps), RUNS: self.runs}
+        if len(self.examples):
+            recorded[EXAMPLES] = self.examples
         paths = {path: _below(path, self.folder) for path in self.runs["path"]}
         folder.mkdir(parents=True, exist_ok=True)
         remove_leftovers(folder)
+        if EXAMPLES not in recorded:
+            remove_regular(folder / EXAMPLES)  # of results that were recorded before
         for name, table in recorded.items():
             with replacing(folder / name, follow_links=False) as (file, _):
                 _renamed(table, paths).write_parquet(file, compression="zstd", compression_level=19)
@@ -163,7 +186,9 @@ def load_runs(runs: Mapping[pathlib.Path, StudyRun | None]) -> Results:
     table = runs_table(begun)
     curves = curves_table(dict(zip(begun, map(metric_names, table["metrics"]), strict=True)))
     check_agreement(table, curves)
-    return Results(table, curves)
+    examples = examples_table(dict(zip(begun, table["metrics"], strict=True)))
+    check_examples(table, examples)
+    return Results(table, curves, examples=examples)
 
 
 def together(results: Iterable[Results]) -> Results:
@@ -176,6 +201,7 @@ def together(results: Iterable[Results]) -> Results:
         curves.select(*curve_types(metric_columns(curves.columns))),
         tuple(document for each in several for document in each.documents),
         os.path.commonpath([os.path.abspath(each.folder) for each in several]),
+        pl.concat(each.examples for each in several),
     )
 
 
@@ -193,8 +219,12 @@ def without_repeats(results: Results) -> tuple[Results, int]:
     documents = tuple(d for i, d in enumerate(results.documents) if d not in results.documents[:i])
     if not count:
         return dataclasses.replace(results, documents=documents), 0
-    curves = results.curves.join(kept.select("path"), on="path", how="semi", maintain_order="left")
-    return dataclasses.replace(results, runs=kept.drop("index"), curves=curves, documents=documents), count
+    curves, examples = (
+        table.join(kept.select("path"), on="path", how="semi", maintain_order="left")
+        for table in (results.curves, results.examples)
+    )
+    found = dataclasses.replace(results, runs=kept.drop("index"), curves=curves, documents=documents, examples=examples)
+    return found, count
 
 
 def repeats_in_words(count: int) -> str:
@@ -225,9 +255,26 @@ def _load_recorded(folder: pathlib.Path) -> Results:
     documents = (read_document(folder / DOCUMENT),) if (folder / DOCUMENT).exists() else ()
     for document in documents:
         _check_planned(folder, runs, document)
-    found = Results(_renamed(runs, paths), _renamed(curves, paths), documents)
+    found = Results(
+        _renamed(runs, paths),
+        _renamed(curves, paths),
+        documents,
+        examples=_renamed(_recorded_examples(folder, paths), paths),
+    )
     check_agreement(found.runs, found.curves)
+    check_examples(found.runs, found.examples)
     return found
+
+
+def _recorded_examples(folder: pathlib.Path, paths: Mapping[str, str]) -> pl.DataFrame:
+    """Returns the recorded results of single test examples; an empty table if none were recorded."""
+    path = folder / EXAMPLES
+    if not path.exists():
+        return pl.DataFrame(schema=dict(EXAMPLE_TYPES))
+    examples = _read_table(path, EXAMPLE_TYPES)
+    if not paths.keys() >= set(examples["path"].unique()) or any(column.has_nulls() for column in examples):
+        raise UserError(f"{path} is damaged: it has rows of runs that {RUNS} does not have, or incomplete rows.")
+    return examples
 
 
 def _check_metrics(folder: pathlib.Path, runs: pl.DataFrame, curves: pl.DataFrame) -> None:

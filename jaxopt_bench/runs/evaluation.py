@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-import zipfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,9 +20,10 @@ import numpy as np
 from jaxtyping import Float32
 
 from jaxopt_bench.errors import UserError, shortened
-from jaxopt_bench.files import open_regular, replacing
+from jaxopt_bench.files import replacing
 from jaxopt_bench.problems import LOSS
 from jaxopt_bench.problems.views import View, arrays_to_views, views_to_arrays
+from jaxopt_bench.runs.arrays import read_arrays
 
 EVALUATION = "evaluation.npz"
 _EVALUATED = ("train_clean", "validation", "test")
@@ -71,7 +71,7 @@ def load_evaluation(path: str | pathlib.Path) -> Evaluation | None:
     path = pathlib.Path(path) / EVALUATION
     if not path.exists():
         return None
-    arrays = _read_arrays(path)
+    arrays = read_arrays(path)
     try:
         parts: dict[str, dict[str, np.ndarray]] = {part: {} for part in (*_EVALUATED, _TRAINING)}
         for name, array in arrays.items():
@@ -145,22 +145,3 @@ def is_array_name(name: Any) -> bool:
 
 def _fits(array: np.ndarray, examples: int) -> bool:
     return array.dtype.kind in "biufc" and array.shape[:1] == (examples,)
-
-
-def _read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """Returns the arrays of an archive that somebody may have changed."""
-    try:
-        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
-                raise ValueError("its entries claim to be larger than it is")  # and might fill the memory
-            names = archive.namelist()
-            if len(set(names)) < len(names):
-                raise ValueError("it has two arrays of one name")
-            return {name.removesuffix(".npy"): _array(archive, name) for name in names}
-    except Exception as error:  # zipfile and NumPy raise whatever a damaged byte leads them to
-        raise UserError(f"{path} is damaged: {error or type(error).__name__}.") from error
-
-
-def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    with archive.open(name) as file:
-        return np.lib.format.read_array(file, allow_pickle=False)

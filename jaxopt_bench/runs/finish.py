@@ -47,8 +47,8 @@ def finish(program: Program, states: TrainState, splits: Splits, recorder: Recor
 def _test_last(program: Program, states: TrainState, splits: Splits, recorder: Recorder, stop: StopRequest) -> None:
     """Evaluates the test split at the last step, for the members that lack this."""
     step = program.task.steps
-    if untested := _untested(recorder.active, step):
-        states = program.states_to_evaluate(states, splits.train, stop.until_requested)
+    if untested := _untested(recorder, recorder.active, step):
+        states = program.evaluator.states_to_evaluate(states, splits.train, stop.until_requested)
         found = _measured(program, states, splits, stop)
         recorder.write_test(step, untested, [member.index for member in untested], found)
 
@@ -56,7 +56,7 @@ def _test_last(program: Program, states: TrainState, splits: Splits, recorder: R
 def _test_best(step: int, program: Program, splits: Splits, recorder: Recorder, stop: StopRequest) -> None:
     """Evaluates the test split with a step's checkpoint, for the members whose best step it is and that lack this."""
     members = [member for member in recorder.active if records.best_step(member.metrics.records) == step]
-    if not (untested := _untested(members, step)):
+    if not (untested := _untested(recorder, members, step)):
         return
     try:
         like = program.abstract_checkpoint()
@@ -67,15 +67,17 @@ def _test_best(step: int, program: Program, splits: Splits, recorder: Recorder, 
     one, where = program.for_one(), everywhere(program.task.code_path)
     for member in untested:  # one by one: this step is not the best one of the other members
         own = jax.tree.map(lambda leaf, at=member.index: leaf[at : at + 1], states)
-        own = one.states_to_evaluate(placed(own, where), splits.train, stop.until_requested)
+        own = one.evaluator.states_to_evaluate(placed(own, where), splits.train, stop.until_requested)
         recorder.write_test(step, [member], [0], _measured(one, own, splits, stop))
 
 
-def _untested(members: Sequence[Member], step: int) -> list[Member]:
-    return [member for member in members if member.metrics.find("test", step) is None]
+def _untested(recorder: Recorder, members: Sequence[Member], step: int) -> list[Member]:
+    """Returns the members that lack the line of the test split at a step, or the results of its examples."""
+    return [m for m in members if m.metrics.find("test", step) is None or recorder.lacks_examples(m, step)]
 
 
 def _measured(program: Program, states: TrainState, splits: Splits, stop: StopRequest) -> MeasuredSplit:
     began = time.perf_counter()
     batches = stop.until_requested(padded_batches(splits.named("test")))
-    return MeasuredSplit(fetched(program.evaluate(states, batches)), time.perf_counter() - began)
+    values, examples = program.evaluator.evaluate_examples(states, batches)
+    return MeasuredSplit(fetched(values), time.perf_counter() - began, examples)

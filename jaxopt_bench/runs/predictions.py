@@ -51,11 +51,11 @@ def write_evaluations(
         batch, prepared = fetched(program.first_batch(splits.train, own.seed[0]))
         training = _views("training_views", task.problem.training_views, batch, prepared)
         _check_outputs(task, own, batch)
-        own = program.states_to_evaluate(own, splits.train, watched)
+        own = program.evaluator.states_to_evaluate(own, splits.train, watched)
         found = {}
         for name in _evaluated_splits(task, splits):
             examples = splits.named(name)
-            statistics, outputs = program.predict(own, watched(padded_batches(examples)))
+            statistics, outputs = program.evaluator.predict(own, watched(padded_batches(examples)))
             found[name] = _evaluated_split(task, examples, _of_one(statistics), _of_one(outputs))
         save_evaluation(directory / EVALUATION, Evaluation(found, training))
 

@@ -17,6 +17,7 @@ from jaxopt_bench.optimizers import inner_rules
 from jaxopt_bench.runs import records
 from jaxopt_bench.runs.checkpoints import Checkpoints, checkpoint_steps
 from jaxopt_bench.runs.environment import environment
+from jaxopt_bench.runs.examples import load_examples, save_examples
 from jaxopt_bench.runs.member import Member
 from jaxopt_bench.runs.options import Options
 from jaxopt_bench.runs.population import Population
@@ -41,10 +42,12 @@ class MeasuredSplit:
     Attributes:
       values: the metrics of each member.
       seconds: how long the evaluation of all members took.
+      examples: the statistics of each example [members, examples], by name; empty if they are not known.
     """
 
     values: Values
     seconds: float
+    examples: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 class Recorder:
@@ -63,6 +66,7 @@ class Recorder:
         self._held: dict[int, Any] = {}  # checkpoints by their step that are not written yet
         self._saved = time.monotonic()
         self._task, self._names = population.task, population.members[0].metric_names
+        self._headline = self._task.problem.measured[0]
 
     @property
     def active(self) -> list[Member]:
@@ -134,7 +138,7 @@ class Recorder:
         self.checkpoints.prune(self.best_steps())
 
     def write_test(self, step: int, members: Sequence[Member], indices: Sequence[int], found: MeasuredSplit) -> None:
-        """Writes lines of the test split.
+        """Writes the results of the test examples, if that is asked for, and then the lines of the test split.
 
         Args:
           step: the step after which the parameters were tested.
@@ -144,10 +148,20 @@ class Recorder:
         """
         written = []
         for member, index in zip(members, indices, strict=True):
-            lines = [self._evaluation_line("test", step, member, found, len(members), index)]
-            member.record(lines)
-            written.append(lines)
+            if self.lacks_examples(member, step):
+                own = {name: values[index] for name, values in found.examples.items()}
+                save_examples(member.directory, self._headline, step, own)
+            if member.metrics.find("test", step) is None:
+                lines = [self._evaluation_line("test", step, member, found, len(members), index)]
+                member.record(lines)
+                written.append(lines)
         self.options.reporter.measured(median_lines(written, self._names))
+
+    def lacks_examples(self, member: Member, step: int) -> bool:
+        """Returns whether the results of the test examples at a step are asked for and not there."""
+        if not self.options.recording.examples or self._headline.resampling == "none":
+            return False
+        return step not in load_examples(member.directory, self._headline.name)
 
     def _evaluation_line(
         self, split: str, step: int, member: Member, found: MeasuredSplit, sharing: int, index: int | None = None

@@ -197,10 +197,11 @@ class Session:
         if self.stop.requested():
             return found
         try:
-            states = self.program.states_to_evaluate(self.states, self.splits.train, self.stop.until_requested)
+            evaluator = self.program.evaluator
+            states = evaluator.states_to_evaluate(self.states, self.splits.train, self.stop.until_requested)
             for split in self._splits_of_epoch():
                 batches = self.stop.until_requested(self._batches_of(split))
-                values = fetched(self.program.evaluate(states, batches))
+                values = fetched(evaluator.evaluate(states, batches))
                 now = time.perf_counter()
                 found[split], began = MeasuredSplit(values, now - began), now
         except Unfinished:

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import scipy.special
+from jaxtyping import Float
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.statistics.checks import check_finite, check_ordered, check_share
+from jaxopt_bench.statistics.crossed import CrossedErrors
 from jaxopt_bench.statistics.intervals import Estimate
 
 MOST_SEEDS = 100_000
@@ -25,21 +27,31 @@ class Difference:
 
     Attributes:
       estimate: the mean of the first minus the mean of the second, with an interval that is corrected for the number of
-        differences. `count` is the number of values of the optimizer that has fewer.
-      p_value: two-sided, of Welch's t test; None if one of the two has a single value.
+        differences. `count` is the number of values of the optimizer that has fewer. If the results of single examples
+        are known, the interval is about other test examples, too.
+      p_value: two-sided, of the test that belongs to the interval; None if one of the two has a single value.
       adjusted: the p value adjusted for the number of differences; None likewise.
       significant: whether the difference is significant among all of them. Then, and only then, zero is not inside its
         interval; it can be an end of it.
+      same_examples: the same mean with the interval that holds for the same test examples, where only seeds differ.
+      sampling: the variance of the difference that the choice of the test examples causes, however many seeds there
+        are; 0 if the results of single examples are not known.
     """
 
     estimate: Estimate
     p_value: float | None
     adjusted: float | None
     significant: bool
+    same_examples: Estimate
+    sampling: float = 0.0
 
 
 def compare_pairs(
-    samples: Sequence[Sequence[float]], confidence: float = 0.95, *, least_deviation: float = 0.0
+    samples: Sequence[Sequence[float]],
+    confidence: float = 0.95,
+    *,
+    least_deviation: float = 0.0,
+    examples: Sequence[Float[np.ndarray, "values examples"]] | None = None,
 ) -> list[Difference]:
     """Returns the difference of every pair of optimizers, tested together.
 
@@ -51,10 +63,18 @@ def compare_pairs(
     intervals hold the true differences at once with the probability `confidence`. That of a significant difference
     does not cross zero: if only a later step of Holm's method makes it significant, it is cut off there.
 
+    All optimizers are tested on the same examples, so a difference also depends on which examples these are. If
+    `examples` is given, the tests and intervals are about the difference on all examples of which these are a sample:
+    the variance of a difference then has a part from the examples, see `CrossedErrors`. Such a difference counts only
+    if it is significant on these examples, too: with few seeds, their variance is known so badly that the test with
+    the examples, which has more degrees of freedom, can be the less strict of the two.
+
     Args:
       samples: independent values of each optimizer, such as the results of several seeds.
       confidence: see above.
       least_deviation: the deviation that the values of each optimizer have at least; see `least_deviation`.
+      examples: for each optimizer, the results of the same test examples in each of its values, which are the means of
+        the rows.
 
     Returns:
       The differences, first minus second, in the order of `itertools.combinations(samples, 2)`. Pairs in which one has
@@ -74,23 +94,55 @@ def compare_pairs(
     pairs = [*itertools.combinations(range(len(samples)), 2)]
     tested = [pair for pair in pairs if all(errors[i] is not None for i in pair)]
     welch = _welch(samples, means, errors, tested)
-    adjusted = dict(zip(tested, holm(welch.p_values.tolist()), strict=True))
     level = 1 - confidence
-    significant = {pair: value is not None and value <= level for pair, value in adjusted.items()}
-    intervals = {
-        pair: _without_zero(*ends) if significant[pair] else ends
-        for pair, ends in zip(tested, welch.intervals(level / max(len(tested), 1)), strict=True)
-    }
-    p_values = dict(zip(tested, welch.p_values.tolist(), strict=True))
-    return [
-        Difference(
-            Estimate(means[i] - means[j], intervals.get((i, j)), min(len(samples[i]), len(samples[j]))),
-            p_values.get((i, j)),
-            adjusted.get((i, j)),
-            significant.get((i, j), False),
+    same = _decide([welch], level)
+    crossed = None if examples is None else CrossedErrors.of(examples)
+    decided = same if crossed is None else _decide([welch, _with_examples(welch, crossed, tested)], level)
+    index = {pair: position for position, pair in enumerate(tested)}
+
+    def difference(i: int, j: int) -> Difference:
+        mean, count, at = means[i] - means[j], min(len(samples[i]), len(samples[j])), index.get((i, j))
+        if at is None:
+            alone = Estimate(mean, None, count)
+            return Difference(alone, None, None, significant=False, same_examples=alone)
+        return Difference(
+            Estimate(mean, decided.intervals[at], count),
+            decided.p_values[at],
+            decided.adjusted[at],
+            decided.significant[at],
+            Estimate(mean, same.intervals[at], count),
+            0.0 if crossed is None else crossed.sampling(i, j),
         )
-        for i, j in pairs
-    ]
+
+    return [difference(i, j) for i, j in pairs]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Decisions:
+    """The results of several tests that are corrected together; see `Difference`."""
+
+    p_values: list[float]
+    adjusted: list[float | None]
+    significant: list[bool]
+    intervals: list[tuple[float, float]]
+
+
+def _decide(tests: Sequence[_Tests], level: float) -> _Decisions:
+    """Returns p values, decisions and simultaneous intervals at a level, such as 0.05.
+
+    Args:
+      tests: one or several tests of the same pairs. A difference counts if all show it, so the largest p value and the
+        widest interval are taken.
+      level: see above.
+    """
+    p_values: list[float] = np.max([test.p_values for test in tests], axis=0).tolist()
+    adjusted = holm(p_values)
+    significant = [value is not None and value <= level for value in adjusted]
+    margins = np.max([test.margins(level / max(len(p_values), 1)) for test in tests], axis=0)
+    middles = tests[0].differences
+    ends = zip((middles - margins).tolist(), (middles + margins).tolist(), strict=True)
+    intervals = [_without_zero(*own) if seen else own for own, seen in zip(ends, significant, strict=True)]
+    return _Decisions(p_values, adjusted, significant, intervals)
 
 
 def _squared_error(values: Sequence[float], least_deviation: float) -> float | None:
@@ -99,12 +151,19 @@ def _squared_error(values: Sequence[float], least_deviation: float) -> float | N
 
 
 @dataclasses.dataclass(frozen=True)
-class _Welch:
-    """Welch's t tests of some pairs: their differences, standard errors and degrees of freedom."""
+class _Tests:
+    """t tests of some pairs: their differences, standard errors and degrees of freedom.
+
+    Attributes:
+      parts: the squared standard errors of the two means of each pair [2, pairs].
+      part_freedom: their degrees of freedom, likewise.
+    """
 
     differences: np.ndarray
     errors: np.ndarray
     freedom: np.ndarray
+    parts: np.ndarray
+    part_freedom: np.ndarray
 
     @property
     def p_values(self) -> np.ndarray:
@@ -113,10 +172,9 @@ class _Welch:
             t = np.where(self.differences == 0, 0.0, np.abs(self.differences) / self.errors)
         return 2 * scipy.special.stdtr(self.freedom, -t)
 
-    def intervals(self, level: float) -> list[tuple[float, float]]:
-        """Returns intervals each of which misses the true difference with a probability of `level`."""
-        margins = scipy.special.stdtrit(self.freedom, 1 - level / 2) * self.errors
-        return [*zip((self.differences - margins).tolist(), (self.differences + margins).tolist(), strict=True)]
+    def margins(self, level: float) -> np.ndarray:
+        """Returns half the widths of intervals each of which misses the true difference with this probability."""
+        return scipy.special.stdtrit(self.freedom, 1 - level / 2) * self.errors
 
 
 def _welch(
@@ -124,7 +182,7 @@ def _welch(
     means: Sequence[float],
     errors: Sequence[float | None],
     pairs: Sequence[tuple[int, int]],
-) -> _Welch:
+) -> _Tests:
     """Returns the tests of pairs of samples, given their means and squared standard errors."""
     first, second = ([pair[side] for pair in pairs] for side in (0, 1))
     mean, error = np.array(means, np.float64), np.array(errors, np.float64)
@@ -132,7 +190,19 @@ def _welch(
     total = error[first] + error[second]
     share = np.divide(error[first], total, out=np.full(len(pairs), 0.5), where=total > 0)
     inverse = share**2 / freedom[first] + (1 - share) ** 2 / freedom[second]
-    return _Welch(mean[first] - mean[second], np.sqrt(total), 1 / inverse)
+    parts, part_freedom = np.stack([error[first], error[second]]), np.stack([freedom[first], freedom[second]])
+    return _Tests(mean[first] - mean[second], np.sqrt(total), 1 / inverse, parts, part_freedom)
+
+
+def _with_examples(welch: _Tests, crossed: CrossedErrors, pairs: Sequence[tuple[int, int]]) -> _Tests:
+    """Returns the tests with the errors that the choice of examples adds; freedom after Satterthwaite 1946."""
+    own = np.array([crossed.examples(i, j) for i, j in pairs], np.float64)
+    both = np.array([crossed.interaction(i, j) for i, j in pairs], np.float64)
+    seeds = welch.errors**2
+    total = np.maximum(np.maximum(seeds, own), seeds + own - both)
+    inverse = (welch.parts**2 / welch.part_freedom).sum(0) + own**2 / crossed.freedom
+    freedom = np.divide(total**2, inverse, out=welch.freedom.copy(), where=inverse > 0)
+    return dataclasses.replace(welch, errors=np.sqrt(total), freedom=freedom)
 
 
 def _without_zero(low: float, high: float) -> tuple[float, float]:
@@ -191,7 +261,9 @@ def count_wins(first: Sequence[float], second: Sequence[float], *, higher: bool)
     return above if higher else len(first) * len(second) - above
 
 
-def seeds_needed(*, difference: float, deviation: float, power: float = 0.8, confidence: float = 0.95) -> int | None:
+def seeds_needed(
+    *, difference: float, deviation: float, power: float = 0.8, confidence: float = 0.95, sampling: float = 0.0
+) -> int | None:
     """Returns the smallest number of seeds of each of two optimizers with which a t test would see their difference.
 
     Args:
@@ -200,9 +272,10 @@ def seeds_needed(*, difference: float, deviation: float, power: float = 0.8, con
       power: how often the test should see it.
       confidence: one minus how often the two-sided test may see a difference where there is none; for one of m tests
         1 − 0.05 / m.
+      sampling: the variance of the difference that stays however many seeds there are; see `Difference.sampling`.
 
     Returns:
-      At least 2; None where 100,000 seeds are too few, as for a difference of zero.
+      At least 2; None if 100,000 seeds are too few, as for a difference of zero.
 
     Raises:
       UserError: where the difference is not finite, the deviation negative or not finite, or a share not between 0
@@ -218,30 +291,40 @@ def seeds_needed(*, difference: float, deviation: float, power: float = 0.8, con
         raise UserError(f"deviation is {deviation}; accepted: a number >= 0.")
     if difference == 0:
         return None
-    effect = abs(difference) / deviation if deviation else math.inf
+
+    def shown(count: int) -> bool:
+        return _power(count, difference, deviation, sampling, confidence) >= power
+
     enough = 2
-    while _power(enough, effect, confidence) < power:
+    while not shown(enough):
         if enough >= MOST_SEEDS:
             return None
         enough = min(2 * enough, MOST_SEEDS)
     too_few = enough // 2
     while enough - too_few > 1:
         between = (too_few + enough) // 2
-        if _power(between, effect, confidence) < power:
-            too_few = between
-        else:
+        if shown(between):
             enough = between
+        else:
+            too_few = between
     return enough
 
 
-def _power(count: int, effect: float, confidence: float) -> float:
-    """Returns how often a two-sided t test of two samples of `count` sees a difference of `effect` deviations."""
-    freedom = 2 * (count - 1)
+def _power(count: int, difference: float, deviation: float, sampling: float, confidence: float) -> float:
+    """Returns how often a two-sided t test of two samples of `count` values shows a difference."""
+    seeds = 2 * deviation**2 / count
+    if seeds + sampling == 0:
+        return 1.0
+    freedom = 2 * (count - 1) * ((seeds + sampling) / seeds) ** 2 if seeds else math.inf
+    freedom = min(freedom, _MOST_FREEDOM)
     critical = scipy.special.stdtrit(freedom, (1 + confidence) / 2)
-    shift = effect * math.sqrt(count / 2)
+    shift = abs(difference) / math.sqrt(seeds + sampling)
     # SciPy has NaN where a probability is below 1e-17 or so.
     missed, opposite = np.nan_to_num(scipy.special.nctdtr(freedom, shift, (critical, -critical)))
     return float(1 - missed + opposite)
+
+
+_MOST_FREEDOM = 1e6  # from here on, Student's t is the normal distribution to all digits that matter
 
 
 @dataclasses.dataclass(frozen=True)
@@ -258,7 +341,12 @@ class SeedRange:
 
 
 def seed_range(
-    first: Sequence[float], second: Sequence[float], *, confidence: float, least_deviation: float = 0.0
+    first: Sequence[float],
+    second: Sequence[float],
+    *,
+    confidence: float,
+    least_deviation: float = 0.0,
+    sampling: float = 0.0,
 ) -> SeedRange | None:
     """Returns how many seeds of each of two optimizers would show, with a power of 80%, the difference they have here.
 
@@ -271,6 +359,7 @@ def seed_range(
       second: results of the other.
       confidence: of the test; see `seeds_needed`.
       least_deviation: the deviation that the values have at least; see `least_deviation`.
+      sampling: see `seeds_needed`.
 
     Returns:
       The range; None if one of the two has a single value.
@@ -289,5 +378,7 @@ def seed_range(
     difference = statistics.fmean(first) - statistics.fmean(second)
     variance = total / 2
     ends = [math.sqrt(variance * freedom / scipy.special.chdtri(freedom, share)) for share in (0.025, 0.975)]
-    low, high = (seeds_needed(difference=difference, deviation=end, confidence=confidence) for end in ends)
+    low, high = (
+        seeds_needed(difference=difference, deviation=end, confidence=confidence, sampling=sampling) for end in ends
+    )
     return SeedRange(low, high)

@@ -6,35 +6,31 @@ import contextlib
 import dataclasses
 import functools
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float, Int32, Integer, PyTree, UInt32
+from jaxtyping import Array, Int32, Integer, PyTree, UInt32
 
 from jaxopt_bench import prng
 from jaxopt_bench.problems import Examples, take_examples
-from jaxopt_bench.training.batches import MaskedBatch, epoch_order
+from jaxopt_bench.training.batches import epoch_order
 from jaxopt_bench.training.code_path import options_to_run_once
-from jaxopt_bench.training.devices import divided, fetched, placed, rows, shardings
+from jaxopt_bench.training.devices import divided, placed, rows, shardings
+from jaxopt_bench.training.evaluator import Evaluator, Values
 from jaxopt_bench.training.loop import make_loop
-from jaxopt_bench.training.metrics import EvaluationMetrics, StepMetrics
+from jaxopt_bench.training.metrics import StepMetrics
 from jaxopt_bench.training.population import over_members, repeat, required_bytes
 from jaxopt_bench.training.side_by_side import Threads, part_count, part_size
 from jaxopt_bench.training.state import TrainState, abstract_states
-from jaxopt_bench.training.step import make_averages_step, make_evaluation_step, make_train_step
+from jaxopt_bench.training.step import make_train_step
 from jaxopt_bench.training.task import Task
-
-STATISTICS_EXAMPLES = 5000  # training examples from which running averages are estimated for an evaluation
 
 Order = Int32[Array, "members examples"]
 Steps = Integer[Array, " members"]
 Index = Integer[Array, ""]
 Tree: TypeAlias = PyTree[Array]
-Arrays = dict[str, np.ndarray]
-Values = Mapping[str, Float[Array, " members"]]
 
 
 class Program:
@@ -74,6 +70,11 @@ class Program:
         """The program of the members of one thread, if members are trained side by side."""
         path = dataclasses.replace(self.task.code_path, side_by_side=1)
         return Program(dataclasses.replace(self.task, code_path=path), part_size(self.task.code_path, self.members))
+
+    @functools.cached_property
+    def evaluator(self) -> Evaluator:
+        """It evaluates the members."""
+        return Evaluator(self.task, self.members, self._threads)
 
     # Training
 
@@ -199,181 +200,6 @@ class Program:
     def _make_step_values(self) -> Callable[[StepMetrics], Values]:
         measured = self.task.step_metrics
         return jax.jit(jax.vmap(lambda own: own.compute(measured)))
-
-    # Evaluation
-
-    def states_to_evaluate(
-        self, states: TrainState, data: Examples, watched: Callable[[Iterator[int]], Iterator[int]] = iter
-    ) -> TrainState:
-        """Returns the states to evaluate, given the states that are trained.
-
-        If the optimizer averages parameters, the averages replace them. If the problem's variables are running
-        averages, they are estimated anew for the parameters that are evaluated: as means over the batches of the first
-        training examples, drawn as in training. Those of training are not used: in the first steps they are mostly
-        their initial values and those of earlier parameters, and averages of parameters have none.
-
-        Args:
-          states: of the members.
-          data: the whole training split, on the device.
-          watched: returns the iterator that it is given, and may raise instead of the next item.
-        """
-        if self.task.experiment.optimizer.averages:
-            states = states.replace(params=self._average_parameters(states.opt_state, states.params))
-        if not self.task.problem.running_averages or not jax.tree.leaves(states.variables):
-            return states
-        sums = states.variables  # the first call of `_add_variables` reads only their shapes
-        for index in watched(iter(range(self._statistics_batches))):
-            before, sums = sums, self._add_variables(states.params, sums, states.seed, data, jnp.int32(index))
-            jax.block_until_ready(before)
-        return states.replace(variables=sums)
-
-    @property
-    def _statistics_batches(self) -> int:
-        return min(self.task.steps_per_epoch, max(1, STATISTICS_EXAMPLES // self.task.experiment.workload.batch_size))
-
-    @functools.cached_property
-    def _average_parameters(self) -> Callable[..., Tree]:
-        return self.task.shared(self._make_average_parameters, "average_parameters", self.members, self.task.trained)
-
-    def _make_average_parameters(self) -> Callable[..., Tree]:
-        optimizer = self.task.experiment.optimizer
-
-        @functools.partial(jax.jit, in_shardings=(self._stacked, self._stacked), out_shardings=self._stacked)
-        def averages(opt_state: Any, params: Tree) -> Tree:
-            of_all = over_members(optimizer.evaluation_parameters, self.task.code_path, self.members)
-            return of_all((), opt_state, params)
-
-        return averages
-
-    @functools.cached_property
-    def _add_variables(self) -> Callable[..., Tree]:
-        return self.task.shared(self._make_add_variables, "add_variables", self.members, self._batch_size)
-
-    def _make_add_variables(self) -> Callable[..., Tree]:
-        """Adds the statistics of one batch to the means of the variables."""
-        path, members, size = self.task.code_path, self.members, self.task.experiment.workload.batch_size
-        averages_step, batches = make_averages_step(self.task), self._statistics_batches
-
-        @functools.partial(
-            jax.jit,
-            compiler_options=path.compiler_options(),
-            in_shardings=(self._stacked, self._stacked, self._stacked, self._whole, self._whole),
-            out_shardings=self._stacked,
-        )
-        def add(params: Tree, sums: Tree, seeds: UInt32[Array, " members"], data: Examples, index: Index) -> Tree:
-            batch = jax.tree.map(lambda array: jax.lax.dynamic_slice_in_dim(array, index * size, size), data)
-
-            def of_one(params: Tree, sums: Tree, seed: UInt32[Array, ""], batch: Examples, index: Index) -> Tree:
-                own = averages_step(params, sums, batch, seed, index)
-                return jax.tree.map(lambda sum, s: jnp.where(index == 0, 0, sum) + s / batches, sums, own)
-
-            return over_members(of_one, path, members)((divided(batch, path, members), index), params, sums, seeds)
-
-        return add
-
-    def evaluate(self, states: TrainState, batches: Iterable[MaskedBatch]) -> Values:
-        """Returns the metrics of each member over a split, by name.
-
-        It takes a batch when all before it but one are done, so that the iterator can stop the evaluation soon.
-
-        Args:
-          states: see `states_to_evaluate`.
-          batches: those of `padded_batches`.
-        """
-        of_model = states.params, states.variables  # without the optimizer's state, so that all optimizers share it
-        if self._threads is not None:
-            return self._evaluate_in_threads(self._threads, of_model, batches)
-        metrics = self._no_evaluation()
-        for batch, mask in batches:
-            before, metrics = metrics, self._add_evaluation(of_model, metrics, batch, mask)
-            jax.block_until_ready(before)
-        return self._evaluation_values(metrics)
-
-    def _evaluate_in_threads(
-        self, threads: Threads, of_model: tuple[Tree, Tree], batches: Iterable[MaskedBatch]
-    ) -> Values:
-        parts, join = threads.divide(of_model)
-        metrics = [self._part._no_evaluation() for _ in parts]
-        for batch, mask in batches:
-            arguments = [(*own, batch, mask) for own in zip(parts, metrics, strict=True)]
-            before, metrics = metrics, threads.call(self._part._add_evaluation, arguments)
-            jax.block_until_ready(before)
-        return self._evaluation_values(join(metrics))
-
-    def _no_evaluation(self) -> EvaluationMetrics:
-        return repeat(EvaluationMetrics.empty(self.task.problem.statistics), self.members)
-
-    @functools.cached_property
-    def _add_evaluation(self) -> Callable[..., EvaluationMetrics]:
-        return self.task.shared(self._make_add_evaluation, "add_evaluation", self.members)
-
-    def _make_add_evaluation(self) -> Callable[..., EvaluationMetrics]:
-        path, members, evaluation_step = self.task.code_path, self.members, make_evaluation_step(self.task)
-
-        @functools.partial(
-            jax.jit,
-            compiler_options=path.compiler_options(),
-            in_shardings=(self._stacked, self._stacked, self._whole, self._whole),
-            out_shardings=self._stacked,
-        )
-        def add(
-            of_model: tuple[Tree, Tree], metrics: EvaluationMetrics, batch: Examples, mask: Bool[Array, " batch"]
-        ) -> EvaluationMetrics:
-            def of_one(
-                of_model: tuple[Tree, Tree], metrics: EvaluationMetrics, batch: Examples, mask: Bool[Array, " batch"]
-            ) -> EvaluationMetrics:
-                return metrics.merge(evaluation_step(*of_model, batch, mask))
-
-            return over_members(of_one, path, members)(divided((batch, mask), path, members), of_model, metrics)
-
-        return add
-
-    @functools.cached_property
-    def _evaluation_values(self) -> Callable[[EvaluationMetrics], Values]:
-        return self.task.shared(self._make_evaluation_values, "evaluation_values", self.members)
-
-    def _make_evaluation_values(self) -> Callable[[EvaluationMetrics], Values]:
-        measured = self.task.problem.measured
-        return jax.jit(jax.vmap(lambda own: own.compute(measured)))
-
-    def predict(self, states: TrainState, batches: Iterable[MaskedBatch]) -> tuple[Arrays, Arrays]:
-        """Returns the problem's statistics of each example of a split, and what its function `outputs` returns.
-
-        Both are dictionaries of arrays [members, examples, …] on the host.
-
-        Args:
-          states: see `states_to_evaluate`.
-          batches: those of `padded_batches`; their padding has no rows.
-        """
-        parts = []
-        for batch, mask in batches:
-            kept = np.asarray(mask)
-            found = fetched(self._predict_batch(states, batch))
-            parts.append(jax.tree.map(lambda array, kept=kept: array[:, kept], found))
-        return jax.tree.map(lambda *arrays: np.concatenate(arrays, axis=1), *parts)
-
-    @functools.cached_property
-    def _predict_batch(self) -> Callable[..., Any]:
-        return self.task.shared(self._make_predict_batch, "predict_batch", self.members)
-
-    def _make_predict_batch(self) -> Callable[..., Any]:
-        problem, path, members = self.task.problem, self.task.code_path, self.members
-
-        @functools.partial(
-            jax.jit,
-            compiler_options=path.compiler_options(),
-            in_shardings=(self._stacked, self._whole),
-            out_shardings=self._stacked,
-        )
-        def of_batch(states: TrainState, batch: Examples) -> Any:
-            def of_one(state: TrainState, batch: Examples) -> Any:
-                found = problem.evaluation(state.params, state.variables, batch)
-                statistics = {name: found[name] for name in problem.statistics}
-                return statistics, dict(problem.predictions(state.params, state.variables, batch))
-
-            return over_members(of_one, path, members)((divided(batch, path, members),), states)
-
-        return of_batch
 
     # Size
 

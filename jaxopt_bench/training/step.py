@@ -20,7 +20,10 @@ NEGLIGIBLE = 1e-30  # smaller batch statistics are taken as 0: near the smallest
 
 TrainStep = Callable[[TrainState, Examples], tuple[TrainState, StepMetrics]]
 AveragesStep = Callable[[PyTree[Array], PyTree[Array], Examples, UInt32[Array, ""], Integer[Array, ""]], PyTree[Array]]
-EvaluationStep = Callable[[PyTree[Array], PyTree[Array], Examples, Bool[Array, " batch"]], EvaluationMetrics]
+EvaluationStep = Callable[
+    [PyTree[Array], PyTree[Array], Examples, Bool[Array, " batch"]],
+    tuple[EvaluationMetrics, dict[str, Float[Array, " batch"]]],
+]
 
 
 def make_train_step(task: Task) -> TrainStep:
@@ -72,17 +75,19 @@ def make_train_step(task: Task) -> TrainStep:
 
 
 def make_evaluation_step(task: Task) -> EvaluationStep:
-    """Returns `evaluation_step(params, variables, batch, mask) -> metrics` for one task, not compiled yet.
+    """Returns `evaluation_step(params, variables, batch, mask) -> (metrics, statistics)`, not compiled yet.
 
-    Nothing is random; examples whose mask is False do not count.
+    Nothing is random. Examples whose mask is False do not count in the metrics. The statistics are those of each
+    example, by name.
     """
     problem = task.problem
 
     def evaluation_step(
         params: PyTree[Array], variables: PyTree[Array], batch: Examples, mask: Bool[Array, " batch"]
-    ) -> EvaluationMetrics:
+    ) -> tuple[EvaluationMetrics, dict[str, Float[Array, " batch"]]]:
         found = problem.evaluation(params, variables, batch)
-        return EvaluationMetrics.of_batch({name: found[name] for name in problem.statistics}, mask)
+        statistics = {name: found[name] for name in problem.statistics}
+        return EvaluationMetrics.of_batch(statistics, mask), statistics
 
     return evaluation_step
 

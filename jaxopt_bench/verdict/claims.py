@@ -13,7 +13,15 @@ from jaxopt_bench.results import Results, workload_metrics
 from jaxopt_bench.statistics import Estimate, RankCorrelation, spearman
 from jaxopt_bench.study import Association, Claim, Comparison, Document, Study
 from jaxopt_bench.verdict.pairs import compare
-from jaxopt_bench.verdict.samples import RunRow, deviation_floor, ended, measured, samples, seeds_by_trial
+from jaxopt_bench.verdict.samples import (
+    RunRow,
+    deviation_floor,
+    ended,
+    example_samples,
+    measured,
+    samples,
+    seeds_by_trial,
+)
 
 Answer = Literal["supported", "contradicted", "undecided"]
 NEGLIGIBLE = 0.3
@@ -98,12 +106,13 @@ def _comparison(
         why = f"{epochs} cannot decide this, at least {ROUGHNESS_EPOCHS} can"
         return Evidence(part, measure, "undecided", undecidable=why)
     values = samples(results, document, workload.name, measure)
-    pairs = compare(values, measure, deviation_floor(results, workload.name, measure, values))
+    examples = example_samples(results, document, workload.name, measure)
+    pairs = compare(values, measure, deviation_floor(results, workload.name, measure, values), examples)
     pair = next((p for p in pairs if {p.first, p.second} == {part.higher, part.lower}), None)
     if pair is None or pair.adjusted is None:
         return Evidence(part, measure, "undecided", undecidable="fewer than two results of one of them")
     difference = pair.higher_less_lower(part.higher, measure)
-    answer: Answer = "undecided" if not pair.seen else "supported" if difference.mean > 0 else "contradicted"
+    answer: Answer = "undecided" if not pair.significant else "supported" if difference.mean > 0 else "contradicted"
     return Evidence(part, measure, answer, difference, sum(p.adjusted is not None for p in pairs))
 
 

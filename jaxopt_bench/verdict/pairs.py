@@ -7,6 +7,9 @@ import itertools
 import statistics
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+from jaxtyping import Float
+
 from jaxopt_bench.measures import Measure
 from jaxopt_bench.statistics import Difference, Estimate, SeedRange, compare_pairs, count_wins, seed_range
 
@@ -18,7 +21,8 @@ class Pair:
     """Two contenders on a workload, the first of which has the better mean.
 
     Attributes:
-      difference: how much better the mean of the first is, tested together with all pairs of the workload.
+      difference: how much better the mean of the first is, tested together with all pairs of the workload. If the
+        results of single test examples are known, it is about other test examples, too.
       wins: in how many of all pairs of a run of the first and a run of the second the first is better; a tie counts
         half. With several repetitions, the means of searches take the place of runs.
       of: how many such pairs of runs there are.
@@ -34,7 +38,7 @@ class Pair:
     seeds: SeedRange | None
 
     @property
-    def seen(self) -> bool:
+    def significant(self) -> bool:
         """Whether the difference is significant, corrected for all pairs."""
         return self.difference.significant
 
@@ -42,6 +46,11 @@ class Pair:
     def adjusted(self) -> float | None:
         """The p value, adjusted for all pairs; None if they are not tested."""
         return self.difference.adjusted
+
+    @property
+    def needs_examples(self) -> bool:
+        """Whether no number of seeds would show a difference of that size, because there are too few test examples."""
+        return self.difference.sampling > 0 and self.seeds is not None and self.seeds.low is None
 
     def higher_less_lower(self, higher: str, measure: Measure) -> Estimate:
         """Returns the difference of the means as that of `higher` minus that of the other."""
@@ -52,18 +61,25 @@ class Pair:
         return Estimate(-found.mean, interval, found.count)
 
 
-def compare(values: Mapping[str, Sequence[float]], measure: Measure, least_deviation: float) -> tuple[Pair, ...]:
+def compare(
+    values: Mapping[str, Sequence[float]],
+    measure: Measure,
+    least_deviation: float,
+    examples: Mapping[str, Float[np.ndarray, "results examples"]] | None = None,
+) -> tuple[Pair, ...]:
     """Returns every pair of contenders, tested together, the better contenders first.
 
     Args:
       values: independent results of each contender. Of equal means, the earlier contender comes first.
       measure: of the results.
       least_deviation: the deviation that they have at least; see `samples.deviation_floor`.
+      examples: the results of each test example; see `samples.example_samples`.
     """
     sign = 1 if measure.higher_is_better else -1
     ranked = sorted(values, key=lambda name: -sign * statistics.fmean(values[name]))
     gains = [[sign * value for value in values[name]] for name in ranked]
-    differences = compare_pairs(gains, CONFIDENCE, least_deviation=least_deviation)
+    gains_of_examples = None if examples is None else [sign * examples[name] for name in ranked]
+    differences = compare_pairs(gains, CONFIDENCE, least_deviation=least_deviation, examples=gains_of_examples)
     tested = sum(difference.p_value is not None for difference in differences)
     confidence = 1 - (1 - CONFIDENCE) / max(tested, 1)
     names = itertools.combinations(ranked, 2)
@@ -74,7 +90,9 @@ def compare(values: Mapping[str, Sequence[float]], measure: Measure, least_devia
             difference,
             wins=count_wins(first, second, higher=True),
             of=len(first) * len(second),
-            seeds=seed_range(first, second, confidence=confidence, least_deviation=least_deviation),
+            seeds=seed_range(
+                first, second, confidence=confidence, least_deviation=least_deviation, sampling=difference.sampling
+            ),
         )
         for pair, (first, second), difference in zip(names, samples, differences, strict=True)
     )

@@ -52,16 +52,16 @@ def _lead(study: Study, ranking: Ranking) -> list[str]:
     if all(pair.adjusted is None for pair in pairs):
         single = "With a single seed nothing can be said of the noise: no winner is named."
         return [f"{lead}.", single, *reported]
-    seen = [pair for pair in pairs if pair.seen]
-    unseen = [pair for pair in pairs if not pair.seen]
+    ahead = [pair for pair in pairs if pair.significant]
+    unsettled = [pair for pair in pairs if not pair.significant]
     said = [f"{lead}."]
-    if seen:
-        said.append(f"{'It is' if unseen else 'It wins: it is'} ahead of {_ahead(primary, seen)}.")
-    if unseen:
+    if ahead:
+        said.append(f"{'It is' if unsettled else 'It wins: it is'} ahead of {_ahead(primary, ahead)}.")
+    if unsettled:
         count = ranking.comparisons
         among = f" among {count} comparisons" if count > 1 else ""
-        said.append(f"Not settled{among}: {_unseen(study, primary, unseen)}.")
-        if any(pair.seeds is not None and seeds_in_words(pair.seeds) is None for pair in unseen):
+        said.append(f"Not settled{among}: {_unsettled(study, primary, unsettled)}.")
+        if any(pair.seeds is not None and seeds_in_words(pair.seeds) is None for pair in unsettled):
             said.append(f"There are too few {_kind(study)} to say how many would be enough.")
     if ranking.comparisons > 1:
         said.append(f"The intervals of differences are corrected for these {ranking.comparisons} comparisons.")
@@ -89,17 +89,28 @@ def _rules(ranking: Ranking) -> list[str]:
 
 def _ahead(primary: Measure, pairs: Sequence[Pair]) -> str:
     """Returns the second contenders of pairs, each with how far it is behind."""
-    return join_words([f"{p.second} (by {_amount(primary, p.difference.estimate)})" for p in pairs])
+    return join_words([f"{p.second} (by {_lead_of(primary, p)})" for p in pairs])
 
 
-def _unseen(study: Study, primary: Measure, pairs: Sequence[Pair]) -> str:
+def _unsettled(study: Study, primary: Measure, pairs: Sequence[Pair]) -> str:
     """Returns the second contenders of pairs, each with how far it is behind and how many seeds would show this."""
     parts = []
     for pair in pairs:
         needed = None if pair.seeds is None else seeds_in_words(pair.seeds)
         words = f"; a difference of this size needs {needed} {_kind(study)} to be seen" if needed is not None else ""
-        parts.append(f"{pair.second} (behind by {_amount(primary, pair.difference.estimate)}{words})")
+        if pair.needs_examples:
+            words = "; it needs more test examples to be seen"
+        parts.append(f"{pair.second} (behind by {_lead_of(primary, pair)}{words})")
     return join_words(parts)
+
+
+def _lead_of(primary: Measure, pair: Pair) -> str:
+    """Returns a difference with its interval; if that on the same test examples leaves out zero, with both."""
+    found, same = pair.difference.estimate, pair.difference.same_examples
+    amount = _amount(primary, found)
+    if found.interval is None or found.interval == same.interval or same.low < 0 < same.high:
+        return amount
+    return f"{amount} on new data, {primary.interval(same)} on these test examples"
 
 
 def _kind(study: Study) -> str:
@@ -108,18 +119,33 @@ def _kind(study: Study) -> str:
 
 
 def _validity(study: Study, ranking: Ranking) -> list[str]:
-    """Returns a sentence about what the intervals cover and what they do not."""
+    """Returns sentences about what the results depend on, and what their intervals cover."""
     if not any(study.contender(s.contender).searched for s in ranking.standings):
-        return ["Nothing was tuned: this holds at these settings alone."]
-    if study.repetitions > 1:
+        said = "Nothing was tuned: this holds at these settings alone."
+    elif study.repetitions > 1:
+        said = f"The means are over {study.repetitions} independent searches of each optimizer."
+    else:
+        said = "All of this depends on one search: another draw of trials may rank differently (--repetitions)."
+    return [said, *_coverage(study, ranking)]
+
+
+def _coverage(study: Study, ranking: Ranking) -> list[str]:
+    """Returns a sentence about what intervals cover; none if there are no intervals of differences."""
+    if not ranking.comparisons:
+        return []
+    runs = "the searches and their seeds" if study.repetitions > 1 else "the seeds"
+    primary, count = ranking.scale.primary, ranking.test_examples
+    if count is not None:
         return [
-            f"The means are over {study.repetitions} independent searches of each optimizer, and the intervals cover "
-            "how searches differ."
+            f"The intervals of differences cover {runs} and the choice of the {count:,} test examples, so they hold "
+            f"for new data; those of means cover {runs} alone."
         ]
-    return [
-        "All of this is conditional on one search: the intervals are of the noise of training, and another draw of "
-        "trials may rank differently (--repetitions)."
-    ]
+    if primary.name.startswith("test_") and primary.metric.resampling != "none":
+        return [
+            f"The intervals cover {runs} alone, since the results of single test examples are not recorded: they hold "
+            "for the same test examples."
+        ]
+    return [f"The intervals cover {runs}."]
 
 
 def _warnings(study: Study, ranking: Ranking) -> list[str]:

@@ -17,7 +17,15 @@ from jaxopt_bench.results import Results, workload_metrics
 from jaxopt_bench.statistics import Estimate
 from jaxopt_bench.study import Document, Selection, Study
 from jaxopt_bench.verdict.pairs import Pair, compare
-from jaxopt_bench.verdict.samples import deviation_floor, ended, lost_searches, samples, steps_of, worst_result
+from jaxopt_bench.verdict.samples import (
+    deviation_floor,
+    ended,
+    example_samples,
+    lost_searches,
+    samples,
+    steps_of,
+    worst_result,
+)
 from jaxopt_bench.verdict.scale import Scale, scale_of
 from jaxopt_bench.verdict.trials import Trials, improving_edges, trials_of
 
@@ -67,6 +75,8 @@ class Ranking:
       standings: those of the contenders that have confirmations.
       missing: the contenders without confirmations.
       pairs: the better one first, compared by `Scale.primary`.
+      test_examples: the number of test examples whose single results the pairs take into account; None if these are not
+        recorded, so that all intervals hold for the same test examples.
       worst: the result that counts for a run that diverged, and for a search whose trials all diverged; None if it is
         not known, and then they are left out.
       lost: the trials of those contenders of `missing` whose trials all diverged, by name.
@@ -78,6 +88,7 @@ class Ranking:
     missing: tuple[str, ...]
     pairs: tuple[Pair, ...]
     worst: float | None = None
+    test_examples: int | None = None
     lost: Mapping[str, Trials] = dataclasses.field(default_factory=dict)
 
     @property
@@ -113,11 +124,13 @@ def ranking_of(results: Results, document: Document, workload: str) -> Ranking:
         (s for s in found.values() if s is not None), key=lambda s: (sign * s.primary.mean, s.diverged / s.runs)
     )
     ranked = {s.contender: reached[primary.name][s.contender] for s in standings}
-    pairs = compare(ranked, primary, floors[primary.name])
+    examples = example_samples(results, document, workload, primary)
+    pairs = compare(ranked, primary, floors[primary.name], examples)
     missing = [name for name, standing in found.items() if standing is None]
     lost = {name: each for name in missing if (each := _lost(results, document, workload, name, scale)) is not None}
     worst = worst_result(results, study, workload, primary)
-    return Ranking(workload, scale, tuple(standings), tuple(missing), pairs, worst, lost)
+    test_examples = next((array.shape[1] for array in (examples or {}).values()), None)
+    return Ranking(workload, scale, tuple(standings), tuple(missing), pairs, worst, test_examples, lost)
 
 
 def _lost(results: Results, document: Document, workload: str, contender: str, scale: Scale) -> Trials | None:

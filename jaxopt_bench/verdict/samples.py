@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
+import numpy as np
 import polars as pl
+from jaxtyping import Float
 
 from jaxopt_bench.measures import Measure, measures, split_of
 from jaxopt_bench.problems import Metric
-from jaxopt_bench.results import Results
+from jaxopt_bench.results import Results, workload_metrics
 from jaxopt_bench.results.columns import metric_columns
 from jaxopt_bench.statistics import least_deviation, steps_to_target
 from jaxopt_bench.study import Document, Phase, Study, Target
 
 RunRow = Mapping[str, Any]
 """A row of the table of runs."""
+T = TypeVar("T", float, np.ndarray)
 
 
 def samples(results: Results, document: Document, workload: str, measure: Measure) -> dict[str, list[float]]:
@@ -35,39 +38,106 @@ def samples(results: Results, document: Document, workload: str, measure: Measur
     Returns:
       The results of the contenders that have some.
     """
+
+    def of_run(row: RunRow) -> float | None:
+        return measured(results, document.study, row, measure)
+
+    return _independent_results(results, document, workload, measure, of_run, statistics.fmean, lambda worst: worst)
+
+
+def example_samples(
+    results: Results, document: Document, workload: str, measure: Measure
+) -> dict[str, Float[np.ndarray, "results examples"]] | None:
+    """Returns the results of each test example in each of the results that `samples` returns.
+
+    In a result that counts as `worst_result`, every example has this value.
+
+    Args:
+      results: of the study.
+      document: of the study.
+      workload: its name.
+      measure: of the confirmations.
+
+    Returns:
+      An array for each contender; None if the measure is not the headline metric of the test split, or the results of
+      single examples are not recorded for all completed confirmations.
+    """
     study = document.study
-    found = {c.name: _by_repetition(results, study, workload, c.name, measure) for c in study.contenders}
+    headline = workload_metrics(results.runs, workload)[0].name
+    completed = ended(results, workload, None, "confirmation").filter(pl.col("status") == "completed").to_dicts()
+    known = [_examples_of(results, study, row) for row in completed]
+    counts = {len(own) for own in known if own is not None}
+    if measure.name != f"test_{headline}" or len(counts) != 1 or any(own is None for own in known):
+        return None
+    (count,) = counts
+
+    def of_run(row: RunRow) -> np.ndarray | None:
+        return _examples_of(results, study, row) if row["status"] == "completed" else None
+
+    found = _independent_results(
+        results,
+        document,
+        workload,
+        measure,
+        of_run,
+        lambda arrays: np.mean(arrays, axis=0),
+        lambda w: np.full(count, w),
+    )
+    return {name: np.stack(arrays) for name, arrays in found.items()}
+
+
+def _examples_of(results: Results, study: Study, row: RunRow) -> np.ndarray | None:
+    step = row.get(f"{study.at}.step")
+    return None if step is None else results.examples_of(row["path"], step)
+
+
+def _independent_results(
+    results: Results,
+    document: Document,
+    workload: str,
+    measure: Measure,
+    of_run: Callable[[RunRow], T | None],
+    mean: Callable[[list[T]], T],
+    of_worst: Callable[[float], T],
+) -> dict[str, list[T]]:
+    """Returns results of each contender that are independent of each other; see `samples`.
+
+    Args:
+      results: of the study.
+      document: of the study.
+      workload: its name.
+      measure: by which the worst result is chosen.
+      of_run: returns the result of a confirmation; None if it is not known.
+      mean: returns the mean of several results.
+      of_worst: returns the result of a run that has the worst value.
+    """
+    study = document.study
+    found = {c.name: _by_repetition(results, workload, c.name, of_run) for c in study.contenders}
     lost = {name: lost_searches(document, workload, name) if own else () for name, own in found.items()}
     known = {name: own | {repetition: {0: None} for repetition in lost[name]} for name, own in found.items() if own}
     worst = None
     if any(value is None for own in known.values() for seeds in own.values() for value in seeds.values()):
         worst = worst_result(results, study, workload, measure)
-    several = study.repetitions > 1
-    independent = {name: _independent(own, worst, several=several) for name, own in known.items()}
-    return {name: values for name, values in independent.items() if values}
+    instead = None if worst is None else of_worst(worst)
+    independent: dict[str, list[T]] = {}
+    for name, by_repetition in known.items():
+        for _, by_seed in sorted(by_repetition.items()):
+            values = [instead if value is None else value for _, value in sorted(by_seed.items())]
+            own = [value for value in values if value is not None]
+            if own:
+                independent.setdefault(name, []).extend([mean(own)] if study.repetitions > 1 else own)
+    return independent
 
 
 def _by_repetition(
-    results: Results, study: Study, workload: str, contender: str, measure: Measure
-) -> dict[int, dict[int, float | None]]:
+    results: Results, workload: str, contender: str, of_run: Callable[[RunRow], T | None]
+) -> dict[int, dict[int, T | None]]:
     """Returns the results of a contender's confirmations, by repetition and seed; None for one that diverged."""
-    found: dict[int, dict[int, float | None]] = {}
+    found: dict[int, dict[int, T | None]] = {}
     for row in ended(results, workload, contender, "confirmation").to_dicts():
-        value = measured(results, study, row, measure)
+        value = of_run(row)
         if value is not None or row["status"] != "completed":
             found.setdefault(row["repetition"], {})[row["seed"]] = value
-    return found
-
-
-def _independent(
-    by_repetition: Mapping[int, Mapping[int, float | None]], worst: float | None, *, several: bool
-) -> list[float]:
-    """Returns the results of seeds, or the means of several repetitions, with `worst` for those that are None."""
-    found = []
-    for _, by_seed in sorted(by_repetition.items()):
-        values = [worst if value is None else value for _, value in sorted(by_seed.items())]
-        known = [value for value in values if value is not None]
-        found += [statistics.fmean(known)] if several and known else known
     return found
 
 

@@ -61,14 +61,14 @@ def trained(experiment: Any, path: CodePath, members: int, devices: int) -> dict
     for steps in (3, 4):
         states, metrics = program.advance(states, metrics, images, order, jnp.full(members, steps, jnp.int32))
     where = jax.tree.leaves(states.params)[0].sharding
-    seen = program.states_to_evaluate(states, images)
+    seen = program.evaluator.states_to_evaluate(states, images)
     some = take_examples(IMAGES, slice(300))
     return {
         "params": _flat(seen.params),
         "variables": _flat(seen.variables),
         "steps": program.step_values(metrics),
-        "evaluation": program.evaluate(seen, padded_batches(some)),
-        "logits": program.predict(seen, padded_batches(some))[1]["logits"],
+        "evaluation": program.evaluator.evaluate(seen, padded_batches(some)),
+        "logits": program.evaluator.predict(seen, padded_batches(some))[1]["logits"],
         "rows": where.mesh.shape["members"] if devices > 1 else 1,
     }
 

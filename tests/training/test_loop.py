@@ -123,7 +123,7 @@ def test_evaluation_counts_every_example_once(task, count):
     module = task.experiment.workload.problem.model.module(10)
     logits = np.asarray(module.apply({"params": state.params}, (split.inputs / 255.0 - 0.3) / 0.35, train=False))
     log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
-    metrics = member(Program(task).evaluate(initial_states([task]), list(padded_batches(split))), 0)
+    metrics = member(Program(task).evaluator.evaluate(initial_states([task]), list(padded_batches(split))), 0)
     np.testing.assert_allclose(metrics["loss"], -log_p[np.arange(count), split.labels].mean(), rtol=1e-5)
     np.testing.assert_allclose(metrics["accuracy"], (logits.argmax(1) == split.labels).mean(), rtol=1e-6)
 
@@ -132,7 +132,7 @@ def test_evaluation_counts_every_example_once(task, count):
 def test_predictions_are_each_members_network_applied_to_each_example(task, code_path):
     split = jax.tree.map(np.asarray, drawn_images(EVALUATION_BATCH + 3, seed=1))
     tasks = [task_on(dataclasses.replace(task.experiment, seed=seed), EXAMPLES, code_path=code_path) for seed in (0, 1)]
-    statistics, outputs = Program(tasks[0], 2).predict(initial_states(tasks), padded_batches(split))
+    statistics, outputs = Program(tasks[0], 2).evaluator.predict(initial_states(tasks), padded_batches(split))
     found = outputs["logits"]
     assert found.dtype == np.float32
     np.testing.assert_array_equal(outputs["labels"], [split.labels] * 2)
@@ -162,7 +162,7 @@ def test_padding_is_masked():
 
 def test_parameters_without_averages_and_batch_statistics_are_evaluated_as_they_are(task, data):
     states = initial_states([task])
-    assert Program(task).states_to_evaluate(states, data) is states
+    assert Program(task).evaluator.states_to_evaluate(states, data) is states
 
 
 @pytest.mark.parametrize(("members", "ema_decay", "scale"), [(1, 0.9, 1), (2, 0.9, 1), (2, None, 1), (1, None, 1e7)])
@@ -173,7 +173,7 @@ def test_parameters_are_evaluated_with_batch_statistics_of_their_own(members, em
     tasks = [task_on(changed(tiny, optimizer=o, **plain), EXAMPLES) for o in optimizers]
     states, _ = advanced(tasks[0], data, 5, tasks=tasks)
     states = states.replace(params={**states.params, "conv": jax.tree.map(lambda p: p * scale, states.params["conv"])})
-    evaluated = Program(tasks[0], members).states_to_evaluate(states, data)
+    evaluated = Program(tasks[0], members).evaluator.states_to_evaluate(states, data)
     for place, optimizer in enumerate(optimizers):
         own, trained = member(evaluated, place), member(states, place)
         expected = optimizer.evaluation_parameters(trained.opt_state, trained.params)
@@ -206,7 +206,7 @@ def test_equal_parameters_are_evaluated_alike_whether_or_not_they_are_an_average
         experiment = changed(tiny, batch_size=40, model=normed, optimizer=optimizer)
         task = task_on(experiment, EXAMPLES)
         states, _ = advanced(task, data, 3)
-        seen.append(Program(task).states_to_evaluate(states, data))
+        seen.append(Program(task).evaluator.states_to_evaluate(states, data))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), seen[0].params, seen[1].params)
     statistics = (own.variables for own in seen)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), *statistics)
@@ -216,9 +216,9 @@ def test_batch_statistics_that_are_not_finite_after_training_do_not_reach_an_eva
     experiment = changed(tiny, batch_size=40, model=normed)
     task = task_on(experiment, EXAMPLES)
     states = initial_states([task])
-    expected = Program(task).states_to_evaluate(states, data)
+    expected = Program(task).evaluator.states_to_evaluate(states, data)
     broken = states.replace(variables=jax.tree.map(lambda leaf: leaf * jnp.nan, states.variables))
-    jax.tree.map(np.testing.assert_array_equal, Program(task).states_to_evaluate(broken, data), expected)
+    jax.tree.map(np.testing.assert_array_equal, Program(task).evaluator.states_to_evaluate(broken, data), expected)
 
 
 def test_the_estimation_of_batch_statistics_can_be_stopped_before_each_batch(tiny, data, normed):
@@ -230,7 +230,7 @@ def test_the_estimation_of_batch_statistics_can_be_stopped_before_each_batch(tin
 
     task = task_on(changed(tiny, batch_size=40, model=normed), EXAMPLES)
     with pytest.raises(InterruptedError):
-        Program(task).states_to_evaluate(initial_states([task]), data, watched)
+        Program(task).evaluator.states_to_evaluate(initial_states([task]), data, watched)
 
 
 def test_other_numbers_compile_nothing_anew_also_after_a_checkpoint(task, data):

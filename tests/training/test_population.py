@@ -54,7 +54,7 @@ def train(tasks: list[Task], data: Labelled, epochs: int = 2):
         order = program.epoch_orders(states.seed, epoch)
         states, metrics = program.advance(states, program.empty_metrics(), data, order, steps)
     split = jax.tree.map(np.asarray, take_examples(data, slice(40)))
-    return metrics, states, program.evaluate(states, list(padded_batches(split, 16)))
+    return metrics, states, program.evaluator.evaluate(states, list(padded_batches(split, 16)))
 
 
 CHANGES = (

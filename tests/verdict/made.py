@@ -15,6 +15,7 @@ from jaxopt_bench.models import CNN
 from jaxopt_bench.optimizers import OPTIMIZERS, Axis, Space
 from jaxopt_bench.problems import Classification, Metric
 from jaxopt_bench.results import Results
+from jaxopt_bench.results.examples import EXAMPLE_TYPES
 from jaxopt_bench.study import Contender, Document, Selection, Study
 from tests.results.directories import METRICS
 
@@ -98,11 +99,17 @@ def selection(contender: str, trial: int | None = 0, **fields: Any) -> Selection
     return dataclasses.replace(made, **fields)
 
 
-def results(rows: Sequence[Mapping[str, Any]], curves: Sequence[Mapping[str, Any]] = ()) -> Results:
-    """Returns rows and lines as tables."""
+def results(
+    rows: Sequence[Mapping[str, Any]],
+    curves: Sequence[Mapping[str, Any]] = (),
+    examples: Mapping[str, Sequence[float]] = {},
+) -> Results:
+    """Returns rows, lines, and the results of the test examples by path at step 10 as tables."""
     empty = {"path": pl.String, "step": pl.Int64, "split": pl.String, "loss": pl.Float64}
     lines = pl.DataFrame(curves, infer_schema_length=None) if curves else pl.DataFrame(schema=empty)
-    return Results(pl.DataFrame(rows, infer_schema_length=None, strict=False), lines)
+    found = Results(pl.DataFrame(rows, infer_schema_length=None, strict=False), lines)
+    of_examples = [(path, 10, list(values)) for path, values in examples.items()]
+    return dataclasses.replace(found, examples=pl.DataFrame(of_examples, schema=dict(EXAMPLE_TYPES), orient="row"))
 
 
 def document(made: Study, **fields: Any) -> Document:

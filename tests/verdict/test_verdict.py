@@ -47,7 +47,7 @@ def test_the_best_mean_comes_first_and_differences_are_tested_by_welchs_test():
     assert pair.difference.p_value == pytest.approx(expected.pvalue, rel=1e-9)
     assert (pair.difference.estimate.low, pair.difference.estimate.high) == pytest.approx((low, high), rel=1e-9)
     assert (pair.wins, pair.of) == (25, 25)
-    assert pair.seen
+    assert pair.significant
 
 
 def test_the_order_of_the_rows_does_not_matter():
@@ -93,10 +93,10 @@ def test_no_interval_contradicts_the_words_beside_it():
         (ranking,) = found.rankings
         for pair in ranking.pairs:
             assert pair.difference.estimate.mean >= 0
-            assert pair.seen == (pair.difference.estimate.low >= 0)
+            assert pair.significant == (pair.difference.estimate.low >= 0)
         ahead = words(found).partition("ahead of ")[2].partition(". ")[0]
         first = ranking.standings[0].contender
-        assert all((f"{p.second} (by " in ahead) == p.seen for p in ranking.pairs if p.first == first)
+        assert all((f"{p.second} (by " in ahead) == p.significant for p in ranking.pairs if p.first == first)
 
 
 RULES = [
@@ -156,7 +156,7 @@ def test_equal_values_are_no_proof():
     full, one_less = [1.0] * 3, [359 / 360] * 3
     found = judged({"adam": full, "sgd": one_less, "padam": one_less})
     (ranking,) = found.rankings
-    assert not any(pair.seen for pair in ranking.pairs)
+    assert not any(pair.significant for pair in ranking.pairs)
     assert all(pair.difference.p_value > 0.05 for pair in ranking.pairs)
     assert all(pair.difference.estimate.low < pair.difference.estimate.high for pair in ranking.pairs)
     assert ranking.standings[0].primary.interval != (1.0, 1.0)
@@ -194,7 +194,7 @@ def searches(means):
 
 
 def test_over_one_search_the_verdict_is_conditional_and_over_several_it_is_of_their_means():
-    assert "conditional on one search" in words(judged(CLEAR))
+    assert "depends on one search" in words(judged(CLEAR))
     means = {"adam": [0.90, 0.96, 0.95], "sgd": [0.91, 0.92, 0.90]}
     found = searches(means)
     (ranking,) = found.rankings
