@@ -84,11 +84,11 @@ def test_pairs_have_the_verdict_s_numbers():
     rows = list(csv.DictReader(io.StringIO(table.text("csv"))))
     for row, cells, pair in zip(rows, table.rows, found.rankings[0].pairs, strict=True):
         assert cells[0] == f"{pair.first} over {pair.second}"
-        assert cells[3] == ("yes" if pair.seen else "no")
-        assert cells[4] == f"{pair.wins:g} of {pair.of}"
+        assert cells[4] == ("yes" if pair.significant else "no")
+        assert cells[5] == f"{pair.wins:g} of {pair.of}"
         assert float(row["difference_low"]) == pytest.approx(pair.difference.estimate.low)
         assert float(row["p_adjusted"]) == pytest.approx(pair.adjusted)
-        assert (row["significant"] == "true") == pair.seen
+        assert (row["significant"] == "true") == pair.significant
 
 
 @pytest.mark.parametrize("width", [80, 120])

@@ -99,7 +99,7 @@ def test_one_run_without_its_examples_is_enough_for_the_seeds_to_decide():
     found, table, made = judged(lucky())
     assert found.rankings[0].test_examples == EXAMPLES
     fewer = dataclasses.replace(table, examples=table.examples.slice(1))
-    assert ranking_of(fewer, made, "digits_cnn").test_examples is None  # fmt: skip
+    assert ranking_of(fewer, made, "digits_cnn").test_examples is None
 
 
 def test_a_diverged_run_has_the_worst_result_on_every_example():

@@ -241,7 +241,7 @@ def test_a_run_that_diverged_is_no_better_than_any_that_did_not():
     )
     found = judged({"adam": [None] * 5, "sgd": [0.085] * 5})
     assert [s.contender for s in found.rankings[0].standings] == ["sgd", "adam"]
-    assert not found.rankings[0].pairs[0].seen
+    assert not found.rankings[0].pairs[0].significant
 
 
 def test_a_run_that_diverged_is_among_the_worst_in_measures_of_curves():
