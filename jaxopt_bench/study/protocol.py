@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 
 from jaxopt_bench.measures import SPLIT_WORDS, split_of
-from jaxopt_bench.optimizers import Axis, Choice, Space
+from jaxopt_bench.optimizers import Axis, Choice, Constant, Space
+from jaxopt_bench.optimizers.words import schedule_in_words
 from jaxopt_bench.problems import LOSS
 from jaxopt_bench.study.contender import Contender
 from jaxopt_bench.study.study import Study
@@ -18,6 +19,7 @@ def protocol(study: Study) -> list[str]:
     """Returns the rules of a study, in sentences."""
     tuned = [c for c in study.contenders if c.searched]
     said = [_tuning(study), *_different_sizes(tuned), _selection(study)] if tuned else []
+    said += _different_schedules(study.contenders)
     fixed = [c.name for c in study.contenders if not c.searched]
     if fixed:
         said.append(f"Not tuned, and confirmed as given: {', '.join(fixed)}.")
@@ -69,6 +71,18 @@ def _different_sizes(tuned: Sequence[Contender]) -> list[str]:
         by_size.setdefault(space_size(contender.searched), []).append(contender.name)
     groups = "; ".join(f"{', '.join(names)} in {size}" for size, names in by_size.items())
     return [f"The search spaces differ in size: {groups}."] if len(by_size) > 1 else []
+
+
+def _different_schedules(contenders: Sequence[Contender]) -> list[str]:
+    """Returns a sentence with the learning-rate schedule of each optimizer; none if all have the same one."""
+    by_schedule: dict[str, list[str]] = {}
+    for contender in contenders:
+        words, meant = schedule_in_words(contender.schedule), contender.optimizer.schedule
+        prescribed = meant.is_constant and isinstance(contender.schedule, Constant)
+        reason = f", which the method prescribes ({meant.source})" if prescribed else ""
+        by_schedule.setdefault(f"{words}{reason}", []).append(contender.name)
+    groups = "; ".join(f"{', '.join(names)} under {words}" for words, names in by_schedule.items())
+    return [f"The learning-rate schedules differ: {groups}."] if len(by_schedule) > 1 else []
 
 
 def space_size(space: Space) -> str:
