@@ -60,7 +60,7 @@ def fixed(name: str, optimizer: Optimizer, schedule: Schedule) -> Contender:
 
 
 MOMENTUM = SGD(momentum=0.9)
-PADAM = Padam(partial=1 / 8, bias_correction=True, eps=1e-8, gradient_unit=0.01)  # as its authors train it, in this unit
+PADAM = Padam(partial=1 / 8, bias_correction=True, eps=1e-8, gradient_unit=0.01)  # as its authors train it
 
 STUDYS_SGD, STUDYS_ADAMW = SGD(learning_rate=0.01, weight_decay=5e-4), AdamW(learning_rate=0.01, weight_decay=5e-4)
 AT_100_EPOCHS = "batch size 128 instead of 4, and 100 epochs instead of 300"

@@ -44,7 +44,7 @@ def claims(differs: str) -> tuple[Claim, ...]:
     return tuple(dataclasses.replace(claim, differs=differs) for claim in CLAIMS)
 
 
-PADAM = Padam(partial=1 / 8, bias_correction=True, eps=1e-8, gradient_unit=0.01)  # as its authors train it, in this unit
+PADAM = Padam(partial=1 / 8, bias_correction=True, eps=1e-8, gradient_unit=0.01)  # as its authors train it
 
 
 def contenders(schedule: Schedule) -> tuple[Contender, ...]:

@@ -20,7 +20,7 @@ def contender(name: str, optimizer: Optimizer) -> Contender:
     return Contender(name=name, optimizer=optimizer, schedule=Cosine(warmup=1))
 
 
-PADAM = Padam(partial=1 / 8, bias_correction=True, eps=1e-8, gradient_unit=0.01)  # as its authors train it, in this unit
+PADAM = Padam(partial=1 / 8, bias_correction=True, eps=1e-8, gradient_unit=0.01)  # as its authors train it
 
 STUDIES = {
     "digits": Study(

@@ -164,8 +164,9 @@ The shift takes no trials from SGD, whose learning rates fail first. All of SGD'
 range on digits; they are 56% of this one. AlgoPerf's baselines search one decade to each side (Dahl et al., 2023).
 """
 RATE_WITHOUT_DEFAULT = 3e-3
-"""The learning rate around which is searched if a function has no default. Its range, 3e-4 to 0.95, contains all learning
-rates that the recorded studies selected: the smallest is AdamW's 7e-4, the largest Padam's 0.3.
+"""The learning rate around which is searched if a function has no default.
+
+Its range, 3e-4 to 0.95, contains all learning rates that the recorded studies selected: AdamW's 7e-4 to Padam's 0.3.
 """
 _LARGEST_RATE, _SMALLEST_RATE = 1e30, 1e-30  # defaults beyond have ends that float32, in which is trained, cannot hold
 
@@ -206,9 +207,9 @@ WEIGHT_DECAYS: Mapping[str, Axis] = {
 """The ranges of weight decays, by how the decay enters.
 
 They contain the usual values: 5e-4 with SGD's coupled decay, 0.01 to 0.1 with AdamW's decoupled one. The low ends are
-practically zero, since no decay is the best on some problems (the recorded studies selected values near the low end in 3
-of 15 searches): over 200 epochs of CIFAR-10 at batch size 128, under a cosine schedule, they shrink the parameters by 4%
-(SGD with momentum 0.9 and learning rate 0.1) and by 0.4% (AdamW with learning rate 1e-3).
+practically zero, since no decay is the best on some problems: 3 of the 15 recorded searches selected a value near the
+low end. Over 200 epochs of CIFAR-10 at batch size 128, under a cosine schedule, the low ends shrink the parameters by
+4% (SGD with momentum 0.9 and learning rate 0.1) and by 0.4% (AdamW with learning rate 1e-3).
 """
 
 SHARED_AXES: Mapping[str, Axis] = {

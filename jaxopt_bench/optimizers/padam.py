@@ -93,10 +93,10 @@ class Padam(Rescaling):
     on the paper's reproduction (Mittal et al., ICLR reproducibility challenge, 2019) proposes to let it move, and
     leaves open how.
 
-    In the paper's form, good learning rates depend on the exponent: they are some fifty times larger at p = 1/16 than at
-    p = 1/2. With a `gradient_unit` the update is :math:`c_t m_t / ((\sqrt{\hat v_t} + \epsilon) / u)^{2p}`. In the
-    unit `GRADIENT_UNIT`, one range of learning rates serves all exponents. So if a unit is set, the exponent is searched
-    by default together with the learning rate, and the search space contains AMSGrad's.
+    In the paper's form, good learning rates depend on the exponent: they are some fifty times larger at p = 1/16 than
+    at p = 1/2. With a `gradient_unit` u the update is :math:`c_t m_t / ((\sqrt{\hat v_t} + \epsilon) / u)^{2p}`. In
+    the unit `GRADIENT_UNIT`, one range of learning rates serves all exponents. So if a unit is set, the exponent is
+    searched by default together with the learning rate, and the search space contains AMSGrad's.
     """
 
     source = "Chen et al., 2020, Algorithm 1"
@@ -119,7 +119,7 @@ class Padam(Rescaling):
     """The unit of gradients in the denominator; None is the paper's form, which is the same as 1."""
 
     def to_json(self) -> dict[str, Any]:
-        """See `Config.to_json`. Without a unit of gradients, runs have the digests that they had before there was one."""
+        """See `Config.to_json`. A unit that is None is left out: older runs were recorded without it."""
         values = super().to_json()
         return values if self.gradient_unit is not None else {n: v for n, v in values.items() if n != "gradient_unit"}
 

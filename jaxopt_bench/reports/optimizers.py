@@ -18,8 +18,8 @@ from jaxopt_bench.optimizers.axes import RATES_IN_WORDS
 _OF_ALL = tuple(field.name for field in dataclasses.fields(Optimizer))
 
 RULE = (
-    f"Learning rates: {RATES_IN_WORDS} the default, for every optimizer. Weight decay: one range for coupled and one for "
-    "decoupled decay."
+    f"Learning rates: {RATES_IN_WORDS} the default, for every optimizer. Weight decay: one range for coupled and one "
+    "for decoupled decay."
 )
 
 
