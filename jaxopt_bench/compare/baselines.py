@@ -72,7 +72,7 @@ def challenge(study: Study, recorded: Document, newcomers: Sequence[Contender]) 
 def _with_widened_budget(study: Study, recorded: Study) -> Study:
     """Returns a study with the budget of a recorded one, if this was widened and had the study's budget before."""
     before = min((e.after for c in recorded.contenders for e in c.extensions), default=None)
-    if before is None or (study.trials or study.total_epochs) != before:
+    if before is None or study.budget != before:
         return study
     return dataclasses.replace(study, trials=recorded.trials, total_epochs=recorded.total_epochs)
 

@@ -287,7 +287,10 @@ def test_diverged_trials_cost_budget_and_the_good_learning_rates_leave_them_out(
     assert sensitivity_in_words(ranking) == said.replace("0.001 to 0.01", "0.001")
 
 
-def said_of_edges(losses, edge, field="learning_rate", *, axis=Axis(1e-4, 1.0, "log"), of=None, boxes=(), **fields):
+ADAMS = Axis(1e-4, 1.0, "log")
+
+
+def said_of_edges(losses, edge, field="learning_rate", *, axis=ADAMS, of=None, boxes=(), **fields):
     """Returns the paragraph on a winner at an edge of its range, with trials of these losses by hyperparameter.
 
     Args:
@@ -321,8 +324,8 @@ IMPROVING = "Results still improve towards an edge of the search space"
 def test_an_edge_is_said_where_results_improve_towards_it():
     falling = dict(zip(RATES, [0.9, 0.95, 0.8, 0.85, 0.5, 0.4, 0.3, 0.2], strict=True))
     assert (
-        f"{IMPROVING}, where the best trial lies: adam (learning_rate, high). --widen extends it there, with as many more "
-        "trials for every optimizer."
+        f"{IMPROVING}, where the best trial lies: adam (learning_rate, high). --widen extends it there, with as many "
+        "more trials for every optimizer."
     ) in said_of_edges(falling, "high")
     mirrored = dict(zip(RATES, reversed(falling.values()), strict=True))
     assert "lies: adam (learning_rate, low). --widen" in said_of_edges(mirrored, "low")
