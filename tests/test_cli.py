@@ -444,7 +444,7 @@ def test_an_optimizer_is_shown_with_its_ranges_and_drawn(call, tmp_path, own):
     code, out, _ = call("optimizers", "show", "padam")
     assert code == 0
     assert "Chen et al., 2020, Algorithm 1" in out
-    assert "0.001 … 10 * ★" in out  # two decades to each side of 0.1
+    assert "0.01 … 31.6228 * ★" in out  # 1 decade below and 2.5 above 0.1
     assert "0.0625 … 0.5 * ★" not in out
     assert "0.0625 … 0.5 *" in out
     code, out, _ = call("optimizers", "show", f"{own}:mine")

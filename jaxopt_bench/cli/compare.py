@@ -33,6 +33,7 @@ from jaxopt_bench.compare import (
     retuned,
     timed_study,
     tuning_differences,
+    widen,
     with_newcomers,
 )
 from jaxopt_bench.errors import UserError
@@ -84,6 +85,10 @@ class CompareFlags:
     baselines: pathlib.Path | None = None
     """Recorded results of this study, a folder or the name of those that come with the project: only what --add names
     is trained, and compared with them."""
+    widen: bool = False
+    """Extend search spaces beyond the edges towards which the results of this study still improve, by a decade each.
+    All optimizers get the same number of further trials, and the trials that exist stay valid. If you use it again, the
+    spaces are extended further."""
     out: pathlib.Path | None = None
     """The study's folder; studies/NAME by default."""
     largest: MostRuns = None
@@ -144,6 +149,13 @@ def parse(words: Sequence[str]) -> Command:
         raise UserError("--process goes with neither --executor ray nor --shard; accepted: one of them.")
     if flags.baselines is not None and not flags.add:
         raise UserError("--baselines has nothing to compare with them; accepted: with --add OPTIMIZER.")
+    if flags.widen and flags.baselines is not None:
+        raise UserError("--widen would give newcomers more trials than the baselines have. Expected no --baselines.")
+    if flags.widen and shard != (0, 1):
+        raise UserError(
+            "--widen decides once, by the results of the whole study. Expected no --shard with it. When it has begun, "
+            "the same command with --shard and without --widen continues the study."
+        )
     if isinstance(flags, QuestionFlags):
         return functools.partial(_ask, flags, shard)
     study = _study(flags, find_study(flags.study))
@@ -193,6 +205,11 @@ def _compare(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
     study = dataclasses.replace(study, contenders=contenders)
     with one_writes(_folder(flags, study)) as folder:
         console = Console()
+        if flags.widen:
+            widening = widen(study, folder)
+            study = widening.study
+            for sentence in widening.said:
+                print_plain(console, sentence)
         document = _train(flags, study, folder, shard, console)
         _print_answer(load(folder), document, console)
         print_plain(console, str(folder), soft_wrap=True)

@@ -8,6 +8,7 @@ from jaxopt_bench.compare.jobs import Executor, Local
 from jaxopt_bench.compare.newcomers import check_forms, newcomer, retuned, with_newcomers
 from jaxopt_bench.compare.progress import Progress, progress_for
 from jaxopt_bench.compare.question import timed_study
+from jaxopt_bench.compare.widening import Widening, widen
 from jaxopt_bench.compare.work import compare
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Executor",
     "Local",
     "Progress",
+    "Widening",
     "challenge",
     "check_forms",
     "compare",
@@ -25,5 +27,6 @@ __all__ = [
     "retuned",
     "timed_study",
     "tuning_differences",
+    "widen",
     "with_newcomers",
 ]

@@ -14,7 +14,7 @@ from jaxopt_bench.experiment import Workload
 from jaxopt_bench.optimizers import Space
 from jaxopt_bench.optimizers.words import schedule_in_words
 from jaxopt_bench.results import Results, together
-from jaxopt_bench.study import Contender, Document, Study, space_in_words, space_size
+from jaxopt_bench.study import Contender, Document, Study, extensions_in_words, space_in_words, space_size
 
 _NAMES = ("name", "question", "contenders", "claims", "targets", "workloads")
 """Fields of a study that are no part of its protocol."""
@@ -37,6 +37,8 @@ _WITHOUT_EFFECT = ("side_by_side",)
 def challenge(study: Study, recorded: Document, newcomers: Sequence[Contender]) -> Study:
     """Returns the study that trains only newcomers, under the conditions of the recorded contenders.
 
+    If the recorded study was widened after it had the budget of this one, newcomers get as many trials as it has now.
+
     Args:
       study: the study as it is now.
       recorded: the study in which the baselines were recorded.
@@ -45,6 +47,7 @@ def challenge(study: Study, recorded: Document, newcomers: Sequence[Contender]) 
     Raises:
       UserError: if the protocol or a workload differs, or a newcomer has the name of a recorded contender.
     """
+    study = _with_widened_budget(study, recorded.study)
     for field in dataclasses.fields(Study):
         now, then = getattr(study, field.name), getattr(recorded.study, field.name)
         if field.name not in _NAMES and now != then:
@@ -64,6 +67,14 @@ def challenge(study: Study, recorded: Document, newcomers: Sequence[Contender]) 
         if newcomer.name in taken:
             raise UserError(f"{newcomer.name} is among the baselines. Expected another name than {', '.join(taken)}.")
     return dataclasses.replace(study, contenders=tuple(newcomers), claims=())
+
+
+def _with_widened_budget(study: Study, recorded: Study) -> Study:
+    """Returns a study with the budget of a recorded one, if this was widened and had the study's budget before."""
+    before = min((e.after for c in recorded.contenders for e in c.extensions), default=None)
+    if before is None or study.budget != before:
+        return study
+    return dataclasses.replace(study, trials=recorded.trials, total_epochs=recorded.total_epochs)
 
 
 def joined(recorded: Results, trained: Results) -> tuple[Results, Document]:
@@ -115,9 +126,12 @@ def tuning_differences(recorded: Study, newcomers: Sequence[Contender]) -> list[
     """Returns sentences about newcomers that were tuned or trained under other conditions than the recorded optimizers.
 
     A newcomer's search space is not mentioned if it is that of `space_by_rule` and some recorded optimizer searched the
-    same fields, each over as many decades or values; its schedule is not if some recorded optimizer has it.
+    same fields, each over as many decades or values; its schedule is not if some recorded optimizer has it. Extensions
+    of the recorded search spaces are mentioned, since newcomers have none.
     """
     said = []
+    if (extensions := extensions_in_words(recorded)) is not None:
+        said.append(f"Of the baselines, {extensions}. Newcomers have as many trials, all in their own search spaces.")
     tuned = [c.searched for c in recorded.contenders if c.searched]
     sizes = dict.fromkeys(space_size(space) for space in tuned or [Space()])
     schedules = dict.fromkeys(schedule_in_words(c.schedule) for c in recorded.contenders)

@@ -22,6 +22,7 @@ from jaxopt_bench.optimizers import (
 )
 from jaxopt_bench.optimizers.axes import rate_or_fallback
 from jaxopt_bench.optimizers.custom import Recorded
+from jaxopt_bench.optimizers.schedules import warmup_of
 from jaxopt_bench.study import Contender, Study, space_of
 
 SPACE_FORM = "NAME.FIELD=VALUES, such as adamw.learning_rate=1e-4..1e-1 or adamw.b2=0.9,0.99,0.999"
@@ -32,8 +33,7 @@ def newcomer(study: Study, reference: str) -> Contender:
     """Returns an optimizer as one more contender of a study.
 
     If the user's file states a search space or a schedule for it, it has these. Otherwise its space is that of
-    `space_by_rule`. Its schedule is that of the other contenders if they all have the same one and the optimizer is not
-    meant for a constant one, and else the one for which it is meant.
+    `space_by_rule`, and its schedule that of `schedule_by_rule`.
 
     Args:
       study: the study.
@@ -43,10 +43,7 @@ def newcomer(study: Study, reference: str) -> Contender:
       UserError: if there is no such optimizer, or an argument of it other than the learning rate has no default.
     """
     optimizer = _users(reference) if ":" in reference else OPTIMIZERS[reference]
-    schedules = {contender.schedule for contender in study.contenders}
-    meant = optimizer.schedule.name
-    schedule: Schedule = schedules.pop() if len(schedules) == 1 and meant != "constant" else SCHEDULES[meant]
-    schedule = optimizer.stated_schedule or schedule
+    schedule = optimizer.stated_schedule or schedule_by_rule(study, optimizer)
     space = space_of(optimizer.stated_space) if optimizer.stated_space else space_by_rule(study, optimizer, schedule)
     return Contender(name=reference.rpartition(":")[2], optimizer=optimizer, schedule=schedule, space=space)
 
@@ -74,6 +71,22 @@ def _is_of_one_function(one: Optimizer, other: Optimizer) -> bool:
     if isinstance(one, (Imported, Recorded)) and isinstance(other, Imported):
         return one.reference == other.reference
     return False
+
+
+def schedule_by_rule(study: Study, optimizer: Optimizer) -> Schedule:
+    """Returns the schedule under which a newcomer is trained.
+
+    It is that of the other contenders, if they all have the same one. Optimizers whose method prescribes a constant
+    learning rate do not count, and a newcomer of this kind has a constant one. If the contenders differ, it is the one
+    for which the newcomer is meant. If all contenders have the same warm-up, the newcomer has it too.
+    """
+    meant = optimizer.schedule
+    free = {contender.schedule for contender in study.contenders if not contender.optimizer.schedule.is_constant}
+    schedule: Schedule = free.pop() if len(free) == 1 and not meant.is_constant else SCHEDULES[meant.name]
+    warmups = {warmup_of(contender.schedule) for contender in study.contenders}
+    if len(warmups) > 1 or not hasattr(schedule, "warmup"):
+        return schedule
+    return dataclasses.replace(schedule, **{"warmup": warmups.pop()})
 
 
 def space_by_rule(study: Study, optimizer: Optimizer, schedule: Schedule) -> Space:

@@ -118,7 +118,7 @@ def study_of(workload: Workload, problem: Problem, runs: int, steps_per_epoch: i
     cosine = Cosine(warmup=min(steps / steps_per_epoch, workload.epochs / 2))
 
     def schedule(name: str) -> Schedule:
-        return Constant() if OPTIMIZERS[name].schedule.name == "constant" else cosine
+        return Constant(cosine.warmup) if OPTIMIZERS[name].schedule.is_constant else cosine
 
     return Study(
         name=workload.name,

@@ -206,7 +206,7 @@ class _Work:
             trial=trial,
             value=best.value if best else None,
             values=None if trial is None else drawn[trial],
-            edges=() if trial is None else tuple(edges(unit.contender.searched, drawn[trial])),
+            edges=() if trial is None else tuple(edges(unit.contender.reach, drawn[trial])),
             diverged=sum(score.loss is None for score in scores),
             among=tuple(run.experiment.digest for run in planned),
         )

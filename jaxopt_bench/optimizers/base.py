@@ -31,6 +31,11 @@ class Intended(NamedTuple):
     name: str
     source: str
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether the learning rate is constant after a warm-up."""
+        return self.name == "constant"
+
 
 AVERAGES = Intended("constant", "Defazio et al., 2024: averaging takes the schedule's place")
 """The schedule that Schedule-Free optimizers are meant for."""

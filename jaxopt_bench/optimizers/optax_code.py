@@ -91,11 +91,11 @@ def _rule_code(optimizer: Optimizer, schedule: Schedule) -> tuple[str, str, str]
         return None
     factory = type(optimizer).factory
     if factory is schedule_free_adamw:
-        if schedule != Constant():  # optax counts a schedule's steps otherwise in it
+        if not isinstance(schedule, Constant):
             return None
         return (
             "",
-            _schedule_free(optimizer),
+            _schedule_free(optimizer, changes=schedule.warmup > 0),
             ("# Evaluate the averaged parameters: optax.contrib.schedule_free_eval_params(opt_state, params)\n"),
         )
     name = getattr(factory, "__name__", "")
@@ -116,14 +116,15 @@ def _rule_code(optimizer: Optimizer, schedule: Schedule) -> tuple[str, str, str]
     return (_MATRICES if axes else ""), rule, ""
 
 
-def _schedule_free(optimizer: Any) -> str:
-    """Returns the code of Schedule-Free AdamW; see `schedule_free_adamw`."""
+def _schedule_free(optimizer: Any, *, changes: bool) -> str:
+    """Returns the code of Schedule-Free AdamW; see `schedule_free_adamw`. `changes`: whether the learning rate does."""
     rms = f"{_number(optimizer.b2)}, {_number(optimizer.eps)}, eps_in_sqrt=False, bias_correction=True"
     scale = f"optax.scale_by_rms({rms})"
     decay = f"optax.add_decayed_weights({_number(optimizer.weight_decay)})"
     adamw = f"optax.chain({scale}, {decay}, optax.scale_by_learning_rate(learning_rate))"
     power = f", weight_lr_power={_number(optimizer.weight_lr_power)}"
-    return f"optax.contrib.schedule_free({adamw}, learning_rate, b1={_number(optimizer.b1)}{power})"
+    rate = "lambda count: learning_rate(count - 1)" if changes else "learning_rate"  # it counts updates from 1
+    return f"optax.contrib.schedule_free({adamw}, {rate}, b1={_number(optimizer.b1)}{power})"
 
 
 def _moments(optimizer: Any) -> dict[str, Any]:

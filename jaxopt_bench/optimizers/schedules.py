@@ -175,6 +175,11 @@ class OneCycle(Schedule):
         return jnp.where(epoch < peak, up, down)
 
 
+def warmup_of(schedule: Schedule) -> float:
+    """Returns the epochs of a schedule's linear warm-up; 0 for one without."""
+    return getattr(schedule, "warmup", 0.0)
+
+
 def _share(part: Float[Array, ""], whole: Float[Array, ""]) -> Float[Array, ""]:
     """Returns part / whole within [0, 1]; 1 where the whole is nothing."""
     return jnp.where(whole > 0, jnp.clip(part / jnp.where(whole > 0, whole, 1), 0, 1), 1.0)

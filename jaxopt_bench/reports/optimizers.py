@@ -13,13 +13,13 @@ from rich import box
 from rich.table import Table
 
 from jaxopt_bench.optimizers import Axis, Choice, Optimizer
-from jaxopt_bench.optimizers.axes import RATE_DECADES
+from jaxopt_bench.optimizers.axes import RATES_IN_WORDS
 
 _OF_ALL = tuple(field.name for field in dataclasses.fields(Optimizer))
 
 RULE = (
-    f"Learning rates: {RATE_DECADES} decades to each side of the default, for every optimizer. Weight decay: one range "
-    "for coupled and one for decoupled decay."
+    f"Learning rates: {RATES_IN_WORDS} the default, for every optimizer. Weight decay: one range for coupled and one "
+    "for decoupled decay."
 )
 
 

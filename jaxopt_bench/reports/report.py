@@ -226,7 +226,7 @@ def _provenance(results: Results, documents: Sequence[Document], repeats: int = 
     )
     left_out = [f"{repeats_in_words(repeats)} left out"] * bool(repeats)
     blocks: list[Block] = [Items((f"versions: {', '.join(said)}", *hardware, *revision, *elsewhere, *left_out))]
-    blocks += [Code(_command(document)) for document in documents]
+    blocks += [Code(_command(document)) for document in documents if not _was_widened(document)]
     if documents:
         again = "With the folder of a study at hand, jaxopt-bench compare FOLDER --out NEW trains all of it again."
         blocks.append(Text(again))
@@ -237,6 +237,11 @@ def _values(column: pl.Series) -> str:
     found = column.drop_nulls().unique(maintain_order=True).to_list()
     more = f" and {len(found) - 4} others" if len(found) > 4 else ""
     return ", ".join(map(str, found[:4])) + more
+
+
+def _was_widened(document: Document) -> bool:
+    """Returns whether search spaces have extensions, which no flags of a command repeat."""
+    return any(contender.extensions for contender in document.study.contenders)
 
 
 def _command(document: Document) -> str:

@@ -7,10 +7,17 @@ from jaxopt_bench.study.claims import Association, Claim, Comparison
 from jaxopt_bench.study.contender import Contender, experiment_of, space_of
 from jaxopt_bench.study.document import DOCUMENT, Document, check_within, read_document
 from jaxopt_bench.study.entries import RunEntry, Selection, StudyRun, StudySize, Timing, UnitKey
+from jaxopt_bench.study.extension import Extension
 from jaxopt_bench.study.growth import merged
 from jaxopt_bench.study.measured import STEPS
 from jaxopt_bench.study.plan import FOLDERS, Phase, Planned, Unit, confirmations, points, trials, units
-from jaxopt_bench.study.protocol import budget_in_words, protocol, space_in_words, space_size
+from jaxopt_bench.study.protocol import (
+    budget_in_words,
+    extensions_in_words,
+    protocol,
+    space_in_words,
+    space_size,
+)
 from jaxopt_bench.study.search import Point
 from jaxopt_bench.study.study import Study, Target
 
@@ -24,6 +31,7 @@ __all__ = [
     "Comparison",
     "Contender",
     "Document",
+    "Extension",
     "Phase",
     "Planned",
     "Point",
@@ -40,6 +48,7 @@ __all__ = [
     "check_within",
     "confirmations",
     "experiment_of",
+    "extensions_in_words",
     "find_study",
     "merged",
     "points",

@@ -6,10 +6,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from jaxopt_bench.config import Config, Named
-from jaxopt_bench.errors import unknown_name
+from jaxopt_bench.config import Bounds, Config, Named
+from jaxopt_bench.errors import UserError, unknown_name
 from jaxopt_bench.experiment import Experiment, Workload, check_folder_name
 from jaxopt_bench.optimizers import OPTIMIZERS, SCHEDULES, Axis, Choice, Cosine, Optimizer, Schedule, Space
+from jaxopt_bench.study.extension import Extension, axis_beyond, union
 from jaxopt_bench.study.search import Point
 
 
@@ -18,7 +19,8 @@ class Contender(Config):
     """An optimizer of a study: its defaults, its schedule, and the space in which it is tuned.
 
     Raises:
-      UserError: if the space names a field that cannot be set, or has values that the field does not accept.
+      UserError: if a space names a field that cannot be set, or has values that the field does not accept; or if
+        extensions overlap or have other fields than the search space.
     """
 
     kinds: ClassVar[Mapping[str, Named[Any]]] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}
@@ -32,22 +34,68 @@ class Contender(Config):
     space: Space | None = None
     """Ranges and choices by field, as "optimizer.learning_rate". None: those of `Optimizer.search_space`. Empty: the
     optimizer is not tuned."""
+    extensions: tuple[Extension, ...] = ()
+    """Boxes beyond edges of the space in which some of the trials are drawn, in the order of the trials."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_folder_name("Contender.name", self.name)
         if self.space is None:
             object.__setattr__(self, "space", space_of(self.optimizer.search_space()))
-        for field, searched in self.searched.items():
-            ends = searched.values if isinstance(searched, Choice) else (searched.value(0), searched.value(1))
-            for value in ends:
-                self.at({field: value})
+        last = 0
+        for extension in self.extensions:
+            if extension.after < last or extension.space.keys() != self.searched.keys():
+                raise UserError(
+                    f"Contender.extensions of {self.name} is {self.extensions}. Expected boxes with the fields of its "
+                    f"search space ({', '.join(self.searched)}), each after the trials of the one before."
+                )
+            last = extension.until
+        for space in (self.searched, *(extension.space for extension in self.extensions)):
+            for field, searched in space.items():
+                ends = searched.values if isinstance(searched, Choice) else (searched.value(0), searched.value(1))
+                for value in ends:
+                    self.at({field: value})
+
+    def to_json(self) -> dict[str, Any]:
+        """See `Config.to_json`. Extensions are left out if there are none: older records have no such field."""
+        values = super().to_json()
+        return values if self.extensions else {name: v for name, v in values.items() if name != "extensions"}
 
     @property
     def searched(self) -> Space:
-        """The search space."""
+        """The search space, without its extensions."""
         assert self.space is not None, "it is set when it is made"
         return self.space
+
+    @property
+    def reach(self) -> Space:
+        """The smallest space that contains the search space and its extensions."""
+        return union([self.searched, *(extension.space for extension in self.extensions)])
+
+    def beyond(self, edge: str) -> Space | None:
+        """Returns the box beyond an edge of `reach`, which has all other fields as they are there.
+
+        Args:
+          edge: a field and its end, as "optimizer.b1 (low)".
+
+        Returns:
+          The box; None if the field accepts no values beyond this end.
+        """
+        field, _, end = edge.removesuffix(")").partition(" (")
+        searched = self.reach[field]
+        if not isinstance(searched, Axis):
+            return None
+        part, _, name = field.partition(".")
+        metadata = next(f.metadata for f in dataclasses.fields(getattr(self, part)) if f.name == name)
+        axis = axis_beyond(searched, higher=end == "high", bounds=metadata.get("bounds") or Bounds())
+        if axis is None:
+            return None
+        try:
+            self.at({field: axis.value(0)})
+            self.at({field: axis.value(1)})
+        except UserError:  # such as a value that rounds to a bound in float32
+            return None
+        return Space({**self.reach, field: axis})
 
     def at(self, values: Point) -> Contender:
         """Returns the contender with other values of some fields and an empty search space.

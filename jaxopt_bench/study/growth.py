@@ -11,6 +11,7 @@ from jaxopt_bench.config import Config
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.experiment import Workload
 from jaxopt_bench.study.contender import Contender
+from jaxopt_bench.study.extension import Extension
 from jaxopt_bench.study.study import Study
 
 N = TypeVar("N", Workload, Contender)
@@ -23,9 +24,9 @@ _MAY_GROW = ("name", "question", "workloads", "contenders", "targets", "claims",
 def merged(earlier: Study, asked: Study) -> Study:
     """Returns the smallest study of which two studies are parts.
 
-    It has the larger budgets and numbers of seeds, and the workloads and contenders of both. It has the targets and
-    claims of `asked`, and those of `earlier` that are about other workloads and contenders: `asked` can be a part of
-    `earlier`, see `Study.only`.
+    It has the larger budgets and numbers of seeds, and the workloads and contenders of both with all their extensions.
+    It has the targets and claims of `asked`, and those of `earlier` that are about other workloads and contenders:
+    `asked` can be a part of `earlier`, see `Study.only`.
 
     Raises:
       UserError: if they differ in anything else, so that their results cannot be compared.
@@ -38,10 +39,15 @@ def merged(earlier: Study, asked: Study) -> Study:
         elif field.name not in _MAY_GROW and one != other:
             raise _differs(field.name, one, other)
     workloads, contenders = [w.name for w in asked.workloads], [c.name for c in asked.contenders]
+    extended = {c.name: c.extensions for c in asked.contenders}
+    known = tuple(
+        dataclasses.replace(c, extensions=_longer(c.name, c.extensions, extended.get(c.name, ())))
+        for c in earlier.contenders
+    )
     return dataclasses.replace(
         asked,
         workloads=_union("workloads", earlier.workloads, asked.workloads),
-        contenders=_union("contenders", earlier.contenders, asked.contenders),
+        contenders=_union("contenders", known, asked.contenders),
         targets=(*asked.targets, *(target for target in earlier.targets if target.workload not in workloads)),
         claims=(*asked.claims, *(claim for claim in earlier.claims if not claim.is_about_none_but(contenders))),
         **{
@@ -63,9 +69,18 @@ def _union(field: str, earlier: Sequence[N], asked: Sequence[N]) -> tuple[N, ...
     return tuple(known.values())
 
 
+def _longer(name: str, earlier: tuple[Extension, ...], asked: tuple[Extension, ...]) -> tuple[Extension, ...]:
+    """Returns the longer one of two lists of extensions of a contender, which must begin with the other one."""
+    shorter, longer = sorted((earlier, asked), key=len)
+    if longer[: len(shorter)] != shorter:
+        raise _differs(f"contenders {name}: extensions", earlier, asked)
+    return longer
+
+
 def _compared(config: Config) -> dict[str, Any]:
-    """Returns an item in JSON, without the sources of its ranges, which do not change any result."""
+    """Returns an item in JSON, without its extensions, and without the sources of ranges, which change no result."""
     item = config.to_json()
+    item.pop("extensions", None)
     for searched in item.get("space", {}).values():
         searched.pop("source", None)
     return item

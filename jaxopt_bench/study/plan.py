@@ -75,12 +75,29 @@ def units(study: Study) -> list[Unit]:
 
 
 def points(study: Study, unit: Unit) -> list[Point]:
-    """Returns the points that the trials of a unit draw; one empty point if nothing is searched."""
+    """Returns the points that the trials of a unit draw; one empty point if nothing is searched.
+
+    Trials within an extension are drawn in its box. All others are the points of one sequence in the search space.
+    """
     space = unit.contender.searched
     if not space:
         return [{}]
     purpose = (study.seed, unit.workload.name, unit.contender.name, unit.repetition)
-    return draw(space, study.trials_on(unit.workload), study.search, *purpose)
+    count = study.trials_on(unit.workload)
+    boxes = [
+        [min(count, study.trials_within(budget, unit.workload)) for budget in (extension.after, extension.until)]
+        for extension in unit.contender.extensions
+    ]
+    own = draw(space, count - sum(until - after for after, until in boxes), study.search, *purpose)
+    found: list[Point] = []
+    taken = 0
+    for number, ((after, until), extension) in enumerate(zip(boxes, unit.contender.extensions, strict=True)):
+        before = taken + after - (boxes[number - 1][1] if number else 0)
+        found += own[taken:before]
+        if until > after:
+            found += draw(extension.space, until - after, study.search, *purpose, f"extension {number}")
+        taken = before
+    return found + own[taken:]
 
 
 def trials(study: Study, unit: Unit) -> list[Planned]:

@@ -6,9 +6,11 @@ import math
 from collections.abc import Sequence
 
 from jaxopt_bench.measures import SPLIT_WORDS, split_of
-from jaxopt_bench.optimizers import Axis, Choice, Space
+from jaxopt_bench.optimizers import Axis, Choice, Constant, Space
+from jaxopt_bench.optimizers.words import schedule_in_words
 from jaxopt_bench.problems import LOSS
 from jaxopt_bench.study.contender import Contender
+from jaxopt_bench.study.extension import Extension
 from jaxopt_bench.study.study import Study
 
 _WHEN = {"final": "last epoch", "best": "epoch with the lowest validation loss"}
@@ -17,7 +19,8 @@ _WHEN = {"final": "last epoch", "best": "epoch with the lowest validation loss"}
 def protocol(study: Study) -> list[str]:
     """Returns the rules of a study, in sentences."""
     tuned = [c for c in study.contenders if c.searched]
-    said = [_tuning(study), *_different_sizes(tuned), _selection(study)] if tuned else []
+    said = [_tuning(study), *_different_sizes(tuned), *_widening(study), _selection(study)] if tuned else []
+    said += _different_schedules(study.contenders)
     fixed = [c.name for c in study.contenders if not c.searched]
     if fixed:
         said.append(f"Not tuned, and confirmed as given: {', '.join(fixed)}.")
@@ -69,6 +72,48 @@ def _different_sizes(tuned: Sequence[Contender]) -> list[str]:
         by_size.setdefault(space_size(contender.searched), []).append(contender.name)
     groups = "; ".join(f"{', '.join(names)} in {size}" for size, names in by_size.items())
     return [f"The search spaces differ in size: {groups}."] if len(by_size) > 1 else []
+
+
+def _widening(study: Study) -> list[str]:
+    """Returns a sentence about the extensions of search spaces; none if there are none."""
+    extensions = extensions_in_words(study)
+    return [f"Widened: {extensions}. All optimizers have the same number of trials."] if extensions else []
+
+
+def extensions_in_words(study: Study) -> str | None:
+    """Returns which trials of which optimizers are drawn beyond their search spaces, in words; None if none are."""
+    parts = [
+        f"{contender.name} in {_changed(contender.searched, extension.space)} ({_stretch(study, extension)})"
+        for contender in study.contenders
+        for extension in contender.extensions
+    ]
+    if not parts:
+        return None
+    return f"some trials are drawn beyond an edge of a search space towards which results improved: {'; '.join(parts)}"
+
+
+def _changed(space: Space, box: Space) -> str:
+    """Returns the ranges of a box that are not those of a search space."""
+    return space_in_words(Space({field: searched for field, searched in box.items() if searched != space[field]}))
+
+
+def _stretch(study: Study, extension: Extension) -> str:
+    """Returns the place of an extension within the budget."""
+    if study.trials is not None:
+        return f"trials {extension.after + 1} to {extension.until}"
+    return f"between {extension.after} and {extension.until} epochs of trials"
+
+
+def _different_schedules(contenders: Sequence[Contender]) -> list[str]:
+    """Returns a sentence with the learning-rate schedule of each optimizer; none if all have the same one."""
+    by_schedule: dict[str, list[str]] = {}
+    for contender in contenders:
+        words, meant = schedule_in_words(contender.schedule), contender.optimizer.schedule
+        prescribed = meant.is_constant and isinstance(contender.schedule, Constant)
+        reason = f", which the method prescribes ({meant.source})" if prescribed else ""
+        by_schedule.setdefault(f"{words}{reason}", []).append(contender.name)
+    groups = "; ".join(f"{', '.join(names)} under {words}" for words, names in by_schedule.items())
+    return [f"The learning-rate schedules differ: {groups}."] if len(by_schedule) > 1 else []
 
 
 def space_size(space: Space) -> str:

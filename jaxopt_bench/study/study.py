@@ -225,10 +225,17 @@ class Study(Config):
 
     def trials_on(self, workload: Workload) -> int:
         """Returns the budget of a contender that is tuned, in trials."""
-        if self.trials is not None:
-            return self.trials
-        assert self.total_epochs is not None, "one of the two is given"
-        return self.total_epochs // (workload.epochs * self.trial_seeds)
+        assert self.budget is not None, "one of the two is given"
+        return self.trials_within(self.budget, workload)
+
+    @property
+    def budget(self) -> int | None:
+        """The budget of each contender on each workload: trials, or else total epochs; None if nothing is tuned."""
+        return self.total_epochs if self.trials is None else self.trials
+
+    def trials_within(self, budget: int, workload: Workload) -> int:
+        """Returns how many trials on a workload a budget is, which is of trials or of epochs as the study's is."""
+        return budget if self.trials is not None else budget // (workload.epochs * self.trial_seeds)
 
     def only(self, workloads: Sequence[str] = (), contenders: Sequence[str] = ()) -> Study:
         """Returns the study with only some workloads and contenders, and with the claims about these alone.

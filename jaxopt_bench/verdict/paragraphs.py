@@ -11,11 +11,9 @@ from jaxopt_bench.statistics import Estimate
 from jaxopt_bench.study import Study
 from jaxopt_bench.verdict.pairs import Pair
 from jaxopt_bench.verdict.ranking import Ranking, Standing
+from jaxopt_bench.verdict.trials import ZERO_MAY_DO
 from jaxopt_bench.verdict.verdicts import Verdict
 from jaxopt_bench.verdict.words import seeds_in_words
-
-ZERO_MAY_DO = "optimizer.weight_decay (low)"
-"""An edge of a search space beyond which there is a value that the space cannot have: no weight decay."""
 
 
 def paragraph(verdict: Verdict, ranking: Ranking) -> str:
@@ -153,8 +151,8 @@ def _warnings(study: Study, ranking: Ranking) -> list[str]:
     improving = [f"{s.contender} ({join_words(edges)})" for s in ranking.standings if (edges := _improving(s))]
     if improving:
         said.append(
-            "Results still improve towards an edge of the search space, where the best trial lies, so it should be "
-            f"extended there: {join_words(improving)}."
+            "Results still improve towards an edge of the search space, where the best trial lies: "
+            f"{join_words(improving)}. {_advice(study)}"
         )
     zero = [s.contender for s in ranking.standings if any(ZERO_MAY_DO in winner.edges for winner in s.winners)]
     if zero:
@@ -179,6 +177,13 @@ def _warnings(study: Study, ranking: Ranking) -> list[str]:
     return said + _lost(ranking)
 
 
+def _advice(study: Study) -> str:
+    """Returns what to do if results improve towards an edge."""
+    if study.search == "grid":  # to which no trials can be added
+        return "The search space should be extended there, in another folder (--out)."
+    return "--widen extends it there, with as many more trials for every optimizer."
+
+
 def _lost(ranking: Ranking) -> list[str]:
     """Returns a sentence about contenders whose trials all diverged, with what the user can do about it."""
     if not ranking.lost:
@@ -200,9 +205,8 @@ def _instead(ranking: Ranking) -> str:
 
 
 def _improving(standing: Standing) -> list[str]:
-    """Returns the edges to be extended; not that of weight decays towards zero, of which another sentence speaks."""
-    edges = [edge for edge in standing.improving if edge != ZERO_MAY_DO]
-    return sorted(edge.partition(".")[2].replace(" (", ", ").rstrip(")") for edge in edges)
+    """Returns the edges towards which results improve, in words."""
+    return sorted(edge.partition(".")[2].replace(" (", ", ").rstrip(")") for edge in standing.improving)
 
 
 def _amount(measure: Measure, difference: Estimate) -> str:

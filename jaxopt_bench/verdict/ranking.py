@@ -46,7 +46,7 @@ class Standing:
       steps, seconds: to the workload's target, the median over confirmations; None if most did not reach it.
       cost: the seconds of all its runs.
       improving: the edges of its search space at which a winner lies and towards which the results still improve, as
-        "optimizer.b1 (low)".
+        "optimizer.b1 (low)"; see `improving_edges`.
       inner_rules: the parts of the network that its inner rules update; empty for an optimizer with a single rule.
     """
 

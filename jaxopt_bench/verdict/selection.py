@@ -94,7 +94,12 @@ def select(scores: Sequence[Score], *, higher: bool) -> Score | None:
 
 
 def edges(space: Space, values: Point) -> list[str]:
-    """Returns the fields whose values lie at an edge of their range, each with the edge: "optimizer.b1 (low)"."""
+    """Returns the fields whose values lie at an edge of their range, each with the edge: "optimizer.b1 (low)".
+
+    Args:
+      space: `Contender.reach`, so that extensions of the search space count.
+      values: of a trial.
+    """
     found = []
     for field, searched in space.items():
         if isinstance(searched, Axis):

@@ -16,6 +16,8 @@ from jaxopt_bench.verdict.samples import RunRow, final_or_best, seeds_by_trial
 from jaxopt_bench.verdict.scale import Scale
 
 LEARNING_RATE = "optimizer.learning_rate"
+ZERO_MAY_DO = "optimizer.weight_decay (low)"
+"""An edge of a search space whose values are practically zero already, see `WEIGHT_DECAYS`."""
 FEWEST_NEAREST = 4
 """The fewest trials near an edge that can show a trend: with 3, no order is significant."""
 
@@ -27,8 +29,9 @@ class Trials:
     Attributes:
       count: how many there are.
       diverged: how many of them diverged.
-      expected_best: the expected result of the best of 1, 2, … trials, in `Scale.judged`; empty for a grid, of which a
-        part is no grid, and if no result is known.
+      expected_best: the expected result of the best of 1, 2, … trials, in `Scale.judged`. It is empty if a part of the
+        trials is no search of the same kind: for a grid, and if the search space has extensions. It is also empty if no
+        result is known.
       good_learning_rates: those of trials that are nearly as good as the best one, see `Scale.tolerance`; None if
         they are not known.
     """
@@ -53,13 +56,14 @@ def trials_of(study: Study, workload: str, rows: pl.DataFrame, scale: Scale) -> 
         rates = [seeds[0][LEARNING_RATE] for seeds in trials]
         if min(rates) > 0:
             good = sensitivity(rates, reached, scale.tolerance, higher=scale.headline.higher_is_better)
-    curve = [] if study.search == "grid" else _expected_best(values, scale.judged)  # no part of a grid is a grid
+    parts_differ = study.search == "grid" or bool(study.contender(rows["contender"][0]).extensions)
+    curve = [] if parts_differ else _expected_best(values, scale.judged)
     budget = study.trials_on(study.workload(workload))
     return Trials(len(trials), sum(v is None for v in values), tuple(curve[:budget]), good)
 
 
 def improving_edges(study: Study, rows: pl.DataFrame, winner: Selection, judged: Measure) -> list[str]:
-    """Returns those edges at which a winner lies and towards which the results of trials still improve.
+    """Returns those edges at which a winner lies and towards which results still improve, if there is more beyond them.
 
     The best of a few trials lies at an edge of some range by chance, also if the hyperparameter has no influence. So
     the half of the trials that is nearest to the edge must improve towards it: Spearman's rank correlation of the
@@ -72,19 +76,21 @@ def improving_edges(study: Study, rows: pl.DataFrame, winner: Selection, judged:
       judged: the measure of the results.
 
     Returns:
-      Fields with their edges, as in `Selection.edges`.
+      Fields with their edges, as in `Selection.edges`, without `ZERO_MAY_DO` and natural limits such as an exponent of
+      1/2.
     """
-    space = study.contender(winner.contender).searched
+    contender = study.contender(winner.contender)
+    space = contender.reach
     trials = seeds_by_trial(rows.filter(pl.col("repetition") == winner.repetition))
     found = []
     for edge in winner.edges:
         field = edge.partition(" ")[0]
         axis = space.get(field)
-        if not isinstance(axis, Axis) or field not in rows.columns:
+        if not isinstance(axis, Axis) or field not in rows.columns or edge == ZERO_MAY_DO:
             continue
         end = round(axis.share(winner.winning_values[field]))
         distances = [abs(axis.share(seeds[0][field]) - end) for seeds in trials]
-        if _improves([_badness(study, seeds, judged) for seeds in trials], distances):
+        if _improves([_badness(study, seeds, judged) for seeds in trials], distances) and contender.beyond(edge):
             found.append(edge)
     return found
 

@@ -37,8 +37,8 @@ def test_only_the_newcomer_is_trained_and_it_is_judged_with_the_recorded(small, 
     assert {pair.difference.estimate.count for pair in ranking.pairs} == {2}
     assert differences(recorded, trained) is None
     assert tuning_differences(recorded.documents[0].study, new.contenders) == [
-        "mine was tuned in a search space of its own: learning_rate 0.0001 to 1 (4 decades). The recorded optimizers "
-        "were tuned in: learning_rate (2 decades)."
+        "mine was tuned in a search space of its own: learning_rate 0.0003 to 0.948683 (3.5 decades). The recorded "
+        "optimizers were tuned in: learning_rate (2 decades)."
     ]
     elsewhere = dataclasses.replace(recorded, runs=recorded.runs.with_columns(device=recorded.runs["device"] + "X"))
     said = differences(elsewhere, trained)

@@ -12,10 +12,13 @@ import pytest
 from jaxopt_bench import UserError
 from jaxopt_bench.compare import newcomer, retuned, tuning_differences, with_newcomers
 from jaxopt_bench.compare.folder import StudyFolder
-from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Adam, AdamW, Axis, Choice, Constant, Cosine, Space, load
+from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Adam, AdamW, Axis, Choice, Constant, Cosine, MultiStep, Space, load
 from jaxopt_bench.study import Contender, Study, find_study
 
 RATE, DECAY = "optimizer.learning_rate", "optimizer.weight_decay"
+
+
+replaced = dataclasses.replace
 
 
 def study_of(small: Study, *contenders: Contender) -> Study:
@@ -36,10 +39,12 @@ def sizes(contender: Contender) -> dict[str, float]:
 def test_in_the_digits_study_a_newcomer_is_tuned_in_a_space_of_the_same_size(mine):
     """However many of its arguments could be searched; so are all of the study's contenders."""
     study = find_study("digits")
-    assert {tuple(sizes(c).items()) for c in study.contenders} == {((RATE, 4.0), (DECAY, 4.0))}
+    own = {c.name: sizes(c) for c in study.contenders}
+    assert own.pop("padam") == {RATE: 3.5, DECAY: 4.0, "optimizer.partial": 0.903}  # it contains AMSGrad's
+    assert {tuple(each.items()) for each in own.values()} == {((RATE, 3.5), (DECAY, 4.0))}
     for reference in (f"{mine}:mine", "lion", "rmsprop", "muon"):
         new = newcomer(study, reference)
-        assert list(sizes(new).items()) == [(RATE, 4.0), (DECAY, 4.0)]
+        assert list(sizes(new).items()) == [(RATE, 3.5), (DECAY, 4.0)]
         assert new.schedule == Cosine(warmup=1)
         assert tuning_differences(study, [new]) == []
 
@@ -81,11 +86,17 @@ def test_a_newcomer_has_the_schedule_of_the_others_or_the_one_it_is_meant_for(sm
     assert (new.name, new.schedule) == ("mine", Cosine(warmup=0.5))
     assert newcomer(cosine, "lion").optimizer == OPTIMIZERS["lion"]
     free = newcomer(cosine, "schedule_free_adamw")
-    assert free.schedule == Constant()
+    assert free.schedule == Constant(warmup=0.5)  # the same warm-up
     assert tuning_differences(cosine, [free])[-1] == (
-        "schedule_free_adamw was trained under the schedule constant, the recorded optimizers under cosine (warmup "
-        "0.5)."
+        "schedule_free_adamw was trained under the schedule constant (warmup 0.5), the recorded optimizers under "
+        "cosine (warmup 0.5)."
     )
+    both = study_of(cosine, *cosine.contenders, free)
+    assert newcomer(both, "lion").schedule == Cosine(warmup=0.5)  # that of those without a prescribed one
+    apart = study_of(small, *(replaced(c, schedule=Cosine(warmup=w)) for w, c in enumerate(small.contenders)))
+    assert newcomer(apart, "lion").schedule == Cosine()
+    steps = study_of(small, *(replaced(c, schedule=MultiStep()) for c in small.contenders))
+    assert newcomer(steps, "schedule_free_adamw").schedule == Constant()
 
 
 def test_what_the_users_file_states_takes_the_place_of_the_rule(small, mine, monkeypatch):
@@ -110,17 +121,17 @@ def test_what_the_users_file_states_takes_the_place_of_the_rule(small, mine, mon
 
 def test_another_range_of_the_same_size_is_said_as_well():
     study = find_study("digits")
-    (moved,) = retuned([newcomer(study, "lion")], ["lion.learning_rate=1e-5..1e-1"], [])
+    (moved,) = retuned([newcomer(study, "lion")], ["lion.learning_rate=1e-4..0.316228"], [])
     (said,) = tuning_differences(study, [moved])
     assert said.startswith(
-        "lion was tuned in a search space of its own: learning_rate 1e-05 to 0.1 (4 decades); weight_"
+        "lion was tuned in a search space of its own: learning_rate 0.0001 to 0.316228 (3.5 decades); weight_"
     )
-    (same,) = retuned([newcomer(study, "lion")], ["lion.learning_rate=1e-6..1e-2"], [])
+    (same,) = retuned([newcomer(study, "lion")], ["lion.learning_rate=1e-5..0.0316228"], [])
     assert tuning_differences(study, [same]) == []
 
 
 def test_an_argument_without_default_is_said(small, mine):
-    assert newcomer(small, f"{mine}:mine").optimizer.learning_rate == 0.01
+    assert newcomer(small, f"{mine}:mine").optimizer.learning_rate == 0.003
     with pytest.raises(
         UserError, match=r"the argument 'radius' without a default\. Expected a default for every argument"
     ):

@@ -10,9 +10,11 @@ from jaxopt_bench import UserError
 from jaxopt_bench.cli import main
 from jaxopt_bench.compare import question, timed_study
 from jaxopt_bench.compare.question import Costs, batch_size, budget
+from jaxopt_bench.optimizers import Constant
+from jaxopt_bench.optimizers.schedules import warmup_of
 from jaxopt_bench.problems import load
 from jaxopt_bench.runs.progress import Reporter
-from jaxopt_bench.study import read_document
+from jaxopt_bench.study import protocol, read_document
 
 SOURCE = """
 import jax.numpy as jnp
@@ -80,6 +82,13 @@ def test_a_study_is_fixed_when_it_begins(file, tmp_path, monkeypatch):
     assert (study.name, workload.batch_size, study.trials, study.select) == ("line", 8, study.seeds, "validation_loss")
     assert [c.name for c in study.contenders] == list(question.OPTIMIZERS_COMPARED)
     assert all(c.searched for c in study.contenders)
+    warmups = {warmup_of(c.schedule) for c in study.contenders}
+    assert len(warmups) == 1
+    assert warmups != {0}
+    assert [c.name for c in study.contenders if isinstance(c.schedule, Constant)] == ["schedule_free_adamw"]
+    said_of_schedules = next(sentence for sentence in protocol(study) if "schedules differ" in sentence)
+    assert "; schedule_free_adamw under constant (warmup " in said_of_schedules
+    assert "which the method prescribes (Defazio et al., 2024: " in said_of_schedules
     assert f"of {workload.epochs} epochs each: about" in said.lines[-1]
     without = timed_study(load(f"{file}:line")(split=False), tmp_path / "study", 2.0, None, said)
     assert without.select == "train_clean_loss"

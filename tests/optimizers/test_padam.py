@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxopt_bench.optimizers import scale_by_padam
+from jaxopt_bench.optimizers import AMSGrad, Optimizer, Padam, scale_by_padam
 
 
 def run(transform: optax.GradientTransformation, grads: np.ndarray) -> np.ndarray:
@@ -56,6 +56,39 @@ def test_a_zero_gradient_gives_a_zero_update(partial, bias_correction):
 def test_a_gradient_whose_square_underflows_gives_no_infinite_update():
     updates = run(scale_by_padam(), np.full((3, 2), 1e-30, np.float32))
     assert np.isfinite(updates).all()
+
+
+def steps(optimizer: Optimizer, grads: np.ndarray) -> np.ndarray:
+    """Returns the updates of all steps; the parameters stay where they are."""
+    transform, params, rows = optimizer.transform(optimizer.hyperparameters()), jnp.ones(grads.shape[1]), []
+    state = transform.init(params)
+    for grad in grads:
+        updates, state = transform.update(jnp.asarray(grad), state, params)
+        rows.append(np.asarray(updates))
+    return np.stack(rows)
+
+
+def test_at_one_half_the_learning_rate_times_the_unit_of_gradients_is_amsgrads(grads):
+    padam = Padam(learning_rate=0.3, weight_decay=0.01, partial=0.5, eps=1e-3, gradient_unit=0.02)
+    amsgrad = AMSGrad(learning_rate=0.006, weight_decay=0.01, eps=1e-3, bias_correction=False)
+    np.testing.assert_allclose(steps(padam, grads), steps(amsgrad, grads), rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize(("partial", "final"), [(0.0, None), (0.125, None), (0.4, None), (0.125, 0.5)])
+def test_in_units_of_gradients_that_are_as_much_larger_the_updates_are_those_of_larger_gradients(grads, partial, final):
+    """Gradients and their unit in other units: the update has the unit of the gradient."""
+    one = steps(Padam(partial=partial, final_partial=final, gradient_unit=0.01), grads)
+    other = steps(Padam(partial=partial, final_partial=final, gradient_unit=1.0), 100 * grads)
+    np.testing.assert_allclose(100 * one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_the_unit_1_is_the_papers_form(grads):
+    np.testing.assert_allclose(steps(Padam(gradient_unit=1.0), grads), steps(Padam(), grads), rtol=1e-6)
+
+
+def test_without_a_unit_of_gradients_it_is_recorded_as_before_there_was_one():
+    assert "gradient_unit" not in Padam().to_json()
+    assert Padam.from_json(Padam(gradient_unit=0.01).to_json()) == Padam(gradient_unit=0.01)
 
 
 def test_the_denominator_never_shrinks(grads):

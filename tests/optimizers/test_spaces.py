@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from jaxopt_bench.optimizers import OPTIMIZERS, SGD, AdamW, Axis, Choice, custom, load
+from jaxopt_bench.optimizers import OPTIMIZERS, SGD, AdamW, AMSGrad, Axis, Choice, Padam, custom, load
 from jaxopt_bench.optimizers.axes import rates_around
 from jaxopt_bench.optimizers.decay import measure_decay_form
+from jaxopt_bench.optimizers.padam import GRADIENT_UNIT
 
 LEARNING_RATE_FREE = {"cocob", "dadapt_adamw", "dog", "dowg", "mechanic_adam", "prodigy"}
 """By their papers: they find the learning rate, and their authors leave the factor on it at 1."""
@@ -67,12 +68,12 @@ def decades(axis: Any) -> float:
 
 
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
-def test_every_optimizer_of_the_table_searches_two_decades_to_each_side_of_its_default(name):
+def test_every_optimizer_of_the_table_searches_as_many_decades_below_and_above_its_default(name):
     optimizer = OPTIMIZERS[name]
     space = optimizer.search_space()
     axis = optimizer.axes()["learning_rate"]
-    assert math.log10(axis.high / optimizer.learning_rate) == pytest.approx(2, abs=1e-5)
-    assert math.log10(optimizer.learning_rate / axis.low) == pytest.approx(2, abs=1e-5)
+    assert math.log10(optimizer.learning_rate / axis.low) == pytest.approx(1, abs=1e-5)
+    assert math.log10(axis.high / optimizer.learning_rate) == pytest.approx(2.5, abs=1e-5)
     assert set(space) == {"weight_decay"} if name in LEARNING_RATE_FREE else {"learning_rate", "weight_decay"}
     ends = {"coupled": (1e-6, 1e-2), "decoupled": (1e-4, 1.0)}[optimizer.decay_form]
     assert (space["weight_decay"].low, space["weight_decay"].high) == ends  # type: ignore[union-attr]
@@ -81,11 +82,11 @@ def test_every_optimizer_of_the_table_searches_two_decades_to_each_side_of_its_d
 @pytest.mark.parametrize(
     ("name", "low", "high"),
     [
-        ("mine", 3e-5, 0.3),
-        ("required", 1e-4, 1.0),  # around 0.01
-        ("without", 1e-2, 1e2),  # the factor on the updates, symmetric around 1
-        ("decayed", 1e-5, 0.1),
-        ("zero", 1e-4, 1.0),
+        ("mine", 3e-4, 0.948683),
+        ("required", 3e-4, 0.948683),  # of the learning rate that stands for a default
+        ("without", 0.1, 316.228),  # the factor on the updates, whose default is 1
+        ("decayed", 1e-4, 0.316228),
+        ("zero", 3e-4, 0.948683),
     ],
 )
 def test_a_users_optimizer_searches_as_many_decades_as_those_of_the_table(file, name, low, high):
@@ -130,14 +131,36 @@ def test_the_range_is_around_the_default_of_the_class_and_not_a_value_that_someo
     "default", [0, 0.0, -1e-3, math.inf, math.nan, None, dataclasses.MISSING, 1e300, 1e-300, "1", True]
 )
 def test_an_unusable_default_gives_the_documented_range(default):
-    assert (rates_around(default).low, rates_around(default).high) == (1e-4, 1.0)
+    assert (rates_around(default).low, rates_around(default).high) == (3e-4, 0.948683)
 
 
 @pytest.mark.parametrize("default", [1e-30, 1e-12, 0.0025, 1, 1e30])
-def test_any_usable_default_is_the_middle_of_its_range(default):
+def test_any_usable_default_is_at_the_same_place_of_its_range(default):
     axis = rates_around(default)
-    assert axis.value(0.5) == pytest.approx(default, rel=1e-5)
-    assert decades(axis) == pytest.approx(4, abs=1e-5)
+    assert axis.value(1 / 3.5) == pytest.approx(default, rel=1e-5)
+    assert decades(axis) == pytest.approx(3.5, abs=1e-5)
+
+
+def test_the_low_ends_of_weight_decays_shrink_parameters_by_a_few_percent_at_most():
+    """Over 200 epochs of CIFAR-10 at batch size 128, under a cosine schedule, whose mean is 1/2."""
+    steps = 200 * 390
+    sgd, adamw = SGD().search_space()["weight_decay"], AdamW().search_space()["weight_decay"]
+    with_momentum = steps / 2 * 0.1 / (1 - 0.9) * sgd.low  # type: ignore[union-attr]
+    assert 1 - math.exp(-with_momentum) == pytest.approx(0.04, abs=0.005)
+    assert 1 - math.exp(-steps / 2 * 1e-3 * adamw.low) == pytest.approx(0.004, abs=0.0005)  # type: ignore[union-attr]
+
+
+def test_the_search_space_of_padam_contains_that_of_amsgrad():
+    """At the exponent 1/2, Padam's learning rate times the unit of gradients is AMSGrad's."""
+    padam = Padam(bias_correction=True, eps=1e-8, gradient_unit=GRADIENT_UNIT)
+    its, contained = padam.search_space(), AMSGrad().search_space()
+    assert 0.5 in its["partial"]
+    assert its["weight_decay"] == contained["weight_decay"]
+    rates = contained["learning_rate"]
+    for share in (0, 0.25, 0.5, 0.75, 1):
+        assert rates.value(share) / GRADIENT_UNIT in its["learning_rate"]
+    assert decades(its["learning_rate"]) == pytest.approx(decades(rates), abs=1e-5)  # so no decade is added
+    assert set(Padam().search_space()) == {"learning_rate", "weight_decay"}  # the paper's form, whose rates depend on p
 
 
 def test_a_space_that_the_file_states_is_the_whole_space(file, monkeypatch):
@@ -145,7 +168,7 @@ def test_a_space_that_the_file_states_is_the_whole_space(file, monkeypatch):
     stated = {"learning_rate": Axis(1e-4, 1e-1, "log"), "b1": Choice((0.8, 0.9))}
     monkeypatch.setattr(cls, "stated_space", stated)
     assert dict(cls().search_space()) == stated
-    assert cls().axes()["learning_rate"].low == 3e-5  # what the rule says
+    assert cls().axes()["learning_rate"].low == 3e-4  # what the rule says
     assert AdamW().search_space().keys() == {"learning_rate", "weight_decay"}
 
 

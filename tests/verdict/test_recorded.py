@@ -1,4 +1,4 @@
-"""The results in `experiments/results`: they belong to the studies of the catalog, and can be read and judged."""
+"""The results in `experiments/results`: they belong to the studies that they record, and can be read and judged."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ SAID = {
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_recorded_runs_are_those_that_the_catalogs_study_plans(name):
+def test_recorded_runs_are_those_that_the_recorded_study_plans(name):
     results = load(FOLDER / name)
     (document,) = results.documents
     planned: list[Planned] = []
-    study = STUDIES.find(name)
+    study = document.study
     for unit in units(study):
         planned += trials(study, unit)
         chosen = document.selection(unit.key)
@@ -38,6 +38,11 @@ def test_recorded_runs_are_those_that_the_catalogs_study_plans(name):
         planned += confirmations(study, unit, chosen.trial)
     assert set(results.runs["digest"]) == {run.experiment.digest for run in planned}
     assert [run.entry for run in planned] == list(document.runs)
+
+
+def test_the_recorded_digits_study_is_that_of_the_catalog():
+    (document,) = load(FOLDER / "digits").documents
+    assert document.study == STUDIES.find("digits")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -15,7 +15,7 @@ import scipy.stats
 
 from jaxopt_bench.measures import measures
 from jaxopt_bench.optimizers import OPTIMIZERS, Axis, Space
-from jaxopt_bench.study import Contender, Target, Timing
+from jaxopt_bench.study import Contender, Extension, Target, Timing
 from jaxopt_bench.study.search import draw
 from jaxopt_bench.verdict import edges, paragraph, sample, scores_in_words, sensitivity_in_words, verdict
 from jaxopt_bench.verdict.trials import improving_edges
@@ -287,16 +287,32 @@ def test_diverged_trials_cost_budget_and_the_good_learning_rates_leave_them_out(
     assert sensitivity_in_words(ranking) == said.replace("0.001 to 0.01", "0.001")
 
 
-def said_of_edges(losses, edge, field="learning_rate"):
-    """Returns the paragraph on a winner at an edge of its range, with trials of these losses by hyperparameter."""
-    space = Space({f"optimizer.{field}": Axis(1e-4, 1.0, "log")})
-    contenders = [Contender(name=name, optimizer=OPTIMIZERS[name], space=space) for name in CLEAR]
+ADAMS = Axis(1e-4, 1.0, "log")
+
+
+def said_of_edges(losses, edge, field="learning_rate", *, axis=ADAMS, of=None, boxes=(), **fields):
+    """Returns the paragraph on a winner at an edge of its range, with trials of these losses by hyperparameter.
+
+    Args:
+      losses: of the trials of "adam".
+      edge: "low" or "high".
+      field: the hyperparameter.
+      axis: its range.
+      of: the optimizer that is called "adam"; by default Adam.
+      boxes: the extensions of its search space.
+      **fields: of the study.
+    """
+    space = Space({f"optimizer.{field}": axis})
+    contenders = [
+        Contender(name="adam", optimizer=of or OPTIMIZERS["adam"], space=space, extensions=boxes),
+        Contender(name="sgd", optimizer=OPTIMIZERS["sgd"]),
+    ]
     best = min((loss, value) for value, loss in losses.items() if loss is not None)[1]
     winner = selection("adam", edges=(f"optimizer.{field} ({edge})",), values={f"optimizer.{field}": best})
     rows = [r for name in CLEAR for r in confirmed(name, CLEAR[name])]
     tries = tried("adam", losses)
     rows += [{**r, f"optimizer.{field}": r["optimizer.learning_rate"]} for r in tries]
-    made = study(list(CLEAR), contenders=tuple(contenders))
+    made = study(list(CLEAR), contenders=tuple(contenders), **fields)
     found = verdict(results(rows), document(made, selections=(winner, selection("sgd"))))
     return paragraph(found, found.rankings[0])
 
@@ -307,11 +323,47 @@ IMPROVING = "Results still improve towards an edge of the search space"
 
 def test_an_edge_is_said_where_results_improve_towards_it():
     falling = dict(zip(RATES, [0.9, 0.95, 0.8, 0.85, 0.5, 0.4, 0.3, 0.2], strict=True))
-    assert f"{IMPROVING}, where the best trial lies, so it should be extended there: adam (learning_rate, high)." in (
-        said_of_edges(falling, "high")
-    )
+    assert (
+        f"{IMPROVING}, where the best trial lies: adam (learning_rate, high). --widen extends it there, with as many "
+        "more trials for every optimizer."
+    ) in said_of_edges(falling, "high")
     mirrored = dict(zip(RATES, reversed(falling.values()), strict=True))
-    assert "extended there: adam (learning_rate, low)." in said_of_edges(mirrored, "low")
+    assert "lies: adam (learning_rate, low). --widen" in said_of_edges(mirrored, "low")
+    grid = said_of_edges(falling, "high", search="grid")
+    assert "(learning_rate, high). The search space should be extended there, in another folder (--out)." in grid
+
+
+def test_an_edge_at_a_natural_limit_is_not_said():
+    """Padam accepts no exponent of more than 1/2."""
+    exponents = np.geomspace(1 / 16, 1 / 2, 8).tolist()
+    falling = dict(zip(exponents, [0.9, 0.95, 0.8, 0.85, 0.5, 0.4, 0.3, 0.2], strict=True))
+    padam = {"axis": Axis(1 / 16, 1 / 2, "log"), "of": OPTIMIZERS["padam"]}
+    assert IMPROVING not in said_of_edges(falling, "high", "partial", **padam)
+    mirrored = dict(zip(exponents, reversed(falling.values()), strict=True))
+    assert "lies: adam (partial, low)." in said_of_edges(mirrored, "low", "partial", **padam)
+
+
+def test_the_edges_of_an_extended_search_space_are_those_of_all_its_trials():
+    rate = "optimizer.learning_rate"
+    box = Extension(after=8, until=12, space=Space({rate: Axis(1.0, 10.0, "log")}))
+    space = Space({rate: Axis(1e-4, 1.0, "log")})
+    reach = Contender(name="adam", optimizer=OPTIMIZERS["adam"], space=space, extensions=(box,)).reach
+    assert (edges(space, {rate: 0.9}), edges(reach, {rate: 0.9})) == ([f"{rate} (high)"], [])
+    assert edges(reach, {rate: 9.0}) == [f"{rate} (high)"]
+    rates = [*RATES, *(10.0 ** ((i + 0.5) / 4) for i in range(4))]
+    falling = dict(zip(rates, [0.9 - 0.05 * i for i in range(12)], strict=True))
+    assert "lies: adam (learning_rate, high). --widen" in said_of_edges(falling, "high", boxes=(box,), trials=12)
+
+
+def test_an_extended_search_has_no_curve_of_fewer_trials():
+    """Its first trials are no search of the kind that all of them are."""
+    box = Extension(after=1, until=3, space=Space({"optimizer.learning_rate": Axis(1.0, 10.0, "log")}))
+    contenders = study(["adam", "sgd"]).contenders
+    made = study(["adam", "sgd"], contenders=(dataclasses.replace(contenders[0], extensions=(box,)), contenders[1]))
+    rows = [r for name in CLEAR for r in (*confirmed(name, CLEAR[name]), *tried(name, {0.1: 0.2, 1.0: 0.1, 2.0: 0.3}))]
+    (ranking,) = verdict(results(rows), document(made)).rankings
+    assert ranking.standing("adam").trials.expected_best == ()
+    assert len(ranking.standing("sgd").trials.expected_best) == 3
 
 
 def test_an_edge_is_not_said_where_the_best_trial_lies_there_by_chance():

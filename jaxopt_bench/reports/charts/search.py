@@ -149,7 +149,7 @@ def hyperparameters(subject: Subject, looks: Mapping[str, Look]) -> Figure | Non
         return None
     winners, spaces = [], []
     for standing in subject.ranking.standings:
-        space = subject.study.contender(standing.contender).searched
+        space = subject.study.contender(standing.contender).reach
         short = short_names(space)
         for field, searched in space.items():
             row = f"{standing.contender}: {short[field]}"
@@ -181,7 +181,8 @@ def hyperparameters(subject: Subject, looks: Mapping[str, Look]) -> Figure | Non
     labels = base.mark_text(dy=-7).encode(x=at_share, y=y, text="value:N")
     several = subject.study.repetitions > 1
     text = (
-        "Where in the search space each winner lies, on the scale that it was searched on, with the ends of the space. "
+        "Where in the search space each winner lies, on the scale that it was searched on, with the ends of the space "
+        "and its extensions. "
         + ("A dot a repetition of the search. " if several else "")
         + "The best of a few trials can lie at an end by chance; the answer says where results improve towards it."
     )
