@@ -13,15 +13,16 @@ import pytest
 
 from jaxopt_bench import Experiment, train
 from jaxopt_bench.cli import main
-from jaxopt_bench.optimizers import AdamW, Constant
+from jaxopt_bench.optimizers import AdamW, Axis, Constant, Space
 from jaxopt_bench.problems import classification
 from jaxopt_bench.problems.classification import Labelled
 from jaxopt_bench.problems.classification_views import classification_views
 from jaxopt_bench.problems.views import View
-from jaxopt_bench.reports.html import Figures, Images, Items, Section, Text
+from jaxopt_bench.reports.html import Code, Figures, Images, Items, Section, Text
 from jaxopt_bench.reports.report import report_of
 from jaxopt_bench.results import load
 from jaxopt_bench.runs import Options, Recording
+from jaxopt_bench.study import Extension
 from jaxopt_bench.verdict import verdict
 from tests.reports.made import made_results, made_study, with_document
 from tests.tasks import changed
@@ -65,6 +66,17 @@ def test_runs_that_went_on_elsewhere_than_they_began_are_counted():
     (said, *_) = report_of(with_document(results, document), "made").sections[-1].blocks
     assert isinstance(said, Items)
     assert f"1 of {len(moved)} runs went on elsewhere than they began; this is where they ended" in said.sentences
+
+
+def test_a_command_is_shown_unless_it_would_train_another_study():
+    """No flags give the extensions of a search space."""
+    box = Extension(after=2, until=4, space=Space({"optimizer.learning_rate": Axis(1.0, 10.0, "log")}))
+    study = made_study(["adam", "sgd"])
+    wide = dataclasses.replace(study.contenders[0], extensions=(box,))
+    for contenders, commands in ((study.contenders, 1), ((wide, study.contenders[1]), 0)):
+        results, document = made_results(dataclasses.replace(study, contenders=contenders))
+        blocks = report_of(with_document(results, document), "made").sections[-1].blocks
+        assert len([block for block in blocks if isinstance(block, Code)]) == commands
 
 
 def sections_of(path: pathlib.Path) -> dict[str, Section]:
