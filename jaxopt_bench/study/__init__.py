@@ -5,11 +5,11 @@ from __future__ import annotations
 from jaxopt_bench.study.catalog import STUDIES, find_study
 from jaxopt_bench.study.claims import Association, Claim, Comparison
 from jaxopt_bench.study.contender import Contender, experiment_of, space_of
-from jaxopt_bench.study.document import DOCUMENT, Document, check_within, read_document
+from jaxopt_bench.study.document import DOCUMENT, FORMAT, Document, check_within, read_document
 from jaxopt_bench.study.entries import RunEntry, Selection, StudyRun, StudySize, Timing, UnitKey
 from jaxopt_bench.study.growth import merged
 from jaxopt_bench.study.measured import STEPS
-from jaxopt_bench.study.plan import FOLDERS, Phase, Planned, Unit, confirmations, points, trials, units
+from jaxopt_bench.study.plan import FOLDERS, Phase, Planned, Unit, confirmations, finalists, points, trials, units
 from jaxopt_bench.study.protocol import budget_in_words, protocol, space_in_words, space_size
 from jaxopt_bench.study.search import Point
 from jaxopt_bench.study.study import Study, Target
@@ -17,6 +17,7 @@ from jaxopt_bench.study.study import Study, Target
 __all__ = [
     "DOCUMENT",
     "FOLDERS",
+    "FORMAT",
     "STEPS",
     "STUDIES",
     "Association",
@@ -40,6 +41,7 @@ __all__ = [
     "check_within",
     "confirmations",
     "experiment_of",
+    "finalists",
     "find_study",
     "merged",
     "points",

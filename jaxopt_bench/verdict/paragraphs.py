@@ -114,12 +114,21 @@ def _validity(study: Study, ranking: Ranking) -> list[str]:
     if study.repetitions > 1:
         return [
             f"The means are over {study.repetitions} independent searches of each optimizer, and the intervals cover "
-            "how searches differ."
+            "how searches differ.",
+            *_sources(ranking),
         ]
     return [
         "All of this is conditional on one search: the intervals are of the noise of training, and another draw of "
         "trials may rank differently (--repetitions)."
     ]
+
+
+def _sources(ranking: Ranking) -> list[str]:
+    """Returns a sentence about where the variance of results comes from; none if that is not known."""
+    if ranking.variance is None:
+        return []
+    search = round(100 * ranking.variance["search"])
+    return [f"Of the variance of a single result, {search}% comes from the search and {100 - search}% from the seed."]
 
 
 def _warnings(study: Study, ranking: Ranking) -> list[str]:

@@ -23,6 +23,25 @@ RunRow = Mapping[str, Any]
 def samples(results: Results, document: Document, workload: str, measure: Measure) -> dict[str, list[float]]:
     """Returns independent results of each contender: one a seed, or with several repetitions the mean of each.
 
+    Args:
+      results: of the study.
+      document: of the study.
+      workload: its name.
+      measure: of the confirmations.
+
+    Returns:
+      The results of the contenders that have some; see `by_search`.
+    """
+    several = document.study.repetitions > 1
+    return {
+        name: [statistics.fmean(seeds) for seeds in searches] if several else [v for seeds in searches for v in seeds]
+        for name, searches in by_search(results, document, workload, measure).items()
+    }
+
+
+def by_search(results: Results, document: Document, workload: str, measure: Measure) -> dict[str, list[list[float]]]:
+    """Returns the results of each contender: a list for each search, with a result for each seed.
+
     A run that diverged counts as `worst_result`; with several repetitions, so does a search without a winner, because
     all its trials diverged. They are left out if that is not known.
 
@@ -42,9 +61,8 @@ def samples(results: Results, document: Document, workload: str, measure: Measur
     worst = None
     if any(value is None for own in known.values() for seeds in own.values() for value in seeds.values()):
         worst = worst_result(results, study, workload, measure)
-    several = study.repetitions > 1
-    independent = {name: _independent(own, worst, several=several) for name, own in known.items()}
-    return {name: values for name, values in independent.items() if values}
+    searches = {name: _known_or_worst(own, worst) for name, own in known.items()}
+    return {name: values for name, values in searches.items() if values}
 
 
 def _by_repetition(
@@ -59,15 +77,13 @@ def _by_repetition(
     return found
 
 
-def _independent(
-    by_repetition: Mapping[int, Mapping[int, float | None]], worst: float | None, *, several: bool
-) -> list[float]:
-    """Returns the results of seeds, or the means of several repetitions, with `worst` for those that are None."""
+def _known_or_worst(by_repetition: Mapping[int, Mapping[int, float | None]], worst: float | None) -> list[list[float]]:
+    """Returns the results of the seeds of each search, with `worst` for those that are None."""
     found = []
     for _, by_seed in sorted(by_repetition.items()):
         values = [worst if value is None else value for _, value in sorted(by_seed.items())]
         known = [value for value in values if value is not None]
-        found += [statistics.fmean(known)] if several and known else known
+        found += [known] if known else []
     return found
 
 
