@@ -78,8 +78,8 @@ class Ranking:
       worst: the result that counts for a run that diverged, and for a search whose trials all diverged; None if it is
         not known, and then they are left out.
       lost: the trials of those contenders of `missing` whose trials all diverged, by name.
-      variance: the shares of the variance of a single result by source, see `variance_shares`; None if they are not
-        known.
+      variance: the shares of the variance of a single result of a tuned contender by source, see `variance_shares`;
+        None if they are not known.
     """
 
     workload: str
@@ -128,7 +128,8 @@ def ranking_of(results: Results, document: Document, workload: str) -> Ranking:
     missing = [name for name, standing in found.items() if standing is None]
     lost = {name: each for name in missing if (each := _lost(results, document, workload, name, scale)) is not None}
     worst = worst_result(results, study, workload, primary)
-    variance = variance_shares([*by_search(results, document, workload, primary).values()])
+    searches = by_search(results, document, workload, primary)
+    variance = variance_shares([own for name, own in searches.items() if study.contender(name).searched])
     return Ranking(workload, scale, tuple(standings), tuple(missing), pairs, worst, lost, variance)
 
 
