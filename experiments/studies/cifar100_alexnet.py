@@ -85,6 +85,8 @@ STUDIES = {
             Contender(name="adamw", optimizer=AdamW(), schedule=Cosine(warmup=5)),
         ),
         trials=16,
+        finalists=3,
+        finalist_seeds=2,  # 6 more runs of a tuned optimizer, which has 21 without them
         seeds=5,
         track_test=True,
         claims=claims("sgd_as_published", "adamw_as_published", "at its own setting", AT_100_EPOCHS)
@@ -112,6 +114,7 @@ STUDIES = {
             Contender(name="padam", optimizer=PADAM),
         ),
         trials=6,
+        finalists=0,  # as it was recorded
         seeds=3,
         track_test=True,
         targets=(Target(workload="cifar100_alexnet_small", measure="validation_accuracy", value=0.25),),

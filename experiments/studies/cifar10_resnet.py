@@ -78,6 +78,8 @@ STUDIES = {
         workloads=(RESNET18,),
         contenders=contenders(MultiStep(boundaries=(100, 150), factor=0.1)),
         trials=16,
+        finalists=3,
+        finalist_seeds=2,  # 6 more runs of an optimizer, which has 21 without them
         seeds=5,
         track_test=True,
         targets=(Target(workload="cifar10_resnet18", measure="validation_accuracy", value=0.92),),
@@ -89,6 +91,7 @@ STUDIES = {
         workloads=(dataclasses.replace(RESNET20, epochs=3),),
         contenders=contenders(Cosine()),
         trials=4,
+        finalists=0,  # as it was recorded
         seeds=3,
         track_test=True,
         targets=(Target(workload="cifar10_resnet20", measure="validation_accuracy", value=0.6),),
@@ -100,6 +103,8 @@ STUDIES = {
         workloads=(dataclasses.replace(RESNET20, epochs=30),),
         contenders=tuple(padam_at(denominator) for denominator in (16, 8, 4, 2)),
         trials=8,
+        finalists=2,
+        finalist_seeds=2,  # 4 more runs of an optimizer, which has 13 without them
         seeds=5,
         track_test=True,
         targets=(Target(workload="cifar10_resnet20", measure="validation_accuracy", value=0.8),),

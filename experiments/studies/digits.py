@@ -1,6 +1,7 @@
 """digits: six optimizers on a small network and real digits, tuned, in minutes.
 
-Asks:    which of the seed studies' optimizers to train a small network with, each tuned by 8 trials of 10 epochs.
+Asks:    which of the seed studies' optimizers to train a small network with, each tuned by 8 trials of 10 epochs. The
+         best 4 of them are trained again with 2 other seeds before one is selected.
 Spaces:  those of `Optimizer.search_space`: the same number of decades of learning rates and of weight decays for each.
          Padam's contains AMSGrad's, since Padam is AMSGrad at the exponent 1/2. For that it searches its exponent too,
          with the same number of trials as the others: if a method has more hyperparameters, tuning them is part of its
@@ -36,7 +37,9 @@ STUDIES = {
             contender("padam", PADAM),
         ),
         trials=8,
-        seeds=8,  # as many as trials, so that one compiled program trains both
+        finalists=4,
+        finalist_seeds=2,
+        seeds=8,  # as many runs as there are trials, and runs of finalists, so that one compiled program trains all
         targets=(Target(workload="digits_cnn", measure="validation_accuracy", value=0.95),),
     ),
 }

@@ -45,6 +45,9 @@ from jaxopt_bench.study import DOCUMENT, Document, Study, find_study, protocol
 from jaxopt_bench.training import choose_code_path
 from jaxopt_bench.verdict import answers, paragraph, recommendation, scores_in_words, sensitivity_in_words, verdict
 
+_NUMBERS = ("trials", "total_epochs", "trial_seeds", "finalist_seeds", "seeds", "repetitions")
+"""Fields of a study that flags set to a number of at least 1."""
+
 
 @dataclasses.dataclass(frozen=True)
 class CompareFlags:
@@ -63,6 +66,10 @@ class CompareFlags:
     """Epochs of all trials of each optimizer on each workload, in place of a number of trials."""
     trial_seeds: int | None = None
     """Seeds a trial."""
+    finalists: int | None = None
+    """How many of each optimizer's best trials are trained again before one is selected; 0 for none."""
+    finalist_seeds: int | None = None
+    """With how many other seeds each finalist is trained; these results alone select the winner."""
     seeds: int | None = None
     """Fresh seeds with which each winner is confirmed."""
     repetitions: int | None = None
@@ -137,7 +144,7 @@ def parse(words: Sequence[str]) -> Command:
         flags = asked
     else:
         flags = parse_flags(CompareFlags, "compare", words)
-    for name in ("trials", "total_epochs", "trial_seeds", "seeds", "repetitions", "epochs", "largest"):
+    for name in (*_NUMBERS, "epochs", "largest"):
         if getattr(flags, name) is not None:
             check_at_least_one(f"--{name.replace('_', '-')}", getattr(flags, name))
     for name in ("address", "task_cpus", "task_gpus"):
@@ -166,9 +173,7 @@ def _study(flags: CompareFlags, named: Study) -> Study:
     """Returns the study that the flags make of one, newcomers not yet among its contenders."""
     study = named.only(flags.workloads, flags.optimizers)
     changed: dict[str, Any] = {
-        name: value
-        for name in ("trials", "total_epochs", "trial_seeds", "seeds", "repetitions", "search")
-        if (value := getattr(flags, name)) is not None
+        name: value for name in (*_NUMBERS, "finalists", "search") if (value := getattr(flags, name)) is not None
     }
     if "total_epochs" in changed and "trials" not in changed:
         changed["trials"] = None

@@ -50,6 +50,8 @@ def challenge(study: Study, recorded: Document, newcomers: Sequence[Contender]) 
     study = _with_widened_budget(study, recorded.study)
     for field in dataclasses.fields(Study):
         now, then = getattr(study, field.name), getattr(recorded.study, field.name)
+        if field.name == "finalist_seeds" and study.finalists == 0:
+            continue  # they have no effect then
         if field.name not in _NAMES and now != then:
             raise UserError(
                 f"the baselines were recorded with {field.name} {then!r}, and the study has {now!r}. Expected the same "
@@ -89,6 +91,7 @@ def joined(recorded: Results, trained: Results) -> tuple[Results, Document]:
         runs=(*then.runs, *now.runs),
         selections=tuple(s for s in (*then.selections, *now.selections) if s.workload in names),
         timings=(*then.timings, *now.timings),
+        format=min(then.format, now.format),
     )
     return dataclasses.replace(together([recorded, trained]), documents=(document,)), document
 

@@ -14,6 +14,7 @@ from jaxopt_bench.runs import locked
 from jaxopt_bench.runs.load import RESTORE, has_finished, is_begun, load_summary, missing_files
 from jaxopt_bench.study import (
     DOCUMENT,
+    FORMAT,
     Document,
     Planned,
     RunEntry,
@@ -22,6 +23,7 @@ from jaxopt_bench.study import (
     StudyRun,
     StudySize,
     Timing,
+    UnitKey,
     confirmations,
     merged,
     read_document,
@@ -43,11 +45,17 @@ class StudyFolder:
           The study that the folder holds now.
 
         Raises:
-          UserError: if the folder holds a study that cannot grow into this one.
+          UserError: if the folder holds a study that cannot grow into this one, or one of an earlier format.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         with locked(self.path, wait=True):
             earlier = self.document if (self.path / DOCUMENT).exists() else None
+            if earlier is not None and earlier.format < FORMAT:
+                raise UserError(
+                    f"{self.path / DOCUMENT} has the format {earlier.format}: an earlier version drew its trials in "
+                    "another way, so this version cannot continue the study. Expected another folder (--out). To see "
+                    f"the results so far: jaxopt-bench report {self.path}."
+                )
             study = merged(earlier.study, study) if earlier else study
             _document(study, earlier or Document(study)).write(self.path / DOCUMENT)
         return study
@@ -57,13 +65,25 @@ class StudyFolder:
         """The content of `study.json`."""
         return read_document(self.path / DOCUMENT)
 
-    def record(self, *, selections: Iterable[Selection] = (), timings: Iterable[Timing] = ()) -> None:
-        """Adds selections and timings to `study.json`; they replace those of the same units."""
+    def record(
+        self,
+        *,
+        finalists: Iterable[Planned] = (),
+        selections: Iterable[Selection] = (),
+        timings: Iterable[Timing] = (),
+    ) -> None:
+        """Adds runs of finalists, selections and timings to `study.json`.
+
+        Selections and timings replace those of the same units.
+        """
         with locked(self.path, wait=True):
             now = self.document
+            runs = (*now.runs, *(run.entry for run in finalists))
             by_unit = {found.unit: found for found in (*now.selections, *selections)}
             by_names = {(timing.workload, timing.contender): timing for timing in (*now.timings, *timings)}
-            added = dataclasses.replace(now, selections=tuple(by_unit.values()), timings=tuple(by_names.values()))
+            added = dataclasses.replace(
+                now, runs=runs, selections=tuple(by_unit.values()), timings=tuple(by_names.values())
+            )
             _document(now.study, added).write(self.path / DOCUMENT)
 
     def results(self, planned: Sequence[Planned]) -> Results:
@@ -109,15 +129,23 @@ class StudyFolder:
 def _document(study: Study, now: Document) -> Document:
     """Returns the document of a study, given the earlier one.
 
-    Selections among fewer trials than the study has now are dropped; what confirmed them is superseded.
+    If a unit has other trials than before, its finalists and its selection are dropped. Their runs are superseded,
+    unless they are chosen again.
     """
     runs: list[RunEntry] = []
     kept = []
+    before: dict[UnitKey, list[RunEntry]] = {}
+    for run in now.runs:
+        before.setdefault(run.unit, []).append(run)
     for unit in units(study):
         planned = trials(study, unit)
         runs += [run.entry for run in planned]
+        digests = tuple(run.experiment.digest for run in planned)
+        earlier = before.get(unit.key, [])
+        if digests == tuple(run.digest for run in earlier if run.phase == "trial"):
+            runs += [run for run in earlier if run.phase == "finalist"]
         found = now.selection(unit.key)
-        if found is not None and found.among == tuple(run.experiment.digest for run in planned):
+        if found is not None and found.among == digests:
             kept.append(found)
             if found.trial is not None:
                 runs += [run.entry for run in confirmations(study, unit, found.trial)]

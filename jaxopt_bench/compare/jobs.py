@@ -1,4 +1,4 @@
-"""The jobs of a study: to train a population of trials or of confirmations, or to time a training step."""
+"""The jobs of a study: to train trials, finalists or confirmations as a population, or to time a training step."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from jaxopt_bench.runs.processes import found_by_first
 from jaxopt_bench.study import FOLDERS, Planned, Unit
 from jaxopt_bench.training import choose_code_path
 
-JobKind = Literal["trial", "confirmation", "timing"]
+JobKind = Literal["trial", "finalist", "confirmation", "timing"]
 
 RECORDING = Recording(tensorboard=False, keep_checkpoints=1, examples=True)
 """What the runs of studies write."""

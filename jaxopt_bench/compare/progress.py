@@ -14,7 +14,7 @@ from rich.text import Text
 
 from jaxopt_bench.compare.folder import StudyFolder
 from jaxopt_bench.compare.jobs import Job
-from jaxopt_bench.formatting import format_duration
+from jaxopt_bench.formatting import format_duration, join_words
 from jaxopt_bench.measures import Measure
 from jaxopt_bench.problems import Metric
 from jaxopt_bench.runs import Reporter
@@ -27,6 +27,7 @@ from jaxopt_bench.study import (
     UnitKey,
     budget_in_words,
     confirmations,
+    finalists,
     trials,
     units,
 )
@@ -44,7 +45,7 @@ class Progress:
         Args:
           study: the study.
           folder: its folder.
-          own: the trials of this process, which also trains their confirmations.
+          own: the trials of this process, which also trains their finalists and confirmations.
           judged: the measure by which trials are judged, by workload.
         """
 
@@ -72,7 +73,8 @@ class UnitCounts:
     Attributes:
       planned, done, running, diverged: of its trials.
       best: the winner, in words.
-      wanted, confirming, confirmed: of the confirmations: how many there are to be, are running, and have ended.
+      again, repeating, repeated: of the runs of finalists: how many there are to be, are running, and have ended.
+      wanted, confirming, confirmed: of the confirmations, likewise.
     """
 
     planned: int
@@ -81,6 +83,9 @@ class UnitCounts:
     running: int = 0
     diverged: int = 0
     best: str = ""
+    again: int = 0
+    repeating: int = 0
+    repeated: int = 0
     confirming: int = 0
     confirmed: int = 0
 
@@ -118,7 +123,7 @@ class _RunningJob:
 
 
 class DisplayedProgress(Progress):
-    """Counts trials and confirmations, and estimates the time left. Its two forms display this."""
+    """Counts the runs of each phase, and estimates the time left. Its two forms display this."""
 
     def __init__(self, console: Console):
         self.console = console
@@ -134,6 +139,10 @@ class DisplayedProgress(Progress):
             planned = trials(study, unit)
             counts = UnitCounts(len(planned), study.seeds, done=len(planned) - len(folder.unfinished(planned)))
             self.counts[unit.key] = counts
+            again = finalists(study, unit, document.finalists(unit.key))
+            expected = study.finalists_among(len(planned) // study.trial_seeds) * study.finalist_seeds
+            counts.again = len(again) or expected
+            counts.repeated = len(again) - len(folder.unfinished(again))
             found = document.selection(unit.key)
             if found is not None:
                 self._choose(unit, found)
@@ -141,8 +150,7 @@ class DisplayedProgress(Progress):
                 counts.confirmed = len(winners) - len(folder.unfinished(winners))
         optimizers = f"{len(study.contenders)} optimizer{'s' * (len(study.contenders) > 1)}"
         loads = ", ".join(w.name for w in study.workloads)
-        tuned = f"{budget_in_words(study)} and " if any(c.searched for c in study.contenders) else ""
-        self.say(f"{study.name}: {optimizers} on {loads}; {tuned}{study.seeds} confirmation seeds each")
+        self.say(f"{study.name}: {optimizers} on {loads}; {_runs_in_words(study)} each")
         self.say(str(folder.path))
 
     def begin(self, job: Job) -> Reporter:
@@ -151,6 +159,8 @@ class DisplayedProgress(Progress):
         counts = self.counts[job.unit.key]
         if job.kind == "trial":
             counts.running = counts.planned - counts.done
+        if job.kind == "finalist":
+            counts.again = counts.repeating = len(job.runs)
         if job.kind == "confirmation":
             counts.confirming = len(job.runs)
         self.show(job, begins=True)
@@ -162,6 +172,8 @@ class DisplayedProgress(Progress):
         counts = self.counts[job.unit.key]
         if job.kind == "trial":
             counts.done, counts.running = counts.done + counts.running, 0
+        if job.kind == "finalist":
+            counts.repeating, counts.repeated = 0, len(job.runs)
         if job.kind == "confirmation":
             counts.confirming, counts.confirmed = 0, len(job.runs)
         if job.kind != "timing" and begun.spent[0]:
@@ -194,7 +206,8 @@ class DisplayedProgress(Progress):
         for key, own in self.own.items():
             counts, workload = self.counts[key], self.study.workload(key.workload)
             share = own / counts.planned if counts.planned else 0.0
-            runs = (counts.planned - counts.done) * share + counts.wanted - counts.confirmed
+            runs = (counts.planned - counts.done) * share
+            runs += counts.again - counts.repeated + counts.wanted - counts.confirmed
             epochs = runs * workload.epochs - under_way.get(key, 0.0)
             pairs = known.get(workload.name) or everything
             if epochs > 0 and not pairs:
@@ -216,13 +229,15 @@ class DisplayedProgress(Progress):
     def _choose(self, unit: Unit, selection: Selection) -> None:
         counts = self.counts[unit.key]
         counts.diverged = selection.diverged
+        counts.again = len(selection.finalists) * self.study.finalist_seeds
         if selection.trial is None:
             counts.best, counts.wanted = "no trial survived", 0
         elif not counts.planned:
             counts.best = "not tuned"
         else:
             value = self._value(self.judged[unit.workload.name], selection.value)
-            counts.best = f"{value} (trial {selection.trial})"
+            among = f", of {len(selection.finalists)} finalists" if selection.finalists else ""
+            counts.best = f"{value} (trial {selection.trial}{among})"
 
     def _value(self, judged: Measure, value: float | None) -> str:
         if value is None:
@@ -294,15 +309,17 @@ class StudyTable(DisplayedProgress):
         table = Table(box=box.SIMPLE)
         words = ", ".join(dict.fromkeys(judged.words for judged in self.judged.values()))
         best = f"best so far:\n{words}"
-        for title in ("workload", "optimizer", "trials", "running", "diverged", best, "confirmed"):
+        again = ["re-run"] if self.study.finalists else []
+        for title in ("workload", "optimizer", "trials", "running", "diverged", *again, best, "confirmed"):
             table.add_column(title, justify="left" if title in ("workload", "optimizer", best) else "right")
         for (workload, contender, repetition), s in self.counts.items():
             name = contender + (f" ({repetition + 1})" if repetition else "")
-            running = str(s.running + s.confirming) if s.running + s.confirming else ""
+            running = str(s.running + s.repeating + s.confirming or "")
             confirmed = f"{s.confirmed} of {s.wanted}"
             done = f"{s.done} of {s.planned}" if s.planned else "–"
             diverged = str(s.diverged) if s.diverged else ""
-            table.add_row(workload, name, done, running, diverged, s.best, confirmed)
+            repeated = [f"{s.repeated} of {s.again}" if s.again else "–" for _ in again]
+            table.add_row(workload, name, done, running, diverged, *repeated, s.best, confirmed)
         return Group(table, Text(self._left().removeprefix("; ")))
 
 
@@ -335,5 +352,16 @@ class _JobReporter(Reporter):
         self.shown.refresh(self.begun)
 
 
+def _runs_in_words(study: Study) -> str:
+    """Returns the numbers of runs that each contender has, in words."""
+    parts = []
+    if any(contender.searched for contender in study.contenders):
+        parts.append(budget_in_words(study))
+        if study.finalists:
+            parts.append(f"{study.finalists} finalists with {study.finalist_seeds} other seeds")
+    return join_words([*parts, f"{study.seeds} confirmation seeds"])
+
+
 def _many(job: Job) -> str:
-    return f"{len(job.runs)} {'trials' if job.kind == 'trial' else 'confirmations'}"
+    words = {"trial": "trials", "finalist": "re-runs of finalists", "confirmation": "confirmations"}
+    return f"{len(job.runs)} {words[job.kind]}"

@@ -19,14 +19,15 @@ from jaxopt_bench.study import DOCUMENT, Contender, Study, read_document
 
 OPTIMIZERS_COMPARED = ("momentum", "adamw", "nadamw", "lion", "muon", "schedule_free_adamw")
 """SGD with momentum, and the optimizers that most often lead recent comparisons."""
-SMALLEST_BUDGET, LARGEST_BUDGET = 3, 8
-"""Limits of the number of trials of each optimizer. As many fresh seeds confirm its winner: one program does both."""
+BUDGETS = {8: (4, 2), 6: (3, 2), 4: (2, 2), 3: (0, 1)}
+"""The numbers of trials of each optimizer, the largest first, each with the numbers of finalists and of their seeds. As
+many fresh seeds as trials confirm its winner, and the finalists make as many runs: one program does all of it."""
 ENOUGH_EPOCHS, MOST_EPOCHS = 10, 100
 """If runs would have fewer epochs than the first number, fewer runs are made. No run has more than the second."""
 MARGIN = 1.3
 """Safety factor of time estimates: other optimizers than the measured one need more time."""
 PROGRAMS = 1.3
-"""Programs that are compiled for an optimizer: one for its trials; for its confirmations only the test is added."""
+"""Programs that are compiled for an optimizer: one for all its runs; for confirmations only the test is added."""
 LEAST_TRAINING = 0.25  # share of the time, if compiling takes nearly all of it
 WARMUP = 0.05  # share of the training
 
@@ -50,8 +51,10 @@ class Costs:
         return MARGIN * contenders * PROGRAMS * self.program
 
     def epochs(self, contenders: int, runs: int, epochs: int, steps_per_epoch: int) -> float:
-        """Returns the seconds of training in a study: of each contender as many trials as confirmations."""
-        return MARGIN * contenders * 2 * runs * epochs * (steps_per_epoch * self.step + self.evaluation)
+        """Returns the seconds of training in a study whose contenders have so many trials; see `BUDGETS`."""
+        finalists, seeds = BUDGETS[runs]
+        all_runs = contenders * (2 * runs + finalists * seeds)
+        return MARGIN * all_runs * epochs * (steps_per_epoch * self.step + self.evaluation)
 
 
 def timed_study(
@@ -89,7 +92,10 @@ def timed_study(
         else ""
     )
     length = f"{epochs} epoch{'s' * (epochs != 1)}"
-    reporter.say(f"{runs} trials and {runs} seeds of {length} each: about {max(expected, 1):.0f} minutes{late}")
+    finalists, seeds = BUDGETS[runs]
+    again = f", {finalists} finalists with {seeds} seeds" if finalists else ""
+    planned = f"{runs} trials{again} and {runs} confirmation seeds"
+    reporter.say(f"{planned} of {length} each: about {max(expected, 1):.0f} minutes{late}")
     return study_of(dataclasses.replace(workload, epochs=epochs), loaded, runs, steps)
 
 
@@ -111,7 +117,7 @@ def study_of(workload: Workload, problem: Problem, runs: int, steps_per_epoch: i
     Args:
       workload: the problem with its epochs and batch size.
       problem: its problem, loaded.
-      runs: trials of each optimizer, and seeds of its confirmation.
+      runs: trials of each optimizer, and seeds of its confirmation; see `BUDGETS`.
       steps_per_epoch: training steps in an epoch of the workload.
     """
     steps = max(1, round(WARMUP * workload.epochs * steps_per_epoch))
@@ -120,6 +126,7 @@ def study_of(workload: Workload, problem: Problem, runs: int, steps_per_epoch: i
     def schedule(name: str) -> Schedule:
         return Constant(cosine.warmup) if OPTIMIZERS[name].schedule.is_constant else cosine
 
+    finalists, seeds = BUDGETS[runs]
     return Study(
         name=workload.name,
         question=f"Which optimizer should be used for {workload.name}?",
@@ -128,6 +135,8 @@ def study_of(workload: Workload, problem: Problem, runs: int, steps_per_epoch: i
             Contender(name=name, optimizer=OPTIMIZERS[name], schedule=schedule(name)) for name in OPTIMIZERS_COMPARED
         ),
         trials=runs,
+        finalists=finalists,
+        finalist_seeds=seeds,
         seeds=runs,
         select="train_clean_loss" if problem.validation is None else "validation_loss",
     )
@@ -141,18 +150,19 @@ def batch_size(examples: int) -> int:
 def budget(costs: Costs, contenders: int, steps_per_epoch: int, seconds: float) -> tuple[int, int]:
     """Returns how many trials and seeds, and of how many epochs, take at most so many seconds.
 
-    There are as many as leave `ENOUGH_EPOCHS`, and then as many epochs as possible. It is never less than
-    `SMALLEST_BUDGET` of one epoch, and training has `LEAST_TRAINING` of the time, however long the rest takes.
+    There are as many as leave `ENOUGH_EPOCHS`, and then as many epochs as possible. It is never less than the smallest
+    of `BUDGETS` with one epoch, and training has `LEAST_TRAINING` of the time, however long the rest takes.
     """
     left = max(seconds - costs.programs(contenders), LEAST_TRAINING * seconds)
 
     def most_epochs(runs: int) -> int:
         return min(MOST_EPOCHS, math.floor(left / costs.epochs(contenders, runs, 1, steps_per_epoch)))
 
-    for runs in range(LARGEST_BUDGET, SMALLEST_BUDGET, -1):
+    smallest = min(BUDGETS)
+    for runs in BUDGETS:
         if most_epochs(runs) >= ENOUGH_EPOCHS:
             return runs, most_epochs(runs)
-    return SMALLEST_BUDGET, max(1, most_epochs(SMALLEST_BUDGET))
+    return smallest, max(1, most_epochs(smallest))
 
 
 def _measure(workload: Workload, data_dir: pathlib.Path | None) -> Costs:

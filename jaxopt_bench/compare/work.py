@@ -1,4 +1,4 @@
-"""Runs a study, from its first trial to its last confirmation: tune, select, confirm, test."""
+"""Runs a study, from its first trial to its last confirmation: tune, re-run the finalists, select, confirm, test."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ from jaxopt_bench.study import (
     Unit,
     confirmations,
     experiment_of,
+    finalists,
     points,
     trials,
     units,
 )
 from jaxopt_bench.training import Task
-from jaxopt_bench.verdict import edges, judged_by, select, trial_scores
+from jaxopt_bench.verdict import Score, edges, judged_by, ranked, trial_scores
 
 
 def compare(
@@ -130,17 +131,19 @@ class _Work:
             self.progress.stop()  # else its thread would go on drawing
 
     def jobs(self) -> list[Job]:
-        """Returns the first jobs: this process's trials, and the confirmations of units whose trials have ended."""
+        """Returns the first jobs: this process's trials, and the next jobs of units whose trials have ended."""
         jobs = []
         for unit, runs in self._own_trials():
             left = self._unfinished(runs)
-            jobs += [Job("trial", unit, tuple(runs))] if left else self._confirmation(unit)
+            jobs += [Job("trial", unit, tuple(runs))] if left else self._after_trials(unit)
         return jobs
 
     def next_jobs(self, job: Job, measured: StepTime | None) -> Sequence[Job]:
         """Records the result of a timing, and returns the jobs that follow from a job."""
         if job.kind == "trial":
-            return self._confirmation(job.unit)
+            return self._after_trials(job.unit)
+        if job.kind == "finalist":
+            return self._after_finalists(job.unit)
         if measured is not None:
             workload, contender, _ = job.unit.key
             self.folder.record(timings=[Timing(workload, contender, measured.seconds_per_step, measured.environment)])
@@ -155,8 +158,8 @@ class _Work:
         shares = [(unit, trials(self.study, unit)[part::parts]) for unit in all_units for part in range(parts)]
         return shares[index::count]
 
-    def _confirmation(self, unit: Unit) -> list[Job]:
-        """Returns the job that confirms a unit's winner, after selecting it; if that is confirmed, its timing.
+    def _after_trials(self, unit: Unit) -> list[Job]:
+        """Returns the next job of a unit whose trials have ended: that of its finalists, or what follows them.
 
         There is no such job while trials are missing, or if another process does it.
         """
@@ -169,10 +172,16 @@ class _Work:
             self.claims.enter_context(locked(claim))
         except LockedError:
             return []
+        document = self.folder.document
+        if self.study.finalists and not document.finalists(unit.key) and document.selection(unit.key) is None:
+            self._choose_finalists(unit, planned)
+        again = self._finalists(unit)
+        return [Job("finalist", unit, tuple(again))] if self._unfinished(again) else self._after_finalists(unit)
+
+    def _after_finalists(self, unit: Unit) -> list[Job]:
+        """Returns the job that confirms a unit's winner, after selecting it; if that is confirmed, its timing."""
         if self.folder.document.selection(unit.key) is None:
-            # first, so that it is done again if the process is killed before it has recorded the selection
-            discard_checkpoints([self.folder.path / run.path for run in planned])
-            self._select(unit, planned)
+            self._select(unit)
         found = self.folder.document.selection(unit.key)
         if found is None or found.trial is None:
             return []
@@ -195,12 +204,37 @@ class _Work:
             return []
         return [Job("timing", unit, tuple(confirmations(self.study, unit, found.trial)))]
 
-    def _select(self, unit: Unit, planned: list[Planned]) -> None:
-        """Selects the winner among a unit's trials, and records it."""
-        scores = trial_scores(self.study, self.folder.results(planned)) if planned else []
-        best = select(scores, higher=self.judged[unit.workload.name].higher_is_better)
+    def _finalists(self, unit: Unit) -> list[Planned]:
+        """Returns the runs of a unit's finalists; none if these are not chosen yet, or no trial is trained again."""
+        return finalists(self.study, unit, self.folder.document.finalists(unit.key))
+
+    def _scores(self, runs: Sequence[Planned]) -> list[Score]:
+        return trial_scores(self.study, self.folder.results(runs)) if runs else []
+
+    def _ranked(self, unit: Unit, scores: Sequence[Score]) -> list[Score]:
+        return ranked(scores, higher=self.judged[unit.workload.name].higher_is_better)
+
+    def _choose_finalists(self, unit: Unit, planned: Sequence[Planned]) -> None:
+        """Chooses the trials of a unit that are trained again, and records them; none if there is nothing to select."""
+        best = self._ranked(unit, self._scores(planned))
+        chosen = [score.trial for score in best[: self.study.finalists_among(len(best))]]
+        if chosen:
+            self.folder.record(finalists=finalists(self.study, unit, chosen))
+
+    def _select(self, unit: Unit) -> None:
+        """Selects the winner among a unit's finalists, or its trials if none was trained again, and records it.
+
+        Finalists are judged by their new results alone. If all of them diverge, the winner is the one that was the best
+        trial.
+        """
+        planned, again = trials(self.study, unit), self._finalists(unit)
+        # first, so that it is done again if the process is killed before it has recorded the selection
+        discard_checkpoints([self.folder.path / run.path for run in (*planned, *again)])
+        scores, new_scores = self._scores(planned), {score.trial: score for score in self._scores(again)}
+        chosen = dict.fromkeys(run.trial for run in again)
+        best = next(iter(self._ranked(unit, [*new_scores.values()] or scores)), None)
+        trial = best.trial if best else next(iter(chosen), None if planned else 0)
         drawn = points(self.study, unit)
-        trial = best.trial if best else None if planned else 0
         found = Selection(
             *unit.key,
             trial=trial,
@@ -209,6 +243,7 @@ class _Work:
             edges=() if trial is None else tuple(edges(unit.contender.reach, drawn[trial])),
             diverged=sum(score.loss is None for score in scores),
             among=tuple(run.experiment.digest for run in planned),
+            finalists={index: new_scores[index].value for index in chosen},
         )
         self.folder.record(selections=[found])
         self.progress.selected(unit, found)

@@ -24,7 +24,7 @@ from jaxopt_bench.reports.subject import Subject, of_runs, of_study
 from jaxopt_bench.results import Results, repeats_in_words, without_repeats
 from jaxopt_bench.results.columns import VERSION
 from jaxopt_bench.runs import load_evaluation, load_run
-from jaxopt_bench.study import Document, protocol
+from jaxopt_bench.study import Document
 from jaxopt_bench.verdict import (
     Verdict,
     answers,
@@ -162,7 +162,7 @@ def _study_sections(study: _StudyReport, found: Mapping[str, Look]) -> Iterator[
         yield Section(f"What others have said{end}", (Tabular(_with_prefix(claimed, study.tag)),))
     for subject in study.subjects:
         yield from _chart_sections(subject, found, end)
-    yield Section(f"Protocol{end}", (Items(tuple(protocol(study.document.study))),))
+    yield Section(f"Protocol{end}", (Items(tuple(study.document.protocol)),))
 
 
 def _answer(found: Verdict, subject: Subject) -> Iterator[Block]:
@@ -174,6 +174,7 @@ def _answer(found: Verdict, subject: Subject) -> Iterator[Block]:
         tables.ranking(found, subject.ranking),
         tables.pairs(found, subject.ranking),
         tables.selected(subject.ranking),
+        tables.finalists(found, subject.ranking),
     ):
         if table is not None and table.rows:
             yield Tabular(_with_prefix(table, subject.tag))
@@ -249,7 +250,8 @@ def _command(document: Document) -> str:
     study = document.study
     words = ["jaxopt-bench", "compare", study.name]
     budget = {"trials": study.trials, "total-epochs": study.total_epochs, "trial-seeds": study.trial_seeds}
-    numbers = {**budget, "seeds": study.seeds, "repetitions": study.repetitions}
+    again = {"finalists": study.finalists} | ({"finalist-seeds": study.finalist_seeds} if study.finalists else {})
+    numbers = {**budget, **again, "seeds": study.seeds, "repetitions": study.repetitions}
     words += [word for flag, value in numbers.items() if value is not None for word in (f"--{flag}", str(value))]
     epochs = {workload.epochs for workload in study.workloads}
     words += ["--epochs", str(*epochs)] if len(epochs) == 1 else []

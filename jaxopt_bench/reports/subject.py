@@ -32,6 +32,9 @@ from jaxopt_bench.verdict import REPORTED, Ranking, Verdict
 MOST_SETTINGS = 8
 """Settings of runs outside a study that are told apart by name; of more, optimizers are."""
 
+CURVE_PHASES = ("confirmation", "run")
+"""The phases of runs whose curves are shown: a study's confirmations, and runs of no study."""
+
 _NAME, _RATE = "optimizer.name", "optimizer.learning_rate"
 _SETTINGS = (*PARTS, "epochs", "batch_size")
 _JUDGED = ("final.validation_loss", "final.train_clean_loss", "final.train_loss")
@@ -86,7 +89,7 @@ class Subject:
         As in verdicts, a confirmation that diverged counts as the untrained model.
         """
         if self.study is not None:
-            return self.ended.filter(pl.col("phase") != "trial")
+            return self.ended.filter(pl.col("phase") == "confirmation")
         return self.ended.filter(pl.col("shown"), pl.col("status") == "completed")
 
     @property
@@ -212,7 +215,7 @@ def _of_workload(results: Results, document: Document, ranking: Ranking) -> Subj
         pl.col("study") == study.name,
         pl.col("workload") == ranking.workload,
         pl.col("contender").is_in(order),
-        (pl.col("phase") == "trial") | ((pl.col("phase") == "confirmation") & pl.col("selected")),
+        pl.col("phase").is_in(["trial", "finalist"]) | ((pl.col("phase") == "confirmation") & pl.col("selected")),
     ).with_columns(pl.col("contender").alias("series"))
     metrics = workload_metrics(results.runs, ranking.workload)
     runs = _runs(rows, metrics, study.at)
@@ -252,7 +255,7 @@ def _by_headline(subject: Subject) -> tuple[str, ...]:
 
 
 def _curves(runs: pl.DataFrame, lines: pl.DataFrame, metrics: Sequence[Metric]) -> pl.DataFrame:
-    shown = runs.filter(pl.col("phase") != "trial", pl.col("shown")).select(
+    shown = runs.filter(pl.col("phase").is_in(CURVE_PHASES), pl.col("shown")).select(
         "path", "series", "repetition", "seed", "phase"
     )
     values = [pl.col(m.name) if m.name in lines.columns else pl.lit(None, pl.Float64).alias(m.name) for m in metrics]

@@ -17,6 +17,7 @@ from jaxopt_bench.formatting import format_duration, format_value, short_names
 from jaxopt_bench.measures import Measure
 from jaxopt_bench.problems import Metric
 from jaxopt_bench.statistics import Estimate
+from jaxopt_bench.study import STEPS
 from jaxopt_bench.verdict import (
     REPORTED,
     Answered,
@@ -241,6 +242,30 @@ def selected(ranking: Ranking) -> Table | None:
         return None
     note = "* at the edge of its range." if any(number["edge"] for number in numbers) else ""
     return _table("selected", "What was selected", ["optimizer", "values"], rows, numbers, note)
+
+
+def finalists(verdict: Verdict, ranking: Ranking) -> Table | None:
+    """Returns the results of the finalists with other seeds, by which the winners were selected."""
+    study, judged = verdict.study, ranking.scale.judged
+    by_steps = study.select == STEPS
+    rows, numbers = [], []
+    for winner in (winner for s in ranking.standings for winner in s.winners):
+        search = f" (search {winner.repetition + 1})" if study.repetitions > 1 else ""
+        for trial, value in winner.finalists.items():
+            reached = NONE if value is None else f"{value:,.0f}" if by_steps else judged.format(value)
+            is_winner = trial == winner.trial
+            rows.append((f"{winner.contender}{search}", str(trial), reached, "yes" if is_winner else "no"))
+            numbers.append(
+                {"optimizer": winner.contender, "repetition": winner.repetition, "trial": trial, "value": value,
+                 "selected": is_winner}
+            )  # fmt: skip
+    if not rows:
+        return None
+    words = "steps to target" if by_steps else judged.words
+    seeds = f"{study.finalist_seeds} other seed{'s' * (study.finalist_seeds > 1)}"
+    note = f"Each finalist was trained again with {seeds}. The result that made it a finalist does not count."
+    columns = ["optimizer", "trial", f"mean {words}", "selected"]
+    return _table("finalists", f"The finalists on {ranking.workload}", columns, rows, numbers, note)
 
 
 def claims(answered: Sequence[Answered]) -> Table | None:

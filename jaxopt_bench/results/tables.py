@@ -111,8 +111,8 @@ class Results:
     def save(self, folder: str | pathlib.Path) -> None:
         """Writes the tables, and the study if there is one, into a folder that `load` reads.
 
-        It leaves out checkpoints, the name of the folder of the runs, and, for a study's trials, the lines of `curves`
-        within epochs ("train_steps").
+        It leaves out checkpoints, the name of the folder of the runs, and, for a study's trials and finalists, the
+        lines of `curves` within epochs ("train_steps").
 
         Raises:
           UserError: if they are of several studies, or the folder holds a study that is not recorded.
@@ -122,7 +122,7 @@ class Results:
             raise UserError(f"these are the results of {len(self.documents)} studies; accepted: those of one.")
         if (folder / DOCUMENT).exists() and not (self.documents and (folder / RUNS).exists()):
             raise UserError(f"{folder} holds a study; accepted: another folder, or one that recorded this study.")
-        trials = self.runs.filter(pl.col("phase") == "trial")["path"].implode()
+        trials = self.runs.filter(pl.col("phase").is_in(["trial", "finalist"]))["path"].implode()
         steps = pl.col("split").eq_missing("train_steps") & pl.col("path").is_in(trials)
         recorded = {CURVES: self.curves.filter(~steps), RUNS: self.runs}
         if len(self.examples):

@@ -17,6 +17,7 @@ from jaxopt_bench.statistics.intervals import Estimate, estimate
 from jaxopt_bench.statistics.means import complete_mean
 from jaxopt_bench.statistics.profiles import Profile, algoperf_score, performance_profile, steps_to_target
 from jaxopt_bench.statistics.resolution import least_deviation, share_step
+from jaxopt_bench.statistics.variance import variance_shares
 
 __all__ = [
     "Difference",
@@ -41,4 +42,5 @@ __all__ = [
     "share_step",
     "spearman",
     "steps_to_target",
+    "variance_shares",
 ]

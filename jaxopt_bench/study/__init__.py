@@ -5,12 +5,12 @@ from __future__ import annotations
 from jaxopt_bench.study.catalog import STUDIES, find_study
 from jaxopt_bench.study.claims import Association, Claim, Comparison
 from jaxopt_bench.study.contender import Contender, experiment_of, space_of
-from jaxopt_bench.study.document import DOCUMENT, Document, check_within, read_document
+from jaxopt_bench.study.document import DOCUMENT, FORMAT, Document, check_within, read_document
 from jaxopt_bench.study.entries import RunEntry, Selection, StudyRun, StudySize, Timing, UnitKey
 from jaxopt_bench.study.extension import Extension
 from jaxopt_bench.study.growth import merged
 from jaxopt_bench.study.measured import STEPS
-from jaxopt_bench.study.plan import FOLDERS, Phase, Planned, Unit, confirmations, points, trials, units
+from jaxopt_bench.study.plan import FOLDERS, Phase, Planned, Unit, confirmations, finalists, points, trials, units
 from jaxopt_bench.study.protocol import (
     budget_in_words,
     extensions_in_words,
@@ -24,6 +24,7 @@ from jaxopt_bench.study.study import Study, Target
 __all__ = [
     "DOCUMENT",
     "FOLDERS",
+    "FORMAT",
     "STEPS",
     "STUDIES",
     "Association",
@@ -49,6 +50,7 @@ __all__ = [
     "confirmations",
     "experiment_of",
     "extensions_in_words",
+    "finalists",
     "find_study",
     "merged",
     "points",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from jaxopt_bench.errors import UnknownNameError, UserError
 from jaxopt_bench.runs.load import newer
@@ -15,7 +15,15 @@ from jaxopt_bench.study.protocol import protocol
 from jaxopt_bench.study.study import Study
 
 DOCUMENT = "study.json"
-FORMAT = 1
+FORMAT = 2
+"""The format of new documents. In format 1, each contender drew points of its own, and there were no finalists."""
+
+_FORMATS = (1, FORMAT)
+_NOT_IN_1: Mapping[str, dict[str, Any]] = {
+    "study": {"finalists": 0, "finalist_seeds": 2},
+    "selections": {"finalists": {}},
+}
+"""The fields that objects in format 1 lack, each with its meaning there."""
 
 E = TypeVar("E", bound=Entry)
 
@@ -30,6 +38,7 @@ class Document:
       selections: one for each unit whose trials have ended.
       timings: seconds a step of each contender on each workload, measured apart from the runs.
       history: the sizes that the study had, from the first on.
+      format: of the file; a document is written in the format in which it was read.
     """
 
     study: Study
@@ -37,6 +46,21 @@ class Document:
     selections: tuple[Selection, ...] = ()
     timings: tuple[Timing, ...] = ()
     history: tuple[StudySize, ...] = ()
+    format: int = FORMAT
+
+    @property
+    def shares_points(self) -> bool:
+        """Whether all contenders drew the same points of the unit cube, as `points` does."""
+        return self.format > 1
+
+    @property
+    def protocol(self) -> list[str]:
+        """The rules of the study, in sentences."""
+        return protocol(self.study, shares_points=self.shares_points)
+
+    def finalists(self, unit: UnitKey) -> tuple[int, ...]:
+        """Returns the trials of a unit that are trained again, the best first; none if they are not chosen yet."""
+        return tuple(dict.fromkeys(run.trial for run in self.runs if run.phase == "finalist" and run.unit == unit))
 
     def selection(self, unit: UnitKey) -> Selection | None:
         """Returns the selection among a unit's trials, if it has been made."""
@@ -59,14 +83,19 @@ class Document:
 
     def write(self, path: pathlib.Path) -> None:
         """Writes the file whole or not at all."""
-        head = {"format": FORMAT, "study": self.study.to_json(), "protocol": protocol(self.study)}
+        head = {"format": self.format, "study": self.study.to_json(), "protocol": self.protocol}
         lists: dict[str, Sequence[Entry]] = {
             "runs": self.runs,
             "selections": self.selections,
             "timings": self.timings,
             "history": self.history,
         }
-        write_json(path, head | {name: [entry.to_json() for entry in entries] for name, entries in lists.items()})
+        values = head | {name: [entry.to_json() for entry in entries] for name, entries in lists.items()}
+        if self.format == 1:
+            for place, missing in _objects_of_format_1(values):
+                for name in missing:
+                    del place[name]
+        write_json(path, values)
 
 
 def read_document(path: pathlib.Path) -> Document:
@@ -76,9 +105,12 @@ def read_document(path: pathlib.Path) -> Document:
       UserError: if it is damaged, or has a later format.
     """
     values = read_json(path)
-    if not isinstance(values, dict) or values.get("format") != FORMAT:
-        found = values.get("format") if isinstance(values, dict) else None
-        raise UserError(f"{path} has the format {found!r}; accepted: {FORMAT}.")
+    found = values.get("format") if isinstance(values, dict) else None
+    if type(found) is not int or found not in _FORMATS:
+        raise UserError(f"{path} has the format {found!r}; accepted: {' or '.join(map(str, _FORMATS))}.")
+    if found == 1:
+        for place, missing in _objects_of_format_1(values):
+            place.update(missing)
     runs = _entries(path, values, "runs", RunEntry)
     selections = _entries(path, values, "selections", Selection)
     timings = _entries(path, values, "timings", Timing)
@@ -91,7 +123,16 @@ def read_document(path: pathlib.Path) -> Document:
         raise newer(path, error) from error
     except UserError as error:
         raise UserError(f"{path} is damaged: {error}") from error
-    return Document(study, runs, selections, timings, history)
+    return Document(study, runs, selections, timings, history, found)
+
+
+def _objects_of_format_1(values: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], Mapping[str, Any]]]:
+    """Yields the objects in a document that lack fields in format 1, each with these fields."""
+    for name, missing in _NOT_IN_1.items():
+        found = values.get(name)
+        for each in found if isinstance(found, list) else [found]:
+            if isinstance(each, dict):
+                yield each, missing
 
 
 def _entries(path: pathlib.Path, values: Mapping[str, object], name: str, kind: type[E]) -> tuple[E, ...]:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, Self
 
-from jaxopt_bench.errors import UserError
+from jaxopt_bench.errors import UserError, shortened
 from jaxopt_bench.strict_json import NUMBER, check_object
 from jaxopt_bench.study.contender import run_name
 from jaxopt_bench.study.search import Point
@@ -60,9 +60,10 @@ class RunEntry(Entry):
     """A planned run.
 
     Attributes:
-      phase: "trial", "confirmation", or "superseded": it confirmed a trial that is no winner any more.
+      phase: "trial", "finalist", "confirmation", or "superseded": it is of a trial that was a finalist or the winner
+        before more trials were added.
       workload, contender, repetition: its unit.
-      trial: the index of the trial, or of the trial that it confirms.
+      trial: the index of the trial whose values it has.
       seed: the seed of the experiment.
       digest: of the experiment.
       path: of its directory, relative to the study's folder.
@@ -95,16 +96,20 @@ class Selection(Entry):
     Attributes:
       workload, contender, repetition: the unit.
       trial: the index of the winner; 0 if nothing is tuned, None if all trials diverged.
-      value: what the winner was judged by; None if it is not known.
+      value: what the winner was judged by: its mean over the seeds of the finalists, if there are finalists; None if it
+        is not known.
       values: the winner's values of the searched fields; None if there is no winner.
       edges: the fields of which the winner's value lies at the edge of the range, each with the edge.
       diverged: how many trials diverged.
       among: the digests of the trials.
+      finalists: the values of the trials that were trained again, by index, the best trial first. A value is the mean
+        over the other seeds alone; None if a run with one of them diverged or did not reach the target. Empty if no
+        trial was trained again.
     """
 
     json_types: ClassVar[JsonTypes] = {
         "workload": str, "contender": str, "repetition": int, "trial": int | None, "value": NUMBER | None,
-        "values": dict | None, "edges": list, "diverged": int, "among": list,
+        "values": dict | None, "edges": list, "diverged": int, "among": list, "finalists": dict,
     }  # fmt: skip
 
     workload: str
@@ -116,6 +121,7 @@ class Selection(Entry):
     edges: tuple[str, ...]
     diverged: int
     among: tuple[str, ...]
+    finalists: Mapping[int, float | None] = dataclasses.field(default_factory=dict)
 
     @property
     def unit(self) -> UnitKey:
@@ -136,7 +142,14 @@ class Selection(Entry):
             raise UserError(f"{where} is damaged: trial is {found.trial}, of {len(found.among)} trials.")
         if found.trial is not None and found.values is None:
             raise UserError(f"{where} is damaged: it names a trial and no values of it.")
-        return found
+        own: Mapping[Any, Any] = found.finalists  # in JSON, keys are texts
+        check_object(f"{where}.finalists", own, dict.fromkeys(own, NUMBER | None))
+        known = {str(index) for index in range(len(found.among))}
+        if own and not (own.keys() <= known and str(found.trial) in own):
+            raise UserError(
+                f"{where} is damaged: finalists is {shortened(own)}; accepted: trials, the winner among them."
+            )
+        return dataclasses.replace(found, finalists={int(key): value for key, value in own.items()})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -33,6 +33,8 @@ def merged(earlier: Study, asked: Study) -> Study:
     """
     for field in dataclasses.fields(Study):
         one, other = getattr(earlier, field.name), getattr(asked, field.name)
+        if field.name == "finalist_seeds" and earlier.finalists == asked.finalists == 0:
+            continue
         if field.name in ("trials", "total_epochs"):
             if (one is None) != (other is None):
                 raise _differs(field.name, one, other)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from jaxopt_bench.experiment import Experiment, Workload
@@ -12,9 +12,12 @@ from jaxopt_bench.study.entries import RunEntry, UnitKey
 from jaxopt_bench.study.search import Point, draw
 from jaxopt_bench.study.study import MOST_SEEDS, Study
 
-Phase = Literal["trial", "confirmation"]
-FOLDERS = {"trial": "trials", "confirmation": "confirmations"}
+Phase = Literal["trial", "finalist", "confirmation"]
+FOLDERS = {"trial": "trials", "finalist": "finalists", "confirmation": "confirmations"}
 """The name of the folder that holds the runs of each phase."""
+
+_SEEDS: tuple[Phase, ...] = ("trial", "confirmation", "finalist")
+"""The phases in the order of their ranges of seeds within a repetition."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +46,8 @@ class Planned:
 
     Attributes:
       unit: the unit that it belongs to.
-      phase: whether it is a trial or confirms a winner.
-      trial: the index of the trial, or of the trial that it confirms.
+      phase: whether it is a trial, trains a finalist again, or confirms a winner.
+      trial: the index of the trial whose values it has.
       seed: the index of the seed, from 0.
       experiment: the experiment that is trained.
       values: the values that the trial has drawn, by field.
@@ -77,12 +80,16 @@ def units(study: Study) -> list[Unit]:
 def points(study: Study, unit: Unit) -> list[Point]:
     """Returns the points that the trials of a unit draw; one empty point if nothing is searched.
 
+    All contenders draw the same points of the unit cube, see `draw`. So those with the same search space have the same
+    trials, and differences between contenders are not differences between draws (common random numbers: Glasserman and
+    Yao 1992, "Some guidelines and guarantees for common random numbers"). A contender's name has no influence.
+
     Trials within an extension are drawn in its box. All others are the points of one sequence in the search space.
     """
     space = unit.contender.searched
     if not space:
         return [{}]
-    purpose = (study.seed, unit.workload.name, unit.contender.name, unit.repetition)
+    purpose = (study.seed, unit.workload.name, unit.repetition)
     count = study.trials_on(unit.workload)
     boxes = [
         [min(count, study.trials_within(budget, unit.workload)) for budget in (extension.after, extension.until)]
@@ -111,6 +118,22 @@ def trials(study: Study, unit: Unit) -> list[Planned]:
     ]
 
 
+def finalists(study: Study, unit: Unit, chosen: Sequence[int]) -> list[Planned]:
+    """Returns the runs that train the finalists of a unit again, one finalist after the other, each with all its seeds.
+
+    Args:
+      study: the study.
+      unit: the unit.
+      chosen: the indices of the trials that are finalists.
+    """
+    drawn = points(study, unit)
+    return [
+        planned
+        for index in chosen
+        for planned in _runs(study, unit, "finalist", index, drawn[index], study.finalist_seeds)
+    ]
+
+
 def confirmations(study: Study, unit: Unit, trial: int) -> list[Planned]:
     """Returns the runs that confirm a trial of a unit."""
     return list(_runs(study, unit, "confirmation", trial, points(study, unit)[trial], study.seeds))
@@ -119,7 +142,7 @@ def confirmations(study: Study, unit: Unit, trial: int) -> list[Planned]:
 def _runs(study: Study, unit: Unit, phase: Phase, trial: int, values: Point, count: int) -> Iterator[Planned]:
     contender = unit.contender.at(values)
     confirms = phase == "confirmation"
-    first = study.seed + 2 * MOST_SEEDS * unit.repetition + MOST_SEEDS * confirms
+    first = study.seed + MOST_SEEDS * (len(_SEEDS) * unit.repetition + _SEEDS.index(phase))
     workload = unit.workload
     if confirms and study.refit:
         workload = dataclasses.replace(workload, problem=workload.problem.without_validation())

@@ -16,10 +16,18 @@ from jaxopt_bench.study.study import Study
 _WHEN = {"final": "last epoch", "best": "epoch with the lowest validation loss"}
 
 
-def protocol(study: Study) -> list[str]:
-    """Returns the rules of a study, in sentences."""
+def protocol(study: Study, *, shares_points: bool = True) -> list[str]:
+    """Returns the rules of a study, in sentences.
+
+    Args:
+      study: the study.
+      shares_points: whether all contenders draw the same points; see `Document.shares_points`.
+    """
     tuned = [c for c in study.contenders if c.searched]
-    said = [_tuning(study), *_different_sizes(tuned), *_widening(study), _selection(study)] if tuned else []
+    said = []
+    if tuned:
+        shared = [_SHARED] if shares_points and study.search != "grid" else []
+        said = [_tuning(study), *shared, *_different_sizes(tuned), *_widening(study), *_selection(study)]
     said += _different_schedules(study.contenders)
     fixed = [c.name for c in study.contenders if not c.searched]
     if fixed:
@@ -42,6 +50,12 @@ _DRAWS = {
 }
 
 
+_SHARED = (
+    "Share: all optimizers draw the same points, which are shares of the ranges, so that optimizers with equal search "
+    "spaces have equal trials."
+)
+
+
 def budget_in_words(study: Study) -> str:
     """Returns the tuning budget of each contender on each workload, in trials or in epochs."""
     return f"{study.trials} trials" if study.trials else f"{study.total_epochs} epochs of trials"
@@ -52,17 +66,26 @@ def _tuning(study: Study) -> str:
     return f"Tune: on each workload every tuned optimizer has {budget_in_words(study)}{each}, {_DRAWS[study.search]}."
 
 
-def _selection(study: Study) -> str:
+def _selection(study: Study) -> list[str]:
     mean = "mean " if study.trial_seeds > 1 else ""
     best, by, when = "fewest", study.select.replace("_", " "), ""
     if (judged := split_of(study.select)) is not None:
         split, metric = judged
         best = "lowest" if metric == LOSS else "best"
         by, when = f"{SPLIT_WORDS[split]} {metric.replace('_', ' ')}", f" at the {_WHEN[study.at]}"
-    return (
-        f"Select: the trial with the {best} {mean}{by}{when}, the earlier of equals; one that diverges counts against "
-        "the budget and is never selected."
-    )
+    if not study.finalists:
+        return [
+            f"Select: the trial with the {best} {mean}{by}{when}, the earlier of equals; one that diverges counts "
+            "against the budget and is never selected."
+        ]
+    seeds = f"{study.finalist_seeds} other seed{'s' * (study.finalist_seeds > 1)}"
+    return [
+        f"Re-run: the {study.finalists} trials of each optimizer with the {best} {mean}{by}{when}, the earlier of "
+        f"equals, are trained again with {seeds} each. A trial that diverges counts against the budget and is not "
+        "re-run. Re-runs are not part of the budget.",
+        f"Select: of these trials the one with the {best} mean {by} of the re-runs. Its first result does not count, "
+        "because the trials that are re-run were chosen by it. One that diverges in a re-run comes last.",
+    ]
 
 
 def _different_sizes(tuned: Sequence[Contender]) -> list[str]:

@@ -18,10 +18,22 @@ Point = dict[str, Any]
 """The values that a trial draws for fields of its optimizer and its schedule, by the names of the fields."""
 
 
+FIRST_FIELDS = ("optimizer.learning_rate", "optimizer.weight_decay")
+"""The fields that have the first dimensions of the cube, since nearly all search spaces have them. The others follow in
+the order of their names."""
+
+_LEAST_DIMENSIONS = 16  # of the cube: scrambling depends on the number of dimensions, so most spaces share one
+
+
 def draw(space: Space, count: int, how: str, *purpose: int | str) -> list[Point]:
     """Returns different points of a search space.
 
     If more points are drawn, the first of them stay the same, except in a grid.
+
+    Points are drawn in the unit cube, and each field has a dimension, see `FIRST_FIELDS`. A coordinate of a point is
+    the share of the field's range. So with equal purposes, spaces of the same number of fields draw the same shares of
+    their ranges, and spaces of different numbers of fields share the dimensions that both have. The order in which a
+    space has its fields has no influence.
 
     Args:
       space: at least one field.
@@ -30,9 +42,13 @@ def draw(space: Space, count: int, how: str, *purpose: int | str) -> list[Point]
         "random" (independent draws) or "grid".
       *purpose: identifies the draw: equal purposes give equal points, others give independent points.
 
+    Returns:
+      The points, with their fields in the order of their dimensions.
+
     Raises:
       UserError: if `count` is too small for a grid with two values of each range.
     """
+    space = Space({field: space[field] for field in sorted(space, key=_dimension)})
     if how == "grid":
         return _grid(space, count)
     shares, wanted, drawn = {"sobol": _sobol, "random": _random}[how], min(count, _size(space)), count
@@ -41,6 +57,11 @@ def draw(space: Space, count: int, how: str, *purpose: int | str) -> list[Point]
         drawn *= 2  # of the same sequence
         points = _distinct(space, shares(len(space), drawn, _seed(purpose)))
     return points[:count]
+
+
+def _dimension(field: str) -> tuple[int, str]:
+    """Returns the key by which fields are sorted."""
+    return FIRST_FIELDS.index(field) if field in FIRST_FIELDS else len(FIRST_FIELDS), field
 
 
 _MOST_DRAWS = 64  # draws for each wanted point, at most: more than enough to find all points of a small space
@@ -67,14 +88,14 @@ def _point(space: Space, shares: Sequence[float]) -> Point:
 def _sobol(dimensions: int, count: int, seed: int) -> np.ndarray:
     from scipy.stats import qmc  # takes a second or two to import
 
-    sampler = qmc.Sobol(dimensions, scramble=True, rng=np.random.default_rng(seed))
+    sampler = qmc.Sobol(max(dimensions, _LEAST_DIMENSIONS), scramble=True, rng=np.random.default_rng(seed))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # SciPy warns unless the count is a power of two
-        return sampler.random(count)
+        return sampler.random(count)[:, :dimensions]
 
 
 def _random(dimensions: int, count: int, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).random((count, dimensions))
+    return np.random.default_rng(seed).random((count, max(dimensions, _LEAST_DIMENSIONS)))[:, :dimensions]
 
 
 def _seed(purpose: Sequence[int | str]) -> int:

@@ -16,7 +16,8 @@ from jaxopt_bench.study.contender import Contender, run_name
 from jaxopt_bench.study.measured import JUDGING, JUDGING_FORM, STEPS, is_judging, names_of_measures
 
 MOST_SEEDS = 5_000
-"""The largest number of seeds of trials, or of confirmations, in a repetition: each kind has its own range of seeds."""
+"""The largest number of seeds of trials, of finalists, or of confirmations, in a repetition: each kind has its own
+range of seeds."""
 
 MOST_TRIALS = 10_000
 """The largest number of trials of a contender on a workload. More are probably a typing error."""
@@ -45,8 +46,9 @@ class Target(Config):
 class Study(Config):
     """A comparison of optimizers with equal tuning budgets.
 
-    On each workload every contender is tuned by the same number of trials, judged on the validation split; its winner
-    is trained again with fresh seeds, and those runs alone read the test split. The workloads may have problems of
+    On each workload every contender is tuned by the same number of trials, judged on the validation split. Its best
+    trials, the finalists, are trained again with other seeds, and these results select the winner. The winner is
+    trained again with fresh seeds, and those runs alone read the test split. The workloads may have problems of
     different kinds: on each, results are those of its problem's headline metric.
 
     Raises:
@@ -68,6 +70,12 @@ class Study(Config):
     """… or so many epochs in all, as whole trials."""
     trial_seeds: int = number(1, at_least=1, at_most=MOST_SEEDS)
     """Seeds a trial; it is judged by their mean."""
+    finalists: int = number(3, at_least=0, at_most=MOST_TRIALS)
+    """How many of a contender's best trials are trained again with other seeds before one is selected; 0 for none. They
+    are chosen by their results, so these results are better than the hyperparameters deserve (the best of several
+    noisy results is also a lucky one). Therefore only the results with the other seeds select among them."""
+    finalist_seeds: int = number(2, at_least=1, at_most=MOST_SEEDS)
+    """With how many other seeds each finalist is trained. Finalists are compared by the mean over these seeds alone."""
     seeds: int = number(5, at_least=1, at_most=MOST_SEEDS)
     """Fresh seeds with which a winner is confirmed."""
     repetitions: int = number(1, at_least=1, at_most=100)
@@ -101,6 +109,8 @@ class Study(Config):
         self._check_names()
         if self.select != STEPS and not is_judging(self.select):
             raise UserError(f"Study.select is {self.select!r}. Expected {JUDGING_FORM}, or {STEPS!r}.")
+        if self.finalists == 1:
+            raise UserError("Study.finalists is 1. Expected 0 for none, or at least 2 to select among.")
         if self.refit and self.at == "best":
             raise UserError("Study.at is 'best' where refit is True; accepted: 'final', since nothing validates then.")
         self._check_workloads()
@@ -127,11 +137,12 @@ class Study(Config):
                 f"{MOST_TRIALS:,}."
             )
         confirmations = len(self.workloads) * len(self.contenders) * self.seeds
-        runs = self.repetitions * (tuned * sum(trials) * self.trial_seeds + confirmations)
+        finalists = sum(self.finalists_among(count) for count in trials) * self.finalist_seeds
+        runs = self.repetitions * (tuned * (sum(trials) * self.trial_seeds + finalists) + confirmations)
         if runs > MOST_RUNS:
             raise UserError(
                 f"the study {self.name} has {runs:,} runs: workloads × optimizers × repetitions × (trials × their "
-                f"seeds + seeds). Expected at most {MOST_RUNS:,}."
+                f"seeds + finalists × their seeds + seeds). Expected at most {MOST_RUNS:,}."
             )
 
     def _check_workloads(self) -> None:
@@ -236,6 +247,14 @@ class Study(Config):
     def trials_within(self, budget: int, workload: Workload) -> int:
         """Returns how many trials on a workload a budget is, which is of trials or of epochs as the study's is."""
         return budget if self.trials is not None else budget // (workload.epochs * self.trial_seeds)
+
+    def finalists_among(self, trials: int) -> int:
+        """Returns how many trials are trained again before one is selected; none if there is nothing to select among.
+
+        Args:
+          trials: the number of trials that did not diverge.
+        """
+        return min(self.finalists, trials) if trials > 1 else 0
 
     def only(self, workloads: Sequence[str] = (), contenders: Sequence[str] = ()) -> Study:
         """Returns the study with only some workloads and contenders, and with the claims about these alone.

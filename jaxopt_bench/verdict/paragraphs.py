@@ -124,7 +124,7 @@ def _validity(study: Study, ranking: Ranking) -> list[str]:
         said = f"The means are over {study.repetitions} independent searches of each optimizer."
     else:
         said = "All of this depends on one search: another draw of trials may rank differently (--repetitions)."
-    return [said, *_coverage(study, ranking)]
+    return [said, *_coverage(study, ranking), *_sources(ranking)]
 
 
 def _coverage(study: Study, ranking: Ranking) -> list[str]:
@@ -144,6 +144,15 @@ def _coverage(study: Study, ranking: Ranking) -> list[str]:
             "for the same test examples."
         ]
     return [f"The intervals cover {runs}."]
+
+
+def _sources(ranking: Ranking) -> list[str]:
+    """Returns a sentence about where the variance of results comes from; none if that is not known."""
+    if ranking.variance is None:
+        return []
+    words = {"search": "the search", "seed": "the seed", "examples": "the choice of test examples"}
+    shares = [f"{share:.0%} comes from {words[source]}" for source, share in ranking.variance.items()]
+    return [f"Of the variance of a difference between two runs, {join_words(shares)}."]
 
 
 def _warnings(study: Study, ranking: Ranking) -> list[str]:

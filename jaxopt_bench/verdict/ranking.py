@@ -14,10 +14,11 @@ import polars as pl
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.optimizers import Share, read_shares
 from jaxopt_bench.results import Results, workload_metrics
-from jaxopt_bench.statistics import Estimate
+from jaxopt_bench.statistics import Estimate, variance_shares
 from jaxopt_bench.study import Document, Selection, Study
 from jaxopt_bench.verdict.pairs import Pair, compare
 from jaxopt_bench.verdict.samples import (
+    by_search,
     deviation_floor,
     ended,
     example_samples,
@@ -80,6 +81,8 @@ class Ranking:
       worst: the result that counts for a run that diverged, and for a search whose trials all diverged; None if it is
         not known, and then they are left out.
       lost: the trials of those contenders of `missing` whose trials all diverged, by name.
+      variance: the shares of the variance of a single result of a tuned contender by source, see `variance_shares`;
+        None if they are not known.
     """
 
     workload: str
@@ -90,6 +93,7 @@ class Ranking:
     worst: float | None = None
     test_examples: int | None = None
     lost: Mapping[str, Trials] = dataclasses.field(default_factory=dict)
+    variance: Mapping[str, float] | None = None
 
     @property
     def comparisons(self) -> int:
@@ -130,7 +134,11 @@ def ranking_of(results: Results, document: Document, workload: str) -> Ranking:
     lost = {name: each for name in missing if (each := _lost(results, document, workload, name, scale)) is not None}
     worst = worst_result(results, study, workload, primary)
     test_examples = next((array.shape[1] for array in (examples or {}).values()), None)
-    return Ranking(workload, scale, tuple(standings), tuple(missing), pairs, worst, test_examples, lost)
+    searches = by_search(results, document, workload, primary)
+    tuned = [own for name, own in searches.items() if study.contender(name).searched]
+    sampling = None if test_examples is None else statistics.fmean(pair.difference.sampling / 2 for pair in pairs)
+    variance = variance_shares(tuned, sampling)
+    return Ranking(workload, scale, tuple(standings), tuple(missing), pairs, worst, test_examples, lost, variance)
 
 
 def _lost(results: Results, document: Document, workload: str, contender: str, scale: Scale) -> Trials | None:
@@ -164,6 +172,7 @@ def _standing(
     steps = _median_steps(results, study, workload, confirmed)
     a_step = document.seconds_per_step(workload, contender)
     trials = ended(results, workload, contender, "trial")
+    again = ended(results, workload, contender, "finalist")
     winners = tuple(s for s in document.selections_of(workload, contender) if s.trial is not None)
     return Standing(
         contender=contender,
@@ -176,7 +185,7 @@ def _standing(
         primary=primary,
         steps=steps,
         seconds=None if steps is None or a_step is None else steps * a_step,
-        cost=sum(second or 0.0 for rows in (confirmed, trials) for second in rows["seconds"].to_list()),
+        cost=sum(second or 0.0 for rows in (confirmed, again, trials) for second in rows["seconds"].to_list()),
         improving=tuple(dict.fromkeys(e for w in winners for e in improving_edges(study, trials, w, scale.judged))),
         inner_rules=_inner_rules(confirmed),
     )

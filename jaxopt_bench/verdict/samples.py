@@ -26,6 +26,25 @@ T = TypeVar("T", float, np.ndarray)
 def samples(results: Results, document: Document, workload: str, measure: Measure) -> dict[str, list[float]]:
     """Returns independent results of each contender: one a seed, or with several repetitions the mean of each.
 
+    Args:
+      results: of the study.
+      document: of the study.
+      workload: its name.
+      measure: of the confirmations.
+
+    Returns:
+      The results of the contenders that have some; see `by_search`.
+    """
+    several = document.study.repetitions > 1
+    return {
+        name: [statistics.fmean(seeds) for seeds in searches] if several else [v for seeds in searches for v in seeds]
+        for name, searches in by_search(results, document, workload, measure).items()
+    }
+
+
+def by_search(results: Results, document: Document, workload: str, measure: Measure) -> dict[str, list[list[float]]]:
+    """Returns the results of each contender: a list for each search, with a result for each seed.
+
     A run that diverged counts as `worst_result`; with several repetitions, so does a search without a winner, because
     all its trials diverged. They are left out if that is not known.
 
@@ -42,7 +61,7 @@ def samples(results: Results, document: Document, workload: str, measure: Measur
     def of_run(row: RunRow) -> float | None:
         return measured(results, document.study, row, measure)
 
-    return _independent_results(results, document, workload, measure, of_run, statistics.fmean, lambda worst: worst)
+    return _by_search(results, document, workload, measure, of_run, lambda worst: worst)
 
 
 def example_samples(
@@ -74,16 +93,15 @@ def example_samples(
     def of_run(row: RunRow) -> np.ndarray | None:
         return _examples_of(results, study, row) if row["status"] == "completed" else None
 
-    found = _independent_results(
-        results,
-        document,
-        workload,
-        measure,
-        of_run,
-        lambda arrays: np.mean(arrays, axis=0),
-        lambda w: np.full(count, w),
-    )
-    return {name: np.stack(arrays) for name, arrays in found.items()}
+    def of_worst(worst: float) -> np.ndarray:
+        return np.full(count, worst)
+
+    searches = _by_search(results, document, workload, measure, of_run, of_worst)
+    several = study.repetitions > 1
+    return {
+        name: np.stack([np.mean(seeds, axis=0) for seeds in own] if several else [v for seeds in own for v in seeds])
+        for name, own in searches.items()
+    }
 
 
 def _examples_of(results: Results, study: Study, row: RunRow) -> np.ndarray | None:
@@ -91,16 +109,15 @@ def _examples_of(results: Results, study: Study, row: RunRow) -> np.ndarray | No
     return None if step is None else results.examples_of(row["path"], step)
 
 
-def _independent_results(
+def _by_search(
     results: Results,
     document: Document,
     workload: str,
     measure: Measure,
     of_run: Callable[[RunRow], T | None],
-    mean: Callable[[list[T]], T],
     of_worst: Callable[[float], T],
-) -> dict[str, list[T]]:
-    """Returns results of each contender that are independent of each other; see `samples`.
+) -> dict[str, list[list[T]]]:
+    """Returns the results of each contender by search and seed; see `by_search`.
 
     Args:
       results: of the study.
@@ -108,7 +125,6 @@ def _independent_results(
       workload: its name.
       measure: by which the worst result is chosen.
       of_run: returns the result of a confirmation; None if it is not known.
-      mean: returns the mean of several results.
       of_worst: returns the result of a run that has the worst value.
     """
     study = document.study
@@ -119,14 +135,8 @@ def _independent_results(
     if any(value is None for own in known.values() for seeds in own.values() for value in seeds.values()):
         worst = worst_result(results, study, workload, measure)
     instead = None if worst is None else of_worst(worst)
-    independent: dict[str, list[T]] = {}
-    for name, by_repetition in known.items():
-        for _, by_seed in sorted(by_repetition.items()):
-            values = [instead if value is None else value for _, value in sorted(by_seed.items())]
-            own = [value for value in values if value is not None]
-            if own:
-                independent.setdefault(name, []).extend([mean(own)] if study.repetitions > 1 else own)
-    return independent
+    searches = {name: _known_or_worst(own, instead) for name, own in known.items()}
+    return {name: values for name, values in searches.items() if values}
 
 
 def _by_repetition(
@@ -138,6 +148,16 @@ def _by_repetition(
         value = of_run(row)
         if value is not None or row["status"] != "completed":
             found.setdefault(row["repetition"], {})[row["seed"]] = value
+    return found
+
+
+def _known_or_worst(by_repetition: Mapping[int, Mapping[int, T | None]], worst: T | None) -> list[list[T]]:
+    """Returns the results of the seeds of each search, with `worst` for those that are None."""
+    found = []
+    for _, by_seed in sorted(by_repetition.items()):
+        values = [worst if value is None else value for _, value in sorted(by_seed.items())]
+        known = [value for value in values if value is not None]
+        found += [known] if known else []
     return found
 
 

@@ -55,11 +55,12 @@ def judged_by(study: Study, workload: str, metrics: tuple[Metric, ...]) -> Measu
 
 
 def trial_scores(study: Study, results: Results) -> list[Score]:
-    """Returns the scores of a unit's trials, by their indices.
+    """Returns the scores of a unit's trials, or of its finalists, by their indices.
 
     Args:
       study: the study, which names the measure that judges trials.
-      results: the trials of one contender on one workload in one repetition, all finished.
+      results: the runs of one contender on one workload in one repetition, all finished: either its trials, or those of
+        its finalists with other seeds.
     """
     scores = []
     metrics = metrics_of(results.runs["metrics"].to_list())
@@ -76,8 +77,8 @@ def trial_scores(study: Study, results: Results) -> list[Score]:
     return scores
 
 
-def select(scores: Sequence[Score], *, higher: bool) -> Score | None:
-    """Returns the winner, the earlier of equals; None if every trial diverged.
+def ranked(scores: Sequence[Score], *, higher: bool) -> list[Score]:
+    """Returns the trials that did not diverge, the best first, and the earlier of equals before the later.
 
     Args:
       scores: of the trials.
@@ -89,8 +90,7 @@ def select(scores: Sequence[Score], *, higher: bool) -> Score | None:
         value = math.inf if score.value is None else sign * score.value
         return value, math.inf if score.loss is None else score.loss
 
-    alive = [score for score in scores if score.loss is not None]
-    return min(alive, key=rank, default=None)
+    return sorted((score for score in scores if score.loss is not None), key=rank)
 
 
 def edges(space: Space, values: Point) -> list[str]:

@@ -46,7 +46,7 @@ def run(phase: str = "trial", trial: int = 0, **fields: Any) -> dict[str, Any]:
 def selection(trial: int | None, **fields: Any) -> dict[str, Any]:
     """Returns a selection as `study.json` records it."""
     found = {"value": 0.5, "values": {"optimizer.learning_rate": 0.1}, "edges": [], "diverged": 0, "among": []}
-    return {**UNIT, "trial": trial} | found | fields
+    return {**UNIT, "trial": trial} | found | {"finalists": {}} | fields
 
 
 def without(values: dict[str, Any], name: str) -> dict[str, Any]:
@@ -80,6 +80,20 @@ def written(folder: pathlib.Path, **changes: Any) -> pathlib.Path:
     return path
 
 
+def old(folder: pathlib.Path) -> pathlib.Path:
+    """Writes the document as versions before format 2 did, which knew no finalists."""
+    path = folder / "study.json"
+    dataclasses.replace(DOCUMENT, study=small_study(finalists=0)).write(path)
+    values = json.loads(path.read_text())
+    for name in ("finalists", "finalist_seeds"):
+        del values["study"][name]
+    for entry in values["selections"]:
+        del entry["finalists"]
+    values["protocol"] = [line for line in values["protocol"] if not line.startswith("Share: ")]
+    path.write_text(json.dumps(values | {"format": 1}, indent=2) + "\n")
+    return path
+
+
 @settings(max_examples=10)
 @given(
     studies(),
@@ -95,7 +109,8 @@ def written(folder: pathlib.Path, **changes: Any) -> pathlib.Path:
 def test_what_is_written_is_read(tmp_path_factory, study, runs):
     path = tmp_path_factory.mktemp("studies") / "study.json"
     history = (StudySize.of(study), dataclasses.replace(SIZE, trials=None, total_epochs=3))
-    document = Document(study, tuple(runs), (selected(None), selected(3)), DOCUMENT.timings, history)
+    again = dataclasses.replace(selected(3), among=("a", "b", "c", "d"), finalists={3: 0.5, 0: None})
+    document = Document(study, tuple(runs), (selected(None), again), DOCUMENT.timings, history)
     document.write(path)
     assert read_document(path) == document
     assert json.loads(path.read_text())["protocol"] == protocol(study)
@@ -109,6 +124,27 @@ def test_each_run_of_a_study_has_its_unit_and_whether_its_trial_won():
     assert [run.entry for run in runs] == list(DOCUMENT.runs)
     undecided = Document(small_study(), DOCUMENT.runs, (selected(None),))
     assert not any(run.selected for run in undecided.study_runs())
+
+
+def test_a_document_of_format_1_is_read_and_written_as_it_was(tmp_path):
+    path = old(tmp_path)
+    found = read_document(path)
+    assert found.study == small_study(finalists=0)
+    assert found.runs == DOCUMENT.runs
+    assert found.selections == DOCUMENT.selections
+    assert not found.shares_points
+    assert found.protocol == json.loads(path.read_text())["protocol"]
+    found.write(tmp_path / "again.json")
+    assert (tmp_path / "again.json").read_bytes() == path.read_bytes()
+
+
+def test_finalists_are_the_trials_of_their_runs_the_best_first():
+    runs = [RunEntry("finalist", "cnn", "sgd", r, t, s, "4" * 12, f"finalists/{r}{t}{s}")
+            for r, t, s in ((0, 1, 7), (0, 1, 8), (1, 0, 9), (0, 0, 7), (0, 0, 8))]  # fmt: skip
+    document = dataclasses.replace(DOCUMENT, runs=(*DOCUMENT.runs, *runs))
+    assert document.finalists(UnitKey("cnn", "sgd", 0)) == (1, 0)
+    assert document.finalists(UnitKey("cnn", "sgd", 1)) == (0,)
+    assert document.finalists(UnitKey("cnn", "adam", 1)) == ()
 
 
 def test_selections_and_timings_are_found_by_their_names():
@@ -128,9 +164,9 @@ def test_recorded_documents_are_written_as_they_were_read(tmp_path, path):
     assert (tmp_path / "study.json").read_bytes() == path.read_bytes()
 
 
-@pytest.mark.parametrize("found", [FORMAT + 1, 0, None, "1", [1]])
+@pytest.mark.parametrize("found", [FORMAT + 1, 0, None, "1", [1], True, 1.0])
 def test_another_format_is_refused(tmp_path, found):
-    with pytest.raises(UserError, match=rf"study\.json has the format .*; accepted: {FORMAT}"):
+    with pytest.raises(UserError, match=rf"study\.json has the format .*; accepted: 1 or {FORMAT}"):
         read_document(written(tmp_path, format=found))
 
 
@@ -168,6 +204,8 @@ def test_what_is_no_json_is_refused(tmp_path, text):
         ("selections", [selection(1, among=[1])]),
         ("selections", [selection(1, values=[0.1])]),
         ("selections", [selection(1, values=None)]),
+        ("selections", [without(selection(1), "finalists")]),
+        ("selections", [selection(1, finalists=[1])]),
         ("timings", [{"workload": "cnn"}]),
         ("timings", [{"workload": "cnn", "contender": "sgd", "seconds_per_step": "long", "environment": {}}]),
         ("timings", [{"workload": "cnn", "contender": "sgd", "seconds_per_step": 0.5}]),
@@ -202,6 +240,20 @@ def test_a_trial_that_was_not_chosen_from_is_refused(tmp_path, trial):
         read_document(written(tmp_path, selections=[selection(trial, among=["0" * 12, "1" * 12])]))
 
 
+@pytest.mark.parametrize(
+    ("finalists", "message"),
+    [
+        ({"1": 0.5, "2": 0.1}, r" is damaged: finalists is {'1': 0.5, '2': 0.1}; accepted: trials, the winner among"),
+        ({"0": 0.5}, r" is damaged: finalists is {'0': 0.5}; accepted: trials, the winner among them"),
+        ({"1": 0.5, "one": 0.1}, r" is damaged: finalists is .*; accepted: trials, the winner among them"),
+        ({"1": "low"}, r"\.finalists is damaged: 1 is 'low'; accepted: a finite number or null"),
+    ],
+)
+def test_finalists_that_are_no_trials_or_have_no_values_are_refused(tmp_path, finalists, message):
+    with pytest.raises(UserError, match=rf"selections\[0\]{message}"):
+        read_document(written(tmp_path, selections=[selection(1, among=["0" * 12, "1" * 12], finalists=finalists)]))
+
+
 def test_edges_that_are_no_texts_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"selections\[0\] is damaged: edges is \['b1', 3\]"):
         read_document(written(tmp_path, selections=[selection(1, edges=["b1", 3])]))
@@ -225,6 +277,18 @@ def test_a_document_is_written_whole_or_not_at_all(tmp_path):
         Document(small_study(), selections=(selected(1, value=float("nan")),)).write(path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["study.json"]
+
+
+def test_the_protocol_says_how_trials_are_drawn_and_who_is_trained_again():
+    said = protocol(small_study(finalists=3, finalist_seeds=2))
+    assert [line.partition(":")[0] for line in said[:4]] == ["Tune", "Share", "Re-run", "Select"]
+    assert "the 3 trials of each optimizer with the lowest validation loss at the last epoch" in said[2]
+    assert "trained again with 2 other seeds each" in said[2]
+    assert "the one with the lowest mean validation loss of the re-runs. Its first result does not count" in said[3]
+    before = protocol(small_study(finalists=0), shares_points=False)
+    assert [line.partition(":")[0] for line in before[:3]] == ["Tune", "Select", "Not tuned, and confirmed as given"]
+    grid = protocol(small_study(search="grid", finalists=0))
+    assert not any(line.startswith("Share") for line in grid)  # a grid is not drawn
 
 
 def test_the_protocol_says_which_optimizers_are_tuned_in_larger_spaces():

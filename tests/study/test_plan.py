@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxopt_bench.optimizers import SGD, Adam, AdamW, Axis, Choice, Space
-from jaxopt_bench.study import Contender, Planned, Study, Unit, confirmations, points, trials, units
+from jaxopt_bench.study import Contender, Planned, Study, Unit, confirmations, finalists, points, trials, units
 from jaxopt_bench.study.study import MOST_SEEDS
 from tests.study.studies import RATE, WORKLOAD, small_study
 
@@ -26,6 +26,8 @@ plans = st.fixed_dictionaries(
     {
         "trials": st.integers(1, 6),
         "trial_seeds": st.integers(1, 3),
+        "finalists": st.sampled_from([0, 2, 3]),
+        "finalist_seeds": st.integers(1, 3),
         "seeds": st.integers(1, 4),
         "repetitions": st.integers(1, 3),
         "search": st.sampled_from(["sobol", "random"]),
@@ -37,10 +39,14 @@ plans = st.fixed_dictionaries(
 
 
 def planned(study: Study) -> dict[tuple[Unit, str], list[Planned]]:
-    """Returns all runs of a study by unit and phase, as if the last trials had won."""
-    made = {(unit, "trial"): trials(study, unit) for unit in units(study)}
-    won = {unit: len(points(study, unit)) - 1 for unit in units(study)}
-    return made | {(unit, "confirmation"): confirmations(study, unit, won[unit]) for unit in units(study)}
+    """Returns all runs of a study by unit and phase, as if the last trials were the best."""
+    made: dict[tuple[Unit, str], list[Planned]] = {}
+    for unit in units(study):
+        best = range(len(points(study, unit)))[::-1]
+        made[unit, "trial"] = trials(study, unit)
+        made[unit, "finalist"] = finalists(study, unit, best[: study.finalists_among(len(best))])
+        made[unit, "confirmation"] = confirmations(study, unit, best[0])
+    return made
 
 
 def study_of(fields: dict[str, Any]) -> Study:
@@ -49,7 +55,7 @@ def study_of(fields: dict[str, Any]) -> Study:
 
 @settings(max_examples=8)
 @given(plans)
-def test_trials_never_read_the_test_split_and_confirmations_alone_do(fields):
+def test_confirmations_alone_read_the_test_split(fields):
     for (_, phase), runs in planned(study_of(fields)).items():
         for run in runs:
             confirms = phase == "confirmation"
@@ -69,24 +75,26 @@ def test_only_confirmations_that_refit_train_on_the_validation_split(fields):
 
 @settings(max_examples=8)
 @given(plans)
-def test_trials_confirmations_and_repetitions_share_no_seeds(fields):
+def test_trials_finalists_confirmations_and_repetitions_share_no_seeds(fields):
     study = study_of(fields)
+    counts = {"trial": study.trial_seeds, "finalist": study.finalist_seeds, "confirmation": study.seeds}
     seeds: dict[tuple[int, str], set[int]] = {}
     for (unit, phase), runs in planned(study).items():
         seeds.setdefault((unit.repetition, phase), set()).update(run.experiment.seed for run in runs)
     for one, other in itertools.combinations(seeds.values(), 2):
         assert not one & other
     for (_, phase), own in seeds.items():
-        assert sorted(own) == list(range(min(own), min(own) + len(own)))
-        assert len(own) == (study.seeds if phase == "confirmation" else study.trial_seeds)
+        if own:  # there may be no finalists
+            assert sorted(own) == list(range(min(own), min(own) + counts[phase]))
 
 
 def test_there_is_room_between_seeds_for_as_many_as_a_study_may_ask_for():
     study = small_study(trials=1, seeds=1, repetitions=100, seed=2**31 - 1)
     tuned = [unit for unit in units(study) if unit.contender.searched]
-    first = [runs[0].experiment.seed for unit in tuned for runs in (trials(study, unit), confirmations(study, unit, 0))]
+    phases = [(trials(study, u), finalists(study, u, [0]), confirmations(study, u, 0)) for u in tuned]
+    first = sorted(runs[0].experiment.seed for of_unit in phases for runs in of_unit)
     assert all(later - earlier >= MOST_SEEDS for earlier, later in itertools.pairwise(first))
-    assert len(first) == 200
+    assert len(first) == 300
 
 
 @settings(max_examples=8)
@@ -96,7 +104,7 @@ def test_no_two_runs_are_the_same_or_lie_in_the_same_place(fields):
     assert len({run.path for run in runs}) == len(runs)
     assert len({run.experiment.digest for run in runs}) == len(runs)
     for run in runs:
-        folder = {"trial": "trials", "confirmation": "confirmations"}[run.phase]
+        folder = {"trial": "trials", "finalist": "finalists", "confirmation": "confirmations"}[run.phase]
         name = f"{run.unit.workload.name}_{run.unit.contender.name}"
         assert run.path == f"{folder}/{name}/{run.experiment.digest}"
 
@@ -118,6 +126,22 @@ def test_contenders_have_equal_budgets_and_a_trials_seeds_have_equal_values(fiel
             assert run.values.keys() == unit.contender.searched.keys()
             for field, value in run.values.items():
                 assert getattr(run.experiment.optimizer, field.removeprefix("optimizer.")) == value
+
+
+@settings(max_examples=8)
+@given(plans)
+def test_finalists_are_the_best_trials_with_other_seeds(fields):
+    study = study_of(fields)
+    for (unit, phase), runs in planned(study).items():
+        if phase == "finalist" and (not unit.contender.searched or study.trials == 1):
+            assert runs == []  # there is nothing to select among
+        elif phase == "finalist":
+            tried = {run.trial: run.experiment for run in trials(study, unit)}
+            assert len(tried) == study.trials
+            best = sorted(tried, reverse=True)[: study.finalists]
+            assert [(run.trial, run.seed) for run in runs] == list(itertools.product(best, range(study.finalist_seeds)))
+            for run in runs:
+                assert run.experiment == dataclasses.replace(tried[run.trial], seed=run.experiment.seed)
 
 
 @settings(max_examples=8)
@@ -148,14 +172,49 @@ def test_a_study_that_grows_keeps_its_runs(search):
         assert {run.path for run in trials(small, unit)} <= {run.path for run in trials(large, unit)}
         for one, other in zip(confirmations(small, unit, 0), confirmations(large, unit, 0), strict=False):
             assert one == other
+        if unit.contender.searched:
+            assert finalists(small, unit, [1]) == finalists(large, unit, [0, 1])[large.finalist_seeds :]
 
 
-def test_repetitions_contenders_and_workloads_draw_points_of_their_own():
-    same = tuple(Contender(name=name, optimizer=SGD(), space=RATE) for name in ("a", "b"))
-    study = small_study(workloads=WORKLOADS, contenders=same, repetitions=2)
-    drawn = [tuple(point.values()) for unit in units(study) for point in points(study, unit)]
-    assert len(units(study)) == 8
+def test_repetitions_and_workloads_draw_points_of_their_own():
+    study = small_study(workloads=WORKLOADS, repetitions=2)
+    tuned = [unit for unit in units(study) if unit.contender.searched]
+    drawn = [tuple(point.values()) for unit in tuned for point in points(study, unit)]
+    assert len(tuned) == 4
     assert len(set(drawn)) == len(drawn)
+
+
+def shares_of(study: Study, contender: str) -> list[dict[str, float]]:
+    """Returns the points of a contender as shares of its ranges."""
+    unit = Unit(WORKLOAD, study.contender(contender))
+    space = unit.contender.searched
+    return [{field: space[field].share(value) for field, value in p.items()} for p in points(study, unit)]  # type: ignore[union-attr]
+
+
+DECAY = {"optimizer.weight_decay": Axis(1e-6, 1e-2, "log")}
+B1 = {"optimizer.b1": Axis(0.5, 0.9, "linear")}
+
+
+@pytest.mark.parametrize("search", ["sobol", "random"])
+def test_contenders_share_their_points_whatever_they_are_called_and_in_whichever_order_their_fields_stand(search):
+    wide = Space({"optimizer.weight_decay": Axis(1e-3, 1.0, "log"), "optimizer.learning_rate": Axis(1e-5, 0.1, "log")})
+    contenders = (
+        Contender(name="one", optimizer=Adam(), space=Space({**RATE, **DECAY})),
+        Contender(name="equal", optimizer=Adam(), space=Space({**DECAY, **RATE})),
+        Contender(name="wide", optimizer=AdamW(), space=wide),
+        Contender(name="more", optimizer=Adam(), space=Space({**B1, **DECAY, **RATE})),
+        Contender(name="rate", optimizer=SGD(), space=RATE),
+    )
+    study = small_study(contenders=contenders, trials=5, search=search)
+    one, equal = (Unit(WORKLOAD, contender) for contender in contenders[:2])
+    assert [run.values for run in trials(study, one)] == [run.values for run in trials(study, equal)]
+    first = shares_of(study, "one")
+    for name in ("wide", "more", "rate"):
+        for own, expected in zip(shares_of(study, name), first, strict=True):
+            common = own.keys() & expected.keys()
+            assert {f: own[f] for f in common} == pytest.approx({f: expected[f] for f in common}, abs=1e-6)
+    renamed = dataclasses.replace(contenders[0], name="another")
+    assert points(study, Unit(WORKLOAD, renamed)) == points(study, one)
 
 
 def test_a_space_of_few_points_has_as_many_trials_and_none_twice():
@@ -176,7 +235,7 @@ def test_the_entry_of_a_run_has_its_unit_in_json():
         "contender": "sgd",
         "repetition": 1,
         "trial": 1,
-        "seed": 2 * MOST_SEEDS + 1,
+        "seed": 3 * MOST_SEEDS + 1,
         "digest": run.experiment.digest,
         "path": run.path,
     }

@@ -44,6 +44,26 @@ def test_of_2_to_the_k_sobol_points_one_lies_in_each_of_as_many_parts_of_every_r
             assert sorted(places) == list(range(2**k))
 
 
+@pytest.mark.parametrize("how", ["sobol", "random", "grid"])
+def test_the_order_of_fields_has_no_influence(how):
+    fields = {"a.x": UNIT, "a.y": Choice((1, 2, 3)), "optimizer.weight_decay": UNIT, "optimizer.learning_rate": UNIT}
+    drawn = draw(Space(fields), 24, how, "order")
+    assert draw(Space(dict(reversed(fields.items()))), 24, how, "order") == drawn
+    assert len(drawn) == 24
+
+
+@pytest.mark.parametrize("how", ["sobol", "random"])
+def test_learning_rate_and_weight_decay_are_the_same_shares_whatever_else_is_searched(how):
+    rate = Space({"optimizer.learning_rate": UNIT})
+    both = Space({"optimizer.weight_decay": UNIT, **rate})
+    first = draw(both, 8, how, 1)
+    for others in (("optimizer.b1",), ("optimizer.b1", "optimizer.momentum", "schedule.warmup")):
+        wider = draw(Space({**dict.fromkeys(others, UNIT), **both}), 8, how, 1)
+        assert [{field: point[field] for field in both} for point in wider] == first
+        assert wider[0].keys() == {*both, *others}
+    assert draw(rate, 8, how, 1) == [{field: point[field] for field in rate} for point in first]
+
+
 def test_blocks_after_the_first_are_stratified_too():
     k = 4
     space = Space({"x": Choice(tuple(range(2**k))), "y": UNIT, "z": UNIT})

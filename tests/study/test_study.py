@@ -38,6 +38,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ),
     ({"trial_seeds": MOST_SEEDS + 1}, r"Study.trial_seeds is 5001; accepted: an integer >= 1 and <= 5000"),
     ({"seeds": 0}, r"Study.seeds is 0; accepted: an integer >= 1 and <= 5000"),
+    ({"finalists": -1}, r"Study.finalists is -1; accepted: an integer >= 0"),
+    ({"finalists": 1}, r"Study.finalists is 1\. Expected 0 for none, or at least 2 to select among\."),
+    ({"finalist_seeds": 0}, r"Study.finalist_seeds is 0; accepted: an integer >= 1 and <= 5000"),
     ({"repetitions": 101}, r"Study.repetitions is 101; accepted: an integer >= 1 and <= 100"),
     ({"seed": 2**31}, r"Study.seed is 2147483648; accepted: an integer >= 0 and < 2.14748e\+09"),
     ({"search": "sobl"}, r"Study.search is 'sobl'; accepted: 'sobol', 'random', 'grid'"),
@@ -200,7 +203,7 @@ def test_a_study_comes_back_from_json(study):
     assert json.dumps(again.to_json()) == text
     assert hash(again) == hash(study)
     for one, other in zip(study.contenders, again.contenders, strict=True):
-        assert list(one.searched) == list(other.searched)  # the order decides on what is drawn
+        assert list(one.searched) == list(other.searched)
 
 
 @pytest.mark.parametrize(
@@ -305,6 +308,8 @@ def test_a_budget_in_epochs_grows_too_and_stays_one_in_epochs():
         ({"search": "random"}, "search: sobol; this command has random"),
         ({"select": "validation_accuracy"}, "select: validation_loss; this command has validation_accuracy"),
         ({"at": "best"}, "at: final; this command has best"),
+        ({"finalists": 2}, "finalists: 3; this command has 2"),
+        ({"finalist_seeds": 3}, "finalist_seeds: 2; this command has 3"),
         ({"refit": True}, "refit: False; this command has True"),
         ({"track_test": True}, "track_test: False; this command has True"),
         ({"seed": 1}, "seed: 0; this command has 1"),
@@ -398,8 +403,9 @@ def test_an_experiment_is_its_workload_and_contender_under_both_their_names():
         ({"trials": 10**9}, r"Study.trials is 1000000000; accepted: an integer >= 1 and <= 10000"),
         ({"trials": None, "total_epochs": 10**12}, r"Study.total_epochs is 1000000000000; accepted"),
         ({"trials": None, "total_epochs": 10**9}, r"makes 100,000,000 trials\. Expected at most 10,000"),
-        ({"trials": 10_000, "trial_seeds": 5000}, r"has 50,000,004 runs.*Expected at most 100,000"),
-        ({"trials": 10_000, "repetitions": 100}, r"has 1,000,400 runs"),
+        ({"trials": 10_000, "trial_seeds": 5000}, r"has 50,000,010 runs.*Expected at most 100,000"),
+        ({"trials": 10_000, "repetitions": 100}, r"has 1,001,000 runs"),
+        ({"trials": 10_000, "finalists": 10_000, "finalist_seeds": 5000}, r"has 50,010,004 runs"),
         ({"seeds": 10**9}, r"Study.seeds is 1000000000"),
         ({"repetitions": 10**9}, r"Study.repetitions is 1000000000"),
         ({"trial_seeds": 10**9}, r"Study.trial_seeds is 1000000000"),
@@ -408,6 +414,11 @@ def test_an_experiment_is_its_workload_and_contender_under_both_their_names():
 def test_a_budget_that_nobody_can_train_is_refused_at_once(fields, message):
     with pytest.raises(UserError, match=message):
         small_study(**fields)
+
+
+def test_seeds_of_finalists_have_no_effect_on_a_study_without_finalists():
+    one, other = (small_study(finalists=0, finalist_seeds=seeds) for seeds in (2, 3))
+    assert merged(one, other) == other
 
 
 def test_epochs_of_a_run_that_differ_are_said_not_to_grow():

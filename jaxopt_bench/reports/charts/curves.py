@@ -22,7 +22,7 @@ from jaxopt_bench.reports.figure import (
 )
 from jaxopt_bench.reports.quantity import Quantity, as_curve, may_be_logarithmic
 from jaxopt_bench.reports.style import Look
-from jaxopt_bench.reports.subject import Subject, bands, thin_out
+from jaxopt_bench.reports.subject import CURVE_PHASES, Subject, bands, thin_out
 from jaxopt_bench.reports.tables import capitalise
 
 MOST_POINTS = 400
@@ -92,7 +92,7 @@ def _curve(subject: Subject, looks: Mapping[str, Look], quantity: Quantity, text
     drawn = thin_out(found.sort("series", "epoch"), ["series"], "mean", MOST_POINTS)
     what = "searches" if lines["repetition"].n_unique() > 1 else "seeds"
     said = [text, "Higher is better." if quantity.higher_is_better else "Lower is better.", _over(found["seeds"], what)]
-    lost = subject.runs.filter(pl.col("phase") != "trial", pl.col("shown"), pl.col("status") == "diverged")
+    lost = subject.runs.filter(pl.col("phase").is_in(CURVE_PHASES), pl.col("shown"), pl.col("status") == "diverged")
     if len(lost):
         several = f"{len(lost)} runs diverged; they count" if len(lost) > 1 else "1 run diverged; it counts"
         said.append(f"{several} up to the last finite value.")

@@ -64,8 +64,8 @@ def cost(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     if len(dots) < 2:
         return None
     text = (
-        "The seconds of training and evaluation of each run, a dot a run, trials among them; the mean and its 95% "
-        "interval below. Runs that one program trained together share its seconds equally."
+        "The seconds of training and evaluation of each run, a dot a run, those of trials and finalists too; the mean "
+        "and its 95% interval below. Runs that one program trained together share its seconds equally."
     )
     means = _estimates(dots, (0.0, None))
     chart = _strip(dots, means, looks, subject.series, "seconds a run", _tips(keys), positive=True)
