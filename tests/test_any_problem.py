@@ -56,6 +56,7 @@ STUDIES = {
         workloads=(Workload(name="springs", problem=PROBLEMS["springs.py:springs"], epochs=4, batch_size=20),),
         contenders=tuple(Contender(name=name, optimizer=OPTIMIZERS[name]) for name in ("momentum", "adam")),
         trials=3,
+        finalists=0,
         seeds=3,
         select="validation_relative_error",
         targets=(Target(workload="springs", measure="validation_relative_error", value=0.5),),

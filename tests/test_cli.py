@@ -541,6 +541,7 @@ STUDIES = {
         workloads=(Workload(name="flat", problem=PROBLEM, epochs=1, batch_size=64),),
         contenders=(Contender(name="sgd", optimizer=SGD()), Contender(name="adamw", optimizer=AdamW())),
         trials=2,
+        finalists=0,
         seeds=2,
         claims=(
             Claim(

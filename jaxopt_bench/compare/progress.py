@@ -358,8 +358,12 @@ def _runs_in_words(study: Study) -> str:
     if any(contender.searched for contender in study.contenders):
         parts.append(budget_in_words(study))
         if study.finalists:
-            parts.append(f"{study.finalists} finalists with {study.finalist_seeds} other seeds")
-    return join_words([*parts, f"{study.seeds} confirmation seeds"])
+            parts.append(f"{study.finalists} finalists with {_seeds(study.finalist_seeds, 'other')}")
+    return join_words([*parts, _seeds(study.seeds, "confirmation")])
+
+
+def _seeds(count: int, kind: str) -> str:
+    return f"{count} {kind} seed{'s' * (count != 1)}"
 
 
 def _many(job: Job) -> str:

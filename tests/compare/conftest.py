@@ -41,7 +41,7 @@ def contender(name: str, optimizer: Any, low: float = 1e-3, high: float = 1e-1) 
 
 @pytest.fixture(scope="session")
 def small() -> Study:
-    """Returns two optimizers, three trials each, two seeds to confirm them."""
+    """Returns two optimizers, three trials each, of which two are trained again, and two seeds to confirm them."""
     return Study(
         name="small",
         workloads=(
@@ -54,6 +54,8 @@ def small() -> Study:
         ),
         contenders=(contender("sgd", SGD(momentum=0.9)), contender("adamw", AdamW())),
         trials=3,
+        finalists=2,
+        finalist_seeds=1,  # so that one program trains finalists and confirmations
         seeds=2,
     )
 

@@ -36,6 +36,7 @@ def study(*problems: Line, **fields) -> Study:
         "workloads": tuple(workloads),
         "contenders": (contender("slow", SGD(), 1e-3, 1e-2), contender("fast", SGD(), 1e-1, 1e30)),
         "trials": 3,
+        "finalists": 0,
         "seeds": 2,
         "select": "validation_r2",
     }

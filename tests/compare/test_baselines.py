@@ -82,11 +82,21 @@ def test_another_protocol_workload_or_a_taken_name_is_refused(small, tmp_path, d
     with pytest.raises(UserError, match="recorded with trials 1, and the study has 3"):
         challenge(small, document, new)
     same = dataclasses.replace(small, trials=1, seeds=1)
+    with pytest.raises(UserError, match="recorded with finalists 2, and the study has 3"):
+        challenge(dataclasses.replace(same, finalists=3), document, new)
     longer = dataclasses.replace(same, workloads=(dataclasses.replace(same.workloads[0], epochs=2),))
     with pytest.raises(UserError, match="not recorded on the workload tiny"):
         challenge(longer, document, new)
     with pytest.raises(UserError, match="sgd is among the baselines"):
         challenge(same, document, [newcomer(small, "sgd")])
+
+
+def test_seeds_of_finalists_matter_only_if_there_are_finalists(small):
+    new = [newcomer(small, "lion")]
+    alone, other = (dataclasses.replace(small, finalists=0, finalist_seeds=seeds) for seeds in (1, 2))
+    assert challenge(other, Document(alone), new).contenders == tuple(new)
+    with pytest.raises(UserError, match="recorded with finalist_seeds 1, and the study has 2"):
+        challenge(dataclasses.replace(small, finalist_seeds=2), Document(small), new)
 
 
 def test_every_study_of_the_project_can_be_found_and_read_back():

@@ -81,6 +81,8 @@ def study(tiny: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Study:
         workloads=(Workload(name="tiny", problem=plain, epochs=EPOCHS, batch_size=64),),
         contenders=tuple(Contender(name=n, optimizer=o, schedule=Cosine(), space=rates) for n, o in contenders.items()),
         trials=2,
+        finalists=2,
+        finalist_seeds=1,  # as many runs as trials, and as seeds
         seeds=2,
     )
 
@@ -101,7 +103,7 @@ def assert_same(folder: pathlib.Path, expected: pathlib.Path) -> None:
     ours, theirs = read_document(folder / "study.json"), read_document(expected / "study.json")
     assert ours.selections
     assert all(selection in theirs.selections for selection in ours.selections)
-    assert {run.phase for run in ours.runs} == {"trial", "confirmation"}
+    assert {run.phase for run in ours.runs} == {"trial", "finalist", "confirmation"}
     for run in ours.runs:
         assert run in theirs.runs
         assert metrics(folder / run.path) == metrics(expected / run.path)

@@ -15,10 +15,11 @@ from rich.console import Console
 
 from jaxopt_bench import UserError, data
 from jaxopt_bench.compare import Progress, compare, progress_for
+from jaxopt_bench.compare.folder import StudyFolder
 from jaxopt_bench.optimizers import OPTIMIZERS, SGD, AdamW, Axis, Space
 from jaxopt_bench.problems import Classification
 from jaxopt_bench.results import load
-from jaxopt_bench.study import Study, Target
+from jaxopt_bench.study import Document, Selection, Study, Target, finalists, points, trials, units
 from tests.compare.conftest import contender, records
 
 
@@ -58,28 +59,40 @@ def lines(run: pathlib.Path) -> list[dict]:
 def test_each_phase_is_where_study_json_says_and_does_what_the_protocol_says(small, finished):
     document = json.loads((finished / "study.json").read_text())
     assert Study.from_json(document["study"]) == small
-    phases = {phase: [run for run in document["runs"] if run["phase"] == phase] for phase in ("trial", "confirmation")}
-    assert {phase: len(runs) for phase, runs in phases.items()} == {"trial": 6, "confirmation": 4}
-    for run in phases["trial"]:
-        assert run["path"].startswith("trials/tiny_")
+    names = ("trial", "finalist", "confirmation")
+    phases = {phase: [run for run in document["runs"] if run["phase"] == phase] for phase in names}
+    assert {phase: len(runs) for phase, runs in phases.items()} == {"trial": 6, "finalist": 4, "confirmation": 4}
+    for run in phases["trial"] + phases["finalist"]:
+        assert run["path"].startswith(f"{run['phase']}s/tiny_")
         assert not any(line["split"] == "test" for line in lines(finished / run["path"]))
         assert not list((finished / run["path"]).glob("checkpoints/*"))
     for run in phases["confirmation"]:
         assert run["path"].startswith("confirmations/tiny_")
         assert [line["epoch"] for line in lines(finished / run["path"]) if line["split"] == "test"] == [1]
-    assert not list(finished.glob("trials/*/population-*/checkpoints/*"))
-    assert {run["seed"] for run in phases["trial"]}.isdisjoint(run["seed"] for run in phases["confirmation"])
+    for phase in ("trials", "finalists"):
+        assert not list(finished.glob(f"{phase}/*/population-*/checkpoints/*"))
+    seeds = [seed for runs in phases.values() for seed in {run["seed"] for run in runs}]
+    assert len(set(seeds)) == len(seeds)
 
 
-def test_the_winner_is_the_trial_with_the_lowest_validation_loss(finished):
+def validation_losses(folder: pathlib.Path, phase: str, contender: str) -> dict[int, float]:
+    """Returns the mean final validation losses of trials in a phase, by the trial."""
+    found: dict[int, list[float]] = {}
+    for run in json.loads((folder / "study.json").read_text())["runs"]:
+        if (run["phase"], run["contender"]) == (phase, contender):
+            summary = json.loads((folder / run["path"] / "summary.json").read_text())
+            found.setdefault(run["trial"], []).append(summary["final"]["validation_loss"])
+    return {trial: sum(losses) / len(losses) for trial, losses in found.items()}
+
+
+def test_the_best_trials_are_trained_again_and_the_winner_has_the_lowest_validation_loss_of_these_runs(finished):
     document = json.loads((finished / "study.json").read_text())
     for winner in document["selections"]:
-        losses = {
-            run["trial"]: json.loads((finished / run["path"] / "summary.json").read_text())["final"]["validation_loss"]
-            for run in document["runs"]
-            if run["phase"] == "trial" and run["contender"] == winner["contender"]
-        }
-        assert winner["value"] == min(losses.values()) == losses[winner["trial"]]
+        tried = validation_losses(finished, "trial", winner["contender"])
+        again = validation_losses(finished, "finalist", winner["contender"])
+        assert [*again] == sorted(tried, key=lambda trial: tried[trial])[:2]
+        assert winner["finalists"] == {str(trial): loss for trial, loss in again.items()}
+        assert winner["value"] == min(again.values()) == again[winner["trial"]]
         confirmed = [
             r for r in document["runs"] if r["phase"] == "confirmation" and r["contender"] == winner["contender"]
         ]
@@ -102,16 +115,17 @@ def test_no_trial_opens_the_test_split(small, tmp_path, digits_dir, monkeypatch)
     document = json.loads((tmp_path / "study" / "study.json").read_text())
     assert len(document["selections"]) == 2  # all trials were made and judged before the first confirmation failed
     runs = load(tmp_path / "study").runs
-    assert set(runs.filter(runs["phase"] == "trial")["status"]) == {"completed"}
+    assert set(runs.filter(runs["phase"] != "confirmation")["status"]) == {"completed"}
 
 
 def test_a_study_that_is_killed_again_and_again_ends_as_one_that_was_not(small, finished, tmp_path, digits_dir):
-    for job, after in ((1, False), (1, True), (1, True), (2, False), (1, True)):
+    for job, after in ((1, False), (1, True), (1, True), (2, False), (1, True), (2, True)):
         with pytest.raises(Killed):
             compare(small, tmp_path / "small", data_dir=digits_dir, progress=Stops(job, after))
     compare(small, tmp_path / "small", data_dir=digits_dir)
     assert records(tmp_path / "small") == records(finished)
-    assert not list((tmp_path / "small" / "trials").rglob("checkpoints/*"))
+    for phase in ("trials", "finalists"):
+        assert not list((tmp_path / "small" / phase).rglob("checkpoints/*"))
 
 
 def test_a_finished_study_trains_nothing(small, finished, digits_dir):
@@ -133,6 +147,7 @@ def confirmations(folder: pathlib.Path, contender: str) -> list[pathlib.Path]:
         ("confirmations", [("config.json", "metrics.jsonl"), ("config.json",)]),  # a whole population
         ("confirmations", [("metrics.jsonl", "summary.json")]),
         ("trials", [("metrics.jsonl",)]),
+        ("finalists", [("metrics.jsonl",), ("config.json",)]),
         ("trials", [("config.json",)] * 3),
     ],
 )
@@ -216,6 +231,39 @@ def test_what_cannot_be_taken_together_is_refused_and_changes_nothing(small, fin
     assert (finished / "study.json").read_bytes() == before
 
 
+def test_more_seeds_supersede_nothing_and_more_trials_choose_the_finalists_anew(small, tmp_path):
+    """Without training: only what `study.json` says of runs."""
+    folder = StudyFolder(tmp_path)
+    study = dataclasses.replace(small, contenders=small.contenders[:1])
+    (unit,) = units(folder.begin(study))
+    among = tuple(run.experiment.digest for run in trials(study, unit))
+    chosen = Selection(*unit.key, 2, 0.5, points(study, unit)[2], (), 0, among, {2: 0.5, 0: 0.6})
+    folder.record(finalists=finalists(study, unit, [2, 0]))
+    folder.record(selections=[chosen])
+    assert [run.phase for run in folder.document.runs] == ["trial"] * 3 + ["finalist"] * 2 + ["confirmation"] * 2
+    folder.begin(dataclasses.replace(study, seeds=3))
+    assert folder.document.finalists(unit.key) == (2, 0)
+    assert folder.document.selections == (chosen,)
+    larger = folder.begin(dataclasses.replace(study, trials=5))
+    assert folder.document.finalists(unit.key) == folder.document.selections == ()
+    assert [run.phase for run in folder.document.runs] == ["trial"] * 5 + ["superseded"] * 5
+    folder.record(finalists=finalists(larger, unit, [4, 2]))
+    runs = folder.document.runs
+    assert [(run.phase, run.trial) for run in runs if run.phase == "finalist"] == [("finalist", 4), ("finalist", 2)]
+    assert len({run.path for run in runs}) == len(runs) == 5 + 2 + 4
+    with pytest.raises(UserError, match="has finalists: 2; this command has 3"):
+        folder.begin(dataclasses.replace(study, finalists=3))
+
+
+def test_a_study_whose_trials_an_earlier_version_drew_is_not_continued(small, tmp_path):
+    path = tmp_path / "study.json"
+    dataclasses.replace(Document(small), format=1).write(path)
+    before = path.read_bytes()
+    with pytest.raises(UserError, match=r"study\.json has the format 1: .* cannot continue .* Expected another folder"):
+        StudyFolder(tmp_path).begin(small)
+    assert path.read_bytes() == before
+
+
 def test_trials_that_diverge_count_and_an_optimizer_whose_all_do_has_no_winner(small, tmp_path, digits_dir):
     wild = dataclasses.replace(
         small,
@@ -257,7 +305,7 @@ def test_refitting_confirms_on_all_training_examples(small, tmp_path, digits_dir
     compare(study, tmp_path / "refit", data_dir=digits_dir)
     runs = load(tmp_path / "refit").runs
     fractions = dict(zip(runs["phase"], runs["validation_fraction"], strict=True))
-    assert fractions == {"trial": 0.1, "confirmation": 0.0}
+    assert fractions == {"trial": 0.1, "finalist": 0.1, "confirmation": 0.0}
 
 
 def test_what_is_not_tuned_is_confirmed_as_given_and_timed_where_there_is_a_target(small, tmp_path, digits_dir):
@@ -320,6 +368,7 @@ def test_selection_by_steps_prefers_the_trial_that_is_there_first(small, tmp_pat
         contenders=(dataclasses.replace(small.contenders[1], space=rates),),
         targets=(Target(workload="tiny", measure="validation_accuracy", value=0.4),),
         trials=4,
+        finalists=0,
         seeds=1,
     )
     (winner,) = compare(study, tmp_path / "steps", data_dir=digits_dir).selections

@@ -14,7 +14,7 @@ from jaxopt_bench.compare.jobs import Job
 from jaxopt_bench.compare.progress import StudyLines, StudyTable
 from jaxopt_bench.measures import measures
 from jaxopt_bench.optimizers import SGD
-from jaxopt_bench.study import trials, units
+from jaxopt_bench.study import finalists, trials, units
 from tests.compare.conftest import contender
 from tests.results.directories import METRICS
 
@@ -38,10 +38,11 @@ def wild(small):
 
 def test_lines_say_what_begins_what_was_selected_and_what_diverged(wild, tmp_path, digits_dir):
     text = shown(wild, tmp_path / "study", digits_dir, terminal=False)
-    assert "small: 2 optimizers on tiny; 3 trials and 1 confirmation seeds each" in text
+    assert "small: 2 optimizers on tiny; 3 trials, 2 finalists with 1 other seed and 1 confirmation seed each" in text
     assert "tiny, calm: 3 trials\n" in text
     assert "tiny, calm: validation loss" in text
-    assert "(trial " in text
+    assert "tiny, calm: 2 re-runs of finalists; about" in text
+    assert ", of 2 finalists)" in text
     assert " diverged" in text
     assert "tiny, wild: 1 confirmations; about" in text
     again = shown(wild, tmp_path / "study", digits_dir, terminal=False)
@@ -53,7 +54,8 @@ def test_the_table_ends_with_all_that_was_done(wild, tmp_path, digits_dir):
     last = text[text.rindex("best so far") :]
     assert last.count("3 of 3") == 2
     assert last.count("1 of 1") == 2
-    for title in ("workload", "running", "diverged", "validation loss", "confirmed"):
+    assert "2 of 2" in last
+    for title in ("workload", "running", "diverged", "re-run", "validation loss", "confirmed"):
         assert title in last
 
 
@@ -71,12 +73,16 @@ def test_the_time_left_is_that_of_this_process_alone_wherever_it_goes_on(small, 
     reporter = progress.begin(job)
     reporter.start("3 trials", step=10 * begun, steps=40, steps_per_epoch=10, metrics=METRICS)
     reporter.advance(step=30, examples_per_second=1.0, seconds_left=60.0)
-    # An epoch of 3 trials takes 60 s, so an epoch of one 20 s; 2 confirmations have 4 epochs each.
-    assert progress.seconds_left() == pytest.approx(60 + 2 * 4 * 20)
+    # An epoch of 3 trials takes 60 s, so an epoch of one 20 s; 2 finalists and 2 confirmations have 4 epochs each.
+    assert progress.seconds_left() == pytest.approx(60 + 4 * 4 * 20)
     reporter.advance(step=40, examples_per_second=1.0, seconds_left=0.0)
     progress.begun[id(job)].began -= 12 * 20  # as if it had lasted so long
     progress.end(job)
     epochs = 3 * (4 - begun)
+    assert progress.seconds_left() == pytest.approx(4 * 4 * 240 / epochs, rel=0.01)
+    again = Job("finalist", first, tuple(finalists(tiny, first, [0, 1])))
+    progress.begin(again)
+    progress.end(again)
     assert progress.seconds_left() == pytest.approx(2 * 4 * 240 / epochs, rel=0.01)
 
 

@@ -61,7 +61,7 @@ def test_a_study_is_read_without_the_code_of_its_problem_and_its_model(tmp_path,
     contenders = tuple(
         Contender(name=name, optimizer=OPTIMIZERS[name], schedule=Constant(), space=rates) for name in ("sgd", "adam")
     )
-    study = Study(name="mine", workloads=workloads, contenders=contenders, trials=2, seeds=2)
+    study = Study(name="mine", workloads=workloads, contenders=contenders, trials=2, finalists=0, seeds=2)
     compare(study, tmp_path / "study", data_dir=digits_dir)
     file.unlink()
     for users in (PROBLEMS_OF_USERS, MODELS_OF_USERS):

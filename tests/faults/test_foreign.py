@@ -112,6 +112,7 @@ def test_foreign_files_stay_through_runs_sweeps_studies_and_reports(tiny, plante
         workloads=(dataclasses.replace(tiny.workload, epochs=1),),
         contenders=(contender("adam [ours]", AdamW()),),
         trials=3,
+        finalists=0,
         seeds=2,
     )
     compare(study, root / "study", data_dir=root / "data")

@@ -24,8 +24,8 @@ from jaxopt_bench.verdict import (
     evidence_in_words,
     judged_by,
     paragraph,
+    ranked,
     scores_in_words,
-    select,
     sensitivity_in_words,
     trial_scores,
     verdict,
@@ -182,9 +182,9 @@ def test_the_trial_that_is_selected_is_the_best_by_the_metric(metric, metrics, v
     made = line_study(select=f"validation_{metric}", workloads=(Workload(name="line", problem=problem, epochs=2),))
     scores = trial_scores(made, results(trials(values, metric, metrics)))
     assert [score.value for score in scores] == values
-    chosen = select(scores, higher=judged_by(made, "line", metrics).higher_is_better)
-    assert chosen is not None
-    assert chosen.trial == best
+    chosen = ranked(scores, higher=judged_by(made, "line", metrics).higher_is_better)
+    assert chosen[0].trial == best
+    assert {score.trial for score in chosen} == {i for i, value in enumerate(values) if value is not None}
 
 
 def test_a_measure_that_the_runs_do_not_have_is_named():

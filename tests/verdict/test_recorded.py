@@ -7,7 +7,7 @@ import pathlib
 import pytest
 
 from jaxopt_bench.results import load
-from jaxopt_bench.study import STUDIES, Planned, confirmations, trials, units
+from jaxopt_bench.study import STUDIES, Planned, confirmations, experiment_of, finalists, trials, units
 from jaxopt_bench.verdict import paragraph, verdict
 
 FOLDER = pathlib.Path(__file__).parents[2] / "experiments" / "results"
@@ -24,20 +24,39 @@ SAID = {
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_recorded_runs_are_those_that_the_recorded_study_plans(name):
+def test_recorded_runs_are_the_recorded_contenders_at_the_recorded_values(name):
+    results = load(FOLDER / name)
+    study = results.documents[0].study
+    for row in results.runs.to_dicts():
+        contender, confirms = study.contender(row["contender"]), row["phase"] == "confirmation"
+        at = contender.at({field: row[field] for field in contender.searched})
+        workload, track_test = study.workload(row["workload"]), confirms and study.track_test
+        expected = experiment_of(workload, at, seed=row["seed"], evaluate_test=confirms, track_test=track_test)
+        assert row["digest"] == expected.digest
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_recorded_runs_are_all_that_their_study_plans(name):
     results = load(FOLDER / name)
     (document,) = results.documents
+    study, runs = document.study, document.runs
     planned: list[Planned] = []
-    study = document.study
     for unit in units(study):
-        planned += trials(study, unit)
         chosen = document.selection(unit.key)
         assert chosen is not None
         assert chosen.trial is not None
-        assert chosen.among == tuple(run.experiment.digest for run in trials(study, unit))
+        planned += trials(study, unit)
+        planned += finalists(study, unit, document.finalists(unit.key))
         planned += confirmations(study, unit, chosen.trial)
-    assert set(results.runs["digest"]) == {run.experiment.digest for run in planned}
-    assert [run.entry for run in planned] == list(document.runs)
+        own = tuple(run.digest for run in runs if run.unit == unit.key and run.phase == "trial")
+        assert chosen.among == own
+    assert set(results.runs["digest"]) == {run.digest for run in runs}
+    if document.shares_points:
+        assert list(runs) == [run.entry for run in planned]
+    else:  # the points of earlier versions are not drawn any more
+        assert [(run.phase, run.unit, run.seed) for run in runs] == [
+            (run.phase, run.unit.key, run.experiment.seed) for run in planned
+        ]
 
 
 def test_the_recorded_digits_study_is_that_of_the_catalog():

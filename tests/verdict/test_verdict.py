@@ -206,6 +206,17 @@ def test_over_one_search_the_verdict_is_conditional_and_over_several_it_is_of_th
     assert "The means are over 3 independent searches" in words(found)
 
 
+def test_the_variance_of_results_is_shared_between_searches_and_seeds():
+    """Seeds are 0.01 from their means: 0.0002 in each of 6 searches. Between the searches of Adam and SGD there are
+
+    2 · (0.0367² + 0.0233² + 0.0133²) and 2 · 2 · 0.01², 0.00453 together, with 4 degrees of freedom. So the variance of
+    seeds is 0.0002, and that of searches (0.00453 / 4 − 0.0002) / 2 = 0.000467, which is 70% of both.
+    """
+    said = words(searches({"adam": [0.90, 0.96, 0.95], "sgd": [0.91, 0.92, 0.90]}))
+    assert "Of the variance of a single result, 70% comes from the search and 30% from the seed." in said
+    assert "Of the variance" not in words(judged(CLEAR))
+
+
 def test_searches_are_ranked_by_what_is_tested():
     """A high median with a low mean is no lead: two of five searches went wrong."""
     found = searches({"sgd": [0.96, 0.959, 0.96, 0.70, 0.72], "adam": [0.91, 0.912, 0.909, 0.911, 0.91]})
@@ -269,6 +280,20 @@ def test_no_order_of_budgets_is_said():
             curve = [statistics.fmean(min(s) for s in itertools.combinations(values, k)) for k in (1, 2, 3, 4)]
             assert ranking.standing(name).trials.expected_best == pytest.approx(curve)
         assert "budget" not in paragraph(found, ranking)
+
+
+def test_runs_of_finalists_cost_time_and_are_neither_trials_nor_confirmations():
+    rates = {1e-3: 0.5, 1e-2: 0.2, 1e-1: None, 1.0: 0.4}
+    made = study(["adam"], search="random")
+    rows = [*tried("adam", rates), *confirmed("adam", CLEAR["adam"])]
+    best = {"optimizer.learning_rate": 1e-2, "final.validation_loss": 0.01, "final.validation_accuracy": 0.99}
+    again = [
+        row("finalist", "adam", trial=1, seed=seed, seconds=8.0, selected=True, **best) for seed in (10_000, 10_001)
+    ]
+    (without,), (found,) = (verdict(results(own), document(made)).rankings for own in (rows, rows + again))
+    (one,), (other,) = without.standings, found.standings
+    assert other == dataclasses.replace(one, cost=one.cost + 16)
+    assert found.scale.tolerance == without.scale.tolerance
 
 
 def test_diverged_trials_cost_budget_and_the_good_learning_rates_leave_them_out():

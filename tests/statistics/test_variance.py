@@ -1,0 +1,81 @@
+"""Shares of variance: tables computed by hand, and simulated data with known variances."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.statistics import variance_shares
+
+
+def share_of_search(results: Sequence[Sequence[Sequence[float]]]) -> float:
+    shares = variance_shares(results)
+    assert shares is not None
+    assert shares["search"] + shares["seed"] == pytest.approx(1)
+    return shares["search"]
+
+
+def test_a_balanced_table_computed_by_hand() -> None:
+    """Means 2 and 8: 4 within (2 degrees of freedom), 36 between (1). Means 1 and 3: 4 within (2), 4 between (1).
+
+    Of the first alone: σ²_seed = 4 / 2 = 2, σ²_search = (36 − 2) / 2 = 17. Of both: 8 / 4 = 2, (40 / 2 − 2) / 2 = 9.
+    """
+    first, second = [[1.0, 3.0], [7.0, 9.0]], [[0.0, 2.0], [2.0, 4.0]]
+    assert share_of_search([first]) == pytest.approx(17 / 19)
+    assert share_of_search([first, second]) == pytest.approx(9 / 11)
+
+
+def test_an_unbalanced_table_computed_by_hand() -> None:
+    """Means 3 (of 3) and 10 (of 1), all together 4.75: 8 within (2 degrees of freedom), 3 · 1.75² + 5.25² between (1).
+
+    σ²_seed = 8 / 2 = 4. A search's variance counts 4 − (3² + 1²) / 4 = 1.5 times between.
+    """
+    search = (3 * 1.75**2 + 5.25**2 - 4) / 1.5
+    assert share_of_search([[[1.0, 3.0, 5.0], [10.0]]]) == pytest.approx(search / (search + 4))
+
+
+@pytest.mark.parametrize("search_variance", [0.25, 1.0, 4.0])
+def test_variances_of_simulated_results_are_found_whatever_the_contenders_means(search_variance: float) -> None:
+    rng = np.random.default_rng(0)
+    results = [
+        [
+            (100 * contender + math.sqrt(search_variance) * rng.normal() + rng.normal(size=seeds)).tolist()
+            for seeds in rng.integers(1, 7, size=12)
+        ]
+        for contender in range(100)
+    ]
+    assert share_of_search(results) == pytest.approx(search_variance / (search_variance + 1), abs=0.03)
+
+
+def test_few_searches_give_rough_shares_as_the_docstring_says() -> None:
+    rng = np.random.default_rng(0)
+    drawn = [(rng.normal(size=(6, 3, 1)) + rng.normal(size=(6, 3, 8))).tolist() for _ in range(2000)]
+    low, high = np.quantile([share_of_search(results) for results in drawn], [0.025, 0.975])
+    assert (low, high) == pytest.approx((0.23, 0.69), abs=0.02)
+
+
+def test_a_search_explains_nothing_if_all_searches_have_the_same_mean() -> None:
+    assert share_of_search([[[0.0, 2.0], [2.0, 0.0], [1.0]]]) == 0
+
+
+@pytest.mark.parametrize(
+    "results",
+    [
+        [],
+        [[[1.0, 2.0, 3.0]], [[4.0, 5.0]]],  # one search each
+        [[[1.0], [2.0]], [[3.0], [4.0]]],  # one seed each
+        [[[0.1, 0.1, 0.1], [0.1, 0.1]], [[0.7, 0.7], [0.7, 0.7, 0.7]]],  # all are equal
+    ],
+)
+def test_what_cannot_be_told_apart_has_no_shares(results: Sequence[Sequence[Sequence[float]]]) -> None:
+    assert variance_shares(results) is None
+
+
+@pytest.mark.parametrize("seeds", [[], [math.nan], [math.inf]])
+def test_what_is_no_result_is_refused(seeds: list[float]) -> None:
+    with pytest.raises(UserError, match=r"results .*; accepted"):
+        variance_shares([[[1.0, 2.0], seeds]])
