@@ -79,15 +79,15 @@ def results_for(optimizers: int, difference: float, *, most: int) -> int | None:
     """Returns the fewest results of each optimizer with which a comparison would see a difference.
 
     Args:
-      optimizers: how many are compared.
-      difference: in deviations of single results.
+      optimizers: how many are compared, at least 2.
+      difference: in deviations of single results; see `least_difference`.
       most: the largest number to try.
 
     Returns:
       The number; None if `most` results are too few.
     """
-    seen = (n for n in range(2, most + 1) if (least_difference(optimizers, n) or math.inf) <= difference)
-    return next(seen, None)
+    level = 0.05 / math.comb(optimizers, 2)
+    return next((n for n in range(2, most + 1) if _power_of_welch(n, difference, level) >= POWER), None)
 
 
 def pooled_deviation(groups: Sequence[Sequence[float]]) -> float | None:

@@ -9,7 +9,7 @@ from jaxopt_bench.study.document import DOCUMENT, Document, check_within, read_d
 from jaxopt_bench.study.entries import RunEntry, Selection, StudyRun, StudySize, Timing, UnitKey
 from jaxopt_bench.study.growth import merged
 from jaxopt_bench.study.measured import STEPS
-from jaxopt_bench.study.plan import FOLDERS, Phase, Planned, Unit, confirmations, points, trials, units
+from jaxopt_bench.study.plan import FOLDERS, Phase, Planned, Unit, confirmations, planned_runs, points, trials, units
 from jaxopt_bench.study.protocol import budget_in_words, protocol, space_in_words, space_size
 from jaxopt_bench.study.search import Point
 from jaxopt_bench.study.study import Study, Target
@@ -42,6 +42,7 @@ __all__ = [
     "experiment_of",
     "find_study",
     "merged",
+    "planned_runs",
     "points",
     "protocol",
     "read_document",

@@ -99,6 +99,14 @@ def confirmations(study: Study, unit: Unit, trial: int) -> list[Planned]:
     return list(_runs(study, unit, "confirmation", trial, points(study, unit)[trial], study.seeds))
 
 
+def planned_runs(study: Study, unit: Unit) -> dict[Phase, list[Planned]]:
+    """Returns all runs of a unit, by phase and in the order of the phases.
+
+    Which trial wins is not known yet: the confirmations are those of trial 0.
+    """
+    return {"trial": trials(study, unit), "confirmation": confirmations(study, unit, 0)}
+
+
 def _runs(study: Study, unit: Unit, phase: Phase, trial: int, values: Point, count: int) -> Iterator[Planned]:
     contender = unit.contender.at(values)
     confirms = phase == "confirmation"
