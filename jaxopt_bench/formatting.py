@@ -18,6 +18,16 @@ def format_duration(seconds: float) -> str:
     return f"{seconds / 86400:.1f} days"
 
 
+def format_bytes(count: float) -> str:
+    """Returns a number of bytes in the largest unit of which there is at least one, with two significant digits."""
+    units = ("bytes", "kB", "MB", "GB", "TB")
+    power = next(i for i in reversed(range(len(units))) if count >= 0.995 * 1000**i or i == 0)
+    amount = count / 1000**power
+    return (
+        f"{amount:.1f} {units[power]}" if amount < 9.95 and power else f"{float(f'{amount:.2g}'):,.0f} {units[power]}"
+    )
+
+
 def format_value(value: object) -> str:
     """Returns a hyperparameter's value: floats with four significant digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

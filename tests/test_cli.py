@@ -561,6 +561,7 @@ def test_compare_ends_with_a_table_a_paragraph_and_the_claims_and_continues(call
     assert code == 0
     assert "Which is it?" in out
     assert "Tune: on each workload every tuned optimizer has 2 trials" in out
+    assert "with 2 seeds for each of 2 optimizers, a difference must be 10 times the deviation between seeds" in out
     assert "Results on flat" in out
     assert "Means over 2 fresh seeds, each with its own 95% interval." in " ".join(out.split())
     assert "has the highest mean test accuracy" in out

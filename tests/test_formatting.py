@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jaxopt_bench.formatting import format_percent, join_words
+from jaxopt_bench.formatting import format_bytes, format_percent, join_words
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,17 @@ from jaxopt_bench.formatting import format_percent, join_words
 )  # fmt: skip
 def test_a_share_is_rounded_but_not_to_0_or_100_percent(share, text):
     assert format_percent(share) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 bytes"), (999, "1.0 kB"), (994, "990 bytes"), (1000, "1.0 kB"), (23_456_789, "23 MB"), (9.96e6, "10 MB"),
+        (9.94e6, "9.9 MB"), (123e9, "120 GB"), (5e16, "50,000 TB"),
+    ],
+)  # fmt: skip
+def test_bytes_have_two_digits_in_the_largest_unit(count, text):
+    assert format_bytes(count) == text
 
 
 def test_a_list_in_a_sentence_has_an_and_before_its_last_item():

@@ -16,6 +16,7 @@ from jaxopt_bench import catalog
 from jaxopt_bench.cli.command import COMPLETED, Command
 from jaxopt_bench.cli.flags import check_at_least_one, check_folder, parse_flags, parse_index_and_count
 from jaxopt_bench.cli.naming import named_problem
+from jaxopt_bench.cli.plan import print_plan
 from jaxopt_bench.cli.printing import print_plain
 from jaxopt_bench.cli.processes import one_writes
 from jaxopt_bench.cli.training_flags import MostRuns, TrainingFlags
@@ -29,6 +30,8 @@ from jaxopt_bench.compare import (
     differences,
     joined,
     newcomer,
+    outlook_of,
+    plan_of,
     progress_for,
     retuned,
     timed_study,
@@ -98,6 +101,9 @@ class CompareFlags:
     spaces are extended further."""
     out: pathlib.Path | None = None
     """The study's folder; studies/NAME by default."""
+    plan: bool = False
+    """Print how many runs the study has, how long they take, how much disk space they need, and how large a difference
+    between optimizers it can show. Nothing is trained or written; some seconds of training are measured."""
     largest: MostRuns = None
     training: Annotated[TrainingFlags, tyro.conf.arg(name="")] = dataclasses.field(default_factory=TrainingFlags)
     executor: Literal["local", "ray"] = "local"
@@ -154,6 +160,8 @@ def parse(words: Sequence[str]) -> Command:
     shard = parse_index_and_count("--shard", flags.shard, "as 0/4")
     if flags.training.processes.process is not None and (flags.executor != "local" or shard != (0, 1)):
         raise UserError("--process goes with neither --executor ray nor --shard; accepted: one of them.")
+    if flags.plan and (flags.executor != "local" or flags.training.processes.process is not None):
+        raise UserError("--plan measures this machine alone. Expected neither --executor ray nor --process beside it.")
     if flags.baselines is not None and not flags.add:
         raise UserError("--baselines has nothing to compare with them; accepted: with --add OPTIMIZER.")
     if flags.widen and flags.baselines is not None:
@@ -196,6 +204,8 @@ def _ask(flags: QuestionFlags, shard: tuple[int, int]) -> int:
     check_folder("--out", folder)
     named = timed_study(flags.problem, folder, flags.minutes, flags.training.data_dir, reporter_for(Console()))
     code = _compare(dataclasses.replace(flags, out=folder), _study(flags, named), shard)
+    if flags.plan:
+        return code
     results = load(folder)
     found = verdict(results, results.documents[0])
     for text in filter(None, (recommendation(results, found, ranking) for ranking in found.rankings)):
@@ -208,6 +218,8 @@ def _compare(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
     flags.training.processes.join()
     contenders = retuned(with_newcomers(study, flags.add), flags.space, flags.schedule)
     study = dataclasses.replace(study, contenders=contenders)
+    if flags.plan:
+        return _plan(flags, study)
     with one_writes(_folder(flags, study)) as folder:
         console = Console()
         if flags.widen:
@@ -235,9 +247,12 @@ def _against(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
     newcomers = retuned(newcomers, flags.space, flags.schedule, [c.name for c in baselines.contenders])
     new = challenge(study, recorded.documents[0], newcomers)
     new = dataclasses.replace(new, name="_".join([study.name, *(c.name for c in newcomers)]))
+    recorded_contenders = len(baselines.contenders)
+    if flags.plan:
+        return _plan(flags, new, recorded_contenders)
     with one_writes(_folder(flags, new)) as folder:
         console = Console()
-        _train(flags, new, folder, shard, console)
+        _train(flags, new, folder, shard, console, recorded_contenders)
         trained = load(folder)
         results, document = joined(recorded, trained)
         _print_answer(results, document, console)
@@ -248,14 +263,25 @@ def _against(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
     return COMPLETED
 
 
+def _plan(flags: CompareFlags, study: Study, others: int = 0) -> int:
+    """Prints what the study takes and what it can show; `others` are recorded optimizers that it is compared with."""
+    folder, console = _folder(flags, study), Console()
+    check_folder("--out", folder)
+    plan = plan_of(study, folder, flags.training.data_dir, flags.largest, reporter_for(console))
+    print_plan(plan, outlook_of(plan.study, others), folder, console)
+    return COMPLETED
+
+
 def _train(
-    flags: CompareFlags, study: Study, folder: pathlib.Path, shard: tuple[int, int], console: Console
+    flags: CompareFlags, study: Study, folder: pathlib.Path, shard: tuple[int, int], console: Console, others: int = 0
 ) -> Document:
     check_folder("--out", folder)
     if flags.executor == "local":
         choose_code_path(devices=flags.training.devices)  # here, where nothing is written yet
     for line in [study.question, *protocol(study)] if study.question else protocol(study):
         print_plain(console, line)
+    if (outlook := outlook_of(study, others)).is_absurd:
+        print_plain(console, outlook.in_words)
     return compare(
         study,
         folder,

@@ -6,6 +6,8 @@ from jaxopt_bench.compare.baselines import challenge, differences, joined, tunin
 from jaxopt_bench.compare.cluster import Cluster
 from jaxopt_bench.compare.jobs import Executor, Local
 from jaxopt_bench.compare.newcomers import check_forms, newcomer, retuned, with_newcomers
+from jaxopt_bench.compare.outlook import Outlook, outlook_of, recorded_noise
+from jaxopt_bench.compare.plan import Plan, plan_of
 from jaxopt_bench.compare.progress import Progress, progress_for
 from jaxopt_bench.compare.question import timed_study
 from jaxopt_bench.compare.widening import Widening, widen
@@ -15,6 +17,8 @@ __all__ = [
     "Cluster",
     "Executor",
     "Local",
+    "Outlook",
+    "Plan",
     "Progress",
     "Widening",
     "challenge",
@@ -23,7 +27,10 @@ __all__ = [
     "differences",
     "joined",
     "newcomer",
+    "outlook_of",
+    "plan_of",
     "progress_for",
+    "recorded_noise",
     "retuned",
     "timed_study",
     "tuning_differences",

@@ -5,15 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 import pathlib
-import time
 
-from jaxopt_bench.compare.jobs import RECORDING
+from jaxopt_bench.compare.costs import Costs, measure_costs
+from jaxopt_bench.compare.outlook import outlook_of
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.experiment import Experiment, Workload
-from jaxopt_bench.files import scratch_folder
 from jaxopt_bench.optimizers import OPTIMIZERS, Constant, Cosine, Schedule
 from jaxopt_bench.problems import Problem, ProblemConfig
-from jaxopt_bench.runs import Options, seconds_per_step, train_population
+from jaxopt_bench.runs import Options
 from jaxopt_bench.runs.progress import Reporter
 from jaxopt_bench.study import DOCUMENT, Contender, Study, read_document
 
@@ -24,37 +23,8 @@ BUDGETS = {8: (4, 2), 6: (3, 2), 4: (2, 2), 3: (0, 1)}
 many fresh seeds as trials confirm its winner, and the finalists make as many runs: one program does all of it."""
 ENOUGH_EPOCHS, MOST_EPOCHS = 10, 100
 """If runs would have fewer epochs than the first number, fewer runs are made. No run has more than the second."""
-MARGIN = 1.3
-"""Safety factor of time estimates: other optimizers than the measured one need more time."""
-PROGRAMS = 1.3
-"""Programs that are compiled for an optimizer: one for all its runs; for confirmations only the test is added."""
 LEAST_TRAINING = 0.25  # share of the time, if compiling takes nearly all of it
 WARMUP = 0.05  # share of the training
-
-
-@dataclasses.dataclass(frozen=True)
-class Costs:
-    """The time that training takes on this machine.
-
-    Attributes:
-      program: seconds until the first step of a program: loading, compiling and writing.
-      step: seconds a step of a run.
-      evaluation: seconds that the evaluation of an epoch takes.
-    """
-
-    program: float
-    step: float
-    evaluation: float
-
-    def programs(self, contenders: int) -> float:
-        """Returns the seconds that all programs of a study take before their first steps."""
-        return MARGIN * contenders * PROGRAMS * self.program
-
-    def epochs(self, contenders: int, runs: int, epochs: int, steps_per_epoch: int) -> float:
-        """Returns the seconds of training in a study whose contenders have so many trials; see `BUDGETS`."""
-        finalists, seeds = BUDGETS[runs]
-        all_runs = contenders * (2 * runs + finalists * seeds)
-        return MARGIN * all_runs * epochs * (steps_per_epoch * self.step + self.evaluation)
 
 
 def timed_study(
@@ -81,11 +51,17 @@ def timed_study(
     loaded = problem.load(data_dir)
     workload = Workload(name=problem.title, problem=problem, epochs=1, batch_size=batch_size(loaded.train_examples))
     reporter.say("measuring how long steps and compiling take …")
-    costs = _measure(workload, data_dir)
-    steps = loaded.train_examples // workload.batch_size
-    runs, epochs = budget(costs, len(OPTIMIZERS_COMPARED), steps, 60 * minutes)
+    measured = Experiment(
+        name=workload.name,
+        workload=workload,
+        optimizer=OPTIMIZERS["adamw"],
+        schedule=Cosine(),
+        evaluate_test=False,
+    )
+    costs = measure_costs(measured, Options(data_dir=data_dir))
     count = len(OPTIMIZERS_COMPARED)
-    expected = (costs.programs(count) + costs.epochs(count, runs, epochs, steps)) / 60
+    runs, epochs = budget(costs, count, 60 * minutes)
+    expected = (costs.programs(count, again=count) + costs.epochs(count * 2 * runs * epochs)) / 60
     late = (
         f", more than the requested {minutes:g}, because fewer runs would not be conclusive"
         if expected > minutes
@@ -96,7 +72,9 @@ def timed_study(
     again = f", {finalists} finalists with {seeds} seeds" if finalists else ""
     planned = f"{runs} trials{again} and {runs} confirmation seeds"
     reporter.say(f"{planned} of {length} each: about {max(expected, 1):.0f} minutes{late}")
-    return study_of(dataclasses.replace(workload, epochs=epochs), loaded, runs, steps)
+    study = study_of(dataclasses.replace(workload, epochs=epochs), loaded, runs, costs.steps_per_epoch)
+    reporter.say(outlook_of(study).in_words)
+    return study
 
 
 def _earlier_study(problem: ProblemConfig, folder: pathlib.Path) -> Study:
@@ -147,16 +125,16 @@ def batch_size(examples: int) -> int:
     return min(examples, max(8, min(128, 2 ** math.floor(math.log2(max(examples / 20, 1))))))
 
 
-def budget(costs: Costs, contenders: int, steps_per_epoch: int, seconds: float) -> tuple[int, int]:
+def budget(costs: Costs, contenders: int, seconds: float) -> tuple[int, int]:
     """Returns how many trials and seeds, and of how many epochs, take at most so many seconds.
 
     There are as many as leave `ENOUGH_EPOCHS`, and then as many epochs as possible. It is never less than the smallest
     of `BUDGETS` with one epoch, and training has `LEAST_TRAINING` of the time, however long the rest takes.
     """
-    left = max(seconds - costs.programs(contenders), LEAST_TRAINING * seconds)
+    left = max(seconds - costs.programs(contenders, again=2 * contenders), LEAST_TRAINING * seconds)
 
     def most_epochs(runs: int) -> int:
-        return min(MOST_EPOCHS, math.floor(left / costs.epochs(contenders, runs, 1, steps_per_epoch)))
+        return min(MOST_EPOCHS, math.floor(left / costs.epochs(contenders * _runs(runs))))
 
     smallest = min(BUDGETS)
     for runs in BUDGETS:
@@ -165,31 +143,7 @@ def budget(costs: Costs, contenders: int, steps_per_epoch: int, seconds: float) 
     return smallest, max(1, most_epochs(smallest))
 
 
-def _measure(workload: Workload, data_dir: pathlib.Path | None) -> Costs:
-    """Trains two runs for two epochs in a folder that is removed, and returns the measured times."""
-    epochs = 2  # the first evaluation compiles
-    base = Experiment(
-        name=workload.name,
-        workload=dataclasses.replace(workload, epochs=epochs),
-        optimizer=OPTIMIZERS["adamw"],
-        schedule=Cosine(),
-        evaluate_test=False,
-    )
-    experiments = [dataclasses.replace(base, seed=seed) for seed in (0, 1)]
-    with scratch_folder() as folder:
-        began = time.perf_counter()
-        runs = train_population(
-            experiments,
-            Options(
-                runs_dir=folder,
-                data_dir=data_dir,
-                recording=RECORDING,
-                reporter=Reporter(),
-            ),
-        )
-        whole = time.perf_counter() - began
-        steps = epochs * runs[0].steps_per_epoch
-        last = [record for run in runs for record in run.metrics if record["step"] == steps]
-    evaluation = sum(line["seconds"] for line in last if line["split"] in ("train_clean", "validation")) / len(runs)
-    step = seconds_per_step(experiments, Options(data_dir=data_dir))
-    return Costs(max(0.0, whole - len(runs) * (steps * step + epochs * evaluation)), step, evaluation)
+def _runs(trials: int) -> int:
+    """Returns how many runs a contender has that has so many trials; see `BUDGETS`."""
+    finalists, seeds = BUDGETS[trials]
+    return 2 * trials + finalists * seeds

@@ -8,12 +8,14 @@ from jaxopt_bench.runs.evaluation import EVALUATION, EvaluatedSplit, Evaluation,
 from jaxopt_bench.runs.forms import check_optimizer
 from jaxopt_bench.runs.index import discard_checkpoints
 from jaxopt_bench.runs.load import Run, finished, load_run
+from jaxopt_bench.runs.memory import size_of_wave
 from jaxopt_bench.runs.options import Options, Recording
 from jaxopt_bench.runs.problems import Problems
 from jaxopt_bench.runs.progress import Lines, Live, Reporter
 from jaxopt_bench.runs.records import SPLITS, read_records
 from jaxopt_bench.runs.signals import Interrupted, stopped_by_signals
-from jaxopt_bench.runs.timing import seconds_per_step
+from jaxopt_bench.runs.splits import load_task
+from jaxopt_bench.runs.timing import TrainingTime, measure_training, seconds_per_step
 from jaxopt_bench.runs.train import train, train_population
 
 __all__ = [
@@ -30,15 +32,19 @@ __all__ = [
     "Recording",
     "Reporter",
     "Run",
+    "TrainingTime",
     "check_optimizer",
     "compile_ahead",
     "discard_checkpoints",
     "finished",
     "load_evaluation",
     "load_run",
+    "load_task",
     "locked",
+    "measure_training",
     "read_records",
     "seconds_per_step",
+    "size_of_wave",
     "stopped_by_signals",
     "train",
     "train_population",

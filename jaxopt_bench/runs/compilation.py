@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import pathlib
 import platform
 import tempfile
 import warnings
+from collections.abc import Iterator
 
 import jax
+from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 from jaxopt_bench.files import CACHE, cache_folder
 
@@ -36,6 +39,19 @@ def keep_compiled_programs() -> None:
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+@contextlib.contextmanager
+def compiling_anew() -> Iterator[None]:
+    """Compiles all programs of the block, also those that are kept on disk, and keeps none of them."""
+    before = jax.config.jax_enable_compilation_cache  # type: ignore[attr-defined]
+    jax.config.update("jax_enable_compilation_cache", False)
+    reset_cache()  # else JAX would not look at the option again
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_compilation_cache", before)
+        reset_cache()
 
 
 @functools.cache

@@ -15,8 +15,10 @@ from jaxopt_bench.statistics.comparisons import (
 from jaxopt_bench.statistics.hyperparameters import RankCorrelation, Sensitivity, sensitivity, spearman
 from jaxopt_bench.statistics.intervals import Estimate, estimate
 from jaxopt_bench.statistics.means import complete_mean
+from jaxopt_bench.statistics.planning import least_difference, pooled_deviation, results_for
 from jaxopt_bench.statistics.profiles import Profile, algoperf_score, performance_profile, steps_to_target
 from jaxopt_bench.statistics.resolution import least_deviation, share_step
+from jaxopt_bench.statistics.scores import Scores, bootstrap_scores
 from jaxopt_bench.statistics.variance import variance_shares
 
 __all__ = [
@@ -24,9 +26,11 @@ __all__ = [
     "Estimate",
     "Profile",
     "RankCorrelation",
+    "Scores",
     "SeedRange",
     "Sensitivity",
     "algoperf_score",
+    "bootstrap_scores",
     "compare_pairs",
     "complete_mean",
     "count_wins",
@@ -35,7 +39,10 @@ __all__ = [
     "expected_best_is_exact",
     "holm",
     "least_deviation",
+    "least_difference",
     "performance_profile",
+    "pooled_deviation",
+    "results_for",
     "seed_range",
     "seeds_needed",
     "sensitivity",

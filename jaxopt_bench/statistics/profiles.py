@@ -11,6 +11,9 @@ from collections.abc import Mapping, Sequence
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.statistics.checks import check_finite, check_lengths
 
+CREDITED = 4.0
+"""Times slower than the fastest from which on AlgoPerf gives no credit."""
+
 
 def steps_to_target(steps: Sequence[int], values: Sequence[float | None], target: float, *, higher: bool) -> int | None:
     """Returns the first step at which a target was measured to be reached.
@@ -109,8 +112,11 @@ def _profile(ratios: Sequence[float], workloads: int) -> Profile:
     return Profile(tuple(taus), tuple(bisect.bisect_right(ascending, tau) / workloads for tau in taus))
 
 
-def algoperf_score(profile: Profile, tau_max: float = 4.0) -> float:
+def algoperf_score(profile: Profile, tau_max: float = CREDITED) -> float:
     """Returns AlgoPerf's benchmark score: the mean of a performance profile over τ from 1 to `tau_max`.
+
+    This is the exact integral. AlgoPerf's own code approximates it by the trapezoid rule over 100 points. So the scores
+    that AlgoPerf publishes for its version 0.6, 0.6244 (Shampoo) and 0.4590 (baseline), are 0.6239 and 0.4580 here.
 
     Args:
       profile: of an optimizer among others.

@@ -10,7 +10,18 @@ from jaxopt_bench.study.entries import RunEntry, Selection, StudyRun, StudySize,
 from jaxopt_bench.study.extension import Extension
 from jaxopt_bench.study.growth import merged
 from jaxopt_bench.study.measured import STEPS
-from jaxopt_bench.study.plan import FOLDERS, Phase, Planned, Unit, confirmations, finalists, points, trials, units
+from jaxopt_bench.study.plan import (
+    FOLDERS,
+    Phase,
+    Planned,
+    Unit,
+    confirmations,
+    finalists,
+    planned_runs,
+    points,
+    trials,
+    units,
+)
 from jaxopt_bench.study.protocol import (
     budget_in_words,
     extensions_in_words,
@@ -53,6 +64,7 @@ __all__ = [
     "finalists",
     "find_study",
     "merged",
+    "planned_runs",
     "points",
     "protocol",
     "read_document",

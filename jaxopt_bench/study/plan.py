@@ -139,6 +139,18 @@ def confirmations(study: Study, unit: Unit, trial: int) -> list[Planned]:
     return list(_runs(study, unit, "confirmation", trial, points(study, unit)[trial], study.seeds))
 
 
+def planned_runs(study: Study, unit: Unit) -> dict[Phase, list[Planned]]:
+    """Returns all runs of a unit, by phase and in the order of the phases.
+
+    Which trials are finalists and which one wins is not known yet: the first ones stand for them.
+    """
+    found: dict[Phase, list[Planned]] = {"trial": trials(study, unit)}
+    again = study.finalists_among(len(found["trial"]) // study.trial_seeds)
+    if again:
+        found["finalist"] = finalists(study, unit, range(again))
+    return {**found, "confirmation": confirmations(study, unit, 0)}
+
+
 def _runs(study: Study, unit: Unit, phase: Phase, trial: int, values: Point, count: int) -> Iterator[Planned]:
     contender = unit.contender.at(values)
     confirms = phase == "confirmation"

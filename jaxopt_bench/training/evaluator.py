@@ -75,13 +75,14 @@ class Evaluator:
         if not self.task.problem.running_averages or not jax.tree.leaves(states.variables):
             return states
         sums = states.variables  # the first call of `_add_variables` reads only their shapes
-        for index in watched(iter(range(self._statistics_batches))):
+        for index in watched(iter(range(self.statistics_batches))):
             before, sums = sums, self._add_variables(states.params, sums, states.seed, data, jnp.int32(index))
             jax.block_until_ready(before)
         return states.replace(variables=sums)
 
     @property
-    def _statistics_batches(self) -> int:
+    def statistics_batches(self) -> int:
+        """The number of batches from which running averages are estimated for an evaluation."""
         return min(self.task.steps_per_epoch, max(1, STATISTICS_EXAMPLES // self.task.experiment.workload.batch_size))
 
     @functools.cached_property
@@ -107,7 +108,7 @@ class Evaluator:
     def _make_add_variables(self) -> Callable[..., Tree]:
         """Adds the statistics of one batch to the means of the variables."""
         path, members, size = self.task.code_path, self.members, self.task.experiment.workload.batch_size
-        averages_step, batches = make_averages_step(self.task), self._statistics_batches
+        averages_step, batches = make_averages_step(self.task), self.statistics_batches
 
         @functools.partial(
             jax.jit,

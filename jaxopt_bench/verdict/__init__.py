@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jaxopt_bench.verdict.claims import Answered, answers
+from jaxopt_bench.verdict.noise import Noise, noise_of
 from jaxopt_bench.verdict.paragraphs import paragraph
 from jaxopt_bench.verdict.ranking import Ranking, Standing
 from jaxopt_bench.verdict.recommendation import recommendation
@@ -20,6 +21,7 @@ from jaxopt_bench.verdict.words import (
 __all__ = [
     "REPORTED",
     "Answered",
+    "Noise",
     "Ranking",
     "Score",
     "Standing",
@@ -28,6 +30,7 @@ __all__ = [
     "edges",
     "evidence_in_words",
     "judged_by",
+    "noise_of",
     "paragraph",
     "ranked",
     "recommendation",

@@ -44,7 +44,9 @@ class Standing:
       diverged: how many of them diverged.
       results: estimates of the confirmations' means, by measure; see `samples` for what counts as a result.
       primary: the one of `Scale.primary`, by which it is ranked.
-      steps, seconds: to the workload's target, the median over confirmations; None if most did not reach it.
+      steps, seconds: to the workload's target, the median over results; None if most did not reach it.
+      times: the seconds to the target of each independent result, that of a search being the median of its
+        confirmations; inf if it was not reached; empty if there is no target or a step was not timed.
       cost: the seconds of all its runs.
       improving: the edges of its search space at which a winner lies and towards which the results still improve, as
         "optimizer.b1 (low)"; see `improving_edges`.
@@ -61,6 +63,7 @@ class Standing:
     primary: Estimate
     steps: float | None
     seconds: float | None
+    times: tuple[float, ...]
     cost: float
     improving: tuple[str, ...] = ()
     inner_rules: tuple[Share, ...] = ()
@@ -169,7 +172,9 @@ def _standing(
         )
     if primary is None:  # all diverged, and so did all others, and the value of an untrained model is not known
         return None
-    steps = _median_steps(results, study, workload, confirmed)
+    lost = lost_searches(document, workload, contender)
+    each_steps = _steps_of_results(results, study, workload, confirmed, len(lost))
+    steps = statistics.median(each_steps) if each_steps else math.inf
     a_step = document.seconds_per_step(workload, contender)
     trials = ended(results, workload, contender, "trial")
     again = ended(results, workload, contender, "finalist")
@@ -178,13 +183,14 @@ def _standing(
         contender=contender,
         trials=trials_of(study, workload, trials, scale) if len(trials) else None,
         winners=winners,
-        lost=len(lost_searches(document, workload, contender)),
+        lost=len(lost),
         runs=len(confirmed),
         diverged=int((confirmed["status"] == "diverged").sum()),
         results=own,
         primary=primary,
-        steps=steps,
-        seconds=None if steps is None or a_step is None else steps * a_step,
+        steps=steps if steps < math.inf else None,
+        seconds=steps * a_step if steps < math.inf and a_step is not None else None,
+        times=() if a_step is None else tuple(each * a_step for each in each_steps),
         cost=sum(second or 0.0 for rows in (confirmed, again, trials) for second in rows["seconds"].to_list()),
         improving=tuple(dict.fromkeys(e for w in winners for e in improving_edges(study, trials, w, scale.judged))),
         inner_rules=_inner_rules(confirmed),
@@ -200,11 +206,19 @@ def _inner_rules(runs: pl.DataFrame) -> tuple[Share, ...]:
     return ()
 
 
-def _median_steps(results: Results, study: Study, workload: str, rows: pl.DataFrame) -> float | None:
+def _steps_of_results(results: Results, study: Study, workload: str, confirmed: pl.DataFrame, lost: int) -> list[float]:
+    """Returns the steps to the target of each seed or, with several searches, the median of each; inf if not reached.
+
+    The target is not reached by a search without a winner. The list is empty if the workload has no target.
+    """
     target = study.target(workload)
     if target is None:
-        return None
+        return []
     metrics = workload_metrics(results.runs, workload)
-    steps = [steps_of(results.lines(path), target, metrics) for path in rows["path"].to_list()]
-    middle = statistics.median(math.inf if s is None else s for s in steps)
-    return middle if math.isfinite(middle) else None
+    by_search: dict[int, list[float]] = {}
+    for row in confirmed.sort("repetition", "seed").to_dicts():
+        steps = steps_of(results.lines(row["path"]), target, metrics)
+        by_search.setdefault(row["repetition"], []).append(math.inf if steps is None else steps)
+    if study.repetitions == 1:
+        return by_search[0]
+    return [*map(statistics.median, by_search.values()), *[math.inf] * lost]

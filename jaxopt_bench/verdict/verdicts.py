@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import statistics
 from collections.abc import Mapping, Sequence
 
 from jaxopt_bench.results import Results
-from jaxopt_bench.statistics import Profile, algoperf_score, performance_profile
+from jaxopt_bench.statistics import Estimate, Profile, Scores, bootstrap_scores, performance_profile
 from jaxopt_bench.study import Document, Study
 from jaxopt_bench.verdict.ranking import Ranking, ranking_of
 
@@ -18,15 +19,19 @@ class Verdict:
     Attributes:
       study: the study.
       rankings: one for each workload.
-      profiles: over the workloads with targets, by contender; empty below two of them.
-      scores: AlgoPerf's, of the profiles.
+      timed: the workloads with targets on which every contender was timed.
+      profiles: over these workloads, by contender; empty below two of them.
+      scores: AlgoPerf's scores of the profiles, with intervals for the noise of seeds.
+      margin: scores of equally fast contenders can differ by that because of this noise; see `Scores.margin`.
       complete: whether every contender is confirmed on every workload, or has no winner.
     """
 
     study: Study
     rankings: tuple[Ranking, ...]
+    timed: tuple[str, ...]
     profiles: Mapping[str, Profile]
-    scores: Mapping[str, float]
+    scores: Mapping[str, Estimate]
+    margin: float | None
     complete: bool
 
 
@@ -39,22 +44,32 @@ def verdict(results: Results, document: Document) -> Verdict:
     """
     study = document.study
     rankings = tuple(ranking_of(results, document, w.name) for w in study.workloads)
-    profiles = _profiles(study, rankings)
+    times = _times(study, rankings)
     decided = {s.unit: s.trial for s in document.selections}
     wanted = len(study.workloads) * len(study.contenders) * study.repetitions
     confirmed = sum(s.runs for r in rankings for s in r.standings)
     alive = sum(trial is not None for trial in decided.values())
     complete = len(decided) == wanted and confirmed == alive * study.seeds
-    return Verdict(study, rankings, profiles, {name: algoperf_score(p) for name, p in profiles.items()}, complete)
+    scores = bootstrap_scores(times) if times else Scores({}, None)
+    medians = {name: {w: statistics.median(own) for w, own in by.items()} for name, by in times.items()}
+    return Verdict(
+        study,
+        rankings,
+        timed=tuple(next(iter(times.values()), {})),
+        profiles=performance_profile(medians) if medians else {},
+        scores=scores.estimates,
+        margin=scores.margin,
+        complete=complete,
+    )
 
 
-def _profiles(study: Study, rankings: Sequence[Ranking]) -> dict[str, Profile]:
-    """Returns performance profiles over the workloads with targets on which every contender was timed."""
-    with_target = [r for r in rankings if study.target(r.workload) is not None and not r.missing]
-    if len(with_target) < 2:
+def _times(study: Study, rankings: Sequence[Ranking]) -> dict[str, dict[str, tuple[float, ...]]]:
+    """Returns the times of each contender's results on the workloads with targets on which every one was timed.
+
+    It is empty if there are fewer than two such workloads.
+    """
+    found = {r.workload: {s.contender: s.times for s in r.standings if s.times} for r in rankings}
+    timed = {workload: by for workload, by in found.items() if len(by) == len(study.contenders)}
+    if len(timed) < 2:
         return {}
-    times = {
-        c.name: {r.workload: s.seconds for r in with_target if (s := r.standing(c.name)) is not None}
-        for c in study.contenders
-    }
-    return performance_profile(times)
+    return {c.name: {workload: by[c.name] for workload, by in timed.items()} for c in study.contenders}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from jaxopt_bench.formatting import join_words
 from jaxopt_bench.measures import Measure
 from jaxopt_bench.statistics import Estimate, SeedRange
+from jaxopt_bench.statistics.scores import FEWEST_RESULTS
 from jaxopt_bench.study import Comparison, Study
 from jaxopt_bench.verdict.claims import Answered, Evidence
 from jaxopt_bench.verdict.ranking import Ranking
@@ -51,13 +53,34 @@ def sensitivity_in_words(ranking: Ranking) -> str | None:
 
 
 def scores_in_words(verdict: Verdict) -> str | None:
-    """Returns AlgoPerf's scores in one sentence, the best first; None with fewer than two workloads with targets."""
+    """Returns AlgoPerf's scores, the highest first, and which differences are noise; None if there are no scores."""
     if not verdict.scores:
         return None
-    ranked = sorted(verdict.scores.items(), key=lambda pair: -pair[1])
-    parts = ", ".join(f"{name} {score:.3f}" for name, score in ranked)
-    count = sum(verdict.study.target(r.workload) is not None for r in verdict.rankings)
-    return f"AlgoPerf's score, of the times to the targets on {count} workloads: {parts}."
+    ranked = sorted(verdict.scores.items(), key=lambda pair: -pair[1].mean)
+    parts = ", ".join(f"{name} {score.mean:.3f}{_interval_of_score(score)}" for name, score in ranked)
+    said = f"AlgoPerf's score, of the times to the targets on {len(verdict.timed)} workloads: {parts}."
+    if len(ranked) == 1:
+        return said
+    several = verdict.study.repetitions > 1
+    first, best = ranked[0]
+    if verdict.margin is None:
+        fewest = f"{FEWEST_RESULTS} {'searches' if several else 'seeds'}"
+        return f"{said} Intervals need at least {fewest}, so these differences may all be noise."
+    noise = "differences between searches" if several else "the noise of seeds"
+    close = [name for name, score in ranked if best.mean - score.mean <= verdict.margin]
+    settled = (
+        f"So it is not settled which of {join_words(close)} has the highest score"
+        if len(close) > 1
+        else f"The lead of {first} is larger"
+    )
+    return (
+        f"{said} The intervals (95%) cover {noise} alone: with other workloads the scores may be others. Equally fast "
+        f"optimizers can differ by {verdict.margin:.3f} because of this noise. {settled}."
+    )
+
+
+def _interval_of_score(score: Estimate) -> str:
+    return "" if score.interval is None else f" ({score.low:.3f} to {score.high:.3f})"
 
 
 def evidence_in_words(answered: Answered) -> str:

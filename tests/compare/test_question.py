@@ -9,7 +9,8 @@ import pytest
 from jaxopt_bench import UserError
 from jaxopt_bench.cli import main
 from jaxopt_bench.compare import question, timed_study
-from jaxopt_bench.compare.question import Costs, batch_size, budget
+from jaxopt_bench.compare.costs import Costs
+from jaxopt_bench.compare.question import batch_size, budget
 from jaxopt_bench.optimizers import Constant
 from jaxopt_bench.optimizers.schedules import warmup_of
 from jaxopt_bench.problems import load
@@ -53,18 +54,18 @@ class Said(Reporter):
 @pytest.mark.parametrize("steps_per_epoch", [5, 400])
 def test_a_budget_fits_the_time_and_uses_it(program, step, steps_per_epoch):
     """One more epoch would be too long, unless the study has the most or the fewest that it may have."""
-    costs, seconds = Costs(program, step, 0.1), 600.0
-    runs, epochs = budget(costs, 6, steps_per_epoch, seconds)
+    costs, seconds = Costs(program, step, 0.1, steps_per_epoch), 600.0
+    runs, epochs = budget(costs, 6, seconds)
     assert 3 <= runs <= 8
     assert 1 <= epochs <= 100
-    left = max(seconds - costs.programs(6), 0.25 * seconds)
+    left = max(seconds - costs.programs(6, again=6), 0.25 * seconds)
     if (runs, epochs) != (3, 1):
-        assert costs.epochs(6, runs, epochs, steps_per_epoch) <= left
+        assert costs.epochs(6 * 2 * runs * epochs) <= left
     if epochs < 100:
-        assert costs.epochs(6, runs, epochs + 1, steps_per_epoch) > left
+        assert costs.epochs(6 * 2 * runs * (epochs + 1)) > left
     if epochs < 10:
         assert runs == 3
-    slower = budget(Costs(program, 10 * step, 0.1), 6, steps_per_epoch, seconds)
+    slower = budget(Costs(program, 10 * step, 0.1, steps_per_epoch), 6, seconds)
     assert slower[0] * slower[1] <= runs * epochs
 
 
@@ -75,7 +76,7 @@ def test_an_epoch_has_at_least_twenty_steps_if_possible(examples, size):
 
 def test_a_study_is_fixed_when_it_begins(file, tmp_path, monkeypatch):
     problem = load(f"{file}:line")(slope=2.0)
-    monkeypatch.setattr(question, "_measure", lambda *_: Costs(1.0, 1e-4, 0.01))
+    monkeypatch.setattr(question, "measure_costs", lambda *_: Costs(1.0, 1e-4, 0.01, 20))
     said = Said()
     study = timed_study(problem, tmp_path / "study", 2.0, None, said)
     (workload,) = study.workloads
@@ -89,7 +90,8 @@ def test_a_study_is_fixed_when_it_begins(file, tmp_path, monkeypatch):
     said_of_schedules = next(sentence for sentence in protocol(study) if "schedules differ" in sentence)
     assert "; schedule_free_adamw under constant (warmup " in said_of_schedules
     assert "which the method prescribes (Defazio et al., 2024: " in said_of_schedules
-    assert f"of {workload.epochs} epochs each: about" in said.lines[-1]
+    assert f"of {workload.epochs} epochs each: about" in said.lines[-2]
+    assert f"With {study.seeds} seeds for each of 6 optimizers, a difference must be 2.3 times" in said.lines[-1]
     without = timed_study(load(f"{file}:line")(split=False), tmp_path / "study", 2.0, None, said)
     assert without.select == "train_clean_loss"
 

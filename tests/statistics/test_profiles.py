@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import pathlib
 
 import numpy as np
 import pytest
@@ -84,6 +86,17 @@ def test_the_fastest_everywhere_scores_one_and_who_reaches_nothing_zero() -> Non
     assert [algoperf_score(profile) for profile in profiles.values()] == [1, 0, 0]
     assert profiles["slow"].at(5) == 1
     assert profiles["lost"] == Profile((1.0,), (0.0,))
+
+
+def test_algoperfs_published_scores_are_reproduced_by_its_own_quadrature() -> None:
+    """The trapezoid rule over 100 points from 1 to 4, as in its scoring/score_submissions.py; ours is the integral."""
+    recorded = json.loads(pathlib.Path(__file__).with_name("algoperf_v06.json").read_text())
+    profiles = performance_profile(recorded["seconds"])
+    taus = np.linspace(1, 4, 100)
+    by_points = {name: np.trapezoid([p.at(tau) for tau in taus], taus) / 3 for name, p in profiles.items()}
+    assert {name: round(score, 4) for name, score in by_points.items()} == recorded["published_scores"]
+    integrals = {name: round(algoperf_score(profile), 4) for name, profile in profiles.items()}
+    assert integrals == {"shampoo": 0.6239, "baseline": 0.4580}
 
 
 @pytest.mark.parametrize(

@@ -487,11 +487,51 @@ def test_times_to_targets_become_profiles_and_scores():
     assert (first.standing("adam").steps, first.standing("adam").seconds) == (20, 10.0)
     assert (first.standing("sgd").steps, first.standing("sgd").seconds) == (40, 30.0)
     assert (second.standing("adam").steps, second.standing("adam").seconds) == (None, None)
-    assert scores_in_words(found) == (
-        "AlgoPerf's score, of the times to the targets on 2 workloads: sgd 0.667, adam 0.500."
-    )
+    assert first.standing("sgd").times == (30.0, 30.0, math.inf)
     # adam: 1 and never; sgd: 3 times as long and 1. Up to 4 times: adam half all along, sgd half up to 3, then all.
-    assert found.scores == pytest.approx({"adam": 0.5, "sgd": (0.5 * 2 + 1.0) / 3})
+    means = {name: score.mean for name, score in found.scores.items()}
+    assert means == pytest.approx({"adam": 0.5, "sgd": (0.5 * 2 + 1.0) / 3})
+    said = scores_in_words(found)
+    assert said.startswith("AlgoPerf's score, of the times to the targets on 2 workloads: sgd 0.667 (")
+    assert "The intervals (95%) cover the noise of seeds alone" in said
+    assert said.endswith("So it is not settled which of sgd and adam has the highest score.")
+    two = verdict(results(rows[:2] + rows[3:], curves), document(made, selections=winners, timings=timings))
+    assert two.scores["sgd"].interval is None
+    assert scores_in_words(two).endswith("Intervals need at least 3 seeds, so these differences may all be noise.")
+    untimed = verdict(results(rows, curves), document(made, selections=winners, timings=timings[1:]))
+    assert scores_in_words(untimed) is None
+
+
+def test_a_lead_in_score_that_no_seed_denies_is_said_and_searches_that_are_lost_reach_no_target():
+    one = study(["adam", "sgd"]).workloads[0]
+    names = ("digits_cnn", "second")
+    made = study(
+        ["adam", "sgd"],
+        seeds=2,
+        repetitions=3,
+        workloads=tuple(dataclasses.replace(one, name=name) for name in names),
+        targets=tuple(Target(workload=name, measure="validation_accuracy", value=0.9) for name in names),
+    )
+    rows, curves, winners = [], [], []
+    for workload, contender, search in itertools.product(names, ("adam", "sgd"), range(3)):
+        lost = (workload, contender, search) == ("second", "sgd", 2)
+        winners.append(selection(contender, None if lost else 0, workload=workload, repetition=search))
+        own = [] if lost else confirmed(contender, [0.9, 0.9], workload=workload, repetition=search)
+        rows += own
+        for seed, each in enumerate(own):
+            first = 10 if contender == "adam" else 20 + 10 * search + 10 * seed
+            for at in (10, 20, 30, 40, 50):
+                accuracy = 0.95 if at >= first else 0.5
+                curves.append(
+                    {"path": each["path"], "step": at, "split": "validation", "loss": 1.0, "accuracy": accuracy}
+                )
+    timings = tuple(Timing(w, c, 1.0, {}) for w in names for c in ("adam", "sgd"))
+    found = verdict(results(rows, curves), document(made, selections=tuple(winners), timings=timings))
+    assert [r.standing("sgd").times for r in found.rankings] == [(25.0, 35.0, 45.0), (25.0, 35.0, math.inf)]
+    assert found.scores["sgd"].mean == pytest.approx(0.5 / 3)  # 3.5 times as long on both
+    said = scores_in_words(found)
+    assert "cover differences between searches alone" in said
+    assert said.endswith("The lead of adam is larger.")
 
 
 def test_if_all_trials_diverged_it_says_so_and_how_to_continue():

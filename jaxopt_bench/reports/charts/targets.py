@@ -11,10 +11,8 @@ from jaxopt_bench.reports.figure import Figure, colour, dash, hideable, shape, w
 from jaxopt_bench.reports.style import Look
 from jaxopt_bench.reports.subject import Subject
 from jaxopt_bench.reports.tables import capitalise
+from jaxopt_bench.statistics.profiles import CREDITED
 from jaxopt_bench.verdict import Verdict
-
-LAST_TAU = 4.0
-"""Times slower than the fastest from which on AlgoPerf gives no credit."""
 
 
 def time_to_target(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
@@ -61,11 +59,11 @@ def profiles(verdict: Verdict, looks: Mapping[str, Look]) -> Figure | None:
     rows = [
         {"series": name, "tau": tau, "share": profile.at(tau)}
         for name, profile in verdict.profiles.items()
-        for tau in sorted({1.0, LAST_TAU, *(t for t in profile.taus if t <= LAST_TAU)})
+        for tau in sorted({1.0, CREDITED, *(t for t in profile.taus if t <= CREDITED)})
     ]
     if not rows:
         return None
-    x = alt.X("tau:Q", title="times as long as the fastest (τ)", scale=alt.Scale(domain=[1, LAST_TAU]))
+    x = alt.X("tau:Q", title="times as long as the fastest (τ)", scale=alt.Scale(domain=[1, CREDITED]))
     y = alt.Y("share:Q", title="share of workloads", scale=alt.Scale(domain=[0, 1]))
     tips = [
         alt.Tooltip("series:N", title="optimizer"),

@@ -1,0 +1,86 @@
+"""`jaxopt-bench compare … --plan`: what a study takes and what it can show, before anything is trained."""
+
+from __future__ import annotations
+
+import pathlib
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from jaxopt_bench import catalog
+from jaxopt_bench.cli.printing import print_plain
+from jaxopt_bench.compare import Outlook, Plan, recorded_noise
+from jaxopt_bench.compare.costs import MARGIN
+from jaxopt_bench.formatting import format_bytes, format_duration, join_words
+from jaxopt_bench.study import Study
+
+
+def print_plan(plan: Plan, outlook: Outlook, folder: pathlib.Path, console: Console) -> None:
+    """Prints what a study takes as a table, and what it can show in some sentences.
+
+    Args:
+      plan: of the study.
+      outlook: what the study can show.
+      folder: its folder, whose results say how large the noise is, as do those that come with the project.
+      console: where to.
+    """
+    console.print()
+    console.print(_table(plan))
+    sentences = [_costs_in_words(plan, folder), outlook.in_words]
+    if outlook.least is not None:
+        sentences += _noise_in_words(plan.study, outlook.least, [folder, *recorded_folders()])
+    for sentence in sentences:
+        print_plain(console, sentence)
+
+
+def recorded_folders() -> list[pathlib.Path]:
+    """Returns the folders of the recorded results that come with the project."""
+    return sorted(path for path in (catalog.experiments_dir() / "results").glob("*") if path.is_dir())
+
+
+def _table(plan: Plan) -> Table:
+    """Returns a table with a row for each phase, and one for all."""
+    continues = any(phase.finished for phase in plan.phases)
+    table = Table(box=box.SIMPLE, show_footer=True)
+    runs = f"{sum(phase.runs for phase in plan.phases):,}"
+    finished = f"{sum(phase.finished for phase in plan.phases):,}"
+    programs = f"{sum(phase.programs for phase in plan.phases):,}"
+    seconds = format_duration(sum(phase.seconds for phase in plan.phases))
+    columns = [("phase", "all"), ("runs", runs), *[("finished", finished)] * continues]
+    for title, footer in [*columns, ("programs to compile", programs), ("time, about", seconds)]:
+        table.add_column(title, footer=footer, justify="left" if title == "phase" else "right")
+    for phase in plan.phases:
+        counts = [f"{phase.runs:,}", *[f"{phase.finished:,}"] * continues, f"{phase.programs:,}"]
+        table.add_row(f"{phase.phase}s", *counts, format_duration(phase.seconds))
+    return table
+
+
+def _costs_in_words(plan: Plan, folder: pathlib.Path) -> str:
+    disk = f"The study needs up to {format_bytes(plan.disk)} in {folder}."
+    if not plan.measured:
+        return f"All runs have finished. {disk}"
+    measured = join_words([f"{contender} on {workload}" for workload, contender in plan.measured.items()])
+    return (
+        f"The times are estimates for this machine: those of {measured}, measured for some seconds, and "
+        f"{MARGIN - 1:.0%} more, since other optimizers take longer. {disk}"
+    )
+
+
+def _noise_in_words(study: Study, least: float, folders: list[pathlib.Path]) -> list[str]:
+    """Returns how large the least difference is on each workload, as far as records say it."""
+    noises = recorded_noise(study, folders)
+    said = [
+        f"On {workload} that is {noise.measure.amount(least * noise.deviation)} of {noise.measure.words} "
+        f"({noise.results} results in {_shown(folder)} have a deviation of {noise.measure.amount(noise.deviation)})."
+        for workload, (noise, folder) in noises.items()
+    ]
+    if unknown := [w.name for w in study.workloads if w.name not in noises]:
+        said.append(f"How large that is on {join_words(unknown)} is not known, because no results are recorded.")
+    return said
+
+
+def _shown(folder: pathlib.Path) -> pathlib.Path:
+    """Returns the path of a folder as people know it: that of results of the project relative to the project."""
+    project = catalog.experiments_dir().parent
+    return folder.relative_to(project) if folder.is_relative_to(project) else folder

@@ -1,0 +1,122 @@
+"""What a study can show, before it is trained."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+from jaxopt_bench.experiment import Workload
+from jaxopt_bench.results import load
+from jaxopt_bench.statistics import least_difference, results_for
+from jaxopt_bench.study import DOCUMENT, Study, read_document
+from jaxopt_bench.verdict import Noise, noise_of
+
+ABSURD = 5.0
+"""If the least difference that a study sees is more deviations of a single result, it shows nothing useful."""
+MOST_ADVISED = 100
+"""The largest number of seeds or searches that is advised."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Outlook:
+    """What a study can show.
+
+    Attributes:
+      optimizers: how many it compares.
+      results: independent results of each on a workload: seeds, or with several searches the searches.
+      of_searches: whether they are of searches.
+    """
+
+    optimizers: int
+    results: int
+    of_searches: bool
+
+    @property
+    def least(self) -> float | None:
+        """The least difference that it sees, in deviations of single results; None if it can test none."""
+        return least_difference(self.optimizers, self.results)
+
+    @property
+    def is_absurd(self) -> bool:
+        """Whether it compares optimizers and shows nothing useful."""
+        return self.optimizers > 1 and (self.least is None or self.least > ABSURD)
+
+    @property
+    def in_words(self) -> str:
+        """What it can show, in one sentence, and what to do if that is nothing useful."""
+        one, many = ("search", "searches") if self.of_searches else ("seed", "seeds")
+        if self.optimizers < 2:
+            return "There is only one optimizer, so there is nothing to compare."
+        if self.least is None:
+            return f"With a single {one} for each optimizer, no difference can be tested{self._advice(many)}."
+        compared = f"{self.results} {many} for each of {self.optimizers} optimizers"
+        seen = f"{_times(self.least)} the deviation between {many} to be seen with a probability of 80%"
+        if self.is_absurd:
+            start = f"This study can hardly show which optimizer is better: with {compared}"
+            return f"{start}, a difference must be {seen}{self._advice(many)}."
+        return f"With {compared}, a difference must be {seen}."
+
+    def _advice(self, many: str) -> str:
+        """Returns how many results would show something useful, as the end of a sentence; nothing if too many would."""
+        enough = results_for(self.optimizers, ABSURD, most=MOST_ADVISED)
+        if enough is None:
+            return ""
+        flag = "--repetitions" if self.of_searches else "--seeds"
+        least = least_difference(self.optimizers, enough)
+        assert least is not None, "so many are enough"
+        return f"; with {flag} {enough}, {_times(least)} would be enough"
+
+
+def outlook_of(study: Study, others: int = 0) -> Outlook:
+    """Returns what a study can show.
+
+    Args:
+      study: the study.
+      others: how many recorded optimizers its own are compared with.
+    """
+    of_searches = study.repetitions > 1
+    results = study.repetitions if of_searches else study.seeds
+    return Outlook(len(study.contenders) + others, results, of_searches)
+
+
+def recorded_noise(study: Study, folders: Sequence[pathlib.Path]) -> dict[str, tuple[Noise, pathlib.Path]]:
+    """Returns the noise of results on a study's workloads that are recorded in other studies, or in itself.
+
+    Args:
+      study: the study.
+      folders: of studies, the preferred ones first. Those that are no folders of studies are left out, and those with a
+        single search if the study has several, and conversely.
+
+    Returns:
+      By workload: the noise, and the folder; without workloads of which nothing is recorded.
+    """
+    found: dict[str, tuple[Noise, pathlib.Path]] = {}
+    for folder in folders:
+        if not (folder / DOCUMENT).exists():
+            continue
+        document = read_document(folder / DOCUMENT)
+        same = {
+            workload.name: known.name
+            for workload in study.workloads
+            for known in document.study.workloads
+            if workload.name not in found and _trains_alike(workload, known)
+        }
+        if same and (document.study.repetitions > 1) == (study.repetitions > 1):
+            results = load(folder)
+            for name, known in same.items():
+                noise = noise_of(results, document, known)
+                if noise is not None:
+                    found[name] = noise, folder
+    return found
+
+
+def _trains_alike(one: Workload, other: Workload) -> bool:
+    """Returns whether two workloads differ in nothing but their names."""
+    return dataclasses.replace(one, name=other.name).to_json() == other.to_json()
+
+
+def _times(deviations: float) -> str:
+    """Returns a multiple of a deviation in words."""
+    number = f"{deviations:,.0f}" if deviations >= 10 else f"{deviations:.1f}"
+    return f"{number} times"

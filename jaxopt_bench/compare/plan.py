@@ -1,0 +1,198 @@
+"""What a study will take: its runs, compiled programs, time and disk space. Nothing is trained or written."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import json
+import math
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+
+import jax
+
+from jaxopt_bench.compare.costs import Costs, measure_costs
+from jaxopt_bench.compare.folder import StudyFolder
+from jaxopt_bench.compare.jobs import RECORDING
+from jaxopt_bench.experiment import Experiment
+from jaxopt_bench.runs import Options, Problems, Reporter, check_optimizer, load_task, size_of_wave
+from jaxopt_bench.study import (
+    DOCUMENT,
+    Document,
+    Phase,
+    Planned,
+    Study,
+    Unit,
+    confirmations,
+    experiment_of,
+    finalists,
+    merged,
+    planned_runs,
+    read_document,
+    units,
+)
+from jaxopt_bench.training import Program
+
+RECORD_BYTES, LINE_BYTES, LINES_OF_EPOCH = 20_000, 350, 4
+"""The size of a run's files without its lines of metrics, that of such a line, and how many the end of an epoch has."""
+CHECKPOINTS = 2
+"""Checkpoints of a population that are there at once: the last one, and one that is being written or was the best."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PhasePlan:
+    """What a phase of a study takes.
+
+    Attributes:
+      phase: its name.
+      runs: how many it has.
+      finished: how many of them have finished.
+      programs: how many programs are compiled for the others, beside those of earlier phases.
+      seconds: how long the others take.
+    """
+
+    phase: Phase
+    runs: int
+    finished: int
+    programs: int
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a study takes on this machine.
+
+    Attributes:
+      study: the study, with what its folder has of it.
+      phases: its phases, in their order.
+      disk: the most bytes that its folder has at once.
+      measured: by workload that has runs to train, the name of the contender whose training was measured.
+    """
+
+    study: Study
+    phases: tuple[PhasePlan, ...]
+    disk: int
+    measured: Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """The runs of a unit in a phase.
+
+    Attributes:
+      runs: all of them.
+      left: those that have not finished.
+    """
+
+    unit: Unit
+    phase: Phase
+    runs: Sequence[Planned]
+    left: Sequence[Planned]
+
+
+def plan_of(
+    study: Study, folder: pathlib.Path, data_dir: pathlib.Path | None, largest: int | None, reporter: Reporter
+) -> Plan:
+    """Returns what it takes to train the runs of a study that have not finished.
+
+    On each workload, the training of one contender is measured for a few seconds. The times of all are estimated from
+    that, with a margin.
+
+    Args:
+      study: the study.
+      folder: its folder; if it holds a smaller study, the plan is of both together.
+      data_dir: the folder of the problems' data; see `ProblemConfig.load`.
+      largest: how many runs are trained at once, at most; None if all of a population fit into memory.
+      reporter: receives messages about the optimizers.
+
+    Raises:
+      UserError: if the folder holds a study that cannot grow into this one, data are missing, or an optimizer cannot
+        train a workload.
+    """
+    for unit in units(study):
+        check_optimizer(experiment_of(unit.workload, unit.contender, seed=0, evaluate_test=False), reporter.say)
+    document = read_document(folder / DOCUMENT) if (folder / DOCUMENT).exists() else None
+    whole = merged(document.study, study) if document else study
+    options = Options(data_dir=data_dir, problems=Problems(), reporter=reporter)
+    parts = _parts(whole, folder, document)
+    disk = _disk(parts, options)
+    first = {part.unit.workload.name: part for part in reversed(parts) if part.left}
+    measured = {name: part for name in (w.name for w in whole.workloads) if (part := first.get(name)) is not None}
+    costs = {name: measure_costs(part.left[0].experiment, options) for name, part in measured.items()}
+    compiled: set[tuple[str, int]] = set()
+    phases = tuple(
+        _phase_plan(phase, [part for part in parts if part.phase == phase], costs, compiled, largest)
+        for phase in dict.fromkeys(part.phase for part in parts)
+    )
+    return Plan(whole, phases, disk, {name: part.unit.contender.name for name, part in measured.items()})
+
+
+def _parts(study: Study, folder: pathlib.Path, document: Document | None) -> list[_Part]:
+    """Returns the runs of all units, phase after phase."""
+    found = []
+    for unit in units(study):
+        runs = planned_runs(study, unit)
+        selection = document.selection(unit.key) if document else None
+        if selection is not None and selection.among == tuple(run.experiment.digest for run in runs["trial"]):
+            runs["confirmation"] = [] if selection.trial is None else confirmations(study, unit, selection.trial)
+        if document is not None and (chosen := document.finalists(unit.key)):
+            runs["finalist"] = finalists(study, unit, chosen)
+        found += [_Part(unit, phase, own, StudyFolder(folder).unfinished(own)) for phase, own in runs.items()]
+    order = [*dict.fromkeys(part.phase for part in found)]
+    return sorted(found, key=lambda part: order.index(part.phase))
+
+
+def _phase_plan(
+    phase: Phase,
+    parts: Sequence[_Part],
+    costs: Mapping[str, Costs],
+    compiled: set[tuple[str, int]],
+    largest: int | None,
+) -> PhasePlan:
+    """Returns what a phase takes, and adds its programs to those that are compiled."""
+    before, seconds = len(compiled), 0.0
+    for part in parts:
+        if part.left:
+            populations = list(_populations([run.experiment for run in part.left], largest))
+            new = len(compiled | {*populations}) - len(compiled)
+            compiled.update(populations)
+            epochs = len(part.left) * part.unit.workload.epochs
+            tracked = part.left[0].experiment.track_test
+            own = costs[part.unit.workload.name]
+            seconds += own.programs(new, again=len(populations) - new)
+            seconds += own.epochs(epochs, evaluations=2 * epochs if tracked else epochs)
+    runs, left = sum(len(part.runs) for part in parts), sum(len(part.left) for part in parts)
+    return PhasePlan(phase, runs, runs - left, len(compiled) - before, seconds)
+
+
+def _populations(experiments: Sequence[Experiment], largest: int | None) -> Iterator[tuple[str, int]]:
+    """Yields the populations in which experiments are trained: the program of each, and its size."""
+    groups: collections.Counter[str] = collections.Counter()
+    for experiment in experiments:
+        groups[json.dumps(dataclasses.replace(experiment, evaluate_test=False, track_test=False).program())] += 1
+    for program, count in groups.items():
+        while count:
+            size = size_of_wave(count, min(largest or count, count), devices=1)
+            yield program, size
+            count -= size
+
+
+def _disk(parts: Sequence[_Part], options: Options) -> int:
+    """Returns the most bytes that a study's folder has at once.
+
+    The checkpoints of a unit's runs are removed when its winner is selected; those of confirmations stay.
+    """
+    records, kept, removed = 0.0, 0, 0
+    for part in parts:
+        if part.runs:
+            task, _ = load_task(part.runs[0].experiment, options)
+            lines = task.steps / RECORDING.log_every + LINES_OF_EPOCH * part.unit.workload.epochs
+            records += len(part.runs) * (RECORD_BYTES + LINE_BYTES * lines)
+            state = Program(task).abstract_checkpoint()
+            each = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
+            checkpoints = CHECKPOINTS * len(part.runs) * each
+            if part.phase == "confirmation":
+                kept += checkpoints
+            else:
+                removed = max(removed, checkpoints)
+    return round(records) + kept + removed

@@ -1,0 +1,88 @@
+"""What a study can show: in deviations, and in the unit of its metric where results are recorded."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy import stats
+
+from jaxopt_bench.compare import Outlook, outlook_of, recorded_noise
+from jaxopt_bench.statistics import least_difference
+from jaxopt_bench.study import find_study
+
+RESULTS = pathlib.Path(__file__).parents[2] / "experiments" / "results"
+
+
+def test_a_study_with_enough_seeds_says_what_it_sees():
+    assert Outlook(6, 8, of_searches=False).in_words == (
+        "With 8 seeds for each of 6 optimizers, a difference must be 2.3 times the deviation between seeds to be seen "
+        "with a probability of 80%."
+    )
+
+
+def test_three_seeds_of_all_optimizers_show_nothing_useful():
+    outlook = Outlook(49, 3, of_searches=False)
+    assert outlook.is_absurd
+    assert outlook.in_words == (
+        "This study can hardly show which optimizer is better: with 3 seeds for each of 49 optimizers, a difference "
+        "must be 52 times the deviation between seeds to be seen with a probability of 80%; with --seeds 7, 4.3 times "
+        "would be enough."
+    )
+
+
+def test_several_searches_are_what_is_compared():
+    study = dataclasses.replace(find_study("digits"), repetitions=3, seeds=8)
+    outlook = outlook_of(study, others=2)
+    assert (outlook.optimizers, outlook.results) == (8, 3)
+    assert "with 3 searches for each of 8 optimizers" in outlook.in_words
+    assert "times the deviation between searches" in outlook.in_words
+    assert "with --repetitions 5, " in outlook.in_words
+
+
+@pytest.mark.parametrize(
+    ("optimizers", "results", "absurd", "sentence"),
+    [
+        (1, 8, False, "There is only one optimizer, so there is nothing to compare."),
+        (2, 1, True, "With a single seed for each optimizer, no difference can be tested; with --seeds 3, "),
+        (49, 2, True, "This study can hardly show which optimizer is better: with 2 seeds for each of 49 "),
+    ],
+)
+def test_what_can_show_nothing_at_all(optimizers, results, absurd, sentence):
+    outlook = Outlook(optimizers, results, of_searches=False)
+    assert outlook.is_absurd is absurd
+    assert outlook.in_words.startswith(sentence)
+
+
+def test_the_noise_is_that_of_recorded_seeds_within_optimizers():
+    study = find_study("digits")
+    noise, folder = recorded_noise(study, [RESULTS / "none", *sorted(RESULTS.iterdir())])["digits_cnn"]
+    runs = pl.read_parquet(RESULTS / "digits" / "runs.parquet").filter(pl.col("phase") == "confirmation")
+    groups = [own["final.test_accuracy"].to_numpy() for _, own in runs.group_by("contender")]
+    squares = sum(((own - own.mean()) ** 2).sum() for own in groups)
+    assert noise.deviation == pytest.approx(np.sqrt(squares / (len(runs) - len(groups))))
+    assert (noise.results, folder, noise.measure.words) == (len(runs), RESULTS / "digits", "test accuracy")
+
+
+def test_a_difference_of_that_size_is_seen_at_the_recorded_noise():
+    (noise, _), random = (
+        recorded_noise(find_study("digits"), [RESULTS / "digits"])["digits_cnn"],
+        np.random.default_rng(0),
+    )
+    difference = noise.deviation * least_difference(6, 8)
+    first, second = random.normal(0.97, noise.deviation, size=(2, 4000, 8))
+    p_values = stats.ttest_ind(first + difference, second, axis=1, equal_var=False).pvalue
+    assert np.mean(15 * p_values <= 0.05) == pytest.approx(0.8, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"workloads": "epochs"}, {"repetitions": 2}], ids=["another workload", "means of searches"]
+)
+def test_results_of_another_kind_say_nothing(changed):
+    study = find_study("digits")
+    if "workloads" in changed:
+        changed = {"workloads": tuple(dataclasses.replace(w, epochs=3) for w in study.workloads)}
+    assert recorded_noise(dataclasses.replace(study, **changed), [RESULTS / "digits"]) == {}

@@ -1,0 +1,120 @@
+"""What a study takes, foretold: against what it took, and against counts by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+import pytest
+
+from jaxopt_bench import UserError
+from jaxopt_bench.compare import compare, plan, plan_of
+from jaxopt_bench.compare.costs import AGAIN, MARGIN, Costs
+from jaxopt_bench.optimizers import SGD, Axis, Choice, Space
+from jaxopt_bench.runs.progress import Reporter
+from jaxopt_bench.study import Study
+
+COSTS = Costs(program=10.0, step=0.01, evaluation=0.1, steps_per_epoch=20)
+EPOCH = 20 * 0.01 + 0.1
+
+
+@pytest.fixture
+def planned(digits_dir, monkeypatch):
+    """Returns a function that plans a study on a machine with known speeds."""
+    monkeypatch.setattr(plan, "measure_costs", lambda *_: COSTS)
+
+    def of(study: Study, folder: pathlib.Path, largest: int | None = None) -> plan.Plan:
+        return plan_of(study, folder, digits_dir, largest, Reporter())
+
+    return of
+
+
+def counts(found: plan.Plan) -> list[tuple[str, int, int, int]]:
+    return [(each.phase, each.runs, each.finished, each.programs) for each in found.phases]
+
+
+def test_populations_of_one_optimizer_and_size_share_a_program(small, planned, tmp_path):
+    found = planned(small, tmp_path / "study")
+    assert counts(found) == [("trial", 6, 0, 2), ("confirmation", 4, 0, 2)]  # three trials, two seeds
+    assert [each.seconds for each in found.phases] == pytest.approx(
+        [MARGIN * (2 * 10 + 6 * EPOCH), MARGIN * (2 * 10 + 4 * EPOCH)]
+    )
+    same = planned(dataclasses.replace(small, seeds=3), tmp_path / "study")
+    assert counts(same) == [("trial", 6, 0, 2), ("confirmation", 6, 0, 0)]
+    assert same.phases[1].seconds == pytest.approx(MARGIN * (2 * AGAIN * 10 + 6 * EPOCH))
+    again = planned(dataclasses.replace(small, seeds=3, repetitions=2), tmp_path / "study")
+    assert counts(again) == [("trial", 12, 0, 2), ("confirmation", 12, 0, 0)]
+    assert found.measured == {"tiny": "sgd"}
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_compiled_in_makes_other_programs_and_waves_have_their_sizes(small, planned, tmp_path):
+    choices = Space({"optimizer.nesterov": Choice((False, True)), "optimizer.learning_rate": Axis(0.01, 0.1, "log")})
+    nesterov = dataclasses.replace(small.contenders[0], optimizer=SGD(momentum=0.9), space=choices)
+    study = dataclasses.replace(small, contenders=(nesterov,), trials=4, search="grid", seeds=5)
+    assert counts(planned(study, tmp_path / "study"))[0] == ("trial", 4, 0, 2)  # two of each
+    assert counts(planned(study, tmp_path / "study", largest=2)) == [
+        ("trial", 4, 0, 2),
+        ("confirmation", 5, 0, 1),  # waves of 2, 2 and 1
+    ]
+
+
+def test_tracked_test_splits_cost_another_evaluation_an_epoch(small, planned, tmp_path):
+    once, tracked = (
+        planned(dataclasses.replace(small, track_test=track), tmp_path / "study").phases[1].seconds
+        for track in (False, True)
+    )
+    assert tracked - once == pytest.approx(MARGIN * 4 * 0.1)
+
+
+def test_only_what_is_left_is_planned_and_the_space_is_enough(small, planned, tmp_path, digits_dir):
+    folder = tmp_path / "study"
+    compare(small.only(contenders=["sgd"]), folder, data_dir=digits_dir)
+    found = planned(small, folder)
+    assert counts(found) == [("trial", 6, 3, 1), ("confirmation", 4, 2, 1)]
+    assert found.measured == {"tiny": "adamw"}
+    assert len(found.study.contenders) == 2
+    files = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    done = planned(small.only(contenders=["sgd"]), folder)
+    assert (counts(done), done.measured) == ([("trial", 3, 3, 0), ("confirmation", 2, 2, 0)], {})
+    assert sum(each.seconds for each in done.phases) == 0
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == files
+    used = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    assert used < done.disk < 4 * used
+
+
+def test_a_study_that_cannot_grow_is_refused(small, planned, tmp_path, digits_dir):
+    compare(small.only(contenders=["sgd"]), tmp_path / "study", data_dir=digits_dir)
+    with pytest.raises(UserError, match="the study in this folder has search: sobol; this command has random"):
+        planned(dataclasses.replace(small, search="random"), tmp_path / "study")
+
+
+def test_the_command_prints_a_table_and_what_the_study_can_show(call, tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "measure_costs", lambda *_: COSTS)
+    code, out, _ = call("compare", "digits", "--plan")
+    assert code == 0
+    said = " ".join(out.split())
+    assert "trials 48 6 " in said
+    assert "confirmations 48 0 " in said
+    assert "those of sgd on digits_cnn, measured for some seconds, and 30% more" in said
+    assert "in studies/digits. With 8 seeds for each of 6 optimizers" in said
+    assert "On digits_cnn that is " in said
+    assert " points of test accuracy (48 results in experiments/results/digits have a deviation of 0.5" in said
+    code, out, _ = call("compare", "digits", "--plan", "--seeds", "3", "--epochs", "2")
+    said = " ".join(out.split())
+    assert "a difference must be 9.5 times the deviation between seeds" in said
+    assert "with --seeds 4, 4.9 times would be enough" in said
+    assert "How large that is on digits_cnn is not known, because no results are recorded." in said
+    against = ["--baselines", "digits", "--add", "lion"]
+    code, out, _ = call("compare", "digits", *against, "--plan")
+    assert (code, "With 8 seeds for each of 7 optimizers" in out, "trials 8 1 " in " ".join(out.split())) == (
+        0,
+        True,
+        True,
+    )
+    assert not (tmp_path / "studies").exists()
+
+
+def test_a_cluster_cannot_be_measured_from_here(call):
+    code, _, error = call("compare", "digits", "--plan", "--executor", "ray")
+    assert (code, "--plan measures this machine alone" in error) == (2, True)
