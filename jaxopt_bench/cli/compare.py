@@ -66,8 +66,13 @@ class CompareFlags:
     """Fresh seeds with which each winner is confirmed."""
     repetitions: int | None = None
     """Independent searches."""
-    search: Literal["sobol", "random", "grid"] | None = None
-    """How trials are drawn."""
+    search: Literal["sobol", "random", "grid", "halving"] | None = None
+    """How trials are drawn. halving draws as sobol does, and trains only the best trials to the end: after each rung (a
+    number of epochs), the best of them continue, and the others stop."""
+    halving_factor: int | None = None
+    """With --search halving: one in so many trials continues after each rung."""
+    halving_rungs: int | None = None
+    """With --search halving: how many rungs there are, at most."""
     epochs: int | None = None
     """Epochs of every run, in place of the workloads' own."""
     workloads: tuple[str, ...] = ()
@@ -155,7 +160,16 @@ def _study(flags: CompareFlags, named: Study) -> Study:
     study = named.only(flags.workloads, flags.optimizers)
     changed: dict[str, Any] = {
         name: value
-        for name in ("trials", "total_epochs", "trial_seeds", "seeds", "repetitions", "search")
+        for name in (
+            "trials",
+            "total_epochs",
+            "trial_seeds",
+            "seeds",
+            "repetitions",
+            "search",
+            "halving_factor",
+            "halving_rungs",
+        )
         if (value := getattr(flags, name)) is not None
     }
     if "total_epochs" in changed and "trials" not in changed:

@@ -14,19 +14,23 @@ from rich.text import Text
 
 from jaxopt_bench.compare.folder import StudyFolder
 from jaxopt_bench.compare.jobs import Job
+from jaxopt_bench.compare.rungs import current_rung
 from jaxopt_bench.formatting import format_duration
 from jaxopt_bench.measures import Measure
 from jaxopt_bench.problems import Metric
 from jaxopt_bench.runs import Reporter
 from jaxopt_bench.study import (
+    HALVING,
     STEPS,
     Planned,
+    Rung,
     Selection,
     Study,
     Unit,
     UnitKey,
     budget_in_words,
     confirmations,
+    training_epochs,
     trials,
     units,
 )
@@ -70,7 +74,9 @@ class UnitCounts:
     """Numbers of a unit's runs, and its winner.
 
     Attributes:
-      planned, done, running, diverged: of its trials.
+      planned, done, running, diverged: of its trials. With halving, those that are not promoted are done.
+      epochs: that its trials have still to be trained, all together, at the end of the last job.
+      rungs: of its trials.
       best: the winner, in words.
       wanted, confirming, confirmed: of the confirmations: how many there are to be, are running, and have ended.
     """
@@ -80,9 +86,19 @@ class UnitCounts:
     done: int = 0
     running: int = 0
     diverged: int = 0
+    epochs: int = 0
+    rungs: Sequence[Rung] = ()
     best: str = ""
     confirming: int = 0
     confirmed: int = 0
+
+    def epoch_before(self, epoch: int) -> int:
+        """Returns the epoch of the rung before that of an epoch; 0 if it is the first one."""
+        return max((rung.epochs for rung in self.rungs if rung.epochs < epoch), default=0)
+
+    def epochs_after(self, epoch: int) -> int:
+        """Returns how many epochs are trained in the rungs after that of an epoch, with one seed."""
+        return training_epochs(self.rungs, sum(rung.epochs <= epoch for rung in self.rungs))
 
 
 @dataclasses.dataclass
@@ -108,13 +124,12 @@ class _RunningJob:
     @property
     def spent(self) -> tuple[float, float]:
         """The epochs that its runs have trained since it began, all together, and the seconds that they took."""
-        runs, epochs = len(self.job.runs), self.job.unit.workload.epochs
-        return runs * (epochs - self.first), time.monotonic() - self.began
+        return len(self.job.runs) * (self.job.epochs - self.first), time.monotonic() - self.began
 
     @property
     def ahead(self) -> tuple[float, float]:
         """The epochs that its runs have still to train, all together, and the seconds that they will take."""
-        return len(self.job.runs) * (self.job.unit.workload.epochs - self.epochs), self.left or 0.0
+        return len(self.job.runs) * (self.job.epochs - self.epochs), self.left or 0.0
 
 
 class DisplayedProgress(Progress):
@@ -132,7 +147,12 @@ class DisplayedProgress(Progress):
         self.own = {unit.key: len(runs) for unit, runs in own}
         for unit in units(study):
             planned = trials(study, unit)
-            counts = UnitCounts(len(planned), study.seeds, done=len(planned) - len(folder.unfinished(planned)))
+            left, epoch = current_rung(study, folder, unit, planned, judged[unit.workload.name])
+            running = len(folder.unfinished(left, epoch))
+            rungs = study.rungs_on(unit.workload, len(planned) // study.trial_seeds)
+            counts = UnitCounts(len(planned), study.seeds, done=len(planned) - running, rungs=rungs)
+            counts.epochs = running * (epoch - counts.epoch_before(epoch))
+            counts.epochs += study.trial_seeds * counts.epochs_after(epoch)
             self.counts[unit.key] = counts
             found = document.selection(unit.key)
             if found is not None:
@@ -150,6 +170,8 @@ class DisplayedProgress(Progress):
         self.begun[id(job)] = begun = _RunningJob(job, time.monotonic())
         counts = self.counts[job.unit.key]
         if job.kind == "trial":
+            if self.study.search == HALVING:
+                counts.done = counts.planned - len(job.runs)
             counts.running = counts.planned - counts.done
         if job.kind == "confirmation":
             counts.confirming = len(job.runs)
@@ -162,6 +184,7 @@ class DisplayedProgress(Progress):
         counts = self.counts[job.unit.key]
         if job.kind == "trial":
             counts.done, counts.running = counts.done + counts.running, 0
+            counts.epochs = self.study.trial_seeds * counts.epochs_after(job.epochs)
         if job.kind == "confirmation":
             counts.confirming, counts.confirmed = 0, len(job.runs)
         if job.kind != "timing" and begun.spent[0]:
@@ -186,7 +209,8 @@ class DisplayedProgress(Progress):
         known = {name: list(pairs) for name, pairs in self.seconds.items()}
         under_way: dict[UnitKey, float] = {}
         for begun in self.begun.values():
-            under_way[begun.job.unit.key] = len(begun.job.runs) * begun.epochs
+            before = self.counts[begun.job.unit.key].epoch_before(begun.job.epochs) if begun.job.kind == "trial" else 0
+            under_way[begun.job.unit.key] = len(begun.job.runs) * max(0.0, begun.epochs - before)
             if begun.left:
                 known.setdefault(begun.job.unit.workload.name, []).append(begun.ahead)
         everything = [pair for pairs in known.values() for pair in pairs]
@@ -194,8 +218,8 @@ class DisplayedProgress(Progress):
         for key, own in self.own.items():
             counts, workload = self.counts[key], self.study.workload(key.workload)
             share = own / counts.planned if counts.planned else 0.0
-            runs = (counts.planned - counts.done) * share + counts.wanted - counts.confirmed
-            epochs = runs * workload.epochs - under_way.get(key, 0.0)
+            confirming = (counts.wanted - counts.confirmed) * workload.epochs
+            epochs = counts.epochs * share + confirming - under_way.get(key, 0.0)
             pairs = known.get(workload.name) or everything
             if epochs > 0 and not pairs:
                 return None
@@ -336,4 +360,5 @@ class _JobReporter(Reporter):
 
 
 def _many(job: Job) -> str:
-    return f"{len(job.runs)} {'trials' if job.kind == 'trial' else 'confirmations'}"
+    until = f" up to epoch {job.until_epoch}" if job.until_epoch is not None else ""
+    return f"{len(job.runs)} {'trials' if job.kind == 'trial' else 'confirmations'}{until}"

@@ -9,11 +9,13 @@ from collections.abc import Mapping, Sequence
 from jaxopt_bench.compare.folder import StudyFolder
 from jaxopt_bench.compare.jobs import RECORDING, Executor, Job, JobOptions, Local, StepTime
 from jaxopt_bench.compare.progress import Progress
+from jaxopt_bench.compare.rungs import current_rung
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.measures import Measure
 from jaxopt_bench.problems import Problem, ProblemConfig
 from jaxopt_bench.runs import LockedError, Recording, check_optimizer, discard_checkpoints, locked
 from jaxopt_bench.study import (
+    HALVING,
     Document,
     Planned,
     Selection,
@@ -133,14 +135,14 @@ class _Work:
         """Returns the first jobs: this process's trials, and the confirmations of units whose trials have ended."""
         jobs = []
         for unit, runs in self._own_trials():
-            left = self._unfinished(runs)
-            jobs += [Job("trial", unit, tuple(runs))] if left else self._confirmation(unit)
+            jobs += self._training(unit, runs) or self._confirmation(unit)
         return jobs
 
     def next_jobs(self, job: Job, measured: StepTime | None) -> Sequence[Job]:
         """Records the result of a timing, and returns the jobs that follow from a job."""
         if job.kind == "trial":
-            return self._confirmation(job.unit)
+            rung = self._training(job.unit, trials(self.study, job.unit)) if self.study.search == HALVING else []
+            return rung or self._confirmation(job.unit)
         if measured is not None:
             workload, contender, _ = job.unit.key
             self.folder.record(timings=[Timing(workload, contender, measured.seconds_per_step, measured.environment)])
@@ -148,12 +150,21 @@ class _Work:
         return self._timing(job.unit)
 
     def _own_trials(self) -> list[tuple[Unit, list[Planned]]]:
-        """Returns this process's units with their trials. If there are more processes than units, these are divided."""
+        """Returns this process's units with their trials.
+
+        If there are more processes than units, these are divided; not with halving, which compares a unit's trials.
+        """
         index, count = self.shard
         all_units = units(self.study)
-        parts = -(-count // len(all_units))
+        parts = 1 if self.study.search == HALVING else -(-count // len(all_units))
         shares = [(unit, trials(self.study, unit)[part::parts]) for unit in all_units for part in range(parts)]
         return shares[index::count]
+
+    def _training(self, unit: Unit, runs: Sequence[Planned]) -> list[Job]:
+        """Returns the job that trains some of a unit's trials further; none if all are trained."""
+        left, epochs = current_rung(self.study, self.folder, unit, runs, self.judged[unit.workload.name])
+        whole = epochs == unit.workload.epochs
+        return [Job("trial", unit, tuple(left), None if whole else epochs)] if self._unfinished(left, epochs) else []
 
     def _confirmation(self, unit: Unit) -> list[Job]:
         """Returns the job that confirms a unit's winner, after selecting it; if that is confirmed, its timing.
@@ -161,7 +172,8 @@ class _Work:
         There is no such job while trials are missing, or if another process does it.
         """
         planned = trials(self.study, unit)
-        if self.folder.unfinished(planned):
+        left, epochs = current_rung(self.study, self.folder, unit, planned, self.judged[unit.workload.name])
+        if self.folder.unfinished(left, epochs):
             return []
         claim = self.folder.path / "claims" / f"{unit.workload.name}_{unit.contender.name}" / str(unit.repetition)
         claim.mkdir(parents=True, exist_ok=True)
@@ -172,18 +184,18 @@ class _Work:
         if self.folder.document.selection(unit.key) is None:
             # first, so that it is done again if the process is killed before it has recorded the selection
             discard_checkpoints([self.folder.path / run.path for run in planned])
-            self._select(unit, planned)
+            self._select(unit, planned, left)
         found = self.folder.document.selection(unit.key)
         if found is None or found.trial is None:
             return []
         runs = confirmations(self.study, unit, found.trial)
         return [Job("confirmation", unit, tuple(runs))] if self._unfinished(runs) else self._timing(unit)
 
-    def _unfinished(self, runs: Sequence[Planned]) -> list[Planned]:
+    def _unfinished(self, runs: Sequence[Planned], until_epoch: int | None = None) -> list[Planned]:
         """Returns the runs that are still to be trained. Runs with missing files are trained again."""
         for path in self.folder.set_aside(runs):
             self.progress.say(f"a run was incomplete and is trained again; what there was of it is now in {path}")
-        return self.folder.unfinished(runs)
+        return self.folder.unfinished(runs, until_epoch)
 
     def _timing(self, unit: Unit) -> list[Job]:
         """Returns the timing of a unit, if the study needs it and it has not been made."""
@@ -195,9 +207,9 @@ class _Work:
             return []
         return [Job("timing", unit, tuple(confirmations(self.study, unit, found.trial)))]
 
-    def _select(self, unit: Unit, planned: list[Planned]) -> None:
-        """Selects the winner among a unit's trials, and records it."""
-        scores = trial_scores(self.study, self.folder.results(planned)) if planned else []
+    def _select(self, unit: Unit, planned: Sequence[Planned], left: Sequence[Planned]) -> None:
+        """Selects the winner among the trials of a unit that are left, and records it."""
+        scores = trial_scores(self.study, self.folder.results(left)) if left else []
         best = select(scores, higher=self.judged[unit.workload.name].higher_is_better)
         drawn = points(self.study, unit)
         trial = best.trial if best else None if planned else 0
@@ -207,7 +219,7 @@ class _Work:
             value=best.value if best else None,
             values=None if trial is None else drawn[trial],
             edges=() if trial is None else tuple(edges(unit.contender.searched, drawn[trial])),
-            diverged=sum(score.loss is None for score in scores),
+            diverged=len({run.trial for run in self.folder.diverged(planned)}),
             among=tuple(run.experiment.digest for run in planned),
         )
         self.folder.record(selections=[found])

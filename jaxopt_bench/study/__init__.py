@@ -8,6 +8,7 @@ from jaxopt_bench.study.contender import Contender, experiment_of, space_of
 from jaxopt_bench.study.document import DOCUMENT, Document, check_within, read_document
 from jaxopt_bench.study.entries import RunEntry, Selection, StudyRun, StudySize, Timing, UnitKey
 from jaxopt_bench.study.growth import merged
+from jaxopt_bench.study.halving import HALVING, Rung, rungs, training_epochs
 from jaxopt_bench.study.measured import STEPS
 from jaxopt_bench.study.plan import FOLDERS, Phase, Planned, Unit, confirmations, points, trials, units
 from jaxopt_bench.study.protocol import budget_in_words, protocol, space_in_words, space_size
@@ -17,6 +18,7 @@ from jaxopt_bench.study.study import Study, Target
 __all__ = [
     "DOCUMENT",
     "FOLDERS",
+    "HALVING",
     "STEPS",
     "STUDIES",
     "Association",
@@ -28,6 +30,7 @@ __all__ = [
     "Planned",
     "Point",
     "RunEntry",
+    "Rung",
     "Selection",
     "Study",
     "StudyRun",
@@ -45,9 +48,11 @@ __all__ = [
     "points",
     "protocol",
     "read_document",
+    "rungs",
     "space_in_words",
     "space_of",
     "space_size",
+    "training_epochs",
     "trials",
     "units",
 ]

@@ -9,6 +9,7 @@ from typing import Literal
 from jaxopt_bench.experiment import Experiment, Workload
 from jaxopt_bench.study.contender import Contender, experiment_of
 from jaxopt_bench.study.entries import RunEntry, UnitKey
+from jaxopt_bench.study.halving import HALVING
 from jaxopt_bench.study.search import Point, draw
 from jaxopt_bench.study.study import MOST_SEEDS, Study
 
@@ -80,7 +81,8 @@ def points(study: Study, unit: Unit) -> list[Point]:
     if not space:
         return [{}]
     purpose = (study.seed, unit.workload.name, unit.contender.name, unit.repetition)
-    return draw(space, study.trials_on(unit.workload), study.search, *purpose)
+    how = "sobol" if study.search == HALVING else study.search
+    return draw(space, study.trials_on(unit.workload), how, *purpose)
 
 
 def trials(study: Study, unit: Unit) -> list[Planned]:

@@ -13,6 +13,7 @@ from jaxopt_bench.measures import split_of
 from jaxopt_bench.problems import LOSS
 from jaxopt_bench.study.claims import Claim
 from jaxopt_bench.study.contender import Contender, run_name
+from jaxopt_bench.study.halving import HALVING, Rung, most_trials, rungs
 from jaxopt_bench.study.measured import JUDGING, JUDGING_FORM, STEPS, is_judging, names_of_measures
 
 MOST_SEEDS = 5_000
@@ -65,15 +66,20 @@ class Study(Config):
     trials: int | None = number(None, at_least=1, at_most=MOST_TRIALS)
     """The budget of each contender on each workload: so many trials …"""
     total_epochs: int | None = number(None, at_least=1, at_most=10**9)
-    """… or so many epochs in all, as whole trials."""
+    """… or so many epochs in all, as whole trials, or with halving as many trials as these epochs allow."""
     trial_seeds: int = number(1, at_least=1, at_most=MOST_SEEDS)
     """Seeds a trial; it is judged by their mean."""
     seeds: int = number(5, at_least=1, at_most=MOST_SEEDS)
     """Fresh seeds with which a winner is confirmed."""
     repetitions: int = number(1, at_least=1, at_most=100)
     """How often the whole search is made, with independent draws and seeds."""
-    search: Literal["sobol", "random", "grid"] = "sobol"
-    """How trials are drawn: quasi-random (scrambled Sobol), at random, or on a grid."""
+    search: Literal["sobol", "random", "grid", "halving"] = "sobol"
+    """How trials are drawn: quasi-random (scrambled Sobol), at random, or on a grid. "halving" draws as "sobol" does,
+    and trains only the best trials to the end (successive halving; see `study.halving.rungs`)."""
+    halving_factor: int = number(2, at_least=2, at_most=MOST_TRIALS)
+    """With halving: one in so many trials continues after each rung, up to about so many times the epochs."""
+    halving_rungs: int = number(3, at_least=2, at_most=MOST_TRIALS)
+    """With halving: how many rungs there are, at most. More rungs train fewer epochs, and stop trials earlier."""
     select: str = "validation_loss"
     """The measure by which trials are judged: "validation_<metric>", such as the loss, or "steps_to_target". For
     problems without validation examples, such as analytic functions, "train_clean_<metric>"."""
@@ -101,6 +107,11 @@ class Study(Config):
         self._check_names()
         if self.select != STEPS and not is_judging(self.select):
             raise UserError(f"Study.select is {self.select!r}. Expected {JUDGING_FORM}, or {STEPS!r}.")
+        if self.select == STEPS and self.search == HALVING:
+            raise UserError(
+                f"Study.select is {STEPS!r} and Study.search is {HALVING!r}, which stops most trials before they can "
+                f"reach the target. Expected another search, or for Study.select {JUDGING_FORM}."
+            )
         if self.refit and self.at == "best":
             raise UserError("Study.at is 'best' where refit is True; accepted: 'final', since nothing validates then.")
         self._check_workloads()
@@ -228,7 +239,20 @@ class Study(Config):
         if self.trials is not None:
             return self.trials
         assert self.total_epochs is not None, "one of the two is given"
+        if self.search == HALVING:
+            each = self.total_epochs // self.trial_seeds
+            return most_trials(each, workload.epochs, self.halving_factor, self.halving_rungs, MOST_TRIALS + 1)
         return self.total_epochs // (workload.epochs * self.trial_seeds)
+
+    def rungs_on(self, workload: Workload, trials: int) -> tuple[Rung, ...]:
+        """Returns the rungs of so many trials on a workload: without halving a single one, with all epochs."""
+        if self.search == HALVING and trials:
+            return rungs(trials, workload.epochs, self.halving_factor, self.halving_rungs)
+        return (Rung(trials, workload.epochs),)
+
+    def common_epochs(self, workload: Workload) -> int:
+        """Returns up to which epoch all trials on a workload are trained."""
+        return self.rungs_on(workload, self.trials_on(workload))[0].epochs
 
     def only(self, workloads: Sequence[str] = (), contenders: Sequence[str] = ()) -> Study:
         """Returns the study with only some workloads and contenders, and with the claims about these alone.

@@ -7,7 +7,7 @@ from jaxopt_bench.verdict.paragraphs import paragraph
 from jaxopt_bench.verdict.ranking import Ranking, Standing
 from jaxopt_bench.verdict.recommendation import recommendation
 from jaxopt_bench.verdict.scale import REPORTED
-from jaxopt_bench.verdict.selection import edges, judged_by, select, trial_scores
+from jaxopt_bench.verdict.selection import edges, judged_by, ranked, select, trial_scores
 from jaxopt_bench.verdict.verdicts import Verdict, verdict
 from jaxopt_bench.verdict.words import (
     evidence_in_words,
@@ -28,6 +28,7 @@ __all__ = [
     "evidence_in_words",
     "judged_by",
     "paragraph",
+    "ranked",
     "recommendation",
     "sample",
     "scores_in_words",

@@ -164,7 +164,9 @@ def _standing(
         steps=steps,
         seconds=None if steps is None or a_step is None else steps * a_step,
         cost=sum(second or 0.0 for rows in (confirmed, trials) for second in rows["seconds"].to_list()),
-        improving=tuple(dict.fromkeys(e for w in winners for e in improving_edges(study, trials, w, scale.judged))),
+        improving=tuple(
+            dict.fromkeys(e for w in winners for e in improving_edges(study, results, trials, w, scale.judged))
+        ),
         inner_rules=_inner_rules(confirmed),
     )
 
