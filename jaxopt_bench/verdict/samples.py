@@ -142,7 +142,8 @@ def result_at(study: Study, results: Results, row: RunRow, measure: str, epoch: 
     found, lines = split_of(measure), results.lines(row["path"])
     ends = lines.filter(pl.col("split").is_in(SPLITS), pl.col("epoch") <= epoch)
     validated = ends.filter(pl.col("split") == "validation", pl.col(LOSS).is_not_null()).sort(LOSS, "step")
-    last, best = ends.filter(pl.col("epoch") == epoch), ends.filter(pl.col("step").is_in(validated["step"].head(1)))
+    best_step = validated["step"].head(1).to_list()
+    last, best = ends.filter(pl.col("epoch") == epoch), ends.filter(pl.col("step").is_in(best_step))
     reported = best if study.at == "best" else last
     if found is None or found[1] not in lines.columns or any(each[LOSS].has_nulls() for each in (last, best)):
         return None

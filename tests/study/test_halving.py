@@ -73,7 +73,7 @@ def test_trials_are_those_of_a_sobol_search():
 
 
 def test_total_epochs_are_those_of_all_rungs():
-    # of 10 epochs: 16 trials, (16, 2), (8, 5) and (4, 10), take 32 + 24 + 20 = 76; 17 take 78, 18 take 36 + 27 + 20 = 83
+    # The rungs of 16 trials are (16, 2), (8, 5) and (4, 10): 32 + 24 + 20 = 76 epochs; 17 take 78, and 18 take 83.
     study = halving(trials=None, total_epochs=82)
     assert study.trials_on(WORKLOAD) == 17
     assert dataclasses.replace(study, total_epochs=76).trials_on(WORKLOAD) == 16
