@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from jaxopt_bench.config import Config, number
 from jaxopt_bench.errors import UserError, unknown_name
@@ -23,6 +23,8 @@ MOST_TRIALS = 10_000
 """The largest number of trials of a contender on a workload. More are probably a typing error."""
 MOST_RUNS = 100_000
 """The largest number of runs of a study."""
+_HALVING = ("halving_factor", "halving_rungs")
+"""Fields that matter for `HALVING` only."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -107,16 +109,29 @@ class Study(Config):
         self._check_names()
         if self.select != STEPS and not is_judging(self.select):
             raise UserError(f"Study.select is {self.select!r}. Expected {JUDGING_FORM}, or {STEPS!r}.")
-        if self.select == STEPS and self.search == HALVING:
-            raise UserError(
-                f"Study.select is {STEPS!r} and Study.search is {HALVING!r}, which stops most trials before they can "
-                f"reach the target. Expected another search, or for Study.select {JUDGING_FORM}."
-            )
+        self._check_halving()
         if self.refit and self.at == "best":
             raise UserError("Study.at is 'best' where refit is True; accepted: 'final', since nothing validates then.")
         self._check_workloads()
         self._check_size()
         self._check_references()
+
+    def to_json(self) -> dict[str, Any]:
+        """See `Config.to_json`. The fields of halving are left out of a study with another search."""
+        return {n: value for n, value in super().to_json().items() if n not in _HALVING or self.search == HALVING}
+
+    def _check_halving(self) -> None:
+        if self.search == HALVING and self.select == STEPS:
+            raise UserError(
+                f"Study.select is {STEPS!r} and Study.search is {HALVING!r}, which stops most trials before they can "
+                f"reach the target. Expected another search, or for Study.select {JUDGING_FORM}."
+            )
+        for field in (f for f in dataclasses.fields(self) if f.name in _HALVING and self.search != HALVING):
+            if (value := getattr(self, field.name)) != field.default:
+                raise UserError(
+                    f"Study.{field.name} is {value} and Study.search is {self.search!r}. Expected the search "
+                    f"{HALVING!r}, or the default value, {field.default}."
+                )
 
     def _check_names(self) -> None:
         for field in ("workloads", "contenders"):

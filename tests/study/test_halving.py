@@ -63,7 +63,7 @@ def test_a_budget_of_epochs_has_the_most_trials_that_it_pays_for(budget, epochs,
 
 
 def halving(**fields) -> Study:
-    return small_study(search="halving", **{"trials": 8, **fields})
+    return small_study(**{"search": "halving", "trials": 8, **fields})
 
 
 def test_trials_are_those_of_a_sobol_search():
@@ -109,6 +109,10 @@ def test_the_protocol_says_how_many_trials_are_trained_how_long():
     ("fields", "message"),
     [
         ({"halving_factor": 1}, r"Study.halving_factor is 1; accepted: an integer >= 2"),
+        (
+            {"search": "sobol", "halving_factor": 3},
+            r"halving_factor is 3 and Study.search is 'sobol'\. Expected the sea",
+        ),
         ({"halving_rungs": 1}, r"Study.halving_rungs is 1; accepted: an integer >= 2"),
         ({"select": "steps_to_target"}, r"Study.select is 'steps_to_target' and Study.search is 'halving'.*Expected"),
     ],
@@ -116,6 +120,12 @@ def test_the_protocol_says_how_many_trials_are_trained_how_long():
 def test_what_cannot_be_halved_is_refused(fields, message):
     with pytest.raises(UserError, match=message):
         halving(**fields)
+
+
+def test_a_study_that_halves_comes_back_from_json_and_others_have_no_such_fields():
+    study = halving(halving_factor=3, halving_rungs=5)
+    assert Study.from_json(study.to_json()) == study
+    assert not [name for name in small_study().to_json() if "halving" in name]
 
 
 def test_studies_that_halve_in_another_way_are_not_taken_together():
