@@ -77,8 +77,13 @@ class CompareFlags:
     """Fresh seeds with which each winner is confirmed."""
     repetitions: int | None = None
     """Independent searches."""
-    search: Literal["sobol", "random", "grid"] | None = None
-    """How trials are drawn."""
+    search: Literal["sobol", "random", "grid", "halving"] | None = None
+    """How trials are drawn. halving draws as sobol does, and trains only the best trials to the end: after each rung (a
+    number of epochs), the best of them continue, and the others stop."""
+    halving_factor: int | None = None
+    """With --search halving: one in so many trials continues after each rung."""
+    halving_rungs: int | None = None
+    """With --search halving: how many rungs there are, at most."""
     epochs: int | None = None
     """Epochs of every run, in place of the workloads' own."""
     workloads: tuple[str, ...] = ()
@@ -181,7 +186,9 @@ def _study(flags: CompareFlags, named: Study) -> Study:
     """Returns the study that the flags make of one, newcomers not yet among its contenders."""
     study = named.only(flags.workloads, flags.optimizers)
     changed: dict[str, Any] = {
-        name: value for name in (*_NUMBERS, "finalists", "search") if (value := getattr(flags, name)) is not None
+        name: value
+        for name in (*_NUMBERS, "finalists", "search", "halving_factor", "halving_rungs")
+        if (value := getattr(flags, name)) is not None
     }
     if "total_epochs" in changed and "trials" not in changed:
         changed["trials"] = None

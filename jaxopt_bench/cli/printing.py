@@ -58,7 +58,7 @@ def print_result(run: Run, console: Console) -> None:
         speed = f", {summary['examples_per_second']:,.0f} examples/s" if summary["examples_per_second"] else ""
         size = f"{summary['parameters']:,} parameters, {summary['steps']:,} steps"
         console.print(f"{size} in {format_duration(summary['seconds'])}{speed}", highlight=False)
-    if run.metrics and (summary is None or summary["status"] == "interrupted"):
+    if run.metrics and (summary is None or summary["status"] in ("interrupted", "stopped")):
         last = run.metrics[-1]
         values = [f"{metric.words} {metric.format(last.get(metric.name))}" for metric in _loss_first(run.measured)]
         text = f"{last['split'].replace('_', ' ')} {', '.join(values)}"

@@ -196,13 +196,13 @@ class _Tasks:
             ) from error
 
     def _await_records(self, job: Job) -> None:
-        """Waits until this node sees that a job's runs have finished.
+        """Waits until this node sees that a job's runs are trained.
 
         Raises:
           UserError: if it does not see it within `VISIBLE` seconds.
         """
         deadline = time.monotonic() + VISIBLE
-        while job.kind != "timing" and not all(finished(self.folder / run.path) for run in job.runs):
+        while job.kind != "timing" and not all(finished(self.folder / run.path, job.until_epoch) for run in job.runs):
             if time.monotonic() > deadline:
                 raise UserError(
                     f"{job.unit.label} is trained, and {self.folder} does not hold it; accepted: a "

@@ -90,13 +90,22 @@ class StudyFolder:
         """Returns the records of those runs that have begun."""
         return load_runs({self.path / run.path: StudyRun(run.entry) for run in planned})
 
-    def unfinished(self, planned: Sequence[Planned]) -> list[Planned]:
+    def unfinished(self, planned: Sequence[Planned], until_epoch: int | None = None) -> list[Planned]:
         """Returns those runs that have not ended, or whose files are incomplete.
+
+        Args:
+          planned: the runs.
+          until_epoch: runs that were stopped after this epoch, or a later one, have ended as well.
 
         Raises:
           UserError: if a run's folder holds another run.
         """
-        return [run for run in planned if not self._ended(run)]
+        return [run for run in planned if not self._ended(run, until_epoch)]
+
+    def diverged(self, planned: Sequence[Planned]) -> list[Planned]:
+        """Returns those runs, all of which have begun, that diverged."""
+        summaries = [load_summary(self.path / run.path / "summary.json") for run in planned]
+        return [run for run, summary in zip(planned, summaries, strict=True) if summary["status"] == "diverged"]
 
     def set_aside(self, planned: Sequence[Planned]) -> list[pathlib.Path]:
         """Renames the folders of runs that have begun and whose files are incomplete, so that these are trained again.
@@ -112,7 +121,7 @@ class StudyFolder:
                 aside.append(path.rename(next(free for free in numbered if not os.path.lexists(free))))
         return aside
 
-    def _ended(self, run: Planned) -> bool:
+    def _ended(self, run: Planned, until_epoch: int | None) -> bool:
         path = self.path / run.path
         if missing_files(path) or not (path / "summary.json").exists():
             return False
@@ -123,7 +132,7 @@ class StudyFolder:
                     f"{path} holds another run: {field} is {shortened(summary[field])} in summary.json. Expected "
                     f"{expected!r}, as study.json says. {RESTORE}"
                 )
-        return has_finished(summary)
+        return has_finished(summary, until_epoch)
 
 
 def _document(study: Study, now: Document) -> Document:

@@ -39,16 +39,23 @@ class Job:
       kind: the phase whose runs are trained; "timing" if a training step of the runs is timed.
       unit: the unit.
       runs: the runs.
+      until_epoch: the epoch up to which the runs are trained; None if they are trained to the end.
     """
 
     kind: JobKind
     unit: Unit
     runs: tuple[Planned, ...]
+    until_epoch: int | None = None
 
     @property
     def experiments(self) -> list[Experiment]:
         """The experiments of the runs."""
         return [run.experiment for run in self.runs]
+
+    @property
+    def epochs(self) -> int:
+        """The epochs that its runs have when it has been done."""
+        return self.until_epoch or self.unit.workload.epochs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +102,7 @@ def perform(
     reporter: Reporter,
     problems: Problems | None = None,
     begun: Callable[[], None] | None = None,
+    until_epoch: int | None = None,
 ) -> StepTime | None:
     """Does a job, or what is left of it if it was interrupted.
 
@@ -105,6 +113,7 @@ def perform(
       reporter: receives the progress.
       problems: what several jobs share; see `runs.Options`.
       begun: called when the training begins; see `runs.Options`.
+      until_epoch: see `Job`.
 
     Returns:
       The result of a timing; None for the other jobs, whose results are in the study's folder.
@@ -114,12 +123,14 @@ def perform(
         own = Options(data_dir=options.data_dir, code_path=path, problems=problems)
         seconds = found_by_first(lambda: seconds_per_step(experiments, own))
         return StepTime(seconds, environment(path))
-    training = training_options(kind, options, reporter, problems)
+    training = training_options(kind, options, reporter, problems, until_epoch)
     train_population(experiments, training if begun is None else dataclasses.replace(training, begun=begun))
     return None
 
 
-def training_options(kind: JobKind, options: JobOptions, reporter: Reporter, problems: Problems | None) -> Options:
+def training_options(
+    kind: JobKind, options: JobOptions, reporter: Reporter, problems: Problems | None, until_epoch: int | None = None
+) -> Options:
     """Returns the options with which the runs of a job are trained; see `perform`."""
     return Options(
         runs_dir=options.folder / FOLDERS[kind],
@@ -128,6 +139,7 @@ def training_options(kind: JobKind, options: JobOptions, reporter: Reporter, pro
         reporter=reporter,
         code_path=choose_code_path(devices=options.devices),
         largest=options.largest,
+        until_epoch=until_epoch,
         problems=problems,
     )
 
@@ -180,9 +192,13 @@ class Local:
             job = queue.pop(0)
             compiling.wait()
             begun = functools.partial(compiling.start, queue[0]) if self.ahead and queue else None
-            result = perform(job.kind, job.experiments, options, listener.begin(job), compiling.problems, begun)
+            reporter = listener.begin(job)
+            result = perform(job.kind, job.experiments, options, reporter, compiling.problems, begun, job.until_epoch)
             listener.end(job)
-            queue += next_jobs(job, result)
+            following = next_jobs(job, result)
+            rungs = [each for each in following if each.kind == job.kind]
+            others = [each for each in following if each.kind != job.kind]
+            queue = [*rungs, *queue, *others]  # so only one search at a time has checkpoints on the disk
 
 
 class _Compiling:

@@ -29,6 +29,7 @@ from jaxopt_bench.study import (
     merged,
     planned_runs,
     read_document,
+    training_epochs,
     units,
 )
 from jaxopt_bench.training import Program
@@ -82,12 +83,14 @@ class _Part:
     Attributes:
       runs: all of them.
       left: those that have not finished.
+      epochs: of those that have not finished, all together; with halving, promoted trials alone have all epochs.
     """
 
     unit: Unit
     phase: Phase
     runs: Sequence[Planned]
     left: Sequence[Planned]
+    epochs: int
 
 
 def plan_of(
@@ -137,9 +140,19 @@ def _parts(study: Study, folder: pathlib.Path, document: Document | None) -> lis
             runs["confirmation"] = [] if selection.trial is None else confirmations(study, unit, selection.trial)
         if document is not None and (chosen := document.finalists(unit.key)):
             runs["finalist"] = finalists(study, unit, chosen)
-        found += [_Part(unit, phase, own, StudyFolder(folder).unfinished(own)) for phase, own in runs.items()]
+        for phase, own in runs.items():
+            left = StudyFolder(folder).unfinished(own)
+            found.append(_Part(unit, phase, own, left, _epochs(study, unit, phase, own, left)))
     order = [*dict.fromkeys(part.phase for part in found)]
     return sorted(found, key=lambda part: order.index(part.phase))
+
+
+def _epochs(study: Study, unit: Unit, phase: Phase, runs: Sequence[Planned], left: Sequence[Planned]) -> int:
+    """Returns for how many epochs the runs that are left are trained; of trials that are halved, their share."""
+    if phase != "trial" or not runs:
+        return len(left) * unit.workload.epochs
+    rungs = study.rungs_on(unit.workload, len(runs) // study.trial_seeds)
+    return math.ceil(training_epochs(rungs) * study.trial_seeds * len(left) / len(runs))
 
 
 def _phase_plan(
@@ -156,7 +169,7 @@ def _phase_plan(
             populations = list(_populations([run.experiment for run in part.left], largest))
             new = len(compiled | {*populations}) - len(compiled)
             compiled.update(populations)
-            epochs = len(part.left) * part.unit.workload.epochs
+            epochs = part.epochs
             tracked = part.left[0].experiment.track_test
             own = costs[part.unit.workload.name]
             seconds += own.programs(new, again=len(populations) - new)

@@ -14,13 +14,16 @@ from rich.text import Text
 
 from jaxopt_bench.compare.folder import StudyFolder
 from jaxopt_bench.compare.jobs import Job
+from jaxopt_bench.compare.rungs import current_rung
 from jaxopt_bench.formatting import format_duration, join_words
 from jaxopt_bench.measures import Measure
 from jaxopt_bench.problems import Metric
 from jaxopt_bench.runs import Reporter
 from jaxopt_bench.study import (
+    HALVING,
     STEPS,
     Planned,
+    Rung,
     Selection,
     Study,
     Unit,
@@ -28,6 +31,7 @@ from jaxopt_bench.study import (
     budget_in_words,
     confirmations,
     finalists,
+    training_epochs,
     trials,
     units,
 )
@@ -71,7 +75,9 @@ class UnitCounts:
     """Numbers of a unit's runs, and its winner.
 
     Attributes:
-      planned, done, running, diverged: of its trials.
+      planned, done, running, diverged: of its trials. With halving, those that are not promoted are done.
+      epochs: that its trials have still to be trained, all together, at the end of the last job.
+      rungs: of its trials.
       best: the winner, in words.
       again, repeating, repeated: of the runs of finalists: how many there are to be, are running, and have ended.
       wanted, confirming, confirmed: of the confirmations, likewise.
@@ -82,12 +88,22 @@ class UnitCounts:
     done: int = 0
     running: int = 0
     diverged: int = 0
+    epochs: int = 0
+    rungs: Sequence[Rung] = ()
     best: str = ""
     again: int = 0
     repeating: int = 0
     repeated: int = 0
     confirming: int = 0
     confirmed: int = 0
+
+    def epoch_before(self, epoch: int) -> int:
+        """Returns the epoch of the rung before that of an epoch; 0 if it is the first one."""
+        return max((rung.epochs for rung in self.rungs if rung.epochs < epoch), default=0)
+
+    def epochs_after(self, epoch: int) -> int:
+        """Returns how many epochs are trained in the rungs after that of an epoch, with one seed."""
+        return training_epochs(self.rungs, sum(rung.epochs <= epoch for rung in self.rungs))
 
 
 @dataclasses.dataclass
@@ -113,13 +129,12 @@ class _RunningJob:
     @property
     def spent(self) -> tuple[float, float]:
         """The epochs that its runs have trained since it began, all together, and the seconds that they took."""
-        runs, epochs = len(self.job.runs), self.job.unit.workload.epochs
-        return runs * (epochs - self.first), time.monotonic() - self.began
+        return len(self.job.runs) * (self.job.epochs - self.first), time.monotonic() - self.began
 
     @property
     def ahead(self) -> tuple[float, float]:
         """The epochs that its runs have still to train, all together, and the seconds that they will take."""
-        return len(self.job.runs) * (self.job.unit.workload.epochs - self.epochs), self.left or 0.0
+        return len(self.job.runs) * (self.job.epochs - self.epochs), self.left or 0.0
 
 
 class DisplayedProgress(Progress):
@@ -137,10 +152,15 @@ class DisplayedProgress(Progress):
         self.own = {unit.key: len(runs) for unit, runs in own}
         for unit in units(study):
             planned = trials(study, unit)
-            counts = UnitCounts(len(planned), study.seeds, done=len(planned) - len(folder.unfinished(planned)))
+            left, epoch = current_rung(study, folder, unit, planned, judged[unit.workload.name])
+            running = len(folder.unfinished(left, epoch))
+            rungs = study.rungs_on(unit.workload, len(planned) // study.trial_seeds)
+            counts = UnitCounts(len(planned), study.seeds, done=len(planned) - running, rungs=rungs)
+            counts.epochs = running * (epoch - counts.epoch_before(epoch))
+            counts.epochs += study.trial_seeds * counts.epochs_after(epoch)
             self.counts[unit.key] = counts
             again = finalists(study, unit, document.finalists(unit.key))
-            expected = study.finalists_among(len(planned) // study.trial_seeds) * study.finalist_seeds
+            expected = study.finalists_among(rungs[-1].trials) * study.finalist_seeds
             counts.again = len(again) or expected
             counts.repeated = len(again) - len(folder.unfinished(again))
             found = document.selection(unit.key)
@@ -158,6 +178,8 @@ class DisplayedProgress(Progress):
         self.begun[id(job)] = begun = _RunningJob(job, time.monotonic())
         counts = self.counts[job.unit.key]
         if job.kind == "trial":
+            if self.study.search == HALVING:
+                counts.done = counts.planned - len(job.runs)
             counts.running = counts.planned - counts.done
         if job.kind == "finalist":
             counts.again = counts.repeating = len(job.runs)
@@ -172,6 +194,7 @@ class DisplayedProgress(Progress):
         counts = self.counts[job.unit.key]
         if job.kind == "trial":
             counts.done, counts.running = counts.done + counts.running, 0
+            counts.epochs = self.study.trial_seeds * counts.epochs_after(job.epochs)
         if job.kind == "finalist":
             counts.repeating, counts.repeated = 0, len(job.runs)
         if job.kind == "confirmation":
@@ -198,7 +221,8 @@ class DisplayedProgress(Progress):
         known = {name: list(pairs) for name, pairs in self.seconds.items()}
         under_way: dict[UnitKey, float] = {}
         for begun in self.begun.values():
-            under_way[begun.job.unit.key] = len(begun.job.runs) * begun.epochs
+            before = self.counts[begun.job.unit.key].epoch_before(begun.job.epochs) if begun.job.kind == "trial" else 0
+            under_way[begun.job.unit.key] = len(begun.job.runs) * max(0.0, begun.epochs - before)
             if begun.left:
                 known.setdefault(begun.job.unit.workload.name, []).append(begun.ahead)
         everything = [pair for pairs in known.values() for pair in pairs]
@@ -206,9 +230,8 @@ class DisplayedProgress(Progress):
         for key, own in self.own.items():
             counts, workload = self.counts[key], self.study.workload(key.workload)
             share = own / counts.planned if counts.planned else 0.0
-            runs = (counts.planned - counts.done) * share
-            runs += counts.again - counts.repeated + counts.wanted - counts.confirmed
-            epochs = runs * workload.epochs - under_way.get(key, 0.0)
+            runs = counts.again - counts.repeated + counts.wanted - counts.confirmed
+            epochs = counts.epochs * share + runs * workload.epochs - under_way.get(key, 0.0)
             pairs = known.get(workload.name) or everything
             if epochs > 0 and not pairs:
                 return None
@@ -368,4 +391,5 @@ def _seeds(count: int, kind: str) -> str:
 
 def _many(job: Job) -> str:
     words = {"trial": "trials", "finalist": "re-runs of finalists", "confirmation": "confirmations"}
-    return f"{len(job.runs)} {words[job.kind]}"
+    until = f" up to epoch {job.until_epoch}" if job.until_epoch is not None else ""
+    return f"{len(job.runs)} {words[job.kind]}{until}"

@@ -9,11 +9,13 @@ from collections.abc import Mapping, Sequence
 from jaxopt_bench.compare.folder import StudyFolder
 from jaxopt_bench.compare.jobs import RECORDING, Executor, Job, JobOptions, Local, StepTime
 from jaxopt_bench.compare.progress import Progress
+from jaxopt_bench.compare.rungs import current_rung
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.measures import Measure
 from jaxopt_bench.problems import Problem, ProblemConfig
 from jaxopt_bench.runs import LockedError, Recording, check_optimizer, discard_checkpoints, locked
 from jaxopt_bench.study import (
+    HALVING,
     Document,
     Planned,
     Selection,
@@ -134,14 +136,14 @@ class _Work:
         """Returns the first jobs: this process's trials, and the next jobs of units whose trials have ended."""
         jobs = []
         for unit, runs in self._own_trials():
-            left = self._unfinished(runs)
-            jobs += [Job("trial", unit, tuple(runs))] if left else self._after_trials(unit)
+            jobs += self._training(unit, runs) or self._after_trials(unit)
         return jobs
 
     def next_jobs(self, job: Job, measured: StepTime | None) -> Sequence[Job]:
         """Records the result of a timing, and returns the jobs that follow from a job."""
         if job.kind == "trial":
-            return self._after_trials(job.unit)
+            rung = self._training(job.unit, trials(self.study, job.unit)) if self.study.search == HALVING else []
+            return rung or self._after_trials(job.unit)
         if job.kind == "finalist":
             return self._after_finalists(job.unit)
         if measured is not None:
@@ -151,12 +153,25 @@ class _Work:
         return self._timing(job.unit)
 
     def _own_trials(self) -> list[tuple[Unit, list[Planned]]]:
-        """Returns this process's units with their trials. If there are more processes than units, these are divided."""
+        """Returns this process's units with their trials.
+
+        If there are more processes than units, these are divided; not with halving, which compares a unit's trials.
+        """
         index, count = self.shard
         all_units = units(self.study)
-        parts = -(-count // len(all_units))
+        parts = 1 if self.study.search == HALVING else -(-count // len(all_units))
         shares = [(unit, trials(self.study, unit)[part::parts]) for unit in all_units for part in range(parts)]
         return shares[index::count]
+
+    def _training(self, unit: Unit, runs: Sequence[Planned]) -> list[Job]:
+        """Returns the job that trains some of a unit's trials further; none if all are trained."""
+        left, epochs = self._rung(unit, runs)
+        whole = epochs == unit.workload.epochs
+        return [Job("trial", unit, tuple(left), None if whole else epochs)] if self._unfinished(left, epochs) else []
+
+    def _rung(self, unit: Unit, runs: Sequence[Planned]) -> tuple[list[Planned], int]:
+        """Returns those of a unit's trials that are still trained, and up to which epoch; see `current_rung`."""
+        return current_rung(self.study, self.folder, unit, runs, self.judged[unit.workload.name])
 
     def _after_trials(self, unit: Unit) -> list[Job]:
         """Returns the next job of a unit whose trials have ended: that of its finalists, or what follows them.
@@ -164,7 +179,8 @@ class _Work:
         There is no such job while trials are missing, or if another process does it.
         """
         planned = trials(self.study, unit)
-        if self.folder.unfinished(planned):
+        left, epochs = self._rung(unit, planned)
+        if self.folder.unfinished(left, epochs):
             return []
         claim = self.folder.path / "claims" / f"{unit.workload.name}_{unit.contender.name}" / str(unit.repetition)
         claim.mkdir(parents=True, exist_ok=True)
@@ -174,7 +190,7 @@ class _Work:
             return []
         document = self.folder.document
         if self.study.finalists and not document.finalists(unit.key) and document.selection(unit.key) is None:
-            self._choose_finalists(unit, planned)
+            self._choose_finalists(unit, left)
         again = self._finalists(unit)
         return [Job("finalist", unit, tuple(again))] if self._unfinished(again) else self._after_finalists(unit)
 
@@ -188,11 +204,11 @@ class _Work:
         runs = confirmations(self.study, unit, found.trial)
         return [Job("confirmation", unit, tuple(runs))] if self._unfinished(runs) else self._timing(unit)
 
-    def _unfinished(self, runs: Sequence[Planned]) -> list[Planned]:
+    def _unfinished(self, runs: Sequence[Planned], until_epoch: int | None = None) -> list[Planned]:
         """Returns the runs that are still to be trained. Runs with missing files are trained again."""
         for path in self.folder.set_aside(runs):
             self.progress.say(f"a run was incomplete and is trained again; what there was of it is now in {path}")
-        return self.folder.unfinished(runs)
+        return self.folder.unfinished(runs, until_epoch)
 
     def _timing(self, unit: Unit) -> list[Job]:
         """Returns the timing of a unit, if the study needs it and it has not been made."""
@@ -214,9 +230,9 @@ class _Work:
     def _ranked(self, unit: Unit, scores: Sequence[Score]) -> list[Score]:
         return ranked(scores, higher=self.judged[unit.workload.name].higher_is_better)
 
-    def _choose_finalists(self, unit: Unit, planned: Sequence[Planned]) -> None:
-        """Chooses the trials of a unit that are trained again, and records them; none if there is nothing to select."""
-        best = self._ranked(unit, self._scores(planned))
+    def _choose_finalists(self, unit: Unit, left: Sequence[Planned]) -> None:
+        """Chooses those trials that are trained again, and records them; none if there is nothing to select."""
+        best = self._ranked(unit, self._scores(left))
         chosen = [score.trial for score in best[: self.study.finalists_among(len(best))]]
         if chosen:
             self.folder.record(finalists=finalists(self.study, unit, chosen))
@@ -225,14 +241,15 @@ class _Work:
         """Selects the winner among a unit's finalists, or its trials if none was trained again, and records it.
 
         Finalists are judged by their new results alone. If all of them diverge, the winner is the one that was the best
-        trial.
+        trial. With halving, the trials are those that are trained to the end.
         """
         planned, again = trials(self.study, unit), self._finalists(unit)
+        left, _ = self._rung(unit, planned)
         # first, so that it is done again if the process is killed before it has recorded the selection
         discard_checkpoints([self.folder.path / run.path for run in (*planned, *again)])
-        scores, new_scores = self._scores(planned), {score.trial: score for score in self._scores(again)}
+        new_scores = {score.trial: score for score in self._scores(again)}
         chosen = dict.fromkeys(run.trial for run in again)
-        best = next(iter(self._ranked(unit, [*new_scores.values()] or scores)), None)
+        best = next(iter(self._ranked(unit, [*new_scores.values()] or self._scores(left))), None)
         trial = best.trial if best else next(iter(chosen), None if planned else 0)
         drawn = points(self.study, unit)
         found = Selection(
@@ -241,7 +258,7 @@ class _Work:
             value=best.value if best else None,
             values=None if trial is None else drawn[trial],
             edges=() if trial is None else tuple(edges(unit.contender.reach, drawn[trial])),
-            diverged=sum(score.loss is None for score in scores),
+            diverged=len({run.trial for run in self.folder.diverged(planned)}),
             among=tuple(run.experiment.digest for run in planned),
             finalists={index: new_scores[index].value for index in chosen},
         )

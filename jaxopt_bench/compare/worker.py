@@ -28,12 +28,14 @@ class Task:
 
     Attributes:
       kind: the kind of the job.
+      until_epoch: see `Job`.
       experiments: the job's experiments, in JSON.
       digests: their digests.
       optimizers: the reference, the file and the code of each optimizer of the user's, for `load_again`.
     """
 
     kind: JobKind
+    until_epoch: int | None
     experiments: tuple[dict[str, Any], ...]
     digests: tuple[str, ...]
     optimizers: tuple[tuple[str, str, str], ...]
@@ -48,6 +50,7 @@ class Task:
         }
         return cls(
             job.kind,
+            job.until_epoch,
             tuple(experiment.to_json() for experiment in job.experiments),
             tuple(experiment.digest for experiment in job.experiments),
             tuple(users.values()),
@@ -110,7 +113,7 @@ def work(task: Task, shared: Shared) -> StepTime | None:
         experiments, folder = task.load(), shared.options.folder
         if not folder.is_dir():
             raise UserError(f"{folder} is not there; accepted: a folder that all nodes share.")
-        return perform_patiently(task.kind, experiments, shared.options)
+        return perform_patiently(task.kind, experiments, shared.options, task.until_epoch)
     except Interrupted as stop:  # a KeyboardInterrupt, which Ray would take for a cancelled task
         raise WorkerStoppedError(str(stop)) from stop
     except UserError as error:
@@ -119,12 +122,14 @@ def work(task: Task, shared: Shared) -> StepTime | None:
         raise UserError(f"on {socket.gethostname()}: {error}") from error
 
 
-def perform_patiently(kind: JobKind, experiments: list[Experiment], options: JobOptions) -> StepTime | None:
+def perform_patiently(
+    kind: JobKind, experiments: list[Experiment], options: JobOptions, until_epoch: int | None = None
+) -> StepTime | None:
     """Does a job, after waiting for runs that another process holds; see `perform`."""
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
-            return perform(kind, experiments, options, Reporter())
+            return perform(kind, experiments, options, Reporter(), until_epoch=until_epoch)
         except LockedError:
             if time.monotonic() > deadline:
                 raise

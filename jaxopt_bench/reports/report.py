@@ -24,7 +24,7 @@ from jaxopt_bench.reports.subject import Subject, of_runs, of_study
 from jaxopt_bench.results import Results, repeats_in_words, without_repeats
 from jaxopt_bench.results.columns import VERSION
 from jaxopt_bench.runs import load_evaluation, load_run
-from jaxopt_bench.study import Document
+from jaxopt_bench.study import HALVING, Document
 from jaxopt_bench.verdict import (
     Verdict,
     answers,
@@ -255,5 +255,9 @@ def _command(document: Document) -> str:
     words += [word for flag, value in numbers.items() if value is not None for word in (f"--{flag}", str(value))]
     epochs = {workload.epochs for workload in study.workloads}
     words += ["--epochs", str(*epochs)] if len(epochs) == 1 else []
-    words += ["--search", study.search, "--workloads", *(w.name for w in study.workloads)]
+    words += ["--search", study.search]
+    if study.search == HALVING:
+        words += ["--halving-factor", str(study.halving_factor)]
+        words += ["--halving-rungs", str(study.halving_rungs)]
+    words += ["--workloads", *(w.name for w in study.workloads)]
     return shlex.join([*words, "--optimizers", *(c.name for c in study.contenders)])

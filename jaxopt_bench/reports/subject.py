@@ -79,8 +79,8 @@ class Subject:
 
     @property
     def ended(self) -> pl.DataFrame:
-        """The runs that have come to their ends."""
-        return self.runs.filter(pl.col("status").is_in(["completed", "diverged"]))
+        """The runs that have come to their ends, trials that halving stopped among them."""
+        return self.runs.filter(pl.col("status").is_in(["completed", "diverged", "stopped"]))
 
     @property
     def final_runs(self) -> pl.DataFrame:

@@ -100,7 +100,8 @@ def check_agreement(runs: pl.DataFrame, curves: pl.DataFrame) -> None:
     ends = (
         runs.filter(pl.col("status") != "running").select("path", "status", "steps").join(last, on="path", how="left")
     )
-    wrong = ends.filter((pl.col("status") == "completed") & pl.col("measured").ne_missing(pl.col("steps")))
+    whole = pl.col("status").is_in(["completed", "stopped"])
+    wrong = ends.filter(whole & pl.col("measured").ne_missing(pl.col("steps")))
     for row in pl.concat([wrong, ends.filter(pl.col("measured") > pl.col("steps"))]).iter_rows(named=True):
         check_steps(pathlib.Path(row["path"]), row["status"], row["steps"], row["measured"])
     metrics = metric_columns(curves.columns)

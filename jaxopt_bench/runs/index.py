@@ -38,6 +38,7 @@ class Entry:
     Attributes:
       directory: the run's.
       experiment: the experiment that is trained there.
+      until_epoch: see `Options.until_epoch`.
       config: the content of `config.json`; None if the run was never begun.
       summary: the content of `summary.json`; None if there is none.
       location: where its checkpoints are; its own folder if `config.json` was lost; None if the run was never begun.
@@ -45,6 +46,7 @@ class Entry:
 
     directory: pathlib.Path
     experiment: Experiment
+    until_epoch: int | None = None
     config: dict[str, Any] | None = None
     summary: dict[str, Any] | None = None
     location: CheckpointLocation | None = None
@@ -72,6 +74,11 @@ class Entry:
         """Whether the run completed or diverged."""
         return has_finished(self.summary)
 
+    @property
+    def trained(self) -> bool:
+        """Whether the run finished, or was stopped as late as the command asks."""
+        return has_finished(self.summary, self.until_epoch)
+
     def run(self) -> Run:
         """Returns the run, after reading its metrics; see `load_run`."""
         if self.config is None or self.has_changed():
@@ -90,8 +97,14 @@ class Index:
         self._begun: dict[pathlib.Path, bool] = {}  # by folder of checkpoints, whether one is complete
 
     @classmethod
-    def read(cls, experiments: Sequence[Experiment], runs_dir: str | pathlib.Path, fresh: bool = False) -> Index:
-        """Reads the directories of the experiments' runs.
+    def read(
+        cls,
+        experiments: Sequence[Experiment],
+        runs_dir: str | pathlib.Path,
+        fresh: bool = False,
+        until_epoch: int | None = None,
+    ) -> Index:
+        """Reads the directories of the experiments' runs; see `Options` for the arguments.
 
         Raises:
           UserError: if two experiments are the same, or a file is damaged.
@@ -101,15 +114,15 @@ class Index:
             raise UserError(
                 f"two of the {len(experiments)} experiments are the same; accepted: experiments that differ."
             )
-        entries = [Entry(d, e) for d, e in zip(directories, experiments, strict=True)]
+        entries = [Entry(d, e, until_epoch) for d, e in zip(directories, experiments, strict=True)]
         for entry in entries:
             entry.read()
         return cls(entries)
 
     @property
     def unfinished(self) -> list[Entry]:
-        """The runs that have not finished."""
-        return [entry for entry in self.entries if not entry.finished]
+        """The runs that are still to be trained."""
+        return [entry for entry in self.entries if not entry.trained]
 
     def reread(self, entries: Iterable[Entry]) -> None:
         """Reads entries again that this process has changed."""
@@ -166,14 +179,15 @@ class Index:
 
 
 def discard_checkpoints(directories: Sequence[pathlib.Path]) -> None:
-    """Removes the checkpoints of finished runs. Those of a population stay as long as one of its runs has not finished.
+    """Removes the checkpoints of runs that finished or were stopped. A stopped run will begin anew if it is continued.
 
-    The runs' records stay.
+    The checkpoints of a population stay as long as one of its runs is unfinished, or was stopped and is not given. The
+    runs' records stay.
     """
     members: dict[pathlib.Path, int] = {}
     known: dict[pathlib.Path, set[pathlib.Path]] = collections.defaultdict(set)
     for directory in directories:
-        if finished(directory) and (directory / CONFIG).exists():
+        if finished(directory, until_epoch=0) and (directory / CONFIG).exists():
             location = checkpoint_location(directory, load_config(directory / CONFIG))
             members[location.folder] = location.members
             known[location.folder].add(pathlib.Path(os.path.normpath(directory)))

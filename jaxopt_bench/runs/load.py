@@ -30,7 +30,7 @@ RESTORE = (
     "Perhaps folders were exchanged or copied over each other. Put each run back into the folder of its digest; "
     "if it is lost, move this folder away and use the same command again, which trains the run again."
 )
-STATUSES = ("completed", "diverged", "interrupted")
+STATUSES = ("completed", "diverged", "stopped", "interrupted")  # stopped: see `Options.until_epoch`
 _CONFIG = {"experiment": dict, "digest": str, "task": dict, "metrics": list, "environments": list}
 _TASK = {"train_examples": int}
 _CHECKPOINTS = {"path": str, "member": int, "members": int}
@@ -326,7 +326,7 @@ def check_steps(directory: pathlib.Path, status: str, steps: int | None, measure
     """
     if steps is None:
         return
-    if (measured or 0) > steps or (status == "completed" and measured != steps):
+    if (measured or 0) > steps or (status in ("completed", "stopped") and measured != steps):
         found = "has no lines" if measured is None else f"ends at step {measured:,}"
         raise UserError(
             f"{directory / 'metrics.jsonl'} {found}, and summary.json says that the run {status} after {steps:,} "
@@ -381,15 +381,18 @@ def load_summary(path: pathlib.Path) -> dict[str, Any]:
     return summary
 
 
-def finished(directory: pathlib.Path) -> bool:
-    """Returns whether a directory holds a run that completed or diverged."""
+def finished(directory: pathlib.Path, until_epoch: int | None = None) -> bool:
+    """Returns whether a directory holds a run that has finished; see `has_finished`."""
     path = directory / "summary.json"
-    return path.exists() and has_finished(load_summary(path))
+    return path.exists() and has_finished(load_summary(path), until_epoch)
 
 
-def has_finished(summary: Mapping[str, Any] | None) -> bool:
-    """Returns whether a run's summary says that it completed or diverged."""
-    return summary is not None and summary["status"] in ("completed", "diverged")
+def has_finished(summary: Mapping[str, Any] | None, until_epoch: int | None = None) -> bool:
+    """Returns whether a run's summary says that it completed or diverged, or was stopped at `until_epoch` or later."""
+    if summary is None:
+        return False
+    stopped = summary["status"] == "stopped" and until_epoch is not None and summary["final"]["epoch"] >= until_epoch
+    return stopped or summary["status"] in ("completed", "diverged")
 
 
 def task_to_json(task: Task) -> dict[str, Any]:

@@ -61,6 +61,9 @@ class Options:
       code_path: how to compute; the one for the backend if it is None.
       largest: the largest number of runs that are trained together; as many as fit into memory if it is None.
         Populations that were begun with more are divided.
+      until_epoch: train up to the end of this epoch, with a checkpoint there; runs with more epochs get the status
+        "stopped", and a later training continues them to the same bits. A run that is beyond this epoch already is
+        trained to the end of its current epoch. None trains to the end.
       problems: loads the problems. If several trainings share it, a problem is loaded, and its functions are compiled,
         only once. If it is None, each training loads its own.
       ahead: whether threads compile what is needed later. This process must then be able to end while the compiler
@@ -68,7 +71,7 @@ class Options:
       begun: called when the training of a population begins, after its program was compiled to find out its memory.
 
     Raises:
-      UserError: if `largest` is less than 1.
+      UserError: if `largest` or `until_epoch` is less than 1.
     """
 
     runs_dir: str | pathlib.Path = "runs"
@@ -78,13 +81,16 @@ class Options:
     reporter: Reporter = dataclasses.field(default_factory=_default_reporter)
     code_path: CodePath | None = None
     largest: int | None = None
+    until_epoch: int | None = None
     problems: Problems | None = None
     ahead: bool = False
     begun: Callable[[], None] = _nothing
 
     def __post_init__(self) -> None:
-        if self.largest is not None and self.largest < 1:
-            raise UserError(f"Options.largest is {self.largest}. Expected at least 1, or None.")
+        for name in ("largest", "until_epoch"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"Options.{name} is {value}. Expected at least 1, or None.")
 
     @property
     def data_path(self) -> pathlib.Path | None:

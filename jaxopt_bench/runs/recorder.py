@@ -253,6 +253,12 @@ class Recorder:
         saved = max(found_by_first(lambda: checkpoint_steps(self.checkpoints.directory)), default=0)
         return Interrupted(signal, self.population.folder, saved)
 
+    def stop_early(self, step: int) -> None:
+        """Writes that the members were stopped after a step; a later training can continue them."""
+        self.diverge_where_not_finite(step)
+        for member in self.active:
+            member.end("stopped", step, self.parameters)
+
     def complete(self, step: int) -> None:
         """Writes that the members completed with the last step."""
         for member in self.active:

@@ -57,6 +57,7 @@ class Session:
 
     Attributes:
       step: how many steps were sent to the device.
+      last: the step at which it ends: the last one, or the end of an epoch; see `Options.until_epoch`.
       states: the members' states after them.
       metrics: of the steps since the last line of training metrics.
     """
@@ -74,14 +75,21 @@ class Session:
         self.program, self.splits, self.recorder, self.waiting = program, splits, recorder, waiting
         self.task, self.reporter = program.task, recorder.options.reporter
         self.step, self.states, self.metrics = start.step, start.states, start.metrics
+        self.last = self._last_step(recorder.options.until_epoch)
         self.stop = StopRequest()
         self.clock = Clock(self.task.experiment.workload.batch_size)
         self._batches: dict[str, list[Any]] = {}  # of the splits that are evaluated again and again
         self._order: tuple[int, Any] = (-1, None)  # an epoch, and the members' orders of it
         self._evaluation_seconds = 0.0  # of the last epoch
 
+    def _last_step(self, until_epoch: int | None) -> int:
+        length = self.task.steps_per_epoch
+        if until_epoch is None:
+            return self.task.steps
+        return min(self.task.steps, max(until_epoch, math.ceil(self.step / length)) * length)
+
     def run(self) -> None:
-        """Trains to the end.
+        """Trains to the end, or up to the end of the epoch at which the runs are stopped.
 
         Raises:
           Interrupted: after a signal, once a checkpoint is written.
@@ -93,8 +101,11 @@ class Session:
                 self._evaluate_again(unevaluated)
             self._make_steps()
             self.recorder.checkpoints.wait()
-            if self.recorder.active and (self.step < self.task.steps or self._unevaluated()):
+            if self.recorder.active and (self.step < self.last or self._unevaluated()):
                 raise self._interrupted()
+            if self.last < self.task.steps:
+                self.recorder.stop_early(self.last)
+                return
             try:
                 finish(self.program, self.states, self.splits, self.recorder, self.stop)
             except Unfinished:
@@ -109,7 +120,7 @@ class Session:
         resumed = f", continued from step {self.step:,}" if self.step else ""
         size = f"{self.recorder.parameters:,} parameters, {task.steps:,} steps"
         title = f"{task.experiment.name}{many}: {size}{resumed}\n{population.folder}"
-        self.reporter.start(title, self.step, task.steps, task.steps_per_epoch, task.problem.measured)
+        self.reporter.start(title, self.step, self.last, task.steps_per_epoch, task.problem.measured)
         warmup = max(getattr(member.task.experiment.schedule, "warmup", 0.0) for member in population.members)
         if warmup >= task.experiment.workload.epochs:
             self.reporter.say(
@@ -126,7 +137,7 @@ class Session:
     def _make_steps(self) -> None:
         """Makes steps up to the last one or until the process is asked to stop, and then saves a checkpoint."""
         done: Slice | None = None
-        while self.step < self.task.steps and self.recorder.active and not self.stop.requested():
+        while self.step < self.last and self.recorder.active and not self.stop.requested():
             under_way = self._dispatch()
             if done is not None:
                 self._write(done)
@@ -158,10 +169,10 @@ class Session:
         """Waits until the steps are made. Then does all work on the states, before the next steps change them."""
         jax.block_until_ready(under_way.metrics)
         self.clock.stop()
-        left = self._seconds_for(self.task.steps - self.step)
+        left = self._seconds_for(self.last - self.step)
         self.reporter.advance(self.step, self.clock.examples_per_second, left)
         if self.clock.first_estimate():
-            self._say_duration(left + self.waiting * self._seconds_for(self.task.steps) / self.clock.members)
+            self._say_duration(left + self.waiting * self._seconds_for(self.last) / self.clock.members)
         if under_way.is_line_due:
             values = self.program.step_values(under_way.metrics)
             under_way.measured = {"steps": under_way.metrics.steps, **values}

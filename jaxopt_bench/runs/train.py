@@ -41,14 +41,14 @@ def train(experiment: Experiment, options: Options | None = None) -> Run:
       options: where and how; the defaults of `Options` if it is None.
 
     Returns:
-      The run. Its summary's status is "completed" or "diverged".
+      The run. Its summary's status is "completed" or "diverged", or "stopped" after `Options.until_epoch`.
 
     Raises:
       UserError: for a mistake that the user can correct, such as a missing data set or checkpoint.
       Interrupted: after SIGINT or SIGTERM, once a checkpoint is written.
     """
     options = options or Options()
-    index = Index.read([experiment], options.runs_dir, options.fresh)
+    index = Index.read([experiment], options.runs_dir, options.fresh, options.until_epoch)
     if not index.unfinished:
         options.reporter.say("finished earlier; fresh=True, or --fresh, trains it again")
     return _train(index, options)[0]
@@ -67,18 +67,19 @@ def train_population(experiments: Sequence[Experiment], options: Options | None 
       options: where and how; the defaults of `Options` if it is None.
 
     Returns:
-      The runs, in the experiments' order. The status of each is "completed" or "diverged".
+      The runs, in the experiments' order. The status of each is "completed" or "diverged", or "stopped" after
+      `Options.until_epoch`.
 
     Raises:
       UserError: if two experiments are the same; and as `train` does.
       Interrupted: after SIGINT or SIGTERM, once a checkpoint is written.
     """
     options = options or Options()
-    return _train(Index.read(experiments, options.runs_dir, options.fresh), options)
+    return _train(Index.read(experiments, options.runs_dir, options.fresh, options.until_epoch), options)
 
 
 def _train(index: Index, options: Options) -> list[Run]:
-    """Trains the runs of an index that have not finished, and returns all of them."""
+    """Trains the runs of an index that are still to be trained, and returns all of them."""
     options = dataclasses.replace(options, problems=options.problems or Problems())
     if options.recording.evaluation:
         evaluate_finished(index.entries, options)
@@ -142,12 +143,12 @@ class Group:
 
     @property
     def unfinished(self) -> list[Entry]:
-        """The runs that have not finished."""
-        return [entry for entry in self.entries if not entry.finished]
+        """The runs that are still to be trained."""
+        return [entry for entry in self.entries if not entry.trained]
 
 
 def _train_group(group: Group, index: Index, options: Options) -> None:
-    """Trains wave after wave until all runs of a group have finished."""
+    """Trains wave after wave until all runs of a group are trained."""
     group = dataclasses.replace(group, largest=options.largest)
     while unfinished := group.unfinished:
         population, group = _next_population(group, index, options)
@@ -211,7 +212,7 @@ def _train_wave(
         for member in population.active:
             member.check_config()
         same = [(member.task.experiment.to_json(), task_to_json(member.task)) for member in population.members]
-        check_same((options.recording.to_json(), population.task.code_path.to_json(), same))
+        check_same((options.recording.to_json(), options.until_epoch, population.task.code_path.to_json(), same))
         if len(population.members) == 1:  # there is nothing to measure
             population = with_recorded_threads(population)
         program = Program(population.task, len(population.members))

@@ -11,7 +11,7 @@ from jaxopt_bench.errors import UserError, unknown_name
 from jaxopt_bench.statistics.checks import check_ordered
 
 # By method of search: whether some of its trials are a smaller search of that kind; None where in no sense.
-_SUBSETS_ARE_SEARCHES: dict[str, bool | None] = {"random": True, "sobol": False, "grid": None}
+_SUBSETS_ARE_SEARCHES: dict[str, bool | None] = {"random": True, "sobol": False, "grid": None, "halving": None}
 
 
 def expected_best(values: Sequence[float], *, higher: bool, worst: float | None = None) -> list[float]:
@@ -70,10 +70,11 @@ def expected_best_is_exact(search: str) -> bool:
     """Returns whether `expected_best` is what a smaller search of this kind would find, in expectation.
 
     Some trials of a random search are a random search. Some points of a Sobol' sequence, drawn at random, are spread
-    less evenly than a sequence of as many: there it is an approximation. Some points of a grid are no grid.
+    less evenly than a sequence of as many: there it is an approximation. Some points of a grid are no grid, and
+    successive halving knows the results of its best trials only.
 
     Args:
-      search: "random", "sobol" or "grid".
+      search: "random", "sobol", "grid" or "halving".
 
     Returns:
       True where it is exact, False where it is an approximation.

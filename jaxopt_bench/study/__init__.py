@@ -9,6 +9,7 @@ from jaxopt_bench.study.document import DOCUMENT, FORMAT, Document, check_within
 from jaxopt_bench.study.entries import RunEntry, Selection, StudyRun, StudySize, Timing, UnitKey
 from jaxopt_bench.study.extension import Extension
 from jaxopt_bench.study.growth import merged
+from jaxopt_bench.study.halving import HALVING, Rung, rungs, training_epochs
 from jaxopt_bench.study.measured import STEPS
 from jaxopt_bench.study.plan import (
     FOLDERS,
@@ -36,6 +37,7 @@ __all__ = [
     "DOCUMENT",
     "FOLDERS",
     "FORMAT",
+    "HALVING",
     "STEPS",
     "STUDIES",
     "Association",
@@ -48,6 +50,7 @@ __all__ = [
     "Planned",
     "Point",
     "RunEntry",
+    "Rung",
     "Selection",
     "Study",
     "StudyRun",
@@ -68,9 +71,11 @@ __all__ = [
     "points",
     "protocol",
     "read_document",
+    "rungs",
     "space_in_words",
     "space_of",
     "space_size",
+    "training_epochs",
     "trials",
     "units",
 ]

@@ -9,6 +9,7 @@ from typing import Literal
 from jaxopt_bench.experiment import Experiment, Workload
 from jaxopt_bench.study.contender import Contender, experiment_of
 from jaxopt_bench.study.entries import RunEntry, UnitKey
+from jaxopt_bench.study.halving import HALVING
 from jaxopt_bench.study.search import Point, draw
 from jaxopt_bench.study.study import MOST_SEEDS, Study
 
@@ -90,19 +91,20 @@ def points(study: Study, unit: Unit) -> list[Point]:
     if not space:
         return [{}]
     purpose = (study.seed, unit.workload.name, unit.repetition)
+    how = "sobol" if study.search == HALVING else study.search
     count = study.trials_on(unit.workload)
     boxes = [
         [min(count, study.trials_within(budget, unit.workload)) for budget in (extension.after, extension.until)]
         for extension in unit.contender.extensions
     ]
-    own = draw(space, count - sum(until - after for after, until in boxes), study.search, *purpose)
+    own = draw(space, count - sum(until - after for after, until in boxes), how, *purpose)
     found: list[Point] = []
     taken = 0
     for number, ((after, until), extension) in enumerate(zip(boxes, unit.contender.extensions, strict=True)):
         before = taken + after - (boxes[number - 1][1] if number else 0)
         found += own[taken:before]
         if until > after:
-            found += draw(extension.space, until - after, study.search, *purpose, f"extension {number}")
+            found += draw(extension.space, until - after, how, *purpose, f"extension {number}")
         taken = before
     return found + own[taken:]
 
@@ -145,7 +147,7 @@ def planned_runs(study: Study, unit: Unit) -> dict[Phase, list[Planned]]:
     Which trials are finalists and which one wins is not known yet: the first ones stand for them.
     """
     found: dict[Phase, list[Planned]] = {"trial": trials(study, unit)}
-    again = study.finalists_among(len(found["trial"]) // study.trial_seeds)
+    again = study.finalists_among(study.rungs_on(unit.workload, len(found["trial"]) // study.trial_seeds)[-1].trials)
     if again:
         found["finalist"] = finalists(study, unit, range(again))
     return {**found, "confirmation": confirmations(study, unit, 0)}

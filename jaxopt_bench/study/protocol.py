@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from jaxopt_bench.formatting import join_words
 from jaxopt_bench.measures import SPLIT_WORDS, split_of
 from jaxopt_bench.optimizers import Axis, Choice, Constant, Space
 from jaxopt_bench.optimizers.words import schedule_in_words
 from jaxopt_bench.problems import LOSS
 from jaxopt_bench.study.contender import Contender
 from jaxopt_bench.study.extension import Extension
+from jaxopt_bench.study.halving import HALVING, training_epochs
 from jaxopt_bench.study.study import Study
 
 _WHEN = {"final": "last epoch", "best": "epoch with the lowest validation loss"}
@@ -27,7 +29,8 @@ def protocol(study: Study, *, shares_points: bool = True) -> list[str]:
     said = []
     if tuned:
         shared = [_SHARED] if shares_points and study.search != "grid" else []
-        said = [_tuning(study), *shared, *_different_sizes(tuned), *_widening(study), *_selection(study)]
+        how = [_tuning(study), *shared, *_halving(study)]
+        said = [*how, *_different_sizes(tuned), *_widening(study), *_selection(study)]
     said += _different_schedules(study.contenders)
     fixed = [c.name for c in study.contenders if not c.searched]
     if fixed:
@@ -47,6 +50,7 @@ _DRAWS = {
     "sobol": "a scrambled Sobol sequence over its search space",
     "random": "independent draws from its search space",
     "grid": "a grid over its search space",
+    HALVING: "a scrambled Sobol sequence over its search space",
 }
 
 
@@ -64,6 +68,34 @@ def budget_in_words(study: Study) -> str:
 def _tuning(study: Study) -> str:
     each = f", {study.trial_seeds} seeds each" if study.trial_seeds > 1 else ""
     return f"Tune: on each workload every tuned optimizer has {budget_in_words(study)}{each}, {_DRAWS[study.search]}."
+
+
+def _halving(study: Study) -> list[str]:
+    """Returns which trials are trained how long, a sentence for each workload; none without halving."""
+    if study.search != HALVING:
+        return []
+    said = []
+    for workload in study.workloads:
+        first, *others = stages = study.rungs_on(workload, study.trials_on(workload))
+        parts = [f"{first.trials} trials are trained for {_epochs(first.epochs)}"]
+        parts += [f"the best {rung.trials} of these up to epoch {rung.epochs}" for rung in others]
+        used = study.trial_seeds * training_epochs(stages)
+        whole = study.trial_seeds * first.trials * workload.epochs
+        said.append(
+            f"Halve: on {workload.name} {join_words(parts)}. This takes {used:,} epochs for each optimizer; "
+            f"{first.trials} whole trials would take {whole:,}."
+        )
+    at = "last epoch so far" if study.at == "final" else f"{_WHEN[study.at]} so far"
+    return [
+        *said,
+        f"Promote: trials are compared by the measure that selects the winner, at the {at}; the earlier of equals is "
+        "promoted. A trial has the learning-rate schedule of all its epochs from the beginning, and continues from its "
+        'checkpoint. Trials that are not promoted have the status "stopped" and cannot be selected.',
+    ]
+
+
+def _epochs(count: int) -> str:
+    return f"{count} epoch{'s' * (count != 1)}"
 
 
 def _selection(study: Study) -> list[str]:

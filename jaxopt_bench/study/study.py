@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from jaxopt_bench.config import Config, number
 from jaxopt_bench.errors import UserError, unknown_name
@@ -13,6 +13,7 @@ from jaxopt_bench.measures import split_of
 from jaxopt_bench.problems import LOSS
 from jaxopt_bench.study.claims import Claim
 from jaxopt_bench.study.contender import Contender, run_name
+from jaxopt_bench.study.halving import HALVING, Rung, most_trials, rungs
 from jaxopt_bench.study.measured import JUDGING, JUDGING_FORM, STEPS, is_judging, names_of_measures
 
 MOST_SEEDS = 5_000
@@ -23,6 +24,8 @@ MOST_TRIALS = 10_000
 """The largest number of trials of a contender on a workload. More are probably a typing error."""
 MOST_RUNS = 100_000
 """The largest number of runs of a study."""
+_HALVING = ("halving_factor", "halving_rungs")
+"""Fields that matter for `HALVING` only."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,7 +70,7 @@ class Study(Config):
     trials: int | None = number(None, at_least=1, at_most=MOST_TRIALS)
     """The budget of each contender on each workload: so many trials …"""
     total_epochs: int | None = number(None, at_least=1, at_most=10**9)
-    """… or so many epochs in all, as whole trials."""
+    """… or so many epochs in all, as whole trials, or with halving as many trials as these epochs allow."""
     trial_seeds: int = number(1, at_least=1, at_most=MOST_SEEDS)
     """Seeds a trial; it is judged by their mean."""
     finalists: int = number(3, at_least=0, at_most=MOST_TRIALS)
@@ -80,8 +83,13 @@ class Study(Config):
     """Fresh seeds with which a winner is confirmed."""
     repetitions: int = number(1, at_least=1, at_most=100)
     """How often the whole search is made, with independent draws and seeds."""
-    search: Literal["sobol", "random", "grid"] = "sobol"
-    """How trials are drawn: quasi-random (scrambled Sobol), at random, or on a grid."""
+    search: Literal["sobol", "random", "grid", "halving"] = "sobol"
+    """How trials are drawn: quasi-random (scrambled Sobol), at random, or on a grid. "halving" draws as "sobol" does,
+    and trains only the best trials to the end (successive halving; see `study.halving.rungs`)."""
+    halving_factor: int = number(2, at_least=2, at_most=MOST_TRIALS)
+    """With halving: one in so many trials continues after each rung, up to about so many times the epochs."""
+    halving_rungs: int = number(3, at_least=2, at_most=MOST_TRIALS)
+    """With halving: how many rungs there are, at most. More rungs train fewer epochs, and stop trials earlier."""
     select: str = "validation_loss"
     """The measure by which trials are judged: "validation_<metric>", such as the loss, or "steps_to_target". For
     problems without validation examples, such as analytic functions, "train_clean_<metric>"."""
@@ -111,11 +119,29 @@ class Study(Config):
             raise UserError(f"Study.select is {self.select!r}. Expected {JUDGING_FORM}, or {STEPS!r}.")
         if self.finalists == 1:
             raise UserError("Study.finalists is 1. Expected 0 for none, or at least 2 to select among.")
+        self._check_halving()
         if self.refit and self.at == "best":
             raise UserError("Study.at is 'best' where refit is True; accepted: 'final', since nothing validates then.")
         self._check_workloads()
         self._check_size()
         self._check_references()
+
+    def to_json(self) -> dict[str, Any]:
+        """See `Config.to_json`. The fields of halving are left out of a study with another search."""
+        return {n: value for n, value in super().to_json().items() if n not in _HALVING or self.search == HALVING}
+
+    def _check_halving(self) -> None:
+        if self.search == HALVING and self.select == STEPS:
+            raise UserError(
+                f"Study.select is {STEPS!r} and Study.search is {HALVING!r}, which stops most trials before they can "
+                f"reach the target. Expected another search, or for Study.select {JUDGING_FORM}."
+            )
+        for field in (f for f in dataclasses.fields(self) if f.name in _HALVING and self.search != HALVING):
+            if (value := getattr(self, field.name)) != field.default:
+                raise UserError(
+                    f"Study.{field.name} is {value} and Study.search is {self.search!r}. Expected the search "
+                    f"{HALVING!r}, or the default value, {field.default}."
+                )
 
     def _check_names(self) -> None:
         for field in ("workloads", "contenders"):
@@ -246,7 +272,12 @@ class Study(Config):
 
     def trials_within(self, budget: int, workload: Workload) -> int:
         """Returns how many trials on a workload a budget is, which is of trials or of epochs as the study's is."""
-        return budget if self.trials is not None else budget // (workload.epochs * self.trial_seeds)
+        if self.trials is not None:
+            return budget
+        if self.search == HALVING:
+            each = budget // self.trial_seeds
+            return most_trials(each, workload.epochs, self.halving_factor, self.halving_rungs, MOST_TRIALS + 1)
+        return budget // (workload.epochs * self.trial_seeds)
 
     def finalists_among(self, trials: int) -> int:
         """Returns how many trials are trained again before one is selected; none if there is nothing to select among.
@@ -255,6 +286,16 @@ class Study(Config):
           trials: the number of trials that did not diverge.
         """
         return min(self.finalists, trials) if trials > 1 else 0
+
+    def rungs_on(self, workload: Workload, trials: int) -> tuple[Rung, ...]:
+        """Returns the rungs of so many trials on a workload: without halving a single one, with all epochs."""
+        if self.search == HALVING and trials:
+            return rungs(trials, workload.epochs, self.halving_factor, self.halving_rungs)
+        return (Rung(trials, workload.epochs),)
+
+    def common_epochs(self, workload: Workload) -> int:
+        """Returns up to which epoch all trials on a workload are trained."""
+        return self.rungs_on(workload, self.trials_on(workload))[0].epochs
 
     def only(self, workloads: Sequence[str] = (), contenders: Sequence[str] = ()) -> Study:
         """Returns the study with only some workloads and contenders, and with the claims about these alone.

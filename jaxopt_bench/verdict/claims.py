@@ -11,7 +11,7 @@ from jaxopt_bench.experiment import Workload
 from jaxopt_bench.measures import ROUGHNESS, ROUGHNESS_EPOCHS, Measure, measures
 from jaxopt_bench.results import Results, workload_metrics
 from jaxopt_bench.statistics import Estimate, RankCorrelation, spearman
-from jaxopt_bench.study import Association, Claim, Comparison, Document, Study
+from jaxopt_bench.study import HALVING, Association, Claim, Comparison, Document, Study
 from jaxopt_bench.verdict.pairs import compare
 from jaxopt_bench.verdict.samples import (
     RunRow,
@@ -122,6 +122,9 @@ def _association(results: Results, study: Study, workload: str, part: Associatio
     reached: list[float] = []
     if part.field not in rows.columns:
         return Evidence(part, measure, "undecided", undecidable="no trial has this hyperparameter")
+    if study.search == HALVING:
+        why = "successive halving trains only the best trials to the end"
+        return Evidence(part, measure, "undecided", undecidable=why)
     for seeds in seeds_by_trial(rows):
         results_of_trial = [_of_trial(results, study, row, measure) for row in seeds]
         values.append(float(seeds[0][part.field]))

@@ -160,8 +160,8 @@ def _warnings(study: Study, ranking: Ranking) -> list[str]:
     improving = [f"{s.contender} ({join_words(edges)})" for s in ranking.standings if (edges := _improving(s))]
     if improving:
         said.append(
-            "Results still improve towards an edge of the search space, where the best trial lies: "
-            f"{join_words(improving)}. {_advice(study)}"
+            f"Results{_when_all(study, ranking)} still improve towards an edge of the search space, where the best "
+            f"trial lies: {join_words(improving)}. {_advice(study)}"
         )
     zero = [s.contender for s in ranking.standings if any(ZERO_MAY_DO in winner.edges for winner in s.winners)]
     if zero:
@@ -211,6 +211,13 @@ def _instead(ranking: Ranking) -> str:
         return "are left out"
     like = "untrained models" if worst == primary.metric.untrained else "the worst run that did not"
     return f"count as {like} ({primary.words} {primary.format(worst)})"
+
+
+def _when_all(study: Study, ranking: Ranking) -> str:
+    """Returns which results all trials have, after their name; nothing if these are their results at the end."""
+    workload = study.workload(ranking.workload)
+    epoch = study.common_epochs(workload)
+    return f" after epoch {epoch}, up to which all trials were trained," if epoch < workload.epochs else ""
 
 
 def _improving(standing: Standing) -> list[str]:

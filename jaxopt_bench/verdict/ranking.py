@@ -192,7 +192,9 @@ def _standing(
         seconds=steps * a_step if steps < math.inf and a_step is not None else None,
         times=() if a_step is None else tuple(each * a_step for each in each_steps),
         cost=sum(second or 0.0 for rows in (confirmed, again, trials) for second in rows["seconds"].to_list()),
-        improving=tuple(dict.fromkeys(e for w in winners for e in improving_edges(study, trials, w, scale.judged))),
+        improving=tuple(
+            dict.fromkeys(e for w in winners for e in improving_edges(study, results, trials, w, scale.judged))
+        ),
         inner_rules=_inner_rules(confirmed),
     )
 

@@ -12,9 +12,10 @@ import polars as pl
 from jaxtyping import Float
 
 from jaxopt_bench.measures import Measure, measures, split_of
-from jaxopt_bench.problems import Metric
+from jaxopt_bench.problems import LOSS, Metric
 from jaxopt_bench.results import Results, workload_metrics
 from jaxopt_bench.results.columns import metric_columns
+from jaxopt_bench.runs import SPLITS
 from jaxopt_bench.statistics import least_deviation, steps_to_target
 from jaxopt_bench.study import Document, Phase, Study, Target
 
@@ -213,6 +214,33 @@ def final_or_best(study: Study, row: RunRow, measure: str) -> float | None:
     return row.get(f"{study.at}.{measure}") if row["status"] == "completed" else None
 
 
+def result_at(study: Study, results: Results, row: RunRow, measure: str, epoch: int | None) -> float | None:
+    """Returns the result of a run, or the one that it would have if it had ended after an epoch.
+
+    Args:
+      study: the study, which says whether the result is that of the last or of the best epoch.
+      results: of the study.
+      row: of the run.
+      measure: "{split}_{metric}".
+      epoch: the epoch, counted from 1. Only what was recorded up to its end counts. None for the run's end.
+
+    Returns:
+      The result; None if the run had not reached the epoch, or had diverged by then.
+    """
+    if epoch is None:
+        return final_or_best(study, row, measure)
+    found, lines = split_of(measure), results.lines(row["path"])
+    ends = lines.filter(pl.col("split").is_in(SPLITS), pl.col("epoch") <= epoch)
+    validated = ends.filter(pl.col("split") == "validation", pl.col(LOSS).is_not_null()).sort(LOSS, "step")
+    best_step = validated["step"].head(1).to_list()
+    last, best = ends.filter(pl.col("epoch") == epoch), ends.filter(pl.col("step").is_in(best_step))
+    reported = best if study.at == "best" else last
+    if found is None or found[1] not in lines.columns or any(each[LOSS].has_nulls() for each in (last, best)):
+        return None
+    values = reported.filter(pl.col("split") == found[0])[found[1]]
+    return values[-1] if len(last) and len(values) else None
+
+
 def epoch_curves(lines: pl.DataFrame) -> dict[str, list[float | None]]:
     """Returns the measurements of a run at the ends of its epochs, by `{split}_{metric}`."""
     names = metric_columns(lines.columns)
@@ -244,7 +272,7 @@ def steps_of(lines: pl.DataFrame, target: Target, metrics: tuple[Metric, ...]) -
 
 
 def ended(results: Results, workload: str, contender: str | None, phase: Phase) -> pl.DataFrame:
-    """Returns the runs in a phase that have ended, of a contender or, for None, of all.
+    """Returns the runs in a phase that have ended or were stopped, of a contender or, for None, of all.
 
     Confirmations are those of winners alone.
     """
@@ -252,7 +280,7 @@ def ended(results: Results, workload: str, contender: str | None, phase: Phase) 
         pl.col("workload") == workload,
         pl.lit(True) if contender is None else pl.col("contender") == contender,
         pl.col("phase") == phase,
-        pl.col("status").is_in(["completed", "diverged"]),
+        pl.col("status").is_in(["completed", "diverged", "stopped"]),
     )
     return rows.filter(pl.col("selected")) if phase == "confirmation" else rows
 

@@ -13,7 +13,7 @@ from jaxopt_bench.problems import LOSS, Metric
 from jaxopt_bench.results import Results, metrics_of
 from jaxopt_bench.statistics import complete_mean
 from jaxopt_bench.study import STEPS, Point, Study
-from jaxopt_bench.verdict.samples import final_or_best, seeds_by_trial, steps_of
+from jaxopt_bench.verdict.samples import result_at, seeds_by_trial, steps_of
 
 EDGE = 0.1
 """The fraction of a range, at either end, that counts as its edge."""
@@ -54,25 +54,27 @@ def judged_by(study: Study, workload: str, metrics: tuple[Metric, ...]) -> Measu
     return known[study.select]
 
 
-def trial_scores(study: Study, results: Results) -> list[Score]:
+def trial_scores(study: Study, results: Results, epoch: int | None = None) -> list[Score]:
     """Returns the scores of a unit's trials, or of its finalists, by their indices.
 
     Args:
       study: the study, which names the measure that judges trials.
       results: the runs of one contender on one workload in one repetition, all finished: either its trials, or those of
         its finalists with other seeds.
+      epoch: score the runs by what they had recorded up to this epoch; None for their results at the end.
     """
     scores = []
     metrics = metrics_of(results.runs["metrics"].to_list())
     for rows in seeds_by_trial(results.runs.sort("trial", "seed")):
         workload = rows[0]["workload"]
-        losses = complete_mean([final_or_best(study, row, f"{study.judging_split(workload)}_{LOSS}") for row in rows])
+        loss = f"{study.judging_split(workload)}_{LOSS}"
+        losses = complete_mean([result_at(study, results, row, loss, epoch) for row in rows])
         if study.select == STEPS:
             target = study.target(workload)
             assert target is not None, "a study that selects by steps has targets"
             value = complete_mean([steps_of(results.lines(row["path"]), target, metrics) for row in rows])
         else:
-            value = complete_mean([final_or_best(study, row, study.select) for row in rows])
+            value = complete_mean([result_at(study, results, row, study.select, epoch) for row in rows])
         scores.append(Score(rows[0]["trial"], value if losses is not None else None, losses))
     return scores
 

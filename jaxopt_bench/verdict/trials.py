@@ -10,9 +10,10 @@ import polars as pl
 
 from jaxopt_bench.measures import Measure
 from jaxopt_bench.optimizers import Axis
+from jaxopt_bench.results import Results
 from jaxopt_bench.statistics import Sensitivity, complete_mean, expected_best, sensitivity, spearman
-from jaxopt_bench.study import Selection, Study
-from jaxopt_bench.verdict.samples import RunRow, final_or_best, seeds_by_trial
+from jaxopt_bench.study import HALVING, Selection, Study
+from jaxopt_bench.verdict.samples import RunRow, final_or_best, result_at, seeds_by_trial
 from jaxopt_bench.verdict.scale import Scale
 
 LEARNING_RATE = "optimizer.learning_rate"
@@ -30,10 +31,10 @@ class Trials:
       count: how many there are.
       diverged: how many of them diverged.
       expected_best: the expected result of the best of 1, 2, … trials, in `Scale.judged`. It is empty if a part of the
-        trials is no search of the same kind: for a grid, and if the search space has extensions. It is also empty if no
-        result is known.
+        trials is no search of the same kind: for a grid, and if the search space has extensions. It is also empty for
+        halving, which knows the results of the best trials only, and if no result is known.
       good_learning_rates: those of trials that are nearly as good as the best one, see `Scale.tolerance`; None if
-        they are not known.
+        they are not known, as with halving: a trial that was stopped might have become as good.
     """
 
     count: int
@@ -51,26 +52,35 @@ def trials_of(study: Study, workload: str, rows: pl.DataFrame, scale: Scale) -> 
 
     values = means(scale.judged.name)
     good = None
-    if LEARNING_RATE in rows.columns and scale.tolerance is not None:
+    if LEARNING_RATE in rows.columns and scale.tolerance is not None and study.search != HALVING:
         reached = means(scale.headline.name)
         rates = [seeds[0][LEARNING_RATE] for seeds in trials]
         if min(rates) > 0:
             good = sensitivity(rates, reached, scale.tolerance, higher=scale.headline.higher_is_better)
-    parts_differ = study.search == "grid" or bool(study.contender(rows["contender"][0]).extensions)
+    parts_differ = study.search in ("grid", HALVING) or bool(study.contender(rows["contender"][0]).extensions)
     curve = [] if parts_differ else _expected_best(values, scale.judged)
     budget = study.trials_on(study.workload(workload))
-    return Trials(len(trials), sum(v is None for v in values), tuple(curve[:budget]), good)
+    diverged = [seeds for seeds in trials if any(_diverged(study, seed, scale.judged) for seed in seeds)]
+    return Trials(len(trials), len(diverged), tuple(curve[:budget]), good)
 
 
-def improving_edges(study: Study, rows: pl.DataFrame, winner: Selection, judged: Measure) -> list[str]:
+def _diverged(study: Study, row: RunRow, judged: Measure) -> bool:
+    return row["status"] != "stopped" and final_or_best(study, row, judged.name) is None
+
+
+def improving_edges(
+    study: Study, results: Results, rows: pl.DataFrame, winner: Selection, judged: Measure
+) -> list[str]:
     """Returns those edges at which a winner lies and towards which results still improve, if there is more beyond them.
 
     The best of a few trials lies at an edge of some range by chance, also if the hyperparameter has no influence. So
     the half of the trials that is nearest to the edge must improve towards it: Spearman's rank correlation of the
-    results with the distance from the edge must be significant at 5%, one-sided.
+    results with the distance from the edge must be significant at 5%, one-sided. With halving, the results are those at
+    the first rung, the last epoch that all trials were trained for: later results are of selected trials.
 
     Args:
       study: the study.
+      results: of the study, with the lines of the trials' metrics.
       rows: the trials of a contender on a workload; those of other repetitions than the winner's do not count.
       winner: the selection among them.
       judged: the measure of the results.
@@ -79,7 +89,7 @@ def improving_edges(study: Study, rows: pl.DataFrame, winner: Selection, judged:
       Fields with their edges, as in `Selection.edges`, without `ZERO_MAY_DO` and natural limits such as an exponent of
       1/2.
     """
-    contender = study.contender(winner.contender)
+    contender, workload = study.contender(winner.contender), study.workload(winner.workload)
     space = contender.reach
     trials = seeds_by_trial(rows.filter(pl.col("repetition") == winner.repetition))
     found = []
@@ -90,14 +100,17 @@ def improving_edges(study: Study, rows: pl.DataFrame, winner: Selection, judged:
             continue
         end = round(axis.share(winner.winning_values[field]))
         distances = [abs(axis.share(seeds[0][field]) - end) for seeds in trials]
-        if _improves([_badness(study, seeds, judged) for seeds in trials], distances) and contender.beyond(edge):
+        first = study.common_epochs(workload)
+        epoch = first if first < workload.epochs else None
+        badness = [_badness(study, results, seeds, judged, epoch) for seeds in trials]
+        if _improves(badness, distances) and contender.beyond(edge):
             found.append(edge)
     return found
 
 
-def _badness(study: Study, seeds: Sequence[RunRow], judged: Measure) -> float:
-    """Returns a trial's result with the sign with which lower is better; infinity if it diverged."""
-    value = complete_mean([final_or_best(study, seed, judged.name) for seed in seeds])
+def _badness(study: Study, results: Results, seeds: Sequence[RunRow], judged: Measure, epoch: int | None) -> float:
+    """Returns a trial's result, see `result_at`, with the sign with which lower is better; infinity if it diverged."""
+    value = complete_mean([result_at(study, results, seed, judged.name, epoch) for seed in seeds])
     return math.inf if value is None else -value if judged.higher_is_better else value
 
 

@@ -86,6 +86,36 @@ def test_the_time_left_is_that_of_this_process_alone_wherever_it_goes_on(small, 
     assert progress.seconds_left() == pytest.approx(2 * 4 * 240 / epochs, rel=0.01)
 
 
+def test_the_time_left_of_a_search_by_halving_counts_the_rungs(small, tmp_path):
+    four_epochs = dataclasses.replace(small.workloads[0], epochs=4)
+    halving = dataclasses.replace(small, workloads=(four_epochs,), search="halving", trials=4)
+    at = StudyFolder(tmp_path / "study")
+    at.begin(halving)
+    first, _ = units(halving)
+    planned = trials(halving, first)
+    progress = StudyLines(Console(file=io.StringIO()))
+    progress.start(halving, at, [(first, planned)], JUDGED)
+    job = Job("trial", first, tuple(planned), until_epoch=1)
+    reporter = progress.begin(job)
+    reporter.start("4 trials", step=0, steps=10, steps_per_epoch=10, metrics=METRICS)
+    reporter.advance(step=5, examples_per_second=1.0, seconds_left=10.0)
+    # 4 trials take 10 s for half an epoch, so an epoch of one takes 5 s. The rungs (4, 1), (2, 2) and (1, 4) have 4, 2
+    # and 2 epochs, of which 2 are done; 2 confirmations have 4 epochs each.
+    assert progress.seconds_left() == pytest.approx((8 - 2 + 2 * 4) * 5)
+    reporter.advance(step=10, examples_per_second=1.0, seconds_left=0.0)
+    progress.begun[id(job)].began -= 4 * 20
+    progress.end(job)
+    assert progress.seconds_left() == pytest.approx((8 - 4 + 2 * 4) * 20, rel=0.01)
+    second = Job("trial", first, tuple(planned[:2]), until_epoch=2)
+    reporter = progress.begin(second)
+    counts = progress.counts[first.key]
+    assert (counts.done, counts.running) == (2, 2)
+    reporter.start("2 trials", step=10, steps=20, steps_per_epoch=10, metrics=METRICS)
+    reporter.advance(step=15, examples_per_second=1.0, seconds_left=20.0)
+    assert progress.seconds_left() == pytest.approx((8 - 4 - 1 + 2 * 4) * 20, rel=0.01)
+    assert "2 trials up to epoch 2" in progress.console.file.getvalue()
+
+
 def test_the_table_leaves_no_thread_behind_when_the_terminal_is_gone(small, tmp_path, monkeypatch):
     at = StudyFolder(tmp_path / "study")
     at.begin(small)

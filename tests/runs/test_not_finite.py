@@ -76,6 +76,12 @@ def test_a_run_whose_last_evaluation_is_not_finite_has_diverged(broken_at, tmp_p
     assert (again.summary, again.metrics) == (run.summary, run.metrics)
 
 
+def test_a_run_that_is_stopped_where_its_evaluation_is_not_finite_has_diverged(broken_at, tmp_path, options):
+    summary = summary_of(train(broken_at(EPOCH), Options(runs_dir=tmp_path, until_epoch=1, **options)))
+    assert (summary["status"], summary["steps"]) == ("diverged", EPOCH)
+    assert summary["reason"] == "the train_clean loss at the end of epoch 1 was not finite"
+
+
 def test_a_run_whose_first_evaluation_alone_is_not_finite_completes(broken_at, tmp_path, options):
     run = train(broken_at(EPOCH), Options(runs_dir=tmp_path, **options))
     summary = summary_of(run)

@@ -93,5 +93,7 @@ def test_only_a_part_of_a_random_search_is_one() -> None:
     assert not expected_best_is_exact("sobol")
     with pytest.raises(UserError, match=r"'grid'.*accepted: random or sobol"):
         expected_best_is_exact("grid")
+    with pytest.raises(UserError, match=r"'halving'.*accepted: random or sobol"):
+        expected_best_is_exact("halving")
     with pytest.raises(UserError, match="did you mean random"):
         expected_best_is_exact("randm")

@@ -116,7 +116,7 @@ def studies(draw: st.DrawFn) -> Study:
         trial_seeds=draw(st.integers(1, 4)),
         seeds=draw(st.integers(1, 9)),
         repetitions=draw(st.integers(1, 3)),
-        search=draw(st.sampled_from(["sobol", "random", "grid"])),
+        search=draw(st.sampled_from(["sobol", "random", "grid", "halving"])),
         select=draw(st.sampled_from(["validation_loss", "validation_accuracy", "train_clean_loss"])),
         at="final" if refit else draw(st.sampled_from(["final", "best"])),
         refit=refit,

@@ -424,7 +424,7 @@ def test_a_hyperparameter_without_influence_is_seldom_to_be_extended():
         frame = pl.DataFrame(
             [{**row("trial", "adam", trial=i), **p, "final.validation_loss": losses[i]} for i, p in enumerate(points)]
         )
-        found = improving_edges(made, frame, winner, judged_by_loss)
+        found = improving_edges(made, results([]), frame, winner, judged_by_loss)
         at_edge += bool(winner.edges)
         for i, field in enumerate(space):
             said[i] += any(edge.startswith(field) for edge in found)

@@ -22,7 +22,8 @@ ROW = 22  # pixels
 def sensitivity(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     """Returns what runs reached against their learning rates: a study's trials, or all runs."""
     tried = subject.trials if subject.study else subject.ended
-    tried = tried.filter(pl.col("learning_rate") > 0)
+    stopped = int((tried["status"] == "stopped").sum())
+    tried = tried.filter(pl.col("learning_rate") > 0, pl.col("status") != "stopped")
     quantity = _judged_by(subject)
     measure = quantity.name
     alive = tried.filter(pl.col("status") == "completed", pl.col(measure).is_not_null())
@@ -45,6 +46,8 @@ def sensitivity(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
         said.append("Other hyperparameters vary too, so neighbours may differ.")
     if len(lost):
         said.append(f"Crosses at the top are the {len(lost)} that diverged, or ended without a finite result.")
+    if stopped:
+        said.append(f"The {stopped} trials that successive halving stopped before their last epoch are left out.")
     columns = {"series": "optimizer", "learning_rate": "learning rate", "value": quantity.title, **keys}
     chart = _rates_chart(looks, quantity, tried, dots, lost, keys)
     return Figure(
