@@ -28,6 +28,7 @@ from jaxopt_bench.compare import (
     check_forms,
     compare,
     differences,
+    drawing_difference,
     joined,
     newcomer,
     outlook_of,
@@ -263,7 +264,11 @@ def _against(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
         trained = load(folder)
         results, document = joined(recorded, trained)
         _print_answer(results, document, console)
-        said = [*tuning_differences(baselines, newcomers), differences(recorded, trained)]
+        said = [
+            *tuning_differences(baselines, newcomers),
+            drawing_difference(recorded.documents[0]),
+            differences(recorded, trained),
+        ]
         for sentence in filter(None, said):
             print_plain(console, sentence)
         print_plain(console, str(folder), soft_wrap=True)

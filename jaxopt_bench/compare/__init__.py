@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jaxopt_bench.compare.baselines import challenge, differences, joined, tuning_differences
+from jaxopt_bench.compare.baselines import challenge, differences, drawing_difference, joined, tuning_differences
 from jaxopt_bench.compare.cluster import Cluster
 from jaxopt_bench.compare.jobs import Executor, Local
 from jaxopt_bench.compare.newcomers import check_forms, newcomer, retuned, with_newcomers
@@ -25,6 +25,7 @@ __all__ = [
     "check_forms",
     "compare",
     "differences",
+    "drawing_difference",
     "joined",
     "newcomer",
     "outlook_of",

@@ -113,6 +113,16 @@ def differences(recorded: Results, trained: Results) -> str | None:
     return f"The baselines were recorded in another environment, so results may differ by rounding: {'; '.join(found)}."
 
 
+def drawing_difference(recorded: Document) -> str | None:
+    """Returns a sentence if the trials of the recorded optimizers were drawn in another way than today's, else None."""
+    if recorded.shares_points:
+        return None
+    return (
+        "The baselines were recorded by an earlier version, in which each optimizer drew its own trials; today all "
+        "optimizers draw the same points."
+    )
+
+
 def _environment(runs: pl.DataFrame) -> dict[str, set[str]]:
     """Returns the recorded values that describe environments, by name; each field of a code path is one of them."""
     found: dict[str, set[str]] = {}

@@ -68,21 +68,26 @@ class StudyFolder:
     def record(
         self,
         *,
-        finalists: Iterable[Planned] = (),
+        finalists: Sequence[Planned] = (),
+        among: Sequence[Planned] = (),
         selections: Iterable[Selection] = (),
         timings: Iterable[Timing] = (),
     ) -> None:
-        """Adds runs of finalists, selections and timings to `study.json`.
+        """Adds the runs of a unit's finalists, selections and timings to `study.json`.
 
-        Selections and timings replace those of the same units.
+        Finalists are added only if `among`, the trials among which they were chosen, are still all trials of their
+        unit: another process may have added some. Selections and timings replace those of the same units.
         """
         with locked(self.path, wait=True):
             now = self.document
-            runs = (*now.runs, *(run.entry for run in finalists))
+            added_runs = [run.entry for run in finalists if now.trials(run.unit.key) == [each.entry for each in among]]
             by_unit = {found.unit: found for found in (*now.selections, *selections)}
             by_names = {(timing.workload, timing.contender): timing for timing in (*now.timings, *timings)}
             added = dataclasses.replace(
-                now, runs=runs, selections=tuple(by_unit.values()), timings=tuple(by_names.values())
+                now,
+                runs=(*now.runs, *added_runs),
+                selections=tuple(by_unit.values()),
+                timings=tuple(by_names.values()),
             )
             _document(now.study, added).write(self.path / DOCUMENT)
 

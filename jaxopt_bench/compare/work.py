@@ -176,11 +176,13 @@ class _Work:
     def _after_trials(self, unit: Unit) -> list[Job]:
         """Returns the next job of a unit whose trials have ended: that of its finalists, or what follows them.
 
-        There is no such job while trials are missing, or if another process does it.
+        There is no such job while trials are missing, also if another process has added some since, or if another
+        process does it.
         """
         planned = trials(self.study, unit)
         left, epochs = self._rung(unit, planned)
-        if self.folder.unfinished(left, epochs):
+        known = self.folder.document.trials(unit.key)
+        if self.folder.unfinished(left, epochs) or known != [run.entry for run in planned]:
             return []
         claim = self.folder.path / "claims" / f"{unit.workload.name}_{unit.contender.name}" / str(unit.repetition)
         claim.mkdir(parents=True, exist_ok=True)
@@ -235,7 +237,7 @@ class _Work:
         best = self._ranked(unit, self._scores(left))
         chosen = [score.trial for score in best[: self.study.finalists_among(len(best))]]
         if chosen:
-            self.folder.record(finalists=finalists(self.study, unit, chosen))
+            self.folder.record(finalists=finalists(self.study, unit, chosen), among=trials(self.study, unit))
 
     def _select(self, unit: Unit) -> None:
         """Selects the winner among a unit's finalists, or its trials if none was trained again, and records it.

@@ -58,6 +58,10 @@ class Document:
         """The rules of the study, in sentences."""
         return protocol(self.study, shares_points=self.shares_points)
 
+    def trials(self, unit: UnitKey) -> list[RunEntry]:
+        """Returns the trials of a unit."""
+        return [run for run in self.runs if run.phase == "trial" and run.unit == unit]
+
     def finalists(self, unit: UnitKey) -> tuple[int, ...]:
         """Returns the trials of a unit that are trained again, the best first; none if they are not chosen yet."""
         return tuple(dict.fromkeys(run.trial for run in self.runs if run.phase == "finalist" and run.unit == unit))

@@ -139,7 +139,9 @@ def ranking_of(results: Results, document: Document, workload: str) -> Ranking:
     test_examples = next((array.shape[1] for array in (examples or {}).values()), None)
     searches = by_search(results, document, workload, primary)
     tuned = [own for name, own in searches.items() if study.contender(name).searched]
-    sampling = None if test_examples is None else statistics.fmean(pair.difference.sampling / 2 for pair in pairs)
+    sampling = None
+    if test_examples is not None and pairs:
+        sampling = statistics.fmean(pair.difference.sampling / 2 for pair in pairs)
     variance = variance_shares(tuned, sampling)
     return Ranking(workload, scale, tuple(standings), tuple(missing), pairs, worst, test_examples, lost, variance)
 

@@ -12,7 +12,15 @@ import polars as pl
 import pytest
 
 from jaxopt_bench import UserError
-from jaxopt_bench.compare import challenge, compare, differences, joined, newcomer, tuning_differences
+from jaxopt_bench.compare import (
+    challenge,
+    compare,
+    differences,
+    drawing_difference,
+    joined,
+    newcomer,
+    tuning_differences,
+)
 from jaxopt_bench.optimizers import SGD
 from jaxopt_bench.results import load
 from jaxopt_bench.study import STUDIES, Document, find_study
@@ -36,6 +44,7 @@ def test_only_the_newcomer_is_trained_and_it_is_judged_with_the_recorded(small, 
     assert {s.contender for s in ranking.standings} == {"sgd", "adamw", "mine"}
     assert {pair.difference.estimate.count for pair in ranking.pairs} == {2}
     assert differences(recorded, trained) is None
+    assert drawing_difference(recorded.documents[0]) is None
     assert tuning_differences(recorded.documents[0].study, new.contenders) == [
         "mine was tuned in a search space of its own: learning_rate 0.0003 to 0.948683 (3.5 decades). The recorded "
         "optimizers were tuned in: learning_rate (2 decades)."
@@ -89,6 +98,15 @@ def test_another_protocol_workload_or_a_taken_name_is_refused(small, tmp_path, d
         challenge(longer, document, new)
     with pytest.raises(UserError, match="sgd is among the baselines"):
         challenge(same, document, [newcomer(small, "sgd")])
+
+
+def test_a_newcomer_is_compared_with_results_of_an_earlier_version_which_is_said(small):
+    earlier = dataclasses.replace(small, finalists=0)
+    recorded, new = Document(earlier, format=1), [newcomer(small, "lion")]
+    with pytest.raises(UserError, match="recorded with finalists 0, and the study has 2"):
+        challenge(small, recorded, new)
+    assert challenge(earlier, recorded, new).contenders == tuple(new)
+    assert "each optimizer drew its own trials" in str(drawing_difference(recorded))
 
 
 def test_seeds_of_finalists_matter_only_if_there_are_finalists(small):

@@ -238,7 +238,7 @@ def test_more_seeds_supersede_nothing_and_more_trials_choose_the_finalists_anew(
     (unit,) = units(folder.begin(study))
     among = tuple(run.experiment.digest for run in trials(study, unit))
     chosen = Selection(*unit.key, 2, 0.5, points(study, unit)[2], (), 0, among, {2: 0.5, 0: 0.6})
-    folder.record(finalists=finalists(study, unit, [2, 0]))
+    folder.record(finalists=finalists(study, unit, [2, 0]), among=trials(study, unit))
     folder.record(selections=[chosen])
     assert [run.phase for run in folder.document.runs] == ["trial"] * 3 + ["finalist"] * 2 + ["confirmation"] * 2
     folder.begin(dataclasses.replace(study, seeds=3))
@@ -247,7 +247,9 @@ def test_more_seeds_supersede_nothing_and_more_trials_choose_the_finalists_anew(
     larger = folder.begin(dataclasses.replace(study, trials=5))
     assert folder.document.finalists(unit.key) == folder.document.selections == ()
     assert [run.phase for run in folder.document.runs] == ["trial"] * 5 + ["superseded"] * 5
-    folder.record(finalists=finalists(larger, unit, [4, 2]))
+    folder.record(finalists=finalists(study, unit, [2, 0]), among=trials(study, unit))  # by a process that is late
+    assert folder.document.finalists(unit.key) == ()
+    folder.record(finalists=finalists(larger, unit, [4, 2]), among=trials(larger, unit))
     runs = folder.document.runs
     assert [(run.phase, run.trial) for run in runs if run.phase == "finalist"] == [("finalist", 4), ("finalist", 2)]
     assert len({run.path for run in runs}) == len(runs) == 5 + 2 + 4

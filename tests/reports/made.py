@@ -74,9 +74,11 @@ def made_results(
                 unit = {"workload": workload.name, "repetition": search}
                 runs += [("trial", search, t, s) for t in range(study.trials or 0) for s in range(study.trial_seeds)]
                 if confirmed and not lost:
+                    chosen = range(study.finalists_among(study.trials or 0))
+                    runs += [("finalist", search, t, 10_000 + s) for t in chosen for s in range(study.finalist_seeds)]
                     runs += [("confirmation", search, 0, 5000 + s) for s in range(study.seeds)]
-                    values = {"optimizer.learning_rate": 0.01}
-                    selections.append(made.selection(contender.name, values=values, **unit))
+                    values, again = {"optimizer.learning_rate": 0.01}, {trial: 0.1 + trial for trial in chosen}
+                    selections.append(made.selection(contender.name, values=values, finalists=again, **unit))
                 elif confirmed:
                     selections.append(made.selection(contender.name, None, **unit))
             for phase, search, trial, run_seed in runs:

@@ -255,3 +255,12 @@ def test_a_confirmation_that_diverged_counts_as_the_untrained_model(metrics: Seq
     assert standing is not None
     own = subject.final_runs.filter(pl.col("series") == "sgd")[f"test_{metrics[0].name}"]
     assert own.mean() == pytest.approx(standing.results[f"test_{metrics[0].name}"].mean)
+
+
+def test_runs_of_finalists_are_neither_trials_nor_results_and_have_no_curves():
+    results, document = made_results(made_study(["adam", "sgd"]))
+    (subject,) = of_study(results, document, verdict(results, document))
+    phases = dict(subject.runs.group_by("phase").len().rows())
+    assert phases == {"trial": 2 * 4, "finalist": 2 * 3 * 2, "confirmation": 2 * 5}
+    assert set(subject.trials["phase"]) == {"trial"}
+    assert set(subject.final_runs["phase"]) == set(subject.curves["phase"]) == {"confirmation"}

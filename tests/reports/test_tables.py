@@ -33,7 +33,27 @@ def test_the_ranking_s_csv_has_the_verdict_s_numbers():
         assert float(row["test_accuracy"]) == pytest.approx(estimate.mean)
         assert float(row["test_accuracy_low"]) == pytest.approx(estimate.low)
         assert int(row["trials"]) == 4
-        assert float(row["cost_seconds"]) == pytest.approx(4 + 5)
+        assert float(row["cost_seconds"]) == pytest.approx(4 + 3 * 2 + 5)  # trials, finalists, confirmations
+
+
+def test_finalists_have_their_results_with_other_seeds_in_the_order_in_which_they_were_chosen():
+    results, document = made_results(made_study(["adam", "sgd"], trials=2))
+    adam, sgd = document.selections
+    adam = dataclasses.replace(adam, trial=0, finalists={1: None, 0: 0.25})
+    found = verdict(results, dataclasses.replace(document, selections=(adam, sgd)))
+    table = tables.finalists(found, found.rankings[0])
+    assert table is not None
+    assert table.columns == ("optimizer", "trial", "mean validation loss", "selected")
+    assert [row[1:] for row in table.rows if row[0] == "adam"] == [("1", "–", "no"), ("0", "0.2500 nats", "yes")]
+    assert "trained again with 2 other seeds" in table.note
+    rows = [row for row in csv.DictReader(io.StringIO(table.text("csv"))) if row["optimizer"] == "adam"]
+    assert [(row["trial"], row["value"], row["selected"]) for row in rows] == [
+        ("1", "", "false"),
+        ("0", "0.25", "true"),
+    ]
+    results, document = made_results(made_study(["adam", "sgd"], finalists=0))
+    found = verdict(results, document)
+    assert tables.finalists(found, found.rankings[0]) is None
 
 
 def test_contenders_without_a_winner_stand_at_the_end():
