@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Callable
 
 from rich import box
 from rich.console import Console
@@ -12,6 +13,7 @@ from jaxopt_bench import catalog
 from jaxopt_bench.cli.printing import print_plain
 from jaxopt_bench.compare import Outlook, Plan, recorded_noise
 from jaxopt_bench.compare.costs import MARGIN
+from jaxopt_bench.compare.plan import PhasePlan
 from jaxopt_bench.formatting import format_bytes, format_duration, join_words
 from jaxopt_bench.study import Study
 
@@ -41,18 +43,21 @@ def recorded_folders() -> list[pathlib.Path]:
 
 def _table(plan: Plan) -> Table:
     """Returns a table with a row for each phase, and one for all."""
-    continues = any(phase.finished for phase in plan.phases)
+    columns: dict[str, tuple[Callable[[PhasePlan], float], Callable[[float], str]]] = {
+        "runs": (lambda phase: phase.runs, "{:,}".format),
+        "finished": (lambda phase: phase.finished, "{:,}".format),
+        "programs": (lambda phase: phase.programs, "{:,}".format),
+        "to compile them": (lambda phase: phase.compiling, format_duration),
+        "time in all": (lambda phase: phase.seconds, format_duration),
+    }
+    if not any(phase.finished for phase in plan.phases):
+        del columns["finished"]
     table = Table(box=box.SIMPLE, show_footer=True)
-    runs = f"{sum(phase.runs for phase in plan.phases):,}"
-    finished = f"{sum(phase.finished for phase in plan.phases):,}"
-    programs = f"{sum(phase.programs for phase in plan.phases):,}"
-    seconds = format_duration(sum(phase.seconds for phase in plan.phases))
-    columns = [("phase", "all"), ("runs", runs), *[("finished", finished)] * continues]
-    for title, footer in [*columns, ("programs to compile", programs), ("time, about", seconds)]:
-        table.add_column(title, footer=footer, justify="left" if title == "phase" else "right")
+    table.add_column("phase", footer="all")
+    for title, (value, form) in columns.items():
+        table.add_column(title, footer=form(sum(map(value, plan.phases))), justify="right")
     for phase in plan.phases:
-        counts = [f"{phase.runs:,}", *[f"{phase.finished:,}"] * continues, f"{phase.programs:,}"]
-        table.add_row(f"{phase.phase}s", *counts, format_duration(phase.seconds))
+        table.add_row(f"{phase.phase}s", *(form(value(phase)) for value, form in columns.values()))
     return table
 
 

@@ -49,14 +49,21 @@ class PhasePlan:
       runs: how many it has.
       finished: how many of them have finished.
       programs: how many programs are compiled for the others, beside those of earlier phases.
-      seconds: how long the others take.
+      compiling: the seconds that these programs take.
+      training: the seconds that the others take then.
     """
 
     phase: Phase
     runs: int
     finished: int
     programs: int
-    seconds: float
+    compiling: float
+    training: float
+
+    @property
+    def seconds(self) -> float:
+        """How long it takes in all."""
+        return self.compiling + self.training
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,7 +170,7 @@ def _phase_plan(
     largest: int | None,
 ) -> PhasePlan:
     """Returns what a phase takes, and adds its programs to those that are compiled."""
-    before, seconds = len(compiled), 0.0
+    before, compiling, training = len(compiled), 0.0, 0.0
     for part in parts:
         if part.left:
             populations = list(_populations([run.experiment for run in part.left], largest))
@@ -172,10 +179,10 @@ def _phase_plan(
             epochs = part.epochs
             tracked = part.left[0].experiment.track_test
             own = costs[part.unit.workload.name]
-            seconds += own.programs(new, again=len(populations) - new)
-            seconds += own.epochs(epochs, evaluations=2 * epochs if tracked else epochs)
+            compiling += own.programs(new, again=len(populations) - new)
+            training += own.epochs(epochs, evaluations=2 * epochs if tracked else epochs)
     runs, left = sum(len(part.runs) for part in parts), sum(len(part.left) for part in parts)
-    return PhasePlan(phase, runs, runs - left, len(compiled) - before, seconds)
+    return PhasePlan(phase, runs, runs - left, len(compiled) - before, compiling, training)
 
 
 def _populations(experiments: Sequence[Experiment], largest: int | None) -> Iterator[tuple[str, int]]:
