@@ -188,17 +188,20 @@ def deviation_floor(
     """Returns the least deviation that results of a measure have because of rounding; see `least_deviation`.
 
     Args:
-      results: of the study, from whose recorded values the resolution of an accuracy is found.
+      results: of the study. The number of examples is found from all values of an accuracy that they have.
       workload: its name.
       measure: of the results.
-      values_by_contender: the results; they count for a measure of curves, which is not recorded.
+      values_by_contender: the results, whose rounding to float32 counts for other measures. That of other runs does
+        not: the loss of a trial that nearly diverged can be larger by any factor.
     """
-    rows = results.runs.filter(pl.col("workload") == workload)
-    columns = [name for at in ("final", "best") if (name := f"{at}.{measure.name}") in rows.columns]
-    values = [value for name in columns for value in rows[name].drop_nulls().to_list() if math.isfinite(value)]
-    values = values or [value for own in values_by_contender.values() for value in own]
+    values = [value for own in values_by_contender.values() for value in own]
     metric = measure.metric
     shares = metric.resampling == "examples" and (metric.least, metric.greatest) == (0.0, 1.0)
+    if shares:
+        rows = results.runs.filter(pl.col("workload") == workload)
+        columns = [name for at in ("final", "best") if (name := f"{at}.{measure.name}") in rows.columns]
+        known = [value for name in columns for value in rows[name].drop_nulls().to_list() if math.isfinite(value)]
+        values = known or values
     return least_deviation(values, shares=shares) if values else 0.0
 
 

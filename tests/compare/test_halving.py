@@ -41,7 +41,7 @@ def halving(small) -> Study:
     four_epochs = dataclasses.replace(small.workloads[0], epochs=4)
     contenders = (contender("adamw", AdamW(), low=1e-4, high=1.0),)
     return dataclasses.replace(
-        small, workloads=(four_epochs,), contenders=contenders, trials=8, seeds=1, search="halving"
+        small, workloads=(four_epochs,), contenders=contenders, trials=8, seeds=1, search="halving", finalists=0
     )
 
 
@@ -96,6 +96,14 @@ def test_promotions_and_the_winner_are_those_that_whole_trials_show(halved, whol
     assert selection.value == min(ends.values())
     assert len(selection.among) == 8
     assert not list((halved / "trials").rglob("checkpoints/*"))
+
+
+def test_finalists_are_those_trials_that_were_trained_to_the_end(halving, halved, tmp_path, digits_dir):
+    document = compare(dataclasses.replace(halving, finalists=2), tmp_path / "small", data_dir=digits_dir)
+    (selection,) = document.selections
+    ended = {trial for trial, (_, summary) in trial_records(halved).items() if summary["status"] == "completed"}
+    assert {*document.finalists(selection.unit)} == {*selection.finalists} == ended
+    assert selection.value == selection.finalists[selection.trial] == min(selection.finalists.values())
 
 
 @pytest.mark.parametrize(

@@ -35,15 +35,16 @@ def counts(found: plan.Plan) -> list[tuple[str, int, int, int]]:
 
 def test_populations_of_one_optimizer_and_size_share_a_program(small, planned, tmp_path):
     found = planned(small, tmp_path / "study")
-    assert counts(found) == [("trial", 6, 0, 2), ("confirmation", 4, 0, 2)]  # three trials, two seeds
+    # three trials, two finalists with one seed, two seeds: finalists and confirmations share a program
+    assert counts(found) == [("trial", 6, 0, 2), ("finalist", 4, 0, 2), ("confirmation", 4, 0, 0)]
     assert [each.seconds for each in found.phases] == pytest.approx(
-        [MARGIN * (2 * 10 + 6 * EPOCH), MARGIN * (2 * 10 + 4 * EPOCH)]
+        [MARGIN * (2 * 10 + 6 * EPOCH), MARGIN * (2 * 10 + 4 * EPOCH), MARGIN * (2 * AGAIN * 10 + 4 * EPOCH)]
     )
     same = planned(dataclasses.replace(small, seeds=3), tmp_path / "study")
-    assert counts(same) == [("trial", 6, 0, 2), ("confirmation", 6, 0, 0)]
-    assert same.phases[1].seconds == pytest.approx(MARGIN * (2 * AGAIN * 10 + 6 * EPOCH))
+    assert counts(same) == [("trial", 6, 0, 2), ("finalist", 4, 0, 2), ("confirmation", 6, 0, 0)]
+    assert same.phases[2].seconds == pytest.approx(MARGIN * (2 * AGAIN * 10 + 6 * EPOCH))
     again = planned(dataclasses.replace(small, seeds=3, repetitions=2), tmp_path / "study")
-    assert counts(again) == [("trial", 12, 0, 2), ("confirmation", 12, 0, 0)]
+    assert counts(again) == [("trial", 12, 0, 2), ("finalist", 8, 0, 2), ("confirmation", 12, 0, 0)]
     assert found.measured == {"tiny": "sgd"}
     assert not list(tmp_path.iterdir())
 
@@ -51,7 +52,7 @@ def test_populations_of_one_optimizer_and_size_share_a_program(small, planned, t
 def test_what_is_compiled_in_makes_other_programs_and_waves_have_their_sizes(small, planned, tmp_path):
     choices = Space({"optimizer.nesterov": Choice((False, True)), "optimizer.learning_rate": Axis(0.01, 0.1, "log")})
     nesterov = dataclasses.replace(small.contenders[0], optimizer=SGD(momentum=0.9), space=choices)
-    study = dataclasses.replace(small, contenders=(nesterov,), trials=4, search="grid", seeds=5)
+    study = dataclasses.replace(small, contenders=(nesterov,), trials=4, search="grid", seeds=5, finalists=0)
     assert counts(planned(study, tmp_path / "study"))[0] == ("trial", 4, 0, 2)  # two of each
     assert counts(planned(study, tmp_path / "study", largest=2)) == [
         ("trial", 4, 0, 2),
@@ -61,7 +62,7 @@ def test_what_is_compiled_in_makes_other_programs_and_waves_have_their_sizes(sma
 
 def test_tracked_test_splits_cost_another_evaluation_an_epoch(small, planned, tmp_path):
     once, tracked = (
-        planned(dataclasses.replace(small, track_test=track), tmp_path / "study").phases[1].seconds
+        planned(dataclasses.replace(small, track_test=track), tmp_path / "study").phases[-1].seconds
         for track in (False, True)
     )
     assert tracked - once == pytest.approx(MARGIN * 4 * 0.1)
@@ -71,12 +72,13 @@ def test_only_what_is_left_is_planned_and_the_space_is_enough(small, planned, tm
     folder = tmp_path / "study"
     compare(small.only(contenders=["sgd"]), folder, data_dir=digits_dir)
     found = planned(small, folder)
-    assert counts(found) == [("trial", 6, 3, 1), ("confirmation", 4, 2, 1)]
+    assert counts(found) == [("trial", 6, 3, 1), ("finalist", 4, 2, 1), ("confirmation", 4, 2, 0)]
     assert found.measured == {"tiny": "adamw"}
     assert len(found.study.contenders) == 2
     files = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     done = planned(small.only(contenders=["sgd"]), folder)
-    assert (counts(done), done.measured) == ([("trial", 3, 3, 0), ("confirmation", 2, 2, 0)], {})
+    assert counts(done) == [("trial", 3, 3, 0), ("finalist", 2, 2, 0), ("confirmation", 2, 2, 0)]
+    assert done.measured == {}
     assert sum(each.seconds for each in done.phases) == 0
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == files
     used = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

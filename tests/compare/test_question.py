@@ -10,7 +10,7 @@ from jaxopt_bench import UserError
 from jaxopt_bench.cli import main
 from jaxopt_bench.compare import question, timed_study
 from jaxopt_bench.compare.costs import Costs
-from jaxopt_bench.compare.question import batch_size, budget
+from jaxopt_bench.compare.question import BUDGETS, batch_size, budget
 from jaxopt_bench.optimizers import Constant
 from jaxopt_bench.optimizers.schedules import warmup_of
 from jaxopt_bench.problems import load
@@ -58,11 +58,13 @@ def test_a_budget_fits_the_time_and_uses_it(program, step, steps_per_epoch):
     runs, epochs = budget(costs, 6, seconds)
     assert 3 <= runs <= 8
     assert 1 <= epochs <= 100
-    left = max(seconds - costs.programs(6, again=6), 0.25 * seconds)
+    left = max(seconds - costs.programs(6, again=12), 0.25 * seconds)
+    finalists, seeds = BUDGETS[runs]
+    of_one = 2 * runs + finalists * seeds  # trials, as many confirmations, and re-runs
     if (runs, epochs) != (3, 1):
-        assert costs.epochs(6 * 2 * runs * epochs) <= left
+        assert costs.epochs(6 * of_one * epochs) <= left
     if epochs < 100:
-        assert costs.epochs(6 * 2 * runs * (epochs + 1)) > left
+        assert costs.epochs(6 * of_one * (epochs + 1)) > left
     if epochs < 10:
         assert runs == 3
     slower = budget(Costs(program, 10 * step, 0.1, steps_per_epoch), 6, seconds)

@@ -286,7 +286,9 @@ def test_the_protocol_says_how_trials_are_drawn_and_who_is_trained_again():
     assert "trained again with 2 other seeds each" in said[2]
     assert "the one with the lowest mean validation loss of the re-runs. Its first result does not count" in said[3]
     before = protocol(small_study(finalists=0), shares_points=False)
-    assert [line.partition(":")[0] for line in before[:3]] == ["Tune", "Select", "Not tuned, and confirmed as given"]
+    said_before = [line.partition(":")[0] for line in before]
+    assert said_before[:2] == ["Tune", "Select"]
+    assert "Not tuned, and confirmed as given" in said_before
     grid = protocol(small_study(search="grid", finalists=0))
     assert not any(line.startswith("Share") for line in grid)  # a grid is not drawn
 

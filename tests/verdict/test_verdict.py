@@ -213,7 +213,8 @@ def test_the_variance_of_results_is_shared_between_searches_and_seeds():
     seeds is 0.0002, and that of searches (0.00453 / 4 − 0.0002) / 2 = 0.000467, which is 70% of both.
     """
     said = words(searches({"adam": [0.90, 0.96, 0.95], "sgd": [0.91, 0.92, 0.90]}))
-    assert "Of the variance of a single result, 70% comes from the search and 30% from the seed." in said
+    expected = "70% comes from the search and 30% comes from the seed."
+    assert f"Of the variance of a difference between two runs, {expected}" in said
     assert "Of the variance" not in words(judged(CLEAR))
 
 
@@ -564,3 +565,15 @@ def test_the_number_of_seeds_that_is_told_is_that_of_the_results():
     assert sample(made, ranking) == "3 to 5 fresh seeds"
     (ranking,) = verdict(results([*confirmed("adam", [0.5]), *confirmed("sgd", [0.25])]), document(made)).rankings
     assert sample(made, ranking) == "1 fresh seed"
+
+
+def test_a_trial_that_nearly_diverged_does_not_widen_the_intervals_of_losses():
+    """Its loss of 1e30 is rounded in steps of 1e23, those of the confirmations in steps of 1e-10."""
+    rows = [
+        *tried("adam", {0.01: 0.1, 1.0: 1e30}),
+        *(row | {"final.test_loss": 0.002 + 1e-4 * row["seed"] % 7e-4} for row in confirmed("adam", [0.95] * 5)),
+    ]
+    rows = [{**row, "final.train_clean_loss": row.get("final.test_loss", 1e30)} for row in rows]
+    (ranking,) = verdict(results(rows), document(study(["adam"]))).rankings
+    found = ranking.standings[0].results["train_clean_loss"]
+    assert 0.0005 < found.low < found.high < 0.01
