@@ -3,6 +3,10 @@
 Asks:    which of the two trains it better, and what successive halving saves.
 From:    Xiao, Rasul and Vollgraf (2017), "Fashion-MNIST: a novel image dataset for benchmarking machine learning
          algorithms", 60,000 images to train on (6,000 of them validate) and 10,000 to test.
+Expect:  of 6 whole searches (5 of SGD, 1 of AdamW, from `--repetitions 5 --seeds 3`, stopped before its end), halving
+         would have selected the same winner in 5, with 1,553 instead of 1,930 epochs (972 s instead of 1,217 s on two
+         busy cores of an Intel Xeon with AVX-512); with `--halving-rungs 3` in 3, with 1,067 epochs. Trials of SGD that
+         diverge early are in both numbers.
 Run:     jaxopt-bench data prepare fashion_mnist --from FOLDER
          jaxopt-bench compare fashion_mnist_mlp
 """

@@ -27,7 +27,7 @@ from jaxopt_bench.training import choose_code_path
 
 JobKind = Literal["trial", "finalist", "confirmation", "timing"]
 
-RECORDING = Recording(tensorboard=False, keep_checkpoints=1, examples=True)
+RECORDING = Recording(tensorboard=False, keep_checkpoints=1, test_examples=True)
 """What the runs of studies write."""
 
 

@@ -1,4 +1,4 @@
-"""`examples.npz`: the result of a run's model for each test example.
+"""`test_examples.npz`: the result of a run's model for each test example.
 
 It is a NumPy archive, neither compressed nor pickled, with an array for each step at which the test split was read:
 
@@ -19,7 +19,7 @@ from jaxopt_bench.files import replacing
 from jaxopt_bench.problems import Metric
 from jaxopt_bench.runs.arrays import read_arrays
 
-EXAMPLES = "examples.npz"
+EXAMPLES = "test_examples.npz"
 
 
 def load_examples(path: str | pathlib.Path, metric: str) -> dict[int, Float32[np.ndarray, " examples"]]:

@@ -35,9 +35,9 @@ class Recording(Config):
     evaluation: bool = False
     """Write evaluation.npz at the end: the model's outputs and losses for each example of the evaluated splits, and
     views of examples and of a training batch."""
-    examples: bool = False
-    """If the test split is read, write examples.npz: the result for each test example, such as whether it is classified
-    correctly. From these, studies compute how much the choice of test examples matters."""
+    test_examples: bool = False
+    """If the test split is read, write test_examples.npz: the result for each test example, such as whether it is
+    classified correctly. From these, studies compute how much the choice of test examples matters."""
 
 
 def _default_reporter() -> Reporter:

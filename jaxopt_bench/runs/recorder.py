@@ -159,7 +159,7 @@ class Recorder:
 
     def lacks_examples(self, member: Member, step: int) -> bool:
         """Returns whether the results of the test examples at a step are asked for and not there."""
-        if not self.options.recording.examples or self._headline.resampling == "none":
+        if not self.options.recording.test_examples or self._headline.resampling == "none":
             return False
         return step not in load_examples(member.directory, self._headline.name)
 

@@ -88,7 +88,7 @@ class Study(Config):
     and trains only the best trials to the end (successive halving; see `study.halving.rungs`)."""
     halving_factor: int = number(2, at_least=2, at_most=MOST_TRIALS)
     """With halving: one in so many trials continues after each rung, up to about so many times the epochs."""
-    halving_rungs: int = number(3, at_least=2, at_most=MOST_TRIALS)
+    halving_rungs: int = number(2, at_least=2, at_most=MOST_TRIALS)
     """With halving: how many rungs there are, at most. More rungs train fewer epochs, and stop trials earlier."""
     select: str = "validation_loss"
     """The measure by which trials are judged: "validation_<metric>", such as the loss, or "steps_to_target". For

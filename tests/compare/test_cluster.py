@@ -218,6 +218,18 @@ def test_a_study_on_a_cluster_comes_out_as_on_one_machine(nodes, study, expected
     assert not ray.is_initialized()
 
 
+@pytest.mark.slow
+def test_a_search_by_halving_on_a_cluster_comes_out_as_on_one_machine(nodes, study, tmp_path, digits_dir):
+    one = dataclasses.replace(study, contenders=study.contenders[:1], trials=4, seeds=1)
+    halving = dataclasses.replace(one, search="halving", halving_rungs=3)
+    told = Told()
+    compare(halving, tmp_path / "local", data_dir=digits_dir)
+    cluster = Cluster(nodes.address)
+    compare(halving, tmp_path / "cluster", data_dir=digits_dir, executor=cluster, progress=told)
+    assert_same(tmp_path / "cluster", tmp_path / "local")
+    assert told.ended == ["trial tiny, light"] * 3 + ["confirmation tiny, light"]
+
+
 def test_a_stopped_study_leaves_checkpoints_and_goes_on_also_past_a_killed_worker(
     nodes, study, expected, tmp_path, digits_dir
 ):

@@ -41,7 +41,14 @@ def halving(small) -> Study:
     four_epochs = dataclasses.replace(small.workloads[0], epochs=4)
     contenders = (contender("adamw", AdamW(), low=1e-4, high=1.0),)
     return dataclasses.replace(
-        small, workloads=(four_epochs,), contenders=contenders, trials=8, seeds=1, search="halving", finalists=0
+        small,
+        workloads=(four_epochs,),
+        contenders=contenders,
+        trials=8,
+        seeds=1,
+        search="halving",
+        halving_rungs=3,
+        finalists=0,
     )
 
 
@@ -57,7 +64,7 @@ def halved(halving, tmp_path_factory, digits_dir) -> pathlib.Path:
 def whole(halving, tmp_path_factory, digits_dir) -> pathlib.Path:
     """Returns the folder of the study in which each trial is trained to the end."""
     folder = tmp_path_factory.mktemp("whole") / "small"
-    compare(dataclasses.replace(halving, search="sobol"), folder, data_dir=digits_dir)
+    compare(dataclasses.replace(halving, search="sobol", halving_rungs=2), folder, data_dir=digits_dir)
     return folder
 
 

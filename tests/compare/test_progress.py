@@ -89,7 +89,7 @@ def test_the_time_left_is_that_of_this_process_alone_wherever_it_goes_on(small, 
 
 def test_the_time_left_of_a_search_by_halving_counts_the_rungs(small, tmp_path):
     four_epochs = dataclasses.replace(small.workloads[0], epochs=4)
-    halving = dataclasses.replace(small, workloads=(four_epochs,), search="halving", trials=4)
+    halving = dataclasses.replace(small, workloads=(four_epochs,), search="halving", halving_rungs=3, trials=4)
     at = StudyFolder(tmp_path / "study")
     at.begin(halving)
     first, _ = units(halving)

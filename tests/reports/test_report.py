@@ -51,7 +51,9 @@ def test_recorded_results_become_a_page_figures_and_tables(
     }
     assert {"training-loss", "trade-off", "learning-rate", "budget", "hyperparameters", "final-results"} <= figures
     assert {path.name for path in (out / "tables").iterdir()} == {
-        f"{name}.{form}" for name in ("ranking", "pairs", "selected", "cost") for form in ("md", "csv", "tex")
+        f"{name}.{form}"
+        for name in ("ranking", "pairs", "selected", "finalists", "cost", "diverged")
+        for form in ("md", "csv", "tex")
     }
     assert "| nadam" in (out / "tables" / "ranking.md").read_text()
     page = (out / "index.html").read_bytes()

@@ -1,4 +1,4 @@
-"""`examples.npz`: it has the result of each test example, and agrees with what the run says of all of them."""
+"""`test_examples.npz`: it has the result of each test example, and agrees with what the run says of all of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jaxopt_bench.runs import Options, Recording, Reporter, load_evaluation
 from jaxopt_bench.runs.examples import EXAMPLES, load_examples, save_examples
 from jaxopt_bench.training import CodePath
 
-RECORDED = Recording(log_every=6, tensorboard=False, evaluation=True, examples=True)
+RECORDED = Recording(log_every=6, tensorboard=False, evaluation=True, test_examples=True)
 IN_TURN, SIDE_BY_SIDE = CodePath("pure", "compiled", "map"), CodePath("pure", "compiled", "map", side_by_side=2)
 
 
@@ -59,7 +59,7 @@ def test_a_test_split_that_is_tracked_is_recorded_too(tested, options):
 
 
 def test_runs_that_do_not_read_the_test_split_or_are_not_asked_write_none(tested, options):
-    plain = dataclasses.replace(options, recording=dataclasses.replace(RECORDED, examples=False))
+    plain = dataclasses.replace(options, recording=dataclasses.replace(RECORDED, test_examples=False))
     for run in (train(dataclasses.replace(tested, evaluate_test=False), options), train(tested, plain)):
         assert not (run.path / EXAMPLES).exists()
 

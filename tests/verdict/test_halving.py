@@ -22,7 +22,7 @@ Curve = Sequence[float | None]
 
 def halving(**fields: Any):
     """Returns a study of 8 epochs; with 8 trials, 8 have 2 epochs, 4 have 4 and 2 have 8."""
-    made = study(["adam", "sgd"], search="halving", **{"trials": 8, **fields})
+    made = study(["adam", "sgd"], search="halving", halving_rungs=3, **{"trials": 8, **fields})
     return dataclasses.replace(made, workloads=(dataclasses.replace(made.workloads[0], epochs=8),))
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 
+import numpy as np
+import polars as pl
 import pytest
 
 from jaxopt_bench.results import load
-from jaxopt_bench.study import STUDIES, Planned, confirmations, experiment_of, finalists, trials, units
-from jaxopt_bench.verdict import paragraph, verdict
+from jaxopt_bench.study import STUDIES, Planned, confirmations, experiment_of, finalists, rungs, trials, units
+from jaxopt_bench.verdict import paragraph, ranked, trial_scores, verdict
 
 FOLDER = pathlib.Path(__file__).parents[2] / "experiments" / "results"
 NAMES = sorted(path.name for path in FOLDER.iterdir())
@@ -71,3 +74,39 @@ def test_recorded_results_are_judged_as_readme_and_study_say(name):
     found = verdict(results, document)
     assert found.complete
     assert paragraph(found, found.rankings[0]).startswith(SAID[name])
+
+
+HALVED = {
+    ("cifar100_alexnet_small", 2): (3, 3, 85, 61),
+    ("cifar100_alexnet_small", 3): (3, 3, 85, 35),
+    ("cifar10_resnet20_short", 2): (6, 6, 72, 48),
+    ("digits", 2): (6, 6, 471, 356),
+    ("digits", 3): (3, 6, 471, 227),
+}
+"""By study and number of rungs: in how many of how many searches halving would have kept the best trial, and how many
+epochs were trained and would have been trained. README says the same."""
+
+
+@pytest.mark.parametrize(("name", "most"), HALVED)
+def test_halving_would_have_kept_the_best_trials_of_recorded_searches_as_readme_says(name, most):
+    results = load(FOLDER / name)
+    (document,) = results.documents
+    study = document.study
+    same, trained, needed = 0, 0, 0
+    for unit in units(study):
+        rows = results.runs.filter(
+            pl.col("contender") == unit.contender.name, pl.col("phase") == "trial", pl.col("repetition") == 0
+        ).sort("trial")
+        part = dataclasses.replace(results, runs=rows)
+        reached = np.zeros(study.trials, int)
+        left = [*range(study.trials)]
+        for trials_left, epochs in rungs(study.trials, unit.workload.epochs, 2, most):
+            left = left[:trials_left]
+            reached[left] = epochs
+            scores = [score for score in trial_scores(study, part, epochs) if score.trial in left]
+            left = [score.trial for score in ranked(scores, higher=False)]
+        ends = [len(results.lines(path).filter(pl.col("split") == "validation")) for path in rows["path"]]
+        same += left[0] == ranked(trial_scores(study, part), higher=False)[0].trial
+        trained += sum(ends)
+        needed += int(np.minimum(reached, ends).sum())
+    assert (same, len(units(study)), trained, needed) == HALVED[name, most]
