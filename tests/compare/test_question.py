@@ -10,6 +10,7 @@ from jaxopt_bench import UserError
 from jaxopt_bench.cli import main
 from jaxopt_bench.compare import question, timed_study
 from jaxopt_bench.compare.question import Costs, batch_size, budget
+from jaxopt_bench.experiment import Workload
 from jaxopt_bench.problems import load
 from jaxopt_bench.runs.progress import Reporter
 from jaxopt_bench.study import read_document
@@ -64,6 +65,18 @@ def test_a_budget_fits_the_time_and_uses_it(program, step, steps_per_epoch):
         assert runs == 3
     slower = budget(Costs(program, 10 * step, 0.1), 6, steps_per_epoch, seconds)
     assert slower[0] * slower[1] <= runs * epochs
+
+
+@pytest.mark.parametrize("runs", question.BUDGETS)
+def test_the_costs_count_all_runs_of_the_study(file, runs):
+    problem = load(f"{file}:line")()
+    made = question.study_of(Workload(name="line", problem=problem, epochs=7, batch_size=8), problem.load(), runs, 20)
+    assert (made.trials, made.seeds) == (runs, runs)
+    again = made.finalists_among(runs) * made.finalist_seeds
+    assert again in (0, runs)  # so that one program trains all
+    contenders = len(made.contenders)
+    expected = question.MARGIN * contenders * (runs + again + runs) * 7 * (20 * 0.5 + 3.0)
+    assert Costs(1.0, 0.5, 3.0).epochs(contenders, runs, 7, 20) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("examples", "size"), [(5, 5), (100, 8), (200, 8), (720, 32), (2560, 128), (10**6, 128)])
