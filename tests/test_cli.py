@@ -162,6 +162,8 @@ def test_without_flags_the_experiment_is_the_files():
         (["compare"], 2, "A study's name"),
         (["compare", "digts"], 2, "did you mean digits"),
         (["compare", "digits", "--trials", "0"], 2, "--trials is 0; accepted: an integer >= 1"),
+        (["compare", "digits", "--finalists", "1"], 2, "Study.finalists is 1. Expected 0 for none, or at least 2"),
+        (["compare", "digits", "--finalist-seeds", "0"], 2, "--finalist-seeds is 0; accepted: an integer >= 1"),
         (["compare", "digits", "--total-epochs", "5"], 2, "total_epochs is 5; accepted: at least 10, one trial"),
         (["compare", "digits", "--trials", "2", "--total-epochs", "50"], 2, "accepted: one of the two"),
         (["compare", "digits", "--optimizers", "adamm"], 2, "unknown optimizer of the study digits 'adamm'"),

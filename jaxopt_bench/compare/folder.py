@@ -25,6 +25,7 @@ from jaxopt_bench.study import (
     Timing,
     UnitKey,
     confirmations,
+    finalists,
     merged,
     read_document,
     trials,
@@ -148,16 +149,17 @@ def _document(study: Study, now: Document) -> Document:
     """
     runs: list[RunEntry] = []
     kept = []
-    before: dict[UnitKey, list[RunEntry]] = {}
+    before: dict[tuple[UnitKey, str], list[RunEntry]] = {}
     for run in now.runs:
-        before.setdefault(run.unit, []).append(run)
+        before.setdefault((run.unit, run.phase), []).append(run)
     for unit in units(study):
         planned = trials(study, unit)
         runs += [run.entry for run in planned]
         digests = tuple(run.experiment.digest for run in planned)
-        earlier = before.get(unit.key, [])
-        if digests == tuple(run.digest for run in earlier if run.phase == "trial"):
-            runs += [run for run in earlier if run.phase == "finalist"]
+        chosen = dict.fromkeys(run.trial for run in before.get((unit.key, "finalist"), []))
+        same = digests == tuple(run.digest for run in before.get((unit.key, "trial"), []))
+        if same and chosen.keys() <= {run.trial for run in planned}:
+            runs += [run.entry for run in finalists(study, unit, [*chosen])]
         found = now.selection(unit.key)
         if found is not None and found.among == digests:
             kept.append(found)

@@ -128,7 +128,7 @@ def finalists(study: Study, unit: Unit, chosen: Sequence[int]) -> list[Planned]:
       unit: the unit.
       chosen: the indices of the trials that are finalists.
     """
-    drawn = points(study, unit)
+    drawn = points(study, unit) if chosen else []
     return [
         planned
         for index in chosen

@@ -11,11 +11,12 @@ from jaxopt_bench.cli import main
 from jaxopt_bench.compare import question, timed_study
 from jaxopt_bench.compare.costs import Costs
 from jaxopt_bench.compare.question import BUDGETS, batch_size, budget
+from jaxopt_bench.experiment import Workload
 from jaxopt_bench.optimizers import Constant
 from jaxopt_bench.optimizers.schedules import warmup_of
 from jaxopt_bench.problems import load
 from jaxopt_bench.runs.progress import Reporter
-from jaxopt_bench.study import protocol, read_document
+from jaxopt_bench.study import planned_runs, protocol, read_document, units
 
 SOURCE = """
 import jax.numpy as jnp
@@ -69,6 +70,17 @@ def test_a_budget_fits_the_time_and_uses_it(program, step, steps_per_epoch):
         assert runs == 3
     slower = budget(Costs(program, 10 * step, 0.1, steps_per_epoch), 6, seconds)
     assert slower[0] * slower[1] <= runs * epochs
+
+
+@pytest.mark.parametrize("runs", BUDGETS)
+def test_the_budget_counts_all_runs_of_the_study(file, runs):
+    problem = load(f"{file}:line")()
+    made = question.study_of(Workload(name="line", problem=problem, epochs=7, batch_size=8), problem.load(), runs, 20)
+    assert (made.trials, made.seeds) == (runs, runs)
+    finalists, seeds = BUDGETS[runs]
+    assert finalists * seeds in (0, runs)  # so that one program trains all
+    planned = sum(len(own) for unit in units(made) for own in planned_runs(made, unit).values())
+    assert planned == len(made.contenders) * (2 * runs + finalists * seeds)
 
 
 @pytest.mark.parametrize(("examples", "size"), [(5, 5), (100, 8), (200, 8), (720, 32), (2560, 128), (10**6, 128)])
