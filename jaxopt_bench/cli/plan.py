@@ -56,7 +56,7 @@ def _table(plan: Plan) -> Table:
     table.add_column("phase", footer="all")
     for title, (value, form) in columns.items():
         table.add_column(title, footer=form(sum(map(value, plan.phases))), justify="right")
-    for phase in plan.phases:
+    for phase in (phase for phase in plan.phases if phase.runs):
         table.add_row(f"{phase.phase}s", *(form(value(phase)) for value, form in columns.values()))
     return table
 

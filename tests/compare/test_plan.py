@@ -114,6 +114,8 @@ def test_the_command_prints_a_table_and_what_the_study_can_show(call, tmp_path, 
         True,
         True,
     )
+    code, out, _ = call("compare", "defaults", "--workloads", "digits_cnn", "--optimizers", "sgd", "adam", "--plan")
+    assert (code, "trials" in out, "confirmations 6 2 " in " ".join(out.split())) == (0, False, True)
     assert not (tmp_path / "studies").exists()
 
 
