@@ -469,10 +469,8 @@ def test_what_an_optimizer_does_is_measured_and_said(call, tmp_path, own):
     said = " ".join(out.split())
     assert "on cnn for digits (8 parameter arrays, 13,706 numbers)" in said
     assert "arguments without a default: learning_rate 0.003" in said
-    assert (
-        "learning rate the argument learning_rate (0.003): doubling it doubles the first update of 5 of 5 arrays"
-        in said
-    )
+    rate = "learning rate the argument learning_rate (0.003): doubling it doubles the first update of 5 of 5 arrays"
+    assert rate in said
     assert "schedule obeyed" in said
     assert "state 8.00 bytes for each number" in said
     code, out, err = call("optimizers", "check", "sgd", "--dataset", "digits", "--json", "-")

@@ -19,7 +19,6 @@ from jaxopt_bench.study import (
     confirmations,
     merged,
     space_in_words,
-    trials,
     units,
 )
 from jaxopt_bench.verdict import verdict
@@ -76,11 +75,11 @@ def widen(study: Study, folder: pathlib.Path) -> Widening:
 
 
 def _has_ended(study: Study, folder: StudyFolder) -> bool:
-    """Returns whether all runs of a study have ended."""
+    """Returns whether all runs of a study have ended: winners are selected when all trials and finalists have."""
     document = folder.document
     for unit in units(study):
         found = document.selection(unit.key)
-        if found is None or folder.unfinished(trials(study, unit)):
+        if found is None:
             return False
         if found.trial is not None and folder.unfinished(confirmations(study, unit, found.trial)):
             return False

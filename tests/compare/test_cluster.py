@@ -305,7 +305,7 @@ def test_a_cluster_that_is_not_there_is_named(address, study, tmp_path, digits_d
 
 
 def test_runs_that_another_process_holds_are_waited_for(tiny, tmp_path, monkeypatch):
-    def train(*_: Any) -> None:
+    def train(*_: Any, **__: Any) -> None:
         with locked(tmp_path):
             return
 

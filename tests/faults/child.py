@@ -29,7 +29,7 @@ from jaxopt_bench.runs import Options, Recording, Reporter, train_population
 from jaxopt_bench.runs.checkpoints import Checkpoints
 from jaxopt_bench.runs.member import Member
 from jaxopt_bench.runs.recorder import Recorder
-from jaxopt_bench.training import Program
+from jaxopt_bench.training.evaluator import Evaluator
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate")
@@ -85,7 +85,7 @@ class RemovedAt(Reporter):
 def die_in(called: str, time: int) -> None:
     """Makes the process die when a method is called for the Nth time."""
     name, _, method = called.partition(".")
-    cls = {"Program": Program, "Recorder": Recorder, "Member": Member, "Checkpoints": Checkpoints}[name]
+    cls = {"Evaluator": Evaluator, "Recorder": Recorder, "Member": Member, "Checkpoints": Checkpoints}[name]
     original, calls = getattr(cls, method), []
 
     def counted(*arguments: Any, **named: Any) -> Any:

@@ -9,7 +9,7 @@ import pytest
 from tests.faults.harness import place_of, writes
 
 SLOW = pytest.mark.slow
-METHODS = [("Program.evaluate", 1), ("Program.evaluate", 4), ("Recorder.write_test", 1), ("Recorder.complete", 1),
+METHODS = [("Evaluator._evaluate", 1), ("Evaluator._evaluate", 4), ("Recorder.write_test", 1), ("Recorder.complete", 1),
            ("Checkpoints._write", 3), ("Member.end", 1)]  # fmt: skip
 
 
