@@ -213,7 +213,7 @@ def test_a_study_on_a_cluster_comes_out_as_on_one_machine(nodes, study, expected
     compare(study, "here", data_dir=digits_dir, largest=2, executor=Cluster(nodes.address), progress=told)
     assert_same(tmp_path / "here", expected)
     assert sorted(told.begun) == sorted(told.ended)
-    assert len(told.begun) == 4
+    assert len(told.begun) == 2 * 3  # trials, finalists and confirmations
     assert {place["threads"] for run in environments(tmp_path / "here") for place in run} == {1}
     assert not ray.is_initialized()
 
@@ -248,7 +248,7 @@ def test_a_stopped_study_leaves_checkpoints_and_goes_on_also_past_a_killed_worke
     assert_same(tmp_path, expected)
     assert_went_on(first)
     assert_went_on(*cuts)
-    assert told.begun == told.ended == ["trial tiny, light", "confirmation tiny, light"]
+    assert told.begun == told.ended == [f"{phase} tiny, light" for phase in ("trial", "finalist", "confirmation")]
 
 
 @pytest.mark.slow
