@@ -44,7 +44,7 @@ def variance_shares(
     Raises:
       UserError: if a search has no results, or one is not finite.
 
-    Source: Searle, Casella and McCulloch 1992, "Variance components", section 3.6 (unbalanced data).
+    Source: Searle, Casella and McCulloch 1992, "Variance components", chapter 3 (the one-way classification).
     """
     within, between, seed_freedom, search_freedom, coefficient = 0.0, 0.0, 0, 0, 0.0
     for contender in results:
