@@ -21,6 +21,7 @@ from jaxopt_bench.study import STEPS
 from jaxopt_bench.verdict import (
     REPORTED,
     Answered,
+    Pair,
     Ranking,
     Standing,
     Verdict,
@@ -174,7 +175,7 @@ def pairs(verdict: Verdict, ranking: Ranking) -> Table | None:
                 NONE if p.adjusted is None else "<0.001" if p.adjusted < 0.001 else f"{p.adjusted:.3f}",
                 ("yes" if p.significant else "no") if known else NONE,
                 f"{p.wins:g} of {p.of}",
-                NONE if p.seeds is None else seeds_in_words(p.seeds) or "too few to say",
+                _needed(p),
             )
         )
         numbers.append(
@@ -208,6 +209,13 @@ def pairs(verdict: Verdict, ranking: Ranking) -> Table | None:
         "within its 95% interval."
     )
     return _table("pairs", f"Every pair on {ranking.workload}", columns, rows, numbers, note)
+
+
+def _needed(pair: Pair) -> str:
+    """Returns how many seeds would show a difference of a pair's size."""
+    if pair.seeds is None:
+        return NONE
+    return "more test examples" if pair.needs_examples else seeds_in_words(pair.seeds) or "too few to say"
 
 
 def _of_examples(ranking: Ranking) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jaxopt_bench.verdict.claims import Answered, answers
 from jaxopt_bench.verdict.noise import Noise, noise_of
+from jaxopt_bench.verdict.pairs import Pair
 from jaxopt_bench.verdict.paragraphs import paragraph
 from jaxopt_bench.verdict.ranking import Ranking, Standing
 from jaxopt_bench.verdict.recommendation import recommendation
@@ -22,6 +23,7 @@ __all__ = [
     "REPORTED",
     "Answered",
     "Noise",
+    "Pair",
     "Ranking",
     "Score",
     "Standing",

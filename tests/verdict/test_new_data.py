@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from jaxopt_bench.reports import tables
 from jaxopt_bench.results import Results
 from jaxopt_bench.study import Document
 from jaxopt_bench.verdict import Verdict, paragraph, verdict
@@ -71,6 +72,10 @@ def test_a_lead_that_other_test_examples_could_reverse_is_not_settled():
     assert "on these test examples; it needs more test examples to be seen" in words
     assert "choice of the 200 test examples" in words
     assert len(table.runs) == 10
+    shown = tables.pairs(found, ranking)
+    assert shown is not None
+    assert {"on new data", "on these test examples"} <= {*shown.columns}
+    assert shown.rows[0][-1] == "more test examples"
 
 
 def test_a_lead_in_nearly_all_examples_that_differ_is_settled():
