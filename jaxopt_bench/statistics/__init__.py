@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from jaxopt_bench.statistics.budgets import expected_best, expected_best_is_exact
-from jaxopt_bench.statistics.comparisons import (
-    Difference,
-    SeedRange,
-    compare_pairs,
-    count_wins,
-    holm,
-    seed_range,
-    seeds_needed,
-)
+from jaxopt_bench.statistics.comparisons import Difference, compare_pairs, count_wins, holm
 from jaxopt_bench.statistics.hyperparameters import RankCorrelation, Sensitivity, sensitivity, spearman
 from jaxopt_bench.statistics.intervals import Estimate, estimate
 from jaxopt_bench.statistics.means import complete_mean
-from jaxopt_bench.statistics.planning import least_difference, pooled_deviation, results_for
+from jaxopt_bench.statistics.planning import (
+    SeedRange,
+    least_difference,
+    pooled_deviation,
+    power_of_comparison,
+    results_for,
+    seed_range,
+    seeds_needed,
+)
 from jaxopt_bench.statistics.profiles import Profile, algoperf_score, performance_profile, steps_to_target
 from jaxopt_bench.statistics.resolution import least_deviation, share_step
 from jaxopt_bench.statistics.scores import Scores, bootstrap_scores
@@ -42,6 +42,7 @@ __all__ = [
     "least_difference",
     "performance_profile",
     "pooled_deviation",
+    "power_of_comparison",
     "results_for",
     "seed_range",
     "seeds_needed",

@@ -1,10 +1,9 @@
-"""Comparisons of optimizers: their differences, whether these are significant, and how many seeds would show them."""
+"""Comparisons of optimizers: their differences, and whether these are significant."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 import statistics
 from collections.abc import Sequence
 
@@ -16,9 +15,6 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.statistics.checks import check_finite, check_ordered, check_share
 from jaxopt_bench.statistics.crossed import CrossedErrors
 from jaxopt_bench.statistics.intervals import Estimate
-
-MOST_SEEDS = 100_000
-"""The largest number of seeds that is considered: if it is too small, no number is enough in practice."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -259,126 +255,3 @@ def count_wins(first: Sequence[float], second: Sequence[float], *, higher: bool)
     not_above = int(np.searchsorted(ascending, first, side="right").sum())
     above = (below + not_above) / 2
     return above if higher else len(first) * len(second) - above
-
-
-def seeds_needed(
-    *, difference: float, deviation: float, power: float = 0.8, confidence: float = 0.95, sampling: float = 0.0
-) -> int | None:
-    """Returns the smallest number of seeds of each of two optimizers with which a t test would see their difference.
-
-    Args:
-      difference: the true difference of the means; its sign does not matter.
-      deviation: the standard deviation of the results of a single seed, in the same unit.
-      power: how often the test should see it.
-      confidence: one minus how often the two-sided test may see a difference where there is none; for one of m tests
-        1 − 0.05 / m.
-      sampling: the variance of the difference that stays however many seeds there are; see `Difference.sampling`.
-
-    Returns:
-      At least 2; None if 100,000 seeds are too few, as for a difference of zero.
-
-    Raises:
-      UserError: where the difference is not finite, the deviation negative or not finite, or a share not between 0
-        and 1.
-
-    Source: Cohen 1988, "Statistical power analysis for the behavioral sciences", chapter 2; with the noncentral t
-    distribution in place of its tables.
-    """
-    check_finite("difference", [difference])
-    check_share("power", power)
-    check_share("confidence", confidence)
-    if not 0 <= deviation < math.inf:
-        raise UserError(f"deviation is {deviation}; accepted: a number >= 0.")
-    if difference == 0:
-        return None
-
-    def shown(count: int) -> bool:
-        return _power(count, difference, deviation, sampling, confidence) >= power
-
-    enough = 2
-    while not shown(enough):
-        if enough >= MOST_SEEDS:
-            return None
-        enough = min(2 * enough, MOST_SEEDS)
-    too_few = enough // 2
-    while enough - too_few > 1:
-        between = (too_few + enough) // 2
-        if shown(between):
-            enough = between
-        else:
-            too_few = between
-    return enough
-
-
-def _power(count: int, difference: float, deviation: float, sampling: float, confidence: float) -> float:
-    """Returns how often a two-sided t test of two samples of `count` values shows a difference."""
-    seeds = 2 * deviation**2 / count
-    if seeds + sampling == 0:
-        return 1.0
-    freedom = 2 * (count - 1) * ((seeds + sampling) / seeds) ** 2 if seeds else math.inf
-    freedom = min(freedom, _MOST_FREEDOM)
-    critical = scipy.special.stdtrit(freedom, (1 + confidence) / 2)
-    shift = abs(difference) / math.sqrt(seeds + sampling)
-    # SciPy has NaN where a probability is below 1e-17 or so.
-    missed, opposite = np.nan_to_num(scipy.special.nctdtr(freedom, shift, (critical, -critical)))
-    return float(1 - missed + opposite)
-
-
-_MOST_FREEDOM = 1e6  # from here on, Student's t is the normal distribution to all digits that matter
-
-
-@dataclasses.dataclass(frozen=True)
-class SeedRange:
-    """How many seeds would show a difference of the size that was measured.
-
-    Attributes:
-      low: if the deviation is as small as it may be; None if 100,000 are too few.
-      high: if the deviation is as large as it may be; None likewise.
-    """
-
-    low: int | None
-    high: int | None
-
-
-def seed_range(
-    first: Sequence[float],
-    second: Sequence[float],
-    *,
-    confidence: float,
-    least_deviation: float = 0.0,
-    sampling: float = 0.0,
-) -> SeedRange | None:
-    """Returns how many seeds of each of two optimizers would show, with a power of 80%, the difference they have here.
-
-    The deviation of a few seeds is known badly: its 95% interval spans a factor of 6 over 3 seeds. So the numbers at
-    both ends of this interval are given. The size of the true difference is not known either: this is about one of the
-    size that was measured.
-
-    Args:
-      first: results of one optimizer.
-      second: results of the other.
-      confidence: of the test; see `seeds_needed`.
-      least_deviation: the deviation that the values have at least; see `least_deviation`.
-      sampling: see `seeds_needed`.
-
-    Returns:
-      The range; None if one of the two has a single value.
-
-    Raises:
-      UserError: where a list is empty, or a value is not finite.
-    """
-    check_finite("first", first)
-    check_finite("second", second)
-    if min(len(first), len(second)) == 1:
-        return None
-    variances = [max(statistics.variance(values), least_deviation**2) for values in (first, second)]
-    total = sum(variances)
-    parts = zip(variances, (first, second), strict=True)
-    freedom = total**2 / sum(v**2 / (len(values) - 1) for v, values in parts) if total else 1.0
-    difference = statistics.fmean(first) - statistics.fmean(second)
-    variance = total / 2
-    ends = [math.sqrt(variance * freedom / scipy.special.chdtri(freedom, share)) for share in (0.025, 0.975)]
-    low, high = (
-        seeds_needed(difference=difference, deviation=end, confidence=confidence, sampling=sampling) for end in ends
-    )
-    return SeedRange(low, high)

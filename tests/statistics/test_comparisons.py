@@ -18,10 +18,7 @@ from jaxopt_bench.statistics import (
     count_wins,
     holm,
     least_deviation,
-    seed_range,
-    seeds_needed,
 )
-from jaxopt_bench.statistics.comparisons import MOST_SEEDS
 
 shares = st.floats(0, 1)
 few = st.lists(st.sampled_from([-math.inf, 0.0, 1.0, 1.5, 2.0, math.inf]), min_size=1, max_size=8)
@@ -232,83 +229,3 @@ def test_they_are_mann_and_whitneys_u() -> None:
 def test_what_has_no_order_is_not_compared(first: list[float], second: list[float]) -> None:
     with pytest.raises(UserError, match="accepted"):
         count_wins(first, second, higher=True)
-
-
-@pytest.mark.parametrize(
-    ("difference", "power", "seeds"), [(0.5, 0.8, 64), (0.2, 0.8, 394), (-0.8, 0.8, 26), (0.5, 0.95, 105)]
-)
-def test_the_seeds_needed_are_those_of_g_power(difference: float, power: float, seeds: int) -> None:
-    """The sizes of each of two groups in the t test of independent means."""
-    assert seeds_needed(difference=difference, deviation=1, power=power) == seeds
-    assert seeds_needed(difference=0.01 * difference, deviation=0.01, power=power) == seeds
-
-
-@pytest.mark.parametrize("difference", [0.03, 0.31, 0.9, 1.7, 4.0, 31.6])
-@pytest.mark.parametrize(("power", "confidence"), [(0.8, 0.95), (0.9, 0.99), (0.97, 0.8)])
-def test_that_many_seeds_have_the_power_and_one_fewer_has_not(
-    difference: float, power: float, confidence: float
-) -> None:
-    needed = seeds_needed(difference=difference, deviation=1, power=power, confidence=confidence)
-    assert needed is not None
-    assert power_of_t_test(needed, difference, confidence) >= power
-    assert needed == 2 or power_of_t_test(needed - 1, difference, confidence) < power
-
-
-def power_of_t_test(count: int, difference: float, confidence: float) -> float:
-    """The probability that |t| exceeds its critical value: over the pooled deviation, that of a normal difference."""
-    freedom = 2 * (count - 1)
-    critical = scipy.stats.t(freedom).ppf((1 + confidence) / 2)
-    deviation = scipy.stats.chi(freedom, scale=freedom**-0.5)
-    mean = scipy.stats.norm(difference * math.sqrt(count / 2))
-
-    def exceeds(s: float) -> float:
-        return deviation.pdf(s) * (mean.sf(critical * s) + mean.cdf(-critical * s))
-
-    edges = deviation.ppf([1e-9, 0.01, 0.5, 0.99, 1 - 1e-9])
-    return sum(scipy.integrate.quad(exceeds, low, high)[0] for low, high in itertools.pairwise(edges))
-
-
-def test_extremes_of_how_many_seeds_are_needed() -> None:
-    assert seeds_needed(difference=0, deviation=1) is None
-    assert seeds_needed(difference=1e-5, deviation=1) is None
-    assert seeds_needed(difference=0.0085, deviation=1) is None  # 217,273
-    assert seeds_needed(difference=1, deviation=0) == 2
-    assert seeds_needed(difference=1e300, deviation=1e-300) == 2
-    nearly_most = seeds_needed(difference=0.013, deviation=1)
-    assert nearly_most is not None
-    assert MOST_SEEDS / 2 < nearly_most < MOST_SEEDS
-
-
-@pytest.mark.parametrize("wrong", [{"difference": math.nan}, {"deviation": -1.0}, {"power": 1.0}, {"confidence": 0.0}])
-def test_seeds_for_what_makes_no_sense_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(UserError, match=f"{next(iter(wrong))} .*accepted"):
-        seeds_needed(**{"difference": 1.0, "deviation": 1.0, **wrong})
-
-
-def test_the_range_of_seeds_is_that_of_the_deviations_interval() -> None:
-    """The chi-square interval of a deviation, s² (n − 1) / χ², pooled over two samples of equal deviation."""
-    first, second = [1.0, 2.0, 3.0, 4.0], [2.5, 3.5, 4.5, 5.5]
-    deviation, confidence = np.std(first, ddof=1), 1 - 0.05 / 15
-    low, high = (deviation * math.sqrt(6 / scipy.stats.chi2.ppf(p, 6)) for p in (0.975, 0.025))
-    found = seed_range(first, second, confidence=confidence)
-    assert found is not None
-    assert found.low == seeds_needed(difference=1.5, deviation=low, confidence=confidence)
-    assert found.high == seeds_needed(difference=1.5, deviation=high, confidence=confidence)
-    point = seeds_needed(difference=1.5, deviation=deviation, confidence=confidence)
-    assert point is not None
-    assert found.low < point < found.high
-    assert seed_range([1.0], second, confidence=0.95) is None
-    same = seed_range(first, first, confidence=0.95)
-    assert same is not None
-    assert (same.low, same.high) == (None, None)
-
-
-def test_the_range_of_seeds_holds_the_true_number_as_often_as_it_says() -> None:
-    """Of a difference of exactly 1.5 deviations; the deviation alone is unknown."""
-    true = seeds_needed(difference=1.5, deviation=1)
-    assert true is not None
-    deviates = np.random.default_rng(0).normal(size=(400, 2, 5))
-    centred = deviates - deviates.mean(axis=2, keepdims=True) + np.array([[1.5], [0.0]])
-    found = [seed_range(first, second, confidence=0.95) for first, second in centred.tolist()]
-    held = np.mean([r is not None and (r.low or math.inf) <= true <= (r.high or math.inf) for r in found])
-    assert held == pytest.approx(0.95, abs=0.03)

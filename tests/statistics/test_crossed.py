@@ -69,7 +69,15 @@ def test_what_examples_add_is_the_variance_between_samples_of_examples():
 
 @pytest.mark.parametrize(
     ("optimizers", "seeds", "examples", "studies"),
-    [(2, 3, 360, 600), (2, 8, 360, 600), (2, 20, 360, 600), (6, 5, 360, 400), (6, 20, 360, 200), (2, 5, 10_000, 300)],
+    [
+        (2, 3, 360, 600),
+        (2, 8, 360, 600),
+        (2, 20, 360, 600),
+        (6, 5, 360, 400),
+        (6, 20, 360, 200),
+        (25, 8, 360, 150),
+        (2, 5, 10_000, 300),
+    ],
 )
 def test_equal_optimizers_are_rarely_called_different_on_new_data(optimizers, seeds, examples, studies):
     """Equal optimizers get different examples right. On one test set one of them is better: with many seeds the test

@@ -9,7 +9,16 @@ import pytest
 import scipy.stats
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.statistics import compare_pairs, least_difference, pooled_deviation, results_for, seeds_needed
+from jaxopt_bench.statistics import (
+    compare_pairs,
+    least_difference,
+    pooled_deviation,
+    power_of_comparison,
+    results_for,
+    seed_range,
+    seeds_needed,
+)
+from jaxopt_bench.statistics.planning import MOST_SEEDS
 
 
 @pytest.mark.parametrize("optimizers", [2, 6, 49])
@@ -30,11 +39,11 @@ def test_a_study_sees_it_by_holms_method_at_least_as_often() -> None:
 
 
 @pytest.mark.parametrize("optimizers", [2, 6, 25])
-@pytest.mark.parametrize("results", [10, 20, 64])
-def test_with_many_results_it_is_the_inverse_of_the_seeds_needed(optimizers: int, results: int) -> None:
+@pytest.mark.parametrize("results", [2, 3, 5, 20, 64])
+def test_it_is_the_inverse_of_the_seeds_needed(optimizers: int, results: int) -> None:
     confidence = 1 - 0.05 / math.comb(optimizers, 2)
     needed = seeds_needed(difference=least_difference(optimizers, results), deviation=1, confidence=confidence)
-    assert results - 1 <= needed <= results
+    assert needed == results
 
 
 def test_it_is_cohens_for_two_optimizers_and_many_seeds() -> None:
@@ -81,3 +90,96 @@ def test_the_pooled_deviation_weights_variances_by_their_degrees_of_freedom() ->
 def test_impossible_studies_are_refused(wrong: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         least_difference(**{"optimizers": 2, "results": 3, **wrong})
+
+
+@pytest.mark.parametrize(
+    ("difference", "power", "seeds"), [(0.5, 0.8, 64), (0.2, 0.8, 394), (-0.8, 0.8, 26), (0.5, 0.95, 105)]
+)
+def test_the_seeds_needed_are_those_of_g_power(difference: float, power: float, seeds: int) -> None:
+    """The sizes of each of two groups in the t test of independent means."""
+    assert seeds_needed(difference=difference, deviation=1, power=power) == seeds
+    assert seeds_needed(difference=0.01 * difference, deviation=0.01, power=power) == seeds
+
+
+@pytest.mark.parametrize("difference", [0.03, 0.31, 0.9, 1.7, 4.0, 31.6])
+@pytest.mark.parametrize(("power", "confidence"), [(0.8, 0.95), (0.9, 0.99), (0.97, 0.8)])
+def test_that_many_seeds_have_the_power_and_one_fewer_has_not(
+    difference: float, power: float, confidence: float
+) -> None:
+    needed = seeds_needed(difference=difference, deviation=1, power=power, confidence=confidence)
+    assert needed is not None
+    assert power_by_quantiles(needed, difference, 1 - confidence) >= power - 5e-4
+    assert needed == 2 or power_by_quantiles(needed - 1, difference, 1 - confidence) < power + 5e-4
+
+
+def power_by_quantiles(count: int, difference: float, level: float, sampling: float = 0.0, grid: int = 300) -> float:
+    """The power of Welch's test of deviation 1: over quantiles of both sample variances, that of a normal difference.
+
+    `sampling` is a variance that is known, and that the difference of the means has besides.
+    """
+    variances = scipy.stats.chi2(count - 1).ppf((np.arange(grid) + 0.5) / grid) / (count - 1)
+    first, second = np.meshgrid(variances, variances)
+    total = (first + second) / count + sampling
+    freedom = total**2 / ((first**2 + second**2) / count**2 / (count - 1))
+    critical = scipy.stats.t(freedom).ppf(1 - level / 2) * np.sqrt(total)
+    mean = scipy.stats.norm(difference, math.sqrt(2 / count + sampling))
+    return float(np.mean(mean.sf(critical) + mean.cdf(-critical)))
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 8, 20])
+@pytest.mark.parametrize("level", [0.05, 0.05 / 15, 0.05 / 300])
+@pytest.mark.parametrize("sampling", [0.0, 0.05, 1.0, 10.0])
+def test_the_power_is_that_of_a_normal_difference_over_all_variances(count, level, sampling):
+    for difference in (0.5, 1.5, 5.0, 15.0):
+        expected = power_by_quantiles(count, difference, level, sampling)
+        if sampling:
+            expected = min(expected, power_by_quantiles(count, difference, level))
+        assert power_of_comparison(count, difference, level=level, sampling=sampling) == pytest.approx(
+            expected, abs=0.02
+        )
+
+
+def test_extremes_of_how_many_seeds_are_needed() -> None:
+    assert seeds_needed(difference=0, deviation=1) is None
+    assert seeds_needed(difference=1e-5, deviation=1) is None
+    assert seeds_needed(difference=0.0085, deviation=1) is None  # 217,273
+    assert seeds_needed(difference=1, deviation=0) == 2
+    assert seeds_needed(difference=1e300, deviation=1e-300) == 2
+    nearly_most = seeds_needed(difference=0.013, deviation=1)
+    assert nearly_most is not None
+    assert MOST_SEEDS / 2 < nearly_most < MOST_SEEDS
+
+
+@pytest.mark.parametrize("wrong", [{"difference": math.nan}, {"deviation": -1.0}, {"power": 1.0}, {"confidence": 0.0}])
+def test_seeds_for_what_makes_no_sense_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(UserError, match=f"{next(iter(wrong))} "):
+        seeds_needed(**{"difference": 1.0, "deviation": 1.0, **wrong})
+
+
+def test_the_range_of_seeds_is_that_of_the_deviations_interval() -> None:
+    """The chi-square interval of a deviation, s² (n − 1) / χ², pooled over two samples of equal deviation."""
+    first, second = [1.0, 2.0, 3.0, 4.0], [2.5, 3.5, 4.5, 5.5]
+    deviation, confidence = np.std(first, ddof=1), 1 - 0.05 / 15
+    low, high = (deviation * math.sqrt(6 / scipy.stats.chi2.ppf(p, 6)) for p in (0.975, 0.025))
+    found = seed_range(first, second, confidence=confidence)
+    assert found is not None
+    assert found.low == seeds_needed(difference=1.5, deviation=low, confidence=confidence)
+    assert found.high == seeds_needed(difference=1.5, deviation=high, confidence=confidence)
+    point = seeds_needed(difference=1.5, deviation=deviation, confidence=confidence)
+    assert point is not None
+    assert found.low < point < found.high
+    assert seed_range([1.0], second, confidence=0.95) is None
+    same = seed_range(first, first, confidence=0.95)
+    assert same is not None
+    assert (same.low, same.high) == (None, None)
+
+
+def test_the_range_of_seeds_holds_the_true_number_as_often_as_it_says() -> None:
+    """Of a difference of exactly 1.5 deviations; the deviation alone is unknown."""
+    true = seeds_needed(difference=1.5, deviation=1)
+    assert true is not None
+    deviates = np.random.default_rng(0).normal(size=(400, 2, 5))
+    centred = deviates - deviates.mean(axis=2, keepdims=True) + np.array([[1.5], [0.0]])
+    found = [seed_range(first, second, confidence=0.95) for first, second in centred.tolist()]
+    held = np.mean([r is not None and (r.low or math.inf) <= true <= (r.high or math.inf) for r in found])
+    assert held == pytest.approx(0.95, abs=0.03)
