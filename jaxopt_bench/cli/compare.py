@@ -280,7 +280,7 @@ def _plan(flags: CompareFlags, study: Study, others: int = 0) -> int:
     folder, console = _folder(flags, study), Console()
     check_folder("--out", folder)
     plan = plan_of(study, folder, flags.training.data_dir, flags.largest, reporter_for(console))
-    print_plan(plan, outlook_of(plan.study, others), folder, console)
+    print_plan(study, plan, outlook_of(plan.study, others), folder, console)
     return COMPLETED
 
 

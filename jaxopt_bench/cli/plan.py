@@ -16,12 +16,15 @@ from jaxopt_bench.compare.costs import MARGIN
 from jaxopt_bench.compare.plan import PhasePlan
 from jaxopt_bench.formatting import format_bytes, format_duration, join_words
 from jaxopt_bench.study import Study
+from jaxopt_bench.study.growth import BUDGETS
+from jaxopt_bench.verdict import Noise
 
 
-def print_plan(plan: Plan, outlook: Outlook, folder: pathlib.Path, console: Console) -> None:
+def print_plan(study: Study, plan: Plan, outlook: Outlook, folder: pathlib.Path, console: Console) -> None:
     """Prints what a study takes as a table, and what it can show in some sentences.
 
     Args:
+      study: what was asked for; the plan can be of a larger study, see `plan_of`.
       plan: of the study.
       outlook: what the study can show.
       folder: its folder, whose results say how large the noise is, as do those that come with the project.
@@ -29,11 +32,29 @@ def print_plan(plan: Plan, outlook: Outlook, folder: pathlib.Path, console: Cons
     """
     console.print()
     console.print(_table(plan))
-    sentences = [_costs_in_words(plan, folder), outlook.in_words]
+    sentences = [*_growth_in_words(study, plan.study, folder), _costs_in_words(plan, folder), outlook.in_words]
     if outlook.least is not None:
-        sentences += _noise_in_words(plan.study, outlook.least, [folder, *recorded_folders()])
+        sentences += _noise_in_words(plan.study, outlook, [folder, *recorded_folders()])
     for sentence in sentences:
         print_plain(console, sentence)
+
+
+def _growth_in_words(asked: Study, whole: Study, folder: pathlib.Path) -> list[str]:
+    """Returns what the study in the folder has beyond what was asked for; nothing if that is all."""
+    larger = [
+        f"{name.replace('_', ' ')} {getattr(whole, name):,} instead of {value:,}"
+        for name in BUDGETS
+        if (value := getattr(asked, name)) is not None and value != getattr(whole, name)
+    ]
+    for kind, one, other in (
+        ("optimizers", asked.contenders, whole.contenders),
+        ("workloads", asked.workloads, whole.workloads),
+    ):
+        if len(other) > len(one):
+            larger.append(f"{len(other)} {kind} instead of {len(one)}")
+    if not larger:
+        return []
+    return [f"{folder} already has a larger study, which is never made smaller. So the plan has {join_words(larger)}."]
 
 
 def recorded_folders() -> list[pathlib.Path]:
@@ -72,17 +93,27 @@ def _costs_in_words(plan: Plan, folder: pathlib.Path) -> str:
     )
 
 
-def _noise_in_words(study: Study, least: float, folders: list[pathlib.Path]) -> list[str]:
+def _noise_in_words(study: Study, outlook: Outlook, folders: list[pathlib.Path]) -> list[str]:
     """Returns how large the least difference is on each workload, as far as records say it."""
     noises = recorded_noise(study, folders)
-    said = [
-        f"On {workload} that is {noise.measure.amount(least * noise.deviation)} of {noise.measure.words} "
-        f"({noise.results} results in {_shown(folder)} have a deviation of {noise.measure.amount(noise.deviation)})."
-        for workload, (noise, folder) in noises.items()
-    ]
+    said = [_least_in_words(workload, outlook, *known) for workload, known in noises.items()]
     if unknown := [w.name for w in study.workloads if w.name not in noises]:
         said.append(f"How large that is on {join_words(unknown)} is not known, because no results are recorded.")
     return said
+
+
+def _least_in_words(workload: str, outlook: Outlook, noise: Noise, folder: pathlib.Path) -> str:
+    """Returns the least difference on a workload, in the unit of its measure."""
+    amount = noise.measure.amount
+    least, on_new_data = outlook.least, outlook.least_on_new_data(noise)
+    assert least is not None, "it is what this is about"
+    start = f"On {workload} that is {amount(least * noise.deviation)} of {noise.measure.words}"
+    source = (
+        f"{noise.results} results in {_shown(folder)} have a deviation of {amount(noise.deviation)} within optimizers"
+    )
+    if on_new_data is None:
+        return f"{start} ({source})."
+    return f"{start} on the same {noise.examples:,} test examples, and {amount(on_new_data)} on new data ({source})."
 
 
 def _shown(folder: pathlib.Path) -> pathlib.Path:

@@ -37,6 +37,22 @@ class Outlook:
         """The least difference that it sees, in deviations of single results; None if it can test none."""
         return least_difference(self.optimizers, self.results)
 
+    def least_on_new_data(self, noise: Noise) -> float | None:
+        """Returns the least difference that it sees on new data, where the choice of the test examples matters, too.
+
+        Args:
+          noise: of a workload.
+
+        Returns:
+          The difference, in the unit of the noise's measure; None if the noise of the test examples or that of the
+          seeds is not known, or the study can test none.
+        """
+        if noise.sampling is None or noise.deviation == 0:
+            return None
+        sampling = noise.sampling / noise.deviation**2
+        least = least_difference(self.optimizers, self.results, sampling=sampling)
+        return None if least is None else least * noise.deviation
+
     @property
     def is_absurd(self) -> bool:
         """Whether it compares optimizers and shows nothing useful."""

@@ -1,14 +1,17 @@
-"""How much the results of single seeds differ, in results that are recorded."""
+"""How much the results of single seeds differ, and how much the test examples matter, in recorded results."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import statistics
 
 from jaxopt_bench.measures import Measure
 from jaxopt_bench.results import Results
 from jaxopt_bench.statistics import pooled_deviation
+from jaxopt_bench.statistics.crossed import CrossedErrors
 from jaxopt_bench.study import Document
-from jaxopt_bench.verdict.samples import deviation_floor, ended, measured, samples
+from jaxopt_bench.verdict.samples import deviation_floor, ended, example_samples, measured, samples
 from jaxopt_bench.verdict.scale import scale_of
 
 
@@ -20,11 +23,17 @@ class Noise:
       measure: by which optimizers are compared there.
       deviation: of its values, within optimizers.
       results: from how many results it is estimated.
+      sampling: the variance of the difference of two optimizers that the choice of the test examples causes, in the
+        square of the measure's unit, the mean over all pairs; None if the results of single test examples are not
+        recorded.
+      examples: the number of test examples that it is about; None likewise.
     """
 
     measure: Measure
     deviation: float
     results: int
+    sampling: float | None = None
+    examples: int | None = None
 
 
 def noise_of(results: Results, document: Document, workload: str) -> Noise | None:
@@ -52,4 +61,10 @@ def noise_of(results: Results, document: Document, workload: str) -> Noise | Non
     if deviation is None:
         return None
     floor = deviation_floor(results, workload, primary, values)
-    return Noise(primary, max(deviation, floor), sum(map(len, known)))
+    by_example = example_samples(results, document, workload, primary)
+    arrays = [own for contender, own in (by_example or {}).items() if contender not in diverged]
+    if len(arrays) < 2:
+        return Noise(primary, max(deviation, floor), sum(map(len, known)))
+    crossed = CrossedErrors.of(arrays)
+    sampling = statistics.fmean(crossed.sampling(i, j) for i, j in itertools.combinations(range(len(arrays)), 2))
+    return Noise(primary, max(deviation, floor), sum(map(len, known)), max(sampling, 0.0), arrays[0].shape[1])

@@ -78,6 +78,26 @@ def test_a_difference_of_that_size_is_seen_at_the_recorded_noise():
     assert np.mean(15 * p_values <= 0.05) == pytest.approx(0.8, abs=0.03)
 
 
+def test_on_new_data_a_difference_must_be_larger():
+    """The test examples add a normal error to the difference, of the variance that the records show."""
+    (noise, _), random = (
+        recorded_noise(find_study("digits"), [RESULTS / "digits"])["digits_cnn"],
+        np.random.default_rng(0),
+    )
+    outlook = Outlook(6, 8, of_searches=False)
+    difference = outlook.least_on_new_data(noise)
+    assert noise.examples == 360
+    assert difference > outlook.least * noise.deviation
+    means = random.normal([[difference], [0]], noise.deviation / np.sqrt(8), size=(2, 20_000))
+    shift = random.normal(0, np.sqrt(noise.sampling), 20_000)
+    variances = noise.deviation**2 * random.chisquare(7, size=(2, 20_000)) / 7 / 8
+    total = variances.sum(0) + noise.sampling
+    freedom = total**2 / (variances**2 / 7).sum(0)
+    seen = np.abs(means[0] - means[1] + shift) > stats.t(freedom).ppf(1 - 0.05 / 30) * np.sqrt(total)
+    assert np.mean(seen) == pytest.approx(0.8, abs=0.02)
+    assert outlook.least_on_new_data(dataclasses.replace(noise, sampling=None)) is None
+
+
 @pytest.mark.parametrize(
     "changed", [{"workloads": "epochs"}, {"repetitions": 2}], ids=["another workload", "means of searches"]
 )

@@ -101,7 +101,8 @@ def test_the_command_prints_a_table_and_what_the_study_can_show(call, tmp_path, 
     assert "those of sgd on digits_cnn, measured for some seconds, and 30% more" in said
     assert "in studies/digits. With 8 seeds for each of 6 optimizers" in said
     assert "On digits_cnn that is " in said
-    assert " points of test accuracy (48 results in experiments/results/digits have a deviation of 0.5" in said
+    assert " points of test accuracy on the same 360 test examples, and " in said
+    assert " points on new data (48 results in experiments/results/digits have a deviation of 0.5" in said
     code, out, _ = call("compare", "digits", "--plan", "--seeds", "3", "--epochs", "2")
     said = " ".join(out.split())
     assert "a difference must be 9.5 times the deviation between seeds" in said
@@ -117,6 +118,21 @@ def test_the_command_prints_a_table_and_what_the_study_can_show(call, tmp_path, 
     code, out, _ = call("compare", "defaults", "--workloads", "digits_cnn", "--optimizers", "sgd", "adam", "--plan")
     assert (code, "trials" in out, "confirmations 6 2 " in " ".join(out.split())) == (0, False, True)
     assert not (tmp_path / "studies").exists()
+
+
+def test_a_folder_with_a_larger_study_says_that_the_plan_is_of_both(call, tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "measure_costs", lambda *_: COSTS)
+    recorded = pathlib.Path(__file__).parents[2] / "experiments" / "results" / "digits" / "study.json"
+    (tmp_path / "study.json").write_bytes(recorded.read_bytes())
+    code, out, _ = call(
+        "compare", "digits", "--seeds", "3", "--optimizers", "sgd", "adam", "--plan", "--out", str(tmp_path)
+    )
+    said = " ".join(out.split())
+    assert code == 0
+    assert "already has a larger study, which is never made smaller" in said
+    assert "So the plan has seeds 8 instead of 3 and 6 optimizers instead of 2." in said
+    code, out, _ = call("compare", "digits", "--plan", "--out", str(tmp_path))
+    assert (code, "larger study" in out) == (0, False)
 
 
 def test_a_cluster_cannot_be_measured_from_here(call):
