@@ -3,12 +3,18 @@
 Asks:    which of the two trains it better, and what successive halving saves.
 From:    Xiao, Rasul and Vollgraf (2017), "Fashion-MNIST: a novel image dataset for benchmarking machine learning
          algorithms", 60,000 images to train on (6,000 of them validate) and 10,000 to test.
-Expect:  of 6 whole searches (5 of SGD, 1 of AdamW, from `--repetitions 5 --seeds 3`, stopped before its end), halving
-         would have selected the same winner in 5, with 1,553 instead of 1,930 epochs (972 s instead of 1,217 s on two
-         busy cores of an Intel Xeon with AVX-512); with `--halving-rungs 3` in 3, with 1,067 epochs. Trials of SGD that
-         diverge early are in both numbers.
+Expect:  SGD at 89.41% test accuracy (89.37 to 89.45), and it wins: it is ahead of AdamW, 88.92% (88.75 to 89.10), by
+         0.22 to 0.76 points on new data. Successive halving selects the same setting of SGD. Of AdamW it selects
+         another one (the best trial of the whole search has a large learning rate and leads only near the end), with
+         the same accuracy, 88.91% (88.81 to 89.01). On two busy cores of an Intel Xeon with AVX-512:
+           trials                      epochs of SGD   of AdamW   seconds of trials   seconds in all
+           whole                       252             400        256                 495
+           --search halving            226             296        196                 419
+           … --halving-rungs 3         162             196        135                 411
+         6 of SGD's 16 trials diverge within the first epoch, with or without halving.
 Run:     jaxopt-bench data prepare fashion_mnist --from FOLDER
          jaxopt-bench compare fashion_mnist_mlp
+         jaxopt-bench compare fashion_mnist_mlp --search halving --out studies/halving
 """
 
 from jaxopt_bench.experiment import Workload
