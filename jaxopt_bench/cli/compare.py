@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 import pathlib
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
@@ -12,11 +11,10 @@ from typing import Annotated, Any, Literal
 import tyro
 from rich.console import Console
 
-from jaxopt_bench import catalog
 from jaxopt_bench.cli.command import COMPLETED, Command
 from jaxopt_bench.cli.flags import check_at_least_one, check_folder, parse_flags, parse_index_and_count
 from jaxopt_bench.cli.naming import named_problem
-from jaxopt_bench.cli.plan import print_plan
+from jaxopt_bench.cli.plan import print_plan, recorded_folders
 from jaxopt_bench.cli.printing import print_plain
 from jaxopt_bench.cli.processes import one_writes
 from jaxopt_bench.cli.training_flags import MostRuns, TrainingFlags
@@ -245,8 +243,7 @@ def _against(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
     """Trains newcomers alone, and prints the answer of the study that they and the baselines make."""
     assert flags.baselines is not None, "it is what calls for this"
     flags.training.processes.join()
-    known = catalog.experiments_dir() / "results" / flags.baselines
-    recorded = load(known if os.path.isdir(known) and not os.path.exists(flags.baselines) else flags.baselines)
+    recorded = load(_baselines(flags.baselines))
     if len(recorded.documents) != 1:
         count = len(recorded.documents)
         raise UserError(f"{flags.baselines} holds {count} studies; accepted by --baselines: the folder of one.")
@@ -273,6 +270,17 @@ def _against(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
             print_plain(console, sentence)
         print_plain(console, str(folder), soft_wrap=True)
     return COMPLETED
+
+
+def _baselines(given: pathlib.Path) -> pathlib.Path:
+    """Returns the folder of baselines, which is given by its path or, for those of the project, by its name."""
+    known = {path.name: path for path in recorded_folders()}
+    if not given.exists() and str(given) not in known:
+        raise UserError(
+            f"--baselines is {str(given)!r}, which is no folder. Expected a folder with a study's results, or the name "
+            f"of results that come with the project: {', '.join(known)}."
+        )
+    return given if given.exists() else known[str(given)]
 
 
 def _plan(flags: CompareFlags, study: Study, others: int = 0) -> int:
