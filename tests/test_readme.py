@@ -1,4 +1,4 @@
-"""The README's Python blocks run, and what it names is there."""
+"""The README and the pages beside the code: Python blocks run, links and names exist."""
 
 from __future__ import annotations
 
@@ -18,9 +18,36 @@ from jaxopt_bench.results import load
 from jaxopt_bench.study import STUDIES
 
 ROOT = pathlib.Path(__file__).parents[1]
-TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-OPTIMIZERS_TEXT = (ROOT / "jaxopt_bench" / "optimizers" / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", TEXT + OPTIMIZERS_TEXT, flags=re.DOTALL)
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for pattern in ("README.md", "experiments/**/README.md", "jaxopt_bench/**/README.md")
+    for path in sorted(ROOT.glob(pattern))
+    if path.parent.parent.name != "data"  # the sources of single data sets
+}
+README = PAGES["README.md"]
+TEXT = "\n".join(PAGES.values())
+BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
+
+
+def test_the_readme_fits_on_two_screens():
+    assert len(README) <= 9_000
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_relative_links_and_pictures_exist(page):
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", PAGES[page]) + re.findall(r'src="([^":]+)"', PAGES[page])
+    folder = (ROOT / page).parent
+    assert [link for link in links if not (folder / link).exists()] == []
+
+
+def test_the_readme_links_to_every_page_beside_code():
+    linked = {(ROOT / link).resolve() for link in re.findall(r"\]\(([^)#:]+)\)", README)}
+    pages = {
+        (ROOT / page).resolve()
+        for page in PAGES
+        if page != "README.md" and "/data/" not in page.removesuffix("/README.md")
+    }
+    assert pages - linked == set()
 
 
 def test_there_are_blocks():
@@ -50,7 +77,7 @@ def test_the_example_of_a_problem_is_accepted():
 
 def test_the_first_table_is_that_of_the_recorded_digits_study():
     runs = load(ROOT / "experiments" / "results" / "digits").runs.filter(pl.col("phase") == "confirmation")
-    first = TEXT.partition("| optimizer | test accuracy | clean training loss |")[2].partition("\n\n")[0]
+    first = README.partition("| optimizer | test accuracy | clean training loss |")[2].partition("\n\n")[0]
     shown = {line.split("|")[1].partition(",")[0].strip().lower(): line for line in first.splitlines()[2:]}
     recorded = {}
     for (name,), own in runs.group_by("contender"):

@@ -47,7 +47,7 @@ def elsewhere(backend: str, path: CodePath = CodePath()) -> list[str]:
             "jaxopt_bench.train(experiment, code_path=jaxopt_bench.training.CodePath())."
         )
     packages = ", ".join(["jax", "jaxlib", *plugins()])
-    lines.append(f"Try other versions of {packages}: the README says under Installing which have been tried.")
+    lines.append(f"Try other versions of {packages}: the section Installation of the README says which were tried.")
     if backend != "cpu":
         lines.append("Until then train on the CPU: JAX_PLATFORMS=cpu jaxopt-bench run …")
     return lines

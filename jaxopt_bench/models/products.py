@@ -22,7 +22,7 @@ SMALLEST = 20e6
 
 Value and gradients in a compiled loop, two cores of an AMD EPYC: oneDNN takes 0.6 to 1.6 times as long as XLA at 1 to
 17 million operations, 0.8 to 1.1 times at 34 to 268 million. Within a network it saves more: with these products and
-fused updates, a vision transformer trained 1.4 times as fast as with PyTorch, before 0.8 times (README, "Speed").
+fused updates, a vision transformer trained 1.4 times as fast as with PyTorch, before 0.8 times (`training/README.md`).
 """
 _NONE, _FIRST, _SECOND = range(3)
 

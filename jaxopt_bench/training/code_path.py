@@ -86,7 +86,7 @@ def default_backend() -> str:
         why = textwrap.shorten(f"{type(error).__name__}: {error}", 500, placeholder=" …")
         raise UserError(
             f"JAX finds no backend{asked} ({why.removesuffix(': ')}). Install the extra for this hardware (cuda12, "
-            "cuda13 or metal; see Installing in the README), or train on the CPU with JAX_PLATFORMS=cpu."
+            "cuda13 or metal; see Installation in the README), or train on the CPU with JAX_PLATFORMS=cpu."
         ) from error
 
 

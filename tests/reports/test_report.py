@@ -119,7 +119,7 @@ def test_the_page_of_a_run_that_cannot_be_evaluated_says_which_loss_was_not_fini
 def test_the_readme_s_tables_are_those_of_the_recorded_results(name: str):
     results = load(ROOT / "experiments" / "results" / name)
     (ranking,) = verdict(results, results.documents[0]).rankings
-    readme = (ROOT / "README.md").read_text()
+    readme = (ROOT / "experiments" / "README.md").read_text()
     for standing in ranking.standings:
         found = standing.results["test_accuracy"]
         assert f"{100 * found.mean:.2f}% ({100 * found.low:.2f} to {100 * found.high:.2f})" in readme
