@@ -116,16 +116,16 @@ def test_the_page_of_a_run_that_cannot_be_evaluated_says_which_loss_was_not_fini
 
 
 @pytest.mark.parametrize("name", ["digits", "cifar100_alexnet_small", "cifar10_resnet20_short"])
-def test_the_readme_s_tables_are_those_of_the_recorded_results(name: str):
+def test_the_documented_tables_are_those_of_the_recorded_results(name: str):
     results = load(ROOT / "experiments" / "results" / name)
     (ranking,) = verdict(results, results.documents[0]).rankings
-    readme = (ROOT / "experiments" / "README.md").read_text()
+    page = (ROOT / "experiments" / "README.md").read_text()
     for standing in ranking.standings:
         found = standing.results["test_accuracy"]
-        assert f"{100 * found.mean:.2f}% ({100 * found.low:.2f} to {100 * found.high:.2f})" in readme
+        assert f"{100 * found.mean:.2f}% ({100 * found.low:.2f} to {100 * found.high:.2f})" in page
         loss = standing.results["train_clean_loss"]
         interval = f" ({loss.low:.4f} to {loss.high:.4f})" if name != "digits" else ""
-        assert f"| {loss.mean:.4f}{interval} |" in readme
+        assert f"| {loss.mean:.4f}{interval} |" in page
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ HALVED = {
     ("digits", 3): (3, 6, 471, 227),
 }
 """By study and number of rungs: in how many of how many searches halving would have kept the best trial, and how many
-epochs were trained and would have been trained. README says the same."""
+epochs were trained and would have been trained. `study/README.md` says the same."""
 
 
 @pytest.mark.parametrize(("name", "most"), HALVED)
