@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from typing import Any
 
 import altair as alt
 import numpy as np
@@ -146,7 +147,7 @@ _ENDS: Mapping[str, str] = {
 }
 
 
-_LINES: Mapping[str, Mapping[str, float]] = {
+_LINES: Mapping[str, Mapping[str, Any]] = {
     "workloads": {"strokeWidth": 1},
     "seeds": {"strokeWidth": 4, "opacity": 0.6},
 }
@@ -162,7 +163,7 @@ def _aggregates(found: Mapping[str, Aggregate], value: str) -> pl.DataFrame:
     return pl.DataFrame(rows, schema_overrides=dict.fromkeys(_ENDS, pl.Float64))
 
 
-def _dots(table: pl.DataFrame, x: alt.X, value: str, looks: Mapping[str, Look], order: list[str]) -> alt.LayerChart:
+def _dots(table: pl.DataFrame, x: alt.X, value: str, looks: Mapping[str, Look], order: list[str]) -> alt.TopLevelMixin:
     """Returns a dot for each optimizer, in rows, with a thick and a thin interval."""
     y = alt.Y("series:N", sort=order, title=None)
     base = without_hidden(alt.Chart(alt.NamedData("scores")))
