@@ -20,7 +20,7 @@ from jaxopt_bench.cli.streams import STANDARD_OUTPUT, check_output_file, write_o
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.formatting import join_words
 from jaxopt_bench.reports import results_table
-from jaxopt_bench.reports.tables import csv_text
+from jaxopt_bench.reports.table import csv_text
 from jaxopt_bench.results import Results, load, repeats_in_words, without_repeats
 from jaxopt_bench.strict_json import json_text
 from jaxopt_bench.verdict import across, verdict, verdict_to_json

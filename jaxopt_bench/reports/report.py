@@ -22,6 +22,7 @@ from jaxopt_bench.reports.run import run_looks, run_sections
 from jaxopt_bench.reports.style import MOST_HUES, Look, looks
 from jaxopt_bench.reports.subject import Subject, of_runs, of_study
 from jaxopt_bench.reports.suite_table import suite_table
+from jaxopt_bench.reports.table import Table
 from jaxopt_bench.results import Results, repeats_in_words, without_repeats
 from jaxopt_bench.results.columns import VERSION
 from jaxopt_bench.runs import load_evaluation, load_run
@@ -39,7 +40,7 @@ from jaxopt_bench.verdict import (
     verdict,
 )
 
-FigureOrTable = TypeVar("FigureOrTable", Figure, tables.Table)
+FigureOrTable = TypeVar("FigureOrTable", Figure, Table)
 
 PAGE = "index.html"
 CONFIG = "config.json"

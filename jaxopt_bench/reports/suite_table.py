@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from jaxopt_bench.reports.tables import NONE, NOT_REACHED, Table
+from jaxopt_bench.reports.table import NONE, NOT_REACHED, Table
 from jaxopt_bench.statistics import Aggregate
 from jaxopt_bench.verdict import Across
 
