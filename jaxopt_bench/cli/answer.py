@@ -23,7 +23,7 @@ from jaxopt_bench.verdict import (
     across,
     across_in_words,
     answers,
-    paragraph,
+    paragraphs,
     scores_in_words,
     sensitivity_in_words,
     verdict,
@@ -95,9 +95,9 @@ def _print_workloads(found: Verdict, console: Console) -> None:
             console.print()
             console.print(terminal(selected))
         console.print()
-        for text in (paragraph(found, ranking), sensitivity_in_words(ranking)):
-            if text is not None:
-                print_plain(console, text)
+        sensitivity = sensitivity_in_words(ranking)
+        texts = [*paragraphs(found, ranking), *([] if sensitivity is None else [sensitivity])]
+        print_plain(console, "\n\n".join(texts))
 
 
 def print_suite(suite: Across, console: Console) -> None:

@@ -34,7 +34,7 @@ from jaxopt_bench.verdict import (
     across,
     across_in_words,
     answers,
-    paragraph,
+    paragraphs,
     scores_in_words,
     sensitivity_in_words,
     verdict,
@@ -225,7 +225,9 @@ def _drawn(charts: Sequence[Chart], subject: Subject, found: Mapping[str, Look])
 
 def _answer(found: Verdict, subject: Subject) -> Iterator[Block]:
     assert subject.ranking is not None, "a study's subjects have one"
-    yield Text(paragraph(found, subject.ranking), lead=True)
+    answer, *more = paragraphs(found, subject.ranking)
+    yield Text(answer, lead=True)
+    yield from map(Text, more)
     if (said := sensitivity_in_words(subject.ranking)) is not None:
         yield Text(said)
     for table in (

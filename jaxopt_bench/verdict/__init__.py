@@ -8,7 +8,7 @@ from jaxopt_bench.verdict.claims import Answered, answers
 from jaxopt_bench.verdict.export import verdict_to_json
 from jaxopt_bench.verdict.noise import Noise, noise_of
 from jaxopt_bench.verdict.pairs import Pair
-from jaxopt_bench.verdict.paragraphs import paragraph
+from jaxopt_bench.verdict.paragraphs import paragraphs
 from jaxopt_bench.verdict.ranking import Ranking, Standing
 from jaxopt_bench.verdict.recommendation import recommendation
 from jaxopt_bench.verdict.reference import REFERENCE, Versus, reference_of, versus_reference
@@ -50,7 +50,7 @@ __all__ = [
     "evidence_in_words",
     "judged_by",
     "noise_of",
-    "paragraph",
+    "paragraphs",
     "ranked",
     "recommendation",
     "reference_of",

@@ -47,7 +47,7 @@ from jaxopt_bench.statistics import Aggregate, Estimate
 from jaxopt_bench.study import Document
 from jaxopt_bench.verdict.across import Across
 from jaxopt_bench.verdict.across_words import across_in_words
-from jaxopt_bench.verdict.paragraphs import paragraph
+from jaxopt_bench.verdict.paragraphs import paragraphs
 from jaxopt_bench.verdict.ranking import Ranking, Standing
 from jaxopt_bench.verdict.reference import Versus, reference_of, versus_reference
 from jaxopt_bench.verdict.shared import Shared
@@ -101,7 +101,7 @@ def _workload(
             for p in ranking.pairs
         ],
         "versus_reference": [_versus(each) for each in versus.values()],
-        "text": paragraph(found, ranking),
+        "text": " ".join(paragraphs(found, ranking)),
     }  # fmt: skip
 
 
