@@ -52,3 +52,8 @@ def short_names(fields: Iterable[str]) -> dict[str, str]:
 def join_words(items: Sequence[str]) -> str:
     """Returns items as a list in a sentence: "a", "a and b" or "a, b and c"."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def capitalise(words: str) -> str:
+    """Returns words with a large first letter; the others, such as those of "R²" or "NaN", stay."""
+    return words[:1].upper() + words[1:]

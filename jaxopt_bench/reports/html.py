@@ -17,7 +17,7 @@ import vl_convert
 
 from jaxopt_bench.reports.figure import VERSION, Figure
 from jaxopt_bench.reports.style import SHAPES, Look, config
-from jaxopt_bench.reports.tables import Table
+from jaxopt_bench.reports.table import Table
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,29 +15,39 @@ import polars as pl
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.files import remove_leftovers, replacing
 from jaxopt_bench.reports import tables
-from jaxopt_bench.reports.charts import CHARTS, profiles
+from jaxopt_bench.reports.charts import CHARTS, SMALL_CHARTS, Chart, across_figures, profiles
 from jaxopt_bench.reports.figure import Figure
 from jaxopt_bench.reports.html import Block, Code, Figures, Items, Report, Section, Tabular, Text, page
 from jaxopt_bench.reports.run import run_looks, run_sections
-from jaxopt_bench.reports.style import Look, looks
+from jaxopt_bench.reports.style import MOST_HUES, Look, looks
 from jaxopt_bench.reports.subject import Subject, of_runs, of_study
+from jaxopt_bench.reports.suite_table import suite_table
+from jaxopt_bench.reports.table import Table
 from jaxopt_bench.results import Results, repeats_in_words, without_repeats
 from jaxopt_bench.results.columns import VERSION
 from jaxopt_bench.runs import load_evaluation, load_run
 from jaxopt_bench.study import HALVING, Document
+from jaxopt_bench.user_config import UserDefined
 from jaxopt_bench.verdict import (
+    Across,
     Verdict,
+    across,
+    across_in_words,
     answers,
-    paragraph,
+    paragraphs,
     scores_in_words,
     sensitivity_in_words,
     verdict,
 )
 
-FigureOrTable = TypeVar("FigureOrTable", Figure, tables.Table)
+FigureOrTable = TypeVar("FigureOrTable", Figure, Table)
 
 PAGE = "index.html"
 CONFIG = "config.json"
+FEW_WORKLOADS = 3
+"""The largest number of workloads of a study for each of which a page has all tables and charts."""
+MOST_HIGHLIGHTED = 5
+"""Optimizers that have colours if there are more than `MOST_HUES`; the others are grey."""
 JSON_MARKS = r'["{}:]'
 """The characters of a JSON object that are left out on the page."""
 
@@ -91,7 +101,9 @@ def report_of(results: Results, name: str) -> Report:
         studies = [each.tagged(tags, several) for each in studies]
         loose = [dataclasses.replace(subject, tag=tags.new(subject.workload)) for subject in loose]
     subjects = [subject for each in studies for subject in each.subjects] + loose
-    found = looks(list(dict.fromkeys(name for subject in subjects for name in subject.series)))
+    names = list(dict.fromkeys(name for each in studies for name in each.best_first))
+    names = list(dict.fromkeys([*names, *(name for subject in subjects for name in subject.series)]))
+    found = looks(names, [name for each in studies for name in each.highlighted])
     sections = [section for each in studies for section in _study_sections(each, found)]
     sections += [section for subject in loose for section in _unstudied_sections(subject, found)]
     sections.append(_provenance(results, results.documents, repeats))
@@ -120,6 +132,7 @@ class _StudyReport:
     document: Document
     results: Results
     verdict: Verdict
+    across: Across | None
     subjects: list[Subject]
     tag: str = ""
 
@@ -127,6 +140,21 @@ class _StudyReport:
         own = [self.document.study.name] if several else []
         subjects = [dataclasses.replace(s, tag=tags.new(*own, s.workload)) for s in self.subjects]
         return dataclasses.replace(self, subjects=subjects, tag=tags.new(*own) if own else "")
+
+    @property
+    def best_first(self) -> list[str]:
+        """The contenders in the order of their score over all workloads; empty if they have none."""
+        return [] if self.across is None else [*self.across.scores]
+
+    @property
+    def highlighted(self) -> list[str]:
+        """The contenders that have colours if there are many: users' own, the reference, and the best."""
+        contenders = self.document.study.contenders
+        own = [c.name for c in contenders if isinstance(c.optimizer, UserDefined)]
+        reference = [] if self.across is None or self.across.reference is None else [self.across.reference]
+        return list(dict.fromkeys([*own, *reference, *self.best_first]))[: max(MOST_HIGHLIGHTED, len(own) + 1)][
+            :MOST_HUES
+        ]
 
     @property
     def suffix(self) -> str:
@@ -137,7 +165,7 @@ class _StudyReport:
 def _read_study(results: Results, document: Document) -> _StudyReport:
     own = dataclasses.replace(results, runs=results.runs.filter(pl.col("study") == document.study.name))
     found = verdict(own, document)
-    return _StudyReport(document, own, found, of_study(own, document, found))
+    return _StudyReport(document, own, found, across(own, document, found), of_study(own, document, found))
 
 
 def _of_run(results: Results) -> Report:
@@ -152,22 +180,54 @@ def _study_sections(study: _StudyReport, found: Mapping[str, Look]) -> Iterator[
     end = study.suffix
     if study.tag and study.document.study.question:
         yield Section(study.document.study.name, (Text(study.document.study.question),))
+    many = study.across is not None and len(study.subjects) > FEW_WORKLOADS
+    if study.across is not None:
+        yield Section(f"The answer over all workloads{end}", tuple(_answer_over_all(study, study.across, found)))
     for subject in study.subjects:
-        yield Section(f"The answer{_on_workload(subject)}{end}", tuple(_answer(study.verdict, subject)))
-    across = profiles(study.verdict, found)
-    said = scores_in_words(study.verdict)
-    if across is not None and said is not None:
-        yield Section(f"Over all workloads{end}", (Text(said), Figures((_with_prefix(across, study.tag),))))
+        if many:
+            yield from _small_section(study.verdict, subject, found, end)
+        else:
+            yield Section(f"The answer{_on_workload(subject)}{end}", tuple(_answer(study.verdict, subject)))
     if (claimed := tables.claims(answers(study.results, study.document))) is not None:
         yield Section(f"What others have said{end}", (Tabular(_with_prefix(claimed, study.tag)),))
-    for subject in study.subjects:
+    for subject in [] if many else study.subjects:
         yield from _chart_sections(subject, found, end)
     yield Section(f"Protocol{end}", (Items(tuple(study.document.protocol)),))
 
 
+def _answer_over_all(study: _StudyReport, together: Across, found: Mapping[str, Look]) -> Iterator[Block]:
+    """Yields the answer over all workloads, in words, as tables and as charts."""
+    yield Text(across_in_words(together), lead=True)
+    yield Tabular(_with_prefix(suite_table(together), study.tag))
+    figures = [*across_figures(together, found)]
+    if (said := scores_in_words(study.verdict)) is not None:
+        yield Text(said)
+        figures += [figure] if (figure := profiles(study.verdict, found)) is not None else []
+    yield Figures(tuple(_with_prefix(figure, study.tag) for figure in figures))
+
+
+def _small_section(verdict: Verdict, subject: Subject, found: Mapping[str, Look], end: str) -> Iterator[Section]:
+    """Yields the section of a workload of many: its table of results, and a few charts."""
+    assert subject.ranking is not None, "a study's subjects have one"
+    table = tables.ranking(verdict, subject.ranking)
+    blocks: list[Block] = [Tabular(_with_prefix(table, subject.tag))] if table.rows else []
+    if figures := _drawn(SMALL_CHARTS, subject, found):
+        blocks.append(Figures(figures))
+    if blocks:
+        yield Section(f"{subject.workload}{end}", tuple(blocks))
+
+
+def _drawn(charts: Sequence[Chart], subject: Subject, found: Mapping[str, Look]) -> tuple[Figure, ...]:
+    """Returns the charts of a workload for which there is something to draw."""
+    drawn = [figure for chart in charts if (figure := chart(subject, found)) is not None]
+    return tuple(_with_prefix(figure, subject.tag) for figure in drawn)
+
+
 def _answer(found: Verdict, subject: Subject) -> Iterator[Block]:
     assert subject.ranking is not None, "a study's subjects have one"
-    yield Text(paragraph(found, subject.ranking), lead=True)
+    answer, *more = paragraphs(found, subject.ranking)
+    yield Text(answer, lead=True)
+    yield from map(Text, more)
     if (said := sensitivity_in_words(subject.ranking)) is not None:
         yield Text(said)
     for table in (
@@ -192,11 +252,10 @@ def _unstudied_sections(subject: Subject, found: Mapping[str, Look]) -> Iterator
 
 
 def _chart_sections(subject: Subject, found: Mapping[str, Look], end: str = "") -> Iterator[Section]:
-    drawn = [figure for chart in CHARTS if (figure := chart(subject, found)) is not None]
-    renamed = [_with_prefix(figure, subject.tag) for figure in drawn]
+    renamed = _drawn(CHARTS, subject, found)
     costs = [t for t in (tables.diverged(subject), tables.cost(subject)) if t is not None]
     if renamed:
-        yield Section(f"Charts{_on_workload(subject)}{end}", (Figures(tuple(renamed)),))
+        yield Section(f"Charts{_on_workload(subject)}{end}", (Figures(renamed),))
     if costs:
         blocks = tuple(Tabular(_with_prefix(table, subject.tag)) for table in costs)
         yield Section(f"Divergences and cost{_on_workload(subject)}{end}", blocks)

@@ -24,7 +24,8 @@ from jaxopt_bench.reports.charts.views import lines_figure, matrix_figure, point
 from jaxopt_bench.reports.figure import Figure, file_name, unused_name
 from jaxopt_bench.reports.html import Block, Code, Figures, Image, Images, Section, Tabular, Text, Texts
 from jaxopt_bench.reports.style import Look, looks
-from jaxopt_bench.reports.tables import NONE, Table, directions
+from jaxopt_bench.reports.table import NONE, Table
+from jaxopt_bench.reports.tables import directions
 from jaxopt_bench.results import Results
 from jaxopt_bench.runs import EVALUATION, SPLITS, Evaluation, Run
 

@@ -53,9 +53,24 @@ class Look:
     dash: tuple[int, ...]
 
 
-def looks(names: Sequence[str]) -> dict[str, Look]:
-    """Returns a look for each of some optimizers; beyond eight colours come again, with other shapes and dashes."""
-    count = len(COLOURS["light"])
+MOST_HUES = len(COLOURS["light"])
+"""The largest number of optimizers that are told apart by their colours."""
+OTHERS = ("#b4bac0", "#565d65")
+"""The greys of optimizers that are not highlighted, on a light and on a dark ground."""
+
+
+def looks(names: Sequence[str], highlighted: Sequence[str] = ()) -> dict[str, Look]:
+    """Returns a look for each of some optimizers.
+
+    Args:
+      names: of the optimizers.
+      highlighted: those that have a colour, if there are more than `MOST_HUES` optimizers; the others are grey. If none
+        is highlighted, colours are used again for further optimizers, with other shapes and dashes.
+    """
+    if highlighted and len(names) > MOST_HUES:
+        coloured = looks([name for name in names if name in highlighted])
+        return {name: coloured.get(name) or Look(*OTHERS, "circle", (1, 0)) for name in names}
+    count = MOST_HUES
     free = [index for index in range(count) if index not in {ALWAYS[n] for n in names if n in ALWAYS}]
     others = [name for name in names if name not in ALWAYS]
     slots = {name: ALWAYS[name] for name in names if name in ALWAYS}

@@ -1,21 +1,16 @@
-"""Tables of results: on a terminal, on a report's page, and as Markdown, CSV and LaTeX."""
+"""Tables of results: of rankings, pairs, selected settings, finalists, claims, divergences and costs."""
 
 from __future__ import annotations
 
-import csv
-import dataclasses
-import io
-import pathlib
-import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from jaxopt_bench.files import replacing
-from jaxopt_bench.formatting import format_duration, format_value, short_names
+from jaxopt_bench.formatting import capitalise, format_duration, format_value, short_names
 from jaxopt_bench.measures import Measure
 from jaxopt_bench.problems import Metric
+from jaxopt_bench.reports.table import NONE, NOT_REACHED, Table
 from jaxopt_bench.statistics import Estimate
 from jaxopt_bench.study import STEPS
 from jaxopt_bench.verdict import (
@@ -35,86 +30,6 @@ if TYPE_CHECKING:  # what a terminal's tables can do without
 
 MOST_DIVERGED = 200
 """Runs that diverged which a table names; more are counted."""
-NONE = "–"
-NOT_REACHED = "not reached"
-
-Format = Literal["md", "csv", "tex"]
-
-_FORMULA = r"^[=+\-@\t\r\n]"
-_NUMBERS = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?( [-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?)*$"
-_MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_[]!|~#"} | {"<": "&lt;", "&": "&amp;"})
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """A table for people, and its numbers for programs.
-
-    Attributes:
-      name: of its files.
-      title: what it is called.
-      columns: their titles.
-      rows: a text for each column.
-      numbers: the same with numbers as they are, for CSV.
-      note: what to know about it.
-    """
-
-    name: str
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    numbers: pl.DataFrame
-    note: str = ""
-
-    @property
-    def numeric(self) -> frozenset[int]:
-        """The columns that are aligned by their right ends: those of numbers."""
-        return frozenset(i for i in range(1, len(self.columns)) if all(_numeric(row[i]) for row in self.rows))
-
-    def text(self, form: Format) -> str:
-        """Returns the table in Markdown ("md"), CSV, or LaTeX ("tex", for the package booktabs).
-
-        Markdown and LaTeX need the extra `report`.
-        """
-        if form == "csv":
-            return csv_text(self.numbers)
-        import tabulate
-
-        align = ["right" if i in self.numeric else "left" for i in range(len(self.columns))]
-        one_line = [[" ".join(cell.split()) for cell in row] for row in self.rows]
-        cells = [[cell.translate(_MARKDOWN) for cell in row] for row in one_line] if form == "md" else one_line
-        style = "github" if form == "md" else "latex_booktabs"
-        return (
-            tabulate.tabulate(cells, headers=self.columns, tablefmt=style, disable_numparse=True, colalign=align) + "\n"
-        )
-
-    def save(self, folder: pathlib.Path) -> None:
-        """Writes the table in its three forms into a folder that is there."""
-        forms: tuple[Format, ...] = ("md", "csv", "tex")
-        for form in forms:
-            with replacing(folder / f"{self.name}.{form}", follow_links=False) as (file, _):
-                file.write(self.text(form).encode())
-
-
-def _numeric(cell: str) -> bool:
-    return cell[:1].isdigit() or cell[:1] in "–-−+" or cell == NOT_REACHED
-
-
-def csv_text(table: pl.DataFrame) -> str:
-    """Returns a table as CSV, in which no spreadsheet finds a formula.
-
-    A text or a column title that begins with a character by which a formula can begin has an apostrophe before it,
-    unless it is a number, or numbers with spaces between them. Lists are written with spaces between their items.
-
-    Source: OWASP, "CSV injection".
-    """
-    lists = [name for name, kind in table.schema.items() if isinstance(kind, pl.List)]
-    flat = table.with_columns(pl.col(n).list.eval(pl.element().cast(pl.String)).list.join(" ") for n in lists)
-    texts = [pl.col(name) for name, kind in flat.schema.items() if kind == pl.String]
-    formulas = [(text, text.str.contains(_FORMULA) & ~text.str.contains(_NUMBERS)) for text in texts]
-    safe = flat.with_columns(pl.when(found).then("'" + text).otherwise(text).name.keep() for text, found in formulas)
-    titles = io.StringIO()
-    csv.writer(titles, lineterminator="\n").writerow("'" + n if re.search(_FORMULA, n) else n for n in table.columns)
-    return titles.getvalue() + safe.write_csv(include_header=False)
 
 
 def ranking(verdict: Verdict, ranking: Ranking) -> Table:
@@ -364,11 +279,6 @@ def directions(shown: Sequence[Measure | Metric]) -> str:
     """Returns in which direction measures are better: "Higher test accuracy and lower test loss are better."."""
     parts = [f"{'higher' if measure.higher_is_better else 'lower'} {measure.words}" for measure in shown]
     return capitalise(f"{' and '.join(parts)} {'is' if len(parts) == 1 else 'are'} better.") if parts else ""
-
-
-def capitalise(words: str) -> str:
-    """Returns words with a large first letter; the others, such as those of "R²" or "NaN", stay."""
-    return words[:1].upper() + words[1:]
 
 
 def _format_estimate(measure: Measure, found: Estimate | None) -> str:

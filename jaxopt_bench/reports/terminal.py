@@ -9,7 +9,7 @@ import rich.table
 from rich import box
 from rich.text import Text
 
-from jaxopt_bench.reports.tables import Table
+from jaxopt_bench.reports.table import Table
 
 _HEADING = 8  # characters: a heading is not broken into narrower lines for the sake of narrow cells
 

@@ -1,4 +1,4 @@
-"""The answer of a study in one paragraph, which claims no more than the data support."""
+"""The answer of a study in a few short paragraphs, which claim no more than the data support."""
 
 from __future__ import annotations
 
@@ -15,27 +15,30 @@ from jaxopt_bench.verdict.trials import ZERO_MAY_DO
 from jaxopt_bench.verdict.verdicts import Verdict
 from jaxopt_bench.verdict.words import seeds_in_words
 
+MOST_NAMED = 6
+"""The largest number of optimizers whose differences the answer lists; of more, it counts the others."""
 
-def paragraph(verdict: Verdict, ranking: Ranking) -> str:
-    """Returns the conclusions of a study on one workload, in one paragraph."""
+
+def paragraphs(verdict: Verdict, ranking: Ranking) -> tuple[str, ...]:
+    """Returns the conclusions of a study on one workload: the answer, how sure it is, and what limits it.
+
+    Returns:
+      At least the answer. There is nothing to say about how sure it is if no optimizer has confirmed results.
+    """
     study = verdict.study
     if not ranking.standings:
         nothing = (
             "nothing can be confirmed" if len(ranking.lost) == len(ranking.missing) else "nothing is confirmed yet"
         )
-        return " ".join([f"On {ranking.workload} {nothing}.", *_lost(ranking)])
-    sentences = [
-        *_lead(study, ranking),
-        *_rules(ranking),
-        *_validity(study, ranking),
-        *_warnings(study, ranking),
-    ]
+        return (" ".join([f"On {ranking.workload} {nothing}.", *_lost(ranking)]),)
+    mind = [*_searched(study, ranking), *_rules(ranking), *_warnings(study, ranking)]
     if not verdict.complete:
-        sentences.append("The study is not complete: all of this may change.")
-    return " ".join(sentences)
+        mind.append("The study is not complete: all of this may change.")
+    parts = [_lead(ranking), [*_validity(study, ranking), *_needed(study, ranking)], mind]
+    return tuple(" ".join(sentences) for sentences in parts if sentences)
 
 
-def _lead(study: Study, ranking: Ranking) -> list[str]:
+def _lead(ranking: Ranking) -> list[str]:
     first, *others = ranking.standings
     primary = ranking.scale.primary
     best = "highest" if primary.higher_is_better else "lowest"
@@ -46,7 +49,7 @@ def _lead(study: Study, ranking: Ranking) -> list[str]:
     reported = _reported(primary)
     if not others:
         return [f"{lead}; no other optimizer has confirmed results.", *reported]
-    pairs = [ranking.pair(first.contender, s.contender) for s in others]
+    pairs = _pairs_of_first(ranking)
     if all(pair.adjusted is None for pair in pairs):
         single = "With a single seed nothing can be said of the noise: no winner is named."
         return [f"{lead}.", single, *reported]
@@ -54,16 +57,69 @@ def _lead(study: Study, ranking: Ranking) -> list[str]:
     unsettled = [pair for pair in pairs if not pair.significant]
     said = [f"{lead}."]
     if ahead:
-        said.append(f"{'It is' if unsettled else 'It wins: it is'} ahead of {_ahead(primary, ahead)}.")
+        said.append(f"{'It is' if unsettled else 'It wins: it is'} ahead of {_listed(primary, ahead, 'by')}.")
     if unsettled:
         count = ranking.comparisons
         among = f" among {count} comparisons" if count > 1 else ""
-        said.append(f"Not settled{among}: {_unsettled(study, primary, unsettled)}.")
-        if any(pair.seeds is not None and seeds_in_words(pair.seeds) is None for pair in unsettled):
-            said.append(f"There are too few {_kind(study)} to say how many would be enough.")
-    if ranking.comparisons > 1:
-        said.append(f"The intervals of differences are corrected for these {ranking.comparisons} comparisons.")
+        said.append(f"Not settled{among}: {_listed(primary, unsettled, 'behind by')}.")
     return said + reported
+
+
+def _pairs_of_first(ranking: Ranking) -> list[Pair]:
+    """Returns the pairs of the first contender with each of the others, in their order."""
+    first, *others = ranking.standings
+    return [ranking.pair(first.contender, s.contender) for s in others]
+
+
+def _listed(primary: Measure, pairs: Sequence[Pair], how: str) -> str:
+    """Returns the second contenders of pairs, each with how far it is behind; of many, the others are counted."""
+    named = pairs if len(pairs) <= MOST_NAMED else pairs[: MOST_NAMED - 1]
+    parts = [f"{p.second} ({how} {_lead_of(primary, p)})" for p in named]
+    return join_words(parts if len(named) == len(pairs) else [*parts, f"{len(pairs) - len(named)} others"])
+
+
+def _needed(study: Study, ranking: Ranking) -> list[str]:
+    """Returns sentences about what would show the differences that are not settled: seeds, or test examples."""
+    unsettled = [pair for pair in _pairs_of_first(ranking) if not pair.significant][:MOST_NAMED]
+    kind = _kind(study)
+    examples = [pair.second for pair in unsettled if pair.needs_examples]
+    rest = [(pair.second, pair.seeds) for pair in unsettled if not pair.needs_examples and pair.seeds is not None]
+    known = {name: words for name, seeds in rest if (words := seeds_in_words(seeds)) is not None}
+    unknown = [name for name, _ in rest if name not in known]
+    said = []
+    if len(known) == 1:
+        (count,) = known.values()
+        to = "this difference" if len(unsettled) == 1 else f"the difference to {next(iter(known))}"
+        said.append(f"It would take {count} {kind} of each optimizer to show {to}, if it is as large as measured.")
+    elif known:
+        counts = ", ".join(f"{name} {words}" for name, words in known.items())
+        said.append(f"To show differences of these sizes, it would take so many {kind} of each optimizer: {counts}.")
+    if examples:
+        said.append(f"More test examples are needed to settle the difference to {join_words(examples)}.")
+    if unknown:
+        of = "" if not known and not examples else f" for {join_words(unknown)}"
+        said.append(f"There are too few {kind} to say how many would be enough{of}.")
+    return said
+
+
+def _searched(study: Study, ranking: Ranking) -> list[str]:
+    """Returns sentences about which hyperparameters were tuned; none if nothing was."""
+    fields = {
+        s.contender: [field.removeprefix("optimizer.") for field in study.contender(s.contender).searched]
+        for s in ranking.standings
+    }
+    if not any(fields.values()):
+        return []
+    tuned = [own for own in fields.values() if own]
+    common = [field for field in tuned[0] if all(field in own for own in tuned)]
+    further = [
+        f"{join_words(more)} of {name}" for name, own in fields.items() if (more := [f for f in own if f not in common])
+    ]
+    parts = [join_words(common)] if common else []
+    parts += [join_words(further)] if further else []
+    fixed = [name for name, own in fields.items() if not own]
+    of = f" ({join_words(fixed)}: nothing)" if fixed else ""
+    return [f"Tuned: {', and also '.join(parts)}{of}. All other hyperparameters are fixed."]
 
 
 def _reported(primary: Measure) -> list[str]:
@@ -85,23 +141,6 @@ def _rules(ranking: Ranking) -> list[str]:
     return [f"{s.contender} applies {len(s.inner_rules)} rules: {rules_in_words(s.inner_rules)}." for s in several]
 
 
-def _ahead(primary: Measure, pairs: Sequence[Pair]) -> str:
-    """Returns the second contenders of pairs, each with how far it is behind."""
-    return join_words([f"{p.second} (by {_lead_of(primary, p)})" for p in pairs])
-
-
-def _unsettled(study: Study, primary: Measure, pairs: Sequence[Pair]) -> str:
-    """Returns the second contenders of pairs, each with how far it is behind and how many seeds would show this."""
-    parts = []
-    for pair in pairs:
-        needed = None if pair.seeds is None else seeds_in_words(pair.seeds)
-        words = f"; a difference of this size needs {needed} {_kind(study)} to be seen" if needed is not None else ""
-        if pair.needs_examples:
-            words = "; it needs more test examples to be seen"
-        parts.append(f"{pair.second} (behind by {_lead_of(primary, pair)}{words})")
-    return join_words(parts)
-
-
 def _lead_of(primary: Measure, pair: Pair) -> str:
     """Returns a difference with its interval; if that on the same test examples leaves out zero, with both."""
     found, same = pair.difference.estimate, pair.difference.same_examples
@@ -118,13 +157,16 @@ def _kind(study: Study) -> str:
 
 def _validity(study: Study, ranking: Ranking) -> list[str]:
     """Returns sentences about what the results depend on, and what their intervals cover."""
+    corrected = []
+    if ranking.comparisons > 1:
+        corrected = [f"The intervals of differences are corrected for these {ranking.comparisons} comparisons."]
     if not any(study.contender(s.contender).searched for s in ranking.standings):
         said = "Nothing was tuned: this holds at these settings alone."
     elif study.repetitions > 1:
         said = f"The means are over {study.repetitions} independent searches of each optimizer."
     else:
         said = "All of this depends on one search: another draw of trials may rank differently (--repetitions)."
-    return [said, *_coverage(study, ranking), *_sources(ranking)]
+    return [said, *corrected, *_coverage(study, ranking), *_sources(ranking)]
 
 
 def _coverage(study: Study, ranking: Ranking) -> list[str]:

@@ -17,7 +17,7 @@ from jaxopt_bench.optimizers import SGD
 from jaxopt_bench.problems import PROBLEMS, Metric
 from jaxopt_bench.results import load
 from jaxopt_bench.study import Claim, Comparison, Study, Target
-from jaxopt_bench.verdict import paragraph, verdict
+from jaxopt_bench.verdict import paragraphs, verdict
 from tests.compare.conftest import contender
 from tests.problems.line import Line
 
@@ -64,7 +64,7 @@ def test_a_study_is_judged_and_told_by_the_problems_own_metrics(tmp_path):
     assert sum(chosen.diverged for chosen in document.selections) > 0
     found = verdict(results, document)
     assert found.complete
-    said = [paragraph(found, ranking) for ranking in found.rankings]
+    said = [" ".join(paragraphs(found, ranking)) for ranking in found.rankings]
     assert "the lowest mean test relative error, 0." in said[0]
     assert "the lowest mean validation relative error, 0." in said[1]
     assert "There are no test results" in said[1]
@@ -81,7 +81,7 @@ def test_trials_without_validation_examples_are_judged_by_how_soon_they_fit(tmp_
     (chosen,) = document.selections
     assert chosen.value == 4  # the end of the first epoch
     found = verdict(load(tmp_path / "study"), document)
-    said = paragraph(found, found.rankings[0])
+    said = " ".join(paragraphs(found, found.rankings[0]))
     assert "the lowest mean clean training relative error" in said
     assert "There are neither test nor validation results: these are of the training split." in said
     assert found.rankings[0].standings[0].steps == 4

@@ -14,7 +14,7 @@ from jaxopt_bench.compare import Progress, compare, progress_for
 from jaxopt_bench.optimizers import SGD, AdamW
 from jaxopt_bench.results import load
 from jaxopt_bench.study import Document, Study, read_document
-from jaxopt_bench.verdict import paragraph, verdict
+from jaxopt_bench.verdict import paragraphs, verdict
 from tests.compare.conftest import contender, records
 from tests.compare.test_compare import Killed as KilledBetween
 from tests.compare.test_compare import Stops
@@ -188,7 +188,7 @@ def test_the_verdict_says_nothing_that_stopped_trials_cannot_show(halved):
     confirmed = results.runs.filter(results.runs["phase"] == "confirmation")
     assert standing.cost == pytest.approx(trials["seconds"].sum() + confirmed["seconds"].sum())
     assert found.complete
-    assert "diverged" not in paragraph(found, found.rankings[0])
+    assert "diverged" not in " ".join(paragraphs(found, found.rankings[0]))
 
 
 def test_what_a_study_that_halves_records_is_read_back(halving, halved, tmp_path):

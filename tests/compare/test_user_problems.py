@@ -14,7 +14,7 @@ from jaxopt_bench.problems import Classification
 from jaxopt_bench.problems.custom import USERS as PROBLEMS_OF_USERS
 from jaxopt_bench.results import load
 from jaxopt_bench.study import Contender, Study
-from jaxopt_bench.verdict import paragraph, verdict
+from jaxopt_bench.verdict import paragraphs, verdict
 
 SOURCE = '''
 import jax.numpy as jnp
@@ -70,7 +70,7 @@ def test_a_study_is_read_without_the_code_of_its_problem_and_its_model(tmp_path,
     (document,) = results.documents
     assert document.study.to_json() == study.to_json()
     found = verdict(results, document)
-    texts = [paragraph(found, ranking) for ranking in found.rankings]
+    texts = [" ".join(paragraphs(found, ranking)) for ranking in found.rankings]
     assert "On line, " in texts[0]
     assert "test rmse" in texts[0]
     assert "On digits_net, " in texts[1]

@@ -105,7 +105,8 @@ def test_every_chart_is_drawn(opened: Open, two: Results):
         "training-loss", "test-error", "validation-error", "clean-training-loss", "trade-off", "final-results",
         "learning-rate", "budget", "hyperparameters", "time-to-target", "cost",
     }  # fmt: skip
-    assert names == {f"{w}-{name}" for w in ("one", "two") for name in per_workload} | {"profiles"}
+    together = {"scores-by-workload", "scores", "ranks", "score-profiles", "profiles"}
+    assert names == {f"{w}-{name}" for w in ("one", "two") for name in per_workload} | together
     assert all(marks(chart) for chart in charts)
 
 

@@ -14,6 +14,7 @@ import rich.console
 from jaxopt_bench.problems import Metric
 from jaxopt_bench.reports import tables, terminal
 from jaxopt_bench.reports.subject import of_runs, of_study
+from jaxopt_bench.reports.table import Table, csv_text
 from jaxopt_bench.results import Results
 from jaxopt_bench.study import Target
 from jaxopt_bench.verdict import answers, verdict
@@ -154,9 +155,7 @@ def test_claims_stand_with_their_answers():
 
 
 def test_what_names_hold_ends_no_cell():
-    table = tables.Table(
-        "t", "title", ("name", "value"), ((HOSTILE, "1"),), pl.DataFrame({"name": [HOSTILE], "value": [1]})
-    )
+    table = Table("t", "title", ("name", "value"), ((HOSTILE, "1"),), pl.DataFrame({"name": [HOSTILE], "value": [1]}))
     markdown = table.text("md").splitlines()
     assert all(line.replace("\\|", "").count("|") == 3 for line in markdown)
     assert "<b>" not in table.text("md")
@@ -171,13 +170,13 @@ def test_what_names_hold_ends_no_cell():
     "formula", ["=1+1", "+1+a", "-a", "-", "-1-1", "+", "@a", "\t=1", "\r=1", "\n=1", "-1 =2", "--1", "+1 2 A1"]
 )
 def test_no_text_is_a_formula_to_a_spreadsheet(formula: str):
-    table = tables.Table("t", "title", ("name",), ((formula,),), pl.DataFrame({"name": [formula], "value": [-1.0]}))
+    table = Table("t", "title", ("name",), ((formula,),), pl.DataFrame({"name": [formula], "value": [-1.0]}))
     assert list(csv.reader(io.StringIO(table.text("csv"))))[1] == [f"'{formula}", "-1.0"]
 
 
 def test_no_markup_in_a_name_is_markup_in_markdown():
     name = "![x](https://example.org/x.png) *a* `b`\rc"
-    (*_, line) = tables.Table("t", "t", ("name",), ((name,),), pl.DataFrame({"name": [name]})).text("md").splitlines()
+    (*_, line) = Table("t", "t", ("name",), ((name,),), pl.DataFrame({"name": [name]})).text("md").splitlines()
     assert "\\!\\[x\\]" in line
     assert "\\*a\\*" in line
 
@@ -192,7 +191,7 @@ def test_intervals_stay_on_one_line_in_files():
 
 def test_titles_are_no_formulas_and_numbers_stay_numbers():
     values = {"=A1": [-1.5], "@b": [True], "+": ["-2.5e-3"], "-1": [[-1.0, 2.5]], 'a,"b': ["+7"], "'=A1": [None]}
-    header, line = csv.reader(io.StringIO(tables.csv_text(pl.DataFrame(values))))
+    header, line = csv.reader(io.StringIO(csv_text(pl.DataFrame(values))))
     assert header == ["'=A1", "'@b", "'+", "'-1", 'a,"b', "'=A1"]
     assert line == ["-1.5", "true", "-2.5e-3", "-1.0 2.5", "+7", ""]
 

@@ -23,7 +23,7 @@ from jaxopt_bench.verdict import (
     answers,
     evidence_in_words,
     judged_by,
-    paragraph,
+    paragraphs,
     ranked,
     scores_in_words,
     sensitivity_in_words,
@@ -64,7 +64,7 @@ def judged(rows, made=None, **fields):
     made = made or line_study()
     winners = tuple(selection(c.name, workload=w.name) for w in made.workloads for c in made.contenders)
     found = verdict(results(rows), document(made, selections=winners, **fields))
-    return found, found.rankings[0], paragraph(found, found.rankings[0])
+    return found, found.rankings[0], " ".join(paragraphs(found, found.rankings[0]))
 
 
 def test_the_lowest_error_leads_and_is_said_in_its_own_unit():
@@ -322,7 +322,7 @@ def test_each_workload_has_its_own_headline():
     )
     rows = mixed_rows()
     found, _, _ = judged(rows, made)
-    said = [paragraph(found, ranking) for ranking in found.rankings]
+    said = [" ".join(paragraphs(found, ranking)) for ranking in found.rankings]
     assert [r.scale.primary.name for r in found.rankings] == [
         "test_accuracy", "test_relative_error", "train_clean_relative_error",
     ]  # fmt: skip

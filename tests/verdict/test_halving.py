@@ -10,7 +10,7 @@ import pytest
 
 from jaxopt_bench.optimizers import OPTIMIZERS
 from jaxopt_bench.study import Association, Contender
-from jaxopt_bench.verdict import answers, paragraph, ranked, trial_scores, verdict
+from jaxopt_bench.verdict import answers, paragraphs, ranked, trial_scores, verdict
 from tests.verdict.made import RATES, confirmed, document, results, row, selection, study
 from tests.verdict.test_claims import claim
 from tests.verdict.test_verdict import CLEAR, IMPROVING
@@ -90,7 +90,7 @@ def said(losses_at_rung: Sequence[float], winner: int) -> str:
     (standing, _) = judged.rankings[0].standings
     assert standing.trials is not None
     assert (standing.trials.count, standing.trials.diverged) == (8, 0)
-    return paragraph(judged, judged.rankings[0])
+    return " ".join(paragraphs(judged, judged.rankings[0]))
 
 
 def test_an_edge_is_said_where_all_trials_improved_towards_it_at_the_first_rung():

@@ -10,7 +10,7 @@ import pytest
 from jaxopt_bench.reports import tables
 from jaxopt_bench.results import Results
 from jaxopt_bench.study import Document
-from jaxopt_bench.verdict import Verdict, paragraph, verdict
+from jaxopt_bench.verdict import Verdict, paragraphs, verdict
 from jaxopt_bench.verdict.ranking import ranking_of
 from tests.verdict.made import confirmed, document, results, study
 
@@ -66,10 +66,11 @@ def test_a_lead_that_other_test_examples_could_reverse_is_not_settled():
     # the sign test over the examples in which the two differ has p = 0.18 (40 against 28)
     assert pair.difference.adjusted == pytest.approx(0.146, abs=0.03)
     assert pair.needs_examples
-    words = paragraph(found, ranking)
+    words = " ".join(paragraphs(found, ranking))
     assert "Not settled: sgd (behind by 6.00 points" in words
     assert "on new data" in words
-    assert "on these test examples; it needs more test examples to be seen" in words
+    assert " on these test examples)" in words
+    assert "More test examples are needed to settle the difference to sgd." in words
     assert "choice of the 200 test examples" in words
     assert len(table.runs) == 10
     shown = tables.pairs(found, ranking)
@@ -83,7 +84,7 @@ def test_a_lead_in_nearly_all_examples_that_differ_is_settled():
     (ranking,) = found.rankings
     pair = ranking.pair(ADAM, SGD)
     assert pair.significant
-    words = paragraph(found, ranking)
+    words = " ".join(paragraphs(found, ranking))
     assert "It wins: it is ahead of sgd (by 19.6" in words
     assert "so they hold for new data; those of means cover the seeds alone" in words
 
@@ -95,8 +96,8 @@ def test_without_the_examples_the_seeds_decide_and_the_paragraph_says_so():
     (ranking,) = found.rankings
     assert ranking.test_examples is None
     assert ranking.pair(ADAM, SGD).significant
-    assert "the results of single test examples are not recorded: they hold for the same test examples" in paragraph(
-        found, ranking
+    assert "the results of single test examples are not recorded: they hold for the same test examples" in " ".join(
+        paragraphs(found, ranking)
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from jaxopt_bench.reports.charts.across import across_figures
 from jaxopt_bench.reports.charts.curves import (
     clean_training_curve,
     clean_training_loss,
@@ -35,5 +36,7 @@ CHARTS: tuple[Chart, ...] = (
     cost,
 )
 """Each draws a workload, or returns None where there is nothing for it to draw."""
+SMALL_CHARTS: tuple[Chart, ...] = (validation_curve, clean_training_curve, final_results)
+"""Those of each workload, if a study has many workloads."""
 
-__all__ = ["CHARTS", "Chart", "profiles"]
+__all__ = ["CHARTS", "SMALL_CHARTS", "Chart", "across_figures", "profiles"]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import altair as alt
 import polars as pl
 
+from jaxopt_bench.formatting import capitalise
 from jaxopt_bench.problems import LOSS
 from jaxopt_bench.reports.figure import (
     HOVER,
@@ -23,7 +24,6 @@ from jaxopt_bench.reports.figure import (
 from jaxopt_bench.reports.quantity import Quantity, as_curve, may_be_logarithmic
 from jaxopt_bench.reports.style import Look
 from jaxopt_bench.reports.subject import CURVE_PHASES, Subject, bands, thin_out
-from jaxopt_bench.reports.tables import capitalise
 
 MOST_POINTS = 400
 """Of a curve; of a longer one stretches keep their least and their greatest."""

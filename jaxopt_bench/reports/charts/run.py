@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import altair as alt
 import polars as pl
 
+from jaxopt_bench.formatting import capitalise
 from jaxopt_bench.measures import SPLIT_WORDS, Measure
 from jaxopt_bench.problems import Metric
 from jaxopt_bench.reports.charts.curves import MOST_POINTS
@@ -24,7 +25,6 @@ from jaxopt_bench.reports.figure import (
 from jaxopt_bench.reports.quantity import as_curve, may_be_logarithmic
 from jaxopt_bench.reports.style import Look
 from jaxopt_bench.reports.subject import thin_out
-from jaxopt_bench.reports.tables import capitalise
 
 SERIES: Mapping[str, str] = {"train_steps": "training steps", **SPLIT_WORDS}
 """The name in words of each `split` of a run's metrics."""

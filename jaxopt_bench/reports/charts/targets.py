@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import altair as alt
 import polars as pl
 
+from jaxopt_bench.formatting import capitalise
 from jaxopt_bench.reports.figure import Figure, colour, dash, hideable, shape, without_hidden
 from jaxopt_bench.reports.style import Look
 from jaxopt_bench.reports.subject import Subject
-from jaxopt_bench.reports.tables import capitalise
 from jaxopt_bench.statistics.profiles import CREDITED
 from jaxopt_bench.verdict import Verdict
 

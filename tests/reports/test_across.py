@@ -1,0 +1,92 @@
+"""The charts of all workloads together: their numbers are those of the verdict, and bars overlap where ranks do."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+
+import pytest
+
+from jaxopt_bench.experiment import Workload
+from jaxopt_bench.models import CNN
+from jaxopt_bench.problems import Classification
+from jaxopt_bench.reports.charts import across_figures
+from jaxopt_bench.reports.report import report_of
+from jaxopt_bench.reports.style import MOST_HUES, OTHERS, looks
+from jaxopt_bench.verdict import Across, across, verdict
+from tests.reports.made import made_results, made_study, with_document
+from tests.verdict.suites import suite
+
+WORKLOADS = ["digits_a", "gap_a", "loss_a", "loss_b", "loss_c", "digits_b"]
+NAMES = ["adamw", "sgd", "lion", "adam"]
+
+
+@pytest.fixture(scope="module")
+def found() -> Across:
+    """Returns a verdict in which the first optimizer is the best on most workloads."""
+    qualities = {
+        name: {w: 1.6 - 0.4 * place + 0.1 * (i % 3) for i, w in enumerate(WORKLOADS)}
+        for place, name in enumerate(NAMES)
+    }
+    results, document = suite(qualities)
+    together = across(results, document, verdict(results, document))
+    assert together is not None
+    return together
+
+
+def figures(found: Across) -> dict:
+    return {figure.name: figure for figure in across_figures(found, looks([*found.runs]))}
+
+
+def test_the_map_has_the_mean_score_of_each_optimizer_on_each_workload(found: Across):
+    rows = figures(found)["scores-by-workload"].data["scores"].to_dicts()
+    assert len(rows) == len(NAMES) * len(WORKLOADS)
+    for row in rows:
+        assert row["score"] == pytest.approx(statistics.fmean(found.runs[row["series"]][row["workload"]]))
+
+
+def test_bars_of_mean_ranks_overlap_if_the_ranks_differ_by_less_than_the_critical_difference(found: Across):
+    rows = figures(found)["ranks"].data["ranks"].to_dicts()
+    assert [row["rank"] for row in rows] == sorted(row["rank"] for row in rows)
+    overlapping = set()
+    for one, other in itertools.combinations(rows, 2):
+        overlaps = one["high"] > other["low"] and other["high"] > one["low"]
+        assert overlaps == (abs(one["rank"] - other["rank"]) < found.friedman.critical_difference)
+        overlapping.add(overlaps)
+    assert overlapping == {True, False}
+
+
+def test_scores_have_the_intervals_of_the_verdict(found: Across):
+    rows = {row["series"]: row for row in figures(found)["scores"].data["scores"].to_dicts()}
+    for name, own in found.scores.items():
+        assert rows[name]["score"] == own.value
+        assert (rows[name]["seeds_low"], rows[name]["seeds_high"]) == (own.over_seeds or (None, None))
+        assert (rows[name]["workloads_low"], rows[name]["workloads_high"]) == (own.over_workloads or (None, None))
+
+
+def test_profiles_fall_from_all_runs_to_none(found: Across):
+    table = figures(found)["score-profiles"].data["profiles"]
+    for name in NAMES:
+        shares = table.filter(series=name)["share"].to_list()
+        assert shares == sorted(shares, reverse=True)
+        assert 0 <= min(shares) <= max(shares) <= 1
+
+
+def test_of_many_optimizers_some_have_colours_and_the_others_are_grey():
+    names = [f"optimizer {i}" for i in range(20)]
+    many = looks(names, names[3:6])
+    assert {name for name, look in many.items() if look.light != OTHERS[0]} == set(names[3:6])
+    assert len({many[name].light for name in names[3:6]}) == 3
+    few = names[:MOST_HUES]
+    assert looks(few, few[:2]) == looks(few)
+
+
+def test_a_page_of_many_workloads_begins_with_all_of_them_and_has_a_section_for_each():
+    problem = Classification(dataset="digits", model=CNN())
+    workloads = tuple(Workload(name=name, problem=problem, epochs=3) for name in WORKLOADS)
+    report = report_of(with_document(*made_results(made_study(NAMES, workloads=workloads))), "suite")
+    titles = [section.title for section in report.sections]
+    assert titles[0] == "The answer over all workloads"
+    assert [title for title in titles if title in WORKLOADS] == WORKLOADS
+    names = [item.name for item in (*report.figures, *report.tables)]
+    assert len(names) == len(set(names))
