@@ -1,0 +1,206 @@
+"""Results over several workloads: interquartile means of scores and mean ranks, with bootstrap intervals."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.statistics.checks import check_finite, check_share
+from jaxopt_bench.statistics.ranks import average_ranks
+from jaxopt_bench.statistics.resampling import FEWEST_SEEDS, FEWEST_WORKLOADS, RESAMPLES, ends_of, tail_of
+
+Scores = Mapping[str, Mapping[str, Sequence[float]]]
+"""Normalised scores by contender and workload, one for each seed; higher is better."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Aggregate:
+    """A number over several workloads, and how much it depends on the seeds and on the workloads.
+
+    Attributes:
+      value: the number.
+      over_seeds: the interval for the same workloads with other seeds; None if some contender has fewer than 3 results
+        on a workload.
+      over_workloads: the interval for other workloads of this kind; None for fewer than 5 workloads. It covers the
+        noise of seeds, too, since that is a part of the differences between workloads.
+    """
+
+    value: float
+    over_seeds: tuple[float, float] | None
+    over_workloads: tuple[float, float] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Aggregates:
+    """A number of each contender.
+
+    Attributes:
+      of: the aggregates by contender.
+      margin: in any pair of equally good contenders, the numbers differ by more than that because of the seeds with a
+        probability of 1 − the confidence; None if there are no intervals over seeds.
+    """
+
+    of: Mapping[str, Aggregate]
+    margin: float | None
+
+
+def interquartile_mean(values: Sequence[float]) -> float:
+    """Returns the mean of the middle half: a quarter of the values, rounded down, is left out at each end.
+
+    Args:
+      values: at least one, in any unit.
+
+    Raises:
+      UserError: if there are no values, or one is not finite.
+
+    Source: Agarwal et al. 2021, "Deep reinforcement learning at the edge of the statistical precipice", section 4.3.
+    """
+    check_finite("values", values)
+    return float(_interquartile_means(np.asarray(values, np.float64)[None])[0])
+
+
+def _interquartile_means(rows: Float[np.ndarray, "draws values"]) -> Float[np.ndarray, " draws"]:
+    """Returns the interquartile mean of each row; NaN stands for no value."""
+    ascending = np.sort(rows, axis=1)  # NaN last
+    counts = np.isfinite(ascending).sum(axis=1)
+    cuts = counts // 4
+    sums = np.concatenate([np.zeros((len(rows), 1)), np.nan_to_num(ascending).cumsum(axis=1)], axis=1)
+    each = np.arange(len(rows))
+    return np.asarray((sums[each, counts - cuts] - sums[each, cuts]) / (counts - 2 * cuts))
+
+
+def aggregate_scores(scores: Scores, confidence: float = 0.95) -> Aggregates:
+    """Returns the interquartile mean of each contender's scores over all seeds and workloads, with two intervals.
+
+    Over seeds, the results of each contender on each workload are drawn again with replacement (a stratified
+    bootstrap). Over workloads, the workloads are drawn again with replacement, each with all its results and the same
+    ones for all contenders. Intervals are percentiles of 2,000 draws, expanded for small samples; see `tail_of`.
+
+    The interval over seeds holds the expected interquartile mean of such a study in about 95% of simulated studies; the
+    tests say how often. That over workloads is rougher: workloads are no random sample of all workloads.
+
+    Args:
+      scores: every contender has the same workloads, with at least one result on each.
+      confidence: of the intervals and of the margin.
+
+    Returns:
+      The aggregates by contender, in the order given. The same scores give the same intervals: the seed of the draws is
+      fixed.
+
+    Raises:
+      UserError: if a result is missing or not finite.
+
+    Source: Agarwal et al. 2021, section 4.1 (stratified bootstrap) and 4.3; Tukey 1949, "Comparing individual means in
+    the analysis of variance", for the margin.
+    """
+    check_share("confidence", confidence)
+    workloads = check_scores(scores)
+    random = np.random.default_rng(0)
+    drawn_workloads = random.integers(len(workloads), size=(RESAMPLES, len(workloads)))
+    by_seed, by_workload, values = [], [], []
+    for own in scores.values():
+        table = _padded([own[w] for w in workloads])
+        again = [_drawn(random, own[w]) for w in workloads]
+        values.append(_interquartile_means(table.reshape(1, -1))[0])
+        by_seed.append(_interquartile_means(np.concatenate(again, axis=1)))
+        by_workload.append(_interquartile_means(table[drawn_workloads].reshape(RESAMPLES, -1)))
+    return _aggregates(scores, np.array(values), np.array(by_seed), np.array(by_workload), confidence)
+
+
+def aggregate_ranks(scores: Scores, confidence: float = 0.95) -> Aggregates:
+    """Returns the mean over workloads of each contender's rank, by its mean score there; 1 is the best.
+
+    Equal means share the average of their ranks. The intervals are made as those of `aggregate_scores`. Noise moves all
+    ranks towards the middle, and results that are drawn again have noise twice. So the draws over seeds are moved such
+    that their mean is the mean rank itself.
+
+    Args:
+      scores: every contender has the same workloads, with at least one result on each.
+      confidence: of the intervals and of the margin.
+
+    Returns:
+      The aggregates by contender, in the order given.
+
+    Raises:
+      UserError: if a result is missing or not finite.
+    """
+    check_share("confidence", confidence)
+    workloads = check_scores(scores)
+    random = np.random.default_rng(0)
+    drawn_workloads = random.integers(len(workloads), size=(RESAMPLES, len(workloads)))
+    means = np.array([[np.mean(own[w]) for w in workloads] for own in scores.values()])
+    ranks = average_ranks(-means)
+    values = ranks.mean(axis=1)
+    by_seed = np.zeros((len(scores), RESAMPLES))
+    for workload in workloads:
+        drawn = np.stack([_drawn(random, own[workload]).mean(axis=1) for own in scores.values()])
+        by_seed += average_ranks(-drawn) / len(workloads)
+    by_seed += (values - by_seed.mean(axis=1))[:, None]
+    by_workload = ranks[:, drawn_workloads].mean(axis=2)
+    limits = (1.0, float(len(scores)))
+    return _aggregates(scores, values, by_seed.clip(*limits), by_workload, confidence)
+
+
+def check_scores(scores: Scores) -> list[str]:
+    """Returns the names of the workloads, which every contender must have results on.
+
+    Raises:
+      UserError: if a result is missing or not finite.
+    """
+    workloads = list(next(iter(scores.values()), {}))
+    if not workloads:
+        raise UserError("scores is empty. Expected at least one contender with at least one workload.")
+    for name, own in scores.items():
+        if own.keys() != {*workloads}:
+            raise UserError(f"scores of {name!r} has the workloads {[*own]}. Expected {workloads}, as for all.")
+        for workload, values in own.items():
+            check_finite(f"scores of {name} on {workload}", values)
+    return workloads
+
+
+def _padded(rows: Sequence[Sequence[float]]) -> Float[np.ndarray, "workloads results"]:
+    """Returns lists as the rows of one array, with NaN at the end of the shorter ones."""
+    table = np.full((len(rows), max(map(len, rows))), np.nan)
+    for row, values in zip(table, rows, strict=True):
+        row[: len(values)] = values
+    return table
+
+
+def _drawn(random: np.random.Generator, values: Sequence[float]) -> Float[np.ndarray, "draws values"]:
+    """Returns values drawn again with replacement."""
+    known = np.asarray(values, np.float64)
+    return known[random.integers(len(known), size=(RESAMPLES, len(known)))]
+
+
+def _aggregates(
+    scores: Scores,
+    values: Float[np.ndarray, " contenders"],
+    by_seed: Float[np.ndarray, "contenders draws"],
+    by_workload: Float[np.ndarray, "contenders draws"],
+    confidence: float,
+) -> Aggregates:
+    """Returns the aggregates, given the values of each contender in draws over seeds and over workloads."""
+    counts = [len(results) for own in scores.values() for results in own.values()]
+    workloads = len(counts) // len(scores)
+    over_seeds: list[tuple[float, float]] = []
+    over_workloads: list[tuple[float, float]] = []
+    margin = None
+    if min(counts) >= FEWEST_SEEDS:
+        tail = tail_of(confidence, min(counts), workloads * (min(counts) - 1))
+        over_seeds = [ends_of(draws, tail) for draws in by_seed]
+        noise = by_seed - by_seed.mean(axis=1, keepdims=True)
+        margin = float(np.quantile(np.ptp(noise, axis=0), confidence))
+    if workloads >= FEWEST_WORKLOADS:
+        tail = tail_of(confidence, workloads, workloads - 1)
+        over_workloads = [ends_of(draws, tail) for draws in by_workload]
+    found = {
+        name: Aggregate(
+            float(values[i]), over_seeds[i] if over_seeds else None, over_workloads[i] if over_workloads else None
+        )
+        for i, name in enumerate(scores)
+    }
+    return Aggregates(found, margin)

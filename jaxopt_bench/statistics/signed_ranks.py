@@ -1,0 +1,64 @@
+"""Wilcoxon's signed-rank test, exact for any number of pairs and with ties."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+
+from jaxopt_bench.statistics.checks import check_finite
+from jaxopt_bench.statistics.comparisons import holm
+
+
+def signed_rank_p_value(differences: Sequence[float]) -> float:
+    """Returns the two-sided p value of Wilcoxon's signed-rank test.
+
+    If two contenders are equally good on any workload, each difference has either sign with the same probability. The
+    p value is the share of all 2^n ways to choose signs in which the sum of the ranks of positive differences is as far
+    from its expectation as it is here. Differences of zero are left out, and equal ones share the average of their
+    ranks; the share is exact with ties, too. It cannot be less than 2^(1 − n).
+
+    Args:
+      differences: of two contenders, one a workload.
+
+    Raises:
+      UserError: if there are no differences, or one is not finite.
+
+    Source: Wilcoxon 1945, "Individual comparisons by ranking methods".
+    """
+    check_finite("differences", differences)
+    values = np.asarray(differences, np.float64)
+    values = values[values != 0]
+    if not len(values):
+        return 1.0
+    sizes = np.abs(values)
+    doubled = np.array([2 * (sizes < own).sum() + (sizes == own).sum() + 1 for own in sizes])  # ranks times two
+    total = int(doubled.sum())
+    ways = np.zeros(total + 1)  # shares of all choices of signs, by the sum of the positive ranks
+    ways[0] = 1.0
+    for rank in doubled.tolist():
+        ways[rank:] = (ways[rank:] + ways[: total + 1 - rank]) / 2
+        ways[:rank] /= 2
+    positive = int(doubled[values > 0].sum())
+    far = abs(2 * positive - total)
+    return min(1.0, float(ways[np.abs(2 * np.arange(total + 1) - total) >= far].sum()))
+
+
+def signed_rank_pairs(scores: Sequence[Sequence[float]]) -> list[tuple[float, float]]:
+    """Returns the p value of each pair of contenders, and the same adjusted for all pairs by Holm's method.
+
+    Unlike tests of mean ranks, the test of a pair does not depend on who else is compared.
+
+    Args:
+      scores: by contender and workload.
+
+    Returns:
+      The p values in the order of `itertools.combinations(scores, 2)`.
+
+    Source: Benavoli, Corani and Mangili 2016, "Should we really use post-hoc tests based on mean-ranks?"
+    """
+    pairs = itertools.combinations(np.asarray(scores, np.float64), 2)
+    p_values = [signed_rank_p_value((first - second).tolist()) for first, second in pairs]
+    adjusted = holm(p_values)
+    return [(p, q) for p, q in zip(p_values, adjusted, strict=True) if q is not None]

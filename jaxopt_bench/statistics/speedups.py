@@ -1,0 +1,137 @@
+"""How many steps a contender needs for the final result of a reference."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from jaxopt_bench.errors import UserError
+from jaxopt_bench.statistics.aggregates import Aggregate
+from jaxopt_bench.statistics.checks import check_finite, check_share
+from jaxopt_bench.statistics.resampling import FEWEST_SEEDS, FEWEST_WORKLOADS, RESAMPLES, ends_of, tail_of
+
+
+@dataclasses.dataclass(frozen=True)
+class SpeedUp:
+    """The share of the reference's steps in which a contender reaches the reference's final result.
+
+    Attributes:
+      share: of the steps; 0.5 means twice as fast, inf that the result is not reached.
+      interval: for the noise of the seeds of both; its upper end is inf if it is not settled that the result is reached
+        at all. None if one of the two has fewer than 3 results.
+      reaching: the share of the contender's own runs that reach the result at the end of some epoch.
+      draws: the shares of draws, of which `interval` has percentiles; empty if there is no interval.
+    """
+
+    share: float
+    interval: tuple[float, float] | None
+    reaching: float
+    draws: tuple[float, ...] = dataclasses.field(repr=False, default=())
+
+
+def speed_up(
+    steps: Sequence[int],
+    curves: Float[np.ndarray, "runs epochs"],
+    reference: Sequence[float],
+    *,
+    higher: bool,
+    confidence: float = 0.95,
+) -> SpeedUp:
+    """Returns in which share of the reference's steps a contender reaches the reference's final result.
+
+    The result to reach is the mean over the reference's runs at their last epoch. A contender reaches it where the mean
+    over its runs does: both are about the expected result, a single lucky run reaches nothing, and a contender equal to
+    the reference reaches it at the end. A median over runs that each reach it or not would be undefined for such a
+    contender, since about half of its runs end below the mean.
+
+    The result is measured at the ends of epochs. The step is interpolated linearly between the first end at which the
+    mean is as good and the end before. Curves of losses are mostly convex and those of accuracies concave, so this is
+    rather too late than too early, and with few epochs much closer than the end of the epoch. Before the end of the
+    first epoch nothing is measured, so no step is earlier.
+
+    If the mean never reaches the result within the run, the share is infinite (it is censored: with more steps it might
+    be reached). The interval has percentiles of 2,000 draws of the runs of both, with replacement, expanded for small
+    samples; see `tail_of`.
+
+    Args:
+      steps: at the ends of the epochs, ascending; both were trained for as many.
+      curves: the results of the contender's runs at these steps, all finite.
+      reference: the results of the reference's runs at the last step.
+      higher: whether higher values are better, such as of an accuracy; else lower ones are, such as of a loss.
+      confidence: of the interval.
+
+    Raises:
+      UserError: if there are no runs, a value is not finite, or the steps do not match the curves.
+
+    Source: Metz et al. 2022, "VeLO: Training versatile learned optimizers by scaling up", figure 1 (steps for the same
+    loss, in the other direction: there the baseline is trained for longer); Efron and Tibshirani 1993, "An introduction
+    to the bootstrap", chapter 8 (two samples).
+    """
+    check_share("confidence", confidence)
+    check_finite("reference", reference)
+    if curves.ndim != 2 or curves.shape[1] != len(steps) or not curves.size:
+        raise UserError(f"curves has the shape {curves.shape}. Expected at least one run with {len(steps)} values.")
+    check_finite("curves", curves.ravel().tolist())
+    sign = -1.0 if higher else 1.0
+    losses, finals = sign * np.asarray(curves, np.float64), sign * np.asarray(reference, np.float64)
+    share = float(_shares(steps, losses.mean(axis=0)[None], finals.mean()[None])[0])
+    reaching = float((losses <= finals.mean()).any(axis=1).mean())
+    fewest = min(len(losses), len(finals))
+    if fewest < FEWEST_SEEDS:
+        return SpeedUp(share, None, reaching)
+    random = np.random.default_rng(0)
+    again = losses[random.integers(len(losses), size=(RESAMPLES, len(losses)))].mean(axis=1)
+    targets = finals[random.integers(len(finals), size=(RESAMPLES, len(finals)))].mean(axis=1)
+    draws = _shares(steps, again, targets)
+    low, high = ends_of(draws, tail_of(confidence, fewest, fewest - 1))
+    return SpeedUp(share, (min(low, share), max(high, share)), reaching, tuple(draws.tolist()))
+
+
+def _shares(
+    steps: Sequence[int], losses: Float[np.ndarray, "draws epochs"], targets: Float[np.ndarray, " draws"]
+) -> Float[np.ndarray, " draws"]:
+    """Returns the share of the last step at which each curve first is at most its target; inf if it never is."""
+    known = np.asarray(steps, np.float64) / steps[-1]
+    each = np.arange(len(losses))
+    reached = losses <= targets[:, None]
+    first = reached.argmax(axis=1)
+    before = np.maximum(first - 1, 0)
+    fall = losses[each, before] - losses[each, first]
+    part = np.divide(losses[each, before] - targets, fall, out=np.zeros(len(each)), where=(first > 0) & (fall > 0))
+    found = np.where(first > 0, known[before] + part * (known[first] - known[before]), known[0])
+    return np.where(reached.any(axis=1), found, math.inf)
+
+
+def median_speed_up(speed_ups: Mapping[str, SpeedUp], confidence: float = 0.95) -> Aggregate:
+    """Returns the median over workloads of the shares of steps; inf if half of the workloads or more are not reached.
+
+    A mean would be infinite as soon as one workload is not reached. Of an even number of workloads it is the mean of
+    the middle two, so that it is finite only if more than half of them are reached.
+
+    Args:
+      speed_ups: of a contender, by workload.
+      confidence: of the intervals.
+
+    Raises:
+      UserError: if there are none.
+    """
+    check_share("confidence", confidence)
+    if not speed_ups:
+        raise UserError("speed_ups is empty. Expected at least one workload.")
+    shares = np.array([found.share for found in speed_ups.values()])
+    value = statistics.median(shares.tolist())
+    random = np.random.default_rng(0)
+    over_seeds = over_workloads = None
+    if all(found.draws for found in speed_ups.values()):
+        draws = np.median(np.array([found.draws for found in speed_ups.values()]), axis=0)
+        low, high = ends_of(draws, (1 - confidence) / 2)
+        over_seeds = (min(low, value), max(high, value))
+    if len(shares) >= FEWEST_WORKLOADS:
+        drawn = shares[random.integers(len(shares), size=(RESAMPLES, len(shares)))]
+        over_workloads = ends_of(np.median(drawn, axis=1), tail_of(confidence, len(shares), len(shares) - 1))
+    return Aggregate(value, over_seeds, over_workloads)
