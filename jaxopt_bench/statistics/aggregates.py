@@ -11,7 +11,7 @@ from jaxtyping import Float
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.statistics.checks import check_finite, check_share
 from jaxopt_bench.statistics.ranks import average_ranks
-from jaxopt_bench.statistics.resampling import FEWEST_SEEDS, FEWEST_WORKLOADS, RESAMPLES, ends_of, tail_of
+from jaxopt_bench.statistics.resampling import FEWEST_SEEDS, FEWEST_WORKLOADS, RESAMPLES, ends_of, tail_of, widening
 
 Scores = Mapping[str, Mapping[str, Sequence[float]]]
 """Normalised scores by contender and workload, one for each seed; higher is better."""
@@ -193,7 +193,9 @@ def _aggregates(
         tail = tail_of(confidence, min(counts), workloads * (min(counts) - 1))
         over_seeds = [ends_of(draws, tail) for draws in by_seed]
         noise = by_seed - by_seed.mean(axis=1, keepdims=True)
-        margin = float(np.quantile(np.ptp(noise, axis=0), confidence))
+        margin = widening(confidence, min(counts), workloads * (min(counts) - 1)) * float(
+            np.quantile(np.ptp(noise, axis=0), confidence)
+        )
     if workloads >= FEWEST_WORKLOADS:
         tail = tail_of(confidence, workloads, workloads - 1)
         over_workloads = [ends_of(draws, tail) for draws in by_workload]

@@ -15,22 +15,33 @@ FEWEST_WORKLOADS = 5
 """The fewest workloads that a bootstrap over workloads can draw from."""
 
 
-def tail_of(confidence: float, count: int, freedom: int) -> float:
-    """Returns the share of draws that each tail of a percentile interval leaves out.
+def widening(confidence: float, count: int, freedom: int) -> float:
+    """Returns the factor by which a normal interval of a mean is too narrow if its variance is that of a bootstrap.
 
-    A bootstrap of n values has a variance that is too small by (n − 1) / n, and normal tails in place of Student's. The
-    tail is made smaller by as much as both matter for a mean, α'/2 = Φ(−√(n / (n − 1)) t), with t the quantile of
-    Student's distribution at 1 − α/2.
+    A bootstrap of n values has a variance that is too small by (n − 1) / n, and normal tails in place of Student's.
 
     Args:
-      confidence: of the interval, 1 − α.
+      confidence: of the interval.
       count: how many values are drawn from, of each stratum if there are several.
       freedom: degrees of freedom of Student's distribution: n − 1, or the sum of these over strata.
+    """
+    quantile = scipy.special.stdtrit(freedom, (1 + confidence) / 2)
+    return math.sqrt(count / (count - 1)) * float(quantile / scipy.special.ndtri((1 + confidence) / 2))
+
+
+def tail_of(confidence: float, count: int, freedom: int) -> float:
+    """Returns the share of draws that each tail of an interval leaves out, so that it is wider by `widening`.
+
+    With α = 1 − confidence, z the quantiles of the normal distribution and w the factor, it is Φ(−w z(1 − α/2)).
+
+    Args:
+      confidence: of the interval.
+      count: see `widening`.
+      freedom: see `widening`.
 
     Source: Hesterberg 2015, "What teachers should know about the bootstrap" (the expanded percentile interval).
     """
-    quantile = scipy.special.stdtrit(freedom, (1 + confidence) / 2)
-    return float(scipy.special.ndtr(-math.sqrt(count / (count - 1)) * quantile))
+    return float(scipy.special.ndtr(widening(confidence, count, freedom) * scipy.special.ndtri((1 - confidence) / 2)))
 
 
 def ends_of(draws: Float[np.ndarray, " draws"], tail: float) -> tuple[float, float]:

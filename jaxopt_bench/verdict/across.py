@@ -1,0 +1,196 @@
+"""The verdict over all workloads of a study: scores, ranks, speed-ups, and what seeds and workloads settle."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import statistics
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from jaxopt_bench.results import Results
+from jaxopt_bench.statistics import (
+    Aggregate,
+    Friedman,
+    ScoreProfile,
+    SpeedUp,
+    aggregate_ranks,
+    aggregate_scores,
+    friedman,
+    median_speed_up,
+    score_profiles,
+    signed_rank_pairs,
+)
+from jaxopt_bench.study import Document
+from jaxopt_bench.verdict.ranking import Ranking
+from jaxopt_bench.verdict.reference import Versus, reference_of, versus_reference
+from jaxopt_bench.verdict.samples import samples
+from jaxopt_bench.verdict.score_scale import ScoreScale, score_scale
+from jaxopt_bench.verdict.shared import Shared, shared_settings
+from jaxopt_bench.verdict.verdicts import Verdict
+
+CONFIDENCE = 0.95
+TAUS = tuple(i / 100 for i in range(121))
+"""The scores at which performance profiles are evaluated."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SuitePair:
+    """Two contenders over all workloads, the first of which has the higher score.
+
+    Attributes:
+      first, second: their names.
+      better_on: on how many workloads the mean score of the first is higher.
+      p_value: two-sided, of Wilcoxon's signed-rank test of the mean scores on each workload.
+      adjusted: the p value, adjusted for all pairs by Holm's method.
+    """
+
+    first: str
+    second: str
+    better_on: int
+    p_value: float
+    adjusted: float
+
+    @property
+    def significant(self) -> bool:
+        """Whether the choice of workloads settles the difference, among all pairs."""
+        return self.adjusted <= 1 - CONFIDENCE
+
+
+@dataclasses.dataclass(frozen=True)
+class Across:
+    """The contenders of a study over all its workloads.
+
+    Attributes:
+      workloads: those that count, in the study's order.
+      left_out: those that do not: no contender has results, or none is better than an untrained model.
+      missing: contenders that do not count, since they have no results yet on some of the workloads.
+      scales: how results become scores, by workload.
+      runs: the score of each result, by contender and workload, the contender with the highest score first. A run that
+        diverged has that of `worst_result`; a contender whose trials all diverged has scores of 0.
+      scores: the interquartile mean of all scores of each contender, see `statistics.aggregate_scores`.
+      score_margin: the scores of equally good contenders can differ by that because of the seeds; None if not known.
+      ranks: the mean over workloads of each contender's rank, see `statistics.aggregate_ranks`.
+      friedman: Friedman's test of the ranks, with the critical difference of Nemenyi; its `mean_ranks` are in the order
+        of `runs`.
+      pairs: every pair of contenders, tested by Wilcoxon's signed-rank test. Unlike Nemenyi's test it does not depend
+        on who else is compared, and it has more power, so it decides (Benavoli et al. 2016).
+      profiles: the share of runs above each score, by contender.
+      reference: the contender with which others are compared; None if the study does not have it.
+      versus: the comparisons with it, by contender and workload.
+      speed_ups: the median over workloads of the share of the reference's steps, by contender.
+      shared: single settings for all workloads; empty if that cannot be told, see `shared_settings`.
+    """
+
+    workloads: tuple[str, ...]
+    left_out: tuple[str, ...]
+    missing: tuple[str, ...]
+    scales: Mapping[str, ScoreScale]
+    runs: Mapping[str, Mapping[str, tuple[float, ...]]]
+    scores: Mapping[str, Aggregate]
+    score_margin: float | None
+    ranks: Mapping[str, Aggregate]
+    friedman: Friedman
+    pairs: tuple[SuitePair, ...]
+    profiles: Mapping[str, ScoreProfile]
+    reference: str | None
+    versus: Mapping[str, Mapping[str, Versus]]
+    speed_ups: Mapping[str, Aggregate]
+    shared: tuple[Shared, ...]
+
+    def mean_scores(self, contender: str) -> dict[str, float]:
+        """Returns the mean score of a contender on each workload."""
+        return {workload: statistics.fmean(values) for workload, values in self.runs[contender].items()}
+
+    def pair(self, one: str, other: str) -> SuitePair:
+        """Returns the pair of two contenders."""
+        return next(pair for pair in self.pairs if {pair.first, pair.second} == {one, other})
+
+    @property
+    def least_p_value(self) -> float:
+        """The smallest adjusted p value that any pair can have, with so many workloads and pairs."""
+        return min(1.0, len(self.pairs) * 2.0 ** (1 - len(self.workloads)))
+
+
+def across(results: Results, document: Document, found: Verdict, reference: str | None = None) -> Across | None:
+    """Returns the verdict over all workloads.
+
+    Args:
+      results: of the study.
+      document: of the study.
+      found: its verdict on each workload.
+      reference: the contender with which others are compared; `REFERENCE` by default.
+
+    Returns:
+      The verdict; None if fewer than two workloads count, or fewer than two contenders.
+    """
+    known = {r.workload: _results(results, document, r) for r in found.rankings}
+    scales = {
+        r.workload: scale
+        for r in found.rankings
+        if (scale := score_scale(r.workload, r.scale.primary, known[r.workload])) is not None
+    }
+    lost = {r.workload: {*r.lost} for r in found.rankings}
+    names = [c.name for c in document.study.contenders]
+    complete = [name for name in names if all(name in known[w] or name in lost[w] for w in scales)]
+    if len(scales) < 2 or len(complete) < 2:
+        return None
+    seeds = document.study.repetitions if document.study.repetitions > 1 else document.study.seeds
+    runs = {
+        name: {w: scale.scores(known[w][name]) if name in known[w] else (0.0,) * seeds for w, scale in scales.items()}
+        for name in complete
+    }
+    by_score = aggregate_scores(runs)
+    ordered = {name: runs[name] for name in sorted(complete, key=lambda name: -by_score.of[name].value)}
+    name = reference_of(document, reference)
+    versus = _versus(results, document, [r for r in found.rankings if r.workload in scales], name, [*ordered])
+    means = [[statistics.fmean(values) for values in own.values()] for own in ordered.values()]
+    return Across(
+        workloads=tuple(scales),
+        left_out=tuple(r.workload for r in found.rankings if r.workload not in scales),
+        missing=tuple(name for name in names if name not in complete),
+        scales=scales,
+        runs=ordered,
+        scores={name: by_score.of[name] for name in ordered},
+        score_margin=by_score.margin,
+        ranks=aggregate_ranks(ordered).of,
+        friedman=friedman((-np.array(means)).tolist(), CONFIDENCE),
+        pairs=_pairs([*ordered], means),
+        profiles=score_profiles(ordered, TAUS, CONFIDENCE),
+        reference=name if versus else None,
+        versus=versus,
+        speed_ups={name: median for name, own in versus.items() if (median := _median(own, scales)) is not None},
+        shared=shared_settings(results, document, [*scales]),
+    )
+
+
+def _results(results: Results, document: Document, ranking: Ranking) -> dict[str, list[float]]:
+    """Returns the results of the contenders of a workload that have some."""
+    if not ranking.standings:
+        return {}
+    return samples(results, document, ranking.workload, ranking.scale.primary)
+
+
+def _versus(
+    results: Results, document: Document, rankings: Sequence[Ranking], reference: str | None, contenders: Sequence[str]
+) -> dict[str, dict[str, Versus]]:
+    """Returns the comparisons with the reference, by contender and workload."""
+    if reference is None:
+        return {}
+    by_workload = {r.workload: versus_reference(results, document, r, reference) for r in rankings}
+    found = {name: {w: own[name] for w, own in by_workload.items() if name in own} for name in contenders}
+    return {name: own for name, own in found.items() if own}
+
+
+def _median(versus: Mapping[str, Versus], workloads: Mapping[str, ScoreScale]) -> Aggregate | None:
+    """Returns the median share of steps over the workloads; None if it is not known on all of them."""
+    known: dict[str, SpeedUp] = {w: each.speed_up for w, each in versus.items() if each.speed_up is not None}
+    return median_speed_up(known) if known.keys() == workloads.keys() else None
+
+
+def _pairs(names: Sequence[str], means: Sequence[Sequence[float]]) -> tuple[SuitePair, ...]:
+    """Returns every pair of contenders, given their mean scores by workload."""
+    better = [sum(a > b for a, b in zip(one, two, strict=True)) for one, two in itertools.combinations(means, 2)]
+    tests = zip(itertools.combinations(names, 2), better, signed_rank_pairs(means), strict=True)
+    return tuple(SuitePair(*pair, count, *p_values) for pair, count, p_values in tests)

@@ -1,0 +1,142 @@
+"""The verdict over all workloads in one short paragraph, which claims no more than seeds and workloads settle."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+
+from jaxopt_bench.formatting import join_words
+from jaxopt_bench.statistics import Aggregate
+from jaxopt_bench.statistics.resampling import FEWEST_SEEDS
+from jaxopt_bench.verdict.across import Across
+
+MOST_NAMES = 5
+"""If a list of optimizers is longer, they are counted."""
+
+
+def across_in_words(found: Across) -> str:
+    """Returns the verdict over all workloads in at most six sentences."""
+    sentences = [_lead(found), _seeds(found), _workloads(found), _speed(found), _contrast(found), _shared(found)]
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _lead(found: Across) -> str:
+    """Returns which contenders have the highest score and the best mean rank."""
+    first = next(iter(found.scores))
+    best = min(found.ranks, key=lambda name: found.ranks[name].value)
+    rank = f"{found.ranks[best].value:.1f} of {len(found.ranks)}"
+    also = f"and the best mean rank, {rank}" if best == first else f"and {best} the best mean rank, {rank}"
+    without = [*found.missing, *found.left_out]
+    left_out = f" (not compared: {join_words(without)})" if without else ""
+    count = len(found.workloads)
+    return (
+        f"Over {count} workloads{left_out}, {first} has the highest score, {found.scores[first].value:.2f}"
+        f"{_intervals(found.scores[first])}, {also}."
+    )
+
+
+def _intervals(aggregate: Aggregate) -> str:
+    """Returns both intervals after a space, in parentheses; "" if there are none."""
+    ends = {"seeds": aggregate.over_seeds, "workloads": aggregate.over_workloads}
+    parts = [f"{low:.2f} to {high:.2f} over {what}" for what, (low, high) in _known(ends)]
+    return f" ({', '.join(parts)})" if parts else ""
+
+
+def _known(ends: dict[str, tuple[float, float] | None]) -> list[tuple[str, tuple[float, float]]]:
+    return [(what, interval) for what, interval in ends.items() if interval is not None]
+
+
+def _seeds(found: Across) -> str:
+    """Returns what the seeds settle on these workloads."""
+    first, *others = found.scores
+    if found.score_margin is None:
+        return (
+            f"With fewer than {FEWEST_SEEDS} results of an optimizer on a workload, nothing can be said of the noise "
+            "of seeds."
+        )
+    best = found.scores[first].value
+    close = [name for name in others if best - found.scores[name].value <= found.score_margin]
+    noise = f"equally good optimizers can differ by {found.score_margin:.2f} because of the seeds"
+    if not close:
+        return f"On these workloads its score is higher than all others beyond the noise of the seeds: {noise}."
+    return f"The seeds do not settle whether {_names(close)} would score as high on these workloads: {noise}."
+
+
+def _workloads(found: Across) -> str:
+    """Returns what the choice of workloads settles."""
+    first, *others = found.scores
+    count, pairs = len(found.workloads), len(found.pairs)
+    corrected = f", corrected for {pairs} pairs" if pairs > 1 else ""
+    test = f"Wilcoxon's signed-rank test over {count} workloads{corrected}"
+    if found.least_p_value > 0.05:
+        return (
+            f"Whether this holds for other workloads cannot be settled: by {test}, no difference can have a p value "
+            f"below {found.least_p_value:.2f}."
+        )
+    behind = [name for name in others if found.pair(first, name).significant]
+    if len(behind) == len(others):
+        return f"It is likely to lead on other workloads of this kind, too ({test})."
+    if behind:
+        rest = [name for name in others if name not in behind]
+        return (
+            f"On other workloads of this kind it is likely to be ahead of {_names(behind)}; its leads over "
+            f"{_names(rest)} depend on the choice of workloads ({test})."
+        )
+    some = sum(pair.significant for pair in found.pairs)
+    elsewhere = f", though {some} other pair{'s do' if some > 1 else ' does'}" if some else ""
+    return f"None of its leads holds for other workloads with certainty{elsewhere} ({test})."
+
+
+def _names(names: Sequence[str]) -> str:
+    return join_words(names) if len(names) <= MOST_NAMES else f"{len(names)} others"
+
+
+def _speed(found: Across) -> str:
+    """Returns which contender reaches the reference's results in the fewest steps."""
+    reached = {name: own for name, own in found.speed_ups.items() if own.value < math.inf}
+    if found.reference is None or not found.speed_ups:
+        return ""
+    if not reached:
+        return f"No other optimizer reaches the final results of {found.reference} on more than half of the workloads."
+    fastest = min(reached, key=lambda name: reached[name].value)
+    own = reached[fastest]
+    ends = {"seeds": own.over_seeds, "workloads": own.over_workloads}
+    parts = [f"{_share(low)} to {_share(high)} over {what}" for what, (low, high) in _known(ends)]
+    interval = f" ({', '.join(parts)})" if parts else ""
+    count = sum(v.speed_up is not None and v.speed_up.share < math.inf for v in found.versus[fastest].values())
+    return (
+        f"{fastest} reaches the final results of {found.reference} in the fewest steps, {_share(own.value)} of its "
+        f"steps in the median{interval}, on {count} of {len(found.workloads)} workloads at all."
+    )
+
+
+def _share(share: float) -> str:
+    return "not reached" if share == math.inf else f"{100 * share:.0f}%"
+
+
+def _contrast(found: Across) -> str:
+    """Returns on which workloads contenders differ most and least."""
+    means = {name: found.mean_scores(name) for name in found.runs}
+    spread = {w: statistics.pstdev(own[w] for own in means.values()) for w in found.workloads}
+    most, least = max(spread, key=lambda w: spread[w]), min(spread, key=lambda w: spread[w])
+    low, high = (ends(own[most] for own in means.values()) for ends in (min, max))
+    return (
+        f"They differ most on {most}, with mean scores from {low:.2f} to {high:.2f} (0: an untrained model), and least "
+        f"on {least}."
+    )
+
+
+def _shared(found: Across) -> str:
+    """Returns what a single setting for all workloads gives, if that is known."""
+    if not found.shared:
+        return ""
+    best = found.shared[0]
+    gain, interval = best.gain, ""
+    if gain.interval is not None:
+        interval = f" ({gain.low:+.2f} to {gain.high:+.2f})"
+    optimistic = "" if best.fresh else ", by the results that chose the settings, so this is too good"
+    return (
+        f"With a single setting, chosen without the workload that judges it, {best.contender} has the highest mean "
+        f"score, {best.single.mean:.2f}; tuning for each workload adds {gain.mean:+.2f}{interval}{optimistic}."
+    )

@@ -1,0 +1,100 @@
+"""Results of a suite made by hand: workloads of several kinds, with curves, whose truth is known."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxopt_bench.experiment import Workload
+from jaxopt_bench.models import CNN
+from jaxopt_bench.problems import Classification, Metric, Rosenbrock
+from jaxopt_bench.problems.functions import GAP
+from jaxopt_bench.results import Results
+from jaxopt_bench.study import Document, Study
+from tests.results.directories import ACCURACY, LOSS
+from tests.verdict.made import document, recorded, results, row, selection, study
+
+EPOCHS = 4
+START = 24.2
+"""The gap at the start."""
+GAPS = (dataclasses.replace(GAP, untrained=START), Metric(name="loss", least=0.0, untrained=START, resampling="none"))
+KINDS: Mapping[str, tuple[Metric, ...]] = {"digits": (ACCURACY, LOSS), "gap": GAPS, "loss": (LOSS,)}
+"""Metrics of the kinds of workloads, the headline first."""
+
+
+def kind_of(workload: str) -> str:
+    """Returns the kind of a workload: its name up to the first underscore."""
+    return workload.partition("_")[0]
+
+
+def suite_study(names: Sequence[str], workloads: Sequence[str], **fields: Any) -> Study:
+    """Returns a study of some optimizers on several workloads, judged by the clean training loss."""
+    problems = {
+        "digits": Classification(dataset="digits", model=CNN()),
+        "gap": Rosenbrock(),
+        "loss": Classification(dataset="digits", model=CNN()),
+    }
+    made = tuple(Workload(name=w, problem=problems[kind_of(w)], epochs=EPOCHS) for w in workloads)
+    return study(names, **{"workloads": made, "select": "train_clean_loss", **fields})
+
+
+def loss_of(workload: str, quality: float, share: float) -> float:
+    """Returns the loss after a share of the steps: exponential, and the faster the higher the quality."""
+    start = START if kind_of(workload) == "gap" else 2.302585
+    return start * float(np.exp(-4 * quality * share))
+
+
+def confirmation(workload: str, name: str, seed: int, quality: float, noise: float, diverges: bool = False) -> tuple:
+    """Returns the row of a confirmation and its lines; noise is added to the logarithm of the losses."""
+    kind = kind_of(workload)
+    losses = [loss_of(workload, quality, epoch / EPOCHS) * np.exp(noise) for epoch in range(1, EPOCHS + 1)]
+    values = {"loss": losses, "gap": losses, "accuracy": [1 - 0.9 * loss / 2.302585 for loss in losses]}
+    metrics = [metric.name for metric in KINDS[kind]]
+    reported = ("train_clean",) if kind == "gap" else ("test", "validation", "train_clean")
+    final = {f"final.{s}_{m}": None if diverges else float(values[m][-1]) for m in metrics for s in reported}
+    made = row(
+        "confirmation", name, workload=workload, seed=5000 + seed, metrics=recorded(KINDS[kind]),
+        status="diverged" if diverges else "completed", **final,
+    )  # fmt: skip
+    splits = ("train_clean",) if kind == "gap" else ("train_clean", "validation")
+    lines = [
+        {"path": made["path"], "step": 10 * (i + 1), "epoch": float(i + 1), "split": s}
+        | {m: float(values[m][i]) for m in metrics}
+        for i in range(2 if diverges else EPOCHS)
+        for s in splits
+    ]
+    return made, lines
+
+
+def suite(
+    qualities: Mapping[str, Mapping[str, float]],
+    seeds: int = 4,
+    deviation: float = 0.05,
+    diverging: Mapping[str, Sequence[tuple[str, int]]] = {},
+    **fields: Any,
+) -> tuple[Results, Document]:
+    """Returns the results of a suite and its document.
+
+    Args:
+      qualities: by contender and workload.
+      seeds: confirmations each.
+      deviation: of the logarithm of the losses between seeds.
+      diverging: the workloads and the seeds of a contender that diverge.
+      **fields: of the study.
+    """
+    random = np.random.default_rng(0)
+    workloads = list(next(iter(qualities.values())))
+    made = suite_study([*qualities], workloads, **{"seeds": seeds, **fields})
+    rows, curves = [], []
+    for name, own in qualities.items():
+        for workload, quality in own.items():
+            for seed in range(seeds):
+                lost = (workload, seed) in diverging.get(name, ())
+                run, lines = confirmation(workload, name, seed, quality, random.normal(0, deviation), lost)
+                rows.append(run)
+                curves += lines
+    winners = tuple(selection(name, workload=w) for name in qualities for w in workloads)
+    return results(rows, curves), document(made, selections=winners)
