@@ -5,6 +5,7 @@ from __future__ import annotations
 from jaxopt_bench.verdict.across import Across, SuitePair, across
 from jaxopt_bench.verdict.across_words import across_in_words
 from jaxopt_bench.verdict.claims import Answered, answers
+from jaxopt_bench.verdict.export import verdict_to_json
 from jaxopt_bench.verdict.noise import Noise, noise_of
 from jaxopt_bench.verdict.pairs import Pair
 from jaxopt_bench.verdict.paragraphs import paragraph
@@ -23,10 +24,12 @@ from jaxopt_bench.verdict.words import (
     seeds_in_words,
     sensitivity_in_words,
 )
+from jaxopt_bench.verdict.worse import SUITE, Worse, worse_than
 
 __all__ = [
     "REFERENCE",
     "REPORTED",
+    "SUITE",
     "Across",
     "Answered",
     "Noise",
@@ -39,6 +42,7 @@ __all__ = [
     "SuitePair",
     "Verdict",
     "Versus",
+    "Worse",
     "across",
     "across_in_words",
     "answers",
@@ -57,5 +61,7 @@ __all__ = [
     "shared_settings",
     "trial_scores",
     "verdict",
+    "verdict_to_json",
     "versus_reference",
+    "worse_than",
 ]

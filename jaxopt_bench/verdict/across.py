@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 
@@ -31,7 +32,7 @@ from jaxopt_bench.verdict.shared import Shared, shared_settings
 from jaxopt_bench.verdict.verdicts import Verdict
 
 CONFIDENCE = 0.95
-TAUS = tuple(i / 100 for i in range(121))
+TAUS = tuple(i / 50 for i in range(61))
 """The scores at which performance profiles are evaluated."""
 
 
@@ -106,6 +107,13 @@ class Across:
     def pair(self, one: str, other: str) -> SuitePair:
         """Returns the pair of two contenders."""
         return next(pair for pair in self.pairs if {pair.first, pair.second} == {one, other})
+
+    def reached_on(self, contender: str) -> int | None:
+        """Returns on how many workloads a contender reaches the reference's results; None if that is not known."""
+        if contender not in self.speed_ups:
+            return None
+        versus = self.versus[contender].values()
+        return sum(each.speed_up is not None and each.speed_up.share < math.inf for each in versus)
 
     @property
     def least_p_value(self) -> float:

@@ -104,10 +104,9 @@ def _speed(found: Across) -> str:
     ends = {"seeds": own.over_seeds, "workloads": own.over_workloads}
     parts = [f"{_share(low)} to {_share(high)} over {what}" for what, (low, high) in _known(ends)]
     interval = f" ({', '.join(parts)})" if parts else ""
-    count = sum(v.speed_up is not None and v.speed_up.share < math.inf for v in found.versus[fastest].values())
     return (
         f"{fastest} reaches the final results of {found.reference} in the fewest steps, {_share(own.value)} of its "
-        f"steps in the median{interval}, on {count} of {len(found.workloads)} workloads at all."
+        f"steps in the median{interval}, on {found.reached_on(fastest)} of {len(found.workloads)} workloads at all."
     )
 
 

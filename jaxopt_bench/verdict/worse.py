@@ -1,0 +1,87 @@
+"""Whether contenders are significantly worse than another one: a conservative test for scripts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from jaxopt_bench.results import Results
+from jaxopt_bench.statistics import holm
+from jaxopt_bench.study import Document
+from jaxopt_bench.verdict.across import CONFIDENCE, Across
+from jaxopt_bench.verdict.reference import Versus, versus_reference
+from jaxopt_bench.verdict.verdicts import Verdict
+
+SUITE = "all workloads"
+"""Stands for the workload in a finding about all workloads."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Worse:
+    """A contender that is significantly worse than the reference.
+
+    Attributes:
+      contender: its name.
+      workload: on which it is worse; `SUITE` for all workloads together.
+      adjusted: the p value, adjusted for all questions; None if all trials of the contender diverged there.
+      words: by how much it is worse.
+    """
+
+    contender: str
+    workload: str
+    adjusted: float | None
+    words: str
+
+
+def worse_than(
+    results: Results, document: Document, found: Verdict, suite: Across | None, reference: str, judged: Sequence[str]
+) -> list[Worse]:
+    """Returns where contenders are significantly worse than a reference.
+
+    The questions are: is a contender worse on a workload, for each contender and workload (Welch's t test, which covers
+    the choice of test examples if their results are recorded; see `Pair`); and is it worse over all workloads, for each
+    contender (Wilcoxon's signed-rank test of the mean scores). All these p values are adjusted together by Holm's
+    method. The answer is yes if the adjusted p value is at most 0.05 and the contender is the worse one; on a workload,
+    the difference must also be significant among all pairs of contenders there. So if no contender is worse, the
+    probability of any yes is at most 5%, and less since the tests are two-sided.
+
+    A contender whose trials all diverged on a workload is worse there, if the reference has results: it cannot be
+    trained within its search space.
+
+    Args:
+      results: of the study.
+      document: of the study.
+      found: its verdict on each workload.
+      suite: its verdict over all workloads; None if there is none.
+      reference: the name of a contender.
+      judged: the names of the contenders in question.
+    """
+    known = {r.workload: versus_reference(results, document, r, reference) for r in found.rankings}
+    asked = [own[name] for own in known.values() for name in judged if name in own]
+    pairs = [] if suite is None else [suite.pair(n, reference) for n in judged if {n, reference} <= suite.runs.keys()]
+    adjusted = holm([*(each.p_value for each in asked), *(pair.p_value for pair in pairs)])
+    least = 1 - CONFIDENCE
+    worse = [
+        Worse(each.contender, each.workload, p, _by(each))
+        for each, p in zip(asked, adjusted[: len(asked)], strict=True)
+        if _cannot_train(each) or (each.significant and each.lead is not None and each.lead.mean < 0 and _is(p, least))
+    ]
+    return worse + [
+        Worse(pair.second, SUITE, p, f"worse on {pair.better_on} of {len(suite.workloads)} workloads")
+        for pair, p in zip(pairs, adjusted[len(asked) :], strict=True)
+        if suite is not None and pair.first == reference and 2 * pair.better_on > len(suite.workloads) and _is(p, least)
+    ]
+
+
+def _is(p_value: float | None, least: float) -> bool:
+    return p_value is not None and p_value <= least
+
+
+def _cannot_train(versus: Versus) -> bool:
+    return versus.lead is None
+
+
+def _by(versus: Versus) -> str:
+    if versus.lead is None:
+        return "all trials diverged"
+    return f"{versus.measure.words} worse by {versus.measure.amount(-versus.lead.mean)}"
