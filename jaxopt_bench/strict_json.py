@@ -109,12 +109,16 @@ def _is_a(value: object, kind: Any) -> bool:
     return isinstance(value, kind) and not (isinstance(value, float) and not math.isfinite(value))
 
 
+def json_text(value: object) -> str:
+    """Returns a value as JSON text that ends with a newline. It may have no numbers that are not finite."""
+    return json.dumps(value, indent=2, allow_nan=False) + "\n"
+
+
 def write_json(path: pathlib.Path, value: object) -> None:
     """Writes a JSON file whole or not at all.
 
     Raises:
       UserError: if the path is a symbolic link.
     """
-    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
     with replacing(path, follow_links=False) as (file, _):
-        file.write(text.encode())
+        file.write(json_text(value).encode())

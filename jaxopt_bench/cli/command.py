@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-COMPLETED, FAILED, MISUSED, DIVERGED = 0, 1, 2, 3  # exit codes; an interrupted run's is 128 + the signal's number
+COMPLETED, FAILED, MISUSED, DIVERGED, WORSE = 0, 1, 2, 3, 4  # exit codes; interrupted: 128 + the signal's number
 Command = Callable[[], int]
 
 HELP = """usage: jaxopt-bench COMMAND …
@@ -14,7 +14,7 @@ HELP = """usage: jaxopt-bench COMMAND …
   compare STUDY [--trials 16 --seeds 10 …]                        tune, confirm, and say who wins; continues, too
   compare --problem FILE.py:FUNCTION [--minutes 10]               which optimizer to use for a problem of yours
   compare --dataset FILE.csv --target COLUMN [--minutes 10]       or for your data (.npz, .csv, .txt, images)
-  results PATH [--sql "SELECT …"] [--csv FILE]                    runs as a table, every hyperparameter a column
+  results PATH [--sql "SELECT …"] [--csv FILE] [--json FILE]      runs as a table, every hyperparameter a column
   report PATH [--out DIR]                                         a page and figures of a study, a run, or any runs
   list [experiments|studies|problems|models|datasets|optimizers|schedules] what can be named
   show RUN                                                        a run's record

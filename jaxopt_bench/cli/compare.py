@@ -8,9 +8,11 @@ import pathlib
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
+import jax
 import tyro
 from rich.console import Console
 
+from jaxopt_bench.cli.answer import check_json, check_reference, print_answer
 from jaxopt_bench.cli.command import COMPLETED, Command
 from jaxopt_bench.cli.flags import check_at_least_one, check_folder, parse_flags, parse_index_and_count
 from jaxopt_bench.cli.naming import named_problem
@@ -40,12 +42,11 @@ from jaxopt_bench.compare import (
 )
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.problems import Classification, ProblemConfig
-from jaxopt_bench.reports import tables, terminal
 from jaxopt_bench.results import Results, load
 from jaxopt_bench.runs.progress import reporter_for
 from jaxopt_bench.study import DOCUMENT, Document, Study, find_study, protocol
 from jaxopt_bench.training import choose_code_path
-from jaxopt_bench.verdict import answers, paragraph, recommendation, scores_in_words, sensitivity_in_words, verdict
+from jaxopt_bench.verdict import recommendation, verdict
 
 _NUMBERS = ("trials", "total_epochs", "trial_seeds", "finalist_seeds", "seeds", "repetitions")
 """Fields of a study that flags set to a number of at least 1."""
@@ -99,6 +100,16 @@ class CompareFlags:
     baselines: pathlib.Path | None = None
     """Recorded results of this study, a folder or the name of those that come with the project: only what --add names
     is trained, and compared with them."""
+    reference: str | None = None
+    """The optimizer with which others are compared over several workloads; adamw by default, if the study has it."""
+    json: pathlib.Path | None = None
+    """Write the answer to this file as well, as JSON; `jaxopt_bench/verdict/export.py` describes its fields. The exit
+    code stays 0 whatever the answer is."""
+    fail_if_worse_than: str | None = None
+    """With --add: exit with code 4 if an added optimizer is significantly worse than this one: on some workload, by the
+    test of the tables, or over all workloads, by Wilcoxon's signed-rank test of its mean scores. The p values of all
+    these questions are corrected together (Holm, 5%), so chance alone gives code 4 in at most 5% of studies. An added
+    optimizer whose trials all diverge on a workload is worse. An incomplete study is not judged."""
     widen: bool = False
     """Extend search spaces beyond the edges towards which the results of this study still improve, by a decade each.
     All optimizers get the same number of further trials, and the trials that exist stay valid. If you use it again, the
@@ -168,6 +179,13 @@ def parse(words: Sequence[str]) -> Command:
         raise UserError("--plan measures this machine alone. Expected neither --executor ray nor --process beside it.")
     if flags.baselines is not None and not flags.add:
         raise UserError("--baselines has nothing to compare with them; accepted: with --add OPTIMIZER.")
+    if flags.fail_if_worse_than is not None and not flags.add:
+        raise UserError("--fail-if-worse-than has nothing to judge. Expected --add OPTIMIZER beside it.")
+    if flags.fail_if_worse_than in _added(flags):
+        raise UserError(
+            f"--fail-if-worse-than is {flags.fail_if_worse_than}, which --add names, too. Expected another optimizer."
+        )
+    check_json(flags.json)
     if flags.widen and flags.baselines is not None:
         raise UserError("--widen would give newcomers more trials than the baselines have. Expected no --baselines.")
     if flags.widen and shard != (0, 1):
@@ -224,6 +242,7 @@ def _compare(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
     flags.training.processes.join()
     contenders = retuned(with_newcomers(study, flags.add), flags.space, flags.schedule)
     study = dataclasses.replace(study, contenders=contenders)
+    _check_references(flags, study)
     if flags.plan:
         return _plan(flags, study)
     with one_writes(_folder(flags, study)) as folder:
@@ -234,9 +253,9 @@ def _compare(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
             for sentence in widening.said:
                 print_plain(console, sentence)
         document = _train(flags, study, folder, shard, console)
-        _print_answer(load(folder), document, console)
+        code = _print_answer(flags, load(folder), document, console)
         print_plain(console, str(folder), soft_wrap=True)
-    return COMPLETED
+    return code
 
 
 def _against(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
@@ -250,6 +269,7 @@ def _against(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
     baselines = recorded.documents[0].study
     newcomers = tuple(newcomer(baselines, reference) for reference in flags.add)
     newcomers = retuned(newcomers, flags.space, flags.schedule, [c.name for c in baselines.contenders])
+    _check_references(flags, dataclasses.replace(baselines, contenders=(*baselines.contenders, *newcomers)))
     new = challenge(study, recorded.documents[0], newcomers)
     new = dataclasses.replace(new, name="_".join([study.name, *(c.name for c in newcomers)]))
     recorded_contenders = len(baselines.contenders)
@@ -260,7 +280,7 @@ def _against(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
         _train(flags, new, folder, shard, console, recorded_contenders)
         trained = load(folder)
         results, document = joined(recorded, trained)
-        _print_answer(results, document, console)
+        code = _print_answer(flags, results, document, console)
         said = [
             *tuning_differences(baselines, newcomers),
             drawing_difference(recorded.documents[0]),
@@ -269,7 +289,7 @@ def _against(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
         for sentence in filter(None, said):
             print_plain(console, sentence)
         print_plain(console, str(folder), soft_wrap=True)
-    return COMPLETED
+    return code
 
 
 def _baselines(given: pathlib.Path) -> pathlib.Path:
@@ -320,21 +340,26 @@ def _executor(flags: CompareFlags) -> Executor:
     return Cluster(flags.address, flags.task_cpus, flags.task_gpus)
 
 
-def _print_answer(results: Results, document: Document, console: Console) -> None:
-    """Prints a table and a paragraph for each workload, and what becomes of the claims."""
-    found = verdict(results, document)
-    for ranking in found.rankings:
-        console.print()
-        console.print(terminal(tables.ranking(found, ranking)))
-        if (selected := tables.selected(ranking)) is not None:
-            console.print()
-            console.print(terminal(selected))
-        console.print()
-        for text in (paragraph(found, ranking), sensitivity_in_words(ranking)):
-            if text is not None:
-                print_plain(console, text)
-    if (scores := scores_in_words(found)) is not None:
-        print_plain(console, scores)
-    if (claims := tables.claims(answers(results, document))) is not None:
-        console.print()
-        console.print(terminal(claims, leave_out=("source",), show_lines=True))
+def _added(flags: CompareFlags) -> tuple[str, ...]:
+    """Returns the names of the added optimizers."""
+    return tuple(reference.rpartition(":")[2] for reference in flags.add)
+
+
+def _check_references(flags: CompareFlags, study: Study) -> None:
+    """Checks that the flags name optimizers of the study, before anything is trained."""
+    names = [contender.name for contender in study.contenders]
+    check_reference("--reference", flags.reference, names)
+    check_reference("--fail-if-worse-than", flags.fail_if_worse_than, names)
+
+
+def _print_answer(flags: CompareFlags, results: Results, document: Document, console: Console) -> int:
+    """Prints the answer, writes it where the flags say, and returns the exit code."""
+    return print_answer(
+        results,
+        document,
+        console,
+        reference=flags.reference,
+        json=flags.json if jax.process_index() == 0 else None,
+        fail_if_worse_than=flags.fail_if_worse_than,
+        added=_added(flags),
+    )

@@ -45,7 +45,8 @@ LAST_WORDS = 2.0
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits.
 
-    Exit codes: 0 completed, 1 an error, 2 misuse, 3 diverged; 128 plus the signal's number (130, 143) interrupted.
+    Exit codes: 0 completed, 1 an error, 2 misuse, 3 diverged, 4 worse (`compare --fail-if-worse-than`); 128 plus the
+    signal's number (130, 143) interrupted.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words

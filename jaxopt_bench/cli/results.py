@@ -13,14 +13,19 @@ import polars as pl
 import tyro
 from rich.console import Console
 
+from jaxopt_bench.cli.answer import check_reference, print_suite, study_document
 from jaxopt_bench.cli.command import COMPLETED, Command
 from jaxopt_bench.cli.flags import bind
 from jaxopt_bench.cli.streams import STANDARD_OUTPUT, check_output_file, write_output
 from jaxopt_bench.errors import UserError
+from jaxopt_bench.formatting import join_words
 from jaxopt_bench.reports import results_table
 from jaxopt_bench.reports.tables import csv_text
-from jaxopt_bench.results import load, repeats_in_words, without_repeats
+from jaxopt_bench.results import Results, load, repeats_in_words, without_repeats
+from jaxopt_bench.strict_json import json_text
+from jaxopt_bench.verdict import across, verdict, verdict_to_json
 
+_FILES = ("--csv", "--parquet", "--json")
 WIDEST = 1_000_000
 """Characters of a line that no table has."""
 
@@ -37,6 +42,11 @@ class ResultsFlags:
     """Write the table to this file, as CSV; - is standard output."""
     parquet: pathlib.Path | None = None
     """Write it to this file, as Parquet; - is standard output."""
+    json: pathlib.Path | None = None
+    """Write the answer of the study in the folder to this file, as JSON; - is standard output.
+    `jaxopt_bench/verdict/export.py` describes its fields."""
+    reference: str | None = None
+    """The optimizer with which the others of a study are compared; adamw by default, if the study has it."""
     record: pathlib.Path | None = None
     """Record a study's results in this folder, without run directories, for reports and as --baselines."""
     rows: int = 40
@@ -50,11 +60,13 @@ def parse(words: Sequence[str]) -> Command:
 
 def results(flags: ResultsFlags) -> int:
     """Prints the table, or writes it where the flags say."""
-    files = [file for file in (flags.csv, flags.parquet) if file is not None]
-    for file in files:
+    files = {flag: file for flag in _FILES if (file := getattr(flags, flag.removeprefix("--"))) is not None}
+    for file in files.values():
         check_output_file(file)
-    if files.count(STANDARD_OUTPUT) > 1:
-        raise UserError("--csv and --parquet are both -, standard output. Expected at most one of them.")
+    printed = [flag for flag, file in files.items() if file == STANDARD_OUTPUT]
+    if len(printed) > 1:
+        every = "both" if len(printed) == 2 else "all"
+        raise UserError(f"{join_words(printed)} are {every} -, standard output. Expected at most one of them.")
     if flags.parquet == STANDARD_OUTPUT and sys.stdout.isatty():
         raise UserError("--parquet is -, and standard output is a terminal. Expected a file or a pipe.")
     found, repeats = without_repeats(load(flags.path))
@@ -67,11 +79,37 @@ def results(flags: ResultsFlags) -> int:
         parquet = io.BytesIO()  # Parquet cannot be written to a pipe directly
         table.write_parquet(parquet)
         write_output(flags.parquet, parquet.getvalue())
+    if flags.json is not None:
+        _write_json(found, flags, flags.json)
     if flags.record is not None:
         found.save(flags.record)
     if not files and flags.record is None:
         _print(table if flags.sql is not None else table.drop("metrics"), flags.rows)  # a long JSON text
+        if flags.sql is None:
+            _print_suite(found, flags.reference)
     return COMPLETED
+
+
+def _write_json(found: Results, flags: ResultsFlags, file: pathlib.Path) -> None:
+    """Writes the answer of a study as JSON."""
+    document = study_document(found, flags.path, "--json")
+    check_reference("--reference", flags.reference, [c.name for c in document.study.contenders])
+    answer = verdict(found, document)
+    suite = across(found, document, answer, flags.reference)
+    write_output(file, json_text(verdict_to_json(found, document, answer, suite, flags.reference)).encode())
+
+
+def _print_suite(found: Results, reference: str | None) -> None:
+    """Prints the answer of a study over all its workloads, if it has several."""
+    if len(found.documents) != 1:
+        return
+    (document,) = found.documents
+    check_reference("--reference", reference, [c.name for c in document.study.contenders])
+    if len(document.study.workloads) < 2:
+        return
+    suite = across(found, document, verdict(found, document), reference)
+    if suite is not None:
+        print_suite(suite, Console())
 
 
 def _print(table: pl.DataFrame, rows: int) -> None:

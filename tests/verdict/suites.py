@@ -10,14 +10,17 @@ import numpy as np
 
 from jaxopt_bench.experiment import Workload
 from jaxopt_bench.models import CNN
+from jaxopt_bench.optimizers import OPTIMIZERS
 from jaxopt_bench.problems import Classification, Metric, Rosenbrock
 from jaxopt_bench.problems.functions import GAP
 from jaxopt_bench.results import Results
-from jaxopt_bench.study import Document, Study
+from jaxopt_bench.study import Contender, Document, Study
 from tests.results.directories import ACCURACY, LOSS
-from tests.verdict.made import document, recorded, results, row, selection, study
+from tests.verdict.made import RATES, document, recorded, results, row, selection, study
 
 EPOCHS = 4
+SEED = 0
+"""Of the noise."""
 START = 24.2
 """The gap at the start."""
 GAPS = (dataclasses.replace(GAP, untrained=START), Metric(name="loss", least=0.0, untrained=START, resampling="none"))
@@ -38,7 +41,8 @@ def suite_study(names: Sequence[str], workloads: Sequence[str], **fields: Any) -
         "loss": Classification(dataset="digits", model=CNN()),
     }
     made = tuple(Workload(name=w, problem=problems[kind_of(w)], epochs=EPOCHS) for w in workloads)
-    return study(names, **{"workloads": made, "select": "train_clean_loss", **fields})
+    contenders = tuple(Contender(name=n, optimizer=OPTIMIZERS.get(n, OPTIMIZERS["adam"]), space=RATES) for n in names)
+    return study((), **{"contenders": contenders, "workloads": made, "select": "train_clean_loss", **fields})
 
 
 def loss_of(workload: str, quality: float, share: float) -> float:
@@ -85,7 +89,7 @@ def suite(
       diverging: the workloads and the seeds of a contender that diverge.
       **fields: of the study.
     """
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(SEED)
     workloads = list(next(iter(qualities.values())))
     made = suite_study([*qualities], workloads, **{"seeds": seeds, **fields})
     rows, curves = [], []

@@ -1,0 +1,144 @@
+"""The answer of a study: tables and paragraphs on a terminal, the same as JSON, and an exit code."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from jaxopt_bench.cli.command import COMPLETED, WORSE
+from jaxopt_bench.cli.printing import print_plain
+from jaxopt_bench.cli.streams import STANDARD_OUTPUT, check_output_file, write_output
+from jaxopt_bench.errors import UserError, unknown_name
+from jaxopt_bench.reports import tables, terminal
+from jaxopt_bench.reports.suite_table import suite_table
+from jaxopt_bench.results import Results
+from jaxopt_bench.strict_json import json_text
+from jaxopt_bench.study import Document
+from jaxopt_bench.verdict import (
+    SUITE,
+    Across,
+    Verdict,
+    across,
+    across_in_words,
+    answers,
+    paragraph,
+    scores_in_words,
+    sensitivity_in_words,
+    verdict,
+    verdict_to_json,
+    worse_than,
+)
+
+
+def check_reference(flag: str, name: str | None, contenders: Sequence[str]) -> None:
+    """Raises the error for a flag that names no optimizer of the study."""
+    if name is not None and name not in contenders:
+        raise unknown_name(f"optimizer in {flag}", name, contenders)
+
+
+def check_json(path: pathlib.Path | None) -> None:
+    """Raises the error for a file of --json that cannot be written."""
+    if path == STANDARD_OUTPUT:
+        raise UserError("--json is -, standard output, where the tables are. Expected a file.")
+    if path is not None:
+        check_output_file(path)
+
+
+def print_answer(
+    results: Results,
+    document: Document,
+    console: Console,
+    *,
+    reference: str | None = None,
+    json: pathlib.Path | None = None,
+    fail_if_worse_than: str | None = None,
+    added: Sequence[str] = (),
+) -> int:
+    """Prints a table and a paragraph for each workload and for all of them, and what becomes of the claims.
+
+    Args:
+      results: of the study.
+      document: of the study.
+      console: where to.
+      reference: the optimizer with which others are compared; adamw by default, if the study has it.
+      json: the file that the answer is written to as well, see `verdict.export`.
+      fail_if_worse_than: the optimizer than which no added one may be significantly worse, see `verdict.worse`.
+      added: the names of the added ones.
+
+    Returns:
+      The exit code: `WORSE` if an added optimizer is significantly worse.
+    """
+    found = verdict(results, document)
+    suite = across(results, document, found, reference)
+    _print_workloads(found, console)
+    if suite is not None:
+        print_suite(suite, console)
+    if (scores := scores_in_words(found)) is not None:
+        print_plain(console, scores)
+    if (claims := tables.claims(answers(results, document))) is not None:
+        console.print()
+        console.print(terminal(claims, leave_out=("source",), show_lines=True))
+    if json is not None:
+        write_output(json, json_text(verdict_to_json(results, document, found, suite, reference)).encode())
+    if fail_if_worse_than is None:
+        return COMPLETED
+    return _exit_code(results, document, found, suite, fail_if_worse_than, added, console)
+
+
+def _print_workloads(found: Verdict, console: Console) -> None:
+    for ranking in found.rankings:
+        console.print()
+        console.print(terminal(tables.ranking(found, ranking)))
+        if (selected := tables.selected(ranking)) is not None:
+            console.print()
+            console.print(terminal(selected))
+        console.print()
+        for text in (paragraph(found, ranking), sensitivity_in_words(ranking)):
+            if text is not None:
+                print_plain(console, text)
+
+
+def print_suite(suite: Across, console: Console) -> None:
+    """Prints the table and the paragraph of all workloads."""
+    console.print()
+    console.print(terminal(suite_table(suite)))
+    console.print()
+    print_plain(console, across_in_words(suite))
+
+
+def _exit_code(
+    results: Results,
+    document: Document,
+    found: Verdict,
+    suite: Across | None,
+    reference: str,
+    added: Sequence[str],
+    console: Console,
+) -> int:
+    """Prints whether an added optimizer is significantly worse, and returns the exit code."""
+    if not found.complete:
+        print_plain(console, "The study is not complete: --fail-if-worse-than is not checked yet.")
+        return COMPLETED
+    worse = worse_than(results, document, found, suite, reference, added)
+    for each in worse:
+        where = "over all workloads" if each.workload == SUITE else f"on {each.workload}"
+        p_value = "" if each.adjusted is None else f", p {each.adjusted:.2g}, adjusted for all questions"
+        print_plain(
+            console, f"{each.contender} is significantly worse than {reference} {where}: {each.words}{p_value}."
+        )
+    if not worse:
+        print_plain(console, f"No added optimizer is significantly worse than {reference}.")
+    return WORSE if worse else COMPLETED
+
+
+def study_document(results: Results, path: pathlib.Path, flag: str) -> Document:
+    """Returns the document of the study in a folder, which a flag needs.
+
+    Raises:
+      UserError: if there is not exactly one study.
+    """
+    if len(results.documents) != 1:
+        raise UserError(f"{path} holds {len(results.documents)} studies. Expected by {flag}: the folder of one.")
+    return results.documents[0]

@@ -1,0 +1,60 @@
+"""The table of optimizers over all workloads, on a terminal and as text."""
+
+from __future__ import annotations
+
+import io
+import math
+
+from rich.console import Console
+
+from jaxopt_bench.reports import terminal
+from jaxopt_bench.reports.suite_table import suite_table
+from jaxopt_bench.verdict import across, verdict
+from tests.verdict.suites import suite
+from tests.verdict.test_across import QUALITIES
+
+
+def made(qualities=QUALITIES, **fields):
+    results, document = suite(qualities, **fields)
+    return across(results, document, verdict(results, document))
+
+
+def test_each_row_has_the_numbers_of_the_verdict():
+    found = made()
+    table = suite_table(found)
+    assert table.title == "Results over 7 workloads"
+    assert [row[0] for row in table.rows] == ["adam", "adamw", "sgd"]
+    row = dict(zip(table.columns, table.rows[0], strict=True))
+    own = found.scores["adam"]
+    assert row["score"] == f"{own.value:.2f}\n({own.over_seeds[0]:.2f} to {own.over_seeds[1]:.2f})"
+    assert row["score, other workloads"] == f"{own.over_workloads[0]:.2f} to {own.over_workloads[1]:.2f}"
+    assert row["mean rank"].startswith(f"{found.ranks['adam'].value:.1f}\n(")
+    share = found.speed_ups["adam"]
+    assert row["steps to results of adamw"].startswith(
+        f"{100 * share.value:.0f}%\n({100 * share.over_seeds[0]:.0f}% to"
+    )
+    assert row["reached on"] == "6 of 7"
+    assert table.rows[1][-2:] == ("–", "–")  # the reference itself
+    assert table.rows[2][-2] == "not reached"
+    numbers = {row["optimizer"]: row for row in table.numbers.to_dicts()}
+    assert numbers["adam"]["score"] == own.value
+    assert numbers["sgd"]["steps_share"] is None
+    assert not any(isinstance(v, float) and math.isinf(v) for row in numbers.values() for v in row.values())
+
+
+def test_a_terminal_of_100_columns_shows_every_number():
+    console = Console(width=100, file=io.StringIO(), color_system=None)
+    console.print(terminal(suite_table(made())))
+    shown = console.file.getvalue()
+    assert all(name in shown for name in QUALITIES)
+    assert "6 of 7" in shown
+    assert "…" not in shown
+
+
+def test_without_a_reference_and_intervals_there_are_dashes():
+    found = made(
+        {name: {w: own[w] for w in ("loss_a", "gap_a")} for name, own in QUALITIES.items() if name != "adamw"}, seeds=2
+    )
+    table = suite_table(found)
+    assert table.columns[-1] == "rank, other workloads"
+    assert table.rows[0][2] == table.rows[0][4] == "–"
