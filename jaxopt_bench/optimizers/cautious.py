@@ -17,6 +17,7 @@ def cautious(
     inner: optax.GradientTransformation,
     sign: Literal[1, -1],
     undecayed: optax.GradientTransformation | None = None,
+    weight_decay: Float[Array, ""] | float = 0.0,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Masks updates that go against the gradient (Liang et al., "Cautious Optimizers: Improving Training with One
     Line of Code", 2024, Algorithm 1).
@@ -36,6 +37,7 @@ def cautious(
       inner: makes the updates.
       sign: 1 if its updates will be subtracted from the parameters, -1 if they will be added.
       undecayed: the same transformation with a weight decay of zero. Both are computed in each step.
+      weight_decay: the coefficient with which `inner` decays, if `undecayed` is given.
     """
     inner = optax.with_extra_args_support(inner)
     without = None if undecayed is None else optax.with_extra_args_support(undecayed)
@@ -47,7 +49,8 @@ def cautious(
         own = whole if without is None else without.update(updates, state, params, **extra)[0]
         masked = jax.tree.map(lambda u, g: _masked(u, sign * g), own, updates)
         if without is not None:
-            masked = jax.tree.map(lambda m, w, o: m + (w - o), masked, whole, own)
+            # without decay, the difference is rounding, which may be against the gradient
+            masked = jax.tree.map(lambda m, w, o: jnp.where(weight_decay == 0, m, m + (w - o)), masked, whole, own)
         return masked, new
 
     return optax.GradientTransformationExtraArgs(inner.init, update_fn)

@@ -144,7 +144,7 @@ class FactoryOptimizer(Optimizer):
         """
         parts = [self._made(numbers, moment, form)]
         if with_mask:
-            parts = [cautious(parts[0], sign=-1, undecayed=self._undecayed(numbers, moment, form))]
+            parts = [cautious(parts[0], -1, self._undecayed(numbers, moment, form), numbers.get(DECAY, 0.0))]
         if self.line_search:
             parts = [penalised(parts[0], numbers[DECAY], decay_mask(self.decay_mask))]
         elif DECAY not in self.arguments.values():
