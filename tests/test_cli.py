@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import os
@@ -18,7 +19,7 @@ from jaxopt_bench.cli import parse
 from jaxopt_bench.doctor import items as doctor_items
 from jaxopt_bench.doctor import make_items
 from jaxopt_bench.models import Layers
-from jaxopt_bench.optimizers import OPTIMIZERS, SGD, Choice, Constant, Cosine, Nadam, Padam
+from jaxopt_bench.optimizers import OPTIMIZERS, SGD, SOAP, Choice, Constant, Cosine, Nadam, Padam
 from jaxopt_bench.study import find_study
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -423,6 +424,22 @@ def test_an_optimizer_of_the_users_own_has_its_arguments_as_flags(own):
     optimizer = parsed(*words, "--optimizer.nesterov", "--optimizer.clip-norm", "2").optimizer
     assert (optimizer.learning_rate, optimizer.b1, optimizer.nesterov, optimizer.clip_norm) == (0.003, 0.9, True, 2.0)
     assert optimizer.reference == "mine.py:mine"
+
+
+@pytest.mark.parametrize("name", ["adamw", "lion", "soap"])
+def test_the_cautious_mask_and_the_correction_of_mars_are_flags_of_every_optimizer(name):
+    optimizer = parsed("digits_cnn_adamw", "--optimizer", name).optimizer
+    assert optimizer == OPTIMIZERS[name]
+    optimizer = parsed(
+        "digits_cnn_adamw", "--optimizer", name, "--optimizer.cautious", "--optimizer.mars-gamma", "0.025"
+    ).optimizer
+    assert optimizer == dataclasses.replace(OPTIMIZERS[name], cautious=True, mars_gamma=0.025)
+
+
+def test_the_fields_of_soap_are_flags():
+    words = ("--optimizer.precondition-frequency", "5", "--optimizer.shampoo-beta", "0.9")
+    optimizer = parsed("digits_cnn_adamw", "--optimizer", "soap", *words).optimizer
+    assert optimizer == SOAP(precondition_frequency=5, shampoo_beta=0.9)
 
 
 def test_help_asks_for_no_argument_without_a_default(call, own):

@@ -22,6 +22,7 @@ from jaxopt_bench.optimizers.schedules import (
     WarmupStableDecay,
 )
 from jaxopt_bench.optimizers.sgd import SGD
+from jaxopt_bench.optimizers.soap import SOAP, ScaleBySoapState, scale_by_soap
 from jaxopt_bench.optimizers.stated import parse_schedule, parse_searched, parse_space, parse_values
 from jaxopt_bench.user_config import UserTable
 
@@ -36,6 +37,7 @@ OPTIMIZERS: UserTable[Optimizer] = UserTable(
     nadamw=NAdamW(),
     amsgrad=AMSGrad(),
     padam=Padam(),
+    soap=SOAP(),
     **optax_optimizers(),
 )
 
@@ -44,6 +46,7 @@ __all__ = [
     "OPTIMIZERS",
     "SCHEDULES",
     "SGD",
+    "SOAP",
     "AMSGrad",
     "Adam",
     "AdamW",
@@ -64,6 +67,7 @@ __all__ = [
     "Optimizer",
     "Padam",
     "ScaleByPadamState",
+    "ScaleBySoapState",
     "Schedule",
     "Share",
     "Space",
@@ -79,4 +83,5 @@ __all__ = [
     "parse_values",
     "read_shares",
     "scale_by_padam",
+    "scale_by_soap",
 ]

@@ -225,5 +225,6 @@ SHARED_AXES: Mapping[str, Axis] = {
     "partial": Axis(1 / 16, 1 / 2, "log", "Chen et al., 2020, section 5: 1/4, 1/8 and 1/16; 1/2 is AMSGrad"),
     "clip_norm": Axis(1e-2, 10.0, "log", "ours"),
     "clip_adaptive": Axis(1e-3, 0.16, "log", "around the 0.01 to 0.16 of Brock et al., 2021"),
+    "mars_gamma": Axis(2.5e-3, 0.25, "log", "ours, around the 0.025 of Yuan et al., 2024"),
 }
 """The ranges that all optimizers share, by the hyperparameter's name."""

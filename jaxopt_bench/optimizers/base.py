@@ -17,6 +17,8 @@ from jaxtyping import Array, Bool, Float, Integer, Key, PyTree
 from jaxopt_bench.config import Config, float_fields, number
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.optimizers.axes import SHARED_AXES, WEIGHT_DECAYS, Axis, Choice, rates_around
+from jaxopt_bench.optimizers.cautious import cautious
+from jaxopt_bench.optimizers.mars import first_moment_decay, reduce_variance
 from jaxopt_bench.optimizers.wrappers import AverageState, accumulate, exponential_average, find_state, tail_average
 
 Hyperparameters = Mapping[str, Float[Array, "*shape"]]
@@ -36,6 +38,9 @@ class Intended(NamedTuple):
         """Whether the learning rate is constant after a warm-up."""
         return self.name == "constant"
 
+
+ADDED_LATER: Mapping[str, Any] = {"cautious": False, "mars_gamma": None}
+"""Fields that older runs were recorded without, and the values at which they are left out of records and digests."""
 
 AVERAGES = Intended("constant", "Defazio et al., 2024: averaging takes the schedule's place")
 """The schedule that Schedule-Free optimizers are meant for."""
@@ -86,7 +91,8 @@ class Optimizer(Tunable, abc.ABC):
     both it is multiplied by the learning rate.
 
     Around every optimizer's own rule there may be, from the gradient to the parameters that are evaluated: the mean
-    of several steps' gradients, clipping, the rule, and an average of the parameters.
+    of several steps' gradients, clipping, MARS's correction, the rule, the cautious mask, and an average of the
+    parameters.
 
     Class attributes:
       source: the publication that defines it.
@@ -122,6 +128,10 @@ class Optimizer(Tunable, abc.ABC):
     """Scale the gradient down to this norm, over all parameters, where it is larger (Pascanu et al., 2013)."""
     clip_adaptive: float | None = number(None, above=0)
     """Scale each unit's gradient down to this share of the norm of its parameters (Brock et al., 2021)."""
+    mars_gamma: float | None = number(None, at_least=0)
+    """Correct gradients by so much of their change since the last step, as MARS does: 0.025 (Yuan et al., 2024)."""
+    cautious: bool = False
+    """Leave out updates that are against the gradient's sign, and enlarge the others (Liang et al., 2024)."""
     accumulate: int = number(1, at_least=1)
     """Steps whose mean gradient makes one update; the steps between change nothing."""
     ema_decay: float | None = number(None, at_least=0, below=1)
@@ -139,17 +149,35 @@ class Optimizer(Tunable, abc.ABC):
                 f"{type(self).__name__}.{averages[-1]} is {getattr(self, averages[-1])}, but {other}. Expected None: "
                 "only one average is evaluated."
             )
+        if self.cautious and self.own_average:
+            raise UserError(
+                f"{type(self).__name__}.cautious is True. Expected False: the optimizer averages parameters by itself, "
+                "and masked updates would not be those of its average."
+            )
         if self.line_search:
-            for name, neutral in (("clip_norm", None), ("clip_adaptive", None), ("accumulate", 1)):
+            for name, neutral in (
+                ("clip_norm", None),
+                ("clip_adaptive", None),
+                ("accumulate", 1),
+                *ADDED_LATER.items(),
+            ):
                 if getattr(self, name) != neutral:
                     raise UserError(
                         f"{type(self).__name__}.{name} is {getattr(self, name)}. Expected {neutral}: the line search "
                         "needs the gradient of the loss itself."
                     )
 
+    def to_json(self) -> dict[str, Any]:
+        """See `Config.to_json`. Of `ADDED_LATER`, fields that are off are left out."""
+        values = super().to_json()
+        return {name: v for name, v in values.items() if name not in ADDED_LATER or v != ADDED_LATER[name]}
+
     @abc.abstractmethod
     def rule(self, hyperparameters: Hyperparameters, moment: Moment) -> optax.GradientTransformation:
-        """Returns what makes the optimizer what it is, from the gradient to the update; see `transform`."""
+        """Returns what makes the optimizer what it is, from the gradient to the update, with the cautious mask.
+
+        The mask is around the rescaling of the gradient alone, so that a decoupled weight decay is not masked.
+        """
 
     def transform(
         self, hyperparameters: Hyperparameters, moment: Moment = Moment()
@@ -168,12 +196,15 @@ class Optimizer(Tunable, abc.ABC):
         if self.accumulate > 1:  # each update is the last of so many steps
             at, every = moment.multiplier_at, self.accumulate
             moment = moment._replace(multiplier_at=lambda count: at(count * every + every - 1))
-        clips = []
+        before = []
         if self.clip_norm is not None:
-            clips.append(optax.clip_by_global_norm(hyperparameters["clip_norm"]))
+            before.append(optax.clip_by_global_norm(hyperparameters["clip_norm"]))
         if self.clip_adaptive is not None:
-            clips.append(optax.adaptive_grad_clip(hyperparameters["clip_adaptive"]))
-        whole = optax.chain(*clips, self.rule(hyperparameters, moment))
+            before.append(optax.adaptive_grad_clip(hyperparameters["clip_adaptive"]))
+        if self.mars_gamma is not None:
+            b1 = first_moment_decay(self, {**float_fields(self), **hyperparameters})
+            before.append(reduce_variance(hyperparameters["mars_gamma"], b1))
+        whole = optax.chain(*before, self.rule(hyperparameters, moment))
         if self.ema_decay is not None:
             whole = exponential_average(whole, hyperparameters["ema_decay"])
         if self.accumulate > 1:
@@ -248,6 +279,8 @@ class Rescaling(Optimizer):
         """See `Optimizer.rule`."""
         decay = optax.add_decayed_weights(hyperparameters["weight_decay"], mask=decay_mask(self.decay_mask))
         scale = self.scale(hyperparameters, moment)
+        if self.cautious:
+            scale = cautious(scale, sign=1)
         return optax.chain(
             *([decay, scale] if self.decay_form == "coupled" else [scale, decay]),
             optax.scale_by_learning_rate(hyperparameters["learning_rate"] * moment.multiplier),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import functools
 from typing import NamedTuple
@@ -13,7 +14,7 @@ import optax
 from jaxtyping import Array, PyTree
 
 from jaxopt_bench.optimizers.axes import rate_or_fallback
-from jaxopt_bench.optimizers.base import DecayForm, Moment, Optimizer
+from jaxopt_bench.optimizers.base import ADDED_LATER, DecayForm, Moment, Optimizer
 
 _TOLERANCE = 1e-3  # relative to the largest change of an update
 _COEFFICIENT = 0.5
@@ -27,9 +28,12 @@ def measure_decay_form(optimizer: Optimizer) -> DecayForm:
     The decay is decoupled if it changes the first update by the same amount for a ten times larger gradient. In a rule
     that is linear in the gradient, coupled decay does so too; there it is decoupled if the rule remembers gradients
     but not the decay. In a linear rule that remembers nothing, such as plain SGD, both forms are the same; this counts
-    as coupled, and so does a rule whose updates cannot be computed here.
+    as coupled, and so does a rule whose updates cannot be computed here. If the first update changes nothing, as
+    SOAP's, the second takes its place.
     """
     without, decayed = (_Updates.of(optimizer, coefficient) for coefficient in (0.0, _COEFFICIENT))
+    if without is not None and decayed is not None and not np.any(without.first) and not np.any(decayed.first):
+        without, decayed = (_Updates.of(optimizer, coefficient, idle=1) for coefficient in (0.0, _COEFFICIENT))
     if without is None or decayed is None:
         return "coupled"
     changes = _Updates(*(one - other for one, other in zip(decayed, without, strict=True)))
@@ -43,7 +47,7 @@ def measure_decay_form(optimizer: Optimizer) -> DecayForm:
 
 
 class _Updates(NamedTuple):
-    """Updates of some gradients, each as a vector.
+    """Updates of some gradients, each as a vector. Steps are counted without those that change nothing.
 
     Attributes:
       first: of a gradient, at the first step.
@@ -64,18 +68,25 @@ class _Updates(NamedTuple):
     second_alone: np.ndarray
 
     @classmethod
-    def of(cls, optimizer: Optimizer, weight_decay: float) -> _Updates | None:
-        """Returns the updates of an optimizer with some weight decay; None if they cannot be computed."""
+    def of(cls, optimizer: Optimizer, weight_decay: float, idle: int = 0) -> _Updates | None:
+        """Returns the updates of an optimizer with some weight decay; None if they cannot be computed.
+
+        Args:
+          optimizer: the optimizer. What depends on its form of decay, such as the cautious mask, is left out.
+          weight_decay: its coefficient.
+          idle: steps before the first one.
+        """
         rate = rate_or_fallback(optimizer.learning_rate)
         try:
-            setting = dataclasses.replace(optimizer, learning_rate=rate, weight_decay=weight_decay)
-            found = jax.jit(functools.partial(_updates, setting))()
+            setting = dataclasses.replace(optimizer, learning_rate=rate, weight_decay=weight_decay, **ADDED_LATER)
+            with concurrent.futures.ThreadPoolExecutor(1) as executor:  # another thread: this one may be tracing
+                found = executor.submit(jax.jit(functools.partial(_updates, setting, idle))).result()
         except Exception:  # of the user's function; the run that trains it says which
             return None
         return cls(*(np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)]) for tree in found))
 
 
-def _updates(optimizer: Optimizer) -> tuple[PyTree[Array], ...]:
+def _updates(optimizer: Optimizer, idle: int) -> tuple[PyTree[Array], ...]:
     """Returns the updates of `_Updates`, as trees."""
     rng = np.random.default_rng(0)
     scales = {"params": 1.0, "other_params": 1.0, "gradient": 0.1, "other": 0.1, "last": 0.1}
@@ -89,9 +100,12 @@ def _updates(optimizer: Optimizer) -> tuple[PyTree[Array], ...]:
     def after(
         params: PyTree[Array], gradient: PyTree[Array], state: optax.OptState | None = None
     ) -> tuple[PyTree[Array], optax.OptState]:
-        state = transform.init(params) if state is None else state
+        state = begun if state is None else state
         return transform.update(gradient, state, params, value=jnp.ones([]))
 
+    begun = transform.init(params)
+    for _ in range(idle):
+        _, begun = after(params, last, begun)
     first, state = after(params, gradient)
     larger, larger_state = after(params, jax.tree.map(lambda leaf: 10 * leaf, gradient))
     mean = jax.tree.map(lambda one, two: (one + two) / 2, gradient, other)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 from jaxtyping import Array, PyTree
 
@@ -22,6 +23,7 @@ from jaxopt_bench.errors import UserError, shortened
 from jaxopt_bench.optimizers import signatures
 from jaxopt_bench.optimizers.adapters import matrices
 from jaxopt_bench.optimizers.base import Hyperparameters, Moment, Optimizer, decay_mask
+from jaxopt_bench.optimizers.cautious import cautious
 from jaxopt_bench.optimizers.signatures import DECAY, RATE, Argument, Factory
 from jaxopt_bench.optimizers.wrappers import penalised, storable, without_extra_arguments
 from jaxopt_bench.user_config import reserved_names
@@ -123,21 +125,26 @@ class FactoryOptimizer(Optimizer):
 
     def rule(self, hyperparameters: Hyperparameters, moment: Moment) -> optax.GradientTransformation:
         """See `Optimizer.rule`."""
-        return self.rule_in_form({**self.numbers(), **hyperparameters}, moment, self.form)
+        numbers = {**self.numbers(), **hyperparameters}
+        return self.rule_in_form(numbers, moment, self.form, with_mask=self.cautious)
 
-    def rule_in_form(self, numbers: Mapping[str, Any], moment: Moment, form: Form) -> optax.GradientTransformation:
+    def rule_in_form(
+        self, numbers: Mapping[str, Any], moment: Moment, form: Form, with_mask: bool = False
+    ) -> optax.GradientTransformation:
         """Returns what the function makes, and around it what it lacks: weight decay, or the schedule.
 
         Args:
           numbers: the fields that are numbers, each as an array or as a Python number.
           moment: what training tells of this step.
           form: how the function is called.
+          with_mask: whether the function's updates are masked by `cautious`.
 
         Raises:
           UserError: if the function returns something else than an `optax.GradientTransformation`.
         """
-        rule = self.call_factory(numbers, moment, form)
-        parts = [self.with_storable_state(rule if form.value else without_extra_arguments(rule), form)]
+        parts = [self._made(numbers, moment, form)]
+        if with_mask:
+            parts = [cautious(parts[0], -1, self._undecayed(numbers, moment, form), numbers.get(DECAY, 0.0))]
         if self.line_search:
             parts = [penalised(parts[0], numbers[DECAY], decay_mask(self.decay_mask))]
         elif DECAY not in self.arguments.values():
@@ -146,6 +153,20 @@ class FactoryOptimizer(Optimizer):
             taken = RATE in self.arguments.values()
             parts.append(optax.scale((1.0 if taken else numbers[RATE]) * moment.multiplier))
         return optax.chain(*parts)
+
+    def _made(self, numbers: Mapping[str, Any], moment: Moment, form: Form) -> optax.GradientTransformation:
+        """Returns what the function makes, with an update and a state as training needs them."""
+        rule = self.call_factory(numbers, moment, form)
+        return self.with_storable_state(rule if form.value else without_extra_arguments(rule), form)
+
+    def _undecayed(self, numbers: Mapping[str, Any], moment: Moment, form: Form) -> optax.GradientTransformation | None:
+        """Returns what the function makes without weight decay; None if it has no decoupled decay of its own."""
+        if DECAY not in self.arguments.values() or DECAY not in numbers or self.decay_form != "decoupled":
+            return None
+        decay = numbers[DECAY]
+        # for a Python number 0, a function may leave the decay, and its state, out
+        none = 1e-30 * decay if isinstance(decay, float) else jnp.zeros_like(decay)
+        return self._made({**numbers, DECAY: none}, moment, form)
 
     def call_factory(self, numbers: Mapping[str, Any], moment: Moment, form: Form) -> optax.GradientTransformation:
         """Returns what the function returns; see `rule_in_form`."""

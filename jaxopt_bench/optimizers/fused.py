@@ -73,8 +73,10 @@ _RULES: dict[type, Callable[[Any], _Rule]] = {
 
 def has_fused_form(optimizer: Optimizer, params: PyTree[Array]) -> bool:
     """Returns whether `fused_update` computes an optimizer: a known rule with nothing around it, on float32 arrays."""
-    around = (optimizer.clip_norm, optimizer.clip_adaptive, optimizer.ema_decay, optimizer.swa_start)
-    known = type(optimizer) in _RULES and optimizer.accumulate == 1 and all(one is None for one in around)
+    fields = ("clip_norm", "clip_adaptive", "mars_gamma", "ema_decay", "swa_start")
+    around = (getattr(optimizer, field) for field in fields)
+    alone = optimizer.accumulate == 1 and not optimizer.cautious and all(one is None for one in around)
+    known = type(optimizer) in _RULES and alone
     return known and all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
 
 

@@ -45,10 +45,10 @@ def optax_code(optimizer: Optimizer, schedule: Schedule, epochs: int, steps_per_
     """
     rate = _schedule(optimizer, schedule, epochs, steps_per_epoch)
     made = _rule_code(optimizer, schedule)
-    around = ("clip_adaptive", "ema_decay", "swa_start")
+    around = ("clip_adaptive", "mars_gamma", "ema_decay", "swa_start")
     if rate is None or made is None or any(getattr(optimizer, name) is not None for name in around):
         return None
-    if optimizer.accumulate > 1 or optimizer.decay_mask != "all":
+    if optimizer.cautious or optimizer.accumulate > 1 or optimizer.decay_mask != "all":
         return None
     before, rule, after = made
     if optimizer.clip_norm is not None:

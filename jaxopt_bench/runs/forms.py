@@ -33,6 +33,11 @@ def check_optimizer(experiment: Experiment, say: Callable[[str], None]) -> None:
             f"{optimizer.reference}: {average} is {getattr(optimizer, average)}, but its state is that of "
             "Schedule-Free, whose average is evaluated. Expected None: only one average is evaluated."
         )
+    if optimizer.form.schedule_free and optimizer.cautious:
+        raise UserError(
+            f"{optimizer.reference}: cautious is True, but its state is that of Schedule-Free. Expected False: masked "
+            "updates would not be those of its average."
+        )
     lines = [optimizer.in_words]
     if optimizer.form.schedule_free and not isinstance(experiment.schedule, Constant):
         lines.append(

@@ -105,6 +105,94 @@ def padam(b1: float, b2: float, partial: float, eps: float, bias_correction: boo
     return direction
 
 
+def lion(b1: float, b2: float) -> Direction:
+    """Chen et al. 2023, Algorithm 2."""
+    m = 0.0
+
+    def direction(g, t):
+        nonlocal m
+        made = np.sign(b1 * m + (1 - b1) * g)
+        m = b2 * m + (1 - b2) * g
+        return made
+
+    return direction
+
+
+class Soap:
+    """Vyas et al. 2024, Algorithms 3 and 4, along each axis of an array; the first step as in the authors' code.
+
+    As in Algorithm 3, the first moment is kept in the original basis, and turned in each step.
+    """
+
+    def __init__(
+        self, b1: float, b2: float, shampoo_beta: float | None, eps: float, frequency: int, largest: int = 10_000
+    ):
+        self.b1, self.b2, self.eps, self.frequency, self.largest = b1, b2, eps, frequency, largest
+        self.beta = b2 if shampoo_beta is None else shampoo_beta
+        self.m, self.v, self.t = 0.0, 0.0, -1
+        self.grams: dict[int, np.ndarray] = {}
+        self.bases: dict[int, np.ndarray] = {}
+
+    def __call__(self, g: np.ndarray, t: int) -> np.ndarray:
+        self.t += 1
+        made = np.zeros_like(g) if self.t == 0 else self._adam(g)
+        for axis, size in enumerate(g.shape):
+            if g.ndim > 1 and size <= self.largest:
+                rows = np.moveaxis(g, axis, 0).reshape(size, -1)
+                old = self.grams.get(axis, np.zeros((size, size)))
+                self.grams[axis] = self.beta * old + (1 - self.beta) * rows @ rows.T
+        if self.t == 0:
+            self.bases = {axis: np.linalg.eigh(gram)[1][:, ::-1] for axis, gram in self.grams.items()}
+        elif self.t % self.frequency == 0:
+            self._refresh()
+        return made
+
+    def _adam(self, g: np.ndarray) -> np.ndarray:
+        turned = self.turn(g)
+        self.m = self.b1 * self.m + (1 - self.b1) * g
+        self.v = self.b2 * self.v + (1 - self.b2) * turned**2
+        made = self.turn(self.turn(self.m) / (np.sqrt(self.v) + self.eps), back=True)
+        return made * np.sqrt(1 - self.b2**self.t) / (1 - self.b1**self.t)
+
+    def _refresh(self) -> None:
+        for axis, gram in self.grams.items():
+            basis = self.bases[axis]
+            order = np.argsort(-np.diag(basis.T @ gram @ basis))
+            self.v = np.take(self.v, order, axis)
+            self.bases[axis] = np.linalg.qr(gram @ basis[:, order])[0]
+
+    def turn(self, array: np.ndarray, back: bool = False) -> np.ndarray:
+        """Returns an array in the bases, or from these in the original ones."""
+        for axis, basis in self.bases.items():
+            array = np.moveaxis(np.moveaxis(array, axis, -1) @ (basis.T if back else basis), -1, axis)
+        return array
+
+
+def cautious(direction: Direction) -> Direction:
+    """Liang et al. 2024, Algorithm 1, with the bound of the authors' code on the mean of the mask."""
+
+    def masked(g, t):
+        u = direction(g, t)
+        mask = (u * g > 0).astype(float)
+        return u * mask / max(mask.mean(), 1e-3)
+
+    return masked
+
+
+def mars(direction: Direction, gamma: float, b1: float) -> Direction:
+    """Yuan et al. 2024, the correction of MARS-approx and its clipping, before any optimizer."""
+    previous = 0.0
+
+    def corrected(g, t):
+        nonlocal previous
+        c = g + gamma * b1 / (1 - b1) * (g - previous)
+        previous = g
+        norm = np.sqrt(np.sum(c**2))
+        return direction(c / norm if norm > 1 else c, t)
+
+    return corrected
+
+
 def _quotient(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     """Returns the quotient, where 0/0 is 0."""
     return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)

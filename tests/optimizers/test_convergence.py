@@ -55,6 +55,7 @@ LEARNING_RATES: dict[str, tuple[float | None, float | None, float | None]] = {
     "sign_sgd": (OWN, 1, 0.002),
     "signum": (OWN, 0.005, 0.002),
     "sm3": (OWN, 5, OWN),
+    "soap": (0.01, 0.05, OWN),
     "yogi": (OWN, 1, OWN),
 }
 OTHERS: dict[str, dict[str, Any]] = {

@@ -114,8 +114,9 @@ def test_schedule_free_is_evaluated_at_the_mean_of_its_base_optimizers_iterates(
 
 @pytest.mark.parametrize("name", sorted(name for name in OPTIMIZERS if not OPTIMIZERS[name].line_search))
 def test_everything_composes_with_every_optimizer(name):
-    average = {} if OPTIMIZERS[name].own_average else {"ema_decay": 0.9}
-    optimizer = dataclasses.replace(OPTIMIZERS[name], accumulate=2, clip_norm=1.0, clip_adaptive=0.1, **average)
+    more: dict[str, Any] = {} if OPTIMIZERS[name].own_average else {"ema_decay": 0.9, "cautious": True}
+    around = {"accumulate": 2, "clip_norm": 1.0, "clip_adaptive": 0.1, "mars_gamma": 0.025}
+    optimizer = dataclasses.replace(OPTIMIZERS[name], **around, **more)
     params = {"kernel": jnp.ones((3, 2)), "bias": jnp.ones(2)}
 
     def step(carry, grads):

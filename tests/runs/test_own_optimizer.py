@@ -180,6 +180,13 @@ def test_a_second_average_beside_that_of_schedule_free_is_refused_before_anythin
     assert not (tmp_path / "runs").exists() or not any((tmp_path / "runs").iterdir())
 
 
+def test_the_cautious_mask_around_schedule_free_is_refused_before_anything_is_written(tiny, tmp_path, options):
+    optimizer = imported(free)(cautious=True)
+    with pytest.raises(UserError, match=r":free: cautious is True, but its state is that of Schedule-Free"):
+        train(dataclasses.replace(tiny, optimizer=optimizer), Options(runs_dir=tmp_path / "runs", **options))
+    assert not (tmp_path / "runs").exists() or not any((tmp_path / "runs").iterdir())
+
+
 def _state(optimizer: Any) -> Any:
     return optimizer.transform(optimizer.hyperparameters()).init({"w": jax.numpy.ones(3)})
 

@@ -102,8 +102,9 @@ AROUND = {"accumulate": 2, "clip_norm": 1.0, "clip_adaptive": 0.1}
         pytest.param(dataclasses.replace(OPTIMIZERS["momo"], ema_decay=0.9, **AROUND), marks=pytest.mark.slow),
         OPTIMIZERS["noisy_sgd"],
         pytest.param(OPTIMIZERS["schedule_free_sgd"], marks=pytest.mark.slow),
+        dataclasses.replace(OPTIMIZERS["soap"], precondition_frequency=4, cautious=True, mars_gamma=0.1),
     ],
-    ids=["padam", "momo", "noisy_sgd", "schedule_free_sgd"],
+    ids=["padam", "momo", "noisy_sgd", "schedule_free_sgd", "soap"],
 )
 def test_a_run_stopped_in_the_middle_of_epochs_resumes_to_the_bit(optimizer, tiny, tmp_path, options):
     experiment = dataclasses.replace(tiny, optimizer=optimizer)

@@ -167,13 +167,19 @@ class Conformance:
 
     @property
     def missed(self) -> tuple[ArrayFacts, ...]:
-        """Arrays of three or more dimensions that a rule for matrices, such as Muon, leaves to another rule.
+        """Arrays of three or more dimensions that a rule for matrices, such as Muon, leaves to the rule for vectors.
 
-        These are convolutions' kernels, which hold most parameters of many networks.
+        These are convolutions' kernels, which hold most parameters of many networks. Without vectors, it is those whose
+        updates are not orthogonal.
         """
         if not any(array.kind == "orthogonal" for array in (*self.network, *self.arrays)):
             return ()
-        return tuple(a for a in self.network if len(a.shape) > 2 and a.kind not in ("orthogonal", "none"))
+        of_vectors = {array.kind for array in self.network if len(array.shape) < 2} or set(KINDS)
+        return tuple(
+            array
+            for array in self.network
+            if len(array.shape) > 2 and array.kind in of_vectors - {"orthogonal", "none"}
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Returns the facts as JSON values."""

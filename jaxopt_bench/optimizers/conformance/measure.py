@@ -26,7 +26,7 @@ from jaxopt_bench.optimizers.partitions import inner_rules, share_of
 STEPS = 8
 """Steps on the small network: RAdam begins to divide by the second moment in the sixth."""
 NETWORK_STEPS = 2
-"""Steps on the real network: with the second one Adam's updates differ from the sign of the gradient."""
+"""Steps on the real network that change something: with the second, Adam's updates differ from the gradient's sign."""
 
 
 def measure_optimizer(optimizer: Optimizer, network: PyTree[Any]) -> Conformance:
@@ -50,14 +50,13 @@ def measure_optimizer(optimizer: Optimizer, network: PyTree[Any]) -> Conformance
             optimizer.examine()
         except ParametersError:  # the function may know the network's names
             optimizer.examine(shapes)
-    real = Laboratory(optimizer, shapes, NETWORK_STEPS)
     try:
         small = Laboratory(optimizer, sample_network(), STEPS)
         small.run()
     except Exception:  # the optimizer may know the network's names
         small = Laboratory(optimizer, shapes, STEPS)
     try:
-        return _measure(small, real)
+        return _measure(small, Laboratory(optimizer, shapes, NETWORK_STEPS + small.first))
     except UserError:
         raise
     except Exception as error:

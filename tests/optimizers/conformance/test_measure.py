@@ -48,6 +48,21 @@ def test_optimizers_do_what_their_papers_say(name):
     assert not facts.rules
 
 
+def test_soap_is_measured_from_its_second_step_on():
+    """Its first changes nothing. Of vectors it is Adam, of matrices the sign in other bases."""
+    facts = measured("soap")
+    assert {kind for name, kind in kinds(facts).items() if not name.endswith("kernel")} == {"first_sign"}
+    assert {kind for name, kind in kinds(facts).items() if name.endswith("kernel")} <= {"orthogonal", "other"}
+    assert all(array.first == pytest.approx(1, rel=1e-3) for array in facts.network)
+    assert (facts.decay.form, facts.decay.shrinks) == ("decoupled", pytest.approx(3e-3 * 0.01, rel=1e-3))
+    assert set(facts.decay.decayed) == TRAINED
+    squares = sum(2 * size**2 for array in facts.network for size in array.shape if len(array.shape) > 1 and size > 1)
+    assert facts.state_bytes == 4 * (2 * facts.numbers + squares + 1)
+    assert facts.finite_at_zero
+    assert facts.programs == 1
+    assert not facts.missed
+
+
 def keyed(learning_rate: float = 0.1, noise: float = 0.1, key=None):
     return optax.chain(optax.add_noise(noise, 0.55, key), optax.sgd(learning_rate))
 
@@ -156,7 +171,9 @@ def test_every_optimizer_passes(name):
     assert set(kinds(facts).values()) & {"none", "not_finite"} == set()
     assert all(ratio != pytest.approx(1) for ratio in facts.learning_rate.later_step.values())
     assert bool(facts.rules) == (name == "muon")
-    assert ("orthogonal" in kinds(facts).values()) == (name == "muon")
+    # SOAP turns independent random gradients into nearly independent numbers of one size
+    assert ("orthogonal" in kinds(facts).values()) == (name in ("muon", "soap"))
+    assert not facts.missed
 
 
 def test_an_optimizer_with_a_line_search_cannot_be_measured_on_random_gradients():
