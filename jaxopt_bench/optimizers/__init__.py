@@ -19,6 +19,7 @@ from jaxopt_bench.optimizers.schedules import (
     MultiStep,
     OneCycle,
     Schedule,
+    WarmedUp,
     WarmupStableDecay,
 )
 from jaxopt_bench.optimizers.sgd import SGD
@@ -67,6 +68,7 @@ __all__ = [
     "Schedule",
     "Share",
     "Space",
+    "WarmedUp",
     "WarmupStableDecay",
     "imported",
     "inner_rules",
