@@ -16,6 +16,7 @@ from jaxopt_bench.optimizers import (
     Optimizer,
     Schedule,
     Space,
+    WarmedUp,
     load,
     parse_schedule,
     parse_space,
@@ -84,9 +85,10 @@ def schedule_by_rule(study: Study, optimizer: Optimizer) -> Schedule:
     free = {contender.schedule for contender in study.contenders if not contender.optimizer.schedule.is_constant}
     schedule: Schedule = free.pop() if len(free) == 1 and not meant.is_constant else SCHEDULES[meant.name]
     warmups = {warmup_of(contender.schedule) for contender in study.contenders}
-    if len(warmups) > 1 or not hasattr(schedule, "warmup"):
+    if len(warmups) > 1 or not isinstance(schedule, WarmedUp):
         return schedule
-    return dataclasses.replace(schedule, **{"warmup": warmups.pop()})
+    ((epochs, share),) = warmups
+    return dataclasses.replace(schedule, warmup=epochs, warmup_share=share)
 
 
 def space_by_rule(study: Study, optimizer: Optimizer, schedule: Schedule) -> Space:

@@ -19,6 +19,7 @@ from jaxopt_bench.optimizers.schedules import (
     MultiStep,
     OneCycle,
     Schedule,
+    WarmedUp,
     WarmupStableDecay,
 )
 from jaxopt_bench.optimizers.sgd import SGD
@@ -71,6 +72,7 @@ __all__ = [
     "Schedule",
     "Share",
     "Space",
+    "WarmedUp",
     "WarmupStableDecay",
     "imported",
     "inner_rules",

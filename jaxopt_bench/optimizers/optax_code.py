@@ -60,9 +60,9 @@ def optax_code(optimizer: Optimizer, schedule: Schedule, epochs: int, steps_per_
 def _schedule(optimizer: Optimizer, schedule: Schedule, epochs: int, steps_per_epoch: int) -> str | None:
     """Returns the code of the learning rate, as a function of the number of updates if it changes."""
     peak, total = optimizer.learning_rate, epochs * steps_per_epoch
-    if type(schedule) not in (Constant, Cosine):
+    if not isinstance(schedule, (Constant, Cosine)):
         return None
-    warmup = round(getattr(schedule, "warmup", 0.0) * steps_per_epoch)
+    warmup = round(schedule.warmup_epochs(epochs) * steps_per_epoch)
     if isinstance(schedule, Constant) and not warmup:
         return f"learning_rate = {_number(peak)}"
     main = f"optax.constant_schedule({_number(peak)})"
@@ -95,7 +95,7 @@ def _rule_code(optimizer: Optimizer, schedule: Schedule) -> tuple[str, str, str]
             return None
         return (
             "",
-            _schedule_free(optimizer, changes=schedule.warmup > 0),
+            _schedule_free(optimizer, changes=schedule.warmup_epochs(1) > 0),
             ("# Evaluate the averaged parameters: optax.contrib.schedule_free_eval_params(opt_state, params)\n"),
         )
     name = getattr(factory, "__name__", "")

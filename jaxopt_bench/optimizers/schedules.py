@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxopt_bench.config import Named, number
+from jaxopt_bench.config import Bounds, Named, number
+from jaxopt_bench.errors import UserError
 from jaxopt_bench.optimizers.base import Hyperparameters, Tunable
 
 Epoch = Float[Array, ""]
@@ -38,17 +40,51 @@ class Schedule(Tunable, abc.ABC):
 
 
 @dataclasses.dataclass(frozen=True)
-class Constant(Schedule):
-    """The learning rate throughout, after a linear warm-up."""
+class WarmedUp(Schedule):
+    """Base of the schedules that can begin with a linear warm-up.
+
+    Raises:
+      UserError: if its length is given both in epochs and as a share of training.
+    """
 
     warmup: float = number(0.0, at_least=0)
     """Epochs of linear warm-up."""
+    warmup_share: float | None = dataclasses.field(
+        default=None, kw_only=True, metadata={"bounds": Bounds(at_least=0, at_most=1)}
+    )
+    """The length of the warm-up as a share of training, in place of a number of epochs."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.warmup_share is not None and self.warmup > 0:
+            raise UserError(
+                f"{type(self).__name__}.warmup is {self.warmup:g} epochs and warmup_share is {self.warmup_share:g}. "
+                "Expected one of the two."
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """See `Config.to_json`. A share that is not given is left out: older records have no such field."""
+        values = super().to_json()
+        return {name: v for name, v in values.items() if name != "warmup_share" or v is not None}
+
+    def warmup_epochs(self, epochs: int) -> float:
+        """Returns the length of the warm-up, in epochs.
+
+        Args:
+          epochs: how many the whole training has.
+        """
+        return self.warmup if self.warmup_share is None else self.warmup_share * epochs
+
+
+@dataclasses.dataclass(frozen=True)
+class Constant(WarmedUp):
+    """The learning rate throughout, after a linear warm-up."""
 
     def multiplier(
         self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0
     ) -> Float[Array, ""]:
         """See `Schedule.multiplier`."""
-        return _share(epoch + step, hyperparameters["warmup"])
+        return _share(epoch + step, _warmup(hyperparameters, epochs))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,12 +120,10 @@ class Exponential(Schedule):
 
 
 @dataclasses.dataclass(frozen=True)
-class Cosine(Schedule):
+class Cosine(WarmedUp):
     """Linear warm-up, then half a cosine down to `final` (Loshchilov & Hutter, "SGDR", 2017, eq. 5,
     without restarts)."""
 
-    warmup: float = number(0.0, at_least=0)
-    """Epochs of linear warm-up."""
     final: float = number(0.0, at_least=0)
     """The multiplier at the end of training."""
 
@@ -97,21 +131,19 @@ class Cosine(Schedule):
         self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0
     ) -> Float[Array, ""]:
         """See `Schedule.multiplier`."""
-        warmup, final = hyperparameters["warmup"], hyperparameters["final"]
+        warmup, final = _warmup(hyperparameters, epochs), hyperparameters["final"]
         decay = final + (1 - final) * _half_cosine(_share(epoch - warmup, epochs - warmup))
         return jnp.where(epoch < warmup, _share(epoch + step, warmup), decay)
 
 
 @dataclasses.dataclass(frozen=True)
-class Linear(Schedule):
+class Linear(WarmedUp):
     """Linear warm-up, then linear decay to `final` at the end of training (Bergsma et al., "Straight to zero", 2025).
 
     Step t of T steps has the multiplier of t / T, as PyTorch's `LinearLR`: with `final=0`, the last step has 1 / T of
     the learning rate.
     """
 
-    warmup: float = number(0.0, at_least=0)
-    """Epochs of linear warm-up."""
     final: float = number(0.0, at_least=0)
     """The multiplier at the end of training."""
 
@@ -119,13 +151,13 @@ class Linear(Schedule):
         self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0
     ) -> Float[Array, ""]:
         """See `Schedule.multiplier`."""
-        warmup, final = hyperparameters["warmup"], hyperparameters["final"]
+        warmup, final = _warmup(hyperparameters, epochs), hyperparameters["final"]
         decay = final + (1 - final) * _share(epochs - epoch, epochs - warmup)
         return jnp.where(epoch < warmup, _share(epoch + step, warmup), decay)
 
 
 @dataclasses.dataclass(frozen=True)
-class WarmupStableDecay(Schedule):
+class WarmupStableDecay(WarmedUp):
     """Linear warm-up, constant learning rate, then linear cooldown to `final`: "WSD", also called trapezoidal
     (Zhai et al., "Scaling vision transformers", 2022; Hu et al., "MiniCPM", 2024).
 
@@ -133,8 +165,6 @@ class WarmupStableDecay(Schedule):
     applies.
     """
 
-    warmup: float = number(0.0, at_least=0)
-    """Epochs of linear warm-up."""
     cooldown: float = number(0.2, at_least=0, at_most=1)
     """The share of training in which the learning rate falls; Hägele et al., 2024, take 0.2."""
     final: float = number(0.0, at_least=0, at_most=1)
@@ -146,7 +176,7 @@ class WarmupStableDecay(Schedule):
         """See `Schedule.multiplier`."""
         final = hyperparameters["final"]
         down = final + (1 - final) * _share(epochs - epoch, hyperparameters["cooldown"] * epochs)
-        return jnp.minimum(_share(epoch + step, hyperparameters["warmup"]), down)
+        return jnp.minimum(_share(epoch + step, _warmup(hyperparameters, epochs)), down)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,9 +205,15 @@ class OneCycle(Schedule):
         return jnp.where(epoch < peak, up, down)
 
 
-def warmup_of(schedule: Schedule) -> float:
-    """Returns the epochs of a schedule's linear warm-up; 0 for one without."""
-    return getattr(schedule, "warmup", 0.0)
+def _warmup(hyperparameters: Hyperparameters, epochs: int) -> Float[Array, ""]:
+    """Returns the length of a schedule's warm-up, in epochs. Whether it is given as a share is static."""
+    share = hyperparameters.get("warmup_share")
+    return hyperparameters["warmup"] if share is None else share * epochs
+
+
+def warmup_of(schedule: Schedule) -> tuple[float, float | None]:
+    """Returns the length of a schedule's warm-up: `warmup` and `warmup_share`; (0, None) for a schedule without."""
+    return (schedule.warmup, schedule.warmup_share) if isinstance(schedule, WarmedUp) else (0.0, None)
 
 
 def _share(part: Float[Array, ""], whole: Float[Array, ""]) -> Float[Array, ""]:

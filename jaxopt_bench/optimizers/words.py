@@ -13,7 +13,7 @@ def schedule_in_words(schedule: Schedule) -> str:
     """Returns a schedule's name, and those of its fields that are not the defaults."""
     name = SCHEDULES.name_of(schedule)
     default = SCHEDULES[name].to_json()
-    changed = [f"{field} {format_value(v)}" for field, v in schedule.to_json().items() if v != default[field]]
+    changed = [f"{field} {format_value(v)}" for field, v in schedule.to_json().items() if v != default.get(field)]
     return f"{name} ({', '.join(changed)})" if changed else name
 
 

@@ -15,7 +15,7 @@ import polars as pl
 from jaxtyping import Float32
 
 from jaxopt_bench.errors import UserError, shortened
-from jaxopt_bench.files import open_regular, remove_leftovers, remove_regular, replacing
+from jaxopt_bench.files import open_regular, remove_leftovers, remove_regular
 from jaxopt_bench.results.columns import (
     STUDY_COLUMNS,
     Types,
@@ -29,12 +29,16 @@ from jaxopt_bench.results.columns import (
 from jaxopt_bench.results.examples import EXAMPLE_TYPES, check_examples, examples_table
 from jaxopt_bench.results.metrics import metric_names
 from jaxopt_bench.results.queries import check_reads_no_file
+from jaxopt_bench.results.recording import Write, counting, held, pending_names, write_together
 from jaxopt_bench.results.rows import check_agreement, curves_table, runs_table
 from jaxopt_bench.runs.load import RUN_FOLDER, check_complete, is_begun
 from jaxopt_bench.study import DOCUMENT, Document, StudyRun, check_within, read_document
 
 RUNS, CURVES, EXAMPLES = "runs.parquet", "curves.parquet", "examples.parquet"
 """The tables of results that were recorded without their run directories. The last one is only there if it has rows."""
+
+COMPRESSION = 19
+"""The level of Zstandard's compression."""
 
 FolderKind = Literal["recorded", "study", "run"]
 _KINDS: Mapping[str, FolderKind] = {RUNS: "recorded", DOCUMENT: "study", "config.json": "run"}
@@ -108,35 +112,54 @@ class Results:
                 f"the query {query!r} cannot be answered: {what}; the tables are runs and curves."
             ) from error
 
-    def save(self, folder: str | pathlib.Path) -> None:
+    def save(self, folder: str | pathlib.Path, *, examples: bool = True) -> None:
         """Writes the tables, and the study if there is one, into a folder that `load` reads.
 
         It leaves out checkpoints, the name of the folder of the runs, and, for a study's trials and finalists, the
-        lines of `curves` within epochs ("train_steps").
+        lines of `curves` within epochs ("train_steps"). If it is killed, the folder has its old content or all of the
+        new one.
+
+        Args:
+          folder: is made if it does not exist.
+          examples: whether the results of single test examples are written, if there are some.
 
         Raises:
           UserError: if they are of several studies, or the folder holds a study that is not recorded.
         """
         folder = pathlib.Path(folder)
+        self.check_can_save(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        with held(folder):
+            self.write(folder, examples=examples)
+
+    def check_can_save(self, folder: pathlib.Path) -> None:
+        """Checks that these results can be written into a folder; see `save`."""
         if len(self.documents) > 1:
             raise UserError(f"these are the results of {len(self.documents)} studies; accepted: those of one.")
-        if (folder / DOCUMENT).exists() and not (self.documents and (folder / RUNS).exists()):
+        recorded = counting(folder, RUNS).exists()
+        if counting(folder, DOCUMENT).exists() and not (self.documents and recorded):
             raise UserError(f"{folder} holds a study; accepted: another folder, or one that recorded this study.")
+
+    def write(self, folder: pathlib.Path, *, examples: bool = True) -> None:
+        """Writes what `save` writes into a folder that this process holds."""
         trials = self.runs.filter(pl.col("phase").is_in(["trial", "finalist"]))["path"].implode()
         steps = pl.col("split").eq_missing("train_steps") & pl.col("path").is_in(trials)
         recorded = {CURVES: self.curves.filter(~steps), RUNS: self.runs}
-        if len(self.examples):
-            recorded[EXAMPLES] = self.examples
+        with_examples = examples and len(self.examples) > 0
+        if with_examples or counting(folder, EXAMPLES).exists():  # of results that were recorded before
+            recorded[EXAMPLES] = self.examples if with_examples else self.examples.clear()
         paths = {path: _below(path, self.folder) for path in self.runs["path"]}
-        folder.mkdir(parents=True, exist_ok=True)
         remove_leftovers(folder)
-        if EXAMPLES not in recorded:
-            remove_regular(folder / EXAMPLES)  # of results that were recorded before
-        for name, table in recorded.items():
-            with replacing(folder / name, follow_links=False) as (file, _):
-                _renamed(table, paths).write_parquet(file, compression="zstd", compression_level=19)
-        for document in self.documents:  # last: without the tables it would say that its runs are beside it
-            document.write(folder / DOCUMENT)
+        files: dict[str, Write] = {
+            name: functools.partial(
+                _renamed(table, paths).write_parquet, compression="zstd", compression_level=COMPRESSION
+            )
+            for name, table in recorded.items()
+        }
+        files |= {DOCUMENT: document.write for document in self.documents}
+        write_together(folder, files)
+        if not with_examples:
+            remove_regular(folder / EXAMPLES)
 
 
 def load(path: str | pathlib.Path) -> Results:
@@ -235,7 +258,8 @@ def repeats_in_words(count: int) -> str:
 def _found(path: pathlib.Path) -> Iterator[tuple[FolderKind, pathlib.Path]]:
     """Yields the folders that can be read, in the order of their paths. Folders within one of these belong to it."""
     for folder, inside, files in os.walk(path):
-        kind = next((kind for name, kind in _KINDS.items() if name in files), None)
+        names = [*files, *pending_names(folder)]
+        kind = next((kind for name, kind in _KINDS.items() if name in names), None)
         if kind is None and "summary.json" in files and RUN_FOLDER.fullmatch(os.path.basename(os.path.abspath(folder))):
             check_complete(pathlib.Path(folder))
         if kind is not None:
@@ -245,14 +269,16 @@ def _found(path: pathlib.Path) -> Iterator[tuple[FolderKind, pathlib.Path]]:
 
 
 def _load_recorded(folder: pathlib.Path) -> Results:
-    runs, curves = _read_table(folder / RUNS, run_types()), _read_table(folder / CURVES, curve_types())
+    runs = _read_table(counting(folder, RUNS), run_types())
+    curves = _read_table(counting(folder, CURVES), curve_types())
     _check_metrics(folder, runs, curves)
     paths = {path: str(folder / path) for path in runs["path"]}
     for path in paths:
         check_within(folder / RUNS, path)
     if len(paths) < len(runs) or not paths.keys() >= set(curves["path"].unique()):
         raise UserError(f"{folder} is damaged: {CURVES} has lines of runs that {RUNS} has not, or twice.")
-    documents = (read_document(folder / DOCUMENT),) if (folder / DOCUMENT).exists() else ()
+    document_file = counting(folder, DOCUMENT)
+    documents = (read_document(document_file),) if document_file.exists() else ()
     for document in documents:
         _check_planned(folder, runs, document)
     found = Results(
@@ -268,7 +294,7 @@ def _load_recorded(folder: pathlib.Path) -> Results:
 
 def _recorded_examples(folder: pathlib.Path, paths: Mapping[str, str]) -> pl.DataFrame:
     """Returns the recorded results of single test examples; an empty table if none were recorded."""
-    path = folder / EXAMPLES
+    path = counting(folder, EXAMPLES)
     if not path.exists():
         return pl.DataFrame(schema=dict(EXAMPLE_TYPES))
     examples = _read_table(path, EXAMPLE_TYPES)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxopt_bench import catalog
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.formatting import format_duration
-from jaxopt_bench.optimizers import SCHEDULES
+from jaxopt_bench.optimizers import SCHEDULES, WarmedUp
 from jaxopt_bench.runs.clock import Clock
 from jaxopt_bench.runs.finish import finish
 from jaxopt_bench.runs.member import Member
@@ -121,11 +121,10 @@ class Session:
         size = f"{self.recorder.parameters:,} parameters, {task.steps:,} steps"
         title = f"{task.experiment.name}{many}: {size}{resumed}\n{population.folder}"
         self.reporter.start(title, self.step, self.last, task.steps_per_epoch, task.problem.measured)
-        warmup = max(getattr(member.task.experiment.schedule, "warmup", 0.0) for member in population.members)
-        if warmup >= task.experiment.workload.epochs:
-            self.reporter.say(
-                f"schedule.warmup is {warmup:g} of {task.experiment.workload.epochs} epochs: all of it is warm-up"
-            )
+        schedules, epochs = [m.task.experiment.schedule for m in population.members], task.experiment.workload.epochs
+        warmup = max((s.warmup_epochs(epochs) for s in schedules if isinstance(s, WarmedUp)), default=0.0)
+        if warmup >= epochs:
+            self.reporter.say(f"schedule.warmup is {warmup:g} of {epochs} epochs: all of it is warm-up")
         schedule, intended = SCHEDULES.name_of(task.experiment.schedule), task.experiment.optimizer.schedule
         if intended.name == "constant" != schedule:
             self.reporter.say(

@@ -85,12 +85,15 @@ def points(study: Study, unit: Unit) -> list[Point]:
     trials, and differences between contenders are not differences between draws (common random numbers: Glasserman and
     Yao 1992, "Some guidelines and guarantees for common random numbers"). A contender's name has no influence.
 
+    With `Study.same_trials`, the name of the workload has no influence either. Else each workload has its own draws.
+
     Trials within an extension are drawn in its box. All others are the points of one sequence in the search space.
     """
     space = unit.contender.searched
     if not space:
         return [{}]
-    purpose = (study.seed, unit.workload.name, unit.repetition)
+    of_workload = () if study.same_trials else (unit.workload.name,)
+    purpose = (study.seed, *of_workload, unit.repetition)
     how = "sobol" if study.search == HALVING else study.search
     count = study.trials_on(unit.workload)
     boxes = [

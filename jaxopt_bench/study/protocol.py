@@ -29,7 +29,8 @@ def protocol(study: Study, *, shares_points: bool = True) -> list[str]:
     said = []
     if tuned:
         shared = [_SHARED] if shares_points and study.search != "grid" else []
-        how = [_tuning(study), *shared, *_halving(study)]
+        same = [_SAME_TRIALS] if study.same_trials and len(study.workloads) > 1 else []
+        how = [_tuning(study), *shared, *same, *_halving(study)]
         said = [*how, *_different_sizes(tuned), *_widening(study), *_selection(study)]
     said += _different_schedules(study.contenders)
     fixed = [c.name for c in study.contenders if not c.searched]
@@ -57,6 +58,12 @@ _DRAWS = {
 _SHARED = (
     "Share: all optimizers draw the same points, which are shares of the ranges, so that optimizers with equal search "
     "spaces have equal trials."
+)
+
+
+_SAME_TRIALS = (
+    "Same trials: trial i of an optimizer has the same hyperparameters on every workload. Finalists and winners are "
+    "selected on each workload by itself."
 )
 
 

@@ -15,6 +15,7 @@ from jaxopt_bench.study.claims import Claim
 from jaxopt_bench.study.contender import Contender, run_name
 from jaxopt_bench.study.halving import HALVING, Rung, most_trials, rungs
 from jaxopt_bench.study.measured import JUDGING, JUDGING_FORM, STEPS, is_judging, names_of_measures
+from jaxopt_bench.study.same_trials import check_same_trials
 
 MOST_SEEDS = 5_000
 """The largest number of seeds of trials, of finalists, or of confirmations, in a repetition: each kind has its own
@@ -105,6 +106,9 @@ class Study(Config):
     """Results to reach."""
     claims: tuple[Claim, ...] = ()
     """Statements about the contenders, which the study supports or contradicts."""
+    same_trials: bool = False
+    """Whether trial i of a contender has the same hyperparameters on every workload. Then all workloads must have the
+    same number of trials, and if they have different numbers of epochs, no schedule may have lengths in epochs."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -125,10 +129,17 @@ class Study(Config):
         self._check_workloads()
         self._check_size()
         self._check_references()
+        if self.same_trials:
+            check_same_trials(self.workloads, self.contenders, self.trials_on)
 
     def to_json(self) -> dict[str, Any]:
-        """See `Config.to_json`. The fields of halving are left out of a study with another search."""
-        return {n: value for n, value in super().to_json().items() if n not in _HALVING or self.search == HALVING}
+        """See `Config.to_json`.
+
+        The fields of halving are left out of a study with another search, and `same_trials` if it is False: older
+        records have no such field.
+        """
+        left_out = {*(() if self.search == HALVING else _HALVING), *(() if self.same_trials else ("same_trials",))}
+        return {name: value for name, value in super().to_json().items() if name not in left_out}
 
     def _check_halving(self) -> None:
         if self.search == HALVING and self.select == STEPS:

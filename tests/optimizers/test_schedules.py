@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from fractions import Fraction
@@ -13,6 +14,7 @@ import numpy as np
 import optax
 import pytest
 
+from jaxopt_bench import UserError
 from jaxopt_bench.optimizers import (
     SCHEDULES,
     Constant,
@@ -217,3 +219,26 @@ def test_multipliers_lie_between_zero_and_one(name):
     ours = values(SCHEDULES[name])
     assert (ours >= 0).all()
     assert (ours <= 1 + 1e-6).all()
+
+
+@pytest.mark.parametrize("schedule", [Constant(), Cosine(final=0.1), Linear(), WarmupStableDecay(cooldown=0.3)])
+@pytest.mark.parametrize("epochs", [8, 40])
+def test_a_share_of_training_is_a_warmup_of_so_many_epochs(schedule, epochs):
+    """The share 1/8 is exact in float32, and so are the epochs."""
+    share = dataclasses.replace(schedule, warmup_share=0.125)
+    number = dataclasses.replace(schedule, warmup=epochs / 8)
+    np.testing.assert_array_equal(values(share, epochs=epochs), values(number, epochs=epochs))
+    assert values(share, epochs=epochs)[0] == pytest.approx(1 / (STEPS_PER_EPOCH * epochs / 8))
+
+
+def test_a_warmup_is_given_in_epochs_or_as_a_share():
+    with pytest.raises(UserError, match=r"Cosine.warmup is 1 epochs and warmup_share is 0.1. Expected one of the two"):
+        Cosine(warmup=1, warmup_share=0.1)
+    assert Cosine(warmup_share=0).warmup_share == 0
+
+
+def test_a_share_that_is_not_given_is_in_no_record():
+    """So digests of experiments of earlier versions stay the same."""
+    assert Cosine(warmup=1).to_json() == {"warmup": 1.0, "final": 0.0}
+    assert set(Cosine(warmup=1).hyperparameters()) == {"warmup", "final"}
+    assert SCHEDULES.from_json({"name": "cosine", "warmup_share": 0.1}) == Cosine(warmup_share=0.1)
