@@ -7,7 +7,7 @@ from jaxopt_bench.problems import Autoencoder
 
 WORKLOAD = Workload(
     name="digits_autoencoder_mini",
-    problem=Autoencoder(encoder=MLP(widths=(128, 64, 32), activation="tanh"), code=8, validation_fraction=0.25),
+    problem=Autoencoder(encoder=MLP(widths=(128, 64, 32), activation="tanh"), code=8, validation_fraction=0.25, per_pixel=True),
     epochs=20,
     batch_size=16,
 )

@@ -7,7 +7,7 @@ from jaxopt_bench.problems import Classification
 
 WORKLOAD = Workload(
     name="digits_cnn_mini",
-    problem=Classification(dataset="digits", model=CNN(channels=(8, 16), dense=32), validation_fraction=0.25),
+    problem=Classification(dataset="digits", model=CNN(channels=(8, 16), dense=32), validation_fraction=0.5),
     epochs=20,
     batch_size=32,
 )

@@ -7,9 +7,9 @@ from jaxopt_bench.problems import Classification
 
 WORKLOAD = Workload(
     name="digits_resnet_mini",
-    problem=Classification(dataset="digits", model=WideResNet(depth=10, width=1), validation_fraction=0.25),
+    problem=Classification(dataset="digits", model=WideResNet(depth=10, width=1), validation_fraction=0.5),
     epochs=20,
-    batch_size=64,
+    batch_size=128,
 )
 EXPERIMENTS = {
     "digits_resnet_mini_adamw": Experiment(

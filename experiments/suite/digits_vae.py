@@ -7,7 +7,7 @@ from jaxopt_bench.problems import VariationalAutoencoder
 
 WORKLOAD = Workload(
     name="digits_vae_mini",
-    problem=VariationalAutoencoder(encoder=MLP(widths=(128, 64), activation="tanh"), code=8, validation_fraction=0.25),
+    problem=VariationalAutoencoder(encoder=MLP(widths=(128, 64), activation="tanh"), code=8, validation_fraction=0.25, per_pixel=True),
     epochs=20,
     batch_size=16,
 )

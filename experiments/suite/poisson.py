@@ -7,9 +7,9 @@ from jaxopt_bench.problems import Poisson
 
 WORKLOAD = Workload(
     name="poisson_mini",
-    problem=Poisson(model=MLP(widths=(32, 32), activation="tanh"), points=1000),
+    problem=Poisson(model=MLP(widths=(32, 32, 32), activation="tanh"), points=2000, residual_weight=1e-3, boundary_weight=1.0),
     epochs=20,
-    batch_size=25,
+    batch_size=50,
 )
 EXPERIMENTS = {
     "poisson_mini_adamw": Experiment(
