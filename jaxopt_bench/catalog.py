@@ -1,4 +1,5 @@
-"""Experiments, and what else is kept in files, by name: the files of `experiments/`, or of a folder of the user's.
+"""Experiments, and what else is kept in files, by name: the files of `experiments/` and `experiments/suite/`, or of a
+folder of the user's.
 
 Such a file is code and is run, see `user_code`. One of experiments exports `EXPERIMENTS`, a dictionary of `Experiment`
 by name.
@@ -73,8 +74,8 @@ class Catalog(Generic[C]):
                 for name, item in self.load_file(path).items():
                     if name in found:
                         raise UserError(
-                            f"{path} exports {name!r}, but another file in {folders[0]} exports the same name. "
-                            "Expected different names."
+                            f"{path} exports {name!r}, but another file in {' or '.join(map(str, folders))} exports the "
+                            "same name. Expected different names."
                         )
                     found[name] = item
         return found
