@@ -6,7 +6,7 @@ from jaxopt_bench.problems import NoisyQuadratic
 
 WORKLOAD = Workload(
     name="noisy_quadratic_mini",
-    problem=NoisyQuadratic(examples=800),
+    problem=NoisyQuadratic(center=2.0, examples=1600),
     epochs=20,
     batch_size=16,
 )
