@@ -18,7 +18,17 @@ from jaxopt_bench.study import Contender, Study, Target
 WARMUP = 1.0
 """Epochs of warm-up: 5% of the training, since all workloads have 20 epochs."""
 TARGETS = {
-    "digits_cnn_mini": ("validation_accuracy", 0.9),
+    "digits_cnn_mini": ("validation_accuracy", 0.954),
+    "digits_autoencoder_mini": ("validation_reconstruction_error", 1.06),
+    "digits_vae_mini": ("validation_bits_per_dimension", 2.49),
+    "mnist1d_mlp_mini": ("validation_accuracy", 0.545),
+    "diamonds_mlp_mini": ("validation_rmse", 680.0),
+    "poisson_mini": ("validation_relative_error", 0.0111),
+    "noisy_quadratic_mini": ("train_clean_gap", 0.064),
+    "words_transformer_mini": ("validation_loss", 2.31),
+    "digits_vit_mini": ("validation_accuracy", 0.92),
+    "words_gru_mini": ("validation_loss", 2.23),
+    "mnist1d_gru_mini": ("validation_accuracy", 0.9),
 }
 """The measure and the value to reach, by workload."""
 MOST_ASKED_FOR = (  # first
@@ -64,9 +74,10 @@ STUDIES = {
         question="Which optimizer is the best default over small workloads of many kinds?",
         workloads=tuple(catalog.find(f"{workload}_adamw").workload for workload in TARGETS),
         contenders=tuple(contender(name) for name in MOST_ASKED_FOR),
-        trials=16,
-        finalists=0,
-        seeds=16,
+        trials=12,
+        finalists=4,
+        finalist_seeds=3,
+        seeds=12,  # as many runs as there are trials, and runs of finalists, so that one compiled program trains all
         select="steps_to_target",
         targets=tuple(Target(workload=w, measure=measure, value=value) for w, (measure, value) in TARGETS.items()),
     ),

@@ -7,7 +7,7 @@ from jaxopt_bench.problems import Language
 
 WORKLOAD = Workload(
     name="words_transformer_mini",
-    problem=Language(dataset="words", model=Transformer(), limit=1500, validation_fraction=0.2),
+    problem=Language(dataset="words", model=Transformer(depth=1), limit=1500, validation_fraction=0.2),
     epochs=20,
     batch_size=32,
 )

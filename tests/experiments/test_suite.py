@@ -45,7 +45,7 @@ def test_a_step_trains_and_the_untrained_model_is_measured_and_misses_the_target
     split, metric = split_of(target.measure)
     examples = problem.train if split == "train_clean" else problem.split(split)
     batch = jax.tree.map(jnp.asarray, take_examples(examples, slice(64)))
-    metrics, _ = make_evaluation_step(task)(state.params, state.variables, batch, jnp.ones(64, bool))
+    metrics, _ = jax.jit(make_evaluation_step(task))(state.params, state.variables, batch, jnp.ones(64, bool))
     values = {own: float(value) for own, value in metrics.compute(problem.measured).items()}
     assert all(math.isfinite(value) for value in values.values())
     headline = next(own for own in problem.measured if own.name == metric)
@@ -54,7 +54,7 @@ def test_a_step_trains_and_the_untrained_model_is_measured_and_misses_the_target
 
     batch = jax.tree.map(jnp.asarray, take_examples(problem.train, slice(experiment.workload.batch_size)))
     before = jax.tree.map(np.array, state.params)
-    after, measured = make_train_step(task)(state, batch)
+    after, measured = jax.jit(make_train_step(task))(state, batch)
     assert all(np.isfinite(value).all() for value in measured.compute(task.step_metrics).values())
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after.params))
     assert any((new != old).any() for new, old in zip(*map(jax.tree.leaves, (after.params, before)), strict=True))
