@@ -13,6 +13,8 @@ import scipy.stats
 
 from jaxopt_bench.cli import main
 
+pytestmark = pytest.mark.long
+
 SUITE = """
 from jaxopt_bench.experiment import Workload
 from jaxopt_bench.models import CNN

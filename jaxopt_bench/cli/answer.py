@@ -12,7 +12,7 @@ from jaxopt_bench.cli.printing import print_plain
 from jaxopt_bench.cli.streams import STANDARD_OUTPUT, check_output_file, write_output
 from jaxopt_bench.errors import UserError, unknown_name
 from jaxopt_bench.reports import tables, terminal
-from jaxopt_bench.reports.suite_table import suite_table
+from jaxopt_bench.reports.suite_table import REACHED, WORKLOADS_RANK, suite_table
 from jaxopt_bench.results import Results
 from jaxopt_bench.strict_json import json_text
 from jaxopt_bench.study import Document
@@ -30,6 +30,10 @@ from jaxopt_bench.verdict import (
     verdict_to_json,
     worse_than,
 )
+
+WIDE = 100
+"""Columns of a terminal that has room for the whole table of all workloads."""
+LESS_IMPORTANT = (WORKLOADS_RANK, REACHED)
 
 
 def check_reference(flag: str, name: str | None, contenders: Sequence[str]) -> None:
@@ -103,7 +107,8 @@ def _print_workloads(found: Verdict, console: Console) -> None:
 def print_suite(suite: Across, console: Console) -> None:
     """Prints the table and the paragraph of all workloads."""
     console.print()
-    console.print(terminal(suite_table(suite)))
+    left_out = LESS_IMPORTANT if console.width < WIDE else ()
+    console.print(terminal(suite_table(suite), leave_out=left_out))
     console.print()
     print_plain(console, across_in_words(suite))
 

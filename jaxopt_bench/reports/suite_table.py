@@ -11,11 +11,15 @@ from jaxopt_bench.reports.table import NONE, NOT_REACHED, Table
 from jaxopt_bench.statistics import Aggregate
 from jaxopt_bench.verdict import Across
 
+WORKLOADS_RANK = "rank, other workloads"
+REACHED = "reached on"
+"""Titles of columns for which a narrow terminal has no room."""
+
 
 def suite_table(found: Across) -> Table:
     """Returns a row for each optimizer, the highest score first: score, mean rank, and steps to the reference."""
-    steps = [f"steps to results of {found.reference}", "reached on"] if found.speed_ups else []
-    columns = ["optimizer", "score", "score, other workloads", "mean rank", "rank, other workloads", *steps]
+    steps = [f"steps to results of {found.reference}", REACHED] if found.speed_ups else []
+    columns = ["optimizer", "score", "score, other workloads", "mean rank", WORKLOADS_RANK, *steps]
     rows, numbers = [], []
     for name, score in found.scores.items():
         rank, share = found.ranks[name], found.speed_ups.get(name)

@@ -108,6 +108,21 @@ class Across:
         """Returns the pair of two contenders."""
         return next(pair for pair in self.pairs if {pair.first, pair.second} == {one, other})
 
+    def likely_ahead(self, one: str, other: str) -> bool:
+        """Returns whether the choice of workloads settles that one contender is ahead of another one.
+
+        The difference is significant, and `one` has the higher mean score on most workloads.
+        """
+        pair = self.pair(one, other)
+        better_on = (
+            pair.better_on
+            if pair.first == one
+            else sum(
+                a > b for a, b in zip(self.mean_scores(one).values(), self.mean_scores(other).values(), strict=True)
+            )
+        )
+        return pair.significant and 2 * better_on > len(self.workloads)
+
     def reached_on(self, contender: str) -> int | None:
         """Returns on how many workloads a contender reaches the reference's results; None if that is not known."""
         if contender not in self.speed_ups:

@@ -57,7 +57,7 @@ def _seeds(found: Across) -> str:
         )
     best = found.scores[first].value
     close = [name for name in others if best - found.scores[name].value <= found.score_margin]
-    noise = f"equally good optimizers can differ by {found.score_margin:.2f} because of the seeds"
+    noise = f"equally good optimizers can differ by {found.score_margin:.2g} because of the seeds"
     if not close:
         return f"On these workloads its score is higher than all others beyond the noise of the seeds: {noise}."
     return f"The seeds do not settle whether {_names(close)} would score as high on these workloads: {noise}."
@@ -74,7 +74,7 @@ def _workloads(found: Across) -> str:
             f"Whether this holds for other workloads cannot be settled: by {test}, no difference can have a p value "
             f"below {found.least_p_value:.2f}."
         )
-    behind = [name for name in others if found.pair(first, name).significant]
+    behind = [name for name in others if found.likely_ahead(first, name)]
     if len(behind) == len(others):
         return f"It is likely to lead on other workloads of this kind, too ({test})."
     if behind:

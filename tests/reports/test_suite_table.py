@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import math
 
+import pytest
 from rich.console import Console
 
-from jaxopt_bench.reports import terminal
+from jaxopt_bench.cli.answer import print_suite
 from jaxopt_bench.reports.suite_table import suite_table
 from jaxopt_bench.verdict import across, verdict
 from tests.verdict.suites import suite
@@ -42,12 +43,16 @@ def test_each_row_has_the_numbers_of_the_verdict():
     assert not any(isinstance(v, float) and math.isinf(v) for row in numbers.values() for v in row.values())
 
 
-def test_a_terminal_of_100_columns_shows_every_number():
-    console = Console(width=100, file=io.StringIO(), color_system=None)
-    console.print(terminal(suite_table(made())))
+@pytest.mark.parametrize("width", [80, 100])
+def test_a_terminal_shows_every_number_that_it_has_room_for(width):
+    """With names of 19 letters, as of schedule_free_adamw."""
+    names = {"sgd": "schedule_free_sgd", "adamw": "adamw", "adam": "schedule_free_adamw"}
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    print_suite(made({names[name]: own for name, own in QUALITIES.items()}), console)
     shown = console.file.getvalue()
-    assert all(name in shown for name in QUALITIES)
-    assert "6 of 7" in shown
+    assert all(f" {name} " in shown for name in names.values())
+    assert "not reached" in shown
+    assert ("1 of 7" in shown) == (width == 100)
     assert "…" not in shown
 
 

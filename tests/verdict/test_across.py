@@ -87,6 +87,9 @@ def test_ranks_tests_and_pairs_are_those_of_the_mean_scores():
     assert pair.adjusted == pytest.approx(3 / 64)
     assert pair.significant
     assert not found.pair("adam", "adamw").significant  # better on 6 of 7
+    assert found.likely_ahead("adam", "sgd")
+    assert not found.likely_ahead("sgd", "adam")
+    assert not found.likely_ahead("adam", "adamw")
     assert found.least_p_value == pytest.approx(3 / 64)
 
 
