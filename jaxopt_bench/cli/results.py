@@ -19,7 +19,7 @@ from jaxopt_bench.cli.streams import STANDARD_OUTPUT, check_output_file, write_o
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.reports import results_table
 from jaxopt_bench.reports.tables import csv_text
-from jaxopt_bench.results import load, repeats_in_words, without_repeats
+from jaxopt_bench.results import incomplete_in_words, load, repeats_in_words, without_repeats
 
 WIDEST = 1_000_000
 """Characters of a line that no table has."""
@@ -39,6 +39,9 @@ class ResultsFlags:
     """Write it to this file, as Parquet; - is standard output."""
     record: pathlib.Path | None = None
     """Record a study's results in this folder, without run directories, for reports and as --baselines."""
+    compact: bool = False
+    """With --record: leave out the results of single test examples; and of a study's trials and finalists, the lines
+    before the last epoch of all splits but the one by which trials are judged."""
     rows: int = 40
     """Rows to print, at most."""
 
@@ -60,6 +63,8 @@ def results(flags: ResultsFlags) -> int:
     found, repeats = without_repeats(load(flags.path))
     if repeats:
         print(f"{repeats_in_words(repeats)} left out", file=sys.stderr)
+    if (said := incomplete_in_words(found)) is not None:
+        print(said, file=sys.stderr)
     table = found.runs if flags.sql is None else found.sql(flags.sql)
     if flags.csv is not None:
         write_output(flags.csv, csv_text(table).encode())
@@ -68,7 +73,7 @@ def results(flags: ResultsFlags) -> int:
         table.write_parquet(parquet)
         write_output(flags.parquet, parquet.getvalue())
     if flags.record is not None:
-        found.save(flags.record)
+        found.save(flags.record, compact=flags.compact)
     if not files and flags.record is None:
         _print(table if flags.sql is not None else table.drop("metrics"), flags.rows)  # a long JSON text
     return COMPLETED

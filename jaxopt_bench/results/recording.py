@@ -53,7 +53,9 @@ def write_together(folder: pathlib.Path, files: Mapping[str, Write]) -> None:
     """
     for name in files:
         if (folder / name).is_symlink():
-            raise UserError(f"{folder / name} is a symbolic link. Expected a regular file: copy the link's target here.")
+            raise UserError(
+                f"{folder / name} is a symbolic link. Expected a regular file: copy the link's target here."
+            )
     _move_pending(folder)
     for entry in os.scandir(folder):
         if TEMPORARY.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
@@ -103,7 +105,7 @@ def held(folder: pathlib.Path, wait: bool = True) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:
             raise UserError(
-                f"another process writes into {folder}. Wait until it has ended, or stop it, and use this command again."
+                f"another process writes into {folder}. Wait for its end, or stop it, and use this command again."
             ) from error
         except OSError:  # a file system that cannot lock folders
             pass
