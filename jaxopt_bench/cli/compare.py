@@ -42,7 +42,7 @@ from jaxopt_bench.compare import (
 )
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.problems import Classification, ProblemConfig
-from jaxopt_bench.results import Results, load
+from jaxopt_bench.results import Results, incomplete_in_words, load
 from jaxopt_bench.runs.progress import reporter_for
 from jaxopt_bench.study import DOCUMENT, Document, Study, find_study, protocol
 from jaxopt_bench.training import choose_code_path
@@ -110,6 +110,14 @@ class CompareFlags:
     test of the tables, or over all workloads, by Wilcoxon's signed-rank test of its mean scores. The p values of all
     these questions are corrected together (Holm, 5%), so chance alone gives code 4 in at most 5% of studies. An added
     optimizer whose trials all diverge on a workload is worse. An incomplete study is not judged."""
+    record: pathlib.Path | None = None
+    """Continue the study from its recorded results in this folder, which another machine may have written; or begin
+    such a record. Only what it lacks is trained, in --out. An optimizer is added as soon as all its runs on a workload
+    have finished, so --out can be a new folder each time. A kill leaves the old record or the new one."""
+    compact: bool = False
+    """With --record: leave out single test examples, and most lines of trials; see `jaxopt-bench results --help`."""
+    only: Annotated[str, tyro.conf.arg(metavar="OPTIMIZER[,OPTIMIZER]")] = ""
+    """Train only these optimizers of the study now, and leave the others for later."""
     widen: bool = False
     """Extend search spaces beyond the edges towards which the results of this study still improve, by a decade each.
     All optimizers get the same number of further trials, and the trials that exist stay valid. If you use it again, the
@@ -193,10 +201,32 @@ def parse(words: Sequence[str]) -> Command:
             "--widen decides once, by the results of the whole study. Expected no --shard with it. When it has begun, "
             "the same command with --shard and without --widen continues the study."
         )
+    _check_record(flags, shard)
     if isinstance(flags, QuestionFlags):
         return functools.partial(_ask, flags, shard)
     study = _study(flags, find_study(flags.study))
     return functools.partial(_against if flags.baselines else _compare, flags, study, shard)
+
+
+def _check_record(flags: CompareFlags, shard: tuple[int, int]) -> None:
+    """Raises the error for a flag that does not go with --record or --only."""
+    together = {
+        "--baselines": flags.baselines is not None,
+        "--widen": flags.widen,
+        "--plan": flags.plan,
+        "--problem or --dataset": isinstance(flags, QuestionFlags),
+    }
+    alone = {
+        "--shard": shard != (0, 1),
+        "--executor ray": flags.executor != "local",
+        "--process": flags.training.processes.process is not None,
+    }
+    for flag, refused in (("--only", together if flags.only else {}), ("--record", together | alone)):
+        other = next((name for name, given in refused.items() if given), None)
+        if other is not None and (flag == "--only" or flags.record is not None):
+            raise UserError(f"{flag} does not go with {other}. Expected one of the two.")
+    if flags.compact and flags.record is None:
+        raise UserError("--compact is about a record. Expected --record beside it.")
 
 
 def _study(flags: CompareFlags, named: Study) -> Study:
@@ -253,8 +283,13 @@ def _compare(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
             for sentence in widening.said:
                 print_plain(console, sentence)
         document = _train(flags, study, folder, shard, console)
-        code = _print_answer(flags, load(folder), document, console)
-        print_plain(console, str(folder), soft_wrap=True)
+        results = load(flags.record or folder)
+        code = COMPLETED
+        if (said := incomplete_in_words(results)) is None:
+            code = _print_answer(flags, results, document, console)
+        else:
+            print_plain(console, said)
+        print_plain(console, str(flags.record or folder), soft_wrap=True)
     return code
 
 
@@ -316,6 +351,8 @@ def _train(
     flags: CompareFlags, study: Study, folder: pathlib.Path, shard: tuple[int, int], console: Console, others: int = 0
 ) -> Document:
     check_folder("--out", folder)
+    if flags.record is not None:
+        check_folder("--record", flags.record)
     if flags.executor == "local":
         choose_code_path(devices=flags.training.devices)  # here, where nothing is written yet
     for line in [study.question, *protocol(study)] if study.question else protocol(study):
@@ -331,12 +368,15 @@ def _train(
         shard=shard,
         largest=flags.largest,
         devices=flags.training.devices,
+        record=flags.record,
+        compact=flags.compact,
+        only=[name for name in flags.only.split(",") if name],
     )
 
 
 def _executor(flags: CompareFlags) -> Executor:
     if flags.executor == "local":
-        return Local(ahead=True)
+        return Local(ahead=True, in_turn=flags.record is not None)
     return Cluster(flags.address, flags.task_cpus, flags.task_gpus)
 
 

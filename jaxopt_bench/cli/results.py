@@ -21,7 +21,7 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.formatting import join_words
 from jaxopt_bench.reports import results_table
 from jaxopt_bench.reports.table import csv_text
-from jaxopt_bench.results import Results, load, repeats_in_words, without_repeats
+from jaxopt_bench.results import Results, incomplete_in_words, load, repeats_in_words, without_repeats
 from jaxopt_bench.strict_json import json_text
 from jaxopt_bench.verdict import across, verdict, verdict_to_json
 
@@ -49,6 +49,9 @@ class ResultsFlags:
     """The optimizer with which the others of a study are compared; adamw by default, if the study has it."""
     record: pathlib.Path | None = None
     """Record a study's results in this folder, without run directories, for reports and as --baselines."""
+    compact: bool = False
+    """With --record: leave out the results of single test examples; and of a study's trials and finalists, the lines
+    before the last epoch of all splits but the one by which trials are judged."""
     rows: int = 40
     """Rows to print, at most."""
 
@@ -72,6 +75,8 @@ def results(flags: ResultsFlags) -> int:
     found, repeats = without_repeats(load(flags.path))
     if repeats:
         print(f"{repeats_in_words(repeats)} left out", file=sys.stderr)
+    if (said := incomplete_in_words(found)) is not None:
+        print(said, file=sys.stderr)
     table = found.runs if flags.sql is None else found.sql(flags.sql)
     if flags.csv is not None:
         write_output(flags.csv, csv_text(table).encode())
@@ -82,7 +87,7 @@ def results(flags: ResultsFlags) -> int:
     if flags.json is not None:
         _write_json(found, flags, flags.json)
     if flags.record is not None:
-        found.save(flags.record)
+        found.save(flags.record, compact=flags.compact)
     if not files and flags.record is None:
         _print(table if flags.sql is not None else table.drop("metrics"), flags.rows)  # a long JSON text
         if flags.sql is None:

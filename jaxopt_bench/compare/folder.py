@@ -8,8 +8,9 @@ import os
 import pathlib
 from collections.abc import Iterable, Sequence
 
+from jaxopt_bench.compare.record import Record, combined, planned_of
 from jaxopt_bench.errors import UserError, shortened
-from jaxopt_bench.results import Results, load_runs
+from jaxopt_bench.results import Results, load_runs, together
 from jaxopt_bench.runs import locked
 from jaxopt_bench.runs.load import RESTORE, has_finished, is_begun, load_summary, missing_files
 from jaxopt_bench.study import (
@@ -23,6 +24,7 @@ from jaxopt_bench.study import (
     StudyRun,
     StudySize,
     Timing,
+    Unit,
     UnitKey,
     confirmations,
     finalists,
@@ -34,10 +36,17 @@ from jaxopt_bench.study import (
 
 
 class StudyFolder:
-    """The folder of one study. The content of its `study.json` depends only on the study and its runs."""
+    """The folder of one study. The content of its `study.json` depends only on the study and its runs.
 
-    def __init__(self, path: str | pathlib.Path):
-        self.path = pathlib.Path(path)
+    Attributes:
+      path: the folder.
+      recorded: the record of runs that have finished elsewhere; None if there is none.
+    """
+
+    def __init__(self, path: str | pathlib.Path, record: Record | None = None):
+        self.path, self.recorded = pathlib.Path(path), record
+        self._read: tuple[tuple[int, int, int], Document] | None = None
+        self._plans: _Plans | None = None
 
     def begin(self, study: Study) -> Study:
         """Writes a study's document; if there is one already, the study in it grows by this one.
@@ -57,14 +66,37 @@ class StudyFolder:
                     "another way, so this version cannot continue the study. Expected another folder (--out). To see "
                     f"the results so far: jaxopt-bench report {self.path}."
                 )
+            if self.recorded is not None and self.recorded.document is not None:
+                study = merged(self.recorded.document.study, study)
             study = merged(earlier.study, study) if earlier else study
-            _document(study, earlier or Document(study)).write(self.path / DOCUMENT)
+            if self.recorded is not None:
+                earlier = combined(self.recorded.document, earlier)
+            self._write(study, earlier or Document(study))
         return study
 
     @property
     def document(self) -> Document:
-        """The content of `study.json`."""
-        return read_document(self.path / DOCUMENT)
+        """The content of `study.json`. It is read again if the file has changed: that of a large study takes long."""
+        version = self._version()
+        if self._read is None or self._read[0] != version:
+            self._read = version, read_document(self.path / DOCUMENT)
+        return self._read[1]
+
+    def _version(self) -> tuple[int, int, int]:
+        """Returns facts of `study.json` that differ after it was written, since writing replaces it."""
+        try:
+            found = os.stat(self.path / DOCUMENT)
+        except FileNotFoundError:
+            return 0, 0, 0
+        return found.st_ino, found.st_mtime_ns, found.st_size
+
+    def _write(self, study: Study, earlier: Document) -> None:
+        """Writes the document of a study, given the earlier one. The caller holds the folder."""
+        if self._plans is None or self._plans.study != study:
+            self._plans = _Plans(study)
+        document = _document(self._plans, earlier)
+        document.write(self.path / DOCUMENT)
+        self._read = self._version(), document
 
     def record(
         self,
@@ -90,11 +122,34 @@ class StudyFolder:
                 selections=tuple(by_unit.values()),
                 timings=tuple(by_names.values()),
             )
-            _document(now.study, added).write(self.path / DOCUMENT)
+            self._write(now.study, added)
 
     def results(self, planned: Sequence[Planned]) -> Results:
         """Returns the records of those runs that have begun."""
-        return load_runs({self.path / run.path: StudyRun(run.entry) for run in planned})
+        own = load_runs({self.path / run.path: StudyRun(run.entry) for run in planned if not self._is_recorded(run)})
+        return own if self.recorded is None else together([self.recorded.results(planned), own])
+
+    def add_to_record(self, chosen: Iterable[Unit]) -> None:
+        """Adds those units whose runs have all ended to the record, and writes it if it lacks some of these runs."""
+        if self.recorded is None:
+            return
+        document, new = self.document, {}
+        for unit in chosen:
+            if document.selection(unit.key) is not None:
+                runs = [run for run in document.study_runs() if run.entry.unit == unit.key]
+                needed = [run for run in planned_of(document, unit) if run not in self.recorded]
+                if not self.unfinished(needed):
+                    entries = {run.path for run in needed}
+                    new |= {self.path / run.entry.path: run for run in runs if run.entry.path in entries}
+        if new:
+            self.recorded.add(load_runs(new), self.path, document)
+
+    def unrecorded(self, planned: Sequence[Planned]) -> list[Planned]:
+        """Returns those runs that this folder has or will have: those that are not in the record."""
+        return [run for run in planned if not self._is_recorded(run)]
+
+    def _is_recorded(self, run: Planned) -> bool:
+        return self.recorded is not None and run in self.recorded
 
     def unfinished(self, planned: Sequence[Planned], until_epoch: int | None = None) -> list[Planned]:
         """Returns those runs that have not ended, or whose files are incomplete.
@@ -110,8 +165,16 @@ class StudyFolder:
 
     def diverged(self, planned: Sequence[Planned]) -> list[Planned]:
         """Returns those runs, all of which have begun, that diverged."""
-        summaries = [load_summary(self.path / run.path / "summary.json") for run in planned]
-        return [run for run, summary in zip(planned, summaries, strict=True) if summary["status"] == "diverged"]
+        recorded = self.recorded.diverged(planned) if self.recorded is not None else []
+        return [
+            run
+            for run in planned
+            if run in recorded
+            or (
+                not self._is_recorded(run)
+                and load_summary(self.path / run.path / "summary.json")["status"] == "diverged"
+            )
+        ]
 
     def set_aside(self, planned: Sequence[Planned]) -> list[pathlib.Path]:
         """Renames the folders of runs that have begun and whose files are incomplete, so that these are trained again.
@@ -122,12 +185,14 @@ class StudyFolder:
         aside = []
         for run in planned:
             path = self.path / run.path
-            if is_begun(path) and missing_files(path):
+            if not self._is_recorded(run) and is_begun(path) and missing_files(path):
                 numbered = (path.with_name(f"{path.name}.incomplete-{n}") for n in itertools.count(1))
                 aside.append(path.rename(next(free for free in numbered if not os.path.lexists(free))))
         return aside
 
     def _ended(self, run: Planned, until_epoch: int | None) -> bool:
+        if self._is_recorded(run):
+            return True
         path = self.path / run.path
         if missing_files(path) or not (path / "summary.json").exists():
             return False
@@ -141,7 +206,28 @@ class StudyFolder:
         return has_finished(summary, until_epoch)
 
 
-def _document(study: Study, now: Document) -> Document:
+class _Plans:
+    """The entries of a study's runs. Each is computed once: for a thousand runs that takes a second or two."""
+
+    def __init__(self, study: Study):
+        self.study = study
+        self.units = units(study)
+        self._known: dict[object, list[RunEntry]] = {}
+
+    def entries(self, unit: Unit, phase: str, chosen: tuple[int, ...] = ()) -> list[RunEntry]:
+        """Returns the entries of a unit's runs in a phase; `chosen` are its finalists, or its winner."""
+        key = (unit.key, phase, chosen)
+        if key not in self._known:
+            self._known[key] = [run.entry for run in self._planned(unit, phase, chosen)]
+        return self._known[key]
+
+    def _planned(self, unit: Unit, phase: str, chosen: tuple[int, ...]) -> list[Planned]:
+        if phase == "trial":
+            return trials(self.study, unit)
+        return finalists(self.study, unit, chosen) if phase == "finalist" else confirmations(self.study, unit, *chosen)
+
+
+def _document(plans: _Plans, now: Document) -> Document:
     """Returns the document of a study, given the earlier one.
 
     If a unit has other trials than before, its finalists and its selection are dropped. Their runs are superseded,
@@ -152,22 +238,23 @@ def _document(study: Study, now: Document) -> Document:
     before: dict[tuple[UnitKey, str], list[RunEntry]] = {}
     for run in now.runs:
         before.setdefault((run.unit, run.phase), []).append(run)
-    for unit in units(study):
-        planned = trials(study, unit)
-        runs += [run.entry for run in planned]
-        digests = tuple(run.experiment.digest for run in planned)
+    selected = {found.unit: found for found in now.selections}
+    for unit in plans.units:
+        planned = plans.entries(unit, "trial")
+        runs += planned
+        digests = tuple(run.digest for run in planned)
         chosen = dict.fromkeys(run.trial for run in before.get((unit.key, "finalist"), []))
         same = digests == tuple(run.digest for run in before.get((unit.key, "trial"), []))
         if same and chosen.keys() <= {run.trial for run in planned}:
-            runs += [run.entry for run in finalists(study, unit, [*chosen])]
-        found = now.selection(unit.key)
+            runs += plans.entries(unit, "finalist", (*chosen,))
+        found = selected.get(unit.key)
         if found is not None and found.among == digests:
             kept.append(found)
             if found.trial is not None:
-                runs += [run.entry for run in confirmations(study, unit, found.trial)]
+                runs += plans.entries(unit, "confirmation", (found.trial,))
     paths = {run.path for run in runs}
     of_before = [run for run in now.runs if run.phase != "trial" and run.path not in paths]
     runs += [dataclasses.replace(run, phase="superseded") for run in of_before]
-    size = StudySize.of(study)
+    size = StudySize.of(plans.study)
     history = now.history if now.history and now.history[-1] == size else (*now.history, size)
-    return Document(study, tuple(runs), tuple(kept), now.timings, history)
+    return Document(plans.study, tuple(runs), tuple(kept), now.timings, history)

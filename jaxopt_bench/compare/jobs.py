@@ -176,14 +176,15 @@ class Executor(Protocol):
 class Local:
     """Does jobs on this machine's devices, one after the other, in their order."""
 
-    def __init__(self, ahead: bool = False):
+    def __init__(self, ahead: bool = False, in_turn: bool = False):
         """Takes the options of all jobs.
 
         Args:
           ahead: whether a thread compiles the program of the next job while one is trained. This process must then be
             able to end while the compiler works, as the command line is: see `interrupts.take_over`.
+          in_turn: whether all jobs of a unit are done before those of the next one, so that it can be recorded.
         """
-        self.ahead = ahead
+        self.ahead, self.in_turn = ahead, in_turn
 
     def run(self, jobs: Sequence[Job], options: JobOptions, listener: JobListener, next_jobs: NextJobs) -> None:
         """See `Executor.run`."""
@@ -196,6 +197,9 @@ class Local:
             result = perform(job.kind, job.experiments, options, reporter, compiling.problems, begun, job.until_epoch)
             listener.end(job)
             following = next_jobs(job, result)
+            if self.in_turn:
+                queue = [*following, *queue]
+                continue
             rungs = [each for each in following if each.kind == job.kind]
             others = [each for each in following if each.kind != job.kind]
             queue = [*rungs, *queue, *others]  # so only one search at a time has checkpoints on the disk

@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from jaxopt_bench.compare.folder import StudyFolder
 from jaxopt_bench.compare.jobs import RECORDING, Executor, Job, JobOptions, Local, StepTime
 from jaxopt_bench.compare.progress import Progress
+from jaxopt_bench.compare.record import Record
 from jaxopt_bench.compare.rungs import current_rung
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.measures import Measure
 from jaxopt_bench.problems import Problem, ProblemConfig
+from jaxopt_bench.results.recording import held
 from jaxopt_bench.runs import LockedError, Recording, check_optimizer, discard_checkpoints, locked
 from jaxopt_bench.study import (
     HALVING,
@@ -44,6 +46,9 @@ def compare(
     largest: int | None = None,
     devices: int = 1,
     recording: Recording = RECORDING,
+    record: str | pathlib.Path | None = None,
+    compact: bool = False,
+    only: Sequence[str] = (),
 ) -> Document:
     """Trains all runs of a study that are not finished yet, and returns the study's document.
 
@@ -60,9 +65,13 @@ def compare(
       largest: how many runs are trained at once, at most; None for as many as fit into memory.
       devices: how many devices share the work of a population.
       recording: what the runs write, and how often.
+      record: a folder as `Results.save` writes it, or a new one. Runs in it are not trained again. Each contender on
+        each workload is added to it when all its runs have finished. Then `folder` can be another one each time.
+      compact: whether the record is compact; see `Results.save`.
+      only: the names of the contenders that are trained now; the others are left for later. By default all.
 
     Raises:
-      UserError: for a mistake that the user can correct, such as missing data.
+      UserError: for a mistake that the user can correct, such as missing data, or a record of other runs.
       Interrupted: after SIGINT or SIGTERM, when a checkpoint has been written.
     """
     index, count = shard
@@ -70,15 +79,32 @@ def compare(
         raise UserError(f"the shard {index}/{count} does not exist; accepted: I/N with 0 <= I < N.")
     data_path = None if data_dir is None else pathlib.Path(data_dir)
     options = JobOptions(pathlib.Path(folder), data_path, largest, devices, recording)
-    judged = _measures(study, options.data_dir)
+    if record is not None and (study.search == HALVING or shard != (0, 1)):
+        raise UserError(
+            "a record is continued by one process, and it has no checkpoints with which a trial of halving could "
+            f"continue. Expected no shard and another search than {HALVING!r}."
+        )
+    chosen = study.only(contenders=only)
+    judged = _measures(chosen, options.data_dir)
     progress = progress or Progress()
-    for unit in units(study):
+    for unit in units(chosen):
         check_optimizer(experiment_of(unit.workload, unit.contender, seed=0, evaluate_test=False), progress.say)
-    study_folder = StudyFolder(options.folder)
-    whole = study_folder.begin(study)
-    judged = judged if whole.workloads == study.workloads else _measures(whole, options.data_dir)
-    with _Work(whole, study_folder, progress, shard, judged) as work:
-        (executor or Local()).run(work.jobs(), options, work.progress, work.next_jobs)
+    with contextlib.ExitStack() as stack:
+        recorded = None
+        if record is not None:
+            pathlib.Path(record).mkdir(parents=True, exist_ok=True)
+            stack.enter_context(held(pathlib.Path(record), wait=False))
+            recorded = Record(pathlib.Path(record), compact=compact)
+            recorded.check_unchanged()
+        study_folder = StudyFolder(options.folder, recorded)
+        whole = study_folder.begin(study)
+        judged = judged if whole.workloads == study.workloads else _measures(whole, options.data_dir)
+        mine = whole.only(contenders=only)
+        study_folder.add_to_record(units(mine))
+        work = stack.enter_context(_Work(mine, study_folder, progress, shard, judged))
+        (executor or Local(in_turn=record is not None)).run(work.jobs(), options, work.progress, work.next_jobs)
+        if recorded is not None:
+            recorded.compress()
     return study_folder.document
 
 
@@ -141,6 +167,12 @@ class _Work:
 
     def next_jobs(self, job: Job, measured: StepTime | None) -> Sequence[Job]:
         """Records the result of a timing, and returns the jobs that follow from a job."""
+        following = self._following(job, measured)
+        if not following:
+            self.folder.add_to_record([job.unit])
+        return following
+
+    def _following(self, job: Job, measured: StepTime | None) -> Sequence[Job]:
         if job.kind == "trial":
             rung = self._training(job.unit, trials(self.study, job.unit)) if self.study.search == HALVING else []
             return rung or self._after_trials(job.unit)
@@ -167,7 +199,8 @@ class _Work:
         """Returns the job that trains some of a unit's trials further; none if all are trained."""
         left, epochs = self._rung(unit, runs)
         whole = epochs == unit.workload.epochs
-        return [Job("trial", unit, tuple(left), None if whole else epochs)] if self._unfinished(left, epochs) else []
+        own = self.folder.unrecorded(left)
+        return [Job("trial", unit, tuple(own), None if whole else epochs)] if self._unfinished(left, epochs) else []
 
     def _rung(self, unit: Unit, runs: Sequence[Planned]) -> tuple[list[Planned], int]:
         """Returns those of a unit's trials that are still trained, and up to which epoch; see `current_rung`."""
@@ -194,7 +227,8 @@ class _Work:
         if self.study.finalists and not document.finalists(unit.key) and document.selection(unit.key) is None:
             self._choose_finalists(unit, left)
         again = self._finalists(unit)
-        return [Job("finalist", unit, tuple(again))] if self._unfinished(again) else self._after_finalists(unit)
+        own = self.folder.unrecorded(again)
+        return [Job("finalist", unit, tuple(own))] if self._unfinished(again) else self._after_finalists(unit)
 
     def _after_finalists(self, unit: Unit) -> list[Job]:
         """Returns the job that confirms a unit's winner, after selecting it; if that is confirmed, its timing."""
@@ -204,7 +238,8 @@ class _Work:
         if found is None or found.trial is None:
             return []
         runs = confirmations(self.study, unit, found.trial)
-        return [Job("confirmation", unit, tuple(runs))] if self._unfinished(runs) else self._timing(unit)
+        own = self.folder.unrecorded(runs)
+        return [Job("confirmation", unit, tuple(own))] if self._unfinished(runs) else self._timing(unit)
 
     def _unfinished(self, runs: Sequence[Planned], until_epoch: int | None = None) -> list[Planned]:
         """Returns the runs that are still to be trained. Runs with missing files are trained again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jaxopt_bench.results.completeness import incomplete_in_words
 from jaxopt_bench.results.metrics import metrics_of, workload_metrics
 from jaxopt_bench.results.settings import SettingRow, rows_by_setting
 from jaxopt_bench.results.tables import Results, load, load_runs, repeats_in_words, together, without_repeats
@@ -9,6 +10,7 @@ from jaxopt_bench.results.tables import Results, load, load_runs, repeats_in_wor
 __all__ = [
     "Results",
     "SettingRow",
+    "incomplete_in_words",
     "load",
     "load_runs",
     "metrics_of",

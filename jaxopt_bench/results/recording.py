@@ -105,7 +105,7 @@ def held(folder: pathlib.Path, wait: bool = True) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:
             raise UserError(
-                f"another process writes into {folder}. Wait until it has ended, or stop it, and use this command again."
+                f"another process writes into {folder}. Wait for its end, or stop it, and use this command again."
             ) from error
         except OSError:  # a file system that cannot lock folders
             pass

@@ -112,7 +112,7 @@ class Results:
                 f"the query {query!r} cannot be answered: {what}; the tables are runs and curves."
             ) from error
 
-    def save(self, folder: str | pathlib.Path, *, examples: bool = True) -> None:
+    def save(self, folder: str | pathlib.Path, *, compact: bool = False) -> None:
         """Writes the tables, and the study if there is one, into a folder that `load` reads.
 
         It leaves out checkpoints, the name of the folder of the runs, and, for a study's trials and finalists, the
@@ -121,7 +121,8 @@ class Results:
 
         Args:
           folder: is made if it does not exist.
-          examples: whether the results of single test examples are written, if there are some.
+          compact: whether the results of single test examples are left out; and of a study's trials and finalists, the
+            lines before the last epoch of all splits but the one by which trials are judged.
 
         Raises:
           UserError: if they are of several studies, or the folder holds a study that is not recorded.
@@ -130,7 +131,7 @@ class Results:
         self.check_can_save(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with held(folder):
-            self.write(folder, examples=examples)
+            self.write(folder, compact=compact)
 
     def check_can_save(self, folder: pathlib.Path) -> None:
         """Checks that these results can be written into a folder; see `save`."""
@@ -140,26 +141,45 @@ class Results:
         if counting(folder, DOCUMENT).exists() and not (self.documents and recorded):
             raise UserError(f"{folder} holds a study; accepted: another folder, or one that recorded this study.")
 
-    def write(self, folder: pathlib.Path, *, examples: bool = True) -> None:
-        """Writes what `save` writes into a folder that this process holds."""
-        trials = self.runs.filter(pl.col("phase").is_in(["trial", "finalist"]))["path"].implode()
-        steps = pl.col("split").eq_missing("train_steps") & pl.col("path").is_in(trials)
-        recorded = {CURVES: self.curves.filter(~steps), RUNS: self.runs}
-        with_examples = examples and len(self.examples) > 0
+    def write(self, folder: pathlib.Path, *, compact: bool = False, compression: int = COMPRESSION) -> None:
+        """Writes what `save` writes into a folder that this process holds.
+
+        Args:
+          folder: must exist.
+          compact: see `save`.
+          compression: the level of Zstandard's compression.
+        """
+        recorded = {CURVES: self._recorded_lines(compact), RUNS: self.runs}
+        with_examples = not compact and len(self.examples) > 0
         if with_examples or counting(folder, EXAMPLES).exists():  # of results that were recorded before
             recorded[EXAMPLES] = self.examples if with_examples else self.examples.clear()
         paths = {path: _below(path, self.folder) for path in self.runs["path"]}
         remove_leftovers(folder)
         files: dict[str, Write] = {
             name: functools.partial(
-                _renamed(table, paths).write_parquet, compression="zstd", compression_level=COMPRESSION
+                _renamed(table, paths).write_parquet, compression="zstd", compression_level=compression
             )
             for name, table in recorded.items()
         }
-        files |= {DOCUMENT: document.write for document in self.documents}
+        for document in self.documents:
+            files[DOCUMENT] = document.write
         write_together(folder, files)
         if not with_examples:
             remove_regular(folder / EXAMPLES)
+
+    def _recorded_lines(self, compact: bool) -> pl.DataFrame:
+        """Returns the lines that a record has; see `save`."""
+        tuned = self.runs.filter(pl.col("phase").is_in(["trial", "finalist"])).select("path", "workload")
+        judging = [(w.name, d.study.judging_split(w.name)) for d in self.documents for w in d.study.workloads]
+        splits = pl.DataFrame(judging, {"workload": pl.String, "judging": pl.String}, orient="row")
+        tuned = tuned.join(splits, on="workload", how="left").select("path", "judging", tuned=True)
+        lines = self.curves.join(tuned, on="path", how="left", maintain_order="left")
+        kept = pl.lit(value=True)
+        if compact:
+            is_last = pl.col("step") == pl.col("step").max().over("path")
+            kept = is_last | pl.col("judging").is_null() | (pl.col("split") == pl.col("judging"))
+        steps = pl.col("split").eq_missing("train_steps") & pl.col("tuned").is_not_null()
+        return lines.filter(kept & ~steps).select(self.curves.columns)
 
 
 def load(path: str | pathlib.Path) -> Results:

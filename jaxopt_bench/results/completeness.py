@@ -1,0 +1,37 @@
+"""Whether the runs of a study have all finished, in words."""
+
+from __future__ import annotations
+
+from jaxopt_bench.results.tables import Results
+from jaxopt_bench.study import RunEntry, UnitKey, units
+
+MOST = 6
+"""The most missing pairs of an optimizer and a workload that are named."""
+
+
+def incomplete_in_words(results: Results) -> str | None:
+    """Returns in sentences what is missing of the studies among some results; None if nothing is.
+
+    A part of a study is complete if its winner has been selected and all its confirmations have finished.
+    """
+    ended = set(results.runs.filter(~results.runs["status"].is_in(["running", "interrupted"]))["digest"])
+    said = []
+    for document in results.documents:
+        planned = units(document.study)
+        needed: dict[UnitKey, list[RunEntry]] = {}
+        for run in document.runs:
+            needed.setdefault(run.unit, []).append(run)
+        chosen = {found.unit for found in document.selections}
+        missing = [
+            unit.label
+            for unit in planned
+            if unit.key not in chosen
+            or any(run.digest not in ended and run.phase != "superseded" for run in needed.get(unit.key, ()))
+        ]
+        if missing:
+            more = f" and {len(missing) - MOST} others" if len(missing) > MOST else ""
+            said.append(
+                f"The study {document.study.name} is not complete: {len(planned) - len(missing)} of {len(planned)} "
+                f"optimizers on workloads have finished. Missing: {'; '.join(missing[:MOST])}{more}."
+            )
+    return " ".join(said) or None
