@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import jax
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from jaxopt_bench import catalog
+from jaxopt_bench.compare import newcomer
 from jaxopt_bench.measures import split_of
 from jaxopt_bench.optimizers import Constant, Cosine
 from jaxopt_bench.problems import take_examples
@@ -80,8 +82,16 @@ def test_at_least_24_optimizers_are_tuned_in_spaces_of_their_default_rule():
 
 
 def test_trials_and_confirmations_are_populations_of_one_size_so_that_they_share_a_program():
-    assert SUITE.trials == SUITE.seeds
+    assert SUITE.trials == SUITE.finalists * SUITE.finalist_seeds == SUITE.seeds
     assert SUITE.trial_seeds == SUITE.repetitions == 1
+
+
+def test_a_newcomer_is_tuned_and_trained_like_the_others():
+    new = newcomer(dataclasses.replace(SUITE, contenders=SUITE.contenders[1:]), SUITE.contenders[0].name)
+    assert new == SUITE.contenders[0]
+    other = newcomer(SUITE, "novograd")
+    assert set(other.searched) == {"optimizer.learning_rate", "optimizer.weight_decay"}
+    assert other.schedule == Cosine(warmup=1.0)
 
 
 def test_every_workload_has_a_target():
