@@ -11,12 +11,13 @@ Admits:  a workload, if the best and the worst of several optimizers differ by a
          Muon, on seven workloads also Lion and RMSprop, tuned in the same way. The deviation is the median over them.
 Spaces:  those of `Optimizer.search_space`: learning rate and weight decay, the same numbers of decades for each. Padam
          searches its exponent, too. Prodigy finds its learning rate, and searches the weight decay alone.
-Select:  the trial that reaches the target in the fewest steps, then the one with the lower loss.
+Select:  the trial with the lowest loss on the validation examples; of the quadratic function, the lowest loss.
+Trials:  the same on every workload, so that the results also show which single setting is the best.
 Run:     jaxopt-bench compare suite --optimizers adamw
 """
 
 from jaxopt_bench import catalog
-from jaxopt_bench.optimizers import OPTIMIZERS, Constant, Cosine, Optimizer, Padam, Schedule
+from jaxopt_bench.optimizers import OPTIMIZERS, AdamW, Constant, Cosine, Optimizer, Padam, Schedule
 from jaxopt_bench.study import Contender, Study, Target
 
 WARMUP = 1.0
@@ -60,14 +61,22 @@ MOST_ASKED_FOR = (  # first
     "yogi",
     "adamax",
     "padam",
+    "soap",
+    "cautious_adamw",
+    "mars_adamw",
 )
 """The names of optimizers. Those that people ask for most are compared first."""
-PADAM = Padam(partial=1 / 8, bias_correction=True, eps=1e-8, gradient_unit=0.01)  # as its authors train it
+MODIFIED: dict[str, Optimizer] = {
+    "padam": Padam(partial=1 / 8, bias_correction=True, eps=1e-8, gradient_unit=0.01),  # as its authors train it
+    "cautious_adamw": AdamW(cautious=True),
+    "mars_adamw": AdamW(mars_gamma=0.025),
+}
+"""Those that are not the optimizers of the same name with default values."""
 
 
 def contender(name: str) -> Contender:
     """Returns an optimizer in its own search space, with a constant learning rate if its method prescribes that."""
-    optimizer: Optimizer = PADAM if name == "padam" else OPTIMIZERS[name]
+    optimizer = MODIFIED.get(name) or OPTIMIZERS[name]
     schedule: Schedule = Constant(WARMUP) if optimizer.schedule.is_constant else Cosine(WARMUP)
     return Contender(name=name, optimizer=optimizer, schedule=schedule)
 
@@ -82,7 +91,8 @@ STUDIES = {
         finalists=4,
         finalist_seeds=3,
         seeds=12,  # as many runs as there are trials, and runs of finalists, so that one compiled program trains all
-        select="steps_to_target",
+        select="loss",
+        same_trials=True,
         targets=tuple(Target(workload=w, measure=measure, value=value) for w, (measure, value) in TARGETS.items()),
     ),
 }

@@ -133,7 +133,8 @@ class StudyFolder:
         """Adds those units whose runs have all ended to the record, and writes it if it lacks some of these runs."""
         if self.recorded is None:
             return
-        document, new = self.document, {}
+        document = self.document
+        new: dict[pathlib.Path, StudyRun] = {}
         for unit in chosen:
             if document.selection(unit.key) is not None:
                 runs = [run for run in document.study_runs() if run.entry.unit == unit.key]
