@@ -133,7 +133,8 @@ class StudyFolder:
         """Adds those units whose runs have all ended to the record, and writes it if it lacks some of these runs."""
         if self.recorded is None:
             return
-        document, new = self.document, {}
+        document = self.document
+        new: dict[pathlib.Path, StudyRun] = {}
         for unit in chosen:
             if document.selection(unit.key) is not None:
                 runs = [run for run in document.study_runs() if run.entry.unit == unit.key]
@@ -141,7 +142,9 @@ class StudyFolder:
                 if not self.unfinished(needed):
                     entries = {run.path for run in needed}
                     new |= {self.path / run.entry.path: run for run in runs if run.entry.path in entries}
-        if new:
+        timed = {(timing.workload, timing.contender) for timing in document.timings}
+        before = self.recorded.document
+        if new or (before is not None and timed - {(timing.workload, timing.contender) for timing in before.timings}):
             self.recorded.add(load_runs(new), self.path, document)
 
     def unrecorded(self, planned: Sequence[Planned]) -> list[Planned]:
