@@ -142,7 +142,9 @@ class StudyFolder:
                 if not self.unfinished(needed):
                     entries = {run.path for run in needed}
                     new |= {self.path / run.entry.path: run for run in runs if run.entry.path in entries}
-        if new:
+        timed = {(timing.workload, timing.contender) for timing in document.timings}
+        before = self.recorded.document
+        if new or (before is not None and timed - {(timing.workload, timing.contender) for timing in before.timings}):
             self.recorded.add(load_runs(new), self.path, document)
 
     def unrecorded(self, planned: Sequence[Planned]) -> list[Planned]:

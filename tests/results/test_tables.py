@@ -633,3 +633,26 @@ def test_all_that_a_real_run_writes_has_a_column(tiny, tmp_path, digits_dir):
         assert {name: row[name] for name in own} == {name: getattr(config, name) for name in own}
     assert (row["problem.name"], row["model.name"], row["augmentation.flip"]) == ("classification", "cnn", True)
     assert types_of(results.runs, run_types()) == dict(run_types())
+
+
+def test_a_compact_record_has_the_judging_lines_and_the_last_ones_of_trials(tmp_path):
+    folder = write_study(tmp_path / "two", small_study())
+    load(folder).save(tmp_path / "whole")
+    load(folder).save(tmp_path / "compact", compact=True)
+    whole, compact = (load(tmp_path / name) for name in ("whole", "compact"))
+    assert_frame_equal(compact.runs.drop("path"), whole.runs.drop("path"))
+    phases = {path.removeprefix(f"{tmp_path}/compact/"): phase for path, phase in compact.runs["path", "phase"].rows()}
+    lines = [
+        {
+            (path.removeprefix(f"{results_dir}/"), step, split)
+            for path, step, split in results.curves.select("path", "step", "split").rows()
+        }
+        for results_dir, results in ((tmp_path / "whole", whole), (tmp_path / "compact", compact))
+    ]
+    last = {path: max(step for other, step, _ in lines[0] if other == path) for path in phases}
+    assert lines[1] == {
+        (path, step, split)
+        for path, step, split in lines[0]
+        if phases[path] == "confirmation" or split == "validation" or step == last[path]
+    }
+    assert lines[1] < lines[0]
