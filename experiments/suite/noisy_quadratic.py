@@ -15,7 +15,7 @@ from jaxopt_bench.problems import NoisyQuadratic
 
 WORKLOAD = Workload(
     name="noisy_quadratic_mini",
-    problem=NoisyQuadratic(center=2.0, examples=1600),
+    problem=NoisyQuadratic(center=2.0, examples=1600, validation_examples=1),
     epochs=20,
     batch_size=16,
 )
