@@ -47,7 +47,9 @@ def test_a_step_trains_and_the_untrained_model_is_measured_and_misses_the_target
     split, metric = split_of(target.measure)
     examples = problem.split(split)
     batch = jax.tree.map(jnp.asarray, take_examples(examples, slice(64)))
-    metrics, _ = jax.jit(make_evaluation_step(task))(state.params, state.variables, batch, jnp.ones(count_examples(batch), bool))
+    metrics, _ = jax.jit(make_evaluation_step(task))(
+        state.params, state.variables, batch, jnp.ones(count_examples(batch), bool)
+    )
     values = {own: float(value) for own, value in metrics.compute(problem.measured).items()}
     assert all(math.isfinite(value) for value in values.values())
     headline = next(own for own in problem.measured if own.name == metric)
