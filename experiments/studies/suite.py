@@ -3,15 +3,17 @@
 Asks:    which optimizer is the best default over workloads of many kinds, and how soon it reaches good results.
 Targets: one rule for all workloads, as AlgoPerf sets its targets (Dahl et al., 2023): the result that the better of two
          standard optimizers, SGD with momentum and AdamW, has after 75% of the steps, in the median over 8 seeds. Each
-         is tuned with 8 trials by the validation loss, or by the loss itself if there are no validation examples. The
-         result is the headline metric on the validation examples; of a function, its gap to the minimum. It is rounded
-         to three digits, away from the optimum.
+         is tuned with 8 trials by the validation loss. The result is the headline metric on the validation examples. It
+         is rounded to three digits, away from the optimum.
 Admits:  a workload, if the best and the worst of several optimizers differ by at least three standard deviations of a
          seed, in the headline metric or in the steps to the target. The optimizers are SGD with momentum, AdamW and
          Muon, on seven workloads also Lion and RMSprop, tuned in the same way. The deviation is the median over them.
 Spaces:  those of `Optimizer.search_space`: learning rate and weight decay, the same numbers of decades for each. Padam
          searches its exponent, too. Prodigy finds its learning rate, and searches the weight decay alone.
-Select:  the trial with the lowest loss on the validation examples; of the quadratic function, the lowest loss.
+Select:  the trial with the lowest validation loss at the end. If the one that reaches the target in the fewest steps is
+         selected, the results of AdamW are worse on the Poisson equation and the autoencoder, since some seeds fail.
+Expect:  one optimizer's part, 36 runs on each workload, takes 803 s of a core of an Intel Xeon with AVX-512 (AdamW,
+         without a compilation cache), so 7 minutes or more on two cores. Others used the machine, so that it took 24.
 Trials:  the same on every workload, so that the results also show which single setting is the best.
 Run:     jaxopt-bench compare suite --optimizers adamw
 """
@@ -33,7 +35,7 @@ TARGETS = {
     "words_gru_mini": ("validation_loss", 2.23),
     "diamonds_mlp_mini": ("validation_rmse", 680.0),
     "poisson_mini": ("validation_relative_error", 0.0111),
-    "noisy_quadratic_mini": ("train_clean_gap", 0.064),
+    "noisy_quadratic_mini": ("validation_gap", 0.064),
 }
 """The measure and the value to reach, by workload."""
 MOST_ASKED_FOR = (  # first
@@ -91,7 +93,6 @@ STUDIES = {
         finalists=4,
         finalist_seeds=3,
         seeds=12,  # as many runs as there are trials, and runs of finalists, so that one compiled program trains all
-        select="loss",
         same_trials=True,
         targets=tuple(Target(workload=w, measure=measure, value=value) for w, (measure, value) in TARGETS.items()),
     ),

@@ -6,8 +6,8 @@ From:    Alpaydin & Kaynak (1998), the digits that scikit-learn ships; the netwo
          many channels.
 Expect:  test accuracies: Muon 96.6%, RMSprop 96.0%, SGD with momentum 94.6%, AdamW 93.7%, Lion 92.7%. Each was tuned
          with 8 trials; these are means over 8 seeds. Best minus worst is 4.0 times the standard deviation of a seed
-         (the median over the five). A run takes 0.7 s of a core of an Intel Xeon with AVX-512, if populations of 8 are
-         trained, with compiling and evaluation.
+         (the median over the five). In a population of 8, a run takes 0.7 s of a core of an Intel Xeon with AVX-512,
+         compiling and evaluation included, and half of that on two cores. Compiling takes 3 s.
 Run:     make run EXP=digits_cnn_mini_adamw
 """
 

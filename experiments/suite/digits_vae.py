@@ -5,8 +5,8 @@ Trains:  dense layers of 64-128-64-8-64-128-64 units with tanh, 34,768 parameter
 From:    Kingma & Welling (2014), with smaller layers. A training step draws a code for each image.
 Expect:  test results of Muon 2.33, AdamW 2.44, SGD with momentum 2.70, RMSprop 2.79, Lion 3.56 bits per dimension. Each
          was tuned with 8 trials; these are means over 8 seeds. Best minus worst is 42.3 times the standard deviation of
-         a seed (the median over the five). A run takes 2.1 s of a core of an Intel Xeon with AVX-512, if populations of
-         8 are trained, with compiling and evaluation.
+         a seed (the median over the five). In a population of 8, a run takes 2.1 s of a core of an Intel Xeon with
+         AVX-512, compiling and evaluation included, and half of that on two cores. Compiling takes 5 s.
 Run:     make run EXP=digits_vae_mini_adamw
 """
 

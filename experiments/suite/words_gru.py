@@ -4,8 +4,8 @@ Trains:  a GRU of 32 units, 8,027 parameters, on 1,600 words (400 validate, 6,35
 From:    no one paper; the words of SCOWL, see words_gru, of which it uses few.
 Expect:  test losses in nats per letter: SGD with momentum 2.188, Muon 2.193, AdamW 2.227. Each was tuned with 8 trials;
          these are means over 8 seeds. Best minus worst is 9.1 times the standard deviation of a seed (the median over
-         the three). A run takes 3.3 s of a core of an Intel Xeon with AVX-512, if populations of 8 are trained, with
-         compiling and evaluation.
+         the three). In a population of 8, a run takes 3.3 s of a core of an Intel Xeon with AVX-512, compiling and
+         evaluation included, and half of that on two cores. Compiling takes 9 s.
 Run:     make run EXP=words_gru_mini_adamw
 """
 

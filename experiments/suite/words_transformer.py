@@ -4,8 +4,8 @@ Trains:  one block of attention of width 32, 15,035 parameters, on 1,200 words (
 From:    no one paper; the words of SCOWL, see words_transformer, of which it uses few.
 Expect:  test losses in nats per letter: SGD with momentum 2.299, Muon 2.329, AdamW 2.331. Each was tuned with 8 trials;
          these are means over 8 seeds. Best minus worst is 3.0 times the standard deviation of a seed (the median over
-         the three). A run takes 2.7 s of a core of an Intel Xeon with AVX-512, if populations of 8 are trained, with
-         compiling and evaluation.
+         the three). In a population of 8, a run takes 2.7 s of a core of an Intel Xeon with AVX-512, compiling and
+         evaluation included, and half of that on two cores. Compiling takes 10 s.
 Run:     make run EXP=words_transformer_mini_adamw
 """
 

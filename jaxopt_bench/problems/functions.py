@@ -30,17 +30,24 @@ _MATRIX_SEED = 0  # of the matrices to factorise
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Function(ProblemConfig):
-    """A function of parameters alone. It has neither validation nor test examples."""
+    """A function of parameters alone. It has no test examples, and no validation examples unless they are asked for."""
 
     metric_names: ClassVar[tuple[str, ...] | None] = ("gap", LOSS)
 
     examples: int = number(100, at_least=1)
     """Steps in an epoch times the batch size."""
+    validation_examples: int = number(0, at_least=0)
+    """Validation examples, each with the function itself as its loss. With one, a study can judge trials by the
+    validation loss on functions and on other problems alike."""
+
+    def to_json(self) -> dict[str, Any]:
+        """See `Config.to_json`. Having no validation examples is left out: older runs were recorded without it."""
+        return {name: value for name, value in super().to_json().items() if name != "validation_examples" or value}
 
     @property
     def validates(self) -> bool:
-        """False: there are no validation examples."""
-        return False
+        """Whether there are validation examples."""
+        return self.validation_examples > 0
 
     def problem(
         self,
@@ -67,6 +74,7 @@ class Function(ProblemConfig):
 
         return Problem(
             train=np.arange(self.examples, dtype=np.int32),
+            validation=np.arange(self.validation_examples, dtype=np.int32) if self.validates else None,
             init=init,
             loss=loss,
             metrics=(GAP, Metric(name=LOSS, least=minimum if noise is None else None, resampling="none")),

@@ -14,7 +14,7 @@ from jaxopt_bench import catalog
 from jaxopt_bench.compare import newcomer
 from jaxopt_bench.measures import split_of
 from jaxopt_bench.optimizers import Constant, Cosine
-from jaxopt_bench.problems import take_examples
+from jaxopt_bench.problems import count_examples, take_examples
 from jaxopt_bench.study import STUDIES
 from jaxopt_bench.training import Task, initial_state, make_evaluation_step, make_train_step
 
@@ -45,9 +45,11 @@ def test_a_step_trains_and_the_untrained_model_is_measured_and_misses_the_target
 
     target = SUITE.target(name)
     split, metric = split_of(target.measure)
-    examples = problem.train if split == "train_clean" else problem.split(split)
+    examples = problem.split(split)
     batch = jax.tree.map(jnp.asarray, take_examples(examples, slice(64)))
-    metrics, _ = jax.jit(make_evaluation_step(task))(state.params, state.variables, batch, jnp.ones(64, bool))
+    metrics, _ = jax.jit(make_evaluation_step(task))(
+        state.params, state.variables, batch, jnp.ones(count_examples(batch), bool)
+    )
     values = {own: float(value) for own, value in metrics.compute(problem.measured).items()}
     assert all(math.isfinite(value) for value in values.values())
     headline = next(own for own in problem.measured if own.name == metric)

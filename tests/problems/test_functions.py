@@ -85,6 +85,18 @@ def test_the_noisy_quadratic_under_sgd_follows_its_exact_recursion(center):
     assert (error / expected).max() < 0.02
 
 
+def test_a_validation_example_has_the_function_without_noise():
+    config = NoisyQuadratic(dimensions=3, validation_examples=1)
+    problem = config.load()
+    params = jnp.array([1.0, -2.0, 3.0])
+    found = problem.evaluation(params, {}, problem.validation)
+    assert found["loss"] == pytest.approx([0.5 * (1 + 4 / 2 + 9 / 3)])
+    assert config.validates
+    assert not NoisyQuadratic().validates
+    assert NoisyQuadratic.from_json(config.to_json()) == config
+    assert "validation_examples" not in NoisyQuadratic().to_json()  # of which older runs know nothing
+
+
 def test_a_center_of_the_noisy_quadratic_that_is_not_zero_is_recorded():
     moved = NoisyQuadratic(center=2.0)
     assert NoisyQuadratic.from_json(moved.to_json()) == moved
