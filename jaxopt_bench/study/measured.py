@@ -12,8 +12,6 @@ JUDGING = ("validation", "train_clean")
 """The splits that can judge trials and have targets: trials are evaluated on them at the ends of epochs."""
 STEPS = "steps_to_target"
 """A value of `Study.select`. With it, the trial that reaches the target in the fewest steps wins."""
-ANY_LOSS = "loss"
-"""A value of `Study.select`: the loss on the validation examples or, of a problem without any, on training examples."""
 JUDGING_FORM = '"validation_<metric>" or "train_clean_<metric>", such as "validation_loss"'
 
 

@@ -13,7 +13,6 @@ from jaxopt_bench.problems import LOSS
 from jaxopt_bench.study.contender import Contender
 from jaxopt_bench.study.extension import Extension
 from jaxopt_bench.study.halving import HALVING, training_epochs
-from jaxopt_bench.study.measured import ANY_LOSS
 from jaxopt_bench.study.study import Study
 
 _WHEN = {"final": "last epoch", "best": "epoch with the lowest validation loss"}
@@ -113,10 +112,6 @@ def _selection(study: Study) -> list[str]:
         split, metric = judged
         best = "lowest" if metric == LOSS else "best"
         by, when = f"{SPLIT_WORDS[split]} {metric.replace('_', ' ')}", f" at the {_WHEN[study.at]}"
-    if study.select == ANY_LOSS:
-        without = join_words([w.name for w in study.workloads if not w.problem.validates])
-        training = f" (on {without}, which has no validation examples: clean training loss)" if without else ""
-        best, by, when = "lowest", f"validation loss{training}", f" at the {_WHEN[study.at]}"
     if not study.finalists:
         return [
             f"Select: the trial with the {best} {mean}{by}{when}, the earlier of equals; one that diverges counts "

@@ -14,7 +14,7 @@ from jaxopt_bench.problems import LOSS
 from jaxopt_bench.study.claims import Claim
 from jaxopt_bench.study.contender import Contender, run_name
 from jaxopt_bench.study.halving import HALVING, Rung, most_trials, rungs
-from jaxopt_bench.study.measured import ANY_LOSS, JUDGING, JUDGING_FORM, STEPS, is_judging, names_of_measures
+from jaxopt_bench.study.measured import JUDGING, JUDGING_FORM, STEPS, is_judging, names_of_measures
 from jaxopt_bench.study.same_trials import check_same_trials
 
 MOST_SEEDS = 5_000
@@ -93,8 +93,7 @@ class Study(Config):
     """With halving: how many rungs there are, at most. More rungs train fewer epochs, and stop trials earlier."""
     select: str = "validation_loss"
     """The measure by which trials are judged: "validation_<metric>", such as the loss, or "steps_to_target". For
-    problems without validation examples, such as analytic functions, "train_clean_<metric>". "loss" is the validation
-    loss of the workloads that have validation examples, and the clean training loss of the others."""
+    problems without validation examples, such as analytic functions, "train_clean_<metric>"."""
     at: Literal["final", "best"] = "final"
     """Whether results are those of the last epoch, or of the one with the lowest validation loss."""
     refit: bool = False
@@ -120,8 +119,8 @@ class Study(Config):
                 f"Study.trials is {self.trials} and total_epochs is {self.total_epochs}; accepted: one of the two."
             )
         self._check_names()
-        if self.select not in (STEPS, ANY_LOSS) and not is_judging(self.select):
-            raise UserError(f"Study.select is {self.select!r}. Expected {JUDGING_FORM}, {ANY_LOSS!r}, or {STEPS!r}.")
+        if self.select != STEPS and not is_judging(self.select):
+            raise UserError(f"Study.select is {self.select!r}. Expected {JUDGING_FORM}, or {STEPS!r}.")
         if self.finalists == 1:
             raise UserError("Study.finalists is 1. Expected 0 for none, or at least 2 to select among.")
         self._check_halving()
@@ -215,7 +214,7 @@ class Study(Config):
         if tuned is not None and self.judging_split(workload) == "validation":
             raise UserError(
                 f"the workload {workload} has no validation examples, by which the trials of {tuned} are judged. "
-                "Expected a problem with validation examples, or Study.select 'loss' or 'train_clean_loss'."
+                "Expected a problem with validation examples, or Study.select 'train_clean_loss'."
             )
 
     def check_metrics(self, known: Mapping[str, Sequence[str]]) -> None:
@@ -229,7 +228,7 @@ class Study(Config):
         """
         for workload, metrics in known.items():
             judging = [f"{split}_{name}" for split in JUDGING for name in dict.fromkeys([*metrics, LOSS])]
-            if self.select not in (STEPS, ANY_LOSS, *judging):
+            if self.select not in (STEPS, *judging):
                 raise unknown_name(f"measure in Study.select, on the workload {workload}", self.select, judging)
             for target in self.targets:
                 if target.workload == workload and target.measure not in judging:
@@ -261,17 +260,6 @@ class Study(Config):
         """Returns a workload's target; None if it has none."""
         return next((t for t in self.targets if t.workload == workload), None)
 
-    def select_on(self, workload: str) -> str:
-        """Returns the measure by which the trials on a workload are judged; see `select`.
-
-        Args:
-          workload: its name.
-        """
-        if self.select != ANY_LOSS:
-            return self.select
-        validates = self.workload(workload).problem.validates
-        return f"{JUDGING[0] if validates else JUDGING[1]}_{LOSS}"
-
     def judging_split(self, workload: str) -> str:
         """Returns the split by which the trials on a workload are judged.
 
@@ -279,7 +267,7 @@ class Study(Config):
           workload: its name.
         """
         target = self.target(workload)
-        measure = target.measure if self.select == STEPS and target is not None else self.select_on(workload)
+        measure = target.measure if self.select == STEPS and target is not None else self.select
         found = split_of(measure)
         return found[0] if found is not None else JUDGING[0]
 

@@ -48,10 +48,10 @@ def judged_by(study: Study, workload: str, metrics: tuple[Metric, ...]) -> Measu
     """
     if study.select == STEPS:
         return Measure(STEPS, Metric(name="steps_to_target", least=0.0), "steps to target")
-    known, name = measures(metrics), study.select_on(workload)
-    if name not in known:
-        raise unknown_name(f"measure in Study.select, on the workload {workload}", name, known)
-    return known[name]
+    known = measures(metrics)
+    if study.select not in known:
+        raise unknown_name(f"measure in Study.select, on the workload {workload}", study.select, known)
+    return known[study.select]
 
 
 def trial_scores(study: Study, results: Results, epoch: int | None = None) -> list[Score]:
@@ -74,7 +74,7 @@ def trial_scores(study: Study, results: Results, epoch: int | None = None) -> li
             assert target is not None, "a study that selects by steps has targets"
             value = complete_mean([steps_of(results.lines(row["path"]), target, metrics) for row in rows])
         else:
-            value = complete_mean([result_at(study, results, row, study.select_on(workload), epoch) for row in rows])
+            value = complete_mean([result_at(study, results, row, study.select, epoch) for row in rows])
         scores.append(Score(rows[0]["trial"], value if losses is not None else None, losses))
     return scores
 

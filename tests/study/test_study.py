@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.optimizers import SGD, Adam, AdamW, Axis, Choice, MultiStep, Padam, Space
 from jaxopt_bench.problems import Classification
-from jaxopt_bench.study import Association, Claim, Comparison, Contender, Study, Target, experiment_of, merged, protocol
+from jaxopt_bench.study import Association, Claim, Comparison, Contender, Study, Target, experiment_of, merged
 from jaxopt_bench.study.study import MOST_SEEDS
 from tests.study.studies import RATE, WORKLOAD, claim, small_study, studies
 
@@ -159,19 +159,6 @@ def test_trials_without_validation_examples_are_judged_by_training():
         study = small_study(workloads=(UNVALIDATED,), **fields)
         assert study.judging_split("all") == "train_clean"
     assert small_study().judging_split("cnn") == "validation"
-
-
-def test_the_loss_of_the_split_that_each_workload_has_can_judge_trials():
-    validated = small_study().workloads[0]
-    study = small_study(workloads=(validated, UNVALIDATED), select="loss")
-    assert [study.select_on(name) for name in (validated.name, "all")] == ["validation_loss", "train_clean_loss"]
-    assert study.judging_split("all") == "train_clean"
-    assert Study.from_json(study.to_json()) == study
-    assert any(
-        "the lowest validation loss (on all, which has no validation examples: clean training loss) at the last" in said
-        for said in protocol(study)
-    )
-    assert small_study().select_on(validated.name) == "validation_loss"
 
 
 def test_a_target_is_of_what_is_measured_every_epoch():
