@@ -53,7 +53,9 @@ def write_together(folder: pathlib.Path, files: Mapping[str, Write]) -> None:
     """
     for name in files:
         if (folder / name).is_symlink():
-            raise UserError(f"{folder / name} is a symbolic link. Expected a regular file: copy the link's target here.")
+            raise UserError(
+                f"{folder / name} is a symbolic link. Expected a regular file: copy the link's target here."
+            )
     _move_pending(folder)
     for entry in os.scandir(folder):
         if TEMPORARY.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
