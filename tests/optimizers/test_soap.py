@@ -104,7 +104,7 @@ def test_updates_follow_the_paper_in_float64(numbers: dict[str, Any], frequency:
 @pytest.mark.parametrize("frequency", [1, 10])
 def test_updates_follow_the_paper_in_float32(frequency: int) -> None:
     """Each QR decomposition of nearly singular matrices amplifies rounding; the defaults are the usual case."""
-    assert largest_error(SOAP(precondition_frequency=frequency), 0, np.float32) <= 2e-3
+    assert largest_error(SOAP(precondition_frequency=frequency), 0, np.float32) <= 2e-4
 
 
 @pytest.mark.parametrize("largest", [10_000, 4])
