@@ -11,9 +11,9 @@ Admits:  a workload, if the best and the worst of several optimizers differ by a
 Spaces:  those of `Optimizer.search_space`: learning rate and weight decay, the same numbers of decades for each. Padam
          searches its exponent, too. Prodigy finds its learning rate, and searches the weight decay alone.
 Select:  the trial with the lowest validation loss at the end. Targets measure the confirmations alone.
+Trials:  the same on every workload, so that the results also show which single setting is the best.
 Expect:  one optimizer's part, 36 runs on each workload, takes 803 s of a core of an Intel Xeon with AVX-512 (AdamW,
          without a compilation cache), so 7 minutes or more on two cores. Others used the machine, so that it took 24.
-Trials:  the same on every workload, so that the results also show which single setting is the best.
 Run:     jaxopt-bench compare suite --optimizers adamw
 """
 
