@@ -1,4 +1,5 @@
-"""Experiments, and what else is kept in files, by name: the files of `experiments/`, or of a folder of the user's.
+"""Experiments, and what else is kept in files, by name: the files of `experiments/` and `experiments/suite/`, or of a
+folder of the user's.
 
 Such a file is code and is run, see `user_code`. One of experiments exports `EXPERIMENTS`, a dictionary of `Experiment`
 by name.
@@ -34,13 +35,13 @@ class Catalog(Generic[C]):
       cls: of what class they are; it has a field `name`.
       kind: what one is called, in the singular.
       exported: the name of the dictionary that a file exports.
-      folder: where they are looked up, below the project's own experiments.
+      folders: where they are looked up, below the project's own experiments.
     """
 
     cls: type[C]
     kind: str
     exported: str
-    folder: str = "."
+    folders: tuple[str, ...] = (".",)
 
     def load_file(self, location: str | pathlib.Path) -> dict[str, C]:
         """Runs one file and returns what it exports, each under its own name.
@@ -59,23 +60,24 @@ class Catalog(Generic[C]):
         return {name: dataclasses.replace(item, name=name) for name, item in found.items()}
 
     def load_folder(self, folder: pathlib.Path | None = None) -> dict[str, C]:
-        """Returns all that a folder's files export by name, the project's own folder by default.
+        """Returns all that a folder's files export by name, the project's own folders by default.
 
         Raises:
           UserError: if the folder does not exist, or two files export one name.
         """
-        folder = experiments_dir() / self.folder if folder is None else folder
-        if not folder.is_dir():
-            raise UserError(f"{folder} is not a folder. Expected a folder of files that export {self.exported}.")
+        folders = [experiments_dir() / own for own in self.folders] if folder is None else [folder]
         found: dict[str, C] = {}
-        for path in sorted(folder.glob("*.py")):
-            for name, item in self.load_file(path).items():
-                if name in found:
-                    raise UserError(
-                        f"{path} exports {name!r}, but another file in {folder} exports the same name. Expected "
-                        "different names."
-                    )
-                found[name] = item
+        for each in folders:
+            if not each.is_dir():
+                raise UserError(f"{each} is not a folder. Expected a folder of files that export {self.exported}.")
+            for path in sorted(each.glob("*.py")):
+                for name, item in self.load_file(path).items():
+                    if name in found:
+                        raise UserError(
+                            f"{path} exports {name!r}, but another file in {' or '.join(map(str, folders))} exports the "
+                            "same name. Expected different names."
+                        )
+                    found[name] = item
         return found
 
     def find(self, name: str, folder: pathlib.Path | None = None) -> C:
@@ -83,7 +85,7 @@ class Catalog(Generic[C]):
 
         Args:
           name: its name, the path of a file that exports one alone, `FILE.py:NAME` or `MODULE:NAME`.
-          folder: where names are looked up; the project's own folder by default.
+          folder: where names are looked up; the project's own folders by default.
 
         Raises:
           UserError: if there is none, or the file exports several and the reference names none of them.
@@ -105,5 +107,5 @@ class Catalog(Generic[C]):
         return items[name]
 
 
-EXPERIMENTS = Catalog(Experiment, "experiment", "EXPERIMENTS")
+EXPERIMENTS = Catalog(Experiment, "experiment", "EXPERIMENTS", (".", "suite"))
 load_file, load_folder, find = EXPERIMENTS.load_file, EXPERIMENTS.load_folder, EXPERIMENTS.find

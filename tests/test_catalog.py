@@ -55,6 +55,9 @@ def test_every_named_experiment_is_there():
     expected |= {f"{f}_{o}" for f in ("deep_linear", "matrix_factorisation", "rosenbrock") for o in ("adam", "lbfgs")}
     expected |= {f"{f}_{o}" for f in ("deep_linear", "matrix_factorisation") for o in ("sgd", "momentum")}
     expected |= {f"noisy_quadratic_{o}" for o in ("sgd", "momentum", "adam")} | {"rosenbrock_sgd"}
+    expected |= {f"digits_{net}_mini_adamw" for net in ("cnn", "vit", "resnet", "autoencoder", "vae")}
+    expected |= {f"{name}_mini_adamw" for name in ("mnist1d_mlp", "mnist1d_gru", "words_transformer", "words_gru")}
+    expected |= {f"{name}_mini_adamw" for name in ("diamonds_mlp", "poisson", "noisy_quadratic")}
     assert set(OWN) == expected
 
 
@@ -183,6 +186,17 @@ def test_a_file_that_is_not_right_is_named_with_its_reason(tmp_path, source, mes
     with pytest.raises(UserError, match=message) as error:
         catalog.load_file(path)
     assert str(path) in str(error.value)
+
+
+def test_the_folder_of_the_suite_is_looked_up_as_well(tmp_path, monkeypatch):
+    (tmp_path / "suite").mkdir()
+    write(tmp_path / "mine.py", "one")
+    write(tmp_path / "suite" / "mine.py", "two")
+    monkeypatch.setattr(catalog, "experiments_dir", lambda: tmp_path)
+    assert set(catalog.load_folder()) == {"one", "two"}
+    write(tmp_path / "suite" / "other.py", "one")
+    with pytest.raises(UserError, match=r"suite/other\.py exports 'one', but another file in .* or .*suite exports"):
+        catalog.load_folder()
 
 
 def test_two_files_with_one_name_are_refused(tmp_path):

@@ -94,13 +94,16 @@ def space_by_rule(study: Study, optimizer: Optimizer, schedule: Schedule) -> Spa
 
     So the newcomer has no more and no fewer dimensions than what they have in common. Its ranges are those of
     `Optimizer.axes`; a field of the schedule has the contenders' range, if they all have the same. Fields that the
-    newcomer lacks are left out, and so is the learning rate of an optimizer that finds its own. In a study without
-    tuned contenders it is not tuned. If the tuned ones have no field in common, it has its default space.
+    newcomer lacks are left out, and so is the learning rate of an optimizer that finds its own. Contenders that find
+    their own learning rate do not decide whether others search theirs. In a study without tuned contenders it is not
+    tuned. If the tuned ones have no field in common, it has its default space.
     """
-    tuned = [contender.searched for contender in study.contenders if contender.searched]
-    if not tuned:
+    contenders = [contender for contender in study.contenders if contender.searched]
+    if not contenders:
         return Space()
-    common = [field for field in tuned[0] if all(field in space for space in tuned)]
+    tuned = [contender.searched for contender in contenders]
+    fields = dict.fromkeys(field for space in tuned for field in space)
+    common = [field for field in fields if all(field in c.searched or _lacks(c, field) for c in contenders)]
     if not common:
         return space_of(optimizer.search_space())
     own = {f"optimizer.{n}": a for n, a in optimizer.axes().items() if n in optimizer.searched or n != "learning_rate"}
@@ -114,6 +117,11 @@ def space_by_rule(study: Study, optimizer: Optimizer, schedule: Schedule) -> Spa
     }
     known: dict[str, Axis | Choice] = {**own, **same}
     return Space({field: known[field] for field in common if field in known})
+
+
+def _lacks(contender: Contender, field: str) -> bool:
+    """Returns whether a field is the learning rate of an optimizer that finds its own."""
+    return field == "optimizer.learning_rate" and "learning_rate" not in contender.optimizer.searched
 
 
 def check_forms(spaces: Sequence[str], schedules: Sequence[str]) -> None:

@@ -48,22 +48,26 @@ class TokenData:
     digest: str
 
 
-def words(validation_fraction: float) -> TokenData:
+def words(validation_fraction: float, limit: int | None = None) -> TokenData:
     """Returns 63,500 English words as sequences of 16 predicted tokens: up to 15 letters, the boundary, padding.
 
     The words are shuffled once, always in the same way. The last tenth is the test split.
 
     Args:
       validation_fraction: the share of the words that are not in the test split that validate, the last ones.
+      limit: use only so many of the words that are not in the test split, the first ones; None for all.
 
     Raises:
-      UserError: if the fraction leaves no words to train on, or none to validate on.
+      UserError: if the fraction leaves no words to train on, or none to validate on; or if there are not so many words.
     """
     sequences, digest = _word_sequences()
-    end = len(sequences) - round(TEST_FRACTION * len(sequences))
+    test = len(sequences) - round(TEST_FRACTION * len(sequences))
+    end = test if limit is None else limit
+    if end > test:
+        raise UserError(f"limit is {limit}, but {test} words are not in the test split. Expected at most {test}.")
     border = _border(end, validation_fraction, 1, f"the {end} words that are not in the test split")
     validation = sequences[border:end] if border < end else None
-    return TokenData(27, sequences[:border], validation, sequences[end:], digest)
+    return TokenData(27, sequences[:border], validation, sequences[test:], digest)
 
 
 def text(path: Path, length: int, validation_fraction: float) -> TokenData:

@@ -59,6 +59,8 @@ class Language(SplitProblem):
     """Type the network computes in; parameters are float32 in either case."""
     validation_fraction: float = number(0.1, at_least=0, below=1)
     """The share of the examples outside the test split that is used for validation, not for training; 0 for none."""
+    limit: int | None = number(None, at_least=1)
+    """How many of the words outside the test split are used, for training and validation together; None for all."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -69,6 +71,15 @@ class Language(SplitProblem):
             raise UserError(
                 f"Language.length is {self.length}, but the data set {tokens.WORDS} has a fixed length. Expected None."
             )
+        if not self._of_words and self.limit is not None:
+            raise UserError(
+                f"Language.limit is {self.limit}, but the data set {self.dataset} is a text file. Expected None, or the "
+                f"data set {tokens.WORDS}."
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """See `Config.to_json`; a limit that is None is left out."""
+        return {name: value for name, value in super().to_json().items() if name != "limit" or value is not None}
 
     @property
     def title(self) -> str:
@@ -89,7 +100,7 @@ class Language(SplitProblem):
     def load(self, data_dir: pathlib.Path | None = None, layers: LayersPath = "plain") -> Problem:
         """Reads the words or the text and returns the problem; see `ProblemConfig.load`."""
         if self._of_words:
-            found = tokens.words(self.validation_fraction)
+            found = tokens.words(self.validation_fraction, self.limit)
         else:
             name = file_name(self.dataset)
             found = tokens.text(name.path or pathlib.Path(name), self._positions, self.validation_fraction)

@@ -54,8 +54,8 @@ class Collocation(NamedTuple):
 class DifferentialEquation(ProblemConfig):
     """A network is trained to solve a differential equation.
 
-    The loss of an example is the squared residual of the equation at its interior point, plus `boundary_weight` times
-    the squared error at its boundary point. The metric is the relative L2 error: the norm of the difference to the
+    The loss of an example is `residual_weight` times the squared residual of the equation at its interior point, plus
+    `boundary_weight` times the squared error at its boundary point. The metric is the relative L2 error: the norm of the difference to the
     solution divided by the norm of the solution. It is 1 for u = 0.
 
     The training points are a Latin hypercube sample, so are the validation points; the test points form a grid.
@@ -71,6 +71,13 @@ class DifferentialEquation(ProblemConfig):
     """The number of validation examples; 0 for none."""
     boundary_weight: float = number(1.0, above=0)
     """The factor of the squared error on the boundary."""
+    residual_weight: float = number(1.0, above=0)
+    """The factor of the squared residual. A small one suits the default learning rates of SGD."""
+
+    def to_json(self) -> dict[str, Any]:
+        """See `Config.to_json`. A residual's weight of 1 is left out: older runs were recorded without it."""
+        values = super().to_json()
+        return {n: value for n, value in values.items() if n != "residual_weight" or value != 1}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -134,7 +141,7 @@ class DifferentialEquation(ProblemConfig):
             residuals = jax.vmap(lambda point: self.residual(u, point))(batch.interior)
             boundary_errors = jax.vmap(u)(batch.boundary) - batch.boundary_values
             errors = jax.vmap(u)(batch.interior) - batch.solution
-            losses = residuals**2 + self.boundary_weight * boundary_errors**2
+            losses = self.residual_weight * residuals**2 + self.boundary_weight * boundary_errors**2
             return losses, {"squared_error": errors**2, "squared_solution": batch.solution**2}
 
         def outputs(params: Params, batch: Collocation) -> dict[str, Array]:

@@ -51,6 +51,9 @@ class Reconstruction(SplitProblem):
     """The number of code units, without an activation."""
     validation_fraction: float = number(0.1, at_least=0, below=1)
     """The share of `train`, at its end, that is used for validation; 0 for none."""
+    per_pixel: bool = False
+    """Whether the loss is divided by the number of pixels, those of a variational autoencoder counted `levels` times.
+    The optimum is the same, and the default learning rates of SGD suit such a loss."""
 
     reconstruction_error: ClassVar[Metric] = Metric(name="reconstruction_error", least=0.0)
     """The squared error of an image, summed over its pixels."""
@@ -62,6 +65,10 @@ class Reconstruction(SplitProblem):
                 f"{type(self).__name__}.dataset is {self.dataset!r}, which consists of {inputs}. Expected a data set "
                 "of images."
             )
+
+    def to_json(self) -> dict[str, Any]:
+        """See `Config.to_json`. `per_pixel` is left out if it is False: older runs were recorded without it."""
+        return {name: value for name, value in super().to_json().items() if name != "per_pixel" or value}
 
     @property
     @abc.abstractmethod
@@ -93,7 +100,8 @@ class Reconstruction(SplitProblem):
             return (counts / self.levels).astype(np.float32)
 
         def loss(params: Params, batch: Float[Array, "batch pixels"], key: Key[Array, ""] | None) -> Losses:
-            return self.losses(Network(networks, params), batch, key)
+            losses, statistics = self.losses(Network(networks, params), batch, key)
+            return losses / self.divisor, statistics
 
         def outputs(params: Params, batch: Float[Array, "batch pixels"]) -> dict[str, Array]:
             network = Network(networks, params)
@@ -140,6 +148,11 @@ class Reconstruction(SplitProblem):
         return math.prod(data.dataset(self.dataset).shape)
 
     @property
+    def divisor(self) -> int:
+        """What the sums over pixels are divided by."""
+        return self._pixels if self.per_pixel else 1
+
+    @property
     def levels(self) -> int:
         """The largest value of a pixel; the least is 0. A pixel of the digits counts the dark ones of 4 × 4 pixels."""
         return 16 if self.dataset == "digits" else 255
@@ -180,7 +193,8 @@ class Autoencoder(Reconstruction):
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """See `Reconstruction.metrics`."""
-        return self.reconstruction_error, Metric(name=LOSS, unit="nats", least=0.0)
+        unit = "nats per pixel" if self.per_pixel else "nats"
+        return self.reconstruction_error, Metric(name=LOSS, unit=unit, least=0.0)
 
     @property
     def encoded(self) -> int:
@@ -229,7 +243,13 @@ class VariationalAutoencoder(Reconstruction):
     def metrics(self) -> tuple[Metric, ...]:
         """See `Reconstruction.metrics`."""
         bits = Metric(name="bits_per_dimension", unit="bits", least=0.0)
-        return bits, self.reconstruction_error, Metric(name=LOSS, words="negative ELBO", unit="nats", least=0.0)
+        unit = "nats per binary pixel" if self.per_pixel else "nats"
+        return bits, self.reconstruction_error, Metric(name=LOSS, words="negative ELBO", unit=unit, least=0.0)
+
+    @property
+    def divisor(self) -> int:
+        """See `Reconstruction.divisor`."""
+        return self.levels * super().divisor if self.per_pixel else 1
 
     @property
     def encoded(self) -> int:

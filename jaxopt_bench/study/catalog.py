@@ -12,7 +12,7 @@ from jaxopt_bench.catalog import Catalog
 from jaxopt_bench.study.document import DOCUMENT, read_document
 from jaxopt_bench.study.study import Study
 
-STUDIES = Catalog(Study, "study", "STUDIES", "studies")
+STUDIES = Catalog(Study, "study", "STUDIES", ("studies",))
 
 
 def find_study(name: str) -> Study:

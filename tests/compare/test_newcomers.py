@@ -212,3 +212,12 @@ def test_a_changed_space_is_refused_in_a_folder_and_another_source_of_the_same_i
     wider = retuned(small.contenders, ["sgd.learning_rate=1e-3..1"], [])
     with pytest.raises(UserError, match=r"contenders sgd: space.optimizer.learning_rate.high 0.1; this command has"):
         folder.begin(dataclasses.replace(small, contenders=wider))
+
+
+def test_optimizers_that_find_their_learning_rate_do_not_keep_a_newcomer_from_searching_its_own(small):
+    contenders = [Contender(name=name, optimizer=OPTIMIZERS[name]) for name in ("prodigy", "adamw", "momentum")]
+    study = study_of(small, *contenders)
+    assert set(study.contender("prodigy").searched) == {DECAY}
+    assert set(newcomer(study, "lion").searched) == {RATE, DECAY}
+    assert set(newcomer(study, "dadapt_adamw").searched) == {DECAY}
+    assert set(newcomer(study_of(small, contenders[0]), "lion").searched) == {DECAY}

@@ -129,3 +129,13 @@ def test_tokens_are_spelt_for_people() -> None:
     assert tokens.spell(np.array([0, 255], np.uint8), 27) == ""
     assert tokens.spell(np.frombuffer("é\n\x07z\xff".encode("latin-1"), np.uint8), 256) == "�↵�z"
     assert tokens.spell(np.frombuffer("é☃".encode(), np.uint8), 256) == "é☃"
+
+
+def test_a_limit_takes_the_first_words_and_leaves_the_test_split_whole() -> None:
+    whole, few = tokens.words(0), tokens.words(0.2, limit=500)
+    assert few.validation is not None
+    assert (len(few.train), len(few.validation)) == (400, 100)
+    np.testing.assert_array_equal(np.concatenate([few.train, few.validation]), whole.train[:500])
+    np.testing.assert_array_equal(few.test, whole.test)
+    with pytest.raises(UserError, match="limit is 57151, but 57150 words are not in the test split"):
+        tokens.words(0.1, limit=57_151)

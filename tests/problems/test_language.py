@@ -207,3 +207,12 @@ def test_settings_that_do_not_fit_are_refused() -> None:
         Language(length=32)
     with pytest.raises(UserError, match=r"dataset is 'gone\.txt', but there is no such file"):
         Language(dataset="gone.txt").load()
+
+
+def test_words_can_be_limited_and_texts_cannot(text):
+    few = Language(model=SMALL, limit=200, validation_fraction=0.25)
+    assert len(few.load().train) == 150
+    assert Language.from_json(few.to_json()) == few
+    assert "limit" not in Language(model=SMALL).to_json()  # of which older runs know nothing
+    with pytest.raises(UserError, match=r"Language\.limit is 200, but the data set .* is a text file"):
+        Language(dataset=str(text), model=SMALL, limit=200)

@@ -177,3 +177,18 @@ def test_networks_that_cannot_solve_an_equation_are_refused():
         Poisson(model=MLP())
     with pytest.raises(UserError, match=r"Burgers.model.dropout is 0.5\. Expected 0"):
         Burgers(model=MLP(activation="tanh", dropout=0.5))
+
+
+@pytest.mark.parametrize("equation", EQUATIONS, ids=lambda equation: equation.title)
+def test_the_loss_weighs_residuals_and_boundary_errors(equation):
+    def losses(residual: float, boundary: float) -> np.ndarray:
+        config = dataclasses.replace(equation, residual_weight=residual, boundary_weight=boundary)
+        problem = config.load()
+        moved = jax.tree.map(lambda leaf: leaf + 0.5, initial(problem))  # initially u(0) is 0, as on the boundary
+        return evaluated(problem, moved, problem.train)["loss"]
+
+    residuals, boundaries = losses(2, 1) - losses(1, 1), losses(1, 2) - losses(1, 1)
+    np.testing.assert_allclose(losses(0.5, 3), 0.5 * residuals + 3 * boundaries, rtol=1e-4, atol=0.01)
+    assert min(residuals.max(), boundaries.max()) > 0.1
+    assert type(equation).from_json(dataclasses.replace(equation, residual_weight=0.5).to_json()).residual_weight == 0.5
+    assert "residual_weight" not in equation.to_json()  # of which older runs know nothing

@@ -152,6 +152,23 @@ def test_the_likelihood_is_a_probability_of_images():
     assert np.exp(-np.asarray(losses)).sum() == pytest.approx(1, rel=1e-5)
 
 
+@pytest.mark.parametrize(("kind", "pixels"), [(Autoencoder, 64), (VariationalAutoencoder, 32 * 32)])
+def test_a_loss_per_pixel_is_the_loss_divided_by_their_number(kind, pixels, digits_dir):
+    """Each of the 64 pixels of the digits counts the dark ones of 4 × 4 binary pixels."""
+    summed, config = kind(encoder=SMALL, code=3).load(digits_dir), kind(encoder=SMALL, code=3, per_pixel=True)
+    mean = config.load(digits_dir)
+    params, batch, draw = initial(summed), summed.train[:20], prng.Draw(1, 2)
+    (loss, gradient), (whole, of_whole) = (trained_on(problem, params, batch, draw) for problem in (mean, summed))
+    assert loss == pytest.approx(float(whole) / pixels, rel=1e-5)
+    jax.tree.map(lambda one, all: np.testing.assert_allclose(one, all / pixels, rtol=1e-4, atol=1e-9), gradient, of_whole)
+    found, others = mean.evaluation(params, {}, batch), summed.evaluation(params, {}, batch)
+    for name in found.keys() - {"loss"}:
+        np.testing.assert_allclose(found[name], others[name], rtol=1e-6)
+    assert "pixel" in mean.measured[-1].unit
+    assert kind.from_json(config.to_json()) == config
+    assert "per_pixel" not in kind().to_json()  # of which older runs know nothing
+
+
 def test_the_page_shows_each_image_beside_its_reconstruction(autoencoder):
     params, test = initial(autoencoder), autoencoder.split("test")
     outputs = autoencoder.predictions(params, {}, test)

@@ -1,0 +1,88 @@
+"""The suite: its workloads train and can be judged, and its study tunes all optimizers by the same rule."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxopt_bench import catalog
+from jaxopt_bench.measures import split_of
+from jaxopt_bench.optimizers import Constant, Cosine
+from jaxopt_bench.problems import take_examples
+from jaxopt_bench.study import STUDIES
+from jaxopt_bench.training import Task, initial_state, make_evaluation_step, make_train_step
+
+SUITE = STUDIES.find("suite")
+OWN = catalog.EXPERIMENTS.load_folder(catalog.experiments_dir() / "suite")
+WORKLOADS = [workload.name for workload in SUITE.workloads]
+
+
+def test_every_workload_of_the_suite_has_an_experiment_that_the_catalog_finds():
+    assert {f"{name}_adamw" for name in WORKLOADS} == set(OWN)
+    for name in WORKLOADS:
+        assert catalog.find(f"{name}_adamw").workload == SUITE.workload(name)
+
+
+def test_workloads_are_of_at_least_six_kinds():
+    kinds = {(type(w.problem), type(getattr(w.problem, "model", None))) for w in SUITE.workloads}
+    assert len(kinds) >= 6
+    assert len({type(w.problem) for w in SUITE.workloads}) >= 6
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_a_step_trains_and_the_untrained_model_is_measured_and_misses_the_target(name, digits_dir):
+    experiment = catalog.find(f"{name}_adamw")
+    problem = experiment.workload.problem.load(digits_dir)
+    task = Task(experiment, problem)
+    assert 20 <= task.steps_per_epoch * experiment.workload.epochs <= 2500
+    state = initial_state(task)
+
+    target = SUITE.target(name)
+    split, metric = split_of(target.measure)
+    examples = problem.train if split == "train_clean" else problem.split(split)
+    batch = jax.tree.map(jnp.asarray, take_examples(examples, slice(64)))
+    metrics, _ = make_evaluation_step(task)(state.params, state.variables, batch, jnp.ones(64, bool))
+    values = {own: float(value) for own, value in metrics.compute(problem.measured).items()}
+    assert all(math.isfinite(value) for value in values.values())
+    headline = next(own for own in problem.measured if own.name == metric)
+    assert metric == problem.headline.name
+    assert values[metric] < target.value if headline.higher_is_better else values[metric] > target.value
+
+    batch = jax.tree.map(jnp.asarray, take_examples(problem.train, slice(experiment.workload.batch_size)))
+    before = jax.tree.map(np.array, state.params)
+    after, measured = make_train_step(task)(state, batch)
+    assert all(np.isfinite(value).all() for value in measured.compute(task.step_metrics).values())
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after.params))
+    assert any((new != old).any() for new, old in zip(*map(jax.tree.leaves, (after.params, before)), strict=True))
+
+
+def test_every_workload_has_epochs_enough_to_measure_when_a_target_is_reached():
+    """Targets are looked at after every epoch, so that the number of epochs limits how well times are known."""
+    assert all(workload.epochs >= 10 for workload in SUITE.workloads)
+
+
+def test_all_workloads_have_the_same_number_of_epochs_and_so_the_same_share_of_warmup():
+    assert len({workload.epochs for workload in SUITE.workloads}) == 1
+    assert {contender.schedule.warmup for contender in SUITE.contenders} == {1.0}
+
+
+def test_at_least_24_optimizers_are_tuned_in_spaces_of_their_default_rule():
+    assert len(SUITE.contenders) >= 24
+    for contender in SUITE.contenders:
+        rule = {f"optimizer.{field}": axis for field, axis in contender.optimizer.search_space().items()}
+        assert dict(contender.searched) == rule
+        constant = contender.optimizer.schedule.is_constant
+        assert type(contender.schedule) is (Constant if constant else Cosine)
+
+
+def test_trials_and_confirmations_are_populations_of_one_size_so_that_they_share_a_program():
+    assert SUITE.trials == SUITE.seeds
+    assert SUITE.trial_seeds == SUITE.repetitions == 1
+
+
+def test_every_workload_has_a_target():
+    assert [target.workload for target in SUITE.targets] == WORKLOADS
