@@ -74,8 +74,8 @@ class Catalog(Generic[C]):
                 for name, item in self.load_file(path).items():
                     if name in found:
                         raise UserError(
-                            f"{path} exports {name!r}, but another file in {' or '.join(map(str, folders))} exports the "
-                            "same name. Expected different names."
+                            f"{path} exports {name!r}, but another file in {' or '.join(map(str, folders))} exports "
+                            "the same name. Expected different names."
                         )
                     found[name] = item
         return found

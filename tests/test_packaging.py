@@ -36,6 +36,7 @@ def test_experiments_are_found_in_the_wheel(wheel):
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(str(wheel / "jaxopt_bench" / "experiments"))
     assert "cifar100_alexnet_adamw" in done.stdout
+    assert "digits_vit_mini_adamw" in done.stdout  # of the folder below
 
 
 def test_the_wheel_carries_the_digits_with_their_licence(wheel):

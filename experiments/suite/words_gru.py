@@ -1,4 +1,13 @@
-"""words_gru_mini_*: TODO."""
+"""words_gru_mini_*: a recurrent network predicts the letters of few English words.
+
+Trains:  a GRU of 32 units, 8,027 parameters, on 1,600 words (400 validate, 6,350 test); 1,000 steps.
+From:    no one paper; the words of SCOWL, see words_gru, of which it uses few.
+Expect:  test losses in nats per letter: SGD with momentum 2.188, Muon 2.193, AdamW 2.227. Each was tuned with 8 trials;
+         these are means over 8 seeds. Best minus worst is 9.1 times the standard deviation of a seed (the median over
+         the three). In a population of 8, a run takes 3.3 s of a core of an Intel Xeon with AVX-512, compiling and
+         evaluation included, and half of that on two cores. Compiling takes 9 s.
+Run:     make run EXP=words_gru_mini_adamw
+"""
 
 from jaxopt_bench.experiment import Experiment, Workload
 from jaxopt_bench.models import GRU

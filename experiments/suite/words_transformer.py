@@ -1,4 +1,13 @@
-"""words_transformer_mini_*: TODO."""
+"""words_transformer_mini_*: a small transformer predicts the letters of few English words.
+
+Trains:  one block of attention of width 32, 15,035 parameters, on 1,200 words (300 validate, 6,350 test); 740 steps.
+From:    no one paper; the words of SCOWL, see words_transformer, of which it uses few.
+Expect:  test losses in nats per letter: SGD with momentum 2.299, Muon 2.329, AdamW 2.331. Each was tuned with 8 trials;
+         these are means over 8 seeds. Best minus worst is 3.0 times the standard deviation of a seed (the median over
+         the three). In a population of 8, a run takes 2.7 s of a core of an Intel Xeon with AVX-512, compiling and
+         evaluation included, and half of that on two cores. Compiling takes 10 s.
+Run:     make run EXP=words_transformer_mini_adamw
+"""
 
 from jaxopt_bench.experiment import Experiment, Workload
 from jaxopt_bench.models import Transformer
@@ -7,7 +16,7 @@ from jaxopt_bench.problems import Language
 
 WORKLOAD = Workload(
     name="words_transformer_mini",
-    problem=Language(dataset="words", model=Transformer(), limit=1500, validation_fraction=0.2),
+    problem=Language(dataset="words", model=Transformer(depth=1), limit=1500, validation_fraction=0.2),
     epochs=20,
     batch_size=32,
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -30,17 +30,24 @@ _MATRIX_SEED = 0  # of the matrices to factorise
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Function(ProblemConfig):
-    """A function of parameters alone. It has neither validation nor test examples."""
+    """A function of parameters alone. It has no test examples, and no validation examples unless they are asked for."""
 
     metric_names: ClassVar[tuple[str, ...] | None] = ("gap", LOSS)
 
     examples: int = number(100, at_least=1)
     """Steps in an epoch times the batch size."""
+    validation_examples: int = number(0, at_least=0)
+    """Validation examples, each with the function itself as its loss. With one, a study can judge trials by the
+    validation loss on functions and on other problems alike."""
+
+    def to_json(self) -> dict[str, Any]:
+        """See `Config.to_json`. Having no validation examples is left out: older runs were recorded without it."""
+        return {name: value for name, value in super().to_json().items() if name != "validation_examples" or value}
 
     @property
     def validates(self) -> bool:
-        """False: there are no validation examples."""
-        return False
+        """Whether there are validation examples."""
+        return self.validation_examples > 0
 
     def problem(
         self,
@@ -67,6 +74,7 @@ class Function(ProblemConfig):
 
         return Problem(
             train=np.arange(self.examples, dtype=np.int32),
+            validation=np.arange(self.validation_examples, dtype=np.int32) if self.validates else None,
             init=init,
             loss=loss,
             metrics=(GAP, Metric(name=LOSS, least=minimum if noise is None else None, resampling="none")),
@@ -77,16 +85,22 @@ class Function(ProblemConfig):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NoisyQuadratic(Function):
-    """The noisy quadratic model: f(θ) = ½ Σ hᵢ θᵢ² with hᵢ = 1/i, and gradients with noise of covariance diag(h) / B.
+    """The noisy quadratic model: f(θ) = ½ Σ hᵢ (θᵢ − c)² with hᵢ = 1/i, and noisy gradients.
 
-    B is the batch size. Every θᵢ is drawn from a standard normal distribution. In evaluation the loss is f itself: the
-    expected loss, without noise.
+    The noise of a gradient has the covariance diag(h) / B, where B is the batch size. c is the center. Every θᵢ is
+    drawn from a standard normal distribution. In evaluation the loss is f itself: the expected loss, without noise.
 
-    Source: Zhang et al., 2019 (arXiv 1907.04164), section 3, with 10,000 dimensions.
+    Source: Zhang et al., 2019 (arXiv 1907.04164), section 3, with 10,000 dimensions and c = 0.
     """
 
     dimensions: int = number(1000, at_least=1)
     """The number of parameters."""
+    center: float = 0.0
+    """All coordinates of the minimum. At 0, weight decay leads to it, and is an advantage that networks do not give."""
+
+    def to_json(self) -> dict[str, Any]:
+        """See `Config.to_json`. A center of 0 is left out: older runs were recorded without it."""
+        return {name: value for name, value in super().to_json().items() if name != "center" or value != 0}
 
     @property
     def title(self) -> str:
@@ -102,7 +116,7 @@ class NoisyQuadratic(Function):
             return jax.random.normal(key, (self.dimensions,))
 
         def value(params: Float[Array, " dimensions"]) -> Float[Array, ""]:
-            return 0.5 * jnp.sum(curvature * params**2)
+            return 0.5 * jnp.sum(curvature * (params - self.center) ** 2)
 
         def noise(params: Float[Array, " dimensions"], batch_size: int, key: Key[Array, ""]) -> Float[Array, ""]:
             # the mean of `batch_size` independent draws has the distribution of one draw divided by the root

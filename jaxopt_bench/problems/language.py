@@ -73,8 +73,8 @@ class Language(SplitProblem):
             )
         if not self._of_words and self.limit is not None:
             raise UserError(
-                f"Language.limit is {self.limit}, but the data set {self.dataset} is a text file. Expected None, or the "
-                f"data set {tokens.WORDS}."
+                f"Language.limit is {self.limit}, but the data set {self.dataset} is a text file. Expected None, or "
+                f"the data set {tokens.WORDS}."
             )
 
     def to_json(self) -> dict[str, Any]:

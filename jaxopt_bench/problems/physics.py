@@ -55,8 +55,8 @@ class DifferentialEquation(ProblemConfig):
     """A network is trained to solve a differential equation.
 
     The loss of an example is `residual_weight` times the squared residual of the equation at its interior point, plus
-    `boundary_weight` times the squared error at its boundary point. The metric is the relative L2 error: the norm of the difference to the
-    solution divided by the norm of the solution. It is 1 for u = 0.
+    `boundary_weight` times the squared error at its boundary point. The metric is the relative L2 error: the norm
+    of the difference to the solution divided by the norm of the solution. It is 1 for u = 0.
 
     The training points are a Latin hypercube sample, so are the validation points; the test points form a grid.
     """

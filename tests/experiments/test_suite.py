@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import jax
@@ -10,9 +11,10 @@ import numpy as np
 import pytest
 
 from jaxopt_bench import catalog
+from jaxopt_bench.compare import newcomer
 from jaxopt_bench.measures import split_of
 from jaxopt_bench.optimizers import Constant, Cosine
-from jaxopt_bench.problems import take_examples
+from jaxopt_bench.problems import count_examples, take_examples
 from jaxopt_bench.study import STUDIES
 from jaxopt_bench.training import Task, initial_state, make_evaluation_step, make_train_step
 
@@ -43,9 +45,11 @@ def test_a_step_trains_and_the_untrained_model_is_measured_and_misses_the_target
 
     target = SUITE.target(name)
     split, metric = split_of(target.measure)
-    examples = problem.train if split == "train_clean" else problem.split(split)
+    examples = problem.split(split)
     batch = jax.tree.map(jnp.asarray, take_examples(examples, slice(64)))
-    metrics, _ = make_evaluation_step(task)(state.params, state.variables, batch, jnp.ones(64, bool))
+    metrics, _ = jax.jit(make_evaluation_step(task))(
+        state.params, state.variables, batch, jnp.ones(count_examples(batch), bool)
+    )
     values = {own: float(value) for own, value in metrics.compute(problem.measured).items()}
     assert all(math.isfinite(value) for value in values.values())
     headline = next(own for own in problem.measured if own.name == metric)
@@ -54,7 +58,7 @@ def test_a_step_trains_and_the_untrained_model_is_measured_and_misses_the_target
 
     batch = jax.tree.map(jnp.asarray, take_examples(problem.train, slice(experiment.workload.batch_size)))
     before = jax.tree.map(np.array, state.params)
-    after, measured = make_train_step(task)(state, batch)
+    after, measured = jax.jit(make_train_step(task))(state, batch)
     assert all(np.isfinite(value).all() for value in measured.compute(task.step_metrics).values())
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after.params))
     assert any((new != old).any() for new, old in zip(*map(jax.tree.leaves, (after.params, before)), strict=True))
@@ -80,8 +84,16 @@ def test_at_least_24_optimizers_are_tuned_in_spaces_of_their_default_rule():
 
 
 def test_trials_and_confirmations_are_populations_of_one_size_so_that_they_share_a_program():
-    assert SUITE.trials == SUITE.seeds
+    assert SUITE.trials == SUITE.finalists * SUITE.finalist_seeds == SUITE.seeds
     assert SUITE.trial_seeds == SUITE.repetitions == 1
+
+
+def test_a_newcomer_is_tuned_and_trained_like_the_others():
+    new = newcomer(dataclasses.replace(SUITE, contenders=SUITE.contenders[1:]), SUITE.contenders[0].name)
+    assert new == SUITE.contenders[0]
+    other = newcomer(SUITE, "novograd")
+    assert set(other.searched) == {"optimizer.learning_rate", "optimizer.weight_decay"}
+    assert other.schedule == Cosine(warmup=1.0)
 
 
 def test_every_workload_has_a_target():

@@ -59,10 +59,14 @@ def test_rosenbrock_is_scipys(dimensions):
     assert measured(problem, jnp.ones(dimensions)) == {"loss": 0.0, "gap": 0.0}
 
 
-def test_the_noisy_quadratic_under_sgd_follows_its_exact_recursion():
-    """Zhang et al. 2019, section 3: E[θ(t+1)²] = (1 − α h)² E[θ(t)²] + α² h / B, here from 1."""
+@pytest.mark.parametrize("center", [0.0, 2.0])
+def test_the_noisy_quadratic_under_sgd_follows_its_exact_recursion(center):
+    """Zhang et al. 2019, section 3: E[θ(t+1)²] = (1 − α h)² E[θ(t)²] + α² h / B for the distance θ to the center.
+
+    It begins at 1 plus the square of the center.
+    """
     dimensions, batch_size, steps, runs, rate = 20, 4, 30, 2000, 0.7
-    problem = NoisyQuadratic(dimensions=dimensions).load()
+    problem = NoisyQuadratic(dimensions=dimensions, center=center).load()
 
     def trained(seed: Any) -> Any:
         def step(params: Any, count: Any) -> Any:
@@ -72,13 +76,31 @@ def test_the_noisy_quadratic_under_sgd_follows_its_exact_recursion():
         return jax.lax.scan(step, start(problem, seed), jnp.arange(steps))[1]
 
     losses = np.asarray(jax.jit(jax.vmap(trained))(jnp.arange(runs, dtype=jnp.uint32)), np.float64)
-    curvature, moment, expected = 1 / np.arange(1, dimensions + 1), np.ones(dimensions), []
+    curvature, moment, expected = 1 / np.arange(1, dimensions + 1), np.full(dimensions, 1 + center**2), []
     for _ in range(steps):
         moment = (1 - rate * curvature) ** 2 * moment + rate**2 * curvature / batch_size
         expected.append(0.5 * (curvature * moment).sum())
     error = losses.std(axis=0) / np.sqrt(runs)
     assert (np.abs(losses.mean(axis=0) - expected) < 4.5 * error).all()
     assert (error / expected).max() < 0.02
+
+
+def test_a_validation_example_has_the_function_without_noise():
+    config = NoisyQuadratic(dimensions=3, validation_examples=1)
+    problem = config.load()
+    params = jnp.array([1.0, -2.0, 3.0])
+    found = problem.evaluation(params, {}, problem.validation)
+    assert found["loss"] == pytest.approx([0.5 * (1 + 4 / 2 + 9 / 3)])
+    assert config.validates
+    assert not NoisyQuadratic().validates
+    assert NoisyQuadratic.from_json(config.to_json()) == config
+    assert "validation_examples" not in NoisyQuadratic().to_json()  # of which older runs know nothing
+
+
+def test_a_center_of_the_noisy_quadratic_that_is_not_zero_is_recorded():
+    moved = NoisyQuadratic(center=2.0)
+    assert NoisyQuadratic.from_json(moved.to_json()) == moved
+    assert "center" not in NoisyQuadratic().to_json()  # of which older runs know nothing
 
 
 def test_the_noise_of_the_noisy_quadratic_differs_from_step_to_step():

@@ -160,7 +160,8 @@ def test_a_loss_per_pixel_is_the_loss_divided_by_their_number(kind, pixels, digi
     params, batch, draw = initial(summed), summed.train[:20], prng.Draw(1, 2)
     (loss, gradient), (whole, of_whole) = (trained_on(problem, params, batch, draw) for problem in (mean, summed))
     assert loss == pytest.approx(float(whole) / pixels, rel=1e-5)
-    jax.tree.map(lambda one, all: np.testing.assert_allclose(one, all / pixels, rtol=1e-4, atol=1e-9), gradient, of_whole)
+    for own, other in zip(*map(jax.tree.leaves, (gradient, of_whole)), strict=True):
+        np.testing.assert_allclose(own, other / pixels, rtol=1e-4, atol=1e-9)
     found, others = mean.evaluation(params, {}, batch), summed.evaluation(params, {}, batch)
     for name in found.keys() - {"loss"}:
         np.testing.assert_allclose(found[name], others[name], rtol=1e-6)
