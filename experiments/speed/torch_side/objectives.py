@@ -195,11 +195,12 @@ class Point(nn.Module):
 
 
 class NoisyQuadraticObjective(Objective):
-    """½ Σ hᵢ θᵢ², and noise of its gradient with covariance diag(h) / batch size."""
+    """½ Σ hᵢ (θᵢ − c)², and noise of its gradient with covariance diag(h) / batch size."""
 
     def __init__(self, config: NoisyQuadratic, task: Task):
         super().__init__()
         self.batch_size = task.experiment.workload.batch_size
+        self.center = config.center
         self.network = Point(config.dimensions)
         self.register_buffer("curvature", 1 / torch.arange(1, config.dimensions + 1))
 
@@ -213,7 +214,7 @@ class NoisyQuadraticObjective(Objective):
         assert drawn is not None, "the gradient is noisy"
         curvature, values = self.get_buffer("curvature"), self.network.get_parameter("values")
         noise = (curvature / self.batch_size).sqrt() * drawn
-        return 0.5 * (curvature * values**2).sum() + (noise * values).sum()
+        return 0.5 * (curvature * (values - self.center) ** 2).sum() + (noise * values).sum()
 
 
 OBJECTIVES: Mapping[type[ProblemConfig], Callable[[Any, Task], Objective]] = {
