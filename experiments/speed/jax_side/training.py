@@ -9,28 +9,23 @@ import jax
 import jax.numpy as jnp
 
 from experiments.speed.inputs.workloads import Images, task_on_images
+from jaxopt_bench.problems import Examples
 from jaxopt_bench.problems.classification import Labelled
-from jaxopt_bench.training import (
-    CodePath,
-    Program,
-    Task,
-    everywhere,
-    initial_states,
-)
+from jaxopt_bench.training import CodePath, Program, Task, everywhere, initial_states
+from jaxopt_bench.training.evaluator import Values
 
 
-class Trainer:
-    """A network in training, or a population of it."""
+class Population:
+    """A task in training, with members of the seeds 0, 1, …, that one program trains."""
 
-    def __init__(self, task: Task, images: Images, path: CodePath, members: int = 1):
-        """Args: the task, its training split, how it is computed, and how many members with a seed each."""
-        self.task, self.members = task_on_images(task.experiment, task.train_examples, path), members
-        self._program = Program(self.task, members)
-        experiments = [dataclasses.replace(self.task.experiment, seed=seed) for seed in range(members)]
-        self.states = initial_states([dataclasses.replace(self.task, experiment=each) for each in experiments])
+    def __init__(self, task: Task, data: Examples, members: int = 1):
+        """Args: the task, its training split, and how many members."""
+        self.task, self.members = task, members
+        self._program = Program(task, members)
+        experiments = [dataclasses.replace(task.experiment, seed=seed) for seed in range(members)]
+        self.states = initial_states([dataclasses.replace(task, experiment=each) for each in experiments])
         self.metrics, self.step = self._program.empty_metrics(), 0
-        arrays = jnp.asarray(images.images), jnp.asarray(images.labels)
-        self.data = Labelled(*jax.device_put(arrays, everywhere(path)))
+        self.data = jax.device_put(jax.tree.map(jnp.asarray, data), everywhere(task.code_path))
         self._epoch, self._order = 0, self._program.epoch_orders(self.states.seed, 0)
 
     def run(self, steps: int) -> None:
@@ -43,6 +38,23 @@ class Trainer:
             self.states, self.metrics = self._program.advance(self.states, self.metrics, self.data, self._order, counts)
             self.step += part
         jax.block_until_ready((self.states, self.metrics))
+
+    def forget_metrics(self) -> None:
+        """Begins new means of metrics."""
+        self.metrics = self._program.empty_metrics()
+
+    def values(self) -> Values:
+        """Returns the means of the metrics over steps, of each member, by name."""
+        return self._program.step_values(self.metrics)
+
+
+class Trainer(Population):
+    """A network in training on noise, or a population of it."""
+
+    def __init__(self, task: Task, images: Images, path: CodePath, members: int = 1):
+        """Args: the task, its training split, how it is computed, and how many members with a seed each."""
+        task = task_on_images(task.experiment, task.train_examples, path)
+        super().__init__(task, Labelled(images.images, images.labels), members)
 
 
 def within_epochs(step: int, steps: int, steps_per_epoch: int) -> Sequence[int]:

@@ -32,6 +32,8 @@ class Request:
       members: of a population.
       update: the optimizer whose updates alone are made; if it is empty, whole steps are.
       python: the interpreter that runs the worker; if it is empty, the one that runs the benchmark.
+      data_dir: TFDS data directory of a workload of the suite, which `label` names then; if it is empty, `label` is
+        that of a line of the benchmark.
     """
 
     side: str
@@ -43,6 +45,7 @@ class Request:
     members: int = 1
     update: str = ""
     python: str = ""
+    data_dir: str = ""
 
 
 class WorkerError(Exception):

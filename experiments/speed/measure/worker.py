@@ -9,12 +9,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import pathlib
 import sys
 from collections.abc import Callable
 from typing import Any, TextIO
 
 import jax
 
+from experiments.speed.inputs.suite import suite_task, suite_workloads
 from experiments.speed.inputs.workloads import ALL, find, make_task, noise
 from experiments.speed.jax_side import training, updates
 from experiments.speed.measure.memory import host_peak
@@ -59,6 +61,8 @@ def serve(request: Request, asked: TextIO, answers: TextIO) -> None:
 
 
 def _build(request: Request) -> Built:
+    if request.data_dir:
+        return _build_of_suite(request)
     (workload,) = find(ALL, [request.label])
     task = make_task(workload, request.dtype, request.examples)
     if request.side == "jax":
@@ -78,6 +82,19 @@ def _build(request: Request) -> Built:
         peers = peer.updater(task, request.update)
         return Built(peers, peer.peak_bytes, before, peers.state)
     return Built(peer.trainer(task, noise(task), request.way), peer.peak_bytes, before)
+
+
+def _build_of_suite(request: Request) -> Built:
+    (workload,) = suite_workloads([request.label])
+    path = CodePath.from_json(request.way) if request.side == "jax" else CodePath()
+    task = suite_task(workload, pathlib.Path(request.data_dir), path)
+    before = host_peak()
+    if request.side == "jax":
+        return Built(training.Population(task, task.problem.train, request.members), training.peak_bytes, before)
+    from experiments.speed.torch_side.peer import TorchPeer
+
+    peer = TorchPeer(request.backend, (request.way,))
+    return Built(peer.suite_trainer(task, request.way), peer.peak_bytes, before)
 
 
 def _do(built: Built, what: str, steps: int) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from experiments.speed.inputs.probes import Answer, Probe
+from experiments.speed.inputs.suite import FirstSteps
 from experiments.speed.inputs.workloads import Dtype, Workload
 from experiments.speed.measure.remote import Request
 from experiments.speed.measure.timing import Contender, Plan
@@ -36,6 +37,13 @@ class Peer(Protocol):
 
     def answer(self, task: Task, probe: Probe, exactly: bool = False) -> Answer:
         """Returns what the network computes from the probe's weights, dropout off; exactly is in float64."""
+
+    @property
+    def suite_variants(self) -> tuple[str, ...]:
+        """The ways that it has to train the suite's workloads, all of which are measured."""
+
+    def first_losses(self, task: Task, first: FirstSteps) -> list[float]:
+        """Returns the losses of the steps that `first` describes."""
 
     def update_form(self, optimizer: str) -> str | None:
         """Returns in which form it has an optimizer of ours, by our name; None where it has none."""

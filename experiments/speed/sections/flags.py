@@ -6,8 +6,8 @@ import dataclasses
 import pathlib
 from typing import Literal
 
-Section = Literal["networks", "updates", "populations", "epoch", "startup", "resume"]
-SECTIONS: tuple[Section, ...] = ("networks", "updates", "populations", "epoch", "startup", "resume")
+Section = Literal["networks", "updates", "populations", "epoch", "startup", "resume", "suite"]
+SECTIONS: tuple[Section, ...] = ("networks", "updates", "populations", "epoch", "startup", "resume", "suite")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +47,8 @@ class Flags:
     """How often a start is timed, with a cold and with a warm cache, and how often a population is resumed."""
     resumed_members: tuple[int, ...] = (100, 800, 10_000)
     """Sizes of the populations that are resumed."""
+    suite_workloads: tuple[str, ...] = ()
+    """Workloads of the suite; all by default."""
     data_dir: pathlib.Path | None = None
     """TFDS data directory; by default a temporary one, with CIFAR from $JAXOPT_BENCH_CIFAR_DIR, else noise."""
     out: pathlib.Path | None = None

@@ -10,13 +10,14 @@ import jax
 from rich.console import Console
 
 from experiments.speed.inputs import datasets
+from experiments.speed.inputs.suite import suite_workloads
 from experiments.speed.inputs.workloads import ALL, DIGITS, WORKLOADS, Workload, find
 from experiments.speed.measure.remote import Remote, Request
 from experiments.speed.measure.timing import Plan
 from experiments.speed.output import tables
 from experiments.speed.output.document import Document, Row, default_path
 from experiments.speed.output.hardware import hardware
-from experiments.speed.sections import epoch, networks, populations, resume, startup, updates
+from experiments.speed.sections import epoch, networks, populations, resume, startup, suite, updates
 from experiments.speed.sections.bench import CIFAR_EXAMPLES, Bench, Peer, Worker
 from experiments.speed.sections.flags import SECTIONS, Flags, Section
 from jaxopt_bench import UserError, catalog
@@ -101,6 +102,9 @@ def section_rows(section: Section, flags: Flags, bench: Bench) -> Iterator[Row]:
         return _epoch_rows(flags, bench)
     if section == "startup":
         return _startup_rows(flags, bench)
+    if section == "suite":
+        chosen = suite_workloads(flags.suite_workloads)
+        return suite.rows(bench, chosen[:1] if flags.quick and not flags.suite_workloads else chosen)
     return resume.rows(bench, (8,) if flags.quick else flags.resumed_members, 1 if flags.quick else flags.repeats)
 
 

@@ -1,30 +1,37 @@
-"""The benchmark's networks as one would write them in PyTorch, and the way between their weights and Flax's.
+"""The benchmark's networks as one would write them in PyTorch; those for images that are no transformers are here.
 
-Modules have the names of the Flax modules, so that a parameter's place is found by its name alone.
+Modules have the names of the Flax modules, see `weights`.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
-from experiments.speed.inputs.probes import Variables
 from experiments.speed.inputs.workloads import classification
-from jaxopt_bench.models import CNN, VGG, AlexNet, AlexNetSmall, CifarResNet, Model, ResNet, ViT, WideResNet
+from experiments.speed.torch_side.convolution1d import CNN1DTorch
+from experiments.speed.torch_side.perceptron import MLPTorch
+from experiments.speed.torch_side.recurrent import GRUTorch
+from experiments.speed.torch_side.transformers import TransformerTorch, ViTTorch
+from jaxopt_bench.models import (
+    CNN,
+    CNN1D,
+    GRU,
+    MLP,
+    VGG,
+    AlexNet,
+    AlexNetSmall,
+    CifarResNet,
+    Model,
+    ResNet,
+    Transformer,
+    ViT,
+    WideResNet,
+)
 from jaxopt_bench.models.vgg import CONVOLUTIONS, WIDTHS
-from jaxopt_bench.models.vit import positions
 from jaxopt_bench.training import Task
-
-FLAX_NAMES = {
-    "running_mean": ("batch_stats", "mean"),
-    "running_var": ("batch_stats", "var"),
-    "bias": ("params", "bias"),
-}
 
 
 class AlexNetTorch(nn.Module):
@@ -85,15 +92,16 @@ class AlexNetSmallTorch(nn.Module):
 class CNNTorch(nn.Module):
     """The small network for the digits."""
 
-    def __init__(self, config: CNN, num_classes: int):
+    def __init__(self, config: CNN, num_classes: int, shape: tuple[int, ...]):
         super().__init__()
-        sizes = (1, *config.channels)
+        height, width, channels = shape
+        sizes = (channels, *config.channels)
         for i, (before, after) in enumerate(itertools.pairwise(sizes), start=1):
             self.add_module(f"conv{i}", nn.Conv2d(before, after, 3, padding=1))
         self.convolutions = [f"conv{i}" for i in range(1, len(sizes))]
-        side = 8 // 2 ** len(config.channels)
-        self.flattened = {"dense": (sizes[-1], side, side)}
-        self.dense = nn.Linear(sizes[-1] * side * side, config.dense)
+        sides = height // 2 ** len(config.channels), width // 2 ** len(config.channels)
+        self.flattened = {"dense": (sizes[-1], *sides)}
+        self.dense = nn.Linear(sizes[-1] * sides[0] * sides[1], config.dense)
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(config.dense, num_classes)
 
@@ -136,10 +144,11 @@ class Block(nn.Module):
 class ResNetTorch(nn.Module):
     """A residual network of basic blocks with a 3×3 stem."""
 
-    def __init__(self, widths: tuple[int, ...], blocks: tuple[int, ...], project: bool, num_classes: int):
+    def __init__(
+        self, widths: tuple[int, ...], blocks: tuple[int, ...], project: bool, num_classes: int, channels: int
+    ):
         super().__init__()
-        self.flattened: dict[str, tuple[int, int, int]] = {}
-        self.conv_stem = nn.Conv2d(3, widths[0], 3, padding=1, bias=False)
+        self.conv_stem = nn.Conv2d(channels, widths[0], 3, padding=1, bias=False)
         self.norm_stem = nn.BatchNorm2d(widths[0])
         self.blocks = []
         before = widths[0]
@@ -208,10 +217,9 @@ class PreActivationBlock(nn.Module):
 class WideResNetTorch(nn.Module):
     """A wide residual network."""
 
-    def __init__(self, config: WideResNet, num_classes: int):
+    def __init__(self, config: WideResNet, num_classes: int, channels: int):
         super().__init__()
-        self.flattened: dict[str, tuple[int, int, int]] = {}
-        self.conv_stem = nn.Conv2d(3, 16, 3, padding=1, bias=False)
+        self.conv_stem = nn.Conv2d(channels, 16, 3, padding=1, bias=False)
         self.blocks = []
         before = 16
         for stage, width in enumerate((16, 32, 64), start=1):
@@ -231,134 +239,50 @@ class WideResNetTorch(nn.Module):
         return self.head(F.relu(self.norm(x), inplace=True).mean((2, 3)))
 
 
-class TransformerBlock(nn.Module):
-    """Attention and two dense layers, each of its normalised input."""
-
-    def __init__(self, config: ViT):
-        super().__init__()
-        self.heads = config.heads
-        self.norm1 = nn.LayerNorm(config.width, eps=1e-6)
-        for name in ("query", "key", "value", "out"):
-            self.add_module(name, nn.Linear(config.width, config.width))
-        self.norm2 = nn.LayerNorm(config.width, eps=1e-6)
-        self.dense1 = nn.Linear(config.width, config.hidden)
-        self.dense2 = nn.Linear(config.hidden, config.width)
-        self.dropout = nn.Dropout(config.dropout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Returns the block's output."""
-        y = self.norm1(x)
-        parts = (self.get_submodule(name)(y) for name in ("query", "key", "value"))
-        query, key, value = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in parts)
-        attended = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-        x = x + self.dropout(self.get_submodule("out")(attended))
-        return x + self.dropout(self.dense2(F.gelu(self.dense1(self.norm2(x)))))
-
-
-class ViTTorch(nn.Module):
-    """A vision transformer for images of 32×32 pixels."""
-
-    def __init__(self, config: ViT, num_classes: int):
-        super().__init__()
-        self.flattened: dict[str, tuple[int, int, int]] = {}
-        side = 32 // config.patch
-        self.embed = nn.Conv2d(3, config.width, config.patch, config.patch)
-        places = torch.from_numpy(positions(side, side, config.width)).flatten(0, 1)
-        self.register_buffer("places", places, persistent=False)
-        self.blocks = [f"block{i}" for i in range(1, config.depth + 1)]
-        for name in self.blocks:
-            self.add_module(name, TransformerBlock(config))
-        self.norm = nn.LayerNorm(config.width, eps=1e-6)
-        self.head = nn.Linear(config.width, num_classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Returns the logits."""
-        x = self.embed(x).flatten(2).transpose(1, 2) + self.get_buffer("places")
-        for name in self.blocks:
-            x = self.get_submodule(name)(x)
-        return self.head(self.norm(x).mean(1))
-
-
 def of_task(task: Task) -> nn.Module:
     """Returns the PyTorch network of a task; see `build`."""
-    return build(classification(task.experiment).model, task.problem.facts["num_classes"])
+    facts = task.problem.facts
+    return build(classification(task.experiment).model, facts["num_classes"], facts["shape"])
 
 
-def build(model: Model, num_classes: int) -> nn.Module:
+def build(model: Model, num_outputs: int, shape: tuple[int, ...]) -> nn.Module:
     """Returns the PyTorch network that a configuration describes.
+
+    Args:
+      model: the configuration.
+      num_outputs: see `Model.module`.
+      shape: of one example as the Flax network sees it. Images are [batch, channels, height, width] for the PyTorch
+        network; all else has one layout.
 
     Raises:
       NotImplementedError: where it is not written in PyTorch.
     """
-    if isinstance(model, AlexNet):
-        return AlexNetTorch(model, num_classes)
-    if isinstance(model, AlexNetSmall):
-        return AlexNetSmallTorch(model, num_classes)
-    if isinstance(model, CNN):
-        return CNNTorch(model, num_classes)
-    if isinstance(model, CifarResNet):
-        return ResNetTorch((16, 32, 64), ((model.depth - 2) // 6,) * 3, False, num_classes)
-    if isinstance(model, ResNet) and model.depth in (18, 34):
-        blocks = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}[model.depth]
-        return ResNetTorch((64, 128, 256, 512), blocks, True, num_classes)
-    if isinstance(model, VGG):
-        return VGGTorch(model, num_classes)
-    if isinstance(model, WideResNet):
-        return WideResNetTorch(model, num_classes)
-    if isinstance(model, ViT):
-        return ViTTorch(model, num_classes)
-    raise NotImplementedError(f"{model} is not written in PyTorch.")
-
-
-def load(network: nn.Module, variables: Variables) -> None:
-    """Puts Flax's variables in the place of the network's own; every one must have a place.
-
-    Raises:
-      RuntimeError: where names or shapes differ.
-    """
-    state = network.state_dict()
-    arrays = {name: _to_torch(network, name, variables) for name in state if not name.endswith("num_batches_tracked")}
-    network.load_state_dict({**state, **arrays})
-    if len(arrays) != len(variables):
-        raise RuntimeError(f"Flax has {len(variables)} variables, the PyTorch network {len(arrays)}.")
-
-
-def to_flax(network: nn.Module, name: str, tensor: Tensor) -> tuple[str, np.ndarray]:
-    """Returns a parameter's (or its gradient's) name and value as Flax has them, the collection's name left out."""
-    value = tensor.detach().float().cpu().numpy()
-    module = name.rpartition(".")[0]
-    if value.ndim == 4:
-        value = value.transpose(2, 3, 1, 0)
-    elif value.ndim == 2:
-        if module in _flattened(network):
-            channels, height, width = _flattened(network)[module]
-            images = value.reshape(-1, channels, height, width).transpose(0, 2, 3, 1)
-            value = images.reshape(len(value), -1)
-        value = value.T
-    return _flax_name(name, value.ndim).partition("/")[2], np.ascontiguousarray(value)
-
-
-def _to_torch(network: nn.Module, name: str, variables: Variables) -> Tensor:
-    """Returns the variable that belongs in the place `name`, HWIO as OIHW, rows of pixels as rows of channels."""
-    value = variables[_flax_name(name, network.get_parameter(name).ndim if name.endswith("weight") else 1)]
-    module = name.rpartition(".")[0]
-    if value.ndim == 4:
-        value = value.transpose(3, 2, 0, 1)
-    elif value.ndim == 2:
-        value = value.T
-        if module in _flattened(network):
-            channels, height, width = _flattened(network)[module]
-            images = value.reshape(-1, height, width, channels).transpose(0, 3, 1, 2)
-            value = images.reshape(len(value), -1)
-    return torch.from_numpy(np.array(value, np.float32, order="C"))
-
-
-def _flax_name(name: str, dimensions: int) -> str:
-    module, _, leaf = name.rpartition(".")
-    collection, last = FLAX_NAMES.get(leaf) or ("params", "kernel" if dimensions > 1 else "scale")
-    return "/".join((collection, *module.split("."), last))
-
-
-def _flattened(network: nn.Module) -> Mapping[str, tuple[int, int, int]]:
-    """Returns the shapes (channels, height, width) that were flattened before a dense layer, by its name."""
-    return network.flattened
+    match model:
+        case CNN():
+            return CNNTorch(model, num_outputs, shape)
+        case MLP():
+            return MLPTorch(model, num_outputs, shape)
+        case CNN1D():
+            return CNN1DTorch(model, num_outputs, shape)
+        case GRU():
+            return GRUTorch(model, num_outputs, shape)
+        case Transformer():
+            return TransformerTorch(model, num_outputs, shape)
+        case ViT():
+            return ViTTorch(model, num_outputs, shape)
+        case CifarResNet():
+            return ResNetTorch((16, 32, 64), ((model.depth - 2) // 6,) * 3, False, num_outputs, shape[-1])
+        case ResNet() if model.depth in (18, 34):
+            blocks = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}[model.depth]
+            return ResNetTorch((64, 128, 256, 512), blocks, True, num_outputs, shape[-1])
+        case WideResNet():
+            return WideResNetTorch(model, num_outputs, shape[-1])
+    if shape == (32, 32, 3):
+        match model:
+            case AlexNet():
+                return AlexNetTorch(model, num_outputs)
+            case AlexNetSmall():
+                return AlexNetSmallTorch(model, num_outputs)
+            case VGG():
+                return VGGTorch(model, num_outputs)
+    raise NotImplementedError(f"{model} is not written in PyTorch for examples of shape {shape}.")

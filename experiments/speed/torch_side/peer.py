@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import torch
 
 from experiments.speed.inputs.probes import Answer, Probe
+from experiments.speed.inputs.suite import FirstSteps
 from experiments.speed.inputs.workloads import Dtype, Images, classification, without_dropout
-from experiments.speed.torch_side import networks, updates
+from experiments.speed.torch_side import networks, suite, updates, weights
 from experiments.speed.torch_side.loader import LoaderTrainer
 from experiments.speed.torch_side.training import VARIANTS, Trainer, allow_tf32, cross_entropy
 from jaxopt_bench.training import Task
@@ -47,7 +48,7 @@ class TorchPeer:
         dtype: Dtype = "float32" if exactly else classification(task.experiment).dtype
         allow_tf32(False)
         network = networks.of_task(without_dropout(task))
-        networks.load(network, probe.variables)
+        weights.load(network, probe.variables)
         network.to(self.device, parameters)
         images = torch.from_numpy(probe.images).permute(0, 3, 1, 2).to(self.device, parameters)
         labels = torch.from_numpy(probe.labels).long().to(self.device)
@@ -55,8 +56,23 @@ class TorchPeer:
             evaluation = cross_entropy(network.eval(), images, labels, dtype)
         training = cross_entropy(network.train(), images, labels, dtype)
         training.backward()
-        gradients = dict(networks.to_flax(network, n, p.grad) for n, p in network.named_parameters())
+        gradients = dict(weights.to_flax(network, n, p.grad) for n, p in network.named_parameters())
         return Answer(evaluation.item(), training.item(), gradients)
+
+    @property
+    def suite_variants(self) -> tuple[str, ...]:
+        """The variants in which it trains the suite's workloads."""
+        return tuple(variant for variant in suite.SUITE_VARIANTS if variant in self.variants)
+
+    def first_losses(self, task: Task, first: FirstSteps) -> list[float]:
+        """Returns the losses of a task's first steps; see `suite.first_losses`."""
+        allow_tf32(False)
+        return suite.first_losses(task, first, self.device)
+
+    def suite_trainer(self, task: Task, variant: str) -> suite.SuiteTrainer:
+        """Returns a workload of the suite in training."""
+        allow_tf32(True)
+        return suite.SuiteTrainer(task, variant, self.device)
 
     def update_form(self, optimizer: str) -> str | None:
         """Returns in which form it has an optimizer of ours, by our name; None where it has none."""

@@ -1,0 +1,24 @@
+"""Derivatives of networks by their inputs in PyTorch, for differential equations."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def second_derivative(network: nn.Module, points: Tensor) -> Tensor:
+    """Returns the second derivative of a network of one coordinate, at points [points, 1], likewise.
+
+    Compiled, it is the derivative of a directional derivative, as PyTorch cannot compile a gradient of a gradient.
+    Eagerly it is a gradient of a gradient, which is faster then.
+    """
+    if torch.compiler.is_compiling():
+        direction = torch.ones_like(points)
+
+        def first(at: Tensor) -> Tensor:
+            return torch.func.jvp(network, (at,), (direction,))[1]
+
+        return torch.func.jvp(first, (points,), (direction,))[1]
+    points = points.detach().requires_grad_()
+    (slope,) = torch.autograd.grad(network(points).sum(), points, create_graph=True)
+    return torch.autograd.grad(slope.sum(), points, create_graph=True)[0]
