@@ -247,7 +247,8 @@ class Local:
             raise WorkerError("no compiler")
         task = make_task(find(ALL, [request.label])[0], request.dtype, request.examples)
         if request.update:
-            self.updater = Updater(task, request.update)
+            way = request.way if isinstance(request.way, dict) else {"fused": False, "checked": False}
+            self.updater = Updater(task, request.update, **way)
             self.run, self.state = self.updater.run, self.updater.state
             return
         path = CodePath.from_json(request.way) if request.side == "jax" else paths()[0]
@@ -359,7 +360,8 @@ def test_every_section_has_a_table_that_bears_absent_fields():
     for section in SECTIONS:
         output = io.StringIO()
         Console(file=output, width=200).print(tables.section_table(section, tables.COLUMNS[section], [common]))
-        assert ("cnn, sgd, 4" if section not in ("updates", "resume") else "sgd") in output.getvalue()
+        shown = {"updates": "sgd", "resume": "sgd", "suite": "cnn"}.get(section, "cnn, sgd, 4")
+        assert shown in output.getvalue()
         assert tables.line({"section": section, **common}).startswith(f"{section} cnn sgd 4")
 
 
