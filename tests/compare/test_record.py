@@ -99,6 +99,7 @@ def test_a_kill_at_any_instant_leaves_a_record_and_what_it_has_is_not_trained_ag
     assert not [path.name for path in record.iterdir() if path.name.startswith(".")]
 
 
+@pytest.mark.slow
 def test_a_grown_study_trains_only_what_is_new(small, whole, tmp_path, digits_dir):
     record = shutil.copytree(whole, tmp_path / "record")
     more = contender("more", SGD(), 1e-2, 1e-1)

@@ -20,7 +20,14 @@ from jaxopt_bench.training import CodePath
 torch: Any = pytest.importorskip("torch")
 
 
-@pytest.mark.parametrize("name", [workload.name for workload in suite_workloads()])
+ALWAYS = ("digits_vae_mini", "mnist1d_gru_mini", "noisy_quadratic_mini", "poisson_mini")
+"""Workloads of different kinds; those of all others are slow tests."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(w.name, marks=() if w.name in ALWAYS else pytest.mark.slow) for w in suite_workloads()],
+)
 def test_the_first_losses_are_those_of_pytorch(name, digits_dir):
     from experiments.speed.torch_side import suite
 

@@ -21,6 +21,7 @@ from jaxopt_bench.optimizers.fused import has_fused_form
 from jaxopt_bench.optimizers.optax_code import optax_code
 from jaxopt_bench.training.update import update_parameters
 from tests.optimizers import references
+from tests.optimizers.few import slow_but_a_few
 from tests.optimizers.test_soap import SHAPES, random_tree
 
 STEPS = 50
@@ -99,7 +100,7 @@ def test_updates_follow_the_paper(form: str, numbers: dict[str, float], seed: in
         np.testing.assert_allclose(found[name], expected, rtol=1e-8, atol=1e-9 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("name", MASKABLE)
+@pytest.mark.parametrize("name", slow_but_a_few(MASKABLE))
 def test_no_update_is_against_the_gradient(name: str) -> None:
     rng = np.random.default_rng(0)
     optimizer = masked(dataclasses.replace(OPTIMIZERS[name], weight_decay=0.0))

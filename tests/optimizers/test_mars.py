@@ -18,6 +18,7 @@ from jaxopt_bench.optimizers import OPTIMIZERS, SGD, SOAP, Adam, AdamW, Moment, 
 from jaxopt_bench.optimizers.mars import FALLBACK, ReduceVarianceState, first_moment_decay, reduce_variance
 from jaxopt_bench.optimizers.wrappers import find_states
 from tests.optimizers import references
+from tests.optimizers.few import slow_but_a_few
 from tests.optimizers.test_cautious import compiled
 from tests.optimizers.test_soap import SHAPES, random_tree
 
@@ -100,7 +101,7 @@ def test_the_correction_is_clipped_to_norm_1_for_each_array_by_itself() -> None:
     np.testing.assert_allclose(made["other"], [-0.6, 0.8], rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", WITHOUT_LINE_SEARCH)
+@pytest.mark.parametrize("name", slow_but_a_few(WITHOUT_LINE_SEARCH))
 def test_without_correction_and_with_small_gradients_every_optimizer_is_what_it_is_to_the_bit(name: str) -> None:
     """Each operation is a program by itself: within one, XLA might round otherwise."""
     rng, optimizer, ends = np.random.default_rng(0), OPTIMIZERS[name], []
@@ -151,7 +152,7 @@ def test_a_users_function_is_corrected_with_its_own_decay() -> None:
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), ours, expected)
 
 
-@pytest.mark.parametrize("name", WITHOUT_LINE_SEARCH)
+@pytest.mark.parametrize("name", slow_but_a_few(WITHOUT_LINE_SEARCH))
 def test_off_it_has_no_state_and_on_all_strengths_are_one_program(name: str) -> None:
     optimizer, params = OPTIMIZERS[name], in_float32(random_tree(np.random.default_rng(0)))
     key = Moment(key=jax.random.key(0))

@@ -38,7 +38,7 @@ def test_recorded_runs_are_the_recorded_contenders_at_the_recorded_values(name):
         assert row["digest"] == expected.digest
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SAID)
 def test_recorded_runs_are_all_that_their_study_plans(name):
     results = load(FOLDER / name)
     (document,) = results.documents
@@ -62,12 +62,30 @@ def test_recorded_runs_are_all_that_their_study_plans(name):
         ]
 
 
-def test_the_recorded_digits_study_is_that_of_the_catalog():
-    (document,) = load(FOLDER / "digits").documents
-    assert document.study == STUDIES.find("digits")
+@pytest.mark.parametrize("name", ["digits", "suite"])
+def test_recorded_studies_are_those_of_the_catalog(name):
+    (document,) = load(FOLDER / name).documents
+    assert document.study == STUDIES.find(name)
 
 
-@pytest.mark.parametrize("name", NAMES)
+def test_each_recorded_part_of_the_suite_is_whole():
+    """Optimizers are recorded one after the other, each with all its runs on a workload."""
+    results = load(FOLDER / "suite")
+    (document,) = results.documents
+    recorded, planned = set(results.runs["digest"]), set()
+    for unit in units(document.study):
+        chosen = document.selection(unit.key)
+        if chosen is not None and chosen.trial is not None:
+            runs = [
+                *trials(document.study, unit),
+                *finalists(document.study, unit, document.finalists(unit.key)),
+                *confirmations(document.study, unit, chosen.trial),
+            ]
+            planned |= {run.entry.digest for run in runs}
+    assert planned == recorded
+
+
+@pytest.mark.parametrize("name", SAID)
 def test_recorded_results_are_judged_as_readme_and_study_say(name):
     results = load(FOLDER / name)
     (document,) = results.documents
