@@ -29,6 +29,7 @@ from jaxopt_bench.compare import (
     compare,
     differences,
     drawing_difference,
+    finished_part,
     joined,
     newcomer,
     outlook_of,
@@ -301,6 +302,7 @@ def _against(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
     if len(recorded.documents) != 1:
         count = len(recorded.documents)
         raise UserError(f"{flags.baselines} holds {count} studies; accepted by --baselines: the folder of one.")
+    recorded = finished_part(recorded, [w.name for w in study.workloads])
     baselines = recorded.documents[0].study
     newcomers = tuple(newcomer(baselines, reference) for reference in flags.add)
     newcomers = retuned(newcomers, flags.space, flags.schedule, [c.name for c in baselines.contenders])

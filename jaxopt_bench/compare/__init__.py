@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from jaxopt_bench.compare.baselines import challenge, differences, drawing_difference, joined, tuning_differences
+from jaxopt_bench.compare.baselines import (
+    challenge,
+    differences,
+    drawing_difference,
+    finished_part,
+    joined,
+    tuning_differences,
+)
 from jaxopt_bench.compare.cluster import Cluster
 from jaxopt_bench.compare.jobs import Executor, Local
 from jaxopt_bench.compare.newcomers import check_forms, newcomer, retuned, with_newcomers
@@ -26,6 +33,7 @@ __all__ = [
     "compare",
     "differences",
     "drawing_difference",
+    "finished_part",
     "joined",
     "newcomer",
     "outlook_of",

@@ -71,6 +71,44 @@ def challenge(study: Study, recorded: Document, newcomers: Sequence[Contender]) 
     return dataclasses.replace(study, contenders=tuple(newcomers), claims=())
 
 
+def finished_part(recorded: Results, workloads: Sequence[str]) -> Results:
+    """Returns recorded results without the optimizers that are not recorded on all of some workloads yet.
+
+    Args:
+      recorded: the results of one study, which need not be complete.
+      workloads: the names of workloads. Those that the study does not have are not considered.
+
+    Raises:
+      UserError: if no optimizer is left.
+    """
+    (document,) = recorded.documents
+    study = document.study
+    recorded_names = [w.name for w in study.workloads]
+    workloads = [name for name in workloads if name in recorded_names]  # `challenge` refuses the others
+    decided = {(found.workload, found.contender, found.repetition) for found in document.selections}
+    finished = [
+        contender.name
+        for contender in study.contenders
+        if all((w, contender.name, r) in decided for w in workloads for r in range(study.repetitions))
+    ]
+    if not finished:
+        raise UserError(
+            f"the baselines have no optimizer whose runs on {', '.join(workloads)} have all finished. Expected at "
+            "least one, or fewer workloads (--workloads)."
+        )
+    if len(finished) == len(study.contenders):
+        return recorded
+    part = dataclasses.replace(
+        document,
+        study=study.only(contenders=finished),
+        runs=tuple(run for run in document.runs if run.contender in finished),
+        selections=tuple(found for found in document.selections if found.contender in finished),
+        timings=tuple(timing for timing in document.timings if timing.contender in finished),
+    )
+    runs = recorded.runs.filter(pl.col("contender").is_in(finished))
+    return dataclasses.replace(recorded, runs=runs, documents=(part,))
+
+
 def _with_widened_budget(study: Study, recorded: Study) -> Study:
     """Returns a study with the budget of a recorded one, if this was widened and had the study's budget before."""
     before = min((e.after for c in recorded.contenders for e in c.extensions), default=None)

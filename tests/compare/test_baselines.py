@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import pathlib
 import shutil
 import types
 from typing import Any
@@ -17,15 +18,18 @@ from jaxopt_bench.compare import (
     compare,
     differences,
     drawing_difference,
+    finished_part,
     joined,
     newcomer,
     tuning_differences,
 )
 from jaxopt_bench.optimizers import SGD
-from jaxopt_bench.results import load
+from jaxopt_bench.results import Results, load
 from jaxopt_bench.study import STUDIES, Document, find_study
 from jaxopt_bench.verdict import verdict
 from tests.compare.conftest import contender
+
+RESULTS = pathlib.Path(__file__).parents[2] / "experiments" / "results"
 
 
 def test_only_the_newcomer_is_trained_and_it_is_judged_with_the_recorded(small, mine, tmp_path, digits_dir):
@@ -128,3 +132,23 @@ def test_a_study_is_found_by_its_folder(small, tmp_path):
     assert find_study(str(tmp_path)) == small
     with pytest.raises(UserError, match=r"unknown study 'digts'; did you mean digits"):
         find_study("digts")
+
+
+def test_optimizers_that_are_not_recorded_yet_are_no_baselines():
+    recorded = load(RESULTS / "digits")
+    (document,) = recorded.documents
+    assert finished_part(recorded, ["digits_cnn"]) is recorded
+
+    def without(*names: str) -> Results:
+        left = tuple(found for found in document.selections if found.contender not in names)
+        return dataclasses.replace(recorded, documents=(dataclasses.replace(document, selections=left),))
+
+    part = finished_part(without("adam", "sgd"), ["digits_cnn", "unknown"])
+    (found,) = part.documents
+    assert [c.name for c in found.study.contenders] == ["adamw", "nadam", "amsgrad", "padam"]
+    assert (
+        set(part.runs["contender"]) == {run.contender for run in found.runs} == {"adamw", "nadam", "amsgrad", "padam"}
+    )
+    assert verdict(part, found).complete
+    with pytest.raises(UserError, match="no optimizer whose runs on digits_cnn have all finished"):
+        finished_part(without(*(c.name for c in document.study.contenders)), ["digits_cnn"])
