@@ -103,7 +103,9 @@ def report_of(results: Results, name: str) -> Report:
     subjects = [subject for each in studies for subject in each.subjects] + loose
     names = list(dict.fromkeys(name for each in studies for name in each.best_first))
     names = list(dict.fromkeys([*names, *(name for subject in subjects for name in subject.series)]))
-    found = looks(names, [name for each in studies for name in each.highlighted])
+    shown = {name for subject in subjects for name in subject.runs["series"]}
+    highlighted = [name for each in studies for name in each.highlighted] if len(shown) > MOST_HUES else []
+    found = looks(names, highlighted)
     sections = [section for each in studies for section in _study_sections(each, found)]
     sections += [section for subject in loose for section in _unstudied_sections(subject, found)]
     sections.append(_provenance(results, results.documents, repeats))

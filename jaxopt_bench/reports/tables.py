@@ -28,6 +28,8 @@ from jaxopt_bench.verdict import (
 if TYPE_CHECKING:  # what a terminal's tables can do without
     from jaxopt_bench.reports.subject import Subject
 
+MOST_MISSING = 8
+"""Optimizers without confirmed results that a table lists; more are counted."""
 MOST_DIVERGED = 200
 """Runs that diverged which a table names; more are counted."""
 
@@ -63,10 +65,13 @@ def ranking(verdict: Verdict, ranking: Ranking) -> Table:
                 "cost_seconds": s.cost,
             }
         )
-    for name in ranking.missing:
+    missing = ranking.missing if len(ranking.missing) <= MOST_MISSING else ()
+    for name in missing:
         rows.append((name, *[NONE] * (len(columns) - 1)))
         numbers.append({"optimizer": name})
     note = f"Means over {sample(study, ranking)}, each with its own 95% interval. {directions(shown)}"
+    if len(ranking.missing) > len(missing):
+        note += f" {len(ranking.missing)} optimizers have no confirmed results yet."
     return _table("ranking", f"Results on {ranking.workload}", columns, rows, numbers, note)
 
 

@@ -28,7 +28,7 @@ def _lead(found: Across) -> str:
     rank = f"{found.ranks[best].value:.1f} of {len(found.ranks)}"
     also = f"and the best mean rank, {rank}" if best == first else f"and {best} the best mean rank, {rank}"
     without = [*found.missing, *found.left_out]
-    left_out = f" (not compared: {join_words(without)})" if without else ""
+    left_out = f" (not compared: {_names(without)})" if without else ""
     count = len(found.workloads)
     return (
         f"Over {count} workloads{left_out}, {first} has the highest score, {found.scores[first].value:.2f}"

@@ -224,7 +224,8 @@ def _warnings(study: Study, ranking: Ranking) -> list[str]:
         said.append(f"Searches whose trials all diverged {how}: {join_words(lost)}.")
     waiting = [name for name in ranking.missing if name not in ranking.lost]
     if waiting:
-        said.append(f"Without a confirmed winner: {join_words(waiting)}.")
+        named = join_words(waiting) if len(waiting) <= MOST_NAMED else f"{len(waiting)} optimizers"
+        said.append(f"Without a confirmed winner: {named}.")
     return said + _lost(ranking)
 
 

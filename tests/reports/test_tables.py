@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 import rich.console
 
+from jaxopt_bench.optimizers import OPTIMIZERS
 from jaxopt_bench.problems import Metric
 from jaxopt_bench.reports import tables, terminal
 from jaxopt_bench.reports.subject import of_runs, of_study
@@ -239,3 +240,12 @@ def test_settings_of_any_problem_are_shown_on_the_splits_that_it_has():
     table = tables.settings(subject)
     assert table.columns == ("optimizer", "validation energy error (meV)", "clean training loss", "runs", "diverged")
     assert "Lower validation energy error and lower clean training loss are better." in table.note
+
+
+def test_of_many_optimizers_without_results_the_table_has_their_number():
+    names = ["adam", "sgd", *(name for name in OPTIMIZERS if name not in ("adam", "sgd"))][:12]
+    results, document = made_results(made_study(names), diverged=names[2:])
+    found = verdict(results, document)
+    table = tables.ranking(found, found.rankings[0])
+    assert {row[0] for row in table.rows} == {"adam", "sgd"}
+    assert table.note.endswith(" 10 optimizers have no confirmed results yet.")
