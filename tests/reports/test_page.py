@@ -17,7 +17,7 @@ from jaxopt_bench import Experiment
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.experiment import Workload
 from jaxopt_bench.models import CNN
-from jaxopt_bench.optimizers import SGD
+from jaxopt_bench.optimizers import OPTIMIZERS, SGD
 from jaxopt_bench.problems import PROBLEMS, Classification, Metric
 from jaxopt_bench.problems.views import Images, Matrix, Texts
 from jaxopt_bench.reports import html
@@ -261,6 +261,16 @@ def test_nothing_is_wider_than_the_window(opened: Open, study: Results, width: i
     page = opened(study, viewport={"width": width, "height": 800})
     drawn(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_long_tables_are_printed_whole(opened: Open):
+    names = [name for name in OPTIMIZERS if not OPTIMIZERS[name].line_search][:30]
+    page = opened(with_document(*made_results(made_study(names))))
+    tables = "[...document.querySelectorAll('.table')]"
+    hidden = f"{tables}.some(table => table.scrollHeight > table.clientHeight + 1)"
+    assert page.evaluate(hidden)
+    page.emulate_media(media="print")
+    assert not page.evaluate(hidden)
 
 
 def test_hostile_text_is_text(opened: Open):
