@@ -68,7 +68,8 @@ def shared_settings(results: Results, document: Document, workloads: Sequence[st
 
     Returns:
       Nothing for fewer than 2 workloads, for halving, which knows the results of the best trials only, and if trial i
-      of a contender has other hyperparameters on another workload. A contender that is not tuned is left out.
+      of a contender has other hyperparameters on another workload. A contender that is not tuned, or has fewer than 2
+      trials that are recorded on all workloads, is left out.
     """
     study = document.study
     contenders = [c for c in study.contenders if c.searched]
@@ -81,12 +82,16 @@ def shared_settings(results: Results, document: Document, workloads: Sequence[st
         trials = {w: _trials(results, w, contender) for w in workloads}
         common = [key for key in trials[workloads[0]] if all(key in own for own in trials.values())]
         drawn = [[_values(own[key][0], contender) for key in common] for own in trials.values()]
-        if len(common) < 2 or any(own != drawn[0] for own in drawn):
+        if len(common) < 2:
+            continue
+        if any(own != drawn[0] for own in drawn):
             return ()
         points[contender.name] = dict(zip(common, drawn[0], strict=True))
         found[contender.name] = {
             w: {key: _mean(study, own[key], headlines[w]) for key in common} for w, own in trials.items()
         }
+    if not found:
+        return ()
     scales = {w: _scale(w, headlines[w], {name: by[w] for name, by in found.items()}) for w in workloads}
     known = {w: scale for w, scale in scales.items() if scale is not None}
     if len(known) < 2:
@@ -95,6 +100,7 @@ def shared_settings(results: Results, document: Document, workloads: Sequence[st
     shared = [
         _shared(study, contender, points[contender.name], found[contender.name], known, confirmed)
         for contender in contenders
+        if contender.name in found
     ]
     return tuple(sorted(shared, key=lambda each: -each.single.mean))
 

@@ -147,3 +147,13 @@ def test_the_paragraph_says_which_single_setting_does_best():
     said = across_in_words(found)
     assert f"{best.contender} has the highest mean score, {best.single.mean:.2f}; tuning for each" in said
     assert said.count(". ") <= 5
+
+
+def test_a_contender_without_recorded_trials_is_left_out():
+    made, document = tried()
+    known = dataclasses.replace(
+        made, runs=made.runs.filter((pl.col("contender") != "sgd") | (pl.col("phase") != "trial"))
+    )
+    both, one = (shared_settings(each, document, WORKLOADS) for each in (made, known))
+    assert ({each.contender for each in both}, [each.contender for each in one]) == ({"adamw", "sgd"}, ["adamw"])
+    assert one[0].trial == next(each for each in both if each.contender == "adamw").trial
