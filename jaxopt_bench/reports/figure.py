@@ -22,6 +22,7 @@ Format = Literal["svg", "pdf", "png"]
 FORMATS: tuple[Format, ...] = ("svg", "pdf", "png")
 VERSION = alt.SCHEMA_VERSION.lstrip("v").rpartition(".")[0]  # of Vega-Lite, as vl-convert names it
 COLUMN = 250  # points: the width of one of two columns
+PAGE_WIDTH = 2 * COLUMN + 20  # points: both columns and the gap between them
 HEIGHT = 150
 PNG_SCALE = 4  # 288 pixels to the inch
 HOVER = "hover"  # the name of a layer that is seen under a pointer alone, so in no file
@@ -41,6 +42,7 @@ class Figure:
       columns: what the columns of the first table are called for readers of the numbers; others are left out.
       over_time: whether x is time, and y may be logarithmic.
       wide: whether it needs the width of the page.
+      both_columns: whether its files have the width of both columns of a paper.
       zoomable: whether both axes are of numbers.
       square: whether it should be about as high as it is wide.
     """
@@ -53,6 +55,7 @@ class Figure:
     columns: Mapping[str, str]
     over_time: bool = False
     wide: bool = False
+    both_columns: bool = False
     zoomable: bool = True
     square: bool = False
 
@@ -65,7 +68,7 @@ class Figure:
         return {name: {c: [_value(v) for v in table[c]] for c in table.columns} for name, table in self.data.items()}
 
     def save(self, folder: pathlib.Path, looks: Mapping[str, Look], formats: Sequence[Format] = FORMATS) -> None:
-        """Writes the figure into files of its name, sized for a column of two.
+        """Writes the figure into files of its name, in the width of one of two columns, or of both.
 
         Args:
           folder: that is there.
@@ -73,7 +76,7 @@ class Figure:
           formats: the ends of the files' names.
         """
         spec = self.spec() | {"config": config("paper", looks)}
-        spec |= {"width": COLUMN, "height": spec.get("height", HEIGHT)}
+        spec |= {"width": PAGE_WIDTH if self.both_columns else COLUMN, "height": spec.get("height", HEIGHT)}
         spec["autosize"] = {"type": "fit-x", "contains": "padding"}
         spec["datasets"] = {
             name: [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

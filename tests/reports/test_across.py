@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import pathlib
+import re
 import statistics
+from xml.etree import ElementTree
 
 import pytest
 
@@ -11,6 +14,7 @@ from jaxopt_bench.experiment import Workload
 from jaxopt_bench.models import CNN
 from jaxopt_bench.problems import Classification
 from jaxopt_bench.reports.charts import across_figures
+from jaxopt_bench.reports.figure import COLUMN, PAGE_WIDTH
 from jaxopt_bench.reports.report import report_of
 from jaxopt_bench.reports.style import MOST_HUES, OTHERS, looks
 from jaxopt_bench.verdict import Across, across, verdict
@@ -43,6 +47,17 @@ def test_the_map_has_the_mean_score_of_each_optimizer_on_each_workload(found: Ac
     assert len(rows) == len(NAMES) * len(WORKLOADS)
     for row in rows:
         assert row["score"] == pytest.approx(statistics.fmean(found.runs[row["series"]][row["workload"]]))
+
+
+def test_the_files_of_the_map_have_room_for_its_numbers(found: Across, tmp_path: pathlib.Path):
+    figures(found)["scores-by-workload"].save(tmp_path, looks([*found.runs]), ["svg"])
+    svg = ElementTree.parse(tmp_path / "scores-by-workload.svg").getroot()
+    assert COLUMN < float(svg.attrib["width"]) <= PAGE_WIDTH + 12
+    cells = [
+        e.attrib["d"] for e in svg.iter() if e.attrib.get("aria-roledescription") == "rect mark" and "d" in e.attrib
+    ]
+    widths = {float(re.match(r"M[\d.]+,[\d.]+h([\d.]+)", path).group(1)) for path in cells}
+    assert min(widths) >= 20  # points: four digits of 8 points each are about 18 wide
 
 
 def test_bars_of_mean_ranks_overlap_if_the_ranks_differ_by_less_than_the_critical_difference(found: Across):

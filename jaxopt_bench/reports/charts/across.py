@@ -55,7 +55,7 @@ def score_map(found: Across) -> Figure:
     cells = base.mark_rect().encode(x=x, y=y, color=alt.Color("score:Q", scale=blues, legend=None), tooltip=tips)
     dark = palest + DARK_FROM * (1 - palest)
     ink = alt.condition(f"datum.score < {dark}", alt.value("#000000"), alt.value("#ffffff"))
-    numbers = base.mark_text(fontSize=9).encode(x=x, y=y, text=alt.Text("score:Q", format=".2f"), color=ink)
+    numbers = base.mark_text(fontSize=8).encode(x=x, y=y, text=alt.Text("score:Q", format=".2f"), color=ink)
     text = (
         "The mean score of each optimizer on each workload; darker is better. 0 is an untrained model (or the worst "
         "optimizer, if its result is not known), 1 the mean of the best optimizer. Losses count by their logarithm. "
@@ -65,7 +65,7 @@ def score_map(found: Across) -> Figure:
     columns = {"series": "optimizer", "workload": "workload", "score": "mean score"}
     title = "Optimizers by workloads"
     data = {"scores": pl.DataFrame(rows)}
-    return Figure("scores-by-workload", title, text, chart, data, columns, wide=True, zoomable=False)
+    return Figure("scores-by-workload", title, text, chart, data, columns, wide=True, both_columns=True, zoomable=False)
 
 
 def scores(found: Across, looks: Mapping[str, Look]) -> Figure:
