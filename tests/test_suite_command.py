@@ -151,6 +151,7 @@ def test_an_added_optimizer_that_is_worse_gives_exit_code_4(suite, call):
         (["--fail-if-worse-than", "lion", "--add", "lion"], 2, "which --add names, too"),
         (["--fail-if-worse-than", "sdg", "--add", "lion"], 1, "did you mean sgd"),
         (["--reference", "sdg"], 1, "unknown optimizer in --reference 'sdg'"),
+        (["--only", "adamw, sdg"], 1, "unknown optimizer in --only 'sdg'"),
         (["--json", "-"], 2, "--json is -, standard output, where the tables are"),
         (["--json", "absent/answer.json"], 2, "'absent' is not a folder. Expected a file in an existing folder"),
     ],

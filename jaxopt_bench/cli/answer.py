@@ -78,7 +78,7 @@ def print_answer(
     suite = across(results, document, found, reference)
     _print_workloads(found, console)
     if suite is not None:
-        print_suite(suite, console)
+        print_suite(suite, console, reference)
     if (scores := scores_in_words(found)) is not None:
         print_plain(console, scores)
     if (claims := tables.claims(answers(results, document))) is not None:
@@ -104,13 +104,21 @@ def _print_workloads(found: Verdict, console: Console) -> None:
         print_plain(console, "\n\n".join(texts))
 
 
-def print_suite(suite: Across, console: Console) -> None:
-    """Prints the table and the paragraph of all workloads."""
+def print_suite(suite: Across, console: Console, reference: str | None = None) -> None:
+    """Prints the table and the paragraph of all workloads.
+
+    Args:
+      suite: the verdict over all workloads.
+      console: where to.
+      reference: the optimizer that was asked for as the reference; None if none was.
+    """
     console.print()
     left_out = LESS_IMPORTANT if console.width < WIDE else ()
     console.print(terminal(suite_table(suite), leave_out=left_out))
     console.print()
     print_plain(console, across_in_words(suite))
+    if reference is not None and suite.reference is None:
+        print_plain(console, f"{reference} has no confirmed results yet, so nothing is compared with it.")
 
 
 def _exit_code(

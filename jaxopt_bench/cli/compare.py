@@ -372,7 +372,7 @@ def _train(
         devices=flags.training.devices,
         record=flags.record,
         compact=flags.compact,
-        only=[name for name in flags.only.split(",") if name],
+        only=_only(flags),
     )
 
 
@@ -392,6 +392,13 @@ def _check_references(flags: CompareFlags, study: Study) -> None:
     names = [contender.name for contender in study.contenders]
     check_reference("--reference", flags.reference, names)
     check_reference("--fail-if-worse-than", flags.fail_if_worse_than, names)
+    for name in _only(flags):
+        check_reference("--only", name, names)
+
+
+def _only(flags: CompareFlags) -> list[str]:
+    """Returns the names of the optimizers that are trained now; none stands for all."""
+    return [name for word in flags.only.split(",") if (name := word.strip())]
 
 
 def _print_answer(flags: CompareFlags, results: Results, document: Document, console: Console) -> int:

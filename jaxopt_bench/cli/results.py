@@ -114,7 +114,7 @@ def _print_suite(found: Results, reference: str | None) -> None:
         return
     suite = across(found, document, verdict(found, document), reference)
     if suite is not None:
-        print_suite(suite, Console())
+        print_suite(suite, Console(), reference)
 
 
 def _print(table: pl.DataFrame, rows: int) -> None:

@@ -63,3 +63,13 @@ def test_without_a_reference_and_intervals_there_are_dashes():
     table = suite_table(found)
     assert table.columns[-1] == "rank, other workloads"
     assert table.rows[0][2] == table.rows[0][4] == "–"
+
+
+def test_a_reference_without_results_is_named(capsys):
+    qualities = {name: dict.fromkeys(["digits_a", "gap_a"], 1.0 + 0.1 * i) for i, name in enumerate(["sgd", "lion"])}
+    results, document = suite(qualities)
+    found = across(results, document, verdict(results, document), "adamw")
+    print_suite(found, Console(width=200), "adamw")
+    assert "adamw has no confirmed results yet, so nothing is compared with it." in capsys.readouterr().out
+    print_suite(found, Console(width=200))
+    assert "nothing is compared" not in capsys.readouterr().out
