@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 import polars as pl
 
 from jaxopt_bench.errors import UserError
-from jaxopt_bench.results import Results, load, load_runs, together
+from jaxopt_bench.results import NoRunsError, Results, load, load_runs, together
 from jaxopt_bench.results.columns import STUDY_COLUMNS, in_order
 from jaxopt_bench.results.tables import COMPRESSION
 from jaxopt_bench.study import (
@@ -182,10 +182,8 @@ def _recorded(path: pathlib.Path) -> Results | None:
     """Returns the results in a folder; None if it has none, such as one with a README alone."""
     try:
         found = load(path)
-    except UserError as error:
-        if "holds no runs" in str(error):
-            return None
-        raise
+    except NoRunsError:
+        return None
     if len(found.documents) != 1 or found.documents[0].format < FORMAT:
         raise UserError(
             f"{path} does not hold the record of one study, made by this version. Expected a folder that "

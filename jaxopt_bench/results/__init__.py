@@ -5,9 +5,18 @@ from __future__ import annotations
 from jaxopt_bench.results.completeness import incomplete_in_words
 from jaxopt_bench.results.metrics import metrics_of, workload_metrics
 from jaxopt_bench.results.settings import SettingRow, rows_by_setting
-from jaxopt_bench.results.tables import Results, load, load_runs, repeats_in_words, together, without_repeats
+from jaxopt_bench.results.tables import (
+    NoRunsError,
+    Results,
+    load,
+    load_runs,
+    repeats_in_words,
+    together,
+    without_repeats,
+)
 
 __all__ = [
+    "NoRunsError",
     "Results",
     "SettingRow",
     "incomplete_in_words",

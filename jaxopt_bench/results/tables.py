@@ -49,6 +49,10 @@ _NO_RUNS = re.compile(r"claims|checkpoints|\..*|population-.*|.*\.incomplete-\d+
 """Folders in which no runs are looked for: they hold many other files, or what was left of a run."""
 
 
+class NoRunsError(UserError):
+    """A folder holds no runs."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Results:
     """Runs as tables. The columns that are always there have the same types whatever the runs are.
@@ -191,14 +195,15 @@ def load(path: str | pathlib.Path) -> Results:
       path: the folder. Symbolic links to folders in it are not followed.
 
     Raises:
-      UserError: if the folder holds none of these, or a file is damaged.
+      NoRunsError: if the folder holds none of these.
+      UserError: if it is no folder, or a file is damaged.
     """
     path = pathlib.Path(path)
     if not os.path.isdir(path):  # where `path.is_dir` raises, as for a name that is too long
         raise UserError(f"{shortened(str(path))} is not a folder. {_EXPECTED}")
     found = list(_found(path))
     if not found:
-        raise UserError(f"{path} holds no runs. {_EXPECTED}")
+        raise NoRunsError(f"{path} holds no runs. {_EXPECTED}")
     runs: dict[pathlib.Path, StudyRun | None] = {}
     documents, recorded = [], []
     for kind, folder in found:

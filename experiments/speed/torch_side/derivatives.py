@@ -9,8 +9,8 @@ from torch import Tensor, nn
 def second_derivative(network: nn.Module, points: Tensor) -> Tensor:
     """Returns the second derivative of a network of one coordinate, at points [points, 1], likewise.
 
-    Compiled, it is the derivative of a directional derivative, as PyTorch cannot compile a gradient of a gradient.
-    Eagerly it is a gradient of a gradient, which is faster then.
+    Compiled, it is the derivative of a directional derivative, since torch.compile does not support gradients of
+    gradients (double backward). Eagerly, it is a gradient of a gradient.
     """
     if torch.compiler.is_compiling():
         direction = torch.ones_like(points)
