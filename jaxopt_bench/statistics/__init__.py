@@ -7,7 +7,6 @@ from jaxopt_bench.statistics.aggregates import (
     Aggregates,
     aggregate_ranks,
     aggregate_scores,
-    interquartile_mean,
 )
 from jaxopt_bench.statistics.budgets import expected_best, expected_best_is_exact
 from jaxopt_bench.statistics.comparisons import Difference, compare_pairs, count_wins, holm
@@ -24,7 +23,7 @@ from jaxopt_bench.statistics.planning import (
     seeds_needed,
 )
 from jaxopt_bench.statistics.profiles import Profile, algoperf_score, performance_profile, steps_to_target
-from jaxopt_bench.statistics.ranks import Friedman, average_ranks, critical_difference, friedman, rank_groups
+from jaxopt_bench.statistics.ranks import Friedman, average_ranks, critical_difference, friedman
 from jaxopt_bench.statistics.resolution import least_deviation, share_step
 from jaxopt_bench.statistics.score_profiles import ScoreProfile, score_profiles
 from jaxopt_bench.statistics.scores import Scores, bootstrap_scores
@@ -61,14 +60,12 @@ __all__ = [
     "expected_best_is_exact",
     "friedman",
     "holm",
-    "interquartile_mean",
     "least_deviation",
     "least_difference",
     "median_speed_up",
     "performance_profile",
     "pooled_deviation",
     "power_of_comparison",
-    "rank_groups",
     "results_for",
     "score_profiles",
     "seed_range",

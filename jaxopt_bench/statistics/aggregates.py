@@ -48,23 +48,11 @@ class Aggregates:
     margin: float | None
 
 
-def interquartile_mean(values: Sequence[float]) -> float:
-    """Returns the mean of the middle half: a quarter of the values, rounded down, is left out at each end.
-
-    Args:
-      values: at least one, in any unit.
-
-    Raises:
-      UserError: if there are no values, or one is not finite.
-
-    Source: Agarwal et al. 2021, "Deep reinforcement learning at the edge of the statistical precipice", section 4.3.
-    """
-    check_finite("values", values)
-    return float(_interquartile_means(np.asarray(values, np.float64)[None])[0])
-
-
 def _interquartile_means(rows: Float[np.ndarray, "draws values"]) -> Float[np.ndarray, " draws"]:
-    """Returns the interquartile mean of each row; NaN stands for no value."""
+    """Returns the mean of the middle half of each row: a quarter of the values, rounded down, is left out at each end.
+
+    NaN stands for no value.
+    """
     ascending = np.sort(rows, axis=1)  # NaN last
     counts = np.isfinite(ascending).sum(axis=1)
     cuts = counts // 4

@@ -131,27 +131,3 @@ def _range_quantile(count: int, confidence: float) -> float:
         else:
             high = middle
     return high
-
-
-def rank_groups(mean_ranks: Sequence[float], difference: float) -> list[tuple[int, ...]]:
-    """Returns the largest groups of contenders whose mean ranks do not differ by the critical difference.
-
-    Args:
-      mean_ranks: of all contenders.
-      difference: from which on a difference is significant.
-
-    Returns:
-      The indices of the contenders of each group, the best first; groups of one are left out. They are the bars of a
-      critical-difference diagram (Demsar 2006, figure 1).
-    """
-    order = sorted(range(len(mean_ranks)), key=lambda i: mean_ranks[i])
-    groups: list[tuple[int, ...]] = []
-    end = 0
-    for first in range(len(order)):
-        last = first
-        while last + 1 < len(order) and mean_ranks[order[last + 1]] - mean_ranks[order[first]] < difference:
-            last += 1
-        if last > first and last >= end:
-            groups.append(tuple(order[first : last + 1]))
-            end = last + 1
-    return groups

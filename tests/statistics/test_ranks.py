@@ -13,7 +13,6 @@ from jaxopt_bench.statistics import (
     critical_difference,
     friedman,
     holm,
-    rank_groups,
     signed_rank_p_value,
     signed_rank_pairs,
 )
@@ -71,13 +70,13 @@ def test_critical_values_are_those_of_demsars_table_5_and_of_scipy(contenders, q
     assert critical_difference(contenders, 12) / scale == pytest.approx(exact, rel=1e-5)
 
 
-def test_groups_are_the_bars_of_demsars_diagram():
-    # his figure 1a, at 0.10: C4.5 is worse than C4.5+m and C4.5+m+cf; of C4.5+cf nothing can be said
-    ranks = [3.143, 2.000, 2.893, 1.964]
-    assert rank_groups(ranks, critical_difference(4, 14, 0.9)) == [(3, 1, 2), (2, 0)]
-    assert rank_groups(ranks, critical_difference(4, 14)) == [(3, 1, 2, 0)]
-    assert rank_groups([1.0, 5.0, 9.0], 2.0) == []
-    assert rank_groups([1.0, 1.5, 2.0], 2.0) == [(0, 1, 2)]
+@pytest.mark.parametrize(("confidence", "worse"), [(0.9, {(0, 1), (0, 3)}), (0.95, set())])
+def test_pairs_that_differ_are_those_of_demsars_diagram(confidence, worse):
+    """His figure 1a, at 0.10: C4.5 is worse than C4.5+m and C4.5+m+cf; of C4.5+cf nothing can be said."""
+    found = friedman(DEMSAR, confidence)
+    ranks = found.mean_ranks
+    pairs = itertools.combinations(range(4), 2)
+    assert {(i, j) for i, j in pairs if abs(ranks[i] - ranks[j]) > found.critical_difference} == worse
 
 
 def brute_force(differences: list[float]) -> float:
