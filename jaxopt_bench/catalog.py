@@ -35,7 +35,7 @@ class Catalog(Generic[C]):
       cls: of what class they are; it has a field `name`.
       kind: what one is called, in the singular.
       exported: the name of the dictionary that a file exports.
-      folders: where they are looked up, below the project's own experiments.
+      folders: the folders in which they are looked up, below the project's own experiments.
     """
 
     cls: type[C]

@@ -172,7 +172,7 @@ def test_without_flags_the_experiment_is_the_files():
         (["compare", "digits", "--shard", "3/2"], 2, "--shard is '3/2'; accepted: I/N with 0 <= I < N, as 0/4"),
         (["compare", "digits", "--shard", "first"], 2, "--shard is 'first'; accepted: I/N"),
         (["compare", "digits", "--baselines", "kept"], 2, "accepted: with --add OPTIMIZER"),
-        (["compare", "digits", "--baselines", "digts", "--add", "lion"], 1, "'digts', which is no folder. Expected a "),
+        (["compare", "digits", "--baselines", "digts", "--add", "lion"], 1, "'digts', which is not a folder. Expected"),
         (["compare", "digits", "--address", "auto"], 2, "--address is of a Ray cluster; accepted: with --executor ray"),
         (["compare", "digits", "--space", "adam.b1"], 2, "--space is 'adam.b1'. Expected NAME.FIELD=VALUES"),
         (["compare", "digits", "--schedule", "adam"], 2, "--schedule is 'adam'. Expected NAME=SCHEDULE"),

@@ -147,12 +147,12 @@ def test_an_added_optimizer_that_is_worse_gives_exit_code_4(suite, call):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["--fail-if-worse-than", "sgd"], 2, "has nothing to judge. Expected --add OPTIMIZER beside it"),
+        (["--fail-if-worse-than", "sgd"], 2, "needs an added optimizer. Expected --add OPTIMIZER, too"),
         (["--fail-if-worse-than", "lion", "--add", "lion"], 2, "which --add names, too"),
         (["--fail-if-worse-than", "sdg", "--add", "lion"], 1, "did you mean sgd"),
         (["--reference", "sdg"], 1, "unknown optimizer in --reference 'sdg'"),
         (["--only", "adamw, sdg"], 1, "unknown optimizer in --only 'sdg'"),
-        (["--json", "-"], 2, "--json is -, standard output, where the tables are"),
+        (["--json", "-"], 2, "--json is -, which is standard output, but the tables"),
         (["--json", "absent/answer.json"], 2, "'absent' is not a folder. Expected a file in an existing folder"),
     ],
 )

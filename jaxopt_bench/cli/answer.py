@@ -45,7 +45,7 @@ def check_reference(flag: str, name: str | None, contenders: Sequence[str]) -> N
 def check_json(path: pathlib.Path | None) -> None:
     """Raises the error for a file of --json that cannot be written."""
     if path == STANDARD_OUTPUT:
-        raise UserError("--json is -, standard output, where the tables are. Expected a file.")
+        raise UserError("--json is -, which is standard output, but the tables are printed there. Expected a file.")
     if path is not None:
         check_output_file(path)
 

@@ -189,7 +189,7 @@ def parse(words: Sequence[str]) -> Command:
     if flags.baselines is not None and not flags.add:
         raise UserError("--baselines has nothing to compare with them; accepted: with --add OPTIMIZER.")
     if flags.fail_if_worse_than is not None and not flags.add:
-        raise UserError("--fail-if-worse-than has nothing to judge. Expected --add OPTIMIZER beside it.")
+        raise UserError("--fail-if-worse-than needs an added optimizer. Expected --add OPTIMIZER, too.")
     if flags.fail_if_worse_than in _added(flags):
         raise UserError(
             f"--fail-if-worse-than is {flags.fail_if_worse_than}, which --add names, too. Expected another optimizer."
@@ -210,7 +210,7 @@ def parse(words: Sequence[str]) -> Command:
 
 
 def _check_record(flags: CompareFlags, shard: tuple[int, int]) -> None:
-    """Raises the error for a flag that does not go with --record or --only."""
+    """Raises an error for a flag that cannot be used with --record or --only."""
     together = {
         "--baselines": flags.baselines is not None,
         "--widen": flags.widen,
@@ -225,9 +225,9 @@ def _check_record(flags: CompareFlags, shard: tuple[int, int]) -> None:
     for flag, refused in (("--only", together if flags.only else {}), ("--record", together | alone)):
         other = next((name for name, given in refused.items() if given), None)
         if other is not None and (flag == "--only" or flags.record is not None):
-            raise UserError(f"{flag} does not go with {other}. Expected one of the two.")
+            raise UserError(f"{flag} cannot be used with {other}. Expected one of the two.")
     if flags.compact and flags.record is None:
-        raise UserError("--compact is about a record. Expected --record beside it.")
+        raise UserError("--compact needs a record to write. Expected --record FOLDER, too.")
 
 
 def _study(flags: CompareFlags, named: Study) -> Study:
@@ -334,8 +334,8 @@ def _baselines(given: pathlib.Path) -> pathlib.Path:
     known = {path.name: path for path in recorded_folders()}
     if not given.exists() and str(given) not in known:
         raise UserError(
-            f"--baselines is {str(given)!r}, which is no folder. Expected a folder with a study's results, or the name "
-            f"of results that come with the project: {', '.join(known)}."
+            f"--baselines is {str(given)!r}, which is not a folder. Expected a folder with a study's results, or the "
+            f"name of results that come with the project: {', '.join(known)}."
         )
     return given if given.exists() else known[str(given)]
 

@@ -40,7 +40,7 @@ def print_plan(study: Study, plan: Plan, outlook: Outlook, folder: pathlib.Path,
 
 
 def _growth_in_words(asked: Study, whole: Study, folder: pathlib.Path) -> list[str]:
-    """Returns what the study in the folder has beyond what was asked for; nothing if that is all."""
+    """Returns a sentence if the study in the folder is larger than the one that was asked for; else nothing."""
     larger = [
         f"{name.replace('_', ' ')} {getattr(whole, name):,} instead of {value:,}"
         for name in BUDGETS

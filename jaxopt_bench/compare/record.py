@@ -123,7 +123,7 @@ def combined(recorded: Document | None, own: Document | None) -> Document | None
     """Returns one document of a record's and that of the folder that continues it.
 
     Of each unit it has what one of them says: the one with more trials, then the one with a selection, then the record.
-    Runs of the other that are no trials are superseded.
+    Runs of the other document are superseded, except its trials.
     """
     if recorded is None or own is None:
         return recorded or own

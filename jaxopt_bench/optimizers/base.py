@@ -174,7 +174,7 @@ class Optimizer(Tunable, abc.ABC):
 
     @abc.abstractmethod
     def rule(self, hyperparameters: Hyperparameters, moment: Moment) -> optax.GradientTransformation:
-        """Returns what makes the optimizer what it is, from the gradient to the update, with the cautious mask.
+        """Returns the optimizer's own rule, from the gradient to the update, with the cautious mask.
 
         The mask is around the rescaling of the gradient alone, so that a decoupled weight decay is not masked.
         """

@@ -28,7 +28,7 @@ def cautious(
     for each parameter array by itself, where :math:`u_t` is what is subtracted from the parameters, :math:`g_t` the
     gradient that the optimizer gets, and :math:`\bar\phi_t` the mean of :math:`\phi_t`. The bound is that of the
     authors' code; Algorithm 1 adds a small number to the mean instead. It keeps no state of its own, and that of the
-    optimizer is what it is without the mask.
+    optimizer is unchanged by the mask.
 
     Decoupled weight decay is not masked, as in the authors' code. If it is a part of `inner`, give `undecayed`: then
     the difference between the two is added to the masked update of the latter.

@@ -155,12 +155,12 @@ class FactoryOptimizer(Optimizer):
         return optax.chain(*parts)
 
     def _made(self, numbers: Mapping[str, Any], moment: Moment, form: Form) -> optax.GradientTransformation:
-        """Returns what the function makes, with an update and a state as training needs them."""
+        """Returns the function's transformation, with an update and a state in the form that training needs."""
         rule = self.call_factory(numbers, moment, form)
         return self.with_storable_state(rule if form.value else without_extra_arguments(rule), form)
 
     def _undecayed(self, numbers: Mapping[str, Any], moment: Moment, form: Form) -> optax.GradientTransformation | None:
-        """Returns what the function makes without weight decay; None if it has no decoupled decay of its own."""
+        """Returns the function's transformation without weight decay; None if it has no decoupled decay of its own."""
         if DECAY not in self.arguments.values() or DECAY not in numbers or self.decay_form != "decoupled":
             return None
         decay = numbers[DECAY]

@@ -39,7 +39,7 @@ def reduce_variance(gamma: Scalar = 0.025, b1: Scalar = FALLBACK) -> optax.Gradi
     :math:`\tilde c_t` takes the gradient's place in the optimizer. The exact form has, for :math:`g_{t-1}`, the
     gradient of the present batch at the last parameters, and so needs two gradients in a step. As in the authors' code
     (AGI-Arena/MARS, `mars.py`) the norm is that of each parameter array by itself, and :math:`g_0 = 0`. By default
-    that code leaves arrays that are no matrices to AdamW with hyperparameters of its own; here all are corrected.
+    that code leaves arrays that are not matrices to AdamW with hyperparameters of its own; here all are corrected.
 
     Args:
       gamma: the strength of the correction.

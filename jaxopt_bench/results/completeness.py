@@ -10,7 +10,7 @@ MOST = 6
 
 
 def incomplete_in_words(results: Results) -> str | None:
-    """Returns in sentences what is missing of the studies among some results; None if nothing is.
+    """Returns sentences that name the missing parts of studies in some results; None if all are complete.
 
     A part of a study is complete if its winner has been selected and all its confirmations have finished.
     """

@@ -79,7 +79,7 @@ def write_together(folder: pathlib.Path, files: Mapping[str, Write]) -> None:
 
 
 def _move_pending(folder: pathlib.Path) -> None:
-    """Moves the files in `PENDING` over the old ones. If it is killed, the next one goes on."""
+    """Moves the files in `PENDING` over the old ones. If it is killed, the next call continues."""
     if not os.path.isdir(folder / PENDING):
         return
     for name in pending_names(folder):

@@ -176,7 +176,7 @@ def seeds_needed(
       At least 2; None if 100,000 seeds are too few, as for a difference of zero.
 
     Raises:
-      UserError: where the difference is not finite, the deviation negative or not finite, or a share not between 0
+      UserError: if the difference is not finite, the deviation negative or not finite, or a share not between 0
         and 1.
 
     Source: see `power_of_comparison`. With many seeds, the numbers are those of Cohen 1988, "Statistical power analysis
@@ -249,7 +249,7 @@ def seed_range(
       The range; None if one of the two has a single value.
 
     Raises:
-      UserError: where a list is empty, or a value is not finite.
+      UserError: if a list is empty, or a value is not finite.
     """
     check_finite("first", first)
     check_finite("second", second)

@@ -1,4 +1,4 @@
-"""The single setting that does best over several workloads, and what it gives on a workload that it has not seen."""
+"""The best single setting over several workloads, and its result on a workload that did not choose it."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def _speed(found: Across) -> str:
     interval = f" ({', '.join(parts)})" if parts else ""
     return (
         f"{fastest} reaches the final results of {found.reference} in the fewest steps, {_share(own.value)} of its "
-        f"steps in the median{interval}, on {found.reached_on(fastest)} of {len(found.workloads)} workloads at all."
+        f"steps in the median{interval}, on {found.reached_on(fastest)} of {len(found.workloads)} workloads."
     )
 
 

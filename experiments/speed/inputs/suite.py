@@ -36,7 +36,7 @@ class FirstSteps:
     Attributes:
       variables: the initial ones.
       indices: of the training examples of each step's batch.
-      drawn: the random numbers of each step, besides those of dropout; None where a problem draws none.
+      drawn: the random numbers of each step, besides those of dropout; None if a problem draws no random numbers.
     """
 
     variables: Variables

@@ -16,7 +16,7 @@ from jaxopt_bench.training.batches import epoch_order
 
 
 def first_steps(task: Task, steps: int = STEPS) -> FirstSteps:
-    """Returns what a task's run of seed 0 begins with: its weights, its batches, and what its loss draws."""
+    """Returns the start of a task's run with seed 0: its weights, its batches, and the random numbers of its loss."""
     size = task.experiment.workload.batch_size
     if steps > task.steps_per_epoch:
         raise ValueError(f"{task.experiment.name} has {task.steps_per_epoch} steps an epoch. Expected {steps} or more.")

@@ -26,7 +26,7 @@ def rows(bench: Bench) -> Iterator[Row]:
     """Yields a row for each network, type and path, after checking that both sides compute the same.
 
     Raises:
-      DisagreementError: where they do not; nothing more is measured then.
+      DisagreementError: if they do not agree; nothing more is measured then.
     """
     rates = {dtype: flops.matmul_rate(dtype, 512 if bench.quick else None).median for dtype in bench.dtypes}
     for workload in bench.workloads:

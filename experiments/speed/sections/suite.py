@@ -29,7 +29,7 @@ def rows(bench: Bench, workloads: Sequence[Workload]) -> Iterator[Row]:
     """Yields a row for each workload, after checking that both sides make the same first steps.
 
     Raises:
-      DisagreementError: where they do not; nothing more is measured then.
+      DisagreementError: if they do not agree; nothing more is measured then.
     """
     for workload in workloads:
         difference = check(workload, bench, choose_code_path(bench.backend))
@@ -47,7 +47,7 @@ def check(workload: Workload, bench: Bench, path: CodePath) -> float:
       path: how ours is computed.
 
     Raises:
-      DisagreementError: naming the workload and the losses, where they differ by more than rounding.
+      DisagreementError: if the losses differ by more than rounding, naming the workload and the losses.
     """
     task = suite_task(workload, bench.data_dir, dataclasses.replace(path, side_by_side=1), drops=False)
     return compare(workload.name, first_losses(task), bench.peer.first_losses(task, first_steps(task)))

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 def second_derivative(network: nn.Module, points: Tensor) -> Tensor:
-    """Returns the second derivative of a network of one coordinate, at points [points, 1], likewise.
+    """Returns the second derivative of a network of one coordinate at points [points, 1], in the same shape.
 
     Compiled, it is the derivative of a directional derivative, since torch.compile does not support gradients of
     gradients (double backward). Eagerly, it is a gradient of a gradient.

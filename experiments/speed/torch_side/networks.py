@@ -255,7 +255,7 @@ def build(model: Model, num_outputs: int, shape: tuple[int, ...]) -> nn.Module:
         network; all else has one layout.
 
     Raises:
-      NotImplementedError: where it is not written in PyTorch.
+      NotImplementedError: if it is not written in PyTorch.
     """
     match model:
         case CNN():

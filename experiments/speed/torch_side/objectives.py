@@ -35,7 +35,7 @@ class Objective(nn.Module):
     """A problem's training loss.
 
     Attributes:
-      network: what is trained; its modules have the names of the Flax modules.
+      network: the network; its modules have the names of the Flax modules.
     """
 
     network: nn.Module
@@ -187,7 +187,7 @@ class PoissonObjective(Objective):
 
 
 class Point(nn.Module):
-    """The parameters of a function that is no network."""
+    """The parameters of a function that is not a network."""
 
     def __init__(self, dimensions: int):
         super().__init__()

@@ -28,7 +28,7 @@ def load(network: nn.Module, variables: Variables) -> None:
     """Puts Flax's variables in the place of the network's own; every one must have a place.
 
     Raises:
-      RuntimeError: where names or shapes differ.
+      RuntimeError: if names or shapes differ.
     """
     state = {name: value for name, value in network.state_dict().items() if not name.endswith("num_batches_tracked")}
     named = {name: _flax_name(network, name, value.ndim) for name, value in state.items()}
