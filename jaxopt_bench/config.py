@@ -71,6 +71,7 @@ class Config:
     """
 
     kinds: ClassVar[Mapping[str, Named[Any]]] = {}  # field name -> table, for the fields chosen by name
+    added_later: ClassVar[tuple[str, ...]] = ()  # fields that runs were recorded without: no JSON has their defaults
 
     def __post_init__(self) -> None:
         hints = _hints(type(self))
@@ -80,10 +81,15 @@ class Config:
             object.__setattr__(self, field.name, value)
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the fields as JSON values; a field chosen by name carries its `name`."""
+        """Returns the fields as JSON values; a field chosen by name carries its `name`.
+
+        Fields of `added_later` are left out if they have their defaults, so that digests of older runs stay valid.
+        """
         result: dict[str, Any] = {}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
+            if field.name in self.added_later and value == field.default:
+                continue
             if field.name in self.kinds:
                 result[field.name] = {"name": self.kinds[field.name].name_of(value), **value.to_json()}
             else:

@@ -18,13 +18,15 @@ from jaxopt_bench.models.layers import HE_NORMAL, Layers, flatten
 class CNN1D(Model):
     """Convolutions over the length with stride 2, each followed by ReLU, then a dense layer on all that is left.
 
-    With the defaults it has 7,710 parameters on 40 numbers and 10 classes. He initialisation.
+    With the defaults it has 7,710 parameters on 40 numbers and 10 classes. He initialisation. With batch normalisation,
+    convolutions have no bias, since the normalisation would subtract it again.
 
     Source of the sizes: Greydanus and Kobak 2020, "Scaling down Deep Learning with MNIST-1D", whose network has 25
     channels in three layers, too, of kernels 5, 3 and 3.
     """
 
     inputs: ClassVar[tuple[Inputs, ...]] = ("sequences",)
+    added_later: ClassVar[tuple[str, ...]] = ("batch_norm",)
 
     channels: tuple[int, ...] = number((25, 25, 25), at_least=1)
     """Output channels of each convolution; each halves the length."""
@@ -32,6 +34,8 @@ class CNN1D(Model):
     """Positions that a convolution sees."""
     dropout: float = number(0.0, at_least=0, below=1)
     """Probability that training drops a feature before the dense layer."""
+    batch_norm: bool = False
+    """Whether each convolution is followed by batch normalisation."""
 
     def module(self, num_outputs: int, layers: Layers = Layers()) -> CNN1DModule:
         return CNN1DModule(self, num_outputs, layers)
@@ -52,7 +56,12 @@ class CNN1DModule(nn.Module):
         config, layers = self.config, self.layers
         x = sequences.astype(layers.dtype)
         for i, channels in enumerate(config.channels, start=1):
-            conv = layers.conv1d(channels, config.kernel, stride=2, kernel_init=HE_NORMAL, name=f"conv{i}")
-            x = nn.relu(conv(x))
+            use_bias = not config.batch_norm
+            conv = layers.conv1d(
+                channels, config.kernel, stride=2, use_bias=use_bias, kernel_init=HE_NORMAL, name=f"conv{i}"
+            )
+            x = conv(x)
+            x = layers.batch_norm(train=train, name=f"norm{i}")(x) if config.batch_norm else x
+            x = nn.relu(x)
         x = nn.Dropout(config.dropout, deterministic=not train)(flatten(x))
         return layers.dense(self.num_outputs, kernel_init=HE_NORMAL, name="head")(x).astype(jnp.float32)

@@ -84,8 +84,17 @@ class Layers:
             name=name,
         )
 
-    def conv1d(self, features: int, kernel: int, *, stride: int = 1, kernel_init: Initializer, name: str) -> nn.Conv:
-        """Returns a convolution over the length of sequences, [batch, length, channels], with a bias, initially zero.
+    def conv1d(
+        self,
+        features: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        use_bias: bool = True,
+        kernel_init: Initializer,
+        name: str,
+    ) -> nn.Conv:
+        """Returns a convolution over the length of sequences, [batch, length, channels].
 
         As many zeros are added at both ends, so that with stride 1 and an odd kernel the length stays.
 
@@ -93,6 +102,7 @@ class Layers:
           features: output channels.
           kernel: length of the filter.
           stride: step between outputs.
+          use_bias: whether it has a bias, initially zero.
           kernel_init: distribution of the initial weights.
           name: its name among the parameters.
         """
@@ -102,6 +112,7 @@ class Layers:
             (kernel,),
             strides=(stride,),
             padding=kernel // 2,
+            use_bias=use_bias,
             kernel_init=kernel_init,
             dtype=self.dtype,
             conv_general_dilated_cls=implementation and (lambda: convolution.over_length(implementation())),

@@ -39,8 +39,8 @@ class Intended(NamedTuple):
         return self.name == "constant"
 
 
-ADDED_LATER: Mapping[str, Any] = {"cautious": False, "mars_gamma": None}
-"""Fields that older runs were recorded without, and the values at which they are left out of records and digests."""
+UNMODIFIED: Mapping[str, Any] = {"cautious": False, "mars_gamma": None}
+"""The fields of published modifications of any optimizer, with the values that leave it as it is."""
 
 AVERAGES = Intended("constant", "Defazio et al., 2024: averaging takes the schedule's place")
 """The schedule that Schedule-Free optimizers are meant for."""
@@ -115,6 +115,7 @@ class Optimizer(Tunable, abc.ABC):
     own_axes: ClassVar[Mapping[str, Axis]] = {}
     own_average: ClassVar[bool] = False
     line_search: ClassVar[bool] = False
+    added_later: ClassVar[tuple[str, ...]] = tuple(UNMODIFIED)
     stated_space: ClassVar[Mapping[str, Axis | Choice]] = {}
     stated_schedule: ClassVar[Any] = None  # a `Schedule`, whose module imports this one
 
@@ -159,18 +160,13 @@ class Optimizer(Tunable, abc.ABC):
                 ("clip_norm", None),
                 ("clip_adaptive", None),
                 ("accumulate", 1),
-                *ADDED_LATER.items(),
+                *UNMODIFIED.items(),
             ):
                 if getattr(self, name) != neutral:
                     raise UserError(
                         f"{type(self).__name__}.{name} is {getattr(self, name)}. Expected {neutral}: the line search "
                         "needs the gradient of the loss itself."
                     )
-
-    def to_json(self) -> dict[str, Any]:
-        """See `Config.to_json`. Of `ADDED_LATER`, fields that are off are left out."""
-        values = super().to_json()
-        return {name: v for name, v in values.items() if name not in ADDED_LATER or v != ADDED_LATER[name]}
 
     @abc.abstractmethod
     def rule(self, hyperparameters: Hyperparameters, moment: Moment) -> optax.GradientTransformation:

@@ -14,7 +14,7 @@ import optax
 from jaxtyping import Array, PyTree
 
 from jaxopt_bench.optimizers.axes import rate_or_fallback
-from jaxopt_bench.optimizers.base import ADDED_LATER, DecayForm, Moment, Optimizer
+from jaxopt_bench.optimizers.base import UNMODIFIED, DecayForm, Moment, Optimizer
 
 _TOLERANCE = 1e-3  # relative to the largest change of an update
 _COEFFICIENT = 0.5
@@ -78,7 +78,7 @@ class _Updates(NamedTuple):
         """
         rate = rate_or_fallback(optimizer.learning_rate)
         try:
-            setting = dataclasses.replace(optimizer, learning_rate=rate, weight_decay=weight_decay, **ADDED_LATER)
+            setting = dataclasses.replace(optimizer, learning_rate=rate, weight_decay=weight_decay, **UNMODIFIED)
             with concurrent.futures.ThreadPoolExecutor(1) as executor:  # another thread: this one may be tracing
                 found = executor.submit(jax.jit(functools.partial(_updates, setting, idle))).result()
         except Exception:  # of the user's function; the run that trains it says which

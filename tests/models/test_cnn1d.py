@@ -18,22 +18,35 @@ SMALL = CNN1D(channels=(5, 7), kernel=3)
 
 
 @pytest.mark.parametrize("path", ["plain", "native", "pure"])
-@pytest.mark.parametrize(("kernel", "length"), [(3, 11), (4, 12), (5, 2)])
+@pytest.mark.parametrize(
+    ("kernel", "length", "batch_norm"), [(3, 11, False), (4, 12, False), (5, 2, False), (3, 11, True), (5, 9, True)]
+)
 def test_outputs_and_gradients_are_those_of_pytorch(
-    random_variables: Callable[..., Any], random_images: Callable[..., Any], path: Any, kernel: int, length: int
+    random_variables: Callable[..., Any],
+    random_images: Callable[..., Any],
+    path: Any,
+    kernel: int,
+    length: int,
+    batch_norm: bool,
 ) -> None:
-    module, examples = CNN1D(channels=(5, 7), kernel=kernel).module(3, Layers(path=path)), random_images(4, length, 2)
-    params = random_variables(module, length, 2)["params"]
+    config = CNN1D(channels=(5, 7), kernel=kernel, batch_norm=batch_norm)
+    module, examples = config.module(3, Layers(path=path)), random_images(4, length, 2)
+    variables = random_variables(module, length, 2)
+    params = variables["params"]
 
     def loss(params: Any) -> jax.Array:
-        return jnp.square(module.apply({"params": params}, examples, train=True)).sum()
+        outputs, _ = module.apply({**variables, "params": params}, examples, train=True, mutable=["batch_stats"])
+        return jnp.square(outputs).sum()
 
     value, gradient = jax.jit(jax.value_and_grad(loss))(params)
     leaves = jax.tree.map(lambda leaf: torch.tensor(leaf, dtype=torch.float64, requires_grad=True), params)
     x = torch.tensor(examples, dtype=torch.float64).transpose(1, 2)
-    for name in ("conv1", "conv2"):
-        weights = leaves[name]["kernel"].permute(2, 1, 0)
-        x = functional.relu(functional.conv1d(x, weights, leaves[name]["bias"], stride=2, padding=kernel // 2))
+    for i in (1, 2):
+        conv, norm = leaves[f"conv{i}"], leaves.get(f"norm{i}")
+        x = functional.conv1d(x, conv["kernel"].permute(2, 1, 0), conv.get("bias"), stride=2, padding=kernel // 2)
+        if norm is not None:
+            x = functional.batch_norm(x, None, None, norm["scale"], norm["bias"], training=True)
+        x = functional.relu(x)
     outputs = x.transpose(1, 2).reshape(4, -1) @ leaves["head"]["kernel"] + leaves["head"]["bias"]
     expected = outputs.square().sum()
     expected.backward()
@@ -45,6 +58,17 @@ def test_outputs_and_gradients_are_those_of_pytorch(
 def test_parameters_on_mnist_1d(shapes_of: Callable[..., Any]) -> None:
     by_hand = (5 * 25 + 25) + 2 * (5 * 25 * 25 + 25) + (5 * 25 * 10 + 10)
     assert count_parameters(shapes_of(CNN1D().module(10), 40, 1)["params"]) == by_hand == 7_710
+
+
+def test_batch_normalisation_has_a_scale_and_a_shift_in_place_of_each_bias(shapes_of: Callable[..., Any]) -> None:
+    by_hand = (5 * 25 + 2 * 25) + 2 * (5 * 25 * 25 + 2 * 25) + (5 * 25 * 10 + 10)
+    assert count_parameters(shapes_of(CNN1D(batch_norm=True).module(10), 40, 1)["params"]) == by_hand == 7_785
+
+
+def test_runs_from_before_batch_normalisation_keep_their_settings() -> None:
+    assert "batch_norm" not in CNN1D().to_json()
+    assert CNN1D.from_json(CNN1D(batch_norm=True).to_json()).batch_norm
+    assert not CNN1D.from_json(CNN1D().to_json()).batch_norm
 
 
 def test_the_compiled_path_has_no_convolution_but_the_fast_one(shapes_of: Callable[..., Any]) -> None:

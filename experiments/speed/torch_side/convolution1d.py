@@ -18,9 +18,11 @@ class CNN1DTorch(nn.Module):
         length, features = shape
         sizes = (features, *config.channels)
         for i, (before, after) in enumerate(itertools.pairwise(sizes), start=1):
-            self.add_module(f"conv{i}", nn.Conv1d(before, after, config.kernel, 2, padding=config.kernel // 2))
+            padding, use_bias = config.kernel // 2, not config.batch_norm
+            self.add_module(f"conv{i}", nn.Conv1d(before, after, config.kernel, 2, padding=padding, bias=use_bias))
+            self.add_module(f"norm{i}", nn.BatchNorm1d(after) if config.batch_norm else nn.Identity())
             length = (length + 2 * (config.kernel // 2) - config.kernel) // 2 + 1
-        self.convolutions = [f"conv{i}" for i in range(1, len(sizes))]
+        self.layers = range(1, len(sizes))
         self.flattened = {"head": (sizes[-1], length)}
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(sizes[-1] * length, num_outputs)
@@ -28,6 +30,6 @@ class CNN1DTorch(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Returns the outputs for sequences [batch, length, channels]."""
         x = x.transpose(1, 2)
-        for name in self.convolutions:
-            x = F.relu(self.get_submodule(name)(x))
+        for i in self.layers:
+            x = F.relu(self.get_submodule(f"norm{i}")(self.get_submodule(f"conv{i}")(x)))
         return self.head(self.dropout(x.flatten(1)))
