@@ -7,6 +7,7 @@ import functools
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from jaxopt_bench.doctor import items as doctor_items
 from jaxopt_bench.doctor import make_items
 from jaxopt_bench.models import Layers
 from jaxopt_bench.optimizers import OPTIMIZERS, SGD, SOAP, Choice, Constant, Cosine, Nadam, Padam
+from jaxopt_bench.results import load as load_results
 from jaxopt_bench.study import find_study
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -478,6 +480,16 @@ def test_an_optimizer_is_shown_with_its_ranges_and_drawn(call, tmp_path, own):
     assert code == 0
     assert (tmp_path / "2.PNG").read_bytes().startswith(b"\x89PNG")
     assert "ravine" in out
+
+
+def test_a_setting_from_the_recorded_suite_is_recommended(call):
+    said = " ".join(call("optimizers", "show", "adamw")[1].split())
+    rate = re.search(r"recommended to begin with: learning_rate (\S+), weight_decay (\S+), with the schedule", said)
+    runs = load_results(catalog.experiments_dir() / "results" / "suite").runs
+    trials = runs.filter(runs["contender"] == "adamw", runs["phase"] == "trial")
+    fields = ("optimizer.learning_rate", "optimizer.weight_decay")
+    assert rate.groups() in {tuple(f"{value:.4g}" for value in row) for row in trials[fields].iter_rows()}
+    assert "recommended" not in call("optimizers", "show", "polyak_sgd")[1]
 
 
 def test_what_an_optimizer_does_is_measured_and_said(call, tmp_path, own):

@@ -16,6 +16,7 @@ from rich.table import Table
 from jaxopt_bench.cli.command import COMPLETED, HELP, MISUSED, Command
 from jaxopt_bench.cli.flags import bind, check_at_least_one
 from jaxopt_bench.cli.naming import named_optimizer
+from jaxopt_bench.cli.plan import recorded_folders
 from jaxopt_bench.cli.printing import names_table, print_plain
 from jaxopt_bench.cli.streams import check_output_file, write_output
 from jaxopt_bench.errors import UserError, unknown_name
@@ -36,13 +37,19 @@ from jaxopt_bench.reports import (
     missed_in_words,
     trajectory,
 )
+from jaxopt_bench.results import load as load_results
 from jaxopt_bench.runs.compilation import keep_compiled_programs
 from jaxopt_bench.training import default_backend
+from jaxopt_bench.verdict import shared_settings, single_setting_in_words
+
+SUITE_STUDY = "suite"
+"""The study whose recorded results recommend a setting."""
 
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerFlags:
-    """Show an optimizer: where it is from, its hyperparameters, and where they are worth searching."""
+    """Show an optimizer: where it is from, its hyperparameters, where they are worth searching, and a setting that does
+    well on many small workloads."""
 
     name: tyro.conf.Positional[str]
     """An optimizer by its name, or FILE.py:FUNCTION or MODULE:FUNCTION."""
@@ -126,7 +133,27 @@ def show_optimizer(flags: OptimizerFlags) -> int:
             called = f"not known, since {error} If it is made for a certain network, a run tries it on that network."
         print_plain(console, f"how it is called: {called}")
     console.print(hyperparameters_table(flags.name, optimizer))
+    if (recommended := _recommended(flags.name)) is not None:
+        print_plain(console, f"\nrecommended to begin with: {recommended}")
     return COMPLETED
+
+
+def _recommended(name: str) -> str | None:
+    """Returns the single setting of an optimizer that does best in the recorded study of many small workloads.
+
+    None if the optimizer, or the study, is not recorded on all workloads.
+    """
+    folder = {path.name: path for path in recorded_folders()}.get(SUITE_STUDY)
+    if folder is None:
+        return None
+    results = load_results(folder)
+    (document,) = results.documents
+    study = document.study
+    if name not in [contender.name for contender in study.contenders]:
+        return None
+    shared = shared_settings(results, document, [workload.name for workload in study.workloads])
+    found = next((each for each in shared if each.contender == name), None)
+    return None if found is None else single_setting_in_words(study, found)
 
 
 def check_optimizer(flags: CheckFlags) -> int:

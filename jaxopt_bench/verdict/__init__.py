@@ -10,7 +10,7 @@ from jaxopt_bench.verdict.noise import Noise, noise_of
 from jaxopt_bench.verdict.pairs import Pair
 from jaxopt_bench.verdict.paragraphs import paragraphs
 from jaxopt_bench.verdict.ranking import Ranking, Standing
-from jaxopt_bench.verdict.recommendation import recommendation
+from jaxopt_bench.verdict.recommendation import recommendation, single_setting_in_words
 from jaxopt_bench.verdict.reference import REFERENCE, Versus, reference_of, versus_reference
 from jaxopt_bench.verdict.scale import REPORTED
 from jaxopt_bench.verdict.score_scale import ScoreScale
@@ -59,6 +59,7 @@ __all__ = [
     "seeds_in_words",
     "sensitivity_in_words",
     "shared_settings",
+    "single_setting_in_words",
     "trial_scores",
     "verdict",
     "verdict_to_json",

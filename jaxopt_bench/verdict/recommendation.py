@@ -1,14 +1,17 @@
-"""The recommended optimizer, with settings that can be pasted into a program."""
+"""The recommended optimizer with settings that can be pasted into a program, and an optimizer's single settings."""
 
 from __future__ import annotations
 
 import polars as pl
 
 from jaxopt_bench.formatting import format_value
+from jaxopt_bench.optimizers import OPTIMIZERS
 from jaxopt_bench.optimizers.optax_code import optax_code
 from jaxopt_bench.optimizers.words import schedule_in_words
 from jaxopt_bench.results import Results
+from jaxopt_bench.study import Contender, Point, Study
 from jaxopt_bench.verdict.ranking import Ranking
+from jaxopt_bench.verdict.shared import Shared
 from jaxopt_bench.verdict.verdicts import Verdict
 
 
@@ -33,7 +36,7 @@ def recommendation(results: Results, found: Verdict, ranking: Ranking) -> str | 
         pl.col("workload") == ranking.workload, pl.col("contender") == first.contender, pl.col("status") == "completed"
     )
     steps = rows["steps"].max()
-    settings = ", ".join(f"{field.partition('.')[2]} {format_value(value)}" for field, value in values.items())
+    settings = _settings_in_words(values)
     named = f"{first.contender} with {settings or 'its defaults'}, schedule {schedule_in_words(contender.schedule)}"
     epochs = f"{workload.epochs} epoch{'s' * (workload.epochs != 1)}"
     lead = f"To use on {ranking.workload}: {named}, {epochs}, batch size {workload.batch_size}."
@@ -41,3 +44,39 @@ def recommendation(results: Results, found: Verdict, ranking: Ranking) -> str | 
         return lead
     code = optax_code(contender.optimizer, contender.schedule, workload.epochs, int(steps) // workload.epochs)  # type: ignore[arg-type]
     return lead if code is None else f"{lead}\n\n{code}"
+
+
+def single_setting_in_words(study: Study, found: Shared) -> str:
+    """Returns the setting of an optimizer that does best on all workloads of a study, and how good it is.
+
+    Args:
+      study: the study.
+      found: an optimizer of the study with one setting for all workloads.
+    """
+    contender = study.contender(found.contender)
+    settings = _settings_in_words({**found.values, **_changed(contender)})
+    count, single, tried = len(found.scores), found.single, len(next(iter(found.scores.values())))
+    epochs = {study.workload(name).epochs for name in found.scores}
+    length = f" over {epochs.pop()} epochs" if len(epochs) == 1 else ""
+    interval = ""
+    if single.interval is not None:
+        interval = f" (95% interval over workloads {max(0.0, single.low):.2f} to {min(1.0, single.high):.2f})"
+    adds = "adds nothing" if found.gain.mean < 0.005 else f"adds {found.gain.mean:.2f}"
+    return (
+        f"{settings}, with the schedule {schedule_in_words(contender.schedule)}{length}. Of {tried} settings, this one "
+        f"has the highest mean score on the {count} workloads of the recorded study {study.name}. Score 0 is an "
+        "untrained model, 1 the best trial of all its optimizers. A setting chosen on all workloads but one has the "
+        f"score {single.mean:.2f} on that one{interval}; tuning on it {adds}."
+    )
+
+
+def _changed(contender: Contender) -> Point:
+    """Returns the fields of a contender's optimizer that are neither searched nor defaults."""
+    optimizer = contender.optimizer
+    defaults = OPTIMIZERS[OPTIMIZERS.name_of(optimizer)].to_json()
+    fields = {f"optimizer.{name}": value for name, value in optimizer.to_json().items() if value != defaults.get(name)}
+    return {field: value for field, value in fields.items() if field not in contender.searched}
+
+
+def _settings_in_words(values: Point) -> str:
+    return ", ".join(f"{field.partition('.')[2]} {format_value(value)}" for field, value in values.items())

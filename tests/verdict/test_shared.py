@@ -11,9 +11,10 @@ import polars as pl
 import pytest
 import scipy.stats
 
+from jaxopt_bench.optimizers import Cosine, Padam
 from jaxopt_bench.results import Results
 from jaxopt_bench.study import Document
-from jaxopt_bench.verdict import across, across_in_words, shared_settings, verdict
+from jaxopt_bench.verdict import across, across_in_words, shared_settings, single_setting_in_words, verdict
 from tests.verdict.made import recorded, row
 from tests.verdict.suites import KINDS, kind_of, suite
 
@@ -157,3 +158,24 @@ def test_a_contender_without_recorded_trials_is_left_out():
     both, one = (shared_settings(each, document, WORKLOADS) for each in (made, known))
     assert ({each.contender for each in both}, [each.contender for each in one]) == ({"adamw", "sgd"}, ["adamw"])
     assert one[0].trial == next(each for each in both if each.contender == "adamw").trial
+
+
+def test_a_single_setting_is_said_with_all_that_differs_from_the_defaults():
+    made, document = tried()
+    padam = dataclasses.replace(document.study.contenders[0], optimizer=Padam(partial=0.25), schedule=Cosine(1.0))
+    study = dataclasses.replace(document.study, contenders=(padam, *document.study.contenders[1:]))
+    found = next(
+        each
+        for each in shared_settings(made, dataclasses.replace(document, study=study), WORKLOADS)
+        if each.contender == padam.name
+    )
+    table = scores(padam.name)
+    rate = 10.0 ** (int(table.mean(axis=0).argmax()) - 5)
+    said = single_setting_in_words(study, found)
+    assert said.startswith(f"learning_rate {rate:g}, partial 0.25, with the schedule cosine (warmup 1) over 4 epochs.")
+    assert f"Of {TRIALS} settings, this one has the highest mean score on the 4 workloads of the recorded study" in said
+    left_out = [table[w, np.delete(table, w, axis=0).mean(axis=0).argmax()] for w in range(4)]
+    low, high = scipy.stats.t.interval(0.95, 3, np.mean(left_out), scipy.stats.sem(left_out))
+    assert f"has the score {np.mean(left_out):.2f} on that one" in said
+    assert f"(95% interval over workloads {max(0, low):.2f} to {min(1, high):.2f})" in said
+    assert ("adds nothing" in said) == (found.gain.mean < 0.005)
