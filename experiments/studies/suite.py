@@ -7,7 +7,7 @@ Targets: one rule for all workloads, as AlgoPerf sets its targets (Dahl et al., 
          is rounded to three digits, away from the optimum.
 Admits:  a workload, if the best and the worst of several optimizers differ by at least three standard deviations of a
          seed, in the headline metric or in the steps to the target. The optimizers are SGD with momentum, AdamW and
-         Muon, on seven workloads also Lion and RMSprop, tuned in the same way. The deviation is the median over them.
+         Muon, on eight workloads also Lion and RMSprop, tuned in the same way. The deviation is the median over them.
 Spaces:  those of `Optimizer.search_space`: learning rate and weight decay, the same numbers of decades for each. Padam
          searches its exponent, too. Prodigy finds its learning rate, and searches the weight decay alone.
 Select:  the trial with the lowest validation loss at the end. Targets measure the confirmations alone.
@@ -29,6 +29,7 @@ TARGETS = {
     "digits_autoencoder_mini": ("validation_reconstruction_error", 1.06),
     "digits_vae_mini": ("validation_bits_per_dimension", 2.49),
     "mnist1d_mlp_mini": ("validation_accuracy", 0.545),
+    "mnist1d_cnn_mini": ("validation_accuracy", 0.958),
     "mnist1d_gru_mini": ("validation_accuracy", 0.956),
     "words_transformer_mini": ("validation_loss", 2.31),
     "words_gru_mini": ("validation_loss", 2.23),
