@@ -15,6 +15,9 @@ from typing import Any
 from jaxopt_bench.errors import UserError, shortened
 from jaxopt_bench.files import read_regular, replacing
 
+LONGEST_LINE = 240
+"""Characters of a list or an object that is written on one line, at most: enough for a run in a study's file."""
+
 
 def read_json(path: pathlib.Path) -> Any:
     """Returns a JSON file's value.
@@ -110,8 +113,28 @@ def _is_a(value: object, kind: Any) -> bool:
 
 
 def json_text(value: object) -> str:
-    """Returns a value as JSON text that ends with a newline. It may have no numbers that are not finite."""
-    return json.dumps(value, indent=2, allow_nan=False) + "\n"
+    """Returns a value as JSON text that ends with a newline. It may have no numbers that are not finite.
+
+    A list or object without others in it is written on one line if that has no more than `LONGEST_LINE` characters.
+    """
+    return _indented(value, "") + "\n"
+
+
+def _indented(value: object, indent: str) -> str:
+    """Returns JSON text; all of its lines but the first begin with `indent`."""
+    if not isinstance(value, dict | list | tuple):
+        return json.dumps(value, allow_nan=False)
+    inner = indent + "  "
+    entries = value.values() if isinstance(value, dict) else value
+    if not any(isinstance(entry, dict | list | tuple) for entry in entries):
+        line = json.dumps(value, allow_nan=False)
+        if len(line) <= LONGEST_LINE:
+            return line
+    parts = [_indented(entry, inner) for entry in entries]
+    if isinstance(value, dict):
+        parts = [f"{json.dumps(str(name))}: {part}" for name, part in zip(value, parts, strict=True)]
+    begin, end = "{}" if isinstance(value, dict) else "[]"
+    return f"{begin}\n{inner}" + f",\n{inner}".join(parts) + f"\n{indent}{end}"
 
 
 def write_json(path: pathlib.Path, value: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import pathlib
 import stat
@@ -11,6 +12,8 @@ import subprocess
 import sys
 import threading
 
+import hypothesis
+import hypothesis.strategies as st
 import pytest
 
 from jaxopt_bench.errors import UserError
@@ -24,7 +27,7 @@ from jaxopt_bench.files import (
     sha256_of_file,
     temporary_name,
 )
-from jaxopt_bench.strict_json import sha256_of_json
+from jaxopt_bench.strict_json import json_text, sha256_of_json
 
 ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 """The SHA-256 sum of "abc": FIPS 180-2, appendix B.1."""
@@ -225,3 +228,30 @@ def test_the_sum_of_a_json_value_is_that_of_its_text_with_sorted_fields():
     value = {"b": {"d": "é", "c": 0.5}, "a": (1, None)}
     assert sha256_of_json(value) == hashlib.sha256(text.encode()).hexdigest()
     assert sha256_of_json({**value, "a": [1, 0]}) != sha256_of_json(value)
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@hypothesis.given(JSON_VALUES)
+def test_written_json_reads_back_as_the_same_value(value):
+    assert json.loads(json_text(value)) == value
+
+
+def test_short_objects_are_written_on_one_line_and_long_ones_line_by_line():
+    text = json_text({"runs": [{"seed": 0, "path": "a"}, {"seed": 1, "path": "b"}], "long": ["x" * 150, "y" * 150]})
+    assert text.splitlines() == [
+        "{",
+        '  "runs": [',
+        '    {"seed": 0, "path": "a"},',
+        '    {"seed": 1, "path": "b"}',
+        "  ],",
+        '  "long": [',
+        f'    "{"x" * 150}",',
+        f'    "{"y" * 150}"',
+        "  ]",
+        "}",
+    ]
