@@ -16,7 +16,7 @@ NO_KERNELS := The CPU kernels are not built, so training networks on this CPU ta
   then make kernels.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run compare report list doctor peers cluster browser kernels bench test test-slow test-faults lint types floors format lock clean
+.PHONY: help setup run compare report list doctor peers cluster browser kernels bench test test-slow test-faults lint types layers format lock clean
 
 help: ## print this
 	@echo "usage: make TARGET [EXP=digits_cnn_adamw] [STUDY=digits] [RESULTS=PATH] [ARGS=\"--epochs 2 …\"]"
@@ -56,8 +56,8 @@ kernels: .venv/ready ## build the CPU kernels anew, as `make setup` does by itse
 bench: peers .venv/kernels ## measure speed beside PyTorch; ARGS="--quick" tries it
 	@$(BIN)/python -m experiments.speed $(ARGS)
 
-test: lint types floors browser .venv/kernels ## check style, types and import layers, and run the tests
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow" --durations=10 $(ARGS)
+test: lint types layers browser .venv/kernels ## check style, types and import layers, and run the tests
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" --durations=10 $(ARGS)
 
 test-slow: .venv/kernels ## run all tests, those that take minutes too, on programs compiled as training compiles them (an hour or two)
 	XLA_FLAGS= $(BIN)/python -m pytest $(ARGS)
@@ -72,7 +72,7 @@ lint: .venv/ready ## check style
 types: .venv/ready ## check types
 	$(BIN)/mypy
 
-floors: .venv/ready ## check that each layer imports only layers below it
+layers: .venv/ready ## check that each layer imports only layers below it
 	$(BIN)/lint-imports
 
 format: .venv/ready ## put the code into its style
