@@ -118,8 +118,8 @@ def show_optimizer(flags: OptimizerFlags) -> int:
     """Prints an optimizer's record."""
     console = Console()
     optimizer = named_optimizer(flags.name)
-    for line in (inspect.cleandoc(type(optimizer).__doc__ or "").partition("Args:")[0].strip(), ""):
-        print_plain(console, line)
+    print_plain(console, _unwrapped(inspect.cleandoc(type(optimizer).__doc__ or "").partition("Args:")[0].strip()))
+    print_plain(console, "")
     print_plain(console, f"source: {optimizer.source}")
     schedule, stated = optimizer.schedule, optimizer.stated_schedule
     words = (
@@ -136,6 +136,12 @@ def show_optimizer(flags: OptimizerFlags) -> int:
     if (recommended := _recommended(flags.name)) is not None:
         print_plain(console, f"\nrecommended to begin with: {recommended}")
     return COMPLETED
+
+
+def _unwrapped(text: str) -> str:
+    """Returns a text with each paragraph on one line, so that it fills a terminal; formulas keep their lines."""
+    paragraphs = text.split("\n\n")
+    return "\n\n".join(p if p.startswith((" ", "* ")) else " ".join(p.split()) for p in paragraphs)
 
 
 def _recommended(name: str) -> str | None:

@@ -32,14 +32,15 @@ class _Moments(Rescaling):
 
 @dataclasses.dataclass(frozen=True)
 class Adam(_Moments):
-    r"""Adam (Kingma & Ba, "Adam: A method for stochastic optimization", 2015, Algorithm 1), L2 decay.
+    """Adam (Kingma & Ba, "Adam: A method for stochastic optimization", 2015, Algorithm 1), L2 decay.
 
-    .. math::
-      m_t &= \beta_1 m_{t-1} + (1 - \beta_1) g_t, \qquad v_t = \beta_2 v_{t-1} + (1 - \beta_2) g_t^2 \\
-      \theta_t &= \theta_{t-1} - \eta_t \,
-        \frac{m_t / (1 - \beta_1^t)}{\sqrt{v_t / (1 - \beta_2^t)} + \epsilon}
+    With the gradient g and the learning rate η:
 
-    Weight decay is coupled: it enters :math:`g_t`, and so both moments.
+        m_t = b1 m_{t−1} + (1 − b1) g_t              v_t = b2 v_{t−1} + (1 − b2) g_t²
+        m̂_t = m_t / (1 − b1^t)                       v̂_t = v_t / (1 − b2^t)
+        θ_t = θ_{t−1} − η_t m̂_t / (√v̂_t + eps)
+
+    Weight decay is coupled: it is added to the gradient, and so enters both moments.
     """
 
     source = "Kingma & Ba, 2015, Algorithm 1"
@@ -47,11 +48,14 @@ class Adam(_Moments):
 
 @dataclasses.dataclass(frozen=True)
 class AdamW(_Moments):
-    r"""Adam with decoupled weight decay (Loshchilov & Hutter, 2019, Algorithm 2).
+    """Adam with decoupled weight decay (Loshchilov & Hutter, 2019, Algorithm 2).
 
-    :math:`\theta_t = \theta_{t-1} - \eta_t (\hat m_t / (\sqrt{\hat v_t} + \epsilon) + \lambda \theta_{t-1})`, with
-    Adam's moments. As in PyTorch and optax the decay is multiplied by the learning rate; in the paper only by
-    the schedule's multiplier, so its :math:`\lambda` is ours times the learning rate.
+    With Adam's moments m̂ and v̂, the learning rate η and the weight decay λ:
+
+        θ_t = θ_{t−1} − η_t (m̂_t / (√v̂_t + eps) + λ θ_{t−1})
+
+    As in PyTorch and optax, the decay is multiplied by the learning rate. In the paper it is multiplied by the
+    schedule's multiplier alone, so the paper's λ is ours times the learning rate.
     """
 
     source = "Loshchilov & Hutter, 2019, Algorithm 2"
@@ -63,16 +67,15 @@ class AdamW(_Moments):
 
 @dataclasses.dataclass(frozen=True)
 class Nadam(_Moments):
-    r"""Adam with Nesterov's momentum (Dozat, "Incorporating Nesterov momentum into Adam", 2016), L2 decay.
+    """Adam with Nesterov's momentum (Dozat, "Incorporating Nesterov momentum into Adam", 2016), L2 decay.
 
-    .. math::
-      \theta_t = \theta_{t-1} - \eta_t \, \frac{
-        \beta_1 m_t / (1 - \beta_1^{t+1}) + (1 - \beta_1) g_t / (1 - \beta_1^t)
-      }{\sqrt{v_t / (1 - \beta_2^t)} + \epsilon}
+    With Adam's moments m and v̂, the gradient g and the learning rate η:
 
-    with a constant :math:`\beta_1`, as in optax. PyTorch's NAdam instead follows the momentum schedule of the
-    paper's experiments; and the paper's Algorithm 2 has a further factor :math:`\beta_2` on the second moment,
-    which neither library keeps.
+        n_t = b1 m_t / (1 − b1^{t+1}) + (1 − b1) g_t / (1 − b1^t)
+        θ_t = θ_{t−1} − η_t n_t / (√v̂_t + eps)
+
+    b1 is constant, as in optax. PyTorch's NAdam follows the momentum schedule of the paper's experiments instead. The
+    paper's Algorithm 2 has a further factor b2 on the second moment, which neither library has.
     """
 
     source = "Dozat, 2016, Algorithm 2, with a constant b1"
@@ -93,15 +96,16 @@ class NAdamW(_Moments):
 
 @dataclasses.dataclass(frozen=True)
 class AMSGrad(_Moments):
-    r"""AMSGrad (Reddi, Kale & Kumar, "On the convergence of Adam and beyond", 2018, Algorithm 2), L2 decay.
+    """AMSGrad (Reddi, Kale & Kumar, "On the convergence of Adam and beyond", 2018, Algorithm 2), L2 decay.
 
-    .. math::
-      \hat v_t = \max(\hat v_{t-1}, v_t), \qquad
-      \theta_t = \theta_{t-1} - \eta_t \, m_t / (\sqrt{\hat v_t} + \epsilon)
+    With Adam's moments m and v, and the learning rate η:
 
-    with Adam's moments. The paper corrects no bias and has no :math:`\epsilon`: that is `bias_correction=False,
-    eps=0`. With bias correction, the default, both moments are corrected and the maximum is taken of the
-    corrected second moment, as in optax; PyTorch takes it of the raw one and corrects the maximum.
+        w_t = max(w_{t−1}, v_t)
+        θ_t = θ_{t−1} − η_t m_t / (√w_t + eps)
+
+    The paper corrects no bias and has no eps: that is `bias_correction=False, eps=0`. With bias correction, which is
+    the default, both moments are corrected, and the maximum is that of the corrected second moments, as in optax.
+    PyTorch takes the maximum of the uncorrected ones, and corrects the maximum.
     """
 
     source = "Reddi et al., 2018, Algorithm 2"

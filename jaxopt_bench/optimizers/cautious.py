@@ -19,16 +19,17 @@ def cautious(
     undecayed: optax.GradientTransformation | None = None,
     weight_decay: Float[Array, ""] | float = 0.0,
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Masks updates that go against the gradient (Liang et al., "Cautious Optimizers: Improving Training with One
+    """Masks updates that go against the gradient (Liang et al., "Cautious Optimizers: Improving Training with One
     Line of Code", 2024, Algorithm 1).
 
-    .. math::
-      \phi_t = 1[u_t \odot g_t > 0], \qquad u_t \leftarrow u_t \odot \phi_t / \max(\bar\phi_t, 10^{-3})
+    For each parameter array by itself, with the gradient g that the optimizer receives, and the update u that is
+    subtracted from the parameters:
 
-    for each parameter array by itself, where :math:`u_t` is what is subtracted from the parameters, :math:`g_t` the
-    gradient that the optimizer gets, and :math:`\bar\phi_t` the mean of :math:`\phi_t`. The bound is that of the
-    authors' code; Algorithm 1 adds a small number to the mean instead. It keeps no state of its own, and that of the
-    optimizer is unchanged by the mask.
+        mask_t = 1 if u_t g_t > 0, else 0
+        u_t becomes u_t mask_t / max(mean(mask_t), 0.001)
+
+    The bound is that of the authors' code; Algorithm 1 adds a small number to the mean instead. The mask has no state
+    of its own, and leaves that of the optimizer unchanged.
 
     Decoupled weight decay is not masked, as in the authors' code. If it is a part of `inner`, give `undecayed`: then
     the difference between the two is added to the masked update of the latter.

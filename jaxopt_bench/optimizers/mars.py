@@ -29,17 +29,18 @@ class ReduceVarianceState(NamedTuple):
 
 
 def reduce_variance(gamma: Scalar = 0.025, b1: Scalar = FALLBACK) -> optax.GradientTransformation:
-    r"""Corrects gradients by their change since the last step (Yuan et al., "MARS: Unleashing the Power of Variance
+    """Corrects gradients by their change since the last step (Yuan et al., "MARS: Unleashing the Power of Variance
     Reduction for Training Large Models", 2024, in the form that the paper calls MARS-approx).
 
-    .. math::
-      c_t = g_t + \gamma \frac{\beta_1}{1 - \beta_1} (g_t - g_{t-1}), \qquad
-      \tilde c_t = c_t / \max(\lVert c_t \rVert_2, 1)
+    With the gradient g:
 
-    :math:`\tilde c_t` takes the gradient's place in the optimizer. The exact form has, for :math:`g_{t-1}`, the
-    gradient of the present batch at the last parameters, and so needs two gradients in a step. As in the authors' code
-    (AGI-Arena/MARS, `mars.py`) the norm is that of each parameter array by itself, and :math:`g_0 = 0`. By default
-    that code leaves arrays that are not matrices to AdamW with hyperparameters of its own; here all are corrected.
+        d_t = g_t + gamma b1 / (1 − b1) (g_t − g_{t−1})
+        c_t = d_t / max(‖d_t‖, 1)
+
+    The optimizer receives c in place of the gradient. In the exact form, g_{t−1} is the gradient of the present batch
+    at the last parameters, which needs two gradients in a step. As in the authors' code (AGI-Arena/MARS, `mars.py`) the
+    Euclidean norm is that of each parameter array by itself, and g_0 = 0. By default that code leaves arrays that are
+    not matrices to AdamW with hyperparameters of its own; here all are corrected.
 
     Args:
       gamma: the strength of the correction.

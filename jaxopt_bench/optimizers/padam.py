@@ -41,24 +41,25 @@ def scale_by_padam(
     *,
     bias_correction: bool = False,
 ) -> optax.GradientTransformation:
-    r"""Rescales updates by Padam (Chen et al., "Closing the generalization gap of adaptive gradient methods in
+    """Rescales updates by Padam (Chen et al., "Closing the generalization gap of adaptive gradient methods in
     training deep neural networks", 2020, Algorithm 1).
 
-    .. math::
-      m_t &= \beta_1 m_{t-1} + (1 - \beta_1) g_t, \qquad v_t = \beta_2 v_{t-1} + (1 - \beta_2) g_t^2 \\
-      \hat v_t &= \max(\hat v_{t-1}, v_t), \qquad u_t = c_t \, m_t / (\sqrt{\hat v_t} + \epsilon)^{2p}
+    With the gradient g:
 
-    In the paper :math:`\epsilon = 0` and :math:`c_t = 1`, so the denominator is :math:`\hat v_t^p`. Its authors'
-    code has :math:`\epsilon` and :math:`c_t = \sqrt{1 - \beta_2^t} / (1 - \beta_1^t)`. At :math:`p = 1/2` the
-    paper's form is AMSGrad; at :math:`p = 0` it is SGD with momentum, its learning rate times
-    :math:`1 - \beta_1`. Where the denominator is zero no gradient has been seen, and the update is zero.
+        m_t = b1 m_{t−1} + (1 − b1) g_t         v_t = b2 v_{t−1} + (1 − b2) g_t²
+        w_t = max(w_{t−1}, v_t)                 u_t = c_t m_t / (√w_t + eps)^{2p}
+
+    In the paper eps = 0 and c_t = 1, so the denominator is w_t^p. Its authors' code has an eps, and
+    c_t = √(1 − b2^t) / (1 − b1^t). At p = 1/2 the paper's form is AMSGrad. At p = 0 it is SGD with momentum, with a
+    learning rate of 1 − b1 times this one. If the denominator is zero, no gradient has been seen, and the update is
+    zero.
 
     Args:
       b1: decay of the first moment.
       b2: decay of the second moment.
       partial: the exponent p, in [0, 1/2].
       eps: added to the root of the second moment.
-      bias_correction: multiply by :math:`c_t`, as the authors' code does.
+      bias_correction: multiply by c_t, as the authors' code does.
     """
 
     def init_fn(params: PyTree[Array]) -> ScaleByPadamState:
@@ -83,7 +84,7 @@ def scale_by_padam(
 
 @dataclasses.dataclass(frozen=True)
 class Padam(Rescaling):
-    r"""Padam with coupled (L2) weight decay, as its authors train it; see `scale_by_padam` for the update.
+    """Padam with coupled (L2) weight decay, as its authors train it; see `scale_by_padam` for the update.
 
     The defaults are the paper's form. `bias_correction=True, eps=1e-8` is the form of the authors' code, with
     which their published results were obtained.
@@ -94,8 +95,8 @@ class Padam(Rescaling):
     leaves open how.
 
     In the paper's form, good learning rates depend on the exponent: they are some fifty times larger at p = 1/16 than
-    at p = 1/2. With a `gradient_unit` u the update is :math:`c_t m_t / ((\sqrt{\hat v_t} + \epsilon) / u)^{2p}`. In
-    the unit `GRADIENT_UNIT`, one range of learning rates serves all exponents. So if a unit is set, the exponent is
+    at p = 1/2. With a `gradient_unit` u the update is c_t m_t / ((√w_t + eps) / u)^{2p}. In the
+    unit `GRADIENT_UNIT`, one range of learning rates serves all exponents. So if a unit is set, the exponent is
     searched by default together with the learning rate, and the search space contains AMSGrad's.
     """
 

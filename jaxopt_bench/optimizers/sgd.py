@@ -13,19 +13,17 @@ from jaxopt_bench.optimizers.base import Hyperparameters, Moment, Rescaling
 
 @dataclasses.dataclass(frozen=True)
 class SGD(Rescaling):
-    r"""Stochastic gradient descent with coupled (L2) weight decay.
+    """Stochastic gradient descent with coupled (L2) weight decay.
 
-    With gradient :math:`g_t`, weight decay :math:`\lambda`, momentum :math:`\mu` and learning rate :math:`\eta_t`:
+    With the gradient g, the weight decay λ, the momentum μ and the learning rate η:
 
-    .. math::
-      g_t \leftarrow g_t + \lambda \theta_{t-1}, \quad
-      b_t = \mu b_{t-1} + g_t, \quad
-      \theta_t = \theta_{t-1} - \eta_t u_t
+        d_t = g_t + λ θ_{t−1}
+        b_t = μ b_{t−1} + d_t
+        θ_t = θ_{t−1} − η_t u_t
 
-    where :math:`u_t = g_t` without momentum, :math:`b_t` with heavy-ball momentum and :math:`g_t + \mu b_t` with
-    Nesterov's. This is the form of Sutskever et al., "On the importance of initialization and momentum in deep
-    learning" (2013), with the learning rate outside the buffer, as in PyTorch: a change of the learning rate
-    acts on the whole buffer at once.
+    The update u is d without momentum, b with heavy-ball momentum, and d + μ b with Nesterov's. This is the form of
+    Sutskever et al., "On the importance of initialization and momentum in deep learning" (2013), but b does not
+    contain the learning rate, as in PyTorch: a change of the learning rate acts on the whole of b at once.
 
     Raises:
       UserError: where Nesterov's momentum is asked for without a momentum.

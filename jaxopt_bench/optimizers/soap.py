@@ -58,24 +58,24 @@ def scale_by_soap(
     precondition_frequency: int = 10,
     max_precond_dim: int = LARGEST_DIMENSION,
 ) -> optax.GradientTransformation:
-    r"""Rescales updates by SOAP (Vyas et al., "SOAP: Improving and Stabilizing Shampoo using Adam", 2024, Algorithm 3).
+    """Rescales updates by SOAP (Vyas et al., "SOAP: Improving and Stabilizing Shampoo using Adam", 2024, Algorithm 3).
 
-    For a matrix, with :math:`G'_t = Q_L^\top G_t Q_R` and :math:`t` the number of steps that Adam has made:
+    For a matrix G of gradients, with bases P and Q, and with t for the number of steps that Adam has made:
 
-    .. math::
-      M'_t &= \beta_1 M'_{t-1} + (1 - \beta_1) G'_t, \qquad V_t = \beta_2 V_{t-1} + (1 - \beta_2) {G'_t}^2 \\
-      U_t &= \frac{\sqrt{1 - \beta_2^t}}{1 - \beta_1^t} \, Q_L \frac{M'_t}{\sqrt{V_t} + \epsilon} Q_R^\top \\
-      L_t &= \beta_s L_{t-1} + (1 - \beta_s) G_t G_t^\top, \qquad R_t = \beta_s R_{t-1} + (1 - \beta_s) G_t^\top G_t
+        G'_t = Pᵀ G_t Q
+        M'_t = b1 M'_{t−1} + (1 − b1) G'_t           V_t = b2 V_{t−1} + (1 − b2) G'_t²
+        U_t = √(1 − b2^t) / (1 − b1^t) · P (M'_t / (√V_t + eps)) Qᵀ
+        L_t = s L_{t−1} + (1 − s) G_t G_tᵀ           R_t = s R_{t−1} + (1 − s) G_tᵀ G_t
 
-    After every `precondition_frequency` steps, one power iteration refreshes the bases: :math:`Q_L` becomes the Q of
-    the QR decomposition of :math:`L_t Q_L` (Algorithm 4), likewise :math:`Q_R`, and :math:`M'` is turned into the new
-    bases. The same is done along each axis of an array with more than two.
+    After every `precondition_frequency` steps, one power iteration refreshes the bases: P becomes the orthogonal factor
+    of the QR decomposition of L_t P (Algorithm 4), Q likewise that of R_t Q, and M' is turned into the new bases. The
+    same is done along each axis of an array that has more than two axes.
 
-    As the paper, and its authors' code (nikhilvyas/SOAP, `soap.py`) where the paper leaves it open:
+    As in the paper, and in its authors' code (nikhilvyas/SOAP, `soap.py`) if the paper does not decide:
 
-    * The first update is zero. It only begins :math:`L` and :math:`R`, whose eigenvectors are the first bases.
-    * Before a QR decomposition, columns are sorted by their estimated eigenvalues, and :math:`V` with them.
-    * :math:`\epsilon` is added to the root of :math:`V` before the bias is corrected.
+    * The first update is zero. It only begins L and R, whose eigenvectors are the first bases.
+    * Before a QR decomposition, columns are sorted by their estimated eigenvalues, and V with them.
+    * eps is added to the root of V before the bias is corrected.
     * The axes of convolutions' kernels are preconditioned each by itself; none are merged (the code's default).
     * Vectors and scalars have no bases, nor axes longer than `max_precond_dim`: for these it is Adam.
 
@@ -86,7 +86,7 @@ def scale_by_soap(
     Args:
       b1: decay of the first moment.
       b2: decay of the second moment.
-      shampoo_beta: :math:`\beta_s`, decay of L and R; None for b2.
+      shampoo_beta: s, the decay of L and R; None for b2.
       eps: added to the root of the second moment.
       precondition_frequency: steps between two refreshes of the bases.
       max_precond_dim: the largest size of a preconditioned axis.
@@ -147,7 +147,7 @@ def scale_by_soap(
 
 @dataclasses.dataclass(frozen=True)
 class SOAP(Rescaling):
-    r"""SOAP with decoupled weight decay: Adam in the eigenbasis of Shampoo's preconditioner; see `scale_by_soap`.
+    """SOAP with decoupled weight decay: Adam in the eigenbasis of Shampoo's preconditioner; see `scale_by_soap`.
 
     The defaults are those of the authors' code. As there, the first step changes nothing, and the weight decay too
     begins in the second. For each axis of length n of a kernel, the state has two matrices of n × n numbers.

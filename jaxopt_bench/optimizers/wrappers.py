@@ -55,10 +55,13 @@ class AverageState(NamedTuple):
 def exponential_average(
     inner: optax.GradientTransformation, decay: Float[Array, ""] | float
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Keeps an exponential average of the parameters after each update (Kingma & Ba, 2015, section 7.2).
+    """Keeps an exponential average of the parameters after each update (Kingma & Ba, 2015, section 7.2).
 
-    :math:`\bar\theta_t = \beta \bar\theta_{t-1} + (1 - \beta) \theta_t`, divided by :math:`1 - \beta^t`: a mean whose
-    weights fall by the factor :math:`\beta` from each update to the one before it.
+    With the parameters θ and the decay β, the average a is a weighted mean. Its weights fall by the factor β from each
+    update to the one before it:
+
+        s_t = β s_{t−1} + (1 − β) θ_t
+        a_t = s_t / (1 − β^t)
     """
 
     def rate(count: Integer[Array, ""]) -> tuple[Float[Array, ""], Integer[Array, ""]]:
@@ -88,11 +91,11 @@ def penalised(
     weight_decay: Float[Array, ""] | float,
     mask: Callable[[PyTree[Array]], PyTree[bool]] | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Adds the penalty :math:`\frac{\lambda}{2} \|\theta\|^2` to the loss that a line search minimises.
+    """Adds the penalty λ/2 ‖θ‖² to the loss that a line search minimises.
 
     Args:
       inner: a transformation with a line search, whose update takes `value`, `grad` and `value_fn`.
-      weight_decay: :math:`\lambda`.
+      weight_decay: λ.
       mask: which parameters are penalised; None for all.
     """
 
