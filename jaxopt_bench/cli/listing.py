@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
@@ -23,6 +24,9 @@ from jaxopt_bench.problems import PROBLEMS
 from jaxopt_bench.reports import optimizers_table
 from jaxopt_bench.study import STUDIES, Study
 
+SENTENCE_END = re.compile(r"(?<!et al)\. (?=[A-Z])")
+MOST_WORKLOADS = 3
+"""The most workloads of a study that are listed one by one."""
 Kind = Literal["all", "experiments", "studies", "problems", "models", "datasets", "optimizers", "schedules"]
 
 
@@ -66,12 +70,24 @@ def _experiments_table(experiments: Mapping[str, Experiment]) -> Table:
 
 
 def _studies_table(studies: Mapping[str, Study]) -> Table:
-    table = names_table("studies", "name", "", "workloads", "optimizers", "trials", "seeds")
+    table = names_table("studies", "name", "question, and how it is answered")
     for name, study in sorted(studies.items()):
-        workloads = "\n".join(f"{w.name}, {w.epochs} epochs" for w in study.workloads)
-        trials = str(study.trials or "–")
-        table.add_row(name, study.question, workloads, str(len(study.contenders)), trials, str(study.seeds))
+        table.add_row(name, f"{study.question}\n{_size_in_words(study)}\n{_workloads_in_words(study)}")
+        table.add_section()
     return table
+
+
+def _size_in_words(study: Study) -> str:
+    trials = [f"{study.trials} trials"] if study.trials else []
+    return ", ".join([f"{len(study.contenders)} optimizers", *trials, f"{study.seeds} confirmation seeds"])
+
+
+def _workloads_in_words(study: Study) -> str:
+    if len(study.workloads) > MOST_WORKLOADS:
+        lengths = sorted({workload.epochs for workload in study.workloads})
+        epochs = str(lengths[0]) if len(lengths) == 1 else f"{lengths[0]} to {lengths[-1]}"
+        return f"{len(study.workloads)} workloads, {epochs} epochs"
+    return "\n".join(f"{workload.name}, {workload.epochs} epochs" for workload in study.workloads)
 
 
 def _datasets_table() -> Table:
@@ -92,4 +108,4 @@ def _configs_table(title: str, configs: Mapping[str, Config]) -> Table:
 
 def _first_sentence(config: Config) -> str:
     paragraph = " ".join((type(config).__doc__ or "").strip().split("\n\n")[0].split())
-    return paragraph.partition(". ")[0].removesuffix(".")
+    return SENTENCE_END.split(paragraph, maxsplit=1)[0].removesuffix(".")
