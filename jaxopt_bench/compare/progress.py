@@ -1,4 +1,4 @@
-"""The progress of a study: a live table on a terminal, plain lines elsewhere."""
+"""The progress of a study: bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 
-from rich import box
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Console, Group, RenderableType
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -18,7 +17,7 @@ from jaxopt_bench.compare.rungs import current_rung
 from jaxopt_bench.formatting import format_duration, join_words
 from jaxopt_bench.measures import Measure
 from jaxopt_bench.problems import Metric
-from jaxopt_bench.runs import Reporter
+from jaxopt_bench.runs import NoticingLive, Reporter
 from jaxopt_bench.study import (
     HALVING,
     STEPS,
@@ -36,6 +35,8 @@ from jaxopt_bench.study import (
     units,
 )
 
+MOST_JOBS = 4
+"""The most running jobs that are shown on a terminal."""
 UnitTrials = Sequence[tuple[Unit, Sequence[Planned]]]
 """Units, or parts of units, with their trials."""
 
@@ -298,57 +299,53 @@ class StudyLines(DisplayedProgress):
             self.say(f"{begun.job.unit.label}: {_many(begun.job)}, {begun.where}{lost}{self._left()}")
 
 
-class StudyTable(DisplayedProgress):
-    """A table with a row for each optimizer and workload, and the time left."""
+class StudyBars(DisplayedProgress):
+    """A line for each selection, and below them bars: of each job that runs, and of the whole study.
+
+    All of it fits 80 columns and a terminal of any height, however many optimizers and workloads a study has.
+    """
 
     def start(self, study: Study, folder: StudyFolder, own: UnitTrials, judged: Mapping[str, Measure]) -> None:
         """See `Progress.start`."""
         super().start(study, folder, own, judged)
-        self.live = Live(self._table(), console=self.console, refresh_per_second=4)
+        self.live = NoticingLive(self._bars, self.console)
         self.live.start()
 
     def stop(self) -> None:
         """See `Progress.stop`."""
         if hasattr(self, "live"):
-            try:
-                self.live.update(self._table(), refresh=True)
-            finally:  # its thread must not outlive the study, even if the terminal is gone
-                self.live.stop()
+            self.live.stop()
 
-    def show(self, job: Job, begins: bool) -> None:
-        """See `DisplayedProgress.show`."""
-        self.live.update(self._table())
+    def _bars(self) -> Group:
+        bars = Table.grid(padding=(0, 1), expand=True)
+        bars.add_column(ratio=1)
+        bars.add_column(no_wrap=True)
+        lines: list[RenderableType] = []
+        done, all_runs = self._runs()
+        for begun in list(self.begun.values())[:MOST_JOBS]:
+            job = begun.job
+            share = begun.epochs / job.epochs if job.epochs else 0.0
+            done += share * len(job.runs) if job.kind != "timing" else 0
+            diverged = self.counts[job.unit.key].diverged
+            lost = f", {diverged} diverged" if diverged and job.kind == "trial" else ""
+            lines.append(Text(f"{job.unit.label}: {_many(job)}{lost}", no_wrap=True, overflow="ellipsis"))
+            bars.add_row(ProgressBar(1.0, share), begun.where)
+        bars.add_row(ProgressBar(max(all_runs, 1), done), f"{int(done):,} of {all_runs:,} runs{self._left()}")
+        return Group(*lines, bars)
 
-    def refresh(self, begun: _RunningJob) -> None:
-        """See `DisplayedProgress.refresh`."""
-        self.live.update(self._table())
-
-    def say(self, text: str) -> None:
-        """See `DisplayedProgress.say`. It leaves out messages that begin with two spaces: the table shows them."""
-        if not text.startswith("  "):
-            super().say(text)
-
-    def _table(self) -> Group:
-        table = Table(box=box.SIMPLE)
-        words = ", ".join(dict.fromkeys(judged.words for judged in self.judged.values()))
-        best = f"best so far:\n{words}"
-        again = ["re-run"] if self.study.finalists else []
-        for title in ("workload", "optimizer", "trials", "running", "diverged", *again, best, "confirmed"):
-            table.add_column(title, justify="left" if title in ("workload", "optimizer", best) else "right")
-        for (workload, contender, repetition), s in self.counts.items():
-            name = contender + (f" ({repetition + 1})" if repetition else "")
-            running = str(s.running + s.repeating + s.confirming or "")
-            confirmed = f"{s.confirmed} of {s.wanted}"
-            done = f"{s.done} of {s.planned}" if s.planned else "–"
-            diverged = str(s.diverged) if s.diverged else ""
-            repeated = [f"{s.repeated} of {s.again}" if s.again else "–" for _ in again]
-            table.add_row(workload, name, done, running, diverged, *repeated, s.best, confirmed)
-        return Group(table, Text(self._left().removeprefix("; ")))
+    def _runs(self) -> tuple[float, int]:
+        """Returns how many of this process's runs have ended, and how many it has to train in all."""
+        done, planned = 0.0, 0
+        for key, own in self.own.items():
+            counts = self.counts[key]
+            done += counts.done * (own / counts.planned if counts.planned else 0.0) + counts.repeated + counts.confirmed
+            planned += own + counts.again + counts.wanted
+        return done, planned
 
 
 def progress_for(console: Console) -> DisplayedProgress:
-    """Returns the table for a terminal, plain lines for a file or a notebook; see `reporter_for`."""
-    return StudyTable(console) if console.is_terminal else StudyLines(console)
+    """Returns bars for a terminal, plain lines for a file or a notebook; see `reporter_for`."""
+    return StudyBars(console) if console.is_terminal else StudyLines(console)
 
 
 class _JobReporter(Reporter):
@@ -390,6 +387,8 @@ def _seeds(count: int, kind: str) -> str:
 
 
 def _many(job: Job) -> str:
+    if job.kind == "timing":
+        return "measuring the time of a step"
     words = {"trial": "trials", "finalist": "re-runs of finalists", "confirmation": "confirmations"}
     until = f" up to epoch {job.until_epoch}" if job.until_epoch is not None else ""
     return f"{len(job.runs)} {words[job.kind]}{until}"

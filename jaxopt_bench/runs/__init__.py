@@ -11,7 +11,7 @@ from jaxopt_bench.runs.load import Run, finished, load_run
 from jaxopt_bench.runs.memory import size_of_wave
 from jaxopt_bench.runs.options import Options, Recording
 from jaxopt_bench.runs.problems import Problems
-from jaxopt_bench.runs.progress import Lines, Live, Reporter
+from jaxopt_bench.runs.progress import Lines, Live, NoticingLive, Reporter
 from jaxopt_bench.runs.records import SPLITS, read_records
 from jaxopt_bench.runs.signals import Interrupted, stopped_by_signals
 from jaxopt_bench.runs.splits import load_task
@@ -27,6 +27,7 @@ __all__ = [
     "Lines",
     "Live",
     "LockedError",
+    "NoticingLive",
     "Options",
     "Problems",
     "Recording",

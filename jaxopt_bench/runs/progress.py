@@ -5,14 +5,20 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import ClassVar
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.live import Live as RichLive
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from jaxopt_bench.formatting import format_duration
 from jaxopt_bench.problems import LOSS, Metric, metric_named
+from jaxopt_bench.runs import signals
 from jaxopt_bench.runs.records import Record
+
+WIDE = 110
+"""Columns of a terminal that has room for the latest loss beside the bar."""
 
 
 class Reporter:
@@ -44,6 +50,8 @@ class Reporter:
 class Lines(Reporter):
     """A line for each epoch, and one every `every` seconds within an epoch."""
 
+    shows_speed: ClassVar[bool] = True  # in the lines of epochs
+
     def __init__(self, console: Console, every: float = 60.0):
         self.console = console
         self.every = every
@@ -69,8 +77,11 @@ class Lines(Reporter):
         self.latest = records[:1]
         split, epoch = records[0]["split"], records[0]["epoch"]
         if split != "train_steps":
-            speed = f"  {self.speed}" if split == "train" else ""  # the test split is measured when all is trained
-            self._line(f"epoch {epoch:g}/{self.steps // self.steps_per_epoch}  {_splits(records, self.metrics)}{speed}")
+            several = f", median of {records[0]['runs']} runs" if "runs" in records[0] else ""
+            where = f"epoch {epoch:g}/{self.steps // self.steps_per_epoch}{several}"
+            measured_while_training = split == "train"  # the test split is measured when all is trained
+            speed = f"  {self.speed}" if self.shows_speed and measured_while_training else ""
+            self._line(f"{where}  {_splits(records, self.metrics)}{speed}")
 
     def say(self, message: str) -> None:
         """Prints the message."""
@@ -81,52 +92,87 @@ class Lines(Reporter):
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-class Live(Reporter):
-    """A bar with epoch, step, examples/s, loss, headline metric and the time left."""
+class NoticingLive:
+    """A live display at the end of a terminal, which also shows that the process was asked to stop.
+
+    Written by the signal's handler itself, such a message would be overwritten by the display.
+    """
+
+    def __init__(self, shown: Callable[[], RenderableType], console: Console):
+        """Makes the display.
+
+        Args:
+          shown: returns what is displayed now. It is called in another thread, four times a second.
+          console: the terminal.
+        """
+        self._shown, self._notice = shown, ""
+        self._live = RichLive(console=console, get_renderable=self._all, refresh_per_second=4)
+
+    def start(self) -> None:
+        """Begins to display."""
+        signals.NOTICES.append(self._take)
+        self._live.start()
+
+    def stop(self) -> None:
+        """Leaves the display as it stands."""
+        if self._take in signals.NOTICES:
+            signals.NOTICES.remove(self._take)
+        self._live.stop()  # also if what is displayed cannot be made: its thread must end
+
+    @property
+    def is_started(self) -> bool:
+        return self._live.is_started
+
+    def _take(self, notice: str) -> None:
+        self._notice = notice
+
+    def _all(self) -> RenderableType:
+        return Group(self._shown(), self._notice) if self._notice else self._shown()
+
+
+class Live(Lines):
+    """A line for each epoch, and below them a bar with the share of training that is done, the speed and the time left.
+
+    All of it fits 80 columns. If there is room, the loss of the latest steps is shown beside the bar.
+    """
+
+    shows_speed = False
 
     def __init__(self, console: Console):
-        self.console = console
+        super().__init__(console)
         self.progress = Progress(
-            TextColumn("{task.fields[where]}"),
-            BarColumn(bar_width=24),
+            TextColumn("{task.fields[epoch]}"),
+            BarColumn(bar_width=None),
             TaskProgressColumn(),
             TextColumn("{task.fields[speed]}"),
             TextColumn("{task.fields[metrics]}"),
-            console=console,
+            expand=True,
         )
-        self.shown: dict[str, Record] = {}
+        self.live = NoticingLive(self.progress.get_renderable, console)
 
     def start(self, title: str, step: int, steps: int, steps_per_epoch: int, metrics: Sequence[Metric]) -> None:
         """Names the run and puts up the bar."""
-        self.say(title)
-        self.steps, self.steps_per_epoch, self.metrics = steps, steps_per_epoch, metrics
-        self.task = self.progress.add_task("", total=steps, completed=step, where="compiling", speed="", metrics="")
-        self.progress.start()
+        super().start(title, step, steps, steps_per_epoch, metrics)
+        self.task = self.progress.add_task("", total=steps, completed=step, epoch="compiling", speed="", metrics="")
+        self.live.start()
 
     def advance(self, step: int, examples_per_second: float, seconds_left: float) -> None:
         """Moves the bar."""
         epochs = self.steps // self.steps_per_epoch
         epoch = max(1, math.ceil(step / self.steps_per_epoch))
-        where = f"epoch {epoch}/{epochs}  step {step:,}/{self.steps:,}"
         speed = f"{examples_per_second:,.0f} examples/s  {format_duration(seconds_left)} left"
-        self.progress.update(self.task, completed=step, where=where, speed=speed)
+        self.progress.update(self.task, completed=step, epoch=f"epoch {epoch}/{epochs}", speed=speed)
 
     def measured(self, records: Sequence[Record]) -> None:
-        """Shows the latest loss and headline metric beside the bar."""
-        for record in records:
-            if record["split"] in ("train_steps", "validation", "test"):
-                self.shown[record["split"].removesuffix("_steps")] = record
-        self.progress.update(
-            self.task, metrics=_splits([{**r, "split": s} for s, r in self.shown.items()], self.metrics)
-        )
-
-    def say(self, message: str) -> None:
-        """Prints the message above the bar."""
-        self.console.print(message, markup=False, highlight=False, soft_wrap=True)
+        """Prints an epoch's line above the bar, and shows the latest loss beside it."""
+        super().measured(records)
+        latest = [record for record in records if record["split"] == "train_steps"]
+        if latest and self.console.width >= WIDE:
+            self.progress.update(self.task, metrics=_splits(latest, self.metrics))
 
     def stop(self) -> None:
         """Leaves the bar as it stands."""
-        self.progress.stop()
+        self.live.stop()
 
 
 def reporter_for(console: Console) -> Reporter:
@@ -140,6 +186,8 @@ def reporter_for(console: Console) -> Reporter:
 def median_lines(lines: Sequence[Sequence[Record]], names: Sequence[str]) -> Sequence[Record]:
     """Returns lines to show for several runs: the medians over their lines of the same steps and splits.
 
+    They have the field `runs`, which says over how many runs. The lines of a single run are returned as they are.
+
     Args:
       lines: the lines of each run.
       names: the names of the metrics.
@@ -152,7 +200,7 @@ def median_lines(lines: Sequence[Sequence[Record]], names: Sequence[str]) -> Seq
         for name in names:
             values = [record[name] for record in same if record.get(name) is not None]
             medians[name] = statistics.median(values) if values else None
-        shown.append({**same[0], **medians})
+        shown.append({**same[0], **medians, "runs": len(lines)})
     return shown
 
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import pathlib
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 from typing import Any, Protocol, TypeVar
 
@@ -73,6 +73,9 @@ class StopRequest:
             yield item
 
 
+STOPPING = "stopping after a checkpoint; once more to stop at once"
+NOTICES: list[Callable[[str], None]] = []
+"""Displays of a terminal. The last one shows what a handler of signals has to say. It is called within the handler."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Those that ask for a stop: Ctrl-C, a batch system, a terminal that is closed."""
 
@@ -87,8 +90,11 @@ def stopped_by_signals(work: Stoppable) -> Iterator[None]:
     def request(number: int, frame: FrameType | None) -> None:
         work.signal = number
         restore()
+        if NOTICES:
+            NOTICES[-1](STOPPING)
+            return
         with contextlib.suppress(OSError):  # the terminal may be gone; and print must not be called in here
-            os.write(2, b"\nstopping after a checkpoint; once more to stop at once\n")
+            os.write(2, f"\n{STOPPING}\n".encode())
 
     def restore() -> None:
         for number, handler in previous.items():

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import os
+import re
+import signal
 
 import pytest
 from rich.console import Console
@@ -11,9 +14,11 @@ from rich.console import Console
 from jaxopt_bench.compare import compare, progress_for
 from jaxopt_bench.compare.folder import StudyFolder
 from jaxopt_bench.compare.jobs import Job
-from jaxopt_bench.compare.progress import StudyLines, StudyTable
+from jaxopt_bench.compare.progress import StudyBars, StudyLines
 from jaxopt_bench.measures import measures
 from jaxopt_bench.optimizers import SGD
+from jaxopt_bench.runs import NoticingLive
+from jaxopt_bench.runs.signals import NOTICES, StopRequest, stopped_by_signals
 from jaxopt_bench.study import finalists, trials, units
 from tests.compare.conftest import contender
 from tests.results.directories import METRICS
@@ -21,8 +26,12 @@ from tests.results.directories import METRICS
 JUDGED = {"tiny": measures(METRICS)["validation_loss"]}
 
 
-def shown(study, folder, digits_dir, terminal: bool) -> str:
-    console = Console(file=io.StringIO(), force_terminal=terminal, width=120)
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+"""What moves the cursor of a terminal, and its colours."""
+
+
+def shown(study, folder, digits_dir, terminal: bool, width: int = 120) -> str:
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=width)
     compare(study, folder, data_dir=digits_dir, progress=progress_for(console))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
@@ -49,14 +58,44 @@ def test_lines_say_what_begins_what_was_selected_and_what_diverged(wild, tmp_pat
     assert "3 trials\n" not in again
 
 
-def test_the_table_ends_with_all_that_was_done(wild, tmp_path, digits_dir):
-    text = shown(wild, tmp_path / "study", digits_dir, terminal=True)
-    last = text[text.rindex("best so far") :]
-    assert last.count("3 of 3") == 2
-    assert last.count("1 of 1") == 2
-    assert "2 of 2" in last
-    for title in ("workload", "running", "diverged", "re-run", "validation loss", "confirmed"):
-        assert title in last
+def test_bars_end_with_all_runs_and_a_line_for_each_selection_is_above_them(wild, tmp_path, digits_dir):
+    text = shown(wild, tmp_path / "study", digits_dir, terminal=True, width=80)
+    lines = [line.strip("\r") for line in CONTROL.sub("", text).splitlines()]
+    selected = [line[8:12] for line in lines if re.match(r"  tiny, \w+: validation loss .*\(trial \d", line)]
+    assert sorted(selected) == ["calm", "wild"]
+    assert re.search(r"(\d+) of \1 runs$", [line for line in lines if line.strip()][-1])
+
+
+def test_bars_are_of_the_jobs_that_run_and_few_however_large_a_study_is(small, tmp_path):
+    names = [f"optimizer_{i}" for i in range(27)]
+    four_epochs = (dataclasses.replace(small.workloads[0], epochs=4),)
+    contenders = tuple(contender(name, SGD()) for name in names)
+    large = dataclasses.replace(small, workloads=four_epochs, contenders=contenders)
+    at = StudyFolder(tmp_path / "study")
+    at.begin(large)
+    first, *_ = units(large)
+    planned = trials(large, first)
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)
+    bars = StudyBars(console)
+    bars.start(large, at, [(unit, trials(large, unit)) for unit in units(large)], JUDGED)
+    try:
+        job = Job("trial", first, tuple(planned))
+        reporter = bars.begin(job)
+        plain = Console(file=io.StringIO(), width=80)
+        plain.print(bars._bars())
+        assert "compiling" in plain.file.getvalue()
+        reporter.start("3 trials", step=0, steps=40, steps_per_epoch=10, metrics=METRICS)
+        reporter.advance(step=20, examples_per_second=1.0, seconds_left=60.0)
+        reporter.diverged("one is gone")
+        plain = Console(file=io.StringIO(), width=80)
+        plain.print(bars._bars())
+        label, own, whole = plain.file.getvalue().splitlines()
+    finally:
+        bars.stop()
+    assert label.rstrip() == "tiny, optimizer_0: 3 trials, 1 diverged"
+    assert own.rstrip().endswith("epoch 2.0 of 4")
+    assert re.search(r"\d of 189 runs; about \d.* to go$", whole.rstrip())  # 27 × (3 trials + 2 finalists + 2)
+    assert len(own) <= 80 >= len(whole)
 
 
 @pytest.mark.parametrize("begun", [0, 2])
@@ -117,12 +156,32 @@ def test_the_time_left_of_a_search_by_halving_counts_the_rungs(small, tmp_path):
     assert "2 trials up to epoch 2" in progress.console.file.getvalue()
 
 
-def test_the_table_leaves_no_thread_behind_when_the_terminal_is_gone(small, tmp_path, monkeypatch):
+def test_bars_leave_no_thread_behind_when_they_cannot_be_made(small, tmp_path, monkeypatch):
     at = StudyFolder(tmp_path / "study")
     at.begin(small)
-    table = StudyTable(Console(file=io.StringIO(), force_terminal=True))
-    table.start(small, at, [], JUDGED)
-    monkeypatch.setattr(table, "_table", lambda: 1 / 0)
+    bars = StudyBars(Console(file=io.StringIO(), force_terminal=True))
+    bars.start(small, at, [], JUDGED)
+    monkeypatch.setattr(bars, "_runs", lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        table.stop()
-    assert not table.live.is_started
+        bars.stop()
+    assert not bars.live.is_started
+    assert not NOTICES
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_a_request_to_stop_is_shown_by_the_display_or_written_without_one(live, capfd):
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)
+    display = NoticingLive(lambda: "a bar", console)
+    request = StopRequest()
+    with stopped_by_signals(request):
+        if live:
+            display.start()
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        finally:
+            if live:
+                display.stop()
+    assert request.signal == signal.SIGINT
+    said = "stopping after a checkpoint; once more to stop at once"
+    assert (said in console.file.getvalue()) == live
+    assert (said in capfd.readouterr().err) == (not live)

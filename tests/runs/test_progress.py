@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -64,12 +65,17 @@ def test_lines_come_within_long_epochs_as_well():
     assert "step 50/200    1,234 examples/s, 1 min left" in out.getvalue()
 
 
-def test_the_live_display_shows_epoch_step_speed_metrics_and_time_left():
+@pytest.mark.parametrize(("width", "latest"), [(200, True), (80, False)])
+def test_the_live_display_has_a_line_for_each_epoch_and_a_bar_with_share_speed_and_time_left(width, latest):
     out = io.StringIO()
-    drive(Live(Console(file=out, width=200, force_terminal=True, color_system=None)))
-    text = out.getvalue()
-    for part in ("epoch 1/2", "step 100/200", "1,234 examples/s", "1 min left", "train 1.5000 25.00%", "validation"):
-        assert part in text
+    live = Live(Console(file=out, width=width, force_terminal=True, color_system=None))
+    drive(live)
+    lines = [line.strip("\r") for line in re.sub(r"\x1b\[[0-9?]*[a-zA-Z]", "", out.getvalue()).splitlines()]
+    assert "epoch 1/2  train 1.2500 50.00%  validation – 75.00%" in [line.rstrip() for line in lines]
+    (bar,) = {line for line in lines if line.startswith("epoch 1/2 ━") and "50%" in line}
+    assert len(bar.rstrip()) <= width
+    assert "1,234 examples/s  1 min left" in bar
+    assert ("train 1.5000 25.00%" in bar) == latest
 
 
 def test_a_terminal_gets_the_live_display_and_a_file_plain_lines():
@@ -79,10 +85,16 @@ def test_a_terminal_gets_the_live_display_and_a_file_plain_lines():
 
 def test_a_population_shows_the_medians_of_what_is_finite():
     lines = [[{"step": 5, "split": "train", "loss": loss, "accuracy": 0.5}] for loss in (1.0, None, 4.0, 2.0)]
-    assert median_lines(lines, NAMES) == [{"step": 5, "split": "train", "loss": 2.0, "accuracy": 0.5}]
+    medians = {"step": 5, "split": "train", "loss": 2.0, "accuracy": 0.5, "runs": 4}
+    assert median_lines(lines, NAMES) == [medians]
     assert median_lines(lines[1:2], NAMES) == lines[1]
-    assert median_lines(lines[1:2] * 2, NAMES) == [{"step": 5, "split": "train", "loss": None, "accuracy": 0.5}]
+    assert median_lines(lines[1:2] * 2, NAMES) == [{**medians, "loss": None, "runs": 2}]
     assert median_lines([], NAMES) == []
+    out = io.StringIO()
+    shown = Lines(Console(file=out, width=200))
+    shown.start("a population", 0, 200, 100, METRICS)
+    shown.measured([{**medians, "epoch": 1.0}])
+    assert "epoch 1/2, median of 4 runs  train 2.0000 50.00%" in out.getvalue()
 
 
 @pytest.mark.parametrize("reporter", [Lines, Live])
