@@ -27,7 +27,10 @@ def called(words, folder, pipe="", **environment) -> subprocess.CompletedProcess
     )
 
 
-@pytest.mark.parametrize("environment", [ASCII, {"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "latin-1"}])
+@pytest.mark.parametrize(
+    "environment",
+    [ASCII, *(pytest.param({"PYTHONIOENCODING": name}, marks=pytest.mark.slow) for name in ("ascii", "latin-1"))],
+)
 def test_characters_that_cannot_be_encoded_are_replaced(environment, tmp_path):
     words = ["sweep", "digits_cnn_sgd", "--epochs", "1", "--no-tensorboard", "--seeds", "2"]
     done = called(words, tmp_path, **environment)
@@ -62,7 +65,7 @@ def test_output_that_cannot_be_written_is_an_error_at_the_end(tmp_path):
     assert done.stderr == b"error: standard output could not be written: No space left on device.\n"
 
 
-@pytest.mark.parametrize("columns", ["0", "1", "abc"])
+@pytest.mark.parametrize("columns", ["0", *(pytest.param(text, marks=pytest.mark.slow) for text in ("1", "abc"))])
 def test_a_width_at_which_nothing_can_be_read_is_ignored(columns, tmp_path):
     done = called(["list", "schedules"], tmp_path, COLUMNS=columns)
     assert done.stdout == called(["list", "schedules"], tmp_path, COLUMNS="80").stdout

@@ -75,6 +75,7 @@ def test_each_sitting_trains_what_the_record_lacks(small, whole, tmp_path, digit
     assert (record / "runs.parquet").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_instant_leaves_a_record_and_what_it_has_is_not_trained_again(small, whole, tmp_path, digits_dir):
     """Children are killed when they are about to move or write files of the record, and the folder is lost."""
     record, counts = tmp_path / "record", []

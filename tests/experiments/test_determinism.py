@@ -21,6 +21,7 @@ LAYERS = ("layers `native`", "layers `onednn`", "layers `plain`")
 ROUNDED = {"8 devices in sight", "code for AVX2", "updates `optax`", *LAYERS}
 
 
+@pytest.mark.slow
 def test_two_runs_are_compared_by_their_states_metrics_and_parameters(tiny, tmp_path, digits_dir):
     options = {"data_dir": digits_dir, "reporter": Reporter(), "recording": Recording(tensorboard=False)}
     first = train(tiny, Options(runs_dir=tmp_path / "first", **options))

@@ -21,6 +21,8 @@ from jaxopt_bench.training import Task, initial_state, make_evaluation_step, mak
 SUITE = STUDIES.find("suite")
 OWN = catalog.EXPERIMENTS.load_folder(catalog.experiments_dir() / "suite")
 WORKLOADS = [workload.name for workload in SUITE.workloads]
+QUICK = ("digits_cnn_mini", "diamonds_mlp_mini", "mnist1d_cnn_mini", "noisy_quadratic_mini")
+"""Workloads whose programs compile in a few seconds."""
 
 
 def test_every_workload_of_the_suite_has_an_experiment_that_the_catalog_finds():
@@ -35,7 +37,7 @@ def test_workloads_are_of_at_least_six_kinds():
     assert len({type(w.problem) for w in SUITE.workloads}) >= 6
 
 
-@pytest.mark.parametrize("name", WORKLOADS)
+@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in WORKLOADS])
 def test_a_step_trains_and_the_untrained_model_is_measured_and_misses_the_target(name, digits_dir):
     experiment = catalog.find(f"{name}_adamw")
     problem = experiment.workload.problem.load(digits_dir)

@@ -78,7 +78,9 @@ def test_where_every_checkpoint_is_damaged_they_are_named_and_nothing_is_changed
     tally.add(f"every checkpoint: {damage.__name__}")
 
 
-@pytest.mark.parametrize("torn", ['{"step": 33, "epo', "\0\0\0\0", '{"step": 1}'])
+@pytest.mark.parametrize(
+    "torn", ['{"step": 33, "epo', pytest.param("\0\0\0\0", marks=SLOW), pytest.param('{"step": 1}', marks=SLOW)]
+)
 def test_a_torn_last_line_of_metrics_is_left_out(torn, stopped, tally):
     disturbed = stopped("single")
     with (disturbed.run_dirs[0] / "metrics.jsonl").open("a") as file:
@@ -119,6 +121,7 @@ def test_a_directory_of_another_run_is_not_gone_on_in(stopped, tally):
     tally.add("a run's directory under another's name")
 
 
+@pytest.mark.slow
 def test_data_that_are_gone_are_prepared_again(stopped, tally, tmp_path):
     disturbed = stopped("single")
     dataclasses.replace(disturbed, data_dir=tmp_path / "nowhere").goes_on()

@@ -32,12 +32,9 @@ def test_killed_in_the_middle_of_writes_again_and_again(kind, chain, bench, dice
 
 @pytest.mark.parametrize(
     ("kind", "method", "time"),
-    [
-        pytest.param(kind, method, time, marks=() if (kind, time) == ("single", 4) else SLOW)
-        for kind in ("single", "population")
-        for method, time in METHODS
-    ],
+    [(kind, method, time) for kind in ("single", "population") for method, time in METHODS],
 )
+@SLOW
 def test_killed_where_something_else_than_a_write_is_under_way(kind, method, time, bench, tally):
     disturbed = bench(kind)
     code, errors = disturbed.ended(die_in=[method, time])
@@ -57,7 +54,8 @@ def test_killed_at_random_times_again_and_again(kind, chain, bench, dice, tally)
     disturbed.goes_on()
 
 
-@pytest.mark.parametrize("share", [0.999, pytest.param(0.9, marks=SLOW), pytest.param(0.95, marks=SLOW)])
+@pytest.mark.parametrize("share", [0.9, 0.95, 0.999])
+@SLOW
 def test_killed_between_the_last_checkpoint_and_the_summary(share, bench, tally):
     disturbed = bench("single")
     changes = writes(disturbed.whole)

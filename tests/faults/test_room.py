@@ -19,7 +19,8 @@ def namespaced(script: str, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
 
 
-@pytest.mark.parametrize("kind", ["single", pytest.param("population", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", ["single", "population"])
+@pytest.mark.slow
 def test_a_checkpoint_for_which_there_is_no_room_leaves_those_before_whole(kind, stopped, tally):
     disturbed = stopped(kind)
     before = checkpoint_steps(disturbed.checkpoints)
@@ -65,6 +66,7 @@ def test_a_read_only_disk_is_an_error_that_changes_nothing(stopped, tally):
     tally.add("the disk read-only")
 
 
+@pytest.mark.slow
 def test_a_directory_that_is_removed_while_it_is_written_is_an_error(bench, tally):
     disturbed = bench("single")
     code, errors = disturbed.ended(remove_at=30)

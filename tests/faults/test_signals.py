@@ -71,6 +71,7 @@ def test_the_second_leaves_at_once_and_nothing_written_is_harmed(tmp_path, digit
     tally.add("SIGINT, twice")
 
 
+@pytest.mark.slow
 def test_a_signal_that_the_process_was_started_to_ignore_stays_ignored(tmp_path, digits_dir):
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does; children inherit it
     try:

@@ -63,6 +63,7 @@ def test_the_kernels_are_built_shown_and_removed(installed: pathlib.Path) -> Non
     assert again == f"nothing to remove: {library} does not exist"
 
 
+@pytest.mark.slow
 def test_without_onednn_what_does_not_need_it_is_built(installed: pathlib.Path, tmp_path: pathlib.Path) -> None:
     (tmp_path / "dnnl.h").write_text("#error")
     built, advice, *shown = kernels_commands(installed, "build", "show", CXXFLAGS=f"-I{tmp_path}")

@@ -15,6 +15,7 @@ from optax import contrib
 
 from jaxopt_bench.optimizers import OPTIMIZERS, Moment, Optimizer
 from jaxopt_bench.optimizers.adapters import MatrixAxes, dadapt_adamw, matrices, prodigy
+from tests.optimizers.few import slow_but_a_few
 
 SHAPES = {"kernel": (4, 3), "bias": (3,)}
 STEPS = 12
@@ -171,7 +172,7 @@ PARAMS = {"conv": {"kernel": (3, 3, 2, 4), "bias": (4,)}, "head": {"kernel": (5,
 ZERO_AT = {"first": ((0, 1), ()), "later": ((3,), ()), "leaf": ((), ("conv",))}
 
 
-@pytest.mark.parametrize("name", sorted(name for name in OPTIMIZERS if not OPTIMIZERS[name].line_search))
+@pytest.mark.parametrize("name", slow_but_a_few(sorted(n for n in OPTIMIZERS if not OPTIMIZERS[n].line_search)))
 def test_zero_gradients_make_finite_updates(name):
     """An all-zero gradient in the first two steps or in a later one, and layers whose gradient is always zero."""
     optimizer, key = OPTIMIZERS[name], jax.random.key(0)

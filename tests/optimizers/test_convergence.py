@@ -14,6 +14,7 @@ import pytest
 
 from jaxopt_bench.optimizers import OPTIMIZERS, SCHEDULES, Moment, Optimizer
 from tests.optimizers import problems
+from tests.optimizers.few import slow_but_a_few
 
 STEPS = 2000
 OWN = None  # the optimizer's default
@@ -100,7 +101,7 @@ def minima() -> np.ndarray:
     return np.array([0.0, 0.0, problems.logistic_minimum()])
 
 
-@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+@pytest.mark.parametrize("name", slow_but_a_few(sorted(OPTIMIZERS)))
 def test_every_optimizer_finds_the_minima(name):
     optimizer = dataclasses.replace(OPTIMIZERS[name], **OTHERS.get(name, {}))
     rates = [optimizer.learning_rate if rate is OWN else rate for rate in LEARNING_RATES.get(name, (OWN, OWN, OWN))]

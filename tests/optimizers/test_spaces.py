@@ -12,6 +12,7 @@ from jaxopt_bench.optimizers import OPTIMIZERS, SGD, AdamW, AMSGrad, Axis, Choic
 from jaxopt_bench.optimizers.axes import rates_around
 from jaxopt_bench.optimizers.decay import measure_decay_form
 from jaxopt_bench.optimizers.padam import GRADIENT_UNIT
+from tests.optimizers.few import slow_but_a_few
 
 LEARNING_RATE_FREE = {"cocob", "dadapt_adamw", "dog", "dowg", "mechanic_adam", "prodigy"}
 """By their papers: they find the learning rate, and their authors leave the factor on it at 1."""
@@ -117,7 +118,9 @@ def test_a_users_weight_decay_has_the_range_of_its_form_which_is_measured(file, 
     assert optimizer.search_space()["weight_decay"].high == {"coupled": 1e-2, "decoupled": 1.0}[form]  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("name", sorted(set(OPTIMIZERS) - {"momo"}))  # its step size depends on its decay
+@pytest.mark.parametrize(
+    "name", slow_but_a_few(sorted(set(OPTIMIZERS) - {"momo"}))
+)  # its step size depends on its decay
 def test_the_measured_form_of_decay_is_the_one_that_the_table_states(name):
     assert measure_decay_form(OPTIMIZERS[name]) == OPTIMIZERS[name].decay_form
 

@@ -19,6 +19,7 @@ from jaxopt_bench.optimizers import LEFT_OUT, OPTIMIZERS, SCHEDULES, Axis, Momen
 from jaxopt_bench.optimizers.adapters import matrices
 from jaxopt_bench.optimizers.axes import SHARED_AXES
 from jaxopt_bench.optimizers.wrappers import find_state
+from tests.optimizers.few import slow_but_a_few
 
 NAMES = sorted(OPTIMIZERS)
 WITHOUT_LINE_SEARCH = [name for name in NAMES if not OPTIMIZERS[name].line_search]  # see test_line_search.py
@@ -66,7 +67,7 @@ def eight_settings(optimizer: Optimizer) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("name", WITHOUT_LINE_SEARCH)
+@pytest.mark.parametrize("name", slow_but_a_few(WITHOUT_LINE_SEARCH))
 def test_eight_settings_are_one_program_and_stacked_train_each_as_alone(name):
     optimizer, gradients = OPTIMIZERS[name], random_tree(1, (STEPS,))
     settings = eight_settings(optimizer)
@@ -124,7 +125,7 @@ def test_every_hyperparameter_is_documented(name):
         assert f"  {field.name}: " in text, field.name
 
 
-@pytest.mark.parametrize("name", WITHOUT_LINE_SEARCH)
+@pytest.mark.parametrize("name", slow_but_a_few(WITHOUT_LINE_SEARCH))
 def test_kernel_mask_spares_biases_and_norm_scales(name):
     """Those whose decay cannot be masked refuse it."""
     if name in UNMASKED:

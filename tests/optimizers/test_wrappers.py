@@ -14,6 +14,7 @@ import pytest
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.optimizers import OPTIMIZERS, SGD, AdamW, Moment, Optimizer
 from jaxopt_bench.optimizers.wrappers import find_state
+from tests.optimizers.few import slow_but_a_few
 
 STEPS = 12
 
@@ -112,7 +113,7 @@ def test_schedule_free_is_evaluated_at_the_mean_of_its_base_optimizers_iterates(
     assert not np.allclose(ours, params)
 
 
-@pytest.mark.parametrize("name", sorted(name for name in OPTIMIZERS if not OPTIMIZERS[name].line_search))
+@pytest.mark.parametrize("name", slow_but_a_few(sorted(n for n in OPTIMIZERS if not OPTIMIZERS[n].line_search)))
 def test_everything_composes_with_every_optimizer(name):
     more: dict[str, Any] = {} if OPTIMIZERS[name].own_average else {"ema_decay": 0.9, "cautious": True}
     around = {"accumulate": 2, "clip_norm": 1.0, "clip_adaptive": 0.1, "mars_gamma": 0.025}

@@ -13,12 +13,22 @@ from jaxopt_bench.results import load
 from jaxopt_bench.runs import Options, Recording, Reporter, train_population
 
 
-@pytest.fixture
-def run(tiny, tmp_path, digits_dir):
-    return train(
-        tiny,
-        Options(runs_dir=tmp_path, data_dir=digits_dir, recording=Recording(tensorboard=False), reporter=Reporter()),
+@pytest.fixture(scope="module")
+def trained(tiny, tmp_path_factory, digits_dir):
+    """Returns the folder of a run."""
+    options = Options(
+        runs_dir=tmp_path_factory.mktemp("runs"),
+        data_dir=digits_dir,
+        recording=Recording(tensorboard=False),
+        reporter=Reporter(),
     )
+    return train(tiny, options).path
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    """Returns a run of the test's own."""
+    return load_run(shutil.copytree(trained, tmp_path / trained.parent.name / trained.name))
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
@@ -32,8 +42,6 @@ def test_parameters_come_from_the_last_and_the_best_checkpoint(run):
 
 
 def test_a_run_without_checkpoints_still_shows_its_metrics(run):
-    import shutil
-
     shutil.rmtree(run.path / "checkpoints")
     again = load_run(run.path)
     assert again.metrics == run.metrics

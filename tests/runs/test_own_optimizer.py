@@ -78,6 +78,7 @@ def local(learning_rate: float = 0.02) -> optax.GradientTransformation:
     return optax.GradientTransformation(init, update)
 
 
+@pytest.mark.slow
 def test_a_state_of_a_local_class_with_a_foreign_key_resumes_and_sweeps_to_the_bit(tiny, tmp_path, options):
     experiments = [dataclasses.replace(tiny, optimizer=imported(local)(learning_rate=rate)) for rate in (0.02, 0.05)]
     together = train_population(experiments, Options(runs_dir=tmp_path / "together", **options))

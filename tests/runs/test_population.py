@@ -143,7 +143,8 @@ class Crowded:
         return self.advance(program, *arguments)
 
 
-@pytest.mark.parametrize("after", [pytest.param(0, marks=pytest.mark.slow), 9])
+@pytest.mark.parametrize("after", [0, 9])
+@pytest.mark.slow
 def test_a_wave_that_runs_out_of_memory_goes_on_at_half_the_size_from_its_checkpoint(
     after, experiments, tmp_path, options, monkeypatch, trained_alone
 ):
@@ -189,6 +190,7 @@ def test_a_finished_population_is_returned_and_not_trained_again(experiments, tm
     assert [run.summary for run in again] == [run.summary for run in first]
 
 
+@pytest.mark.slow
 def test_one_of_an_unfinished_population_continues_alone(experiments, tmp_path, options, trained_alone):
     with pytest.raises(Killed):
         train_population(experiments, Options(runs_dir=tmp_path, **{**options, "reporter": KilledAt(20)}))
@@ -286,6 +288,7 @@ def test_members_computed_together_resume_and_diverge_as_those_that_take_turns(p
     assert without_timings(whole[1]) == without_timings(resumed[1])
 
 
+@pytest.mark.slow
 def test_fresh_runs_are_found_again_whose_wave_had_not_come_yet(experiments, tmp_path, options):
     train_population(experiments[:2], Options(runs_dir=tmp_path, **options))
     with pytest.raises(Killed):

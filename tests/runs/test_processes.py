@@ -181,6 +181,7 @@ def test_a_study_of_two_processes_selects_as_one_does(words: list[str], tmp_path
         assert_near(mine, others)
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_refused_by_all(words: list[str], tmp_path: pathlib.Path) -> None:
     run = ["run", "digits_cnn_adamw", *words, "--runs-dir", str(tmp_path / "runs")]
     for code, _, errors in ended(started([*run, "--devices", "3"])):
@@ -245,7 +246,8 @@ def test_different_numbers_of_processes_are_refused_by_all(words: list[str], tmp
     assert not list((tmp_path / "runs").rglob("*"))
 
 
-@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.slow
 def test_whoever_is_left_alone_says_how_to_continue(victim: int, words: list[str], tmp_path: pathlib.Path) -> None:
     """Killed once when both have met, and once during training; the next start removes the folder left behind."""
     temporary = tmp_path / "temporary"

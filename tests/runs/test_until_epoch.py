@@ -109,6 +109,7 @@ def test_a_training_that_is_killed_before_and_after_a_stop_ends_to_the_same_bits
         assert_same(run, expected)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_there_already_is_left_alone_and_one_that_is_beyond_ends_its_epoch(
     experiments, whole, tmp_path, options
 ):
@@ -126,6 +127,7 @@ def test_a_run_that_is_there_already_is_left_alone_and_one_that_is_beyond_ends_i
     assert_same(to_the_end, whole[1])
 
 
+@pytest.mark.slow
 def test_a_stopped_run_without_its_checkpoint_begins_anew(experiments, whole, tmp_path, options):
     stopped = train_population(experiments[:3], Options(runs_dir=tmp_path, until_epoch=1, **options))
     last = train(experiments[0], Options(runs_dir=tmp_path, **options))

@@ -151,6 +151,7 @@ def test_runs_use_them_record_them_and_repeat_themselves(tiny: Any, tmp_path: An
     assert [place["code_path"]["devices"] for place in moved.config["environments"]] == [8, 1]
 
 
+@pytest.mark.slow
 def test_a_population_keeps_its_members_on_their_devices(tiny: Any, tmp_path: Any) -> None:
     experiments = [dataclasses.replace(tiny, seed=seed) for seed in (0, 1)]
     options: Any = {"data_dir": tmp_path / "data"}
@@ -177,7 +178,9 @@ def test_a_population_keeps_its_members_on_their_devices(tiny: Any, tmp_path: An
         assert_same(one, resumed)
 
 
-@pytest.mark.parametrize(("members", "devices"), [(1, 4), pytest.param(8, 4, marks=pytest.mark.slow), (2, 1)])
+@pytest.mark.parametrize(
+    ("members", "devices"), [(1, 4), *(pytest.param(*sizes, marks=pytest.mark.slow) for sizes in ((8, 4), (2, 1)))]
+)
 def test_the_steps_are_compiled_once(tiny: Any, members: int, devices: int) -> None:
     task = task_of(tiny, PURE, devices)
     path, tasks = task.code_path, [task] * members

@@ -64,7 +64,11 @@ CHANGES = (
 )
 
 
-@pytest.mark.parametrize("path", THREADS, ids=lambda path: f"{path.side_by_side}-threads")
+@pytest.mark.parametrize(
+    "path",
+    [THREADS[0], *(pytest.param(path, marks=pytest.mark.slow) for path in THREADS[1:])],
+    ids=lambda path: f"{path.side_by_side}-threads",
+)
 def test_members_that_take_turns_or_are_side_by_side_are_their_single_runs_to_the_bit(tiny, data, path):
     population = train(tasks_of(tiny, path, *CHANGES), data)
     for i, change in enumerate(CHANGES):
