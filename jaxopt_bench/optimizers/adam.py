@@ -36,8 +36,8 @@ class Adam(_Moments):
 
     With the gradient g and the learning rate η:
 
-        m_t = b1 m_{t−1} + (1 − b1) g_t              v_t = b2 v_{t−1} + (1 − b2) g_t²
-        m̂_t = m_t / (1 − b1^t)                       v̂_t = v_t / (1 − b2^t)
+        m_t = b1 m_{t−1} + (1 − b1) g_t    v_t = b2 v_{t−1} + (1 − b2) g_t²
+        m̂_t = m_t / (1 − b1^t)             v̂_t = v_t / (1 − b2^t)
         θ_t = θ_{t−1} − η_t m̂_t / (√v̂_t + eps)
 
     Weight decay is coupled: it is added to the gradient, and so enters both moments.

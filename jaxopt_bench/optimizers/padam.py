@@ -46,8 +46,8 @@ def scale_by_padam(
 
     With the gradient g:
 
-        m_t = b1 m_{t−1} + (1 − b1) g_t         v_t = b2 v_{t−1} + (1 − b2) g_t²
-        w_t = max(w_{t−1}, v_t)                 u_t = c_t m_t / (√w_t + eps)^{2p}
+        m_t = b1 m_{t−1} + (1 − b1) g_t    v_t = b2 v_{t−1} + (1 − b2) g_t²
+        w_t = max(w_{t−1}, v_t)            u_t = c_t m_t / (√w_t + eps)^{2p}
 
     In the paper eps = 0 and c_t = 1, so the denominator is w_t^p. Its authors' code has an eps, and
     c_t = √(1 − b2^t) / (1 − b1^t). At p = 1/2 the paper's form is AMSGrad. At p = 0 it is SGD with momentum, with a

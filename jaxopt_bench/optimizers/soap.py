@@ -63,9 +63,9 @@ def scale_by_soap(
     For a matrix G of gradients, with bases P and Q, and with t for the number of steps that Adam has made:
 
         G'_t = Pᵀ G_t Q
-        M'_t = b1 M'_{t−1} + (1 − b1) G'_t           V_t = b2 V_{t−1} + (1 − b2) G'_t²
+        M'_t = b1 M'_{t−1} + (1 − b1) G'_t    V_t = b2 V_{t−1} + (1 − b2) G'_t²
         U_t = √(1 − b2^t) / (1 − b1^t) · P (M'_t / (√V_t + eps)) Qᵀ
-        L_t = s L_{t−1} + (1 − s) G_t G_tᵀ           R_t = s R_{t−1} + (1 − s) G_tᵀ G_t
+        L_t = s L_{t−1} + (1 − s) G_t G_tᵀ    R_t = s R_{t−1} + (1 − s) G_tᵀ G_t
 
     After every `precondition_frequency` steps, one power iteration refreshes the bases: P becomes the orthogonal factor
     of the QR decomposition of L_t P (Algorithm 4), Q likewise that of R_t Q, and M' is turned into the new bases. The
