@@ -295,6 +295,7 @@ def test_divergence_has_an_exit_code_of_its_own(call):
     assert call(*words)[0] == 3
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_is_not_finite_at_the_end_is_a_divergence_for_every_command(call):
     wild = ["digits_cnn_adamw", *QUICK, "--schedule", "constant", "--batch-size", "1024"]
     rate = ["--optimizer.learning-rate"]

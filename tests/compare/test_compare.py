@@ -288,6 +288,7 @@ def test_shards_that_follow_one_another_end_as_one_process(small, finished, tmp_
     assert records(tmp_path / "shards") == records(finished)
 
 
+@pytest.mark.slow
 def test_shards_at_the_same_time_share_a_folder_safely(small, finished, tmp_path, digits_dir):
     (tmp_path / "study").mkdir()
     shutil.copy(finished / "study.json", tmp_path / "study" / "study.json")

@@ -105,6 +105,7 @@ def test_promotions_and_the_winner_are_those_that_whole_trials_show(halved, whol
     assert not list((halved / "trials").rglob("checkpoints/*"))
 
 
+@pytest.mark.slow
 def test_finalists_are_those_trials_that_were_trained_to_the_end(halving, halved, tmp_path, digits_dir):
     document = compare(dataclasses.replace(halving, finalists=2), tmp_path / "small", data_dir=digits_dir)
     (selection,) = document.selections
@@ -116,7 +117,7 @@ def test_finalists_are_those_trials_that_were_trained_to_the_end(halving, halved
 @pytest.mark.parametrize(
     "stops",
     [
-        [Stops(1, after=True), Stops(1, after=True), Stops(1, after=True)],
+        pytest.param([Stops(1, after=True), Stops(1, after=True), Stops(1, after=True)], marks=pytest.mark.slow),
         [StopsAt(9), StopsAt(EPOCH + 9), StopsAt(EPOCH + 9), StopsAt(2 * EPOCH + 9)],
     ],
     ids=["between rungs", "within rungs"],
@@ -136,6 +137,7 @@ def test_a_finished_study_trains_nothing(halving, halved, digits_dir):
     assert records(halved) == before
 
 
+@pytest.mark.slow
 def test_a_study_that_grows_has_the_winner_of_one_that_was_begun_so(halving, halved, tmp_path, digits_dir):
     four = dataclasses.replace(halving, trials=4)
     before = compare(four, tmp_path / "grown", data_dir=digits_dir)

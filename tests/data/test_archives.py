@@ -303,6 +303,7 @@ def test_the_wrong_python_version_is_named(python10_files: Files, make_archive: 
         read100(make_archive(python10_files, "cifar-10-batches-py/"))
 
 
+@pytest.mark.slow
 def test_the_full_python_version_has_the_same_examples(official: Path, tmp_path: Path) -> None:
     binary = official / "cifar-100-binary"
     keys = [b"coarse_labels", b"fine_labels"]

@@ -92,6 +92,7 @@ def test_seeds_are_trained_and_written_down(
     assert "accuracy" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_what_this_machine_attains_is_a_share_of_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(roofline, "this_chip", lambda dtype: Chip("here", 1e9, 1e12, dtype))
     rows = record.predicted(catalog.find("digits_cnn_adamw"))

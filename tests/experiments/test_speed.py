@@ -393,6 +393,7 @@ def test_copies_of_a_run_are_runs_of_their_own_and_their_reading_is_measured(tin
     assert runs["digest"].n_unique() == runs["optimizer.learning_rate"].n_unique() == 5
 
 
+@pytest.mark.slow
 def test_one_device_is_as_fast_as_itself():
     (row,) = devices.rows(DIGITS, [1], [2], Plan(rounds=1, block_seconds=0.0))
     assert (row["network"], row["members"], row["devices"]) == ("cnn", 2, 1)

@@ -32,7 +32,7 @@ def goes_on(disturbed, said):
     return train(disturbed.experiments[0], Options(runs_dir=disturbed.runs_dir, **options))
 
 
-@pytest.mark.parametrize("damage", [flip, truncate, remove])
+@pytest.mark.parametrize("damage", [flip, pytest.param(truncate, marks=SLOW), pytest.param(remove, marks=SLOW)])
 def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(damage, stopped, dice, tally):
     disturbed = stopped("single")
     newest = disturbed.checkpoints / str(checkpoint_steps(disturbed.checkpoints)[-1])
@@ -121,13 +121,14 @@ def test_a_directory_of_another_run_is_not_gone_on_in(stopped, tally):
     tally.add("a run's directory under another's name")
 
 
-@pytest.mark.slow
+@SLOW
 def test_data_that_are_gone_are_prepared_again(stopped, tally, tmp_path):
     disturbed = stopped("single")
     dataclasses.replace(disturbed, data_dir=tmp_path / "nowhere").goes_on()
     tally.add("the data gone")
 
 
+@SLOW
 def test_a_run_whose_checkpoints_are_gone_says_that_it_begins_anew(stopped, tally):
     disturbed = stopped("single")
     shutil.rmtree(disturbed.checkpoints)

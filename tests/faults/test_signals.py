@@ -14,6 +14,7 @@ import pytest
 from jaxopt_bench import load_run
 from tests.faults.harness import ROOT
 
+SLOW = pytest.mark.slow
 SOON = 10.0  # seconds
 EPOCHS = "400"
 
@@ -36,7 +37,13 @@ def started(runs_dir, data_dir):
     return child
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (signal.SIGINT, 130),
+        *(pytest.param(*each, marks=SLOW) for each in ((signal.SIGTERM, 143), (signal.SIGHUP, 129))),
+    ],
+)
 def test_the_first_signal_is_answered_with_a_checkpoint(number, code, tmp_path, digits_dir, tally):
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # in case the tests themselves run under nohup
     try:
@@ -71,7 +78,7 @@ def test_the_second_leaves_at_once_and_nothing_written_is_harmed(tmp_path, digit
     tally.add("SIGINT, twice")
 
 
-@pytest.mark.slow
+@SLOW
 def test_a_signal_that_the_process_was_started_to_ignore_stays_ignored(tmp_path, digits_dir):
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does; children inherit it
     try:

@@ -47,6 +47,7 @@ def kernels_commands(folder: pathlib.Path, *actions: str, **variables: str) -> l
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_the_kernels_are_built_shown_and_removed(installed: pathlib.Path) -> None:
     library = installed / "jaxopt_bench" / "kernels" / "kernels.so"
     built, *shown = kernels_commands(installed, "build", "show")

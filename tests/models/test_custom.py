@@ -219,6 +219,7 @@ def test_a_run_outlives_the_code_of_its_model(file, digits_dir, tmp_path, monkey
         train(changed(read, epochs=2), Options(runs_dir=tmp_path / "runs", data_dir=digits_dir))
 
 
+@pytest.mark.slow
 def test_a_population_trains_what_single_runs_train(file, digits_dir, tmp_path):
     experiments = [dataclasses.replace(experiment(file), seed=seed) for seed in (0, 1)]
     together = train_population(experiments, Options(runs_dir=tmp_path / "together", data_dir=digits_dir))

@@ -166,6 +166,7 @@ def branching(learning_rate: float = 1e-3, weight_decay: float = 0.01):
 
 
 @pytest.mark.parametrize("function", [decayed, branching])
+@pytest.mark.slow
 def test_the_decay_of_a_users_function_is_not_masked(function: Any) -> None:
     """Also if its state depends on whether there is one. The reference is AdamW."""
     rng, optimizer = np.random.default_rng(0), masked(imported(function)(weight_decay=0.1))

@@ -56,6 +56,7 @@ def test_runs_that_differ_in_evaluation_share_all_and_those_that_differ_in_their
     assert "add" not in found
 
 
+@pytest.mark.slow
 def test_trainings_that_share_no_problems_read_the_data_anew(tiny, options, monkeypatch):
     loaded = []
     load = type(tiny.workload.problem).load

@@ -170,6 +170,7 @@ def test_a_single_run_that_runs_out_of_memory_says_so(experiments, tmp_path, opt
         train_population(experiments[:1], Options(runs_dir=tmp_path, **options))
 
 
+@pytest.mark.slow
 def test_finished_runs_are_left_alone_and_begun_ones_go_on_where_they_are(
     experiments, tmp_path, options, trained_alone
 ):
@@ -365,6 +366,7 @@ def test_members_that_diverged_before_memory_ran_out_are_not_divided(
         assert_same(run, trained_alone(experiment))
 
 
+@pytest.mark.slow
 def test_a_signal_in_the_last_steps_of_a_wave_is_heeded_before_the_next(experiments, tmp_path, options):
     stopped = {**options, "reporter": StoppedAt(40)}
     with pytest.raises(Interrupted):
@@ -377,6 +379,7 @@ def test_a_signal_in_the_last_steps_of_a_wave_is_heeded_before_the_next(experime
     assert [run.summary and run.summary["status"] for run in runs] == ["completed"] * 2
 
 
+@pytest.mark.slow
 def test_each_member_has_event_files_of_its_own(experiments, tmp_path, options):
     recording = dataclasses.replace(QUIET, tensorboard=True)
     short = [changed(experiment, epochs=1) for experiment in experiments[:2]]
@@ -384,6 +387,7 @@ def test_each_member_has_event_files_of_its_own(experiments, tmp_path, options):
         assert list((run.path / "tensorboard").iterdir())
 
 
+@pytest.mark.slow
 def test_a_member_that_was_copied_without_its_population_says_so(experiments, tmp_path, options):
     with pytest.raises(Interrupted):
         train_population(experiments[:2], Options(runs_dir=tmp_path / "runs", **{**options, "reporter": StoppedAt(10)}))

@@ -204,11 +204,16 @@ def test_what_does_not_fit_is_refused_by_all(words: list[str], tmp_path: pathlib
     ("flags", "message"),
     [
         (["--process", "2/2", "--coordinator", "localhost:1"], "--process is '2/2'; accepted: I/N with 0 <= I < N"),
-        (["--process", "one"], "--process is 'one'; accepted: I/N"),
-        (["--process", "0/2"], "--coordinator is None. Expected HOST:PORT with --process 0/2"),
-        (["--process", "0/2", "--coordinator", "here"], "--coordinator is here. Expected HOST:PORT"),
-        (["--coordinator", "localhost:1"], "--coordinator is only used with several processes. Expected --process I/N"),
-        (["--process", "auto"], "the processes did not find each other"),
+        *(
+            pytest.param(*each, marks=pytest.mark.slow)
+            for each in (
+                (["--process", "one"], "--process is 'one'; accepted: I/N"),
+                (["--process", "0/2"], "--coordinator is None. Expected HOST:PORT with --process 0/2"),
+                (["--process", "0/2", "--coordinator", "here"], "--coordinator is here. Expected HOST:PORT"),
+                (["--coordinator", "localhost:1"], "--coordinator is only used with several processes. Expected"),
+                (["--process", "auto"], "the processes did not find each other"),
+            )
+        ),
     ],
 )
 def test_flags_that_name_no_process_are_refused(flags: list[str], message: str, tmp_path: pathlib.Path) -> None:
@@ -228,6 +233,7 @@ def test_a_port_that_another_program_has_is_refused(tmp_path: pathlib.Path) -> N
     assert f"--coordinator is {coordinator}, but process 0 cannot listen at {coordinator}" in errors
 
 
+@pytest.mark.slow
 def test_an_address_of_another_machine_is_refused(tmp_path: pathlib.Path) -> None:
     flags = ["--process", "0/2", "--coordinator", "192.0.2.1:4321", "--runs-dir", str(tmp_path)]  # of documentation
     ((code, _, errors),) = ended(started(["run", "digits_cnn_adamw", *flags], devices=[2]))

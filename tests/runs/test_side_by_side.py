@@ -71,7 +71,7 @@ def test_a_run_alone_is_not_measured(tiny, tmp_path, options, monkeypatch):
     assert recorded([train(tiny.replace(epochs=1), Options(runs_dir=tmp_path, **options))]) == [[1]]
 
 
-@pytest.mark.parametrize(("begun_with", "then"), [(3, 1), (1, 3)])
+@pytest.mark.parametrize(("begun_with", "then"), [pytest.param(3, 1, marks=pytest.mark.slow), (1, 3)])
 def test_a_resumed_population_keeps_what_was_recorded_on_whatever_machine(
     experiments, tmp_path, options, monkeypatch, in_turn, begun_with, then
 ):
@@ -87,6 +87,7 @@ def test_a_resumed_population_keeps_what_was_recorded_on_whatever_machine(
         assert_same(run, other)
 
 
+@pytest.mark.slow
 def test_runs_taken_out_of_a_population_keep_it_and_a_code_path_that_is_named_replaces_it(
     experiments, tmp_path, options, monkeypatch, in_turn
 ):

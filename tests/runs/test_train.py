@@ -444,6 +444,7 @@ def test_recording_changes_nothing_that_is_computed(tiny, tmp_path, options):
     assert not (one.path / "tensorboard").exists()
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_along_another_code_path_says_so_and_records_both(tiny, tmp_path, options):
     with pytest.raises(Killed):
         train(tiny, Options(runs_dir=tmp_path, code_path=CodePath(), **{**options, "reporter": KilledAt(25)}))
