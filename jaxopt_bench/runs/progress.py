@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from rich.console import Console, Group, RenderableType
+from rich.constrain import Constrain
 from rich.live import Live as RichLive
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
@@ -19,6 +20,11 @@ from jaxopt_bench.runs.records import Record
 
 WIDE = 110
 """Columns of a terminal that has room for the latest loss beside the bar."""
+
+
+ECHO = 3
+"""Columns that are left free at the end of a display's lines. There a terminal shows the ^C of somebody who stops a
+run, which would otherwise move the display down by a line."""
 
 
 class Reporter:
@@ -105,7 +111,7 @@ class NoticingLive:
           shown: returns what is displayed now. It is called in another thread, four times a second.
           console: the terminal.
         """
-        self._shown, self._notice = shown, ""
+        self._shown, self._console, self._notice = shown, console, ""
         self._live = RichLive(console=console, get_renderable=self._all, refresh_per_second=4)
 
     def start(self) -> None:
@@ -127,7 +133,8 @@ class NoticingLive:
         self._notice = notice
 
     def _all(self) -> RenderableType:
-        return Group(self._shown(), self._notice) if self._notice else self._shown()
+        shown = Constrain(self._shown(), self._console.width - ECHO)
+        return Group(shown, self._notice) if self._notice else shown
 
 
 class Live(Lines):
