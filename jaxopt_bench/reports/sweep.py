@@ -8,6 +8,7 @@ from rich import box
 from rich.table import Table
 
 from jaxopt_bench.errors import UserError
+from jaxopt_bench.formatting import format_value
 from jaxopt_bench.measures import SPLIT_WORDS, Measure, measures
 from jaxopt_bench.problems import LOSS, Metric
 from jaxopt_bench.results import SettingRow
@@ -53,7 +54,7 @@ def sweep_table(rows: Sequence[SettingRow], title: str, metrics: Sequence[Metric
         table.add_column("\ndiverged", justify="right", no_wrap=True)
     best = best_row(rows, split)
     for row, found in zip(rows, reached, strict=True):
-        settings = [f"{value:g}" for value in row.setting.values()]
+        settings = [format_value(value) for value in row.setting.values()]
         plot = "" if found is None else dots(found, low, high, "★" if row is best else "●")
         cells = [*settings, *(_with_interval(measure, row.results.get(measure.name)) for measure in shown), plot]
         if some_diverged:

@@ -47,6 +47,12 @@ def test_a_row_says_the_setting_the_means_and_their_intervals_and_the_best_has_t
     assert not any("…" in line for line in lines)
 
 
+def test_settings_have_four_significant_digits():
+    lines = printed([row(0.000372759, 0.5, 0.8), row(0.00517947, 0.25, 0.9)])
+    assert any(line.split()[:1] == ["0.0003728"] for line in lines)
+    assert any(line.split()[:1] == ["0.005179"] for line in lines)
+
+
 def test_any_headline_metric_is_plotted_with_its_unit():
     rows = []
     for rate, error, loss in ((0.1, 40.0, 2.0), (0.2, 35.5, 1.0)):
