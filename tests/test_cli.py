@@ -615,6 +615,7 @@ def test_compare_ends_with_a_table_a_paragraph_and_the_claims_and_continues(call
     assert "lion was tuned in a search space of its own: learning_rate 0.0001 to 0.001 (1 decade)" in said
     assert "b1 one of 0.9, 0.95. The recorded optimizers were tuned in: learning_rate (" in said
     assert "recorded in another environment" not in said
+    assert "Seconds with * were recorded before" in said
     (lion,) = find_study("studies/quick_lion").contenders
     assert lion.searched["optimizer.b1"] == Choice((0.9, 0.95))
     assert lion.schedule == Constant()

@@ -59,6 +59,7 @@ def print_answer(
     json: pathlib.Path | None = None,
     fail_if_worse_than: str | None = None,
     added: Sequence[str] = (),
+    recorded: Sequence[str] = (),
 ) -> int:
     """Prints a table and a paragraph for each workload and for all of them, and what becomes of the claims.
 
@@ -70,13 +71,14 @@ def print_answer(
       json: the file that the answer is written to as well, see `verdict.export`.
       fail_if_worse_than: the optimizer than which no added one may be significantly worse, see `verdict.worse`.
       added: the names of the added ones.
+      recorded: the names of those that were recorded before; their seconds are marked.
 
     Returns:
       The exit code: `WORSE` if an added optimizer is significantly worse.
     """
     found = verdict(results, document)
     suite = across(results, document, found, reference)
-    _print_workloads(found, console)
+    _print_workloads(found, console, recorded)
     if suite is not None:
         print_suite(suite, console, reference)
     if (scores := scores_in_words(found)) is not None:
@@ -91,10 +93,10 @@ def print_answer(
     return _exit_code(results, document, found, suite, fail_if_worse_than, added, console)
 
 
-def _print_workloads(found: Verdict, console: Console) -> None:
+def _print_workloads(found: Verdict, console: Console, recorded: Sequence[str]) -> None:
     for ranking in found.rankings:
         console.print()
-        console.print(terminal(tables.ranking(found, ranking)))
+        console.print(terminal(tables.ranking(found, ranking, recorded)))
         if (selected := tables.selected(ranking)) is not None:
             console.print()
             console.print(terminal(selected))

@@ -317,7 +317,7 @@ def _against(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
         _train(flags, new, folder, shard, console, recorded_contenders)
         trained = load(folder)
         results, document = joined(recorded, trained)
-        code = _print_answer(flags, results, document, console)
+        code = _print_answer(flags, results, document, console, [c.name for c in baselines.contenders])
         said = [
             *tuning_differences(baselines, newcomers),
             drawing_difference(recorded.documents[0]),
@@ -401,7 +401,9 @@ def _only(flags: CompareFlags) -> list[str]:
     return [name for word in flags.only.split(",") if (name := word.strip())]
 
 
-def _print_answer(flags: CompareFlags, results: Results, document: Document, console: Console) -> int:
+def _print_answer(
+    flags: CompareFlags, results: Results, document: Document, console: Console, recorded: Sequence[str] = ()
+) -> int:
     """Prints the answer, writes it where the flags say, and returns the exit code."""
     return print_answer(
         results,
@@ -411,4 +413,5 @@ def _print_answer(flags: CompareFlags, results: Results, document: Document, con
         json=flags.json if jax.process_index() == 0 else None,
         fail_if_worse_than=flags.fail_if_worse_than,
         added=_added(flags),
+        recorded=recorded,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -34,8 +34,14 @@ MOST_DIVERGED = 200
 """Runs that diverged which a table names; more are counted."""
 
 
-def ranking(verdict: Verdict, ranking: Ranking) -> Table:
-    """Returns a workload's table: a row a contender, the best first."""
+def ranking(verdict: Verdict, ranking: Ranking, recorded: Collection[str] = ()) -> Table:
+    """Returns a workload's table: a row a contender, the best first.
+
+    Args:
+      verdict: of the study.
+      ranking: of the workload.
+      recorded: contenders whose runs were recorded before those of the others. Their seconds are marked.
+    """
     study = verdict.study
     timed = any(s.steps is not None for s in ranking.standings)
     shown = list(dict.fromkeys([ranking.scale.primary, ranking.scale.measures["train_clean_loss"]]))
@@ -43,13 +49,14 @@ def ranking(verdict: Verdict, ranking: Ranking) -> Table:
     rows, numbers = [], []
     for s in ranking.standings:
         found = {m: s.results.get(m.name) for m in shown}
+        mark = "*" if s.contender in recorded else ""
         rows.append(
             (
                 s.contender,
                 *(_format_estimate(m, each) for m, each in found.items()),
                 _trials(s),
-                *([_to_target(s)] if timed else []),
-                format_duration(s.cost),
+                *([_to_target(s, mark)] if timed else []),
+                f"{format_duration(s.cost)}{mark}",
             )
         )
         numbers.append(
@@ -72,6 +79,10 @@ def ranking(verdict: Verdict, ranking: Ranking) -> Table:
     note = f"Means over {sample(study, ranking)}, each with its own 95% interval. {directions(shown)}"
     if len(ranking.missing) > len(missing):
         note += f" {len(ranking.missing)} optimizers have no confirmed results yet."
+    if any(s.contender in recorded for s in ranking.standings):
+        note += (
+            " Seconds with * were recorded before, perhaps on another machine: they are not comparable with the others."
+        )
     return _table("ranking", f"Results on {ranking.workload}", columns, rows, numbers, note)
 
 
@@ -300,10 +311,11 @@ def _trials(standing: Standing) -> str:
     return f"{standing.trials.count}{lost}"
 
 
-def _to_target(standing: Standing) -> str:
+def _to_target(standing: Standing, mark: str) -> str:
     if standing.steps is None:
         return NOT_REACHED
-    return f"{standing.steps:,.0f}" + (f"\n({standing.seconds:.3g} s)" if standing.seconds is not None else "")
+    seconds = "" if standing.seconds is None else f"\n({standing.seconds:.3g} s{mark})"
+    return f"{standing.steps:,.0f}{seconds}"
 
 
 def _estimate(name: str, found: Estimate | None) -> dict[str, float | None]:

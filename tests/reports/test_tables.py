@@ -38,6 +38,16 @@ def test_the_ranking_s_csv_has_the_verdict_s_numbers():
         assert float(row["cost_seconds"]) == pytest.approx(4 + 3 * 2 + 5)  # trials, finalists, confirmations
 
 
+def test_seconds_that_were_recorded_before_are_marked():
+    results, document = made_results(made_study(["adam", "sgd"]))
+    found = verdict(results, document)
+    table = tables.ranking(found, found.rankings[0], recorded=["sgd"])
+    costs = {row[0]: row[-1] for row in table.rows}
+    assert costs == {"adam": "15 s", "sgd": "15 s*"}
+    assert "Seconds with * were recorded before" in table.note
+    assert "*" not in tables.ranking(found, found.rankings[0]).note
+
+
 def test_finalists_have_their_results_with_other_seeds_in_the_order_in_which_they_were_chosen():
     results, document = made_results(made_study(["adam", "sgd"], trials=2))
     adam, sgd = document.selections
