@@ -616,6 +616,14 @@ def test_compare_ends_with_a_table_a_paragraph_and_the_claims_and_continues(call
     assert "b1 one of 0.9, 0.95. The recorded optimizers were tuned in: learning_rate (" in said
     assert "recorded in another environment" not in said
     assert "Seconds with * were recorded before" in said
+    code, out, _ = call("report", "studies/quick_lion", "--baselines", "studies/quick", "--out", "together")
+    assert code == 0
+    table = pathlib.Path("together/tables/ranking.csv").read_text()
+    assert {line.partition(",")[0] for line in table.splitlines()} == {"optimizer", "sgd", "adamw", "lion"}
+    assert "Seconds with * were recorded before" in pathlib.Path("together/index.html").read_text()
+    code, _, error = call("report", "studies/quick", "--baselines", "studies/quick")
+    assert code == 1
+    assert "sgd is among the baselines" in error
     (lion,) = find_study("studies/quick_lion").contenders
     assert lion.searched["optimizer.b1"] == Choice((0.9, 0.95))
     assert lion.schedule == Constant()

@@ -16,9 +16,10 @@ from jaxopt_bench.cli.answer import check_json, check_reference, print_answer
 from jaxopt_bench.cli.command import COMPLETED, Command
 from jaxopt_bench.cli.flags import check_at_least_one, check_folder, parse_flags, parse_index_and_count
 from jaxopt_bench.cli.naming import named_problem
-from jaxopt_bench.cli.plan import print_plan, recorded_folders
+from jaxopt_bench.cli.plan import print_plan
 from jaxopt_bench.cli.printing import print_plain
 from jaxopt_bench.cli.processes import one_writes
+from jaxopt_bench.cli.recorded import load_baselines
 from jaxopt_bench.cli.training_flags import MostRuns, TrainingFlags
 from jaxopt_bench.compare import (
     Cluster,
@@ -298,11 +299,7 @@ def _against(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
     """Trains newcomers alone, and prints the answer of the study that they and the baselines make."""
     assert flags.baselines is not None, "it is what calls for this"
     flags.training.processes.join()
-    recorded = load(_baselines(flags.baselines))
-    if len(recorded.documents) != 1:
-        count = len(recorded.documents)
-        raise UserError(f"{flags.baselines} holds {count} studies; accepted by --baselines: the folder of one.")
-    recorded = finished_part(recorded, [w.name for w in study.workloads])
+    recorded = finished_part(load_baselines(flags.baselines), [w.name for w in study.workloads])
     baselines = recorded.documents[0].study
     newcomers = tuple(newcomer(baselines, reference) for reference in flags.add)
     newcomers = retuned(newcomers, flags.space, flags.schedule, [c.name for c in baselines.contenders])
@@ -327,17 +324,6 @@ def _against(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
             print_plain(console, sentence)
         print_plain(console, str(folder), soft_wrap=True)
     return code
-
-
-def _baselines(given: pathlib.Path) -> pathlib.Path:
-    """Returns the folder of baselines, which is given by its path or, for those of the project, by its name."""
-    known = {path.name: path for path in recorded_folders()}
-    if not given.exists() and str(given) not in known:
-        raise UserError(
-            f"--baselines is {str(given)!r}, which is not a folder. Expected a folder with a study's results, or the "
-            f"name of results that come with the project: {', '.join(known)}."
-        )
-    return given if given.exists() else known[str(given)]
 
 
 def _plan(flags: CompareFlags, study: Study, others: int = 0) -> int:

@@ -16,8 +16,8 @@ from rich.table import Table
 from jaxopt_bench.cli.command import COMPLETED, HELP, MISUSED, Command
 from jaxopt_bench.cli.flags import bind, check_at_least_one
 from jaxopt_bench.cli.naming import named_optimizer
-from jaxopt_bench.cli.plan import recorded_folders
 from jaxopt_bench.cli.printing import names_table, print_plain
+from jaxopt_bench.cli.recorded import recorded_folders
 from jaxopt_bench.cli.streams import check_output_file, write_output
 from jaxopt_bench.errors import UserError, unknown_name
 from jaxopt_bench.models import MODELS

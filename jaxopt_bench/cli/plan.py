@@ -11,6 +11,7 @@ from rich.table import Table
 
 from jaxopt_bench import catalog
 from jaxopt_bench.cli.printing import print_plain
+from jaxopt_bench.cli.recorded import recorded_folders
 from jaxopt_bench.compare import Outlook, Plan, recorded_noise
 from jaxopt_bench.compare.costs import MARGIN
 from jaxopt_bench.compare.plan import PhasePlan
@@ -55,11 +56,6 @@ def _growth_in_words(asked: Study, whole: Study, folder: pathlib.Path) -> list[s
     if not larger:
         return []
     return [f"{folder} already has a larger study, which is never made smaller. So the plan has {join_words(larger)}."]
-
-
-def recorded_folders() -> list[pathlib.Path]:
-    """Returns the folders of the recorded results that come with the project."""
-    return sorted(path for path in (catalog.experiments_dir() / "results").glob("*") if path.is_dir())
 
 
 def _table(plan: Plan) -> Table:

@@ -131,7 +131,9 @@ def joined(recorded: Results, trained: Results) -> tuple[Results, Document]:
         timings=(*then.timings, *now.timings),
         format=min(then.format, now.format),
     )
-    return dataclasses.replace(together([recorded, trained]), documents=(document,)), document
+    both = together([recorded, trained])
+    runs = both.runs.with_columns(pl.lit(study.name).alias("study"))
+    return dataclasses.replace(both, runs=runs, documents=(document,)), document
 
 
 def differences(recorded: Results, trained: Results) -> str | None:

@@ -7,7 +7,7 @@ import itertools
 import pathlib
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import polars as pl
@@ -75,12 +75,13 @@ def write(report: Report, folder: pathlib.Path) -> None:
         file.write(page(report).encode())
 
 
-def report_of(results: Results, name: str) -> Report:
+def report_of(results: Results, name: str, recorded: Collection[str] = ()) -> Report:
     """Returns the report of whatever was loaded: of a single run, of studies, of runs of none, or of all together.
 
     Args:
       results: a study's, a run's, or any others together.
       name: of what they are, where no study says it.
+      recorded: contenders whose runs were recorded before those of the others; their seconds are marked.
 
     Raises:
       UserError: if two studies have the same name, and are not copies of one.
@@ -92,7 +93,7 @@ def report_of(results: Results, name: str) -> Report:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise UserError(f"two studies are called {twice!r}; accepted: the folder of one of them.")
-    studies = [_read_study(results, document) for document in results.documents]
+    studies = [_read_study(results, document, recorded) for document in results.documents]
     others = results.runs.filter(pl.col("study").is_null() | ~pl.col("study").is_in(names))
     loose = of_runs(dataclasses.replace(results, runs=others)) if len(others) else []
     if len(loose) + sum(len(each.subjects) for each in studies) > 1:
@@ -136,6 +137,7 @@ class _StudyReport:
     verdict: Verdict
     across: Across | None
     subjects: list[Subject]
+    recorded: Collection[str] = ()
     tag: str = ""
 
     def tagged(self, tags: _Tags, several: bool) -> _StudyReport:
@@ -164,10 +166,10 @@ class _StudyReport:
         return f" ({self.document.study.name})" if self.tag else ""
 
 
-def _read_study(results: Results, document: Document) -> _StudyReport:
+def _read_study(results: Results, document: Document, recorded: Collection[str]) -> _StudyReport:
     own = dataclasses.replace(results, runs=results.runs.filter(pl.col("study") == document.study.name))
     found = verdict(own, document)
-    return _StudyReport(document, own, found, across(own, document, found), of_study(own, document, found))
+    return _StudyReport(document, own, found, across(own, document, found), of_study(own, document, found), recorded)
 
 
 def _of_run(results: Results) -> Report:
@@ -187,9 +189,9 @@ def _study_sections(study: _StudyReport, found: Mapping[str, Look]) -> Iterator[
         yield Section(f"The answer over all workloads{end}", tuple(_answer_over_all(study, study.across, found)))
     for subject in study.subjects:
         if many:
-            yield from _small_section(study.verdict, subject, found, end)
+            yield from _small_section(study, subject, found, end)
         else:
-            yield Section(f"The answer{_on_workload(subject)}{end}", tuple(_answer(study.verdict, subject)))
+            yield Section(f"The answer{_on_workload(subject)}{end}", tuple(_answer(study, subject)))
     if (claimed := tables.claims(answers(study.results, study.document))) is not None:
         yield Section(f"What others have said{end}", (Tabular(_with_prefix(claimed, study.tag)),))
     for subject in [] if many else study.subjects:
@@ -208,10 +210,10 @@ def _answer_over_all(study: _StudyReport, together: Across, found: Mapping[str, 
     yield Figures(tuple(_with_prefix(figure, study.tag) for figure in figures))
 
 
-def _small_section(verdict: Verdict, subject: Subject, found: Mapping[str, Look], end: str) -> Iterator[Section]:
+def _small_section(study: _StudyReport, subject: Subject, found: Mapping[str, Look], end: str) -> Iterator[Section]:
     """Yields the section of a workload of many: its table of results, and a few charts."""
     assert subject.ranking is not None, "a study's subjects have one"
-    table = tables.ranking(verdict, subject.ranking)
+    table = tables.ranking(study.verdict, subject.ranking, study.recorded)
     blocks: list[Block] = [Tabular(_with_prefix(table, subject.tag))] if table.rows else []
     if figures := _drawn(SMALL_CHARTS, subject, found):
         blocks.append(Figures(figures))
@@ -225,7 +227,8 @@ def _drawn(charts: Sequence[Chart], subject: Subject, found: Mapping[str, Look])
     return tuple(_with_prefix(figure, subject.tag) for figure in drawn)
 
 
-def _answer(found: Verdict, subject: Subject) -> Iterator[Block]:
+def _answer(study: _StudyReport, subject: Subject) -> Iterator[Block]:
+    found = study.verdict
     assert subject.ranking is not None, "a study's subjects have one"
     answer, *more = paragraphs(found, subject.ranking)
     yield Text(answer, lead=True)
@@ -233,7 +236,7 @@ def _answer(found: Verdict, subject: Subject) -> Iterator[Block]:
     if (said := sensitivity_in_words(subject.ranking)) is not None:
         yield Text(said)
     for table in (
-        tables.ranking(found, subject.ranking),
+        tables.ranking(found, subject.ranking, study.recorded),
         tables.pairs(found, subject.ranking),
         tables.selected(subject.ranking),
         tables.finalists(found, subject.ranking),
