@@ -89,8 +89,10 @@ def results(flags: ResultsFlags) -> int:
     if flags.record is not None:
         found.save(flags.record, compact=flags.compact)
     if not files and flags.record is None:
-        _print(table if flags.sql is not None else table.drop("metrics"), flags.rows)  # a long JSON text
-        if flags.sql is None:
+        if flags.sql is not None:
+            _print(table, flags.rows, folds=False)  # all columns that were asked for are shown
+        else:
+            _print(table.drop("metrics"), flags.rows, folds=True)  # a long JSON text
             _print_suite(found, flags.reference)
     return COMPLETED
 
@@ -117,10 +119,10 @@ def _print_suite(found: Results, reference: str | None) -> None:
         print_suite(suite, Console(), reference)
 
 
-def _print(table: pl.DataFrame, rows: int) -> None:
+def _print(table: pl.DataFrame, rows: int, *, folds: bool) -> None:
     """Prints a table: as far as it fits a terminal, and with all of its columns and texts into a pipe or a file."""
     console = Console()
     if console.is_terminal or "COLUMNS" in os.environ:
-        console.print(results_table(table, most=rows))
+        console.print(results_table(table, most=rows, folds=folds))
     else:
-        Console(width=WIDEST).print(results_table(table, most=rows, longest=None))
+        Console(width=WIDEST).print(results_table(table, most=rows, longest=None, folds=folds))

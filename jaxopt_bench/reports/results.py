@@ -19,18 +19,22 @@ LONGEST = 32
 _GAP = 2  # characters between two columns
 
 
-def results_table(frame: pl.DataFrame, most: int = 40, longest: int | None = LONGEST) -> RenderableType:
+def results_table(
+    frame: pl.DataFrame, most: int = 40, longest: int | None = LONGEST, *, folds: bool = True
+) -> RenderableType:
     """Returns what people read of a table of Polars.
 
-    Columns with one value in all rows are named once above it, and those below for which the terminal has no room: the
-    last ones, but first those in which each row has a text of its own. A single row stands upright.
+    Columns for which the terminal has no room are named below the table: the last ones, but first those in which each
+    row has a text of its own. A single row stands upright.
 
     Args:
       frame: such as `Results.runs`, or an answer of `Results.sql`.
       most: so many rows at most; the rest are counted.
       longest: the number of characters from which on a text is shortened; None if texts are never shortened.
+      folds: whether columns with the same value in all rows, and those without any value, are named above and below the
+        table instead.
     """
-    return _ResultsTable(frame, most, longest)
+    return _ResultsTable(frame, most, longest, folds)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,18 +44,19 @@ class _ResultsTable:
     frame: pl.DataFrame
     most: int
     longest: int | None
+    folds: bool
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         frame = self.frame
         if not len(frame):
             yield Text(f"no rows; columns: {', '.join(map(_clean, frame.columns))}")
             return
-        empty = [name for name in frame.columns if frame[name].null_count() == len(frame)]
+        empty = [name for name in frame.columns if self.folds and frame[name].null_count() == len(frame)]
         filled = frame.drop(empty)
         if len(frame) == 1:
             yield _upright(filled)
         else:
-            same = [name for name in filled.columns if filled[name].n_unique() == 1]
+            same = [name for name in filled.columns if self.folds and filled[name].n_unique() == 1]
             if same:
                 values = (f"{_clean(name)} {_format_cell(filled[name][0], self.longest)}" for name in same)
                 yield Text(f"the same in all {len(frame):,} rows: {', '.join(values)}")

@@ -99,6 +99,15 @@ def test_rows_that_are_all_the_same_need_no_table():
     assert printed(pl.DataFrame({"a": [1, 1], "b": ["x", "x"]})) == ["the same in all 2 rows: a 1, b x"]
 
 
+def test_what_was_asked_for_is_shown_also_if_it_is_the_same_in_all_rows_or_absent():
+    out = io.StringIO()
+    asked = pl.DataFrame({"optimizer": ["adam", "sgd"], "n": [3, 3], "none": pl.Series([None, None], dtype=pl.Int64)})
+    Console(file=out, width=80).print(results_table(asked, folds=False))
+    head, _, *rows = [line.split() for line in out.getvalue().splitlines() if line.strip()]
+    assert head == ["optimizer", "n", "none"]
+    assert rows == [["adam", "3", "–"], ["sgd", "3", "–"]]
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [
