@@ -67,8 +67,8 @@ class Figure:
         """Returns the data by table and column, as JSON values; what is not finite is null."""
         return {name: {c: [_value(v) for v in table[c]] for c in table.columns} for name, table in self.data.items()}
 
-    def save(self, folder: pathlib.Path, looks: Mapping[str, Look], formats: Sequence[Format] = FORMATS) -> None:
-        """Writes the figure into files of its name, in the width of one of two columns, or of both.
+    def save(self, folder: pathlib.Path, looks: Mapping[str, Look], formats: Sequence[Format] = FORMATS) -> list[str]:
+        """Writes the figure into files, in the width of one of two columns, or of both. Returns the names of the files.
 
         Args:
           folder: that is there.
@@ -88,6 +88,7 @@ class Figure:
         for form in formats:
             with replacing(folder / f"{self.name}.{form}", follow_links=False) as (file, _):
                 file.write(_render(svg, form))
+        return [f"{self.name}.{form}" for form in formats]
 
 
 def colour(looks: Mapping[str, Look], symbol: str | None = None) -> alt.Color:

@@ -26,6 +26,7 @@ from jaxopt_bench.reports.table import Table
 from jaxopt_bench.results import Results, repeats_in_words, without_repeats
 from jaxopt_bench.results.columns import VERSION
 from jaxopt_bench.runs import load_evaluation, load_run
+from jaxopt_bench.strict_json import json_text, parse_json
 from jaxopt_bench.study import HALVING, Document
 from jaxopt_bench.user_config import UserDefined
 from jaxopt_bench.verdict import (
@@ -43,6 +44,8 @@ from jaxopt_bench.verdict import (
 FigureOrTable = TypeVar("FigureOrTable", Figure, Table)
 
 PAGE = "index.html"
+FILES = "files.json"
+"""The file of a report that names its figures and tables."""
 CONFIG = "config.json"
 FEW_WORKLOADS = 3
 """The largest number of workloads of a study for each of which a page has all tables and charts."""
@@ -57,7 +60,8 @@ def write(report: Report, folder: pathlib.Path) -> None:
 
     Args:
       report: what is written.
-      folder: created if it is missing. Files of the same names are replaced, and nothing else is changed.
+      folder: created if it is missing. Files of the same names are replaced. Figures and tables of an earlier report,
+        which are named in `FILES`, are removed if this one has none of these names. Nothing else is changed.
 
     Raises:
       UserError: if one of these names is a symbolic link.
@@ -67,12 +71,24 @@ def write(report: Report, folder: pathlib.Path) -> None:
         subfolder.mkdir(parents=True, exist_ok=True)
         remove_leftovers(subfolder)
     remove_leftovers(folder)
-    for figure in report.figures:
-        figure.save(folder / "figures", report.looks)
-    for table in report.tables:
-        table.save(folder / "tables")
+    written = [f"figures/{name}" for each in report.figures for name in each.save(folder / "figures", report.looks)]
+    written += [f"tables/{name}" for table in report.tables for name in table.save(folder / "tables")]
+    for name in set(_written_before(folder)).difference(written):
+        (folder / name).unlink()
+    with replacing(folder / FILES, follow_links=False) as (file, _):
+        file.write(json_text(written).encode())
     with replacing(folder / PAGE, follow_links=False) as (file, _):  # last: what it says is there
         file.write(page(report).encode())
+
+
+def _written_before(folder: pathlib.Path) -> list[str]:
+    """Returns the names of the regular files that an earlier report wrote into the subfolders of a folder."""
+    try:
+        names = parse_json((folder / FILES).read_text())
+    except (OSError, ValueError):  # there was none, or an earlier version wrote it; or somebody changed the file
+        return []
+    own = [name for name in names if isinstance(name, str) and re.fullmatch(r"(figures|tables)/[^/]+", name)]
+    return [name for name in own if (folder / name).is_file() and not (folder / name).is_symlink()]
 
 
 def report_of(results: Results, name: str, recorded: Collection[str] = ()) -> Report:

@@ -65,12 +65,13 @@ class Table:
             tabulate.tabulate(cells, headers=self.columns, tablefmt=style, disable_numparse=True, colalign=align) + "\n"
         )
 
-    def save(self, folder: pathlib.Path) -> None:
-        """Writes the table in its three forms into a folder that is there."""
+    def save(self, folder: pathlib.Path) -> list[str]:
+        """Writes the table in its three forms into a folder that is there. Returns the names of the files."""
         forms: tuple[Format, ...] = ("md", "csv", "tex")
         for form in forms:
             with replacing(folder / f"{self.name}.{form}", follow_links=False) as (file, _):
                 file.write(self.text(form).encode())
+        return [f"{self.name}.{form}" for form in forms]
 
 
 def _numeric(cell: str) -> bool:

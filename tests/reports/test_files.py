@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import pathlib
 
 import pytest
@@ -31,6 +33,23 @@ def test_leftovers_of_killed_reports_are_removed_and_nothing_else(report, tmp_pa
     assert not list(tmp_path.rglob(LEFTOVER))
     assert [(tmp_path / name).read_text() for name in others] == others
     assert (tmp_path / "index.html").exists()
+
+
+def test_figures_and_tables_of_an_earlier_report_are_removed_and_files_of_others_stay(report, tmp_path) -> None:
+    write(report, tmp_path)
+    earlier = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")}
+    (tmp_path / "tables" / "mine.csv").write_text("mine")
+    (tmp_path / "theirs").write_text("theirs")
+    (tmp_path / "tables" / "linked.csv").symlink_to(tmp_path / "theirs")
+    named = json.loads((tmp_path / "files.json").read_text())
+    assert earlier == {"index.html", "files.json", *named}
+    (tmp_path / "files.json").write_text(json.dumps([*named, "../theirs", "theirs", "tables/linked.csv", 1]))
+    write(dataclasses.replace(report, sections=report.sections[-1:]), tmp_path)
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")}
+    now = json.loads((tmp_path / "files.json").read_text())
+    assert left == {"index.html", "files.json", "tables/mine.csv", "tables/linked.csv", *now}
+    assert left < {*earlier, "tables/mine.csv", "tables/linked.csv"}
+    assert (tmp_path / "theirs").read_text() == "theirs"
 
 
 @pytest.mark.parametrize("name", ["index.html", "tables/ranking.md", "tables/ranking.csv"])
