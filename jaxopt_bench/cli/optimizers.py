@@ -7,6 +7,7 @@ import inspect
 import json
 import pathlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import tyro
@@ -20,6 +21,7 @@ from jaxopt_bench.cli.printing import names_table, print_plain
 from jaxopt_bench.cli.recorded import recorded_folders
 from jaxopt_bench.cli.streams import check_output_file, write_output
 from jaxopt_bench.errors import UserError, unknown_name
+from jaxopt_bench.formatting import join_words
 from jaxopt_bench.models import MODELS
 from jaxopt_bench.optimizers import Imported, measure_optimizer
 from jaxopt_bench.optimizers.equivalence import ParametersError
@@ -31,11 +33,11 @@ from jaxopt_bench.reports import (
     Trajectory,
     arrays_table,
     check_picture,
-    draw_trajectories,
+    equal_paths,
     facts_table,
     hyperparameters_table,
     missed_in_words,
-    trajectory,
+    trajectories_on,
 )
 from jaxopt_bench.results import load as load_results
 from jaxopt_bench.runs.compilation import keep_compiled_programs
@@ -207,15 +209,26 @@ def plot_optimizers(flags: PlotFlags) -> int:
     console = Console()
     check_at_least_one("--steps", flags.steps)
     check_picture(flags.out)
+    from jaxopt_bench.reports.trajectory_picture import draw_trajectories  # needs the extra
+
     if not flags.surfaces:
         raise UserError(f"--surfaces names none; accepted: one or more of {', '.join(SURFACES)}.")
     for surface in flags.surfaces:
         if surface not in SURFACES:
             raise unknown_name("surface", surface, SURFACES)
     optimizers = {name: named_optimizer(name) for name in flags.names}
-    drawn = [trajectory(s, name, o, flags.steps) for s in flags.surfaces for name, o in optimizers.items()]
+    functions = [name.rpartition(":")[2] for name in optimizers]  # of a user's file
+    short = {name: f if functions.count(f) == 1 else name for name, f in zip(optimizers, functions, strict=True)}
+    with ThreadPoolExecutor() as executor:  # XLA compiles without Python's lock
+        runs = executor.map(
+            lambda name: trajectories_on(flags.surfaces, short[name], optimizers[name], flags.steps), short
+        )
+        by_optimizer = [*runs]
+    drawn = [own[i] for i in range(len(flags.surfaces)) for own in by_optimizer]
     draw_trajectories(drawn, flags.out)
     console.print(_trajectories_table(drawn))
+    for group in equal_paths(drawn):
+        print_plain(console, f"{join_words(group)} take the same steps on two numbers.")
     print_plain(console, str(flags.out), soft_wrap=True)
     return COMPLETED
 

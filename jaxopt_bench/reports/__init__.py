@@ -9,7 +9,14 @@ from jaxopt_bench.reports.optimizers import hyperparameters_table, optimizers_ta
 from jaxopt_bench.reports.results import results_table
 from jaxopt_bench.reports.sweep import sweep_table
 from jaxopt_bench.reports.terminal import terminal
-from jaxopt_bench.reports.trajectories import SURFACES, Trajectory, check_picture, draw_trajectories, trajectory
+from jaxopt_bench.reports.trajectories import (
+    SURFACES,
+    Trajectory,
+    check_picture,
+    equal_paths,
+    trajectories_on,
+    trajectory,
+)
 
 __all__ = [
     "ARRAYS_NOTE",
@@ -18,7 +25,7 @@ __all__ = [
     "arrays_table",
     "check_extra",
     "check_picture",
-    "draw_trajectories",
+    "equal_paths",
     "facts_table",
     "hyperparameters_table",
     "missed_in_words",
@@ -27,5 +34,6 @@ __all__ = [
     "sweep_table",
     "tables",
     "terminal",
+    "trajectories_on",
     "trajectory",
 ]

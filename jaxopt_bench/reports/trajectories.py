@@ -1,4 +1,4 @@
-"""Optimizers on two-dimensional surfaces, as pictures: where they go, and with what effective step sizes."""
+"""Optimizers on two-dimensional surfaces: where they go, and with what effective step sizes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Integer
 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.optimizers import Moment, Optimizer
@@ -23,11 +23,7 @@ RATES = tuple(float(f"{rate:.1g}") for exponent in range(-5, 2) for rate in (10.
 FORMATS = ("png", "svg")
 """Formats of pictures, which are the ends of their names."""
 
-PANEL = 300  # pixels, before scaling
-LEVELS = 18  # contours of a surface
-POINTS = 240  # along an axis, on which contours are computed
 SMALL = 1e-6  # a share of the first height, below which lower is no better
-WINDOW = 11  # steps that an effective step size is averaged over
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +70,7 @@ SURFACES: Mapping[str, Surface] = {
     "rosenbrock": Surface(_rosenbrock, "(1 − x)² + 100 (y − x²)²", (-1.2, 1.0), ((1, 1),), (-1.8, 1.6), (-0.6, 2.2)),
     "beale": Surface(_beale, "Beale, 1958", (1.0, 1.5), ((3, 0.5),), (-0.5, 4.5), (-1.5, 2.0)),
     "saddle": Surface(
-        _saddle, "2 x² − y² + y⁴ / 4", (1.2, 0.01), ((0, 2**0.5), (0, -(2**0.5))), (-1.5, 1.5), (-1.0, 2.2)
+        _saddle, "2 x² − y² + y^4 / 4", (1.2, 0.01), ((0, 2**0.5), (0, -(2**0.5))), (-1.5, 1.5), (-1.0, 2.2)
     ),
 }
 """What can be drawn, by name."""
@@ -101,45 +97,63 @@ class Trajectory:
     step_sizes: Float[np.ndarray, " steps"]
 
 
-def trajectory(surface: str, name: str, optimizer: Optimizer, steps: int) -> Trajectory:
-    """Runs an optimizer on a surface, at the learning rate with which it comes down fastest there.
+def trajectories_on(surfaces: Sequence[str], name: str, optimizer: Optimizer, steps: int) -> list[Trajectory]:
+    """Runs an optimizer on surfaces, on each at the learning rate with which it comes down fastest there.
 
     That is the one with the lowest mean, over all steps, of the logarithm of the height above the minimum; of those
-    that stay inside the picture with steps of at most a quarter of it, where there are any.
+    that stay inside the picture with steps of at most a quarter of it, if there are any.
 
     Args:
-      surface: one of `SURFACES`.
+      surfaces: names in `SURFACES`.
       name: what the optimizer is called.
       optimizer: its other hyperparameters are its own; the learning rate stays constant.
       steps: how many updates.
 
     Raises:
-      UserError: where it diverges at every learning rate, or is compiled for each.
+      UserError: if it diverges at every learning rate, or cannot take its learning rate as an array.
     """
-    ground = SURFACES[surface]
+    grounds = [SURFACES[surface] for surface in surfaces]
     if "learning_rate" not in optimizer.hyperparameters():
         raise UserError(f"{name} cannot take its learning rate as an array. Expected an optimizer that can.")
+    slopes = [jax.value_and_grad(ground.function) for ground in grounds]
 
-    def run(learning_rate: Float[Array, ""]) -> tuple[Array, Array, Array]:
+    def run(which: Integer[Array, ""], start: Float[Array, " 2"], learning_rate: Float[Array, ""]) -> Any:
         hyperparameters = {**optimizer.hyperparameters(), "learning_rate": learning_rate}
         transform = optimizer.transform(hyperparameters, Moment(key=jax.random.key(0)))
 
         def step(carry: Any, _: None) -> tuple[Any, tuple[Array, Array]]:
             point, state = carry
-            loss, gradient = jax.value_and_grad(ground.function)(point)
+            loss, gradient = jax.lax.switch(which, slopes, point)
             update, state = transform.update(gradient, state, point, value=loss)
             size = jnp.linalg.norm(update) / jnp.linalg.norm(gradient)
             point = optax.apply_updates(point, update)
             return (point, state), (optimizer.evaluation_parameters(state, point), size)
 
-        start = jnp.asarray(ground.start, jnp.float32)
         _, (points, sizes) = jax.lax.scan(step, (start, transform.init(start)), length=steps)
-        points = jnp.concatenate([start[None], points])
-        return points, jax.vmap(ground.function)(points), sizes
+        return jnp.concatenate([start[None], points]), sizes
 
-    points, losses, sizes = (np.asarray(part) for part in jax.jit(jax.vmap(run))(jnp.asarray(RATES, jnp.float32)))
-    bottom = min(float(ground.function(jnp.asarray(point, jnp.float32))) for point in ground.minima)
-    heights = np.maximum((losses - bottom) / (losses[0, 0] - bottom), SMALL)
+    of_rates = jax.vmap(run, in_axes=(None, None, 0))
+    starts = jnp.asarray([ground.start for ground in grounds], jnp.float32)
+    numbers, rates = jnp.arange(len(grounds)), jnp.asarray(RATES, jnp.float32)
+    points, sizes = jax.jit(jax.vmap(of_rates, in_axes=(0, 0, None)))(numbers, starts, rates)  # one program for all
+    return [
+        _best(surface, name, np.asarray(own), np.asarray(own_sizes))
+        for surface, own, own_sizes in zip(surfaces, points, sizes, strict=True)
+    ]
+
+
+def trajectory(surface: str, name: str, optimizer: Optimizer, steps: int) -> Trajectory:
+    """Runs an optimizer on one surface; see `trajectories_on`."""
+    return trajectories_on([surface], name, optimizer, steps)[0]
+
+
+def _best(
+    surface: str, name: str, points: Float[np.ndarray, "rates steps+1 2"], sizes: Float[np.ndarray, "rates steps"]
+) -> Trajectory:
+    """Returns the trajectory at the best learning rate."""
+    ground = SURFACES[surface]
+    losses = np.asarray(jax.vmap(jax.vmap(ground.function))(jnp.asarray(points)))
+    heights = np.maximum((losses - bottom_of(ground)) / (losses[0, 0] - bottom_of(ground)), SMALL)
     descent = np.where(np.isfinite(losses).all(1), np.log(heights).mean(1), np.inf)
     calm = np.where(_is_calm(points, ground), descent, np.inf)
     best = int((calm if np.isfinite(calm).any() else descent).argmin())
@@ -148,35 +162,37 @@ def trajectory(surface: str, name: str, optimizer: Optimizer, steps: int) -> Tra
     return Trajectory(surface, name, RATES[best], points[best], losses[best], sizes[best])
 
 
+def bottom_of(ground: Surface) -> float:
+    """Returns the height of a surface's minimum."""
+    return min(float(ground.function(jnp.asarray(point, jnp.float32))) for point in ground.minima)
+
+
+def equal_paths(drawn: Sequence[Trajectory]) -> list[list[str]]:
+    """Returns groups of optimizers that take the same steps on all surfaces, so that one hides the others.
+
+    Rules for matrices are such a case: on two numbers, which are no matrix, Muon and Shampoo's relatives take the steps
+    of the rule that they have for vectors.
+    """
+    names = list(dict.fromkeys(t.optimizer for t in drawn))
+    paths = {name: [t.points for t in drawn if t.optimizer == name] for name in names}
+    groups: list[list[str]] = []
+    for name in names:
+        for group in groups:
+            if all(
+                np.allclose(one, other, 1e-4, 1e-5) for one, other in zip(paths[group[0]], paths[name], strict=True)
+            ):
+                group.append(name)
+                break
+        else:
+            groups.append([name])
+    return [group for group in groups if len(group) > 1]
+
+
 def _is_calm(points: Float[np.ndarray, "rates steps+1 2"], ground: Surface) -> np.ndarray:
     """Returns which of the paths stay inside the picture with short steps."""
     low, high = np.array([ground.x, ground.y]).T
     inside = ((points >= low) & (points <= high)).all((1, 2))
     return inside & (np.abs(np.diff(points, axis=1)) <= (high - low) / 4).all((1, 2))
-
-
-def draw_trajectories(trajectories: Sequence[Trajectory], path: pathlib.Path) -> None:
-    """Draws trajectories over their surfaces' contours, and below them the effective step sizes.
-
-    Args:
-      trajectories: of one or several surfaces.
-      path: a PNG or SVG file.
-
-    Raises:
-      UserError: see `check_picture`.
-    """
-    check_picture(path)
-    alt = _altair()
-    surfaces = list(dict.fromkeys(t.surface for t in trajectories))
-    names = list(dict.fromkeys(t.optimizer for t in trajectories))
-    scheme = "tableau10" if len(names) <= 10 else "tableau20"
-    color = alt.Color("optimizer:N", scale=alt.Scale(domain=names, scheme=scheme), legend=alt.Legend(title=None))
-    of_surface = {name: [t for t in trajectories if t.surface == name] for name in surfaces}
-    above = alt.hconcat(*(_map(alt, name, of_surface[name], color) for name in surfaces))
-    below = alt.hconcat(*(_step_sizes(alt, of_surface[name], color, name == surfaces[0]) for name in surfaces))
-    chart = alt.vconcat(above, below).configure_view(stroke=None).configure_axis(grid=False)
-    chart = chart.configure_legend(symbolType="stroke", symbolStrokeWidth=3, labelFontSize=12)
-    chart.save(path, _format(path), scale_factor=2)
 
 
 def check_picture(path: pathlib.Path) -> None:
@@ -195,77 +211,8 @@ def check_picture(path: pathlib.Path) -> None:
         raise UserError(f"the picture {path} is of no known format; accepted: a name that ends in {ends}.")
     if not path.parent.is_dir():
         raise UserError(f"the picture {path} cannot be written: {path.parent} is no folder; accepted: a folder's file.")
-    _altair()
+    check_extra()
 
 
 def _format(path: pathlib.Path) -> str:
     return path.suffix[1:].lower()
-
-
-def _altair() -> Any:
-    check_extra()
-    import altair
-
-    return altair
-
-
-def _map(alt: Any, name: str, trajectories: Sequence[Trajectory], color: Any) -> Any:
-    ground = SURFACES[name]
-    x = alt.X("x:Q", scale=alt.Scale(domain=ground.x, nice=False), title=None)
-    y = alt.Y("y:Q", scale=alt.Scale(domain=ground.y, nice=False), title=None)
-    contours = alt.Chart(alt.Data(values=_contours(ground))).mark_line(clip=True, strokeWidth=0.7, color="#c4c8cc")
-    contours = contours.encode(x=x, y=y, detail="line:N", order="order:Q")
-    rows = [
-        {"optimizer": t.optimizer, "step": step, "x": float(point[0]), "y": float(point[1])}
-        for t in trajectories
-        for step, point in enumerate(t.points)
-    ]
-    lines = alt.Chart(alt.Data(values=rows)).mark_line(clip=True, strokeWidth=1.8, opacity=0.85)
-    lines = lines.encode(x=x, y=y, color=color, order="step:Q")
-    marks = [{"x": ground.start[0], "y": ground.start[1], "mark": "circle"}]
-    marks += [{"x": x, "y": y, "mark": "cross"} for x, y in ground.minima]
-    points = alt.Chart(alt.Data(values=marks)).mark_point(color="black", filled=True, size=70, clip=True)
-    points = points.encode(x=x, y=y, shape=alt.Shape("mark:N", scale=None))
-    title = alt.TitleParams(name.capitalize(), subtitle=ground.formula, anchor="start")
-    return alt.layer(contours, lines, points).properties(width=PANEL, height=PANEL, title=title)
-
-
-def _contours(ground: Surface) -> list[dict[str, Any]]:
-    """Returns the points of lines of equal height, at heights that are even in their logarithm above the lowest."""
-    import contourpy
-
-    x, y = np.linspace(*ground.x, POINTS), np.linspace(*ground.y, POINTS)
-    grid = jnp.stack(jnp.meshgrid(jnp.asarray(x), jnp.asarray(y)), axis=-1)
-    z = np.asarray(jax.vmap(jax.vmap(ground.function))(grid), float)
-    height = z - min(z.min(), *(float(ground.function(jnp.asarray(m, jnp.float32))) for m in ground.minima))
-    generator = contourpy.contour_generator(x, y, height)
-    levels = np.geomspace(max(height.min(), height.max() * 1e-4), height.max() * 0.7, LEVELS)
-    lines = [line for level in levels for line in generator.lines(level)]
-    return [
-        {"line": i, "order": j, "x": float(point[0]), "y": float(point[1])}
-        for i, line in enumerate(lines)
-        for j, point in enumerate(line)
-    ]
-
-
-def _step_sizes(alt: Any, trajectories: Sequence[Trajectory], color: Any, first: bool) -> Any:
-    rows = [
-        {"optimizer": t.optimizer, "step": step, "size": size}
-        for t in trajectories
-        for step, size in _smooth(t.step_sizes)
-    ]
-    title = ["effective step size", "‖update‖ / ‖gradient‖"] if first else None
-    y = alt.Y("size:Q", scale=alt.Scale(type="log"), title=title, axis=alt.Axis(format="~g", tickCount=4))
-    chart = alt.Chart(alt.Data(values=rows)).mark_line(strokeWidth=1.3, opacity=0.85)
-    return chart.encode(x=alt.X("step:Q", title="step"), y=y, color=color).properties(width=PANEL, height=PANEL * 0.55)
-
-
-def _smooth(sizes: Float[np.ndarray, " steps"]) -> list[tuple[int, float]]:
-    """Returns steps, counted from 1, with the geometric mean of the sizes around each, of those that have one."""
-    logarithms = np.log(np.where(np.isfinite(sizes) & (sizes > 0), sizes, np.nan))
-    smooth = []
-    for step in range(len(sizes)):
-        around = logarithms[max(0, step - WINDOW // 2) : step + WINDOW // 2 + 1]
-        if np.isfinite(logarithms[step]):
-            smooth.append((step + 1, float(np.exp(np.nanmean(around)))))
-    return smooth

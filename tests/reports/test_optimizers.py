@@ -15,12 +15,14 @@ from jaxopt_bench.optimizers.conformance import ArrayFacts
 from jaxopt_bench.reports import (
     SURFACES,
     arrays_table,
-    draw_trajectories,
+    equal_paths,
     hyperparameters_table,
     optimizers_table,
+    trajectories_on,
     trajectory,
 )
 from jaxopt_bench.reports.optimizers import field_documentation
+from jaxopt_bench.reports.trajectory_picture import draw_trajectories
 
 
 def text(table, width: int = 200) -> str:
@@ -84,16 +86,28 @@ def test_surfaces_are_lowest_at_their_minima(name):
         assert float(surface.function(np.array(point, float))) == pytest.approx(lowest, abs=1e-6)
 
 
-@pytest.mark.slow
 def test_the_picture_shows_every_optimizer_in_a_color_of_its_own(tmp_path):
     names = ("sgd", "adam")
     drawn = [trajectory(surface, name, OPTIMIZERS[name], 60) for surface in ("ravine", "beale") for name in names]
     draw_trajectories(drawn, tmp_path / "picture.png")
     pixels = np.asarray(Image.open(tmp_path / "picture.png").convert("RGB")).reshape(-1, 3).astype(int)
-    for color in ((76, 120, 168), (245, 133, 24)):  # the first two of the scheme
+    for color in ((0, 114, 178), (213, 94, 0)):  # those of sgd and adam in all reports
         assert (np.abs(pixels - color).max(1) < 40).sum() > 300
-    other = (np.abs(pixels - (228, 87, 86)).max(1) < 20).sum()  # the third, which nothing has
+    other = (np.abs(pixels - (0, 158, 115)).max(1) < 20).sum()  # that of nadam, which is not drawn
     assert other == 0
+
+
+def test_all_surfaces_at_once_have_the_paths_of_each_alone():
+    for together in trajectories_on(list(SURFACES), "adam", OPTIMIZERS["adam"], 20):
+        alone = trajectory(together.surface, "adam", OPTIMIZERS["adam"], 20)
+        assert together.learning_rate == alone.learning_rate
+        np.testing.assert_allclose(together.points, alone.points, rtol=1e-3, atol=1e-5)
+
+
+def test_optimizers_that_take_the_same_steps_are_named():
+    drawn = [trajectory("ravine", name, OPTIMIZERS[name], 30) for name in ("sgd", "nadam", "muon", "adam")]
+    assert equal_paths(drawn) == [["nadam", "muon"]]  # two numbers are no matrix
+    assert equal_paths(drawn[:2]) == []
 
 
 def test_an_optimizer_that_diverges_everywhere_is_refused(monkeypatch):
