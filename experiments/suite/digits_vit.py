@@ -4,8 +4,9 @@ Trains:  two blocks of attention of width 32 on patches of 2 × 2 pixels, 17,642
          validate, 360 test); 660 steps.
 From:    Beyer, Zhai & Kolesnikov (2022), the plain vision transformer, much smaller; the digits that scikit-learn
          ships.
-Expect:  test accuracies: Muon 96.2%, AdamW 92.1%, SGD with momentum 89.4%. Each was tuned with 8 trials; these are
-         means over 8 seeds. Best minus worst is 5.1 times the standard deviation of a seed (the median over the three).
+Expect:  test accuracies: Muon 95.8%, Lion 93.2%, AdamW 91.5%, SGD with momentum 90.9%, RMSprop 89.2%. Each was tuned
+         with 12 trials; these are means over 12 seeds, in the recorded study. Best minus worst is 3.2 times the
+         standard deviation of a seed (the median over the five; with 8 trials 5.1, over the first, third and fourth).
          In a population of 8, a run takes 3.7 s of a core of an Intel Xeon with AVX-512, compiling and evaluation
          included, and half of that on two cores. Compiling takes 5 s. The learning rate selected for SGD with momentum,
          0.017, is near the low end of its range; 4 of its 8 trials diverged.

@@ -2,10 +2,11 @@
 
 Trains:  a GRU of 32 units, 3,626 parameters, on 3,000 sequences (1,000 validate, 1,000 test); 600 steps.
 From:    Greydanus & Kobak (2020) for the data; Cho et al. (2014) for the network.
-Expect:  test accuracies: AdamW 96.5%, Muon 95.9%, SGD with momentum 87.0%. Each was tuned with 8 trials; these are
-         means over 8 seeds. Best minus worst is 18.3 times the standard deviation of a seed (the median over the
-         three). In a population of 8, a run takes 5.6 s of a core of an Intel Xeon with AVX-512, compiling and
-         evaluation included, and half of that on two cores. Compiling takes 4 s.
+Expect:  test accuracies: RMSprop 95.5%, AdamW 95.5%, Muon 95.0%, Lion 92.0%, SGD with momentum 85.7%. Each was tuned
+         with 12 trials; these are means over 12 seeds, in the recorded study. Best minus worst is 8.7 times the
+         standard deviation of a seed (the median over the five). In a population of 8, a run takes 5.6 s of a core of
+         an Intel Xeon with AVX-512, compiling and evaluation included, and half of that on two cores. Compiling takes 4
+         s.
 Run:     make run EXP=mnist1d_gru_mini_adamw
 """
 
