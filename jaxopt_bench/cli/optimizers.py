@@ -21,7 +21,6 @@ from jaxopt_bench.cli.printing import names_table, print_plain
 from jaxopt_bench.cli.recorded import recorded_folders
 from jaxopt_bench.cli.streams import check_output_file, write_output
 from jaxopt_bench.errors import UserError, unknown_name
-from jaxopt_bench.formatting import join_words
 from jaxopt_bench.models import MODELS
 from jaxopt_bench.optimizers import Imported, measure_optimizer
 from jaxopt_bench.optimizers.equivalence import ParametersError
@@ -33,7 +32,7 @@ from jaxopt_bench.reports import (
     Trajectory,
     arrays_table,
     check_picture,
-    equal_paths,
+    equal_paths_in_words,
     facts_table,
     hyperparameters_table,
     missed_in_words,
@@ -94,7 +93,7 @@ class PlotFlags:
     steps: int = 200
     """Updates."""
     out: pathlib.Path = pathlib.Path("optimizers.png")
-    """The picture, PNG or SVG."""
+    """The picture, PNG or SVG; or an animation: HTML, which opens offline, or GIF."""
 
 
 def parse(words: Sequence[str]) -> Command:
@@ -209,7 +208,8 @@ def plot_optimizers(flags: PlotFlags) -> int:
     console = Console()
     check_at_least_one("--steps", flags.steps)
     check_picture(flags.out)
-    from jaxopt_bench.reports.trajectory_picture import draw_trajectories  # needs the extra
+    from jaxopt_bench.reports.race import write_race  # these need the extra
+    from jaxopt_bench.reports.trajectory_picture import draw_trajectories
 
     if not flags.surfaces:
         raise UserError(f"--surfaces names none; accepted: one or more of {', '.join(SURFACES)}.")
@@ -225,10 +225,11 @@ def plot_optimizers(flags: PlotFlags) -> int:
         )
         by_optimizer = [*runs]
     drawn = [own[i] for i in range(len(flags.surfaces)) for own in by_optimizer]
-    draw_trajectories(drawn, flags.out)
+    draw = write_race if flags.out.suffix.lower() in (".html", ".gif") else draw_trajectories
+    draw(drawn, flags.out)
     console.print(_trajectories_table(drawn))
-    for group in equal_paths(drawn):
-        print_plain(console, f"{join_words(group)} take the same steps on two numbers.")
+    for sentence in equal_paths_in_words(drawn):
+        print_plain(console, sentence)
     print_plain(console, str(flags.out), soft_wrap=True)
     return COMPLETED
 

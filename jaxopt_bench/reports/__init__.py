@@ -14,6 +14,7 @@ from jaxopt_bench.reports.trajectories import (
     Trajectory,
     check_picture,
     equal_paths,
+    equal_paths_in_words,
     trajectories_on,
     trajectory,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "check_extra",
     "check_picture",
     "equal_paths",
+    "equal_paths_in_words",
     "facts_table",
     "hyperparameters_table",
     "missed_in_words",

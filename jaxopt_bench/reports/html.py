@@ -128,8 +128,13 @@ class Report:
         return [b.table for s in self.sections for b in s.blocks if isinstance(b, Tabular)]
 
 
-def page(report: Report) -> str:
-    """Returns the page. Whatever stands in names, configurations and metrics is text in it."""
+def page(report: Report, refresh: float | None = None) -> str:
+    """Returns the page. Whatever stands in names, configurations and metrics is text in it.
+
+    Args:
+      report: what it shows.
+      refresh: after how many seconds a browser loads the page again; None for never.
+    """
     figures = report.figures
     assert len({figure.name for figure in figures}) == len(figures), "each is found by its name"
     clocks = _clocks(figures)
@@ -140,19 +145,20 @@ def page(report: Report) -> str:
         "themes": {theme: config(theme, report.looks) for theme in ("light", "dark", "paper")},
         "clocks": clocks,
     }
-    bundle, script = _in_script(_bundle()) if figures else "", _resource("page.js")
+    bundle, script = _in_script(_bundle()) if figures else "", resource("page.js")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    return environment.from_string(_resource("page.html")).render(
+    return environment.from_string(resource("page.html")).render(
         report=report,
+        refresh=refresh,
         figures=figures,
         legend={name: look for name, look in report.looks.items() if name in drawn},
         symbols=SHAPES,
         clocks=clocks,
-        css=markupsafe.Markup(_resource("page.css")),
-        data=markupsafe.Markup(_in_html(json.dumps(data, allow_nan=False, separators=(",", ":")))),
+        css=markupsafe.Markup(resource("page.css")),
+        data=markupsafe.Markup(in_html(json.dumps(data, allow_nan=False, separators=(",", ":")))),
         bundle=markupsafe.Markup(bundle),
         script=markupsafe.Markup(script),
-        script_hashes=markupsafe.Markup(" ".join(_hash(text) for text in (bundle, script))),
+        script_hashes=markupsafe.Markup(" ".join(script_hash(text) for text in (bundle, script))),
     )
 
 
@@ -179,16 +185,16 @@ def _bundle() -> str:
     return vl_convert.javascript_bundle(vl_version=VERSION)  # type: ignore[call-arg]  # the stub wants a snippet
 
 
-def _resource(name: str) -> str:
+def resource(name: str) -> str:
     return (importlib.resources.files("jaxopt_bench.reports") / "page" / name).read_text(encoding="utf-8")
 
 
-def _hash(script: str) -> str:
+def script_hash(script: str) -> str:
     """Returns a script as the Content-Security-Policy names it, so that no other runs."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
-def _in_html(text: str) -> str:
+def in_html(text: str) -> str:
     """Returns JSON in which nothing can end the element that it stands in."""
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 

@@ -14,13 +14,14 @@ import optax
 from jaxtyping import Array, Float, Integer
 
 from jaxopt_bench.errors import UserError
+from jaxopt_bench.formatting import join_words
 from jaxopt_bench.optimizers import Moment, Optimizer
 from jaxopt_bench.reports.extra import check_extra
 
 RATES = tuple(float(f"{rate:.1g}") for exponent in range(-5, 2) for rate in (10.0**exponent, 3 * 10.0**exponent))
 """Learning rates that are tried: one and three times the powers of ten, from 1e-5 to 30."""
 
-FORMATS = ("png", "svg")
+FORMATS = ("png", "svg", "html", "gif")
 """Formats of pictures, which are the ends of their names."""
 
 SMALL = 1e-6  # a share of the first height, below which lower is no better
@@ -193,6 +194,17 @@ def _is_calm(points: Float[np.ndarray, "rates steps+1 2"], ground: Surface) -> n
     low, high = np.array([ground.x, ground.y]).T
     inside = ((points >= low) & (points <= high)).all((1, 2))
     return inside & (np.abs(np.diff(points, axis=1)) <= (high - low) / 4).all((1, 2))
+
+
+def equal_paths_in_words(drawn: Sequence[Trajectory]) -> list[str]:
+    """Returns a sentence for each group of `equal_paths`."""
+    return [f"{join_words(group)} take the same steps on two numbers." for group in equal_paths(drawn)]
+
+
+def heights_of(path: Trajectory) -> Float[np.ndarray, " steps+1"]:
+    """Returns the heights above the minimum; smaller ones than the share `SMALL` of the first one count as this."""
+    bottom = bottom_of(SURFACES[path.surface])
+    return np.maximum(path.losses - bottom, SMALL * (path.losses[0] - bottom))
 
 
 def check_picture(path: pathlib.Path) -> None:

@@ -15,17 +15,14 @@ import numpy as np
 import vl_convert
 from jaxtyping import Float
 
-from jaxopt_bench.formatting import join_words
 from jaxopt_bench.reports.figure import VERSION
 from jaxopt_bench.reports.style import FONT, looks
 from jaxopt_bench.reports.trajectories import (
-    SMALL,
     SURFACES,
     Surface,
     Trajectory,
     bottom_of,
     check_picture,
-    equal_paths,
 )
 
 PANEL = 300  # pixels, before scaling
@@ -81,7 +78,7 @@ def draw_trajectories(trajectories: Sequence[Trajectory], path: pathlib.Path) ->
         )
         for name in surfaces
     ]
-    notes = [f"{join_words(group)} take the same steps on two numbers." for group in equal_paths(trajectories)]
+    notes = equal_paths_in_words(trajectories)
     title = {"title": alt.TitleParams(notes, anchor="start", fontSize=12, fontWeight="normal")} if notes else {}
     chart = alt.hconcat(*columns, **title).configure_view(stroke=None)
     chart = chart.configure(font=FONT).configure_axis(grid=False, labelOverlap=True)
@@ -98,8 +95,13 @@ def _map(data: _Data, name: str, trajectories: Sequence[Trajectory], look: Mappi
     ground = SURFACES[name]
     x = alt.X("x:Q", scale=alt.Scale(domain=ground.x, nice=False), title=None)
     y = alt.Y("y:Q", scale=alt.Scale(domain=ground.y, nice=False), title=None)
-    contours = alt.Chart(data.add(_contours(ground))).mark_line(clip=True, strokeWidth=0.7, color="#c4c8cc")
-    contours = contours.encode(x=x, y=y, detail="line:N", order="order:Q")
+    of_contours = [
+        {"line": i, "order": j, "x": float(point[0]), "y": float(point[1])}
+        for i, line in enumerate(contours(ground))
+        for j, point in enumerate(line)
+    ]
+    even = alt.Chart(data.add(of_contours)).mark_line(clip=True, strokeWidth=0.7, color="#c4c8cc")
+    even = even.encode(x=x, y=y, detail="line:N", order="order:Q")
     rows = [
         {"optimizer": t.optimizer, "step": step, "x": float(point[0]), "y": float(point[1])}
         for t in trajectories
@@ -112,23 +114,18 @@ def _map(data: _Data, name: str, trajectories: Sequence[Trajectory], look: Mappi
     points = alt.Chart(data.add(marks)).mark_point(color="black", filled=True, size=70, clip=True)
     points = points.encode(x=x, y=y, shape=alt.Shape("mark:N", scale=None))
     title = alt.TitleParams(name.capitalize(), subtitle=ground.formula, anchor="start")
-    return alt.layer(contours, lines, points).properties(width=PANEL, height=PANEL, title=title)
+    return alt.layer(even, lines, points).properties(width=PANEL, height=PANEL, title=title)
 
 
-def _contours(ground: Surface) -> list[dict[str, Any]]:
-    """Returns the points of lines of equal height, at heights that are even in their logarithm above the lowest."""
+def contours(ground: Surface) -> list[Float[np.ndarray, "points 2"]]:
+    """Returns lines of equal height, at heights that are even in their logarithm above the lowest."""
     x, y = np.linspace(*ground.x, POINTS), np.linspace(*ground.y, POINTS)
     grid = jnp.stack(jnp.meshgrid(jnp.asarray(x), jnp.asarray(y)), axis=-1)
     z = np.asarray(jax.vmap(jax.vmap(ground.function))(grid), float)
     height = z - min(z.min(), bottom_of(ground))
     generator = contourpy.contour_generator(x, y, height)
     levels = np.geomspace(max(height.min(), height.max() * 1e-4), height.max() * 0.7, LEVELS)
-    lines = [line for level in levels for line in generator.lines(level)]
-    return [
-        {"line": i, "order": j, "x": float(point[0]), "y": float(point[1])}
-        for i, line in enumerate(lines)
-        for j, point in enumerate(line)
-    ]
+    return [np.asarray(line) for level in levels for line in generator.lines(level)]
 
 
 def _step_sizes(data: _Data, trajectories: Sequence[Trajectory], look: Mapping[str, Any], first: bool) -> Any:
@@ -145,9 +142,7 @@ def _step_sizes(data: _Data, trajectories: Sequence[Trajectory], look: Mapping[s
 def _heights(data: _Data, trajectories: Sequence[Trajectory], look: Mapping[str, Any], first: bool) -> Any:
     rows = []
     for t in trajectories:
-        bottom = bottom_of(SURFACES[t.surface])
-        heights = np.maximum(t.losses - bottom, SMALL * (t.losses[0] - bottom))
-        rows += [{"optimizer": t.optimizer, "step": i, "height": float(h)} for i, h in enumerate(heights)]
+        rows += [{"optimizer": t.optimizer, "step": i, "height": float(h)} for i, h in enumerate(heights_of(t))]
     title = ["height above the minimum", "(loss)"] if first else None
     y = alt.Y("height:Q", scale=alt.Scale(type="log"), title=title, axis=alt.Axis(format="~g", tickCount=4))
     return _over_steps(data, rows, y, look).encode(x=alt.X("step:Q", title=None))
