@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import pathlib
+import time
 from collections.abc import Sequence
 
 import tyro
@@ -17,7 +19,10 @@ from jaxopt_bench.cli.recorded import load_baselines
 from jaxopt_bench.compare import challenge, finished_part, joined
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.reports import check_extra
-from jaxopt_bench.results import Results, load
+from jaxopt_bench.results import NoRunsError, Results, incomplete_in_words, load
+
+EVERY = 5
+"""Seconds between two pages of a study that is being trained."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +34,9 @@ class ReportFlags:
     baselines: pathlib.Path | None = None
     """For optimizers that were compared with recorded results: the folder of these results, or their name (digits). The
     report is about all of them together."""
+    watch: bool = False
+    """While a study or a run is trained: build the page again every few seconds, until all runs have ended. The page in
+    a browser refreshes itself."""
     out: pathlib.Path | None = None
     """Folder of the report; else reports/ and the name of the folder that was read."""
 
@@ -43,15 +51,14 @@ def report(flags: ReportFlags) -> int:
     check_extra()
     from jaxopt_bench.reports.report import PAGE, report_of, write  # needs the extra
 
-    name = flags.path.resolve().name
-    out = flags.out or pathlib.Path("reports") / name
-    results, recorded = load(flags.path), tuple[str, ...]()
-    if flags.baselines is not None:
-        results, recorded = _with_baselines(results, flags.path, flags.baselines)
+    out = flags.out or pathlib.Path("reports") / flags.path.resolve().name
+    console = Console()
+    if flags.watch:
+        _watch(flags, out, console)
+    results, recorded = _load(flags)
     if out.exists() and not out.is_dir():
         raise UserError(f"--out is {out}, which is a file; accepted: a folder, there or not.")
-    made = report_of(results, name, recorded)
-    console = Console()
+    made = report_of(results, flags.path.resolve().name, recorded)
     with console.status(f"drawing {len(made.figures)} figures"):  # seconds in which nothing would be seen
         write(made, out)
     figures, tables = (
@@ -63,6 +70,34 @@ def report(flags: ReportFlags) -> int:
     )
     print_plain(console, str(out / PAGE), soft_wrap=True)
     return COMPLETED
+
+
+def _watch(flags: ReportFlags, out: pathlib.Path, console: Console) -> None:
+    """Builds the page again and again until all runs have ended, or somebody presses Ctrl-C."""
+    from jaxopt_bench.reports.report import PAGE, report_of, write_page
+
+    said = f"{out / PAGE} is built again every {EVERY} s until all runs have ended; Ctrl-C ends this earlier"
+    print_plain(console, said, soft_wrap=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            began = time.monotonic()
+            try:
+                results, recorded = _load(flags)
+            except NoRunsError:  # they have not begun yet
+                time.sleep(EVERY)
+                continue
+            going_on = incomplete_in_words(results) is not None or "running" in results.runs["status"].to_list()
+            made = report_of(results, flags.path.resolve().name, recorded)
+            write_page(made, out, refresh=EVERY if going_on else None)
+            if not going_on:
+                return
+            time.sleep(max(0.0, EVERY - (time.monotonic() - began)))
+
+
+def _load(flags: ReportFlags) -> tuple[Results, tuple[str, ...]]:
+    """Returns the results that the flags name, and the names of the recorded optimizers among them."""
+    results = load(flags.path)
+    return (results, ()) if flags.baselines is None else _with_baselines(results, flags.path, flags.baselines)
 
 
 def _with_baselines(trained: Results, path: pathlib.Path, baselines: pathlib.Path) -> tuple[Results, tuple[str, ...]]:

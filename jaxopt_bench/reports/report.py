@@ -77,8 +77,23 @@ def write(report: Report, folder: pathlib.Path) -> None:
         (folder / name).unlink()
     with replacing(folder / FILES, follow_links=False) as (file, _):
         file.write(json_text(written).encode())
-    with replacing(folder / PAGE, follow_links=False) as (file, _):  # last: what it says is there
-        file.write(page(report).encode())
+    write_page(report, folder)  # last: what it says is there
+
+
+def write_page(report: Report, folder: pathlib.Path, refresh: float | None = None) -> None:
+    """Writes the page of a report alone, into a folder that is created if it is missing.
+
+    Args:
+      report: what is written.
+      folder: of the page.
+      refresh: after how many seconds a browser loads the page again; None for never.
+
+    Raises:
+      UserError: if the page's name is a symbolic link.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / PAGE, follow_links=False) as (file, _):
+        file.write(page(report, refresh).encode())
 
 
 def _written_before(folder: pathlib.Path) -> list[str]:
