@@ -59,6 +59,8 @@ class Subject:
       ranking: the study's verdict on this workload.
       tag: what the names of its files begin with if a report has several subjects.
       note: what was left out, in words.
+      varied: of runs of no study with a single optimizer, the numbers in which their settings differ, as columns of
+        `runs`; the learning rate first.
     """
 
     workload: str
@@ -70,6 +72,7 @@ class Subject:
     ranking: Ranking | None = None
     tag: str = ""
     note: str = ""
+    varied: tuple[str, ...] = ()
 
     @property
     def keys(self) -> Mapping[str, str]:
@@ -134,9 +137,10 @@ def of_runs(results: Results) -> list[Subject]:
     for workload, rows in _by_problem(results.runs):
         named_rows, note = with_series(rows)
         metrics = metrics_of(named_rows["metrics"])
-        runs = _runs(named_rows, metrics, "final")
+        varied = _varied(named_rows)
+        runs = _runs(named_rows, metrics, "final", varied)
         curves = _curves(runs, results.curves, metrics)
-        subject = Subject(workload, metrics, (), runs, curves, note=note.strip())
+        subject = Subject(workload, metrics, (), runs, curves, note=note.strip(), varied=varied)
         found.append(dataclasses.replace(subject, series=_by_headline(subject)))
     return found
 
@@ -198,6 +202,14 @@ def with_series(runs: pl.DataFrame) -> tuple[pl.DataFrame, str]:
     return full.with_columns(series=_NAME, shown=pl.col("setting").is_in(best)), note
 
 
+def _varied(runs: pl.DataFrame) -> tuple[str, ...]:
+    """Returns the numbers in which the settings of a single optimizer differ, the learning rate first."""
+    if runs[_NAME].n_unique() > 1:
+        return ()
+    numbers = [name for name in runs.columns if name.startswith(_SETTINGS) and runs.schema[name].is_numeric()]
+    return tuple(sorted((name for name in numbers if runs[name].n_unique() > 1), key=lambda name: name != _RATE))
+
+
 def _label(row: Mapping[str, object], fields: Sequence[str]) -> str:
     said = [
         str(row[field]) if field.endswith(".name") else f"{short} {format_value(row[field])}"
@@ -227,7 +239,7 @@ def _of_workload(results: Results, document: Document, ranking: Ranking) -> Subj
     return Subject(ranking.workload, metrics, order, runs, _curves(runs, results.curves, metrics), study, ranking)
 
 
-def _runs(rows: pl.DataFrame, metrics: Sequence[Metric], at: str) -> pl.DataFrame:
+def _runs(rows: pl.DataFrame, metrics: Sequence[Metric], at: str, varied: Sequence[str] = ()) -> pl.DataFrame:
     def column(name: str) -> pl.Expr:
         return pl.col(name).cast(pl.Float64, strict=False) if name in rows.columns else pl.lit(None, pl.Float64)
 
@@ -239,6 +251,7 @@ def _runs(rows: pl.DataFrame, metrics: Sequence[Metric], at: str) -> pl.DataFram
         column(_RATE).alias("learning_rate"),
         *(column(f"{at}.{split}_{m.name}").alias(f"{split}_{m.name}") for split in SPLITS for m in metrics),
         *("seconds", "examples_per_second", "steps", "diverged_step"),
+        *varied,
     )
 
 

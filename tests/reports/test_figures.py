@@ -22,14 +22,15 @@ from jaxopt_bench.reports.charts import CHARTS
 from jaxopt_bench.reports.charts.curves import test_curve as error_curve
 from jaxopt_bench.reports.charts.outcomes import cost, final_results, trade_off
 from jaxopt_bench.reports.charts.run import SERIES, run_charts
-from jaxopt_bench.reports.charts.search import budget, hyperparameters, sensitivity
+from jaxopt_bench.reports.charts.search import budget, hyperparameters, sensitivity, settings_map
 from jaxopt_bench.reports.charts.views import MOST_DOTS, lines_figure, matrix_figure, points_figure
 from jaxopt_bench.reports.figure import COLUMN, Figure
 from jaxopt_bench.reports.style import looks
-from jaxopt_bench.reports.subject import Subject, of_study
+from jaxopt_bench.reports.subject import Subject, of_runs, of_study
 from jaxopt_bench.study import Contender
 from jaxopt_bench.verdict import verdict
 from tests.reports.made import ACCURACY, ENERGY, R2, made_results, made_study
+from tests.reports.test_subject import loose
 
 NAMES = ("adam", "sgd")
 
@@ -403,3 +404,33 @@ def test_figures_of_views_open_and_fit_a_column_of_two(tmp_path: pathlib.Path):
         figure.save(tmp_path, looks(names), ["svg"])
         svg = ElementTree.parse(tmp_path / f"{figure.name}.svg").getroot()
         assert float(svg.attrib["width"]) <= COLUMN + 12, figure.name
+
+
+def test_a_sweep_of_two_fields_is_a_map_of_its_settings():
+    losses = {(0.01, 0.0): 1.0, (0.01, 0.001): 0.1, (0.1, 0.0): 0.01, (0.1, 0.001): None}
+    settings = [
+        {
+            "optimizer.name": "adam",
+            "optimizer.learning_rate": rate,
+            "optimizer.weight_decay": decay,
+            "final.validation_loss": loss,
+            "status": "diverged" if loss is None else "completed",
+        }
+        for (rate, decay), loss in losses.items()
+    ]
+    (about,) = of_runs(loose(*settings))
+    assert about.varied == ("optimizer.learning_rate", "optimizer.weight_decay")
+    figure = drawn(settings_map(about, looks(["adam"])))
+    cells = {(row["across"], row["up"]): row for row in figure.data["cells"].to_dicts()}
+    assert {key: row["value"] for key, row in cells.items()} == {
+        (f"{r:g}", f"{w:g}"): v for (r, w), v in losses.items()
+    }
+    assert cells["0.1", "0.001"]["shown"] == "diverged"
+    assert cells["0.1", "0"]["share"] == pytest.approx(1)  # the darkest
+    assert cells["0.01", "0.001"]["share"] == pytest.approx(0.5)  # on the logarithm
+    assert cells["0.01", "0"]["share"] == pytest.approx(0)
+    assert "the mean over seeds of the validation loss" in figure.text
+    (other,) = of_runs(loose(*({**setting, "optimizer.weight_decay": 0.0} for setting in settings)))
+    assert settings_map(other, looks(["adam"])) is None
+    (several,) = of_runs(loose(*({**setting, "optimizer.b1": 0.1 * i} for i, setting in enumerate(settings))))
+    assert settings_map(several, looks(["adam"])) is None

@@ -13,7 +13,7 @@ from jaxopt_bench.reports.charts.curves import (
     validation_curve,
 )
 from jaxopt_bench.reports.charts.outcomes import cost, final_results, trade_off
-from jaxopt_bench.reports.charts.search import budget, hyperparameters, sensitivity
+from jaxopt_bench.reports.charts.search import budget, hyperparameters, sensitivity, settings_map
 from jaxopt_bench.reports.charts.targets import profiles, time_to_target
 from jaxopt_bench.reports.figure import Figure
 from jaxopt_bench.reports.style import Look
@@ -30,6 +30,7 @@ CHARTS: tuple[Chart, ...] = (
     trade_off,
     final_results,
     sensitivity,
+    settings_map,
     budget,
     hyperparameters,
     time_to_target,

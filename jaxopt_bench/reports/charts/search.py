@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import altair as alt
+import numpy as np
 import polars as pl
 
 from jaxopt_bench.formatting import format_value, short_names
@@ -103,6 +104,65 @@ def _rates_chart(
             )
         )
     return alt.layer(*layers).add_params(hideable())
+
+
+def settings_map(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
+    """Returns what the settings of a sweep over two numbers reached, as numbers in coloured cells."""
+    if len(subject.varied) != 2:
+        return None
+    quantity, (across, up) = _judged_by(subject), subject.varied
+    table = (
+        subject.ended.with_columns(quantity.values().alias("value"))
+        .group_by(across, up)
+        .agg(pl.col("value").mean(), pl.col("value").null_count().alias("lost"), pl.len().alias("runs"))
+        .with_columns(pl.when(pl.col("lost") > 0).then(None).otherwise(pl.col("value")).alias("value"))
+        .sort(across, up)
+    )
+    if table["value"].count() < 2:
+        return None
+    values = table["value"].to_numpy()
+    logarithmic = may_be_logarithmic(quantity.metric) and np.nanmin(values) > 0
+    position = np.log(values) if logarithmic else values
+    low, high = np.nanmin(position), np.nanmax(position)
+    share = (position - low) / (high - low) if high > low else np.ones(len(position))
+    titles = short_names([across, up])
+    cells = pl.DataFrame(
+        {
+            "across": [format_value(value) for value in table[across]],
+            "up": [format_value(value) for value in table[up]],
+            "value": table["value"],
+            "share": share if quantity.higher_is_better else 1 - share,
+            "shown": ["diverged" if value is None else format_value(value) for value in table["value"]],
+            "runs": table["runs"],
+        }
+    )
+    x = alt.X("across:O", sort=list(dict.fromkeys(cells["across"])), title=titles[across].replace("_", " "))
+    ups = [format_value(value) for value in sorted(table[up].unique(), reverse=True)]
+    y = alt.Y("up:O", sort=ups, title=titles[up].replace("_", " "))
+    tips = [
+        alt.Tooltip("across:O", title=titles[across].replace("_", " ")),
+        alt.Tooltip("up:O", title=titles[up].replace("_", " ")),
+        alt.Tooltip("value:Q", title=quantity.title, format=".4~g"),
+        alt.Tooltip("runs:Q"),
+    ]
+    base = alt.Chart(alt.NamedData("cells"))
+    blues = alt.Scale(scheme="blues", domain=[0, 1])
+    rectangles = base.mark_rect().encode(x=x, y=y, color=alt.Color("share:Q", scale=blues, legend=None), tooltip=tips)
+    ink = alt.condition("datum.share > 0.55", alt.value("#ffffff"), alt.value("#000000"))
+    numbers = base.mark_text(fontSize=9).encode(x=x, y=y, text="shown:N", color=ink)
+    several = "the mean over seeds of " if (table["runs"] > 1).any() else ""
+    text = (
+        f"Each cell is a setting: {several}the {quantity.words} at the end. Darker is better. A setting of which a run "
+        "diverged has no number."
+    )
+    columns = {
+        "across": titles[across].replace("_", " "),
+        "up": titles[up].replace("_", " "),
+        "value": quantity.title,
+        "runs": "runs",
+    }
+    chart = alt.layer(rectangles, numbers).properties(height=ROW * max(4, len(ups)))
+    return Figure("settings", "All settings", text, chart, {"cells": cells}, columns, zoomable=False)
 
 
 def budget(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
