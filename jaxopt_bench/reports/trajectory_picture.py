@@ -23,6 +23,8 @@ from jaxopt_bench.reports.trajectories import (
     Trajectory,
     bottom_of,
     check_picture,
+    equal_paths_in_words,
+    heights_of,
 )
 
 PANEL = 300  # pixels, before scaling

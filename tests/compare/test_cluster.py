@@ -230,6 +230,7 @@ def test_a_search_by_halving_on_a_cluster_comes_out_as_on_one_machine(nodes, stu
     assert told.ended == ["trial tiny, light"] * 3 + ["confirmation tiny, light"]
 
 
+@pytest.mark.slow
 def test_a_stopped_study_leaves_checkpoints_and_goes_on_also_past_a_killed_worker(
     nodes, study, expected, tmp_path, digits_dir
 ):

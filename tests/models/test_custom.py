@@ -201,6 +201,7 @@ def test_the_text_is_part_of_the_identity_and_the_folder_is_not(file):
     assert pickle.loads(pickle.dumps(before)) == before
 
 
+@pytest.mark.slow
 def test_a_run_outlives_the_code_of_its_model(file, digits_dir, tmp_path, monkeypatch, capsys):
     written = experiment(file)
     path = train(written, Options(runs_dir=tmp_path / "runs", data_dir=digits_dir)).path

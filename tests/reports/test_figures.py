@@ -422,9 +422,8 @@ def test_a_sweep_of_two_fields_is_a_map_of_its_settings():
     assert about.varied == ("optimizer.learning_rate", "optimizer.weight_decay")
     figure = drawn(settings_map(about, looks(["adam"])))
     cells = {(row["across"], row["up"]): row for row in figure.data["cells"].to_dicts()}
-    assert {key: row["value"] for key, row in cells.items()} == {
-        (f"{r:g}", f"{w:g}"): v for (r, w), v in losses.items()
-    }
+    values = {key: row["value"] for key, row in cells.items()}
+    assert values == {(f"{r:g}", f"{w:g}"): loss and pytest.approx(loss) for (r, w), loss in losses.items()}
     assert cells["0.1", "0.001"]["shown"] == "diverged"
     assert cells["0.1", "0"]["share"] == pytest.approx(1)  # the darkest
     assert cells["0.01", "0.001"]["share"] == pytest.approx(0.5)  # on the logarithm

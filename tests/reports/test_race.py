@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from jaxopt_bench.optimizers import OPTIMIZERS
 from jaxopt_bench.reports import SURFACES, Trajectory, trajectories_on
@@ -65,7 +65,7 @@ def test_the_race_can_be_played_and_any_step_chosen(page):
     assert page.locator("#panels").screenshot() != before
     page.locator("#speed").fill("120")
     page.locator("#play").click()
-    page.wait_for_function(f"document.getElementById('now').textContent === '{STEPS}'")
+    expect(page.locator("#now")).to_have_text(str(STEPS))
     assert page.locator("#play").inner_text() == "Again"
     assert page.locator("canvas[role=img]").count() == 4
 

@@ -7,19 +7,27 @@ import time
 
 import pytest
 
+from jaxopt_bench import catalog
 from jaxopt_bench.cli import report as command
-from tests.reports.made import made_results, made_study, with_document
+from jaxopt_bench.results import load
 
 REFRESH = '<meta http-equiv="refresh" content="5">'
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """Returns the folder of a study of which only one optimizer has finished."""
-    results, document = made_results(made_study(["adam", "sgd"]))
-    part = dataclasses.replace(document, selections=document.selections[:1])
-    with_document(results, part).save(tmp_path / "part")
-    with_document(results, document).save(tmp_path / "whole")
+    """Returns a folder with a whole study, a study of which one optimizer has not finished, and an empty folder."""
+    whole = load(catalog.experiments_dir() / "results" / "digits")
+    (document,) = whole.documents
+    without = {
+        name: tuple(entry for entry in getattr(document, name) if entry.contender != "padam")
+        for name in ("runs", "selections", "timings")
+    }
+    runs = whole.runs.filter(whole.runs["contender"] != "padam")
+    curves = whole.curves.filter(whole.curves["path"].is_in(runs["path"].to_list()))
+    part = dataclasses.replace(whole, runs=runs, curves=curves, documents=(dataclasses.replace(document, **without),))
+    whole.save(tmp_path / "whole", compact=True)
+    part.save(tmp_path / "part", compact=True)
     (tmp_path / "empty").mkdir()
     return tmp_path
 

@@ -90,6 +90,7 @@ def test_those_that_are_continued_end_to_the_bit_as_if_they_had_not_stopped(expe
     assert runs["steps"].to_list() == [EPOCH, 2 * EPOCH, 3 * EPOCH, EPOCH]
 
 
+@pytest.mark.slow
 def test_a_training_that_is_killed_before_and_after_a_stop_ends_to_the_same_bits(experiments, whole, tmp_path, options):
     def killed_at(step: int, chosen: list[Experiment], until: int) -> None:
         with pytest.raises(Killed):

@@ -16,6 +16,7 @@ from jaxopt_bench.experiment import Workload
 from jaxopt_bench.models import CNN
 from jaxopt_bench.optimizers import Adam, Axis, Choice, Space
 from jaxopt_bench.problems import Classification
+from jaxopt_bench.strict_json import json_text
 from jaxopt_bench.study import (
     Contender,
     Document,
@@ -90,7 +91,7 @@ def old(folder: pathlib.Path) -> pathlib.Path:
     for entry in values["selections"]:
         del entry["finalists"]
     values["protocol"] = [line for line in values["protocol"] if not line.startswith("Share: ")]
-    path.write_text(json.dumps(values | {"format": 1}, indent=2) + "\n")
+    path.write_text(json_text(values | {"format": 1}))
     return path
 
 
