@@ -136,7 +136,8 @@ def settings_map(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
             "runs": table["runs"],
         }
     )
-    x = alt.X("across:O", sort=list(dict.fromkeys(cells["across"])), title=titles[across].replace("_", " "))
+    flat = alt.Axis(labelAngle=0)
+    x = alt.X("across:O", sort=list(dict.fromkeys(cells["across"])), title=titles[across].replace("_", " "), axis=flat)
     ups = [format_value(value) for value in sorted(table[up].unique(), reverse=True)]
     y = alt.Y("up:O", sort=ups, title=titles[up].replace("_", " "))
     tips = [
