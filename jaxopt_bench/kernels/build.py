@@ -70,7 +70,7 @@ def find_compiler() -> list[str]:
     """Returns the command of the C++ compiler.
 
     Raises:
-      UserError: if there is none.
+      UserError: if there is no compiler.
     """
     named = shlex.split(os.environ.get("CXX", ""))
     for command in [named] if named else [[name] for name in _COMPILERS]:

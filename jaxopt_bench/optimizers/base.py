@@ -117,7 +117,7 @@ class Optimizer(Tunable, abc.ABC):
     line_search: ClassVar[bool] = False
     added_later: ClassVar[tuple[str, ...]] = tuple(UNMODIFIED)
     stated_space: ClassVar[Mapping[str, Axis | Choice]] = {}
-    stated_schedule: ClassVar[Any] = None  # a `Schedule`, whose module imports this one
+    stated_schedule: ClassVar[Any] = None  # a `Schedule`; its module imports this one
 
     learning_rate: float = number(1e-3, at_least=0)
     """Step size at the schedule's multiplier 1."""

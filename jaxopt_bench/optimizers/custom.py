@@ -1,6 +1,6 @@
 """Optimizers of users, from any file or package: functions that return an `optax.GradientTransformation`.
 
-The user's code is run if it is named. It is not run if the record of a run is read.
+The user's code is run when it is named. It is not run when the record of a run is read.
 """
 
 from __future__ import annotations

@@ -50,8 +50,9 @@ class Form(Config):
     plain: tuple[str, ...] = ()
     """Fields that it gets as Python numbers. Each of their values is compiled separately. Other fields are arrays."""
     schedule: ScheduleForm = "argument"
-    """The effect of the schedule: it multiplies the learning rate that the function gets, it is passed as the learning
-    rate in the form of an optax schedule (a function of the number of updates), or it multiplies the updates."""
+    """How the schedule acts: it multiplies the learning rate that the function gets ("argument"), it is passed as the
+    learning rate in the form of an optax schedule, a function of the number of updates ("callable"), or it multiplies
+    the updates ("updates")."""
     value: bool = True
     """Whether its update gets the loss, by the name `value`."""
     flat: bool = False

@@ -90,8 +90,8 @@ class Padam(Rescaling):
     The defaults are the paper's form. `bias_correction=True, eps=1e-8` is the form of the authors' code, which
     they used for their published results.
 
-    The exponent can change during training, from `partial` at the beginning to `final_partial` at the end. It is linear
-    in the completed share of training. So an adaptive method can become SGD with momentum, or the other way round. A
+    The exponent can change during training, from `partial` at the beginning to `final_partial` at the end, linearly
+    with the completed share of training. So an adaptive method can become SGD with momentum, or the other way round. A
     report on the paper's reproduction (Mittal et al., ICLR reproducibility challenge, 2019) proposes that the exponent
     changes, but does not specify how.
 

@@ -129,7 +129,7 @@ def _updated(state: optax.OptState, params: PyTree[Any]) -> frozenset[int] | Non
 
 
 def _unmasked(node: object, params: PyTree[Any]) -> list[bool] | None:
-    """Returns for each parameter whether a tree holds a value for it; None if it has another structure."""
+    """Returns for each parameter whether a tree holds a value for it; None if their structures differ."""
     if isinstance(node, optax.MaskedNode):
         return [False] * len(jax.tree.leaves(params))
     inner, expected = _children(node), _children(params)

@@ -89,7 +89,7 @@ class Constant(WarmedUp):
 
 @dataclasses.dataclass(frozen=True)
 class MultiStep(Schedule):
-    """Multiplies the learning rate by `factor` at each boundary, as PyTorch's `MultiStepLR`."""
+    """Multiplies the learning rate by `factor` at each boundary, like PyTorch's `MultiStepLR`."""
 
     boundaries: tuple[float, ...] = number((100.0, 150.0), at_least=0)
     """Epochs at which the learning rate drops. A fraction of an epoch takes effect at the first step at or after it."""
@@ -105,7 +105,7 @@ class MultiStep(Schedule):
 
 @dataclasses.dataclass(frozen=True)
 class Exponential(Schedule):
-    """Multiplies the learning rate by `factor` every `every` epochs, as PyTorch's `StepLR`."""
+    """Multiplies the learning rate by `factor` every `every` epochs, like PyTorch's `StepLR`."""
 
     every: float = number(50.0, above=0)
     """Epochs between two drops. It may be a fraction; a drop takes effect at the first step at or after it."""
@@ -140,7 +140,7 @@ class Cosine(WarmedUp):
 class Linear(WarmedUp):
     """Linear warm-up, then linear decay to `final` at the end of training (Bergsma et al., "Straight to zero", 2025).
 
-    Step t of T steps has the multiplier of t / T, as PyTorch's `LinearLR`: with `final=0`, the last step has 1 / T of
+    Step t of T steps has the multiplier of t / T, as in PyTorch's `LinearLR`: with `final=0`, the last step has 1 / T of
     the learning rate.
     """
 

@@ -48,8 +48,8 @@ class Argument:
 def is_left_to_us(factory: Factory, parameter: inspect.Parameter) -> bool:
     """Returns whether a function leaves an argument, such as a mask or a key, to its caller.
 
-    This is the case if the argument has no default, or the default None (or True for a mask, which means all), and if
-    the annotation does not ask for a number, a text or a choice.
+    This is the case if the argument has no default or the default None (or True for a mask, which then means all), and
+    if the annotation does not ask for a number, a text or a choice.
     """
     among = members(hint_of(factory, parameter)) - {type(None), None}
     asked = bool(among) and all(member in (float, int, bool, str) or _is_choice(member) for member in among)

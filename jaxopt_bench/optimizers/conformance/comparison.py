@@ -1,4 +1,4 @@
-"""Comparing updates: sizes, factors between them, and whether they are equal."""
+"""Compares updates: sizes, factors between them, and whether they are equal."""
 
 from __future__ import annotations
 

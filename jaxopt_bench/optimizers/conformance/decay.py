@@ -68,8 +68,8 @@ def _describe_decay(laboratory: Laboratory, optimizer: Optimizer, alone: list[np
     """Returns the facts of a weight decay.
 
     Args:
-      laboratory: with the optimizer.
-      optimizer: with the weight decay to describe.
+      laboratory: the laboratory of the optimizer.
+      optimizer: the optimizer with the weight decay to describe.
       alone: the updates that weight decay makes if all gradients are zero.
       coupled: whether it has the same effect as the gradient of an L2 penalty; see `_is_coupled`.
     """

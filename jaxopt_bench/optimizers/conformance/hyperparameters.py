@@ -72,7 +72,7 @@ def measure_learning_rate(laboratory: Laboratory, doubles: Mapping[str, int]) ->
     """Returns which hyperparameter is the learning rate, and whether the optimizer follows a schedule of it.
 
     Args:
-      laboratory: with the optimizer.
+      laboratory: the laboratory of the optimizer.
       doubles: how many arrays have twice the first update if a number is doubled; see `measure_hyperparameters`.
     """
     optimizer, base, names = laboratory.optimizer, laboratory.base, laboratory.names

@@ -33,7 +33,7 @@ class Laboratory:
     """Runs an optimizer for some steps on one network, at any of its settings.
 
     Attributes:
-      optimizer: at the settings to measure.
+      optimizer: the optimizer at the settings to measure.
       shapes: the shapes of the network's parameters.
       names: the paths of the network's arrays, in the order of all lists here.
       params: the initial parameters.

@@ -33,7 +33,7 @@ def measure_optimizer(optimizer: Optimizer, network: PyTree[Any]) -> Conformance
     """Measures the behaviour of an optimizer.
 
     Args:
-      optimizer: at the settings to measure.
+      optimizer: the optimizer at the settings to measure.
       network: the parameters of a real network, or their shapes.
 
     Raises:
