@@ -140,7 +140,7 @@ class Cosine(WarmedUp):
 class Linear(WarmedUp):
     """Linear warm-up, then linear decay to `final` at the end of training (Bergsma et al., "Straight to zero", 2025).
 
-    Step t of T steps has the multiplier of t / T, as in PyTorch's `LinearLR`: with `final=0`, the last step has 1 / T of
+    Step t of T steps has the multiplier of t / T, like PyTorch's `LinearLR`: with `final=0`, the last step has 1 / T of
     the learning rate.
     """
 

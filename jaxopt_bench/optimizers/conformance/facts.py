@@ -75,8 +75,8 @@ class DecayFacts:
     """The weight decay.
 
     Attributes:
-      form: whether it is added to the gradient ("coupled"), to the rescaled gradient before the momentum ("momentum"), or
-        to the update ("decoupled"); "other" if none of these is the case.
+      form: whether it is added to the gradient ("coupled"), to the rescaled gradient before the momentum ("momentum"),
+        or to the update ("decoupled"); "other" if none of these is the case.
       both: whether coupled and decoupled decay are the same for this optimizer, as for SGD without momentum.
       weight_decay: the value of the field at which it was measured: the default, or a larger one if that has no effect.
       default: the default of the field.
