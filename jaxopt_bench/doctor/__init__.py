@@ -1,4 +1,4 @@
-"""Whether a backend computes what training needs, held against float64 results that come with the package."""
+"""Checks if a backend computes training correctly, by comparison with float64 results in the package."""
 
 from __future__ import annotations
 

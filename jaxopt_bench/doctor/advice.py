@@ -1,4 +1,4 @@
-"""What to do about an item that failed."""
+"""Advice about items that failed."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ IMPRECISE = 3 * BFLOAT16
 
 
 def advice(results: Sequence[Result], backend: str, path: CodePath) -> list[str]:
-    """Returns what a user can do about the items that failed; nothing where none did.
+    """Returns advice for the user about the items that failed; an empty list if no item failed.
 
     Args:
-      results: what came of all items.
-      backend: a platform's name as `jax.default_backend` gives it.
+      results: the results of all items.
+      backend: the name of a platform, as `jax.default_backend` returns it.
       path: the code path that was checked.
     """
     failed = [result for result in results if not result.passed]
@@ -39,7 +39,7 @@ def advice(results: Sequence[Result], backend: str, path: CodePath) -> list[str]
 
 
 def elsewhere(backend: str, path: CodePath = CodePath()) -> list[str]:
-    """Returns how to compute otherwise than by this backend along this code path."""
+    """Returns advice on other ways to compute: the plainest code path, other package versions, or the CPU."""
     lines = []
     if path != CodePath(deterministic=path.deterministic):
         lines.append(
@@ -54,7 +54,7 @@ def elsewhere(backend: str, path: CodePath = CodePath()) -> list[str]:
 
 
 def note(results: Sequence[Result]) -> str | None:
-    """Returns what to know of products that passed with fewer digits than float32 has; None where there are none."""
+    """Returns a note on products that passed with fewer digits than float32 has; None if there are none."""
     coarse = [r for r in results if r.passed and r.error is not None and r.error.size > r.item.tolerance]
     if not coarse:
         return None
@@ -65,7 +65,7 @@ def note(results: Sequence[Result]) -> str | None:
 
 
 def plugins() -> dict[str, str]:
-    """Returns the versions of JAX's backends that are installed beside jaxlib, by package."""
+    """Returns the versions of the installed packages that add backends to jaxlib, by package."""
     prefixes = ("jax-cuda", "jax-rocm", "jax-mps", "jax-metal", "libtpu")
     found = {(d.name or "").replace("_", "-"): d.version for d in importlib.metadata.distributions()}
     return {name: version for name, version in sorted(found.items()) if name.startswith(prefixes)}

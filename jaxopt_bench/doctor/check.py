@@ -1,4 +1,4 @@
-"""Runs an item as training would be run, and holds its results against what is stored."""
+"""Runs an item in the same way as training, and compares its results with the stored ones."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from jaxopt_bench.doctor.expected import Expected
 from jaxopt_bench.doctor.items import Item
 from jaxopt_bench.training import CodePath, make_loop
 
-TF32 = 1e-3  # rounding to its digits makes errors of 3e-4
-BFLOAT16 = 1e-2  # of 2e-3 to 4e-3
+TF32 = 1e-3  # rounding to TF32 causes errors of 3e-4
+BFLOAT16 = 1e-2  # rounding to bfloat16 causes errors of 2e-3 to 4e-3
 DEFAULT_PRODUCTS = {"gpu": TF32, "tpu": BFLOAT16}
-"""The error accepted of float32 products where JAX's default has fewer digits: TF32 on GPUs that know it, bfloat16 on
-TPUs (`jax.lax.Precision`)."""
+"""The accepted error of float32 products if JAX's default precision has fewer digits: TF32 on GPUs that support it,
+bfloat16 on TPUs (`jax.lax.Precision`)."""
 
 
 class Error(NamedTuple):
     """The largest error of an item.
 
     Attributes:
-      size: as a share of the largest value of that result; infinite where what came is no number.
-      where: the result's name and index.
-      got: what came.
-      expected: what should have come.
+      size: relative to the largest value of that result; infinite if the computed value is NaN.
+      where: the name of the result, and the index in it.
+      got: the computed value.
+      expected: the stored value.
     """
 
     size: float
@@ -40,13 +40,13 @@ class Error(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What came of an item.
+    """The result of the check of an item.
 
     Attributes:
-      item: which it was.
-      seconds: it took, compilation included.
+      item: the item.
+      seconds: the time that it took, compilation included.
       tolerance: the error that was accepted.
-      error: the largest; None where an exception was raised.
+      error: the largest error; None if an exception was raised.
       raised: that exception.
     """
 
@@ -58,32 +58,33 @@ class Result(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """Whether it can be trusted."""
+        """Whether the item ran and its error is within the tolerance."""
         return self.error is not None and self.error.size <= self.tolerance
 
 
 def check(item: Item, expected: Expected, path: CodePath) -> Result:
-    """Returns what comes of an item, alone and, where members of a population are computed together, as two members.
+    """Runs an item and returns the result of the check.
 
-    Whatever is raised meanwhile is part of the result.
+    The item runs alone. If population members are computed together, it also runs as two members. If it raises an
+    exception, the exception is part of the result.
 
     Args:
-      item: what is checked.
+      item: the item to check.
       expected: its inputs and results.
-      path: how training would be computed.
+      path: the code path of training.
     """
     start, error, raised = time.perf_counter(), None, None
     try:
         sizes = (1, 2) if path.members == "vmap" else (1,)
         found = [e for members in sizes for e in _errors(_run(item, expected, path, members), expected.results)]
         error = max(found, key=lambda e: e.size)
-    except Exception as exception:  # a backend may raise anything, for what it has not or does not get compiled
+    except Exception as exception:  # a backend may raise any exception for an operation that it lacks or cannot compile
         raised = exception
     return Result(item, time.perf_counter() - start, accepted_error(item), error, raised)
 
 
 def accepted_error(item: Item) -> float:
-    """Returns the largest error with which an item passes here: larger for products that are computed in few digits."""
+    """Returns the largest error with which an item passes here. It is larger for products in low precision."""
     if not item.products or precision() in ("highest", "float32", "F32_F32_F32"):
         return item.tolerance
     fewer_digits = DEFAULT_PRODUCTS.get(jax.default_backend())
@@ -96,12 +97,12 @@ def precision() -> str | None:
 
 
 def _run(item: Item, expected: Expected, path: CodePath, members: int) -> Mapping[str, Array]:
-    """Returns what is carried after the last step, stacked over members that all do the same."""
+    """Returns the carry after the last step, stacked over members that all compute the same."""
 
     def step(made: PyTree[Array], data: None, inputs: PyTree[Array]) -> PyTree[Array]:
         del data
         (number, carry), metrics = made
-        # read by the step's number, as batches are, so that no compiler finds that all steps are the same
+        # indexed by the step's number, as batches are, so that the compiler cannot see that all steps are equal
         now = jax.tree.map(lambda array: jax.lax.dynamic_index_in_dim(array, number, keepdims=False), inputs)
         return (number + 1, item.step(carry, now)), metrics
 

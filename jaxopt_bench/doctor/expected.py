@@ -1,4 +1,4 @@
-"""The stored inputs and float64 results that a backend is held against; `tests/doctor/oracle.py` writes them."""
+"""The stored inputs and float64 results that a backend is compared with; `tests/doctor/oracle.py` writes them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ FILE = pathlib.Path(__file__).parent / "expected.npz"
 
 
 class Expected(NamedTuple):
-    """What an item is given, in the types that training uses, and what it should make of it, each by name."""
+    """The inputs of an item, in the types that training uses, and its expected results, each by name."""
 
     inputs: Mapping[str, np.ndarray]
     results: Mapping[str, np.ndarray]
 
 
 def load_expected() -> dict[str, Expected]:
-    """Returns what is stored, by the items' names."""
+    """Returns the stored inputs and results, by the names of the items."""
     found: dict[str, dict[str, dict[str, np.ndarray]]] = {}
     with np.load(FILE) as stored:
         for path, array in stored.items():
@@ -29,7 +29,7 @@ def load_expected() -> dict[str, Expected]:
 
 
 def save_expected(items: Mapping[str, Expected]) -> None:
-    """Writes what `load_expected` reads."""
+    """Writes the file that `load_expected` reads."""
     arrays = {
         f"{item}/{kind}/{name}": array
         for item, parts in items.items()

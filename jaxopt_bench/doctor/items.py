@@ -1,6 +1,6 @@
-"""What is checked: draws, layers, augmentation and updates as training computes them, each a step on arrays by name.
+"""The items to check: draws, layers, augmentation and updates as in training, each as a step on named arrays.
 
-What they should give is no business of this room: it stands in `expected.npz`, which `tests/doctor/oracle.py` writes.
+The expected results are not computed here. They are in `expected.npz`, which `tests/doctor/oracle.py` writes.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from jaxopt_bench.problems.classification import cross_entropy
 Arrays = Mapping[str, Array]
 Carry = Mapping[str, Any]
 
-# Tolerances, between what float32 comes with (on a CPU 5e-7, updates 1e-6) and bfloat16 (2e-3, updates 6e-4).
-FLOAT32 = 1e-5  # some hundred times a rounding, 2^-24: the bound of the longest sums
-UPDATES = 2e-4  # 1 - b2^t has three digits less than b2^t
+# Tolerances, between the errors of float32 (on a CPU 5e-7, updates 1e-6) and of bfloat16 (2e-3, updates 6e-4).
+FLOAT32 = 1e-5  # more than a hundred times the rounding error, 2^-24: the bound of the longest sums
+UPDATES = 2e-4  # 1 - b2^t has three digits fewer than b2^t
 BITS = 2.0**-33  # less than one unit of a 32-bit integer, so no bit may differ
 
 AUGMENTATIONS: Mapping[str, Augmentation] = {
@@ -56,13 +56,14 @@ class Item(NamedTuple):
     """One thing to check.
 
     Attributes:
-      name: also that of its numbers in `expected.npz`.
-      start: returns what is carried from step to step, before the first, given the inputs.
-      step: returns it after a step; in the end its results are among it, by the names they have in `expected.npz`.
-      tolerance: the error that is accepted, as a share of the largest value of each result.
-      products: whether it consists of matrix products, whose precision a backend may choose.
-      steps: how many steps are made.
-      slack: how many times the error of one product is accepted if products have fewer digits than float32.
+      name: the name of the item, also in `expected.npz`.
+      start: returns the carry before the first step, given the inputs.
+      step: returns the carry after a step. After the last step, it contains the results by their names in
+        `expected.npz`.
+      tolerance: the accepted error, relative to the largest value of each result.
+      products: whether the item consists of matrix products. A backend may choose their precision.
+      steps: the number of steps.
+      slack: the factor on the accepted error of one product if products have fewer digits than float32.
     """
 
     name: str
@@ -70,15 +71,15 @@ class Item(NamedTuple):
     step: Callable[[Carry, Arrays], Carry]
     tolerance: float = FLOAT32
     products: bool = False
-    steps: int = 2  # a loop over a single one could be compiled away
+    steps: int = 2  # the compiler could remove a loop of a single step
     slack: float = 1.0
 
 
 def make_items(layers: Layers) -> list[Item]:
-    """Returns all that is checked.
+    """Returns all items.
 
     Args:
-      layers: those that training would use.
+      layers: the layers that training would use.
     """
     convolution = functools.partial(_convolution, layers)
     return [
@@ -103,7 +104,7 @@ def make_items(layers: Layers) -> list[Item]:
 def _function(
     name: str, function: Callable[[Arrays], Arrays], tolerance: float = FLOAT32, products: bool = False
 ) -> Item:
-    """Returns the item of a function, each step of which computes the same."""
+    """Returns the item of a function. All its steps compute the same."""
 
     def start(inputs: Arrays) -> Carry:
         return {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in jax.eval_shape(function, inputs).items()}
@@ -164,7 +165,7 @@ def _augment(augmentation: Augmentation, inputs: Arrays) -> Arrays:
 
 
 def _optimizer(name: str, optimizer: Optimizer) -> Item:
-    """Returns the item of an optimizer, whose result is the sum of the updates of several steps."""
+    """Returns the item of an optimizer. Its result is the sum of the updates of several steps."""
 
     def start(inputs: Arrays) -> Carry:
         hyperparameters, params = optimizer.hyperparameters(), inputs["parameters"]
@@ -172,7 +173,7 @@ def _optimizer(name: str, optimizer: Optimizer) -> Item:
             "step": jnp.int32(0),
             "parameters": params,
             "state": optimizer.transform(hyperparameters).init(params),
-            "hyperparameters": dict(hyperparameters),  # carried, so that the compiler does not know their values
+            "hyperparameters": dict(hyperparameters),  # in the carry, so that the compiler does not know their values
             "updates": jnp.zeros_like(params),
         }
 

@@ -1,4 +1,4 @@
-"""A small problem of each kind, whose losses and gradient are checked. Its examples are stored with the results."""
+"""A small problem of each kind, to check its losses and gradient. Its examples are stored with the results."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ class Small:
     """A small problem.
 
     Attributes:
-      shapes: of its parameters.
-      losses: of parameters and the inputs that are stored; without random numbers.
+      shapes: the shapes of its parameters.
+      losses: returns the losses for the parameters and the stored inputs, without random numbers.
     """
 
     shapes: PyTree[jax.ShapeDtypeStruct]
     losses: Callable[[Any, Arrays], Array]
 
     def with_gradient(self, inputs: Arrays) -> Arrays:
-        """Returns the losses of the examples and the gradient of their sum, by the parameters as one vector."""
+        """Returns the losses of the examples, and the gradient of their sum by the parameters as one vector."""
         zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), self.shapes)
         _, unravel = ravel_pytree(zeros)
         losses, pull = jax.vjp(lambda vector: self.losses(unravel(vector), inputs), inputs["parameters"])
@@ -69,7 +69,7 @@ def small_problems(layers: LayersPath) -> Mapping[str, Small]:
     """Returns the small problems by the names of their kinds.
 
     Args:
-      layers: which implementations of the layers networks use.
+      layers: the implementation of the layers of networks.
     """
     return {
         "autoencoder": _reconstruction(Autoencoder(encoder=TANH, code=CODE), layers),
@@ -91,11 +91,11 @@ def small_problems(layers: LayersPath) -> Mapping[str, Small]:
 
 
 def _from_problem(problem: Problem, batch: Callable[[Arrays], Any]) -> Small:
-    """Returns a loaded problem, in evaluation.
+    """Returns the small problem of a loaded problem, with the losses of its evaluation.
 
     Args:
-      problem: the problem, of which the examples are not read.
-      batch: returns examples of the inputs that are stored.
+      problem: the problem. Its own examples are not read.
+      batch: returns the examples, given the stored inputs.
     """
     shapes, variables = jax.eval_shape(problem.initial, jax.random.key(0))
     assert not jax.tree.leaves(variables)

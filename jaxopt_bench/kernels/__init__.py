@@ -1,6 +1,6 @@
-"""Functions in C++ that XLA calls on CPUs: loads the library that `build` has compiled, and registers them with XLA.
+"""Loads the library of C++ functions that `build` compiles, and registers its functions with XLA, for CPUs.
 
-What the functions mean to a network or an optimizer has no place here; the modules that call them say it.
+The modules that call the functions describe their use in networks and optimizers.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from jaxopt_bench.errors import UserError
 
 FOLDER = pathlib.Path(__file__).parent
 LIBRARY = FOLDER / "kernels.so"
-"""The library, which holds the functions of all sources."""
+"""The library with the functions of all sources."""
 
 TARGETS: Mapping[str, bool] = {
     "jaxopt_bench_convolve": True,
     "jaxopt_bench_multiply": True,
     "jaxopt_bench_update": False,
 }
-"""The functions that XLA can call, and whether each needs oneDNN. Without oneDNN those that need it are not built."""
+"""The functions that XLA can call, and whether each needs oneDNN. Without oneDNN, only the others are built."""
 
 SPINS = "10000"
-"""How often a thread of OpenMP looks for new work before it sleeps; see `_short_waits`."""
+"""How often an OpenMP thread checks for new work before it sleeps; see `_short_waits`."""
 
 COMMAND = "`jaxopt-bench kernels` (in a checkout: `make kernels`)"
-"""What builds the library."""
+"""The command that builds the library."""
 
 
 @functools.cache
 def library() -> Any:
-    """Returns the library, or None if it is not built, or, after a warning, if it cannot be used.
+    """Returns the library. Returns None if it is not built, and warns and returns None if it cannot be used.
 
-    It is loaded once in a process, and its functions are then registered with XLA.
+    The library is loaded once per process. Its functions are then registered with XLA.
     """
     if not LIBRARY.exists():
         return None
@@ -49,13 +49,13 @@ def library() -> Any:
         os.environ.setdefault("OMP_NUM_THREADS", os.environ["NPROC"])
     try:
         return _load(LIBRARY)
-    except Exception as error:  # of several types; training works without the library, more slowly
+    except Exception as error:  # it may have several types; training also works without the library, but more slowly
         warnings.warn(f"the CPU kernels in {LIBRARY} are not used: {error}. {COMMAND} builds them again.", stacklevel=2)
         return None
 
 
 def onednn_version() -> str | None:
-    """Returns the version of the oneDNN that the functions call, or None if those that need it cannot be used."""
+    """Returns the version of oneDNN that the functions call, or None if functions that need oneDNN cannot be used."""
     return _onednn_of(library())
 
 
@@ -70,7 +70,7 @@ def check_onednn() -> None:
 
 
 def description() -> str:
-    """Returns which compiler built the library that is used, and which oneDNN it calls; there must be one."""
+    """Returns the compiler that built the library and the oneDNN that it calls. The library must be usable."""
     used = library()
     found = (
         f"oneDNN {version} ({_text(used, 'jaxopt_bench_onednn_file')})"
@@ -81,7 +81,7 @@ def description() -> str:
 
 
 def source_digest() -> str:
-    """Returns a digest of all sources. A library is used only if it was built from these."""
+    """Returns a digest of all sources. A library is used only if it was built from these sources."""
     digest = hashlib.sha256()
     for path in sources("*.cc", "*.h"):
         digest.update(f"{path.name}\n".encode() + path.read_bytes())
@@ -116,16 +116,16 @@ def _load(path: pathlib.Path) -> ctypes.CDLL:
 
 @contextlib.contextmanager
 def _short_waits() -> Iterator[None]:
-    """Lets the threads of the OpenMP that is loaded meanwhile wait busily for a short time only, then sleep.
+    """Shortens the busy waiting of OpenMP's threads, if OpenMP is loaded in this context.
 
-    By default (300,000 looks) they keep their cores busy for milliseconds, while XLA's threads need them. If they sleep
-    at once (OMP_WAIT_POLICY=passive), small convolutions wait for them to wake up. A user's GOMP_SPINCOUNT or
-    OMP_WAIT_POLICY has precedence.
+    By default (300,000 checks) the threads keep their cores busy for milliseconds, while XLA's threads need the cores.
+    If they sleep at once (OMP_WAIT_POLICY=passive), small convolutions wait until the threads wake up. If the user has
+    set GOMP_SPINCOUNT or OMP_WAIT_POLICY, nothing is changed.
 
-    Two cores of an AMD EPYC, SGD, batch 128, relative to OpenMP's default, medians of two comparisons of 7 and 15
-    blocks by turns (workers of `python -m experiments.speed --only networks --layers onednn`): ResNet-20 trains 1.09
-    and 1.07 times as fast with 10,000 looks, 1.04 and 1.07 times with passive waiting. The small AlexNet does not
-    change.
+    Measured on two cores of an AMD EPYC with SGD and batch size 128, as medians of two comparisons of 7 and 15
+    alternating blocks (workers of `python -m experiments.speed --only networks --layers onednn`): relative to OpenMP's
+    default, ResNet-20 trains 1.09 and 1.07 times as fast with 10,000 checks, and 1.04 and 1.07 times as fast with
+    passive waiting. The speed of the small AlexNet does not change.
     """
     if "GOMP_SPINCOUNT" in os.environ or "OMP_WAIT_POLICY" in os.environ:
         yield
@@ -134,11 +134,11 @@ def _short_waits() -> Iterator[None]:
     try:
         yield
     finally:
-        del os.environ["GOMP_SPINCOUNT"]  # it is not for the processes that this one starts
+        del os.environ["GOMP_SPINCOUNT"]  # processes that this one starts must not inherit it
 
 
 def _text(loaded: ctypes.CDLL, name: str) -> str:
-    """Returns what a function without arguments returns as text."""
+    """Calls a function without arguments that returns text, and returns the text."""
     function = getattr(loaded, name)
     function.restype = ctypes.c_char_p
     return function().decode()

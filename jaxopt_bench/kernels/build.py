@@ -1,6 +1,6 @@
 """Compiles the library of this package. Only a C++17 compiler is needed; without oneDNN some functions are left out.
 
-Nothing here is needed to use a library that is built.
+A library that is already built works without this module.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.kernels import LIBRARY, source_digest, sources
 
 NEED_ONEDNN = ("convolution.cc", "onednn.cc", "product.cc")
-"""The sources that are compiled only where oneDNN is found."""
+"""The sources that are compiled only if oneDNN is found."""
 
-# The last two let square roots be computed several at a time: nothing reads the flags that they would set on errors.
+# The last two let the compiler compute several square roots at a time: no code reads the error flags of roots.
 _FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-pthread", "-fno-math-errno", "-fno-trapping-math")
 _COMPILERS = ("c++", "g++", "clang++")
 _PROBE = '#include "dnnl.h"\nconst void* probe() { return dnnl_version(); }\n'
 
 
 def build(library: pathlib.Path = LIBRARY) -> None:
-    """Compiles the sources into a library that loads; where that fails, the library stays as it was.
+    """Compiles the sources into a library and checks that it loads. If this fails, the old library is kept.
 
     $CXX is the compiler (else c++, g++ or clang++), and $CXXFLAGS and $LDFLAGS are passed to it. oneDNN is searched for
-    where these flags say, then where pip and conda install for this Python, then where the system has its libraries.
+    in the folders of these flags, then in the folders of pip and conda for this Python, then in the system's folders.
 
     Args:
       library: the file to write.
 
     Raises:
-      UserError: if there is no compiler, it fails, the library cannot be loaded, or its folder cannot be written.
+      UserError: if there is no compiler or it fails, or the library cannot be loaded or its folder cannot be written.
     """
     compiler = find_compiler()
     made = library.with_suffix(f".{os.getpid()}.so")
     try:
-        made.touch()  # so that a folder that cannot be written is found before the compiler works
+        made.touch()  # fails before the compiler runs if the folder cannot be written
         _compile(compiler, made)
         ctypes.CDLL(str(made))
         made.replace(library)
@@ -70,7 +70,7 @@ def find_compiler() -> list[str]:
     """Returns the command of the C++ compiler.
 
     Raises:
-      UserError: if there is none.
+      UserError: if there is no compiler.
     """
     named = shlex.split(os.environ.get("CXX", ""))
     for command in [named] if named else [[name] for name in _COMPILERS]:
@@ -83,7 +83,7 @@ def find_compiler() -> list[str]:
 
 
 def _compile(compiler: list[str], made: pathlib.Path) -> None:
-    """Compiles all sources, or, without oneDNN, those that do not need it."""
+    """Compiles all sources; without oneDNN, only those that do not need it."""
     given, libraries = (shlex.split(os.environ.get(name, "")) for name in ("CXXFLAGS", "LDFLAGS"))
     prefixes = _prefixes()
     flags = [*_FLAGS, *given, *(f"-I{prefix / 'include'}" for prefix in prefixes)]

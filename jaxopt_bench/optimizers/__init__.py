@@ -1,4 +1,4 @@
-"""Optimizers and learning-rate schedules, by name. Imports neither models, data nor training."""
+"""Optimizers and learning-rate schedules, by name. They do not depend on models, data or training."""
 
 from __future__ import annotations
 

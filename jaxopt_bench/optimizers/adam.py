@@ -13,7 +13,7 @@ from jaxopt_bench.optimizers.base import DecayForm, Hyperparameters, Moment, Res
 
 @dataclasses.dataclass(frozen=True)
 class _Moments(Rescaling):
-    """What divides a first moment of the gradients by the root of a second."""
+    """Base of the optimizers that divide the first moment of the gradients by the root of the second moment."""
 
     b1: float = number(0.9, at_least=0, below=1)
     """Decay of the first moment."""
@@ -55,14 +55,14 @@ class AdamW(_Moments):
         θ_t = θ_{t−1} − η_t (m̂_t / (√v̂_t + eps) + λ θ_{t−1})
 
     As in PyTorch and optax, the decay is multiplied by the learning rate. In the paper it is multiplied by the
-    schedule's multiplier alone, so the paper's λ is ours times the learning rate.
+    schedule's multiplier alone, so the paper's λ is this λ times the learning rate.
     """
 
     source = "Loshchilov & Hutter, 2019, Algorithm 2"
     decay_form: ClassVar[DecayForm] = "decoupled"
 
     weight_decay: float = number(0.01, at_least=0)
-    """Decoupled decay, applied to the parameters beside Adam's step."""
+    """Coefficient of the decoupled decay, which is applied to the parameters in addition to Adam's step."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,14 +84,14 @@ class Nadam(_Moments):
 
 @dataclasses.dataclass(frozen=True)
 class NAdamW(_Moments):
-    """Nadam with decoupled weight decay, `AdamW`'s: the strongest baseline of AlgoPerf (Dahl et al., 2023)."""
+    """Nadam with the decoupled weight decay of `AdamW`: the strongest baseline of AlgoPerf (Dahl et al., 2023)."""
 
     source = "Dozat, 2016, Algorithm 2, with a constant b1; Loshchilov & Hutter, 2019 (its decay)"
     nesterov = True
     decay_form: ClassVar[DecayForm] = "decoupled"
 
     weight_decay: float = number(0.01, at_least=0)
-    """Decoupled decay, applied to the parameters beside Nadam's step."""
+    """Coefficient of the decoupled decay, which is applied to the parameters in addition to Nadam's step."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,15 +103,15 @@ class AMSGrad(_Moments):
         w_t = max(w_{t−1}, v_t)
         θ_t = θ_{t−1} − η_t m_t / (√w_t + eps)
 
-    The paper corrects no bias and has no eps: that is `bias_correction=False, eps=0`. With bias correction, which is
-    the default, both moments are corrected, and the maximum is that of the corrected second moments, as in optax.
-    PyTorch takes the maximum of the uncorrected ones, and corrects the maximum.
+    The paper has neither a bias correction nor an eps: this is `bias_correction=False, eps=0`. With bias correction,
+    which is the default, both moments are corrected, and the maximum is that of the corrected second moments, as in
+    optax. PyTorch takes the maximum of the uncorrected second moments, and corrects the maximum.
     """
 
     source = "Reddi et al., 2018, Algorithm 2"
 
     bias_correction: bool = True
-    """Correct both moments for starting at zero; the paper does not."""
+    """Correct both moments for their start at zero; the paper does not."""
 
     def scale(self, hyperparameters: Hyperparameters, moment: Moment) -> optax.GradientTransformation:
         """See `Rescaling.scale`."""

@@ -1,4 +1,4 @@
-"""Functions of `optax` and `optax.contrib` in the form that a row of the table wants: flat arguments, a mask, a fix."""
+"""Functions of `optax` and `optax.contrib` in the form that the table needs: flat arguments, a mask, a fix."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from optax import contrib
 from jaxopt_bench.optimizers.wrappers import find_states
 
 Mask = Callable[[PyTree[Array]], PyTree[bool]] | None
-"""Which parameters decay; None for all."""
+"""The mask of the parameters that decay; None for all."""
 
 
 def dog(
@@ -29,13 +29,13 @@ def dog(
     """Distance over Gradients (DoG): the largest distance from the start, over the root of all squared gradients.
 
     Args:
-      learning_rate: a factor on the step size it finds.
-      init_step: the size of the first step, by `init_rule`; its authors take 1e-4 with batch normalisation.
-      init_rule: what `init_step` is: a share of 1 plus the norm of the initial parameters ("heuristic"), a distance, or
-        a learning rate.
+      learning_rate: a factor on the step size that DoG finds.
+      init_step: the size of the first step, see `init_rule`; its authors use 1e-4 with batch normalisation.
+      init_rule: the meaning of `init_step`: a share of 1 plus the norm of the initial parameters ("heuristic"), a
+        distance, or a learning rate.
       eps: added to the sum of squared gradients.
       weight_decay: coefficient of the coupled weight decay.
-      mask: what decays.
+      mask: the parameters that decay.
     """
     return contrib.dog(learning_rate, (init_rule, init_step), eps, weight_decay, mask)
 
@@ -52,26 +52,26 @@ def mechanic_adam(
     """Mechanic around Adam: learns the factor on Adam's updates.
 
     Args:
-      learning_rate: Adam's, times the schedule; the learned factor comes on top.
+      learning_rate: Adam's learning rate, times the schedule; it is also multiplied by the learned factor.
       b1: decay of Adam's first moment.
       b2: decay of Adam's second moment.
       eps: added to the root of Adam's second moment, and to Mechanic's denominators.
       s_init: the initial factor.
-      num_betas: how many time scales it averages over.
-      weight_decay: Mechanic's own, coupled, relative to the norms of gradient and parameters.
+      num_betas: the number of time scales of its averages.
+      weight_decay: Mechanic's own coupled weight decay, relative to the norms of the gradient and the parameters.
     """
     return contrib.mechanize(optax.adam(learning_rate, b1, b2, eps), weight_decay, eps, s_init, num_betas)
 
 
 def idle_until_a_gradient(factory: Callable[..., optax.GradientTransformation]) -> Callable[..., Any]:
-    """Returns optax's D-Adaptation or Prodigy, which divides by zero if the first gradient is zero, with a guard.
+    """Returns optax's D-Adaptation or Prodigy with a guard, since it divides by zero if the first gradient is zero.
 
     Both divide by the sum of the absolute values of `grad_sum`. If that is zero, their authors' code
     (facebookresearch/dadaptation, `dadapt_adam.py`; konstmish/prodigy, `prodigy.py`) ends the step after it has updated
-    the averages of gradients: the parameters, the step size, its numerator and the step count stay as they are.
+    the averages of gradients: the parameters, the step size, its numerator and the step count do not change.
 
     Args:
-      factory: the function of optax, whose signature and docstring the result has.
+      factory: the function of optax. The result has its signature and docstring.
     """
 
     @functools.wraps(factory)
@@ -105,17 +105,17 @@ def rprop(
     min_step_size: float = 1e-6,
     max_step_size: float = 50.0,
 ) -> optax.GradientTransformation:
-    """Rprop: a step size for each parameter, which grows while the gradient keeps its sign and shrinks when it turns.
+    """Rprop: each parameter has a step size, which grows if the gradient keeps its sign, and shrinks if it does not.
 
-    optax 0.2.8 returns the update of the step before (google-deepmind/optax, pull request 1725); its state holds that
-    of the step itself, which this returns.
+    optax 0.2.8 returns the update of the previous step (google-deepmind/optax, pull request 1725). Its state holds the
+    update of the current step, which this function returns.
 
     Args:
       learning_rate: the first step size.
-      eta_minus: factor on the step size where the gradient has changed its sign; such a step is left out.
-      eta_plus: factor where it has not.
+      eta_minus: factor on the step size if the gradient has changed its sign; such a step is left out.
+      eta_plus: factor on the step size if the gradient has kept its sign.
       min_step_size: the smallest step size.
-      max_step_size: the largest.
+      max_step_size: the largest step size.
     """
     inner = optax.scale_by_rprop(learning_rate, eta_minus, eta_plus, min_step_size, max_step_size)
 
@@ -139,16 +139,16 @@ def schedule_free_adamw(
 ) -> optax.GradientTransformation:
     """Schedule-Free AdamW: averaging in place of a schedule and of the first moment.
 
-    As `optax.contrib.schedule_free_adamw`, with a mask for its weight decay.
+    It is `optax.contrib.schedule_free_adamw` with a mask for its weight decay.
 
     Args:
-      learning_rate: AdamW's.
-      b1: weight of the average in the parameters at which gradients are taken.
+      learning_rate: AdamW's learning rate.
+      b1: weight of the average in the parameters at which gradients are computed.
       b2: decay of the second moment.
       eps: added to the root of the second moment.
       weight_decay: coefficient of the decoupled weight decay.
-      weight_lr_power: the power of the learning rate that steps are weighted by in the average.
-      mask: what decays.
+      weight_lr_power: the power of the learning rate that is the weight of a step in the average.
+      mask: the parameters that decay.
     """
     scale = optax.scale_by_rms(b2, eps, eps_in_sqrt=False, bias_correction=True)
     decay = optax.add_decayed_weights(weight_decay, mask)
@@ -157,15 +157,15 @@ def schedule_free_adamw(
 
 
 class MatrixAxes(contrib.MuonDimensionNumbers, contrib.GaLoreDimensionNumbers):
-    """Which axes of a parameter make it a matrix, for each of optax's functions that asks for it."""
+    """The axes that make a parameter a matrix, for all functions of optax that need them."""
 
 
 def matrices(params: PyTree[Array]) -> PyTree[MatrixAxes | None]:
-    """Returns, for each parameter, which axes make it a matrix. None if it is not one.
+    """Returns, for each parameter, the axes that make it a matrix; None if it is not a matrix.
 
-    The kernels of convolutions and dense layers map what comes in (all axes but the last) to what goes out (the last).
-    Biases and scales are not matrices. Nor are the layer named `head`, embeddings of tokens and learned positions,
-    which Jordan et al. (2024) leave to Adam.
+    The kernels of convolutions and dense layers map inputs (all axes but the last) to outputs (the last axis). Biases
+    and scales are not matrices. The layer named `head`, token embeddings and learned positions do not count as matrices
+    either: Jordan et al. (2024) leave them to Adam.
     """
 
     def of_leaf(path: Sequence[object], leaf: Array) -> MatrixAxes | None:
@@ -178,11 +178,11 @@ def matrices(params: PyTree[Array]) -> PyTree[MatrixAxes | None]:
 def schedule_free_parameters(opt_state: optax.OptState, params: PyTree[Array]) -> PyTree[Array]:
     """Returns the parameters to evaluate of a Schedule-Free optimizer: its average.
 
-    Each of several Schedule-Free states, as those of a partition, has the average of the parameters that it updates.
+    If there are several Schedule-Free states, as in a partition, each holds the average of its own parameters.
 
     Args:
-      opt_state: its state.
-      params: those that are trained.
+      opt_state: the state of the optimizer.
+      params: the trained parameters.
     """
 
     def is_masked(node: object) -> bool:

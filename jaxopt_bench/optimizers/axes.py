@@ -1,7 +1,7 @@
 """Search ranges: for each hyperparameter the values, the scale on which they are drawn, and the source.
 
-One rule gives every optimizer its range of learning rates (`rates_around`), and one range of coupled and one of
-decoupled weight decay serve all (`WEIGHT_DECAYS`). Other hyperparameters have one range wherever they occur.
+One rule gives every optimizer its range of learning rates (`rates_around`). All optimizers share one range of coupled
+weight decays and one of decoupled ones (`WEIGHT_DECAYS`). Any other hyperparameter has one range for all optimizers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jaxopt_bench.errors import UserError
 Scale = Literal["linear", "log", "log_one_minus"]
 
 DIGITS = 6  # significant digits of a value that is drawn: enough to tell values apart, few enough to read
-_ROUNDING = 10.0**-DIGITS * 5  # relative: what six digits leave out; 1 - 0.9 is not 0.1 either
+_ROUNDING = 10.0**-DIGITS * 5  # relative: the rounding error of six digits; also, 1 - 0.9 is not exactly 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Axis(Config):
     Attributes:
       low: the smallest value; on the scale "log_one_minus", of 1 minus the hyperparameter.
       high: the largest, likewise.
-      scale: what a draw is uniform in: the value, its logarithm, or the logarithm of 1 minus the value.
-      source: who chose the range, or by which rule; ranges that differ in nothing else are equal.
+      scale: the quantity that is drawn uniformly: the value, its logarithm, or the logarithm of 1 minus the value.
+      source: the person or the rule that chose the range. Comparisons of ranges ignore it.
 
     Raises:
-      UserError: if there is nothing between `low` and `high` on the scale.
+      UserError: if `low` is not below `high`, or not above 0 on a logarithmic scale.
     """
 
     low: float
@@ -57,7 +57,7 @@ class Axis(Config):
     def value(self, share: float) -> float:
         """Returns the value at a share of the range, from 0 (`low`) to 1 (`high`): a uniform share gives a draw.
 
-        It is rounded to six significant digits; on the scale "log_one_minus" that holds for 1 minus the value.
+        It is rounded to six significant digits; on the scale "log_one_minus", 1 minus the value is rounded.
         """
         if self.scale == "linear":
             return rounded(self.low + share * (self.high - self.low))
@@ -65,7 +65,7 @@ class Axis(Config):
         return round(1 - drawn, 15) if self.scale == "log_one_minus" else drawn
 
     def share(self, value: float) -> float:
-        """Returns where in the range a value lies: the share that `value` takes."""
+        """Returns the position of a value in the range, as the share that `value` takes."""
         drawn = self._drawn(value)
         if self.scale == "linear":
             return (drawn - self.low) / (self.high - self.low)
@@ -77,10 +77,10 @@ class Axis(Config):
 
 @dataclasses.dataclass(frozen=True)
 class Choice(Config):
-    """Values of one hyperparameter, of which one is drawn, each as likely as the others.
+    """Values of one hyperparameter. One of them is drawn, all with the same probability.
 
     Raises:
-      UserError: where there are none.
+      UserError: if there are no values.
     """
 
     values: tuple[Any, ...]
@@ -103,7 +103,7 @@ class Choice(Config):
 
 
 class Space(Mapping[str, Axis | Choice]):
-    """A search space: ranges and choices by the fields they are of, as "optimizer.learning_rate"."""
+    """A search space: ranges and choices by field, such as "optimizer.learning_rate"."""
 
     def __init__(self, ranges: Mapping[str, Axis | Choice] = {}):
         self._ranges = dict(ranges)
@@ -141,7 +141,7 @@ class Space(Mapping[str, Axis | Choice]):
 
 
 def _without_lists(value: object) -> object:
-    """Returns a value with tuples in the place of lists, as which JSON has them."""
+    """Returns a value with tuples in place of lists. JSON stores tuples as lists."""
     return tuple(map(_without_lists, value)) if isinstance(value, (list, tuple)) else value
 
 
@@ -159,16 +159,17 @@ AMSGrad 0.4 and 1.9, Padam 0.8 to 1.0 (in `GRADIENT_UNIT`). On digits, those of 
 90 to 97% of the range. The mean over optimizers is 0.8, and the middle of this range is 0.75. The best two trials of
 every optimizer are between −1.0 and 1.9.
 
-The shift takes no trials from SGD, whose learning rates fail first. All of SGD's trials above 0.55 decades failed (4 of
-4: three had the loss of chance, one diverged), and none below −1 was among the best two. These parts were 61% of its
-range on digits; they are 56% of this one. AlgoPerf's baselines search one decade to each side (Dahl et al., 2023).
+The shift takes no useful trials from SGD, the first optimizer to fail above its default learning rate. All of SGD's
+trials above 0.55 decades failed (4 of 4: three had the loss of chance, one diverged), and no trial below −1 was among
+the best two. These parts were 61% of SGD's range on digits; they are 56% of this range. AlgoPerf's baselines search one
+decade to each side (Dahl et al., 2023).
 """
 RATE_WITHOUT_DEFAULT = 3e-3
-"""The learning rate around which is searched if a function has no default.
+"""The learning rate that takes the place of the default if a function has none.
 
 Its range, 3e-4 to 0.95, contains all learning rates that the recorded studies selected: AdamW's 7e-4 to Padam's 0.3.
 """
-_LARGEST_RATE, _SMALLEST_RATE = 1e30, 1e-30  # defaults beyond have ends that float32, in which is trained, cannot hold
+_LARGEST_RATE, _SMALLEST_RATE = 1e30, 1e-30  # beyond these, float32 cannot hold the ends of a range
 
 RATES_IN_WORDS = f"{RATE_DECADES[0]:g} decade below to {RATE_DECADES[1]:g} decades above"
 _RULE = f"{RATES_IN_WORDS} the default learning rate, as for every optimizer"
@@ -204,10 +205,10 @@ WEIGHT_DECAYS: Mapping[str, Axis] = {
     "coupled": Axis(1e-6, 1e-2, "log", "four decades, the same for every optimizer with coupled weight decay"),
     "decoupled": Axis(1e-4, 1.0, "log", "four decades, the same for every optimizer with decoupled weight decay"),
 }
-"""The ranges of weight decays, by how the decay enters.
+"""The ranges of weight decays, by the form of the decay.
 
 They contain the usual values: 5e-4 with SGD's coupled decay, 0.01 to 0.1 with AdamW's decoupled one. The low ends are
-practically zero, since no decay is the best on some problems: 3 of the 15 recorded searches selected a value near the
+practically zero, since on some problems no decay is best: 3 of the 15 recorded searches selected a value near the
 low end. Over 200 epochs of CIFAR-10 at batch size 128, under a cosine schedule, the low ends shrink the parameters by
 4% (SGD with momentum 0.9 and learning rate 0.1) and by 0.4% (AdamW with learning rate 1e-3).
 """

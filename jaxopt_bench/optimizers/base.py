@@ -1,4 +1,4 @@
-"""What every optimizer of the benchmark is: a frozen configuration that builds an optax transformation."""
+"""The base class of all optimizers: a frozen configuration that builds an optax transformation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DecayMask = Literal["all", "kernels"]
 
 
 class Intended(NamedTuple):
-    """The learning-rate schedule that an optimizer is meant for, by its name, and who says so."""
+    """The name of the learning-rate schedule that an optimizer is meant for, and the source of this statement."""
 
     name: str
     source: str
@@ -40,21 +40,21 @@ class Intended(NamedTuple):
 
 
 UNMODIFIED: Mapping[str, Any] = {"cautious": False, "mars_gamma": None}
-"""The fields of published modifications of any optimizer, with the values that leave it as it is."""
+"""The fields of published modifications that any optimizer can have, with the values that switch them off."""
 
 AVERAGES = Intended("constant", "Defazio et al., 2024: averaging takes the schedule's place")
 """The schedule that Schedule-Free optimizers are meant for."""
 
 
 class Moment(NamedTuple):
-    """What training tells an optimizer at a step, beside the gradient. The defaults are those of no schedule.
+    """The information that an optimizer gets in a step, besides the gradient. The defaults mean no schedule.
 
     Attributes:
       multiplier: the schedule's factor on the learning rate.
-      progress: the share of training that is done, from 0 to 1.
-      ends_epoch: whether this step is an epoch's last.
-      key: for an optimizer that draws random numbers; read when its state is made.
-      multiplier_at: the schedule as a function of the number of updates made before, as optax's schedules are.
+      progress: the completed share of training, from 0 to 1.
+      ends_epoch: whether this step is the last of an epoch.
+      key: the random key of an optimizer that draws random numbers. It is read when the optimizer's state is made.
+      multiplier_at: the schedule as a function of the number of earlier updates, as in optax.
     """
 
     multiplier: Scalar = 1.0
@@ -69,9 +69,9 @@ class Tunable(Config):
     """A configuration whose float fields are hyperparameters: one compiled program serves all their values."""
 
     def hyperparameters(self, dtype: DTypeLike = jnp.float32) -> Hyperparameters:
-        """Returns the float fields by name, as arrays. A field that is None is left out, a tuple becomes a vector.
+        """Returns the float fields by name, as arrays. A field that is None is left out. A tuple becomes a vector.
 
-        They are arrays because a Python float is weakly typed, and would compile the training step a second time.
+        The values are arrays because a Python float is weakly typed: JAX would compile the training step a second time.
 
         Args:
           dtype: the type of the network's parameters.
@@ -83,29 +83,29 @@ class Tunable(Config):
 class Optimizer(Tunable, abc.ABC):
     """An optimizer and its hyperparameters.
 
-    The float fields reach `transform` as arrays, so that a compiled step serves every value of them; integers,
-    booleans, strings and whether an optional field is None are static.
+    `transform` receives the float fields as arrays, so one compiled step serves all their values. Integers, booleans,
+    strings, and whether an optional field is None, are static.
 
-    Weight decay is `coupled` where it is added to the gradient, as the gradient of an L2 penalty is, and so enters
-    whatever the optimizer remembers of gradients; it is `decoupled` where it is added to the rescaled update. In
-    both it is multiplied by the learning rate.
+    Weight decay is `coupled` if it is added to the gradient, like the gradient of an L2 penalty. Then it also enters
+    the moments of gradients that the optimizer keeps. It is `decoupled` if it is added to the rescaled update. In both
+    forms it is multiplied by the learning rate.
 
-    Around every optimizer's own rule there may be, from the gradient to the parameters that are evaluated: the mean
-    of several steps' gradients, clipping, MARS's correction, the rule, the cautious mask, and an average of the
-    parameters.
+    The rule of an optimizer can be combined with further steps. From the gradient to the evaluated parameters, the
+    order is: the mean of the gradients of several steps, clipping, MARS's correction, the rule, the cautious mask, and
+    an average of the parameters.
 
     Class attributes:
       source: the publication that defines it.
       searched: the fields that are searched by default.
       schedule: the learning-rate schedule it is meant for.
-      decay_form: how its weight decay enters; it decides on the range in which weight decays are searched.
+      decay_form: how its weight decay enters. This determines the range in which weight decays are searched.
       own_axes: ranges of hyperparameters that no other optimizer has.
       own_average: whether it averages parameters by itself.
-      line_search: whether an update evaluates the loss at other parameters too. Then it needs the whole loss, without
-        noise.
-      stated_space: the search space that the user's file states, by field ("b2", or "schedule.warmup"). If it is not
+      line_search: whether an update also evaluates the loss at other parameters. Then it needs the whole loss,
+        without noise.
+      stated_space: the search space in the user's file, by field ("b2", or "schedule.warmup"). If it is not
         empty, it is the whole search space.
-      stated_schedule: the schedule that the user's file states.
+      stated_schedule: the schedule in the user's file.
     """
 
     source: ClassVar[str]
@@ -117,28 +117,28 @@ class Optimizer(Tunable, abc.ABC):
     line_search: ClassVar[bool] = False
     added_later: ClassVar[tuple[str, ...]] = tuple(UNMODIFIED)
     stated_space: ClassVar[Mapping[str, Axis | Choice]] = {}
-    stated_schedule: ClassVar[Any] = None  # a `Schedule`, whose module imports this one
+    stated_schedule: ClassVar[Any] = None  # a `Schedule`; its module imports this one
 
     learning_rate: float = number(1e-3, at_least=0)
     """Step size at the schedule's multiplier 1."""
     weight_decay: float = number(0.0, at_least=0)
     """Coefficient of the weight decay, coupled (L2) or decoupled as the optimizer says."""
     decay_mask: DecayMask = "all"
-    """What decays: all parameters, or kernels only (neither biases nor the scales of normalisation layers)."""
+    """The parameters that decay: all, or kernels only (neither biases nor the scales of normalisation layers)."""
     clip_norm: float | None = number(None, above=0)
-    """Scale the gradient down to this norm, over all parameters, where it is larger (Pascanu et al., 2013)."""
+    """Scale the gradient down to this norm, over all parameters, if its norm is larger (Pascanu et al., 2013)."""
     clip_adaptive: float | None = number(None, above=0)
-    """Scale each unit's gradient down to this share of the norm of its parameters (Brock et al., 2021)."""
+    """Limit the norm of each unit's gradient to this share of the norm of its parameters (Brock et al., 2021)."""
     mars_gamma: float | None = number(None, at_least=0)
-    """Correct gradients by so much of their change since the last step, as MARS does: 0.025 (Yuan et al., 2024)."""
+    """Strength of MARS, which corrects gradients by their change since the last step: 0.025 (Yuan et al., 2024)."""
     cautious: bool = False
-    """Leave out updates that are against the gradient's sign, and enlarge the others (Liang et al., 2024)."""
+    """Leave out updates whose sign disagrees with the gradient, and enlarge the others (Liang et al., 2024)."""
     accumulate: int = number(1, at_least=1)
-    """Steps whose mean gradient makes one update; the steps between change nothing."""
+    """Number of steps whose gradients are averaged for one update. The steps in between change no parameter."""
     ema_decay: float | None = number(None, at_least=0, below=1)
-    """Evaluate an exponential average of the parameters, of this decay an update (Kingma & Ba, 2015, section 7.2)."""
+    """Evaluate an exponential average of the parameters, with this decay per update (Kingma & Ba, 2015, sect. 7.2)."""
     swa_start: float | None = number(None, at_least=0, below=1)
-    """Evaluate the mean of the parameters at epochs' ends after this share of training (SWA, Izmailov et al., 2018)."""
+    """Evaluate the mean of the parameters at epoch ends after this share of training (SWA, Izmailov et al., 2018)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -172,24 +172,24 @@ class Optimizer(Tunable, abc.ABC):
     def rule(self, hyperparameters: Hyperparameters, moment: Moment) -> optax.GradientTransformation:
         """Returns the optimizer's own rule, from the gradient to the update, with the cautious mask.
 
-        The mask is around the rescaling of the gradient alone, so that a decoupled weight decay is not masked.
+        The mask is applied only to the rescaled gradient, so a decoupled weight decay is not masked.
         """
 
     def transform(
         self, hyperparameters: Hyperparameters, moment: Moment = Moment()
     ) -> optax.GradientTransformationExtraArgs:
-        """Composes the whole optimizer, for one step; the transformations of all steps have the same state.
+        """Composes the whole optimizer for one step. The transformations of all steps share the same state.
 
         Args:
           hyperparameters: the float fields by name, as arrays (possibly traced); see `hyperparameters`.
-          moment: what training tells of this step, such as the schedule's multiplier.
+          moment: the information of training about this step, such as the schedule's multiplier.
 
         Returns:
-          A transformation whose `update` takes the gradient, the state, the parameters and, by the name `value`, the
-          loss, which most optimizers do not read. That of a line search also takes the gradient by the name `grad`, and
-          the loss as a function of the parameters by the name `value_fn`.
+          A transformation. Its `update` takes the gradient, the state, the parameters and, by the name `value`, the
+          loss. Most optimizers do not read the loss. With a line search, `update` also takes the gradient by the name
+          `grad`, and the loss as a function of the parameters by the name `value_fn`.
         """
-        if self.accumulate > 1:  # each update is the last of so many steps
+        if self.accumulate > 1:  # each update is made in the last of `accumulate` steps
             at, every = moment.multiplier_at, self.accumulate
             moment = moment._replace(multiplier_at=lambda count: at(count * every + every - 1))
         before = []
@@ -212,26 +212,26 @@ class Optimizer(Tunable, abc.ABC):
 
     @property
     def static_fields(self) -> tuple[Any, ...]:
-        """The class, which numbers are set, and the values of all other fields: what settings of one program share."""
+        """The class, the names of the set numbers, and all other values: they are equal for settings of one program."""
         numbers = float_fields(self)
         others = (getattr(self, field.name) for field in dataclasses.fields(self) if field.name not in numbers)
         return (type(self), *sorted(numbers), *others)
 
     def learning_rate_at(self, hyperparameters: Hyperparameters, moment: Moment) -> Scalar:
-        """Returns the learning rate in force."""
+        """Returns the learning rate at a step."""
         return hyperparameters.get("learning_rate", self.learning_rate) * moment.multiplier
 
     @property
     def averages(self) -> bool:
-        """Whether other parameters are evaluated than those that are trained."""
+        """Whether the evaluated parameters differ from the trained ones."""
         return self.own_average or self.ema_decay is not None or self.swa_start is not None
 
     def evaluation_parameters(self, opt_state: optax.OptState, params: PyTree[Array]) -> PyTree[Array]:
-        """Returns the parameters to evaluate: an average of those trained, or those themselves.
+        """Returns the parameters to evaluate: an average of the trained parameters, or the trained ones themselves.
 
         Args:
           opt_state: the state of `transform`.
-          params: the parameters that are trained.
+          params: the trained parameters.
         """
         return find_state(opt_state, AverageState).average if self.averages else params
 
@@ -248,8 +248,8 @@ class Optimizer(Tunable, abc.ABC):
     def axes(self) -> dict[str, Axis]:
         """Returns the ranges of all fields that can be searched and are not None, by name.
 
-        Learning rates have the range of `rates_around` for the default of the optimizer's class, whatever value this
-        one has: so the range depends on the optimizer alone, and not on who has set it.
+        The range of a learning rate is given by `rates_around` for the default of the optimizer's class, not for the
+        value of this object. So the range depends only on the optimizer, and not on its settings.
         """
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         rates = {name: rates_around(value) for name, value in defaults.items() if name.endswith("learning_rate")}
@@ -257,7 +257,7 @@ class Optimizer(Tunable, abc.ABC):
         return {name: axis for name, axis in known.items() if name in float_fields(self)}
 
     def search_space(self) -> Mapping[str, Axis | Choice]:
-        """Returns what is searched by default: what the user's file states, or else the ranges of `searched`."""
+        """Returns the default search space: that of the user's file if it has one, else the ranges of `searched`."""
         if self.stated_space:
             return self.stated_space
         return {name: axis for name, axis in self.axes().items() if name in self.searched}
@@ -265,11 +265,11 @@ class Optimizer(Tunable, abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class Rescaling(Optimizer):
-    """An optimizer that rescales the gradient and follows it by the learning rate."""
+    """An optimizer that rescales the gradient and multiplies the result by the learning rate."""
 
     @abc.abstractmethod
     def scale(self, hyperparameters: Hyperparameters, moment: Moment) -> optax.GradientTransformation:
-        """Returns the rescaling of gradients that makes the optimizer what it is, learning rate and decay apart."""
+        """Returns the optimizer's rescaling of the gradient, without the learning rate and the weight decay."""
 
     def rule(self, hyperparameters: Hyperparameters, moment: Moment) -> optax.GradientTransformation:
         """See `Optimizer.rule`."""
@@ -284,7 +284,7 @@ class Rescaling(Optimizer):
 
 
 def decay_mask(which: DecayMask) -> Callable[[PyTree[Array]], PyTree[bool]] | None:
-    """Returns what optax takes as a mask of the weight decay."""
+    """Returns the mask of the weight decay as optax takes it; None for all parameters."""
     return _is_kernel if which == "kernels" else None
 
 

@@ -1,4 +1,4 @@
-"""Cautious updates: those that agree with the gradient in sign are made and enlarged, and the others left out."""
+"""Cautious updates: updates that have the sign of the gradient are enlarged, and the others are left out."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ def cautious(
     """Masks updates that go against the gradient (Liang et al., "Cautious Optimizers: Improving Training with One
     Line of Code", 2024, Algorithm 1).
 
-    For each parameter array by itself, with the gradient g that the optimizer receives, and the update u that is
+    For each parameter array separately, with the gradient g that the optimizer receives, and the update u that is
     subtracted from the parameters:
 
         mask_t = 1 if u_t g_t > 0, else 0
         u_t becomes u_t mask_t / max(mean(mask_t), 0.001)
 
-    The bound is that of the authors' code; Algorithm 1 adds a small number to the mean instead. The mask has no state
-    of its own, and leaves that of the optimizer unchanged.
+    The bound is that of the authors' code; Algorithm 1 adds a small number to the mean instead. The mask has no state,
+    and does not change the state of the optimizer.
 
-    Decoupled weight decay is not masked, as in the authors' code. If it is a part of `inner`, give `undecayed`: then
-    the difference between the two is added to the masked update of the latter.
+    Decoupled weight decay is not masked, as in the authors' code. If it is a part of `inner`, give `undecayed`:
+    then the difference between the updates of the two is added to the masked update of `undecayed`.
 
     Args:
       inner: makes the updates.
@@ -50,7 +50,7 @@ def cautious(
         own = whole if without is None else without.update(updates, state, params, **extra)[0]
         masked = jax.tree.map(lambda u, g: _masked(u, sign * g), own, updates)
         if without is not None:
-            # without decay, the difference is rounding, which may be against the gradient
+            # without decay, the difference is a rounding error, and its sign may be against the gradient
             masked = jax.tree.map(lambda m, w, o: jnp.where(weight_decay == 0, m, m + (w - o)), masked, whole, own)
         return masked, new
 

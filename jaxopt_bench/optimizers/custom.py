@@ -1,6 +1,6 @@
-"""Optimizers of the user's own, from any file or package: functions that return an `optax.GradientTransformation`.
+"""Optimizers of users, from any file or package: functions that return an `optax.GradientTransformation`.
 
-Such code is run when it is named. Reading back what a run recorded of it runs nothing.
+The user's code is run when it is named. It is not run when the record of a run is read.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ _ACCEPTED = "Expected MODULE:FUNCTION or FILE.py:FUNCTION, a function that retur
 class Imported(Loadable, FactoryOptimizer):
     """An optimizer that a user's function makes.
 
-    How the function has to be called is found by experiment; see `equivalence`.
+    An experiment finds how the function must be called; see `equivalence`.
 
     Class attributes:
-      forms: how the function is called, by the fields that are static in any case.
+      forms: how the function is called, by `static_fields`.
     """
 
     forms: ClassVar[dict[Any, Form]]
@@ -63,7 +63,7 @@ class Imported(Loadable, FactoryOptimizer):
         """How the function is called.
 
         Raises:
-          UserError: if it cannot be used.
+          UserError: if the function cannot be used.
         """
         key = self.static_fields
         if key not in self.forms:
@@ -72,7 +72,7 @@ class Imported(Loadable, FactoryOptimizer):
 
     @property
     def schedule(self) -> Intended:  # type: ignore[override]
-        """The learning-rate schedule that it is meant for, as far as its state shows."""
+        """The learning-rate schedule that the optimizer is meant for, as far as its state shows it."""
         with contextlib.suppress(ParametersError):
             if self.form.schedule_free:
                 return AVERAGES
@@ -80,19 +80,19 @@ class Imported(Loadable, FactoryOptimizer):
 
     @property
     def decay_form(self) -> DecayForm:  # type: ignore[override]
-        """How its weight decay enters, measured if it is the function's own; ours is coupled."""
+        """How its weight decay enters. It is measured if the function has its own decay; otherwise it is coupled."""
         return measure_decay_form(self) if DECAY in self.arguments.values() else "coupled"
 
     def examine(self, like: PyTree[Any] | None = None) -> None:
-        """Finds out how the function has to be called, unless that is known.
+        """Finds how the function must be called, unless this is known.
 
         Args:
-          like: a network's parameters, whose names and numbers of axes the function may need; else parameters that are
-            named as a network's usually are.
+          like: the parameters of a network. The function may need their names and numbers of axes. If None, parameters
+            with the usual names are used.
 
         Raises:
           ParametersError: if the function fails on these parameters; it may work on others.
-          UserError: if it cannot be used at all; the message names the function and what would be accepted.
+          UserError: if it cannot be used at all. The message names the function and the accepted forms.
         """
         key = self.static_fields
         if key in self.forms:
@@ -109,7 +109,7 @@ class Imported(Loadable, FactoryOptimizer):
           params: the shapes of the network's parameters.
 
         Raises:
-          UserError: if the function or that in `EVALUATED` fails, or returns arrays of other shapes.
+          UserError: if the function, or the function in `EVALUATED`, fails or returns arrays of other shapes.
         """
         transform = self.transform(self.hyperparameters(), Moment(key=jax.random.key(0)))
 
@@ -133,7 +133,7 @@ class Imported(Loadable, FactoryOptimizer):
                     )
 
     def _shapes_on(self, params: PyTree[Any], what: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Returns the shapes of what a function returns for a network's parameters."""
+        """Returns the shapes of a function's results for a network's parameters."""
         try:
             return jax.eval_shape(function, *arguments)
         except UserError:
@@ -179,7 +179,7 @@ class Imported(Loadable, FactoryOptimizer):
         return find_form(self, small_parameters(scalar=False))
 
     def _identity(self) -> dict[str, Any]:
-        """Returns what decides on how the function is called."""
+        """Returns the facts that determine how the function is called."""
         packages = user_code.packages_of(sys.modules.get(getattr(type(self).factory, "__module__", "")))
         return {
             "reference": self.reference,
@@ -204,7 +204,7 @@ class Imported(Loadable, FactoryOptimizer):
         return storable(rule, form.flat)
 
     def hyperparameters(self, dtype: DTypeLike = jnp.float32) -> Hyperparameters:
-        """See `Tunable.hyperparameters`; those that the function gets as Python numbers are not among them."""
+        """See `Tunable.hyperparameters`. Hyperparameters that the function gets as Python numbers are left out."""
         plain = self.form.plain
         return {name: array for name, array in super().hyperparameters(dtype).items() if name not in plain}
 
@@ -225,7 +225,7 @@ class Imported(Loadable, FactoryOptimizer):
 
 @dataclasses.dataclass(frozen=True)
 class Recorded(Record, Optimizer):
-    """What a run's record says of a user's optimizer. It can be read and compared, and makes no transformation."""
+    """A user's optimizer in the record of a run. It can be read and compared, but it makes no transformation."""
 
     source = "the user"
 
@@ -239,10 +239,10 @@ class Recorded(Record, Optimizer):
 
 
 def load(reference: str) -> type[Imported]:
-    """Returns the optimizer that a user's function makes; its file or package is run, once for each text.
+    """Returns the class of the optimizers that a user's function makes. Its file or package is run once for each text.
 
-    Beside the function, its file may say what it is searched in, under which schedule it is meant to be trained, and
-    which parameters are evaluated, each by the function's name::
+    The file can also give, by the function's name, the search space, the schedule for training, and the parameters to
+    evaluate::
 
         SPACES = {"mine": {"learning_rate": "1e-4..1e-1", "b2": [0.9, 0.99, 0.999]}}
         SCHEDULES = {"mine": "constant"}
@@ -252,15 +252,15 @@ def load(reference: str) -> type[Imported]:
       reference: `package.module:function`, also of a module in the working directory, or `path/to/file.py:function`.
 
     Raises:
-      UserError: if it cannot be imported, is not a function, or has a parameter that no flag can set.
+      UserError: if the function cannot be imported, is not a function, or has a parameter that no flag can set.
     """
     return USERS.load(reference)
 
 
 def load_again(reference: str, file: str, code: str) -> type[Imported]:
-    """Returns an optimizer that another process has loaded, maybe on another machine, under the same reference.
+    """Returns an optimizer that another process, maybe on another machine, has loaded under the same reference.
 
-    Its module is imported if that is possible and it has the same text; else its file is run.
+    Its module is imported if this is possible and the text is the same; otherwise its file is run.
 
     Args:
       reference: the `reference` of its class there.
@@ -268,20 +268,20 @@ def load_again(reference: str, file: str, code: str) -> type[Imported]:
       code: the `code` of its class there.
 
     Raises:
-      UserError: if neither is here with that text; and as `load` does.
+      UserError: if neither the module nor the file is here with the same text; and as `load` does.
     """
     return USERS.load_again(reference, file, code)
 
 
 def imported(factory: Factory) -> type[Imported]:
-    """Returns the optimizer that a function makes, as `load` does, of one that is at hand.
+    """Returns the class of the optimizers that a function makes. It is like `load`, but takes the function itself.
 
     Args:
-      factory: returns an `optax.GradientTransformation`; a function at the top level of a file, whose text
-        distinguishes it from others with the same name.
+      factory: a function at the top level of a file that returns an `optax.GradientTransformation`. The text of the
+        file distinguishes it from other functions with the same name.
 
     Raises:
-      UserError: for any other function, and as `load` does.
+      UserError: if the function is not at the top level of a file; and as `load` does.
     """
     return USERS.describe(factory)
 
@@ -314,17 +314,17 @@ def _define_class(loaded: user_code.Loaded) -> type[Imported]:
 
 
 USERS: Users[Any] = Users("optimizer", _define_class, Recorded)
-"""How users' optimizers are loaded."""
+"""The loader of users' optimizers."""
 
 
 def _read_table(loaded: user_code.Loaded, table: str, name: str) -> Any:
-    """Returns what a table beside a function says of it; None if it says nothing.
+    """Returns the entry for a function in a table of its module; None if there is none.
 
     Raises:
-      UserError: if a file has something else under the table's name, or says something of what is not in it.
+      UserError: if the table of a file is not a dictionary, or names a function that is not in the file.
     """
     found = getattr(loaded.module, table, None)
-    if not loaded.reference.rpartition(":")[0].endswith(".py"):  # a package may call something else so
+    if not loaded.reference.rpartition(":")[0].endswith(".py"):  # a package may use the name otherwise
         return found.get(name) if isinstance(found, Mapping) else None
     if found is None:
         return None

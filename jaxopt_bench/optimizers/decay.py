@@ -1,4 +1,4 @@
-"""Measures how the weight decay of a user's function enters: its code does not say so."""
+"""Measures how the weight decay of a user's function enters, since its code does not state it."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def measure_decay_form(optimizer: Optimizer) -> DecayForm:
     """Returns how an optimizer's weight decay enters, from its updates with and without it.
 
     The decay is decoupled if it changes the first update by the same amount for a ten times larger gradient. In a rule
-    that is linear in the gradient, coupled decay does so too; there it is decoupled if the rule remembers gradients
-    but not the decay. In a linear rule that remembers nothing, such as plain SGD, both forms are the same; this counts
-    as coupled, and so does a rule whose updates cannot be computed here. If the first update changes nothing, as
-    SOAP's, the second takes its place.
+    that is linear in the gradient, this is also true of coupled decay. There the decay is decoupled if later updates
+    depend on earlier gradients, but not on the earlier decay. In a linear rule without memory, such as plain SGD, both
+    forms are equal; this counts as coupled. A rule whose updates cannot be computed here also counts as coupled. If the
+    first update is zero, as in SOAP, the second one is used.
     """
     without, decayed = (_Updates.of(optimizer, coefficient) for coefficient in (0.0, _COEFFICIENT))
     if without is not None and decayed is not None and not np.any(without.first) and not np.any(decayed.first):
@@ -47,16 +47,16 @@ def measure_decay_form(optimizer: Optimizer) -> DecayForm:
 
 
 class _Updates(NamedTuple):
-    """Updates of some gradients, each as a vector. Steps are counted without those that change nothing.
+    """Updates of some gradients, each as a vector. Steps that change nothing are not counted.
 
     Attributes:
-      first: of a gradient, at the first step.
-      larger: of ten times that gradient, at the first step.
-      other: of another gradient, at the first step.
-      mean: of the mean of the two, at the first step.
-      second: of a gradient at the second step and at other parameters, after `first`.
-      second_after_larger: of the same gradient at the same parameters, after `larger`.
-      second_alone: of the same gradient at the same parameters, at the first step.
+      first: the update of a gradient, at the first step.
+      larger: the update of ten times that gradient, at the first step.
+      other: the update of another gradient, at the first step.
+      mean: the update of the mean of the two gradients, at the first step.
+      second: the update of a third gradient, at the second step and at other parameters, after `first`.
+      second_after_larger: the update of the same gradient at the same parameters, after `larger`.
+      second_alone: the update of the same gradient at the same parameters, at the first step.
     """
 
     first: np.ndarray
@@ -72,22 +72,22 @@ class _Updates(NamedTuple):
         """Returns the updates of an optimizer with some weight decay; None if they cannot be computed.
 
         Args:
-          optimizer: the optimizer. What depends on its form of decay, such as the cautious mask, is left out.
+          optimizer: the optimizer. Modifications, such as the cautious mask, are switched off.
           weight_decay: its coefficient.
-          idle: steps before the first one.
+          idle: the number of steps before the first one.
         """
         rate = rate_or_fallback(optimizer.learning_rate)
         try:
             setting = dataclasses.replace(optimizer, learning_rate=rate, weight_decay=weight_decay, **UNMODIFIED)
             with concurrent.futures.ThreadPoolExecutor(1) as executor:  # another thread: this one may be tracing
                 found = executor.submit(jax.jit(functools.partial(_updates, setting, idle))).result()
-        except Exception:  # of the user's function; the run that trains it says which
+        except Exception:  # an error of the user's function; the training run reports it
             return None
         return cls(*(np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)]) for tree in found))
 
 
 def _updates(optimizer: Optimizer, idle: int) -> tuple[PyTree[Array], ...]:
-    """Returns the updates of `_Updates`, as trees."""
+    """Returns the updates of `_Updates`, as pytrees."""
     rng = np.random.default_rng(0)
     scales = {"params": 1.0, "other_params": 1.0, "gradient": 0.1, "other": 0.1, "last": 0.1}
     trees = {

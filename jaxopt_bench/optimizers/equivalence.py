@@ -1,15 +1,15 @@
-"""How a function that makes an optimizer can be called so that it means what its code says: found by experiment.
+"""Finds by experiment how a function that makes an optimizer must be called, to keep the meaning of its code.
 
-Training calls the function anew in each step, with arrays in the place of numbers, so that one compiled program serves
-all settings and every step of the schedule. This is right only if the function treats an array as it treats a number
-and keeps no hyperparameter in its state. So its updates on a few small arrays are compared with those of the function
+Training calls the function again in each step, with arrays in place of numbers, so that one compiled program serves all
+settings and every step of the schedule. This is correct only if the function treats an array like a number and keeps no
+hyperparameter in its state. So its updates on a few small arrays are compared with the updates that it makes if it is
 called once with Python numbers.
 
-The schedule's meaning, in this order:
+The schedule is applied by the first of these rules that fits:
 
 1. If the function takes an optax schedule as its learning rate, it gets the schedule, as optax's users would write it.
 2. Else, if the learning rate can change between two updates, the function is called with the learning rate of the step,
-   as PyTorch's schedulers set it. It cannot if the state holds it: the new one would have no effect.
+   as PyTorch's schedulers set it. This is impossible if the state holds the learning rate: a new one has no effect.
 3. Else the schedule multiplies the updates.
 """
 
@@ -40,13 +40,13 @@ from jaxopt_bench.user_code import failed_at
 
 _LOW = 1e-3
 MULTIPLIERS = (1.0, _LOW, _LOW, 1.0)
-"""The schedule at the steps that are compared. It goes far down, since some rules only limit steps by the rate."""
+"""The schedule at the compared steps. Its low value is small: some rules only limit the step by the learning rate."""
 _CONSTANT = (1.0, 1.0, 1.0, 1.0)
-_ROUNDING = 1e-5  # of an array's largest update
-_NOISE = 4e-7  # relative, on gradients and parameters: how much updates change tells how well they are determined
-_AMPLIFIED = 20  # times that change
+_ROUNDING = 1e-5  # relative to an array's largest update
+_NOISE = 4e-7  # relative noise on gradients and parameters: the change of the updates shows their precision
+_AMPLIFIED = 20  # the accepted multiple of that change
 _REPETITIONS = 3
-_FAST = {  # to compile, for what runs once
+_FAST = {  # options to compile fast, for programs that run once
     "xla_backend_optimization_level": 0,
     "xla_llvm_disable_expensive_passes": True,
     "xla_cpu_use_fusion_emitters": False,
@@ -57,33 +57,33 @@ Table = Sequence[float]
 Steps = Float32[Array, " steps"]
 Step = Integer[Array, ""] | int
 Outcome = list[list[Float32[np.ndarray, "*shape"]]]
-"""The updates of each step, by parameter, and at the end the arrays of the last state."""
+"""The updates of each step, by parameter, followed by the arrays of the last state."""
 
 
 class ParametersError(UserError):
-    """A function fails on the parameters that it was tried with. It may work on those of a network."""
+    """A function fails on the parameters of the experiment. It may work on the parameters of a network."""
 
 
 class Subject(Protocol):
-    """What is examined: a function with its settings."""
+    """The subject of an examination: a function with its settings."""
 
     def rule_in_form(self, numbers: Numbers, moment: Moment, form: Form) -> optax.GradientTransformation:
-        """Returns what the function makes."""
+        """Returns the transformation that the function makes."""
 
     def numbers(self) -> dict[str, Any]:
         """Returns the numbers that `rule_in_form` reads, by field."""
 
     @property
     def own_numbers(self) -> tuple[str, ...]:
-        """The fields of those that the function itself gets."""
+        """The fields of the numbers that are arguments of the function."""
 
     @property
     def whole_numbers(self) -> tuple[str, ...]:
-        """The fields of those that are integers by default, and so may count steps."""
+        """The `own_numbers` that are integers by default, and so may count steps."""
 
 
 def small_parameters(scalar: bool = True) -> PyTree[np.ndarray]:
-    """Returns parameters with names as a network's: a matrix, a vector, a convolution's kernel and maybe a scalar."""
+    """Returns parameters with names as in a network: a matrix, a vector, a convolution kernel and maybe a scalar."""
     shapes: dict[str, Any] = {
         "Dense_0": {"kernel": (4, 3), "bias": (3,)},
         "Conv_0": {"kernel": (2, 2, 3, 4)},
@@ -93,21 +93,22 @@ def small_parameters(scalar: bool = True) -> PyTree[np.ndarray]:
 
 
 def random_parameters(like: PyTree[Any]) -> PyTree[np.ndarray]:
-    """Returns random parameters of the shapes of others."""
+    """Returns random parameters with the shapes of other parameters."""
     generator = np.random.default_rng(0)
     return jax.tree.map(lambda leaf: np.asarray(generator.normal(size=leaf.shape), np.float32), like)
 
 
 def find_form(subject: Subject, params: PyTree[np.ndarray]) -> Form:
-    """Returns how a function has to be called; see the module.
+    """Returns how a function must be called; see the module.
 
     Args:
       subject: the function with its settings.
-      params: parameters to try it on.
+      params: the parameters on which it is tried.
 
     Raises:
       ParametersError: if it fails on these parameters.
-      UserError: if it fails on any, needs what training does not give, or makes updates that are not finite.
+      UserError: if it fails on all parameters, needs arguments that training does not give, or makes updates that are
+        not finite.
     """
 
     def examine() -> Form:
@@ -124,18 +125,18 @@ def find_form(subject: Subject, params: PyTree[np.ndarray]) -> Form:
             except Exception as error:
                 raise ParametersError(f"it fails: {_words(error)}. {_GIVEN}") from error
 
-    with concurrent.futures.ThreadPoolExecutor(1) as executor:  # a thread traces for itself: another may be traced here
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:  # JAX traces per thread, and this thread may be tracing
         return executor.submit(examine).result()
 
 
 class _Reference(NamedTuple):
-    """What the function does with Python numbers.
+    """The results of the function with Python numbers.
 
     Attributes:
       numbers: its settings.
       table: the schedule.
-      outcome: what it returns.
-      tolerances: how far from these others may be, by step and parameter.
+      outcome: its updates and its last state.
+      tolerances: the accepted differences from this outcome, by step and parameter.
     """
 
     numbers: Numbers
@@ -145,7 +146,7 @@ class _Reference(NamedTuple):
 
 
 class _Examination:
-    """One function on some parameters."""
+    """The examination of one function on some parameters."""
 
     def __init__(self, subject: Subject, params: PyTree[np.ndarray]):
         self.make, self.params = subject.rule_in_form, jax.tree.map(jnp.asarray, params)
@@ -157,7 +158,7 @@ class _Examination:
         self.compiled: dict[Any, Any] = {}
 
     def form(self) -> Form:
-        """Returns how the function has to be called."""
+        """Returns how the function must be called."""
         self.base = self._first_form()
         state = self._check_shapes()
         schedule = self._schedule_form()
@@ -179,11 +180,11 @@ class _Examination:
     def _first_form(self) -> Form:
         """Returns a form in which the function works.
 
-        The learning rate is a number, or a schedule if the function takes nothing else. The update is given the loss,
-        by the name `value`, if it takes it.
+        The learning rate is a number, or a schedule if the function takes only a schedule. The update gets the loss, by
+        the name `value`, if it takes it.
 
         Raises:
-          UserError: if it works in no form.
+          UserError: if the function works in no form.
         """
         errors: list[Exception] = []
         schedules: tuple[ScheduleForm, ...] = ("argument", "callable") if self.rate else ("argument",)
@@ -200,7 +201,7 @@ class _Examination:
         raise self._refusal(errors) from errors[0]
 
     def _refusal(self, errors: Sequence[Exception]) -> UserError:
-        """Returns what is said of a function that works in no form."""
+        """Returns the error for a function that works in no form."""
         try:
             self._transform(self.base, self.numbers)
         except Exception as error:
@@ -239,7 +240,7 @@ class _Examination:
         return state, *jax.eval_shape(update, self.grads[0], state, self.params, jnp.float32(1))
 
     def _check_shapes(self) -> optax.OptState:
-        """Checks that updates are those of the parameters and that the state keeps its form; returns its shapes."""
+        """Checks the shapes of the updates, and that the state keeps its form. Returns the shapes of the state."""
         state, updates, new = self._shapes(dataclasses.replace(self.base, flat=False), self.numbers)
         if _structure(updates) != _structure(self.params):
             raise UserError("its updates have another structure than the parameters. Expected one for each parameter.")
@@ -253,7 +254,7 @@ class _Examination:
             )
         for (path, before), after in zip(_leaves(state), jax.tree.leaves(new), strict=True):
             if (before.shape, before.dtype) != (after.shape, after.dtype):
-                own = path.rpartition(".inner")[2]  # of what is put around the function
+                own = path.rpartition(".inner")[2]  # without the wrappers around the function
                 raise UserError(
                     f"its update changes {own} of its state from {_type(before)} to {_type(after)}. Expected arrays "
                     "that keep their shape and type."
@@ -265,7 +266,7 @@ class _Examination:
         form = dataclasses.replace(self.base, flat=False)
         one, other = (jax.eval_shape(self._transform(form, self.numbers).init, self.params) for _ in "12")
         try:
-            jax.tree.map(lambda *_: None, one, other)  # structures of flax's classes are equal though these are not
+            jax.tree.map(lambda *_: None, one, other)  # flax's structures may be equal if classes are not
         except ValueError:
             return True
         return False
@@ -285,10 +286,11 @@ class _Examination:
           form: how the function is called.
           numbers: its settings.
           table: the schedule at each step.
-          as_trained: whether the function is called in each step, as in training, with arrays in the place of the
-            numbers that `form.plain` does not name; else it is called once for each learning rate, with Python numbers.
+          as_trained: whether the function is called in each step, as in training, with arrays in place of the
+            numbers that are not in `form.plain`. Otherwise it is called once for each learning rate, with Python
+            numbers.
           grads: the gradients at each step.
-          params: the first parameters. They move by the same amounts whatever the updates are.
+          params: the initial parameters. They change by the same amounts for any updates.
         """
         params = self.params if params is None else params
         given = (
@@ -336,7 +338,7 @@ class _Examination:
         return self.compiled[key]
 
     def _schedule_form(self) -> ScheduleForm:
-        """Returns what the schedule does to the function, called with Python numbers; see the module."""
+        """Returns how the schedule is applied to the function, called with Python numbers; see the module."""
         forms: tuple[ScheduleForm, ...] = () if self.rate is None else ("callable", "argument")
         for schedule in forms:
             form = dataclasses.replace(self.base, schedule=schedule)
@@ -346,9 +348,9 @@ class _Examination:
         return "updates"
 
     def _obeys(self, form: Form) -> bool:
-        """Returns whether an update changes if the schedule changes at its step alone.
+        """Returns whether an update changes if the schedule changes only at the step of the update.
 
-        A function that counts by itself, as `optax.MultiSteps` does, may read the schedule at another step.
+        A function with its own counter, such as `optax.MultiSteps`, may read the schedule at another step.
         """
         still = self._reference(form, self.numbers, _CONSTANT)
         for step in range(1, len(_CONSTANT)):
@@ -368,7 +370,7 @@ class _Examination:
         return any(not np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
     def _references(self, schedule: ScheduleForm) -> list[_Reference]:
-        """Returns what the function does at some settings, first at its own."""
+        """Returns the results of the function at some settings, beginning with its own."""
         form = dataclasses.replace(self.base, schedule=schedule)
         found = [self._reference(form, self.numbers, MULTIPLIERS)]
         if not _are_finite(found[0].outcome):
@@ -385,7 +387,7 @@ class _Examination:
         return found
 
     def _accepts(self, numbers: Numbers) -> bool:
-        """Returns whether the function works with other settings than its own."""
+        """Returns whether the function works with given settings."""
         try:
             self._shapes(self.base, numbers)
         except Exception:
@@ -401,7 +403,7 @@ class _Examination:
         return _Reference(numbers, table, outcome, _tolerances(outcome, noisy))
 
     def _with_arrays(self, schedule: ScheduleForm, references: Sequence[_Reference]) -> tuple[Form | None, str]:
-        """Returns a form in which one program serves all settings; None if there is none, and why."""
+        """Returns a form in which one program serves all settings, or None; and the reason if arrays do not work."""
         schedules: tuple[ScheduleForm, ...] = ("updates",) if schedule == "updates" else ("argument", "callable")
         reasons = []
         for plain in dict.fromkeys([(), self.whole]):
@@ -418,9 +420,9 @@ class _Examination:
         return None, reasons[0]
 
     def _with_numbers(self, schedule: ScheduleForm, reference: _Reference) -> Form:
-        """Returns the form in which each setting is a program of its own."""
+        """Returns the form in which each setting has its own program."""
         form = dataclasses.replace(self.base, schedule=schedule, plain=self.own)
-        with contextlib.suppress(Exception):  # the learning rate of a step is an array all the same
+        with contextlib.suppress(Exception):  # the learning rate of a step is still an array
             if not self._differs_in_training(form, reference):
                 return form
         return dataclasses.replace(form, schedule="updates")
@@ -428,8 +430,8 @@ class _Examination:
     def _differs_in_training(self, form: Form, reference: _Reference) -> str:
         """Returns how the function differs from a reference if it is called as in training; see `_difference`.
 
-        Some formulas, such as 1 − √b2, lose digits of float32 if b2 is an array, and none if it is a Python number.
-        This is rounding as well. The effect of the last digit of the numbers shows by how much.
+        Some formulas, such as 1 − √b2, lose digits of float32 if b2 is an array, but not if it is a Python number. This
+        is also a rounding error. Its size is estimated by changes of the last digit of the numbers.
         """
         outcome = self._run(form, reference.numbers, reference.table, True)
         if not _difference(outcome, reference):
@@ -445,7 +447,7 @@ class _Examination:
         return _difference(outcome, reference._replace(tolerances=tolerances))
 
     def _check_zero_gradients(self, form: Form) -> None:
-        """Checks that updates are finite if a gradient is zero, as it is behind inactive units."""
+        """Checks that updates are finite if a gradient is zero, as behind inactive units."""
         nothing = jax.tree.map(jnp.zeros_like, self.params)
         leaves, structure = jax.tree.flatten(self.grads[0])
         one = jax.tree.unflatten(structure, [leaf * (i > 0) for i, leaf in enumerate(leaves)])
@@ -463,7 +465,7 @@ class _Examination:
 
 @functools.cache
 def _options() -> dict[str, bool | int]:
-    """Returns `_FAST`; nothing if this version of XLA does not know it."""
+    """Returns `_FAST`; an empty dictionary if this version of XLA does not know these options."""
     try:
         jax.jit(lambda x: x + 1, compiler_options=_FAST).lower(1.0).compile()
     except Exception:
@@ -474,7 +476,7 @@ def _options() -> dict[str, bool | int]:
 def _on_cpu() -> contextlib.AbstractContextManager[Any]:
     try:
         return jax.default_device(jax.devices("cpu")[0])
-    except RuntimeError:  # JAX_PLATFORMS leaves it out
+    except RuntimeError:  # JAX_PLATFORMS leaves the CPU out
         return contextlib.nullcontext()
 
 
@@ -500,7 +502,7 @@ def _with_noise(arrays: PyTree[Array], seed: int) -> PyTree[Array]:
 
 
 def _tolerances(outcome: Outcome, noisy: Sequence[Outcome]) -> list[list[float]]:
-    """Returns how far from an outcome others may be, by step and array, given what noise makes of it."""
+    """Returns the accepted differences from an outcome, by step and array, given outcomes with noise."""
     return [
         [
             _ROUNDING * float(np.abs(leaf).max(initial=0))
@@ -512,9 +514,9 @@ def _tolerances(outcome: Outcome, noisy: Sequence[Outcome]) -> list[list[float]]
 
 
 def _difference(outcome: Outcome, reference: _Reference) -> str:
-    """Returns how an outcome differs from a reference, in words; nothing if it is equal to rounding.
+    """Returns how an outcome differs from a reference, in words; an empty text if they are equal up to rounding.
 
-    Last states are compared if they have the same arrays: a schedule counts steps where a number does not.
+    The last states are compared only if their arrays have the same shapes: with a schedule, the state counts steps.
     """
     steps = list(zip(outcome, reference.outcome, reference.tolerances, strict=True))
     if [leaf.shape for leaf in outcome[-1]] != [leaf.shape for leaf in reference.outcome[-1]]:
@@ -535,14 +537,14 @@ def _are_finite(outcome: Outcome) -> bool:
 
 
 def _round_to_float32(value: Any) -> Any:
-    """Returns a number as float32 has it, in which training holds it: the difference is not one of meaning."""
+    """Returns a number rounded to float32, its type in training. The difference has no meaning."""
     if isinstance(value, tuple):
         return tuple(map(_round_to_float32, value))
     return float(np.float32(value)) if isinstance(value, float) else value
 
 
 def _nudge(numbers: Numbers, plain: Sequence[str], seed: int) -> Numbers:
-    """Returns numbers whose last digit in float32 is another one, but for those that are plain."""
+    """Returns the numbers with another last digit in float32, except the plain ones."""
     generator = np.random.default_rng(seed)
 
     def nudge(value: Any) -> Any:
@@ -555,7 +557,7 @@ def _nudge(numbers: Numbers, plain: Sequence[str], seed: int) -> Numbers:
 
 
 def _change(value: Any, whole: bool) -> Any:
-    """Returns another number, in the same range as far as can be guessed."""
+    """Returns another number, which is probably in the same range."""
     if isinstance(value, tuple):
         return tuple(_change(item, whole) for item in value)
     if math.isinf(value):
@@ -596,7 +598,7 @@ def _words(error: Exception) -> str:
 
 
 def _needs(error: Exception) -> str | None:
-    """Returns the arguments that an update needs and was not given; None if it failed for another reason."""
+    """Returns the arguments that an update needs but did not get; None if it failed for another reason."""
     match = re.search(r"missing \d+ required (?:keyword-only|positional) arguments?: (.+)", str(error))
     return match[1].rstrip(".") if match else None
 

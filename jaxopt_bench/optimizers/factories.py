@@ -1,6 +1,6 @@
-"""Optimizers made from functions that return an `optax.GradientTransformation`: optax's own, and those of users.
+"""Optimizers made by functions that return an `optax.GradientTransformation`: functions of optax and of users.
 
-The function's signature says what the hyperparameters are, its docstring what they mean.
+The hyperparameters are read from the signature of the function, and their meanings from its docstring.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from jaxopt_bench.user_config import reserved_names
 ScheduleForm = Literal["argument", "callable", "updates"]
 
 Filling = Literal["mask", "required_mask", "key", "axes"]
-"""What fills arguments that a function leaves to its caller: the mask of `decay_mask` (None for all parameters, unless
-the function has no default and so may not accept None), the run's own random key, and which axes make a parameter a
-matrix."""
+"""The value of an argument that a function leaves to its caller: the mask of `decay_mask` (None for all parameters,
+unless the function has no default and so may not accept None), the run's own random key, or the axes that make a
+parameter a matrix."""
 
 SHARE = Bounds(at_least=0, below=1)
 BOUNDS: Mapping[str, Bounds] = {
     **dict.fromkeys(("b1", "b2", "b3", "beta3", "betas", "momentum", "decay", "rho"), SHARE),
     **dict.fromkeys(("learning_rate", "weight_decay", "eps", "eps_root"), Bounds(at_least=0)),
 }
-"""Bounds of fields that mean the same wherever they are."""
+"""Bounds of fields that have the same meaning in all optimizers."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,18 +48,19 @@ class Form(Config):
     """How a function is called, and how the schedule reaches it."""
 
     plain: tuple[str, ...] = ()
-    """Fields that it gets as Python numbers. Each of their values is compiled by itself; the others are arrays."""
+    """Fields that it gets as Python numbers. Each of their values is compiled separately. Other fields are arrays."""
     schedule: ScheduleForm = "argument"
-    """What the schedule does: multiply the learning rate that the function gets, take its place as an optax schedule
-    (a function of the number of updates), or multiply the updates."""
+    """How the schedule acts: it multiplies the learning rate that the function gets ("argument"), it is passed as the
+    learning rate in the form of an optax schedule, a function of the number of updates ("callable"), or it multiplies
+    the updates ("updates")."""
     value: bool = True
-    """Whether its update is given the loss, by the name `value`."""
+    """Whether its update gets the loss, by the name `value`."""
     flat: bool = False
-    """Whether its state is kept as a list of arrays, since each call of the function makes other classes for it."""
+    """Whether its state is kept as a list of arrays, because each call of the function makes new classes for it."""
     schedule_free: bool = False
-    """Whether its state is that of optax's Schedule-Free, whose average is evaluated."""
+    """Whether its state is that of optax's Schedule-Free. Then the average in this state is evaluated."""
     reason: str = ""
-    """Why some fields are plain."""
+    """The reason why some fields are plain."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,12 +69,13 @@ class FactoryOptimizer(Optimizer):
 
     Class attributes:
       factory: the function.
-      arguments: the field that each of its parameters is read from.
-      filled: what fills those of its parameters that are no fields.
+      arguments: the field of each of its parameters.
+      filled: the values of its parameters that are not fields.
       bounded: whether its fields must lie in the bounds that `BOUNDS` has for their names.
-      converters: by parameter, the function that returns its argument for a value of its field.
+      converters: by parameter, the function that converts a value of its field into the argument.
       schedule_form: how the schedule reaches it; see `Form.schedule`.
-      evaluated: the parameters to evaluate, of the state and those trained, where these are others.
+      evaluated: returns the parameters to evaluate, given the state and the trained parameters; None for the rule of
+        `Optimizer.evaluation_parameters`.
     """
 
     factory: ClassVar[Factory]
@@ -102,25 +104,25 @@ class FactoryOptimizer(Optimizer):
         return Form(schedule=self.schedule_form)
 
     def numbers(self) -> dict[str, Any]:
-        """Returns the numbers that `rule_in_form` reads, as Python numbers: the function's own and those around it."""
+        """Returns the numbers for `rule_in_form`, as Python numbers: arguments, learning rate and weight decay."""
         read = {RATE, DECAY, *self.arguments.values()}
         return {name: value for name, value in float_fields(self).items() if name in read}
 
     @property
     def own_numbers(self) -> tuple[str, ...]:
-        """The fields of the numbers that the function itself gets."""
+        """The fields of the numbers that are arguments of the function."""
         return tuple(name for name in self.numbers() if name in self.arguments.values())
 
     @property
     def whole_numbers(self) -> tuple[str, ...]:
-        """Those of them that are integers by default, and so may count steps; the learning rate is not one of these."""
+        """The `own_numbers` that are integers by default, and so may count steps. The learning rate is left out."""
         convert = signatures.whole_if_possible
         whole = {field for name, field in self.arguments.items() if self.converters[name] is convert}
         return tuple(name for name in self.own_numbers if name in whole - {RATE})
 
     @property
     def scheduled(self) -> tuple[str, ...]:
-        """The fields of its arguments that are learning rates, which the schedule multiplies: also of inner rules."""
+        """The fields of its arguments that are learning rates, also of inner rules. The schedule multiplies them."""
         return tuple(f for f in self.arguments.values() if _is_rate(f) and getattr(self, f) is not None)
 
     def rule(self, hyperparameters: Hyperparameters, moment: Moment) -> optax.GradientTransformation:
@@ -131,16 +133,16 @@ class FactoryOptimizer(Optimizer):
     def rule_in_form(
         self, numbers: Mapping[str, Any], moment: Moment, form: Form, with_mask: bool = False
     ) -> optax.GradientTransformation:
-        """Returns what the function makes, and around it what it lacks: weight decay, or the schedule.
+        """Returns the function's transformation. If it lacks weight decay or the schedule, they are added around it.
 
         Args:
-          numbers: the fields that are numbers, each as an array or as a Python number.
-          moment: what training tells of this step.
+          numbers: the fields that are numbers, each as an array or a Python number.
+          moment: the information of training about this step.
           form: how the function is called.
-          with_mask: whether the function's updates are masked by `cautious`.
+          with_mask: whether `cautious` masks the function's updates.
 
         Raises:
-          UserError: if the function returns something else than an `optax.GradientTransformation`.
+          UserError: if the function does not return an `optax.GradientTransformation`.
         """
         parts = [self._made(numbers, moment, form)]
         if with_mask:
@@ -164,12 +166,12 @@ class FactoryOptimizer(Optimizer):
         if DECAY not in self.arguments.values() or DECAY not in numbers or self.decay_form != "decoupled":
             return None
         decay = numbers[DECAY]
-        # for a Python number 0, a function may leave the decay, and its state, out
+        # if the decay is the Python number 0, a function may leave out the decay and its state
         none = 1e-30 * decay if isinstance(decay, float) else jnp.zeros_like(decay)
         return self._made({**numbers, DECAY: none}, moment, form)
 
     def call_factory(self, numbers: Mapping[str, Any], moment: Moment, form: Form) -> optax.GradientTransformation:
-        """Returns what the function returns; see `rule_in_form`."""
+        """Calls the function, and returns its transformation; see `rule_in_form`."""
 
         def argument(name: str, field: str) -> Any:
             value = numbers.get(field, getattr(self, field))
@@ -210,7 +212,7 @@ def _mask_all(params: PyTree[Array]) -> PyTree[bool]:
 
 
 def _is_rate(field: str) -> bool:
-    """Returns whether a field is a learning rate, by its name. Limits of one, such as `min_lr`, are not."""
+    """Returns whether a field has the name of a learning rate. Limits, such as `min_lr`, are not learning rates."""
     limit = field.startswith(("min_", "max_", "end_", "final_", "init_", "initial_"))
     return field == RATE or (field.endswith(("_learning_rate", "_lr")) and not limit)
 
@@ -226,27 +228,27 @@ def optimizer_class(
     base: type[FactoryOptimizer] = FactoryOptimizer,
     **attributes: Any,
 ) -> type[FactoryOptimizer]:
-    """Returns the optimizer that a function makes, its parameters as fields.
+    """Returns the class of the optimizers that a function makes. The function's parameters become fields.
 
-    A parameter that is a number becomes a float field, as do an optional one and those in a tuple. One that is
-    annotated as an integer, a boolean, a text or an enumeration becomes a static field. What has a default and cannot
-    be written as JSON keeps its default. Some parameters are filled if the function leaves them to its caller: `mask`
-    and `weight_decay_mask` by the field `decay_mask`, `key` by the run's own random key, and those that end in
+    A number, an optional number, and numbers in a tuple become float fields. A parameter that is annotated as an
+    integer, a boolean, a text or an enumeration becomes a static field. A parameter that has a default and cannot be
+    written as JSON keeps its default. Some parameters are filled if the function leaves them to its caller: `mask` and
+    `weight_decay_mask` by the field `decay_mask`, `key` by the run's own random key, and parameters whose names end in
     `weight_dimension_numbers` by `matrices`.
 
     Args:
-      name: of the class.
-      factory: returns an `optax.GradientTransformation`. Called anew for each step, with arrays for floats.
-      renamed: fields by the parameters that have another name, as `{"max_learning_rate": "learning_rate"}`.
-      fixed: arguments that are no hyperparameters.
-      kinds: types of fields that are narrower than what the signature says, as `{"betas": tuple[float, float]}`.
-      bounds: of fields that `BOUNDS` does not have, or that are narrower here.
-      base: the class it derives from.
+      name: the name of the class.
+      factory: returns an `optax.GradientTransformation`. It is called again for each step, with arrays for floats.
+      renamed: the fields of parameters that have another name, as `{"max_learning_rate": "learning_rate"}`.
+      fixed: arguments that are not hyperparameters.
+      kinds: types of fields that are narrower than in the signature, as `{"betas": tuple[float, float]}`.
+      bounds: the bounds of fields that `BOUNDS` does not have, or that are narrower here.
+      base: the class that it derives from.
       **attributes: class attributes, such as `source`; and defaults of fields, as `learning_rate=0.1`.
 
     Raises:
-      UserError: for a parameter that is none of these and has no default, or takes the name of a field that every
-        optimizer has.
+      UserError: if a parameter is none of these and has no default, or has the name of a field that every optimizer
+        has.
     """
     signature = _read_signature(factory, renamed, fixed, kinds, base)
     if RATE in signature.fields:
@@ -268,13 +270,13 @@ def optimizer_class(
 
 
 class _Signature(NamedTuple):
-    """What the parameters of a function become.
+    """The fields and arguments that are read from the signature of a function.
 
     Attributes:
       fields: the type and the default of each field.
-      arguments: the field that each parameter is read from.
-      filled: what fills those parameters that are no fields.
-      converters: by parameter, the function that returns its argument for a value of its field.
+      arguments: the field of each parameter.
+      filled: the values of the parameters that are not fields.
+      converters: by parameter, the function that converts a value of its field into the argument.
     """
 
     fields: dict[str, tuple[Any, Any]]
@@ -290,7 +292,7 @@ def _read_signature(
     kinds: Mapping[str, Any],
     base: type[FactoryOptimizer],
 ) -> _Signature:
-    """Returns what the parameters of a function become; see `optimizer_class`."""
+    """Returns the fields and arguments of a function; see `optimizer_class`."""
     signature = _Signature({}, {}, {}, {})
     for parameter in parameters(factory):
         if parameter.name in fixed:
@@ -307,7 +309,7 @@ def _read_signature(
 
 
 def _filling(factory: Factory, parameter: inspect.Parameter) -> Filling | None:
-    """Returns what fills a parameter that is left to us; None for any other."""
+    """Returns the value of a parameter that the function leaves to its caller; None for other parameters."""
     if not signatures.is_left_to_us(factory, parameter):
         return None
     if parameter.name in ("mask", "weight_decay_mask"):
@@ -320,20 +322,20 @@ def _filling(factory: Factory, parameter: inspect.Parameter) -> Filling | None:
 def _argument(
     factory: Factory, parameter: inspect.Parameter, field: str, kinds: Mapping[str, Any], base: type[FactoryOptimizer]
 ) -> Argument | None:
-    """Returns what a parameter is as a field; None if it keeps its default.
+    """Returns the field of a parameter; None if the parameter keeps its default.
 
     Raises:
       UserError: if it has no default, and no flag can set it.
     """
     default = plain(parameter.default)
-    if field == RATE and not isinstance(default, (int, float)):  # none, or a schedule, which we have ourselves
+    if field == RATE and not isinstance(default, (int, float)):  # missing, or a schedule: ours replaces it
         default = NOT_GIVEN
     if field == DECAY and default is None and base.bounded:
         default = 0.0
     if field in kinds:
         return Argument(parameter.name, kinds[field], default)
     found = signatures.argument(factory, parameter.replace(default=default))
-    if field in (RATE, DECAY):  # a number, whatever it is annotated as
+    if field in (RATE, DECAY):  # a number, whatever its annotation is
         kind = float if default is not None else float | None
         return Argument(parameter.name, kind, default) if found is None else dataclasses.replace(found, kind=kind)
     if found is None and default is NOT_GIVEN:

@@ -1,7 +1,7 @@
-"""Updates of all parameters in one pass over memory, for the optimizers that are used most, on CPUs.
+"""Updates of all parameters in one pass over memory, for the most common optimizers, on CPUs.
 
-XLA's programs for CPUs write one array in each loop, so Adam's update reads or writes an array ten times where seven
-times are enough. `kernels/updates.cc` computes these updates. The state is that of `Optimizer.transform`, and the
+XLA's programs for CPUs write one array in each loop, so Adam's update reads or writes an array ten times, although
+seven times are enough. `kernels/updates.cc` computes these updates. The state is that of `Optimizer.transform`, and the
 results are the same except for rounding.
 """
 
@@ -33,7 +33,7 @@ class Update(NamedTuple):
       params: the parameters after it.
       opt_state: the optimizer's state after it.
       gradient_norm: the norm of the gradient, over all parameters.
-      update_norm: the norm of what was added to the parameters.
+      update_norm: the norm of the update that was added to the parameters.
       sound: whether the loss and both norms are finite.
     """
 
@@ -72,7 +72,7 @@ _RULES: dict[type, Callable[[Any], _Rule]] = {
 
 
 def has_fused_form(optimizer: Optimizer, params: PyTree[Array]) -> bool:
-    """Returns whether `fused_update` computes an optimizer: a known rule with nothing around it, on float32 arrays."""
+    """Returns whether `fused_update` can compute an optimizer: a known rule without wrappers, on float32 arrays."""
     fields = ("clip_norm", "clip_adaptive", "mars_gamma", "ema_decay", "swa_start")
     around = (getattr(optimizer, field) for field in fields)
     alone = optimizer.accumulate == 1 and not optimizer.cautious and all(one is None for one in around)
@@ -94,11 +94,11 @@ def fused_update(
     Args:
       optimizer: one that has a fused form, see `has_fused_form`.
       hyperparameters: its float fields by name, as arrays.
-      moment: the schedule's factor on the learning rate, and where training is.
+      moment: the schedule's factor on the learning rate, and the progress of training.
       gradients: float32 arrays of the shapes of `params`.
       opt_state: the state of `optimizer.transform`.
       params: float32 arrays.
-      loss: if it is given, and it or a norm is not finite, the parameters stay as they were. This takes a copy of the
+      loss: if it is given, and it or a norm is not finite, the parameters do not change. This needs a copy of the
         parameters: one more pass over memory.
 
     Raises:
@@ -143,7 +143,7 @@ def fused_update(
 
 
 def _state_after(opt_state: optax.OptState, before: Any, slots: dict[str, PyTree[Array]]) -> optax.OptState:
-    """Returns an optimizer's state in which the state `before` has other slots and, if it counts, one update more."""
+    """Returns an optimizer's state with new slots in the state `before` and, if it counts updates, a higher count."""
     if before is None:
         return opt_state
     counted = {"count": optax.safe_increment(before.count)} if _counts(before) else {}

@@ -1,4 +1,4 @@
-"""Keeps on disk how users' functions have to be called, so that each is examined once and later starts are faster."""
+"""Stores on disk how users' functions must be called. Each is examined only once, so later starts are faster."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _PACKAGES = ("jax", "jaxlib", "numpy", "optax")
 
 
 def find(identity: Mapping[str, Any], examine: Callable[[], Form]) -> Form:
-    """Returns how a function has to be called: what is kept of it, or else what an examination finds.
+    """Returns how a function must be called: the stored form if there is one, else the result of an examination.
 
     Args:
-      identity: what decides on it, as JSON values. The versions of this package, JAX and optax are added.
-      examine: finds it out. If it raises `UserError`, nothing is kept.
+      identity: the JSON values on which the form depends. The versions of this package, JAX and optax are added.
+      examine: finds the form. If it raises `UserError`, nothing is stored.
     """
     path = _path(identity)
     if path is not None:
         try:
             return Form.from_json(json.loads(read_regular(path)))
-        except (OSError, ValueError, UserError):  # it is not there, or is not what this version writes
+        except (OSError, ValueError, UserError):  # the file is missing or invalid in this version
             pass
     form = examine()
     if path is not None:
@@ -37,7 +37,7 @@ def find(identity: Mapping[str, Any], examine: Callable[[], Form]) -> Form:
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as (file, _):
                 file.write(json.dumps(form.to_json()).encode())
-        except (OSError, UserError):  # it will be examined again
+        except (OSError, UserError):  # the function will be examined again
             pass
     return form
 
@@ -53,7 +53,7 @@ def _path(identity: Mapping[str, Any]) -> pathlib.Path | None:
 
 @functools.cache
 def _versions() -> list[str]:
-    """Returns the versions of packages, and a digest of what examines functions and calls them."""
+    """Returns the versions of packages, and a digest of the code that examines and calls functions."""
     folder = pathlib.Path(__file__).parent
     names = ("equivalence", "factories", "signatures", "wrappers", "custom", "base", "adapters", "../arguments")
     own = b"".join((folder / f"{name}.py").read_bytes() for name in names)

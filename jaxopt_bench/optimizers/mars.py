@@ -1,4 +1,4 @@
-"""MARS: gradients of less variance, from the gradients of two successive steps."""
+"""MARS: reduces the variance of gradients by means of the gradients of two successive steps."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from jaxopt_bench.config import Config
 Scalar = Float[Array, ""] | float
 
 FIRST_MOMENTS = ("b1", "beta1", "betas", "momentum", "beta")
-"""Fields that are the decay of a first moment, `betas` by its first number. `beta` is one only if it is below 1 by its
-bounds: in optimistic methods it is the coefficient of a correction."""
+"""Fields that hold the decay of a first moment; in `betas` it is the first number. `beta` is such a field only if its
+bounds keep it below 1: in optimistic methods it is the coefficient of a correction."""
 FALLBACK = 0.95
-"""Stands for the decay if an optimizer has no first moment: the default of the authors' code (AGI-Arena/MARS)."""
+"""The decay that is used if an optimizer has no first moment: the default of the authors' code (AGI-Arena/MARS)."""
 
 
 class ReduceVarianceState(NamedTuple):
-    """The gradient of the step before; zero before the first."""
+    """The gradient of the previous step; zero before the first step."""
 
     previous: PyTree[Array]
 
@@ -37,14 +37,16 @@ def reduce_variance(gamma: Scalar = 0.025, b1: Scalar = FALLBACK) -> optax.Gradi
         d_t = g_t + gamma b1 / (1 − b1) (g_t − g_{t−1})
         c_t = d_t / max(‖d_t‖, 1)
 
-    The optimizer receives c in place of the gradient. In the exact form, g_{t−1} is the gradient of the present batch
-    at the last parameters, which needs two gradients in a step. As in the authors' code (AGI-Arena/MARS, `mars.py`) the
-    Euclidean norm is that of each parameter array by itself, and g_0 = 0. By default that code leaves arrays that are
-    not matrices to AdamW with hyperparameters of its own; here all are corrected.
+    The optimizer receives c in place of the gradient. In the exact form, g_{t−1} is the gradient of the current batch
+    at the previous parameters, which needs two gradients in a step.
+
+    As in the authors' code (AGI-Arena/MARS, `mars.py`), the Euclidean norm is computed for each parameter array
+    separately, and g_0 = 0. By default, that code uses AdamW with separate hyperparameters for arrays that are not
+    matrices; here all arrays are corrected.
 
     Args:
       gamma: the strength of the correction.
-      b1: decay of the optimizer's first moment.
+      b1: the decay of the optimizer's first moment.
     """
     strength = gamma * b1 / (1 - b1)
 

@@ -1,4 +1,4 @@
-"""An optimizer with its settings and its schedule, as code that makes it with optax alone."""
+"""Writes an optimizer with its settings and its schedule as code that needs only optax."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def optax_code(optimizer: Optimizer, schedule: Schedule, epochs: int, steps_per_
     Args:
       optimizer: the optimizer with its settings.
       schedule: its learning-rate schedule.
-      epochs: of the training.
-      steps_per_epoch: of the training.
+      epochs: the number of epochs of the training.
+      steps_per_epoch: the number of steps in an epoch.
 
     Returns:
       The code; None if the optimizer, a setting or the schedule has no simple form in optax.
@@ -76,7 +76,7 @@ def _schedule(optimizer: Optimizer, schedule: Schedule, epochs: int, steps_per_e
 
 
 def _rule_code(optimizer: Optimizer, schedule: Schedule) -> tuple[str, str, str] | None:
-    """Returns what stands before the optimizer, the call that makes it, and what stands after it."""
+    """Returns the code before the optimizer, the call that makes the optimizer, and the code after it."""
     if type(optimizer) is SGD:
         momentum = _arguments({"momentum": optimizer.momentum, "nesterov": optimizer.nesterov or None})
         return "", _coupled(optimizer, f"optax.sgd(learning_rate{momentum})"), ""
@@ -117,7 +117,7 @@ def _rule_code(optimizer: Optimizer, schedule: Schedule) -> tuple[str, str, str]
 
 
 def _schedule_free(optimizer: Any, *, changes: bool) -> str:
-    """Returns the code of Schedule-Free AdamW; see `schedule_free_adamw`. `changes`: whether the learning rate does."""
+    """Returns the code of Schedule-Free AdamW; see `schedule_free_adamw`. `changes`: if the learning rate changes."""
     rms = f"{_number(optimizer.b2)}, {_number(optimizer.eps)}, eps_in_sqrt=False, bias_correction=True"
     scale = f"optax.scale_by_rms({rms})"
     decay = f"optax.add_decayed_weights({_number(optimizer.weight_decay)})"
@@ -132,7 +132,7 @@ def _moments(optimizer: Any) -> dict[str, Any]:
 
 
 def _coupled(optimizer: Optimizer, rule: str) -> str:
-    """Returns a rule after a coupled weight decay, if there is one."""
+    """Returns the code of a rule, after a coupled weight decay if that is not zero."""
     if not optimizer.weight_decay:
         return rule
     return f"optax.chain(optax.add_decayed_weights({_number(optimizer.weight_decay)}), {rule})"
@@ -149,5 +149,5 @@ def _value(value: object) -> str:
 
 
 def _number(value: float) -> str:
-    """Returns a number with the digits that float32 has."""
+    """Returns a number with the digits of float32."""
     return repr(float(f"{value:.7g}"))

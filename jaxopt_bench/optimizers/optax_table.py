@@ -1,7 +1,7 @@
-"""The optimizers of `optax` and `optax.contrib` by name: what their signatures cannot say, a row for each.
+"""The optimizers of `optax` and `optax.contrib` by name: a row for each, with facts that its signature lacks.
 
 A row adds to a signature the source of the algorithm, a default learning rate and the schedule that the optimizer is
-meant for, and corrects what a signature leaves open.
+meant for. It also sets properties that the signature leaves open.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ LEFT_OUT: Mapping[str, str] = {
     "dpsgd": "needs the gradient of each example by itself",
     "optimistic_adam": "superseded in optax by optimistic_adam_v2, which is here",
 }
-"""What optax has and the table has not, and why."""
+"""The optimizers of optax that are not in the table, and the reasons."""
 
 _BY_ITSELF = Intended("constant", "its authors: the step sizes shrink by themselves")
 _LINE = Intended("constant", "its authors: the loss sets the step size")
-_RATE_FREE = ("weight_decay",)  # searched if the optimizer finds its learning rate: its authors leave the factor at 1
+_RATE_FREE = ("weight_decay",)  # searched if an optimizer finds its learning rate: its authors leave the factor at 1
 _NOT_NEGATIVE, _POSITIVE, _COUNT = Bounds(at_least=0), Bounds(above=0), Bounds(at_least=1)
 
 _OPTIMISM = {name: Axis(0.1, 10.0, "log", "ours, around Daskalakis et al.'s 1") for name in ("alpha", "beta")}
@@ -49,7 +49,7 @@ _SCHEDULE_FREE: Mapping[str, Any] = {
     "source": "Defazio et al., 2024 (arXiv 2405.15682), Algorithm 1",
     "schedule": AVERAGES,
     "own_average": True,
-    "bounds": {"b1": Bounds(above=0, below=1)},  # what is evaluated is divided by it
+    "bounds": {"b1": Bounds(above=0, below=1)},  # the evaluated parameters are divided by it
     "evaluated": staticmethod(schedule_free_parameters),
 }
 
@@ -85,7 +85,7 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         },
         "bounds": {
             "decay_rate": _NOT_NEGATIVE,
-            "decay_offset": Bounds(at_most=0),  # runs count their steps from 0, and the offset is taken off
+            "decay_offset": Bounds(at_most=0),  # runs count their steps from 0, and the offset is subtracted
             "clipping_threshold": _POSITIVE,
         },
     },
@@ -294,7 +294,7 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
         "factory": rprop,
         "source": "Riedmiller & Braun, 1993, in the form of Igel & Hüsken, 2003, iRprop⁻",
         "learning_rate": 1e-3,
-        "schedule_form": "updates",  # the learning rate is the first step size alone
+        "schedule_form": "updates",  # the learning rate is only the first step size
         "schedule": _BY_ITSELF,
         "bounds": {"eta_minus": Bounds(above=0, at_most=1), "eta_plus": Bounds(at_least=1)},
     },
@@ -343,7 +343,7 @@ _ROWS: Mapping[str, Mapping[str, Any]] = {
 
 @dataclasses.dataclass(frozen=True)
 class FromTable(FactoryOptimizer):
-    """An optimizer of optax's; its class is made from a row of the table, so it is pickled by that row's name."""
+    """An optimizer of optax. Its class is made from a row of the table, so it is pickled by the name of this row."""
 
     row: ClassVar[str]
 

@@ -18,14 +18,15 @@ from jaxopt_bench.optimizers.base import Hyperparameters, Moment, Rescaling, Sca
 GRADIENT_UNIT = 0.01
 """A unit of gradients with which the same learning rates are good for all of Padam's exponents.
 
-With it, Padam's default learning rate 0.1 is AMSGrad's 1e-3 at p = 1/2, so Padam's range of learning rates is AMSGrad's
-there. The best trials of the recorded studies, in the paper's learning rates, are 0.32 (digits) and 0.19 (CIFAR-100) at
-p = 0.125, 0.24 at p = 0.074 and 0.014 at p = 0.40 (CIFAR-10). In this unit they are 1.02, 0.61, 0.48 and 0.57.
+With this unit, Padam's default learning rate 0.1 equals AMSGrad's 1e-3 at p = 1/2, so both have the same range of
+learning rates at p = 1/2. The best trials of the recorded studies, in the paper's learning rates, are 0.32 (digits) and
+0.19 (CIFAR-100) at p = 0.125, 0.24 at p = 0.074 and 0.014 at p = 0.40 (CIFAR-10). In this unit they are 1.02, 0.61,
+0.48 and 0.57.
 """
 
 
 class ScaleByPadamState(NamedTuple):
-    """The number of updates made, the two moments, and the largest second moment seen of each element."""
+    """The number of updates, the two moments, and the largest second moment of each element so far."""
 
     count: Integer[Array, ""]  # type: ignore[assignment]  # the field's name in optax, though a tuple has a count
     mu: PyTree[Array]
@@ -51,8 +52,8 @@ def scale_by_padam(
 
     In the paper eps = 0 and c_t = 1, so the denominator is w_t^p. Its authors' code has an eps, and
     c_t = √(1 − b2^t) / (1 − b1^t). At p = 1/2 the paper's form is AMSGrad. At p = 0 it is SGD with momentum, with a
-    learning rate of 1 − b1 times this one. If the denominator is zero, no gradient has been seen, and the update is
-    zero.
+    learning rate of 1 − b1 times this one. If the denominator is zero, all gradients so far were zero, and the update
+    is zero.
 
     Args:
       b1: decay of the first moment.
@@ -86,18 +87,18 @@ def scale_by_padam(
 class Padam(Rescaling):
     """Padam with coupled (L2) weight decay, as its authors train it; see `scale_by_padam` for the update.
 
-    The defaults are the paper's form. `bias_correction=True, eps=1e-8` is the form of the authors' code, with
-    which their published results were obtained.
+    The defaults are the paper's form. `bias_correction=True, eps=1e-8` is the form of the authors' code, which
+    they used for their published results.
 
-    The exponent may move over training, from `partial` at its beginning to `final_partial` at its end, linearly in
-    the share that is done: from an adaptive method early to SGD with momentum late, or the other way round. A report
-    on the paper's reproduction (Mittal et al., ICLR reproducibility challenge, 2019) proposes to let it move, and
-    leaves open how.
+    The exponent can change during training, from `partial` at the beginning to `final_partial` at the end, linearly
+    with the completed share of training. So an adaptive method can become SGD with momentum, or the other way round. A
+    report on the paper's reproduction (Mittal et al., ICLR reproducibility challenge, 2019) proposes that the exponent
+    changes, but does not specify how.
 
-    In the paper's form, good learning rates depend on the exponent: they are some fifty times larger at p = 1/16 than
+    In the paper's form, good learning rates depend on the exponent: they are about fifty times larger at p = 1/16 than
     at p = 1/2. With a `gradient_unit` u the update is c_t m_t / ((√w_t + eps) / u)^{2p}. In the
     unit `GRADIENT_UNIT`, one range of learning rates serves all exponents. So if a unit is set, the exponent is
-    searched by default together with the learning rate, and the search space contains AMSGrad's.
+    searched by default together with the learning rate, and the search space contains that of AMSGrad.
     """
 
     source = "Chen et al., 2020, Algorithm 1"
@@ -111,9 +112,9 @@ class Padam(Rescaling):
     partial: float = number(0.125, at_least=0, at_most=0.5)
     """The exponent p of the second moment: 1/2 is AMSGrad, 0 is SGD with momentum."""
     final_partial: float | None = number(None, at_least=0, at_most=0.5)
-    """The exponent at the end of training; None keeps it where it is."""
+    """The exponent at the end of training; None keeps it constant."""
     eps: float = number(0.0, at_least=0)
-    """Added to the root of the maximal second moment; the paper has none."""
+    """Added to the root of the maximal second moment; the paper has no eps."""
     bias_correction: bool = False
     """Scale the step by sqrt(1 - b2^t) / (1 - b1^t), as the authors' code does."""
     gradient_unit: float | None = number(None, above=0)
@@ -143,6 +144,6 @@ class Padam(Rescaling):
 def _over_power(
     numerator: Float[Array, "*shape"], base: Float[Array, "*shape"], exponent: Scalar
 ) -> Float[Array, "*shape"]:
-    """Divides by a power; 0 where its base is 0. An exponential of a logarithm is faster than `pow` on a CPU."""
+    """Divides by a power; 0 if the base is 0. An exponential of a logarithm is faster than `pow` on a CPU."""
     positive = base > 0
     return jnp.where(positive, numerator * jnp.exp(-exponent * jnp.log(jnp.where(positive, base, 1))), 0)

@@ -1,4 +1,4 @@
-"""Which of an optimizer's inner rules updates which parameters, read from the structure of its state.
+"""Reads from the structure of an optimizer's state which of its inner rules updates which parameters.
 
 `optax.partition` (formerly `multi_transform`) applies one of several rules to each parameter. `optax.contrib.muon`, for
 example, applies Muon to matrices and Adam to all other parameters.
@@ -24,7 +24,7 @@ class Share:
     """A part of a network's parameters.
 
     Attributes:
-      name: of the part, such as an inner rule's label.
+      name: the name of the part, such as an inner rule's label.
       arrays: how many parameter arrays belong to it.
       of_arrays: how many parameter arrays the network has.
       numbers: how many numbers its arrays hold.
@@ -39,7 +39,7 @@ class Share:
 
 
 def read_shares(values: object) -> tuple[Share, ...]:
-    """Returns the parts of a network that a record lists; nothing if it is not such a list."""
+    """Returns the parts of a network that a record lists; an empty tuple if it is not such a list."""
     kinds: dict[str, Any] = {"name": str, "arrays": int, "of_arrays": int, "numbers": int, "share": (int, float)}
     if not isinstance(values, list):
         return ()
@@ -50,10 +50,10 @@ def read_shares(values: object) -> tuple[Share, ...]:
 
 
 def share_of(name: str, arrays: Iterable[int], params: PyTree[Any]) -> Share:
-    """Returns the part of the parameters that some arrays are.
+    """Returns the part of the parameters that consists of some arrays.
 
     Args:
-      name: of the part.
+      name: the name of the part.
       arrays: indices of its arrays among the leaves of `params`.
       params: the network's parameters, or their shapes.
     """
@@ -64,7 +64,7 @@ def share_of(name: str, arrays: Iterable[int], params: PyTree[Any]) -> Share:
 
 
 def inner_rules(opt_state: optax.OptState, params: PyTree[Any]) -> tuple[Share, ...]:
-    """Returns the share of the parameters that each inner rule updates; nothing for an optimizer with a single rule.
+    """Returns the share of the parameters that each inner rule updates; empty for an optimizer with a single rule.
 
     Args:
       opt_state: the optimizer's state, or its shapes.
@@ -77,8 +77,9 @@ def inner_rules(opt_state: optax.OptState, params: PyTree[Any]) -> tuple[Share, 
 def rule_arrays(opt_state: optax.OptState, params: PyTree[Any]) -> list[tuple[str, frozenset[int]]]:
     """Returns each inner rule's label with the indices of the arrays that it updates; see `inner_rules`.
 
-    A rule without arrays is included. The label of a rule within another one follows the other's, after a slash. A rule
-    that keeps no state, such as SGD, has the arrays that no other rule has; several such rules are listed together.
+    A rule without arrays is included. The label of a rule within another rule follows the outer label, after a slash. A
+    rule that keeps no state, such as SGD, has the arrays that no other rule has. Several such rules are listed
+    together.
     """
     found = []
     for state in find_states(opt_state, PartitionState):
@@ -91,7 +92,7 @@ def rule_arrays(opt_state: optax.OptState, params: PyTree[Any]) -> list[tuple[st
 
 
 def _rules(state: PartitionState, params: PyTree[Any]) -> tuple[list[tuple[str, frozenset[int]]], list[str]]:
-    """Returns the rules of a partition with their arrays, and the labels of those that keep no state."""
+    """Returns the rules of a partition with their arrays, and the labels of the rules that keep no state."""
     known: list[tuple[str, frozenset[int]]] = []
     stateless: list[str] = []
     for label, inner in state.inner_states.items():
@@ -128,7 +129,7 @@ def _updated(state: optax.OptState, params: PyTree[Any]) -> frozenset[int] | Non
 
 
 def _unmasked(node: object, params: PyTree[Any]) -> list[bool] | None:
-    """Returns for each parameter whether a tree holds a value for it; None if the tree is not like the parameters."""
+    """Returns for each parameter whether a tree holds a value for it; None if their structures differ."""
     if isinstance(node, optax.MaskedNode):
         return [False] * len(jax.tree.leaves(params))
     inner, expected = _children(node), _children(params)

@@ -1,6 +1,6 @@
 """Learning-rate schedules: the factor on the learning rate as a function of the epochs trained so far.
 
-Written in `jax.numpy` throughout, since their hyperparameters are arrays: several of optax's schedules branch on the
+They are written in `jax.numpy`, since their hyperparameters are arrays. Several of optax's schedules branch on the
 values of their arguments.
 """
 
@@ -32,8 +32,8 @@ class Schedule(Tunable, abc.ABC):
 
         Args:
           hyperparameters: the float fields by name, as arrays.
-          epoch: epochs trained before this step; with s steps an epoch, step t is at epoch t / s.
-          epochs: how many the whole training has.
+          epoch: epochs trained before this step; with s steps per epoch, step t is at epoch t / s.
+          epochs: the number of epochs of the whole training.
           step: the length of a step, in epochs. A warm-up is one step ahead: its first step already has a learning
             rate above zero, and its last step has the full rate. `OneCycle` reaches `final` at the last step.
         """
@@ -44,7 +44,7 @@ class WarmedUp(Schedule):
     """Base of the schedules that can begin with a linear warm-up.
 
     Raises:
-      UserError: if its length is given both in epochs and as a share of training.
+      UserError: if the length of the warm-up is given both in epochs and as a share of training.
     """
 
     warmup: float = number(0.0, at_least=0)
@@ -71,14 +71,14 @@ class WarmedUp(Schedule):
         """Returns the length of the warm-up, in epochs.
 
         Args:
-          epochs: how many the whole training has.
+          epochs: the number of epochs of the whole training.
         """
         return self.warmup if self.warmup_share is None else self.warmup_share * epochs
 
 
 @dataclasses.dataclass(frozen=True)
 class Constant(WarmedUp):
-    """The learning rate throughout, after a linear warm-up."""
+    """A constant learning rate after a linear warm-up."""
 
     def multiplier(
         self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0
@@ -89,12 +89,12 @@ class Constant(WarmedUp):
 
 @dataclasses.dataclass(frozen=True)
 class MultiStep(Schedule):
-    """Multiplies the learning rate by `factor` at each boundary, as PyTorch's `MultiStepLR`."""
+    """Multiplies the learning rate by `factor` at each boundary, like PyTorch's `MultiStepLR`."""
 
     boundaries: tuple[float, ...] = number((100.0, 150.0), at_least=0)
     """Epochs at which the learning rate drops. A fraction of an epoch takes effect at the first step at or after it."""
     factor: float = number(0.1, above=0)
-    """What it is multiplied by at each."""
+    """The factor on the learning rate at each boundary."""
 
     def multiplier(
         self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0
@@ -105,12 +105,12 @@ class MultiStep(Schedule):
 
 @dataclasses.dataclass(frozen=True)
 class Exponential(Schedule):
-    """Multiplies the learning rate by `factor` every `every` epochs, as PyTorch's `StepLR`."""
+    """Multiplies the learning rate by `factor` every `every` epochs, like PyTorch's `StepLR`."""
 
     every: float = number(50.0, above=0)
     """Epochs between two drops. It may be a fraction; a drop takes effect at the first step at or after it."""
     factor: float = number(0.1, above=0)
-    """What the learning rate is multiplied by at each."""
+    """The factor on the learning rate at each drop."""
 
     def multiplier(
         self, hyperparameters: Hyperparameters, epoch: Epoch, epochs: int, step: float = 0.0
@@ -140,7 +140,7 @@ class Cosine(WarmedUp):
 class Linear(WarmedUp):
     """Linear warm-up, then linear decay to `final` at the end of training (Bergsma et al., "Straight to zero", 2025).
 
-    Step t of T steps has the multiplier of t / T, as PyTorch's `LinearLR`: with `final=0`, the last step has 1 / T of
+    Step t of T steps has the multiplier of t / T, like PyTorch's `LinearLR`: with `final=0`, the last step has 1 / T of
     the learning rate.
     """
 
@@ -181,10 +181,10 @@ class WarmupStableDecay(WarmedUp):
 
 @dataclasses.dataclass(frozen=True)
 class OneCycle(Schedule):
-    """Up and down once along cosines (Smith & Topin, "Super-convergence", 2018): PyTorch's `OneCycleLR` with
+    """Rises and falls once along cosines (Smith & Topin, "Super-convergence", 2018): PyTorch's `OneCycleLR` with
     `anneal_strategy="cos"`, `three_phase=False` and `cycle_momentum=False`.
 
-    With T steps the learning rate is highest at step `rise` · T − 1, counted from 0, and `final` at step T − 1.
+    With T steps the learning rate is highest at step `rise` · T − 1, counted from 0, and reaches `final` at step T − 1.
     """
 
     rise: float = number(0.3, above=0, below=1)
@@ -212,12 +212,12 @@ def _warmup(hyperparameters: Hyperparameters, epochs: int) -> Float[Array, ""]:
 
 
 def warmup_of(schedule: Schedule) -> tuple[float, float | None]:
-    """Returns the length of a schedule's warm-up: `warmup` and `warmup_share`; (0, None) for a schedule without."""
+    """Returns the length of a schedule's warm-up: `warmup` and `warmup_share`; (0, None) if it has none."""
     return (schedule.warmup, schedule.warmup_share) if isinstance(schedule, WarmedUp) else (0.0, None)
 
 
 def _share(part: Float[Array, ""], whole: Float[Array, ""]) -> Float[Array, ""]:
-    """Returns part / whole within [0, 1]; 1 where the whole is nothing."""
+    """Returns part / whole, limited to [0, 1]; 1 if the whole is not positive."""
     return jnp.where(whole > 0, jnp.clip(part / jnp.where(whole > 0, whole, 1), 0, 1), 1.0)
 
 

@@ -23,10 +23,10 @@ class SGD(Rescaling):
 
     The update u is d without momentum, b with heavy-ball momentum, and d + μ b with Nesterov's. This is the form of
     Sutskever et al., "On the importance of initialization and momentum in deep learning" (2013), but b does not
-    contain the learning rate, as in PyTorch: a change of the learning rate acts on the whole of b at once.
+    contain the learning rate, as in PyTorch: a change of the learning rate acts on all of b at once.
 
     Raises:
-      UserError: where Nesterov's momentum is asked for without a momentum.
+      UserError: if `nesterov` is True but `momentum` is None.
     """
 
     source = "Robbins & Monro, 1951; Polyak, 1964 (heavy ball); Sutskever et al., 2013 (both momenta)"
@@ -34,7 +34,7 @@ class SGD(Rescaling):
     learning_rate: float = number(0.1, at_least=0)
     """Step size at the schedule's multiplier 1."""
     momentum: float | None = number(None, at_least=0, below=1)
-    """Decay of the velocity; None keeps no velocity."""
+    """Decay of the velocity; None means no velocity."""
     nesterov: bool = False
     """Look ahead by one more application of the momentum."""
 

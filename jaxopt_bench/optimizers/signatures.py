@@ -1,4 +1,4 @@
-"""What the parameters of a function mean: which become fields of an optimizer, of which type and default."""
+"""Reads the parameters of a function: which become fields of an optimizer, with which types and defaults."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ RATE_NAMES = (
     "init_learning_rate", "init_lr", "initial_learning_rate", "initial_lr", "learning_rate_init", "lr_init", "lr0",
     "learn_rate", "learningrate", "lrate", "step_size", "stepsize",
 )  # fmt: skip
-"""Names under which functions take their learning rate, the first one that a function has; in lower case."""
+"""Names of learning rates in functions, in lower case. The first one that a function has is its learning rate."""
 AMBIGUOUS_RATE_NAMES = ("alpha", "eta", "α", "η", "alpha0", "eta0", "rate", "gamma", "γ")
 """Names that mean the learning rate in some functions and something else in others."""
 DECAY = "weight_decay"
 DECAY_NAMES = (DECAY, "weight_decay_rate", "weight_decay_coefficient", "weightdecay", "wd")
-"""Names under which functions take their weight decay."""
+"""Names of weight decays in functions."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,10 +33,10 @@ class Argument:
     """A parameter of a function that can be set.
 
     Attributes:
-      name: what the function calls it.
+      name: the name of the parameter in the function.
       kind: the type of its field.
       default: the field's default, or `NOT_GIVEN`.
-      convert: returns what the function gets for a value of the field.
+      convert: converts a value of the field into the argument.
     """
 
     name: str
@@ -46,10 +46,10 @@ class Argument:
 
 
 def is_left_to_us(factory: Factory, parameter: inspect.Parameter) -> bool:
-    """Returns whether a function leaves an argument, such as a mask or a key, to whoever calls it.
+    """Returns whether a function leaves an argument, such as a mask or a key, to its caller.
 
-    It does if the argument has no value of its own (of a mask, True stands for all), and the annotation does not ask
-    for a number, a text or a choice.
+    This is the case if the argument has no default or the default None (or True for a mask, which then means all), and
+    if the annotation does not ask for a number, a text or a choice.
     """
     among = members(hint_of(factory, parameter)) - {type(None), None}
     asked = bool(among) and all(member in (float, int, bool, str) or _is_choice(member) for member in among)
@@ -58,7 +58,7 @@ def is_left_to_us(factory: Factory, parameter: inspect.Parameter) -> bool:
 
 
 def argument(factory: Factory, parameter: inspect.Parameter) -> Argument | None:
-    """Returns what a parameter is as a field; None if its values cannot be written as flags and JSON."""
+    """Returns the field of a parameter; None if its values cannot be written as flags and JSON."""
     name, default, hint = parameter.name, plain(parameter.default), hint_of(factory, parameter)
     among = members(hint)
     kind: Any
@@ -79,9 +79,9 @@ def argument(factory: Factory, parameter: inspect.Parameter) -> Argument | None:
     if isinstance(default, (int, str)):
         return Argument(name, type(default), default)
     if isinstance(default, (tuple, list)) and _are_numbers(default):
-        convert = getattr(type(default), "_make", type(default))  # that of a named tuple
+        convert = getattr(type(default), "_make", type(default))  # `_make` of a named tuple
         return Argument(name, tuple[float, ...], tuple(float(plain(item)) for item in default), convert)
-    if default is None and not any(typing.get_origin(member) not in (None, Callable) for member in among):  # no tree
+    if default is None and not any(typing.get_origin(member) not in (None, Callable) for member in among):  # no pytree
         kind = float | None if float in among else int | None if int in among else None
     elif default is NOT_GIVEN:
         simple = hint in (float, int, bool, str)
@@ -92,11 +92,11 @@ def argument(factory: Factory, parameter: inspect.Parameter) -> Argument | None:
 
 
 def rate_name(names: Sequence[str], acts_as_rate: Callable[[str], bool]) -> str | None:
-    """Returns which of a function's parameters is its learning rate; None if there is none.
+    """Returns the name of the parameter that is a function's learning rate; None if there is none.
 
     Args:
-      names: of the parameters.
-      acts_as_rate: whether a parameter of an ambiguous name is in fact one.
+      names: the names of the parameters.
+      acts_as_rate: returns whether a parameter with an ambiguous name is a learning rate.
     """
     known = {name.lower(): name for name in reversed(names)}
     sure = next((known[name] for name in RATE_NAMES if name in known), None)
@@ -106,7 +106,7 @@ def rate_name(names: Sequence[str], acts_as_rate: Callable[[str], bool]) -> str 
 
 
 def decay_name(names: Sequence[str]) -> str | None:
-    """Returns which of a function's parameters is its weight decay; None if there is none."""
+    """Returns the name of the parameter that is a function's weight decay; None if there is none."""
     known = {name.lower(): name for name in reversed(names)}
     return next((known[name] for name in DECAY_NAMES if name in known), None)
 
@@ -116,9 +116,9 @@ def _is_choice(hint: Any) -> bool:
 
 
 def _of_enumeration(name: str, kind: type[enum.Enum], default: Any) -> Argument | None:
-    """Returns an enumeration as a choice among texts: its values if these are texts, else its names.
+    """Returns an enumeration as a choice among texts: its values if they are texts, else its names.
 
-    None if the default is a combination of flags, which is none of these.
+    Returns None if the default is a combination of flags, which is not one of these texts.
     """
     if isinstance(default, enum.Flag) and default not in list(kind):
         return None
@@ -133,11 +133,11 @@ def _of_enumeration(name: str, kind: type[enum.Enum], default: Any) -> Argument 
 
 
 def whole_if_possible(value: Any) -> Any:
-    """Returns a number as an integer if it is one, as the function's own default is."""
+    """Returns a whole number as an integer, which is the type of the function's own default."""
     return int(value) if isinstance(value, float) and math.isfinite(value) and value.is_integer() else value
 
 
 def _are_numbers(values: Sequence[Any]) -> bool:
-    """Returns whether a sequence holds numbers, not all of which are integers such as axes."""
+    """Returns whether a sequence holds only numbers. Integers alone do not count: they may be axes."""
     numbers = [plain(value) for value in values]
     return any(isinstance(n, float) for n in numbers) and all(type(n) in (int, float) for n in numbers)

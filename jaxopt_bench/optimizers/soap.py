@@ -27,7 +27,7 @@ class ScaleBySoapState(NamedTuple):
     """The state of `scale_by_soap`.
 
     Attributes:
-      count: how often it was updated; Adam has made one step less, since the first call makes none.
+      count: the number of updates. Adam has made one step fewer, since the first update makes no step.
       mu: the first moment, in the eigenbases.
       nu: the second moment, in the eigenbases.
       grams: for each parameter array, a running mean of the products of the gradient with itself along each axis.
@@ -42,7 +42,7 @@ class ScaleBySoapState(NamedTuple):
 
 
 class _Eigenspace(NamedTuple):
-    """What changes if the bases do, for all parameter arrays: see `ScaleBySoapState`."""
+    """The arrays that change with the bases, for all parameter arrays: see `ScaleBySoapState`."""
 
     mu: list[Array]
     nu: list[Array]
@@ -68,20 +68,21 @@ def scale_by_soap(
         L_t = s L_{t−1} + (1 − s) G_t G_tᵀ    R_t = s R_{t−1} + (1 − s) G_tᵀ G_t
 
     After every `precondition_frequency` steps, one power iteration refreshes the bases: P becomes the orthogonal factor
-    of the QR decomposition of L_t P (Algorithm 4), Q likewise that of R_t Q, and M' is turned into the new bases. The
+    of the QR decomposition of L_t P (Algorithm 4), Q becomes that of R_t Q, and M' is transformed to the new bases. The
     same is done along each axis of an array that has more than two axes.
 
-    As in the paper, and in its authors' code (nikhilvyas/SOAP, `soap.py`) if the paper does not decide:
+    These details follow the paper or, if the paper does not specify them, its authors' code (nikhilvyas/SOAP,
+    `soap.py`):
 
-    * The first update is zero. It only begins L and R, whose eigenvectors are the first bases.
-    * Before a QR decomposition, columns are sorted by their estimated eigenvalues, and V with them.
+    * The first update is zero. The first step only begins L and R. Their eigenvectors are the first bases.
+    * Before a QR decomposition, columns are sorted by their estimated eigenvalues, and V is sorted with them.
     * eps is added to the root of V before the bias is corrected.
-    * The axes of convolutions' kernels are preconditioned each by itself; none are merged (the code's default).
-    * Vectors and scalars have no bases, nor axes longer than `max_precond_dim`: for these it is Adam.
+    * Each axis of a convolution's kernel is preconditioned separately; axes are not merged (the code's default).
+    * Vectors, scalars, and axes longer than `max_precond_dim` have no bases: for these, SOAP is Adam.
 
-    `lax.switch` leaves out the decompositions in the steps in which no refresh is due, also within `lax.scan` and
-    `lax.map`. Under `vmap`, if the members of a population have states of their own, both decompositions are
-    computed in every step, and one result is selected.
+    `lax.switch` skips the decompositions in steps without a refresh, also within `lax.scan` and `lax.map`. Under
+    `vmap`, if population members have separate states, both decompositions are computed in every step, and one result
+    is selected.
 
     Args:
       b1: decay of the first moment.
@@ -149,8 +150,8 @@ def scale_by_soap(
 class SOAP(Rescaling):
     """SOAP with decoupled weight decay: Adam in the eigenbasis of Shampoo's preconditioner; see `scale_by_soap`.
 
-    The defaults are those of the authors' code. As there, the first step changes nothing, and the weight decay too
-    begins in the second. For each axis of length n of a kernel, the state has two matrices of n × n numbers.
+    The defaults are those of the authors' code. As in this code, the first step changes nothing, and the weight decay
+    also begins in the second step. For each axis of length n of a kernel, the state has two matrices of n × n numbers.
     """
 
     source = "Vyas et al., 2024 (arXiv 2409.11321), Algorithm 3"
@@ -164,15 +165,15 @@ class SOAP(Rescaling):
     b2: float = number(0.95, at_least=0, below=1)
     """Decay of the second moment."""
     shampoo_beta: float | None = number(None, at_least=0, below=1)
-    """Decay of the matrices whose eigenvectors are the bases; None takes b2, as the paper does."""
+    """Decay of the matrices whose eigenvectors are the bases; None means b2, as in the paper."""
     eps: float = number(1e-8, at_least=0)
     """Added to the root of the second moment."""
     precondition_frequency: int = number(10, at_least=1)
     """Steps between two refreshes of the bases."""
     max_precond_dim: int = number(LARGEST_DIMENSION, at_least=0)
-    """The largest size of an axis that has a basis; 0 gives none to any."""
+    """The largest size of an axis that has a basis; 0 means that no axis has a basis."""
     weight_decay: float = number(0.01, at_least=0)
-    """Decoupled decay, applied to the parameters beside SOAP's step."""
+    """Coefficient of the decoupled decay, which is applied to the parameters in addition to SOAP's step."""
 
     def rule(self, hyperparameters: Hyperparameters, moment: Moment) -> optax.GradientTransformation:
         """See `Optimizer.rule`."""
@@ -191,7 +192,7 @@ class SOAP(Rescaling):
 
 
 def _idle_at_first(inner: optax.GradientTransformation) -> optax.GradientTransformation:
-    """Returns SOAP with its weight decay without the decay of the first step, in which the authors' code has none."""
+    """Returns SOAP with weight decay, but without the decay in the first step, as in the authors' code."""
 
     def update_fn(
         updates: PyTree[Array], state: optax.OptState, params: PyTree[Array] | None = None
@@ -220,7 +221,7 @@ def _refreshed(grams: Sequence[Squares], before: _Eigenspace, along: Sequence[tu
 
 
 def _turn(array: Array, bases: Sequence[Array], axes: Sequence[int], back: bool = False) -> Array:
-    """Returns an array in the bases of some of its axes, or from these in the original ones."""
+    """Transforms an array to the bases of some of its axes, or from these bases to the original ones."""
     for basis, axis in zip(bases, axes, strict=True):
         turned = jnp.tensordot(array, basis, axes=(axis, int(back)), precision=jax.lax.Precision.HIGHEST)
         array = jnp.moveaxis(turned, -1, axis)
@@ -228,7 +229,7 @@ def _turn(array: Array, bases: Sequence[Array], axes: Sequence[int], back: bool 
 
 
 def _turn_back(array: Array, bases: Sequence[Array], axes: Sequence[int]) -> Array:
-    """Returns an array that is in the bases of some of its axes in the original ones."""
+    """Transforms an array from the bases of some of its axes to the original ones."""
     return _turn(array, bases, axes, back=True)
 
 
@@ -245,4 +246,4 @@ def _eigenvectors(gram: Float[Array, "size size"]) -> Float[Array, "size size"]:
 
 
 def _matmul(one: Array, other: Array) -> Array:
-    return jnp.matmul(one, other, precision=jax.lax.Precision.HIGHEST)  # without it, GPUs round to ten bits
+    return jnp.matmul(one, other, precision=jax.lax.Precision.HIGHEST)  # otherwise GPUs round to ten bits

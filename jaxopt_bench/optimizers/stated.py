@@ -1,7 +1,7 @@
-"""How people write the values, ranges and schedules of an optimizer, on the command line or in a Python file.
+"""Reads values, ranges and schedules of an optimizer that users write on the command line or in a Python file.
 
-`LOW..HIGH` is a range to search, `LOW..HIGH:COUNT` stands for COUNT values evenly spaced in their logarithm, `A,B,C` is
-a list of values. Sweeps and search spaces share these forms.
+`LOW..HIGH` is a range to search. `LOW..HIGH:COUNT` means COUNT values that are evenly spaced in their logarithm.
+`A,B,C` is a list of values. Sweeps and search spaces share these forms.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from jaxopt_bench.optimizers.schedules import Schedule
 MOST_POINTS = 10_000
 """The largest COUNT. A larger one is probably a typing error."""
 FORMS = "Expected LOW..HIGH:COUNT, such as 1e-4..1e-1:8, or A,B,C, such as 1e-4,1e-3,1e-2"
-"""How the values of a sweep's field are written."""
+"""The forms of the values of a field in a sweep."""
 SPACE_FORMS = "Expected LOW..HIGH, such as 1e-4..1e-1, or values such as 0.9,0.99,0.999"
-"""How what is searched of a field is written."""
+"""The forms of the searched values of a field."""
 _SOURCE = "the user"
 _DECAY_RATE = re.compile(r"(.*_)?(b[1-3]|beta[1-3]?|momentum|ema|ema_decay)")  # drawn by the logarithm of 1 − value
 _NUMBER = re.compile(r"[-+]?\.?\d")
@@ -53,19 +53,19 @@ class Range:
 
     @property
     def points(self) -> tuple[float, ...]:
-        """The points, ascending, to six significant digits."""
+        """The points in ascending order, rounded to six significant digits."""
         ratio = math.log(self.high / self.low)
         inner = (self.low * math.exp(ratio * i / (self.count - 1)) for i in range(1, self.count - 1))
         return (self.low, *(float(f"{point:.{DIGITS}g}") for point in inner), self.high)
 
 
 def parse_values(word: str) -> tuple[float, ...] | None:
-    """Returns the values that a range such as "1e-4..1e-1:8" or a list such as "1e-4,1e-3" means, in their order.
+    """Returns the values of a range such as "1e-4..1e-1:8" or of a list such as "1e-4,1e-3", in their order.
 
-    None if the word looks like neither.
+    Returns None if the word has neither form.
 
     Raises:
-      UserError: if the word looks like a range or a list but is invalid.
+      UserError: if the word has the form of a range or a list but is invalid.
     """
     if not _NUMBER.match(word):
         return None
@@ -81,20 +81,20 @@ def parse_values(word: str) -> tuple[float, ...] | None:
 def parse_space(
     stated: Mapping[str, object], optimizer: Optimizer | type[Optimizer], schedule: Schedule | None, where: str
 ) -> dict[str, Axis | Choice]:
-    """Returns a search space that is written by the names of an optimizer's fields, or of its function's arguments.
+    """Returns a search space, given by the names of an optimizer's fields or of its function's arguments.
 
     Args:
-      stated: what is searched, in the forms of `parse_searched`, by the name of a field ("learning_rate"), of the
+      stated: the searched values, in the forms of `parse_searched`, by the name of a field ("learning_rate"), of the
         argument that sets it ("lr"), or of a field of the schedule ("schedule.warmup").
-      optimizer: whose fields they are, or its class.
-      schedule: whose fields those of "schedule.…" are; not checked if None.
-      where: what messages begin with, such as "--space" or "mine.py: SPACES['mine']".
+      optimizer: the optimizer with these fields, or its class.
+      schedule: the schedule with the fields "schedule.…"; if None, these fields are not checked.
+      where: the beginning of error messages, such as "--space" or "mine.py: SPACES['mine']".
 
     Returns:
       Ranges and choices by field: "learning_rate", "schedule.warmup".
 
     Raises:
-      UserError: for an unknown name, a field that is named twice, or an invalid range or list.
+      UserError: if a name is unknown, a field is named twice, or a range or list is invalid.
     """
     cls = optimizer if isinstance(optimizer, type) else type(optimizer)
     kinds = dict(typing.get_type_hints(cls))
@@ -113,17 +113,17 @@ def parse_space(
 
 
 def parse_searched(value: object, where: str, *, kind: Any = None, scale: Scale = "log") -> Axis | Choice:
-    """Returns what is searched of one field.
+    """Returns the searched values of one field.
 
     Args:
-      value: a text: "1e-4..1e-1" (a range), "1e-4..1e-1:4" (four values of it, evenly spaced in their logarithm) or
+      value: a text: "1e-4..1e-1" (a range), "1e-4..1e-1:4" (four values, evenly spaced in their logarithm) or
         "0.9,0.99" (values); a list of values; one value, at which the field is fixed; or an `Axis` or `Choice`.
-      where: what messages begin with.
-      kind: the field's type; if None, a text is read as a number, true, false or none if it is one.
-      scale: the scale of a range. One from 0 or below is linear, and a decay rate's up to 1 or beyond logarithmic.
+      where: the beginning of error messages.
+      kind: the field's type; if None, each value in a text must be a number, true or false.
+      scale: the scale of a range. A range with LOW <= 0 is linear. "log_one_minus" with HIGH >= 1 becomes "log".
 
     Raises:
-      UserError: if it has none of these forms, or does not suit the field's type.
+      UserError: if the value has none of these forms, or does not suit the field's type.
     """
     if isinstance(value, (Axis, Choice)):
         return value
@@ -149,15 +149,15 @@ def parse_searched(value: object, where: str, *, kind: Any = None, scale: Scale 
 
 
 def parse_schedule(value: object, where: str, schedules: Named[Schedule]) -> Schedule:
-    """Returns a schedule that is given by its name, such as "constant", or with values, as "cosine:warmup=1,final=0.1".
+    """Returns a schedule from its name, such as "constant", or with values, such as "cosine:warmup=1,final=0.1".
 
     Args:
       value: the text, or a `Schedule`.
-      where: what messages begin with.
+      where: the beginning of error messages.
       schedules: the schedules by name.
 
     Raises:
-      UserError: for an unknown name or field, or a value that the field does not accept.
+      UserError: if the name or a field is unknown, or a field does not accept its value.
     """
     if isinstance(value, Schedule):
         return value
@@ -218,7 +218,7 @@ def _parsed_range(word: str, where: str, kind: Any, scale: Scale) -> Axis | Choi
 
 
 def _parsed_item(text: str, where: str, kind: Any) -> str | float | bool | None:
-    """Returns a value that is written as text, of the field's type."""
+    """Returns the value of a text, in the field's type."""
     members = _members(kind)
     words = {"true": True, "false": False}
     if kind is not None and type(None) in members and text.lower() == "none":
@@ -241,13 +241,13 @@ def _parsed_item(text: str, where: str, kind: Any) -> str | float | bool | None:
 
 
 def _as_kind(value: Any, kind: Any) -> Any:
-    """Returns an integer that is given for a field of floats as a float."""
+    """Returns a value; if it is an integer and the field has floats, as a float."""
     is_integer = isinstance(value, int) and not isinstance(value, bool)
     return float(value) if is_integer and float in _members(kind) else value
 
 
 def _members(kind: Any) -> set[Any]:
-    """Returns the types of an optional field, or of one type alone."""
+    """Returns the types in a union, or a single type as a set."""
     return set(typing.get_args(kind)) if typing.get_origin(kind) in (typing.Union, types.UnionType) else {kind}
 
 

@@ -10,7 +10,7 @@ from jaxopt_bench.optimizers.schedules import SCHEDULES, Schedule
 
 
 def schedule_in_words(schedule: Schedule) -> str:
-    """Returns a schedule's name, and those of its fields that are not the defaults."""
+    """Returns a schedule's name, and its fields that differ from the defaults."""
     name = SCHEDULES.name_of(schedule)
     default = SCHEDULES[name].to_json()
     changed = [f"{field} {format_value(v)}" for field, v in schedule.to_json().items() if v != default.get(field)]

@@ -1,4 +1,4 @@
-"""What may be put around any optimizer: the mean of several steps' gradients, and averages of the parameters."""
+"""Wrappers of any optimizer: the mean of the gradients of several steps, and averages of the parameters."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Rate = Callable[[Integer[Array, ""]], tuple[Float[Array, ""], Integer[Array, ""]
 
 
 def accumulate(inner: optax.GradientTransformation, every: int) -> optax.GradientTransformationExtraArgs:
-    """Makes one update of the mean gradient, and of the mean loss where it is read, of `every` steps.
+    """Makes one update from the mean gradient of `every` steps, and from their mean loss if the optimizer reads it.
 
-    The steps between change no parameter.
+    The steps in between change no parameter.
     """
     inner = optax.with_extra_args_support(inner)
 
@@ -45,7 +45,7 @@ def accumulate(inner: optax.GradientTransformation, every: int) -> optax.Gradien
 
 
 class AverageState(NamedTuple):
-    """The state of `average`: the inner optimizer's, the average, and how many parameters it is of."""
+    """The state of `_average`: the inner optimizer's state, the average, and the number of steps in the average."""
 
     inner: optax.OptState
     average: PyTree[Array]
@@ -58,7 +58,7 @@ def exponential_average(
     """Keeps an exponential average of the parameters after each update (Kingma & Ba, 2015, section 7.2).
 
     With the parameters θ and the decay β, the average a is a weighted mean. Its weights fall by the factor β from each
-    update to the one before it:
+    update to the previous one:
 
         s_t = β s_{t−1} + (1 − β) θ_t
         a_t = s_t / (1 − β^t)
@@ -74,9 +74,9 @@ def exponential_average(
 def tail_average(
     inner: optax.GradientTransformation, counts: Bool[Array, ""] | bool
 ) -> optax.GradientTransformationExtraArgs:
-    """Keeps the mean of the parameters after those updates that count (Izmailov et al., 2018, "SWA").
+    """Keeps the mean of the parameters after the updates for which `counts` is true (Izmailov et al., 2018, "SWA").
 
-    Before the first of them it is the parameters themselves.
+    Before the first such update, the average equals the parameters.
     """
 
     def rate(count: Integer[Array, ""]) -> tuple[Float[Array, ""], Integer[Array, ""]]:
@@ -120,7 +120,7 @@ def penalised(
 
 
 class StoredState(NamedTuple):
-    """A state in the form that `storable` keeps it in."""
+    """A state in the form in which `storable` keeps it."""
 
     inner: optax.OptState
 
@@ -132,8 +132,8 @@ def storable(inner: optax.GradientTransformation, flat: bool = False) -> optax.G
 
     Args:
       inner: the transformation.
-      flat: whether to keep the state as a list of its arrays. A function that makes a class for its state makes another
-        one whenever it is called, so no later step could read a state of the first one.
+      flat: whether to keep the state as a list of its arrays. If a function defines a class for its state, each call
+        defines a new class, so a later step could not read a state of an earlier class.
     """
     inner = optax.with_extra_args_support(inner)
 
@@ -156,7 +156,7 @@ def to_stored(state: optax.OptState, flat: bool) -> StoredState:
 
 
 def from_stored(state: StoredState, inner: optax.GradientTransformation, params: PyTree[Array]) -> optax.OptState:
-    """Returns the state of a transformation that `to_stored` made of it."""
+    """Returns the state of a transformation that `to_stored` has converted."""
     implementations: list[Any] = []
 
     def initial(params: PyTree[Array]) -> optax.OptState:
@@ -173,7 +173,7 @@ def from_stored(state: StoredState, inner: optax.GradientTransformation, params:
 
 
 def without_extra_arguments(inner: optax.GradientTransformation) -> optax.GradientTransformation:
-    """Returns a transformation whose update is given the gradient, the state and the parameters alone."""
+    """Returns a transformation whose update gets only the gradient, the state and the parameters."""
     return optax.GradientTransformation(
         inner.init, lambda updates, state, params=None: inner.update(updates, state, params)
     )
@@ -184,19 +184,19 @@ def _is_key(leaf: object) -> bool:
 
 
 def find_states(opt_state: optax.OptState, kind: type[S]) -> list[S]:
-    """Returns the states of a kind among those that an optimizer's state is composed of: the outermost ones."""
+    """Returns the states of a type within an optimizer's state. Of nested ones, only the outermost is returned."""
     leaves = jax.tree.leaves(opt_state, is_leaf=lambda state: isinstance(state, kind))
     return [leaf for leaf in leaves if isinstance(leaf, kind)]
 
 
 def find_state(opt_state: optax.OptState, kind: type[S]) -> S:
-    """Returns the one state of a kind among those that an optimizer's state is composed of."""
+    """Returns the only state of a type within an optimizer's state."""
     (found,) = find_states(opt_state, kind)
     return found
 
 
 def _average(inner: optax.GradientTransformation, rate: Rate) -> optax.GradientTransformationExtraArgs:
-    """Keeps an average of the parameters. Each update moves it towards the new ones; `rate` says how far."""
+    """Keeps an average of the parameters. Each update moves it towards the new ones; `rate` determines how far."""
     inner = optax.with_extra_args_support(inner)
 
     def init_fn(params: PyTree[Array]) -> AverageState:

@@ -1,6 +1,6 @@
-"""What an optimizer does, measured: it is run for a few steps on random gradients, and its updates are compared.
+"""Measures the behaviour of an optimizer: runs it for a few steps on random gradients, and compares its updates.
 
-Nothing here reads an optimizer's code or its description, except for the names of its hyperparameters. Every fact holds
+The code and the description of an optimizer are not read, except for the names of its hyperparameters. Every fact holds
 at the optimizer's own settings, for the first few steps.
 """
 

@@ -10,7 +10,7 @@ from jaxopt_bench.optimizers.conformance.laboratory import Laboratory
 from jaxopt_bench.optimizers.partitions import rule_arrays
 
 _SINGULAR = (0.6, 1.7)  # singular values after Newton-Schulz, as shares of their median
-_MOST_SINGULAR = 0.85  # the share of them that must lie there: those of almost 0 stay below
+_MOST_SINGULAR = 0.85  # the share of them that must lie in this range: values near 0 stay below it
 
 
 def measure_arrays(laboratory: Laboratory) -> tuple[ArrayFacts, ...]:
@@ -36,11 +36,11 @@ def measure_arrays(laboratory: Laboratory) -> tuple[ArrayFacts, ...]:
 
 
 def _kind(updates: np.ndarray, gradients: np.ndarray) -> Kind:
-    """Returns what the first updates of an array are.
+    """Returns the kind of the first updates of an array.
 
     Args:
-      updates: of all steps.
-      gradients: of all steps.
+      updates: the updates of all steps.
+      gradients: the gradients of all steps.
     """
     if not np.isfinite(updates).all():
         return "not_finite"
@@ -68,8 +68,8 @@ def _matrices(array: np.ndarray) -> list[np.ndarray]:
     """Returns an array as matrices, in the two ways in which optimizers treat kernels as matrices.
 
     The first is one matrix: the last axis is its columns, all others are its rows. The second is one matrix for each
-    position in the window of a convolution. Small ones of these are left out: few long rows are nearly orthogonal by
-    chance.
+    position in the window of a convolution. Small ones of the second kind are left out: few long rows are nearly
+    orthogonal by chance.
     """
     if array.ndim < 2:
         return []

@@ -1,4 +1,4 @@
-"""Comparing updates: sizes, factors between them, and whether they are equal."""
+"""Compares updates: sizes, factors between them, and whether they are equal."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import math
 import numpy as np
 
 CLOSE = 0.02
-"""The relative difference up to which two updates are equal."""
+"""The relative difference up to which two updates count as equal."""
 ALIKE = 0.05
-"""The relative deviation up to which an update is of a kind or has a form; weight decay may be within it."""
+"""The accepted relative deviation of an update from a kind or a form. It may be caused by weight decay."""
 ROUNDING = 3e-7
 """The relative rounding error of float32."""
 
@@ -26,7 +26,7 @@ def ratios_at(found: list[np.ndarray], base: list[np.ndarray], step: int) -> lis
 
 
 def closest_factor(array: np.ndarray, other: np.ndarray) -> tuple[float, float]:
-    """Returns the factor on another array that comes closest to an array, and the relative deviation that is left."""
+    """Returns the factor that makes `other` closest to `array`, and the relative deviation that remains."""
     x, y = np.ravel(array).astype(np.float64), np.ravel(other).astype(np.float64)
     if not y.any() or not x.any():
         return (0.0, 0.0 if not x.any() else 1.0)
@@ -50,7 +50,7 @@ def all_finite(arrays: list[np.ndarray]) -> bool:
 
 
 def finite_or_none(value: float) -> float | None:
-    """Returns a number, or None if it is not finite, since JSON cannot have it."""
+    """Returns a number, or None if it is not finite, since JSON cannot represent it."""
     return value if math.isfinite(value) else None
 
 

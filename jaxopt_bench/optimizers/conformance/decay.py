@@ -22,7 +22,7 @@ from jaxopt_bench.optimizers.conformance.facts import DecayFacts, MeasuredDecayF
 from jaxopt_bench.optimizers.conformance.laboratory import Laboratory
 from jaxopt_bench.optimizers.conformance.scale import scaling_of
 
-_DECAYS = (0.1, 100.0)  # weight decays to measure if the default does nothing; steps of Prodigy are tiny at first
+_DECAYS = (0.1, 100.0)  # weight decays to measure if the default has no effect; Prodigy's first steps are tiny
 
 
 def measure_own_decay(laboratory: Laboratory) -> DecayFacts:
@@ -35,7 +35,7 @@ def measure_own_decay(laboratory: Laboratory) -> DecayFacts:
 
 
 def measure_decay(laboratory: Laboratory) -> DecayFacts:
-    """Returns what the field `weight_decay` does, at its default or, if that is 0, at another value."""
+    """Returns the effect of the field `weight_decay`, at its default or, if that has no effect, at another value."""
     own = laboratory.optimizer
     for value in (own.weight_decay, *_DECAYS):
         found = _decay_at(laboratory, dataclasses.replace(own, weight_decay=value)) if value else None
@@ -68,8 +68,8 @@ def _describe_decay(laboratory: Laboratory, optimizer: Optimizer, alone: list[np
     """Returns the facts of a weight decay.
 
     Args:
-      laboratory: with the optimizer.
-      optimizer: with the weight decay to describe.
+      laboratory: the laboratory of the optimizer.
+      optimizer: the optimizer with the weight decay to describe.
       alone: the updates that weight decay makes if all gradients are zero.
       coupled: whether it has the same effect as the gradient of an L2 penalty; see `_is_coupled`.
     """
@@ -149,7 +149,7 @@ def _follows(
 ) -> bool | None:
     """Returns whether weight decay is multiplied by a factor if the learning rate or the schedule is.
 
-    None: it neither is multiplied by the factor nor stays the same.
+    Returns None if it is neither multiplied by the factor nor unchanged.
     """
     own = laboratory.optimizer.learning_rate
     factor = optimizer.learning_rate / own * multiplier if own else math.nan

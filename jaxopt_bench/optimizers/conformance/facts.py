@@ -20,7 +20,7 @@ KINDS: Mapping[Kind, str] = {
     "none": "not trained",
     "not_finite": "not finite",
 }
-"""What the first updates of an array can be, in words."""
+"""The kinds of the first updates of an array, in words."""
 
 Scaling = Literal["invariant", "linear", "neither", "not_finite"]
 MeasuredDecayForm = Literal["absent", "coupled", "decoupled", "momentum", "other"]
@@ -33,9 +33,9 @@ class ArrayFacts:
     Attributes:
       name: its path among the parameters, such as "conv/kernel".
       shape: its shape.
-      kind: what its first updates are; see `KINDS`.
-      first: the root mean square (RMS) of its first update, in learning rates.
-      last: that of the last update that was measured.
+      kind: the kind of its first updates; see `KINDS`.
+      first: the root mean square (RMS) of its first update, divided by the learning rate.
+      last: the same for the last update that was measured.
       relative: the RMS of its first update, as a share of the RMS of the parameters.
       rule: the label of the inner rule that updates it; None for an optimizer without inner rules.
     """
@@ -54,11 +54,11 @@ class LearningRateFacts:
     """Which hyperparameter is the learning rate, and whether the optimizer follows a schedule of it.
 
     Attributes:
-      argument: the argument of the user's function that is the learning rate; None if it has none, so that the schedule
+      argument: the argument of the user's function that is the learning rate; None if it has none. Then the schedule
         multiplies its updates.
       value: its default.
       doubles: for each number among the hyperparameters, how many arrays (of more than one number) have twice the first
-        update if it is doubled; without those that double none.
+        update if it is doubled. Hyperparameters that double no update are left out.
       first_step: the factor on the first update if the schedule's multiplier is 1/2 from the beginning, by array.
       later_step: the factor on the third update if the multiplier changes from 1 to 1/2 there, by array.
     """
@@ -75,17 +75,17 @@ class DecayFacts:
     """The weight decay.
 
     Attributes:
-      form: whether it enters with the gradient ("coupled"), beside the rescaled gradient but into the momentum
-        ("momentum"), or beside the update ("decoupled"); "other" if it does none of these.
+      form: whether it is added to the gradient ("coupled"), to the rescaled gradient before the momentum ("momentum"),
+        or to the update ("decoupled"); "other" if none of these is the case.
       both: whether coupled and decoupled decay are the same for this optimizer, as for SGD without momentum.
-      weight_decay: the value of the field at which it was measured: the default, or a larger one if that does nothing.
+      weight_decay: the value of the field at which it was measured: the default, or a larger one if that has no effect.
       default: the default of the field.
       shrinks: the share of the parameters that decay alone removes in the first step; None if that is not the same
         for all decayed numbers.
       times_learning_rate: whether decoupled decay is multiplied by the learning rate; None if not measured.
       times_schedule: whether decoupled decay is multiplied by the schedule; None if not measured.
       decayed: the names of the arrays that decay.
-      left_out: the names of the trained arrays that do not.
+      left_out: the names of the trained arrays that do not decay.
     """
 
     form: MeasuredDecayForm
@@ -101,7 +101,7 @@ class DecayFacts:
 
 @dataclasses.dataclass(frozen=True)
 class ScaleFacts:
-    """What happens to an array's updates if all gradients, and the loss, are multiplied by 1000 or by 1/1000.
+    """The effect on an array's updates if all gradients, and the loss, are multiplied by 1000 or by 1/1000.
 
     Attributes:
       first: in the first step.
@@ -114,21 +114,21 @@ class ScaleFacts:
 
 @dataclasses.dataclass(frozen=True)
 class Conformance:
-    """What an optimizer does; see `measure_optimizer`.
+    """The measured behaviour of an optimizer; see `measure_optimizer`.
 
     Attributes:
-      learning_rate: which hyperparameter it is, and whether the optimizer follows its schedule.
+      learning_rate: which hyperparameter is the learning rate, and whether the optimizer follows its schedule.
       called: how a user's function is called, in words; None for other optimizers.
       programs: how many programs were compiled for the settings that were tried.
       settings: how many settings were tried.
-      static: the numbers among the hyperparameters of which each value needs a program of its own.
-      unused: the numbers among the hyperparameters that change no update, whatever their values.
+      static: the numbers among the hyperparameters that need a separate program for each value.
+      unused: the numbers among the hyperparameters that change no update at any value that was tried.
       decay: the effect of the field `weight_decay`.
-      own_decay: the weight decay that it has even if that field is 0.
-      scale: what happens if gradients are scaled, by array.
-      deterministic: whether the same inputs give the same bits, also of transformations that were made separately.
+      own_decay: the weight decay that it has if that field is 0.
+      scale: the effect of scaled gradients, by array.
+      deterministic: whether the same inputs give the same bits, also with transformations that were made separately.
       draws: whether its updates depend on the run's random key.
-      own_draws: whether its updates are random though the run's key does not change them: the same for all seeds.
+      own_draws: whether its updates are random but do not depend on the run's key: they are the same for all seeds.
       finite_at_zero: whether its updates are finite if all gradients are zero.
       state_bytes: the size of its state for the network, in bytes.
       numbers: how many numbers the network's parameters hold.
@@ -169,8 +169,8 @@ class Conformance:
     def missed(self) -> tuple[ArrayFacts, ...]:
         """Arrays of three or more dimensions that a rule for matrices, such as Muon, leaves to the rule for vectors.
 
-        These are convolutions' kernels, which hold most parameters of many networks. Without vectors, it is those whose
-        updates are not orthogonal.
+        These are convolutions' kernels, which hold most parameters of many networks. If the network has no vectors, the
+        arrays whose updates are not orthogonal are returned.
         """
         if not any(array.kind == "orthogonal" for array in (*self.network, *self.arrays)):
             return ()

@@ -18,8 +18,8 @@ def measure_hyperparameters(laboratory: Laboratory) -> tuple[dict[str, int], tup
     """Measures the effect of each hyperparameter that is a number.
 
     Returns:
-      Three values: for each number that doubles first updates, in how many arrays it does so; the numbers that need
-      a program for each value; the numbers that change nothing.
+      Three values: for each number that doubles first updates, the number of arrays in which it does so; the numbers
+      that need a program for each value; the numbers that change no update.
     """
     optimizer, base = laboratory.optimizer, laboratory.base
     large = [i for i, params in enumerate(laboratory.params) if params.size > 1]
@@ -72,7 +72,7 @@ def measure_learning_rate(laboratory: Laboratory, doubles: Mapping[str, int]) ->
     """Returns which hyperparameter is the learning rate, and whether the optimizer follows a schedule of it.
 
     Args:
-      laboratory: with the optimizer.
+      laboratory: the laboratory of the optimizer.
       doubles: how many arrays have twice the first update if a number is doubled; see `measure_hyperparameters`.
     """
     optimizer, base, names = laboratory.optimizer, laboratory.base, laboratory.names

@@ -26,18 +26,18 @@ SAMPLE: Mapping[str, Mapping[str, tuple[int, ...]]] = {
 """The small network's parameters, by layer and name, on which most facts are measured."""
 
 _OPTIONS = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}  # compile fast
-_SCALE = 1e3  # the factor on all gradients, up and down
+_SCALE = 1e3  # all gradients are multiplied and divided by it
 
 
 class Laboratory:
     """Runs an optimizer for some steps on one network, at any of its settings.
 
     Attributes:
-      optimizer: at the settings to measure.
-      shapes: of the network's parameters.
+      optimizer: the optimizer at the settings to measure.
+      shapes: the shapes of the network's parameters.
       names: the paths of the network's arrays, in the order of all lists here.
       params: the initial parameters.
-      gradients: of each array, random, those of all steps stacked.
+      gradients: the random gradients of each array, stacked over all steps.
       loss: the loss that is passed to the optimizer.
       programs: how often the optimizer was traced.
       settings: the optimizers that were run.
@@ -74,14 +74,14 @@ class Laboratory:
         penalty: Mapping[str, float] | None = None,
         key: int = 0,
     ) -> list[np.ndarray]:
-        """Returns the updates of each array, those of all steps stacked. The parameters move by them.
+        """Returns the updates of each array, stacked over all steps. They are applied to the parameters.
 
         Args:
           optimizer: other settings of the optimizer.
           multipliers: the schedule's multiplier in all steps, or in some steps by their index.
           gradients: a factor on all gradients and, unless it is 0, on the loss.
           params: a factor on the initial parameters.
-          penalty: by array, a factor on the parameters that are added to its gradients.
+          penalty: by array, the factor with which its parameters are added to its gradients.
           key: the seed of the run's random key.
         """
         chosen = optimizer or self.optimizer
@@ -114,7 +114,7 @@ class Laboratory:
 
     @functools.cached_property
     def scaled(self) -> dict[float, list[np.ndarray]]:
-        """The updates if all gradients, and the loss, are multiplied by a factor, by that factor."""
+        """By factor, the updates if all gradients and the loss are multiplied by this factor."""
         return {factor: self.run(gradients=factor) for factor in (_SCALE, 1 / _SCALE)}
 
     @functools.cached_property
@@ -129,7 +129,7 @@ class Laboratory:
         return subtract(found, noise) if all_finite(noise) else found
 
     def _program(self, optimizer: Optimizer) -> Callable[..., Any]:
-        """Returns the compiled steps; one program for all settings of the optimizer that differ in arrays alone."""
+        """Returns the compiled steps. Settings of the optimizer that differ only in arrays share one program."""
         arrays = optimizer.hyperparameters().keys() & self.optimizer.hyperparameters().keys()
         static = dataclasses.replace(optimizer, **{name: getattr(self.optimizer, name) for name in arrays})
         if static not in self._compiled:
@@ -148,7 +148,7 @@ class Laboratory:
         penalty: PyTree[Array],
         key: Key[Array, ""],
     ) -> PyTree[Array]:
-        self.programs += 1  # each time that it is traced
+        self.programs += 1  # each time that JAX traces this function
 
         def transform(step: Integer[Array, ""] | int) -> optax.GradientTransformationExtraArgs:
             moment = Moment(

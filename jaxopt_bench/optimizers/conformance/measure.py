@@ -24,16 +24,16 @@ from jaxopt_bench.optimizers.equivalence import ParametersError
 from jaxopt_bench.optimizers.partitions import inner_rules, share_of
 
 STEPS = 8
-"""Steps on the small network: RAdam begins to divide by the second moment in the sixth."""
+"""Steps on the small network: RAdam begins to divide by the second moment in the sixth step."""
 NETWORK_STEPS = 2
-"""Steps on the real network that change something: with the second, Adam's updates differ from the gradient's sign."""
+"""Steps on the real network that change parameters: from the second on, Adam's updates differ from signs."""
 
 
 def measure_optimizer(optimizer: Optimizer, network: PyTree[Any]) -> Conformance:
-    """Measures what an optimizer does.
+    """Measures the behaviour of an optimizer.
 
     Args:
-      optimizer: at the settings to measure.
+      optimizer: the optimizer at the settings to measure.
       network: the parameters of a real network, or their shapes.
 
     Raises:
@@ -48,12 +48,12 @@ def measure_optimizer(optimizer: Optimizer, network: PyTree[Any]) -> Conformance
     if isinstance(optimizer, Imported):
         try:
             optimizer.examine()
-        except ParametersError:  # the function may know the network's names
+        except ParametersError:  # the function may need the network's names
             optimizer.examine(shapes)
     try:
         small = Laboratory(optimizer, sample_network(), STEPS)
         small.run()
-    except Exception:  # the optimizer may know the network's names
+    except Exception:  # the optimizer may need the network's names
         small = Laboratory(optimizer, shapes, STEPS)
     try:
         return _measure(small, Laboratory(optimizer, shapes, NETWORK_STEPS + small.first))
@@ -99,5 +99,5 @@ def _measure(small: Laboratory, real: Laboratory) -> Conformance:
 
 
 def _is_noise(updates: np.ndarray) -> bool:
-    """Returns whether an array's updates for zero gradients and zero parameters are not the same for all numbers."""
+    """Returns whether an array's updates for zero gradients and zero parameters differ between its numbers."""
     return bool(np.isfinite(updates).all()) and any(np.ptp(update) > 0 for update in updates)

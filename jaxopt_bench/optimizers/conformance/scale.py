@@ -29,7 +29,7 @@ def scaling_of(update: np.ndarray, scaled: Mapping[float, np.ndarray]) -> Scalin
     """Returns how an update changes if gradients are scaled.
 
     Args:
-      update: without scaling.
+      update: the update without scaling.
       scaled: by each factor, the update if all gradients are multiplied by it.
     """
     if not all(np.isfinite(other).all() for other in (update, *scaled.values())):
