@@ -22,7 +22,8 @@ def find(identity: Mapping[str, Any], examine: Callable[[], Form]) -> Form:
     """Returns how a function must be called: the stored form if there is one, else the result of an examination.
 
     Args:
-      identity: the JSON values on which the form depends. The versions of this package, JAX and optax are added.
+      identity: the JSON values on which the form depends. The versions of the packages that it
+        depends on, and a digest of the code that examines it, are added.
       examine: finds the form. If it raises `UserError`, nothing is stored.
     """
     path = _path(identity)

@@ -56,7 +56,7 @@ class LearningRateFacts:
     Attributes:
       argument: the argument of the user's function that is the learning rate; None if it has none. Then the schedule
         multiplies its updates.
-      value: its default.
+      value: its value in the settings that are measured.
       doubles: for each number among the hyperparameters, how many arrays (of more than one number) have twice the first
         update if it is doubled. Hyperparameters that double no update are left out.
       first_step: the factor on the first update if the schedule's multiplier is 1/2 from the beginning, by array.
@@ -78,12 +78,13 @@ class DecayFacts:
       form: whether it is added to the gradient ("coupled"), to the rescaled gradient before the momentum ("momentum"),
         or to the update ("decoupled"); "other" if none of these is the case.
       both: whether coupled and decoupled decay are the same for this optimizer, as for SGD without momentum.
-      weight_decay: the value of the field at which it was measured: the default, or a larger one if that has no effect.
+      weight_decay: the value of the field at which it was measured: the default or, if that has no effect, 0.1 or 100.
       default: the default of the field.
       shrinks: the share of the parameters that decay alone removes in the first step; None if that is not the same
         for all decayed numbers.
-      times_learning_rate: whether decoupled decay is multiplied by the learning rate; None if not measured.
-      times_schedule: whether decoupled decay is multiplied by the schedule; None if not measured.
+      times_learning_rate: whether decoupled decay is multiplied by the learning rate; None if that was not measured, or
+        the decay changes in another way.
+      times_schedule: the same for the schedule.
       decayed: the names of the arrays that decay.
       left_out: the names of the trained arrays that do not decay.
     """
