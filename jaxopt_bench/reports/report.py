@@ -19,7 +19,7 @@ from jaxopt_bench.reports.charts import CHARTS, SMALL_CHARTS, Chart, across_figu
 from jaxopt_bench.reports.figure import Figure
 from jaxopt_bench.reports.html import Block, Code, Figures, Items, Report, Section, Tabular, Text, page
 from jaxopt_bench.reports.run import run_looks, run_sections
-from jaxopt_bench.reports.style import MOST_HUES, Look, looks
+from jaxopt_bench.reports.style import GREY, MOST_HUES, Look, looks
 from jaxopt_bench.reports.subject import Subject, of_runs, of_study
 from jaxopt_bench.reports.suite_table import suite_table
 from jaxopt_bench.reports.table import Table
@@ -137,7 +137,8 @@ def report_of(results: Results, name: str, recorded: Collection[str] = ()) -> Re
     names = list(dict.fromkeys([*names, *(name for subject in subjects for name in subject.series)]))
     shown = {name for subject in subjects for name in subject.runs["series"]}
     highlighted = [name for each in studies for name in each.highlighted] if len(shown) > MOST_HUES else []
-    found = looks(names, highlighted)
+    with_runs = looks([name for name in names if name in shown], highlighted)
+    found = {name: with_runs.get(name, GREY) for name in names}
     sections = [section for each in studies for section in _study_sections(each, found)]
     sections += [section for subject in loose for section in _unstudied_sections(subject, found)]
     sections.append(_provenance(results, results.documents, repeats))

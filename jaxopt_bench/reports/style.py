@@ -55,8 +55,8 @@ class Look:
 
 MOST_HUES = len(COLOURS["light"])
 """The largest number of optimizers that are told apart by their colours."""
-OTHERS = ("#b4bac0", "#565d65")
-"""The greys of optimizers that are not highlighted, on a light and on a dark ground."""
+GREY = Look("#b4bac0", "#565d65", "circle", (1, 0))
+"""What optimizers look like that are not highlighted, or have no runs."""
 
 
 def looks(names: Sequence[str], highlighted: Sequence[str] = ()) -> dict[str, Look]:
@@ -69,7 +69,7 @@ def looks(names: Sequence[str], highlighted: Sequence[str] = ()) -> dict[str, Lo
     """
     if highlighted and len(names) > MOST_HUES:
         coloured = looks([name for name in names if name in highlighted])
-        return {name: coloured.get(name) or Look(*OTHERS, "circle", (1, 0)) for name in names}
+        return {name: coloured.get(name, GREY) for name in names}
     count = MOST_HUES
     free = [index for index in range(count) if index not in {ALWAYS[n] for n in names if n in ALWAYS}]
     others = [name for name in names if name not in ALWAYS]

@@ -16,7 +16,7 @@ from jaxopt_bench.problems import Classification
 from jaxopt_bench.reports.charts import across_figures
 from jaxopt_bench.reports.figure import COLUMN, PAGE_WIDTH
 from jaxopt_bench.reports.report import report_of
-from jaxopt_bench.reports.style import MOST_HUES, OTHERS, looks
+from jaxopt_bench.reports.style import GREY, MOST_HUES, looks
 from jaxopt_bench.verdict import Across, across, verdict
 from tests.reports.made import made_results, made_study, with_document
 from tests.verdict.suites import suite
@@ -90,7 +90,7 @@ def test_profiles_fall_from_all_runs_to_none(found: Across):
 def test_of_many_optimizers_some_have_colours_and_the_others_are_grey():
     names = [f"optimizer {i}" for i in range(20)]
     many = looks(names, names[3:6])
-    assert {name for name, look in many.items() if look.light != OTHERS[0]} == set(names[3:6])
+    assert {name for name, look in many.items() if look != GREY} == set(names[3:6])
     assert len({many[name].light for name in names[3:6]}) == 3
     few = names[:MOST_HUES]
     assert looks(few, few[:2]) == looks(few)

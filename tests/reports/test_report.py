@@ -20,6 +20,7 @@ from jaxopt_bench.problems.classification_views import classification_views
 from jaxopt_bench.problems.views import View
 from jaxopt_bench.reports.html import Code, Figures, Images, Items, Section, Text
 from jaxopt_bench.reports.report import report_of
+from jaxopt_bench.reports.style import GREY
 from jaxopt_bench.results import load
 from jaxopt_bench.runs import Options, Recording
 from jaxopt_bench.study import Extension
@@ -155,3 +156,17 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "vl_convert", None)
     assert report(DIGITS) == 1
     assert "pip install 'jaxopt-bench[report]'" in capsys.readouterr().err
+
+
+def test_optimizers_without_runs_take_no_colours():
+    names = ["muon", "lion", "adan", "sgd", "adam", "nadam", "amsgrad", "padam", "adamw", "soap"]
+    results, document = made_results(made_study(names))
+    kept = results.runs.filter(results.runs["contender"].is_in(["muon", "lion", "adan"]))
+    part = dataclasses.replace(
+        document,
+        runs=tuple(run for run in document.runs if run.contender in names[:3]),
+        selections=tuple(found for found in document.selections if found.contender in names[:3]),
+    )
+    found = report_of(with_document(dataclasses.replace(results, runs=kept), part), "part").looks
+    assert len({found[name].light for name in names[:3]}) == 3
+    assert {found[name] for name in names[3:]} == {GREY}
