@@ -109,7 +109,7 @@ def perform(
     Args:
       kind: the kind of the job.
       experiments: the experiments of its runs.
-      options: of all jobs.
+      options: the options of all jobs.
       reporter: receives the progress.
       problems: what several jobs share; see `runs.Options`.
       begun: called when the training begins; see `runs.Options`.
@@ -167,7 +167,7 @@ class Executor(Protocol):
 
         Args:
           jobs: the first jobs.
-          options: of all jobs.
+          options: the options of all jobs.
           listener: receives a message when a job begins or ends.
           next_jobs: returns the jobs that follow from a job that has ended.
         """

@@ -45,7 +45,7 @@ class Subject:
     """The runs of one workload.
 
     Attributes:
-      workload: its name.
+      workload: the name of the workload.
       metrics: the metrics of the workload; the first is the headline.
       series: the names of the optimizers, or of the settings, the best first.
       runs: one row per run: its `series`, its place from `Results.runs` (`phase`, `trial`, `repetition`, `seed`,

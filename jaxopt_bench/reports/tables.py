@@ -38,8 +38,8 @@ def ranking(verdict: Verdict, ranking: Ranking, recorded: Collection[str] = ()) 
     """Returns a workload's table: one row per contender, the best first.
 
     Args:
-      verdict: of the study.
-      ranking: of the workload.
+      verdict: the verdict of the study.
+      ranking: the ranking of the workload.
       recorded: contenders whose runs were recorded before those of the others. Their seconds are marked.
     """
     study = verdict.study

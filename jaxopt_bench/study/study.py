@@ -76,8 +76,8 @@ class Study(Config):
     """Seeds a trial; it is judged by their mean."""
     finalists: int = number(3, at_least=0, at_most=MOST_TRIALS)
     """How many of a contender's best trials are trained again with other seeds before one is selected; 0 for none. They
-    are chosen by their results, so these results are better than the hyperparameters deserve (the best of several
-    noisy results is also a lucky one). Therefore only the results with the other seeds select among them."""
+    are chosen by their results, so these results are better than the hyperparameters deserve (the best of several noisy
+    results is also a lucky one). Therefore only the results with the other seeds select among them."""
     finalist_seeds: int = number(2, at_least=1, at_most=MOST_SEEDS)
     """With how many other seeds each finalist is trained. Finalists are compared by the mean over these seeds alone."""
     seeds: int = number(5, at_least=1, at_most=MOST_SEEDS)
@@ -264,7 +264,7 @@ class Study(Config):
         """Returns the split by which the trials on a workload are judged.
 
         Args:
-          workload: its name.
+          workload: the name of the workload.
         """
         target = self.target(workload)
         measure = target.measure if self.select == STEPS and target is not None else self.select

@@ -140,8 +140,8 @@ def across(results: Results, document: Document, found: Verdict, reference: str 
     """Returns the verdict over all workloads.
 
     Args:
-      results: of the study.
-      document: of the study.
+      results: the results of the study.
+      document: the document of the study.
       found: its verdict on each workload.
       reference: the contender with which others are compared; `REFERENCE` by default.
 

@@ -38,9 +38,9 @@ def curves_of(results: Results, document: Document, workload: str) -> Curves | N
     """Returns the curves of a workload's confirmations.
 
     Args:
-      results: of the study.
-      document: of the study.
-      workload: its name.
+      results: the results of the study.
+      document: the document of the study.
+      workload: the name of the workload.
 
     Returns:
       The curves of the contenders that have some; None if no completed confirmation recorded any, or their epochs

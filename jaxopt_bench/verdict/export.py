@@ -62,8 +62,8 @@ def verdict_to_json(
     """Returns a study's verdict as an object of JSON; see the module.
 
     Args:
-      results: of the study.
-      document: of the study.
+      results: the results of the study.
+      document: the document of the study.
       found: its verdict on each workload.
       suite: its verdict over all workloads; None if there is none.
       reference: the optimizer with which others are compared; `REFERENCE` by default.

@@ -44,8 +44,8 @@ def noise_of(results: Results, document: Document, workload: str) -> Noise | Non
 
     Args:
       results: of a study.
-      document: of the study.
-      workload: its name.
+      document: the document of the study.
+      workload: the name of the workload.
 
     Returns:
       The noise; None if no optimizer has two results.

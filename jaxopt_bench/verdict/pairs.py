@@ -71,7 +71,7 @@ def compare(
 
     Args:
       values: independent results of each contender. Of equal means, the earlier contender comes first.
-      measure: of the results.
+      measure: the measure of the results.
       least_deviation: the deviation that they have at least; see `samples.deviation_floor`.
       examples: the results of each test example; see `samples.example_samples`.
     """

@@ -74,7 +74,7 @@ class Ranking:
     """A workload's contenders, the best first, and every pair of them.
 
     Attributes:
-      workload: its name.
+      workload: the name of the workload.
       scale: the measures by which the contenders are compared.
       standings: those of the contenders that have confirmations.
       missing: the contenders without confirmations.

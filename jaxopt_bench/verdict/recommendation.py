@@ -19,9 +19,9 @@ def recommendation(results: Results, found: Verdict, ranking: Ranking) -> str | 
     """Returns the settings of the optimizer that leads on a workload, as optax code if it has a simple form there.
 
     Args:
-      results: of the study.
+      results: the results of the study.
       found: its verdict.
-      ranking: of the workload.
+      ranking: the ranking of the workload.
 
     Returns:
       A text of several lines; None if no optimizer has confirmed results, or the first one's searches disagree.

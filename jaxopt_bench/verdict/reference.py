@@ -58,9 +58,9 @@ def versus_reference(results: Results, document: Document, ranking: Ranking, ref
     not known yet is left out.
 
     Args:
-      results: of the study.
-      document: of the study.
-      ranking: of the workload.
+      results: the results of the study.
+      document: the document of the study.
+      ranking: the ranking of the workload.
       reference: the name of a contender; nothing is compared with one that has no results.
     """
     if ranking.standing(reference) is None:

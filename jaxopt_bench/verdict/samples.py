@@ -28,10 +28,10 @@ def samples(results: Results, document: Document, workload: str, measure: Measur
     """Returns independent results of each contender: one a seed, or with several repetitions the mean of each.
 
     Args:
-      results: of the study.
-      document: of the study.
-      workload: its name.
-      measure: of the confirmations.
+      results: the results of the study.
+      document: the document of the study.
+      workload: the name of the workload.
+      measure: the measure of the confirmations.
 
     Returns:
       The results of the contenders that have some; see `by_search`.
@@ -50,10 +50,10 @@ def by_search(results: Results, document: Document, workload: str, measure: Meas
     all its trials diverged. They are left out if that is not known.
 
     Args:
-      results: of the study.
-      document: of the study.
-      workload: its name.
-      measure: of the confirmations.
+      results: the results of the study.
+      document: the document of the study.
+      workload: the name of the workload.
+      measure: the measure of the confirmations.
 
     Returns:
       The results of the contenders that have some.
@@ -73,10 +73,10 @@ def example_samples(
     In a result that counts as `worst_result`, every example has this value.
 
     Args:
-      results: of the study.
-      document: of the study.
-      workload: its name.
-      measure: of the confirmations.
+      results: the results of the study.
+      document: the document of the study.
+      workload: the name of the workload.
+      measure: the measure of the confirmations.
 
     Returns:
       An array for each contender; None if the measure is not the headline metric of the test split, or the results of
@@ -121,9 +121,9 @@ def _by_search(
     """Returns the results of each contender by search and seed; see `by_search`.
 
     Args:
-      results: of the study.
-      document: of the study.
-      workload: its name.
+      results: the results of the study.
+      document: the document of the study.
+      workload: the name of the workload.
       measure: by which the worst result is chosen.
       of_run: returns the result of a confirmation; None if it is not known.
       of_worst: returns the result of a run that has the worst value.
@@ -189,8 +189,8 @@ def deviation_floor(
 
     Args:
       results: of the study. The number of examples is found from all values of an accuracy that they have.
-      workload: its name.
-      measure: of the results.
+      workload: the name of the workload.
+      measure: the measure of the results.
       values_by_contender: the results, whose rounding to float32 counts for other measures. That of other runs does
         not: the loss of a trial that nearly diverged can be larger by any factor.
     """
@@ -222,7 +222,7 @@ def result_at(study: Study, results: Results, row: RunRow, measure: str, epoch: 
 
     Args:
       study: the study, which says whether the result is that of the last or of the best epoch.
-      results: of the study.
+      results: the results of the study.
       row: of the run.
       measure: "{split}_{metric}".
       epoch: the epoch, counted from 1. Only what was recorded up to its end counts. None for the run's end.

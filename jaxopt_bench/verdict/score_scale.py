@@ -22,8 +22,8 @@ class ScoreScale:
     better than the best mean have scores above 1.
 
     Attributes:
-      workload: its name.
-      measure: of the results.
+      workload: the name of the workload.
+      measure: the measure of the results.
       logarithmic: whether the way is measured on the logarithm of the distance from the metric's least value. It is for
         metrics that have a least value and no greatest one and are no percentages, such as losses and gaps to a
         minimum: for these, half of a loss is as much better whatever the loss is.
@@ -61,13 +61,12 @@ def score_scale(workload: str, measure: Measure, results: Mapping[str, Sequence[
     """Returns the scale of the scores on a workload.
 
     Args:
-      workload: its name.
-      measure: of the results.
+      workload: the name of the workload.
+      measure: the measure of the results.
       results: of each contender, at least one, in the metric's own unit.
 
-    Returns:
-      The scale; None if it has no length beyond rounding: no contender is better than an untrained model or, if that
-      is not known, than another one.
+    Returns: The scale; None if it has no length beyond rounding: no contender is better than an untrained model or, if
+      that is not known, than another one.
 
     Source: Agarwal et al. 2021, "Deep reinforcement learning at the edge of the statistical precipice", section 2
     (normalised scores). They normalise by a random policy and a human.

@@ -40,7 +40,7 @@ def judged_by(study: Study, workload: str, metrics: tuple[Metric, ...]) -> Measu
 
     Args:
       study: the study.
-      workload: its name.
+      workload: the name of the workload.
       metrics: of its problem.
 
     Raises:

@@ -62,8 +62,8 @@ def shared_settings(results: Results, document: Document, workloads: Sequence[st
     """Returns each tuned contender with one setting for all workloads, the best first.
 
     Args:
-      results: of the study.
-      document: of the study.
+      results: the results of the study.
+      document: the document of the study.
       workloads: on which settings are compared.
 
     Returns:

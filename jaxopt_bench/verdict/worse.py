@@ -49,8 +49,8 @@ def worse_than(
     trained within its search space.
 
     Args:
-      results: of the study.
-      document: of the study.
+      results: the results of the study.
+      document: the document of the study.
       found: its verdict on each workload.
       suite: its verdict over all workloads; None if there is none.
       reference: the name of a contender.
