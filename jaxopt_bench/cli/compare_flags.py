@@ -87,8 +87,8 @@ class CompareFlags:
     only: Annotated[str, tyro.conf.arg(metavar="OPTIMIZER[,OPTIMIZER]")] = ""
     """Train only these optimizers of the study now, and leave the others for later."""
     widen: bool = False
-    """Extend search spaces beyond the edges where the results of this study still improve, by a decade each. All
-    optimizers get the same number of additional trials, and existing trials stay valid. If you use this flag again, the
+    """Extend search spaces beyond the edges towards which the results of this study still improve, by a decade each.
+    All optimizers get the same number of additional trials, and existing trials stay valid. If you use this flag again, the
     spaces are extended further."""
     out: pathlib.Path | None = None
     """The study's folder; studies/NAME by default."""

@@ -95,7 +95,7 @@ def colour(looks: Mapping[str, Look], symbol: str | None = None) -> alt.Color:
     """Returns the colour encoding of optimizers. The palette of a theme lists the colours in the same order.
 
     Args:
-      looks: of all optimizers of the report, in their order.
+      looks: the looks of all optimizers of the report, in their order.
       symbol: the symbol in the legend of a file: "stroke", "dot", or None for a mark without a legend entry.
     """
     legend = None if symbol is None else alt.Legend(**_LEGENDS[symbol])

@@ -33,7 +33,7 @@ def write_race(trajectories: Sequence[Trajectory], path: pathlib.Path) -> None:
     """Writes an animation.
 
     Args:
-      trajectories: of one or several surfaces, each with the same optimizers.
+      trajectories: the trajectories on one or several surfaces, each with the same optimizers.
       path: an HTML or GIF file.
     """
     if path.suffix.lower() == ".gif":

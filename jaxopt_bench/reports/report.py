@@ -111,7 +111,7 @@ def report_of(results: Results, name: str, recorded: Collection[str] = ()) -> Re
     """Returns the report of the loaded results: of a single run, of studies, of runs of no study, or of all of these.
 
     Args:
-      results: of a study, of a run, or of any others together.
+      results: the results of a study, of a run, or of any runs together.
       name: the title of the report if there is not exactly one study to give it.
       recorded: contenders whose runs were recorded before those of the others; their seconds are marked.
 

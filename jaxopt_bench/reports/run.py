@@ -193,7 +193,7 @@ def _gallery(view: views.Images) -> Images:
 
 
 def _first(text: str, count: int, what: str) -> str:
-    """Returns a view's text, and how many of its items are shown."""
+    """Returns a view's text, with the number of shown items if some are left out."""
     more = f"The first {MOST_SHOWN} of {count:,} {what} are shown." if count > MOST_SHOWN else ""
     return f"{text} {more}".strip()
 

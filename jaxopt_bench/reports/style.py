@@ -55,7 +55,7 @@ class Look:
 
 
 MOST_HUES = len(COLOURS["light"])
-"""The number of different colours of optimizers."""
+"""The maximum number of optimizers with different colours."""
 OTHERS = ("#b4bac0", "#565d65")
 """The greys of optimizers that are not highlighted, on a light and on a dark background."""
 

@@ -52,7 +52,7 @@ def draw_trajectories(trajectories: Sequence[Trajectory], path: pathlib.Path) ->
     """Draws trajectories over their surfaces' contours, and below them the heights and the effective step sizes.
 
     Args:
-      trajectories: of one or several surfaces.
+      trajectories: the trajectories on one or several surfaces.
       path: a PNG or SVG file.
 
     Raises:

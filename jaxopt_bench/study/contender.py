@@ -101,7 +101,7 @@ class Contender(Config):
         """Returns the contender with other values of some fields and an empty search space.
 
         Args:
-          values: by field, such as "optimizer.learning_rate" or "schedule.warmup".
+          values: the values by field, such as "optimizer.learning_rate" or "schedule.warmup".
 
         Raises:
           UserError: if a field does not exist, or does not accept its value.

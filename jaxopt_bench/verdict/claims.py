@@ -39,7 +39,7 @@ class Evidence:
       difference: for a comparison, the mean of the higher contender minus the mean of the lower one, with its interval
         among all pairs of the workload; None if there are too few results.
       comparisons: for a comparison, the number of pairs for which its interval is corrected.
-      correlation: for an association; None if no trials have the hyperparameter.
+      correlation: for an association, the rank correlation; None if no trials have the hyperparameter.
       undecidable: the reason why the results cannot decide it; empty if they can.
     """
 

@@ -25,7 +25,7 @@ Intervals are [low, high] with 95% confidence, or null. The object has these fie
   * `optimizers`: the highest score first; each has `name`; `score`, `mean_rank` and `steps_share` (the median over
     workloads; its `value` is null if not reached), each with `value`, `over_seeds`, `over_workloads` (intervals), or
     null; `steps_reached_on` (a number of workloads, or null); `scores`: by workload, the scores of its runs.
-  * `score_margin`: by which the scores of equally good optimizers can differ because of the seeds.
+  * `score_margin`: the scores of equally good optimizers can differ by this much because of the seeds.
   * `scales`: by workload: `zero` and `one` (the results with these scores), `logarithmic`, `zero_is_untrained`.
   * `friedman`: `statistic`, `f_statistic`, `p_value`, `critical_difference` (of mean ranks, Nemenyi).
   * `pairs`: `first` (the higher score), `second`, `better_on` (a number of workloads), `p_value` (Wilcoxon's

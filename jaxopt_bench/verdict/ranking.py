@@ -44,7 +44,8 @@ class Standing:
       diverged: the number of diverged confirmations.
       results: estimates of the confirmations' means, by measure; `samples` defines the results.
       primary: the estimate for `Scale.primary`, which ranks the contender.
-      steps, seconds: to the workload's target, the median over results; None if most did not reach it.
+      steps, seconds: the steps and the seconds to the workload's target, the median over results; None if most did not
+        reach it.
       times: the seconds to the target of each independent result; for a search, the median of its confirmations; inf if
         it was not reached; empty if there is no target or a step was not timed.
       cost: the seconds of all its runs.
@@ -75,7 +76,7 @@ class Ranking:
 
     Attributes:
       workload: the name of the workload.
-      scale: the measures by which the contenders are compared.
+      scale: the measures that compare the contenders.
       standings: the standings of the contenders with confirmations.
       missing: the contenders without confirmations.
       pairs: the pairs, the better contender first, compared by `Scale.primary`.
