@@ -88,8 +88,8 @@ class CompareFlags:
     """Train only these optimizers of the study now, and leave the others for later."""
     widen: bool = False
     """Extend search spaces beyond the edges towards which the results of this study still improve, by a decade each.
-    All optimizers get the same number of additional trials, and existing trials stay valid. If you use this flag again, the
-    spaces are extended further."""
+    All optimizers get the same number of additional trials, and existing trials stay valid. If you use this flag again,
+    the spaces are extended further."""
     out: pathlib.Path | None = None
     """The study's folder; studies/NAME by default."""
     plan: bool = False

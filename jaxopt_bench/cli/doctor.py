@@ -26,8 +26,8 @@ EXTRAS = {"report": PACKAGES, "ray": ("ray",), "peers": ("torch",)}
 
 @dataclasses.dataclass(frozen=True)
 class DoctorFlags:
-    """Check that this backend computes correct results for all parts of training: layers, gradients, augmentation, updates
-    of optimizers, and the loss and gradient of a small problem of each kind.
+    """Check that this backend computes correct results for all parts of training: layers, gradients, augmentation,
+    updates of optimizers, and the loss and gradient of a small problem of each kind.
 
     The functions are compiled as for training on this machine, and compared with stored float64 results. The exit code
     is 1 if any result is wrong.

@@ -43,9 +43,9 @@ class Cluster:
       address: "auto" for the cluster of this machine, or HOST:PORT of a cluster's head. None for the address in the
         environment variable RAY_ADDRESS, or otherwise a new cluster on this machine, which ends with the study. If this
         process is already connected to Ray, it uses that connection.
-      cpus: the number of CPUs of a task. None for 1 if the task has a GPU, and otherwise for the CPUs of the smallest
+      cpus: the number of CPUs of a task. None means 1 if the task has a GPU, and otherwise the CPUs of the smallest
         node.
-      gpus: the number of GPUs of a task. None for one per device if any node has a GPU, and otherwise 0. With 0, JAX
+      gpus: the number of GPUs of a task. None means one per device if any node has a GPU, and otherwise 0. With 0, JAX
         uses the CPU.
 
     Raises:

@@ -23,7 +23,7 @@ BUDGETS = {8: (4, 2), 6: (3, 2), 4: (2, 2), 3: (0, 1)}
 The number of fresh seeds to confirm the winner is the number of trials, and the finalists need the same number of runs,
 so one program can train all of them."""
 ENOUGH_EPOCHS, MOST_EPOCHS = 10, 100
-"""If runs would have fewer epochs than the first number, fewer runs are made. The second is the most epochs of a run."""
+"""If runs would have fewer epochs than the first number, fewer runs are made. The second is the maximum for a run."""
 LEAST_TRAINING = 0.25  # share of the time, if compiling takes nearly all of it
 WARMUP = 0.05  # share of the training
 
