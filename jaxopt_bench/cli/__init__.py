@@ -1,4 +1,6 @@
-"""The command line, `jaxopt-bench COMMAND …`: it parses, calls, prints and picks the exit code. A file a command."""
+"""The command line, `jaxopt-bench COMMAND …`: parses arguments, calls functions, prints, and sets the exit code.
+
+Each command has its own file."""
 
 from __future__ import annotations
 

@@ -32,18 +32,18 @@ from jaxopt_bench.verdict import (
 )
 
 WIDE = 100
-"""Columns of a terminal that has room for the whole table of all workloads."""
+"""The minimum number of columns of a terminal that shows the full table of all workloads."""
 LESS_IMPORTANT = (WORKLOADS_RANK, REACHED)
 
 
 def check_reference(flag: str, name: str | None, contenders: Sequence[str]) -> None:
-    """Raises the error for a flag that names no optimizer of the study."""
+    """Raises an error if a flag names an optimizer that the study does not have."""
     if name is not None and name not in contenders:
         raise unknown_name(f"optimizer in {flag}", name, contenders)
 
 
 def check_json(path: pathlib.Path | None) -> None:
-    """Raises the error for a file of --json that cannot be written."""
+    """Raises an error if the file of --json cannot be written."""
     if path == STANDARD_OUTPUT:
         raise UserError("--json is -, which is standard output, but the tables are printed there. Expected a file.")
     if path is not None:
@@ -61,17 +61,17 @@ def print_answer(
     added: Sequence[str] = (),
     recorded: Sequence[str] = (),
 ) -> int:
-    """Prints a table and a paragraph for each workload and for all of them, and what becomes of the claims.
+    """Prints a table and a paragraph for each workload and for all workloads, and the answers to the claims.
 
     Args:
-      results: of the study.
-      document: of the study.
-      console: where to.
+      results: the results of the study.
+      document: the document of the study.
+      console: the console to print to.
       reference: the optimizer with which others are compared; adamw by default, if the study has it.
-      json: the file that the answer is written to as well, see `verdict.export`.
-      fail_if_worse_than: the optimizer than which no added one may be significantly worse, see `verdict.worse`.
-      added: the names of the added ones.
-      recorded: the names of those that were recorded before; their seconds are marked.
+      json: a file for the answer as JSON, see `verdict.export`; None for no file.
+      fail_if_worse_than: no added optimizer may be significantly worse than this one, see `verdict.worse`.
+      added: the names of the added optimizers.
+      recorded: the names of the optimizers that were recorded earlier; their seconds are marked.
 
     Returns:
       The exit code: `WORSE` if an added optimizer is significantly worse.
@@ -111,8 +111,8 @@ def print_suite(suite: Across, console: Console, reference: str | None = None) -
 
     Args:
       suite: the verdict over all workloads.
-      console: where to.
-      reference: the optimizer that was asked for as the reference; None if none was.
+      console: the console to print to.
+      reference: the reference that the user asked for; None if the user gave none.
     """
     console.print()
     left_out = LESS_IMPORTANT if console.width < WIDE else ()

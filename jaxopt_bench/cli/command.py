@@ -1,4 +1,4 @@
-"""What a command is: words that are parsed into a call, which returns an exit code; and the help that names all."""
+"""The type of commands: a function that returns an exit code; and the help that lists all commands."""
 
 from __future__ import annotations
 

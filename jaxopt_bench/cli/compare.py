@@ -1,4 +1,4 @@
-"""`jaxopt-bench compare`: a study, from its trials to its answer."""
+"""`jaxopt-bench compare`: runs a study, from its trials to its answer."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ from jaxopt_bench.verdict import recommendation, verdict
 
 
 def parse(words: Sequence[str]) -> Command:
-    """Returns the command that the words after `compare` ask for.
+    """Returns the command for the arguments after `compare`.
 
     Raises:
-      UserError: for a study, a workload or an optimizer that is not known, or a number that is not accepted.
+      UserError: for an unknown study, workload or optimizer, or an invalid number.
     """
     asks = any(word.partition("=")[0] in ("--problem", "--dataset") for word in words)
     flags: CompareFlags
@@ -74,7 +74,7 @@ def parse(words: Sequence[str]) -> Command:
 
 
 def _study(flags: CompareFlags, named: Study) -> Study:
-    """Returns the study that the flags make of one, newcomers not yet among its contenders."""
+    """Returns the study with the changes of the flags, without newcomers."""
     study = named.only(flags.workloads, flags.optimizers)
     changed: dict[str, Any] = {
         name: value
@@ -89,14 +89,14 @@ def _study(flags: CompareFlags, named: Study) -> Study:
 
 
 def _folder(flags: CompareFlags, study: Study) -> pathlib.Path:
-    """Returns the study's folder: of one that is named by its folder, that one."""
+    """Returns the study's folder: --out, or the folder that is named in place of a study, or studies/NAME."""
     if flags.out is None and (pathlib.Path(flags.study) / DOCUMENT).exists() and flags.baselines is None:
         return pathlib.Path(flags.study)
     return flags.out or pathlib.Path("studies") / study.name
 
 
 def _ask(flags: QuestionFlags, shard: tuple[int, int]) -> int:
-    """Makes the study of a problem, or continues it, and prints its answer with the winner's settings."""
+    """Creates or continues the study of a problem, and prints its answer with the winner's settings."""
     flags.training.processes.join()
     folder = flags.out or pathlib.Path("studies") / flags.problem.title
     check_folder("--out", folder)
@@ -112,7 +112,7 @@ def _ask(flags: QuestionFlags, shard: tuple[int, int]) -> int:
 
 
 def _compare(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
-    """Works the study off and prints its answer."""
+    """Runs the study and prints its answer."""
     flags.training.processes.join()
     contenders = retuned(with_newcomers(study, flags.add), flags.space, flags.schedule)
     study = dataclasses.replace(study, contenders=contenders)
@@ -138,7 +138,7 @@ def _compare(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
 
 
 def _against(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
-    """Trains newcomers alone, and prints the answer of the study that they and the baselines make."""
+    """Trains only newcomers, and prints the answer of the study of newcomers and baselines."""
     assert flags.baselines is not None, "it is what calls for this"
     flags.training.processes.join()
     recorded = finished_part(load_baselines(flags.baselines), [w.name for w in study.workloads])
@@ -169,7 +169,7 @@ def _against(flags: CompareFlags, study: Study, shard: tuple[int, int]) -> int:
 
 
 def _plan(flags: CompareFlags, study: Study, others: int = 0) -> int:
-    """Prints what the study takes and what it can show; `others` are recorded optimizers that it is compared with."""
+    """Prints the cost and the power of the study; `others` is the number of recorded optimizers to compare with."""
     folder, console = _folder(flags, study), Console()
     check_folder("--out", folder)
     plan = plan_of(study, folder, flags.training.data_dir, flags.largest, reporter_for(console))
@@ -184,7 +184,7 @@ def _train(
     if flags.record is not None:
         check_folder("--record", flags.record)
     if flags.executor == "local":
-        choose_code_path(devices=flags.training.devices)  # here, where nothing is written yet
+        choose_code_path(devices=flags.training.devices)  # before anything is written
     for line in [study.question, *protocol(study)] if study.question else protocol(study):
         print_plain(console, line)
     if (outlook := outlook_of(study, others)).is_absurd:
@@ -211,7 +211,7 @@ def _executor(flags: CompareFlags) -> Executor:
 
 
 def _check_references(flags: CompareFlags, study: Study) -> None:
-    """Checks that the flags name optimizers of the study, before anything is trained."""
+    """Checks that the flags name optimizers of the study, before any training."""
     names = [contender.name for contender in study.contenders]
     check_reference("--reference", flags.reference, names)
     check_reference("--fail-if-worse-than", flags.fail_if_worse_than, names)
@@ -220,14 +220,14 @@ def _check_references(flags: CompareFlags, study: Study) -> None:
 
 
 def _only(flags: CompareFlags) -> list[str]:
-    """Returns the names of the optimizers that are trained now; none stands for all."""
+    """Returns the names of the optimizers to train now; an empty list stands for all."""
     return [name for word in flags.only.split(",") if (name := word.strip())]
 
 
 def _print_answer(
     flags: CompareFlags, results: Results, document: Document, console: Console, recorded: Sequence[str] = ()
 ) -> int:
-    """Prints the answer, writes it where the flags say, and returns the exit code."""
+    """Prints the answer, writes it to the file of --json, and returns the exit code."""
     return print_answer(
         results,
         document,

@@ -1,4 +1,4 @@
-"""The flags of `jaxopt-bench compare`, and which of them can be used together."""
+"""The flags of `jaxopt-bench compare`, and checks of their combinations."""
 
 from __future__ import annotations
 
@@ -16,117 +16,119 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.problems import Classification, ProblemConfig
 
 NUMBERS = ("trials", "total_epochs", "trial_seeds", "finalist_seeds", "seeds", "repetitions")
-"""Fields of a study that flags set to a number of at least 1."""
+"""Fields of a study for which there are flags with a number of at least 1."""
 
 
 @dataclasses.dataclass(frozen=True)
 class CompareFlags:
-    """Compare optimizers: tune each with the same budget, confirm the winners with fresh seeds, and answer.
+    """Compare optimizers: tune each with the same budget, confirm the winners with fresh seeds, and print the answer.
 
-    The same command continues a study that was stopped; with more trials, seeds, repetitions, optimizers or workloads
-    it trains what is new. In place of a study, --problem NAME or --dataset PATH asks which optimizer to use for one
+    The same command continues a stopped study. With more trials, seeds, repetitions, optimizers or workloads, it trains
+    only the new runs. Instead of a study, --problem NAME or --dataset PATH finds out which optimizer to use for one
     problem; `compare --problem NAME --help` shows the flags for that.
     """
 
     study: tyro.conf.Positional[str]
-    """A study's name (`jaxopt-bench list studies`), a file that exports one, or a folder that holds one."""
+    """A study's name (`jaxopt-bench list studies`), a file that exports a study, or a folder with a study."""
     trials: int | None = None
-    """Trials of each optimizer on each workload."""
+    """Number of trials of each optimizer on each workload."""
     total_epochs: int | None = None
-    """Epochs of all trials of each optimizer on each workload, in place of a number of trials."""
+    """Total epochs of all trials of each optimizer on each workload, instead of a number of trials."""
     trial_seeds: int | None = None
-    """Seeds a trial."""
+    """Number of seeds of each trial."""
     finalists: int | None = None
-    """How many of each optimizer's best trials are trained again before one is selected; 0 for none."""
+    """Number of best trials of each optimizer that are trained again before one of them is selected; 0 for none."""
     finalist_seeds: int | None = None
-    """With how many other seeds each finalist is trained; these results alone select the winner."""
+    """Number of other seeds with which each finalist is trained; only these results select the winner."""
     seeds: int | None = None
-    """Fresh seeds with which each winner is confirmed."""
+    """Number of fresh seeds with which each winner is confirmed."""
     repetitions: int | None = None
-    """Independent searches."""
+    """Number of independent searches."""
     search: Literal["sobol", "random", "grid", "halving"] | None = None
-    """How trials are drawn. halving draws as sobol does, and trains only the best trials to the end: after each rung (a
-    number of epochs), the best of them continue, and the others stop."""
+    """The method that draws trials. halving draws like sobol, but trains only the best trials to the end: after each
+    rung (a number of epochs), the best trials continue, and the others stop."""
     halving_factor: int | None = None
-    """With --search halving: one in so many trials continues after each rung."""
+    """With --search halving: after each rung, one in this many trials continues."""
     halving_rungs: int | None = None
-    """With --search halving: how many rungs there are, at most."""
+    """With --search halving: the maximum number of rungs."""
     epochs: int | None = None
-    """Epochs of every run, in place of the workloads' own."""
+    """Number of epochs of every run, instead of the workloads' own numbers."""
     workloads: tuple[str, ...] = ()
-    """Workloads of the study, by name; all by default."""
+    """Names of the workloads of the study to use; all by default."""
     optimizers: tuple[str, ...] = ()
-    """Optimizers of the study, by name; all by default."""
+    """Names of the optimizers of the study to use; all by default."""
     add: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """An optimizer to compare as well, tuned like the others: a name, FILE.py:FUNCTION or MODULE:FUNCTION."""
+    """Another optimizer to compare, tuned like the others: a name, FILE.py:FUNCTION or MODULE:FUNCTION."""
     space: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """NAME.FIELD=VALUES: where to search a field of an optimizer (FIELD) or of its schedule (schedule.FIELD): a range
-    (mine.learning_rate=1e-4..1e-1), values (mine.b2=0.9,0.99), or one value, at which it is fixed."""
+    """NAME.FIELD=VALUES: the search range for a field of an optimizer (FIELD) or of its schedule (schedule.FIELD): a
+    range (mine.learning_rate=1e-4..1e-1), values (mine.b2=0.9,0.99), or one fixed value."""
     schedule: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """NAME=SCHEDULE: train an optimizer under another schedule, such as mine=constant or mine=cosine:warmup=1."""
+    """NAME=SCHEDULE: train an optimizer with another schedule, such as mine=constant or mine=cosine:warmup=1."""
     baselines: pathlib.Path | None = None
-    """Recorded results of this study, a folder or the name of those that come with the project: only what --add names
-    is trained, and compared with them."""
+    """Recorded results of this study: a folder, or the name of results that come with the project. Only the optimizers
+    of --add are trained, and they are compared with the recorded ones."""
     reference: str | None = None
-    """The optimizer with which others are compared over several workloads; adamw by default, if the study has it."""
+    """The optimizer to compare the others with over several workloads; adamw by default, if the study has it."""
     json: pathlib.Path | None = None
-    """Write the answer to this file as well, as JSON; `jaxopt_bench/verdict/export.py` describes its fields. The exit
-    code stays 0 whatever the answer is."""
+    """Also write the answer to this file, as JSON; `jaxopt_bench/verdict/export.py` describes its fields. This does not
+    change the exit code."""
     fail_if_worse_than: str | None = None
-    """With --add: exit with code 4 if an added optimizer is significantly worse than this one: on some workload, by the
-    test of the tables, or over all workloads, by Wilcoxon's signed-rank test of its mean scores. The p values of all
-    these questions are corrected together (Holm, 5%), so chance alone gives code 4 in at most 5% of studies. An added
-    optimizer whose trials all diverge on a workload is worse. An incomplete study is not judged."""
+    """With --add: exit with code 4 if an added optimizer is significantly worse than this one: on a workload, by the
+    test of the tables, or over all workloads, by Wilcoxon's signed-rank test of its mean scores. All these p values are
+    corrected together (Holm, 5%), so chance alone gives code 4 in at most 5% of studies. An added optimizer is worse if
+    all its trials on a workload diverge. An incomplete study is not judged."""
     record: pathlib.Path | None = None
-    """Continue the study from its recorded results in this folder, which another machine may have written; or begin
-    such a record. Only what it lacks is trained, in --out. An optimizer is added as soon as all its runs on a workload
-    have finished, so --out can be a new folder each time. A kill leaves the old record or the new one."""
+    """Continue the study from the recorded results in this folder, which another machine may have written, or start
+    such a record. Only missing runs are trained, in --out. An optimizer is added to the record as soon as all its runs
+    on a workload have finished, so --out can be a new folder each time. If the command is killed, the record is still
+    valid: it is the old or the new one."""
     compact: bool = False
-    """With --record: leave out single test examples, and most lines of trials; see `jaxopt-bench results --help`."""
+    """With --record: leave out single test examples and most lines of trials; see `jaxopt-bench results --help`."""
     only: Annotated[str, tyro.conf.arg(metavar="OPTIMIZER[,OPTIMIZER]")] = ""
     """Train only these optimizers of the study now, and leave the others for later."""
     widen: bool = False
     """Extend search spaces beyond the edges towards which the results of this study still improve, by a decade each.
-    All optimizers get the same number of further trials, and the trials that exist stay valid. If you use it again, the
-    spaces are extended further."""
+    All optimizers get the same number of additional trials, and existing trials stay valid. If you use this flag again,
+    the spaces are extended further."""
     out: pathlib.Path | None = None
     """The study's folder; studies/NAME by default."""
     plan: bool = False
-    """Print how many runs the study has, how long they take, how much disk space they need, and how large a difference
-    between optimizers it can show. Nothing is trained or written; some seconds of training are measured."""
+    """Print the number of runs of the study, their time, their disk space, and the size of the differences between
+    optimizers that the study can show. Nothing is trained or written, except for some seconds of training to measure
+    the time."""
     largest: MostRuns = None
     training: Annotated[TrainingFlags, tyro.conf.arg(name="")] = dataclasses.field(default_factory=TrainingFlags)
     executor: Literal["local", "ray"] = "local"
-    """Where runs are trained: on this machine's devices, or on a Ray cluster, whose nodes share the study's folder."""
+    """The place of training: this machine's devices, or a Ray cluster whose nodes share the study's folder."""
     address: str | None = None
-    """The Ray cluster: auto, on a node of it, or its head's HOST:PORT; by default $RAY_ADDRESS, or a new one here."""
+    """The Ray cluster: auto (on a node of it), or HOST:PORT of its head; by default $RAY_ADDRESS, or a new one here."""
     task_cpus: float | None = None
-    """CPUs of a Ray task, which is one population; by default a whole node's, or 1 where it has a GPU."""
+    """Number of CPUs of a Ray task, which is one population; by default those of a node, or 1 if it has a GPU."""
     task_gpus: float | None = None
-    """GPUs of a Ray task; by default 1 where the cluster has any."""
+    """Number of GPUs of a Ray task; by default 1 if the cluster has GPUs."""
     shard: Annotated[str, tyro.conf.arg(metavar="I/N")] = "0/1"
-    """This process does the I-th part, from 0, of N that share the folder, as of a SLURM array."""
+    """This process does part I, counted from 0, of N parts that share the folder, as in a SLURM array."""
 
 
 @dataclasses.dataclass(frozen=True)
 class QuestionFlags(CompareFlags):
-    """Find out which optimizer to use for a problem: compare six of them within some minutes.
+    """Find out which optimizer to use for a problem: compare six optimizers within some minutes.
 
-    The budget is chosen from measured times when the study begins, and recorded in its folder. The same command
-    continues it.
+    The budget is chosen from measured times when the study starts, and recorded in its folder. The same command
+    continues the study.
     """
 
     study: tyro.conf.Suppress[str] = ""
     problem: Annotated[ProblemConfig, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Classification)
     minutes: float = 10.0
-    """How long a new study may take, about."""
+    """Approximate time limit of a new study, in minutes."""
 
 
 def check_flags(flags: CompareFlags) -> tuple[int, int]:
     """Returns the index of this process's part of a study, and the number of parts.
 
     Raises:
-      UserError: for a number that is not accepted, and for flags that cannot be used together.
+      UserError: for an invalid number, or for flags that cannot be used together.
     """
     for name in (*NUMBERS, "epochs", "largest"):
         if getattr(flags, name) is not None:
@@ -166,7 +168,7 @@ def added_names(flags: CompareFlags) -> tuple[str, ...]:
 
 
 def _check_record(flags: CompareFlags, shard: tuple[int, int]) -> None:
-    """Raises an error for a flag that cannot be used with --record or --only."""
+    """Raises an error if a flag cannot be used with --record or --only."""
     together = {
         "--baselines": flags.baselines is not None,
         "--widen": flags.widen,

@@ -18,22 +18,22 @@ from jaxopt_bench.errors import unknown_name
 
 @dataclasses.dataclass(frozen=True)
 class PrepareFlags:
-    """Prepare a data set for TFDS, from its official archive: downloaded, or a local copy."""
+    """Prepare a data set for TFDS from its official archive, which is downloaded or is a local copy."""
 
     name: tyro.conf.Positional[str]
     """Name of the data set in TFDS."""
     source: Annotated[pathlib.Path | None, tyro.conf.arg(name="from")] = None
-    """The official archive, binary or Python version (.tar.gz, .tar, .zip), or the folder it unpacks to; of mnist and
-    fashion_mnist the folder of the official idx files. Default: download it (cifar10 and cifar100)."""
+    """The official archive, binary or Python version (.tar.gz, .tar, .zip), or the folder with its unpacked files; for
+    mnist and fashion_mnist, the folder of the official idx files. Default: download it (cifar10 and cifar100)."""
     data_dir: pathlib.Path | None = None
     """Folder of TFDS data sets. Default: $TFDS_DATA_DIR, or TFDS's own default."""
 
 
 def parse(words: Sequence[str]) -> Command:
-    """Returns the command that the words after `data` ask for.
+    """Returns the command for the arguments after `data`.
 
     Raises:
-      UserError: for another one than `prepare`.
+      UserError: if the first argument is not `prepare`.
     """
     if words and words[0] in ("-h", "--help"):
         words = ["prepare", *words]
@@ -43,7 +43,7 @@ def parse(words: Sequence[str]) -> Command:
 
 
 def prepare(flags: PrepareFlags) -> int:
-    """Prepares a data set and prints where it is."""
+    """Prepares a data set and prints its folder."""
     already = data.is_prepared(flags.name, flags.data_dir)
     folder = data.prepare(flags.name, flags.source, flags.data_dir)
     if already:

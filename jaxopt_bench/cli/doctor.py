@@ -1,4 +1,4 @@
-"""`jaxopt-bench doctor`: versions, devices, and whether this backend can be trusted."""
+"""`jaxopt-bench doctor`: prints versions and devices, and checks whether this backend computes correctly."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from jaxopt_bench.runs.environment import environment
 from jaxopt_bench.training import CodePath, choose_code_path, default_backend
 
 EXTRAS = {"report": PACKAGES, "ray": ("ray",), "peers": ("torch",)}
-"""The modules that an extra of the package brings."""
+"""The modules of each extra of the package."""
 
 
 @dataclasses.dataclass(frozen=True)
 class DoctorFlags:
-    """Check that this backend computes what training needs: layers, gradients, augmentation, optimizers' updates, and
-    the loss and gradient of a small problem of each kind.
+    """Check that this backend computes correct results for all parts of training: layers, gradients, augmentation,
+    updates of optimizers, and the loss and gradient of a small problem of each kind.
 
-    They are compiled as training would compile them here, and held against stored float64 results. The exit code is 1
-    where any is off.
+    The functions are compiled as for training on this machine, and compared with stored float64 results. The exit code
+    is 1 if any result is wrong.
     """
 
     deterministic: bool = False
-    """Check what `run --deterministic` would use."""
+    """Check the code path of `run --deterministic`."""
     plain: bool = False
-    """Check the plainest code path, in place of the one that training would choose here."""
+    """Check the plainest code path, instead of the one that training would choose here."""
 
 
 def parse(words: Sequence[str]) -> Command:
-    """Returns the command that the words after `doctor` ask for."""
+    """Returns the command for the arguments after `doctor`."""
     return bind(doctor, DoctorFlags, "doctor", words)
 
 
 def doctor(flags: DoctorFlags) -> int:
-    """Prints versions, devices, a line for each item and what to do about those that failed; returns the exit code."""
+    """Prints versions, devices, a line for each item, and advice about failed items; returns the exit code."""
     console = Console(highlight=False, markup=False, soft_wrap=True)
     try:
         backend = default_backend()
@@ -60,7 +60,7 @@ def doctor(flags: DoctorFlags) -> int:
     _print_environment(path, console)
     results, expected = [], load_expected()
     for item in make_items(Layers(path=path.layers)):
-        console.print(f"  {item.name:26}", end="")  # before it is run: what dies has said where
+        console.print(f"  {item.name:26}", end="")  # printed first, to show which item crashed
         result = check(item, expected[item.name], path)
         _print_result(result, console)
         results.append(result)

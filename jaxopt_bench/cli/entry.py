@@ -1,4 +1,4 @@
-"""From words to an exit code: finds the command, calls it, and says what went wrong."""
+"""The entry point: finds the command, calls it, prints errors, and exits with its code."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ COMMANDS: Mapping[str, str] = {
     "doctor": "jaxopt_bench.cli.doctor",
     "kernels": "jaxopt_bench.cli.kernels",
 }
-"""The module of each command, whose `parse` makes a call of the words that follow. Only the one that is asked for is
-imported: JAX takes seconds."""
+"""The module of each command. Its `parse` makes a call of the remaining arguments. Only the module of the given command
+is imported, because JAX takes seconds to import."""
 
 TRAINING = ("run", "sweep", "compare")
 """The commands that can be resumed."""
@@ -39,7 +39,8 @@ INTERRUPTED = "interrupted"
 INTERRUPTED_TRAINING = "interrupted. Run the same command (without --fresh) to resume from the last checkpoint."
 
 LAST_WORDS = 2.0
-"""Seconds that the first of several processes leaves the others, whom its end will end, to say why they do."""
+"""Seconds that process 0 waits after an error, so that the other processes can print their own errors before its exit
+ends them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -57,16 +58,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         _fail(error, debug, MISUSED)
 
-    from jaxopt_bench.runs import Interrupted  # imports JAX, which help and a mistyped command can do without
+    from jaxopt_bench.runs import Interrupted  # imports JAX, which help and mistyped commands do not need
 
     try:
         with interrupts.interruptible(INTERRUPTED_TRAINING if words[0] in TRAINING else INTERRUPTED):
             code = command()
-        if (failure := streams.output_error()) is not None:  # which does not stop a command
+        if (failure := streams.output_error()) is not None:  # the command did not stop for it
             raise UserError(f"standard output could not be written: {failure.strerror}.")
-    except Interrupted as stop:  # before KeyboardInterrupt, of which it may be a kind
+    except Interrupted as stop:  # before KeyboardInterrupt, because it may be a subclass of it
         interrupts.say(str(stop))
-        sys.exit(128 + stop.signal)  # of several processes all were stopped, and none need be left behind
+        sys.exit(128 + stop.signal)  # if there are several processes, all were stopped, so a normal exit works
     except (KeyboardInterrupt, Exception) as error:
         if isinstance(error, KeyboardInterrupt) or interrupts.was_interrupted():  # a library may have wrapped it
             interrupts.say_interrupted()
@@ -76,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def parse(words: Sequence[str]) -> Command:
-    """Returns the command that the words ask for.
+    """Returns the command for the arguments.
 
     Raises:
       UserError: for an unknown command or name, or a value that a field does not accept.
@@ -94,22 +95,22 @@ def parse(words: Sequence[str]) -> Command:
 
 
 def _fail(error: Exception, debug: bool, code: int) -> NoReturn:
-    """Prints an error in one message, its traceback only where asked for, and exits."""
+    """Prints an error in one message, with its traceback only if `debug` is set, and exits."""
     if debug:
         traceback.print_exception(error)
     expected = isinstance(error, (UserError, OSError))
     said = str(error) if expected else f"{type(error).__name__}: {error} (--debug shows where)"
-    said = "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in said)  # nothing a terminal obeys
+    said = "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in said)  # no control characters
     print(f"error: {without_middle(said)}", file=sys.stderr)
     _leave(code)
 
 
 def _leave(code: int) -> NoReturn:
-    """Exits after an error; as one of several processes without waiting for the others, which wait for this one."""
-    jax = sys.modules.get("jax")  # imported where there are several
+    """Exits after an error. If there are several processes, it does not wait for the others, as they wait for it."""
+    jax = sys.modules.get("jax")  # it is imported if there are several processes
     if jax is not None and jax.distributed.is_initialized():
         for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError):  # a closed pipe; the others would wait for minutes
+            with contextlib.suppress(OSError):  # a closed pipe; without an exit, the others would wait for minutes
                 stream.flush()
         if jax.process_index() == 0:
             time.sleep(LAST_WORDS)

@@ -1,4 +1,4 @@
-"""A command's words, parsed into its flags."""
+"""Parses the arguments of a command into its flags."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from jaxopt_bench.errors import UserError
 
 
 def bind(function: Callable[[Any], int], flags: type, name: str, words: Sequence[str], **options: Any) -> Command:
-    """Parses the words into flags and returns the command with its flags bound.
+    """Parses the arguments into flags and returns the command with these flags.
 
     Args:
-      function: runs the command; takes its flags and returns an exit code.
+      function: the function that runs the command; it takes the flags and returns an exit code.
       flags: a dataclass.
-      name: of the command, for its help.
-      words: that follow it.
-      **options: of `tyro.cli`.
+      name: the name of the command, for its help.
+      words: the arguments after the command.
+      **options: options of `tyro.cli`.
 
     Raises:
       SystemExit: after printing help (0), or for flags that cannot be parsed (2).
@@ -31,12 +31,12 @@ def bind(function: Callable[[Any], int], flags: type, name: str, words: Sequence
 
 
 def parse_flags(flags: type, name: str, words: Sequence[str], **options: Any) -> Any:
-    """Returns the flags that the words set; see `bind`."""
+    """Returns the flags that the arguments set; see `bind`."""
     return tyro.cli(flags, prog=f"jaxopt-bench {name}", args=list(words), **options)
 
 
 def check_at_least_one(flag: str, value: int) -> None:
-    """Raises the error for a flag's value that is less than 1."""
+    """Raises an error if the value of a flag is less than 1."""
     if value < 1:
         raise UserError(f"{flag} is {value}; accepted: an integer >= 1.")
 
@@ -45,12 +45,12 @@ def parse_index_and_count(flag: str, value: str, also: str) -> tuple[int, int]:
     """Returns I and N of a flag's value of the form I/N.
 
     Args:
-      flag: its name.
-      value: the value.
+      flag: the name of the flag.
+      value: the value of the flag.
       also: the end of the error message, such as "as 0/4".
 
     Raises:
-      UserError: for a value of another form, or if I is not below N.
+      UserError: if the value has another form, or I is not below N.
     """
     match = re.fullmatch(r"(\d+)/(\d+)", value)
     if match is None or not int(match[1]) < int(match[2]):
@@ -59,7 +59,7 @@ def parse_index_and_count(flag: str, value: str, also: str) -> tuple[int, int]:
 
 
 def check_folder(flag: str, path: pathlib.Path) -> None:
-    """Raises the error for a flag's folder that neither is one nor can be made."""
+    """Raises an error if the folder of a flag does not exist and cannot be created."""
     for parent in (path, *path.parents):
         if parent.exists():
             if not parent.is_dir():

@@ -24,7 +24,7 @@ WITHOUT_ONEDNN = (
 
 @dataclasses.dataclass(frozen=True)
 class KernelsFlags:
-    """Build the CPU kernels: functions in C++ that make training on CPUs faster. Or show, or remove them.
+    """Build, show or remove the CPU kernels: functions in C++ that make training on CPUs faster.
 
     Building needs a C++17 compiler. oneDNN, which computes convolutions and dense layers, comes with the extra
     "kernels" on Linux x86-64. To use another compiler or another oneDNN, set the environment variables CXX, CXXFLAGS
@@ -32,11 +32,11 @@ class KernelsFlags:
     """
 
     action: tyro.conf.Positional[Literal["build", "show", "remove"]] = "build"
-    """Whether to build them, to show what is built and whether it is used here, or to remove them."""
+    """Build the kernels, show the built kernels and whether they are used here, or remove them."""
 
 
 def parse(words: Sequence[str]) -> Command:
-    """Returns the command that the words after `kernels` ask for."""
+    """Returns the command for the arguments after `kernels`."""
     return bind(change_or_show, KernelsFlags, "kernels", words)
 
 
@@ -48,7 +48,7 @@ def change_or_show(flags: KernelsFlags) -> int:
 def _build() -> int:
     start = time.monotonic()
     build(kernels.LIBRARY)
-    if kernels.library() is None:  # a warning has said why
+    if kernels.library() is None:  # a warning has told the reason
         return FAILED
     print(f"built {kernels.LIBRARY} in {format_duration(time.monotonic() - start)}: {kernels.description()}")
     if kernels.onednn_version() is None:
@@ -60,7 +60,7 @@ def _show() -> int:
     print(f"file: {kernels.LIBRARY}")
     if not kernels.LIBRARY.exists():
         print(f"built: no. {kernels.COMMAND} builds them.")
-    elif kernels.library() is None:  # a warning has said why
+    elif kernels.library() is None:  # a warning has told the reason
         print("built: yes, but they cannot be used.")
     else:
         print(f"built: yes ({kernels.description()})")

@@ -1,4 +1,4 @@
-"""`jaxopt-bench list`: what can be named."""
+"""`jaxopt-bench list`: prints the names that commands accept."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from jaxopt_bench.study import STUDIES, Study
 
 SENTENCE_END = re.compile(r"(?<!et al)\. (?=[A-Z])")
 MOST_WORKLOADS = 3
-"""The most workloads of a study that are listed one by one."""
+"""The maximum number of workloads of a study that are listed one by one."""
 Kind = Literal["all", "experiments", "studies", "problems", "models", "datasets", "optimizers", "schedules"]
 
 
 @dataclasses.dataclass(frozen=True)
 class ListFlags:
-    """List what can be named, one table a kind."""
+    """List the names that commands accept, one table for each kind."""
 
     kind: tyro.conf.Positional[Kind] = "all"
     experiments: pathlib.Path | None = None
@@ -40,7 +40,7 @@ class ListFlags:
 
 
 def parse(words: Sequence[str]) -> Command:
-    """Returns the command that the words after `list` ask for."""
+    """Returns the command for the arguments after `list`."""
     return bind(list_kinds, ListFlags, "list", words)
 
 

@@ -1,4 +1,4 @@
-"""What names on the command line stand for: experiments with parts of them replaced, optimizers, runs."""
+"""The meaning of names on the command line: experiments with replaced parts, optimizers, runs."""
 
 from __future__ import annotations
 
@@ -28,15 +28,16 @@ from jaxopt_bench.user_config import UserTable
 def named_experiment(
     command: str, words: Sequence[str], given: Mapping[str, float] = types.MappingProxyType({})
 ) -> tuple[Experiment, list[str]]:
-    """Returns the experiment with what names put in its place as defaults, and the words left for tyro to parse.
+    """Returns the experiment after applying --problem, --optimizer, --model and --schedule, and the remaining
+    arguments.
 
     Args:
-      command: which is parsed.
-      words: of the command line.
-      given: values of fields that the words do not name, as "optimizer.learning_rate".
+      command: the command, for error messages.
+      words: the arguments of the command.
+      given: values of fields that the arguments do not set, by names such as "optimizer.learning_rate".
 
     Raises:
-      UserError: where none is named, or there is none of a name.
+      UserError: if no experiment is given or a name is unknown.
     """
     if words and words[0] in ("-h", "--help"):
         words = ["digits_cnn_adamw", *words]
@@ -66,10 +67,10 @@ def named_experiment(
 
 
 def named_problem(words: Sequence[str]) -> tuple[ProblemConfig, list[str]]:
-    """Returns the problem that --problem names, or the data of --dataset make, and the other words.
+    """Returns the problem of --problem, or a problem on the data of --dataset, and the remaining arguments.
 
     Raises:
-      UserError: if neither is given, or there is no such problem.
+      UserError: if neither is given, or the problem is unknown.
     """
     named, rest = _values(("problem",), words)
     found, _ = _values(("dataset", "target"), rest)
@@ -96,7 +97,7 @@ def _of_named_data(name: str) -> ProblemConfig:
 def _with_parts(
     problem: ProblemConfig, words: Sequence[str], given: Mapping[str, float]
 ) -> tuple[ProblemConfig, list[str]]:
-    """Returns a problem with those of its parts that the words name, such as --model, and the other words."""
+    """Returns a problem after applying flags for its parts, such as --model, and the remaining arguments."""
     kinds = type(problem).kinds
     parts, rest = _values(kinds, words)
     chosen = {field: _part(field, kinds[field], name, rest, given) for field, name in parts.items()}
@@ -104,12 +105,12 @@ def _with_parts(
 
 
 def _on_data(problem: ProblemConfig, words: Sequence[str], may_change: bool = False) -> ProblemConfig:
-    """Returns a problem on the user's data that the words name with --dataset and --target, if they do.
+    """Returns a problem on the user's data if --dataset names a file, with the target of --target.
 
     Args:
       problem: the problem.
-      words: of the command line.
-      may_change: whether another kind of problem, or another network, may take its place if the data need that.
+      words: the arguments of the command.
+      may_change: whether another kind of problem, or another network, may replace the problem if the data need it.
 
     Raises:
       UserError: if the data cannot be read.
@@ -132,7 +133,7 @@ def _on_data(problem: ProblemConfig, words: Sequence[str], may_change: bool = Fa
 
 
 def with_field_names(words: Sequence[str]) -> list[str]:
-    """Returns the words with the flags of a user's optimizer under the names of its fields.
+    """Returns the arguments after renaming flags of a user's optimizer to the names of its fields.
 
     A function may call its learning rate `lr`; its flag `--optimizer.lr` then means `--optimizer.learning-rate`.
     """
@@ -150,10 +151,10 @@ def with_field_names(words: Sequence[str]) -> list[str]:
 
 
 def named_optimizer(name: str) -> Optimizer:
-    """Returns an optimizer by its name in the table, or of a user's function, to be looked at rather than trained with.
+    """Returns an optimizer by its name in the table, or a user's function, for display only and not for training.
 
     Raises:
-      UserError: where there is none, or the function cannot be imported.
+      UserError: if it is unknown, or the function cannot be imported.
     """
     return _part("optimizer", OPTIMIZERS, name, [], {}, placeholders=True)
 
@@ -166,17 +167,17 @@ def _part(
     given: Mapping[str, float],
     placeholders: bool = False,
 ) -> Any:
-    """Returns what a name stands for as a part of an experiment.
+    """Returns a part of an experiment by its name.
 
-    If a user's code defines it, its arguments without default are taken from the words that set them.
+    If it is the user's code, the arguments of the command line set its arguments without defaults.
 
     Args:
-      field: which part, as "optimizer" or "model".
-      table: what a name is looked up in.
-      name: of an entry in the table, or a reference to users' code.
-      words: of the command line.
-      given: values of fields that the words do not name, as "optimizer.learning_rate".
-      placeholders: whether values of ours stand for what is not given, where only its fields are of interest.
+      field: the kind of part, such as "optimizer" or "model".
+      table: the table that contains the name.
+      name: the name of an entry in the table, or a reference to the user's code.
+      words: the arguments of the command line.
+      given: values of fields that the arguments do not set, by names such as "optimizer.learning_rate".
+      placeholders: whether missing values are replaced with placeholders, because only the fields of the part matter.
     """
     if not isinstance(table, UserTable) or not user_code.is_reference(name):
         return table[name]
@@ -199,20 +200,20 @@ def _part(
 
 
 def _placeholder(name: str, kind: Any) -> Any:
-    """Returns what stands for an argument without a default where only the optimizer's fields are of interest."""
+    """Returns a placeholder for an argument without a default, if only the fields of the optimizer matter."""
     if name == "learning_rate":
         return rate_or_fallback(None)
     arguments = [argument for argument in typing.get_args(kind) if argument not in (Ellipsis, type(None))]
     if typing.get_origin(kind) is Literal:
         return arguments[0]
-    return arguments[0](1) if arguments else kind(1)  # of a tuple, or of what may be None
+    return arguments[0](1) if arguments else kind(1)  # for a tuple, or a type that allows None
 
 
 def _values(fields: Iterable[str], words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """Returns what the words set of some fields, and the other words.
+    """Returns the values of some flags, by field, and the remaining arguments.
 
     Raises:
-      UserError: for a flag without a value.
+      UserError: if a flag has no value.
     """
     flags = argparse.ArgumentParser(
         add_help=False, allow_abbrev=False, exit_on_error=False, argument_default=argparse.SUPPRESS
@@ -230,14 +231,14 @@ def _values(fields: Iterable[str], words: Sequence[str]) -> tuple[dict[str, str]
 
 
 def find_run(name: str, runs_dir: pathlib.Path) -> pathlib.Path:
-    """Returns a run's directory by its path, or the one of an experiment that was begun or continued last.
+    """Returns a run's directory by its path, or the latest run of an experiment, started or continued.
 
     Args:
       name: a run's directory, in `runs_dir` or anywhere, or an experiment's name.
       runs_dir: the folder of all runs.
 
     Raises:
-      UserError: where there is neither.
+      UserError: if there is neither.
     """
     for path in (pathlib.Path(name), runs_dir / name):
         if (path / "config.json").exists():

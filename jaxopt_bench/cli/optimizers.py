@@ -1,4 +1,4 @@
-"""`jaxopt-bench optimizers`: an optimizer's record, what it does, and pictures of where optimizers go."""
+"""`jaxopt-bench optimizers`: shows an optimizer's record, measures its behaviour, and draws paths of optimizers."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ from jaxopt_bench.training import default_backend
 from jaxopt_bench.verdict import shared_settings, single_setting_in_words
 
 SUITE_STUDY = "suite"
-"""The study whose recorded results recommend a setting."""
+"""The study whose recorded results give the recommended settings."""
 
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerFlags:
-    """Show an optimizer: where it is from, its hyperparameters, where they are worth searching, and a setting that does
-    well on many small workloads."""
+    """Show an optimizer: its source, its hyperparameters with recommended search ranges, and a setting that is good on
+    many small workloads."""
 
     name: tyro.conf.Positional[str]
     """An optimizer by its name, or FILE.py:FUNCTION or MODULE:FUNCTION."""
@@ -58,49 +58,49 @@ class OptimizerFlags:
 
 @dataclasses.dataclass(frozen=True)
 class CheckFlags:
-    """Measure what an optimizer does in a few steps on random gradients: no description of it is read.
+    """Measure an optimizer's behaviour in a few steps on random gradients, without reading any description of it.
 
-    Shown are: which of its rules updates which parameters; whether it obeys the learning rate and its schedule; its
-    weight decay; whether the scale of gradients matters; the size of its updates and of its state; whether it is
-    deterministic.
+    The result shows which rules of the optimizer update which parameters; whether it follows the learning rate and the
+    schedule; its weight decay; whether the scale of gradients matters; the size of its updates and of its state;
+    whether it is deterministic.
     """
 
     name: tyro.conf.Positional[str]
     """An optimizer by its name, or FILE.py:FUNCTION or MODULE:FUNCTION."""
     model: str = "cnn"
-    """The network whose parameters are updated, by its name."""
+    """The name of the network whose parameters are updated."""
     dataset: str = "cifar10"
-    """The data set that the network is for, by its name. It is not read."""
+    """The name of the data set of the network. It is not read."""
     problem: str | None = None
-    """Another problem whose parameters are updated, by its name, or FILE.py:FUNCTION or MODULE:FUNCTION; --model and
-    --dataset do not count then."""
+    """Another problem whose parameters are updated: a name, FILE.py:FUNCTION or MODULE:FUNCTION. --model and --dataset
+    are ignored then."""
     json: pathlib.Path | None = None
     """Write the facts to this file, as JSON; - is standard output."""
 
 
 @dataclasses.dataclass(frozen=True)
 class PlotFlags:
-    """Draw where optimizers go on surfaces of two numbers, and their effective step sizes.
+    """Draw the paths of optimizers on surfaces over two numbers, and their effective step sizes.
 
-    Each takes, on each surface, the learning rate with which it comes down fastest without leaving the picture, of one
-    and three times the powers of ten.
+    On each surface, each optimizer uses the learning rate with which it descends fastest without leaving the picture.
+    The candidates are one and three times the powers of ten.
     """
 
     names: tyro.conf.Positional[tuple[str, ...]] = ("sgd", "momentum", "nesterov", "adam", "nadam", "amsgrad", "padam")
-    """Optimizers by name."""
+    """Names of optimizers."""
     surfaces: tuple[str, ...] = tuple(SURFACES)
-    """Surfaces by name."""
+    """Names of surfaces."""
     steps: int = 200
-    """Updates."""
+    """Number of updates."""
     out: pathlib.Path = pathlib.Path("optimizers.png")
     """The picture, PNG or SVG; or an animation: HTML, which opens offline, or GIF."""
 
 
 def parse(words: Sequence[str]) -> Command:
-    """Returns the command that the words after `optimizers` ask for.
+    """Returns the command for the arguments after `optimizers`.
 
     Raises:
-      UserError: for an unknown one.
+      UserError: for an unknown command.
     """
     commands: dict[str, tuple[Callable[[Any], int], type]] = {
         "show": (show_optimizer, OptimizerFlags),
@@ -140,15 +140,15 @@ def show_optimizer(flags: OptimizerFlags) -> int:
 
 
 def _unwrapped(text: str) -> str:
-    """Returns a text with each paragraph on one line, so that it fills a terminal; formulas keep their lines."""
+    """Returns a text with each paragraph on one line, so that it fills the terminal; formulas keep their lines."""
     paragraphs = text.split("\n\n")
     return "\n\n".join(p if p.startswith((" ", "* ")) else " ".join(p.split()) for p in paragraphs)
 
 
 def _recommended(name: str) -> str | None:
-    """Returns the single setting of an optimizer that does best in the recorded study of many small workloads.
+    """Returns the best single setting of an optimizer in the recorded study of many small workloads.
 
-    None if the optimizer, or the study, is not recorded on all workloads.
+    None if the study is not recorded, or does not have the optimizer on all workloads.
     """
     folder = {path.name: path for path in recorded_folders()}.get(SUITE_STUDY)
     if folder is None:
@@ -164,7 +164,7 @@ def _recommended(name: str) -> str | None:
 
 
 def check_optimizer(flags: CheckFlags) -> int:
-    """Prints what an optimizer does, or writes it as JSON."""
+    """Prints the measured behaviour of an optimizer, or writes it as JSON."""
     if flags.json is not None:
         check_output_file(flags.json)
     optimizer = named_optimizer(flags.name)
@@ -174,7 +174,7 @@ def check_optimizer(flags: CheckFlags) -> int:
     else:
         problem = PROBLEMS[flags.problem]
         on, network_name = {"problem": flags.problem}, problem.title
-    default_backend()  # raises the error that says what to do if there is none
+    default_backend()  # raises an error with advice if there is no backend
     keep_compiled_programs()
     facts = measure_optimizer(optimizer, problem.parameter_shapes())
     if flags.json is not None:
@@ -204,7 +204,7 @@ def check_optimizer(flags: CheckFlags) -> int:
 
 
 def plot_optimizers(flags: PlotFlags) -> int:
-    """Draws trajectories, and prints what they reached."""
+    """Draws trajectories, and prints their losses."""
     console = Console()
     check_at_least_one("--steps", flags.steps)
     check_picture(flags.out)
@@ -217,7 +217,7 @@ def plot_optimizers(flags: PlotFlags) -> int:
         if surface not in SURFACES:
             raise unknown_name("surface", surface, SURFACES)
     optimizers = {name: named_optimizer(name) for name in flags.names}
-    functions = [name.rpartition(":")[2] for name in optimizers]  # of a user's file
+    functions = [name.rpartition(":")[2] for name in optimizers]  # for references to functions in files
     short = {name: f if functions.count(f) == 1 else name for name, f in zip(optimizers, functions, strict=True)}
     with ThreadPoolExecutor() as executor:  # XLA compiles without Python's lock
         runs = executor.map(

@@ -1,4 +1,4 @@
-"""`jaxopt-bench compare … --plan`: what a study takes and what it can show, before anything is trained."""
+"""`jaxopt-bench compare … --plan`: prints the cost and the power of a study before it is trained."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from jaxopt_bench.verdict import Noise
 
 
 def print_plan(study: Study, plan: Plan, outlook: Outlook, folder: pathlib.Path, console: Console) -> None:
-    """Prints what a study takes as a table, and what it can show in some sentences.
+    """Prints the cost of a study as a table, and in sentences the smallest difference that it can show.
 
     Args:
-      study: what was asked for; the plan can be of a larger study, see `plan_of`.
-      plan: of the study.
-      outlook: what the study can show.
-      folder: its folder, whose results say how large the noise is, as do those that come with the project.
-      console: where to.
+      study: the study that the user asked for; the plan can be of a larger study, see `plan_of`.
+      plan: the plan of the study.
+      outlook: the differences that the study can show.
+      folder: the folder of the study. Its results, and those that come with the project, give the size of the noise.
+      console: the console to print to.
     """
     console.print()
     console.print(_table(plan))
@@ -41,7 +41,7 @@ def print_plan(study: Study, plan: Plan, outlook: Outlook, folder: pathlib.Path,
 
 
 def _growth_in_words(asked: Study, whole: Study, folder: pathlib.Path) -> list[str]:
-    """Returns a sentence if the study in the folder is larger than the one that was asked for; else nothing."""
+    """Returns a sentence if the study in the folder is larger than the requested study; otherwise an empty list."""
     larger = [
         f"{name.replace('_', ' ')} {getattr(whole, name):,} instead of {value:,}"
         for name in BUDGETS
@@ -59,7 +59,7 @@ def _growth_in_words(asked: Study, whole: Study, folder: pathlib.Path) -> list[s
 
 
 def _table(plan: Plan) -> Table:
-    """Returns a table with a row for each phase, and one for all."""
+    """Returns a table with a row for each phase, and a row for the total."""
     columns: dict[str, tuple[Callable[[PhasePlan], float], Callable[[float], str]]] = {
         "runs": (lambda phase: phase.runs, "{:,}".format),
         "finished": (lambda phase: phase.finished, "{:,}".format),
@@ -90,7 +90,7 @@ def _costs_in_words(plan: Plan, folder: pathlib.Path) -> str:
 
 
 def _noise_in_words(study: Study, outlook: Outlook, folders: list[pathlib.Path]) -> list[str]:
-    """Returns how large the least difference is on each workload, as far as records say it."""
+    """Returns sentences about the smallest detectable difference on each workload, if records show it."""
     noises = recorded_noise(study, folders)
     said = [_least_in_words(workload, outlook, *known) for workload, known in noises.items()]
     if unknown := [w.name for w in study.workloads if w.name not in noises]:
@@ -99,7 +99,7 @@ def _noise_in_words(study: Study, outlook: Outlook, folders: list[pathlib.Path])
 
 
 def _least_in_words(workload: str, outlook: Outlook, noise: Noise, folder: pathlib.Path) -> str:
-    """Returns the least difference on a workload, in the unit of its measure."""
+    """Returns the smallest difference on a workload, in the unit of its measure."""
     amount = noise.measure.amount
     least, on_new_data = outlook.least, outlook.least_on_new_data(noise)
     assert least is not None, "it is what this is about"
@@ -113,6 +113,6 @@ def _least_in_words(workload: str, outlook: Outlook, noise: Noise, folder: pathl
 
 
 def _shown(folder: pathlib.Path) -> pathlib.Path:
-    """Returns the path of a folder as people know it: that of results of the project relative to the project."""
+    """Returns the path of a folder for display: relative to the project for results that come with the project."""
     project = catalog.experiments_dir().parent
     return folder.relative_to(project) if folder.is_relative_to(project) else folder

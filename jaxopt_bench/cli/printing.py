@@ -1,4 +1,4 @@
-"""What several commands print: a table of names, a run's result, the parameters of a model."""
+"""Output of several commands: a table of names, a run's result, the parameters of a model."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def names_table(title: str, *columns: str) -> Table:
     """Returns an empty table whose first column, the names, is never cut.
 
     Args:
-      title: of the table, in the plural.
-      *columns: their titles.
+      title: the title of the table, in the plural.
+      *columns: the titles of the columns.
     """
     table = Table(title=title, box=box.SIMPLE, title_justify="left")
     table.add_column(columns[0], no_wrap=True, overflow="fold", min_width=32 if title == "experiments" else None)
@@ -33,12 +33,12 @@ def names_table(title: str, *columns: str) -> Table:
 
 
 def print_plain(console: Console, text: str, soft_wrap: bool = False) -> None:
-    """Prints a text as it is: in one colour, and without reading square brackets as Rich's markup.
+    """Prints a text without changes: in one colour, and without Rich's markup in square brackets.
 
     Args:
-      console: where to.
-      text: in one or several lines.
-      soft_wrap: whether a line that is wider than the terminal is left to the terminal, as for paths.
+      console: the console to print to.
+      text: the text, of one or several lines.
+      soft_wrap: whether the terminal wraps long lines, as for paths.
     """
     console.print(text, markup=False, highlight=False, soft_wrap=soft_wrap)
 
@@ -86,6 +86,6 @@ def _loss_first(metrics: Sequence[Metric]) -> list[Metric]:
 
 
 def print_overview(experiment: Experiment, console: Console) -> None:
-    """Prints the table of a model's parameters, computing none of them."""
-    default_backend()  # raises the error that says what to do if there is none
+    """Prints the table of a model's parameters without computing them."""
+    default_backend()  # raises an error with advice if there is no backend
     print_plain(console, parameter_overview(experiment.workload.problem.parameter_shapes()), soft_wrap=True)

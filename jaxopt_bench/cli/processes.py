@@ -1,4 +1,4 @@
-"""`--process`: a command that several processes, as of several machines, work off together."""
+"""`--process`: runs a command in several processes, which may be on several machines."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from jaxopt_bench.training import default_backend
 
 AUTOMATIC = "auto"
 RECORDS = (".json", ".jsonl", ".npz")
-BIND_ADDRESS = "JAX_COORDINATOR_BIND_ADDRESS"  # which `jax.distributed.initialize` reads
+BIND_ADDRESS = "JAX_COORDINATOR_BIND_ADDRESS"  # read by `jax.distributed.initialize`
 HEARTBEAT_SECONDS = 30  # without a sign of life, until a process counts as lost
-KEY_SECONDS = 60  # that a process has to say its --process once it has connected
+KEY_SECONDS = 60  # the time for a connected process to tell its --process
 LOST = (
     "process {}/{} cannot continue without the others{}. If another process failed, its own output says why. Start the "
     "same command again for all processes: training resumes from the last checkpoint. If a device ran out of memory, "
@@ -40,28 +40,28 @@ STATUS = re.compile(
     "(CANCELLED|UNKNOWN|DEADLINE_EXCEEDED|NOT_FOUND|RESOURCE_EXHAUSTED|FAILED_PRECONDITION|ABORTED|INTERNAL"
     "|UNAVAILABLE|DATA_LOSS): "
 )
-"""How errors of XLA and of its network libraries begin, whichever exception JAX makes of them."""
+"""The beginning of errors of XLA and its network libraries, which JAX may raise as any type of exception."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Processes:
-    """Which of several processes this one is."""
+    """The index of this process among several processes."""
 
     process: Annotated[str | None, tyro.conf.arg(metavar="I/N|auto")] = None
-    """This process is the I-th, from 0, of N that train together, each with its own devices; auto where Slurm, MPI or
-    the like has started them. Runs are read and written in the first one's folders; the data, and studies, baselines
-    and experiments of your own, each reads from its disk."""
+    """This process is number I, counted from 0, of N processes that train together, each with its own devices; use auto
+    if Slurm, MPI or a similar program has started them. Runs are read and written in the folders of process 0; each
+    process reads data sets and your own studies, baselines and experiments from its own disk."""
     coordinator: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT")] = None
-    """Where the others reach process 0, which needs that port free; not needed with auto."""
+    """The address at which the others reach process 0, with a free port; not needed with auto."""
 
     def join(self) -> None:
-        """Makes the devices of all processes known to each, once all have come; nothing where there is one process.
+        """Waits for all processes, and then makes the devices of all known to each; does nothing with one process.
 
-        From then on all but the first print errors only.
+        After this, all processes but the first print only errors.
 
         Raises:
-          UserError: if JAX finds no backend, the flags name no process, the coordinator's address cannot be used, the
-            processes disagree about how many they are or have different numbers of devices, or one is lost meanwhile.
+          UserError: if JAX finds no backend, the flags do not name a process, the address of the coordinator cannot be
+            used, the processes disagree about their number or have different numbers of devices, or one is lost.
         """
         if self.process is None:
             if self.coordinator is not None:
@@ -81,7 +81,7 @@ class Processes:
             where["coordinator_bind_address"] = os.environ.get(BIND_ADDRESS, self.coordinator)
             _check_address(where["coordinator_bind_address"], self.coordinator, where["process_id"])
             print(f"process {self.process} waits for the others at {self.coordinator}", flush=True)
-        jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM, which stops a run
+        jax.config.update("jax_enable_preemption_service", False)  # it would catch SIGTERM, which stops a run
         _explain_aborts(where.get("process_id", "?"), where.get("num_processes", "?"))
         try:
             jax.distributed.initialize(**where, heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
@@ -96,11 +96,11 @@ class Processes:
             raise UserError(f"The processes have {counts} devices. Expected the same number in each.")
         if jax.process_index():
             with open(os.devnull, "wb") as nothing:
-                os.dup2(nothing.fileno(), 1)  # which libraries print to as well
+                os.dup2(nothing.fileno(), 1)  # libraries also print to it
 
 
 def _check_address(address: str, coordinator: str, process: int) -> None:
-    """Checks that process 0 can listen at its address: JAX would crash."""
+    """Checks that process 0 can listen at its address; otherwise JAX would crash."""
     host, _, port = address.rpartition(":")
     try:
         if process == 0:
@@ -116,10 +116,10 @@ def _check_address(address: str, coordinator: str, process: int) -> None:
 
 
 def _check_count() -> None:
-    """Checks that all processes were given the same number of processes, before the devices of so many are awaited.
+    """Checks that all processes were given the same N in I/N, before they wait for each other's devices.
 
     Raises:
-      UserError: in all processes, if they were not.
+      UserError: in all processes, if the numbers differ.
     """
     client, own = global_state.client, str(global_state.num_processes)
     assert client is not None, "it is connected"
@@ -127,7 +127,7 @@ def _check_count() -> None:
     for process in range(global_state.num_processes):
         told = client.blocking_key_value_get(f"jaxopt_bench/processes/{process}", KEY_SECONDS * 1000)
         if told != own:
-            jax.distributed.shutdown()  # once the others have seen it as well
+            jax.distributed.shutdown()  # after the others have also seen it
             raise UserError(
                 f"--process says that there are {own} processes, but --process of process {process} says {told}. "
                 "Expected I/N with the same N for all."
@@ -135,9 +135,9 @@ def _check_count() -> None:
 
 
 def _explain_aborts(process: int | str, count: int | str) -> None:
-    """Has this process end with a message where JAX would abort it: when another process is lost, or none comes.
+    """Ends this process with a message in place of JAX's abort, if another process is lost or does not start.
 
-    JAX aborts from a thread of its own, so no exception can be caught, and Python's own handlers would never run.
+    JAX aborts from its own thread, so no exception can be caught, and Python's signal handlers would never run.
     """
 
     def explain(_: int) -> None:
@@ -150,7 +150,7 @@ def _explain_aborts(process: int | str, count: int | str) -> None:
 
 @contextlib.contextmanager
 def _explain_lost_process() -> Iterator[None]:
-    """Raises an error that says how to continue where XLA says that another process is lost."""
+    """Raises an error that says how to continue, if XLA reports that another process is lost."""
     try:
         yield
     except (UserError, OSError):
@@ -164,14 +164,14 @@ def _explain_lost_process() -> Iterator[None]:
 
 @contextlib.contextmanager
 def one_writes(folder: pathlib.Path, part: str = "") -> Iterator[pathlib.Path]:
-    """Yields the folder in which this process reads and writes, once all have come here.
+    """Yields the folder in which this process reads and writes, after all processes have reached this point.
 
-    Process 0 uses the folder itself. Every other process works in a temporary copy of its records, without
-    checkpoints. The copy is removed at the end; if the process is killed, by the next one that makes such a copy.
+    Process 0 uses the folder itself. Every other process works in a temporary copy of its records, without checkpoints.
+    The copy is removed at the end. If the process is killed, the next process that makes such a copy removes it.
 
     Args:
-      folder: of runs, or of a study.
-      part: the part of it that is read and written, if that is not all.
+      folder: a folder of runs, or of a study.
+      part: the part of the folder that is read and written, if it is not the whole folder.
     """
     if jax.process_count() == 1:
         yield folder
@@ -191,9 +191,9 @@ def one_writes(folder: pathlib.Path, part: str = "") -> Iterator[pathlib.Path]:
 
 
 def _records(folder: pathlib.Path, part: str) -> dict[str, bytes | None]:
-    """Returns the files that say which runs there are and what they measured, each after its folder, which has None.
+    """Returns the files with the settings and metrics of runs, each after its folder, whose value is None.
 
-    Of evaluations it is only asked whether they are there.
+    Evaluations are empty files, because only their existence matters.
     """
     found = {path.relative_to(folder): path for path in [folder / part, *sorted((folder / part).rglob("*"))]}
     wanted = {name: path for name, path in found.items() if "checkpoints" not in name.parts and path.exists()}

@@ -1,4 +1,4 @@
-"""Recorded results: those that come with the project, and the baselines that a flag names."""
+"""Recorded results: those that come with the project, and the baselines of --baselines."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def recorded_folders() -> list[pathlib.Path]:
 
 
 def load_baselines(given: pathlib.Path) -> Results:
-    """Returns the recorded results of one study, which --baselines gives.
+    """Returns the recorded results of one study for --baselines.
 
     Args:
-      given: the path of their folder or, for those of the project, their name.
+      given: the path of their folder, or the name of results that come with the project.
 
     Raises:
       UserError: if there is no such folder, or it does not hold exactly one study.

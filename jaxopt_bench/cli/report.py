@@ -22,7 +22,7 @@ from jaxopt_bench.reports import check_extra
 from jaxopt_bench.results import NoRunsError, Results, incomplete_in_words, load
 
 EVERY = 5
-"""Seconds between two pages of a study that is being trained."""
+"""Seconds between two builds of the page while a study is trained."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,24 +30,24 @@ class ReportFlags:
     """Turn results into a page that opens offline, figures (SVG, PDF, PNG) and tables (Markdown, CSV, LaTeX)."""
 
     path: tyro.conf.Positional[pathlib.Path]
-    """A study's folder, recorded results, a run's directory, or any folder of these."""
+    """The folder of a study, recorded results, the directory of a run, or any folder of these."""
     baselines: pathlib.Path | None = None
-    """For optimizers that were compared with recorded results: the folder of these results, or their name (digits). The
-    report is about all of them together."""
+    """The folder of recorded results, or their name (digits), if optimizers were compared with recorded results. The
+    report includes both."""
     watch: bool = False
-    """While a study or a run is trained: build the page again every few seconds, until all runs have ended. The page in
+    """Build the page again every few seconds while a study or a run is trained, until all runs have ended. The page in
     a browser refreshes itself."""
     out: pathlib.Path | None = None
-    """Folder of the report; else reports/ and the name of the folder that was read."""
+    """Folder of the report; by default reports/ with the name of PATH."""
 
 
 def parse(words: Sequence[str]) -> Command:
-    """Returns the command that the words after `report` ask for."""
+    """Returns the command for the arguments after `report`."""
     return bind(report, ReportFlags, "report", words)
 
 
 def report(flags: ReportFlags) -> int:
-    """Writes the report and says where it is."""
+    """Writes the report and prints its path."""
     check_extra()
     from jaxopt_bench.reports.report import PAGE, report_of, write  # needs the extra
 
@@ -59,7 +59,7 @@ def report(flags: ReportFlags) -> int:
     if out.exists() and not out.is_dir():
         raise UserError(f"--out is {out}, which is a file; accepted: a folder, there or not.")
     made = report_of(results, flags.path.resolve().name, recorded)
-    with console.status(f"drawing {len(made.figures)} figures"):  # seconds in which nothing would be seen
+    with console.status(f"drawing {len(made.figures)} figures"):  # this takes seconds
         write(made, out)
     figures, tables = (
         f"{len(made.figures)} figures (SVG, PDF, PNG)",
@@ -73,7 +73,7 @@ def report(flags: ReportFlags) -> int:
 
 
 def _watch(flags: ReportFlags, out: pathlib.Path, console: Console) -> None:
-    """Builds the page again and again until all runs have ended, or somebody presses Ctrl-C."""
+    """Builds the page again and again until all runs have ended, or the user presses Ctrl-C."""
     from jaxopt_bench.reports.report import PAGE, report_of, write_page
 
     said = f"{out / PAGE} is built again every {EVERY} s until all runs have ended; Ctrl-C ends this earlier"
@@ -83,7 +83,7 @@ def _watch(flags: ReportFlags, out: pathlib.Path, console: Console) -> None:
             began = time.monotonic()
             try:
                 results, recorded = _load(flags)
-            except NoRunsError:  # they have not begun yet
+            except NoRunsError:  # they have not started yet
                 time.sleep(EVERY)
                 continue
             going_on = incomplete_in_words(results) is not None or "running" in results.runs["status"].to_list()
@@ -95,13 +95,13 @@ def _watch(flags: ReportFlags, out: pathlib.Path, console: Console) -> None:
 
 
 def _load(flags: ReportFlags) -> tuple[Results, tuple[str, ...]]:
-    """Returns the results that the flags name, and the names of the recorded optimizers among them."""
+    """Returns the results for the flags, and the names of the recorded optimizers."""
     results = load(flags.path)
     return (results, ()) if flags.baselines is None else _with_baselines(results, flags.path, flags.baselines)
 
 
 def _with_baselines(trained: Results, path: pathlib.Path, baselines: pathlib.Path) -> tuple[Results, tuple[str, ...]]:
-    """Returns the results of optimizers together with those of recorded ones, and the names of these.
+    """Returns the results of trained and of recorded optimizers together, and the names of the recorded ones.
 
     Raises:
       UserError: if one of the two does not hold exactly one study, or their conditions differ.

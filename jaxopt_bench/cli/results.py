@@ -27,42 +27,42 @@ from jaxopt_bench.verdict import across, verdict, verdict_to_json
 
 _FILES = ("--csv", "--parquet", "--json")
 WIDEST = 1_000_000
-"""Characters of a line that no table has."""
+"""The width of output to a pipe or a file, in characters; no table is this wide."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ResultsFlags:
-    """Read runs back as a table: one row a run, every hyperparameter a column."""
+    """Read runs back as a table: one row for each run, one column for each hyperparameter."""
 
     path: tyro.conf.Positional[pathlib.Path]
-    """A run's directory, a study's folder, recorded results, or any folder of these."""
+    """The directory of a run, the folder of a study, recorded results, or any folder of these."""
     sql: str | None = None
-    """A query over the tables `runs` and `curves`, in place of all runs; names with a dot stand in double quotes."""
+    """An SQL query over the tables `runs` and `curves`, instead of all runs; names with a dot need double quotes."""
     csv: pathlib.Path | None = None
     """Write the table to this file, as CSV; - is standard output."""
     parquet: pathlib.Path | None = None
-    """Write it to this file, as Parquet; - is standard output."""
+    """Write the table to this file, as Parquet; - is standard output."""
     json: pathlib.Path | None = None
     """Write the answer of the study in the folder to this file, as JSON; - is standard output.
     `jaxopt_bench/verdict/export.py` describes its fields."""
     reference: str | None = None
-    """The optimizer with which the others of a study are compared; adamw by default, if the study has it."""
+    """The optimizer to compare the others of a study with; adamw by default, if the study has it."""
     record: pathlib.Path | None = None
     """Record a study's results in this folder, without run directories, for reports and as --baselines."""
     compact: bool = False
-    """With --record: leave out the results of single test examples; and of a study's trials and finalists, the lines
-    before the last epoch of all splits but the one by which trials are judged."""
+    """With --record: leave out the results of single test examples. For trials and finalists of a study, also leave out
+    the lines before the last epoch of all splits except the one that judges trials."""
     rows: int = 40
-    """Rows to print, at most."""
+    """Maximum number of rows to print."""
 
 
 def parse(words: Sequence[str]) -> Command:
-    """Returns the command that the words after `results` ask for."""
+    """Returns the command for the arguments after `results`."""
     return bind(results, ResultsFlags, "results", words)
 
 
 def results(flags: ResultsFlags) -> int:
-    """Prints the table, or writes it where the flags say."""
+    """Prints the table, or writes it to the files of the flags."""
     files = {flag: file for flag in _FILES if (file := getattr(flags, flag.removeprefix("--"))) is not None}
     for file in files.values():
         check_output_file(file)
@@ -90,7 +90,7 @@ def results(flags: ResultsFlags) -> int:
         found.save(flags.record, compact=flags.compact)
     if not files and flags.record is None:
         if flags.sql is not None:
-            _print(table, flags.rows, folds=False)  # all columns that were asked for are shown
+            _print(table, flags.rows, folds=False)  # the query asked for all these columns
         else:
             _print(table.drop("metrics"), flags.rows, folds=True)  # a long JSON text
             _print_suite(found, flags.reference)
@@ -120,7 +120,7 @@ def _print_suite(found: Results, reference: str | None) -> None:
 
 
 def _print(table: pl.DataFrame, rows: int, *, folds: bool) -> None:
-    """Prints a table: as far as it fits a terminal, and with all of its columns and texts into a pipe or a file."""
+    """Prints a table: the columns that fit on a terminal, or all columns and full texts to a pipe or a file."""
     console = Console()
     if console.is_terminal or "COLUMNS" in os.environ:
         console.print(results_table(table, most=rows, folds=folds))

@@ -1,4 +1,4 @@
-"""`jaxopt-bench run`: one experiment, trained."""
+"""`jaxopt-bench run`: trains one experiment."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from jaxopt_bench.runs import train
 
 @dataclasses.dataclass(frozen=True)
 class RunFlags:
-    """Train an experiment, continue it where it was stopped, or show its summary where it has finished.
+    """Train an experiment, continue it if it was stopped, or show its summary if it has finished.
 
-    --optimizer NAME, --schedule NAME, --problem NAME and --model NAME put another in the experiment's place, with its
-    own defaults;
-    the flags below are those of the ones in place. `jaxopt-bench list` shows the names; --optimizer FILE.py:FUNCTION or
-    MODULE:FUNCTION takes an optimizer of yours. --experiments DIR looks for the experiment in another folder.
+    --optimizer NAME, --schedule NAME, --problem NAME and --model NAME replace a part of the experiment. The new part
+    has its own defaults, and its flags are listed below. `jaxopt-bench list` shows the names; --optimizer
+    FILE.py:FUNCTION or MODULE:FUNCTION uses your own optimizer. --experiments DIR looks for the experiment in another
+    folder.
     """
 
     experiment: Annotated[Experiment, tyro.conf.arg(name="")]
@@ -36,7 +36,7 @@ class RunFlags:
 
 
 def parse(words: Sequence[str]) -> Command:
-    """Returns the command that the words after `run` ask for; see `named_experiment`."""
+    """Returns the command for the arguments after `run`; see `named_experiment`."""
     experiment, rest = named_experiment("run", with_field_names(words))
     return bind(run, RunFlags, f"run {experiment.name}", rest, default=RunFlags(experiment))
 

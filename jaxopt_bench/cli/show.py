@@ -1,4 +1,4 @@
-"""`jaxopt-bench show`: a run's record."""
+"""`jaxopt-bench show`: prints a run's record."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from jaxopt_bench.runs import EVALUATION, load_run
 
 @dataclasses.dataclass(frozen=True)
 class ShowFlags:
-    """Show a run: its experiment, where it ran, and its results."""
+    """Show a run: its experiment, its hardware and software, and its results."""
 
     run: tyro.conf.Positional[str]
-    """A run's directory, or an experiment's name for its latest run."""
+    """The directory of a run, or the name of an experiment for its latest run."""
     runs_dir: pathlib.Path = pathlib.Path("runs")
     """Folder of run directories."""
     overview: bool = False
-    """Print the table of the model's parameters as well."""
+    """Also print the table of the model's parameters."""
 
 
 def parse(words: Sequence[str]) -> Command:
-    """Returns the command that the words after `show` ask for."""
+    """Returns the command for the arguments after `show`."""
     return bind(show, ShowFlags, "show", words)
 
 

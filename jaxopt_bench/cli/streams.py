@@ -16,32 +16,32 @@ from jaxopt_bench.errors import UserError, shortened
 from jaxopt_bench.files import replacing
 
 LIBRARIES = ("absl", "asyncio", "etils", "orbax", "tensorstore")
-"""Loggers whose messages are for developers. What they report of an error, the error's own message says."""
+"""Loggers with messages for developers. The message of an error already contains the information that users need."""
 
 STANDARD_OUTPUT = pathlib.Path("-")
-"""What stands for standard output where a file can be named."""
+"""The path that stands for standard output in flags for files."""
 
 REPLACE = "jaxopt_bench"
-"""The name of our way to replace characters that an encoding lacks."""
+"""The name of the error handler that replaces characters which an encoding does not have."""
 
 _ASCII = {
     "─": "-", "━": "-", "│": "|", "┃": "|", "●": "o", "★": "*", "○": "o", "×": "x", "−": "-", "–": "-", "—": "-",
     "±": "+-", "…": "...", "≤": "<=", "≥": ">=", "•": "*", "’": "'", "‘": "'", "“": '"', "”": '"',
 }  # fmt: skip
-_GONE = (errno.EPIPE, errno.EIO)  # nobody reads the pipe, or the terminal was closed
+_GONE = (errno.EPIPE, errno.EIO)  # the reader of the pipe has gone, or the terminal was closed
 
 
 class _Output(io.FileIO):
     """A file descriptor whose writes never raise.
 
     Attributes:
-      error: of the first write that failed for another reason than that nobody reads; None before.
+      error: the error of the first write that failed for any reason except a missing reader; None if there was none.
     """
 
     error: OSError | None = None
 
     def write(self, data: Any, /) -> int:
-        """Writes, or drops what cannot be written."""
+        """Writes data, or drops them if they cannot be written."""
         try:
             return super().write(data)
         except BlockingIOError:
@@ -53,10 +53,10 @@ class _Output(io.FileIO):
 
 
 def prepare_output(debug: bool) -> None:
-    """Prepares this process's output for a command, which calls this before it prints anything.
+    """Prepares the output of this process. A command calls this before it prints anything.
 
-    If the output is closed or cannot be written, the command continues without it. Characters that the encoding lacks
-    are replaced.
+    If the output is closed or cannot be written, the command continues without it. Characters that the encoding does
+    not have are replaced.
 
     Args:
       debug: whether to show the logs of libraries.
@@ -64,7 +64,7 @@ def prepare_output(debug: bool) -> None:
     codecs.register_error(REPLACE, _replace_characters)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if isinstance(stream, io.TextIOWrapper):  # None where it was closed
+        if isinstance(stream, io.TextIOWrapper):  # None if it was closed
             setattr(sys, name, _wrap_stream(stream))
     _ignore_useless_sizes()
     if not debug:
@@ -83,7 +83,7 @@ def _wrap_stream(stream: io.TextIOWrapper) -> io.TextIOWrapper:
 
 
 def output_error() -> OSError | None:
-    """Returns why standard output could not be written, after flushing it; None if it could."""
+    """Flushes standard output. Returns the error if it could not be written, and None if it could."""
     if not isinstance(sys.stdout, io.TextIOWrapper):
         return None
     sys.stdout.flush()
@@ -92,7 +92,7 @@ def output_error() -> OSError | None:
 
 
 def check_output_file(path: pathlib.Path) -> None:
-    """Raises the error for a file that cannot be written since its folder does not exist."""
+    """Raises an error if a file cannot be written because its folder does not exist."""
     if not os.path.isdir(path.parent):
         raise UserError(f"{shortened(str(path.parent))} is not a folder. Expected a file in an existing folder.")
 
@@ -115,14 +115,14 @@ def _replace_characters(error: UnicodeError) -> tuple[str | bytes, int]:
 
 
 def _ignore_useless_sizes() -> None:
-    """Removes a width that nothing can be read at, such as COLUMNS=0, at which Rich prints nothing and tyro hangs."""
+    """Removes unusable widths, such as COLUMNS=0, with which Rich prints nothing and tyro hangs."""
     width = os.environ.get("COLUMNS")
     if width is not None and not re.fullmatch("[2-9][0-9]|[1-9][0-9]{2,4}", width):
         del os.environ["COLUMNS"]
 
 
 def _quiet_libraries() -> None:
-    """Hides libraries' logs; of JAX's, warnings stay, in one line each."""
+    """Hides the logs of libraries. JAX's warnings are shown, each in one line."""
     for name in LIBRARIES:
         logging.getLogger(name).addHandler(logging.NullHandler())
         logging.getLogger(name).propagate = False
@@ -135,7 +135,7 @@ def _quiet_libraries() -> None:
 
 
 class _OneLine(logging.Formatter):
-    """A record's message, without its traceback."""
+    """The message of a record, without its traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Returns the first line of the message."""

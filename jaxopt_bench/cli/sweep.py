@@ -1,4 +1,4 @@
-"""`jaxopt-bench sweep`: one experiment at several settings, trained as one program."""
+"""`jaxopt-bench sweep`: trains one experiment at several settings, as one program."""
 
 from __future__ import annotations
 
@@ -27,28 +27,27 @@ from jaxopt_bench.runs import train_population
 from jaxopt_bench.sweep import grid
 
 TEXTS = ("experiments", "runs_dir", "data_dir", "process", "coordinator", *NAMED_PARTS)
-"""Flags whose values may look like a list or a range of numbers, and are texts."""
+"""Flags whose values may look like a list or a range of numbers, but are texts."""
 
 
 @dataclasses.dataclass(frozen=True)
 class SweepFlags:
-    """Train an experiment at several values of its optimizer's or schedule's numbers, as one program.
+    """Train an experiment at several values of numeric fields of its optimizer or schedule, as one program.
 
-    In place of a number, LOW..HIGH:COUNT stands for COUNT values that are evenly spaced in their logarithm, both ends
-    included (--optimizer.learning-rate 1e-4..1e-1:8), and A,B,C for the values A, B and C (--optimizer.b1 0.8,0.9).
-    Several such flags make a grid. A sweep is judged by the validation split and reads the test split only with
-    --evaluate-test.
+    LOW..HIGH:COUNT instead of a number means COUNT values that are evenly spaced in their logarithm, including both
+    ends (--optimizer.learning-rate 1e-4..1e-1:8). A,B,C means the values A, B and C (--optimizer.b1 0.8,0.9). Several
+    such flags make a grid. The validation split judges a sweep; the test split is read only with --evaluate-test.
     """
 
     experiment: Annotated[Experiment, tyro.conf.arg(name="")]
     training: Annotated[ExperimentFlags, tyro.conf.arg(name="")] = dataclasses.field(default_factory=ExperimentFlags)
     seeds: int = 1
-    """Seeds at each setting, from the experiment's own seed on."""
+    """Number of seeds at each setting, counted up from the experiment's own seed."""
     largest: MostRuns = None
 
 
 def parse(words: Sequence[str]) -> Command:
-    """Returns the command that the words after `sweep` ask for, for a grid of their values; see `named_experiment`.
+    """Returns the command for the arguments after `sweep`, with a grid of their values; see `named_experiment`.
 
     Raises:
       UserError: for an invalid range, list or number, or a field that cannot be swept.
@@ -64,10 +63,10 @@ def parse(words: Sequence[str]) -> Command:
 
 
 def _values(words: Sequence[str]) -> tuple[dict[str, Sequence[float]], list[str]]:
-    """Returns the ranges' and lists' values by the fields whose flags they follow, and the other words.
+    """Returns the values of ranges and lists, by the fields of their flags, and the remaining arguments.
 
     Raises:
-      UserError: if one is invalid, or its flag is given twice.
+      UserError: if a value is invalid, or its flag is given twice.
     """
     values: dict[str, Sequence[float]] = {}
     given: collections.Counter[str] = collections.Counter()

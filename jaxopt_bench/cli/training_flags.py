@@ -1,4 +1,4 @@
-"""The flags of all commands that train: the folders of data and runs, the devices, and what is recorded."""
+"""The flags of all training commands: the folders of data and runs, the devices, and the recorded data."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ MostRuns = Annotated[
 
 @dataclasses.dataclass(frozen=True)
 class TrainingFlags:
-    """The flags of every command that trains."""
+    """The flags of every training command."""
 
     data_dir: pathlib.Path | None = None
-    """Folder of TFDS data sets; else $TFDS_DATA_DIR, else TFDS's own default."""
+    """Folder of TFDS data sets; by default $TFDS_DATA_DIR, or TFDS's own default."""
     devices: int = 1
-    """How many devices share the work: the runs of a population, or each batch of a run."""
+    """Number of devices that share the work: the runs of a population, or each batch of a run."""
     processes: Annotated[Processes, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Processes)
 
 
@@ -41,19 +41,19 @@ class ExperimentFlags(TrainingFlags):
     runs_dir: pathlib.Path = pathlib.Path("runs")
     """Folder of run directories."""
     fresh: bool = False
-    """Begin new runs, and keep the existing ones."""
+    """Start new runs, and keep the existing ones."""
     deterministic: bool = False
-    """Avoid what makes repetitions differ on a GPU (autotuning, scatters). Training is slower."""
+    """Avoid operations that make repeated runs differ on a GPU (autotuning, scatters). Training is slower."""
 
     def options(self, runs_dir: pathlib.Path, largest: int | None = None) -> Options:
-        """Returns the options with which runs are trained.
+        """Returns the training options.
 
         Args:
           runs_dir: the folder in which this process reads and writes runs; see `one_writes`.
-          largest: the most runs that are trained at once; None for as many as fit into memory.
+          largest: the maximum number of runs that are trained at once; None for as many as fit into memory.
 
         Raises:
-          UserError: if there are fewer devices than the flag says.
+          UserError: if there are fewer devices than --devices.
         """
         return Options(
             runs_dir=runs_dir,

@@ -1,4 +1,4 @@
-"""Compares newcomers with recorded results: checks that this is possible, joins them, and names the differences."""
+"""Compares newcomers with recorded results: checks whether this is possible, joins them, and lists the differences."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jaxopt_bench.results import Results, together
 from jaxopt_bench.study import Contender, Document, Study, extensions_in_words, space_in_words, space_size
 
 _NAMES = ("name", "question", "contenders", "claims", "targets", "workloads")
-"""Fields of a study that are no part of its protocol."""
+"""Fields of a study that are not a part of its protocol."""
 
 _ENVIRONMENT = (
     "backend",
@@ -31,16 +31,17 @@ _ENVIRONMENT = (
 )
 """Columns that describe the environment of a run."""
 _WITHOUT_EFFECT = ("side_by_side",)
-"""Fields of a code path that change no bit of a run."""
+"""Fields of a code path that do not change any bit of a run."""
 
 
 def challenge(study: Study, recorded: Document, newcomers: Sequence[Contender]) -> Study:
     """Returns the study that trains only newcomers, under the conditions of the recorded contenders.
 
-    If the recorded study was widened after it had the budget of this one, newcomers get as many trials as it has now.
+    If the recorded study had the budget of this study and was widened later, newcomers get its present number of
+    trials.
 
     Args:
-      study: the study as it is now.
+      study: the study in its present form.
       recorded: the study in which the baselines were recorded.
       newcomers: optimizers that are not among the baselines.
 
@@ -51,7 +52,7 @@ def challenge(study: Study, recorded: Document, newcomers: Sequence[Contender]) 
     for field in dataclasses.fields(Study):
         now, then = getattr(study, field.name), getattr(recorded.study, field.name)
         if field.name == "finalist_seeds" and study.finalists == 0:
-            continue  # they have no effect then
+            continue  # it has no effect then
         if field.name not in _NAMES and now != then:
             raise UserError(
                 f"the baselines were recorded with {field.name} {then!r}, and the study has {now!r}. Expected the same "
@@ -72,11 +73,11 @@ def challenge(study: Study, recorded: Document, newcomers: Sequence[Contender]) 
 
 
 def finished_part(recorded: Results, workloads: Sequence[str]) -> Results:
-    """Returns recorded results without the optimizers that are not recorded on all of some workloads yet.
+    """Returns recorded results without the optimizers that are not yet recorded on all given workloads.
 
     Args:
       recorded: the results of one study, which need not be complete.
-      workloads: the names of workloads. Those that the study does not have are not considered.
+      workloads: the names of workloads. Names that the study does not have are ignored.
 
     Raises:
       UserError: if no optimizer is left.
@@ -110,7 +111,7 @@ def finished_part(recorded: Results, workloads: Sequence[str]) -> Results:
 
 
 def _with_widened_budget(study: Study, recorded: Study) -> Study:
-    """Returns a study with the budget of a recorded one, if this was widened and had the study's budget before."""
+    """Returns a study with the budget of a recorded study that was widened and had the same budget before."""
     before = min((e.after for c in recorded.contenders for e in c.extensions), default=None)
     if before is None or study.budget != before:
         return study
@@ -118,7 +119,7 @@ def _with_widened_budget(study: Study, recorded: Study) -> Study:
 
 
 def joined(recorded: Results, trained: Results) -> tuple[Results, Document]:
-    """Returns the recorded results and those of the newcomers as the results of one study."""
+    """Returns the recorded results and the results of the newcomers as the results of one study."""
     (then,), (now,) = recorded.documents, trained.documents
     study = dataclasses.replace(
         now.study, name=then.study.name, contenders=(*then.study.contenders, *now.study.contenders)
@@ -137,9 +138,9 @@ def joined(recorded: Results, trained: Results) -> tuple[Results, Document]:
 
 
 def differences(recorded: Results, trained: Results) -> str | None:
-    """Returns in one sentence how the environment of the newcomers' runs differs from that of the recorded ones.
+    """Returns a sentence about differences between the environments of the newcomers' runs and of the recorded runs.
 
-    Only facts that are in both records are compared. None if they are the same.
+    Only facts that are in both records are compared. None if there are no differences.
     """
     then, now = _environment(recorded.runs), _environment(trained.runs)
     both = [name for name in then if name in now]
@@ -154,7 +155,7 @@ def differences(recorded: Results, trained: Results) -> str | None:
 
 
 def drawing_difference(recorded: Document) -> str | None:
-    """Returns a sentence if the trials of the recorded optimizers were drawn in another way than today's, else None."""
+    """Returns a sentence if the trials of recorded optimizers were drawn with an older method, otherwise None."""
     if recorded.shares_points:
         return None
     return (
@@ -176,11 +177,11 @@ def _environment(runs: pl.DataFrame) -> dict[str, set[str]]:
 
 
 def tuning_differences(recorded: Study, newcomers: Sequence[Contender]) -> list[str]:
-    """Returns sentences about newcomers that were tuned or trained under other conditions than the recorded optimizers.
+    """Returns sentences about newcomers that were tuned or trained in other conditions than the recorded optimizers.
 
-    A newcomer's search space is not mentioned if it is that of `space_by_rule` and some recorded optimizer searched the
-    same fields, each over as many decades or values; its schedule is not if some recorded optimizer has it. Extensions
-    of the recorded search spaces are mentioned, since newcomers have none.
+    A newcomer's search space is not mentioned if it is the space of `space_by_rule` and some recorded optimizer
+    searched the same fields, each over as many decades or values. Its schedule is not mentioned if some recorded
+    optimizer has it. Extensions of the recorded search spaces are mentioned, because newcomers have none.
     """
     said = []
     if (extensions := extensions_in_words(recorded)) is not None:

@@ -1,4 +1,4 @@
-"""Does a study's jobs on a Ray cluster, each as a task; `worker` has the code of a task."""
+"""Runs the jobs of a study on a Ray cluster, each as a task; `worker` contains the code of a task."""
 
 from __future__ import annotations
 
@@ -18,33 +18,35 @@ from jaxopt_bench.compare.worker import POLL, Shared, Task, WorkerStoppedError, 
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.runs import Interrupted, finished, stopped_by_signals
 
-RETRIES = 20  # of a job whose worker or node dies; each retry continues from the last checkpoint
-GRACE = 60.0  # seconds that workers have to write a checkpoint when the study is stopped
-VISIBLE = 90.0  # seconds until a node sees a file that another node has written; NFS caches that a file is missing
+RETRIES = 20  # of a job whose worker or node dies; each retry resumes from the last checkpoint
+GRACE = 60.0  # seconds for workers to write a checkpoint when the study is stopped
+VISIBLE = 90.0  # seconds until a node sees a new file of another node; NFS caches that a file is missing
 STORE = 128 * 2**20  # bytes of shared memory for the objects of a new cluster, which are small
 NEW = "local"  # the address with which Ray starts a cluster
 
 
 @dataclasses.dataclass(frozen=True)
 class Cluster:
-    """Does jobs on a Ray cluster, as many at the same time as it has room for.
+    """Runs jobs on a Ray cluster, as many at the same time as fit.
 
-    All nodes share the study's folder under the same path, with locks that hold across nodes (as NFS has), and have
-    the same version of this package, and the problems' data. If a worker or node dies, its job is done again, up to 20
+    All nodes share the study's folder under the same path, with locks that work across nodes (as NFS has), and have the
+    same version of this package, and the problems' data. If a worker or node dies, its job is run again, up to 20
     times, from the last checkpoint, which is the end of an epoch. If another process holds the runs of a job, such as a
-    worker that lost contact and does not know it yet, the job waits up to five minutes for it.
+    worker that has lost its connection without noticing, the job waits up to five minutes for it.
 
-    A task trains a population, which uses all the memory that is free. So by default a task has a GPU of its own if the
-    cluster has GPUs, and else a whole node. Tasks with fewer CPUs share a node. Each of these has as many threads as
-    CPUs, unless the environment variable `NPROC`, which XLA reads, is set. They need a limit on the number of runs that
-    are trained together. The times of training steps are measured on any node, also if other tasks run there.
+    A task trains a population, which uses all free memory. So by default, a task has its own GPU if the cluster has
+    GPUs, and otherwise a whole node. Tasks with fewer CPUs share a node. Each of these has as many threads as CPUs,
+    unless the environment variable `NPROC`, which XLA reads, is set. They need a limit on the number of runs that are
+    trained together. The times of training steps are measured on any node, also if other tasks run there.
 
     Attributes:
-      address: "auto" for the cluster that this machine belongs to, or HOST:PORT of a cluster's head. None for the
-        address in the environment variable RAY_ADDRESS, or else a new cluster on this machine, which ends with the
-        study. If this process is connected to Ray already, it uses that connection.
-      cpus: CPUs of a task. None for 1 if it has a GPU, else for as many as the smallest node has.
-      gpus: GPUs of a task. None for one for each device if any node has a GPU, else 0. If 0 is given, JAX uses the CPU.
+      address: "auto" for the cluster of this machine, or HOST:PORT of a cluster's head. None for the address in the
+        environment variable RAY_ADDRESS, or otherwise a new cluster on this machine, which ends with the study. If this
+        process is already connected to Ray, it uses that connection.
+      cpus: the number of CPUs of a task. None means 1 if the task has a GPU, and otherwise the CPUs of the smallest
+        node.
+      gpus: the number of GPUs of a task. None means one per device if any node has a GPU, and otherwise 0. With 0, JAX
+        uses the CPU.
 
     Raises:
       UserError: if `cpus` is not above 0, or `gpus` is negative.
@@ -94,7 +96,7 @@ class Cluster:
         """Returns the CPUs and GPUs of a task.
 
         Raises:
-          UserError: if no node has as many, or there are fewer GPUs than devices that share the work.
+          UserError: if no node has this many, or there are fewer GPUs than devices that share the work.
         """
         nodes = [(n["Resources"].get("CPU", 0.0), n["Resources"].get("GPU", 0.0)) for n in ray.nodes() if n["Alive"]]
         gpus = float(devices * any(have >= 1 for _, have in nodes)) if self.gpus is None else self.gpus
@@ -115,7 +117,7 @@ class _Tasks:
         self.ray, self.shared, self.folder = ray, shared, shared.options.folder
         self.remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, retry_exceptions=False)(work)
         self.jobs: dict[Any, Job] = {}  # by the reference that Ray returns
-        self.waiting: dict[int, set[int]] = {}  # of jobs that have not begun, as far as known: their runs' lock times
+        self.waiting: dict[int, set[int]] = {}  # lock times of the runs of jobs not known to have started
         self.signal: int | None = None
 
     def submit(self, job: Job) -> None:
@@ -128,7 +130,7 @@ class _Tasks:
         self.jobs[named.remote(Task.of(job), self.shared)] = job
 
     def wait(self, listener: JobListener) -> list[tuple[Job, StepTime | None]]:
-        """Waits for a moment, tells the listener which jobs have begun, and returns those that have ended."""
+        """Waits for a moment, tells the listener which jobs have started, and returns the jobs that have ended."""
         ended = []
         ready = self._ready()
         for job in self.jobs.values():
@@ -146,10 +148,10 @@ class _Tasks:
         return ended
 
     def close(self) -> None:
-        """Stops all jobs that have not ended. Workers write a checkpoint, unless that takes longer than `GRACE`."""
+        """Stops all jobs that have not ended. Workers write a checkpoint, unless this takes longer than `GRACE`."""
         deadline = time.monotonic() + GRACE
         for task in self.jobs:
-            self.ray.cancel(task)  # which calls the worker's handler of SIGINT: a session's own writes a checkpoint
+            self.ray.cancel(task)  # this calls the worker's handler of SIGINT, which writes a checkpoint
         while self.jobs and time.monotonic() < deadline:
             for task in self._ready():
                 del self.jobs[task]
@@ -161,7 +163,7 @@ class _Tasks:
         return ready
 
     def _begin(self, job: Job, listener: JobListener, certainly: bool = False) -> None:
-        """Tells the listener once that a job has begun: when this node sees that a worker locked one of its runs."""
+        """Tells the listener once that a job has started: when this node sees that a worker locked one of its runs."""
         if id(job) in self.waiting and (certainly or self._held(job) != self.waiting[id(job)]):
             del self.waiting[id(job)]
             listener.begin(job)
@@ -178,7 +180,7 @@ class _Tasks:
         """Returns the result of an ended task, see `work`.
 
         Raises:
-          UserError: if it failed because of a mistake that the user can correct, or its workers died again and again.
+          UserError: if it failed because of a mistake that the user can correct, or its workers died repeatedly.
           WorkerStoppedError: if its worker was told to stop.
         """
         errors = self.ray.exceptions
@@ -222,7 +224,7 @@ def _import_ray() -> Any:
 
 @contextlib.contextmanager
 def _connected(ray: Any, address: str | None) -> Iterator[None]:
-    """Connects to Ray, unless this process is connected already. At the end it disconnects; only a new cluster ends.
+    """Connects to Ray, unless this process is already connected. At the end, it disconnects, and stops a new cluster.
 
     Raises:
       UserError: if there is no such cluster.
@@ -236,7 +238,7 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
     before = signal.getsignal(signal.SIGTERM)
     try:
         try:
-            with warnings.catch_warnings():  # JAX's, of a fork, after which the child becomes another program at once
+            with warnings.catch_warnings():  # JAX warns of a fork, but the child becomes another program at once
                 warnings.filterwarnings("ignore", message=r"os\.fork", category=RuntimeWarning)
                 ray.init(address, log_to_driver=False, logging_level="ERROR", **own)
         except (ConnectionError, ValueError) as error:
@@ -244,7 +246,7 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
-        with contextlib.suppress(ValueError, TypeError):  # not the main thread, or the handler is none of Python's
+        with contextlib.suppress(ValueError, TypeError):  # not the main thread, or the handler is not a Python function
             signal.signal(signal.SIGTERM, before)  # Ray has put its own there
 
 

@@ -1,4 +1,4 @@
-"""How long a study takes on this machine, estimated from a few seconds of measurement."""
+"""The time that a study takes on this machine, estimated from a few seconds of measurement."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.runs import Options, measure_training
 
 MARGIN = 1.3
-"""Safety factor of time estimates: other optimizers than the measured one need more time."""
+"""Safety factor of time estimates: other optimizers need more time than the measured one."""
 AGAIN = 0.3
-"""The part of a program's start that each further population needs that it trains, as for its files and its test."""
+"""The share of a program's start-up time that each further population of it needs, as for its files and its test."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,10 +18,10 @@ class Costs:
     """The time that training takes on this machine.
 
     Attributes:
-      program: seconds until a program is compiled.
-      step: seconds a step of a run.
-      evaluation: seconds that the evaluation of an epoch takes.
-      steps_per_epoch: steps in an epoch.
+      program: the seconds to compile a program.
+      step: the seconds of a training step of one run.
+      evaluation: the seconds of the evaluation after an epoch.
+      steps_per_epoch: the number of steps in an epoch.
     """
 
     program: float
@@ -30,11 +30,11 @@ class Costs:
     steps_per_epoch: int
 
     def programs(self, compiled: int, again: int = 0) -> float:
-        """Returns the seconds that programs take before their first steps.
+        """Returns the seconds that programs need before their first steps.
 
         Args:
-          compiled: how many are compiled.
-          again: how many populations are trained by a program that was compiled for another one.
+          compiled: the number of programs that are compiled.
+          again: the number of populations that reuse a program which was compiled for another population.
         """
         return MARGIN * (compiled + AGAIN * again) * self.program
 
@@ -42,18 +42,19 @@ class Costs:
         """Returns the seconds of training.
 
         Args:
-          count: epochs of all runs together.
-          evaluations: how often the validation split, or as many test examples, are evaluated; None for once an epoch.
+          count: the number of epochs of all runs together.
+          evaluations: the number of evaluations of the validation split, or of as many test examples; None for one per
+            epoch.
         """
         evaluated = count if evaluations is None else evaluations
         return MARGIN * (count * self.steps_per_epoch * self.step + evaluated * self.evaluation)
 
 
 def measure_costs(experiment: Experiment, options: Options) -> Costs:
-    """Returns the time that training takes, measured within seconds; nothing is written.
+    """Returns the time of training, measured within seconds; nothing is written.
 
     Args:
-      experiment: what is trained.
-      options: where the data are, and how to compute.
+      experiment: the experiment to measure.
+      options: the folder of the data, and the way of computing.
     """
     return Costs(*measure_training(experiment, options))

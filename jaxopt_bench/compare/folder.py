@@ -40,7 +40,7 @@ class StudyFolder:
 
     Attributes:
       path: the folder.
-      recorded: the record of runs that have finished elsewhere; None if there is none.
+      recorded: the record of runs that have finished elsewhere; None if there is no record.
     """
 
     def __init__(self, path: str | pathlib.Path, record: Record | None = None):
@@ -49,13 +49,13 @@ class StudyFolder:
         self._plans: _Plans | None = None
 
     def begin(self, study: Study) -> Study:
-        """Writes a study's document; if there is one already, the study in it grows by this one.
+        """Writes a study's document. If there is one already, its study grows by the new study.
 
         Returns:
-          The study that the folder holds now.
+          The study that the folder holds afterwards.
 
         Raises:
-          UserError: if the folder holds a study that cannot grow into this one, or one of an earlier format.
+          UserError: if the folder holds a study that cannot grow into this one, or a study in an earlier format.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         with locked(self.path, wait=True):
@@ -76,14 +76,14 @@ class StudyFolder:
 
     @property
     def document(self) -> Document:
-        """The content of `study.json`. It is read again if the file has changed: that of a large study takes long."""
+        """The content of `study.json`. It is read only after changes, because reading a large study takes long."""
         version = self._version()
         if self._read is None or self._read[0] != version:
             self._read = version, read_document(self.path / DOCUMENT)
         return self._read[1]
 
     def _version(self) -> tuple[int, int, int]:
-        """Returns facts of `study.json` that differ after it was written, since writing replaces it."""
+        """Returns facts about `study.json` that change each time it is written, because writing replaces the file."""
         try:
             found = os.stat(self.path / DOCUMENT)
         except FileNotFoundError:
@@ -91,7 +91,7 @@ class StudyFolder:
         return found.st_ino, found.st_mtime_ns, found.st_size
 
     def _write(self, study: Study, earlier: Document) -> None:
-        """Writes the document of a study, given the earlier one. The caller holds the folder."""
+        """Writes the document of a study, given the earlier document. The caller holds the folder."""
         if self._plans is None or self._plans.study != study:
             self._plans = _Plans(study)
         document = _document(self._plans, earlier)
@@ -109,7 +109,7 @@ class StudyFolder:
         """Adds the runs of a unit's finalists, selections and timings to `study.json`.
 
         Finalists are added only if `among`, the trials among which they were chosen, are still all trials of their
-        unit: another process may have added some. Selections and timings replace those of the same units.
+        unit, because another process may have added trials. Selections and timings replace those of the same units.
         """
         with locked(self.path, wait=True):
             now = self.document
@@ -125,12 +125,12 @@ class StudyFolder:
             self._write(now.study, added)
 
     def results(self, planned: Sequence[Planned]) -> Results:
-        """Returns the records of those runs that have begun."""
+        """Returns the records of those runs that have started."""
         own = load_runs({self.path / run.path: StudyRun(run.entry) for run in planned if not self._is_recorded(run)})
         return own if self.recorded is None else together([self.recorded.results(planned), own])
 
     def add_to_record(self, chosen: Iterable[Unit]) -> None:
-        """Adds those units whose runs have all ended to the record, and writes it if it lacks some of these runs."""
+        """Adds the units whose runs have all ended to the record, and writes it if some of these runs were missing."""
         if self.recorded is None:
             return
         document = self.document
@@ -148,18 +148,18 @@ class StudyFolder:
             self.recorded.add(load_runs(new), self.path, document)
 
     def unrecorded(self, planned: Sequence[Planned]) -> list[Planned]:
-        """Returns those runs that this folder has or will have: those that are not in the record."""
+        """Returns the runs that are not in the record, so that this folder has or will have them."""
         return [run for run in planned if not self._is_recorded(run)]
 
     def _is_recorded(self, run: Planned) -> bool:
         return self.recorded is not None and run in self.recorded
 
     def unfinished(self, planned: Sequence[Planned], until_epoch: int | None = None) -> list[Planned]:
-        """Returns those runs that have not ended, or whose files are incomplete.
+        """Returns the runs that have not ended, or whose files are incomplete.
 
         Args:
           planned: the runs.
-          until_epoch: runs that were stopped after this epoch, or a later one, have ended as well.
+          until_epoch: runs that were stopped after this or a later epoch have ended as well.
 
         Raises:
           UserError: if a run's folder holds another run.
@@ -167,7 +167,7 @@ class StudyFolder:
         return [run for run in planned if not self._ended(run, until_epoch)]
 
     def diverged(self, planned: Sequence[Planned]) -> list[Planned]:
-        """Returns those runs, all of which have begun, that diverged."""
+        """Returns the diverged runs; all given runs must have started."""
         recorded = self.recorded.diverged(planned) if self.recorded is not None else []
         return [
             run
@@ -180,7 +180,7 @@ class StudyFolder:
         ]
 
     def set_aside(self, planned: Sequence[Planned]) -> list[pathlib.Path]:
-        """Renames the folders of runs that have begun and whose files are incomplete, so that these are trained again.
+        """Renames the folders of started runs with incomplete files, so that these runs are trained again.
 
         Returns:
           The renamed folders.
@@ -210,7 +210,7 @@ class StudyFolder:
 
 
 class _Plans:
-    """The entries of a study's runs. Each is computed once: for a thousand runs that takes a second or two."""
+    """The entries of a study's runs. Each is computed once, because this takes a second or two for a thousand runs."""
 
     def __init__(self, study: Study):
         self.study = study
@@ -231,10 +231,10 @@ class _Plans:
 
 
 def _document(plans: _Plans, now: Document) -> Document:
-    """Returns the document of a study, given the earlier one.
+    """Returns the document of a study, given the earlier document.
 
-    If a unit has other trials than before, its finalists and its selection are dropped. Their runs are superseded,
-    unless they are chosen again.
+    If the trials of a unit have changed, its finalists and its selection are dropped. Their runs are superseded, unless
+    they are chosen again.
     """
     runs: list[RunEntry] = []
     kept = []

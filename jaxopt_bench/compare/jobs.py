@@ -28,7 +28,7 @@ from jaxopt_bench.training import choose_code_path
 JobKind = Literal["trial", "finalist", "confirmation", "timing"]
 
 RECORDING = Recording(tensorboard=False, keep_checkpoints=1, test_examples=True)
-"""What the runs of studies write."""
+"""The recording options of the runs of studies."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Job:
 
     @property
     def epochs(self) -> int:
-        """The epochs that its runs have when it has been done."""
+        """The number of epochs of its runs after the job."""
         return self.until_epoch or self.unit.workload.epochs
 
 
@@ -65,9 +65,9 @@ class JobOptions:
     Attributes:
       folder: the folder of the study.
       data_dir: the folder of the problems' data; see `ProblemConfig.load`.
-      largest: how many runs are trained at once, at most; None for as many as fit into memory.
-      devices: how many devices share the work of a population. A training step is timed on one.
-      recording: what the runs write, and how often.
+      largest: the maximum number of runs that are trained at once; None for as many as fit into memory.
+      devices: the number of devices that share the work of a population. A training step is timed on one device.
+      recording: the data that the runs write, and how often.
     """
 
     folder: pathlib.Path
@@ -88,7 +88,7 @@ class StepTime:
 
     Attributes:
       seconds_per_step: the time of a training step.
-      environment: where it was measured, as `runs.environment` describes it.
+      environment: the environment of the measurement, see `runs.environment`.
     """
 
     seconds_per_step: float
@@ -104,15 +104,15 @@ def perform(
     begun: Callable[[], None] | None = None,
     until_epoch: int | None = None,
 ) -> StepTime | None:
-    """Does a job, or what is left of it if it was interrupted.
+    """Runs a job, or its remaining part if it was interrupted.
 
     Args:
       kind: the kind of the job.
       experiments: the experiments of its runs.
-      options: of all jobs.
+      options: the options of all jobs.
       reporter: receives the progress.
-      problems: what several jobs share; see `runs.Options`.
-      begun: called when the training begins; see `runs.Options`.
+      problems: data that several jobs share; see `runs.Options`.
+      begun: called when the training starts; see `runs.Options`.
       until_epoch: see `Job`.
 
     Returns:
@@ -131,7 +131,7 @@ def perform(
 def training_options(
     kind: JobKind, options: JobOptions, reporter: Reporter, problems: Problems | None, until_epoch: int | None = None
 ) -> Options:
-    """Returns the options with which the runs of a job are trained; see `perform`."""
+    """Returns the training options of the runs of a job; see `perform`."""
     return Options(
         runs_dir=options.folder / FOLDERS[kind],
         data_dir=options.data_dir,
@@ -145,44 +145,44 @@ def training_options(
 
 
 class JobListener(Protocol):
-    """Receives a message when a job begins or ends."""
+    """Receives a message when a job starts or ends."""
 
     def begin(self, job: Job) -> Reporter:
-        """A job begins. The reporter that is returned receives its progress, if this process does the job."""
+        """A job starts. The returned reporter receives its progress, if this process runs the job."""
 
     def end(self, job: Job) -> None:
         """A job has ended."""
 
 
 NextJobs = Callable[[Job, StepTime | None], Sequence[Job]]
-"""A function that is called with each job that has ended, and the result of `perform`. It returns the jobs that can be
-done now."""
+"""A function that is called with each ended job and the result of `perform`. It returns the jobs that can be done
+next."""
 
 
 class Executor(Protocol):
-    """Does jobs."""
+    """Runs jobs."""
 
     def run(self, jobs: Sequence[Job], options: JobOptions, listener: JobListener, next_jobs: NextJobs) -> None:
-        """Does jobs, and all the jobs that follow from them.
+        """Runs jobs, and all jobs that follow from them.
 
         Args:
           jobs: the first jobs.
-          options: of all jobs.
-          listener: receives a message when a job begins or ends.
-          next_jobs: returns the jobs that follow from a job that has ended.
+          options: the options of all jobs.
+          listener: receives a message when a job starts or ends.
+          next_jobs: returns the jobs that follow from an ended job.
         """
 
 
 class Local:
-    """Does jobs on this machine's devices, one after the other, in their order."""
+    """Runs jobs on this machine's devices, one after the other, in their order."""
 
     def __init__(self, ahead: bool = False, in_turn: bool = False):
         """Takes the options of all jobs.
 
         Args:
-          ahead: whether a thread compiles the program of the next job while one is trained. This process must then be
-            able to end while the compiler works, as the command line is: see `interrupts.take_over`.
-          in_turn: whether all jobs of a unit are done before those of the next one, so that it can be recorded.
+          ahead: whether a thread compiles the program of the next job during training. This process must then be able
+            to end while the compiler works, as the command line can: see `interrupts.take_over`.
+          in_turn: whether all jobs of a unit are done before those of the next unit, so that the unit can be recorded.
         """
         self.ahead, self.in_turn = ahead, in_turn
 
@@ -202,11 +202,11 @@ class Local:
                 continue
             rungs = [each for each in following if each.kind == job.kind]
             others = [each for each in following if each.kind != job.kind]
-            queue = [*rungs, *queue, *others]  # so only one search at a time has checkpoints on the disk
+            queue = [*rungs, *queue, *others]  # so that only one search at a time has checkpoints on the disk
 
 
 class _Compiling:
-    """Compiles the program of a job in a thread, which does not keep the process from ending."""
+    """Compiles the program of a job in a thread that does not stop the process from ending."""
 
     def __init__(self, options: JobOptions):
         self.options, self.problems = options, Problems()
@@ -228,5 +228,5 @@ class _Compiling:
             self._thread = None
 
     def _compile(self, job: Job) -> None:
-        with contextlib.suppress(Exception):  # the job itself will fail in the same way, and say why
+        with contextlib.suppress(Exception):  # the job itself will fail in the same way, with a message
             compile_ahead(job.experiments, training_options(job.kind, self.options, Reporter(), self.problems))

@@ -1,4 +1,4 @@
-"""Optimizers that join a study, and the search spaces and schedules that the command line gives to contenders."""
+"""Optimizers that join a study, and search spaces and schedules of contenders from the command line."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ SCHEDULE_FORM = "NAME=SCHEDULE, such as adamw=constant or adamw=cosine:warmup=1"
 
 
 def newcomer(study: Study, reference: str) -> Contender:
-    """Returns an optimizer as one more contender of a study.
+    """Returns an optimizer as an additional contender of a study.
 
-    If the user's file states a search space or a schedule for it, it has these. Otherwise its space is that of
-    `space_by_rule`, and its schedule that of `schedule_by_rule`.
+    If the user's file states a search space or a schedule for it, these are used. Otherwise, `space_by_rule` gives its
+    space, and `schedule_by_rule` its schedule.
 
     Args:
       study: the study.
       reference: an optimizer's name, or `FILE.py:FUNCTION` or `MODULE:FUNCTION`.
 
     Raises:
-      UserError: if there is no such optimizer, or an argument of it other than the learning rate has no default.
+      UserError: if there is no such optimizer, or it has an argument without a default other than the learning rate.
     """
     optimizer = _users(reference) if ":" in reference else OPTIMIZERS[reference]
     schedule = optimizer.stated_schedule or schedule_by_rule(study, optimizer)
@@ -52,7 +52,7 @@ def newcomer(study: Study, reference: str) -> Contender:
 def with_newcomers(study: Study, references: Sequence[str]) -> tuple[Contender, ...]:
     """Returns a study's contenders and newcomers.
 
-    A user's optimizer that the study has already is loaded from its file. It keeps the search space and the schedule
+    If the study already has a user's optimizer, it is loaded from its file. It keeps the search space and the schedule
     that the study records.
 
     Raises:
@@ -75,11 +75,11 @@ def _is_of_one_function(one: Optimizer, other: Optimizer) -> bool:
 
 
 def schedule_by_rule(study: Study, optimizer: Optimizer) -> Schedule:
-    """Returns the schedule under which a newcomer is trained.
+    """Returns the schedule of a newcomer.
 
-    It is that of the other contenders, if they all have the same one. Optimizers whose method prescribes a constant
-    learning rate do not count, and a newcomer of this kind has a constant one. If the contenders differ, it is the one
-    for which the newcomer is meant. If all contenders have the same warm-up, the newcomer has it too.
+    It is the schedule of the other contenders, if they all have the same one. Optimizers whose method prescribes a
+    constant learning rate do not count, and a newcomer of this kind has a constant one. If the contenders differ, it is
+    the schedule that is intended for the newcomer. If all contenders have the same warm-up, the newcomer has it too.
     """
     meant = optimizer.schedule
     free = {contender.schedule for contender in study.contenders if not contender.optimizer.schedule.is_constant}
@@ -92,13 +92,13 @@ def schedule_by_rule(study: Study, optimizer: Optimizer) -> Schedule:
 
 
 def space_by_rule(study: Study, optimizer: Optimizer, schedule: Schedule) -> Space:
-    """Returns the space in which a newcomer is tuned: the fields that all tuned contenders of the study search.
+    """Returns the search space of a newcomer: the fields that all tuned contenders of the study search.
 
-    So the newcomer has no more and no fewer dimensions than what they have in common. Its ranges are those of
-    `Optimizer.axes`; a field of the schedule has the contenders' range, if they all have the same. Fields that the
-    newcomer lacks are left out, and so is the learning rate of an optimizer that finds its own. Contenders that find
-    their own learning rate do not decide whether others search theirs. In a study without tuned contenders it is not
-    tuned. If the tuned ones have no field in common, it has its default space.
+    So the newcomer has exactly the dimensions that these contenders have in common. Its ranges are those of
+    `Optimizer.axes`; a field of the schedule has the contenders' range, if it is the same for all. Fields that the
+    newcomer does not have are left out, and so is the learning rate of an optimizer that finds its own. Contenders that
+    find their own learning rate do not affect whether others search theirs. If the study has no tuned contenders, the
+    newcomer is not tuned. If the tuned contenders have no field in common, the newcomer has its default space.
     """
     contenders = [contender for contender in study.contenders if contender.searched]
     if not contenders:
@@ -127,10 +127,10 @@ def _lacks(contender: Contender, field: str) -> bool:
 
 
 def check_forms(spaces: Sequence[str], schedules: Sequence[str]) -> None:
-    """Checks that the values of --space and --schedule have their forms, before any optimizer is loaded.
+    """Checks the form of the values of --space and --schedule, before any optimizer is loaded.
 
     Raises:
-      UserError: if one has not.
+      UserError: if a value has another form.
     """
     for flag, words, form in (("--space", spaces, SPACE_FORM), ("--schedule", schedules, SCHEDULE_FORM)):
         for word in words:
@@ -142,13 +142,14 @@ def check_forms(spaces: Sequence[str], schedules: Sequence[str]) -> None:
 def retuned(
     contenders: Sequence[Contender], spaces: Sequence[str], schedules: Sequence[str], trained: Sequence[str] = ()
 ) -> tuple[Contender, ...]:
-    """Returns contenders with the search spaces and schedules that the command line gives them.
+    """Returns contenders with the search spaces and schedules of the command line.
 
     Args:
-      contenders: of a study.
-      spaces: in the form `SPACE_FORM`. A field's values replace those of the contender's space, or are added to it.
-      schedules: in the form `SCHEDULE_FORM`.
-      trained: the names of recorded contenders, which cannot be changed any more.
+      contenders: the contenders of a study.
+      spaces: values of the form `SPACE_FORM`. A field's values replace those of the contender's space, or are added to
+        it.
+      schedules: values of the form `SCHEDULE_FORM`.
+      trained: the names of recorded contenders, which can no longer be changed.
 
     Raises:
       UserError: for an unknown contender or field, or values that the field does not accept.
@@ -167,7 +168,7 @@ def retuned(
 
 
 def _schedules_by_name(words: Sequence[str], names: Sequence[str], trained: Sequence[str]) -> dict[str, str]:
-    """Returns the values of --schedule by the contenders that they are for."""
+    """Returns the values of --schedule, by contender."""
     found: dict[str, str] = {}
     for word in words:
         name = word.partition("=")[0]
@@ -181,7 +182,7 @@ def _schedules_by_name(words: Sequence[str], names: Sequence[str], trained: Sequ
 
 
 def _ranges_by_name(words: Sequence[str], names: Sequence[str], trained: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Returns the ranges that the values of --space give, by contender and field."""
+    """Returns the ranges of the values of --space, by contender and field."""
     found: dict[str, dict[str, str]] = {}
     for word in words:
         key, _, values = word.partition("=")
@@ -196,7 +197,7 @@ def _ranges_by_name(words: Sequence[str], names: Sequence[str], trained: Sequenc
 
 
 def _check_can_change(flag: str, word: str, name: str, names: Sequence[str], trained: Sequence[str]) -> None:
-    """Checks that a flag's value is for a contender that is still to be trained."""
+    """Checks that a flag's value is for a contender that is not trained yet."""
     if name in trained and name not in names:
         raise UserError(
             f"{flag} {word}: {name} is among the baselines and was trained already. Expected a newcomer "
@@ -214,7 +215,7 @@ def _replaced(where: str, contender: Contender, **fields: Any) -> Contender:
 
 
 def _users(reference: str) -> Optimizer:
-    """Returns a user's optimizer. If its learning rate has no default, it has the middle of the range to search."""
+    """Returns a user's optimizer. A learning rate without a default has the middle of its search range."""
     cls = load(reference)
     required = [field.name for field in dataclasses.fields(cls) if field.default is dataclasses.MISSING]
     others = [name for name in required if name != "learning_rate"]

@@ -1,4 +1,4 @@
-"""What a study can show, before it is trained."""
+"""The differences that a study can show, before it is trained."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from jaxopt_bench.study import DOCUMENT, Study, read_document
 from jaxopt_bench.verdict import Noise, noise_of
 
 ABSURD = 5.0
-"""If the least difference that a study sees is more deviations of a single result, it shows nothing useful."""
+"""A study is not useful if the least difference that it can show is more than this many deviations of a result."""
 MOST_ADVISED = 100
 """The largest number of seeds or searches that is advised."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Outlook:
-    """What a study can show.
+    """The differences that a study can show.
 
     Attributes:
-      optimizers: how many it compares.
-      results: independent results of each on a workload: seeds, or with several searches the searches.
-      of_searches: whether they are of searches.
+      optimizers: the number of compared optimizers.
+      results: the number of independent results of each optimizer on a workload: seeds, or with several searches the
+        searches.
+      of_searches: whether the results are those of searches.
     """
 
     optimizers: int
@@ -34,18 +35,18 @@ class Outlook:
 
     @property
     def least(self) -> float | None:
-        """The least difference that it sees, in deviations of single results; None if it can test none."""
+        """The smallest difference that it can show, in deviations of single results; None if it cannot test any."""
         return least_difference(self.optimizers, self.results)
 
     def least_on_new_data(self, noise: Noise) -> float | None:
-        """Returns the least difference that it sees on new data, where the choice of the test examples matters, too.
+        """Returns the smallest difference that it can show on new data, including the noise of the test examples.
 
         Args:
-          noise: of a workload.
+          noise: the noise on a workload.
 
         Returns:
-          The difference, in the unit of the noise's measure; None if the noise of the test examples or that of the
-          seeds is not known, or the study can test none.
+          The difference, in the unit of the noise's measure; None if the noise of the test examples or of the seeds is
+          not known, or the study can test no difference.
         """
         if noise.sampling is None or noise.deviation == 0:
             return None
@@ -55,12 +56,12 @@ class Outlook:
 
     @property
     def is_absurd(self) -> bool:
-        """Whether it compares optimizers and shows nothing useful."""
+        """Whether it compares optimizers but cannot show any useful difference."""
         return self.optimizers > 1 and (self.least is None or self.least > ABSURD)
 
     @property
     def in_words(self) -> str:
-        """What it can show, in one sentence, and what to do if that is nothing useful."""
+        """The smallest difference in one sentence, with advice if the study cannot show any useful difference."""
         one, many = ("search", "searches") if self.of_searches else ("seed", "seeds")
         if self.optimizers < 2:
             return "There is only one optimizer, so there is nothing to compare."
@@ -74,7 +75,7 @@ class Outlook:
         return f"With {compared}, a difference must be {seen}."
 
     def _advice(self, many: str) -> str:
-        """Returns how many results would show something useful, as the end of a sentence; nothing if too many would."""
+        """Returns the number of results for a useful study, as the end of a sentence; empty if it is too large."""
         enough = results_for(self.optimizers, ABSURD, most=MOST_ADVISED)
         if enough is None:
             return ""
@@ -85,11 +86,11 @@ class Outlook:
 
 
 def outlook_of(study: Study, others: int = 0) -> Outlook:
-    """Returns what a study can show.
+    """Returns the outlook of a study.
 
     Args:
       study: the study.
-      others: how many recorded optimizers its own are compared with.
+      others: the number of recorded optimizers that are compared with those of the study.
     """
     of_searches = study.repetitions > 1
     results = study.repetitions if of_searches else study.seeds
@@ -97,15 +98,15 @@ def outlook_of(study: Study, others: int = 0) -> Outlook:
 
 
 def recorded_noise(study: Study, folders: Sequence[pathlib.Path]) -> dict[str, tuple[Noise, pathlib.Path]]:
-    """Returns the noise of results on a study's workloads that are recorded in other studies, or in itself.
+    """Returns the noise of results on a study's workloads, from records of other studies or of the study itself.
 
     Args:
       study: the study.
-      folders: of studies, the preferred ones first. Those that are no folders of studies are left out, and those with a
-        single search if the study has several, and conversely.
+      folders: the folders of studies, the preferred ones first. Folders without a study are ignored. So are studies
+        with a single search if the study has several, and the other way round.
 
     Returns:
-      By workload: the noise, and the folder; without workloads of which nothing is recorded.
+      By workload: the noise, and the folder; without workloads that have no recorded noise.
     """
     found: dict[str, tuple[Noise, pathlib.Path]] = {}
     for folder in folders:
@@ -128,7 +129,7 @@ def recorded_noise(study: Study, folders: Sequence[pathlib.Path]) -> dict[str, t
 
 
 def _trains_alike(one: Workload, other: Workload) -> bool:
-    """Returns whether two workloads differ in nothing but their names."""
+    """Returns whether two workloads differ only in their names."""
     return dataclasses.replace(one, name=other.name).to_json() == other.to_json()
 
 

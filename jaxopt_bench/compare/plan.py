@@ -1,4 +1,4 @@
-"""What a study will take: its runs, compiled programs, time and disk space. Nothing is trained or written."""
+"""The cost of a study: its runs, compiled programs, time and disk space. Nothing is trained or written."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ from jaxopt_bench.study import (
 from jaxopt_bench.training import Program
 
 RECORD_BYTES, LINE_BYTES, LINES_OF_EPOCH = 20_000, 350, 4
-"""The size of a run's files without its lines of metrics, that of such a line, and how many the end of an epoch has."""
+"""The size of a run's files without its lines of metrics, the size of a line, and the number of lines per epoch."""
 CHECKPOINTS = 2
-"""Checkpoints of a population that are there at once: the last one, and one that is being written or was the best."""
+"""The maximum number of checkpoints of a population at a time: the last one, and one being written or the best one."""
 
 
 @dataclasses.dataclass(frozen=True)
 class PhasePlan:
-    """What a phase of a study takes.
+    """The cost of a phase of a study.
 
     Attributes:
-      phase: its name.
-      runs: how many it has.
-      finished: how many of them have finished.
-      programs: how many programs are compiled for the others, beside those of earlier phases.
-      compiling: the seconds that these programs take.
-      training: the seconds that the others take then.
+      phase: the name of the phase.
+      runs: the number of its runs.
+      finished: the number of finished runs.
+      programs: the number of programs to compile for the other runs, without those of earlier phases.
+      compiling: the seconds to compile these programs.
+      training: the seconds to train the other runs.
     """
 
     phase: Phase
@@ -62,19 +62,19 @@ class PhasePlan:
 
     @property
     def seconds(self) -> float:
-        """How long it takes in all."""
+        """The total time in seconds."""
         return self.compiling + self.training
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What a study takes on this machine.
+    """The cost of a study on this machine.
 
     Attributes:
-      study: the study, with what its folder has of it.
+      study: the study, merged with the study in its folder.
       phases: its phases, in their order.
-      disk: the most bytes that its folder has at once.
-      measured: by workload that has runs to train, the name of the contender whose training was measured.
+      disk: the maximum size of its folder in bytes.
+      measured: the name of the contender whose training was measured, for each workload that has runs to train.
     """
 
     study: Study
@@ -88,9 +88,9 @@ class _Part:
     """The runs of a unit in a phase.
 
     Attributes:
-      runs: all of them.
-      left: those that have not finished.
-      epochs: of those that have not finished, all together; with halving, promoted trials alone have all epochs.
+      runs: all runs.
+      left: the runs that have not finished.
+      epochs: the total epochs of the runs that have not finished; with halving, only promoted trials have all epochs.
     """
 
     unit: Unit
@@ -103,16 +103,16 @@ class _Part:
 def plan_of(
     study: Study, folder: pathlib.Path, data_dir: pathlib.Path | None, largest: int | None, reporter: Reporter
 ) -> Plan:
-    """Returns what it takes to train the runs of a study that have not finished.
+    """Returns the cost of training the unfinished runs of a study.
 
-    On each workload, the training of one contender is measured for a few seconds. The times of all are estimated from
-    that, with a margin.
+    On each workload, the training of one contender is measured for a few seconds. The times of all contenders are
+    estimated from this measurement, with a margin.
 
     Args:
       study: the study.
-      folder: its folder; if it holds a smaller study, the plan is of both together.
+      folder: its folder; if it holds a smaller study, the plan is for both together.
       data_dir: the folder of the problems' data; see `ProblemConfig.load`.
-      largest: how many runs are trained at once, at most; None if all of a population fit into memory.
+      largest: the maximum number of runs that are trained at once; None if all runs of a population fit into memory.
       reporter: receives messages about the optimizers.
 
     Raises:
@@ -155,7 +155,7 @@ def _parts(study: Study, folder: pathlib.Path, document: Document | None) -> lis
 
 
 def _epochs(study: Study, unit: Unit, phase: Phase, runs: Sequence[Planned], left: Sequence[Planned]) -> int:
-    """Returns for how many epochs the runs that are left are trained; of trials that are halved, their share."""
+    """Returns the total number of epochs of the remaining runs; for trials with halving, their share of the epochs."""
     if phase != "trial" or not runs:
         return len(left) * unit.workload.epochs
     rungs = study.rungs_on(unit.workload, len(runs) // study.trial_seeds)
@@ -169,7 +169,7 @@ def _phase_plan(
     compiled: set[tuple[str, int]],
     largest: int | None,
 ) -> PhasePlan:
-    """Returns what a phase takes, and adds its programs to those that are compiled."""
+    """Returns the cost of a phase, and adds its programs to the compiled programs."""
     before, compiling, training = len(compiled), 0.0, 0.0
     for part in parts:
         if part.left:
@@ -186,7 +186,7 @@ def _phase_plan(
 
 
 def _populations(experiments: Sequence[Experiment], largest: int | None) -> Iterator[tuple[str, int]]:
-    """Yields the populations in which experiments are trained: the program of each, and its size."""
+    """Yields the populations that train the experiments: the program of each, and its size."""
     groups: collections.Counter[str] = collections.Counter()
     for experiment in experiments:
         groups[json.dumps(dataclasses.replace(experiment, evaluate_test=False, track_test=False).program())] += 1
@@ -198,9 +198,9 @@ def _populations(experiments: Sequence[Experiment], largest: int | None) -> Iter
 
 
 def _disk(parts: Sequence[_Part], options: Options) -> int:
-    """Returns the most bytes that a study's folder has at once.
+    """Returns the maximum size of a study's folder in bytes.
 
-    The checkpoints of a unit's runs are removed when its winner is selected; those of confirmations stay.
+    The checkpoints of a unit's runs are removed when its winner is selected; the checkpoints of confirmations remain.
     """
     records, kept, removed = 0.0, 0, 0
     for part in parts:

@@ -1,4 +1,4 @@
-"""The progress of a study: bars on a terminal, plain lines elsewhere."""
+"""The progress of a study: bars on a terminal, and plain lines in other output."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from jaxopt_bench.study import (
 )
 
 MOST_JOBS = 4
-"""The most running jobs that are shown on a terminal."""
+"""The maximum number of running jobs that a terminal shows."""
 UnitTrials = Sequence[tuple[Unit, Sequence[Planned]]]
 """Units, or parts of units, with their trials."""
 
@@ -45,17 +45,17 @@ class Progress:
     """Receives the progress of a study, and displays nothing."""
 
     def start(self, study: Study, folder: StudyFolder, own: UnitTrials, judged: Mapping[str, Measure]) -> None:
-        """The study begins, or is continued.
+        """The study starts, or is continued.
 
         Args:
           study: the study.
           folder: its folder.
-          own: the trials of this process, which also trains their finalists and confirmations.
-          judged: the measure by which trials are judged, by workload.
+          own: the trials of this process, which also trains the finalists and confirmations of these trials.
+          judged: the measure that judges trials, by workload.
         """
 
     def begin(self, job: Job) -> Reporter:
-        """A job begins. The reporter that is returned receives its progress."""
+        """A job starts. The returned reporter receives its progress."""
         return Reporter()
 
     def end(self, job: Job) -> None:
@@ -76,12 +76,12 @@ class UnitCounts:
     """Numbers of a unit's runs, and its winner.
 
     Attributes:
-      planned, done, running, diverged: of its trials. With halving, those that are not promoted are done.
-      epochs: that its trials have still to be trained, all together, at the end of the last job.
-      rungs: of its trials.
+      planned, done, running, diverged: numbers of its trials. With halving, trials that are not promoted are done.
+      epochs: the total of the remaining epochs of its trials, at the end of the last job.
+      rungs: the rungs of its trials.
       best: the winner, in words.
-      again, repeating, repeated: of the runs of finalists: how many there are to be, are running, and have ended.
-      wanted, confirming, confirmed: of the confirmations, likewise.
+      again, repeating, repeated: numbers of runs of finalists: planned, running, and ended.
+      wanted, confirming, confirmed: the same numbers for confirmations.
     """
 
     planned: int
@@ -99,11 +99,11 @@ class UnitCounts:
     confirmed: int = 0
 
     def epoch_before(self, epoch: int) -> int:
-        """Returns the epoch of the rung before that of an epoch; 0 if it is the first one."""
+        """Returns the epoch of the previous rung; 0 if `epoch` is that of the first rung."""
         return max((rung.epochs for rung in self.rungs if rung.epochs < epoch), default=0)
 
     def epochs_after(self, epoch: int) -> int:
-        """Returns how many epochs are trained in the rungs after that of an epoch, with one seed."""
+        """Returns the number of epochs in the rungs after the rung of `epoch`, with one seed."""
         return training_epochs(self.rungs, sum(rung.epochs <= epoch for rung in self.rungs))
 
 
@@ -113,10 +113,10 @@ class _RunningJob:
 
     Attributes:
       job: the job.
-      began: the time at which it began, on the monotonic clock.
-      first: the epochs that its runs had trained before that.
+      began: the start time, on the monotonic clock.
+      first: the epochs that its runs had trained before the start.
       epochs: the epochs that its runs have trained.
-      left: the estimated seconds until it ends; None if they are not known.
+      left: the estimated seconds until it ends; None if unknown.
       where: its progress, in words.
     """
 
@@ -129,22 +129,22 @@ class _RunningJob:
 
     @property
     def spent(self) -> tuple[float, float]:
-        """The epochs that its runs have trained since it began, all together, and the seconds that they took."""
+        """The total epochs that its runs have trained since the start, and the seconds for them."""
         return len(self.job.runs) * (self.job.epochs - self.first), time.monotonic() - self.began
 
     @property
     def ahead(self) -> tuple[float, float]:
-        """The epochs that its runs have still to train, all together, and the seconds that they will take."""
+        """The total epochs that its runs have left, and the estimated seconds for them."""
         return len(self.job.runs) * (self.job.epochs - self.epochs), self.left or 0.0
 
 
 class DisplayedProgress(Progress):
-    """Counts the runs of each phase, and estimates the time left. Its two forms display this."""
+    """Counts the runs of each phase, and estimates the remaining time. Its subclasses display both."""
 
     def __init__(self, console: Console):
         self.console = console
         self.counts: dict[UnitKey, UnitCounts] = {}
-        self.seconds: dict[str, list[tuple[float, float]]] = {}  # of a workload's jobs: epochs, and how long
+        self.seconds: dict[str, list[tuple[float, float]]] = {}  # of a workload's jobs: epochs, and their seconds
         self.begun: dict[int, _RunningJob] = {}
 
     def start(self, study: Study, folder: StudyFolder, own: UnitTrials, judged: Mapping[str, Measure]) -> None:
@@ -215,7 +215,7 @@ class DisplayedProgress(Progress):
             self.say(f"  {unit.label}: {measure}{counts.best}{diverged}")
 
     def seconds_left(self) -> float | None:
-        """Returns an estimate of this process's own work, from the time that an epoch of the same workload takes.
+        """Returns an estimate of the time of this process's remaining work, from the time of an epoch of each workload.
 
         None if no epoch has been timed.
         """
@@ -245,10 +245,10 @@ class DisplayedProgress(Progress):
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def show(self, job: Job, begins: bool) -> None:
-        """Shows that a job begins or has ended."""
+        """Shows that a job starts or has ended."""
 
     def refresh(self, begun: _RunningJob) -> None:
-        """Shows that something has changed within a job."""
+        """Shows that the state of a job has changed."""
 
     def _choose(self, unit: Unit, selection: Selection) -> None:
         counts = self.counts[unit.key]
@@ -274,7 +274,7 @@ class DisplayedProgress(Progress):
 
 
 class StudyLines(DisplayedProgress):
-    """A line for each job that begins, and one every `every` seconds within it."""
+    """A line when a job starts, and a line every `every` seconds during the job."""
 
     def __init__(self, console: Console, every: float = 60.0):
         super().__init__(console)
@@ -300,9 +300,9 @@ class StudyLines(DisplayedProgress):
 
 
 class StudyBars(DisplayedProgress):
-    """A line for each selection, and below them bars: of each job that runs, and of the whole study.
+    """A line for each selection, and bars below: one for each running job, and one for the whole study.
 
-    All of it fits 80 columns and a terminal of any height, however many optimizers and workloads a study has.
+    This fits 80 columns and a terminal of any height, for any number of optimizers and workloads.
     """
 
     def start(self, study: Study, folder: StudyFolder, own: UnitTrials, judged: Mapping[str, Measure]) -> None:
@@ -334,7 +334,7 @@ class StudyBars(DisplayedProgress):
         return Group(*lines, bars)
 
     def _runs(self) -> tuple[float, int]:
-        """Returns how many of this process's runs have ended, and how many it has to train in all."""
+        """Returns the number of this process's runs that have ended, and the total number of its runs."""
         done, planned = 0.0, 0
         for key, own in self.own.items():
             counts = self.counts[key]
@@ -344,7 +344,7 @@ class StudyBars(DisplayedProgress):
 
 
 def progress_for(console: Console) -> DisplayedProgress:
-    """Returns bars for a terminal, plain lines for a file or a notebook; see `reporter_for`."""
+    """Returns bars for a terminal, or plain lines for a file or a notebook; see `reporter_for`."""
     return StudyBars(console) if console.is_terminal else StudyLines(console)
 
 
@@ -373,7 +373,7 @@ class _JobReporter(Reporter):
 
 
 def _runs_in_words(study: Study) -> str:
-    """Returns the numbers of runs that each contender has, in words."""
+    """Returns the numbers of runs of each contender, in words."""
     parts = []
     if any(contender.searched for contender in study.contenders):
         parts.append(budget_in_words(study))

@@ -19,10 +19,11 @@ from jaxopt_bench.study import DOCUMENT, Contender, Study, read_document
 OPTIMIZERS_COMPARED = ("momentum", "adamw", "nadamw", "lion", "muon", "schedule_free_adamw")
 """SGD with momentum, and the optimizers that most often lead recent comparisons."""
 BUDGETS = {8: (4, 2), 6: (3, 2), 4: (2, 2), 3: (0, 1)}
-"""The numbers of trials of each optimizer, the largest first, each with the numbers of finalists and of their seeds. As
-many fresh seeds as trials confirm its winner, and the finalists make as many runs: one program does all of it."""
+"""The numbers of trials of each optimizer, the largest first, each with the numbers of finalists and of their seeds.
+The number of fresh seeds to confirm the winner is the number of trials, and the finalists need the same number of runs,
+so one program can train all of them."""
 ENOUGH_EPOCHS, MOST_EPOCHS = 10, 100
-"""If runs would have fewer epochs than the first number, fewer runs are made. No run has more than the second."""
+"""If runs would have fewer epochs than the first number, fewer runs are made. The second is the maximum for a run."""
 LEAST_TRAINING = 0.25  # share of the time, if compiling takes nearly all of it
 WARMUP = 0.05  # share of the training
 
@@ -30,14 +31,14 @@ WARMUP = 0.05  # share of the training
 def timed_study(
     problem: ProblemConfig, folder: pathlib.Path, minutes: float, data_dir: pathlib.Path | None, reporter: Reporter
 ) -> Study:
-    """Returns the study in a folder; if there is none, a new study of a problem that takes about the given time.
+    """Returns the study in a folder; if there is no study, a new study of a problem for about the given time.
 
     The budget of a new study depends on the speed of this machine. It is fixed when its folder is created.
 
     Args:
       problem: the problem.
       folder: the folder of the study.
-      minutes: how long a new study may take.
+      minutes: the approximate time of a new study, in minutes.
       data_dir: the folder of the problem's data; see `ProblemConfig.load`.
       reporter: receives messages about the measurements and the budget.
 
@@ -95,8 +96,8 @@ def study_of(workload: Workload, problem: Problem, runs: int, steps_per_epoch: i
     Args:
       workload: the problem with its epochs and batch size.
       problem: its problem, loaded.
-      runs: trials of each optimizer, and seeds of its confirmation; see `BUDGETS`.
-      steps_per_epoch: training steps in an epoch of the workload.
+      runs: the number of trials of each optimizer, and of seeds of its confirmation; see `BUDGETS`.
+      steps_per_epoch: the number of training steps in an epoch of the workload.
     """
     steps = max(1, round(WARMUP * workload.epochs * steps_per_epoch))
     cosine = Cosine(warmup=min(steps / steps_per_epoch, workload.epochs / 2))
@@ -121,15 +122,15 @@ def study_of(workload: Workload, problem: Problem, runs: int, steps_per_epoch: i
 
 
 def batch_size(examples: int) -> int:
-    """Returns the largest power of two up to 128 that makes at least 20 steps an epoch; at least 8, or all examples."""
+    """Returns the largest power of two up to 128 with at least 20 steps per epoch; at least 8, or all examples."""
     return min(examples, max(8, min(128, 2 ** math.floor(math.log2(max(examples / 20, 1))))))
 
 
 def budget(costs: Costs, contenders: int, seconds: float) -> tuple[int, int]:
-    """Returns how many trials and seeds, and of how many epochs, take at most so many seconds.
+    """Returns the number of trials and seeds, and of their epochs, that take at most the given seconds.
 
-    There are as many as leave `ENOUGH_EPOCHS`, and then as many epochs as possible. It is never less than the smallest
-    of `BUDGETS` with one epoch, and training has `LEAST_TRAINING` of the time, however long the rest takes.
+    It takes as many trials as leave `ENOUGH_EPOCHS`, and then as many epochs as possible. The result is at least the
+    smallest of `BUDGETS` with one epoch, and training has `LEAST_TRAINING` of the time, even if the rest takes longer.
     """
     left = max(seconds - costs.programs(contenders, again=2 * contenders), LEAST_TRAINING * seconds)
 
@@ -144,6 +145,6 @@ def budget(costs: Costs, contenders: int, seconds: float) -> tuple[int, int]:
 
 
 def _runs(trials: int) -> int:
-    """Returns how many runs a contender has that has so many trials; see `BUDGETS`."""
+    """Returns the number of runs of a contender with this many trials; see `BUDGETS`."""
     finalists, seeds = BUDGETS[trials]
     return 2 * trials + finalists * seeds

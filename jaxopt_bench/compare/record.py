@@ -1,4 +1,4 @@
-"""A study's compact record, to which finished runs are added, so that other machines need not train them again."""
+"""A compact record of a study. Finished runs are added to it, so that other machines need not train them again."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ from jaxopt_bench.study import (
 )
 
 FAST = 3
-"""The level of compression while a study is trained: nearly as small, and more than ten times as fast."""
+"""The compression level while a study is trained: nearly as small, and more than ten times as fast."""
 
 
 class Record:
-    """The record of one study, as `Results.save` writes it. Runs in it have finished: they are not trained again.
+    """The record of one study, in the format of `Results.save`. Its runs have finished and are not trained again.
 
     Attributes:
-      path: its folder. The caller holds it, see `results.recording.held`.
-      compact: whether it is written as a compact one; see `Results.save`.
-      document: what it says of the study; None if it is new.
+      path: the folder of the record. The caller holds it, see `results.recording.held`.
+      compact: whether it is written in compact form; see `Results.save`.
+      document: its document of the study; None if the record is new.
     """
 
     def __init__(self, path: pathlib.Path, *, compact: bool = False):
         """Reads the record, if there is one.
 
         Raises:
-          UserError: if it is damaged, holds several studies or none, or an earlier version recorded it.
+          UserError: if it is damaged, holds no or several studies, or was recorded by an earlier version.
         """
         self.path, self.compact = path, compact
         self._is_loose = False
@@ -57,12 +57,12 @@ class Record:
         return run.path in self._seen
 
     def check_unchanged(self) -> None:
-        """Checks that this version computes the recorded study's runs from it: the digests of runs must be equal.
+        """Checks that this version plans the same runs for the recorded study: the digests of runs must be equal.
 
         They differ if the source of a user's optimizer or problem has changed.
 
         Raises:
-          UserError: naming the contender and the workload of the first run whose digest differs.
+          UserError: with the contender and the workload of the first run whose digest differs.
         """
         if self.document is None:
             return
@@ -94,9 +94,9 @@ class Record:
         """Adds the results of finished runs, and writes the record.
 
         Args:
-          results: of the runs.
+          results: the results of the runs.
           folder: the study's folder, which holds the runs.
-          document: of the study. Runs that it does not name are left out of the record.
+          document: the document of the study. Runs that are not in it are left out of the record.
         """
         self._keep(together([self._results, _renamed(results, folder)]))
         self.document = _recorded_part(document, self._seen)
@@ -105,7 +105,7 @@ class Record:
         self._is_loose = True
 
     def compress(self) -> None:
-        """Writes the record once more, in its final size, if something has been added."""
+        """Writes the record again in its final size, if runs have been added."""
         if self._is_loose:
             self._write(COMPRESSION)
 
@@ -120,10 +120,10 @@ class Record:
 
 
 def combined(recorded: Document | None, own: Document | None) -> Document | None:
-    """Returns one document of a record's and that of the folder that continues it.
+    """Returns one document from that of a record and that of the folder that continues it.
 
-    Of each unit it has what one of them says: the one with more trials, then the one with a selection, then the record.
-    Runs of the other document are superseded, except its trials.
+    For each unit, it has the data of one of them: the one with more trials, then the one with a selection, then the
+    record. Runs of the other document are superseded, except its trials.
     """
     if recorded is None or own is None:
         return recorded or own
@@ -149,7 +149,7 @@ def combined(recorded: Document | None, own: Document | None) -> Document | None
 
 
 def _progress(document: Document) -> dict[UnitKey, tuple[int, bool]]:
-    """Returns how many trials each unit has, and whether its winner is selected."""
+    """Returns the number of trials of each unit, and whether its winner is selected."""
     counts = dict.fromkeys((run.unit for run in document.runs), 0)
     for run in document.runs:
         counts[run.unit] += run.phase == "trial"
@@ -160,8 +160,8 @@ def _progress(document: Document) -> dict[UnitKey, tuple[int, bool]]:
 def _recorded_part(document: Document, paths: Collection[str]) -> Document:
     """Returns the part of a document that the recorded runs support.
 
-    If some trials or finalists of a unit are not recorded, its selection is left out, and so are its other runs that
-    are not recorded. Those that are recorded are superseded.
+    If some trials or finalists of a unit are not recorded, its selection is left out, and so are its other unrecorded
+    runs. Its recorded runs are superseded.
     """
     missing = {r.unit for r in document.runs if r.phase in ("trial", "finalist") and r.path not in paths}
 
@@ -179,7 +179,7 @@ def _recorded_part(document: Document, paths: Collection[str]) -> Document:
 
 
 def _recorded(path: pathlib.Path) -> Results | None:
-    """Returns the results in a folder; None if it has none, such as one with a README alone."""
+    """Returns the results in a folder; None if it has none, such as a folder with only a README."""
     try:
         found = load(path)
     except NoRunsError:
@@ -193,7 +193,7 @@ def _recorded(path: pathlib.Path) -> Results | None:
 
 
 def planned_of(document: Document, unit: Unit) -> list[Planned]:
-    """Returns the runs of a unit that its document must name, computed from the study."""
+    """Returns the runs of a unit that its document must contain, computed from the study."""
     study, found = document.study, document.selection(unit.key)
     winner = [] if found is None or found.trial is None else confirmations(study, unit, found.trial)
     return [*trials(study, unit), *finalists(study, unit, document.finalists(unit.key)), *winner]
@@ -204,7 +204,7 @@ def _place(run: RunEntry) -> tuple[str, int, int]:
 
 
 def _placed(results: Results, document: Document) -> Results:
-    """Returns results whose runs are those of a document, in its order, with what it says of them."""
+    """Returns results with the runs of a document, in its order, and with the document's facts about them."""
     places = [{"path": run.entry.path, **run.columns} for run in document.study_runs()]
     schema = {name: results.runs.schema[name] for name in ("path", *STUDY_COLUMNS)}
     place = pl.DataFrame([[row[name] for name in schema] for row in places], schema, orient="row")
@@ -228,7 +228,7 @@ def _only(results: Results, paths: Collection[str]) -> Results:
 
 
 def _renamed(results: Results, folder: pathlib.Path) -> Results:
-    """Returns results whose paths begin in the study's folder."""
+    """Returns results whose paths start in the study's folder."""
     path = pl.col("path").str.strip_prefix(f"{folder}/")
     tables = (results.runs, results.curves, results.examples)
     runs, curves, examples = (table.with_columns(path) for table in tables)

@@ -1,4 +1,4 @@
-"""Decides how far a unit's trials are trained, from what they have recorded."""
+"""Decides from recorded metrics up to which epoch a unit's trials are trained."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from jaxopt_bench.verdict import ranked, trial_scores
 def current_rung(
     study: Study, folder: StudyFolder, unit: Unit, planned: Sequence[Planned], judged: Measure
 ) -> tuple[list[Planned], int]:
-    """Returns the trials at the first rung that not all of them have reached, or else at the last rung.
+    """Returns the trials at the first rung that some of them have not reached, or otherwise at the last rung.
 
-    Promotions depend on nothing but the metrics that were recorded up to a rung's epoch. So a study that was stopped,
-    or has grown, promotes the trials that an uninterrupted one promotes.
+    Promotions depend only on the metrics that were recorded up to a rung's epoch. So a study that was stopped, or has
+    grown, promotes the same trials as an uninterrupted one.
 
     Args:
       study: the study; without halving there is a single rung, the end of training.
       folder: its folder.
       unit: the unit.
-      planned: its trials, with halving all of them.
-      judged: the measure by which they are judged.
+      planned: its trials; with halving, all of them.
+      judged: the measure that judges them.
 
     Returns:
-      The trials, and the epoch up to which they are trained. There are none if all trials diverged before.
+      The trials, and the epoch up to which they are trained. There are no trials if all of them diverged before.
     """
     left = list(planned)
     rungs = study.rungs_on(unit.workload, len(planned) // study.trial_seeds)

@@ -1,4 +1,4 @@
-"""Widens a study: more trials beyond those edges of search spaces towards which results still improve."""
+"""Widens a study: adds trials beyond the edges of search spaces towards which results still improve."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from jaxopt_bench.verdict import verdict
 from jaxopt_bench.verdict.trials import FEWEST_NEAREST
 
 SHARE = 1 / 4
-"""Trials in a box beyond an edge, as a share of those before: a decade more is about a quarter of 3.5.
+"""Trials in a box beyond an edge, as a share of the earlier trials: one more decade is about a quarter of 3.5.
 
-There are at least `FEWEST_NEAREST`, so that they can show whether results improve further.
+There are at least `FEWEST_NEAREST`, so that they can show whether results continue to improve.
 """
 
 
 @dataclasses.dataclass(frozen=True)
 class Widening:
-    """A study that is widened, or is not.
+    """A study after widening, which may be unchanged.
 
     Attributes:
       study: the study, with the extensions of its search spaces and a larger budget.
-      said: what was extended, in sentences; or why nothing was.
+      said: sentences about the extensions; or the reason why there are none.
     """
 
     study: Study
@@ -47,12 +47,12 @@ class Widening:
 def widen(study: Study, folder: pathlib.Path) -> Widening:
     """Returns a study whose search spaces are extended beyond the edges towards which its results still improve.
 
-    An optimizer gets a box of trials beyond each such edge. All others get as many more trials in their own search
-    spaces. Nothing is written.
+    An optimizer gets a box of trials beyond each such edge. All others get the same number of additional trials in
+    their own search spaces. Nothing is written.
 
     Args:
       study: the study, or a part of it.
-      folder: its folder. If some runs of the study in it have not ended, nothing is widened.
+      folder: its folder. If some runs of its study have not ended, nothing is widened.
 
     Raises:
       UserError: if there is no such study, or its search is a grid.
@@ -75,7 +75,7 @@ def widen(study: Study, folder: pathlib.Path) -> Widening:
 
 
 def _has_ended(study: Study, folder: StudyFolder) -> bool:
-    """Returns whether all runs of a study have ended: winners are selected when all trials and finalists have."""
+    """Returns whether all runs of a study have ended. Winners are selected when all trials and finalists have ended."""
     document = folder.document
     for unit in units(study):
         found = document.selection(unit.key)
@@ -87,7 +87,7 @@ def _has_ended(study: Study, folder: StudyFolder) -> bool:
 
 
 def _improving(folder: pathlib.Path) -> dict[str, list[str]]:
-    """Returns the edges towards which results improve on some workload, by contender."""
+    """Returns the edges towards which results improve on at least one workload, by contender."""
     results = load(folder)
     found: dict[str, list[str]] = {}
     for ranking in verdict(results, results.documents[0]).rankings:
@@ -104,7 +104,7 @@ def _boxes(contender: Contender, edges: list[str]) -> list[Space]:
 
 
 def _widened(study: Study, boxes: dict[str, list[Space]]) -> Widening:
-    """Returns a study with extensions of its search spaces, and as many more trials for every contender."""
+    """Returns a study with extensions of its search spaces, and as many additional trials for all contenders."""
     budget, step = study.budget, _step(study)
     assert budget is not None, "something is tuned"
     kind = "trials" if study.trials is not None else "epochs of trials"

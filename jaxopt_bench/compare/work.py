@@ -50,25 +50,25 @@ def compare(
     compact: bool = False,
     only: Sequence[str] = (),
 ) -> Document:
-    """Trains all runs of a study that are not finished yet, and returns the study's document.
+    """Trains all unfinished runs of a study, and returns the study's document.
 
-    A study that was interrupted is continued, and of a study that has grown only the new runs are trained. Trials never
-    read the test split.
+    An interrupted study is continued. If a study has grown, only its new runs are trained. Trials never read the test
+    split.
 
     Args:
       study: the study.
-      folder: the study's folder. If it holds a study already, this must be the same one or a smaller one.
+      folder: the study's folder. If it already holds a study, this must be the same study or a smaller one.
       data_dir: the folder of the problems' data; see `ProblemConfig.load`.
-      executor: does the jobs; None for this machine's devices.
+      executor: runs the jobs; None for this machine's devices.
       progress: receives the progress of the study; by default nothing is displayed.
       shard: (i, n): this process is the i-th, from 0, of n processes that share the work.
-      largest: how many runs are trained at once, at most; None for as many as fit into memory.
-      devices: how many devices share the work of a population.
-      recording: what the runs write, and how often.
-      record: a folder as `Results.save` writes it, or a new one. Runs in it are not trained again. Each contender on
-        each workload is added to it when all its runs have finished. Then `folder` can be another one each time.
+      largest: the maximum number of runs that are trained at once; None for as many as fit into memory.
+      devices: the number of devices that share the work of a population.
+      recording: the data that the runs write, and how often.
+      record: a folder in the format of `Results.save`, or a new one. Runs in it are not trained again. Each contender
+        on each workload is added to it when all its runs have finished. Then `folder` can be another one each time.
       compact: whether the record is compact; see `Results.save`.
-      only: the names of the contenders that are trained now; the others are left for later. By default all.
+      only: the names of the contenders to train now; the others are left for later. By default all.
 
     Raises:
       UserError: for a mistake that the user can correct, such as missing data, or a record of other runs.
@@ -112,7 +112,7 @@ def _measures(study: Study, data_dir: pathlib.Path | None) -> dict[str, Measure]
     """Loads each problem once, checks that the study can be trained, and returns its measures.
 
     Returns:
-      The measure by which the trials are judged, by workload.
+      The measure that judges the trials, by workload.
 
     Raises:
       UserError: if data are missing, a problem lacks something that the study needs, or an optimizer cannot train it.
@@ -128,14 +128,14 @@ def _measures(study: Study, data_dir: pathlib.Path | None) -> dict[str, Measure]
                 study.check_unvalidated(workload.name)
     for unit in units(study):
         experiment = experiment_of(unit.workload, unit.contender, seed=0, evaluate_test=False)
-        Task(experiment, known[unit.workload.problem])  # it checks the batch size, and that the optimizer can be used
+        Task(experiment, known[unit.workload.problem])  # checks the batch size, and that the optimizer can be used
     metrics = {workload.name: known[workload.problem].measured for workload in study.workloads}
     study.check_metrics({name: [metric.name for metric in own] for name, own in metrics.items()})
     return {name: judged_by(study, name, own) for name, own in metrics.items()}
 
 
 class _Work:
-    """The part of a study that this process does."""
+    """The part of a study that this process runs."""
 
     def __init__(
         self,
@@ -156,7 +156,7 @@ class _Work:
         try:
             self.claims.close()
         finally:
-            self.progress.stop()  # else its thread would go on drawing
+            self.progress.stop()  # otherwise its thread would continue to draw
 
     def jobs(self) -> list[Job]:
         """Returns the first jobs: this process's trials, and the next jobs of units whose trials have ended."""
@@ -187,7 +187,7 @@ class _Work:
     def _own_trials(self) -> list[tuple[Unit, list[Planned]]]:
         """Returns this process's units with their trials.
 
-        If there are more processes than units, these are divided; not with halving, which compares a unit's trials.
+        If there are more processes than units, units are divided; but not with halving, which compares a unit's trials.
         """
         index, count = self.shard
         all_units = units(self.study)
@@ -196,21 +196,21 @@ class _Work:
         return shares[index::count]
 
     def _training(self, unit: Unit, runs: Sequence[Planned]) -> list[Job]:
-        """Returns the job that trains some of a unit's trials further; none if all are trained."""
+        """Returns the job that continues the training of a unit's trials; none if all are trained."""
         left, epochs = self._rung(unit, runs)
         whole = epochs == unit.workload.epochs
         own = self.folder.unrecorded(left)
         return [Job("trial", unit, tuple(own), None if whole else epochs)] if self._unfinished(left, epochs) else []
 
     def _rung(self, unit: Unit, runs: Sequence[Planned]) -> tuple[list[Planned], int]:
-        """Returns those of a unit's trials that are still trained, and up to which epoch; see `current_rung`."""
+        """Returns the trials of a unit that are still trained, and up to which epoch; see `current_rung`."""
         return current_rung(self.study, self.folder, unit, runs, self.judged[unit.workload.name])
 
     def _after_trials(self, unit: Unit) -> list[Job]:
-        """Returns the next job of a unit whose trials have ended: that of its finalists, or what follows them.
+        """Returns the next job of a unit whose trials have ended: that of its finalists, or the job after it.
 
-        There is no such job while trials are missing, also if another process has added some since, or if another
-        process does it.
+        There is no such job while trials are missing (another process may have added some), or if another process runs
+        the job.
         """
         planned = trials(self.study, unit)
         left, epochs = self._rung(unit, planned)
@@ -231,7 +231,7 @@ class _Work:
         return [Job("finalist", unit, tuple(own))] if self._unfinished(again) else self._after_finalists(unit)
 
     def _after_finalists(self, unit: Unit) -> list[Job]:
-        """Returns the job that confirms a unit's winner, after selecting it; if that is confirmed, its timing."""
+        """Returns the job that confirms a unit's winner, after selecting it; if the winner is confirmed, its timing."""
         if self.folder.document.selection(unit.key) is None:
             self._select(unit)
         found = self.folder.document.selection(unit.key)
@@ -242,13 +242,13 @@ class _Work:
         return [Job("confirmation", unit, tuple(own))] if self._unfinished(runs) else self._timing(unit)
 
     def _unfinished(self, runs: Sequence[Planned], until_epoch: int | None = None) -> list[Planned]:
-        """Returns the runs that are still to be trained. Runs with missing files are trained again."""
+        """Returns the runs that have to be trained. Runs with missing files are trained again."""
         for path in self.folder.set_aside(runs):
             self.progress.say(f"a run was incomplete and is trained again; what there was of it is now in {path}")
         return self.folder.unfinished(runs, until_epoch)
 
     def _timing(self, unit: Unit) -> list[Job]:
-        """Returns the timing of a unit, if the study needs it and it has not been made."""
+        """Returns the timing of a unit, if the study needs it and does not have it."""
         workload, contender, repetition = unit.key
         document = self.folder.document
         known = document.seconds_per_step(workload, contender) is not None
@@ -268,17 +268,17 @@ class _Work:
         return ranked(scores, higher=self.judged[unit.workload.name].higher_is_better)
 
     def _choose_finalists(self, unit: Unit, left: Sequence[Planned]) -> None:
-        """Chooses those trials that are trained again, and records them; none if there is nothing to select."""
+        """Chooses the trials that are trained again, and records them; none if there is nothing to select."""
         best = self._ranked(unit, self._scores(left))
         chosen = [score.trial for score in best[: self.study.finalists_among(len(best))]]
         if chosen:
             self.folder.record(finalists=finalists(self.study, unit, chosen), among=trials(self.study, unit))
 
     def _select(self, unit: Unit) -> None:
-        """Selects the winner among a unit's finalists, or its trials if none was trained again, and records it.
+        """Selects the winner among a unit's finalists, or its trials if there are no finalists, and records it.
 
-        Finalists are judged by their new results alone. If all of them diverge, the winner is the one that was the best
-        trial. With halving, the trials are those that are trained to the end.
+        Only their new results judge finalists. If all of them diverge, the winner is the one that was the best trial.
+        With halving, the trials are those that are trained to the end.
         """
         planned, again = trials(self.study, unit), self._finalists(unit)
         left, _ = self._rung(unit, planned)

@@ -1,4 +1,4 @@
-"""A study's job on another machine: it is sent there as plain data, and a worker does it."""
+"""A study's job on another machine: the job is sent as plain data, and a worker runs it."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from jaxopt_bench.experiment import Experiment
 from jaxopt_bench.optimizers import Imported, load_again
 from jaxopt_bench.runs import Interrupted, LockedError, Reporter
 
-PATIENCE = 300.0  # seconds that a job waits for runs that another process holds, such as a worker that lost contact
+PATIENCE = 300.0  # seconds that a job waits for runs held by another process, such as a disconnected worker
 POLL = 0.5  # seconds between two checks
 
-working = False  # whether this process has done a job for another
+working = False  # whether this process has run a job for another process
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """A job as plain data: users' optimizers are classes made while the program runs, which pickle badly.
+    """A job as plain data, because users' optimizers are classes made at run time, which pickle badly.
 
     Attributes:
       kind: the kind of the job.
       until_epoch: see `Job`.
       experiments: the job's experiments, in JSON.
       digests: their digests.
-      optimizers: the reference, the file and the code of each optimizer of the user's, for `load_again`.
+      optimizers: the reference, the file and the code of each user's optimizer, for `load_again`.
     """
 
     kind: JobKind
@@ -60,7 +60,7 @@ class Task:
         """Returns the job's experiments.
 
         Raises:
-          UserError: if they mean something else on this machine, or an optimizer of the user's is not here.
+          UserError: if they have another meaning on this machine, or a user's optimizer does not exist here.
         """
         for reference, code_file, code in self.optimizers:
             load_again(reference, code_file, code)
@@ -74,12 +74,12 @@ class Task:
 
 @dataclasses.dataclass(frozen=True)
 class Shared:
-    """What all tasks of a study share.
+    """The data that all tasks of a study share.
 
     Attributes:
       options: the options of the jobs, with absolute paths.
-      host: the name of the machine where the study began.
-      threads: how many a task has; None for a task that has GPUs.
+      host: the name of the machine that started the study.
+      threads: the number of threads of a task; None for a task that has GPUs.
       on_cpu: whether JAX must use the CPU.
     """
 
@@ -90,17 +90,17 @@ class Shared:
 
 
 class WorkerStoppedError(Exception):
-    """A worker was asked to stop, and did so after writing a checkpoint."""
+    """A worker was asked to stop, and stopped after writing a checkpoint."""
 
 
 def work(task: Task, shared: Shared) -> StepTime | None:
-    """Does a job on a worker.
+    """Runs a job on a worker.
 
     Returns:
       See `perform`.
 
     Raises:
-      UserError: as `perform` does; and if the worker cannot do the job.
+      UserError: see `perform`; also if the worker cannot run the job.
       WorkerStoppedError: if the worker is asked to stop.
     """
     global working
@@ -114,7 +114,7 @@ def work(task: Task, shared: Shared) -> StepTime | None:
         if not folder.is_dir():
             raise UserError(f"{folder} is not there; accepted: a folder that all nodes share.")
         return perform_patiently(task.kind, experiments, shared.options, task.until_epoch)
-    except Interrupted as stop:  # a KeyboardInterrupt, which Ray would take for a cancelled task
+    except Interrupted as stop:  # a KeyboardInterrupt, which Ray would mistake for a cancelled task
         raise WorkerStoppedError(str(stop)) from stop
     except UserError as error:
         if shared.host == socket.gethostname():
@@ -125,7 +125,7 @@ def work(task: Task, shared: Shared) -> StepTime | None:
 def perform_patiently(
     kind: JobKind, experiments: list[Experiment], options: JobOptions, until_epoch: int | None = None
 ) -> StepTime | None:
-    """Does a job, after waiting for runs that another process holds; see `perform`."""
+    """Runs a job, after waiting for runs that another process holds; see `perform`."""
     deadline = time.monotonic() + PATIENCE
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Results as people look at them."""
+"""Results for people: tables, pages and pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an optimizer was measured to do, in words and tables for a terminal."""
+"""The measured behaviour of an optimizer, in words and tables for a terminal."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ ARRAYS_NOTE = (
     "rate; parameters: their RMS, which is that of He's initialisation; –: "
     "not told for a single number"
 )
-"""What the columns of `arrays_table` mean."""
+"""The meaning of the columns of `arrays_table`."""
 
 _MOST_NAMES = 4
-"""Names of arrays in a sentence; more are counted."""
+"""The maximum number of array names in a sentence; more are counted."""
 _FORMS = {
     "coupled": "coupled (it acts as a part of the gradient)",
     "decoupled": "decoupled (it acts on the parameters beside the rescaled gradient)",
@@ -50,7 +50,7 @@ _SCALING = {
 
 
 def facts_table(facts: Conformance) -> Table:
-    """Returns what was measured, a row for each fact."""
+    """Returns the measured facts, one row per fact."""
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(no_wrap=True)
     table.add_column()
@@ -60,7 +60,7 @@ def facts_table(facts: Conformance) -> Table:
 
 
 def facts_in_words(facts: Conformance) -> dict[str, str]:
-    """Returns what was measured in words, by what it is about."""
+    """Returns the measured facts in words, by topic."""
     size = _bytes(facts.state_bytes)
     words = {
         "inner rules": rules_in_words(facts.rules) or "a single rule for all parameters",
@@ -86,7 +86,7 @@ def facts_in_words(facts: Conformance) -> dict[str, str]:
 
 
 def missed_in_words(facts: Conformance) -> str | None:
-    """Returns the warning about convolutions that a rule for matrices leaves out; None if it leaves none out."""
+    """Returns the warning about convolutions that a rule for matrices leaves out; None if there are none."""
     if not facts.missed:
         return None
     share = sum(math.prod(array.shape) for array in facts.missed) / facts.numbers
@@ -100,10 +100,10 @@ def missed_in_words(facts: Conformance) -> str | None:
 
 
 def arrays_table(title: str, arrays: Sequence[ArrayFacts]) -> Table:
-    """Returns a row for each kind of array: how it is updated, and how large its updates are.
+    """Returns a row for each kind of array: how it is updated, and the size of its updates.
 
-    Arrays are together that have the last part of their names and their number of dimensions in common, and are updated
-    alike.
+    Arrays are in one row if the last part of their names, their number of dimensions, their rule and the kind of their
+    updates are the same.
     """
     table = Table(title=title, box=box.SIMPLE, title_justify="left", pad_edge=False, collapse_padding=True)
     ruled = any(array.rule for array in arrays)
@@ -216,7 +216,7 @@ def _decay(decay: DecayFacts) -> str:
 
 
 def _scale(facts: Conformance) -> str:
-    """Returns what scaled gradients do; separately for steps and arrays only as far as these differ."""
+    """Returns the effect of scaled gradients; steps and arrays are listed separately only if they differ."""
     if not facts.scale:
         return "not measured, as no array is trained"
     found: dict[tuple[str, str], list[str]] = {}
@@ -249,7 +249,7 @@ def _compilation(facts: Conformance) -> str:
 
 
 def _names(names: Sequence[str]) -> str:
-    """Returns the names of arrays; of many only the first ones."""
+    """Returns the names of arrays; only the first ones if there are many."""
     if len(names) <= _MOST_NAMES:
         return join_words(names)
     return f"{', '.join(itertools.islice(names, _MOST_NAMES))} and {len(names) - _MOST_NAMES} more"

@@ -1,4 +1,4 @@
-"""What of the reports needs packages beyond the core install."""
+"""The check for packages that reports need beyond the core install."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def check_extra() -> None:
     """Checks that the extra `report` is installed.
 
     Raises:
-      UserError: naming the package that is missing, and how to install it.
+      UserError: with the name of the missing package, and how to install it.
     """
     for name in PACKAGES:
         try:

@@ -1,4 +1,4 @@
-"""A chart as data: one specification for the page and for files."""
+"""A chart as data: the page and the files use the same specification."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ COLUMN = 250  # points: the width of one of two columns
 PAGE_WIDTH = 2 * COLUMN + 20  # points: both columns and the gap between them
 HEIGHT = 150
 PNG_SCALE = 4  # 288 pixels to the inch
-HOVER = "hover"  # the name of a layer that is seen under a pointer alone, so in no file
-DIGITS = 6  # significant digits of a number that is drawn
+HOVER = "hover"  # the name of a layer that is visible only under the pointer, so not in files
+DIGITS = 6  # significant digits of drawn numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,17 +34,17 @@ class Figure:
     """A chart.
 
     Attributes:
-      name: of its files, and in the page's address.
-      title: what it is called.
-      text: what can be seen in it and how to read it; also for those who do not see it.
-      chart: the specification, whose data are named.
-      data: the tables by those names.
-      columns: what the columns of the first table are called for readers of the numbers; others are left out.
-      over_time: whether x is time, and y may be logarithmic.
+      name: the name of its files, and its name in the address of the page.
+      title: the title of the chart.
+      text: a description of the chart and how to read it; also for people who cannot see it.
+      chart: the specification, with named data.
+      data: the data tables, by name.
+      columns: the titles of the columns of the first table, for readers of the numbers; other columns are left out.
+      over_time: whether x is time, so that y may be logarithmic.
       wide: whether it needs the width of the page.
       both_columns: whether its files have the width of both columns of a paper.
-      zoomable: whether both axes are of numbers.
-      square: whether it should be about as high as it is wide.
+      zoomable: whether both axes are numeric.
+      square: whether its height should be about equal to its width.
     """
 
     name: str
@@ -64,16 +64,16 @@ class Figure:
         return self.chart.to_dict(validate=False)
 
     def values(self) -> dict[str, dict[str, list[Any]]]:
-        """Returns the data by table and column, as JSON values; what is not finite is null."""
+        """Returns the data by table and column, as JSON values; values that are not finite become null."""
         return {name: {c: [_value(v) for v in table[c]] for c in table.columns} for name, table in self.data.items()}
 
     def save(self, folder: pathlib.Path, looks: Mapping[str, Look], formats: Sequence[Format] = FORMATS) -> list[str]:
-        """Writes the figure into files, in the width of one of two columns, or of both. Returns the names of the files.
+        """Writes the figure to files, one or two columns of a paper wide. Returns the names of the files.
 
         Args:
-          folder: that is there.
-          looks: of the optimizers, in the order of the report.
-          formats: the ends of the files' names.
+          folder: an existing folder.
+          looks: the looks of the optimizers, in the order of the report.
+          formats: the formats, which are also the file extensions.
         """
         spec = self.spec() | {"config": config("paper", looks)}
         spec |= {"width": PAGE_WIDTH if self.both_columns else COLUMN, "height": spec.get("height", HEIGHT)}
@@ -92,24 +92,24 @@ class Figure:
 
 
 def colour(looks: Mapping[str, Look], symbol: str | None = None) -> alt.Color:
-    """Returns the encoding of optimizers as colours, which a theme's palette names in the same order.
+    """Returns the colour encoding of optimizers. The palette of a theme lists the colours in the same order.
 
     Args:
-      looks: of all optimizers of the report, in their order.
-      symbol: that stands for them in a file's legend: "stroke", "dot", or None for a mark that has no part in it.
+      looks: the looks of all optimizers of the report, in their order.
+      symbol: the symbol in the legend of a file: "stroke", "dot", or None for a mark without a legend entry.
     """
     legend = None if symbol is None else alt.Legend(**_LEGENDS[symbol])
     return alt.Color("series:N", scale=alt.Scale(domain=list(looks), range="category"), legend=legend)
 
 
 def shape(looks: Mapping[str, Look], symbol: str | None = None) -> alt.Shape:
-    """Returns the encoding of optimizers as shapes; see `colour`."""
+    """Returns the shape encoding of optimizers; see `colour`."""
     scale = alt.Scale(domain=list(looks), range=[look.shape for look in looks.values()])
     return alt.Shape("series:N", scale=scale, legend=None if symbol is None else alt.Legend(**_LEGENDS[symbol]))
 
 
 def dash(looks: Mapping[str, Look], symbol: str | None = None) -> alt.StrokeDash:
-    """Returns the encoding of optimizers as dashes; see `colour`."""
+    """Returns the dash encoding of optimizers; see `colour`."""
     scale = alt.Scale(domain=list(looks), range=[list(look.dash) for look in looks.values()])
     return alt.StrokeDash("series:N", scale=scale, legend=None if symbol is None else alt.Legend(**_LEGENDS[symbol]))
 
@@ -122,7 +122,7 @@ LOG: Mapping[str, Any] = {
     "scale": alt.Scale(type="log", nice=False, padding=8),
     "axis": alt.Axis(format=".4~g", tickCount=5),
 }
-"""Axes of numbers, none of which begins at zero for its own sake."""
+"""Numeric axes. They do not have to start at zero."""
 
 _LEGENDS: Mapping[str, Mapping[str, Any]] = {
     "stroke": {"symbolType": "stroke", "symbolSize": 250, "symbolOpacity": 1},
@@ -131,17 +131,17 @@ _LEGENDS: Mapping[str, Mapping[str, Any]] = {
 
 
 def hideable() -> alt.Parameter:
-    """Returns the parameter that names the optimizers which the page's legend has switched off."""
+    """Returns the parameter that lists the optimizers hidden by the legend of the page."""
     return alt.param(name="hidden", value=[])
 
 
 def without_hidden(chart: alt.Chart) -> alt.Chart:
-    """Returns a chart without the optimizers that are switched off."""
+    """Returns a chart without the hidden optimizers."""
     return chart.transform_filter("indexof(hidden, datum.series) < 0")
 
 
 LOG_FROM = 20.0
-"""The ratio of the greatest value to the least from which on an axis is logarithmic."""
+"""An axis is logarithmic if the ratio of the largest value to the smallest is above this."""
 
 
 def spans_orders(*columns: pl.Series) -> bool:
@@ -158,11 +158,11 @@ def scale_from(low: float, high: float, logarithmic: bool) -> alt.Scale:
 
 
 def unused_name(name: str, used: Collection[str], form: str) -> str:
-    """Returns a name that is not used yet: the name itself, or else the name with the lowest free number from 2.
+    """Returns an unused name: the name itself, or the name with the lowest free number from 2.
 
     Args:
       name: the preferred name.
-      used: names that are used already.
+      used: the names that are already used.
       form: how a number is added to the name, such as "{}-{}".
     """
     numbered = (form.format(name, number) for number in itertools.count(2))
@@ -170,18 +170,18 @@ def unused_name(name: str, used: Collection[str], form: str) -> str:
 
 
 def file_name(words: str) -> str:
-    """Returns words as a name that is safe for files and for the page's address: "test-error"."""
+    """Returns text as a name that is safe for files and for the address of the page: "test-error"."""
     return re.sub(r"[^\w.-]+", "-", words.lower()).strip("-.")[:60] or "figure"
 
 
 def axis(*columns: pl.Series, logarithmic: bool = True) -> Mapping[str, Any]:
-    """Returns scale and axis of some numbers: logarithmic where that is asked for and all of them have logarithms."""
+    """Returns the scale and axis of some numbers: logarithmic if `logarithmic` is true and all numbers are positive."""
     values = [column.drop_nulls() for column in columns]
     return LOG if logarithmic and all(extent(v)[0] > 0 for v in values if len(v)) else LINEAR
 
 
 def extent(numbers: pl.Series) -> tuple[float, float]:
-    """Returns the least and the greatest of some numbers, which must be there."""
+    """Returns the smallest and the largest of some numbers; there must be at least one."""
     values = numbers.drop_nulls().to_numpy()
     return float(values.min()), float(values.max())
 

@@ -1,4 +1,4 @@
-"""A report as one HTML file, which fetches nothing: everything that it needs is in it."""
+"""A report as one HTML file. The page loads nothing from outside: the file contains all that it needs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from jaxopt_bench.reports.table import Table
 
 @dataclasses.dataclass(frozen=True)
 class Text:
-    """A paragraph; a leading one is larger."""
+    """A paragraph; a leading paragraph is larger."""
 
     text: str
     lead: bool = False
@@ -55,7 +55,7 @@ class Tabular:
 
 @dataclasses.dataclass(frozen=True)
 class Figures:
-    """Charts, beside each other where there is room."""
+    """Charts, side by side if there is room."""
 
     figures: tuple[Figure, ...]
     kind: ClassVar[str] = "figures"
@@ -63,7 +63,7 @@ class Figures:
 
 @dataclasses.dataclass(frozen=True)
 class Image:
-    """A small picture: its source (a data: URL), what it shows, and what is said below it."""
+    """A small picture: its source (a data: URL), its alternative text, and its caption."""
 
     source: str
     alt: str
@@ -82,7 +82,7 @@ class Images:
 
 @dataclasses.dataclass(frozen=True)
 class Texts:
-    """Lines of text in a font of equal widths, below a heading and a sentence."""
+    """Lines of text in a monospaced font, below a heading and a sentence."""
 
     title: str
     text: str
@@ -103,13 +103,13 @@ class Section:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What a page says.
+    """The contents of a page.
 
     Attributes:
-      title: of the page.
-      question: what it answers.
-      sections: from top to bottom.
-      looks: of the optimizers, in the order of the legend.
+      title: the title of the page.
+      question: the question that the page answers.
+      sections: the sections from top to bottom.
+      looks: the looks of the optimizers, in the order of the legend.
     """
 
     title: str
@@ -129,11 +129,11 @@ class Report:
 
 
 def page(report: Report, refresh: float | None = None) -> str:
-    """Returns the page. Whatever stands in names, configurations and metrics is text in it.
+    """Returns the page as HTML. Names, configurations and metrics are escaped, so that they are only text.
 
     Args:
-      report: what it shows.
-      refresh: after how many seconds a browser loads the page again; None for never.
+      report: the report to show.
+      refresh: the number of seconds after which a browser loads the page again; None for never.
     """
     figures = report.figures
     assert len({figure.name for figure in figures}) == len(figures), "each is found by its name"
@@ -173,7 +173,7 @@ def _figure(figure: Figure) -> dict[str, Any]:
 
 
 def _clocks(figures: list[Figure]) -> dict[str, str]:
-    """Returns what x can be where it is time, with words for it; none where no chart has time."""
+    """Returns the possible units of x in charts over time, with words for each; empty if no chart is over time."""
     tables = [table for f in figures if f.over_time for table in f.data.values()]
     names = {"epoch": "epoch", "step": "steps", "seconds": "seconds of training"}
     return {n: words for n, words in names.items() if tables and all(n in t and t[n].count() == len(t) for t in tables)}
@@ -190,15 +190,15 @@ def resource(name: str) -> str:
 
 
 def script_hash(script: str) -> str:
-    """Returns a script as the Content-Security-Policy names it, so that no other runs."""
+    """Returns a script's hash for the Content-Security-Policy, so that no other script can run."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
 def in_html(text: str) -> str:
-    """Returns JSON in which nothing can end the element that it stands in."""
+    """Returns JSON that cannot end the HTML element around it."""
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _in_script(script: str) -> str:
-    """Returns a script in whose strings nothing can end the element."""
+    """Returns a script whose strings cannot end the element around it."""
     return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")

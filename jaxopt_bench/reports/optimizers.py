@@ -1,4 +1,4 @@
-"""The table of optimizers, and one of them with its hyperparameters, on a terminal."""
+"""The table of all optimizers, and the table of one optimizer's hyperparameters, for a terminal."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def optimizers_table(optimizers: Mapping[str, Optimizer]) -> Table:
 
 
 def hyperparameters_table(name: str, optimizer: Optimizer) -> Table:
-    """Returns a row for each field of an optimizer: its default, where it is worth searching, and what it means."""
+    """Returns a row for each field of an optimizer: its default, its recommended search range, and its meaning."""
     table = Table(title=name, box=box.SIMPLE, title_justify="left")
     table.add_column("field", no_wrap=True)
     table.add_column("default", justify="right", overflow="fold")
@@ -54,7 +54,7 @@ def hyperparameters_table(name: str, optimizer: Optimizer) -> Table:
 
 
 def field_documentation(cls: type[Any]) -> dict[str, str]:
-    """Returns what the docstrings say of a dataclass's fields: those below them in the source, and a class's `Args`."""
+    """Returns the documentation of a dataclass's fields: docstrings below them in the source, and a class's `Args`."""
     found: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         if base.__module__.startswith("jaxopt_bench") and dataclasses.is_dataclass(base):
@@ -68,7 +68,7 @@ def field_documentation(cls: type[Any]) -> dict[str, str]:
 def _below_the_fields(cls: type[Any]) -> dict[str, str]:
     try:
         source = inspect.getsource(cls)
-    except (OSError, TypeError):  # made from a signature
+    except (OSError, TypeError):  # the class was made from a signature
         return {}
     pairs = re.findall(r'^    (\w+): [^\n]*\n    """(.*?)"""', source, re.MULTILINE | re.DOTALL)
     return {name: " ".join(text.split()) for name, text in pairs}
@@ -82,7 +82,7 @@ def _span(axis: Axis | Choice) -> str:
 
 
 def _sentence(text: str) -> str:
-    """Returns the first sentence without the marks of documentation tools."""
+    """Returns the first sentence, without the markup of documentation tools."""
     return re.sub(r":\w+:`~?([^`]*)`|`+([^`]*)`+", r"\1\2", text).partition(". ")[0].rstrip(".")
 
 

@@ -12,10 +12,10 @@ from jaxopt_bench.problems import Metric
 
 @dataclasses.dataclass(frozen=True)
 class Quantity:
-    """A metric of a split as a chart shows it.
+    """A metric of a split in the form that a chart shows.
 
     Attributes:
-      measure: such as the test accuracy.
+      measure: the measure, such as the test accuracy.
       as_error: whether the chart shows 100% − value.
     """
 
@@ -59,7 +59,7 @@ class Quantity:
 
     @property
     def limits(self) -> tuple[float | None, float | None]:
-        """The least and the greatest possible value, in the unit of the chart; None if there is no limit."""
+        """The smallest and the largest possible value, in the unit of the chart; None if there is no limit."""
         ends = (self.metric.least, self.metric.greatest)
         if self.as_error:
             greatest, least = (None if end is None else 100 * (1 - end) for end in ends)
@@ -80,7 +80,7 @@ class Quantity:
 def as_curve(measure: Measure) -> Quantity:
     """Returns a measure in the form that curves show: an error if it is a percentage and higher values are better.
 
-    An error that approaches zero shows differences which an accuracy near 100% does not.
+    Differences are easier to see between errors near zero than between accuracies near 100%.
     """
     metric = measure.metric
     return Quantity(measure, as_error=metric.percent and metric.higher_is_better and metric.greatest == 1)

@@ -1,4 +1,4 @@
-"""A race of optimizers, animated: as a page that opens offline, or as a GIF. It needs the extra `report`."""
+"""A race of optimizers as an animation: a page that opens offline, or a GIF. It needs the extra `report`."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ DIGITS = 5
 MOST_FRAMES = 100
 FRAME = 50  # milliseconds
 END = 2000  # milliseconds of the last frame
-PANEL = 300  # pixels of a map's side in a GIF
+PANEL = 300  # the side of a map in a GIF, in pixels
 MARGIN = 16  # pixels
-SCALE = 2  # frames are drawn so much larger, and made smaller with smooth edges
-LINE = 22  # pixels of a line of text
+SCALE = 2  # frames are drawn this many times larger, then made smaller for smooth edges
+LINE = 22  # the height of a line of text, in pixels
 
 
 def write_race(trajectories: Sequence[Trajectory], path: pathlib.Path) -> None:
     """Writes an animation.
 
     Args:
-      trajectories: of one or several surfaces, each with the same optimizers.
+      trajectories: the trajectories on one or several surfaces, each with the same optimizers.
       path: an HTML or GIF file.
     """
     if path.suffix.lower() == ".gif":
@@ -95,7 +95,7 @@ def _by_surface(trajectories: Sequence[Trajectory]) -> dict[str, list[Trajectory
 
 
 def _frames(trajectories: Sequence[Trajectory]) -> list[Image.Image]:
-    """Returns the frames of a GIF: the maps beside each other, and the names of the optimizers below."""
+    """Returns the frames of a GIF: the maps side by side, and the names of the optimizers below."""
     by_surface = _by_surface(trajectories)
     names = list(dict.fromkeys(t.optimizer for t in trajectories))
     found = looks(names)

@@ -1,4 +1,4 @@
-"""A report: what a page says of a study, of a run, or of any runs, and the files beside it."""
+"""A report: the page about a study, a run, or any other runs, and the files beside it."""
 
 from __future__ import annotations
 
@@ -48,20 +48,21 @@ FILES = "files.json"
 """The file of a report that names its figures and tables."""
 CONFIG = "config.json"
 FEW_WORKLOADS = 3
-"""The largest number of workloads of a study for each of which a page has all tables and charts."""
+"""A page shows all tables and charts of each workload if the study has at most this number of workloads."""
 MOST_HIGHLIGHTED = 5
-"""Optimizers that have colours if there are more than `MOST_HUES`; the others are grey."""
+"""The number of optimizers with colours if there are more than `MOST_HUES`; the others are grey."""
 JSON_MARKS = r'["{}:]'
-"""The characters of a JSON object that are left out on the page."""
+"""The characters of a JSON object that the page leaves out."""
 
 
 def write(report: Report, folder: pathlib.Path) -> None:
-    """Writes a report: its page, `index.html`, and each figure and table in files of its own.
+    """Writes a report: its page, `index.html`, and a set of files for each figure and table.
 
     Args:
-      report: what is written.
-      folder: created if it is missing. Files of the same names are replaced. Figures and tables of an earlier report,
-        which are named in `FILES`, are removed if this one has none of these names. Nothing else is changed.
+      report: the report to write.
+      folder: the folder of the report; created if it is missing. Files with the same names are replaced. `FILES` names
+        the figures and tables of an earlier report; those that this report does not have are removed. Nothing else is
+        changed.
 
     Raises:
       UserError: if one of these names is a symbolic link.
@@ -77,16 +78,16 @@ def write(report: Report, folder: pathlib.Path) -> None:
         (folder / name).unlink()
     with replacing(folder / FILES, follow_links=False) as (file, _):
         file.write(json_text(written).encode())
-    write_page(report, folder)  # last: what it says is there
+    write_page(report, folder)  # last, because the page refers to the other files
 
 
 def write_page(report: Report, folder: pathlib.Path, refresh: float | None = None) -> None:
-    """Writes the page of a report alone, into a folder that is created if it is missing.
+    """Writes only the page of a report, into a folder that is created if it is missing.
 
     Args:
-      report: what is written.
-      folder: of the page.
-      refresh: after how many seconds a browser loads the page again; None for never.
+      report: the report to write.
+      folder: the folder of the page.
+      refresh: the number of seconds after which a browser loads the page again; None for never.
 
     Raises:
       UserError: if the page's name is a symbolic link.
@@ -100,22 +101,22 @@ def _written_before(folder: pathlib.Path) -> list[str]:
     """Returns the names of the regular files that an earlier report wrote into the subfolders of a folder."""
     try:
         names = parse_json((folder / FILES).read_text())
-    except (OSError, ValueError):  # there was none, or an earlier version wrote it; or somebody changed the file
+    except (OSError, ValueError):  # there is no such file, an earlier version wrote it, or a person changed it
         return []
     own = [name for name in names if isinstance(name, str) and re.fullmatch(r"(figures|tables)/[^/]+", name)]
     return [name for name in own if (folder / name).is_file() and not (folder / name).is_symlink()]
 
 
 def report_of(results: Results, name: str, recorded: Collection[str] = ()) -> Report:
-    """Returns the report of whatever was loaded: of a single run, of studies, of runs of none, or of all together.
+    """Returns the report of the loaded results: of a single run, of studies, of runs of no study, or of all of these.
 
     Args:
-      results: a study's, a run's, or any others together.
-      name: of what they are, where no study says it.
+      results: the results of a study, of a run, or of any runs together.
+      name: the title of the report if there is not exactly one study to give it.
       recorded: contenders whose runs were recorded before those of the others; their seconds are marked.
 
     Raises:
-      UserError: if two studies have the same name, and are not copies of one.
+      UserError: if two studies have the same name and are not copies of the same study.
     """
     results, repeats = without_repeats(results)
     if len(results.runs) == 1 and not results.documents and (pathlib.Path(results.runs["path"][0]) / CONFIG).exists():
@@ -147,13 +148,13 @@ def report_of(results: Results, name: str, recorded: Collection[str] = ()) -> Re
 
 
 class _Tags:
-    """What names of files begin with: good for file systems whatever things are called, and each given once."""
+    """Prefixes of file names. They contain only safe characters, and no prefix is used twice."""
 
     def __init__(self) -> None:
         self._given: set[str] = set()
 
     def new(self, *names: str) -> str:
-        """Returns a tag made of some names."""
+        """Returns a new tag made of some names."""
         base = re.sub(r"[^\w.-]+", "_", "-".join(names))[:80]
         tag = next(t for i in itertools.count(1) if (t := base if i == 1 else f"{base}-{i}") not in self._given)
         self._given.add(tag)
@@ -162,7 +163,7 @@ class _Tags:
 
 @dataclasses.dataclass(frozen=True)
 class _StudyReport:
-    """A study, its verdict and its workloads. The tag is empty if the report is about this study alone."""
+    """A study, its verdict and its workloads. The tag is empty if the report is only about this study."""
 
     document: Document
     results: Results
@@ -179,12 +180,12 @@ class _StudyReport:
 
     @property
     def best_first(self) -> list[str]:
-        """The contenders in the order of their score over all workloads; empty if they have none."""
+        """The contenders in the order of their score over all workloads; empty if there are no scores."""
         return [] if self.across is None else [*self.across.scores]
 
     @property
     def highlighted(self) -> list[str]:
-        """The contenders that have colours if there are many: users' own, the reference, and the best."""
+        """The contenders with colours if there are many: those of the user, the reference, and the best."""
         contenders = self.document.study.contenders
         own = [c.name for c in contenders if isinstance(c.optimizer, UserDefined)]
         reference = [] if self.across is None or self.across.reference is None else [self.across.reference]
@@ -194,7 +195,7 @@ class _StudyReport:
 
     @property
     def suffix(self) -> str:
-        """What the titles of its sections end with."""
+        """The end of the titles of the study's sections."""
         return f" ({self.document.study.name})" if self.tag else ""
 
 
@@ -243,7 +244,7 @@ def _answer_over_all(study: _StudyReport, together: Across, found: Mapping[str, 
 
 
 def _small_section(study: _StudyReport, subject: Subject, found: Mapping[str, Look], end: str) -> Iterator[Section]:
-    """Yields the section of a workload of many: its table of results, and a few charts."""
+    """Yields the section of one of many workloads: its table of results, and a few charts."""
     assert subject.ranking is not None, "a study's subjects have one"
     table = tables.ranking(study.verdict, subject.ranking, study.recorded)
     blocks: list[Block] = [Tabular(_with_prefix(table, subject.tag))] if table.rows else []
@@ -254,7 +255,7 @@ def _small_section(study: _StudyReport, subject: Subject, found: Mapping[str, Lo
 
 
 def _drawn(charts: Sequence[Chart], subject: Subject, found: Mapping[str, Look]) -> tuple[Figure, ...]:
-    """Returns the charts of a workload for which there is something to draw."""
+    """Returns the charts of a workload that have data to show."""
     drawn = [figure for chart in charts if (figure := chart(subject, found)) is not None]
     return tuple(_with_prefix(figure, subject.tag) for figure in drawn)
 
@@ -303,12 +304,12 @@ def _on_workload(subject: Subject) -> str:
 
 
 def _with_prefix(item: FigureOrTable, tag: str) -> FigureOrTable:
-    """Returns a figure or table with a tag before its name, so that no other one has files of the same name."""
+    """Returns a figure or table with a tag before its name, so that file names are unique."""
     return dataclasses.replace(item, name=f"{tag}{item.name}")
 
 
 def _provenance(results: Results, documents: Sequence[Document], repeats: int = 0) -> Section:
-    """Returns where and with what the runs were made, how many repeats were left out, and how to make them again."""
+    """Returns the hardware and software of the runs, the number of omitted repeats, and commands to repeat the runs."""
     runs = results.runs
     versions = [n for n in runs.columns if n.startswith(VERSION) and runs[n].count()]
     said = [f"{name.removeprefix(VERSION)} {_values(runs[name])}" for name in versions]
@@ -337,12 +338,12 @@ def _values(column: pl.Series) -> str:
 
 
 def _was_widened(document: Document) -> bool:
-    """Returns whether search spaces have extensions, which no flags of a command repeat."""
+    """Returns whether search spaces have extensions, which the flags of a command cannot repeat."""
     return any(contender.extensions for contender in document.study.contenders)
 
 
 def _command(document: Document) -> str:
-    """Returns the command that repeats a study, where it is one of the project's or of a file's of that name."""
+    """Returns the command that repeats a study, if it is one of the project's or is in a file of that name."""
     study = document.study
     words = ["jaxopt-bench", "compare", study.name]
     budget = {"trials": study.trials, "total-epochs": study.total_epochs, "trial-seeds": study.trial_seeds}

@@ -1,4 +1,4 @@
-"""Tables of runs on a terminal: what differs between rows, as far as it fits, and once what does not."""
+"""Tables of runs for a terminal. Columns that differ between rows are in the table, common values are listed once."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from rich.table import Table
 from rich.text import Text
 
 LONGEST = 32
-"""Characters of a text that are shown on a terminal; of a longer one both ends are."""
+"""The maximum length of a text on a terminal; the middle of a longer text is left out."""
 _GAP = 2  # characters between two columns
 
 
 def results_table(
     frame: pl.DataFrame, most: int = 40, longest: int | None = LONGEST, *, folds: bool = True
 ) -> RenderableType:
-    """Returns what people read of a table of Polars.
+    """Returns a Polars table in a form that is easy to read on a terminal.
 
-    Columns for which the terminal has no room are named below the table: the last ones, but first those in which each
-    row has a text of its own. A single row stands upright.
+    If the terminal is too narrow for all columns, the names of the others are listed below the table: the last columns,
+    but first those with a different text in each row. A single row is shown vertically.
 
     Args:
       frame: such as `Results.runs`, or an answer of `Results.sql`.
-      most: so many rows at most; the rest are counted.
-      longest: the number of characters from which on a text is shortened; None if texts are never shortened.
-      folds: whether columns with the same value in all rows, and those without any value, are named above and below the
-        table instead.
+      most: the maximum number of rows; the rest are counted.
+      longest: the maximum length of a text, in characters; None if texts are never shortened.
+      folds: whether columns with the same value in all rows, and columns without any value, are listed above and below
+        the table instead.
     """
     return _ResultsTable(frame, most, longest, folds)
 
 
 @dataclasses.dataclass(frozen=True)
 class _ResultsTable:
-    """A table that selects its columns when it is printed, since the width of the terminal is not known before."""
+    """A table that selects its columns when it is printed, because the width of the terminal is not known earlier."""
 
     frame: pl.DataFrame
     most: int
@@ -65,11 +65,11 @@ class _ResultsTable:
             yield Text(f"without any value: {', '.join(map(_clean, empty))}")
 
     def _differing(self, frame: pl.DataFrame, width: int) -> RenderResult:
-        """Yields the columns that fit, and the names of those that do not."""
+        """Yields the columns that fit, and the names of the other columns."""
         if not frame.columns:
             return
         names = _fitting(frame.columns, columns := _columns(frame.head(self.most), self.longest), width)
-        if len(names) < len(columns):  # what is of each row its own says least about it
+        if len(names) < len(columns):  # a column with a different text in each row says least
             own = [name for name in frame.columns if frame.schema[name] == pl.String and frame[name].is_unique().all()]
             names = _fitting([*(name for name in frame.columns if name not in own), *own], columns, width)
         table = Table(box=box.SIMPLE_HEAD, padding=(0, _GAP - 1, 0, 0), pad_edge=False, show_edge=False)
@@ -97,7 +97,7 @@ class _Column:
 
 
 def _columns(frame: pl.DataFrame, longest: int | None) -> dict[str, _Column]:
-    """Returns the columns by their names, which are broken where they can be and stay legible, for queries."""
+    """Returns the columns by name. Titles are broken after dots and underscores, so that queries can still use them."""
     heads = {name: _clean(name).replace(".", ".\n").replace("_", "_\n") for name in frame.columns}
     return {
         name: _Column(head, [_format_cell(value, longest) for value in frame[name]]) for name, head in heads.items()
@@ -105,7 +105,7 @@ def _columns(frame: pl.DataFrame, longest: int | None) -> dict[str, _Column]:
 
 
 def _fitting(names: Sequence[str], columns: Mapping[str, _Column], width: int) -> list[str]:
-    """Returns the first names whose columns fit beside each other: one at least."""
+    """Returns the first names whose columns fit side by side: at least one."""
     ends = itertools.accumulate(columns[name].width for name in names)
     return list(names[: max(1, sum(end <= width for end in ends))])
 
@@ -118,7 +118,7 @@ def _upright(frame: pl.DataFrame) -> Table:
 
 
 def _format_cell(value: object, longest: int | None = LONGEST) -> str:
-    """Returns a value as a cell: floats with four digits, and no text that could steer a terminal."""
+    """Returns a value as a cell: floats have four digits, and control characters for the terminal are removed."""
     if value is None:
         return "–"
     if isinstance(value, float):

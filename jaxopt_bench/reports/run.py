@@ -30,25 +30,25 @@ from jaxopt_bench.results import Results
 from jaxopt_bench.runs import EVALUATION, SPLITS, Evaluation, Run
 
 PAIRS = 20
-"""The most confused pairs that a table lists."""
+"""The number of most confused pairs in a table."""
 MOST_SHOWN = 100
-"""The most images, or texts, of a view that a page shows."""
+"""The maximum number of images, or texts, of a view on a page."""
 
 
 def run_looks(evaluation: Evaluation | None) -> dict[str, Look]:
-    """Returns the looks of what is measured of a run, and of the curves among its views."""
+    """Returns the looks of the measures of a run, and of the curves in its views."""
     shown = [] if evaluation is None else _views_by_section(evaluation)
     curves = [name for _, found in shown for view in found if isinstance(view, views.Lines) for name in view.lines]
     return looks(list(dict.fromkeys([*SERIES.values(), "gradient", "update", *curves])))
 
 
 def run_sections(run: Run, results: Results, evaluation: Evaluation | None, found: Mapping[str, Look]) -> list[Section]:
-    """Returns what a page says of one run.
+    """Returns the sections of the page of one run.
 
     Args:
-      run: its record.
-      results: the same as tables.
-      evaluation: what its model makes of each example, if that was recorded.
+      run: the record of the run.
+      results: the same record as tables.
+      evaluation: the model's predictions for each example, if they were recorded.
       found: see `run_looks`.
     """
     metrics = tuple(sorted(run.measured, key=lambda metric: metric.name != LOSS))
@@ -72,16 +72,16 @@ def run_sections(run: Run, results: Results, evaluation: Evaluation | None, foun
 
 
 def command(run: Run) -> str:
-    """Returns the command that repeats a run: its experiment's name, and what differs from that in the catalog.
+    """Returns the command that repeats a run: the experiment's name, and the settings that differ from the catalog.
 
-    It is read off `config.json`, and of what that names nothing is run.
+    It only reads `config.json`. It does not run any code that this file names.
     """
     ours = unpack_workload(run.config["experiment"])
     words = ["jaxopt-bench", "run", ours["name"]]
     known = catalog.load_folder().get(ours["name"])  # find would run a file of that name
     if known is None:
         return shlex.join(words)
-    theirs = unpack_workload(json.loads(json.dumps(known.to_json())))  # as config.json is, with lists
+    theirs = unpack_workload(json.loads(json.dumps(known.to_json())))  # with lists, as in config.json
     words += _part_flags(NAMED_PARTS, ours, theirs)
     kind = NAMED_PARTS["problem"].get(ours["problem"]["name"])
     if kind is not None:
@@ -100,7 +100,7 @@ def _part_flags(kinds: Mapping[str, Any], ours: Mapping[str, Any], theirs: dict[
         name = ours[part]["name"]
         if name != theirs[part]["name"]:
             words += [f"--{part}", name]
-            known_part = table.get(name)  # a user's own is in no table, and asking the table for it would run its file
+            known_part = table.get(name)  # a user's part is in no table, and the table would run its file
             theirs[part] = {"name": name} | ({} if known_part is None else known_part.to_json())
     return words
 
@@ -148,7 +148,7 @@ def _result_table(row: Mapping[str, Any], metrics: tuple[Metric, ...]) -> Table:
 
 
 def _views_by_section(evaluation: Evaluation) -> list[tuple[str, Sequence[views.View]]]:
-    """Returns the titles of a page's sections, each with its views: of the last split, and of the first training batch.
+    """Returns the titles of two sections with their views: of the last split, and of the first training batch.
 
     The last split is the test split if it was evaluated.
     """
@@ -158,7 +158,7 @@ def _views_by_section(evaluation: Evaluation) -> list[tuple[str, Sequence[views.
 
 
 def _view_blocks(shown: Sequence[views.View], part: str, names: set[str], found: Mapping[str, Look]) -> Iterator[Block]:
-    """Yields what is drawn of views. Charts that follow each other stand side by side."""
+    """Yields the blocks that show views. Consecutive charts are shown side by side."""
     figures: list[Figure] = []
     for view in shown:
         name = unused_name(f"{part}-{file_name(view.title)}", names, "{}-{}")
@@ -193,13 +193,13 @@ def _gallery(view: views.Images) -> Images:
 
 
 def _first(text: str, count: int, what: str) -> str:
-    """Returns a view's text, and how much of it is shown."""
+    """Returns a view's text, with the number of shown items if some are left out."""
     more = f"The first {MOST_SHOWN} of {count:,} {what} are shown." if count > MOST_SHOWN else ""
     return f"{text} {more}".strip()
 
 
 def _confusions_table(name: str, view: views.Matrix) -> Table:
-    """Returns the pairs of rows that are taken for each other most often."""
+    """Returns the pairs of rows that are confused most often."""
     matrix = np.asarray(view.values)
     both = np.triu(matrix + matrix.T, 1)
     order = np.argsort(-both, axis=None, kind="stable")[:PAIRS]

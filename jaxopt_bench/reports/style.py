@@ -1,4 +1,4 @@
-"""How charts look: a colour, a shape and a dash for each optimizer, and themes of Vega for light, dark and paper."""
+"""The look of charts: a colour, a shape and a dash for each optimizer, and Vega themes for light, dark and paper."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ COLOURS: Mapping[str, tuple[str, ...]] = {
     "light": ("#0072b2", "#d55e00", "#009e73", "#a3358f", "#1c1c1c", "#7a1a3a", "#3d8fe0", "#8a6d00"),
     "dark": ("#7fa8ea", "#e08a35", "#40d8c0", "#b060f5", "#fafafa", "#d0452f", "#46749c", "#f5cf3a"),
 }
-"""The hues in their order, on a light and on a dark ground. Each has a contrast of 3 to its ground (WCAG 2.2, 1.4.11);
-the first six stay apart for people with protanopia, deuteranopia or tritanopia; shapes and dashes tell all apart."""
+"""The hues in their order, on a light and on a dark background. Each has a contrast of 3 to its background (WCAG 2.2,
+1.4.11). The first six are distinct for people with protanopia, deuteranopia or tritanopia; shapes and dashes are
+distinct for all optimizers."""
 
 SHAPES: Mapping[str, str] = {
     "circle": "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0",
@@ -25,26 +26,26 @@ SHAPES: Mapping[str, str] = {
     "triangle-right": "M5,0L-4,5V-5Z",
     "triangle-left": "M-5,0L4,5V-5Z",
 }
-"""Vega's names of shapes, and the same as paths of SVG for the page's legend."""
+"""Vega's names of shapes, and the same shapes as SVG paths for the legend of the page."""
 
 DASHES = ((1, 0), (6, 2), (2, 2), (8, 2, 2, 2), (4, 1), (10, 3), (1, 3), (6, 2, 1, 2, 1, 2))
 
 ALWAYS: Mapping[str, int] = {"sgd": 0, "adam": 1, "nadam": 2, "amsgrad": 3, "padam": 4, "adamw": 5}
-"""The hues of optimizers that many studies compare, so that they have the same in all reports."""
+"""The hues of optimizers that many studies compare. They are the same in all reports."""
 
 GROUND: Mapping[str, str] = {"light": "#ffffff", "dark": "#15181c"}
-LEGEND_WIDTH = 240  # points, at 5 a character of a name
+LEGEND_WIDTH = 240  # points, with 5 points for each character of a name
 FONT = "system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', Arial, sans-serif"
 
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """What an optimizer looks like in every chart.
+    """The look of an optimizer in every chart.
 
     Attributes:
-      light, dark: its colour on either ground.
-      shape: of its dots, as Vega names it.
-      dash: of its lines: lengths of strokes and gaps, in pixels.
+      light, dark: its colour on a light and on a dark background.
+      shape: the shape of its dots, a name of Vega.
+      dash: the dash of its lines: lengths of strokes and gaps, in pixels.
     """
 
     light: str
@@ -54,18 +55,18 @@ class Look:
 
 
 MOST_HUES = len(COLOURS["light"])
-"""The largest number of optimizers that are told apart by their colours."""
+"""The maximum number of optimizers with different colours."""
 GREY = Look("#b4bac0", "#565d65", "circle", (1, 0))
-"""What optimizers look like that are not highlighted, or have no runs."""
+"""The look of optimizers that are not highlighted, or have no runs."""
 
 
 def looks(names: Sequence[str], highlighted: Sequence[str] = ()) -> dict[str, Look]:
-    """Returns a look for each of some optimizers.
+    """Returns a look for each optimizer.
 
     Args:
-      names: of the optimizers.
-      highlighted: those that have a colour, if there are more than `MOST_HUES` optimizers; the others are grey. If none
-        is highlighted, colours are used again for further optimizers, with other shapes and dashes.
+      names: the names of the optimizers.
+      highlighted: the optimizers with a colour, if there are more than `MOST_HUES` optimizers; the others are grey. If
+        none is highlighted, further optimizers reuse colours, with other shapes and dashes.
     """
     if highlighted and len(names) > MOST_HUES:
         coloured = looks([name for name in names if name in highlighted])
@@ -89,8 +90,8 @@ def config(theme: Theme, found: Mapping[str, Look]) -> dict[str, Any]:
     """Returns Vega-Lite's configuration for a theme.
 
     Args:
-      theme: "light" and "dark" for the page; "paper" for files, small enough for a column of two.
-      found: the optimizers' looks, in the order of the charts' colour scales.
+      theme: "light" and "dark" for the page; "paper" for files, which fit one of two columns of a paper.
+      found: the looks of the optimizers, in the order of the charts' colour scales.
     """
     dark = theme == "dark"
     ink, faint, grid = ("#e6e8ea", "#a9b0b7", "#2c3238") if dark else ("#1b1f23", "#57606a", "#e3e6e9")
@@ -113,7 +114,7 @@ def config(theme: Theme, found: Mapping[str, Look]) -> dict[str, Any]:
             "labelOverlap": "greedy",
         },
         "legend": {
-            "disable": not small,  # the page has one of its own for all charts
+            "disable": not small,  # the page has its own legend for all charts
             "orient": "bottom",
             "title": None,
             "columns": max(1, min(4, LEGEND_WIDTH // (30 + 5 * max(map(len, found), default=0)))),

@@ -1,4 +1,4 @@
-"""What a report is about: the runs of one workload as tidy tables, of a study or of no study, for charts to read."""
+"""The subject of a report: the runs of one workload as tidy tables for charts, from a study or from no study."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from jaxopt_bench.study import Document, Study
 from jaxopt_bench.verdict import REPORTED, Ranking, Verdict
 
 MOST_SETTINGS = 8
-"""Settings of runs outside a study that are told apart by name; of more, optimizers are."""
+"""The largest number of settings outside a study that are series of their own; otherwise, optimizers are series."""
 
 CURVE_PHASES = ("confirmation", "run")
-"""The phases of runs whose curves are shown: a study's confirmations, and runs of no study."""
+"""The phases of runs whose curves are shown: the confirmations of a study, and runs of no study."""
 
 _NAME, _RATE = "optimizer.name", "optimizer.learning_rate"
 _SETTINGS = (*PARTS, "epochs", "batch_size")
@@ -45,22 +45,22 @@ class Subject:
     """The runs of one workload.
 
     Attributes:
-      workload: what it is called.
-      metrics: what is measured; the first is the headline.
-      series: the optimizers, or settings, the best first.
-      runs: a row a run: its `series`, what of `Results.runs` says where it belongs (`phase`, `trial`, `repetition`,
-        `seed`, `selected`, `status`), the number of its `search` (the repetition, counted from 1), its `learning_rate`,
-        what it reached under the measures' names ("test_accuracy"), and what it took (`seconds`,
-        `examples_per_second`, `steps`, `diverged_step`).
-      curves: a row for each measurement at the end of an epoch: `path`, `series`, `repetition`, `seed`, `phase`,
-        `split`, `step`, `epoch`, a column for each metric, and the training `seconds` until then (null if they were
-        not measured).
-      study: of which they are; None for others.
+      workload: the name of the workload.
+      metrics: the metrics of the workload; the first is the headline.
+      series: the names of the optimizers, or of the settings, the best first.
+      runs: one row per run: its `series`, its place from `Results.runs` (`phase`, `trial`, `repetition`, `seed`,
+        `selected`, `status`), the number of its `search` (the repetition, counted from 1), its `learning_rate`, its
+        results under the names of the measures ("test_accuracy"), and its costs (`seconds`, `examples_per_second`,
+        `steps`, `diverged_step`).
+      curves: one row per measurement at the end of an epoch: `path`, `series`, `repetition`, `seed`, `phase`, `split`,
+        `step`, `epoch`, a column for each metric, and the training `seconds` until then (null if they were not
+        measured).
+      study: the study of the runs; None for runs of no study.
       ranking: the study's verdict on this workload.
-      tag: what the names of its files begin with if a report has several subjects.
-      note: what was left out, in words.
-      varied: of runs of no study with a single optimizer, the numbers in which their settings differ, as columns of
-        `runs`; the learning rate first.
+      tag: the prefix of its file names if a report has several subjects.
+      note: a sentence that says which settings are not shown.
+      varied: the numeric fields in which the settings differ, as columns of `runs`; the learning rate first. Only for
+        runs of no study with a single optimizer.
     """
 
     workload: str
@@ -76,18 +76,18 @@ class Subject:
 
     @property
     def keys(self) -> Mapping[str, str]:
-        """What tells the runs of one setting apart, as columns of `runs`, each with its title."""
+        """The columns of `runs` that distinguish the runs of one setting, each with its title."""
         several = self.study is not None and self.study.repetitions > 1
         return {"search": "search", "seed": "seed"} if several else {"seed": "seed"}
 
     @property
     def ended(self) -> pl.DataFrame:
-        """The runs that have come to their ends, trials that halving stopped among them."""
+        """The runs that have ended, including trials that halving stopped."""
         return self.runs.filter(pl.col("status").is_in(["completed", "diverged", "stopped"]))
 
     @property
     def final_runs(self) -> pl.DataFrame:
-        """The runs that results are of: a study's confirmations, or those of the settings shown that were completed.
+        """The runs that give the results: a study's confirmations, or the completed runs of the settings shown.
 
         As in verdicts, a confirmation that diverged counts as the untrained model.
         """
@@ -102,15 +102,15 @@ class Subject:
 
     @property
     def measures(self) -> Mapping[str, Measure]:
-        """Everything that is measured, by name."""
+        """All measures, by name."""
         return measures(self.metrics)
 
     @functools.cached_property
     def headline(self) -> Quantity | None:
-        """The measure of results: a study's primary measure, else the headline metric of the test split.
+        """The measure of the results: a study's primary measure, otherwise the headline metric of the test split.
 
-        If some optimizer has no test results, the split is validation, or else clean training. None if there is no
-        split for which all optimizers have results.
+        If an optimizer has no test results, the split is validation, or else clean training. None if no split has
+        results for all optimizers.
         """
         if self.ranking is not None:
             return Quantity(self.ranking.scale.primary)
@@ -131,7 +131,7 @@ def of_study(results: Results, document: Document, verdict: Verdict) -> list[Sub
 def of_runs(results: Results) -> list[Subject]:
     """Returns a subject for each problem among runs of no study.
 
-    They are named for what they differ in: optimizers for their names, settings of one optimizer for their values.
+    The series are named after their differences: optimizers by their names, settings of one optimizer by their values.
     """
     found = []
     for workload, rows in _by_problem(results.runs):
@@ -146,7 +146,7 @@ def of_runs(results: Results) -> list[Subject]:
 
 
 def _by_problem(runs: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
-    """Returns the runs of each problem, with the problem's title: its data set, or else its kind, and its model."""
+    """Returns the runs of each problem, with its title: the data set (or the kind of problem) and the model."""
     fields = [name for name in problem_columns(runs.columns) if runs[name].n_unique() > 1]
     groups = [rows for _, rows in runs.group_by(fields, maintain_order=True)] if fields else [runs]
     titles = []
@@ -165,21 +165,21 @@ def _by_problem(runs: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
 
 
 def problem_columns(names: Sequence[str]) -> list[str]:
-    """Returns those columns of `Results.runs` that say what the problem is."""
+    """Returns the columns of `Results.runs` that describe the problem."""
     others = {*IDENTITY, *METRICS, *COST, *ENVIRONMENT, *experiment_types()} - {PROBLEM}
     return [n for n in names if not (n in others or is_reached(n) or n.startswith((*PARTS, VERSION)))]
 
 
 def with_series(runs: pl.DataFrame) -> tuple[pl.DataFrame, str]:
-    """Returns runs with a column `series`, and the settings that are `shown`.
+    """Returns runs with two new columns: `series`, and `shown`, which says whether the setting is shown.
 
-    A series is a setting. Its name is that of its optimizer, with the fields in which this optimizer's settings differ.
+    A series is a setting. Its name is the optimizer's name, with the fields in which this optimizer's settings differ.
     If there are more than `MOST_SETTINGS` settings, the series are the optimizers, and one setting of each is shown:
-    that with the lowest mean validation loss, or clean training loss if there is no validation. Means over different
-    settings would say nothing.
+    the setting with the lowest mean validation loss, or clean training loss if there is no validation. Means over
+    different settings would have no meaning.
 
     Returns:
-      The runs, and a sentence on what was left out.
+      The runs, and a sentence that says which settings are not shown.
     """
     known = [name for name in runs.columns if name.startswith(_SETTINGS) and name != _NAME]
     parts = []
@@ -203,7 +203,7 @@ def with_series(runs: pl.DataFrame) -> tuple[pl.DataFrame, str]:
 
 
 def _varied(runs: pl.DataFrame) -> tuple[str, ...]:
-    """Returns the numbers in which the settings of a single optimizer differ, the learning rate first."""
+    """Returns the numeric fields in which the settings of a single optimizer differ, the learning rate first."""
     if runs[_NAME].n_unique() > 1:
         return ()
     numbers = [name for name in runs.columns if name.startswith(_SETTINGS) and runs.schema[name].is_numeric()]
@@ -256,7 +256,7 @@ def _runs(rows: pl.DataFrame, metrics: Sequence[Metric], at: str, varied: Sequen
 
 
 def _by_headline(subject: Subject) -> tuple[str, ...]:
-    """Returns the series of runs of no study, by the mean of their headline metric, the best first."""
+    """Returns the series of runs of no study, sorted by the mean of their headline metric, the best first."""
     order = subject.runs.select("series").unique(maintain_order=True)
     headline = subject.headline
     if headline is None:
@@ -285,15 +285,15 @@ def _curves(runs: pl.DataFrame, lines: pl.DataFrame, metrics: Sequence[Metric]) 
 def bands(curves: pl.DataFrame, limits: tuple[float | None, float | None] = (None, None)) -> pl.DataFrame:
     """Returns means over seeds, with 95% intervals, for each series and epoch.
 
-    The intervals are those of `estimate`. If a search was repeated, the mean over the seeds of each repetition is one
+    `estimate` computes the intervals. If a search was repeated, the mean over the seeds of each repetition is one
     value, as in verdicts.
 
     Args:
-      curves: of one split, with the columns `series`, `repetition`, `epoch`, `step`, `seconds` and `value`.
-      limits: the least and the greatest value that is possible; None if there is none.
+      curves: the curves of one split, with the columns `series`, `repetition`, `epoch`, `step`, `seconds` and `value`.
+      limits: the lowest and the highest possible value; None if there is no limit.
 
     Returns:
-      A row for each series and epoch: `mean`, `low`, `high` (null for a single seed), and how many `seeds`, or
+      A row for each series and epoch: `mean`, `low`, `high` (null for a single seed), and the number of `seeds`, or of
       repetitions.
     """
     known = curves.filter(pl.col("value").is_not_null() & pl.col("value").is_finite())
@@ -324,15 +324,16 @@ def bands(curves: pl.DataFrame, limits: tuple[float | None, float | None] = (Non
 
 
 def thin_out(frame: pl.DataFrame, by: Sequence[str], value: str, most: int) -> pl.DataFrame:
-    """Returns series with at most so many points each, without losing an extreme.
+    """Returns series with at most `most` points each. All extremes remain.
 
-    Each series is cut into stretches of equal numbers of points, of which least and greatest stay, and its ends.
+    Each series is cut into intervals with equal numbers of points. The lowest and the highest point of each interval
+    remain, and the first and the last point of the series.
 
     Args:
-      frame: rows of series, each in the order in which it is drawn.
-      by: the columns that say which series a row belongs to.
-      value: the column whose extremes count.
-      most: the number of points that a series may have, at least 4.
+      frame: the rows of the series, each in drawing order.
+      by: the columns that identify the series of a row.
+      value: the column whose extremes remain.
+      most: the maximum number of points of a series, at least 4.
     """
     stretches = max(1, (most - 2) // 2)
     position = pl.int_range(pl.len()).over(by)
@@ -343,7 +344,7 @@ def thin_out(frame: pl.DataFrame, by: Sequence[str], value: str, most: int) -> p
     extreme = (pl.col(value) == pl.col(value).min().over(own)) | (pl.col(value) == pl.col(value).max().over(own))
     end = (pl.col("position") == 0) | (pl.col("position") == pl.col("length") - 1)
     kept = numbered.filter((pl.col("length") <= most) | end | extreme)
-    # Of equal extremes in a stretch the first stays.
+    # If an interval has equal extremes, the first one remains.
     again = kept.with_columns(pl.int_range(pl.len()).over([*own, value]).alias("again"))
     last = (pl.col("length") <= most) | (pl.col("again") == 0) | (pl.col("position") == pl.col("length") - 1)
     return again.filter(last).drop("position", "length", "stretch", "again")

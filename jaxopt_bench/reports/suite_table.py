@@ -13,7 +13,7 @@ from jaxopt_bench.verdict import Across
 
 WORKLOADS_RANK = "rank, other workloads"
 REACHED = "reached on"
-"""Titles of columns for which a narrow terminal has no room."""
+"""Titles of columns that a narrow terminal leaves out."""
 
 
 def suite_table(found: Across) -> Table:

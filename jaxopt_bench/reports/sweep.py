@@ -1,4 +1,4 @@
-"""A sweep on a terminal: a row for each setting, and along the rows a plot of what was reached."""
+"""The table of a sweep for a terminal: a row for each setting, and a plot of the results along the rows."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from jaxopt_bench.problems import LOSS, Metric
 from jaxopt_bench.results import SettingRow
 from jaxopt_bench.statistics import Estimate
 
-WIDTH = 19  # characters of the plot: the table fits a terminal of 80
+WIDTH = 19  # characters of the plot, so that the table fits a terminal of 80
 
 
 def sweep_table(rows: Sequence[SettingRow], title: str, metrics: Sequence[Metric]) -> Table:
     """Returns the table of a sweep, with a plot of the headline metric against the settings.
 
-    The split is the validation split if there is one, else the test split if it was read, else the clean part
-    of the training split. For several seeds the numbers are means, with their 95% intervals below. The row
-    with the lowest mean loss, of those in which no run diverged, has a star.
+    The split is the validation split if there is one, otherwise the test split if it was read, otherwise the clean part
+    of the training split. With several seeds, the numbers are means, with their 95% intervals below. A star marks the
+    row with the lowest mean loss among those in which no run diverged.
 
     Args:
-      rows: one a setting, as `rows_by_setting` returns them.
-      title: what was swept.
-      metrics: of the problem, the headline first.
+      rows: one row per setting, from `rows_by_setting`.
+      title: the title of the table.
+      metrics: the metrics of the problem, the headline first.
 
     Raises:
       UserError: if there are no rows.
@@ -64,13 +64,13 @@ def sweep_table(rows: Sequence[SettingRow], title: str, metrics: Sequence[Metric
 
 
 def chosen_split(rows: Sequence[SettingRow]) -> str:
-    """Returns the split that a sweep is judged by."""
+    """Returns the split whose results judge a sweep."""
     measured = {name for row in rows for name in row.results}
     return next((s for s in ("validation", "test", "train_clean") if f"{s}_{LOSS}" in measured), "train_clean")
 
 
 def best_row(rows: Sequence[SettingRow], split: str) -> SettingRow | None:
-    """Returns the row with the lowest mean loss of those in which no run diverged; None if there is none."""
+    """Returns the row with the lowest mean loss among those in which no run diverged; None if there is no such row."""
     whole = [row for row in rows if not row.diverged and f"{split}_{LOSS}" in row.results]
     return min(whole, key=lambda row: row.results[f"{split}_{LOSS}"].mean, default=None)
 

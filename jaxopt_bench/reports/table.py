@@ -28,12 +28,12 @@ class Table:
     """A table for people, and its numbers for programs.
 
     Attributes:
-      name: of its files.
-      title: what it is called.
-      columns: their titles.
-      rows: a text for each column.
-      numbers: the same with numbers as they are, for CSV.
-      note: what to know about it.
+      name: the name of its files.
+      title: the title of the table.
+      columns: the titles of the columns.
+      rows: one text for each column.
+      numbers: the same rows with unformatted numbers, for CSV.
+      note: a note for the reader.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Table:
 
     @property
     def numeric(self) -> frozenset[int]:
-        """The columns that are aligned by their right ends: those of numbers."""
+        """The indices of the numeric columns, which are aligned to the right."""
         return frozenset(i for i in range(1, len(self.columns)) if all(_numeric(row[i]) for row in self.rows))
 
     def text(self, form: Format) -> str:
@@ -66,7 +66,7 @@ class Table:
         )
 
     def save(self, folder: pathlib.Path) -> list[str]:
-        """Writes the table in its three forms into a folder that is there. Returns the names of the files."""
+        """Writes the table in its three formats into an existing folder. Returns the names of the files."""
         forms: tuple[Format, ...] = ("md", "csv", "tex")
         for form in forms:
             with replacing(folder / f"{self.name}.{form}", follow_links=False) as (file, _):
@@ -79,10 +79,10 @@ def _numeric(cell: str) -> bool:
 
 
 def csv_text(table: pl.DataFrame) -> str:
-    """Returns a table as CSV, in which no spreadsheet finds a formula.
+    """Returns a table as CSV. Spreadsheets will not read any of its texts as a formula.
 
-    A text or a column title that begins with a character by which a formula can begin has an apostrophe before it,
-    unless it is a number, or numbers with spaces between them. Lists are written with spaces between their items.
+    An apostrophe is put before a text or a column title that begins with a character that can start a formula, unless
+    the text is a number, or numbers with spaces between them. Lists are written with spaces between their items.
 
     Source: OWASP, "CSV injection".
     """

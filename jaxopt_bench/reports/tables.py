@@ -25,21 +25,21 @@ from jaxopt_bench.verdict import (
     seeds_in_words,
 )
 
-if TYPE_CHECKING:  # what a terminal's tables can do without
+if TYPE_CHECKING:  # tables on a terminal do not need it
     from jaxopt_bench.reports.subject import Subject
 
 MOST_MISSING = 8
-"""Optimizers without confirmed results that a table lists; more are counted."""
+"""The maximum number of optimizers without confirmed results in a table; more are counted."""
 MOST_DIVERGED = 200
-"""Runs that diverged which a table names; more are counted."""
+"""The maximum number of diverged runs in a table; more are counted."""
 
 
 def ranking(verdict: Verdict, ranking: Ranking, recorded: Collection[str] = ()) -> Table:
-    """Returns a workload's table: a row a contender, the best first.
+    """Returns a workload's table: one row per contender, the best first.
 
     Args:
-      verdict: of the study.
-      ranking: of the workload.
+      verdict: the verdict of the study.
+      ranking: the ranking of the workload.
       recorded: contenders whose runs were recorded before those of the others. Their seconds are marked.
     """
     study = verdict.study
@@ -87,7 +87,7 @@ def ranking(verdict: Verdict, ranking: Ranking, recorded: Collection[str] = ()) 
 
 
 def pairs(verdict: Verdict, ranking: Ranking) -> Table | None:
-    """Returns every pair of contenders: the difference, its test, and how many seeds it would take to see it."""
+    """Returns all pairs of contenders: the difference, its test, and the number of seeds needed to detect it."""
     of_searches = verdict.study.repetitions > 1
     many = "searches" if of_searches else "seeds"
     rows, numbers = [], []
@@ -143,14 +143,14 @@ def pairs(verdict: Verdict, ranking: Ranking) -> Table | None:
 
 
 def _needed(pair: Pair) -> str:
-    """Returns how many seeds would show a difference of a pair's size."""
+    """Returns the number of seeds that would detect the difference of a pair."""
     if pair.seeds is None:
         return NONE
     return "more test examples" if pair.needs_examples else seeds_in_words(pair.seeds) or "too few to say"
 
 
 def _of_examples(ranking: Ranking) -> str:
-    """Returns a sentence about the two intervals of a difference, after a space; "" if there is one."""
+    """Returns a sentence about the two intervals of a difference, after a space; "" if there is only one interval."""
     if ranking.test_examples is None:
         return ""
     return (
@@ -160,7 +160,7 @@ def _of_examples(ranking: Ranking) -> str:
 
 
 def selected(ranking: Ranking) -> Table | None:
-    """Returns the winners' values; an asterisk marks one at the edge of its range."""
+    """Returns the values of the winners; an asterisk marks a value at the edge of its range."""
     rows, numbers = [], []
     for s in ranking.standings:
         for winner in s.winners:
@@ -184,7 +184,7 @@ def selected(ranking: Ranking) -> Table | None:
 
 
 def finalists(verdict: Verdict, ranking: Ranking) -> Table | None:
-    """Returns the results of the finalists with other seeds, by which the winners were selected."""
+    """Returns the results of the finalists with other seeds; these results select the winners."""
     study, judged = verdict.study, ranking.scale.judged
     by_steps = study.select == STEPS
     rows, numbers = [], []
@@ -223,7 +223,7 @@ def claims(answered: Sequence[Answered]) -> Table | None:
 
 
 def diverged(subject: Subject) -> Table | None:
-    """Returns the runs that diverged, and at which step."""
+    """Returns the runs that diverged, each with its step of divergence."""
     found = subject.runs.filter(pl.col("status") == "diverged").sort("series", "phase", "repetition", "trial", "seed")
     if not len(found):
         return None
@@ -240,7 +240,7 @@ def diverged(subject: Subject) -> Table | None:
 
 
 def cost(subject: Subject) -> Table | None:
-    """Returns what runs took: how many, seconds and examples a second."""
+    """Returns the cost of the runs: their number, seconds, and examples per second."""
     ended = subject.ended.filter(pl.col("seconds").is_not_null())
     if not len(ended):
         return None
@@ -268,7 +268,7 @@ def cost(subject: Subject) -> Table | None:
 
 
 def settings(subject: Subject) -> Table:
-    """Returns what runs of no study reached: a row for each optimizer or setting, the best first."""
+    """Returns the results of runs of no study: one row per optimizer or setting, the best first."""
     names = dict.fromkeys([*(f"{split}_{subject.metrics[0].name}" for split in REPORTED[:2]), "train_clean_loss"])
     shown = [subject.measures[name] for name in names if subject.runs[name].count()]
     rows, numbers = [], []
@@ -287,12 +287,12 @@ def settings(subject: Subject) -> Table:
 
 
 def heading(measure: Measure) -> str:
-    """Returns the title of a column of values of a measure. Percentages have their sign in each cell."""
+    """Returns the title of the column of a measure. Percentages have their sign in each cell."""
     return measure.words if measure.metric.percent else measure.title
 
 
 def directions(shown: Sequence[Measure | Metric]) -> str:
-    """Returns in which direction measures are better: "Higher test accuracy and lower test loss are better."."""
+    """Returns which direction of each measure is better: "Higher test accuracy and lower test loss are better."."""
     parts = [f"{'higher' if measure.higher_is_better else 'lower'} {measure.words}" for measure in shown]
     return capitalise(f"{' and '.join(parts)} {'is' if len(parts) == 1 else 'are'} better.") if parts else ""
 

@@ -11,16 +11,16 @@ from rich.text import Text
 
 from jaxopt_bench.reports.table import Table
 
-_HEADING = 8  # characters: a heading is not broken into narrower lines for the sake of narrow cells
+_HEADING = 8  # characters: narrow cells do not make a heading narrower than this
 
 
 def terminal(table: Table, leave_out: Collection[str] = (), show_lines: bool = False) -> rich.table.Table:
-    """Returns a table for Rich to print.
+    """Returns a table that Rich can print.
 
     Args:
-      table: with a title above and its note below.
-      leave_out: titles of columns for which a terminal has no room.
-      show_lines: whether there is space between rows, for cells of several lines.
+      table: the table; its title is above it and its note below.
+      leave_out: titles of columns that are left out because the terminal is narrow.
+      show_lines: whether there is space between rows, for cells with several lines.
     """
     shown = rich.table.Table(
         title=table.title, title_justify="left", caption=table.note or None, caption_justify="left",
@@ -43,6 +43,6 @@ def terminal(table: Table, leave_out: Collection[str] = (), show_lines: bool = F
 
 
 def _narrow(cell: str) -> str:
-    """Returns a number with its interval below it as narrow as they can be."""
+    """Returns a number with its interval below it, as narrow as possible."""
     number, *below = cell.split("\n")
     return "\n".join([number, *(line.strip("()").replace(" to ", "–") for line in below)])

@@ -1,4 +1,4 @@
-"""Optimizers on two-dimensional surfaces: where they go, and with what effective step sizes."""
+"""Optimizers on two-dimensional surfaces: their paths and their effective step sizes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from jaxopt_bench.optimizers import Moment, Optimizer
 from jaxopt_bench.reports.extra import check_extra
 
 RATES = tuple(float(f"{rate:.1g}") for exponent in range(-5, 2) for rate in (10.0**exponent, 3 * 10.0**exponent))
-"""Learning rates that are tried: one and three times the powers of ten, from 1e-5 to 30."""
+"""The learning rates to try: one and three times the powers of ten, from 1e-5 to 30."""
 
 FORMATS = ("png", "svg", "html", "gif")
-"""Formats of pictures, which are the ends of their names."""
+"""The formats of pictures, which are also the file extensions."""
 
-SMALL = 1e-6  # a share of the first height, below which lower is no better
+SMALL = 1e-6  # a share of the first height; lower heights count as this one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,12 +32,12 @@ class Surface:
     """A function of two numbers.
 
     Attributes:
-      function: of an array of shape (2,).
-      formula: what it is.
-      start: where optimizers begin.
-      minima: where it is smallest.
-      x: the range that is drawn.
-      y: likewise.
+      function: a function of an array of shape (2,).
+      formula: its formula as text.
+      start: the starting point of optimizers.
+      minima: the points of its minima.
+      x: the drawn range of x.
+      y: the drawn range of y.
     """
 
     function: Callable[[Float[Array, " 2"]], Float[Array, ""]]
@@ -74,20 +74,20 @@ SURFACES: Mapping[str, Surface] = {
         _saddle, "2 x² − y² + y^4 / 4", (1.2, 0.01), ((0, 2**0.5), (0, -(2**0.5))), (-1.5, 1.5), (-1.0, 2.2)
     ),
 }
-"""What can be drawn, by name."""
+"""The surfaces that can be drawn, by name."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Trajectory:
-    """Where an optimizer went on a surface.
+    """The path of an optimizer on a surface.
 
     Attributes:
-      surface: its name.
-      optimizer: its name.
-      learning_rate: the one of `RATES` that was chosen.
-      points: the parameters, at the start and after each step; of an optimizer that averages, its averages.
-      losses: the surface's values there.
-      step_sizes: of each step, the update's norm over the gradient's.
+      surface: the name of the surface.
+      optimizer: the name of the optimizer.
+      learning_rate: the selected learning rate of `RATES`.
+      points: the parameters, at the start and after each step; for an optimizer with averaging, the averages.
+      losses: the values of the surface at these points.
+      step_sizes: for each step, the norm of the update divided by the norm of the gradient.
     """
 
     surface: str
@@ -99,16 +99,16 @@ class Trajectory:
 
 
 def trajectories_on(surfaces: Sequence[str], name: str, optimizer: Optimizer, steps: int) -> list[Trajectory]:
-    """Runs an optimizer on surfaces, on each at the learning rate with which it comes down fastest there.
+    """Runs an optimizer on surfaces, on each with the learning rate that descends fastest.
 
-    That is the one with the lowest mean, over all steps, of the logarithm of the height above the minimum; of those
-    that stay inside the picture with steps of at most a quarter of it, if there are any.
+    This is the learning rate with the lowest mean, over all steps, of the logarithm of the height above the minimum. If
+    some paths stay inside the picture with steps of at most a quarter of its size, only these are considered.
 
     Args:
       surfaces: names in `SURFACES`.
-      name: what the optimizer is called.
-      optimizer: its other hyperparameters are its own; the learning rate stays constant.
-      steps: how many updates.
+      name: the name of the optimizer.
+      optimizer: the optimizer with its other hyperparameters; the learning rate is constant.
+      steps: the number of updates.
 
     Raises:
       UserError: if it diverges at every learning rate, or cannot take its learning rate as an array.
@@ -169,10 +169,10 @@ def bottom_of(ground: Surface) -> float:
 
 
 def equal_paths(drawn: Sequence[Trajectory]) -> list[list[str]]:
-    """Returns groups of optimizers that take the same steps on all surfaces, so that one hides the others.
+    """Returns groups of optimizers that take the same steps on all surfaces, so that one path hides the others.
 
-    Rules for matrices are such a case: on two numbers, which are no matrix, Muon and Shampoo's relatives take the steps
-    of the rule that they have for vectors.
+    Optimizers for matrices are an example: two numbers are not a matrix, so Muon and the relatives of Shampoo use their
+    rule for vectors.
     """
     names = list(dict.fromkeys(t.optimizer for t in drawn))
     paths = {name: [t.points for t in drawn if t.optimizer == name] for name in names}
@@ -190,7 +190,7 @@ def equal_paths(drawn: Sequence[Trajectory]) -> list[list[str]]:
 
 
 def _is_calm(points: Float[np.ndarray, "rates steps+1 2"], ground: Surface) -> np.ndarray:
-    """Returns which of the paths stay inside the picture with short steps."""
+    """Returns for each path whether it stays inside the picture with short steps."""
     low, high = np.array([ground.x, ground.y]).T
     inside = ((points >= low) & (points <= high)).all((1, 2))
     return inside & (np.abs(np.diff(points, axis=1)) <= (high - low) / 4).all((1, 2))
@@ -202,19 +202,19 @@ def equal_paths_in_words(drawn: Sequence[Trajectory]) -> list[str]:
 
 
 def heights_of(path: Trajectory) -> Float[np.ndarray, " steps+1"]:
-    """Returns the heights above the minimum; smaller ones than the share `SMALL` of the first one count as this."""
+    """Returns the heights above the minimum, at least the share `SMALL` of the first height."""
     bottom = bottom_of(SURFACES[path.surface])
     return np.maximum(path.losses - bottom, SMALL * (path.losses[0] - bottom))
 
 
 def check_picture(path: pathlib.Path) -> None:
-    """Raises the error for a picture that could not be drawn, before time is spent on what would be in it.
+    """Raises an error if a picture could not be written, before time is spent on its contents.
 
     Args:
-      path: a PNG or SVG file, there or not.
+      path: a PNG or SVG file, which may or may not exist.
 
     Raises:
-      UserError: where it is of another format, its folder is not there, or the extra `report` is not installed.
+      UserError: if the format is unknown, the folder does not exist, or the extra `report` is not installed.
     """
     if path.is_dir():
         raise UserError(f"the picture {path} is a folder; accepted: a file in it, as {path / 'optimizers.png'}.")

@@ -29,12 +29,12 @@ from jaxopt_bench.reports.trajectories import (
 
 PANEL = 300  # pixels, before scaling
 LEVELS = 18  # contours of a surface
-POINTS = 240  # along an axis, on which contours are computed
-WINDOW = 11  # steps that an effective step size is averaged over
+POINTS = 240  # along each axis of the grid for contours
+WINDOW = 11  # the number of steps in the average of an effective step size
 
 
 class _Data:
-    """The data of a chart, which stay out of Altair's checks: those take seconds for thousands of rows.
+    """The data of a chart. They skip Altair's checks, which take seconds for thousands of rows.
 
     Attributes:
       values: the rows of each data set, by its name.
@@ -44,7 +44,7 @@ class _Data:
         self.values: dict[str, Sequence[Mapping[str, Any]]] = {}
 
     def add(self, rows: Sequence[Mapping[str, Any]]) -> alt.NamedData:
-        """Adds rows, and returns what a chart calls them."""
+        """Adds rows, and returns their name for a chart."""
         name = f"data{len(self.values)}"
         self.values[name] = rows
         return alt.NamedData(name)
@@ -54,7 +54,7 @@ def draw_trajectories(trajectories: Sequence[Trajectory], path: pathlib.Path) ->
     """Draws trajectories over their surfaces' contours, and below them the heights and the effective step sizes.
 
     Args:
-      trajectories: of one or several surfaces.
+      trajectories: the trajectories on one or several surfaces.
       path: a PNG or SVG file.
 
     Raises:
@@ -120,7 +120,7 @@ def _map(data: _Data, name: str, trajectories: Sequence[Trajectory], look: Mappi
 
 
 def contours(ground: Surface) -> list[Float[np.ndarray, "points 2"]]:
-    """Returns lines of equal height, at heights that are even in their logarithm above the lowest."""
+    """Returns contour lines, at heights with equal logarithmic distances above the lowest."""
     x, y = np.linspace(*ground.x, POINTS), np.linspace(*ground.y, POINTS)
     grid = jnp.stack(jnp.meshgrid(jnp.asarray(x), jnp.asarray(y)), axis=-1)
     z = np.asarray(jax.vmap(jax.vmap(ground.function))(grid), float)
@@ -151,13 +151,16 @@ def _heights(data: _Data, trajectories: Sequence[Trajectory], look: Mapping[str,
 
 
 def _over_steps(data: _Data, rows: Sequence[Mapping[str, Any]], y: Any, look: Mapping[str, Any]) -> Any:
-    """Returns lines over the steps, the horizontal axis of which the caller adds."""
+    """Returns lines over the steps. The caller adds the horizontal axis."""
     chart = alt.Chart(data.add(rows)).mark_line(strokeWidth=1.3, opacity=0.85)
     return chart.encode(y=y, **look).properties(width=PANEL, height=PANEL * 0.55)
 
 
 def _smooth(sizes: Float[np.ndarray, " steps"]) -> list[tuple[int, float]]:
-    """Returns steps, counted from 1, with the geometric mean of the sizes around each, of those that have one."""
+    """Returns the geometric mean of the sizes around each step, with the step, counted from 1.
+
+    Steps without a positive, finite size are left out.
+    """
     logarithms = np.log(np.where(np.isfinite(sizes) & (sizes > 0), sizes, np.nan))
     smooth = []
     for step in range(len(sizes)):

@@ -1,4 +1,4 @@
-"""What a study is: its contenders and claims, its search, its planned runs, and its document."""
+"""The data of studies: contenders and claims, the search, the planned runs, and the document."""
 
 from __future__ import annotations
 

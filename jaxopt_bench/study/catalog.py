@@ -1,6 +1,7 @@
-"""Studies by name: the Python files in `experiments/studies/`, files of the user's, and folders that hold a study.
+"""Studies by name: the Python files in `experiments/studies/`, the user's files, and folders with a study.
 
-A study file is code and is run. It exports `STUDIES`, a dictionary of `Study` by name. A folder's `study.json` is data.
+A study file is code and is executed. It exports `STUDIES`, a dictionary of `Study` by name. A folder's `study.json` is
+data.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ STUDIES = Catalog(Study, "study", "STUDIES", ("studies",))
 
 
 def find_study(name: str) -> Study:
-    """Returns one study: by its name, its file as `Catalog.find` takes it, or a folder that holds one.
+    """Returns one study: by its name, its file (see `Catalog.find`), or a folder with a study.
 
     Raises:
-      UserError: where there is none, or the file exports several and none is named.
+      UserError: if there is no such study, or the file exports several studies and none is named.
     """
     folder = pathlib.Path(name)
     is_there = os.path.exists(folder / DOCUMENT)  # `Path.exists` raises for a name that is too long

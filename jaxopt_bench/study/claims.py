@@ -16,7 +16,7 @@ class Part(Config):
     """A part of a claim: a statement about one measure of runs.
 
     Raises:
-      UserError: if the measure does not have the form of those that runs have.
+      UserError: if the measure does not have the form of a run's measures.
     """
 
     measure: str
@@ -47,9 +47,9 @@ class Association(Part):
     """The statement that a hyperparameter determines a result, over the trials of one contender."""
 
     contender: str
-    """The contender whose trials they are."""
+    """The contender whose trials count."""
     field: str
-    """The hyperparameter, as "optimizer.partial"."""
+    """The hyperparameter, such as "optimizer.partial"."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,25 +59,25 @@ class Claim(Config):
     text: str
     """The claim in words."""
     source: str
-    """Where it was published, or who made it."""
+    """The publication or the author of the claim."""
     comparisons: tuple[Comparison, ...] = ()
     """Comparisons that must be true."""
     associations: tuple[Association, ...] = ()
     """Associations that must be true."""
     differs: str = ""
-    """How the setting of the study differs from the one that the source made the claim about; empty if it does not."""
+    """The differences between the settings of the study and of the claim's source; empty if there are none."""
 
     @property
     def parts(self) -> tuple[Comparison | Association, ...]:
-        """Its comparisons and its associations."""
+        """The comparisons and the associations of the claim."""
         return *self.comparisons, *self.associations
 
     @property
     def contenders(self) -> list[str]:
-        """The names of the contenders that it is about."""
+        """The names of the contenders that the claim is about."""
         compared = [name for c in self.comparisons for name in (c.lower, c.higher)]
         return [*compared, *(association.contender for association in self.associations)]
 
     def is_about_none_but(self, contenders: Sequence[str]) -> bool:
-        """Returns whether it is about no other contenders."""
+        """Returns whether the claim is about no other contenders."""
         return all(name in contenders for name in self.contenders)

@@ -26,14 +26,14 @@ class Contender(Config):
     kinds: ClassVar[Mapping[str, Named[Any]]] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}
 
     name: str
-    """Its name in the study."""
+    """The name of the contender in the study."""
     optimizer: Optimizer
     """The optimizer, with the values of the fields that are not searched."""
     schedule: Schedule = Cosine()
     """The learning-rate schedule."""
     space: Space | None = None
-    """Ranges and choices by field, as "optimizer.learning_rate". None: those of `Optimizer.search_space`. Empty: the
-    optimizer is not tuned."""
+    """Ranges and choices by field, such as "optimizer.learning_rate". None: those of `Optimizer.search_space`. Empty:
+    the optimizer is not tuned."""
     extensions: tuple[Extension, ...] = ()
     """Boxes beyond edges of the space in which some of the trials are drawn, in the order of the trials."""
 
@@ -57,7 +57,7 @@ class Contender(Config):
                     self.at({field: value})
 
     def to_json(self) -> dict[str, Any]:
-        """See `Config.to_json`. Extensions are left out if there are none: older records have no such field."""
+        """See `Config.to_json`. Extensions are left out if there are none, because older records have no such field."""
         values = super().to_json()
         return values if self.extensions else {name: v for name, v in values.items() if name != "extensions"}
 
@@ -73,10 +73,10 @@ class Contender(Config):
         return union([self.searched, *(extension.space for extension in self.extensions)])
 
     def beyond(self, edge: str) -> Space | None:
-        """Returns the box beyond an edge of `reach`, which has all other fields as they are there.
+        """Returns the box beyond an edge of `reach`. Its other fields have the same ranges as in `reach`.
 
         Args:
-          edge: a field and its end, as "optimizer.b1 (low)".
+          edge: a field and its end, such as "optimizer.b1 (low)".
 
         Returns:
           The box; None if the field accepts no values beyond this end.
@@ -93,7 +93,7 @@ class Contender(Config):
         try:
             self.at({field: axis.value(0)})
             self.at({field: axis.value(1)})
-        except UserError:  # such as a value that rounds to a bound in float32
+        except UserError:  # for example, a value may round to a bound in float32
             return None
         return Space({**self.reach, field: axis})
 
@@ -101,10 +101,10 @@ class Contender(Config):
         """Returns the contender with other values of some fields and an empty search space.
 
         Args:
-          values: by field, as "optimizer.learning_rate" or "schedule.warmup".
+          values: the values by field, such as "optimizer.learning_rate" or "schedule.warmup".
 
         Raises:
-          UserError: for a field that does not exist, or a value that it does not accept.
+          UserError: if a field does not exist, or does not accept its value.
         """
         changed: dict[str, Point] = {"optimizer": {}, "schedule": {}}
         known = [f"{part}.{field.name}" for part in changed for field in dataclasses.fields(getattr(self, part))]
@@ -118,21 +118,21 @@ class Contender(Config):
 
 
 def space_of(ranges: Mapping[str, Axis | Choice]) -> Space:
-    """Returns a search space of an optimizer's fields ("learning_rate") and a schedule's ("schedule.warmup")."""
+    """Returns a search space from fields of an optimizer ("learning_rate") and of a schedule ("schedule.warmup")."""
     return Space({field if "." in field else f"optimizer.{field}": searched for field, searched in ranges.items()})
 
 
 def experiment_of(
     workload: Workload, contender: Contender, *, seed: int, evaluate_test: bool, track_test: bool = False
 ) -> Experiment:
-    """Returns the experiment of a contender on a workload. Its name has the names of both.
+    """Returns the experiment of a contender on a workload. Its name consists of both names.
 
     Args:
-      workload: what is trained.
+      workload: the workload to train.
       contender: the optimizer and schedule; its search space is ignored.
-      seed: of the run.
+      seed: the seed of the run.
       evaluate_test: whether it reads the test split, if there is one.
-      track_test: whether it reads the test split after every epoch as well.
+      track_test: whether it also reads the test split after every epoch.
     """
     return Experiment(
         name=run_name(workload.name, contender.name),

@@ -16,14 +16,14 @@ from jaxopt_bench.study.study import Study
 
 DOCUMENT = "study.json"
 FORMAT = 2
-"""The format of new documents. In format 1, each contender drew points of its own, and there were no finalists."""
+"""The format of new documents. In format 1, each contender drew its own points, and there were no finalists."""
 
 _FORMATS = (1, FORMAT)
 _NOT_IN_1: Mapping[str, dict[str, Any]] = {
     "study": {"finalists": 0, "finalist_seeds": 2},
     "selections": {"finalists": {}},
 }
-"""The fields that objects in format 1 lack, each with its meaning there."""
+"""The fields that objects in format 1 do not have, each with its meaning there."""
 
 E = TypeVar("E", bound=Entry)
 
@@ -34,11 +34,11 @@ class Document:
 
     Attributes:
       study: the study.
-      runs: its planned runs, and those that were superseded.
-      selections: one for each unit whose trials have ended.
-      timings: seconds a step of each contender on each workload, measured apart from the runs.
-      history: the sizes that the study had, from the first on.
-      format: of the file; a document is written in the format in which it was read.
+      runs: its planned runs, and the superseded runs.
+      selections: one selection for each unit whose trials have ended.
+      timings: the seconds per step of each contender on each workload, measured separately from the runs.
+      history: all sizes of the study, from the first to the present one.
+      format: the format of the file; a document is written in the same format as it was read.
     """
 
     study: Study
@@ -50,7 +50,7 @@ class Document:
 
     @property
     def shares_points(self) -> bool:
-        """Whether all contenders drew the same points of the unit cube, as `points` does."""
+        """Whether all contenders drew the same points of the unit cube, see `points`."""
         return self.format > 1
 
     @property
@@ -71,7 +71,7 @@ class Document:
         return next((found for found in self.selections if found.unit == unit), None)
 
     def selections_of(self, workload: str, contender: str) -> list[Selection]:
-        """Returns the selections among a contender's trials on a workload, those of all repetitions."""
+        """Returns the selections among a contender's trials on a workload, for all repetitions."""
         return [s for s in self.selections if (s.workload, s.contender) == (workload, contender)]
 
     def seconds_per_step(self, workload: str, contender: str) -> float | None:
@@ -86,7 +86,7 @@ class Document:
             yield StudyRun(run, self.study.name, selected=winners.get(run.unit) == run.trial)
 
     def write(self, path: pathlib.Path) -> None:
-        """Writes the file whole or not at all."""
+        """Writes the whole file, or nothing."""
         head = {"format": self.format, "study": self.study.to_json(), "protocol": self.protocol}
         lists: dict[str, Sequence[Entry]] = {
             "runs": self.runs,
@@ -150,7 +150,7 @@ def check_within(file: pathlib.Path, path: str) -> None:
     """Checks that a path in a file does not lead out of the file's folder.
 
     Raises:
-      UserError: naming the file, if the path leads out of it.
+      UserError: with the name of the file, if the path leads out of the folder.
     """
     if ".." in pathlib.PurePosixPath(path).parts or path.startswith("/") or "\0" in path:
         raise UserError(f"{file} is damaged: the run {path!r} is not within its folder.")

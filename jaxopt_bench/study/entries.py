@@ -1,4 +1,4 @@
-"""The entries of `study.json`: its planned runs, its winners, its timings, and the sizes that the study had."""
+"""The entries of `study.json`: the planned runs, winners, timings, and sizes of the study."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ JsonTypes = Mapping[str, Any]
 
 
 class UnitKey(NamedTuple):
-    """What identifies a unit of a study: the names of its workload and its contender, and its repetition."""
+    """The identity of a unit of a study: the names of its workload and its contender, and its repetition."""
 
     workload: str
     contender: str
@@ -26,10 +26,10 @@ class UnitKey(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """Base of all entries. In JSON an entry is an object with the fields of the dataclass, in their order."""
+    """Base of all entries. In JSON, an entry is an object with the fields of the dataclass, in their order."""
 
     json_types: ClassVar[JsonTypes]
-    """The types of the fields in JSON; the items of a list are texts."""
+    """The types of the fields in JSON; the items of a list are strings."""
 
     def to_json(self) -> dict[str, Any]:
         """Returns the fields as JSON values."""
@@ -44,7 +44,7 @@ class Entry:
           where: the file and the field, for error messages.
 
         Raises:
-          UserError: naming the first field that is missing or of another type.
+          UserError: with the name of the first field that is missing or has another type.
         """
         found = check_object(where, values, cls.json_types)
         fields = {name: found[name] for name in cls.json_types}
@@ -60,13 +60,13 @@ class RunEntry(Entry):
     """A planned run.
 
     Attributes:
-      phase: "trial", "finalist", "confirmation", or "superseded": it is of a trial that was a finalist or the winner
-        before more trials were added.
+      phase: "trial", "finalist", "confirmation", or "superseded": a run of a former finalist or winner, from before
+        more trials were added.
       workload, contender, repetition: its unit.
       trial: the index of the trial whose values it has.
       seed: the seed of the experiment.
-      digest: of the experiment.
-      path: of its directory, relative to the study's folder.
+      digest: the digest of the experiment.
+      path: the path of its directory, relative to the study's folder.
     """
 
     json_types: ClassVar[JsonTypes] = {
@@ -85,7 +85,7 @@ class RunEntry(Entry):
 
     @property
     def unit(self) -> UnitKey:
-        """The unit that it belongs to."""
+        """The unit of the run."""
         return UnitKey(self.workload, self.contender, self.repetition)
 
 
@@ -96,14 +96,14 @@ class Selection(Entry):
     Attributes:
       workload, contender, repetition: the unit.
       trial: the index of the winner; 0 if nothing is tuned, None if all trials diverged.
-      value: what the winner was judged by: its mean over the seeds of the finalists, if there are finalists; None if it
-        is not known.
+      value: the value that judges the winner: its mean over the seeds of the finalists, if there are finalists; None if
+        it is not known.
       values: the winner's values of the searched fields; None if there is no winner.
-      edges: the fields of which the winner's value lies at the edge of the range, each with the edge.
-      diverged: how many trials diverged.
+      edges: the fields in which the winner's value lies at the edge of the range, each with the edge.
+      diverged: the number of diverged trials.
       among: the digests of the trials.
       finalists: the values of the trials that were trained again, by index, the best trial first. A value is the mean
-        over the other seeds alone; None if a run with one of them diverged or did not reach the target. Empty if no
+        over only the other seeds; None if a run with one of them diverged or did not reach the target. Empty if no
         trial was trained again.
     """
 
@@ -125,7 +125,7 @@ class Selection(Entry):
 
     @property
     def unit(self) -> UnitKey:
-        """The unit whose trials it is about."""
+        """The unit of the trials."""
         return UnitKey(self.workload, self.contender, self.repetition)
 
     @property
@@ -142,7 +142,7 @@ class Selection(Entry):
             raise UserError(f"{where} is damaged: trial is {found.trial}, of {len(found.among)} trials.")
         if found.trial is not None and found.values is None:
             raise UserError(f"{where} is damaged: it names a trial and no values of it.")
-        own: Mapping[Any, Any] = found.finalists  # in JSON, keys are texts
+        own: Mapping[Any, Any] = found.finalists  # in JSON, keys are strings
         check_object(f"{where}.finalists", own, dict.fromkeys(own, NUMBER | None))
         known = {str(index) for index in range(len(found.among))}
         if own and not (own.keys() <= known and str(found.trial) in own):
@@ -154,12 +154,12 @@ class Selection(Entry):
 
 @dataclasses.dataclass(frozen=True)
 class Timing(Entry):
-    """The time of a training step, measured apart from the runs.
+    """The time of a training step, measured separately from the runs.
 
     Attributes:
-      workload, contender: what was timed.
+      workload, contender: the workload and the contender of the training step.
       seconds_per_step: the time.
-      environment: where it was measured, as `runs.environment` describes it.
+      environment: the environment of the measurement, see `runs.environment`.
     """
 
     json_types: ClassVar[JsonTypes] = {
@@ -208,7 +208,7 @@ class StudySize(Entry):
 
 @dataclasses.dataclass(frozen=True)
 class StudyRun:
-    """The facts about a run that a study records.
+    """The facts that a study records about a run.
 
     Attributes:
       entry: its entry in `study.json`.

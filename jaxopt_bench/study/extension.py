@@ -13,20 +13,20 @@ from jaxopt_bench.optimizers import Axis, Choice, Space
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Extension(Config):
-    """A box in which some of a contender's trials are drawn, in place of its search space.
+    """A box in which some of a contender's trials are drawn, instead of its search space.
 
-    Both ends are budgets as the study counts them: trials, or epochs of trials.
+    Both ends are budgets in the unit of the study: trials, or epochs of trials.
 
     Raises:
-      UserError: if it has no trials, or none are before it.
+      UserError: if the box has no trials, or there are no trials before it.
     """
 
     after: int
-    """The budget before its first trial."""
+    """The budget before the first trial in the box."""
     until: int
-    """The budget with its last trial."""
+    """The budget including the last trial in the box."""
     space: Space
-    """The box: the same fields as those of the search space."""
+    """The box, with the same fields as the search space."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -35,7 +35,7 @@ class Extension(Config):
 
 
 def union(spaces: Sequence[Space]) -> Space:
-    """Returns the smallest space that contains some spaces of the same fields and scales."""
+    """Returns the smallest space that contains some spaces with the same fields and scales."""
     first, *others = spaces
     return Space({field: _around(searched, [space[field] for space in others]) for field, searched in first.items()})
 
@@ -48,17 +48,17 @@ def _around(searched: Axis | Choice, others: Sequence[Axis | Choice]) -> Axis | 
 
 
 def axis_beyond(axis: Axis, *, higher: bool, bounds: Bounds) -> Axis | None:
-    """Returns the range beyond an end of a range: a further decade, or on a linear scale half of the range.
+    """Returns the range beyond an end of a range: one more decade, or on a linear scale half of the range.
 
     Args:
       axis: the range.
-      higher: whether it is the end with the higher values.
-      bounds: of the hyperparameter, beyond which the new range does not go.
+      higher: whether to extend the end with the higher values.
+      bounds: the bounds of the hyperparameter; the new range does not exceed them.
 
     Returns:
-      The new range, which begins where the old one ends; None if the bounds leave nothing.
+      The new range, which starts at the end of the old one; None if the bounds leave no range.
     """
-    at_high = higher != (axis.scale == "log_one_minus")  # `axis.high`, which is that of 1 minus the value
+    at_high = higher != (axis.scale == "log_one_minus")  # `axis.high` is the end of 1 minus the value
     edge = axis.high if at_high else axis.low
     if axis.scale == "linear":
         end = edge + (axis.high - axis.low) / 2 * (1 if at_high else -1)
@@ -70,7 +70,7 @@ def axis_beyond(axis: Axis, *, higher: bool, bounds: Bounds) -> Axis | None:
 
 
 def _limited(end: float, axis: Axis, bounds: Bounds) -> float:
-    """Returns the end of a range, or the bound of its hyperparameter that is passed before it."""
+    """Returns the end of a range, or the bound of its hyperparameter if the end is beyond it."""
     is_one_minus = axis.scale == "log_one_minus"  # a decay rate, which is not negative
     least = next((b for b in (bounds.at_least, bounds.above) if b is not None), 0.0 if is_one_minus else -math.inf)
     most = next((b for b in (bounds.at_most, bounds.below) if b is not None), math.inf)

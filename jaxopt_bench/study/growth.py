@@ -1,4 +1,4 @@
-"""Studies that grow: which fields may change between one command and the next, and which must not."""
+"""Growth of studies: fields that may change between one command and the next, and fields that must not."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from jaxopt_bench.study.study import Study
 N = TypeVar("N", Workload, Contender)
 
 BUDGETS = ("trials", "total_epochs", "trial_seeds", "seeds", "repetitions")
-"""Fields whose values can become larger."""
+"""Fields whose values may become larger."""
 _MAY_GROW = ("name", "question", "workloads", "contenders", "targets", "claims", *BUDGETS)
 
 
 def merged(earlier: Study, asked: Study) -> Study:
-    """Returns the smallest study of which two studies are parts.
+    """Returns the smallest study that contains both studies.
 
     It has the larger budgets and numbers of seeds, and the workloads and contenders of both with all their extensions.
-    It has the targets and claims of `asked`, and those of `earlier` that are about other workloads and contenders:
+    It has the targets and claims of `asked`, and those of `earlier` about other workloads and contenders, because
     `asked` can be a part of `earlier`, see `Study.only`.
 
     Raises:
-      UserError: if they differ in anything else, so that their results cannot be compared.
+      UserError: if any other field differs, so that their results cannot be compared.
     """
     for field in dataclasses.fields(Study):
         one, other = getattr(earlier, field.name), getattr(asked, field.name)
@@ -61,7 +61,7 @@ def merged(earlier: Study, asked: Study) -> Study:
 
 
 def _union(field: str, earlier: Sequence[N], asked: Sequence[N]) -> tuple[N, ...]:
-    """Returns the items of both studies, without duplicates; those of the earlier one come first."""
+    """Returns the items of both studies without duplicates, those of the earlier study first."""
     known = {item.name: item for item in earlier}
     for item in asked:
         one, other = _compared(known.get(item.name, item)), _compared(item)
@@ -72,7 +72,7 @@ def _union(field: str, earlier: Sequence[N], asked: Sequence[N]) -> tuple[N, ...
 
 
 def _longer(name: str, earlier: tuple[Extension, ...], asked: tuple[Extension, ...]) -> tuple[Extension, ...]:
-    """Returns the longer one of two lists of extensions of a contender, which must begin with the other one."""
+    """Returns the longer of two lists of extensions of a contender. It must start with the shorter list."""
     shorter, longer = sorted((earlier, asked), key=len)
     if longer[: len(shorter)] != shorter:
         raise _differs(f"contenders {name}: extensions", earlier, asked)
@@ -80,7 +80,7 @@ def _longer(name: str, earlier: tuple[Extension, ...], asked: tuple[Extension, .
 
 
 def _compared(config: Config) -> dict[str, Any]:
-    """Returns an item in JSON, without its extensions, and without the sources of ranges, which change no result."""
+    """Returns an item in JSON, without its extensions, and without the sources of ranges: these change no result."""
     item = config.to_json()
     item.pop("extensions", None)
     for searched in item.get("space", {}).values():
@@ -89,7 +89,7 @@ def _compared(config: Config) -> dict[str, Any]:
 
 
 def _first_difference(one: dict[str, Any], other: dict[str, Any], path: str = "") -> tuple[str, str]:
-    """Returns the first two values in which two JSON objects differ, each with the path to its field."""
+    """Returns the first two values that differ between two JSON objects, each with the path to its field."""
     for name in [*one, *(name for name in other if name not in one)]:
         a, b = one.get(name), other.get(name)
         if json.dumps(a, sort_keys=True) != json.dumps(b, sort_keys=True):

@@ -1,4 +1,4 @@
-"""Successive halving: how many trials are trained, and up to which epochs."""
+"""Successive halving: the numbers of trials at each rung, and the epochs up to which they are trained."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 HALVING = "halving"
-"""The value of `Study.search` that asks for it."""
+"""The value of `Study.search` for successive halving."""
 
 
 class Rung(NamedTuple):
     """A stage of a search.
 
     Attributes:
-      trials: how many trials are trained.
-      epochs: the epoch up to which they are trained, counted from the beginning of their training.
+      trials: the number of trials that are trained.
+      epochs: the epoch up to which they are trained, counted from the start of their training.
     """
 
     trials: int
@@ -33,7 +33,7 @@ def rungs(trials: int, epochs: int, factor: int, most: int) -> tuple[Rung, ...]:
       trials: n, at least 1.
       epochs: R, at least 1; the trials of the last rung are trained to the end.
       factor: η, at least 2.
-      most: how many rungs there may be, at least 1.
+      most: the maximum number of rungs, at least 1.
 
     Returns:
       The rungs, the first one first. Their epochs increase.
@@ -49,9 +49,9 @@ def rungs(trials: int, epochs: int, factor: int, most: int) -> tuple[Rung, ...]:
 
 
 def training_epochs(stages: Sequence[Rung], first: int = 0) -> int:
-    """Returns how many epochs are trained in all, from the rung with the index `first` on, if no trial diverges.
+    """Returns the total number of epochs from the rung with the index `first` on, if no trial diverges.
 
-    A trial that is promoted continues from the epoch that it has reached.
+    A promoted trial continues from the epoch that it has reached.
     """
     reached = [0, *(rung.epochs for rung in stages)]
     pairs = zip(stages, itertools.pairwise(reached), strict=True)
@@ -60,14 +60,14 @@ def training_epochs(stages: Sequence[Rung], first: int = 0) -> int:
 
 @functools.cache
 def most_trials(total_epochs: int, epochs: int, factor: int, most: int, limit: int) -> int:
-    """Returns the largest number of trials whose halving trains at most so many epochs in all.
+    """Returns the largest number of trials whose halving trains at most `total_epochs` epochs in total.
 
-    More trials can need fewer epochs, since they can have one more rung.
+    More trials can need fewer epochs, because they can have one more rung.
 
     Args:
       total_epochs: the budget.
-      epochs: see `rungs`; so are `factor` and `most`.
-      limit: the largest number that is returned.
+      epochs: see `rungs`; the same holds for `factor` and `most`.
+      limit: the largest number to return.
     """
     for trials in range(min(limit, total_epochs), 0, -1):
         if training_epochs(rungs(trials, epochs, factor, most)) <= total_epochs:

@@ -1,4 +1,4 @@
-"""The names of measures that a study uses: to judge trials, in targets, and in claims."""
+"""The names of measures in a study: for judging trials, in targets, and in claims."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ JUDGING_FORM = '"validation_<metric>" or "train_clean_<metric>", such as "valida
 
 
 def is_judging(measure: str) -> bool:
-    """Returns whether a measure has the form of those that can judge trials."""
+    """Returns whether the name of a measure has the form of measures that can judge trials."""
     found = split_of(measure)
     return found is not None and found[0] in JUDGING
 

@@ -1,4 +1,4 @@
-"""The runs that a study plans. Nothing here trains or writes."""
+"""The runs that a study plans. This module does not train or write anything."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jaxopt_bench.study.study import MOST_SEEDS, Study
 
 Phase = Literal["trial", "finalist", "confirmation"]
 FOLDERS = {"trial": "trials", "finalist": "finalists", "confirmation": "confirmations"}
-"""The name of the folder that holds the runs of each phase."""
+"""The name of the folder with the runs of each phase."""
 
 _SEEDS: tuple[Phase, ...] = ("trial", "confirmation", "finalist")
 """The phases in the order of their ranges of seeds within a repetition."""
@@ -23,7 +23,7 @@ _SEEDS: tuple[Phase, ...] = ("trial", "confirmation", "finalist")
 
 @dataclasses.dataclass(frozen=True)
 class Unit:
-    """A part of a study that is tuned and confirmed by itself: a contender on a workload, in one repetition."""
+    """A part of a study that is tuned and confirmed separately: a contender on a workload, in one repetition."""
 
     workload: Workload
     contender: Contender
@@ -31,12 +31,12 @@ class Unit:
 
     @property
     def key(self) -> UnitKey:
-        """Its identity in files."""
+        """The identity of the unit in files."""
         return UnitKey(self.workload.name, self.contender.name, self.repetition)
 
     @property
     def label(self) -> str:
-        """Its name in messages."""
+        """The name of the unit in messages."""
         again = f" (search {self.repetition + 1})" if self.repetition else ""
         return f"{self.workload.name}, {self.contender.name}{again}"
 
@@ -46,11 +46,11 @@ class Planned:
     """A planned run of a study.
 
     Attributes:
-      unit: the unit that it belongs to.
+      unit: the unit of the run.
       phase: whether it is a trial, trains a finalist again, or confirms a winner.
       trial: the index of the trial whose values it has.
       seed: the index of the seed, from 0.
-      experiment: the experiment that is trained.
+      experiment: the experiment of the run.
       values: the values that the trial has drawn, by field.
     """
 
@@ -63,12 +63,12 @@ class Planned:
 
     @property
     def path(self) -> str:
-        """Its directory, relative to the study's folder."""
+        """The directory of the run, relative to the study's folder."""
         return f"{FOLDERS[self.phase]}/{self.experiment.name}/{self.experiment.digest}"
 
     @property
     def entry(self) -> RunEntry:
-        """Its entry in `study.json`."""
+        """The entry of the run in `study.json`."""
         seed, digest = self.experiment.seed, self.experiment.digest
         return RunEntry(self.phase, *self.unit.key, self.trial, seed, digest, self.path)
 
@@ -79,15 +79,17 @@ def units(study: Study) -> list[Unit]:
 
 
 def points(study: Study, unit: Unit) -> list[Point]:
-    """Returns the points that the trials of a unit draw; one empty point if nothing is searched.
+    """Returns the points of the trials of a unit; one empty point if nothing is searched.
 
-    All contenders draw the same points of the unit cube, see `draw`. So those with the same search space have the same
-    trials, and differences between contenders are not differences between draws (common random numbers: Glasserman and
-    Yao 1992, "Some guidelines and guarantees for common random numbers"). A contender's name has no influence.
+    All contenders draw the same points of the unit cube, see `draw`. So contenders with the same search space have the
+    same trials, and differences between contenders are not differences between draws (common random numbers: Glasserman
+    and Yao 1992, "Some guidelines and guarantees for common random numbers"). The name of a contender does not affect
+    its points.
 
-    With `Study.same_trials`, the name of the workload has no influence either. Else each workload has its own draws.
+    With `Study.same_trials`, the name of the workload does not affect them either. Otherwise, each workload has its own
+    draws.
 
-    Trials within an extension are drawn in its box. All others are the points of one sequence in the search space.
+    Trials in an extension are drawn in its box. All others are the points of one sequence in the search space.
     """
     space = unit.contender.searched
     if not space:
@@ -129,7 +131,7 @@ def finalists(study: Study, unit: Unit, chosen: Sequence[int]) -> list[Planned]:
     Args:
       study: the study.
       unit: the unit.
-      chosen: the indices of the trials that are finalists.
+      chosen: the indices of the finalists among the trials.
     """
     drawn = points(study, unit) if chosen else []
     return [
@@ -147,7 +149,7 @@ def confirmations(study: Study, unit: Unit, trial: int) -> list[Planned]:
 def planned_runs(study: Study, unit: Unit) -> dict[Phase, list[Planned]]:
     """Returns all runs of a unit, by phase and in the order of the phases.
 
-    Which trials are finalists and which one wins is not known yet: the first ones stand for them.
+    The finalists and the winner are not known yet: the first trials take their place.
     """
     found: dict[Phase, list[Planned]] = {"trial": trials(study, unit)}
     again = study.finalists_among(study.rungs_on(unit.workload, len(found["trial"]) // study.trial_seeds)[-1].trials)

@@ -78,7 +78,7 @@ def _tuning(study: Study) -> str:
 
 
 def _halving(study: Study) -> list[str]:
-    """Returns which trials are trained how long, a sentence for each workload; none without halving."""
+    """Returns the numbers of trials and epochs of each rung, a sentence for each workload; none without halving."""
     if study.search != HALVING:
         return []
     said = []
@@ -143,7 +143,7 @@ def _widening(study: Study) -> list[str]:
 
 
 def extensions_in_words(study: Study) -> str | None:
-    """Returns which trials of which optimizers are drawn beyond their search spaces, in words; None if none are."""
+    """Returns a phrase about trials that are drawn beyond search spaces, by optimizer; None if there are none."""
     parts = [
         f"{contender.name} in {_changed(contender.searched, extension.space)} ({_stretch(study, extension)})"
         for contender in study.contenders
@@ -155,12 +155,12 @@ def extensions_in_words(study: Study) -> str | None:
 
 
 def _changed(space: Space, box: Space) -> str:
-    """Returns the ranges of a box that are not those of a search space."""
+    """Returns the ranges of a box that differ from those of a search space."""
     return space_in_words(Space({field: searched for field, searched in box.items() if searched != space[field]}))
 
 
 def _stretch(study: Study, extension: Extension) -> str:
-    """Returns the place of an extension within the budget."""
+    """Returns the part of the budget that an extension covers."""
     if study.trials is not None:
         return f"trials {extension.after + 1} to {extension.until}"
     return f"between {extension.after} and {extension.until} epochs of trials"
@@ -179,7 +179,7 @@ def _different_schedules(contenders: Sequence[Contender]) -> list[str]:
 
 
 def space_size(space: Space) -> str:
-    """Returns the fields of a search space in words, each with the width of its range; in the order of their names."""
+    """Returns the fields of a search space in words, each with the width of its range, in the order of their names."""
     return ", ".join(f"{_short(field)} ({_size(space[field])})" for field in sorted(space)) or "nothing"
 
 

@@ -19,13 +19,13 @@ def check_same_trials(
     """Checks that workloads have the same number of trials, and that settings mean the same on all of them.
 
     Args:
-      workloads: of the study.
-      contenders: of the study.
-      trials_on: returns the number of trials on a workload.
+      workloads: the workloads of the study.
+      contenders: the contenders of the study.
+      trials_on: a function that returns the number of trials on a workload.
 
     Raises:
-      UserError: if numbers of trials differ; or if a schedule has a length in epochs and the workloads have different
-        numbers of epochs.
+      UserError: if the numbers of trials differ; or if a schedule has a length in epochs and the workloads have
+        different numbers of epochs.
     """
     if any(contender.searched for contender in contenders):
         counts = {workload.name: trials_on(workload) for workload in workloads}
@@ -48,7 +48,7 @@ def check_same_trials(
 
 
 def _length_in_epochs(contender: Contender) -> str | None:
-    """Returns a field of a contender's schedule that is a length in epochs, other than 0 or searched; None if none."""
+    """Returns a field of a contender's schedule that is a length in epochs, searched or not 0; None if none is."""
     schedule = contender.schedule
     if isinstance(schedule, MultiStep):
         return "boundaries"

@@ -19,28 +19,28 @@ Point = dict[str, Any]
 
 
 FIRST_FIELDS = ("optimizer.learning_rate", "optimizer.weight_decay")
-"""The fields that have the first dimensions of the cube, since nearly all search spaces have them. The others follow in
-the order of their names."""
+"""The fields that have the first dimensions of the cube, because nearly all search spaces have them. The other fields
+follow in the order of their names."""
 
-_LEAST_DIMENSIONS = 16  # of the cube: scrambling depends on the number of dimensions, so most spaces share one
+_LEAST_DIMENSIONS = 16  # of the cube; scrambling depends on the number of dimensions, so most spaces share one
 
 
 def draw(space: Space, count: int, how: str, *purpose: int | str) -> list[Point]:
     """Returns different points of a search space.
 
-    If more points are drawn, the first of them stay the same, except in a grid.
+    If more points are drawn, the first points remain the same, except in a grid.
 
-    Points are drawn in the unit cube, and each field has a dimension, see `FIRST_FIELDS`. A coordinate of a point is
-    the share of the field's range. So with equal purposes, spaces of the same number of fields draw the same shares of
-    their ranges, and spaces of different numbers of fields share the dimensions that both have. The order in which a
-    space has its fields has no influence.
+    Points are drawn in the unit cube, and each field has a dimension, see `FIRST_FIELDS`. A coordinate of a point is a
+    share of the field's range. So with equal purposes, spaces with the same number of fields draw the same shares of
+    their ranges, and spaces with different numbers of fields share the dimensions that both have. The order of the
+    fields in a space does not affect the points.
 
     Args:
-      space: at least one field.
-      count: the number of points; a grid may have fewer, and so may a space of few values.
+      space: a search space with at least one field.
+      count: the number of points; a grid may have fewer, and so may a space with few values.
       how: "sobol" (a scrambled Sobol sequence: Owen, "Randomly permuted (t,m,s)-nets and (t,s)-sequences", 1995),
         "random" (independent draws) or "grid".
-      *purpose: identifies the draw: equal purposes give equal points, others give independent points.
+      *purpose: identifies the draw: equal purposes give equal points, and different purposes give independent points.
 
     Returns:
       The points, with their fields in the order of their dimensions.
@@ -60,20 +60,20 @@ def draw(space: Space, count: int, how: str, *purpose: int | str) -> list[Point]
 
 
 def _dimension(field: str) -> tuple[int, str]:
-    """Returns the key by which fields are sorted."""
+    """Returns the sort key of a field."""
     return FIRST_FIELDS.index(field) if field in FIRST_FIELDS else len(FIRST_FIELDS), field
 
 
-_MOST_DRAWS = 64  # draws for each wanted point, at most: more than enough to find all points of a small space
+_MOST_DRAWS = 64  # the maximum of draws for each wanted point: more than enough to find all points of a small space
 
 
 def _size(space: Space) -> float:
-    """Returns how many points a space has."""
+    """Returns the number of points of a space."""
     return math.prod(len(set(s.values)) if isinstance(s, Choice) else math.inf for s in space.values())
 
 
 def _distinct(space: Space, rows: Iterable[Sequence[float]]) -> list[Point]:
-    """Returns the points without duplicates, in the order in which they are drawn."""
+    """Returns the points without duplicates, in drawing order."""
     points: dict[tuple[object, ...], Point] = {}
     for row in rows:
         point = _point(space, row)
@@ -103,7 +103,7 @@ def _seed(purpose: Sequence[int | str]) -> int:
 
 
 def _grid(space: Space, count: int) -> list[Point]:
-    """Returns the largest grid of at most `count` points. Its ranges have about equal numbers of values."""
+    """Returns the largest grid with at most `count` points. Its ranges have about equal numbers of values."""
     sizes = {field: len(searched.values) if isinstance(searched, Choice) else 2 for field, searched in space.items()}
     if math.prod(sizes.values()) > count:
         raise UserError(

@@ -18,20 +18,20 @@ from jaxopt_bench.study.measured import JUDGING, JUDGING_FORM, STEPS, is_judging
 from jaxopt_bench.study.same_trials import check_same_trials
 
 MOST_SEEDS = 5_000
-"""The largest number of seeds of trials, of finalists, or of confirmations, in a repetition: each kind has its own
+"""The maximum number of seeds of trials, of finalists, or of confirmations, in a repetition: each of these has its own
 range of seeds."""
 
 MOST_TRIALS = 10_000
-"""The largest number of trials of a contender on a workload. More are probably a typing error."""
+"""The maximum number of trials of a contender on a workload. A larger number is probably a typing error."""
 MOST_RUNS = 100_000
-"""The largest number of runs of a study."""
+"""The maximum number of runs of a study."""
 _HALVING = ("halving_factor", "halving_rungs")
-"""Fields that matter for `HALVING` only."""
+"""Fields that matter only for `HALVING`."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Target(Config):
-    """A result on a workload. A study measures the time in which each optimizer reaches it."""
+    """A result on a workload. A study measures the time until each optimizer reaches it."""
 
     workload: str
     """The name of the workload."""
@@ -50,60 +50,60 @@ class Target(Config):
 class Study(Config):
     """A comparison of optimizers with equal tuning budgets.
 
-    On each workload every contender is tuned by the same number of trials, judged on the validation split. Its best
+    On each workload, every contender is tuned with the same number of trials, judged on the validation split. Its best
     trials, the finalists, are trained again with other seeds, and these results select the winner. The winner is
-    trained again with fresh seeds, and those runs alone read the test split. The workloads may have problems of
-    different kinds: on each, results are those of its problem's headline metric.
+    trained again with fresh seeds, and only these runs read the test split. The workloads may have problems of
+    different kinds; on each, the results are those of its problem's headline metric.
 
     Raises:
-      UserError: for a budget that is missing or given twice, two things with one name, or claims and targets about
+      UserError: if a budget is missing or given twice, two items have the same name, or claims and targets are about
         contenders and workloads that the study does not have.
     """
 
     name: str
-    """Its name, and that of its folder."""
+    """The name of the study, and of its folder."""
     question: str = ""
-    """The question that it answers."""
+    """The question that the study answers."""
     workloads: tuple[Workload, ...]
     """The workloads on which optimizers are compared."""
     contenders: tuple[Contender, ...]
     """The optimizers that are compared."""
     trials: int | None = number(None, at_least=1, at_most=MOST_TRIALS)
-    """The budget of each contender on each workload: so many trials …"""
+    """The budget of each contender on each workload, as a number of trials …"""
     total_epochs: int | None = number(None, at_least=1, at_most=10**9)
-    """… or so many epochs in all, as whole trials, or with halving as many trials as these epochs allow."""
+    """… or as a total number of epochs: of whole trials, or with halving of as many trials as these epochs allow."""
     trial_seeds: int = number(1, at_least=1, at_most=MOST_SEEDS)
-    """Seeds a trial; it is judged by their mean."""
+    """The number of seeds of each trial; the mean over them judges the trial."""
     finalists: int = number(3, at_least=0, at_most=MOST_TRIALS)
-    """How many of a contender's best trials are trained again with other seeds before one is selected; 0 for none. They
-    are chosen by their results, so these results are better than the hyperparameters deserve (the best of several
-    noisy results is also a lucky one). Therefore only the results with the other seeds select among them."""
+    """The number of a contender's best trials that are trained again with other seeds before one is selected; 0 for
+    none. They are chosen by their results, so these results are better than the hyperparameters deserve (the best of
+    several noisy results is also a lucky one). Therefore, only the results with the other seeds select the winner."""
     finalist_seeds: int = number(2, at_least=1, at_most=MOST_SEEDS)
-    """With how many other seeds each finalist is trained. Finalists are compared by the mean over these seeds alone."""
+    """The number of other seeds of each finalist. Finalists are compared only by the mean over these seeds."""
     seeds: int = number(5, at_least=1, at_most=MOST_SEEDS)
-    """Fresh seeds with which a winner is confirmed."""
+    """The number of fresh seeds that confirm a winner."""
     repetitions: int = number(1, at_least=1, at_most=100)
-    """How often the whole search is made, with independent draws and seeds."""
+    """The number of repetitions of the whole search, with independent draws and seeds."""
     search: Literal["sobol", "random", "grid", "halving"] = "sobol"
-    """How trials are drawn: quasi-random (scrambled Sobol), at random, or on a grid. "halving" draws as "sobol" does,
-    and trains only the best trials to the end (successive halving; see `study.halving.rungs`)."""
+    """The method that draws trials: quasi-random (scrambled Sobol), at random, or on a grid. "halving" draws like
+    "sobol", but trains only the best trials to the end (successive halving; see `study.halving.rungs`)."""
     halving_factor: int = number(2, at_least=2, at_most=MOST_TRIALS)
-    """With halving: one in so many trials continues after each rung, up to about so many times the epochs."""
+    """With halving: after each rung, one in this many trials continues, up to about this many times the epochs."""
     halving_rungs: int = number(2, at_least=2, at_most=MOST_TRIALS)
-    """With halving: how many rungs there are, at most. More rungs train fewer epochs, and stop trials earlier."""
+    """With halving: the maximum number of rungs. More rungs train fewer epochs, and stop trials earlier."""
     select: str = "validation_loss"
-    """The measure by which trials are judged: "validation_<metric>", such as the loss, or "steps_to_target". For
-    problems without validation examples, such as analytic functions, "train_clean_<metric>"."""
+    """The measure that judges trials: "validation_<metric>", such as the loss, or "steps_to_target". For problems
+    without validation examples, such as analytic functions, "train_clean_<metric>"."""
     at: Literal["final", "best"] = "final"
-    """Whether results are those of the last epoch, or of the one with the lowest validation loss."""
+    """Whether results are those of the last epoch, or of the epoch with the lowest validation loss."""
     refit: bool = False
-    """Whether winners are confirmed on all of `train`, the validation examples included; then `at` must be "final"."""
+    """Whether winners are confirmed on all of `train`, including the validation examples; then `at` must be "final"."""
     track_test: bool = False
-    """Whether confirmations evaluate the test split after every epoch, for curves; nothing is chosen by them."""
+    """Whether confirmations evaluate the test split after every epoch, for curves; these results select nothing."""
     seed: int = number(0, at_least=0, below=2**31)
-    """Seed of the search, and the first of those of the runs."""
+    """The seed of the search, and the first seed of the runs."""
     targets: tuple[Target, ...] = ()
-    """Results to reach."""
+    """The results to reach."""
     claims: tuple[Claim, ...] = ()
     """Statements about the contenders, which the study supports or contradicts."""
     same_trials: bool = False
@@ -135,8 +135,8 @@ class Study(Config):
     def to_json(self) -> dict[str, Any]:
         """See `Config.to_json`.
 
-        The fields of halving are left out of a study with another search, and `same_trials` if it is False: older
-        records have no such field.
+        The fields of halving are left out of a study with another search, and `same_trials` is left out if it is False,
+        because older records have no such field.
         """
         left_out = {*(() if self.search == HALVING else _HALVING), *(() if self.same_trials else ("same_trials",))}
         return {name: value for name, value in super().to_json().items() if name not in left_out}
@@ -204,7 +204,7 @@ class Study(Config):
         """Checks that the study needs no validation examples of a workload that has none.
 
         Raises:
-          UserError: if it needs some.
+          UserError: if it needs validation examples.
         """
         tuned = next((c.name for c in self.contenders if c.searched), None)
         if self.at == "best":
@@ -218,13 +218,13 @@ class Study(Config):
             )
 
     def check_metrics(self, known: Mapping[str, Sequence[str]]) -> None:
-        """Checks that the problems measure all that the study names.
+        """Checks that the problems have all measures that the study names.
 
         Args:
           known: the names of the metrics of each workload's problem; a workload may be left out.
 
         Raises:
-          UserError: for a measure of a metric that a problem does not have.
+          UserError: if a problem does not have the metric of a measure.
         """
         for workload, metrics in known.items():
             judging = [f"{split}_{name}" for split in JUDGING for name in dict.fromkeys([*metrics, LOSS])]
@@ -261,10 +261,10 @@ class Study(Config):
         return next((t for t in self.targets if t.workload == workload), None)
 
     def judging_split(self, workload: str) -> str:
-        """Returns the split by which the trials on a workload are judged.
+        """Returns the split that judges the trials on a workload.
 
         Args:
-          workload: its name.
+          workload: the name of the workload.
         """
         target = self.target(workload)
         measure = target.measure if self.select == STEPS and target is not None else self.select
@@ -272,7 +272,7 @@ class Study(Config):
         return found[0] if found is not None else JUDGING[0]
 
     def trials_on(self, workload: Workload) -> int:
-        """Returns the budget of a contender that is tuned, in trials."""
+        """Returns the budget of a tuned contender, in trials."""
         assert self.budget is not None, "one of the two is given"
         return self.trials_within(self.budget, workload)
 
@@ -282,7 +282,7 @@ class Study(Config):
         return self.total_epochs if self.trials is None else self.trials
 
     def trials_within(self, budget: int, workload: Workload) -> int:
-        """Returns how many trials on a workload a budget is, which is of trials or of epochs as the study's is."""
+        """Returns the number of trials on a workload in a budget of the study's unit, trials or epochs."""
         if self.trials is not None:
             return budget
         if self.search == HALVING:
@@ -291,7 +291,7 @@ class Study(Config):
         return budget // (workload.epochs * self.trial_seeds)
 
     def finalists_among(self, trials: int) -> int:
-        """Returns how many trials are trained again before one is selected; none if there is nothing to select among.
+        """Returns the number of trials that are trained again before one is selected; 0 if there is nothing to select.
 
         Args:
           trials: the number of trials that did not diverge.
@@ -299,20 +299,20 @@ class Study(Config):
         return min(self.finalists, trials) if trials > 1 else 0
 
     def rungs_on(self, workload: Workload, trials: int) -> tuple[Rung, ...]:
-        """Returns the rungs of so many trials on a workload: without halving a single one, with all epochs."""
+        """Returns the rungs of `trials` trials on a workload; without halving, a single rung with all epochs."""
         if self.search == HALVING and trials:
             return rungs(trials, workload.epochs, self.halving_factor, self.halving_rungs)
         return (Rung(trials, workload.epochs),)
 
     def common_epochs(self, workload: Workload) -> int:
-        """Returns up to which epoch all trials on a workload are trained."""
+        """Returns the last epoch that all trials on a workload are trained to."""
         return self.rungs_on(workload, self.trials_on(workload))[0].epochs
 
     def only(self, workloads: Sequence[str] = (), contenders: Sequence[str] = ()) -> Study:
-        """Returns the study with only some workloads and contenders, and with the claims about these alone.
+        """Returns the study with only some workloads and contenders, and only the claims about these.
 
         Raises:
-          UserError: for a name that it does not have.
+          UserError: if a name is unknown.
         """
         for kind, names, known in (
             ("workload", workloads, [w.name for w in self.workloads]),
@@ -331,7 +331,7 @@ class Study(Config):
         return dataclasses.replace(left, claims=tuple(claim for claim in self.claims if left._can_answer(claim)))
 
     def _can_answer(self, claim: Claim) -> bool:
-        """Returns whether a claim is about the study's contenders, and about what its problems are known to measure."""
+        """Returns whether a claim is about the study's contenders, and about known measures of its problems."""
         if not claim.is_about_none_but([contender.name for contender in self.contenders]):
             return False
         metrics = [workload.problem.metric_names for workload in self.workloads]

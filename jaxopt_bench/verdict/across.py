@@ -1,4 +1,4 @@
-"""The verdict over all workloads of a study: scores, ranks, speed-ups, and what seeds and workloads settle."""
+"""The verdict over all workloads of a study: scores, ranks and speed-ups, and the noise of seeds and workloads."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ TAUS = tuple(i / 50 for i in range(61))
 
 @dataclasses.dataclass(frozen=True)
 class SuitePair:
-    """Two contenders over all workloads, the first of which has the higher score.
+    """Two contenders over all workloads. The first has the higher score.
 
     Attributes:
       first, second: their names.
-      better_on: on how many workloads the mean score of the first is higher.
+      better_on: the number of workloads on which the mean score of the first is higher.
       p_value: two-sided, of Wilcoxon's signed-rank test of the mean scores on each workload.
       adjusted: the p value, adjusted for all pairs by Holm's method.
     """
@@ -55,7 +55,7 @@ class SuitePair:
 
     @property
     def significant(self) -> bool:
-        """Whether the choice of workloads settles the difference, among all pairs."""
+        """Whether the difference holds for other workloads of this kind, corrected for all pairs."""
         return self.adjusted <= 1 - CONFIDENCE
 
 
@@ -64,24 +64,25 @@ class Across:
     """The contenders of a study over all its workloads.
 
     Attributes:
-      workloads: those that count, in the study's order.
-      left_out: those that do not: no contender has results, or none is better than an untrained model.
-      missing: contenders that do not count, since they have no results yet on some of the workloads.
-      scales: how results become scores, by workload.
+      workloads: the workloads that count, in the study's order.
+      left_out: the workloads that do not count: no contender has results, or none is better than an untrained model.
+      missing: the contenders that do not count, because they have no results yet on some of the workloads.
+      scales: the scales that turn results into scores, by workload.
       runs: the score of each result, by contender and workload, the contender with the highest score first. A run that
-        diverged has that of `worst_result`; a contender whose trials all diverged has scores of 0.
+        diverged has the score of `worst_result`; a contender whose trials all diverged has scores of 0.
       scores: the interquartile mean of all scores of each contender, see `statistics.aggregate_scores`.
-      score_margin: the scores of equally good contenders can differ by that because of the seeds; None if not known.
+      score_margin: the seeds can make the scores of equally good contenders differ by this much; None if it is not
+        known.
       ranks: the mean over workloads of each contender's rank, see `statistics.aggregate_ranks`.
       friedman: Friedman's test of the ranks, with the critical difference of Nemenyi; its `mean_ranks` are in the order
         of `runs`.
-      pairs: every pair of contenders, tested by Wilcoxon's signed-rank test. Unlike Nemenyi's test it does not depend
-        on who else is compared, and it has more power, so it decides (Benavoli et al. 2016).
+      pairs: every pair of contenders, tested by Wilcoxon's signed-rank test. Unlike Nemenyi's test, it does not depend
+        on the other contenders, and it has more power, so it decides (Benavoli et al. 2016).
       profiles: the share of runs above each score, by contender.
-      reference: the contender with which others are compared; None if the study does not have it.
-      versus: the comparisons with it, by contender and workload.
+      reference: the contender to compare the others with; None if the study does not have it.
+      versus: the comparisons with the reference, by contender and workload.
       speed_ups: the median over workloads of the share of the reference's steps, by contender.
-      shared: single settings for all workloads; empty if that cannot be told, see `shared_settings`.
+      shared: single settings for all workloads; empty if they are not known, see `shared_settings`.
     """
 
     workloads: tuple[str, ...]
@@ -109,7 +110,7 @@ class Across:
         return next(pair for pair in self.pairs if {pair.first, pair.second} == {one, other})
 
     def likely_ahead(self, one: str, other: str) -> bool:
-        """Returns whether the choice of workloads settles that one contender is ahead of another one.
+        """Returns whether one contender is likely to be ahead of another one on other workloads of this kind.
 
         The difference is significant, and `one` has the higher mean score on most workloads.
         """
@@ -124,7 +125,7 @@ class Across:
         return pair.significant and 2 * better_on > len(self.workloads)
 
     def reached_on(self, contender: str) -> int | None:
-        """Returns on how many workloads a contender reaches the reference's results; None if that is not known."""
+        """Returns the number of workloads on which a contender reaches the reference's results; None if unknown."""
         if contender not in self.speed_ups:
             return None
         versus = self.versus[contender].values()
@@ -132,7 +133,7 @@ class Across:
 
     @property
     def least_p_value(self) -> float:
-        """The smallest adjusted p value that any pair can have, with so many workloads and pairs."""
+        """The smallest possible adjusted p value of a pair, with this number of workloads and pairs."""
         return min(1.0, len(self.pairs) * 2.0 ** (1 - len(self.workloads)))
 
 
@@ -140,10 +141,10 @@ def across(results: Results, document: Document, found: Verdict, reference: str 
     """Returns the verdict over all workloads.
 
     Args:
-      results: of the study.
-      document: of the study.
-      found: its verdict on each workload.
-      reference: the contender with which others are compared; `REFERENCE` by default.
+      results: the results of the study.
+      document: the document of the study.
+      found: the study's verdict on each workload.
+      reference: the contender to compare the others with; `REFERENCE` by default.
 
     Returns:
       The verdict; None if fewer than two workloads count, or fewer than two contenders.
@@ -189,7 +190,7 @@ def across(results: Results, document: Document, found: Verdict, reference: str 
 
 
 def _results(results: Results, document: Document, ranking: Ranking) -> dict[str, list[float]]:
-    """Returns the results of the contenders of a workload that have some."""
+    """Returns the results on a workload of the contenders that have results."""
     if not ranking.standings:
         return {}
     return samples(results, document, ranking.workload, ranking.scale.primary)

@@ -1,4 +1,4 @@
-"""The verdict over all workloads in one short paragraph, which claims no more than seeds and workloads settle."""
+"""The verdict over all workloads in one short paragraph. It claims no more than seeds and workloads support."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jaxopt_bench.statistics.resampling import FEWEST_SEEDS
 from jaxopt_bench.verdict.across import Across
 
 MOST_NAMES = 5
-"""If a list of optimizers is longer, they are counted."""
+"""The maximum number of optimizers in a list; a longer list is only counted."""
 
 
 def across_in_words(found: Across) -> str:
@@ -22,7 +22,7 @@ def across_in_words(found: Across) -> str:
 
 
 def _lead(found: Across) -> str:
-    """Returns which contenders have the highest score and the best mean rank."""
+    """Returns a sentence about the contenders with the highest score and the best mean rank."""
     first = next(iter(found.scores))
     best = min(found.ranks, key=lambda name: found.ranks[name].value)
     rank = f"{found.ranks[best].value:.1f} of {len(found.ranks)}"
@@ -48,7 +48,7 @@ def _known(ends: dict[str, tuple[float, float] | None]) -> list[tuple[str, tuple
 
 
 def _seeds(found: Across) -> str:
-    """Returns what the seeds settle on these workloads."""
+    """Returns a sentence about the noise of seeds on these workloads."""
     first, *others = found.scores
     if found.score_margin is None:
         return (
@@ -64,7 +64,7 @@ def _seeds(found: Across) -> str:
 
 
 def _workloads(found: Across) -> str:
-    """Returns what the choice of workloads settles."""
+    """Returns a sentence about the conclusions for other workloads of this kind."""
     first, *others = found.scores
     count, pairs = len(found.workloads), len(found.pairs)
     corrected = f", corrected for {pairs} pairs" if pairs > 1 else ""
@@ -93,7 +93,7 @@ def _names(names: Sequence[str]) -> str:
 
 
 def _speed(found: Across) -> str:
-    """Returns which contender reaches the reference's results in the fewest steps."""
+    """Returns a sentence about the contender that reaches the reference's results in the fewest steps."""
     reached = {name: own for name, own in found.speed_ups.items() if own.value < math.inf}
     if found.reference is None or not found.speed_ups:
         return ""
@@ -115,7 +115,7 @@ def _share(share: float) -> str:
 
 
 def _contrast(found: Across) -> str:
-    """Returns on which workloads contenders differ most and least."""
+    """Returns a sentence about the workloads on which contenders differ most and least."""
     means = {name: found.mean_scores(name) for name in found.runs}
     spread = {w: statistics.pstdev(own[w] for own in means.values()) for w in found.workloads}
     most, least = max(spread, key=lambda w: spread[w]), min(spread, key=lambda w: spread[w])
@@ -127,7 +127,7 @@ def _contrast(found: Across) -> str:
 
 
 def _shared(found: Across) -> str:
-    """Returns what a single setting for all workloads gives, if that is known."""
+    """Returns a sentence about the best single setting for all workloads; "" if it is not known."""
     if not found.shared:
         return ""
     best = found.shared[0]

@@ -25,7 +25,7 @@ from jaxopt_bench.verdict.samples import (
 
 Answer = Literal["supported", "contradicted", "undecided"]
 NEGLIGIBLE = 0.3
-"""If the absolute rank correlation is below it, the hyperparameter has hardly any influence."""
+"""A hyperparameter has hardly any influence if the absolute rank correlation is below this."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,14 +33,14 @@ class Evidence:
     """The evidence for or against a part of a claim.
 
     Attributes:
-      part: which part.
+      part: the part of the claim.
       measure: the measure of that part; None if the runs of the workload do not have it.
       answer: the answer to that part.
-      difference: of a comparison, the mean of the higher contender minus that of the lower one, with the interval that
-        it has among all pairs of the workload; None if there are too few results.
-      comparisons: of a comparison, for how many pairs its interval is corrected.
-      correlation: of an association; None if no trials have the hyperparameter.
-      undecidable: why the results cannot decide it; empty if they can.
+      difference: for a comparison, the mean of the higher contender minus the mean of the lower one, with its interval
+        among all pairs of the workload; None if there are too few results.
+      comparisons: for a comparison, the number of pairs for which its interval is corrected.
+      correlation: for an association, the rank correlation; None if no trials have the hyperparameter.
+      undecidable: the reason why the results cannot decide it; empty if they can.
     """
 
     part: Comparison | Association
@@ -54,7 +54,7 @@ class Evidence:
 
 @dataclasses.dataclass(frozen=True)
 class Answered:
-    """The answer to a claim on one workload: supported if all its parts are, contradicted if one is."""
+    """The answer to a claim on one workload: supported if all parts are supported, contradicted if one of them is."""
 
     claim: Claim
     workload: str

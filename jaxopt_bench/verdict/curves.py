@@ -22,11 +22,11 @@ class Curves:
     """The results of each contender's confirmations at the ends of epochs.
 
     Attributes:
-      measure: of the results: the headline metric on the validation split or, if confirmations have no validation
-        examples, the clean training loss.
-      steps: at the ends of the epochs.
-      of: the curves by contender: a row for each seed or, with several searches, the mean over the seeds of each. From
-        the step at which a run diverged, its value is `worst_result`.
+      measure: the measure of the results: the headline metric on the validation split or, if confirmations have no
+        validation examples, the clean training loss.
+      steps: the steps at the ends of the epochs.
+      of: the curves by contender: a row for each seed or, with several searches, the mean over the seeds of each
+        search. From the step at which a run diverged, its value is `worst_result`.
     """
 
     measure: Measure
@@ -38,12 +38,12 @@ def curves_of(results: Results, document: Document, workload: str) -> Curves | N
     """Returns the curves of a workload's confirmations.
 
     Args:
-      results: of the study.
-      document: of the study.
-      workload: its name.
+      results: the results of the study.
+      document: the document of the study.
+      workload: the name of the workload.
 
     Returns:
-      The curves of the contenders that have some; None if no completed confirmation recorded any, or their epochs
+      The curves of the contenders that have curves; None if no completed confirmation recorded any, or their epochs
       differ.
     """
     metrics = workload_metrics(results.runs, workload)

@@ -1,7 +1,7 @@
-"""A study's verdict as an object of JSON, for scripts.
+"""A study's verdict as a JSON object, for scripts.
 
-Numbers are in the metrics' own units (an accuracy is a fraction). Where a number is not known or not finite, it is
-null. Intervals are [low, high] with 95% confidence, or null. The object has these fields:
+Numbers are in the metrics' own units (an accuracy is a fraction). A number is null if it is not known or not finite.
+Intervals are [low, high] with 95% confidence, or null. The object has these fields:
 
 * `format`: 1. It changes if fields change their meaning; fields may be added.
 * `study`, `complete` (whether every optimizer is confirmed on every workload), `reference` (the optimizer with which
@@ -25,7 +25,7 @@ null. Intervals are [low, high] with 95% confidence, or null. The object has the
   * `optimizers`: the highest score first; each has `name`; `score`, `mean_rank` and `steps_share` (the median over
     workloads; its `value` is null if not reached), each with `value`, `over_seeds`, `over_workloads` (intervals), or
     null; `steps_reached_on` (a number of workloads, or null); `scores`: by workload, the scores of its runs.
-  * `score_margin`: by which the scores of equally good optimizers can differ because of the seeds.
+  * `score_margin`: the scores of equally good optimizers can differ by this much because of the seeds.
   * `scales`: by workload: `zero` and `one` (the results with these scores), `logarithmic`, `zero_is_untrained`.
   * `friedman`: `statistic`, `f_statistic`, `p_value`, `critical_difference` (of mean ranks, Nemenyi).
   * `pairs`: `first` (the higher score), `second`, `better_on` (a number of workloads), `p_value` (Wilcoxon's
@@ -59,14 +59,14 @@ FORMAT = 1
 def verdict_to_json(
     results: Results, document: Document, found: Verdict, suite: Across | None, reference: str | None = None
 ) -> dict[str, Any]:
-    """Returns a study's verdict as an object of JSON; see the module.
+    """Returns a study's verdict as a JSON object; see the module docstring.
 
     Args:
-      results: of the study.
-      document: of the study.
-      found: its verdict on each workload.
-      suite: its verdict over all workloads; None if there is none.
-      reference: the optimizer with which others are compared; `REFERENCE` by default.
+      results: the results of the study.
+      document: the document of the study.
+      found: the study's verdict on each workload.
+      suite: the study's verdict over all workloads; None if there is none.
+      reference: the optimizer to compare the others with; `REFERENCE` by default.
     """
     name = reference_of(document, reference)
     return {

@@ -1,4 +1,4 @@
-"""How much the results of single seeds differ, and how much the test examples matter, in recorded results."""
+"""The noise of recorded results: the differences between single seeds, and the influence of the test examples."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Noise:
     """The deviation of independent results of one optimizer on a workload.
 
     Attributes:
-      measure: by which optimizers are compared there.
-      deviation: of its values, within optimizers.
-      results: from how many results it is estimated.
-      sampling: the variance of the difference of two optimizers that the choice of the test examples causes, in the
-        square of the measure's unit, the mean over all pairs; None if the results of single test examples are not
+      measure: the measure that compares optimizers on the workload.
+      deviation: the standard deviation of its values, within optimizers.
+      results: the number of results from which the deviation is estimated.
+      sampling: the variance of the difference between two optimizers due to the choice of the test examples, in the
+        square of the measure's unit, as the mean over all pairs; None if the results of single test examples are not
         recorded.
-      examples: the number of test examples that it is about; None likewise.
+      examples: the number of test examples for `sampling`; None if `sampling` is None.
     """
 
     measure: Measure
@@ -37,15 +37,15 @@ class Noise:
 
 
 def noise_of(results: Results, document: Document, workload: str) -> Noise | None:
-    """Returns how much recorded results of a workload differ within optimizers.
+    """Returns the noise of the recorded results of a workload within optimizers.
 
-    They are those of seeds or, if the study has several searches, the means of searches. Optimizers of which a
-    confirmation diverged are left out.
+    The results are those of seeds or, if the study has several searches, the means of searches. Optimizers with a
+    diverged confirmation are left out.
 
     Args:
-      results: of a study.
-      document: of the study.
-      workload: its name.
+      results: the results of a study.
+      document: the document of the study.
+      workload: the name of the workload.
 
     Returns:
       The noise; None if no optimizer has two results.

@@ -18,16 +18,16 @@ CONFIDENCE = 0.95
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """Two contenders on a workload, the first of which has the better mean.
+    """Two contenders on a workload. The first has the better mean.
 
     Attributes:
-      difference: how much better the mean of the first is, tested together with all pairs of the workload. If the
-        results of single test examples are known, it is about other test examples, too.
-      wins: in how many of all pairs of a run of the first and a run of the second the first is better; a tie counts
-        half. With several repetitions, the means of searches take the place of runs.
-      of: how many such pairs of runs there are.
-      seeds: how many seeds of each would show a difference of that size among as many pairs; None if one of the two has
-        a single result.
+      difference: the lead of the first contender's mean, tested together with all pairs of the workload. If the results
+        of single test examples are known, the difference also holds for other test examples.
+      wins: the number of pairs of a run of the first and a run of the second in which the first is better; a tie counts
+        half. With several repetitions, the means of searches are used in place of runs.
+      of: the number of all such pairs of runs.
+      seeds: the number of seeds of each contender that would show a difference of this size among this many pairs; None
+        if one of the two has a single result.
     """
 
     first: str
@@ -49,11 +49,11 @@ class Pair:
 
     @property
     def needs_examples(self) -> bool:
-        """Whether no number of seeds would show a difference of that size, because there are too few test examples."""
+        """Whether no number of seeds could show a difference of this size, because there are too few test examples."""
         return self.difference.sampling > 0 and self.seeds is not None and self.seeds.low is None
 
     def higher_less_lower(self, higher: str, measure: Measure) -> Estimate:
-        """Returns the difference of the means as that of `higher` minus that of the other."""
+        """Returns the difference of the means: the mean of `higher` minus the mean of the other contender."""
         found = self.difference.estimate
         if (self.first == higher) == measure.higher_is_better:
             return found
@@ -70,9 +70,9 @@ def compare(
     """Returns every pair of contenders, tested together, the better contenders first.
 
     Args:
-      values: independent results of each contender. Of equal means, the earlier contender comes first.
-      measure: of the results.
-      least_deviation: the deviation that they have at least; see `samples.deviation_floor`.
+      values: independent results of each contender. If means are equal, the earlier contender comes first.
+      measure: the measure of the results.
+      least_deviation: the smallest possible deviation of the results; see `samples.deviation_floor`.
       examples: the results of each test example; see `samples.example_samples`.
     """
     sign = 1 if measure.higher_is_better else -1

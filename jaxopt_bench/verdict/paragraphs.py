@@ -1,4 +1,4 @@
-"""The answer of a study in a few short paragraphs, which claim no more than the data support."""
+"""The answer of a study in a few short paragraphs. They claim no more than the data support."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from jaxopt_bench.verdict.verdicts import Verdict
 from jaxopt_bench.verdict.words import seeds_in_words
 
 MOST_NAMED = 6
-"""The largest number of optimizers whose differences the answer lists; of more, it counts the others."""
+"""The maximum number of optimizers whose differences the answer lists. If there are more, it counts the others."""
 
 
 def paragraphs(verdict: Verdict, ranking: Ranking) -> tuple[str, ...]:
-    """Returns the conclusions of a study on one workload: the answer, how sure it is, and what limits it.
+    """Returns the conclusions of a study on one workload: the answer, its certainty, and its limits.
 
     Returns:
-      At least the answer. There is nothing to say about how sure it is if no optimizer has confirmed results.
+      At least the answer. Its certainty is left out if no optimizer has confirmed results.
     """
     study = verdict.study
     if not ranking.standings:
@@ -66,20 +66,20 @@ def _lead(ranking: Ranking) -> list[str]:
 
 
 def _pairs_of_first(ranking: Ranking) -> list[Pair]:
-    """Returns the pairs of the first contender with each of the others, in their order."""
+    """Returns the pairs of the first contender and each of the others, in their order."""
     first, *others = ranking.standings
     return [ranking.pair(first.contender, s.contender) for s in others]
 
 
 def _listed(primary: Measure, pairs: Sequence[Pair], how: str) -> str:
-    """Returns the second contenders of pairs, each with how far it is behind; of many, the others are counted."""
+    """Returns the second contenders of pairs, each with its distance; if there are many, the others are counted."""
     named = pairs if len(pairs) <= MOST_NAMED else pairs[: MOST_NAMED - 1]
     parts = [f"{p.second} ({how} {_lead_of(primary, p)})" for p in named]
     return join_words(parts if len(named) == len(pairs) else [*parts, f"{len(pairs) - len(named)} others"])
 
 
 def _needed(study: Study, ranking: Ranking) -> list[str]:
-    """Returns sentences about what would show the differences that are not settled: seeds, or test examples."""
+    """Returns sentences about the seeds or test examples that are needed to show the open differences."""
     unsettled = [pair for pair in _pairs_of_first(ranking) if not pair.significant][:MOST_NAMED]
     kind = _kind(study)
     examples = [pair.second for pair in unsettled if pair.needs_examples]
@@ -103,7 +103,7 @@ def _needed(study: Study, ranking: Ranking) -> list[str]:
 
 
 def _searched(study: Study, ranking: Ranking) -> list[str]:
-    """Returns sentences about which hyperparameters were tuned; none if nothing was."""
+    """Returns sentences about the tuned hyperparameters; none if nothing was tuned."""
     fields = {
         s.contender: [field.removeprefix("optimizer.") for field in study.contender(s.contender).searched]
         for s in ranking.standings
@@ -123,7 +123,7 @@ def _searched(study: Study, ranking: Ranking) -> list[str]:
 
 
 def _reported(primary: Measure) -> list[str]:
-    """Returns a sentence that names the split of the results; none if it is the test split."""
+    """Returns a sentence with the split of the results; none if it is the test split."""
     found = split_of(primary.name)
     if found is None or found[0] == "test":
         return []
@@ -142,7 +142,7 @@ def _rules(ranking: Ranking) -> list[str]:
 
 
 def _lead_of(primary: Measure, pair: Pair) -> str:
-    """Returns a difference with its interval; if that on the same test examples leaves out zero, with both."""
+    """Returns a difference with its interval, or both intervals if that on the same test examples excludes zero."""
     found, same = pair.difference.estimate, pair.difference.same_examples
     amount = _amount(primary, found)
     if found.interval is None or found.interval == same.interval or same.low < 0 < same.high:
@@ -151,12 +151,12 @@ def _lead_of(primary: Measure, pair: Pair) -> str:
 
 
 def _kind(study: Study) -> str:
-    """Returns the word for what independent results are of."""
+    """Returns the word for the unit of independent results: "searches" or "seeds"."""
     return "searches" if study.repetitions > 1 else "seeds"
 
 
 def _validity(study: Study, ranking: Ranking) -> list[str]:
-    """Returns sentences about what the results depend on, and what their intervals cover."""
+    """Returns sentences about the conditions of the results, and the sources of noise in their intervals."""
     corrected = []
     if ranking.comparisons > 1:
         corrected = [f"The intervals of differences are corrected for these {ranking.comparisons} comparisons."]
@@ -170,7 +170,7 @@ def _validity(study: Study, ranking: Ranking) -> list[str]:
 
 
 def _coverage(study: Study, ranking: Ranking) -> list[str]:
-    """Returns a sentence about what intervals cover; none if there are no intervals of differences."""
+    """Returns a sentence about the coverage of intervals; none if there are no intervals of differences."""
     if not ranking.comparisons:
         return []
     runs = "the searches and their seeds" if study.repetitions > 1 else "the seeds"
@@ -189,7 +189,7 @@ def _coverage(study: Study, ranking: Ranking) -> list[str]:
 
 
 def _sources(ranking: Ranking) -> list[str]:
-    """Returns a sentence about where the variance of results comes from; none if that is not known."""
+    """Returns a sentence about the sources of the variance of results; none if they are not known."""
     if ranking.variance is None:
         return []
     words = {"search": "the search", "seed": "the seed", "examples": "the choice of test examples"}
@@ -230,14 +230,14 @@ def _warnings(study: Study, ranking: Ranking) -> list[str]:
 
 
 def _advice(study: Study) -> str:
-    """Returns what to do if results improve towards an edge."""
-    if study.search == "grid":  # to which no trials can be added
+    """Returns advice for the case that results improve towards an edge."""
+    if study.search == "grid":  # no trials can be added to a grid
         return "The search space should be extended there, in another folder (--out)."
     return "--widen extends it there, with as many more trials for every optimizer."
 
 
 def _lost(ranking: Ranking) -> list[str]:
-    """Returns a sentence about contenders whose trials all diverged, with what the user can do about it."""
+    """Returns a sentence about contenders whose trials all diverged, with advice for the user."""
     if not ranking.lost:
         return []
     counts = [f"{trials.diverged} of {trials.count} of {name}" for name, trials in ranking.lost.items()]
@@ -248,7 +248,7 @@ def _lost(ranking: Ranking) -> list[str]:
 
 
 def _instead(ranking: Ranking) -> str:
-    """Returns what counts for runs that diverged, after their name."""
+    """Returns the end of a phrase about diverged runs: the results that count for them."""
     primary, worst = ranking.scale.primary, ranking.worst
     if worst is None:
         return "are left out"
@@ -257,7 +257,7 @@ def _instead(ranking: Ranking) -> str:
 
 
 def _when_all(study: Study, ranking: Ranking) -> str:
-    """Returns which results all trials have, after their name; nothing if these are their results at the end."""
+    """Returns a phrase with the last epoch that all trials have; empty if this is the end of training."""
     workload = study.workload(ranking.workload)
     epoch = study.common_epochs(workload)
     return f" after epoch {epoch}, up to which all trials were trained," if epoch < workload.epochs else ""

@@ -1,4 +1,4 @@
-"""The ranking of contenders on one workload: which one leads, by how much, and how certain that is."""
+"""The ranking of contenders on one workload: the leader, its lead, and the certainty of this lead."""
 
 from __future__ import annotations
 
@@ -36,20 +36,21 @@ class Standing:
     """The results of a contender on a workload.
 
     Attributes:
-      contender: its name.
+      contender: the name of the contender.
       trials: its trials; None if it is not tuned.
-      winners: the selections of its units; without those that have no winner.
-      lost: how many of its searches have no winner, because all trials diverged.
-      runs: the confirmations that have ended.
-      diverged: how many of them diverged.
-      results: estimates of the confirmations' means, by measure; see `samples` for what counts as a result.
-      primary: the one of `Scale.primary`, by which it is ranked.
-      steps, seconds: to the workload's target, the median over results; None if most did not reach it.
-      times: the seconds to the target of each independent result, that of a search being the median of its
-        confirmations; inf if it was not reached; empty if there is no target or a step was not timed.
+      winners: the selections of its units that have a winner.
+      lost: the number of its searches without a winner, because all trials diverged.
+      runs: the number of confirmations that have ended.
+      diverged: the number of diverged confirmations.
+      results: estimates of the confirmations' means, by measure; `samples` defines the results.
+      primary: the estimate for `Scale.primary`, which ranks the contender.
+      steps, seconds: the steps and the seconds to the workload's target, the median over results; None if most did not
+        reach it.
+      times: the seconds to the target of each independent result; for a search, the median of its confirmations; inf if
+        it was not reached; empty if there is no target or a step was not timed.
       cost: the seconds of all its runs.
-      improving: the edges of its search space at which a winner lies and towards which the results still improve, as
-        "optimizer.b1 (low)"; see `improving_edges`.
+      improving: the edges of its search space at which a winner lies and towards which the results still improve, such
+        as "optimizer.b1 (low)"; see `improving_edges`.
       inner_rules: the parts of the network that its inner rules update; empty for an optimizer with a single rule.
     """
 
@@ -74,11 +75,11 @@ class Ranking:
     """A workload's contenders, the best first, and every pair of them.
 
     Attributes:
-      workload: its name.
-      scale: the measures by which the contenders are compared.
-      standings: those of the contenders that have confirmations.
+      workload: the name of the workload.
+      scale: the measures that compare the contenders.
+      standings: the standings of the contenders with confirmations.
       missing: the contenders without confirmations.
-      pairs: the better one first, compared by `Scale.primary`.
+      pairs: the pairs, the better contender first, compared by `Scale.primary`.
       test_examples: the number of test examples whose single results the pairs take into account; None if these are not
         recorded, so that all intervals hold for the same test examples.
       worst: the result that counts for a run that diverged, and for a search whose trials all diverged; None if it is
@@ -100,15 +101,15 @@ class Ranking:
 
     @property
     def comparisons(self) -> int:
-        """How many pairs are tested, for which the tests are corrected."""
+        """The number of pairs for which the tests are corrected."""
         return sum(pair.adjusted is not None for pair in self.pairs)
 
     def standing(self, contender: str) -> Standing | None:
-        """Returns a contender's standing; None if it has none."""
+        """Returns a contender's standing; None if it has no standing."""
         return next((s for s in self.standings if s.contender == contender), None)
 
     def pair(self, first: str, second: str) -> Pair:
-        """Returns the pair of two contenders, of which `first` is the better one."""
+        """Returns the pair of two contenders. `first` is the better one."""
         return next(p for p in self.pairs if (p.first, p.second) == (first, second))
 
 
@@ -147,7 +148,7 @@ def ranking_of(results: Results, document: Document, workload: str) -> Ranking:
 
 
 def _lost(results: Results, document: Document, workload: str, contender: str, scale: Scale) -> Trials | None:
-    """Returns the trials of a contender that has no winner in any repetition, since they all diverged."""
+    """Returns the trials of a contender without a winner in any repetition, because all of them diverged."""
     trials = ended(results, workload, contender, "trial")
     if not len(trials) or len(lost_searches(document, workload, contender)) < document.study.repetitions:
         return None
@@ -172,7 +173,7 @@ def _standing(
         raise UserError(
             f"the confirmations of {contender} on {workload} have no {scale.primary.name}: their records are damaged."
         )
-    if primary is None:  # all diverged, and so did all others, and the value of an untrained model is not known
+    if primary is None:  # all runs of all contenders diverged, and the value of an untrained model is not known
         return None
     lost = lost_searches(document, workload, contender)
     each_steps = _steps_of_results(results, study, workload, confirmed, len(lost))
@@ -202,7 +203,7 @@ def _standing(
 
 
 def _inner_rules(runs: pl.DataFrame) -> tuple[Share, ...]:
-    """Returns the inner rules of the last run that recorded some."""
+    """Returns the inner rules of the last run that recorded inner rules."""
     recorded = runs["inner_rules"].drop_nulls().to_list() if "inner_rules" in runs.columns else []
     for text in reversed(recorded):
         with contextlib.suppress(ValueError):

@@ -16,15 +16,15 @@ from jaxopt_bench.verdict.verdicts import Verdict
 
 
 def recommendation(results: Results, found: Verdict, ranking: Ranking) -> str | None:
-    """Returns the settings of the optimizer that leads on a workload, as optax code if it has a simple form there.
+    """Returns the settings of the optimizer that leads on a workload, as optax code if optax can express them simply.
 
     Args:
-      results: of the study.
-      found: its verdict.
-      ranking: of the workload.
+      results: the results of the study.
+      found: the verdict of the study.
+      ranking: the ranking of the workload.
 
     Returns:
-      A text of several lines; None if no optimizer has confirmed results, or the first one's searches disagree.
+      A text of several lines; None if no optimizer has confirmed results, or the searches of the first one disagree.
     """
     if not ranking.standings or len(ranking.standings[0].winners) != 1:
         return None
@@ -47,7 +47,7 @@ def recommendation(results: Results, found: Verdict, ranking: Ranking) -> str | 
 
 
 def single_setting_in_words(study: Study, found: Shared) -> str:
-    """Returns the setting of an optimizer that does best on all workloads of a study, and how good it is.
+    """Returns a text about the best setting of an optimizer for all workloads of a study, with its score.
 
     Args:
       study: the study.

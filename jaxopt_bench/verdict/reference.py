@@ -1,4 +1,4 @@
-"""Each contender compared with a reference contender on one workload: how much better, and how much faster."""
+"""Each contender compared with a reference contender on one workload: its lead and its speed-up."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jaxopt_bench.verdict.pairs import Pair
 from jaxopt_bench.verdict.ranking import Ranking
 
 REFERENCE = "adamw"
-"""The contender with which others are compared by default, if a study has it."""
+"""The default contender to compare the others with, if a study has it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,14 +23,14 @@ class Versus:
 
     Attributes:
       workload, contender, reference: their names.
-      measure: of the difference, `Scale.primary`.
+      measure: the measure of the difference, `Scale.primary`.
       lead: the difference of the means; positive if the contender is better. Its interval is corrected for all pairs of
         the workload, see `Pair`. None if the contender has no results.
-      p_value: of the difference, on its own; None if it is not tested.
-      adjusted: the same, adjusted for all pairs of the workload.
-      significant: whether it is significant among all pairs of the workload.
-      curve: the measure by which the speed-up is measured; None if no curves are recorded.
-      speed_up: the share of the reference's steps that the contender needs; None likewise.
+      p_value: the p value of the difference, not adjusted; None if it is not tested.
+      adjusted: the p value, adjusted for all pairs of the workload.
+      significant: whether the difference is significant among all pairs of the workload.
+      curve: the measure of the speed-up; None if no curves are recorded.
+      speed_up: the share of the reference's steps that the contender needs; None if no curves are recorded.
     """
 
     workload: str
@@ -52,16 +52,16 @@ def reference_of(document: Document, name: str | None = None) -> str | None:
 
 
 def versus_reference(results: Results, document: Document, ranking: Ranking, reference: str) -> dict[str, Versus]:
-    """Returns each other contender of a workload compared with the reference, by name.
+    """Returns the comparison of each other contender of a workload with the reference, by name.
 
-    A contender whose trials all diverged has no lead, and does not reach the reference's result. One whose results are
-    not known yet is left out.
+    A contender whose trials all diverged has no lead, and does not reach the reference's result. A contender without
+    known results is left out.
 
     Args:
-      results: of the study.
-      document: of the study.
-      ranking: of the workload.
-      reference: the name of a contender; nothing is compared with one that has no results.
+      results: the results of the study.
+      document: the document of the study.
+      ranking: the ranking of the workload.
+      reference: the name of a contender. If it has no results, nothing is compared with it.
     """
     if ranking.standing(reference) is None:
         return {}

@@ -1,4 +1,4 @@
-"""The results of single runs, from which winners, rankings and answers to claims are computed."""
+"""The results of single runs. Winners, rankings and answers to claims are computed from them."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ T = TypeVar("T", float, np.ndarray)
 
 
 def samples(results: Results, document: Document, workload: str, measure: Measure) -> dict[str, list[float]]:
-    """Returns independent results of each contender: one a seed, or with several repetitions the mean of each.
+    """Returns independent results of each contender: one per seed, or with several repetitions the mean of each.
 
     Args:
-      results: of the study.
-      document: of the study.
-      workload: its name.
-      measure: of the confirmations.
+      results: the results of the study.
+      document: the document of the study.
+      workload: the name of the workload.
+      measure: the measure of the confirmations.
 
     Returns:
-      The results of the contenders that have some; see `by_search`.
+      The results of the contenders that have results; see `by_search`.
     """
     several = document.study.repetitions > 1
     return {
@@ -46,17 +46,17 @@ def samples(results: Results, document: Document, workload: str, measure: Measur
 def by_search(results: Results, document: Document, workload: str, measure: Measure) -> dict[str, list[list[float]]]:
     """Returns the results of each contender: a list for each search, with a result for each seed.
 
-    A run that diverged counts as `worst_result`; with several repetitions, so does a search without a winner, because
-    all its trials diverged. They are left out if that is not known.
+    A run that diverged counts as `worst_result`. With several repetitions, so does a search without a winner, because
+    all its trials diverged. They are left out if `worst_result` is not known.
 
     Args:
-      results: of the study.
-      document: of the study.
-      workload: its name.
-      measure: of the confirmations.
+      results: the results of the study.
+      document: the document of the study.
+      workload: the name of the workload.
+      measure: the measure of the confirmations.
 
     Returns:
-      The results of the contenders that have some.
+      The results of the contenders that have results.
     """
 
     def of_run(row: RunRow) -> float | None:
@@ -68,15 +68,15 @@ def by_search(results: Results, document: Document, workload: str, measure: Meas
 def example_samples(
     results: Results, document: Document, workload: str, measure: Measure
 ) -> dict[str, Float[np.ndarray, "results examples"]] | None:
-    """Returns the results of each test example in each of the results that `samples` returns.
+    """Returns the results of each test example in each of the results of `samples`.
 
-    In a result that counts as `worst_result`, every example has this value.
+    If a result counts as `worst_result`, every example has this value.
 
     Args:
-      results: of the study.
-      document: of the study.
-      workload: its name.
-      measure: of the confirmations.
+      results: the results of the study.
+      document: the document of the study.
+      workload: the name of the workload.
+      measure: the measure of the confirmations.
 
     Returns:
       An array for each contender; None if the measure is not the headline metric of the test split, or the results of
@@ -121,12 +121,12 @@ def _by_search(
     """Returns the results of each contender by search and seed; see `by_search`.
 
     Args:
-      results: of the study.
-      document: of the study.
-      workload: its name.
-      measure: by which the worst result is chosen.
-      of_run: returns the result of a confirmation; None if it is not known.
-      of_worst: returns the result of a run that has the worst value.
+      results: the results of the study.
+      document: the document of the study.
+      workload: the name of the workload.
+      measure: the measure that determines the worst result.
+      of_run: a function that returns the result of a confirmation; None if it is not known.
+      of_worst: a function that returns the result of a run with the worst value.
     """
     study = document.study
     found = {c.name: _by_repetition(results, workload, c.name, of_run) for c in study.contenders}
@@ -143,7 +143,7 @@ def _by_search(
 def _by_repetition(
     results: Results, workload: str, contender: str, of_run: Callable[[RunRow], T | None]
 ) -> dict[int, dict[int, T | None]]:
-    """Returns the results of a contender's confirmations, by repetition and seed; None for one that diverged."""
+    """Returns the results of a contender's confirmations, by repetition and seed; None for a run that diverged."""
     found: dict[int, dict[int, T | None]] = {}
     for row in ended(results, workload, contender, "confirmation").to_dicts():
         value = of_run(row)
@@ -165,8 +165,8 @@ def _known_or_worst(by_repetition: Mapping[int, Mapping[int, T | None]], worst: 
 def worst_result(results: Results, study: Study, workload: str, measure: Measure) -> float | None:
     """Returns the result that counts for a run that diverged.
 
-    It is that of an untrained model. If a confirmation that was completed has a worse one, or that of an untrained
-    model is not known, it is the worst of the completed ones: a run that diverged is no better than any of them.
+    It is the result of an untrained model. If this is not known, or a completed confirmation has a worse result, it is
+    the worst result of the completed confirmations: a run that diverged is not better than any of them.
 
     Returns:
       The result; None if neither is known.
@@ -185,14 +185,14 @@ def lost_searches(document: Document, workload: str, contender: str) -> tuple[in
 def deviation_floor(
     results: Results, workload: str, measure: Measure, values_by_contender: Mapping[str, Sequence[float]]
 ) -> float:
-    """Returns the least deviation that results of a measure have because of rounding; see `least_deviation`.
+    """Returns the smallest possible deviation of results of a measure due to rounding; see `least_deviation`.
 
     Args:
-      results: of the study. The number of examples is found from all values of an accuracy that they have.
-      workload: its name.
-      measure: of the results.
-      values_by_contender: the results, whose rounding to float32 counts for other measures. That of other runs does
-        not: the loss of a trial that nearly diverged can be larger by any factor.
+      results: the results of the study. The number of examples is found from all its values of an accuracy.
+      workload: the name of the workload.
+      measure: the measure of the results.
+      values_by_contender: the results. For other measures than accuracies, their rounding to float32 counts. Other runs
+        do not count: the loss of a trial that nearly diverged can be larger by any factor.
     """
     values = [value for own in values_by_contender.values() for value in own]
     metric = measure.metric
@@ -218,14 +218,14 @@ def final_or_best(study: Study, row: RunRow, measure: str) -> float | None:
 
 
 def result_at(study: Study, results: Results, row: RunRow, measure: str, epoch: int | None) -> float | None:
-    """Returns the result of a run, or the one that it would have if it had ended after an epoch.
+    """Returns the result of a run, or its result if it had ended after an epoch.
 
     Args:
-      study: the study, which says whether the result is that of the last or of the best epoch.
-      results: of the study.
-      row: of the run.
+      study: the study; it says whether the result is that of the last or of the best epoch.
+      results: the results of the study.
+      row: the row of the run.
       measure: "{split}_{metric}".
-      epoch: the epoch, counted from 1. Only what was recorded up to its end counts. None for the run's end.
+      epoch: the epoch, counted from 1. Only records up to its end count. None for the end of the run.
 
     Returns:
       The result; None if the run had not reached the epoch, or had diverged by then.
@@ -256,12 +256,12 @@ def epoch_curves(lines: pl.DataFrame) -> dict[str, list[float | None]]:
 
 
 def steps_of(lines: pl.DataFrame, target: Target, metrics: tuple[Metric, ...]) -> int | None:
-    """Returns the step at which a run reached a target, by its lines; None if it did not.
+    """Returns the step at which a run reached a target, from its lines; None if it did not.
 
     Args:
-      lines: of the run's metrics.
-      target: of its workload.
-      metrics: of its problem.
+      lines: the lines of the run's metrics.
+      target: the target of its workload.
+      metrics: the metrics of its problem.
     """
     measure = measures(metrics).get(target.measure)
     found = split_of(target.measure)
@@ -275,9 +275,9 @@ def steps_of(lines: pl.DataFrame, target: Target, metrics: tuple[Metric, ...]) -
 
 
 def ended(results: Results, workload: str, contender: str | None, phase: Phase) -> pl.DataFrame:
-    """Returns the runs in a phase that have ended or were stopped, of a contender or, for None, of all.
+    """Returns the runs in a phase that have ended or were stopped, of one contender or, for None, of all.
 
-    Confirmations are those of winners alone.
+    For confirmations, only those of winners are returned.
     """
     rows = results.runs.filter(
         pl.col("workload") == workload,

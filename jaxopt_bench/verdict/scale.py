@@ -1,4 +1,4 @@
-"""The measures by which the results on a workload are compared."""
+"""The measures that compare the results on a workload."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from jaxopt_bench.verdict.selection import judged_by
 REPORTED = ("test", "validation", "train_clean")
 """Splits by preference: results are reported on the first of them that the problem has."""
 POINT = 0.01
-"""How much worse than the best a learning rate may be and still count as good: a point of a percentage; for other
-units, this share of the difference between the best trial and an untrained model."""
+"""A good learning rate may be worse than the best by this much: a point of a percentage; for other units, this share of
+the difference between the best trial and an untrained model."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Scale:
-    """The measures by which the results on a workload are compared.
+    """The measures that compare the results on a workload.
 
     Attributes:
       measures: all measures of the workload's runs, by name.
       primary: the measure that ranks contenders, such as the test accuracy.
       judged: the measure of the expected best trial, such as the validation loss.
-      headline: the headline metric of the trials, by which learning rates are good or not.
-      tolerance: how much worse than the best trial's `headline` that of a good learning rate may be; None if it is not
+      headline: the headline metric of the trials; it decides which learning rates are good.
+      tolerance: a good learning rate's `headline` may be worse than the best trial's by this much; None if it is not
         known.
     """
 
@@ -42,7 +42,7 @@ class Scale:
 
 
 def scale_of(results: Results, study: Study, workload: str) -> Scale:
-    """Returns the measures by which a study's results on a workload are compared."""
+    """Returns the measures that compare a study's results on a workload."""
     metrics = workload_metrics(results.runs, workload)
     known = measures(metrics)
     split = study.judging_split(workload)
@@ -53,7 +53,7 @@ def scale_of(results: Results, study: Study, workload: str) -> Scale:
 
 
 def _reported(results: Results, study: Study, workload: str, metric: str) -> str:
-    """Returns the split on which results are reported: the first that some confirmation has a result of."""
+    """Returns the split on which results are reported: the first one for which a confirmation has a result."""
     rows = results.runs.filter(pl.col("workload") == workload, pl.col("phase") == "confirmation")
     columns = {split: f"{study.at}.{split}_{metric}" for split in REPORTED}
     known = (split for split, name in columns.items() if name in rows.columns and rows[name].count())
@@ -61,7 +61,7 @@ def _reported(results: Results, study: Study, workload: str, metric: str) -> str
 
 
 def _tolerance(results: Results, study: Study, workload: str, headline: Measure) -> float | None:
-    """Returns how much worse than the best a good learning rate may be."""
+    """Returns the tolerance of good learning rates; see `Scale.tolerance`."""
     if headline.metric.percent:
         return POINT
     rows = results.runs.filter(pl.col("workload") == workload, pl.col("phase") == "trial")

@@ -15,25 +15,25 @@ from jaxopt_bench.statistics.resolution import FLOAT32
 
 @dataclasses.dataclass(frozen=True)
 class ScoreScale:
-    """How results on a workload become scores, which can be averaged over workloads.
+    """A scale that turns results on a workload into scores, which can be averaged over workloads.
 
-    A score is the share of the way from `zero` to `one`, but never below 0: a result that is worse than that of an
-    untrained model counts like one, so that a single exploding run does not outweigh all others. Single runs that are
-    better than the best mean have scores above 1.
+    A score is the share of the way from `zero` to `one`, but never below 0: a result that is worse than an untrained
+    model counts as an untrained model, so that a single diverging run does not outweigh all others. Single runs that
+    are better than the best mean have scores above 1.
 
     Attributes:
-      workload: its name.
-      measure: of the results.
-      logarithmic: whether the way is measured on the logarithm of the distance from the metric's least value. It is for
-        metrics that have a least value and no greatest one and are no percentages, such as losses and gaps to a
-        minimum: for these, half of a loss is as much better whatever the loss is.
-      zero: the result with the score 0: that of an untrained model or, if this is not known, the mean of the worst
-        contender.
+      workload: the name of the workload.
+      measure: the measure of the results.
+      logarithmic: whether the way is measured on the logarithm of the distance from the metric's least value. This is
+        so for metrics with a least value and no greatest value that are not percentages, such as losses and gaps to a
+        minimum: for them, half of a loss is the same improvement for any loss.
+      zero: the result with the score 0: the result of an untrained model or, if this is not known, the mean of the
+        worst contender.
       one: the result with the score 1: the mean of the best contender, on the logarithm if `logarithmic`.
       zero_is_untrained: whether `zero` is the result of an untrained model.
-      floor: distances from the least value that are smaller count as this one; 0 if not `logarithmic`. It is 2⁻²³ (the
-        resolution of float32) of the distance of an untrained model or, if this is not known, of the worst result:
-        what is smaller is a matter of rounding.
+      floor: smaller distances from the least value count as this one; 0 if not `logarithmic`. It is 2⁻²³ (the
+        resolution of float32) of the distance of an untrained model or, if this is not known, of the worst result.
+        Smaller distances are due to rounding.
     """
 
     workload: str
@@ -61,13 +61,13 @@ def score_scale(workload: str, measure: Measure, results: Mapping[str, Sequence[
     """Returns the scale of the scores on a workload.
 
     Args:
-      workload: its name.
-      measure: of the results.
-      results: of each contender, at least one, in the metric's own unit.
+      workload: the name of the workload.
+      measure: the measure of the results.
+      results: the results of each contender, at least one, in the metric's own unit.
 
     Returns:
-      The scale; None if it has no length beyond rounding: no contender is better than an untrained model or, if that
-      is not known, than another one.
+      The scale; None if its length is only rounding: no contender is better than an untrained model or, if the result
+      of an untrained model is not known, than another contender.
 
     Source: Agarwal et al. 2021, "Deep reinforcement learning at the edge of the statistical precipice", section 2
     (normalised scores). They normalise by a random policy and a human.
@@ -98,9 +98,9 @@ def _position(metric: Metric, value: float, floor: float | None) -> float:
     """Returns a number that is higher for better results: the value or its logarithm, with its sign.
 
     Args:
-      metric: of the value.
-      value: in its own unit.
-      floor: the least distance whose logarithm is taken; None for the value itself.
+      metric: the metric of the value.
+      value: the value in its own unit.
+      floor: smaller distances count as this one in the logarithm; None for the value itself.
     """
     sign = 1.0 if metric.higher_is_better else -1.0
     if floor is None or metric.least is None:

@@ -24,10 +24,9 @@ class Score:
     """The score of a trial.
 
     Attributes:
-      trial: its index.
-      value: the measure that judges it, the mean over its seeds; None if a seed diverged or never reached the target.
-      loss: the mean loss on the split by which trials are judged, None if a seed diverged; it decides if no trial has a
-        value.
+      trial: the index of the trial.
+      value: the mean over its seeds of the measure that judges it; None if a seed diverged or never reached the target.
+      loss: the mean loss on the split that judges trials; None if a seed diverged. It decides if no trial has a value.
     """
 
     trial: int
@@ -36,12 +35,12 @@ class Score:
 
 
 def judged_by(study: Study, workload: str, metrics: tuple[Metric, ...]) -> Measure:
-    """Returns the measure that a workload's trials are judged by.
+    """Returns the measure that judges a workload's trials.
 
     Args:
       study: the study.
-      workload: its name.
-      metrics: of its problem.
+      workload: the name of the workload.
+      metrics: the metrics of its problem.
 
     Raises:
       UserError: if the problem has no such metric.
@@ -61,7 +60,7 @@ def trial_scores(study: Study, results: Results, epoch: int | None = None) -> li
       study: the study, which names the measure that judges trials.
       results: the runs of one contender on one workload in one repetition, all finished: either its trials, or those of
         its finalists with other seeds.
-      epoch: score the runs by what they had recorded up to this epoch; None for their results at the end.
+      epoch: use only the records of the runs up to this epoch; None for their results at the end.
     """
     scores = []
     metrics = metrics_of(results.runs["metrics"].to_list())
@@ -80,10 +79,10 @@ def trial_scores(study: Study, results: Results, epoch: int | None = None) -> li
 
 
 def ranked(scores: Sequence[Score], *, higher: bool) -> list[Score]:
-    """Returns the trials that did not diverge, the best first, and the earlier of equals before the later.
+    """Returns the trials that did not diverge, the best first; if trials are equal, the earlier one comes first.
 
     Args:
-      scores: of the trials.
+      scores: the scores of the trials.
       higher: whether higher values are better; see `judged_by`.
     """
     sign = -1 if higher else 1
@@ -100,7 +99,7 @@ def edges(space: Space, values: Point) -> list[str]:
 
     Args:
       space: `Contender.reach`, so that extensions of the search space count.
-      values: of a trial.
+      values: the values of a trial.
     """
     found = []
     for field, searched in space.items():

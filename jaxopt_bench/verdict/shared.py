@@ -1,6 +1,6 @@
-"""Single settings for all workloads: which is the best, and how much tuning for each workload gains over it.
+"""Single settings for all workloads: the best one, and the gain of tuning for each workload over it.
 
-They can only be told if trial i of a contender has the same hyperparameters on all workloads (`Study.same_trials`).
+They are known only if trial i of a contender has the same hyperparameters on all workloads (`Study.same_trials`).
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ class Shared:
     """A contender with one setting for all workloads. Scores are those of trials, not of the test split.
 
     Attributes:
-      contender: its name.
-      scores: of its trials, by workload: 0 for an untrained model and for a trial that diverged, 1 for the best trial
-        of all contenders there.
-      trial: the repetition and the index of the setting that does best over all workloads.
+      contender: the name of the contender.
+      scores: the scores of its trials, by workload: 0 for an untrained model and for a trial that diverged, 1 for the
+        best trial of all contenders on the workload.
+      trial: the repetition and the index of the setting that is best over all workloads.
       values: its hyperparameters.
       single: the mean over workloads of the score of a setting that was chosen on the other workloads, with Student's t
         interval over workloads.
       left_out: this score on each workload.
       tuned: the score on each workload of the setting that was tuned for it.
-      fresh: whether `tuned` is of the confirmations, with fresh seeds. Else it is of the best trials, which are too
-        good: their own results chose them.
-      gain: the mean of `tuned` − `left_out`, with an interval likewise.
+      fresh: whether `tuned` comes from the confirmations, with fresh seeds. Otherwise it comes from the best trials and
+        is too good, because the same results chose them.
+      gain: the mean of `tuned` − `left_out`, with Student's t interval over workloads.
       expected_best: the expected score of the best of 1, 2, … trials, the mean over workloads; see
-        `statistics.expected_best`. Empty if a part of the trials is no smaller search: for a grid, and for search
+        `statistics.expected_best`. Empty if a part of the trials is not a smaller search: for a grid, and for search
         spaces with extensions.
     """
 
@@ -62,14 +62,14 @@ def shared_settings(results: Results, document: Document, workloads: Sequence[st
     """Returns each tuned contender with one setting for all workloads, the best first.
 
     Args:
-      results: of the study.
-      document: of the study.
-      workloads: on which settings are compared.
+      results: the results of the study.
+      document: the document of the study.
+      workloads: the workloads on which settings are compared.
 
     Returns:
-      Nothing for fewer than 2 workloads, for halving, which knows the results of the best trials only, and if trial i
-      of a contender has other hyperparameters on another workload. A contender that is not tuned, or has fewer than 2
-      trials that are recorded on all workloads, is left out.
+      The settings. There are none for fewer than 2 workloads, for halving, which has results of the best trials only,
+      and if trial i of a contender has other hyperparameters on another workload. A contender that is not tuned, or has
+      fewer than 2 trials with records on all workloads, is left out.
     """
     study = document.study
     contenders = [c for c in study.contenders if c.searched]
@@ -117,7 +117,7 @@ def _values(row: RunRow, contender: Contender) -> Point:
 
 
 def _mean(study: Study, seeds: Sequence[RunRow], measure: Measure) -> float | None:
-    """Returns a trial's result, the mean over its seeds; None if one diverged."""
+    """Returns a trial's result, the mean over its seeds; None if one of them diverged."""
     return complete_mean([final_or_best(study, seed, measure.name) for seed in seeds])
 
 

@@ -18,23 +18,23 @@ from jaxopt_bench.verdict.scale import Scale
 
 LEARNING_RATE = "optimizer.learning_rate"
 ZERO_MAY_DO = "optimizer.weight_decay (low)"
-"""An edge of a search space whose values are practically zero already, see `WEIGHT_DECAYS`."""
+"""An edge of a search space at which the values are already practically zero, see `WEIGHT_DECAYS`."""
 FEWEST_NEAREST = 4
-"""The fewest trials near an edge that can show a trend: with 3, no order is significant."""
+"""The smallest number of trials near an edge that can show a trend: with 3, no order is significant."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Trials:
-    """A contender's trials on a workload, those of all repetitions.
+    """A contender's trials on a workload, over all repetitions.
 
     Attributes:
-      count: how many there are.
-      diverged: how many of them diverged.
+      count: the number of trials.
+      diverged: the number of diverged trials.
       expected_best: the expected result of the best of 1, 2, … trials, in `Scale.judged`. It is empty if a part of the
-        trials is no search of the same kind: for a grid, and if the search space has extensions. It is also empty for
-        halving, which knows the results of the best trials only, and if no result is known.
-      good_learning_rates: those of trials that are nearly as good as the best one, see `Scale.tolerance`; None if
-        they are not known, as with halving: a trial that was stopped might have become as good.
+        trials is not a search of the same kind: for a grid, and if the search space has extensions. It is also empty
+        for halving, which has final results of the best trials only, and if no result is known.
+      good_learning_rates: the learning rates of trials that are nearly as good as the best one, see `Scale.tolerance`;
+        None if they are not known, as with halving: a stopped trial might have become as good.
     """
 
     count: int
@@ -71,17 +71,17 @@ def _diverged(study: Study, row: RunRow, judged: Measure) -> bool:
 def improving_edges(
     study: Study, results: Results, rows: pl.DataFrame, winner: Selection, judged: Measure
 ) -> list[str]:
-    """Returns those edges at which a winner lies and towards which results still improve, if there is more beyond them.
+    """Returns the edges at which a winner lies and towards which results still improve, if the range can be extended.
 
-    The best of a few trials lies at an edge of some range by chance, also if the hyperparameter has no influence. So
+    The best of a few trials can lie at an edge of a range by chance, even if the hyperparameter has no influence. So
     the half of the trials that is nearest to the edge must improve towards it: Spearman's rank correlation of the
     results with the distance from the edge must be significant at 5%, one-sided. With halving, the results are those at
-    the first rung, the last epoch that all trials were trained for: later results are of selected trials.
+    the first rung, the last epoch of all trials, because later results are of selected trials only.
 
     Args:
       study: the study.
-      results: of the study, with the lines of the trials' metrics.
-      rows: the trials of a contender on a workload; those of other repetitions than the winner's do not count.
+      results: the results of the study, with the lines of the trials' metrics.
+      rows: the trials of a contender on a workload; only those of the winner's repetition count.
       winner: the selection among them.
       judged: the measure of the results.
 
@@ -109,7 +109,7 @@ def improving_edges(
 
 
 def _badness(study: Study, results: Results, seeds: Sequence[RunRow], judged: Measure, epoch: int | None) -> float:
-    """Returns a trial's result, see `result_at`, with the sign with which lower is better; infinity if it diverged."""
+    """Returns a trial's result, see `result_at`, with its sign set so that lower is better; infinity if it diverged."""
     value = complete_mean([result_at(study, results, seed, judged.name, epoch) for seed in seeds])
     return math.inf if value is None else -value if judged.higher_is_better else value
 
@@ -124,7 +124,7 @@ def _improves(badness: Sequence[float], distances: Sequence[float]) -> bool:
 
 
 def _expected_best(values: Sequence[float | None], judged: Measure) -> list[float]:
-    """Returns the expected result of the best of 1, 2, … trials; one that diverged counts as an untrained model."""
+    """Returns the expected result of the best of 1, 2, … trials; a diverged trial counts as an untrained model."""
     higher, worst = judged.higher_is_better, judged.metric.untrained
     known = [value for value in values if value is not None]
     if worst is None:

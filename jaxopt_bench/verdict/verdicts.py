@@ -18,11 +18,11 @@ class Verdict:
 
     Attributes:
       study: the study.
-      rankings: one for each workload.
+      rankings: one ranking for each workload.
       timed: the workloads with targets on which every contender was timed.
-      profiles: over these workloads, by contender; empty below two of them.
+      profiles: the profiles over these workloads, by contender; empty if there are fewer than two workloads.
       scores: AlgoPerf's scores of the profiles, with intervals for the noise of seeds.
-      margin: scores of equally fast contenders can differ by that because of this noise; see `Scores.margin`.
+      margin: the noise of seeds can make scores of equally fast contenders differ by this much; see `Scores.margin`.
       complete: whether every contender is confirmed on every workload, or has no winner.
     """
 
@@ -36,7 +36,7 @@ class Verdict:
 
 
 def verdict(results: Results, document: Document) -> Verdict:
-    """Returns the verdict of a study, also if it is not complete.
+    """Returns the verdict of a study, which may be incomplete.
 
     Args:
       results: the runs of the study.
@@ -64,7 +64,7 @@ def verdict(results: Results, document: Document) -> Verdict:
 
 
 def _times(study: Study, rankings: Sequence[Ranking]) -> dict[str, dict[str, tuple[float, ...]]]:
-    """Returns the times of each contender's results on the workloads with targets on which every one was timed.
+    """Returns the times of each contender's results on the workloads with targets on which all contenders were timed.
 
     It is empty if there are fewer than two such workloads.
     """

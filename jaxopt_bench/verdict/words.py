@@ -13,13 +13,13 @@ from jaxopt_bench.verdict.scale import POINT
 from jaxopt_bench.verdict.verdicts import Verdict
 
 MOST_SEEDS_TO_NAME = 1000
-"""If more seeds are needed, it is "more than 1,000"."""
+"""A larger number of seeds is shown as "more than 1,000"."""
 WIDEST = 10
-"""If the ends of a range of seeds differ by a larger factor, it says nothing."""
+"""A range of seeds is not shown if its ends differ by a larger factor."""
 
 
 def seeds_in_words(seeds: SeedRange) -> str | None:
-    """Returns a range of numbers of seeds: "40 to 182"; None if it is too wide to say anything."""
+    """Returns a range of numbers of seeds: "40 to 182"; None if it is too wide to be useful."""
     low, high = seeds.low, seeds.high
     if low is None or low > MOST_SEEDS_TO_NAME:
         return f"more than {MOST_SEEDS_TO_NAME:,}"
@@ -53,7 +53,7 @@ def sensitivity_in_words(ranking: Ranking) -> str | None:
 
 
 def scores_in_words(verdict: Verdict) -> str | None:
-    """Returns AlgoPerf's scores, the highest first, and which differences are noise; None if there are no scores."""
+    """Returns a text with AlgoPerf's scores, the highest first, and their noise; None if there are no scores."""
     if not verdict.scores:
         return None
     ranked = sorted(verdict.scores.items(), key=lambda pair: -pair[1].mean)
@@ -84,7 +84,7 @@ def _interval_of_score(score: Estimate) -> str:
 
 
 def evidence_in_words(answered: Answered) -> str:
-    """Returns the evidence for the answer to a claim, and how the setting differs from the claimed one, in words."""
+    """Returns the evidence for the answer to a claim, and the differences from the setting of the claim, in words."""
     evidence = "; ".join(_evidence(evidence) for evidence in answered.evidence)
     differs = answered.claim.differs
     return f"{evidence}. The setting here differs: {differs}" if differs else evidence

@@ -1,4 +1,4 @@
-"""Whether contenders are significantly worse than another one: a conservative test for scripts."""
+"""Finds contenders that are significantly worse than another one, by a conservative test for scripts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jaxopt_bench.verdict.reference import Versus, versus_reference
 from jaxopt_bench.verdict.verdicts import Verdict
 
 SUITE = "all workloads"
-"""Stands for the workload in a finding about all workloads."""
+"""The name in a finding that is about all workloads."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,9 +22,9 @@ class Worse:
 
     Attributes:
       contender: its name.
-      workload: on which it is worse; `SUITE` for all workloads together.
+      workload: the workload on which it is worse; `SUITE` for all workloads together.
       adjusted: the p value, adjusted for all questions; None if all trials of the contender diverged there.
-      words: by how much it is worse.
+      words: the difference in words.
     """
 
     contender: str
@@ -36,7 +36,7 @@ class Worse:
 def worse_than(
     results: Results, document: Document, found: Verdict, suite: Across | None, reference: str, judged: Sequence[str]
 ) -> list[Worse]:
-    """Returns where contenders are significantly worse than a reference.
+    """Returns the workloads on which contenders are significantly worse than a reference.
 
     The questions are: is a contender worse on a workload, for each contender and workload (Welch's t test, which covers
     the choice of test examples if their results are recorded; see `Pair`); and is it worse over all workloads, for each
@@ -49,12 +49,12 @@ def worse_than(
     trained within its search space.
 
     Args:
-      results: of the study.
-      document: of the study.
-      found: its verdict on each workload.
-      suite: its verdict over all workloads; None if there is none.
+      results: the results of the study.
+      document: the document of the study.
+      found: the study's verdict on each workload.
+      suite: the study's verdict over all workloads; None if there is none.
       reference: the name of a contender.
-      judged: the names of the contenders in question.
+      judged: the names of the contenders to check.
     """
     known = {r.workload: versus_reference(results, document, r, reference) for r in found.rankings}
     asked = [own[name] for own in known.values() for name in judged if name in own]

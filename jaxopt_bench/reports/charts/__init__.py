@@ -36,8 +36,8 @@ CHARTS: tuple[Chart, ...] = (
     time_to_target,
     cost,
 )
-"""Each draws a workload, or returns None where there is nothing for it to draw."""
+"""Each function draws a chart of a workload, or returns None if there are no data for it."""
 SMALL_CHARTS: tuple[Chart, ...] = (validation_curve, clean_training_curve, final_results)
-"""Those of each workload, if a study has many workloads."""
+"""The charts of each workload, if a study has many workloads."""
 
 __all__ = ["CHARTS", "SMALL_CHARTS", "Chart", "across_figures", "profiles"]

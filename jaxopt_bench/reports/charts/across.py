@@ -16,11 +16,11 @@ from jaxopt_bench.statistics import Aggregate
 from jaxopt_bench.verdict import Across
 
 ROW = 18
-"""Pixels of a row of an optimizer."""
+"""The height of an optimizer's row, in pixels."""
 DARK_FROM = 0.55
-"""The share of the scale of colours from which on cells are so dark that their numbers are white."""
+"""The share of the colour scale above which cells are so dark that their numbers are white."""
 PALEST_AT_MOST = 0.95
-"""The largest score that has the palest colour, so that colours do not exaggerate tiny differences."""
+"""The upper limit for the score with the palest colour, so that colours do not exaggerate tiny differences."""
 
 
 def across_figures(found: Across, looks: Mapping[str, Look]) -> tuple[Figure, ...]:
@@ -28,7 +28,7 @@ def across_figures(found: Across, looks: Mapping[str, Look]) -> tuple[Figure, ..
 
     Args:
       found: the verdict over all workloads.
-      looks: of the optimizers, in the order of the report.
+      looks: the looks of the optimizers, in the order of the report.
     """
     return (score_map(found), scores(found, looks), ranks(found, looks), score_profiles(found, looks))
 
@@ -83,7 +83,7 @@ def scores(found: Across, looks: Mapping[str, Look]) -> Figure:
 
 
 def ranks(found: Across, looks: Mapping[str, Look]) -> Figure:
-    """Returns the mean rank of each optimizer, with bars of half a critical difference to each side."""
+    """Returns the mean rank of each optimizer, with bars of half a critical difference on each side."""
     names = sorted(found.ranks, key=lambda name: found.ranks[name].value)
     half = found.friedman.critical_difference / 2
     rows = [
@@ -151,11 +151,11 @@ _LINES: Mapping[str, Mapping[str, Any]] = {
     "workloads": {"strokeWidth": 1},
     "seeds": {"strokeWidth": 4, "opacity": 0.6},
 }
-"""The lines of intervals, by their kind."""
+"""The line styles of intervals, by their kind."""
 
 
 def _aggregates(found: Mapping[str, Aggregate], value: str) -> pl.DataFrame:
-    """Returns a row for each optimizer, with the ends of its intervals (null if there are none)."""
+    """Returns a row for each optimizer, with the ends of its intervals (null if there is no interval)."""
     rows = []
     for name, own in found.items():
         ends = itertools.chain(own.over_seeds or (None, None), own.over_workloads or (None, None))

@@ -1,4 +1,4 @@
-"""What was measured over the epochs: means over seeds, with bands."""
+"""Curves of metrics over epochs: means over seeds, with bands."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from jaxopt_bench.reports.style import Look
 from jaxopt_bench.reports.subject import CURVE_PHASES, Subject, bands, thin_out
 
 MOST_POINTS = 400
-"""Of a curve; of a longer one stretches keep their least and their greatest."""
+"""The maximum number of points of a curve. A longer curve is thinned out; see `thin_out`."""
 ROOM = 0.05
-"""The share of the range of means that is left free above and below them."""
+"""The share of the range of means that is free space above and below them."""
 
 
 def training_loss(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
@@ -64,7 +64,7 @@ def validation_curve(subject: Subject, looks: Mapping[str, Look]) -> Figure | No
 
 
 def clean_training_curve(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
-    """Returns the headline metric on clean training examples, if results are of these and it is not the loss."""
+    """Returns the headline metric on clean training examples, if it measures the results and is not the loss."""
     headline = subject.headline
     if headline is None or headline.split != "train_clean" or headline.metric.name == LOSS:
         return None
@@ -80,14 +80,14 @@ def _curve(subject: Subject, looks: Mapping[str, Look], quantity: Quantity, text
     lines = subject.curves.filter(pl.col("split") == quantity.split)
     lines = lines.with_columns(quantity.values(quantity.metric.name).alias("value"))
     tracked = lines.group_by("path").agg(pl.col("step").n_unique().alias("epochs"))
-    if quantity.split == "test" and not (tracked["epochs"] > 2).any():  # two are the last and the best epoch
+    if quantity.split == "test" and not (tracked["epochs"] > 2).any():  # two points are the last and the best epoch
         return None
     found = bands(lines, quantity.limits)
     if found["epoch"].n_unique() < 2:
         return None
     logarithmic = may_be_logarithmic(quantity.metric) and spans_orders(found["mean"])
     low, high = _range(found, quantity.limits, logarithmic)
-    bottom = pl.col("low").clip(lower_bound=low) if logarithmic else pl.col("low")  # what is lower has no logarithm
+    bottom = pl.col("low").clip(lower_bound=low) if logarithmic else pl.col("low")  # lower values have no logarithm
     found = found.with_columns(bottom.alias("bottom"))
     drawn = thin_out(found.sort("series", "epoch"), ["series"], "mean", MOST_POINTS)
     what = "searches" if lines["repetition"].n_unique() > 1 else "seeds"
@@ -108,13 +108,13 @@ def _curve(subject: Subject, looks: Mapping[str, Look], quantity: Quantity, text
 
 
 def _bands_chart(looks: Mapping[str, Look], y_title: str, y_scale: alt.Scale, what: str) -> alt.TopLevelMixin:
-    """Returns lines of means, bands of intervals, and dots near a pointer.
+    """Returns lines of means, bands of intervals, and dots near the pointer.
 
     Args:
-      looks: of the optimizers.
-      y_title: of the axis of means.
-      y_scale: of the axis of means.
-      what: what the means are over: "seeds" or "searches".
+      looks: the looks of the optimizers.
+      y_title: the title of the axis of means.
+      y_scale: the scale of the axis of means.
+      what: the unit of the means: "seeds" or "searches".
     """
     x = alt.X(
         "epoch:Q", title="epoch", scale=alt.Scale(zero=False, nice=False), axis=alt.Axis(tickCount=6, format=".6~g")
@@ -146,7 +146,7 @@ def _bands_chart(looks: Mapping[str, Look], y_title: str, y_scale: alt.Scale, wh
 
 
 def _over(seeds: pl.Series, what: str) -> str:
-    """Returns what lines and bands are, in words."""
+    """Returns a sentence that explains the lines and bands."""
     fewest, most = map(int, extent(seeds))
     if most == 1:
         return "Lines are single runs, one seed each, so there are no bands."
@@ -157,7 +157,7 @@ def _over(seeds: pl.Series, what: str) -> str:
 
 
 def _range(found: pl.DataFrame, limits: tuple[float | None, float | None], logarithmic: bool) -> tuple[float, float]:
-    """Returns the range that shows all means with some room, whatever the bands do."""
+    """Returns a range that shows all means with some space; the bands do not change it."""
     low, high = extent(found["mean"])
     if logarithmic:
         room = (high / low) ** ROOM

@@ -1,4 +1,4 @@
-"""What runs ended with: every seed a dot."""
+"""The final results and costs of runs: one dot for each run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PLUS = "M-1,0H1M0,-1V1"
 
 
 def final_results(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
-    """Returns what each seed reached, with the means and their intervals."""
+    """Returns the result of each seed, with the means and their intervals."""
     headline = subject.headline
     if headline is None:
         return None
@@ -74,7 +74,7 @@ def cost(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
 
 
 def trade_off(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
-    """Returns clean training loss against the headline metric, a dot a run."""
+    """Returns clean training loss against the headline metric, one dot per run."""
     headline = subject.headline
     if headline is None or headline.split == "train_clean":
         return None
@@ -113,12 +113,12 @@ def trade_off(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
 
 
 def over(subject: Subject) -> str:
-    """Returns what means are over."""
+    """Returns the unit of the means: "over seeds" or "over searches"."""
     return "over searches" if subject.study is not None and subject.study.repetitions > 1 else "over seeds"
 
 
 def _means(subject: Subject, runs: pl.DataFrame, loss: Quantity, headline: Quantity) -> pl.DataFrame:
-    """Returns where the mean of each optimizer's runs is; in a study that of its verdict."""
+    """Returns the mean of each optimizer's runs; for a study, the mean from its verdict."""
     if subject.ranking is None:
         return runs.group_by("series", maintain_order=True).agg(pl.col("loss").mean(), pl.col("value").mean())
     found = [
@@ -190,7 +190,7 @@ def _estimates(dots: pl.DataFrame, limits: tuple[float | None, float | None]) ->
 
 
 def _rows(estimates: Mapping[str, Estimate], unit: float = 1.0) -> pl.DataFrame:
-    """Returns estimates as rows, in a unit of which so many make one."""
+    """Returns estimates as rows, multiplied by `unit`."""
     rows = []
     for name, found in estimates.items():
         low, high = (None, None) if found.interval is None else (unit * found.low, unit * found.high)

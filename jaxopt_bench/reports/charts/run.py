@@ -1,4 +1,4 @@
-"""A single run: what was measured of it, step by step."""
+"""Charts of a single run: its metrics over the steps."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def run_charts(curves: pl.DataFrame, metrics: Sequence[Metric], looks: Mapping[s
     """Returns the charts of a run: of its metrics, the learning rate, and norms.
 
     Args:
-      curves: its lines, see `Results.curves`.
-      metrics: what was measured, in the order of the charts.
-      looks: of the values of `SERIES`, and of "gradient" and "update".
+      curves: the lines of the run, see `Results.curves`.
+      metrics: the metrics, in the order of the charts.
+      looks: the looks of the values of `SERIES`, and of "gradient" and "update".
     """
     lines = _with_clock(curves)
     measured = lines.with_columns(pl.col("split").replace_strict(SERIES, default=None).alias("series"))
@@ -80,7 +80,7 @@ def _metric_chart(metric: Metric, lines: pl.DataFrame, looks: Mapping[str, Look]
 
 
 def _with_clock(curves: pl.DataFrame) -> pl.DataFrame:
-    """Returns the lines with the seconds of training until then."""
+    """Returns the lines with the seconds of training until each line."""
     clock = (
         curves.filter(pl.col("split") == "train_steps")
         .sort("step")

@@ -1,4 +1,4 @@
-"""What the search saw: learning rates, budgets, and the winners within their spaces."""
+"""Charts of the search: learning rates, budgets, and the winners within their search spaces."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROW = 22  # pixels
 
 
 def sensitivity(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
-    """Returns what runs reached against their learning rates: a study's trials, or all runs."""
+    """Returns the results of runs against their learning rates: of a study's trials, or of all runs."""
     tried = subject.trials if subject.study else subject.ended
     stopped = int((tried["status"] == "stopped").sum())
     tried = tried.filter(pl.col("learning_rate") > 0, pl.col("status") != "stopped")
@@ -72,12 +72,12 @@ def _rates_chart(
     """Returns a dot for each result, a ring around each winner, and a cross at the top for each run without a result.
 
     Args:
-      looks: of the optimizers.
-      quantity: of the results.
+      looks: the looks of the optimizers.
+      quantity: the quantity of the results.
       tried: all runs, for the axis of learning rates.
       dots: the results.
       lost: the runs without a result.
-      keys: columns of both that tell runs apart, with their titles.
+      keys: the columns of `dots` and `lost` that identify runs, with their titles.
     """
     title = quantity.title
     x = alt.X("learning_rate:Q", title="learning rate", **axis(tried["learning_rate"]))
@@ -107,7 +107,7 @@ def _rates_chart(
 
 
 def settings_map(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
-    """Returns what the settings of a sweep over two numbers reached, as numbers in coloured cells."""
+    """Returns the results of a sweep over two numeric fields, as numbers in coloured cells."""
     if len(subject.varied) != 2:
         return None
     quantity, (across, up) = _judged_by(subject), subject.varied
@@ -167,7 +167,7 @@ def settings_map(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
 
 
 def budget(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
-    """Returns what the best of fewer trials is expected to reach."""
+    """Returns the expected result of the best of fewer trials."""
     if subject.ranking is None or subject.study is None:
         return None
     quantity = _judged_by(subject)
@@ -208,7 +208,7 @@ def budget(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
 
 
 def hyperparameters(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
-    """Returns the winners' values within the spaces they were searched in."""
+    """Returns the values of the winners within their search spaces."""
     if subject.ranking is None or subject.study is None:
         return None
     winners, spaces = [], []
@@ -259,9 +259,9 @@ def hyperparameters(subject: Subject, looks: Mapping[str, Look]) -> Figure | Non
 
 
 def _judged_by(subject: Subject) -> Quantity:
-    """Returns what trials are selected by; of runs of no study, the first of some losses that was measured."""
+    """Returns the quantity that selects trials; for runs of no study, the first measured loss of some splits."""
     if subject.study is not None and subject.ranking is not None:
-        steps = subject.study.select == STEPS  # of which there is no value at the end
+        steps = subject.study.select == STEPS  # which are not a value at the end of a run
         split = subject.study.judging_split(subject.workload)
         return Quantity(subject.measures[f"{split}_loss"] if steps else subject.ranking.scale.judged)
     known = (m for m in ("validation_loss", "test_loss") if subject.runs[m].is_not_null().any())

@@ -1,4 +1,4 @@
-"""How soon targets are reached."""
+"""Charts of the time to reach targets."""
 
 from __future__ import annotations
 

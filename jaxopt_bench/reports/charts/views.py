@@ -15,19 +15,19 @@ from jaxopt_bench.reports.style import Look
 from jaxopt_bench.reports.subject import thin_out
 
 MOST_DOTS = 2000
-"""The most dots that a scatter plot draws. If there are more, evenly spaced ones are selected, in their order."""
+"""The maximum number of dots of a scatter plot. If there are more, evenly spaced ones are selected, in their order."""
 MOST_LETTERS = 40
-"""The most letters that all column names together may have to be written horizontally."""
-SQUARE = 400  # pixels: the height of a figure that should be about as wide
-FILL = "#3d8fe0"  # on a light and on a dark ground
+"""The maximum total length of all column names that are written horizontally."""
+SQUARE = 400  # the height of a figure that should be about square, in pixels
+FILL = "#3d8fe0"  # visible on a light and on a dark background
 
 
 def matrix_figure(name: str, view: Matrix) -> Figure:
     """Returns a heat map in which each cell shows its share of the row.
 
     Args:
-      name: of the figure's files.
-      view: what is drawn.
+      name: the name of the figure's files.
+      view: the view to draw.
     """
     rows, columns = _distinct(view.rows), _distinct(view.columns)
     at = np.nonzero(view.values)
@@ -69,8 +69,8 @@ def points_figure(name: str, view: Points) -> Figure:
     """Returns a scatter plot, with the line x = y if the view has it.
 
     Args:
-      name: of the figure's files.
-      view: what is drawn.
+      name: the name of the figure's files.
+      view: the view to draw.
     """
     known = np.isfinite(view.x) & np.isfinite(view.y)
     x, y = view.x[known], view.y[known]
@@ -104,9 +104,9 @@ def lines_figure(name: str, view: Lines, looks: Mapping[str, Look]) -> Figure:
     """Returns curves over a common axis.
 
     Args:
-      name: of the figure's files.
-      view: what is drawn.
-      looks: of the curves, by their names.
+      name: the name of the figure's files.
+      view: the view to draw.
+      looks: the looks of the curves, by their names.
     """
     table = pl.DataFrame(
         {
