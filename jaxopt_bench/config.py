@@ -223,22 +223,22 @@ def _convert(where: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -> 
         return _convert(where, value, hint, metadata)
     if origin is Literal:
         if value not in arguments or type(value) not in {type(a) for a in arguments}:
-            raise UserError(f"{where} is {value!r}; accepted: {', '.join(map(repr, arguments))}.")
+            raise UserError(f"{where} is {value!r}. Expected: {', '.join(map(repr, arguments))}.")
         return value
     if origin is tuple:
         count = None if arguments[-1] is Ellipsis else len(arguments)
         if not isinstance(value, (tuple, list)) or count not in (None, len(value)):
             several = f"{'' if count is None else f'{count} '}{arguments[0].__name__}s"
-            raise UserError(f"{where} is {value!r}; accepted: a list of {several}.")
+            raise UserError(f"{where} is {value!r}. Expected: a list of {several}.")
         return tuple(_convert(f"{where}[{i}]", item, arguments[0], metadata) for i, item in enumerate(value))
     if hint is Any:
         return value
     if hint in (int, float):
         return _convert_number(where, value, hint, metadata)
     if not isinstance(value, hint):
-        raise UserError(f"{where} is {value!r}; accepted: a {hint.__name__}.")
+        raise UserError(f"{where} is {value!r}. Expected: a {hint.__name__}.")
     if hint is str and any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t" for c in value):
-        raise UserError(f"{where} is {value!r}; accepted: a text without control characters and lone surrogates.")
+        raise UserError(f"{where} is {value!r}. Expected: a text without control characters and lone surrogates.")
     return value
 
 
@@ -260,7 +260,7 @@ def _convert_number(where: str, value: Any, hint: type, metadata: Mapping[str, A
     allowed = (int, np.integer) if hint is int else (int, float, np.integer, np.floating)
     converted = hint(value) if isinstance(value, allowed) and not isinstance(value, bool) and _fits(value) else None
     if converted is None or (bounds is not None and converted not in bounds):
-        raise UserError(f"{where} is {value!r}; accepted: {words}.")
+        raise UserError(f"{where} is {value!r}. Expected: {words}.")
     limits = bounds or metadata.get("usual")
     if hint is float and limits is not None and converted in limits:
         rounded = _in_float32(converted)

@@ -46,7 +46,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError
     listed = ", ".join(names) if names else "none at all"
     if len(names) > MOST_NAMES:
         listed = f"{', '.join(near or names[:3])}, … ({len(names)} names)"
-    return UnknownNameError(f"unknown {kind} {name!r}{hint} Accepted: {listed}.")
+    return UnknownNameError(f"unknown {kind} {name!r}{hint} Expected: {listed}.")
 
 
 def shortened(value: object, most: int = 60) -> str:

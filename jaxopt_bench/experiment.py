@@ -71,7 +71,7 @@ class Experiment(Config):
         super().__post_init__()
         check_folder_name("Experiment.name", self.name)
         if self.track_test and not self.evaluate_test:
-            raise UserError("Experiment.track_test is True while evaluate_test is False; accepted: both or neither.")
+            raise UserError("Experiment.track_test is True while evaluate_test is False. Expected: both or neither.")
 
     def replace(self, **fields: Any) -> Self:
         """Returns the experiment with other values of some of its own fields or of its workload's.

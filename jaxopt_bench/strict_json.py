@@ -102,7 +102,7 @@ def check_object(where: str, value: object, fields: Mapping[str, Any]) -> dict[s
         if not _is_a(value[name], kind):
             kinds = typing.get_args(kind) or (kind,)
             accepted = " or ".join(_WORDS[k] for k in kinds if not (k is int and float in kinds))
-            raise UserError(f"{where} is damaged: {name} is {shortened(value[name])}; accepted: {accepted}.")
+            raise UserError(f"{where} is damaged: {name} is {shortened(value[name])}. Expected: {accepted}.")
     return value
 
 

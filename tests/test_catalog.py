@@ -177,7 +177,7 @@ def test_what_is_not_found_is_answered_with_what_is(tmp_path):
         ("EXPERIMENTS = {'a': 1}", "has no EXPERIMENTS"),
         (
             FILE.format(entries=ENTRY.format(name="a").replace("SGD()", "SGD(momentum=2)")),
-            "momentum is 2; accepted",
+            "momentum is 2. Expected",
         ),
     ],
 )

@@ -15,48 +15,48 @@ names = st.text(alphabet="abcdefghij_0123456789", min_size=1, max_size=12)
 def test_an_unknown_name_is_answered_with_the_nearest_and_with_all() -> None:
     error = unknown_name("optimizer", "adm", ["sgd", "padam", "adam"])
     assert isinstance(error, UserError)
-    assert str(error) == "unknown optimizer 'adm'; did you mean adam or padam? Accepted: adam, padam, sgd."
+    assert str(error) == "unknown optimizer 'adm'; did you mean adam or padam? Expected: adam, padam, sgd."
 
 
 def test_of_many_names_only_the_nearest_are_listed() -> None:
     many = [f"experiment_{number:03}" for number in range(94)]
     message = str(unknown_name("experiment", "experimnt_093", many))
-    assert "Accepted: experiment_093, " in message
+    assert "Expected: experiment_093, " in message
     assert message.endswith(", … (94 names).")
     assert "experiment_001" not in message
     assert str(unknown_name("experiment", "?", many)).endswith(
-        "Accepted: experiment_000, experiment_001, experiment_002, … (94 names)."
+        "Expected: experiment_000, experiment_001, experiment_002, … (94 names)."
     )
 
 
 def test_a_name_like_no_other_gets_no_suggestion() -> None:
-    assert str(unknown_name("model", "xyzzy", ["cnn", "alexnet"])) == "unknown model 'xyzzy'. Accepted: alexnet, cnn."
+    assert str(unknown_name("model", "xyzzy", ["cnn", "alexnet"])) == "unknown model 'xyzzy'. Expected: alexnet, cnn."
 
 
 def test_of_a_message_that_nobody_could_read_the_middle_is_left_out() -> None:
-    error = UserError(f"epochs is {'9' * 10_000}; accepted: an integer.")
+    error = UserError(f"epochs is {'9' * 10_000}. Expected: an integer.")
     assert str(error).startswith("epochs is 999")
-    assert str(error).endswith("999; accepted: an integer.")
+    assert str(error).endswith("999. Expected: an integer.")
     assert len(str(error)) < 2000
-    assert str(unknown_name("model", "x" * 10_000, ["cnn"])).endswith("Accepted: cnn.")
+    assert str(unknown_name("model", "x" * 10_000, ["cnn"])).endswith("Expected: cnn.")
 
 
 def test_an_empty_table_says_so() -> None:
-    assert str(unknown_name("model", "cnn", [])) == "unknown model 'cnn'. Accepted: none at all."
+    assert str(unknown_name("model", "cnn", [])) == "unknown model 'cnn'. Expected: none at all."
 
 
 @given(st.sets(names, min_size=1, max_size=3), st.data())
 def test_a_name_with_one_letter_too_many_is_still_recognised(known: set[str], data: Any) -> None:
     meant = data.draw(st.sampled_from(sorted(known)))
     written = meant + "x"  # no name holds an x
-    said, _, suggestions = str(unknown_name("model", written, known)).partition(" Accepted: ")[0].partition("; ")
+    said, _, suggestions = str(unknown_name("model", written, known)).partition(" Expected: ")[0].partition("; ")
     assert said == f"unknown model {written!r}"
     assert meant in suggestions.removeprefix("did you mean ").removesuffix("?").split(" or ")
 
 
 @given(st.sets(names, max_size=8))
 def test_everything_accepted_is_listed_in_order_and_once(known: set[str]) -> None:
-    listed = str(unknown_name("model", "x", iter(known))).partition("Accepted: ")[2]
+    listed = str(unknown_name("model", "x", iter(known))).partition("Expected: ")[2]
     assert listed == (", ".join(sorted(known)) if known else "none at all") + "."
 
 

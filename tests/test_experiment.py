@@ -163,11 +163,11 @@ def test_the_workload_is_a_part_in_json_and_its_fields_are_flags_like_the_others
     ("change", "message"),
     [
         ({"dataset": "cifar11"}, "unknown dataset 'cifar11'; did you mean cifar10"),
-        ({"epochs": 0}, r"Workload\.epochs is 0; accepted: an integer >= 1"),
+        ({"epochs": 0}, r"Workload\.epochs is 0. Expected: an integer >= 1"),
         ({"epochs": 1.5}, r"Workload\.epochs is 1\.5"),
         ({"batch_size": True}, r"Workload\.batch_size is True"),
-        ({"label_smoothing": 1.0}, r"label_smoothing is 1\.0; accepted: a finite number >= 0 and < 1"),
-        ({"dtype": "float16"}, r"dtype is 'float16'; accepted: 'float32', 'bfloat16'"),
+        ({"label_smoothing": 1.0}, r"label_smoothing is 1\.0. Expected: a finite number >= 0 and < 1"),
+        ({"dtype": "float16"}, r"dtype is 'float16'. Expected: 'float32', 'bfloat16'"),
         ({"seed": -1}, r"seed is -1"),
         ({"seed": 2**32}, r"seed is 4294967296"),
         ({"name": "../escape"}, r"Experiment\.name is '\.\./escape'"),
@@ -186,5 +186,5 @@ def test_fields_of_the_experiment_and_of_its_workload_are_replaced_together(tiny
     assert other == dataclasses.replace(tiny, workload=other.workload, seed=3, name="other")
     with pytest.raises(UserError, match="unknown field of the experiment 'epoch'; did you mean epochs"):
         tiny.replace(epoch=7)
-    with pytest.raises(UserError, match=r"Workload\.epochs is 0; accepted: an integer >= 1"):
+    with pytest.raises(UserError, match=r"Workload\.epochs is 0. Expected: an integer >= 1"):
         tiny.replace(epochs=0)

@@ -146,7 +146,7 @@ def measured(experiment: Experiment, flags: Flags) -> Row:
     wall = time.perf_counter() - began
     ended = [run.summary for run in runs if run.summary and run.summary["status"] == "completed"]
     if not ended:
-        raise UserError(f"all {flags.seeds} runs diverged; accepted: settings with which one does not.")
+        raise UserError(f"all {flags.seeds} runs diverged. Expected: settings with which one does not.")
     accuracies = [summary["final"]["test_accuracy"] for summary in ended]
     found = estimate(accuracies, least=0.0, greatest=1.0)
     training = [summary["steps"] * experiment.workload.batch_size / summary["examples_per_second"] for summary in ended]

@@ -93,7 +93,7 @@ def _print_result(result: Result, console: Console) -> None:
     elif not result.passed and result.error is not None:
         size, where, got, expected = result.error
         console.print(
-            f"      {where} is {got:.7g} in place of {expected:.7g}: off by {size:.2g} of the largest value; accepted: "
+            f"      {where} is {got:.7g} in place of {expected:.7g}: off by {size:.2g} of the largest value. Expected: "
             f"{result.tolerance:.2g}"
         )
 

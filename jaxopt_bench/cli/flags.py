@@ -38,7 +38,7 @@ def parse_flags(flags: type, name: str, words: Sequence[str], **options: Any) ->
 def check_at_least_one(flag: str, value: int) -> None:
     """Raises an error if the value of a flag is less than 1."""
     if value < 1:
-        raise UserError(f"{flag} is {value}; accepted: an integer >= 1.")
+        raise UserError(f"{flag} is {value}. Expected: an integer >= 1.")
 
 
 def parse_index_and_count(flag: str, value: str, also: str) -> tuple[int, int]:
@@ -54,7 +54,7 @@ def parse_index_and_count(flag: str, value: str, also: str) -> tuple[int, int]:
     """
     match = re.fullmatch(r"(\d+)/(\d+)", value)
     if match is None or not int(match[1]) < int(match[2]):
-        raise UserError(f"{flag} is {value!r}; accepted: I/N with 0 <= I < N, {also}.")
+        raise UserError(f"{flag} is {value!r}. Expected: I/N with 0 <= I < N, {also}.")
     return int(match[1]), int(match[2])
 
 
@@ -63,5 +63,5 @@ def check_folder(flag: str, path: pathlib.Path) -> None:
     for parent in (path, *path.parents):
         if parent.exists():
             if not parent.is_dir():
-                raise UserError(f"{flag} is {path}, but {parent} is no folder; accepted: a folder, or one to be made.")
+                raise UserError(f"{flag} is {path}, but {parent} is no folder. Expected: a folder, or one to be made.")
             return

@@ -43,7 +43,7 @@ def named_experiment(
         words = ["digits_cnn_adamw", *words]
     if not words or words[0].startswith("-"):
         raise UserError(
-            f"{command}: the experiment comes first; accepted: {command} EXPERIMENT [flags]; `jaxopt-bench list` names "
+            f"{command}: the experiment comes first. Expected: {command} EXPERIMENT [flags]; `jaxopt-bench list` names "
             "them."
         )
     named, rest = _values(("experiments", *NAMED_PARTS), words[1:])
@@ -225,7 +225,7 @@ def _values(fields: Iterable[str], words: Sequence[str]) -> tuple[dict[str, str]
     except argparse.ArgumentError as error:
         flag = (error.argument_name or "").rpartition("/")[2]
         raise UserError(
-            f"{flag} has no value; accepted: {flag} VALUE, or {flag}=VALUE where it begins with a minus."
+            f"{flag} has no value. Expected: {flag} VALUE, or {flag}=VALUE where it begins with a minus."
         ) from error
     return vars(found), rest
 
@@ -249,7 +249,7 @@ def find_run(name: str, runs_dir: pathlib.Path) -> pathlib.Path:
     known = sorted(path.name for path in runs_dir.glob("*") if path.is_dir())
     if not known or pathlib.Path(name).exists():
         raise UserError(
-            f"{name!r} is no run's directory (it holds no config.json); accepted: a run's directory, or an experiment "
+            f"{name!r} is no run's directory (it holds no config.json). Expected: a run's directory, or an experiment "
             f"with runs in {runs_dir}: {', '.join(known) or 'there are none'}."
         )
     raise unknown_name(f"run or experiment in the folder {runs_dir}", name, known)

@@ -212,7 +212,7 @@ def plot_optimizers(flags: PlotFlags) -> int:
     from jaxopt_bench.reports.trajectory_picture import draw_trajectories
 
     if not flags.surfaces:
-        raise UserError(f"--surfaces names none; accepted: one or more of {', '.join(SURFACES)}.")
+        raise UserError(f"--surfaces names none. Expected: one or more of {', '.join(SURFACES)}.")
     for surface in flags.surfaces:
         if surface not in SURFACES:
             raise unknown_name("surface", surface, SURFACES)

@@ -57,7 +57,7 @@ def report(flags: ReportFlags) -> int:
         _watch(flags, out, console)
     results, recorded = _load(flags)
     if out.exists() and not out.is_dir():
-        raise UserError(f"--out is {out}, which is a file; accepted: a folder, there or not.")
+        raise UserError(f"--out is {out}, which is a file. Expected: a folder, there or not.")
     made = report_of(results, flags.path.resolve().name, recorded)
     with console.status(f"drawing {len(made.figures)} figures"):  # this takes seconds
         write(made, out)

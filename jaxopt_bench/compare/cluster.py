@@ -58,9 +58,9 @@ class Cluster:
 
     def __post_init__(self) -> None:
         if self.cpus is not None and not self.cpus > 0:
-            raise UserError(f"cpus is {self.cpus:g}; accepted: a number above 0.")
+            raise UserError(f"cpus is {self.cpus:g}. Expected: a number above 0.")
         if self.gpus is not None and not self.gpus >= 0:
-            raise UserError(f"gpus is {self.gpus:g}; accepted: 0 or more.")
+            raise UserError(f"gpus is {self.gpus:g}. Expected: 0 or more.")
 
     def run(self, jobs: Sequence[Job], options: JobOptions, listener: JobListener, next_jobs: NextJobs) -> None:
         """See `Executor.run`. If it ends early, workers that can be reached write a checkpoint first.
@@ -72,7 +72,7 @@ class Cluster:
         """
         if worker.working:
             raise UserError(
-                "a study begins anew where a job of it loads its optimizer from the same file; accepted: "
+                "a study begins anew where a job of it loads its optimizer from the same file. Expected: "
                 "`if __name__ == '__main__':` before what begins it."
             )
         ray = _import_ray()
@@ -101,7 +101,7 @@ class Cluster:
         nodes = [(n["Resources"].get("CPU", 0.0), n["Resources"].get("GPU", 0.0)) for n in ray.nodes() if n["Alive"]]
         gpus = float(devices * any(have >= 1 for _, have in nodes)) if self.gpus is None else self.gpus
         if 0 < gpus < devices:
-            raise UserError(f"a task has {gpus:g} GPUs and --devices is {devices}; accepted: --task-gpus {devices}.")
+            raise UserError(f"a task has {gpus:g} GPUs and --devices is {devices}. Expected: --task-gpus {devices}.")
         whole = min((have for have, _ in nodes if have), default=1.0)
         cpus = self.cpus if self.cpus is not None else 1.0 if gpus else whole
         if not any(c >= cpus and g >= gpus for c, g in nodes):
@@ -193,7 +193,7 @@ class _Tasks:
         except (errors.WorkerCrashedError, errors.NodeDiedError, errors.OutOfMemoryError) as error:
             raise UserError(
                 f"{job.unit.label}: its worker has died {RETRIES + 1} times, the last time because: {error}; what it "
-                "has trained stays, and the same command goes on from there. Accepted where memory is short: fewer "
+                "has trained stays, and the same command continues from there. If memory is short, use fewer "
                 "runs at once."
             ) from error
 
@@ -207,7 +207,7 @@ class _Tasks:
         while job.kind != "timing" and not all(finished(self.folder / run.path, job.until_epoch) for run in job.runs):
             if time.monotonic() > deadline:
                 raise UserError(
-                    f"{job.unit.label} is trained, and {self.folder} does not hold it; accepted: a "
+                    f"{job.unit.label} is trained, and {self.folder} does not hold it. Expected: a "
                     "folder that all nodes share."
                 )
             time.sleep(POLL)
@@ -218,7 +218,7 @@ def _import_ray() -> Any:
         import ray
         import ray.exceptions
     except ImportError as error:
-        raise UserError('Ray is not installed; accepted: pip install "jaxopt-bench[ray]".') from error
+        raise UserError('Ray is not installed. Expected: pip install "jaxopt-bench[ray]".') from error
     return ray
 
 
@@ -264,6 +264,6 @@ def _check_address(address: str) -> None:
 
 def _no_cluster(address: str, why: object) -> UserError:
     return UserError(
-        f"there is no Ray cluster at the address {address!r} ({why}); accepted: auto, on a node of one; the HOST:PORT "
+        f"there is no Ray cluster at the address {address!r} ({why}). Expected: auto, on a node of one; the HOST:PORT "
         "of its head; or none, for a new one on this machine."
     )

@@ -76,7 +76,7 @@ def compare(
     """
     index, count = shard
     if not 0 <= index < count:
-        raise UserError(f"the shard {index}/{count} does not exist; accepted: I/N with 0 <= I < N.")
+        raise UserError(f"the shard {index}/{count} does not exist. Expected: I/N with 0 <= I < N.")
     data_path = None if data_dir is None else pathlib.Path(data_dir)
     options = JobOptions(pathlib.Path(folder), data_path, largest, devices, recording)
     if record is not None and (study.search == HALVING or shard != (0, 1)):

@@ -67,7 +67,7 @@ class Task:
         experiments = [Experiment.from_json(values) for values in self.experiments]
         if tuple(experiment.digest for experiment in experiments) != self.digests:
             raise UserError(
-                "jaxopt_bench is another version than where the study began; accepted: one version everywhere."
+                "jaxopt_bench is not the version with which the study began. Expected: the same version on all nodes."
             )
         return experiments
 
@@ -112,7 +112,7 @@ def work(task: Task, shared: Shared) -> StepTime | None:
     try:
         experiments, folder = task.load(), shared.options.folder
         if not folder.is_dir():
-            raise UserError(f"{folder} is not there; accepted: a folder that all nodes share.")
+            raise UserError(f"{folder} is not there. Expected: a folder that all nodes share.")
         return perform_patiently(task.kind, experiments, shared.options, task.until_epoch)
     except Interrupted as stop:  # a KeyboardInterrupt, which Ray would mistake for a cancelled task
         raise WorkerStoppedError(str(stop)) from stop

@@ -153,7 +153,7 @@ def train_validation(split: Split, validation_fraction: float) -> tuple[Split, S
       UserError: if the fraction is out of range, or leaves one of the parts empty.
     """
     if not 0 <= validation_fraction < 1:
-        raise UserError(f"validation_fraction is {validation_fraction!r}; accepted: a number >= 0 and < 1.")
+        raise UserError(f"validation_fraction is {validation_fraction!r}. Expected: a number >= 0 and < 1.")
     if validation_fraction == 0:
         return split, None
     # TFDS computes with percents that are whole numbers; 100 * 0.07 is one only after rounding.
@@ -163,7 +163,7 @@ def train_validation(split: Split, validation_fraction: float) -> tuple[Split, S
         empty = "training" if border == 0 else "validation"
         raise UserError(
             f"validation_fraction is {validation_fraction!r}, which leaves the {empty} part of {len(split)} examples "
-            f"empty; accepted: 0, or a fraction that leaves each part at least one example."
+            f"empty. Expected: 0, or a fraction that leaves each part at least one example."
         )
     first, last = slice(None, border), slice(border, None)
     return Split(split.inputs[first], split.labels[first]), Split(split.inputs[last], split.labels[last])

@@ -54,7 +54,7 @@ def build(library: pathlib.Path = LIBRARY) -> None:
     except OSError as error:
         if not made.exists():
             raise UserError(
-                f"the folder {library.parent} cannot be written: {error.strerror}. Accepted: a folder that you may "
+                f"the folder {library.parent} cannot be written: {error.strerror}. Expected: a folder that you may "
                 "write, as in a virtual environment of your own."
             ) from error
         raise UserError(

@@ -252,7 +252,7 @@ def check_side(model: str, images: Float[Array, "batch height width channels"], 
     height, width = images.shape[1:3]
     if min(height, width) < smallest:
         raise UserError(
-            f"images of {height}×{width} pixels are too small for {model}; accepted: {smallest}×{smallest} or larger."
+            f"images of {height}×{width} pixels are too small for {model}. Expected: {smallest}×{smallest} or larger."
         )
 
 

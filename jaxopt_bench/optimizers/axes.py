@@ -43,7 +43,7 @@ class Axis(Config):
         super().__post_init__()
         if not self.low < self.high or (self.scale != "linear" and self.low <= 0):
             raise UserError(
-                f"the range {self} is empty; accepted: low < high, and 0 < low where the scale is logarithmic."
+                f"the range {self} is empty. Expected: low < high, and 0 < low where the scale is logarithmic."
             )
 
     def __contains__(self, value: float) -> bool:
@@ -89,7 +89,7 @@ class Choice(Config):
         super().__post_init__()
         object.__setattr__(self, "values", _without_lists(self.values))
         if not self.values:
-            raise UserError("Choice.values is empty; accepted: at least one value.")
+            raise UserError("Choice.values is empty. Expected: at least one value.")
 
     def __contains__(self, value: object) -> bool:
         return value in self.values

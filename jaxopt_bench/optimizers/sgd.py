@@ -41,7 +41,7 @@ class SGD(Rescaling):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.nesterov and self.momentum is None:
-            raise UserError("SGD.nesterov is True but SGD.momentum is None; accepted: a momentum in [0, 1).")
+            raise UserError("SGD.nesterov is True but SGD.momentum is None. Expected: a momentum in [0, 1).")
 
     def scale(self, hyperparameters: Hyperparameters, moment: Moment) -> optax.GradientTransformation:
         """See `Rescaling.scale`."""

@@ -20,4 +20,4 @@ def check_extra() -> None:
             importlib.import_module(name)
         except ImportError as error:
             wanted = "pip install 'jaxopt-bench[report]'"
-            raise UserError(f"pictures need the extra 'report' ({error}); accepted: {wanted}.") from error
+            raise UserError(f"pictures need the extra 'report' ({error}). Expected: {wanted}.") from error

@@ -124,7 +124,7 @@ def report_of(results: Results, name: str, recorded: Collection[str] = ()) -> Re
     names = [document.study.name for document in results.documents]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise UserError(f"two studies are called {twice!r}; accepted: the folder of one of them.")
+        raise UserError(f"two studies are called {twice!r}. Expected: the folder of one of them.")
     studies = [_read_study(results, document, recorded) for document in results.documents]
     others = results.runs.filter(pl.col("study").is_null() | ~pl.col("study").is_in(names))
     loose = of_runs(dataclasses.replace(results, runs=others)) if len(others) else []

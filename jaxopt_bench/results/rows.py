@@ -197,7 +197,7 @@ def _check(name: str, values: Sequence[object], kind: ColumnType, paths: Sequenc
     for path, value in zip(paths, values, strict=True):
         if not fits(value, kind) or (needed and value is None):
             file = "summary.json" if name == "status" or name in COST or is_reached(name) else "config.json"
-            raise UserError(f"{path / file} is damaged: {name} is {value!r}; accepted: {kind}.")
+            raise UserError(f"{path / file} is damaged: {name} is {value!r}. Expected: {kind}.")
 
 
 def _batches(paths: Sequence[pathlib.Path]) -> Iterator[list[tuple[pathlib.Path, bytes]]]:
@@ -247,5 +247,5 @@ def _slow_lines(path: pathlib.Path, types: Types) -> pl.DataFrame:
     for number, record in enumerate(records, start=1):
         for name, kind in types.items():
             if not fits(record.get(name), kind):
-                raise UserError(f"{path}, line {number} is damaged: {name} is {record[name]!r}; accepted: {kind}.")
+                raise UserError(f"{path}, line {number} is damaged: {name} is {record[name]!r}. Expected: {kind}.")
     return pl.DataFrame([column(name, [record.get(name) for record in records], kind) for name, kind in types.items()])

@@ -140,10 +140,10 @@ class Results:
     def check_can_save(self, folder: pathlib.Path) -> None:
         """Checks that these results can be written into a folder; see `save`."""
         if len(self.documents) > 1:
-            raise UserError(f"these are the results of {len(self.documents)} studies; accepted: those of one.")
+            raise UserError(f"these are the results of {len(self.documents)} studies. Expected: those of one.")
         recorded = counting(folder, RUNS).exists()
         if counting(folder, DOCUMENT).exists() and not (self.documents and recorded):
-            raise UserError(f"{folder} holds a study; accepted: another folder, or one that recorded this study.")
+            raise UserError(f"{folder} holds a study. Expected: another folder, or one that recorded this study.")
 
     def write(self, folder: pathlib.Path, *, compact: bool = False, compression: int = COMPRESSION) -> None:
         """Writes what `save` writes into a folder that this process holds.
@@ -374,7 +374,7 @@ def _read_table(path: pathlib.Path, types: Types) -> pl.DataFrame:
         raise UserError(f"{path} is damaged or missing: {error}.") from error
     for name, kind in table.schema.items():
         if types.get(name, kind) != kind:
-            raise UserError(f"{path} is damaged: the column {name} has the type {kind}; accepted: {types[name]}.")
+            raise UserError(f"{path} is damaged: the column {name} has the type {kind}. Expected: {types[name]}.")
     missing = [pl.lit(None, kind).alias(name) for name, kind in types.items() if name not in table.columns]
     table = table.with_columns(missing)
     if table["path"].has_nulls():

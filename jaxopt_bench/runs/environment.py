@@ -29,9 +29,9 @@ def check_options() -> None:
       UserError: where it uses float64, or the random numbers it had before 0.5.
     """
     if jax.config.jax_enable_x64:  # type: ignore[attr-defined]
-        raise UserError("JAX_ENABLE_X64 is on; accepted: off, since experiments compute in float32 or bfloat16.")
+        raise UserError("JAX_ENABLE_X64 is on. Expected: off, since experiments compute in float32 or bfloat16.")
     if not jax.config.jax_threefry_partitionable:  # type: ignore[attr-defined]
-        raise UserError("JAX_THREEFRY_PARTITIONABLE is off; accepted: on, since other draws make another experiment.")
+        raise UserError("JAX_THREEFRY_PARTITIONABLE is off. Expected: on, since other draws make another experiment.")
 
 
 def environment(code_path: CodePath, members: int = 1) -> dict[str, Any]:

@@ -112,7 +112,7 @@ class Index:
         directories = choose_directories(experiments, pathlib.Path(runs_dir), fresh)
         if len(set(directories)) < len(directories):
             raise UserError(
-                f"two of the {len(experiments)} experiments are the same; accepted: experiments that differ."
+                f"two of the {len(experiments)} experiments are the same. Expected: experiments that differ."
             )
         entries = [Entry(d, e, until_epoch) for d, e in zip(directories, experiments, strict=True)]
         for entry in entries:

@@ -374,7 +374,7 @@ def load_summary(path: pathlib.Path) -> dict[str, Any]:
     """
     summary = check_object(str(path), read_json(path), _SUMMARY)
     if summary["status"] not in STATUSES:
-        raise UserError(f"{path} is damaged: status is {summary['status']!r}; accepted: {', '.join(STATUSES)}.")
+        raise UserError(f"{path} is damaged: status is {summary['status']!r}. Expected: {', '.join(STATUSES)}.")
     for at in ("final", "best"):
         if summary[at] is not None:
             check_object(f"{path}: {at}", summary[at], _RESULT)

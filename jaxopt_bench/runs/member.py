@@ -69,11 +69,11 @@ class Member:
             return
         found, before, now = config["digest"], config["task"], json.loads(json.dumps(task_to_json(self.task)))
         if found != digest:
-            raise UserError(f"{path} is of a run with the digest {found!r}; accepted here: {digest!r}, or --fresh.")
+            raise UserError(f"{path} is of a run with the digest {found!r}. Expected here: {digest!r}, or --fresh.")
         for name, value in now.items():
             if before.get(name) != value and not _near(before.get(name), value):
                 raise UserError(
-                    f"{path} is of other data: task.{name} was {before.get(name)} and is {value}; accepted: "
+                    f"{path} is of other data: task.{name} was {before.get(name)} and is {value}. Expected: "
                     "the same data, or --fresh."
                 )
 

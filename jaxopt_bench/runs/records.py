@@ -73,7 +73,7 @@ class MetricsFile:
         if recorded is not None and found != recorded:
             raise UserError(
                 f"{path} is damaged: up to the checkpoint that the run would go on from it tells of {found:,} training "
-                f"steps, and {recorded:,} were made; accepted: --fresh, to train it again beside this one."
+                f"steps, and {recorded:,} were made. Expected: --fresh, to train it again beside this one."
             )
         if path.is_symlink() or not path.exists() or self._content() != content:
             self._replace()

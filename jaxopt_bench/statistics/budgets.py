@@ -43,10 +43,10 @@ def expected_best(values: Sequence[float], *, higher: bool, worst: float | None 
     check_ordered("values", values)
     losses = np.sort(np.asarray(values, np.float64) * (-1 if higher else 1))
     if losses[0] == -math.inf:
-        raise UserError(f"values has the value {math.inf if higher else -math.inf}; accepted: none infinitely good.")
+        raise UserError(f"values has the value {math.inf if higher else -math.inf}. Expected: none infinitely good.")
     if worst is not None:
         if not math.isfinite(worst):
-            raise UserError(f"worst is {worst}; accepted: a finite number.")
+            raise UserError(f"worst is {worst}. Expected: a finite number.")
         losses = np.minimum(losses, -worst if higher else worst)
     curve = _expected_minimum(losses)
     return (0.0 - curve if higher else curve).tolist()  # 0.0 − 0.0 is not −0.0
@@ -87,5 +87,5 @@ def expected_best_is_exact(search: str) -> bool:
     exact = _SUBSETS_ARE_SEARCHES[search]
     if exact is None:
         accepted = " or ".join(name for name, subsets in _SUBSETS_ARE_SEARCHES.items() if subsets is not None)
-        raise UserError(f"search is {search!r}, of which no part is a smaller {search}; accepted: {accepted}.")
+        raise UserError(f"search is {search!r}, of which no part is a smaller {search}. Expected: {accepted}.")
     return exact

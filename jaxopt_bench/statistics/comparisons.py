@@ -228,7 +228,7 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     least = 0.0
     for rank, (p, index) in enumerate(known):
         if not 0 <= p <= 1:
-            raise UserError(f"p_values has the value {p}; accepted: numbers from 0 to 1, or None.")
+            raise UserError(f"p_values has the value {p}. Expected: numbers from 0 to 1, or None.")
         least = max(least, min(1.0, (len(known) - rank) * p))
         adjusted[index] = least
     return adjusted

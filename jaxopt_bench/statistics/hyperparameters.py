@@ -62,9 +62,9 @@ def sensitivity(
     check_lengths(learning_rates=learning_rates, results=results)
     check_finite("learning_rates", learning_rates)
     if min(learning_rates) <= 0:
-        raise UserError(f"learning_rates has the value {min(learning_rates)}; accepted: numbers > 0.")
+        raise UserError(f"learning_rates has the value {min(learning_rates)}. Expected: numbers > 0.")
     if not 0 <= within < math.inf:
-        raise UserError(f"within is {within}; accepted: a number >= 0.")
+        raise UserError(f"within is {within}. Expected: a number >= 0.")
     trials = [(rate, value) for rate, value in zip(learning_rates, results, strict=True) if value is not None]
     if not trials:
         return None

@@ -86,12 +86,12 @@ def _common_workloads(times: Mapping[str, Mapping[str, float | None]]) -> list[s
     """Returns the workloads, which every optimizer must have."""
     workloads = list(next(iter(times.values()), {}))
     if not workloads:
-        raise UserError("times is empty; accepted: at least one optimizer with at least one workload.")
+        raise UserError("times is empty. Expected: at least one optimizer with at least one workload.")
     for name, by_workload in times.items():
         odd = sorted(set(by_workload) ^ set(workloads))
         if odd:
             raise UserError(
-                f"times: not every optimizer has the workload {odd[0]!r}, as {name!r} shows; accepted: the same "
+                f"times: not every optimizer has the workload {odd[0]!r}, as {name!r} shows. Expected: the same "
                 "workloads for all, None where a target was not reached."
             )
     return workloads
@@ -102,7 +102,7 @@ def _solved(name: str, by_workload: Mapping[str, float | None]) -> dict[str, flo
     times = {workload: math.inf if time is None else time for workload, time in by_workload.items()}
     for workload, time in times.items():
         if not time > 0:
-            raise UserError(f"times: {name!r} has {time} on {workload!r}; accepted: a time > 0, or None.")
+            raise UserError(f"times: {name!r} has {time} on {workload!r}. Expected: a time > 0, or None.")
     return {workload: time for workload, time in times.items() if time < math.inf}
 
 
@@ -131,7 +131,7 @@ def algoperf_score(profile: Profile, tau_max: float = CREDITED) -> float:
     Source: Dahl et al. 2023, "Benchmarking neural network training algorithms", section 4.5.2, equation 3.
     """
     if not 1 < tau_max < math.inf:
-        raise UserError(f"tau_max is {tau_max}; accepted: a finite number > 1.")
+        raise UserError(f"tau_max is {tau_max}. Expected: a finite number > 1.")
     edges = [min(tau, tau_max) for tau in (*profile.taus, tau_max)]
     widths = (high - low for low, high in itertools.pairwise(edges))
     return math.fsum(share * width for share, width in zip(profile.shares, widths, strict=True)) / (tau_max - 1)

@@ -50,7 +50,7 @@ class Entry:
         fields = {name: found[name] for name in cls.json_types}
         for name in (name for name, kind in cls.json_types.items() if kind is list):
             if not all(isinstance(item, str) for item in fields[name]):
-                raise UserError(f"{where} is damaged: {name} is {fields[name]!r}; accepted: texts.")
+                raise UserError(f"{where} is damaged: {name} is {fields[name]!r}. Expected: texts.")
             fields[name] = tuple(fields[name])
         return cls(**fields)
 
@@ -147,7 +147,7 @@ class Selection(Entry):
         known = {str(index) for index in range(len(found.among))}
         if own and not (own.keys() <= known and str(found.trial) in own):
             raise UserError(
-                f"{where} is damaged: finalists is {shortened(own)}; accepted: trials, the winner among them."
+                f"{where} is damaged: finalists is {shortened(own)}. Expected: trials, the winner among them."
             )
         return dataclasses.replace(found, finalists={int(key): value for key, value in own.items()})
 

@@ -108,7 +108,7 @@ def _grid(space: Space, count: int) -> list[Point]:
     if math.prod(sizes.values()) > count:
         raise UserError(
             f"a grid over {', '.join(space)} has at least {math.prod(sizes.values())} points where the budget is "
-            f"{count} trials; accepted: a larger budget, fewer fields, or another search."
+            f"{count} trials. Expected: a larger budget, fewer fields, or another search."
         )
     ranges = [field for field, searched in space.items() if not isinstance(searched, Choice)]
     while ranges:

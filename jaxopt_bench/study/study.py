@@ -116,7 +116,7 @@ class Study(Config):
         given = [budget for budget in (self.trials, self.total_epochs) if budget is not None]
         if len(given) > 1 or (not given and any(c.searched for c in self.contenders)):
             raise UserError(
-                f"Study.trials is {self.trials} and total_epochs is {self.total_epochs}; accepted: one of the two."
+                f"Study.trials is {self.trials} and total_epochs is {self.total_epochs}. Expected: one of the two."
             )
         self._check_names()
         if self.select != STEPS and not is_judging(self.select):
@@ -125,7 +125,7 @@ class Study(Config):
             raise UserError("Study.finalists is 1. Expected 0 for none, or at least 2 to select among.")
         self._check_halving()
         if self.refit and self.at == "best":
-            raise UserError("Study.at is 'best' where refit is True; accepted: 'final', since nothing validates then.")
+            raise UserError("Study.at is 'best' where refit is True. Expected: 'final', since nothing validates then.")
         self._check_workloads()
         self._check_size()
         self._check_references()
@@ -158,11 +158,11 @@ class Study(Config):
         for field in ("workloads", "contenders"):
             names = [item.name for item in getattr(self, field)]
             if not names or len(set(names)) < len(names):
-                raise UserError(f"Study.{field} is called {names}; accepted: at least one, of different names.")
+                raise UserError(f"Study.{field} is called {names}. Expected: at least one, of different names.")
         folders = [run_name(w.name, c.name) for w in self.workloads for c in self.contenders]
         twice = next((name for name in folders if folders.count(name) > 1), None)
         if twice is not None:
-            raise UserError(f"Study.workloads and contenders have two pairs called {twice!r}; accepted: other names.")
+            raise UserError(f"Study.workloads and contenders have two pairs called {twice!r}. Expected: other names.")
 
     def _check_size(self) -> None:
         """Checks that the budgets do not make too many runs to train and to read."""
@@ -187,7 +187,7 @@ class Study(Config):
         for workload in self.workloads:
             if tuned and self.trials_on(workload) < 1:
                 raise UserError(
-                    f"Study.total_epochs is {self.total_epochs}; accepted: at least "
+                    f"Study.total_epochs is {self.total_epochs}. Expected: at least "
                     f"{workload.epochs * self.trial_seeds}, one trial on {workload.name}."
                 )
             if self.select == STEPS and tuned and self.target(workload.name) is None:

@@ -148,19 +148,19 @@ def _check_devices(devices: int) -> None:
         simulated = _SIMULATED if jax.default_backend() == "cpu" else ""
         each = f"a multiple of {processes}, the number of processes, up to" if processes > 1 else "1 to"
         raise UserError(
-            f"devices is {devices}; accepted: {each} {most}, which is how many {jax.default_backend()} devices there "
+            f"devices is {devices}. Expected: {each} {most}, which is how many {jax.default_backend()} devices there "
             f"are{simulated}."
         )
 
 
 def _with_layers(path: CodePath, named: Any, devices: int) -> CodePath:
     if named not in (known := typing.get_args(LayersPath)):
-        raise UserError(f"{LAYERS} is {named!r}; accepted: {', '.join(known)}.")
+        raise UserError(f"{LAYERS} is {named!r}. Expected: {', '.join(known)}.")
     if named != "onednn":
         slow = path.members == "map" and named != "pure"  # XLA's own convolutions, in a compiled loop of a CPU's
         return CodePath(named) if slow else dataclasses.replace(path, layers=named)
     if path.members != "map" or devices > 1:
-        raise UserError(f"{LAYERS} is {named!r}; accepted: on one device, a CPU.")
+        raise UserError(f"{LAYERS} is {named!r}. It needs a CPU as the only device.")
     if kernels.onednn_version() is None:
         raise UserError(
             f"{LAYERS} is {named!r}, but oneDNN's convolutions are not built. {kernels.COMMAND} builds them."

@@ -113,7 +113,7 @@ def check_batch(path: CodePath, members: int, size: int) -> None:
     if members % path.devices and size % path.devices:
         raise UserError(
             f"{path.devices} devices can share neither {members} run{'s' if members > 1 else ''} nor "
-            f"Workload.batch_size, which is {size}; accepted: a multiple of {path.devices} of either, or another "
+            f"Workload.batch_size, which is {size}. Expected: a multiple of {path.devices} of either, or another "
             "number of devices."
         )
 

@@ -116,7 +116,7 @@ def check_one_program(tasks: Sequence[Task]) -> None:
         if differing:
             name = differing[0]
             raise UserError(
-                f"a population's members differ in {name} ({first.get(name)!r} and {other.get(name)!r}); accepted: "
+                f"a population's members differ in {name} ({first.get(name)!r} and {other.get(name)!r}). Expected: "
                 "differences in the numbers of the optimizer or the schedule, or in the seed."
             )
 

@@ -55,9 +55,9 @@ def test_no_fraction_is_no_validation_part() -> None:
     [
         (0.01, "the validation part of 5 examples empty"),
         (0.99, "the training part of 5 examples empty"),
-        (1.0, r"validation_fraction is 1.0; accepted"),
-        (-0.1, r"validation_fraction is -0.1; accepted"),
-        (float("nan"), r"validation_fraction is nan; accepted"),
+        (1.0, r"validation_fraction is 1.0. Expected"),
+        (-0.1, r"validation_fraction is -0.1. Expected"),
+        (float("nan"), r"validation_fraction is nan. Expected"),
     ],
 )
 def test_a_fraction_that_leaves_nothing_is_refused(fraction: float, message: str) -> None:

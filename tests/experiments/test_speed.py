@@ -171,7 +171,7 @@ def test_a_probe_on_relus_corner_is_drawn_again_but_a_lasting_difference_is_refu
     moved = lambda _: with_gradient(answer, "head/kernel", next(asked))  # noqa: E731
     found = agreement.check("cnn", right, moved, right, [probe] * 3, "float32")
     assert found["gradient_difference"] == 0
-    with pytest.raises(DisagreementError, match=r"head/kernel.*accepted: 0\.001\."):
+    with pytest.raises(DisagreementError, match=r"head/kernel.*Expected: 0\.001\."):
         agreement.check("cnn", right, lambda _: wrong, lambda _: wrong, [probe] * 3, "float32")
 
 

@@ -119,7 +119,7 @@ def test_images_too_small_for_the_pools_are_refused_with_the_smallest_size(
 ) -> None:
     module = config.module(10)
     shapes_of(module, smallest, smallest, 3)
-    message = f"images of {smallest}×{smallest - 1} pixels .* {words}; accepted: {smallest}×{smallest} or larger"
+    message = f"images of {smallest}×{smallest - 1} pixels .* {words}. Expected: {smallest}×{smallest} or larger"
     with pytest.raises(UserError, match=message):
         shapes_of(module, smallest, smallest - 1, 3)
 

@@ -67,12 +67,12 @@ def test_images_too_small_to_be_halved_are_refused_with_the_smallest_size(
 ) -> None:
     module = CNN(channels=channels).module(10)
     shapes_of(module, smallest, smallest, 1)
-    with pytest.raises(UserError, match=f"accepted: {smallest}×{smallest} or larger"):
+    with pytest.raises(UserError, match=f"Expected: {smallest}×{smallest} or larger"):
         shapes_of(module, smallest, smallest - 1, 1)
 
 
 def test_widths_below_one_and_certain_dropout_are_refused() -> None:
-    with pytest.raises(UserError, match=r"CNN\.channels\[1\] is 0; accepted: an integer >= 1"):
+    with pytest.raises(UserError, match=r"CNN\.channels\[1\] is 0. Expected: an integer >= 1"):
         CNN(channels=(4, 0))
-    with pytest.raises(UserError, match=r"CNN\.dropout is 1.0; accepted: a finite number >= 0 and < 1"):
+    with pytest.raises(UserError, match=r"CNN\.dropout is 1.0. Expected: a finite number >= 0 and < 1"):
         CNN(dropout=1.0)

@@ -101,5 +101,5 @@ def test_smallest_side_leaves_exactly_one_pixel(windows: list[tuple[int, int]]) 
 def test_check_side_looks_at_the_shorter_side() -> None:
     layers.check_side("Net", jnp.zeros((1, 7, 9, 1)), 7)
     for height, width in ((6, 9), (9, 6)):
-        with pytest.raises(UserError, match=f"images of {height}×{width} pixels .* Net; accepted: 7×7 or larger"):
+        with pytest.raises(UserError, match=f"images of {height}×{width} pixels .* Net. Expected: 7×7 or larger"):
             layers.check_side("Net", jnp.zeros((1, height, width, 1)), 7)

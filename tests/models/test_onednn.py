@@ -189,8 +189,8 @@ def test_layers_can_be_named(absent: None, monkeypatch: pytest.MonkeyPatch, name
 @pytest.mark.parametrize(
     ("named", "backend", "message"),
     [
-        ("onednn", "gpu", "LAYERS is 'onednn'; accepted: on one device, a CPU"),
-        ("fast", "cpu", "LAYERS is 'fast'; accepted: plain, native, pure, onednn"),
+        ("onednn", "gpu", "LAYERS is 'onednn'. It needs a CPU as the only device"),
+        ("fast", "cpu", "LAYERS is 'fast'. Expected: plain, native, pure, onednn"),
         ("onednn", "cpu", "but oneDNN's convolutions are not built. `jaxopt-bench kernels`"),
     ],
 )

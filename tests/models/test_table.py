@@ -150,11 +150,11 @@ def test_a_changed_model_is_named_after_the_nearest_default(model: Model, name: 
 def test_unknown_names_and_depths_say_what_is_accepted() -> None:
     with pytest.raises(UserError, match=r"unknown model 'resnet21'; did you mean .*resnet20"):
         MODELS["resnet21"]
-    with pytest.raises(UserError, match=r"CifarResNet\.depth is 21; accepted: 20, 32, 44, 56, 110"):
+    with pytest.raises(UserError, match=r"CifarResNet\.depth is 21. Expected: 20, 32, 44, 56, 110"):
         CifarResNet(depth=21)  # type: ignore[arg-type]
-    with pytest.raises(UserError, match=r"ResNet\.depth is True; accepted: 18, 34, 50"):
+    with pytest.raises(UserError, match=r"ResNet\.depth is True. Expected: 18, 34, 50"):
         ResNet(depth=True)  # type: ignore[arg-type]
-    with pytest.raises(UserError, match=r"AlexNet\.stem is 'mnist'; accepted: 'cifar', 'imagenet'"):
+    with pytest.raises(UserError, match=r"AlexNet\.stem is 'mnist'. Expected: 'cifar', 'imagenet'"):
         AlexNet(stem="mnist")  # type: ignore[arg-type]
 
 

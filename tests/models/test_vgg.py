@@ -52,5 +52,5 @@ def test_forward_pass_is_that_of_numpy(
 
 
 def test_images_that_cannot_be_halved_five_times_are_refused(shapes_of: Callable[..., Any]) -> None:
-    with pytest.raises(UserError, match=r"31×32 pixels are too small for VGG\(depth=16\); accepted: 32×32"):
+    with pytest.raises(UserError, match=r"31×32 pixels are too small for VGG\(depth=16\). Expected: 32×32"):
         shapes_of(VGG().module(10), 31, 32, 3)

@@ -94,18 +94,18 @@ def test_what_lies_in_a_range(axis, inside, outside):
     [(1, 1, "linear"), (2, 1, "linear"), (0, 1, "log"), (-1, 1, "log"), (0, 1, "log_one_minus"), (2, 1, "log")],
 )
 def test_an_empty_range_is_refused(low, high, scale):
-    with pytest.raises(UserError, match=rf"the range .*{low:g} to {high:g}, .* is empty; accepted: low < high"):
+    with pytest.raises(UserError, match=rf"the range .*{low:g} to {high:g}, .* is empty. Expected: low < high"):
         Axis(low, high, scale)
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"low": math.nan}, "Axis.low is nan; accepted: a finite number"),
-        ({"high": math.inf}, "Axis.high is inf; accepted: a finite number"),
-        ({"low": "small"}, "Axis.low is 'small'; accepted: a finite number"),
-        ({"scale": "lin"}, "Axis.scale is 'lin'; accepted: 'linear', 'log', 'log_one_minus'"),
-        ({"source": None}, "Axis.source is None; accepted: a str"),
+        ({"low": math.nan}, "Axis.low is nan. Expected: a finite number"),
+        ({"high": math.inf}, "Axis.high is inf. Expected: a finite number"),
+        ({"low": "small"}, "Axis.low is 'small'. Expected: a finite number"),
+        ({"scale": "lin"}, "Axis.scale is 'lin'. Expected: 'linear', 'log', 'log_one_minus'"),
+        ({"source": None}, "Axis.source is None. Expected: a str"),
     ],
 )
 def test_a_wrong_field_is_named(fields: dict[str, Any], message):
@@ -123,7 +123,7 @@ def test_a_choice_gives_each_of_its_values_an_equal_part_of_the_shares(values, s
 
 
 def test_a_choice_of_nothing_is_refused():
-    with pytest.raises(UserError, match=r"Choice.values is empty; accepted: at least one value"):
+    with pytest.raises(UserError, match=r"Choice.values is empty. Expected: at least one value"):
         Choice(())
 
 
@@ -162,7 +162,7 @@ def test_equal_spaces_have_equal_hashes():
         ({"a": {"low": 1, "high": 2}}, "space.a: the field 'scale' is missing"),
         ({"a": {"low": 1, "high": 2, "scale": "log", "mean": 1}}, "unknown field of space.a 'mean'"),
         ({"a": {"values": []}}, "Choice.values is empty"),
-        ({"a": {"values": 3}}, "Choice.values is 3; accepted: a list"),
+        ({"a": {"values": 3}}, "Choice.values is 3. Expected: a list"),
         ({"a": {"values": [1], "low": 1}}, "unknown field of space.a 'low'"),
     ],
 )

@@ -109,10 +109,10 @@ def test_records_of_every_kind_are_json_and_come_back():
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("mode", "signs", "mode is 'signs'; accepted: 'sign', 'plain'"),
-        ("level", "MIDDLE", "level is 'MIDDLE'; accepted: 'LOW', 'HIGH'"),
-        ("counted", 2.5, "counted is 2.5; accepted: an integer"),
-        ("whole", math.nan, "whole is nan; accepted: a finite number"),
+        ("mode", "signs", "mode is 'signs'. Expected: 'sign', 'plain'"),
+        ("level", "MIDDLE", "level is 'MIDDLE'. Expected: 'LOW', 'HIGH'"),
+        ("counted", 2.5, "counted is 2.5. Expected: an integer"),
+        ("whole", math.nan, "whole is nan. Expected: a finite number"),
     ],
 )
 def test_other_values_are_refused(field, value, message):

@@ -174,7 +174,7 @@ def test_kernel_mask_spares_biases_and_norm_scales(name):
 )
 def test_values_without_a_meaning_are_refused(name, field, refused, accepted):
     """Such as make an update no number, or are none that the algorithm is defined for; the others train."""
-    with pytest.raises(UserError, match=rf"{field} is .*; accepted: "):
+    with pytest.raises(UserError, match=rf"{field} is .*. Expected: "):
         dataclasses.replace(OPTIMIZERS[name], **{field: refused})
     optimizer = dataclasses.replace(OPTIMIZERS[name], **{field: accepted})
     trained = jax.jit(lambda hyperparameters: train(optimizer, hyperparameters, random_tree(1, (STEPS,))))

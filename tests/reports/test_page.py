@@ -344,7 +344,7 @@ def test_reading_a_run_runs_no_code_that_it_names(
 def test_two_studies_of_one_name_are_refused():
     results, document = made_results(made_study(["adam", "sgd"]))
     other = dataclasses.replace(document, study=made_study(["adam", "lion"]))
-    with pytest.raises(UserError, match="two studies are called 'made'; accepted: the folder of one of them"):
+    with pytest.raises(UserError, match=r"two studies are called 'made'. Expected: the folder of one of them"):
         report_of(dataclasses.replace(results, documents=(document, other)), "made")
 
 

@@ -134,7 +134,7 @@ def test_the_documented_tables_are_those_of_the_recorded_results(name: str):
     [
         (["absent"], "'absent' is not a folder. Expected a run's directory"),
         (["empty"], "empty holds no runs"),
-        ([DIGITS, "--out", "file"], "--out is file, which is a file; accepted: a folder"),
+        ([DIGITS, "--out", "file"], "--out is file, which is a file. Expected: a folder"),
     ],
 )
 def test_what_cannot_be_read_or_written_is_named(

@@ -105,7 +105,7 @@ def test_another_seed_than_the_studys_is_named(tmp_path):
             {"experiment": {"name": "other"}},
             "holds files of two runs: experiment is 'other' in config.json and 'cnn_adam'",
         ),
-        ({"experiment": {"workload": {**EXPERIMENT.workload.to_json(), "epochs": 0}}}, "epochs is 0; accepted"),
+        ({"experiment": {"workload": {**EXPERIMENT.workload.to_json(), "epochs": 0}}}, "epochs is 0. Expected"),
     ],
 )
 def test_a_config_of_another_digest_optimizer_seed_or_name_is_refused(tmp_path, read, change, message):

@@ -313,17 +313,17 @@ DAMAGED_LINES = {
     '{"step": 1': "it is not JSON",
     "[]": "is not an object",
     '{"split": "train"}': "the field 'step' is missing",
-    '{"step": null}': "step is None; accepted: an integer",
-    '{"step": "1"}': "step is '1'; accepted: an integer",
-    '{"step": true}': "step is True; accepted: an integer",
+    '{"step": null}': "step is None. Expected: an integer",
+    '{"step": "1"}': "step is '1'. Expected: an integer",
+    '{"step": true}': "step is True. Expected: an integer",
     '{"step": 1}': "the field 'split' is missing",
-    json.dumps(line(1, "train") | {"loss": "low"}): "loss is 'low'; accepted: a finite number or null",
+    json.dumps(line(1, "train") | {"loss": "low"}): "loss is 'low'. Expected: a finite number or null",
     json.dumps(line(1, "train") | {"loss": [1]}): "loss is",
     json.dumps(line(99999999999999999999, "train")): "an integer has 20 digits",
     json.dumps(line(1, "train") | {"loss": math.nan}): "it is not JSON",
     '{"step": 1, "loss": 1e999}': "beyond the range of a float",
-    json.dumps(line(1, "train") | {"grad_norm": "low"}): "grad_norm is 'low'; accepted: Float64",
-    json.dumps(line(1, "train") | {"accuracy": "high"}): "accuracy is 'high'; accepted: Float64",
+    json.dumps(line(1, "train") | {"grad_norm": "low"}): "grad_norm is 'low'. Expected: Float64",
+    json.dumps(line(1, "train") | {"accuracy": "high"}): "accuracy is 'high'. Expected: Float64",
     '{"step": 1, "x": ' + "[" * 100_000 + "]" * 100_000 + "}": "it is not JSON",
     '{"step": ' + "1" * 5000 + "}": "it is not JSON",
 }
@@ -499,13 +499,13 @@ def test_a_single_run_and_runs_of_no_study_are_recorded_whole(tmp_path):
 
 def test_results_of_several_studies_and_over_a_study_are_not_recorded(tmp_path):
     one, two = write_study(tmp_path / "one", small_study(name="one")), write_study(tmp_path / "two", small_study())
-    with pytest.raises(UserError, match="results of 2 studies; accepted: those of one"):
+    with pytest.raises(UserError, match=r"results of 2 studies. Expected: those of one"):
         load(tmp_path).save(tmp_path / "recorded")
-    with pytest.raises(UserError, match="holds a study; accepted: another folder"):
+    with pytest.raises(UserError, match=r"holds a study. Expected: another folder"):
         load(one).save(two)
     loose = load(write_run(tmp_path / "runs", EXPERIMENT))
     load(one).save(tmp_path / "recorded")
-    with pytest.raises(UserError, match="holds a study; accepted: another folder"):
+    with pytest.raises(UserError, match=r"holds a study. Expected: another folder"):
         loose.save(tmp_path / "recorded")
     with pytest.raises(UserError, match="is not in /elsewhere"):
         dataclasses.replace(loose, folder="/elsewhere").save(tmp_path / "new")

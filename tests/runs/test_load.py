@@ -53,7 +53,7 @@ def test_a_run_without_checkpoints_still_shows_its_metrics(run):
     ("path", "value", "message"),
     [
         (("experiment",), None, "experiment"),
-        (("experiment", "workload", "epochs"), 0, r"Workload\.epochs is 0; accepted: an integer >= 1"),
+        (("experiment", "workload", "epochs"), 0, r"Workload\.epochs is 0. Expected: an integer >= 1"),
         (("experiment", "optimizer", "name"), "adamv", "did you mean adam"),
         (("experiment", "optimizer", "b1"), "0.9", "AdamW.b1 is '0.9'"),
         (("experiment", "workload"), 1, "workload: 1 is not an object with the fields of Workload"),

@@ -186,7 +186,7 @@ def test_what_does_not_fit_is_refused_by_all(words: list[str], tmp_path: pathlib
     run = ["run", "digits_cnn_adamw", *words, "--runs-dir", str(tmp_path / "runs")]
     for code, _, errors in ended(started([*run, "--devices", "3"])):
         assert code == 1
-        assert "devices is 3; accepted: a multiple of 2, the number of processes, up to 4" in errors
+        assert "devices is 3. Expected: a multiple of 2, the number of processes, up to 4" in errors
     for code, _, errors in ended(started([*run, "--devices", "4"], own=(["--seed", "1"], ["--seed", "2"]))):
         assert code == 1
         assert "The processes were told to train different runs. Expected the same command and the same data" in errors
@@ -203,11 +203,11 @@ def test_what_does_not_fit_is_refused_by_all(words: list[str], tmp_path: pathlib
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--process", "2/2", "--coordinator", "localhost:1"], "--process is '2/2'; accepted: I/N with 0 <= I < N"),
+        (["--process", "2/2", "--coordinator", "localhost:1"], "--process is '2/2'. Expected: I/N with 0 <= I < N"),
         *(
             pytest.param(*each, marks=pytest.mark.slow)
             for each in (
-                (["--process", "one"], "--process is 'one'; accepted: I/N"),
+                (["--process", "one"], "--process is 'one'. Expected: I/N"),
                 (["--process", "0/2"], "--coordinator is None. Expected HOST:PORT with --process 0/2"),
                 (["--process", "0/2", "--coordinator", "here"], "--coordinator is here. Expected HOST:PORT"),
                 (["--coordinator", "localhost:1"], "--coordinator is only used with several processes. Expected"),

@@ -82,18 +82,18 @@ def test_it_has_no_bias() -> None:
     ("values", "worst"), [([], None), ([math.nan], None), ([-math.inf, 1.0], None), ([1.0], math.inf)]
 )
 def test_what_is_no_result_is_refused(values: list[float], worst: float | None) -> None:
-    with pytest.raises(UserError, match=r"(values|worst) .*accepted"):
+    with pytest.raises(UserError, match=r"(values|worst) .*Expected"):
         expected_best(values, higher=False, worst=worst)
-    with pytest.raises(UserError, match=r"(values|worst) .*accepted"):
+    with pytest.raises(UserError, match=r"(values|worst) .*Expected"):
         expected_best([-value for value in values], higher=True, worst=worst)
 
 
 def test_only_a_part_of_a_random_search_is_one() -> None:
     assert expected_best_is_exact("random")
     assert not expected_best_is_exact("sobol")
-    with pytest.raises(UserError, match=r"'grid'.*accepted: random or sobol"):
+    with pytest.raises(UserError, match=r"'grid'.*Expected: random or sobol"):
         expected_best_is_exact("grid")
-    with pytest.raises(UserError, match=r"'halving'.*accepted: random or sobol"):
+    with pytest.raises(UserError, match=r"'halving'.*Expected: random or sobol"):
         expected_best_is_exact("halving")
     with pytest.raises(UserError, match="did you mean random"):
         expected_best_is_exact("randm")

@@ -148,7 +148,7 @@ def test_a_bound_that_a_value_lies_beyond_is_ignored() -> None:
 
 @pytest.mark.parametrize("values", [[], [1.0, math.nan], [1.0, math.inf], [-math.inf] * 25])
 def test_no_values_and_values_that_are_not_finite_are_refused(values: list[float]) -> None:
-    with pytest.raises(UserError, match=r"^values .*accepted"):
+    with pytest.raises(UserError, match=r"^values .*Expected"):
         estimate(values)
 
 

@@ -113,7 +113,7 @@ def test_algoperfs_published_scores_are_reproduced_by_its_own_quadrature() -> No
     ],
 )
 def test_times_that_cannot_be_compared_are_refused(table: dict[str, dict[str, float | None]]) -> None:
-    with pytest.raises(UserError, match=r"^times.*accepted"):
+    with pytest.raises(UserError, match=r"^times.*Expected"):
         performance_profile(table)
 
 

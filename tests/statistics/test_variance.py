@@ -77,5 +77,5 @@ def test_what_cannot_be_told_apart_has_no_shares(results: Sequence[Sequence[Sequ
 
 @pytest.mark.parametrize("seeds", [[], [math.nan], [math.inf]])
 def test_what_is_no_result_is_refused(seeds: list[float]) -> None:
-    with pytest.raises(UserError, match=r"results .*; accepted"):
+    with pytest.raises(UserError, match=r"results .*. Expected"):
         variance_shares([[[1.0, 2.0], seeds]])

@@ -167,7 +167,7 @@ def test_recorded_documents_are_written_as_they_were_read(tmp_path, path):
 
 @pytest.mark.parametrize("found", [FORMAT + 1, 0, None, "1", [1], True, 1.0])
 def test_another_format_is_refused(tmp_path, found):
-    with pytest.raises(UserError, match=rf"study\.json has the format .*; accepted: 1 or {FORMAT}"):
+    with pytest.raises(UserError, match=rf"study\.json has the format .*. Expected: 1 or {FORMAT}"):
         read_document(written(tmp_path, format=found))
 
 
@@ -244,10 +244,10 @@ def test_a_trial_that_was_not_chosen_from_is_refused(tmp_path, trial):
 @pytest.mark.parametrize(
     ("finalists", "message"),
     [
-        ({"1": 0.5, "2": 0.1}, r" is damaged: finalists is {'1': 0.5, '2': 0.1}; accepted: trials, the winner among"),
-        ({"0": 0.5}, r" is damaged: finalists is {'0': 0.5}; accepted: trials, the winner among them"),
-        ({"1": 0.5, "one": 0.1}, r" is damaged: finalists is .*; accepted: trials, the winner among them"),
-        ({"1": "low"}, r"\.finalists is damaged: 1 is 'low'; accepted: a finite number or null"),
+        ({"1": 0.5, "2": 0.1}, r" is damaged: finalists is {'1': 0.5, '2': 0.1}. Expected: trials, the winner among"),
+        ({"0": 0.5}, r" is damaged: finalists is {'0': 0.5}. Expected: trials, the winner among them"),
+        ({"1": 0.5, "one": 0.1}, r" is damaged: finalists is .*. Expected: trials, the winner among them"),
+        ({"1": "low"}, r"\.finalists is damaged: 1 is 'low'. Expected: a finite number or null"),
     ],
 )
 def test_finalists_that_are_no_trials_or_have_no_values_are_refused(tmp_path, finalists, message):

@@ -80,7 +80,7 @@ def test_total_epochs_are_those_of_all_rungs():
     assert dataclasses.replace(study, total_epochs=76).trials_on(WORKLOAD) == 16
     assert dataclasses.replace(study, total_epochs=153, trial_seeds=2).trials_on(WORKLOAD) == 16
     assert small_study(trials=None, total_epochs=82).trials_on(WORKLOAD) == 8
-    with pytest.raises(UserError, match="total_epochs is 9; accepted: at least 10, one trial on cnn"):
+    with pytest.raises(UserError, match=r"total_epochs is 9. Expected: at least 10, one trial on cnn"):
         halving(trials=None, total_epochs=9)
     with pytest.raises(UserError, match="makes 10,001 trials"):
         halving(trials=None, total_epochs=10**9)
@@ -109,12 +109,12 @@ def test_the_protocol_says_how_many_trials_are_trained_how_long():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"halving_factor": 1}, r"Study.halving_factor is 1; accepted: an integer >= 2"),
+        ({"halving_factor": 1}, r"Study.halving_factor is 1. Expected: an integer >= 2"),
         (
             {"search": "sobol", "halving_factor": 3, "halving_rungs": 2},
             r"halving_factor is 3 and Study.search is 'sobol'\. Expected the sea",
         ),
-        ({"halving_rungs": 1}, r"Study.halving_rungs is 1; accepted: an integer >= 2"),
+        ({"halving_rungs": 1}, r"Study.halving_rungs is 1. Expected: an integer >= 2"),
         ({"select": "steps_to_target"}, r"Study.select is 'steps_to_target' and Study.search is 'halving'.*Expected"),
     ],
 )

@@ -195,15 +195,15 @@ def test_the_steps_are_compiled_once(tiny: Any, members: int, devices: int) -> N
 
 
 def test_what_cannot_be_shared_is_refused_before_anything_is_written(tiny: Any, tmp_path: Any) -> None:
-    with pytest.raises(UserError, match=r"devices is 9; accepted: 1 to 8, .* there are \(XLA_FLAGS="):
+    with pytest.raises(UserError, match=r"devices is 9. Expected: 1 to 8, .* there are \(XLA_FLAGS="):
         choose_code_path(devices=9)
-    with pytest.raises(UserError, match=r"CodePath.devices is 0; accepted: an integer >= 1"):
+    with pytest.raises(UserError, match=r"CodePath.devices is 0. Expected: an integer >= 1"):
         choose_code_path(devices=0)
     options: Any = {"data_dir": tmp_path / "data", "code_path": choose_code_path(devices=8), "reporter": Reporter()}
     odd = [changed(tiny, batch_size=60, seed=seed) for seed in range(8)]
-    with pytest.raises(UserError, match=r"neither 1 run nor Workload.batch_size, which is 60; accepted: a multiple"):
+    with pytest.raises(UserError, match=r"neither 1 run nor Workload.batch_size, which is 60. Expected: a multiple"):
         train(odd[0], Options(runs_dir=tmp_path / "runs", **options))
-    with pytest.raises(UserError, match=r"neither 3 runs nor Workload.batch_size, which is 60; accepted: a multiple"):
+    with pytest.raises(UserError, match=r"neither 3 runs nor Workload.batch_size, which is 60. Expected: a multiple"):
         train_population(odd[:3], Options(runs_dir=tmp_path / "runs", **options))
     assert not (tmp_path / "runs").exists()
 

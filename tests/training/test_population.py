@@ -156,7 +156,7 @@ def test_members_make_the_steps_each_is_told_to(tiny, data, path):
 def test_what_one_program_cannot_train_is_refused_by_the_field(tiny, change, field):
     tasks = tasks_of(tiny, MAP, {})
     other = dataclasses.replace(tasks[0], experiment=changed(tasks[0].experiment, **change))
-    with pytest.raises(UserError, match=rf"members differ in {field}.* accepted: differences in the numbers"):
+    with pytest.raises(UserError, match=rf"members differ in {field}.* Expected: differences in the numbers"):
         initial_states([*tasks, other])
 
 

@@ -106,7 +106,7 @@ def compare(
     }
     for name, (one, other) in losses.items():
         if not _relative(one, other) <= bound:
-            raise DisagreementError(f"{what}: {name} {one!r} here, {other!r} there; accepted: {bound:g} apart.")
+            raise DisagreementError(f"{what}: {name} {one!r} here, {other!r} there. Expected: {bound:g} apart.")
     found = {"loss_difference": max(_relative(*pair) for pair in losses.values())}
     if dtype == "float32":
         found["gradient_difference"] = _compare_gradients(what, ours.gradients, theirs.gradients, gradient_bound)
@@ -122,7 +122,7 @@ def _compare_gradients(what: str, ours: Variables, theirs: Variables, bound: flo
             here, there = _norm(ours[name]), _norm(theirs[name])
             raise GradientDisagreementError(
                 f"{what}: the gradient of {name} has norm {here!r} here, {there!r} there, and differs by "
-                f"{difference:.2e} of it; accepted: {bound:.2g}."
+                f"{difference:.2e} of it. Expected: {bound:.2g}."
             )
     return max(differences.values())
 

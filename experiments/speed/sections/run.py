@@ -70,7 +70,7 @@ def make_bench(flags: Flags, make_peer: MakePeer, start: Callable[[Request], Wor
     for python in flags.pythons:
         if not python.is_file():
             raise UserError(
-                f"--pythons names {python}, which is no file. Accepted: interpreters, such as ENV/bin/python."
+                f"--pythons names {python}, which is no file. Expected: interpreters, such as ENV/bin/python."
             )
     backend = jax.default_backend()
     chosen = find(ALL, flags.workloads) if flags.workloads else (DIGITS,) if flags.quick else WORKLOADS
