@@ -1,4 +1,4 @@
-"""Reads NumPy archives that somebody may have changed."""
+"""Reads NumPy archives that may be damaged or changed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from jaxopt_bench.files import open_regular
 
 
 def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """Returns the arrays of an archive that is neither compressed nor pickled, by name.
+    """Returns the arrays of an uncompressed archive by name. Pickled arrays are rejected.
 
     Raises:
-      UserError: if it is damaged.
+      UserError: if the archive is damaged.
     """
     try:
         with open_regular(path) as file, zipfile.ZipFile(file) as archive:
