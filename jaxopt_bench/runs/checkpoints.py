@@ -69,7 +69,7 @@ class Checkpoints:
           directory: the folder of checkpoints. It is created if it does not exist; its parent must exist.
           keep: the number of latest checkpoints to keep, in addition to the best one.
           after: the step from which the run continues. Later checkpoints are damaged, since otherwise the run would
-              continue from them. They are removed, so that new checkpoints can have their names.
+            continue from them. They are removed, so that new checkpoints can have their names.
           last: the last step of the run.
           warn: called with a message if something cannot be removed.
 
@@ -219,7 +219,7 @@ def restore(directory: pathlib.Path, step: int, like: Any = None) -> Any:
       directory: the folder of checkpoints.
       step: the step of the checkpoint.
       like: a pytree of arrays, or of shapes and types, with the structure of the saved pytree. If it is None, nodes
-          other than dictionaries are returned as dictionaries.
+        other than dictionaries are returned as dictionaries.
 
     Raises:
       UserError: if a file is missing or changed; the message names the file.
@@ -368,8 +368,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _checkpointer() -> ocp.Checkpointer:
-    """Returns Orbax's synchronous checkpointer. The threads of the asynchronous one wait for minutes after a failed
-    save.
+    """Returns Orbax's synchronous checkpointer. After a failed save, the threads of the asynchronous one wait minutes.
 
     Only the first process uses it. If several processes train together, each process has the whole arrays.
     """

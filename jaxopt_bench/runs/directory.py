@@ -35,9 +35,9 @@ def choose_directories(
     Args:
       experiments: the experiments of the runs.
       runs_dir: the folder of all runs. A path with `..` in it is resolved, since runs refer to each other by relative
-          paths.
+        paths.
       fresh: start a new run beside the existing ones, with a number that no file or folder has yet. Otherwise return
-          the run that was started last.
+        the run that was started last.
     """
     runs_dir = runs_dir.resolve() if ".." in runs_dir.parts else runs_dir
     numbers = {name: _numbers(runs_dir / name) for name in {experiment.name for experiment in experiments}}

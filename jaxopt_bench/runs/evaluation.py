@@ -51,7 +51,7 @@ class Evaluation:
 
     Attributes:
       splits: those of "validation" and "test" that the run evaluates, in this order; "train_clean" if it evaluates
-          neither.
+        neither.
       training_views: the views of the batch of the first training step, for a page.
     """
 
