@@ -97,7 +97,7 @@ class Member:
             self._events.close()
 
     def sync(self) -> None:
-        """Writes its metrics and events to the disk. This precedes each checkpoint from which the run could continue."""
+        """Writes its metrics and events to the disk. This precedes each checkpoint for resuming."""
         self.metrics.sync()
         if self._events is not None:
             self._events.flush()
@@ -161,8 +161,7 @@ class Member:
         write_json(self.directory / SUMMARY, summary | more)
 
     def not_finite(self, step: int) -> Record | None:
-        """Returns the first line with a loss that is not finite, at the last step or at the best epoch; None if there
-        is none.
+        """Returns the first line of the last step or the best epoch with a loss that is not finite; None if none has.
 
         Args:
           step: the last step.
