@@ -64,7 +64,7 @@ class Threads:
         return _join(self.call(advance_part, arguments), places)
 
     def divide(self, tree: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
-        """Returns the parts of stacked arrays, and the function that stacks arrays of all parts in the original order."""
+        """Returns the parts of stacked arrays, and the function that joins arrays of all parts in the old order."""
         indices, _, places = _dealt(np.ones(self.members, np.int32), self.parts)
         return _divide(tree, indices), lambda trees: _join(trees, places)
 

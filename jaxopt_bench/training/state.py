@@ -116,7 +116,7 @@ def _abstract_numbers(task: Task, members: int) -> Any:
 
 
 def _numbers(tasks: Sequence[Task]) -> tuple[Hyperparameters, Hyperparameters, UInt32[Array, " members"]]:
-    """Returns the stacked values in which tasks of one program differ: hyperparameters, the schedule's numbers, seeds."""
+    """Returns the stacked values that differ between tasks of one program: hyperparameters, schedule numbers, seeds."""
     experiments = [task.experiment for task in tasks]
     return (
         stack([experiment.optimizer.hyperparameters() for experiment in experiments]),

@@ -136,7 +136,7 @@ class Task:
 
     @property
     def step_names(self) -> tuple[str, ...]:
-        """The names of values that are averaged over training steps: the loss and other statistics, norms, evaluations."""
+        """The names of values averaged over training steps: the loss and other statistics, norms, evaluations."""
         evaluations = (EVALUATIONS,) if self.experiment.optimizer.line_search else ()
         return LOSS, *self.step_statistics, *NORMS, *evaluations
 
