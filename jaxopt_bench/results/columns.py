@@ -143,7 +143,6 @@ def curve_types(metrics: Iterable[str] = ()) -> Types:
 @functools.cache
 def hyperparameter_types() -> Types:
     """Returns the types of the fields of all problems, models, optimizers and schedules, by the names of their flags.
-    flags.
 
     A field is left out if it has different types in two of these classes.
     """
