@@ -61,8 +61,7 @@ ENVIRONMENT: Types = {
     "code_path": pl.String, "revision": pl.String, "environments": pl.Int64, "inner_rules": pl.String,
 }  # fmt: skip
 """The last environment of a run, and the number of different environments in which it was trained one after the other.
-If its optimizer has several inner rules, `inner_rules` says in JSON which rule updated which part of the network.
-"""
+If its optimizer has several inner rules, `inner_rules` says in JSON which rule updated which part of the network."""
 
 LINES: Types = {
     "step": pl.Int64, "epoch": pl.Float64, "split": pl.String, "loss": pl.Float64, "seconds": pl.Float64,
@@ -70,8 +69,7 @@ LINES: Types = {
     "examples_per_second": pl.Float64,
 }  # fmt: skip
 """The fields of a line of metrics; null if lines of its split have no such field. The tables have a column for each
-other metric too.
-"""
+other metric too."""
 
 _PYTHON: Mapping[ColumnType, type] = {pl.Boolean: bool, pl.Int64: int, pl.Float64: float, pl.String: str}
 _INFERRED: tuple[ColumnType, ...] = (pl.Boolean, pl.Int64, pl.Float64, pl.String, pl.List(pl.Float64))

@@ -15,8 +15,7 @@ from jaxopt_bench.runs.examples import load_examples
 
 EXAMPLE_TYPES: Types = {"path": pl.String, "step": pl.Int64, "values": pl.List(pl.Float32)}
 """The columns: the run, the step at which the test split was evaluated, and the contribution of each test example to
-the headline metric; see `Metric.contributions`.
-"""
+the headline metric; see `Metric.contributions`."""
 
 TOLERANCE = 1e-5
 """Tolerated relative difference between the mean of float32 numbers and the metric that training recorded."""

@@ -101,8 +101,8 @@ class Results:
         """Returns the result of an SQL query over the tables `runs` and `curves`.
 
         Args:
-          query: the query. It cannot read any file. Column names with a dot need double quotes: `SELECT
-            AVG("final.test_loss") FROM runs`.
+          query: the query. It cannot read any file. Column names with a dot need double quotes:
+            `SELECT AVG("final.test_loss") FROM runs`.
 
         Raises:
           UserError: if Polars cannot answer it.

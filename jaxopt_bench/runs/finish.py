@@ -54,7 +54,7 @@ def _test_last(program: Program, states: TrainState, splits: Splits, recorder: R
 
 
 def _test_best(step: int, program: Program, splits: Splits, recorder: Recorder, stop: StopRequest) -> None:
-    """Evaluates the test split with the checkpoint of a step, for members with this best step that lack this."""
+    """Evaluates the test split with the checkpoint of a step, for untested members with this best step."""
     members = [member for member in recorder.active if records.best_step(member.metrics.records) == step]
     if not (untested := _untested(recorder, members, step)):
         return

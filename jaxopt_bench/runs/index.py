@@ -145,7 +145,7 @@ class Index:
         return True
 
     def checkpoints_of(self, entry: Entry) -> CheckpointLocation | None:
-        """Returns the location of a run's checkpoints; None if none was completed, so that the run is restarted.
+        """Returns the location of a run's checkpoints; None if none was completed, so that the run starts again.
 
         Raises:
           UserError: if the run was trained in a population whose folder is missing.
@@ -180,7 +180,7 @@ class Index:
 
 
 def discard_checkpoints(directories: Sequence[pathlib.Path]) -> None:
-    """Removes the checkpoints of finished or stopped runs. A stopped run is restarted if it is resumed.
+    """Removes the checkpoints of finished or stopped runs. A stopped run will then start from step 0.
 
     The checkpoints of a population stay as long as one of its runs is unfinished, or is stopped and not among
     `directories`. The other files of the runs stay.

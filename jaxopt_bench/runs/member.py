@@ -97,7 +97,7 @@ class Member:
             self._events.close()
 
     def sync(self) -> None:
-        """Writes its metrics and events to the disk. This precedes each checkpoint for resuming."""
+        """Writes its metrics and events to the disk. It is called before a checkpoint is saved."""
         self.metrics.sync()
         if self._events is not None:
             self._events.flush()

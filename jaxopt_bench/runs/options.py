@@ -26,22 +26,18 @@ class Recording(Config):
     checkpoint_seconds: float = number(5.0, at_least=0)
     """If `checkpoint_every` is not given: a checkpoint is written at the end of an epoch if the last one is at least
     this many seconds old. The checkpoint of the best epoch is kept in memory until then. A checkpoint is always written
-    at the last step, and at the step at which a signal stops the run.
-    """
+    at the last step, and at the step at which a signal stops the run."""
     keep_checkpoints: int = number(2, at_least=1)
     """The number of latest checkpoints to keep. The checkpoint of the best epoch is kept too. In a population, the
-    checkpoints of the members' best epochs are kept only if the test split will be evaluated with them.
-    """
+    checkpoints of the members' best epochs are kept only if the test split will be evaluated with them."""
     tensorboard: bool = True
     """Write TensorBoard event files."""
     evaluation: bool = False
     """Write evaluation.npz at the end: the model's outputs and losses for each example of the evaluated splits, and
-    views of examples and of a training batch.
-    """
+    views of examples and of a training batch."""
     test_examples: bool = False
     """If the test split is evaluated, write test_examples.npz: the result for each test example, such as whether it is
-    classified correctly. From these results, studies compute how much the choice of test examples matters.
-    """
+    classified correctly. From these results, studies compute how much the choice of test examples matters."""
 
 
 def _default_reporter() -> Reporter:

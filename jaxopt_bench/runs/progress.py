@@ -24,8 +24,7 @@ WIDE = 110
 
 ECHO = 3
 """The number of columns that are left free at the end of a display's lines. When a user stops a run, the terminal shows
-^C there; without free columns it would move the display down by a line.
-"""
+^C there; without free columns it would move the display down by a line."""
 
 
 class Reporter:

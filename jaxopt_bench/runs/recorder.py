@@ -237,7 +237,7 @@ class Recorder:
                 self._diverge(member, line["step"], reason, step)
 
     def _diverge(self, member: Member, step: int, reason: str, found: int) -> None:
-        """Ends a member that diverged at `step`. It was detected after the step `found`, which may be later."""
+        """Ends a member that diverged at `step`. This was detected after the step `found`, which may be later."""
         which = f"{member.directory.name} " if len(self.population.members) > 1 else ""
         self.options.reporter.diverged(f"{which}diverged: {reason}")
         if len(self.active) == 1:

@@ -41,16 +41,14 @@ class CodePath(Config):
     """Whether the members of a population take turns within a program, or are computed together."""
     updates: UpdatesPath = "optax"
     """Whether parameters are updated by optax's transformations or in one pass over memory, if the optimizer supports
-    this; see `optimizers.fused`.
-    """
+    this; see `optimizers.fused`."""
     devices: int = number(1, at_least=1)
     """The number of devices that share the work: the members of a population, or each batch; see `devices`."""
     deterministic: bool = False
     """Whether the compiler must avoid optimizations that make repetitions differ; this costs speed."""
     side_by_side: int | None = number(1, at_least=1)
     """If members take turns: the number of parts of a population, each trained by its own thread; None if it is
-    measured when the population starts. It does not change any bit of the results.
-    """
+    measured when the population starts. It does not change any bit of the results."""
 
     @property
     def allows_side_by_side(self) -> bool:
