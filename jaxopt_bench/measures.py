@@ -95,8 +95,8 @@ def roughness(values: Sequence[float | None]) -> float | None:
     """Returns the roughness of a curve: the mean absolute second difference over epochs.
 
     The roughness of a straight line is 0 for any slope. So an accuracy and its error have the same roughness. A smooth
-    curve that bends has some roughness too: if an accuracy rises exponentially by 90 points, up to 33 points over 3
-    epochs, and less than 2 from 20 epochs on.
+    curve that bends has some roughness too: if an accuracy rises exponentially by 90 points, it is up to 33 points over
+    3 epochs, and less than 2 from 20 epochs on.
 
     Returns:
       The roughness; None for fewer than 20 epochs.

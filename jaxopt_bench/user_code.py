@@ -153,7 +153,7 @@ _FILES: dict[tuple[pathlib.Path, str], ModuleType] = {}  # modules of files that
 
 
 def run_file(what: str, file: str) -> tuple[ModuleType, str]:
-    """Runs a file, and returns its module and the digits that identify its code.
+    """Returns the module of a file, which is run if necessary, and the digits that identify its code.
 
     While it runs, it can import modules beside it, like a script.
 

@@ -42,7 +42,7 @@ def check_reads_no_file(query: str) -> None:
 def _called(query: str) -> list[str] | None:
     """Returns the names before parentheses; None if they cannot be determined reliably."""
     found: list[str] = []
-    before: tuple[str, str, bool] | None = None  # kind and text of the last token except spaces; no space follows
+    before: tuple[str, str, bool] | None = None  # last token except spaces: kind, text, whether no space follows
     for kind, text in _tokens(query):
         if kind is None:
             return None

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 def over_members(function: Callable[..., T], path: CodePath, members: int) -> Callable[..., T]:
-    """Returns a function of one member's arrays as a function `of_all(shared, *stacked)` of all members' arrays.
+    """Converts a function of one member's arrays to `of_all(shared, *stacked)`, a function of all members' arrays.
 
     Args:
       function: takes a member's pytrees, then those of the tuple `shared`, and returns a pytree.

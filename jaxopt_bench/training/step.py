@@ -97,8 +97,8 @@ def make_averages_step(task: Task) -> AveragesStep:
 
     It is for problems whose variables are running averages; only the shapes of the given variables are used. It returns
     the statistics of one batch, with the random draws of the step `index`. A batch with the statistic s changes a
-    running average r with momentum m to m · r + (1 − m) · s. So r = 0 becomes a = (1 − m) · s, and r = a becomes b = (1
-    − m²) · s.
+    running average r with momentum m to m · r + (1 − m) · s. So r = 0 becomes a = (1 − m) · s, and r = a becomes
+    b = (1 − m²) · s.
     Thus s = a / (2 − b / a), for any m and without cancellation if s is large.
     """
     problem = task.problem
