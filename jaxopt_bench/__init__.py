@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # as of `typing`, which takes a while to import: the command line handles Ctrl-C before that
+TYPE_CHECKING = False  # defined here, since importing `typing` is slow: the command line handles Ctrl-C before that
 if TYPE_CHECKING:
     from typing import Any
 
@@ -36,7 +36,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Imports a name when it is first used: JAX takes seconds, and not every command needs it."""
+    """Imports a name when it is first used: importing JAX takes seconds, and not every command needs it."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib

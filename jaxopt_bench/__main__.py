@@ -7,7 +7,7 @@ import sys
 
 
 def main() -> None:
-    """Runs the command line, in a process with huge pages where there are any."""
+    """Runs the command line, in a process with huge pages if they are available."""
     try:
         from jaxopt_bench import interrupts
 
@@ -20,7 +20,7 @@ def main() -> None:
 
     restart_with_huge_pages()
 
-    from jaxopt_bench import cli  # after the restart: it takes a while to import
+    from jaxopt_bench import cli  # after the restart, because this import is slow
     from jaxopt_bench.cli.streams import prepare_output
 
     prepare_output("--debug" in sys.argv)

@@ -1,4 +1,4 @@
-"""What a user's function takes: which of its arguments become fields of a configuration, and of which types."""
+"""The arguments of a user's function: which of them become fields of a configuration, and the types of these fields."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def name_of(function: Callable[..., Any]) -> str:
 
 
 def hint_of(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
-    """Returns a parameter's annotation. None if it has none, or one that only a type checker can resolve."""
+    """Returns a parameter's annotation; None if it has none, or one that only a type checker can resolve."""
     hint = parameter.annotation
     while isinstance(function, functools.partial):
         function = function.func
     module = sys.modules.get(getattr(function, "__module__", None) or "")
     names = getattr(inspect.unwrap(function), "__globals__", vars(module) if module else {})
-    while isinstance(hint, str):  # a quoted annotation is a text in a text under `from __future__ import annotations`
+    while isinstance(hint, str):  # `from __future__ import annotations` turns a quoted annotation into a nested string
         try:
             hint = eval(hint, dict(names))
         except Exception:
@@ -60,16 +60,16 @@ def hint_of(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
 
 
 def members(hint: Any) -> set[Any]:
-    """Returns the types that a union is of, also those of unions within."""
+    """Returns the member types of a union, including those of nested unions."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return set().union(*(members(argument) for argument in typing.get_args(hint)))
     return {hint}
 
 
 def plain(value: Any) -> Any:
-    """Returns the Python number that a scalar of NumPy or JAX stands for; any other value as it is.
+    """Converts a scalar of NumPy or JAX to a Python number, and returns any other value unchanged.
 
-    A float32 becomes the shortest decimal number that it is the nearest one to, as 1e-08.
+    A float32 becomes the shortest decimal number that rounds to it, such as 1e-08.
     """
     if isinstance(value, enum.Enum):
         return value
@@ -89,16 +89,16 @@ def fields_of(
 ) -> list[tuple[str, Any, Any]]:
     """Returns the name, the type and the dataclass field of each argument that a flag can set.
 
-    An argument is a number, a boolean, a text, a choice among such (`Literal`) or a tuple of such, as its annotation or
-    else its default says. Any other keeps its default.
+    A flag can set numbers, booleans, texts, choices among these (`Literal`) and tuples of these. The type comes from
+    the annotation of the argument, or otherwise from its default. Any other argument keeps its default.
 
     Args:
-      function: a function, or a class whose constructor is meant.
-      left_out: arguments that are filled in another way.
-      reserved: names that no field can have.
+      function: a function, or a class, for the arguments of its constructor.
+      left_out: arguments that get their values in another way.
+      reserved: names that a field cannot have.
 
     Raises:
-      UserError: for an argument without a default that no flag can set, or one that has a reserved name.
+      UserError: for an argument without a default that no flag can set, or one with a reserved name.
     """
     found = []
     for parameter in parameters(function):
@@ -126,7 +126,7 @@ def fields_of(
 
 
 def kind_of(value: Any) -> Any:
-    """Returns the type of a field that holds a value: of a number, a text, None, or a sequence of one type."""
+    """Returns the type of a field for a value: a number, a text, None, or a sequence of one type."""
     if value is None:
         return float | None
     if isinstance(value, (list, tuple)):
@@ -138,14 +138,14 @@ def kind_of(value: Any) -> Any:
 
 
 def documentation(function: Callable[..., Any], fields: Mapping[str, str]) -> str:
-    """Returns a docstring with a function's first paragraph, and what it says of its parameters.
+    """Returns a docstring with a function's first paragraph and its descriptions of the parameters.
 
     Args:
-      function: whose docstring is read.
-      fields: the field that each parameter became.
+      function: the function whose docstring is read.
+      fields: the name of the field for each parameter.
     """
     text = inspect.cleandoc(function.__doc__ or "")
-    if inspect.isclass(function) and text.startswith(f"{function.__name__}("):  # a dataclass's own
+    if inspect.isclass(function) and text.startswith(f"{function.__name__}("):  # generated for a dataclass
         text = ""
     try:
         parsed = docstring_parser.parse(text, docstring_parser.DocstringStyle.GOOGLE)

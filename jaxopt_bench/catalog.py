@@ -1,8 +1,7 @@
-"""Experiments, and what else is kept in files, by name: the files of `experiments/` and `experiments/suite/`, or of a
-folder of the user's.
+"""Experiments and other configurations in files, by name.
 
-Such a file is code and is run, see `user_code`. One of experiments exports `EXPERIMENTS`, a dictionary of `Experiment`
-by name.
+The files are in `experiments/`, `experiments/suite/` or a folder of the user. Such a file is Python code and is
+executed, see `user_code`. A file of experiments exports `EXPERIMENTS`, a dictionary of `Experiment` by name.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ C = TypeVar("C", bound=Config)
 
 
 def experiments_dir() -> pathlib.Path:
-    """Returns the project's own experiments: inside the installed package, or beside it in a checkout."""
+    """Returns the folder of the project's own experiments: inside the installed package, or beside it in a checkout."""
     installed = _PACKAGE / "experiments"
     return installed if installed.is_dir() else _PACKAGE.parent / "experiments"
 
@@ -32,10 +31,10 @@ class Catalog(Generic[C]):
     """Files that export configurations with names.
 
     Attributes:
-      cls: of what class they are; it has a field `name`.
-      kind: what one is called, in the singular.
+      cls: the class of the configurations; it has a field `name`.
+      kind: the name of one configuration, in the singular.
       exported: the name of the dictionary that a file exports.
-      folders: the folders in which they are looked up, below the project's own experiments.
+      folders: the folders that are searched for files, below the folder of the project's own experiments.
     """
 
     cls: type[C]
@@ -44,7 +43,7 @@ class Catalog(Generic[C]):
     folders: tuple[str, ...] = (".",)
 
     def load_file(self, location: str | pathlib.Path) -> dict[str, C]:
-        """Runs one file and returns what it exports, each under its own name.
+        """Runs one file and returns its exported configurations, each under its own name.
 
         Args:
           location: the path of a file, or the name of a module.
@@ -60,10 +59,10 @@ class Catalog(Generic[C]):
         return {name: dataclasses.replace(item, name=name) for name, item in found.items()}
 
     def load_folder(self, folder: pathlib.Path | None = None) -> dict[str, C]:
-        """Returns all that a folder's files export by name, the project's own folders by default.
+        """Returns all configurations that a folder's files export, by name; by default of the project's own folders.
 
         Raises:
-          UserError: if the folder does not exist, or two files export one name.
+          UserError: if the folder does not exist, or two files export the same name.
         """
         folders = [experiments_dir() / own for own in self.folders] if folder is None else [folder]
         found: dict[str, C] = {}
@@ -81,14 +80,14 @@ class Catalog(Generic[C]):
         return found
 
     def find(self, name: str, folder: pathlib.Path | None = None) -> C:
-        """Returns one of them.
+        """Returns one configuration.
 
         Args:
-          name: its name, the path of a file that exports one alone, `FILE.py:NAME` or `MODULE:NAME`.
-          folder: where names are looked up; the project's own folders by default.
+          name: its name, the path of a file that exports only one, `FILE.py:NAME` or `MODULE:NAME`.
+          folder: the folder in which names are looked up; the project's own folders by default.
 
         Raises:
-          UserError: if there is none, or the file exports several and the reference names none of them.
+          UserError: if it does not exist, or if the file exports several and the reference names none of them.
         """
         if not user_code.is_reference(name):
             return self._among(self.load_folder(folder), name, self.kind)

@@ -1,8 +1,8 @@
-"""Frozen dataclasses as configuration: checked when made, written as JSON, read back strictly.
+"""Frozen dataclasses as configurations: they are checked at construction, written as JSON, and read back strictly.
 
 A `Config` holds numbers, strings, booleans, tuples of those and other configs, and tuples of configs. Several kinds of
-config (the optimizers, the models, the schedules) are chosen by name from a table; `Named` is such a table, and in JSON
-the name stands beside the fields.
+config (the optimizers, the models, the schedules) are chosen by name from a table. `Named` is such a table, and in JSON
+the name is stored beside the fields.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True)
 class Bounds:
-    """The interval a number must lie in; `None` leaves a side open."""
+    """The interval that must contain a number; `None` means no limit on that side."""
 
     above: float | None = None
     at_least: float | None = None
@@ -54,7 +54,7 @@ def number(
     below: float | None = None,
     at_most: float | None = None,
 ) -> T:
-    """A dataclass field holding a number (or a tuple of numbers, or None) within bounds."""
+    """Returns a dataclass field that holds a number (or a tuple of numbers, or None) within bounds."""
     bounds = Bounds(above, at_least, below, at_most)
     return dataclasses.field(default=default, metadata={"bounds": bounds})
 
@@ -63,15 +63,15 @@ def number(
 class Config:
     """Base of every configuration. Construction checks each field's type and bounds.
 
-    Integers given for float fields become floats, lists become tuples, so that equal configurations are equal
+    Integers for float fields become floats, and lists become tuples, so that equal configurations are equal
     and have equal JSON.
 
     Raises:
-      UserError: naming the field, the value and what is accepted.
+      UserError: if a value is not accepted; the message names the field, the value and the accepted values.
     """
 
-    kinds: ClassVar[Mapping[str, Named[Any]]] = {}  # field name -> table, for the fields chosen by name
-    added_later: ClassVar[tuple[str, ...]] = ()  # fields that runs were recorded without: no JSON has their defaults
+    kinds: ClassVar[Mapping[str, Named[Any]]] = {}  # field name -> table, for the fields that are chosen by name
+    added_later: ClassVar[tuple[str, ...]] = ()  # fields that older runs do not have: JSON omits their default values
 
     def __post_init__(self) -> None:
         hints = _hints(type(self))
@@ -81,7 +81,7 @@ class Config:
             object.__setattr__(self, field.name, value)
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the fields as JSON values; a field chosen by name carries its `name`.
+        """Returns the fields as JSON values; a field that is chosen by name includes its `name`.
 
         Fields of `added_later` are left out if they have their defaults, so that digests of older runs stay valid.
         """
@@ -100,7 +100,7 @@ class Config:
     def from_json(cls, values: Mapping[str, Any], where: str = "") -> Self:
         """Returns the configuration that `to_json` wrote.
 
-        Fields that are absent take their defaults.
+        Missing fields get their defaults.
 
         Args:
           values: a JSON object.
@@ -142,7 +142,7 @@ def float_fields(config: Config) -> dict[str, float | tuple[float, ...]]:
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns a JSON object's fields, those of objects within it too, under the names that flags give them."""
+    """Returns the fields of a JSON object and of the objects inside it, under the names of their flags."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         flat |= flattened(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
@@ -165,9 +165,9 @@ class Named(dict[str, C]):
         return super().__getitem__(name)
 
     def name_of(self, config: C) -> str:
-        """Returns the name whose default is of the same class and differs in the fewest fields, numbers counting least.
+        """Returns the name whose default has the same class and differs in the fewest fields; float fields count least.
 
-        So the name does not change with a number, which enters training as an array.
+        So the name does not change with a number that training uses as an array.
         """
         candidates = {name: entry for name, entry in self.items() if type(entry) is type(config)}
         if not candidates:
@@ -175,7 +175,7 @@ class Named(dict[str, C]):
         return min(candidates, key=lambda name: _differences(candidates[name], config))
 
     def from_json(self, values: Any, where: str = "") -> C:
-        """Returns the configuration written as `{"name": …, fields …}`; absent fields take that name's defaults."""
+        """Returns the configuration for `{"name": …, fields …}`; missing fields get the defaults of the name."""
         if not isinstance(values, Mapping) or not isinstance(values.get("name"), str):
             raise UserError(f"{where or self.kind}: {values!r} is not an object with a 'name'.")
         default = self[values["name"]]
@@ -189,13 +189,13 @@ _hints: Callable[[Any], dict[str, Any]] = functools.cache(typing.get_type_hints)
 def _to_json(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(_to_json(item) for item in value)
-    if isinstance(value, float) and math.isinf(value):  # which JSON cannot write as a number
+    if isinstance(value, float) and math.isinf(value):  # JSON cannot represent it as a number
         return str(value)
     return value.to_json() if hasattr(value, "to_json") else value
 
 
 def _from_json(hint: Any, value: Any, path: str) -> Any:
-    """Returns a JSON value as the config, or the configs, that the hint asks for; another value as it is."""
+    """Converts a JSON value to the config, or the configs, of the type hint; any other value is returned unchanged."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType) and value is not None:
         return _from_json(next((a for a in arguments if hasattr(a, "from_json")), None), value, path)
@@ -205,7 +205,7 @@ def _from_json(hint: Any, value: Any, path: str) -> Any:
 
 
 def _differences(one: Config, other: Config) -> tuple[int, int]:
-    """Returns in how many fields two differ that are part of a program, and in how many others."""
+    """Returns the number of differing fields that are part of a program, and the number of other differing fields."""
     differing = [
         (a, b) for f in dataclasses.fields(one) if (a := getattr(one, f.name)) != (b := getattr(other, f.name))
     ]
@@ -214,7 +214,7 @@ def _differences(one: Config, other: Config) -> tuple[int, int]:
 
 
 def _convert(where: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -> Any:
-    """Returns `value` as the type `hint` asks for, or raises the error that says what it should have been."""
+    """Returns `value` with the type of `hint`, or raises the error that names the accepted values."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:
@@ -243,14 +243,14 @@ def _convert(where: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -> 
 
 
 def _convert_number(where: str, value: Any, hint: type, metadata: Mapping[str, Any]) -> Any:
-    """Returns a number as the type that it should have.
+    """Returns a number with the type of its field.
 
     Args:
       where: the field, for messages.
-      value: as given.
+      value: the given value.
       hint: int or float.
-      metadata: of the field. `bounds`: it must lie within; `usual`: within which such a number lies in most cases;
-        `infinite`: whether it may be infinite.
+      metadata: the metadata of the field. `bounds`: the interval that must contain the number; `usual`: the interval
+        that contains such a number in most cases; `infinite`: whether the number may be infinite.
     """
     is_infinite = value in ("inf", "-inf") or (isinstance(value, (float, np.floating)) and math.isinf(value))
     if metadata.get("infinite") and hint is float and is_infinite:
@@ -273,14 +273,14 @@ def _convert_number(where: str, value: Any, hint: type, metadata: Mapping[str, A
 
 
 def _in_float32(value: float) -> float:
-    """Returns a number rounded to float32, in which training computes; numbers below its normal range become 0."""
+    """Returns a number rounded to float32, the precision of training; numbers below its normal range become 0."""
     with np.errstate(over="ignore"):
         rounded = np.float32(value)
     return float(rounded) if abs(rounded) >= np.finfo(np.float32).tiny else 0.0
 
 
 def _fits(value: Any) -> bool:
-    """Returns whether a number is one that a float can hold."""
+    """Returns whether a float can hold a number."""
     try:
         return math.isfinite(value)
     except OverflowError:

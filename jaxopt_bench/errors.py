@@ -1,4 +1,4 @@
-"""The one exception a user is meant to read, and the sentences that recur in it."""
+"""The exception whose message is meant for users, and sentences that several messages share."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ import textwrap
 from collections.abc import Iterable
 
 MOST = 1600
-"""Characters of a message."""
+"""The largest number of characters of a message."""
 MOST_NAMES = 60
-"""Names that a message lists in full."""
+"""The largest number of names that a message lists in full."""
 
 
 class UserError(Exception):
-    """A mistake the user can mend.
+    """A mistake that the user can correct.
 
-    Its message names the field or file, the value found there and what would be accepted; the command line
-    prints it without a traceback. Of a message that holds a value of thousands of characters the middle is left out.
+    Its message names the field or file, the value found there and the accepted values; the command line prints it
+    without a traceback. If a message contains a value of thousands of characters, the middle of the message is left
+    out.
     """
 
     def __init__(self, message: str):
@@ -33,12 +34,12 @@ class UnknownNameError(UserError):
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
-    """Returns the error for a `name` that is in no table, with the nearest names that are.
+    """Returns the error for a `name` that is not in a table, with the nearest names that are in it.
 
     Args:
-      kind: what was looked up, in the singular ("optimizer").
-      name: what the user wrote.
-      known: every name that would have been accepted. All are listed, up to `MOST_NAMES`.
+      kind: the kind of the name, in the singular ("optimizer").
+      name: the name that the user wrote.
+      known: all accepted names. All are listed, up to `MOST_NAMES`.
     """
     names = sorted(known)
     near = difflib.get_close_matches(name[:100], names, n=3, cutoff=0.5)
@@ -50,7 +51,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError
 
 
 def shortened(value: object, most: int = 60) -> str:
-    """Returns a value as Python writes it, cut after so many characters, for a message."""
+    """Returns the Python representation of a value, cut after `most` characters, for a message."""
     text = repr(value)
     return text if len(text) <= most else f"{text[:most]}…"
 

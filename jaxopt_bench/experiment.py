@@ -1,4 +1,4 @@
-"""The dataclasses that name a run. Nothing else decides what a run computes."""
+"""The dataclasses that define a run. Nothing else determines the computations of a run."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Workload(Config):
     kinds: ClassVar[Mapping[str, Named[Any]]] = {"problem": PROBLEMS}
 
     name: Annotated[str, tyro.conf.Suppress] = "unnamed"
-    """Its name in a study. It has no effect on what is computed."""
+    """Its name in a study. It has no effect on the computation."""
     problem: Annotated[ProblemConfig, tyro.conf.arg(name="")]
     """The problem, whose loss is minimised."""
     epochs: int = number(10, at_least=1)
     """Passes over the training split."""
     batch_size: int = number(128, at_least=1)
-    """Examples a step."""
+    """Examples per step."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -53,19 +53,19 @@ class Experiment(Config):
     kinds: ClassVar[Mapping[str, Named[Any]]] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}
 
     name: str = "unnamed"
-    """The name of its folder. It has no effect on what is computed."""
+    """The name of its folder. It has no effect on the computation."""
     workload: Annotated[Workload, tyro.conf.arg(name="")]
-    """What is trained, for how long and in which batches."""
+    """The problem, the number of epochs and the batch size."""
     optimizer: Optimizer
     """The optimizer and its hyperparameters."""
     schedule: Schedule = Constant()
-    """How the learning rate moves over the epochs."""
+    """How the learning rate changes over the epochs."""
     evaluate_test: bool = True
     """Evaluate the test split once, after training."""
     track_test: bool = False
-    """Evaluate the test split after every epoch as well, for curves; nothing is chosen by it."""
+    """Evaluate the test split after every epoch as well, for curves. Nothing is selected by it."""
     seed: int = number(0, at_least=0, below=2**32)
-    """Seed of every draw."""
+    """Seed of every random draw."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -74,10 +74,10 @@ class Experiment(Config):
             raise UserError("Experiment.track_test is True while evaluate_test is False. Expected: both or neither.")
 
     def replace(self, **fields: Any) -> Self:
-        """Returns the experiment with other values of some of its own fields or of its workload's.
+        """Returns the experiment with other values for some of its own fields or of its workload's fields.
 
         Args:
-          **fields: new values by name, such as `epochs` or `seed`; `name` is the experiment's.
+          **fields: new values by name, such as `epochs` or `seed`; `name` is the name of the experiment.
 
         Raises:
           UserError: for a field that does not exist, or a value that the field does not accept.
@@ -93,13 +93,13 @@ class Experiment(Config):
 
     @functools.cached_property
     def digest(self) -> str:
-        """Twelve hexadecimal digits that identify what the experiment computes, whatever it is called."""
+        """Twelve hexadecimal digits that identify the computation of the experiment, independent of its name."""
         return digest_of(self.to_json())
 
     def program(self) -> dict[str, Any]:
-        """Returns the fields that are compiled into a program, under the names that flags give them.
+        """Returns the fields that are compiled into a program, under the names of their flags.
 
-        Those that enter training as arrays stand there by their shapes; the name and the seed are left out.
+        Fields that training uses as arrays are represented by their shapes; the name and the seed are left out.
         """
         fields = {name: value for name, value in self.to_json().items() if name not in ("name", "seed")}
         arrays = {"optimizer": self.optimizer.hyperparameters(), "schedule": self.schedule.hyperparameters()}
@@ -108,11 +108,11 @@ class Experiment(Config):
 
 
 NAMED_PARTS: Mapping[str, Named[Any]] = {**Workload.kinds, **Experiment.kinds}
-"""The parts of an experiment that are chosen by name, those of its workload among them, with their tables."""
+"""The tables of the parts of an experiment that are chosen by name, including those of its workload."""
 
 
 def unpack_workload(experiment: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns an experiment's fields with those of its workload, except its name, in the workload's place.
+    """Returns an experiment's fields, with the workload replaced by the workload's fields except its name.
 
     Args:
       experiment: the result of `Experiment.to_json`; other versions of this program may have other fields.
@@ -127,7 +127,7 @@ def unpack_workload(experiment: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def flat_fields(experiment: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the fields of an experiment, or of a part of one, under the names that flags give them.
+    """Returns the fields of an experiment, or of a part of one, under the names of their flags.
 
     The workload's fields have no prefix, and its name is left out. The fields of a built-in problem have no prefix
     either. The problem's name, and the arguments of a user's function, have the prefix "problem.".
@@ -157,7 +157,7 @@ def digest_of(experiment: Mapping[str, Any]) -> str:
 
 
 LONGEST_NAME = 255
-"""Bytes of a file's name on nearly all file systems."""
+"""The largest number of bytes of a file name on nearly all file systems."""
 _RESERVED = ("checkpoints", "claims")
 
 
@@ -165,7 +165,7 @@ def check_folder_name(field: str, name: str) -> None:
     """Checks that a folder can have a name, and that the name is not one of this program's own folders.
 
     Raises:
-      UserError: naming the field, if it cannot.
+      UserError: if one of these is not the case; the message names the field.
     """
     forbidden = any(c == "/" or unicodedata.category(c) in ("Cc", "Cs") for c in name)  # controls, surrogates
     if forbidden or not 1 <= len(name.encode(errors="replace")) <= LONGEST_NAME or name.startswith("."):

@@ -1,4 +1,4 @@
-"""Reading and writing files safely: a crash leaves the old or the new one; nothing of the user's is removed."""
+"""Reads and writes files safely: a crash leaves the old or the new file, and no file of the user is removed."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from typing import IO, Any
 from jaxopt_bench.errors import UserError
 
 TEMPORARY = re.compile(r"\.jaxopt-bench-[0-9a-f]{16}\.tmp")
-"""Names of files and folders that this program is writing, or was when it was killed."""
+"""Names of files and folders that this program is writing, or was writing when it was killed."""
 SYSTEM_FILES = re.compile(r"\.DS_Store|\._.*|\.nfs[0-9a-f]+|Thumbs\.db|desktop\.ini", re.IGNORECASE)
-"""Names of files that operating systems and file servers put into any folder, whoever made it."""
+"""Names of files that operating systems and file servers create in any folder."""
 CACHE = "JAXOPT_BENCH_CACHE_DIR"
-"""Environment variable that names the folder for what can be made again; set to nothing, it switches the cache off."""
+"""Environment variable that names the cache folder; an empty value switches the cache off."""
 
 
 def cache_folder() -> Path | None:
-    """Returns the folder for what can be made again, which may not exist yet; None if it is switched off.
+    """Returns the folder for files that can be computed again, which may not exist yet; None if it is switched off.
 
     Raises:
       RuntimeError: if the user has no home folder.
@@ -41,23 +41,24 @@ def cache_folder() -> Path | None:
 
 @contextlib.contextmanager
 def replacing(path: Path, follow_links: bool = True) -> Iterator[tuple[IO[bytes], Path]]:
-    """Opens a file for writing, so that `path` has its old content or all of the new one, whatever happens.
+    """Opens a file for writing, so that `path` has its old content or all of the new content, even after a crash.
 
-    A regular file, or a new one, is written under a temporary name beside `path` and moved into place when it is on the
-    disk; it keeps the permissions of the file it replaces. If the block raises, `path` is as it was. A named pipe, a
-    device or an open file (`/dev/stdout`, `/dev/fd/63`) cannot be replaced and is written to directly.
+    A regular file, or a new one, is written under a temporary name beside `path`, and moved to `path` when it is on the
+    disk; it keeps the permissions of the file that it replaces. If the block raises an exception, `path` stays
+    unchanged. A named pipe, a device or an open file (`/dev/stdout`, `/dev/fd/63`) cannot be replaced and is written to
+    directly.
 
     Args:
       path: the file.
-      follow_links: whether to write to the target of a symbolic link, as for files that the user names. Records must
-        not be written through links: in a folder that was received from others they can point anywhere.
+      follow_links: whether to write to the target of a symbolic link, as for files that the user names. Files of runs
+        and studies must not be written through links: in a folder from other people, links can point anywhere.
 
     Yields:
       The open file, and the path under which it is being written.
 
     Raises:
       UserError: if `path` is a symbolic link and links are not followed.
-      OSError: if the file system refuses; its `filename` is set.
+      OSError: if the file system reports an error; its `filename` is set.
     """
     with naming(path):
         if (descriptor := _open_descriptor(path)) is not None:
@@ -91,7 +92,7 @@ def replacing(path: Path, follow_links: bool = True) -> Iterator[tuple[IO[bytes]
 
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Makes errors of the file system name a file: those of writing, such as a full disk's, name none."""
+    """Adds a file's name to errors of the file system that have none, such as a full disk during writing."""
     try:
         yield
     except OSError as error:
@@ -101,7 +102,7 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def open_regular(path: Path) -> io.BufferedReader:
-    """Opens a regular file for reading. Opening a named pipe would wait for a writer, perhaps for ever.
+    """Opens a regular file for reading. A named pipe is rejected, because opening it could wait for a writer forever.
 
     Raises:
       UserError: if the path is a named pipe, a device, a socket or a directory.
@@ -134,7 +135,7 @@ def remove_regular(path: Path) -> None:
     """Removes a regular file, if there is one.
 
     Raises:
-      UserError: if the path is a symbolic link, a folder or something else, which this program did not make.
+      UserError: if the path is a symbolic link, a folder or something else that this program did not make.
     """
     if os.path.lexists(path):
         if path.is_symlink() or not path.is_file():
@@ -150,7 +151,7 @@ def temporary_name() -> str:
 def remove_leftovers(folder: Path) -> None:
     """Removes temporary files that `replacing` left in a folder when its process was killed.
 
-    Files that a living process is writing are locked, and stay. So does everything whose name is not of our own form.
+    Files that a running process is writing are locked, and stay. Files with names of another form stay too.
     """
     with contextlib.suppress(FileNotFoundError):
         for entry in os.scandir(folder):
@@ -162,10 +163,10 @@ def remove_leftovers(folder: Path) -> None:
 
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """Yields a new folder among the system's temporary ones, which is removed at the end.
+    """Yields a new folder in the system's temporary folder, which is removed at the end.
 
-    Folders that killed processes of this user left there are removed first: those that have a name of our own form and
-    hold a lock of our own that no process holds any more.
+    It first removes folders that killed processes of this user left there: those that have a name of this program's
+    form and a lock of this program that no process holds any more.
     """
     root = Path(tempfile.gettempdir())
     with contextlib.suppress(OSError):
@@ -195,11 +196,11 @@ def _remove_abandoned(folder: Path) -> None:
         if folder.stat().st_uid == os.getuid() and lock.is_file() and not lock.is_symlink():
             with lock.open() as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder)  # which follows no links
+                shutil.rmtree(folder)  # it does not follow links
 
 
 def _open_descriptor(path: Path) -> int | None:
-    """Returns the file descriptor that a path such as `/dev/stdout` or `/dev/fd/63` stands for, if it does."""
+    """Returns the file descriptor of a path such as `/dev/stdout` or `/dev/fd/63`; None for other paths."""
     names = {"/dev/stdout": 1, "/dev/stderr": 2}
     match = re.fullmatch(r"/dev/fd/(\d+)|/proc/self/fd/(\d+)", str(path))
     return int(match[1] or match[2]) if match else names.get(str(path))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 
 def format_duration(seconds: float) -> str:
-    """Returns a duration in the two largest units that matter."""
+    """Returns a duration in its one or two most significant units."""
     if seconds < 60:
         return f"{seconds:.0f} s"
     minutes, hours = round(seconds / 60), round(seconds / 3600)
@@ -19,7 +19,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_bytes(count: float) -> str:
-    """Returns a number of bytes in the largest unit of which there is at least one, with two significant digits."""
+    """Returns a number of bytes in the largest unit with a value of at least one, with two significant digits."""
     units = ("bytes", "kB", "MB", "GB", "TB")
     power = next(i for i in reversed(range(len(units))) if count >= 0.995 * 1000**i or i == 0)
     amount = count / 1000**power
@@ -29,12 +29,12 @@ def format_bytes(count: float) -> str:
 
 
 def format_value(value: object) -> str:
-    """Returns a hyperparameter's value: floats with four significant digits."""
+    """Returns a hyperparameter's value as text: floats with four significant digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def format_percent(share: float) -> str:
-    """Returns a share in percent. A small share is not rounded to 0%, nor a large one to 100%."""
+    """Returns a share in percent. A small share is not rounded to 0%, and a large one is not rounded to 100%."""
     if 0 < share < 0.0005:
         return "less than 0.1%"
     if 0.9995 < share < 1:
@@ -55,5 +55,5 @@ def join_words(items: Sequence[str]) -> str:
 
 
 def capitalise(words: str) -> str:
-    """Returns words with a large first letter; the others, such as those of "R²" or "NaN", stay."""
+    """Returns words with a capital first letter; all other letters stay unchanged, as in "R²" or "NaN"."""
     return words[:1].upper() + words[1:]

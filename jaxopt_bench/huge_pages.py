@@ -1,6 +1,6 @@
-"""Transparent huge pages for malloc, which spare a CPU most of its page faults; a process gets them as it starts.
+"""Transparent huge pages for malloc, which avoid most page faults on a CPU. A process gets them only at its start.
 
-Nothing heavy may be imported here: it runs before everything else.
+Nothing heavy may be imported here: this module runs before everything else.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from collections.abc import Mapping
 TUNABLES = "GLIBC_TUNABLES"
 _NAME = "glibc.malloc.hugetlb"
 KERNEL = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled")
-"""Where Linux says who may have transparent huge pages."""
+"""The file in which Linux says which processes may have transparent huge pages."""
 
 
 def restart_with_huge_pages() -> None:
-    """Begins this process anew with huge pages, on Linux, unless its environment says how malloc uses them.
+    """Restarts this process with huge pages on Linux, unless its environment already sets malloc's use of them.
 
-    Ctrl-C is blocked meanwhile, and waits for `interrupts.take_over`.
+    Ctrl-C is blocked in the meantime, and takes effect in `interrupts.take_over`.
     """
     if sys.platform == "linux" and _NAME not in os.environ.get(TUNABLES, ""):
         tunables = ":".join(filter(None, [os.environ.get(TUNABLES), f"{_NAME}=1"]))
@@ -30,6 +30,6 @@ def restart_with_huge_pages() -> None:
 
 
 def has_huge_pages(environment: Mapping[str, str] = os.environ, kernel: pathlib.Path = KERNEL) -> bool:
-    """Returns whether a process with this environment asked for huge pages, and the kernel grants them at all."""
+    """Returns whether a process with this environment requested huge pages, and the kernel can grant them."""
     asked = f"{_NAME}=1" in environment.get(TUNABLES, "").split(":")
     return asked and kernel.exists() and "[never]" not in kernel.read_text(encoding="utf-8")

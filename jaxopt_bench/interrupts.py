@@ -1,6 +1,7 @@
-"""Ctrl-C on the command line: at any instant it ends the process with one line and exit code 130.
+"""Ctrl-C on the command line: at any time it ends the process with one line of output and exit code 130.
 
-Nothing heavy may be imported here: it runs before everything else. Importing the package from Python changes nothing.
+Nothing heavy may be imported here: this module runs before everything else. Importing the package from Python changes
+nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 GRACE = 10
-"""Seconds that a command has to clean up after Ctrl-C. Then the process ends, whatever it waits for."""
+"""Seconds that a command has to clean up after Ctrl-C. After that the process ends in any case."""
 CODE = 128 + signal.SIGINT
 """The exit code after Ctrl-C."""
 
@@ -23,13 +24,13 @@ _SHOW_CURSOR = b"\x1b[?25h"
 
 
 class _Process:
-    """What this process does when it ends.
+    """The state that determines how this process ends.
 
     Attributes:
       code: its exit code.
       message: the line that Ctrl-C prints.
       interrupted: whether Ctrl-C was pressed while a command ran.
-      answered: whether the line, or a longer one, was printed.
+      answered: whether this line, or a longer one, was printed.
     """
 
     code = 1
@@ -39,13 +40,13 @@ class _Process:
 
 
 def take_over() -> None:
-    """Makes Ctrl-C end this process at once, and lets it end without the interpreter's finalization.
+    """Makes Ctrl-C end this process at once, and lets the process end without the interpreter's finalization.
 
-    Threads of native libraries (JAX, TensorStore, Polars) still run when the interpreter takes itself apart, and can
-    crash then. So the process leaves once all exit handlers of Python have run: this one is registered first, which
-    makes it the last.
+    Threads of native libraries (JAX, TensorStore, Polars) still run during the interpreter's finalization, and can
+    crash then. So the process ends as soon as all exit handlers of Python have run: the handler of this function is
+    registered first, which makes it the last one to run.
     """
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # it is ignored below nohup and in scripts' jobs
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # nohup and jobs of scripts ignore the signal
         signal.signal(signal.SIGINT, _leave_at_once)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # blocked while the process restarts itself
     sys.unraisablehook = _leave_if_interrupted
@@ -59,13 +60,13 @@ def end_with(code: int) -> None:
 
 @contextlib.contextmanager
 def interruptible(message: str) -> Iterator[None]:
-    """Makes Ctrl-C raise KeyboardInterrupt in this block, so that a command can clean up; the second leaves at once.
+    """Makes Ctrl-C raise KeyboardInterrupt in this block, so that a command can clean up; a second Ctrl-C ends at once.
 
-    Libraries may swallow the exception or wrap it in another, and cleaning up may hang: the process ends after `GRACE`
-    seconds all the same. Does nothing in a process that `take_over` was not called in.
+    Libraries may swallow the exception or wrap it in another one, and cleaning up may hang: the process still ends
+    after `GRACE` seconds. This function does nothing in a process in which `take_over` was not called.
 
     Args:
-      message: the line to print when this block, or what follows it, is interrupted.
+      message: the line to print if this block, or the code after it, is interrupted.
     """
     if signal.getsignal(signal.SIGINT) is not _leave_at_once:
         yield
@@ -80,18 +81,18 @@ def interruptible(message: str) -> Iterator[None]:
 
 
 def was_interrupted() -> bool:
-    """Returns whether Ctrl-C was pressed while a command ran, whatever exception came of it."""
+    """Returns whether Ctrl-C was pressed while a command ran, no matter which exception followed."""
     return _Process.interrupted
 
 
 def say(text: str) -> None:
-    """Prints why the process ends; Ctrl-C prints nothing more then."""
+    """Prints why the process ends; after that, Ctrl-C prints nothing more."""
     _Process.answered = True
     print(text, file=sys.stderr)
 
 
 def say_interrupted() -> None:
-    """Prints the line of Ctrl-C, unless it was printed."""
+    """Prints the line for Ctrl-C, unless it was printed already."""
     if not _Process.answered:
         say(_Process.message)
 
@@ -104,8 +105,8 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _leave_at_once(number: int, frame: FrameType | None) -> NoReturn:
-    """Ends the process in the middle of whatever it does. Files are replaced whole, so none is left half-written."""
-    with contextlib.suppress(OSError):  # whoever read the output may be gone; and print is not safe in a handler
+    """Ends the process immediately. Files are replaced atomically, so no file is left incomplete."""
+    with contextlib.suppress(OSError):  # the reader of the output may be gone; and print is not safe in a handler
         if not _Process.answered:
             terminal = os.isatty(2) and os.environ.get("TERM") != "dumb"
             os.write(2, (_SHOW_CURSOR if terminal else b"") + b"\n" * os.isatty(2) + f"{_Process.message}\n".encode())
@@ -113,9 +114,9 @@ def _leave_at_once(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _leave_if_interrupted(unraisable: Any) -> None:
-    """Ends the process where Python would print and drop a KeyboardInterrupt, as in a destructor or a callback.
+    """Ends the process if Python would print and drop a KeyboardInterrupt, as in a destructor or a callback.
 
-    Other exceptions there are the libraries' own, such as TensorStore's after a failed write: --debug prints them.
+    Other exceptions there come from libraries, such as TensorStore's after a failed write: --debug prints them.
     """
     if issubclass(unraisable.exc_type, KeyboardInterrupt):
         _leave_at_once(signal.SIGINT, None)

@@ -48,18 +48,18 @@ class Measure:
         """Returns the mean of independent values and its 95% interval within the bounds of the metric.
 
         Args:
-          values: in the metric's own unit.
-          least_deviation: the deviation that they have at least; see `statistics.least_deviation`.
+          values: the values in the metric's own unit.
+          least_deviation: a lower bound for their standard deviation; see `statistics.least_deviation`.
         """
         least, greatest = self.metric.least, self.metric.greatest
         return estimate(values, least=least, greatest=greatest, least_deviation=least_deviation)
 
     def number(self, value: float, sign: str = "") -> str:
-        """Returns a value in its unit, without the unit: "97.67" for a percentage, else as `Metric.format` does.
+        """Returns a value as text without its unit: "97.67" for a percentage, otherwise in the form of `Metric.format`.
 
         Args:
-          value: in the metric's own unit (a fraction for "%").
-          sign: "+" if positive numbers are written with a sign, too.
+          value: the value in the metric's own unit (a fraction for "%").
+          sign: "+" to write positive numbers with a sign, too.
         """
         if self.metric.percent:
             return f"{100 * value:{sign}.2f}"
@@ -88,18 +88,18 @@ def mean_clean_loss(curves: Curves) -> float | None:
 
 
 ROUGHNESS_EPOCHS = 20
-"""The fewest epochs over which a curve's roughness can be told from its curvature."""
+"""The smallest number of epochs for which a curve's roughness can be distinguished from its curvature."""
 
 
 def roughness(values: Sequence[float | None]) -> float | None:
     """Returns the roughness of a curve: the mean absolute second difference over epochs.
 
-    That of a straight line is 0 for any slope. So an accuracy and its error have the same roughness. A smooth curve
-    that bends has some too: if an accuracy rises exponentially by 90 points, up to 33 points over 3 epochs, and less
-    than 2 from 20 epochs on.
+    The roughness of a straight line is 0 for any slope. So an accuracy and its error have the same roughness. A smooth
+    curve that bends has some roughness too: if an accuracy rises exponentially by 90 points, it is up to 33 points over
+    3 epochs, and less than 2 from 20 epochs on.
 
     Returns:
-      The roughness; None below 20 epochs.
+      The roughness; None for fewer than 20 epochs.
     """
     known = [value for value in values if value is not None]
     if len(known) < ROUGHNESS_EPOCHS:
@@ -118,7 +118,7 @@ def measures(metrics: tuple[Metric, ...]) -> Mapping[str, Measure]:
     """Returns all measures of runs by name.
 
     Args:
-      metrics: the metrics of the runs, the headline first, the loss among them.
+      metrics: the metrics of the runs, the headline first, including the loss.
     """
     loss, headline = metric_named(metrics, LOSS), metrics[0]
     assert loss is not None, "every problem has a loss"

@@ -1,7 +1,7 @@
-"""Counted randomness: every draw is a function of the seed, its purpose and an epoch or step number.
+"""Counter-based randomness: every draw is a function of the seed, its purpose and an epoch or step number.
 
-Nothing carries a key from step to step, so any step can be recomputed alone and a resumed run needs no saved
-generator state.
+No key is carried from step to step. So any step can be recomputed alone, and a resumed run needs no saved generator
+state.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ IMPLEMENTATION = "threefry2x32"  # the same bits on every backend, unlike rbg
 
 
 class Purpose(enum.IntEnum):
-    """What a draw is for. The numbers are part of what an experiment computes: append, never renumber."""
+    """The purposes of draws. The numbers affect the results of experiments: append new ones, never renumber."""
 
     INITIALISATION = 0
     SHUFFLE = 1
@@ -33,8 +33,8 @@ def key(seed: Integer[Array, ""] | int, purpose: Purpose, index: Integer[Array, 
 
     Args:
       seed: the run's seed, a non-negative 32-bit integer; may be traced.
-      purpose: what is drawn.
-      index: the epoch (shuffling) or the step (everything else in training); may be traced.
+      purpose: the purpose of the draw.
+      index: the epoch (for shuffling) or the step (for all other draws in training); may be traced.
     """
     root = jax.random.key(seed, impl=IMPLEMENTATION)
     return jax.random.fold_in(jax.random.fold_in(root, int(purpose)), index)
@@ -44,8 +44,8 @@ class Draw(NamedTuple):
     """The source of randomness of one training step: it gives a key for each purpose.
 
     Attributes:
-      seed: the run's.
-      step: counted from 0.
+      seed: the run's seed.
+      step: the step, counted from 0.
     """
 
     seed: Integer[Array, ""] | int

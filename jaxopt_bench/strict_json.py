@@ -1,4 +1,4 @@
-"""Reads JSON files strictly, and writes them whole. What was read can be written again, and shown on a terminal."""
+"""Reads JSON files strictly and writes them atomically. Values that were read can be written and shown safely."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from jaxopt_bench.errors import UserError, shortened
 from jaxopt_bench.files import read_regular, replacing
 
 LONGEST_LINE = 240
-"""Characters of a list or an object that is written on one line, at most: enough for a run in a study's file."""
+"""The largest number of characters of a list or an object on one line: enough for a run in a study's file."""
 
 
 def read_json(path: pathlib.Path) -> Any:
-    """Returns a JSON file's value.
+    """Returns the value in a JSON file.
 
     Raises:
       UserError: if the file is missing, is not a regular file, or is not JSON.
@@ -29,18 +29,18 @@ def read_json(path: pathlib.Path) -> Any:
         return parse_json(read_regular(path).decode())
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist; {path.parent} is not the folder of a run.") from error
-    except (ValueError, RecursionError) as error:  # also of text that is not UTF-8, too long numbers, too deep lists
+    except (ValueError, RecursionError) as error:  # also for text that is not UTF-8, too long numbers, too deep lists
         raise UserError(f"{path} is damaged: it is not JSON ({error}).") from error
 
 
 def parse_json(text: str) -> Any:
-    """Returns the value of a JSON text. Refuses values that cannot be written again or shown on a terminal.
+    """Returns the value of a JSON text. Rejects values that cannot be written again or shown on a terminal.
 
-    These are NaN, numbers beyond the range of a float, integers of more than 64 bits, halves of surrogate pairs, and
-    control characters, which could give a terminal commands.
+    These are NaN, numbers beyond the range of a float, integers of more than 64 bits, single surrogates, and control
+    characters, which could send commands to a terminal.
 
     Raises:
-      ValueError, RecursionError: if the text is not JSON, or has one of those.
+      ValueError, RecursionError: if the text is not JSON, or contains one of those.
     """
     value = json.loads(text, parse_constant=_refuse, parse_int=_integer, parse_float=_float)
     if "\\u" in text or _CONTROL.search(text):
@@ -84,15 +84,15 @@ _WORDS = {str: "a text", int: "an integer", float: "a finite number", bool: "tru
 
 
 def check_object(where: str, value: object, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a JSON value that must be an object with some fields, each of its type; it may have others.
+    """Returns a JSON value that must be an object with the given fields and types; it may have other fields.
 
     Args:
-      where: where the value comes from, for messages.
-      value: as `json` reads it.
-      fields: their types, such as `str`, or unions of types.
+      where: the source of the value, for messages.
+      value: the value as `json` reads it.
+      fields: the types of the required fields, such as `str`, or unions of types.
 
     Raises:
-      UserError: naming the first field that is missing or of another type.
+      UserError: if a field is missing or has another type; the message names the first such field.
     """
     if not isinstance(value, dict):
         raise UserError(f"{where} is damaged: {shortened(value)} is not an object.")
@@ -113,15 +113,16 @@ def _is_a(value: object, kind: Any) -> bool:
 
 
 def json_text(value: object) -> str:
-    """Returns a value as JSON text that ends with a newline. It may have no numbers that are not finite.
+    """Returns a value as JSON text that ends with a newline. The value must not contain numbers that are not finite.
 
-    A list or object without others in it is written on one line if that has no more than `LONGEST_LINE` characters.
+    A list or object without nested lists and objects is written on one line of at most `LONGEST_LINE` characters, if it
+    fits.
     """
     return _indented(value, "") + "\n"
 
 
 def _indented(value: object, indent: str) -> str:
-    """Returns JSON text; all of its lines but the first begin with `indent`."""
+    """Returns JSON text; all of its lines except the first one begin with `indent`."""
     if not isinstance(value, dict | list | tuple):
         return json.dumps(value, allow_nan=False)
     inner = indent + "  "
@@ -138,7 +139,7 @@ def _indented(value: object, indent: str) -> str:
 
 
 def write_json(path: pathlib.Path, value: object) -> None:
-    """Writes a JSON file whole or not at all.
+    """Writes a JSON file atomically.
 
     Raises:
       UserError: if the path is a symbolic link.

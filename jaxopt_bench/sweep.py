@@ -14,20 +14,20 @@ from jaxopt_bench.errors import UserError, unknown_name
 from jaxopt_bench.experiment import Experiment
 
 LARGEST_GRID = 10_000
-"""The largest number of runs of a grid. More are probably a typing error."""
+"""The largest number of runs in a grid. A larger number is probably a typing error."""
 
 
 def grid(experiment: Experiment, values: Mapping[str, Sequence[float]], seeds: int = 1) -> list[Experiment]:
     """Returns an experiment for every combination of the fields' values, with each of several seeds.
 
     Args:
-      experiment: with the values of all other fields.
-      values: by field, as "optimizer.learning_rate"; fields that are arrays in training.
-      seeds: the number of seeds; the first one is that of `experiment` seeds.
+      experiment: the experiment with the values of all other fields.
+      values: the values by field, such as "optimizer.learning_rate"; only fields that are arrays in training.
+      seeds: the number of consecutive seeds; the first one is the seed of `experiment`.
 
     Raises:
       UserError: for a field that cannot be swept, a value that its field does not accept, values that are equal in
-        float32, in which they are trained, or too many runs.
+        float32 (the precision of training), or too many runs.
     """
     total = seeds * math.prod(map(len, values.values()))
     if total > LARGEST_GRID:
@@ -60,7 +60,7 @@ def sweepable(experiment: Experiment) -> list[str]:
 
 
 def _check_distinct(name: str, values: Sequence[float]) -> None:
-    """Checks that all values differ in float32, in which training computes."""
+    """Checks that all values differ in float32, the precision of training."""
     with np.errstate(over="ignore", under="ignore"):
         trained = np.asarray(values, np.float64).astype(np.float32).tolist()
     first: dict[float, float] = {}

@@ -1,7 +1,7 @@
 """Code of users, by reference: `FILE.py:NAME`, or `MODULE:NAME` of an installed module or one in the working directory.
 
-Optimizers, models, problems, experiments and studies are all loaded here. A file is run once for each text of it and of
-the modules beside it that it imports. These texts identify the code.
+Optimizers, models, problems, experiments and studies are all loaded here. A file is run once for each version of its
+text and of the texts of the modules beside it that it imports. These texts identify the code.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _PREFIX = "jaxopt_bench_user_"
 
 
 class Loaded(NamedTuple):
-    """What a reference names.
+    """The object that a reference names.
 
     Attributes:
       value: the object.
-      module: where it is defined.
+      module: the module that defines it.
       reference: `MODULE:NAME` or `FILE.py:NAME`, the file without its folder.
       code: twelve hexadecimal digits that identify the texts.
       file: the absolute path of its file; empty if it has none.
@@ -47,16 +47,16 @@ class Loaded(NamedTuple):
 
 
 def is_reference(name: str) -> bool:
-    """Returns whether a name refers to code of the user's: all but names in a table do."""
+    """Returns whether a name refers to a user's code. Names in a table do not."""
     return ":" in name or name.endswith(".py")
 
 
 def load_object(kind: str, reference: str) -> Loaded:
-    """Returns what a reference names; its file or module is run.
+    """Returns the object that a reference names; its file or module is run.
 
     Args:
-      kind: what it is, in the singular, such as "optimizer", for messages.
-      reference: `package.module:name`, also of a module in the working directory, or `path/to/file.py:name`.
+      kind: the kind of the object, in the singular, such as "optimizer", for messages.
+      reference: `package.module:name`, also for a module in the working directory, or `path/to/file.py:name`.
 
     Raises:
       UserError: if the module cannot be run, or has no such name.
@@ -79,22 +79,22 @@ def load_object(kind: str, reference: str) -> Loaded:
 
 
 def load_again(kind: str, reference: str, file: str, code: str) -> Loaded:
-    """Returns what another process has loaded, maybe on another machine, under the same reference.
+    """Returns the object that another process, maybe on another machine, has loaded under the same reference.
 
-    Its module is imported if that is possible and it has the same text; else its file is run.
+    Its module is imported if that is possible and if it has the same text; otherwise its file is run.
 
     Args:
-      kind: what it is, in the singular, for messages.
-      reference: as `Loaded.reference` was there.
-      file: as `Loaded.file` was there.
-      code: as `Loaded.code` was there.
+      kind: the kind of the object, in the singular, for messages.
+      reference: the value of `Loaded.reference` in the other process.
+      file: the value of `Loaded.file` in the other process.
+      code: the value of `Loaded.code` in the other process.
 
     Raises:
-      UserError: if neither is here with that text; and as `load_object` does.
+      UserError: if this process finds neither with that text; and for the same reasons as in `load_object`.
     """
     module, _, name = reference.rpartition(":")
     if not module.endswith(".py"):
-        with contextlib.suppress(UserError):  # the file is there still
+        with contextlib.suppress(UserError):  # if this fails, the file may still be found
             found = load_object(kind, reference)
             if found.code == code:
                 return found
@@ -108,14 +108,14 @@ def load_again(kind: str, reference: str, file: str, code: str) -> Loaded:
 
 
 def describe(value: Any) -> Loaded:
-    """Returns what `load_object` would return for a function or a class that the caller has already.
+    """Returns the result of `load_object` for a function or a class that the caller already has.
 
     Args:
       value: a function or a class at the top level of a file, whose text distinguishes it from others with the same
         name.
 
     Raises:
-      UserError: for anything else.
+      UserError: for any other value.
     """
     name, module = getattr(value, "__qualname__", ""), inspect.getmodule(value)
     path = getattr(module, "__file__", None)
@@ -132,15 +132,15 @@ def describe(value: Any) -> Loaded:
 
 
 def find_module(reference: str) -> ModuleType | None:
-    """Returns the module that a reference's name would be looked up in, if it is imported under its own name."""
+    """Returns the module in which a reference's name is looked up, if it is imported under its own name."""
     return sys.modules.get(reference.rpartition(":")[0])
 
 
 def load_module(what: str, location: str) -> tuple[ModuleType, str]:
-    """Returns a module and the digits of its code.
+    """Returns a module and the digits that identify its code.
 
     Args:
-      what: what it is loaded for, for messages.
+      what: the purpose of loading it, for messages.
       location: the path of a file (`.py`), or the name of an installed module or of one in the working directory.
 
     Raises:
@@ -149,16 +149,16 @@ def load_module(what: str, location: str) -> tuple[ModuleType, str]:
     return run_file(what, location) if location.endswith(".py") else _import_module(what, location)
 
 
-_FILES: dict[tuple[pathlib.Path, str], ModuleType] = {}  # what was run, by path and code
+_FILES: dict[tuple[pathlib.Path, str], ModuleType] = {}  # modules of files that were run, by path and code
 
 
 def run_file(what: str, file: str) -> tuple[ModuleType, str]:
-    """Returns the module that a file makes, and the digits of its code.
+    """Returns the module of a file, which is run if necessary, and the digits that identify its code.
 
-    While it runs, modules beside it can be imported as if it were a script.
+    While it runs, it can import modules beside it, like a script.
 
     Args:
-      what: what the file is run for, for messages.
+      what: the purpose of running the file, for messages.
       file: its path.
 
     Raises:
@@ -175,11 +175,11 @@ def run_file(what: str, file: str) -> tuple[ModuleType, str]:
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module  # where `inspect`, dataclasses and tyro look for it
+        sys.modules[name] = module  # `inspect`, dataclasses and tyro look it up there
         try:
             with _importing_from(path.parent, sources):
                 spec.loader.exec_module(module)
-        except (Exception, SystemExit) as error:  # a script may end itself
+        except (Exception, SystemExit) as error:  # a script may exit
             del sys.modules[name]
             raise _import_error(what, error) from error
         _FILES[path, code] = module
@@ -187,7 +187,7 @@ def run_file(what: str, file: str) -> tuple[ModuleType, str]:
 
 
 def _functions(module: ModuleType) -> list[str]:
-    """Returns the names of what can be called of a module: of its own if there is any."""
+    """Returns the names of a module's callables: only those that it defines itself, if there are any."""
     found = {name: value for name, value in vars(module).items() if callable(value) and not name.startswith("_")}
     own = [name for name, value in found.items() if getattr(value, "__module__", None) == module.__name__]
     return own or list(found)
@@ -195,7 +195,7 @@ def _functions(module: ModuleType) -> list[str]:
 
 @functools.cache
 def code_of(module: ModuleType) -> str:
-    """Returns the digits of a module's code as it was when they were first asked for; zeros if it has no file."""
+    """Returns the digits of a module's code at the time of the first call; zeros if it has no file."""
     file = getattr(module, "__file__", None)
     if not file:
         return "0" * 12
@@ -206,9 +206,9 @@ def code_of(module: ModuleType) -> str:
 
 
 def failed_at(error: BaseException) -> str | None:
-    """Returns the last line of code outside of installed packages and of this one that an exception passed.
+    """Returns the last line of an exception's traceback that is neither in this package nor in an installed one.
 
-    None if there is none; else as "mine.py, line 12".
+    It has the form "mine.py, line 12"; None if there is no such line.
     """
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = pathlib.Path(frame.filename)
@@ -218,7 +218,7 @@ def failed_at(error: BaseException) -> str | None:
 
 
 def describe_error(error: BaseException) -> str:
-    """Returns an exception, with the line of the user's code that failed: "mine.py, line 12: ValueError: …"."""
+    """Returns an exception as text, with the line of the user's code that failed: "mine.py, line 12: ValueError: …"."""
     line = failed_at(error)
     return f"{f'{line}: ' if line else ''}{type(error).__name__}: {error}"
 
@@ -227,7 +227,7 @@ _PACKAGE = pathlib.Path(__file__).resolve().parent
 
 
 def packages_of(module: ModuleType | None) -> str:
-    """Returns the digits that identify the installed packages whose modules, functions or classes a module uses."""
+    """Returns digits that identify the installed packages whose modules, functions or classes a module uses."""
     values = [] if module is None else [module, *vars(module).values()]
     names = {getattr(v, "__name__" if isinstance(v, ModuleType) else "__module__", None) for v in values}
     packages = {name.split(".")[0] for name in names if isinstance(name, str)} - _VERSIONED
@@ -245,7 +245,7 @@ _VERSIONED = {"builtins", "jax", "jaxlib", "numpy", "optax", "jaxopt_bench", *sy
 
 
 def _import_module(what: str, name: str) -> tuple[ModuleType, str]:
-    """Returns an installed module, or one of the working directory, which a command's path leaves out."""
+    """Imports an installed module, or one in the working directory, which the path of a command does not include."""
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     try:
@@ -270,7 +270,7 @@ def _is_installed(path: pathlib.Path) -> bool:
 
 
 def _digest(path: pathlib.Path, sources: set[pathlib.Path]) -> str:
-    """Returns the digits of a file and of the sources that it imports, wherever they all lie."""
+    """Returns the digits that identify a file and the sources that it imports, independent of their common location."""
     own = hashlib.sha256(path.read_bytes())
     for source in sorted(sources):
         relative = os.path.relpath(source, path.parent)
@@ -279,7 +279,7 @@ def _digest(path: pathlib.Path, sources: set[pathlib.Path]) -> str:
 
 
 def _sources(path: pathlib.Path, root: pathlib.Path) -> set[pathlib.Path]:
-    """Returns the files below a folder that a file imports, directly or through others.
+    """Returns the files below a folder that a file imports, directly or through other files.
 
     Args:
       path: the file.
@@ -296,10 +296,10 @@ def _sources(path: pathlib.Path, root: pathlib.Path) -> set[pathlib.Path]:
 
 
 def _imports(path: pathlib.Path, root: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Yields the files below a folder that the import statements of one file name."""
+    """Yields the files below a folder that are named in the import statements of one file."""
     try:
         tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError):  # running it says so
+    except (SyntaxError, ValueError):  # running the file reports this error
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -313,7 +313,7 @@ def _imports(path: pathlib.Path, root: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def _files_of(base: pathlib.Path, parts: list[str]) -> Iterator[pathlib.Path]:
-    """Yields the files of a module and of the packages that it lies in, as far as they exist."""
+    """Yields the existing files of a module and of the packages that contain it."""
     for part in parts:
         for file in (base / f"{part}.py", base / part / "__init__.py"):
             if file.is_file():
@@ -323,9 +323,9 @@ def _files_of(base: pathlib.Path, parts: list[str]) -> Iterator[pathlib.Path]:
 
 @contextlib.contextmanager
 def _importing_from(folder: pathlib.Path, sources: set[pathlib.Path]) -> Iterator[None]:
-    """Lets a folder's modules be imported, before others of their names; afterwards the others are as they were.
+    """Makes a folder's modules importable, before others with the same names. It restores the others at the end.
 
-    Those that this process has imported from an earlier text are imported anew.
+    Modules of this folder are imported again if this process has imported them with an earlier text.
     """
     names = {source.relative_to(folder).parts[0].removesuffix(".py") for source in sources}
     others = {name: module for name, module in sys.modules.items() if name.split(".")[0] in names}
@@ -334,10 +334,10 @@ def _importing_from(folder: pathlib.Path, sources: set[pathlib.Path]) -> Iterato
         del sys.modules[name]
     importlib.invalidate_caches()
     sys.path.insert(0, str(folder))
-    written, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # whose age, in seconds, would hide a new text
+    written, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # its time stamp in seconds could hide a new text
     try:
         yield
-        for source in sources:  # also those that functions import when they are called
+        for source in sources:  # also sources that functions import when they are called
             with contextlib.suppress(Exception):
                 parts = source.relative_to(folder).with_suffix("").parts
                 importlib.import_module(".".join(part for part in parts if part != "__init__"))
@@ -351,9 +351,9 @@ def _importing_from(folder: pathlib.Path, sources: set[pathlib.Path]) -> Iterato
 
 
 def _is_current(module: ModuleType, sources: set[pathlib.Path]) -> bool:
-    """Returns whether a module is of one of these files, in its present text as far as is known."""
+    """Returns whether a module comes from one of these files and, as far as is known, has the file's current text."""
     path = pathlib.Path(getattr(module, "__file__", None) or "").resolve()
     return path in sources and _TEXTS.setdefault(path, path.read_bytes()) == path.read_bytes()
 
 
-_TEXTS: dict[pathlib.Path, bytes] = {}  # of the modules beside users' files, when they were imported
+_TEXTS: dict[pathlib.Path, bytes] = {}  # texts of the modules beside users' files at the time of their import

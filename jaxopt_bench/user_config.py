@@ -1,4 +1,4 @@
-"""Configurations that users' code defines, and records of those whose code is not here."""
+"""Configurations that users' code defines, and records of configurations whose code is not loaded."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class UserDefined:
     """A configuration that a user's code defines. The text of the code is part of its identity.
 
     Class attributes:
-      reference: its name on the command line and in records, `package.module:name` or `file.py:name`.
+      reference: its name on the command line and in files, `package.module:name` or `file.py:name`.
       code: twelve hexadecimal digits that identify the texts that define it.
     """
 
@@ -29,7 +29,7 @@ class UserDefined:
     code: ClassVar[str]
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the fields and the code's digits."""
+        """Returns the fields and the digits of the code."""
         return {"code": self.code, **super().to_json()}  # type: ignore[misc]
 
 
@@ -37,7 +37,7 @@ class Record(UserDefined):
     """A recorded configuration whose code is not loaded. It can be read and compared, but not used.
 
     Class attributes:
-      users: of which kind it is.
+      users: the kind of the configuration.
     """
 
     users: ClassVar[Users[Any]]
@@ -55,7 +55,7 @@ class Record(UserDefined):
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickles the record; unpickling it runs nothing of the user's."""
+        """Pickles the record; unpickling it runs no code of the user."""
         return self.users.record, (self.reference, self.code, field_values(cast(Config, self)))
 
 
@@ -63,8 +63,8 @@ class Loadable(UserDefined):
     """A configuration whose code is loaded.
 
     Class attributes:
-      users: of which kind it is.
-      code_file: the path of its code, for processes elsewhere to `load_again`; empty if it has none.
+      users: the kind of the configuration.
+      code_file: the path of its code, which other processes use in `load_again`; empty if it has none.
       defined: the function or class.
     """
 
@@ -89,26 +89,26 @@ class Loadable(UserDefined):
 
 
 class Users(Generic[C]):
-    """How configurations of one kind are loaded from users' code. The module that defines one calls it `USERS`.
+    """How configurations of one kind are loaded from users' code. The module that defines an instance calls it `USERS`.
 
     Attributes:
-      kind: what one is called, in the singular, such as "optimizer".
-      loaded: the classes that this process has loaded already, by reference and code, as `sys.modules` keeps modules.
+      kind: the name of the kind, in the singular, such as "optimizer".
+      loaded: the classes that this process has already loaded, by reference and code, similar to `sys.modules`.
     """
 
     def __init__(self, kind: str, make: Callable[[user_code.Loaded], type[C]], recorded: type[C]):
         """Describes a kind.
 
         Args:
-          kind: what one is called, in the singular.
-          make: returns the class of the configurations that a function or a class defines, a `Loadable`. The
-            attributes that `Loadable` lists are set here.
-          recorded: the class that records derive from, a `Record`.
+          kind: the name of the kind, in the singular.
+          make: returns the class of the configurations that a function or a class defines, a `Loadable`. The attributes
+            that `Loadable` lists are set here.
+          recorded: the base class of the records, a `Record`.
         """
         self.kind = kind
         self.loaded: dict[tuple[str, str], type[C]] = {}
         self._make, self._recorded = make, recorded
-        self.__module__ = make.__module__  # where `pickle` looks for it
+        self.__module__ = make.__module__  # `pickle` looks it up in this module
         cast(Any, recorded).users = self
 
     def __reduce__(self) -> str:
@@ -116,7 +116,7 @@ class Users(Generic[C]):
         return "USERS"
 
     def load(self, reference: str) -> type[C]:
-        """Returns the class that a reference's code defines; its file or package is run, once for each text.
+        """Returns the class that a reference's code defines; its file or package is run once for each text.
 
         Raises:
           UserError: if it cannot be imported, or does not define a configuration of this kind.
@@ -127,21 +127,21 @@ class Users(Generic[C]):
         """Returns the class that another process has loaded; see `user_code.load_again`.
 
         Args:
-          reference: the class's `reference` there.
-          file: the class's `code_file` there.
-          code: the class's `code` there.
+          reference: the class's `reference` in that process.
+          file: the class's `code_file` in that process.
+          code: the class's `code` in that process.
         """
         known = self.loaded.get((reference, code))
         return known or self._class_of(user_code.load_again(self.kind, reference, file, code))
 
     def describe(self, value: Any) -> type[C]:
-        """Returns the class that a function or a class at hand defines; see `user_code.describe`."""
+        """Returns the class that a given function or class defines; see `user_code.describe`."""
         loaded = user_code.describe(value)
         known = self.loaded.get((loaded.reference, loaded.code))
         return known if known is not None and cast(Any, known).defined is value else self._add_class(loaded)
 
     def from_json(self, values: Mapping[str, Any], where: str = "") -> C:
-        """Returns the configuration that was written; a record of it unless this very code is loaded.
+        """Returns the configuration in a JSON object, or a record of it if exactly this code is not loaded.
 
         Args:
           values: a JSON object with a `name`.
@@ -154,13 +154,13 @@ class Users(Generic[C]):
         )
 
     def record(self, reference: str, code: str, fields: Mapping[str, Any]) -> C:
-        """Returns the record of a configuration, with fields of the types that the values have."""
+        """Returns the record of a configuration; the types of its fields are those of the values."""
         shared = {field.name for field in dataclasses.fields(self._recorded)}
         own = tuple((name, kind_of(value)) for name, value in fields.items() if name not in shared)
         return _record_class(cast(Any, self._recorded), reference, code, own).from_json(fields)
 
     def unpickle(self, reference: str, file: str, code: str, fields: Mapping[str, Any]) -> C:
-        """Returns what was pickled in another process."""
+        """Returns the configuration that another process pickled."""
         return self.load_again(reference, file, code)(**fields)
 
     def _class_of(self, loaded: user_code.Loaded) -> type[C]:
@@ -175,7 +175,7 @@ class Users(Generic[C]):
 
 
 class UserTable(Named[C]):
-    """A table of configurations by name, which also knows those of users by their references."""
+    """A table of configurations by name, which also finds configurations of users by their references."""
 
     def __init__(self, users: Users[C], **entries: C):
         super().__init__(users.kind, **entries)
@@ -192,30 +192,30 @@ class UserTable(Named[C]):
         return cls()
 
     def name_of(self, config: C) -> str:
-        """See `Named.name_of`; of a user's, its reference."""
+        """See `Named.name_of`; for a user's configuration, returns its reference."""
         return config.reference if isinstance(config, UserDefined) else super().name_of(config)
 
     def from_json(self, values: Any, where: str = "") -> C:
-        """See `Named.from_json`; a user's is only recorded there, unless this very code is loaded."""
+        """See `Named.from_json`; a user's configuration becomes a record, unless exactly this code is loaded."""
         name = values.get("name") if isinstance(values, Mapping) else None
         is_users = isinstance(name, str) and user_code.is_reference(name)
         return self.users.from_json(values, where) if is_users else super().from_json(values, where)
 
 
 def reserved_names(base: type[Config]) -> set[str]:
-    """Returns the names that no argument of a user's function may have, since they would collide with other values.
+    """Returns the names that arguments of a user's function must not have, since they would collide with other values.
 
-    These are the names that records use themselves, and those of all attributes of the class, with or without a value.
+    These are the names in the JSON of records, and the names of all attributes of the class, with or without a value.
 
     Args:
-      base: the class that the function's configuration derives from.
+      base: the class from which the function's configuration derives.
     """
     annotated = {name for cls in base.__mro__ for name in inspect.get_annotations(cls)}
     return {"name", "code", *dir(base), *annotated}
 
 
 def field_values(config: Config) -> dict[str, Any]:
-    """Returns the values of a configuration's fields, from which its class makes it again."""
+    """Returns the values of a configuration's fields, from which its class can construct it again."""
     return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
 
 

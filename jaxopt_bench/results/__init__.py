@@ -1,4 +1,4 @@
-"""Runs read back as tables."""
+"""Reads runs from disk as tables."""
 
 from __future__ import annotations
 

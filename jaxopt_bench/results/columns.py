@@ -1,4 +1,4 @@
-"""The columns of the two tables and their types. Those of the metrics depend on what the runs measured."""
+"""The columns of the two tables and their types. Those of the metrics depend on the metrics of the runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from jaxopt_bench.problems import LOSS
 from jaxopt_bench.runs import SPLITS
 
 ColumnType = pl.DataType | DataTypeClass
-"""A type of Polars; the package itself mixes classes and instances of them."""
+"""A type of Polars, as a class or an instance: Polars itself mixes both."""
 
 Types = Mapping[str, ColumnType]
 """Types by column."""
@@ -35,12 +35,12 @@ STUDY_COLUMNS: Types = {
     "study": pl.String, "phase": pl.String, "workload": pl.String, "contender": pl.String, "repetition": pl.Int64,
     "trial": pl.Int64, "selected": pl.Boolean,
 }  # fmt: skip
-"""The place of a run in a study; null for a run of no study."""
+"""The position of a run in a study; null for a run that belongs to no study."""
 
 IDENTITY: Types = {"path": pl.String, **STUDY_COLUMNS, "digest": pl.String, "status": pl.String}
 
 METRICS: Types = {"metrics": pl.String}
-"""What the runs measure, as JSON: a list of `Metric.to_json`, the headline first."""
+"""The metrics of the runs, as JSON: a list of `Metric.to_json`, the headline first."""
 
 _STEP = {"step": pl.Int64, "epoch": pl.Float64}
 REACHED: Types = {
@@ -48,28 +48,28 @@ REACHED: Types = {
     for at in ("final", "best")
     for name, kind in {**_STEP, **{f"{split}_{LOSS}": pl.Float64 for split in SPLITS}}.items()
 }
-"""What a run reached; null while it is under way. The tables have such columns of the other metrics too."""
+"""The results of a run; null while it is in progress. The tables have such columns for the other metrics too."""
 
 COST: Types = {
     "steps": pl.Int64, "diverged_step": pl.Int64, "parameters": pl.Int64, "seconds": pl.Float64,
     "examples_per_second": pl.Float64,
 }  # fmt: skip
-"""What it took; null likewise."""
+"""The cost of a run; null while it is in progress."""
 
 ENVIRONMENT: Types = {
     "members": pl.Int64, "backend": pl.String, "device": pl.String, "devices": pl.Int64, "threads": pl.Int64,
     "code_path": pl.String, "revision": pl.String, "environments": pl.Int64, "inner_rules": pl.String,
 }  # fmt: skip
-"""Where it ran last, and in how many environments that differ in anything, one after the other; and, in JSON, which of
-its optimizer's inner rules updated which part of the network, if there are several."""
+"""The last environment of a run, and the number of different environments in which it was trained one after the other.
+If its optimizer has several inner rules, `inner_rules` says in JSON which rule updated which part of the network."""
 
 LINES: Types = {
     "step": pl.Int64, "epoch": pl.Float64, "split": pl.String, "loss": pl.Float64, "seconds": pl.Float64,
     "steps": pl.Int64, "grad_norm": pl.Float64, "update_norm": pl.Float64, "learning_rate": pl.Float64,
     "examples_per_second": pl.Float64,
 }  # fmt: skip
-"""What a line of metrics has; null if lines of its split have no such field. The tables have a column of each other
-metric too."""
+"""The fields of a line of metrics; null if lines of its split have no such field. The tables have a column for each
+other metric too."""
 
 _PYTHON: Mapping[ColumnType, type] = {pl.Boolean: bool, pl.Int64: int, pl.Float64: float, pl.String: str}
 _INFERRED: tuple[ColumnType, ...] = (pl.Boolean, pl.Int64, pl.Float64, pl.String, pl.List(pl.Float64))
@@ -78,7 +78,7 @@ _INFERRED: tuple[ColumnType, ...] = (pl.Boolean, pl.Int64, pl.Float64, pl.String
 
 @functools.cache
 def experiment_types() -> Types:
-    """Returns the types of the experiment's fields that every run has, under the names that flags give them."""
+    """Returns the types of the experiment's fields that every run has, under the names of their flags."""
     fields = dict(_fields(Experiment))
     return {name.removeprefix("workload."): kind for name, kind in fields.items() if name != "workload.name"}
 
@@ -89,7 +89,7 @@ def run_types() -> Types:
 
 
 def in_order(names: Sequence[str]) -> list[str]:
-    """Returns columns of `runs` in their order there: by what they are about, the versions last."""
+    """Returns columns of `runs` in their order in the table: grouped by topic, with the versions last."""
     own = [*experiment_types()]
     after = own.index(PROBLEM) + 1
     known = {*IDENTITY, *own, *METRICS, *COST, *ENVIRONMENT}
@@ -105,16 +105,16 @@ def in_order(names: Sequence[str]) -> list[str]:
 
 
 PROBLEM = "problem.name"
-"""The column that says which kind of problem it is. The problem's fields come after it."""
+"""The column with the kind of the problem. The problem's fields come after it."""
 
 
 def is_reached(name: str) -> bool:
-    """Returns whether a column of `runs` holds what runs reached."""
+    """Returns whether a column of `runs` holds results of runs."""
     return name.startswith(("final.", "best."))
 
 
 def _order_of_reached(name: str) -> tuple[int, int, int]:
-    """Returns the position of a column of results among such columns: by epoch, split, and the loss first."""
+    """Returns the sort key of a result column: by epoch and split, with the loss first."""
     at, _, measure = name.partition(".")
     found = split_of(measure)
     split = -1 if found is None else SPLITS.index(found[0])
@@ -122,7 +122,7 @@ def _order_of_reached(name: str) -> tuple[int, int, int]:
 
 
 def metric_columns(names: Sequence[str]) -> list[str]:
-    """Returns those columns of `curves` that hold metrics, the loss among them."""
+    """Returns the columns of `curves` that hold metrics, including the loss."""
     return [name for name in names if name == LOSS or not (name == "path" or name in LINES)]
 
 
@@ -130,7 +130,7 @@ def curve_types(metrics: Iterable[str] = ()) -> Types:
     """Returns the types of the columns of `curves`, in their order.
 
     Args:
-      metrics: names of metrics that they have beside the loss.
+      metrics: names of metrics in the table, besides the loss.
     """
     others = {name: pl.Float64 for name in metrics if name not in LINES}
     ends = [*LINES].index(LOSS) + 1
@@ -140,9 +140,9 @@ def curve_types(metrics: Iterable[str] = ()) -> Types:
 
 @functools.cache
 def hyperparameter_types() -> Types:
-    """Returns the types of the fields of all problems, models, optimizers and schedules, named as by flags.
+    """Returns the types of the fields of all problems, models, optimizers and schedules, by the names of their flags.
 
-    A field whose type differs between two of them has none.
+    A field is left out if it has different types in two of these classes.
     """
     found: dict[str, ColumnType | None] = {}
     for part, table in NAMED_PARTS.items():
@@ -151,7 +151,7 @@ def hyperparameter_types() -> Types:
 
 
 def _add_types(found: dict[str, ColumnType | None], table: Mapping[str, Config], prefix: str) -> None:
-    """Adds the types of the fields of all configurations in a table, and of those within them."""
+    """Adds the types of the fields of all configurations in a table, and of the configurations inside them."""
     for cls in {type(entry) for entry in table.values()}:
         for name, kind in _fields(cls):
             found[f"{prefix}{name}"] = kind if found.get(f"{prefix}{name}", kind) == kind else None
@@ -160,7 +160,7 @@ def _add_types(found: dict[str, ColumnType | None], table: Mapping[str, Config],
 
 
 def fits(value: object, kind: ColumnType) -> bool:
-    """Returns whether a JSON value, or null, can stand in a column of a type without losing anything."""
+    """Returns whether a column of a type can hold a JSON value, or null, without loss of information."""
     if value is None:
         return True
     if isinstance(kind, pl.List):
@@ -176,10 +176,10 @@ def column(name: str, values: Sequence[object], kind: ColumnType | None = None) 
     """Returns JSON values as a column.
 
     Args:
-      name: of the column.
-      values: one a row; None for null.
-      kind: the type that it is to have, where it is known. Where some value has no place in it the column has the
-        first of Boolean, Int64, Float64, String and List(Float64) in which all have, and else holds JSON's text.
+      name: the name of the column.
+      values: one value per row; None for null.
+      kind: the type of the column, if it is known. If a value does not fit this type, the column has the first of the
+        types Boolean, Int64, Float64, String and List(Float64) that fits all values. If none does, it holds JSON text.
     """
     known = () if kind is None else (kind,)
     if kind is None and all(value is None for value in values):
@@ -190,22 +190,22 @@ def column(name: str, values: Sequence[object], kind: ColumnType | None = None) 
     exact = {*map(type, values)} <= {_PYTHON.get(kind), type(None)}
     try:
         return pl.Series(name, values if exact else [_as(value, kind) for value in values], kind)
-    except UnicodeEncodeError:  # JSON can name halves of characters, which no text has
+    except UnicodeEncodeError:  # JSON can contain single surrogates, which text in Polars cannot contain
         return pl.Series(
             name, [str(v).encode(errors="replace").decode() if v is not None else None for v in values], kind
         )
 
 
 def all_fit(values: Sequence[object], kind: ColumnType) -> bool:
-    """Returns whether all of some values fit a type, see `fits`."""
-    if {*map(type, values)} <= {_PYTHON.get(kind), type(None)}:  # as nearly always
+    """Returns whether all values fit a type; see `fits`."""
+    if {*map(type, values)} <= {_PYTHON.get(kind), type(None)}:  # almost always true
         numbers = [value for value in values if isinstance(value, int)] if kind == pl.Int64 else []
         return not numbers or (fits(min(numbers), kind) and fits(max(numbers), kind))
     return all(fits(value, kind) for value in values)
 
 
 def concatenated(tables: Iterable[pl.DataFrame]) -> pl.DataFrame:
-    """Returns tables one under the other, with null where one lacks a column; see `column` for those that differ."""
+    """Concatenates tables vertically, with null for missing columns; see `column` for columns of different types."""
     several = list(tables)
     kinds: dict[str, set[ColumnType]] = {}
     for table in several:
@@ -221,7 +221,7 @@ def concatenated(tables: Iterable[pl.DataFrame]) -> pl.DataFrame:
 
 
 def _fields(cls: type[Config]) -> tuple[tuple[str, ColumnType], ...]:
-    """Returns the types of a configuration's fields, those of its parts in their place as `part.field`."""
+    """Returns the types of a configuration's fields. Fields of its parts are named `part.field`."""
     hints = typing.get_type_hints(cls)
     found: list[tuple[str, ColumnType]] = []
     for name in (field.name for field in dataclasses.fields(cls)):
@@ -236,7 +236,7 @@ def _fields(cls: type[Config]) -> tuple[tuple[str, ColumnType], ...]:
 
 
 def _type_of(hint: object) -> ColumnType | None:
-    """Returns the type of a column for what a configuration's field may be; None where there is no one type."""
+    """Returns the column type for the type hint of a configuration's field; None if there is no single type."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         kinds = {_type_of(argument) for argument in arguments if argument is not type(None)}
@@ -250,7 +250,7 @@ def _type_of(hint: object) -> ColumnType | None:
 
 
 def _as(value: object, kind: ColumnType) -> object:
-    """Returns a value that fits a type as that type wants it: Polars takes no integers for floats."""
+    """Converts a value that fits a type to that type: Polars does not accept integers for floats."""
     if isinstance(kind, pl.List) and isinstance(value, list):
         return [_as(item, kind.inner) for item in value]
     return float(value) if kind == pl.Float64 and isinstance(value, int) else value

@@ -1,4 +1,4 @@
-"""Whether the runs of a study have all finished, in words."""
+"""Describes in words whether the runs of a study have all finished."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from jaxopt_bench.results.tables import Results
 from jaxopt_bench.study import RunEntry, UnitKey, units
 
 MOST = 6
-"""The most missing pairs of an optimizer and a workload that are named."""
+"""The largest number of missing pairs of an optimizer and a workload that are named."""
 
 
 def incomplete_in_words(results: Results) -> str | None:
-    """Returns sentences that name the missing parts of studies in some results; None if all are complete.
+    """Returns sentences that name the missing parts of the studies in some results; None if all are complete.
 
     A part of a study is complete if its winner has been selected and all its confirmations have finished.
     """

@@ -14,21 +14,21 @@ from jaxopt_bench.results.metrics import metrics_from_text
 from jaxopt_bench.runs.examples import load_examples
 
 EXAMPLE_TYPES: Types = {"path": pl.String, "step": pl.Int64, "values": pl.List(pl.Float32)}
-"""The columns: the run, the step at which the test split was read, and the contribution of each test example to the
-headline metric; see `Metric.contributions`."""
+"""The columns: the run, the step at which the test split was evaluated, and the contribution of each test example to
+the headline metric; see `Metric.contributions`."""
 
 TOLERANCE = 1e-5
-"""Relative difference between the mean of float32 numbers and the metric that training recorded."""
+"""Tolerated relative difference between the mean of float32 numbers and the metric that training recorded."""
 
 
 def examples_table(metrics: Mapping[pathlib.Path, str]) -> pl.DataFrame:
-    """Reads a row for each run and each step at which the results of its test examples were recorded.
+    """Reads a row for each run and each step at which the results for its test examples were recorded.
 
     Args:
       metrics: the metrics of each run as JSON text, by its directory.
 
     Raises:
-      UserError: naming the file, if one is damaged.
+      UserError: if a file is damaged; the message names it.
     """
     rows = [
         (str(path), step, values.tolist())
@@ -39,15 +39,15 @@ def examples_table(metrics: Mapping[pathlib.Path, str]) -> pl.DataFrame:
 
 
 def check_examples(runs: pl.DataFrame, examples: pl.DataFrame) -> None:
-    """Checks that the results of single test examples agree with the results of their runs.
+    """Checks that the results for single test examples agree with the results of their runs.
 
     Args:
       runs: the table of runs.
-      examples: that of the examples.
+      examples: the table of the examples.
 
     Raises:
-      UserError: naming a run that has results of test examples and is not in `runs`, or whose examples have another
-        mean than its test result.
+      UserError: if a run with results for test examples is not in `runs`, or if the mean of its examples differs from
+        its test result; the message names the run.
     """
     columns = ["metrics", *(name for at in ("final", "best") if (name := f"{at}.step") in runs.columns)]
     rows = {row["path"]: row for row in runs.iter_rows(named=True)} if len(examples) else {}

@@ -1,4 +1,4 @@
-"""The metrics that runs recorded: their names, units, directions and bounds."""
+"""The recorded metrics of runs: their names, units, directions and bounds."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def metrics_from_json(values: Any, where: str = "metrics") -> tuple[Metric, ...]
       where: the file and the field, for error messages.
 
     Raises:
-      UserError: if it is damaged.
+      UserError: if the list is damaged.
     """
     if not isinstance(values, list) or not values:
         raise UserError(f"{where} is damaged: {shortened(values)}. Expected a list of metrics.")
@@ -52,8 +52,8 @@ def metric_names(text: str, where: str = "metrics") -> list[str]:
 def metrics_of(texts: Iterable[str | None]) -> tuple[Metric, ...]:
     """Returns the metrics of runs of one workload.
 
-    The value of an untrained model is the median over the runs, since it may be measured with the initial parameters of
-    each. If no run has recorded metrics, the loss alone is returned.
+    The value of an untrained model is the median over the runs, since it may be measured with each run's own initial
+    parameters. If no run has recorded metrics, only the loss is returned.
 
     Args:
       texts: the column `metrics` of the runs.

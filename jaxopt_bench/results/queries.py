@@ -1,4 +1,4 @@
-"""SQL queries that read no files."""
+"""Checks that SQL queries do not read files."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ _READS = re.compile(r"(read|scan)_")
 def check_reads_no_file(query: str) -> None:
     """Checks that an SQL query calls no function that reads files, such as Polars' `read_csv`.
 
-    The words may stand in texts, names and comments. A query that has something in it which SQL dialects read in
-    different ways (backslashes, dollar quotes, prefixed texts, nested comments) may not have them anywhere.
+    The names of such functions may occur in string literals, quoted names and comments. If a query contains syntax that
+    SQL dialects interpret differently (backslashes, dollar quotes, prefixed strings, nested comments), these names must
+    not occur in it at all.
 
     Raises:
-      UserError: naming the function.
+      UserError: if the query calls such a function; the message names it.
     """
     names = _called(query)
     if names is None:
@@ -39,9 +40,9 @@ def check_reads_no_file(query: str) -> None:
 
 
 def _called(query: str) -> list[str] | None:
-    """Returns the names before parentheses; None if this cannot be told for sure."""
+    """Returns the names before parentheses; None if they cannot be determined reliably."""
     found: list[str] = []
-    before: tuple[str, str, bool] | None = None  # kind and text of the last token but spaces; whether it ends here
+    before: tuple[str, str, bool] | None = None  # last token except spaces: kind, text, whether no space follows
     for kind, text in _tokens(query):
         if kind is None:
             return None
@@ -57,7 +58,7 @@ def _called(query: str) -> list[str] | None:
 
 
 def _tokens(query: str) -> Iterator[tuple[str | None, str]]:
-    """Yields the kinds and texts of tokens; None for the kind of what has more than one reading."""
+    """Yields the kinds and texts of tokens; the kind is None for text with more than one interpretation."""
     at = 0
     while at < len(query):
         match = _TOKEN.match(query, at)

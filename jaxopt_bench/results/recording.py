@@ -1,8 +1,8 @@
-"""Writing several files of a folder together: a kill at any instant leaves all of the old ones, or all of the new ones.
+"""Writes several files of a folder atomically: a kill leaves all of the old or all of the new files.
 
-The new files are written into a hidden folder beside the old ones. Renaming that folder to `PENDING` is the one step
-that makes them count; then they are moved over the old ones. Whoever reads the folder in between, or after a kill,
-finds them with `counting`.
+The new files are written into a hidden folder beside the old ones. Renaming that folder to `PENDING` makes all of them
+valid in a single step; then they are moved over the old files. A process that reads the folder in between, or after a
+kill, finds the valid files with `counting`.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.files import TEMPORARY, naming, temporary_name
 
 PENDING = ".recorded"
-"""The folder of new files that count and have not been moved yet."""
+"""The folder of new files that are valid and have not been moved yet."""
 
 Write = Callable[[pathlib.Path], object]
-"""Writes the file of a path."""
+"""Writes the file at a path."""
 
 
 def counting(folder: pathlib.Path, name: str) -> pathlib.Path:
-    """Returns the path of a folder's file: the one in `PENDING` if it has not been moved yet."""
+    """Returns the path of a file of a folder: the file in `PENDING` if it has not been moved yet."""
     pending = folder / PENDING / name
     return pending if os.path.lexists(pending) else folder / name
 
 
 def pending_names(folder: pathlib.Path | str) -> list[str]:
-    """Returns the names of the new files that count and have not been moved yet; usually none."""
+    """Returns the names of the new files that are valid and have not been moved yet; usually none."""
     try:
         return sorted(os.listdir(os.path.join(folder, PENDING)))
     except (FileNotFoundError, NotADirectoryError):
@@ -39,17 +39,17 @@ def pending_names(folder: pathlib.Path | str) -> list[str]:
 
 
 def write_together(folder: pathlib.Path, files: Mapping[str, Write]) -> None:
-    """Writes files so that all of them count at once, see the module. Other files of the folder stay.
+    """Writes files so that all of them become valid at once; see the module. Other files of the folder stay.
 
-    What a killed writer left is completed or removed first. The caller holds the folder, see `held`.
+    The incomplete work of a killed writer is completed or removed first. The caller must lock the folder; see `held`.
 
     Args:
-      folder: must exist.
-      files: what writes each file, by its name.
+      folder: an existing folder.
+      files: the functions that write the files, by file name.
 
     Raises:
       UserError: if one of the paths is a symbolic link.
-      OSError: if the file system refuses; its `filename` is set. The old files count.
+      OSError: if the file system reports an error; its `filename` is set. The old files stay valid.
     """
     for name in files:
         if (folder / name).is_symlink():
@@ -90,14 +90,14 @@ def _move_pending(folder: pathlib.Path) -> None:
 
 @contextlib.contextmanager
 def held(folder: pathlib.Path, wait: bool = True) -> Iterator[None]:
-    """Holds a folder for this process, without a file in it: a record is kept under version control.
+    """Locks a folder for this process, without a file in it, because results are kept under version control.
 
     Args:
-      folder: must exist.
-      wait: whether to wait for another process that holds it.
+      folder: an existing folder.
+      wait: whether to wait for another process that holds the lock.
 
     Raises:
-      UserError: if another process holds it and `wait` is false.
+      UserError: if another process holds the lock and `wait` is false.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -107,7 +107,7 @@ def held(folder: pathlib.Path, wait: bool = True) -> Iterator[None]:
             raise UserError(
                 f"another process writes into {folder}. Wait for its end, or stop it, and use this command again."
             ) from error
-        except OSError:  # a file system that cannot lock folders
+        except OSError:  # the file system cannot lock folders
             pass
         yield
     finally:
@@ -115,7 +115,7 @@ def held(folder: pathlib.Path, wait: bool = True) -> Iterator[None]:
 
 
 def _sync(path: pathlib.Path) -> None:
-    """Waits until a file, or a folder's list of files, is on the disk."""
+    """Waits until a file, or the list of files of a folder, is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Reads run directories as rows of the two tables. This runs no code of theirs: it reads text and numbers only."""
+"""Reads run directories as rows of the two tables. It reads only text and numbers, and runs no code of the runs."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ from jaxopt_bench.strict_json import check_object, read_json
 from jaxopt_bench.study import StudyRun
 
 TOLERANCE = 1e-9
-"""Relative difference between two readings of one number."""
+"""Tolerated relative difference between two recorded values of the same number."""
 
 BATCH = 8 << 20
-"""Bytes of metrics that are read together: many enough for Polars to be fast, and few compared with the memory."""
+"""Bytes of metrics that are read together: enough for Polars to be fast, and few compared with the memory."""
 
 
 def runs_table(runs: Mapping[pathlib.Path, StudyRun | None]) -> pl.DataFrame:
     """Reads a row for each run.
 
     Args:
-      runs: what a study says of each run, by the run's directory; None for a run of no study.
+      runs: the description of each run by its study, by the run's directory; None for a run that belongs to no study.
 
     Raises:
-      UserError: naming the file, if one is damaged, missing, or of another run.
+      UserError: if a file is damaged, missing, or belongs to another run; the message names it.
     """
     rows = [_row(path, said) for path, said in runs.items()]
     found = dict.fromkeys([*run_types(), *(name for row in rows for name in row)])
@@ -71,13 +71,13 @@ def runs_table(runs: Mapping[pathlib.Path, StudyRun | None]) -> pl.DataFrame:
 
 
 def curves_table(metrics: Mapping[pathlib.Path, Sequence[str]]) -> pl.DataFrame:
-    """Reads a row for each line of the runs' metrics; last lines torn by a crash are left out.
+    """Reads a row for each line of the runs' metrics. A last line that is incomplete because of a crash is left out.
 
     Args:
       metrics: the names of the metrics of each run, by its directory.
 
     Raises:
-      UserError: naming the file and the line, if one is damaged.
+      UserError: if a line is damaged; the message names the file and the line.
     """
     names = dict.fromkeys(name for own in metrics.values() for name in own)
     types = curve_types(names)
@@ -87,14 +87,14 @@ def curves_table(metrics: Mapping[pathlib.Path, Sequence[str]]) -> pl.DataFrame:
 
 
 def check_agreement(runs: pl.DataFrame, curves: pl.DataFrame) -> None:
-    """Checks that the results of runs are those in their metrics.
+    """Checks that the results of runs agree with their metrics.
 
     Args:
       runs: the table of runs; see `runs_table`.
       curves: the lines of their metrics.
 
     Raises:
-      UserError: naming a run whose metrics end too early or too late, or have other values than its summary.
+      UserError: if a run's metrics end too early or too late, or its summary has other values; the message names it.
     """
     last = curves.group_by("path").agg(pl.col("step").max().alias("measured"))
     ends = (
@@ -137,14 +137,14 @@ def _row(path: pathlib.Path, said: StudyRun | None) -> dict[str, Any]:
     try:
         check_identity(path, config, summary, said.identity if said else None)
     except UserError:
-        for name, kind in run_types().items():  # a value of another type explains more
+        for name, kind in run_types().items():  # the error for a value of a wrong type explains more
             _check(name, [row.get(name)], kind, [path])
         raise
     return row
 
 
 def _configured(path: pathlib.Path, config: Any) -> dict[str, Any]:
-    """Returns what `config.json` says of a run."""
+    """Returns the values of a run's row from its `config.json`."""
     try:
         here = config["environments"][-1]
         known = {
@@ -172,12 +172,12 @@ def _configured(path: pathlib.Path, config: Any) -> dict[str, Any]:
 
 
 def _read_summary(path: pathlib.Path) -> dict[str, Any] | None:
-    """Returns what is in `summary.json`; None if there is none, as while a run is trained for the first time."""
+    """Returns the content of `summary.json`; None if there is none, as while a run is trained for the first time."""
     return check_object(str(path), read_json(path), {}) if path.exists() else None
 
 
 def _summarised(path: pathlib.Path, summary: Mapping[str, Any] | None, metrics: Sequence[str]) -> dict[str, Any]:
-    """Returns what `summary.json` says of a run with these metrics."""
+    """Returns the values of a run's row from its `summary.json`; `metrics` are the names of its metrics."""
     names = [f"{at}.{split}_{name}" for at in ("final", "best") for split in SPLITS for name in metrics]
     if summary is None:
         return {"status": "running", **dict.fromkeys(names)}
@@ -190,7 +190,7 @@ def _summarised(path: pathlib.Path, summary: Mapping[str, Any] | None, metrics: 
 
 
 def _check(name: str, values: Sequence[object], kind: ColumnType, paths: Sequence[pathlib.Path]) -> None:
-    """Raises the error that names the first file of which a value does not fit its column."""
+    """Raises an error that names the first file with a value that does not fit its column."""
     needed = name in ("digest", "status")
     if all_fit(values, kind) and not (needed and None in values):
         return
@@ -209,7 +209,7 @@ def _batches(paths: Sequence[pathlib.Path]) -> Iterator[list[tuple[pathlib.Path,
             text = read_regular(path / "metrics.jsonl")
         except FileNotFoundError:
             continue
-        whole = text[: text.rfind(b"\n") + 1]  # what follows the last newline was not finished
+        whole = text[: text.rfind(b"\n") + 1]  # text after the last newline is incomplete
         batch.append((path, whole))
         size += len(whole)
         if size >= BATCH:
@@ -222,8 +222,8 @@ def _batches(paths: Sequence[pathlib.Path]) -> Iterator[list[tuple[pathlib.Path,
 def _lines(batch: Sequence[tuple[pathlib.Path, bytes]], types: Types) -> pl.DataFrame:
     """Returns the lines of some runs.
 
-    Polars reads them together. If it fails, it reads each run alone. If that fails too, `read_records` reads the run,
-    and names the damaged line.
+    Polars reads them together. If this fails, Polars reads each run alone. If that fails too, `read_records` reads the
+    run, and names the damaged line.
     """
     text = b"".join(whole for _, whole in batch)
     counts = [whole.count(b"\n") for _, whole in batch]
@@ -233,7 +233,7 @@ def _lines(batch: Sequence[tuple[pathlib.Path, bytes]], types: Types) -> pl.Data
         lines = pl.DataFrame(schema=types)
     if len(lines) != sum(counts) or any(
         lines[n].has_nulls() for n in ("step", "split")
-    ):  # it skips empty lines and takes any object
+    ):  # Polars skips empty lines and accepts any object
         if len(batch) > 1:
             return pl.concat([_lines([run], types) for run in batch])
         lines = _slow_lines(batch[0][0] / "metrics.jsonl", types)

@@ -1,4 +1,4 @@
-"""Runs of one workload as rows: one for each setting of some fields, its seeds taken together."""
+"""Runs of one workload as rows: one row for each setting of some fields, aggregated over its seeds."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from jaxopt_bench.statistics import Estimate
 
 @dataclasses.dataclass(frozen=True)
 class SettingRow:
-    """What the runs of one setting reached at their last epoch.
+    """The results of the runs of one setting at their last epoch.
 
     Attributes:
-      setting: the values of the fields, under the names that flags have.
+      setting: the values of the fields, under the names of their flags.
       results: an estimate by `{split}_{metric}`, over the seeds that did not diverge.
-      runs: how many runs there are.
-      diverged: how many of them diverged, or came to an end with a loss that is not finite.
+      runs: the number of runs.
+      diverged: the number of runs that diverged, or that ended with a loss that is not finite.
     """
 
     setting: dict[str, float]
@@ -28,7 +28,7 @@ class SettingRow:
 
 
 def rows_by_setting(runs: Sequence[Run], fields: Sequence[str]) -> list[SettingRow]:
-    """Returns a row for each setting of the fields, in the order of the first run of each.
+    """Returns a row for each setting of the fields, in the order of the first run of each setting.
 
     Args:
       runs: runs of one workload and optimizer, all finished.

@@ -1,4 +1,4 @@
-"""Run directories and studies read back as tidy tables. Reading them runs no code of theirs."""
+"""Reads run directories and studies as tidy tables. Reading them runs no code of the runs."""
 
 from __future__ import annotations
 
@@ -35,39 +35,39 @@ from jaxopt_bench.runs.load import RUN_FOLDER, check_complete, is_begun
 from jaxopt_bench.study import DOCUMENT, Document, StudyRun, check_within, read_document
 
 RUNS, CURVES, EXAMPLES = "runs.parquet", "curves.parquet", "examples.parquet"
-"""The tables of results that were recorded without their run directories. The last one is only there if it has rows."""
+"""The tables of results that were recorded without their run directories. The last one exists only if it has rows."""
 
 COMPRESSION = 19
-"""The level of Zstandard's compression."""
+"""The compression level of Zstandard."""
 
 FolderKind = Literal["recorded", "study", "run"]
 _KINDS: Mapping[str, FolderKind] = {RUNS: "recorded", DOCUMENT: "study", "config.json": "run"}
-"""What a folder is, by a file in it; the first that is there counts."""
+"""The kind of a folder, by a file in it; the first file of the table that exists determines the kind."""
 
 _EXPECTED = "Expected a run's directory, a study's folder, or a folder of these."
 _NO_RUNS = re.compile(r"claims|checkpoints|\..*|population-.*|.*\.incomplete-\d+", re.DOTALL)
-"""Folders in which no runs are looked for: they hold many other files, or what was left of a run."""
+"""Folders that are not searched for runs: they hold many other files, or the remains of a run."""
 
 
 class NoRunsError(UserError):
-    """A folder holds no runs."""
+    """A folder contains no runs."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Results:
-    """Runs as tables. The columns that are always there have the same types whatever the runs are.
+    """Runs as tables. The columns that are always present have the same types for all runs.
 
     Attributes:
-      runs: a row a run: its `path`; where it belongs (`study`, `phase`, `workload`, `contender`, `repetition`, `trial`,
-        and whether that trial was `selected`); its `status` ("running" while it has none); every field of its
-        experiment under the name that flags give it (`optimizer.learning_rate`); its `metrics`, as JSON; what it
-        reached (`final.test_loss`, `best.validation_loss`, …, and likewise each other metric), what it took, and where
-        it ran.
-      curves: a row for each line of the runs' metrics, with a column for each metric; `path` says whose.
-      documents: the documents of the studies among them.
-      folder: the innermost folder that holds all of them, from which on `save` writes each `path`.
-      examples: the results of single test examples, for the runs that recorded them: a row for each run and each `step`
-        at which the test split was read; see `EXAMPLE_TYPES`.
+      runs: a row for each run: its `path`; its position in a study (`study`, `phase`, `workload`, `contender`,
+        `repetition`, `trial`, and whether that trial was `selected`); its `status` ("running" if it has none yet);
+        every field of its experiment under the name of its flag (`optimizer.learning_rate`); its `metrics`, as JSON;
+        its results (`final.test_loss`, `best.validation_loss`, …, and in the same way each other metric), its cost, and
+        its environment.
+      curves: a row for each line of the runs' metrics, with a column for each metric; `path` identifies the run.
+      documents: the documents of the studies in the results.
+      folder: the innermost folder that contains all runs; `save` writes each `path` relative to it.
+      examples: the results for single test examples, for the runs that recorded them: a row for each run and each
+        `step` at which the test split was evaluated; see `EXAMPLE_TYPES`.
     """
 
     runs: pl.DataFrame
@@ -82,14 +82,14 @@ class Results:
 
     @functools.cached_property
     def _lines(self) -> dict[tuple[object, ...], pl.DataFrame]:
-        return self.curves.partition_by("path", as_dict=True)  # once: to search all lines for each run takes minutes
+        return self.curves.partition_by("path", as_dict=True)  # once: searching all lines for each run takes minutes
 
     def examples_of(self, path: str, step: int) -> Float32[np.ndarray, " examples"] | None:
-        """Returns what each test example contributes to a run's headline metric; None if it was not recorded.
+        """Returns the contribution of each test example to a run's headline metric; None if it was not recorded.
 
         Args:
-          path: of the run.
-          step: at which the test split was read.
+          path: the path of the run.
+          step: the step at which the test split was evaluated.
         """
         return self._examples.get((path, step))
 
@@ -98,11 +98,11 @@ class Results:
         return {(path, step): np.asarray(values, np.float32) for path, step, values in self.examples.iter_rows()}
 
     def sql(self, query: str) -> pl.DataFrame:
-        """Returns the answer to an SQL query over the tables `runs` and `curves`.
+        """Returns the result of an SQL query over the tables `runs` and `curves`.
 
         Args:
-          query: names of columns with a dot stand in double quotes: `SELECT AVG("final.test_loss") FROM runs`. It
-            cannot reach any file.
+          query: the query. It cannot read any file. Column names with a dot need double quotes:
+            `SELECT AVG("final.test_loss") FROM runs`.
 
         Raises:
           UserError: if Polars cannot answer it.
@@ -111,25 +111,26 @@ class Results:
         try:
             return pl.SQLContext(runs=self.runs, curves=self.curves).execute(query, eager=True)
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-            what = str(error).split("\n\n")[0]  # without Polars' plan
+            what = str(error).split("\n\n")[0]  # without Polars' query plan
             raise UserError(
                 f"the query {query!r} cannot be answered: {what}; the tables are runs and curves."
             ) from error
 
     def save(self, folder: str | pathlib.Path, *, compact: bool = False) -> None:
-        """Writes the tables, and the study if there is one, into a folder that `load` reads.
+        """Writes the tables, and the study if there is one, into a folder that `load` can read.
 
-        It leaves out checkpoints, the name of the folder of the runs, and, for a study's trials and finalists, the
+        It does not write checkpoints, the name of the folder of the runs, or, for a study's trials and finalists, the
         lines of `curves` within epochs ("train_steps"). If it is killed, the folder has its old content or all of the
-        new one.
+        new content.
 
         Args:
-          folder: is made if it does not exist.
-          compact: whether the results of single test examples are left out; and of a study's trials and finalists, the
-            lines before the last epoch of all splits but the one by which trials are judged.
+          folder: the folder; it is created if it does not exist.
+          compact: whether the results for single test examples are left out, and, for a study's trials and finalists,
+            the lines before the last epoch of all splits except the one by which trials are judged.
 
         Raises:
-          UserError: if they are of several studies, or the folder holds a study that is not recorded.
+          UserError: if the results belong to several studies, or the folder holds a study that was not recorded by
+            `save`.
         """
         folder = pathlib.Path(folder)
         self.check_can_save(folder)
@@ -146,16 +147,16 @@ class Results:
             raise UserError(f"{folder} holds a study. Expected: another folder, or one that recorded this study.")
 
     def write(self, folder: pathlib.Path, *, compact: bool = False, compression: int = COMPRESSION) -> None:
-        """Writes what `save` writes into a folder that this process holds.
+        """Writes the same files as `save`, into a folder that this process has locked.
 
         Args:
-          folder: must exist.
+          folder: an existing folder.
           compact: see `save`.
-          compression: the level of Zstandard's compression.
+          compression: the compression level of Zstandard.
         """
         recorded = {CURVES: self._recorded_lines(compact), RUNS: self.runs}
         with_examples = not compact and len(self.examples) > 0
-        if with_examples or counting(folder, EXAMPLES).exists():  # of results that were recorded before
+        if with_examples or counting(folder, EXAMPLES).exists():  # an earlier call may have written them
             recorded[EXAMPLES] = self.examples if with_examples else self.examples.clear()
         paths = {path: _below(path, self.folder) for path in self.runs["path"]}
         remove_leftovers(folder)
@@ -172,7 +173,7 @@ class Results:
             remove_regular(folder / EXAMPLES)
 
     def _recorded_lines(self, compact: bool) -> pl.DataFrame:
-        """Returns the lines that a record has; see `save`."""
+        """Returns the lines of `curves` that are written; see `save`."""
         tuned = self.runs.filter(pl.col("phase").is_in(["trial", "finalist"])).select("path", "workload")
         judging = [(w.name, d.study.judging_split(w.name)) for d in self.documents for w in d.study.workloads]
         splits = pl.DataFrame(judging, {"workload": pl.String, "judging": pl.String}, orient="row")
@@ -187,7 +188,7 @@ class Results:
 
 
 def load(path: str | pathlib.Path) -> Results:
-    """Reads a run's directory, a study's folder, results recorded without their run directories, or any folder of them.
+    """Reads a run's directory, a study's folder, results recorded without their run directories, or a folder of these.
 
     In a study's folder, it reads the runs that `study.json` names.
 
@@ -195,11 +196,11 @@ def load(path: str | pathlib.Path) -> Results:
       path: the folder. Symbolic links to folders in it are not followed.
 
     Raises:
-      NoRunsError: if the folder holds none of these.
-      UserError: if it is no folder, or a file is damaged.
+      NoRunsError: if the folder contains none of these.
+      UserError: if it is not a folder, or a file is damaged.
     """
     path = pathlib.Path(path)
-    if not os.path.isdir(path):  # where `path.is_dir` raises, as for a name that is too long
+    if not os.path.isdir(path):  # `path.is_dir` would raise an exception, for example for a name that is too long
         raise UserError(f"{shortened(str(path))} is not a folder. {_EXPECTED}")
     found = list(_found(path))
     if not found:
@@ -222,13 +223,13 @@ def load(path: str | pathlib.Path) -> Results:
 
 
 def load_runs(runs: Mapping[pathlib.Path, StudyRun | None]) -> Results:
-    """Reads those runs that were begun.
+    """Reads those runs that were started.
 
     Args:
-      runs: what a study says of each run, by the run's directory; None for a run of no study.
+      runs: the description of each run by its study, by the run's directory; None for a run that belongs to no study.
 
     Raises:
-      UserError: where a file is damaged.
+      UserError: if a file is damaged.
     """
     begun = {path: run for path, run in runs.items() if is_begun(path)}
     table = runs_table(begun)
@@ -240,7 +241,7 @@ def load_runs(runs: Mapping[pathlib.Path, StudyRun | None]) -> Results:
 
 
 def together(results: Iterable[Results]) -> Results:
-    """Returns several results as one."""
+    """Combines several results into one."""
     several = list(results)
     runs = concatenated(each.runs for each in several)
     curves = concatenated(each.curves for each in several)
@@ -254,11 +255,11 @@ def together(results: Iterable[Results]) -> Results:
 
 
 def without_repeats(results: Results) -> tuple[Results, int]:
-    """Returns results in which each run is there once, and how many repeats were left out.
+    """Returns results in which each run occurs once, and the number of repeats that were left out.
 
-    Runs with one digest, in one study or in none, are repeats: `--fresh` makes them, and so does a copied folder. The
-    last one is kept: `<digest>.2` rather than `<digest>`, and of copies the one that was found last. Of equal documents
-    one is kept.
+    Runs with the same digest, in one study or in none, are repeats: they come from `--fresh` or from a copied folder.
+    The last one is kept: `<digest>.2` rather than `<digest>`, and of copies the one that was found last. Of equal
+    documents one is kept.
     """
     runs = results.runs.with_row_index("index")
     again = pl.col("path").str.extract(r"\.(\d+)$").cast(pl.Int64, strict=False).fill_null(1)
@@ -276,12 +277,12 @@ def without_repeats(results: Results) -> tuple[Results, int]:
 
 
 def repeats_in_words(count: int) -> str:
-    """Returns how many runs are repeats of others, as the subject of a sentence."""
+    """Returns the number of runs that are repeats of others, as the subject of a sentence."""
     return f"{count:,} {'repeat' if count == 1 else 'repeats'} of the same runs (made with --fresh, or copied):"
 
 
 def _found(path: pathlib.Path) -> Iterator[tuple[FolderKind, pathlib.Path]]:
-    """Yields the folders that can be read, in the order of their paths. Folders within one of these belong to it."""
+    """Yields the folders that can be read, ordered by path. Folders inside one of these belong to it."""
     for folder, inside, files in os.walk(path):
         names = [*files, *pending_names(folder)]
         kind = next((kind for name, kind in _KINDS.items() if name in names), None)
@@ -318,7 +319,7 @@ def _load_recorded(folder: pathlib.Path) -> Results:
 
 
 def _recorded_examples(folder: pathlib.Path, paths: Mapping[str, str]) -> pl.DataFrame:
-    """Returns the recorded results of single test examples; an empty table if none were recorded."""
+    """Returns the recorded results for single test examples; an empty table if none were recorded."""
     path = counting(folder, EXAMPLES)
     if not path.exists():
         return pl.DataFrame(schema=dict(EXAMPLE_TYPES))
@@ -329,7 +330,7 @@ def _recorded_examples(folder: pathlib.Path, paths: Mapping[str, str]) -> pl.Dat
 
 
 def _check_metrics(folder: pathlib.Path, runs: pl.DataFrame, curves: pl.DataFrame) -> None:
-    """Checks that recorded runs say what they measured, and that what they measured is numbers."""
+    """Checks that recorded runs have names of metrics, and that the values of the metrics are numbers."""
     if runs["metrics"].has_nulls():
         raise UserError(
             f"{folder / RUNS} does not say which metrics the runs have: the column metrics is missing or incomplete. "
@@ -346,7 +347,7 @@ def _check_metrics(folder: pathlib.Path, runs: pl.DataFrame, curves: pl.DataFram
 
 
 def _check_planned(folder: pathlib.Path, runs: pl.DataFrame, document: Document) -> None:
-    """Checks that recorded runs are those of the study recorded with them."""
+    """Checks that recorded runs belong to the study that was recorded with them."""
     planned = {run.entry.path: {**run.identity, **run.columns} for run in document.study_runs()}
     columns = [n for n in ("name", "seed", "digest", *STUDY_COLUMNS) if runs[n].count()]  # old versions lack some
     for row in runs.select("path", *columns).iter_rows(named=True):
@@ -366,7 +367,7 @@ def _check_planned(folder: pathlib.Path, runs: pl.DataFrame, document: Document)
 
 
 def _read_table(path: pathlib.Path, types: Types) -> pl.DataFrame:
-    """Reads a recorded table, to which the columns are added that its version of this program did not have."""
+    """Reads a recorded table, and adds the columns that the version of this program that wrote it did not have."""
     try:
         with open_regular(path) as file:
             table = pl.read_parquet(file)
@@ -387,7 +388,7 @@ def _renamed(table: pl.DataFrame, paths: Mapping[str, str]) -> pl.DataFrame:
 
 
 def _below(path: str, folder: str) -> str:
-    """Returns where a run lies in a folder."""
+    """Returns the path of a run relative to a folder."""
     relative = pathlib.PurePath(os.path.relpath(path, folder))
     if ".." in relative.parts:
         raise UserError(f"the run {path} is not in {folder}, where these results are from.")

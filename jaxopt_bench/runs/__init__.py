@@ -1,4 +1,4 @@
-"""Runs on the host: the loop, checkpoints, metrics, progress, the run directory. Only here are these written."""
+"""Runs on the host: the loop, checkpoints, metrics, progress and run directories. Only this package writes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compiles the program of runs that are trained later, so that they need not wait for it."""
+"""Compiles the program of later runs in advance, so that these runs need not wait for the compiler."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from jaxopt_bench.training import compile_initial_states
 
 
 def compile_ahead(experiments: Sequence[Experiment], options: Options) -> None:
-    """Compiles the program that trains experiments, on a CPU; `train_population` finds it if it gets the same options.
+    """Compiles the training program of some experiments in advance, on a CPU.
 
-    It does nothing with other devices: there the compiler needs the device that trains meanwhile.
+    `train_population` uses the compiled program if it gets the same options. On other devices this function does
+    nothing, because the compiler needs the device that is training at that time.
 
     Args:
       experiments: runs that one program can train.
-      options: they contain `Problems`, in which the compiled functions are kept.
+      options: options that contain `Problems`, which keeps the compiled functions.
 
     Raises:
-      Exception: as training does, if the program cannot be compiled.
+      Exception: the same exceptions as training, if the program cannot be compiled.
     """
     if jax.default_backend() != "cpu" or jax.process_count() > 1 or options.largest is not None:
         return

@@ -1,4 +1,4 @@
-"""Reads NumPy archives that somebody may have changed."""
+"""Reads NumPy archives that may be damaged or changed."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from jaxopt_bench.files import open_regular
 
 
 def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """Returns the arrays of an archive that is neither compressed nor pickled, by name.
+    """Returns the arrays of an uncompressed archive by name. Pickled arrays are rejected.
 
     Raises:
-      UserError: if it is damaged.
+      UserError: if the archive is damaged.
     """
     try:
         with open_regular(path) as file, zipfile.ZipFile(file) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
-                raise ValueError("its entries claim to be larger than it is")  # and might fill the memory
+                raise ValueError("its entries claim to be larger than it is")  # and could fill the memory
             names = archive.namelist()
             if len(set(names)) < len(names):
                 raise ValueError("it has two arrays of one name")
             return {name.removesuffix(".npy"): _array(archive, name) for name in names}
-    except Exception as error:  # zipfile and NumPy raise whatever a damaged byte leads them to
+    except Exception as error:  # damaged bytes can make zipfile and NumPy raise any exception
         raise UserError(f"{path} is damaged: {error or type(error).__name__}.") from error
 
 

@@ -1,11 +1,11 @@
-"""Checkpoints: Orbax writes and reads the arrays; a manifest of ours, written last, says that one is complete.
+"""Checkpoints: Orbax writes and reads the arrays. A manifest, written last by this module, marks a complete checkpoint.
 
-Orbax restores most flipped bytes without an error, and counts a folder that a kill left half-written. So a checkpoint
-counts only if it has a manifest, which is written after its arrays were read back, and it is restored only if every
-file that the manifest lists has the SHA-256 sum listed there.
+Orbax restores most flipped bytes without an error, and it accepts a folder that is incomplete because the process was
+killed. So a checkpoint counts only if it has a manifest, which is written after its arrays were read back. A checkpoint
+is restored only if every file in the manifest has the SHA-256 sum listed there.
 
-Users keep other things in these folders, and link them to other disks. So a checkpoint is removed file by file: only
-what this program made, and never through a symbolic link.
+Users keep other files in these folders, and link the folders to other disks. So a checkpoint is removed file by file:
+only files that this program made are removed, and never through a symbolic link.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from jaxopt_bench.files import (
 from jaxopt_bench.runs.processes import found_by_first
 from jaxopt_bench.strict_json import check_object, parse_json, read_json, write_json
 
-if TYPE_CHECKING:  # Orbax is imported where the first checkpoint is written or read: it takes a while
+if TYPE_CHECKING:  # Orbax is imported when the first checkpoint is written or read, because the import is slow
     import orbax.checkpoint as ocp
 
 T = TypeVar("T")
@@ -45,13 +45,14 @@ _STEP = re.compile(r"0|[1-9][0-9]{0,17}")
 
 
 class Checkpoints:
-    """The checkpoints of one run, or of a population: a folder for each, named by its step.
+    """The checkpoints of one run or of a population. Each checkpoint has a folder, which is named by its step.
 
-    Saving copies the arrays to the host and returns; one background thread writes them. A save waits for the one
-    before it, so none is skipped. If several processes train together, only the first one writes.
+    Saving copies the arrays to the host and returns; one background thread writes them. A save waits for the previous
+    save, so no checkpoint is skipped. If several processes train together, only the first process writes.
 
-    A checkpoint's folder holds `marker.json`, written first, by which this program recognises it as its own; the folder
-    `arrays`, which is Orbax's; and `manifest.json`, written last. Until then the folder has a temporary name.
+    The folder of a checkpoint holds `marker.json`, which is written first and identifies the folder as made by this
+    program; the folder `arrays`, which Orbax writes; and `manifest.json`, which is written last. The folder has a
+    temporary name until the manifest is written.
     """
 
     def __init__(
@@ -62,22 +63,22 @@ class Checkpoints:
         last: int | None = None,
         warn: Callable[[str], None] = logging.warning,
     ):
-        """Opens the folder for writing and removes what interrupted saves left in it.
+        """Opens the folder for writing and removes the remains of interrupted saves.
 
         Args:
-          directory: created if it does not exist; its parent must exist.
-          keep: how many of the last checkpoints to keep, beside the best.
-          after: the step from which the run continues. Later checkpoints are damaged, or the run would continue from
-            them; they are removed, so that they do not take the place of a good one.
-          last: the last step that the run will make.
+          directory: the folder of checkpoints. It is created if it does not exist; its parent must exist.
+          keep: the number of latest checkpoints to keep, in addition to the best one.
+          after: the step from which the run continues. Later checkpoints are damaged, since otherwise the run would
+            continue from them. They are removed, so that new checkpoints can have their names.
+          last: the last step of the run.
           warn: called with a message if something cannot be removed.
 
         Raises:
-          UserError: if something that this program did not make has the name of a later checkpoint.
+          UserError: if a file or folder that this program did not make has the name of a later checkpoint.
         """
         self.directory = directory.absolute()
         self.keep, self.warn = keep, warn
-        self._warnings: dict[str, bool] = {}  # by text, whether each was given
+        self._warnings: dict[str, bool] = {}  # by text: whether the warning was already given
         self._written: set[str] = set()  # names of folders
         self.directory.mkdir(exist_ok=True)
         if jax.process_index() == 0:
@@ -86,15 +87,15 @@ class Checkpoints:
         self._pending: concurrent.futures.Future[None] | None = None
 
     def save(self, step: int, tree: Any, best: Collection[int] = ()) -> None:
-        """Starts to save a tree of arrays under a step; an existing checkpoint of that step is left as it is.
+        """Starts to save a pytree of arrays for a step. An existing checkpoint of that step stays unchanged.
 
         Args:
-          step: updates made so far.
-          tree: arrays; they are copied before this returns.
-          best: steps whose checkpoints are kept however old they become.
+          step: the number of updates made so far.
+          tree: the arrays; they are copied before this method returns.
+          best: steps whose checkpoints are kept, regardless of their age.
 
         Raises:
-          UserError: if the save before this one failed.
+          UserError: if the previous save failed.
         """
         self.wait()
         if jax.process_index() == 0 and step not in checkpoint_steps(self.directory):
@@ -102,14 +103,14 @@ class Checkpoints:
             self._pending = self._worker.submit(self._write, step, copied, best)
 
     def prune(self, best: Collection[int]) -> None:
-        """Removes all checkpoints but the last ones, and those of the steps that are kept however old they become."""
+        """Removes all checkpoints except the latest ones and those of the steps in `best`."""
         steps = checkpoint_steps(self.directory)
         for step in steps[: -self.keep]:
             if step not in best:
                 self._remove(str(step))
 
     def wait(self) -> None:
-        """Waits until the last save is on the disk, and raises what it raised."""
+        """Waits until the last save is on the disk, and raises the exception of that save if it failed."""
         if self._pending is not None:
             pending, self._pending = self._pending, None
             pending.result()
@@ -118,7 +119,7 @@ class Checkpoints:
             self.warn(text)
 
     def close(self) -> None:
-        """Waits, and stops the background thread."""
+        """Waits for the last save, and stops the background thread."""
         try:
             self.wait()
         finally:
@@ -131,7 +132,7 @@ class Checkpoints:
         return _checkpointer()
 
     def _clean(self, after: int | None, last: int | None) -> None:
-        """Removes unfinished checkpoints, and those after a step."""
+        """Removes incomplete checkpoints, and those after a step."""
         complete = set(map(str, checkpoint_steps(self.directory)))
         for name in os.listdir(self.directory):
             half_removed = name not in complete and is_ours(self.directory / name)
@@ -150,7 +151,7 @@ class Checkpoints:
                 )
 
     def _remove(self, name: str) -> None:
-        """Removes a checkpoint as far as this program made it, and lets `wait` warn about what stays."""
+        """Removes the files of a checkpoint that this program made. `wait` warns if something could not be removed."""
         folder = self.directory / name
         if _is_linked(self.directory) and name not in self._written:
             self._warnings.setdefault(
@@ -178,7 +179,7 @@ class Checkpoints:
             write_json(temporary / MANIFEST, {"step": step, "sha256": _sums(temporary)})
             temporary.rename(folder)
             self._written.add(folder.name)
-        except (OSError, ValueError, RuntimeError) as error:  # ValueError is TensorStore's, of a full disk too
+        except (OSError, ValueError, RuntimeError) as error:  # TensorStore raises ValueError on a full disk
             with contextlib.suppress(OSError):
                 _remove(temporary)
             earlier = max(checkpoint_steps(self.directory), default=None)
@@ -191,14 +192,14 @@ class Checkpoints:
 
 
 def checkpoint_steps(directory: pathlib.Path) -> list[int]:
-    """Returns the steps that have a complete checkpoint, ascending."""
+    """Returns the steps that have a complete checkpoint, in ascending order."""
     return [step for step in _steps(directory) if (directory / str(step) / MANIFEST).exists()]
 
 
 def remove_checkpoints(directory: pathlib.Path) -> None:
-    """Removes all checkpoints in a folder, and the folder if nothing else is in it.
+    """Removes all checkpoints in a folder, and the folder itself if it is then empty.
 
-    What this program did not make stays, and so does everything if the folder is reached through a symbolic link.
+    Files that this program did not make stay. If the folder is reached through a symbolic link, nothing is removed.
     """
     if directory.is_dir() and not _is_linked(directory):
         for name in os.listdir(directory):
@@ -210,18 +211,18 @@ def remove_checkpoints(directory: pathlib.Path) -> None:
 
 
 def restore(directory: pathlib.Path, step: int, like: Any = None) -> Any:
-    """Returns the tree saved under a step, as NumPy arrays, after checking every file of it.
+    """Returns the pytree of the checkpoint of a step, as NumPy arrays, after verifying every file of the checkpoint.
 
-    If several processes train together, only the first one reads.
+    If several processes train together, only the first process reads.
 
     Args:
       directory: the folder of checkpoints.
-      step: which one.
-      like: a tree of arrays or of shapes and types, as the one that was saved. If it is None, dictionaries are
-        returned in place of other nodes.
+      step: the step of the checkpoint.
+      like: a pytree of arrays, or of shapes and types, with the structure of the saved pytree. If it is None, nodes
+        other than dictionaries are returned as dictionaries.
 
     Raises:
-      UserError: naming the file that is missing or changed.
+      UserError: if a file is missing or changed; the message names the file.
     """
     folder = directory.absolute() / str(step)
     if like is None:
@@ -233,11 +234,11 @@ def restore(directory: pathlib.Path, step: int, like: Any = None) -> Any:
 def restore_latest(
     directory: pathlib.Path, like: T, warn: Callable[[str], None] = logging.warning
 ) -> tuple[int, T] | None:
-    """Returns the last undamaged checkpoint's step and tree; None if none was ever completed.
+    """Returns the step and the pytree of the last undamaged checkpoint; None if no checkpoint was ever completed.
 
     Args:
       directory: the folder of checkpoints.
-      like: what the tree looks like; see `restore`.
+      like: the structure of the pytree; see `restore`.
       warn: called with a message for each damaged checkpoint.
 
     Raises:
@@ -255,20 +256,21 @@ def restore_latest(
     return None
 
 
-_UNFINISHED = f"{ARRAYS}.orbax-checkpoint-tmp"  # what Orbax calls its folder until it is complete
+_UNFINISHED = f"{ARRAYS}.orbax-checkpoint-tmp"  # the name of Orbax's folder until the arrays are complete
 
 
 def is_ours(folder: pathlib.Path) -> bool:
-    """Returns whether this program made a folder, as a checkpoint or as one that was not completed.
+    """Returns whether this program made a folder, as a complete or an incomplete checkpoint.
 
-    A checkpoint's folder is no symbolic link and has a marker or a manifest that names the folder's own step: a copy
-    under another name does not count. One that was not completed has a temporary name, and a marker or nothing in it.
+    The folder of a complete checkpoint is not a symbolic link, and has a marker or a manifest with the step that is
+    also its name: a copy under another name does not count. The folder of an incomplete checkpoint has a temporary
+    name, and contains a marker or nothing.
     """
     unfinished = TEMPORARY.fullmatch(folder.name) is not None
     if folder.is_symlink() or not folder.is_dir() or not (unfinished or _STEP.fullmatch(folder.name)):
         return False
     if unfinished and all(TEMPORARY.fullmatch(name) or name == _UNFINISHED for name in os.listdir(folder)):
-        return True  # the marker was being written, or Orbax wrote on while the folder was removed from a full disk
+        return True  # the marker was being written, or Orbax wrote more while the folder was removed from a full disk
     for name in (MARKER, MANIFEST):
         with contextlib.suppress(UserError, OSError):
             step = check_object(name, read_json(folder / name), {"step": int})["step"]
@@ -278,18 +280,18 @@ def is_ours(folder: pathlib.Path) -> bool:
 
 
 def _steps(directory: pathlib.Path) -> list[int]:
-    """Returns the numbers that name something in a folder, ascending."""
+    """Returns the step numbers that occur as names in a folder, in ascending order."""
     names = os.listdir(directory) if directory.is_dir() else []
     return sorted(int(name) for name in names if _STEP.fullmatch(name))
 
 
 def _is_linked(directory: pathlib.Path) -> bool:
-    """Returns whether a folder of checkpoints, or the folder of the run that it is in, is a symbolic link."""
+    """Returns whether the folder of checkpoints, or the run's folder that contains it, is a symbolic link."""
     return directory.is_symlink() or directory.parent.is_symlink()
 
 
 def _remove(folder: pathlib.Path) -> None:
-    """Removes the files of a checkpoint, and the folders that are empty then. The manifest goes first, the marker last.
+    """Removes the files of a checkpoint and then its empty folders. The manifest is removed first, the marker last.
 
     The manifest lists the files. If it is missing or damaged, all regular files below Orbax's folders are removed.
 
@@ -302,7 +304,7 @@ def _remove(folder: pathlib.Path) -> None:
         listed = None
     remove_leftovers(folder)
     (folder / MANIFEST).unlink(missing_ok=True)
-    for where, inside, files in os.walk(folder, topdown=False):  # which follows no link
+    for where, inside, files in os.walk(folder, topdown=False):  # it does not follow links
         below = pathlib.Path(where).relative_to(folder)
         for name in files:
             path = pathlib.Path(where, name)
@@ -310,7 +312,7 @@ def _remove(folder: pathlib.Path) -> None:
             if own and not path.is_symlink() and (listed is None or (below / name).as_posix() in listed):
                 path.unlink()
         for name in inside:
-            with contextlib.suppress(OSError):  # it is not empty, or a link
+            with contextlib.suppress(OSError):  # it is not empty, or it is a link
                 pathlib.Path(where, name).rmdir()
     (folder / MARKER).unlink(missing_ok=True)
     with contextlib.suppress(OSError):
@@ -318,13 +320,13 @@ def _remove(folder: pathlib.Path) -> None:
 
 
 def _read(folder: pathlib.Path, step: int, like: Any) -> Any:
-    """Returns the tree in a checkpoint's folder; see `restore`."""
+    """Returns the pytree in the folder of a checkpoint; see `restore`."""
     _verify(folder, step)
     target = None if like is None else jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), like)
     with _checkpointer() as checkpointer, _through_link(folder) as link:
         try:
             found = _restore(checkpointer, link / ARRAYS, target)
-        except Exception as error:  # Orbax raises whatever a file that is not as it wrote it leads it to
+        except Exception as error:  # Orbax raises exceptions of many types if a file has unexpected content
             raise UserError(f"checkpoint {folder} holds other arrays than this experiment has: {error}") from error
     if target is None:
         return found
@@ -337,10 +339,10 @@ def _read(folder: pathlib.Path, step: int, like: Any) -> Any:
 
 
 def _check_equal(found: Any, saved: Any) -> None:
-    """Checks that arrays were read back as they were saved, NaNs included.
+    """Checks that the arrays that were read back are equal to the saved ones, including NaNs.
 
     Raises:
-      ValueError: if one was not.
+      ValueError: if an array differs.
     """
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(saved), strict=True):
         if one.dtype != other.dtype or one.shape != other.shape or one.tobytes() != other.tobytes():
@@ -349,11 +351,11 @@ def _check_equal(found: Any, saved: Any) -> None:
 
 @contextlib.contextmanager
 def _through_link(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Yields a symbolic link to a folder, for Orbax.
+    """Yields a symbolic link to a folder, for use by Orbax.
 
-    Orbax takes absolute paths for patterns: it finds nothing below a folder called `[1]`, and saves an unreadable
-    checkpoint there. It also creates missing parents: if the run's directory is removed during a save, Orbax would
-    create it again. Behind a link it cannot: the save fails.
+    Orbax treats absolute paths as patterns: it finds nothing below a folder called `[1]`, and saves an unreadable
+    checkpoint there. Orbax also creates missing parent folders: if the run's directory is removed during a save, Orbax
+    would create it again. Through a link it cannot create it, so the save fails.
     """
     with scratch_folder() as scratch:
         link = scratch / "checkpoint"
@@ -366,9 +368,9 @@ def _first_line(error: Exception) -> str:
 
 
 def _checkpointer() -> ocp.Checkpointer:
-    """Returns Orbax's synchronous checkpointer: after a failed save the asynchronous one's threads wait for minutes.
+    """Returns Orbax's synchronous checkpointer. After a failed save, the threads of the asynchronous one wait minutes.
 
-    It is the first process's alone: of several that train together each has whole arrays.
+    Only the first process uses it. If several processes train together, each process has the whole arrays.
     """
     import orbax.checkpoint as ocp
 
@@ -389,7 +391,7 @@ def _restore(checkpointer: ocp.Checkpointer, folder: pathlib.Path, like: Any) ->
 
 
 def _manifest(folder: pathlib.Path) -> dict[str, Any]:
-    """Returns a checkpoint's manifest: its `step`, and in `sha256` the sum of each of its files.
+    """Returns the manifest of a checkpoint: its `step`, and the SHA-256 sum of each of its files in `sha256`.
 
     Raises:
       UserError: if it is missing or damaged.
@@ -402,10 +404,10 @@ def _manifest(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def _verify(folder: pathlib.Path, step: int) -> None:
-    """Checks every file that a checkpoint's manifest lists. Other files do not matter.
+    """Verifies every file that the manifest of a checkpoint lists. Other files are ignored.
 
     Raises:
-      UserError: naming the files that are missing or changed.
+      UserError: if files are missing or changed; the message names them.
     """
     manifest, differing = _manifest(folder), []
     if manifest["step"] != step:
@@ -424,7 +426,7 @@ def _verify(folder: pathlib.Path, step: int) -> None:
 
 
 def _sums(folder: pathlib.Path) -> dict[str, str]:
-    """Returns the SHA-256 sum of each file that Orbax wrote to a checkpoint's folder."""
+    """Returns the SHA-256 sum of each file that Orbax wrote into the folder of a checkpoint."""
     files = sorted(path for path in (folder / ARRAYS).rglob("*") if path.is_file())
     own = [path for path in files if not SYSTEM_FILES.fullmatch(path.name)]
     return {path.relative_to(folder).as_posix(): sha256_of_file(path) for path in own}

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import time
 
-SLICE_SECONDS = 1.0  # how long the display may stand still
+SLICE_SECONDS = 1.0  # the longest time between two updates of the display
 
 
 class Clock:
-    """Times slices of steps, the first of a process apart, since it compiles."""
+    """Times slices of steps. The first slice of a process is timed separately, because it includes compilation."""
 
     def __init__(self, batch_size: int):
         self.batch_size = batch_size
         self.members = 1
         self.seconds_per_step = 0.0
         self.compiled = self.estimated = False
-        self.all_seconds, self.all_steps = 0.0, 0  # of this process, compilation apart
-        self.seconds = 0.0  # of this lap, a member's share
-        self.lap_seconds, self.lap_examples = 0.0, 0  # of this lap, compilation apart
-        self.steps, self.began = 0, 0.0  # of the slice under way
+        self.all_seconds, self.all_steps = 0.0, 0  # of this process, without compilation
+        self.seconds = 0.0  # of this lap, one member's share
+        self.lap_seconds, self.lap_examples = 0.0, 0  # of this lap, without compilation
+        self.steps, self.began = 0, 0.0  # of the current slice
 
     def start(self, steps: int, members: int = 1) -> None:
-        """Begins to time a slice: so many steps of each of so many members."""
+        """Starts to time a slice of `steps` steps for each of `members` members."""
         self.steps, self.members, self.began = steps, members, time.perf_counter()
 
     def stop(self) -> None:
@@ -37,25 +37,25 @@ class Clock:
 
     @property
     def examples_per_second(self) -> float:
-        """The speed of the last slice, all members together."""
+        """The speed of the last slice, for all members together."""
         return self.members * self.batch_size / self.seconds_per_step if self.seconds_per_step else 0.0
 
     def slice(self, limit: int) -> int:
-        """Returns how many steps to make next: one, then as many as fit `SLICE_SECONDS`."""
+        """Returns the number of steps of the next slice: first one, then as many as fit into `SLICE_SECONDS`."""
         if not self.seconds_per_step:
             return 1
         return max(1, min(limit, round(SLICE_SECONDS / self.seconds_per_step)))
 
     def first_estimate(self) -> bool:
-        """Returns True once, when enough steps were timed for an estimate."""
+        """Returns True once: when enough steps have been timed for an estimate."""
         enough = self.all_steps >= 3 and self.all_seconds > SLICE_SECONDS / 2
         first, self.estimated = enough and not self.estimated, self.estimated or enough
         return first
 
     def lap(self) -> dict[str, float | None]:
-        """Returns a member's share of the seconds since the last lap, and the examples/s, all members together.
+        """Returns a member's share of the seconds since the last lap, and the examples/s of all members together.
 
-        Steps that compiled do not count in the speed.
+        Slices that include compilation do not count in the speed.
         """
         speed = self.lap_examples / self.lap_seconds if self.lap_examples else None
         result = {"seconds": self.seconds, "examples_per_second": speed}

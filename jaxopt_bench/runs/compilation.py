@@ -1,4 +1,4 @@
-"""Keeps compiled programs on disk, so that a program is compiled once and later starts are faster."""
+"""Keeps compiled programs on disk, so that each program is compiled only once and later starts are faster."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from jaxopt_bench.files import CACHE, cache_folder
 
 
 def keep_compiled_programs() -> None:
-    """Turns JAX's persistent compilation cache on, unless it has been set up or switched off otherwise.
+    """Turns JAX's persistent compilation cache on, unless it is already configured or switched off.
 
-    If its folder cannot be written, it warns and leaves the cache off: every start then compiles again.
+    If the cache folder cannot be written, this function warns and leaves the cache off: then every start compiles
+    again.
     """
     if jax.config.jax_compilation_cache_dir is not None:  # type: ignore[attr-defined]
         return
@@ -31,7 +32,7 @@ def keep_compiled_programs() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
-    except (OSError, RuntimeError) as error:  # the latter from a user without a home folder
+    except (OSError, RuntimeError) as error:  # RuntimeError is raised for a user without a home folder
         _warn_once(
             f"compiled programs cannot be kept ({error}), so every start compiles them again. To avoid that, name a "
             f"writable folder in the environment variable {CACHE}, or set it to nothing to stop this warning."
@@ -43,10 +44,10 @@ def keep_compiled_programs() -> None:
 
 @contextlib.contextmanager
 def compiling_anew() -> Iterator[None]:
-    """Compiles all programs of the block, also those that are kept on disk, and keeps none of them."""
+    """Compiles all programs of the block without the compilation cache: it neither reads nor writes cached programs."""
     before = jax.config.jax_enable_compilation_cache  # type: ignore[attr-defined]
     jax.config.update("jax_enable_compilation_cache", False)
-    reset_cache()  # else JAX would not look at the option again
+    reset_cache()  # otherwise JAX would not read the option again
     try:
         yield
     finally:
@@ -60,7 +61,7 @@ def _warn_once(message: str) -> None:
 
 
 def _processor() -> str:
-    """Returns a digest of what the processor can do: a home folder may be shared by machines, their code may not."""
+    """Returns a digest of the processor's features. Machines may share a home folder but not their compiled code."""
     features = [platform.machine(), platform.processor()]
     cpuinfo = pathlib.Path("/proc/cpuinfo")
     if cpuinfo.exists():

@@ -1,4 +1,4 @@
-"""The directories of runs: their names, and locks that hold them for one process."""
+"""The directories of runs: their names, and locks that reserve them for one process."""
 
 from __future__ import annotations
 
@@ -28,15 +28,16 @@ class LockedError(UserError):
 def choose_directories(
     experiments: Sequence[Experiment], runs_dir: pathlib.Path, fresh: bool = False
 ) -> list[pathlib.Path]:
-    """Returns `<runs_dir>/<name>/<digest>` for each experiment, or `<digest>.N` if `fresh` runs were begun beside it.
+    """Returns the run directory of each experiment: `<runs_dir>/<name>/<digest>`, or `<digest>.N` for a repetition.
 
-    Each folder is listed once, however many experiments have their runs there.
+    Repetitions are made by `fresh`. Each folder is listed only once, even if several experiments have their runs there.
 
     Args:
       experiments: the experiments of the runs.
-      runs_dir: the folder of all runs; one with `..` in it is resolved, since runs name each other by relative paths.
-      fresh: start a new run beside the existing ones, under a number that no file or folder has; otherwise return the
-        run that was started last.
+      runs_dir: the folder of all runs. A path with `..` in it is resolved, since runs refer to each other by relative
+        paths.
+      fresh: start a new run beside the existing ones, with a number that no file or folder has yet. Otherwise return
+        the run that was started last.
     """
     runs_dir = runs_dir.resolve() if ".." in runs_dir.parts else runs_dir
     numbers = {name: _numbers(runs_dir / name) for name in {experiment.name for experiment in experiments}}
@@ -52,17 +53,17 @@ def choose_directories(
 
 @contextlib.contextmanager
 def locked(directory: pathlib.Path, wait: bool = False) -> Iterator[None]:
-    """Holds a folder for this process; the operating system releases it when the process ends, however it ends.
+    """Locks a folder for this process. The operating system releases the lock when the process ends for any reason.
 
     Temporary files that killed processes left in the folder are removed.
 
     Args:
-      directory: the folder, such as a run's.
-      wait: whether to wait for another process that holds it. After two seconds a warning says which one that is.
+      directory: the folder, such as a run's directory.
+      wait: whether to wait for another process that holds the lock. After two seconds a warning names that process.
 
     Raises:
-      LockedError: if another process holds the folder and `wait` is false; it names that process.
-      UserError: if `lock` in the folder was not made by this program.
+      LockedError: if another process holds the lock and `wait` is false; the message names that process.
+      UserError: if the file `lock` in the folder was not made by this program.
     """
     path = directory / "lock"
     with open(path, "r+", encoding="utf-8", errors="replace", opener=_open_lock) as file:
@@ -80,11 +81,11 @@ def locked(directory: pathlib.Path, wait: bool = False) -> Iterator[None]:
 WARN_AFTER = 2.0  # seconds of waiting for a lock before a warning
 _POLL = 0.05  # seconds between two tries
 _HOLDER = re.compile(r"(process [^\n]*)?")
-_MOST_OF_LOCK = 1000  # characters, more than a lock of ours has
+_MOST_OF_LOCK = 1000  # characters, more than a lock file of this program has
 
 
 def _open_lock(path: str, flags: int) -> int:
-    """Opens a lock for reading and writing, through no link, without waiting for the other end of a named pipe."""
+    """Opens a lock file for reading and writing. It follows no link, and does not wait for a reader of a named pipe."""
     try:
         descriptor = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
     except OSError as error:
@@ -102,7 +103,7 @@ def _not_ours(path: str | pathlib.Path) -> UserError:
 
 
 def _acquire(file: TextIO, directory: pathlib.Path, wait: bool) -> None:
-    """Takes a lock; see `locked`."""
+    """Acquires a lock; see `locked`."""
     began, warned = time.monotonic(), False
     while True:
         try:
@@ -127,7 +128,7 @@ _RUN = re.compile(r"(.+?)(?:\.([1-9][0-9]{0,8}))?", re.DOTALL)
 
 
 def _numbers(folder: pathlib.Path) -> Mapping[str, list[int]]:
-    """Returns, by digest, the numbers of the files and folders that are named as runs."""
+    """Returns the numbers of the files and folders that have names of runs, by digest."""
     found = collections.defaultdict(list)
     for name in os.listdir(folder) if folder.is_dir() else []:
         if match := _RUN.fullmatch(name):
@@ -136,7 +137,7 @@ def _numbers(folder: pathlib.Path) -> Mapping[str, list[int]]:
 
 
 def _is_run(directory: pathlib.Path) -> bool:
-    """Returns whether a folder is a run's. An empty folder counts as one."""
+    """Returns whether a folder is a run directory. An empty folder counts as one."""
     if not directory.is_dir():
         return False
     names = os.listdir(directory)

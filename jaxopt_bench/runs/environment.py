@@ -1,4 +1,4 @@
-"""Facts about where a run takes place, for `config.json`."""
+"""Facts about the environment of a run (versions, devices, options), for `config.json`."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from jaxopt_bench.huge_pages import has_huge_pages
 from jaxopt_bench.training import CodePath
 
 PACKAGES = ("jaxopt-bench", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow-datasets", "clu")
-VARIABLES = ("XLA_FLAGS", "OMP_NUM_THREADS", "NVIDIA_TF32_OVERRIDE")  # which change how programs round
+VARIABLES = ("XLA_FLAGS", "OMP_NUM_THREADS", "NVIDIA_TF32_OVERRIDE")  # these change how programs round
 
 
 def check_options() -> None:
-    """Checks that JAX has not been told to compute something else than experiments say.
+    """Checks that JAX's options do not change the computations of experiments.
 
     Raises:
-      UserError: where it uses float64, or the random numbers it had before 0.5.
+      UserError: if JAX uses float64, or the random number generation that it had before version 0.5.
     """
     if jax.config.jax_enable_x64:  # type: ignore[attr-defined]
         raise UserError("JAX_ENABLE_X64 is on. Expected: off, since experiments compute in float32 or bfloat16.")
@@ -38,8 +38,8 @@ def environment(code_path: CodePath, members: int = 1) -> dict[str, Any]:
     """Returns versions, devices, threads, options, code path and source revision as JSON values.
 
     Args:
-      code_path: how the run is computed.
-      members: how many runs are computed by the same program.
+      code_path: the code path of the run.
+      members: the number of runs that the same program computes.
     """
     devices = jax.devices()
     return {
@@ -62,7 +62,7 @@ def environment(code_path: CodePath, members: int = 1) -> dict[str, Any]:
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Returns what differs between two environments, in words."""
+    """Returns a description in words of each difference between two environments."""
     one, other = flattened(before), flattened(after)
     return [
         f"{name} was {one.get(name)} and is {other.get(name)}"
@@ -72,8 +72,8 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
 
 
 def thread_count() -> int:
-    """Returns how many threads XLA uses on a CPU."""
-    if os.environ.get("NPROC", "").isdecimal():  # which XLA heeds
+    """Returns the number of threads that XLA uses on a CPU."""
+    if os.environ.get("NPROC", "").isdecimal():  # XLA reads this variable
         return int(os.environ["NPROC"])
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -90,7 +90,7 @@ def _version(name: str) -> str | None:
 
 
 def _revision() -> str | None:
-    """Returns the source's git commit, marked where files differ from it; None outside a checkout."""
+    """Returns the git commit of the source, with a mark if files were changed; None outside a git checkout."""
     root = pathlib.Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None

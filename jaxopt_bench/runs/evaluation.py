@@ -1,12 +1,12 @@
-"""`evaluation.npz`: the outputs and losses of a completed run's model for each example, to look at its mistakes.
+"""`evaluation.npz`: the outputs and losses of a completed run's model for each example, to inspect its mistakes.
 
 It is a NumPy archive, neither compressed nor pickled. For each evaluated split (`validation` and `test`, or
 `train_clean` if there is neither) of n examples, in the split's order:
 
-    <split>/statistics/<name>    float32 [n]       what the metrics are computed from, such as the loss
-    <split>/outputs/<name>       any type [n, …]   what the problem's function `outputs` returned, such as the logits
-    <split>/views/…              what a page shows of the split; see `problems.views.views_to_arrays`
-    training/views/…             what a page shows of the batch of the first training step
+    <split>/statistics/<name>    float32 [n]       the statistics that the metrics are computed from, such as the loss
+    <split>/outputs/<name>       any type [n, …]   the results of the problem's function `outputs`, such as the logits
+    <split>/views/…              the views of the split for a page; see `problems.views.views_to_arrays`
+    training/views/…             the views of the batch of the first training step for a page
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class EvaluatedSplit:
     """The results of a model for each example of a split.
 
     Attributes:
-      statistics: of each example, in the split's order, by name; "loss" is among them.
-      outputs: what the problem records of each example, by name, such as the logits.
-      views: what a page shows.
+      statistics: the statistics of each example, in the split's order, by name; "loss" is among them.
+      outputs: the outputs that the problem records for each example, by name, such as the logits.
+      views: the views that a page shows.
     """
 
     statistics: Mapping[str, Float32[np.ndarray, " examples"]]
@@ -50,9 +50,9 @@ class Evaluation:
     """The content of `evaluation.npz`.
 
     Attributes:
-      splits: "validation" and "test", those of them that the run evaluates, in this order; "train_clean" if it
-        evaluates neither.
-      training_views: what a page shows of the batch of the first training step.
+      splits: those of "validation" and "test" that the run evaluates, in this order; "train_clean" if it evaluates
+        neither.
+      training_views: the views of the batch of the first training step, for a page.
     """
 
     splits: Mapping[str, EvaluatedSplit]
@@ -66,7 +66,7 @@ def load_evaluation(path: str | pathlib.Path) -> Evaluation | None:
       path: `runs/<experiment>/<digest>`.
 
     Raises:
-      UserError: if the file is damaged, naming the array that is missing or is not what it should be.
+      UserError: if the file is damaged; the message names the missing or invalid array.
     """
     path = pathlib.Path(path) / EVALUATION
     if not path.exists():
@@ -88,14 +88,15 @@ def load_evaluation(path: str | pathlib.Path) -> Evaluation | None:
 
 
 def save_evaluation(path: pathlib.Path, evaluation: Evaluation) -> None:
-    """Writes `evaluation.npz` whole or not at all."""
+    """Writes `evaluation.npz` atomically."""
     arrays: dict[str, Any] = {}
     for split, found in evaluation.splits.items():
         parts = {"statistics": found.statistics, "outputs": found.outputs, "views": views_to_arrays(found.views)}
         arrays |= {f"{split}/{part}/{name}": array for part, named in parts.items() for name, array in named.items()}
     arrays |= {f"{_TRAINING}/views/{name}": a for name, a in views_to_arrays(evaluation.training_views).items()}
     with replacing(path, follow_links=False) as (file, _):
-        # float16 would change predictions (of a CIFAR-100 network after an epoch 26 of 15,000), compression saves 8%
+        # float16 would change predictions (26 of 15,000 for a CIFAR-100 network after one epoch); compression saves
+        # only 8%
         np.savez(file, **arrays)
 
 
@@ -127,7 +128,7 @@ def _loaded_views(part: str, arrays: Mapping[str, np.ndarray]) -> tuple[View, ..
 
 
 def _group(arrays: Mapping[str, np.ndarray], group: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Returns the arrays of a group, without its name, and the others."""
+    """Returns the arrays of a group, with the group's name removed from their names, and the other arrays."""
     prefix = f"{group}/"
     own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
     return own, {name: array for name, array in arrays.items() if not name.startswith(prefix)}
@@ -139,7 +140,7 @@ def _check_nothing_left(part: str, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def is_array_name(name: Any) -> bool:
-    """Returns whether an array of the file may have a name."""
+    """Returns whether a value can be the name of an array in the file."""
     return isinstance(name, str) and name != "" and "/" not in name and not name.endswith(".npy")
 
 

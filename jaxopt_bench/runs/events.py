@@ -1,4 +1,4 @@
-"""TensorBoard event files beside the metrics, for those who watch runs there."""
+"""TensorBoard event files beside the metrics, for users who watch runs in TensorBoard."""
 
 from __future__ import annotations
 
@@ -17,24 +17,25 @@ from typing import Any
 from jaxopt_bench.runs.records import Record
 
 NO_SCALARS = ("step", "epoch", "split", "steps", "seconds")
-"""The fields of a line that event files leave out."""
+"""The fields of a line that event files do not contain."""
 
-_files = itertools.count()  # of this process, so that no two have the same name
+_files = itertools.count()  # of this process, so that every file has a different name
 
 
 class Events:
-    """A run's event file, opened with the first lines: by then the device has steps to make meanwhile.
+    """A run's event file. It is opened when the first lines are written, while the device makes steps.
 
-    tensorboardX's `SummaryWriter` writes an event for each value, and sends each to a thread through a pipe. Here an
-    event holds all values of a line and is written at once.
+    tensorboardX's `SummaryWriter` writes an event for each value, and sends each event to a thread through a pipe. Here
+    an event holds all values of a line and is written directly.
     """
 
     def __init__(self, directory: pathlib.Path, step: int):
-        """Writes nothing yet.
+        """Stores the arguments; it writes nothing yet.
 
         Args:
-          directory: the run's.
-          step: the step from which the run continues. TensorBoard does not show what earlier files have after it.
+          directory: the run's directory.
+          step: the step from which the run continues. TensorBoard does not show the events of earlier files after this
+            step.
         """
         self._folder, self._step = directory / "tensorboard", step
 
@@ -53,7 +54,7 @@ class Events:
         return writer
 
     def write(self, lines: Sequence[Record]) -> None:
-        """Writes lines of the metrics as scalars named `<metric>/<split>`."""
+        """Writes lines of the metrics as scalars with the names `<metric>/<split>`."""
         for line in lines:
             event = _protocol().Event(step=line["step"], wall_time=time.time())
             for name, value in line.items():
@@ -62,32 +63,32 @@ class Events:
             self._writer.write(event.SerializeToString())
 
     def flush(self) -> None:
-        """Writes to the file what is still in memory: a process that is killed loses nothing from before."""
+        """Writes buffered events to the file, so that a killed process loses none of them."""
         if "_writer" in vars(self):
             self._writer.flush()
 
     def close(self) -> None:
-        """Closes the file, if there is one."""
+        """Closes the file if it was opened."""
         if "_writer" in vars(self):
             self._writer.close()
 
 
 def _protocol() -> ModuleType:
-    """Returns the module of the messages in event files."""
+    """Returns the module that defines the messages in event files."""
     _tensorboardx()
     return importlib.import_module("tensorboardX.proto.event_pb2")
 
 
 @functools.cache
 def _tensorboardx() -> ModuleType:
-    """Imports tensorboardX, without PyTorch.
+    """Imports tensorboardX without PyTorch.
 
-    If PyTorch is installed, tensorboardX imports it for the tensors that it may be given, which takes a second or more.
-    Here it is only given numbers.
+    If PyTorch is installed, tensorboardX imports it to support PyTorch tensors, which takes a second or more. This
+    module passes only numbers to tensorboardX.
     """
     if "torch" in sys.modules:
         return importlib.import_module("tensorboardX")
-    sys.modules["torch"] = None  # type: ignore[assignment]  # with which `import torch` raises ImportError
+    sys.modules["torch"] = None  # type: ignore[assignment]  # with this, `import torch` raises ImportError
     try:
         return importlib.import_module("tensorboardX")
     finally:

@@ -1,6 +1,7 @@
 """`test_examples.npz`: the result of a run's model for each test example.
 
-It is a NumPy archive, neither compressed nor pickled, with an array for each step at which the test split was read:
+It is a NumPy archive, neither compressed nor pickled. It has an array for each step at which the test split was
+evaluated:
 
     <metric>/<step>    bool or float32 [n]    the contribution of each of n test examples to the headline metric, such
                                               as whether it is classified correctly; see `Metric.contributions`
@@ -23,7 +24,7 @@ EXAMPLES = "test_examples.npz"
 
 
 def load_examples(path: str | pathlib.Path, metric: str) -> dict[int, Float32[np.ndarray, " examples"]]:
-    """Returns the contribution of each test example to a metric, by the step at which the test split was read.
+    """Returns the contribution of each test example to a metric, by the step at which the test split was evaluated.
 
     Args:
       path: `runs/<experiment>/<digest>`.
@@ -33,7 +34,7 @@ def load_examples(path: str | pathlib.Path, metric: str) -> dict[int, Float32[np
       An array for each step; {} if nothing was recorded.
 
     Raises:
-      UserError: if the file is damaged, naming the array.
+      UserError: if the file is damaged; the message names the array.
     """
     path = pathlib.Path(path) / EXAMPLES
     if not path.exists():
@@ -53,18 +54,18 @@ def load_examples(path: str | pathlib.Path, metric: str) -> dict[int, Float32[np
 
 
 def save_examples(path: pathlib.Path, metric: Metric, step: int, statistics: Mapping[str, np.ndarray]) -> None:
-    """Adds what the test examples contribute to a metric to a run's file.
+    """Adds the contribution of each test example to a metric to the file of a run.
 
-    It writes nothing if the examples are no sample, or a number is not finite.
+    It writes nothing if the metric has no contributions of single examples, or if a contribution is not finite.
 
     Args:
       path: `runs/<experiment>/<digest>`.
       metric: the run's headline metric.
-      step: the step at which the test split was read.
-      statistics: those of each test example [examples], by name.
+      step: the step at which the test split was evaluated.
+      statistics: the statistics of each test example [examples], by name.
 
     Raises:
-      UserError: if the file is there and damaged.
+      UserError: if the file exists and is damaged.
     """
     values = metric.contributions(statistics)
     if values is None or not np.isfinite(values).all():
@@ -76,5 +77,5 @@ def save_examples(path: pathlib.Path, metric: Metric, step: int, statistics: Map
 
 
 def _packed(array: Float32[np.ndarray, " examples"]) -> np.ndarray:
-    """Returns numbers that are all 0 or 1 as booleans, which need a quarter of the bytes."""
+    """Returns numbers as booleans if all are 0 or 1, because booleans need a quarter of the bytes."""
     return array.astype(np.bool_) if np.isin(array, (0.0, 1.0)).all() else array

@@ -1,4 +1,4 @@
-"""The work after the last step: reads the test split, once, and writes evaluations and summaries."""
+"""The work after the last step: evaluates the test split once, and writes evaluations and summaries."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from jaxopt_bench.training import Program, TrainState, everywhere, fetched, padd
 
 
 def finish(program: Program, states: TrainState, splits: Splits, recorder: Recorder, stop: StopRequest) -> None:
-    """Tests the parameters of the last and of the best epoch, and writes the summaries at the end.
+    """Evaluates the test split with the parameters of the last and of the best epoch, and writes the final summaries.
 
     Args:
       program: the program of the population.
       states: the states after the last step.
       splits: the examples.
       recorder: writes the results.
-      stop: whether the process is asked to stop.
+      stop: whether the process was asked to stop.
 
     Raises:
-      Unfinished: if the process is asked to stop before all is done. Evaluations that were written are not repeated
-        when the run is resumed.
+      Unfinished: if the process is asked to stop before all work is done. Evaluations that were written are not
+        repeated when the run is resumed.
     """
     step = program.task.steps
     recorder.diverge_where_not_finite(step)
@@ -45,7 +45,7 @@ def finish(program: Program, states: TrainState, splits: Splits, recorder: Recor
 
 
 def _test_last(program: Program, states: TrainState, splits: Splits, recorder: Recorder, stop: StopRequest) -> None:
-    """Evaluates the test split at the last step, for the members that lack this."""
+    """Evaluates the test split at the last step, for the members that do not have this evaluation yet."""
     step = program.task.steps
     if untested := _untested(recorder, recorder.active, step):
         states = program.evaluator.states_to_evaluate(states, splits.train, stop.until_requested)
@@ -54,7 +54,7 @@ def _test_last(program: Program, states: TrainState, splits: Splits, recorder: R
 
 
 def _test_best(step: int, program: Program, splits: Splits, recorder: Recorder, stop: StopRequest) -> None:
-    """Evaluates the test split with a step's checkpoint, for the members whose best step it is and that lack this."""
+    """Evaluates the test split with the checkpoint of a step, for untested members with this best step."""
     members = [member for member in recorder.active if records.best_step(member.metrics.records) == step]
     if not (untested := _untested(recorder, members, step)):
         return
@@ -65,14 +65,14 @@ def _test_best(step: int, program: Program, splits: Splits, recorder: Recorder, 
         recorder.options.reporter.say(f"{error} So the best epoch's parameters are not tested.")
         return
     one, where = program.for_one(), everywhere(program.task.code_path)
-    for member in untested:  # one by one: this step is not the best one of the other members
+    for member in untested:  # one after the other: the other members have other best steps
         own = jax.tree.map(lambda leaf, at=member.index: leaf[at : at + 1], states)
         own = one.evaluator.states_to_evaluate(placed(own, where), splits.train, stop.until_requested)
         recorder.write_test(step, [member], [0], _measured(one, own, splits, stop))
 
 
 def _untested(recorder: Recorder, members: Sequence[Member], step: int) -> list[Member]:
-    """Returns the members that lack the line of the test split at a step, or the results of its examples."""
+    """Returns the members that lack the line of the test split at a step, or the results for its examples."""
     return [m for m in members if m.metrics.find("test", step) is None or recorder.lacks_examples(m, step)]
 
 

@@ -1,4 +1,4 @@
-"""How users' optimizers have to be called, found out before anything is written."""
+"""Determines how users' optimizers have to be called, before anything is written."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _said: set[tuple[str, str]] = set()
 
 
 def check_optimizer(experiment: Experiment, say: Callable[[str], None]) -> None:
-    """Finds out how a user's optimizer has to be called, and says it once.
+    """Determines how a user's optimizer has to be called, and reports it once.
 
     Raises:
-      UserError: if it cannot be used.
+      UserError: if the optimizer cannot be used.
     """
     optimizer = experiment.optimizer
     if not isinstance(optimizer, Imported):
@@ -24,7 +24,7 @@ def check_optimizer(experiment: Experiment, say: Callable[[str], None]) -> None:
     shapes = experiment.workload.problem.parameter_shapes()
     try:
         optimizer.examine()
-    except ParametersError:  # it may be made for this network
+    except ParametersError:  # it may be made for the parameters of this network
         optimizer.examine(shapes)
     optimizer.check_on(shapes)
     average = next((name for name in ("ema_decay", "swa_start") if getattr(optimizer, name) is not None), None)

@@ -33,15 +33,16 @@ CONFIG, SUMMARY = "config.json", "summary.json"
 
 @dataclasses.dataclass
 class Entry:
-    """A run's directory, as it was read.
+    """A run's directory, with the content of its files when they were last read.
 
     Attributes:
-      directory: the run's.
-      experiment: the experiment that is trained there.
+      directory: the run's directory.
+      experiment: the experiment of the run.
       until_epoch: see `Options.until_epoch`.
-      config: the content of `config.json`; None if the run was never begun.
+      config: the content of `config.json`; None if the run was never started.
       summary: the content of `summary.json`; None if there is none.
-      location: where its checkpoints are; its own folder if `config.json` was lost; None if the run was never begun.
+      location: the location of its checkpoints; its own folder if `config.json` was lost; None if the run was never
+        started.
     """
 
     directory: pathlib.Path
@@ -66,7 +67,7 @@ class Entry:
         self.location = checkpoint_location(self.directory, self.config or {}) if begun else None
 
     def has_changed(self) -> bool:
-        """Returns whether a file was written since it was read."""
+        """Returns whether a file was written after it was read."""
         return self._found() != self._versions
 
     @property
@@ -76,7 +77,7 @@ class Entry:
 
     @property
     def trained(self) -> bool:
-        """Whether the run finished, or was stopped as late as the command asks."""
+        """Whether the run finished, or was stopped at the requested epoch or later."""
         return has_finished(self.summary, self.until_epoch)
 
     def run(self) -> Run:
@@ -94,7 +95,7 @@ class Index:
 
     def __init__(self, entries: Sequence[Entry]):
         self.entries = entries
-        self._begun: dict[pathlib.Path, bool] = {}  # by folder of checkpoints, whether one is complete
+        self._begun: dict[pathlib.Path, bool] = {}  # by folder of checkpoints: whether one is complete
 
     @classmethod
     def read(
@@ -121,21 +122,21 @@ class Index:
 
     @property
     def unfinished(self) -> list[Entry]:
-        """The runs that are still to be trained."""
+        """The runs that still have to be trained."""
         return [entry for entry in self.entries if not entry.trained]
 
     def reread(self, entries: Iterable[Entry]) -> None:
-        """Reads entries again that this process has changed."""
+        """Reads entries again whose files this process has changed."""
         for entry in entries:
             entry.read()
         self._begun.clear()
 
     def reread_changed(self, entries: Sequence[Entry]) -> bool:
-        """Reads entries again that another process has changed, and returns whether there are any."""
+        """Reads entries again whose files another process has changed, and returns whether there are any."""
         changed = [entry for entry in entries if entry.has_changed()]
         if not agreed(len(changed)):
             return False
-        if jax.process_count() > 1:  # the others have copies of the first one's folder
+        if jax.process_count() > 1:  # the other processes have copies of the first one's folder
             raise UserError(
                 "another command has changed the runs that these processes train. Start the same command again for all "
                 "processes."
@@ -144,10 +145,10 @@ class Index:
         return True
 
     def checkpoints_of(self, entry: Entry) -> CheckpointLocation | None:
-        """Returns where a run's checkpoints are; None if none was ever completed, so that the run begins again.
+        """Returns the location of a run's checkpoints; None if none was completed, so that the run starts again.
 
         Raises:
-          UserError: if it was trained in a population whose folder is missing.
+          UserError: if the run was trained in a population whose folder is missing.
         """
         location = entry.location
         if location is None:
@@ -157,10 +158,10 @@ class Index:
         return location if self._begun[location.folder] else None
 
     def sharing(self, location: CheckpointLocation) -> Mapping[int, Entry]:
-        """Returns the runs whose checkpoints are in a folder, by their indices in its arrays.
+        """Returns the runs whose checkpoints are in a folder, by their indices in the checkpoint arrays.
 
         Raises:
-          UserError: if two runs have the same index, or different numbers of members.
+          UserError: if two runs have the same index, or record different numbers of members.
         """
         found: dict[int, Entry] = {}
         for entry in self.entries:
@@ -179,10 +180,10 @@ class Index:
 
 
 def discard_checkpoints(directories: Sequence[pathlib.Path]) -> None:
-    """Removes the checkpoints of runs that finished or were stopped. A stopped run will begin anew if it is continued.
+    """Removes the checkpoints of finished or stopped runs. A stopped run will then start from step 0.
 
-    The checkpoints of a population stay as long as one of its runs is unfinished, or was stopped and is not given. The
-    runs' records stay.
+    The checkpoints of a population stay as long as one of its runs is unfinished, or is stopped and not among
+    `directories`. The other files of the runs stay.
     """
     members: dict[pathlib.Path, int] = {}
     known: dict[pathlib.Path, set[pathlib.Path]] = collections.defaultdict(set)
@@ -197,12 +198,12 @@ def discard_checkpoints(directories: Sequence[pathlib.Path]) -> None:
 
 
 def _has_unfinished(folder: pathlib.Path, known: Collection[pathlib.Path]) -> bool:
-    """Returns whether a run beside the known ones has its checkpoints in a population's folder and has not finished."""
+    """Returns whether an unfinished run, other than the known ones, has its checkpoints in a population's folder."""
     for path in folder.parents[2].glob(f"*/*/{CONFIG}"):
         if path.parent not in known:
             try:
                 location = checkpoint_location(path.parent, load_config(path))
-            except UserError:  # a damaged one may be such a run
+            except UserError:  # a damaged config.json may belong to such a run
                 return True
             if location.folder == folder and not finished(path.parent):
                 return True
@@ -220,7 +221,7 @@ def _has_checkpoint(directory: pathlib.Path, folder: pathlib.Path) -> bool:
 
 
 def _version(path: pathlib.Path) -> tuple[int, int, int] | None:
-    """Returns facts of a file that differ after it was written, since writing replaces it; None if there is none."""
+    """Returns properties of a file that change if it is replaced by a new file; None if there is no file."""
     try:
         found = path.stat()
     except FileNotFoundError:

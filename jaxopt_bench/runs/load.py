@@ -1,4 +1,4 @@
-"""Runs read back from their directories. Reading one runs no code of it."""
+"""Reads runs from their directories. Reading a run executes no code of the run."""
 
 from __future__ import annotations
 
@@ -23,9 +23,7 @@ from jaxopt_bench.runs.records import SPLITS, Record, best_step, read_records
 from jaxopt_bench.strict_json import NUMBER, check_object, read_json
 from jaxopt_bench.training import Task, TrainState, first_state, member
 
-RUN_FOLDER = re.compile(
-    r"([0-9a-f]{12})(?:\.[1-9][0-9]*)?"
-)  # the name of a run's folder; numbered if it is a repetition
+RUN_FOLDER = re.compile(r"([0-9a-f]{12})(?:\.[1-9][0-9]*)?")  # the name of a run's folder; a repetition has a number
 RESTORE = (
     "Perhaps folders were exchanged or copied over each other. Put each run back into the folder of its digest; "
     "if it is lost, move this folder away and use the same command again, which trains the run again."
@@ -41,16 +39,16 @@ _ENVIRONMENT = {"step": int, "python": str, "packages": dict, "backend": str, "d
 _SUMMARY = {"status": str, "experiment": str, "digest": str, "steps": int, "parameters": int, "seconds": NUMBER,
             "examples_per_second": NUMBER | None, "final": dict, "best": dict | None}  # fmt: skip
 _RESULT = {"step": int, "epoch": NUMBER, **{f"{split}_loss": NUMBER | None for split in SPLITS}}
-"""What each file of a run must say, by its type; it may say more."""
+"""The required fields of each file of a run, with their types; a file may have more fields."""
 
 
 class CheckpointLocation(NamedTuple):
-    """Where the checkpoints of a run are. Runs that were trained together share a folder.
+    """The location of a run's checkpoints. Runs that were trained together share a folder.
 
     Attributes:
       folder: the folder of checkpoints.
       member: the run's index along the first axis of the arrays.
-      members: how many runs the arrays hold.
+      members: the number of runs in the arrays.
     """
 
     folder: pathlib.Path
@@ -59,7 +57,7 @@ class CheckpointLocation(NamedTuple):
 
 
 def checkpoint_location(directory: pathlib.Path, config: Mapping[str, Any]) -> CheckpointLocation:
-    """Returns where a run's checkpoints are, from its `config.json`."""
+    """Returns the location of a run's checkpoints, which its `config.json` contains."""
     where = {"path": "checkpoints", "member": 0, "members": 1, **config.get("checkpoints", {})}
     return CheckpointLocation(
         pathlib.Path(os.path.normpath(directory / where["path"])), where["member"], where["members"]
@@ -74,13 +72,13 @@ def checkpoint_location_to_json(directory: pathlib.Path, location: CheckpointLoc
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One run's record.
+    """The recorded files of one run.
 
     Attributes:
       path: its directory.
-      config: `config.json`: the experiment, the task's facts, the environment.
+      config: `config.json`: the experiment, facts of the task, and the environments.
       metrics: the lines of `metrics.jsonl`.
-      summary: `summary.json`; None while the run is under way.
+      summary: `summary.json`; None while the run is in progress.
     """
 
     path: pathlib.Path
@@ -90,7 +88,7 @@ class Run:
 
     @functools.cached_property
     def experiment(self) -> Experiment:
-        """The experiment that was run.
+        """The experiment of the run.
 
         Raises:
           UserError: if `config.json` has a field or a name that this version does not know.
@@ -112,27 +110,27 @@ class Run:
 
     @property
     def divergence(self) -> str | None:
-        """Why the run diverged; None if it did not."""
+        """The reason why the run diverged; None if it did not."""
         if self.summary is None or self.summary["status"] != "diverged":
             return None
-        step = self.summary.get("diverged_step")  # which is all that earlier versions wrote
+        step = self.summary.get("diverged_step")  # earlier versions wrote only this field
         return str(self.summary.get("reason", f"the loss, the gradient or the update of step {step} was not finite"))
 
     @property
     def best_step(self) -> int | None:
-        """The end of the epoch with the lowest validation loss."""
+        """The last step of the epoch with the lowest validation loss."""
         return best_step(self.metrics)
 
     @property
     def checkpoints(self) -> CheckpointLocation:
-        """Where its checkpoints are."""
+        """The location of its checkpoints."""
         return checkpoint_location(self.path, self.config)
 
     def state(self, at: Literal["last", "best"] = "last") -> TrainState:
-        """Returns the train state of the last checkpoint, or of the best epoch's.
+        """Returns the train state of the last checkpoint, or of the checkpoint of the best epoch.
 
         Raises:
-          UserError: where there is no such checkpoint, or it is damaged.
+          UserError: if there is no such checkpoint, or it is damaged.
         """
         folder, index, members = self.checkpoints
         if not folder.is_dir() and folder.parent != pathlib.Path(os.path.normpath(self.path)):
@@ -145,7 +143,7 @@ class Run:
         step = self.best_step if at == "best" else max(steps, default=None)
         if step not in steps:
             raise UserError(f"{folder} holds no {at} checkpoint; it has those of the steps {steps}.")
-        found = checkpoints.restore(folder, step)  # neither the problem's data nor its code need be here
+        found = checkpoints.restore(folder, step)  # this needs neither the problem's data nor its code
         one = jax.eval_shape(functools.partial(self._state_like, found["state"]))
         like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((members, *leaf.shape), leaf.dtype), one)
         states = checkpoints.restore(folder, step, {**found, "state": like})["state"]
@@ -154,14 +152,14 @@ class Run:
         return own
 
     def _state_like(self, saved: Mapping[str, Any]) -> TrainState:
-        """Returns a state of the same form as a saved one, whose arrays stand in dictionaries."""
+        """Returns a state with the structure of a saved state, whose arrays are in dictionaries."""
         params, variables = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), (saved["params"], saved["variables"]))
         experiment = self.experiment
         numbers = experiment.optimizer.hyperparameters(), experiment.schedule.hyperparameters()
         return first_state(experiment, self.steps_per_epoch, params, variables, *numbers, jnp.uint32(experiment.seed))
 
     def parameters(self, at: Literal["last", "best"] = "last") -> PyTree[Array]:
-        """Returns the network's parameters, of the last checkpoint or of the best epoch's; see `state`."""
+        """Returns the network's parameters, from the last checkpoint or from that of the best epoch; see `state`."""
         return self.state(at).params
 
 
@@ -172,8 +170,8 @@ def load_run(path: str | pathlib.Path) -> Run:
       path: `runs/<experiment>/<digest>`.
 
     Raises:
-      UserError: if it is not a run's directory, or a file of it is damaged, missing, or of another run than the folder
-        is named after.
+      UserError: if it is not a run's directory, or if one of its files is damaged, missing, or belongs to another run
+        than the name of the folder says.
     """
     path = pathlib.Path(path)
     check_complete(path)
@@ -182,7 +180,7 @@ def load_run(path: str | pathlib.Path) -> Run:
 
 
 def run_of_files(path: pathlib.Path, config: Mapping[str, Any], summary: Mapping[str, Any] | None) -> Run:
-    """Returns a run of which all files but `metrics.jsonl` have been read; see `load_run`."""
+    """Returns a run whose files, except `metrics.jsonl`, have been read already; see `load_run`."""
     check_complete(path)
     records = read_records(path / "metrics.jsonl")
     check_identity(path, config, summary)
@@ -195,7 +193,7 @@ def run_of_files(path: pathlib.Path, config: Mapping[str, Any], summary: Mapping
 
 
 def check_state(state: TrainState, experiment: Experiment, where: str) -> None:
-    """Checks that a state is one of an experiment: that it has its seed and its hyperparameters.
+    """Checks that a state belongs to an experiment: that it has its seed and its hyperparameters.
 
     Args:
       state: the state of one run.
@@ -203,7 +201,7 @@ def check_state(state: TrainState, experiment: Experiment, where: str) -> None:
       where: the checkpoint and the index, for the message.
 
     Raises:
-      UserError: naming what differs.
+      UserError: if a value differs; the message names it.
     """
     optimizer, schedule = experiment.optimizer.hyperparameters(), experiment.schedule.hyperparameters()
     expected = {"seed": experiment.seed, **_prefixed("optimizer", optimizer), **_prefixed("schedule", schedule)}
@@ -227,7 +225,7 @@ def _prefixed(part: str, values: Mapping[str, Any]) -> dict[str, Any]:
 def _check_metrics(
     directory: pathlib.Path, names: Sequence[str], records: Sequence[Record], summary: Mapping[str, Any] | None
 ) -> None:
-    """Checks that what a run's files say of each of its metrics is a number or null."""
+    """Checks that the value of each metric in a run's files is a number or null."""
     for number, record in enumerate(records, start=1):
         check_object(f"{directory / 'metrics.jsonl'}, line {number}", record, dict.fromkeys(names, NUMBER | None))
     fields = {f"{split}_{name}": NUMBER | None for split in SPLITS for name in names}
@@ -237,10 +235,10 @@ def _check_metrics(
 
 
 def check_complete(directory: pathlib.Path) -> None:
-    """Checks that a run that has a summary has its other files too.
+    """Checks that a run with a summary also has its other files.
 
     Raises:
-      UserError: naming the file that is missing.
+      UserError: if a file is missing; the message names it.
     """
     missing = missing_files(directory)
     if missing and (directory / "summary.json").exists():
@@ -252,12 +250,12 @@ def check_complete(directory: pathlib.Path) -> None:
 
 
 def missing_files(directory: pathlib.Path) -> list[str]:
-    """Returns the files that a run has from its begin on and that this folder lacks."""
+    """Returns the names of the files that every started run has and that this folder lacks."""
     return [name for name in ("config.json", "metrics.jsonl") if not (directory / name).exists()]
 
 
 def is_begun(directory: pathlib.Path) -> bool:
-    """Returns whether a folder has a run's record, also one that is incomplete because `config.json` was removed."""
+    """Returns whether a folder has files of a run, even if the run is incomplete because `config.json` was removed."""
     return any((directory / name).exists() for name in ("config.json", "summary.json"))
 
 
@@ -267,18 +265,18 @@ def check_identity(
     summary: Mapping[str, Any] | None = None,
     planned: Mapping[str, Any] | None = None,
 ) -> None:
-    """Checks that the files of a run are those of one run, and of the run that its folder should hold.
+    """Checks that the files of a run belong to one run, and to the run that its folder should hold.
 
-    A folder that is named by a digest must hold the run with that digest; one of another name may hold any run.
+    A folder whose name is a digest must hold the run with that digest. A folder with another name may hold any run.
 
     Args:
-      directory: the run's.
+      directory: the run's directory.
       config: the content of `config.json`.
       summary: the content of `summary.json`, if there is one.
-      planned: what `study.json` says of the run: its `digest`, its `seed`, and the experiment's `name`.
+      planned: the description of the run in `study.json`: its `digest`, its `seed`, and the experiment's `name`.
 
     Raises:
-      UserError: naming the file, what it says and what is expected.
+      UserError: if they differ; the message names the file, the value found and the value expected.
     """
     file, experiment, digest = directory / "config.json", config["experiment"], config["digest"]
     computed = digest_of(experiment)
@@ -313,12 +311,12 @@ def check_identity(
 
 
 def check_steps(directory: pathlib.Path, status: str, steps: int | None, measured: int | None) -> None:
-    """Checks that `metrics.jsonl` reaches as far as the summary says.
+    """Checks that the last step in `metrics.jsonl` agrees with the summary.
 
     Args:
-      directory: the run's.
-      status: that the summary says.
-      steps: the number of steps that the summary says; None if it is not known.
+      directory: the run's directory.
+      status: the status in the summary.
+      steps: the number of steps in the summary; None if it is not known.
       measured: the last step in `metrics.jsonl`; None if it has no lines.
 
     Raises:
@@ -335,7 +333,7 @@ def check_steps(directory: pathlib.Path, status: str, steps: int | None, measure
 
 
 def newer(path: pathlib.Path, error: UnknownNameError) -> UserError:
-    """Returns the error for a record with a name that this version does not know."""
+    """Returns the error for a file with a name that this version does not know."""
     return UserError(
         f"{path} cannot be read: {error} A newer version of jaxopt-bench may have written it. If so, install that "
         "version."
@@ -346,7 +344,7 @@ def load_config(path: pathlib.Path) -> dict[str, Any]:
     """Reads a run's `config.json`.
 
     Raises:
-      UserError: where it is missing or damaged, naming the field.
+      UserError: if it is missing or damaged; the message names the field.
     """
     config = check_object(str(path), read_json(path), _CONFIG)
     check_object(f"{path}: task", config["task"], _TASK)
@@ -370,7 +368,7 @@ def load_summary(path: pathlib.Path) -> dict[str, Any]:
     """Reads a run's `summary.json`.
 
     Raises:
-      UserError: where it is missing or damaged, naming the field.
+      UserError: if it is missing or damaged; the message names the field.
     """
     summary = check_object(str(path), read_json(path), _SUMMARY)
     if summary["status"] not in STATUSES:
@@ -388,7 +386,7 @@ def finished(directory: pathlib.Path, until_epoch: int | None = None) -> bool:
 
 
 def has_finished(summary: Mapping[str, Any] | None, until_epoch: int | None = None) -> bool:
-    """Returns whether a run's summary says that it completed or diverged, or was stopped at `until_epoch` or later."""
+    """Returns whether a run's summary says that it completed, diverged, or was stopped at `until_epoch` or later."""
     if summary is None:
         return False
     stopped = summary["status"] == "stopped" and until_epoch is not None and summary["final"]["epoch"] >= until_epoch

@@ -1,4 +1,4 @@
-"""One of the runs that are trained together: the files in its directory."""
+"""One member of a population: the files in its run directory."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Member:
 
     Attributes:
       task: the task of the run.
-      entry: its directory, as it was read.
-      index: its index among the stacked arrays.
-      finished: whether it completed or diverged. If so, it is not advanced, and nothing more is written of it.
+      entry: its run directory, with the content of its files.
+      index: its index along the first axis of the stacked arrays.
+      finished: whether it completed or diverged. If so, it is not trained further, and nothing more is written for it.
     """
 
     task: Task
@@ -49,7 +49,7 @@ class Member:
 
     @property
     def metrics(self) -> MetricsFile:
-        """Its metrics; not before `begin`, and not of a member that had finished before."""
+        """Its metrics. They are available after `begin`, and not for a member that had finished earlier."""
         assert self._metrics is not None, "the member has begun"
         return self._metrics
 
@@ -59,10 +59,10 @@ class Member:
         return [metric.name for metric in self.task.problem.measured]
 
     def check_config(self) -> None:
-        """Checks that the files in the directory are those of this run.
+        """Checks that the files in the directory belong to this run.
 
         Raises:
-          UserError: naming what differs.
+          UserError: if a value differs; the message names it.
         """
         path, digest, config = self.directory / CONFIG, self.task.experiment.digest, self.entry.config
         if config is None:
@@ -78,11 +78,11 @@ class Member:
                 )
 
     def begin(self, step: int, recorded: int, tensorboard: bool) -> None:
-        """Opens its metrics, new ones or those of before, and removes the files that are written at the end of a run.
+        """Opens its new or existing metrics file, and removes the files that are written at the end of a run.
 
         Args:
-          step: the last step made.
-          recorded: the last step that is in its lines of training metrics.
+          step: the number of steps made so far.
+          recorded: the last step that its lines of training metrics include.
           tensorboard: whether event files are written too.
         """
         self._metrics = MetricsFile(self.directory / "metrics.jsonl", step, recorded)
@@ -97,7 +97,7 @@ class Member:
             self._events.close()
 
     def sync(self) -> None:
-        """Brings its metrics and events to the disk, before a checkpoint from which the run could continue."""
+        """Writes its metrics and events to the disk. It is called before a checkpoint is saved."""
         self.metrics.sync()
         if self._events is not None:
             self._events.flush()
@@ -111,13 +111,13 @@ class Member:
     def write_config(
         self, recording: Recording, location: CheckpointLocation, here: Mapping[str, Any], rules: Sequence[Share]
     ) -> Sequence[str]:
-        """Writes its config.json, and returns the differences between its last environment and this one.
+        """Writes its config.json, and returns the differences between its last environment and the current one.
 
         Args:
-          recording: what is written of it and how often.
-          location: where its checkpoints are.
-          here: this environment, and the first step in it.
-          rules: the parts of the network that the optimizer's inner rules update.
+          recording: the recording options.
+          location: the location of its checkpoints.
+          here: the current environment, and the first step in it.
+          rules: the parts of the network that each of the optimizer's inner rules updates.
         """
         config = dict(self.entry.config or {})
         earlier = config.get("environments", [])
@@ -161,7 +161,7 @@ class Member:
         write_json(self.directory / SUMMARY, summary | more)
 
     def not_finite(self, step: int) -> Record | None:
-        """Returns the first line at the last or the best epoch's end whose loss is not finite; None if all are finite.
+        """Returns the first line of the last step or the best epoch with a loss that is not finite; None if none has.
 
         Args:
           step: the last step.
@@ -176,7 +176,7 @@ class Member:
 
 
 def _near(before: Any, now: Any) -> bool:
-    """Returns whether lists of floats are the same but for how another version of NumPy rounds."""
+    """Returns whether two lists of floats are equal up to the rounding of different NumPy versions."""
     try:
         return np.shape(before) == np.shape(now) != () and np.allclose(before, now, rtol=1e-6, atol=0)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""How many runs are trained together: as many as fit into memory, in waves of about equal sizes."""
+"""The number of runs to train together: as many as fit into memory, in waves of about equal sizes."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from jaxopt_bench.runs.processes import agreed, least
 from jaxopt_bench.training import Program, Task, largest_population
 
 MEBIBYTE = 1 << 20
-SHARE_OF_MEMORY = 0.9  # of the free memory, that a population may use
-FILES_EACH, USUAL_FILES = 8, 512  # open files of a member (its lock and event files), and all others
+SHARE_OF_MEMORY = 0.9  # the share of the free memory that a population may use
+FILES_EACH, USUAL_FILES = 8, 512  # open files of one member (its lock and event files), and all other open files
 
 
 def largest_that_fits(task: Task, data: Examples, wanted: int) -> tuple[int, Task]:
-    """Returns how many members, at most `wanted`, fit into the free memory; with several processes, into that of each.
+    """Returns how many members, at most `wanted`, fit into the free memory; with several processes, of each process.
 
-    If it is to be measured whether members are trained side by side, and not all of them fit so, they take turns.
+    If the code path leaves open whether members are trained side by side, and not all of them fit in this way, they are
+    trained one after the other.
 
     Args:
       task: the task of one of the members.
       data: the training split.
-      wanted: how many members there are.
+      wanted: the number of members to train.
 
     Returns:
-      The number, and the task as it can then be computed.
+      The number, and the task with the code path for it.
     """
     available = SHARE_OF_MEMORY * _free_memory()
     if task.code_path.side_by_side is None:
@@ -40,7 +41,7 @@ def largest_that_fits(task: Task, data: Examples, wanted: int) -> tuple[int, Tas
 
 
 def _need(task: Task, data: Examples, members: int) -> float:
-    """Returns the bytes of memory that members need; infinite if the compiler has too little already."""
+    """Returns the bytes of memory that members need; infinite if even the compiler runs out of memory."""
     try:
         return Program(task, members).needed_bytes(data)
     except jax.errors.JaxRuntimeError as error:  # the compiler also runs parts of the program on the device
@@ -53,9 +54,9 @@ def size_of_wave(count: int, largest: int, devices: int) -> int:
     """Returns how many runs the next wave trains, so that all waves have about equal sizes.
 
     Args:
-      count: how many runs are left.
-      largest: how many fit into memory together.
-      devices: how many devices there are; if possible, the result is a multiple of it.
+      count: the number of runs that still have to be trained.
+      largest: the number of runs that fit into memory together.
+      devices: the number of devices; if possible, the result is a multiple of it.
     """
     even = math.ceil(count / math.ceil(count / largest))
     full = min(math.ceil(even / devices) * devices, largest // devices * devices)
@@ -63,12 +64,12 @@ def size_of_wave(count: int, largest: int, devices: int) -> int:
 
 
 def is_out_of_memory(error: jax.errors.JaxRuntimeError) -> bool:
-    """Returns whether an error of the backend says that a device's memory is used up."""
+    """Returns whether an error of the backend means that a device is out of memory."""
     return "RESOURCE_EXHAUSTED" in str(error)
 
 
 def allow_open_files(members: int) -> None:
-    """Raises this process's limit of open files for so many members, as far as the system allows it."""
+    """Raises this process's limit on open files to the number that `members` need, as far as the system allows it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = USUAL_FILES + FILES_EACH * members
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -77,7 +78,7 @@ def allow_open_files(members: int) -> None:
 
 
 def _free_memory() -> float:
-    """Returns the free bytes of memory where programs run; with several processes, the smallest number of them."""
+    """Returns the free bytes of memory of the device or the host; with several processes, the smallest such number."""
     stats = jax.local_devices()[0].memory_stats() or {}
     known = "bytes_limit" in stats
     free = stats["bytes_limit"] - stats["bytes_in_use"] if known else psutil.virtual_memory().available

@@ -1,4 +1,4 @@
-"""Options of training and of recording. They do not change which experiment a run is of."""
+"""Options of training and of recording. They do not change which experiment a run belongs to."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from jaxopt_bench.training import CodePath
 
 @dataclasses.dataclass(frozen=True)
 class Recording(Config):
-    """What a run writes and how often. This changes nothing that it computes."""
+    """The files that a run writes, and how often. These options do not change any computation."""
 
     log_every: int = number(50, at_least=1)
-    """Steps between two lines of training metrics; every epoch's end has one."""
+    """Steps between two lines of training metrics; every epoch also ends with a line."""
     checkpoint_every: int | None = number(None, at_least=1)
-    """Steps between two checkpoints within an epoch. If it is given, every epoch's end has a checkpoint, too."""
+    """Steps between two checkpoints within an epoch. If it is given, every epoch also ends with a checkpoint."""
     checkpoint_seconds: float = number(5.0, at_least=0)
-    """If `checkpoint_every` is not given: the end of an epoch has a checkpoint if the last one is at least this many
-    seconds old. That of the best epoch is kept in memory until then. The last step always has a checkpoint, and so has
-    the step at which a signal stops the run."""
+    """If `checkpoint_every` is not given: a checkpoint is written at the end of an epoch if the last one is at least
+    this many seconds old. The checkpoint of the best epoch is kept in memory until then. A checkpoint is always written
+    at the last step, and at the step at which a signal stops the run."""
     keep_checkpoints: int = number(2, at_least=1)
-    """How many of the last checkpoints stay. That of the best epoch stays too; in a population, those of the members'
-    best epochs stay only if the test split will be read at them."""
+    """The number of latest checkpoints to keep. The checkpoint of the best epoch is kept too. In a population, the
+    checkpoints of the members' best epochs are kept only if the test split will be evaluated with them."""
     tensorboard: bool = True
     """Write TensorBoard event files."""
     evaluation: bool = False
     """Write evaluation.npz at the end: the model's outputs and losses for each example of the evaluated splits, and
     views of examples and of a training batch."""
     test_examples: bool = False
-    """If the test split is read, write test_examples.npz: the result for each test example, such as whether it is
-    classified correctly. From these, studies compute how much the choice of test examples matters."""
+    """If the test split is evaluated, write test_examples.npz: the result for each test example, such as whether it is
+    classified correctly. From these results, studies compute how much the choice of test examples matters."""
 
 
 def _default_reporter() -> Reporter:
@@ -50,25 +50,26 @@ def _nothing() -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Where and how runs are trained.
+    """Settings for training: folders, recording, code path and limits.
 
     Attributes:
-      runs_dir: each run's directory is `<runs_dir>/<experiment.name>/<experiment.digest>`.
-      data_dir: where TFDS keeps its data sets; TFDS's own default if it is None.
-      fresh: begin new runs beside those that exist.
-      recording: what is written and how often.
-      reporter: receives the progress; by default it shows a live display on a terminal, else plain lines.
-      code_path: how to compute; the one for the backend if it is None.
+      runs_dir: the folder of all runs; each run's directory is `<runs_dir>/<experiment.name>/<experiment.digest>`.
+      data_dir: the folder of TFDS data sets; TFDS's own default if it is None.
+      fresh: start new runs beside existing ones.
+      recording: the files to write, and how often.
+      reporter: receives the progress; by default it shows a live display on a terminal, and plain lines elsewhere.
+      code_path: how to compute; the code path for the backend if it is None.
       largest: the largest number of runs that are trained together; as many as fit into memory if it is None.
-        Populations that were begun with more are divided.
-      until_epoch: train up to the end of this epoch, with a checkpoint there; runs with more epochs get the status
-        "stopped", and a later training continues them to the same bits. A run that is beyond this epoch already is
-        trained to the end of its current epoch. None trains to the end.
-      problems: loads the problems. If several trainings share it, a problem is loaded, and its functions are compiled,
-        only once. If it is None, each training loads its own.
-      ahead: whether threads compile what is needed later. This process must then be able to end while the compiler
-        works, as the command line is: see `interrupts.take_over`.
-      begun: called when the training of a population begins, after its program was compiled to find out its memory.
+        Populations that were started with more runs are divided.
+      until_epoch: train up to the end of this epoch, with a checkpoint there. Runs with more epochs get the status
+        "stopped", and a later training continues them with bit-identical results. A run that is already beyond this
+        epoch is trained to the end of its current epoch. None trains to the end.
+      problems: loads the problems. If several trainings share it, each problem is loaded, and its functions are
+        compiled, only once. If it is None, each training loads its own problems.
+      ahead: whether threads compile programs that are needed later. The process must then be able to end while the
+        compiler runs, as the command line can: see `interrupts.take_over`.
+      begun: called when the training of a population starts. Its program has been compiled by then, to determine its
+        memory.
 
     Raises:
       UserError: if `largest` or `until_epoch` is less than 1.

@@ -1,4 +1,4 @@
-"""Populations: runs that one program trains together. They share checkpoints; each writes records of its own."""
+"""Populations: runs that one program trains together. They share checkpoints; each run has its own other files."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ class Population:
 
     Attributes:
       members: in the order of the stacked arrays.
-      folder: it holds the folder of checkpoints: the directory of a single run, or `population-…` beside the runs.
-      begun: whether there is a checkpoint to continue from.
+      folder: the folder that contains the checkpoints: the directory of a single run, or `population-…` beside the
+        runs.
+      begun: whether there is a checkpoint from which to continue.
     """
 
     members: Sequence[Member]
@@ -39,12 +40,12 @@ class Population:
 
     @property
     def task(self) -> Task:
-        """The task of the first member; those of the others differ in numbers and seeds alone."""
+        """The task of the first member; the tasks of the others differ only in numbers and seeds."""
         return self.members[0].task
 
     @property
     def active(self) -> list[Member]:
-        """The members that are still trained."""
+        """The members that have not finished."""
         return [member for member in self.members if not member.finished]
 
     @property
@@ -53,17 +54,17 @@ class Population:
         return self.folder / "checkpoints"
 
     def location(self, member: Member) -> CheckpointLocation:
-        """Returns where a member's checkpoints are."""
+        """Returns the location of a member's checkpoints."""
         return CheckpointLocation(self.checkpoints, member.index, len(self.members))
 
     def side_by_side(self, threads: int) -> Population:
-        """Returns the population with a code path that trains so many members at the same time."""
+        """Returns the population with a code path that trains `threads` members at the same time."""
         members = [dataclasses.replace(member, task=member.task.side_by_side(threads)) for member in self.members]
         return dataclasses.replace(self, members=members)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Holds the population and the active members' directories for this process."""
+        """Locks the population's folder and the active members' directories for this process."""
         self.folder.mkdir(parents=True, exist_ok=True)
         allow_open_files(len(self.active))
         with contextlib.ExitStack() as stack:
@@ -89,10 +90,10 @@ def continued_population(
     warn: Callable[[str], None],
     largest: int | None = None,
 ) -> Population | None:
-    """Returns the population that has checkpoints in a folder, or one of a part of its runs.
+    """Returns the population whose checkpoints are in a folder, or a new population with a part of its runs.
 
     If only some of the runs are to be trained now, or more than can be trained at once, a part of them becomes a new
-    population with a copy of its checkpoints. The old checkpoints stay as they are for the other runs.
+    population with a copy of its checkpoints. The old checkpoints stay unchanged for the other runs.
 
     Args:
       index: the index of all runs of the command.
@@ -105,7 +106,7 @@ def continued_population(
       The population; None if another process has changed the runs in the meantime.
 
     Raises:
-      UserError: if another process uses the checkpoints, all of them are damaged, or they are of other runs.
+      UserError: if another process uses the checkpoints, all of them are damaged, or they belong to other runs.
     """
     sharing = index.sharing(location)
     members = [Member(task_of(entry), entry, i, entry.finished) for i, entry in sorted(sharing.items())]
@@ -119,7 +120,7 @@ def continued_population(
 def _take_out(
     index: Index, location: CheckpointLocation, members: Sequence[Member], warn: Callable[[str], None]
 ) -> Population | None:
-    """Makes a population of some members of another one; see `continued_population`."""
+    """Makes a new population of some members of an existing one; see `continued_population`."""
     old = Population(members, location.folder.parent)
     tasks = {each.directory: each.task for each in members}
     new = new_population([each.entry for each in members], lambda entry: tasks[entry.directory])
@@ -140,9 +141,9 @@ def _take_out(
 def _copy_checkpoints(
     location: CheckpointLocation, members: Sequence[Member], new: Population, warn: Callable[[str], None]
 ) -> None:
-    """Copies all checkpoints of a folder into that of a new population, with the arrays of some members only.
+    """Copies all checkpoints of a folder to a new population, with the arrays of only some members.
 
-    Damaged ones are left out.
+    Damaged checkpoints are not copied.
     """
     steps = found_by_first(lambda: checkpoints.checkpoint_steps(location.folder))
     like = Program(new.task, location.members).abstract_checkpoint()
@@ -165,6 +166,6 @@ def _copy_checkpoints(
 
 
 def check_states(states: TrainState, members: Sequence[Member], checkpoint: pathlib.Path) -> None:
-    """Checks that a checkpoint holds the states of some members at their indices; see `check_state`."""
+    """Checks that a checkpoint holds the states of the given members at their indices; see `check_state`."""
     for own in members:
         check_state(member(states, own.index), own.task.experiment, f"{checkpoint}, member {own.index}")

@@ -39,10 +39,10 @@ def write_evaluations(
       states: the stacked states, on the device or the host.
       program: the program of the runs.
       splits: the examples.
-      watched: returns the batches that it is given, and may raise instead of the next.
+      watched: wraps an iterator over batches; the result yields the same batches, and may raise an exception to stop.
 
     Raises:
-      UserError: if a function of the problem that makes outputs or views fails, or returns something else.
+      UserError: if a function of the problem that makes outputs or views fails, or returns an invalid value.
     """
     program, states = program.for_one(), fetched(states)
     task = program.task
@@ -65,10 +65,10 @@ def evaluate_finished(entries: Sequence[Entry], options: Options) -> None:
 
     Args:
       entries: the runs; those that have not completed are ignored.
-      options: where the data are, how to compute, and the reporter, which receives a message if there are such runs.
+      options: the data folder, the code path, and the reporter, which receives a message if there are such runs.
 
     Raises:
-      UserError: if the checkpoint of a run's last step is missing, before anything is written, or damaged.
+      UserError: if the checkpoint of a run's last step is damaged, or missing (before anything is written).
     """
     together: dict[pathlib.Path, list[tuple[CheckpointLocation, Entry]]] = defaultdict(list)
     for entry in entries:
@@ -95,7 +95,7 @@ _EXPECTED = "Expected --fresh --evaluation, to train the run again, or the same 
 
 
 def _location_of_last(entry: Entry) -> CheckpointLocation:
-    """Returns where the checkpoint of a completed run's last step is."""
+    """Returns the location of the checkpoint of a completed run's last step."""
     run = entry.run()
     step, location = (run.summary or {}).get("steps"), run.checkpoints
     if step not in (steps := found_by_first(lambda: checkpoints.checkpoint_steps(location.folder))):
@@ -112,7 +112,7 @@ def _evaluated_splits(task: Task, splits: Splits) -> Sequence[str]:
 
 
 def _check_outputs(task: Task, states: TrainState, batch: Examples) -> None:
-    """Checks the form of the problem's outputs, before they are computed for whole splits."""
+    """Checks the names and shapes of the problem's outputs, before they are computed for whole splits."""
 
     def of_first(states: TrainState, batch: Examples) -> Any:
         params, variables = jax.tree.map(lambda leaf: leaf[0], (states.params, states.variables))
@@ -121,7 +121,7 @@ def _check_outputs(task: Task, states: TrainState, batch: Examples) -> None:
     try:
         found = jax.eval_shape(of_first, states, batch)
         shapes = {name: (array.dtype, array.shape) for name, array in found.items()}
-    except Exception as error:  # whatever a user's function raises
+    except Exception as error:  # a user's function may raise any exception
         raise _failed("outputs", f"{type(error).__name__}: {error}") from error
     for name, (dtype, shape) in shapes.items():
         if not is_array_name(name) or shape[:1] != (count_examples(batch),):
@@ -137,7 +137,7 @@ def _failed(function: str, reason: str) -> UserError:
 
 
 def _of_one(stacked: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Returns the arrays of the only member, of types that NumPy's files can hold."""
+    """Returns the arrays of the only member, with types that NumPy's files support."""
     first = {name: array[0] for name, array in stacked.items()}
     return {n: a.astype(np.float32) if a.dtype.name == "bfloat16" else a for n, a in first.items()}
 
@@ -151,12 +151,12 @@ def _evaluated_split(
 
 
 def _views(name: str, function: Callable[..., Any] | None, *arguments: Any) -> tuple[View, ...]:
-    """Returns the views that a function of a problem makes; () if there is no such function."""
+    """Returns the views that a function of a problem makes; () if the problem has no such function."""
     if function is None:
         return ()
     try:
         return check_views(function(*arguments))
-    except Exception as error:  # whatever a user's function raises, after a whole training
+    except Exception as error:  # a user's function may raise any exception, even after a whole training
         raise _failed(
             name, str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         ) from error

@@ -1,4 +1,4 @@
-"""Problems that are loaded once for several trainings, which then share compiled functions too."""
+"""Problems that are loaded once for several trainings, which then also share compiled functions."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _Key = tuple[ProblemConfig, pathlib.Path | None, str]
 
 
 class Problems:
-    """Loads each problem when it is first asked for, and keeps it with the functions that are compiled for it.
+    """Loads each problem when it is first requested, and keeps it with the functions that are compiled for it.
 
-    Data that change on the disk later are not read again, so this is kept no longer than one command runs.
+    Data that change on the disk later are not read again, so an instance is kept only as long as one command runs.
     """
 
     def __init__(self) -> None:
@@ -29,9 +29,9 @@ class Problems:
         """Returns the task of an experiment.
 
         Args:
-          experiment: what is trained.
-          data_dir: where TFDS keeps its data sets; see `ProblemConfig.load`.
-          path: how it is computed.
+          experiment: the experiment to train.
+          data_dir: the folder of TFDS data sets; see `ProblemConfig.load`.
+          path: the code path.
 
         Raises:
           UserError: if the data cannot be read.
@@ -45,7 +45,7 @@ class Problems:
 
 
 def _with_untrained(config: ProblemConfig, problem: Problem) -> Problem:
-    """Returns what `with_untrained` does; values are measured once for all runs of this process on the same data."""
+    """Returns the result of `with_untrained`. Its values are measured only once per process for the same data."""
     if all(metric.untrained is not None for metric in problem.measured):
         return problem
     key = config, json.dumps(dict(problem.facts), sort_keys=True)

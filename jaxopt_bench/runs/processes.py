@@ -1,7 +1,7 @@
-"""Several processes that train together, each with devices of its own: what they have to agree on.
+"""Several processes that train together, each with its own devices: the values on which they have to agree.
 
-Each runs the same program and is told the same by the devices. Its clock, its memory, the disks that it sees and the
-signals that it is sent are its own. Every function here waits until all have called it, and tells all the same.
+Each process runs the same program and gets the same results from the devices. Each has its own clock, memory, disks and
+signals. Every function here waits until all processes have called it, and returns the same result in all of them.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ CHUNK_WORDS = 1 << 24  # 32-bit words sent at once
 
 
 def agreed(value: int) -> int:
-    """Returns what the first process says."""
+    """Returns the value of the first process."""
     return value if jax.process_count() == 1 else int(_said_by_each(value)[0])
 
 
 def least(value: int) -> int:
-    """Returns the least that any process says."""
+    """Returns the smallest value of all processes."""
     return value if jax.process_count() == 1 else int(_said_by_each(value).min())
 
 
 def heard_by_any(signal: int | None) -> int | None:
-    """Returns the signal that this process was sent, or another; the largest number where there are several."""
+    """Returns a signal that some process received, the one with the largest number; None if no process received one."""
     return signal if jax.process_count() == 1 else int(_said_by_each(signal or 0).max()) or None
 
 
 def found_by_first(find: Callable[[], T]) -> T:
-    """Returns what the first process finds; the others do not look.
+    """Returns the result of `find` in the first process; the other processes do not call it.
 
     Args:
-      find: returns None, booleans, numbers, texts, bytes, NumPy arrays, and lists and dictionaries of these.
+      find: returns None, booleans, numbers, texts, bytes, NumPy arrays, or lists and dictionaries of these.
 
     Raises:
-      UserError: in all processes, if it is raised in the first.
+      UserError: in all processes, if it is raised in the first one.
     """
     if jax.process_count() == 1:
         return find()
@@ -62,13 +62,13 @@ def found_by_first(find: Callable[[], T]) -> T:
 
 
 def check_same(what: Any) -> None:
-    """Checks that all processes are to train the same.
+    """Checks that all processes have to train the same runs.
 
     Args:
-      what: JSON values that describe it.
+      what: JSON values that describe the runs and how they are trained.
 
     Raises:
-      UserError: in all processes, if one differs.
+      UserError: in all processes, if the values of one differ.
     """
     if jax.process_count() == 1:
         return
@@ -83,7 +83,7 @@ def check_same(what: Any) -> None:
 def encoded(value: Any) -> bytes:
     """Returns a value as bytes: a JSON header, preceded by its length, then the contents of all bytes and arrays.
 
-    Reading it runs no code, whoever sent it. See `found_by_first` for the accepted values.
+    Decoding runs no code, so the sender need not be trusted. See `found_by_first` for the accepted values.
     """
     contents: list[bytes] = []
 
@@ -107,7 +107,7 @@ def encoded(value: Any) -> bytes:
 
 
 def decoded(message: bytes) -> Any:
-    """Returns the value that `encoded` made these bytes of; padding after them is ignored."""
+    """Returns the value that `encoded` converted into these bytes; padding after them is ignored."""
     start = 8 + int.from_bytes(message[:8], "little")
 
     def original(value: Any) -> Any:
@@ -128,7 +128,7 @@ def decoded(message: bytes) -> Any:
 
 
 def _broadcast(message: bytes) -> bytes:
-    """Returns the first process's message, padded to a multiple of 4 bytes.
+    """Returns the message of the first process, padded to a multiple of 4 bytes.
 
     It is sent as integers, since the broadcast adds zeros. It is sent in chunks, since each chunk needs memory on every
     device.

@@ -19,42 +19,42 @@ from jaxopt_bench.runs import signals
 from jaxopt_bench.runs.records import Record
 
 WIDE = 110
-"""Columns of a terminal that has room for the latest loss beside the bar."""
+"""The number of columns from which on a terminal has room for the latest loss beside the bar."""
 
 
 ECHO = 3
-"""Columns that are left free at the end of a display's lines. There a terminal shows the ^C of somebody who stops a
-run, which would otherwise move the display down by a line."""
+"""The number of columns that are left free at the end of a display's lines. When a user stops a run, the terminal shows
+^C there; without free columns it would move the display down by a line."""
 
 
 class Reporter:
     """Receives the progress of a run, and shows nothing. Steps count from the start of training, not of the process."""
 
     def start(self, title: str, step: int, steps: int, steps_per_epoch: int, metrics: Sequence[Metric]) -> None:
-        """Called when a run starts, or is resumed, at a step. The first metric is the headline."""
+        """Called when a run starts or is resumed at a step. The first metric is the headline."""
 
     def advance(self, step: int, examples_per_second: float, seconds_left: float) -> None:
-        """Some steps were made."""
+        """Called after some steps."""
 
     def measured(self, records: Sequence[Record]) -> None:
-        """Lines were added to the metrics: one of some steps, or all those of an epoch's end.
+        """Called when lines were added to the metrics: one line for some steps, or all lines at the end of an epoch.
 
-        Of a population they are the medians over its members; [] if no member is left.
+        For a population, the lines are the medians over its members; [] if no member is active.
         """
 
     def say(self, message: str) -> None:
-        """Something worth a line of its own happened."""
+        """Called with a message that is shown on a line of its own."""
 
     def diverged(self, message: str) -> None:
         """Called when a run diverges."""
         self.say(message)
 
     def stop(self) -> None:
-        """The run ended, however it did."""
+        """Called when the run ends for any reason."""
 
 
 class Lines(Reporter):
-    """A line for each epoch, and one every `every` seconds within an epoch."""
+    """Prints a line for each epoch, and one every `every` seconds within an epoch."""
 
     shows_speed: ClassVar[bool] = True  # in the lines of epochs
 
@@ -66,7 +66,7 @@ class Lines(Reporter):
         self.speed = ""
 
     def start(self, title: str, step: int, steps: int, steps_per_epoch: int, metrics: Sequence[Metric]) -> None:
-        """Names the run."""
+        """Prints the title of the run."""
         self.steps, self.steps_per_epoch, self.metrics = steps, steps_per_epoch, metrics
         self.say(title)
 
@@ -77,7 +77,7 @@ class Lines(Reporter):
             self._line(f"step {step:,}/{self.steps:,}  {_splits(self.latest, self.metrics)}  {self.speed}")
 
     def measured(self, records: Sequence[Record]) -> None:
-        """Prints an epoch's line."""
+        """Prints the line of an epoch."""
         if not records:
             return
         self.latest = records[:1]
@@ -85,7 +85,7 @@ class Lines(Reporter):
         if split != "train_steps":
             several = f", median of {records[0]['runs']} runs" if "runs" in records[0] else ""
             where = f"epoch {epoch:g}/{self.steps // self.steps_per_epoch}{several}"
-            measured_while_training = split == "train"  # the test split is measured when all is trained
+            measured_while_training = split == "train"  # the test split is evaluated after all training
             speed = f"  {self.speed}" if self.shows_speed and measured_while_training else ""
             self._line(f"{where}  {_splits(records, self.metrics)}{speed}")
 
@@ -101,29 +101,29 @@ class Lines(Reporter):
 class NoticingLive:
     """A live display at the end of a terminal, which also shows that the process was asked to stop.
 
-    Written by the signal's handler itself, such a message would be overwritten by the display.
+    If the signal handler itself wrote this message, the display would overwrite it.
     """
 
     def __init__(self, shown: Callable[[], RenderableType], console: Console):
         """Makes the display.
 
         Args:
-          shown: returns what is displayed now. It is called in another thread, four times a second.
+          shown: returns the current content of the display. It is called in another thread, four times a second.
           console: the terminal.
         """
         self._shown, self._console, self._notice = shown, console, ""
         self._live = RichLive(console=console, get_renderable=self._all, refresh_per_second=4)
 
     def start(self) -> None:
-        """Begins to display."""
+        """Starts the display."""
         signals.NOTICES.append(self._take)
         self._live.start()
 
     def stop(self) -> None:
-        """Leaves the display as it stands."""
+        """Stops the display; its last content stays on the terminal."""
         if self._take in signals.NOTICES:
             signals.NOTICES.remove(self._take)
-        self._live.stop()  # also if what is displayed cannot be made: its thread must end
+        self._live.stop()  # also if the content cannot be rendered: its thread must end
 
     @property
     def is_started(self) -> bool:
@@ -138,9 +138,9 @@ class NoticingLive:
 
 
 class Live(Lines):
-    """A line for each epoch, and below them a bar with the share of training that is done, the speed and the time left.
+    """Prints a line for each epoch. Below, a bar shows the progress, the speed and the remaining time.
 
-    All of it fits 80 columns. If there is room, the loss of the latest steps is shown beside the bar.
+    The display fits 80 columns. If there is room, the loss of the latest steps is shown beside the bar.
     """
 
     shows_speed = False
@@ -158,34 +158,34 @@ class Live(Lines):
         self.live = NoticingLive(self.progress.get_renderable, console)
 
     def start(self, title: str, step: int, steps: int, steps_per_epoch: int, metrics: Sequence[Metric]) -> None:
-        """Names the run and puts up the bar."""
+        """Prints the title of the run and shows the bar."""
         super().start(title, step, steps, steps_per_epoch, metrics)
         self.task = self.progress.add_task("", total=steps, completed=step, epoch="compiling", speed="", metrics="")
         self.live.start()
 
     def advance(self, step: int, examples_per_second: float, seconds_left: float) -> None:
-        """Moves the bar."""
+        """Updates the bar."""
         epochs = self.steps // self.steps_per_epoch
         epoch = max(1, math.ceil(step / self.steps_per_epoch))
         speed = f"{examples_per_second:,.0f} examples/s  {format_duration(seconds_left)} left"
         self.progress.update(self.task, completed=step, epoch=f"epoch {epoch}/{epochs}", speed=speed)
 
     def measured(self, records: Sequence[Record]) -> None:
-        """Prints an epoch's line above the bar, and shows the latest loss beside it."""
+        """Prints the line of an epoch above the bar, and shows the latest loss beside the bar."""
         super().measured(records)
         latest = [record for record in records if record["split"] == "train_steps"]
         if latest and self.console.width >= WIDE:
             self.progress.update(self.task, metrics=_splits(latest, self.metrics))
 
     def stop(self) -> None:
-        """Leaves the bar as it stands."""
+        """Stops the bar; its last state stays on the terminal."""
         self.live.stop()
 
 
 def reporter_for(console: Console) -> Reporter:
-    """Returns the live display for a terminal, plain lines for a file or a notebook.
+    """Returns the live display for a terminal, and plain lines for a file or a notebook.
 
-    In a notebook rich's live displays show nothing without ipywidgets, and with it they erase the messages.
+    In a notebook, rich's live displays show nothing without ipywidgets, and with ipywidgets they erase the messages.
     """
     return Live(console) if console.is_terminal else Lines(console)
 
@@ -193,7 +193,7 @@ def reporter_for(console: Console) -> Reporter:
 def median_lines(lines: Sequence[Sequence[Record]], names: Sequence[str]) -> Sequence[Record]:
     """Returns lines to show for several runs: the medians over their lines of the same steps and splits.
 
-    They have the field `runs`, which says over how many runs. The lines of a single run are returned as they are.
+    These lines have the field `runs`, the number of runs. The lines of a single run are returned unchanged.
 
     Args:
       lines: the lines of each run.
@@ -224,6 +224,6 @@ def _splits(records: Sequence[Record], metrics: Sequence[Metric]) -> str:
 
 
 def _value(metric: Metric, value: float | None) -> str:
-    """Returns a value: the loss without its unit, a percentage, or another with its name and unit."""
+    """Returns a value as text: the loss without its unit, a percentage, or another metric with its name and unit."""
     text = metric.format(value)
     return text if metric.name == LOSS or metric.percent else f"{metric.words} {text} {metric.unit}".rstrip()

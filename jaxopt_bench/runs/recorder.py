@@ -1,4 +1,4 @@
-"""What a population writes while it is trained: lines of metrics, checkpoints, configurations and summaries."""
+"""Writes the files of a population during training: lines of metrics, checkpoints, configurations and summaries."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from jaxopt_bench.training import NEVER, fetched
 from jaxopt_bench.training import member as member_of
 
 MOST_HELD = 256 * 2**20
-"""How many bytes of checkpoints are held in memory at most."""
+"""The largest number of bytes of checkpoints that are kept in memory."""
 
 Values = Mapping[str, np.ndarray | jax.Array]
-"""Values on the host by name, an array [members] each."""
+"""Values on the host by name, each an array [members]."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +41,7 @@ class MeasuredSplit:
 
     Attributes:
       values: the metrics of each member.
-      seconds: how long the evaluation of all members took.
+      seconds: the duration of the evaluation of all members.
       examples: the statistics of each example [members, examples], by name; empty if they are not known.
     """
 
@@ -51,11 +51,11 @@ class MeasuredSplit:
 
 
 class Recorder:
-    """Writes what a population measures into the directories of its members, and its checkpoints.
+    """Writes a population's metrics into the directories of its members, and its checkpoints.
 
     Attributes:
       population: the members.
-      options: what is written and how often, and the reporter.
+      options: the recording options and the reporter.
       checkpoints: the checkpoints of the population.
       parameters: the number of parameters of a member's model.
     """
@@ -63,14 +63,14 @@ class Recorder:
     def __init__(self, population: Population, options: Options, checkpoints: Checkpoints, parameters: int):
         self.population, self.options, self.checkpoints = population, options, checkpoints
         self.parameters = parameters
-        self._held: dict[int, Any] = {}  # checkpoints by their step that are not written yet
+        self._held: dict[int, Any] = {}  # by step: checkpoints that are not written yet
         self._saved = time.monotonic()
         self._task, self._names = population.task, population.members[0].metric_names
         self._headline = self._task.problem.measured[0]
 
     @property
     def active(self) -> list[Member]:
-        """The members that are still trained."""
+        """The members that have not finished."""
         return self.population.active
 
     # Metrics
@@ -81,18 +81,18 @@ class Recorder:
         return in_epoch == 0 or in_epoch % self.options.recording.log_every == 0
 
     def next_stop(self, step: int) -> int:
-        """Returns the next step after which something is written."""
+        """Returns the next step after which something has to be written."""
         length, recording = self._task.steps_per_epoch, self.options.recording
         in_epoch = step % length
         periods = [recording.log_every, recording.checkpoint_every or length]
         return step + min(length - in_epoch, *(period - in_epoch % period for period in periods))
 
     def write_steps(self, step: int, values: Values, timing: Mapping[str, float | None]) -> None:
-        """Writes a line of training metrics for each member, and ends those that diverged.
+        """Writes a line of training metrics for each member, and ends the members that diverged.
 
         Args:
           step: the last of the steps.
-          values: the means over the steps, with "steps" (how many there are) and "diverged" (the first step whose
+          values: the means over the steps, with "steps" (the number of steps) and "diverged" (the first step whose
             loss, gradient or update was not finite, or `NEVER`).
           timing: seconds and speed.
         """
@@ -111,10 +111,10 @@ class Recorder:
         self.options.reporter.measured(median_lines(written, self._names))
 
     def write_epoch(self, step: int, splits: Mapping[str, MeasuredSplit], members: Sequence[Member]) -> None:
-        """Writes a line for every split that is measured once an epoch.
+        """Writes a line for every split that is evaluated once per epoch.
 
         Args:
-          step: the last of the epoch.
+          step: the last step of the epoch.
           splits: the results of the evaluations, by split.
           members: the members whose lines are written.
         """
@@ -129,7 +129,7 @@ class Recorder:
         self.options.reporter.measured(median_lines(written, self._names))
 
     def rewrite_epoch(self, step: int, splits: Mapping[str, MeasuredSplit], members: Sequence[Member]) -> None:
-        """Replaces the lines at the end of an epoch whose evaluation was stopped; see `write_epoch`."""
+        """Replaces the lines at the end of an epoch whose evaluation was interrupted; see `write_epoch`."""
         for member in members:
             member.metrics.drop_epoch(step)
         self.write_epoch(step, splits, members)
@@ -138,12 +138,12 @@ class Recorder:
         self.checkpoints.prune(self.best_steps())
 
     def write_test(self, step: int, members: Sequence[Member], indices: Sequence[int], found: MeasuredSplit) -> None:
-        """Writes the results of the test examples, if that is asked for, and then the lines of the test split.
+        """Writes the results for the test examples, if the options request them, and then the lines of the test split.
 
         Args:
-          step: the step after which the parameters were tested.
-          members: the members that were tested.
-          indices: the index of each of them in the values.
+          step: the step whose parameters were evaluated.
+          members: the members that were evaluated.
+          indices: the index of each member in the values.
           found: the results of the evaluation.
         """
         written = []
@@ -158,7 +158,7 @@ class Recorder:
         self.options.reporter.measured(median_lines(written, self._names))
 
     def lacks_examples(self, member: Member, step: int) -> bool:
-        """Returns whether the results of the test examples at a step are asked for and not there."""
+        """Returns whether the results for the test examples at a step are requested and missing."""
         if not self.options.recording.test_examples or self._headline.resampling == "none":
             return False
         return step not in load_examples(member.directory, self._headline.name)
@@ -186,14 +186,14 @@ class Recorder:
         return in_epoch == 0 or (every is not None and in_epoch % every == 0)
 
     def save(self, step: int, snapshot: Any, last: bool = False) -> None:
-        """Saves a checkpoint, or holds it in memory if the last one is recent.
+        """Saves a checkpoint, or keeps it in memory if the last one is recent.
 
-        If every member has diverged, there is none; the next line of metrics will show that.
+        If every member has diverged, no checkpoint is saved; the next line of metrics will show the divergence.
 
         Args:
-          step: the last that was made.
+          step: the number of steps made so far.
           snapshot: the states and the metrics since the last line, on the device.
-          last: whether no other checkpoint will follow, so that this one is not held.
+          last: whether no other checkpoint will follow, so that this one is written at once.
         """
         snapshot, recording = fetched(snapshot), self.options.recording
         diverged = snapshot["metrics"].diverged.step
@@ -207,7 +207,7 @@ class Recorder:
             self._save_held()
 
     def _save_held(self) -> None:
-        """Saves the checkpoints that are held: the latest, and those of best epochs before it."""
+        """Saves the checkpoints in memory: the latest one, and those of earlier best epochs."""
         best = self.best_steps()
         if self._held:
             for member in self.active:
@@ -217,9 +217,10 @@ class Recorder:
         self._saved = time.monotonic()
 
     def best_steps(self) -> set[int]:
-        """Returns the steps whose checkpoints are kept however old they become.
+        """Returns the steps whose checkpoints are kept, regardless of their age.
 
-        For a population, only if the test split will be read at them: each member may have another best step.
+        For a population they are kept only if the test split will be evaluated with them, since each member may have
+        another best step.
         """
         if len(self.population.members) > 1 and not self._task.reads_test:
             return set()
@@ -229,14 +230,14 @@ class Recorder:
     # Ends
 
     def diverge_where_not_finite(self, step: int) -> None:
-        """Ends each member as diverged that has results which are not finite, at the last step or at the best epoch."""
+        """Ends each member with results that are not finite, at the last step or the best epoch, as diverged."""
         for member in self.active:
             if (line := member.not_finite(step)) is not None:
                 reason = f"the {line['split']} loss at the end of epoch {line['epoch']:g} was not finite"
                 self._diverge(member, line["step"], reason, step)
 
     def _diverge(self, member: Member, step: int, reason: str, found: int) -> None:
-        """Ends a member that diverged at `step`. This was found after the step `found`, the same one or a later one."""
+        """Ends a member that diverged at `step`. This was detected after the step `found`, which may be later."""
         which = f"{member.directory.name} " if len(self.population.members) > 1 else ""
         self.options.reporter.diverged(f"{which}diverged: {reason}")
         if len(self.active) == 1:
@@ -246,7 +247,7 @@ class Recorder:
         member.finished = True
 
     def interrupt(self, step: int, signal: int) -> Interrupted:
-        """Writes that the members were interrupted after a step, and returns the exception that says so."""
+        """Records that the members were interrupted after a step, and returns the exception to raise."""
         self.checkpoints.wait()
         for member in self.active:
             member.end("interrupted", step, self.parameters)
@@ -254,13 +255,13 @@ class Recorder:
         return Interrupted(signal, self.population.folder, saved)
 
     def stop_early(self, step: int) -> None:
-        """Writes that the members were stopped after a step; a later training can continue them."""
+        """Records that the members were stopped after a step; a later training can continue them."""
         self.diverge_where_not_finite(step)
         for member in self.active:
             member.end("stopped", step, self.parameters)
 
     def complete(self, step: int) -> None:
-        """Writes that the members completed with the last step."""
+        """Records that the members completed with the last step."""
         for member in self.active:
             member.end("completed", step, self.parameters)
 
@@ -269,14 +270,14 @@ class Recorder:
 def opened_recorder(population: Population, start: Start, options: Options) -> Iterator[Recorder]:
     """Yields a recorder for a population that continues from a step, and closes its files at the end.
 
-    First it removes later lines and checkpoints, and the files that are written at the end of a run.
+    It first removes later lines and checkpoints, and the files that are written at the end of a run.
     """
     count, recorded = len(population.members), start.step - fetched(start.metrics.steps).astype(int)
     parameters = count_parameters(start.states.params) // count
     remove_leftovers(population.folder)
     for member in population.active:
         member.begin(start.step, int(recorded[member.index]), options.recording.tensorboard)
-    with contextlib.ExitStack() as stack:  # it closes the others if one cannot be closed, as on a full disk
+    with contextlib.ExitStack() as stack:  # if closing one file fails, for example on a full disk, it closes the others
         checkpoints = Checkpoints(
             population.checkpoints,
             options.recording.keep_checkpoints,
@@ -291,7 +292,7 @@ def opened_recorder(population: Population, start: Start, options: Options) -> I
         recorder = Recorder(population, options, checkpoints, parameters)
         _write_configs(population, start, options)
         checkpoints.prune(recorder.best_steps())  # a killed process may have saved one and removed none
-        del start  # the states would be kept in memory, beside those that are trained
+        del start  # otherwise these states would stay in memory, beside those that are trained
         yield recorder
 
 

@@ -1,4 +1,4 @@
-"""`metrics.jsonl`: what a run measured, one JSON object a line, and what is read off it."""
+"""`metrics.jsonl`: the metrics of a run, one JSON object per line, and values that are derived from them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from jaxopt_bench.strict_json import NUMBER, check_object, parse_json
 Record = dict[str, Any]
 _LINE = {"step": int, "split": str, "loss": NUMBER | None, "seconds": NUMBER}
 _STEPS = {"steps": int}
-SPLITS = ("train", "train_clean", "validation", "test")  # those measured once an epoch
+SPLITS = ("train", "train_clean", "validation", "test")  # the splits that are measured once per epoch
 
 
 def read_records(path: pathlib.Path) -> list[Record]:
-    """Returns the lines of a metrics file; a last line torn by a crash is left out.
+    """Returns the lines of a metrics file. A last line that is incomplete because of a crash is ignored.
 
     Raises:
-      UserError: if the path is not a regular file, or any other line is not a JSON object with the fields that every
-        line has; it names the line.
+      UserError: if the path is not a regular file, or if a complete line is not a JSON object with the required fields;
+        the message names the line.
     """
     return _parse_records(path, _read(path))
 
@@ -39,10 +39,10 @@ def _read(path: pathlib.Path) -> bytes:
 
 def _parse_records(path: pathlib.Path, content: bytes) -> list[Record]:
     records = []
-    for number, line in enumerate(content.split(b"\n")[:-1], start=1):  # what follows the last newline was not finished
+    for number, line in enumerate(content.split(b"\n")[:-1], start=1):  # text after the last newline is incomplete
         try:
             record = parse_json(line.decode())
-        except (ValueError, RecursionError) as error:  # also of what is no UTF-8, too long numbers, too deep lists
+        except (ValueError, RecursionError) as error:  # also if it is not UTF-8, or nested too deeply
             raise UserError(f"{path}, line {number} is damaged: it is not JSON ({error}).") from error
         where = f"{path}, line {number}"
         check_object(where, record, _LINE)
@@ -60,11 +60,11 @@ class MetricsFile:
 
         Args:
           path: the file; it may be missing.
-          last_step: the last step whose lines stay; None, for a run that has ended, if all lines stay.
-          recorded: how many training steps the lines that stay must record; None for any number.
+          last_step: the last step whose lines are kept; None keeps all lines, for a run that has ended.
+          recorded: the number of training steps that the kept lines must include; None for any number.
 
         Raises:
-          UserError: if they record another number, or a line is damaged; the file stays unchanged.
+          UserError: if they include another number, or a line is damaged; the file stays unchanged.
         """
         self.path, content = path, _read(path)
         lines = _parse_records(path, content)
@@ -79,18 +79,18 @@ class MetricsFile:
             self._replace()
 
     def append(self, records: Sequence[Record]) -> None:
-        """Writes lines. The end of the process does not lose them; see `sync` for the machine's."""
+        """Writes lines. They are not lost if the process ends; `sync` protects them from a crash of the machine."""
         self.records.extend(records)
         with naming(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write("".join(map(_line, records)))
 
     def drop_epoch(self, step: int) -> None:
-        """Drops what was written of the evaluation at the end of an epoch, so that it can be written whole."""
+        """Drops the lines of the evaluation at the end of an epoch, so that all of them can be written together."""
         self.records = [r for r in self.records if r["step"] != step or r["split"] not in SPLITS]
         self._replace()
 
     def sync(self) -> None:
-        """Brings what was written to the disk, as has to be done before a checkpoint that stands on it."""
+        """Forces the lines to the disk. This is necessary before each checkpoint that depends on them."""
         with naming(self.path), self.path.open("a", encoding="utf-8") as file:
             os.fsync(file.fileno())
 
@@ -102,20 +102,20 @@ class MetricsFile:
             file.write(self._content())
 
     def find(self, split: str, step: int) -> Record | None:
-        """Returns the line of a split at a step, where there is one."""
+        """Returns the line of a split at a step; None if there is none."""
         return next((r for r in reversed(self.records) if r["split"] == split and r["step"] == step), None)
 
 
 def mean_over_epoch(records: Sequence[Record], after_step: int, names: Iterable[str]) -> Record:
-    """Returns the means of metrics over the steps after one, such as the training loss of an epoch.
+    """Returns the means of metrics over the steps after a step, such as the training loss of an epoch.
 
-    None stands for a mean over lines of which one is not finite or was not measured.
+    A mean is None if its metric was not finite or was not measured in one of the lines.
 
     Args:
-      records: a run's lines up to the epoch's end, in the order of their steps; those of split "train_steps" count,
-        each by its number of steps.
+      records: a run's lines up to the end of the epoch, in the order of their steps. Lines of the split "train_steps"
+        are averaged, weighted by their numbers of steps.
       after_step: the last step before the epoch.
-      names: of the metrics.
+      names: the names of the metrics.
     """
     epoch = itertools.takewhile(lambda r: r["step"] > after_step, reversed(records))
     lines = [r for r in epoch if r["split"] == "train_steps"]
@@ -128,30 +128,30 @@ def mean_over_epoch(records: Sequence[Record], after_step: int, names: Iterable[
 
 
 def evaluations(records: Iterable[Record]) -> int:
-    """Returns how often training evaluated the loss and its gradient: once in each step, or more with a line search."""
+    """Returns how often training evaluated the loss and its gradient: once per step, or more with a line search."""
     return sum(round(r.get("evaluations", 1) * r["steps"]) for r in records if r["split"] == "train_steps")
 
 
 def at_step(records: Iterable[Record], step: int, names: Sequence[str]) -> dict[str, Any]:
-    """Returns `{split}_{metric}` at the end of an epoch, None for splits not measured there.
+    """Returns the metrics at the end of an epoch as `{split}_{metric}`; None for splits that were not measured there.
 
     Args:
       records: a run's lines.
-      step: the epoch's last.
-      names: of the metrics.
+      step: the last step of the epoch.
+      names: the names of the metrics.
     """
     found = {r["split"]: r for r in records if r["step"] == step and r["split"] in SPLITS}
     return {f"{split}_{name}": found.get(split, {}).get(name) for split in SPLITS for name in names}
 
 
 def best_step(records: Iterable[Record]) -> int | None:
-    """Returns the step with the lowest validation loss, the earlier of equals; None without validation."""
+    """Returns the step with the lowest validation loss, the earliest of equal ones; None without validation."""
     lines = [r for r in records if r["split"] == "validation" and r["loss"] is not None]
     return min(lines, key=lambda r: r["loss"])["step"] if lines else None
 
 
 def finite(value: float) -> float | None:
-    """Returns the number, or None (JSON's null) where it is not finite."""
+    """Returns the number, or None (JSON's null) if it is not finite."""
     return value if math.isfinite(value) else None
 
 

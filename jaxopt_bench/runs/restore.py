@@ -1,4 +1,4 @@
-"""The start of a population's training: its last checkpoint, or the initial states."""
+"""The start of a population's training: from its last checkpoint, or from the initial states."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from jaxopt_bench.training import Program, StepMetrics, TrainState, initial_stat
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """Where training starts.
+    """The step and the states from which training starts.
 
     Attributes:
-      step: how many steps have been made.
+      step: the number of steps made so far.
       states: the states of the members, stacked.
       metrics: the metrics of the steps since the last line of training metrics, stacked.
     """
@@ -29,7 +29,7 @@ class Start:
 
 
 def restore(population: Population, program: Program, reporter: Reporter) -> Start:
-    """Returns the last checkpoint of a population, or the initial states if there is none.
+    """Returns the start from the last checkpoint of a population, or from the initial states if there is none.
 
     Raises:
       UserError: if all checkpoints are damaged, or the last one holds the states of other runs.
@@ -37,7 +37,7 @@ def restore(population: Population, program: Program, reporter: Reporter) -> Sta
     found = None
     if population.begun:
         found = restore_latest(population.checkpoints, program.abstract_checkpoint(), warn=reporter.say)
-    if found is None:  # if the folder has checkpoints, they are of runs that someone removed
+    if found is None:  # if the folder has checkpoints, they belong to runs whose directories were removed
         if any((member.directory / "metrics.jsonl").exists() for member in population.active):
             reporter.say("no checkpoint of it was ever finished, or all are gone: it begins anew")
         return Start(0, initial_states([member.task for member in population.members]), program.empty_metrics())

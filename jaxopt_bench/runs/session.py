@@ -1,4 +1,4 @@
-"""Drives the compiled program of a population, from its start to its end or an interruption."""
+"""Runs the compiled program of a population, from its start to its end or an interruption."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ HOUR = 3600.0
 
 @dataclasses.dataclass
 class Slice:
-    """Some steps that the device makes, and what the host writes about them.
+    """Some steps that the device makes, and the values that the host writes for them.
 
     Attributes:
-      step: the last of them.
-      metrics: of the steps since the last line of training metrics, stacked.
+      step: the last of the steps.
+      metrics: the metrics of the steps since the last line of training metrics, stacked.
       is_line_due: whether such a line is written after these steps.
       measured: the values in that line; they may still be on the device.
       evaluations: the values in the lines of each split, if an epoch ends.
@@ -51,26 +51,26 @@ class Slice:
 
 
 class Session:
-    """One process's part of the training of a population.
+    """The part of one process in the training of a population.
 
-    While the device makes a slice of steps, the host writes what was measured in the slice before it.
+    While the device makes a slice of steps, the host writes the metrics of the previous slice.
 
     Attributes:
-      step: how many steps were sent to the device.
-      last: the step at which it ends: the last one, or the end of an epoch; see `Options.until_epoch`.
-      states: the members' states after them.
-      metrics: of the steps since the last line of training metrics.
+      step: the number of steps that were sent to the device.
+      last: the step at which training ends: the last step, or the end of an epoch; see `Options.until_epoch`.
+      states: the members' states after these steps.
+      metrics: the metrics of the steps since the last line of training metrics.
     """
 
     def __init__(self, program: Program, splits: Splits, recorder: Recorder, start: Start, waiting: int = 0):
-        """Compiles nothing and writes nothing yet.
+        """Stores the arguments; it compiles nothing and writes nothing yet.
 
         Args:
-          program: of the population.
+          program: the program of the population.
           splits: its examples.
-          recorder: writes what is measured.
-          start: where training starts.
-          waiting: how many runs will be trained after these, to estimate the time.
+          recorder: writes metrics and checkpoints.
+          start: the step and the states from which training starts.
+          waiting: the number of runs that will be trained after these, to estimate the time.
         """
         self.program, self.splits, self.recorder, self.waiting = program, splits, recorder, waiting
         self.task, self.reporter = program.task, recorder.options.reporter
@@ -78,9 +78,9 @@ class Session:
         self.last = self._last_step(recorder.options.until_epoch)
         self.stop = StopRequest()
         self.clock = Clock(self.task.experiment.workload.batch_size)
-        self._batches: dict[str, list[Any]] = {}  # of the splits that are evaluated again and again
-        self._order: tuple[int, Any] = (-1, None)  # an epoch, and the members' orders of it
-        self._evaluation_seconds = 0.0  # of the last epoch
+        self._batches: dict[str, list[Any]] = {}  # of the splits that are evaluated repeatedly
+        self._order: tuple[int, Any] = (-1, None)  # an epoch, and the members' orders of examples in it
+        self._evaluation_seconds = 0.0  # for the evaluations of the last epoch
 
     def _last_step(self, until_epoch: int | None) -> int:
         length = self.task.steps_per_epoch
@@ -92,7 +92,7 @@ class Session:
         """Trains to the end, or up to the end of the epoch at which the runs are stopped.
 
         Raises:
-          Interrupted: after a signal, once a checkpoint is written.
+          Interrupted: after a signal, when a checkpoint has been written.
         """
         self._introduce()
         self.recorder.options.begun()
@@ -134,7 +134,7 @@ class Session:
     # Steps
 
     def _make_steps(self) -> None:
-        """Makes steps up to the last one or until the process is asked to stop, and then saves a checkpoint."""
+        """Makes steps until the last one or until the process is asked to stop, and then saves a checkpoint."""
         done: Slice | None = None
         while self.step < self.last and self.recorder.active and not self.stop.requested():
             under_way = self._dispatch()
@@ -147,7 +147,7 @@ class Session:
             self._write(done, last=True)
 
     def _dispatch(self) -> Slice:
-        """Sends the steps up to the next stop to the device, or fewer, so that the display moves often enough."""
+        """Sends the steps up to the next stop to the device, or fewer, so that the display is updated often enough."""
         members, recorder = self.recorder.population.members, self.recorder
         steps = agreed(self.clock.slice(recorder.next_stop(self.step) - self.step))
         epoch = self.step // self.task.steps_per_epoch
@@ -181,7 +181,7 @@ class Session:
             under_way.snapshot = self._snapshot()
 
     def _write(self, done: Slice, last: bool = False) -> None:
-        """Writes the measurements of a slice, then its checkpoint. That of the last slice is never held in memory."""
+        """Writes the metrics of a slice, then its checkpoint. The checkpoint of the last slice is written at once."""
         if done.is_line_due:
             self.recorder.write_steps(done.step, fetched(done.measured), self.clock.lap())
         if done.evaluations:
@@ -191,7 +191,7 @@ class Session:
             done.snapshot = None
 
     def _snapshot(self) -> Any:
-        """Returns a copy of the states and metrics on the device, which outlives the donation of the original."""
+        """Returns a copy of the states and metrics on the device, which stays valid when the original is donated."""
         return copied({"state": self.states, "metrics": self.metrics})
 
     # Evaluations at the ends of epochs
@@ -201,7 +201,7 @@ class Session:
         return [*self.splits.evaluated, *(["test"] if tracked else [])]
 
     def _evaluations(self) -> dict[str, MeasuredSplit]:
-        """Returns the results on each split; {} if the process is asked to stop before all are known."""
+        """Returns the results for each split; {} if the process is asked to stop before all are known."""
         found: dict[str, MeasuredSplit] = {}
         began = time.perf_counter()
         if self.stop.requested():
@@ -227,7 +227,7 @@ class Session:
         return self._batches[split]
 
     def _unevaluated(self) -> list[Member]:
-        """Returns the members for which the last step ends an epoch whose evaluation was left unfinished."""
+        """Returns the members whose last completed epoch is not fully evaluated, if the last step ends an epoch."""
         if not self.step or self.step % self.task.steps_per_epoch:
             return []
         wanted = ["train", *self._splits_of_epoch()]
@@ -235,14 +235,14 @@ class Session:
         return [m for m in active if any(m.metrics.find(split, self.step) is None for split in wanted)]
 
     def _evaluate_again(self, members: list[Member]) -> None:
-        """Repeats the evaluation that was stopped at the end of an epoch, for the members that lack it."""
+        """Repeats the evaluation that was interrupted at the end of an epoch, for the members that lack it."""
         if evaluations := self._evaluations():
             self.recorder.rewrite_epoch(self.step, evaluations, members)
 
     # Estimates
 
     def _seconds_for(self, steps: int) -> float:
-        """Estimates the seconds for steps from the speed of the last slice, and for evaluations from the last epoch."""
+        """Estimates the seconds of steps from the last slice, and those of evaluations from the last epoch."""
         epochs = math.ceil(steps / self.task.steps_per_epoch)
         return steps * self.clock.seconds_per_step + epochs * self._evaluation_seconds
 
@@ -253,7 +253,7 @@ class Session:
 
 
 def _shorter(task: Task) -> str:
-    """Returns a message that names flags and experiments with which training takes less time."""
+    """Returns a message that names flags and experiments with a shorter training."""
     experiment = task.experiment
     flags = "shorter: --epochs N, --batch-size N"
     with contextlib.suppress(UserError):

@@ -1,4 +1,4 @@
-"""How many members of a population are trained at the same time: measured when it begins, kept when it is resumed."""
+"""How many members train at the same time: measured when a population starts, and kept when it is resumed."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from jaxopt_bench.runs.population import Population
 from jaxopt_bench.runs.restore import Start
 from jaxopt_bench.training import Program, copied, part_size
 
-WORTHWHILE = 1.1  # how many times as fast threads must be, since they need more memory
+WORTHWHILE = 1.1  # the speedup that threads must reach, since they need more memory
 ROUNDS, BLOCK_SECONDS, LONGEST_SECONDS = 4, 0.1, 5.0
-SHARE_OF_TRAINING = 0.05  # of its time, about, that a measurement may take
+SHARE_OF_TRAINING = 0.05  # the approximate share of the training time that a measurement may take
 
 
 def choose_side_by_side(
     population: Population, start: Start, data: Examples, log_every: int
 ) -> tuple[Population, Program]:
-    """Returns the population with a code path that says how many members are trained at the same time; and its program.
+    """Returns the population and its program, with a code path that fixes how many members train at the same time.
 
-    If the population continues, it keeps what is recorded. If it begins, the choice is measured on copies of its
-    states: as many members at the same time as there are threads, or one after the other.
+    If the population continues, it keeps the recorded choice. If it starts, the choice is measured on copies of its
+    states: either one member per thread at the same time, or one member after the other.
 
     Args:
-      population: its code path leaves the choice open.
-      start: where training starts.
+      population: a population whose code path leaves the choice open.
+      start: the step and the states from which training starts.
       data: the training split.
-      log_every: how many steps are made before all members are needed together.
+      log_every: the number of steps after which all members are needed together.
     """
     path, members = population.task.code_path, len(population.members)
     in_turn = population.side_by_side(1)
@@ -48,9 +48,9 @@ def choose_side_by_side(
 
 
 def with_recorded_threads(population: Population) -> Population:
-    """Returns the population with the number of threads that its first active member's record says; 1 if it says none.
+    """Returns the population with the number of threads in the files of its first active member; 1 if there is none.
 
-    If the code path says it already, nothing changes.
+    If the code path has a number already, the population is returned unchanged.
     """
     if population.task.code_path.side_by_side is not None:
         return population
@@ -59,21 +59,20 @@ def with_recorded_threads(population: Population) -> Population:
 
 
 def _speedup(program: Program, start: Start, data: Examples, log_every: int) -> float:
-    """Returns how many times as fast all members are trained side by side as they would be in turn.
+    """Returns the speedup of training all members side by side, compared to training them one after the other.
 
-    Only one member of each thread is trained here, at most. What it takes to start the threads and to put the members
-    together again counts against the threads. The shortest of several rounds count, as other programs can only slow
-    them down.
+    At most one member per thread is trained here. The time for starting the threads and for joining the members' arrays
+    counts against the threads. The shortest of several rounds is used, as other programs can only make a round slower.
 
     Args:
       program: trains members side by side.
-      start: as of `choose_side_by_side`, like the other arguments.
+      start: see `choose_side_by_side`, as for the other arguments.
       data: the training split.
-      log_every: how many steps are made before all members are needed together.
+      log_every: the number of steps after which all members are needed together.
     """
     count, threads = program.members, program.task.code_path.side_by_side or 1
     turns = part_size(program.task.code_path, count)
-    copy = copied({"state": start.states, "metrics": start.metrics})  # compiled as that of a checkpoint will be
+    copy = copied({"state": start.states, "metrics": start.metrics})  # has the structure of a checkpoint: compiled once
     states, metrics = copy["state"], copy["metrics"]
     order = program.epoch_orders(states.seed, 0)
 

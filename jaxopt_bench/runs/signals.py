@@ -16,16 +16,16 @@ T = TypeVar("T")
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run, or a study, was asked to stop, and did so after writing a checkpoint.
+    """A run or a study was asked to stop, and stopped after writing a checkpoint.
 
-    As for Python's own `KeyboardInterrupt`, `except Exception` does not catch it.
+    Like Python's own `KeyboardInterrupt`, it is not caught by `except Exception`.
 
     Attributes:
       signal: the signal's number.
     """
 
     def __init__(self, number: int, path: pathlib.Path, step: int | None = None):
-        super().__init__(number, path, step)  # pickle makes the exception of these again
+        super().__init__(number, path, step)  # pickle reconstructs the exception from these arguments
         self.signal, self.path, self.step = number, path, step
 
     def __str__(self) -> str:
@@ -34,26 +34,26 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Unfinished(Exception):  # noqa: N818 (it was asked for)
-    """Some work was left unfinished, since the process was asked to stop."""
+    """Some work is unfinished, because the process was asked to stop."""
 
 
 class Stoppable(Protocol):
-    """Work that checks from time to time whether it was asked to stop.
+    """Work that checks regularly whether it was asked to stop.
 
     Attributes:
-      signal: the number of the signal that asked; None before.
+      signal: the number of the signal that asked it to stop; None before.
     """
 
     signal: int | None
 
 
 class StopRequest:
-    """Whether this process, or one that it trains with, was asked to stop.
+    """Whether this process, or another process of the same training, was asked to stop.
 
     Attributes:
       signal: the number of the signal that this process received; None before.
-      any_signal: the number of the signal that this process or another received, at the last call of `requested`;
-        None if none did.
+      any_signal: the number of the signal that this process or another had received at the last call of `requested`;
+        None if there was none.
     """
 
     def __init__(self) -> None:
@@ -61,12 +61,12 @@ class StopRequest:
         self.any_signal: int | None = None
 
     def requested(self) -> bool:
-        """Returns whether a stop was requested. With several processes, all must ask at the same time."""
+        """Returns whether a stop was requested. With several processes, all must call this at the same time."""
         self.any_signal = heard_by_any(self.signal)
         return self.any_signal is not None
 
     def until_requested(self, items: Iterable[T]) -> Iterator[T]:
-        """Yields items, and raises `Unfinished` instead of the next one after a request."""
+        """Yields the items; after a request to stop, it raises `Unfinished` instead of yielding the next one."""
         for item in items:
             if self.requested():
                 raise Unfinished
@@ -75,16 +75,16 @@ class StopRequest:
 
 STOPPING = "stopping after a checkpoint; once more to stop at once"
 NOTICES: list[Callable[[str], None]] = []
-"""Displays of a terminal. The last one shows what a handler of signals has to say. It is called within the handler."""
+"""Displays on a terminal. The last one shows the messages of signal handlers. It is called within the handler."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Those that ask for a stop: Ctrl-C, a batch system, a terminal that is closed."""
+"""The signals that ask for a stop: from Ctrl-C, from a batch system, or from closing a terminal."""
 
 
 @contextlib.contextmanager
 def stopped_by_signals(work: Stoppable) -> Iterator[None]:
     """Turns the first SIGINT, SIGTERM or SIGHUP into a request to stop. The second one has its usual effect.
 
-    A signal that the process was started to ignore, as `nohup` does with SIGHUP, stays ignored.
+    If the process was started with a signal ignored, as `nohup` does with SIGHUP, that signal stays ignored.
     """
 
     def request(number: int, frame: FrameType | None) -> None:
@@ -93,7 +93,7 @@ def stopped_by_signals(work: Stoppable) -> Iterator[None]:
         if NOTICES:
             NOTICES[-1](STOPPING)
             return
-        with contextlib.suppress(OSError):  # the terminal may be gone; and print must not be called in here
+        with contextlib.suppress(OSError):  # the terminal may be closed; and print is not allowed in a handler
             os.write(2, f"\n{STOPPING}\n".encode())
 
     def restore() -> None:
@@ -101,7 +101,7 @@ def stopped_by_signals(work: Stoppable) -> Iterator[None]:
             signal.signal(number, handler)
 
     previous: dict[int, Any] = {}
-    with contextlib.suppress(ValueError):  # this is not the main thread, and only that one may handle signals
+    with contextlib.suppress(ValueError):  # this is not the main thread; only the main thread may handle signals
         for number in SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 previous[number] = signal.signal(number, request)

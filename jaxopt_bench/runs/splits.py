@@ -1,4 +1,4 @@
-"""An experiment's problem, loaded, and the examples that a run trains on and evaluates."""
+"""The loaded problem of an experiment, and the examples that a run uses for training and evaluation."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ CLEAN_EXAMPLES = 5000  # of the training split; they are evaluated after every e
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Splits:
-    """The examples of a run: those to train on are on the device, those to evaluate on the host."""
+    """The examples of a run: training examples are on the device, examples for evaluation on the host."""
 
     problem: Problem
     code_path: CodePath
 
     @functools.cached_property
     def train(self) -> Examples:
-        """The examples to train on. The first access copies them to the device."""
+        """The training examples. The first access copies them to the device."""
         return placed(jax.tree.map(jnp.asarray, self.problem.train), everywhere(self.code_path))
 
     @property
@@ -36,21 +36,21 @@ class Splits:
         return ("train_clean",) if self.problem.validation is None else ("train_clean", "validation")
 
     def named(self, split: str) -> Examples:
-        """Returns the examples of "train_clean", "validation" or "test", which nothing opens before it is asked for."""
+        """Returns the examples of "train_clean", "validation" or "test"; no split is opened before it is requested."""
         if split == "train_clean":
             return take_examples(self.problem.train, slice(CLEAN_EXAMPLES))
         return self.problem.split(split)
 
 
 def load_task(experiment: Experiment, options: Options) -> tuple[Task, Splits]:
-    """Loads an experiment's problem and returns the task it makes, with its splits.
+    """Loads an experiment's problem, and returns the task and the splits.
 
     Args:
-      experiment: what is trained.
-      options: where the data are, and how to compute.
+      experiment: the experiment to train.
+      options: the folder of the data, and the code path.
 
     Raises:
-      UserError: if the data cannot be read, or JAX was told to compute something else; see `check_options`.
+      UserError: if the data cannot be read, or if JAX's options would change the computation; see `check_options`.
     """
     check_options()
     path = options.code_path or choose_code_path()

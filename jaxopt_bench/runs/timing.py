@@ -1,4 +1,4 @@
-"""How long training takes, measured apart from any run: the runs of a population share a clock."""
+"""How long training takes, measured separately from any run, because the runs of a population share a clock."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ BLOCKS, BLOCK_SECONDS, LEAST_SECONDS = 5, 0.3, 1e-6
 
 
 def seconds_per_step(experiments: Sequence[Experiment], options: Options) -> float:
-    """Returns the median time of a training step of one run, in seconds, evaluation and writing left out.
+    """Returns the median time of a training step of one run, in seconds, without evaluation and writing.
 
-    Where the members of a population take turns, so do the experiments, and a run's share is returned. Where members
-    may have been trained side by side, only as many take turns as one thread trains. So the program is there already,
-    from when they were trained. Elsewhere the first one has the device for itself.
+    If the members of a population take turns, so do the experiments here, and the share of one run is returned. If
+    members may have been trained side by side, only as many take turns as one thread trains: this uses the program that
+    was already compiled for their training. Otherwise the first experiment uses the device alone.
 
     Args:
-      experiments: runs that one program can train, alike but for their seeds.
-      options: where the data are, and how to compute.
+      experiments: runs that one program can train, which differ only in their seeds.
+      options: the folder of the data, and the code path.
     """
     keep_compiled_programs()
     task, splits = load_task(experiments[0], options)
@@ -44,12 +44,12 @@ def seconds_per_step(experiments: Sequence[Experiment], options: Options) -> flo
 
 
 class TrainingTime(NamedTuple):
-    """How long training takes on this machine.
+    """The duration of training on this machine.
 
     Attributes:
-      start: seconds until a program is compiled that trains and evaluates, the data being loaded.
-      step: seconds a step of a run.
-      evaluation: seconds that the evaluation of a run takes at the end of an epoch, without the test split.
+      start: seconds to compile the programs for training and evaluation, when the data are loaded.
+      step: seconds per step of a run.
+      evaluation: seconds of the evaluation of a run at the end of an epoch, without the test split.
       steps_per_epoch: steps in an epoch.
     """
 
@@ -65,8 +65,8 @@ def measure_training(experiment: Experiment, options: Options) -> TrainingTime:
     It makes a few steps and evaluates a few batches. It writes nothing, and does not read the test split.
 
     Args:
-      experiment: what is trained.
-      options: where the data are, and how to compute.
+      experiment: the experiment to train.
+      options: the folder of the data, and the code path.
     """
     task, splits = load_task(experiment, options)
     task = task.side_by_side(1)
@@ -84,7 +84,7 @@ def measure_training(experiment: Experiment, options: Options) -> TrainingTime:
 
 
 class _Steps:
-    """Makes training steps in the first epoch of some runs, again and again."""
+    """Makes training steps in the first epoch of some runs, repeatedly."""
 
     def __init__(self, program: Program, states: TrainState, splits: Splits):
         self.program, self.states, self.data = program, states, splits.train
@@ -95,11 +95,11 @@ class _Steps:
         counts = jnp.full(self.program.members, steps, jnp.int32)
         self.states, self._metrics = self.program.advance(self.states, self._metrics, self.data, self._order, counts)
         jax.block_until_ready(self._metrics)
-        self.states = self.states.replace(step=jnp.zeros_like(self.states.step))  # the next begin the epoch anew
+        self.states = self.states.replace(step=jnp.zeros_like(self.states.step))  # the next call starts the epoch again
 
 
 Part = tuple[Callable[[int], object], int]
-"""A function that does some batches' work of an evaluation, and how many batches there are."""
+"""A function that evaluates a number of batches, and the total number of batches."""
 
 
 def _parts_of_evaluation(steps: _Steps, splits: Splits) -> list[Part]:
@@ -120,11 +120,11 @@ def _parts_of_evaluation(steps: _Steps, splits: Splits) -> list[Part]:
 
 
 def _median_seconds(do: Callable[[int], object], most: int) -> float:
-    """Returns the median of the seconds that a unit of work takes.
+    """Returns the median of the seconds per unit of work.
 
     Args:
-      do: does so many units; it has been called before, so that all is compiled.
-      most: how many units it can do at once.
+      do: does a given number of units; it has been called before, so that everything is compiled.
+      most: the largest number of units that it can do at once.
     """
 
     def timed(units: int) -> float:

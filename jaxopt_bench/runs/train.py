@@ -1,4 +1,4 @@
-"""Trains runs: reads their directories, trains populations, and writes their records."""
+"""Trains runs: reads their directories, trains populations, and writes their files."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ from jaxopt_bench.training import Program, Task, abstract_states, check_batch
 def train(experiment: Experiment, options: Options | None = None) -> Run:
     """Trains an experiment, or continues it from its last checkpoint, or returns it if it has finished.
 
-    If the run was begun in a population, it continues alone, and the other runs stay unchanged. If a finished run lacks
-    the evaluation that the options ask for, it is made from the last checkpoint.
+    If the run was started in a population, it continues alone, and the other runs stay unchanged. If the options
+    request an evaluation and a finished run lacks it, the evaluation is computed from the last checkpoint.
 
     Args:
-      experiment: what to train.
-      options: where and how; the defaults of `Options` if it is None.
+      experiment: the experiment to train.
+      options: settings for training; the defaults of `Options` if it is None.
 
     Returns:
       The run. Its summary's status is "completed" or "diverged", or "stopped" after `Options.until_epoch`.
 
     Raises:
       UserError: for a mistake that the user can correct, such as a missing data set or checkpoint.
-      Interrupted: after SIGINT or SIGTERM, once a checkpoint is written.
+      Interrupted: after SIGINT or SIGTERM, when a checkpoint has been written.
     """
     options = options or Options()
     index = Index.read([experiment], options.runs_dir, options.fresh, options.until_epoch)
@@ -57,29 +57,29 @@ def train(experiment: Experiment, options: Options | None = None) -> Run:
 def train_population(experiments: Sequence[Experiment], options: Options | None = None) -> list[Run]:
     """Trains experiments, as many together as one program can train and as fit into memory.
 
-    Experiments that differ only in numbers and seeds are trained by one program; if there are several programs, one is
-    trained after the other. Finished runs stay unchanged, except that they get the evaluation that the options ask for
-    if they lack it. Runs that were begun continue from their last checkpoint, in the population in which they were
-    begun. If only some runs of a population are given, these continue without the others.
+    Experiments that differ only in numbers and seeds are trained by one program; if there are several programs, they
+    are trained one after the other. Finished runs stay unchanged, except that an evaluation is added if the options
+    request it and the run lacks it. Runs that were started earlier continue from their last checkpoint, in their
+    previous population. If only some runs of a population are given, these continue without the others.
 
     Args:
-      experiments: what to train.
-      options: where and how; the defaults of `Options` if it is None.
+      experiments: the experiments to train.
+      options: settings for training; the defaults of `Options` if it is None.
 
     Returns:
-      The runs, in the experiments' order. The status of each is "completed" or "diverged", or "stopped" after
+      The runs, in the order of the experiments. The status of each is "completed" or "diverged", or "stopped" after
       `Options.until_epoch`.
 
     Raises:
-      UserError: if two experiments are the same; and as `train` does.
-      Interrupted: after SIGINT or SIGTERM, once a checkpoint is written.
+      UserError: if two experiments are the same; and for the same mistakes as in `train`.
+      Interrupted: after SIGINT or SIGTERM, when a checkpoint has been written.
     """
     options = options or Options()
     return _train(Index.read(experiments, options.runs_dir, options.fresh, options.until_epoch), options)
 
 
 def _train(index: Index, options: Options) -> list[Run]:
-    """Trains the runs of an index that are still to be trained, and returns all of them."""
+    """Trains the unfinished runs of an index, and returns all runs."""
     options = dataclasses.replace(options, problems=options.problems or Problems())
     if options.recording.evaluation:
         evaluate_finished(index.entries, options)
@@ -87,7 +87,7 @@ def _train(index: Index, options: Options) -> list[Run]:
         unlike = {
             (e.experiment.workload.problem, e.experiment.optimizer.static_fields): e.experiment for e in unfinished
         }
-        for experiment in unlike.values():  # numbers change no shape
+        for experiment in unlike.values():  # one of each kind is enough: numbers do not change shapes
             check_optimizer(experiment, options.reporter.say)
         keep_compiled_programs()
         programs = [Group(entries, *load_task(entries[0].experiment, options)) for entries in _by_program(unfinished)]
@@ -99,13 +99,13 @@ def _train(index: Index, options: Options) -> list[Run]:
             )
         for entry in index.entries:  # also those of later waves, so that the command without --fresh finds them
             entry.directory.mkdir(parents=True, exist_ok=True)
-        while programs:  # each is dropped, so that the examples leave the device before the next program's come
+        while programs:  # dropping each one frees the device memory of its examples before the next one starts
             _train_group(programs.pop(0), index, options)
     return [entry.run() for entry in index.entries]
 
 
 def _by_program(entries: Sequence[Entry]) -> list[list[Entry]]:
-    """Returns the runs in groups, each of which one program can train."""
+    """Returns the runs in groups; one program can train each group."""
     groups: dict[str, list[Entry]] = {}
     for entry in entries:
         groups.setdefault(json.dumps(entry.experiment.program()), []).append(entry)
@@ -117,10 +117,10 @@ class Group:
     """Runs that one program can train, with their task and examples.
 
     Attributes:
-      entries: of the runs.
+      entries: the entries of the runs.
       task: the task of one of the runs.
       splits: the examples, which all runs share.
-      largest: how many runs can be trained together; None if that is not known yet.
+      largest: the number of runs that can be trained together; None if it is not known yet.
     """
 
     entries: Sequence[Entry]
@@ -129,10 +129,10 @@ class Group:
     largest: int | None = None
 
     def check(self) -> None:
-        """Checks, before anything is written, that the model fits the examples and the devices can share the work.
+        """Checks, before anything is written, that the model fits the examples and that the devices can share the work.
 
         Raises:
-          UserError: if not.
+          UserError: if one of these is not the case.
         """
         abstract_states(self.task)
         check_batch(self.task.code_path, len(self.entries), self.task.experiment.workload.batch_size)
@@ -143,12 +143,12 @@ class Group:
 
     @property
     def unfinished(self) -> list[Entry]:
-        """The runs that are still to be trained."""
+        """The runs that still have to be trained."""
         return [entry for entry in self.entries if not entry.trained]
 
 
 def _train_group(group: Group, index: Index, options: Options) -> None:
-    """Trains wave after wave until all runs of a group are trained."""
+    """Trains waves of runs until all runs of a group are trained."""
     group = dataclasses.replace(group, largest=options.largest)
     while unfinished := group.unfinished:
         population, group = _next_population(group, index, options)
@@ -159,7 +159,7 @@ def _train_group(group: Group, index: Index, options: Options) -> None:
             stop = _train_wave(population, group.splits, index, options, waiting)
         except jax.errors.JaxRuntimeError as error:
             if not is_out_of_memory(error) or len(population.active) < 2 or jax.process_count() > 1:
-                raise  # with several processes: the others had enough memory, and are waiting
+                raise  # with several processes, the others had enough memory and are waiting
             active = len(population.active)
             group = dataclasses.replace(group, largest=math.ceil(active / 2))
             options.reporter.say(f"out of memory with {active} runs at once; going on with {group.largest}")
@@ -170,9 +170,9 @@ def _train_group(group: Group, index: Index, options: Options) -> None:
 
 
 def _next_population(group: Group, index: Index, options: Options) -> tuple[Population | None, Group]:
-    """Returns the runs to train next, and the group with what is known then of how it can be trained.
+    """Returns the runs to train next, and the group with updated information on how to train it.
 
-    The runs are None if another process changed them since they were read.
+    The runs are None if another process changed them after they were read.
     """
     unfinished, largest = group.unfinished, group.largest
     begun = (location for entry in unfinished if (location := index.checkpoints_of(entry)) is not None)
@@ -196,11 +196,11 @@ def _train_wave(
       population: the runs.
       splits: their examples.
       index: the index of all runs of the command.
-      options: where and how the runs are trained.
-      waiting: how many runs will be trained afterwards.
+      options: settings for training.
+      waiting: the number of runs that will be trained afterwards.
 
     Raises:
-      UserError: if a directory holds another run, or its run was begun with other data.
+      UserError: if a directory holds another run, or its run was started with other data.
 
     Returns:
       The request to stop, which says whether a signal came during training; None if another process changed the runs.
@@ -216,14 +216,14 @@ def _train_wave(
         if len(population.members) == 1:  # there is nothing to measure
             population = with_recorded_threads(population)
         program = Program(population.task, len(population.members))
-        if options.ahead and program.members == jax.process_count() == 1:  # of several, its memory was found out before
+        if options.ahead and program.members == jax.process_count() == 1:  # otherwise it was compiled earlier
             program.start_compiling(splits.train)
         start = restore(population, program, options.reporter)
         if population.task.code_path.side_by_side is None:
             population, program = choose_side_by_side(population, start, splits.train, options.recording.log_every)
         with opened_recorder(population, start, options) as recorder:
             session = Session(program, splits, recorder, start, waiting)
-            del start  # the states would be kept in memory, beside those that are trained
+            del start  # otherwise these states would stay in memory, beside those that are trained
             session.run()
     index.reread(entries)
     return session.stop

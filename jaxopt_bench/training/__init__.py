@@ -1,4 +1,4 @@
-"""Training as pure functions: state, step, loops, populations. No files, no clocks, no printing."""
+"""Training as pure functions: state, step, loops, populations. They use no files and no clocks, and print nothing."""
 
 from __future__ import annotations
 

@@ -19,13 +19,13 @@ MaskedBatch = tuple[Examples, Bool[Array, " batch"]]
 
 
 def epoch_order(task: Task, seed: UInt32[Array, ""], epoch: Integer[Array, ""] | int) -> Int32[Array, " examples"]:
-    """Returns the permutation of the training examples in which an epoch, counted from 0, goes through them."""
+    """Returns the permutation of the training examples for an epoch, counted from 0."""
     key = prng.key(seed, prng.Purpose.SHUFFLE, epoch)
     return jax.random.permutation(key, jnp.arange(task.train_examples, dtype=jnp.int32))
 
 
 def padded_batches(examples: Examples, size: int = EVALUATION_BATCH) -> Iterator[MaskedBatch]:
-    """Yields a split's examples in batches of one size, on the device; the mask is False on the last one's padding."""
+    """Yields a split's examples in batches of one size, on the device; the mask is False for padding in the last."""
     count = count_examples(examples)
     for start in range(0, count, size):
         batch = take_examples(examples, slice(start, start + size))

@@ -1,4 +1,4 @@
-"""How programs are compiled for a backend: the one place that chooses. It changes speed and rounding, never meaning."""
+"""How programs are compiled for a backend. Only this module chooses; its choices change only speed and rounding."""
 
 from __future__ import annotations
 
@@ -16,49 +16,49 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.models.layers import LayersPath
 
 LAYERS = "JAXOPT_BENCH_LAYERS"
-"""Environment variable that names other layers than suit the backend."""
+"""Environment variable that names other layers than the default of the backend."""
 SIDE_BY_SIDE = "JAXOPT_BENCH_SIDE_BY_SIDE"
 """Environment variable that sets how many members of a population are trained at the same time."""
 
 UPDATES = "JAXOPT_BENCH_UPDATES"
-"""Environment variable that names another way to update parameters than suits the backend."""
+"""Environment variable that names another way to update parameters than the default of the backend."""
 
 UpdatesPath = Literal["optax", "fused"]
 
 
 @dataclasses.dataclass(frozen=True)
 class CodePath(Config):
-    """A way to compute the same thing. Results are the same to the bit only along the same one.
+    """One of several ways to compute the same result. Results are bit-identical only with the same code path.
 
-    The defaults are the plainest: what any backend that JAX knows can be expected to run.
+    The defaults are the simplest choices, which any backend of JAX should be able to run.
     """
 
     layers: LayersPath = "plain"
-    """Which implementations of the layers are used; see `models.Layers.path`."""
+    """The implementations of the layers; see `models.Layers.path`."""
     loop: Literal["python", "compiled"] = "python"
-    """Whether Python calls every step, or a compiled loop makes as many as the host asks for."""
+    """Whether Python calls every step, or a compiled loop makes as many steps as the host requests."""
     members: Literal["map", "vmap"] = "vmap"
     """Whether the members of a population take turns within a program, or are computed together."""
     updates: UpdatesPath = "optax"
-    """Whether parameters are updated by optax's transformations or, where an optimizer has that form, in one pass over
-    memory; see `optimizers.fused`."""
+    """Whether parameters are updated by optax's transformations or in one pass over memory, if the optimizer supports
+    this; see `optimizers.fused`."""
     devices: int = number(1, at_least=1)
-    """How many devices share the work: the members of a population, or each batch; see `devices`."""
+    """The number of devices that share the work: the members of a population, or each batch; see `devices`."""
     deterministic: bool = False
-    """Whether the compiler is told to give up what makes repetitions differ, at a price in speed."""
+    """Whether the compiler must avoid optimizations that make repetitions differ; this costs speed."""
     side_by_side: int | None = number(1, at_least=1)
-    """Into how many parts a population is divided, each trained by a thread of its own, where members take turns; None
-    if that is measured when the population begins. It changes no bit."""
+    """If members take turns: the number of parts of a population, each trained by its own thread; None if it is
+    measured when the population starts. It does not change any bit of the results."""
 
     @property
     def allows_side_by_side(self) -> bool:
-        """Whether members could be trained at the same time by threads: if they take turns on one device."""
+        """Whether threads could train members at the same time: if members take turns on one device."""
         return self.members == "map" and self.loop == "compiled" and self.devices == 1
 
     def compiler_options(self) -> dict[str, Any] | None:
         """Returns XLA's options beyond its defaults, for the backend in use."""
         if not self.deterministic or jax.default_backend() != "gpu":
-            return None  # elsewhere programs repeat themselves as they are
+            return None  # on other backends, programs are deterministic by default
         return {"xla_gpu_deterministic_ops": True, "xla_gpu_autotune_level": 0}
 
 
@@ -66,9 +66,9 @@ _SIMULATED = " (XLA_FLAGS=--xla_force_host_platform_device_count=N makes N of a 
 
 
 def options_to_run_once() -> dict[str, Any] | None:
-    """Returns XLA's options for a program that is run once: on CPU, to spend less time on compiling it.
+    """Returns XLA's options for a program that is run once: on CPU, they reduce the compilation time.
 
-    A ResNet-20's initial state then compiles in a fifth of the time, to the same bits.
+    The program for the initial state of a ResNet-20 then compiles in a fifth of the time, with bit-identical results.
     """
     return {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
 
@@ -77,11 +77,11 @@ def default_backend() -> str:
     """Returns the platform that JAX computes on, such as "cpu".
 
     Raises:
-      UserError: if JAX finds none, as with JAX_PLATFORMS=cuda on a machine without CUDA.
+      UserError: if JAX finds no platform, as with JAX_PLATFORMS=cuda on a machine without CUDA.
     """
     try:
         return jax.default_backend()
-    except Exception as error:  # of several types
+    except Exception as error:  # JAX raises exceptions of several types
         asked = f" with JAX_PLATFORMS={platforms}" if (platforms := os.environ.get("JAX_PLATFORMS")) else ""
         why = textwrap.shorten(f"{type(error).__name__}: {error}", 500, placeholder=" …")
         raise UserError(
@@ -91,18 +91,18 @@ def default_backend() -> str:
 
 
 def choose_code_path(backend: str | None = None, deterministic: bool = False, devices: int = 1) -> CodePath:
-    """Returns the code path that suits a backend, unless environment variables name another.
+    """Returns the code path for a backend, unless environment variables name another one.
 
     They are $JAXOPT_BENCH_LAYERS, $JAXOPT_BENCH_UPDATES and $JAXOPT_BENCH_SIDE_BY_SIDE.
 
     Args:
-      backend: a platform's name as `jax.default_backend` gives it, which is the default.
+      backend: the name of a platform; that of `jax.default_backend` if it is None.
       deterministic: see `CodePath`.
-      devices: see `CodePath`; oneDNN's layers and fused updates are for one.
+      devices: see `CodePath`; oneDNN's layers and fused updates support only one device.
 
     Raises:
-      UserError: if a variable names what does not exist or does not work here, there are fewer devices, or JAX finds no
-        backend.
+      UserError: if a variable has an unknown value or one that does not work here, if there are fewer devices, or if
+        JAX finds no backend.
     """
     backend = backend or default_backend()
     _check_devices(devices)
@@ -110,7 +110,7 @@ def choose_code_path(backend: str | None = None, deterministic: bool = False, de
         case "cpu":
             one_call = (
                 devices > 1 or kernels.onednn_version() is None
-            )  # a batch of which oneDNN's calls cannot be divided
+            )  # oneDNN's calls cannot divide a batch among devices
             path = CodePath("pure" if one_call else "onednn", "compiled", "map")
         case "gpu" | "tpu":
             path = CodePath("native", "compiled", "vmap")
@@ -142,7 +142,7 @@ def _with_updates(path: CodePath, named: Any, can_fuse: bool) -> CodePath:
 
 
 def _check_devices(devices: int) -> None:
-    """Checks that there are so many, and that each of several processes has as many as the others."""
+    """Checks that there are enough devices, and that several processes can have equal numbers of them."""
     processes, most = jax.process_count(), jax.device_count()
     if devices > most or devices % processes:
         simulated = _SIMULATED if jax.default_backend() == "cpu" else ""
@@ -157,7 +157,7 @@ def _with_layers(path: CodePath, named: Any, devices: int) -> CodePath:
     if named not in (known := typing.get_args(LayersPath)):
         raise UserError(f"{LAYERS} is {named!r}. Expected: {', '.join(known)}.")
     if named != "onednn":
-        slow = path.members == "map" and named != "pure"  # XLA's own convolutions, in a compiled loop of a CPU's
+        slow = path.members == "map" and named != "pure"  # XLA's own convolutions in a compiled loop on a CPU
         return CodePath(named) if slow else dataclasses.replace(path, layers=named)
     if path.members != "map" or devices > 1:
         raise UserError(f"{LAYERS} is {named!r}. It needs a CPU as the only device.")

@@ -1,8 +1,9 @@
-"""Several devices, of one process or of several: which members each computes, and which part of every batch.
+"""Several devices, of one or several processes: which members each device computes, and which part of every batch.
 
-The members are divided first, since they have nothing to tell each other: into as many parts as divide both their
-number and that of the devices. The devices of a part share its members' batches, and sum up their gradients and batch
-statistics. Which is which is a matter of placing arrays: no loop and no step knows how many devices there are.
+The members are divided first, since they are independent of each other. The number of parts is the greatest common
+divisor of the numbers of members and devices. The devices of a part share the batches of its members, and sum up their
+gradients and batch statistics. This division is only a matter of the placement of arrays: loops and steps do not depend
+on the number of devices.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _MEMBERS, _BATCH = "members", "batch"
 
 
 def mesh_of(path: CodePath, members: int) -> Mesh | None:
-    """Returns the devices as a grid, whose rows divide the members and whose columns the batches; None of one."""
+    """Returns the devices as a grid: rows divide the members, columns divide the batches; None for one device."""
     if path.devices == 1:
         return None
     grid = np.array(_used(path.devices)).reshape(rows(path, members), -1)
@@ -32,18 +33,18 @@ def mesh_of(path: CodePath, members: int) -> Mesh | None:
 
 
 def _used(count: int) -> list[jax.Device]:
-    """Returns so many devices, as many of each process, those of one after the other's."""
+    """Returns `count` devices, an equal number from each process, ordered by process."""
     processes = range(jax.process_count())
     return [d for process in processes for d in jax.local_devices(process)[: count // len(processes)]]
 
 
 def rows(path: CodePath, members: int) -> int:
-    """Returns into how many parts the members are divided."""
+    """Returns the number of parts into which the members are divided."""
     return math.gcd(path.devices, members)
 
 
 def shardings(path: CodePath, members: int) -> tuple[NamedSharding | None, NamedSharding | None]:
-    """Returns where stacked arrays lie, and where those that all members read do; nowhere in particular with one."""
+    """Returns the shardings of stacked arrays and of arrays that all members read; None for each with one device."""
     mesh = mesh_of(path, members)
     if mesh is None:
         return None, None
@@ -51,14 +52,14 @@ def shardings(path: CodePath, members: int) -> tuple[NamedSharding | None, Named
 
 
 def everywhere(path: CodePath) -> NamedSharding | None:
-    """Returns where what all members read lies, however many members there are."""
+    """Returns the sharding of arrays that all members read, for any number of members."""
     return shardings(path, 1)[1]
 
 
 def placed(tree: T, where: NamedSharding | None) -> T:
-    """Returns arrays where a sharding says; of several processes, each gives its devices their part.
+    """Returns arrays placed by a sharding. With several processes, each process gives its devices their part.
 
-    What they give must be the same, which is not checked: JAX, which would, has NaN differ from itself.
+    All processes must give equal arrays. This is not checked, since JAX's check treats NaN as different from itself.
     """
     if where is None or where.is_fully_addressable:
         return jax.device_put(tree, where)
@@ -73,7 +74,7 @@ def _from_each(leaf: Any, where: NamedSharding) -> jax.Array:
 
 
 def fetched(tree: T) -> T:
-    """Returns arrays as whole ones of this process's host; where they lie with several, all must ask for them."""
+    """Returns arrays on this process's host. If several processes hold parts of them, all processes must call this."""
     return jax.device_get(jax.tree.map(_whole, tree))
 
 
@@ -84,12 +85,12 @@ def _whole(leaf: Any) -> Any:
 
 
 def per_row(function: Callable[[int], Callable[..., Any]], path: CodePath, members: int) -> Callable[..., Any]:
-    """Returns a function of all members' arrays, stacked, that each row of devices applies to its own.
+    """Returns a function of all members' arrays, stacked, that each row of devices applies to its own members.
 
     Args:
-      function: returns it for a number of members, as a function of what they share, a tuple, and of their arrays.
-      path: how many devices there are.
-      members: how many members, all rows together.
+      function: returns, for a number of members, a function of a tuple of shared arrays and of these members' arrays.
+      path: the code path, with the number of devices.
+      members: the number of members of all rows together.
     """
     mesh = mesh_of(path, members)
     if mesh is None or mesh.shape[_MEMBERS] == 1:
@@ -105,10 +106,10 @@ def per_row(function: Callable[[int], Callable[..., Any]], path: CodePath, membe
 
 
 def check_batch(path: CodePath, members: int, size: int) -> None:
-    """Checks that no device would be without work, whatever part of the members is trained at once.
+    """Checks that no device would be without work, no matter which part of the members is trained at once.
 
     Raises:
-      UserError: where neither the members nor a batch divide into as many parts as there are devices.
+      UserError: if neither the members nor a batch can be divided into as many parts as there are devices.
     """
     if members % path.devices and size % path.devices:
         raise UserError(
@@ -119,14 +120,14 @@ def check_batch(path: CodePath, members: int, size: int) -> None:
 
 
 def divided(batch: T, path: CodePath, members: int) -> T:
-    """Returns a batch, or any arrays of its examples, of which each device of a row holds a part.
+    """Returns a batch, or any arrays of its examples, such that each device of a row holds a part.
 
-    What does not divide into as many parts is held whole by all.
+    Each device holds the whole of an array that cannot be divided into so many parts.
     """
     mesh = mesh_of(path, members)
     if mesh is None or (parts := mesh.shape[_BATCH]) == 1:
         return batch
-    within = jax.sharding.get_abstract_mesh()  # of `per_row`, which has divided the members by hand
+    within = jax.sharding.get_abstract_mesh()  # the mesh of `per_row`, which has divided the members manually
     where = NamedSharding(mesh if within.empty else within, PartitionSpec(_BATCH))
     place = lambda leaf: leaf if len(leaf) % parts else jax.lax.with_sharding_constraint(leaf, where)  # noqa: E731
     return jax.tree.map(place, batch)

@@ -22,7 +22,7 @@ from jaxopt_bench.training.state import TrainState
 from jaxopt_bench.training.step import make_averages_step, make_evaluation_step
 from jaxopt_bench.training.task import Task
 
-STATISTICS_EXAMPLES = 5000  # training examples from which running averages are estimated for an evaluation
+STATISTICS_EXAMPLES = 5000  # the number of training examples for estimating running averages for an evaluation
 
 Index = Integer[Array, ""]
 Tree: TypeAlias = PyTree[Array]
@@ -39,19 +39,19 @@ class Evaluator:
     """
 
     def __init__(self, task: Task, members: int, threads: Threads | None = None):
-        """Takes the members.
+        """Stores the arguments.
 
         Args:
-          task: the task of one of them.
-          members: how many there are.
-          threads: the threads that evaluate parts of them at the same time, if there are some.
+          task: the task of one of the members.
+          members: the number of members.
+          threads: the threads that evaluate parts of the members at the same time, if there are any.
         """
         self.task, self.members, self._threads = task, members, threads
         self._stacked, self._whole = shardings(task.code_path, members)
 
     @functools.cached_property
     def _part(self) -> Evaluator:
-        """Evaluates the members of one thread."""
+        """The evaluator of the members of one thread."""
         path = dataclasses.replace(self.task.code_path, side_by_side=1)
         return Evaluator(dataclasses.replace(self.task, code_path=path), part_size(self.task.code_path, self.members))
 
@@ -60,15 +60,16 @@ class Evaluator:
     ) -> TrainState:
         """Returns the states to evaluate, given the states that are trained.
 
-        If the optimizer averages parameters, the averages replace them. If the problem's variables are running
-        averages, they are estimated anew for the parameters that are evaluated: as means over the batches of the first
-        training examples, drawn as in training. Those of training are not used: in the first steps they are mostly
-        their initial values and those of earlier parameters, and averages of parameters have none.
+        If the optimizer averages parameters, the averages replace the parameters. If the problem's variables are
+        running averages, they are estimated again for the parameters to evaluate: as means over the batches of the
+        first training examples, with the same random draws as in training. The running averages of training are not
+        used: in the first steps they mostly consist of their initial values and of values for earlier parameters, and
+        averages of parameters have no running averages.
 
         Args:
-          states: of the members.
+          states: the states of the members.
           data: the whole training split, on the device.
-          watched: returns the iterator that it is given, and may raise instead of the next item.
+          watched: wraps an iterator; the result yields the same items, and may raise an exception to stop.
         """
         if self.task.experiment.optimizer.averages:
             states = states.replace(params=self._average_parameters(states.opt_state, states.params))
@@ -82,7 +83,7 @@ class Evaluator:
 
     @property
     def statistics_batches(self) -> int:
-        """The number of batches from which running averages are estimated for an evaluation."""
+        """The number of batches for estimating running averages for an evaluation."""
         return min(self.task.steps_per_epoch, max(1, STATISTICS_EXAMPLES // self.task.experiment.workload.batch_size))
 
     @functools.cached_property
@@ -106,7 +107,7 @@ class Evaluator:
         )
 
     def _make_add_variables(self) -> Callable[..., Tree]:
-        """Adds the statistics of one batch to the means of the variables."""
+        """Returns the function that adds the statistics of one batch to the means of the variables."""
         path, members, size = self.task.code_path, self.members, self.task.experiment.workload.batch_size
         averages_step, batches = make_averages_step(self.task), self.statistics_batches
 
@@ -130,19 +131,19 @@ class Evaluator:
     def evaluate(self, states: TrainState, batches: Iterable[MaskedBatch]) -> Values:
         """Returns the metrics of each member over a split, by name.
 
-        It takes a batch when all before it but one are done, so that the iterator can stop the evaluation soon.
+        At most two batches are in flight, so that the iterator can stop the evaluation quickly.
 
         Args:
           states: see `states_to_evaluate`.
-          batches: those of `padded_batches`.
+          batches: the batches from `padded_batches`.
         """
         return self._evaluate(states, batches, lambda statistics, mask: None)
 
     def evaluate_examples(self, states: TrainState, batches: Iterable[MaskedBatch]) -> tuple[Values, Arrays]:
-        """Returns the same as `evaluate`, and the problem's statistics of each example.
+        """Returns the result of `evaluate`, and the problem's statistics of each example.
 
-        The statistics are a dictionary of arrays [members, examples] on the host. They are computed by the program of
-        `evaluate`, so nothing more is compiled.
+        The statistics are a dictionary of arrays [members, examples] on the host. The program of `evaluate` computes
+        them, so nothing else is compiled.
         """
         parts: list[Arrays] = []
 
@@ -157,7 +158,7 @@ class Evaluator:
         self, states: TrainState, batches: Iterable[MaskedBatch], add: Callable[[Any, Bool[Array, " batch"]], None]
     ) -> Values:
         """Returns the metrics. `add` is called with the statistics of each batch's examples and their mask."""
-        of_model = states.params, states.variables  # without the optimizer's state, so that all optimizers share it
+        of_model = states.params, states.variables  # without the optimizer's state, so all optimizers share the program
         if self._threads is not None:
             return self._evaluate_in_threads(self._threads, of_model, batches, add)
         metrics = self._no_evaluation()
@@ -222,13 +223,13 @@ class Evaluator:
         return jax.jit(jax.vmap(lambda own: own.compute(measured)))
 
     def predict(self, states: TrainState, batches: Iterable[MaskedBatch]) -> tuple[Arrays, Arrays]:
-        """Returns the problem's statistics of each example of a split, and what its function `outputs` returns.
+        """Returns the problem's statistics of each example of a split, and the results of its function `outputs`.
 
         Both are dictionaries of arrays [members, examples, …] on the host.
 
         Args:
           states: see `states_to_evaluate`.
-          batches: those of `padded_batches`; their padding has no rows.
+          batches: the batches from `padded_batches`; the results have no rows for their padding.
         """
         parts = []
         for batch, mask in batches:

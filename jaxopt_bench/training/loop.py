@@ -19,9 +19,9 @@ def make_loop(step: Callable[[Any, Any, Any], Any], path: CodePath, members: int
     """Returns `advance(states, metrics, data, order, steps)`; see `Program.advance`.
 
     Args:
-      step: `step(carry, data, order) -> carry` of one member. The carry is a state with its metrics.
-      path: how to compute.
-      members: how many members there are.
+      step: `step(carry, data, order) -> carry` for one member. The carry is a state with its metrics.
+      path: the code path.
+      members: the number of members.
     """
     stacked, whole = shardings(path, members)
     compiled = functools.partial(
@@ -33,7 +33,7 @@ def make_loop(step: Callable[[Any, Any, Any], Any], path: CodePath, members: int
         def several(carry: Any, order: Any, count: Integer[Array, ""], data: Any) -> Any:
             return jax.lax.fori_loop(0, count, lambda _, now: step(now, data, order), carry)
 
-        if path.members == "vmap":  # a count for each member would make every step a choice between old and new
+        if path.members == "vmap":  # with a count per member, every step would select between old and new values
             return update_members(several, path, members)((steps.max(), data), (states, metrics), order)
         return update_members(several, path, members)((data,), (states, metrics), order, steps)
 

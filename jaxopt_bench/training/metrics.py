@@ -17,7 +17,7 @@ NEVER = 2**31 - 1  # later than any step
 
 @flax.struct.dataclass
 class FirstStep(metrics.Metric):
-    """The first step at which something happened; `NEVER` where it has not."""
+    """The first step at which an event happened; `NEVER` if it has not happened."""
 
     step: Integer[Array, ""]
 
@@ -32,7 +32,7 @@ class FirstStep(metrics.Metric):
         return cls(step=value)
 
     def merge(self, other: Self) -> Self:
-        """The earlier of two."""
+        """The earlier of two steps."""
         return type(self)(step=jnp.minimum(self.step, other.step))
 
     def compute(self) -> Integer[Array, ""]:
@@ -45,10 +45,10 @@ class StepMetrics(flax.struct.PyTreeNode):
 
     Attributes:
       means: means over the steps, by name: of the loss and the problem's statistics, and of the norms of the gradient
-        and the update; with a line search also of how often a step evaluated the loss and its gradient.
+        and the update; with a line search also of the number of evaluations of the loss and its gradient per step.
       learning_rate: the learning rate of the last step.
-      diverged: the first step, counted from 1, whose loss or update was not finite, an update so large that its norm
-        overflows (from 1.8e19 on, in float32) among them.
+      diverged: the first step, counted from 1, whose loss or update was not finite. This includes an update so large
+        that its norm overflows (from 1.8e19 on, in float32).
     """
 
     means: dict[str, Any]
@@ -69,7 +69,7 @@ class StepMetrics(flax.struct.PyTreeNode):
     def of_step(
         cls, values: Mapping[str, Float[Array, ""]], learning_rate: Float[Array, ""], diverged: Integer[Array, ""]
     ) -> Self:
-        """The metrics of one step: values to average, the learning rate, and the step if it diverged, else `NEVER`."""
+        """The metrics of one step: values to average, the learning rate, and the step if it diverged, or `NEVER`."""
         means = {name: metrics.Average.from_model_output(value) for name, value in values.items()}
         rate = metrics.LastValue.from_model_output(learning_rate)
         return cls(means=means, learning_rate=rate, diverged=FirstStep.from_model_output(diverged))
@@ -82,14 +82,14 @@ class StepMetrics(flax.struct.PyTreeNode):
 
     @property
     def steps(self) -> Float[Array, ""]:
-        """How many steps there are."""
+        """The number of steps."""
         return next(iter(self.means.values())).count
 
     def compute(self, measured: Sequence[Metric]) -> dict[str, Array]:
         """Returns the metrics by name, with the norms, the learning rate and the step of divergence.
 
         Args:
-          measured: the metrics to compute; all their statistics must be averaged here.
+          measured: the metrics to compute; the means must include all their statistics.
         """
         means = {name: mean.compute() for name, mean in self.means.items()}
         others = {name: means[name] for name in (*NORMS, EVALUATIONS) if name in means}
@@ -104,7 +104,7 @@ class StepMetrics(flax.struct.PyTreeNode):
 
 NORMS = ("grad_norm", "update_norm")
 EVALUATIONS = "evaluations"
-"""How often a training step evaluated the loss and its gradient."""
+"""The number of evaluations of the loss and its gradient in a training step."""
 
 
 class EvaluationMetrics(flax.struct.PyTreeNode):

@@ -1,6 +1,6 @@
-"""Populations: runs that differ in numbers alone, stacked, so that one program trains them all.
+"""Populations: runs that differ only in numbers. Their arrays are stacked, so that one program trains all of them.
 
-Every leaf of a population's arrays has a leading axis of members; a single run is a population of one.
+Every leaf of a population's pytree has a leading axis of members; a single run is a population of one.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ T = TypeVar("T")
 
 
 def over_members(function: Callable[..., T], path: CodePath, members: int) -> Callable[..., T]:
-    """Returns the function of one member's arrays as `of_all(shared, *stacked)`, of all members' arrays, stacked.
+    """Converts a function of one member's arrays to `of_all(shared, *stacked)`, a function of all members' arrays.
 
     Args:
-      function: takes a member's trees of arrays, then those of the tuple `shared`, and returns a tree.
-      path: in turn, within a compiled loop, or together; and on which devices.
-      members: how many there are. One alone takes its turn in a loop as well, so that it is compiled as it is among
-        others and gets the same bits; `vmap` rounds differently in any case, so there it is computed as it is.
+      function: takes a member's pytrees, then those of the tuple `shared`, and returns a pytree.
+      path: whether members are computed one after the other in a compiled loop, or together; and on which devices.
+      members: the number of members. With "map", a single member is computed in a loop as well, so that it is compiled
+        in the same way as among others and gets the same bits. `vmap` rounds differently in any case, so a single
+        member is then computed without it.
     """
 
     def of(members: int) -> Callable[..., T]:
@@ -47,10 +48,10 @@ def over_members(function: Callable[..., T], path: CodePath, members: int) -> Ca
 
 
 def update_members(function: Callable[..., T], path: CodePath, members: int) -> Callable[..., T]:
-    """Returns what `over_members` does, for a function that changes its first argument, and returns it.
+    """Returns the same as `over_members`, for a function that changes its first argument and returns it.
 
-    In turn, each member is changed where it lies: a single one is never copied, and many need no room to be put
-    together anew.
+    If members take turns, each member is updated in place: a single one is never copied, and several need no memory for
+    stacking them again.
     """
     if path.members == "vmap":
         return over_members(function, path, members)
@@ -70,7 +71,7 @@ def _made_in_turn(function: Callable[..., T], members: int, stacked: tuple[Any, 
 
 
 def _updated_in_turn(function: Callable[..., T], members: int, stacked: T, others: tuple[Any, ...]) -> T:
-    """Returns the stacked tree after each member's turn in a loop that cannot be unrolled, however few its turns."""
+    """Returns the stacked pytree after each member's turn, in a loop that is never unrolled, even for few members."""
     count = jax.lax.optimization_barrier(jnp.int32(members))
 
     def turn(index: Integer[Array, ""], made: T) -> T:
@@ -82,37 +83,37 @@ def _updated_in_turn(function: Callable[..., T], members: int, stacked: T, other
 
 
 def stack(trees: Sequence[T]) -> T:
-    """Returns trees of arrays as one, each leaf with a leading axis of members."""
+    """Returns pytrees of arrays as one pytree, each leaf with a leading axis of members."""
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
 def repeat(tree: T, members: int) -> T:
-    """Returns a tree of arrays with a leading axis of members, which are all alike."""
+    """Returns a pytree of arrays with a leading axis of members, which are all equal."""
     return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (members, *leaf.shape)), tree)
 
 
 @jax.jit
 def copied(tree: T) -> T:
-    """Returns a copy of a tree of arrays, which outlives the donation of the original."""
+    """Returns a copy of a pytree of arrays, which stays valid when the original is donated."""
     return jax.tree.map(jnp.copy, tree)
 
 
 def member(tree: T, index: int) -> T:
-    """Returns one member's part of a stacked tree."""
+    """Returns one member's part of a stacked pytree."""
     return jax.tree.map(lambda leaf: leaf[index], tree)
 
 
 def check_one_program(tasks: Sequence[Task]) -> None:
-    """Checks that one program can train all tasks: that they differ in arrays (and names) alone.
+    """Checks that one program can train all tasks: that they differ only in arrays (and names).
 
     Raises:
-      UserError: naming the first field that differs and two of its values.
+      UserError: if another field differs; the message names the first such field and two of its values.
     """
     first = tasks[0].experiment.program()
     for task in tasks[1:]:
         other = task.experiment.program()
         differing = [name for name in first if first[name] != other.get(name)] + [n for n in other if n not in first]
-        differing.sort(key=lambda name: name.endswith(".name"))  # which follows from others where it can
+        differing.sort(key=lambda name: name.endswith(".name"))  # names last: other differing fields explain more
         if differing:
             name = differing[0]
             raise UserError(
@@ -122,13 +123,13 @@ def check_one_program(tasks: Sequence[Task]) -> None:
 
 
 def largest_population(need: Callable[[int], float], wanted: int, available: float) -> int:
-    """Returns how many members to train at once: as many as are wanted or, of those, as fit; one at least.
+    """Returns how many members to train at once: `wanted`, or as many of these as fit into memory, but at least one.
 
-    What a population needs is a constant and a part for each member, so two sizes tell the others.
+    The memory of a population is a constant plus an equal part for each member, so two sizes determine all others.
 
     Args:
-      need: returns the bytes that some number of members needs; infinite where so many cannot even be compiled.
-      wanted: how many there are.
+      need: returns the bytes that a given number of members needs; infinite if so many cannot even be compiled.
+      wanted: the number of members to train.
       available: bytes of memory that may be used.
     """
     if wanted == 1 or (all_of_them := need(wanted)) <= available:
@@ -141,9 +142,9 @@ def largest_population(need: Callable[[int], float], wanted: int, available: flo
 
 
 def required_bytes(compiled: jax.stages.Compiled) -> int:
-    """Returns the memory that a compiled program needs; 0 where its backend does not tell.
+    """Returns the memory that a compiled program needs, in bytes; 0 if its backend does not report it.
 
-    That is its arguments, those of its results that do not take their place, and what it keeps meanwhile.
+    It is the sum of the arguments, the results that do not reuse the memory of arguments, and the temporary memory.
     """
     sizes = compiled.memory_analysis()
     if sizes is None:

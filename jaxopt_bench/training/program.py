@@ -36,14 +36,14 @@ Tree: TypeAlias = PyTree[Array]
 class Program:
     """The computations for runs that are trained together. Each function is compiled when it is first used.
 
-    Programs for as many members share compiled functions if their tasks do; see `Task.shared`.
+    Programs for the same number of members share compiled functions if their tasks do; see `Task.shared`.
 
     The arrays of the runs are stacked: the first axis is the member, in the same order everywhere.
     The members may differ in numbers and seeds, see `population.check_one_program`.
 
     Attributes:
       task: the task of one of the members.
-      members: how many members there are.
+      members: the number of members.
     """
 
     def __init__(self, task: Task, members: int = 1):
@@ -73,7 +73,7 @@ class Program:
 
     @functools.cached_property
     def evaluator(self) -> Evaluator:
-        """It evaluates the members."""
+        """The evaluator of the members."""
         return Evaluator(self.task, self.members, self._threads)
 
     # Training
@@ -81,18 +81,18 @@ class Program:
     def advance(
         self, states: TrainState, metrics: StepMetrics, data: Examples, order: Order, steps: Steps
     ) -> tuple[TrainState, StepMetrics]:
-        """Makes some updates of each member, and returns the states after them and the metrics of these steps too.
+        """Makes some updates of each member, and returns the new states and the metrics with these steps merged in.
 
         One compilation serves any number of updates. The division of updates into calls does not change any bit. The
         function returns before the updates are made.
 
         Args:
-          states: of the members. They are donated: their buffers are reused and must not be read again.
-          metrics: of earlier steps; those of the new steps are merged into them. See `empty_metrics`.
+          states: the states of the members. They are donated: their buffers are reused and must not be read again.
+          metrics: the metrics of earlier steps; those of the new steps are merged into them. See `empty_metrics`.
           data: the whole training split, on the device; the same for all.
           order: each member's order of the epoch; see `epoch_orders`.
-          steps: int32, how many updates each member makes, which must not reach past the epoch's end. Members that are
-            computed together make as many as the busiest.
+          steps: int32, the number of updates for each member, which must not go beyond the end of the epoch. Members
+            that are computed together all make the largest of these numbers.
         """
         if self._compiling is not None:
             self._compiling.join()
@@ -100,7 +100,7 @@ class Program:
         return self._advance(states, metrics, data, order, steps)
 
     def start_compiling(self, data: Examples) -> None:
-        """Starts to compile `advance` in a thread, which does not keep the process from ending; `advance` waits for it.
+        """Starts to compile `advance` in a thread. `advance` waits for the thread; the end of the process does not.
 
         Args:
           data: the training split.
@@ -160,7 +160,7 @@ class Program:
         return orders
 
     def first_batch(self, data: Examples, seed: UInt32[Array, ""]) -> tuple[Examples, Examples]:
-        """Returns the batch of a run's first step: as stored, and as input of the loss (augmented, for example)."""
+        """Returns the batch of a run's first step: as stored, and as input of the loss (for example, augmented)."""
         return self._first_batch(data, seed)
 
     @functools.cached_property
@@ -183,14 +183,14 @@ class Program:
         return placed(self._no_metrics(), self._stacked)
 
     def abstract_metrics(self) -> StepMetrics:
-        """Returns the shapes and types of the metrics of steps, computing nothing."""
+        """Returns the shapes and types of the metrics of steps, without any computation."""
         return jax.eval_shape(self._no_metrics)
 
     def _no_metrics(self) -> StepMetrics:
         return repeat(StepMetrics.empty(self.task.step_names), self.members)
 
     def step_values(self, metrics: StepMetrics) -> Values:
-        """Returns the values of the metrics of steps, of each member, by name."""
+        """Returns the values of the metrics of steps for each member, by name."""
         return self._step_values(metrics)
 
     @functools.cached_property
@@ -208,12 +208,12 @@ class Program:
         return {"state": abstract_states(self.task, self.members), "metrics": self.abstract_metrics()}
 
     def needed_bytes(self, data: Examples) -> int:
-        """Returns the bytes of memory of one device that training needs, by the analysis of the compiled program.
+        """Returns the bytes of memory of one device that training needs, from the analysis of the compiled program.
 
-        A second copy of the states is added, for the time in which a checkpoint is written, and a third, which a CPU
+        A second copy of the states is added for the time in which a checkpoint is written, and a third one, which a CPU
         needs. If members are trained side by side, each part needs as much as a population of its size, except that all
-        share the examples, and the states are copied once more. If Python calls every step, nothing is known, and 0 is
-        returned.
+        parts share the examples, and the states are copied once more. If Python calls every step, the memory is not
+        known, and 0 is returned.
 
         Args:
           data: the training split.

@@ -1,7 +1,7 @@
-"""Members of a population that are trained at the same time, in threads: small networks use one core of a CPU each.
+"""Members of a population that threads train at the same time, since a small network uses only one core of a CPU.
 
 The members are divided into parts of equal size. Each part has a thread, in which its members take turns. All parts use
-one compiled program. It computes a member as that of all members does, to the same bits.
+one compiled program. Its results are bit-identical to those of a program for all members.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ T = TypeVar("T")
 
 
 def part_count(path: CodePath, members: int) -> int:
-    """Returns into how many parts the members are divided."""
+    """Returns the number of parts into which the members are divided."""
     return min(path.side_by_side or 1, members) if path.allows_side_by_side else 1
 
 
 def part_size(path: CodePath, members: int) -> int:
-    """Returns how many members a part has. The last parts may have fewer, and are filled up."""
+    """Returns the number of members in a part. Parts with fewer members are filled up."""
     return math.ceil(members / part_count(path, members))
 
 
 class Threads:
     """A thread for each part of the members.
 
-    XLA runs programs that one thread starts one after the other, and those of several threads at the same time. Threads
-    need not wait for their programs, so results may still be under way when they are returned.
+    XLA runs programs from one thread one after the other, and programs from several threads at the same time. Threads
+    do not wait for their programs, so results may still be in progress when they are returned.
     """
 
     def __init__(self, members: int, parts: int):
@@ -44,7 +44,7 @@ class Threads:
         self._compiled: set[Callable[..., Any]] = set()
 
     def call(self, function: Callable[..., T], arguments: Sequence[tuple[Any, ...]]) -> list[T]:
-        """Returns a compiled function's results for the arguments of each part, each computed by its thread."""
+        """Returns the results of a compiled function for the arguments of each part, each computed by its thread."""
         started: list[Future[T]] = []
         for thread, own in zip(self._threads, arguments, strict=True):
             started.append(thread.submit(function, *own))
@@ -56,15 +56,15 @@ class Threads:
     def advance(
         self, advance_part: Callable[..., Any], states: Any, metrics: Any, data: Any, order: Any, steps: Any
     ) -> Any:
-        """Returns what `Program.advance` does, given the function that does it for a part."""
+        """Does the same as `Program.advance`, given the function that does it for a part."""
         indices, counts, places = _dealt(np.asarray(steps), self.parts)
         parts = zip(_divide(states, indices), _divide((metrics, order), indices), counts, strict=True)
-        jax.tree.map(lambda leaf: leaf.delete(), states)  # as donation does
+        jax.tree.map(lambda leaf: leaf.delete(), states)  # donation has the same effect
         arguments = [(own, measured, data, examples, count) for own, (measured, examples), count in parts]
         return _join(self.call(advance_part, arguments), places)
 
     def divide(self, tree: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
-        """Returns the parts of stacked arrays, and the function that puts arrays of all parts together again."""
+        """Returns the parts of stacked arrays, and the function that joins arrays of all parts in the old order."""
         indices, _, places = _dealt(np.ones(self.members, np.int32), self.parts)
         return _divide(tree, indices), lambda trees: _join(trees, places)
 
@@ -82,16 +82,16 @@ def _join(trees: list[Any], places: Int32[np.ndarray, " members"]) -> Any:
 def _dealt(
     steps: Int32[np.ndarray, " members"], parts: int
 ) -> tuple[Int32[np.ndarray, "parts size"], Int32[np.ndarray, "parts size"], Int32[np.ndarray, " members"]]:
-    """Deals out the members to the parts, those that make no steps last, so that all parts have about equal work.
+    """Distributes the members to the parts, so that all parts have about equal work. Members without steps come last.
 
     Returns:
-      The members of each part, how many steps these make, and each member's place in all parts together. A part with
-      too few members is filled up with one of another part, which makes no steps there.
+      The members of each part, their numbers of steps, and each member's index in the concatenation of all parts. A
+      part with too few members is filled up with members of other parts, which make no steps there.
     """
     members = len(steps)
     shape = math.ceil(members / parts), parts
     order = np.argsort(steps == 0, kind="stable").astype(np.int32)
-    dealt = np.resize(order, shape).T  # by turns
+    dealt = np.resize(order, shape).T  # round robin
     turns = np.arange(dealt.size).reshape(shape).T
     places = np.empty(members, np.int32)
     places[order] = np.arange(dealt.size).reshape(dealt.shape).T.ravel()[:members]

@@ -1,4 +1,4 @@
-"""The train state: all that a step changes or reads beside its batch."""
+"""The train state: everything that a step reads or changes, except its batch."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from jaxopt_bench.training.task import Task
 
 
 class TrainState(flax.struct.PyTreeNode):
-    """A pytree of arrays; hyperparameters, the schedule's numbers and the seed are among them.
+    """A pytree of arrays, including hyperparameters, the schedule's numbers and the seed.
 
     Attributes:
-      step: updates made so far.
+      step: the number of updates made so far.
       params: the model's parameters.
       variables: other arrays of the model, such as running averages; {} if it has none.
       opt_state: the optimizer's state.
       hyperparameters: the optimizer's float fields.
       schedule: the schedule's float fields.
-      seed: seed of every draw.
+      seed: the seed of every random draw.
     """
 
     step: Integer[Array, ""]
@@ -49,10 +49,10 @@ def moment(
     seed: UInt32[Array, ""],
     step: Integer[Array, ""],
 ) -> Moment:
-    """Returns what the optimizer is told at a step counted from 0: where the schedule and the training are.
+    """Returns the inputs of the optimizer at a step counted from 0: the state of the schedule and of the training.
 
-    The epoch is put together from its whole and its fractional part, so that a whole epoch is exact in float32
-    however many steps there are.
+    The epoch is the sum of its whole and its fractional part, so that a whole epoch is exact in float32 for any number
+    of steps.
     """
     epochs, length = experiment.workload.epochs, 1 / steps_per_epoch
 
@@ -73,10 +73,10 @@ def moment(
 
 
 def initial_states(tasks: Sequence[Task]) -> TrainState:
-    """Returns the stacked states before the first step, each a function of its experiment alone.
+    """Returns the stacked states before the first step. Each state depends only on its experiment.
 
     Raises:
-      UserError: where one program cannot train all tasks.
+      UserError: if one program cannot train all tasks.
     """
     check_one_program(tasks)
     states = _initial_states(tasks[0], len(tasks))(*_numbers(tasks))
@@ -89,18 +89,18 @@ def initial_state(task: Task) -> TrainState:
 
 
 def abstract_states(task: Task, members: int = 1) -> TrainState:
-    """Returns the stacked states' shapes and types, computing nothing."""
+    """Returns the shapes and types of the stacked states, without any computation."""
     found: TrainState = _initial_states(task, members).eval_shape(*_abstract_numbers(task, members))
     return found
 
 
 def compile_initial_states(task: Task, members: int = 1) -> None:
-    """Compiles what `initial_states` needs, and computes nothing."""
+    """Compiles the functions that `initial_states` needs, without any computation."""
     _initial_states(task, members).lower(*_abstract_numbers(task, members)).compile()
 
 
 def _initial_states(task: Task, members: int) -> Any:
-    """Returns the compiled function that makes the states of their numbers."""
+    """Returns the compiled function that makes the states from their numbers."""
     of_one = functools.partial(_initial_state, task)
 
     def initial_states(*numbers: Any) -> TrainState:
@@ -116,7 +116,7 @@ def _abstract_numbers(task: Task, members: int) -> Any:
 
 
 def _numbers(tasks: Sequence[Task]) -> tuple[Hyperparameters, Hyperparameters, UInt32[Array, " members"]]:
-    """Returns what tasks of one program differ in, stacked: hyperparameters, the schedule's numbers, seeds."""
+    """Returns the stacked values that differ between tasks of one program: hyperparameters, schedule numbers, seeds."""
     experiments = [task.experiment for task in tasks]
     return (
         stack([experiment.optimizer.hyperparameters() for experiment in experiments]),

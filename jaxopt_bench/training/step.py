@@ -1,4 +1,4 @@
-"""The train step and the evaluation step: pure functions, from which every loop is composed."""
+"""The train step and the evaluation step: the pure functions that all loops use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jaxopt_bench.training.state import TrainState, moment
 from jaxopt_bench.training.task import Task
 from jaxopt_bench.training.update import update_parameters
 
-NEGLIGIBLE = 1e-30  # smaller batch statistics are taken as 0: near the smallest float32, a ratio has few correct digits
+NEGLIGIBLE = 1e-30  # smaller batch statistics count as 0: near the smallest float32, a ratio has few correct digits
 
 TrainStep = Callable[[TrainState, Examples], tuple[TrainState, StepMetrics]]
 AveragesStep = Callable[[PyTree[Array], PyTree[Array], Examples, UInt32[Array, ""], Integer[Array, ""]], PyTree[Array]]
@@ -29,9 +29,9 @@ EvaluationStep = Callable[
 def make_train_step(task: Task) -> TrainStep:
     """Returns `train_step(state, batch) -> (state, metrics)` for one task; it is not compiled yet.
 
-    The step follows the gradient of the problem's loss and counts itself. Its metrics are those of this one step,
-    before the update. If the loss, the gradient or the update is not finite, the parameters stay as they were, and the
-    metrics say so.
+    The step updates the parameters with the gradient of the problem's loss, and increments the step number. Its metrics
+    are those of this one step, before the update. If the loss, the gradient or the update is not finite, the parameters
+    stay unchanged, and the metrics record it.
     """
     problem, optimizer = task.problem, task.experiment.optimizer
 
@@ -77,7 +77,7 @@ def make_train_step(task: Task) -> TrainStep:
 def make_evaluation_step(task: Task) -> EvaluationStep:
     """Returns `evaluation_step(params, variables, batch, mask) -> (metrics, statistics)`, not compiled yet.
 
-    Nothing is random. Examples whose mask is False do not count in the metrics. The statistics are those of each
+    It uses no randomness. Examples whose mask is False do not count in the metrics. The statistics are those of each
     example, by name.
     """
     problem = task.problem
@@ -95,9 +95,10 @@ def make_evaluation_step(task: Task) -> EvaluationStep:
 def make_averages_step(task: Task) -> AveragesStep:
     """Returns `averages_step(params, variables, batch, seed, index) -> variables` for one task, not compiled yet.
 
-    It is for problems whose variables are running averages, of which only the shapes are read here. It returns the
-    statistics of one batch, drawn as that of the step `index`. A batch with the statistic s changes a running average r
-    with momentum m to m · r + (1 − m) · s. So r = 0 becomes a = (1 − m) · s, and r = a becomes b = (1 − m²) · s.
+    It is for problems whose variables are running averages; only the shapes of the given variables are used. It returns
+    the statistics of one batch, with the random draws of the step `index`. A batch with the statistic s changes a
+    running average r with momentum m to m · r + (1 − m) · s. So r = 0 becomes a = (1 − m) · s, and r = a becomes
+    b = (1 − m²) · s.
     Thus s = a / (2 − b / a), for any m and without cancellation if s is large.
     """
     problem = task.problem

@@ -24,13 +24,13 @@ _OF_EVALUATION = ("evaluate_test", "track_test")  # fields of an experiment that
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """An experiment with its problem, loaded.
+    """An experiment with its loaded problem.
 
     Attributes:
-      experiment: what is trained.
+      experiment: the experiment to train.
       problem: the loaded problem of the experiment.
-      code_path: how it is computed.
-      functions: the compiled functions, which all tasks share that have this dictionary; see `shared`.
+      code_path: the code path.
+      functions: the compiled functions, which are shared by all tasks with this dictionary; see `shared`.
 
     Raises:
       UserError: if a batch is larger than the training split, the training is too short for a single update, or the
@@ -64,7 +64,7 @@ class Task:
             )
 
     def _why_noisy(self) -> str:
-        """Returns why the loss differs from step to step, and what is expected; "" if it does not."""
+        """Returns why the loss function differs between steps, and the expected setting; "" if it does not differ."""
         title, size = self.experiment.workload.problem.title, self.experiment.workload.batch_size
         if self.problem.random:
             return f"But that of {title} is random, for example by dropout or noise. Expected a problem without these."
@@ -76,7 +76,7 @@ class Task:
         return ""
 
     def side_by_side(self, threads: int) -> Task:
-        """Returns the task with a code path that trains so many members of a population at the same time."""
+        """Returns the task with a code path that trains `threads` members of a population at the same time."""
         return dataclasses.replace(self, code_path=dataclasses.replace(self.code_path, side_by_side=threads))
 
     def shared(self, make: Callable[[], F], *key: Hashable) -> F:
@@ -84,9 +84,9 @@ class Task:
 
         Args:
           make: makes the function.
-          key: all that it depends on beside the problem and the code path.
+          key: all values on which it depends, besides the problem and the code path.
         """
-        key = (*key, id(self.problem), self.code_path)  # the function refers to the problem, so no other has its id
+        key = (*key, id(self.problem), self.code_path)  # the function refers to the problem, so no other one has its id
         if key not in self.functions:
             self.functions.setdefault(key, make())
         found: F = self.functions[key]
@@ -100,7 +100,7 @@ class Task:
 
     @property
     def train_examples(self) -> int:
-        """Examples to train on, validation examples left out."""
+        """The number of training examples, without the validation examples."""
         return self.problem.train_examples
 
     @property
@@ -120,9 +120,9 @@ class Task:
 
     @functools.cached_property
     def step_statistics(self) -> tuple[str, ...]:
-        """The statistics that a training step measures beside its loss, of those that the metrics are made of."""
+        """The statistics, besides the loss, that a training step measures and that the metrics need."""
         problem = self.problem
-        if problem.evaluate is None:  # then evaluation takes all of them from the loss
+        if problem.evaluate is None:  # then evaluation uses the loss function, which gives all of them
             return tuple(name for name in problem.statistics if name != LOSS)
         batch = jax.eval_shape(lambda: take_examples(problem.train, slice(self.experiment.workload.batch_size)))
 
@@ -136,7 +136,7 @@ class Task:
 
     @property
     def step_names(self) -> tuple[str, ...]:
-        """What means over training steps are taken of: the loss and other statistics, norms, evaluations."""
+        """The names of values averaged over training steps: the loss and other statistics, norms, evaluations."""
         evaluations = (EVALUATIONS,) if self.experiment.optimizer.line_search else ()
         return LOSS, *self.step_statistics, *NORMS, *evaluations
 

@@ -1,4 +1,4 @@
-"""One update of all parameters: by optax's transformations, or in one pass over memory where that is possible."""
+"""One update of all parameters: by optax's transformations, or in one pass over memory if that is possible."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def update_parameters(
 ) -> Update:
     """Returns the parameters and the state after one update, and the norms of the gradient and of the update.
 
-    Training checks each update: if the loss or a norm is not finite, the parameters stay as they were.
+    Training checks each update: if the loss or a norm is not finite, the parameters stay unchanged.
 
     Args:
       optimizer: the optimizer.
       hyperparameters: its float fields by name, as arrays.
-      now: where training is.
-      gradients: of the loss, one for each array of parameters.
+      now: the current moment of training.
+      gradients: the gradients of the loss, one for each array of parameters.
       opt_state: the state of `optimizer.transform`.
       params: the parameters.
-      loss: at these parameters.
-      fused: whether the update is made in one pass if the optimizer has that form; the results differ by rounding.
+      loss: the loss at these parameters.
+      fused: whether the update is made in one pass if the optimizer supports it; the results differ by rounding.
       checked: whether updates are checked.
-      value_fn: the loss as a function of the parameters, for an optimizer that searches along a line.
+      value_fn: the loss as a function of the parameters, for an optimizer with a line search.
     """
     if fused and has_fused_form(optimizer, params):
         return fused_update(optimizer, hyperparameters, now, gradients, opt_state, params, loss if checked else None)
@@ -53,7 +53,6 @@ def update_parameters(
     sound = jnp.isfinite(loss) & jnp.isfinite(gradient_norm) & jnp.isfinite(update_norm)
     changed = optax.apply_updates(params, updates)
     if checked:
-        # `sound` is computed from all arrays, so XLA knows that nothing reads the old parameters later, and overwrites
-        # them
+        # `sound` depends on all arrays, so XLA knows that the old parameters are not read later, and overwrites them
         changed = jax.tree.map(lambda new, old: jnp.where(sound, new, old), changed, params)
     return Update(changed, opt_state, gradient_norm, update_norm, sound)
