@@ -44,7 +44,7 @@ class SuiteTrainer:
         self.order, self.next = self._shuffled(), 0
 
     def run(self, steps: int) -> None:
-        """Makes some steps, and returns when the device has finished them."""
+        """Makes the given number of steps, and returns when the device has finished them."""
         for _ in range(steps):
             batch = self._batch()
             self.sum += self.update(batch, self.objective.draw(len(batch[0]), self.device))

@@ -65,7 +65,7 @@ class Trainer:
         self.order, self.next = self._shuffled(), 0
 
     def run(self, steps: int) -> None:
-        """Makes some steps, and returns when the device has finished them."""
+        """Makes the given number of steps, and returns when the device has finished them."""
         allow_tf32(True)
         for _ in range(steps):
             self._step()

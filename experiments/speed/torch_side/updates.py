@@ -53,7 +53,7 @@ class Updater:
         self.optimizer = getattr(torch.optim, kind)(self.parameters, **settings)
 
     def run(self, steps: int) -> None:
-        """Makes some updates, and returns when the device has finished them."""
+        """Makes the given number of updates, and returns when the device has finished them."""
         for _ in range(steps):
             self.optimizer.step()
         if self.device.type == "cuda":
