@@ -1,12 +1,13 @@
-"""cifar100_alexnet_*: AlexNet on CIFAR-100, SGD or AdamW, as a student study asks; and as one would train it.
+"""cifar100_alexnet_*: AlexNet on CIFAR-100 with SGD or AdamW, with the settings of a student study or modern settings.
 
 Trains:  AlexNet for 32×32 images, 30,351,844 parameters, on all 50,000 training images.
 From:    a student study that reports, for one run each, a training loss of 0.742 and an accuracy of 0.22 for SGD,
-         1.680 and 0.31 for AdamW, without saying on which split and at which epoch.
-Expect:  the study's own setting is 3,750,000 steps: at the 5.8 (SGD) and 4.6 (AdamW) steps/s of 2 cores of an Intel
-         Xeon, 7 and 9 days. It begins badly: AdamW's mean loss over its first 50 steps was 9,775, and after 550
-         steps 4.62; plain SGD's was 4.60 after 650. The loss of chance is ln 100 = 4.605. It is kept as it is, to
-         be compared with. The pair `_modern` is the same network as one would train it; not yet measured.
+         1.680 and 0.31 for AdamW. The study does not name the split and the epoch.
+Expect:  the study's own setting is 3,750,000 steps. They take 7 and 9 days at 5.8 (SGD) and 4.6 (AdamW) steps/s on 2
+         cores of an Intel Xeon. Training starts badly: the mean loss of AdamW was 9,775 over the first 50 steps, and
+         4.62 after 550 steps. The loss of plain SGD was 4.60 after 650 steps. The loss of random guesses is ln 100 =
+         4.605. The setting is not changed, for comparison. The pair `_modern` trains the same network with modern
+         settings. It has not been measured yet.
 Run:     make run EXP=cifar100_alexnet_adamw
          make run EXP=cifar100_alexnet_adamw_modern
 """
@@ -17,23 +18,23 @@ from jaxopt_bench.models import AlexNet
 from jaxopt_bench.optimizers import SGD, AdamW, Cosine, Exponential, MultiStep, Optimizer, Schedule
 from jaxopt_bench.problems import Classification
 
-STUDY = Workload(  # behind each value: whose it is
+STUDY = Workload(  # the comments give the source of each value
     name="cifar100_alexnet_batch4",
     problem=Classification(
         dataset="cifar100",  # the study's
-        # a modified AlexNet, Xavier weights, zero biases: the study's; sizes for 32×32 images: ours
+        # modified AlexNet, Xavier weights, zero biases: the study's; sizes for 32×32 images: ours
         model=AlexNet(),
         augmentation=Augmentation(
-            crop_padding=4,  # crops: the study's; by how much: ours
+            crop_padding=4,  # crops: the study's; the padding: ours
             flip=True,  # the study's
-            rotation=15,  # rotations: the study's; by how much: ours
+            rotation=15,  # rotations: the study's; the angle: ours
         ),
-        validation_fraction=0,  # the study's: all 50,000 images train
+        validation_fraction=0,  # the study's: training on all 50,000 images
     ),
     epochs=300,  # the study's
     batch_size=4,  # the study's
 )
-MODERN = Workload(  # all of it is ours
+MODERN = Workload(  # all values are ours
     name="cifar100_alexnet",
     problem=Classification(dataset="cifar100", model=AlexNet(), augmentation=Augmentation(crop_padding=4, flip=True)),
     epochs=100,
@@ -47,19 +48,19 @@ def study(optimizer: Optimizer, schedule: Schedule) -> Experiment:
         workload=STUDY,
         optimizer=optimizer,
         schedule=schedule,
-        track_test=True,  # ours: it draws its curves over epochs, on a split it does not name
+        track_test=True,  # ours: the study plots curves over epochs, for a split that it does not name
     )
 
 
 def modern(optimizer: Optimizer) -> Experiment:
-    """Returns the same network under a setting of today; all of it is ours."""
+    """Returns an experiment with the same network and modern settings. All settings are ours."""
     return Experiment(workload=MODERN, optimizer=optimizer, schedule=Cosine(warmup=5))
 
 
 AT_150_AND_200 = MultiStep(boundaries=(150, 200), factor=0.1)  # the study's
 EVERY_50 = Exponential(every=50, factor=0.1)  # the study's other schedule
 
-# learning rate and weight decay: the study's; no momentum, and decay by L2: ours, for a study that says "SGD"
+# learning rate and weight decay: the study's; no momentum, and L2 decay: ours, because the study only says "SGD"
 PLAIN = SGD(learning_rate=0.01, weight_decay=5e-4)
 MOMENTUM = SGD(learning_rate=0.01, momentum=0.9, weight_decay=5e-4)
 # learning rate and weight decay: the study's; decoupled decay, b1, b2 and eps: ours

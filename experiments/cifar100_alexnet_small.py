@@ -1,9 +1,10 @@
-"""cifar100_alexnet_small_*: the small AlexNet known from CIFAR repositories, on CIFAR-100.
+"""cifar100_alexnet_small_*: the small AlexNet that is common in CIFAR repositories, on CIFAR-100.
 
-Trains:  five convolutions and one dense layer, 2.5 M parameters, on 45,000 images (5,000 validate).
-From:    a variant common in CIFAR repositories, published at 43.9% test accuracy on CIFAR-100 (SGD, 164 epochs).
-Expect:  after 10 of 10 epochs on all 50,000 images 37.9% ± 0.3 test accuracy with SGD, 33.0% ± 3.1 with AdamW (3 seeds,
-         95% interval); the whole has not been measured here.
+Trains:  five convolutions and one dense layer, 2.5 M parameters, on 45,000 images (5,000 for validation).
+From:    a variant that is common in CIFAR repositories. Its published test accuracy on CIFAR-100 is 43.9% (SGD, 164
+         epochs).
+Expect:  after 10 of 10 epochs on all 50,000 images, a test accuracy of 37.9% ± 0.3 with SGD and 33.0% ± 3.1 with AdamW
+         (3 seeds, 95% interval). The whole experiment has not been measured here.
 Run:     make run EXP=cifar100_alexnet_small_sgd
          make run EXP=cifar100_alexnet_small_adamw ARGS="--epochs 2 --validation-fraction 0"
 """

@@ -1,11 +1,12 @@
 """cifar10_resnet20_* and cifar10_resnet18_*: residual networks on CIFAR-10, one experiment for each optimizer.
 
-Trains:  ResNet-20 (0.27 M parameters) and ResNet-18 (11.2 M) on 45,000 images (5,000 validate).
+Trains:  ResNet-20 (0.27 M parameters) and ResNet-18 (11.2 M) on 45,000 images (5,000 for validation).
 From:    a student study that compares SGD, Adam, Nadam, AMSGrad and Padam on a ResNet. Epochs, schedule, batch size,
-         and all of Padam are its authors' (Chen et al., 2020); the other optimizers' settings are common ones, ours.
+         and all settings of Padam are those of Padam's authors (Chen et al., 2020). The settings of the other
+         optimizers are common values, chosen by us.
 Expect:  after 5 of 5 epochs on all 50,000 images, cosine to zero, seed 0, ResNet-20 with SGD reaches 76.6% test
-         accuracy; the whole has not been measured here. He et al. (2015) publish 91.25% for ResNet-20, by SGD with
-         weight decay 1e-4 over 164 epochs; Chen et al. about 95% for ResNet-18.
+         accuracy. The whole experiment has not been measured here. He et al. (2015) publish 91.25% for ResNet-20, with
+         SGD and weight decay 1e-4 over 164 epochs. Chen et al. publish about 95% for ResNet-18.
 Run:     make run EXP=cifar10_resnet20_sgd
 """
 
@@ -29,7 +30,7 @@ OPTIMIZERS = {
     "adam": Adam(learning_rate=1e-3, weight_decay=1e-4),
     "nadam": Nadam(learning_rate=1e-3, weight_decay=1e-4),
     "amsgrad": AMSGrad(learning_rate=1e-3, weight_decay=1e-4),
-    # as its authors train it, with their code's bias correction and eps
+    # the settings of its authors, with the bias correction and eps of their code
     "padam": Padam(learning_rate=0.1, partial=1 / 8, weight_decay=5e-4, bias_correction=True, eps=1e-8),
 }
 

@@ -1,9 +1,9 @@
 """cifar10_vgg16_* and cifar100_vgg16_*: VGG-16 with batch normalisation and a single dense layer.
 
-Trains:  14.7 M parameters on 45,000 images (5,000 validate).
-From:    no one paper: 200 epochs of batches of 128, crops and flips, SGD with momentum 0.9 and weight decay 5e-4 are
-         how this network is usually trained on CIFAR; AdamW's settings are ours.
-Expect:  it has not been trained here. Published implementations of the same network reach some 93% to 94% on CIFAR-10.
+Trains:  14.7 M parameters on 45,000 images (5,000 for validation).
+From:    not from a single paper. 200 epochs with batch size 128, crops and flips, and SGD with momentum 0.9 and weight
+         decay 5e-4 are the usual settings for this network on CIFAR. The settings of AdamW are ours.
+Expect:  it has not been trained here. Published implementations of the same network reach about 93% to 94% on CIFAR-10.
 Run:     make run EXP=cifar10_vgg16_sgd
 """
 

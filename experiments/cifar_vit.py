@@ -1,10 +1,11 @@
-"""cifar10_vit_tiny_* and cifar100_vit_tiny_*: a small vision transformer, patches of 4×4 pixels.
+"""cifar10_vit_tiny_* and cifar100_vit_tiny_*: a small vision transformer with patches of 4×4 pixels.
 
-Trains:  12 blocks of attention, 5.4 M parameters, on 45,000 images (5,000 validate).
-From:    no one paper: AdamW, warm-up and cosine as vision transformers are usually trained, but shorter. Muon's
-         updates have the size of AdamW's (Liu et al., 2025), so that both share a learning rate and a weight decay;
-         Lion's rate is ten times lower and its decay ten times higher (Chen et al., 2023, section 5).
-Expect:  they have not been trained here. Without more augmentation than this, vision transformers stay behind
+Trains:  12 blocks of attention, 5.4 M parameters, on 45,000 images (5,000 for validation).
+From:    not from a single paper. AdamW, warm-up and cosine schedule are usual for vision transformers, but the training
+         is shorter. The updates of Muon have the size of AdamW's updates (Liu et al., 2025), so both have the same
+         learning rate and weight decay. The learning rate of Lion is ten times lower and its weight decay ten times
+         higher (Chen et al., 2023, section 5).
+Expect:  they have not been trained here. Without stronger augmentation, vision transformers are less accurate than
          convolutional networks on CIFAR.
 Run:     make run EXP=cifar10_vit_tiny_adamw
 """

@@ -1,8 +1,8 @@
 """cifar10_wrn*_* and cifar100_wrn*_*: wide residual networks, WRN-16-4 and WRN-28-10.
 
-Trains:  2.7 M and 36.5 M parameters (10 classes) on 45,000 images (5,000 validate).
-From:    with SGD, the networks' authors (Zagoruyko and Komodakis, 2016, section 3); AdamW's settings are ours, on the
-         same schedule.
+Trains:  2.7 M and 36.5 M parameters (10 classes) on 45,000 images (5,000 for validation).
+From:    the settings of SGD are those of the networks' authors (Zagoruyko and Komodakis, 2016, section 3). The settings
+         of AdamW are ours, with the same schedule.
 Expect:  they have not been trained here. The authors publish 4.00% test error on CIFAR-10 and 19.25% on CIFAR-100 for
          WRN-28-10, trained on all 50,000 images.
 Run:     make run EXP=cifar10_wrn16_4_sgd

@@ -1,7 +1,7 @@
-"""diamonds_mlp_*: the price of a diamond from nine measures, one experiment for each optimizer.
+"""diamonds_mlp_*: prediction of the price of a diamond from nine features, one experiment for each optimizer.
 
-Trains:  two hidden layers of 100 units (11,201 parameters) on 7,200 diamonds (800 validate, 2,000 test).
-From:    the data set `diamonds` of ggplot2; a subset comes with this package, so nothing is downloaded.
+Trains:  two hidden layers of 100 units (11,201 parameters) on 7,200 diamonds (800 for validation, 2,000 for testing).
+From:    the data set `diamonds` of ggplot2. A subset is part of this package, so nothing is downloaded.
 Expect:  after 30 epochs (3,360 steps), seed 0, a test RMSE of 668 US dollars with SGD, 680 with Adam and 663 with AdamW
          (R² of 0.972 to 0.973). The standard deviation of the price is 3,959. A run took 27 to 50 s on two CPU cores of
          a machine shared with other programs (load 10).

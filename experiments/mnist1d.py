@@ -1,12 +1,12 @@
-"""mnist1d_*: four networks on MNIST-1D, 5,000 sequences of 40 numbers in ten classes that are generated in a second.
+"""mnist1d_*: four networks on MNIST-1D: 5,000 sequences of 40 numbers in ten classes, which are generated in a second.
 
 Trains:  a linear model, a multilayer perceptron, a GRU of 64 units and three convolutions, on 3,600 sequences (400
-         validate, 1,000 test).
-From:    Greydanus & Kobak (2020), "Scaling down Deep Learning with MNIST-1D", who report test accuracies of 32%
-         (linear), 68% (MLP), 91% (GRU) and 94% (CNN) after training on all 4,000 sequences. Their GRU is another one: 6
-         units in each of two directions, of which all states are read.
-Expect:  with AdamW and seed 0 test accuracies of 32.4% (linear), 66.1% (MLP), 97.4% (GRU) and 90.1% (CNN), in 1 to 3
-         minutes each on two cores of an Intel Xeon that others used at the same time.
+         for validation, 1,000 for testing).
+From:    Greydanus & Kobak (2020), "Scaling down Deep Learning with MNIST-1D". They report test accuracies of 32%
+         (linear), 68% (MLP), 91% (GRU) and 94% (CNN) after training on all 4,000 sequences. Their GRU is different: it
+         has 6 units in each of two directions, and the output depends on all states.
+Expect:  with AdamW and seed 0, test accuracies of 32.4% (linear), 66.1% (MLP), 97.4% (GRU) and 90.1% (CNN), in 1 to 3
+         minutes each on two cores of an Intel Xeon that other programs used at the same time.
 Run:     make run EXP=mnist1d_gru_adamw
 """
 

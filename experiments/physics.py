@@ -2,7 +2,7 @@
 
 Trains:  hidden layers of 32 units with tanh: 3 (2,209 parameters) on 1,000 points for the Poisson equation, 4 (3,297
          parameters) on 2,000 points for Burgers' equation.
-From:    Raissi, Perdikaris & Karniadakis (2019), who reach a relative L2 error of 6.7e-4 on Burgers' equation with
+From:    Raissi, Perdikaris & Karniadakis (2019). They reach a relative L2 error of 6.7e-4 on Burgers' equation with
          L-BFGS, 8 hidden layers of 20 units and 10,000 points.
 Expect:  these relative L2 errors on the test grid with seed 0, after 2,000 steps on small batches, or with L-BFGS after
          the steps in brackets on all points.
@@ -33,7 +33,7 @@ def experiment(workload: Workload, optimizer: Optimizer) -> Experiment:
 
 
 def line_search(name: str, problem: DifferentialEquation, epochs: int) -> Experiment:
-    """Returns an equation with L-BFGS, all points in each batch."""
+    """Returns an equation with L-BFGS. Each batch contains all points."""
     workload = Workload(name=f"{name}_full_batch", problem=problem, epochs=epochs, batch_size=problem.points)
     return Experiment(workload=workload, optimizer=LBFGS)
 

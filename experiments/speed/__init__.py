@@ -1,4 +1,4 @@
-"""The speed benchmark, `make bench`: training measured beside PyTorch; see README.md in this folder.
+"""The speed benchmark, `make bench`: it compares the speed of training with PyTorch; see README.md in this folder.
 
-Scripts, no library: `jaxopt_bench` knows nothing of them, and only they import PyTorch.
+This package consists of scripts. It is not a library: `jaxopt_bench` does not use it, and only it imports PyTorch.
 """

@@ -1,4 +1,4 @@
-"""`python -m experiments.speed [flags]`: measures, prints tables, and writes a JSON document as it goes."""
+"""`python -m experiments.speed [flags]`: measures speed, prints tables, and writes a JSON document after each row."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from experiments.speed.sections.flags import Flags
 
 
 def main() -> None:
-    """Measures what the command line asks for."""
+    """Runs the measurements that the command line requests."""
     flags = tyro.cli(Flags, prog="python -m experiments.speed")
     restart_with_settings()
-    # Imported only now: JAX and PyTorch take seconds, and this process may just have started again.
+    # Imported only now: importing JAX and PyTorch takes seconds, and this process may just have been restarted.
     from experiments.speed.output.tables import console
     from experiments.speed.sections import run
     from experiments.speed.torch_side.peer import TorchPeer

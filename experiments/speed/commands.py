@@ -1,7 +1,7 @@
-"""How long whole commands take: `python -m experiments.speed.commands [--repeats 3]`.
+"""Measures the time of whole commands: `python -m experiments.speed.commands [--repeats 3]`.
 
-One is a study with an empty compilation cache, the other a run of some seconds whose program is in the cache. For the
-run, it also prints which share of the time is neither training nor evaluation.
+One command is a study with an empty compilation cache. The other is a run of some seconds with its program in the
+cache. For the run, it also prints the share of the time that is neither training nor evaluation.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ class Flags:
     """Measure the seconds of whole commands."""
 
     study: str = "digits"
-    """The study that is compared, with an empty compilation cache. Its data set must come with the project."""
+    """The study to compare with an empty compilation cache. Its data set must be part of the project."""
     experiment: str = "digits_cnn_adamw"
-    """The experiment that is run, with its program in the cache. Its data set must come with the project."""
+    """The experiment to run with its program in the cache. Its data set must be part of the project."""
     epochs: int = 120
-    """How many epochs of it."""
+    """The number of epochs of the experiment."""
     repeats: int = 3
-    """How often each command is timed."""
+    """The number of measurements of each command."""
     out: pathlib.Path | None = None
     """The JSON document; by default experiments/speed/results/<hardware>-commands.json."""
 
@@ -62,7 +62,7 @@ def study_row(study: str, repeats: int) -> Row:
 
 
 def run_row(name: str, epochs: int, repeats: int) -> Row:
-    """Returns the row of a run. Before it is timed, the run is made once to fill the cache."""
+    """Returns the row of a run. One run before the measurement fills the cache."""
     words = ["run", name, "--epochs", str(epochs)]
     experiment = catalog.find(name).replace(epochs=epochs)
     seconds, evaluations = [], []
@@ -89,10 +89,10 @@ def run_row(name: str, epochs: int, repeats: int) -> Row:
 
 
 def _seconds(words: list[str], cache: pathlib.Path) -> float:
-    """Returns how long a command takes.
+    """Returns the seconds that a command takes.
 
     Raises:
-      RuntimeError: if it fails.
+      RuntimeError: if the command fails.
     """
     variables = {**os.environ, files.CACHE: str(cache)}
     variables.pop("JAX_COMPILATION_CACHE_DIR", None)  # JAX would use it instead of the project's own
@@ -106,7 +106,7 @@ def _seconds(words: list[str], cache: pathlib.Path) -> float:
 
 
 def main() -> None:
-    """Measures what the command line asks for."""
+    """Runs the measurements that the command line requests."""
     flags = tyro.cli(Flags, prog="python -m experiments.speed.commands")
     restart_with_settings()
     document = Document.begin("experiments.speed.commands", {"repeats": flags.repeats})

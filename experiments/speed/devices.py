@@ -1,7 +1,7 @@
-"""What more devices are worth: `python -m experiments.speed.devices [--counts 1 2 4 8] [--members 1 8]`.
+"""Measures the benefit of more devices: `python -m experiments.speed.devices [--counts 1 2 4 8] [--members 1 8]`.
 
-A network's training step, of one run whose batches they divide, or of a population whose members they divide. On a CPU
-the devices are simulated: they share its cores, so that what is measured there is what dividing costs.
+It measures the training step of a network. The devices share the batches of one run, or the members of a population. On
+a CPU the devices are simulated and share the cores of the CPU, so this measures only the cost of the division.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ from experiments.speed.output.tables import console, show
 
 @dataclasses.dataclass(frozen=True)
 class Flags:
-    """Measure one device beside several."""
+    """Compare one device with several devices."""
 
     workload: str = "resnet20-sgd-128"
-    """A line of the benchmark, or a network that has a single one."""
+    """A line of the benchmark, or a network that has a single line."""
     counts: tuple[int, ...] = (1, 2, 4, 8)
-    """Numbers of devices, of which those count that there are; where there is a CPU alone, as many are simulated."""
+    """Numbers of devices. Numbers larger than the available devices are skipped; a CPU simulates the devices."""
     members: tuple[int, ...] = (1, 8)
-    """Sizes of the population; 1 divides each batch."""
+    """Sizes of the population. With size 1, the devices share each batch."""
     rounds: int = 5
-    """Blocks of each number of devices that count."""
+    """The number of measured blocks for each number of devices."""
     block_seconds: float = 1.0
-    """How long a block lasts; it has one step at least."""
+    """The duration of a block. A block has at least one step."""
     out: pathlib.Path | None = None
     """The JSON document; by default experiments/speed/results/<hardware>-devices.json."""
 
 
 def restart_with_devices(count: int) -> None:
-    """Starts this process again, with an environment in which a CPU is so many devices."""
+    """Restarts this process with an environment in which a CPU simulates `count` devices."""
     simulated = f"--xla_force_host_platform_device_count={count}"
     flags = os.environ.get("XLA_FLAGS", "")
     restart_with_settings({} if simulated in flags else {"XLA_FLAGS": f"{flags} {simulated}".strip()})
 
 
 def rows(workload: Workload, counts: Sequence[int], sizes: Sequence[int], plan: Plan) -> Iterator[Row]:
-    """Yields a row for each size of the population and number of devices, all numbers measured by turns."""
+    """Yields a row for each population size and number of devices. Measurements of all numbers alternate."""
     task = make_task(workload, "float32", 8 * workload.batch_size)
     images = noise(task)
     for members in sizes:
@@ -72,7 +72,7 @@ def rows(workload: Workload, counts: Sequence[int], sizes: Sequence[int], plan: 
 
 
 def main() -> None:
-    """Measures what the command line asks for."""
+    """Runs the measurements that the command line requests."""
     flags = tyro.cli(Flags, prog="python -m experiments.speed.devices")
     restart_with_devices(max(flags.counts))
     counts = [count for count in flags.counts if count <= len(jax.devices())]

@@ -1,8 +1,8 @@
-"""How fast plain ResNet-18 reaches 96% on CIFAR-10: `python -m experiments.speed.record --data-dir DIR`.
+"""Measures the time to 96% on CIFAR-10 with plain ResNet-18: `python -m experiments.speed.record --data-dir DIR`.
 
-Trains `cifar10_resnet18_sgd_record` with 10 seeds as one population; says how accurate they are and how long one takes.
-`--predict` trains nothing: it says how long a step must take at least on chips that we know of, and how near to that
-bound this machine comes.
+It trains `cifar10_resnet18_sgd_record` with 10 seeds as one population, and reports their accuracies and the time of
+one seed. With `--predict` it trains nothing: it reports a lower bound of the time of a step on known chips, and how
+close this machine comes to its bound.
 """
 
 from __future__ import annotations
@@ -42,25 +42,25 @@ class Flags:
     """Measure the record, or predict it."""
 
     experiment: str = "cifar10_resnet18_sgd_record"
-    """What is trained."""
+    """The experiment to train."""
     seeds: int = 10
-    """With how many seeds."""
+    """The number of seeds."""
     epochs: int | None = None
-    """In place of the experiment's own."""
+    """The number of epochs, in place of the experiment's own number."""
     members: Literal["map", "vmap"] = "map"
-    """Whether the seeds take turns within the program, or are computed together."""
+    """Whether the program computes the seeds one after the other (map) or together (vmap)."""
     predict: bool = False
-    """Train nothing."""
+    """Predict the time, and train nothing."""
     data_dir: pathlib.Path | None = None
     """Folder of TFDS data sets."""
     runs_dir: pathlib.Path = pathlib.Path("runs/record")
-    """Folder of run directories; what is there is not trained again."""
+    """Folder of run directories. Existing runs are not trained again."""
     out: pathlib.Path | None = None
     """The JSON document; by default experiments/speed/results/<hardware>-record.json, or -prediction.json."""
 
 
 def main() -> None:
-    """Measures or predicts what the command line asks for."""
+    """Runs the measurement or the prediction that the command line requests."""
     flags = tyro.cli(Flags, prog="python -m experiments.speed.record")
     experiment = catalog.find(flags.experiment)
     if flags.epochs:
@@ -88,9 +88,9 @@ def main() -> None:
 
 
 def predicted(experiment: Experiment) -> list[Row]:
-    """Returns a row for each chip, and one for this machine with what it attains.
+    """Returns a row for each chip, and a row for this machine with its measured rates.
 
-    What it attains is measured in float32 where it is a CPU, which has no products in bfloat16.
+    On a CPU the rates are measured in float32, because a CPU has no products in bfloat16.
     """
     rows = [_bound(_task(experiment), chip) for chip in roofline.CHIPS]
     on_cpu = jax.default_backend() == "cpu"
@@ -131,7 +131,7 @@ def _task(experiment: Experiment) -> Task:
 
 
 def measured(experiment: Experiment, flags: Flags) -> Row:
-    """Trains the seeds and returns what they reached and took."""
+    """Trains the seeds and returns their accuracies and times."""
     path = dataclasses.replace(choose_code_path(), members=flags.members)
     began = time.perf_counter()
     runs = train_population(

@@ -1,9 +1,9 @@
-"""How long a report takes, and how large its page is: `python -m experiments.speed.reports [--runs 10 100 1000]`.
+"""Measures the time of a report and the size of its page: `python -m experiments.speed.reports [--runs 10 100 1000]`.
 
-It takes the recorded runs of the digits study as often as it needs them, stretches their curves to as many epochs as a
-long training has, and saves them as results; from there on it does what `jaxopt-bench report` does. With Playwright
-and a Chromium at hand it also measures how long the page takes to draw all of its charts, one after the other as a
-reader scrolls to them, and to switch an optimizer off in all of them.
+It repeats the recorded runs of the digits study, stretches their curves to the number of epochs of a long training, and
+saves them as results. Then it does the same as `jaxopt-bench report`. If Playwright and Chromium are installed, it also
+measures the time in which the page draws all of its charts, one after the other like for a reader who scrolls, and the
+time in which it switches an optimizer off in all charts.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ RECORDED = pathlib.Path(__file__).parents[1] / "results" / "digits"
 
 @dataclasses.dataclass(frozen=True)
 class Flags:
-    """Measure how fast reports are built, and their sizes."""
+    """Measure the time to build reports, and their sizes."""
 
     runs: tuple[int, ...] = (10, 100, 1000)
-    """How many runs a study has."""
+    """Numbers of runs in a study."""
     epochs: int = 300
-    """How long their curves are."""
+    """The number of epochs of their curves."""
 
 
 def made(recorded: Results, count: int, epochs: int) -> Results:
-    """Returns results of a study of about so many runs: half of them trials, half confirmations."""
+    """Returns the results of a study of about `count` runs: half of them are trials, half are confirmations."""
     (document,) = recorded.documents
     names = [c.name for c in document.study.contenders][: max(2, min(5, count // 20))]
     each = count // (2 * len(names))
@@ -59,7 +59,7 @@ def made(recorded: Results, count: int, epochs: int) -> Results:
 
 
 def stretched(lines: pl.DataFrame, epochs: int) -> pl.DataFrame:
-    """Returns a run's lines at the ends of epochs, as if there had been more of them."""
+    """Returns the metrics of a run at the ends of epochs, stretched to a larger number of epochs."""
     parts = []
     for (split,), own in lines.filter(pl.col("split") != "train_steps").group_by("split"):
         ends = own.sort("step")
@@ -74,7 +74,7 @@ def stretched(lines: pl.DataFrame, epochs: int) -> pl.DataFrame:
 
 
 def drawing(page_file: pathlib.Path) -> Iterator[tuple[str, float]]:
-    """Yields what the browser does and the seconds that it takes; nothing where there is no browser."""
+    """Yields the name of each browser task and its seconds; nothing if there is no browser."""
     chromium = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     try:
         from playwright.sync_api import sync_playwright
@@ -99,7 +99,7 @@ def drawing(page_file: pathlib.Path) -> Iterator[tuple[str, float]]:
 
 
 def main() -> None:
-    """Measures what the command line asks for."""
+    """Runs the measurements that the command line requests."""
     flags = tyro.cli(Flags, prog="python -m experiments.speed.reports")
     recorded = load(RECORDED)
     for count in flags.runs:

@@ -1,9 +1,9 @@
-"""How long thousands of runs take to be read as tables: `python -m experiments.speed.tables [--runs 10000]`.
+"""Measures the time to read thousands of runs as tables: `python -m experiments.speed.tables [--runs 10000]`.
 
-It trains one small network for a moment, copies its directory with other seeds, learning rates and digests, and loads
-the copies with `jaxopt_bench.results.load` in processes of their own. 10,000 runs with 105 lines of metrics each
-(353 MB) took 6.2 s (5.6 to 7.2) and 0.74 GB of memory at the peak, on 2 cores of an Intel Xeon with AVX-512. Line
-by line, with Python's own reader of JSON, they take three times the time and the memory.
+It trains one small network for a short time, copies its directory with other seeds, learning rates and digests, and
+loads the copies with `jaxopt_bench.results.load` in separate processes. For 10,000 runs with 105 lines of metrics each
+(353 MB), this took 6.2 s (5.6 to 7.2) with a peak of 0.74 GB of memory, on 2 cores of an Intel Xeon with AVX-512.
+Reading line by line with Python's own JSON reader takes three times the time and the memory.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ COPIED = ("config.json", "summary.json", "metrics.jsonl", "lock")
 
 @dataclasses.dataclass(frozen=True)
 class Flags:
-    """Measure how fast runs are read as tables."""
+    """Measure the time to read runs as tables."""
 
     runs: int = 10_000
-    """How many."""
+    """The number of runs."""
     repeats: int = 3
-    """How often they are read."""
+    """The number of measurements."""
     data_dir: pathlib.Path | None = None
     """TFDS data directory for the digits; a temporary one by default."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Loaded:
-    """What loading took.
+    """The time and the memory of loading.
 
     Attributes:
-      runs: rows of the one table.
-      lines: rows of the other.
-      seconds: of the clock.
-      processor_seconds: of all cores together.
-      peak_bytes: the largest memory of the process, Python and what it imports included.
+      runs: the number of rows of the table of runs.
+      lines: the number of rows of the table of metrics.
+      seconds: elapsed seconds.
+      processor_seconds: processor seconds of all cores together.
+      peak_bytes: the peak memory of the process, including Python and its imports.
     """
 
     runs: int
@@ -69,7 +69,7 @@ def train_one(folder: pathlib.Path, data_dir: pathlib.Path) -> pathlib.Path:
 
 
 def make_copies(run: pathlib.Path, folder: pathlib.Path, count: int) -> None:
-    """Makes run directories of one, which differ in seed, learning rate and digest."""
+    """Copies a run directory. The copies differ in seed, learning rate and digest."""
     config, summary = (json.loads((run / name).read_text()) for name in ("config.json", "summary.json"))
     draws = random.Random(0)
     for seed in range(count):
@@ -85,7 +85,7 @@ def make_copies(run: pathlib.Path, folder: pathlib.Path, count: int) -> None:
 
 
 def measured(folder: pathlib.Path) -> Loaded:
-    """Loads a folder and returns what that took; the peak is that of this process so far."""
+    """Loads a folder and returns the measurement. The peak memory is that of this process so far."""
     began, processor = time.perf_counter(), time.process_time()
     results = load(folder)
     seconds, processor = time.perf_counter() - began, time.process_time() - processor
@@ -93,7 +93,7 @@ def measured(folder: pathlib.Path) -> Loaded:
 
 
 def main() -> None:
-    """Measures what the command line asks for."""
+    """Runs the measurements that the command line requests."""
     flags = tyro.cli(Flags, prog="python -m experiments.speed.tables")
     with tempfile.TemporaryDirectory() as scratch:
         folder = pathlib.Path(scratch)

@@ -1,6 +1,6 @@
-"""Reads the official archives of CIFAR-10 and CIFAR-100, binary or Python version, and checks all of them.
+"""Reads the official archives of CIFAR-10 and CIFAR-100, binary or Python version, and checks all of their contents.
 
-Writes nothing, runs nothing, knows no TFDS.
+This module writes no files, executes no code from the archives, and does not depend on TFDS.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _PICKLED_LIMIT = 256  # bytes of an example besides its image: labels and a file
 
 @dataclasses.dataclass(frozen=True)
 class Labels:
-    """One label of each example.
+    """One kind of label, of which each example has one.
 
     Attributes:
-      feature: its feature's name in TFDS.
-      count: how many classes there are.
-      names_file: the binary version's file of their names.
+      feature: the name of the feature in TFDS.
+      count: the number of classes.
+      names_file: the file of the class names in the binary version.
       key: the name of the list of labels in the Python version's files.
       names_key: the name of the list of class names in the Python version's `Layout.python_names`.
     """
@@ -45,17 +45,17 @@ class Labels:
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """Where the official archives keep what.
+    """The names and the structure of the files in the official archives.
 
     Attributes:
-      url: where the binary version is downloaded from.
-      folder: the one folder in the binary version.
-      files: the binary version's record files of each split, all of one size.
+      url: the address from which the binary version is downloaded.
+      folder: the only folder in the binary version.
+      files: the record files of each split in the binary version. All files have the same size.
       labels: the label bytes that precede each image in the binary version, in order.
-      python_archive: the official name of the Python version.
-      python_folder: the one folder in it.
-      python_files: its pickle files of each split.
-      python_names: its pickle file of the class names.
+      python_archive: the official file name of the Python version.
+      python_folder: the only folder in the Python version.
+      python_files: the pickle files of each split in the Python version.
+      python_names: the pickle file of the class names in the Python version.
     """
 
     url: str
@@ -69,7 +69,7 @@ class Layout:
 
     @property
     def archive(self) -> str:
-        """The binary version's official file name."""
+        """The official file name of the binary version."""
         return self.url.rpartition("/")[2]
 
     @property
@@ -79,7 +79,7 @@ class Layout:
 
     @property
     def accepted(self) -> str:
-        """What can be read, for messages."""
+        """The archives and folders that can be read, for messages."""
         return (
             f"{self.archive} or {self.python_archive} (or .tar, .tar.bz2, .tar.xz, .zip), or one of the folders "
             f"{self.folder} and {self.python_folder}"
@@ -115,7 +115,7 @@ LAYOUTS: dict[str, Layout] = {
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Examples:
-    """One split's examples in the files' order, with every label each of them has."""
+    """The examples of one split in the order of the files, with all of their labels."""
 
     images: UInt8[np.ndarray, "examples height width channels"]
     labels: dict[str, UInt8[np.ndarray, " examples"]]
@@ -123,25 +123,25 @@ class Examples:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Contents:
-    """All of a data set: the names of each label feature's classes, and the splits."""
+    """A whole data set: the class names of each label feature, and the splits."""
 
     label_names: dict[str, tuple[str, ...]]
     splits: dict[SplitName, Examples]
 
 
 def read_cifar(source: Path, spec: DatasetSpec) -> Contents:
-    """Returns the verified contents of an official archive, or of the folder that it unpacks to.
+    """Returns the verified contents of an official archive, or of the unpacked folder.
 
-    Both versions give the same arrays. The Python version consists of pickle files, which are read without running
-    them. Where both are there, the binary version is read.
+    Both versions give the same arrays. The Python version consists of pickle files, which are read without executing
+    them. If both versions are present, the binary version is read.
 
     Args:
-      source: the archive, the folder that holds the files, or that folder's parent.
-      spec: which data set is expected, and how many examples it has.
+      source: the archive, the folder that contains the files, or the parent of that folder.
+      spec: the expected data set and its number of examples.
 
     Raises:
-      UserError: naming the file and what is wrong: the path does not exist, it is not an archive or a truncated or
-        damaged one, a member is missing, or the size, a label or a list of names is not what it must be.
+      UserError: if the path does not exist, is not an archive, or is a truncated or damaged archive; if a member is
+        missing; or if a size, a label or a list of names is wrong. The message names the file and the problem.
     """
     layout = LAYOUTS[spec.name]
     binary, python = _Binary(source, spec, layout), _Python(source, spec, layout)
@@ -162,7 +162,7 @@ def read_cifar(source: Path, spec: DatasetSpec) -> Contents:
 
 
 class _Version(abc.ABC):
-    """One version of an archive: the most bytes that each of its files may have, and how they are read."""
+    """Reads one version of an archive. `limits` contains the largest accepted size of each file, in bytes."""
 
     limits: dict[str, int]
 
@@ -170,10 +170,10 @@ class _Version(abc.ABC):
         self._source, self._layout, self._files = source, layout, files
 
     def contents(self, found: FoundFiles) -> Contents:
-        """Returns what the files hold.
+        """Returns the contents of the files.
 
         Raises:
-          UserError: if a file is missing, or is not what it must be.
+          UserError: if a file is missing or has wrong contents.
         """
         for file in self.limits:
             if file in found.oversized:
@@ -189,11 +189,11 @@ class _Version(abc.ABC):
 
     @abc.abstractmethod
     def _names(self, label: Labels, found: FoundFiles) -> tuple[str, list[str]]:
-        """Returns the file of the names of a label's classes, and the names."""
+        """Returns the name of the file with the class names of a label, and the class names."""
 
     @abc.abstractmethod
     def _read(self, file: str, content: bytes) -> tuple[Planes, list[UInt8[np.ndarray, " examples"]]]:
-        """Returns the images of a file, as planes of red, green and blue, and each of their labels in order."""
+        """Returns the images of a file as planes of red, green and blue, and an array for each label, in order."""
 
     def _checked_names(self, label: Labels, found: FoundFiles) -> tuple[str, ...]:
         file, names = self._names(label, found)

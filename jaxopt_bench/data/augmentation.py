@@ -1,6 +1,6 @@
-"""Augmentation on the device: pure functions from a batch of bytes to the normalised floats a network reads.
+"""Augmentation on the device: pure functions that convert a batch of bytes to normalised floats for a network.
 
-Nothing here reads files. The seed and the step may be traced, so the functions work under `jit`, `vmap` and `scan`.
+This module reads no files. The seed and the step may be traced, so the functions work under `jit`, `vmap` and `scan`.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ Count = Integer[Array, ""] | int
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation(Config):
-    """Which random changes training images undergo; the defaults change nothing.
+    """The random changes of training images. The defaults change nothing.
 
     Attributes:
-      crop_padding: zero pixels added on every side before a random crop back to the original size.
-      flip: whether to mirror left and right with probability 1/2.
-      rotation: degrees; each image turns about its centre by an angle uniform in ±`rotation`.
-      cutout: side in pixels of the square set to the mean, its centre uniform over the image (DeVries & Taylor 2017,
-        https://arxiv.org/abs/1708.04552).
+      crop_padding: number of zero pixels added on each side before a random crop to the original size.
+      flip: whether to flip each image horizontally with probability 1/2.
+      rotation: degrees; each image is rotated about its centre by an angle drawn uniformly from ±`rotation`.
+      cutout: side in pixels of a square that is set to the mean; its centre is uniform over the image (DeVries &
+        Taylor 2017, https://arxiv.org/abs/1708.04552).
     """
 
     crop_padding: int = number(0, at_least=0)
@@ -45,18 +45,18 @@ def augment(
     mean: Channels,
     std: Channels,
 ) -> Float[Array, "batch height width channels"]:
-    """Returns the batch cropped, flipped, rotated, normalised and cut out, in this order.
+    """Returns the batch after crop, flip, rotation, normalisation and cutout, in this order.
 
     Args:
-      augmentation: which of these to do; static, so what is switched off costs nothing.
+      augmentation: the operations to apply. It is static, so an operation that is switched off costs nothing.
       images: bytes, 0 to 255.
-      seed: the run's seed; may be traced.
-      step: the step the draws are for; may be traced.
+      seed: the seed of the run; may be traced.
+      step: the training step for which random numbers are drawn; may be traced.
       mean: per channel, on the scale of 0 to 1.
       std: per channel, on the scale of 0 to 1.
 
     Returns:
-      float32 images. The same seed and step give the same draws.
+      float32 images. The same seed and step give the same random numbers.
     """
     batch, height, width, _ = images.shape
     pixels = images.astype(jnp.float32)
@@ -78,7 +78,7 @@ def augment(
 
 
 def standardise(inputs: Float[Array, "batch ..."], mean: Channels, std: Channels) -> Float[Array, "batch ..."]:
-    """Returns vectors or sequences with their features, or channels, on the scale of mean 0 and deviation 1.
+    """Returns vectors or sequences whose features, or channels, have mean 0 and standard deviation 1.
 
     Args:
       inputs: numbers.
@@ -105,7 +105,7 @@ def normalise(
 def denormalise(
     pixels: Float[Array, "batch height width channels"], mean: Channels, std: Channels
 ) -> UInt8[Array, "batch height width channels"]:
-    """Returns normalised images as bytes: those that `normalise` was given, or, after `augment`, the nearest ones."""
+    """Returns normalised images as bytes: the inputs of `normalise`, or the nearest bytes for outputs of `augment`."""
     values = 255 * (pixels * jnp.asarray(std, jnp.float32) + jnp.asarray(mean, jnp.float32))
     return jnp.clip(jnp.round(values), 0, 255).astype(jnp.uint8)
 
@@ -113,7 +113,7 @@ def denormalise(
 def _crop(
     images: Float[Array, "batch height width channels"], shifts: Integer[Array, "batch 2"]
 ) -> Float[Array, "batch height width channels"]:
-    """Returns windows of the images' own size whose corners lie at `shifts`, zero where they leave the image."""
+    """Returns windows with the size of the images and corners at `shifts`. Pixels outside the image are zero."""
     _, height, width, _ = images.shape
     rows = jnp.arange(height) + shifts[:, :1]
     columns = jnp.arange(width) + shifts[:, 1:]
@@ -129,7 +129,7 @@ def _flip(
 def _rotate(
     images: Float[Array, "batch height width channels"], angles: Float[Array, " batch"]
 ) -> Float[Array, "batch height width channels"]:
-    """Returns the images turned about their centres by `angles` (radians), bilinear, on a ground of zeros."""
+    """Returns the images rotated about their centres by `angles` (radians), bilinear. Pixels outside are zero."""
     _, height, width, _ = images.shape
     y = jnp.arange(height)[:, None] - (height - 1) / 2
     x = jnp.arange(width)[None, :] - (width - 1) / 2
@@ -142,7 +142,7 @@ def _bilinear(
     y: Float[Array, "batch height width"],
     x: Float[Array, "batch height width"],
 ) -> Float[Array, "batch height width channels"]:
-    """Returns each image read at the points (y, x), interpolating between the four pixels around each."""
+    """Returns the values of each image at the points (y, x), interpolated between the four nearest pixels."""
     top, left = jnp.floor(y), jnp.floor(x)
     down, right = (y - top)[..., None], (x - left)[..., None]
     row, column = top.astype(jnp.int32), left.astype(jnp.int32)
@@ -156,7 +156,7 @@ def _pixels_at(
     rows: Integer[Array, "batch #height #width"],
     columns: Integer[Array, "batch #height #width"],
 ) -> Float[Array, "batch height width channels"]:
-    """Returns each image's pixels at (rows, columns), zero outside it."""
+    """Returns the pixels of each image at (rows, columns), and zero outside the image."""
     _, height, width, channels = images.shape
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
     flat = jnp.where(inside, rows * width + columns, 0)

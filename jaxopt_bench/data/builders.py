@@ -1,6 +1,6 @@
 """Writes data sets in TFDS's own layout as ArrayRecord files, without TensorFlow.
 
-This is the one module that imports TFDS at its top; import it only where a data set must be prepared.
+This is the only module that imports TFDS at its top. Import it only to prepare a data set.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ _FORMAT = "array_record"
 def write(name: str, contents: Contents, data_dir: Path) -> None:
     """Writes `contents` to `<data_dir>/<name>/<version>`.
 
-    TFDS writes to a folder of another name and renames it at the end, so a folder of the right name is whole.
+    TFDS writes to a folder with a temporary name and renames it at the end, so a folder with the final name is
+    complete.
 
     Args:
-      name: the data set's name.
-      contents: its verified examples.
-      data_dir: TFDS's data directory.
+      name: the name of the data set.
+      contents: the verified examples.
+      data_dir: the data directory of TFDS.
 
     Raises:
-      OSError: if the folder cannot be written, or another process made it meanwhile.
+      OSError: if the folder cannot be written, or another process created it in the meantime.
     """
     builder = _BUILDERS[name](data_dir=str(data_dir))
     builder.contents = contents
@@ -41,13 +42,13 @@ def write(name: str, contents: Contents, data_dir: Path) -> None:
 
 
 class _FromContents:
-    """Generates a builder's examples from verified arrays, with TFDS's own keys and so in its record order."""
+    """Generates the examples of a builder from verified arrays, with the keys and thus the record order of TFDS."""
 
     contents: Contents
     info: Any
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-        del dl_manager  # the contents are at hand
+        del dl_manager  # nothing has to be downloaded
         for feature, names in self.contents.label_names.items():
             self.info.features[feature].names = list(names)
         return {split: self._generate_examples(split, part) for split, part in self.contents.splits.items()}
@@ -61,31 +62,31 @@ class _FromContents:
 
 
 class Cifar10(_FromContents, cifar.Cifar10, skip_registration=True):  # type: ignore[call-arg]
-    """TFDS's `cifar10`, the same records written without TensorFlow."""
+    """The `cifar10` of TFDS. It writes the same records without TensorFlow."""
 
     VERSION = tfds.core.Version(DATASETS["cifar10"].version)
 
 
 class Cifar100(_FromContents, cifar.Cifar100, skip_registration=True):  # type: ignore[call-arg]
-    """TFDS's `cifar100`, the same records written without TensorFlow."""
+    """The `cifar100` of TFDS. It writes the same records without TensorFlow."""
 
     VERSION = tfds.core.Version(DATASETS["cifar100"].version)
 
 
 class MNIST(_FromContents, mnist.MNIST, skip_registration=True):  # type: ignore[call-arg]
-    """TFDS's `mnist`, the same records written without TensorFlow."""
+    """The `mnist` of TFDS. It writes the same records without TensorFlow."""
 
     VERSION = tfds.core.Version(DATASETS["mnist"].version)
 
 
 class FashionMNIST(_FromContents, mnist.FashionMNIST, skip_registration=True):  # type: ignore[call-arg]
-    """TFDS's `fashion_mnist`, the same records written without TensorFlow."""
+    """The `fashion_mnist` of TFDS. It writes the same records without TensorFlow."""
 
     VERSION = tfds.core.Version(DATASETS["fashion_mnist"].version)
 
 
 class Digits(_FromContents, tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
-    """The handwritten digits of the UCI repository that scikit-learn ships; see `digits/README.md`."""
+    """The handwritten digits of the UCI repository that scikit-learn includes; see `digits/README.md`."""
 
     VERSION = tfds.core.Version(DATASETS["digits"].version)
     RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "Intensities 0 to 16 are stored times 15."}
@@ -117,7 +118,7 @@ _BUILDERS: dict[str, Any] = {
 
 
 def _png(image: UInt8[np.ndarray, "height width channels"]) -> io.BytesIO:
-    # TFDS's image feature encodes arrays with TensorFlow, but takes a file of PNG bytes as it is.
+    # The image feature of TFDS encodes arrays with TensorFlow, but accepts a file of PNG bytes without changes.
     encoded = io.BytesIO()
     Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(encoded, format="png")
     encoded.seek(0)

@@ -1,10 +1,11 @@
-"""Decoded arrays on disk, memory-mapped when read: a second start decodes nothing and imports no TFDS.
+"""A cache of decoded arrays on disk, which are memory-mapped. A second start decodes nothing and does not import TFDS.
 
-The folder holds two `.npy` files a split and, written last, `decoded.json`, which says what they are, their SHA-256
-sums and which record files they were made from. Every file is written under another name and renamed, and the same
-records give the same bytes, so several processes may build the cache at once.
+The folder contains two `.npy` files for each split, and `decoded.json`, which is written last. `decoded.json` contains
+the shapes, dtypes and SHA-256 sums of the arrays, and the names and sizes of their record files. Each file is written
+under a temporary name and then renamed, and the same records give the same bytes. So several processes may build the
+cache at the same time.
 
-Files are only replaced in a folder that this program made, which it marks with a `CACHEDIR.TAG` of its own.
+Files are replaced only in a folder that this program created. It marks such folders with its own `CACHEDIR.TAG`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from jaxopt_bench.strict_json import sha256_of_json
 
 FOLDER = "decoded"
 MANIFEST = "decoded.json"
-TAG = "CACHEDIR.TAG"  # as in https://bford.info/cachedir/, which backup programs know
+TAG = "CACHEDIR.TAG"  # defined in https://bford.info/cachedir/; backup programs recognise it
 _TAG_CONTENT = (
     b"Signature: 8a477f597d28d172789f06886806bc55\n# Arrays decoded by jaxopt_bench; it can make them again.\n"
 )
@@ -37,20 +38,20 @@ _FORMAT = 2
 
 
 class UnsoundCacheError(Exception):
-    """The cache cannot be used as it is; the message says why. The caller rebuilds it."""
+    """The cache cannot be used; the message gives the reason. The caller rebuilds the cache."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """What `decoded.json` says.
+    """The contents of `decoded.json`, except the checksum of these fields, which the file contains as well.
 
     Attributes:
-      class_names: the labels' names in order.
+      class_names: the names of the labels, in order.
       mean: of the train split, per channel, on the scale of 0 to 1.
       std: of the train split, per channel, on the scale of 0 to 1.
       records: names and sizes of the record files that were decoded.
       files: shape, dtype and SHA-256 of each `.npy` file.
-      format: the version of this layout. The file holds the checksum of all of this as well.
+      format: the version of this layout.
     """
 
     class_names: tuple[str, ...]
@@ -61,7 +62,7 @@ class Manifest:
     format: int = _FORMAT
 
     def fits(self, spec: DatasetSpec) -> bool:
-        """Returns whether names and statistics are such as a data set can have; the file may come from others."""
+        """Returns whether the names and statistics are valid for a data set. The file may come from other people."""
         channels, numbers = spec.shape[-1], (*self.mean, *self.std)
         return (
             all(isinstance(name, str) for name in self.class_names)
@@ -76,7 +77,7 @@ def read(folder: Path, spec: DatasetSpec, records: dict[str, int]) -> Manifest |
     """Returns the manifest in `folder`, or None if there is none.
 
     Raises:
-      UnsoundCacheError: if it cannot be read, or was made from other record files than `records`.
+      UnsoundCacheError: if it cannot be read, or was made from record files other than `records`.
     """
     path = folder / MANIFEST
     try:
@@ -104,10 +105,10 @@ def read(folder: Path, spec: DatasetSpec, records: dict[str, int]) -> Manifest |
 
 
 def open_split(folder: Path, manifest: Manifest, spec: DatasetSpec, split: SplitName) -> Split:
-    """Returns one split's arrays, memory-mapped, after comparing their checksums. Opens no other split's files.
+    """Returns the arrays of one split, memory-mapped, after a check of their checksums. Opens no other split.
 
     Raises:
-      UnsoundCacheError: if a file is missing or is not what the manifest says.
+      UnsoundCacheError: if a file is missing or differs from the manifest.
     """
     examples = spec.examples(split)
     images = _open(folder, manifest, _file(split, "images"), (examples, *spec.shape), np.dtype(np.uint8))
@@ -120,20 +121,20 @@ def open_split(folder: Path, manifest: Manifest, spec: DatasetSpec, split: Split
 def write(
     folder: Path, class_names: tuple[str, ...], records: dict[str, int], decode: Callable[[SplitName], Split]
 ) -> Manifest:
-    """Writes every split's arrays and then the manifest, which it returns.
+    """Writes the arrays of each split, then the manifest, and returns the manifest.
 
     Args:
-      folder: where to; made if absent.
-      class_names: the labels' names in order.
+      folder: the output folder; it is created if it does not exist.
+      class_names: the names of the labels, in order.
       records: names and sizes of the record files.
-      decode: gives a split's arrays.
+      decode: returns the arrays of a split.
 
     Raises:
-      OSError: if the folder cannot be written, or files that this program did not make are in the way.
+      OSError: if the folder cannot be written, or files with these names exist that this program did not create.
     """
     _claim(folder)
     with tempfile.TemporaryFile(dir=folder):
-        pass  # fails here, before anything is decoded, where nothing can be written
+        pass  # if the folder cannot be written, this fails before anything is decoded
     files: dict[str, dict[str, Any]] = {}
     statistics: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
     for split in DATASET_SPLITS:
@@ -152,15 +153,15 @@ def write(
 
 
 def _claim(folder: Path) -> None:
-    """Makes the folder, or makes sure that every file that would be replaced in it is one of this program's.
+    """Creates the folder, or checks that this program created each file in it that would be replaced.
 
     Raises:
-      OSError: if one is not: a link, or a file in a folder without this program's mark or behind a link.
+      OSError: if such a file is a link, or if the folder is a link or does not have this program's mark.
     """
     folder.mkdir(exist_ok=True)
     names = [MANIFEST, *(_file(split, array) for split in DATASET_SPLITS for array in ("images", "labels"))]
     present = [folder / name for name in names if os.path.lexists(folder / name)]
-    ours = not folder.is_symlink() and _is_tagged(folder)  # asked later: other processes write the tag first
+    ours = not folder.is_symlink() and _is_tagged(folder)  # after `present`: others write the tag first
     for path in present:
         if not ours or path.is_symlink() or not path.is_file():
             raise FileExistsError(errno.EEXIST, "in the way, and not made by this program", str(path))
@@ -185,7 +186,7 @@ def mean_and_std(
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Returns the mean and the (population) standard deviation per channel, on the scale of 0 to 1.
 
-    They come from the counts of the 256 values, in float64, and so do not depend on the order of the examples.
+    They are computed in float64 from the counts of the 256 values, so they do not depend on the order of the examples.
     """
     values = np.arange(256) / 255
     means, stds = [], []
@@ -215,7 +216,7 @@ def _open(folder: Path, manifest: Manifest, file: str, shape: tuple[int, ...], d
     try:
         if not isinstance(expected, dict) or sha256_of_file(path) != expected.get("sha256"):
             raise UnsoundCacheError(f"{path} differs from its checksum")
-        array = np.lib.format.open_memmap(path, mode="r")  # `np.load` would open other kinds of files, too
+        array = np.lib.format.open_memmap(path, mode="r")  # `np.load` would also open other kinds of files
     except (UserError, OSError, ValueError, TypeError, OverflowError) as error:
         raise UnsoundCacheError(f"{path} cannot be read ({error})") from error
     if array.shape != shape or array.dtype != dtype:

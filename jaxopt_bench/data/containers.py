@@ -1,7 +1,7 @@
-"""Finds files by name in a folder or an archive (tar, compressed or not, or zip). Extracts nothing.
+"""Finds files by name in a folder or an archive (tar, compressed or not, or zip). It does not extract the archive.
 
-Files are picked by the last part of their name, so absolute paths, `..` and links in an archive have no meaning here.
-Nothing larger than expected is read: a small archive may claim, or decompress to, any size.
+Files are selected by the last part of their name, so absolute paths, `..` and links in an archive have no effect. A
+file larger than expected is not read, because a small archive may claim, or decompress to, any size.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from typing import IO, Any, cast
 from jaxopt_bench.files import open_regular
 
 _CHUNK = 1 << 20  # bytes
-_LARGEST_READ = 4 * _CHUNK  # more is asked for only by headers that claim to be huge
-_LARGEST_ARCHIVE = 1 << 30  # bytes, decompressed; the official ones have below 200 MB
+_LARGEST_READ = 4 * _CHUNK  # only headers that claim a huge size request more
+_LARGEST_ARCHIVE = 1 << 30  # bytes, decompressed; the official archives have less than 200 MB
 _MOST_MEMBERS = 10_000
 _NAMES_KEPT = 20
 
 
 class DamagedArchiveError(Exception):
-    """The archive is truncated, damaged, or no archive at all; the message says which."""
+    """The archive is truncated or damaged, or the file is not an archive; the message says which."""
 
 
 @dataclasses.dataclass
 class FoundFiles:
-    """What was found of the files that were looked for.
+    """The result of a search for files.
 
     Attributes:
-      contents: the files' contents.
-      oversized: the sizes of those that were not read, since they are larger than they may be.
+      contents: the contents of the files that were found, by name.
+      oversized: the sizes of the files that were not read because they exceed their limits, by name.
       names: the first names in the folder or archive, for messages.
     """
 
@@ -46,7 +46,7 @@ class FoundFiles:
     names: list[str] = dataclasses.field(default_factory=list)
 
     def admits(self, name: str, size: int, limits: Mapping[str, int]) -> bool:
-        """Returns whether a file should be read: it is looked for, new, and not too large."""
+        """Returns whether a file should be read: it is requested, was not found before, and is not too large."""
         if name not in limits or name in self.contents or name in self.oversized:
             return False
         if size > limits[name]:
@@ -56,15 +56,15 @@ class FoundFiles:
 
 
 def read_folder(source: Path, subfolders: Sequence[str], limits: Mapping[str, int]) -> FoundFiles:
-    """Returns those of the files that are in a folder, or else in the first of its subfolders that has any.
+    """Returns the requested files in a folder or, if there are none, in the first subfolder that has any of them.
 
     Args:
       source: the folder.
       subfolders: names of folders in it.
-      limits: the names of the files, and the most bytes that each may have.
+      limits: the names of the requested files, and their largest accepted sizes in bytes.
 
     Raises:
-      UserError: if one of them is a named pipe, a device or a socket.
+      UserError: if a requested file is a named pipe, a device or a socket.
       OSError: if the folder or a file cannot be read.
     """
     folders = [source, *(source / name for name in subfolders)]
@@ -80,14 +80,14 @@ def read_folder(source: Path, subfolders: Sequence[str], limits: Mapping[str, in
 
 
 def read_archive(source: Path, limits: Mapping[str, int]) -> FoundFiles:
-    """Returns those of the files that are in an archive, of which all is read to compare its checksums.
+    """Returns the requested files in an archive. The whole archive is read to compare its checksums.
 
     Args:
-      source: a `.tar`, `.tar.gz`, `.tar.bz2`, `.tar.xz` or `.zip`, told by its content.
-      limits: the names of the files, and the most bytes that each may have.
+      source: a `.tar`, `.tar.gz`, `.tar.bz2`, `.tar.xz` or `.zip`; the format is detected from the content.
+      limits: the names of the requested files, and their largest accepted sizes in bytes.
 
     Raises:
-      DamagedArchiveError: if it is truncated, damaged, too large, or not an archive.
+      DamagedArchiveError: if it is truncated, damaged or too large, or is not an archive.
       UserError: if it is not a regular file.
       OSError: if it cannot be read.
     """
@@ -105,19 +105,19 @@ def read_archive(source: Path, limits: Mapping[str, int]) -> FoundFiles:
         except OSError as error:
             if error.errno is not None:
                 raise
-            raise DamagedArchiveError(f"is truncated or damaged ({error})") from error  # as bz2 says it
+            raise DamagedArchiveError(f"is truncated or damaged ({error})") from error  # raised by bz2
         except (ValueError, OverflowError, NotImplementedError, RuntimeError, MemoryError) as error:
-            raise DamagedArchiveError(f"is damaged ({error})") from error  # headers that make no sense
+            raise DamagedArchiveError(f"is damaged ({error})") from error  # invalid headers
 
 
 class _Bounded:
-    """A file to read, which refuses to give more than any archive of these files needs."""
+    """A readable file that raises an error if more bytes are requested than any archive of these files needs."""
 
     def __init__(self, file: IO[bytes]):
         self._file = file
 
     def read(self, size: int = -1) -> bytes:
-        size = _LARGEST_READ if size < 0 else size  # "all", of which zip archives only ask for their last bytes
+        size = _LARGEST_READ if size < 0 else size  # all; zip archives request this for their last bytes only
         if size > _LARGEST_READ:
             raise DamagedArchiveError(f"has a header that claims a size of {size:,} bytes")
         self._check(self._file.tell() + size)

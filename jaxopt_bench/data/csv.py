@@ -12,11 +12,11 @@ from jaxtyping import Float64, Int32
 from jaxopt_bench.data.user_files import check_labels, digest_of_file
 from jaxopt_bench.errors import UserError, shortened, unknown_name
 
-if TYPE_CHECKING:  # Polars is imported where a file is read, so that the command line starts without it
+if TYPE_CHECKING:  # functions import Polars when they read a file, so that the command line starts without it
     import polars as pl
 
 MOST_CATEGORIES = 100
-"""Different texts of a column; more of them are names or identifiers rather than categories."""
+"""The largest number of different texts in a column. More texts are probably names or identifiers, not categories."""
 _MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?")
 
 
@@ -25,13 +25,14 @@ class CsvTable:
     """A table, on the host.
 
     Attributes:
-      features: a row for each example. A column of numbers is one feature, as it stands in the file. A column of texts
-        is one feature for each of its categories, in alphabetical order: 1 in the rows of that category, else 0.
-      feature_names: "age" of a column of numbers, "colour=red" of a category.
-      target_name: the column to predict.
-      targets: its numbers; None if it consists of texts.
-      texts: its texts; None if it consists of numbers.
-      digest: twelve hexadecimal digits that identify the file's content.
+      features: a row for each example. A column of numbers becomes one feature with the values of the file. A column
+        of texts becomes one feature for each of its categories, in alphabetical order: 1 in the rows of that category,
+        else 0.
+      feature_names: for example "age" for a column of numbers, and "colour=red" for a category.
+      target_name: the name of the column to predict.
+      targets: the numbers of this column; None if it consists of texts.
+      texts: the texts of this column; None if it consists of numbers.
+      digest: twelve hexadecimal digits that identify the content of the file.
     """
 
     features: Float64[np.ndarray, "rows features"]
@@ -44,13 +45,13 @@ class CsvTable:
     def classes(self, path: Path) -> tuple[Int32[np.ndarray, " rows"], tuple[str, ...]]:
         """Returns the column to predict as classes, and their names.
 
-        They are texts in alphabetical order, or integers from 0 on.
+        The classes are texts in alphabetical order, or integers from 0 on.
 
         Args:
-          path: of the file, for messages.
+          path: the path of the file, for messages.
 
         Raises:
-          UserError: if it has one text only, or its numbers are not such integers.
+          UserError: if the column has only one text, or its numbers are not integers from 0 on.
         """
         where = f"{path}: {self.target_name}"
         if self.texts is None:
@@ -75,12 +76,12 @@ def read_csv(path: Path, target: str | None) -> CsvTable:
     """Returns a table.
 
     Args:
-      path: of a file with a header.
+      path: the path of a file with a header.
       target: the name of the column to predict.
 
     Raises:
-      UserError: naming the file and the column, and the row if one is wrong: the file is no table, there is no such
-        column, a value is missing, or a column has more than `MOST_CATEGORIES` different texts.
+      UserError: if the file is not a table, the column does not exist, a value is missing, or a column has more than
+        `MOST_CATEGORIES` different texts. The message names the file and the column, and the row if a row is wrong.
     """
     import polars as pl
 
@@ -118,7 +119,7 @@ def read_csv(path: Path, target: str | None) -> CsvTable:
     if series.dtype.is_numeric():
         targets, texts = _numbers(series), None
     else:
-        _categories(series, path)  # not too many
+        _categories(series, path)  # raises an error if there are too many
         targets, texts = None, tuple(map(str, series.cast(pl.String).to_list()))
     return CsvTable(np.stack(parts, axis=1), tuple(names), target, targets, texts, digest_of_file(path))
 

@@ -1,6 +1,6 @@
-"""Loading and preparing data sets by name: TFDS's record files on disk, decoded once, memory-mapped afterwards.
+"""Loads and prepares data sets by name: record files of TFDS on disk, decoded once and then memory-mapped.
 
-TFDS and what it needs are imported only when a data set must be prepared or decoded.
+TFDS and its dependencies are imported only if a data set must be prepared or decoded.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ class Dataset:
     """A data set that is ready to be read.
 
     Attributes:
-      spec: what is known of it by name.
-      class_names: the labels' names in order.
-      mean: of the whole train split: of images per channel and on the scale of 0 to 1, of numbers as `moments` says.
-      std: the standard deviation, likewise.
+      spec: the properties that are known from its name.
+      class_names: the names of the labels, in order.
+      mean: of the whole train split: for images per channel and on the scale of 0 to 1, for numbers see `moments`.
+      std: the standard deviation, in the same form.
     """
 
     spec: DatasetSpec
@@ -60,7 +60,7 @@ class Dataset:
     _open: Callable[[SplitName], Split] = dataclasses.field(repr=False)
 
     def split(self, name: SplitName) -> Split:
-        """Returns the split `name`, "train" or "test". Its files are opened when it is first asked for.
+        """Returns the split `name`, "train" or "test". Its files are opened at the first call.
 
         Raises:
           UserError: if there is no such split.
@@ -71,17 +71,18 @@ class Dataset:
 
 
 def load(name: str, data_dir: Path | None = None) -> Dataset:
-    """Returns the data set called `name`, decoding its records the first time.
+    """Returns the data set called `name`. The first call decodes its records.
 
-    `digits` is prepared if it is absent, and `mnist1d` is generated; the others must have been prepared, here or by
-    TFDS as ArrayRecord.
+    `digits` is prepared if it does not exist yet, and `mnist1d` is generated. The other data sets must be prepared
+    before, with this module or by TFDS as ArrayRecord.
 
     Args:
       name: a name in `DATASETS`.
-      data_dir: TFDS's data directory; None means the environment's TFDS_DATA_DIR, else ~/tensorflow_datasets.
+      data_dir: TFDS's data directory; None means the environment variable TFDS_DATA_DIR, else ~/tensorflow_datasets.
 
     Raises:
-      UserError: if there is no such data set, or it is not prepared (the message says how to), or damaged.
+      UserError: if there is no such data set, it is not prepared (the message says how to prepare it), or it is
+        damaged.
     """
     spec = dataset(name)
     if name in GENERATED:
@@ -103,20 +104,21 @@ def load(name: str, data_dir: Path | None = None) -> Dataset:
 
 
 def prepare(name: str, source: Path | None = None, data_dir: Path | None = None) -> Path:
-    """Returns the version folder of the data set, with record files and decoded arrays in it.
+    """Prepares a data set, and returns its version folder, which contains the record files and the decoded arrays.
 
-    If the data set is already there and complete, it is left as it is, and `source` is not read; to prepare it again,
-    remove the folder first. A folder that contains the data set as TFRecord keeps it and gets ArrayRecord files too.
+    If the data set already exists and is complete, it is not changed, and `source` is not read. To prepare it again,
+    remove the folder first. If a folder contains the data set as TFRecord, these files are kept, and ArrayRecord files
+    are added.
 
     Args:
       name: a name in `DATASETS`.
-      source: the official archive (`cifar-100-binary.tar.gz`, or the Python version) or its unpacked folder; of MNIST
-        and Fashion-MNIST the folder of the official files. None downloads it, if that is possible.
-      data_dir: TFDS's data directory; None means the environment's TFDS_DATA_DIR, else ~/tensorflow_datasets.
+      source: the official archive (`cifar-100-binary.tar.gz`, or the Python version) or its unpacked folder; for MNIST
+        and Fashion-MNIST the folder of the official files. None downloads the data set, if that is possible.
+      data_dir: TFDS's data directory; None means the environment variable TFDS_DATA_DIR, else ~/tensorflow_datasets.
 
     Raises:
       UserError: if there is no such data set, the source does not exist or is not complete, the download fails (within
-        10 seconds if there is no connection), the folder cannot be written, or something else is in the way.
+        10 seconds if there is no connection), the folder cannot be written, or another file has one of the names.
     """
     spec = dataset(name)
     if name in GENERATED:
@@ -135,10 +137,10 @@ def prepare(name: str, source: Path | None = None, data_dir: Path | None = None)
 
 
 def is_prepared(name: str, data_dir: Path | None = None) -> bool:
-    """Returns whether the data set is in the data directory, so that `prepare` has nothing to do.
+    """Returns whether the data set is in the data directory, so that `prepare` does nothing.
 
     Raises:
-      UserError: if there is no such data set, or its folder contains a part of it.
+      UserError: if there is no such data set, or its folder contains only a part of it.
     """
     spec = dataset(name)
     if name in GENERATED:
@@ -148,7 +150,7 @@ def is_prepared(name: str, data_dir: Path | None = None) -> bool:
 
 
 def _generate(spec: DatasetSpec) -> Dataset:
-    from jaxopt_bench.data import mnist1d  # SciPy's filters take a second to import
+    from jaxopt_bench.data import mnist1d  # the import of SciPy's filters takes a second
 
     def open_split(name: SplitName) -> Split:
         sequences, labels = mnist1d.generate()
@@ -159,18 +161,18 @@ def _generate(spec: DatasetSpec) -> Dataset:
 
 
 def _prepare_packaged(spec: DatasetSpec, data_dir: Path | None) -> Path:
-    """Returns the version folder of a data set that comes with this package: a temporary one if it must be."""
+    """Returns the version folder of a packaged data set. It is a temporary folder if no other can be written."""
     try:
         return _prepare_records(spec, None, records.data_directory(data_dir))
     except UserError as error:
-        if not isinstance(error.__cause__, (OSError, RuntimeError)):  # of the file system, or of a user without a home
+        if not isinstance(error.__cause__, (OSError, RuntimeError)):  # the file system, or no home folder
             raise
         return _prepare_records(spec, None, _temporary_directory(spec, str(error)))
 
 
 @functools.cache
 def _temporary_directory(spec: DatasetSpec, reason: str) -> Path:
-    """Returns a data directory that is removed when the program ends; warns of it once."""
+    """Returns a data directory that is removed when the program ends, and warns about it once."""
     warnings.warn(
         f"{reason}. {spec.name} is prepared in a temporary folder, each time again. To keep it, name a folder that can "
         f"be written with --data-dir or in the environment variable TFDS_DATA_DIR.",
@@ -180,7 +182,7 @@ def _temporary_directory(spec: DatasetSpec, reason: str) -> Path:
     return Path(_temporary[-1].name)
 
 
-_temporary: list[tempfile.TemporaryDirectory[str]] = []  # kept, since what it refers to vanishes with it
+_temporary: list[tempfile.TemporaryDirectory[str]] = []  # kept, since each folder is removed with its object
 
 
 def _prepare_records(spec: DatasetSpec, source: Path | None, directory: Path) -> Path:
@@ -206,7 +208,7 @@ def _open_dataset(spec: DatasetSpec, folder: Path) -> Dataset:
 
 
 def _read_or_build_cache(spec: DatasetSpec, folder: Path) -> cache.Manifest:
-    """Returns the cache's manifest, building the cache where there is no sound one."""
+    """Returns the manifest of the cache. The cache is built if there is none, or if it cannot be used."""
     try:
         manifest = cache.read(folder / cache.FOLDER, spec, records.fingerprint(folder, spec))
     except cache.UnsoundCacheError as error:
@@ -235,7 +237,7 @@ def _build(spec: DatasetSpec, folder: Path) -> cache.Manifest:
 
 
 def _ways(name: str) -> str:
-    """Returns how to get a data set."""
+    """Returns a text that says how to get a data set."""
     if name in LAYOUTS:
         ways = (
             f"`jaxopt-bench data prepare {name}` downloads it; `jaxopt-bench data prepare {name} --from PATH` "

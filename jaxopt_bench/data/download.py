@@ -1,4 +1,4 @@
-"""Fetches an official archive with TFDS's download manager, after asking briefly whether its host can be reached."""
+"""Downloads an official archive with the download manager of TFDS, after a short test whether its host answers."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from jaxopt_bench.data.archives import Layout
 from jaxopt_bench.errors import UserError
 
 _ANSWER_SECONDS = 5.0  # for each step of the connection
-_TOTAL_SECONDS = 6.0  # for all of them; name resolution obeys no timeout of its own
+_TOTAL_SECONDS = 6.0  # for all steps; name resolution has no timeout of its own
 
 
 def fetch(layout: Layout, name: str, data_dir: Path) -> Path:
     """Returns the path of the downloaded archive, `layout.url`, under TFDS's `downloads` folder.
 
-    TFDS keeps it there, checks it against the checksum it knows for the URL, and finds it again another time.
+    TFDS keeps the archive there, compares it with its known checksum for the URL, and uses it again the next time.
 
     Args:
-      layout: where the archive is.
-      name: the data set's name.
-      data_dir: TFDS's data directory.
+      layout: the layout that contains the URL of the archive.
+      name: the name of the data set.
+      data_dir: the data directory of TFDS.
 
     Raises:
-      UserError: within 10 seconds if the host does not answer, or later if the download fails; it names the other
-        way, `--from`.
+      UserError: within 10 seconds if the host does not answer, or later if the download fails. The message names the
+        alternative, `--from`.
     """
     problem = _unreachable(layout.url)
     if problem:
@@ -36,7 +36,7 @@ def fetch(layout: Layout, name: str, data_dir: Path) -> Path:
     folder = data_dir / "downloads"
     try:
         for path in folder.iterdir() if folder.exists() else ():
-            if path.exists() and not path.is_file() and not path.is_dir():  # TFDS would wait for it, if it is a pipe
+            if path.exists() and not path.is_file() and not path.is_dir():  # TFDS would wait for a pipe
                 raise UserError(f"{path} is not a regular file. Remove it or move it away.")
         manager = tfds.download.DownloadManager(download_dir=folder, dataset_name=name)
         return Path(manager.download(layout.url))
@@ -47,18 +47,18 @@ def fetch(layout: Layout, name: str, data_dir: Path) -> Path:
 
 
 def _unreachable(url: str) -> str | None:
-    """Returns why `url` cannot be read, or None if it can, within `_TOTAL_SECONDS`."""
+    """Returns the reason why `url` cannot be read, or None if it can be read, within `_TOTAL_SECONDS`."""
     answers: list[str | None] = []
 
     def ask() -> None:
         try:
-            # urllib takes the proxies from the environment, as the download does.
+            # urllib uses the proxies of the environment, like the download.
             with urllib.request.urlopen(url, timeout=_ANSWER_SECONDS):
                 answers.append(None)
         except (OSError, ValueError, http.client.HTTPException) as error:
             answers.append(str(error))
 
-    # A daemon, so that a resolver that still waits does not hold up the end of the program.
+    # A daemon thread, so that the program can end while name resolution still waits.
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(_TOTAL_SECONDS)

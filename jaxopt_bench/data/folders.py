@@ -1,4 +1,4 @@
-"""Reads a user's images from a folder with a folder for each class, and keeps them decoded in the user's cache."""
+"""Reads a user's images from a folder with a subfolder for each class, and caches the decoded images."""
 
 from __future__ import annotations
 
@@ -27,17 +27,18 @@ _EXPECTED = "Expected a folder for each class with PNG or JPEG images in it, or 
 
 
 def read_folder(folder: Path, resize: tuple[int, int] | None = None) -> UserData:
-    """Returns the images of a folder, and the classes that the names of its folders are.
+    """Returns the images of a folder and their classes. The names of the subfolders are the class names.
 
-    All are decoded when the folder is read first. The arrays are kept in the user's cache until a file changes.
+    The first call decodes all images. The arrays are kept in the user's cache until a file changes.
 
     Args:
-      folder: with a folder for each class; or with the folders `train` and `test`, each with a folder for each class.
-      resize: height and width that images are scaled to (bilinear); None if all have one size already.
+      folder: a folder with a subfolder for each class; or with the subfolders `train` and `test`, which each have a
+        subfolder for each class.
+      resize: height and width to which images are scaled (bilinear); None if all images already have the same size.
 
     Raises:
-      UserError: naming the file: it cannot be decoded, has another size than the others, or lies where no file is
-        expected.
+      UserError: if a file cannot be decoded, has a size different from the others, or is in a place for folders. The
+        message names the file.
     """
     files = _files(folder)
     images, labels, info = _load_or_decode(folder, files, resize)
@@ -51,7 +52,7 @@ def _files(folder: Path) -> list[tuple[str, str, Path]]:
     """Returns the split, the class and the path of each image: the training images first, sorted by class and name.
 
     Raises:
-      UserError: if there is no image, only one class, or a file where a folder is expected.
+      UserError: if there is no image, only one class, or a file in place of a folder.
     """
     names = {entry.name for entry in _entries(folder)}
     is_divided = names == set(DATASET_SPLITS)
@@ -84,7 +85,7 @@ def _files(folder: Path) -> list[tuple[str, str, Path]]:
 
 
 def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """Yields the entries of a folder, without hidden files and those that operating systems put there."""
+    """Yields the entries of a folder, except hidden files and files that operating systems create."""
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -97,25 +98,25 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
 def _load_or_decode(
     folder: Path, files: list[tuple[str, str, Path]], resize: tuple[int, int] | None
 ) -> tuple[UInt8[np.ndarray, "examples height width channels"], Int32[np.ndarray, " examples"], dict[str, Any]]:
-    """Returns the decoded images, their labels, and the names of the classes and the digest of the contents."""
+    """Returns the decoded images, their labels, and a dictionary with the class names and the content digest."""
     cached = _cache_path(folder, resize)
     state = [[str(path.relative_to(folder)), (found := path.stat()).st_size, found.st_mtime_ns] for _, _, path in files]
     if cached is not None:
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, UserError):  # not there, or not as written
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, UserError):  # absent or damaged
             return _open(cached, state)
     images, digest = _decode(folder, [path for _, _, path in files], resize)
     class_names = sorted({name for _, name, _ in files})
     labels = np.array([class_names.index(name) for _, name, _ in files], np.int32)
     info = {"format": _FORMAT, "files": state, "class_names": class_names, "digest": digest}
     if cached is not None:
-        with contextlib.suppress(OSError):  # they are decoded again the next time
+        with contextlib.suppress(OSError):  # if they are not cached, the next call decodes them again
             _write(cached, images, labels, info)
             return _open(cached, state)
     return images, labels, info
 
 
 def _cache_path(folder: Path, resize: tuple[int, int] | None) -> Path | None:
-    """Returns where the decoded images of a folder are kept; None if there is no cache."""
+    """Returns the path of the decoded images of a folder; None if there is no cache."""
     with contextlib.suppress(RuntimeError):  # the user has no home folder
         root = cache_folder()
         if root is not None:
@@ -125,10 +126,10 @@ def _cache_path(folder: Path, resize: tuple[int, int] | None) -> Path | None:
 
 
 def _open(cached: Path, state: list[list[Any]]) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-    """Returns what is kept, memory-mapped.
+    """Returns the cached images and labels, memory-mapped, and their description.
 
     Raises:
-      ValueError: if it is of other files, or a file differs from its checksum.
+      ValueError: if they were made from other files, or a file differs from its checksum.
     """
     info = json.loads(read_regular(cached / _INFO))
     if info["format"] != _FORMAT or info["files"] != state:
@@ -141,7 +142,7 @@ def _open(cached: Path, state: list[list[Any]]) -> tuple[np.ndarray, np.ndarray,
 
 
 def _write(cached: Path, images: np.ndarray, labels: np.ndarray, info: dict[str, Any]) -> None:
-    """Writes a folder under a temporary name beside its own, and renames it."""
+    """Writes a folder under a temporary name next to its final path, and then renames it."""
     cached.parent.mkdir(parents=True, exist_ok=True)
     beside = cached.parent / temporary_name()
     beside.mkdir()
@@ -162,7 +163,7 @@ def _write(cached: Path, images: np.ndarray, labels: np.ndarray, info: dict[str,
 def _decode(
     folder: Path, paths: list[Path], resize: tuple[int, int] | None
 ) -> tuple[UInt8[np.ndarray, "examples height width channels"], str]:
-    """Returns all images, grey if all are, and the digest of the files' names and contents."""
+    """Returns all images, with one channel if all are grey, and the digest of the names and contents of the files."""
     digest = hashlib.sha256(json.dumps(resize).encode())
     decoded: list[np.ndarray] = []
     for path in paths:
@@ -186,15 +187,15 @@ def _decode(
 def _decode_image(
     path: Path, content: bytes, resize: tuple[int, int] | None
 ) -> UInt8[np.ndarray, "height width channels"]:
-    """Returns an image as bytes, of one channel if it is grey, else of three; transparency is left out.
+    """Returns an image as bytes, with one channel if it is grey, else three. Transparency is removed.
 
     Raises:
-      UserError: if it is not a sound image with 8 bits a channel.
+      UserError: if it is not a valid image with 8 bits per channel.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        # Of the other formats that Pillow knows some are read by other programs (EPS by Ghostscript).
+        # Pillow reads some of the other formats with external programs (EPS with Ghostscript).
         with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as opened:
             if opened.mode.startswith(("I", "F")):
                 raise UserError(f"{path} has more than 8 bits a channel. Expected an image of 8 bits a channel.")

@@ -1,4 +1,4 @@
-"""Reads the official idx files of MNIST and Fashion-MNIST, compressed or not, and checks all of them."""
+"""Reads the official idx files of MNIST and Fashion-MNIST, compressed or not, and checks all of their contents."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from jaxopt_bench.errors import UserError
 
 STEMS: dict[SplitName, str] = {"train": "train", "test": "t10k"}
 IDX_DATASETS = ("mnist", "fashion_mnist")
-"""The data sets that have this form."""
+"""The data sets in this format."""
 _ENDINGS = ("", ".gz")
-_IMAGES, _LABELS = 0x803, 0x801  # bytes in three and in one dimension, see http://yann.lecun.com/exdb/mnist
-_SLACK = 1 << 16  # bytes of a compressed file beyond its content
+_IMAGES, _LABELS = 0x803, 0x801  # bytes with three and with one dimension, see http://yann.lecun.com/exdb/mnist
+_SLACK = 1 << 16  # bytes by which a compressed file may be larger than its content
 ACCEPTED = (
     "a folder with train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and "
     "t10k-labels-idx1-ubyte, each with the ending .gz or without"
@@ -31,17 +31,17 @@ def read_idx(source: Path, spec: DatasetSpec) -> Contents:
 
     Args:
       source: the folder.
-      spec: which data set is expected, and how many examples it has.
+      spec: the expected data set and its number of examples.
 
     Raises:
-      UserError: naming the file and what is wrong: it is missing, damaged, or its size, its header or a label is not
-        what it must be.
+      UserError: if a file is missing or damaged, or its size, its header or a label is wrong. The message names the
+        file and the problem.
     """
     limits = {name + end: size + (_SLACK if end else 0) for name, size in _sizes(spec).items() for end in _ENDINGS}
     try:
         if not source.is_dir():
             raise UserError(f"{source} is not a folder. Expected {ACCEPTED}.")
-        found = read_folder(source, ("raw",), limits)  # where PyTorch keeps them
+        found = read_folder(source, ("raw",), limits)  # PyTorch uses this subfolder
     except OSError as error:
         raise UserError(f"{source} cannot be read: {error}. Expected {ACCEPTED}.") from error
     files = {name: _content(source, name, size, found) for name, size in _sizes(spec).items()}
@@ -50,7 +50,7 @@ def read_idx(source: Path, spec: DatasetSpec) -> Contents:
 
 
 def _sizes(spec: DatasetSpec) -> dict[str, int]:
-    """Returns how many bytes each file has if it is not compressed: numbers of four bytes, and the bytes."""
+    """Returns the size of each uncompressed file in bytes: the header of 4-byte numbers, and one byte per value."""
     pixels = spec.shape[0] * spec.shape[1]
     images = {_image_file(split): 16 + pixels * spec.examples(split) for split in DATASET_SPLITS}
     return images | {_label_file(split): 8 + spec.examples(split) for split in DATASET_SPLITS}
@@ -85,7 +85,7 @@ def _examples(source: Path, spec: DatasetSpec, split: SplitName, files: dict[str
     """Returns the images and labels of a split.
 
     Raises:
-      UserError: if a header or a label is not what it must be.
+      UserError: if a header or a label is wrong.
     """
     count = spec.examples(split)
     images = _array(source, _image_file(split), files, (count, *spec.shape[:2]))
@@ -99,13 +99,13 @@ def _examples(source: Path, spec: DatasetSpec, split: SplitName, files: dict[str
 
 
 def _decompress(path: Path, content: bytes, size: int) -> bytes:
-    """Returns a file's content, decompressed if it is compressed.
+    """Returns the content of a file, decompressed if it is compressed.
 
     Raises:
-      UserError: if it is damaged, or has another size.
+      UserError: if it is damaged or has the wrong size.
     """
     if content[:2] == b"\x1f\x8b":
-        inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)  # which compares the checksum of gzip
+        inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)  # this mode checks the gzip checksum
         try:
             content = inflater.decompress(content, size + 1)
             if len(content) == size and not inflater.eof:
@@ -124,7 +124,7 @@ def _array(
     """Returns the bytes of a file as an array.
 
     Raises:
-      UserError: if its header says something else.
+      UserError: if its header gives another type or shape.
     """
     content = files[name]
     magic, *found = struct.unpack(f">{1 + len(shape)}i", content[: 4 * (1 + len(shape))])

@@ -1,6 +1,7 @@
-"""MNIST-1D: ten shapes of 12 numbers that are stretched, moved and sheared, with noise, in sequences of 40 numbers.
+"""MNIST-1D: ten shapes of 12 numbers, which are stretched, shifted, sheared and noisy, in sequences of 40 numbers.
 
-The data are generated from a seed by the procedure of their authors, to the same numbers. Nothing is read or written.
+The data are generated from a seed with the procedure of the authors, and the numbers are the same as theirs. No file
+is read or written.
 
 Source: Greydanus and Kobak 2020, "Scaling down Deep Learning with MNIST-1D", arXiv 2011.14439, and the package
 `mnist1d` of the authors (Apache-2.0).
@@ -32,23 +33,23 @@ _TEMPLATES = (
     (5, 4, 3.5, 3.5, 4, 5, 5, 5, 5, 4.7, 4.3, 5),
 )
 _LEAST_PADDING, _MOST_PADDING = 36, 60  # zeros after a template
-_STRETCHED = 12 + _MOST_PADDING  # numbers of a sequence before it is sampled
+_STRETCHED = 12 + _MOST_PADDING  # length of a sequence before it is sampled
 _SCALES = 0.4  # the width of the interval of factors around 1
-_SHIFTS = 48  # a sequence is rotated by fewer positions than this
-_SMOOTH_NOISE, _NOISE = 0.25, 0.02  # standard deviations, of the smooth noise before it is smoothed
+_SHIFTS = 48  # a sequence is rotated by 0 to 47 positions
+_SMOOTH_NOISE, _NOISE = 0.25, 0.02  # standard deviations; that of the smooth noise before smoothing
 _SMOOTHING = 2  # standard deviation of the Gaussian filter, in positions
 _SHEAR = 0.75  # the width of the interval of slopes around 0
-_OFFSET = 1e-8  # added to templates, so that none of their numbers is zero as the padding is
+_OFFSET = 1e-8  # added to templates, so that none of their numbers is zero like the padding
 
 
 @functools.cache
 def generate() -> tuple[Float32[np.ndarray, "examples length"], Int32[np.ndarray, " examples"]]:
-    """Returns the sequences and their classes in the authors' order: the first 4,000 are to train on.
+    """Returns the sequences and their classes in the authors' order. The first 4,000 are the training examples.
 
-    Over all examples together the numbers have mean 0 and standard deviation 1. They are drawn in half a second, from
-    NumPy's `RandomState`, whose stream of numbers never changes.
+    The numbers of all examples together have mean 0 and standard deviation 1. They are drawn in half a second from
+    NumPy's `RandomState`, because its stream of numbers never changes.
     """
-    from scipy import ndimage  # here, so that the command line starts without it
+    from scipy import ndimage  # imported here, so that the command line starts without it
 
     random = np.random.RandomState(SEED)
     templates = np.asarray(_TEMPLATES, float)
@@ -59,7 +60,7 @@ def generate() -> tuple[Float32[np.ndarray, "examples length"], Int32[np.ndarray
     labels = np.repeat(np.arange(CLASSES, dtype=np.int32), EXAMPLES // CLASSES)
     signals, smooth, white = np.empty((3, EXAMPLES, _STRETCHED))
     slopes = np.empty(EXAMPLES)
-    for i, label in enumerate(labels):  # in this order the authors draw
+    for i, label in enumerate(labels):  # the same order of draws as the authors'
         padding = _LEAST_PADDING + int(random.rand() * (_MOST_PADDING - _LEAST_PADDING + 1))
         signal = _sample(np.concatenate([templates[label], np.zeros(padding)]), _STRETCHED)
         signal *= 1 + _SCALES * (random.rand() - 0.5)
@@ -79,5 +80,5 @@ def generate() -> tuple[Float32[np.ndarray, "examples length"], Int32[np.ndarray
 
 
 def _sample(signal: Float[np.ndarray, " before"], length: int) -> Float[np.ndarray, " after"]:
-    """Returns a signal at another number of equally spaced positions, linearly interpolated."""
+    """Returns a signal at `length` equally spaced positions, linearly interpolated."""
     return np.interp(np.linspace(0, 1, length), np.linspace(0, 1, len(signal)), signal)

@@ -1,4 +1,4 @@
-"""Reads a user's arrays from a `.npz` file: images, vectors or sequences, with a class for each."""
+"""Reads a user's arrays from a `.npz` file: images, vectors or sequences, each with a class."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ def read_npz(path: Path) -> UserData:
     """Returns the contents of a `.npz` file.
 
     Its arrays are `train_images`, `train_labels`, `test_images` and `test_labels`, or `images` and `labels`. Images are
-    bytes, [examples, height, width] or [examples, height, width, channels]. In place of images there may be `inputs`,
-    numbers of the shape [examples, features] (vectors) or [examples, length, channels] (sequences). Labels are integers
-    from 0 on. `class_names` is optional.
+    bytes, [examples, height, width] or [examples, height, width, channels]. Instead of images, the file may have
+    `inputs`: numbers of shape [examples, features] (vectors) or [examples, length, channels] (sequences). Labels are
+    integers from 0 on. `class_names` is optional.
 
     Raises:
-      UserError: naming the file, the array, and what is expected of it.
+      UserError: if the file cannot be read or an array is wrong. The message names the file, the array, and the
+        expected form.
     """
     arrays = _read(path)
     kinds = [kind for kind in ("images", "inputs") if {kind, f"train_{kind}"} & arrays.keys()]
@@ -91,7 +92,7 @@ def _inputs(array: np.ndarray, kind: str, where: str) -> np.ndarray:
     """Returns images as bytes with channels, or other inputs as float32.
 
     Raises:
-      UserError: for other types or shapes, or numbers that are not finite.
+      UserError: if an array has another type or shape, or a number is not finite.
     """
     if kind == "images":
         images = array[..., None] if array.ndim == 3 else array

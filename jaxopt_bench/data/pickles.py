@@ -1,8 +1,9 @@
-"""Reads the pickle files of CIFAR's Python version without running them.
+"""Reads the pickle files of CIFAR's Python version without executing them.
 
-Python's own unpickler imports and calls whatever a file names. This module only looks at the instructions of a file,
-and knows those that make numbers, strings, lists, tuples and dictionaries, and the one sequence of them by which NumPy
-describes an array of bytes. It refuses every other instruction, and never looks up a name in a module.
+Python's own unpickler imports and calls any object that a file names. This module only parses the instructions of a
+file. It accepts the instructions that make numbers, strings, lists, tuples and dictionaries, and the one sequence of
+instructions by which NumPy describes an array of bytes. It refuses all other instructions, and never looks up a name in
+a module.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-_MOST_INSTRUCTIONS = 1_000_000  # the largest official file has some 300,000
+_MOST_INSTRUCTIONS = 1_000_000  # the largest official file has about 300,000
 
 
 class RefusedPickleError(ValueError):
-    """The file is damaged, or has something in it that is neither an array of bytes nor plain data."""
+    """The file is damaged, or contains something other than arrays of bytes and plain data."""
 
 
 class _Name(enum.Enum):
-    """What NumPy's description of an array refers to. The members are only compared, never called."""
+    """The names in NumPy's description of an array. The members are only compared, never called."""
 
     RECONSTRUCT = enum.auto()
     NDARRAY = enum.auto()
@@ -39,7 +40,7 @@ _NAMES = {
     "numpy dtype": _Name.DTYPE,
     "_codecs encode": _Name.ENCODE,  # how Python 3 writes bytes for Python 2
 }
-_STRINGS = {"STRING", "BINSTRING", "SHORT_BINSTRING"}  # of Python 2: bytes
+_STRINGS = {"STRING", "BINSTRING", "SHORT_BINSTRING"}  # strings of Python 2, which are bytes
 _VALUES = {
     *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
     *("UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "SHORT_BINBYTES", "BINBYTES", "BINBYTES8"),
@@ -50,7 +51,7 @@ _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 @dataclasses.dataclass(eq=False)
 class _Array:
-    """An array whose bytes follow later in the file."""
+    """An array. Its bytes follow later in the file."""
 
     value: UInt8[np.ndarray, "..."] | None = None
 
@@ -63,13 +64,15 @@ def read(content: bytes) -> dict[str, Any]:
     """Returns the dictionary that a pickle file describes.
 
     Args:
-      content: the file, as Python 2 or 3 wrote it, without out-of-band buffers (protocols 0 to 4).
+      content: the content of a file written by Python 2 or 3 without out-of-band buffers (protocols 0 to 4).
 
     Returns:
-      The dictionary. Its keys are text; byte strings in it are `bytes`; arrays are NumPy's, of `uint8`, read-only.
+      The dictionary. Its keys are text, byte strings in it are `bytes`, and arrays are read-only NumPy arrays of
+      `uint8`.
 
     Raises:
-      RefusedPickleError: if the file is damaged or contains anything else. It names the instruction and its position.
+      RefusedPickleError: if the file is damaged or contains anything else. The message names the instruction and its
+        position.
     """
     machine = _Machine()
     try:
@@ -88,7 +91,7 @@ def read(content: bytes) -> dict[str, Any]:
 
 
 class _Machine:
-    """The stack and the memo on which the instructions work."""
+    """The stack and the memo that the instructions use."""
 
     def __init__(self) -> None:
         self.result: Any = None
@@ -97,13 +100,13 @@ class _Machine:
         self._memo: dict[int, Any] = {}
 
     def execute(self, name: str, argument: Any) -> None:
-        """Does what one instruction says.
+        """Executes one instruction.
 
         Raises:
-          RefusedPickleError: if the instruction is not one of those that plain data need.
+          RefusedPickleError: if plain data do not need this instruction.
         """
         if name in _STRINGS:
-            self._stack.append(argument.encode("latin-1"))  # as which the parser has decoded it
+            self._stack.append(argument.encode("latin-1"))  # the parser has decoded it as latin-1
         elif name in _VALUES:
             self._stack.append(argument)
         elif name in _CONSTANTS:

@@ -1,7 +1,7 @@
-"""Puts a data set's record files into the data directory: checked first, written beside, never over what is there.
+"""Writes the record files of a data set to the data directory, after a check of the source, and replaces no file.
 
-TFDS writes into a new temporary folder and sees nothing else of the data directory. From there the files are moved to
-names that are free. Only `dataset_info.json` is ever replaced, where another format is entered in it.
+TFDS writes to a new temporary folder and has no access to the rest of the data directory. Then the files are moved to
+names that do not exist yet. Only `dataset_info.json` may be replaced, to add another format to it.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from jaxopt_bench.data.specs import DATASET_SPLITS, PACKAGED, DatasetSpec, Split
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.files import TEMPORARY, replacing, temporary_name
 
-_LOCK = "in-use"  # the file that marks a temporary folder as this program's, locked while it is in use
+_LOCK = "in-use"  # the file that marks a temporary folder of this program; it is locked during use
 _DIGITS = Path(__file__).parent / "digits" / "digits.npz"
 
 
 def prepare_records(spec: DatasetSpec, source: Path | None, data_dir: Path) -> Path:
-    """Returns the version folder, after writing the record files if they are not there yet.
+    """Writes the record files if they do not exist yet, and returns the version folder.
 
-    If they are there and complete, nothing is read or written, whether or not a source is given. If the folder
-    contains the data set in another format (TFRecord), ArrayRecord files are added to it and entered in its
-    `dataset_info.json` as an alternative, as TFDS's own `convert_format` does; nothing is removed.
+    If the record files exist and are complete, nothing is read or written, even if a source is given. If the folder
+    contains the data set in another format (TFRecord), ArrayRecord files are added to it and listed in its
+    `dataset_info.json` as an alternative format, like TFDS's own `convert_format` does. No file is removed.
 
     Args:
       spec: the data set.
       source: the official archive or its unpacked folder; None downloads it.
-      data_dir: TFDS's data directory.
+      data_dir: the data directory of TFDS.
 
     Raises:
-      UserError: if the source is not what it must be, the download fails, the folder cannot be written, or something
-        else is in the way.
+      UserError: if the source is invalid, the download fails, the folder cannot be written, or another file has one of
+        the names.
     """
     folder = records.version_folder(spec, data_dir)
     state = records.state(folder, spec)
@@ -62,7 +62,7 @@ def prepare_records(spec: DatasetSpec, source: Path | None, data_dir: Path) -> P
             else:
                 made.rename(folder)
     except OSError as error:
-        if records.state(folder, spec) is not records.State.READY:  # unless another process was quicker
+        if records.state(folder, spec) is not records.State.READY:  # another process may have written it
             raise UserError(
                 f"cannot write {spec.name} to {folder}: {error}. Name another data directory with --data-dir or in the "
                 f"environment variable TFDS_DATA_DIR."
@@ -72,7 +72,7 @@ def prepare_records(spec: DatasetSpec, source: Path | None, data_dir: Path) -> P
 
 @contextlib.contextmanager
 def _staging(parent: Path) -> Iterator[Path]:
-    """Makes a temporary folder, and removes it together with those that processes left here which were killed."""
+    """Creates a temporary folder and removes it at the end; also removes temporary folders of killed processes."""
     parent.mkdir(parents=True, exist_ok=True)
     for left in parent.iterdir():
         if TEMPORARY.fullmatch(left.name) and left.is_dir() and not left.is_symlink():
@@ -81,7 +81,7 @@ def _staging(parent: Path) -> Iterator[Path]:
     folder.mkdir()
     try:
         with open(folder / temporary_name(), "xb") as lock:
-            with contextlib.suppress(OSError):  # of a file system without locks
+            with contextlib.suppress(OSError):  # the file system has no locks
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.rename(lock.name, folder / _LOCK)
             yield folder
@@ -90,7 +90,7 @@ def _staging(parent: Path) -> Iterator[Path]:
 
 
 def _remove_leftover(folder: Path) -> None:
-    """Removes a temporary folder of this program's, unless a process is using it."""
+    """Removes a temporary folder of this program, unless a process is using it."""
     path = folder / _LOCK
     with contextlib.suppress(OSError):
         if path.is_file() and not path.is_symlink():
@@ -125,29 +125,29 @@ def _read_digits() -> Contents:
 
 
 def _add_files(made: Path, folder: Path) -> None:
-    """Moves all files of a data set into a folder; last the one by which it is known to be complete."""
+    """Moves all files of a data set to a folder. The file that marks the data set as complete is moved last."""
     for path in sorted(made.iterdir(), key=lambda path: path.name == records.INFO):
         _move(path, folder / path.name)
 
 
 def _add_array_records(spec: DatasetSpec, made: Path, folder: Path) -> None:
-    """Adds ArrayRecord files to a folder of another format, and enters them when all of them are there."""
+    """Adds ArrayRecord files to a folder with another format, and then lists them in `dataset_info.json`."""
     _check_same_shards(folder, made)
     for paths in records.shards(made, spec).values():
         for path in paths:
             _move(path, folder / path.name)
     info = records.read_info(folder)
     formats = [*info.get("alternativeFileFormats", ()), records.ARRAY_RECORD]
-    info["alternativeFileFormats"] = list(dict.fromkeys(formats))  # once, if two processes add them
+    info["alternativeFileFormats"] = list(dict.fromkeys(formats))  # no duplicate, if two processes add it
     with replacing(folder / records.INFO, follow_links=False) as (file, _):
         file.write(json.dumps(info, indent=2).encode())
 
 
 def _move(path: Path, target: Path) -> None:
-    """Moves a file to a free name. An equal file that is there already, from an attempt before, stays.
+    """Moves a file to a new name. If an equal file of an earlier attempt has this name, that file is kept.
 
     Raises:
-      OSError: if something else is there.
+      OSError: if a different file has this name.
     """
     if not os.path.lexists(target):
         path.rename(target)
@@ -156,7 +156,7 @@ def _move(path: Path, target: Path) -> None:
 
 
 def _check_same_shards(folder: Path, made: Path) -> None:
-    """Refuses to mix formats whose records are cut into files differently: one `dataset_info.json` tells of both."""
+    """Raises an error if two formats divide the records into files differently: they share one `dataset_info.json`."""
     present, new = records.read_info(folder), records.read_info(made)
     for split in DATASET_SPLITS:
         there, here = records.shard_lengths(present, split), records.shard_lengths(new, split)
@@ -172,6 +172,6 @@ def _write(spec: DatasetSpec, contents: Contents, data_dir: Path) -> None:
     from jaxopt_bench.data import builders
 
     errors = contextlib.redirect_stderr(io.StringIO()) if spec.name in PACKAGED else contextlib.nullcontext()
-    # Its messages name the temporary folder. Its progress bars, on standard error, are for what takes longer.
+    # The messages of TFDS name the temporary folder. Its progress bars (standard error) are useful only for long tasks.
     with contextlib.redirect_stdout(io.StringIO()), errors:
         builders.write(spec.name, contents, data_dir)

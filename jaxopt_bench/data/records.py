@@ -1,8 +1,8 @@
-"""The prepared record files of a data set: where they are, whether they are complete, and how they are decoded.
+"""The prepared record files of a data set: their paths, a check that they are complete, and their decoding.
 
-The layout is TFDS's own, but TFDS does not open the folder: it would import the modules that `features.json` names, and
-a folder may come from anywhere. Only TFDS's message type for records is used. The folder's small files are read here as
-JSON and text, and images are decoded as PNG or JPEG only.
+The folder has the layout of TFDS, but TFDS does not open it: TFDS would import the modules that `features.json` names,
+and a folder may come from an unknown source. This module uses only the message type of TFDS for records. It reads the
+small files of the folder as JSON and text, and decodes images as PNG or JPEG only.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FEATURES = "features.json"
 ARRAY_RECORD = "array_record"
 _LABEL_NAMES = "label.labels.txt"
 _CHUNK = 4096  # records read at once
-_LARGEST_FILE = 16 << 20  # bytes, of the small files; those of CIFAR-100 have below 3 KiB
+_LARGEST_FILE = 16 << 20  # bytes, of the small files; those of CIFAR-100 have less than 3 KiB
 _IMAGE = "tensorflow_datasets.core.features.image_feature.Image"
 _LABEL = "tensorflow_datasets.core.features.class_label_feature.ClassLabel"
 _FEATURE_CLASSES = {
@@ -43,22 +43,22 @@ _MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's names, by the number of chann
 
 
 class State(enum.Enum):
-    """What a version folder holds."""
+    """The state of a version folder."""
 
     ABSENT = enum.auto()
-    OTHER_FORMAT = enum.auto()  # TFRecord, as a rule: TFDS's default
+    OTHER_FORMAT = enum.auto()  # usually TFRecord, the default of TFDS
     READY = enum.auto()
 
 
 def data_directory(data_dir: Path | None) -> Path:
-    """Returns `data_dir`, else the environment's TFDS_DATA_DIR, else TFDS's own default.
+    """Returns `data_dir`, else the environment variable TFDS_DATA_DIR, else the default of TFDS.
 
     Raises:
-      UserError: if neither is given and there is no home folder.
+      UserError: if neither is given and there is no home folder, or if the path is not text in UTF-8.
     """
     chosen = data_dir or os.environ.get("TFDS_DATA_DIR")
     if chosen:
-        if any("\ud800" <= character <= "\udfff" for character in str(chosen)):  # ArrayRecord takes no other paths
+        if any("\ud800" <= character <= "\udfff" for character in str(chosen)):  # ArrayRecord accepts no such paths
             raise UserError(f"the data directory {str(chosen)!a} is not text in UTF-8. Expected a path that is.")
         return Path(os.path.abspath(expand_home(Path(chosen))))
     try:
@@ -71,23 +71,23 @@ def data_directory(data_dir: Path | None) -> Path:
 
 
 def expand_home(path: Path) -> Path:
-    """Returns a path with a leading `~` or `~user` replaced, if that is somebody's home folder."""
+    """Returns a path in which a leading `~` or `~user` is replaced by the home folder, if it exists."""
     try:
         return path.expanduser()
-    except RuntimeError:  # a name that just begins so, or a user without a home
+    except RuntimeError:  # only a name that begins with `~`, or a user without a home folder
         return path
 
 
 def version_folder(spec: DatasetSpec, data_dir: Path) -> Path:
-    """Returns the folder TFDS keeps this version of the data set in."""
+    """Returns the folder in which TFDS keeps this version of the data set."""
     return data_dir / spec.name / spec.version
 
 
 def state(folder: Path, spec: DatasetSpec) -> State:
-    """Returns what `folder` holds. Files that do not belong to a data set do not matter.
+    """Returns the state of `folder`. Files that do not belong to a data set are ignored.
 
     Raises:
-      UserError: if it holds a part of a data set or a damaged one, or cannot be read (caused by an OSError).
+      UserError: if the data set is incomplete or damaged, or the folder cannot be read (caused by an OSError).
     """
     try:
         if not folder.is_dir() or not any(_belongs(path.name, spec) for path in folder.iterdir()):
@@ -112,21 +112,21 @@ def _belongs(name: str, spec: DatasetSpec) -> bool:
 
 
 def shards(folder: Path, spec: DatasetSpec) -> dict[SplitName, list[Path]]:
-    """Returns each split's ArrayRecord files in order."""
+    """Returns the ArrayRecord files of each split, in order."""
     info = read_info(folder)
     return {split: _shard_paths(folder, spec, split, len(shard_lengths(info, split))) for split in DATASET_SPLITS}
 
 
 def fingerprint(folder: Path, spec: DatasetSpec) -> dict[str, int]:
-    """Returns the record files' names and sizes, by which a cache knows what it was made from."""
+    """Returns the names and sizes of the record files. A cache compares them with those it was made from."""
     return {path.name: path.stat().st_size for paths in shards(folder, spec).values() for path in paths}
 
 
 def read_info(folder: Path) -> dict[str, Any]:
-    """Returns the folder's `dataset_info.json`.
+    """Returns the content of the folder's `dataset_info.json`.
 
     Raises:
-      UserError: if there is none, or it is damaged.
+      UserError: if the file does not exist or is damaged.
     """
     info = _read_json(folder, INFO)
     splits = info.get("splits") if isinstance(info, dict) else None
@@ -136,7 +136,7 @@ def read_info(folder: Path) -> dict[str, Any]:
 
 
 def shard_lengths(info: dict[str, Any], split: SplitName) -> list[int]:
-    """Returns how many examples each record file of `split` has."""
+    """Returns the number of examples in each record file of `split`."""
     for entry in info["splits"]:
         if entry["name"] == split:
             return [int(length) for length in entry.get("shardLengths", [])]
@@ -144,10 +144,11 @@ def shard_lengths(info: dict[str, Any], split: SplitName) -> list[int]:
 
 
 def class_names(folder: Path, spec: DatasetSpec) -> tuple[str, ...]:
-    """Returns the names of the labels in order; their numbers, if the data set has no names for them.
+    """Returns the names of the labels in order, or their numbers if the data set has no names for them.
 
     Raises:
-      UserError: if `features.json` describes something other than images with labels, or the names do not fit.
+      UserError: if `features.json` describes something other than images with labels, or the names do not match the
+        number of classes.
     """
     _check_features(folder)
     content = _read(folder, _LABEL_NAMES)
@@ -163,10 +164,10 @@ def class_names(folder: Path, spec: DatasetSpec) -> tuple[str, ...]:
 
 
 def decode(folder: Path, spec: DatasetSpec, split: SplitName) -> Split:
-    """Returns the split's examples in record order, read and decoded in memory.
+    """Returns the examples of a split in record order. They are decoded in memory.
 
     Raises:
-      UserError: if a record is damaged, or not an example of this data set.
+      UserError: if a record is damaged or is not an example of this data set, or if a required package is missing.
     """
     try:
         from array_record.python.array_record_data_source import ArrayRecordDataSource
@@ -193,7 +194,7 @@ def decode(folder: Path, spec: DatasetSpec, split: SplitName) -> Split:
                         features["label"].int64_list.value,
                     )
                     images[index] = _decode_image(encoded, spec)
-    except Exception as error:  # the readers raise whatever a damaged byte leads them to
+    except Exception as error:  # damaged bytes can cause any exception in the readers
         raise broken(folder, f"its {split} records cannot be decoded ({error})") from error
     if labels.min() < 0 or labels.max() >= spec.num_classes:
         raise broken(folder, f"its {split} split has labels from {labels.min()} to {labels.max()}")
@@ -201,7 +202,7 @@ def decode(folder: Path, spec: DatasetSpec, split: SplitName) -> Split:
 
 
 def broken(folder: Path, reason: str) -> UserError:
-    """Returns the error for a folder that holds no whole data set."""
+    """Returns the error for a folder without a complete data set."""
     name = folder.parent.name
     return UserError(
         f"{folder} does not contain a complete {name}: {reason}. Remove this folder or move it away, then run "
@@ -210,10 +211,13 @@ def broken(folder: Path, reason: str) -> UserError:
 
 
 def _check_features(folder: Path) -> None:
-    """Refuses classes of features that are not TFDS's usual ones, and anything but an image with a label.
+    """Checks that the features are an image and a label, and that all feature classes are usual classes of TFDS.
 
-    TFDS imports the modules of the classes that a folder names. Here nothing is imported; what such a class stores in
-    the records is unknown, and the folder is not safe to open with TFDS.
+    TFDS imports the modules of the classes that a folder names. This function imports nothing. The record format of
+    other classes is unknown, and a folder with such classes is not safe to open with TFDS.
+
+    Raises:
+      UserError: if the features do not satisfy this.
     """
     tree = _read_json(folder, FEATURES)
     pending: list[Any] = [tree]
@@ -221,7 +225,7 @@ def _check_features(folder: Path) -> None:
     while pending:
         value = pending.pop()
         if isinstance(value, dict):
-            # "type" in folders of old versions of TFDS
+            # old versions of TFDS use "type"
             names |= {value[key] for key in ("pythonClassName", "type") if isinstance(value.get(key), str)}
             pending += value.values()
         elif isinstance(value, list):
@@ -250,7 +254,7 @@ def _read_json(folder: Path, name: str) -> Any:
 
 
 def _read(folder: Path, name: str) -> bytes | None:
-    """Returns the content of one of the folder's small files, or None if there is no such file."""
+    """Returns the content of a small file of the folder, or None if the file does not exist."""
     try:
         with open_regular(folder / name) as file:
             content = file.read(_LARGEST_FILE + 1)
@@ -267,7 +271,7 @@ def _decode_image(encoded: bytes, spec: DatasetSpec) -> np.ndarray:
     from PIL import Image
 
     height, width, channels = spec.shape
-    # Of the other formats that Pillow knows some are read by other programs (EPS by Ghostscript).
+    # Pillow reads some of the other formats with external programs (EPS with Ghostscript).
     with Image.open(io.BytesIO(encoded), formats=("PNG", "JPEG")) as image:
         if image.size != (width, height) or image.mode != _MODES.get(channels):
             raise ValueError(f"an image is {image.size} {image.mode}, not {(width, height)} {_MODES.get(channels)}")
@@ -275,7 +279,7 @@ def _decode_image(encoded: bytes, spec: DatasetSpec) -> np.ndarray:
 
 
 def _is_split(entry: Any) -> bool:
-    """Returns whether an entry has a name, and lengths of files as TFDS writes them: integers as texts."""
+    """Returns whether an entry has a name, and file lengths in the form of TFDS: integers written as texts."""
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
         return False
     lengths = entry.get("shardLengths", [])

@@ -1,4 +1,4 @@
-"""What the data sets are called, and the arrays a split consists of. Nothing here touches a file."""
+"""The names and properties of the data sets, and the arrays of a split. This module reads and writes no files."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ SplitName = Literal["train", "test"]
 DATASET_SPLITS: tuple[SplitName, ...] = ("train", "test")
 
 ExampleKind = Literal["images", "vectors", "sequences"]
-"""What examples are: bytes of shape [height, width, channels], or float32 of shape [features] or [length, channels]."""
+"""The kind of an example: bytes of shape [height, width, channels], or float32 of shape [features] or
+[length, channels]."""
 
 
 @dataclasses.dataclass(frozen=True)
 class DatasetSpec:
-    """What is known of a data set before any of it is read.
+    """The properties of a data set that are known before it is read.
 
     Attributes:
-      name: its name in `DATASETS`; of images also in TFDS.
-      shape: of an example, such as height, width and channels.
-      num_classes: how many labels there are.
-      train_examples: how many examples the train split has.
-      test_examples: how many examples the test split has.
-      description: one line for people.
-      version: of the data; of images the TFDS version that is read and prepared, which names the folder.
-      inputs: what the examples are.
+      name: the name in `DATASETS`; for images also the name in TFDS.
+      shape: the shape of an example, such as height, width and channels.
+      num_classes: the number of classes.
+      train_examples: the number of examples in the train split.
+      test_examples: the number of examples in the test split.
+      description: a description in one line.
+      version: the version of the data. For images it is the TFDS version, which is also the name of the folder.
+      inputs: the kind of the examples.
     """
 
     name: str
@@ -42,7 +43,7 @@ class DatasetSpec:
     inputs: ExampleKind = "images"
 
     def examples(self, split: SplitName) -> int:
-        """Returns how many examples `split` has."""
+        """Returns the number of examples in `split`."""
         return {"train": self.train_examples, "test": self.test_examples}[split]
 
 
@@ -104,15 +105,15 @@ DATASETS: dict[str, DatasetSpec] = {
     ),
 }
 
-GENERATED = frozenset({"mnist1d"})  # those whose examples are computed, so that nothing is stored
-PACKAGED = frozenset({"digits"})  # those whose examples come with this package
+GENERATED = frozenset({"mnist1d"})  # their examples are computed, and nothing is stored
+PACKAGED = frozenset({"digits"})  # their examples are part of this package
 
 
 def dataset(name: str) -> DatasetSpec:
     """Returns the data set called `name`.
 
     Raises:
-      UserError: if there is none, with the nearest names.
+      UserError: if there is no such data set. The message lists similar names.
     """
     if name in DATASETS:
         return DATASETS[name]
@@ -141,13 +142,13 @@ class Split:
 
 
 def train_validation(split: Split, validation_fraction: float) -> tuple[Split, Split | None]:
-    """Returns the first part of `split` to train on and the last part to validate on.
+    """Returns the first part of `split` for training and the last part for validation.
 
-    The border is rounded to a whole example as TFDS rounds it: 0.1 gives `train[:90%]` and `train[90%:]`.
+    The border is rounded to a whole example in the same way as in TFDS: 0.1 gives `train[:90%]` and `train[90%:]`.
 
     Args:
       split: the examples.
-      validation_fraction: the share that validates, at least 0 and below 1; 0 gives no validation part.
+      validation_fraction: the share for validation, at least 0 and below 1; 0 gives no validation part.
 
     Raises:
       UserError: if the fraction is out of range, or leaves one of the parts empty.
@@ -156,7 +157,7 @@ def train_validation(split: Split, validation_fraction: float) -> tuple[Split, S
         raise UserError(f"validation_fraction is {validation_fraction!r}. Expected: a number >= 0 and < 1.")
     if validation_fraction == 0:
         return split, None
-    # TFDS computes with percents that are whole numbers; 100 * 0.07 is one only after rounding.
+    # TFDS uses whole percentages; 100 * 0.07 is a whole number only after rounding.
     percent = round(100 - 100 * validation_fraction, 9)
     border = round(percent * len(split) / 100)
     if not 0 < border < len(split):
@@ -172,7 +173,7 @@ def train_validation(split: Split, validation_fraction: float) -> tuple[Split, S
 def moments(inputs: Float32[np.ndarray, "examples ..."]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Returns the mean and the standard deviation of each feature of vectors, or of each channel of sequences.
 
-    They are computed in float64. A deviation of 0, of a feature that is always the same, is given as 1.
+    They are computed in float64. If a feature is constant, its standard deviation is returned as 1 instead of 0.
 
     Args:
       inputs: vectors, [examples, features], or sequences, [examples, length, channels].

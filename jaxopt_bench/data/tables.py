@@ -1,4 +1,4 @@
-"""Tables of numbers by name: rows of features, each with a number to predict."""
+"""Tables of numbers by name. A table has rows of features, and each row has a number to predict."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jaxopt_bench.errors import UserError, unknown_name
 
 _DIAMONDS = pathlib.Path(__file__).parent / "diamonds" / "diamonds.npz"
 _DIAMONDS_TEST = 2000
-"""How many diamonds, at the end of the file, are the test split. The file's order is random."""
+"""The number of diamonds in the test split, which is the end of the file. The order of the file is random."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -25,12 +25,12 @@ class Table:
 
     Attributes:
       features: a row for each example.
-      targets: the number to predict, in its unit.
-      is_test: which rows are the test split; the others are for training and validation.
-      feature_names: of the columns.
-      target_name: what is predicted, such as "price".
+      targets: the number to predict in each row, in its unit.
+      is_test: whether a row belongs to the test split; the other rows are for training and validation.
+      feature_names: the names of the columns of `features`.
+      target_name: the name of the predicted quantity, such as "price".
       target_unit: its unit, such as "USD"; empty for a plain number.
-      digest: of a user's file, twelve hexadecimal digits that identify its content.
+      digest: for a user's file, twelve hexadecimal digits that identify its content; else empty.
     """
 
     features: Float64[np.ndarray, "rows features"]
@@ -46,8 +46,8 @@ def load_table(name: str, target: str | None = None) -> Table:
     """Returns the table called `name`.
 
     Args:
-      name: a name in `TABLES`, or that of a user's `.csv` file, of which a fixed share is the test split.
-      target: of a file, the column of numbers to predict.
+      name: a name in `TABLES`, or the name of a user's `.csv` file. A fixed share of a file is the test split.
+      target: for a file, the column of numbers to predict.
 
     Raises:
       UserError: if there is no such table, or the column does not consist of numbers.
@@ -81,7 +81,7 @@ def _read_file(path: pathlib.Path, modified: int, target: str | None) -> Table:
 
 
 def _diamonds() -> Table:
-    """Returns the diamonds of ggplot2 (a subset of 10,000), with their prices in dollars; see diamonds/README.md."""
+    """Returns the diamonds of ggplot2 (a subset of 10,000) with their prices in dollars; see diamonds/README.md."""
     scales = dict.fromkeys(("cut", "color", "clarity"), 1.0)
     scales |= dict.fromkeys(("carat", "depth", "table", "x", "y", "z"), 0.01)
     with np.load(_DIAMONDS) as stored:
@@ -98,4 +98,4 @@ def _diamonds() -> Table:
 
 
 TABLES: Mapping[str, Callable[[], Table]] = {"diamonds": _diamonds}
-"""How each table is read."""
+"""The function that reads each table."""

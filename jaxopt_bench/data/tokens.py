@@ -1,4 +1,4 @@
-"""Sequences of tokens: letters of English words that come with this package, and bytes of a user's text file."""
+"""Sequences of tokens: letters of English words (part of this package), and bytes of a user's text file."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.files import open_regular
 
 PAD = 255
-"""Stands after the end of a sequence. It is no letter's token, nor a byte of a text in UTF-8."""
+"""The padding after the end of a sequence. It is neither the token of a letter nor a byte of a text in UTF-8."""
 BOUNDARY = 0
-"""The token before the first letter of a word and after the last; letters are 1 to 26."""
+"""The token before the first letter of a word and after the last letter. Letters are 1 to 26."""
 WORDS = "words"
 LONGEST_WORD = 15
 TEST_FRACTION = 0.1
 
 _WORDS = Path(__file__).parent / "words" / "words.txt.gz"
-_MOST_BYTES = 2**31  # of a text, of which the tokens are kept in memory
+_MOST_BYTES = 2**31  # of a text; its tokens are kept in memory
 
 Sequences = UInt8[np.ndarray, "sequences length+1"]
-"""Tokens; each sequence predicts its tokens from the second to the last before the padding."""
+"""Tokens. In each sequence, all tokens from the second one to the last one before the padding are predicted."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TokenData:
-    """Sequences of tokens, divided.
+    """Sequences of tokens, divided into splits.
 
     Attributes:
-      vocabulary: how many tokens there are.
-      train: the sequences to train on.
-      validation: those that validate; None if there are none.
-      test: those to test on.
-      digest: SHA-256 of the content that was read.
+      vocabulary: the number of different tokens.
+      train: the training sequences.
+      validation: the validation sequences; None if there are none.
+      test: the test sequences.
+      digest: the SHA-256 sum of the content of the file.
     """
 
     vocabulary: int
@@ -51,14 +51,16 @@ class TokenData:
 def words(validation_fraction: float, limit: int | None = None) -> TokenData:
     """Returns 63,500 English words as sequences of 16 predicted tokens: up to 15 letters, the boundary, padding.
 
-    The words are shuffled once, always in the same way. The last tenth is the test split.
+    The words are shuffled with a fixed seed. The last tenth is the test split.
 
     Args:
-      validation_fraction: the share of the words that are not in the test split that validate, the last ones.
-      limit: use only so many of the words that are not in the test split, the first ones; None for all.
+      validation_fraction: the share of the words outside the test split that are used for validation. They are the
+        last of these words.
+      limit: the number of words outside the test split to use. They are the first of these words. None for all.
 
     Raises:
-      UserError: if the fraction leaves no words to train on, or none to validate on; or if there are not so many words.
+      UserError: if the fraction leaves no words for training or none for validation, or if `limit` is larger than the
+        number of words.
     """
     sequences, digest = _word_sequences()
     test = len(sequences) - round(TEST_FRACTION * len(sequences))
@@ -71,15 +73,16 @@ def words(validation_fraction: float, limit: int | None = None) -> TokenData:
 
 
 def text(path: Path, length: int, validation_fraction: float) -> TokenData:
-    """Returns the bytes of a text, cut into windows that predict each byte once.
+    """Returns the bytes of a text, divided into windows in which each byte is predicted once.
 
-    The last tenth of the bytes is the test split; the bytes before it that validate are the last ones, too. A window
-    begins with the last byte of the one before it, which it does not predict. The last window of a split is padded.
+    The last tenth of the bytes is the test split. The validation bytes are the last ones before the test split. A
+    window begins with the last byte of the window before it, and this byte is not predicted again. The last window of a
+    split is padded.
 
     Args:
-      path: of a file in UTF-8.
-      length: how many bytes a window predicts.
-      validation_fraction: the share of the bytes that are not in the test split that validate.
+      path: the path of a file in UTF-8.
+      length: the number of predicted bytes in a window.
+      validation_fraction: the share of the bytes outside the test split that are used for validation.
 
     Raises:
       UserError: if the file cannot be read, is not UTF-8, or is too short for a window in each split.
@@ -101,7 +104,7 @@ def text(path: Path, length: int, validation_fraction: float) -> TokenData:
 
 
 def spell(tokens: UInt8[np.ndarray, " tokens"], vocabulary: int) -> str:
-    """Returns tokens as people read them: the letters up to a word's end, or a text with marks for ends of lines."""
+    """Returns tokens as readable text: the letters up to the end of a word, or a text with marks for line ends."""
     if vocabulary == 256:
         decoded = tokens[tokens != PAD].tobytes().decode(errors="replace")
         return "".join("↵" if c == "\n" else c if c.isprintable() else "�" for c in decoded)
@@ -118,7 +121,7 @@ def _word_sequences() -> tuple[Sequences, str]:
     for row, word in zip(sequences, listed, strict=True):
         row[0] = row[len(word) + 1] = BOUNDARY
         row[1 : len(word) + 1] = np.frombuffer(word, np.uint8) - 96
-    order = np.random.RandomState(0).permutation(len(listed))  # whose stream of numbers never changes
+    order = np.random.RandomState(0).permutation(len(listed))  # its stream of numbers never changes
     return sequences[order], hashlib.sha256(content).hexdigest()
 
 
@@ -130,7 +133,7 @@ def _windows(values: UInt8[np.ndarray, " bytes"], length: int) -> Sequences:
 
 
 def _border(end: int, fraction: float, least: int, of: str) -> int:
-    """Returns where the training part ends if the share at the end validates."""
+    """Returns the end of the training part if the given share at the end is used for validation."""
     border = end - round(fraction * end)
     if fraction and not least <= min(border, end - border):
         raise UserError(

@@ -1,4 +1,4 @@
-"""Reads the classes of a user's own data, whatever form they have, once for all runs of a process."""
+"""Reads a user's own data with classes, in all supported formats, once for all runs of a process."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from jaxopt_bench.errors import UserError
 
 
 def check_options(name: FileName, target: str | None, resize: tuple[int, int] | None) -> None:
-    """Checks that options fit the form of the data.
+    """Checks that the options are valid for the format of the data.
 
     Raises:
-      UserError: if `target` is given for data that are no table, or `resize` for data that are no folder.
+      UserError: if `target` is given for data that are not a table, or `resize` for data that are not a folder.
     """
     if target is not None and not name.endswith(".csv"):
         raise UserError(f"target is {target!r}, but {name} is not a table. Expected a target for .csv files only.")
@@ -32,12 +32,12 @@ def read_user_data(name: FileName, target: str | None = None, resize: tuple[int,
     The features of a table have mean 0 and standard deviation 1 over the examples that are not in the test split.
 
     Args:
-      name: of a `.npz` file, a `.csv` file or a folder of images.
-      target: of a table, the column of classes.
-      resize: of images, height and width that they are scaled to.
+      name: the name of a `.npz` file, a `.csv` file or a folder of images.
+      target: for a table, the column of classes.
+      resize: for images, the height and width to which they are scaled.
 
     Raises:
-      UserError: if it is none of these, or cannot be read; see `read_npz`, `read_csv` and `read_folder`.
+      UserError: if the data have another format or cannot be read; see `read_npz`, `read_csv` and `read_folder`.
     """
     path = name.existing_path()
     check_options(name, target, resize)

@@ -1,4 +1,4 @@
-"""Data of the user's own, by the path of a file or a folder. A record has its name, without the folder it lies in."""
+"""A user's own data, given by the path of a file or a folder. A record contains only its name, not its folder."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.files import sha256_of_file
 
 TEST_SHARE = 0.2
-"""The share of the examples that is the test split if the data have no test split of their own."""
-_SEED = 0  # of the choice of test examples, and of the order of the others
+"""The share of the examples that becomes the test split if the data have no test split of their own."""
+_SEED = 0  # for the choice of test examples, and for the order of the others
 _SUFFIXES = (".npz", ".csv", ".txt")
 ACCEPTED = "the path of a file (.npz, .csv) or of a folder of images"
 
 
 class FileName(str):
-    """The name of a file, or of a folder with a slash at its end, which also knows where that file is.
+    """The name of a file, or of a folder with a slash at its end, together with its path.
 
-    Two of one name are equal wherever the files are: what identifies data is their contents.
+    Two equal names are equal even if their paths differ, because the contents identify the data.
 
     Attributes:
-      path: the absolute path; None if it is only recorded.
+      path: the absolute path; None if the name comes from a record and the path is not known.
     """
 
     path: Path | None
@@ -41,7 +41,7 @@ class FileName(str):
         """Returns the path.
 
         Raises:
-          UserError: if the name is only recorded, or nothing is there.
+          UserError: if the path is not known or does not exist.
         """
         if self.path is None:
             raise UserError(
@@ -53,16 +53,16 @@ class FileName(str):
         return self.path
 
 
-_NAMED: dict[str, Path] = {}  # the files that this process was told of, under their names
+_NAMED: dict[str, Path] = {}  # the paths of the files that were named in this process
 
 
 def is_file_name(name: str) -> bool:
-    """Returns whether a name refers to data of the user's: by its form, or since such a folder exists."""
+    """Returns whether a name refers to the user's own data: it has the form of a path, or such a folder exists."""
     return isinstance(name, FileName) or name.endswith((*_SUFFIXES, "/")) or os.sep in name or os.path.isdir(name)
 
 
 def file_name(name: str) -> FileName:
-    """Returns the name of a file or a folder, given by its path or as it is recorded."""
+    """Returns the name of a file or a folder, given its path or its name in a record."""
     if isinstance(name, FileName) and name.path is not None:
         _NAMED[str(name)] = name.path
         return name
@@ -85,11 +85,11 @@ class UserData:
     """Examples with one of several classes each, on the host.
 
     Attributes:
-      kind: what the inputs are: images (bytes, height × width × channels), vectors or sequences (float32).
-      train: inputs and labels, in an order that was drawn with a fixed seed.
+      kind: the kind of the inputs: images (bytes, height × width × channels), vectors or sequences (float32).
+      train: inputs and labels, in a random order with a fixed seed.
       test: inputs and labels.
-      class_names: the labels' names in order.
-      feature_names: of vectors, if they have names.
+      class_names: the names of the labels, in order.
+      feature_names: the names of the features of vectors, if they have names.
       digest: twelve hexadecimal digits that identify the contents.
     """
 
@@ -102,15 +102,15 @@ class UserData:
 
 
 def draw_order(count: int) -> Int64[np.ndarray, " examples"]:
-    """Returns the indices of examples in an order that is drawn with a fixed seed."""
+    """Returns the indices of the examples in a random order with a fixed seed."""
     return np.random.default_rng(_SEED).permutation(count)
 
 
 def split_examples(count: int) -> tuple[Int64[np.ndarray, " train"], Int64[np.ndarray, " test"]]:
-    """Returns which examples are to train on, in a drawn order, and which are the test split.
+    """Returns the indices of the training examples, in a random order, and of the test examples.
 
     Raises:
-      UserError: if there are too few for both.
+      UserError: if there are too few examples for both splits.
     """
     order = draw_order(count)
     test = round(TEST_SHARE * count)
@@ -122,11 +122,11 @@ def split_examples(count: int) -> tuple[Int64[np.ndarray, " train"], Int64[np.nd
 
 
 def split_or_shuffle(train: Examples, test: Examples | None) -> tuple[Examples, Examples]:
-    """Returns the examples to train on, in a drawn order, and the test split.
+    """Returns the training examples, in a random order, and the test split.
 
     Args:
       train: inputs and labels.
-      test: those of the test split; if None, a part of `train` is the test split.
+      test: inputs and labels of the test split; if None, a part of `train` becomes the test split.
 
     Raises:
       UserError: if there are too few examples for a test split.
@@ -140,7 +140,7 @@ def split_or_shuffle(train: Examples, test: Examples | None) -> tuple[Examples, 
 
 
 def digest_of_file(path: Path) -> str:
-    """Returns twelve hexadecimal digits that identify a file's content.
+    """Returns twelve hexadecimal digits that identify the content of a file.
 
     Raises:
       UserError: if it cannot be read.
@@ -152,14 +152,15 @@ def digest_of_file(path: Path) -> str:
 
 
 def check_labels(labels: np.ndarray, where: str) -> Int32[np.ndarray, " examples"]:
-    """Returns labels, of which each number from 0 to the largest occurs.
+    """Returns labels after a check that each number from 0 to the largest label occurs.
 
     Args:
-      labels: of all examples that are to train on.
+      labels: the labels of all training examples.
       where: the file and the array, for messages.
 
     Raises:
-      UserError: naming the example, if a label is not an integer from 0 on; or the number that does not occur.
+      UserError: if a label is not an integer from 0 on, if there is only one class, or if a number does not occur. The
+        message names the example or the number.
     """
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise UserError(

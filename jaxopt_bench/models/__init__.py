@@ -1,6 +1,6 @@
 """Flax linen networks, their configurations, and a table of them by name.
 
-Nothing here knows about data sets, optimizers or training.
+This package does not depend on data sets, optimizers or training.
 """
 
 from __future__ import annotations
@@ -50,15 +50,15 @@ MODELS: UserTable[Model] = UserTable(
 
 
 def check_inputs(model: Model, inputs: Inputs, of: str) -> None:
-    """Checks that a model takes examples of a kind.
+    """Checks that a model accepts examples of a kind.
 
     Args:
       model: the model.
       inputs: the kind.
-      of: where the examples are from, such as "the data set mnist1d".
+      of: the source of the examples, such as "the data set mnist1d".
 
     Raises:
-      UserError: naming the models that do, if it does not.
+      UserError: if the model does not accept them. The message names the models that do.
     """
     if inputs not in model.inputs:
         fitting = ", ".join(sorted(name for name, entry in MODELS.items() if inputs in entry.inputs))
@@ -69,7 +69,7 @@ def check_inputs(model: Model, inputs: Inputs, of: str) -> None:
 
 
 def model_label(model: Model) -> str:
-    """Returns the name of a model for titles of runs. For a user's model, it is the name of the class or function."""
+    """Returns the name of a model for titles of runs. For a user's model, it is the name of its class or function."""
     return MODELS.name_of(model).rpartition(":")[2]
 
 

@@ -1,4 +1,4 @@
-"""AlexNet: the network of 2012, its CIFAR form, and a smaller one known from CIFAR experiments."""
+"""AlexNet: the network of 2012, its form for CIFAR, and a smaller network that is common in CIFAR experiments."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from jaxopt_bench.models.layers import (
 
 @dataclasses.dataclass(frozen=True)
 class AlexNet(Model):
-    """Five convolutions with ReLU and three dense layers, dropout after the first two of those.
+    """Five convolutions with ReLU and three dense layers, with dropout after the first two dense layers.
 
     With the "cifar" stem it has 30,351,844 parameters on 32×32 colour images and 100 classes. With the "imagenet"
     stem it is the network of the paper: 62,378,344 parameters on 227×227 images and 1,000 classes, 60,965,224 with
-    the paper's groups. Weights are Glorot (Xavier) uniform and biases zero, which differs from the paper's
-    (normal with deviation 0.01, some biases one).
+    the paper's groups. Weights are Glorot (Xavier) uniform and biases zero. The paper uses normal weights with
+    standard deviation 0.01, and some biases of one.
 
     Source: Krizhevsky, Sutskever and Hinton 2012, "ImageNet Classification with Deep Convolutional Neural Networks".
     """
 
     stem: Literal["cifar", "imagenet"] = "cifar"
-    """First convolution: 5×5 with stride 1 for small images, or the paper's unpadded 11×11 with stride 4."""
+    """The first convolution: 5×5 with stride 1 for small images, or the paper's unpadded 11×11 with stride 4."""
     groups: bool = False
-    """Whether convolutions 2, 4 and 5 see half of the channels each, as on the paper's two GPUs."""
+    """Whether convolutions 2, 4 and 5 have two groups, each with half of the channels, as on the paper's two GPUs."""
     local_response_normalization: bool = False
     """Whether the first two convolutions are normalised across channels, as in the paper's section 3.3."""
     dense: int = number(4096, at_least=1)
-    """Units of each of the two hidden dense layers."""
+    """Number of units in each of the two hidden dense layers."""
     dropout: float = number(0.5, at_least=0, below=1)
     """Probability that training drops a unit of a hidden dense layer."""
 
@@ -50,7 +50,7 @@ class AlexNet(Model):
 
 
 class AlexNetModule(nn.Module):
-    """The network an `AlexNet` describes."""
+    """The network that an `AlexNet` describes."""
 
     config: AlexNet
     num_outputs: int
@@ -101,11 +101,11 @@ class AlexNetModule(nn.Module):
 
 @dataclasses.dataclass(frozen=True)
 class AlexNetSmall(Model):
-    """The small CIFAR form of AlexNet: ImageNet's stem on 32×32 images, and a single dense layer.
+    """The small CIFAR form of AlexNet: the ImageNet stem on 32×32 images, and a single dense layer.
 
-    The stem leaves 8×8 pixels and the three poolings 1×1, so it is fast and not very accurate: published at 43.9%
-    on CIFAR-100 and 77.2% on CIFAR-10. It has 2,472,266 parameters at 10 classes. Weights are Glorot (Xavier)
-    uniform and biases zero.
+    The stem reduces the image to 8×8 pixels and the three poolings reduce it to 1×1, so the network is fast but not
+    very accurate: the published accuracy is 43.9% on CIFAR-100 and 77.2% on CIFAR-10. It has 2,472,266 parameters with
+    10 classes. Weights are Glorot (Xavier) uniform and biases zero.
 
     Source: the `alexnet` of Wei Yang's pytorch-classification, after Krizhevsky 2014, "One weird trick for
     parallelizing convolutional neural networks".
@@ -116,7 +116,7 @@ class AlexNetSmall(Model):
 
 
 class AlexNetSmallModule(nn.Module):
-    """The network an `AlexNetSmall` describes."""
+    """The network that an `AlexNetSmall` describes."""
 
     config: AlexNetSmall
     num_outputs: int
@@ -126,7 +126,7 @@ class AlexNetSmallModule(nn.Module):
     def __call__(
         self, images: Float[Array, "batch height width channels"], *, train: bool
     ) -> Float[Array, "batch classes"]:
-        """Returns the logits, in float32; training and evaluation are the same.
+        """Returns the logits, in float32. Training and evaluation are the same.
 
         Raises:
           UserError: if the images are too small for the stem and three poolings.

@@ -1,4 +1,4 @@
-"""The block that transformers of images and of tokens are made of. Whole networks have no place here."""
+"""The transformer block for images and for tokens. Whole networks do not belong in this module."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Features = Float[Array, "batch tokens width"]
 
 
 class Block(nn.Module):
-    """Attention, then two dense layers with GELU between them; each sees its normalised input, to which it adds.
+    """A pre-norm block: attention, then two dense layers with GELU between them, each with a residual connection.
 
     Attributes:
-      heads: parts into which attention divides the features.
-      hidden: units between the two dense layers.
-      dropout: probability that training drops a feature of what the block adds.
+      heads: the number of attention heads.
+      hidden: the number of units between the two dense layers.
+      dropout: probability that training drops a feature of a residual branch.
       causal: whether a token attends only to itself and to the tokens before it.
-      layers: what it is made of.
+      layers: how its layers compute; see `Layers`.
     """
 
     heads: int
@@ -31,7 +31,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: Features, train: bool) -> Features:
-        """Returns the features with the block's additions."""
+        """Returns the features after the block."""
         dropout = nn.Dropout(self.dropout, deterministic=not train)
         x = x + dropout(self._attention(self.layers.layer_norm(name="norm1")(x)))
         y = nn.gelu(self._dense(self.hidden, "dense1")(self.layers.layer_norm(name="norm2")(x)), approximate=False)
@@ -48,10 +48,10 @@ class Block(nn.Module):
 
 
 def check_heads(field: str, width: int, heads: int) -> None:
-    """Checks that attention can divide the features.
+    """Checks that the features can be divided among the attention heads.
 
     Raises:
-      UserError: naming the field, if the width is not a multiple of the heads.
+      UserError: if the width is not a multiple of the number of heads. The message names the field.
     """
     if width % heads:
         raise UserError(f"{field} is {width}. Expected a multiple of {heads} heads.")

@@ -1,4 +1,4 @@
-"""What every model is: a configuration that builds a Flax module. No architecture belongs here."""
+"""The base class of models: a configuration that builds a Flax module. Architectures do not belong in this module."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jaxopt_bench.config import Config
 from jaxopt_bench.models.layers import Layers
 
 Inputs = Literal["images", "vectors", "sequences", "tokens"]
-"""The kinds of examples that models take.
+"""The kinds of examples that models accept.
 
 * "images": Float[Array, "batch height width channels"]
 * "vectors": Float[Array, "batch features"]
@@ -23,10 +23,10 @@ Inputs = Literal["images", "vectors", "sequences", "tokens"]
 
 @dataclasses.dataclass(frozen=True)
 class Model(Config, abc.ABC):
-    """A network, as data: its fields say which network `module` builds."""
+    """The configuration of a network. Its fields determine the network that `module` builds."""
 
     inputs: ClassVar[tuple[Inputs, ...]] = ("images",)
-    """The kinds of examples that it takes."""
+    """The kinds of examples that it accepts."""
 
     @property
     def has_dropout(self) -> bool:
@@ -38,15 +38,15 @@ class Model(Config, abc.ABC):
         """Builds the network.
 
         The module is called as `apply(variables, examples, train=...)` with examples of one of the kinds in `inputs`.
-        It returns `Float32[Array, "batch outputs"]`, the logits of a classifier for example. Of tokens it returns
+        It returns `Float32[Array, "batch outputs"]`, for example the logits of a classifier. For tokens it returns
         `Float32[Array, "batch length outputs"]`: at each position the logits of the next token, which depend only on
         the tokens up to that position. Training draws from the rng collection "dropout" if the network has dropout,
         and updates the collection "batch_stats" if it has batch normalisation.
 
         Args:
-          num_outputs: how many numbers it returns for each example; of tokens, the size of the vocabulary.
-          layers: what it is made of: the type it computes in, and how. Parameters, running averages and outputs are
-            float32 in any case.
+          num_outputs: the number of outputs for each example; for tokens, the size of the vocabulary.
+          layers: the dtype and the implementation of its layers. Parameters, running averages and outputs are always
+            float32.
 
         Returns:
           A linen module.

@@ -1,4 +1,4 @@
-"""A small convolutional network, for images of a few pixels and for tests; it trains in seconds on a CPU."""
+"""A small convolutional network for small images and for tests. It trains in seconds on a CPU."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from jaxopt_bench.models.layers import HE_NORMAL, Layers, check_side, flatten
 class CNN(Model):
     """A small network: 3×3 convolutions, each followed by ReLU and 2×2 max-pooling, then two dense layers.
 
-    With the defaults it has 13,706 parameters on the 8×8 grey digits and 10 classes. He initialisation.
+    With the defaults it has 13,706 parameters for the 8×8 grey digits and 10 classes. It uses He initialisation.
     """
 
     channels: tuple[int, ...] = number((16, 32), at_least=1)
-    """Output channels of each convolution; each halves the image's sides."""
+    """Output channels of each convolution. Each pooling halves the sides of the image."""
     dense: int = number(64, at_least=1)
-    """Units of the hidden dense layer."""
+    """Number of units in the hidden dense layer."""
     dropout: float = number(0.25, at_least=0, below=1)
     """Probability that training drops a unit of the hidden dense layer."""
 
@@ -32,7 +32,7 @@ class CNN(Model):
 
 
 class CNNModule(nn.Module):
-    """The network a `CNN` describes."""
+    """The network that a `CNN` describes."""
 
     config: CNN
     num_outputs: int

@@ -16,22 +16,22 @@ from jaxopt_bench.models.layers import HE_NORMAL, Layers, flatten
 
 @dataclasses.dataclass(frozen=True)
 class CNN1D(Model):
-    """Convolutions over the length with stride 2, each followed by ReLU, then a dense layer on all that is left.
+    """Convolutions over the length with stride 2, each followed by ReLU, then a dense layer on all remaining features.
 
-    With the defaults it has 7,710 parameters on 40 numbers and 10 classes. He initialisation. With batch normalisation,
-    convolutions have no bias, since the normalisation would subtract it again.
+    With the defaults it has 7,710 parameters for 40 numbers and 10 classes. It uses He initialisation. With batch
+    normalisation, convolutions have no bias, because the normalisation would subtract it.
 
-    Source of the sizes: Greydanus and Kobak 2020, "Scaling down Deep Learning with MNIST-1D", whose network has 25
-    channels in three layers, too, of kernels 5, 3 and 3.
+    Source of the sizes: Greydanus and Kobak 2020, "Scaling down Deep Learning with MNIST-1D". Their network also has 25
+    channels in three layers, with kernels of 5, 3 and 3.
     """
 
     inputs: ClassVar[tuple[Inputs, ...]] = ("sequences",)
     added_later: ClassVar[tuple[str, ...]] = ("batch_norm",)
 
     channels: tuple[int, ...] = number((25, 25, 25), at_least=1)
-    """Output channels of each convolution; each halves the length."""
+    """Output channels of each convolution. Each convolution halves the length."""
     kernel: int = number(5, at_least=1)
-    """Positions that a convolution sees."""
+    """Kernel size of the convolutions, in positions."""
     dropout: float = number(0.0, at_least=0, below=1)
     """Probability that training drops a feature before the dense layer."""
     batch_norm: bool = False
@@ -42,7 +42,7 @@ class CNN1D(Model):
 
 
 class CNN1DModule(nn.Module):
-    """The network a `CNN1D` describes."""
+    """The network that a `CNN1D` describes."""
 
     config: CNN1D
     num_outputs: int

@@ -1,9 +1,10 @@
-"""The two-dimensional convolution that is fast on CPU: matrix products, and XLA's own kernel where that is fast.
+"""A two-dimensional convolution that is fast on CPUs: matrix products, and XLA's own kernel if it is fast.
 
 XLA's CPU backend has a fast kernel for some convolutions and a naive one for others: for most gradients inside a
-compiled loop, and for kernels larger than the image (5 to 7 GFLOP/s there, where the product of patches reaches 96 to
-126, on 2 cores of an Intel Xeon with AVX-512). Here every convolution, the gradients' too, is written so that the fast
-kernel takes it, or as a product of a matrix of patches. Layers and their parameters have no place here.
+compiled loop, and for kernels larger than the image. The naive kernel reaches 5 to 7 GFLOP/s and the product of patches
+96 to 126, on 2 cores of an Intel Xeon with AVX-512. This module writes each convolution and its gradients in a form for
+which XLA uses the fast kernel, or as a product with a matrix of patches. Layers and their parameters do not belong in
+this module.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ Pads = tuple[tuple[int, int], tuple[int, int]]
 
 NHWC = ("NHWC", "HWIO", "NHWC")
 CHUNK_BYTES = 6 * 2**20
-"""Memory that patches are made for at a time, so that they are read from the cache they were written to."""
+"""Memory of the patches that are made at a time, so that they stay in the CPU cache until they are read."""
 MOST_GROUPS = 8
-"""Groups up to this number are convolved one by one; depthwise convolution is left to XLA."""
+"""Up to this number, groups are convolved one by one. XLA computes convolutions with more groups (depthwise)."""
 
 
 class Window(NamedTuple):
-    """Where the kernel is laid on the image: the static half of a convolution's arguments."""
+    """The static arguments of a convolution: strides, padding and precision."""
 
     strides: tuple[int, int]
     pads: Pads
@@ -48,14 +49,14 @@ def conv_general_dilated(
     feature_group_count: int = 1,
     **others: Any,
 ) -> Array:
-    """Computes what `jax.lax.conv_general_dilated` computes, for `nn.Conv`'s argument of that name.
+    """Computes the same function as `jax.lax.conv_general_dilated`, for the argument of `nn.Conv` with that name.
 
-    Undilated convolutions of NHWC images by HWIO kernels take the fast way; all others are passed on to JAX. The
-    fast way has its own gradient and no forward-mode derivative (`jax.jvp`, `jax.hessian`). Products accumulate in
-    float32 or wider.
+    Undilated convolutions of NHWC images by HWIO kernels use the fast implementation. JAX computes all others. The
+    fast implementation has its own gradient and no forward-mode derivative (`jax.jvp`, `jax.hessian`). Products
+    accumulate in float32 or wider.
 
-    A Python loop, `lax.scan` however it is cut and `lax.map` give the same bits; `vmap` rounds differently. Under
-    `vmap` over kernels it becomes a batched matrix product.
+    A Python loop, `lax.scan` with any number of steps and `lax.map` give the same bits; `vmap` rounds differently.
+    Under `vmap` over kernels, the convolution becomes a batched matrix product.
     """
     window = window_of(lhs, rhs, window_strides, padding, **others)
     if window is None or feature_group_count > MOST_GROUPS:
@@ -68,13 +69,13 @@ def conv_general_dilated(
 
 
 def over_length(convolve: Callable[..., Array]) -> Callable[..., Array]:
-    """Returns a convolution of sequences, [batch, length, channels], computed as one of images of one row.
+    """Returns a convolution of sequences, [batch, length, channels], computed as a convolution of one-row images.
 
     Args:
       convolve: a convolution of images, such as `conv_general_dilated`.
 
     Returns:
-      A function for the argument of `nn.Conv` that is called `conv_general_dilated`.
+      A function for the argument `conv_general_dilated` of `nn.Conv`.
     """
 
     def convolve_sequences(
@@ -117,10 +118,10 @@ def window_of(
     precision: lax.PrecisionLike = None,
     preferred_element_type: DTypeLike | None = None,
 ) -> Window | None:
-    """Returns where the kernel is laid, or None where this is no undilated convolution of NHWC images by HWIO kernels.
+    """Returns the window, or None if this is not an undilated convolution of NHWC images by HWIO kernels.
 
-    It is None as well where the kernel is laid nowhere, so that there are no outputs. Takes the arguments of
-    `jax.lax.conv_general_dilated`, but for the groups of features.
+    It also returns None if the kernel has no valid position, so that the output is empty. The arguments are those of
+    `jax.lax.conv_general_dilated`, except the number of feature groups.
     """
     plain = (
         lhs.ndim == 4
@@ -144,7 +145,13 @@ def window_of(
 
 
 def output_size(window: Window, size: tuple[int, ...], extent: tuple[int, ...]) -> tuple[int, ...]:
-    """Returns the height and width of what a kernel of a size makes of images of a size."""
+    """Returns the height and width of the outputs.
+
+    Args:
+      window: the strides and the padding.
+      size: height and width of the images.
+      extent: height and width of the kernel.
+    """
     sides = zip(size, window.pads, extent, window.strides, strict=True)
     return tuple((pixels + sum(pads) - length) // stride + 1 for pixels, pads, length, stride in sides)
 
@@ -176,13 +183,13 @@ def _forward(window: Window, images: Images, kernel: Kernel) -> Outputs:
     if (height, width) == (1, 1) and window.pads == ((0, 0), (0, 0)):
         seen = images[:, :: window.strides[0], :: window.strides[1]]
         return _product(seen, kernel[0, 0], window).astype(images.dtype)
-    if height > images.shape[1] or width > images.shape[2]:  # XLA takes its naive kernel
+    if height > images.shape[1] or width > images.shape[2]:  # XLA would use its naive kernel
         return _by_patches(window, images, kernel)
     return _native(window, images, kernel)
 
 
 def _input_gradient(window: Window, images: Images, kernel: Kernel, cotangent: Outputs) -> Images:
-    """Returns the cotangent spread over the pixels that each output saw."""
+    """Returns the gradient with respect to the images."""
     if window.strides != (1, 1):
         return _col2im(window, images, kernel, cotangent)
     height, width = kernel.shape[:2]
@@ -192,7 +199,10 @@ def _input_gradient(window: Window, images: Images, kernel: Kernel, cotangent: O
 
 
 def _col2im(window: Window, images: Images, kernel: Kernel, cotangent: Outputs) -> Images:
-    """Returns the sum over the kernel's places of each place's contribution, laid where its inputs were."""
+    """Returns the gradient with respect to the images: the sum of the contributions of all kernel positions.
+
+    The contribution of each kernel position is added at the pixels that it multiplied.
+    """
     (height, width, channels, features), strides = kernel.shape, window.strides
     columns = _product(cotangent, kernel.reshape(-1, features).T, window)
     columns = columns.reshape(*cotangent.shape[:3], height, width, channels)
@@ -211,9 +221,9 @@ def _col2im(window: Window, images: Images, kernel: Kernel, cotangent: Outputs) 
 
 
 def _kernel_gradient(window: Window, images: Images, kernel: Kernel, cotangent: Outputs) -> Kernel:
-    """Returns the sum over all positions of each pixel under the kernel times each feature's cotangent.
+    """Returns the gradient with respect to the kernel: the sum over all positions of pixels times cotangents.
 
-    What is laid out for the product is made for a few images at a time.
+    The matrices of the product are made for a few images at a time.
     """
     height, width, channels, features = kernel.shape
     patch, shifted = height * width * channels, width * channels + height * features
@@ -234,8 +244,10 @@ def _patch_product(window: Window, kernel: Kernel, images: Images, cotangent: Ou
 
 
 def _shifted_product(window: Window, kernel: Kernel, images: Images, cotangent: Outputs) -> Kernel:
-    """Returns what `_patch_product` does, for stride 1, with the kernel's columns laid out on the images and its rows
-    on the cotangent: less to write than all its places on the images, and a product of more nearly equal sides.
+    """Returns the same as `_patch_product`, for stride 1.
+
+    The images are shifted for each column of the kernel, and the cotangent for each row. This writes less memory than
+    all shifts of the images, and the sides of the product are more nearly equal.
     """
     (height, width, channels, features), columns = kernel.shape, cotangent.shape[2]
     (top, _), (left, _) = window.pads
@@ -246,14 +258,14 @@ def _shifted_product(window: Window, kernel: Kernel, images: Images, cotangent: 
 
 
 def _shift(array: Array, axis: int, start: int, size: int) -> Array:
-    """Returns `array[start : start + size]` along one axis, zeros where that leaves the array."""
+    """Returns `array[start : start + size]` along one axis, with zeros outside the array."""
     edges = [(0, 0, 0)] * array.ndim
     edges[axis] = (-start, start + size - array.shape[axis], 0)
     return lax.pad(array, jnp.zeros((), array.dtype), edges)
 
 
 def _transposed_product(left: Array, right: Array, window: Window) -> Array:
-    """Returns leftᵀ · right, summed over all dimensions but the last of each, in float32 or wider."""
+    """Returns leftᵀ · right, summed over all dimensions except the last of each, in float32 or wider."""
     left, right = (a.reshape(-1, a.shape[-1]) for a in (left, right))
     contract = (((0,), (0,)), ((), ()))
     return lax.dot_general(right, left, contract, window.precision, _accumulator(left)).T
@@ -265,7 +277,7 @@ def _by_patches(window: Window, images: Images, kernel: Kernel) -> Outputs:
 
 
 def _patches(window: Window, images: Images, size: tuple[int, ...]) -> Float[Array, "batch out_height out_width patch"]:
-    """Returns the pixels under the kernel at each of its positions, in the kernel's order."""
+    """Returns the pixels under the kernel at each output position, in the order of the kernel."""
     zero = jnp.zeros((), images.dtype)
     padded = lax.pad(images, zero, [(0, 0, 0), *((*pad, 0) for pad in window.pads), (0, 0, 0)])
     (height, width), (down, across) = size, window.strides
@@ -284,7 +296,7 @@ def _product(rows: Array, matrix: Array, window: Window) -> Array:
 
 
 def _native(window: Window, images: Images, kernel: Kernel) -> Outputs:
-    """Returns XLA's convolution; where `vmap` gives each member its kernel, the batched product of patches."""
+    """Returns XLA's convolution, or the batched product of patches if `vmap` gives each member its own kernel."""
 
     @jax.custom_batching.custom_vmap
     def convolve(images: Images, kernel: Kernel) -> Outputs:
@@ -316,6 +328,6 @@ def _accumulator(array: Array) -> Any:
 
 
 def _chunks(array: Array, size: int) -> Array:
-    """Returns the array cut along its first dimension, zeros added to the last chunk."""
+    """Returns the array divided into chunks along its first dimension. The last chunk is padded with zeros."""
     padded = jnp.pad(array, [(0, -len(array) % size)] + [(0, 0)] * (array.ndim - 1))
     return padded.reshape(-1, size, *array.shape[1:])

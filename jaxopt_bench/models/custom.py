@@ -1,6 +1,6 @@
-"""Networks of the user's own, from any file or package: linen modules, or functions that return one.
+"""A user's own networks, from any file or package: linen modules, or functions that return a linen module.
 
-Such code is run when it is named. Reading back what a run recorded of it runs nothing.
+The code is executed when a user names it. Reading the record of a run does not execute it.
 """
 
 from __future__ import annotations
@@ -26,30 +26,31 @@ from jaxopt_bench.user_config import Loadable, Record, Users, reserved_names
 _ACCEPTED = "Expected a linen module class, or a function that returns a linen module"
 _OUTPUTS = ("num_classes", "num_outputs")
 _MODES = {"train": True, "training": True, "is_training": True, "deterministic": False}
-"""Arguments by which modules are told whether they are trained, and their values if they are."""
+"""The arguments that tell a module whether it is in training, and their values in training."""
 _COLLECTIONS = {"params", "batch_stats"}
 
 
 @dataclasses.dataclass(frozen=True)
 class ImportedModel(Loadable, Model):
-    """A network that a user's linen module, or a function that returns one, defines.
+    """A network defined by a user's linen module, or by a user's function that returns a linen module.
 
-    Its arguments are the fields, except those that are filled here if it has them: `num_classes` or `num_outputs`, the
-    number of outputs; `dtype`, in which it computes; `train` (or `training`, `is_training`, `deterministic`).
+    The fields are the arguments of the module or function, except those that this class sets: `num_classes` or
+    `num_outputs`, the number of outputs; `dtype`, the type of its computations; `train` (or `training`, `is_training`,
+    `deterministic`).
     """
 
-    inputs: ClassVar[tuple[Inputs, ...]] = typing.get_args(Inputs)  # which of them it takes is seen when it is built
+    inputs: ClassVar[tuple[Inputs, ...]] = typing.get_args(Inputs)  # the kinds are known only after it is built
 
     @property
     def has_dropout(self) -> bool:
-        """True: a user's network may have it."""
+        """True, because a user's network may have dropout."""
         return True
 
     def module(self, num_outputs: int, layers: Layers = Layers()) -> Network:
         """See `Model.module`.
 
         Raises:
-          UserError: if it should compute in bfloat16 and has no argument `dtype`.
+          UserError: if bfloat16 is requested and the network has no argument `dtype`.
         """
         names = _names(type(self).defined)
         if layers.dtype != "float32" and "dtype" not in names:
@@ -64,7 +65,7 @@ class ImportedModel(Loadable, Model):
 
 @dataclasses.dataclass(frozen=True)
 class RecordedModel(Record, Model):
-    """What a run's record says of a user's model. It can be read and compared, and builds no network."""
+    """A user's model in the record of a run. It can be read and compared, but it cannot build a network."""
 
     inputs: ClassVar[tuple[Inputs, ...]] = typing.get_args(Inputs)
 
@@ -82,9 +83,9 @@ class Network:
     """A user's network, with the methods of a linen module that training uses.
 
     Attributes:
-      config: which one.
-      arguments: what its class or function is called with.
-      num_outputs: how many numbers it should return for each example.
+      config: the configuration of the model.
+      arguments: the arguments for its class or function.
+      num_outputs: the expected number of outputs for each example.
     """
 
     config: ImportedModel
@@ -92,10 +93,10 @@ class Network:
     num_outputs: int
 
     def init(self, key: Key[Array, ""], inputs: Array, *, train: bool) -> dict[str, Any]:
-        """Returns the initial variables, as `nn.Module.init` does.
+        """Returns the initial variables, like `nn.Module.init`.
 
         Raises:
-          UserError: if it fails, or the variables or the outputs are not what is expected.
+          UserError: if the user's code fails, or the variables or outputs are invalid.
         """
         outputs, variables = self._call("init_with_output", train, key, inputs)
         if not jax.tree.leaves(variables.get("params", {})):
@@ -116,8 +117,8 @@ class Network:
         rngs: Mapping[str, Key[Array, ""]] | None = None,
         mutable: Sequence[str] | bool = False,
     ) -> Any:
-        """Returns the outputs in float32, as `nn.Module.apply` does: with the changed variables if some are mutable."""
-        if rngs is not None:  # "params" serves whatever a module draws under other names
+        """Returns the outputs in float32, like `nn.Module.apply`, with the changed variables if some are mutable."""
+        if rngs is not None:  # "params" serves rng collections with other names
             rngs = {"params": jax.random.fold_in(rngs["dropout"], 1), **rngs}
         found = self._call("apply", train, variables, inputs, rngs=rngs, mutable=mutable)
         outputs, changed = found if mutable is not False else (found, None)
@@ -125,14 +126,14 @@ class Network:
         return outputs if changed is None else (outputs, changed)
 
     def _call(self, method: str, train: bool, first: Any, inputs: Array, **options: Any) -> Any:
-        """Calls a method of the user's module, which is told whether it is trained.
+        """Calls a method of the user's module, and tells the module whether it is in training.
 
         Args:
-          method: of the linen module.
-          train: whether it is trained.
-          first: the method's argument before the inputs.
-          inputs: of the network.
-          **options: of the method.
+          method: the name of a method of the linen module.
+          train: whether the module is in training.
+          first: the argument of the method before the inputs.
+          inputs: the inputs of the network.
+          **options: further arguments of the method.
         """
         modes = {name: on is train for name, on in _MODES.items()}
         definition = type(self.config).defined
@@ -150,10 +151,10 @@ class Network:
             raise self._wrong(f"fails for inputs of shape {shape}: {user_code.describe_error(error)}") from error
 
     def _check_outputs(self, outputs: Any, inputs: Array) -> Float[Array, "batch *outputs"]:
-        """Returns a network's outputs in float32.
+        """Returns the outputs of a network in float32.
 
         Raises:
-          UserError: if they do not have one row of outputs for each example.
+          UserError: if there is not one row of outputs for each example.
         """
         shape = getattr(outputs, "shape", None)
         if shape is None or not jnp.issubdtype(outputs.dtype, jnp.floating):
@@ -176,7 +177,7 @@ def _names(definition: Callable[..., Any]) -> list[str]:
 
 
 def _define_class(loaded: user_code.Loaded) -> type[ImportedModel]:
-    """Returns the class of the models that a class or a function defines."""
+    """Returns a model class for a user's class or function."""
     definition, name = loaded.value, loaded.reference.rpartition(":")[2]
     is_class = inspect.isclass(definition)
     if not callable(definition) or (is_class and not issubclass(definition, nn.Module)):
@@ -194,25 +195,26 @@ def _define_class(loaded: user_code.Loaded) -> type[ImportedModel]:
 
 
 USERS: Users[Any] = Users("model", _define_class, RecordedModel)
-"""How users' models are loaded."""
+"""Loads users' models."""
 
 
 def load(reference: str) -> type[ImportedModel]:
-    """Returns the model that a user's code defines; its file or package is run, once for each text.
+    """Returns the model that a user's code defines. The file or package is executed once for each version of its text.
 
     Args:
-      reference: `package.module:name`, also of a module in the working directory, or `path/to/file.py:name`.
+      reference: `package.module:name` (the module may be in the working directory) or `path/to/file.py:name`.
 
     Raises:
-      UserError: if it cannot be imported, is neither a class nor a function, or has an argument that no flag can set.
+      UserError: if it cannot be imported, is neither a class nor a function, or has an argument that a flag cannot set.
     """
     return USERS.load(reference)
 
 
 def imported(definition: Callable[..., Any]) -> type[ImportedModel]:
-    """Returns the model that a linen module class, or a function that returns a module, at hand defines.
+    """Returns the model that an imported linen module class, or an imported function that returns a module, defines.
 
     Args:
-      definition: at the top level of a file, whose text distinguishes it from others with the same name.
+      definition: the class or function, at the top level of a file. The text of the file distinguishes it from others
+        with the same name.
     """
     return USERS.describe(definition)

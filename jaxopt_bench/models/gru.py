@@ -21,32 +21,33 @@ States = Float[Array, "batch length width"]
 
 @dataclasses.dataclass(frozen=True)
 class GRU(Model):
-    """Layers of gated recurrent units, and a dense layer on the last one's states.
+    """Layers of gated recurrent units, and a dense layer on the states of the last layer.
 
-    Of a sequence of numbers the last state decides; of tokens, which are embedded first, each state predicts the next
-    token. The weights of the inputs are Glorot uniform, those of the states orthogonal for each gate, biases zero.
+    For a sequence of numbers, the dense layer uses only the last state. Tokens are embedded first, and each state
+    predicts the next token. The weights of the inputs are Glorot uniform, the weights of the states are orthogonal for
+    each gate, and biases are zero.
 
-    The form is that of cuDNN and PyTorch: the reset gate multiplies the product with the state, its bias included.
+    As in cuDNN and PyTorch, the reset gate multiplies the product of weights and state, including its bias.
 
     Source: Cho et al. 2014, "Learning Phrase Representations using RNN Encoder-Decoder", appendix A.1.1, and version 1
-    of that paper on arXiv for the place of the reset gate.
+    of that paper on arXiv for the position of the reset gate.
     """
 
     inputs: ClassVar[tuple[Inputs, ...]] = ("sequences", "tokens")
 
     width: int = number(64, at_least=1)
-    """Units of a layer; also features of an embedded token."""
+    """Number of units in a layer, and number of features of an embedded token."""
     depth: int = number(1, at_least=1)
-    """Layers."""
+    """Number of layers."""
     dropout: float = number(0.0, at_least=0, below=1)
-    """Probability that training drops a feature of a layer's states, as the next layer sees them."""
+    """Probability that training drops a feature of the states that a layer passes to the next layer."""
 
     def module(self, num_outputs: int, layers: Layers = Layers()) -> GRUModule:
         return GRUModule(self, num_outputs, layers)
 
 
 class GRUModule(nn.Module):
-    """The network a `GRU` describes."""
+    """The network that a `GRU` describes."""
 
     config: GRU
     num_outputs: int
@@ -56,7 +57,7 @@ class GRUModule(nn.Module):
     def __call__(
         self, sequences: Float[Array, "batch length channels"] | Integer[Array, "batch length"], *, train: bool
     ) -> Float[Array, "batch outputs"] | Float[Array, "batch length vocabulary"]:
-        """Returns the outputs of the last state; of tokens, the logits after each position. They are in float32."""
+        """Returns the outputs for the last state or, for tokens, the logits after each position, in float32."""
         config, layers = self.config, self.layers
         tokens = jnp.issubdtype(sequences.dtype, jnp.integer)
         if tokens:
@@ -71,11 +72,11 @@ class GRUModule(nn.Module):
 
 
 class Recurrence(nn.Module):
-    """One layer of gated recurrent units, from a zero state.
+    """One layer of gated recurrent units. The first state is zero.
 
     Attributes:
-      width: how many units.
-      layers: what it is made of.
+      width: the number of units.
+      layers: how its layers compute; see `Layers`.
     """
 
     width: int

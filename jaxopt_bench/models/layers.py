@@ -1,6 +1,6 @@
-"""The layers that the models are made of; each convolution, pooling and batch normalisation is made here.
+"""The layers of the models. This module makes each convolution, pooling and batch normalisation.
 
-Architectures and training have no place here.
+Architectures and training do not belong in this module.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ GLOROT_UNIFORM = nn.initializers.glorot_uniform()
 
 @dataclasses.dataclass(frozen=True)
 class Layers:
-    """How layers compute: in which type, and by which of several paths to the same function.
+    """The settings of layers: their dtype, and one of several implementations of the same functions.
 
-    Parameters and running averages are float32, and have the same names, whatever the fields say.
+    For all values of the fields, parameters and running averages are float32 and have the same names.
     """
 
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """What the layers compute in."""
+    """The type of the layers' computations."""
     path: LayersPath = "plain"
-    """Which implementations are used: Flax's and XLA's own ("plain"); XLA's convolutions, but pooling and batch
-    normalisation whose gradients neither scatter nor take long ("native"); convolutions that are fast on CPU as well
-    ("pure"); or oneDNN's ("onednn"), where it computes them and its kernels are built."""
+    """The implementation: Flax's and XLA's own layers ("plain"); XLA's convolutions with a pooling and a batch
+    normalisation that have fast gradients without scatter operations ("native"); in addition convolutions that are fast
+    on CPUs ("pure"); or oneDNN's ("onednn"), if oneDNN supports the layer and its kernels are built."""
 
     def conv(
         self,
@@ -66,7 +66,7 @@ class Layers:
           kernel: side of the filter, in pixels.
           stride: step between outputs along both sides.
           padding: "SAME", "VALID", or the zeros added on each of the four sides.
-          groups: how many groups the channels are divided into; each output sees one group of inputs.
+          groups: number of groups of channels. Each output depends on one group of inputs.
           use_bias: whether a bias, initially zero, is added.
           kernel_init: distribution of the initial weights.
           name: its name among the parameters.
@@ -96,7 +96,7 @@ class Layers:
     ) -> nn.Conv:
         """Returns a convolution over the length of sequences, [batch, length, channels].
 
-        As many zeros are added at both ends, so that with stride 1 and an odd kernel the length stays.
+        The same number of zeros is added at both ends, so that stride 1 and an odd kernel keep the length.
 
         Args:
           features: output channels.
@@ -123,8 +123,8 @@ class Layers:
         """Returns a table of the features of each token.
 
         Args:
-          vocabulary: how many tokens there are.
-          features: how many numbers stand for a token.
+          vocabulary: the number of tokens.
+          features: the number of features of each token.
           name: its name among the parameters.
         """
         return nn.Embed(vocabulary, features, dtype=self.dtype, embedding_init=EMBEDDING_INIT, name=name)
@@ -143,17 +143,17 @@ class Layers:
     def max_pool(
         self, images: Float[Array, "batch height width channels"], window: int, stride: int
     ) -> Float[Array, "batch smaller_height smaller_width channels"]:
-        """Returns the maximum of each square window; windows that would reach over the edge are left out."""
+        """Returns the maximum of each square window. Windows that would cross the edge are omitted."""
         if self.path == "plain":
             return nn.max_pool(images, (window, window), strides=(stride, stride))
         return max_pool(images, window, stride)
 
     def batch_norm(self, *, train: bool, name: str, scale_init: Initializer = nn.initializers.ones) -> nn.Module:
-        """Returns batch normalisation (Ioffe and Szegedy 2015) as the ResNets use it.
+        """Returns batch normalisation (Ioffe and Szegedy 2015) in the form of the ResNets.
 
-        Training normalises by the batch's mean and biased variance, and moves the running averages by
-        `average <- 0.9 average + 0.1 batch`; evaluation normalises by the running averages. Statistics are float32
-        in any `dtype`.
+        Training normalises by the mean and the biased variance of the batch, and updates the running averages by
+        `average <- 0.9 average + 0.1 batch`. Evaluation normalises by the running averages. Statistics are float32
+        for each `dtype`.
 
         Args:
           train: whether it is training.
@@ -171,7 +171,7 @@ class Layers:
         )
 
     def layer_norm(self, *, name: str) -> nn.LayerNorm:
-        """Returns layer normalisation over the last axis (Ba et al. 2016); its statistics are float32 in any `dtype`.
+        """Returns layer normalisation over the last axis (Ba et al. 2016). Its statistics are float32 for each `dtype`.
 
         Args:
           name: its name among the parameters.
@@ -190,20 +190,20 @@ def conv_norm(
     name: str,
     zero: bool = False,
 ) -> Float[Array, "batch smaller_height smaller_width features"]:
-    """Applies a convolution without bias and its batch normalisation, as submodules conv… and norm… of the caller.
+    """Applies a convolution without bias and a batch normalisation, as submodules conv… and norm… of the caller.
 
-    Padding is the same on all sides, so that strided outputs are centred on the pixels a strided shortcut takes
-    ("SAME" would pad only at the end). He initialisation.
+    Padding is the same on all sides, so that strided outputs are centred on the pixels that a strided shortcut selects
+    ("SAME" would pad only at the end). The weights have He initialisation.
 
     Args:
-      layers: what they are made of.
-      images: their input.
+      layers: how the layers compute.
+      images: the input.
       features: output channels.
       kernel: side of the filter, in pixels.
       stride: step between outputs along both sides.
       train: whether it is training.
-      name: what follows "conv" and "norm" in their names.
-      zero: whether the normalisation's scales are zero at first.
+      name: the text after "conv" and "norm" in the names of the submodules.
+      zero: whether the scales of the normalisation are initially zero.
     """
     scale_init = nn.initializers.zeros if zero else nn.initializers.ones
     padding = kernel // 2
@@ -221,10 +221,10 @@ def local_response_normalization(
     alpha: float = 1e-4,
     beta: float = 0.75,
 ) -> Float[Array, "batch height width channels"]:
-    """Divides each activation by (k + alpha · Σ a_j²)^beta, the sum going over the n channels around it.
+    """Divides each activation by (k + alpha · Σ a_j²)^beta, with the sum over the n channels around it.
 
-    The sum is cut off at the first and last channel, and alpha is not divided by n (as it is in Caffe and PyTorch).
-    The norm is computed in float32: in bfloat16, alpha times a small sum would vanish beside k.
+    The sum is truncated at the first and last channel. Unlike in Caffe and PyTorch, alpha is not divided by n. The norm
+    is computed in float32, because in bfloat16 rounding would remove alpha times a small sum from its sum with k.
 
     Source: Krizhevsky, Sutskever and Hinton 2012, section 3.3.
     """
@@ -244,10 +244,10 @@ def smallest_side(*windows: tuple[int, int]) -> int:
 
 
 def check_side(model: str, images: Float[Array, "batch height width channels"], smallest: int) -> None:
-    """Checks that the images survive the model's pooling.
+    """Checks that the images are large enough for the pooling of the model.
 
     Raises:
-      UserError: naming the images' size and the smallest that is accepted.
+      UserError: if they are too small. The message names the size of the images and the smallest accepted size.
     """
     height, width = images.shape[1:3]
     if min(height, width) < smallest:
@@ -262,5 +262,5 @@ def flatten(examples: Float[Array, "batch *shape"]) -> Float[Array, "batch featu
 
 
 def global_average(images: Float[Array, "batch height width channels"]) -> Float[Array, "batch channels"]:
-    """Returns each channel's mean over the image."""
+    """Returns the mean of each channel over the image."""
     return jnp.mean(images, axis=(1, 2))

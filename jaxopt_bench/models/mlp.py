@@ -1,4 +1,4 @@
-"""The multilayer perceptron: dense layers, for vectors and for whatever can be flattened."""
+"""The multilayer perceptron: dense layers for vectors, or for other inputs, which are flattened first."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ _ACTIVATIONS: Mapping[str, tuple[Callable[[Array], Array], Initializer]] = {
 
 @dataclasses.dataclass(frozen=True)
 class MLP(Model):
-    """Dense layers, each followed by an activation, and a dense layer of the outputs.
+    """Dense layers, each followed by an activation function, and a dense layer for the outputs.
 
-    With no widths it is a linear model. Each example is flattened to a vector first. The initialisation is He's, with
-    tanh Glorot's uniform one; that of the last layer is always Glorot's. With the defaults it has 15,210 parameters on
-    40 numbers and 10 classes.
+    Without hidden layers it is a linear model. Each example is flattened to a vector first. The hidden layers have He
+    initialisation, or Glorot uniform initialisation with tanh. The last layer always has Glorot uniform initialisation.
+    With the defaults it has 15,210 parameters for 40 numbers and 10 classes.
     """
 
     inputs: ClassVar[tuple[Inputs, ...]] = ("vectors", "sequences", "images")
 
     widths: tuple[int, ...] = number((100, 100), at_least=1)
-    """Units of each hidden layer."""
+    """Number of units in each hidden layer."""
     activation: Literal["relu", "gelu", "tanh"] = "relu"
-    """The function after each hidden layer."""
+    """The activation function after each hidden layer."""
     dropout: float = number(0.0, at_least=0, below=1)
     """Probability that training drops a hidden unit."""
     layer_norm: bool = False
@@ -47,7 +47,7 @@ class MLP(Model):
 
 
 class MLPModule(nn.Module):
-    """The network an `MLP` describes."""
+    """The network that an `MLP` describes."""
 
     config: MLP
     num_outputs: int

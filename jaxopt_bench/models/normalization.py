@@ -1,4 +1,4 @@
-"""Batch normalisation with a gradient of its own, a drop-in for `flax.linen.BatchNorm`. Nothing else belongs here."""
+"""Batch normalisation with its own gradient, a replacement for `flax.linen.BatchNorm`. Nothing else belongs here."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ Channels = Float[Array, " channels"]
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation (Ioffe and Szegedy 2015) over all dimensions but the last.
+    """Batch normalisation (Ioffe and Szegedy 2015) over all dimensions except the last.
 
-    Parameters, running statistics, their names and their values are those of `flax.linen.BatchNorm`. Statistics are
-    float32 in any `dtype`.
+    Parameters and running statistics have the same names and values as in `flax.linen.BatchNorm`. Statistics are
+    float32 for each `dtype`.
 
     Attributes:
-      use_running_average: normalise by the running statistics, instead of the batch's.
+      use_running_average: whether to normalise by the running statistics instead of those of the batch.
       momentum: decay of the running statistics.
-      epsilon: added to the variance.
-      dtype: of the result.
+      epsilon: the number that is added to the variance.
+      dtype: the type of the result.
       scale_init: initial values of the scale.
     """
 
@@ -37,7 +37,7 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "*batch channels"]) -> Float[Array, "*batch channels"]:
-        """Returns the normalised activations; moves the running statistics in training."""
+        """Returns the normalised activations. In training, it also updates the running statistics."""
         channels = x.shape[-1:]
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, channels, jnp.float32)
         running_var = self.variable("batch_stats", "var", jnp.ones, channels, jnp.float32)
@@ -60,7 +60,7 @@ def _affine(x: Array, shift: Channels, factor: Channels, bias: Channels) -> Arra
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _normalise(epsilon: float, x: Array, scale: Channels, bias: Channels) -> tuple[Array, Channels, Channels]:
-    """Returns the activations normalised, and their mean and biased variance E[x²] − E[x]²."""
+    """Returns the normalised activations, and their mean and biased variance E[x²] − E[x]²."""
     return _normalise_fwd(epsilon, x, scale, bias)[0]
 
 

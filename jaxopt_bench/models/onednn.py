@@ -1,6 +1,6 @@
-"""The two-dimensional convolution by oneDNN, which PyTorch uses on CPUs, too.
+"""The two-dimensional convolution of oneDNN, which PyTorch also uses on CPUs.
 
-`kernels/convolution.cc` computes it. Layers and their parameters have no place here.
+`kernels/convolution.cc` computes it. Layers and their parameters do not belong in this module.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ from jaxopt_bench.models.convolution import Images, Kernel, Outputs, Window, out
 
 TARGET = "jaxopt_bench_convolve"
 SMALLEST = 20e6
-"""Operations below which a convolution of one group is computed without oneDNN: the call takes longer than it saves.
+"""A convolution of one group with fewer operations is computed without oneDNN, because the call would cost more time
+than oneDNN saves.
 
-Forward and gradients in a compiled loop, two cores of an AMD EPYC: oneDNN takes 1.0 to 1.6 times as long as
-`convolution` at 5 to 9 million operations, 0.5 to 0.8 times at 38 to 300 million (1.1 times for images of 2×2 pixels).
+Measured for outputs and gradients in a compiled loop on two cores of an AMD EPYC: oneDNN takes 1.0 to 1.6 times as long
+as `convolution` at 5 to 9 million operations, and 0.5 to 0.8 times at 38 to 300 million (1.1 times for images of 2×2
+pixels).
 """
 _FORWARD, _INPUT_GRADIENT, _KERNEL_GRADIENT = range(3)
 
@@ -38,14 +40,15 @@ def conv_general_dilated(
     feature_group_count: int = 1,
     **others: Any,
 ) -> Array:
-    """Computes what `jax.lax.conv_general_dilated` computes, for `nn.Conv`'s argument of that name.
+    """Computes the same function as `jax.lax.conv_general_dilated`, for the argument of `nn.Conv` with that name.
 
-    oneDNN computes undilated convolutions of float32 NHWC images by HWIO kernels, in float32 whatever `precision` says,
-    and their gradients; all others, and those of one group with fewer than `SMALLEST` operations, are passed on to
-    `convolution.conv_general_dilated`. There is no forward-mode derivative. Under `vmap` members take turns.
+    oneDNN computes undilated convolutions of float32 NHWC images by HWIO kernels, and their gradients. It computes in
+    float32 and ignores `precision`. `convolution.conv_general_dilated` computes all other convolutions, and those of
+    one group with fewer than `SMALLEST` operations. There is no forward-mode derivative. Under `vmap`, the members are
+    computed one after the other.
 
-    A Python loop, `lax.scan` however it is cut, `lax.map` and `vmap` give the same bits for what oneDNN computes, with
-    the same number of threads.
+    With the same number of threads, the results of oneDNN have the same bits in a Python loop, `lax.scan` with any
+    number of steps, `lax.map` and `vmap`.
 
     Raises:
       UserError: if the library of kernels is not built, or is built without oneDNN.

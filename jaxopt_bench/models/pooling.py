@@ -1,6 +1,7 @@
 """Max-pooling as the maximum of shifted slices, whose gradient is a sum of slices.
 
-The default's gradient selects and scatters: slow on CPU, and in no fixed order on GPU. Other layers have no place here.
+The gradient of XLA's own max-pooling uses select-and-scatter, which is slow on CPUs and has no fixed order on GPUs.
+Other layers do not belong in this module.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ Pooled = Float[Array, "batch smaller_height smaller_width channels"]
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def max_pool(images: Images, window: int, stride: int) -> Pooled:
-    """Returns the maximum of each square window; windows that would reach over the edge are left out.
+    """Returns the maximum of each square window. Windows that would cross the edge are omitted.
 
-    A NaN in a window makes its maximum NaN. The gradient goes to the first of equal maxima, row by row; it is that of
-    `flax.linen.max_pool`, also where there are NaNs. There is no forward-mode derivative.
+    If a window contains NaN, its maximum is NaN. If several maxima are equal, the first one, row by row, gets the
+    gradient. The gradient is the same as that of `flax.linen.max_pool`, also with NaNs. There is no forward-mode
+    derivative.
 
     Args:
       images: NHWC.
@@ -52,7 +54,7 @@ max_pool.defvjp(_max_pool_fwd, _max_pool_bwd)
 
 
 def _choice(candidates: list[Pooled]) -> Int16[Array, "batch smaller_height smaller_width channels"]:
-    """Returns which candidate XLA's select-and-scatter selects: the first of the greatest, but none before a NaN."""
+    """Returns the candidate that XLA's select-and-scatter selects: the first greatest one, but none before a NaN."""
     best, chosen = candidates[0], jnp.zeros(candidates[0].shape, jnp.int16)
     for number, candidate in enumerate(candidates[1:], start=1):
         keep = best >= candidate
@@ -65,6 +67,6 @@ def _offsets(window: int) -> list[tuple[int, int]]:
 
 
 def _slices(images: Images, window: int, stride: int) -> list[Pooled]:
-    """Returns, for each place in a window, the pixel that each window has there."""
+    """Returns, for each position in a window, the pixels at this position in all windows."""
     rows, columns = ((size - window) // stride * stride + 1 for size in images.shape[1:3])
     return [images[:, i : i + rows : stride, j : j + columns : stride] for i, j in _offsets(window)]

@@ -1,4 +1,4 @@
-"""The matrix products of dense layers by oneDNN. Layers and their parameters have no place here."""
+"""The matrix products of dense layers with oneDNN. Layers and their parameters do not belong in this module."""
 
 from __future__ import annotations
 
@@ -18,21 +18,23 @@ Weights = Float[Array, "inputs outputs"]
 
 TARGET = "jaxopt_bench_multiply"
 SMALLEST = 20e6
-"""Operations below which a product is left to XLA.
+"""XLA computes products with fewer operations.
 
-Value and gradients in a compiled loop, two cores of an AMD EPYC: oneDNN takes 0.6 to 1.6 times as long as XLA at 1 to
-17 million operations, 0.8 to 1.1 times at 34 to 268 million. Within a network it saves more: with these products and
-fused updates, a vision transformer trained 1.4 times as fast as with PyTorch, before 0.8 times (`training/README.md`).
+Measured for values and gradients in a compiled loop on two cores of an AMD EPYC: oneDNN takes 0.6 to 1.6 times as long
+as XLA at 1 to 17 million operations, and 0.8 to 1.1 times at 34 to 268 million. Within a network it saves more: with
+these products and fused updates, a vision transformer trained 1.4 times as fast as with PyTorch; before, it trained 0.8
+times as fast (`training/README.md`).
 """
 _NONE, _FIRST, _SECOND = range(3)
 
 
 def dot_general(lhs: Array, rhs: Array, dimension_numbers: Any, *args: Any, **kwargs: Any) -> Array:
-    """Computes what `jax.lax.dot_general` computes, for `nn.Dense`'s argument of that name.
+    """Computes the same function as `jax.lax.dot_general`, for the argument of `nn.Dense` with that name.
 
-    oneDNN computes the product of float32 features, [..., inputs], and weights, [inputs, outputs], in float32 whatever
-    `precision` says, and its gradients. All other products, and those with fewer than `SMALLEST` operations, are left
-    to JAX. What oneDNN computes has no forward-mode derivative. Under `vmap` members take turns.
+    oneDNN computes the product of float32 features, [..., inputs], and weights, [inputs, outputs], and its gradients.
+    It computes in float32 and ignores `precision`. JAX computes all other products, and those with fewer than
+    `SMALLEST` operations. The products of oneDNN have no forward-mode derivative. Under `vmap`, the members are
+    computed one after the other.
 
     Raises:
       UserError: if the library of kernels is not built, or is built without oneDNN.

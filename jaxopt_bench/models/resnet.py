@@ -1,4 +1,4 @@
-"""Residual networks: those made for CIFAR, and those made for ImageNet with a stem for small images."""
+"""Residual networks: the networks for CIFAR, and the networks for ImageNet with a stem for small images."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ Images = Float[Array, "batch height width channels"]
 
 @dataclasses.dataclass(frozen=True)
 class CifarResNet(Model):
-    """The 6n+2 layers of widths 16, 32 and 64 that He et al. made for CIFAR.
+    """The residual network of He et al. for CIFAR: 6n+2 layers of widths 16, 32 and 64.
 
-    Basic blocks, batch normalisation and ReLU after each addition (v1), parameter-free shortcuts (option A), He
-    initialisation. Published at 10 classes: 0.27, 0.46, 0.66, 0.85 and 1.7 million parameters for the five depths.
+    It has basic blocks, batch normalisation, ReLU after each addition (v1), shortcuts without parameters (option A) and
+    He initialisation. The published numbers of parameters with 10 classes are 0.27, 0.46, 0.66, 0.85 and 1.7 million
+    for the five depths.
 
     Source: He, Zhang, Ren and Sun 2015, "Deep Residual Learning for Image Recognition", section 4.2.
     """
 
     depth: Literal[20, 32, 44, 56, 110] = 20
-    """Layers with weights on the longest path: 6n+2, for n blocks in each of the three stages."""
+    """Number of layers with weights on the longest path: 6n+2, for n blocks in each of the three stages."""
     zero_init_residual: bool = False
-    """Whether each block starts as the identity: its last batch norm's scale is zero (Goyal et al. 2017, 5.1)."""
+    """Whether each block is initially the identity: the last batch norm has scale zero (Goyal et al. 2017, 5.1)."""
 
     def module(self, num_outputs: int, layers: Layers = Layers()) -> CifarResNetModule:
         return CifarResNetModule(self, num_outputs, layers)
@@ -39,25 +40,25 @@ class CifarResNet(Model):
 class ResNet(Model):
     """ResNet-18, -34 or -50 with a stem for small images: 3×3 with stride 1 and no pooling.
 
-    Basic blocks at depths 18 and 34, bottlenecks at 50 (with the stride on the 3×3 convolution), projection
-    shortcuts where the shape changes (option B), ReLU after each addition (v1), He initialisation. At 10 classes:
-    11,173,962, 21,282,122 and 23,520,842 parameters.
+    It has basic blocks at depths 18 and 34, and bottlenecks at depth 50 (with the stride in the 3×3 convolution). A
+    shortcut is a projection if the shape changes (option B). ReLU follows each addition (v1). The initialisation is
+    He's. With 10 classes, the networks have 11,173,962, 21,282,122 and 23,520,842 parameters.
 
-    Source: He, Zhang, Ren and Sun 2015, "Deep Residual Learning for Image Recognition", table 1; the stem and the
-    place of the stride are later custom.
+    Source: He, Zhang, Ren and Sun 2015, "Deep Residual Learning for Image Recognition", table 1. The stem and the
+    position of the stride are later conventions.
     """
 
     depth: Literal[18, 34, 50] = 18
-    """Layers with weights on the longest path."""
+    """Number of layers with weights on the longest path."""
     zero_init_residual: bool = False
-    """Whether each block starts as the identity: its last batch norm's scale is zero (Goyal et al. 2017, 5.1)."""
+    """Whether each block is initially the identity: the last batch norm has scale zero (Goyal et al. 2017, 5.1)."""
 
     def module(self, num_outputs: int, layers: Layers = Layers()) -> ResNetModule:
         return ResNetModule(self, num_outputs, layers)
 
 
 class CifarResNetModule(nn.Module):
-    """The network a `CifarResNet` describes."""
+    """The network that a `CifarResNet` describes."""
 
     config: CifarResNet
     num_outputs: int
@@ -79,7 +80,7 @@ class CifarResNetModule(nn.Module):
 
 
 class ResNetModule(nn.Module):
-    """The network a `ResNet` describes."""
+    """The network that a `ResNet` describes."""
 
     config: ResNet
     num_outputs: int
@@ -103,14 +104,14 @@ class ResNetModule(nn.Module):
 
 
 class BasicBlock(nn.Module):
-    """Two 3×3 convolutions around which the input is added (He et al. 2015, figure 5 left).
+    """Two 3×3 convolutions with a residual connection (He et al. 2015, figure 5 left).
 
     Attributes:
       features: output channels.
-      stride: of the first convolution and of the shortcut.
-      shortcut: what the shortcut does where the shape changes: "pad" (option A) or "project" (option B).
-      zero_init_residual: whether the last batch norm's scale starts at zero.
-      layers: what it is made of.
+      stride: the stride of the first convolution and of the shortcut.
+      shortcut: the kind of shortcut if the shape changes: "pad" (option A) or "project" (option B).
+      zero_init_residual: whether the scale of the last batch normalisation is initially zero.
+      layers: how its layers compute; see `Layers`.
     """
 
     features: int
@@ -132,13 +133,13 @@ class BasicBlock(nn.Module):
 
 
 class BottleneckBlock(nn.Module):
-    """1×1, 3×3 and 1×1 convolutions around which the input is added (He et al. 2015, figure 5 right).
+    """1×1, 3×3 and 1×1 convolutions with a residual connection (He et al. 2015, figure 5 right).
 
     Attributes:
       features: channels of the first two convolutions; the output has four times as many.
-      stride: of the 3×3 convolution and of the shortcut.
-      zero_init_residual: whether the last batch norm's scale starts at zero.
-      layers: what it is made of.
+      stride: the stride of the 3×3 convolution and of the shortcut.
+      zero_init_residual: whether the scale of the last batch normalisation is initially zero.
+      layers: how its layers compute; see `Layers`.
     """
 
     features: int
@@ -160,7 +161,7 @@ class BottleneckBlock(nn.Module):
 def padded_shortcut(
     x: Float[Array, "batch height width channels"], features: int, stride: int
 ) -> Float[Array, "batch smaller_height smaller_width features"]:
-    """Takes every `stride`-th pixel and appends channels of zeros.
+    """Selects every `stride`-th pixel and appends channels of zeros.
 
     Source: He et al. 2015, section 3.3, option A.
     """

@@ -1,4 +1,4 @@
-"""A small decoder-only transformer, which predicts the next token."""
+"""A small decoder-only transformer that predicts the next token."""
 
 from __future__ import annotations
 
@@ -17,28 +17,29 @@ from jaxopt_bench.models.layers import EMBEDDING_INIT, Layers
 
 @dataclasses.dataclass(frozen=True)
 class Transformer(Model):
-    """A decoder: embedded tokens and learned positions, blocks of causal attention and dense layers, a dense layer.
+    """A decoder: token and position embeddings, blocks of causal attention and dense layers, and a final dense layer.
 
-    Layer normalisation stands before attention and before the dense layers of a block, and at the end. A block's hidden
-    layer has four times its width. Embeddings and positions are normal with standard deviation 0.02, kernels Glorot
-    uniform, biases and the last layer zero. With the defaults it has 27,739 parameters on 27 tokens and 16 positions.
+    The position embeddings are learned. Layer normalisation is applied before the attention and before the dense layers
+    of a block, and at the end. The hidden layer of a block has four times the width of the network. Embeddings and
+    positions are normal with standard deviation 0.02, kernels are Glorot uniform, and biases and the last layer are
+    zero. With the defaults it has 27,739 parameters for 27 tokens and 16 positions.
 
     Source: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", section 2.3.
 
     Raises:
-      UserError: if the width is not a multiple of the heads.
+      UserError: if the width is not a multiple of the number of heads.
     """
 
     inputs: ClassVar[tuple[Inputs, ...]] = ("tokens",)
 
     width: int = number(32, at_least=1)
-    """Features of a token."""
+    """Number of features of a token."""
     depth: int = number(2, at_least=1)
-    """Blocks."""
+    """Number of blocks."""
     heads: int = number(4, at_least=1)
-    """Parts into which attention divides the features."""
+    """Number of attention heads."""
     dropout: float = number(0.0, at_least=0, below=1)
-    """Probability that training drops a feature of the embedded tokens, and of what a block adds."""
+    """Probability that training drops a feature of the embedded tokens, or of a residual branch of a block."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -49,7 +50,7 @@ class Transformer(Model):
 
 
 class TransformerModule(nn.Module):
-    """The network a `Transformer` describes."""
+    """The network that a `Transformer` describes."""
 
     config: Transformer
     num_outputs: int

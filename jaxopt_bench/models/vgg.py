@@ -1,4 +1,4 @@
-"""VGG with batch normalisation and a single dense layer, as it is used on CIFAR."""
+"""VGG with batch normalisation and a single dense layer, the usual form for CIFAR."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jaxopt_bench.models.base import Model
 from jaxopt_bench.models.layers import HE_NORMAL, Layers, check_side, conv_norm, flatten
 
 CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
-"""How many convolutions stand before each of the five poolings, by depth (the paper's columns A, B, D and E)."""
+"""The number of convolutions before each of the five poolings, by depth (columns A, B, D and E of the paper)."""
 WIDTHS = (64, 128, 256, 512, 512)
 
 
@@ -21,23 +21,24 @@ WIDTHS = (64, 128, 256, 512, 512)
 class VGG(Model):
     """3×3 convolutions with batch normalisation and ReLU, five 2×2 max-poolings, and one dense layer.
 
-    The paper's three dense layers of its ImageNet network are one here, which sees the 512 channels of the single
-    pixel that a 32×32 image becomes: 14,724,042 parameters at depth 16 and 10 classes. The convolutions have no
-    biases, which batch normalisation would undo. He initialisation.
+    One dense layer replaces the three dense layers of the paper's ImageNet network. The five poolings reduce a 32×32
+    image to a single pixel with 512 channels, which is the input of the dense layer. The network has 14,724,042
+    parameters at depth 16 with 10 classes. The convolutions have no biases, because batch normalisation would subtract
+    them. The initialisation is He's.
 
-    Source: Simonyan and Zisserman 2014, "Very Deep Convolutional Networks for Large-Scale Image Recognition", table 1;
-    batch normalisation and the single dense layer are later custom.
+    Source: Simonyan and Zisserman 2014, "Very Deep Convolutional Networks for Large-Scale Image Recognition", table 1.
+    Batch normalisation and the single dense layer are later conventions.
     """
 
     depth: Literal[11, 13, 16, 19] = 16
-    """Layers with weights in the paper, whose three dense layers count."""
+    """Number of layers with weights in the paper's network, including its three dense layers."""
 
     def module(self, num_outputs: int, layers: Layers = Layers()) -> VGGModule:
         return VGGModule(self, num_outputs, layers)
 
 
 class VGGModule(nn.Module):
-    """The network a `VGG` describes."""
+    """The network that a `VGG` describes."""
 
     config: VGG
     num_outputs: int

@@ -1,4 +1,4 @@
-"""The vision transformer, small enough for small images."""
+"""A small vision transformer for small images."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from jaxopt_bench.models.layers import GLOROT_UNIFORM, Layers
 
 @dataclasses.dataclass(frozen=True)
 class ViT(Model):
-    """A vision transformer: patches, blocks of attention and two dense layers with GELU, the mean over the patches.
+    """A vision transformer: patches, blocks of attention and two dense layers with GELU, and a mean over the patches.
 
-    The defaults are ViT-Ti with patches of 4×4 pixels: 5,350,090 parameters at 10 classes. Layer normalisation stands
-    before attention and before the dense layers, and at the end. As in Beyer et al., positions are fixed sines and
-    cosines, there is no class token, and no dropout unless asked for. Weights are Glorot uniform, biases and the last
-    layer zero.
+    The defaults are ViT-Ti with patches of 4×4 pixels: 5,350,090 parameters with 10 classes. Layer normalisation is
+    applied before the attention and before the dense layers of a block, and at the end. As in Beyer et al., position
+    encodings are fixed sines and cosines, there is no class token, and dropout is off by default. Weights are Glorot
+    uniform, and biases and the last layer are zero.
 
     Source: Dosovitskiy et al. 2020, "An Image is Worth 16×16 Words", section 3.1; Touvron et al. 2020, "Training
-    data-efficient image transformers", table 1, of the size; Beyer, Zhai and Kolesnikov 2022, "Better plain ViT
-    baselines for ImageNet-1k", section 2.
+    data-efficient image transformers", table 1 (the size); Beyer, Zhai and Kolesnikov 2022, "Better plain ViT baselines
+    for ImageNet-1k", section 2.
 
     Raises:
-      UserError: if the width is not a multiple of 4 and of the heads.
+      UserError: if the width is not a multiple of 4 and of the number of heads.
     """
 
     patch: int = number(4, at_least=1)
     """Side of a patch, in pixels."""
     width: int = number(192, at_least=8)
-    """Features of a token."""
+    """Number of features of a token."""
     depth: int = number(12, at_least=1)
-    """Blocks."""
+    """Number of blocks."""
     heads: int = number(3, at_least=1)
-    """Parts into which attention divides the features."""
+    """Number of attention heads."""
     hidden: int = number(768, at_least=1)
-    """Units between the two dense layers of a block."""
+    """Number of units between the two dense layers of a block."""
     dropout: float = number(0.0, at_least=0, below=1)
-    """Probability that training drops a feature of what a block adds."""
+    """Probability that training drops a feature of a residual branch of a block."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,7 +57,7 @@ class ViT(Model):
 
 
 class ViTModule(nn.Module):
-    """The network a `ViT` describes."""
+    """The network that a `ViT` describes."""
 
     config: ViT
     num_outputs: int
@@ -70,7 +70,7 @@ class ViTModule(nn.Module):
         """Returns the logits, in float32.
 
         Raises:
-          UserError: if patches do not fill the images.
+          UserError: if the images cannot be divided into patches without a remainder.
         """
         config, layers = self.config, self.layers
         height, width = images.shape[1:3]
@@ -98,15 +98,15 @@ class ViTModule(nn.Module):
 
 
 def positions(height: int, width: int, features: int) -> Float[np.ndarray, "height width features"]:
-    """Returns what tells the places of a grid apart: sines and cosines of column and row, of falling frequencies.
+    """Returns the position encodings of a grid: sines and cosines of column and row, with decreasing frequencies.
 
     Source: Beyer et al. 2022, section 2, after Chen, Xie and He 2021, "An Empirical Study of Training Self-Supervised
     Vision Transformers", section 4.4.
 
     Args:
-      height: rows.
-      width: columns.
-      features: a multiple of 4.
+      height: number of rows.
+      width: number of columns.
+      features: number of features of each position, a multiple of 4.
     """
     quarter = features // 4
     frequencies = 10_000.0 ** (-np.arange(quarter) / (quarter - 1))

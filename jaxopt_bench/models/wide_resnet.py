@@ -1,4 +1,4 @@
-"""Wide residual networks: few layers of many channels, normalised before each convolution."""
+"""Wide residual networks: few layers with many channels, and normalisation before each convolution."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ Images = Float[Array, "batch height width channels"]
 
 @dataclasses.dataclass(frozen=True)
 class WideResNet(Model):
-    """A residual network of 6n+4 layers whose three stages are `width` times as wide as 16, 32 and 64 channels.
+    """A residual network of 6n+4 layers in three stages, which have `width` times 16, 32 and 64 channels.
 
-    Batch normalisation and ReLU stand before each 3×3 convolution (v2); where the shape changes, the shortcut is a
-    1×1 convolution of what they give. At 10 classes WRN-16-4 has 2,748,890 parameters and WRN-28-10 36,479,194. He
-    initialisation.
+    Batch normalisation and ReLU precede each 3×3 convolution (v2). If the shape changes, the shortcut is a 1×1
+    convolution of the output of the first ReLU. With 10 classes, WRN-16-4 has 2,748,890 parameters and WRN-28-10 has
+    36,479,194. The initialisation is He's.
 
     Source: Zagoruyko and Komodakis 2016, "Wide Residual Networks", table 1 and section 2.4.
     """
 
     depth: Literal[10, 16, 22, 28, 34, 40] = 28
-    """Convolutions on the longest path, and those of the shortcuts that change the shape: 6n+4."""
+    """Number of convolutions on the longest path and in the shortcuts that change the shape: 6n+4."""
     width: int = number(10, at_least=1)
-    """How many times as wide as the narrowest."""
+    """Factor of the number of channels, relative to the narrowest network."""
     dropout: float = number(0.0, at_least=0, below=1)
     """Probability that training drops an activation between the two convolutions of a block."""
 
@@ -39,7 +39,7 @@ class WideResNet(Model):
 
 
 class WideResNetModule(nn.Module):
-    """The network a `WideResNet` describes."""
+    """The network that a `WideResNet` describes."""
 
     config: WideResNet
     num_outputs: int
@@ -65,13 +65,13 @@ class WideResNetModule(nn.Module):
 
 
 class PreActivationBlock(nn.Module):
-    """Two 3×3 convolutions, each after batch normalisation and ReLU, to which the input is added.
+    """Two 3×3 convolutions, each after batch normalisation and ReLU, with a residual connection.
 
     Attributes:
       features: output channels.
-      stride: of the first convolution and of the shortcut.
+      stride: the stride of the first convolution and of the shortcut.
       dropout: probability that training drops an activation before the second convolution.
-      layers: what it is made of.
+      layers: how its layers compute; see `Layers`.
     """
 
     features: int
@@ -93,7 +93,7 @@ class PreActivationBlock(nn.Module):
 
 
 def _conv(layers: Layers, features: int, kernel: int, stride: int = 1, *, name: str) -> nn.Conv:
-    padding = kernel // 2  # on all sides alike: strided outputs are centred on the pixels a strided shortcut takes
+    padding = kernel // 2  # the same on all sides: strided outputs are centred on the pixels of a strided shortcut
     return layers.conv(
         features, kernel, stride=stride, padding=padding, use_bias=False, kernel_init=HE_NORMAL, name=name
     )

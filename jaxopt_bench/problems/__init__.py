@@ -1,6 +1,6 @@
-"""Problems: what an optimizer minimises. A file for each kind, and a table of them by name.
+"""Problems, which optimizers minimise: one file for each kind of problem, and a table of the kinds by name.
 
-A problem is examples and pure functions of parameters. Optimizers and training loops have no place here.
+A problem consists of examples and pure functions of parameters. Optimizers and training loops do not belong here.
 """
 
 from __future__ import annotations

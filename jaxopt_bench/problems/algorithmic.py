@@ -1,6 +1,6 @@
-"""Algorithmic data: a network learns to add modulo a number from a part of all pairs.
+"""Algorithmic data: a network learns addition modulo a number from a part of all pairs.
 
-It fits the pairs that it is trained on long before it generalises to the others ("grokking").
+It fits the training pairs long before it generalises to the other pairs ("grokking").
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Sums(NamedTuple):
 
     Attributes:
       terms: tokens a, b and "=", int32 [examples, 3].
-      sums: what they add up to, int32 [examples].
+      sums: their sums modulo the number, int32 [examples].
     """
 
     terms: Any
@@ -41,29 +41,29 @@ class Sums(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModularAddition(ProblemConfig):
-    """A network is given a, b and "=", and is trained to predict a + b modulo a number at the last position.
+    """A network gets a, b and "=" as inputs, and is trained to predict a + b modulo a number at the last position.
 
-    A part of all pairs, chosen once and always in the same way, is trained on. Half of the others validate, and half
-    are the test split.
+    The training pairs are a random part of all pairs, drawn with a fixed seed. Half of the other pairs are the
+    validation split, and half are the test split.
 
     Source: Power et al. 2022, "Grokking: Generalization Beyond Overfitting on Small Algorithmic Datasets".
 
     Raises:
-      UserError: if the model does not take tokens, the fraction leaves a split empty, or for a field of the wrong type
-        or out of bounds.
+      UserError: if the model does not accept tokens, the fraction leaves a split empty, or a field has the wrong type
+        or is out of bounds.
     """
 
     kinds: ClassVar[Mapping[str, Named[Any]]] = {"model": MODELS}
     metric_names: ClassVar[tuple[str, ...] | None] = ("accuracy", LOSS)
 
     modulus: int = number(59, at_least=2, at_most=1000)
-    """What the sums are taken modulo; terms are 0 to this number − 1."""
+    """The modulus of the sums. Terms are 0 to this number − 1."""
     train_fraction: float = number(0.3, above=0, below=1)
-    """The share of the pairs to train on."""
+    """The share of the pairs that are used for training."""
     model: Model = Transformer(width=64, depth=1)  # noqa: RUF009 (it is frozen)
     """The network."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Type the network computes in; parameters are float32 in either case."""
+    """The type of the computations of the network. Parameters are always float32."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -77,12 +77,12 @@ class ModularAddition(ProblemConfig):
 
     @property
     def title(self) -> str:
-        """Such as "modular_addition_23_transformer"."""
+        """For example "modular_addition_23_transformer"."""
         return f"{self.data_name}_{model_label(self.model)}"
 
     @property
     def data_name(self) -> str:
-        """Such as "modular_addition_23"."""
+        """For example "modular_addition_23"."""
         return f"modular_addition_{self.modulus}"
 
     def parameter_shapes(self) -> PyTree[jax.ShapeDtypeStruct]:
@@ -91,7 +91,7 @@ class ModularAddition(ProblemConfig):
         return parameter_shapes(module, jax.ShapeDtypeStruct((1, 3), jnp.int32))
 
     def load(self, data_dir: pathlib.Path | None = None, layers: LayersPath = "plain") -> Problem:
-        """Returns the problem; nothing is read. See `ProblemConfig.load`."""
+        """Returns the problem. It reads no files. See `ProblemConfig.load`."""
         modulus = self.modulus
         module = self.model.module(modulus + 1, Layers(self.dtype, layers))
         a, b = np.divmod(np.random.RandomState(0).permutation(modulus**2).astype(np.int32), modulus)
@@ -105,7 +105,7 @@ class ModularAddition(ProblemConfig):
 
         def logits_of(params: Params, batch: Sums, key: Key[Array, ""] | None = None) -> Float[Array, "batch modulus"]:
             logits = apply_network(module, params, batch.terms, key)
-            return logits[:, -1, :modulus]  # without that of "=", which is no sum
+            return logits[:, -1, :modulus]  # without the logit of "=", which is not a sum
 
         def loss(
             params: Params, batch: Sums, key: Key[Array, ""] | None
@@ -131,7 +131,7 @@ class ModularAddition(ProblemConfig):
 
     @property
     def _counts(self) -> tuple[int, int]:
-        """How many pairs are trained on, and how many are not."""
+        """The number of training pairs, and the number of all other pairs."""
         train = round(self.train_fraction * self.modulus**2)
         return train, self.modulus**2 - train
 

@@ -1,4 +1,4 @@
-"""What a problem is: examples, and pure functions of parameters. No kind of problem belongs here."""
+"""The base classes of problems: examples, and pure functions of parameters. Kinds of problems do not belong here."""
 
 from __future__ import annotations
 
@@ -22,46 +22,47 @@ from jaxopt_bench.problems.metrics import LOSS, Metric
 from jaxopt_bench.problems.views import View
 
 Params: TypeAlias = Any
-"""A pytree of floating-point arrays, which are trained."""
+"""A pytree of floating-point arrays that are trained."""
 Variables: TypeAlias = Any
-"""A pytree of arrays that a model keeps beside its parameters, such as running averages; {} if there is nothing."""
+"""A pytree of arrays that a model has in addition to its parameters, such as running averages; {} if it has none."""
 Examples: TypeAlias = Any
 """A pytree of arrays with a leading axis of examples; also a batch of them."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Problem:
-    """What an optimizer minimises.
+    """A problem, which an optimizer minimises.
 
-    The functions are pure and can be traced by JAX; only pytrees of arrays go in and out, so any library can make them.
-    `batch` stands for examples with a leading axis, `key` for a JAX key of a training step, and None where a model is
-    evaluated: then nothing is random.
+    The functions are pure and can be traced by JAX. Their arguments and results are pytrees of arrays, so the functions
+    can use any library. `batch` is a pytree of examples with a leading axis. `key` is the JAX key of a training step,
+    or None in evaluation, which is deterministic.
 
     Attributes:
-      train: the examples to train on, a pytree of arrays with a leading axis of examples.
+      train: the training examples, a pytree of arrays with a leading axis of examples.
       init: `init(key) -> params`, a pytree of floating-point arrays.
       loss: `loss(params, batch, key)` returns the losses of the examples, [batch], or their mean, a scalar; or the
         pair (losses, statistics), where statistics is a dictionary of arrays of the same shape. A training step uses
         the gradient of the mean.
-      validation: the examples on which settings are selected, with the structure of `train`; None for none.
-      test: the examples on which results are reported, or a function that opens them; None for none.
-      metrics: what is measured; the first is the headline, by which optimizers are ranked. The loss is always measured
-        too. Metrics are computed from means of the statistics over examples.
+      validation: the examples for the selection of settings, with the structure of `train`; None for none.
+      test: the examples for the reported results, or a function that opens them; None for none.
+      metrics: the metrics to measure. The first one is the headline metric, by which optimizers are ranked. The loss is
+        always measured too. Metrics are computed from means of the statistics over examples.
       stateful: whether the model has variables that are not trained. Then `init(key) -> (params, variables)`, and
         `loss(params, batch, key, variables) -> (losses, statistics, variables)`.
-      running_averages: whether the variables are running averages over batches, as of batch normalisation. They are
-        estimated anew for the parameters that are evaluated.
+      running_averages: whether the variables are running averages over batches, for example of batch normalisation.
+        They are estimated again for the parameters that are evaluated.
       prepare: `prepare(batch, draw)` converts stored examples into the batch that the loss takes. It decodes and
         normalises, and in training it augments. `draw.key(purpose)` gives random keys; `draw` is None in evaluation.
-      evaluate: `evaluate(params, batch)`, or `evaluate(params, batch, variables)` of a stateful problem, returns
-        statistics of the examples, "loss" among them. None: `loss` is called with the key None.
+      evaluate: `evaluate(params, batch)`, or `evaluate(params, batch, variables)` for a stateful problem, returns
+        statistics of the examples, including "loss". None: `loss` is called with the key None.
       outputs: `outputs(params, batch)`, or with `variables`, returns the model's predictions, a dictionary of arrays
         [batch, …]. A run records them if --evaluation is given.
-      views: `views(examples, outputs)` returns what a page shows of a split; see `views`. Both are on the host.
-      training_views: `training_views(batch, prepared)` returns what a page shows of the first training batch, as it
-        is stored and as `prepare` makes it.
-      random: whether the loss uses its key or `prepare` its draw.
-      full_batch: whether the loss is the same for all batches, for example because it depends on the parameters only.
+      views: `views(examples, outputs)` returns the views of a split for a page; see `views`. Both arguments are on the
+        host.
+      training_views: `training_views(batch, prepared)` returns the views of the first training batch for a page. The
+        arguments are the batch before and after `prepare`.
+      random: whether the loss uses its key, or `prepare` uses its draw.
+      full_batch: whether the loss is the same for all batches, for example because it depends only on the parameters.
       facts: properties of the data that a run records, as JSON values, such as a digest. A run is resumed only if they
         are unchanged.
     """
@@ -85,7 +86,7 @@ class Problem:
 
     @functools.cached_property
     def measured(self) -> tuple[Metric, ...]:
-        """The metrics with the loss, which is added at the end if the problem does not list it."""
+        """All metrics. The loss is added at the end if the problem does not list it."""
         given = tuple(self.metrics)
         return given if any(metric.name == LOSS for metric in given) else (*given, Metric(name=LOSS))
 
@@ -96,12 +97,12 @@ class Problem:
 
     @property
     def statistics(self) -> tuple[str, ...]:
-        """The names of what is averaged over examples, for all metrics; the loss first."""
+        """The names of the statistics that are averaged over examples for all metrics. The loss is the first."""
         return tuple(dict.fromkeys([LOSS, *(name for metric in self.measured for name in metric.statistics)]))
 
     @property
     def train_examples(self) -> int:
-        """How many examples there are to train on."""
+        """The number of training examples."""
         return count_examples(self.train)
 
     def split(self, name: str) -> Examples:
@@ -122,20 +123,20 @@ class Problem:
     def training(
         self, params: Params, variables: Variables, batch: Examples, draw: Draw
     ) -> tuple[Float[Array, ""], tuple[dict[str, Float[Array, ""]], Variables]]:
-        """Returns the loss of a training step, its statistics, and the variables after it.
+        """Returns the loss of a training step, its statistics, and the variables after the step.
 
         Args:
           params: the parameters.
-          variables: what the model keeps beside them.
-          batch: examples as they are stored.
-          draw: of the run's seed and the step.
+          variables: the variables of the model.
+          batch: the stored examples, before `prepare`.
+          draw: the source of random keys for the seed of the run and the step.
         """
         prepared = self.prepared(batch, draw)
         losses, statistics, variables = self._loss(params, prepared, draw.key(Purpose.LOSS), variables)
         return _mean(losses), ({name: _mean(value) for name, value in statistics.items()}, variables)
 
     def evaluation(self, params: Params, variables: Variables, batch: Examples) -> dict[str, Float[Array, " batch"]]:
-        """Returns the statistics of examples, [batch] each, "loss" among them; nothing is random."""
+        """Returns the statistics of examples, [batch] each, including "loss". The result is deterministic."""
         batch = self.prepared(batch, None)
         if self.evaluate is not None:
             return dict(self.evaluate(params, batch, *([variables] if self.stateful else [])))
@@ -173,21 +174,21 @@ class Problem:
 
 @dataclasses.dataclass(frozen=True)
 class ProblemConfig(Config, abc.ABC):
-    """A problem as data: its fields say which `Problem` is loaded."""
+    """The configuration of a problem. Its fields determine the `Problem` that is loaded."""
 
     metric_names: ClassVar[tuple[str, ...] | None] = None
-    """The metrics' names, the headline first, if they are known before anything is loaded."""
+    """The names of the metrics, the headline metric first; None if they are not known before the data are loaded."""
 
     @abc.abstractmethod
     def load(self, data_dir: pathlib.Path | None = None, layers: LayersPath = "plain") -> Problem:
         """Reads the examples and returns the problem.
 
         Args:
-          data_dir: where TFDS keeps its data sets; TFDS's own default if it is None.
-          layers: which implementations of the layers a network uses, see `models.Layers.path`.
+          data_dir: the data directory of TFDS; None means TFDS's own default.
+          layers: the implementation of the layers of a network; see `models.Layers.path`.
 
         Raises:
-          UserError: if the data cannot be read, or do not fit the rest.
+          UserError: if the data cannot be read, or do not fit the other fields.
         """
 
     @property
@@ -201,11 +202,11 @@ class ProblemConfig(Config, abc.ABC):
         return self.title
 
     def parameter_shapes(self) -> PyTree[jax.ShapeDtypeStruct]:
-        """Returns the shapes and types of the parameters. Nothing is computed; a kind may need no data for it."""
+        """Returns the shapes and types of the parameters. Nothing is computed, and some kinds read no data."""
         return jax.eval_shape(lambda: self.load().initial(prng.key(0, Purpose.INITIALISATION))[0])
 
     def without_validation(self) -> Self:
-        """Returns the same problem with the validation examples among those to train on.
+        """Returns the same problem with the validation examples as a part of the training examples.
 
         Raises:
           UserError: if this kind of problem cannot do that.
@@ -219,14 +220,14 @@ class ProblemConfig(Config, abc.ABC):
 
 
 class SplitProblem(ProblemConfig):
-    """A problem whose data set is divided into training and validation examples by the field `validation_fraction`."""
+    """A problem with a data set. The field `validation_fraction` divides it into training and validation examples."""
 
     dataset: str
     validation_fraction: float
 
     @property
     def data_name(self) -> str:
-        """The data set."""
+        """The name of the data set."""
         return self.dataset
 
     @property
@@ -240,7 +241,7 @@ class SplitProblem(ProblemConfig):
 
 
 def count_examples(examples: Examples) -> int:
-    """Returns how many examples a pytree of arrays holds."""
+    """Returns the number of examples in a pytree of arrays."""
     return len(jax.tree.leaves(examples)[0])
 
 

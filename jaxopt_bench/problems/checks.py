@@ -1,4 +1,4 @@
-"""Checks that a problem satisfies the description of `Problem`, before anything is trained or written."""
+"""Checks that a problem satisfies the description of `Problem`, before training starts and files are written."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from jaxopt_bench.user_code import describe_error
 T = TypeVar("T")
 
 BATCH = 7
-"""Examples in the batch of the checks: few, and a number that other axes rarely have as their length."""
+"""The number of examples in the batch of the checks. It is small, and other axes rarely have this length."""
 
 
 def check_problem(problem: Problem, what: str) -> None:
-    """Checks all of a problem: its data, and what its functions return for the initial parameters of seed 0.
+    """Checks a whole problem: its data, and the results of its functions for the initial parameters of seed 0.
 
     Args:
       problem: the problem.
-      what: what the messages begin with, such as "the problem mine.py:function".
+      what: the beginning of the messages, such as "the problem mine.py:function".
 
     Raises:
-      UserError: naming what is wrong and what is expected.
+      UserError: if the problem is invalid. The message names the fault and the expected form.
     """
     check_metrics(problem, what)
     check_examples(problem, what)
@@ -45,7 +45,7 @@ def check_metrics(problem: Problem, what: str) -> None:
     """Checks the list of metrics, and that the facts can be recorded.
 
     Raises:
-      UserError: if there is another object among the metrics, two of one name, or a fact that JSON cannot write.
+      UserError: if an element of the list is not a metric, two metrics have the same name, or JSON cannot write a fact.
     """
     for metric in problem.metrics:
         if not isinstance(metric, Metric):
@@ -65,12 +65,12 @@ def check_metrics(problem: Problem, what: str) -> None:
 
 
 def check_examples(problem: Problem, what: str) -> None:
-    """Checks that the splits hold arrays with one axis of examples each, of equal lengths and equal shapes.
+    """Checks that each split contains arrays with an axis of examples, of equal lengths and equal shapes.
 
-    A test split that a function opens is not opened.
+    If a function opens the test split, the test split is not opened.
 
     Raises:
-      UserError: naming the split and the array.
+      UserError: if an array is invalid. The message names the split and the array.
     """
     train = _arrays(problem.train, what, "train")
     for split in ("validation", "test"):
@@ -94,10 +94,10 @@ def check_examples(problem: Problem, what: str) -> None:
 
 
 def check_shapes(problem: Problem, what: str) -> None:
-    """Checks the types and shapes that the functions of a problem return. It traces them, and computes nothing.
+    """Checks the types and shapes that the functions of a problem return. It traces the functions and computes nothing.
 
     Raises:
-      UserError: naming the function, what it returns, and what is expected.
+      UserError: if a result is invalid. The message names the function, its result, and the expected form.
     """
     batch = _batch(problem.train)
     count = count_examples(batch)
@@ -128,10 +128,10 @@ def check_shapes(problem: Problem, what: str) -> None:
 
 
 def with_untrained(problem: Problem) -> Problem:
-    """Returns a problem whose metrics say which value an untrained model has.
+    """Returns a problem in which each metric has the value of an untrained model.
 
-    For a metric that does not say it, this is the value of the initial parameters of seed 0 on the validation examples,
-    or on those to train on if there are none to validate on; None if that is not finite.
+    If a metric does not define this value, it is the value of the initial parameters of seed 0 on the validation
+    examples, or on the training examples if there are no validation examples; None if it is not finite.
     """
     if all(metric.untrained is not None for metric in problem.measured):
         return problem
@@ -150,7 +150,7 @@ def check_untrained(problem: Problem, what: str) -> None:
     """Checks that the value of an untrained model is known for each metric, after `with_untrained`.
 
     Raises:
-      UserError: naming the metric, if it is not.
+      UserError: if it is not known. The message names the metric.
     """
     for metric in problem.measured:
         if metric.untrained is None:
@@ -184,7 +184,7 @@ def _arrays(examples: Examples, what: str, split: str) -> dict[str, np.ndarray]:
     """Returns the arrays of a split by their paths.
 
     Raises:
-      UserError: if it holds something else, or arrays of different lengths.
+      UserError: if the split contains other objects, or arrays of different lengths.
     """
     arrays = {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree.leaves_with_path(examples)}
     if not arrays:
@@ -217,7 +217,7 @@ def _initial_shapes(problem: Problem, what: str) -> tuple[Params, Variables]:
     """Returns the shapes of the parameters and of the variables.
 
     Raises:
-      UserError: if `init` does not return arrays, or parameters that are not of a floating-point type.
+      UserError: if `init` does not return arrays, or a parameter does not have a floating-point type.
     """
     what = f"{what}: init"
 
@@ -272,7 +272,8 @@ def _loss_shapes(
     """Returns the shapes of the statistics that the loss returns.
 
     Raises:
-      UserError: if the loss is neither a scalar nor has one number for each example, or something else is returned.
+      UserError: if the loss is neither a scalar nor an array with one number for each example, or the result has
+        another form.
     """
 
     def called(params: Params, batch: Examples, variables: Variables) -> tuple[np.ndarray | Array, Mapping[str, Array]]:
@@ -320,14 +321,14 @@ def _check_named(
     """Returns a dictionary of arrays by name.
 
     Args:
-      found: what was returned.
-      what: what a message begins with.
-      count: of the examples, for each of which an array has one entry.
-      scalars: whether there may be means over the examples, too.
+      found: the result of a function.
+      what: the beginning of a message.
+      count: the number of examples. An array has one entry for each example.
+      scalars: whether means over the examples are also allowed.
       any_shape: whether an entry may be an array.
 
     Raises:
-      UserError: if it is something else, or an array has another shape.
+      UserError: if the result is not such a dictionary, or an array has another shape.
     """
     if not isinstance(found, Mapping) or not all(isinstance(name, str) for name in found):
         raise UserError(f"{what} is {_kind(found)}. Expected a dictionary of arrays by name.")
@@ -353,10 +354,10 @@ def _check_statistics(problem: Problem, what: str, found: Mapping[str, Array], c
     """Checks that statistics are those that the metrics need.
 
     Args:
-      problem: whose metrics.
-      what: what a message begins with.
-      found: the statistics beside the loss.
-      complete: whether all must be there.
+      problem: the problem with the metrics.
+      what: the beginning of a message.
+      found: the statistics without the loss.
+      complete: whether all statistics are required.
     """
     needed = [name for name in problem.statistics if name != LOSS]
     declared = ", ".join(metric.name for metric in problem.metrics) or "none"
@@ -416,7 +417,7 @@ def _trace(function: Callable[..., T], what: str, when: str, *arguments: object)
 
 
 def _call(function: Callable[..., T], what: str, when: str, *arguments: object) -> T:
-    """Returns what a function returns; an exception says in which of the user's functions it was raised."""
+    """Returns the result of a function. If the function raises, the message names the user's function."""
     try:
         return function(*arguments)
     except UserError:

@@ -1,4 +1,4 @@
-"""Classification: examples with one of several classes each, and a network that returns a logit for each class."""
+"""Classification: each example has one of several classes, and a network returns a logit for each class."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _OF_FILES = ("target", "resize")
 
 
 class Labelled(NamedTuple):
-    """Examples as they are stored, and their classes.
+    """Stored examples and their classes.
 
     Attributes:
-      inputs: images as bytes [examples, height, width, channels], or vectors or sequences as float32 [examples, …]; on
-        the device or the host.
+      inputs: images as bytes [examples, height, width, channels], or vectors or sequences as float32 [examples, …],
+        on the device or the host.
       labels: int32 [examples].
     """
 
@@ -48,35 +48,35 @@ class Labelled(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Classification(SplitProblem):
-    """A network is trained to predict classes. The loss is the mean cross-entropy in nats, the headline the accuracy.
+    """A network is trained to predict classes. The loss is the mean cross-entropy in nats; accuracy is the main metric.
 
     Inputs are normalised, or standardised, by the mean and the standard deviation of the training split.
 
     Raises:
-      UserError: for an unknown data set, a model or an augmentation that does not fit it, or a field of the wrong type
-        or out of bounds.
+      UserError: if the data set is unknown, the model or the augmentation does not fit it, or a field has the wrong
+        type or is out of bounds.
     """
 
     kinds: ClassVar[Mapping[str, Named[Any]]] = {"model": MODELS}
     metric_names: ClassVar[tuple[str, ...] | None] = ("accuracy", LOSS)
 
     dataset: str = "digits"
-    """The name of a data set; or the path of your own data: a file of arrays (.npz), a table (.csv), or a folder with
-    one folder of images for each class."""
+    """The name of a data set, or the path of your own data: a file of arrays (.npz), a table (.csv), or a folder with
+    one subfolder of images for each class."""
     target: str | None = None
-    """The column of a table that holds the classes."""
+    """The column of a table that contains the classes."""
     resize: tuple[int, int] | None = number(None, at_least=1)
-    """Height and width that the images of a folder are scaled to; None if they have one size."""
+    """Height and width to which the images of a folder are scaled; None if they all have the same size."""
     model: Model = CNN()  # noqa: RUF009 (it is frozen)
     """The network."""
     augmentation: Augmentation = Augmentation()
-    """Random changes of the training images, drawn anew in each step. Vectors and sequences cannot be augmented."""
+    """Random changes of the training images, drawn again in each step. Vectors and sequences cannot be augmented."""
     label_smoothing: float = number(0.0, at_least=0, below=1)
-    """Probability mass spread evenly over all classes in the training targets."""
+    """Probability mass that is spread evenly over all classes in the training targets."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Type the network computes in; parameters are float32 in either case."""
+    """The type of the computations of the network. Parameters are always float32."""
     validation_fraction: float = number(0.1, at_least=0, below=1)
-    """The share of `train`, at its end, that is used for validation, not for training; 0 for none."""
+    """The share of `train`, at its end, that is used for validation instead of training; 0 for none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -93,7 +93,7 @@ class Classification(SplitProblem):
                     )
 
     def to_json(self) -> dict[str, Any]:
-        """See `Config.to_json`; fields that only files have are left out if they are None."""
+        """See `Config.to_json`. Fields that apply only to files are omitted if they are None."""
         return {name: value for name, value in super().to_json().items() if name not in _OF_FILES or value is not None}
 
     @property
@@ -103,7 +103,7 @@ class Classification(SplitProblem):
         return f"{dataset}_{model_label(self.model)}"
 
     def parameter_shapes(self) -> PyTree[jax.ShapeDtypeStruct]:
-        """Returns the shapes and types of the parameters. It reads no data but a user's, and computes nothing."""
+        """Returns the shapes and types of the parameters. It reads only a user's own data, and computes nothing."""
         if isinstance(self.dataset, data.FileName):
             read = data.read_user_data(self.dataset, self.target, self.resize)
             shape, classes = read.train[0].shape[1:], len(read.class_names)
@@ -155,15 +155,15 @@ class Classification(SplitProblem):
         std: Sequence[float],
         layers: LayersPath = "plain",
     ) -> Problem:
-        """Returns the problem on examples that are given; `dataset` and `validation_fraction` are not read.
+        """Returns the problem for the given examples. `dataset` and `validation_fraction` are not used.
 
         Args:
-          train: the examples to train on.
-          validation: the examples that validate.
-          test: opens those of the test split.
-          class_names: the classes' names, in the order of their labels.
-          mean: of the inputs, per channel or feature; of images on the scale of 0 to 1.
-          std: their standard deviation, likewise.
+          train: the training examples.
+          validation: the validation examples.
+          test: a function that opens the test examples.
+          class_names: the names of the classes, in the order of their labels.
+          mean: the mean of the inputs, per channel or feature; for images on the scale of 0 to 1.
+          std: the standard deviation of the inputs, in the same form.
           layers: see `ProblemConfig.load`.
 
         Raises:
@@ -202,7 +202,7 @@ class Classification(SplitProblem):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Classifier:
-    """The functions of a problem, for a network that classifies examples of one kind and shape; see `Problem`."""
+    """The functions of a problem for a network that classifies examples of one kind and shape; see `Problem`."""
 
     config: Classification
     module: nn.Module
@@ -232,17 +232,17 @@ class _Classifier:
 
     def outputs(self, params: Params, batch: Labelled, variables: Variables) -> dict[str, Array]:
         logits, _ = apply_with_averages(self.module, params, variables, batch.inputs, None)
-        # in float32, as the loss reads them: storing them in bfloat16 would round them once more
+        # float32, as in the loss: storing them in bfloat16 would round them again
         return {"labels": batch.labels, "logits": logits.astype(jnp.float32)}
 
 
 def _kind(inputs: Array | np.ndarray) -> Inputs:
-    """Returns what stored inputs are: bytes are images."""
+    """Returns the kind of stored inputs. Bytes are images."""
     return "images" if inputs.dtype == np.uint8 else "vectors" if inputs.ndim == 2 else "sequences"
 
 
 def classification_metrics(classes: int) -> tuple[Metric, ...]:
-    """Returns the accuracy and the cross-entropy; an untrained model finds all classes equally likely."""
+    """Returns the accuracy and the cross-entropy. An untrained model gives all classes the same probability."""
     accuracy = Metric(
         name="accuracy",
         complement="error",
@@ -263,15 +263,16 @@ def cross_entropy(
     Args:
       logits: unnormalised log-probabilities.
       labels: the classes.
-      smoothing: probability mass spread evenly over all classes (Szegedy et al., 2016, section 7).
+      smoothing: probability mass that is spread evenly over all classes (Szegedy et al., 2016, section 7).
     """
     targets = jax.nn.one_hot(labels, logits.shape[-1])
     return optax.softmax_cross_entropy(logits.astype(jnp.float32), optax.smooth_labels(targets, smoothing))
 
 
 def correct(logits: Float[Array, "batch classes"], labels: Integer[Array, " batch"]) -> Float[Array, " batch"]:
-    """Returns 1 for each example whose largest logit is the label's and finite, else 0.
+    """Returns 1 for each example if the logit of its label is the largest and finite, else 0.
 
-    The largest logit is NaN if any is, and infinite if some overflow. `argmax` would then name the first such class.
+    The largest logit is NaN if any logit is NaN, and infinite if a logit overflows. In these cases, `argmax` would
+    return the first such class.
     """
     return ((logits.argmax(-1) == labels) & jnp.isfinite(logits.max(-1))).astype(jnp.float32)

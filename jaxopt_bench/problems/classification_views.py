@@ -1,4 +1,4 @@
-"""What a page shows of a classifier: its confusion matrix, its worst mistakes, and augmented training images."""
+"""The views of a classifier for a page: its confusion matrix, its worst mistakes, and augmented training images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jaxopt_bench.data import denormalise
 from jaxopt_bench.problems.views import Images, Matrix, View
 
 SHOWN = 32
-"""The greatest number of mistakes of a split, and of images of the first training batch."""
+"""The largest number of mistakes of a split, and of images of the first training batch, that are shown."""
 
 Pixels = UInt8[np.ndarray, "images height width channels"]
 Logits = Float32[np.ndarray, "examples classes"]
@@ -25,7 +25,7 @@ class LabelledExamples(Protocol):
 
     @property
     def inputs(self) -> Num[Array | np.ndarray, "examples ..."]:
-        """Images as bytes, or anything else."""
+        """Images as bytes, or other inputs."""
 
     @property
     def labels(self) -> Int32[Array | np.ndarray, " examples"]:
@@ -38,10 +38,10 @@ def classification_views(
     """Returns the confusion matrix of a split and, if the inputs are images, the mistakes with the highest losses.
 
     Args:
-      class_names: the labels' names in order.
-      examples: the split, as it is stored.
-      outputs: "labels", int32 [examples], and "logits", float32 [examples, classes]. No class is predicted for an
-        example whose greatest logit is not finite.
+      class_names: the names of the labels, in order.
+      examples: the stored split.
+      outputs: "labels", int32 [examples], and "logits", float32 [examples, classes]. If the greatest logit of an
+        example is not finite, no class is predicted.
     """
     labels, logits = outputs["labels"], outputs["logits"]
     predicted = predictions(logits)
@@ -57,14 +57,14 @@ def classification_training_views(
     batch: LabelledExamples,
     prepared: LabelledExamples,
 ) -> list[View]:
-    """Returns the images of a training batch as they are stored beside what the network sees; [] if there are none.
+    """Returns the stored images of a training batch next to the inputs of the network; [] if there are no images.
 
     Args:
-      class_names: the labels' names in order.
-      mean: of the normalisation, per channel, on the scale of 0 to 1.
-      std: of the normalisation, likewise.
-      batch: examples as they are stored.
-      prepared: the same, augmented and normalised.
+      class_names: the names of the labels, in order.
+      mean: the mean of the normalisation, per channel, on the scale of 0 to 1.
+      std: the standard deviation of the normalisation, in the same form.
+      batch: the stored examples.
+      prepared: the same examples, augmented and normalised.
     """
     images = _images(batch.inputs)
     if images is None:
@@ -82,13 +82,13 @@ def classification_training_views(
 
 
 def predictions(logits: Logits) -> Int64[np.ndarray, " examples"]:
-    """Returns the classes with the greatest logits, the first of equals; −1 if the greatest is not finite."""
+    """Returns the classes with the greatest logits, the first one if several are equal; −1 if it is not finite."""
     return np.where(np.isfinite(logits.max(1)), logits.argmax(1), -1)
 
 
 def cross_entropies(logits: Logits, labels: Labels) -> Float64[np.ndarray, " examples"]:
     """Returns the losses of examples in nats."""
-    with np.errstate(invalid="ignore"):  # of logits that are not finite
+    with np.errstate(invalid="ignore"):  # for logits that are not finite
         below = logits.astype(np.float64) - logits.max(1, keepdims=True)
         return np.log(np.exp(below).sum(1)) - below[np.arange(len(labels)), labels]
 
@@ -125,7 +125,7 @@ def _mistakes(
 
 
 def _images(inputs: Num[Array | np.ndarray, "examples ..."]) -> Pixels | None:
-    """Returns inputs as images; None if they are something else."""
+    """Returns inputs as images; None if they are not images."""
     if inputs.ndim != 4 or inputs.dtype != np.uint8 or inputs.shape[3] not in (1, 3):
         return None
     return np.asarray(inputs)

@@ -1,6 +1,6 @@
-"""Problems of the user's own, from any file or package: functions that return a `jaxopt_bench.Problem`.
+"""A user's own problems, from any file or package: functions that return a `jaxopt_bench.Problem`.
 
-Such code is run when it is named. Reading back what a run recorded of it runs nothing.
+The code is executed when a user names it. Reading the record of a run does not execute it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _FRACTION = "validation_fraction"
 
 @dataclasses.dataclass(frozen=True)
 class ImportedProblem(Loadable, ProblemConfig):
-    """A problem that a user's function returns. The function's arguments are the fields."""
+    """A problem that a user's function returns. The fields are the arguments of the function."""
 
     @property
     def title(self) -> str:
@@ -46,7 +46,7 @@ class ImportedProblem(Loadable, ProblemConfig):
 
     @property
     def validates(self) -> bool:
-        """Whether the problem has validation examples. The function is called to find out."""
+        """Whether the problem has validation examples. This calls the function."""
         return self.load().validation is not None
 
     def without_validation(self) -> Self:
@@ -71,7 +71,7 @@ class ImportedProblem(Loadable, ProblemConfig):
           layers: not used.
 
         Raises:
-          UserError: if the function fails, or returns something else than a problem; see `check_problem`.
+          UserError: if the function fails, or does not return a valid problem; see `check_problem`.
         """
         del data_dir, layers
         return _load(self)
@@ -79,7 +79,7 @@ class ImportedProblem(Loadable, ProblemConfig):
 
 @dataclasses.dataclass(frozen=True)
 class RecordedProblem(Record, ProblemConfig):
-    """What a run's record says of a user's problem. It can be read and compared, and has no data."""
+    """A user's problem in the record of a run. It can be read and compared, but it has no data."""
 
     @property
     def title(self) -> str:
@@ -96,22 +96,23 @@ class RecordedProblem(Record, ProblemConfig):
 
 
 def load(reference: str) -> type[ImportedProblem]:
-    """Returns the problem that a user's function defines; its file or package is run, once for each text.
+    """Returns the problem that a user's function defines. The file or package is executed once per version of its text.
 
     Args:
-      reference: `package.module:function`, also of a module in the working directory, or `path/to/file.py:function`.
+      reference: `package.module:function` (the module may be in the working directory) or `path/to/file.py:function`.
 
     Raises:
-      UserError: if it cannot be imported, is not a function, or has an argument that no flag can set.
+      UserError: if it cannot be imported, is not a function, or has an argument that a flag cannot set.
     """
     return USERS.load(reference)
 
 
 def imported(function: Callable[..., Problem]) -> type[ImportedProblem]:
-    """Returns the problem that a function at hand defines.
+    """Returns the problem that an imported function defines.
 
     Args:
-      function: at the top level of a file, whose text distinguishes it from others with the same name.
+      function: a function at the top level of a file. The text of the file distinguishes it from others with the same
+        name.
     """
     return USERS.describe(function)
 
@@ -135,9 +136,9 @@ def _load(config: ImportedProblem) -> Problem:
 
 
 def digest_of_examples(problem: Problem) -> str:
-    """Returns twelve hexadecimal digits that identify the contents of all splits' arrays.
+    """Returns twelve hexadecimal digits that identify the contents of the arrays of all splits.
 
-    A test split that a function opens is not opened, and is not part of it.
+    If a function opens the test split, the test split is not opened and is not part of the digest.
     """
     found = hashlib.sha256()
     for split in ("train", "validation", "test"):
@@ -150,7 +151,7 @@ def digest_of_examples(problem: Problem) -> str:
 
 
 def _define_class(loaded: user_code.Loaded) -> type[ImportedProblem]:
-    """Returns the class of the problems that a function returns."""
+    """Returns a problem class for a user's function."""
     function, name = loaded.value, loaded.reference.rpartition(":")[2]
     if isinstance(function, Problem):
         raise UserError(f"the problem {loaded.reference} is a Problem. {_ACCEPTED}.")
@@ -168,4 +169,4 @@ def _define_class(loaded: user_code.Loaded) -> type[ImportedProblem]:
 
 
 USERS: Users[Any] = Users("problem", _define_class, RecordedProblem)
-"""How users' problems are loaded."""
+"""Loads users' problems."""

@@ -1,6 +1,6 @@
-"""Analytic functions with a known minimum, and no data.
+"""Analytic functions with a known minimum and without data.
 
-The examples are numbers without a meaning. Their count only sets the number of steps in an epoch.
+The examples are numbers without meaning. Their count only determines the number of steps in an epoch.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from jaxopt_bench.problems.base import Params, Problem, ProblemConfig
 from jaxopt_bench.problems.metrics import LOSS, Metric
 
 GAP = Metric(name="gap", words="gap to the minimum", least=0.0, resampling="none")
-"""How much the loss exceeds its known minimum. The loss is computed in float32, so a negative gap is a rounding error
-and is replaced by 0."""
+"""The difference between the loss and its known minimum. The loss is computed in float32, so a negative gap is a
+rounding error and is replaced by 0."""
 
-_MATRIX_SEED = 0  # of the matrices to factorise
+_MATRIX_SEED = 0  # for the matrices to factorise
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Function(ProblemConfig):
-    """A function of parameters alone. It has no test examples, and no validation examples unless they are asked for."""
+    """A function that depends only on parameters. It has no test examples, and by default no validation examples."""
 
     metric_names: ClassVar[tuple[str, ...] | None] = ("gap", LOSS)
 
     examples: int = number(100, at_least=1)
-    """Steps in an epoch times the batch size."""
+    """The number of steps in an epoch times the batch size."""
     validation_examples: int = number(0, at_least=0)
-    """Validation examples, each with the function itself as its loss. With one, a study can judge trials by the
-    validation loss on functions and on other problems alike."""
+    """The number of validation examples. The loss of each one is the function itself. With at least one, a study can
+    compare trials by the validation loss on functions as well as on other problems."""
 
     def to_json(self) -> dict[str, Any]:
-        """See `Config.to_json`. Having no validation examples is left out: older runs were recorded without it."""
+        """See `Config.to_json`. `validation_examples` is omitted if it is 0: older records do not have the field."""
         return {name: value for name, value in super().to_json().items() if name != "validation_examples" or value}
 
     @property
@@ -61,8 +61,8 @@ class Function(ProblemConfig):
         Args:
           init: returns the starting point.
           value: the function.
-          minimum: its least value.
-          noise: `noise(params, batch_size, key)` returns what a training step adds to the function.
+          minimum: the smallest value of the function.
+          noise: `noise(params, batch_size, key)` returns the noise that a training step adds to the function.
         """
 
         def loss(
@@ -96,10 +96,10 @@ class NoisyQuadratic(Function):
     dimensions: int = number(1000, at_least=1)
     """The number of parameters."""
     center: float = 0.0
-    """All coordinates of the minimum. At 0, weight decay leads to it, and is an advantage that networks do not give."""
+    """All coordinates of the minimum. At 0, weight decay moves towards it, an advantage that networks do not give."""
 
     def to_json(self) -> dict[str, Any]:
-        """See `Config.to_json`. A center of 0 is left out: older runs were recorded without it."""
+        """See `Config.to_json`. `center` is omitted if it is 0: older records do not have the field."""
         return {name: value for name, value in super().to_json().items() if name != "center" or value != 0}
 
     @property
@@ -119,7 +119,7 @@ class NoisyQuadratic(Function):
             return 0.5 * jnp.sum(curvature * (params - self.center) ** 2)
 
         def noise(params: Float[Array, " dimensions"], batch_size: int, key: Key[Array, ""]) -> Float[Array, ""]:
-            # the mean of `batch_size` independent draws has the distribution of one draw divided by the root
+            # the mean of `batch_size` independent draws has the distribution of one draw divided by the square root
             draw = jnp.sqrt(curvature / batch_size) * jax.random.normal(key, params.shape)
             return jnp.sum(draw * params)
 
@@ -128,10 +128,10 @@ class NoisyQuadratic(Function):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Rosenbrock(Function):
-    """Rosenbrock's function: f(x) = Σ 100 (xᵢ₊₁ − xᵢ²)² + (1 − xᵢ)², whose minimum, 0, is at (1, …, 1).
+    """Rosenbrock's function: f(x) = Σ 100 (xᵢ₊₁ − xᵢ²)² + (1 − xᵢ)². Its minimum is 0 at (1, …, 1).
 
-    Its valley is narrow and curved. It starts at (−1.2, 1, −1.2, 1, …), whatever the seed is. From 4 dimensions on it
-    also has a local minimum, near (−1, 1, …, 1).
+    It has a narrow, curved valley. The starting point is (−1.2, 1, −1.2, 1, …) for all seeds. With 4 or more dimensions
+    it also has a local minimum near (−1, 1, …, 1).
 
     Source: Rosenbrock, 1960; start: Moré, Garbow and Hillstrom, 1981, problem 21.
     """
@@ -163,9 +163,9 @@ class Rosenbrock(Function):
 class DeepLinear(Function):
     """A deep linear network: f(W₁, …, W_L) = ½ ‖W_L ⋯ W₁ − A‖², for a square matrix A of known singular values.
 
-    It is the loss of a network without activations on inputs of covariance I. The singular values of A fall in equal
-    ratios from 1 to 1 / condition. They are learned one after the other, with plateaus between them. Layers start as
-    random orthogonal matrices times `scale`. The minimum is 0.
+    It is the loss of a network without activation functions for inputs with covariance I. The singular values of A
+    decrease geometrically from 1 to 1 / condition. They are learned one after the other, with plateaus between them.
+    The initial layers are random orthogonal matrices times `scale`. The minimum is 0.
 
     Source: Saxe, McClelland and Ganguli, 2014 (arXiv 1312.6120), sections 1 and 3.
     """
@@ -177,7 +177,7 @@ class DeepLinear(Function):
     condition: float = number(100.0, at_least=1)
     """The largest singular value of A divided by the smallest."""
     scale: float = number(0.5, above=0)
-    """All singular values of each layer at the start."""
+    """The initial value of all singular values of each layer."""
 
     @property
     def title(self) -> str:
@@ -206,9 +206,9 @@ class DeepLinear(Function):
 class MatrixFactorisation(Function):
     """Matrix factorisation: f(U, V) = ½ ‖U Vᵀ − A‖², for a matrix A of known singular values.
 
-    The singular values of A fall in equal ratios from 1 to 1 / condition. If the rank is below the full one, the
-    minimum is half the sum of the squares of those that are left out (Eckart and Young, 1936). All other stationary
-    points are saddle points. U and V start as normal random numbers of standard deviation `scale`.
+    The singular values of A decrease geometrically from 1 to 1 / condition. If `rank` is less than the full rank, the
+    minimum is half the sum of the squares of the omitted singular values (Eckart and Young, 1936). All other stationary
+    points are saddle points. The initial U and V are normal random numbers with standard deviation `scale`.
     """
 
     rows: int = number(32, at_least=1)
@@ -216,11 +216,11 @@ class MatrixFactorisation(Function):
     columns: int = number(24, at_least=1)
     """The number of columns of A."""
     rank: int = number(8, at_least=1)
-    """Columns of U and of V; at most the smaller side of A."""
+    """The number of columns of U and of V; at most the smaller side of A."""
     condition: float = number(100.0, at_least=1)
     """The largest singular value of A divided by the smallest."""
     scale: float = number(0.1, above=0)
-    """The standard deviation of all parameters at the start."""
+    """The standard deviation of all initial parameters."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -255,7 +255,7 @@ class MatrixFactorisation(Function):
 
 
 def matrix(rows: int, columns: int, singular_values: Float[np.ndarray, " rank"]) -> Float[np.ndarray, "rows columns"]:
-    """Returns a matrix of given singular values; its singular vectors are random, and always the same."""
+    """Returns a matrix with the given singular values. Its singular vectors are random with a fixed seed."""
     random = np.random.default_rng(_MATRIX_SEED)
     left, _ = np.linalg.qr(random.standard_normal((rows, len(singular_values))))
     right, _ = np.linalg.qr(random.standard_normal((columns, len(singular_values))))

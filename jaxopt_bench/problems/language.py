@@ -27,40 +27,40 @@ from jaxopt_bench.problems.networks import apply_network, initial_variables, par
 from jaxopt_bench.problems.views import Lines, Texts, View
 
 LENGTH = 64
-"""Bytes that a window of a text predicts if nothing else is asked for."""
-_GIVEN_LETTERS = 3  # of a word that the network continues
-_CONTINUED_BYTES = 16  # of a window of a text that the network writes
-_SHOWN = 16  # sequences with continuations
+"""The default number of predicted bytes in a window of a text."""
+_GIVEN_LETTERS = 3  # letters of a word that the network gets before it continues the word
+_CONTINUED_BYTES = 16  # bytes that the network writes at the end of a window of a text
+_SHOWN = 16  # number of sequences with continuations that are shown
 
 Sequences = UInt8[Array, "batch length+1"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Language(SplitProblem):
-    """A network is trained to predict the next token: mean cross-entropy over all predicted tokens, in nats.
+    """A network is trained to predict the next token. The loss is the mean cross-entropy of predicted tokens in nats.
 
-    Tokens are the letters of English words, or the bytes of a text file. A record contains the name of the file,
+    Tokens are the letters of English words, or the bytes of a text file. A record contains the name of the file
     without its folder. The boundary after a word is predicted like a letter. Padding is neither predicted nor counted.
 
     Raises:
-      UserError: if the model does not take tokens, or for a field of the wrong type or out of bounds.
+      UserError: if the model does not accept tokens, or a field has the wrong type or is out of bounds.
     """
 
     kinds: ClassVar[Mapping[str, Named[Any]]] = {"model": MODELS}
     metric_names: ClassVar[tuple[str, ...] | None] = (LOSS, "bits")
 
     dataset: str = tokens.WORDS
-    """The letters of "words" (English, 63,500), or the path of a text file in UTF-8, of which the bytes are tokens."""
+    """Either "words" (the letters of 63,500 English words) or the path of a text file in UTF-8 (its bytes)."""
     model: Model = Transformer()  # noqa: RUF009 (it is frozen)
     """The network."""
     length: int | None = number(None, at_least=2)
-    """How many bytes a window of a text file predicts; 64 if it is None. Words have a length of their own."""
+    """The number of predicted bytes in a window of a text file; None means 64. Words have their own length."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Type the network computes in; parameters are float32 in either case."""
+    """The type of the computations of the network. Parameters are always float32."""
     validation_fraction: float = number(0.1, at_least=0, below=1)
-    """The share of the examples outside the test split that is used for validation, not for training; 0 for none."""
+    """The share of the examples outside the test split that is used for validation instead of training; 0 for none."""
     limit: int | None = number(None, at_least=1)
-    """How many of the words outside the test split are used, for training and validation together; None for all."""
+    """The number of words outside the test split that are used for training and validation together; None for all."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -78,7 +78,7 @@ class Language(SplitProblem):
             )
 
     def to_json(self) -> dict[str, Any]:
-        """See `Config.to_json`; a limit that is None is left out."""
+        """See `Config.to_json`. A limit of None is omitted."""
         return {name: value for name, value in super().to_json().items() if name != "limit" or value is not None}
 
     @property
@@ -88,7 +88,7 @@ class Language(SplitProblem):
 
     @property
     def data_name(self) -> str:
-        """The data: "words", or a text file's name without its ending."""
+        """The name of the data: "words", or the name of a text file without its ending."""
         stem = re.sub(r"[^\w-]+", "_", pathlib.PurePath(self.dataset).stem).strip("_")
         return stem[:60] or "text"
 
@@ -134,7 +134,7 @@ class Language(SplitProblem):
 
     @property
     def _given(self) -> int:
-        """How many tokens of a sequence the network is given to continue."""
+        """The number of tokens of a sequence that the network gets before it continues the sequence."""
         if self._of_words:
             return _GIVEN_LETTERS + 1
         return self._positions + 1 - min(_CONTINUED_BYTES, self._positions // 2)
@@ -171,12 +171,12 @@ class Language(SplitProblem):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _LanguageModel:
-    """The functions of a problem, for a network that predicts the next token; see `Problem`.
+    """The functions of a problem for a network that predicts the next token; see `Problem`.
 
     Attributes:
       module: the network.
-      positions: how many tokens of a sequence are predicted.
-      given: how many tokens of a sequence the network gets, before it continues the sequence.
+      positions: the number of predicted tokens in a sequence.
+      given: the number of tokens of a sequence that the network gets before it continues the sequence.
     """
 
     module: nn.Module
@@ -190,7 +190,7 @@ class _LanguageModel:
         self, params: Params, sequences: Sequences, key: Key[Array, ""] | None = None
     ) -> Float[Array, "batch length vocabulary"]:
         given = sequences[:, :-1].astype(jnp.int32)
-        # Padding follows all tokens that count, so their predictions do not depend on its value.
+        # Padding comes after all tokens that count, so their predictions do not depend on its value.
         given = jnp.where(given == tokens.PAD, tokens.BOUNDARY, given)
         return apply_network(self.module, params, given, key)
 
@@ -218,7 +218,7 @@ class _LanguageModel:
 def token_nats(
     logits: Float[Array, "batch length vocabulary"], targets: UInt8[Array, "batch length"]
 ) -> tuple[Float[Array, "batch length"], Bool[Array, "batch length"]]:
-    """Returns the cross-entropy of each token in nats, computed in float32 and 0 for padding, and what is no padding.
+    """Returns the cross-entropy of each token in nats (in float32, 0 for padding), and a mask of the other tokens.
 
     Args:
       logits: unnormalised log-probabilities of the token at each position.
@@ -234,7 +234,7 @@ def _sums(nats: Float[Array, "batch length"], real: Bool[Array, "batch length"])
 
 
 def _metrics(vocabulary: int, unit: str) -> tuple[Metric, ...]:
-    """Returns the cross-entropy in nats and in bits; an untrained model finds all tokens equally likely."""
+    """Returns the cross-entropy in nats and in bits. An untrained model gives all tokens the same probability."""
     needs = ("nats", "tokens")
     loss = Metric(
         name=LOSS,

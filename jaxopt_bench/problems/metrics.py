@@ -1,4 +1,4 @@
-"""Metrics: how good a model is, and how the values are displayed. Nothing here depends on the examples."""
+"""Metrics: measures of the quality of a model, and their display. This module does not depend on the examples."""
 
 from __future__ import annotations
 
@@ -12,30 +12,31 @@ import numpy as np
 from jaxopt_bench.errors import UserError, shortened
 
 LOSS = "loss"
-"""The metric that every problem has: what training minimises."""
+"""The metric that every problem has. Training minimises it."""
 
 Statistics = Mapping[str, Any]
-"""Means over examples, by name: numbers, or arrays of which each entry belongs to one run."""
+"""Means over examples, by name: numbers, or arrays with an entry for each run."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A number that says how good a model is. It is a function of means over examples.
+    """A measure of the quality of a model. It is a function of means over examples.
 
     Attributes:
-      name: such as "accuracy"; the loss is called "loss". It is a word of lower-case letters, digits and underscores.
-      words: its name in texts; by default `name` with spaces.
+      name: for example "accuracy"; the loss has the name "loss". It consists of lower-case letters, digits and
+        underscores.
+      words: the name in texts; by default `name` with spaces.
       complement: the name in texts of 1 − the metric, such as "error" for the accuracy; empty if it has no name.
       higher_is_better: whether higher values are better.
-      unit: "%" for fractions that people read as percentages, or such as "nats"; empty for a plain number.
-      untrained: the value that an untrained model has, in the metric's own unit (a fraction for "%"). None: it is
-        measured with initial parameters before a run begins.
+      unit: "%" for fractions that are displayed as percentages, or for example "nats"; empty for a plain number.
+      untrained: the value for an untrained model, in the metric's own unit (a fraction for "%"). None: it is measured
+        with initial parameters before a run begins.
       least: the least possible value; None if there is none.
       greatest: the greatest possible value; None if there is none.
-      resampling: whether the examples of a split are a sample of more examples: "examples" if they are and the metric
-        is a mean over them, "ratio" if they are and it is another function of means over them. "none" if they are all
-        that there is, such as the points of a grid, so that the metric is exact. An example is an element of the first
-        axis of a split, such as an image, a row or a sequence.
+      resampling: whether the examples of a split are a sample of a larger population. "examples": they are a sample and
+        the metric is a mean over them. "ratio": they are a sample and the metric is another function of means over
+        them. "none": they are the whole population, such as the points of a grid, so the metric is exact. An example is
+        an element of the first axis of a split, such as an image, a row or a sequence.
       of: computes the metric from the means of the statistics in `needs`. None: the metric is the mean of the statistic
         with its name.
       needs: the statistics that `of` reads.
@@ -73,12 +74,12 @@ class Metric:
 
     @property
     def statistics(self) -> tuple[str, ...]:
-        """The statistics of examples that it is computed from."""
+        """The statistics of examples from which the metric is computed."""
         return self.needs or (self.name,)
 
     @property
     def percent(self) -> bool:
-        """Whether its values are fractions that people read as percentages."""
+        """Whether its values are fractions that are displayed as percentages."""
         return self.unit == "%"
 
     @property
@@ -90,23 +91,23 @@ class Metric:
         """Returns the metric.
 
         Args:
-          means: over examples, of the statistics that it needs; numbers or arrays.
+          means: the means over examples of the statistics that it needs; numbers or arrays.
         """
         return means[self.name] if self.of is None else self.of(means)
 
     def contributions(self, statistics: Mapping[str, np.ndarray]) -> np.ndarray | None:
-        """Returns a number for each example. The metric is their mean, and they vary as the examples make it vary.
+        """Returns the contribution of each example to the metric. The metric is the mean of the contributions.
 
-        So the variance of a metric over samples of n examples is the variance of these numbers, divided by n. If the
-        metric is a mean over examples, they are the statistics. For another function of means, they are the
-        pseudo-values of the jackknife, n · m − (n − 1) · mᵢ, where m is the metric and mᵢ the metric without example i;
-        their mean is m up to an error of the order 1/n.
+        The variance of a metric over samples of n examples is the variance of the contributions divided by n. If the
+        metric is a mean over examples, the contributions are the statistics. For another function of means, they are
+        the pseudo-values of the jackknife, n · m − (n − 1) · mᵢ, where m is the metric and mᵢ is the metric without
+        example i. Their mean is m up to an error of the order 1/n.
 
         Args:
-          statistics: of each example [examples], by name.
+          statistics: the statistics of each example [examples], by name.
 
         Returns:
-          float64 [examples]; None if the examples are no sample, or there are fewer than 2.
+          float64 [examples]; None if the examples are not a sample, or there are fewer than 2.
 
         Source: Tukey 1958, "Bias and confidence in not-quite large samples"; Efron and Tibshirani 1993, "An
         introduction to the bootstrap", chapter 11.
@@ -123,7 +124,7 @@ class Metric:
         return count * float(self.value(means)) - (count - 1) * all_but_one
 
     def format(self, value: float | None) -> str:
-        """Returns a value as people read it: "97.67%" or "0.1234"; a dash for None."""
+        """Returns a value as text for display: "97.67%" or "0.1234"; a dash for None."""
         if value is None or math.isnan(value):
             return "–"
         return f"{100 * value:.2f}%" if self.percent else _number(value)
@@ -140,7 +141,7 @@ class Metric:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any], where: str = "metric") -> Self:
-        """Returns the metric that `to_json` wrote, to be read and not to be computed.
+        """Returns the metric that `to_json` wrote. It can be displayed, but it cannot be computed.
 
         Raises:
           UserError: if a field is missing or of another type.
@@ -162,16 +163,16 @@ RESERVED = (
     "path", "step", "steps", "epoch", "split", "seconds", "grad_norm", "update_norm", "learning_rate", "diverged",
     "examples_per_second", "evaluations",
 )  # fmt: skip
-"""Other fields of the records, which no metric may have as its name."""
+"""The names of other fields of the records. A metric must not have one of these names."""
 
 
 def metric_named(metrics: Sequence[Metric], name: str) -> Metric | None:
-    """Returns the metric of a name; None if there is none."""
+    """Returns the metric with this name; None if there is none."""
     return next((metric for metric in metrics if metric.name == name), None)
 
 
 def _number(value: float) -> str:
-    """Returns a number with four digits after the point, or with fewer from 10 on; tiny and huge ones as 1.234e-05."""
+    """Returns a number with four digits after the point, or fewer from 10 on; tiny and huge ones like 1.234e-05."""
     size = abs(value)
     if value != 0 and not 1e-3 <= size < 1e6:
         return f"{value:.4g}"

@@ -1,4 +1,4 @@
-"""Networks as pure functions of their parameters, for the problems that train one."""
+"""Networks as pure functions of their parameters, for problems that train a network."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def apply_network(module: nn.Module, params: Params, inputs: Array, key: Key[Arr
       module: the network.
       params: its parameters.
       inputs: examples.
-      key: for dropout in training; None in evaluation.
+      key: the key for dropout in training; None in evaluation.
     """
     if key is None:
         return module.apply({"params": params}, inputs, train=False)
@@ -37,9 +37,9 @@ def apply_network(module: nn.Module, params: Params, inputs: Array, key: Key[Arr
 def apply_with_averages(
     module: nn.Module, params: Params, variables: Variables, inputs: Array, key: Key[Array, ""] | None
 ) -> tuple[Array, Variables]:
-    """Returns the outputs of a network that may have running averages, and these after training; see `apply_network`.
+    """Returns the outputs of a network, and its running averages after the step; see `apply_network`.
 
-    Evaluation reads the running averages and does not change them.
+    Evaluation uses the running averages and does not change them.
     """
     collections = {"params": params, "batch_stats": variables}
     if key is None:

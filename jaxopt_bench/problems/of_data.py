@@ -19,12 +19,13 @@ NETWORKS: Mapping[Inputs, Model] = {"images": CNN(), "vectors": MLP(), "sequence
 def problem_of_data(dataset: str, target: str | None = None) -> ProblemConfig:
     """Returns the problem with a user's data as its data set.
 
-    A folder of images, a file of arrays and a table with a target of texts make a classification; a table with a target
-    of numbers makes a regression; a text makes a language model of its bytes. All settings are the defaults.
+    The problem is a classification for a folder of images, a file of arrays, or a table with a target of texts. It is a
+    regression for a table with a target of numbers. For a text it is a language model of the bytes. All settings are
+    the defaults.
 
     Args:
       dataset: the path of a folder or a file: `.npz`, `.csv`, or any other ending for a text.
-      target: of a table, the column to predict.
+      target: for a table, the column to predict.
 
     Raises:
       UserError: if the data cannot be read.
@@ -41,7 +42,7 @@ def problem_of_data(dataset: str, target: str | None = None) -> ProblemConfig:
 
 
 def inputs_of(name: FileName) -> Inputs:
-    """Returns what the examples of a folder or a file are.
+    """Returns the kind of the examples of a folder or a file.
 
     Raises:
       UserError: if the file cannot be read.

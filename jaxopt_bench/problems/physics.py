@@ -1,7 +1,7 @@
-"""Differential equations with a known solution, solved by networks (physics-informed networks).
+"""Differential equations with a known solution, which networks solve (physics-informed networks).
 
-A network u of the coordinates is trained to satisfy the equation at points in the interior and the given values on the
-boundary. The solution is used only to measure the error. Source: Raissi, Perdikaris and Karniadakis, 2019 (J. Comput.
+A network u of the coordinates is trained to satisfy the equation at interior points and the given values at boundary
+points. The solution is used only to measure the error. Source: Raissi, Perdikaris and Karniadakis, 2019 (J. Comput.
 Phys. 378), section 3.1.
 """
 
@@ -31,17 +31,17 @@ from jaxopt_bench.problems.views import Lines, Points, View
 Network = Callable[[Float[Array, " coordinates"]], Float[Array, ""]]
 """The network as a function of a point."""
 
-_SEEDS = {"train": 0, "validation": 1}  # of the points
+_SEEDS = {"train": 0, "validation": 1}  # for drawing the points
 
 
 class Collocation(NamedTuple):
-    """Points at which the equation and the boundary values are to be satisfied: one of each is an example.
+    """The points of the equation and of the boundary values. An example is one interior and one boundary point.
 
     Attributes:
-      interior: float32 [examples, coordinates].
-      solution: at the interior points, to measure the error, float32 [examples]; it is not trained on.
-      boundary: float32 [examples, coordinates].
-      boundary_values: float32 [examples].
+      interior: the interior points, float32 [examples, coordinates].
+      solution: the solution at the interior points, float32 [examples]. It is used to measure the error, not to train.
+      boundary: the boundary points, float32 [examples, coordinates].
+      boundary_values: the given values at the boundary points, float32 [examples].
     """
 
     interior: Any
@@ -56,9 +56,9 @@ class DifferentialEquation(ProblemConfig):
 
     The loss of an example is `residual_weight` times the squared residual of the equation at its interior point, plus
     `boundary_weight` times the squared error at its boundary point. The metric is the relative L2 error: the norm
-    of the difference to the solution divided by the norm of the solution. It is 1 for u = 0.
+    of the difference between u and the solution, divided by the norm of the solution. It is 1 for u = 0.
 
-    The training points are a Latin hypercube sample, so are the validation points; the test points form a grid.
+    The training points and the validation points are Latin hypercube samples. The test points form a grid.
     """
 
     metric_names: ClassVar[tuple[str, ...] | None] = ("relative_error", LOSS)
@@ -72,10 +72,10 @@ class DifferentialEquation(ProblemConfig):
     boundary_weight: float = number(1.0, above=0)
     """The factor of the squared error on the boundary."""
     residual_weight: float = number(1.0, above=0)
-    """The factor of the squared residual. A small one suits the default learning rates of SGD."""
+    """The factor of the squared residual. A small factor works better with the default learning rates of SGD."""
 
     def to_json(self) -> dict[str, Any]:
-        """See `Config.to_json`. A residual's weight of 1 is left out: older runs were recorded without it."""
+        """See `Config.to_json`. `residual_weight` is omitted if it is 1: older records do not have the field."""
         values = super().to_json()
         return {n: value for n, value in values.items() if n != "residual_weight" or value != 1}
 
@@ -103,15 +103,15 @@ class DifferentialEquation(ProblemConfig):
 
     @abc.abstractmethod
     def solution(self, points: Float[np.ndarray, "points coordinates"]) -> Float[np.ndarray, " points"]:
-        """Returns the solution in float64, on the boundary too."""
+        """Returns the solution in float64. It is also defined on the boundary."""
 
     @abc.abstractmethod
     def interior(self, unit: Float[np.ndarray, "points coordinates"]) -> Float[np.ndarray, "points coordinates"]:
-        """Returns the points of the domain that belong to points of the unit cube."""
+        """Returns the points of the domain that correspond to points of the unit cube."""
 
     @abc.abstractmethod
     def boundary(self, count: int, random: np.random.Generator) -> Float[np.ndarray, "points coordinates"]:
-        """Returns points at which the solution is given."""
+        """Returns points at which the values of the solution are given."""
 
     @abc.abstractmethod
     def grid(self) -> Float[np.ndarray, "points coordinates"]:
@@ -160,7 +160,7 @@ class DifferentialEquation(ProblemConfig):
         )
 
     def _sample(self, split: str, count: int) -> Collocation:
-        from scipy.stats import qmc  # takes a second or two to import
+        from scipy.stats import qmc  # the import takes a second or two
 
         random = np.random.default_rng(_SEEDS[split])
         coordinates = self.grid().shape[1]
@@ -192,13 +192,13 @@ RELATIVE_ERROR = Metric(
 class Poisson(DifferentialEquation):
     """The Poisson equation −u″ = f on 0 < x < 1 with u(0) = u(1) = 0, where u(x) = sin πx + ½ sin kπx is the solution.
 
-    The larger k is, the longer a network takes to learn the fast part.
+    A larger k increases the time that a network needs to learn the high-frequency part.
     """
 
     boundary_weight: float = number(10.0, above=0)
     """The factor of the squared error on the boundary."""
     frequency: int = number(4, at_least=1)
-    """The k of the solution's fast part."""
+    """The frequency k of the high-frequency part of the solution."""
 
     @property
     def title(self) -> str:
@@ -220,7 +220,7 @@ class Poisson(DifferentialEquation):
         return unit
 
     def boundary(self, count: int, random: np.random.Generator) -> Float[np.ndarray, "points 1"]:
-        """Returns the two ends in turn."""
+        """Returns the two end points, alternating."""
         del random
         return (np.arange(count) % 2)[:, None].astype(np.float64)
 
@@ -240,7 +240,7 @@ class Burgers(DifferentialEquation):
 
     At t = 0, u is −sin πx; at x = ±1 it is 0. A steep front forms at x = 0. A point is (x, t).
 
-    Source: Raissi et al., 2019, appendix A.1, who reach a relative L2 error of 6.7e-4 with L-BFGS, 8 hidden layers of
+    Source: Raissi et al., 2019, appendix A.1. They reach a relative L2 error of 6.7e-4 with L-BFGS, 8 hidden layers of
     20 units and 10,000 points.
     """
 
@@ -261,7 +261,7 @@ class Burgers(DifferentialEquation):
         return in_time + value * first - VISCOSITY * second
 
     def solution(self, points: Float[np.ndarray, "points 2"]) -> Float[np.ndarray, " points"]:
-        """Returns `burgers_solution` of the points."""
+        """Returns `burgers_solution` at the points."""
         return burgers_solution(points[:, 0], points[:, 1])
 
     def interior(self, unit: Float[np.ndarray, "points 2"]) -> Float[np.ndarray, "points 2"]:
@@ -269,19 +269,19 @@ class Burgers(DifferentialEquation):
         return unit * [2, 1] - [1, 0]
 
     def boundary(self, count: int, random: np.random.Generator) -> Float[np.ndarray, "points 2"]:
-        """Returns points at t = 0, x = −1 and x = 1: a half, a quarter and a quarter."""
+        """Returns points at t = 0 (a half), x = −1 (a quarter) and x = 1 (a quarter)."""
         position = random.random(count)
         at_start = np.stack([2 * position - 1, np.zeros(count)], axis=1)
         at_sides = np.stack([np.where(np.arange(count) % 4 < 2, -1.0, 1.0), position], axis=1)
         return np.where((np.arange(count) % 2 == 0)[:, None], at_start, at_sides)
 
     def grid(self) -> Float[np.ndarray, "points 2"]:
-        """Returns 129 places at each of 5 times."""
+        """Returns points at 129 values of x for each of 5 times."""
         times, places = np.meshgrid(_TIMES, np.linspace(-1, 1, 129), indexing="ij")
         return np.stack([places.ravel(), times.ravel()], axis=1)
 
     def views(self, examples: Collocation, outputs: Mapping[str, Any]) -> Sequence[View]:
-        """Returns the network and the solution over x at each time of the grid, or as dots for other points."""
+        """Returns plots of the network and the solution over x at each time of the grid, or dots for other points."""
         points = np.asarray(examples.interior, np.float64)
         solution, network = np.asarray(examples.solution), np.asarray(outputs["network"])
         at = {time: np.isclose(points[:, 1], time) for time in _TIMES}
@@ -316,9 +316,9 @@ def burgers_solution(
     Source: Basdevant et al., 1986 (Computers & Fluids 14), equation 2.
 
     Args:
-      x: places from −1 to 1.
+      x: positions from −1 to 1.
       t: times, at least 0.
-      nodes: of the quadrature. With 128, the error is below 1e-10 for t ≤ 1.
+      nodes: the number of nodes of the quadrature. With 128, the error is below 1e-10 for t ≤ 1.
     """
     z, weights = np.polynomial.hermite.hermgauss(nodes)
     y = np.pi * (x[:, None] - np.sqrt(4 * VISCOSITY * t)[:, None] * z)

@@ -1,4 +1,4 @@
-"""Reconstruction: networks encode an image as a few numbers, and decode those to the image again."""
+"""Reconstruction: networks encode an image as a few numbers, and decode these numbers to the image."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from jaxopt_bench.problems.views import Images, View
 Losses = tuple[Float[Array, " batch"], dict[str, Float[Array, " batch"]]]
 """The losses of examples, and their statistics."""
 
-_DIGITS_STEP = 15  # the digits' intensities, 0 to 16, are stored times 15
-_SHOWN = 24  # images on a page
-_DRAWS = 16  # of the code of each example, in evaluation; an even number
+_DIGITS_STEP = 15  # the intensities of the digits, 0 to 16, are stored times 15
+_SHOWN = 24  # number of images on a page
+_DRAWS = 16  # number of draws of the code of each example in evaluation; it is even
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,16 +44,16 @@ class Reconstruction(SplitProblem):
     """
 
     dataset: str = "digits"
-    """A data set of images by its name. The labels are not used."""
+    """The name of a data set of images. The labels are not used."""
     encoder: MLP = MLP(widths=(128, 64, 32), activation="tanh")
-    """The encoder's hidden layers; the decoder has the same in reverse order."""
+    """The hidden layers of the encoder. The decoder has the same layers in reverse order."""
     code: int = number(8, at_least=1)
     """The number of code units, without an activation."""
     validation_fraction: float = number(0.1, at_least=0, below=1)
     """The share of `train`, at its end, that is used for validation; 0 for none."""
     per_pixel: bool = False
-    """Whether the loss is divided by the number of pixels, those of a variational autoencoder counted `levels` times.
-    The optimum is the same, and the default learning rates of SGD suit such a loss."""
+    """Whether the loss is divided by the number of pixels (for a variational autoencoder, by `levels` times this
+    number). The optimum is the same, and the default learning rates of SGD work better with such a loss."""
 
     reconstruction_error: ClassVar[Metric] = Metric(name="reconstruction_error", least=0.0)
     """The squared error of an image, summed over its pixels."""
@@ -67,18 +67,18 @@ class Reconstruction(SplitProblem):
             )
 
     def to_json(self) -> dict[str, Any]:
-        """See `Config.to_json`. `per_pixel` is left out if it is False: older runs were recorded without it."""
+        """See `Config.to_json`. `per_pixel` is omitted if it is False: older records do not have the field."""
         return {name: value for name, value in super().to_json().items() if name != "per_pixel" or value}
 
     @property
     @abc.abstractmethod
     def metrics(self) -> tuple[Metric, ...]:
-        """What is measured, the headline first."""
+        """The metrics, with the headline metric first."""
 
     @property
     @abc.abstractmethod
     def encoded(self) -> int:
-        """How many numbers the encoder returns."""
+        """The number of outputs of the encoder."""
 
     @property
     @abc.abstractmethod
@@ -149,12 +149,12 @@ class Reconstruction(SplitProblem):
 
     @property
     def divisor(self) -> int:
-        """What the sums over pixels are divided by."""
+        """The number by which the sums over pixels are divided."""
         return self._pixels if self.per_pixel else 1
 
     @property
     def levels(self) -> int:
-        """The largest value of a pixel; the least is 0. A pixel of the digits counts the dark ones of 4 × 4 pixels."""
+        """The largest value of a pixel; the smallest is 0. A pixel of the digits counts the dark pixels of 4 × 4."""
         return 16 if self.dataset == "digits" else 255
 
 
@@ -166,17 +166,17 @@ class Network:
     params: Params
 
     def encode(self, pixels: Float[Array, "batch pixels"], key: Key[Array, ""] | None) -> Float[Array, "batch encoded"]:
-        """Returns what the encoder returns of images."""
+        """Returns the outputs of the encoder for images."""
         return apply_network(self.modules["encoder"], self.params["encoder"], pixels, key)
 
     def decode(self, code: Float[Array, "batch code"], key: Key[Array, ""] | None) -> Float[Array, "batch pixels"]:
-        """Returns the logits of pixels."""
+        """Returns the logits of the pixels."""
         return apply_network(self.modules["decoder"], self.params["decoder"], code, key)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Autoencoder(Reconstruction):
-    """A deep autoencoder. The loss of an image is the cross-entropy of its pixels in nats, summed over them.
+    """A deep autoencoder. The loss of an image is the cross-entropy in nats, summed over its pixels.
 
     The metric is the squared error of an image, summed over its pixels.
 
@@ -217,14 +217,15 @@ class Autoencoder(Reconstruction):
 class VariationalAutoencoder(Reconstruction):
     """A variational autoencoder. The loss of an image is the negative evidence lower bound (ELBO) in nats.
 
-    The code's prior is a standard normal distribution, its posterior a normal distribution of independent components.
-    A pixel is a number of successes among `levels` trials: 16 for the digits, whose pixels count the dark ones of 4 × 4
-    binary pixels. So the bound is one of the images' probability, and bits per dimension can be compared between
-    models.
+    The prior of the code is a standard normal distribution. The posterior is a normal distribution with independent
+    components. A pixel is modelled as the number of successes in `levels` trials: 16 for the digits, in which a pixel
+    counts the dark pixels among 4 × 4 binary pixels. So the ELBO is a bound on the probability of the images, and bits
+    per dimension can be compared between models.
 
-    The KL divergence is exact. The expected log-likelihood is estimated from a draw of the code in training. In
-    evaluation it is the mean over 16 fixed draws, 8 and their negatives, the same for all images: unlike the likelihood
-    of the mean code, that estimates the bound, and an image's loss depends neither on a seed nor on its batch.
+    The KL divergence is exact. In training, the expected log-likelihood is estimated from one draw of the code. In
+    evaluation, it is the mean over 16 fixed draws (8 draws and their negatives), which are the same for all images.
+    This mean estimates the bound, unlike the likelihood of the mean code. The loss of an image depends neither on a
+    seed nor on its batch.
 
     Source: Kingma and Welling, 2014 (arXiv 1312.6114), section 3 and appendix B.
     """
@@ -232,7 +233,7 @@ class VariationalAutoencoder(Reconstruction):
     metric_names: ClassVar[tuple[str, ...] | None] = ("bits_per_dimension", "reconstruction_error", LOSS)
 
     encoder: MLP = MLP(widths=(128, 64), activation="tanh")
-    """The encoder's hidden layers; the decoder has the same in reverse order."""
+    """The hidden layers of the encoder. The decoder has the same layers in reverse order."""
 
     @property
     def title(self) -> str:
@@ -258,7 +259,7 @@ class VariationalAutoencoder(Reconstruction):
 
     @property
     def random(self) -> bool:
-        """True: the code is drawn."""
+        """True, because the code is drawn at random."""
         return True
 
     def losses(self, network: Network, pixels: Float[Array, "batch pixels"], key: Key[Array, ""] | None) -> Losses:
@@ -303,7 +304,7 @@ def _squared_error(
 
 
 def _log_combinations(levels: int, pixels: Float[Array, "batch pixels"]) -> Float[Array, "batch pixels"]:
-    """Returns the logarithms of the numbers of ways to choose as many of `levels` as a pixel counts."""
+    """Returns the logarithms of the binomial coefficients of `levels` and the value of each pixel."""
     counts = levels * pixels
     log_factorial = jax.scipy.special.gammaln
     return log_factorial(levels + 1.0) - log_factorial(counts + 1) - log_factorial(levels - counts + 1)

@@ -23,11 +23,11 @@ from jaxopt_bench.problems.metrics import LOSS, Metric, Statistics
 from jaxopt_bench.problems.networks import apply_with_averages, initial_variables
 from jaxopt_bench.problems.views import Points, View
 
-_SHUFFLE_SEED = 0  # of the choice of validation rows
+_SHUFFLE_SEED = 0  # for the choice of validation rows
 
 
 class Rows(NamedTuple):
-    """Rows of a table; all columns have mean 0 and variance 1 over the training split."""
+    """Rows of a table. All columns have mean 0 and variance 1 over the training split."""
 
     features: Float[Array, "rows features"]
     targets: Float[Array, " rows"]
@@ -38,21 +38,21 @@ class Regression(SplitProblem):
     """Least squares: a network predicts the target of each row of a table.
 
     The features and the target are standardised by their means and standard deviations over the training split. The
-    loss of a row is its squared error on that scale; it is about 1 on average for a model that predicts the mean.
-    Metrics: the root of the mean squared error (RMSE), in the target's unit, and R², the share of the target's variance
-    that is explained.
+    loss of a row is its squared error on this scale. For a model that predicts the mean, it is about 1 on average. The
+    metrics are the root mean squared error (RMSE) in the unit of the target, and R², the explained share of the
+    variance of the target.
 
     Raises:
-      UserError: for an unknown table, or a field of the wrong type or out of bounds.
+      UserError: if the table is unknown, or a field has the wrong type or is out of bounds.
     """
 
     kinds: ClassVar[Mapping[str, Named[Any]]] = {"model": MODELS}
     metric_names: ClassVar[tuple[str, ...] | None] = ("rmse", "r2", LOSS)
 
     dataset: str = "diamonds"
-    """A table by its name, or a table of yours: a .csv file."""
+    """The name of a table, or the path of your own table (a .csv file)."""
     target: str | None = None
-    """The column of a file that is predicted; its numbers are the targets."""
+    """The column of a file to predict. Its numbers are the targets."""
     model: Model = MLP()
     """The network. It gets a vector of features and returns one number."""
     validation_fraction: float = number(0.1, at_least=0, below=1)
@@ -69,7 +69,7 @@ class Regression(SplitProblem):
         check_inputs(self.model, "vectors", f"the table {self.dataset}")
 
     def to_json(self) -> dict[str, Any]:
-        """See `Config.to_json`; a target that is None is left out."""
+        """See `Config.to_json`. A target of None is omitted."""
         return {name: value for name, value in super().to_json().items() if name != "target" or value is not None}
 
     @property
@@ -91,10 +91,10 @@ def regression_problem(table: Table, model: Model, validation_fraction: float, l
       table: the rows.
       model: the network, with one output.
       validation_fraction: the share of the training rows that is used for validation.
-      layers: which implementations of the layers the network uses.
+      layers: the implementation of the layers of the network.
 
     Raises:
-      UserError: if a split that is asked for has no rows, or the target is constant over the training split.
+      UserError: if a requested split has no rows, or the target is constant over the training split.
     """
     data = _Standardised.of(table, validation_fraction)
     module = model.module(1, Layers(path=layers))
@@ -142,10 +142,10 @@ class _Standardised:
     Attributes:
       table: the rows, in their own units.
       indices: the rows of each split.
-      feature_mean: of each feature over the training split.
-      feature_std: of each feature; 0 if it is constant.
-      target_mean: of the target over the training split.
-      target_std: of the target.
+      feature_mean: the mean of each feature over the training split.
+      feature_std: the standard deviation of each feature over the training split; 0 if it is constant.
+      target_mean: the mean of the target over the training split.
+      target_std: the standard deviation of the target over the training split.
     """
 
     table: Table
@@ -157,7 +157,7 @@ class _Standardised:
 
     @classmethod
     def of(cls, table: Table, validation_fraction: float) -> Self:
-        """Divides a table into splits and measures the training split; see `regression_problem`."""
+        """Divides a table into splits and computes the statistics of the training split; see `regression_problem`."""
         indices = _split(table, validation_fraction)
         features, targets = table.features[indices["train"]], table.targets[indices["train"]]
         target_mean, target_std = float(targets.mean()), float(targets.std())
@@ -193,11 +193,11 @@ class _Standardised:
 
 
 def regression_metrics(target_std: float, unit: str) -> tuple[Metric, ...]:
-    """Returns the RMSE, R² and the loss. The untrained model is the one that predicts the mean.
+    """Returns the RMSE, R² and the loss. The untrained model is a model that predicts the mean.
 
     Args:
       target_std: the standard deviation of the target over the training split, in its unit.
-      unit: the target's unit.
+      unit: the unit of the target.
     """
 
     def rmse(means: Statistics) -> Any:
@@ -232,7 +232,7 @@ def regression_metrics(target_std: float, unit: str) -> tuple[Metric, ...]:
 
 
 def _split(table: Table, validation_fraction: float) -> dict[str, np.ndarray]:
-    """Returns the indices of each split's rows."""
+    """Returns the indices of the rows of each split."""
     rest, test = np.flatnonzero(~table.is_test), np.flatnonzero(table.is_test)
     count = round(validation_fraction * len(rest))
     if count == len(rest) or (validation_fraction > 0 and count == 0):

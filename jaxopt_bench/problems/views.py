@@ -1,4 +1,4 @@
-"""Views: figures of a model's results on examples, in a few general forms. Nothing here depends on a kind of problem.
+"""Views: figures of a model's results on examples, in a few general forms, for all kinds of problems.
 
 A problem returns views, a run stores them in `evaluation.npz`, and reports draw them.
 """
@@ -19,11 +19,11 @@ from jaxopt_bench.errors import UserError, shortened
 class View:
     """A figure, a table or a list on a page.
 
-    Arrays may be given as lists or as arrays of JAX. Numbers become float64, or int64 if they are integers.
+    Arrays may be given as lists or as JAX arrays. Numbers become float64, or int64 if they are integers.
 
     Attributes:
       title: its heading.
-      text: what it shows, in one or two sentences.
+      text: a description in one or two sentences.
 
     Raises:
       UserError: if the type or the shape of a field differs from its description.
@@ -45,12 +45,12 @@ class View:
     def _text(self, field: str, value: object) -> str:
         if not isinstance(value, str):
             raise self._error(field, shortened(value), "text")
-        if "\0" in value or not _encodable(value):  # no array of Unicode, and no page, can have them
+        if "\0" in value or not _encodable(value):  # not allowed in Unicode arrays and on pages
             raise self._error(field, shortened(value), "text without NUL characters and lone surrogates")
         return str(value)
 
     def _texts(self, field: str, count: int | None = None) -> None:
-        """Checks a sequence of texts, and makes a tuple of it."""
+        """Checks a sequence of texts and converts it to a tuple."""
         values = getattr(self, field)
         if isinstance(values, str) or not isinstance(values, (Sequence, np.ndarray)):
             raise self._error(field, shortened(values), "a list of texts")
@@ -60,7 +60,7 @@ class View:
         object.__setattr__(self, field, texts)
 
     def _numbers(self, field: str, value: object, axes: str) -> np.ndarray:
-        """Returns real numbers as an array with some axes."""
+        """Returns real numbers as an array with the given axes."""
         array = _array(value)
         if array is None or array.dtype.kind not in "biuf" or array.ndim != len(axes.split()):
             raise self._error(field, _describe(value, array), f"an array of numbers [{', '.join(axes.split())}]")
@@ -73,10 +73,10 @@ class Matrix(View):
 
     Attributes:
       values: the counts.
-      rows: the rows' names.
-      columns: the columns' names.
-      row_title: what a row is, in the singular ("label").
-      column_title: what a column is ("prediction").
+      rows: the names of the rows.
+      columns: the names of the columns.
+      row_title: the meaning of a row, in the singular ("label").
+      column_title: the meaning of a column, in the singular ("prediction").
       confusion: whether the matrix is a confusion matrix. Then rows and columns have the same names, and a page lists
         the pairs that are confused most often.
     """
@@ -105,8 +105,8 @@ class Images(View):
     """Pictures with captions.
 
     Attributes:
-      images: grey (1 channel) or colour (3 channels).
-      captions: one for each.
+      images: grey images (1 channel) or colour images (3 channels).
+      captions: a caption for each image.
     """
 
     images: UInt8[np.ndarray, "images height width channels"]
@@ -131,8 +131,8 @@ class Points(View):
     Attributes:
       x: the horizontal coordinates.
       y: the vertical coordinates.
-      x_title: of the axis.
-      y_title: of the axis.
+      x_title: the title of the x axis.
+      y_title: the title of the y axis.
       diagonal: whether the line x = y is drawn.
     """
 
@@ -160,8 +160,8 @@ class Lines(View):
     Attributes:
       x: the horizontal coordinates, in ascending order.
       lines: the values of each curve by its name.
-      x_title: of the axis.
-      y_title: of the axis.
+      x_title: the title of the x axis.
+      y_title: the title of the y axis.
       logarithmic: whether the y axis is logarithmic.
     """
 
@@ -194,7 +194,7 @@ class Texts(View):
     """Lines of text, such as sequences that a model continued.
 
     Attributes:
-      texts: one for each example.
+      texts: a text for each example.
     """
 
     texts: Sequence[str]
@@ -205,7 +205,7 @@ class Texts(View):
 
 
 KINDS: Mapping[str, type[View]] = {"matrix": Matrix, "images": Images, "points": Points, "lines": Lines, "texts": Texts}
-"""The views by the names that they have in files."""
+"""The kinds of views by their names in files."""
 
 
 def check_views(views: object) -> tuple[View, ...]:
@@ -241,10 +241,10 @@ def views_to_arrays(views: Sequence[View]) -> dict[str, np.ndarray]:
 
 
 def arrays_to_views(arrays: Mapping[str, np.ndarray]) -> tuple[View, ...]:
-    """Returns the views that `views_to_arrays` was given.
+    """Returns the views from the arrays of `views_to_arrays`.
 
     Raises:
-      UserError: naming an array that is missing or unknown, or has another type or shape.
+      UserError: if an array is missing or unknown, or has the wrong type or shape. The message names the array.
     """
     left = dict(arrays)
     views: list[View] = []
@@ -256,7 +256,7 @@ def arrays_to_views(arrays: Mapping[str, np.ndarray]) -> tuple[View, ...]:
 
 
 def _view(number: int, left: dict[str, np.ndarray]) -> View:
-    """Returns a view, and removes its arrays from those that are left."""
+    """Returns a view, and removes its arrays from `left`."""
     kind = KINDS.get(_only_text(left, f"{number}/kind"))
     if kind is None:
         raise UserError(f"{number}/kind is unknown. Expected {', '.join(KINDS)}.")
@@ -282,7 +282,7 @@ def _view(number: int, left: dict[str, np.ndarray]) -> View:
 
 
 def _take(left: dict[str, np.ndarray], name: str, kinds: str, axes: int | None = None) -> np.ndarray:
-    """Removes an array of some kinds of types from those that are left, and returns it."""
+    """Removes an array with one of the given kinds of types from `left`, and returns it."""
     array = left.pop(name, None)
     if array is None:
         raise UserError(f"the array {name!r} is missing.")
@@ -304,10 +304,10 @@ def _encodable(text: str) -> bool:
 
 
 def _array(value: object) -> np.ndarray | None:
-    """Returns a value as an array; None if it is a ragged list or something else that has no shape."""
+    """Returns a value as an array; None if it has no shape, such as a ragged list."""
     try:
         array = np.asarray(value)
-    except Exception:  # whatever an object's own conversion raises
+    except Exception:  # an object's own conversion may raise any exception
         return None
     return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
 

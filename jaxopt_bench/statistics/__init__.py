@@ -1,4 +1,4 @@
-"""The statistics of a comparison: functions of numbers, which know nothing of runs or charts."""
+"""The statistics of a comparison: functions of numbers, independent of runs and charts."""
 
 from __future__ import annotations
 

@@ -19,14 +19,14 @@ Scores = Mapping[str, Mapping[str, Sequence[float]]]
 
 @dataclasses.dataclass(frozen=True)
 class Aggregate:
-    """A number over several workloads, and how much it depends on the seeds and on the workloads.
+    """An aggregate over several workloads, with intervals over seeds and over workloads.
 
     Attributes:
-      value: the number.
+      value: the aggregate.
       over_seeds: the interval for the same workloads with other seeds; None if some contender has fewer than 3 results
         on a workload.
-      over_workloads: the interval for other workloads of this kind; None for fewer than 5 workloads. It covers the
-        noise of seeds, too, since that is a part of the differences between workloads.
+      over_workloads: the interval for other workloads of this kind; None for fewer than 5 workloads. It also covers the
+        noise of seeds, because this noise is a part of the differences between workloads.
     """
 
     value: float
@@ -36,12 +36,12 @@ class Aggregate:
 
 @dataclasses.dataclass(frozen=True)
 class Aggregates:
-    """A number of each contender.
+    """The aggregates of all contenders.
 
     Attributes:
       of: the aggregates by contender.
-      margin: in any pair of equally good contenders, the numbers differ by more than that because of the seeds with a
-        probability of 1 − the confidence; None if there are no intervals over seeds.
+      margin: if contenders are equally good, the noise of the seeds makes the aggregates of any pair differ by more
+        than the margin with a probability of 1 − the confidence; None if there are no intervals over seeds.
     """
 
     of: Mapping[str, Aggregate]
@@ -49,9 +49,9 @@ class Aggregates:
 
 
 def _interquartile_means(rows: Float[np.ndarray, "draws values"]) -> Float[np.ndarray, " draws"]:
-    """Returns the mean of the middle half of each row: a quarter of the values, rounded down, is left out at each end.
+    """Returns the mean of the middle half of each row: a quarter of the values, rounded down, is omitted at each end.
 
-    NaN stands for no value.
+    NaN means that there is no value.
     """
     ascending = np.sort(rows, axis=1)  # NaN last
     counts = np.isfinite(ascending).sum(axis=1)
@@ -64,22 +64,24 @@ def _interquartile_means(rows: Float[np.ndarray, "draws values"]) -> Float[np.nd
 def aggregate_scores(scores: Scores, confidence: float = 0.95) -> Aggregates:
     """Returns the interquartile mean of each contender's scores over all seeds and workloads, with two intervals.
 
-    Over seeds, the results of each contender on each workload are drawn again with replacement (a stratified
-    bootstrap). Over workloads, the workloads are drawn again with replacement, each with all its results and the same
-    ones for all contenders. Intervals are percentiles of 2,000 draws, expanded for small samples; see `tail_of`.
+    For the interval over seeds, the results of each contender on each workload are resampled with replacement (a
+    stratified bootstrap). For the interval over workloads, the workloads are resampled with replacement, each with all
+    its results and with the same draw for all contenders. Intervals are percentiles of 2,000 draws, expanded for small
+    samples; see `tail_of`.
 
     In 12 simulations of 150 studies of 3 contenders on 8 workloads (normal results, 3 to 16 seeds), the interval over
-    seeds held the expected interquartile mean of such studies in 92 to 97% of cases, that over workloads the
-    interquartile mean of very many workloads in 94 to 97%, and equally good contenders differed by less than the margin
-    in 91 to 100%. This assumes that workloads are a random sample of all workloads, which those of a suite are not.
+    seeds contained the expected interquartile mean of such studies in 92 to 97% of cases. The interval over workloads
+    contained the interquartile mean of very many workloads in 94 to 97%. Equally good contenders differed by less than
+    the margin in 91 to 100%. This assumes that workloads are a random sample of all workloads. The workloads of a suite
+    are not a random sample.
 
     Args:
-      scores: every contender has the same workloads, with at least one result on each.
-      confidence: of the intervals and of the margin.
+      scores: all contenders have the same workloads, with at least one result on each.
+      confidence: the confidence level of the intervals and of the margin.
 
     Returns:
-      The aggregates by contender, in the order given. The same scores give the same intervals: the seed of the draws is
-      fixed.
+      The aggregates by contender, in the given order. The same scores give the same intervals, because the seed of the
+      draws is fixed.
 
     Raises:
       UserError: if a result is missing or not finite.
@@ -102,21 +104,22 @@ def aggregate_scores(scores: Scores, confidence: float = 0.95) -> Aggregates:
 
 
 def aggregate_ranks(scores: Scores, confidence: float = 0.95) -> Aggregates:
-    """Returns the mean over workloads of each contender's rank, by its mean score there; 1 is the best.
+    """Returns the mean rank of each contender over the workloads. Ranks are by mean score; 1 is the best.
 
-    Equal means share the average of their ranks. The intervals are made as those of `aggregate_scores`. Noise moves all
-    ranks towards the middle, and results that are drawn again have noise twice. So the draws over seeds are moved such
-    that their mean is the mean rank itself.
+    Equal means get the average of their ranks. The intervals are computed like those of `aggregate_scores`. Noise moves
+    all ranks towards the middle, and resampled results contain noise twice. So the draws over seeds are shifted such
+    that their mean is equal to the mean rank.
 
-    In the simulations of `aggregate_scores`, the interval over seeds held the expected mean rank of such studies in 84
-    to 98% of cases: less often if two contenders are nearly equal on some workloads and far apart on all others.
+    In the simulations of `aggregate_scores`, the interval over seeds contained the expected mean rank of such studies
+    in 84 to 98% of cases. It is less often if two contenders are nearly equal on some workloads and far apart on all
+    others.
 
     Args:
-      scores: every contender has the same workloads, with at least one result on each.
-      confidence: of the intervals and of the margin.
+      scores: all contenders have the same workloads, with at least one result on each.
+      confidence: the confidence level of the intervals and of the margin.
 
     Returns:
-      The aggregates by contender, in the order given.
+      The aggregates by contender, in the given order.
 
     Raises:
       UserError: if a result is missing or not finite.
@@ -139,7 +142,7 @@ def aggregate_ranks(scores: Scores, confidence: float = 0.95) -> Aggregates:
 
 
 def check_scores(scores: Scores) -> list[str]:
-    """Returns the names of the workloads, which every contender must have results on.
+    """Returns the names of the workloads. All contenders must have results on each of them.
 
     Raises:
       UserError: if a result is missing or not finite.
@@ -164,7 +167,7 @@ def _padded(rows: Sequence[Sequence[float]]) -> Float[np.ndarray, "workloads res
 
 
 def _drawn(random: np.random.Generator, values: Sequence[float]) -> Float[np.ndarray, "draws values"]:
-    """Returns values drawn again with replacement."""
+    """Returns values resampled with replacement."""
     known = np.asarray(values, np.float64)
     return known[random.integers(len(known), size=(RESAMPLES, len(known)))]
 
@@ -176,7 +179,7 @@ def _aggregates(
     by_workload: Float[np.ndarray, "contenders draws"],
     confidence: float,
 ) -> Aggregates:
-    """Returns the aggregates, given the values of each contender in draws over seeds and over workloads."""
+    """Returns the aggregates, given the values of each contender in the draws over seeds and over workloads."""
     counts = [len(results) for own in scores.values() for results in own.values()]
     workloads = len(counts) // len(scores)
     over_seeds: list[tuple[float, float]] = []

@@ -1,4 +1,4 @@
-"""What a search finds within a budget of trials."""
+"""The expected result of a search within a budget of trials."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ import numpy as np
 from jaxopt_bench.errors import UserError, unknown_name
 from jaxopt_bench.statistics.checks import check_ordered
 
-# By method of search: whether some of its trials are a smaller search of that kind; None where in no sense.
+# By search method: whether a subset of its trials is a smaller search of the same kind; None if it has no such meaning.
 _SUBSETS_ARE_SEARCHES: dict[str, bool | None] = {"random": True, "sobol": False, "grid": None, "halving": None}
 
 
 def expected_best(values: Sequence[float], *, higher: bool, worst: float | None = None) -> list[float]:
-    """Returns what the best of k trials is expected to be, for every budget k from 1 to all of them.
+    """Returns the expected best of k trials, for every budget k from 1 to all trials.
 
-    Of n trials it is the mean, over all subsets of k, of the subset's best: the draw is without replacement, so that
-    the estimate has no bias at any k, while one with replacement looks worse than the search is. With x_i the i-th
-    best, and d_i = C(n − i, k) / C(n, k) the probability that the i best are all missed, it is
-    x_1 + Σ_i d_i (x_{i+1} − x_i).
+    The expectation for n trials is the mean, over all subsets of k trials, of the best trial in the subset. The draw is
+    without replacement, so the estimator has no bias for any k. A draw with replacement would make the search look
+    worse than it is. Let x_i be the i-th best value and d_i = C(n − i, k) / C(n, k) the probability that the subset
+    contains none of the i best. Then the expectation is x_1 + Σ_i d_i (x_{i+1} − x_i).
 
-    A trial that diverged is a trial of the budget: give it as inf where lower is better, as −inf where higher is.
-    While k is no larger than the number of such trials the expectation is then infinite too. Give `worst` for curves
-    that are finite everywhere: the value of an untrained model.
+    A diverged trial counts in the budget. Pass its value as inf if lower is better, or as −inf if higher is better. If
+    k is at most the number of diverged trials, the expectation is also infinite. To get finite curves, set `worst` to
+    the value of an untrained model.
 
     Args:
-      values: of all trials, in any order and unit.
-      higher: whether higher values are better, such as of an accuracy; else lower ones are, such as of a loss.
-      worst: what stands for every value that is worse, so for those of trials that diverged.
+      values: the values of all trials, in any order and unit.
+      higher: whether higher values are better (such as accuracies) or lower values (such as losses).
+      worst: the replacement for all values that are worse, including those of diverged trials.
 
     Returns:
-      A value for each k, in the values' unit; the last is the best of all.
+      A value for each k, in the unit of the values. The last one is the best of all values.
 
     Raises:
-      UserError: where there are no values, one is NaN or infinitely good, or `worst` is not finite.
+      UserError: if there are no values, a value is NaN or infinitely good, or `worst` is not finite.
 
     Source: Dodge et al. 2019, "Show your work: improved reporting of experimental results", with replacement; Tang et
     al. 2020, "Showing your work doesn't always work", without.
@@ -53,7 +53,7 @@ def expected_best(values: Sequence[float], *, higher: bool, worst: float | None 
 
 
 def _expected_minimum(ascending: np.ndarray) -> np.ndarray:
-    """Returns the expected least of k values, for every k."""
+    """Returns the expected minimum of k values, for every k."""
     count, finite = len(ascending), int(np.isfinite(ascending).sum())
     curve = np.full(count, math.inf)
     gaps = np.diff(ascending[:finite])
@@ -67,20 +67,20 @@ def _expected_minimum(ascending: np.ndarray) -> np.ndarray:
 
 
 def expected_best_is_exact(search: str) -> bool:
-    """Returns whether `expected_best` is what a smaller search of this kind would find, in expectation.
+    """Returns whether `expected_best` is the exact expected result of a smaller search of this kind.
 
-    Some trials of a random search are a random search. Some points of a Sobol' sequence, drawn at random, are spread
-    less evenly than a sequence of as many: there it is an approximation. Some points of a grid are no grid, and
-    successive halving knows the results of its best trials only.
+    A subset of the trials of a random search is also a random search. A random subset of a Sobol' sequence is spread
+    less evenly than a sequence of the same length, so the result is an approximation. A subset of the points of a grid
+    is not a grid, and successive halving knows only the results of its best trials.
 
     Args:
       search: "random", "sobol", "grid" or "halving".
 
     Returns:
-      True where it is exact, False where it is an approximation.
+      True if it is exact, False if it is an approximation.
 
     Raises:
-      UserError: where it means nothing, or for a method of search that is not known.
+      UserError: if `expected_best` has no meaning for this search, or the method of search is unknown.
     """
     if search not in _SUBSETS_ARE_SEARCHES:
         raise unknown_name("search", search, _SUBSETS_ARE_SEARCHES)

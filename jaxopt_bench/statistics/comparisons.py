@@ -19,19 +19,19 @@ from jaxopt_bench.statistics.intervals import Estimate
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """The difference of the means of two optimizers, one of several that are tested together.
+    """The difference of the means of two optimizers. Several differences are tested together.
 
     Attributes:
       estimate: the mean of the first minus the mean of the second, with an interval that is corrected for the number of
-        differences. `count` is the number of values of the optimizer that has fewer. If the results of single examples
-        are known, the interval is about other test examples, too.
-      p_value: two-sided, of the test that belongs to the interval; None if one of the two has a single value.
-      adjusted: the p value adjusted for the number of differences; None likewise.
-      significant: whether the difference is significant among all of them. Then, and only then, zero is not inside its
-        interval; it can be an end of it.
-      same_examples: the same mean with the interval that holds for the same test examples, where only seeds differ.
-      sampling: the variance of the difference that the choice of the test examples causes, however many seeds there
-        are; 0 if the results of single examples are not known.
+        differences. `count` is the smaller number of values of the two optimizers. If the results of single examples
+        are known, the interval also covers other test examples.
+      p_value: the two-sided p value of the test that belongs to the interval; None if an optimizer has a single value.
+      adjusted: the p value adjusted for the number of differences; None if `p_value` is None.
+      significant: whether the difference is significant among all differences. If and only if it is significant, zero
+        is not inside its interval. Zero can be an end of the interval.
+      same_examples: the same mean with the interval for the same test examples and other seeds.
+      sampling: the variance of the difference that the choice of the test examples causes for any number of seeds; 0 if
+        the results of single examples are not known.
     """
 
     estimate: Estimate
@@ -49,32 +49,33 @@ def compare_pairs(
     least_deviation: float = 0.0,
     examples: Sequence[Float[np.ndarray, "values examples"]] | None = None,
 ) -> list[Difference]:
-    """Returns the difference of every pair of optimizers, tested together.
+    """Returns the differences of all pairs of optimizers, tested together.
 
-    Each pair is tested by Welch's t test, for which the values of the two need not have the same variance. Which
-    differences are significant is decided by Holm's method, which keeps the probability that any difference between
-    equal optimizers is called significant at 1 − `confidence` or below.
+    Each pair is tested by Welch's t test, which does not assume equal variances. Holm's method decides which
+    differences are significant. It limits the probability that any difference between equal optimizers is called
+    significant to 1 − `confidence`.
 
     The interval of a pair has the confidence of Bonferroni's method, 1 − (1 − `confidence`) / m for m pairs. So all
-    intervals hold the true differences at once with the probability `confidence`. That of a significant difference
-    does not cross zero: if only a later step of Holm's method makes it significant, it is cut off there.
+    intervals together contain the true differences with probability `confidence`. The interval of a significant
+    difference does not cross zero. If only a later step of Holm's method makes the difference significant, the interval
+    is cut off at zero.
 
-    All optimizers are tested on the same examples, so a difference also depends on which examples these are. If
-    `examples` is given, the tests and intervals are about the difference on all examples of which these are a sample:
-    the variance of a difference then has a part from the examples, see `CrossedErrors`. Such a difference counts only
-    if it is significant on these examples, too: with few seeds, their variance is known so badly that the test with
-    the examples, which has more degrees of freedom, can be the less strict of the two.
+    All optimizers are tested on the same examples, so a difference also depends on the choice of these examples. If
+    `examples` is given, the tests and intervals apply to the population from which the examples are a sample. Then the
+    variance of a difference has a part from the examples; see `CrossedErrors`. Such a difference counts only if it is
+    also significant on these examples. The reason: with few seeds, the estimate of their variance is so inaccurate that
+    the test with the examples, which has more degrees of freedom, can be the less strict one.
 
     Args:
       samples: independent values of each optimizer, such as the results of several seeds.
       confidence: see above.
-      least_deviation: the deviation that the values of each optimizer have at least; see `least_deviation`.
-      examples: for each optimizer, the results of the same test examples in each of its values, which are the means of
-        the rows.
+      least_deviation: the least standard deviation of the values of each optimizer; see `least_deviation`.
+      examples: for each optimizer, the results of the same test examples in each of its values. The values are the
+        means of the rows.
 
     Returns:
-      The differences, first minus second, in the order of `itertools.combinations(samples, 2)`. Pairs in which one has
-      a single value are not tested and not counted.
+      The differences, first minus second, in the order of `itertools.combinations(samples, 2)`. Pairs in which one
+      optimizer has a single value are not tested and not counted.
 
     Raises:
       UserError: if a sample is empty, or a value is not finite.
@@ -127,8 +128,8 @@ def _decide(tests: Sequence[_Tests], level: float) -> _Decisions:
     """Returns p values, decisions and simultaneous intervals at a level, such as 0.05.
 
     Args:
-      tests: one or several tests of the same pairs. A difference counts if all show it, so the largest p value and the
-        widest interval are taken.
+      tests: one or several tests of the same pairs. A difference counts if all tests are significant, so the largest p
+        value and the widest interval are used.
       level: see above.
     """
     p_values: list[float] = np.max([test.p_values for test in tests], axis=0).tolist()
@@ -152,7 +153,7 @@ class _Tests:
 
     Attributes:
       parts: the squared standard errors of the two means of each pair [2, pairs].
-      part_freedom: their degrees of freedom, likewise.
+      part_freedom: their degrees of freedom [2, pairs].
     """
 
     differences: np.ndarray
@@ -163,13 +164,13 @@ class _Tests:
 
     @property
     def p_values(self) -> np.ndarray:
-        """The two-sided p values. Without any deviation it is 1 if the difference is zero, else 0."""
+        """The two-sided p values. If the deviation is zero, the p value is 1 for a difference of zero, else 0."""
         with np.errstate(divide="ignore", invalid="ignore"):
             t = np.where(self.differences == 0, 0.0, np.abs(self.differences) / self.errors)
         return 2 * scipy.special.stdtr(self.freedom, -t)
 
     def margins(self, level: float) -> np.ndarray:
-        """Returns half the widths of intervals each of which misses the true difference with this probability."""
+        """Returns the half widths of the intervals, which each miss the true difference with probability `level`."""
         return scipy.special.stdtrit(self.freedom, 1 - level / 2) * self.errors
 
 
@@ -191,7 +192,7 @@ def _welch(
 
 
 def _with_examples(welch: _Tests, crossed: CrossedErrors, pairs: Sequence[tuple[int, int]]) -> _Tests:
-    """Returns the tests with the errors that the choice of examples adds; freedom after Satterthwaite 1946."""
+    """Returns the tests with the errors from the choice of examples; degrees of freedom by Satterthwaite 1946."""
     own = np.array([crossed.examples(i, j) for i, j in pairs], np.float64)
     both = np.array([crossed.interaction(i, j) for i, j in pairs], np.float64)
     seeds = welch.errors**2
@@ -207,19 +208,19 @@ def _without_zero(low: float, high: float) -> tuple[float, float]:
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Returns p values adjusted for how many there are.
+    """Returns p values adjusted for their number.
 
-    To call every difference real whose adjusted p value is at most 0.05 is to call any wrongly with probability 0.05
-    at most, however the tests depend on each other.
+    If all differences with an adjusted p value of at most 0.05 are called significant, the probability of any false
+    positive is at most 0.05, for any dependence between the tests.
 
     Args:
-      p_values: one a comparison; None where a comparison has none, which is not counted.
+      p_values: one for each comparison. None means that a comparison has no p value. Such comparisons are not counted.
 
     Returns:
-      The adjusted p values in the order given, None where None was given.
+      The adjusted p values in the given order. None stays None.
 
     Raises:
-      UserError: where one is not between 0 and 1.
+      UserError: if a p value is not between 0 and 1.
 
     Source: Holm 1979, "A simple sequentially rejective multiple test procedure".
     """
@@ -235,18 +236,18 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def count_wins(first: Sequence[float], second: Sequence[float], *, higher: bool) -> float:
-    """Returns in how many pairs of one value of each the first is better; a tie counts half.
+    """Returns the number of pairs (one value of each list) in which the first value is better. A tie counts as half.
 
     Args:
-      first: values of one optimizer; infinite ones stand for runs that diverged.
-      second: values of the other, as many as there are.
-      higher: whether higher values are better, such as of an accuracy; else lower ones are, such as of a loss.
+      first: values of one optimizer. Infinite values mean diverged runs.
+      second: values of the other optimizer. The lists may have different lengths.
+      higher: whether higher values are better (such as accuracies) or lower values (such as losses).
 
     Raises:
-      UserError: where a list is empty, or a value is NaN.
+      UserError: if a list is empty, or a value is NaN.
 
     Source: Mann and Whitney 1947, "On a test of whether one of two random variables is stochastically larger than the
-    other", whose U it is.
+    other". The result is their statistic U.
     """
     check_ordered("first", first)
     check_ordered("second", second)

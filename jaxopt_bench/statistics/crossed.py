@@ -1,4 +1,4 @@
-"""Results of seeds crossed with test examples: how much the choice of the examples matters."""
+"""Results of seeds crossed with test examples: the effect of the choice of the examples."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from jaxopt_bench.errors import UserError
 class CrossedErrors:
     """Variances of differences between optimizers that were tested on the same sample of examples.
 
-    The result of seed s of optimizer A on example e is yₛₑ = μ + aₛ + bₑ + cₛₑ, with random a, b and c. The b of two
-    optimizers are correlated, since an example that is difficult for one is often difficult for the other. The
+    The result of seed s of optimizer A on example e is yₛₑ = μ + aₛ + bₑ + cₛₑ, with random a, b and c. The terms b of
+    two optimizers are correlated, because an example that is difficult for one is often difficult for the other. The
     variance of the difference of two means over nA and nB seeds and N examples is
 
         Var(aA)/nA + Var(aB)/nB + Var(bA − bB)/N + (Var(cA)/nA + Var(cB)/nB)/N.
 
-    The variance between the means of seeds, divided by their number, estimates the first two terms and the last. The
-    variance between examples of the differences of their means over seeds, divided by N, estimates the last two terms.
-    So their sum has the last term, the interaction, twice, and it is subtracted once.
+    The variance between the means of seeds, divided by the number of seeds, estimates the first two terms and the last
+    term. The variance between examples of the differences of their means over seeds, divided by N, estimates the last
+    two terms. The sum of both estimates contains the last term, the interaction, twice, so it is subtracted once.
 
     Attributes:
-      covariance: of the optimizers' means over seeds, between examples, divided by N [optimizers, optimizers].
+      covariance: the covariance between examples of the optimizers' means over seeds, divided by N
+        [optimizers, optimizers].
       interactions: Var(c)/(n N) of each optimizer [optimizers].
-      freedom: of the variance between examples, N − 1.
+      freedom: the degrees of freedom of the variance between examples, N − 1.
 
     Source: Searle, Casella and McCulloch 1992, "Variance components", chapter 4; Owen 2007, "The pigeonhole bootstrap",
     which describes data of this form.
@@ -59,21 +60,21 @@ class CrossedErrors:
         return cls(covariance, np.array([_interaction(array) for array in results]), examples - 1)
 
     def examples(self, first: int, second: int) -> float:
-        """Returns the variance between examples of the difference of two optimizers, divided by their number."""
+        """Returns the variance between examples of the difference of two optimizers, divided by the number N."""
         found = self.covariance
         return max(float(found[first, first] + found[second, second] - 2 * found[first, second]), 0.0)
 
     def interaction(self, first: int, second: int) -> float:
-        """Returns the part of `examples` that becomes smaller with more seeds."""
+        """Returns the part of `examples` that decreases with more seeds."""
         return min(float(self.interactions[first] + self.interactions[second]), self.examples(first, second))
 
     def sampling(self, first: int, second: int) -> float:
-        """Returns the part of `examples` that stays however many seeds there are."""
+        """Returns the part of `examples` that does not depend on the number of seeds."""
         return self.examples(first, second) - self.interaction(first, second)
 
 
 def _interaction(results: Float[np.ndarray, "values examples"]) -> float:
-    """Returns the mean square of the residuals of a two-way table, divided by its size; 0 of a single row."""
+    """Returns the mean square of the residuals of a two-way table, divided by its size; 0 for a single row."""
     values, examples = results.shape
     if values == 1:
         return 0.0

@@ -1,4 +1,4 @@
-"""How much a hyperparameter matters, from the trials of a search."""
+"""The importance of a hyperparameter, estimated from the trials of a search."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import scipy.special
 from jaxopt_bench.errors import UserError
 from jaxopt_bench.statistics.checks import check_finite, check_lengths, check_ordered, check_share
 
-EXACT_TO = 8  # values of which all orders are tried: 40,320
+EXACT_TO = 8  # the largest number of values for which all orders are tried: 40,320
 
 
 @dataclasses.dataclass(frozen=True)
 class Sensitivity:
-    """The learning rates that are as good as the best.
+    """The range of learning rates with results close to the best result.
 
     Attributes:
-      low: the least of them.
-      high: the greatest of them.
-      count: the trials that had one of them and a result within reach of the best, the best included.
+      low: the lowest of these learning rates.
+      high: the highest of these learning rates.
+      count: the number of trials with a result close to the best result, including the best trial.
     """
 
     low: float
@@ -39,24 +39,24 @@ class Sensitivity:
 def sensitivity(
     learning_rates: Sequence[float], results: Sequence[float | None], within: float, *, higher: bool
 ) -> Sensitivity | None:
-    """Returns the range of learning rates whose results are within reach of the best one.
+    """Returns the range of learning rates with results close to the best result.
 
-    The range goes from the least to the greatest learning rate of the good trials. It says that some trials within it
-    are good, not that all are: the other hyperparameters of a random search vary along, and a bad trial between two
-    good ones may be theirs. Its width is a lower bound, from the trials at hand.
+    The range goes from the lowest to the highest learning rate of the good trials. Some trials within the range are
+    good, but not necessarily all: the other hyperparameters of a random search vary too, and they may cause a bad trial
+    between two good ones. The width of the range is a lower bound, because it comes from a limited number of trials.
 
     Args:
-      learning_rates: one a trial, positive.
-      results: one a trial, in any unit; None where it diverged, which is never good.
-      within: how much worse than the best a good result may be, in the same unit; 0.01 is one point of a
-        percentage.
-      higher: whether higher results are better, such as of an accuracy; else lower ones are, such as of a loss.
+      learning_rates: one positive learning rate for each trial.
+      results: one result for each trial, in any unit; None if the trial diverged, which is never a good result.
+      within: the accepted difference between a good result and the best one, in the same unit; 0.01 is one percentage
+        point.
+      higher: whether higher results are better (such as accuracies) or lower results (such as losses).
 
     Returns:
-      The range; None where all trials diverged.
+      The range; None if all trials diverged.
 
     Raises:
-      UserError: where there are no trials, lists are not equally long, a learning rate is not positive, a result is
+      UserError: if there are no trials, the lists have different lengths, a learning rate is not positive, a result is
         not finite, or `within` is negative.
     """
     check_lengths(learning_rates=learning_rates, results=results)
@@ -76,20 +76,20 @@ def sensitivity(
 
 
 def _reaches(gap: float, within: float) -> bool:
-    # In binary 0.91 − 0.90 is a little more than 0.01.
+    # In binary arithmetic, 0.91 − 0.90 is slightly more than 0.01.
     return gap <= within or math.isclose(gap, within, rel_tol=1e-9)
 
 
 @dataclasses.dataclass(frozen=True)
 class RankCorrelation:
-    """How far two lists have the same order.
+    """The rank correlation of two lists.
 
     Attributes:
-      rho: from −1 (opposite orders) to 1 (the same); None where a list is constant and has no order.
-      low: the lower end of its confidence interval; None where it has none.
+      rho: from −1 (opposite order) to 1 (same order); None if a list is constant and has no order.
+      low: the lower end of the confidence interval; None if there is no interval.
       high: the upper end.
-      p_value: two-sided, of there being no correlation; None where rho is.
-      count: how many values there are.
+      p_value: the two-sided p value of the hypothesis of no correlation; None if rho is None.
+      count: the number of values in each list.
     """
 
     rho: float | None
@@ -100,7 +100,7 @@ class RankCorrelation:
 
     @property
     def least_p_value(self) -> float:
-        """The least p value that so many values can have: the two of all orders with |rho| = 1."""
+        """The smallest possible p value for this number of values: that of the two orders with |rho| = 1."""
         return min(1.0, 2 / math.factorial(self.count)) if self.count <= EXACT_TO else 0.0
 
 
@@ -108,16 +108,16 @@ def spearman(x: Sequence[float], y: Sequence[float], confidence: float = 0.95) -
     """Returns Spearman's rank correlation of two lists, with an interval and a p value.
 
     The interval is normal in Fisher's transformation, artanh(rho), with the standard error √((1 + rho²/2) / (n − 3)).
-    It has no value below four values, nor where rho is −1 or 1. Up to 8 values the p value is exact, from all orders
-    of one list; above, it is that of Student's t with n − 2 degrees of freedom.
+    There is no interval for fewer than four values, or if rho is −1 or 1. For up to 8 values the p value is exact,
+    computed from all orders of one list. For more values, it is that of Student's t with n − 2 degrees of freedom.
 
     Args:
-      x: values of which only the order matters; infinite ones stand for runs that diverged.
-      y: the values that go with them, in the same order.
-      confidence: how often the interval should hold the true correlation.
+      x: values; only their order matters. Infinite values mean diverged runs.
+      y: the values that belong to those of `x`, in the same order.
+      confidence: the probability that the interval contains the true correlation.
 
     Raises:
-      UserError: where the lists are empty or not equally long, or a value is NaN.
+      UserError: if the lists are empty or have different lengths, or a value is NaN.
 
     Source: Spearman 1904, "The proof and measurement of association between two things"; Bonett and Wright 2000,
     "Sample size requirements for estimating Pearson, Kendall and Spearman correlations".
@@ -137,7 +137,7 @@ def spearman(x: Sequence[float], y: Sequence[float], confidence: float = 0.95) -
 
 
 def _ranks(values: Sequence[float]) -> np.ndarray:
-    """Returns the ranks less their mean; equal values share the mean of theirs."""
+    """Returns the ranks minus their mean. Equal values get the mean of their ranks."""
     _, which, counts = np.unique(np.asarray(values, np.float64), return_inverse=True, return_counts=True)
     ranks = np.cumsum(counts) - (counts - 1) / 2
     return ranks[which] - (len(values) + 1) / 2
@@ -155,5 +155,5 @@ def _p_value(first: np.ndarray, second: np.ndarray, rho: float) -> float:
     if count <= EXACT_TO:
         orders = np.array(list(itertools.permutations(range(count))))
         return float(np.mean(np.abs(first[orders] @ second) >= abs(first @ second)))  # halves and quarters: no rounding
-    # Student's t as an incomplete beta function, which is defined at rho = ±1 too.
+    # Student's t as an incomplete beta function, which is also defined at rho = ±1.
     return float(scipy.special.betainc((count - 2) / 2, 0.5, (1 - rho) * (1 + rho)))

@@ -1,4 +1,4 @@
-"""Means of values of which some may be unknown."""
+"""Means of values, some of which may be unknown."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from collections.abc import Sequence
 
 
 def complete_mean(values: Sequence[float | None]) -> float | None:
-    """Returns the mean; None if there are no values, or one of them is None."""
+    """Returns the mean; None if there are no values, or a value is None."""
     known = [value for value in values if value is not None]
     return statistics.fmean(known) if known and len(known) == len(values) else None

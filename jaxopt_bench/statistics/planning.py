@@ -1,4 +1,4 @@
-"""What a comparison can show, known before anything is measured."""
+"""The power of a comparison, computed before any measurement."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.statistics.checks import check_finite, check_share
 
 POWER = 0.8
-"""How often a test should see a difference that is there."""
+"""The default power: the probability that a test detects a true difference."""
 MOST_SEEDS = 100_000
-"""The largest number of seeds that is considered: if it is too small, no number is enough in practice."""
+"""The largest number of seeds that is considered. If it is too small, no practical number is enough."""
 _PRECISION = 1e-6
 _MOST_FREEDOM = 1e6
-"""From here on, Student's t distribution is the normal one to all digits that matter."""
+"""For at least this many degrees of freedom, Student's t distribution is practically the normal distribution."""
 _NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(8)
 _QUANTILES, _WEIGHTS = (_NODES + 1) / 4, _NODE_WEIGHTS / 2
-"""Quantiles below one half stand for all, since the two samples can change places."""
+"""Quantiles below one half represent all quantiles, because the two samples can be exchanged."""
 
 
 @functools.lru_cache
 def least_difference(
     optimizers: int, results: int, *, power: float = POWER, confidence: float = 0.95, sampling: float = 0.0
 ) -> float | None:
-    """Returns the smallest difference of two optimizers that a comparison would see, in deviations of single results.
+    """Returns the smallest detectable difference of two optimizers, in standard deviations of single results.
 
-    All pairs are compared as `compare_pairs` does it, corrected by Bonferroni's method. Holm's method, which
-    `compare_pairs` uses, sees this difference at least as often. The results of all optimizers are normal with the same
-    deviation.
+    All pairs are compared with the tests of `compare_pairs`, corrected by Bonferroni's method. `compare_pairs` uses
+    Holm's method, which detects this difference at least as often. The results of all optimizers are assumed to be
+    normal with the same standard deviation.
 
     Args:
-      optimizers: how many are compared.
-      results: independent results of each, such as seeds; with several searches, the searches.
-      power: how often the difference should be seen.
-      confidence: one minus the probability that any difference is seen between equal optimizers.
-      sampling: the variance of a difference that the choice of the test examples causes, in squared deviations of
-        single results; see `Difference.sampling`. 0 for differences on the same test examples.
+      optimizers: the number of optimizers that are compared.
+      results: the number of independent results of each optimizer: the seeds or, with several searches, the searches.
+      power: the probability that the difference is detected.
+      confidence: one minus the probability that any difference is detected between equal optimizers.
+      sampling: the variance of a difference that the choice of the test examples causes, in squared standard deviations
+        of single results; see `Difference.sampling`. 0 for differences on the same test examples.
 
     Returns:
-      The difference; None if nothing can be tested, with less than 2 optimizers or 2 results.
+      The difference; None if there are fewer than 2 optimizers or 2 results, so that nothing can be tested.
 
     Raises:
       UserError: if a number is less than 1, `sampling` is negative or not finite, or a share not between 0 and 1.
@@ -77,29 +77,29 @@ def least_difference(
 def power_of_comparison(
     results: int, difference: float, *, level: float, deviation: float = 1.0, sampling: float = 0.0
 ) -> float:
-    """Returns how often two optimizers are found to differ by the tests of `compare_pairs`.
+    """Returns the probability that the tests of `compare_pairs` detect a difference of two optimizers.
 
-    These are Welch's t test and, if the results of single test examples are known, a second test whose standard error
-    also has the part from the examples. A difference counts if both show it. The less powerful one is taken, since the
-    two use the same means.
+    These are Welch's t test and, if the results of single test examples are known, a second test with a standard error
+    that includes the part from the examples. A difference counts if both tests are significant. The power is that of
+    the less powerful test, because both tests use the same means.
 
-    With few results, Welch's test sees less than a t test with a pooled variance: its degrees of freedom are often
-    fewer. Of 6 optimizers with 3 results each, a pooled test sees 6.4 deviations in 80% of the cases; Welch's test sees
-    these in 51%, and needs 9.5.
+    With few results, Welch's test has less power than a t test with a pooled variance, because it often has fewer
+    degrees of freedom. With 6 optimizers and 3 results each, a pooled test detects a difference of 6.4 standard
+    deviations in 80% of the cases. Welch's test detects it in 51%, and needs 9.5 standard deviations for 80%.
 
     Args:
-      results: independent results of each of the two, at least 2.
+      results: the number of independent results of each of the two optimizers, at least 2.
       difference: the true difference of the means; its sign does not matter.
-      level: of the two-sided tests, such as 0.05; for one of m pairs 0.05 / m.
+      level: the level of the two-sided tests, such as 0.05; for one of m pairs 0.05 / m.
       deviation: the standard deviation of single results, in the unit of `difference`.
       sampling: the variance of the difference that the choice of the test examples causes, in the square of this unit.
 
     Source: Welch 1947, "The generalization of 'Student's' problem when several different population variances are
     involved". Given the shares of the two sample variances in their sum, the statistic has a noncentral t distribution
     with 2(n − 1) degrees of freedom, and its critical value is that of Welch's degrees of freedom. The share has a beta
-    distribution with both parameters (n − 1)/2, over which the power is averaged (Gauss–Legendre quadrature over its
-    quantiles; relative to 20,000 quantiles the error is at most 2e-4). With `sampling`, both degrees of freedom are
-    those of Satterthwaite 1946, "An approximate distribution of estimates of variance components".
+    distribution with both parameters (n − 1)/2. The power is averaged over this distribution (Gauss–Legendre quadrature
+    over its quantiles; compared with 20,000 quantiles, the error is at most 2e-4). With `sampling`, both degrees of
+    freedom are those of Satterthwaite 1946, "An approximate distribution of estimates of variance components".
     """
     alone = _power(results, difference, level, deviation, 0.0)
     return min(alone, _power(results, difference, level, deviation, sampling)) if sampling else alone
@@ -118,19 +118,19 @@ def _power(results: int, difference: float, level: float, deviation: float, samp
         of_statistic = 2 * own / np.square(weight)
     critical = scipy.special.stdtrit(np.minimum(of_critical, _MOST_FREEDOM), 1 - level / 2)
     shift = abs(difference) / math.sqrt(total)
-    # SciPy has NaN if a probability is below 1e-17 or so.
+    # SciPy returns NaN if a probability is below about 1e-17.
     tails = scipy.special.nctdtr(min(of_statistic, _MOST_FREEDOM), shift, np.stack([critical, -critical]))
     missed, opposite = np.nan_to_num(tails)
     return float(_WEIGHTS @ (1 - missed + opposite))
 
 
 def results_for(optimizers: int, difference: float, *, most: int) -> int | None:
-    """Returns the fewest results of each optimizer with which a comparison would see a difference.
+    """Returns the smallest number of results of each optimizer with which a comparison detects a difference.
 
     Args:
-      optimizers: how many are compared, at least 2.
-      difference: in deviations of single results; see `least_difference`.
-      most: the largest number to try.
+      optimizers: the number of optimizers that are compared, at least 2.
+      difference: the difference in standard deviations of single results; see `least_difference`.
+      most: the largest number of results to try.
 
     Returns:
       The number; None if `most` results are too few.
@@ -141,13 +141,15 @@ def results_for(optimizers: int, difference: float, *, most: int) -> int | None:
 
 
 def pooled_deviation(groups: Sequence[Sequence[float]]) -> float | None:
-    """Returns the standard deviation of values within groups: the root of their mean variance, by degrees of freedom.
+    """Returns the pooled standard deviation of values within groups.
+
+    It is the root of the mean variance of the groups, weighted by their degrees of freedom.
 
     Args:
-      groups: such as the results of each optimizer over seeds, in any unit.
+      groups: the groups of values, such as the results of each optimizer over seeds, in any unit.
 
     Returns:
-      The deviation, in the values' unit; None if no group has two values.
+      The standard deviation, in the unit of the values; None if no group has two values.
 
     Raises:
       UserError: if a value is not finite.
@@ -162,15 +164,15 @@ def pooled_deviation(groups: Sequence[Sequence[float]]) -> float | None:
 def seeds_needed(
     *, difference: float, deviation: float, power: float = 0.8, confidence: float = 0.95, sampling: float = 0.0
 ) -> int | None:
-    """Returns the smallest number of seeds of each of two optimizers with which `compare_pairs` would see a difference.
+    """Returns the smallest number of seeds of each of two optimizers with which `compare_pairs` detects a difference.
 
     Args:
       difference: the true difference of the means; its sign does not matter.
       deviation: the standard deviation of the results of a single seed, in the same unit.
-      power: how often the test should see it.
-      confidence: one minus how often the two-sided test may see a difference where there is none; for one of m tests
+      power: the probability that the test detects the difference.
+      confidence: one minus the probability of a false positive of the two-sided test; for one of m tests
         1 − 0.05 / m.
-      sampling: the variance of the difference that stays however many seeds there are; see `Difference.sampling`.
+      sampling: the variance of the difference that does not depend on the number of seeds; see `Difference.sampling`.
 
     Returns:
       At least 2; None if 100,000 seeds are too few, as for a difference of zero.
@@ -194,7 +196,7 @@ def seeds_needed(
     def shown(count: int) -> bool:
         return power_of_comparison(count, difference, level=level, deviation=deviation, sampling=sampling) >= power
 
-    # A normal test, which knows the deviation, needs at most as many. From there on the step is doubled.
+    # A normal test, with a known deviation, needs at most this many seeds. From there on the step is doubled.
     quantiles = max(float(scipy.special.ndtri([(1 + confidence) / 2, power]).sum()), _PRECISION)
     affordable = (abs(difference) / quantiles) * (abs(difference) / quantiles) - sampling
     if affordable * MOST_SEEDS < 2 * deviation**2 or affordable <= 0:
@@ -213,11 +215,11 @@ def seeds_needed(
 
 @dataclasses.dataclass(frozen=True)
 class SeedRange:
-    """How many seeds would show a difference of the size that was measured.
+    """The number of seeds needed to detect a difference of the measured size.
 
     Attributes:
-      low: if the deviation is as small as it may be; None if 100,000 are too few.
-      high: if the deviation is as large as it may be; None likewise.
+      low: the number for the lower end of the interval of the standard deviation; None if 100,000 are too few.
+      high: the number for the upper end of this interval; None if 100,000 are too few.
     """
 
     low: int | None
@@ -232,21 +234,21 @@ def seed_range(
     least_deviation: float = 0.0,
     sampling: float = 0.0,
 ) -> SeedRange | None:
-    """Returns how many seeds of each of two optimizers would show, with a power of 80%, the difference they have here.
+    """Returns the number of seeds of each of two optimizers that detect their measured difference with a power of 80%.
 
-    The deviation of a few seeds is known badly: its 95% interval spans a factor of 6 over 3 seeds. So the numbers at
-    both ends of this interval are given. The size of the true difference is not known either: this is about one of the
-    size that was measured.
+    The standard deviation of a few seeds is uncertain: the ends of its 95% interval for 3 seeds differ by a factor of
+    6. So the numbers of seeds for both ends of this interval are returned. The true difference is not known either. The
+    numbers are for a difference of the measured size.
 
     Args:
       first: results of one optimizer.
-      second: results of the other.
-      confidence: of the test; see `seeds_needed`.
-      least_deviation: the deviation that the values have at least; see `least_deviation`.
+      second: results of the other optimizer.
+      confidence: the confidence of the test; see `seeds_needed`.
+      least_deviation: the least standard deviation of the values; see `least_deviation`.
       sampling: see `seeds_needed`.
 
     Returns:
-      The range; None if one of the two has a single value.
+      The range; None if one of the optimizers has a single value.
 
     Raises:
       UserError: if a list is empty, or a value is not finite.

@@ -1,4 +1,4 @@
-"""How soon a target is reached, and over many workloads by whom."""
+"""The time to a target, and performance profiles of several optimizers over many workloads."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.statistics.checks import check_finite, check_lengths
 
 CREDITED = 4.0
-"""Times slower than the fastest from which on AlgoPerf gives no credit."""
+"""The ratio to the fastest time from which on AlgoPerf gives no credit."""
 
 
 def steps_to_target(steps: Sequence[int], values: Sequence[float | None], target: float, *, higher: bool) -> int | None:
-    """Returns the first step at which a target was measured to be reached.
+    """Returns the first step at which a measured value reaches the target.
 
     Args:
-      steps: at which something was measured, in any order.
-      values: what was measured at each; None, or a value that is not finite, reaches nothing.
-      target: the value to reach, in the same unit.
-      higher: whether higher values are better, such as of an accuracy; else lower ones are, such as of a loss.
+      steps: the steps of the measurements, in any order.
+      values: the measured value at each step. None, or a value that is not finite, does not reach the target.
+      target: the target value, in the same unit.
+      higher: whether higher values are better (such as accuracies) or lower values (such as losses).
 
     Returns:
-      The step, or None where the target was not reached.
+      The step, or None if the target was not reached.
 
     Raises:
-      UserError: where the lists are not equally long, or the target is not finite.
+      UserError: if the lists have different lengths, or the target is not finite.
     """
     check_lengths(steps=steps, values=values)
     check_finite("target", [target])
@@ -42,8 +42,8 @@ class Profile:
     """A step function: the share of workloads on which an optimizer takes at most τ times as long as the fastest.
 
     Attributes:
-      taus: where it steps, ascending, from 1 on.
-      shares: its value from each of them up to the next; the last from there on.
+      taus: the positions of its steps, ascending, from 1 on.
+      shares: the value of the function from each position up to the next one.
     """
 
     taus: tuple[float, ...]
@@ -58,18 +58,19 @@ class Profile:
 def performance_profile(times: Mapping[str, Mapping[str, float | None]]) -> dict[str, Profile]:
     """Returns the performance profile of each optimizer.
 
-    A time is divided by the shortest that any optimizer took on that workload; ρ(τ) is the share of all workloads on
-    which this ratio is at most τ. A target that was not reached has an infinite ratio. So a workload on which nobody
-    reached it counts for nobody, but is one of all. Who is compared matters: another optimizer changes the ratios.
+    Each time is divided by the shortest time of all optimizers on the same workload. ρ(τ) is the share of all workloads
+    on which this ratio is at most τ. If the target was not reached, the ratio is infinite. So a workload on which no
+    optimizer reaches the target gives no credit, but it counts as one of all workloads. The profile depends on the
+    compared optimizers, because another optimizer changes the ratios.
 
     Args:
-      times: by optimizer, by workload, to its target, in seconds or steps; None or inf where it was not reached.
+      times: the time to the target by optimizer and workload, in seconds or steps; None or inf if it was not reached.
 
     Returns:
-      A profile by optimizer, in the order given.
+      A profile for each optimizer, in the given order.
 
     Raises:
-      UserError: where there are no times, optimizers have different workloads, or a time is not positive.
+      UserError: if there are no times, optimizers have different workloads, or a time is not positive.
 
     Source: Dolan and Moré 2002, "Benchmarking optimization software with performance profiles", section 2.
     """
@@ -83,7 +84,7 @@ def performance_profile(times: Mapping[str, Mapping[str, float | None]]) -> dict
 
 
 def _common_workloads(times: Mapping[str, Mapping[str, float | None]]) -> list[str]:
-    """Returns the workloads, which every optimizer must have."""
+    """Returns the workloads. All optimizers must have the same workloads."""
     workloads = list(next(iter(times.values()), {}))
     if not workloads:
         raise UserError("times is empty. Expected: at least one optimizer with at least one workload.")
@@ -98,7 +99,7 @@ def _common_workloads(times: Mapping[str, Mapping[str, float | None]]) -> list[s
 
 
 def _solved(name: str, by_workload: Mapping[str, float | None]) -> dict[str, float]:
-    """Returns the times of the workloads whose target was reached."""
+    """Returns the times of the workloads on which the target was reached."""
     times = {workload: math.inf if time is None else time for workload, time in by_workload.items()}
     for workload, time in times.items():
         if not time > 0:
@@ -119,14 +120,14 @@ def algoperf_score(profile: Profile, tau_max: float = CREDITED) -> float:
     that AlgoPerf publishes for its version 0.6, 0.6244 (Shampoo) and 0.4590 (baseline), are 0.6239 and 0.4580 here.
 
     Args:
-      profile: of an optimizer among others.
-      tau_max: times slower than the fastest from which on a workload gives no credit; AlgoPerf's is 4.
+      profile: the profile of an optimizer in a comparison.
+      tau_max: the ratio to the fastest time from which on a workload gives no credit; 4 in AlgoPerf.
 
     Returns:
-      A share, from 0 to 1; 1 where it was the fastest on every workload.
+      A share from 0 to 1; 1 if the optimizer was the fastest on every workload.
 
     Raises:
-      UserError: where `tau_max` is not above 1 and finite.
+      UserError: if `tau_max` is not above 1 and finite.
 
     Source: Dahl et al. 2023, "Benchmarking neural network training algorithms", section 4.5.2, equation 3.
     """

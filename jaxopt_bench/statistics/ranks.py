@@ -17,15 +17,15 @@ from jaxopt_bench.statistics.checks import check_ordered, check_share
 
 @dataclasses.dataclass(frozen=True)
 class Friedman:
-    """Friedman's test of whether all contenders have the same ranks on average.
+    """Friedman's test of the hypothesis that all contenders have the same mean rank.
 
     Attributes:
-      mean_ranks: of each contender; 1 is the best.
-      statistic: χ², corrected for ties; it has k − 1 degrees of freedom for k contenders.
-      f_statistic: of Iman and Davenport, with k − 1 and (k − 1)(n − 1) degrees of freedom for n workloads. Inf if all
-        workloads rank the contenders in the same order.
-      p_value: by `f_statistic`, which is more exact than χ² for few workloads.
-      critical_difference: by which two mean ranks must differ to be significant among all pairs; see
+      mean_ranks: the mean rank of each contender; 1 is the best.
+      statistic: χ², corrected for ties, with k − 1 degrees of freedom for k contenders.
+      f_statistic: the F statistic of Iman and Davenport, with k − 1 and (k − 1)(n − 1) degrees of freedom for n
+        workloads. It is inf if all workloads rank the contenders in the same order.
+      p_value: the p value of `f_statistic`, which is more accurate than χ² for few workloads.
+      critical_difference: the smallest significant difference of two mean ranks among all pairs; see
         `critical_difference`.
     """
 
@@ -37,9 +37,9 @@ class Friedman:
 
 
 def average_ranks(losses: Float[np.ndarray, "contenders *others"]) -> Float[np.ndarray, "contenders *others"]:
-    """Returns the rank of each contender among all, in every column: 1 is the lowest loss.
+    """Returns the rank of each contender in every column. Rank 1 is the lowest loss.
 
-    Equal values share the average of their ranks.
+    Equal values get the average of their ranks.
     """
     ranks = np.empty(losses.shape)
     for i, own in enumerate(losses):
@@ -50,15 +50,16 @@ def average_ranks(losses: Float[np.ndarray, "contenders *others"]) -> Float[np.n
 def friedman(losses: Sequence[Sequence[float]], confidence: float = 0.95) -> Friedman:
     """Returns Friedman's test of the results of k contenders on n workloads.
 
-    With R_j the mean rank of a contender, χ² = 12 n / (k (k + 1)) · [Σ R_j² − k (k + 1)² / 4], divided by
+    χ² = 12 n / (k (k + 1)) · [Σ R_j² − k (k + 1)² / 4], where R_j is the mean rank of a contender. It is divided by
     1 − Σ (t³ − t) / (n k (k² − 1)) for groups of t equal results on a workload. F = (n − 1) χ² / (n (k − 1) − χ²).
 
     Args:
-      losses: by contender and workload; lower is better.
-      confidence: of the critical difference.
+      losses: the losses by contender and workload; lower is better.
+      confidence: the confidence of the critical difference.
 
     Raises:
-      UserError: if there are fewer than 2 contenders or 2 workloads, the lists are not equally long, or a value is NaN.
+      UserError: if there are fewer than 2 contenders or 2 workloads, the lists have different lengths, or a value is
+        NaN.
 
     Source: Friedman 1937, "The use of ranks to avoid the assumption of normality implicit in the analysis of variance";
     Iman and Davenport 1980, "Approximations of the critical region of the Friedman statistic"; Demsar 2006,
@@ -92,14 +93,14 @@ def _groups(column: Float[np.ndarray, " contenders"]) -> tuple[np.ndarray, np.nd
 
 
 def critical_difference(contenders: int, workloads: int, confidence: float = 0.95) -> float:
-    """Returns the difference of two mean ranks from which on it is significant among all pairs (Nemenyi's test).
+    """Returns the smallest significant difference of two mean ranks among all pairs (Nemenyi's test).
 
-    It is q √(k (k + 1) / (6 n)) for k contenders and n workloads, with q the quantile of the studentized range of k
+    It is q √(k (k + 1) / (6 n)) for k contenders and n workloads, where q is the quantile of the studentized range of k
     normal values with infinitely many degrees of freedom, divided by √2.
 
     Args:
-      contenders: at least 2.
-      workloads: at least 1.
+      contenders: the number of contenders, at least 2.
+      workloads: the number of workloads, at least 1.
       confidence: the probability that no pair of equal contenders differs by more.
 
     Raises:
@@ -116,7 +117,7 @@ def critical_difference(contenders: int, workloads: int, confidence: float = 0.9
 
 @functools.cache
 def _range_quantile(count: int, confidence: float) -> float:
-    """Returns the quantile of the range of so many independent standard normal values, by bisection.
+    """Returns the quantile of the range of `count` independent standard normal values, by bisection.
 
     P(range < q) = k ∫ φ(z) [Φ(z) − Φ(z − q)]^(k − 1) dz, where z is the greatest of the values.
     """

@@ -1,4 +1,4 @@
-"""Bootstraps over seeds and over workloads: how draws become intervals."""
+"""Bootstraps over seeds and over workloads: the intervals from the draws."""
 
 from __future__ import annotations
 
@@ -10,32 +10,34 @@ from jaxtyping import Float
 
 RESAMPLES = 2_000
 FEWEST_SEEDS = 3
-"""The fewest results of a contender on a workload that a bootstrap over seeds can draw from."""
+"""The smallest number of results of a contender on a workload for a bootstrap over seeds."""
 FEWEST_WORKLOADS = 5
-"""The fewest workloads that a bootstrap over workloads can draw from."""
+"""The smallest number of workloads for a bootstrap over workloads."""
 
 
 def widening(confidence: float, count: int, freedom: int) -> float:
-    """Returns the factor by which a normal interval of a mean is too narrow if its variance is that of a bootstrap.
+    """Returns the factor by which a normal interval of a mean with the variance of a bootstrap is too narrow.
 
-    A bootstrap of n values has a variance that is too small by (n − 1) / n, and normal tails in place of Student's.
+    The variance of a bootstrap of n values is too small by the factor (n − 1) / n, and its tails are normal instead of
+    Student's.
 
     Args:
-      confidence: of the interval.
-      count: how many values are drawn from, of each stratum if there are several.
-      freedom: degrees of freedom of Student's distribution: n − 1, or the sum of these over strata.
+      confidence: the confidence level of the interval.
+      count: the number of values in the sample, or in each stratum if there are several strata.
+      freedom: the degrees of freedom of Student's distribution: n − 1, or the sum of n − 1 over the strata.
     """
     quantile = scipy.special.stdtrit(freedom, (1 + confidence) / 2)
     return math.sqrt(count / (count - 1)) * float(quantile / scipy.special.ndtri((1 + confidence) / 2))
 
 
 def tail_of(confidence: float, count: int, freedom: int) -> float:
-    """Returns the share of draws that each tail of an interval leaves out, so that it is wider by `widening`.
+    """Returns the share of draws to omit in each tail of an interval, so that the interval is wider by `widening`.
 
-    With α = 1 − confidence, z the quantiles of the normal distribution and w the factor, it is Φ(−w z(1 − α/2)).
+    It is Φ(−w z(1 − α/2)), where α = 1 − confidence, z is the quantile function of the normal distribution and w is the
+    factor.
 
     Args:
-      confidence: of the interval.
+      confidence: the confidence level of the interval.
       count: see `widening`.
       freedom: see `widening`.
 
@@ -45,11 +47,11 @@ def tail_of(confidence: float, count: int, freedom: int) -> float:
 
 
 def ends_of(draws: Float[np.ndarray, " draws"], tail: float) -> tuple[float, float]:
-    """Returns the ends of a percentile interval. They are values among the draws, which may be infinite.
+    """Returns the ends of a percentile interval. Each end is one of the draws, which may be infinite.
 
     Args:
-      draws: values of a statistic for samples that were drawn again; inf if it has no finite value.
-      tail: the share of draws to leave out at each end.
+      draws: the values of a statistic for resampled data; inf if the statistic has no finite value.
+      tail: the share of draws to omit at each end.
     """
     ascending = np.sort(draws)
     cut = min(int(tail * len(ascending)), (len(ascending) - 1) // 2)

@@ -9,26 +9,28 @@ import numpy as np
 from jaxopt_bench.statistics.checks import check_finite
 
 MOST_EXAMPLES = 100_000
-"""The largest number of examples that is recognised."""
+"""The largest number of examples that `share_step` can find."""
 FLOAT32 = 2.0**-23
-"""The relative distance of neighbouring float32 numbers."""
+"""The relative distance between neighbouring float32 numbers."""
 _MOST_VALUES = 64
 
 
 def share_step(values: Sequence[float]) -> float | None:
-    """Returns the greatest 1/n of which all values are multiples, as shares of n examples are.
+    """Returns the greatest 1/n such that all values are multiples of it, like shares of n examples.
 
-    The values may be rounded to float32. A number of examples that all values allow is found also if there are more in
-    truth, such as 10 of 100 if all shares are tenths; the step is then too large, never too small.
+    The values may be rounded to float32. The result is the smallest number n of examples that is consistent with all
+    values. The true number may be larger: for example 100 instead of 10 if all shares are tenths. Then the step is too
+    large. It is never too small.
 
     Args:
-      values: from 0 to 1.
+      values: values from 0 to 1.
 
     Returns:
-      The step; None if all values are 0 or 1, which allow any number, or if they allow none up to 100,000.
+      The step; None if all values are 0 or 1, which are consistent with any number, or if no number up to 100,000 is
+      consistent with the values.
 
     Raises:
-      UserError: if there are no values, or one is not finite.
+      UserError: if there are no values, or a value is not finite.
     """
     check_finite("values", values)
     different = np.unique(np.asarray(values, np.float64))
@@ -42,22 +44,23 @@ def share_step(values: Sequence[float]) -> float | None:
 
 
 def least_deviation(values: Sequence[float], *, shares: bool) -> float:
-    """Returns the smallest deviation that a test should assume, also if measured values are equal.
+    """Returns the smallest standard deviation that a test should assume, even if the measured values are equal.
 
-    A few values that are measured in steps can be equal by chance. Their sample deviation is then zero, and a test
-    would call any difference significant. Values that alternate between two neighbouring steps have a deviation of up
-    to half a step, and a few of them are often equal. With it as the least deviation, equal optimizers keep the level
-    of the test (see the tests of `compare_pairs`).
+    A few values that are measured in steps can be equal by chance. Then their sample deviation is zero, and a test
+    would call any difference significant. Values that alternate between two neighbouring steps have a standard
+    deviation of up to half a step, and a few of them are often equal. If half a step is the least deviation, the test
+    keeps its level for equal optimizers (see the tests of `compare_pairs`).
 
     Args:
-      values: all that were measured, in any unit.
-      shares: whether each is a share of a number of examples, the same for all, such as an accuracy.
+      values: all measured values, in any unit.
+      shares: whether each value is a share of the same number of examples, such as an accuracy.
 
     Returns:
-      The deviation, in the values' unit: half a step, which for values that are no shares is that of float32.
+      The standard deviation, in the unit of the values: half a step. For values that are not shares, it is the step of
+      float32.
 
     Raises:
-      UserError: if there are no values, or one is not finite.
+      UserError: if there are no values, or a value is not finite.
 
     Source: Popoviciu 1935, "Sur les équations algébriques ayant toutes leurs racines réelles": the variance of values
     in an interval is at most the square of half its width.

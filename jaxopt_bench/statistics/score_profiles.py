@@ -14,13 +14,13 @@ from jaxopt_bench.statistics.resampling import FEWEST_SEEDS, RESAMPLES, tail_of
 
 @dataclasses.dataclass(frozen=True)
 class ScoreProfile:
-    """The share of runs whose score is higher than τ, the mean over workloads.
+    """The share of runs with a score higher than τ, as a mean over workloads.
 
     Attributes:
-      taus: scores.
-      shares: of runs above each of them.
-      low, high: the ends of the interval of each share alone, for the noise of seeds; empty if some contender has fewer
-        than 3 results on a workload.
+      taus: the scores τ.
+      shares: the share of runs above each τ.
+      low, high: the ends of the pointwise interval of each share, for the noise of seeds; empty if some contender has
+        fewer than 3 results on a workload.
     """
 
     taus: tuple[float, ...]
@@ -32,16 +32,16 @@ class ScoreProfile:
 def score_profiles(scores: Scores, taus: Sequence[float], confidence: float = 0.95) -> dict[str, ScoreProfile]:
     """Returns the performance profile of each contender, with an interval for each τ from a stratified bootstrap.
 
-    The number of runs above τ among the runs of a workload that are drawn again has a binomial distribution, so the
-    draws are made from that.
+    The number of runs above τ among the resampled runs of a workload has a binomial distribution, so it is drawn from
+    this distribution.
 
     Args:
-      scores: every contender has the same workloads, with at least one result on each.
-      taus: at which scores.
-      confidence: of each interval.
+      scores: all contenders have the same workloads, with at least one result on each.
+      taus: the scores τ.
+      confidence: the confidence level of each interval.
 
     Returns:
-      The profiles by contender, in the order given.
+      The profiles by contender, in the given order.
 
     Raises:
       UserError: if a result is missing or not finite.

@@ -1,4 +1,4 @@
-"""How much AlgoPerf's scores depend on the seeds: a bootstrap over the runs."""
+"""AlgoPerf's scores and their dependence on the seeds: a bootstrap over the runs."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from jaxopt_bench.statistics.intervals import Estimate
 from jaxopt_bench.statistics.profiles import CREDITED, algoperf_score, performance_profile
 
 FEWEST_RESULTS = 3
-"""The fewest results of an optimizer on a workload that a bootstrap can draw from."""
+"""The smallest number of results of an optimizer on a workload for a bootstrap."""
 RESAMPLES = 4_000
 
 
 @dataclasses.dataclass(frozen=True)
 class Scores:
-    """AlgoPerf's scores of several optimizers, and how far they depend on the seeds.
+    """AlgoPerf's scores of several optimizers, with intervals for the noise of the seeds.
 
     Attributes:
-      estimates: by optimizer, its score and an interval for the expected score of such a study with other seeds.
-        `count` is the number of results on the workload and of the optimizer that have the fewest. There are no
-        intervals if this is less than `FEWEST_RESULTS`.
-      margin: the scores of optimizers that are equally fast differ by more than that, in any pair of them, with a
-        probability of 1 − the confidence; None if there are no intervals.
+      estimates: the score of each optimizer, with an interval for the expected score of such a study with other seeds.
+        `count` is the smallest number of results of any optimizer on any workload. If it is less than `FEWEST_RESULTS`,
+        there are no intervals.
+      margin: if optimizers are equally fast, the scores of any pair differ by more than the margin with a probability
+        of 1 − the confidence; None if there are no intervals.
     """
 
     estimates: Mapping[str, Estimate]
@@ -39,30 +39,31 @@ def bootstrap_scores(times: Mapping[str, Mapping[str, Sequence[float]]], confide
     """Returns AlgoPerf's scores with intervals that cover the noise of seeds.
 
     The time of an optimizer on a workload is the median of its results. The results of each optimizer on each workload
-    are drawn again with replacement, all scores are computed anew, and this is repeated 4,000 times. The interval of a
-    score holds the middle 95% of these scores, moved so that their mean is the score itself. They need to be moved
-    because a score is a ratio to the fastest, so any noise lowers it: those that are drawn again have noise twice.
+    are resampled with replacement, and all scores are computed again. This is repeated 4,000 times. The interval of a
+    score contains the middle 95% of these scores, after a shift that makes their mean equal to the score. The shift is
+    necessary because a score is a ratio to the fastest optimizer, so noise lowers it, and resampled results contain
+    noise twice.
 
-    The interval is for the expected score of a study with as many results. It does not cover the choice of workloads.
-    It holds the expected score in 92 to 99% of simulated studies of 3 workloads with 3, 5 or 8 results, times with a
-    lognormal deviation of 0.1 to 0.3, and 2 to 25 optimizers. In rare cases it holds it less often (84%): if an
-    optimizer is the fastest in almost every draw but not in all.
+    The interval is for the expected score of a study with the same number of results. It does not cover the choice of
+    workloads. It contains the expected score in 92 to 99% of simulated studies of 3 workloads with 3, 5 or 8 results,
+    times with a lognormal deviation of 0.1 to 0.3, and 2 to 25 optimizers. In rare cases the coverage is lower (84%):
+    if an optimizer is the fastest in almost all draws but not in all.
 
-    The margin is the 95% quantile of the difference of the highest and the lowest moved score, as in Tukey's range
-    test. In these simulations, the scores of equally fast optimizers differ by more than the margin in at most 5.5% of
-    studies.
+    The margin is the 95% quantile of the difference between the highest and the lowest shifted score, as in Tukey's
+    range test. In these simulations, the scores of equally fast optimizers differ by more than the margin in at most
+    5.5% of studies.
 
     Args:
-      times: by optimizer, by workload: the time to the target of each result, such as each seed's, in seconds or
+      times: for each optimizer and workload, the time to the target of each result (such as each seed), in seconds or
         steps; inf if it was not reached.
-      confidence: of the intervals and of the margin.
+      confidence: the confidence level of the intervals and of the margin.
 
     Returns:
-      The scores. The same times give the same intervals: the seed of the draws is fixed.
+      The scores. The same times give the same intervals, because the seed of the draws is fixed.
 
     Raises:
-      UserError: if an optimizer has no results on a workload, or a time is not positive; and as `performance_profile`
-        does.
+      UserError: if an optimizer has no results on a workload, or a time is not positive; see also
+        `performance_profile`.
 
     Source: Agarwal et al. 2021, "Deep reinforcement learning at the edge of the statistical precipice", section 4.1
     (stratified bootstrap); Tukey 1949, "Comparing individual means in the analysis of variance".
@@ -103,10 +104,10 @@ def _drawn_scores(times: Mapping[str, Mapping[str, Sequence[float]]]) -> np.ndar
 
 
 def _scores(medians: np.ndarray) -> np.ndarray:
-    """Returns scores [draws, optimizers] of times [optimizers, workloads, draws].
+    """Returns scores [draws, optimizers] for times [optimizers, workloads, draws].
 
-    The integral of a performance profile is the mean over workloads of what each adds to it: 1 if the optimizer is the
-    fastest, falling to 0 at `CREDITED` times the fastest.
+    The integral of a performance profile is the mean of the contributions of the workloads. The contribution is 1 if
+    the optimizer is the fastest, and decreases to 0 at `CREDITED` times the fastest time.
     """
     fastest = medians.min(axis=0)
     ratios = np.divide(medians, fastest, out=np.full_like(medians, math.inf), where=medians < math.inf)

@@ -1,4 +1,4 @@
-"""The best single setting over several workloads, and its result on a workload that did not choose it."""
+"""The best single setting over several workloads, and its result on a workload that was not used to choose it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class SharedSetting:
 
     Attributes:
       trial: the setting with the highest mean score over all workloads.
-      score: this mean. It is too good: the best of several noisy results, chosen and judged by the same results.
+      score: this mean. It is biased upwards, because the same noisy results are used to choose and to evaluate.
       chosen: for each workload, the setting that has the highest mean score over the other workloads.
-      left_out: for each workload, the score there of the setting that was chosen without it.
+      left_out: for each workload, the score of the setting that was chosen without this workload.
     """
 
     trial: int
@@ -29,13 +29,13 @@ class SharedSetting:
 
 
 def shared_setting(scores: Float[np.ndarray, "workloads trials"]) -> SharedSetting:
-    """Returns the best single setting over all workloads, validated by leaving out one workload after the other.
+    """Returns the best single setting over all workloads, with leave-one-out cross-validation over the workloads.
 
-    The mean of `SharedSetting.left_out` estimates the score of a setting that was chosen on such workloads, on a new
-    workload. No result is used both to choose and to judge. Of equal settings, the earlier one is chosen.
+    A setting is chosen on such workloads. The mean of `SharedSetting.left_out` estimates its score on a new workload.
+    No result is used both to choose and to evaluate. If settings are equal, the earlier one is chosen.
 
     Args:
-      scores: by workload and trial; trial i has the same hyperparameters on all workloads. Higher is better.
+      scores: the scores by workload and trial. Trial i has the same hyperparameters on all workloads. Higher is better.
 
     Raises:
       UserError: if there are fewer than 2 workloads, no trials, or a score is not finite.

@@ -14,16 +14,16 @@ from jaxopt_bench.statistics.comparisons import holm
 def signed_rank_p_value(differences: Sequence[float]) -> float:
     """Returns the two-sided p value of Wilcoxon's signed-rank test.
 
-    If two contenders are equally good on any workload, each difference has either sign with the same probability. The
-    p value is the share of all 2^n ways to choose signs in which the sum of the ranks of positive differences is as far
-    from its expectation as it is here. Differences of zero are left out, and equal ones share the average of their
-    ranks; the share is exact with ties, too. It cannot be less than 2^(1 − n).
+    If two contenders are equally good on every workload, each difference has either sign with the same probability. The
+    p value is the share of all 2^n choices of signs in which the sum of the ranks of positive differences is at least
+    as far from its expectation as the observed sum. Differences of zero are omitted, and equal differences get the
+    average of their ranks. The p value is exact, also with ties. It cannot be less than 2^(1 − n).
 
     Args:
-      differences: of two contenders, one a workload.
+      differences: the differences between two contenders, one for each workload.
 
     Raises:
-      UserError: if there are no differences, or one is not finite.
+      UserError: if there are no differences, or a difference is not finite.
 
     Source: Wilcoxon 1945, "Individual comparisons by ranking methods".
     """
@@ -46,12 +46,12 @@ def signed_rank_p_value(differences: Sequence[float]) -> float:
 
 
 def signed_rank_pairs(scores: Sequence[Sequence[float]]) -> list[tuple[float, float]]:
-    """Returns the p value of each pair of contenders, and the same adjusted for all pairs by Holm's method.
+    """Returns the p value of each pair of contenders, and the p value adjusted for all pairs by Holm's method.
 
-    Unlike tests of mean ranks, the test of a pair does not depend on who else is compared.
+    Unlike tests of mean ranks, the test of a pair does not depend on the other contenders.
 
     Args:
-      scores: by contender and workload.
+      scores: the scores by contender and workload.
 
     Returns:
       The p values in the order of `itertools.combinations(scores, 2)`.

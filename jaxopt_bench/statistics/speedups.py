@@ -1,4 +1,4 @@
-"""How many steps a contender needs for the final result of a reference."""
+"""The number of steps that a contender needs to reach the final result of a reference."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from jaxopt_bench.statistics.resampling import FEWEST_SEEDS, FEWEST_WORKLOADS, R
 
 @dataclasses.dataclass(frozen=True)
 class SpeedUp:
-    """The share of the reference's steps in which a contender reaches the reference's final result.
+    """The share of the reference's steps that a contender needs to reach the reference's final result.
 
     Attributes:
-      share: of the steps; 0.5 means twice as fast, inf that the result is not reached.
-      interval: for the noise of the seeds of both; its upper end is inf if it is not settled that the result is reached
-        at all. None if one of the two has fewer than 3 results.
-      reaching: the share of the contender's own runs that reach the result at the end of some epoch.
-      draws: the shares of draws, of which `interval` has percentiles; empty if there is no interval.
+      share: the share of the steps; 0.5 means twice as fast, inf means that the result is not reached.
+      interval: the interval for the noise of the seeds of both. Its upper end is inf if it is uncertain whether the
+        result is reached at all. None if one of the two has fewer than 3 results.
+      reaching: the share of the contender's runs that reach the result at the end of an epoch.
+      draws: the shares of the bootstrap draws. `interval` consists of their percentiles. Empty if there is no interval.
     """
 
     share: float
@@ -42,28 +42,29 @@ def speed_up(
     higher: bool,
     confidence: float = 0.95,
 ) -> SpeedUp:
-    """Returns in which share of the reference's steps a contender reaches the reference's final result.
+    """Returns the share of the reference's steps that a contender needs to reach the reference's final result.
 
-    The result to reach is the mean over the reference's runs at their last epoch. A contender reaches it where the mean
-    over its runs does: both are about the expected result, a single lucky run reaches nothing, and a contender equal to
-    the reference reaches it at the end. A median over runs that each reach it or not would be undefined for such a
-    contender, since about half of its runs end below the mean.
+    The target is the mean over the reference's runs at their last epoch. A contender reaches it when the mean over its
+    runs reaches it. So both are estimates of the expected result, a single lucky run is not enough, and a contender
+    equal to the reference reaches the target at the end. A median over runs that each reach the target or not would be
+    undefined for such a contender, because about half of its runs end below the mean.
 
-    The result is measured at the ends of epochs. The step is interpolated linearly between the first end at which the
-    mean is as good and the end before. Curves of losses are mostly convex and those of accuracies concave, so this is
-    rather too late than too early, and with few epochs much closer than the end of the epoch. Before the end of the
-    first epoch nothing is measured, so no step is earlier.
+    The result is measured at the ends of epochs. The step is interpolated linearly between the end of the first epoch
+    in which the mean reaches the target and the end of the epoch before. Curves of losses are mostly convex and curves
+    of accuracies mostly concave, so the interpolated step tends to be too late rather than too early. With few epochs
+    it is much more accurate than the end of the epoch. Before the end of the first epoch nothing is measured, so the
+    step is never earlier.
 
-    If the mean never reaches the result within the run, the share is infinite (it is censored: with more steps it might
-    be reached). The interval has percentiles of 2,000 draws of the runs of both, with replacement, expanded for small
-    samples; see `tail_of`.
+    If the mean never reaches the target within the run, the share is infinite (it is censored: with more steps the
+    target might be reached). The interval consists of percentiles of 2,000 draws of the runs of both, with replacement,
+    expanded for small samples; see `tail_of`.
 
     Args:
-      steps: at the ends of the epochs, ascending; both were trained for as many.
+      steps: the steps at the ends of the epochs, ascending. Both were trained for the same number of steps.
       curves: the results of the contender's runs at these steps, all finite.
       reference: the results of the reference's runs at the last step.
-      higher: whether higher values are better, such as of an accuracy; else lower ones are, such as of a loss.
-      confidence: of the interval.
+      higher: whether higher values are better (such as accuracies) or lower values (such as losses).
+      confidence: the confidence level of the interval.
 
     Raises:
       UserError: if there are no runs, a value is not finite, or the steps do not match the curves.
@@ -95,7 +96,7 @@ def speed_up(
 def _shares(
     steps: Sequence[int], losses: Float[np.ndarray, "draws epochs"], targets: Float[np.ndarray, " draws"]
 ) -> Float[np.ndarray, " draws"]:
-    """Returns the share of the last step at which each curve first is at most its target; inf if it never is."""
+    """Returns the share of the last step at which each curve is first at most its target; inf if it never is."""
     known = np.asarray(steps, np.float64) / steps[-1]
     each = np.arange(len(losses))
     reached = losses <= targets[:, None]
@@ -108,14 +109,14 @@ def _shares(
 
 
 def median_speed_up(speed_ups: Mapping[str, SpeedUp], confidence: float = 0.95) -> Aggregate:
-    """Returns the median over workloads of the shares of steps; inf if half of the workloads or more are not reached.
+    """Returns the median over workloads of the shares of steps; inf if half of the targets or more are not reached.
 
-    A mean would be infinite as soon as one workload is not reached. Of an even number of workloads it is the mean of
-    the middle two, so that it is finite only if more than half of them are reached.
+    A mean would be infinite as soon as the target of one workload is not reached. For an even number of workloads, the
+    median is the mean of the middle two, so it is finite only if more than half of the targets are reached.
 
     Args:
-      speed_ups: of a contender, by workload.
-      confidence: of the intervals.
+      speed_ups: the speed-ups of a contender, by workload.
+      confidence: the confidence level of the intervals.
 
     Raises:
       UserError: if there are none.

@@ -1,1 +1,1 @@
-"""The inputs of both sides: networks, images of noise, data sets, and probes to compare them by."""
+"""The inputs of both sides: networks, images of noise, data sets, and probes for the comparison."""

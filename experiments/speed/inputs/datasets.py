@@ -1,4 +1,4 @@
-"""The data of those sections that run the project whole: the user's, or noise in the official archives' layout."""
+"""The data of the sections with complete runs: the user's data, or noise in the layout of the official archives."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ SOURCE = "JAXOPT_BENCH_CIFAR_DIR"
 
 
 def prepare(name: str, data_dir: pathlib.Path) -> str:
-    """Sees to it that a data set can be loaded, and returns where it comes from.
+    """Prepares a data set if necessary, and returns its origin.
 
-    What is prepared there stays as it is. Else CIFAR comes from the folder that the environment variable
-    JAXOPT_BENCH_CIFAR_DIR names, or is noise: speed does not depend on what the images show.
+    A prepared data set is not changed. Otherwise CIFAR comes from the folder in the environment variable
+    JAXOPT_BENCH_CIFAR_DIR, or it is noise, because speed does not depend on the content of the images.
 
     Args:
       name: the data set.
-      data_dir: TFDS data directory; made where it is absent.
+      data_dir: TFDS data directory; it is created if it does not exist.
     """
     data_dir.mkdir(parents=True, exist_ok=True)
     try:

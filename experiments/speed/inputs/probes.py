@@ -1,4 +1,4 @@
-"""What both sides are asked before they are timed, and what they answer: losses and gradients from equal weights."""
+"""Probes for both sides before the measurement, and their answers: losses and gradients from equal weights."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Variables = dict[str, Float[np.ndarray, "..."]]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Probe:
-    """Weights and a batch, for which each side computes losses and gradients.
+    """Weights and a batch. Each side computes losses and gradients from them.
 
     Attributes:
-      variables: the network's.
-      images: already normalised.
+      variables: the variables of the network.
+      images: normalised images.
       labels: the classes.
     """
 
@@ -28,12 +28,12 @@ class Probe:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Answer:
-    """What one side computes, dropout off.
+    """The results of one side without dropout.
 
     Attributes:
-      evaluation_loss: the mean cross-entropy by running statistics.
-      training_loss: the mean cross-entropy by the batch's own statistics.
-      gradients: of the training loss, by the parameters' names.
+      evaluation_loss: the mean cross-entropy with running statistics.
+      training_loss: the mean cross-entropy with the statistics of the batch.
+      gradients: the gradients of the training loss, by parameter name.
     """
 
     evaluation_loss: float

@@ -1,4 +1,4 @@
-"""The suite's workloads, as its study lists them, with AdamW at a constant learning rate."""
+"""The workloads of the suite's study, with AdamW and a constant learning rate."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from jaxopt_bench.training.state import TrainState
 
 STUDY = "suite"
 STEPS = 3
-"""Training steps whose losses are compared before anything is timed."""
+"""The number of training steps for which losses are compared before the measurement."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FirstSteps:
-    """What both sides begin with, so that they make the same steps.
+    """The initial state and the inputs of both sides, with which they make the same steps.
 
     Attributes:
-      variables: the initial ones.
-      indices: of the training examples of each step's batch.
-      drawn: the random numbers of each step, besides those of dropout; None if a problem draws no random numbers.
+      variables: the initial variables.
+      indices: the indices of the training examples in the batch of each step.
+      drawn: the random numbers of each step except those of dropout; None if a problem draws no random numbers.
     """
 
     variables: Variables
@@ -45,10 +45,10 @@ class FirstSteps:
 
 
 def suite_workloads(names: Sequence[str] = ()) -> tuple[Workload, ...]:
-    """Returns the workloads of the suite's study, or those of these names.
+    """Returns the workloads of the suite's study, or those with the given names.
 
     Raises:
-      UserError: for a name that none of them has, with the nearest.
+      UserError: if a name is unknown. The message lists similar names.
     """
     known = {workload.name: workload for workload in STUDIES.find(STUDY).workloads}
     for name in names:
@@ -58,13 +58,13 @@ def suite_workloads(names: Sequence[str] = ()) -> tuple[Workload, ...]:
 
 
 def suite_task(workload: Workload, data_dir: pathlib.Path, path: CodePath, drops: bool = True) -> Task:
-    """Returns a workload as training takes it, its examples loaded.
+    """Returns the training task of a workload, with loaded examples.
 
     Args:
-      workload: of the suite.
+      workload: a workload of the suite.
       data_dir: TFDS data directory.
-      path: how it is computed.
-      drops: whether networks have their dropout and images their augmentation; without, both sides make the same steps.
+      path: the code path.
+      drops: whether dropout and augmentation are on. Without them, both sides make the same steps.
     """
     if not drops:
         workload = dataclasses.replace(workload, problem=without_dropout_and_augmentation(workload.problem))
@@ -74,7 +74,7 @@ def suite_task(workload: Workload, data_dir: pathlib.Path, path: CodePath, drops
 
 
 def without_dropout_and_augmentation(problem: ProblemConfig) -> ProblemConfig:
-    """Returns a problem whose networks drop nothing and whose images are not changed at random."""
+    """Returns a problem without dropout in its networks and without augmentation of its images."""
     changes: dict[str, Any] = {}
     for field in dataclasses.fields(problem):
         value: Any = getattr(problem, field.name)
@@ -86,7 +86,7 @@ def without_dropout_and_augmentation(problem: ProblemConfig) -> ProblemConfig:
 
 
 def variables_of(state: TrainState) -> Variables:
-    """Returns a state's parameters and variables by name; parameters that have no names are called "values"."""
+    """Returns the parameters and variables of a state by name. Parameters without names get the name "values"."""
     params = state.params if isinstance(state.params, Mapping) else {"values": state.params}
     tree = {"params": params, "batch_stats": state.variables}
     return {name: np.asarray(value) for name, value in traverse_util.flatten_dict(tree, sep="/").items()}

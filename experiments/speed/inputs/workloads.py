@@ -1,4 +1,4 @@
-"""What is measured: networks of the project's own experiments, on images (or sequences) that are only noise."""
+"""The measured workloads: networks of the project's own experiments, on images (or sequences) of noise."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from jaxopt_bench.training import CodePath, Task
 
 Dtype = Literal["float32", "bfloat16"]
 
-LEARNING_RATE = 1e-3  # low enough that no network diverges on noise; a step costs the same at any
+LEARNING_RATE = 1e-3  # low enough that no network diverges on noise; it does not affect the time of a step
 MEAN, STD = 0.5, 0.29  # of uniform noise
 
 
@@ -29,10 +29,10 @@ class Workload:
     """One line of the benchmark.
 
     Attributes:
-      network: what rows call the network.
-      optimizer: what rows call the optimizer.
-      batch_size: images a step.
-      experiment: the experiment whose network and optimizer these are.
+      network: the name of the network in rows.
+      optimizer: the name of the optimizer in rows.
+      batch_size: number of images in a step.
+      experiment: the experiment that contains this network and optimizer.
     """
 
     network: str
@@ -42,7 +42,7 @@ class Workload:
 
     @property
     def label(self) -> str:
-        """A name that no other line has."""
+        """A unique name of the line."""
         return f"{self.network}-{self.optimizer}-{self.batch_size}"
 
 
@@ -62,15 +62,15 @@ WORKLOADS = (
 )
 
 DIGITS = Workload("cnn", "adamw", 32, "digits_cnn_adamw")
-"""Not among `WORKLOADS`: a network that is small enough to try things with."""
+"""A small network for tests of the benchmark. It is not in `WORKLOADS`."""
 PERCEPTRON = Workload("mlp", "adamw", 100, "mnist1d_mlp_adamw")
-"""Not among `WORKLOADS` either, for populations only: a network of which one core has little to do."""
+"""A network with little work for one core, only for populations. It is not in `WORKLOADS`."""
 
 ALL = (DIGITS, PERCEPTRON, *WORKLOADS)
 UPDATES = next(workload for workload in WORKLOADS if workload.network == "resnet18")
-"""The network whose 11 million parameters single updates are timed with."""
+"""The network for the measurement of single updates, with 11 million parameters."""
 
-UPDATE_WEIGHT_DECAY = 5e-4  # on both sides; not zero, since PyTorch skips a weight decay of zero
+UPDATE_WEIGHT_DECAY = 5e-4  # on both sides; not zero, because PyTorch skips a weight decay of zero
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -82,12 +82,12 @@ class Images:
 
 
 def make_task(workload: Workload, dtype: Dtype, examples: int) -> Task:
-    """Returns the workload as training takes it: crops and flips of images, a constant learning rate.
+    """Returns the training task of a workload, with crops and flips of images and a constant learning rate.
 
     Args:
       workload: the line of the benchmark.
-      dtype: what the network computes in.
-      examples: images of the training split.
+      dtype: the type of the network's computations.
+      examples: number of images in the training split.
     """
     found = catalog.find(workload.experiment)
     images = dataset(classification(found).dataset).inputs == "images"
@@ -106,12 +106,12 @@ def make_task(workload: Workload, dtype: Dtype, examples: int) -> Task:
 
 
 def task_on_images(experiment: Experiment, examples: int, code_path: CodePath | None = None) -> Task:
-    """Returns the task of an experiment on black images (or zeros), as many as its training split is to have.
+    """Returns the task of an experiment with a training split of black images (or zeros).
 
     Args:
-      experiment: what is trained; a network for images or sequences.
-      examples: images of the training split.
-      code_path: how it is computed; the plainest if it is None.
+      experiment: the experiment, with a network for images or sequences.
+      examples: number of images in the training split.
+      code_path: the code path; the plainest one if it is None.
     """
     problem, path = classification(experiment), code_path or CodePath()
     spec = dataset(problem.dataset)
@@ -136,13 +136,13 @@ def classification(experiment: Experiment) -> Classification:
 
 
 def workload_of(experiment: Experiment) -> Workload:
-    """Returns the line of the benchmark that an experiment of the catalog would be."""
+    """Returns the line of the benchmark for an experiment of the catalog."""
     network = MODELS.name_of(classification(experiment).model)
     return Workload(network, OPTIMIZERS.name_of(experiment.optimizer), experiment.workload.batch_size, experiment.name)
 
 
 def without_dropout(task: Task) -> Task:
-    """Returns the task with a network that drops nothing."""
+    """Returns the task with a network without dropout."""
     problem = classification(task.experiment)
     model: Any = problem.model
     if not hasattr(model, "dropout"):
@@ -152,7 +152,7 @@ def without_dropout(task: Task) -> Task:
 
 
 def noise(task: Task, seed: int = 0) -> Images:
-    """Returns a task's training split: uniform noise with random labels."""
+    """Returns the training split of a task: uniform noise with random labels."""
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (task.train_examples, *task.problem.facts["shape"]), np.uint8)
     images = images.astype(jax.tree.leaves(task.problem.train)[0].dtype)
@@ -160,10 +160,10 @@ def noise(task: Task, seed: int = 0) -> Images:
 
 
 def find(workloads: Sequence[Workload], names: Sequence[str]) -> tuple[Workload, ...]:
-    """Returns the lines of these networks or labels.
+    """Returns the lines with the given networks or labels.
 
     Raises:
-      UserError: for a name that is neither, with the nearest.
+      UserError: if a name is neither a network nor a label. The message lists similar names.
     """
     known = {name for workload in workloads for name in (workload.network, workload.label)}
     for name in names:

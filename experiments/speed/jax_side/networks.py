@@ -31,7 +31,7 @@ def initial_variables(task: Task) -> Variables:
 def answerer(task: Task, layers: LayersPath) -> Callable[[Probe], Answer]:
     """Returns a function that computes the network's losses and gradients from a probe's weights.
 
-    Dropout is off, and products are as exact as the device can make them.
+    Dropout is off, and products have the highest precision of the device.
     """
     module = _module(without_dropout(task), layers)
 

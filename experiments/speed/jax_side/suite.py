@@ -1,4 +1,4 @@
-"""The suite's workloads on the JAX side: the first steps of the project's own program, whose losses are compared."""
+"""The suite's workloads on the JAX side: the losses of the first steps of the project's own program, to compare."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def first_steps(task: Task, steps: int = STEPS) -> FirstSteps:
 
 
 def first_losses(task: Task, steps: int = STEPS) -> list[float]:
-    """Returns the losses of the first steps of the run of seed 0, as the compiled program measures them."""
+    """Returns the losses of the first steps of the run with seed 0, measured by the compiled program."""
     population = Population(task, task.problem.train)
     losses = []
     for _ in range(steps):
@@ -37,7 +37,7 @@ def first_losses(task: Task, steps: int = STEPS) -> list[float]:
 
 
 def _draw(task: Task, step: int) -> Float[np.ndarray, "..."] | None:
-    """Returns the random numbers that the loss draws in a step of the run of seed 0, besides those of dropout."""
+    """Returns the random numbers that the loss draws in a step of the run with seed 0, except those of dropout."""
     key = Draw(0, step).key(Purpose.LOSS)
     problem = task.experiment.workload.problem
     if isinstance(problem, VariationalAutoencoder):

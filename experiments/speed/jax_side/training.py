@@ -1,4 +1,4 @@
-"""Training steps on the JAX side: the project's own compiled program, called as a run calls it."""
+"""Training steps on the JAX side: the project's own compiled program, called in the same way as in a run."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from jaxopt_bench.training.evaluator import Values
 
 
 class Population:
-    """A task in training, with members of the seeds 0, 1, …, that one program trains."""
+    """A task in training. One program trains members with the seeds 0, 1, …"""
 
     def __init__(self, task: Task, data: Examples, members: int = 1):
-        """Args: the task, its training split, and how many members."""
+        """Args: the task, its training split, and the number of members."""
         self.task, self.members = task, members
         self._program = Program(task, members)
         experiments = [dataclasses.replace(task.experiment, seed=seed) for seed in range(members)]
@@ -29,7 +29,7 @@ class Population:
         self._epoch, self._order = 0, self._program.epoch_orders(self.states.seed, 0)
 
     def run(self, steps: int) -> None:
-        """Makes some steps of each member, and returns when the device has finished them."""
+        """Makes the given number of steps of each member, and returns when the device has finished them."""
         for part in within_epochs(self.step, steps, self.task.steps_per_epoch):
             epoch = self.step // self.task.steps_per_epoch
             if self._epoch != epoch:
@@ -40,25 +40,25 @@ class Population:
         jax.block_until_ready((self.states, self.metrics))
 
     def forget_metrics(self) -> None:
-        """Begins new means of metrics."""
+        """Resets the means of the metrics."""
         self.metrics = self._program.empty_metrics()
 
     def values(self) -> Values:
-        """Returns the means of the metrics over steps, of each member, by name."""
+        """Returns the means of the metrics over steps for each member, by name."""
         return self._program.step_values(self.metrics)
 
 
 class Trainer(Population):
-    """A network in training on noise, or a population of it."""
+    """A network, or a population of networks, in training on noise."""
 
     def __init__(self, task: Task, images: Images, path: CodePath, members: int = 1):
-        """Args: the task, its training split, how it is computed, and how many members with a seed each."""
+        """Args: the task, its training split, the code path, and the number of members, which have different seeds."""
         task = task_on_images(task.experiment, task.train_examples, path)
         super().__init__(task, Labelled(images.images, images.labels), members)
 
 
 def within_epochs(step: int, steps: int, steps_per_epoch: int) -> Sequence[int]:
-    """Returns the steps in parts that do not reach past the end of an epoch, where a new order begins."""
+    """Returns the steps in parts that each stay within an epoch, because each epoch has a new order."""
     parts = []
     while steps:
         parts.append(min(steps, steps_per_epoch - step % steps_per_epoch))
@@ -67,5 +67,5 @@ def within_epochs(step: int, steps: int, steps_per_epoch: int) -> Sequence[int]:
 
 
 def peak_bytes() -> int | None:
-    """Returns the most device memory that was in use so far; None where the device does not say."""
+    """Returns the peak of the device memory so far; None if the device does not report it."""
     return (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")

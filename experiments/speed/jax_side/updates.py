@@ -1,4 +1,4 @@
-"""Optimizer updates alone on the JAX side: the gradient stays the same."""
+"""Optimizer updates alone on the JAX side, with a constant gradient."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Updater:
     """A network's parameters under an optimizer, with a constant gradient."""
 
     def __init__(self, task: Task, name: str, fused: bool, checked: bool):
-        """Args: the task whose network it is, the optimizer's name, and two arguments of `update_parameters`."""
+        """Args: the task with the network, the optimizer's name, and two arguments of `update_parameters`."""
         optimizer = dataclasses.replace(OPTIMIZERS[name], weight_decay=UPDATE_WEIGHT_DECAY)
         self.hyperparameters, key = optimizer.hyperparameters(), jax.random.key(0)
         shapes = jax.eval_shape(lambda states: member(states, 0), abstract_states(task)).params
@@ -61,7 +61,7 @@ class Updater:
         self._several, self._carry = several, (params, state, jnp.float32(0))
 
     def run(self, steps: int) -> None:
-        """Makes some updates in a compiled loop, as training does, and returns when the device has finished them."""
+        """Makes updates in a compiled loop, like training, and returns when the device has finished them."""
         self._carry = self._several(self._carry, self.hyperparameters, self.gradient, jnp.int32(steps))
         jax.block_until_ready(self._carry)
 

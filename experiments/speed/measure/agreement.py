@@ -1,4 +1,4 @@
-"""The check that comes before any timing: both sides compute the same losses and gradients from the same weights."""
+"""The check before the measurement: both sides compute the same losses and gradients from the same weights."""
 
 from __future__ import annotations
 
@@ -15,18 +15,20 @@ from jaxopt_bench.training import Task
 
 EXAMPLES = 4
 PROBES = 6
-"""How many may be tried. Where an activation lies within rounding of ReLU's corner, it may be open on one side and shut
-on the other, which moves the gradients by up to a percent. Such a probe says nothing, so another is drawn; a wrong
-layout or a missing term shows in all of them. Few examples make such an activation rare."""
+"""The largest number of probes. If an activation is very close to zero, rounding can make the ReLU active on one side
+and inactive on the other, which changes the gradients by up to a percent. Such a probe gives no information, so another
+probe is drawn. A wrong layout or a missing term causes a difference in all probes. Such activations are rare in a batch
+of few examples."""
 
 LOSS_BOUND: dict[Dtype, float] = {"float32": 1e-4, "bfloat16": 5e-2}
-"""Relative; bfloat16 keeps 8 bits of each activation, and the two sides round in different places."""
+"""Bounds of the relative difference. bfloat16 keeps 8 bits of each activation, and the sides round at different
+points."""
 GRADIENT_BOUND = 1e-3
-"""Of the difference's norm to the gradient's, for each parameter, in float32: rounding, which deep batch normalisation
-amplifies."""
+"""The bound of the norm of the difference divided by the norm of the gradient, for each parameter, in float32. It
+allows for rounding, which deep batch normalisation amplifies."""
 OWN_ROUNDING = 4.0
-"""Where all probes are over that bound, as in a network so wide that some activation always lies in a corner: the sides
-may differ by so many times as much as the peer's gradients do from its own in float64."""
+"""All probes can exceed the bound if a network is so wide that some activation is always very close to zero. Then the
+accepted difference is this factor times the difference between the peer's gradients and its gradients in float64."""
 
 
 class DisagreementError(Exception):
@@ -34,18 +36,18 @@ class DisagreementError(Exception):
 
 
 class GradientDisagreementError(DisagreementError):
-    """The losses are the same and the gradients are not, which one probe alone does not prove to be an error."""
+    """The losses agree and the gradients differ. A single such probe does not prove an error."""
 
 
 def make_probes(task: Task, initial: Variables) -> list[Probe]:
-    """Returns the probes that may be tried."""
+    """Returns the probes to try."""
     return [make_probe(task, initial, seed) for seed in range(PROBES)]
 
 
 def make_probe(task: Task, initial: Variables, seed: int) -> Probe:
-    """Returns noise images, and weights about the initial ones.
+    """Returns noise images, and weights near the initial weights.
 
-    All are moved a little: biases that are zero and scales that are one would not show that they were interchanged.
+    All weights are changed slightly: with biases of zero and scales of one, exchanged parameters would not be noticed.
     """
     rng = np.random.default_rng(seed)
     moved = {name: _moved(name, value, rng) for name, value in sorted(initial.items())}
@@ -67,14 +69,14 @@ def check(
 
     Args:
       what: the network and the paths that are compared, for the message.
-      ours: what JAX computes.
-      theirs: what the peer does.
-      exactly: what the peer computes in float64.
-      probes: those that may be tried, one at least.
-      dtype: what the networks compute in.
+      ours: computes the answer with JAX.
+      theirs: computes the answer with the peer.
+      exactly: computes the answer with the peer in float64.
+      probes: the probes to try, at least one.
+      dtype: the type of the networks' computations.
 
     Raises:
-      DisagreementError: where the losses differ on a probe, or the gradients on all of them.
+      DisagreementError: if the losses differ on a probe, or the gradients differ on all probes.
     """
     for probe in probes:
         mine, others = ours(probe), theirs(probe)
@@ -91,13 +93,13 @@ def compare(
 
     Args:
       what: the network and the paths that are compared, for the message.
-      ours: computed with JAX.
-      theirs: computed by the peer.
-      dtype: what the networks computed in; gradients are compared in float32 only.
-      gradient_bound: how far they may differ.
+      ours: the answer of JAX.
+      theirs: the answer of the peer.
+      dtype: the type of the networks' computations. Gradients are compared only in float32.
+      gradient_bound: the bound for gradients.
 
     Raises:
-      DisagreementError: where a difference is over its bound, naming both values.
+      DisagreementError: if a difference exceeds its bound. The message names both values.
     """
     bound = LOSS_BOUND[dtype]
     losses = {
@@ -128,7 +130,7 @@ def _compare_gradients(what: str, ours: Variables, theirs: Variables, bound: flo
 
 
 def _differences(one: Variables, other: Variables) -> dict[str, float]:
-    """Returns the norm of each difference, relative to the other's."""
+    """Returns the norm of each difference, relative to the norm of `other`."""
     return {name: _norm(one[name] - value) / max(_norm(value), 1e-12) for name, value in other.items()}
 
 
@@ -143,11 +145,11 @@ def _moved(name: str, value: Float[np.ndarray, "..."], rng: np.random.Generator)
 
 
 def _relative(one: float, other: float) -> float:
-    """Returns the relative difference; not a number, and so over any bound, where a loss is not finite."""
+    """Returns the relative difference. If a loss is not finite, it is NaN, which exceeds all bounds."""
     return abs(one - other) / abs(other) if math.isfinite(one) and math.isfinite(other) and other else math.nan
 
 
 def merge(findings: Mapping[str, dict[str, float]]) -> dict[str, float]:
-    """Returns the largest of each difference."""
+    """Returns the largest value of each difference."""
     names = {name for found in findings.values() for name in found}
     return {name: max(found.get(name, 0.0) for found in findings.values()) for name in sorted(names)}

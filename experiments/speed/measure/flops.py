@@ -1,4 +1,4 @@
-"""How many operations a step must make, and how fast the chip multiplies matrices: what speed is a share of."""
+"""The operations of a step, and the matrix product rate of the chip, to which the speed of a step is compared."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Product:
     """A convolution or a matrix product.
 
     Attributes:
-      operations: that it makes, an addition counting as one.
-      images: how many numbers what flows through the network has, before it.
-      kernel: how many its kernel has.
-      outputs: how many it makes.
+      operations: the number of its operations; an addition counts as one.
+      images: the number of elements of its input.
+      kernel: the number of elements of its kernel.
+      outputs: the number of elements of its output.
     """
 
     operations: int
@@ -34,13 +34,13 @@ class Product:
 
 
 def training_flops(forward: ClosedJaxpr) -> int:
-    """Returns the operations of one training step's convolutions and matrix products, an addition counting as one.
+    """Returns the operations of the convolutions and matrix products of a training step; an addition counts as one.
 
-    The backward pass makes two products for each of the forward pass, but for the first, whose images need no
-    gradient. All else (normalisation, pooling, the update) is left out, as it is by custom.
+    The backward pass has two products for each product of the forward pass. The first product has only one, because the
+    images need no gradient. By convention, other operations (normalisation, pooling, the update) are not counted.
 
     Args:
-      forward: the jaxpr of the forward pass on one batch, of plain layers.
+      forward: the jaxpr of the forward pass on one batch, with plain layers.
     """
     made = products(forward)
     return 3 * sum(product.operations for product in made) - made[0].operations
@@ -55,8 +55,8 @@ def matmul_rate(dtype: Dtype, size: int | None = None) -> Spread:
     """Returns the measured operations per second of a large matrix product on random numbers.
 
     Args:
-      dtype: of the numbers.
-      size: rows and columns of the matrices; as suits the backend where None.
+      dtype: the type of the numbers.
+      size: rows and columns of the matrices; None chooses a size for the backend.
     """
     size = size or (2048 if jax.default_backend() == "cpu" else 8192)
     one, other = (jax.random.normal(jax.random.key(i), (size, size), dtype) for i in range(2))
@@ -65,12 +65,12 @@ def matmul_rate(dtype: Dtype, size: int | None = None) -> Spread:
 
 
 def measured_rate(call: Callable[[], jax.Array], amount: float, repeats: int = 10) -> Spread:
-    """Returns how much per second a call does; the first calls, one of which compiles, are not timed.
+    """Returns the measured rate of a call per second. The first calls, one of which compiles, are not timed.
 
     Args:
-      call: does it on the device.
-      amount: how many operations, or bytes, a call is.
-      repeats: how often it is timed.
+      call: the function to measure. It computes on the device.
+      amount: the number of operations, or bytes, of a call.
+      repeats: the number of measurements.
     """
     for _ in range(3):
         call().block_until_ready()
@@ -83,7 +83,7 @@ def measured_rate(call: Callable[[], jax.Array], amount: float, repeats: int = 1
 
 
 def _products(jaxpr: Jaxpr) -> Iterator[Product]:
-    """Yields every product, those of inner functions too, in order."""
+    """Yields all products in order, including those of inner functions."""
     for equation in jaxpr.eqns:
         if equation.primitive.name in ("dot_general", "conv_general_dilated"):
             sizes = (math.prod(_shape(variable)) for variable in (*equation.invars, *equation.outvars))

@@ -1,4 +1,4 @@
-"""How much memory this process has taken."""
+"""The peak memory of this process."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import sys
 
 
 def host_peak() -> int:
-    """Returns the most memory in bytes that this process had.
+    """Returns the peak memory of this process in bytes.
 
-    Linux's `ru_maxrss` begins with that of the process that started this one; /proc knows this one's alone. macOS
-    counts bytes.
+    On Linux, `ru_maxrss` starts with the value of the parent process, but /proc has the value of this process alone.
+    macOS counts in bytes.
     """
     status = pathlib.Path("/proc/self/status")
     if not status.exists():

@@ -1,6 +1,6 @@
-"""Processes: the environment variables that they start with, and functions that run in a new one.
+"""Processes: their environment variables at the start, and functions that run in a new process.
 
-Nothing heavy may be imported here: the process may have to start again first.
+This module must not import large packages, because the process may have to be restarted first.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 SETTINGS = {
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",  # huge pages, which make both sides faster
-    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # PyTorch needs a part of the GPU's memory too
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",  # huge pages make both sides faster
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # PyTorch also needs GPU memory
 }
 """Environment variables for all measurements, unless the user has set them."""
 
 
 def restart_with_settings(others: Mapping[str, str] | None = None) -> None:
-    """Starts this process again, unless its environment has all settings.
+    """Restarts this process, unless its environment has all settings.
 
     Args:
-      others: more variables, which replace the user's.
+      others: further variables, which replace those of the user.
     """
     wanted = {**SETTINGS, **os.environ, **(others or {})}
     if wanted != dict(os.environ):
@@ -34,6 +34,6 @@ def restart_with_settings(others: Mapping[str, str] | None = None) -> None:
 
 
 def in_new_process(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Returns what a function returns in a process that has done nothing else."""
+    """Runs a function in a new process and returns its result."""
     with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, *args, **kwargs).result()

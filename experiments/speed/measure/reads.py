@@ -14,11 +14,11 @@ from typing import Any
 class ReadCounter:
     """Counts how often Python opens the files below a folder for reading, from now to the end of this process.
 
-    Libraries that open files themselves are not seen, such as TensorStore, which reads checkpoints. A file that is
-    opened by `os.open` counts when it becomes a Python file, on Linux alone.
+    It does not count files that libraries open themselves, such as TensorStore, which reads checkpoints. A file opened
+    by `os.open` counts when it becomes a Python file, only on Linux.
 
     Attributes:
-      reads: how often, by the file's path in the folder.
+      reads: the number of times, by the path of the file in the folder.
     """
 
     def __init__(self, folder: pathlib.Path):
@@ -27,7 +27,7 @@ class ReadCounter:
         sys.addaudithook(self._count)  # a hook cannot be removed
 
     def _count(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if event != "open" or not (arguments[1] or "").startswith("r"):  # it is `os.open`'s that has no mode
+        if event != "open" or not (arguments[1] or "").startswith("r"):  # the event of `os.open` has no mode
             return
         with contextlib.suppress(OSError):
             file = arguments[0]
@@ -37,12 +37,12 @@ class ReadCounter:
 
 
 def count_reads(reads: Mapping[str, int]) -> dict[str, Any]:
-    """Returns a row's fields about reads: of all files, of the file that is read most often, and by the files' names.
+    """Returns the fields of a row about reads: of all files, of the file with the most reads, and by file name.
 
     The files below a folder `checkpoints` count under that name.
 
     Args:
-      reads: how often each file was opened for reading, by its path.
+      reads: the number of times that each file was opened for reading, by its path.
     """
     by_name: dict[str, list[int]] = collections.defaultdict(list)
     for path, count in reads.items():

@@ -1,6 +1,6 @@
-"""A worker as the benchmark sees it: a contender that makes its steps in a process of its own; see `worker`.
+"""A worker from the side of the benchmark: a contender that makes its steps in its own process; see `worker`.
 
-Sides that share a process would share its allocator, and its memory's peak.
+If both sides were in one process, they would share its allocator and its memory peak.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from typing import Any
 from experiments.speed.inputs.workloads import Dtype
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-"""The folder in which `experiments` and `jaxopt_bench` lie."""
+"""The folder that contains `experiments` and `jaxopt_bench`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """Which contender a worker makes.
+    """The description of the contender that a worker makes.
 
     Attributes:
       side: "jax", or the peer.
-      label: the workload's.
-      dtype: what the network computes in.
-      examples: images of the training split of noise.
-      way: the code path of a contender of ours, or how it updates parameters; the variant of one of the peer's.
-      backend: what JAX runs on, and so where the peer is to run.
-      members: of a population.
-      update: the optimizer whose updates alone are made; if it is empty, whole steps are.
-      python: the interpreter that runs the worker; if it is empty, the one that runs the benchmark.
-      data_dir: TFDS data directory of a workload of the suite, which `label` names then; if it is empty, `label` is
-        that of a line of the benchmark.
+      label: the label of the workload.
+      dtype: the type of the network's computations.
+      examples: number of images in the training split of noise.
+      way: for our contenders, the code path or the kind of parameter update; for the peer's contenders, the variant.
+      backend: the backend of JAX. The peer runs on the same kind of device.
+      members: number of members of a population.
+      update: the optimizer for updates alone; if it is empty, the contender makes whole steps.
+      python: the interpreter that runs the worker; if it is empty, the interpreter of the benchmark.
+      data_dir: the TFDS data directory for a workload of the suite with the name `label`; if it is empty, `label` is
+        the label of a line of the benchmark.
     """
 
     side: str
@@ -49,17 +49,17 @@ class Request:
 
 
 class WorkerError(Exception):
-    """A worker failed; the message is what it said."""
+    """A worker failed. The message comes from the worker."""
 
 
 class Remote:
-    """A contender in another process, as one that can be timed here."""
+    """A contender in another process. It can be timed like a local contender."""
 
     def __init__(self, request: Request):
-        """Returns when it is ready to make steps.
+        """Starts the worker, and returns when it is ready to make steps.
 
         Raises:
-          WorkerError: where it cannot be built.
+          WorkerError: if the contender cannot be built.
         """
         words = ["-m", "experiments.speed.measure.worker", json.dumps(dataclasses.asdict(request))]
         self.process = subprocess.Popen(
@@ -67,25 +67,25 @@ class Remote:
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # compilers chatter; what goes wrong comes as an answer
+            stderr=subprocess.DEVNULL,  # compilers print messages; errors come as answers
             text=True,
         )
         self._answer()
 
     def run(self, steps: int) -> None:
-        """Makes some steps, and returns when the device has finished them."""
+        """Makes the given number of steps, and returns when the device has finished them."""
         self._ask("run", steps)
 
     def settle(self) -> None:
-        """Lets it put away what it made ahead."""
+        """Lets the contender use up its prefetched batches."""
         self._ask("settle")
 
     def peak(self) -> dict[str, int | str]:
-        """Returns its peak memory in bytes, what it was before the network was built, and whose it is."""
+        """Returns its peak memory in bytes, the peak before the network was built, and the kind of memory."""
         return self._ask("peak")
 
     def state(self) -> dict[str, int]:
-        """Returns, of updates alone, how many parameters there are and the bytes of the optimizer's state."""
+        """Returns, for updates alone, the number of parameters and the bytes of the optimizer's state."""
         return self._ask("state")
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""How long a training step takes at least on a chip: what its operations take or its bytes, whichever is more."""
+"""A lower bound of the time of a training step on a chip: the time of its operations or of its bytes (the maximum)."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from experiments.speed.measure import flops
 from experiments.speed.measure.flops import Product
 from experiments.speed.measure.timing import Spread
 
-PARAMETER_BYTES = 4  # float32, whatever the network computes in
-NORMALISED = 8  # times that outputs are read or written by normalisation and activation: forward 3, backward 5
-UPDATED = 5  # times that parameters are, by SGD with momentum: read with gradient and momentum, written with momentum
+PARAMETER_BYTES = 4  # always float32
+NORMALISED = 8  # reads and writes of outputs by normalisation and activation: 3 forward, 5 backward
+UPDATED = 5  # reads and writes of SGD with momentum: reads parameter, gradient, momentum; writes parameter, momentum
 
 
 @dataclasses.dataclass(frozen=True)
 class Chip:
-    """What a chip can do at most.
+    """The limits of a chip.
 
     Attributes:
-      name: of the chip.
-      flops: operations a second of matrix products, an addition counting as one.
-      bandwidth: bytes a second to and from its memory.
-      source: of both.
+      name: the name of the chip.
+      flops: operations per second of matrix products; an addition counts as one.
+      bandwidth: bytes per second to and from its memory.
+      source: the source of both numbers.
     """
 
     name: str
@@ -43,17 +43,18 @@ CHIPS = (
 
 
 def least_seconds(products: Sequence[Product], parameters: int, number_bytes: int, chip: Chip) -> float:
-    """Returns the time below which no training step of a network can be, as far as the model goes.
+    """Returns a lower bound of the time of a training step of a network, according to a model.
 
-    Each product is made forward, for its kernel's gradient and, but for the first, for its images' gradient; each reads
-    its operands from memory once and writes its result. Outputs of all but the last are normalised and activated, which
-    reads them for their statistics before it can begin. Sums of shortcuts, augmentation and metrics are left out.
+    Each product is computed in the forward pass, for the gradient of its kernel and, except the first product, for the
+    gradient of its images. Each computation reads its operands from memory once and writes its result. The outputs of
+    all products except the last are normalised and activated, after a read for their statistics. Sums of shortcuts,
+    augmentation and metrics are not counted.
 
     Args:
-      products: of the forward pass on a batch; see `flops.products`.
-      parameters: how many the network has.
-      number_bytes: of a number that flows through the network.
-      chip: what it runs on.
+      products: the products of the forward pass on a batch; see `flops.products`.
+      parameters: the number of parameters of the network.
+      number_bytes: the bytes of an activation.
+      chip: the chip.
     """
     seconds = UPDATED * PARAMETER_BYTES * parameters / chip.bandwidth
     for index, product in enumerate(products):
@@ -69,13 +70,13 @@ def least_seconds(products: Sequence[Product], parameters: int, number_bytes: in
 
 
 def this_chip(dtype: Dtype) -> Chip:
-    """Returns what is measured here: the rate of a large product, and of adding to a large array."""
+    """Returns the measured limits of this machine: the rate of a large product, and of an addition to a large array."""
     rate = flops.matmul_rate(dtype).median
     return Chip(jax.local_devices()[0].device_kind, rate, _bandwidth().median, "measured")
 
 
 def _bandwidth(numbers: int = 1 << 26) -> Spread:
-    """Returns the bytes per second that adding to a large array reads and writes."""
+    """Returns the bytes per second that an addition to a large array reads and writes."""
     add = jax.jit(lambda array: array + 1)
     array = jnp.zeros(numbers, jnp.float32)
     return flops.measured_rate(lambda: add(array), 2 * array.nbytes)

@@ -1,4 +1,4 @@
-"""A reporter that interrupts training at a chosen step, as Ctrl-C or a batch system would."""
+"""A reporter that interrupts training at a chosen step, like Ctrl-C or a batch system."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jaxopt_bench.runs import Reporter
 
 
 class StoppedAt(Reporter):
-    """Asks its own process to stop, once, when the run has reached a step."""
+    """Asks its own process to stop, once, when the run reaches a step."""
 
     def __init__(self, step: int | None):
         """Args: the step; None for never."""

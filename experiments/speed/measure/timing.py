@@ -1,4 +1,4 @@
-"""Measuring by turns: contenders alternate in short blocks, so that what disturbs the machine disturbs all of them."""
+"""Alternating measurement: contenders alternate in short blocks, so that disturbances of the machine affect all."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ class Contender(Protocol):
     """Something that makes steps."""
 
     def run(self, steps: int) -> None:
-        """Makes some steps, and returns when the device has finished them."""
+        """Makes the given number of steps, and returns when the device has finished them."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """How long to measure.
+    """The duration of a measurement.
 
     Attributes:
-      rounds: blocks of each contender that count.
-      block_seconds: how long a block should last; it has one step at least.
-      warmup: blocks of each contender that do not count.
+      rounds: number of measured blocks of each contender.
+      block_seconds: the intended duration of a block. A block has at least one step.
+      warmup: number of blocks of each contender before the measured blocks.
     """
 
     rounds: int
@@ -48,37 +48,37 @@ class Spread:
         return cls(median, lower, upper)
 
     def fields(self, name: str) -> dict[str, float | list[float]]:
-        """Returns a row's two fields: the median under `name`, and the quartiles."""
+        """Returns two fields of a row: the median under `name`, and the quartiles."""
         return {name: self.median, f"{name}_quartiles": [self.lower, self.upper]}
 
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """What one contender took.
+    """The measured times of one contender.
 
     Attributes:
-      steps: of each block.
-      seconds: for each round, per step.
+      steps: number of steps in each block.
+      seconds: seconds per step in each round.
     """
 
     steps: int
     seconds: tuple[float, ...]
 
     def per_second(self, count: int) -> Spread:
-        """Returns how many of something a second, where each step handles `count` of them."""
+        """Returns the number of items per second, if each step handles `count` items."""
         return Spread.of([count / seconds for seconds in self.seconds])
 
     def milliseconds(self) -> Spread:
-        """Returns the milliseconds of a step."""
+        """Returns the milliseconds per step."""
         return Spread.of([1e3 * seconds for seconds in self.seconds])
 
 
 def alternate(
     contenders: Mapping[str, Contender], plan: Plan, clock: Callable[[], float] = time.perf_counter
 ) -> dict[str, Timing]:
-    """Returns each contender's seconds per step, measured by turns.
+    """Returns the seconds per step of each contender, measured in alternating blocks.
 
-    Every second round goes backwards, so that a drift within a round favours nobody.
+    Every second round has the reverse order, so that a drift within a round favours no contender.
     """
     steps = {name: steps_per_block(contender, plan.block_seconds, clock) for name, contender in contenders.items()}
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
@@ -93,13 +93,13 @@ def alternate(
 
 
 def settle(contender: Contender) -> None:
-    """Lets a contender that works ahead between its blocks put that away, so that it is timed in its steady state."""
+    """Lets a contender use up the work that it did between its blocks, so that its steady state is measured."""
     if hasattr(contender, "settle"):
         contender.settle()
 
 
 def steps_per_block(contender: Contender, block_seconds: float, clock: Callable[[], float]) -> int:
-    """Returns how many steps last about a block; the first, which compiles, is not timed."""
+    """Returns the number of steps that take about one block. The first step, which compiles, is not timed."""
     contender.run(1)
     steps = 1
     while True:
@@ -113,7 +113,7 @@ def steps_per_block(contender: Contender, block_seconds: float, clock: Callable[
 
 
 def ratio(ones: Timing, others: Timing) -> Spread:
-    """Returns how many times as fast one contender is as another: the spread of the rounds' own ratios."""
+    """Returns the speed of one contender relative to another: the spread of the ratios in the rounds."""
     return Spread.of([other / one for one, other in zip(ones.seconds, others.seconds, strict=True)])
 
 

@@ -1,7 +1,7 @@
 """The process that builds one contender and makes its steps: `python -m experiments.speed.measure.worker REQUEST`.
 
-It does what lines of JSON on its input ask for: `run` some steps, `settle`, tell its `peak` memory or its `state`. It
-answers each with a line.
+It reads requests as lines of JSON from its input: `run` some steps, `settle`, or return its `peak` memory or its
+`state`. It answers each request with a line.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class Built:
 
     Attributes:
       contender: makes training steps, or updates alone.
-      device_peak: returns the device's peak memory in bytes; None where the device is the host.
-      before: the host's peak memory in bytes before the network was built.
-      state: of updates alone, returns the number of parameters and the bytes of the optimizer's state.
+      device_peak: returns the peak memory of the device in bytes; None if the device is the host.
+      before: the peak memory of the host in bytes before the network was built.
+      state: for updates alone, returns the number of parameters and the bytes of the optimizer's state.
     """
 
     contender: Contender
@@ -43,7 +43,7 @@ class Built:
 
 
 def serve(request: Request, asked: TextIO, answers: TextIO) -> None:
-    """Builds the contender and does what is asked, until nothing more is."""
+    """Builds the contender and answers requests until the input ends."""
 
     def answer(value: Any) -> None:
         answers.write(json.dumps(value) + "\n")
@@ -73,7 +73,7 @@ def _build(request: Request) -> Built:
             return Built(updater, training.peak_bytes, before, updater.state)
         path = CodePath.from_json(request.way)
         return Built(training.Trainer(task, noise(task), path, request.members), training.peak_bytes, before)
-    # Imported only here: a worker of the JAX side must not hold PyTorch, which may also not be installed.
+    # Imported only here: a worker of the JAX side must not load PyTorch, and PyTorch may not be installed.
     from experiments.speed.torch_side.peer import TorchPeer
 
     peer = TorchPeer(request.backend, (request.way,))
@@ -98,7 +98,7 @@ def _build_of_suite(request: Request) -> Built:
 
 
 def _do(built: Built, what: str, steps: int) -> Any:
-    """Does what a line asks for, and returns the answer as a JSON value."""
+    """Executes a request, and returns the answer as a JSON value."""
     if what == "run":
         built.contender.run(steps)
     elif what == "settle":
@@ -116,5 +116,5 @@ def _do(built: Built, what: str, steps: int) -> Any:
 
 if __name__ == "__main__":
     with os.fdopen(os.dup(1), "w") as pipe:
-        os.dup2(2, 1)  # whatever a library prints must not be taken for an answer
+        os.dup2(2, 1)  # the output of a library must not look like an answer
         serve(Request(**json.loads(sys.argv[1])), sys.stdin, pipe)

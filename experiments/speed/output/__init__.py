@@ -1,1 +1,1 @@
-"""The output of the measurements: a JSON document with hardware, versions and command, and tables for people."""
+"""The output of the measurements: a JSON document with hardware, versions and command, and readable tables."""

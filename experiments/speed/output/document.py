@@ -22,7 +22,7 @@ Row = dict[str, Any]
 
 RESULTS = pathlib.Path(__file__).parents[1] / "results"
 VARIABLES = ("GLIBC_TUNABLES", "OMP_NUM_THREADS", "XLA_FLAGS", "XLA_PYTHON_CLIENT_PREALLOCATE")
-"""Those that change how fast either side is."""
+"""The environment variables that affect the speed of a side."""
 
 
 @dataclasses.dataclass
@@ -31,11 +31,11 @@ class Document:
 
     Attributes:
       hardware: device, processor, cores, memory.
-      versions: of Python and of every package that matters, and the source's revision.
-      settings: how long was measured, and the environment variables that matter.
-      command: what was typed.
-      date: when it began, UTC.
-      quick: whether so little was measured that the numbers mean nothing.
+      versions: the versions of Python and of all relevant packages, and the revision of the source.
+      settings: the durations of the measurements, and the relevant environment variables.
+      command: the command line.
+      date: the start of the measurements, in UTC.
+      quick: whether the measurements were too short to be meaningful.
       rows: the results, each with its `section`.
     """
 
@@ -55,13 +55,13 @@ class Document:
         peer_versions: Mapping[str, str] | None = None,
         quick: bool = False,
     ) -> Document:
-        """Returns the document of this machine and this moment, without rows.
+        """Returns the document for this machine and the current time, without rows.
 
         Args:
-          module: the command's, as of `python -m`.
-          settings: how long is measured.
-          peer_versions: of other frameworks that are measured, by their names.
-          quick: whether so little is measured that the numbers mean nothing.
+          module: the module of the command, the argument of `python -m`.
+          settings: the durations of the measurements.
+          peer_versions: the versions of other measured frameworks, by name.
+          quick: whether the measurements are too short to be meaningful.
         """
         here = origin(module)
         here["versions"] |= peer_versions or {}
@@ -69,15 +69,15 @@ class Document:
         return cls(**here, settings={**(settings or {}), "environment": variables}, quick=quick)
 
     def write(self, path: pathlib.Path) -> None:
-        """Writes the whole document; it replaces an earlier one."""
+        """Writes the whole document, and replaces an earlier one."""
         write_json(path, dataclasses.asdict(self))
 
 
 def origin(module: str) -> dict[str, Any]:
-    """Returns what every measurement records about itself: hardware, versions, command and date, as JSON values.
+    """Returns the common facts of each measurement: hardware, versions, command and date, as JSON values.
 
     Args:
-      module: the command's, as of `python -m`.
+      module: the module of the command, the argument of `python -m`.
     """
     here = environment(choose_code_path())
     return {
@@ -89,9 +89,9 @@ def origin(module: str) -> dict[str, Any]:
 
 
 def write_json(path: pathlib.Path, value: object) -> None:
-    """Writes a JSON file whole or not at all, in a folder that is made where it is absent.
+    """Writes a complete JSON file or none, in a folder that is created if it does not exist.
 
-    The user names the file, so a symbolic link is followed.
+    Symbolic links are followed, because the user names the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as (file, _):
@@ -99,6 +99,6 @@ def write_json(path: pathlib.Path, value: object) -> None:
 
 
 def default_path(device: str, sections: Sequence[str] = (), quick: bool = False) -> pathlib.Path:
-    """Returns where a document goes: a file named by the hardware, and by its sections if it has not all of them."""
+    """Returns the path of a document. Its name contains the hardware and, if not all are measured, the sections."""
     words = [device, *sections, *(["quick"] if quick else [])]
     return RESULTS / ("-".join(re.sub(r"[^a-z0-9]+", "-", word.lower()).strip("-") for word in words) + ".json")

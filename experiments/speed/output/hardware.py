@@ -1,4 +1,4 @@
-"""The hardware that the numbers depend on, and whether other programs keep it busy."""
+"""The hardware of the measurements, and a check whether other programs keep it busy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import jax
 
 
 def hardware() -> dict[str, Any]:
-    """Returns what the numbers depend on and what names the file."""
+    """Returns the facts about the hardware that affect the numbers, and the name for the file."""
     device = jax.local_devices()[0]
     processor = _processor()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -29,9 +29,9 @@ def hardware() -> dict[str, Any]:
 
 
 def busy_elsewhere(seconds: float = 0.5) -> float | None:
-    """Returns the share of all cores that other programs keep busy while this one and its workers wait.
+    """Returns the share of all cores that other programs use while this program and its workers wait.
 
-    Where it is more than a few percent, CPU timings mean little. None where the system does not tell.
+    If it is more than a few percent, CPU timings are not reliable. None if the system does not report it.
     """
     before = _core_times()
     time.sleep(seconds)
@@ -43,7 +43,7 @@ def busy_elsewhere(seconds: float = 0.5) -> float | None:
 
 
 def _core_times() -> tuple[int, int] | None:
-    """Returns how long all cores have been idle, and all their time, in ticks since the machine started."""
+    """Returns the idle time and the total time of all cores, in ticks since the machine started."""
     try:
         line = pathlib.Path("/proc/stat").read_text(encoding="utf-8").partition("\n")[0]
     except OSError:
@@ -53,7 +53,7 @@ def _core_times() -> tuple[int, int] | None:
 
 
 def _processor() -> str:
-    """Returns the processor's name, with what tells apart those that a hypervisor calls alike."""
+    """Returns the name of the processor, with details that distinguish processors with equal names in a hypervisor."""
     try:
         text = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:

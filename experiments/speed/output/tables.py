@@ -1,4 +1,4 @@
-"""Tables for people: the columns of each section, and where they are printed."""
+"""Readable tables: the columns of each section, and the console that prints them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Cell = Callable[[Row], str]
 
 
 def console() -> Console:
-    """Returns where to print: the terminal, or a file with lines that are as long as a table needs."""
+    """Returns the console: the terminal, or a file with lines long enough for a table."""
     return Console() if sys.stdout.isatty() else Console(width=150)
 
 
 def spread(name: str, form: str = ",.0f") -> Cell:
-    """Returns a cell of a median with its quartiles."""
+    """Returns a cell with a median and its quartiles."""
 
     def cell(row: Row) -> str:
         if row.get(name) is None:
@@ -32,7 +32,7 @@ def spread(name: str, form: str = ",.0f") -> Cell:
 
 
 def value(name: str, form: str = "") -> Cell:
-    """Returns a cell of one field."""
+    """Returns a cell with one field."""
 
     def cell(row: Row) -> str:
         found = row.get(name)
@@ -42,12 +42,12 @@ def value(name: str, form: str = "") -> Cell:
 
 
 def peak(name: str) -> Cell:
-    """Returns a cell of peak memory in MiB."""
+    """Returns a cell with a peak memory in MiB."""
     return lambda row: f"{row[name]['bytes'] / 2**20:,.0f}" if name in row else "–"
 
 
 def megabytes(name: str) -> Cell:
-    """Returns a cell of bytes in MB."""
+    """Returns a cell with bytes in MB."""
     return lambda row: f"{row[name] / 1e6:,.0f}" if name in row else "–"
 
 
@@ -153,7 +153,7 @@ COLUMNS: Mapping[str, Mapping[str, Cell]] = {
 
 
 def show(document: Document, console: Console) -> None:
-    """Prints the document's rows."""
+    """Prints the rows of a document."""
     versions = document.versions
     packages = ", ".join(f"{name} {versions[name]}" for name in ("jax", "flax", "torch") if versions.get(name))
     console.print(f"{document.hardware['name']}; {packages}", markup=False, highlight=False)
@@ -166,7 +166,7 @@ def show(document: Document, console: Console) -> None:
 
 
 def line(row: Row) -> str:
-    """Returns a row as one line, to be read while the next is measured."""
+    """Returns a row as one line, which is printed while the next row is measured."""
     names = ("section", "network", "optimizer", "batch_size", "dtype", "path", "members", "cache")
     where = " ".join(str(row[name]) for name in names if name in row)
     cells = {name: cell(row) for name, cell in COLUMNS[row["section"]].items() if name not in WORKLOAD}
@@ -174,7 +174,7 @@ def line(row: Row) -> str:
 
 
 def section_table(section: str, columns: Mapping[str, Cell], rows: Sequence[Row]) -> Table:
-    """Returns one section's table; medians, and in brackets the quartiles."""
+    """Returns the table of a section: medians, with quartiles in brackets."""
     table = Table(title=section, box=box.SIMPLE, title_justify="left")
     for name in columns:
         table.add_column(name, no_wrap=name in ("network", "type", "path"))

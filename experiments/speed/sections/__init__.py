@@ -1,4 +1,4 @@
-"""What `python -m experiments.speed` measures: a file for each section, each of which yields rows of its table.
+"""The sections of `python -m experiments.speed`: one file for each section, which yields the rows of its table.
 
-`flags` is the command line, `run` goes through the sections, `bench` is what every section is given.
+`flags` is the command line, `run` measures the sections, and `bench` is the common input of all sections.
 """

@@ -1,4 +1,4 @@
-"""What every section is given: how long to measure, the peer, where data lies."""
+"""The common input of all sections: the durations of the measurements, the peer, and the data directory."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ CIFAR_EXAMPLES = 50_000
 
 
 class Peer(Protocol):
-    """Another framework, with the same networks.
+    """Another framework with the same networks.
 
     Attributes:
-      name: what rows call it.
-      variants: the ways it has to run a network, all of which are measured.
-      extras: more variants for single experiments, by their names.
+      name: its name in rows.
+      variants: its ways to run a network. All of them are measured.
+      extras: further variants for single experiments, by name of the experiment.
     """
 
     name: str
@@ -36,30 +36,30 @@ class Peer(Protocol):
         """Its version."""
 
     def answer(self, task: Task, probe: Probe, exactly: bool = False) -> Answer:
-        """Returns what the network computes from the probe's weights, dropout off; exactly is in float64."""
+        """Returns the answer of the network with the weights of the probe, without dropout; `exactly` uses float64."""
 
     @property
     def suite_variants(self) -> tuple[str, ...]:
-        """The ways that it has to train the suite's workloads, all of which are measured."""
+        """Its ways to train the workloads of the suite. All of them are measured."""
 
     def first_losses(self, task: Task, first: FirstSteps) -> list[float]:
         """Returns the losses of the steps that `first` describes."""
 
     def update_form(self, optimizer: str) -> str | None:
-        """Returns in which form it has an optimizer of ours, by our name; None where it has none."""
+        """Returns the form of its version of our optimizer, given our name; None if it has no such optimizer."""
 
 
 class Worker(Contender, Protocol):
-    """A contender that can be measured otherwise, too."""
+    """A contender that also reports its memory and its state."""
 
     def peak(self) -> dict[str, int | str]:
         """Returns its peak memory."""
 
     def state(self) -> dict[str, int]:
-        """Returns, of updates alone, how many parameters there are and the bytes of the optimizer's state."""
+        """Returns, for updates alone, the number of parameters and the bytes of the optimizer's state."""
 
     def close(self) -> None:
-        """Ends it, and frees what it holds."""
+        """Ends the worker and frees its resources."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,17 +67,17 @@ class Bench:
     """One call of the benchmark.
 
     Attributes:
-      peer: what the networks are measured beside.
-      start: makes a contender, in a process of its own but in tests.
-      backend: what JAX runs on.
-      plan: how long to measure.
+      peer: the framework to which the networks are compared.
+      start: makes a contender, in its own process except in tests.
+      backend: the backend of JAX.
+      plan: the durations of the measurements.
       workloads: the lines of the networks' section.
-      layers: the implementations of our layers, each measured in rows of its own.
-      dtypes: what networks compute in, each in a row of its own.
-      pythons: interpreters whose JAX trains networks in rows of its own, besides the one that runs the benchmark.
-      data_dir: TFDS data directory for the sections that run the project whole.
-      examples: images of the training split of noise.
-      quick: whether only whether it runs matters.
+      layers: the implementations of our layers. Each has its own rows.
+      dtypes: the types of the networks' computations. Each has its own row.
+      pythons: further interpreters with other versions of JAX. Each has its own rows.
+      data_dir: the TFDS data directory for the sections with complete runs.
+      examples: number of images in the training split of noise.
+      quick: whether to check only that the benchmark runs.
     """
 
     peer: Peer
@@ -94,7 +94,7 @@ class Bench:
 
 
 def describe(section: str, workload: Workload, dtype: Dtype, path: CodePath, bench: Bench) -> Row:
-    """Returns the fields that every row begins with."""
+    """Returns the first fields of each row."""
     return {
         "section": section,
         "network": workload.network,

@@ -1,4 +1,4 @@
-"""What an epoch of a whole run costs beside its steps alone: evaluation, checkpoints, logging."""
+"""The cost of an epoch of a complete run, compared with its steps alone: evaluation, checkpoints, logging."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from jaxopt_bench.training import Task, choose_code_path
 
 
 class EpochMarks(Reporter):
-    """Notes when each epoch's metrics were written."""
+    """Records the times at which the metrics of each epoch were written."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []
 
     def measured(self, records: Sequence[Record]) -> None:
-        """Notes the time where the lines are an epoch's."""
+        """Records the time if the lines belong to an epoch."""
         if records and records[0]["split"] == "train":
             self.ends.append(time.perf_counter())
 
 
 def rows(bench: Bench, experiments: tuple[str, ...], epochs: int, turns: int) -> Iterator[Row]:
-    """Yields a row for each experiment: whole runs and bare steps by turns.
+    """Yields a row for each experiment. Complete runs and bare steps alternate.
 
-    The first epoch of a run, in which everything is compiled, does not count.
+    The first epoch of a run does not count, because it includes the compilation.
     """
     for name in experiments:
         found = catalog.find(name)
@@ -49,12 +49,12 @@ def rows(bench: Bench, experiments: tuple[str, ...], epochs: int, turns: int) ->
 
 @dataclasses.dataclass(frozen=True)
 class WholeRun:
-    """What a run took.
+    """The measured times of a run.
 
     Attributes:
-      task: what was trained.
-      epochs: seconds of each epoch after the first.
-      evaluation: of each, those in which the host waited for evaluations.
+      task: the training task.
+      epochs: the seconds of each epoch after the first.
+      evaluation: the seconds of each epoch in which the host waited for evaluations.
     """
 
     task: Task
@@ -68,7 +68,7 @@ def _whole_run(experiment: Experiment, bench: Bench) -> WholeRun:
         run = jaxopt_bench.train(experiment, Options(runs_dir=runs, data_dir=bench.data_dir, reporter=marks))
     evaluation = [
         sum(r["seconds"] for r in run.metrics if r["epoch"] == epoch and r["split"] not in ("train", "train_steps"))
-        for epoch in range(2, experiment.workload.epochs)  # not the last, at whose end the test split is read as well
+        for epoch in range(2, experiment.workload.epochs)  # without the last one, which also reads the test split
     ]
     task = task_on_images(experiment, run.config["task"]["train_examples"])
     return WholeRun(task, [end - begin for begin, end in itertools.pairwise(marks.ends)], evaluation)
@@ -91,7 +91,7 @@ def _row(experiment: Experiment, runs: list[WholeRun], bare: list[float], bench:
 
 
 def bare_epochs(task: Task, count: int) -> list[float]:
-    """Returns the seconds of as many steps as an epoch has, with nothing done between them."""
+    """Returns the seconds of epochs that consist only of steps."""
     trainer = Trainer(task, noise(task), choose_code_path())
     trainer.run(task.steps_per_epoch)
     seconds = []

@@ -1,4 +1,4 @@
-"""What `make bench` can be asked for. Nothing here imports JAX: the process may have to start anew first."""
+"""The flags of `make bench`. This module does not import JAX, because the process may have to be restarted first."""
 
 from __future__ import annotations
 
@@ -12,39 +12,40 @@ SECTIONS: tuple[Section, ...] = ("networks", "updates", "populations", "epoch", 
 
 @dataclasses.dataclass(frozen=True)
 class Flags:
-    """Measure how fast the project trains, beside PyTorch."""
+    """Compare the training speed of the project with PyTorch."""
 
     only: tuple[Section, ...] = SECTIONS
-    """Which sections; all by default."""
+    """The sections to measure; all by default."""
     workloads: tuple[str, ...] = ()
     """Networks (resnet20) or lines (alexnet-adamw-4) of the networks' section; all by default."""
     dtypes: tuple[Literal["float32", "bfloat16"], ...] = ()
-    """What networks compute in; by default float32, on GPUs bfloat16 as well."""
+    """The types of the networks' computations; by default float32, on GPUs also bfloat16."""
     layers: tuple[Literal["plain", "native", "pure", "onednn"], ...] = ("plain", "native", "pure", "onednn")
-    """The implementations of our layers to measure, each with the loop that suits it."""
+    """The implementations of our layers to measure, each with a suitable loop."""
     pythons: tuple[pathlib.Path, ...] = ()
-    """Interpreters of environments with other versions of JAX. With each, the networks' section is measured too."""
+    """Interpreters of environments with other versions of JAX. The networks' section is also measured with each."""
     variants: tuple[str, ...] = ()
-    """Which variants of PyTorch take part; by default all that fit the hardware."""
+    """The variants of PyTorch to measure; by default all that fit the hardware."""
     rounds: int = 11
-    """Blocks of each contender that count."""
+    """Number of measured blocks of each contender."""
     block_seconds: float = 1.0
-    """How long a block lasts; it has one step at least."""
+    """The duration of a block. A block has at least one step."""
     members: tuple[int, ...] = (1, 4, 16, 64)
     """Sizes of the populations."""
     populations: tuple[str, ...] = ()
     """Lines of the populations' section; by default the digits' network, the MLP and alexnet_small, on GPUs
     ResNet-20."""
     optimizers: tuple[str, ...] = ()
-    """Optimizers whose updates are timed; all by default."""
+    """The optimizers for the measurement of updates; all by default."""
     epochs: int = 4
-    """Epochs of a whole run, of which there are two; at least 3: the first, which compiles, does not count."""
+    """Number of epochs in each of the two complete runs; at least 3, because the first, which compiles, does not
+    count."""
     epoch_experiments: tuple[str, ...] = ()
-    """Experiments to run whole; by default the digits' network and alexnet_small, on GPUs ResNet-20 as well."""
+    """The experiments for complete runs; by default the digits' network and alexnet_small, on GPUs also ResNet-20."""
     startup_experiment: str = "cifar10_resnet20_sgd"
-    """The experiment whose start is timed."""
+    """The experiment for the measurement of the start."""
     repeats: int = 3
-    """How often a start is timed, with a cold and with a warm cache, and how often a population is resumed."""
+    """Number of measured starts, each with a cold and with a warm cache, and number of resumptions of a population."""
     resumed_members: tuple[int, ...] = (100, 800, 10_000)
     """Sizes of the populations that are resumed."""
     suite_workloads: tuple[str, ...] = ()
@@ -54,4 +55,4 @@ class Flags:
     out: pathlib.Path | None = None
     """The JSON document; by default experiments/speed/results/<hardware>.json."""
     quick: bool = False
-    """Only see whether it runs: as few steps as can be, and marked so."""
+    """Only check that the benchmark runs, with as few steps as possible. The results are marked as quick."""

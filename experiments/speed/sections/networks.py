@@ -1,4 +1,4 @@
-"""Training images/s of each network, beside the same network in the peer."""
+"""Training images/s of each network, compared with the same network in the peer."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from jaxopt_bench.training import CodePath
 
 
 def rows(bench: Bench) -> Iterator[Row]:
-    """Yields a row for each network, type and path, after checking that both sides compute the same.
+    """Yields a row for each network, type and path, after a check that both sides compute the same.
 
     Raises:
-      DisagreementError: if they do not agree; nothing more is measured then.
+      DisagreementError: if they do not agree. Then nothing more is measured.
     """
     rates = {dtype: flops.matmul_rate(dtype, 512 if bench.quick else None).median for dtype in bench.dtypes}
     for workload in bench.workloads:
@@ -38,7 +38,7 @@ def check(workload: Workload, dtype: Dtype, peer: Peer, layers: Sequence[LayersP
     """Returns the largest differences between the peer and every implementation of our layers.
 
     Raises:
-      DisagreementError: where one is over its bound.
+      DisagreementError: if a difference exceeds its bound.
     """
     task = make_task(workload, dtype, agreement.EXAMPLES + workload.batch_size)
     initial = initial_variables(task)
@@ -100,7 +100,7 @@ def _rows_of(workload: Workload, dtype: Dtype, rate: float, bench: Bench) -> Ite
 
 
 def _differences(workload: Workload, dtype: Dtype, peer: Peer, layers: Sequence[LayersPath]) -> dict[str, float]:
-    """Returns what the check finds in float32, and under other names in the type that is timed."""
+    """Returns the differences in float32 and, under other names, in the type that is measured."""
     found = check(workload, "float32", peer, layers)
     if dtype == "float32":
         return found
@@ -113,7 +113,7 @@ def _key(path: CodePath, python: str = "") -> str:
 
 @functools.cache
 def _jax_version(python: str) -> str:
-    """Returns the version of JAX that an interpreter has; the empty name stands for this one."""
+    """Returns the version of JAX of an interpreter. The empty name means this interpreter."""
     if not python:
         return jax.__version__
     asked = [python, "-c", "import jax; print(jax.__version__)"]
@@ -121,7 +121,7 @@ def _jax_version(python: str) -> str:
 
 
 def _peer_workers(workload: Workload, dtype: Dtype, bench: Bench) -> tuple[dict[str, Worker], dict[str, str]]:
-    """Returns the peer's variants that can make a step, and why the others cannot."""
+    """Returns the peer's variants that can make a step, and the errors of the others."""
     peer, workers, failures = bench.peer, {}, {}
     for variant in (*peer.variants, *peer.extras.get(workload.experiment, ())):
         try:

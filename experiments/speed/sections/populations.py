@@ -1,4 +1,4 @@
-"""What a member of a population costs, beside a run alone; on a CPU also how much faster several threads train it."""
+"""The cost of a member of a population, compared with a single run; on a CPU also the speed-up by several threads."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from experiments.speed.sections.bench import Bench, describe, request_of
 from jaxopt_bench.runs.environment import thread_count
 from jaxopt_bench.training import CodePath
 
-LONGEST_STEP = 30.0  # seconds; a population whose step would take longer is left out, and its row says so
+LONGEST_STEP = 30.0  # seconds; a population with a longer step is omitted, and its row says so
 
 
 def rows(bench: Bench, workloads: tuple[Workload, ...], members: tuple[int, ...]) -> Iterator[Row]:
-    """Yields a row for each network, path and number of members; each is measured by turns with a run alone.
+    """Yields a row for each network, path and number of members. Each measurement alternates with a single run.
 
-    Members that take turns in one thread are also measured by turns with the same members side by side.
+    If members are computed one after the other in one thread, this also alternates with the same members in parallel.
     """
     for workload in workloads:
         for dtype in bench.dtypes:
@@ -63,7 +63,7 @@ def _rows_of(workload: Workload, dtype: Dtype, path: CodePath, bench: Bench, mem
 
 
 def _side_by_side(timings: dict[str, Timing], peaks: dict[str, dict[str, int | str]], threads: int, count: int) -> Row:
-    """Returns a row's fields about the members side by side; {} if they were not measured so."""
+    """Returns the fields of a row about members in parallel; {} if this was not measured."""
     if (found := timings.get("side by side")) is None:
         return {}
     each = Timing(1, tuple(seconds / count for seconds in found.seconds))

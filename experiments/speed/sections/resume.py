@@ -1,4 +1,4 @@
-"""How long an interrupted population takes to resume, and how often it reads each of its files."""
+"""The time to resume an interrupted population, and the number of reads of each of its files."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from jaxopt_bench.problems import Rosenbrock
 from jaxopt_bench.runs import Interrupted, Options, Recording, Reporter
 
 STEPS_PER_EPOCH, EPOCHS = 100, 2
-LINE_EVERY = 5  # steps, after which the reporter is called at the latest, so that each resumption has some left
-PROBLEM = Rosenbrock(examples=STEPS_PER_EPOCH)  # so small that only the bookkeeping takes time
+LINE_EVERY = 5  # steps; the reporter is called at least this often, so that each resumption has some steps left
+PROBLEM = Rosenbrock(examples=STEPS_PER_EPOCH)  # so small that only the bookkeeping needs time
 OPTIMIZER = SGD(learning_rate=1e-4)
 
 
 @dataclasses.dataclass(frozen=True)
 class Resumed:
-    """What a resumption took.
+    """The measurements of a resumption.
 
     Attributes:
       start_seconds: from the call until the population was ready: checkpoint restored, records opened, configs written.
-      start_processor_seconds: of that, what this process's threads computed; other programs change it little.
-      step_seconds: from the call until the first new steps were made; compiled programs come from the cache.
-      reads: how often Python opened each file below the runs' folder for reading until then, by its path in it.
+      start_processor_seconds: the processor time of this process in this period. Other programs affect it little.
+      step_seconds: from the call until the first new steps were made. Compiled programs come from the cache.
+      reads: the number of times that Python opened each file in the runs' folder for reading until then, by its path.
     """
 
     start_seconds: float
@@ -48,9 +48,9 @@ class Resumed:
 
 
 def rows(bench: Bench, sizes: Sequence[int], repeats: int) -> Iterator[Row]:
-    """Yields a row for each size of the population, which is begun once and resumed several times.
+    """Yields a row for each size of the population. A population is started once and resumed several times.
 
-    Every resumption has a process of its own, and is interrupted again after its first steps.
+    Each resumption runs in its own process, and is interrupted again after its first steps.
     """
     for members in sizes:
         busy = busy_elsewhere()
@@ -73,7 +73,7 @@ def rows(bench: Bench, sizes: Sequence[int], repeats: int) -> Iterator[Row]:
 
 
 class Watch(StoppedAt):
-    """Notes when a population is ready and when it has made its first steps, and then interrupts it."""
+    """Records the times at which a population is ready and has made its first steps, and then interrupts it."""
 
     def __init__(self, counter: ReadCounter):
         super().__init__(0)
@@ -102,7 +102,7 @@ def _begin(members: int, folder: pathlib.Path) -> None:
 
 
 def _resume(members: int, folder: pathlib.Path) -> Resumed:
-    """Resumes the population, interrupts it after its first steps, and returns what that took."""
+    """Resumes the population, interrupts it after its first steps, and returns the measurements."""
     jax.devices()  # starts JAX, which is not timed
     watch = Watch(ReadCounter(folder / "runs"))
     _train_until_interrupted(members, folder, watch)
@@ -111,7 +111,7 @@ def _resume(members: int, folder: pathlib.Path) -> Resumed:
 
 
 def _train_until_interrupted(members: int, folder: pathlib.Path, reporter: Reporter) -> None:
-    """Trains, or resumes, the population in a folder, with compiled programs that are kept there too.
+    """Trains, or resumes, the population in a folder. The folder also contains the compiled programs.
 
     Raises:
       RuntimeError: if it was not interrupted.

@@ -1,4 +1,4 @@
-"""One call of the benchmark: its sections in order, each row written as soon as it is measured."""
+"""One call of the benchmark: its sections in order. Each row is written immediately after its measurement."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def measure(
     console: Console,
     start: Callable[[Request], Worker] = Remote,
 ) -> Document:
-    """Measures what the flags ask for, prints it, and returns what was written.
+    """Runs the measurements that the flags request, prints them, and returns the written document.
 
     Args:
-      flags: see there.
-      make_peer: makes the peer for a backend, with the variants that are asked for (None: all).
-      data_dir: TFDS data directory; data sets that are absent are prepared in it.
-      console: where to print.
+      flags: the flags; see `Flags`.
+      make_peer: makes the peer for a backend, with the requested variants (None: all).
+      data_dir: TFDS data directory. Missing data sets are prepared in it.
+      console: the console to print to.
       start: makes a contender.
     """
     bench = make_bench(flags, make_peer, start, data_dir)
@@ -62,7 +62,7 @@ def measure(
 
 
 def make_bench(flags: Flags, make_peer: MakePeer, start: Callable[[Request], Worker], data_dir: pathlib.Path) -> Bench:
-    """Returns what the flags ask for, with the defaults of this hardware.
+    """Returns the settings from the flags, with the defaults for this hardware.
 
     Raises:
       UserError: if an interpreter does not exist.
@@ -90,7 +90,7 @@ def make_bench(flags: Flags, make_peer: MakePeer, start: Callable[[Request], Wor
 
 
 def section_rows(section: Section, flags: Flags, bench: Bench) -> Iterator[Row]:
-    """Returns the rows of one section, measured as they are asked for."""
+    """Returns an iterator over the rows of one section. Each row is measured when it is requested."""
     if section == "networks":
         return networks.rows(bench)
     if section == "populations":

@@ -1,4 +1,4 @@
-"""Seconds from the command line to the first step done, with a cold and with a warm compilation cache."""
+"""Seconds from the command line to the end of the first step, with a cold and with a warm compilation cache."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ POLL = 0.005
 
 
 def rows(bench: Bench, experiment: str, repeats: int) -> Iterator[Row]:
-    """Yields a row for the cold cache and one for the warm."""
+    """Yields a row for the cold cache and a row for the warm cache."""
     found = catalog.find(experiment)
     seconds: dict[str, list[float]] = {"cold": [], "warm": []}
     if not bench.quick:
-        _both(experiment, bench.data_dir)  # the first reads Python's files from the disk, as no later one does
+        _both(experiment, bench.data_dir)  # only the first start reads Python's files from the disk
     for _ in range(repeats):
         for cache, measured in _both(experiment, bench.data_dir).items():
             seconds[cache].append(measured)
@@ -41,7 +41,7 @@ def rows(bench: Bench, experiment: str, repeats: int) -> Iterator[Row]:
 
 
 def _both(experiment: str, data_dir: pathlib.Path) -> dict[str, float]:
-    """Returns the seconds of a start with an empty compilation cache, and of a second with what the first left."""
+    """Returns the seconds of a start with an empty compilation cache, and of a second start with the filled cache."""
     with tempfile.TemporaryDirectory() as folder:
         cache = pathlib.Path(folder) / "cache"
         return {
@@ -56,13 +56,13 @@ def seconds_to_first_step(
     """Starts a run from the command line, waits for its first line of metrics, and ends it.
 
     Args:
-      experiment: its name.
-      data_dir: TFDS data directory in which its data set is prepared.
-      runs_dir: an empty or absent folder.
-      cache: the compilation cache's folder.
+      experiment: the name of the experiment.
+      data_dir: TFDS data directory that contains its prepared data set.
+      runs_dir: a folder that is empty or does not exist.
+      cache: the folder of the compilation cache.
 
     Raises:
-      RuntimeError: where the run ends before its first step, or takes too long for it.
+      RuntimeError: if the run ends before its first step, or its first step takes too long.
     """
     command = [sys.executable, "-m", "jaxopt_bench", "run", experiment, "--log-every", "1"]
     command += ["--data-dir", str(data_dir), "--runs-dir", str(runs_dir)]

@@ -1,6 +1,6 @@
-"""The suite's workloads: a population of ours beside the peer, which trains one run after another.
+"""The suite's workloads: our population compared with the peer, which trains one run after another.
 
-A row says how many examples (images, sequences, rows, points) a second each side trains on, over all runs.
+A row contains the number of training examples (images, sequences, rows, points) per second of each side, over all runs.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ MEMBERS = 8
 
 
 def rows(bench: Bench, workloads: Sequence[Workload]) -> Iterator[Row]:
-    """Yields a row for each workload, after checking that both sides make the same first steps.
+    """Yields a row for each workload, after a check that both sides make the same first steps.
 
     Raises:
-      DisagreementError: if they do not agree; nothing more is measured then.
+      DisagreementError: if they do not agree. Then nothing more is measured.
     """
     for workload in workloads:
         difference = check(workload, bench, choose_code_path(bench.backend))
@@ -39,15 +39,15 @@ def rows(bench: Bench, workloads: Sequence[Workload]) -> Iterator[Row]:
 def check(workload: Workload, bench: Bench, path: CodePath) -> float:
     """Returns the largest relative difference between both sides' losses of the first steps.
 
-    Both sides begin with the same weights, take the same batches and the same random numbers, and drop nothing.
+    Both sides start with the same weights, use the same batches and random numbers, and have no dropout.
 
     Args:
-      workload: of the suite.
-      bench: whose peer is compared.
-      path: how ours is computed.
+      workload: a workload of the suite.
+      bench: the settings, with the peer to compare.
+      path: the code path of our side.
 
     Raises:
-      DisagreementError: if the losses differ by more than rounding, naming the workload and the losses.
+      DisagreementError: if the losses differ by more than rounding. The message names the workload and the losses.
     """
     task = suite_task(workload, bench.data_dir, dataclasses.replace(path, side_by_side=1), drops=False)
     return compare(workload.name, first_losses(task), bench.peer.first_losses(task, first_steps(task)))
@@ -57,7 +57,7 @@ def compare(name: str, ours: Sequence[float], theirs: Sequence[float]) -> float:
     """Returns the largest relative difference between losses of the same steps.
 
     Raises:
-      DisagreementError: where one is over its bound, or not a number.
+      DisagreementError: if a difference exceeds its bound or is NaN.
     """
     bound = LOSS_BOUND["float32"]
     differences = [

@@ -1,4 +1,4 @@
-"""What one update costs, of every optimizer, beside plain SGD and beside the peer's: time, and bytes of state."""
+"""The cost of one update of each optimizer, compared with plain SGD and with the peer: time, and bytes of state."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from jaxopt_bench.training.code_path import UpdatesPath
 
 
 def rows(bench: Bench, names: tuple[str, ...]) -> Iterator[Row]:
-    """Yields a row for each optimizer, measured by turns with plain SGD and with the peer's of that name.
+    """Yields a row for each optimizer. Its measurement alternates with plain SGD and with the peer's same optimizer.
 
-    Updates alone are what the peer makes; training also needs the norms of gradient and update, and checks them.
+    The peer makes only updates. Training also needs the norms of gradient and update, and checks them.
     """
     path = choose_code_path(bench.backend).updates
     with contextlib.closing(_start(bench, "jax", "sgd", _way(path))) as sgd:

@@ -1,5 +1,5 @@
-"""The PyTorch side, written as one would write it for speed. Only modules of this package import PyTorch.
+"""The PyTorch side, written for speed in the usual way. Only modules of this package import PyTorch.
 
-`peer` is what the benchmark calls; `networks` has the networks, `training` the training steps, `loader` an ordinary
-input pipeline, `updates` the updates of optimizers alone.
+The benchmark calls `peer`. `networks` has the networks, `training` the training steps, `loader` an ordinary input
+pipeline, and `updates` the updates of optimizers alone.
 """

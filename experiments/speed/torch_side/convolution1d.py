@@ -11,7 +11,7 @@ from jaxopt_bench.models import CNN1D
 
 
 class CNN1DTorch(nn.Module):
-    """Convolutions over the length with stride 2, each followed by ReLU, then a dense layer on all that is left."""
+    """Convolutions over the length with stride 2, each followed by ReLU, then a dense layer on the remaining values."""
 
     def __init__(self, config: CNN1D, num_outputs: int, shape: tuple[int, ...]):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Derivatives of networks by their inputs in PyTorch, for differential equations."""
+"""Derivatives of networks with respect to their inputs in PyTorch, for differential equations."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch import Tensor, nn
 def second_derivative(network: nn.Module, points: Tensor) -> Tensor:
     """Returns the second derivative of a network of one coordinate at points [points, 1], in the same shape.
 
-    Compiled, it is the derivative of a directional derivative, since torch.compile does not support gradients of
-    gradients (double backward). Eagerly, it is a gradient of a gradient.
+    In compiled mode, it is the derivative of a directional derivative, because torch.compile does not support gradients
+    of gradients (double backward). In eager mode, it is the gradient of a gradient.
     """
     if torch.compiler.is_compiling():
         direction = torch.ones_like(points)

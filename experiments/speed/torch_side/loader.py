@@ -1,6 +1,6 @@
-"""An ordinary PyTorch input pipeline: workers crop and flip one image after the other on the host, and batches travel.
+"""An ordinary PyTorch input pipeline: workers crop and flip single images on the host, and batches are transferred.
 
-What a first script does; it shows what images that stay on the device are worth.
+A first script usually does this. The comparison shows the benefit of keeping the images on the device.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ class LoaderTrainer(Trainer):
             num_workers=workers,
             pin_memory=device.type == "cuda",
             persistent_workers=True,
-            multiprocessing_context="forkserver",  # a fork would copy the threads' locks of JAX and CUDA
+            multiprocessing_context="forkserver",  # a fork would copy thread locks of JAX and CUDA
         )
-        self.ahead = workers * 2  # batches that the workers make before they are asked for
+        self.ahead = workers * 2  # batches that the workers prefetch
         self.batches = self._forever()
 
     def settle(self) -> None:
-        """Uses up what the workers made while others were measured."""
+        """Uses up the batches that the workers made while other contenders were measured."""
         for _ in range(self.ahead):
             next(self.batches)
 

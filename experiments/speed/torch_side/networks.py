@@ -1,6 +1,6 @@
-"""The benchmark's networks as one would write them in PyTorch; those for images that are no transformers are here.
+"""The networks of the benchmark in PyTorch. This module contains the networks for images except the transformer.
 
-Modules have the names of the Flax modules, see `weights`.
+Modules have the names of the Flax modules; see `weights`.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class AlexNetTorch(nn.Module):
 
 
 class AlexNetSmallTorch(nn.Module):
-    """The small AlexNet; its poolings leave one pixel."""
+    """The small AlexNet. Its poolings reduce the image to one pixel."""
 
     def __init__(self, config: AlexNetSmall, num_classes: int):
         super().__init__()
@@ -113,7 +113,7 @@ class CNNTorch(nn.Module):
 
 
 class Block(nn.Module):
-    """A basic residual block; `project` says whether a shortcut that changes shape has weights (option B or A)."""
+    """A basic residual block. `project` sets whether a shortcut that changes the shape has weights (option B or A)."""
 
     def __init__(self, before: int, after: int, stride: int, project: bool):
         super().__init__()
@@ -169,7 +169,7 @@ class ResNetTorch(nn.Module):
 
 
 class VGGTorch(nn.Module):
-    """VGG with batch normalisation; its poolings leave one pixel."""
+    """VGG with batch normalisation. Its poolings reduce the image to one pixel."""
 
     def __init__(self, config: VGG, num_classes: int):
         super().__init__()
@@ -251,11 +251,11 @@ def build(model: Model, num_outputs: int, shape: tuple[int, ...]) -> nn.Module:
     Args:
       model: the configuration.
       num_outputs: see `Model.module`.
-      shape: of one example as the Flax network sees it. Images are [batch, channels, height, width] for the PyTorch
-        network; all else has one layout.
+      shape: the shape of one example for the Flax network. For the PyTorch network, images are
+        [batch, channels, height, width]. Other inputs have the same layout in both.
 
     Raises:
-      NotImplementedError: if it is not written in PyTorch.
+      NotImplementedError: if the network is not implemented in PyTorch.
     """
     match model:
         case CNN():

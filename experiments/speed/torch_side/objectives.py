@@ -1,4 +1,4 @@
-"""The suite's problems in PyTorch: how examples are stored, and the loss of a batch that training follows."""
+"""The suite's problems in PyTorch: the storage of examples, and the training loss of a batch."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ class Objective(nn.Module):
     network: nn.Module
 
     def store(self, train: Any) -> tuple[Tensor, ...]:
-        """Returns the training examples as they lie on the device: integers as int64, which PyTorch's indices are."""
+        """Returns the training examples for the device. Integers become int64, the type of indices in PyTorch."""
         arrays = [torch.from_numpy(np.array(leaf)) for leaf in jax.tree.leaves(train)]
         return tuple(array if array.is_floating_point() else array.long() for array in arrays)
 
     def draw(self, count: int, device: torch.device) -> Tensor | None:
-        """Returns random numbers of one step, besides those of dropout, for a batch; None if there are none."""
+        """Returns the random numbers of one step for a batch, except those of dropout; None if there are none."""
         del count, device
         return None
 
     def forward(self, batch: tuple[Tensor, ...], drawn: Tensor | None) -> Tensor:
-        """Returns the loss of a batch as it is stored."""
+        """Returns the loss of a stored batch."""
         raise NotImplementedError
 
 
@@ -97,7 +97,7 @@ class RegressionObjective(Objective):
 
 
 class LanguageObjective(Objective):
-    """Mean cross-entropy of all tokens but padding."""
+    """Mean cross-entropy of all tokens except padding."""
 
     def __init__(self, config: Language, task: Task):
         super().__init__()
@@ -145,7 +145,7 @@ class AutoencoderObjective(Objective):
 
 
 class VariationalAutoencoderObjective(AutoencoderObjective):
-    """The negative evidence lower bound, with one draw of each image's code.
+    """The negative evidence lower bound, with one draw of the code of each image.
 
     Source: Kingma and Welling, 2014 (arXiv 1312.6114), appendix B.
     """
@@ -177,7 +177,7 @@ class PoissonObjective(Objective):
         self.network = build(config.model, 1, (1,))
 
     def forward(self, batch: tuple[Tensor, ...], drawn: Tensor | None) -> Tensor:
-        """See `Objective.forward`. The solution in the interior is only for metrics."""
+        """See `Objective.forward`. The solution in the interior is used only for metrics."""
         interior, _, boundary, boundary_values = batch
         slow, fast = math.pi, self.frequency * math.pi
         force = slow**2 * torch.sin(slow * interior) + 0.5 * fast**2 * torch.sin(fast * interior)
@@ -233,7 +233,7 @@ def make_objective(task: Task) -> Objective:
     """Returns the training loss of a task in PyTorch, for networks in float32.
 
     Raises:
-      NotImplementedError: if its problem or its network is not written in PyTorch.
+      NotImplementedError: if its problem or its network is not implemented in PyTorch.
     """
     problem = task.experiment.workload.problem
     if type(problem) not in OBJECTIVES or getattr(problem, "dtype", "float32") != "float32":

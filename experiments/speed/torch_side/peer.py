@@ -1,4 +1,4 @@
-"""PyTorch as the benchmark asks it: which variants there are, what a network computes, and trainers to time."""
+"""The interface of the benchmark to PyTorch: its variants, the answers of networks, and trainers to time."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from experiments.speed.torch_side.training import VARIANTS, Trainer, allow_tf32,
 from jaxopt_bench.training import Task
 
 LOADER = "dataloader"
-"""The variant of `LoaderTrainer`; the others keep the images on the device."""
+"""The variant of `LoaderTrainer`. The other variants keep the images on the device."""
 
 
 class TorchPeer:
-    """PyTorch, as the benchmark asks it: the variants it has, what it computes, and trainers to time."""
+    """The interface to PyTorch: its variants, the answers of networks, and trainers to time."""
 
     name = "torch"
 
     def __init__(self, backend: str, variants: tuple[str, ...] | None = None):
-        """Args: the JAX backend beside which it runs; the variants to try, by default all that fit it."""
+        """Args: the JAX backend to which it is compared; the variants to try, by default all that fit this backend."""
         self.device = torch.device("cuda" if backend == "gpu" else "cpu")
         if self.device.type == "cuda" and not torch.cuda.is_available():
             raise RuntimeError("JAX sees a GPU and PyTorch none: install a PyTorch that is built for it.")
@@ -36,13 +36,13 @@ class TorchPeer:
 
     @property
     def version(self) -> str:
-        """PyTorch's version."""
+        """The version of PyTorch."""
         return torch.__version__
 
     def answer(self, task: Task, probe: Probe, exactly: bool = False) -> Answer:
-        """Returns what the network computes from the probe's weights, dropout off, as exactly as the device can.
+        """Returns the answer of the network with the probe's weights, without dropout, in the device's best precision.
 
-        With `exactly` that is in float64, whatever the task's type.
+        With `exactly` the computation is in float64, independent of the type of the task.
         """
         parameters = torch.float64 if exactly else torch.float32
         dtype: Dtype = "float32" if exactly else classification(task.experiment).dtype
@@ -61,11 +61,11 @@ class TorchPeer:
 
     @property
     def suite_variants(self) -> tuple[str, ...]:
-        """The variants in which it trains the suite's workloads."""
+        """The variants for the training of the suite's workloads."""
         return tuple(variant for variant in suite.SUITE_VARIANTS if variant in self.variants)
 
     def first_losses(self, task: Task, first: FirstSteps) -> list[float]:
-        """Returns the losses of a task's first steps; see `suite.first_losses`."""
+        """Returns the losses of the first steps of a task; see `suite.first_losses`."""
         allow_tf32(False)
         return suite.first_losses(task, first, self.device)
 
@@ -75,7 +75,7 @@ class TorchPeer:
         return suite.SuiteTrainer(task, variant, self.device)
 
     def update_form(self, optimizer: str) -> str | None:
-        """Returns in which form it has an optimizer of ours, by our name; None where it has none."""
+        """Returns the form of its version of our optimizer, given our name; None if it has no such optimizer."""
         return updates.form(optimizer)
 
     def trainer(self, task: Task, images: Images, variant: str) -> Trainer:
@@ -85,9 +85,9 @@ class TorchPeer:
         return Trainer(task, images, VARIANTS[variant], self.device)
 
     def updater(self, task: Task, optimizer: str) -> updates.Updater:
-        """Returns the network's parameters under an optimizer of ours, by our name."""
+        """Returns an updater of the network's parameters with PyTorch's version of our optimizer, given our name."""
         return updates.Updater(task, optimizer, self.device)
 
     def peak_bytes(self) -> int | None:
-        """Returns the most device memory that tensors took so far; None where the device is the host."""
+        """Returns the peak device memory of tensors so far; None if the device is the host."""
         return torch.cuda.max_memory_allocated() if self.device.type == "cuda" else None

@@ -21,7 +21,7 @@ ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
 
 
 class MLPTorch(nn.Module):
-    """Dense layers, each followed by an activation, and a dense layer of the outputs."""
+    """Dense layers, each followed by an activation function, and a dense layer for the outputs."""
 
     def __init__(self, config: MLP, num_outputs: int, shape: tuple[int, ...]):
         super().__init__()

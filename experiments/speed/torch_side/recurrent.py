@@ -9,10 +9,10 @@ from jaxopt_bench.models import GRU
 
 
 class GRUTorch(nn.Module):
-    """Layers of gated recurrent units, and a dense layer on the last one's states.
+    """Layers of gated recurrent units, and a dense layer on the states of the last layer.
 
-    `nn.GRU` has a second bias for each gate. Only that of the new state makes a difference; the other two are redundant
-    and stay zero here, as the project's layer does not have them.
+    `nn.GRU` has a second bias for each gate. Only the second bias of the new state has an effect. The other two are
+    redundant and stay zero here, because the project's layer does not have them.
     """
 
     def __init__(self, config: GRU, num_outputs: int, shape: tuple[int, ...]):
@@ -34,7 +34,7 @@ class GRUTorch(nn.Module):
         self.head = nn.Linear(config.width, num_outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns the outputs of the last state; of tokens, the logits of the token after each position."""
+        """Returns the outputs for the last state or, for tokens, the logits of the token after each position."""
         x = self.embed(x) if self.of_tokens else x
         for name in self.layers:
             x = self.dropout(self.get_submodule(name)(x)[0])

@@ -1,4 +1,4 @@
-"""The suite's workloads in PyTorch: the losses of the first steps, and training one run."""
+"""The suite's workloads in PyTorch: the losses of the first steps, and the training of one run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def first_losses(task: Task, first: FirstSteps, device: torch.device, variant: s
     """Returns the losses of the steps that `first` describes.
 
     Raises:
-      NotImplementedError: if the task's problem or network is not written in PyTorch.
+      NotImplementedError: if the problem or the network of the task is not implemented in PyTorch.
     """
     run = SuiteTrainer(task, variant, device)
     weights.load(run.objective.network, first.variables)
@@ -30,7 +30,7 @@ def first_losses(task: Task, first: FirstSteps, device: torch.device, variant: s
 
 
 class SuiteTrainer:
-    """One run of a workload. A step picks its batch from the epoch's order, as those of the project do."""
+    """One run of a workload. A step selects its batch from the order of the epoch, like the steps of the project."""
 
     def __init__(self, task: Task, variant: str, device: torch.device):
         self.task, self.device = task, device
@@ -44,7 +44,7 @@ class SuiteTrainer:
         self.order, self.next = self._shuffled(), 0
 
     def run(self, steps: int) -> None:
-        """Makes some steps, and returns when the device has finished them."""
+        """Makes the given number of steps, and returns when the device has finished them."""
         for _ in range(steps):
             batch = self._batch()
             self.sum += self.update(batch, self.objective.draw(len(batch[0]), self.device))

@@ -1,7 +1,7 @@
-"""Training in PyTorch as one would write it for speed: images on the device, everything vectorised, fused optimizers.
+"""Fast training in PyTorch: images on the device, vectorised operations, fused optimizers.
 
-A step does what the JAX step does: it picks its batch from the epoch's order, crops, flips and normalises it, goes
-forward and backward, updates, and adds its loss to a sum on the device.
+A step does the same as the JAX step: it selects its batch from the order of the epoch, crops, flips and normalises it,
+makes the forward and the backward pass, updates the parameters, and adds its loss to a sum on the device.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class Variant:
     """One way to run a network in PyTorch.
 
     Attributes:
-      channels_last: whether images and weights lie in memory as NHWC.
-      compiler: the mode of `torch.compile`; None runs eagerly.
-      gpu_only: whether it has a meaning on GPUs only.
+      channels_last: whether images and weights have the memory layout NHWC.
+      compiler: the mode of `torch.compile`; None means eager mode.
+      gpu_only: whether the variant is useful only on GPUs.
     """
 
     channels_last: bool = False
@@ -65,7 +65,7 @@ class Trainer:
         self.order, self.next = self._shuffled(), 0
 
     def run(self, steps: int) -> None:
-        """Makes some steps, and returns when the device has finished them."""
+        """Makes the given number of steps, and returns when the device has finished them."""
         allow_tf32(True)
         for _ in range(steps):
             self._step()
@@ -74,7 +74,7 @@ class Trainer:
 
     def _step(self) -> None:
         if self.variant.gpu_only:
-            torch.compiler.cudagraph_mark_step_begin()  # what the last step returned may be written over
+            torch.compiler.cudagraph_mark_step_begin()  # the results of the last step may be overwritten
         images, labels = self._batch()
         self.optimizer.zero_grad(set_to_none=True)
         loss = self.forward(images, labels)
@@ -83,7 +83,7 @@ class Trainer:
         self.loss += loss.detach()
 
     def _batch(self) -> tuple[Tensor, Tensor]:
-        """Returns the epoch's next images, augmented, and their labels."""
+        """Returns the next images of the epoch, augmented, and their labels."""
         if self.next == self.task.steps_per_epoch:
             self.order, self.next = self._shuffled(), 0
         size = self.task.experiment.workload.batch_size
@@ -118,7 +118,7 @@ def make_optimizer(optimizer: Optimizer, network: torch.nn.Module) -> torch.opti
     """Returns PyTorch's own optimizer with a configuration's hyperparameters, in its fused form.
 
     Raises:
-      NotImplementedError: for other optimizers than SGD and AdamW.
+      NotImplementedError: if the optimizer is not SGD or AdamW.
     """
     shared = {"lr": optimizer.learning_rate, "fused": True}
     decays: dict[bool, list[torch.nn.Parameter]] = {True: [], False: []}
@@ -136,13 +136,13 @@ def make_optimizer(optimizer: Optimizer, network: torch.nn.Module) -> torch.opti
 
 
 def cross_entropy(network: torch.nn.Module, images: Tensor, labels: Tensor, dtype: Dtype) -> Tensor:
-    """Returns the mean cross-entropy of a batch; bfloat16 is mixed precision."""
+    """Returns the mean cross-entropy of a batch. bfloat16 means mixed precision."""
     with torch.autocast(images.device.type, torch.bfloat16, enabled=dtype == "bfloat16"):
         logits = network(images)
     return F.cross_entropy(logits.to(torch.promote_types(logits.dtype, torch.float32)), labels)
 
 
 def allow_tf32(allowed: bool) -> None:
-    """Sets whether float32 products on a GPU may be TensorFloat-32, which JAX uses unless told otherwise."""
+    """Sets whether float32 products on a GPU may use TensorFloat-32, which is the default of JAX."""
     for settings in (torch.backends.cuda.matmul, torch.backends.cudnn):
         settings.allow_tf32 = allowed

@@ -1,4 +1,4 @@
-"""The transformers of images and of tokens in PyTorch. Attention is PyTorch's own."""
+"""The transformers for images and for tokens in PyTorch. They use PyTorch's own attention."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jaxopt_bench.models.vit import positions
 
 
 class TransformerBlock(nn.Module):
-    """Attention and two dense layers, each of its normalised input."""
+    """A pre-norm block: attention and two dense layers, each applied to its normalised input."""
 
     def __init__(self, width: int, heads: int, hidden: int, dropout: float, causal: bool = False):
         super().__init__()
@@ -58,7 +58,7 @@ class ViTTorch(nn.Module):
 
 
 class TransformerTorch(nn.Module):
-    """A decoder-only transformer; its hidden layers have four times its width."""
+    """A decoder-only transformer. Its hidden layers have four times the width of the network."""
 
     def __init__(self, config: Transformer, vocabulary: int, shape: tuple[int, ...]):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Updates alone in PyTorch, with its own optimizers in their fastest form: fused where there is one, else foreach."""
+"""Updates alone in PyTorch, with its own optimizers in their fastest form: fused if available, else foreach."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ UPDATES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "rprop": ("Rprop", {"foreach": True}),
     "adafactor": ("Adafactor", {"foreach": True}),
 }
-"""PyTorch's optimizers by our names, with what makes them ours and the form they are run in."""
+"""PyTorch's optimizers by our names, with the arguments for the same algorithm and for their form."""
 
 
 def form(name: str) -> str | None:
-    """Returns the form of an optimizer of ours; None where PyTorch has none."""
+    """Returns the form of PyTorch's version of our optimizer; None if PyTorch has no such optimizer."""
     return None if name not in UPDATES else "fused" if "fused" in UPDATES[name][1] else "foreach"
 
 
@@ -40,7 +40,7 @@ class Updater:
     """A network's parameters under an optimizer, with a constant gradient."""
 
     def __init__(self, task: Task, name: str, device: torch.device):
-        """Args: the task whose network it is, the optimizer's name, and where it runs."""
+        """Args: the task with the network, the optimizer's name, and the device."""
         self.device = device
         network = of_task(task).to(device)
         self.parameters = list(network.parameters())
@@ -53,14 +53,14 @@ class Updater:
         self.optimizer = getattr(torch.optim, kind)(self.parameters, **settings)
 
     def run(self, steps: int) -> None:
-        """Makes some updates, and returns when the device has finished them."""
+        """Makes the given number of updates, and returns when the device has finished them."""
         for _ in range(steps):
             self.optimizer.step()
         if self.device.type == "cuda":
             torch.cuda.synchronize()
 
     def state(self) -> dict[str, int]:
-        """Returns how many parameters there are, and the bytes of the optimizer's state."""
+        """Returns the number of parameters, and the bytes of the optimizer's state."""
         tensors = [value for state in self.optimizer.state.values() for value in state.values()]
         size = sum(t.numel() * t.element_size() for t in tensors if isinstance(t, torch.Tensor))
         return {"parameters": sum(p.numel() for p in self.parameters), "state_bytes": size}

@@ -1,8 +1,8 @@
-"""The way between Flax's variables and the weights of the PyTorch networks.
+"""Conversion between the variables of Flax and the weights of the PyTorch networks.
 
-Modules have the names of the Flax modules, so that a parameter's place is found by its name alone. A convolution's
-kernel is HWIO in Flax and OIHW in PyTorch; rows of pixels that a dense layer sees are ordered by pixel in Flax and by
-channel in PyTorch.
+Modules have the names of the Flax modules, so that the name of a parameter is enough to find it. The kernel of a
+convolution is HWIO in Flax and OIHW in PyTorch. The flattened inputs of a dense layer are ordered by pixel in Flax and
+by channel in PyTorch.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ FLAX_NAMES = {
     "bias": ("params", "bias"),
 }
 RECURRENT = {"weight_ih_l0": "input/kernel", "weight_hh_l0": "kernel", "bias_ih_l0": "input/bias", "bias_hh_l0": "bias"}
-"""Names in the place of `nn.GRU`'s, below its module."""
+"""The names of Flax for the parameters of `nn.GRU`, relative to its module."""
 
 
 def load(network: nn.Module, variables: Variables) -> None:
-    """Puts Flax's variables in the place of the network's own; every one must have a place.
+    """Replaces the variables of the network by those of Flax. Each variable must have a counterpart.
 
     Raises:
       RuntimeError: if names or shapes differ.
@@ -39,7 +39,7 @@ def load(network: nn.Module, variables: Variables) -> None:
 
 
 def to_flax(network: nn.Module, name: str, tensor: Tensor) -> tuple[str, np.ndarray]:
-    """Returns a parameter's (or its gradient's) name and value as Flax has them, the collection's name left out."""
+    """Returns the name and value of a parameter (or its gradient) in the form of Flax, without the collection name."""
     value = tensor.detach().float().cpu().numpy()
     module, _, leaf = name.rpartition(".")
     if value.ndim in (3, 4):
@@ -55,7 +55,7 @@ def to_flax(network: nn.Module, name: str, tensor: Tensor) -> tuple[str, np.ndar
 
 
 def _to_torch(network: nn.Module, name: str, value: np.ndarray) -> Tensor:
-    """Returns the variable that belongs in the place `name`."""
+    """Returns the PyTorch value of the variable `name`."""
     module, _, leaf = name.rpartition(".")
     if value.ndim in (3, 4):
         value = value.transpose(-1, -2, *range(value.ndim - 2))
@@ -84,10 +84,10 @@ def _flax_name(network: nn.Module, name: str, dimensions: int) -> str:
 
 
 def _is_kernel(network: nn.Module, name: str) -> bool:
-    """Returns whether a matrix is a kernel, [inputs, outputs] in Flax, and not a table of embeddings."""
+    """Returns whether a matrix is a kernel ([inputs, outputs] in Flax) and not a table of embeddings."""
     return isinstance(network.get_submodule(name.rpartition(".")[0]), nn.Linear | nn.GRU)
 
 
 def _flattened(network: nn.Module) -> Mapping[str, tuple[int, ...]]:
-    """Returns the shapes (channels, and sides) that were flattened before a dense layer, by its name."""
+    """Returns the shapes (channels, and sides) that are flattened before a dense layer, by the name of the layer."""
     return getattr(network, "flattened", {})
