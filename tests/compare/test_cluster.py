@@ -295,7 +295,7 @@ def test_what_no_node_can_do_is_refused_and_not_waited_for(nodes, study, tmp_pat
     with pytest.raises(UserError, match="no node has the 2 CPUs and 0 GPUs of a task; the nodes have 1 CPUs and"):
         compare(study, tmp_path, data_dir=digits_dir, largest=2, executor=Cluster(nodes.address, cpus=2))
     for wrong in ({"cpus": 0}, {"gpus": -1}):
-        with pytest.raises(UserError, match="accepted"):
+        with pytest.raises(UserError, match="Expected"):
             Cluster(**wrong)
 
 
@@ -326,7 +326,7 @@ def test_another_version_or_folder_on_a_worker_is_noticed_before_anything_is_tra
     task = Task.of(Job("trial", unit, tuple(trials(study, unit))))
     assert len(task.load()) == 2
     other = dataclasses.replace(task, digests=(task.digests[0], "0" * 12))
-    with pytest.raises(UserError, match="another version"):
+    with pytest.raises(UserError, match="not the version with which the study began"):
         other.load()
     monkeypatch.setattr(worker, "working", False)  # so that `work` leaves this process as it was
     elsewhere = Shared(JobOptions(tmp_path / "elsewhere"), socket.gethostname())

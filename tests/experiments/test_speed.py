@@ -329,7 +329,7 @@ def test_networks_are_measured_with_every_interpreter_and_rows_name_its_jax(tmp_
 
 def test_an_interpreter_that_does_not_exist_is_named_before_anything_is_measured(tmp_path: pathlib.Path):
     flags = Flags(only=("networks",), pythons=(tmp_path / "python",), quick=True, out=tmp_path / "speed.json")
-    with pytest.raises(UserError, match=r"--pythons names .*python, which is no file\. Accepted"):
+    with pytest.raises(UserError, match=r"--pythons names .*python, which is no file. Expected"):
         run.measure(flags, FakePeer, tmp_path, Console(file=io.StringIO()), Local)
     assert not list(tmp_path.iterdir())
 
