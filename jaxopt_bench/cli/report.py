@@ -52,12 +52,12 @@ def report(flags: ReportFlags) -> int:
     from jaxopt_bench.reports.report import PAGE, report_of, write  # needs the extra
 
     out = flags.out or pathlib.Path("reports") / flags.path.resolve().name
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out is {out}, which is a file. Expected: a folder, which may or may not exist.")
     console = Console()
     if flags.watch:
         _watch(flags, out, console)
     results, recorded = _load(flags)
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--out is {out}, which is a file. Expected: a folder, there or not.")
     made = report_of(results, flags.path.resolve().name, recorded)
     with console.status(f"drawing {len(made.figures)} figures"):  # this takes seconds
         write(made, out)

@@ -211,10 +211,11 @@ def check_picture(path: pathlib.Path) -> None:
     """Raises an error if a picture could not be written, before time is spent on its contents.
 
     Args:
-      path: a PNG or SVG file, which may or may not exist.
+      path: a file of one of `FORMATS`, which may or may not exist.
 
     Raises:
-      UserError: if the format is unknown, the folder does not exist, or the extra `report` is not installed.
+      UserError: if the format is unknown, the path is a folder, its folder does not exist, or the extra `report` is not
+        installed.
     """
     if path.is_dir():
         raise UserError(f"the picture {path} is a folder. Expected: a file in it, as {path / 'optimizers.png'}.")

@@ -20,8 +20,6 @@ from jaxopt_bench.runs.records import Record
 
 WIDE = 110
 """The number of columns from which on a terminal has room for the latest loss beside the bar."""
-
-
 ECHO = 3
 """The number of columns that are left free at the end of a display's lines. When a user stops a run, the terminal shows
 ^C there; without free columns it would move the display down by a line."""
@@ -127,6 +125,7 @@ class NoticingLive:
 
     @property
     def is_started(self) -> bool:
+        """Whether the display is shown now."""
         return self._live.is_started
 
     def _take(self, notice: str) -> None:

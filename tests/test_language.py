@@ -1,0 +1,44 @@
+"""The language of docstrings and comments: words of inverted sentences cannot become frequent again."""
+
+from __future__ import annotations
+
+import ast
+import io
+import pathlib
+import re
+import tokenize
+
+import pytest
+
+PACKAGE = pathlib.Path(__file__).parents[1] / "jaxopt_bench"
+ROOMS = sorted(path.name for path in PACKAGE.iterdir() if path.is_dir() and any(path.glob("*.py")))
+MOST = 2
+"""The largest number of times that each of the words may occur per 1,000 words."""
+
+
+def texts(source: str) -> list[str]:
+    """Returns the docstrings and comments of a file."""
+    strings = [
+        node.value.value
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    ]
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    return [*strings, *(token.string for token in tokens if token.type == tokenize.COMMENT)]
+
+
+@pytest.mark.parametrize("word", ["what", "where"])
+@pytest.mark.parametrize("room", [*ROOMS, "."])
+def test_sentences_name_their_nouns_and_conditions(room: str, word: str):
+    """For "what it recorded" write "the results", and for "where it is absent" write "if it is absent"."""
+    files = (PACKAGE / room).rglob("*.py") if room != "." else PACKAGE.glob("*.py")
+    words = [
+        found for file in files for text in texts(file.read_text()) for found in re.findall(r"[a-z']+", text.lower())
+    ]
+    assert len(words) > 100
+    assert words.count(word) <= MOST * len(words) / 1000
+
+
+def test_docstrings_and_comments_are_found():
+    source = '"""A module."""\nx = 1  # a number\n"""What x is."""\ny = "not a docstring"\n'
+    assert texts(source) == ["A module.", "What x is.", "# a number"]
