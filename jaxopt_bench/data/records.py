@@ -65,8 +65,8 @@ def data_directory(data_dir: Path | None) -> Path:
         return Path.home() / "tensorflow_datasets"
     except RuntimeError as error:
         raise UserError(
-            "there is no home folder to keep data sets in. Set HOME, or name a folder with --data-dir or in the "
-            "environment variable TFDS_DATA_DIR."
+            "data sets cannot be stored, because there is no home folder. Set HOME, or name a folder with --data-dir "
+            "or in the environment variable TFDS_DATA_DIR."
         ) from error
 
 

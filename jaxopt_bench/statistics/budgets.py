@@ -43,7 +43,7 @@ def expected_best(values: Sequence[float], *, higher: bool, worst: float | None 
     check_ordered("values", values)
     losses = np.sort(np.asarray(values, np.float64) * (-1 if higher else 1))
     if losses[0] == -math.inf:
-        raise UserError(f"values has the value {math.inf if higher else -math.inf}. Expected: none infinitely good.")
+        raise UserError(f"values has the value {math.inf if higher else -math.inf}. Expected: not infinitely good.")
     if worst is not None:
         if not math.isfinite(worst):
             raise UserError(f"worst is {worst}. Expected: a finite number.")

@@ -137,4 +137,4 @@ def test_a_folder_with_a_larger_study_says_that_the_plan_is_of_both(call, tmp_pa
 
 def test_a_cluster_cannot_be_measured_from_here(call):
     code, _, error = call("compare", "digits", "--plan", "--executor", "ray")
-    assert (code, "--plan measures this machine alone" in error) == (2, True)
+    assert (code, "--plan measures only this machine" in error) == (2, True)
