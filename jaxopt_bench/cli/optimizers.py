@@ -131,7 +131,7 @@ def show_optimizer(flags: OptimizerFlags) -> int:
         try:
             called = optimizer.in_words
         except ParametersError as error:
-            called = f"not known, since {error} If it is made for a certain network, a run tries it on that network."
+            called = f"unknown, because {error} If it is made for one network, a run tries it on that network."
         print_plain(console, f"how it is called: {called}")
     console.print(hyperparameters_table(flags.name, optimizer))
     if (recommended := _recommended(flags.name)) is not None:

@@ -87,5 +87,5 @@ def expected_best_is_exact(search: str) -> bool:
     exact = _SUBSETS_ARE_SEARCHES[search]
     if exact is None:
         accepted = " or ".join(name for name, subsets in _SUBSETS_ARE_SEARCHES.items() if subsets is not None)
-        raise UserError(f"search is {search!r}, of which no part is a smaller {search}. Expected: {accepted}.")
+        raise UserError(f"search is {search!r}, but a part of it is not a smaller {search}. Expected: {accepted}.")
     return exact

@@ -66,7 +66,7 @@ def test_inputs_are_vectors_or_sequences(shape, kind, tmp_path):
         ({"images": IMAGES, "labels": LABELS[:-1]}, r"images has 20 examples and labels 19"),
         (
             {"images": np.zeros((20, 5), np.float32), "labels": LABELS},
-            r"images is an array of float32 of shape \[20, 5\]\. .* Vectors and sequences have the name inputs",
+            r"images is an array of float32 of shape \[20, 5\]\. .* For vectors and sequences, use the name inputs",
         ),
         ({"images": IMAGES / 255, "labels": LABELS}, r"images is an array of float64 of shape .* Expected uint8"),
         (

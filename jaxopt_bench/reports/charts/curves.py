@@ -35,7 +35,7 @@ def training_loss(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     """Returns the mean loss of the training steps of each epoch."""
     quantity = Quantity(subject.measures["train_loss"])
     return _curve(
-        subject, looks, quantity, "The mean loss of the training steps of an epoch, with all that is random in "
+        subject, looks, quantity, "The mean loss of the training steps of an epoch, including what is random in "
         "training, such as augmentation and dropout."
     )  # fmt: skip
 

@@ -30,7 +30,7 @@ SERIES: Mapping[str, str] = {"train_steps": "training steps", **SPLIT_WORDS}
 """The name in words of each `split` of a run's metrics."""
 
 HOW = (
-    "Values of training steps are means over the steps between two lines of metrics, with all that is random in "
+    "Values of training steps are means over the steps between two lines of metrics, including what is random in "
     "training, such as augmentation and dropout. The others are measured at the ends of epochs."
 )
 
