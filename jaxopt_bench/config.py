@@ -171,7 +171,7 @@ class Named(dict[str, C]):
         """
         candidates = {name: entry for name, entry in self.items() if type(entry) is type(config)}
         if not candidates:
-            raise UserError(f"{self.kind} {config!r} is of no class in the table: {', '.join(sorted(self))}.")
+            raise UserError(f"the class of {self.kind} {config!r} is not in the table: {', '.join(sorted(self))}.")
         return min(candidates, key=lambda name: _differences(candidates[name], config))
 
     def from_json(self, values: Any, where: str = "") -> C:

@@ -101,8 +101,8 @@ def load_again(kind: str, reference: str, file: str, code: str) -> Loaded:
     loaded = load_object(kind, f"{file}:{name}")
     if loaded.code != code:
         raise UserError(
-            f"the {kind} {reference!r}: the code of {file} is {loaded.code} here, but {code} where it was loaded "
-            "first. Expected the same file on all machines, without changes during the run."
+            f"the {kind} {reference!r}: the code of {file} is {loaded.code} here, but was {code} when it was "
+            "loaded first. Expected the same file on all machines, without changes during the run."
         )
     return loaded._replace(reference=reference)
 

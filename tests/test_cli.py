@@ -175,22 +175,22 @@ def test_without_flags_the_experiment_is_the_files():
         (["compare", "digits", "--shard", "first"], 2, "--shard is 'first'. Expected: I/N"),
         (["compare", "digits", "--baselines", "kept"], 2, "Use it with --add OPTIMIZER"),
         (["compare", "digits", "--baselines", "digts", "--add", "lion"], 1, "'digts', which is not a folder. Expected"),
-        (["compare", "digits", "--address", "auto"], 2, "--address is of a Ray cluster. Use it with --executor ray"),
+        (["compare", "digits", "--address", "auto"], 2, "--address is for a Ray cluster. Use it with --executor ray"),
         (["compare", "digits", "--space", "adam.b1"], 2, "--space is 'adam.b1'. Expected NAME.FIELD=VALUES"),
         (["compare", "digits", "--schedule", "adam"], 2, "--schedule is 'adam'. Expected NAME=SCHEDULE"),
         (["compare", "digits", "--space", "adam.b3=0.9"], 1, "--space adam: unknown field 'b3'; did you mean b2"),
         (["compare", "digits", "--schedule", "adam=cosin"], 1, "unknown schedule 'cosin'; did you mean cosine"),
         (["compare", "digits", "--add", "lino"], 1, "unknown optimizer 'lino'; did you mean lion"),
-        (["compare", "digits", "--out", "mine.py"], 1, "--out is mine.py, but mine.py is no folder"),
+        (["compare", "digits", "--out", "mine.py"], 1, "--out is mine.py, but mine.py is not a folder"),
         (["results", "absent"], 1, "'absent' is not a folder. Expected a run's directory, a study's folder"),
         (["results", "empty"], 1, "empty holds no runs"),
         (["results", "empty", "--csv", "absent/x.csv"], 1, "'absent' is not a folder. Expected a file in"),
-        (["show", "absent"], 1, "'absent' is no run's directory (it holds no config.json). Expected"),
-        (["show", "mine.py"], 1, "'mine.py' is no run's directory"),
+        (["show", "absent"], 1, "'absent' is not the directory of a run (it has no config.json). Expected"),
+        (["show", "mine.py"], 1, "'mine.py' is not the directory of a run"),
         (["show", "empty"], 1, "an experiment with runs in runs: there are none"),
         (["show", "digits_cnn_adamv", "--runs-dir", "kept"], 1, "did you mean digits_cnn_adamw?"),
         (["run", "digits_cnn_adamw", "--runs-dir", "mine.py/x"], 1, "--runs-dir is mine.py/x, but mine.py is no"),
-        (["sweep", "digits_cnn_adamw", "--runs-dir", "mine.py"], 1, "Expected: a folder, or one to be made"),
+        (["sweep", "digits_cnn_adamw", "--runs-dir", "mine.py"], 1, "Expected: an existing or new folder"),
         (["run", "script.py"], 2, "imported: script.py, line 1: SystemExit: 5"),
         (["run", "digits_cnn_adamw", "--optimizer", "--epochs", "1"], 2, "--optimizer has no value"),
         (
@@ -232,10 +232,10 @@ def test_without_flags_the_experiment_is_the_files():
         (["optimizers", "check", "adam", "--json", "absent/x.json"], 1, "'absent' is not a folder. Expected a file in"),
         (["optimizers", "check", "mine.py:unusable"], 1, "mine.py:unusable"),
         (["optimizers", "plot", "--steps", "0"], 1, "--steps is 0. Expected: an integer >= 1"),
-        (["optimizers", "plot", "--surfaces"], 1, "--surfaces names none. Expected: one or more of ravine"),
+        (["optimizers", "plot", "--surfaces"], 1, "--surfaces is empty. Expected: one or more of ravine"),
         (["optimizers", "plot", "--surfaces", "ravin"], 1, "did you mean ravine?"),
-        (["optimizers", "plot", "--out", "absent/x.png"], 1, "absent is no folder"),
-        (["optimizers", "plot", "--out", "x.txt"], 1, "the picture x.txt is of no known format. Expected: a name that"),
+        (["optimizers", "plot", "--out", "absent/x.png"], 1, "absent is not a folder"),
+        (["optimizers", "plot", "--out", "x.txt"], 1, "the picture x.txt has an unknown format. Expected: a name that"),
         (["optimizers", "plot", "--out", "empty"], 1, "the picture empty is a folder"),
         (
             ["optimizers", "plot", "mine.py:picky", "--surfaces", "ravine"],
@@ -485,7 +485,9 @@ def test_an_optimizer_is_shown_with_its_ranges_and_drawn(call, tmp_path, own):
 
 def test_a_setting_from_the_recorded_suite_is_recommended(call):
     said = " ".join(call("optimizers", "show", "adamw")[1].split())
-    rate = re.search(r"recommended to begin with: learning_rate (\S+), weight_decay (\S+), with the schedule", said)
+    rate = re.search(
+        r"recommended values to start with: learning_rate (\S+), weight_decay (\S+), with the schedule", said
+    )
     runs = load_results(catalog.experiments_dir() / "results" / "suite").runs
     trials = runs.filter(runs["contender"] == "adamw", runs["phase"] == "trial")
     fields = ("optimizer.learning_rate", "optimizer.weight_decay")

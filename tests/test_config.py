@@ -255,7 +255,7 @@ def test_a_table_names_a_configuration_after_the_nearest_default_of_its_class() 
     assert SHAPES.name_of(Polygon(corners=4, filled=True)) == "square"
     assert SHAPES.name_of(Polygon(corners=3, filled=True)) == "triangle"
     assert SHAPES.name_of(Circle(radius=9)) == "circle"
-    with pytest.raises(UserError, match=r"shape Shape\(\) is of no class in the table: circle, square, triangle"):
+    with pytest.raises(UserError, match=r"the class of shape Shape\(\) is not in the table: circle, square, triangle"):
         SHAPES.name_of(Shape())
 
 

@@ -166,4 +166,4 @@ def test_flags_that_cannot_be_followed_are_refused_before_training(call, tmp_pat
 def test_json_of_a_folder_without_a_study_is_refused(suite, call):
     code, _, error = call("results", "studies/suite/confirmations", "--json", "-")
     assert code == 1
-    assert "holds 0 studies. Expected by --json: the folder of one" in error
+    assert "holds 0 studies. Expected for --json: the folder of one study" in error

@@ -155,5 +155,5 @@ def study_document(results: Results, path: pathlib.Path, flag: str) -> Document:
       UserError: if there is not exactly one study.
     """
     if len(results.documents) != 1:
-        raise UserError(f"{path} holds {len(results.documents)} studies. Expected by {flag}: the folder of one.")
+        raise UserError(f"{path} holds {len(results.documents)} studies. Expected for {flag}: the folder of one study.")
     return results.documents[0]

@@ -11,19 +11,19 @@ HELP = """usage: jaxopt-bench COMMAND …
 
   run EXPERIMENT [--epochs 2 --optimizer.learning-rate 0.003 …]   train; the same command continues
   sweep EXPERIMENT --optimizer.learning-rate 1e-4..1e-1:8 …       train at several settings, as one program
-  compare STUDY [--trials 16 --seeds 10 …]                        tune, confirm, and say who wins; continues, too
-  compare --problem FILE.py:FUNCTION [--minutes 10]               which optimizer to use for a problem of yours
-  compare --dataset FILE.csv --target COLUMN [--minutes 10]       or for your data (.npz, .csv, .txt, images)
+  compare STUDY [--trials 16 --seeds 10 …]                        tune, confirm, compare; the same command continues
+  compare --problem FILE.py:FUNCTION [--minutes 10]               find the best optimizer for your own problem
+  compare --dataset FILE.csv --target COLUMN [--minutes 10]       or for your own data (.npz, .csv, .txt, images)
   results PATH [--sql "SELECT …"] [--csv FILE] [--json FILE]      runs as a table, every hyperparameter a column
   report PATH [--out DIR]                                         a page and figures of a study, a run, or any runs
-  list [experiments|studies|problems|models|datasets|optimizers|schedules] what can be named
+  list [experiments|studies|problems|models|datasets|optimizers|schedules] show the names that flags accept
   show RUN                                                        a run's record
-  data prepare NAME [--from PATH]                                 get a data set ready
+  data prepare NAME [--from PATH]                                 prepare a data set
   optimizers show NAME                                            an optimizer's hyperparameters and their ranges
   optimizers check NAME [--model resnet18 …]                      measure what an optimizer does with a network
-  optimizers plot [NAME …] [--out optimizers.png]                 draw where optimizers go on surfaces of two numbers
-  doctor                                                          versions, devices, and whether they can be trusted
+  optimizers plot [NAME …] [--out optimizers.png]                 draw the paths of optimizers in two dimensions
+  doctor                                                          show versions and devices, and check that they work
   kernels [build|show|remove]                                     build the functions in C++ that are fast on CPUs
 
-COMMAND --help says more; run EXPERIMENT --help lists every flag with that experiment's values; --debug shows an error's
-traceback."""
+COMMAND --help shows details; run EXPERIMENT --help lists every flag with that experiment's values; --debug shows the
+traceback of an error."""

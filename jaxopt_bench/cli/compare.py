@@ -62,7 +62,7 @@ def parse(words: Sequence[str]) -> Command:
         if not asked.minutes > 0:
             raise UserError(f"--minutes is {asked.minutes:g}. Expected a number > 0.")
         if asked.baselines is not None:
-            raise UserError("--baselines goes with a recorded study. Expected no --problem and no --dataset beside it.")
+            raise UserError("--baselines is for a recorded study. Expected neither --problem nor --dataset with it.")
         flags = asked
     else:
         flags = parse_flags(CompareFlags, "compare", words)

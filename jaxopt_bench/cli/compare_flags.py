@@ -135,15 +135,15 @@ def check_flags(flags: CompareFlags) -> tuple[int, int]:
             check_at_least_one(f"--{name.replace('_', '-')}", getattr(flags, name))
     for name in ("address", "task_cpus", "task_gpus"):
         if flags.executor == "local" and getattr(flags, name) is not None:
-            raise UserError(f"--{name.replace('_', '-')} is of a Ray cluster. Use it with --executor ray.")
+            raise UserError(f"--{name.replace('_', '-')} is for a Ray cluster. Use it with --executor ray.")
     check_forms(flags.space, flags.schedule)
     shard = parse_index_and_count("--shard", flags.shard, "as 0/4")
     if flags.training.processes.process is not None and (flags.executor != "local" or shard != (0, 1)):
-        raise UserError("--process goes with neither --executor ray nor --shard. Expected: one of them.")
+        raise UserError("--process cannot be used with --executor ray or --shard. Expected one of the three.")
     if flags.plan and (flags.executor != "local" or flags.training.processes.process is not None):
-        raise UserError("--plan measures this machine alone. Expected neither --executor ray nor --process beside it.")
+        raise UserError("--plan measures only this machine. Expected neither --executor ray nor --process with it.")
     if flags.baselines is not None and not flags.add:
-        raise UserError("--baselines has nothing to compare with them. Use it with --add OPTIMIZER.")
+        raise UserError("--baselines needs an optimizer to compare with them. Use it with --add OPTIMIZER.")
     if flags.fail_if_worse_than is not None and not flags.add:
         raise UserError("--fail-if-worse-than needs an added optimizer. Expected --add OPTIMIZER, too.")
     if flags.fail_if_worse_than in added_names(flags):

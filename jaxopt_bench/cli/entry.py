@@ -85,7 +85,7 @@ def parse(words: Sequence[str]) -> Command:
     """
     for word in words:
         if not word.isascii() and any("\ud800" <= character <= "\udfff" for character in word):
-            raise UserError(f"the argument {word!a} is no text in UTF-8. Expected: names and paths that are.")
+            raise UserError(f"the argument {word!a} is not UTF-8 text. Expected: names and paths in UTF-8.")
     if not words or words[0] in ("-h", "--help"):
         print(HELP)
         raise SystemExit(COMPLETED if words else MISUSED)

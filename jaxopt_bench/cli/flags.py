@@ -63,5 +63,5 @@ def check_folder(flag: str, path: pathlib.Path) -> None:
     for parent in (path, *path.parents):
         if parent.exists():
             if not parent.is_dir():
-                raise UserError(f"{flag} is {path}, but {parent} is no folder. Expected: a folder, or one to be made.")
+                raise UserError(f"{flag} is {path}, but {parent} is not a folder. Expected: an existing or new folder.")
             return

@@ -225,7 +225,7 @@ def _values(fields: Iterable[str], words: Sequence[str]) -> tuple[dict[str, str]
     except argparse.ArgumentError as error:
         flag = (error.argument_name or "").rpartition("/")[2]
         raise UserError(
-            f"{flag} has no value. Expected: {flag} VALUE, or {flag}=VALUE where it begins with a minus."
+            f"{flag} has no value. Expected: {flag} VALUE, or {flag}=VALUE if it begins with a minus."
         ) from error
     return vars(found), rest
 
@@ -249,7 +249,7 @@ def find_run(name: str, runs_dir: pathlib.Path) -> pathlib.Path:
     known = sorted(path.name for path in runs_dir.glob("*") if path.is_dir())
     if not known or pathlib.Path(name).exists():
         raise UserError(
-            f"{name!r} is no run's directory (it holds no config.json). Expected: a run's directory, or an experiment "
-            f"with runs in {runs_dir}: {', '.join(known) or 'there are none'}."
+            f"{name!r} is not the directory of a run (it has no config.json). Expected: the directory of a run, or an "
+            f"experiment with runs in {runs_dir}: {', '.join(known) or 'there are none'}."
         )
     raise unknown_name(f"run or experiment in the folder {runs_dir}", name, known)

@@ -131,11 +131,11 @@ def show_optimizer(flags: OptimizerFlags) -> int:
         try:
             called = optimizer.in_words
         except ParametersError as error:
-            called = f"not known, since {error} If it is made for a certain network, a run tries it on that network."
+            called = f"unknown, because {error} If it is made for one network, a run tries it on that network."
         print_plain(console, f"how it is called: {called}")
     console.print(hyperparameters_table(flags.name, optimizer))
     if (recommended := _recommended(flags.name)) is not None:
-        print_plain(console, f"\nrecommended to begin with: {recommended}")
+        print_plain(console, f"\nrecommended values to start with: {recommended}")
     return COMPLETED
 
 
@@ -212,7 +212,7 @@ def plot_optimizers(flags: PlotFlags) -> int:
     from jaxopt_bench.reports.trajectory_picture import draw_trajectories
 
     if not flags.surfaces:
-        raise UserError(f"--surfaces names none. Expected: one or more of {', '.join(SURFACES)}.")
+        raise UserError(f"--surfaces is empty. Expected: one or more of {', '.join(SURFACES)}.")
     for surface in flags.surfaces:
         if surface not in SURFACES:
             raise unknown_name("surface", surface, SURFACES)

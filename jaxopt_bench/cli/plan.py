@@ -84,8 +84,8 @@ def _costs_in_words(plan: Plan, folder: pathlib.Path) -> str:
         return f"All runs have finished. {disk}"
     measured = join_words([f"{contender} on {workload}" for workload, contender in plan.measured.items()])
     return (
-        f"The times are estimates for this machine: those of {measured}, measured for some seconds, and "
-        f"{MARGIN - 1:.0%} more, since other optimizers take longer. {disk}"
+        f"The times are estimates for this machine: those of {measured}, measured for a few seconds, "
+        f"plus {MARGIN - 1:.0%}, because other optimizers take longer. {disk}"
     )
 
 

@@ -32,5 +32,5 @@ def load_baselines(given: pathlib.Path) -> Results:
     recorded = load(given if given.exists() else known[str(given)])
     if len(recorded.documents) != 1:
         count = len(recorded.documents)
-        raise UserError(f"{given} holds {count} studies. Expected by --baselines: the folder of one.")
+        raise UserError(f"{given} holds {count} studies. Expected for --baselines: the folder of one study.")
     return recorded

@@ -72,8 +72,8 @@ class Cluster:
         """
         if worker.working:
             raise UserError(
-                "a study begins anew where a job of it loads its optimizer from the same file. Expected: "
-                "`if __name__ == '__main__':` before what begins it."
+                "a job of the study loads its optimizer from the file that starts the study, so the study would start "
+                "again. Expected: `if __name__ == '__main__':` before the code that starts it."
             )
         ray = _import_ray()
         with _connected(ray, self.address):
@@ -192,9 +192,9 @@ class _Tasks:
             raise
         except (errors.WorkerCrashedError, errors.NodeDiedError, errors.OutOfMemoryError) as error:
             raise UserError(
-                f"{job.unit.label}: its worker has died {RETRIES + 1} times, the last time because: {error}; what it "
-                "has trained stays, and the same command continues from there. If memory is short, use fewer "
-                "runs at once."
+                f"{job.unit.label}: its worker has died {RETRIES + 1} times, the last time because: {error}. What it "
+                "trained is kept, and the same command continues from there. If memory is short, use fewer runs at "
+                "once."
             ) from error
 
     def _await_records(self, job: Job) -> None:
@@ -207,7 +207,7 @@ class _Tasks:
         while job.kind != "timing" and not all(finished(self.folder / run.path, job.until_epoch) for run in job.runs):
             if time.monotonic() > deadline:
                 raise UserError(
-                    f"{job.unit.label} is trained, and {self.folder} does not hold it. Expected: a "
+                    f"the runs of {job.unit.label} are trained, but they are not in {self.folder}. Expected: a "
                     "folder that all nodes share."
                 )
             time.sleep(POLL)
@@ -264,6 +264,6 @@ def _check_address(address: str) -> None:
 
 def _no_cluster(address: str, why: object) -> UserError:
     return UserError(
-        f"there is no Ray cluster at the address {address!r} ({why}). Expected: auto, on a node of one; the HOST:PORT "
-        "of its head; or none, for a new one on this machine."
+        f"there is no Ray cluster at the address {address!r} ({why}). Expected: auto, on a node of a cluster; the "
+        "HOST:PORT of its head; or none, for a new cluster on this machine."
     )

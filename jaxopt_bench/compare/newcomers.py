@@ -63,7 +63,7 @@ def with_newcomers(study: Study, references: Sequence[str]) -> tuple[Contender, 
         new = newcomer(study, reference)
         there = found.get(new.name)
         if there is not None and not _is_of_one_function(there.optimizer, new.optimizer):
-            raise UserError(f"--add {reference}: {new.name} is a contender already. Expected one of another name.")
+            raise UserError(f"--add {reference}: {new.name} is already a contender. Expected another name.")
         found[new.name] = new if there is None else dataclasses.replace(there, optimizer=new.optimizer)
     return tuple(found.values())
 
@@ -201,7 +201,7 @@ def _check_can_change(flag: str, word: str, name: str, names: Sequence[str], tra
     if name in trained and name not in names:
         raise UserError(
             f"{flag} {word}: {name} is among the baselines and was trained already. Expected a newcomer "
-            f"({', '.join(names)}). To train {name} anew, compare without --baselines."
+            f"({', '.join(names)}). To train {name} again, compare without --baselines."
         )
     if name not in names:
         raise unknown_name(f"contender of {flag}", name, names)

@@ -244,7 +244,7 @@ class _Work:
     def _unfinished(self, runs: Sequence[Planned], until_epoch: int | None = None) -> list[Planned]:
         """Returns the runs that have to be trained. Runs with missing files are trained again."""
         for path in self.folder.set_aside(runs):
-            self.progress.say(f"a run was incomplete and is trained again; what there was of it is now in {path}")
+            self.progress.say(f"a run was incomplete and is trained again; its incomplete files are now in {path}")
         return self.folder.unfinished(runs, until_epoch)
 
     def _timing(self, unit: Unit) -> list[Job]:

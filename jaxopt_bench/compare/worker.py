@@ -112,7 +112,7 @@ def work(task: Task, shared: Shared) -> StepTime | None:
     try:
         experiments, folder = task.load(), shared.options.folder
         if not folder.is_dir():
-            raise UserError(f"{folder} is not there. Expected: a folder that all nodes share.")
+            raise UserError(f"{folder} does not exist on this node. Expected: a folder that all nodes share.")
         return perform_patiently(task.kind, experiments, shared.options, task.until_epoch)
     except Interrupted as stop:  # a KeyboardInterrupt, which Ray would mistake for a cancelled task
         raise WorkerStoppedError(str(stop)) from stop

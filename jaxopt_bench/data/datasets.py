@@ -174,7 +174,7 @@ def _prepare_packaged(spec: DatasetSpec, data_dir: Path | None) -> Path:
 def _temporary_directory(spec: DatasetSpec, reason: str) -> Path:
     """Returns a data directory that is removed when the program ends, and warns about it once."""
     warnings.warn(
-        f"{reason}. {spec.name} is prepared in a temporary folder, each time again. To keep it, name a folder that can "
+        f"{reason}. {spec.name} is prepared again each time, in a temporary folder. To keep it, name a folder that can "
         f"be written with --data-dir or in the environment variable TFDS_DATA_DIR.",
         stacklevel=4,
     )

@@ -205,7 +205,7 @@ def _decode_image(
                 image = image.resize((resize[1], resize[0]), Image.Resampling.BILINEAR)
             array = np.asarray(image)
     except UnidentifiedImageError as error:
-        raise UserError(f"{path} cannot be decoded: it is no image. Expected a PNG or JPEG image.") from error
+        raise UserError(f"{path} cannot be decoded: it is not an image. Expected a PNG or JPEG image.") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UserError(f"{path} cannot be decoded: {error}. Expected a PNG or JPEG image.") from error
     return array[..., None] if array.ndim == 2 else array

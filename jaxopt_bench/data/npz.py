@@ -97,7 +97,7 @@ def _inputs(array: np.ndarray, kind: str, where: str) -> np.ndarray:
     if kind == "images":
         images = array[..., None] if array.ndim == 3 else array
         if array.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
-            hint = " Vectors and sequences have the name inputs in place of images." if array.ndim in (2, 3) else ""
+            hint = " For vectors and sequences, use the name inputs instead of images." if array.ndim in (2, 3) else ""
             raise UserError(
                 f"{where} is an array of {array.dtype} of shape {list(array.shape)}. Expected uint8 of shape "
                 f"[examples, height, width] or [examples, height, width, channels] with 1 or 3 channels.{hint}"

@@ -59,14 +59,14 @@ def data_directory(data_dir: Path | None) -> Path:
     chosen = data_dir or os.environ.get("TFDS_DATA_DIR")
     if chosen:
         if any("\ud800" <= character <= "\udfff" for character in str(chosen)):  # ArrayRecord accepts no such paths
-            raise UserError(f"the data directory {str(chosen)!a} is not text in UTF-8. Expected a path that is.")
+            raise UserError(f"the data directory {str(chosen)!a} is not UTF-8 text. Expected a path in UTF-8.")
         return Path(os.path.abspath(expand_home(Path(chosen))))
     try:
         return Path.home() / "tensorflow_datasets"
     except RuntimeError as error:
         raise UserError(
-            "there is no home folder to keep data sets in. Set HOME, or name a folder with --data-dir or in the "
-            "environment variable TFDS_DATA_DIR."
+            "data sets cannot be stored, because there is no home folder. Set HOME, or name a folder with --data-dir "
+            "or in the environment variable TFDS_DATA_DIR."
         ) from error
 
 

@@ -30,11 +30,11 @@ def advice(results: Sequence[Result], backend: str, path: CodePath) -> list[str]
     if imprecise:
         asked = f"it is {precision()!r} now" if precision() else "it is not set now"
         lines.append(
-            f"{_names(imprecise)}: right, but with fewer digits than float32 has. JAX_DEFAULT_MATMUL_PRECISION=float32 "
-            f"asks for all of them; {asked}."
+            f"{_names(imprecise)}: correct, but less precise than float32. JAX_DEFAULT_MATMUL_PRECISION=float32 "
+            f"selects float32; {asked}."
         )
     if wrong:
-        lines.append(f"{_names(wrong)}: wrong. What is trained like this means nothing.")
+        lines.append(f"{_names(wrong)}: wrong. Do not use the results of training like this.")
     return lines + elsewhere(backend, path) if failed else []
 
 
@@ -43,11 +43,11 @@ def elsewhere(backend: str, path: CodePath = CodePath()) -> list[str]:
     lines = []
     if path != CodePath(deterministic=path.deterministic):
         lines.append(
-            "See whether the plainest code path is right: jaxopt-bench doctor --plain. To train along it: "
+            "Check whether the plainest code path is correct: jaxopt-bench doctor --plain. To train with it: "
             "jaxopt_bench.train(experiment, code_path=jaxopt_bench.training.CodePath())."
         )
     packages = ", ".join(["jax", "jaxlib", *plugins()])
-    lines.append(f"Try other versions of {packages}: the section Installation of the README says which were tried.")
+    lines.append(f"Try other versions of {packages}: the section Installation of the README lists the tested ones.")
     if backend != "cpu":
         lines.append("Until then train on the CPU: JAX_PLATFORMS=cpu jaxopt-bench run …")
     return lines
@@ -59,8 +59,8 @@ def note(results: Sequence[Result]) -> str | None:
     if not coarse:
         return None
     return (
-        f"{_names(coarse)}: with fewer digits than float32 has, as is JAX's default on this backend (TF32 on GPUs, "
-        "bfloat16 on TPUs). JAX_DEFAULT_MATMUL_PRECISION=float32 asks for all of them, at a price in speed."
+        f"{_names(coarse)}: less precise than float32, as is JAX's default on this backend (TF32 on GPUs, bfloat16 on "
+        "TPUs). JAX_DEFAULT_MATMUL_PRECISION=float32 selects float32, which is slower."
     )
 
 

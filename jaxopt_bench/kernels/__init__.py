@@ -66,7 +66,7 @@ def check_onednn() -> None:
       UserError: if the library is not built, or is built without oneDNN.
     """
     if onednn_version() is None:
-        raise UserError(f"{LIBRARY} is not built, or without oneDNN. {COMMAND} builds it; or use other layers.")
+        raise UserError(f"{LIBRARY} is not built, or built without oneDNN. {COMMAND} builds it; or use other layers.")
 
 
 def description() -> str:
@@ -107,7 +107,7 @@ def _load(path: pathlib.Path) -> ctypes.CDLL:
     with _short_waits():
         loaded = ctypes.CDLL(str(path))
     if (found := _text(loaded, "jaxopt_bench_source_digest")) != (wanted := source_digest()):
-        raise OSError(f"they were built from other sources (digest {found}) than there are now ({wanted})")
+        raise OSError(f"they were built from other sources (digest {found}) than the current ones ({wanted})")
     for name, needs_onednn in TARGETS.items():
         if _onednn_of(loaded) or not needs_onednn:
             jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(loaded, name)), platform="cpu")

@@ -19,7 +19,7 @@ from jaxopt_bench.optimizers.words import rules_in_words, share_in_words
 ARRAYS_NOTE = (
     "updates: what the first ones are like; update: the root mean square (RMS) of the first one; rate: the learning "
     "rate; parameters: their RMS, which is that of He's initialisation; –: "
-    "not told for a single number"
+    "not shown for a single number"
 )
 """The meaning of the columns of `arrays_table`."""
 

@@ -280,7 +280,7 @@ def _answer(study: _StudyReport, subject: Subject) -> Iterator[Block]:
 
 def _unstudied_sections(subject: Subject, found: Mapping[str, Look]) -> Iterator[Section]:
     lead = Text(
-        "These runs belong to no study. Nothing says that their optimizers were tuned alike, so no winner is named.",
+        "These runs are not part of a study. Their optimizers may be tuned in different ways, so no winner is named.",
         lead=True,
     )
     yield Section(
@@ -319,14 +319,14 @@ def _provenance(results: Results, documents: Sequence[Document], repeats: int = 
     hardware += [f"code path: {re.sub(JSON_MARKS, '', path)}" for path in paths]
     revision = [f"source revision: {_values(runs['revision'])}"] if runs["revision"].count() else []
     moved = int((runs["environments"] > 1).sum())
-    elsewhere = [f"{moved:,} of {len(runs):,} runs went on elsewhere than they began; this is where they ended"] * bool(
-        moved
-    )
+    elsewhere = [
+        f"{moved:,} of {len(runs):,} runs were continued in another environment; the last one is shown"
+    ] * bool(moved)
     left_out = [f"{repeats_in_words(repeats)} left out"] * bool(repeats)
     blocks: list[Block] = [Items((f"versions: {', '.join(said)}", *hardware, *revision, *elsewhere, *left_out))]
     blocks += [Code(_command(document)) for document in documents if not _was_widened(document)]
     if documents:
-        again = "With the folder of a study at hand, jaxopt-bench compare FOLDER --out NEW trains all of it again."
+        again = "If you have the folder of a study, jaxopt-bench compare FOLDER --out NEW trains all its runs again."
         blocks.append(Text(again))
     return Section("Made with", tuple(blocks))
 

@@ -83,7 +83,7 @@ class _ResultsTable:
             yield Text(f"… and {len(frame) - self.most:,} more rows of {len(frame):,}")
         left = [name for name in frame.columns if name not in names]
         if left:
-            yield Text(f"no room for: {', '.join(map(_clean, left))}")
+            yield Text(f"not shown: {', '.join(map(_clean, left))}")
 
 
 @dataclasses.dataclass(frozen=True)

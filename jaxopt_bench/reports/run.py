@@ -115,7 +115,7 @@ def _flag(name: str, value: object) -> list[str]:
 
 def _result_blocks(run: Run, row: Mapping[str, Any], metrics: tuple[Metric, ...]) -> Iterator[Block]:
     if row["status"] == "running":
-        yield Text("This run is under way, or was killed. The same command continues it.", lead=True)
+        yield Text("This run is in progress, or was killed. The same command continues it.", lead=True)
     else:
         said = [
             f"{row['parameters']:,} parameters" if row["parameters"] is not None else None,

@@ -196,8 +196,8 @@ def with_series(runs: pl.DataFrame) -> tuple[pl.DataFrame, str]:
     best = settings.sort("judged", nulls_last=True).unique([_NAME], keep="first")["setting"].to_list()
     by = measured[0].partition(".")[2].replace("_", " ") if measured else "number of runs"
     note = (
-        f"There are {len(settings):,} settings. Results and curves are of the one with the lowest mean {by} of each "
-        f"optimizer: {'; '.join(sorted(best))}."
+        f"There are {len(settings):,} settings. Results and curves show, for each optimizer, the setting with the "
+        f"lowest mean {by}: {'; '.join(sorted(best))}."
     )
     return full.with_columns(series=_NAME, shown=pl.col("setting").is_in(best)), note
 

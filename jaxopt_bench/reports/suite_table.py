@@ -50,8 +50,8 @@ def suite_table(found: Across) -> Table:
 def _note(found: Across) -> str:
     said = [
         "Score: the interquartile mean over all runs of the share of the way from an untrained model (0) to the best "
-        "mean (1), for losses on the logarithm. The 95% interval of a number is for other seeds on the same workloads; "
-        "the interval beside it is for other workloads of this kind."
+        "mean (1), for losses on a logarithmic scale. The 95% interval of a number is for other seeds on the same "
+        "workloads; the interval beside it is for other workloads of this kind."
     ]
     if found.speed_ups:
         said.append(

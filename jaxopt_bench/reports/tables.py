@@ -132,12 +132,12 @@ def pairs(verdict: Verdict, ranking: Ranking) -> Table | None:
     count = ranking.comparisons
     one = "a search" if of_searches else "a run"
     note = (
-        "The lead is the mean of the first minus that of the second, with the sign with which positive is better. p "
-        f"values are of Welch's t test, adjusted for {count} comparison{'s' * (count != 1)} by Holm's method. The "
-        f"intervals hold all {count} differences at once with 95% (Bonferroni).{_of_examples(ranking)} Wins are "
-        f"counted over all pairs of {one} of the first and one of the second. {many.capitalize()} needed: how many of "
-        "each would show a difference of this size with a power of 80%, for the least and the greatest deviation "
-        "within its 95% interval."
+        "The lead is the difference of the mean of the first and the mean of the second; it is positive if the first "
+        f"is better. p values are of Welch's t test, adjusted for {count} comparison{'s' * (count != 1)} by Holm's "
+        f"method. The intervals hold all {count} differences at once with 95% (Bonferroni).{_of_examples(ranking)} "
+        f"Wins are counted over all pairs of {one} of the first and one of the second. {many.capitalize()} needed: "
+        "how many of each would show a difference of this size with a power of 80%, for the least and the greatest "
+        "deviation within its 95% interval."
     )
     return _table("pairs", f"Every pair on {ranking.workload}", columns, rows, numbers, note)
 
@@ -263,7 +263,7 @@ def cost(subject: Subject) -> Table | None:
         for r in numbers
     ]
     columns = ["optimizer", "runs", "seconds a run, median", "examples/s, median", "all together"]
-    note = "Examples/s are those of training, of all runs together that one program trained at once."
+    note = "Examples/s is the speed of training, for all runs together that one program trained at once."
     return _table("cost", "What it cost", columns, rows, numbers, note)
 
 

@@ -221,9 +221,9 @@ def check_picture(path: pathlib.Path) -> None:
         raise UserError(f"the picture {path} is a folder. Expected: a file in it, as {path / 'optimizers.png'}.")
     if _format(path) not in FORMATS:
         ends = " or ".join(f".{name}" for name in FORMATS)
-        raise UserError(f"the picture {path} is of no known format. Expected: a name that ends in {ends}.")
+        raise UserError(f"the picture {path} has an unknown format. Expected: a name that ends in {ends}.")
     if not path.parent.is_dir():
-        raise UserError(f"the picture {path} cannot be written: {path.parent} is no folder. Expected: a folder's file.")
+        raise UserError(f"the picture {path} cannot be written: {path.parent} is not a folder.")
     check_extra()
 
 

@@ -54,7 +54,7 @@ def check_examples(runs: pl.DataFrame, examples: pl.DataFrame) -> None:
     for path, step, values in examples.iter_rows():
         row = rows.get(path)
         if row is None:
-            raise UserError(f"{shortened(path)} has results of test examples and is not among the runs.")
+            raise UserError(f"{shortened(path)} has results of test examples, but is not one of the runs.")
         headline = metrics_from_text(row[columns[0]])[0]
         said = [row.get(f"{at.partition('.')[0]}.test_{headline.name}") for at in columns[1:] if row[at] == step]
         if headline.resampling != "examples" or not said or said[0] is None:

@@ -141,7 +141,7 @@ class Results:
     def check_can_save(self, folder: pathlib.Path) -> None:
         """Checks that these results can be written into a folder; see `save`."""
         if len(self.documents) > 1:
-            raise UserError(f"these are the results of {len(self.documents)} studies. Expected: those of one.")
+            raise UserError(f"these are the results of {len(self.documents)} studies. Expected: one study.")
         recorded = counting(folder, RUNS).exists()
         if counting(folder, DOCUMENT).exists() and not (self.documents and recorded):
             raise UserError(f"{folder} holds a study. Expected: another folder, or one that recorded this study.")
@@ -302,7 +302,7 @@ def _load_recorded(folder: pathlib.Path) -> Results:
     for path in paths:
         check_within(folder / RUNS, path)
     if len(paths) < len(runs) or not paths.keys() >= set(curves["path"].unique()):
-        raise UserError(f"{folder} is damaged: {CURVES} has lines of runs that {RUNS} has not, or twice.")
+        raise UserError(f"{folder} is damaged: {CURVES} has lines of runs that {RUNS} does not have, or has twice.")
     document_file = counting(folder, DOCUMENT)
     documents = (read_document(document_file),) if document_file.exists() else ()
     for document in documents:

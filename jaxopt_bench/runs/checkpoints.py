@@ -146,8 +146,8 @@ class Checkpoints:
             self._remove(str(step))
             if os.path.lexists(self.directory / str(step)):
                 raise UserError(
-                    f"{self.directory / str(step)} has the name of a checkpoint that this run will write, and is not "
-                    "one that can be removed. Move it away; then the same command continues."
+                    f"{self.directory / str(step)} has the name of a checkpoint that this run will write, but it "
+                    "cannot be removed. Move it away; then the same command continues."
                 )
 
     def _remove(self, name: str) -> None:

@@ -31,7 +31,7 @@ def check_options() -> None:
     if jax.config.jax_enable_x64:  # type: ignore[attr-defined]
         raise UserError("JAX_ENABLE_X64 is on. Expected: off, since experiments compute in float32 or bfloat16.")
     if not jax.config.jax_threefry_partitionable:  # type: ignore[attr-defined]
-        raise UserError("JAX_THREEFRY_PARTITIONABLE is off. Expected: on, since other draws make another experiment.")
+        raise UserError("JAX_THREEFRY_PARTITIONABLE is off. Expected: on, because it changes the random numbers.")
 
 
 def environment(code_path: CodePath, members: int = 1) -> dict[str, Any]:

@@ -355,9 +355,14 @@ def load_config(path: pathlib.Path) -> dict[str, Any]:
     if "checkpoints" in config:
         found = check_object(f"{path}: checkpoints", config["checkpoints"], _CHECKPOINTS)
         if not _FOLDERS.fullmatch(found["path"]):
-            raise UserError(f"{path}: checkpoints is damaged: {found['path']!r} is neither its own nor a population's.")
+            raise UserError(
+                f"{path}: checkpoints is damaged: path is {found['path']!r}. Expected the run's own checkpoints or "
+                "those of a population."
+            )
         if not 0 <= found["member"] < found["members"] <= MOST_MEMBERS:
-            raise UserError(f"{path}: checkpoints is damaged: {found['member']} is no place of {found['members']}.")
+            raise UserError(
+                f"{path}: checkpoints is damaged: member is {found['member']}, of {found['members']} members."
+            )
     for i, place in enumerate(config["environments"]):
         where = f"{path}: environments[{i}]"
         check_object(f"{where}: options", check_object(where, place, _ENVIRONMENT).get("options", {}), {})

@@ -72,8 +72,8 @@ class MetricsFile:
         found = sum(r["steps"] for r in self.records if r["split"] == "train_steps")
         if recorded is not None and found != recorded:
             raise UserError(
-                f"{path} is damaged: up to the checkpoint that the run would go on from it tells of {found:,} training "
-                f"steps, and {recorded:,} were made. Expected: --fresh, to train it again beside this one."
+                f"{path} is damaged: it records {found:,} training steps up to the checkpoint from which the run would "
+                f"continue, but {recorded:,} were made. Expected: --fresh, to train the run again in a new folder."
             )
         if path.is_symlink() or not path.exists() or self._content() != content:
             self._replace()

@@ -39,7 +39,7 @@ def restore(population: Population, program: Program, reporter: Reporter) -> Sta
         found = restore_latest(population.checkpoints, program.abstract_checkpoint(), warn=reporter.say)
     if found is None:  # if the folder has checkpoints, they belong to runs whose directories were removed
         if any((member.directory / "metrics.jsonl").exists() for member in population.active):
-            reporter.say("no checkpoint of it was ever finished, or all are gone: it begins anew")
+            reporter.say("the run has no complete checkpoint: it starts again from step 0")
         return Start(0, initial_states([member.task for member in population.members]), program.empty_metrics())
     step, tree = found
     check_states(tree["state"], population.active, population.checkpoints / str(step))

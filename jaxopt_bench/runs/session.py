@@ -124,7 +124,7 @@ class Session:
         schedules, epochs = [m.task.experiment.schedule for m in population.members], task.experiment.workload.epochs
         warmup = max((s.warmup_epochs(epochs) for s in schedules if isinstance(s, WarmedUp)), default=0.0)
         if warmup >= epochs:
-            self.reporter.say(f"schedule.warmup is {warmup:g} of {epochs} epochs: all of it is warm-up")
+            self.reporter.say(f"schedule.warmup is {warmup:g} of {epochs} epochs, so the whole training is warm-up")
         schedule, intended = SCHEDULES.name_of(task.experiment.schedule), task.experiment.optimizer.schedule
         if intended.name == "constant" != schedule:
             self.reporter.say(

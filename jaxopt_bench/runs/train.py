@@ -162,7 +162,7 @@ def _train_group(group: Group, index: Index, options: Options) -> None:
                 raise  # with several processes, the others had enough memory and are waiting
             active = len(population.active)
             group = dataclasses.replace(group, largest=math.ceil(active / 2))
-            options.reporter.say(f"out of memory with {active} runs at once; going on with {group.largest}")
+            options.reporter.say(f"out of memory with {active} runs at once; continuing with {group.largest}")
             index.reread(member.entry for member in population.members)
             continue
         if stop is not None and stop.requested() and (left := group.unfinished):

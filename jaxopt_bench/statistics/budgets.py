@@ -43,7 +43,7 @@ def expected_best(values: Sequence[float], *, higher: bool, worst: float | None 
     check_ordered("values", values)
     losses = np.sort(np.asarray(values, np.float64) * (-1 if higher else 1))
     if losses[0] == -math.inf:
-        raise UserError(f"values has the value {math.inf if higher else -math.inf}. Expected: none infinitely good.")
+        raise UserError(f"values has the value {math.inf if higher else -math.inf}. Expected: not infinitely good.")
     if worst is not None:
         if not math.isfinite(worst):
             raise UserError(f"worst is {worst}. Expected: a finite number.")
@@ -87,5 +87,5 @@ def expected_best_is_exact(search: str) -> bool:
     exact = _SUBSETS_ARE_SEARCHES[search]
     if exact is None:
         accepted = " or ".join(name for name, subsets in _SUBSETS_ARE_SEARCHES.items() if subsets is not None)
-        raise UserError(f"search is {search!r}, of which no part is a smaller {search}. Expected: {accepted}.")
+        raise UserError(f"search is {search!r}, but a part of it is not a smaller {search}. Expected: {accepted}.")
     return exact

@@ -142,7 +142,7 @@ def _objects_of_format_1(values: Mapping[str, Any]) -> Iterator[tuple[dict[str, 
 def _entries(path: pathlib.Path, values: Mapping[str, object], name: str, kind: type[E]) -> tuple[E, ...]:
     items = values.get(name)
     if not isinstance(items, list):
-        raise UserError(f"{path} is damaged: {name} is no list.")
+        raise UserError(f"{path} is damaged: {name} is not a list.")
     return tuple(kind.from_json(item, f"{path}: {name}[{i}]") for i, item in enumerate(items))
 
 

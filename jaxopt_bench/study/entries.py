@@ -141,14 +141,12 @@ class Selection(Entry):
         if found.trial is not None and found.among and not 0 <= found.trial < len(found.among):
             raise UserError(f"{where} is damaged: trial is {found.trial}, of {len(found.among)} trials.")
         if found.trial is not None and found.values is None:
-            raise UserError(f"{where} is damaged: it names a trial and no values of it.")
+            raise UserError(f"{where} is damaged: it names a trial, but not the values of the trial.")
         own: Mapping[Any, Any] = found.finalists  # in JSON, keys are strings
         check_object(f"{where}.finalists", own, dict.fromkeys(own, NUMBER | None))
         known = {str(index) for index in range(len(found.among))}
         if own and not (own.keys() <= known and str(found.trial) in own):
-            raise UserError(
-                f"{where} is damaged: finalists is {shortened(own)}. Expected: trials, the winner among them."
-            )
+            raise UserError(f"{where} is damaged: finalists is {shortened(own)}. Expected: trials, with the winner.")
         return dataclasses.replace(found, finalists={int(key): value for key, value in own.items()})
 
 

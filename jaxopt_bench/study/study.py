@@ -125,7 +125,9 @@ class Study(Config):
             raise UserError("Study.finalists is 1. Expected 0 for none, or at least 2 to select among.")
         self._check_halving()
         if self.refit and self.at == "best":
-            raise UserError("Study.at is 'best' where refit is True. Expected: 'final', since nothing validates then.")
+            raise UserError(
+                "Study.at is 'best', but refit is True. Expected: 'final', because refit leaves no validation."
+            )
         self._check_workloads()
         self._check_size()
         self._check_references()
@@ -158,7 +160,7 @@ class Study(Config):
         for field in ("workloads", "contenders"):
             names = [item.name for item in getattr(self, field)]
             if not names or len(set(names)) < len(names):
-                raise UserError(f"Study.{field} is called {names}. Expected: at least one, of different names.")
+                raise UserError(f"Study.{field} has the names {names}. Expected: at least one, and no name twice.")
         folders = [run_name(w.name, c.name) for w in self.workloads for c in self.contenders]
         twice = next((name for name in folders if folders.count(name) > 1), None)
         if twice is not None:

@@ -62,7 +62,7 @@ class CodePath(Config):
         return {"xla_gpu_deterministic_ops": True, "xla_gpu_autotune_level": 0}
 
 
-_SIMULATED = " (XLA_FLAGS=--xla_force_host_platform_device_count=N makes N of a CPU)"
+_SIMULATED = " (XLA_FLAGS=--xla_force_host_platform_device_count=N makes N devices of a CPU)"
 
 
 def options_to_run_once() -> dict[str, Any] | None:
@@ -148,8 +148,7 @@ def _check_devices(devices: int) -> None:
         simulated = _SIMULATED if jax.default_backend() == "cpu" else ""
         each = f"a multiple of {processes}, the number of processes, up to" if processes > 1 else "1 to"
         raise UserError(
-            f"devices is {devices}. Expected: {each} {most}, which is how many {jax.default_backend()} devices there "
-            f"are{simulated}."
+            f"devices is {devices}. Expected: {each} {most}, the number of {jax.default_backend()} devices{simulated}."
         )
 
 

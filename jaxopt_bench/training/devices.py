@@ -113,9 +113,9 @@ def check_batch(path: CodePath, members: int, size: int) -> None:
     """
     if members % path.devices and size % path.devices:
         raise UserError(
-            f"{path.devices} devices can share neither {members} run{'s' if members > 1 else ''} nor "
-            f"Workload.batch_size, which is {size}. Expected: a multiple of {path.devices} of either, or another "
-            "number of devices."
+            f"neither {members} run{'s' if members > 1 else ''} nor Workload.batch_size, which is {size}, can be "
+            f"divided among {path.devices} devices. Expected: a multiple of {path.devices} for one of the two, or "
+            "another number of devices."
         )
 
 

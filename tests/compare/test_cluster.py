@@ -330,7 +330,7 @@ def test_another_version_or_folder_on_a_worker_is_noticed_before_anything_is_tra
         other.load()
     monkeypatch.setattr(worker, "working", False)  # so that `work` leaves this process as it was
     elsewhere = Shared(JobOptions(tmp_path / "elsewhere"), socket.gethostname())
-    with pytest.raises(UserError, match=r"is not there. Expected: a folder that all nodes share"):
+    with pytest.raises(UserError, match=r"does not exist on this node. Expected: a folder that all nodes share"):
         work(task, elsewhere)
 
 

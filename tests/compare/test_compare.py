@@ -168,7 +168,7 @@ def test_a_run_of_which_files_are_missing_is_trained_again(
     found, whole = records(folder), records(finished)
     for run, _ in damaged:
         aside = run.with_name(f"{run.name}.incomplete-1")
-        assert f"a run was incomplete and is trained again; what there was of it is now in {aside}" in said
+        assert f"a run was incomplete and is trained again; its incomplete files are now in {aside}" in said
         assert (aside / "mine.txt").read_text() == run.name
         assert load(folder).runs.filter(pl.col("path") == str(run))["status"].to_list() == ["completed"]
         found.pop(str(aside.relative_to(folder)), None)

@@ -150,7 +150,7 @@ def test_a_users_optimizer_of_the_study_is_loaded_and_keeps_its_recorded_space(s
     assert again == began.contenders
     assert dict(again[-1].searched)["optimizer.b1"] == Choice((0.8, 0.9))
     assert again[-1].schedule == Cosine()
-    with pytest.raises(UserError, match="--add adamw: adamw is a contender already"):
+    with pytest.raises(UserError, match="--add adamw: adamw is already a contender"):
         with_newcomers(recorded, ["adamw"])
 
 

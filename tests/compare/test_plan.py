@@ -98,7 +98,7 @@ def test_the_command_prints_a_table_and_what_the_study_can_show(call, tmp_path, 
     said = " ".join(out.split())
     assert "trials 48 6 " in said
     assert "confirmations 48 0 " in said
-    assert "those of sgd on digits_cnn, measured for some seconds, and 30% more" in said
+    assert "those of sgd on digits_cnn, measured for a few seconds, plus 30%" in said
     assert "in studies/digits. With 8 seeds for each of 6 optimizers" in said
     assert "On digits_cnn that is " in said
     assert " points of test accuracy on the same 360 test examples, and " in said
@@ -137,4 +137,4 @@ def test_a_folder_with_a_larger_study_says_that_the_plan_is_of_both(call, tmp_pa
 
 def test_a_cluster_cannot_be_measured_from_here(call):
     code, _, error = call("compare", "digits", "--plan", "--executor", "ray")
-    assert (code, "--plan measures this machine alone" in error) == (2, True)
+    assert (code, "--plan measures only this machine" in error) == (2, True)

@@ -137,7 +137,7 @@ def test_the_command_answers_with_code_and_continues(file, tmp_path, monkeypatch
         (["--problem", "absent.py:line"], "absent.py is not a file"),
         (["--dataset", "absent.csv"], "absent.csv"),
         (["--problem", "mine.py:line", "--minutes", "0"], "--minutes is 0. Expected a number > 0"),
-        (["--problem", "mine.py:line", "--baselines", "digits"], "--baselines goes with a recorded study"),
+        (["--problem", "mine.py:line", "--baselines", "digits"], "--baselines is for a recorded study"),
         (["--dataset", "digit"], "did you mean digits"),
     ],
 )

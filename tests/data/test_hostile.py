@@ -340,7 +340,7 @@ def test_without_a_home_the_variable_is_named(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_data_directory_that_is_not_text_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"udcff.* is not text in UTF-8"):
+    with pytest.raises(UserError, match=r"udcff.* is not UTF-8 text"):
         load("digits", tmp_path / os.fsdecode(b"\xff"))
 
 

@@ -66,7 +66,7 @@ def test_inputs_are_vectors_or_sequences(shape, kind, tmp_path):
         ({"images": IMAGES, "labels": LABELS[:-1]}, r"images has 20 examples and labels 19"),
         (
             {"images": np.zeros((20, 5), np.float32), "labels": LABELS},
-            r"images is an array of float32 of shape \[20, 5\]\. .* Vectors and sequences have the name inputs",
+            r"images is an array of float32 of shape \[20, 5\]\. .* For vectors and sequences, use the name inputs",
         ),
         ({"images": IMAGES / 255, "labels": LABELS}, r"images is an array of float64 of shape .* Expected uint8"),
         (
@@ -280,7 +280,7 @@ def test_images_are_scaled_to_one_size(tmp_path):
     [
         ("class0/broken.png", b"\x89PNG\r\n\x1a\n and no more", r"class0/broken.png cannot be decoded"),
         ("class0/text.jpg", b"GIF89a", r"class0/text.jpg cannot be decoded"),
-        ("class0/text.png", b"not an image", r"class0/text.png cannot be decoded: it is no image\. Expected a PNG or"),
+        ("class0/text.png", b"not an image", r"class0/text.png cannot be decoded: it is not an image\. Expected a PNG"),
         ("loose.png", b"", r"loose.png is not a folder\. Expected a folder for each class"),
         ("empty/notes.txt", b"", r"empty contains no PNG or JPEG image"),
     ],

@@ -106,7 +106,7 @@ def test_metrics_that_were_removed_under_a_checkpoint_are_missed(stopped, tally)
     lines = metrics.read_text().splitlines(keepends=True)
     metrics.write_text("".join(lines[:1] + lines[2:]))
     kept = metrics.read_bytes()
-    with pytest.raises(UserError, match=r"metrics\.jsonl is damaged: up to the checkpoint .* training steps, and"):
+    with pytest.raises(UserError, match=r"metrics\.jsonl is damaged: it records .* training steps up to .* were made"):
         goes_on(disturbed, Said())
     assert metrics.read_bytes() == kept
     tally.add("a line of metrics removed")
@@ -134,6 +134,6 @@ def test_a_run_whose_checkpoints_are_gone_says_that_it_begins_anew(stopped, tall
     shutil.rmtree(disturbed.checkpoints)
     said = Said()
     goes_on(disturbed, said)
-    assert any("it begins anew" in message for message in said.messages)
+    assert any("it starts again from step 0" in message for message in said.messages)
     disturbed.goes_on()
     tally.add("all checkpoints gone")

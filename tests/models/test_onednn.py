@@ -169,7 +169,7 @@ def test_runs_use_it_record_it_and_repeat_themselves_along_it(
 def test_where_it_is_not_built_all_works_as_before(absent: None) -> None:
     assert choose_code_path("cpu") == CodePath("pure", "compiled", "map")
     arrays = jnp.zeros((128, 32, 32, 4)), jnp.zeros((3, 3, 4, 8))
-    with pytest.raises(UserError, match=r"kernels\.so is not built, or without oneDNN. `jaxopt-bench kernels`"):
+    with pytest.raises(UserError, match=r"kernels\.so is not built, or built without oneDNN. `jaxopt-bench kernels`"):
         onednn.conv_general_dilated(*arrays, (1, 1), "SAME", dimension_numbers=NHWC)
 
 

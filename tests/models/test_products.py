@@ -99,5 +99,5 @@ def test_dense_layers_of_this_path_use_them(built: None) -> None:
 
 def test_without_the_kernels_the_error_says_how_to_build_them(kernels_at: At, tmp_path: pathlib.Path) -> None:
     kernels_at(tmp_path / "kernels.so")
-    with pytest.raises(UserError, match=r"kernels\.so is not built, or without oneDNN\. `jaxopt-bench kernels`"):
+    with pytest.raises(UserError, match=r"kernels\.so is not built, or built without oneDNN\. `jaxopt-bench kernels`"):
         of_last(jnp.zeros((256, 256)), jnp.zeros((256, 256)))

@@ -320,7 +320,7 @@ def test_another_text_is_not_loaded_again(file, elsewhere):
     first = load(f"{file}:no_rate")
     elsewhere()
     file.write_text(SOURCE + "\n# changed\n")
-    with pytest.raises(UserError, match="where it was loaded first"):
+    with pytest.raises(UserError, match="when it was loaded first"):
         load_again(first.reference, first.code_file, first.code)
     file.unlink()
     with pytest.raises(UserError, match="is not a file"):

@@ -90,7 +90,7 @@ def test_a_changed_file_is_not_taken_for_the_old_one(file: pathlib.Path) -> None
     program = "import pickle, sys; pickle.load(sys.stdin.buffer)"
     done = subprocess.run([sys.executable, "-c", program], input=message, capture_output=True, check=False)
     assert done.returncode
-    assert b"where it was loaded first" in done.stderr
+    assert b"when it was loaded first" in done.stderr
 
 
 def test_a_record_is_pickled_without_its_code(file: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

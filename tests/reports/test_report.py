@@ -68,7 +68,7 @@ def test_runs_that_went_on_elsewhere_than_they_began_are_counted():
     results = dataclasses.replace(results, runs=results.runs.with_columns(environments=moved))
     (said, *_) = report_of(with_document(results, document), "made").sections[-1].blocks
     assert isinstance(said, Items)
-    assert f"1 of {len(moved)} runs went on elsewhere than they began; this is where they ended" in said.sentences
+    assert f"1 of {len(moved)} runs were continued in another environment; the last one is shown" in said.sentences
 
 
 def test_a_command_is_shown_unless_it_would_train_another_study():

@@ -71,7 +71,7 @@ def test_columns_fit_the_terminal_or_are_named_below(columns, rows, width):
     lines = printed(frame, width)
     assert max(map(len, lines)) <= width
     shown = sum(any(f"value {i} 0" in line for line in lines) for i in range(columns))
-    below = " ".join(lines).partition("no room for: ")[2]
+    below = " ".join(lines).partition("not shown: ")[2]
     assert shown + below.count("part.field_number_") == columns
     assert shown >= 1
     assert "…" not in "".join(lines)
@@ -81,7 +81,7 @@ def test_what_is_each_rows_own_gives_way_to_what_rows_share():
     frame = pl.DataFrame({"path": ["run/" + 20 * str(i) for i in range(4)], "kind": ["first", "other"] * 2})
     assert printed(frame, width=40)[0].split() == ["path", "kind"]
     assert printed(frame, width=20)[0].split() == ["kind"]
-    assert printed(frame, width=20)[-1] == "no room for: path"
+    assert printed(frame, width=20)[-1] == "not shown: path"
 
 
 def test_a_single_row_stands_upright_and_whole():

@@ -237,7 +237,7 @@ def test_recorded_results_with_the_study_of_others_are_named(tmp_path):
     with pytest.raises(UserError, match=r"runs\.parquet has the run .*, which study\.json beside it does not name"):
         load(tmp_path / "recorded")
     shutil.copy(tmp_path / "other" / "runs.parquet", tmp_path / "recorded" / "runs.parquet")
-    with pytest.raises(UserError, match=r"curves\.parquet has lines of runs that runs\.parquet has not"):
+    with pytest.raises(UserError, match=r"curves\.parquet has lines of runs that runs\.parquet does not have"):
         load(tmp_path / "recorded")
 
 

@@ -499,7 +499,7 @@ def test_a_single_run_and_runs_of_no_study_are_recorded_whole(tmp_path):
 
 def test_results_of_several_studies_and_over_a_study_are_not_recorded(tmp_path):
     one, two = write_study(tmp_path / "one", small_study(name="one")), write_study(tmp_path / "two", small_study())
-    with pytest.raises(UserError, match=r"results of 2 studies. Expected: those of one"):
+    with pytest.raises(UserError, match=r"results of 2 studies. Expected: one study"):
         load(tmp_path).save(tmp_path / "recorded")
     with pytest.raises(UserError, match=r"holds a study. Expected: another folder"):
         load(one).save(two)

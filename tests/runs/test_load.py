@@ -61,12 +61,12 @@ def test_a_run_without_checkpoints_still_shows_its_metrics(run):
         (("task", "train_examples"), None, "train_examples is None"),
         (("metrics",), [], "metrics is damaged"),
         (("metrics", 0), {"name": "accuracy"}, r"metrics\[0\] is damaged"),
-        (("checkpoints", "path"), "../../../elsewhere", "neither its own nor a population's"),
-        (("checkpoints", "path"), "/tmp/population-0123456789ab/checkpoints", "neither its own nor a population's"),
-        (("checkpoints", "path"), "../../../population-0123456789ab/checkpoints", "neither its own"),
-        (("checkpoints", "member"), 1, "1 is no place of 1"),
-        (("checkpoints", "member"), -1, "-1 is no place of 1"),
-        (("checkpoints", "members"), 10**9, "is no place of 1000000000"),
+        (("checkpoints", "path"), "../../../elsewhere", "Expected the run's own checkpoints"),
+        (("checkpoints", "path"), "/tmp/population-0123456789ab/checkpoints", "Expected the run's own checkpoints"),
+        (("checkpoints", "path"), "../../../population-0123456789ab/checkpoints", "Expected the run's own"),
+        (("checkpoints", "member"), 1, "member is 1, of 1 members"),
+        (("checkpoints", "member"), -1, "member is -1, of 1 members"),
+        (("checkpoints", "members"), 10**9, "of 1000000000 members"),
     ],
 )
 def test_a_damaged_config_names_the_field(run, path, value, message):

@@ -153,7 +153,7 @@ def test_a_wave_that_runs_out_of_memory_goes_on_at_half_the_size_from_its_checkp
         crowded = Crowded(patch, after)
         runs = train_population(experiments, Options(runs_dir=tmp_path / "halves", **{**options, "reporter": said}))
     assert crowded.calls == after + 1
-    assert [m for m in said.messages if "memory" in m] == ["out of memory with 4 runs at once; going on with 2"]
+    assert [m for m in said.messages if "memory" in m] == ["out of memory with 4 runs at once; continuing with 2"]
     (began,) = {run.config["environments"][-1]["step"] for run in runs}
     assert began in ((0,) if after == 0 else (7, 14, 20, 27))
     for run, experiment in zip(runs, experiments, strict=True):

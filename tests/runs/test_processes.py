@@ -315,5 +315,5 @@ def test_what_only_a_pickle_could_carry_is_not_exchanged() -> None:
 
 
 def test_processes_are_not_shards() -> None:
-    with pytest.raises(UserError, match="--process goes with neither --executor ray nor --shard"):
+    with pytest.raises(UserError, match="--process cannot be used with --executor ray or --shard"):
         parse(["compare", "digits", "--process", "0/2", "--coordinator", "localhost:1", "--shard", "0/2"])

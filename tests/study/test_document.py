@@ -244,9 +244,9 @@ def test_a_trial_that_was_not_chosen_from_is_refused(tmp_path, trial):
 @pytest.mark.parametrize(
     ("finalists", "message"),
     [
-        ({"1": 0.5, "2": 0.1}, r" is damaged: finalists is {'1': 0.5, '2': 0.1}. Expected: trials, the winner among"),
-        ({"0": 0.5}, r" is damaged: finalists is {'0': 0.5}. Expected: trials, the winner among them"),
-        ({"1": 0.5, "one": 0.1}, r" is damaged: finalists is .*. Expected: trials, the winner among them"),
+        ({"1": 0.5, "2": 0.1}, r" is damaged: finalists is {'1': 0.5, '2': 0.1}. Expected: trials, with the winner"),
+        ({"0": 0.5}, r" is damaged: finalists is {'0': 0.5}. Expected: trials, with the winner"),
+        ({"1": 0.5, "one": 0.1}, r" is damaged: finalists is .*. Expected: trials, with the winner"),
         ({"1": "low"}, r"\.finalists is damaged: 1 is 'low'. Expected: a finite number or null"),
     ],
 )

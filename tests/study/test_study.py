@@ -59,7 +59,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         r"unknown measure of the claim 'so' 'test_r2'",
     ),
     ({"at": "first"}, r"Study.at is 'first'. Expected: 'final', 'best'"),
-    ({"workloads": ()}, r"Study.workloads is called \[\]. Expected: at least one, of different names"),
+    ({"workloads": ()}, r"Study.workloads has the names \[\]. Expected: at least one, and no name twice"),
     ({"workloads": (WORKLOAD, WORKLOAD)}, r"Study.workloads is called \['cnn', 'cnn'\]"),
     ({"contenders": ()}, r"Study.contenders is called \[\]"),
     ({"contenders": (ADAM, ADAM)}, r"Study.contenders is called \['adam', 'adam'\]"),
@@ -70,7 +70,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         },
         r"have two pairs called 'cnn_a_b'. Expected: other names",
     ),
-    ({"refit": True, "at": "best"}, r"Study.at is 'best' where refit is True. Expected: 'final'"),
+    ({"refit": True, "at": "best"}, r"Study.at is 'best', but refit is True. Expected: 'final'"),
     (
         {"workloads": (UNVALIDATED,)},
         r"the workload all has no validation examples, by which the trials of sgd are judged\. Expected a problem with",

@@ -35,7 +35,7 @@ def training_loss(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     """Returns the mean loss of the training steps of each epoch."""
     quantity = Quantity(subject.measures["train_loss"])
     return _curve(
-        subject, looks, quantity, "The mean loss of the training steps of an epoch, with all that is random in "
+        subject, looks, quantity, "The mean loss of the training steps of an epoch, including what is random in "
         "training, such as augmentation and dropout."
     )  # fmt: skip
 
@@ -44,16 +44,16 @@ def clean_training_loss(subject: Subject, looks: Mapping[str, Look]) -> Figure |
     """Returns the loss on clean training examples after each epoch."""
     quantity = Quantity(subject.measures["train_clean_loss"])
     return _curve(
-        subject, looks, quantity, "The loss on a fixed part of the training examples after each epoch, as it is in "
-        "evaluation: nothing is random. It can be compared between optimizers."
+        subject, looks, quantity, "The loss on a fixed part of the training examples after each epoch, computed "
+        "as in evaluation, without randomness. It can be compared between optimizers."
     )  # fmt: skip
 
 
 def test_curve(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     """Returns the headline metric of the test split after each epoch, if confirmations measured it."""
     return _curve(
-        subject, looks, _headline(subject, "test"), "Measured on the test examples after each epoch. Nothing was "
-        "selected by it."
+        subject, looks, _headline(subject, "test"), "Measured on the test examples after each epoch. It was "
+        "not used to select anything."
     )  # fmt: skip
 
 
@@ -97,7 +97,7 @@ def _curve(subject: Subject, looks: Mapping[str, Look], quantity: Quantity, text
         several = f"{len(lost)} runs diverged; they count" if len(lost) > 1 else "1 run diverged; it counts"
         said.append(f"{several} up to the last finite value.")
     if len(drawn) < len(found):
-        said.append(f"Drawn are {len(drawn):,} of {len(found):,} points; every stretch keeps its least and greatest.")
+        said.append(f"{len(drawn):,} of {len(found):,} points are drawn; each section keeps its least and greatest.")
     chart = _bands_chart(looks, quantity.title, scale_from(low, high, logarithmic), what)
     columns = {
         "series": "optimizer", "epoch": "epoch", "mean": quantity.title, "low": "interval from", "high": "to",

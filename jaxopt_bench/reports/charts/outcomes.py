@@ -34,13 +34,13 @@ def final_results(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     tips = _tips(subject.keys)
     direction = "right" if headline.higher_is_better else "left"
     text = (
-        f"The {headline.words} of each run, a dot a run. Below the dots of an optimizer are its mean and the 95% "
-        f"interval of that, {over(subject)}. Further {direction} is better.{_diverged_note(subject)}"
+        f"The {headline.words} of each run; each dot is a run. Below the dots of an optimizer are its mean and the 95% "
+        f"interval of the mean, {over(subject)}. Further {direction} is better.{_diverged_note(subject)}"
     )
     if subject.study is not None:
         text += (
-            " Each interval is of one mean by itself. The table of pairs shows which differences are significant; the "
-            "overlap of two intervals does not."
+            " Each interval is that of a single mean. The table of pairs shows which differences are significant; the "
+            "overlap of two intervals does not show this."
         )
     positive = may_be_logarithmic(headline.metric)
     chart = _strip(dots, means, looks, subject.series, title, tips, positive)
@@ -64,8 +64,9 @@ def cost(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     if len(dots) < 2:
         return None
     text = (
-        "The seconds of training and evaluation of each run, a dot a run, those of trials and finalists too; the mean "
-        "and its 95% interval below. Runs that one program trained together share its seconds equally."
+        "The seconds of training and evaluation of each run, including trials and finalists. Each dot is a run; the "
+        "mean and its 95% interval are below the dots. Runs that one program trained together share its seconds "
+        "equally."
     )
     means = _estimates(dots, (0.0, None))
     chart = _strip(dots, means, looks, subject.series, "seconds a run", _tips(keys), positive=True)
@@ -102,10 +103,9 @@ def trade_off(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     ).encode(x=x, y=y, color=colour(looks))
     better, worse = ("Up", "lower") if headline.higher_is_better else ("Down", "higher")
     text = (
-        f"The fit to the training examples against the result on others: clean training loss and {headline.words} at "
-        f"the end, a dot a run, a cross at each mean. {better} is better for whoever uses the model; left is better "
-        f"optimization. An optimizer further left and {worse} than another fits better and generalizes worse."
-        f"{_diverged_note(subject)}"
+        f"The clean training loss (the fit to the training examples) and the {headline.words} at the end. Each dot is "
+        f"a run, each cross a mean. {better} is better for users of the model; left is better optimization. An "
+        f"optimizer further left and {worse} than another fits better and generalizes worse.{_diverged_note(subject)}"
     )
     columns = {"series": "optimizer", **subject.keys, "loss": loss.title, "value": headline.title}
     chart = alt.layer(dots, crosses).add_params(hideable())

@@ -30,7 +30,7 @@ SERIES: Mapping[str, str] = {"train_steps": "training steps", **SPLIT_WORDS}
 """The name in words of each `split` of a run's metrics."""
 
 HOW = (
-    "Values of training steps are means over the steps between two lines of metrics, with all that is random in "
+    "Values of training steps are means over the steps between two lines of metrics, including what is random in "
     "training, such as augmentation and dropout. The others are measured at the ends of epochs."
 )
 
@@ -103,7 +103,7 @@ def _lines(
         return None
     drawn = thin_out(known.sort("series", "step", maintain_order=True), ["series"], "value", MOST_POINTS)
     if len(drawn) < len(known):
-        text += f" Drawn are {len(drawn):,} of {len(known):,} points; every stretch keeps its least and greatest."
+        text += f" {len(drawn):,} of {len(known):,} points are drawn; each section keeps its least and greatest."
     x = alt.X("epoch:Q", title="epoch", scale=alt.Scale(nice=False), axis=alt.Axis(tickCount=6, format=".6~g"))
     y = alt.Y("value:Q", title=y_title, **axis(known["value"], logarithmic=log))
     tips = [

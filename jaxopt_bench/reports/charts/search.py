@@ -40,7 +40,7 @@ def sensitivity(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     lost = lost.select("series", "learning_rate", *keys)
     what = "run" if not subject.study else "trial" if subject.study.trial_seeds == 1 else "seed of a trial"
     direction = "Higher" if quantity.higher_is_better else "Lower"
-    said = [f"The {quantity.words} that each {what} ended with, against its learning rate. {direction} is better."]
+    said = [f"The final {quantity.words} of each {what} against its learning rate. {direction} is better."]
     if dots["selected"].any():
         said.append("Rings mark the winners.")
     if subject.study is not None and any(len(subject.study.contender(name).searched) > 1 for name in subject.series):
@@ -153,8 +153,8 @@ def settings_map(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     numbers = base.mark_text(fontSize=9).encode(x=x, y=y, text="shown:N", color=ink)
     several = "the mean over seeds of " if (table["runs"] > 1).any() else ""
     text = (
-        f"Each cell is a setting: {several}the {quantity.words} at the end. Darker is better. A setting of which a run "
-        "diverged has no number."
+        f"Each cell is a setting: {several}the {quantity.words} at the end. Darker is better. A setting has no "
+        "number if one of its runs diverged."
     )
     columns = {
         "across": titles[across].replace("_", " "),
@@ -193,12 +193,12 @@ def budget(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     line = base.mark_line().encode(x=x, y=y, color=colour(looks, "stroke"), strokeDash=dash(looks, "stroke"))
     dots = base.mark_point().encode(x=x, y=y, color=colour(looks), tooltip=tips)
     assumed = (
-        "The trials are independent draws, of which so many are a search by themselves." if exact else
+        "The trials are independent draws, so any number of them is a search of its own." if exact else
         "This assumes that trials are independent draws. These are points of a Sobol sequence, and a search of its own "
         "with fewer points spreads them more evenly and finds better ones."
     )  # fmt: skip
     text = (
-        "The expected result of the best of so many trials, over all ways to choose them among those that were made "
+        "The expected result of the best of a number of trials, over all ways to choose them from those that were made "
         f"(Dodge et al., 2019, without replacement). {assumed} The curves have no intervals: their order can be "
         "due to chance."
     )
@@ -245,9 +245,9 @@ def hyperparameters(subject: Subject, looks: Mapping[str, Look]) -> Figure | Non
     labels = base.mark_text(dy=-7).encode(x=at_share, y=y, text="value:N")
     several = subject.study.repetitions > 1
     text = (
-        "Where in the search space each winner lies, on the scale that it was searched on, with the ends of the space "
-        "and its extensions. "
-        + ("A dot a repetition of the search. " if several else "")
+        "The place of each winner in the search space, on the scale of the search, with the ends of the space and its "
+        "extensions. "
+        + ("Each dot is a repetition of the search. " if several else "")
         + "The best of a few trials can lie at an end by chance; the answer says where results improve towards it."
     )
     chart = alt.layer(ranges, lows, highs, dots, *([] if several else [labels])).add_params(hideable())

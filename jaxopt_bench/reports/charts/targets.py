@@ -46,7 +46,7 @@ def time_to_target(subject: Subject, looks: Mapping[str, Look]) -> Figure | None
         "epoch, the median over the confirmations."
     )
     if timed:
-        text += " A step was timed apart from the runs, alone on the machine."
+        text += " The time of a step was measured separately, while nothing else was trained."
     if late:
         text += f" Most runs of {', '.join(late)} did not reach it."
     columns = {"series": "optimizer", "steps": "steps", "seconds": "seconds"}
