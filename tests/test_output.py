@@ -29,8 +29,9 @@ def called(words, folder, pipe="", **environment) -> subprocess.CompletedProcess
 
 @pytest.mark.parametrize(
     "environment",
-    [ASCII, *(pytest.param({"PYTHONIOENCODING": name}, marks=pytest.mark.slow) for name in ("ascii", "latin-1"))],
+    [ASCII, {"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "latin-1"}],
 )
+@pytest.mark.slow
 def test_characters_that_cannot_be_encoded_are_replaced(environment, tmp_path):
     words = ["sweep", "digits_cnn_sgd", "--epochs", "1", "--no-tensorboard", "--seeds", "2"]
     done = called(words, tmp_path, **environment)

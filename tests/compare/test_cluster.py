@@ -279,6 +279,7 @@ def test_a_lost_node_costs_the_steps_since_its_last_checkpoint(nodes, study, exp
     assert_went_on(*cuts)
 
 
+@pytest.mark.slow
 def test_a_users_mistake_on_a_worker_is_the_drivers(study, tmp_path):
     (unit, *_) = units(study)
     problem = Classification(dataset="cifar10")

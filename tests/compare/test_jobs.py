@@ -8,7 +8,8 @@ from jaxopt_bench.compare import Local, compare, jobs
 from tests.compare.conftest import records
 
 
-@pytest.mark.parametrize("fails", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.slow
 def test_a_study_that_compiles_ahead_has_the_same_results(small, tmp_path, digits_dir, monkeypatch, fails):
     compare(small, tmp_path / "alone", data_dir=digits_dir)
     ahead = []

@@ -53,6 +53,7 @@ def counts(folder: pathlib.Path) -> dict[str, int]:
     return {name: found.count(name) for name in found}
 
 
+@pytest.mark.slow
 def test_a_space_is_extended_until_the_optimum_is_inside(call, tmp_path):
     (tmp_path / "slow.py").write_text(STUDY)
     folder = tmp_path / "studies" / "slow"

@@ -158,7 +158,7 @@ def test_negative_amounts_are_refused(field: str) -> None:
 
 
 def test_more_than_half_a_turn_is_refused() -> None:
-    with pytest.raises(UserError, match=r"Augmentation.rotation is 181.0; .*<= 180"):
+    with pytest.raises(UserError, match=r"Augmentation.rotation is 181.0. Expected.*<= 180"):
         Augmentation(rotation=181.0)
 
 

@@ -32,7 +32,8 @@ def goes_on(disturbed, said):
     return train(disturbed.experiments[0], Options(runs_dir=disturbed.runs_dir, **options))
 
 
-@pytest.mark.parametrize("damage", [truncate, pytest.param(flip, marks=SLOW), pytest.param(remove, marks=SLOW)])
+@SLOW
+@pytest.mark.parametrize("damage", [flip, truncate, remove])
 def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(damage, stopped, dice, tally):
     disturbed = stopped("single")
     newest = disturbed.checkpoints / str(checkpoint_steps(disturbed.checkpoints)[-1])

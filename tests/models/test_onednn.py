@@ -136,6 +136,7 @@ def test_loops_of_every_kind_agree_to_the_bit(convolutions: None) -> None:
     assert_all_same(trained(onednn.conv_general_dilated, vmap=True))
 
 
+@pytest.mark.slow
 def test_a_network_made_of_it_is_the_plain_one(convolutions: None) -> None:
     images = jnp.asarray(draw(1, 4, 32, 32, 3), jnp.float32)
     variables = MODELS["resnet20"].module(10).init(jax.random.key(0), images, train=False)

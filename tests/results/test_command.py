@@ -66,6 +66,7 @@ def test_standard_output_gets_the_table_and_nothing_else(runs: pathlib.Path, cap
     assert not (runs.parent / "-").exists()
 
 
+@pytest.mark.slow
 def test_pipes_process_substitutions_links_and_modes_are_respected(runs: pathlib.Path) -> None:
     folder = runs.parent
     call(runs, "--sql", QUERY, "--csv", folder / "file.csv")

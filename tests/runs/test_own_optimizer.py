@@ -160,6 +160,7 @@ def halved(learning_rate: float = 0.02) -> optax.GradientTransformation:
 EVALUATED = {"halved": lambda state, params: jax.tree.map(lambda p: p / 2, params)}
 
 
+@pytest.mark.slow
 def test_what_is_evaluated_is_what_the_function_or_its_file_says(tiny, tmp_path, options):
     """The average of Schedule-Free, wherever it stands in the state, or what EVALUATED makes of the parameters."""
     constant = changed(tiny, schedule=Constant(), epochs=1)

@@ -258,6 +258,7 @@ def test_what_one_program_cannot_train_is_trained_by_several(experiments, tmp_pa
     assert_same(runs[3], train(shorter, Options(runs_dir=tmp_path / "alone", **options)))
 
 
+@pytest.mark.slow
 def test_a_population_that_reads_no_test_split_keeps_its_last_checkpoints_alone(experiments, tmp_path, options):
     experiments = [changed(e, epochs=4, evaluate_test=False) for e in experiments[:2]]
     run, _ = train_population(experiments, Options(runs_dir=tmp_path, **options))
@@ -300,6 +301,7 @@ def test_fresh_runs_are_found_again_whose_wave_had_not_come_yet(experiments, tmp
     assert [run.path.name[-2:] for run in again] == [".2", ".2"]
 
 
+@pytest.mark.slow
 def test_runs_that_someone_removed_are_trained_anew(experiments, tmp_path, options):
     first = train_population(experiments[:2], Options(runs_dir=tmp_path, **options))
     before = [without_timings(run) for run in first]

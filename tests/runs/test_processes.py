@@ -277,6 +277,7 @@ def test_whoever_is_left_alone_says_how_to_continue(victim: int, words: list[str
         left = set(temporary.glob("jaxopt-bench-*/jaxopt-bench.lock"))
 
 
+@pytest.mark.slow
 def test_the_first_process_listens_at_the_coordinators_address_alone(tmp_path: pathlib.Path) -> None:
     (child, _) = started(["run", "digits_cnn_adamw", "--runs-dir", str(tmp_path)])
     listening: list[str] = []

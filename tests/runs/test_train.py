@@ -425,6 +425,7 @@ def test_a_finished_run_is_returned_and_not_trained_again(tiny, tmp_path, option
     assert (first.path / "metrics.jsonl").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_fresh_begins_another_run_beside_it_which_is_then_the_one_continued(tiny, tmp_path, options):
     first = train(tiny, Options(runs_dir=tmp_path, **options))
     with pytest.raises(Killed):

@@ -52,5 +52,5 @@ def test_other_values_are_rounded_to_float32() -> None:
 
 @pytest.mark.parametrize("values", [[], [math.nan], [math.inf]])
 def test_what_is_no_value_is_refused(values: list[float]) -> None:
-    with pytest.raises(UserError, match="accepted"):
+    with pytest.raises(UserError, match="Expected"):
         least_deviation(values, shares=True)
