@@ -201,9 +201,9 @@ def test_what_cannot_be_shared_is_refused_before_anything_is_written(tiny: Any, 
         choose_code_path(devices=0)
     options: Any = {"data_dir": tmp_path / "data", "code_path": choose_code_path(devices=8), "reporter": Reporter()}
     odd = [changed(tiny, batch_size=60, seed=seed) for seed in range(8)]
-    with pytest.raises(UserError, match=r"neither 1 run nor Workload.batch_size, which is 60. Expected: a multiple"):
+    with pytest.raises(UserError, match=r"neither 1 run nor Workload.batch_size, which is 60, can be divided among 8"):
         train(odd[0], Options(runs_dir=tmp_path / "runs", **options))
-    with pytest.raises(UserError, match=r"neither 3 runs nor Workload.batch_size, which is 60. Expected: a multiple"):
+    with pytest.raises(UserError, match=r"neither 3 runs nor Workload.batch_size, which is 60, can be divided among 8"):
         train_population(odd[:3], Options(runs_dir=tmp_path / "runs", **options))
     assert not (tmp_path / "runs").exists()
 
