@@ -60,9 +60,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ),
     ({"at": "first"}, r"Study.at is 'first'. Expected: 'final', 'best'"),
     ({"workloads": ()}, r"Study.workloads has the names \[\]. Expected: at least one, and no name twice"),
-    ({"workloads": (WORKLOAD, WORKLOAD)}, r"Study.workloads is called \['cnn', 'cnn'\]"),
-    ({"contenders": ()}, r"Study.contenders is called \[\]"),
-    ({"contenders": (ADAM, ADAM)}, r"Study.contenders is called \['adam', 'adam'\]"),
+    ({"workloads": (WORKLOAD, WORKLOAD)}, r"Study.workloads has the names \['cnn', 'cnn'\]"),
+    ({"contenders": ()}, r"Study.contenders has the names \[\]"),
+    ({"contenders": (ADAM, ADAM)}, r"Study.contenders has the names \['adam', 'adam'\]"),
     (
         {
             "workloads": (WORKLOAD, dataclasses.replace(WORKLOAD, name="cnn_a")),
