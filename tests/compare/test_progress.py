@@ -173,6 +173,7 @@ def test_a_request_to_stop_is_shown_by_the_display_or_written_without_one(live, 
     console = Console(file=io.StringIO(), force_terminal=True, width=80)
     display = NoticingLive(lambda: "a bar", console)
     request = StopRequest()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever starts the tests may ignore it
     with stopped_by_signals(request):
         if live:
             display.start()
@@ -181,6 +182,7 @@ def test_a_request_to_stop_is_shown_by_the_display_or_written_without_one(live, 
         finally:
             if live:
                 display.stop()
+    signal.signal(signal.SIGINT, before)
     assert request.signal == signal.SIGINT
     said = "stopping after a checkpoint; once more to stop at once"
     assert (said in console.file.getvalue()) == live
