@@ -23,7 +23,7 @@ from jaxopt_bench.reports.report import report_of
 from jaxopt_bench.reports.style import GREY
 from jaxopt_bench.results import load
 from jaxopt_bench.runs import Options, Recording
-from jaxopt_bench.study import Extension
+from jaxopt_bench.study import Extension, Target
 from jaxopt_bench.verdict import verdict
 from tests.reports.made import made_results, made_study, with_document
 from tests.tasks import changed
@@ -170,3 +170,12 @@ def test_optimizers_without_runs_take_no_colours():
     found = report_of(with_document(dataclasses.replace(results, runs=kept), part), "part").looks
     assert len({found[name].light for name in names[:3]}) == 3
     assert {found[name] for name in names[3:]} == {GREY}
+
+
+def test_a_study_of_which_no_run_is_confirmed_yet_has_a_report():
+    study = made_study(["adam", "sgd"])
+    targets = (Target(workload=study.workloads[0].name, measure="validation_accuracy", value=0.5),)
+    results, document = made_results(dataclasses.replace(study, targets=targets), confirmed=False)
+    titles = [figure.name for figure in report_of(with_document(results, document), "begun").figures]
+    assert "learning-rate" in titles
+    assert "time-to-target" not in titles

@@ -18,7 +18,7 @@ from jaxopt_bench.verdict import Verdict
 def time_to_target(subject: Subject, looks: Mapping[str, Look]) -> Figure | None:
     """Returns the median time at which each optimizer reached the workload's target."""
     target = subject.study.target(subject.workload) if subject.study else None
-    if target is None or subject.ranking is None:
+    if target is None or subject.ranking is None or not subject.ranking.standings:
         return None
     standings = subject.ranking.standings
     timed = all(s.seconds is not None for s in standings if s.steps is not None)
