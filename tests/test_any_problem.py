@@ -124,11 +124,11 @@ def test_run_show_report_and_results(call, files):
 
 
 def test_a_stopped_run_continues_to_the_bit(call, files, monkeypatch):
-    assert call("run", "experiment.py", "--runs-dir", "whole")[0] == 0
+    assert call("run", "experiment.py", "--out", "whole")[0] == 0
     with monkeypatch.context() as patch:
         patch.setattr("jaxopt_bench.runs.session.Session._dispatch", _stopped_after(25))
-        assert call("run", "experiment.py", "--runs-dir", "stopped", "--checkpoint-every", "5")[0] == 130
-    code, out, _ = call("run", "experiment.py", "--runs-dir", "stopped", "--checkpoint-every", "5")
+        assert call("run", "experiment.py", "--out", "stopped", "--checkpoint-every", "5")[0] == 130
+    code, out, _ = call("run", "experiment.py", "--out", "stopped", "--checkpoint-every", "5")
     assert code == 0
     assert "continued from step" in out
     whole, stopped = (load_run(next(path.glob("*/*"))) for path in (files / "whole", files / "stopped"))

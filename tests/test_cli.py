@@ -78,6 +78,9 @@ def test_run_trains_and_prints_the_result_and_the_path(call, tmp_path):
     code, again, _ = call("run", "digits_cnn_sgd", *QUICK)
     assert code == 0
     assert "finished earlier" in again
+    code, _, error = call("show", "digits_cnn_sdg")
+    assert code == 1
+    assert "did you mean digits_cnn_sgd?" in error
 
 
 def test_flags_override_fields_of_the_experiment_and_its_parts():
@@ -188,9 +191,10 @@ def test_without_flags_the_experiment_is_the_files():
         (["show", "absent"], 1, "'absent' is not the directory of a run (it has no config.json). Expected"),
         (["show", "mine.py"], 1, "'mine.py' is not the directory of a run"),
         (["show", "empty"], 1, "an experiment with runs in runs: there are none"),
-        (["show", "digits_cnn_adamv", "--runs-dir", "kept"], 1, "did you mean digits_cnn_adamw?"),
-        (["run", "digits_cnn_adamw", "--runs-dir", "mine.py/x"], 1, "--runs-dir is mine.py/x, but mine.py is no"),
-        (["sweep", "digits_cnn_adamw", "--runs-dir", "mine.py"], 1, "Expected: an existing or new folder"),
+        (["show", "digits_cnn_adamw", "--runs-dir=kept"], 2, "--runs-dir was renamed. Expected: --out (run, sweep)"),
+        (["run", "digits_cnn_adamw", "--runs_dir", "kept"], 2, "--runs-dir was renamed. Expected: --out (run, sweep)"),
+        (["run", "digits_cnn_adamw", "--out", "mine.py/x"], 1, "--out is mine.py/x, but mine.py is no"),
+        (["sweep", "digits_cnn_adamw", "--out", "mine.py"], 1, "Expected: an existing or new folder"),
         (["run", "script.py"], 2, "imported: script.py, line 1: SystemExit: 5"),
         (["run", "digits_cnn_adamw", "--optimizer", "--epochs", "1"], 2, "--optimizer has no value"),
         (
@@ -255,7 +259,7 @@ def test_without_flags_the_experiment_is_the_files():
 def test_mistakes_are_answered_with_what_would_be_right(call, own, tmp_path, words, code, message):
     (tmp_path / "script.py").write_text("raise SystemExit(5)")
     (tmp_path / "empty").mkdir()
-    (tmp_path / "kept" / "digits_cnn_adamw").mkdir(parents=True)
+    (tmp_path / "kept").mkdir()
     got, out, err = call(*words)
     assert got == code
     assert message in out + err
@@ -307,15 +311,15 @@ def test_an_evaluation_that_is_not_finite_at_the_end_is_a_divergence_for_every_c
     code, out, _ = call("show", "digits_cnn_adamw")
     assert code == 0
     assert said in out
-    code, out, _ = call("sweep", *wild, *rate, "1e14,1e15", "--runs-dir", "swept")
+    code, out, _ = call("sweep", *wild, *rate, "1e14,1e15", "--out", "swept")
     assert code == 3
     assert "1 of 1" in out
 
 
 def test_show_finds_a_run_by_its_path_and_by_its_experiment(call, tmp_path):
-    call("run", "digits_cnn_sgd", *QUICK, "--evaluation", "--runs-dir", "elsewhere")
+    call("run", "digits_cnn_sgd", *QUICK, "--evaluation", "--out", "elsewhere")
     (path,) = (tmp_path / "elsewhere" / "digits_cnn_sgd").iterdir()
-    for words in (["show", str(path)], ["show", "digits_cnn_sgd", "--runs-dir", "elsewhere"]):
+    for words in (["show", str(path)], ["show", "elsewhere/digits_cnn_sgd"]):
         code, out, _ = call(*words)
         assert code == 0
         assert "optimizer.learning_rate" in out

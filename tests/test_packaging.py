@@ -76,7 +76,7 @@ def test_training_never_imports_tensorflow_though_it_is_installed(tmp_path):
     code = (
         "import importlib.util, sys; assert importlib.util.find_spec('tensorflow')\n"
         "from jaxopt_bench.cli import main\n"
-        "main(['run', 'digits_cnn_adamw', '--epochs', '1', '--data-dir', sys.argv[1], '--runs-dir', sys.argv[1]])"
+        "main(['run', 'digits_cnn_adamw', '--epochs', '1', '--data-dir', sys.argv[1], '--out', sys.argv[1]])"
     )
     done = child(code, f"{tmp_path}{os.pathsep}{ROOT}", str(tmp_path / "data"))
     assert done.returncode == 0, done.stdout + done.stderr

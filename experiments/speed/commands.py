@@ -70,7 +70,7 @@ def run_row(name: str, epochs: int, repeats: int) -> Row:
         cache = pathlib.Path(folder) / "cache"
         for repeat in range(repeats + 1):
             runs = pathlib.Path(folder) / str(repeat)
-            seconds.append(_seconds([*words, "--runs-dir", str(runs)], cache))
+            seconds.append(_seconds([*words, "--out", str(runs)], cache))
             run = load_run(runs / name / experiment.digest)
             evaluations.append(sum(r["seconds"] for r in run.metrics if r["split"] not in ("train", "train_steps")))
     task = task_on_images(experiment, run.config["task"]["train_examples"])

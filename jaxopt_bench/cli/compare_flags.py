@@ -19,6 +19,11 @@ NUMBERS = ("trials", "total_epochs", "trial_seeds", "finalist_seeds", "seeds", "
 """Fields of a study for which there are flags with a number of at least 1."""
 
 
+FROM_STUDY = tyro.conf.arg(help_behavior_hint="(default: as in the study)")
+StudyNumber = Annotated[int | None, FROM_STUDY]
+"""The type of a flag that replaces a number of the study."""
+
+
 @dataclasses.dataclass(frozen=True)
 class CompareFlags:
     """Compare optimizers: tune each with the same budget, confirm the winners with fresh seeds, and print the answer.
@@ -28,31 +33,31 @@ class CompareFlags:
     problem; `compare --problem NAME --help` shows the flags for that.
     """
 
-    study: tyro.conf.Positional[str]
+    study: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="STUDY")]
     """A study's name (`jaxopt-bench list studies`), a file that exports a study, or a folder with a study."""
-    trials: int | None = None
+    trials: StudyNumber = None
     """Number of trials of each optimizer on each workload."""
-    total_epochs: int | None = None
+    total_epochs: StudyNumber = None
     """Total epochs of all trials of each optimizer on each workload, instead of a number of trials."""
-    trial_seeds: int | None = None
+    trial_seeds: StudyNumber = None
     """Number of seeds of each trial."""
-    finalists: int | None = None
+    finalists: StudyNumber = None
     """Number of best trials of each optimizer that are trained again before one of them is selected; 0 for none."""
-    finalist_seeds: int | None = None
+    finalist_seeds: StudyNumber = None
     """Number of other seeds with which each finalist is trained; only these results select the winner."""
-    seeds: int | None = None
+    seeds: StudyNumber = None
     """Number of fresh seeds with which each winner is confirmed."""
-    repetitions: int | None = None
+    repetitions: StudyNumber = None
     """Number of independent searches."""
-    search: Literal["sobol", "random", "grid", "halving"] | None = None
+    search: Annotated[Literal["sobol", "random", "grid", "halving"] | None, FROM_STUDY] = None
     """The method that draws trials. halving draws like sobol, but trains only the best trials to the end: after each
     rung (a number of epochs), the best trials continue, and the others stop."""
-    halving_factor: int | None = None
+    halving_factor: StudyNumber = None
     """With --search halving: after each rung, one in this many trials continues."""
-    halving_rungs: int | None = None
+    halving_rungs: StudyNumber = None
     """With --search halving: the maximum number of rungs."""
-    epochs: int | None = None
-    """Number of epochs of every run, instead of the workloads' own numbers."""
+    epochs: StudyNumber = None
+    """Number of epochs of every run."""
     workloads: tuple[str, ...] = ()
     """Names of the workloads of the study to use; all by default."""
     optimizers: tuple[str, ...] = ()

@@ -20,7 +20,7 @@ from jaxopt_bench.errors import unknown_name
 class PrepareFlags:
     """Prepare a data set for TFDS from its official archive, which is downloaded or is a local copy."""
 
-    name: tyro.conf.Positional[str]
+    name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")]
     """Name of the data set in TFDS."""
     source: Annotated[pathlib.Path | None, tyro.conf.arg(name="from")] = None
     """The official archive, binary or Python version (.tar.gz, .tar, .zip), or the folder with its unpacked files; for

@@ -26,9 +26,9 @@ WITHOUT_ONEDNN = (
 class KernelsFlags:
     """Build, show or remove the CPU kernels: functions in C++ that make training on CPUs faster.
 
-    Building needs a C++17 compiler. oneDNN, which computes convolutions and dense layers, comes with the extra
-    "kernels" on Linux x86-64. To use another compiler or another oneDNN, set the environment variables CXX, CXXFLAGS
-    and LDFLAGS.
+    Building needs a C++17 compiler. oneDNN, which computes convolutions and dense layers, comes with the
+    extra `kernels` on Linux x86-64. To use another compiler or another oneDNN, set the environment variables CXX,
+    CXXFLAGS and LDFLAGS.
     """
 
     action: tyro.conf.Positional[Literal["build", "show", "remove"]] = "build"

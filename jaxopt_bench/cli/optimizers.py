@@ -8,7 +8,7 @@ import json
 import pathlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
@@ -52,7 +52,7 @@ class OptimizerFlags:
     """Show an optimizer: its source, its hyperparameters with recommended search ranges, and a setting that is good on
     many small workloads."""
 
-    name: tyro.conf.Positional[str]
+    name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="OPTIMIZER")]
     """An optimizer by its name, or FILE.py:FUNCTION or MODULE:FUNCTION."""
 
 
@@ -65,7 +65,7 @@ class CheckFlags:
     whether it is deterministic.
     """
 
-    name: tyro.conf.Positional[str]
+    name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="OPTIMIZER")]
     """An optimizer by its name, or FILE.py:FUNCTION or MODULE:FUNCTION."""
     model: str = "cnn"
     """The name of the network whose parameters are updated."""

@@ -43,9 +43,9 @@ def parse(words: Sequence[str]) -> Command:
 
 def run(flags: RunFlags) -> int:
     """Trains, prints the result, and returns the exit code."""
-    check_folder("--runs-dir", flags.training.runs_dir)
+    check_folder("--out", flags.training.out)
     flags.training.processes.join()
-    with one_writes(flags.training.runs_dir, flags.experiment.name) as runs_dir:
+    with one_writes(flags.training.out, flags.experiment.name) as runs_dir:
         console = Console()
         if flags.overview:
             print_overview(flags.experiment, console)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 from collections.abc import Sequence
+from typing import Annotated
 
 import tyro
 from rich.console import Console
@@ -16,15 +17,16 @@ from jaxopt_bench.cli.printing import print_overview, print_plain, print_result
 from jaxopt_bench.experiment import flat_fields
 from jaxopt_bench.runs import EVALUATION, load_run
 
+RUNS = pathlib.Path("runs")
+"""The folder in which `run` and `sweep` write if --out is not given."""
+
 
 @dataclasses.dataclass(frozen=True)
 class ShowFlags:
     """Show a run: its experiment, its hardware and software, and its results."""
 
-    run: tyro.conf.Positional[str]
-    """The directory of a run, or the name of an experiment for its latest run."""
-    runs_dir: pathlib.Path = pathlib.Path("runs")
-    """Folder of run directories."""
+    run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
+    """The directory of a run, a folder of runs for the latest of them, or the name of an experiment in runs/."""
     overview: bool = False
     """Also print the table of the model's parameters."""
 
@@ -37,7 +39,7 @@ def parse(words: Sequence[str]) -> Command:
 def show(flags: ShowFlags) -> int:
     """Prints a run's record."""
     console = Console()
-    found = load_run(find_run(flags.run, flags.runs_dir))
+    found = load_run(find_run(flags.run, RUNS))
     for name, value in flat_fields(found.config["experiment"]).items():
         print_plain(console, f"{name:32} {value}")
     for environment in found.config.get("environments", []):

@@ -26,7 +26,7 @@ from jaxopt_bench.results import rows_by_setting
 from jaxopt_bench.runs import train_population
 from jaxopt_bench.sweep import grid
 
-TEXTS = ("experiments", "runs_dir", "data_dir", "process", "coordinator", *NAMED_PARTS)
+TEXTS = ("experiments", "out", "data_dir", "process", "coordinator", *NAMED_PARTS)
 """Flags whose values may look like a list or a range of numbers, but are texts."""
 
 
@@ -97,9 +97,9 @@ def _field(flag: str) -> str:
 
 def sweep(flags: SweepFlags, experiments: Sequence[Experiment], fields: Sequence[str]) -> int:
     """Trains the experiments, which differ in some fields and their seeds, and prints a table of them."""
-    check_folder("--runs-dir", flags.training.runs_dir)
+    check_folder("--out", flags.training.out)
     flags.training.processes.join()
-    with one_writes(flags.training.runs_dir, flags.experiment.name) as runs_dir:
+    with one_writes(flags.training.out, flags.experiment.name) as runs_dir:
         console = Console()
         runs = train_population(experiments, flags.training.options(runs_dir, flags.largest))
         rows = rows_by_setting(runs, fields)

@@ -38,8 +38,8 @@ class ExperimentFlags(TrainingFlags):
     """The flags of every command that trains an experiment."""
 
     recording: Annotated[Recording, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Recording)
-    runs_dir: pathlib.Path = pathlib.Path("runs")
-    """Folder of run directories."""
+    out: pathlib.Path = pathlib.Path("runs")
+    """The folder for the directories of runs."""
     fresh: bool = False
     """Start new runs, and keep the existing ones."""
     deterministic: bool = False

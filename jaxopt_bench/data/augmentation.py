@@ -24,11 +24,12 @@ class Augmentation(Config):
     """The random changes of training images. The defaults change nothing.
 
     Attributes:
-      crop_padding: number of zero pixels added on each side before a random crop to the original size.
-      flip: whether to flip each image horizontally with probability 1/2.
-      rotation: degrees; each image is rotated about its centre by an angle drawn uniformly from ±`rotation`.
-      cutout: side in pixels of a square that is set to the mean; its centre is uniform over the image (DeVries &
-        Taylor 2017, https://arxiv.org/abs/1708.04552).
+      crop_padding: Number of zero pixels added on each side before a random crop to the original size.
+      flip: Flip each image horizontally with probability 1/2.
+      rotation: Rotate each image about its centre by an angle drawn uniformly from -`rotation` to `rotation`, in
+        degrees.
+      cutout: Side in pixels of a square that is set to the mean. Its centre is uniform over the image (DeVries &
+        Taylor, 2017, https://arxiv.org/abs/1708.04552).
     """
 
     crop_padding: int = number(0, at_least=0)

@@ -64,9 +64,9 @@ class Classification(SplitProblem):
     """The name of a data set, or the path of your own data: a file of arrays (.npz), a table (.csv), or a folder with
     one subfolder of images for each class."""
     target: str | None = None
-    """The column of a table that contains the classes."""
+    """The column of a table (.csv) that contains the classes. Other data sets need no value."""
     resize: tuple[int, int] | None = number(None, at_least=1)
-    """Height and width to which the images of a folder are scaled; None if they all have the same size."""
+    """Height and width in pixels to which the images of a folder are scaled. Images of one size need no value."""
     model: Model = CNN()  # noqa: RUF009 (it is frozen)
     """The network."""
     augmentation: Augmentation = Augmentation()

@@ -22,7 +22,7 @@ EPOCHS = "400"
 def started(runs_dir, data_dir):
     """Starts a long run on the command line, and returns it once it has made two epochs."""
     command = [sys.executable, "-m", "jaxopt_bench", "run", "digits_cnn_sgd", "--epochs", EPOCHS, "--no-tensorboard"]
-    command += ["--runs-dir", str(runs_dir), "--data-dir", str(data_dir), "--checkpoint-seconds", "0"]
+    command += ["--out", str(runs_dir), "--data-dir", str(data_dir), "--checkpoint-seconds", "0"]
     pipe = subprocess.PIPE
     child = subprocess.Popen(
         command,

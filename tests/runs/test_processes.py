@@ -114,8 +114,8 @@ def words(digits_dir: pathlib.Path) -> list[str]:
 def test_a_batch_is_divided_among_the_devices_of_all(words: list[str], tmp_path: pathlib.Path) -> None:
     """One process writes, all stop where one is asked to, and all go on from there."""
     run = ["run", "digits_cnn_adamw", "--epochs", "6", *SMALL, *words, "--evaluation"]
-    all_well(started([*run, "--runs-dir", str(tmp_path / "one")], devices=[2]))
-    together = [*run, "--devices", "4", "--runs-dir"]
+    all_well(started([*run, "--out", str(tmp_path / "one")], devices=[2]))
+    together = [*run, "--devices", "4", "--out"]
     (_, shown, _), (_, silent, errors) = all_well(started([*together, str(tmp_path / "whole")]))
     assert "epoch 6/6" in shown
     assert re.fullmatch(r"process 1/2 waits for the others at localhost:\d+\n", silent)
@@ -146,7 +146,7 @@ def test_members_are_divided_and_another_process_that_is_killed_costs_no_more_th
 ) -> None:
     """Two of the members diverge, so that what is checkpointed is not a number in parts."""
     sweep = ["sweep", "digits_cnn_sgd", "--optimizer.learning-rate", "1e-2..1e18:2", "--seeds", "2", *words]
-    sweep += ["--epochs", "4", *SMALL, "--checkpoint-seconds", "0", "--evaluate-test", "--runs-dir"]
+    sweep += ["--epochs", "4", *SMALL, "--checkpoint-seconds", "0", "--evaluate-test", "--out"]
     all_well(started([*sweep, str(tmp_path / "one"), "--devices", "4"], devices=[4]))
     children = started([*sweep, str(tmp_path / "killed"), "--devices", "4"])
     wait_for_lines(tmp_path / "killed", 9)
@@ -183,7 +183,7 @@ def test_a_study_of_two_processes_selects_as_one_does(words: list[str], tmp_path
 
 @pytest.mark.slow
 def test_what_does_not_fit_is_refused_by_all(words: list[str], tmp_path: pathlib.Path) -> None:
-    run = ["run", "digits_cnn_adamw", *words, "--runs-dir", str(tmp_path / "runs")]
+    run = ["run", "digits_cnn_adamw", *words, "--out", str(tmp_path / "runs")]
     for code, _, errors in ended(started([*run, "--devices", "3"])):
         assert code == 1
         assert "devices is 3. Expected: a multiple of 2, the number of processes, up to 4" in errors
@@ -217,7 +217,7 @@ def test_what_does_not_fit_is_refused_by_all(words: list[str], tmp_path: pathlib
     ],
 )
 def test_flags_that_name_no_process_are_refused(flags: list[str], message: str, tmp_path: pathlib.Path) -> None:
-    (child,) = started(["run", "digits_cnn_adamw", "--runs-dir", str(tmp_path), *flags], devices=[2])
+    (child,) = started(["run", "digits_cnn_adamw", "--out", str(tmp_path), *flags], devices=[2])
     ((code, _, errors),) = ended([child])
     assert code == 1
     assert message in errors
@@ -227,7 +227,7 @@ def test_flags_that_name_no_process_are_refused(flags: list[str], message: str, 
 def test_a_port_that_another_program_has_is_refused(tmp_path: pathlib.Path) -> None:
     with socket.create_server(("", 0)) as taken:
         coordinator = f"localhost:{taken.getsockname()[1]}"
-        flags = ["--process", "0/2", "--coordinator", coordinator, "--runs-dir", str(tmp_path)]
+        flags = ["--process", "0/2", "--coordinator", coordinator, "--out", str(tmp_path)]
         ((code, _, errors),) = ended(started(["run", "digits_cnn_adamw", *flags], devices=[2]))
     assert code == 1
     assert f"--coordinator is {coordinator}, but process 0 cannot listen at {coordinator}" in errors
@@ -235,7 +235,7 @@ def test_a_port_that_another_program_has_is_refused(tmp_path: pathlib.Path) -> N
 
 @pytest.mark.slow
 def test_an_address_of_another_machine_is_refused(tmp_path: pathlib.Path) -> None:
-    flags = ["--process", "0/2", "--coordinator", "192.0.2.1:4321", "--runs-dir", str(tmp_path)]  # of documentation
+    flags = ["--process", "0/2", "--coordinator", "192.0.2.1:4321", "--out", str(tmp_path)]  # of documentation
     ((code, _, errors),) = ended(started(["run", "digits_cnn_adamw", *flags], devices=[2]))
     assert code == 1
     assert "process 0 cannot listen at 192.0.2.1:4321" in errors
@@ -243,7 +243,7 @@ def test_an_address_of_another_machine_is_refused(tmp_path: pathlib.Path) -> Non
 
 
 def test_different_numbers_of_processes_are_refused_by_all(words: list[str], tmp_path: pathlib.Path) -> None:
-    run = ["run", "digits_cnn_adamw", *words, "--runs-dir", str(tmp_path / "runs")]
+    run = ["run", "digits_cnn_adamw", *words, "--out", str(tmp_path / "runs")]
     for code, _, errors in ended(started(run, own=([], ["--process", "1/3"]))):
         assert code == 1
         assert re.search(
@@ -258,7 +258,7 @@ def test_whoever_is_left_alone_says_how_to_continue(victim: int, words: list[str
     """Killed once when both have met, and once during training; the next start removes the folder left behind."""
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    run = ["run", "digits_cnn_adamw", "--epochs", "1000", *SMALL, *words, "--devices", "4", "--runs-dir", str(tmp_path)]
+    run = ["run", "digits_cnn_adamw", "--epochs", "1000", *SMALL, *words, "--devices", "4", "--out", str(tmp_path)]
     left: set[pathlib.Path] = set()
     for lines in (0, 9):
         children = started(run, temporary=temporary)
@@ -279,7 +279,7 @@ def test_whoever_is_left_alone_says_how_to_continue(victim: int, words: list[str
 
 @pytest.mark.slow
 def test_the_first_process_listens_at_the_coordinators_address_alone(tmp_path: pathlib.Path) -> None:
-    (child, _) = started(["run", "digits_cnn_adamw", "--runs-dir", str(tmp_path)])
+    (child, _) = started(["run", "digits_cnn_adamw", "--out", str(tmp_path)])
     listening: list[str] = []
     deadline = time.monotonic() + 60
     while not listening and child.poll() is None and time.monotonic() < deadline:

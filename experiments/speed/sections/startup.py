@@ -65,7 +65,7 @@ def seconds_to_first_step(
       RuntimeError: if the run ends before its first step, or its first step takes too long.
     """
     command = [sys.executable, "-m", "jaxopt_bench", "run", experiment, "--log-every", "1"]
-    command += ["--data-dir", str(data_dir), "--runs-dir", str(runs_dir)]
+    command += ["--data-dir", str(data_dir), "--out", str(runs_dir)]
     variables = {**os.environ, files.CACHE: str(cache)}
     variables.pop("JAX_COMPILATION_CACHE_DIR", None)  # JAX would use it instead of the project's own
     began = time.perf_counter()
