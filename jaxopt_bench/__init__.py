@@ -6,11 +6,13 @@ TYPE_CHECKING = False  # defined here, since importing `typing` is slow: the com
 if TYPE_CHECKING:
     from typing import Any
 
+    from jaxopt_bench.compare import run_study
     from jaxopt_bench.errors import UserError
     from jaxopt_bench.experiment import Experiment, Workload
     from jaxopt_bench.problems import Metric, Problem
     from jaxopt_bench.runs import Options, Recording, Run, load_run, train_population
     from jaxopt_bench.runs.train import train
+    from jaxopt_bench.study import Study, find_study
 
 __all__ = [
     "Experiment",
@@ -19,9 +21,12 @@ __all__ = [
     "Problem",
     "Recording",
     "Run",
+    "Study",
     "UserError",
     "Workload",
+    "find_study",
     "load_run",
+    "run_study",
     "train",
     "train_population",
 ]
@@ -32,6 +37,9 @@ _HOMES = {
     "Workload": "experiment",
     "Metric": "problems",
     "Problem": "problems",
+    "Study": "study",
+    "find_study": "study",
+    "run_study": "compare",
 }
 
 

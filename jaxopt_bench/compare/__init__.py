@@ -16,6 +16,7 @@ from jaxopt_bench.compare.newcomers import check_forms, newcomer, retuned, with_
 from jaxopt_bench.compare.outlook import Outlook, outlook_of, recorded_noise
 from jaxopt_bench.compare.plan import Plan, plan_of
 from jaxopt_bench.compare.progress import Progress, progress_for
+from jaxopt_bench.compare.python_api import run_study
 from jaxopt_bench.compare.question import timed_study
 from jaxopt_bench.compare.widening import Widening, widen
 from jaxopt_bench.compare.work import compare
@@ -41,6 +42,7 @@ __all__ = [
     "progress_for",
     "recorded_noise",
     "retuned",
+    "run_study",
     "timed_study",
     "tuning_differences",
     "widen",

@@ -6,6 +6,8 @@ import dataclasses
 import math
 import pathlib
 
+from rich.console import Console
+
 from jaxopt_bench.compare.costs import Costs, measure_costs
 from jaxopt_bench.compare.outlook import outlook_of
 from jaxopt_bench.errors import UserError
@@ -13,7 +15,7 @@ from jaxopt_bench.experiment import Experiment, Workload
 from jaxopt_bench.optimizers import OPTIMIZERS, Constant, Cosine, Schedule
 from jaxopt_bench.problems import Problem, ProblemConfig
 from jaxopt_bench.runs import Options
-from jaxopt_bench.runs.progress import Reporter
+from jaxopt_bench.runs.progress import Reporter, reporter_for
 from jaxopt_bench.study import DOCUMENT, Contender, Study, read_document
 
 OPTIMIZERS_COMPARED = ("momentum", "adamw", "nadamw", "lion", "muon", "schedule_free_adamw")
@@ -29,7 +31,11 @@ WARMUP = 0.05  # share of the training
 
 
 def timed_study(
-    problem: ProblemConfig, folder: pathlib.Path, minutes: float, data_dir: pathlib.Path | None, reporter: Reporter
+    problem: ProblemConfig,
+    folder: str | pathlib.Path,
+    minutes: float = 10.0,
+    data_dir: pathlib.Path | None = None,
+    reporter: Reporter | None = None,
 ) -> Study:
     """Returns the study in a folder; if there is no study, a new study of a problem for about the given time.
 
@@ -40,11 +46,12 @@ def timed_study(
       folder: the folder of the study.
       minutes: the approximate time of a new study, in minutes.
       data_dir: the folder of the problem's data; see `ProblemConfig.load`.
-      reporter: receives messages about the measurements and the budget.
+      reporter: receives messages about the measurements and the budget; they are printed if it is None.
 
     Raises:
       UserError: if the folder holds a study of another problem, or the problem cannot be loaded.
     """
+    folder, reporter = pathlib.Path(folder), reporter or reporter_for(Console())
     if (folder / DOCUMENT).exists():
         earlier = _earlier_study(problem, folder)
         reporter.say(f"continuing the study in {folder}, whose budget was fixed when it began")

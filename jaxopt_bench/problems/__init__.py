@@ -12,6 +12,7 @@ from jaxopt_bench.problems.custom import USERS, ImportedProblem, imported, load
 from jaxopt_bench.problems.functions import DeepLinear, MatrixFactorisation, NoisyQuadratic, Rosenbrock
 from jaxopt_bench.problems.language import Language
 from jaxopt_bench.problems.metrics import LOSS, Metric, metric_named
+from jaxopt_bench.problems.of_data import problem_of_data
 from jaxopt_bench.problems.physics import Burgers, Poisson
 from jaxopt_bench.problems.reconstruction import Autoencoder, VariationalAutoencoder
 from jaxopt_bench.problems.regression import Regression
@@ -57,5 +58,6 @@ __all__ = [
     "imported",
     "load",
     "metric_named",
+    "problem_of_data",
     "take_examples",
 ]

@@ -75,6 +75,14 @@ class Figure:
           looks: the looks of the optimizers, in the order of the report.
           formats: the formats, which are also the file extensions.
         """
+        svg = self.svg(looks)
+        for form in formats:
+            with replacing(folder / f"{self.name}.{form}", follow_links=False) as (file, _):
+                file.write(_render(svg, form))
+        return [f"{self.name}.{form}" for form in formats]
+
+    def svg(self, looks: Mapping[str, Look]) -> str:
+        """Returns the figure as SVG, one or two columns of a paper wide, without the parts for a pointer."""
         spec = self.spec() | {"config": config("paper", looks)}
         spec |= {"width": PAGE_WIDTH if self.both_columns else COLUMN, "height": spec.get("height", HEIGHT)}
         spec["autosize"] = {"type": "fit-x", "contains": "padding"}
@@ -84,11 +92,9 @@ class Figure:
         }
         if "layer" in spec:
             spec["layer"] = [layer for layer in spec["layer"] if layer.get("name") != HOVER]
-        svg = vl_convert.vegalite_to_svg(json.dumps(spec), vl_version=VERSION)
-        for form in formats:
-            with replacing(folder / f"{self.name}.{form}", follow_links=False) as (file, _):
-                file.write(_render(svg, form))
-        return [f"{self.name}.{form}" for form in formats]
+        drawn = {name for table in self.data.values() if "series" in table.columns for name in table["series"]}
+        _limit_legends(spec, [name for name in looks if name in drawn])
+        return vl_convert.vegalite_to_svg(json.dumps(spec), vl_version=VERSION)
 
 
 def colour(looks: Mapping[str, Look], symbol: str | None = None) -> alt.Color:
@@ -184,6 +190,17 @@ def extent(numbers: pl.Series) -> tuple[float, float]:
     """Returns the smallest and the largest of some numbers; there must be at least one."""
     values = numbers.drop_nulls().to_numpy()
     return float(values.min()), float(values.max())
+
+
+def _limit_legends(spec: Any, names: Sequence[str]) -> None:
+    """Changes the legends of optimizers in a specification: they list only these names."""
+    if isinstance(spec, dict):
+        if spec.get("field") == "series" and spec.get("legend"):
+            spec["legend"] = {**spec["legend"], "values": list(names)}
+        spec = list(spec.values())
+    if isinstance(spec, list):
+        for part in spec:
+            _limit_legends(part, names)
 
 
 def _render(svg: str, form: Format) -> bytes:

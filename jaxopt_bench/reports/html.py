@@ -95,10 +95,17 @@ Block = Text | Items | Code | Tabular | Figures | Images | Texts
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A part of the page."""
+    """A part of the page.
+
+    Attributes:
+      title: its title.
+      blocks: its content.
+      brief: whether a notebook shows it, too.
+    """
 
     title: str
     blocks: tuple[Block, ...]
+    brief: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -219,12 +219,13 @@ def _study_sections(study: _StudyReport, found: Mapping[str, Look]) -> Iterator[
         yield Section(study.document.study.name, (Text(study.document.study.question),))
     many = study.across is not None and len(study.subjects) > FEW_WORKLOADS
     if study.across is not None:
-        yield Section(f"The answer over all workloads{end}", tuple(_answer_over_all(study, study.across, found)))
+        together = tuple(_answer_over_all(study, study.across, found))
+        yield Section(f"The answer over all workloads{end}", together, brief=True)
     for subject in study.subjects:
         if many:
             yield from _small_section(study, subject, found, end)
         else:
-            yield Section(f"The answer{_on_workload(subject)}{end}", tuple(_answer(study, subject)))
+            yield Section(f"The answer{_on_workload(subject)}{end}", tuple(_answer(study, subject)), brief=True)
     if (claimed := tables.claims(answers(study.results, study.document))) is not None:
         yield Section(f"What others have said{end}", (Tabular(_with_prefix(claimed, study.tag)),))
     for subject in [] if many else study.subjects:
@@ -283,9 +284,8 @@ def _unstudied_sections(subject: Subject, found: Mapping[str, Look]) -> Iterator
         "These runs are not part of a study. Their optimizers may be tuned in different ways, so no winner is named.",
         lead=True,
     )
-    yield Section(
-        f"Results{_on_workload(subject)}", (lead, Tabular(_with_prefix(tables.settings(subject), subject.tag)))
-    )
+    table = Tabular(_with_prefix(tables.settings(subject), subject.tag))
+    yield Section(f"Results{_on_workload(subject)}", (lead, table), brief=True)
     yield from _chart_sections(subject, found)
 
 
@@ -293,7 +293,7 @@ def _chart_sections(subject: Subject, found: Mapping[str, Look], end: str = "") 
     renamed = _drawn(CHARTS, subject, found)
     costs = [t for t in (tables.diverged(subject), tables.cost(subject)) if t is not None]
     if renamed:
-        yield Section(f"Charts{_on_workload(subject)}{end}", (Figures(renamed),))
+        yield Section(f"Charts{_on_workload(subject)}{end}", (Figures(renamed),), brief=True)
     if costs:
         blocks = tuple(Tabular(_with_prefix(table, subject.tag)) for table in costs)
         yield Section(f"Divergences and cost{_on_workload(subject)}{end}", blocks)

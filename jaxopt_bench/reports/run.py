@@ -53,9 +53,10 @@ def run_sections(run: Run, results: Results, evaluation: Evaluation | None, foun
     """
     metrics = tuple(sorted(run.measured, key=lambda metric: metric.name != LOSS))
     charts = run_charts(results.curves, metrics, found)
-    sections = [Section("Result", tuple(_result_blocks(run, results.runs.row(0, named=True), metrics)))]
+    blocks = tuple(_result_blocks(run, results.runs.row(0, named=True), metrics))
+    sections = [Section("Result", blocks, brief=True)]
     if charts:
-        sections.append(Section("Charts", (Figures(tuple(charts)),)))
+        sections.append(Section("Charts", (Figures(tuple(charts)),), brief=True))
     if evaluation is None:
         hint = (
             "This run has no recorded predictions. This command records them. If the run has a checkpoint, it is used:"

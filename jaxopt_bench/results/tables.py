@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float32
 
+from jaxopt_bench.display import Displayed
 from jaxopt_bench.errors import UserError, shortened
 from jaxopt_bench.files import open_regular, remove_leftovers, remove_regular
 from jaxopt_bench.results.columns import (
@@ -54,7 +55,7 @@ class NoRunsError(UserError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Results:
+class Results(Displayed):
     """Runs as tables. The columns that are always present have the same types for all runs.
 
     Attributes:
@@ -75,6 +76,10 @@ class Results:
     documents: tuple[Document, ...] = ()
     folder: str = "."
     examples: pl.DataFrame = dataclasses.field(default_factory=lambda: pl.DataFrame(schema=dict(EXAMPLE_TYPES)))
+
+    def __repr__(self) -> str:
+        studies = ", ".join(document.study.name for document in self.documents) or "none"
+        return f"Results({len(self.runs):,} runs, {len(self.curves):,} lines of metrics, studies: {studies})"
 
     def lines(self, path: str) -> pl.DataFrame:
         """Returns a run's rows of `curves`; an empty table if it has none."""

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
+from jaxopt_bench.display import Displayed
 from jaxopt_bench.errors import UnknownNameError, UserError, shortened
 from jaxopt_bench.experiment import Experiment, digest_of
 from jaxopt_bench.problems import Metric
@@ -71,7 +72,7 @@ def checkpoint_location_to_json(directory: pathlib.Path, location: CheckpointLoc
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class Run(Displayed):
     """The recorded files of one run.
 
     Attributes:
@@ -82,9 +83,9 @@ class Run:
     """
 
     path: pathlib.Path
-    config: Mapping[str, Any]
-    metrics: list[Record]
-    summary: Mapping[str, Any] | None
+    config: Mapping[str, Any] = dataclasses.field(repr=False)
+    metrics: list[Record] = dataclasses.field(repr=False)
+    summary: Mapping[str, Any] | None = dataclasses.field(repr=False)
 
     @functools.cached_property
     def experiment(self) -> Experiment:
