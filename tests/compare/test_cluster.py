@@ -115,7 +115,7 @@ def metrics(path: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def environments(folder: pathlib.Path) -> list[list[dict[str, Any]]]:
-    """Returns the environments of each run of a study, in the order in which they trained it."""
+    """Returns the environments of each run of a study, in the order of training."""
     runs = read_document(folder / "study.json").runs
     return [load_run(folder / run.path).config["environments"] for run in runs]
 
@@ -145,7 +145,7 @@ def once_there_is_a_checkpoint(
     Args:
       folder: the folder of the study.
       act: the action, which gets the process id.
-      of: whether the action applies to the process with an id.
+      of: returns whether the action applies to a process, by its id.
       after: the checkpoint must be of a later step.
 
     Yields:

@@ -230,7 +230,7 @@ def test_a_study_that_does_not_match_its_folder_is_refused_and_changes_nothing(s
 
 
 def test_more_seeds_supersede_no_run_and_more_trials_select_finalists_again(small, tmp_path):
-    """No run is trained: only their phases in `study.json` are checked."""
+    """No run is trained: only the phases of runs in `study.json` are checked."""
     folder = StudyFolder(tmp_path)
     study = dataclasses.replace(small, contenders=small.contenders[:1])
     (unit,) = units(folder.begin(study))
@@ -265,7 +265,7 @@ def test_a_study_whose_trials_an_earlier_version_drew_is_not_continued(small, tm
     assert path.read_bytes() == before
 
 
-def test_diverged_trials_are_counted_and_an_optimizer_with_no_other_has_no_winner(small, tmp_path, digits_dir):
+def test_diverged_trials_count_and_an_optimizer_with_only_those_has_no_winner(small, tmp_path, digits_dir):
     wild = dataclasses.replace(
         small,
         contenders=(contender("mixed", SGD(), low=1e-2, high=1e30), contender("wild", SGD(), low=1e28, high=1e30)),

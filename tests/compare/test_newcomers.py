@@ -40,7 +40,7 @@ def sizes(contender: Contender) -> dict[str, float]:
 
 
 def test_in_the_digits_study_a_newcomer_is_tuned_in_a_space_of_the_same_size(mine):
-    """The number of searchable arguments has no influence. All contenders but Padam have spaces of this size, too."""
+    """The number of searchable arguments has no influence. Contenders except Padam have spaces of this size, too."""
     study = find_study("digits")
     own = {c.name: sizes(c) for c in study.contenders}
     assert own.pop("padam") == {RATE: 3.5, DECAY: 4.0, "optimizer.partial": 0.903}  # its space contains AMSGrad's

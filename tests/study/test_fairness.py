@@ -48,7 +48,7 @@ def test_all_tuned_optimizers_have_the_same_warmup(name):
 
 
 @pytest.mark.parametrize("name", sorted(SHIPPED))
-def test_all_optimizers_have_the_same_schedule_or_the_protocol_names_those_that_differ(name):
+def test_schedules_are_equal_or_the_protocol_names_those_that_differ(name):
     study = SHIPPED[name]
     said = [sentence for sentence in protocol(study) if "schedules differ" in sentence]
     assert len(said) == (len({contender.schedule for contender in study.contenders}) > 1)
