@@ -1,4 +1,4 @@
-"""What every test may use: a data directory with `digits`, and a workload small enough to train in a second."""
+"""Fixtures for all tests: a data directory with `digits`, and a workload that is trained in a second."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator
 import hypothesis
 import pytest
 
-# Compiling is most of what the tests cost. Programs are compiled with little optimization, in half the time,
-# except where XLA_FLAGS are set, if only to nothing, as `make test-slow` does. All processes of a session,
-# children too, share what was compiled.
+# Compilation takes most of the time of the tests. Programs are compiled with little optimization, in half the time,
+# unless XLA_FLAGS is set, even to an empty text, as `make test-slow` does. All processes of a test run, including
+# children, share the compiled programs.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="jaxopt-bench-tests-"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
-os.environ.setdefault("JAXOPT_BENCH_SIDE_BY_SIDE", "1")  # tests of the measurement unset it, which takes time
-os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="jaxopt-bench-tests-")  # the user's own is not for tests
+os.environ.setdefault("JAXOPT_BENCH_SIDE_BY_SIDE", "1")  # measuring takes time; only its own tests unset this
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="jaxopt-bench-tests-")  # tests do not use the user's cache
 
 from jaxopt_bench import Experiment, Workload, data, kernels
 from jaxopt_bench.cli import main
@@ -27,13 +27,13 @@ from jaxopt_bench.optimizers import AdamW, Cosine
 from jaxopt_bench.problems import Classification
 from tests.networks import Normed
 
-# What a test draws is the same wherever it runs; how long an example takes says nothing, since the first one compiles.
+# Tests draw the same examples on every machine. Examples have no deadline, because the first one compiles.
 hypothesis.settings.register_profile("project", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("project")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the tests that are marked as long before all others."""
+    """Moves tests that are marked as long before all others."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
@@ -47,14 +47,14 @@ def digits_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 @pytest.fixture
 def normed(monkeypatch: pytest.MonkeyPatch) -> Model:
-    """Returns a network with batch statistics, which has a name while the test lasts."""
+    """Returns a network with batch statistics, which is registered under a name during the test."""
     monkeypatch.setitem(MODELS, "normed", Normed())
     return MODELS["normed"]
 
 
 @pytest.fixture(scope="session")
 def tiny() -> Experiment:
-    """Returns two epochs of a tiny network on digits, every source of randomness in use."""
+    """Returns an experiment of two epochs: a tiny network on digits, with every source of randomness in use."""
     return Experiment(
         name="tiny",
         workload=Workload(
@@ -75,7 +75,7 @@ def tiny() -> Experiment:
 
 @pytest.fixture
 def kernels_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[pathlib.Path], None]]:
-    """Yields a function that sets the file of the library of CPU kernels, while the test lasts."""
+    """Yields a function that sets the path of the library of CPU kernels during the test."""
 
     def take(path: pathlib.Path) -> None:
         monkeypatch.setattr(kernels, "LIBRARY", path)

@@ -1,4 +1,4 @@
-"""What can be wrong with a text or a JSON value: random changes, of which none may be believed or crash anything."""
+"""Random damage to texts and JSON values. It must not be misread or crash a program."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TOKENS = (b"NaN", b"Infinity", b"-Infinity", b"1e999", b"{", b"}", b"[" * 2000, 
 
 
 def mutated(value: Any, dice: random.Random) -> Any:
-    """Returns a JSON value in which one to three things were replaced, removed, added or exchanged."""
+    """Returns a JSON value in which one to three values were replaced, removed, added or exchanged."""
     changed = copy.deepcopy(value)
     for _ in range(dice.randint(1, 3)):
         places = _places(changed)
@@ -40,7 +40,7 @@ def mutated(value: Any, dice: random.Random) -> Any:
 
 
 def scrambled(content: bytes, dice: random.Random) -> bytes:
-    """Returns bytes of which some were flipped, cut off, repeated, or replaced by what parsers stumble over."""
+    """Returns bytes some of which were flipped, cut off, repeated, or replaced by tokens that break parsers."""
     made = bytearray(content)
     for _ in range(dice.randint(1, 3)):
         at = dice.randrange(len(made) + 1)

@@ -1,4 +1,4 @@
-"""A network with batch normalisation that compiles in a moment."""
+"""A small network with batch normalisation, which compiles quickly."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jaxopt_bench.models.layers import HE_NORMAL, Layers, flatten
 
 @dataclasses.dataclass(frozen=True)
 class Normed(Model):
-    """A convolution, its batch normalisation with a momentum of its own, and a head."""
+    """A convolution, batch normalisation with momentum 0.7, and a head."""
 
     def module(self, num_outputs: int, layers: Layers = Layers()) -> nn.Module:
         return NormedModule(num_outputs, layers)

@@ -1,4 +1,4 @@
-"""Tasks on made-up images, and experiments with some fields changed, those of their problem among them."""
+"""Tasks on generated images, and experiments with changed fields, including fields of their problem."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jaxopt_bench.training import CodePath, Task
 
 
 def changed(experiment: Experiment, **fields: Any) -> Experiment:
-    """Returns an experiment with other values of fields, which may be its workload's or its problem's."""
+    """Returns an experiment with other values of its fields, or of fields of its workload or its problem."""
     others = {field.name for cls in (Experiment, Workload) for field in dataclasses.fields(cls)}
     of_problem = {name: fields.pop(name) for name in [*fields] if name not in others}
     experiment = experiment.replace(**fields)
@@ -30,10 +30,10 @@ def task_on(
     """Returns the task of an experiment on ten classes of images with the mean 0.3 and the deviation 0.35.
 
     Args:
-      experiment: of the kind classification.
-      examples: the images to train on, or how many black ones.
-      shape: of an image, where only a number is given.
-      code_path: how it is computed.
+      experiment: an experiment on a classification problem.
+      examples: the images to train on, or the number of black images.
+      shape: the shape of a black image.
+      code_path: the code path of the task.
     """
     if isinstance(examples, int):
         images = np.broadcast_to(np.uint8(0), (examples, *shape))

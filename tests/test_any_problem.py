@@ -1,4 +1,4 @@
-"""Every command, with a problem of the user's that has no images, no labels and no accuracy."""
+"""Commands with a user's problem that has no images, no labels and no accuracy."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_run_show_report_and_results(call, files):
     assert all("relative" in said for said in (*outputs[:3], text))
 
 
-def test_a_stopped_run_continues_to_the_bit(call, files, monkeypatch):
+def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(call, files, monkeypatch):
     assert call("run", "experiment.py", "--out", "whole")[0] == 0
     with monkeypatch.context() as patch:
         patch.setattr("jaxopt_bench.runs.session.Session._dispatch", _stopped_after(25))
@@ -154,7 +154,7 @@ def test_sweep(call, files):
     assert len(list((files / "runs").glob("*/*/summary.json"))) == 4
 
 
-def test_a_study_is_ranked_by_the_headline_lower_is_better_and_read_without_the_code(call, files):
+def test_a_study_is_ranked_by_its_headline_metric_and_read_without_its_code(call, files):
     code, out, err = call("compare", "study.py")
     assert code == 0, err
     results = [json.loads(path.read_text()) for path in files.glob("studies/fitting/confirmations/*/*/summary.json")]

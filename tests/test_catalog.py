@@ -1,4 +1,4 @@
-"""Experiments by name: the project's own are what they say, and a user's are found or refused with a reason."""
+"""Experiments by name: the project's agree with their names; a user's are found, or refused with a reason."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def write(path, *names: str) -> None:
     path.write_text(FILE.format(entries=", ".join(ENTRY.format(name=name) for name in names)))
 
 
-def test_every_named_experiment_is_there():
+def test_the_project_has_exactly_the_listed_experiments():
     seeds = ("sgd", "adam", "nadam", "amsgrad", "padam")
     expected = {f"digits_cnn_{name}" for name in (*seeds, "adamw")}
     expected |= {f"cifar10_{net}_{o}" for net in ("resnet20", "resnet18") for o in seeds}
@@ -63,7 +63,7 @@ def test_every_named_experiment_is_there():
 
 
 @pytest.mark.parametrize("name", sorted(OWN))
-def test_names_say_dataset_and_optimizer_and_the_network_fits_the_images(name):
+def test_names_contain_data_and_optimizer_and_the_network_fits_the_data(name):
     experiment = OWN[name]
     assert experiment.name == name
     assert name.startswith(experiment.workload.problem.data_name + "_")
@@ -72,7 +72,7 @@ def test_names_say_dataset_and_optimizer_and_the_network_fits_the_images(name):
 
 
 @pytest.mark.parametrize("name", sorted(OWN))
-def test_an_experiment_survives_json(name):
+def test_an_experiment_is_read_back_from_json(name):
     assert Experiment.from_json(OWN[name].to_json()) == OWN[name]
 
 
@@ -88,7 +88,7 @@ def test_all_experiments_are_different():
 
 
 @pytest.mark.parametrize("name", STUDY)
-def test_the_first_study_is_as_it_says(name):
+def test_the_experiments_of_the_first_study_have_its_settings(name):
     experiment = OWN[name]
     workload = experiment.workload
     assert (workload.epochs, workload.batch_size, workload.problem.validation_fraction) == (300, 4, 0)
@@ -108,7 +108,7 @@ def schedule_at(experiment: Experiment, epoch: int) -> float:
     return float(schedule.multiplier(schedule.hyperparameters(), jax.numpy.float32(epoch), experiment.workload.epochs))
 
 
-def test_padam_is_as_its_authors_train_it():
+def test_padam_is_trained_as_by_its_authors():
     padam = OWN["cifar10_resnet18_padam"]
     assert padam.optimizer == Padam(
         learning_rate=0.1, weight_decay=5e-4, b1=0.9, b2=0.999, partial=0.125, eps=1e-8, bias_correction=True
@@ -117,7 +117,7 @@ def test_padam_is_as_its_authors_train_it():
     assert [round(schedule_at(padam, epoch), 6) for epoch in (99, 100, 149, 150)] == [1, 0.1, 0.1, 0.01]
 
 
-def test_a_folder_and_a_file_of_the_users_are_found(tmp_path):
+def test_experiments_in_a_users_folder_and_file_are_found(tmp_path):
     write(tmp_path / "mine.py", "one")
     write(tmp_path / "others.py", "two", "three")
     assert set(catalog.load_folder(tmp_path)) == {"one", "two", "three"}
@@ -137,7 +137,7 @@ def test_a_module_is_found_and_a_file_is_run_once_for_each_text(tmp_path, monkey
     assert vars(builtins).pop("runs") == 1
 
 
-def test_a_file_may_have_configurations_of_its_own(tmp_path):
+def test_a_file_may_define_its_own_configurations(tmp_path):
     """`--help` looks up the comments of their fields in the source."""
     path = tmp_path / "mine.py"
     path.write_text(
@@ -154,7 +154,7 @@ def test_a_file_may_have_configurations_of_its_own(tmp_path):
     assert "As I like it." in printed.getvalue()
 
 
-def test_what_is_not_found_is_answered_with_what_is(tmp_path):
+def test_the_error_for_an_unknown_experiment_says_which_are_expected(tmp_path):
     write(tmp_path / "others.py", "two", "three")
     for name, message in [
         ("digits_cnn_adamv", "did you mean digits_cnn_adam"),
@@ -181,7 +181,7 @@ def test_what_is_not_found_is_answered_with_what_is(tmp_path):
         ),
     ],
 )
-def test_a_file_that_is_not_right_is_named_with_its_reason(tmp_path, source, message):
+def test_an_invalid_file_is_reported_with_its_path_and_the_reason(tmp_path, source, message):
     path = tmp_path / "mine.py"
     path.write_text(source)
     with pytest.raises(UserError, match=message) as error:
@@ -189,7 +189,7 @@ def test_a_file_that_is_not_right_is_named_with_its_reason(tmp_path, source, mes
     assert str(path) in str(error.value)
 
 
-def test_the_folder_of_the_suite_is_looked_up_as_well(tmp_path, monkeypatch):
+def test_the_folder_of_the_suite_is_searched_too(tmp_path, monkeypatch):
     (tmp_path / "suite").mkdir()
     write(tmp_path / "mine.py", "one")
     write(tmp_path / "suite" / "mine.py", "two")
@@ -200,7 +200,7 @@ def test_the_folder_of_the_suite_is_looked_up_as_well(tmp_path, monkeypatch):
         catalog.load_folder()
 
 
-def test_two_files_with_one_name_are_refused(tmp_path):
+def test_two_files_that_export_the_same_name_are_refused(tmp_path):
     write(tmp_path / "a.py", "one")
     write(tmp_path / "b.py", "one")
     with pytest.raises(UserError, match=r"b\.py exports 'one', but another file"):

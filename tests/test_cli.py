@@ -1,4 +1,4 @@
-"""The command line as a person uses it: flags, names, exit codes, and words that say what to do."""
+"""The command line as a user sees it: flags, names, exit codes and messages."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_another_optimizer_takes_its_own_defaults():
     assert experiment.workload.problem.model.depth == 32
 
 
-def test_without_flags_the_experiment_is_the_files():
+def test_without_flags_the_experiment_is_the_one_in_the_file():
     for name, experiment in catalog.load_folder().items():
         assert parsed(name) == experiment
 
@@ -256,7 +256,7 @@ def test_without_flags_the_experiment_is_the_files():
         (["data", "prepare", "cifar100", "--from", "absent.tar.gz"], 1, "absent.tar.gz"),
     ],
 )
-def test_mistakes_are_answered_with_what_would_be_right(call, own, tmp_path, words, code, message):
+def test_mistakes_are_reported_with_the_expected_values(call, own, tmp_path, words, code, message):
     (tmp_path / "script.py").write_text("raise SystemExit(5)")
     (tmp_path / "empty").mkdir()
     (tmp_path / "kept").mkdir()
@@ -267,7 +267,7 @@ def test_mistakes_are_answered_with_what_would_be_right(call, own, tmp_path, wor
     assert not (tmp_path / "runs").exists()
 
 
-def test_nothing_that_a_terminal_obeys_is_printed(call):
+def test_no_terminal_control_sequences_are_printed(call):
     code, _, err = call("show", "runs/\x1b]0;owned\x07\x9b31m")
     assert code == 1
     assert r"runs/\x1b]0;owned\x07\x9b31m" in err
@@ -280,7 +280,7 @@ def test_debug_shows_the_traceback(call):
 
 
 @pytest.mark.parametrize(("place", "code"), [("jaxopt_bench.cli.run.train", 1), ("jaxopt_bench.catalog.find", 2)])
-def test_what_nobody_foresaw_is_one_message_as_well(call, monkeypatch, place, code):
+def test_an_unexpected_exception_is_one_message_too(call, monkeypatch, place, code):
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("out of memory")
 
@@ -290,7 +290,7 @@ def test_what_nobody_foresaw_is_one_message_as_well(call, monkeypatch, place, co
     assert "in fail" in call("--debug", "run", "digits_cnn_adamw")[2]
 
 
-def test_divergence_has_an_exit_code_of_its_own(call):
+def test_divergence_has_its_own_exit_code(call):
     words = ["run", "digits_cnn_sgd", *QUICK, "--optimizer.learning-rate", "1e30", "--schedule", "constant"]
     code, out, _ = call(*words)
     assert code == 3
@@ -300,7 +300,7 @@ def test_divergence_has_an_exit_code_of_its_own(call):
 
 
 @pytest.mark.slow
-def test_an_evaluation_that_is_not_finite_at_the_end_is_a_divergence_for_every_command(call):
+def test_a_last_evaluation_that_is_not_finite_is_a_divergence_for_every_command(call):
     wild = ["digits_cnn_adamw", *QUICK, "--schedule", "constant", "--batch-size", "1024"]
     rate = ["--optimizer.learning-rate"]
     code, out, _ = call("run", *wild, *rate, "1e14")
@@ -334,7 +334,7 @@ def test_show_finds_a_run_by_its_path_and_by_its_experiment(call, tmp_path):
     assert "13,706" in out
 
 
-def test_show_says_how_far_a_run_without_a_summary_has_come(call, tmp_path):
+def test_show_prints_the_last_measurement_of_a_run_without_a_summary(call, tmp_path):
     call("run", "digits_cnn_sgd", *QUICK)
     (path,) = (tmp_path / "runs" / "digits_cnn_sgd").iterdir()
     (path / "summary.json").unlink()
@@ -344,7 +344,7 @@ def test_show_says_how_far_a_run_without_a_summary_has_come(call, tmp_path):
     assert "last measured at step 40: test loss" in out
 
 
-def test_list_prints_every_name_whole(call, monkeypatch):
+def test_list_prints_every_name_in_full(call, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     code, out, _ = call("list")
     assert code == 0
@@ -353,7 +353,7 @@ def test_list_prints_every_name_whole(call, monkeypatch):
     assert "adamw" not in call("list", "datasets")[1]
 
 
-def test_help_is_there_for_every_command(call):
+def test_every_command_has_help(call):
     for words in (["--help"], ["run", "--help"], ["run", "digits_cnn_sgd", "--help"], ["list", "--help"],
                   ["sweep", "--help"], ["sweep", "digits_cnn_sgd", "--help"], ["show", "--help"],
                   ["data", "--help"], ["data", "prepare", "--help"], ["doctor", "--help"],
@@ -366,7 +366,7 @@ def test_help_is_there_for_every_command(call):
     )
 
 
-def test_an_experiment_of_the_users_own_file_runs(call, tmp_path):
+def test_an_experiment_in_a_users_file_runs(call, tmp_path):
     (tmp_path / "mine.py").write_text(
         "from jaxopt_bench import Experiment, Workload\nfrom jaxopt_bench.models import CNN\n"
         "from jaxopt_bench.optimizers import SGD\nfrom jaxopt_bench.problems import Classification\n"
@@ -386,7 +386,7 @@ def test_the_module_is_a_command(tmp_path):
     assert "one_cycle" in done.stdout
 
 
-def test_help_does_not_wait_for_jax():
+def test_help_does_not_import_jax():
     code = "import atexit, sys; from jaxopt_bench.cli import main; atexit.register(lambda: print('jax' in sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", f"{code}; main(['--help'])"], cwd=ROOT, capture_output=True, text=True, timeout=60
@@ -413,7 +413,7 @@ def test_a_sweep_trains_every_setting_and_seed_and_ends_with_a_table(call, tmp_p
     assert out.splitlines()[-9:] == again.splitlines()[-9:]
 
 
-def test_a_sweep_reads_the_test_split_where_told_to(call):
+def test_a_sweep_reads_the_test_split_if_requested(call):
     code, out, _ = call("sweep", "digits_cnn_sgd", "--evaluate-test", "--validation-fraction", "0", *QUICK)
     assert code == 0
     assert "test" in out
@@ -426,7 +426,7 @@ def test_deterministic_is_recorded(call, tmp_path):
     assert load_run(path).config["environments"][0]["code_path"]["deterministic"] is True
 
 
-def test_an_optimizer_of_the_users_own_has_its_arguments_as_flags(own):
+def test_the_arguments_of_a_users_optimizer_are_flags(own):
     words = ["digits_cnn_adamw", "--optimizer", f"{own}:mine", "--optimizer.learning-rate", "0.003"]
     optimizer = parsed(*words, "--optimizer.nesterov", "--optimizer.clip-norm", "2").optimizer
     assert (optimizer.learning_rate, optimizer.b1, optimizer.nesterov, optimizer.clip_norm) == (0.003, 0.9, True, 2.0)
@@ -449,13 +449,13 @@ def test_the_fields_of_soap_are_flags():
     assert optimizer == SOAP(precondition_frequency=5, shampoo_beta=0.9)
 
 
-def test_help_asks_for_no_argument_without_a_default(call, own):
+def test_help_does_not_require_arguments_without_a_default(call, own):
     code, out, _ = call("run", "digits_cnn_adamw", *MINE, "--help")
     assert code == 0
     assert "--optimizer.learning-rate" in out
 
 
-def test_a_sweep_of_the_users_own_optimizer_gives_the_argument_its_range(call, own):
+def test_a_sweep_of_a_users_optimizer_can_set_an_argument_without_a_default(call, own):
     words = ["--optimizer", f"{own}:mine", "--optimizer.learning-rate", "1e-3..1e-2:2"]
     code, out, _ = call("sweep", "digits_cnn_adamw", *QUICK, *words)
     assert code == 0
@@ -466,7 +466,7 @@ def test_a_sweep_of_the_users_own_optimizer_gives_the_argument_its_range(call, o
     assert "mine.py:mine" in out
 
 
-def test_an_optimizer_is_shown_with_its_ranges_and_drawn(call, tmp_path, own):
+def test_an_optimizer_is_shown_with_its_ranges_and_plotted(call, tmp_path, own):
     code, out, _ = call("optimizers", "show", "padam")
     assert code == 0
     assert "Chen et al., 2020, Algorithm 1" in out
@@ -499,7 +499,7 @@ def test_a_setting_from_the_recorded_suite_is_recommended(call):
     assert "recommended" not in call("optimizers", "show", "polyak_sgd")[1]
 
 
-def test_what_an_optimizer_does_is_measured_and_said(call, tmp_path, own):
+def test_check_measures_and_prints_the_behaviour_of_an_optimizer(call, tmp_path, own):
     code, out, err = call("optimizers", "check", f"{own}:mine", "--dataset", "digits")
     assert (code, err) == (0, "")
     said = " ".join(out.split())
@@ -518,7 +518,7 @@ def test_what_an_optimizer_does_is_measured_and_said(call, tmp_path, own):
     assert json.loads((tmp_path / "facts.json").read_text()) == facts
 
 
-def test_the_doctor_finds_nothing_wrong_here(call):
+def test_the_doctor_finds_no_error_on_this_machine(call):
     code, out, _ = call("doctor")
     assert code == 0
     assert f"jax {jax.__version__}" in out
@@ -530,7 +530,7 @@ def test_the_doctor_finds_nothing_wrong_here(call):
     assert f"all {len(named)} ok" in out
 
 
-def test_the_doctor_names_what_is_off_says_what_to_do_and_goes_on(call, monkeypatch):
+def test_the_doctor_names_failed_items_gives_advice_and_continues(call, monkeypatch):
     def unimplemented(*_):
         raise NotImplementedError("no such thing\n" + 1000 * "on this backend ")
 
@@ -554,7 +554,7 @@ def test_the_doctor_names_what_is_off_says_what_to_do_and_goes_on(call, monkeypa
     assert "Try other versions of jax, jaxlib" in out
 
 
-def test_the_doctor_says_so_where_there_is_no_backend():
+def test_the_doctor_reports_that_there_is_no_backend():
     command = [sys.executable, "-m", "jaxopt_bench", "doctor"]
     environment = {**os.environ, "JAX_PLATFORMS": "cuda"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
@@ -592,7 +592,7 @@ STUDIES = {
 """
 
 
-def test_compare_ends_with_a_table_a_paragraph_and_the_claims_and_continues(call, tmp_path):
+def test_compare_prints_a_table_a_paragraph_and_the_claims_and_can_be_repeated(call, tmp_path):
     (tmp_path / "quick.py").write_text(STUDY)
     code, out, _ = call("compare", "quick.py")
     assert code == 0
@@ -607,7 +607,7 @@ def test_compare_ends_with_a_table_a_paragraph_and_the_claims_and_continues(call
     assert out.rstrip().endswith("studies/quick")
     code, again, _ = call("compare", "studies/quick", "--optimizers", "sgd", "adamw")
     assert code == 0
-    assert "2 trials\n" not in again  # nothing is trained again
+    assert "2 trials\n" not in again  # no run is trained again
     assert out[out.index("Results on") :] == again[again.index("Results on") :]
     stated = ["--space", "lion.learning_rate=1e-4..1e-3", "--space", "lion.b1=0.9,0.95", "--schedule", "lion=constant"]
     against = ["compare", "quick.py", "--baselines", "studies/quick", "--add", "lion"]

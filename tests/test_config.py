@@ -1,4 +1,4 @@
-"""Configurations: what they accept and refuse, and that JSON brings back what it was given."""
+"""Configurations: they accept and refuse values, and are read back unchanged from JSON."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from jaxopt_bench.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Shape(Config):
-    """The base of a table."""
+    """The base class of a table."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +81,7 @@ drawings = st.builds(
 
 
 @given(drawings)
-def test_json_brings_back_an_equal_configuration_with_an_equal_hash(drawing: Drawing) -> None:
+def test_json_is_read_back_as_an_equal_configuration_with_an_equal_hash(drawing: Drawing) -> None:
     back = Drawing.from_json(json.loads(json.dumps(drawing.to_json(), allow_nan=False)))
     assert back == drawing
     assert hash(back) == hash(drawing)
@@ -89,12 +89,12 @@ def test_json_brings_back_an_equal_configuration_with_an_equal_hash(drawing: Dra
 
 
 @given(shapes)
-def test_a_named_configuration_is_brought_back_through_its_table(shape: Shape) -> None:
+def test_a_named_configuration_is_read_back_through_its_table(shape: Shape) -> None:
     name = SHAPES.name_of(shape)
     assert SHAPES.from_json({"name": name, **shape.to_json()}) == shape
 
 
-def test_json_is_plain_and_names_what_is_chosen_by_name() -> None:
+def test_json_is_plain_and_contains_the_names_of_named_configurations() -> None:
     assert Drawing("d", shape=Polygon(corners=4, filled=True)).to_json() == {
         "title": "d",
         "shape": {"name": "square", "corners": 4, "sides": (), "filled": True},
@@ -156,7 +156,7 @@ def test_a_list_becomes_a_tuple_and_its_integers_floats() -> None:
         (Drawing, {"title": "d", "layers": (True,)}, "Drawing.layers[0] is True. Expected: an integer."),
     ],
 )
-def test_a_wrong_value_is_refused_with_the_field_the_value_and_what_is_accepted(
+def test_a_wrong_value_is_refused_with_its_field_and_the_expected_values(
     config: type[Config], fields: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UserError) as caught:
@@ -189,8 +189,8 @@ def test_a_number_that_float32_rounds_to_infinity_is_refused() -> None:
         Circle(radius=1e39)
 
 
-def test_the_numbers_beside_an_excluded_bound_and_an_included_one_that_rounds_up_are_accepted() -> None:
-    """0.1 is larger in float32, but a bound that is included may be reached."""
+def test_numbers_next_to_an_excluded_bound_and_at_an_included_one_are_accepted() -> None:
+    """0.1 is larger in float32, but a value may be equal to an included bound."""
     below_one, smallest = 1 - 2.0**-24, float(np.finfo(np.float32).tiny)
     assert Decays(one=below_one, several=(smallest,), most=0.1) == Decays(below_one, (smallest,), 0.1)
     assert np.float32(below_one) < 1
@@ -219,7 +219,7 @@ def test_wrong_json_is_refused_with_the_path_to_it(values: Any, message: str) ->
     assert str(caught.value).startswith(message)
 
 
-def test_the_path_in_an_error_starts_where_the_caller_says() -> None:
+def test_the_path_in_an_error_starts_with_the_callers_prefix() -> None:
     with pytest.raises(UserError, match=r"unknown field of study\.base\.pen 'x'"):
         Drawing.from_json({"title": "d", "pen": {"x": 1}}, "study.base")
 
@@ -236,7 +236,7 @@ def test_a_replaced_field_is_checked_too() -> None:
 
 
 @given(finite, st.tuples(*[st.none() | finite] * 4))
-def test_bounds_hold_what_their_words_say(value: float, sides: tuple[float | None, ...]) -> None:
+def test_bounds_contain_the_numbers_that_their_text_describes(value: float, sides: tuple[float | None, ...]) -> None:
     bounds = Bounds(*sides)
     signs = {">": float.__gt__, ">=": float.__ge__, "<": float.__lt__, "<=": float.__le__}
     named = zip(signs.values(), (bounds.above, bounds.at_least, bounds.below, bounds.at_most), strict=True)

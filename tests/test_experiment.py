@@ -1,4 +1,4 @@
-"""The experiment as data: checked, identified by what it computes."""
+"""Experiments as data: their fields are checked, and a digest identifies their computation."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_json_round_trips_and_keeps_the_digest(experiment):
 
 @settings(max_examples=50)
 @given(experiments, experiments)
-def test_digests_differ_exactly_where_experiments_do(one, other):
+def test_digests_differ_exactly_if_experiments_do(one, other):
     assert (one.digest == other.digest) == (one == other)
 
 
@@ -149,7 +149,7 @@ def test_digests_are_stable(tmp_path):
         assert experiment.digest == digest
 
 
-def test_the_workload_is_a_part_in_json_and_its_fields_are_flags_like_the_others():
+def test_the_workload_is_an_object_in_json_but_its_fields_are_plain_flags():
     written = BASE.to_json()
     assert [*written] == ["name", "workload", "optimizer", "schedule", "evaluate_test", "track_test", "seed"]
     assert [*written["workload"]] == ["name", "problem", "epochs", "batch_size"]
@@ -175,7 +175,7 @@ def test_the_workload_is_a_part_in_json_and_its_fields_are_flags_like_the_others
         ({"track_test": True, "evaluate_test": False}, "track_test is True while evaluate_test is False"),
     ],
 )
-def test_what_makes_no_sense_is_refused_by_name(change, message):
+def test_invalid_values_are_refused_with_the_name_of_the_field(change, message):
     with pytest.raises(UserError, match=message):
         changed(BASE, **change)
 

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, where the user sends them; what this program did not make stays."""
+"""Files are written completely or not at all, through the user's links; files of others are not removed."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_new_file_has_the_permissions_that_the_mask_leaves(tmp_path, mask):
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_a_link_is_followed_to_its_end(tmp_path, there):
+def test_a_chain_of_links_is_followed_to_its_target(tmp_path, there):
     (tmp_path / "data").mkdir()
     target = tmp_path / "data" / "target"
     if there:
@@ -158,7 +158,7 @@ def test_only_temporary_files_without_a_writer_are_removed(tmp_path):
     remove_leftovers(tmp_path / "absent")
 
 
-def test_a_file_that_is_being_written_is_no_leftover(tmp_path):
+def test_a_file_that_is_being_written_is_not_removed_as_a_leftover(tmp_path):
     with replacing(tmp_path / "a") as (file, temporary):
         remove_leftovers(tmp_path)
         assert temporary.exists()
@@ -192,7 +192,7 @@ def test_only_regular_files_are_removed(tmp_path, kind):
     assert os.path.lexists(path)
 
 
-def test_a_scratch_folder_goes_with_its_process_or_the_next(tmp_path, monkeypatch):
+def test_a_scratch_folder_is_removed_by_its_process_or_by_the_next_one(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     foreign = [*(f"jaxopt-bench-{digit * 16}" for digit in "012"), "jaxopt-bench-tests"]
     for name in foreign:
@@ -204,7 +204,7 @@ def test_a_scratch_folder_goes_with_its_process_or_the_next(tmp_path, monkeypatc
     script += (
         "with scratch_folder() as folder: (folder / 'a').symlink_to('../..'); os.kill(os.getpid(), signal.SIGKILL)"
     )
-    for _ in range(2):  # the second removes what the first left
+    for _ in range(2):  # the second process removes the folder of the first
         subprocess.run([sys.executable, "-c", script], env={**os.environ, "TMPDIR": str(tmp_path)})
         assert len(names(tmp_path)) == len(foreign) + 1
     with scratch_folder() as mine:
@@ -215,7 +215,7 @@ def test_a_scratch_folder_goes_with_its_process_or_the_next(tmp_path, monkeypatc
     assert all((tmp_path / name / "mine").read_text() == "mine" for name in foreign)
 
 
-def test_the_sum_of_a_file_is_that_of_the_standard(tmp_path):
+def test_the_sha256_sum_of_a_file_agrees_with_the_standard(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert sha256_of_file(tmp_path / "a") == ABC
     os.mkfifo(tmp_path / "pipe")
@@ -223,7 +223,7 @@ def test_the_sum_of_a_file_is_that_of_the_standard(tmp_path):
         sha256_of_file(tmp_path / "pipe")
 
 
-def test_the_sum_of_a_json_value_is_that_of_its_text_with_sorted_fields():
+def test_the_sha256_sum_of_a_json_value_is_that_of_its_text_with_sorted_fields():
     text = '{"a": [1, null], "b": {"c": 0.5, "d": "\\u00e9"}}'
     value = {"b": {"d": "é", "c": 0.5}, "a": (1, None)}
     assert sha256_of_json(value) == hashlib.sha256(text.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The command's restart: once, with what the environment already says kept."""
+"""The command restarts itself once, and keeps the settings of the environment."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_process_restarts_with_its_arguments_as_the_same_process(before, after
 
 
 @pytest.mark.parametrize(("value", "expected"), [("glibc.malloc.hugetlb=1", True), ("glibc.malloc.hugetlb=10", False)])
-def test_huge_pages_are_those_asked_for_that_the_kernel_grants(value, expected, tmp_path):
+def test_huge_pages_must_be_requested_and_granted_by_the_kernel(value, expected, tmp_path):
     kernel = tmp_path / "enabled"
     assert not has_huge_pages({TUNABLES: value}, kernel)
     kernel.write_text("always [madvise] never\n")

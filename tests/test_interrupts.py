@@ -1,4 +1,4 @@
-"""Ctrl-C at random instants from the package's first import on: one line, exit code 130, and whole files."""
+"""Ctrl-C at random times after the import of the package: one line of output and exit code 130."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ COMMANDS = (
 
 
 def interrupted(words, seconds, number, folder) -> tuple[int, list[str]]:
-    """Returns the exit code of a command that is sent a signal so long after the import, and its standard error."""
+    """Sends a signal to a command some seconds after the import, and returns its exit code and its standard error."""
     pipe = subprocess.PIPE
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    environment.pop(TUNABLES, None)  # so that it restarts itself
+    environment.pop(TUNABLES, None)  # so that the command restarts itself
     command = [sys.executable, "-c", PROGRAM, *words]
     child = subprocess.Popen(command, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True)
     assert child.stdout is not None
@@ -49,7 +49,7 @@ def interrupted(words, seconds, number, folder) -> tuple[int, list[str]]:
 
 
 def check_interrupts(tries, dice, folder) -> collections.Counter[str]:
-    """Interrupts commands at random instants of their first seconds, and returns how they ended."""
+    """Interrupts commands at random times in their first seconds, and returns the counts of their exit codes."""
     ends: collections.Counter[str] = collections.Counter()
     for i in range(tries):
         words = COMMANDS[i % len(COMMANDS)]
@@ -57,7 +57,7 @@ def check_interrupts(tries, dice, folder) -> collections.Counter[str]:
             words, dice.uniform(0.002, 6 if words[0] in ("run", "sweep") else 3), signal.SIGINT, folder
         )
         assert not any("Traceback" in line or "Exception ignored" in line for line in lines), (words, lines)
-        if code != 130:  # it was over before
+        if code != 130:  # the command had ended before
             assert code in (0, 1), (words, code, lines)
             assert words[0] in ("results", "report", "list", "show", "doctor", "--help"), (words, code, lines)
             assert not any("interrupt" in line for line in lines), (words, lines)
@@ -69,12 +69,12 @@ def check_interrupts(tries, dice, folder) -> collections.Counter[str]:
     return ends
 
 
-def test_ctrl_c_at_any_instant_is_one_line_and_130(tmp_path):
+def test_ctrl_c_at_any_time_prints_one_line_and_exits_with_130(tmp_path):
     check_interrupts(9, random.Random(1), tmp_path)
 
 
 @pytest.mark.slow
-def test_ctrl_c_at_a_hundred_instants_is_one_line_and_130(tmp_path):
+def test_ctrl_c_at_a_hundred_times_prints_one_line_and_exits_with_130(tmp_path):
     ends = check_interrupts(100, random.Random(2), tmp_path)
     print(f"\n{dict(sorted(ends.items()))}")
     assert sum(count for end, count in ends.items() if end.endswith("130")) > 50
@@ -97,23 +97,23 @@ interrupts.take_over()
         "with interrupts.interruptible('stopped'):\n"
         "    try: os.kill(os.getpid(), signal.SIGINT)\n"
         "    except BaseException: pass\n"
-        "    while True: signal.pause()",  # swallowed: the process ends all the same
+        "    while True: signal.pause()",  # swallowed, but the process ends
         "class C:\n"
         "    def __del__(self): os.kill(os.getpid(), signal.SIGINT); [0 for _ in range(9)]\n"
         "with interrupts.interruptible('stopped'):\n"
         "    c = C(); del c\n"
-        "    while True: signal.pause()",  # raised in a destructor, where Python prints and drops it
+        "    while True: signal.pause()",  # raised in a destructor: Python prints and drops it
         "interrupts._Process.message = 'stopped'\n"
-        "import atexit; atexit.register(os.kill, os.getpid(), signal.SIGINT)",  # at the end
+        "import atexit; atexit.register(os.kill, os.getpid(), signal.SIGINT)",  # at exit
     ],
 )
-def test_what_swallows_ctrl_c_does_not_keep_the_process_alive(body):
+def test_code_that_swallows_ctrl_c_does_not_keep_the_process_alive(body):
     program = f"{GUARDED}interrupts.GRACE = 1\n{body}"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stderr) == (130, "stopped\n")
 
 
-def test_exit_handlers_run_and_output_is_written_before_the_process_leaves():
+def test_exit_handlers_run_and_output_is_written_before_the_process_ends():
     program = f"{GUARDED}import atexit; atexit.register(print, 'handled'); interrupts.end_with(7); print('said')"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stdout, done.stderr) == (7, "said\nhandled\n", "")

@@ -1,4 +1,4 @@
-"""What the project promises of its default workload."""
+"""Each of six optimizers learns the default workload in less than a minute."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Output that is closed, cannot be encoded or is full stops no command; errors are short."""
+"""A closed output or characters that cannot be encoded stop no command; a full output gives a short error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COMMAND = [sys.executable, "-m", "jaxopt_bench"]
 
 
 def called(words, folder, pipe="", **environment) -> subprocess.CompletedProcess[bytes]:
-    """Returns what a command says, its output piped into a shell's words."""
+    """Runs a command, whose output a shell pipes into other commands, and returns its result."""
     script = f'"$@" {pipe}; exit ${{PIPESTATUS[0]}}'
     return subprocess.run(
         ["bash", "-c", script, "bash", *COMMAND, *words],
@@ -50,7 +50,7 @@ def test_a_listing_whose_output_is_closed_ends_quietly(words, tmp_path):
         assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_training_goes_on_when_its_output_is_closed(tmp_path):
+def test_training_continues_when_its_output_is_closed(tmp_path):
     done = called(["run", "digits_cnn_sgd", "--epochs", "2", "--no-tensorboard"], tmp_path, "| head -1")
     assert (done.returncode, done.stderr) == (0, b"")
     (path,) = (tmp_path / "runs" / "digits_cnn_sgd").iterdir()
@@ -67,14 +67,14 @@ def test_output_that_cannot_be_written_is_an_error_at_the_end(tmp_path):
 
 
 @pytest.mark.parametrize("columns", ["0", *(pytest.param(text, marks=pytest.mark.slow) for text in ("1", "abc"))])
-def test_a_width_at_which_nothing_can_be_read_is_ignored(columns, tmp_path):
+def test_an_invalid_terminal_width_is_ignored(columns, tmp_path):
     done = called(["list", "schedules"], tmp_path, COLUMNS=columns)
     assert done.stdout == called(["list", "schedules"], tmp_path, COLUMNS="80").stdout
     assert b"cosine" in done.stdout
 
 
 @pytest.mark.parametrize("words", [["run", "digits_cnn_sgd"], ["sweep", "digits_cnn_sgd"], ["compare", "digits"]])
-def test_a_backend_that_is_not_there_is_named_before_anything_is_written(words, tmp_path):
+def test_a_missing_backend_is_reported_before_anything_is_written(words, tmp_path):
     done = called(words, tmp_path, JAX_PLATFORMS="cuda")
     assert done.returncode == 1
     assert done.stderr.startswith(b"error: JAX finds no backend with JAX_PLATFORMS=cuda (")

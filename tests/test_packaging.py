@@ -1,4 +1,4 @@
-"""The wheel holds the experiments and the digits; the core never asks for TensorFlow."""
+"""The wheel contains the experiments and some data sets. Training never imports TensorFlow."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_experiments_are_found_in_the_wheel(wheel):
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(str(wheel / "jaxopt_bench" / "experiments"))
     assert "cifar100_alexnet_adamw" in done.stdout
-    assert "digits_vit_mini_adamw" in done.stdout  # of the folder below
+    assert "digits_vit_mini_adamw" in done.stdout  # from a subfolder
 
 
 def test_the_wheel_carries_the_digits_with_their_licence(wheel):
@@ -60,7 +60,7 @@ def test_the_wheel_carries_the_words_with_their_notice(wheel):
     assert len(list(wheel.glob("*.dist-info/licenses/jaxopt_bench/data/*/README.md"))) >= 3
 
 
-def test_the_wheel_carries_what_the_doctor_compares_with(wheel):
+def test_the_wheel_carries_the_expected_results_of_the_doctor(wheel):
     assert (wheel / "jaxopt_bench" / "doctor" / "expected.npz").is_file()
 
 
@@ -70,7 +70,7 @@ def test_the_wheel_carries_the_sources_of_the_kernels_and_no_library(wheel):
     assert {path.name for path in (wheel / folder).iterdir()} == sources
 
 
-def test_training_never_imports_tensorflow_though_it_is_installed(tmp_path):
+def test_training_never_imports_tensorflow_even_if_it_is_installed(tmp_path):
     (tmp_path / "tensorflow").mkdir()
     (tmp_path / "tensorflow" / "__init__.py").write_text("raise SystemExit('tensorflow was imported')")
     code = (

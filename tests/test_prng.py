@@ -1,4 +1,4 @@
-"""Counted randomness against threefry written in NumPy from its paper, and the numbers that must never change."""
+"""Keys agree with threefry in plain Python, written from its paper; the numbers of purposes never change."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def test_a_key_is_the_seed_folded_with_its_purpose_and_then_its_index(seed: int,
     assert bits(prng.key(seed, purpose, index)) == folded(seed, int(purpose), index)
 
 
-def test_the_index_is_zero_where_none_is_given() -> None:
+def test_the_index_is_zero_by_default() -> None:
     assert bits(prng.key(3, Purpose.INITIALISATION)) == bits(prng.key(3, Purpose.INITIALISATION, 0))
 
 
 def test_purposes_keep_their_numbers() -> None:
     pinned = {"INITIALISATION": 0, "SHUFFLE": 1, "LOSS": 2, "CROP": 3, "FLIP": 4, "ROTATION": 5, "CUTOUT": 6}
     assert {name: Purpose[name].value for name in pinned} == pinned
-    assert sorted(Purpose) == list(range(len(Purpose)))  # none is left out
+    assert sorted(Purpose) == list(range(len(Purpose)))  # no number is left out
 
 
 def test_different_seeds_purposes_and_indices_have_different_keys() -> None:
@@ -57,7 +57,7 @@ def test_a_traced_seed_and_index_give_the_same_key() -> None:
 
 
 @pytest.mark.parametrize("default", ["rbg", "unsafe_rbg"])
-def test_the_generator_is_threefry_whatever_jax_is_told(default: str) -> None:
+def test_the_generator_is_threefry_even_if_jax_has_another_default(default: str) -> None:
     expected = bits(prng.key(5, Purpose.SHUFFLE, 2))
     with jax.default_prng_impl(default):
         key = prng.key(5, Purpose.SHUFFLE, 2)

@@ -1,4 +1,4 @@
-"""The README and the pages beside the code: Python blocks run, links and names exist."""
+"""The README and the pages beside the code: their Python blocks run, and their links and names exist."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_the_readme_links_to_every_page_beside_code():
     assert pages - linked == set()
 
 
-def test_there_are_blocks():
+def test_the_pages_contain_python_blocks():
     assert len(BLOCKS) >= 5
 
 
@@ -60,7 +60,7 @@ def test_python_blocks_run(block, tmp_path, digits_dir, monkeypatch):
     (tmp_path / "experiments").symlink_to(ROOT / "experiments")
     monkeypatch.setenv("TFDS_DATA_DIR", str(digits_dir))
     module = types.ModuleType("readme")
-    monkeypatch.setitem(sys.modules, "readme", module)  # where dataclasses look their annotations up
+    monkeypatch.setitem(sys.modules, "readme", module)  # dataclasses look up their annotations in it
     path = tmp_path / "block.py"
     path.write_text(block, encoding="utf-8")
     module.__file__ = str(path)
@@ -75,7 +75,7 @@ def test_the_example_of_a_problem_is_accepted():
     assert problem.headline.title("test") == "test absolute error"
 
 
-def test_the_first_table_is_that_of_the_recorded_digits_study():
+def test_the_first_table_agrees_with_the_recorded_digits_study():
     runs = load(ROOT / "experiments" / "results" / "digits").runs.filter(pl.col("phase") == "confirmation")
     first = README.partition("| optimizer | test accuracy | clean training loss |")[2].partition("\n\n")[0]
     shown = {line.split("|")[1].partition(",")[0].strip().lower(): line for line in first.splitlines()[2:]}
@@ -89,7 +89,7 @@ def test_the_first_table_is_that_of_the_recorded_digits_study():
     assert {name: line for name, line in shown.items() if not line.endswith(f"| {recorded[name]}")} == {}
 
 
-def test_every_experiment_and_study_it_names_exists():
+def test_every_experiment_and_study_in_the_pages_exists():
     named = set(re.findall(r"\b(?:digits|cifar10|cifar100)_[a-z0-9_]+\b", TEXT))
     studies = STUDIES.load_folder()
     known = {*catalog.load_folder(), *studies, *(w.name for study in studies.values() for w in study.workloads)}
@@ -97,7 +97,7 @@ def test_every_experiment_and_study_it_names_exists():
     assert {name for name in named - known if not name.endswith(("_", "_mine"))} == set()
 
 
-def test_every_make_target_it_names_exists():
+def test_every_make_target_in_the_pages_exists():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     assert set(re.findall(r"(?:`|\$ )make ([a-z-]+)", TEXT)) <= targets
 
@@ -105,7 +105,7 @@ def test_every_make_target_it_names_exists():
 CONTRIBUTORS = (ROOT / "jaxopt_bench" / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_layers_for_contributors_are_those_that_are_checked():
+def test_the_documented_import_layers_are_the_checked_ones():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     layers = settings["tool"]["importlinter"]["contracts"][0]["layers"]
     table = CONTRIBUTORS.partition("## Layout")[2].partition("\n## ")[0]
@@ -115,7 +115,7 @@ def test_the_layers_for_contributors_are_those_that_are_checked():
     assert [order[name] for name in named] == sorted(order[name] for name in named)
 
 
-def test_the_modules_of_runs_for_contributors_exist():
+def test_the_documented_modules_of_runs_exist():
     table = CONTRIBUTORS.partition("## `runs/`")[2].partition("\n## ")[0]
     named = re.findall(r"`([a-z_]+\.py)`", "".join(row.split("|")[1] for row in re.findall(r"\|.*", table)))
     assert len(named) > 10

@@ -1,4 +1,4 @@
-"""A small suite, trained and judged from the command line: what is printed, the JSON, and the exit codes."""
+"""A small suite is trained and judged on the command line: its output, its JSON and its exit codes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def hopeless(learning_rate: float = 0.1):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, digits_dir) -> pathlib.Path:
-    """Trains the suite, and returns the folder in which this was done, with what was printed in printed.txt."""
+    """Trains the suite in a folder, and returns the folder; printed.txt contains the output of the command."""
     folder = tmp_path_factory.mktemp("trained")
     (folder / "suite.py").write_text(SUITE)
     with pytest.MonkeyPatch.context() as patch, (folder / "printed.txt").open("w") as printed:
@@ -68,13 +68,13 @@ def trained(tmp_path_factory, digits_dir) -> pathlib.Path:
 
 @pytest.fixture
 def suite(trained, call, tmp_path) -> pathlib.Path:
-    """Returns the empty folder of a test with a copy of the trained suite in it."""
+    """Returns the folder of a test with a copy of the trained suite."""
     shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 
 def lines(run: pathlib.Path, split: str, name: str) -> list[float]:
-    """Returns what a run measured at the ends of its epochs."""
+    """Returns the values of a metric on a split at the ends of a run's epochs."""
     read = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return [line[name] for line in read if line["split"] == split]
 
@@ -90,7 +90,7 @@ def test_the_answer_over_all_workloads_is_printed_and_written(suite, call):
     said = " ".join((suite / "printed.txt").read_text().split())
     assert "Results over 3 workloads" in said
     assert answer["suite"]["text"] in said
-    assert "cannot be settled" in answer["suite"]["text"]  # by 3 workloads
+    assert "cannot be settled" in answer["suite"]["text"]  # 3 workloads are too few
     assert answer["suite"]["workloads"] == ["flat", "noisy", "linear"]
     assert answer["reference"] == "adamw"
     own = {each["name"]: each for each in answer["suite"]["optimizers"]}
@@ -112,7 +112,7 @@ def test_the_answer_over_all_workloads_is_printed_and_written(suite, call):
     assert call("results", "studies/suite", "--reference", "adamm", "--json", "-")[0] == 1
 
 
-def test_steps_to_the_references_result_are_those_of_the_recorded_curves(trained):
+def test_steps_to_the_references_result_agree_with_the_recorded_curves(trained):
     answer = json.loads((trained / "answer.json").read_text())
     splits = {"flat": ("validation", "accuracy"), "noisy": ("train_clean", "loss"), "linear": ("train_clean", "loss")}
     for workload in answer["workloads"]:
@@ -138,7 +138,7 @@ def test_an_added_optimizer_that_is_worse_gives_exit_code_4(suite, call):
     assert "hopeless is significantly worse than adamw on " in out
     assert json.loads((suite / "worse.json").read_text())["complete"]
     code, out, _ = call(*added)
-    assert code == 0  # whatever the answer is
+    assert code == 0  # without the flag, results do not matter
     code, out, error = call("compare", "studies/suite", "--add", "nadam", "--fail-if-worse-than", "hopeless")
     assert (code, error) == (0, "")
     assert "No added optimizer is significantly worse than hopeless." in out
@@ -156,7 +156,7 @@ def test_an_added_optimizer_that_is_worse_gives_exit_code_4(suite, call):
         (["--json", "absent/answer.json"], 2, "'absent' is not a folder. Expected a file in an existing folder"),
     ],
 )
-def test_flags_that_cannot_be_followed_are_refused_before_training(call, tmp_path, words, code, said):
+def test_invalid_flags_are_refused_before_training(call, tmp_path, words, code, said):
     (tmp_path / "suite.py").write_text(SUITE)
     found, _, error = call("compare", "suite.py", *words)
     assert (found, said in error) == (code, True), error

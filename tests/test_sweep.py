@@ -1,4 +1,4 @@
-"""Ranges and grids."""
+"""Ranges and grids of sweeps."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from jaxopt_bench.training import Task, check_one_program
 
 
 @pytest.mark.parametrize(("low", "high", "count"), [(1e-4, 1e-1, 8), (0.3, 0.7, 2), (1e-7, 1e3, 11)])
-def test_points_are_numpys_geometric_ones_with_both_ends(low, high, count):
+def test_the_points_of_a_range_agree_with_numpys_geomspace(low, high, count):
     points = Range(low, high, count).points
     np.testing.assert_allclose(points, np.geomspace(low, high, count), rtol=5e-6)
     assert (points[0], points[-1]) == (low, high)
     assert all(float(f"{point:.6g}") == point for point in points)
 
 
-def test_ranges_and_lists_are_read_from_their_words():
+def test_ranges_and_lists_are_parsed():
     assert parse_values("1e-4..1e-1:8") == Range(1e-4, 1e-1, 8).points
     assert parse_values(".5..2:3") == (0.5, 1, 2)
     assert parse_values("1e-3,1e-4,.5") == (1e-3, 1e-4, 0.5)
 
 
 @pytest.mark.parametrize("word", ["0.1", "../runs", "a..b", "runs..old", "", "nadam", "-", "a,b"])
-def test_other_words_are_neither(word):
+def test_other_words_are_neither_ranges_nor_lists(word):
     assert parse_values(word) is None
 
 
@@ -37,7 +37,7 @@ def test_other_words_are_neither(word):
     "word",
     ["1..2", "1..2:", "1..x:3", "1..2:3.5", "1..2:3:4", "1e..2:3", "1e-4...1e-1:3", "1,", "1,,2", "1,x", "1,2..3:2"],
 )
-def test_what_cannot_be_read_is_answered_with_both_forms(word):
+def test_the_error_for_an_invalid_range_or_list_shows_both_forms(word):
     with pytest.raises(UserError, match=r"Expected LOW\.\.HIGH:COUNT, such as 1e-4\.\.1e-1:8, or A,B,C"):
         parse_values(word)
 
@@ -49,7 +49,7 @@ def test_a_range_without_points_or_with_too_many_is_refused(word):
 
 
 @pytest.mark.parametrize("word", ["1..1.00001:1000", "0.1,0.1", "0.1,0.1000000001", "1,2,1", "1e-50,1e-60"])
-def test_values_that_are_one_in_float32_are_refused(word, tiny):
+def test_values_that_are_equal_in_float32_are_refused(word, tiny):
     values = parse_values(word)
     assert values is not None
     assert len(set(np.float32(values).tolist())) < len(values)
@@ -57,7 +57,7 @@ def test_values_that_are_one_in_float32_are_refused(word, tiny):
         grid(tiny, {"optimizer.learning_rate": values})
 
 
-def test_a_grid_is_every_combination_with_every_seed(tiny, digits_dir):
+def test_a_grid_has_every_combination_with_every_seed(tiny, digits_dir):
     tiny = dataclasses.replace(tiny, seed=5)
     made = grid(tiny, {"optimizer.learning_rate": (1e-3, 1e-2, 1e-1), "schedule.warmup": (0.5, 1)}, seeds=2)
     found = [(e.optimizer.learning_rate, e.schedule.warmup, e.seed) for e in made]  # type: ignore[attr-defined]
@@ -67,24 +67,24 @@ def test_a_grid_is_every_combination_with_every_seed(tiny, digits_dir):
     assert len({e.digest for e in made}) == len(made)
 
 
-def test_a_grid_that_can_only_be_a_slip_of_the_finger_is_refused(tiny):
+def test_a_grid_of_too_many_runs_is_refused(tiny):
     with pytest.raises(UserError, match=r"make 30,000 runs\. Expected at most 10,000"):
         grid(tiny, {"optimizer.learning_rate": range(1, 10_001)}, seeds=3)
 
 
-def test_without_ranges_a_grid_is_the_seeds(tiny):
+def test_a_grid_without_ranges_has_only_the_seeds(tiny):
     assert grid(tiny, {}, 3) == [dataclasses.replace(tiny, seed=seed) for seed in range(3)]
 
 
 @pytest.mark.parametrize(
     "name", ["optimizer.decay_mask", "label_smoothing", "optimizer.momentum", "schedule.boundaries"]
 )
-def test_what_is_compiled_into_the_program_cannot_be_swept(name, tiny):
-    experiment = dataclasses.replace(tiny, optimizer=SGD(), schedule=MultiStep())  # without momentum there is no array
+def test_fields_that_are_compiled_into_the_program_cannot_be_swept(name, tiny):
+    experiment = dataclasses.replace(tiny, optimizer=SGD(), schedule=MultiStep())  # momentum None is not an array
     with pytest.raises(UserError, match=r"unknown field to sweep.*optimizer\.learning_rate.*schedule\.factor"):
         grid(experiment, {name: (0.1, 0.9)})
 
 
-def test_a_point_that_its_field_does_not_accept_is_refused_by_name(tiny):
+def test_a_point_that_its_field_does_not_accept_is_refused_with_the_field(tiny):
     with pytest.raises(UserError, match=r"AdamW\.b1 is 2. Expected"):
         grid(dataclasses.replace(tiny, optimizer=AdamW()), {"optimizer.b1": (0.5, 2)})

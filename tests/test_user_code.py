@@ -1,4 +1,4 @@
-"""Code of users: found, run once for each text, identified with the modules beside it."""
+"""Code of users is found, run once for each text, and identified together with the modules beside it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_modules_beside_a_file_can_be_imported(tmp_path):
 
 
 @pytest.mark.parametrize("changed", ["mine", "beside", "late", "package__inner", "package__deeper"])
-def test_each_text_that_a_file_imports_identifies_it(changed, tmp_path):
+def test_the_digest_of_a_file_covers_each_text_that_it_imports(changed, tmp_path):
     texts = {
         "mine": "from beside import ONE\nimport package.inner\n\ndef answer():\n    import late\n",
         "beside": "ONE = 1\n",
@@ -58,8 +58,8 @@ def test_each_text_that_a_file_imports_identifies_it(changed, tmp_path):
     assert load(tmp_path / "mine.py").code == first.code
 
 
-def test_a_changed_module_beside_a_file_is_run_anew(tmp_path):
-    """Also within the same second and of the same length, which Python's own cache of bytecode would not see."""
+def test_a_changed_module_beside_a_file_is_run_again(tmp_path):
+    """Python's bytecode cache would not notice the change: it has the same length, and is made in the same second."""
     write(tmp_path, mine="import beside\n\ndef answer():\n    return beside.ONE\n", beside="ONE = 1\n")
     first = load(tmp_path / "mine.py").value
     write(tmp_path, beside="ONE = 2\n")
@@ -93,7 +93,7 @@ def test_a_file_alone_is_identified_by_its_text(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["import absent_module", "raise SystemExit", "def broken(:", "1 / 0"])
-def test_a_file_that_cannot_be_run_is_refused_and_can_be_mended(text, tmp_path):
+def test_a_file_that_cannot_be_run_is_refused_and_can_be_repaired(text, tmp_path):
     write(tmp_path, mine=text)
     with pytest.raises(UserError, match=r"mine\.py:answer' cannot be imported: \w+"):
         load(tmp_path / "mine.py")
@@ -102,14 +102,14 @@ def test_a_file_that_cannot_be_run_is_refused_and_can_be_mended(text, tmp_path):
 
 
 def test_files_of_one_name_keep_their_own_modules(tmp_path):
-    """Type hints are looked up in the module under its name, long after the file was run."""
+    """Type hints are looked up by the name of the module, long after the file was run."""
     for number in (1, 2):
         write(tmp_path / str(number), mine=f"class Own:\n    number = {number}\n\ndef answer() -> 'Own': ...\n")
     functions = [load(tmp_path / str(number) / "mine.py").value for number in (1, 2)]
     assert [typing.get_type_hints(function)["return"].number for function in functions] == [1, 2]
 
 
-def test_a_function_at_hand_is_called_as_by_its_file(tmp_path):
+def test_a_loaded_function_is_described_like_its_reference(tmp_path):
     write(tmp_path, mine="def answer():\n    return 1\n")
     found = load(tmp_path / "mine.py")
     assert user_code.describe(found.value) == found
@@ -130,7 +130,7 @@ def test_a_function_at_hand_is_called_as_by_its_file(tmp_path):
         ("", "absent.py:answer", r"absent.py is not a file"),
     ],
 )
-def test_what_cannot_be_loaded_is_refused_with_the_place_of_the_mistake(
+def test_code_that_cannot_be_loaded_is_refused_with_the_place_of_the_mistake(
     text, reference, message, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""Counted randomness in plain Python, from the paper of threefry and the documented way from its words to draws."""
+"""Counter-based randomness in plain Python, from the paper of threefry and the documented way to draw with it."""
 
 from __future__ import annotations
 
@@ -25,34 +25,34 @@ def threefry_2x32(key: Words, counter: Words) -> Words:
 
 
 def folded(seed: int, purpose: int, index: int) -> Words:
-    """The key of a seed, folded with a purpose and then with an index."""
+    """Returns the key of a seed, folded with a purpose and then with an index."""
     return threefry_2x32(threefry_2x32((0, seed), (0, purpose)), (0, index))
 
 
 def split(key: Words) -> tuple[Words, Words]:
-    """Two keys of one."""
+    """Returns two keys that are derived from one."""
     return threefry_2x32(key, (0, 0)), threefry_2x32(key, (0, 1))
 
 
 def bits(key: Words, count: int) -> np.ndarray:
-    """Words of 32 bits: both words of each counter's block in one."""
+    """Returns words of 32 bits: the exclusive or of both words of each counter's block."""
     blocks = [threefry_2x32(key, (0, i)) for i in range(count)]
     return np.array([x ^ y for x, y in blocks], np.uint32)
 
 
 def uniform(key: Words, count: int) -> np.ndarray:
-    """Float32 numbers in [0, 1): the upper 23 bits are the mantissa of a number in [1, 2), less 1."""
+    """Returns float32 numbers in [0, 1): the upper 23 bits are the mantissa of a number in [1, 2), minus 1."""
     return ((bits(key, count) >> 9) | np.float32(1).view(np.uint32)).view(np.float32) - np.float32(1)
 
 
 def integers(key: Words, spans: list[int]) -> np.ndarray:
-    """An integer in [0, span) for each span: 64 bits, modulo the span."""
+    """Returns an integer in [0, span) for each span: 64 bits, modulo the span."""
     upper, lower = (bits(half, len(spans)).tolist() for half in split(key))
     return np.array([(a * 2**32 + b) % span for a, b, span in zip(upper, lower, spans, strict=True)])
 
 
 def permutation(key: Words, count: int) -> np.ndarray:
-    """The numbers below `count`, sorted by random words, as often as makes it unlikely that two ever tie."""
+    """Returns the numbers below `count`, sorted by random words so many times that ties are unlikely to matter."""
     numbers = np.arange(count)
     for _ in range(math.ceil(3 * math.log(count) / math.log(2**32 - 1))):
         key, drawn = split(key)

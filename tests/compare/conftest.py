@@ -1,4 +1,4 @@
-"""A study small enough to be worked off in seconds."""
+"""Fixtures for the tests of studies: a study that takes seconds, and a user's file of optimizers."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def contender(name: str, optimizer: Any, low: float = 1e-3, high: float = 1e-1) 
 
 @pytest.fixture(scope="session")
 def small() -> Study:
-    """Returns two optimizers, three trials each, of which two are trained again, and two seeds to confirm them."""
+    """Returns a study of two optimizers, each with three trials, two finalists and two confirmation seeds."""
     return Study(
         name="small",
         workloads=(
@@ -55,13 +55,13 @@ def small() -> Study:
         contenders=(contender("sgd", SGD(momentum=0.9)), contender("adamw", AdamW())),
         trials=3,
         finalists=2,
-        finalist_seeds=1,  # so that one program trains finalists and confirmations
+        finalist_seeds=1,  # so that one program trains both finalists and confirmations
         seeds=2,
     )
 
 
 def records(folder: pathlib.Path) -> dict[str, Any]:
-    """Returns what a study's folder holds, timings and places apart: by path, metrics and summaries; and study.json."""
+    """Returns a study's records without timings and environments: metrics and summary by run, and study.json."""
     found: dict[str, Any] = {}
     for path in sorted(folder.rglob("metrics.jsonl")):
         lines = [json.loads(line) for line in path.read_text().splitlines()]

@@ -1,4 +1,4 @@
-"""Continues a study from its record, and dies by SIGKILL at one of the renamings in the record's folder."""
+"""Continues a study from its record, and kills itself with SIGKILL before a given rename in the record's folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jaxopt_bench.compare import compare
 
 
 def main() -> None:
-    """Reads the study, the folders, and at which renaming to die, from the file that the first argument names."""
+    """Reads the study, the folders and the number of the rename from the file that the first argument names."""
     study, folder, record, data_dir, time = pickle.loads(pathlib.Path(sys.argv[1]).read_bytes())
     left = [time]
 

@@ -1,4 +1,4 @@
-"""A study of a problem without images, labels and accuracy, worked off from its trials to its confirmations."""
+"""A study of a problem without images, labels and accuracy, from its trials to its confirmations."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from tests.problems.line import Line
 
 @pytest.fixture(autouse=True)
 def named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Gives the problem a name while a test lasts."""
+    """Registers the problem under a name during a test."""
     monkeypatch.setitem(PROBLEMS, "line", Line())
 
 
 def study(*problems: Line, **fields) -> Study:
-    """Returns a study of gradient descent with small and with large steps, of which some diverge."""
+    """Returns a study of gradient descent with small and with large learning rates, some of which diverge."""
     workloads = [Workload(name=f"line_{i}", problem=p, epochs=2, batch_size=32) for i, p in enumerate(problems)]
     defaults = {
         "name": "lines",
@@ -43,7 +43,7 @@ def study(*problems: Line, **fields) -> Study:
     return Study(**defaults | fields)
 
 
-def test_a_study_is_judged_and_told_by_the_problems_own_metrics(tmp_path):
+def test_a_study_is_judged_and_reported_with_the_problems_own_metrics(tmp_path):
     console = Console(file=io.StringIO())
     made = study(Line(), Line(test=0), search="random", seed=2)
     document = compare(made, tmp_path / "study", progress=progress_for(console))
@@ -73,7 +73,7 @@ def test_a_study_is_judged_and_told_by_the_problems_own_metrics(tmp_path):
     assert "accuracy" not in shown + "".join(said)
 
 
-def test_trials_without_validation_examples_are_judged_by_how_soon_they_fit(tmp_path):
+def test_trials_without_validation_examples_are_judged_by_steps_to_a_target(tmp_path):
     target = Target(workload="line_0", measure="train_clean_relative_error", value=0.99)
     made = study(Line(noise=0.0, validation=0, test=0), select="steps_to_target", targets=(target,), trials=2)
     made = dataclasses.replace(made, contenders=made.contenders[:1])
@@ -91,7 +91,7 @@ R_2 = Comparison(measure="test_R2", lower="slow", higher="fast")
 
 
 class Unsaid(Line):
-    """A problem of which nothing is known before it is loaded, like a user's."""
+    """A problem whose metrics and splits are unknown until it is loaded, like a user's problem."""
 
     metric_names = None
     validates = True  # type: ignore[assignment]
@@ -112,14 +112,14 @@ class Unsaid(Line):
         ({"refit": True}, "Unsaid cannot be trained on its validation examples"),
     ],
 )
-def test_what_a_problem_does_not_have_is_said_before_anything_is_trained(tmp_path, monkeypatch, fields, message):
+def test_unknown_measures_and_impossible_refitting_are_refused_before_training(tmp_path, monkeypatch, fields, message):
     monkeypatch.setitem(PROBLEMS, "unsaid", Unsaid())
     with pytest.raises(UserError, match=message):
         compare(study(Unsaid(), **fields), tmp_path / "study")
     assert not (tmp_path / "study").exists()
 
 
-def test_missing_validation_examples_are_said_before_anything_is_trained(tmp_path, monkeypatch):
+def test_missing_validation_examples_are_reported_before_training(tmp_path, monkeypatch):
     monkeypatch.setitem(PROBLEMS, "unsaid", Unsaid())
     made = study(Unsaid(validation=0))
     with pytest.raises(UserError, match="the workload line_0 has no validation examples, by which the trials of slow"):
@@ -144,7 +144,7 @@ def test_each_different_problem_is_loaded_once_before_training(tmp_path, monkeyp
     assert loaded == [Line(), Line(features=2), Line(features=4)]
 
 
-def test_records_say_all_that_reading_needs(tmp_path, monkeypatch):
+def test_results_are_read_without_loading_the_problem(tmp_path, monkeypatch):
     made = study(Line(), trials=1, seeds=1)
     made = dataclasses.replace(made, contenders=made.contenders[:1])
     compare(made, tmp_path / "study")
@@ -154,7 +154,7 @@ def test_records_say_all_that_reading_needs(tmp_path, monkeypatch):
         ("relative_error", False, 1.0), ("r2", True, 0.0),
     ]  # fmt: skip
     _, targets = Line().load().split("validation")
-    assert metrics[2].untrained == pytest.approx(np.mean(targets.astype(np.float64) ** 2), rel=1e-6)  # it predicts 0
+    assert metrics[2].untrained == pytest.approx(np.mean(targets.astype(np.float64) ** 2), rel=1e-6)  # predictions of 0
     monkeypatch.setattr(Line, "load", lambda *_: pytest.fail("reading loads no problem"))
     results = load(tmp_path / "study")
     (document,) = results.documents

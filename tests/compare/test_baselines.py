@@ -1,4 +1,4 @@
-"""Newcomers against recorded results: only they are trained, and what differs is said or refused."""
+"""Newcomers are compared with recorded results: only they are trained, and differences are reported or refused."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.compare.conftest import contender
 RESULTS = pathlib.Path(__file__).parents[2] / "experiments" / "results"
 
 
-def test_only_the_newcomer_is_trained_and_it_is_judged_with_the_recorded(small, mine, tmp_path, digits_dir):
+def test_only_the_newcomer_is_trained_and_it_is_ranked_with_the_baselines(small, mine, tmp_path, digits_dir):
     compare(small, tmp_path / "first", data_dir=digits_dir)
     load(tmp_path / "first").save(tmp_path / "recorded")
     shutil.rmtree(tmp_path / "first")
@@ -63,12 +63,12 @@ def test_only_the_newcomer_is_trained_and_it_is_judged_with_the_recorded(small, 
 
 
 def environment(**columns: Any) -> Any:
-    """Returns results of which the environment alone is known."""
+    """Returns results that contain only the environments of their runs."""
     runs = pl.DataFrame({name: values if isinstance(values, list) else [values] for name, values in columns.items()})
     return types.SimpleNamespace(runs=runs)
 
 
-def test_only_what_both_records_hold_of_the_environments_is_compared():
+def test_only_fields_that_both_environments_have_are_compared():
     old_path, path = {"layers": "pure", "loop": "compiled"}, {"loop": "compiled", "layers": "pure", "devices": 1}
     old = environment(device="cpu", code_path=json.dumps(old_path), **{"version.jaxopt-bench": [None]})
     now = environment(device="cpu", code_path=json.dumps(path), **{"version.jaxopt-bench": "1.0"}, threads=2)
@@ -81,10 +81,10 @@ def test_only_what_both_records_hold_of_the_environments_is_compared():
     )
     assert "threads (2 for the baselines, 4 now)" in str(differences(now, other))
     in_turn, together = (environment(code_path=json.dumps({**path, "side_by_side": count})) for count in (1, 2))
-    assert differences(in_turn, together) is None  # to the same bits
+    assert differences(in_turn, together) is None  # training side by side gives the same bits
 
 
-def test_another_protocol_workload_or_a_taken_name_is_refused(small, tmp_path, digits_dir):
+def test_another_protocol_another_workload_or_a_taken_name_is_refused(small, tmp_path, digits_dir):
     folder = tmp_path / "empty"
     document = compare(
         dataclasses.replace(small, contenders=(contender("sgd", SGD()),), trials=1, seeds=1),
@@ -104,7 +104,7 @@ def test_another_protocol_workload_or_a_taken_name_is_refused(small, tmp_path, d
         challenge(same, document, [newcomer(small, "sgd")])
 
 
-def test_a_newcomer_is_compared_with_results_of_an_earlier_version_which_is_said(small):
+def test_a_comparison_with_results_of_an_earlier_version_is_allowed_and_reported(small):
     earlier = dataclasses.replace(small, finalists=0)
     recorded, new = Document(earlier, format=1), [newcomer(small, "lion")]
     with pytest.raises(UserError, match="recorded with finalists 0, and the study has 2"):
@@ -134,7 +134,7 @@ def test_a_study_is_found_by_its_folder(small, tmp_path):
         find_study("digts")
 
 
-def test_optimizers_that_are_not_recorded_yet_are_no_baselines():
+def test_optimizers_without_complete_results_are_not_baselines():
     recorded = load(RESULTS / "digits")
     (document,) = recorded.documents
     assert finished_part(recorded, ["digits_cnn"]) is recorded

@@ -1,6 +1,6 @@
-"""Studies on a Ray cluster: what comes out is what one machine makes, also where workers and nodes die.
+"""Studies on a Ray cluster have the same results as on one machine, even if workers and nodes fail.
 
-Runs where Ray is installed (the extra `ray`).
+These tests need Ray (the extra `ray`).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from tests.tasks import changed
 ray: Any = pytest.importorskip("ray")
 cluster_utils: Any = pytest.importorskip("ray.cluster_utils")
 
-pytestmark = pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # JAX's, where Ray starts processes
+pytestmark = pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # from JAX, when Ray starts processes
 
 ROOT = pathlib.Path(__file__).parents[2]
 EPOCHS = 12
@@ -51,7 +51,7 @@ def heavy(learning_rate: float, momentum: float = 0.9):
 
 @pytest.fixture(scope="module", autouse=True)
 def layers() -> Iterator[None]:
-    """Has all use the layers that round the same with any number of threads, also where oneDNN's are built."""
+    """Selects the layers that round the same with any number of threads, even if oneDNN's layers are built."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(LAYERS, "pure")
         yield
@@ -61,7 +61,7 @@ def layers() -> Iterator[None]:
 def nodes() -> Iterator[Any]:
     """Yields a cluster of two nodes with one CPU each, on this machine."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(ROOT))  # nodes have this process's environment, and workers their node's
+        patch.setenv("PYTHONPATH", str(ROOT))  # nodes inherit this process's environment, and workers their node's
         made = cluster_utils.Cluster(True, head_node_args=NODE)
         made.add_node(**NODE)
         yield made
@@ -70,7 +70,7 @@ def nodes() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def study(tiny: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """Returns two settings of a user's optimizer, which are one program, with two trials and two seeds each."""
+    """Returns a study of two settings of a user's optimizer, in one program, with two trials and two seeds each."""
     file = tmp_path_factory.mktemp("mine") / "my_optimizer.py"
     file.write_text(MINE)
     heavy, rates = load(f"{file}:heavy"), Space({"optimizer.learning_rate": Axis(1e-3, 1e-1, "log", "ours")})
@@ -82,23 +82,23 @@ def study(tiny: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Study:
         contenders=tuple(Contender(name=n, optimizer=o, schedule=Cosine(), space=rates) for n, o in contenders.items()),
         trials=2,
         finalists=2,
-        finalist_seeds=1,  # as many runs as trials, and as seeds
+        finalist_seeds=1,  # 2 finalists with 1 seed: as many runs as trials and as confirmations
         seeds=2,
     )
 
 
 @pytest.fixture(scope="module")
 def expected(study: Study, digits_dir: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """Returns the folder of the study as this process alone works it off."""
+    """Returns the folder of the study as trained by this process alone."""
     folder = tmp_path_factory.mktemp("local")
     compare(study, folder, data_dir=digits_dir, largest=2)
     return folder
 
 
 def assert_same(folder: pathlib.Path, expected: pathlib.Path) -> None:
-    """Asserts that a study, or a part of one, has the winners and the metrics of another, to the bit.
+    """Asserts that a study, or a part of one, has the same winners and metrics as another, to the bit.
 
-    So it is for this network with 1, 2 and 16 threads; larger ones may round differently with another number.
+    This holds for this network with 1, 2 and 16 threads. Larger networks may round differently with another number.
     """
     ours, theirs = read_document(folder / "study.json"), read_document(expected / "study.json")
     assert ours.selections
@@ -110,23 +110,23 @@ def assert_same(folder: pathlib.Path, expected: pathlib.Path) -> None:
 
 
 def metrics(path: pathlib.Path) -> list[dict[str, Any]]:
-    """Returns a run's metrics, timings left out."""
+    """Returns a run's metrics without timings."""
     return [{k: v for k, v in r.items() if k not in ("seconds", "examples_per_second")} for r in load_run(path).metrics]
 
 
 def environments(folder: pathlib.Path) -> list[list[dict[str, Any]]]:
-    """Returns where each run of a study took place, part after part."""
+    """Returns the environments of each run of a study, in the order of training."""
     runs = read_document(folder / "study.json").runs
     return [load_run(folder / run.path).config["environments"] for run in runs]
 
 
 @dataclasses.dataclass
 class Cut:
-    """What there was of a population when something was done to the process that trained it.
+    """The state of a population when an action was applied to the process that trained it.
 
     Attributes:
-      step: of its last checkpoint.
-      lines: of each run, the metrics up to there, with their timings, which no second training would repeat.
+      step: the step of its last checkpoint.
+      lines: the metrics of each run up to that step, with timings, which a second training would not repeat.
     """
 
     step: int
@@ -140,16 +140,16 @@ def once_there_is_a_checkpoint(
     of: Callable[[int], bool] = lambda process: True,
     after: int = 0,
 ) -> Iterator[list[Cut]]:
-    """Does something to the process that trains a population, once it has written a checkpoint.
+    """Applies an action to a process that trains a population, after it has written a checkpoint.
 
     Args:
-      folder: the study's.
-      act: what to do.
-      of: which processes are meant.
-      after: the step that the checkpoint must lie behind.
+      folder: the folder of the study.
+      act: the action, which gets the process id.
+      of: returns whether the action applies to a process, by its id.
+      after: the checkpoint must be of a later step.
 
     Yields:
-      What it cut; nothing before it was done.
+      The state of the population, in a list that is empty until the action has been applied.
     """
     cuts: list[Cut] = []
     over = threading.Event()
@@ -175,7 +175,7 @@ def once_there_is_a_checkpoint(
 
 
 def cut_of(home: pathlib.Path) -> Cut:
-    """Returns what there is of a population."""
+    """Returns the current state of a population."""
     step = max(checkpoint_steps(home / "checkpoints"))
     runs = [load_run(config.parent) for config in home.parent.glob("*/config.json")]
     members = [run for run in runs if run.checkpoints.folder == home / "checkpoints"]
@@ -183,7 +183,7 @@ def cut_of(home: pathlib.Path) -> Cut:
 
 
 def assert_went_on(cut: Cut) -> None:
-    """Asserts that a population went on from its last checkpoint; an epoch has 20 steps."""
+    """Asserts that a population was resumed from its last checkpoint; an epoch has 20 steps."""
     assert 0 < cut.step < EPOCHS * 20
     assert len(cut.lines) == 2
     for run, lines in cut.lines.items():
@@ -192,7 +192,7 @@ def assert_went_on(cut: Cut) -> None:
 
 
 class Told(Progress):
-    """Keeps what it was told."""
+    """Records the jobs that have begun and ended."""
 
     def __init__(self) -> None:
         self.begun: list[str] = []
@@ -207,7 +207,9 @@ class Told(Progress):
 
 
 @pytest.mark.slow
-def test_a_study_on_a_cluster_comes_out_as_on_one_machine(nodes, study, expected, tmp_path, digits_dir, monkeypatch):
+def test_a_study_on_a_cluster_has_the_same_results_as_on_one_machine(
+    nodes, study, expected, tmp_path, digits_dir, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     told = Told()
     compare(study, "here", data_dir=digits_dir, largest=2, executor=Cluster(nodes.address), progress=told)
@@ -219,7 +221,7 @@ def test_a_study_on_a_cluster_comes_out_as_on_one_machine(nodes, study, expected
 
 
 @pytest.mark.slow
-def test_a_search_by_halving_on_a_cluster_comes_out_as_on_one_machine(nodes, study, tmp_path, digits_dir):
+def test_a_search_by_halving_on_a_cluster_has_the_same_results_as_on_one_machine(nodes, study, tmp_path, digits_dir):
     one = dataclasses.replace(study, contenders=study.contenders[:1], trials=4, seeds=1)
     halving = dataclasses.replace(one, search="halving", halving_rungs=3)
     told = Told()
@@ -231,7 +233,7 @@ def test_a_search_by_halving_on_a_cluster_comes_out_as_on_one_machine(nodes, stu
 
 
 @pytest.mark.slow
-def test_a_stopped_study_leaves_checkpoints_and_goes_on_also_past_a_killed_worker(
+def test_a_study_resumes_from_checkpoints_after_a_stop_and_after_a_killed_worker(
     nodes, study, expected, tmp_path, digits_dir
 ):
     part, told = dataclasses.replace(study, contenders=study.contenders[:1]), Told()
@@ -242,7 +244,7 @@ def test_a_stopped_study_leaves_checkpoints_and_goes_on_also_past_a_killed_worke
         compare(part, tmp_path, data_dir=digits_dir, largest=2, recording=OFTEN, executor=Cluster(nodes.address))
     assert stop.value.signal == signal.SIGTERM
     (home,) = tmp_path.glob("trials/*/population-*")
-    with locked(home):  # nobody trains it any more
+    with locked(home):  # no process trains it any more
         first = cut_of(home)
     for run in first.lines:
         summary = load_run(run).summary
@@ -265,7 +267,7 @@ def test_a_stopped_study_leaves_checkpoints_and_goes_on_also_past_a_killed_worke
 
 
 @pytest.mark.slow
-def test_a_lost_node_costs_the_steps_since_its_last_checkpoint(nodes, study, expected, tmp_path, digits_dir):
+def test_a_lost_node_costs_only_the_steps_since_its_last_checkpoint(nodes, study, expected, tmp_path, digits_dir):
     (node,) = nodes.worker_nodes
     agent = node.all_processes["raylet"][0].process.pid
 
@@ -280,7 +282,7 @@ def test_a_lost_node_costs_the_steps_since_its_last_checkpoint(nodes, study, exp
 
 
 @pytest.mark.slow
-def test_a_users_mistake_on_a_worker_is_the_drivers(study, tmp_path):
+def test_a_user_error_on_a_worker_is_raised_in_the_driver(study, tmp_path):
     (unit, *_) = units(study)
     problem = Classification(dataset="cifar10")
     wrong = [
@@ -292,7 +294,7 @@ def test_a_users_mistake_on_a_worker_is_the_drivers(study, tmp_path):
     assert not ray.is_initialized()
 
 
-def test_what_no_node_can_do_is_refused_and_not_waited_for(nodes, study, tmp_path, digits_dir):
+def test_a_task_that_is_too_large_for_every_node_is_refused_without_waiting(nodes, study, tmp_path, digits_dir):
     with pytest.raises(UserError, match="no node has the 2 CPUs and 0 GPUs of a task; the nodes have 1 CPUs and"):
         compare(study, tmp_path, data_dir=digits_dir, largest=2, executor=Cluster(nodes.address, cpus=2))
     for wrong in ({"cpus": 0}, {"gpus": -1}):
@@ -301,12 +303,12 @@ def test_what_no_node_can_do_is_refused_and_not_waited_for(nodes, study, tmp_pat
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:10001", "nonsense"])
-def test_a_cluster_that_is_not_there_is_named(address, study, tmp_path, digits_dir):
+def test_the_error_for_a_missing_cluster_names_its_address(address, study, tmp_path, digits_dir):
     with pytest.raises(UserError, match=f"no Ray cluster at the address '{address}'"):
         compare(study, tmp_path, data_dir=digits_dir, largest=2, executor=Cluster(address))
 
 
-def test_runs_that_another_process_holds_are_waited_for(tiny, tmp_path, monkeypatch):
+def test_a_worker_waits_for_runs_that_another_process_has_locked(tiny, tmp_path, monkeypatch):
     def train(*_: Any, **__: Any) -> None:
         with locked(tmp_path):
             return
@@ -322,26 +324,26 @@ def test_runs_that_another_process_holds_are_waited_for(tiny, tmp_path, monkeypa
         perform_patiently("trial", [tiny], JobOptions(tmp_path))
 
 
-def test_another_version_or_folder_on_a_worker_is_noticed_before_anything_is_trained(study, tmp_path, monkeypatch):
+def test_a_worker_with_another_version_or_without_the_folder_refuses_its_task(study, tmp_path, monkeypatch):
     (unit, *_) = units(study)
     task = Task.of(Job("trial", unit, tuple(trials(study, unit))))
     assert len(task.load()) == 2
     other = dataclasses.replace(task, digests=(task.digests[0], "0" * 12))
     with pytest.raises(UserError, match="not the version with which the study began"):
         other.load()
-    monkeypatch.setattr(worker, "working", False)  # so that `work` leaves this process as it was
+    monkeypatch.setattr(worker, "working", False)  # so that `work` does not change this process
     elsewhere = Shared(JobOptions(tmp_path / "elsewhere"), socket.gethostname())
     with pytest.raises(UserError, match=r"does not exist on this node. Expected: a folder that all nodes share"):
         work(task, elsewhere)
 
 
-def test_a_job_begins_no_study(study, tmp_path, digits_dir, monkeypatch):
+def test_a_job_cannot_start_a_study(study, tmp_path, digits_dir, monkeypatch):
     monkeypatch.setattr(worker, "working", True)
     with pytest.raises(UserError, match="if __name__ == '__main__'"):
         compare(study, tmp_path, data_dir=digits_dir, executor=Cluster())
 
 
-def test_without_ray_it_says_what_to_install(study, tmp_path, digits_dir, monkeypatch):
+def test_without_ray_the_error_names_the_package_to_install(study, tmp_path, digits_dir, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r'pip install "jaxopt-bench\[ray\]"'):
         compare(study, tmp_path, data_dir=digits_dir, executor=Cluster())

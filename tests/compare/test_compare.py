@@ -1,4 +1,4 @@
-"""Studies on real data: the protocol holds, and nothing is lost or run twice, whatever happens on the way."""
+"""Studies on real data: they follow the protocol, and no run is lost or trained twice after any interruption."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from jaxopt_bench.study import Document, Selection, Study, Target, finalists, po
 from tests.compare.conftest import contender, records
 
 
-class Killed(Exception):  # noqa: N818 (it stands for none)
-    """Stands for the end of a process."""
+class Killed(Exception):  # noqa: N818 (it is not an error)
+    """Simulates the end of a process."""
 
 
 class Stops(Progress):
-    """Ends the process before its n-th job, or after."""
+    """Simulates the end of the process before or after its n-th job."""
 
     def __init__(self, job: int, after: bool):
         self.left, self.after = job, after
@@ -46,7 +46,7 @@ class Stops(Progress):
 
 @pytest.fixture(scope="module")
 def finished(small, tmp_path_factory, digits_dir) -> pathlib.Path:
-    """Returns the folder of the small study, worked off."""
+    """Returns the folder of the finished small study."""
     folder = tmp_path_factory.mktemp("studies") / "small"
     compare(small, folder, data_dir=digits_dir)
     return folder
@@ -56,7 +56,7 @@ def lines(run: pathlib.Path) -> list[dict]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_each_phase_is_where_study_json_says_and_does_what_the_protocol_says(small, finished):
+def test_the_runs_of_each_phase_agree_with_study_json_and_the_protocol(small, finished):
     document = json.loads((finished / "study.json").read_text())
     assert Study.from_json(document["study"]) == small
     names = ("trial", "finalist", "confirmation")
@@ -76,7 +76,7 @@ def test_each_phase_is_where_study_json_says_and_does_what_the_protocol_says(sma
 
 
 def validation_losses(folder: pathlib.Path, phase: str, contender: str) -> dict[int, float]:
-    """Returns the mean final validation losses of trials in a phase, by the trial."""
+    """Returns the mean final validation loss of each trial in a phase."""
     found: dict[int, list[float]] = {}
     for run in json.loads((folder / "study.json").read_text())["runs"]:
         if (run["phase"], run["contender"]) == (phase, contender):
@@ -85,7 +85,7 @@ def validation_losses(folder: pathlib.Path, phase: str, contender: str) -> dict[
     return {trial: sum(losses) / len(losses) for trial, losses in found.items()}
 
 
-def test_the_best_trials_are_trained_again_and_the_winner_has_the_lowest_validation_loss_of_these_runs(finished):
+def test_the_winner_has_the_lowest_validation_loss_of_the_retrained_best_trials(finished):
     document = json.loads((finished / "study.json").read_text())
     for winner in document["selections"]:
         tried = validation_losses(finished, "trial", winner["contender"])
@@ -113,12 +113,12 @@ def test_no_trial_opens_the_test_split(small, tmp_path, digits_dir, monkeypatch)
     with pytest.raises(PermissionError, match="the test split was opened"):
         compare(small, tmp_path / "study", data_dir=digits_dir)
     document = json.loads((tmp_path / "study" / "study.json").read_text())
-    assert len(document["selections"]) == 2  # all trials were made and judged before the first confirmation failed
+    assert len(document["selections"]) == 2  # all trials were trained and judged before the first confirmation failed
     runs = load(tmp_path / "study").runs
     assert set(runs.filter(runs["phase"] != "confirmation")["status"]) == {"completed"}
 
 
-def test_a_study_that_is_killed_again_and_again_ends_as_one_that_was_not(small, finished, tmp_path, digits_dir):
+def test_a_study_that_is_killed_repeatedly_has_the_results_of_one_that_was_not(small, finished, tmp_path, digits_dir):
     for job, after in ((1, False), (1, True), (1, True), (2, False), (1, True), (2, True)):
         with pytest.raises(Killed):
             compare(small, tmp_path / "small", data_dir=digits_dir, progress=Stops(job, after))
@@ -151,9 +151,7 @@ def confirmations(folder: pathlib.Path, contender: str) -> list[pathlib.Path]:
         ("trials", [("config.json",)] * 3),
     ],
 )
-def test_a_run_of_which_files_are_missing_is_trained_again(
-    small, finished, tmp_path, digits_dir, capsys, phase, removed
-):
+def test_a_run_with_missing_files_is_trained_again(small, finished, tmp_path, digits_dir, capsys, phase, removed):
     folder = tmp_path / "small"
     shutil.copytree(finished, folder)
     runs = sorted(p for p in (folder / phase / "tiny_sgd").iterdir() if not p.name.startswith("population-"))
@@ -183,7 +181,7 @@ def test_a_run_of_which_files_are_missing_is_trained_again(
     assert len(load(folder / "confirmations").runs) == 4
 
 
-def test_runs_that_were_exchanged_are_named_before_anything_is_trained(small, finished, tmp_path, digits_dir):
+def test_exchanged_run_folders_are_reported_before_training(small, finished, tmp_path, digits_dir):
     shutil.copytree(finished, tmp_path / "small")
     one, other = (confirmations(tmp_path / "small", name)[0] for name in ("sgd", "adamw"))
     one.rename(tmp_path / "aside")
@@ -204,7 +202,7 @@ def test_a_seed_that_was_copied_over_another_is_named(small, finished, tmp_path,
 
 
 @pytest.mark.slow
-def test_a_study_that_grows_runs_nothing_twice_and_ends_as_if_begun_so(small, finished, tmp_path, digits_dir):
+def test_a_grown_study_trains_no_run_twice_and_equals_one_begun_at_that_size(small, finished, tmp_path, digits_dir):
     larger = dataclasses.replace(small, trials=5, seeds=3)
     compare(larger, tmp_path / "at once", data_dir=digits_dir)
     shutil.copytree(finished, tmp_path / "grown")
@@ -221,7 +219,7 @@ def test_a_study_that_grows_runs_nothing_twice_and_ends_as_if_begun_so(small, fi
     assert [size.trials for size in document.history] == [3, 5]
 
 
-def test_what_cannot_be_taken_together_is_refused_and_changes_nothing(small, finished, digits_dir):
+def test_a_study_that_does_not_match_its_folder_is_refused_and_changes_nothing(small, finished, digits_dir):
     before = (finished / "study.json").read_bytes()
     wider = (contender("sgd", SGD(momentum=0.9), high=1.0), small.contenders[1])
     with pytest.raises(UserError, match=r"sgd: space.optimizer.learning_rate.high 0.1; this command has .*high 1.0"):
@@ -231,8 +229,8 @@ def test_what_cannot_be_taken_together_is_refused_and_changes_nothing(small, fin
     assert (finished / "study.json").read_bytes() == before
 
 
-def test_more_seeds_supersede_nothing_and_more_trials_choose_the_finalists_anew(small, tmp_path):
-    """Without training: only what `study.json` says of runs."""
+def test_more_seeds_supersede_no_run_and_more_trials_select_finalists_again(small, tmp_path):
+    """No run is trained: only the phases of runs in `study.json` are checked."""
     folder = StudyFolder(tmp_path)
     study = dataclasses.replace(small, contenders=small.contenders[:1])
     (unit,) = units(folder.begin(study))
@@ -247,7 +245,8 @@ def test_more_seeds_supersede_nothing_and_more_trials_choose_the_finalists_anew(
     larger = folder.begin(dataclasses.replace(study, trials=5))
     assert folder.document.finalists(unit.key) == folder.document.selections == ()
     assert [run.phase for run in folder.document.runs] == ["trial"] * 5 + ["superseded"] * 5
-    folder.record(finalists=finalists(study, unit, [2, 0]), among=trials(study, unit))  # by a process that is late
+    # A process that has not read the larger study yet records its finalists.
+    folder.record(finalists=finalists(study, unit, [2, 0]), among=trials(study, unit))
     assert folder.document.finalists(unit.key) == ()
     folder.record(finalists=finalists(larger, unit, [4, 2]), among=trials(larger, unit))
     runs = folder.document.runs
@@ -266,7 +265,7 @@ def test_a_study_whose_trials_an_earlier_version_drew_is_not_continued(small, tm
     assert path.read_bytes() == before
 
 
-def test_trials_that_diverge_count_and_an_optimizer_whose_all_do_has_no_winner(small, tmp_path, digits_dir):
+def test_diverged_trials_count_and_an_optimizer_with_only_those_has_no_winner(small, tmp_path, digits_dir):
     wild = dataclasses.replace(
         small,
         contenders=(contender("mixed", SGD(), low=1e-2, high=1e30), contender("wild", SGD(), low=1e28, high=1e30)),
@@ -282,14 +281,14 @@ def test_trials_that_diverge_count_and_an_optimizer_whose_all_do_has_no_winner(s
 
 
 @pytest.mark.slow
-def test_shards_that_follow_one_another_end_as_one_process(small, finished, tmp_path, digits_dir):
+def test_consecutive_shards_have_the_same_results_as_one_process(small, finished, tmp_path, digits_dir):
     for index in (2, 0, 1, 3):
         compare(small, tmp_path / "shards", data_dir=digits_dir, shard=(index, 4))
     assert records(tmp_path / "shards") == records(finished)
 
 
 @pytest.mark.slow
-def test_shards_at_the_same_time_share_a_folder_safely(small, finished, tmp_path, digits_dir):
+def test_concurrent_shards_share_a_folder_safely(small, finished, tmp_path, digits_dir):
     (tmp_path / "study").mkdir()
     shutil.copy(finished / "study.json", tmp_path / "study" / "study.json")
     command = [sys.executable, "-m", "jaxopt_bench", "compare", str(tmp_path / "study"), "--data-dir", str(digits_dir)]
@@ -311,7 +310,7 @@ def test_refitting_confirms_on_all_training_examples(small, tmp_path, digits_dir
     assert fractions == {"trial": 0.1, "finalist": 0.1, "confirmation": 0.0}
 
 
-def test_what_is_not_tuned_is_confirmed_as_given_and_timed_where_there_is_a_target(small, tmp_path, digits_dir):
+def test_an_untuned_optimizer_is_confirmed_as_given_and_timed_if_it_has_a_target(small, tmp_path, digits_dir):
     study = dataclasses.replace(
         small,
         trials=None,
@@ -327,7 +326,7 @@ def test_what_is_not_tuned_is_confirmed_as_given_and_timed_where_there_is_a_targ
 
 
 @pytest.mark.slow
-def test_repetitions_draw_anew_with_other_seeds(small, tmp_path, digits_dir):
+def test_repetitions_draw_other_trials_with_other_seeds(small, tmp_path, digits_dir):
     study = dataclasses.replace(small, repetitions=2, contenders=small.contenders[:1])
     document = compare(study, tmp_path / "twice", data_dir=digits_dir)
     assert [s.repetition for s in document.selections] == [0, 1]
@@ -344,7 +343,7 @@ def test_a_shard_that_does_not_exist_is_refused(small, tmp_path, shard):
     assert not (tmp_path / "study").exists()
 
 
-def test_data_that_are_not_there_are_said_before_anything_is_written(small, tmp_path):
+def test_missing_data_are_reported_before_anything_is_written(small, tmp_path):
     workload = dataclasses.replace(small.workloads[0], problem=Classification(dataset="cifar10"))
     study = dataclasses.replace(small, workloads=(workload,))
     with pytest.raises(UserError, match="data prepare cifar10"):
@@ -362,7 +361,7 @@ def test_an_optimizer_with_a_line_search_is_refused_before_anything_is_written(s
     assert not (tmp_path / "study").exists()
 
 
-def test_selection_by_steps_prefers_the_trial_that_is_there_first(small, tmp_path, digits_dir):
+def test_selection_by_steps_prefers_the_trial_that_reaches_the_target_first(small, tmp_path, digits_dir):
     rates = Space({"optimizer.learning_rate": Axis(1e-4, 3e-2, "log")})
     study = dataclasses.replace(
         small,

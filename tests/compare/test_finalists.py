@@ -35,7 +35,7 @@ def well():
         loss=lambda w, batch, key: w**4 / 4 + 0 * batch,
     )
 """
-"""A well that is so steep far from its minimum that a seed which begins there needs small steps."""
+"""A loss that is so steep far from its minimum that a seed that starts there needs a small learning rate."""
 STEPS = 6
 RATES = (1e-3, 1.0)
 
@@ -55,7 +55,7 @@ def final_loss(rate: float, start: float) -> float:
 
 
 def well(tmp_path: pathlib.Path, **fields) -> Study:
-    """Returns a study whose trials begin near the minimum, and whose finalists begin far from it."""
+    """Returns a study whose trials start near the minimum, and whose finalists start far from it."""
     (tmp_path / "well.py").write_text(SOURCE)
     problem = problems.load(f"{tmp_path / 'well.py'}:well")()
     seed = next(s for s in range(99) if not begins_far(s) and begins_far(s + 2 * MOST_SEEDS))
@@ -72,7 +72,7 @@ def well(tmp_path: pathlib.Path, **fields) -> Study:
 
 
 def trials_by_loss(folder: pathlib.Path, start: float) -> dict[int, float]:
-    """Returns the final losses of the trials' learning rates from a start, the lowest first."""
+    """Returns the final loss of each trial's learning rate from a starting point, the lowest loss first."""
     rows = load(folder).runs.filter(phase="trial").select("trial", "optimizer.learning_rate").rows()
     losses = {trial: final_loss(rate, start) for trial, rate in rows}
     return dict(sorted(losses.items(), key=lambda pair: pair[1]))
@@ -93,7 +93,7 @@ def test_a_finalist_that_diverges_with_another_seed_comes_last(tmp_path):
     assert chosen.trial == next(iter(far))
     assert chosen.trial != next(iter(near))
     assert chosen.value == chosen.finalists[chosen.trial]
-    assert chosen.diverged == 0  # as trials, all were completed
+    assert chosen.diverged == 0  # all of them completed as trials
     results = load(tmp_path / "study")
     found = verdict(results, document)
     table = tables.finalists(found, found.rankings[0])
@@ -117,7 +117,7 @@ def test_with_fewer_trials_than_finalists_all_are_trained_again(tmp_path):
     assert phases(document) == ["trial"] * 2 + ["finalist"] * 4 + ["confirmation"]
 
 
-def test_nothing_is_trained_again_if_there_is_nothing_to_select_among(tmp_path):
+def test_no_trial_is_trained_again_if_there_are_not_two_to_select_from(tmp_path):
     study = well(tmp_path, trials=1, finalists=3)
     untuned = dataclasses.replace(contender("fixed", SGD(learning_rate=1e-3)), space=Space())
     lost = contender("lost", SGD(), 1e8, 1e9)  # both of its trials diverge

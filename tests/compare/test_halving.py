@@ -1,4 +1,4 @@
-"""Studies that search by successive halving, on real data, beside the same search of whole trials."""
+"""Studies that search by successive halving on real data, compared with the same search of full-length trials."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from tests.runs.test_train import Killed, KilledAt
 
 EPOCH = 20  # steps
 RUNGS = ((8, 1), (4, 2), (2, 4))
-"""Trials and epochs: computed by hand for 8 trials of 4 epochs, of which one in two is promoted."""
+"""Trials and epochs of each rung, computed by hand for 8 trials of 4 epochs, half of which are promoted."""
 
 
 class StopsAt(Progress):
-    """Ends the process once a run has reached a step."""
+    """Simulates the end of the process when a run has reached a step."""
 
     def __init__(self, step: int):
         self.step = step
@@ -54,7 +54,7 @@ def halving(small) -> Study:
 
 @pytest.fixture(scope="module")
 def halved(halving, tmp_path_factory, digits_dir) -> pathlib.Path:
-    """Returns the folder of the study, worked off."""
+    """Returns the folder of the finished study."""
     folder = tmp_path_factory.mktemp("halved") / "small"
     compare(halving, folder, data_dir=digits_dir)
     return folder
@@ -62,20 +62,20 @@ def halved(halving, tmp_path_factory, digits_dir) -> pathlib.Path:
 
 @pytest.fixture(scope="module")
 def whole(halving, tmp_path_factory, digits_dir) -> pathlib.Path:
-    """Returns the folder of the study in which each trial is trained to the end."""
+    """Returns the folder of the same study in which each trial is trained to the end."""
     folder = tmp_path_factory.mktemp("whole") / "small"
     compare(dataclasses.replace(halving, search="sobol", halving_rungs=2), folder, data_dir=digits_dir)
     return folder
 
 
 def trial_records(folder: pathlib.Path) -> dict[int, tuple[list[dict], dict]]:
-    """Returns the lines and the summaries of a study's trials, timings left out."""
+    """Returns the metrics and the summary of each trial of a study, without timings."""
     found = records(folder)
     return {run["trial"]: found[run["path"]] for run in found["study.json"]["runs"] if run["phase"] == "trial"}
 
 
 def losses(trials: dict[int, tuple[list[dict], dict]], epoch: int) -> dict[int, float]:
-    """Returns the validation losses that trials had after an epoch."""
+    """Returns the validation loss of each trial after an epoch."""
     wanted = (epoch * EPOCH, "validation")
     return {
         trial: line["loss"] for trial, (lines, _) in trials.items() for line in lines
@@ -83,7 +83,7 @@ def losses(trials: dict[int, tuple[list[dict], dict]], epoch: int) -> dict[int, 
     }  # fmt: skip
 
 
-def test_promotions_and_the_winner_are_those_that_whole_trials_show(halved, whole):
+def test_promotions_and_the_winner_agree_with_full_length_trials(halved, whole):
     trials, full = trial_records(halved), trial_records(whole)
     left = set(range(8))
     reached = dict.fromkeys(left, 1)
@@ -106,7 +106,7 @@ def test_promotions_and_the_winner_are_those_that_whole_trials_show(halved, whol
 
 
 @pytest.mark.slow
-def test_finalists_are_those_trials_that_were_trained_to_the_end(halving, halved, tmp_path, digits_dir):
+def test_finalists_are_the_trials_that_were_trained_to_the_end(halving, halved, tmp_path, digits_dir):
     document = compare(dataclasses.replace(halving, finalists=2), tmp_path / "small", data_dir=digits_dir)
     (selection,) = document.selections
     ended = {trial for trial, (_, summary) in trial_records(halved).items() if summary["status"] == "completed"}
@@ -122,7 +122,7 @@ def test_finalists_are_those_trials_that_were_trained_to_the_end(halving, halved
     ],
     ids=["between rungs", "within rungs"],
 )
-def test_a_study_that_is_killed_ends_as_one_that_was_not(halving, halved, tmp_path, digits_dir, stops):
+def test_a_study_that_is_killed_has_the_results_of_one_that_was_not(halving, halved, tmp_path, digits_dir, stops):
     for progress in stops:
         with pytest.raises((Killed, KilledBetween)):
             compare(halving, tmp_path / "small", data_dir=digits_dir, progress=progress)
@@ -138,7 +138,7 @@ def test_a_finished_study_trains_nothing(halving, halved, digits_dir):
 
 
 @pytest.mark.slow
-def test_a_study_that_grows_has_the_winner_of_one_that_was_begun_so(halving, halved, tmp_path, digits_dir):
+def test_a_grown_study_has_the_winner_of_one_begun_at_that_size(halving, halved, tmp_path, digits_dir):
     four = dataclasses.replace(halving, trials=4)
     before = compare(four, tmp_path / "grown", data_dir=digits_dir)
     document = compare(halving, tmp_path / "grown", data_dir=digits_dir)
@@ -146,7 +146,7 @@ def test_a_study_that_grows_has_the_winner_of_one_that_was_begun_so(halving, hal
     assert document.selections == read_document(halved / "study.json").selections != before.selections
     grown, at_once = trial_records(tmp_path / "grown"), trial_records(halved)
     for trial, (lines, _) in at_once.items():
-        assert grown[trial][0][: len(lines)] == lines  # those that the smaller study promoted have more
+        assert grown[trial][0][: len(lines)] == lines  # trials that the smaller study promoted have more
 
 
 @pytest.mark.slow
@@ -156,7 +156,7 @@ def test_a_units_trials_are_not_divided_among_shards(halving, halved, tmp_path, 
     assert records(tmp_path / "small") == records(halved)
 
 
-def test_trials_that_diverge_are_not_promoted_and_count(halving, tmp_path, digits_dir, capsys):
+def test_diverged_trials_are_counted_and_not_promoted(halving, tmp_path, digits_dir, capsys):
     wild = dataclasses.replace(
         halving,
         contenders=(contender("mixed", SGD(), low=1e-2, high=1e30), contender("wild", SGD(), low=1e28, high=1e30)),
@@ -178,7 +178,7 @@ def test_trials_that_diverge_are_not_promoted_and_count(halving, tmp_path, digit
     assert "tiny, wild: no trial survived; 4 diverged" in said
 
 
-def test_the_verdict_says_nothing_that_stopped_trials_cannot_show(halved):
+def test_the_verdict_has_no_statistics_that_need_full_length_trials(halved):
     results = load(halved)
     (document,) = results.documents
     found = verdict(results, document)
@@ -193,7 +193,7 @@ def test_the_verdict_says_nothing_that_stopped_trials_cannot_show(halved):
     assert "diverged" not in " ".join(paragraphs(found, found.rankings[0]))
 
 
-def test_what_a_study_that_halves_records_is_read_back(halving, halved, tmp_path):
+def test_the_record_of_a_study_with_halving_is_read_back(halving, halved, tmp_path):
     document = read_document(halved / "study.json")
     assert isinstance(document, Document)
     assert document.study == halving

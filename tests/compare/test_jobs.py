@@ -1,4 +1,4 @@
-"""Programs that are compiled while others are trained: the study's results are the same, whatever becomes of them."""
+"""Compiling programs while others are trained does not change a study's results, even if a compilation fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Newcomers and stated spaces: found by name or file, tuned in as many dimensions as the others, changed by flags."""
+"""Newcomers and stated search spaces.
+
+Newcomers are found by name or file and tuned in as many dimensions as the other optimizers. Flags change their spaces.
+"""
 
 from __future__ import annotations
 
@@ -26,21 +29,21 @@ def study_of(small: Study, *contenders: Contender) -> Study:
 
 
 def in_space(small: Study, **ranges: Any) -> Study:
-    """Returns the study with contenders that are tuned in the same ranges."""
+    """Returns the study with all contenders tuned in the same ranges."""
     space = Space({f"optimizer.{field}": searched for field, searched in ranges.items()})
     return study_of(small, *(dataclasses.replace(c, space=space) for c in small.contenders))
 
 
 def sizes(contender: Contender) -> dict[str, float]:
-    """Returns how many decades of each field a contender searches."""
+    """Returns the number of decades that a contender searches in each field."""
     return {f: round(math.log10(a.high / a.low), 3) for f, a in contender.searched.items()}  # type: ignore[union-attr]
 
 
 def test_in_the_digits_study_a_newcomer_is_tuned_in_a_space_of_the_same_size(mine):
-    """However many of its arguments could be searched; so are all of the study's contenders."""
+    """The number of searchable arguments has no influence. Contenders except Padam have spaces of this size, too."""
     study = find_study("digits")
     own = {c.name: sizes(c) for c in study.contenders}
-    assert own.pop("padam") == {RATE: 3.5, DECAY: 4.0, "optimizer.partial": 0.903}  # it contains AMSGrad's
+    assert own.pop("padam") == {RATE: 3.5, DECAY: 4.0, "optimizer.partial": 0.903}  # its space contains AMSGrad's
     assert {tuple(each.items()) for each in own.values()} == {((RATE, 3.5), (DECAY, 4.0))}
     for reference in (f"{mine}:mine", "lion", "rmsprop", "muon"):
         new = newcomer(study, reference)
@@ -59,7 +62,7 @@ def test_a_newcomer_searches_the_fields_that_the_tuned_contenders_have_in_common
         Contender(name="c", optimizer=SGD(), space=Space()),  # not tuned
     )
     assert list(newcomer(both, f"{mine}:mine").searched) == ["optimizer.b1", RATE]
-    assert list(newcomer(both, "lars").searched) == [RATE]  # it has no b1
+    assert list(newcomer(both, "lars").searched) == [RATE]  # LARS has no b1
     assert newcomer(both, "prodigy").searched.keys() == {"optimizer.b1"} & OPTIMIZERS["prodigy"].axes().keys()
     untuned = study_of(small, Contender(name="c", optimizer=SGD(), space=Space()))
     assert not newcomer(untuned, "lion").searched
@@ -71,7 +74,7 @@ def test_a_newcomer_searches_the_fields_that_the_tuned_contenders_have_in_common
     assert list(newcomer(apart, "lion").searched) == [RATE, DECAY]
 
 
-def test_a_newcomer_shares_a_search_of_the_schedule(small):
+def test_a_newcomer_searches_the_schedule_fields_that_all_contenders_search(small):
     warmup = Choice((0.0, 0.5))
     space = Space({"schedule.warmup": warmup, RATE: Axis(1e-3, 1e-1, "log")})
     study = study_of(small, *(dataclasses.replace(c, space=space) for c in small.contenders))
@@ -80,7 +83,7 @@ def test_a_newcomer_shares_a_search_of_the_schedule(small):
     }  # fmt: skip
 
 
-def test_a_newcomer_has_the_schedule_of_the_others_or_the_one_it_is_meant_for(small, mine):
+def test_a_newcomer_has_the_others_schedule_or_the_one_its_method_prescribes(small, mine):
     cosine = study_of(small, *(dataclasses.replace(c, schedule=Cosine(warmup=0.5)) for c in small.contenders))
     new = newcomer(cosine, f"{mine}:mine")
     assert (new.name, new.schedule) == ("mine", Cosine(warmup=0.5))
@@ -92,14 +95,14 @@ def test_a_newcomer_has_the_schedule_of_the_others_or_the_one_it_is_meant_for(sm
         "cosine (warmup 0.5)."
     )
     both = study_of(cosine, *cosine.contenders, free)
-    assert newcomer(both, "lion").schedule == Cosine(warmup=0.5)  # that of those without a prescribed one
+    assert newcomer(both, "lion").schedule == Cosine(warmup=0.5)  # the schedule of those without a prescribed one
     apart = study_of(small, *(replaced(c, schedule=Cosine(warmup=w)) for w, c in enumerate(small.contenders)))
     assert newcomer(apart, "lion").schedule == Cosine()
     steps = study_of(small, *(replaced(c, schedule=MultiStep()) for c in small.contenders))
     assert newcomer(steps, "schedule_free_adamw").schedule == Constant()
 
 
-def test_what_the_users_file_states_takes_the_place_of_the_rule(small, mine, monkeypatch):
+def test_a_space_and_a_schedule_stated_in_the_users_file_override_the_default(small, mine, monkeypatch):
     cls = load(f"{mine}:mine")
     stated = {
         "learning_rate": Axis(1e-4, 1e-1, "log"),
@@ -119,7 +122,7 @@ def test_what_the_users_file_states_takes_the_place_of_the_rule(small, mine, mon
     ]
 
 
-def test_another_range_of_the_same_size_is_said_as_well():
+def test_another_range_of_the_same_size_is_reported_too():
     study = find_study("digits")
     (moved,) = retuned([newcomer(study, "lion")], ["lion.learning_rate=1e-4..0.316228"], [])
     (said,) = tuning_differences(study, [moved])
@@ -130,7 +133,7 @@ def test_another_range_of_the_same_size_is_said_as_well():
     assert tuning_differences(study, [same]) == []
 
 
-def test_an_argument_without_default_is_said(small, mine):
+def test_an_argument_without_default_is_refused(small, mine):
     assert newcomer(small, f"{mine}:mine").optimizer.learning_rate == 0.003
     with pytest.raises(
         UserError, match=r"the argument 'radius' without a default\. Expected a default for every argument"
@@ -198,12 +201,12 @@ def test_names_of_contenders_may_contain_dots(small):
         (["sgd.schedule.final=-1,0.1"], ["sgd=cosine"], "--space sgd: Cosine.final is -1.0"),
     ],
 )
-def test_a_mistake_in_a_flag_is_named(small, spaces, schedules, message):
+def test_mistakes_in_flags_are_reported(small, spaces, schedules, message):
     with pytest.raises(UserError, match=re.escape(message)):
         retuned(small.contenders, spaces, schedules, trained=["old"])
 
 
-def test_a_changed_space_is_refused_in_a_folder_and_another_source_of_the_same_is_not(small, tmp_path):
+def test_a_changed_space_is_refused_but_an_equal_one_from_another_source_is_not(small, tmp_path):
     folder = StudyFolder(tmp_path)
     stated = retuned(small.contenders, ["sgd.learning_rate=1e-3..1e-1"], [])
     assert stated == small.contenders  # equal, though stated by the user
@@ -214,7 +217,7 @@ def test_a_changed_space_is_refused_in_a_folder_and_another_source_of_the_same_i
         folder.begin(dataclasses.replace(small, contenders=wider))
 
 
-def test_optimizers_that_find_their_learning_rate_do_not_keep_a_newcomer_from_searching_its_own(small):
+def test_a_newcomer_searches_its_learning_rate_beside_learning_rate_free_methods(small):
     contenders = [Contender(name=name, optimizer=OPTIMIZERS[name]) for name in ("prodigy", "adamw", "momentum")]
     study = study_of(small, *contenders)
     assert set(study.contender("prodigy").searched) == {DECAY}

@@ -1,4 +1,4 @@
-"""What a study can show: in deviations, and in the unit of its metric where results are recorded."""
+"""The differences that a study can show: in deviations and, if results are recorded, in the unit of its metric."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from jaxopt_bench.study import find_study
 RESULTS = pathlib.Path(__file__).parents[2] / "experiments" / "results"
 
 
-def test_a_study_with_enough_seeds_says_what_it_sees():
+def test_the_outlook_of_a_study_with_enough_seeds_states_its_least_difference():
     assert Outlook(6, 8, of_searches=False).in_words == (
         "With 8 seeds for each of 6 optimizers, a difference must be 2.3 times the deviation between seeds to be seen "
         "with a probability of 80%."
     )
 
 
-def test_three_seeds_of_all_optimizers_show_nothing_useful():
+def test_three_seeds_of_49_optimizers_show_no_useful_difference():
     outlook = Outlook(49, 3, of_searches=False)
     assert outlook.is_absurd
     assert outlook.in_words == (
@@ -34,7 +34,7 @@ def test_three_seeds_of_all_optimizers_show_nothing_useful():
     )
 
 
-def test_several_searches_are_what_is_compared():
+def test_with_several_searches_the_searches_are_compared():
     study = dataclasses.replace(find_study("digits"), repetitions=3, seeds=8)
     outlook = outlook_of(study, others=2)
     assert (outlook.optimizers, outlook.results) == (8, 3)
@@ -51,13 +51,13 @@ def test_several_searches_are_what_is_compared():
         (49, 2, True, "This study can hardly show which optimizer is better: with 2 seeds for each of 49 "),
     ],
 )
-def test_what_can_show_nothing_at_all(optimizers, results, absurd, sentence):
+def test_outlooks_of_studies_that_can_show_no_difference(optimizers, results, absurd, sentence):
     outlook = Outlook(optimizers, results, of_searches=False)
     assert outlook.is_absurd is absurd
     assert outlook.in_words.startswith(sentence)
 
 
-def test_the_noise_is_that_of_recorded_seeds_within_optimizers():
+def test_the_noise_is_the_deviation_of_recorded_seeds_within_optimizers():
     study = find_study("digits")
     noise, folder = recorded_noise(study, [RESULTS / "none", *sorted(RESULTS.iterdir())])["digits_cnn"]
     runs = pl.read_parquet(RESULTS / "digits" / "runs.parquet").filter(pl.col("phase") == "confirmation")
@@ -67,7 +67,7 @@ def test_the_noise_is_that_of_recorded_seeds_within_optimizers():
     assert (noise.results, folder, noise.measure.words) == (len(runs), RESULTS / "digits", "test accuracy")
 
 
-def test_a_difference_of_that_size_is_seen_at_the_recorded_noise():
+def test_the_least_difference_is_seen_with_80_percent_at_the_recorded_noise():
     (noise, _), random = (
         recorded_noise(find_study("digits"), [RESULTS / "digits"])["digits_cnn"],
         np.random.default_rng(0),
@@ -79,7 +79,7 @@ def test_a_difference_of_that_size_is_seen_at_the_recorded_noise():
 
 
 def test_on_new_data_a_difference_must_be_larger():
-    """The test examples add a normal error to the difference, of the variance that the records show."""
+    """The test examples add a normal error to the difference. Its variance is estimated from the records."""
     (noise, _), random = (
         recorded_noise(find_study("digits"), [RESULTS / "digits"])["digits_cnn"],
         np.random.default_rng(0),
@@ -101,7 +101,7 @@ def test_on_new_data_a_difference_must_be_larger():
 @pytest.mark.parametrize(
     "changed", [{"workloads": "epochs"}, {"repetitions": 2}], ids=["another workload", "means of searches"]
 )
-def test_results_of_another_kind_say_nothing(changed):
+def test_results_of_another_workload_or_kind_give_no_noise(changed):
     study = find_study("digits")
     if "workloads" in changed:
         changed = {"workloads": tuple(dataclasses.replace(w, epochs=3) for w in study.workloads)}

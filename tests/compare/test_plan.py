@@ -1,4 +1,4 @@
-"""What a study takes, foretold: against what it took, and against counts by hand."""
+"""Plans of studies, compared with counts by hand and with the files of finished studies."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def test_populations_of_one_optimizer_and_size_share_a_program(small, planned, t
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_compiled_in_makes_other_programs_and_waves_have_their_sizes(small, planned, tmp_path):
+def test_each_value_that_is_compiled_in_and_each_wave_size_has_its_program(small, planned, tmp_path):
     choices = Space({"optimizer.nesterov": Choice((False, True)), "optimizer.learning_rate": Axis(0.01, 0.1, "log")})
     nesterov = dataclasses.replace(small.contenders[0], optimizer=SGD(momentum=0.9), space=choices)
     study = dataclasses.replace(small, contenders=(nesterov,), trials=4, search="grid", seeds=5, finalists=0)
-    assert counts(planned(study, tmp_path / "study"))[0] == ("trial", 4, 0, 2)  # two of each
+    assert counts(planned(study, tmp_path / "study"))[0] == ("trial", 4, 0, 2)  # two trials with each value of nesterov
     assert counts(planned(study, tmp_path / "study", largest=2)) == [
         ("trial", 4, 0, 2),
         ("confirmation", 5, 0, 1),  # waves of 2, 2 and 1
@@ -68,7 +68,7 @@ def test_tracked_test_splits_cost_another_evaluation_an_epoch(small, planned, tm
     assert tracked - once == pytest.approx(MARGIN * 4 * 0.1)
 
 
-def test_only_what_is_left_is_planned_and_the_space_is_enough(small, planned, tmp_path, digits_dir):
+def test_only_unfinished_runs_are_planned_and_the_planned_space_is_enough(small, planned, tmp_path, digits_dir):
     folder = tmp_path / "study"
     compare(small.only(contenders=["sgd"]), folder, data_dir=digits_dir)
     found = planned(small, folder)
@@ -91,7 +91,7 @@ def test_a_study_that_cannot_grow_is_refused(small, planned, tmp_path, digits_di
         planned(dataclasses.replace(small, search="random"), tmp_path / "study")
 
 
-def test_the_command_prints_a_table_and_what_the_study_can_show(call, tmp_path, monkeypatch):
+def test_the_command_prints_a_table_and_the_least_difference(call, tmp_path, monkeypatch):
     monkeypatch.setattr(plan, "measure_costs", lambda *_: COSTS)
     code, out, _ = call("compare", "digits", "--plan")
     assert code == 0
@@ -120,7 +120,7 @@ def test_the_command_prints_a_table_and_what_the_study_can_show(call, tmp_path, 
     assert not (tmp_path / "studies").exists()
 
 
-def test_a_folder_with_a_larger_study_says_that_the_plan_is_of_both(call, tmp_path, monkeypatch):
+def test_for_a_folder_with_a_larger_study_the_plan_covers_both_studies(call, tmp_path, monkeypatch):
     monkeypatch.setattr(plan, "measure_costs", lambda *_: COSTS)
     recorded = pathlib.Path(__file__).parents[2] / "experiments" / "results" / "digits" / "study.json"
     (tmp_path / "study.json").write_bytes(recorded.read_bytes())
@@ -135,6 +135,6 @@ def test_a_folder_with_a_larger_study_says_that_the_plan_is_of_both(call, tmp_pa
     assert (code, "larger study" in out) == (0, False)
 
 
-def test_a_cluster_cannot_be_measured_from_here(call):
+def test_a_plan_for_a_cluster_is_refused(call):
     code, _, error = call("compare", "digits", "--plan", "--executor", "ray")
     assert (code, "--plan measures only this machine" in error) == (2, True)

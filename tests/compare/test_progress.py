@@ -1,4 +1,4 @@
-"""What a person sees while a study runs."""
+"""The progress that a study displays while it runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ JUDGED = {"tiny": measures(METRICS)["validation_loss"]}
 
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
-"""What moves the cursor of a terminal, and its colours."""
+"""Terminal control sequences that move the cursor or set colours."""
 
 
 def shown(study, folder, digits_dir, terminal: bool, width: int = 120) -> str:
@@ -39,13 +39,13 @@ def shown(study, folder, digits_dir, terminal: bool, width: int = 120) -> str:
 
 @pytest.fixture
 def wild(small):
-    """Returns a study of which one optimizer's trials diverge in part."""
+    """Returns a study in which some trials of one optimizer diverge."""
     return dataclasses.replace(
         small, contenders=(contender("calm", SGD()), contender("wild", SGD(), low=1e-2, high=1e30)), seeds=1
     )
 
 
-def test_lines_say_what_begins_what_was_selected_and_what_diverged(wild, tmp_path, digits_dir):
+def test_lines_report_started_jobs_selections_and_diverged_trials(wild, tmp_path, digits_dir):
     text = shown(wild, tmp_path / "study", digits_dir, terminal=False)
     assert "small: 2 optimizers on tiny; 3 trials, 2 finalists with 1 other seed and 1 confirmation seed each" in text
     assert "tiny, calm: 3 trials\n" in text
@@ -58,7 +58,7 @@ def test_lines_say_what_begins_what_was_selected_and_what_diverged(wild, tmp_pat
     assert "3 trials\n" not in again
 
 
-def test_bars_end_with_all_runs_and_a_line_for_each_selection_is_above_them(wild, tmp_path, digits_dir):
+def test_the_last_bar_counts_all_runs_and_each_selection_has_a_line_above_it(wild, tmp_path, digits_dir):
     text = shown(wild, tmp_path / "study", digits_dir, terminal=True, width=80)
     lines = [line.strip("\r") for line in CONTROL.sub("", text).splitlines()]
     selected = [line[8:12] for line in lines if re.match(r"  tiny, \w+: validation loss .*\(trial \d", line)]
@@ -66,7 +66,7 @@ def test_bars_end_with_all_runs_and_a_line_for_each_selection_is_above_them(wild
     assert re.search(r"(\d+) of \1 runs$", [line for line in lines if line.strip()][-1])
 
 
-def test_bars_are_of_the_jobs_that_run_and_few_however_large_a_study_is(small, tmp_path):
+def test_a_large_study_has_bars_only_for_its_running_jobs(small, tmp_path):
     names = [f"optimizer_{i}" for i in range(27)]
     four_epochs = (dataclasses.replace(small.workloads[0], epochs=4),)
     contenders = tuple(contender(name, SGD()) for name in names)
@@ -99,14 +99,14 @@ def test_bars_are_of_the_jobs_that_run_and_few_however_large_a_study_is(small, t
 
 
 @pytest.mark.parametrize("begun", [0, 2])
-def test_the_time_left_is_that_of_this_process_alone_wherever_it_goes_on(small, tmp_path, begun):
+def test_the_time_left_covers_only_this_process_even_after_it_resumes_a_job(small, tmp_path, begun):
     tiny = dataclasses.replace(small, workloads=(dataclasses.replace(small.workloads[0], epochs=4),))
     at = StudyFolder(tmp_path / "study")
     at.begin(tiny)
     first, _ = units(tiny)
     planned = trials(tiny, first)
     progress = StudyLines(Console(file=io.StringIO()))
-    progress.start(tiny, at, [(first, planned)], JUDGED)  # another process has the second optimizer
+    progress.start(tiny, at, [(first, planned)], JUDGED)  # another process trains the second optimizer
     assert progress.seconds_left() is None
     job = Job("trial", first, tuple(planned))
     reporter = progress.begin(job)
@@ -115,13 +115,13 @@ def test_the_time_left_is_that_of_this_process_alone_wherever_it_goes_on(small, 
     # An epoch of 3 trials takes 60 s, so an epoch of one 20 s; 2 finalists and 2 confirmations have 4 epochs each.
     assert progress.seconds_left() == pytest.approx(60 + 4 * 4 * 20)
     reporter.advance(step=40, examples_per_second=1.0, seconds_left=0.0)
-    progress.begun[id(job)].began -= 12 * 20  # as if it had lasted so long
+    progress.begun[id(job)].began -= 12 * 20  # as if it had lasted 240 s
     progress.end(job)
     epochs = 3 * (4 - begun)
     assert progress.seconds_left() == pytest.approx(4 * 4 * 240 / epochs, rel=0.01)
     again = Job("finalist", first, tuple(finalists(tiny, first, [0, 1])))
     progress.begin(again)
-    progress.begun[id(again)].began -= 2 * 4 * 240 / epochs  # as fast as before
+    progress.begun[id(again)].began -= 2 * 4 * 240 / epochs  # as long for an epoch as before
     progress.end(again)
     assert progress.seconds_left() == pytest.approx(2 * 4 * 240 / epochs, rel=0.01)
 
@@ -156,7 +156,7 @@ def test_the_time_left_of_a_search_by_halving_counts_the_rungs(small, tmp_path):
     assert "2 trials up to epoch 2" in progress.console.file.getvalue()
 
 
-def test_bars_leave_no_thread_behind_when_they_cannot_be_made(small, tmp_path, monkeypatch):
+def test_bars_leave_no_thread_behind_if_drawing_them_fails(small, tmp_path, monkeypatch):
     at = StudyFolder(tmp_path / "study")
     at.begin(small)
     bars = StudyBars(Console(file=io.StringIO(), force_terminal=True))
@@ -169,11 +169,12 @@ def test_bars_leave_no_thread_behind_when_they_cannot_be_made(small, tmp_path, m
 
 
 @pytest.mark.parametrize("live", [True, False])
-def test_a_request_to_stop_is_shown_by_the_display_or_written_without_one(live, capfd):
+def test_a_stop_request_is_shown_in_the_display_or_printed_if_there_is_none(live, capfd):
     console = Console(file=io.StringIO(), force_terminal=True, width=80)
     display = NoticingLive(lambda: "a bar", console)
     request = StopRequest()
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever starts the tests may ignore it
+    # The tests may have been started with SIGINT ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with stopped_by_signals(request):
         if live:
             display.start()

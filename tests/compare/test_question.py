@@ -1,4 +1,4 @@
-"""The question in one command: a budget that fits the time, a study that continues, an answer that can be pasted."""
+"""`compare --problem`: its budget fits the given time, its study can be continued, its answer contains code."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ class Said(Reporter):
 @pytest.mark.parametrize("step", [1e-5, 1e-3, 0.05])
 @pytest.mark.parametrize("steps_per_epoch", [5, 400])
 def test_a_budget_fits_the_time_and_uses_it(program, step, steps_per_epoch):
-    """One more epoch would be too long, unless the study has the most or the fewest that it may have."""
+    """The smallest budget may exceed the time. One more epoch would exceed it unless the study has the most epochs."""
     costs, seconds = Costs(program, step, 0.1, steps_per_epoch), 600.0
     runs, epochs = budget(costs, 6, seconds)
     assert 3 <= runs <= 8
     assert 1 <= epochs <= 100
     left = max(seconds - costs.programs(6, again=12), 0.25 * seconds)
     finalists, seeds = BUDGETS[runs]
-    of_one = 2 * runs + finalists * seeds  # trials, as many confirmations, and re-runs
+    of_one = 2 * runs + finalists * seeds  # trials, as many confirmations, and re-runs of finalists
     if (runs, epochs) != (3, 1):
         assert costs.epochs(6 * of_one * epochs) <= left
     if epochs < 100:
@@ -78,7 +78,7 @@ def test_the_budget_counts_all_runs_of_the_study(file, runs):
     made = question.study_of(Workload(name="line", problem=problem, epochs=7, batch_size=8), problem.load(), runs, 20)
     assert (made.trials, made.seeds) == (runs, runs)
     finalists, seeds = BUDGETS[runs]
-    assert finalists * seeds in (0, runs)  # so that one program trains all
+    assert finalists * seeds in (0, runs)  # so that one program trains all runs
     planned = sum(len(own) for unit in units(made) for own in planned_runs(made, unit).values())
     assert planned == len(made.contenders) * (2 * runs + finalists * seeds)
 
@@ -88,7 +88,7 @@ def test_an_epoch_has_at_least_twenty_steps_if_possible(examples, size):
     assert batch_size(examples) == size
 
 
-def test_a_study_is_fixed_when_it_begins(file, tmp_path, monkeypatch):
+def test_the_study_of_a_problem_is_fixed_when_it_begins(file, tmp_path, monkeypatch):
     problem = load(f"{file}:line")(slope=2.0)
     monkeypatch.setattr(question, "measure_costs", lambda *_: Costs(1.0, 1e-4, 0.01, 20))
     said = Said()
@@ -110,7 +110,7 @@ def test_a_study_is_fixed_when_it_begins(file, tmp_path, monkeypatch):
     assert without.select == "train_clean_loss"
 
 
-def test_the_command_answers_with_code_and_continues(file, tmp_path, monkeypatch, capsys):
+def test_the_command_prints_code_and_can_be_repeated(file, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(question, "OPTIMIZERS_COMPARED", ("momentum",))
     monkeypatch.setattr(question, "MOST_EPOCHS", 2)
@@ -141,7 +141,7 @@ def test_the_command_answers_with_code_and_continues(file, tmp_path, monkeypatch
         (["--dataset", "digit"], "did you mean digits"),
     ],
 )
-def test_mistakes_are_named_before_anything_is_trained(words, message, file, tmp_path, monkeypatch, capsys):
+def test_mistakes_are_reported_before_training(words, message, file, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as end:
         main(["compare", *words])

@@ -1,4 +1,4 @@
-"""A study that is continued from its record on other machines: nothing is trained twice, and the record is the same."""
+"""A study is continued from its record on other machines: no run is trained twice, and the record is the same."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def assert_same_record(one: pathlib.Path, other: pathlib.Path) -> None:
     assert documents[0] == documents[1]
 
 
-def test_each_sitting_trains_what_the_record_lacks(small, whole, tmp_path, digits_dir):
+def test_each_process_trains_only_the_runs_that_the_record_lacks(small, whole, tmp_path, digits_dir):
     record = tmp_path / "record"
     options: dict[str, Any] = {"data_dir": digits_dir, "record": record}
     compare(small, tmp_path / "first", only=["adamw"], **options)
@@ -76,8 +76,8 @@ def test_each_sitting_trains_what_the_record_lacks(small, whole, tmp_path, digit
 
 
 @pytest.mark.slow
-def test_a_kill_at_any_instant_leaves_a_record_and_what_it_has_is_not_trained_again(small, whole, tmp_path, digits_dir):
-    """Children are killed when they are about to move or write files of the record, and the folder is lost."""
+def test_a_kill_at_any_time_leaves_a_record_from_which_the_study_continues(small, whole, tmp_path, digits_dir):
+    """Child processes are killed just before they rename files of the record, and the study's folder is deleted."""
     record, counts = tmp_path / "record", []
     for time in (2, 3, 5):
         folder = tmp_path / f"out{time}"
@@ -90,18 +90,19 @@ def test_a_kill_at_any_instant_leaves_a_record_and_what_it_has_is_not_trained_ag
             found = load(record)
             known = set(found.runs["path"])
             assert set(found.runs["status"]) == {"completed"}
-            assert len(known) in (7, 14)  # whole units alone
+            assert len(known) in (7, 14)  # complete units only, of an optimizer on a workload
         assert child.returncode == -signal.SIGKILL, child.stderr
         counts.append(len(known))
         shutil.rmtree(folder)
-    assert counts == [0, 7, 7]  # before the renaming that makes the first unit count; after it; after all was moved
+    # Killed before the rename that makes the first unit valid; after it; after all files of the unit were moved.
+    assert counts == [0, 7, 7]
     compare(small, tmp_path / "last", data_dir=digits_dir, record=record)
     assert_same_record(record, whole)
     assert not [path.name for path in record.iterdir() if path.name.startswith(".")]
 
 
 @pytest.mark.slow
-def test_a_grown_study_trains_only_what_is_new(small, whole, tmp_path, digits_dir):
+def test_a_grown_study_trains_only_its_new_runs(small, whole, tmp_path, digits_dir):
     record = shutil.copytree(whole, tmp_path / "record")
     more = contender("more", SGD(), 1e-2, 1e-1)
     grown = dataclasses.replace(small, contenders=(*small.contenders, more), trials=4, seeds=3)
@@ -118,8 +119,8 @@ def test_a_grown_study_trains_only_what_is_new(small, whole, tmp_path, digits_di
     assert [size.trials for size in found.documents[0].history] == [3, 4]
 
 
-def test_the_folder_and_the_record_together_are_continued(small, whole, tmp_path, digits_dir):
-    """The folder has trained a part that is not recorded yet."""
+def test_a_study_continues_from_its_folder_and_its_record_together(small, whole, tmp_path, digits_dir):
+    """The folder has finished runs that are not recorded yet."""
     part = small.only(contenders=["sgd"])
     compare(part, tmp_path / "out", data_dir=digits_dir)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("summary.json")}
@@ -129,7 +130,7 @@ def test_the_folder_and_the_record_together_are_continued(small, whole, tmp_path
     assert set(load(tmp_path / "record").runs["digest"]) == set(load(whole).runs["digest"])
 
 
-def test_an_incomplete_record_says_what_is_missing(small, tmp_path, digits_dir):
+def test_the_missing_part_of_an_incomplete_record_is_reported(small, tmp_path, digits_dir):
     compare(small, tmp_path / "out", only=["adamw"], data_dir=digits_dir, record=tmp_path / "record")
     assert incomplete_in_words(load(tmp_path / "record")) == (
         "The study small is not complete: 1 of 2 optimizers on workloads have finished. Missing: tiny, sgd."
@@ -166,7 +167,7 @@ def test_another_study_is_refused(change, named, small, whole, tmp_path, digits_
 
 
 def test_an_optimizer_whose_file_has_changed_is_refused(small, mine, tmp_path, digits_dir):
-    """The study's fields are the same: only digests show it."""
+    """The study's fields are the same. Only the digests differ."""
     study = dataclasses.replace(small, contenders=(newcomer(small, f"{mine}:mine"),), trials=1, seeds=1)
     compare(study, tmp_path / "out", data_dir=digits_dir, record=tmp_path / "record")
     mine.write_text(mine.read_text().replace("optax.trace(b1)", "optax.trace(b1, nesterov=True)"))
@@ -186,7 +187,7 @@ def test_a_tampered_record_is_refused(table, small, whole, tmp_path, digits_dir)
         compare(small, tmp_path / "out", data_dir=digits_dir, record=record)
 
 
-def test_a_record_of_changed_digests_is_refused(small, whole, tmp_path, digits_dir):
+def test_a_record_with_changed_digests_is_refused(small, whole, tmp_path, digits_dir):
     record = shutil.copytree(whole, tmp_path / "record")
     one = load(whole).runs.filter(contender="sgd", phase="trial")["digest"][0]
     (record / "study.json").write_text((record / "study.json").read_text().replace(one, "0123456789ab"))
@@ -200,7 +201,7 @@ def test_a_record_of_changed_digests_is_refused(small, whole, tmp_path, digits_d
         compare(small, tmp_path / "out", data_dir=digits_dir, record=record)
 
 
-def test_two_processes_do_not_write_one_record(small, tmp_path, digits_dir):
+def test_two_processes_cannot_write_to_one_record(small, tmp_path, digits_dir):
     (tmp_path / "record").mkdir()
     with held(tmp_path / "record"), pytest.raises(UserError, match="another process writes into"):
         compare(small, tmp_path / "out", data_dir=digits_dir, record=tmp_path / "record")

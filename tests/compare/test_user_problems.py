@@ -1,4 +1,4 @@
-"""A study of a user's problem, or of a user's model: trained, and read when the code is gone."""
+"""A study of a user's problem and a user's model is trained, and is read after the code was deleted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`--widen`: trials beyond an edge towards which results improve, as many for every optimizer, and no run twice."""
+"""`--widen` adds trials beyond an edge towards which results improve.
+
+All optimizers get equally many more trials, and no run is trained twice.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ STUDIES = {
 
 
 def runs(folder: pathlib.Path) -> dict[str, tuple[int, str]]:
-    """Returns when each run's summary was written, and what it says, by the run's path."""
+    """Returns the time at which each run's summary was written, and its text, by the run's path."""
     return {
         str(path.parent.relative_to(folder)): (path.stat().st_mtime_ns, path.read_text())
         for path in folder.rglob("summary.json")
@@ -48,13 +51,13 @@ def runs(folder: pathlib.Path) -> dict[str, tuple[int, str]]:
 
 
 def counts(folder: pathlib.Path) -> dict[str, int]:
-    """Returns how many trials each contender has."""
+    """Returns the number of trials of each contender."""
     found = [r["contender"] for r in json.loads((folder / "study.json").read_text())["runs"] if r["phase"] == "trial"]
     return {name: found.count(name) for name in found}
 
 
 @pytest.mark.slow
-def test_a_space_is_extended_until_the_optimum_is_inside(call, tmp_path):
+def test_a_space_is_extended_beyond_the_edge_towards_which_results_improve(call, tmp_path):
     (tmp_path / "slow.py").write_text(STUDY)
     folder = tmp_path / "studies" / "slow"
     code, _, error = call("compare", "slow.py", "--widen")
@@ -85,7 +88,7 @@ def test_a_space_is_extended_until_the_optimum_is_inside(call, tmp_path):
         "short in learning_rate 0.01 to 0.1 (1 decade) (trials 9 to 12)" in rule for rule in document["protocol"]
     )
 
-    code, _, _ = call("compare", "slow.py")  # without the flag: nothing is left to train
+    code, _, _ = call("compare", "slow.py")  # without the flag, no run is left to train
     assert code == 0
     assert runs(folder) == after
     assert find_study(str(folder)).trials == 12
@@ -131,7 +134,7 @@ def improving(monkeypatch, tmp_path, small):
 HIGH, LOW, EXPONENT = "optimizer.learning_rate (high)", "optimizer.learning_rate (low)", "optimizer.partial (high)"
 
 
-def test_with_more_than_one_edge_all_optimizers_have_as_many_trials(improving):
+def test_with_several_edges_all_optimizers_still_have_equally_many_trials(improving):
     """On several workloads, results can improve towards different edges."""
     found = improving({"a": [HIGH, LOW, EXPONENT], "b": [HIGH]})
     assert found.said == (
@@ -152,7 +155,7 @@ def test_with_more_than_one_edge_all_optimizers_have_as_many_trials(improving):
     ("fields", "budget", "grown"),
     [
         ({"trials": 40}, "trials", 50),  # a quarter
-        ({"trials": None, "total_epochs": 6}, "total_epochs", 10),  # four trials of an epoch
+        ({"trials": None, "total_epochs": 6}, "total_epochs", 10),  # four trials of one epoch
         ({"trials": None, "total_epochs": 40, "trial_seeds": 5}, "total_epochs", 60),  # four trials of five seeds
     ],
 )
@@ -178,13 +181,13 @@ def test_a_grid_is_not_widened(improving):
         (["--baselines", "digits", "--add", "lion"], "--widen would give newcomers more trials"),
     ],
 )
-def test_flags_that_contradict_it_are_refused(call, words, message):
+def test_flags_that_contradict_widen_are_refused(call, words, message):
     code, _, error = call("compare", "digits", "--widen", *words)
     assert code == 2
     assert message in " ".join(error.split())
 
 
-def test_newcomers_have_as_many_trials_as_a_study_that_was_widened(small):
+def test_newcomers_have_as_many_trials_as_the_widened_study(small):
     box = Space({"optimizer.learning_rate": Axis(0.1, 1.0, "log")})
     sgd = dataclasses.replace(small.contenders[0], extensions=(Extension(after=3, until=7, space=box),))
     recorded = dataclasses.replace(small, trials=7, contenders=(sgd, small.contenders[1]))

@@ -1,7 +1,8 @@
-"""What the doctor's items should give, from definitions in NumPy and SciPy float64: it shares no code with what is
-checked, but the settings of augmentations and optimizers.
+"""The expected results of the doctor's items, from their definitions in NumPy and SciPy float64.
 
-`python -m tests.doctor.oracle` writes it to the package; `test_oracle.py` tells where that has to be done anew.
+They share with the checked code only the settings of augmentations and optimizers, the purposes of random numbers, and
+the target matrices of two problems. `python -m tests.doctor.oracle` writes the results to the package. `test_oracle.py`
+fails if they must be written again.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from tests.doctor import small_problems
 from tests.optimizers import references
 
 Arrays = dict[str, np.ndarray]
-SEED, INDEX = 5, 3  # with these, of the images some are flipped and some are not, and a cutout lies over an edge
+SEED, INDEX = 5, 3  # with these, some images are flipped and some are not, and a cutout lies over an edge
 
 
 def expected() -> dict[str, Expected]:
@@ -47,7 +48,7 @@ def expected() -> dict[str, Expected]:
 
 
 def results(name: str, inputs: Mapping[str, np.ndarray]) -> Arrays:
-    """Returns what an item should make of its inputs, which are taken as float64."""
+    """Returns the expected results of an item for its inputs, which are converted to float64."""
     given = {key: array.astype(np.float64) if array.dtype.kind == "f" else array for key, array in inputs.items()}
     if name in AUGMENTATIONS:
         return {"pixels": augmented(name, given)}
@@ -67,7 +68,7 @@ def results(name: str, inputs: Mapping[str, np.ndarray]) -> Arrays:
 
 
 def _numbers(rng: np.random.Generator, **shapes: tuple[int, ...]) -> Arrays:
-    """Returns float32 numbers, whose mean is not zero; variances are positive."""
+    """Returns random float32 numbers with a mean that is not zero. Variances are positive."""
     drawn = {name: rng.normal(0.3, 1.0, shape).astype(np.float32) for name, shape in shapes.items()}
     return {name: np.abs(array) if name == "var" else array for name, array in drawn.items()}
 
@@ -83,8 +84,11 @@ def _images(rng: np.random.Generator) -> Arrays:
 
 
 def _gradients(rng: np.random.Generator) -> Arrays:
-    """Returns parameters and gradients: half of them around 1, half smaller, down to 1e-8, so that every epsilon
-    matters; the first parameter is zero and has no gradient."""
+    """Returns parameters and gradients.
+
+    Half of them are around 1, and half are smaller, down to 1e-8, so that every epsilon matters. The first parameter
+    and its gradients are zero.
+    """
     count = 24
     magnitudes = np.where(np.arange(count) % 2, 1.0, 10.0 ** rng.uniform(-8, 0, count))
     parameters = (rng.normal(size=count) * magnitudes).astype(np.float32)
@@ -94,7 +98,7 @@ def _gradients(rng: np.random.Generator) -> Arrays:
 
 
 def draws(given: Arrays) -> Arrays:
-    """The bits of threefry, and what is drawn with them."""
+    """Returns a key of threefry, and the bits and the permutation that are drawn with it."""
     key = threefry.folded(int(given["seed"]), Purpose.SHUFFLE, int(given["index"]))
     return {
         "key": np.array(key, np.float64),
@@ -104,7 +108,7 @@ def draws(given: Arrays) -> Arrays:
 
 
 def convolution(given: Arrays, stride: int) -> Arrays:
-    """A convolution's definition, output by output, on images with a border of one zero; and its adjoints."""
+    """Returns a convolution by its definition, on images with a border of one zero, and its adjoints."""
     images, kernel, cotangent = given["images"], given["kernel"], given["cotangent"]
     padded = np.pad(images, [(0, 0), (1, 1), (1, 1), (0, 0)])
     outputs, padded_gradient, kernel_gradient = np.zeros(cotangent.shape), np.zeros_like(padded), np.zeros_like(kernel)
@@ -122,7 +126,7 @@ def convolution(given: Arrays, stride: int) -> Arrays:
 
 
 def dense(given: Arrays) -> Arrays:
-    """A matrix product, and its adjoints."""
+    """Returns a matrix product and its adjoints."""
     images, kernel, cotangent = given["images"], given["kernel"], given["cotangent"]
     return {
         "outputs": images @ kernel + given["bias"],
@@ -153,7 +157,7 @@ def batch_norm(given: Arrays) -> Arrays:
 
 
 def max_pool(given: Arrays) -> Arrays:
-    """The maximum of each 3×3 window, two pixels apart; its cotangent goes to where it was found."""
+    """Returns the maximum of each 3×3 window with stride 2. Its cotangent goes to the pixel of the maximum."""
     images, cotangent = given["images"], given["cotangent"]
     outputs, gradient = np.zeros(cotangent.shape), np.zeros(images.shape)
     for b, row, column, c in np.ndindex(*cotangent.shape):
@@ -165,7 +169,7 @@ def max_pool(given: Arrays) -> Arrays:
 
 
 def cross_entropy(given: Arrays) -> Arrays:
-    """The cross-entropy of softmax, a tenth of the labels' mass being spread over all classes."""
+    """Returns the cross-entropy of softmax. A tenth of the labels' mass is spread over all classes."""
     logits = given["logits"]
     targets = 0.9 * np.eye(logits.shape[-1])[given["labels"]] + 0.1 / logits.shape[-1]
     losses = -(targets * scipy.special.log_softmax(logits, -1)).sum(-1)
@@ -173,12 +177,12 @@ def cross_entropy(given: Arrays) -> Arrays:
 
 
 def normalised(given: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Images less their mean, by their standard deviation."""
+    """Returns images minus their mean, divided by their standard deviation."""
     return (given["images"] / 255.0 - given["mean"]) / given["std"]
 
 
 def augmented(name: str, given: Arrays) -> np.ndarray:
-    """Images with an augmentation's draws, by indexing and by SciPy."""
+    """Returns normalised images with an augmentation, by indexing and by SciPy."""
     augmentation, images = AUGMENTATIONS[name], given["images"].astype(np.float64)
     batch, height, width, _ = images.shape
     purpose = {"crop": Purpose.CROP, "flip": Purpose.FLIP, "rotation": Purpose.ROTATION, "cutout": Purpose.CUTOUT}[name]
@@ -206,7 +210,7 @@ def augmented(name: str, given: Arrays) -> np.ndarray:
 
 
 def updates(name: str, optimizer: Optimizer, given: Arrays) -> np.ndarray:
-    """The sum of several updates, by the papers' equations, with the hyperparameters that a float32 can hold."""
+    """Returns the sum of several updates by the papers' equations, with hyperparameters rounded to float32."""
     settings = {name: float(value) for name, value in optimizer.hyperparameters().items()}
     direction, taken = {
         "SGD with momentum": (references.sgd, ("momentum",)),
@@ -219,7 +223,7 @@ def updates(name: str, optimizer: Optimizer, given: Arrays) -> np.ndarray:
     rule = direction(**{field: settings.get(field, getattr(optimizer, field)) for field in taken})
     parameters, total = given["parameters"].copy(), np.zeros(given["parameters"].shape)
     rates = [settings["learning_rate"]] * len(given["gradients"])
-    # `parameters` is read at each step, after what was added to it in place
+    # `updates` reads `parameters` at each step, after the loop has changed it in place.
     for update in references.updates(
         rule, [parameters] * len(rates), given["gradients"], rates, settings["weight_decay"], name == "AdamW"
     ):

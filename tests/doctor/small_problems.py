@@ -1,7 +1,7 @@
 """The losses and gradients of the doctor's small problems, in NumPy float64 from the papers' definitions.
 
-Losses are functions of complex numbers, so that gradients are exact to the last digits: the imaginary part of the loss
-at θ + i h, divided by h, for a tiny h (Squire and Trapp, 1998).
+Losses are functions of complex numbers, so that gradients are exact to the last digits: a gradient is the imaginary
+part of the loss at θ + i h, divided by h, for a tiny h (Squire and Trapp, 1998).
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ LAYOUTS: Mapping[str, Any] = {
     "rosenbrock": (6,),
     "variational autoencoder": _autoencoder(4),
 }
-"""The shapes of each problem's parameters, in the order in which they stand in one vector."""
+"""The shapes of each problem's parameters, in their order in one vector."""
 
 
 def inputs(name: str, rng: np.random.Generator) -> Arrays:
@@ -157,7 +157,7 @@ def _unpack(layout: Any, vector: np.ndarray) -> tuple[Any, np.ndarray]:
 
 
 def _target(rows: int, columns: int) -> np.ndarray:
-    """Returns the matrix that is to be fitted, as training has it."""
+    """Returns the target matrix, rounded to float32 as in training."""
     return matrix(rows, columns, np.geomspace(1, 0.01, 3)).astype(np.float32).astype(np.float64)
 
 

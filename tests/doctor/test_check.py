@@ -1,4 +1,4 @@
-"""What is right passes along every code path; what is wrong is found, named, and stops nothing."""
+"""Correct items pass on every code path. Wrong items are found and named, and exceptions are results."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from jaxopt_bench.training import CodePath, choose_code_path
 STORED = load_expected()
 NAMES = [item.name for item in make_items(Layers())]
 CPU, GPU, OTHER = choose_code_path("cpu"), choose_code_path("gpu"), choose_code_path("METAL")
-QUICK = ("convolution", "batch normalisation", "max-pooling")  # which differ most between code paths
+QUICK = ("convolution", "batch normalisation", "max-pooling")  # they differ most between code paths
 
 
 def checked(name: str, path: CodePath = CPU, layers: Layers | None = None):
-    """Returns what comes of an item, made anew of what the modules hold now."""
+    """Returns the result of an item, which is made again from the present contents of the modules."""
     (item,) = (item for item in make_items(layers or Layers(path=path.layers)) if item.name == name)
     return check(item, STORED[name], path)
 
 
 @pytest.mark.parametrize("path", [GPU, OTHER], ids=["gpu", "other"])
 @pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in NAMES])
-def test_what_other_backends_would_use_is_right_as_well(name, path):
+def test_the_code_paths_of_other_backends_pass_too(name, path):
     result = checked(name, path)
     assert result.passed, result
     assert result.error is not None
@@ -45,7 +45,7 @@ def vertical_flip(images, chosen):
 
 
 class Shifted(Layers):
-    """Layers that pad as XLA's "SAME" does, where one pixel all around is meant."""
+    """Layers with XLA's padding "SAME" instead of one pixel on all sides."""
 
     def conv(self, *arguments, **options):
         return super().conv(*arguments, **{**options, "padding": "SAME"})
@@ -61,7 +61,7 @@ class Shifted(Layers):
         ("flip", augmentation, "_flip", vertical_flip, "pixels"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_found_and_named(monkeypatch, name, module, attribute, broken, where):
+def test_wrong_items_are_found_and_named(monkeypatch, name, module, attribute, broken, where):
     monkeypatch.setattr(module, attribute, broken)
     result = checked(name)
     assert not result.passed
@@ -104,7 +104,7 @@ def test_layers_in_bfloat16_are_found(name):
 
 @pytest.fixture
 def few_digits(monkeypatch):
-    """Returns a function that lets the dense layer see so many bits of a mantissa only, as an accelerator would."""
+    """Returns a function that rounds the dense layer's inputs to some bits of mantissa, as an accelerator would."""
 
     def rounded(array, bits):
         mantissa, exponent = jnp.frexp(array)
@@ -118,7 +118,7 @@ def few_digits(monkeypatch):
     return see
 
 
-def test_tf32_is_accepted_only_where_it_is_the_default(few_digits, monkeypatch):
+def test_tf32_is_accepted_only_if_it_is_the_default(few_digits, monkeypatch):
     few_digits(11)
     result = checked("dense layer")
     assert not result.passed
@@ -134,7 +134,7 @@ def test_tf32_is_accepted_only_where_it_is_the_default(few_digits, monkeypatch):
         assert "it is 'float32' now" in advice([result], "cpu", CPU)[0]
 
 
-def test_bfloat16_is_not_accepted_for_tf32(few_digits, monkeypatch):
+def test_bfloat16_is_not_accepted_as_tf32(few_digits, monkeypatch):
     few_digits(8)
     monkeypatch.setitem(DEFAULT_PRODUCTS, "cpu", TF32)
     assert not checked("dense layer").passed
@@ -151,7 +151,7 @@ def test_an_exception_is_a_result(monkeypatch):
     lines = advice([result], "METAL", OTHER)
     assert lines[0] == "cross-entropy: this JAX cannot compile or run it here."
     assert "JAX_PLATFORMS=cpu" in lines[-1]
-    assert not any("--plain" in line for line in lines)  # it is what was checked
+    assert not any("--plain" in line for line in lines)  # the plain code path was checked
 
 
 def test_another_shape_is_a_failure():

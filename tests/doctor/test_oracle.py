@@ -1,4 +1,4 @@
-"""The stored results are the oracle's, its gradients are those of its outputs, and tolerances lie where they should."""
+"""The stored results equal the oracle's, its gradients agree with its outputs, and tolerances separate precisions."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ ITEMS = {item.name: item for item in make_items(Layers())}
 STORED = load_expected()
 
 
-def test_what_is_stored_is_what_the_oracle_says():
-    """Where this fails with reason: `python -m tests.doctor.oracle`."""
+def test_the_stored_results_equal_those_of_the_oracle():
+    """After an intended change, write the results again: `python -m tests.doctor.oracle`."""
     made = oracle.expected()
     assert made.keys() == STORED.keys() == ITEMS.keys()
     for name, (inputs, results) in made.items():
@@ -42,8 +42,8 @@ def test_the_file_is_small():
 
 
 @pytest.mark.parametrize("name", [name for name in ITEMS if any("gradient" in n for n in STORED[name].results)])
-def test_the_oracles_gradients_are_those_of_its_outputs(name):
-    """Central differences along random directions."""
+def test_the_oracles_gradients_are_the_derivatives_of_its_outputs(name):
+    """They are compared with central differences along random directions."""
     given = {key: array.astype(np.float64) if array.dtype == np.float32 else array
              for key, array in STORED[name].inputs.items()}  # fmt: skip
     rng, h = np.random.default_rng(0), 1e-6
@@ -59,7 +59,7 @@ def test_the_oracles_gradients_are_those_of_its_outputs(name):
         assert slope == pytest.approx((gradient * direction).sum(), rel=1e-6), key
 
 
-def test_the_oracles_convolution_is_scipys():
+def test_the_oracles_convolution_equals_scipys():
     given, results = STORED["convolution"]
     for image, output in zip(given["images"].astype(np.float64), results["outputs"], strict=True):
         for o in range(output.shape[-1]):
@@ -70,8 +70,8 @@ def test_the_oracles_convolution_is_scipys():
             np.testing.assert_allclose(sum(planes) + given["bias"][o], output[..., o], rtol=1e-12, atol=1e-12)
 
 
-def test_the_draws_are_of_every_kind():
-    """Some images are flipped and some not, every crop moves, a square is cut at an edge and one inside."""
+def test_the_draws_of_augmentations_include_every_case():
+    """Some images are flipped and some are not, every crop moves, and squares are cut at an edge and inside."""
     plain = {name: oracle.normalised(STORED[name].inputs) for name in AUGMENTATIONS}
     changed = {name: (STORED[name].results["pixels"] != plain[name]).any((1, 2, 3)) for name in AUGMENTATIONS}
     assert set(changed["flip"]) == {True, False}
@@ -83,7 +83,7 @@ def test_the_draws_are_of_every_kind():
 
 
 def rounded(array: np.ndarray, bits: int) -> np.ndarray:
-    """Returns float numbers with mantissas of so many bits: 8 in bfloat16, 11 in TF32."""
+    """Returns floating-point numbers rounded to a number of bits of mantissa: 8 in bfloat16, 11 in TF32."""
     if array.dtype.kind != "f":
         return array
     mantissa, exponent = np.frexp(array.astype(np.float64))
@@ -91,7 +91,7 @@ def rounded(array: np.ndarray, bits: int) -> np.ndarray:
 
 
 def error(name: str, bits: int) -> float:
-    """Returns the largest error of an item on rounded inputs, or where they are bytes, of rounded results."""
+    """Returns the largest relative error of an item on rounded inputs; of rounded results if its inputs are bytes."""
     inputs, results = STORED[name]
     if name in AUGMENTATIONS:
         made = {key: rounded(array, bits) for key, array in results.items()}
@@ -108,7 +108,7 @@ def test_bfloat16_is_not_accepted_for_float32(name):
 
 
 @pytest.mark.parametrize("name", [name for name, item in ITEMS.items() if item.products])
-def test_tf32_is_told_from_float32_and_from_bfloat16(name):
+def test_tf32_is_distinguished_from_float32_and_from_bfloat16(name):
     item = ITEMS[name]
     assert 10 * item.tolerance < error(name, bits=11) < item.slack * TF32 / (2 if item.slack == 1 else 1)
     assert TF32 < error(name, bits=8) < item.slack * BFLOAT16

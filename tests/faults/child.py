@@ -1,15 +1,15 @@
-"""A process that trains, and dies or fails where it is told to: `python -m tests.faults.child ORDER.json`.
+"""Trains runs in a process that is killed or fails at a given point: `python -m tests.faults.child ORDER.json`.
 
-The order is a JSON object:
-  experiments: what to train; several are a population.
-  runs_dir, data_dir: as of `train`.
-  recording: fields of `Recording`.
-  die_at_write: kills this process just before it changes the file system below `runs_dir` for that time, from 1.
-  die_in: ["Class.method" of the program, the recorder, a member or the checkpoints, N]: kills it when that is called
-    for the Nth time, from 1.
+The file contains a JSON object:
+  experiments: the experiments to train; several form a population.
+  runs_dir, data_dir: as in `train`.
+  recording: the fields of `Recording`.
+  die_at_write: N; kills this process just before its Nth change of the file system below `runs_dir`, counted from 1.
+  die_in: ["Class.method", N]; kills it when this method is called for the Nth time, counted from 1. The class is
+    Evaluator, Recorder, Member or Checkpoints.
   largest_file: bytes; writing more into a file fails, as on a full disk.
-  remove_at: removes `runs_dir` once the run has reached a step.
-  say: a file into which it writes what it changed in the file system, a line each.
+  remove_at: a step; removes `runs_dir` when the run has reached it.
+  say: a file to which it appends its changes of the file system, one per line.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Writes:
         if not name.startswith(self.folder):
             return
         if event == "os.remove" and "/d/" in name:
-            return  # arrays of an old checkpoint, of which no two runs have as many files
+            return  # arrays of an old checkpoint: their number of files differs from run to run
         with self.lock:
             self.count += 1
             if self.said is not None:
@@ -70,20 +70,22 @@ class Writes:
 
 
 class RemovedAt(Reporter):
-    """Removes a folder once the run has reached a step."""
+    """Removes a folder when the run has reached a step."""
 
     def __init__(self, folder: str, step: int):
         self.folder, self.step = folder, step
 
     def advance(self, step: int, *_: Any) -> None:
         if step >= self.step:
-            gone = os.path.join(os.path.dirname(self.folder), "gone")  # at once: files that are removed one by one may
-            os.rename(self.folder, gone)  # leave the whole of a checkpoint that is being written
+            # Renamed first, so that it is gone at once. If files are removed one by one, all files of a checkpoint that
+            # is being written may remain.
+            gone = os.path.join(os.path.dirname(self.folder), "gone")
+            os.rename(self.folder, gone)
             shutil.rmtree(gone)
 
 
 def die_in(called: str, time: int) -> None:
-    """Makes the process die when a method is called for the Nth time."""
+    """Kills the process when a method is called for the Nth time."""
     name, _, method = called.partition(".")
     cls = {"Evaluator": Evaluator, "Recorder": Recorder, "Member": Member, "Checkpoints": Checkpoints}[name]
     original, calls = getattr(cls, method), []

@@ -1,4 +1,4 @@
-"""Undisturbed runs, once for all; and a count of the faults injected, which is printed at the end."""
+"""Undisturbed runs, trained once for all tests, and a count of the injected faults, which is printed at the end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.faults.harness import Bench, Tally, copied, population, single, undis
 
 @pytest.fixture(scope="session")
 def tally() -> Iterator[Tally]:
-    """Returns what counts the faults."""
+    """Yields the count of injected faults, and prints it at the end."""
     made = Tally()
     yield made
     print(f"\nfaults injected, of which nothing was lost:\n{made}")
@@ -25,7 +25,7 @@ def tally() -> Iterator[Tally]:
 
 @pytest.fixture(scope="session")
 def wholes(tmp_path_factory: pytest.TempPathFactory, digits_dir: pathlib.Path) -> Callable[[str], Bench]:
-    """Returns what makes the undisturbed runs, "single" or "population", each once."""
+    """Returns a function that returns undisturbed runs, "single" or "population", and trains each kind once."""
 
     @functools.cache
     def made(kind: str) -> Bench:
@@ -38,7 +38,7 @@ def wholes(tmp_path_factory: pytest.TempPathFactory, digits_dir: pathlib.Path) -
 
 @pytest.fixture(scope="session")
 def halves(wholes: Callable[[str], Bench], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Bench]:
-    """Returns what makes runs that were killed after some checkpoints, in the middle of an epoch; each kind once."""
+    """Returns a function that returns runs that were killed after some checkpoints, within an epoch; each kind once."""
 
     @functools.cache
     def made(kind: str) -> Bench:
@@ -53,17 +53,17 @@ def halves(wholes: Callable[[str], Bench], tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def stopped(halves: Callable[[str], Bench], tmp_path: pathlib.Path) -> Callable[[str], Bench]:
-    """Returns what gives a test such runs of its own: "single" or "population"."""
+    """Returns a function that copies such runs for a test: "single" or "population"."""
     return lambda kind: copied(halves(kind), tmp_path / "half")
 
 
 @pytest.fixture
 def bench(wholes: Callable[[str], Bench], tmp_path: pathlib.Path) -> Callable[[str], Bench]:
-    """Returns what makes a place for runs that are to be disturbed: "single" or "population"."""
+    """Returns a function that prepares runs to disturb in an empty folder: "single" or "population"."""
     return lambda kind: dataclasses.replace(wholes(kind), folder=tmp_path)
 
 
 @pytest.fixture
 def dice(request: pytest.FixtureRequest) -> random.Random:
-    """Returns random numbers that are a test's own, and the same each time."""
+    """Returns random numbers that depend only on the name of the test."""
     return random.Random(request.node.name)

@@ -1,4 +1,4 @@
-"""Runs of real digits as child processes, faults in them, and what must be left of them: nothing less than all."""
+"""Runs on the digits in child processes, faults in these processes, and checks that the runs lost nothing."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ PLACES = ("before anything", "in a line of metrics", "in a checkpoint", "in an e
 
 
 def single(epochs: int = 3) -> list[Experiment]:
-    """Returns a short run of the digits' network."""
+    """Returns one experiment: a short run on the digits."""
     return [changed(catalog.find("digits_cnn_adamw"), epochs=epochs)]
 
 
 def population(epochs: int = 3) -> list[Experiment]:
-    """Returns three runs that one program trains."""
+    """Returns three experiments that one program trains together."""
     one = changed(catalog.find("digits_cnn_padam"), epochs=epochs)
     return [dataclasses.replace(one, seed=seed) for seed in range(3)]
 
 
 @dataclasses.dataclass
 class Bench:
-    """Runs to be disturbed, and the same undisturbed.
+    """Runs to disturb, and the same runs undisturbed.
 
     Attributes:
-      experiments: what is trained.
-      folder: where the disturbed ones go.
-      data_dir: of the digits.
+      experiments: the experiments of the runs.
+      folder: the folder of the disturbed runs.
+      data_dir: the data directory of the digits.
       whole: the undisturbed runs.
     """
 
@@ -58,12 +58,12 @@ class Bench:
 
     @property
     def runs_dir(self) -> pathlib.Path:
-        """Where the disturbed runs are."""
+        """The directory of all disturbed runs."""
         return self.folder / "runs"
 
     @property
     def run_dirs(self) -> list[pathlib.Path]:
-        """Their directories."""
+        """The directory of each disturbed run."""
         return [self.runs_dir / e.name / e.digest for e in self.experiments]
 
     @property
@@ -75,7 +75,7 @@ class Bench:
         return home / "checkpoints"
 
     def order(self, **faults: Any) -> pathlib.Path:
-        """Writes what a child is told, and returns where."""
+        """Writes the instructions for a child, and returns their path."""
         path = self.folder / "order.json"
         order = {
             "experiments": [e.to_json() for e in self.experiments],
@@ -96,13 +96,13 @@ class Bench:
         return subprocess.Popen(self.command(**faults), cwd=ROOT, stdout=pipe, stderr=pipe, text=True)
 
     def ended(self, **faults: Any) -> tuple[int, str]:
-        """Returns the exit code of a child, and what it said of errors."""
+        """Runs a child to its end, and returns its exit code and its standard error."""
         child = self.child(**faults)
         _, errors = child.communicate(timeout=300)
         return child.returncode, errors
 
     def killed_after(self, seconds: float) -> bool:
-        """Kills a child some time after it has begun to write; returns whether it was still alive."""
+        """Kills a child some seconds after its first metrics, and returns whether it was still alive."""
         child = self.child()
         before = _written(self.runs_dir)
         deadline = time.monotonic() + 120
@@ -116,7 +116,7 @@ class Bench:
         return alive
 
     def goes_on(self) -> list[Run]:
-        """Trains the disturbed runs to their end in this process, and asserts that nothing of them was lost."""
+        """Trains the disturbed runs to their end in this process, and asserts that they lost nothing."""
         options = {"data_dir": self.data_dir, "recording": Recording(**RECORDING), "reporter": Reporter()}
         if len(self.experiments) == 1:
             runs = [train(self.experiments[0], Options(runs_dir=self.runs_dir, **options))]
@@ -130,7 +130,7 @@ class Bench:
 
 
 def undisturbed(experiments: Sequence[Experiment], folder: pathlib.Path, data_dir: pathlib.Path) -> list[Run]:
-    """Returns the runs as they are when nothing disturbs them, trained by a child as the disturbed ones are."""
+    """Returns the undisturbed runs, trained in a child like the disturbed ones."""
     folder.mkdir()
     bench = Bench(experiments, folder, data_dir, ())
     code, errors = bench.ended(say=str(folder / "writes.txt"))
@@ -139,12 +139,12 @@ def undisturbed(experiments: Sequence[Experiment], folder: pathlib.Path, data_di
 
 
 def writes(whole: Sequence[Run]) -> list[str]:
-    """Returns what the undisturbed runs changed in the file system, one after the other."""
+    """Returns the changes that the undisturbed runs made in the file system, in order."""
     return (whole[0].path.parents[2] / "writes.txt").read_text().splitlines()
 
 
 def assert_same(whole: Run, run: Run) -> None:
-    """Asserts that a run is another to the bit: states, metrics, results, evaluations; timings apart."""
+    """Asserts that two runs are equal to the bit in states, metrics, results and evaluations, except for timings."""
     assert _untimed(run.summary) == _untimed(whole.summary)
     assert [_untimed(line) for line in run.metrics] == [_untimed(line) for line in whole.metrics]
     jax.tree.map(np.testing.assert_array_equal, run.state(), whole.state())
@@ -154,7 +154,7 @@ def assert_same(whole: Run, run: Run) -> None:
 
 
 def place_of(write: str, before: Sequence[str]) -> str:
-    """Returns where in a run a change of the file system happens, of those in `PLACES`."""
+    """Returns the phase of a run, one of `PLACES`, in which a change of the file system happens."""
     if "summary.json" in write or "evaluation.npz" in write:
         return "after the last step"
     if "checkpoints/" in write:
@@ -165,7 +165,7 @@ def place_of(write: str, before: Sequence[str]) -> str:
 
 
 class Tally:
-    """How often each fault was injected."""
+    """Counts the injected faults by kind."""
 
     def __init__(self) -> None:
         self.counts: collections.Counter[str] = collections.Counter()
@@ -179,14 +179,14 @@ class Tally:
 
 
 def flip(path: pathlib.Path, dice: random.Random) -> None:
-    """Flips one bit of a file."""
+    """Flips one random bit of a file."""
     content = bytearray(path.read_bytes())
     content[dice.randrange(len(content))] ^= 1 << dice.randrange(8)
     path.write_bytes(content)
 
 
 def truncate(path: pathlib.Path, dice: random.Random) -> None:
-    """Cuts a file off somewhere."""
+    """Truncates a file at a random position."""
     path.write_bytes(path.read_bytes()[: dice.randrange(path.stat().st_size)])
 
 
@@ -196,7 +196,7 @@ def remove(path: pathlib.Path, dice: random.Random) -> None:
 
 
 def copied(bench: Bench, folder: pathlib.Path) -> Bench:
-    """Returns the same runs, as they are now, in a folder of their own."""
+    """Returns a copy of the runs in their present state, in another folder."""
     shutil.copytree(bench.folder, folder)
     return dataclasses.replace(bench, folder=folder)
 

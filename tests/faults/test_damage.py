@@ -1,4 +1,4 @@
-"""Files that were damaged, torn or removed between two starts: it is said, and the last good state is gone on from."""
+"""Files that were damaged, truncated or removed are reported, and the run resumes from its last intact state."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SLOW = pytest.mark.slow
 
 
 class Said(Reporter):
-    """Keeps what was said."""
+    """Keeps the messages."""
 
     def __init__(self) -> None:
         self.messages: list[str] = []
@@ -27,18 +27,18 @@ class Said(Reporter):
 
 
 def goes_on(disturbed, said):
-    """Trains a single run on, what is said kept."""
+    """Resumes a single run with the given reporter."""
     options = {"data_dir": disturbed.data_dir, "recording": Recording(**RECORDING), "reporter": said}
     return train(disturbed.experiments[0], Options(runs_dir=disturbed.runs_dir, **options))
 
 
 @SLOW
 @pytest.mark.parametrize("damage", [flip, truncate, remove])
-def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(damage, stopped, dice, tally):
+def test_a_damaged_checkpoint_is_reported_and_an_earlier_one_is_used(damage, stopped, dice, tally):
     disturbed = stopped("single")
     newest = disturbed.checkpoints / str(checkpoint_steps(disturbed.checkpoints)[-1])
     files = sorted(path for path in newest.rglob("*") if path.is_file() and path.stat().st_size)
-    file = dice.choice([path for path in files if path.name != "marker.json"])  # which a manifest replaces
+    file = dice.choice([path for path in files if path.name != "marker.json"])  # replaced by manifest.json
     damage(file, dice)
     counts = (newest / "manifest.json").exists()  # without it, a checkpoint was never completed
     said = Said()
@@ -65,7 +65,7 @@ def test_every_file_of_the_newest_checkpoint_may_be_damaged(kind, damage, stoppe
 
 
 @pytest.mark.parametrize("damage", [flip, pytest.param(truncate, marks=SLOW), pytest.param(remove, marks=SLOW)])
-def test_where_every_checkpoint_is_damaged_they_are_named_and_nothing_is_changed(damage, stopped, dice, tally):
+def test_if_every_checkpoint_is_damaged_all_are_named_and_metrics_do_not_change(damage, stopped, dice, tally):
     disturbed = stopped("single")
     for step in checkpoint_steps(disturbed.checkpoints):
         folder = disturbed.checkpoints / str(step) / "arrays"
@@ -82,7 +82,7 @@ def test_where_every_checkpoint_is_damaged_they_are_named_and_nothing_is_changed
 @pytest.mark.parametrize(
     "torn", ['{"step": 33, "epo', pytest.param("\0\0\0\0", marks=SLOW), pytest.param('{"step": 1}', marks=SLOW)]
 )
-def test_a_torn_last_line_of_metrics_is_left_out(torn, stopped, tally):
+def test_an_incomplete_last_line_of_metrics_is_left_out(torn, stopped, tally):
     disturbed = stopped("single")
     with (disturbed.run_dirs[0] / "metrics.jsonl").open("a") as file:
         file.write(torn)
@@ -90,7 +90,7 @@ def test_a_torn_last_line_of_metrics_is_left_out(torn, stopped, tally):
     tally.add("the last line of metrics torn")
 
 
-def test_lines_after_the_checkpoint_gone_on_from_are_written_once(stopped, tally):
+def test_metrics_after_the_checkpoint_that_a_run_resumes_from_are_written_once(stopped, tally):
     disturbed = stopped("single")
     newest = checkpoint_steps(disturbed.checkpoints)[-1]
     lines = (disturbed.run_dirs[0] / "metrics.jsonl").read_text().splitlines()
@@ -101,7 +101,7 @@ def test_lines_after_the_checkpoint_gone_on_from_are_written_once(stopped, tally
     tally.add("lines of metrics after the checkpoint gone on from")
 
 
-def test_metrics_that_were_removed_under_a_checkpoint_are_missed(stopped, tally):
+def test_metrics_that_were_removed_before_a_checkpoint_are_reported(stopped, tally):
     disturbed = stopped("single")
     metrics = disturbed.run_dirs[0] / "metrics.jsonl"
     lines = metrics.read_text().splitlines(keepends=True)
@@ -113,7 +113,7 @@ def test_metrics_that_were_removed_under_a_checkpoint_are_missed(stopped, tally)
     tally.add("a line of metrics removed")
 
 
-def test_a_directory_of_another_run_is_not_gone_on_in(stopped, tally):
+def test_a_run_is_not_resumed_in_the_directory_of_another_run(stopped, tally):
     disturbed = stopped("single")
     other = dataclasses.replace(disturbed.experiments[0], seed=77)
     shutil.copytree(disturbed.run_dirs[0], disturbed.runs_dir / other.name / other.digest)
@@ -123,14 +123,14 @@ def test_a_directory_of_another_run_is_not_gone_on_in(stopped, tally):
 
 
 @SLOW
-def test_data_that_are_gone_are_prepared_again(stopped, tally, tmp_path):
+def test_missing_data_are_prepared_again(stopped, tally, tmp_path):
     disturbed = stopped("single")
     dataclasses.replace(disturbed, data_dir=tmp_path / "nowhere").goes_on()
     tally.add("the data gone")
 
 
 @SLOW
-def test_a_run_whose_checkpoints_are_gone_says_that_it_begins_anew(stopped, tally):
+def test_a_run_without_its_checkpoints_reports_that_it_starts_again(stopped, tally):
     disturbed = stopped("single")
     shutil.rmtree(disturbed.checkpoints)
     said = Said()

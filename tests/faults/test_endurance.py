@@ -1,4 +1,4 @@
-"""A run that is stopped and resumed many times, or makes very many steps, does not hold more and more."""
+"""A run that is stopped and resumed many times, or makes many steps, does not use ever more memory and files."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ from tests.tasks import changed
 pytestmark = pytest.mark.slow
 
 CYCLES, STEPS = 200, 200_000
-MEGABYTES = 64  # that the process may have grown by at the end: allocators and caches of compiled programs keep some
+MEGABYTES = 64
+"""The accepted growth of the process: allocators and caches of compiled programs keep some memory."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Held:
-    """What the process holds.
+    """The resources of the process.
 
     Attributes:
-      bytes: resident memory.
-      files: open files.
-      threads: of Python and others.
-      left: files of the run.
+      bytes: the resident memory.
+      files: the number of open files.
+      threads: the number of threads that Python counts.
+      left: the number of files of the run.
     """
 
     bytes: int
@@ -44,11 +45,11 @@ class Held:
 def held(folder: pathlib.Path) -> Held:
     gc.collect()
     process = psutil.Process()
-    left = sum(len(files) for _, _, files in os.walk(folder))  # which bears that a folder vanishes meanwhile
+    left = sum(len(files) for _, _, files in os.walk(folder))  # os.walk accepts that folders vanish
     return Held(process.memory_info().rss, process.num_fds(), threading.active_count(), left)
 
 
-def test_two_hundred_stops_leave_nothing_behind(tmp_path, digits_dir, tally):
+def test_two_hundred_stops_do_not_increase_memory_files_and_threads(tmp_path, digits_dir, tally):
     (experiment,) = single(epochs=30)
     options = {"data_dir": digits_dir, "recording": Recording(tensorboard=False, log_every=5)}
     whole = train(experiment, Options(runs_dir=tmp_path / "whole", reporter=Reporter(), **options))
@@ -66,13 +67,13 @@ def test_two_hundred_stops_leave_nothing_behind(tmp_path, digits_dir, tally):
     assert late.bytes - early.bytes < MEGABYTES * 2**20
     assert late.files <= early.files
     assert late.threads <= early.threads
-    assert late.left <= early.left + 20  # the best epoch's checkpoint may have come
+    assert late.left <= early.left + 20  # the checkpoint of the best epoch may have been added
     assert_same(whole, train(experiment, Options(runs_dir=tmp_path / "runs", reporter=Reporter(), **options)))
     tally.add("stopped and gone on with", CYCLES)
 
 
 class Watched(Reporter):
-    """Looks what the process holds: in every tenth of the steps the least, as between two checkpoints."""
+    """Records the resources of the process: the minimum in each tenth of the steps, as between two checkpoints."""
 
     def __init__(self, folder: pathlib.Path):
         self.folder, self.seen, self.told = folder, dict[int, Held](), 0
@@ -86,7 +87,7 @@ class Watched(Reporter):
         self.seen[tenth] = Held(*map(min, least, now))
 
 
-def test_two_hundred_thousand_steps_hold_no_more_than_twenty_thousand(tmp_path, digits_dir):
+def test_two_hundred_thousand_steps_use_no_more_resources_than_twenty_thousand(tmp_path, digits_dir):
     (experiment,) = single()
     model = CNN(channels=(2,), dense=4)
     experiment = changed(experiment, model=model, batch_size=4, epochs=1)

@@ -1,4 +1,4 @@
-"""What users keep beside runs stays as it is, whatever this program does in the same folders."""
+"""Files, folders and links of users in the folders of runs, studies and reports are never changed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WEIRD = "thesis [2026] 100% *?{a}\\'\"#&=\nü"
 
 
 class Planted:
-    """Foreign files, folders and links, and what each was when it was planted."""
+    """Foreign files, folders and links, and the content of each when it was planted."""
 
     def __init__(self, elsewhere: pathlib.Path):
         self.elsewhere = elsewhere
@@ -36,7 +36,7 @@ class Planted:
         self.kept = snapshot(elsewhere)
 
     def plant(self, root: pathlib.Path) -> None:
-        """Plants in a folder and all folders below it that were not planted."""
+        """Creates foreign files in a folder and in all folders below it, except in those that were planted."""
         folders = [root, *(path for path in root.rglob("*") if path.is_dir() and not path.is_symlink())]
         for folder in [f for f in folders if not any(f.is_relative_to(kept) for kept in self.kept)]:
             for name in NAMES:
@@ -57,7 +57,7 @@ class Planted:
                     self.kept |= {folder / name: snapshot_of(folder / name)}
 
     def lost(self) -> list[pathlib.Path]:
-        """Returns what is not as it was planted."""
+        """Returns the paths that have changed since they were planted."""
         return [path for path, was in self.kept.items() if snapshot_of(path) != was]
 
 
@@ -66,7 +66,7 @@ def snapshot(folder: pathlib.Path) -> dict[pathlib.Path, object]:
 
 
 def snapshot_of(path: pathlib.Path) -> object:
-    """Returns a link's target, a file's content, or whether there is a folder."""
+    """Returns the target of a link, the content of a file, or whether a folder exists."""
     if path.is_symlink():
         return path.readlink()
     return path.read_bytes() if path.is_file() else path.is_dir()
@@ -105,7 +105,8 @@ def test_foreign_files_stay_through_runs_sweeps_studies_and_reports(tiny, plante
     with pytest.raises(Killed):
         train_population(several, Options(runs_dir=root / "runs", **{**quiet, "reporter": KilledAt(16)}))
     planted.plant(root)
-    train_population(several, Options(runs_dir=root / "runs", largest=2, **quiet))  # divided, with its checkpoints
+    # The population is divided, with its checkpoints.
+    train_population(several, Options(runs_dir=root / "runs", largest=2, **quiet))
 
     study = Study(
         name="small [ours]",

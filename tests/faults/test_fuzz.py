@@ -1,4 +1,4 @@
-"""Bad input is answered by our own error, whatever it is; what is accepted is what it says it is."""
+"""Invalid input is refused with a message; accepted input is read back unchanged."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ WORDS = (
 
 
 def answered(call, argument):
-    """Returns whether what is called refuses its argument, as it should: with a message, or as flags are refused."""
+    """Returns whether a function refuses its argument: by a UserError with a short message, or as flags are refused."""
     try:
         call(argument)
     except UserError as error:
@@ -61,14 +61,14 @@ def answered(call, argument):
 
 
 def remade(values):
-    """Makes an experiment, which must come back from what it says of itself."""
+    """Makes an experiment, and asserts that it is read back from its JSON."""
     made = Experiment.from_json(values)
     assert Experiment.from_json(json.loads(json.dumps(made.to_json()))) == made
     assert re.fullmatch("[0-9a-f]{12}", made.digest)
 
 
 def used(path):
-    """Reads all that there is of a run, as commands and reports do, and returns what must fit together."""
+    """Reads all records of a run, as commands and reports do, and returns the run."""
     run = load_run(path)
     experiment = run.experiment
     assert Experiment.from_json(experiment.to_json()) == experiment
@@ -80,13 +80,13 @@ def used(path):
 
 @pytest.fixture(scope="session")
 def evaluated(wholes):
-    """Returns a run with all its files but the checkpoints."""
+    """Returns the directory of an undisturbed run that has an evaluation."""
     return wholes("single").whole[0].path
 
 
 @pytest.fixture
 def copy(evaluated, tmp_path):
-    """Returns that run in a folder of its own."""
+    """Returns a copy of that directory without the checkpoints."""
     return shutil.copytree(evaluated, tmp_path / evaluated.name, ignore=shutil.ignore_patterns("checkpoints"))
 
 
@@ -98,7 +98,7 @@ def copy(evaluated, tmp_path):
         ("evaluation.npz", scrambled),
     ],
 )  # fmt: skip
-def test_damaged_records_are_refused_or_read_whole(file, damage, times, copy, tally):
+def test_damaged_records_are_refused_or_read_completely(file, damage, times, copy, tally):
     content = (copy / file).read_bytes()
     refused = 0
     for i in range(times):
@@ -110,7 +110,7 @@ def test_damaged_records_are_refused_or_read_whole(file, damage, times, copy, ta
 
 
 @pytest.mark.parametrize("times", TIMES)
-def test_experiments_with_a_wrong_field_are_refused_and_others_are_what_they_say(times, tally):
+def test_damaged_experiments_are_refused_or_read_back_unchanged(times, tally):
     whole = [catalog.find(name).to_json() for name in NAMES]
     refused = 0
     for i in range(times):
@@ -122,7 +122,7 @@ def test_experiments_with_a_wrong_field_are_refused_and_others_are_what_they_say
 
 
 @pytest.mark.parametrize("times", [FEW, pytest.param(MANY // 5, marks=pytest.mark.slow)])
-def test_wrong_flags_are_misuse(times, tally, capsys):
+def test_random_flags_are_accepted_or_refused_with_a_message(times, tally, capsys):
     names = flattened(catalog.find("digits_cnn_adamw").to_json())
     flags = [f"--{name.replace('_', '-')}" for name in names]
     for i in range(times):

@@ -1,4 +1,4 @@
-"""A run that is killed, at whatever instant and however often, ends as one that was not."""
+"""A run that is killed at any time, even repeatedly, has the same results as one that was not killed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ METHODS = [("Evaluator._evaluate", 1), ("Evaluator._evaluate", 4), ("Recorder.wr
 
 @pytest.mark.parametrize("kind", ["single", pytest.param("population", marks=SLOW)])
 @pytest.mark.parametrize("chain", [0, *(pytest.param(i, marks=SLOW) for i in range(1, 10))])
-def test_killed_in_the_middle_of_writes_again_and_again(kind, chain, bench, dice, tally):
+def test_a_run_survives_repeated_kills_during_writes(kind, chain, bench, dice, tally):
     disturbed = bench(kind)
     changes = writes(disturbed.whole)
     for _ in range(3 if chain == 0 else 6):
@@ -35,7 +35,7 @@ def test_killed_in_the_middle_of_writes_again_and_again(kind, chain, bench, dice
     [(kind, method, time) for kind in ("single", "population") for method, time in METHODS],
 )
 @SLOW
-def test_killed_where_something_else_than_a_write_is_under_way(kind, method, time, bench, tally):
+def test_a_run_survives_a_kill_when_a_method_is_called(kind, method, time, bench, tally):
     disturbed = bench(kind)
     code, errors = disturbed.ended(die_in=[method, time])
     assert code == -signal.SIGKILL, errors
@@ -46,7 +46,7 @@ def test_killed_where_something_else_than_a_write_is_under_way(kind, method, tim
 @SLOW
 @pytest.mark.parametrize("kind", ["single", "population"])
 @pytest.mark.parametrize("chain", range(8))
-def test_killed_at_random_times_again_and_again(kind, chain, bench, dice, tally):
+def test_a_run_survives_repeated_kills_at_random_times(kind, chain, bench, dice, tally):
     disturbed = bench(kind)
     for _ in range(4):
         if disturbed.killed_after(dice.uniform(0, 0.6)):
@@ -56,7 +56,7 @@ def test_killed_at_random_times_again_and_again(kind, chain, bench, dice, tally)
 
 @pytest.mark.parametrize("share", [0.9, 0.95, 0.999])
 @SLOW
-def test_killed_between_the_last_checkpoint_and_the_summary(share, bench, tally):
+def test_a_run_survives_a_kill_between_its_last_checkpoint_and_its_summary(share, bench, tally):
     disturbed = bench("single")
     changes = writes(disturbed.whole)
     first = max(i for i, change in enumerate(changes, start=1) if "checkpoints/" in change)

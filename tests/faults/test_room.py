@@ -1,4 +1,4 @@
-"""Disks that are full, read-only or gone: a clear error, and the run goes on once that is mended."""
+"""A full or read-only disk or a removed directory is a clear error, and the run resumes after a repair."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ linux = pytest.mark.skipif(shutil.which("unshare") is None, reason="mounts of on
 
 
 def namespaced(script: str, *words: str) -> subprocess.CompletedProcess[str]:
-    """Runs a shell script that may mount what it likes, which nobody else sees."""
+    """Runs a shell script that may mount file systems, which other processes do not see."""
     command = ["unshare", "--user", "--map-root-user", "--mount", "bash", "-euc", script, "bash", *words]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
 
 
 @pytest.mark.parametrize("kind", ["single", "population"])
 @pytest.mark.slow
-def test_a_checkpoint_for_which_there_is_no_room_leaves_those_before_whole(kind, stopped, tally):
+def test_a_checkpoint_that_does_not_fit_on_the_disk_leaves_earlier_ones_intact(kind, stopped, tally):
     disturbed = stopped(kind)
     before = checkpoint_steps(disturbed.checkpoints)
     code, errors = disturbed.ended(largest_file=20_000)
@@ -36,7 +36,7 @@ def test_a_checkpoint_for_which_there_is_no_room_leaves_those_before_whole(kind,
 @linux
 @pytest.mark.parametrize("room", ["150k", "500k", "700k", "800k"])
 @pytest.mark.slow
-def test_a_full_disk_is_an_error_and_with_room_again_the_run_goes_on(room, bench, tally):
+def test_a_full_disk_is_an_error_and_the_run_resumes_when_there_is_space_again(room, bench, tally):
     disturbed = bench("single")
     disturbed.runs_dir.mkdir()
     script = """
@@ -68,7 +68,7 @@ def test_a_read_only_disk_is_an_error_that_changes_nothing(stopped, tally):
 
 
 @pytest.mark.slow
-def test_a_directory_that_is_removed_while_it_is_written_is_an_error(bench, tally):
+def test_a_directory_that_is_removed_during_training_is_an_error(bench, tally):
     disturbed = bench("single")
     code, errors = disturbed.ended(remove_at=30)
     assert code == 1

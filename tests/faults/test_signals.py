@@ -1,4 +1,4 @@
-"""Asked to stop, a run ends within ten seconds with a checkpoint, and says how to go on; asked again, at once."""
+"""A signal stops a run within ten seconds, with a checkpoint and a hint on how to resume; a second one, at once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EPOCHS = "400"
 
 
 def started(runs_dir, data_dir):
-    """Starts a long run on the command line, and returns it once it has made two epochs."""
+    """Starts a long run on the command line, and returns its process after two epochs."""
     command = [sys.executable, "-m", "jaxopt_bench", "run", "digits_cnn_sgd", "--epochs", EPOCHS, "--no-tensorboard"]
     command += ["--out", str(runs_dir), "--data-dir", str(data_dir), "--checkpoint-seconds", "0"]
     pipe = subprocess.PIPE
@@ -44,7 +44,7 @@ def started(runs_dir, data_dir):
         *(pytest.param(*each, marks=SLOW) for each in ((signal.SIGTERM, 143), (signal.SIGHUP, 129))),
     ],
 )
-def test_the_first_signal_is_answered_with_a_checkpoint(number, code, tmp_path, digits_dir, tally):
+def test_the_first_signal_stops_the_run_with_a_checkpoint(number, code, tmp_path, digits_dir, tally):
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # in case the tests themselves run under nohup
     try:
         child = started(tmp_path, digits_dir)
@@ -63,7 +63,7 @@ def test_the_first_signal_is_answered_with_a_checkpoint(number, code, tmp_path, 
     tally.add(signal.Signals(number).name)
 
 
-def test_the_second_leaves_at_once_and_nothing_written_is_harmed(tmp_path, digits_dir, tally):
+def test_the_second_signal_stops_the_run_at_once_and_damages_no_file(tmp_path, digits_dir, tally):
     child = started(tmp_path, digits_dir)
     child.send_signal(signal.SIGINT)
     assert child.stderr is not None

@@ -1,4 +1,4 @@
-"""The library of CPU kernels is built whole or not at all, and what is missing is said."""
+"""The library of CPU kernels is built completely or not at all, and missing tools are reported."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ for action in sys.argv[1:]:
 
 @pytest.fixture
 def installed(tmp_path: pathlib.Path) -> pathlib.Path:
-    """Returns a folder with a copy of the package, in which no kernels are built."""
+    """Returns a folder with a copy of the package without built kernels."""
     if not any(map(shutil.which, ("c++", "g++", "clang++"))):
         pytest.skip("there is no C++ compiler")
     ignored = shutil.ignore_patterns("*.so", "__pycache__")
@@ -34,7 +34,7 @@ def installed(tmp_path: pathlib.Path) -> pathlib.Path:
 
 
 def kernels_commands(folder: pathlib.Path, *actions: str, **variables: str) -> list[str]:
-    """Returns the lines that `jaxopt-bench kernels` prints of each action, with the package in a folder."""
+    """Returns the lines that `jaxopt-bench kernels` prints for each action, with the package in a folder."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *actions],
         cwd=folder,
@@ -65,7 +65,7 @@ def test_the_kernels_are_built_shown_and_removed(installed: pathlib.Path) -> Non
 
 
 @pytest.mark.slow
-def test_without_onednn_what_does_not_need_it_is_built(installed: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_without_onednn_the_other_kernels_are_built(installed: pathlib.Path, tmp_path: pathlib.Path) -> None:
     (tmp_path / "dnnl.h").write_text("#error")
     built, advice, *shown = kernels_commands(installed, "build", "show", CXXFLAGS=f"-I{tmp_path}")
     assert built.endswith("no oneDNN")
@@ -97,7 +97,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: pathlib.Path) -> Non
         build(tmp_path / "file" / "kernels.so")
 
 
-def test_make_goes_on_without_a_compiler_and_says_so_once(tmp_path: pathlib.Path) -> None:
+def test_make_continues_without_a_compiler_and_reports_this_once(tmp_path: pathlib.Path) -> None:
     for name in ("Makefile", "pyproject.toml", "requirements.lock"):
         shutil.copy(ROOT / name, tmp_path)
     shutil.copytree(kernels.FOLDER, tmp_path / "jaxopt_bench" / "kernels")

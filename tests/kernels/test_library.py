@@ -1,4 +1,4 @@
-"""Which library of CPU kernels is used, and what is said of one that cannot be used."""
+"""The choice of a library of CPU kernels, and the warnings about one that cannot be used."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_every_change_of_a_source_changes_the_digest(monkeypatch: pytest.MonkeyP
     for name, text in (("a.cc", "1"), ("a.cc", "2"), ("b.h", "2"), ("b.h", "3"), ("a.py", "1")):
         (tmp_path / name).write_text(text)
         digests.append(kernels.source_digest())
-    assert len(set(digests)) == 5  # Python files are no sources
+    assert len(set(digests)) == 5  # Python files are not sources
     assert digests[-1] == digests[-2]
 
 
@@ -62,7 +62,7 @@ def test_every_change_of_a_source_changes_the_digest(monkeypatch: pytest.MonkeyP
     ("variables", "spins"),
     [({}, 10_000), ({"OMP_WAIT_POLICY": "active"}, 30_000_000_000), ({"GOMP_SPINCOUNT": "7"}, 7)],
 )
-def test_openmp_has_the_threads_of_xla_and_waits_busily_for_a_short_time_unless_told_otherwise(
+def test_openmp_has_as_many_threads_as_xla_and_spins_briefly_by_default(
     built: pathlib.Path, variables: dict[str, str], spins: int
 ) -> None:
     code = (
@@ -100,7 +100,7 @@ print(json.dumps([sorted(os.sched_getaffinity(int(thread))) for thread in os.lis
     ],
     ids=str,
 )
-def test_a_team_with_a_thread_for_each_processor_is_pinned_and_no_other_thread_is(
+def test_only_threads_of_a_team_with_one_thread_per_processor_are_pinned(
     variables: dict[str, str], pinned: list[int]
 ) -> None:
     if kernels.onednn_version() is None:

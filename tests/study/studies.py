@@ -1,4 +1,4 @@
-"""A small study, and strategies that draw others."""
+"""A small study, and Hypothesis strategies that draw other studies."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RATE = Space({"optimizer.learning_rate": Axis(1e-3, 1.0, "log")})
 
 
 def small_study(**fields: Any) -> Study:
-    """Returns a study of two contenders on one workload, of which one is tuned."""
+    """Returns a study of a tuned and an untuned contender on one workload."""
     contenders = (
         Contender(name="sgd", optimizer=SGD(), space=RATE),
         Contender(name="adam", optimizer=Adam(), schedule=MultiStep(boundaries=(1, 2.5)), space=Space()),
@@ -32,7 +32,7 @@ def small_study(**fields: Any) -> Study:
 
 
 def claim(*contenders: str) -> Claim:
-    """Returns a claim about two contenders, or one."""
+    """Returns a claim about one or two contenders."""
     if len(contenders) == 2:
         parts: Any = {"comparisons": (Comparison(measure="test_loss", lower=contenders[0], higher=contenders[1]),)}
     else:
@@ -61,12 +61,13 @@ more = st.fixed_dictionaries(
         "optimizer.clip_norm": st.floats(0.1, 1).map(lambda low: Axis(low, 2.0, "linear", "ours")),
     },
 )
-UNMASKED = ("dadapt_adamw", "mechanic_adam", "momo", "momo_adam", "novograd", "prodigy")  # their decay takes no mask
+# The weight decay of these optimizers accepts no mask.
+UNMASKED = ("dadapt_adamw", "mechanic_adam", "momo", "momo_adam", "novograd", "prodigy")
 
 
 @st.composite
 def contenders(draw: st.DrawFn) -> Contender:
-    """Draws an optimizer of the table, its schedule, and some of what can be searched."""
+    """Draws an optimizer of the table, a schedule, and some of the fields that can be searched."""
     name = draw(st.sampled_from(sorted(OPTIMIZERS)))
     own = {f"optimizer.{field}": axis for field, axis in OPTIMIZERS[name].search_space().items()}
     kept = draw(st.sets(st.sampled_from(sorted(own)))) if own else set()

@@ -1,4 +1,4 @@
-"""`study.json`: that it comes back, what it says of each run, and what is refused."""
+"""`study.json`: it is read back unchanged, describes each run, and is refused if it is damaged."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def written(folder: pathlib.Path, **changes: Any) -> pathlib.Path:
 
 
 def old(folder: pathlib.Path) -> pathlib.Path:
-    """Writes the document as versions before format 2 did, which knew no finalists."""
+    """Writes the document in format 1, which has no finalists."""
     path = folder / "study.json"
     dataclasses.replace(DOCUMENT, study=small_study(finalists=0)).write(path)
     values = json.loads(path.read_text())
@@ -117,7 +117,7 @@ def test_what_is_written_is_read(tmp_path_factory, study, runs):
     assert json.loads(path.read_text())["protocol"] == protocol(study)
 
 
-def test_each_run_of_a_study_has_its_unit_and_whether_its_trial_won():
+def test_each_run_of_a_study_has_its_unit_and_shows_whether_its_trial_won():
     runs = list(DOCUMENT.study_runs())
     assert [run.selected for run in runs] == [False, True, True, False]
     assert runs[2].columns == {"study": "two", **UNIT, "phase": "confirmation", "trial": 1, "selected": True}
@@ -127,7 +127,7 @@ def test_each_run_of_a_study_has_its_unit_and_whether_its_trial_won():
     assert not any(run.selected for run in undecided.study_runs())
 
 
-def test_a_document_of_format_1_is_read_and_written_as_it_was(tmp_path):
+def test_a_document_of_format_1_is_read_and_written_unchanged(tmp_path):
     path = old(tmp_path)
     found = read_document(path)
     assert found.study == small_study(finalists=0)
@@ -139,7 +139,7 @@ def test_a_document_of_format_1_is_read_and_written_as_it_was(tmp_path):
     assert (tmp_path / "again.json").read_bytes() == path.read_bytes()
 
 
-def test_finalists_are_the_trials_of_their_runs_the_best_first():
+def test_finalists_are_the_trials_of_their_runs_in_the_same_order():
     runs = [RunEntry("finalist", "cnn", "sgd", r, t, s, "4" * 12, f"finalists/{r}{t}{s}")
             for r, t, s in ((0, 1, 7), (0, 1, 8), (1, 0, 9), (0, 0, 7), (0, 0, 8))]  # fmt: skip
     document = dataclasses.replace(DOCUMENT, runs=(*DOCUMENT.runs, *runs))
@@ -172,14 +172,14 @@ def test_another_format_is_refused(tmp_path, found):
 
 
 @pytest.mark.parametrize("text", ["[]", "3", "null"])
-def test_what_is_no_document_is_refused(tmp_path, text):
+def test_json_that_is_not_a_document_is_refused(tmp_path, text):
     (tmp_path / "study.json").write_text(text)
     with pytest.raises(UserError, match=r"study\.json has the format None"):
         read_document(tmp_path / "study.json")
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"format": 1', "\0"])
-def test_what_is_no_json_is_refused(tmp_path, text):
+def test_a_file_that_is_not_json_is_refused(tmp_path, text):
     (tmp_path / "study.json").write_text(text)
     with pytest.raises(UserError, match=r"study\.json is damaged: it is not JSON"):
         read_document(tmp_path / "study.json")
@@ -217,7 +217,7 @@ def test_what_is_no_json_is_refused(tmp_path, text):
         ("history", None),
     ],
 )
-def test_damaged_lists_are_named(tmp_path, field, value):
+def test_damaged_lists_are_refused(tmp_path, field, value):
     with pytest.raises(UserError, match=rf"study\.json(: {field}\[0\])? is damaged"):
         read_document(written(tmp_path, **{field: value}))
 
@@ -230,13 +230,13 @@ def test_damaged_lists_are_named(tmp_path, field, value):
         (small_study().to_json() | {"trials": -1}, "Study.trials is -1"),
     ],
 )
-def test_a_damaged_study_is_named_with_its_file(tmp_path, study, message):
+def test_the_error_for_a_damaged_study_names_its_file(tmp_path, study, message):
     with pytest.raises(UserError, match=rf"study\.json is damaged: {message}"):
         read_document(written(tmp_path, study=study))
 
 
 @pytest.mark.parametrize("trial", [-1, 2])
-def test_a_trial_that_was_not_chosen_from_is_refused(tmp_path, trial):
+def test_a_selected_trial_that_is_not_one_of_the_judged_trials_is_refused(tmp_path, trial):
     with pytest.raises(UserError, match=rf"selections\[0\] is damaged: trial is {trial}, of 2 trials"):
         read_document(written(tmp_path, selections=[selection(trial, among=["0" * 12, "1" * 12])]))
 
@@ -250,12 +250,12 @@ def test_a_trial_that_was_not_chosen_from_is_refused(tmp_path, trial):
         ({"1": "low"}, r"\.finalists is damaged: 1 is 'low'. Expected: a finite number or null"),
     ],
 )
-def test_finalists_that_are_no_trials_or_have_no_values_are_refused(tmp_path, finalists, message):
+def test_finalists_that_are_not_trials_or_have_no_values_are_refused(tmp_path, finalists, message):
     with pytest.raises(UserError, match=rf"selections\[0\]{message}"):
         read_document(written(tmp_path, selections=[selection(1, among=["0" * 12, "1" * 12], finalists=finalists)]))
 
 
-def test_edges_that_are_no_texts_are_refused(tmp_path):
+def test_edges_that_are_not_texts_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"selections\[0\] is damaged: edges is \['b1', 3\]"):
         read_document(written(tmp_path, selections=[selection(1, edges=["b1", 3])]))
 
@@ -266,12 +266,12 @@ def test_paths_that_leave_the_folder_are_refused(tmp_path, path):
         read_document(written(tmp_path, runs=[run(), run(path=path)]))
 
 
-def test_an_absent_file_is_named(tmp_path):
+def test_the_error_for_a_missing_file_names_it(tmp_path):
     with pytest.raises(UserError, match=r"study\.json does not exist"):
         read_document(tmp_path / "study.json")
 
 
-def test_a_document_is_written_whole_or_not_at_all(tmp_path):
+def test_a_document_is_written_completely_or_not_at_all(tmp_path):
     path = written(tmp_path)
     before = path.read_bytes()
     with pytest.raises(ValueError, match="Out of range float values"):
@@ -280,7 +280,7 @@ def test_a_document_is_written_whole_or_not_at_all(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["study.json"]
 
 
-def test_the_protocol_says_how_trials_are_drawn_and_who_is_trained_again():
+def test_the_protocol_says_how_trials_are_drawn_and_which_are_trained_again():
     said = protocol(small_study(finalists=3, finalist_seeds=2))
     assert [line.partition(":")[0] for line in said[:4]] == ["Tune", "Share", "Re-run", "Select"]
     assert "the 3 trials of each optimizer with the lowest validation loss at the last epoch" in said[2]
@@ -291,7 +291,7 @@ def test_the_protocol_says_how_trials_are_drawn_and_who_is_trained_again():
     assert said_before[:2] == ["Tune", "Select"]
     assert "Not tuned, and confirmed as given" in said_before
     grid = protocol(small_study(search="grid", finalists=0))
-    assert not any(line.startswith("Share") for line in grid)  # a grid is not drawn
+    assert not any(line.startswith("Share") for line in grid)  # the points of a grid are not drawn
 
 
 def test_the_protocol_says_which_optimizers_are_tuned_in_larger_spaces():

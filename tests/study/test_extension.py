@@ -1,4 +1,4 @@
-"""Extensions of search spaces: which box lies beyond an edge, which trials it has, and that earlier trials stay."""
+"""Extensions of search spaces: the box beyond an edge and its trials. Earlier trials do not change."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def rates(study: Study, contender: int = 0) -> list[float]:
         (Axis(1e-3, 1.0, "log"), "low", Axis(1e-4, 1e-3, "log")),
     ],
 )
-def test_beyond_an_edge_is_a_further_decade(axis, end, beyond):
+def test_the_box_beyond_an_edge_is_one_decade_wide(axis, end, beyond):
     space = Space({"optimizer.learning_rate": axis, "optimizer.weight_decay": Axis(1e-6, 1e-2, "log")})
     box = Contender(name="sgd", optimizer=SGD(), space=space).beyond(f"optimizer.learning_rate ({end})")
     assert dict(box or {}) == {**space, "optimizer.learning_rate": beyond}
@@ -53,13 +53,13 @@ def test_beyond_an_edge_is_a_further_decade(axis, end, beyond):
     [
         (Adam(), "optimizer.b1", Axis(4e-3, 0.45, "log_one_minus"), "high", (0.996, 0.9996)),
         (Adam(), "optimizer.b1", Axis(4e-3, 0.45, "log_one_minus"), "low", (0.0, 0.55)),  # no decay rate below 0
-        (Padam(), "optimizer.partial", Axis(1 / 16, 1 / 4, "log"), "high", (0.25, 0.5)),  # AMSGrad
+        (Padam(), "optimizer.partial", Axis(1 / 16, 1 / 4, "log"), "high", (0.25, 0.5)),  # 0.5 is AMSGrad
         (Padam(), "optimizer.partial", Axis(1 / 16, 1 / 4, "log"), "low", (0.00625, 0.0625)),
         (SGD(), "schedule.final", Axis(0.1, 0.5, "linear"), "high", (0.5, 0.7)),  # half of the width
         (SGD(), "schedule.final", Axis(0.1, 0.5, "linear"), "low", (0.0, 0.1)),
     ],
 )
-def test_natural_limits_are_kept(optimizer, field, axis, end, values):
+def test_boxes_stay_within_natural_limits(optimizer, field, axis, end, values):
     contender = Contender(name="it", optimizer=optimizer, schedule=Cosine(), space=Space({field: axis}))
     box = contender.beyond(f"{field} ({end})")
     assert box is not None
@@ -71,17 +71,17 @@ def test_natural_limits_are_kept(optimizer, field, axis, end, values):
     [
         (Padam(), "optimizer.partial", Axis(1 / 16, 1 / 2, "log"), "high"),
         (SGD(), "schedule.final", Axis(0.0, 0.5, "linear"), "low"),
-        (SGD(swa_start=0.5), "optimizer.swa_start", Axis(0.5, 0.9, "linear"), "high"),  # it is below 1
-        (Adam(), "optimizer.b2", Axis(1e-7, 0.1, "log_one_minus"), "high"),  # which float32 rounds to 1
+        (SGD(swa_start=0.5), "optimizer.swa_start", Axis(0.5, 0.9, "linear"), "high"),  # it must be below 1
+        (Adam(), "optimizer.b2", Axis(1e-7, 0.1, "log_one_minus"), "high"),  # float32 rounds the next value to 1
         (SGD(), "optimizer.nesterov", Choice((False,)), "high"),
     ],
 )
-def test_beyond_a_natural_limit_there_is_nothing(optimizer, field, searched, end):
+def test_there_is_no_box_beyond_a_natural_limit_or_beyond_a_choice(optimizer, field, searched, end):
     contender = Contender(name="it", optimizer=optimizer, schedule=Cosine(), space=Space({field: searched}))
     assert contender.beyond(f"{field} ({end})") is None
 
 
-def test_the_next_box_lies_beyond_those_there_are():
+def test_the_next_box_lies_beyond_the_existing_ones():
     once = extended((2, 6, BEYOND))
     assert once.reach == Space({"optimizer.learning_rate": Axis(1e-3, 10.0, "log")})
     assert once.searched == RATE
@@ -101,8 +101,10 @@ budgets = st.fixed_dictionaries(
 
 @settings(max_examples=10)
 @given(budgets, st.integers(1, 8), st.integers(1, 6), st.integers(0, 4), st.integers(1, 5), st.integers(0, 4))
-def test_every_trial_stays_where_it_was_and_all_have_as_many(fields, first, wide, between, wide_too, last):
-    """A study grows: by a box, by further trials, by another box, by further trials."""
+def test_earlier_trials_do_not_change_and_all_contenders_have_equally_many(
+    fields, first, wide, between, wide_too, last
+):
+    """A study grows by a box, by further trials, by another box, and by further trials."""
     after = first + wide + between
     boxes = ((first, first + wide, BEYOND), (after, after + wide_too, BELOW))
     steps = [
@@ -124,12 +126,12 @@ def test_every_trial_stays_where_it_was_and_all_have_as_many(fields, first, wide
         assert rate in box["optimizer.learning_rate"]
     own = [rate for i, rate in enumerate(drawn) if not any(low <= i < high for low, high, _ in boxes)]
     alone = study_of(SGD_IN_RATE, trials=len(own), **fields)
-    assert own == rates(alone)  # one sequence, as if there were no boxes
+    assert own == rates(alone)  # the other trials are one sequence, as if there were no boxes
     less = study_of(extended(*boxes), OTHER, trials=first, **fields)
     assert rates(less) == drawn[:first]
 
 
-def test_a_budget_in_epochs_is_as_many_whole_trials_on_each_workload():
+def test_a_box_in_epochs_has_as_many_full_trials_as_fit_on_each_workload():
     workloads = (WORKLOAD, dataclasses.replace(WORKLOAD, name="short", epochs=5))  # the first has 10 epochs
     contender = extended((40, 80, BEYOND))
     study = study_of(contender, OTHER, workloads=workloads, trials=None, total_epochs=80)
@@ -138,7 +140,7 @@ def test_a_budget_in_epochs_is_as_many_whole_trials_on_each_workload():
         assert [rate > 1 for rate in drawn] == [False] * before + [True] * (count - before)
 
 
-def test_extensions_come_back_from_json_and_are_left_out_where_there_are_none():
+def test_extensions_are_read_back_from_json_and_left_out_if_there_are_none():
     contender = extended((2, 6, BEYOND))
     assert Contender.from_json(contender.to_json()) == contender
     assert "extensions" not in SGD_IN_RATE.to_json()
@@ -174,7 +176,7 @@ def test_a_folder_keeps_its_extensions_and_another_box_is_refused():
     assert added.contenders == (*wide.contenders, Contender(name="adamw", optimizer=AdamW(), space=RATE))
 
 
-def test_the_protocol_says_which_trials_are_drawn_where():
+def test_the_protocol_says_which_trials_are_drawn_beyond_an_edge():
     said = protocol(study_of(extended((2, 6, BEYOND)), OTHER, trials=6))
     assert (
         "Widened: some trials are drawn beyond an edge of a search space towards which results improved: sgd in "

@@ -1,4 +1,4 @@
-"""The studies of the project are fair: the same ranges and the same warm-up for all that they tune."""
+"""The project's studies are fair: all tuned optimizers have ranges of the same size and the same warm-up."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def tuned(study: Study) -> list[Contender]:
 
 
 @pytest.mark.parametrize("name", sorted(SHIPPED))
-def test_all_tuned_optimizers_search_as_many_decades_of_learning_rates(name):
+def test_all_tuned_optimizers_search_equally_many_decades_of_learning_rates(name):
     for contender in tuned(SHIPPED[name]):
-        if "learning_rate" not in contender.optimizer.searched:  # it finds its own
+        if "learning_rate" not in contender.optimizer.searched:  # the method sets its own learning rate
             assert RATE not in contender.searched
             continue
         rates: Any = contender.searched[RATE]
@@ -42,13 +42,13 @@ def test_weight_decays_have_the_range_of_their_form(name):
 
 @pytest.mark.parametrize("name", sorted(SHIPPED))
 def test_all_tuned_optimizers_have_the_same_warmup(name):
-    """Those that are not tuned train as published, or as they come."""
+    """Untuned optimizers beside tuned ones are not checked: they train as published or with their defaults."""
     study = SHIPPED[name]
     assert len({warmup_of(contender.schedule) for contender in tuned(study) or study.contenders}) == 1
 
 
 @pytest.mark.parametrize("name", sorted(SHIPPED))
-def test_all_optimizers_have_the_same_schedule_or_the_protocol_names_those_that_differ(name):
+def test_schedules_are_equal_or_the_protocol_names_those_that_differ(name):
     study = SHIPPED[name]
     said = [sentence for sentence in protocol(study) if "schedules differ" in sentence]
     assert len(said) == (len({contender.schedule for contender in study.contenders}) > 1)
@@ -58,7 +58,7 @@ def test_all_optimizers_have_the_same_schedule_or_the_protocol_names_those_that_
 
 
 @pytest.mark.parametrize("name", ["cifar10_resnet", "cifar10_resnet20_short", "digits", "suite"])
-def test_where_both_are_tuned_the_space_of_padam_contains_that_of_amsgrad(name):
+def test_the_space_of_padam_contains_that_of_amsgrad_if_both_are_tuned(name):
     study = SHIPPED[name]
     padam = study.contender("padam")
     unit = padam.optimizer.gradient_unit

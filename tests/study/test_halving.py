@@ -1,4 +1,4 @@
-"""Successive halving as numbers: against tables computed by hand, and against the papers' conditions."""
+"""The numbers of successive halving, compared with tables computed by hand and with the papers' conditions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MANY = 99
         (1, 1, 2, MANY, [(1, 1)], 1),
     ],
 )
-def test_rungs_are_those_of_the_paper(trials, epochs, factor, most, expected, total):
+def test_rungs_agree_with_the_paper_and_with_tables_computed_by_hand(trials, epochs, factor, most, expected, total):
     found = rungs(trials, epochs, factor, most)
     assert [tuple(rung) for rung in found] == expected
     assert training_epochs(found) == total
@@ -42,7 +42,7 @@ def test_rungs_are_those_of_the_paper(trials, epochs, factor, most, expected, to
 
 
 @given(st.integers(1, 500), st.integers(1, 300), st.integers(2, 9), st.integers(1, 9))
-def test_each_rung_keeps_one_in_eta_and_the_last_one_is_the_end(trials, epochs, factor, most):
+def test_each_rung_keeps_one_in_eta_and_the_last_one_trains_to_the_end(trials, epochs, factor, most):
     found = rungs(trials, epochs, factor, most)
     assert found[0].trials == trials
     assert found[-1].epochs == epochs
@@ -56,7 +56,7 @@ def test_each_rung_keeps_one_in_eta_and_the_last_one_is_the_end(trials, epochs, 
 
 
 @given(st.integers(1, 300), st.integers(1, 30), st.integers(2, 5), st.integers(1, 5))
-def test_a_budget_of_epochs_has_the_most_trials_that_it_pays_for(budget, epochs, factor, most):
+def test_a_budget_of_epochs_has_the_most_trials_that_it_allows(budget, epochs, factor, most):
     limit = 200
     costs = {n: training_epochs(rungs(n, epochs, factor, most)) for n in range(1, limit + 1)}
     assert most_trials(budget, epochs, factor, most, limit) == max([n for n in costs if costs[n] <= budget], default=0)
@@ -67,13 +67,13 @@ def halving(**fields) -> Study:
     return small_study(**{"search": "halving", "halving_rungs": 3, "trials": 8, **fields})
 
 
-def test_trials_are_those_of_a_sobol_search():
+def test_halving_draws_the_same_trials_as_a_sobol_search():
     study = halving()
     for unit in units(study):
         assert points(study, unit) == points(small_study(trials=8), unit)
 
 
-def test_total_epochs_are_those_of_all_rungs():
+def test_total_epochs_include_the_epochs_of_all_rungs():
     # The rungs of 16 trials are (16, 2), (8, 5) and (4, 10): 32 + 24 + 20 = 76 epochs; 17 take 78, and 18 take 83.
     study = halving(trials=None, total_epochs=82)
     assert study.trials_on(WORKLOAD) == 17
@@ -93,7 +93,7 @@ def test_without_halving_there_is_one_rung():
     assert [tuple(rung) for rung in halving().rungs_on(WORKLOAD, 0)] == [(0, 10)]  # nothing is tuned
 
 
-def test_the_protocol_says_how_many_trials_are_trained_how_long():
+def test_the_protocol_says_how_many_trials_are_trained_for_how_long():
     short = dataclasses.replace(WORKLOAD, name="short", epochs=2)
     said = " ".join(protocol(halving(workloads=(WORKLOAD, short), trial_seeds=2)))
     assert (
@@ -118,25 +118,25 @@ def test_the_protocol_says_how_many_trials_are_trained_how_long():
         ({"select": "steps_to_target"}, r"Study.select is 'steps_to_target' and Study.search is 'halving'.*Expected"),
     ],
 )
-def test_what_cannot_be_halved_is_refused(fields, message):
+def test_studies_that_cannot_use_halving_are_refused(fields, message):
     with pytest.raises(UserError, match=message):
         halving(**fields)
 
 
-def test_a_study_that_halves_comes_back_from_json_and_others_have_no_such_fields():
+def test_halving_fields_are_read_back_from_json_and_absent_from_other_studies():
     study = halving(halving_factor=3, halving_rungs=5)
     assert Study.from_json(study.to_json()) == study
     assert not [name for name in small_study().to_json() if "halving" in name]
 
 
-def test_studies_that_halve_in_another_way_are_not_taken_together():
+def test_studies_with_different_halving_are_not_merged():
     for change in ({"halving_factor": 3}, {"halving_rungs": 2}, {"search": "sobol", "halving_rungs": 2}):
         with pytest.raises(UserError, match=f"{next(iter(change))}: "):
             merged(halving(), halving(**change))
     assert merged(halving(), halving(trials=16)).trials == 16
 
 
-def test_a_space_of_few_points_has_rungs_of_as_many_trials():
+def test_the_first_rung_of_a_small_space_has_a_trial_for_each_of_its_points():
     few = Space({"optimizer.nesterov": Choice((False, True)), "optimizer.momentum": Choice((0.5, 0.9))})
     study = halving(contenders=(Contender(name="sgd", optimizer=SGD(momentum=0.9), space=few),), trials=16)
     (unit,) = units(study)

@@ -1,4 +1,4 @@
-"""A study as runs: who may read the test split, whose seeds are whose, and where each run lies."""
+"""The runs of a study: which of them read the test split, their seeds, and their folders."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def study_of(fields: dict[str, Any]) -> Study:
 
 @settings(max_examples=8)
 @given(plans)
-def test_confirmations_alone_read_the_test_split(fields):
+def test_only_confirmations_read_the_test_split(fields):
     for (_, phase), runs in planned(study_of(fields)).items():
         for run in runs:
             confirms = phase == "confirmation"
@@ -88,7 +88,7 @@ def test_trials_finalists_confirmations_and_repetitions_share_no_seeds(fields):
             assert sorted(own) == list(range(min(own), min(own) + counts[phase]))
 
 
-def test_there_is_room_between_seeds_for_as_many_as_a_study_may_ask_for():
+def test_first_seeds_are_as_far_apart_as_the_largest_number_of_seeds():
     study = small_study(trials=1, seeds=1, repetitions=100, seed=2**31 - 1)
     tuned = [unit for unit in units(study) if unit.contender.searched]
     phases = [(trials(study, u), finalists(study, u, [0]), confirmations(study, u, 0)) for u in tuned]
@@ -99,7 +99,7 @@ def test_there_is_room_between_seeds_for_as_many_as_a_study_may_ask_for():
 
 @settings(max_examples=8)
 @given(plans)
-def test_no_two_runs_are_the_same_or_lie_in_the_same_place(fields):
+def test_no_two_runs_have_the_same_digest_or_the_same_folder(fields):
     runs = [run for group in planned(study_of(fields)).values() for run in group]
     assert len({run.path for run in runs}) == len(runs)
     assert len({run.experiment.digest for run in runs}) == len(runs)
@@ -111,7 +111,7 @@ def test_no_two_runs_are_the_same_or_lie_in_the_same_place(fields):
 
 @settings(max_examples=8)
 @given(plans)
-def test_contenders_have_equal_budgets_and_a_trials_seeds_have_equal_values(fields):
+def test_contenders_have_equal_budgets_and_all_seeds_of_a_trial_equal_values(fields):
     study = study_of(fields)
     for unit in units(study):
         runs = trials(study, unit)
@@ -134,7 +134,7 @@ def test_finalists_are_the_best_trials_with_other_seeds(fields):
     study = study_of(fields)
     for (unit, phase), runs in planned(study).items():
         if phase == "finalist" and (not unit.contender.searched or study.trials == 1):
-            assert runs == []  # there is nothing to select among
+            assert runs == []  # there are not two trials to select from
         elif phase == "finalist":
             tried = {run.trial: run.experiment for run in trials(study, unit)}
             assert len(tried) == study.trials
@@ -146,7 +146,7 @@ def test_finalists_are_the_best_trials_with_other_seeds(fields):
 
 @settings(max_examples=8)
 @given(plans)
-def test_confirmations_are_the_trial_that_they_confirm_with_fresh_seeds(fields):
+def test_confirmations_have_the_hyperparameters_of_the_confirmed_trial(fields):
     study = study_of(fields)
     for unit in units(study):
         for trial in {0, len(points(study, unit)) - 1}:
@@ -157,7 +157,7 @@ def test_confirmations_are_the_trial_that_they_confirm_with_fresh_seeds(fields):
             }
 
 
-def test_what_is_not_tuned_is_confirmed_as_given():
+def test_an_untuned_optimizer_is_confirmed_as_given():
     study = small_study()
     unit = Unit(WORKLOAD, study.contender("adam"))
     assert points(study, unit) == [{}]
@@ -176,7 +176,7 @@ def test_a_study_that_grows_keeps_its_runs(search):
             assert finalists(small, unit, [1]) == finalists(large, unit, [0, 1])[large.finalist_seeds :]
 
 
-def test_repetitions_and_workloads_draw_points_of_their_own():
+def test_repetitions_and_workloads_draw_different_points():
     study = small_study(workloads=WORKLOADS, repetitions=2)
     tuned = [unit for unit in units(study) if unit.contender.searched]
     drawn = [tuple(point.values()) for unit in tuned for point in points(study, unit)]
@@ -196,7 +196,7 @@ B1 = {"optimizer.b1": Axis(0.5, 0.9, "linear")}
 
 
 @pytest.mark.parametrize("search", ["sobol", "random"])
-def test_contenders_share_their_points_whatever_they_are_called_and_in_whichever_order_their_fields_stand(search):
+def test_contenders_share_points_regardless_of_names_and_order_of_fields(search):
     wide = Space({"optimizer.weight_decay": Axis(1e-3, 1.0, "log"), "optimizer.learning_rate": Axis(1e-5, 0.1, "log")})
     contenders = (
         Contender(name="one", optimizer=Adam(), space=Space({**RATE, **DECAY})),
@@ -217,7 +217,7 @@ def test_contenders_share_their_points_whatever_they_are_called_and_in_whichever
     assert points(study, Unit(WORKLOAD, renamed)) == points(study, one)
 
 
-def test_a_space_of_few_points_has_as_many_trials_and_none_twice():
+def test_a_space_of_few_points_has_one_trial_for_each_of_them():
     few = Space({"optimizer.nesterov": Choice((False, True)), "optimizer.momentum": Choice((0.5, 0.9))})
     contender = Contender(name="sgd", optimizer=SGD(momentum=0.9), space=few)
     for search in ("sobol", "random", "grid"):
@@ -242,7 +242,7 @@ def test_the_entry_of_a_run_has_its_unit_in_json():
     assert (unit.label, units(study)[0].label) == ("cnn, sgd (search 2)", "cnn, sgd")
 
 
-def test_a_grid_is_a_plan_too():
+def test_a_grid_has_a_trial_for_each_of_its_points():
     space = Space({"optimizer.learning_rate": Axis(0.1, 1, "log"), "optimizer.weight_decay": Axis(1e-4, 1e-2, "log")})
     study = small_study(contenders=(Contender(name="sgd", optimizer=SGD(), space=space),), trials=10, search="grid")
     values = [tuple(run.values.values()) for run in trials(study, units(study)[0])]

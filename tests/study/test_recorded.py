@@ -1,4 +1,4 @@
-"""The recorded studies' experiments are still those of their records: no optional field changed their digests."""
+"""The experiments of recorded studies still have the recorded digests: optional fields did not change them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def with_values(config: Config, prefix: str, row: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize("name", ["cifar100_alexnet_small", "cifar10_resnet20_short", "digits"])
-def test_the_runs_of_a_recorded_study_have_the_digests_that_were_recorded(name: str) -> None:
+def test_the_runs_of_a_recorded_study_have_the_recorded_digests(name: str) -> None:
     document = json.loads((RESULTS / name / "study.json").read_text())
     study = Study.from_json(document["study"])
     contenders = {contender.name: contender for contender in study.contenders}

@@ -1,4 +1,4 @@
-"""A study whose trials are the same settings on every workload: what it draws, what it refuses, what it records."""
+"""Studies with `same_trials`: each trial has the same hyperparameters on every workload."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def study_of(**fields: Any) -> Study:
 
 
 def rates(study: Study) -> dict[tuple[str, int], list[float]]:
-    """Returns the learning rates of the contenders' trials, by workload and repetition; all must have the same."""
+    """Returns the learning rates of trials by workload and repetition; all contenders must have the same ones."""
     found: dict[tuple[str, int], list[float]] = {}
     for unit in units(study):
         own = [point["optimizer.learning_rate"] for point in points(study, unit)]
@@ -40,7 +40,7 @@ def test_a_trial_has_the_same_hyperparameters_on_every_workload(search):
         assert other["cnn", 0] != other["short", 0]
 
 
-def test_trials_beyond_an_edge_are_the_same_everywhere_too():
+def test_trials_beyond_an_edge_are_the_same_on_every_workload_too():
     box = Extension(after=2, until=4, space=Space({"optimizer.learning_rate": Axis(1.0, 10.0, "log")}))
     of = rates(study_of(contenders=(dataclasses.replace(SEARCHED[0], extensions=(box,)),)))
     assert of["cnn", 0] == of["short", 0]
@@ -93,7 +93,7 @@ def test_shares_of_training_are_accepted_and_can_be_searched(schedule):
     assert len({*shares["cnn"]}) == 5
 
 
-def test_it_is_part_of_the_protocol_and_cannot_change_while_a_study_grows():
+def test_same_trials_is_in_the_protocol_and_cannot_change_when_a_study_grows():
     same, other = study_of(), study_of(same_trials=False)
     assert sum(line.startswith("Same trials:") for line in protocol(same)) == 1
     assert not any(line.startswith("Same trials:") for line in protocol(other))
@@ -102,6 +102,6 @@ def test_it_is_part_of_the_protocol_and_cannot_change_while_a_study_grows():
         merged(same, other)
 
 
-def test_it_is_recorded_only_where_it_is_true():
+def test_same_trials_is_recorded_only_if_it_is_true():
     assert Study.from_json(study_of().to_json()) == study_of()
     assert "same_trials" not in study_of(same_trials=False).to_json()

@@ -1,4 +1,4 @@
-"""How trials are drawn: evenly, reproducibly, each kind as it promises."""
+"""Trials are drawn evenly and reproducibly, from Sobol points, at random, or from a grid."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def column(space: Space, count: int, how: str, *purpose: int | str) -> np.ndarra
 
 @pytest.mark.parametrize("how", ["sobol", "random"])
 @pytest.mark.parametrize("dimensions", range(1, 7))
-def test_a_larger_budget_begins_with_the_smaller_ones_points(how, dimensions):
+def test_a_larger_budget_begins_with_the_points_of_a_smaller_one(how, dimensions):
     points = draw(cube(dimensions), 256, how, "study", 3)
     for count in (1, 2, 3, 5, 8, 13, 16, 31, 64, 100, 128, 255):
         assert draw(cube(dimensions), count, how, "study", 3) == points[:count]
@@ -37,9 +37,9 @@ def test_a_larger_budget_begins_with_the_smaller_ones_points(how, dimensions):
 
 @pytest.mark.parametrize("purpose", range(4))
 @pytest.mark.parametrize("dimensions", range(1, 7))
-def test_of_2_to_the_k_sobol_points_one_lies_in_each_of_as_many_parts_of_every_range(purpose, dimensions):
+def test_of_2_to_the_k_sobol_points_one_lies_in_each_of_2_to_the_k_equal_parts(purpose, dimensions):
     for k in range(9):
-        parts = Space({f"x{i}": Choice(tuple(range(2**k))) for i in range(dimensions)})  # which part a point is in
+        parts = Space({f"x{i}": Choice(tuple(range(2**k))) for i in range(dimensions)})  # numbers of the parts
         for places in np.array([[*point.values()] for point in draw(parts, 2**k, "sobol", purpose)]).T:
             assert sorted(places) == list(range(2**k))
 
@@ -53,7 +53,7 @@ def test_the_order_of_fields_has_no_influence(how):
 
 
 @pytest.mark.parametrize("how", ["sobol", "random"])
-def test_learning_rate_and_weight_decay_are_the_same_shares_whatever_else_is_searched(how):
+def test_other_searched_fields_do_not_change_learning_rates_and_weight_decays(how):
     rate = Space({"optimizer.learning_rate": UNIT})
     both = Space({"optimizer.weight_decay": UNIT, **rate})
     first = draw(both, 8, how, 1)
@@ -82,7 +82,7 @@ def test_sobol_points_fill_the_square_more_evenly_than_random_ones():
 
 
 @pytest.mark.parametrize("how", ["sobol", "random"])
-def test_purposes_differ_and_the_same_one_draws_the_same(how):
+def test_different_purposes_draw_different_points_and_equal_ones_equal_points(how):
     purposes = [(0, "cnn", "adam", 0), (1, "cnn", "adam", 0), (0, "mlp", "adam", 0), (0, "cnn", "sgd", 0)]
     purposes += [(0, "cnn", "adam", 1)]
     drawn = [draw(cube(2), 8, how, *purpose) for purpose in purposes]
@@ -94,7 +94,7 @@ def test_purposes_differ_and_the_same_one_draws_the_same(how):
 def test_random_draws_of_two_purposes_are_not_correlated():
     several = np.array([column(cube(1), 400, "random", purpose) for purpose in range(12)])
     between = np.corrcoef(several)[np.triu_indices(12, 1)]
-    assert np.abs(between).max() < 4 / math.sqrt(400)  # 66 of them, each with a standard error of 1/√400
+    assert np.abs(between).max() < 4 / math.sqrt(400)  # 66 correlations, each with a standard error of 1/√400
     successive = [np.corrcoef(own[:-1], own[1:])[0, 1] for own in several]
     assert np.abs(successive).max() < 4 / math.sqrt(400)
 
@@ -114,13 +114,13 @@ def test_draws_are_uniform_on_their_scale(how, axis, shares):
     assert all(value in axis for value in values)
 
 
-def test_on_another_scale_they_would_not_be():
+def test_logarithmic_draws_are_not_uniform_on_a_linear_scale():
     values = column(Space({"x": Axis(1e-4, 1.0, "log")}), 1024, "random", "uniform")
     assert scipy.stats.kstest(values, "uniform").pvalue < 1e-6
 
 
 @pytest.mark.parametrize("how", ["sobol", "random"])
-def test_each_choice_is_drawn_as_often_as_the_others(how):
+def test_all_choices_are_drawn_equally_often(how):
     space = Space({"kind": Choice(("a", "b", "c")), "x": UNIT})
     drawn = [point["kind"] for point in draw(space, 900, how, "choices")]
     assert scipy.stats.chisquare([drawn.count(kind) for kind in "abc"]).pvalue > 0.01
@@ -130,7 +130,7 @@ def test_each_choice_is_drawn_as_often_as_the_others(how):
     st.lists(st.integers(1, 4), min_size=1, max_size=3), st.integers(1, 40), st.sampled_from(["sobol", "random"]),
     st.integers(0, 99),
 )  # fmt: skip
-def test_no_point_is_drawn_twice_and_a_space_of_few_is_drawn_whole(sizes, count, how, purpose):
+def test_no_point_is_drawn_twice_and_a_small_space_is_drawn_completely(sizes, count, how, purpose):
     space = Space({f"x{i}": Choice(tuple(range(size))) for i, size in enumerate(sizes)})
     drawn = [tuple(point.values()) for point in draw(space, count, how, purpose)]
     assert len(set(drawn)) == len(drawn) == min(count, math.prod(sizes))
@@ -140,7 +140,7 @@ def test_no_point_is_drawn_twice_and_a_space_of_few_is_drawn_whole(sizes, count,
 
 
 @pytest.mark.parametrize("how", ["sobol", "random"])
-def test_a_range_that_six_digits_do_not_divide_gives_what_it_has(how):
+def test_a_range_that_is_one_number_with_six_digits_gives_one_point(how):
     assert draw(Space({"x": Axis(0.1, 0.1 + 1e-9, "log")}), 8, how) == [{"x": 0.1}]
 
 
@@ -151,7 +151,7 @@ ranges = st.lists(
 
 @settings(max_examples=60)
 @given(ranges.filter(lambda found: len(found) < 5), st.integers(1, 300))
-def test_a_grid_is_every_combination_and_the_largest_that_fits(searched, budget):
+def test_a_grid_has_every_combination_and_is_the_largest_that_fits(searched, budget):
     space = Space({f"x{i}": each for i, each in enumerate(searched)})
     least = math.prod(len(each.values) if isinstance(each, Choice) else 2 for each in searched)
     if least > budget:
@@ -172,9 +172,9 @@ def test_a_grid_is_every_combination_and_the_largest_that_fits(searched, budget)
     if sizes:
         assert max(sizes) - min(sizes) <= 1
         choices = len(points) // math.prod(sizes)
-        assert choices * (min(sizes) + 1) ** len(sizes) > budget  # no larger one of equal sides
+        assert choices * (min(sizes) + 1) ** len(sizes) > budget  # no larger grid of equal sides fits
         grown = sorted(sizes)
-        assert choices * math.prod([grown[0] + 1, *grown[1:]]) > budget  # nor one with another value of one range
+        assert choices * math.prod([grown[0] + 1, *grown[1:]]) > budget  # nor one with one more value of one range
 
 
 def test_a_grid_does_not_depend_on_its_purpose():

@@ -1,4 +1,4 @@
-"""A study as data: what it refuses, that it comes back from JSON, how it grows, and parts of it."""
+"""Studies as data: invalid fields are refused, JSON is read back, and studies grow and are divided into parts."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("fields", "message"), WRONG, ids=[message[:40] for _, message in WRONG])
-def test_a_study_that_cannot_be_is_refused_by_field_and_value(fields, message):
+def test_an_invalid_study_is_refused_with_the_field_and_its_value(fields, message):
     with pytest.raises(UserError, match=message):
         small_study(**fields)
 
@@ -122,7 +122,7 @@ def test_a_study_that_cannot_be_is_refused_by_field_and_value(fields, message):
         ({"schedule.warmup": Choice((1.0, -1.0))}, r"Cosine.warmup is -1.0. Expected"),
     ],
 )
-def test_a_space_beyond_what_fields_accept_is_refused(space, message):
+def test_a_space_with_values_that_its_fields_do_not_accept_is_refused(space, message):
     with pytest.raises(UserError, match=message):
         Contender(name="x", optimizer=Adam(), space=Space(space))
 
@@ -130,7 +130,7 @@ def test_a_space_beyond_what_fields_accept_is_refused(space, message):
 @pytest.mark.parametrize(
     "name", ["", "a/b", ".hidden", "a\udcff", "a\x1bb", "ü" * 128, "claims", "checkpoints", "population-x"]
 )
-def test_a_contender_has_the_name_of_a_folder(name):
+def test_the_name_of_a_contender_must_be_valid_for_a_folder(name):
     with pytest.raises(UserError, match=r"Contender.name is .*([Ee]xpected (a|another) name|text without control)"):
         Contender(name=name, optimizer=Adam())
 
@@ -144,7 +144,7 @@ def test_any_name_that_a_folder_can_have_is_accepted(name):
 @pytest.mark.parametrize("measure", ["acuracy", "tests_loss", "test_", "mean_loss", "train_steps"])
 def test_a_claim_is_about_a_measure_of_a_split(part, measure):
     others = {"lower": "a", "higher": "b"} if part is Comparison else {"contender": "a", "field": "optimizer.b1"}
-    if measure == "train_steps":  # a metric could be called so
+    if measure == "train_steps":  # a metric could be called "steps"
         assert part(measure=measure, **others).measure == measure
         return
     with pytest.raises(UserError, match=rf"{part.__name__}.measure is '{measure}'\. Expected \"train_<metric>\", "):
@@ -161,18 +161,18 @@ def test_trials_without_validation_examples_are_judged_by_training():
     assert small_study().judging_split("cnn") == "validation"
 
 
-def test_a_target_is_of_what_is_measured_every_epoch():
+def test_the_measure_of_a_target_must_be_recorded_every_epoch():
     with pytest.raises(UserError, match=r"Target.measure is 'test_accuracy'\. Expected \"validation_<metric>\" or"):
         Target(workload="cnn", measure="test_accuracy", value=0.9)
 
 
-def test_a_contender_is_tuned_in_its_optimizers_own_space_unless_it_is_told_otherwise():
+def test_a_contender_is_tuned_in_its_optimizers_space_by_default():
     own = Contender(name="adamw", optimizer=AdamW()).searched
     assert dict(own) == {f"optimizer.{name}": axis for name, axis in AdamW().search_space().items()}
     assert not Contender(name="adamw", optimizer=AdamW(), space=Space()).searched
 
 
-def test_a_contender_at_a_point_has_its_values_and_nothing_to_search():
+def test_a_contender_at_a_point_has_its_values_and_an_empty_search_space():
     contender = Contender(name="padam", optimizer=Padam(b1=0.8), schedule=MultiStep())
     at = contender.at({"optimizer.partial": 0.25, "schedule.boundaries": (3.0,)})
     assert at.optimizer == Padam(b1=0.8, partial=0.25)
@@ -184,7 +184,7 @@ def test_a_contender_at_a_point_has_its_values_and_nothing_to_search():
 
 @settings(max_examples=40)
 @given(st.integers(1, 500), st.integers(1, 12), st.integers(1, 5))
-def test_a_budget_in_epochs_is_as_many_whole_trials_as_fit(total, epochs, seeds):
+def test_a_budget_in_epochs_allows_as_many_full_trials_as_fit(total, epochs, seeds):
     workload, one = dataclasses.replace(WORKLOAD, epochs=epochs), epochs * seeds
     if total < one:
         with pytest.raises(UserError, match=r"Study.total_epochs is \d+. Expected: at least"):
@@ -196,7 +196,7 @@ def test_a_budget_in_epochs_is_as_many_whole_trials_as_fit(total, epochs, seeds)
 
 @settings(max_examples=25)
 @given(studies())
-def test_a_study_comes_back_from_json(study):
+def test_a_study_is_read_back_from_json(study):
     text = json.dumps(study.to_json(), allow_nan=False)
     again = Study.from_json(json.loads(text), "study")
     assert again == study
@@ -227,7 +227,7 @@ def test_a_study_comes_back_from_json(study):
         (lambda s: s.update(claims=[{"text": "x"}]), r"study.claims\[0\]: the field 'source' is missing"),
     ],
 )
-def test_damaged_json_is_answered_with_the_field(change, message):
+def test_the_error_for_damaged_json_names_the_field(change, message):
     values = json.loads(json.dumps(small_study().to_json()))
     change(values)
     with pytest.raises(UserError, match=message):
@@ -240,7 +240,7 @@ anything = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max
 
 @settings(max_examples=150)
 @given(places, anything)
-def test_any_damage_to_json_is_the_users_to_mend(place, value):
+def test_damaged_json_gives_a_user_error_or_a_valid_study(place, value):
     study = small_study(targets=(TARGET,), claims=(claim("sgd", "adam"), claim("sgd")))
     values = json.loads(json.dumps(study.to_json()))
     target, key = {"study": values}, "study"
@@ -257,7 +257,7 @@ SIZES = ("trials", "total_epochs", "trial_seeds", "seeds", "repetitions")
 
 
 def held(study: Study) -> dict[str, Any]:
-    """Returns what a study holds, in whichever order."""
+    """Returns the contents of a study that can grow, independent of their order."""
     named = {f: {i.name: i.to_json() for i in getattr(study, f)} for f in ("workloads", "contenders")}
     return {**named, **{size: getattr(study, size) for size in SIZES}}
 
@@ -278,7 +278,7 @@ some = st.fixed_dictionaries(
 
 @settings(max_examples=40)
 @given(some, some, some)
-def test_merging_holds_both_in_either_order_and_once_is_enough(one, other, third):
+def test_merging_contains_both_studies_in_any_order_and_is_idempotent(one, other, third):
     a, b, c = small_study(**one), small_study(**other), small_study(**third)
     both = merged(a, b)
     assert held(both) == held(merged(b, a))
@@ -289,11 +289,11 @@ def test_merging_holds_both_in_either_order_and_once_is_enough(one, other, third
         assert held(study)["workloads"].items() <= held(both)["workloads"].items()
         assert held(study)["contenders"].items() <= held(both)["contenders"].items()
         assert all(getattr(both, size) >= getattr(study, size) for size in SIZES if size != "total_epochs")
-    assert both.workloads[: len(a.workloads)] == a.workloads  # what was there keeps its place
+    assert both.workloads[: len(a.workloads)] == a.workloads  # earlier workloads keep their positions
     assert both.contenders[: len(a.contenders)] == a.contenders
 
 
-def test_a_budget_in_epochs_grows_too_and_stays_one_in_epochs():
+def test_a_budget_in_epochs_grows_and_cannot_become_one_in_trials():
     small, large = (small_study(trials=None, total_epochs=epochs) for epochs in (20, 50))
     assert merged(large, small).total_epochs == merged(small, large).total_epochs == 50
     with pytest.raises(UserError, match=r"has trials: None; this command has 2\. Expected the same"):
@@ -331,12 +331,12 @@ def test_a_budget_in_epochs_grows_too_and_stays_one_in_epochs():
         ),
     ],
 )
-def test_what_differs_otherwise_cannot_be_merged_and_is_named(fields, message):
+def test_studies_with_other_differences_cannot_be_merged_and_the_error_names_one(fields, message):
     with pytest.raises(UserError, match=rf"the study in this folder has {message}"):
         merged(small_study(), small_study(**fields))
 
 
-def test_questions_claims_and_targets_may_change_but_those_of_what_was_not_asked_for_stay():
+def test_questions_claims_and_targets_may_change_but_those_of_other_parts_stay():
     whole = small_study(
         workloads=WORKLOADS,
         contenders=CONTENDERS,
@@ -357,7 +357,7 @@ def test_questions_claims_and_targets_may_change_but_those_of_what_was_not_asked
 TARGET_OF = {w.name: Target(workload=w.name, measure="validation_loss", value=0.5) for w in WORKLOADS}
 
 
-def test_only_some_are_left_with_the_claims_and_targets_that_are_about_them_alone():
+def test_a_part_of_a_study_keeps_only_the_claims_and_targets_about_itself():
     study = small_study(
         workloads=WORKLOADS,
         contenders=CONTENDERS,
@@ -386,7 +386,7 @@ def test_parts_are_found_by_their_names():
     assert small_study().target("cnn") is None
 
 
-def test_an_experiment_is_its_workload_and_contender_under_both_their_names():
+def test_an_experiment_has_its_workload_and_contender_and_both_names():
     contender = ADAM.at({"optimizer.learning_rate": 0.5})
     experiment = experiment_of(WORKLOAD, contender, seed=3, evaluate_test=True, track_test=True)
     assert experiment.name == "cnn_adam"
@@ -411,7 +411,7 @@ def test_an_experiment_is_its_workload_and_contender_under_both_their_names():
         ({"trial_seeds": 10**9}, r"Study.trial_seeds is 1000000000"),
     ],
 )
-def test_a_budget_that_nobody_can_train_is_refused_at_once(fields, message):
+def test_a_budget_that_is_too_large_is_refused(fields, message):
     with pytest.raises(UserError, match=message):
         small_study(**fields)
 
@@ -421,6 +421,6 @@ def test_seeds_of_finalists_have_no_effect_on_a_study_without_finalists():
     assert merged(one, other) == other
 
 
-def test_epochs_of_a_run_that_differ_are_said_not_to_grow():
+def test_the_error_for_different_epochs_says_that_epochs_of_a_run_cannot_grow():
     with pytest.raises(UserError, match=r"epochs 10; .* epochs 11.*the epochs of a run \(--epochs\) stay the same"):
         merged(small_study(), small_study(workloads=(dataclasses.replace(WORKLOAD, epochs=11),)))
