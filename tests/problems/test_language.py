@@ -123,7 +123,7 @@ def test_what_stands_after_the_end_changes_nothing(model: Any) -> None:
     np.testing.assert_allclose(found["nats"], nats.sum(1), rtol=1e-6)
 
 
-def test_dropout_is_active_in_training_alone() -> None:
+def test_dropout_is_active_only_in_training() -> None:
     problem = Language(model=dataclasses.replace(SMALL, dropout=0.5)).load()
     params, batch = moved(problem), problem.train[:4]
     training = jax.jit(lambda step: problem.training(params, {}, batch, Draw(0, step))[0])
