@@ -165,6 +165,5 @@ def test_dropout_zeroes_half_of_both_hidden_layers(
     assert len(dropped) == 2
     np.testing.assert_allclose(dropped[0][kept], 2 * first[kept], rtol=1e-5)
     assert (kept[first > 0]).mean() == pytest.approx(0.5, abs=0.1)
-    assert (np.asarray(dropped[1]) == 0).mean() == pytest.approx(
-        0.75, abs=0.1
-    )  # ReLU zeroes half, dropout half of the rest
+    # ReLU zeroes half of the units, and dropout half of the rest.
+    assert (np.asarray(dropped[1]) == 0).mean() == pytest.approx(0.75, abs=0.1)
