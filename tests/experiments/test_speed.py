@@ -192,7 +192,7 @@ def test_a_probes_weights_are_all_different_from_zero_and_one(digits: Task, prob
         assert not np.isin(value, (0, 1)).any(), name
 
 
-def test_operations_are_those_of_products_and_count_double_in_the_backward_pass(digits: Task):
+def test_operations_are_those_of_all_products_forward_and_backward(digits: Task):
     first = 2 * 32 * 8 * 8 * 16 * 9
     others = 2 * 32 * (4 * 4 * 32 * 9 * 16 + 2 * 2 * 32 * 64 + 64 * 10)
     assert flops.training_flops(forward_jaxpr(digits)) == 2 * first + 3 * others

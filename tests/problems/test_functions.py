@@ -156,7 +156,7 @@ def test_each_mode_of_a_deep_linear_network_follows_the_theory_of_saxe_et_al():
     assert modes[-1, 0] > 0.99 > 0.9 > modes[-1, -1] / values[-1]  # the smallest mode is learned last
 
 
-def test_matrix_factorisation_has_its_minimum_at_the_truncated_singular_value_decomposition():
+def test_matrix_factorisation_has_its_minimum_at_the_truncated_svd():
     """Eckart & Young 1936."""
     config = MatrixFactorisation(rows=9, columns=7, rank=3, condition=20.0)
     problem, target = config.load(), matrix(9, 7, np.geomspace(1, 0.05, 7))
