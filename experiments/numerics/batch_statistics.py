@@ -1,4 +1,4 @@
-"""Evaluates equal parameters with three kinds of batch statistics.
+"""Evaluates the same parameters with three kinds of batch statistics.
 
 Run: `python -m experiments.numerics.batch_statistics`
 """
@@ -26,7 +26,7 @@ from jaxopt_bench.training import (
     padded_batches,
 )
 
-MOMENTUM = 0.9  # of the running statistics of all networks here
+MOMENTUM = 0.9  # of the running statistics in all networks of the project
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,19 +34,19 @@ class Flags:
     """Compare running, bias-corrected and re-estimated batch statistics on the validation split."""
 
     experiment: str = "digits_cnn_adam"
-    """What is trained, with ResNet-20 for its network."""
+    """The experiment to train, with ResNet-20 as its network."""
     batch_size: int = 256
-    """Images in a step."""
+    """Number of images in a step."""
     steps: tuple[int, ...] = (5, 10, 20, 50, 200)
-    """After which steps the network is evaluated."""
+    """The steps after which the network is evaluated."""
     seeds: int = 3
-    """How many seeds."""
+    """Number of seeds."""
     data_dir: pathlib.Path | None = None
     """TFDS data directory."""
 
 
 def main() -> None:
-    """Measures what the command line asks for, and prints a line for each seed and step."""
+    """Runs the measurements that the command line requests, and prints a line for each seed and step."""
     flags = tyro.cli(Flags, prog="python -m experiments.numerics.batch_statistics")
     print(hardware()["name"])
     for seed in range(flags.seeds):
@@ -86,7 +86,7 @@ def measure(flags: Flags, seed: int) -> None:
 
 
 def corrected(states: TrainState, steps: int) -> TrainState:
-    """Returns the states with running statistics from which their start, mean 0 and variance 1, is removed."""
+    """Returns the states with running statistics corrected for their initial values, mean 0 and variance 1."""
     weight = MOMENTUM**steps
 
     def of(path: tuple[jax.tree_util.DictKey, ...], running: jax.Array) -> jax.Array:

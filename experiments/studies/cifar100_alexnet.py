@@ -1,16 +1,16 @@
-"""cifar100_alexnet*: the first seed study's question, SGD or AdamW on AlexNet and CIFAR-100.
+"""cifar100_alexnet*: the question of the first seed study, SGD or AdamW on AlexNet and CIFAR-100.
 
-Asks:    whether SGD ends with the lower training loss and AdamW with the higher accuracy, as a student study reports of
-         one run each, at one setting for both.
-Studies: `cifar100_alexnet`: both at that setting, and both tuned, at batch size 128 over 100 epochs. Tuned SGD is
-         there with and without momentum: the study's has none, so its claims are about the latter.
-         `cifar100_alexnet_as_published`: the study's very runs (batch size 4, 300 epochs), with several seeds; 7 to 9
-         days a run on two cores.
-         `cifar100_alexnet_small`: the small AlexNet over 5 epochs, all tuned, and Padam besides; three hours on two
-         cores.
+Asks:    whether SGD ends with the lower training loss and AdamW with the higher accuracy. A student study reports this
+         from one run of each optimizer, with the same learning rate and weight decay for both.
+Studies: `cifar100_alexnet`: both optimizers with these values, and both tuned, at batch size 128 over 100 epochs. SGD
+         is tuned with and without momentum. The student study uses none, so its claims are tested without momentum.
+         `cifar100_alexnet_as_published`: the runs of the student study (batch size 4, 300 epochs) with several seeds.
+         Each run takes 7 to 9 days on two cores.
+         `cifar100_alexnet_small`: the small AlexNet over 5 epochs. All optimizers are tuned, and Padam is included. It
+         takes three hours on two cores.
 Spaces:  those of `Optimizer.search_space`: the same number of decades of learning rates and of weight decays for each.
          Padam also searches its exponent, with the same number of trials, so that its space contains AMSGrad's.
-         The results in `experiments/results` are of narrower spaces, and of Padam at the exponent 1/8.
+         The results in `experiments/results` come from narrower spaces, and from Padam with the exponent 1/8.
 Run:     make compare STUDY=cifar100_alexnet_small
 """
 
@@ -24,12 +24,12 @@ SOURCE = "a student study of SGD and AdamW on AlexNet and CIFAR-100, one run eac
 
 
 def claims(sgd: str, adamw: str, setting: str, differs: str) -> tuple[Claim, ...]:
-    """Returns what the study says, of two contenders; its losses and accuracies are of a split it does not name.
+    """Returns the study's claims about two contenders. The study does not name the split of its losses and accuracies.
 
     Args:
-      sgd: the contender that stands for its SGD, which has no momentum.
-      adamw: the one that stands for its AdamW.
-      setting: theirs, in words.
+      sgd: the contender for the study's SGD, which has no momentum.
+      adamw: the contender for the study's AdamW.
+      setting: the setting of both, in words.
       differs: how the setting here differs from the study's.
     """
     loss = Comparison(measure="train_clean_loss", lower=sgd, higher=adamw)
@@ -57,7 +57,7 @@ def claims(sgd: str, adamw: str, setting: str, differs: str) -> tuple[Claim, ...
 
 
 def fixed(name: str, optimizer: Optimizer, schedule: Schedule) -> Contender:
-    """Returns an optimizer at one setting."""
+    """Returns an optimizer with fixed hyperparameters."""
     return Contender(name=name, optimizer=optimizer, schedule=schedule, space=Space())
 
 
@@ -89,7 +89,7 @@ STUDIES = {
         ),
         trials=16,
         finalists=3,
-        finalist_seeds=2,  # 6 more runs of a tuned optimizer, which has 21 without them
+        finalist_seeds=2,  # 6 more runs of each tuned optimizer, in addition to 21
         seeds=5,
         track_test=True,
         claims=claims("sgd_as_published", "adamw_as_published", "at its own setting", AT_100_EPOCHS)
@@ -118,7 +118,7 @@ STUDIES = {
             Contender(name="sgd_plain", optimizer=SGD()),
         ),
         trials=6,
-        finalists=0,  # as it was recorded
+        finalists=0,  # as in the recorded results
         seeds=3,
         track_test=True,
         targets=(Target(workload="cifar100_alexnet_small", measure="validation_accuracy", value=0.25),),

@@ -1,14 +1,14 @@
-"""cifar10_resnet*: the second seed study's question, SGD, Adam, Nadam, AMSGrad or Padam on a ResNet and CIFAR-10.
+"""cifar10_resnet*: the question of the second seed study, SGD, Adam, Nadam, AMSGrad or Padam on a ResNet and CIFAR-10.
 
 Asks:    whether Padam does worse than AMSGrad, with a smoother curve of the test error, and whether its partial
-         exponent decides how fast it converges, as a student study reads off one run each. AdamW is with them, as what
-         one would take today.
-Studies: `cifar10_resnet`: ResNet-18 over 200 epochs, under the schedule of Padam's authors.
-         `cifar10_resnet20_short`: ResNet-20 over 3 epochs; some hours on two cores.
-         `padam_partial`: Padam at exponents from 1/16 to 1/2, each tuned in its learning rate.
+         exponent determines how fast it converges. A student study concludes this from one run of each optimizer.
+         AdamW is included, because it is the usual choice today.
+Studies: `cifar10_resnet`: ResNet-18 over 200 epochs, with the schedule of Padam's authors.
+         `cifar10_resnet20_short`: ResNet-20 over 3 epochs. It takes some hours on two cores.
+         `padam_partial`: Padam with exponents from 1/16 to 1/2. The learning rate is tuned for each exponent.
 Spaces:  those of `Optimizer.search_space`: the same number of decades of learning rates and of weight decays for each.
          Padam also searches its exponent, with the same number of trials, so that its space contains AMSGrad's.
-         The results in `experiments/results` are of narrower spaces, in which Padam's learning rates were SGD's.
+         The results in `experiments/results` come from narrower spaces, in which Padam had SGD's learning rates.
 Run:     make compare STUDY=cifar10_resnet20_short
 """
 
@@ -40,7 +40,7 @@ CLAIMS = (
 
 
 def claims(differs: str) -> tuple[Claim, ...]:
-    """Returns what the study says; `differs` is how the setting here differs from the study's."""
+    """Returns the study's claims. `differs` describes how the setting here differs from the study's."""
     return tuple(dataclasses.replace(claim, differs=differs) for claim in CLAIMS)
 
 
@@ -61,7 +61,7 @@ def contenders(schedule: Schedule) -> tuple[Contender, ...]:
 
 
 def padam_at(denominator: int) -> Contender:
-    """Returns Padam with an exponent of 1 over something, tuned in its learning rate."""
+    """Returns Padam with the exponent 1 / `denominator`. Only its learning rate is tuned."""
     optimizer = dataclasses.replace(PADAM, partial=1 / denominator, weight_decay=5e-4)
     space = space_of({"learning_rate": optimizer.search_space()["learning_rate"]})
     return Contender(name=f"padam_1_{denominator}", optimizer=optimizer, schedule=Cosine(), space=space)
@@ -79,7 +79,7 @@ STUDIES = {
         contenders=contenders(MultiStep(boundaries=(100, 150), factor=0.1)),
         trials=16,
         finalists=3,
-        finalist_seeds=2,  # 6 more runs of an optimizer, which has 21 without them
+        finalist_seeds=2,  # 6 more runs of each optimizer, in addition to 21
         seeds=5,
         track_test=True,
         targets=(Target(workload="cifar10_resnet18", measure="validation_accuracy", value=0.92),),
@@ -91,7 +91,7 @@ STUDIES = {
         workloads=(dataclasses.replace(RESNET20, epochs=3),),
         contenders=contenders(Cosine()),
         trials=4,
-        finalists=0,  # as it was recorded
+        finalists=0,  # as in the recorded results
         seeds=3,
         track_test=True,
         targets=(Target(workload="cifar10_resnet20", measure="validation_accuracy", value=0.6),),
@@ -104,7 +104,7 @@ STUDIES = {
         contenders=tuple(padam_at(denominator) for denominator in (16, 8, 4, 2)),
         trials=8,
         finalists=2,
-        finalist_seeds=2,  # 4 more runs of an optimizer, which has 13 without them
+        finalist_seeds=2,  # 4 more runs of each optimizer, in addition to 13
         seeds=5,
         track_test=True,
         targets=(Target(workload="cifar10_resnet20", measure="validation_accuracy", value=0.8),),

@@ -1,7 +1,7 @@
-"""defaults: every optimizer at its default hyperparameters, over several workloads.
+"""defaults: every optimizer with its default hyperparameters, on several workloads.
 
-Asks:    whether trying many optimizers as they come can stand for tuning one (Schmidt, Schneider & Hennig, "Descending
-         through a Crowded Valley", 2021, found that it often can).
+Asks:    whether trying many optimizers with default hyperparameters can replace tuning one (Schmidt, Schneider &
+         Hennig, "Descending through a Crowded Valley", 2021, found that it often can).
 Run:     make compare STUDY=defaults
 """
 
@@ -30,7 +30,7 @@ STUDIES = {
         contenders=tuple(
             Contender(name=name, optimizer=optimizer, schedule=SCHEDULES[optimizer.schedule.name], space=Space())
             for name, optimizer in OPTIMIZERS.items()
-            if not optimizer.line_search  # which cannot be trained in batches
+            if not optimizer.line_search  # line searches cannot be trained in batches
         ),
         seeds=3,
         targets=(

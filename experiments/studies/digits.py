@@ -1,11 +1,11 @@
 """digits: six optimizers on a small network and real digits, tuned, in minutes.
 
-Asks:    which of the seed studies' optimizers to train a small network with, each tuned by 8 trials of 10 epochs. The
-         best 4 of them are trained again with 2 other seeds before one is selected.
+Asks:    which of the seed studies' optimizers trains a small network best. Each is tuned with 8 trials of 10 epochs.
+         Its best 4 trials are trained again with 2 other seeds before one is selected.
 Spaces:  those of `Optimizer.search_space`: the same number of decades of learning rates and of weight decays for each.
-         Padam's contains AMSGrad's, since Padam is AMSGrad at the exponent 1/2. For that it searches its exponent too,
-         with the same number of trials as the others: if a method has more hyperparameters, tuning them is part of its
-         cost. In a Sobol sequence each hyperparameter by itself is covered as well as if there were fewer.
+         Padam's space contains AMSGrad's, since Padam with the exponent 1/2 is AMSGrad. For this, Padam also searches
+         its exponent, with the same number of trials as the others: if a method has more hyperparameters, tuning them
+         is part of its cost. A Sobol sequence covers each single hyperparameter as well as if there were fewer.
 Run:     make compare
 """
 
@@ -39,7 +39,7 @@ STUDIES = {
         trials=8,
         finalists=4,
         finalist_seeds=2,
-        seeds=8,  # as many runs as there are trials, and runs of finalists, so that one compiled program trains all
+        seeds=8,  # the number of trials, and of runs of finalists, so that one compiled program trains all
         targets=(Target(workload="digits_cnn", measure="validation_accuracy", value=0.95),),
     ),
 }

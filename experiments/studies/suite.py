@@ -1,21 +1,22 @@
 """suite: the optimizers that people ask for most, tuned, on small workloads of many kinds.
 
 Asks:    which optimizer is the best default over workloads of many kinds, and how soon it reaches good results.
-Targets: one rule for all workloads, as AlgoPerf sets its targets (Dahl et al., 2023): the result that the better of two
+Targets: one rule for all workloads, like the targets of AlgoPerf (Dahl et al., 2023): the result that the better of two
          standard optimizers, SGD with momentum and AdamW, has after 75% of the steps, in the median over 8 seeds. Each
          is tuned with 8 trials by the validation loss. The result is the headline metric on the validation examples. It
          is rounded to three digits, away from the optimum.
-Admits:  a workload, if the best and the worst of several optimizers differ by at least three standard deviations of a
-         seed, in the headline metric or in the steps to the target. The optimizers are SGD with momentum, AdamW, Muon,
-         Lion and RMSprop, tuned in the same way. The deviation is the median over them. In the recorded study, with 12
-         trials and 12 seeds, these five differ by 3.0 deviations on poisson_mini, by 3.2 to 38 on ten others, and by
-         1.6 on diamonds_mlp_mini, where it was 5.3 with 8 trials.
+Admits:  a workload, if the best and the worst of several optimizers differ by at least three standard deviations over
+         seeds, in the headline metric or in the number of steps to the target. The optimizers are SGD with momentum,
+         AdamW, Muon, Lion and RMSprop, tuned in the same way. The deviation is the median over the optimizers. In the
+         recorded study, with 12 trials and 12 seeds, these five differ by 3.0 deviations on poisson_mini, by 3.2 to 38
+         on ten others, and by 1.6 on diamonds_mlp_mini (5.3 with 8 trials).
 Spaces:  those of `Optimizer.search_space`: learning rate and weight decay, the same numbers of decades for each. Padam
-         searches its exponent, too. Prodigy finds its learning rate, and searches the weight decay alone.
-Select:  the trial with the lowest validation loss at the end. Targets measure the confirmations alone.
+         also searches its exponent. Prodigy finds its learning rate itself, and searches only the weight decay.
+Select:  the trial with the lowest validation loss at the end. Targets are measured only in the confirmations.
 Trials:  the same on every workload, so that the results also show which single setting is the best.
-Expect:  one optimizer's part, 36 runs on each workload, takes 803 s of a core of an Intel Xeon with AVX-512 (AdamW,
-         without a compilation cache), so 7 minutes or more on two cores. Others used the machine, so that it took 24.
+Expect:  the runs of one optimizer, 36 on each workload, take 803 s of one core of an Intel Xeon with AVX-512 (AdamW,
+         without a compilation cache), so at least 7 minutes on two cores. They took 24 minutes while other programs
+         used the machine.
 Run:     jaxopt-bench compare suite --optimizers adamw
 """
 
@@ -39,8 +40,8 @@ TARGETS = {
     "noisy_quadratic_mini": ("validation_gap", 0.064),
     "mnist1d_cnn_mini": ("validation_accuracy", 0.958),
 }
-"""The measure and the value to reach, by workload, in the order in which the record has them."""
-MOST_ASKED_FOR = (  # first
+"""The measure and the value to reach, by workload, in the order of the recorded results."""
+MOST_ASKED_FOR = (  # in this order
     "adamw",
     "momentum",
     "adam",
@@ -75,7 +76,7 @@ MODIFIED: dict[str, Optimizer] = {
     "cautious_adamw": AdamW(cautious=True),
     "mars_adamw": AdamW(mars_gamma=0.025),
 }
-"""Those that are not the optimizers of the same name with default values."""
+"""The optimizers that differ from the optimizer of the same name with default values."""
 
 
 def contender(name: str) -> Contender:
@@ -94,7 +95,7 @@ STUDIES = {
         trials=12,
         finalists=4,
         finalist_seeds=3,
-        seeds=12,  # as many runs as there are trials, and runs of finalists, so that one compiled program trains all
+        seeds=12,  # the number of trials, and of runs of finalists, so that one compiled program trains all
         same_trials=True,
         targets=tuple(Target(workload=w, measure=measure, value=value) for w, (measure, value) in TARGETS.items()),
     ),

@@ -1,4 +1,4 @@
-"""Small official-looking archives made on the spot, and, where the machine has it, the full CIFAR-100 prepared once."""
+"""Fixtures: small archives in the official formats, and the full CIFAR-100, prepared once, if it is available."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KINDS = ("coarse", "fine")
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes both CIFARs data sets of 20 and 10 examples for the length of a test."""
+    """Reduces CIFAR-10 and CIFAR-100 to 20 training examples and 10 test examples for the duration of a test."""
     for name in ("cifar10", "cifar100"):
         spec = dataclasses.replace(DATASETS[name], train_examples=TRAIN, test_examples=TEST)
         monkeypatch.setitem(DATASETS, name, spec)
@@ -32,7 +32,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def cifar100_files(small: None) -> Files:
-    """The files of a small CIFAR-100: random bytes, labels in range."""
+    """The files of a small CIFAR-100: random pixels and valid random labels."""
     rng = np.random.default_rng(0)
 
     def records(count: int) -> bytes:
@@ -49,7 +49,7 @@ def cifar100_files(small: None) -> Files:
 
 @pytest.fixture
 def cifar10_files(small: None) -> Files:
-    """The files of a small CIFAR-10: five training files and the empty last line of the official list of names."""
+    """The files of a small CIFAR-10: five training files and, as in the official list of names, an empty last line."""
     rng = np.random.default_rng(1)
 
     def records(count: int) -> bytes:
@@ -64,7 +64,7 @@ def cifar10_files(small: None) -> Files:
 
 @pytest.fixture
 def python10_files(cifar10_files: Files) -> Files:
-    """The same examples as `cifar10_files`, as the Python version has them."""
+    """The same examples as `cifar10_files`, in the format of CIFAR's Python version."""
     batches = {name: cifar10_files[f"{name}.bin"] for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")}
     names = cifar10_files["batches.meta.txt"].split()
     meta = {b"num_cases_per_batch": TRAIN // 5, b"label_names": names, b"num_vis": 3072}
@@ -77,7 +77,7 @@ def python10_files(cifar10_files: Files) -> Files:
 
 @pytest.fixture
 def python100_files(cifar100_files: Files) -> Files:
-    """The same examples as `cifar100_files`, as the Python version has them."""
+    """The same examples as `cifar100_files`, in the format of CIFAR's Python version."""
     names = {f"{kind}_label_names".encode(): cifar100_files[f"{kind}_label_names.txt"].split() for kind in KINDS}
     keys = [b"coarse_labels", b"fine_labels"]
     splits = {split: pickled(cifar100_files[f"{split}.bin"], keys) for split in ("train", "test")}
@@ -85,7 +85,7 @@ def python100_files(cifar100_files: Files) -> Files:
 
 
 def pickled(records: bytes, keys: list[bytes]) -> bytes:
-    """Returns binary records as the Python version's pickle file."""
+    """Converts binary records to a pickle file of the Python version."""
     rows = np.frombuffer(records, np.uint8).reshape(-1, len(keys) + 3072)
     labels = {key: rows[:, i].tolist() for i, key in enumerate(keys)}
     names = [f"some_file_s_{i:06}.png".encode() for i in range(len(rows))]
@@ -96,7 +96,7 @@ def pickled(records: bytes, keys: list[bytes]) -> bytes:
 
 @pytest.fixture
 def make_archive(tmp_path: Path) -> Callable[..., Path]:
-    """Writes files as members of a `.tar.gz`, under a prefix."""
+    """Returns a function that writes files as members of a `.tar.gz` archive, under a prefix."""
 
     def make(files: Files, prefix: str = "cifar-100-binary/", name: str = "archive.tar.gz") -> Path:
         path = tmp_path / name
@@ -118,7 +118,7 @@ def small_cifar100(cifar100_files: Files, make_archive: Callable[..., Path]) -> 
 
 @pytest.fixture(scope="session")
 def python() -> Callable[..., str]:
-    """Runs a program in a process of its own and returns what it prints."""
+    """Returns a function that runs a program in its own process and returns its output."""
 
     def run(program: str, *arguments: object) -> str:
         command = [sys.executable, "-c", program, *map(str, arguments)]
@@ -131,7 +131,7 @@ def python() -> Callable[..., str]:
 
 @pytest.fixture(scope="session")
 def official() -> Path:
-    """The folder with the real archives and their unpacked folders."""
+    """The folder with the official archives and their unpacked folders."""
     folder = os.environ.get("JAXOPT_BENCH_CIFAR_DIR")
     if not folder:
         pytest.skip(
@@ -143,7 +143,7 @@ def official() -> Path:
 
 @pytest.fixture(scope="session")
 def full_cifar100(official: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory in which the whole CIFAR-100 was prepared from the official archive."""
+    """A data directory with the full CIFAR-100, prepared from the official archive."""
     data_dir = tmp_path_factory.mktemp("tfds")
     prepare("cifar100", official / "cifar-100-binary.tar.gz", data_dir)
     return data_dir

@@ -1,4 +1,4 @@
-"""Writes pickle files byte for byte as Python 2 did for the official archives, and hostile ones by hand."""
+"""Writes pickle files with exactly the bytes of Python 2, which wrote the official archives."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def python2_pickle(values: Mapping[bytes, bytes | int | list[bytes] | list[int] | np.ndarray]) -> bytes:
-    """Returns what Python 2's `cPickle.dump(values, file, 2)` writes."""
+    """Returns the bytes that `cPickle.dump(values, file, 2)` writes in Python 2."""
     writer = _Writer()
     writer.out += b"\x80\x02}"
     writer.remember()

@@ -1,4 +1,4 @@
-"""The official archives: what is read from them, and what each kind of damage is called."""
+"""Reading the official archives, and the error messages for each kind of damage."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_record_is_two_labels_and_three_planes(small_cifar100: Path, cifar100_
         assert train.images[7, row, column, channel] == record[2 + 1024 * channel + 32 * row + column]
 
 
-def test_archive_folder_and_parent_folder_hold_the_same(
+def test_archive_folder_and_parent_folder_give_the_same_data(
     small_cifar100: Path, cifar100_files: Files, tmp_path: Path
 ) -> None:
     folder = unpack(cifar100_files, tmp_path / "unpacked" / "cifar-100-binary")
@@ -61,7 +61,7 @@ def test_archive_folder_and_parent_folder_hold_the_same(
     assert_same(read100(small_cifar100), read100(folder.parent))
 
 
-def test_the_training_files_of_cifar10_follow_each_other(
+def test_the_training_files_of_cifar10_are_read_in_order(
     cifar10_files: Files, make_archive: Callable[..., Path]
 ) -> None:
     contents = read_cifar(make_archive(cifar10_files, "cifar-10-batches-bin/"), DATASETS["cifar10"])
@@ -71,7 +71,7 @@ def test_the_training_files_of_cifar10_follow_each_other(
 
 
 @pytest.mark.parametrize("prefix", ["/etc/cifar-100-binary/", "../../cifar-100-binary/", "./", ""])
-def test_where_members_claim_to_lie_does_not_matter(
+def test_the_folders_in_the_names_of_members_are_ignored(
     prefix: str, small_cifar100: Path, cifar100_files: Files, make_archive: Callable[..., Path], tmp_path: Path
 ) -> None:
     source = make_archive(cifar100_files, prefix, "odd.tar.gz")
@@ -96,13 +96,13 @@ def test_a_link_is_not_followed(cifar100_files: Files, tmp_path: Path) -> None:
         read100(source)
 
 
-def test_a_path_that_does_not_exist(small: None, tmp_path: Path) -> None:
+def test_a_path_that_does_not_exist_is_refused(small: None, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.tar\.gz does not exist. Expected cifar-100-binary"):
         read100(tmp_path / "nowhere.tar.gz")
 
 
 @pytest.mark.parametrize("content", [b"", b"not an archive at all", b"\x1f\x8b but not gzip"])
-def test_a_file_that_is_no_archive(content: bytes, small: None, tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_archive_is_refused(content: bytes, small: None, tmp_path: Path) -> None:
     source = tmp_path / "wrong.tar.gz"
     source.write_bytes(content)
     with pytest.raises(UserError, match=r"wrong\.tar\.gz is .*(not a tar or zip|truncated or damaged)"):
@@ -110,7 +110,7 @@ def test_a_file_that_is_no_archive(content: bytes, small: None, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("header", [{"size": 30 * "9"}, {"size": "-5"}, {"GNU.sparse.map": "0,a"}])
-def test_headers_whose_numbers_are_none(header: dict[str, str], small: None, tmp_path: Path) -> None:
+def test_headers_with_invalid_numbers_are_refused(header: dict[str, str], small: None, tmp_path: Path) -> None:
     source = tmp_path / "wrong.tar.gz"
     with tarfile.open(source, "w:gz", format=tarfile.PAX_FORMAT) as archive:
         member = tarfile.TarInfo("cifar-100-binary/train.bin")
@@ -121,14 +121,14 @@ def test_headers_whose_numbers_are_none(header: dict[str, str], small: None, tmp
 
 
 @pytest.mark.parametrize("share", [0.01, 0.3, 0.5, 0.9, 0.9999])
-def test_a_truncated_archive(share: float, small_cifar100: Path) -> None:
+def test_a_truncated_archive_is_refused(share: float, small_cifar100: Path) -> None:
     whole = small_cifar100.read_bytes()
     small_cifar100.write_bytes(whole[: int(share * len(whole))])
     with pytest.raises(UserError, match="truncated or damaged"):
         read100(small_cifar100)
 
 
-def test_a_flipped_byte_in_an_archive(small_cifar100: Path) -> None:
+def test_a_flipped_bit_in_an_archive_is_detected(small_cifar100: Path) -> None:
     content = bytearray(small_cifar100.read_bytes())
     content[len(content) // 2] ^= 0x10
     small_cifar100.write_bytes(content)
@@ -137,7 +137,9 @@ def test_a_flipped_byte_in_an_archive(small_cifar100: Path) -> None:
 
 
 @pytest.mark.parametrize("file", ["train.bin", "test.bin", "fine_label_names.txt", "coarse_label_names.txt"])
-def test_a_missing_member(file: str, cifar100_files: Files, make_archive: Callable[..., Path], tmp_path: Path) -> None:
+def test_the_error_for_a_missing_member_names_it(
+    file: str, cifar100_files: Files, make_archive: Callable[..., Path], tmp_path: Path
+) -> None:
     del cifar100_files[file]
     for source in (make_archive(cifar100_files), unpack(cifar100_files, tmp_path / "unpacked")):
         with pytest.raises(UserError, match=f"lacks {file} .*it holds"):
@@ -154,7 +156,7 @@ def test_a_missing_member(file: str, cifar100_files: Files, make_archive: Callab
         (0, "holds 0 examples. Expected 20"),
     ],
 )
-def test_a_wrong_size(
+def test_a_member_of_a_wrong_size_is_refused(
     size: int, message: str, cifar100_files: Files, make_archive: Callable[..., Path], tmp_path: Path
 ) -> None:
     cifar100_files["train.bin"] = bytes(size)
@@ -167,7 +169,7 @@ def test_a_wrong_size(
     ("byte", "value", "message"),
     [(0, 20, "coarse_label is 20. Expected 0 to 19"), (1, 100, "label is 100. Expected 0 to 99")],
 )
-def test_a_label_out_of_range(
+def test_a_label_out_of_range_is_refused(
     byte: int, value: int, message: str, cifar100_files: Files, make_archive: Callable[..., Path]
 ) -> None:
     content = bytearray(cifar100_files["test.bin"])
@@ -186,7 +188,7 @@ def test_a_label_out_of_range(
         (b"x" * 100_000, "too many for a list of names"),
     ],
 )
-def test_a_wrong_list_of_names(
+def test_a_wrong_list_of_names_is_refused(
     content: bytes, message: str, cifar100_files: Files, make_archive: Callable[..., Path]
 ) -> None:
     cifar100_files["fine_label_names.txt"] = content
@@ -194,13 +196,13 @@ def test_a_wrong_list_of_names(
         read100(make_archive(cifar100_files))
 
 
-def test_the_other_cifar_is_named_by_what_it_holds(cifar10_files: Files, make_archive: Callable[..., Path]) -> None:
+def test_the_error_for_the_other_cifar_lists_its_files(cifar10_files: Files, make_archive: Callable[..., Path]) -> None:
     with pytest.raises(UserError, match=r"lacks train\.bin \(it holds cifar-10-batches-bin/data_batch_1\.bin"):
         read100(make_archive(cifar10_files, "cifar-10-batches-bin/"))
 
 
 @pytest.mark.parametrize(("name", "folder"), [("cifar10", "cifar-10-batches-bin"), ("cifar100", "cifar-100-binary")])
-def test_the_real_archives_are_whole(official: Path, name: str, folder: str) -> None:
+def test_the_official_archives_are_complete(official: Path, name: str, folder: str) -> None:
     contents = read_cifar(official / folder, DATASETS[name])
     for split in DATASET_SPLITS:
         counts = np.bincount(contents.splits[split].labels["label"])
@@ -218,7 +220,7 @@ def make_zip(files: Files, path: Path, prefix: str = "cifar-100-binary/", method
 
 @pytest.mark.parametrize("mode", ["w:", "w:gz", "w:bz2", "w:xz"])
 @pytest.mark.parametrize("version", ["cifar100_files", "python100_files"])
-def test_a_tar_is_told_by_its_content(
+def test_a_tar_archive_is_recognised_by_its_content(
     mode: str, version: str, request: pytest.FixtureRequest, small_cifar100: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "any-name"
@@ -250,7 +252,7 @@ def test_the_python_version_has_the_same_examples(
         assert_same(read_cifar(source, DATASETS[name]), expected)
 
 
-def test_where_both_versions_are_the_binary_one_is_read(
+def test_the_binary_version_is_read_if_both_versions_are_present(
     python100_files: Files, cifar100_files: Files, small_cifar100: Path, tmp_path: Path
 ) -> None:
     hostile = {**python100_files, "meta": b"cos\nsystem\nU\x09touch RAN\x85R."}
@@ -273,7 +275,7 @@ def test_a_python_version_that_would_run_code_is_refused(
     assert not (tmp_path / "RAN").exists()
 
 
-def test_a_python_version_that_is_not_whole(python100_files: Files, cifar100_files: Files, tmp_path: Path) -> None:
+def test_a_damaged_python_version_is_refused(python100_files: Files, cifar100_files: Files, tmp_path: Path) -> None:
     def refused(message: str, **files: bytes) -> None:
         folder = unpack({**python100_files, **files}, tmp_path / f"folder{len(list(tmp_path.iterdir()))}")
         with pytest.raises(UserError, match=message):
@@ -298,7 +300,9 @@ def test_a_python_version_that_is_not_whole(python100_files: Files, cifar100_fil
     refused(r"lacks test \(it holds file\.txt~, meta, train\)")
 
 
-def test_the_wrong_python_version_is_named(python10_files: Files, make_archive: Callable[..., Path]) -> None:
+def test_the_error_for_the_wrong_python_version_names_the_expected_one(
+    python10_files: Files, make_archive: Callable[..., Path]
+) -> None:
     with pytest.raises(UserError, match=r"lacks train.* \(it holds cifar-10-batches-py/data_b.*cifar-100-python"):
         read100(make_archive(python10_files, "cifar-10-batches-py/"))
 
@@ -310,7 +314,7 @@ def test_the_full_python_version_has_the_same_examples(official: Path, tmp_path:
     files = {split: pickled((binary / f"{split}.bin").read_bytes(), keys) for split in DATASET_SPLITS}
     lists = {f"{kind}_label_names": (binary / f"{kind}_label_names.txt").read_bytes() for kind in ("fine", "coarse")}
     meta = python2_pickle({name.encode(): content.split() for name, content in lists.items()})
-    # The checksum of the official file, as torchvision has it.
+    # The checksum of the official file, as recorded in torchvision.
     assert hashlib.md5(meta).hexdigest() == "7973b15100ade9c7d40fb424638fde48"
     source = make_zip({**files, "meta": meta}, tmp_path / "x.zip", method=zipfile.ZIP_STORED)
     assert_same(read100(source), read100(binary))
@@ -332,7 +336,9 @@ def bomb(path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["train", "other", "header", "members", "member of a zip", "bzip2"])
-def test_bombs_are_refused_in_little_memory(kind: str, small: None, tmp_path: Path, python: Callable[..., str]) -> None:
+def test_decompression_bombs_are_refused_in_little_memory(
+    kind: str, small: None, tmp_path: Path, python: Callable[..., str]
+) -> None:
     bomb(tmp_path / "bomb", kind)
     assert (tmp_path / "bomb").stat().st_size < 5 << 20
     program = (
@@ -365,13 +371,13 @@ def test_a_pipe_is_refused_at_once(small: None, tmp_path: Path) -> None:
         read100(tmp_path / "folder")
 
 
-def test_foreign_files_in_a_folder_do_no_harm(cifar100_files: Files, small_cifar100: Path, tmp_path: Path) -> None:
+def test_unrelated_files_in_a_folder_are_ignored(cifar100_files: Files, small_cifar100: Path, tmp_path: Path) -> None:
     folder = unpack({**cifar100_files, ".DS_Store": b"x", "._train.bin": b"x", "Thumbs.db": b""}, tmp_path / "folder")
     (folder / "train").mkdir()
     assert_same(read100(folder), read100(small_cifar100))
 
 
-def test_a_damaged_zip(cifar100_files: Files, tmp_path: Path) -> None:
+def test_a_damaged_zip_is_refused(cifar100_files: Files, tmp_path: Path) -> None:
     path = make_zip(cifar100_files, tmp_path / "x.zip")
     whole = path.read_bytes()
     for content in (whole[: len(whole) // 2], whole[:1000] + b"xxxx" + whole[1004:]):

@@ -1,4 +1,4 @@
-"""Augmentation against NumPy loops and SciPy, and the distributions of its draws."""
+"""Augmentation against NumPy loops and SciPy, and the distributions of its random draws."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_crop_is_a_window_of_the_padded_image(images: np.ndarray) -> None:
     )
 
 
-def test_flip_mirrors_the_chosen_only(images: np.ndarray) -> None:
+def test_flip_mirrors_only_the_chosen_images(images: np.ndarray) -> None:
     chosen = np.array([True, False, True, True, False, False])
     expected = [image[:, ::-1] if flip else image for image, flip in zip(images, chosen, strict=True)]
     np.testing.assert_array_equal(jax.jit(_flip)(jnp.asarray(float_images(images)), jnp.asarray(chosen)), expected)
@@ -77,7 +77,7 @@ def test_a_quarter_turn_of_a_square_is_exact_to_rounding() -> None:
     assert min(np.abs(turned - other).max() for other in either) < 0.01
 
 
-def test_changing_nothing_is_normalising(images: np.ndarray) -> None:
+def test_an_empty_augmentation_only_normalises(images: np.ndarray) -> None:
     plain = augment(Augmentation(), images, 0, 0, MEAN, STD)
     np.testing.assert_array_equal(plain, jax.jit(normalise)(images, MEAN, STD))
     expected = (images / 255 - np.array(MEAN)) / np.array(STD)
@@ -85,14 +85,14 @@ def test_changing_nothing_is_normalising(images: np.ndarray) -> None:
     assert plain.dtype == jnp.float32
 
 
-def test_cutout_leaves_the_mean(images: np.ndarray) -> None:
+def test_cutout_fills_with_the_mean(images: np.ndarray) -> None:
     cut = augment(Augmentation(cutout=40), images, 0, 0, MEAN, STD)
     half = np.abs(cut) < 1e-7
     assert half.all(axis=(1, 2, 3)).all(), "a square larger than twice the image covers it from any centre"
 
 
 def test_crop_offsets_are_uniform() -> None:
-    # Each pixel tells its place, so that the middle pixel tells the offset.
+    # The value of each pixel is its index, so that the value of the middle pixel gives the offset of the crop.
     size, padding, batch = 16, 2, 4000
     place = np.arange(size * size, dtype=np.uint8).reshape(1, size, size, 1)
     seen = augment(Augmentation(crop_padding=padding), np.repeat(place, batch, 0), 3, 5, (0.0,), (1 / 255,))
@@ -112,7 +112,7 @@ def test_half_of_the_images_are_flipped() -> None:
 
 
 def test_rotation_angles_are_uniform_within_the_limit() -> None:
-    # A bright pixel off the centre; the centre of mass of what it turns into gives the angle.
+    # One bright pixel, away from the centre. After the rotation, its centre of mass gives the angle.
     image = np.zeros((500, 41, 41, 1), np.uint8)
     image[:, 20, 36] = 255
     turned = np.asarray(augment(Augmentation(rotation=30.0), image, 0, 0, (0.0,), (1.0,)))[..., 0]
@@ -131,7 +131,7 @@ def test_cutout_centres_reach_every_pixel() -> None:
     assert ((holes - 2000 / 24) ** 2 / (2000 / 24)).sum() < scipy.stats.chi2.isf(1e-4, 23)
 
 
-def test_seed_and_step_decide_the_draws(images: np.ndarray) -> None:
+def test_seed_and_step_determine_the_draws(images: np.ndarray) -> None:
     first = augment(EVERYTHING, images, 1, 2, MEAN, STD)
     np.testing.assert_array_equal(first, augment(EVERYTHING, images, 1, 2, MEAN, STD))
     for seed, step in [(1, 3), (2, 2)]:
@@ -162,7 +162,7 @@ def test_more_than_half_a_turn_is_refused() -> None:
         Augmentation(rotation=181.0)
 
 
-def test_what_is_switched_off_is_not_computed() -> None:
+def test_disabled_augmentations_are_not_computed() -> None:
     def primitives(augmentation: Augmentation) -> str:
         shape = jax.ShapeDtypeStruct((2, 8, 8, 3), jnp.uint8)
         return str(jax.make_jaxpr(lambda x: augment_uncompiled(augmentation, x, 0, 0, MEAN, STD))(shape))
@@ -172,7 +172,7 @@ def test_what_is_switched_off_is_not_computed() -> None:
     assert "gather" in primitives(Augmentation(rotation=1.0))
 
 
-def test_every_byte_survives_normalisation_and_what_is_beyond_them_is_cut_off() -> None:
+def test_denormalise_restores_every_byte_and_clips_values_out_of_range() -> None:
     every = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 16, 16, 3)
     np.testing.assert_array_equal(denormalise(normalise(every, MEAN, STD), MEAN, STD), every)
     beyond = normalise(jnp.asarray([-3.0, 2.4, 2.6, 260.0]).reshape(1, 2, 2, 1), (0.5,), (0.2,))

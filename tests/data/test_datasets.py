@@ -1,4 +1,4 @@
-"""Loading by name: digits without preparation, the cache at work, and what is imported when."""
+"""Loading data sets by name: the digits without preparation, the use of the cache, and the imported modules."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def digits_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def digits(digits_dir: Path, tmp_path: Path) -> Path:
-    """A copy that a test may damage."""
+    """A copy of the digits that a test may damage."""
     shutil.copytree(digits_dir, tmp_path / "tfds")
     return tmp_path / "tfds"
 
@@ -47,7 +47,7 @@ def decoded(data_dir: Path) -> Path:
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_digits_are_scikit_learns(digits_dir: Path, split: str) -> None:
+def test_the_digits_are_those_of_the_packaged_file(digits_dir: Path, split: str) -> None:
     data = load("digits", digits_dir)
     with np.load(Path(records.__file__).parent / "digits" / "digits.npz") as arrays:
         chosen = arrays["is_test"] == (split == "test")
@@ -61,7 +61,7 @@ def test_digits_are_scikit_learns(digits_dir: Path, split: str) -> None:
     assert data.class_names == tuple("0123456789")
 
 
-def test_the_digits_file_is_what_its_readme_makes() -> None:
+def test_the_digits_file_is_the_result_of_the_code_in_its_readme() -> None:
     from sklearn import datasets
     from sklearn import model_selection as selection
 
@@ -73,13 +73,13 @@ def test_the_digits_file_is_what_its_readme_makes() -> None:
         np.testing.assert_array_equal(np.flatnonzero(arrays["is_test"]), np.sort(test))
 
 
-def test_every_class_is_in_both_splits_of_digits_in_proportion(digits_dir: Path) -> None:
+def test_both_splits_of_digits_have_the_same_class_proportions(digits_dir: Path) -> None:
     data = load("digits", digits_dir)
     train, test = (np.bincount(data.split(name).labels) for name in ("train", "test"))
     np.testing.assert_allclose(test / (train + test), 360 / 1797, atol=0.01)
 
 
-def test_an_absent_cifar_says_where_it_looked_and_how_to_get_it(tmp_path: Path) -> None:
+def test_the_error_for_an_absent_cifar_names_the_folder_and_how_to_prepare_it(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         load("cifar100", tmp_path)
     for part in (
@@ -102,7 +102,7 @@ def test_unknown_names_are_refused(digits_dir: Path) -> None:
         load("digits", digits_dir).split("valid")  # type: ignore[arg-type]
 
 
-def test_a_cached_start_imports_nothing_of_tfds(digits_dir: Path, python: Callable[..., str]) -> None:
+def test_loading_from_the_cache_does_not_import_tfds(digits_dir: Path, python: Callable[..., str]) -> None:
     modules = set(json.loads(python(LOADED, digits_dir)))
     assert modules.isdisjoint({"tensorflow", "tensorflow_datasets", "array_record", "PIL", "sklearn"})
 
@@ -113,7 +113,7 @@ def test_preparing_and_decoding_import_no_tensorflow(tmp_path: Path, python: Cal
     assert modules.isdisjoint({"tensorflow", "sklearn", "scipy"})
 
 
-def test_a_machine_without_tfds_is_told_what_it_needs(digits: Path, python: Callable[..., str]) -> None:
+def test_without_tfds_the_error_names_the_packages_to_install(digits: Path, python: Callable[..., str]) -> None:
     shutil.rmtree(decoded(digits))
     hidden = "import sys; sys.modules['tensorflow_datasets'] = None\n" + LOADED.replace(
         'data = load("digits", Path(sys.argv[1]))',
@@ -124,7 +124,7 @@ def test_a_machine_without_tfds_is_told_what_it_needs(digits: Path, python: Call
     assert "Install tensorflow-datasets, array-record and pillow" in python(hidden, digits)
 
 
-def test_the_test_split_is_not_opened_until_asked_for(digits: Path) -> None:
+def test_the_test_split_is_not_opened_until_it_is_requested(digits: Path) -> None:
     (decoded(digits) / "test_images.npy").unlink()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -135,7 +135,7 @@ def test_the_test_split_is_not_opened_until_asked_for(digits: Path) -> None:
 
 
 @pytest.mark.parametrize("file", ["train_images.npy", "train_labels.npy", "decoded.json"])
-def test_a_damaged_cache_is_built_again(digits: Path, digits_dir: Path, file: str) -> None:
+def test_a_damaged_cache_is_rebuilt(digits: Path, digits_dir: Path, file: str) -> None:
     path = decoded(digits) / file
     content = bytearray(path.read_bytes())
     content[len(content) // 2 : len(content) // 2 + 2] = b"\x00\x00"
@@ -148,7 +148,7 @@ def test_a_damaged_cache_is_built_again(digits: Path, digits_dir: Path, file: st
         assert (decoded(digits) / sound.name).read_bytes() == sound.read_bytes()
 
 
-def test_a_cache_of_other_records_is_built_again(digits: Path) -> None:
+def test_a_cache_of_other_records_is_rebuilt(digits: Path) -> None:
     values = json.loads((decoded(digits) / "decoded.json").read_text())
     values["records"] = {name: size + 1 for name, size in values["records"].items()}
     (decoded(digits) / "decoded.json").write_text(json.dumps(values))
@@ -159,7 +159,7 @@ def test_a_cache_of_other_records_is_built_again(digits: Path) -> None:
         load("digits", digits).split("train")
 
 
-def test_where_nothing_can_be_written_it_decodes_in_memory(digits: Path, digits_dir: Path) -> None:
+def test_data_are_decoded_in_memory_if_the_cache_cannot_be_written(digits: Path, digits_dir: Path) -> None:
     shutil.rmtree(decoded(digits))
     decoded(digits).write_text("stands where the folder would be made, which stops even the superuser")
     with pytest.warns(UserWarning, match=r"cannot be kept in .*decoded again each time") as caught:
@@ -172,7 +172,7 @@ def test_where_nothing_can_be_written_it_decodes_in_memory(digits: Path, digits_
         np.testing.assert_array_equal(data.split(name).labels, whole.split(name).labels)
 
 
-def test_processes_that_start_at_once_do_not_harm_each_other(tmp_path: Path, digits_dir: Path) -> None:
+def test_processes_that_start_at_the_same_time_do_not_interfere(tmp_path: Path, digits_dir: Path) -> None:
     command = [sys.executable, "-c", LOADED, str(tmp_path)]
     pipe = subprocess.PIPE
     running = [subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) for _ in range(2)]
@@ -188,7 +188,7 @@ def test_processes_that_start_at_once_do_not_harm_each_other(tmp_path: Path, dig
 
 
 @pytest.mark.slow
-def test_the_whole_cifar100_is_what_the_archive_holds(full_cifar100: Path, official: Path) -> None:
+def test_the_full_cifar100_equals_the_content_of_the_archive(full_cifar100: Path, official: Path) -> None:
     data = load("cifar100", full_cifar100)
     contents = read_cifar(official / "cifar-100-binary", DATASETS["cifar100"])
     assert data.class_names == contents.label_names["label"]
@@ -205,15 +205,15 @@ def test_the_whole_cifar100_is_what_the_archive_holds(full_cifar100: Path, offic
 
 
 @pytest.mark.slow
-def test_the_record_order_of_cifar100_is_tfdss_own(full_cifar100: Path) -> None:
+def test_the_record_order_of_cifar100_is_that_of_tfds(full_cifar100: Path) -> None:
     import tensorflow_datasets as tfds
 
-    # The first record of every train split of 50,000 that TFDS keys by number, as its catalogue shows for CIFAR-10.
+    # The first record of each train split of 50,000 examples with numbered keys, as TFDS's catalogue of CIFAR-10 shows.
     assert tfds.data_source("cifar100", data_dir=full_cifar100, split="train")[0]["id"] == b"train_16399"
 
 
 @pytest.mark.slow
-def test_a_second_start_of_cifar100_takes_well_below_a_second(full_cifar100: Path) -> None:
+def test_loading_cifar100_from_the_cache_takes_less_than_a_second(full_cifar100: Path) -> None:
     load("cifar100", full_cifar100).split("train")
     start = time.monotonic()
     split = load("cifar100", full_cifar100).split("train")
@@ -221,7 +221,7 @@ def test_a_second_start_of_cifar100_takes_well_below_a_second(full_cifar100: Pat
     assert time.monotonic() - start < 1
 
 
-def test_another_data_set_of_tfds_needs_one_row_where_it_is_prepared(
+def test_another_tfds_data_set_needs_only_one_row_once_it_is_prepared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import io

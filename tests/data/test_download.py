@@ -1,4 +1,4 @@
-"""Downloading: from a server that answers, and from hosts that do not."""
+"""Downloading from a server that responds, and from hosts that do not."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def served(small_cifar100: Path) -> Iterator[str]:
-    """The address of a server for the small archive."""
+    """The address of a server that provides the small archive."""
     handler = functools.partial(Quiet, directory=str(small_cifar100.parent))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -51,7 +51,7 @@ def test_a_downloaded_archive_is_prepared(served: str, tmp_path: Path, monkeypat
     assert list((tmp_path / "tfds" / "downloads").rglob("*.tar.gz")), "the archive is kept where TFDS looks for it"
 
 
-def test_what_the_server_does_not_have_is_an_error(
+def test_a_file_that_the_server_does_not_have_is_an_error(
     served: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from_url(monkeypatch, f"{served}/cifar-100-binary.tar.gz")
@@ -60,7 +60,9 @@ def test_what_the_server_does_not_have_is_an_error(
     assert not (tmp_path / "tfds").exists()
 
 
-def test_without_a_connection_it_fails_within_ten_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_without_a_connection_fails_within_ten_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from_url(monkeypatch, "https://jaxopt-bench.invalid/cifar-100-binary.tar.gz")  # RFC 2606: never resolves
     start = time.monotonic()
     with pytest.raises(UserError, match=r"cannot download .* --from PATH"):
@@ -69,7 +71,7 @@ def test_without_a_connection_it_fails_within_ten_seconds(tmp_path: Path, monkey
     assert not (tmp_path / "tfds").exists()
 
 
-def test_a_host_that_accepts_and_says_nothing_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_that_accepts_but_never_responds_times_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "_ANSWER_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         from_url(monkeypatch, f"http://127.0.0.1:{silent.getsockname()[1]}/cifar-100-binary.tar.gz")
@@ -77,7 +79,7 @@ def test_a_host_that_accepts_and_says_nothing_is_given_up(tmp_path: Path, monkey
             prepare("cifar100", data_dir=tmp_path / "tfds")
 
 
-def test_a_resolver_that_hangs_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_resolution_that_hangs_times_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "_TOTAL_SECONDS", 0.3)
 
     def hang(*_: object, **__: object) -> None:
@@ -91,5 +93,5 @@ def test_a_resolver_that_hangs_is_not_waited_for(tmp_path: Path, monkeypatch: py
     assert time.monotonic() - start < 2.5
 
 
-def test_all_steps_together_stay_below_ten_seconds() -> None:
+def test_the_time_limits_of_a_download_are_below_ten_seconds() -> None:
     assert download._ANSWER_SECONDS < download._TOTAL_SECONDS < 10

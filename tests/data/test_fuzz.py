@@ -1,4 +1,4 @@
-"""Archives and cached arrays that were damaged: refused, or rebuilt, and never read as something else."""
+"""Fuzz tests: damaged archives and caches are refused, rebuilt or read without harm, and never crash the reader."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def same(one: Contents, other: Contents) -> bool:
 
 
 @pytest.mark.parametrize("times", TIMES)
-def test_a_scrambled_archive_is_refused_or_is_what_it_was(times: int, small_cifar100: Path) -> None:
+def test_a_scrambled_archive_is_refused_or_read_unchanged(times: int, small_cifar100: Path) -> None:
     spec, content = DATASETS["cifar100"], small_cifar100.read_bytes()
     whole = read_cifar(small_cifar100, spec)
     refused = 0
@@ -46,7 +46,7 @@ def test_a_scrambled_archive_is_refused_or_is_what_it_was(times: int, small_cifa
 
 
 @pytest.mark.parametrize("times", TIMES)
-def test_an_archive_of_scrambled_members_is_refused_or_read_and_nothing_is_written(
+def test_scrambled_members_are_refused_or_read_and_no_file_is_written(
     times: int, small_cifar100: Path, tmp_path: Path
 ) -> None:
     spec, tar = DATASETS["cifar100"], gzip.decompress(small_cifar100.read_bytes())
@@ -67,7 +67,7 @@ def test_an_archive_of_scrambled_members_is_refused_or_read_and_nothing_is_writt
 
 
 @pytest.mark.parametrize("times", [10, pytest.param(200, marks=pytest.mark.slow)])
-def test_damaged_cached_arrays_are_made_anew(times: int, digits_dir: Path, tmp_path: Path) -> None:
+def test_damaged_cached_arrays_are_rebuilt(times: int, digits_dir: Path, tmp_path: Path) -> None:
     known = load("digits", digits_dir)
     whole = {split: known.split(split) for split in ("train", "test")}  # type: ignore[arg-type]
     shutil.copytree(digits_dir / "digits", tmp_path / "digits")
@@ -88,9 +88,7 @@ def test_damaged_cached_arrays_are_made_anew(times: int, digits_dir: Path, tmp_p
 
 
 @pytest.mark.parametrize("times", [40, pytest.param(1000, marks=pytest.mark.slow)])
-def test_a_damaged_account_of_the_records_is_refused_or_says_the_same(
-    times: int, digits_dir: Path, tmp_path: Path
-) -> None:
+def test_a_damaged_dataset_info_is_refused_or_gives_the_same_data(times: int, digits_dir: Path, tmp_path: Path) -> None:
     known = load("digits", digits_dir).split("test").inputs
     shutil.copytree(digits_dir / "digits", tmp_path / "digits")
     (path,) = tmp_path.rglob("dataset_info.json")
@@ -105,7 +103,7 @@ def test_a_damaged_account_of_the_records_is_refused_or_says_the_same(
 
 
 def _with_another_member(tar: bytes, dice: random.Random) -> bytes:
-    """Returns a tar in which one member more stands somewhere, of any name, type and size."""
+    """Returns the tar with one more member, of a random name, type and size, at a random position."""
     made = io.BytesIO()
     with tarfile.open(fileobj=io.BytesIO(tar)) as source, tarfile.open(fileobj=made, mode="w") as target:
         members = source.getmembers()

@@ -1,4 +1,4 @@
-"""Data directories with files of others in them: none is run, waited for, removed or changed."""
+"""Data directories with unrelated files: these are never executed, waited for, removed or changed."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ NAMES = [
 
 @pytest.fixture
 def digits(digits_dir: Path, tmp_path: Path) -> Path:
-    """The version folder of a copy that a test may change."""
+    """The version folder of a copy of the digits that a test may change."""
     shutil.copytree(digits_dir, tmp_path / "tfds")
     return tmp_path / "tfds" / "digits" / "1.0.0"
 
 
 @pytest.mark.parametrize("place", ["image", "another", "root", "nested", "old"])
-def test_a_class_that_a_folder_names_is_not_imported(
+def test_a_class_named_in_a_data_folder_is_not_imported(
     place: str, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / f"evilmod_{place}.py").write_text(f"open({str(tmp_path / 'RAN')!r}, 'w').close()\n")
@@ -78,7 +78,7 @@ def test_features_of_old_versions_of_tfds_are_read(digits: Path, digits_dir: Pat
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", "[" * 100_000, '{"featuresDict": 3}', " " * (17 << 20)])
-def test_a_damaged_description_of_the_features_is_named(digits: Path, content: str) -> None:
+def test_the_error_for_a_damaged_features_file_names_it(digits: Path, content: str) -> None:
     shutil.rmtree(digits / "decoded")
     (digits / "features.json").write_text(content)
     with pytest.raises(UserError, match=r"digits: features\.json"):
@@ -86,7 +86,7 @@ def test_a_damaged_description_of_the_features_is_named(digits: Path, content: s
 
 
 @pytest.mark.parametrize("format", ["EPS", "BMP", "TIFF", "GIF"])
-def test_images_are_read_as_png_or_jpeg_only(format: str) -> None:
+def test_only_png_and_jpeg_images_are_read(format: str) -> None:
     import io
 
     from PIL import Image
@@ -110,7 +110,7 @@ def test_images_of_another_shape_are_not_decoded(mode: str, size: tuple[int, int
 
 
 def snapshot(folder: Path) -> dict[str, Any]:
-    """Returns everything below a folder: bytes of files, targets of links, and what else there is."""
+    """Returns everything below a folder: bytes of files, targets of links, and the types of all other entries."""
     found: dict[str, Any] = {}
     for path in sorted(folder.rglob("*")):
         mode = path.lstat().st_mode
@@ -120,7 +120,7 @@ def snapshot(folder: Path) -> dict[str, Any]:
 
 
 def plant(folder: Path, outside: Path) -> None:
-    """Puts files, folders and links of a user into a folder, under names of all kinds."""
+    """Adds files, folders and links of a user to a folder, under names of all kinds."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("notes.txt", ".DS_Store", "._x", "Thumbs.db", ".nfs0001", ".digits-old", ".jaxopt-bench-notes.tmp"):
         (folder / name).write_text(f"the user's {name}")
@@ -136,7 +136,7 @@ def plant(folder: Path, outside: Path) -> None:
 
 
 @pytest.mark.parametrize("state", ["absent", "prepared", "damaged cache", "TFRecord", "cut off"])
-def test_files_of_others_stay_as_they_are(state: str, small_cifar100: Path, tmp_path: Path) -> None:
+def test_files_of_the_user_are_not_changed(state: str, small_cifar100: Path, tmp_path: Path) -> None:
     data_dir, outside = tmp_path / "tfds", tmp_path / "outside"
     outside.mkdir()
     for name in ("file", "in-use", "train_images.npy", "dataset_info.json"):
@@ -149,7 +149,7 @@ def test_files_of_others_stay_as_they_are(state: str, small_cifar100: Path, tmp_
     if state in ("TFRecord", "cut off"):
         kept = (folder / "cifar100-train.array_record-00000-of-00001").read_bytes()
         as_tfrecord(folder)
-        if state == "cut off":  # after the first of the files was added
+        if state == "cut off":  # interrupted after the first file was added
             (folder / "cifar100-train.array_record-00000-of-00001").write_bytes(kept)
     mine = snapshot(tmp_path)
     for place in (data_dir, data_dir / "cifar100", folder, folder / "decoded"):
@@ -172,7 +172,7 @@ def test_files_of_others_stay_as_they_are(state: str, small_cifar100: Path, tmp_
 
 
 @pytest.mark.parametrize("kind", ["other file", "link", "folder", "pipe"])
-def test_what_is_in_the_way_of_records_is_named_and_stays(kind: str, small_cifar100: Path, tmp_path: Path) -> None:
+def test_a_file_in_the_place_of_records_is_named_and_kept(kind: str, small_cifar100: Path, tmp_path: Path) -> None:
     folder = prepare("cifar100", small_cifar100, tmp_path / "tfds")
     as_tfrecord(folder)
     path = folder / "cifar100-test.array_record-00000-of-00001"
@@ -196,9 +196,7 @@ def put(path: Path, kind: str, tmp_path: Path) -> None:
         os.mkfifo(path)
 
 
-def test_a_link_in_the_place_of_the_account_of_records_is_not_written_through(
-    small_cifar100: Path, tmp_path: Path
-) -> None:
+def test_a_dataset_info_that_is_a_symbolic_link_is_not_overwritten(small_cifar100: Path, tmp_path: Path) -> None:
     folder = prepare("cifar100", small_cifar100, tmp_path / "tfds")
     as_tfrecord(folder)
     (folder / "dataset_info.json").rename(tmp_path / "another.json")
@@ -211,7 +209,7 @@ def test_a_link_in_the_place_of_the_account_of_records_is_not_written_through(
 
 
 @pytest.mark.parametrize("kind", ["other file", "link", "folder", "pipe"])
-def test_what_is_in_the_way_of_the_cache_stays_and_is_named(
+def test_a_file_in_the_place_of_the_cache_is_named_and_kept(
     kind: str, digits: Path, digits_dir: Path, tmp_path: Path
 ) -> None:
     shutil.rmtree(digits / "decoded")
@@ -280,7 +278,7 @@ def test_any_path_can_be_a_data_directory_and_a_source(
     assert images.shape == (20, 32, 32, 3)
 
 
-def test_leftovers_of_killed_processes_are_removed_and_those_in_use_stay(small_cifar100: Path, tmp_path: Path) -> None:
+def test_leftovers_of_killed_processes_are_removed_unless_they_are_in_use(small_cifar100: Path, tmp_path: Path) -> None:
     import fcntl
 
     parent = tmp_path / "tfds" / "cifar100"
@@ -309,7 +307,7 @@ except UserError as error: print(error)
 
 @pytest.mark.parametrize("variable", ["HOME", "TFDS_DATA_DIR"])
 @pytest.mark.parametrize("value", ["/proc/nothing", "/sys", "FILE"])
-def test_digits_need_no_folder_that_can_be_written(variable: str, value: str, tmp_path: Path) -> None:
+def test_the_digits_can_be_loaded_without_a_writable_folder(variable: str, value: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "tmp").mkdir()
     kept = {name: text for name, text in os.environ.items() if name != "TFDS_DATA_DIR"}
@@ -327,7 +325,7 @@ def test_digits_need_no_folder_that_can_be_written(variable: str, value: str, tm
     assert not list((tmp_path / "tmp").glob("jaxopt-bench-*")), "the temporary folder is gone"
 
 
-def test_without_a_home_the_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_home_folder_the_message_names_the_environment_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     def homeless() -> Path:
         raise RuntimeError("Could not determine home directory.")
 
@@ -344,7 +342,7 @@ def test_a_data_directory_that_is_not_text_is_refused(tmp_path: Path) -> None:
         load("digits", tmp_path / os.fsdecode(b"\xff"))
 
 
-def test_what_is_prepared_already_is_said(
+def test_preparing_again_prints_that_the_data_set_is_already_prepared(
     small_cifar100: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from jaxopt_bench.cli.data import PrepareFlags

@@ -1,4 +1,4 @@
-"""The official idx files of MNIST and Fashion-MNIST: read, checked, and prepared as TFDS prepares them."""
+"""The official idx files of MNIST and Fashion-MNIST: reading, checking, and preparing the same examples as TFDS."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def folder(arrays: dict[str, np.ndarray], tmp_path: Path, monkeypatch: pytest.Mo
 def test_the_examples_are_those_tfds_generates(
     name: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """TFDS's own generator, with the one function of TensorFlow it calls replaced by `open`, is the oracle."""
+    """The oracle is TFDS's own generator. `open` replaces the only TensorFlow function that it calls."""
     from PIL import Image
     from tensorflow_datasets.image_classification import mnist
 
@@ -79,7 +79,7 @@ def test_the_examples_are_those_tfds_generates(
     for split, generated in ours._split_generators(None).items():
         stem, count = {"train": ("train", TRAIN), "test": ("t10k", TEST)}[split]
         paths = []
-        for kind in ("images-idx3", "labels-idx1"):  # which TFDS's download decompresses
+        for kind in ("images-idx3", "labels-idx1"):  # TFDS decompresses these files after the download
             content = next(folder.glob(f"{stem}-{kind}-ubyte*")).read_bytes()
             paths.append(tmp_path / f"{stem}-{kind}")
             paths[-1].write_bytes(gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content)
@@ -92,7 +92,7 @@ def test_the_examples_are_those_tfds_generates(
 
 
 @pytest.mark.parametrize(("name", "classes"), [("mnist", tuple("0123456789")), ("fashion_mnist", NAMES)])
-def test_what_is_prepared_is_read_back(
+def test_prepared_data_are_read_back(
     name: str, classes: tuple[str, ...], folder: Path, arrays: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     assert prepare(name, folder, tmp_path / "tfds") == tmp_path / "tfds" / name / "3.0.1"
@@ -103,7 +103,7 @@ def test_what_is_prepared_is_read_back(
         images, labels = arrays[f"{stem}-images-idx3-ubyte"], arrays[f"{stem}-labels-idx1-ubyte"]
         pairs = {(image.tobytes(), label) for image, label in zip(found.inputs, found.labels, strict=True)}
         assert pairs == {(image.tobytes(), label) for image, label in zip(images, labels, strict=True)}
-    assert prepare(name, None, tmp_path / "tfds").is_dir()  # it is there
+    assert prepare(name, None, tmp_path / "tfds").is_dir()  # already prepared, so it needs no source
 
 
 def damage(folder: Path, name: str, change: Any) -> None:
@@ -128,14 +128,16 @@ def damage(folder: Path, name: str, change: Any) -> None:
         ),
     ],
 )
-def test_a_file_that_is_not_right_is_named(name: str, change: Any, message: str, folder: Path, tmp_path: Path) -> None:
+def test_a_damaged_file_is_refused_with_the_reason(
+    name: str, change: Any, message: str, folder: Path, tmp_path: Path
+) -> None:
     damage(folder, name, change)
     with pytest.raises(UserError, match=message):
         prepare("mnist", folder, tmp_path / "tfds")
     assert not (tmp_path / "tfds").exists()
 
 
-def test_a_missing_file_and_a_missing_folder_are_named_with_what_is_expected(folder: Path, tmp_path: Path) -> None:
+def test_the_error_for_a_missing_file_or_folder_names_the_expected_files(folder: Path, tmp_path: Path) -> None:
     next(folder.glob("t10k-images*")).unlink()
     with pytest.raises(
         UserError, match=r"does not contain t10k-images-idx3-ubyte \(it contains .*Expected a folder with train-images"
@@ -150,7 +152,7 @@ def test_a_missing_file_and_a_missing_folder_are_named_with_what_is_expected(fol
 
 @pytest.mark.slow
 def test_the_official_files_are_prepared(tmp_path: Path) -> None:
-    """The first labels, the counts and the mean are those that the authors and torchvision's users publish."""
+    """The class counts, the mean and the deviation are those that the authors and torchvision's users publish."""
     place = os.environ.get("JAXOPT_BENCH_FASHION_MNIST_DIR")
     if not place:
         pytest.skip("JAXOPT_BENCH_FASHION_MNIST_DIR is not set: it names a folder with the official files")

@@ -1,4 +1,4 @@
-"""MNIST-1D against the package of its authors."""
+"""MNIST-1D against its authors' package."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jaxopt_bench.data import mnist1d
 from jaxopt_bench.errors import UserError
 
 
-def test_it_is_that_of_its_authors() -> None:
+def test_the_data_are_those_of_the_authors_package() -> None:
     from mnist1d.data import get_dataset_args, make_dataset
 
     theirs = make_dataset(get_dataset_args())
@@ -23,8 +23,8 @@ def test_it_is_that_of_its_authors() -> None:
     assert len(theirs["y"]) == mnist1d.TRAIN_EXAMPLES
 
 
-def test_its_labels_never_change() -> None:
-    """A record of a run holds no more of the data than their mean and deviation."""
+def test_the_labels_never_change() -> None:
+    """A run's record contains only the mean and standard deviation of the data, so it would not reveal a change."""
     sequences, labels = mnist1d.generate()
     found = hashlib.sha256(labels.tobytes()).hexdigest()
     assert found == "343d27bb023cbbfe98bd258e8958f2bb90aea365a196a7bc6f0c19efb7014a47"
@@ -32,7 +32,7 @@ def test_its_labels_never_change() -> None:
     np.testing.assert_array_equal(np.bincount(labels), [500] * 10)
 
 
-def test_it_is_loaded_like_other_data_sets() -> None:
+def test_mnist1d_is_loaded_like_other_data_sets() -> None:
     dataset, (sequences, labels) = data.load("mnist1d"), mnist1d.generate()
     train, test = dataset.split("train"), dataset.split("test")
     assert train.inputs.shape == (4000, 40, 1)

@@ -1,4 +1,4 @@
-"""The pickle files of CIFAR's Python version: read like Python's own unpickler reads them, and nothing else runs."""
+"""Pickle files of CIFAR's Python version: they are read as by Python's own unpickler, and no code in them runs."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def same(found: dict[str, Any], expected: dict[bytes, Any]) -> bool:
 
 def test_the_official_list_of_names_is_read() -> None:
     content = python2_pickle({b"num_cases_per_batch": 10000, b"label_names": CLASSES, b"num_vis": 3072})
-    # The checksum of the official file `batches.meta`, as torchvision has it.
+    # The checksum of the official file `batches.meta`, as recorded in torchvision.
     assert hashlib.md5(content).hexdigest() == "5ff9c542aee3614f3951f8cda6e48888"
     assert pickles.read(content) == {"num_cases_per_batch": 10000, "label_names": CLASSES, "num_vis": 3072}
 
 
-def test_a_file_of_python_2_is_read_as_pythons_unpickler_reads_it() -> None:
+def test_a_file_of_python_2_is_read_as_by_pythons_unpickler() -> None:
     content = python2_pickle(VALUES)
     assert same(pickles.read(content), pickle.loads(content, encoding="bytes"))
     assert same(pickles.read(content), VALUES)
@@ -120,7 +120,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("case", HOSTILE)
-def test_everything_else_is_refused_and_nothing_runs(
+def test_all_other_pickles_are_refused_and_no_code_runs(
     case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -129,14 +129,14 @@ def test_everything_else_is_refused_and_nothing_runs(
     assert not list(tmp_path.iterdir())
 
 
-def test_the_hostile_files_would_harm_with_pythons_unpickler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hostile_files_run_code_in_pythons_unpickler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for case in ("GLOBAL", "STACK_GLOBAL", "INST", "OBJ", "builtins"):
         pickle.loads(HOSTILE[case])
         (tmp_path / "RAN").unlink()
 
 
-def test_the_refusal_names_what_was_found_and_where() -> None:
+def test_the_error_names_the_instruction_and_its_position() -> None:
     with pytest.raises(pickles.RefusedPickleError, match=r"it names 'os\.system'.*GLOBAL at byte 0"):
         pickles.read(HOSTILE["GLOBAL"])
     with pytest.raises(pickles.RefusedPickleError, match=r"instruction PERSID at byte 0"):
@@ -147,7 +147,7 @@ def test_the_refusal_names_what_was_found_and_where() -> None:
     "content",
     [
         b"r\xff\xff\xff\x7f.",
-        b"}r\xff\xff\xff\x7f.",  # Python's unpickler makes a table of 16 GB for this memo
+        b"}r\xff\xff\xff\x7f.",  # Python's unpickler allocates a table of 16 GB for this memo
         b"\x8e" + struct.pack("<Q", 2**40) + b"x.",
         b"}" + b"N" * 3_000_000 + b".",
         b"]" * 900_000 + b"a" * 899_999 + b".",
@@ -155,7 +155,7 @@ def test_the_refusal_names_what_was_found_and_where() -> None:
     ],
     ids=["memo of nothing", "large memo", "large bytes", "many values", "deep lists", "deep tuples"],
 )
-def test_small_files_take_little_memory_and_time(content: bytes, tmp_path: Path) -> None:
+def test_hostile_small_files_take_little_memory_and_time(content: bytes, tmp_path: Path) -> None:
     program = (
         "import resource, sys\n"
         "resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))\n"
@@ -179,7 +179,7 @@ def test_a_truncated_file_is_refused(share: float) -> None:
 
 
 @pytest.mark.parametrize("times", [1000, pytest.param(50_000, marks=pytest.mark.slow)])
-def test_a_scrambled_file_is_refused_or_holds_plain_values(times: int) -> None:
+def test_a_scrambled_file_is_refused_or_gives_only_plain_values(times: int) -> None:
     content = python2_pickle({**VALUES, b"data": PIXELS[:2, :9], b"labels": [1, 2], b"filenames": [b"a", b"b"]})
     refused = 0
     for i in range(times):
@@ -199,7 +199,7 @@ def test_a_scrambled_file_is_refused_or_holds_plain_values(times: int) -> None:
     assert times / 4 < refused < times
 
 
-def test_every_instruction_that_calls_something_is_unknown() -> None:
+def test_no_instruction_that_calls_a_function_is_supported() -> None:
     known = {name for name in vars(pickles._Machine) if name.startswith("_do_")}
     calling = {"INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "PERSID", "BINPERSID", "EXT1", "EXT2", "EXT4", "NEXT_BUFFER"}
     assert calling < {opcode.name for opcode in pickletools.opcodes}, "the names are those of Python's list"

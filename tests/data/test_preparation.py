@@ -1,4 +1,4 @@
-"""Preparing: the same records as TFDS's own, nothing half-made, nothing of the user's removed."""
+"""Preparing data sets: the records equal TFDS's own, failures leave no partial data, and the user's files are kept."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def records_of(folder: Path) -> list[Path]:
 
 
 def as_tfrecord(folder: Path) -> dict[str, bytes]:
-    """Makes a prepared folder look as TFDS leaves it with its default format; returns its files."""
+    """Changes a prepared folder into one that TFDS wrote in its default format, and returns its files."""
     (folder / "decoded" / "decoded.json").unlink()
     for path in (folder / "decoded").iterdir():
         path.unlink()
@@ -32,7 +32,7 @@ def as_tfrecord(folder: Path) -> dict[str, bytes]:
     for path in records_of(folder):
         path.rename(folder / path.name.replace("array_record", "tfrecord"))
     info = json.loads((folder / "dataset_info.json").read_text())
-    del info["fileFormat"]  # as TFDS wrote it before there were others
+    del info["fileFormat"]  # as TFDS wrote it before it supported other formats
     (folder / "dataset_info.json").write_text(json.dumps(info))
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
@@ -41,7 +41,7 @@ def as_tfrecord(folder: Path) -> dict[str, bytes]:
 def test_the_examples_are_those_tfds_generates(
     name: str, prefix: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """TFDS's own generator, with the one function of TensorFlow it calls replaced by `open`, is the oracle."""
+    """The oracle is TFDS's own generator. `open` replaces the only TensorFlow function that it calls."""
     from PIL import Image
     from tensorflow_datasets.image_classification import cifar
 
@@ -81,7 +81,7 @@ def test_images_are_stored_without_loss(shape: tuple[int, int, int]) -> None:
         np.testing.assert_array_equal(np.asarray(png).reshape(shape), image)
 
 
-def test_tfds_reads_what_was_prepared(small_cifar100: Path, cifar100_files: Files, tmp_path: Path) -> None:
+def test_tfds_reads_the_prepared_records(small_cifar100: Path, cifar100_files: Files, tmp_path: Path) -> None:
     folder = prepare("cifar100", small_cifar100, tmp_path / "tfds")
     assert folder == tmp_path / "tfds" / "cifar100" / "3.0.2"
     contents = read_cifar(small_cifar100, DATASETS["cifar100"])
@@ -101,7 +101,7 @@ def test_tfds_reads_what_was_prepared(small_cifar100: Path, cifar100_files: File
             assert ours.split(split).labels[i] == example["label"]
 
 
-def test_tfds_takes_it_for_prepared(small_cifar100: Path, tmp_path: Path) -> None:
+def test_tfds_recognises_the_prepared_data_set(small_cifar100: Path, tmp_path: Path) -> None:
     folder = prepare("cifar100", small_cifar100, tmp_path / "tfds")
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     builder = tfds.builder("cifar100", data_dir=tmp_path / "tfds")
@@ -110,7 +110,7 @@ def test_tfds_takes_it_for_prepared(small_cifar100: Path, tmp_path: Path) -> Non
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
-def test_preparing_again_leaves_what_is_there(small_cifar100: Path, tmp_path: Path) -> None:
+def test_preparing_again_changes_nothing(small_cifar100: Path, tmp_path: Path) -> None:
     folder = prepare("cifar100", small_cifar100, tmp_path / "tfds")
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     assert prepare("cifar100", small_cifar100, tmp_path / "tfds") == folder
@@ -118,7 +118,7 @@ def test_preparing_again_leaves_what_is_there(small_cifar100: Path, tmp_path: Pa
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
-def test_a_source_that_is_not_whole_writes_nothing(
+def test_nothing_is_written_if_the_source_is_incomplete(
     cifar100_files: Files, make_archive: Callable[..., Path], tmp_path: Path
 ) -> None:
     cifar100_files["test.bin"] = cifar100_files["test.bin"][:-1]
@@ -128,7 +128,7 @@ def test_a_source_that_is_not_whole_writes_nothing(
 
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, OSError])
-def test_what_stops_the_writing_leaves_no_data_set(
+def test_a_failure_while_writing_leaves_no_data_set(
     failure: type[BaseException], small_cifar100: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from jaxopt_bench.data import builders
@@ -137,7 +137,7 @@ def test_what_stops_the_writing_leaves_no_data_set(
 
     def failing(image: np.ndarray) -> Any:
         calls.append(1)
-        if len(calls) == 25:  # in the test split: the train split is written by then
+        if len(calls) == 25:  # in the test split, after the train split was written
             raise failure("No space left on device")
         return encode(image)
 
@@ -151,7 +151,7 @@ def test_what_stops_the_writing_leaves_no_data_set(
     assert len(records_of(prepare("cifar100", small_cifar100, tmp_path / "tfds"))) == 2
 
 
-def test_what_a_killed_process_leaves_is_not_taken_for_a_data_set(small_cifar100: Path, tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_process_are_not_used_as_a_data_set(small_cifar100: Path, tmp_path: Path) -> None:
     folder = prepare("cifar100", small_cifar100, tmp_path / "tfds")
     folder.rename(folder.with_name("incomplete.X1Y2Z3_3.0.2"))
     with pytest.raises(UserError, match="is not in"):
@@ -164,7 +164,7 @@ def test_an_empty_version_folder_is_filled(small_cifar100: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("lost", ["dataset_info.json", "cifar100-test.array_record-00000-of-00001"])
-def test_an_incomplete_version_folder_is_named_and_left(lost: str, small_cifar100: Path, tmp_path: Path) -> None:
+def test_an_incomplete_version_folder_is_named_and_kept(lost: str, small_cifar100: Path, tmp_path: Path) -> None:
     folder = prepare("cifar100", small_cifar100, tmp_path / "tfds")
     (folder / lost).unlink()
     left = sorted(folder.rglob("*"))
@@ -177,13 +177,13 @@ def test_an_incomplete_version_folder_is_named_and_left(lost: str, small_cifar10
     assert sorted(folder.rglob("*")) == left
 
 
-def test_tfrecord_is_refused_with_both_ways_out(small_cifar100: Path, tmp_path: Path) -> None:
+def test_the_error_for_tfrecords_names_both_solutions(small_cifar100: Path, tmp_path: Path) -> None:
     as_tfrecord(prepare("cifar100", small_cifar100, tmp_path / "tfds"))
     with pytest.raises(UserError, match=r"prepare cifar100`.* --from PATH.*convert_format --dataset_version_dir=/"):
         load("cifar100", tmp_path / "tfds")
 
 
-def test_the_converters_flags_are_those_the_message_names() -> None:
+def test_the_converter_of_tfds_has_the_flags_that_the_message_names() -> None:
     from importlib import util
 
     spec = util.find_spec("tensorflow_datasets.scripts.convert_format")
@@ -209,7 +209,7 @@ def test_array_records_are_added_beside_tfrecords(small_cifar100: Path, tmp_path
     builder = tfds.builder_from_directory(str(folder))
     assert {f.value for f in builder.info.available_file_formats()} == {"tfrecord", "array_record"}
     np.testing.assert_array_equal(builder.as_data_source("train")[0]["image"], expected[0])
-    # TFDS's own class of the data set forgets alternative formats when it reads the folder, and must be told.
+    # TFDS's own class of the data set ignores alternative formats when it reads the folder, so the format is given.
     source = tfds.data_source(
         "cifar100", data_dir=tmp_path / "tfds", split="train", builder_kwargs={"file_format": "array_record"}
     )
@@ -217,7 +217,7 @@ def test_array_records_are_added_beside_tfrecords(small_cifar100: Path, tmp_path
     assert tfds.builder("cifar100", data_dir=tmp_path / "tfds").info.file_format.value == "tfrecord"
 
 
-def test_tfrecords_cut_otherwise_are_left_alone(small_cifar100: Path, tmp_path: Path) -> None:
+def test_tfrecords_with_other_shards_are_refused_and_kept(small_cifar100: Path, tmp_path: Path) -> None:
     folder = prepare("cifar100", small_cifar100, tmp_path / "tfds")
     as_tfrecord(folder)
     info = json.loads((folder / "dataset_info.json").read_text())
@@ -229,12 +229,12 @@ def test_tfrecords_cut_otherwise_are_left_alone(small_cifar100: Path, tmp_path: 
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == left
 
 
-def test_digits_take_no_source(tmp_path: Path) -> None:
+def test_preparing_the_digits_from_a_source_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--from .*comes with this package"):
         prepare("digits", tmp_path, tmp_path)
 
 
-def test_a_data_directory_that_cannot_be_made_is_named(small_cifar100: Path, tmp_path: Path) -> None:
+def test_a_data_directory_that_cannot_be_created_is_named(small_cifar100: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match=r"cannot write cifar100 to .*file/tfds/cifar100/3\.0\.2"):
         prepare("cifar100", small_cifar100, tmp_path / "file" / "tfds")

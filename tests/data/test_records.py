@@ -1,4 +1,4 @@
-"""Prepared folders: where they are looked for, what is noticed about them, and that damage never decodes."""
+"""Prepared folders: the choice of the data directory, incomplete folders, and damaged records."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "digits" / "1.0.0"
 
 
-def test_the_data_directory_is_the_argument_the_environment_or_tfdss_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_data_directory_is_the_argument_the_variable_or_tfdss_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TFDS_DATA_DIR", "/somewhere/else")
     assert records.data_directory(Path("~/given")) == Path.home() / "given"
     assert records.data_directory(None) == Path("/somewhere/else")
@@ -28,12 +28,12 @@ def test_the_data_directory_is_the_argument_the_environment_or_tfdss_own(monkeyp
     assert records.data_directory(None) == Path.home() / "tensorflow_datasets"
 
 
-def test_nothing_and_an_empty_folder_are_absent(tmp_path: Path) -> None:
+def test_a_missing_and_an_empty_folder_are_absent(tmp_path: Path) -> None:
     assert records.state(tmp_path / "nowhere", DIGITS) is records.State.ABSENT
     assert records.state(tmp_path, DIGITS) is records.State.ABSENT
 
 
-def test_a_whole_folder_is_ready(folder: Path) -> None:
+def test_a_complete_folder_is_ready(folder: Path) -> None:
     assert records.state(folder, DIGITS) is records.State.READY
     assert sum(records.fingerprint(folder, DIGITS).values()) == sum(
         path.stat().st_size for path in folder.glob("*.array_record-*")
@@ -41,13 +41,13 @@ def test_a_whole_folder_is_ready(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"splits": 3}'])
-def test_a_damaged_info_file_is_named(folder: Path, content: str) -> None:
+def test_the_error_for_a_damaged_info_file_names_it(folder: Path, content: str) -> None:
     (folder / "dataset_info.json").write_text(content)
     with pytest.raises(UserError, match=r"dataset_info\.json .*Remove this folder"):
         records.state(folder, DIGITS)
 
 
-def test_a_part_of_the_data_set_is_not_taken_for_the_whole(folder: Path) -> None:
+def test_a_part_of_the_data_set_is_refused(folder: Path) -> None:
     info = json.loads((folder / "dataset_info.json").read_text())
     info["splits"][0]["shardLengths"] = ["100"]
     (folder / "dataset_info.json").write_text(json.dumps(info))
@@ -56,7 +56,7 @@ def test_a_part_of_the_data_set_is_not_taken_for_the_whole(folder: Path) -> None
 
 
 @pytest.mark.parametrize("place", [0.1, 0.5, 0.9])
-def test_damaged_records_are_never_decoded_into_something_else(folder: Path, place: float) -> None:
+def test_damaged_records_are_refused_or_decoded_unchanged(folder: Path, place: float) -> None:
     whole = records.decode(folder, DIGITS, "test")
     path = folder / "digits-test.array_record-00000-of-00001"
     content = bytearray(path.read_bytes())
@@ -75,7 +75,7 @@ def test_damaged_records_are_never_decoded_into_something_else(folder: Path, pla
     assert "test records cannot be decoded" in reason or "padding" in reason
 
 
-def test_a_truncated_record_file_is_named(folder: Path) -> None:
+def test_a_truncated_record_file_is_refused(folder: Path) -> None:
     path = folder / "digits-train.array_record-00000-of-00001"
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(UserError, match=r"its train records cannot be decoded"):

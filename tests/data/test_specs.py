@@ -1,4 +1,4 @@
-"""Names of data sets, and the cut between training and validation."""
+"""Names of data sets, and the split into training and validation."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ def split_of(count: int) -> Split:
     return Split(images, np.arange(count, dtype=np.int32))
 
 
-def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+def test_the_error_for_an_unknown_name_suggests_the_nearest() -> None:
     with pytest.raises(UserError, match=r"unknown dataset 'cifar-100'; did you mean cifar100"):
         dataset("cifar-100")
 
 
-def test_a_file_of_another_form_is_answered_with_the_forms_that_can_be_read():
+def test_the_error_for_an_unsupported_file_lists_the_supported_formats():
     with pytest.raises(UserError, match=r"unknown dataset 'homes.xlsx'.* Expected a \.npz, \.csv or \.txt file"):
         dataset("homes.xlsx")
 
 
 @pytest.mark.parametrize("count", [450, 1437, 50_000])
 @pytest.mark.parametrize("percent", [1, 7, 10, 29, 50, 99])
-def test_the_border_is_where_tfds_puts_it(count: int, percent: int) -> None:
+def test_the_validation_part_starts_at_the_same_index_as_in_tfds(count: int, percent: int) -> None:
     import tensorflow_datasets as tfds
 
     train, validation = train_validation(split_of(count), percent / 100)
@@ -37,7 +37,7 @@ def test_the_border_is_where_tfds_puts_it(count: int, percent: int) -> None:
     assert (len(train), len(validation)) == (first.to, count - last.from_)
 
 
-def test_the_last_examples_validate_and_none_is_lost() -> None:
+def test_the_last_examples_are_the_validation_part_and_none_is_lost() -> None:
     train, validation = train_validation(split_of(50), 0.1)
     assert validation is not None
     np.testing.assert_array_equal(train.labels, np.arange(45))
@@ -45,7 +45,7 @@ def test_the_last_examples_validate_and_none_is_lost() -> None:
     np.testing.assert_array_equal(validation.inputs[:, 0, 0, 0], np.arange(45, 50))
 
 
-def test_no_fraction_is_no_validation_part() -> None:
+def test_a_fraction_of_zero_gives_no_validation_part() -> None:
     whole = split_of(5)
     assert train_validation(whole, 0.0) == (whole, None)
 
@@ -60,6 +60,6 @@ def test_no_fraction_is_no_validation_part() -> None:
         (float("nan"), r"validation_fraction is nan. Expected"),
     ],
 )
-def test_a_fraction_that_leaves_nothing_is_refused(fraction: float, message: str) -> None:
+def test_a_fraction_that_is_invalid_or_leaves_a_part_empty_is_refused(fraction: float, message: str) -> None:
     with pytest.raises(UserError, match=message):
         train_validation(split_of(5), fraction)

@@ -1,4 +1,4 @@
-"""Words and texts as tokens: what is predicted, how it is divided, and what is refused."""
+"""Words and texts as tokens: the predicted tokens, the splits, and the refused inputs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jaxopt_bench.errors import UserError
 WORDS = pathlib.Path(tokens.__file__).parent / "words"
 
 
-def test_the_words_are_divided_and_none_is_lost() -> None:
+def test_the_words_are_split_and_none_is_lost() -> None:
     found = tokens.words(0.1)
     listed = gzip.decompress((WORDS / "words.txt.gz").read_bytes()).decode().split()
     assert found.validation is not None
@@ -30,10 +30,10 @@ def test_the_words_are_divided_and_none_is_lost() -> None:
     shuffled = hashlib.sha256("\n".join(parts[2]).encode()).hexdigest()
     assert (
         shuffled == "fb011724f54760b33318c3434f6597d1ec85ebb8db5e844561c5db9cd1ba18d1"
-    )  # records hold no more than the digest of the list
+    )  # records contain only the digest of the list, so they would not reveal another order
 
 
-def test_the_list_is_the_one_that_its_notice_describes() -> None:
+def test_the_word_list_is_the_one_that_its_readme_describes() -> None:
     notice = (WORDS / "README.md").read_text(encoding="utf-8")
     content = gzip.decompress((WORDS / "words.txt.gz").read_bytes())
     assert hashlib.sha256(content).hexdigest() in notice
@@ -42,7 +42,7 @@ def test_the_list_is_the_one_that_its_notice_describes() -> None:
     assert tokens.words(0.1).digest == hashlib.sha256(content).hexdigest()
 
 
-def test_a_word_stands_between_boundaries() -> None:
+def test_a_word_is_enclosed_by_boundary_tokens() -> None:
     found = tokens.words(0).train
     word = next(row for row in found if tokens.spell(row, 27) == "abacus")
     letters = [ord(letter) - ord("a") + 1 for letter in "abacus"]
@@ -52,7 +52,9 @@ def test_a_word_stands_between_boundaries() -> None:
 
 
 @pytest.mark.parametrize(("length", "size"), [(2, 60), (5, 251), (9, 300), (64, 2000)])
-def test_each_byte_of_a_split_but_the_first_is_predicted_once(tmp_path: pathlib.Path, length: int, size: int) -> None:
+def test_each_byte_of_a_split_except_the_first_is_predicted_once(
+    tmp_path: pathlib.Path, length: int, size: int
+) -> None:
     content = "".join(np.random.default_rng(size).choice(list("aé☃\n"), size)).encode()
     path = tmp_path / "text.txt"
     path.write_bytes(content)
@@ -104,7 +106,7 @@ def test_a_text_that_cannot_be_used_is_refused(tmp_path: pathlib.Path, content: 
         tokens.text(path, 8, 0.1)
 
 
-def test_what_is_no_file_is_refused(tmp_path: pathlib.Path) -> None:
+def test_a_path_that_is_not_a_regular_file_is_refused(tmp_path: pathlib.Path) -> None:
     with pytest.raises(UserError, match=r"dataset is 'wrods', but there is no such file\. Expected 'words', or the"):
         tokens.text(pathlib.Path("wrods"), 8, 0.1)
     with pytest.raises(UserError, match="is not a regular file"):
@@ -123,7 +125,7 @@ def test_a_validation_fraction_that_leaves_a_part_empty_is_refused(tmp_path: pat
         tokens.text(path, 8, 0.01)
 
 
-def test_tokens_are_spelt_for_people() -> None:
+def test_tokens_are_converted_to_readable_text() -> None:
     assert tokens.spell(np.array([0, 3, 1, 2, 0, 255, 255], np.uint8), 27) == "cab"
     assert tokens.spell(np.array([3, 1, 2], np.uint8), 27) == "cab"
     assert tokens.spell(np.array([0, 255], np.uint8), 27) == ""
@@ -131,7 +133,7 @@ def test_tokens_are_spelt_for_people() -> None:
     assert tokens.spell(np.frombuffer("é☃".encode(), np.uint8), 256) == "é☃"
 
 
-def test_a_limit_takes_the_first_words_and_leaves_the_test_split_whole() -> None:
+def test_a_limit_takes_the_first_words_and_does_not_change_the_test_split() -> None:
     whole, few = tokens.words(0), tokens.words(0.2, limit=500)
     assert few.validation is not None
     assert (len(few.train), len(few.validation)) == (400, 100)

@@ -1,4 +1,4 @@
-"""Users' arrays, tables and folders of images: read as they are, or refused with the file, the field and the row."""
+"""Users' arrays, tables and image folders are read, or refused with a message that names the file, field or row."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def test_splits_of_a_npz_file_are_kept(tmp_path):
     np.testing.assert_array_equal(data.test[1], LABELS[16:])
     pairs = {(image.tobytes(), label) for image, label in zip(*data.train, strict=True)}
     assert pairs == {(image.tobytes(), label) for image, label in zip(IMAGES[:16], LABELS[:16], strict=True)}
-    assert list(data.train[1]) != list(LABELS[:16])  # or the last of them, all of one class perhaps, would validate
+    assert list(data.train[1]) != list(LABELS[:16])  # shuffled: the last examples validate, and may all be of one class
 
 
-def test_a_fixed_fifth_of_one_table_is_the_test_split(tmp_path):
+def test_without_given_splits_a_fixed_fifth_is_the_test_split(tmp_path):
     data = read_npz(stored(tmp_path, images=IMAGES[..., 0], labels=LABELS, class_names=list("abcd")))
     assert data.class_names == tuple("abcd")
     assert data.train[0].shape == (16, 4, 5, 1)
@@ -96,14 +96,14 @@ def test_inputs_are_vectors_or_sequences(shape, kind, tmp_path):
         ),
     ],
 )
-def test_a_npz_file_that_is_not_right_is_refused_with_the_array(arrays, message, tmp_path):
+def test_the_error_for_an_invalid_npz_file_names_the_array(arrays, message, tmp_path):
     path = stored(tmp_path, **arrays)
     with pytest.raises(UserError, match=message) as error:
         read_npz(path)
     assert str(path) in str(error.value)
 
 
-def test_other_files_are_no_npz_files(tmp_path):
+def test_a_file_named_npz_with_other_contents_is_refused(tmp_path):
     path = tmp_path / "mine.npz"
     path.write_bytes(b"PK\x03\x04 and no more")
     with pytest.raises(UserError, match=r"is damaged or not a \.npz file"):
@@ -138,7 +138,7 @@ def test_columns_of_numbers_are_kept_and_texts_become_categories(tmp_path):
     assert (list(labels), names) == ([0, 1, 0], ("a", "b"))
 
 
-def test_the_digest_of_a_table_is_of_its_content(tmp_path):
+def test_the_digest_of_a_table_depends_only_on_its_content(tmp_path):
     first = read_csv(table(tmp_path), "price").digest
     moved = (tmp_path / "mine.csv").rename(tmp_path / "other.csv")
     assert read_csv(moved, "price").digest == first
@@ -176,7 +176,7 @@ def test_the_digest_of_a_table_is_of_its_content(tmp_path):
         ),
     ],
 )
-def test_a_table_that_is_not_right_is_refused_with_the_row(text, target, message, tmp_path):
+def test_the_error_for_an_invalid_table_names_the_row_or_column(text, target, message, tmp_path):
     path = table(tmp_path, text)
     with pytest.raises(UserError, match=message) as error:
         read_csv(path, target)
@@ -191,7 +191,7 @@ def test_a_table_that_is_not_right_is_refused_with_the_row(text, target, message
         ("same", r"same is 'x' in every row\. Expected at least two"),
     ],
 )
-def test_a_column_that_is_no_class_is_refused(column, message, tmp_path):
+def test_a_column_that_does_not_contain_classes_is_refused(column, message, tmp_path):
     path = table(tmp_path, TABLE.replace("\n", ",x\n").replace("kind,x", "kind,same"))
     with pytest.raises(UserError, match=message):
         read_csv(path, column).classes(path)
@@ -209,7 +209,7 @@ def pairs(*splits) -> set:
     return {(image.tobytes(), int(label)) for split in splits for image, label in zip(*split, strict=True)}
 
 
-def test_a_folder_for_each_class_is_decoded_once(tmp_path, monkeypatch):
+def test_image_folders_are_decoded_only_once(tmp_path, monkeypatch):
     folder = write_images(tmp_path / "flowers")
     (folder / ".hidden").touch()
     (folder / "class0" / "Thumbs.db").touch()
@@ -230,7 +230,7 @@ def test_a_folder_for_each_class_is_decoded_once(tmp_path, monkeypatch):
     assert len(calls) == 2
 
 
-def test_a_damaged_cache_is_made_again(tmp_path, monkeypatch):
+def test_a_damaged_cache_is_rebuilt(tmp_path, monkeypatch):
     monkeypatch.setenv("JAXOPT_BENCH_CACHE_DIR", str(tmp_path / "cache"))
     folder = write_images(tmp_path / "flowers")
     first = read_folder(folder)
@@ -285,7 +285,7 @@ def test_images_are_scaled_to_one_size(tmp_path):
         ("empty/notes.txt", b"", r"empty contains no PNG or JPEG image"),
     ],
 )
-def test_a_folder_that_is_not_right_is_refused_with_the_file(name, content, message, tmp_path):
+def test_the_error_for_an_invalid_image_folder_names_the_file(name, content, message, tmp_path):
     folder = write_images(tmp_path / "flowers")
     (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).write_bytes(content)
@@ -293,7 +293,7 @@ def test_a_folder_that_is_not_right_is_refused_with_the_file(name, content, mess
         read_folder(folder)
 
 
-def test_one_class_alone_and_deep_colours_are_refused(tmp_path):
+def test_a_single_class_and_more_than_8_bits_a_channel_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"contains 1 folders of images \(class0\)\. Expected at least two"):
         read_folder(write_images(tmp_path / "one", labels=LABELS * 0))
     folder = write_images(tmp_path / "deep")
@@ -302,12 +302,12 @@ def test_one_class_alone_and_deep_colours_are_refused(tmp_path):
         read_folder(folder)
 
 
-def test_a_name_says_nothing_of_the_folder_and_knows_the_path(tmp_path, monkeypatch):
+def test_a_file_name_omits_the_folder_but_keeps_the_path(tmp_path, monkeypatch):
     path = table(tmp_path)
     name = file_name(str(path))
     assert (name, name.existing_path()) == ("mine.csv", path)
     assert pickle.loads(pickle.dumps(name)).existing_path() == path
-    assert file_name("mine.csv").existing_path() == path  # as read back from a record in this process
+    assert file_name("mine.csv").existing_path() == path  # as if read from a record in this process
     (tmp_path / "flowers").mkdir()
     monkeypatch.chdir(tmp_path)
     assert file_name("flowers") == "flowers/"
@@ -326,7 +326,7 @@ def test_too_few_examples_for_a_test_split_are_refused():
         split_examples(2)
 
 
-def test_a_table_of_classes_is_standardised_by_the_examples_to_train_on(tmp_path):
+def test_a_table_of_classes_is_standardised_by_its_training_examples(tmp_path):
     values = RANDOM.normal(5, 3, 50)
     text = "x,same,kind\n" + "".join(f"{x},1,{'ab'[i % 2]}\n" for i, x in enumerate(values))
     name = file_name(str(table(tmp_path, text)))

@@ -1,4 +1,4 @@
-"""What changes a run's bits: the comparison itself; the documentation has the recorded results, which hold here."""
+"""The measurement of determinism: how it compares runs, and its recorded results, in the documentation and here."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_two_runs_are_compared_by_their_states_metrics_and_parameters(tiny, tmp_
     assert found.test_accuracies == [run.summary["final"]["test_accuracy"] for run in (first, other)]
 
 
-def test_a_circumstance_that_is_another_backends_is_left_out():
+def test_circumstances_of_another_backend_are_left_out():
     cpu, gpu = ({c.name for c in applicable(backend)} for backend in ("cpu", "gpu"))
     assert cpu | gpu | {"layers `onednn`"} == {c.name for c in CIRCUMSTANCES}
     assert cpu - gpu >= {"1 thread", "code for AVX2"}
@@ -49,7 +49,7 @@ def test_a_circumstance_that_is_another_backends_is_left_out():
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=[path.stem for path in RESULTS])
-def test_the_documentation_has_the_recorded_results(path):
+def test_the_documentation_contains_the_recorded_results(path):
     document = json.loads(path.read_text(encoding="utf-8"))
     lines = (ROOT / "jaxopt_bench" / "runs" / "README.md").read_text(encoding="utf-8").splitlines()
     header, *_ = [line for line in lines if line.startswith("| the same command") and document["experiment"] in line]
@@ -61,7 +61,7 @@ def test_the_documentation_has_the_recorded_results(path):
 
 
 @pytest.mark.slow
-def test_what_was_measured_holds_here(tmp_path, digits_dir):
+def test_the_recorded_results_hold_on_this_machine(tmp_path, digits_dir):
     (tmp_path / "runs").mkdir()
     bench = Bench("digits_cnn_adamw", 3, tmp_path / "runs", digits_dir)
     for outcome in bench.outcomes(applicable("cpu")):

@@ -1,6 +1,6 @@
-"""`ReadCounter` counts each read of a file once, and no writes.
+"""`ReadCounter` counts each opening of a file for reading once, and no writes.
 
-This module imports nothing heavy, since the child process imports it as well.
+This module imports no large packages, because the child process imports it, too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from experiments.speed.measure.reads import ReadCounter, count_reads
 
 
 def use_files(folder: pathlib.Path, outside: pathlib.Path) -> dict[str, int]:
-    """Reads, writes and lists files in several ways; returns what was counted."""
+    """Reads, writes and lists files in several ways, and returns the counts."""
     counter = ReadCounter(folder)
     (folder / "read.json").write_text("{}")
     (folder / "read.json").read_text()

@@ -1,4 +1,4 @@
-"""The record's measurement, on digits, and the bound that its prediction is made of, against sums by hand."""
+"""The measurement of the record, here on digits, and the lower bound of its prediction, against sums by hand."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def products() -> list[flops.Product]:
     return flops.products(forward_jaxpr(make_task(DIGITS, "float32", 64)))
 
 
-def test_products_are_counted_with_what_they_read_and_write(products: list[flops.Product]) -> None:
+def test_products_are_counted_with_the_sizes_of_their_inputs_and_outputs(products: list[flops.Product]) -> None:
     assert tuple(p.kernel for p in products) == KERNELS
     assert tuple(p.images for p in products) == INPUTS
     assert tuple(p.outputs for p in products) == OUTPUTS
 
 
-def test_without_limit_of_memory_a_step_takes_its_operations(products: list[flops.Product]) -> None:
+def test_with_infinite_bandwidth_the_bound_is_the_time_of_the_operations(products: list[flops.Product]) -> None:
     chip = Chip("quick", 1e9, math.inf, "here")
     found = least_seconds(products, PARAMETERS, 4, chip)
     forward = forward_jaxpr(make_task(DIGITS, "float32", 64))
@@ -42,8 +42,10 @@ def test_without_limit_of_memory_a_step_takes_its_operations(products: list[flop
 
 
 @pytest.mark.parametrize("number_bytes", [2, 4])
-def test_without_limit_of_operations_a_step_takes_its_bytes(products: list[flops.Product], number_bytes: int) -> None:
-    """Arrays are counted where they are used: thrice at a product, 8 times if normalised, 5 times in the update."""
+def test_with_infinite_flops_the_bound_is_the_time_of_the_memory_transfers(
+    products: list[flops.Product], number_bytes: int
+) -> None:
+    """Each use of an array counts: 3 at a product, 8 at a normalisation, and 5 of each parameter in the update."""
     kernels, inputs, outputs = sum(KERNELS), sum(INPUTS), sum(OUTPUTS)
     forward = number_bytes * (inputs + kernels + outputs)
     kernel_gradients = number_bytes * (inputs + outputs) + 4 * kernels
@@ -54,7 +56,7 @@ def test_without_limit_of_operations_a_step_takes_its_bytes(products: list[flops
     assert found == pytest.approx(expected / 1e6)
 
 
-def test_faster_chips_need_less(products: list[flops.Product]) -> None:
+def test_faster_chips_have_lower_bounds(products: list[flops.Product]) -> None:
     bounds = [least_seconds(products, PARAMETERS, 2, chip) for chip in CHIPS]
     assert bounds == sorted(bounds, reverse=True)
     assert len(set(bounds)) == len(CHIPS)
@@ -67,10 +69,10 @@ def test_the_record_is_resnet_18_on_all_images() -> None:
     task = record._task(found)
     products = flops.products(forward_jaxpr(task))
     forward = sum(p.operations for p in products) / found.workload.batch_size
-    assert forward == pytest.approx(2 * 0.556e9, rel=0.01)  # multiply-adds that the network is known to have
+    assert forward == pytest.approx(2 * 0.556e9, rel=0.01)  # the known number of multiply-adds of this network
 
 
-def test_seeds_are_trained_and_written_down(
+def test_the_accuracies_of_all_seeds_are_written(
     tmp_path: pathlib.Path, digits_dir: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     words = ["record", "--experiment", "digits_cnn_adamw", "--seeds", "3", "--epochs", "1", "--data-dir", digits_dir]
@@ -93,7 +95,7 @@ def test_seeds_are_trained_and_written_down(
 
 
 @pytest.mark.slow
-def test_what_this_machine_attains_is_a_share_of_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_prediction_has_the_attained_share_of_this_machines_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(roofline, "this_chip", lambda dtype: Chip("here", 1e9, 1e12, dtype))
     rows = record.predicted(catalog.find("digits_cnn_adamw"))
     assert [row["chip"] for row in rows] == [*(chip.name for chip in CHIPS), "here"]

@@ -1,4 +1,4 @@
-"""How long a population takes to resume: the benchmark interrupts it, resumes it, and records what it read."""
+"""The benchmark of resuming: it interrupts a population, resumes it, and records the time and the reads of files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_an_interrupted_population_is_resumed_and_its_reads_are_recorded(tmp_pat
     for row in rows:
         assert 0 < row["seconds_to_start"] < row["seconds_to_first_step"]
         assert row["processor_seconds_to_start"] > 0
-        for name in ("config.json", "metrics.jsonl"):  # without which no run can be continued
+        for name in ("config.json", "metrics.jsonl"):  # no run can be resumed without them
             assert row["reads_by_name"][name]["files"] == row["members"]
         assert row["reads_by_name"]["checkpoints"]["files"] > 0
         assert row["most_reads_of_a_file"] == max(found["most"] for found in row["reads_by_name"].values())

@@ -1,6 +1,6 @@
-"""The speed benchmark's own arithmetic, its refusal to compare what differs, and what it writes.
+"""The arithmetic of the speed benchmark, its refusal to compare different computations, and its output.
 
-PyTorch is no part of the tests: whether both sides agree is checked whenever the benchmark runs.
+These tests do not use PyTorch: each run of the benchmark checks that both sides agree.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 class Machine:
-    """A clock, and contenders that make it go on; it slows down as time passes, as a hot machine does."""
+    """A simulated clock, which contenders advance. Steps become slower over time, as on a machine that gets hot."""
 
     def __init__(self, slowdown: float = 0.0):
         self.now, self.slowdown = 0.0, slowdown
@@ -83,7 +83,7 @@ def test_a_spread_is_median_and_quartiles():
     assert Spread.of([2.0]) == Spread(2.0, 2.0, 2.0)
 
 
-def test_blocks_are_as_long_as_asked_and_compilation_and_warmup_do_not_count():
+def test_blocks_have_the_requested_length_without_compilation_and_warmup():
     machine = Machine()
     workers = {"fast": machine.contender("fast", 0.01, compilation=50.0), "slow": machine.contender("slow", 3.0)}
     timings = alternate(workers, Plan(rounds=4, block_seconds=1.0, warmup=1), lambda: machine.now)
@@ -94,7 +94,7 @@ def test_blocks_are_as_long_as_asked_and_compilation_and_warmup_do_not_count():
     assert turns == ["fast", "slow", "slow", "fast"] * 2
 
 
-def test_the_ratio_survives_a_machine_that_slows_down():
+def test_the_ratio_is_right_on_a_machine_that_slows_down():
     machine = Machine(slowdown=0.01)
     workers = {name: machine.contender(name, seconds) for name, seconds in (("ours", 0.1), ("theirs", 0.2))}
     timings = alternate(workers, Plan(rounds=20, block_seconds=1.0), lambda: machine.now)
@@ -103,13 +103,13 @@ def test_the_ratio_survives_a_machine_that_slows_down():
     assert fastest(timings) == "ours"
 
 
-def test_what_a_contender_puts_away_between_its_blocks_is_not_timed():
+def test_the_settling_of_a_contender_between_blocks_is_not_timed():
     machine = Machine()
     timings = alternate({"it": Prefetcher(machine, "it", 0.5, 0.0)}, Plan(2, 1.0), lambda: machine.now)
     np.testing.assert_allclose(timings["it"].seconds, [0.5, 0.5])
 
 
-def test_ratios_are_taken_round_by_round():
+def test_ratios_are_computed_round_by_round():
     ours, theirs = Timing(1, (1.0, 2.0, 4.0)), Timing(1, (2.0, 4.0, 8.0))
     assert ratio(ours, theirs) == Spread(2.0, 2.0, 2.0)
     assert ours.per_second(8) == Spread(4.0, 3.0, 6.0)
@@ -136,7 +136,7 @@ def answer(digits: Task, probe: Probe) -> Answer:
     return answerer(digits, "plain")(probe)
 
 
-def test_the_check_accepts_rounding_and_says_how_much(answer: Answer):
+def test_the_check_accepts_rounding_and_returns_the_difference(answer: Answer):
     other = dataclasses.replace(answer, training_loss=answer.training_loss * (1 + 1e-6))
     found = agreement.compare("cnn", answer, other, "float32")
     assert found["loss_difference"] == pytest.approx(1e-6, rel=0.01)
@@ -165,7 +165,7 @@ def test_the_check_refuses_another_gradient_or_other_parameters(answer: Answer):
         agreement.compare("cnn", answer, fewer, "float32")
 
 
-def test_a_probe_on_relus_corner_is_drawn_again_but_a_lasting_difference_is_refused(answer: Answer, probe: Probe):
+def test_a_single_differing_probe_is_redrawn_but_a_lasting_difference_is_refused(answer: Answer, probe: Probe):
     wrong, asked = with_gradient(answer, "head/kernel", 1.01), iter([1.01, 1.0])
     right = lambda _: answer  # noqa: E731
     moved = lambda _: with_gradient(answer, "head/kernel", next(asked))  # noqa: E731
@@ -176,7 +176,7 @@ def test_a_probe_on_relus_corner_is_drawn_again_but_a_lasting_difference_is_refu
 
 
 @pytest.mark.parametrize(("peers_own", "accepted"), [(0.006, True), (0.002, False)])
-def test_a_lasting_difference_is_accepted_where_the_peers_own_rounding_is_as_large(
+def test_a_lasting_difference_is_accepted_if_the_peers_rounding_is_as_large(
     answer: Answer, probe: Probe, peers_own: float, accepted: bool
 ):
     theirs = lambda _: with_gradient(answer, "head/kernel", 1.02)  # noqa: E731
@@ -192,7 +192,7 @@ def test_a_probes_weights_are_all_different_from_zero_and_one(digits: Task, prob
         assert not np.isin(value, (0, 1)).any(), name
 
 
-def test_operations_are_those_of_products_with_the_backward_pass_twice(digits: Task):
+def test_operations_are_those_of_all_products_forward_and_backward(digits: Task):
     first = 2 * 32 * 8 * 8 * 16 * 9
     others = 2 * 32 * (4 * 4 * 32 * 9 * 16 + 2 * 2 * 32 * 64 + 64 * 10)
     assert flops.training_flops(forward_jaxpr(digits)) == 2 * first + 3 * others
@@ -221,7 +221,7 @@ def test_workloads_are_found_by_network_or_label():
 
 @dataclasses.dataclass
 class FakePeer:
-    """A peer that computes what JAX computes, in which one variant cannot run."""
+    """A peer whose answers are computed by JAX. Its variant `compile` cannot run; see `Local`."""
 
     backend: str
     asked: tuple[str, ...] | None
@@ -240,7 +240,7 @@ class FakePeer:
 
 
 class Local:
-    """A contender in this process, the peer's being one of ours."""
+    """A contender in this process. The contenders of the peer are also JAX's."""
 
     def __init__(self, request: Request):
         if request.way == "compile":
@@ -271,7 +271,7 @@ def quick(
 
 
 @pytest.mark.slow
-def test_a_quick_run_writes_rows_that_say_what_they_are(tmp_path: pathlib.Path):
+def test_a_quick_run_writes_rows_that_describe_their_measurement(tmp_path: pathlib.Path):
     document, output = quick(tmp_path)
     written = json.loads((tmp_path / "speed.json").read_text())
     assert written == json.loads(json.dumps(dataclasses.asdict(document)))
@@ -294,7 +294,7 @@ def test_a_quick_run_writes_rows_that_say_what_they_are(tmp_path: pathlib.Path):
 
 @pytest.mark.slow
 def test_updates_are_timed_beside_sgd_and_the_peer_and_their_state_is_counted(tmp_path: pathlib.Path):
-    """Plain SGD keeps nothing; AdamW two moments in float32, and counts its steps."""
+    """Plain SGD has no state. AdamW has two moments in float32, and counts its steps."""
     document, output = quick(tmp_path, section="updates")
     sgd, adamw = document.rows
     assert sgd["parameters"] == adamw["parameters"] == 11_173_962
@@ -309,7 +309,7 @@ def test_updates_are_timed_beside_sgd_and_the_peer_and_their_state_is_counted(tm
 
 @pytest.mark.slow
 def test_networks_are_measured_with_every_interpreter_and_rows_name_its_jax(tmp_path: pathlib.Path):
-    """Two names of one interpreter: both rows name this JAX, and only the second is compared with the first."""
+    """One interpreter is measured twice: both rows name this JAX, and only the second is compared with the first."""
     flags = Flags(
         only=("networks",),
         layers=("pure",),
@@ -334,7 +334,7 @@ def test_an_interpreter_that_does_not_exist_is_named_before_anything_is_measured
     assert not list(tmp_path.iterdir())
 
 
-def test_a_worker_makes_steps_in_a_process_of_its_own_and_says_why_it_cannot():
+def test_a_worker_makes_steps_in_its_own_process_and_reports_its_errors():
     path = paths()[0].to_json()
     worker = Remote(Request("jax", DIGITS.label, "float32", 64, path, jax.default_backend()))
     worker.run(3)
@@ -355,7 +355,7 @@ def test_a_peer_that_computes_something_else_is_never_timed(tmp_path: pathlib.Pa
         networks.check(DIGITS, "float32", FakePeer("cpu", None, scale=1.01), ["plain"])
 
 
-def test_every_section_has_a_table_that_bears_absent_fields():
+def test_every_section_has_a_table_that_accepts_absent_fields():
     common = {"network": "cnn", "optimizer": "sgd", "batch_size": 4, "dtype": "float32", "path": "plain"}
     for section in SECTIONS:
         output = io.StringIO()
@@ -365,12 +365,12 @@ def test_every_section_has_a_table_that_bears_absent_fields():
         assert tables.line({"section": section, **common}).startswith(f"{section} cnn sgd 4")
 
 
-def test_parts_and_quick_runs_never_take_the_place_of_the_whole():
+def test_quick_and_partial_results_have_file_names_of_their_own():
     assert default_path("NVIDIA H100 80GB").name == "nvidia-h100-80gb.json"
     assert default_path("NVIDIA H100 80GB", ("networks",), True).name == "nvidia-h100-80gb-networks-quick.json"
 
 
-def test_how_busy_the_machine_is_is_a_share():
+def test_the_load_of_other_programs_is_between_zero_and_one():
     busy = busy_elsewhere(0.05)
     assert busy is None or 0 <= busy <= 1
 
@@ -382,7 +382,7 @@ def test_the_library_never_imports_pytorch():
             assert not any(name and name.split(".")[0] == "torch" for name in names), path
 
 
-def test_copies_of_a_run_are_runs_of_their_own_and_their_reading_is_measured(tiny, tmp_path):
+def test_copies_of_a_run_are_different_runs_and_reading_them_is_measured(tiny, tmp_path):
     run = write_run(tmp_path / "one", tiny, epochs(2), summary(tiny))
     stored_runs.make_copies(run, tmp_path / "many", 5)
     loaded = stored_runs.measured(tmp_path / "many")
@@ -394,7 +394,7 @@ def test_copies_of_a_run_are_runs_of_their_own_and_their_reading_is_measured(tin
 
 
 @pytest.mark.slow
-def test_one_device_is_as_fast_as_itself():
+def test_the_speed_of_one_device_relative_to_itself_is_one():
     (row,) = devices.rows(DIGITS, [1], [2], Plan(rounds=1, block_seconds=0.0))
     assert (row["network"], row["members"], row["devices"]) == ("cnn", 2, 1)
     assert row["images_per_second"] > 0
@@ -403,7 +403,7 @@ def test_one_device_is_as_fast_as_itself():
 
 
 @pytest.mark.slow
-def test_devices_are_measured_beside_one(tmp_path):
+def test_several_devices_are_measured_beside_one(tmp_path):
     out = tmp_path / "devices.json"
     words = ["--workload", "cnn", "--counts", "1", "2", "--members", "1", "2", "--rounds", "2", "--block-seconds", "0"]
     command = [sys.executable, "-m", "experiments.speed.devices", *words, "--out", str(out)]

@@ -66,12 +66,12 @@ def test_a_step_trains_and_the_untrained_model_is_measured_and_misses_the_target
     assert any((new != old).any() for new, old in zip(*map(jax.tree.leaves, (after.params, before)), strict=True))
 
 
-def test_every_workload_has_epochs_enough_to_measure_when_a_target_is_reached():
-    """Targets are looked at after every epoch, so that the number of epochs limits how well times are known."""
+def test_every_workload_has_enough_epochs_to_measure_the_time_to_a_target():
+    """Targets are checked after every epoch, so the number of epochs limits the precision of the time to a target."""
     assert all(workload.epochs >= 10 for workload in SUITE.workloads)
 
 
-def test_all_workloads_have_the_same_number_of_epochs_and_so_the_same_share_of_warmup():
+def test_all_workloads_have_the_same_epochs_and_share_of_warmup():
     assert len({workload.epochs for workload in SUITE.workloads}) == 1
     assert {contender.schedule.warmup for contender in SUITE.contenders} == {1.0}
 
@@ -85,7 +85,8 @@ def test_at_least_24_optimizers_are_tuned_in_spaces_of_their_default_rule():
         assert type(contender.schedule) is (Constant if constant else Cosine)
 
 
-def test_trials_and_confirmations_are_populations_of_one_size_so_that_they_share_a_program():
+def test_trials_and_confirmations_are_populations_of_the_same_size():
+    """One compiled program trains all populations of the same size."""
     assert SUITE.trials == SUITE.finalists * SUITE.finalist_seeds == SUITE.seeds
     assert SUITE.trial_seeds == SUITE.repetitions == 1
 

@@ -1,7 +1,7 @@
-"""The suite's workloads beside PyTorch: the same losses in the first steps, from the same weights and batches.
+"""The suite's workloads against PyTorch: the same losses in the first steps, from the same weights and batches.
 
-PyTorch's networks, losses, gradients and AdamW are its own, so they are an independent oracle of the project's. Runs
-where PyTorch is installed (the extra `peers`).
+PyTorch's own networks, losses, gradients and AdamW are an independent oracle for those of the project. The tests run
+only if PyTorch is installed (the extra `peers`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ torch: Any = pytest.importorskip("torch")
 
 
 ALWAYS = ("digits_vae_mini", "mnist1d_gru_mini", "noisy_quadratic_mini", "poisson_mini")
-"""Workloads of different kinds; those of all others are slow tests."""
+"""Workloads of different kinds. The tests of all other workloads are slow tests."""
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The independent oracle of the models' tests: each layer in NumPy float64, and variables to run it with."""
+"""The independent oracle of the models' tests: each layer in NumPy (float64), and random variables to run it with."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import pytest
 
 
 class NumPyLayers:
-    """The layers the models are made of, from their definitions. Images are float64, NHWC."""
+    """The layers of the models, written from their definitions. Images are float64 in the layout NHWC."""
 
     @staticmethod
     def windows(x: Any, size: int, stride: int, padding: Any = 0, fill: float = 0.0) -> np.ndarray:
-        """Every window: batch, row, column, channel, row within, column within."""
+        """Returns all windows, with axes: batch, row, column, channel, row in the window, column in the window."""
         padded = np.pad(x, [(0, 0), (padding, padding), (padding, padding), (0, 0)], constant_values=fill)
         return np.lib.stride_tricks.sliding_window_view(padded, (size, size), axis=(1, 2))[:, ::stride, ::stride]
 
@@ -48,7 +48,7 @@ class NumPyLayers:
 
     @staticmethod
     def local_response_normalization(a: Any) -> np.ndarray:
-        """Krizhevsky et al. 2012, section 3.3, as the loop over channels it describes."""
+        """Krizhevsky et al. 2012, section 3.3, as the loop over channels that the paper describes."""
         k, n, alpha, beta, channels = 2, 5, 1e-4, 0.75, a.shape[-1]
         b = np.empty_like(a)
         for i in range(channels):
@@ -64,7 +64,7 @@ def numpy_layers() -> type[NumPyLayers]:
 
 @pytest.fixture(scope="session")
 def shapes_of() -> Callable[..., Any]:
-    """The shapes of a module's variables, without allocating them."""
+    """Returns a function that gives the shapes of a module's variables, without allocating them."""
 
     @functools.cache
     def shapes(module: Any, *size: int, dtype: Any = np.float32) -> Any:
@@ -76,7 +76,7 @@ def shapes_of() -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def random_variables(shapes_of: Callable[..., Any]) -> Callable[..., Any]:
-    """Variables in which no value is special: biases, scales and running averages are random too."""
+    """Returns a function that draws variables. Biases, scales and running averages are random, too, not zero or one."""
 
     def leaf(rng: np.random.Generator, path: Any, shape: tuple[int, ...]) -> np.ndarray:
         kind = path[-1].key
@@ -95,7 +95,7 @@ def random_variables(shapes_of: Callable[..., Any]) -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def quick_key() -> Callable[[int], Any]:
-    """Keys whose draws compile several times faster than threefry's; what is drawn has the same distribution."""
+    """Returns a function that makes keys. Their draws have threefry's distribution and compile several times faster."""
     return lambda seed: jax.random.key(seed, impl="unsafe_rbg")
 
 

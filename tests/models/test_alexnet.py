@@ -1,4 +1,4 @@
-"""AlexNet's parameters counted by hand, its forward passes against NumPy, and the sizes it accepts."""
+"""AlexNet's parameters counted by hand, its forward passes against NumPy, and the accepted image sizes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jaxopt_bench.models import AlexNet, AlexNetSmall, count_parameters
 
 
 def counted(convolutions: list[tuple[int, int, int]], dense: list[tuple[int, int]]) -> int:
-    """Weights and biases of convolutions (side, inputs a filter sees, filters) and dense layers (inputs, outputs)."""
+    """Counts parameters of convolutions (side, channels of a filter, filters) and of dense layers (inputs, outputs)."""
     return sum(k * k * c * f + f for k, c, f in convolutions) + sum(i * o + o for i, o in dense)
 
 
@@ -138,7 +138,7 @@ def test_initial_weights_are_glorot_uniform_and_biases_zero(quick_key: Callable[
     assert not params["head"]["bias"].any()
 
 
-def test_dropout_is_active_only_in_training_and_only_where_asked_for(
+def test_dropout_is_active_only_in_training_and_only_at_a_positive_rate(
     random_variables: Callable[..., Any], quick_key: Callable[[int], Any]
 ) -> None:
     images = jnp.ones((1, 15, 15, 3))
@@ -165,4 +165,5 @@ def test_dropout_zeroes_half_of_both_hidden_layers(
     assert len(dropped) == 2
     np.testing.assert_allclose(dropped[0][kept], 2 * first[kept], rtol=1e-5)
     assert (kept[first > 0]).mean() == pytest.approx(0.5, abs=0.1)
-    assert (np.asarray(dropped[1]) == 0).mean() == pytest.approx(0.75, abs=0.1)  # half by ReLU, half of those kept
+    # ReLU zeroes half of the units, and dropout half of the rest.
+    assert (np.asarray(dropped[1]) == 0).mean() == pytest.approx(0.75, abs=0.1)

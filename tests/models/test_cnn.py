@@ -1,4 +1,4 @@
-"""The small convolutional network against NumPy, and its dropout against its expectation."""
+"""The small convolutional network against NumPy, and the mean of its logits under dropout."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_parameters_on_the_digits(shapes_of: Callable[..., Any]) -> None:
 def test_dropout_does_not_change_the_mean_logits(
     random_variables: Callable[..., Any], quick_key: Callable[[int], Any]
 ) -> None:
-    # The head is linear in what dropout leaves, and kept units are scaled by 1 / (1 - rate).
+    # The head is linear in the output of dropout, which scales the kept units by 1 / (1 - rate).
     module, images = CNN(channels=(4,), dense=16, dropout=0.25).module(3), jnp.ones((4000, 4, 4, 1))
     variables = random_variables(module, 4, 4, 1)
     logits = module.apply(variables, images, train=True, rngs={"dropout": quick_key(0)})
@@ -71,7 +71,7 @@ def test_images_too_small_to_be_halved_are_refused_with_the_smallest_size(
         shapes_of(module, smallest, smallest - 1, 1)
 
 
-def test_widths_below_one_and_certain_dropout_are_refused() -> None:
+def test_widths_below_one_and_a_dropout_rate_of_one_are_refused() -> None:
     with pytest.raises(UserError, match=r"CNN\.channels\[1\] is 0. Expected: an integer >= 1"):
         CNN(channels=(4, 0))
     with pytest.raises(UserError, match=r"CNN\.dropout is 1.0. Expected: a finite number >= 0 and < 1"):

@@ -1,4 +1,4 @@
-"""The convolutional network of sequences against PyTorch, along each of the ways in which layers compute."""
+"""The convolutional network for sequences against PyTorch, with each implementation of the layers."""
 
 from __future__ import annotations
 
@@ -60,24 +60,24 @@ def test_parameters_on_mnist_1d(shapes_of: Callable[..., Any]) -> None:
     assert count_parameters(shapes_of(CNN1D().module(10), 40, 1)["params"]) == by_hand == 7_710
 
 
-def test_batch_normalisation_has_a_scale_and_a_shift_in_place_of_each_bias(shapes_of: Callable[..., Any]) -> None:
+def test_batch_normalisation_has_a_scale_and_a_shift_instead_of_each_bias(shapes_of: Callable[..., Any]) -> None:
     by_hand = (5 * 25 + 2 * 25) + 2 * (5 * 25 * 25 + 2 * 25) + (5 * 25 * 10 + 10)
     assert count_parameters(shapes_of(CNN1D(batch_norm=True).module(10), 40, 1)["params"]) == by_hand == 7_785
 
 
-def test_runs_from_before_batch_normalisation_keep_their_settings() -> None:
+def test_configurations_without_batch_normalisation_keep_their_earlier_json() -> None:
     assert "batch_norm" not in CNN1D().to_json()
     assert CNN1D.from_json(CNN1D(batch_norm=True).to_json()).batch_norm
     assert not CNN1D.from_json(CNN1D().to_json()).batch_norm
 
 
-def test_the_compiled_path_has_no_convolution_but_the_fast_one(shapes_of: Callable[..., Any]) -> None:
+def test_the_pure_path_uses_xlas_convolution_only_in_the_forward_pass(shapes_of: Callable[..., Any]) -> None:
     """XLA's gradients of one-dimensional convolutions are ten times slower inside a compiled loop on CPU."""
     module = SMALL.module(3, Layers(path="pure"))
     params, examples = shapes_of(module, 40, 1), jax.ShapeDtypeStruct((8, 40, 1), jnp.float32)
     gradient = jax.grad(lambda p, x: module.apply(p, x, train=True).sum())
     program = str(jax.make_jaxpr(gradient)(params, examples))
-    assert program.count("conv_general_dilated[") == 2  # the two of the forward pass
+    assert program.count("conv_general_dilated[") == 2  # those of the forward pass
 
 
 def test_dropout_draws_from_its_own_key_and_only_in_training(

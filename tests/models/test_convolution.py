@@ -1,4 +1,4 @@
-"""The fast convolution against XLA's in float64, and its bits in loops."""
+"""The fast convolution against XLA's in float64, and its bitwise equality in different loops."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def draw(seed: int, *shape: int) -> Any:
 
 
 def value_and_gradients(conv: Callable[..., Any], images: Any, kernel: Any, *args: Any, **kwargs: Any) -> Any:
-    """The convolution and its gradients along a random cotangent."""
+    """Returns the convolution and its gradients for a random cotangent."""
 
     @jax.jit
     def run(images: Any, kernel: Any) -> Any:
@@ -48,13 +48,15 @@ def assert_same(
 
 @pytest.mark.parametrize("strides", [(1, 1), (2, 2), (4, 3)])
 @pytest.mark.parametrize("padding", ["SAME", "VALID", ((2, 0), (0, 3)), ((4, 5), (3, 4))])
-def test_values_and_gradients_are_xlas(strides: Any, padding: Any) -> None:
+def test_values_and_gradients_are_those_of_xla(strides: Any, padding: Any) -> None:
     assert_same((3, 7, 8, 4), (3, 3, 4, 5), strides, padding)
 
 
 @pytest.mark.parametrize(("strides", "padding"), [((1, 1), "SAME"), ((2, 1), ((1, 2), (0, 3)))])
 @pytest.mark.parametrize("kernel", [(1, 1, 4, 5), (2, 5, 4, 3)])
-def test_kernels_that_are_not_three_by_three(strides: Any, padding: Any, kernel: tuple[int, ...]) -> None:
+def test_kernels_that_are_not_three_by_three_agree_with_xla(
+    strides: Any, padding: Any, kernel: tuple[int, ...]
+) -> None:
     assert_same((3, 7, 8, 4), kernel, strides, padding)
 
 
@@ -65,20 +67,22 @@ def test_kernels_that_are_not_three_by_three(strides: Any, padding: Any, kernel:
         ((2, 4, 1, 3), (3, 3, 3, 2), 2, "SAME"),
         ((1, 1, 1, 3), (3, 3, 3, 2), 1, "SAME"),
         ((2, 5, 5, 3), (5, 5, 3, 2), 1, "VALID"),  # a single output
-        ((2, 6, 6, 3), (2, 2, 3, 2), 3, "VALID"),  # strides over pixels that nothing sees
+        ((2, 6, 6, 3), (2, 2, 3, 2), 3, "VALID"),  # the strides skip some pixels
         ((2, 5, 6, 3), (1, 1, 3, 2), 3, "VALID"),
         ((2, 5, 6, 3), (1, 1, 3, 2), 2, ((1, 2), (0, 1))),
         ((2, 16, 16, 3), (7, 7, 3, 4), 4, ((5, 5), (5, 5))),
         ((2, 7, 7, 3), (3, 3, 3, 4), 1, ((-1, 0), (0, -2))),  # negative padding crops
-        ((2, 9, 9, 1), (3, 3, 1, 7), 1, "SAME"),  # more features than columns of channels: patches
+        ((2, 9, 9, 1), (3, 3, 1, 7), 1, "SAME"),  # many features of one channel: the kernel's gradient uses patches
     ],
 )
-def test_unusual_sizes(size: tuple[int, ...], kernel: tuple[int, ...], stride: int, padding: Any) -> None:
+def test_unusual_sizes_agree_with_xla(
+    size: tuple[int, ...], kernel: tuple[int, ...], stride: int, padding: Any
+) -> None:
     assert_same(size, kernel, (stride, stride), padding)
 
 
 @pytest.mark.parametrize("conv", [conv_general_dilated, onednn.conv_general_dilated], ids=["pure", "onednn"])
-def test_a_kernel_that_does_not_fit_makes_nothing(conv: Callable[..., Any]) -> None:
+def test_a_kernel_larger_than_the_image_gives_an_empty_output(conv: Callable[..., Any]) -> None:
     arguments = jnp.ones((2, 2, 5, 3)), jnp.ones((3, 3, 3, 4)), (1, 1), "VALID"
     made, *gradients = value_and_gradients(conv, *arguments, dimension_numbers=NHWC)
     assert made.shape == lax.conv_general_dilated(*arguments, dimension_numbers=NHWC).shape == (2, 0, 3, 4)
@@ -87,22 +91,24 @@ def test_a_kernel_that_does_not_fit_makes_nothing(conv: Callable[..., Any]) -> N
 
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("batch", [1, 6, 7])
-def test_batches_that_chunks_do_and_do_not_divide(monkeypatch: pytest.MonkeyPatch, batch: int, stride: int) -> None:
+def test_chunks_that_do_and_do_not_divide_the_batch_agree_with_xla(
+    monkeypatch: pytest.MonkeyPatch, batch: int, stride: int
+) -> None:
     monkeypatch.setattr(convolution, "CHUNK_BYTES", 2 * 36 * 24 * 8)  # two images at stride 1
     assert_same((batch, 6, 6, 4), (3, 3, 4, 4), (stride, stride), "SAME")
 
 
 @pytest.mark.parametrize(("groups", "stride"), [(2, 1), (2, 2), (16, 1)])
-def test_groups(groups: int, stride: int) -> None:
+def test_grouped_convolutions_agree_with_xla(groups: int, stride: int) -> None:
     assert_same((2, 6, 7, 16), (3, 3, 16 // groups, 32), (stride, stride), "SAME", groups)
 
 
 @pytest.mark.parametrize("kwargs", [{"lhs_dilation": (2, 1)}, {"rhs_dilation": (2, 2)}, {"batch_group_count": 2}])
-def test_what_it_does_not_cover_is_computed_by_jax(kwargs: dict[str, Any]) -> None:
+def test_unsupported_arguments_are_left_to_jax(kwargs: dict[str, Any]) -> None:
     assert_same((4, 9, 8, 4), (3, 3, 4, 6), (1, 1), ((1, 1), (0, 2)), **kwargs)
 
 
-def test_other_layouts_and_ranks_are_computed_by_jax() -> None:
+def test_other_layouts_and_ranks_are_left_to_jax() -> None:
     assert_same((2, 3, 8, 8), (5, 3, 3, 3), (1, 1), "SAME", dimension_numbers=None)
     assert_same((2, 8, 3), (3, 3, 5), (1,), "SAME", dimension_numbers=("NWC", "WIO", "NWC"))
     assert_same((2, 4, 4, 4, 2), (3, 3, 3, 2, 3), (1, 1, 1), "SAME", dimension_numbers=("NDHWC", "DHWIO", "NDHWC"))
@@ -114,7 +120,7 @@ def test_bfloat16_is_rounded_once(stride: int) -> None:
     arguments = (stride, stride), "SAME"
     ours = value_and_gradients(conv_general_dilated, images, kernel, *arguments, dimension_numbers=NHWC)
     wide = (images.astype(jnp.float32), kernel.astype(jnp.float32))
-    # the cotangent must be the bfloat16 one
+    # the cotangent must be the same one, in bfloat16
     y, pull = jax.vjp(lambda x, w: lax.conv_general_dilated(x, w, *arguments, dimension_numbers=NHWC), *wide)
     exact = y, *pull(jnp.asarray(draw(9, *y.shape), jnp.bfloat16).astype(jnp.float32))
     for mine, theirs in zip(ours, exact, strict=True):
@@ -125,7 +131,7 @@ def test_bfloat16_is_rounded_once(stride: int) -> None:
 @pytest.mark.parametrize(
     ("stride", "size", "axes"), [(1, 6, (0, 0)), (2, 6, (None, 0)), (1, 6, (0, None)), (1, 2, (None, 0))]
 )
-def test_vmap_is_a_loop(stride: int, size: int, axes: Any) -> None:
+def test_vmap_gives_the_same_values_as_a_loop(stride: int, size: int, axes: Any) -> None:
     images, kernels = draw(1, 2, 3, size, size, 4), draw(2, 2, 3, 3, 4, 5)
     pick = lambda array, axis, member: array if axis == 0 and member is None else array[member or 0]  # noqa: E731
 
@@ -142,7 +148,7 @@ def test_vmap_is_a_loop(stride: int, size: int, axes: Any) -> None:
                 np.testing.assert_allclose(mine[member], theirs, rtol=1e-10, atol=1e-10)
 
 
-def test_a_batched_kernel_is_a_batched_matrix_product() -> None:
+def test_a_batched_kernel_is_compiled_to_a_matrix_product() -> None:
     conv = lambda x, w: conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=NHWC)  # noqa: E731
     both = lambda x, w: jax.vjp(conv, x, w)[1](conv(x, w))  # noqa: E731
     text = jax.jit(jax.vmap(both)).lower(jnp.zeros((2, 3, 6, 6, 4)), jnp.zeros((2, 3, 3, 4, 5))).as_text()
@@ -151,7 +157,7 @@ def test_a_batched_kernel_is_a_batched_matrix_product() -> None:
 
 
 class Small(nn.Module):
-    """Convolutions of each kind, with ReLU between them."""
+    """A network of convolutions of each kind, each followed by ReLU."""
 
     conv: Callable[..., Any]
 
@@ -166,7 +172,7 @@ class Small(nn.Module):
 
 
 def trained(conv: Callable[..., Any], vmap: bool = False) -> dict[str, Any]:
-    """Returns parameters after four steps of gradient descent, in loops of each kind."""
+    """Returns the parameters after four steps of gradient descent, for each kind of loop."""
     module, images = Small(conv), jnp.asarray(draw(1, 4, 32, 9, 9, 3), jnp.float32)
     shapes = jax.eval_shape(module.init, jax.random.key(0), images[0])
     params = jax.tree.map(lambda leaf: jnp.asarray(draw(2, *leaf.shape) / 9, jnp.float32), shapes)
@@ -203,6 +209,6 @@ def assert_all_same(made: dict[str, Any]) -> None:
         jax.tree.map(lambda a, b, name=name: np.testing.assert_array_equal(a, b, name), value, first)
 
 
-def test_python_loops_scans_and_maps_agree_to_the_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_loops_scans_and_maps_agree_bit_for_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(convolution, "CHUNK_BYTES", 2**17)  # several chunks
     assert_all_same(trained(conv_general_dilated))

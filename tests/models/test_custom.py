@@ -1,4 +1,4 @@
-"""Models of users: their arguments are flags; batch normalisation and dropout work; records outlive the code."""
+"""Users' models: arguments are flags, batch normalisation and dropout work, and runs can be read without the code."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_arguments_are_fields_and_the_docstring_is_their_help(file):
     assert [params[f"Dense_{i}"]["kernel"].shape for i in range(4)] == [(64, 3), (3, 2), (2, 2), (2, 10)]
 
 
-def test_batch_normalisation_and_dropout_follow_the_mode(file):
+def test_batch_normalisation_and_dropout_follow_the_training_mode(file):
     network = load(f"{file}:Net")().module(10)
     variables = network.init(jax.random.key(0), images(), train=False)
     hidden = images().reshape(5, -1) @ variables["params"]["Dense_0"]["kernel"]
@@ -136,7 +136,7 @@ def test_batch_normalisation_and_dropout_follow_the_mode(file):
     np.testing.assert_array_equal(*evaluated)
 
 
-def test_each_way_of_telling_the_mode_works(file):
+def test_each_way_to_pass_the_training_mode_works(file):
     for name in ("Plain", "Typed", "modal"):
         network = load(f"{file}:{name}")().module(10)
         variables = network.init(jax.random.key(0), images(), train=False)
@@ -145,7 +145,7 @@ def test_each_way_of_telling_the_mode_works(file):
         assert np.array_equal(trained, evaluated) == (name == "Plain")
 
 
-def test_the_type_to_compute_in_reaches_a_module_that_takes_it(file):
+def test_the_dtype_is_passed_to_a_module_that_accepts_it(file):
     network = load(f"{file}:Typed")().module(10, Layers("bfloat16"))
     variables = network.init(jax.random.key(0), images(), train=False)
     outputs = network.apply(variables, images(), train=False)
@@ -170,14 +170,14 @@ def test_the_type_to_compute_in_reaches_a_module_that_takes_it(file):
         ("Nett", r"did you mean Net\?"),
     ],
 )
-def test_what_is_no_network_is_refused_with_a_reason(name, message, file):
+def test_an_object_that_is_not_a_network_is_refused_with_a_reason(name, message, file):
     with pytest.raises(UserError, match=message):
         load(f"{file}:{name}")().module(10).init(jax.random.key(0), images(), train=False)
 
 
 @pytest.mark.parametrize("name", ["reference", "users", "defined", "code_file", "code"])
 def test_an_argument_with_the_name_of_an_attribute_is_refused(name, file):
-    """Otherwise the attribute of the class, such as its reference, would become the argument's value."""
+    """Otherwise an attribute of the class, such as `reference`, would become the value of the argument."""
     file.write_text(f"def net(num_outputs: int, {name}: str = 'x'): ...\n")
     with pytest.raises(UserError, match=f"has the argument '{name}', but this name is reserved. Expected another name"):
         load(f"{file}:net")
@@ -190,7 +190,7 @@ def experiment(file: pathlib.Path, name: str = "Net", **fields) -> Experiment:
     )
 
 
-def test_the_text_is_part_of_the_identity_and_the_folder_is_not(file):
+def test_the_digest_depends_on_the_source_text_and_not_on_the_folder(file):
     before = experiment(file)
     file.write_text(SOURCE + "# changed\n")
     assert experiment(file).digest != before.digest
@@ -202,7 +202,7 @@ def test_the_text_is_part_of_the_identity_and_the_folder_is_not(file):
 
 
 @pytest.mark.slow
-def test_a_run_outlives_the_code_of_its_model(file, digits_dir, tmp_path, monkeypatch, capsys):
+def test_a_run_can_be_read_after_the_code_of_its_model_was_deleted(file, digits_dir, tmp_path, monkeypatch, capsys):
     written = experiment(file)
     path = train(written, Options(runs_dir=tmp_path / "runs", data_dir=digits_dir)).path
     file.unlink()
@@ -221,7 +221,7 @@ def test_a_run_outlives_the_code_of_its_model(file, digits_dir, tmp_path, monkey
 
 
 @pytest.mark.slow
-def test_a_population_trains_what_single_runs_train(file, digits_dir, tmp_path):
+def test_a_population_has_the_losses_of_single_runs(file, digits_dir, tmp_path):
     experiments = [dataclasses.replace(experiment(file), seed=seed) for seed in (0, 1)]
     together = train_population(experiments, Options(runs_dir=tmp_path / "together", data_dir=digits_dir))
     alone = train(experiments[1], Options(runs_dir=tmp_path / "alone", data_dir=digits_dir))

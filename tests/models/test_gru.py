@@ -57,7 +57,7 @@ def test_parameters_on_mnist_1d_and_on_words(shapes_of: Callable[..., Any]) -> N
     assert count_parameters(shapes_of(GRU().module(27), 16, dtype=np.int32)["params"]) == by_hand
 
 
-def test_each_gate_begins_with_an_orthogonal_matrix(quick_key: Callable[[int], Any]) -> None:
+def test_each_gate_starts_with_an_orthogonal_matrix(quick_key: Callable[[int], Any]) -> None:
     kernel = GRU(width=8).module(2).init(quick_key(0), jnp.zeros((1, 3, 1)), train=False)["params"]["gru1"]["kernel"]
     gates = np.split(np.asarray(kernel, float), 3, axis=1)
     for gate in gates:
@@ -66,7 +66,7 @@ def test_each_gate_begins_with_an_orthogonal_matrix(quick_key: Callable[[int], A
 
 
 @pytest.mark.parametrize("tokens", [True, False])
-def test_dropout_is_active_in_training_alone(
+def test_dropout_is_active_only_in_training(
     random_variables: Callable[..., Any], quick_key: Callable[[int], Any], tokens: bool
 ) -> None:
     module = GRU(width=8, dropout=0.5).module(3)

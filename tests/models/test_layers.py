@@ -19,7 +19,7 @@ from jaxopt_bench.models import layers
 def test_local_response_normalization_is_the_papers_equation(
     numpy_layers: Any, random_images: Callable[..., Any], channels: int
 ) -> None:
-    activations = 100 * random_images(2, 3, 3, channels)  # large enough for the sum to matter beside k = 2
+    activations = 100 * random_images(2, 3, 3, channels)  # large enough that the sum is not negligible beside k = 2
     expected = numpy_layers.local_response_normalization(activations.astype(np.float64))
     assert np.abs(expected * 2**0.75 / activations - 1).max() > 0.1  # the norm is not just the constant k
     normalised = jax.jit(layers.local_response_normalization)(activations)
@@ -32,7 +32,7 @@ def test_local_response_normalization_has_the_right_gradient(random_images: Call
     check_grads(jax.jit(strong), (activations,), order=1, modes=["rev"], atol=2e-2, rtol=2e-2)
 
 
-def test_local_response_normalization_keeps_the_type_it_gets() -> None:
+def test_local_response_normalization_keeps_the_type_of_its_input() -> None:
     activations = jnp.full((1, 1, 1, 5), 30, jnp.bfloat16)
     normalised = layers.local_response_normalization(activations)
     assert normalised.dtype == jnp.bfloat16
@@ -63,7 +63,7 @@ def test_conv_is_the_one_written_in_numpy(
 
 
 @pytest.mark.parametrize(("size", "stride"), [(2, 2), (3, 2)])
-def test_max_pool_leaves_out_windows_that_reach_over_the_edge(
+def test_max_pool_omits_windows_that_cross_the_edge(
     numpy_layers: Any, random_images: Callable[..., Any], size: int, stride: int
 ) -> None:
     images = random_images(2, 8, 9, 3)
@@ -73,7 +73,7 @@ def test_max_pool_leaves_out_windows_that_reach_over_the_edge(
 
 
 def test_batch_norm_keeps_float32_statistics_of_bfloat16_activations() -> None:
-    # 300 + {0, 1, 2, 3} · 2 are bfloat16 numbers; a bfloat16 mean or square of them would be far off.
+    # 300 + 2 · {0, 1, 2, 3} are exact in bfloat16. Their mean or squares in bfloat16 would have large errors.
     activations = jnp.asarray(300 + 2 * np.arange(4), jnp.bfloat16).reshape(4, 1, 1, 1)
     norm = layers.Layers(dtype="bfloat16").batch_norm(train=True, name="norm")
     variables = {
@@ -98,7 +98,7 @@ def test_smallest_side_leaves_exactly_one_pixel(windows: list[tuple[int, int]]) 
     assert remaining(layers.smallest_side(*windows) - 1) == 0
 
 
-def test_check_side_looks_at_the_shorter_side() -> None:
+def test_check_side_checks_the_shorter_side() -> None:
     layers.check_side("Net", jnp.zeros((1, 7, 9, 1)), 7)
     for height, width in ((6, 9), (9, 6)):
         with pytest.raises(UserError, match=f"images of {height}×{width} pixels .* Net. Expected: 7×7 or larger"):

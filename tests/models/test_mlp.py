@@ -40,7 +40,7 @@ def test_forward_pass_is_that_of_numpy(
     np.testing.assert_allclose(module.apply(variables, examples, train=False), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_without_hidden_layers_it_is_linear(
+def test_a_network_without_hidden_layers_is_linear(
     numpy_layers: Any, random_variables: Callable[..., Any], random_images: Callable[..., Any]
 ) -> None:
     module, examples = MLP(widths=()).module(3), random_images(4, 6)
@@ -55,7 +55,7 @@ def test_parameters_on_mnist_1d(shapes_of: Callable[..., Any]) -> None:
     assert count_parameters(shapes_of(MLP().module(10), 40, 1)["params"]) == by_hand == 15_210
 
 
-def test_dropout_keeps_the_mean_and_is_active_in_training_alone(
+def test_dropout_keeps_the_mean_and_is_active_only_in_training(
     random_variables: Callable[..., Any], quick_key: Callable[[int], Any]
 ) -> None:
     module, examples = MLP(widths=(16,), dropout=0.5).module(3), jnp.ones((4000, 4))

@@ -29,7 +29,7 @@ def variables(channels: int) -> dict[str, Any]:
 
 
 def results(norm: nn.Module, x: Any) -> tuple[Any, Any, Any]:
-    """The output, what became of the running statistics, and the gradients in parameters and input."""
+    """Returns the output, the updated running statistics, and the gradients for the parameters and the input."""
 
     @jax.jit
     def run(x: Any) -> tuple[Any, Any, Any]:
@@ -46,7 +46,7 @@ def results(norm: nn.Module, x: Any) -> tuple[Any, Any, Any]:
 
 @pytest.mark.parametrize("train", [True, False])
 @pytest.mark.parametrize("shape", [(16, 5, 4, 3), (7, 6), (1, 1, 9, 2)])
-def test_outputs_running_statistics_and_gradients_are_flaxs(
+def test_outputs_running_statistics_and_gradients_are_those_of_flax(
     random_images: Callable[..., Any], train: bool, shape: tuple[int, ...]
 ) -> None:
     x = jnp.asarray(2 + 3 * random_images(*shape))
@@ -92,14 +92,15 @@ def test_bfloat16_activations_have_float32_statistics(random_images: Callable[..
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0.03, atol=0.03), *widened)
 
 
-def test_a_constant_channel_gives_its_bias_and_no_gradient() -> None:
-    y, _, (params, x) = results(both(True, jnp.float32)[0], jnp.full((4, 2, 2, 1), 7.0))  # 16: their mean is exact
+def test_a_constant_channel_gives_the_bias_and_no_gradient_of_the_scale() -> None:
+    # The mean of 16 equal values is exact.
+    y, _, (params, x) = results(both(True, jnp.float32)[0], jnp.full((4, 2, 2, 1), 7.0))
     np.testing.assert_allclose(y, np.broadcast_to(variables(1)["params"]["bias"], y.shape), rtol=1e-6)
     assert np.isfinite(x).all()
     assert float(params["scale"][0]) == 0
 
 
-def test_variables_are_interchangeable_with_flaxs() -> None:
+def test_variables_are_interchangeable_with_those_of_flax() -> None:
     x = jnp.ones((2, 4, 4, 3))
     ours, flax = (norm.init(jax.random.key(0), x) for norm in both(True, jnp.float32))
     jax.tree.map(np.testing.assert_array_equal, ours, flax)

@@ -1,4 +1,4 @@
-"""The convolution by oneDNN against XLA's in float64, its bits in loops, and what happens where it is not built."""
+"""oneDNN's convolution against XLA's in float64, its bitwise equality in loops, and the errors if it is not built."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PATH = CodePath("onednn", "compiled", "map", updates="fused")
 
 @pytest.fixture
 def convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Has oneDNN compute small convolutions, too; skips the test where the kernels are not built."""
+    """Makes oneDNN compute small convolutions, too. Skips the test if the kernels are not built."""
     if kernels.onednn_version() is None:
         pytest.skip("the CPU kernels are not built, or without oneDNN (make kernels)")
     monkeypatch.setattr(onednn, "SMALLEST", 0)
@@ -34,14 +34,14 @@ def convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def absent(kernels_at: Callable[[pathlib.Path], None], tmp_path: pathlib.Path) -> None:
-    """Has no kernels be found."""
+    """Makes the kernels appear not to be built."""
     kernels_at(tmp_path / "kernels.so")
 
 
 def assert_computed(
     size: tuple[int, ...], kernel: tuple[int, ...], strides: Any, padding: Any, groups: int = 1
 ) -> None:
-    """Asserts that oneDNN computes the value and both gradients, as XLA does in float64."""
+    """Asserts that oneDNN computes the value and both gradients, and that they agree with XLA's in float64."""
     kwargs = {"dimension_numbers": NHWC, "feature_group_count": groups}
     images, weights = draw(1, *size), draw(2, *kernel)
     with jax.enable_x64(True):
@@ -57,15 +57,15 @@ def assert_computed(
 
 
 def called(images: Any, kernel: Any, *args: Any, **kwargs: Any) -> int:
-    """Returns how often the value and the gradients call the kernels."""
+    """Returns the number of calls of the kernels for the value and both gradients, or -1 if they are never called."""
     conv = lambda x, w: onednn.conv_general_dilated(x, w, *args, **kwargs)  # noqa: E731
     both = lambda x, w: jax.vjp(conv, x, w)[1](conv(x, w))  # noqa: E731
-    return str(jax.make_jaxpr(both)(images, kernel)).count(onednn.TARGET) - 1  # once more for the cotangent
+    return str(jax.make_jaxpr(both)(images, kernel)).count(onednn.TARGET) - 1  # not the one for the cotangent
 
 
 @pytest.mark.parametrize("strides", [(1, 1), (2, 2), (4, 3)])
 @pytest.mark.parametrize("padding", ["SAME", "VALID", ((2, 0), (0, 3)), ((4, 5), (3, 4))])
-def test_values_and_gradients_are_xlas_in_float64(convolutions: None, strides: Any, padding: Any) -> None:
+def test_values_and_gradients_are_those_of_xla_in_float64(convolutions: None, strides: Any, padding: Any) -> None:
     assert_computed((3, 7, 8, 4), (3, 3, 4, 5), strides, padding)
 
 
@@ -77,22 +77,22 @@ def test_values_and_gradients_are_xlas_in_float64(convolutions: None, strides: A
         ((2, 2, 2, 4), (5, 5, 4, 6), 1, "SAME"),  # the kernel is larger than the image
         ((1, 1, 1, 3), (3, 3, 3, 2), 1, "SAME"),
         ((2, 5, 5, 3), (5, 5, 3, 2), 1, "VALID"),  # a single output
-        ((2, 6, 6, 3), (2, 2, 3, 2), 3, "VALID"),  # strides over pixels that nothing sees
+        ((2, 6, 6, 3), (2, 2, 3, 2), 3, "VALID"),  # the strides skip some pixels
         ((2, 5, 6, 3), (1, 1, 3, 2), 2, ((1, 2), (0, 1))),
         ((2, 16, 16, 3), (7, 7, 3, 4), 4, ((5, 5), (5, 5))),
-        ((8, 33, 31, 3), (3, 3, 3, 16), 1, "SAME"),  # sizes for which oneDNN has its own layouts
+        ((8, 33, 31, 3), (3, 3, 3, 16), 1, "SAME"),  # oneDNN has its own layouts for these sizes
         ((5, 15, 17, 64), (3, 3, 64, 128), 2, ((1, 1), (1, 1))),
         ((4, 8, 8, 128), (1, 1, 128, 64), 1, "SAME"),
     ],
 )
-def test_unusual_sizes(
+def test_unusual_sizes_agree_with_xla(
     convolutions: None, size: tuple[int, ...], kernel: tuple[int, ...], stride: int, padding: Any
 ) -> None:
     assert_computed(size, kernel, (stride, stride), padding)
 
 
 @pytest.mark.parametrize(("groups", "stride"), [(2, 1), (2, 2), (4, 1), (16, 1), (16, 2)])
-def test_groups(convolutions: None, groups: int, stride: int) -> None:
+def test_grouped_convolutions_agree_with_xla(convolutions: None, groups: int, stride: int) -> None:
     assert_computed((2, 6, 7, 16), (3, 3, 16 // groups, 32), (stride, stride), "SAME", groups)
 
 
@@ -105,7 +105,7 @@ def test_groups(convolutions: None, groups: int, stride: int) -> None:
         ("float32", "SAME", {"batch_group_count": 2}),
     ],
 )
-def test_what_it_does_not_cover_is_computed_as_before(
+def test_unsupported_arguments_are_computed_without_onednn(
     convolutions: None, dtype: str, padding: Any, kwargs: dict[str, Any]
 ) -> None:
     images, kernel = jnp.asarray(draw(1, 4, 9, 8, 4), dtype), jnp.asarray(draw(2, 3, 3, 4, 6), dtype)
@@ -122,7 +122,7 @@ def test_what_it_does_not_cover_is_computed_as_before(
     assert called(*arguments, **kwargs) == -1
 
 
-def test_small_convolutions_of_one_group_are_computed_as_without_onednn() -> None:
+def test_small_convolutions_of_one_group_are_computed_without_onednn() -> None:
     kwargs: dict[str, Any] = {"dimension_numbers": NHWC}
     images, kernel = jnp.asarray(draw(1, 32, 8, 8, 4), jnp.float32), jnp.asarray(draw(2, 3, 3, 4, 8), jnp.float32)
     arguments = (images, kernel, (1, 1), "SAME")
@@ -132,12 +132,12 @@ def test_small_convolutions_of_one_group_are_computed_as_without_onednn() -> Non
         np.testing.assert_array_equal(mine, theirs)
 
 
-def test_loops_of_every_kind_agree_to_the_bit(convolutions: None) -> None:
+def test_loops_of_every_kind_agree_bit_for_bit(convolutions: None) -> None:
     assert_all_same(trained(onednn.conv_general_dilated, vmap=True))
 
 
 @pytest.mark.slow
-def test_a_network_made_of_it_is_the_plain_one(convolutions: None) -> None:
+def test_a_network_gives_the_same_outputs_with_onednn_and_plain_layers(convolutions: None) -> None:
     images = jnp.asarray(draw(1, 4, 32, 32, 3), jnp.float32)
     variables = MODELS["resnet20"].module(10).init(jax.random.key(0), images, train=False)
     plain, ours = (
@@ -149,7 +149,7 @@ def test_a_network_made_of_it_is_the_plain_one(convolutions: None) -> None:
     np.testing.assert_allclose(ours, plain, rtol=1e-4, atol=1e-5)
 
 
-def test_runs_use_it_record_it_and_repeat_themselves_along_it(
+def test_runs_use_and_record_onednn_and_are_reproducible(
     convolutions: None, tiny: Any, tmp_path: pathlib.Path, digits_dir: pathlib.Path
 ) -> None:
     assert choose_code_path("cpu") == PATH
@@ -167,7 +167,7 @@ def test_runs_use_it_record_it_and_repeat_themselves_along_it(
     assert_same(whole, member)
 
 
-def test_where_it_is_not_built_all_works_as_before(absent: None) -> None:
+def test_without_onednn_pure_layers_are_chosen_and_direct_use_is_refused(absent: None) -> None:
     assert choose_code_path("cpu") == CodePath("pure", "compiled", "map")
     arrays = jnp.zeros((128, 32, 32, 4)), jnp.zeros((3, 3, 4, 8))
     with pytest.raises(UserError, match=r"kernels\.so is not built, or built without oneDNN. `jaxopt-bench kernels`"):
@@ -182,7 +182,9 @@ def test_where_it_is_not_built_all_works_as_before(absent: None) -> None:
         ("", CodePath("pure", "compiled", "map")),
     ],
 )
-def test_layers_can_be_named(absent: None, monkeypatch: pytest.MonkeyPatch, named: str, path: CodePath) -> None:
+def test_an_environment_variable_selects_the_layers(
+    absent: None, monkeypatch: pytest.MonkeyPatch, named: str, path: CodePath
+) -> None:
     monkeypatch.setenv("JAXOPT_BENCH_LAYERS", named)
     assert choose_code_path("cpu") == path
 
@@ -195,7 +197,7 @@ def test_layers_can_be_named(absent: None, monkeypatch: pytest.MonkeyPatch, name
         ("onednn", "cpu", "but oneDNN's convolutions are not built. `jaxopt-bench kernels`"),
     ],
 )
-def test_layers_that_there_are_not_are_refused(
+def test_unknown_and_unavailable_layers_are_refused(
     absent: None, monkeypatch: pytest.MonkeyPatch, named: str, backend: str, message: str
 ) -> None:
     monkeypatch.setenv("JAXOPT_BENCH_LAYERS", named)

@@ -1,4 +1,4 @@
-"""The parameter table and the count, and that neither brings TensorFlow along."""
+"""The parameter table and the parameter count. Neither imports TensorFlow."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ import jaxopt_bench
 from jaxopt_bench.models import CNN, MODELS, count_parameters, parameter_overview
 
 
-def test_count_is_the_number_of_numbers() -> None:
+def test_the_count_is_the_number_of_array_elements() -> None:
     params = {"a": np.zeros((3, 4)), "b": {"c": np.zeros(5), "d": np.zeros(())}}
     assert count_parameters(params) == 3 * 4 + 5 + 1
     assert count_parameters({}) == 0
 
 
 @pytest.mark.parametrize("name", ["cnn", "resnet20"])
-def test_table_has_a_row_for_each_parameter_and_their_total(shapes_of: Callable[..., Any], name: str) -> None:
+def test_the_table_has_a_row_for_each_parameter_and_their_total(shapes_of: Callable[..., Any], name: str) -> None:
     variables = shapes_of(MODELS[name].module(10), 32, 32, 3)
     table = parameter_overview(variables)
     rows = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("|")][1:]
@@ -32,7 +32,7 @@ def test_table_has_a_row_for_each_parameter_and_their_total(shapes_of: Callable[
     assert f"Total: {count_parameters(variables['params']):,} " in table
 
 
-def test_variables_their_parameters_and_real_arrays_give_one_table(
+def test_shapes_parameters_and_arrays_give_the_same_table(
     shapes_of: Callable[..., Any], random_variables: Callable[..., Any]
 ) -> None:
     module = CNN().module(10)

@@ -1,4 +1,4 @@
-"""The products of dense layers by oneDNN: values and gradients in float64, what is left to XLA, and bits in loops."""
+"""oneDNN's products of dense layers: values and gradients in float64, products left to JAX, and bits in loops."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ At = Callable[[pathlib.Path], None]
 
 @pytest.fixture
 def built(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Has oneDNN compute small products, too; skips the test where the kernels are not built."""
+    """Makes oneDNN compute small products, too. Skips the test if the kernels are not built."""
     if kernels.onednn_version() is None:
         pytest.skip("the CPU kernels are not built, or without oneDNN (make kernels)")
     monkeypatch.setattr(products, "SMALLEST", 0)
@@ -37,7 +37,7 @@ def of_last(features: Any, weights: Any, **kwargs: Any) -> Any:
 
 @pytest.mark.parametrize("shape", [(1,), (4,), (37,), (5, 9), (2, 3, 7)], ids=str)
 @pytest.mark.parametrize(("inputs", "outputs"), [(1, 1), (20, 11), (64, 64), (300, 7)])
-def test_values_and_gradients_are_those_of_float64(
+def test_values_and_gradients_agree_with_float64(
     built: None, shape: tuple[int, ...], inputs: int, outputs: int
 ) -> None:
     features, weights, cotangent = drawn(1, *shape, inputs), drawn(2, inputs, outputs), drawn(3, *shape, outputs)
@@ -49,7 +49,7 @@ def test_values_and_gradients_are_those_of_float64(
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
-def test_loops_and_maps_agree_to_the_bit(built: None) -> None:
+def test_loops_and_maps_agree_bit_for_bit(built: None) -> None:
     features, weights = drawn(1, 6, 16, 20), drawn(2, 20, 12)
     one = jax.jit(jax.grad(lambda x, w: (of_last(x, w) ** 2).sum(), (0, 1)))
     alone = [one(x, weights) for x in features]
@@ -87,7 +87,7 @@ def test_products_of_other_types_and_small_ones_are_left_to_jax() -> None:
         assert products.TARGET in jaxpr(large)
 
 
-def test_dense_layers_of_this_path_use_them(built: None) -> None:
+def test_dense_layers_of_the_onednn_path_use_its_products(built: None) -> None:
     features, parts = drawn(1, 8, 20), []
     for path in ("onednn", "plain"):
         layer = Layers(path=path).dense(12, kernel_init=GLOROT_UNIFORM, name="dense")
@@ -97,7 +97,7 @@ def test_dense_layers_of_this_path_use_them(built: None) -> None:
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), *parts)
 
 
-def test_without_the_kernels_the_error_says_how_to_build_them(kernels_at: At, tmp_path: pathlib.Path) -> None:
+def test_the_error_without_the_kernels_names_the_command_to_build_them(kernels_at: At, tmp_path: pathlib.Path) -> None:
     kernels_at(tmp_path / "kernels.so")
     with pytest.raises(UserError, match=r"kernels\.so is not built, or built without oneDNN\. `jaxopt-bench kernels`"):
         of_last(jnp.zeros((256, 256)), jnp.zeros((256, 256)))

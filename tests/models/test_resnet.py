@@ -1,4 +1,4 @@
-"""The residual networks against NumPy in both modes, their parameters by formula, and their initial values."""
+"""Residual networks: the forward pass against NumPy in both modes, parameter counts by formula, initial values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 
 
 def conv_norm_size(side: int, inputs: int, outputs: int) -> int:
-    """A convolution without bias, and batch normalisation's scale and bias."""
+    """Counts the parameters of a convolution without bias and of batch normalisation."""
     return side * side * inputs * outputs + 2 * outputs
 
 
@@ -25,19 +25,20 @@ def conv_norm_size(side: int, inputs: int, outputs: int) -> int:
 def test_cifar_resnet_has_the_published_parameters(shapes_of: Callable[..., Any], depth: Any, published: str) -> None:
     n = (depth - 2) // 6
     by_hand = conv_norm_size(3, 3, 16) + 64 * 10 + 10
-    for inputs, outputs in ((16, 16), (16, 32), (32, 64)):  # option A: the shortcuts add nothing
+    for inputs, outputs in ((16, 16), (16, 32), (32, 64)):  # option A: the shortcuts have no parameters
         by_hand += conv_norm_size(3, inputs, outputs) + (2 * n - 1) * conv_norm_size(3, outputs, outputs)
     count = count_parameters(shapes_of(CifarResNet(depth=depth).module(10), 32, 32, 3)["params"])
     assert count == by_hand
     assert f"{count / 1e6:.{len(published) - 2}f}" == published
 
 
-def test_resnet20_is_the_one_without_projections(shapes_of: Callable[..., Any]) -> None:
-    assert count_parameters(shapes_of(CifarResNet().module(10), 32, 32, 3)["params"]) == 269_722  # not 272,474
+def test_resnet20_has_no_projections(shapes_of: Callable[..., Any]) -> None:
+    # With projections, it would have 272,474 parameters.
+    assert count_parameters(shapes_of(CifarResNet().module(10), 32, 32, 3)["params"]) == 269_722
 
 
 @pytest.mark.parametrize(("depth", "total"), [(18, 11_173_962), (34, 21_282_122), (50, 23_520_842)])
-def test_resnet_has_the_parameters_of_its_formula(shapes_of: Callable[..., Any], depth: Any, total: int) -> None:
+def test_resnet_has_as_many_parameters_as_the_formula(shapes_of: Callable[..., Any], depth: Any, total: int) -> None:
     expansion = 4 if depth == 50 else 1
     by_hand, inputs = conv_norm_size(3, 3, 64), 64
     for stage, count in enumerate(BLOCKS[depth]):
@@ -56,7 +57,7 @@ def test_resnet_has_the_parameters_of_its_formula(shapes_of: Callable[..., Any],
 
 
 class NumPyResNet:
-    """The forward pass in NumPy; in training it also collects the running averages the pass should leave."""
+    """The forward pass in NumPy. It also collects the expected running averages after a training step."""
 
     def __init__(self, layers: Any, variables: Any, train: bool) -> None:
         self.layers, self.train = layers, train
@@ -167,7 +168,7 @@ def test_padded_shortcut_keeps_every_other_pixel_and_appends_zeros(
 
 @pytest.fixture(scope="module")
 def initial(quick_key: Callable[[int], Any]) -> dict[bool, Any]:
-    """ResNet-20's variables as they start, with and without zero residual scales."""
+    """The initial variables of ResNet-20, with and without zero residual scales."""
 
     def init(zero_init_residual: bool) -> Any:
         module = CifarResNet(zero_init_residual=zero_init_residual).module(10)
@@ -183,13 +184,13 @@ def test_initial_weights_are_he_normal_and_not_truncated(initial: dict[bool, Any
     for kernel in kernels:
         assert np.std(kernel) == pytest.approx(deviation, rel=0.02)
         assert np.mean(kernel) == pytest.approx(0, abs=0.02 * deviation)
-        assert np.abs(kernel).max() > 3.5 * deviation  # a truncated normal of this deviation ends at 2.3
-    # A normal's fourth standardised moment is 3.
+        assert np.abs(kernel).max() > 3.5 * deviation  # truncated normals end at 2.3 deviations
+    # The fourth standardised moment of a normal distribution is 3.
     assert np.mean((np.stack(kernels) / deviation) ** 4) == pytest.approx(3, rel=0.05)
     assert np.std(params["head"]["kernel"]) == pytest.approx(np.sqrt(2 / 64), rel=0.15)
 
 
-def test_initial_biases_scales_and_running_averages(initial: dict[bool, Any]) -> None:
+def test_initial_biases_and_means_are_zero_and_scales_and_variances_one(initial: dict[bool, Any]) -> None:
     values = {"bias": 0, "scale": 1, "mean": 0, "var": 1}
     leaves = jax.tree_util.tree_leaves_with_path(initial[False])
     checked = [path for path, leaf in leaves if path[-1].key in values and (leaf == values[path[-1].key]).all()]
@@ -206,10 +207,10 @@ def test_zero_init_residual_zeroes_each_blocks_last_scale_and_nothing_else(initi
             assert not leaf.any()
 
 
-def test_a_zeroed_residual_block_is_the_identity_on_what_relu_leaves(
+def test_a_block_with_a_zero_residual_scale_is_the_identity_after_relu(
     initial: dict[bool, Any], random_images: Callable[..., Any]
 ) -> None:
-    # With every branch zero, ResNet-20 only subsamples its stem and pads channels, so the head sees the stem's mean.
+    # If every branch is zero, ResNet-20 only subsamples its stem and pads channels. The head receives the stem's mean.
     variables, images = initial[True], random_images(2, 8, 8, 3)
     logits, state = (
         CifarResNet(zero_init_residual=True)

@@ -1,4 +1,4 @@
-"""What holds for every model in the table, by name."""
+"""Properties of every model in the table of models."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from jaxopt_bench.models import (
     check_inputs,
 )
 
-SMALL = {"alexnet_small": 32, "cnn": 8, "resnet20": 8, "wrn16_4": 8, "vit_tiny": 8}  # name -> side of a cheap image
+SMALL = {"alexnet_small": 32, "cnn": 8, "resnet20": 8, "wrn16_4": 8, "vit_tiny": 8}  # name -> side of a small image
 QUICK = ("cnn", "resnet20", "alexnet_small")
 EXAMPLES: dict[str, tuple[tuple[int, ...], Any]] = {  # kind of inputs -> shape and type of an example
     "images": ((32, 32, 3), jnp.float32),
@@ -40,7 +40,7 @@ EXAMPLES: dict[str, tuple[tuple[int, ...], Any]] = {  # kind of inputs -> shape 
 }
 
 
-def test_the_table_holds_the_models_that_are_documented() -> None:
+def test_the_table_contains_the_documented_models() -> None:
     resnets = [f"resnet{depth}" for depth in (18, 20, 32, 34, 44, 50, 56, 110)]
     vggs = [f"vgg{depth}" for depth in (11, 13, 16, 19)]
     others = [
@@ -73,7 +73,7 @@ def test_parameters_and_outputs_are_float32_if_the_rest_is_bfloat16(
 
 
 @pytest.mark.parametrize(
-    ("name", "others"),  # a block of attention has two products beside those with kernels
+    ("name", "others"),  # an attention block has two products besides those with kernels
     [("alexnet", 0), ("alexnet_small", 0), ("cnn", 0), ("resnet20", 0), ("resnet50", 0), ("vgg16", 0),
      ("wrn16_4", 0), ("vit_tiny", 2 * 12), ("mlp", 0), ("cnn1d", 0), ("gru", 0), ("transformer", 2 * 2)],
 )  # fmt: skip
@@ -113,12 +113,12 @@ def test_training_in_bfloat16_is_near_float32_and_both_are_finite(
     assert np.linalg.norm(full - half) < 0.1 * np.linalg.norm(full)
 
 
-def test_the_small_network_takes_the_digits(shapes_of: Callable[..., Any]) -> None:
+def test_the_small_network_accepts_the_digits(shapes_of: Callable[..., Any]) -> None:
     assert shapes_of(MODELS["cnn"].module(10), 8, 8, 1)["params"]["conv1"]["kernel"].shape == (3, 3, 1, 16)
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_names_and_json_round_trip(name: str) -> None:
+def test_a_model_is_restored_from_its_name_and_json(name: str) -> None:
     model = MODELS[name]
     assert MODELS.name_of(model) == name
     written = json.loads(json.dumps({"name": name, **model.to_json()}))
@@ -147,7 +147,7 @@ def test_a_changed_model_is_named_after_the_nearest_default(model: Model, name: 
     assert MODELS.from_json(json.loads(json.dumps({"name": name, **model.to_json()}))) == model
 
 
-def test_unknown_names_and_depths_say_what_is_accepted() -> None:
+def test_errors_for_unknown_names_and_depths_list_the_accepted_values() -> None:
     with pytest.raises(UserError, match=r"unknown model 'resnet21'; did you mean .*resnet20"):
         MODELS["resnet21"]
     with pytest.raises(UserError, match=r"CifarResNet\.depth is 21. Expected: 20, 32, 44, 56, 110"):
@@ -174,6 +174,6 @@ def test_a_model_is_refused_for_examples_of_another_kind() -> None:
                     check_inputs(model, kind, "the data")  # type: ignore[arg-type]
 
 
-def test_a_model_without_a_module_cannot_be_made() -> None:
+def test_a_model_without_a_module_cannot_be_instantiated() -> None:
     with pytest.raises(TypeError, match="module"):
         Model()  # type: ignore[abstract]

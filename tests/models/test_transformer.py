@@ -69,7 +69,7 @@ def test_parameters_on_words(shapes_of: Callable[..., Any]) -> None:
     assert count_parameters(shapes_of(Transformer().module(27), 16, dtype=np.int32)["params"]) == by_hand == 27_739
 
 
-def test_it_begins_with_equal_logits_and_dropout_is_active_in_training_alone(
+def test_initial_logits_are_zero_and_dropout_is_active_only_in_training(
     random_variables: Callable[..., Any], quick_key: Callable[[int], Any]
 ) -> None:
     tokens = np.arange(6).reshape(2, 3)

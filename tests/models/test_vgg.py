@@ -23,7 +23,7 @@ TABLE = {
 @pytest.mark.parametrize("depth", TABLE)
 def test_parameters_are_those_of_the_papers_table(shapes_of: Callable[..., Any], depth: Any) -> None:
     channels = [int(word) for word in TABLE[depth].split() if word != "M"]
-    assert len(channels) + 3 == depth  # the paper's three dense layers
+    assert len(channels) + 3 == depth  # the paper's networks have three dense layers
     by_hand = sum(9 * i * o + 2 * o for i, o in zip([3, *channels], channels, strict=False)) + 512 * 10 + 10
     assert count_parameters(shapes_of(VGG(depth=depth).module(10), 32, 32, 3)["params"]) == by_hand
     assert depth != 16 or by_hand == 14_724_042

@@ -25,7 +25,7 @@ def test_parameters_are_those_of_the_tiny_size(shapes_of: Callable[..., Any]) ->
     by_hand = (4 * 4 * 3 * 192 + 192) + 12 * block + 2 * 192 + (192 * 10 + 10)
     assert count_parameters(params) == by_hand == 5_350_090
     kernels = [leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params["block1"]) if path[-1].key == "kernel"]
-    assert all(kernel.ndim == 2 for kernel in kernels)  # matrices, which optimizers such as Muon take as such
+    assert all(kernel.ndim == 2 for kernel in kernels)  # optimizers such as Muon treat them as matrices
 
 
 def test_forward_pass_is_that_of_numpy(
@@ -67,7 +67,7 @@ def test_forward_pass_is_that_of_numpy(
 
 
 def test_positions_are_sines_and_cosines_of_row_and_column() -> None:
-    """Chen, Xie and He 2021, as a loop."""
+    """The positions of Chen, Xie and He 2021, computed in a loop."""
     found = positions(3, 5, 16)
     for row in range(3):
         for column in range(5):
@@ -78,7 +78,7 @@ def test_positions_are_sines_and_cosines_of_row_and_column() -> None:
                 np.testing.assert_allclose(found[row, column, i::4], expected, atol=1e-6)
 
 
-def test_it_starts_from_equal_logits_and_dropout_is_active_in_training_alone(
+def test_initial_logits_are_zero_and_dropout_is_active_only_in_training(
     random_variables: Callable[..., Any], random_images: Callable[..., Any], quick_key: Callable[[int], Any]
 ) -> None:
     images = jnp.asarray(random_images(2, 6, 4, 3))
@@ -93,7 +93,7 @@ def test_it_starts_from_equal_logits_and_dropout_is_active_in_training_alone(
     )
 
 
-def test_what_does_not_divide_is_refused(shapes_of: Callable[..., Any]) -> None:
+def test_sizes_that_do_not_divide_are_refused(shapes_of: Callable[..., Any]) -> None:
     with pytest.raises(UserError, match=r"ViT\.width is 192\. Expected a multiple of 5 heads"):
         ViT(heads=5)
     with pytest.raises(UserError, match=r"ViT\.width is 30\. Expected a multiple of 4, because of the positions"):

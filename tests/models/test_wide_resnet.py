@@ -1,4 +1,4 @@
-"""Wide residual networks: their parameters by formula and as published, and their forward passes against NumPy."""
+"""Wide residual networks: parameter counts by formula and as published, and forward passes against NumPy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jaxopt_bench.models import WideResNet, count_parameters
     ("depth", "width", "total", "published"),
     [(16, 4, 2_748_890, "2.7"), (28, 10, 36_479_194, "36.5"), (40, 4, 8_949_210, "8.9"), (10, 1, 77_850, None)],
 )
-def test_parameters_are_those_of_the_formula_and_as_published(
+def test_parameter_counts_are_those_of_the_formula_and_the_published_ones(
     shapes_of: Callable[..., Any], depth: Any, width: int, total: int, published: str | None
 ) -> None:
     by_hand, inputs = 9 * 3 * 16, 16
@@ -59,7 +59,7 @@ def test_forward_pass_is_that_of_numpy(
     np.testing.assert_allclose(logits, expected, atol=2e-4 * np.abs(expected).max())
 
 
-def test_dropout_is_active_in_training_alone(
+def test_dropout_is_active_only_in_training(
     random_variables: Callable[..., Any], random_images: Callable[..., Any], quick_key: Callable[[int], Any]
 ) -> None:
     module, plain, images = WideResNet(10, 1, 0.3).module(10), WideResNet(10, 1).module(10), random_images(4, 8, 8, 3)

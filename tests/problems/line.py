@@ -1,4 +1,4 @@
-"""A problem without images, labels and classes: a line is fitted to points."""
+"""A problem without images, labels and classes: fitting a line to points."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ERROR = Metric(name=LOSS, words="mean squared error", least=0.0)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Line(ProblemConfig):
-    """Least squares. An untrained model is 0 everywhere, and so is the mean of the targets, nearly."""
+    """Least squares. An untrained model predicts 0, which is nearly the mean of the targets."""
 
     metric_names: ClassVar[tuple[str, ...] | None] = ("relative_error", "r2", LOSS)
 
@@ -48,7 +48,7 @@ class Line(ProblemConfig):
 
     @property
     def title(self) -> str:
-        """The name of its runs."""
+        """The name of the problem's runs."""
         return "line"
 
     @property

@@ -1,4 +1,4 @@
-"""A problem without images, labels and accuracy: forces of springs, fitted by a line. It has views of every kind."""
+"""A problem without images, labels and accuracy: a line is fitted to forces of springs. It has views of every kind."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Forces = dict[str, Float[np.ndarray, " springs"]]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Springs(ProblemConfig):
-    """The root-mean-square error of forces in newtons is the headline."""
+    """The headline metric is the root-mean-square error of forces in newtons."""
 
     stiffness: float = 3.0
     """Newtons per metre."""
     splits: Literal["all", "validation", "train"] = "all"
-    """Which splits there are: all, all but test, or only the one to train on."""
+    """The splits of the problem: all, all except test, or only train."""
     views: Literal["all", "none", "wrong", "failing"] = "all"
-    """What the problem's function for views does."""
+    """The behaviour of the problem's function for views."""
 
     @property
     def title(self) -> str:
@@ -41,7 +41,7 @@ class Springs(ProblemConfig):
         return self.splits != "train"
 
     def load(self, data_dir: pathlib.Path | None = None, layers: LayersPath = "plain") -> Problem:
-        """Returns the problem; no data are read."""
+        """Returns the problem. It reads no data."""
 
         def examples(count: int, seed: int) -> Forces:
             rng = np.random.default_rng(seed)

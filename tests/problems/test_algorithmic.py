@@ -1,4 +1,4 @@
-"""Modular addition: its pairs, its loss against PyTorch, and that a small case is learnt."""
+"""Modular addition: the pairs, the loss against PyTorch, and the training of a small case."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_each_pair_is_in_one_split(modulus: int, fraction: float, counts: list[i
     np.testing.assert_array_equal(again.train.terms, parts[0].terms)
 
 
-def test_the_loss_is_that_of_the_last_position_over_the_sums() -> None:
+def test_the_loss_is_the_cross_entropy_of_the_sums_at_the_last_position() -> None:
     problem, rng = SMALL.load(), np.random.default_rng(0)
     shapes = jax.eval_shape(problem.initial, jax.random.key(0))[0]
     params = jax.tree.map(lambda leaf: (0.4 * rng.normal(size=leaf.shape)).astype(np.float32), shapes)
@@ -47,7 +47,7 @@ def test_the_loss_is_that_of_the_last_position_over_the_sums() -> None:
     np.testing.assert_allclose(statistics["accuracy"], (own.argmax(1) == sums).double().mean(), rtol=1e-5)
 
 
-def test_it_is_learnt_and_begins_as_the_untrained_model() -> None:
+def test_training_starts_at_the_untrained_values_and_learns_all_pairs() -> None:
     problem = SMALL.load()
     params, optimizer = jax.jit(problem.initial)(jax.random.key(0))[0], optax.adam(1e-2)
     evaluation = jax.jit(problem.evaluation)

@@ -1,4 +1,4 @@
-"""What a user's problem can get wrong is refused with a message that names it; the built-in kinds pass the checks."""
+"""Mistakes in a user's problem are refused with a message that names them; the built-in problems pass the checks."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def mean_of(name: str) -> Metric:
         problem(outputs=lambda p, batch: {"x": batch["x"] * 2}),
     ],
 )
-def test_sound_problems_pass(sound):
+def test_valid_problems_pass(sound):
     check_problem(sound, "mine")
 
 
@@ -146,13 +146,13 @@ def test_sound_problems_pass(sound):
         ),
     ],
 )
-def test_mistakes_are_named_with_what_is_expected(wrong, message):
+def test_mistakes_are_refused_with_a_message_that_names_them(wrong, message):
     with pytest.raises(UserError, match=f"^mine: .*{message}"):
         check_problem(wrong, "mine")
 
 
 def test_the_value_of_an_untrained_model_is_measured_on_all_validation_examples():
-    """Of metrics that say it themselves it is kept. 1,500 examples are more than one batch of the measurement."""
+    """A metric's own untrained value is kept. 1,500 examples are more than one batch of the measurement."""
     random = np.random.default_rng(0)
     x = random.normal(size=(1500, 3)).astype(np.float32)
     y = random.normal(size=1500).astype(np.float32)
@@ -176,8 +176,8 @@ def test_the_value_of_an_untrained_model_is_measured_on_all_validation_examples(
 
 
 @pytest.mark.parametrize("name", sorted(PROBLEMS))
-def test_each_built_in_kind_is_what_a_problem_should_be(name, digits_dir):
-    """Traced, not computed."""
+def test_each_built_in_problem_passes_the_checks(name, digits_dir):
+    """The functions of the problem are only traced, not computed."""
     loaded = PROBLEMS[name].load(digits_dir)
     check_metrics(loaded, name)
     check_examples(loaded, name)

@@ -1,4 +1,4 @@
-"""Classification of vectors and sequences: standardised inputs, a step against NumPy, and what is refused."""
+"""Classification of vectors and sequences: standardised inputs, a step against NumPy, and refused settings."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_sequences_of_mnist_1d_are_classified(model: MLP | GRU | CNN1D) -> None:
     assert list(problem.training_views(batch, problem.prepared(batch, Draw(0, 0)))) == []  # nothing is augmented
 
 
-def test_what_does_not_fit_the_examples_is_refused() -> None:
+def test_models_and_augmentation_that_do_not_fit_the_data_are_refused() -> None:
     with pytest.raises(
         UserError,
         match=r"the model cnn takes images, but the data set mnist1d consists of sequences\. Expected a model that "

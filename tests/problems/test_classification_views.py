@@ -1,4 +1,4 @@
-"""A classifier's views: its confusion matrix by scikit-learn, its worst mistakes, and images before and after."""
+"""A classifier's views: the confusion matrix against scikit-learn, the worst mistakes, and augmented images."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def drawn(count: int, seed: int = 0) -> tuple[Labelled, dict[str, np.ndarray]]:
     return examples, {"labels": examples.labels, "logits": logits}
 
 
-def test_the_matrix_counts_what_each_class_was_taken_for():
+def test_the_matrix_counts_the_predictions_for_each_class():
     examples, outputs = drawn(500)
     matrix, _ = classification_views(NAMES, examples, outputs)
     assert isinstance(matrix, Matrix)
@@ -73,7 +73,7 @@ def test_no_class_is_predicted_if_the_largest_logit_is_not_finite(bad, place):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_few_mistakes_are_all_shown_and_one_without_a_loss_is_the_worst(bad):
+def test_few_mistakes_are_all_shown_and_one_without_a_finite_loss_is_first(bad):
     logits = np.zeros((6, 3), np.float32)
     logits[:, 1] = [1, 2, 5, 9, 1, 0]
     logits[4, 2] = bad
@@ -84,14 +84,14 @@ def test_few_mistakes_are_all_shown_and_one_without_a_loss_is_the_worst(bad):
     assert worst.text == "The 3 wrong answers with the highest losses."
 
 
-def test_without_a_wrong_answer_it_says_so():
+def test_without_wrong_answers_there_is_a_message_and_no_images():
     examples, outputs = drawn(5)
     sure = {**outputs, "logits": np.eye(3, dtype=np.float32)[examples.labels]}
     _, worst = classification_views(NAMES, examples, sure)
     assert (worst.text, len(worst.images)) == ("There are no wrong answers.", 0)
 
 
-def test_inputs_that_are_no_images_have_a_matrix_and_no_pictures():
+def test_inputs_that_are_not_images_have_a_matrix_and_no_images():
     examples, outputs = drawn(5)
     for inputs in (np.zeros((5, 40), np.float32), np.zeros((5, 16), np.int32), np.zeros((5, 3, 4, 2), np.uint8)):
         other = Labelled(inputs, examples.labels)
@@ -100,7 +100,7 @@ def test_inputs_that_are_no_images_have_a_matrix_and_no_pictures():
         assert classification_training_views(NAMES, (0.5,), (0.2,), other, other) == []
 
 
-def test_training_images_stand_beside_what_the_network_saw():
+def test_training_images_are_shown_beside_the_inputs_of_the_network():
     examples, _ = drawn(40)
     mirrored = normalise(examples.inputs[:, :, ::-1], (0.4,), (0.3,))
     prepared = examples._replace(inputs=mirrored)

@@ -1,4 +1,4 @@
-"""Problems of users: from plain JAX and from NNX, with arguments as flags; recorded, resumed, and read without code."""
+"""Users' problems in plain JAX and NNX: arguments as flags, training, resuming, and reading runs without the code."""
 
 from __future__ import annotations
 
@@ -108,8 +108,8 @@ def test_arguments_are_flags_and_columns(file):
         parse(words[:4])
 
 
-def test_a_run_minimises_it_and_measures_what_it_says(file, tmp_path):
-    """The final error is computed again in NumPy from the parameters; the untrained one from those of seed 0."""
+def test_a_run_minimises_the_loss_and_measures_the_metrics(file, tmp_path):
+    """The errors are computed again in NumPy, from the final parameters and from the initial parameters of seed 0."""
     problem = load(f"{file}:line")(scale=0.5)
     run = train(experiment(problem, epochs=20), Options(runs_dir=tmp_path / "runs"))
     examples = problem.load().validation
@@ -151,8 +151,8 @@ def test_settings_of_a_population_share_one_problem(file, tmp_path, monkeypatch)
     assert final[0] > final[1]
 
 
-def test_a_run_resumes_with_its_data_and_refuses_others(file, tmp_path, monkeypatch):
-    """The arrays' contents are what counts: the file may have moved."""
+def test_a_run_resumes_with_the_same_data_and_refuses_other_data(file, tmp_path, monkeypatch):
+    """Only the contents of the arrays matter. The file of the problem may have moved."""
     data = tmp_path / "numbers.npy"
     np.save(data, np.arange(64, dtype=np.float32))
     source = f"""
@@ -170,14 +170,14 @@ def stored():
     custom._load.cache_clear()
     again = train(experiment(load(f"{file}:stored")()), Options(runs_dir=tmp_path / "runs"))
     assert again.path == first.path
-    (first.path / "summary.json").unlink()  # as of a run that was stopped
+    (first.path / "summary.json").unlink()  # as in an interrupted run
     np.save(data, np.arange(64, dtype=np.float32) + 1)
     custom._load.cache_clear()
     with pytest.raises(UserError, match=r"is of other data: task\.digest was [0-9a-f]{12} and is"):
         train(experiment(load(f"{file}:stored")()), Options(runs_dir=tmp_path / "runs"))
 
 
-def test_a_record_is_read_without_its_code(file, tmp_path, monkeypatch):
+def test_a_run_can_be_read_without_the_code_of_its_problem(file, tmp_path, monkeypatch):
     written = experiment(load(f"{file}:line")(scale=0.5), epochs=1)
     assert pickle.loads(pickle.dumps(written)) == written
     path = train(written, Options(runs_dir=tmp_path / "runs")).path
@@ -194,13 +194,13 @@ def test_a_record_is_read_without_its_code(file, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["reference", "users", "defined", "code_file", "code", "name"])
 def test_an_argument_with_the_name_of_an_attribute_is_refused(name, file):
-    """Otherwise the attribute of the class, such as its reference, would become the argument's value."""
+    """Otherwise an attribute of the class, such as `reference`, would become the value of the argument."""
     file.write_text(f"def line({name}: str = 'x'): ...\n")
     with pytest.raises(UserError, match=f"has the argument '{name}', but this name is reserved. Expected another name"):
         load(f"{file}:line")
 
 
-def test_what_is_no_problem_is_refused_with_a_reason(file):
+def test_an_object_that_is_not_a_problem_is_refused_with_a_reason(file):
     file.write_text(
         "from jaxopt_bench import Problem\nNUMBER = 3\n"
         "def three():\n    return 3\n"

@@ -37,7 +37,7 @@ def training(problem: Problem, params: Any, batch_size: int = 1, seed: int = 0, 
 
 
 @pytest.mark.parametrize("config", FUNCTIONS, ids=lambda config: config.title)
-def test_the_gap_is_what_the_loss_exceeds_its_minimum_by(config):
+def test_the_gap_is_the_loss_minus_its_minimum(config):
     problem = config.load()
     assert problem.headline.name == "gap"
     assert (problem.validation, problem.test, problem.full_batch) == (None, None, True)
@@ -48,7 +48,7 @@ def test_the_gap_is_what_the_loss_exceeds_its_minimum_by(config):
 
 
 @pytest.mark.parametrize("dimensions", [2, 3, 10])
-def test_rosenbrock_is_scipys(dimensions):
+def test_rosenbrock_is_that_of_scipy(dimensions):
     problem = Rosenbrock(dimensions=dimensions).load()
     np.testing.assert_allclose(start(problem), np.resize([-1.2, 1.0], dimensions), rtol=1e-6)
     for seed in range(3):
@@ -63,7 +63,7 @@ def test_rosenbrock_is_scipys(dimensions):
 def test_the_noisy_quadratic_under_sgd_follows_its_exact_recursion(center):
     """Zhang et al. 2019, section 3: E[θ(t+1)²] = (1 − α h)² E[θ(t)²] + α² h / B for the distance θ to the center.
 
-    It begins at 1 plus the square of the center.
+    The recursion starts at 1 plus the square of the center.
     """
     dimensions, batch_size, steps, runs, rate = 20, 4, 30, 2000, 0.7
     problem = NoisyQuadratic(dimensions=dimensions, center=center).load()
@@ -85,7 +85,7 @@ def test_the_noisy_quadratic_under_sgd_follows_its_exact_recursion(center):
     assert (error / expected).max() < 0.02
 
 
-def test_a_validation_example_has_the_function_without_noise():
+def test_the_loss_of_a_validation_example_has_no_noise():
     config = NoisyQuadratic(dimensions=3, validation_examples=1)
     problem = config.load()
     params = jnp.array([1.0, -2.0, 3.0])
@@ -94,13 +94,13 @@ def test_a_validation_example_has_the_function_without_noise():
     assert config.validates
     assert not NoisyQuadratic().validates
     assert NoisyQuadratic.from_json(config.to_json()) == config
-    assert "validation_examples" not in NoisyQuadratic().to_json()  # of which older runs know nothing
+    assert "validation_examples" not in NoisyQuadratic().to_json()  # older runs do not have this field
 
 
-def test_a_center_of_the_noisy_quadratic_that_is_not_zero_is_recorded():
+def test_a_nonzero_center_of_the_noisy_quadratic_is_recorded():
     moved = NoisyQuadratic(center=2.0)
     assert NoisyQuadratic.from_json(moved.to_json()) == moved
-    assert "center" not in NoisyQuadratic().to_json()  # of which older runs know nothing
+    assert "center" not in NoisyQuadratic().to_json()  # older runs do not have this field
 
 
 def test_the_noise_of_the_noisy_quadratic_differs_from_step_to_step():
@@ -135,7 +135,7 @@ def test_a_deep_linear_network_has_the_closed_form_gradient():
         np.testing.assert_allclose(w @ w.T, 0.25 * np.eye(6), atol=1e-6)
 
 
-def test_each_mode_of_a_deep_linear_network_is_learned_as_saxe_et_al_derive():
+def test_each_mode_of_a_deep_linear_network_follows_the_theory_of_saxe_et_al():
     """Two layers, aligned with A: da/dt = 2 a (s − a), so a(t) = s e^{2st} / (e^{2st} − 1 + s / a₀); their eq. 12."""
     width, small, rate, steps = 5, 1e-2, 2e-3, 4000
     values = np.geomspace(1, 0.2, width)
@@ -153,10 +153,10 @@ def test_each_mode_of_a_deep_linear_network_is_learned_as_saxe_et_al_derive():
     modes = np.einsum("im,tij,mj->tm", left, np.asarray(products[::200], np.float64), right)
     growth = np.exp(2 * values * rate * np.arange(steps)[::200, None])
     np.testing.assert_allclose(modes, values * growth / (growth - 1 + values / small), atol=0.01)
-    assert modes[-1, 0] > 0.99 > 0.9 > modes[-1, -1] / values[-1]  # the smallest is learned last
+    assert modes[-1, 0] > 0.99 > 0.9 > modes[-1, -1] / values[-1]  # the smallest mode is learned last
 
 
-def test_matrix_factorisation_has_its_minimum_at_the_truncated_singular_value_decomposition():
+def test_matrix_factorisation_has_its_minimum_at_the_truncated_svd():
     """Eckart & Young 1936."""
     config = MatrixFactorisation(rows=9, columns=7, rank=3, condition=20.0)
     problem, target = config.load(), matrix(9, 7, np.geomspace(1, 0.05, 7))
@@ -174,7 +174,7 @@ def test_matrix_factorisation_has_its_minimum_at_the_truncated_singular_value_de
     np.testing.assert_allclose(gradient["right"], (u @ v.T - target).T @ u, rtol=1e-4, atol=1e-6)
 
 
-def test_a_rank_that_the_matrix_cannot_have_is_refused():
+def test_a_rank_larger_than_the_matrix_allows_is_refused():
     with pytest.raises(
         UserError, match=r"MatrixFactorisation.rank is 9, .* 32 × 8\. Expected an integer >= 1 and <= 8"
     ):

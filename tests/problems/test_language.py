@@ -45,14 +45,14 @@ def words() -> Problem:
 
 
 def moved(problem: Problem, seed: int = 0) -> Any:
-    """Returns parameters in which no value is special."""
+    """Returns random parameters, in which no value is special, such as zero."""
     shapes, rng = jax.eval_shape(problem.initial, jax.random.key(0))[0], np.random.default_rng(seed)
     return jax.tree.map(lambda leaf: (0.4 * rng.normal(size=leaf.shape)).astype(np.float32), shapes)
 
 
 @functools.cache
 def applied(model: Model) -> Any:
-    """Returns the compiled network on words."""
+    """Returns the compiled network for words."""
     return jax.jit(lambda params, tokens: model.module(27).apply({"params": params}, tokens, train=False))
 
 
@@ -61,17 +61,17 @@ def logits_of(model: Model, params: Any, tokens: np.ndarray) -> np.ndarray:
     return np.asarray(applied(model)(params, tokens.astype(np.int32)), np.float64)
 
 
-def test_the_loss_of_tokens_by_hand() -> None:
+def test_the_loss_of_tokens_is_the_one_calculated_by_hand() -> None:
     """Two sequences over three tokens; the second ends after one token."""
     half, rest = math.log(2), math.log(1 / 4)
-    logits = jnp.array([[[half, 0, 0], [0, 0, 0]], [[rest, 0, 0], [7, -7, 0]]])  # p(0): 2/4, 1/3, 1/9; uniform second
+    logits = jnp.array([[[half, 0, 0], [0, 0, 0]], [[rest, 0, 0], [7, -7, 0]]])  # targets: p = 1/2, 1/3; 1/9
     nats, real = token_nats(logits, jnp.array([[0, 2], [0, PAD]], jnp.uint8))
     np.testing.assert_allclose(nats, [[math.log(2), math.log(3)], [math.log(9), 0]], rtol=1e-6)
     np.testing.assert_array_equal(real, [[True, True], [True, False]])
 
 
 def test_losses_and_gradients_are_those_of_pytorch(words: Problem) -> None:
-    """The mean over all tokens of a batch, in which words of different lengths have different shares."""
+    """The loss is the mean over all tokens of a batch, so longer words have larger weights."""
     batch, params = words.train[:6], moved(words)
     lengths = (batch[:, 1:] != PAD).sum(1)
     assert len(set(lengths)) > 1
@@ -102,7 +102,7 @@ def test_metrics_are_sums_over_tokens(words: Problem) -> None:
 
 @pytest.mark.parametrize("of_words", [True, False])
 def test_an_untrained_transformer_has_the_untrained_loss(text: pathlib.Path, of_words: bool) -> None:
-    """Its last layer begins with zeros."""
+    """The initial weights of its last layer are zero."""
     config = Language(model=SMALL) if of_words else Language(dataset=str(text), model=SMALL, length=8)
     problem, vocabulary = config.load(), 27 if of_words else 256
     start = jax.jit(lambda batch: problem.evaluation(*problem.initial(jax.random.key(1)), batch))
@@ -113,17 +113,17 @@ def test_an_untrained_transformer_has_the_untrained_loss(text: pathlib.Path, of_
 
 
 @pytest.mark.parametrize("model", [SMALL, GRU(width=8)])
-def test_what_stands_after_the_end_changes_nothing(model: Any) -> None:
+def test_tokens_after_the_end_do_not_affect_the_loss(model: Any) -> None:
     problem = Language(model=model).load()
     params, batch = moved(problem), problem.train[:4]
     assert (batch[:, -2] == PAD).any()
     found = jax.jit(problem.evaluation)(params, {}, batch)
-    with_letters = np.where(batch == PAD, 13, batch)[:, :-1]  # in the place of the padding
+    with_letters = np.where(batch == PAD, 13, batch)[:, :-1]  # instead of the padding
     nats, _ = token_nats(jnp.asarray(logits_of(model, params, with_letters)), jnp.asarray(batch[:, 1:]))
     np.testing.assert_allclose(found["nats"], nats.sum(1), rtol=1e-6)
 
 
-def test_dropout_is_active_in_training_alone() -> None:
+def test_dropout_is_active_only_in_training() -> None:
     problem = Language(model=dataclasses.replace(SMALL, dropout=0.5)).load()
     params, batch = moved(problem), problem.train[:4]
     training = jax.jit(lambda step: problem.training(params, {}, batch, Draw(0, step))[0])
@@ -157,12 +157,12 @@ def test_views_show_continuations_and_the_loss_by_position(words: Problem) -> No
     by_position, continuations = words.views(sequences, {"nats": nats, "continued": continued})
     assert isinstance(by_position, Lines)
     assert isinstance(continuations, Texts)
-    np.testing.assert_array_equal(by_position.x, np.arange(1, 10))  # nine letters and boundaries of "absolute"
+    np.testing.assert_array_equal(by_position.x, np.arange(1, 10))  # the 8 letters of "absolute" and its final boundary
     np.testing.assert_allclose(by_position.lines["mean"], [2, 4, 6, 8, 10, 6, 7, 8, 9])
     assert tuple(continuations.texts) == ("abs|s  (data: absolute)", "cat|  (data: cat)", "dog|s  (data: dogs)")
 
 
-def test_a_run_on_a_text_and_its_record(text: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_a_run_learns_a_text_and_records_its_evaluation(text: pathlib.Path, tmp_path: pathlib.Path) -> None:
     problem = Language(dataset=str(text), model=SMALL, length=16)
     workload = Workload(problem=problem, epochs=3, batch_size=8)
     experiment = Experiment(workload=workload, optimizer=Adam(learning_rate=0.02))
@@ -177,7 +177,8 @@ def test_a_run_on_a_text_and_its_record(text: pathlib.Path, tmp_path: pathlib.Pa
     found = split.statistics["nats"].sum() / split.statistics["tokens"].sum()
     assert found == pytest.approx(final["test_loss"], rel=1e-5)
     assert [type(view) for view in split.views] == [Lines, Texts]
-    assert run.config["task"]["sha256"] == hashlib.sha256(TEXT.encode()).hexdigest()  # so that a run continues on it
+    # The record identifies the text, so that a run resumes only with the same text.
+    assert run.config["task"]["sha256"] == hashlib.sha256(TEXT.encode()).hexdigest()
 
 
 def test_names_parts_and_shapes(text: pathlib.Path) -> None:
@@ -195,7 +196,7 @@ def test_names_parts_and_shapes(text: pathlib.Path) -> None:
         initial = jax.eval_shape(one.load().initial, jax.random.key(0))[0]
         assert shapes == jax.tree.map(lambda leaf: leaf.shape, initial)
     written = {"name": "language", **config.to_json()}
-    assert written["dataset"] == "fox.txt"  # wherever it lies
+    assert written["dataset"] == "fox.txt"  # without the folder
     assert PROBLEMS.from_json(written) == config
     assert PROBLEMS.from_json(written).load().facts == problem.facts
 
@@ -213,6 +214,6 @@ def test_words_can_be_limited_and_texts_cannot(text):
     few = Language(model=SMALL, limit=200, validation_fraction=0.25)
     assert len(few.load().train) == 150
     assert Language.from_json(few.to_json()) == few
-    assert "limit" not in Language(model=SMALL).to_json()  # of which older runs know nothing
+    assert "limit" not in Language(model=SMALL).to_json()  # older runs do not have this field
     with pytest.raises(UserError, match=r"Language\.limit is 200, but the data set .* is a text file"):
         Language(dataset=str(text), model=SMALL, limit=200)

@@ -1,4 +1,4 @@
-"""Metrics: what each example contributes to them."""
+"""The contributions of single examples to metrics."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_exact_metrics_and_single_examples_have_no_contributions():
 
 
 @pytest.mark.parametrize("name", ["r2", "rmse"])
-def test_contributions_to_a_ratio_vary_as_a_bootstrap_over_examples_does(name):
+def test_contributions_to_a_ratio_have_the_spread_of_a_bootstrap(name):
     random = np.random.default_rng(0)
     target = random.normal(size=500)
     statistics = {
@@ -39,4 +39,4 @@ def test_contributions_to_a_ratio_vary_as_a_bootstrap_over_examples_does(name):
     for _ in range(2000):
         picked = random.integers(0, 500, 500)
         drawn.append(metric.value({key: values[picked].mean() for key, values in statistics.items()}))
-    assert found.std(ddof=1) / np.sqrt(500) == pytest.approx(np.std(drawn), rel=0.1)  # 2,000 draws: to 1.6%
+    assert found.std(ddof=1) / np.sqrt(500) == pytest.approx(np.std(drawn), rel=0.1)  # 2,000 draws are exact to 1.6%

@@ -76,7 +76,7 @@ def test_the_solution_of_the_poisson_equation_has_no_residual(frequency):
 
 
 def network(params: Any) -> Any:
-    """Returns a copy in float64 of a network of two hidden layers with tanh."""
+    """Returns a copy in float64 of a network with two hidden tanh layers."""
     layers = []
     for name in ("dense1", "dense2", "head"):
         kernel = torch.tensor(np.asarray(params[name]["kernel"]).T, dtype=torch.float64)
@@ -103,7 +103,7 @@ def torch_losses(config: Any, u: Any, batch: Any) -> Any:
 
 
 @pytest.mark.parametrize("config", EQUATIONS, ids=lambda config: config.title)
-def test_losses_and_gradient_are_pytorchs(config):
+def test_losses_and_gradient_are_those_of_pytorch(config):
     problem = dataclasses.replace(config, boundary_weight=3.0).load()
     params = initial(problem)
     u = network(params)
@@ -119,7 +119,7 @@ def test_losses_and_gradient_are_pytorchs(config):
 
 
 @pytest.mark.parametrize("config", EQUATIONS, ids=lambda config: config.title)
-def test_the_relative_error_is_the_norm_of_the_difference_by_that_of_the_solution(config):
+def test_the_relative_error_is_the_error_norm_divided_by_the_solution_norm(config):
     problem = config.load()
     params, test = initial(problem), problem.split("test")
     predicted = np.asarray(problem.predictions(params, {}, test)["network"], np.float64)
@@ -191,4 +191,4 @@ def test_the_loss_weighs_residuals_and_boundary_errors(equation):
     np.testing.assert_allclose(losses(0.5, 3), 0.5 * residuals + 3 * boundaries, rtol=1e-4, atol=0.01)
     assert min(residuals.max(), boundaries.max()) > 0.1
     assert type(equation).from_json(dataclasses.replace(equation, residual_weight=0.5).to_json()).residual_weight == 0.5
-    assert "residual_weight" not in equation.to_json()  # of which older runs know nothing
+    assert "residual_weight" not in equation.to_json()  # older runs do not have this field

@@ -1,4 +1,4 @@
-"""Autoencoders: images against scikit-learn, losses and gradients against PyTorch, the ELBO against NumPy."""
+"""Autoencoders: images against scikit-learn, losses and gradients against PyTorch, ELBO against torch.distributions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def variational(digits_dir) -> Problem:
 
 
 def initial(problem: Problem) -> Any:
-    """Returns parameters, larger than initial ones: so the loss depends on the code."""
+    """Returns parameters that are larger than the initial ones, so that the loss depends on the code."""
     return jax.tree.map(lambda p: 1.5 * p, problem.initial(prng.key(0, prng.Purpose.INITIALISATION))[0])
 
 
@@ -66,7 +66,7 @@ class Copy(torch.nn.Module):
                 np.testing.assert_allclose(gradient[part][name][kind], expected, rtol=1e-4, atol=close)
 
 
-def test_pixels_are_scikit_learns_by_16(autoencoder):
+def test_pixels_are_those_of_scikit_learn_divided_by_16(autoencoder):
     pixels = np.concatenate([autoencoder.train, autoencoder.validation, autoencoder.split("test")])
     assert [len(autoencoder.train), len(autoencoder.validation)] == [1293, 144]
     expected = load_digits().data / 16
@@ -74,7 +74,7 @@ def test_pixels_are_scikit_learns_by_16(autoencoder):
     np.testing.assert_array_equal(order(pixels), order(expected))
 
 
-def test_the_autoencoders_loss_and_gradient_are_pytorchs(autoencoder):
+def test_the_autoencoders_loss_and_gradient_are_those_of_pytorch(autoencoder):
     params, batch = initial(autoencoder), autoencoder.train[:20]
     copy, pixels = Copy(params), torch.tensor(batch, dtype=torch.float64)
     logits = copy.run("decoder", copy.run("encoder", pixels))
@@ -101,8 +101,8 @@ def torch_bound(copy: Copy, pixels: Any, noise: Any) -> Any:
     return divergence - likelihood.sum(dim=-1)
 
 
-def test_the_variational_autoencoders_loss_and_gradient_are_pytorchs(variational):
-    """With the noise that a training step draws."""
+def test_the_variational_autoencoders_loss_and_gradient_are_those_of_pytorch(variational):
+    """Both sides use the noise that a training step draws."""
     params, batch, draw = initial(variational), variational.train[:20], prng.Draw(5, 7)
     _, _, key = jax.random.split(draw.key(prng.Purpose.LOSS), 3)
     noise = torch.tensor(np.asarray(jax.random.normal(key, (1, 20, 3))), dtype=torch.float64)[0]
@@ -133,14 +133,14 @@ def test_evaluation_estimates_the_bound_with_the_same_draws_for_all_images(varia
         )
     spread = draws.std(dim=0).numpy()
     exact = draws.mean(dim=0).numpy()
-    # 16 draws have a quarter of one draw's standard deviation, 400 a twentieth
+    # The mean of 16 draws has a quarter of one draw's standard deviation, the mean of 400 draws a twentieth.
     assert (np.abs(found["loss"] - exact) < 4 * spread * np.hypot(1 / 4, 1 / 20)).all()
     of_the_mean = torch_bound(copy, pixels, torch.zeros(30, 3, dtype=torch.float64)).detach().numpy()
     assert np.mean(np.asarray(found["loss"]) - exact) ** 2 < np.mean(of_the_mean - exact) ** 2
     np.testing.assert_allclose(found["bits_per_dimension"], np.asarray(found["loss"]) / 64 / np.log(2), rtol=1e-6)
 
 
-def test_the_likelihood_is_a_probability_of_images():
+def test_the_probabilities_of_all_images_sum_to_one():
     """Over all 17 values of one pixel, the probabilities of a decoder that ignores its code sum to 1."""
 
     class OnePixel:
@@ -153,8 +153,8 @@ def test_the_likelihood_is_a_probability_of_images():
 
 
 @pytest.mark.parametrize(("kind", "pixels"), [(Autoencoder, 64), (VariationalAutoencoder, 32 * 32)])
-def test_a_loss_per_pixel_is_the_loss_divided_by_their_number(kind, pixels, digits_dir):
-    """Each of the 64 pixels of the digits counts the dark ones of 4 × 4 binary pixels."""
+def test_the_loss_per_pixel_is_the_loss_divided_by_the_number_of_pixels(kind, pixels, digits_dir):
+    """Each of the 64 pixels of a digit is the number of dark pixels among 4 × 4 binary pixels."""
     summed, config = kind(encoder=SMALL, code=3).load(digits_dir), kind(encoder=SMALL, code=3, per_pixel=True)
     mean = config.load(digits_dir)
     params, batch, draw = initial(summed), summed.train[:20], prng.Draw(1, 2)
@@ -167,7 +167,7 @@ def test_a_loss_per_pixel_is_the_loss_divided_by_their_number(kind, pixels, digi
         np.testing.assert_allclose(found[name], others[name], rtol=1e-6)
     assert "pixel" in mean.measured[-1].unit
     assert kind.from_json(config.to_json()) == config
-    assert "per_pixel" not in kind().to_json()  # of which older runs know nothing
+    assert "per_pixel" not in kind().to_json()  # older runs do not have this field
 
 
 def test_the_page_shows_each_image_beside_its_reconstruction(autoencoder):

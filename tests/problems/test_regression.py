@@ -38,22 +38,22 @@ def measured(problem: Problem, params: Any, variables: Any, split: str) -> dict[
 
 
 def test_the_diamonds_are_those_of_ggplot2():
-    """Its documentation: prices from 326 to 18,823 dollars, 0.2 to 5.01 carat; depth = z / mean(x, y)."""
+    """ggplot2 documents prices from 326 to 18,823 dollars, 0.2 to 5.01 carat, and depth = z / mean(x, y)."""
     table = load_table("diamonds")
     assert table.features.shape == (10_000, 9)
     column = dict(zip(table.feature_names, table.features.T, strict=True))
     assert 326 <= table.targets.min() < table.targets.max() <= 18_823
-    assert abs(table.targets.mean() - 3932.8) < 4 * 3989.44 / 100  # of all 53,940, and its standard error
+    assert abs(table.targets.mean() - 3932.8) < 4 * 3989.44 / 100  # mean of all 53,940; standard error
     assert 0.2 <= column["carat"].min() < column["carat"].max() <= 5.01
     depth = 200 * column["z"] / (column["x"] + column["y"])
-    assert np.mean(np.abs(depth - column["depth"]) < 0.2) > 0.99  # some stones are mistyped in the source
+    assert np.mean(np.abs(depth - column["depth"]) < 0.2) > 0.99  # the source has some typing errors
     for name, levels in (("cut", 5), ("color", 7), ("clarity", 8)):
         assert set(column[name]) == set(range(levels))
     assert np.corrcoef(column["carat"], table.targets)[0, 1] == pytest.approx(0.92, abs=0.01)
     assert len(np.unique(np.column_stack([table.features, table.targets]), axis=0)) == 10_000
 
 
-def test_splits_are_standardised_as_scikit_learn_does_it():
+def test_splits_are_standardised_as_by_scikit_learn():
     table = made()
     problem = regression_problem(table, MLP(), 0.2)
     train, validation, test = (problem.split(name) for name in ("train", "validation", "test"))
@@ -70,12 +70,12 @@ def test_splits_are_standardised_as_scikit_learn_does_it():
 
 
 def _restored(table: Table, problem: Problem, rows: Any) -> np.ndarray:
-    """Returns the first feature of rows as it was in the table; the nearest value, since rows are in float32."""
+    """Returns the first feature of rows, as in the table: the nearest value there, because rows are in float32."""
     values = problem.facts["mean"][0] + problem.facts["std"][0] * np.asarray(rows.features[:, 0], np.float64)
     return table.features[np.abs(table.features[:, :1] - values).argmin(axis=0), 0]
 
 
-def test_rmse_and_r2_are_scikit_learns():
+def test_rmse_and_r2_are_those_of_scikit_learn():
     table = made()
     problem = regression_problem(table, MLP(widths=(8,)), 0.2)
     params, variables = initial(problem)
@@ -98,7 +98,7 @@ def test_a_model_that_predicts_the_mean_has_the_untrained_values():
     assert problem.validation is None
 
 
-def test_loss_and_gradient_are_pytorchs():
+def test_loss_and_gradient_are_those_of_pytorch():
     torch: Any = pytest.importorskip("torch")
     problem = regression_problem(made(), MLP(widths=(8, 5)), 0.2)
     params, variables = initial(problem)
@@ -122,7 +122,7 @@ def test_loss_and_gradient_are_pytorchs():
         np.testing.assert_allclose(gradient[name]["bias"], layer.bias.grad, rtol=1e-4, atol=1e-6)
 
 
-def test_dropout_makes_training_random_and_evaluation_not():
+def test_dropout_makes_training_random():
     plain, random = (regression_problem(made(), MLP(dropout=rate), 0.2) for rate in (0.0, 0.5))
     assert (plain.random, random.random) == (False, True)
     params, variables = initial(random)
@@ -140,7 +140,7 @@ def test_the_page_shows_predicted_against_true_values():
     assert view.x_title == "true weight (kg)"
 
 
-def test_a_constant_column_is_harmless_and_a_constant_target_is_refused():
+def test_a_constant_column_becomes_zero_and_a_constant_target_is_refused():
     table = made()
     table.features[:, 1] = 3.0
     np.testing.assert_array_equal(regression_problem(table, MLP(), 0.2).train.features[:, 1], 0)
@@ -161,7 +161,7 @@ def test_unknown_tables_and_networks_of_images_are_refused():
         Regression(model=CNN())
 
 
-def test_without_validation_its_rows_are_trained_on():
+def test_without_validation_its_rows_are_used_for_training():
     config = dataclasses.replace(Regression(), validation_fraction=0.25)
     assert config.load().train_examples == 6000
     assert config.without_validation().load().train_examples == 8000

@@ -1,4 +1,4 @@
-"""Classification of users' own data: trained, resumed after a move, refused after a change, read back as a record."""
+"""Users' own data: training, resuming with a moved file, refusing changed data, and reading runs without the file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ IMAGES = (RANDOM.integers(0, 100, (100, 8, 8)) + 100 * LABELS[:, None, None]).as
 
 @pytest.fixture
 def arrays(tmp_path: pathlib.Path) -> pathlib.Path:
-    """Returns dark and light images, which a network learns to tell apart in a few steps."""
+    """Returns dark and light images, which a network learns to distinguish in a few steps."""
     np.savez(tmp_path / "mine.npz", images=IMAGES, labels=LABELS, class_names=["dark", "light"])
     return tmp_path / "mine.npz"
 
@@ -38,20 +38,20 @@ def experiment(path: pathlib.Path | str, **fields) -> Experiment:
     )
 
 
-def test_a_run_follows_its_file_and_refuses_other_contents(arrays, tmp_path):
+def test_a_run_accepts_a_moved_file_and_refuses_other_contents(arrays, tmp_path):
     first = train(experiment(arrays), Options(runs_dir=tmp_path / "runs"))
     assert first.summary["final"]["test_accuracy"] == 1
     assert first.config["experiment"]["workload"]["problem"]["dataset"] == "mine.npz"
     moved = arrays.rename(tmp_path / "runs" / "mine.npz")
     assert train(experiment(moved), Options(runs_dir=tmp_path / "runs")).path == first.path
     assert pickle.loads(pickle.dumps(experiment(moved))).workload.problem.dataset.existing_path() == moved
-    (first.path / "summary.json").unlink()  # as of a run that was stopped
+    (first.path / "summary.json").unlink()  # as in an interrupted run
     np.savez(moved, images=IMAGES, labels=1 - LABELS, class_names=["dark", "light"])
     with pytest.raises(UserError, match=r"task\.digest was [0-9a-f]{12} and is [0-9a-f]{12}"):
         train(experiment(moved), Options(runs_dir=tmp_path / "runs"))
 
 
-def test_a_record_is_read_without_the_file(tmp_path, monkeypatch, arrays):
+def test_a_run_can_be_read_without_its_data_file(tmp_path, monkeypatch, arrays):
     path = train(experiment(arrays), Options(runs_dir=tmp_path / "runs")).path
     arrays.unlink()
     run = load_run(path)
@@ -60,7 +60,7 @@ def test_a_record_is_read_without_the_file(tmp_path, monkeypatch, arrays):
         train(changed(run.experiment, epochs=5), Options(runs_dir=tmp_path / "runs"))
 
 
-def test_a_folder_of_images_is_a_data_set_by_its_name(tmp_path, monkeypatch):
+def test_a_folder_of_images_can_be_used_as_a_data_set(tmp_path, monkeypatch):
     for i in range(100):
         place = tmp_path / "shades" / ("dark", "light")[LABELS[i]] / f"{i}.png"
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -86,7 +86,7 @@ def test_options_that_do_not_fit_the_data_are_refused(arrays):
 
 
 def write_table(folder: pathlib.Path) -> pathlib.Path:
-    """Writes a table of which the price is linear in two numbers and a category, and the kind is its sign."""
+    """Writes a table: the price is linear in two numbers and a category; the kind is high if the price exceeds 1."""
     x, colours = RANDOM.normal(size=(200, 2)), np.arange(200) % 3
     price = 3 * x[:, 0] - 2 * x[:, 1] + colours
     rows = [
@@ -98,7 +98,7 @@ def write_table(folder: pathlib.Path) -> pathlib.Path:
 
 
 def test_a_column_of_numbers_makes_a_regression(tmp_path):
-    """Whose standardised target an MLP learns to within a tenth of its standard deviation."""
+    """An MLP learns its target with an error below a quarter of the target's standard deviation."""
     path = write_table(tmp_path)
     table = np.genfromtxt(path, delimiter=",", skip_header=1, usecols=3)
     problem = problem_of_data(str(path), "price")
@@ -136,7 +136,7 @@ def test_a_column_of_texts_makes_a_classification(tmp_path):
         (["--dataset", "mine.csv", "--target", "price", "--problem", "regression"], Regression, "mine_mlp"),
     ],
 )
-def test_the_form_of_the_data_decides_on_the_problem(words, kind, title, arrays, tmp_path, monkeypatch):
+def test_the_type_of_the_data_determines_the_problem(words, kind, title, arrays, tmp_path, monkeypatch):
     write_table(tmp_path)
     (tmp_path / "mine.txt").write_text("to be or not to be, " * 30)
     monkeypatch.chdir(tmp_path)
@@ -145,7 +145,7 @@ def test_the_form_of_the_data_decides_on_the_problem(words, kind, title, arrays,
     assert one.workload.problem.load().train_examples > 20
 
 
-def test_an_experiment_keeps_its_network_if_it_takes_the_data(arrays, monkeypatch):
+def test_an_experiment_keeps_its_network_if_it_accepts_the_data(arrays, monkeypatch):
     monkeypatch.chdir(arrays.parent)
     one = parse(["run", "cifar10_resnet20_sgd", "--dataset", "mine.npz"]).args[0].experiment
     assert one.workload.problem.title == "mine_resnet20"

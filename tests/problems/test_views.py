@@ -1,4 +1,4 @@
-"""Views say what is wrong with what a problem gives them, and are read back as they were written."""
+"""Views refuse invalid fields with a message that names them, and are read back as they were written."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_views_are_read_back_as_they_were(several, tmp_path):
 @pytest.mark.parametrize(
     "make", [jnp.asarray, lambda values: values.tolist(), lambda values: jnp.asarray(values, jnp.bfloat16)]
 )
-def test_arrays_of_any_library_and_lists_are_numbers(make: Callable[[np.ndarray], Any]):
+def test_lists_and_arrays_of_any_library_are_accepted_as_numbers(make: Callable[[np.ndarray], Any]):
     view = points(x=make(np.array([1.0, 2.0])), y=make(np.array([0.5, 4.0])))
     assert (view.x.dtype, view.x.tolist(), view.y.tolist()) == (np.float64, [1.0, 2.0], [0.5, 4.0])
     assert matrix(values=np.ones((2, 3), np.float32)).values.dtype == np.float64
@@ -113,7 +113,7 @@ def test_arrays_of_any_library_and_lists_are_numbers(make: Callable[[np.ndarray]
         (texts, {"title": "\ud800"}, "title is .* lone surrogates"),
     ],
 )  # fmt: skip
-def test_what_is_no_view_is_named(make: Callable[..., View], fields: dict[str, Any], message: str):
+def test_an_invalid_view_is_refused_with_the_reason(make: Callable[..., View], fields: dict[str, Any], message: str):
     with pytest.raises(UserError, match=message):
         make(**fields)
 
@@ -143,7 +143,7 @@ def test_only_a_list_of_views_is_accepted(views: Any):
         ("5/title", np.array("text"), "the array '5/title' is unknown"),
     ],
 )
-def test_damaged_arrays_are_named(name: str, array: np.ndarray | None, message: str):
+def test_damaged_arrays_are_refused_with_their_name(name: str, array: np.ndarray | None, message: str):
     arrays = {**views_to_arrays(EVERY), name: array}
     with pytest.raises(UserError, match=message):
         arrays_to_views({key: value for key, value in arrays.items() if value is not None})

@@ -1,1 +1,1 @@
-"""What changes a run's bits, measured: `python -m experiments.numerics.determinism`; see `measure.py`."""
+"""Measures which circumstances change a run's bits: `python -m experiments.numerics.determinism`; see `measure.py`."""

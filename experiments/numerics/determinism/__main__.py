@@ -22,21 +22,21 @@ class Flags:
     """Measure which circumstances change the bits of a run."""
 
     experiment: str = "digits_cnn_adamw"
-    """What is trained."""
+    """The experiment to train."""
     epochs: int = 3
-    """How long."""
+    """Number of epochs."""
     pythons: tuple[pathlib.Path, ...] = ()
-    """Interpreters of environments with other versions of JAX, of Optax, or of all."""
+    """Interpreters of environments with other versions of JAX, Optax or other packages."""
     without: tuple[str, ...] = ()
-    """Circumstances to leave out, such as those that take long."""
+    """Circumstances to leave out, for example because they take long."""
     data_dir: pathlib.Path | None = None
-    """TFDS data directory; by default a temporary one, which serves for the digits."""
+    """TFDS data directory; by default a temporary one, which is sufficient for the digits."""
     out: pathlib.Path | None = None
     """The JSON document; by default experiments/numerics/determinism/results/<experiment>.json."""
 
 
 def main() -> None:
-    """Measures what the command line asks for."""
+    """Runs the measurements that the command line requests."""
     flags = tyro.cli(Flags, prog="python -m experiments.numerics.determinism")
     circumstances = applicable(jax.default_backend(), flags.pythons, flags.without)
     outcomes, screen = [], console()
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def table(outcomes: list[Outcome]) -> Table:
-    """Returns what was found, a line a circumstance."""
+    """Returns the table of results, with one row for each circumstance."""
     table = Table("circumstance", "state", "metrics", "parameters differ by", "train loss", "test accuracy", box=None)
     for outcome in outcomes:
         same = ["same bits" if each else "no" for each in (outcome.same_state, outcome.same_metrics)]

@@ -1,14 +1,15 @@
-"""One training in a process of its own: `python -m experiments.numerics.determinism.child ORDER.json`.
+"""Trains one population in its own process: `python -m experiments.numerics.determinism.child ORDER.json`.
 
 The order is a JSON object:
-  experiment: its name. epochs, seed: of it.
-  runs_dir, data_dir: as of `train`.
-  layers, loop: which implementations of the layers, in which loop; as suits the backend where null. (XLA's own
-    convolutions go with Python's loop: they are slow in compiled ones.)
-  members: how many are trained at once, with consecutive seeds.
-  log_every, checkpoint_every: in steps; they say where the compiled loop is cut.
-  stop_at: a step at which the run is stopped and gone on with; null for never.
-  deterministic: as of `choose_code_path`.
+  experiment: the name of the experiment.
+  epochs, seed: the number of epochs, and the seed of the first member.
+  runs_dir, data_dir: see `train`.
+  layers, loop: the implementation of the layers and the kind of loop; null for the backend's default. (XLA's own
+    convolutions need the loop in Python, because they are slow in compiled loops.)
+  members: the number of members that are trained together, with consecutive seeds.
+  log_every, checkpoint_every: numbers of steps. They divide the compiled loop into parts.
+  stop_at: the step at which the run is interrupted and then resumed; null for never.
+  deterministic: see `choose_code_path`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from jaxopt_bench.training import choose_code_path
 
 
 def main() -> None:
-    """Trains what the order says."""
+    """Trains the population that the order describes."""
     order = json.loads(pathlib.Path(sys.argv[1]).read_text(encoding="utf-8"))
     path = choose_code_path(deterministic=order["deterministic"])
     path = dataclasses.replace(path, **{name: order[name] for name in ("layers", "loop") if order[name] is not None})

@@ -1,4 +1,4 @@
-"""Which circumstances change the bits of a run, and by how much: one run, and the same once more in each of them."""
+"""Measures which circumstances change the bits of a run, and by how much. It repeats one run in each circumstance."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from jaxopt_bench.runs.records import Record
 from jaxopt_bench.training.code_path import LAYERS, UPDATES
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-USUAL = {files.CACHE: "", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}  # nothing compiled is shared
-ON_CPU = {LAYERS: "pure"}  # also where others are built
+USUAL = {files.CACHE: "", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}  # no compilation cache
+ON_CPU = {LAYERS: "pure"}  # even if oneDNN's layers are built
 TIMINGS = ("seconds", "examples_per_second")
 
 
 @dataclasses.dataclass(frozen=True)
 class Circumstance:
-    """What is different about a run, while its experiment is the same.
+    """A difference between two runs of the same experiment.
 
     Attributes:
-      name: in a few words.
-      variables: of its environment.
-      order: fields of its process's order that differ; see `child`.
-      python: the interpreter, of an environment with other versions; this one where None.
-      backend: the only ones that it is measured on; all where None.
+      name: a description in a few words.
+      variables: the environment variables that differ.
+      order: the fields of the order of its process that differ; see `child`.
+      python: the interpreter of an environment with other versions; None for this interpreter.
+      backend: the only backend on which it is measured; None for all.
     """
 
     name: str
@@ -67,16 +67,18 @@ CIRCUMSTANCES = (
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How a run in some circumstance compares with the first.
+    """The comparison of a run in some circumstance with the first run.
 
     Attributes:
-      circumstance: its name.
-      environment: what `config.json` says of it, as far as it differs.
-      same_state: whether parameters, optimizer state and statistics are the same to the bit after the last step.
-      same_metrics: whether every loss and accuracy of every epoch is.
-      parameters: the norm of the difference between the parameters after the last step, in that of the first run's.
-      train_losses: over the first and the last epoch's steps, of the first run and of this one.
-      test_accuracies: of the two.
+      circumstance: the name of the circumstance.
+      environment: the facts about the environment in `config.json` that differ.
+      same_state: whether parameters, optimizer state and statistics are equal bit for bit after the last step.
+      same_metrics: whether all losses and accuracies of all epochs are equal bit for bit.
+      parameters: the norm of the difference between the parameters after the last step, divided by the norm of the
+        first run's parameters.
+      train_losses: the mean losses over the steps of the first and of the last epoch, each of the first run and of
+        this run.
+      test_accuracies: the test accuracies of the first run and of this run.
     """
 
     circumstance: str
@@ -90,11 +92,11 @@ class Outcome:
 
 @dataclasses.dataclass(frozen=True)
 class Bench:
-    """What is trained, and where.
+    """The training to repeat, and the folders for it.
 
     Attributes:
-      experiment: its name.
-      epochs: how many.
+      experiment: the name of the experiment.
+      epochs: number of epochs.
       scratch: a folder for the runs.
       data_dir: TFDS data directory.
     """
@@ -108,7 +110,7 @@ class Bench:
         """Trains in a circumstance and returns the run.
 
         Raises:
-          RuntimeError: where the process fails, with what it said last.
+          RuntimeError: if the process fails. The message contains the end of its error output.
         """
         folder = self.scratch / f"{len(list(self.scratch.iterdir())):02}"
         order = {
@@ -144,19 +146,19 @@ class Bench:
         return run
 
     def outcomes(self, circumstances: Sequence[Circumstance]) -> Iterator[Outcome]:
-        """Yields how the run of each circumstance compares with one in none of them."""
+        """Yields the comparison of a run in each circumstance with a run in none of the circumstances."""
         first = self.run(FIRST)
         for circumstance in circumstances:
             yield compared(circumstance.name, first, self.run(circumstance))
 
 
 def applicable(backend: str, pythons: Sequence[pathlib.Path] = (), without: Sequence[str] = ()) -> list[Circumstance]:
-    """Returns the circumstances that a backend can be in, and those of other environments' interpreters.
+    """Returns the circumstances that apply to a backend, and one for each interpreter of another environment.
 
-    That of oneDNN's layers is there where they are built.
+    The circumstance of oneDNN's layers is included only if they are built.
 
     Raises:
-      UserError: for a name to leave out that no circumstance has.
+      UserError: if a name in `without` is unknown.
     """
     known = [c.name for c in CIRCUMSTANCES]
     for name in without:
@@ -170,7 +172,7 @@ def applicable(backend: str, pythons: Sequence[pathlib.Path] = (), without: Sequ
 
 
 def compared(name: str, first: Run, run: Run) -> Outcome:
-    """Returns how a run compares with another."""
+    """Returns the comparison of a run with the first run."""
     ours, theirs = _state(run), _state(first)
     same = len(ours) == len(theirs) and all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
     parameters, firsts = (np.concatenate([np.ravel(x) for x in jax.tree.leaves(r.parameters())]) for r in (run, first))
@@ -197,6 +199,6 @@ def _state(run: Run) -> list[np.ndarray]:
 
 
 def _numbers(run: Run) -> dict[tuple[int, str], Record]:
-    """Returns what was measured once an epoch, by step and split."""
+    """Returns the metrics of each epoch without their timings, by step and split."""
     lines = [line for line in run.metrics if line["split"] != "train_steps"]
     return {(line["step"], line["split"]): {k: v for k, v in line.items() if k not in TIMINGS} for line in lines}

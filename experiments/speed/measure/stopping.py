@@ -9,7 +9,7 @@ from jaxopt_bench.runs import Reporter
 
 
 class StoppedAt(Reporter):
-    """Asks its own process to stop, once, when the run reaches a step."""
+    """Sends SIGTERM to its own process, once, when the run reaches a step."""
 
     def __init__(self, step: int | None):
         """Args: the step; None for never."""

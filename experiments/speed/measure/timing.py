@@ -10,7 +10,7 @@ from typing import Protocol
 
 
 class Contender(Protocol):
-    """Something that makes steps."""
+    """An object that makes steps of training, or updates alone."""
 
     def run(self, steps: int) -> None:
         """Makes the given number of steps, and returns when the device has finished them."""
@@ -78,7 +78,7 @@ def alternate(
 ) -> dict[str, Timing]:
     """Returns the seconds per step of each contender, measured in alternating blocks.
 
-    Every second round has the reverse order, so that a drift within a round favours no contender.
+    Every second round has the reverse order, so that a drift within a round does not favour a contender.
     """
     steps = {name: steps_per_block(contender, plan.block_seconds, clock) for name, contender in contenders.items()}
     seconds: dict[str, list[float]] = {name: [] for name in contenders}

@@ -66,7 +66,7 @@ def _build(request: Request) -> Built:
     (workload,) = find(ALL, [request.label])
     task = make_task(workload, request.dtype, request.examples)
     if request.side == "jax":
-        jax.default_backend()  # starts it
+        jax.default_backend()  # starts JAX
         before = host_peak()
         if request.update:
             updater = updates.Updater(task, request.update, **request.way)

@@ -13,7 +13,7 @@ from experiments.speed.sections.bench import Bench, describe, request_of
 from jaxopt_bench.runs.environment import thread_count
 from jaxopt_bench.training import CodePath
 
-LONGEST_STEP = 30.0  # seconds; a population with a longer step is omitted, and its row says so
+LONGEST_STEP = 30.0  # seconds; a population with a longer step is omitted, and its row contains the reason
 
 
 def rows(bench: Bench, workloads: tuple[Workload, ...], members: tuple[int, ...]) -> Iterator[Row]:
