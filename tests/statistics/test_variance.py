@@ -54,7 +54,7 @@ def test_variances_of_simulated_results_are_found_for_any_contender_means(search
     assert share_of_search(results) == pytest.approx(search_variance / (search_variance + 1), abs=0.03)
 
 
-def test_few_searches_give_rough_shares_as_the_docstring_says() -> None:
+def test_few_searches_give_inaccurate_shares_as_documented() -> None:
     rng = np.random.default_rng(0)
     drawn = [(rng.normal(size=(6, 3, 1)) + rng.normal(size=(6, 3, 8))).tolist() for _ in range(2000)]
     low, high = np.quantile([share_of_search(results) for results in drawn], [0.025, 0.975])
