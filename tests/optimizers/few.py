@@ -1,4 +1,4 @@
-"""Tests of every optimizer: a few of them run each time, all of them with the slow tests."""
+"""Parameters for tests of every optimizer: a few optimizers are always tested, the others by the slow tests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 FEW = ("adafactor", "adamw", "lion", "momentum", "muon", "prodigy", "schedule_free_adamw", "sgd", "soap")
-"""Optimizers of different forms: with and without momentum, of matrices, with averages, without learning rates."""
+"""Optimizers of different kinds: with and without momentum, for matrices, with averages, without learning rates."""
 
 
 def slow_but_a_few(names: Sequence[str]) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Small classics of optimization with known minima, over one kernel of 5 × 2 numbers, in float32."""
+"""Small classic optimization problems with known minima. Their parameters are one float32 kernel of shape 5 × 2."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ PENALTY = 1e-2
 
 
 def quadratic(kernel: Kernel) -> Any:
-    """Half the squares, weighted by curvatures from 1 to 100; 0 at 0."""
+    """Half the sum of squares, weighted by curvatures from 1 to 100. The minimum is 0, at 0."""
     return (CURVATURES * kernel**2).sum() / 2
 
 
 def rosenbrock(kernel: Kernel) -> Any:
-    """The mean of Rosenbrock's function (1960) over the five rows; 0 at 1."""
+    """The mean of Rosenbrock's function (1960) over the five rows. The minimum is 0, at 1."""
     x, y = kernel[:, 0], kernel[:, 1]
     return ((1 - x) ** 2 + 100 * (y - x**2) ** 2).mean()
 
 
 def logistic(kernel: Kernel) -> Any:
-    """The mean logistic loss of 60 examples with an L2 penalty; for its minimum see `logistic_minimum`."""
+    """The mean logistic loss of 60 examples with an L2 penalty. For its minimum, see `logistic_minimum`."""
     weights = kernel.reshape(-1)
     return jnp.logaddexp(0, -LABELS * (FEATURES @ weights)).mean() + PENALTY / 2 * (weights**2).sum()
 
 
 def logistic_minimum() -> float:
-    """Returns the smallest logistic loss, as SciPy finds it in float64."""
+    """Returns the minimum of the logistic loss that SciPy finds in float64."""
 
     def loss(weights: np.ndarray) -> float:
         return np.logaddexp(0, -LABELS * (FEATURES @ weights)).mean() + PENALTY / 2 * (weights**2).sum()
@@ -50,9 +50,9 @@ def logistic_minimum() -> float:
 PROBLEMS = (quadratic, rosenbrock, logistic)
 STARTS = jnp.asarray(
     np.stack([np.ones(SHAPE), np.tile([-1.2, 1.0], (5, 1)), np.zeros(SHAPE)]), jnp.float32
-)  # Rosenbrock's own
+)  # the second is Rosenbrock's own start
 
 
 def loss(problem: Array | int, kernel: Kernel) -> Float[Array, ""]:
-    """Returns the loss of the problem of that index."""
+    """Returns the loss of the problem with this index."""
     return jax.lax.switch(problem, [lambda k, f=f: f(k).astype(jnp.float32) for f in PROBLEMS], kernel)

@@ -1,7 +1,7 @@
-"""The optimizers' equations in NumPy float64, written from the papers: oracles that share no code with ours.
+"""The optimizers' equations in NumPy float64, written from the papers: oracles that share no code with the package.
 
-Each function returns what maps a gradient and its step, counted from 1, to the direction that the learning rate is
-multiplied by; `updates` adds the weight decay.
+Each function returns a function from a gradient and its step, counted from 1, to a direction. `updates` multiplies the
+direction by the learning rate, and adds the weight decay.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def updates(
     weight_decay: float = 0.0,
     decoupled: bool = False,
 ) -> Iterator[np.ndarray]:
-    """Yields what each step adds to the parameters, given what they are before it."""
+    """Yields the change of the parameters in each step, given the parameters before the step."""
     for t, (theta, g, learning_rate) in enumerate(zip(parameters, gradients, learning_rates, strict=True), start=1):
         if decoupled:  # Loshchilov & Hutter 2019, Algorithm 2, line 12, with the decay times the learning rate
             yield -learning_rate * (direction(g, t) + weight_decay * theta)
@@ -119,9 +119,9 @@ def lion(b1: float, b2: float) -> Direction:
 
 
 class Soap:
-    """Vyas et al. 2024, Algorithms 3 and 4, along each axis of an array; the first step as in the authors' code.
+    """Vyas et al. 2024, Algorithms 3 and 4, along each axis of an array, with the first step of the authors' code.
 
-    As in Algorithm 3, the first moment is kept in the original basis, and turned in each step.
+    As in Algorithm 3, the first moment is kept in the original basis and rotated in each step.
     """
 
     def __init__(
@@ -162,7 +162,7 @@ class Soap:
             self.bases[axis] = np.linalg.qr(gram @ basis[:, order])[0]
 
     def turn(self, array: np.ndarray, back: bool = False) -> np.ndarray:
-        """Returns an array in the bases, or from these in the original ones."""
+        """Returns an array rotated into the eigenbases or, with `back`, rotated back from them."""
         for axis, basis in self.bases.items():
             array = np.moveaxis(np.moveaxis(array, axis, -1) @ (basis.T if back else basis), -1, axis)
         return array
@@ -180,7 +180,7 @@ def cautious(direction: Direction) -> Direction:
 
 
 def mars(direction: Direction, gamma: float, b1: float) -> Direction:
-    """Yuan et al. 2024, the correction of MARS-approx and its clipping, before any optimizer."""
+    """Yuan et al. 2024, the correction of gradients in MARS-approx and its clipping, for any optimizer."""
     previous = 0.0
 
     def corrected(g, t):
@@ -194,5 +194,5 @@ def mars(direction: Direction, gamma: float, b1: float) -> Direction:
 
 
 def _quotient(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """Returns the quotient, where 0/0 is 0."""
+    """Returns the quotient, with 0/0 = 0."""
     return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)

@@ -1,4 +1,4 @@
-"""Zero gradients: Prodigy and D-Adaptation against their authors' code, and all optimizers' updates are finite."""
+"""Zero gradients: Prodigy and D-Adaptation match their authors' code, and updates of all optimizers are finite."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Arrays = dict[str, np.ndarray]
 
 
 def gradients(zero: dict[str, tuple[int, ...]]) -> list[Arrays]:
-    """Returns the gradients of all steps; those of each named leaf are zero at the given steps."""
+    """Returns the gradients of all steps. Those of each named leaf are zero at the given steps."""
     rng = np.random.default_rng(0)
     steps = [{name: rng.normal(size=shape) for name, shape in SHAPES.items()} for _ in range(STEPS)]
     return [{name: g[name] * (t not in zero.get(name, ())) for name in SHAPES} for t, g in enumerate(steps)]
@@ -88,7 +88,7 @@ def authors_dadapt_adam(
 ) -> list[Arrays]:
     """Returns the parameters after each step of facebookresearch/dadaptation's `DAdaptAdam.step`.
 
-    With `use_bias_correction=True` and `decouple=True`.
+    The options are `use_bias_correction=True` and `decouple=True`.
     """
     (beta1, beta2), root = betas, betas[1] ** 0.5
     p = {name: value.copy() for name, value in START.items()}
@@ -134,10 +134,10 @@ def ours(optimizer: Optimizer, grads: list[Arrays], rates: np.ndarray) -> list[A
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("betas", [(0.9, 0.999), (0.8, 0.9), (0.9, 0.0)])
 @pytest.mark.parametrize(("name", "reference"), [("prodigy", authors_prodigy), ("dadapt_adamw", authors_dadapt_adam)])
-def test_updates_are_those_of_its_authors_code_wherever_gradients_are_zero(
+def test_updates_match_the_authors_code_if_some_gradients_are_zero(
     name: str, reference: Callable[..., list[Arrays]], betas: tuple[float, float], case: str
 ) -> None:
-    """With b2 = 0 the sum that is divided by forgets at once: a later zero gradient is then like a first one."""
+    """With b2 = 0 the sum in the denominator has no memory, so a later zero gradient acts like a first one."""
     grads, rates = gradients(CASES[case]), np.linspace(1, 0.2, STEPS)
     optimizer = dataclasses.replace(OPTIMIZERS[name], weight_decay=0.1, betas=betas, estim_lr0=1e-3)  # type: ignore[call-arg]
     found, expected = ours(optimizer, grads, rates), reference(grads, rates, betas, 0.1, d0=1e-3)
@@ -149,7 +149,7 @@ def test_updates_are_those_of_its_authors_code_wherever_gradients_are_zero(
 @pytest.mark.parametrize(
     ("guarded", "bare"), [(prodigy, contrib.prodigy), (dadapt_adamw, contrib.dadapt_adamw)], ids=["prodigy", "dadapt"]
 )
-def test_updates_and_states_are_optaxs_to_the_bit_where_gradients_are_not_zero(guarded: Any, bare: Any) -> None:
+def test_updates_and_states_equal_optaxs_bit_for_bit_after_a_nonzero_gradient(guarded: Any, bare: Any) -> None:
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), START)
     grads = jax.tree.map(
         lambda *leaves: jnp.asarray(np.stack(leaves), jnp.float32), *gradients(CASES["two later ones"])
@@ -174,7 +174,7 @@ ZERO_AT = {"first": ((0, 1), ()), "later": ((3,), ()), "leaf": ((), ("conv",))}
 
 @pytest.mark.parametrize("name", slow_but_a_few(sorted(n for n in OPTIMIZERS if not OPTIMIZERS[n].line_search)))
 def test_zero_gradients_make_finite_updates(name):
-    """An all-zero gradient in the first two steps or in a later one, and layers whose gradient is always zero."""
+    """The gradient is all zero in the first two steps or in a later one, or always zero for one layer."""
     optimizer, key = OPTIMIZERS[name], jax.random.key(0)
     hyperparameters, rng = optimizer.hyperparameters(), np.random.default_rng(0)
 
@@ -209,7 +209,7 @@ def test_zero_gradients_make_finite_updates(name):
         assert finite.all(), dict(zip(ZERO_AT, finite, strict=True))
 
 
-def test_kernels_but_not_the_head_embeddings_and_positions_are_matrices():
+def test_kernels_are_matrices_except_the_head_embeddings_and_positions():
     """Jordan et al. (2024) leave embeddings and the head of a language model to Adam."""
     params = {
         "embed": {"embedding": jnp.zeros((5, 4))},

@@ -1,4 +1,4 @@
-"""Ranges and choices: values and shares undo each other, draws stay inside, and all of it comes back from JSON."""
+"""Ranges and choices: share and value are inverse functions, values stay in the range, and JSON restores both."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from jaxopt_bench.errors import UserError
 from jaxopt_bench.optimizers import Axis, Choice, Space
 from jaxopt_bench.optimizers.axes import SHARED_AXES
 
-SIX_DIGITS = 5e-6  # relative: what rounding to six significant digits changes at most
+SIX_DIGITS = 5e-6  # the largest relative error of rounding to six significant digits
 
 
 @st.composite
 def axes(draw: st.DrawFn) -> Axis:
-    """Draws a range whose ends six digits tell apart."""
+    """Draws a range whose ends differ in six significant digits."""
     scale = draw(st.sampled_from(["linear", "log", "log_one_minus"]))
     if scale == "linear":
         low, width = draw(st.floats(-1e3, 1e3)), draw(st.floats(1e-2, 1e3))
@@ -38,9 +38,9 @@ def drawn(axis: Axis, value: float) -> float:
 
 
 @given(axes(), shares)
-def test_a_values_share_is_the_share_that_it_was_drawn_by(axis, share):
+def test_the_share_of_a_value_is_the_share_that_gave_the_value(axis, share):
     value = axis.value(share)
-    changed = SIX_DIGITS * abs(drawn(axis, value)) + 1e-15  # in what is drawn; the last is that of 1 minus a value
+    changed = SIX_DIGITS * abs(drawn(axis, value)) + 1e-15  # rounding of the drawn number, and of 1 minus it
     if axis.scale == "linear":
         tolerance = changed / (axis.high - axis.low)
     else:
@@ -58,18 +58,18 @@ def test_every_value_is_in_its_range_and_has_six_digits(axis, share):
 
 
 @given(axes(), shares, shares)
-def test_a_larger_share_is_no_smaller_value_and_on_the_last_scale_no_larger_one(axis, one, other):
+def test_values_are_monotone_in_the_share(axis, one, other):
     assume(one <= other)
     assert drawn(axis, axis.value(one)) <= drawn(axis, axis.value(other)) + 1e-15
 
 
 @given(axes())
-def test_shares_0_and_1_are_the_ends(axis):
+def test_shares_0_and_1_give_the_ends_of_the_range(axis):
     for share, end in ((0, axis.low), (1, axis.high)):
         assert drawn(axis, axis.value(share)) == pytest.approx(end, rel=1.01 * SIX_DIGITS, abs=1e-14)
 
 
-def test_halfway_is_the_mean_on_each_scale():
+def test_the_share_one_half_gives_the_mean_on_each_scale():
     assert Axis(1, 4, "linear").value(0.5) == 2.5
     assert Axis(1, 4, "log").value(0.5) == 2
     assert Axis(0.01, 0.04, "log_one_minus").value(0.5) == 0.98
@@ -84,7 +84,7 @@ def test_halfway_is_the_mean_on_each_scale():
         (Axis(0.1, 0.5, "log_one_minus"), (0.9, 0.5, 0.7), (0.91, 0.49, 1)),
     ],
 )
-def test_what_lies_in_a_range(axis, inside, outside):
+def test_a_range_contains_its_ends_and_the_values_between_them(axis, inside, outside):
     assert all(value in axis for value in inside)
     assert not any(value in axis for value in outside)
 
@@ -122,12 +122,12 @@ def test_a_choice_gives_each_of_its_values_an_equal_part_of_the_shares(values, s
     assert (choice.value(0), choice.value(1)) == (values[0], values[-1])
 
 
-def test_a_choice_of_nothing_is_refused():
+def test_an_empty_choice_is_refused():
     with pytest.raises(UserError, match=r"Choice.values is empty. Expected: at least one value"):
         Choice(())
 
 
-def test_a_choice_of_lists_is_one_of_tuples():
+def test_a_choice_converts_lists_to_tuples():
     choice = Choice(([1.0, 2.0], [3.0]))  # type: ignore[arg-type]
     assert choice == Choice(((1.0, 2.0), (3.0,)))
     assert hash(choice) == hash(Choice(((1.0, 2.0), (3.0,))))
@@ -139,7 +139,7 @@ choices = st.builds(Choice, st.lists(values, min_size=1, max_size=4).map(tuple))
 
 
 @given(st.dictionaries(st.text(), axes() | choices, max_size=4))
-def test_a_space_comes_back_from_json_in_its_order(ranges):
+def test_json_restores_a_space_in_its_order(ranges):
     space = Space(ranges)
     again = Space.from_json(json.loads(json.dumps(space.to_json())))
     assert again == space
@@ -166,13 +166,13 @@ def test_equal_spaces_have_equal_hashes():
         ({"a": {"values": [1], "low": 1}}, "unknown field of space.a 'low'"),
     ],
 )
-def test_a_damaged_space_is_named(space, message):
+def test_a_damaged_space_is_refused_with_the_field(space, message):
     with pytest.raises(UserError, match=message):
         Space.from_json(space)
 
 
 @pytest.mark.parametrize("axis", SHARED_AXES.values(), ids=SHARED_AXES)
-def test_shared_ranges_come_back_and_contain_their_ends(axis):
+def test_json_restores_shared_ranges_and_they_contain_their_ends(axis):
     assert Axis.from_json(json.loads(json.dumps(axis.to_json()))) == axis
     assert axis.value(0) in axis
     assert axis.value(1) in axis

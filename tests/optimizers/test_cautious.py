@@ -1,4 +1,4 @@
-"""The cautious mask around any optimizer: its paper's algorithm in NumPy float64, and what it must never do."""
+"""The cautious mask around any optimizer, compared with its paper's algorithm in NumPy float64, and its limits."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def masked(optimizer: Optimizer) -> Any:
 
 @functools.cache
 def compiled(static: Optimizer) -> Any:
-    """Returns the parameters before each step, and our updates, as a compiled function."""
+    """Returns a compiled function that returns the parameters before each step, and our updates."""
 
     def run(hyperparameters: Any, params: Any, gradients: Any) -> Any:
         transform = static.transform(hyperparameters, Moment(key=KEY))
@@ -75,7 +75,7 @@ def compiled(static: Optimizer) -> Any:
     seed=st.integers(0, 2**32 - 1),
 )
 def test_updates_follow_the_paper(form: str, numbers: dict[str, float], seed: int) -> None:
-    """A decoupled decay is added outside the mask, and a coupled one is a part of the gradient."""
+    """A decoupled decay is added outside the mask. A coupled decay is a part of the gradient."""
     static, reference, taken = FORMS[form]
     optimizer = dataclasses.replace(
         static, **{n: v for n, v in numbers.items() if getattr(static, n, None) is not None}
@@ -88,7 +88,7 @@ def test_updates_follow_the_paper(form: str, numbers: dict[str, float], seed: in
         more = (optimizer.precondition_frequency,) if isinstance(optimizer, SOAP) else ()
         direction = references.cautious(reference(*(getattr(optimizer, field) for field in taken), *more))
         rates = np.full(STEPS, optimizer.learning_rate)
-        rates[0] *= form != "soap"  # whose first step changes nothing
+        rates[0] *= form != "soap"  # the first step of SOAP changes nothing
         decoupled = optimizer.decay_form == "decoupled"
         expected = np.stack(
             list(
@@ -101,11 +101,12 @@ def test_updates_follow_the_paper(form: str, numbers: dict[str, float], seed: in
 
 
 @pytest.mark.parametrize("name", slow_but_a_few(MASKABLE))
-def test_no_update_is_against_the_gradient(name: str) -> None:
+def test_no_update_goes_against_the_gradient(name: str) -> None:
     rng = np.random.default_rng(0)
     optimizer = masked(dataclasses.replace(OPTIMIZERS[name], weight_decay=0.0))
+    # SM3 does not support scalars.
     params, gradients = (
-        {name: jnp.asarray(leaf, jnp.float32) for name, leaf in tree.items() if name != "scalar"}  # as SM3 takes none
+        {name: jnp.asarray(leaf, jnp.float32) for name, leaf in tree.items() if name != "scalar"}
         for tree in (random_tree(rng), random_tree(rng, (12,)))
     )
     _, updates = compiled(optimizer)(optimizer.hyperparameters(), params, gradients)
@@ -115,8 +116,8 @@ def test_no_update_is_against_the_gradient(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["momentum", "adamw", "lion", "muon", "soap"])
-def test_it_has_no_state_and_the_optimizers_own_is_as_without(name: str) -> None:
-    """From the same parameters: what the optimizer remembers of gradients does not depend on the mask."""
+def test_the_mask_has_no_state_and_does_not_change_the_optimizers_state(name: str) -> None:
+    """At fixed parameters, the state depends only on the gradients, and the mask comes after them."""
     params, states = {"kernel": jnp.ones((6, 4))}, []
     for optimizer in (OPTIMIZERS[name], masked(OPTIMIZERS[name])):
         transform = optimizer.transform(optimizer.hyperparameters())
@@ -128,8 +129,8 @@ def test_it_has_no_state_and_the_optimizers_own_is_as_without(name: str) -> None
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7), *states)
 
 
-def test_an_update_of_which_hardly_anything_agrees_is_enlarged_a_thousandfold_at_most() -> None:
-    """One number of 10,000 agrees: the bound of the authors' code. If all agree, nothing changes."""
+def test_an_update_is_enlarged_at_most_a_thousandfold() -> None:
+    """If only one of 10,000 signs agrees, the bound of the authors' code applies. If all agree, nothing changes."""
     gradient = jnp.ones(10_000).at[3].set(-1.0)
     transform = cautious(optax.stateless(lambda updates, _: jnp.full(10_000, -2.0)), sign=1)
     made, _ = transform.update(gradient, transform.init(gradient))
@@ -140,13 +141,13 @@ def test_an_update_of_which_hardly_anything_agrees_is_enlarged_a_thousandfold_at
     np.testing.assert_array_equal(transform.update(gradient, transform.init(gradient))[0], -0.5 * gradient)
 
 
-def test_signs_of_numbers_whose_product_underflows_are_compared() -> None:
+def test_signs_are_compared_even_if_the_product_underflows() -> None:
     gradient = jnp.asarray([1e-30, -1e-30], jnp.float32)
     transform = cautious(optax.stateless(lambda updates, _: jnp.full(2, 1e-20)), sign=1)
     np.testing.assert_allclose(transform.update(gradient, transform.init(gradient))[0], [2e-20, 0], rtol=1e-6)
 
 
-def test_plain_gradient_descent_is_always_with_the_gradient_and_stays_what_it_is() -> None:
+def test_the_mask_does_not_change_plain_gradient_descent() -> None:
     rng = np.random.default_rng(0)
     params, gradients = random_tree(rng), random_tree(rng, (STEPS,))
     optimizer = SGD(learning_rate=0.1, weight_decay=0.1)
@@ -168,7 +169,7 @@ def branching(learning_rate: float = 1e-3, weight_decay: float = 0.01):
 @pytest.mark.parametrize("function", [decayed, branching])
 @pytest.mark.slow
 def test_the_decay_of_a_users_function_is_not_masked(function: Any) -> None:
-    """Also if its state depends on whether there is one. The reference is AdamW."""
+    """This also holds if the structure of its state depends on the decay. The reference is AdamW."""
     rng, optimizer = np.random.default_rng(0), masked(imported(function)(weight_decay=0.1))
     assert optimizer.decay_form == "decoupled"
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), random_tree(rng))
@@ -180,8 +181,8 @@ def test_the_decay_of_a_users_function_is_not_masked(function: Any) -> None:
 
 @pytest.mark.parametrize("form", ["sgd", "momentum", "nesterov", "adam", "adamw", "nadam", "nadamw", "amsgrad"])
 @pytest.mark.parametrize("field", [{"cautious": True}, {"mars_gamma": 0.025}])
-def test_where_updates_are_fused_the_mask_and_the_correction_are_not_passed_over(form: str, field: Any) -> None:
-    """With the CPU kernels: the same updates by both code paths, and others than without the field."""
+def test_the_mask_and_the_correction_also_apply_if_updates_are_fused(form: str, field: Any) -> None:
+    """Both code paths make the same updates, which differ from those without the field (except masked plain SGD)."""
     if kernels.library() is None:
         pytest.skip("the CPU kernels are not built (make kernels)")
     rng, ends = np.random.default_rng(0), []
@@ -204,7 +205,7 @@ def test_where_updates_are_fused_the_mask_and_the_correction_are_not_passed_over
         assert not np.allclose(ends[0]["kernel"], ends[2]["kernel"], rtol=1e-3)
 
 
-def test_it_is_refused_if_the_updates_would_not_be_those_of_an_average_or_a_line_search() -> None:
+def test_the_mask_is_refused_for_averaging_optimizers_and_line_searches() -> None:
     with pytest.raises(
         UserError, match=r"ScheduleFreeAdamw\.cautious is True\. Expected False: the optimizer averages"
     ):
@@ -213,7 +214,7 @@ def test_it_is_refused_if_the_updates_would_not_be_those_of_an_average_or_a_line
         masked(OPTIMIZERS["lbfgs"])
 
 
-def test_it_has_no_simple_form_in_optax() -> None:
+def test_the_mask_and_the_correction_have_no_simple_form_in_optax() -> None:
     assert optax_code(AdamW(), Constant(), 2, 10) is not None
     assert optax_code(masked(AdamW()), Constant(), 2, 10) is None
     assert optax_code(dataclasses.replace(AdamW(), mars_gamma=0.025), Constant(), 2, 10) is None

@@ -1,4 +1,4 @@
-"""Each optimizer finds the minima of small classics in float32, from the settings of the table below."""
+"""Each optimizer finds the minima of small classic problems in float32, with the settings of the table below."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from tests.optimizers.few import slow_but_a_few
 STEPS = 2000
 OWN = None  # the optimizer's default
 LEARNING_RATES: dict[str, tuple[float | None, float | None, float | None]] = {
-    # quadratic, Rosenbrock, logistic; for all others the default. Found among 1, 2 and 5 times the powers of ten.
+    # For the quadratic, Rosenbrock and logistic problems, selected from 1, 2 and 5 times the powers of ten. Optimizers
+    # that are not listed use their defaults.
     "acprop": (OWN, 0.05, 0.01),
     "adabelief": (OWN, 1, 0.01),
     "adadelta": (0.1, 0.2, OWN),
@@ -60,15 +61,15 @@ LEARNING_RATES: dict[str, tuple[float | None, float | None, float | None]] = {
     "yogi": (OWN, 1, OWN),
 }
 OTHERS: dict[str, dict[str, Any]] = {
-    "galore": {"update_proj_gap": 20},  # it sees two of five directions at a time
+    "galore": {"update_proj_gap": 20},  # it updates two of five directions at a time
 }
-LEFT = (1e-3, 3e-2, 1e-3)  # of the distance between the loss at the start and the minimum
+LEFT = (1e-3, 3e-2, 1e-3)  # allowed final distance to the minimum, as a share of the initial one
 
 
 def train(optimizer: Optimizer) -> Any:
-    """Returns a compiled function of learning rate, problem and start to the final loss.
+    """Returns a compiled function from learning rates, problems and starts to final losses.
 
-    The learning rate follows the schedule that the optimizer is meant for.
+    The learning rate follows the schedule that the optimizer is intended for.
     """
     schedule = SCHEDULES[optimizer.schedule.name]
 
@@ -110,7 +111,7 @@ def test_every_optimizer_finds_the_minima(name):
     losses = np.asarray(train(optimizer)(jnp.asarray(rates, jnp.float32), indices, problems.STARTS))
     left = (losses - minima()) / (starts - minima())
     assert (left <= LEFT).all(), left
-    assert (left >= -1e-6).all(), left  # no loss below the minimum, but by rounding
+    assert (left >= -1e-6).all(), left  # no loss is below the minimum, except for rounding
 
 
 def test_the_minima_are_minima():

@@ -1,4 +1,4 @@
-"""The sequence of losses on which Adam goes to the wrong end and AMSGrad does not (Reddi et al. 2018, Theorem 1)."""
+"""The losses for which Adam converges to the worst point and AMSGrad to the best (Reddi et al. 2018, Theorem 1)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pytest
 
 from jaxopt_bench.optimizers import Adam, AMSGrad, Moment, Nadam, Optimizer, Padam
 
-C = 3.0  # the theorem asks for more than 2
-SETTING = {"learning_rate": 0.3, "b1": 0.0, "b2": 1 / (1 + C**2), "eps": 0.0}  # a rate below sqrt(1 - b2), eq. 7
+C = 3.0  # the theorem requires C > 2
+SETTING = {"learning_rate": 0.3, "b1": 0.0, "b2": 1 / (1 + C**2), "eps": 0.0}  # rate < sqrt(1 - b2), eq. 7
 
 
 def final_point(optimizer: Optimizer, steps: int = 3000) -> float:
-    """Minimises f_t(x) = C x where t mod 3 is 1, else −x, on [−1, 1], with the learning rate over √t."""
+    """Minimizes f_t(x) = C x if t mod 3 is 1, else −x, on [−1, 1], with the learning rate divided by √t."""
     hyperparameters = optimizer.hyperparameters()
 
     def step(carry, t):
@@ -48,6 +48,6 @@ def test_amsgrad_goes_to_the_best_point(optimizer):
     assert final_point(optimizer) < -0.9
 
 
-def test_the_losses_of_a_round_sum_to_something_that_is_least_at_minus_one():
+def test_the_sum_of_three_losses_is_smallest_at_minus_one():
     x = np.linspace(-1, 1, 101)
     assert x[np.argmin(C * x - x - x)] == -1

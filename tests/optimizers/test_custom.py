@@ -1,4 +1,4 @@
-"""Optimizers of users: found, read as flags, recorded, refused."""
+"""Optimizers from users' code: how they are loaded, become flags, are recorded, and are refused."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def file(tmp_path: pathlib.Path) -> pathlib.Path:
 
 
 def updates(optimizer, multiplier=1.0, grad=2.0):
-    """Returns the updates of three steps of the same gradient."""
+    """Returns the updates of three steps with the same gradient."""
     moment, params, made = Moment(multiplier, key=jax.random.key(0)), {"w": jnp.ones(3)}, []
     state = optimizer.transform(optimizer.hyperparameters(), moment).init(params)
     for _ in range(3):
@@ -107,8 +107,8 @@ def test_a_functions_arguments_are_fields_and_its_docstring_their_help(file):
     np.testing.assert_allclose(updates(optimizer, 0.5), updates(SGD(learning_rate=0.05, momentum=0.5, nesterov=True)))
 
 
-def test_what_the_function_lacks_is_added_around_it(file):
-    """Weight decay where it takes none, and the schedule where it takes no learning rate."""
+def test_a_missing_weight_decay_and_schedule_are_added_around_the_function(file):
+    """Weight decay is added if the function has none, and the schedule if the function has no learning rate."""
     optimizer = load(f"{file}:no_rate")(b1=0.5, learning_rate=0.1, weight_decay=0.3)
     np.testing.assert_allclose(
         updates(optimizer, 0.5), updates(SGD(learning_rate=0.05, momentum=0.5, weight_decay=0.3)), rtol=1e-6
@@ -143,7 +143,7 @@ def test_a_function_that_branches_has_static_numbers_and_a_schedule_on_its_updat
     assert experiments[0].program() != experiments[1].program()
 
 
-def test_a_function_made_for_certain_parameters_is_examined_on_these(file):
+def test_a_function_for_certain_parameters_is_examined_on_these_parameters(file):
     optimizer = load(f"{file}:labelled")()
     with pytest.raises(
         ParametersError, match=r"my_optimizers.py:labelled: its init or update fails: .* on parameters such as"
@@ -153,7 +153,7 @@ def test_a_function_made_for_certain_parameters_is_examined_on_these(file):
     assert not optimizer.form.plain
 
 
-def test_a_function_that_draws_gets_the_runs_key_and_keeps_integers(file):
+def test_a_function_with_random_numbers_gets_the_key_of_the_run_as_integers(file):
     optimizer = load(f"{file}:random")()
     states = [
         optimizer.transform(optimizer.hyperparameters(), Moment(key=jax.random.key(seed))).init({"w": jnp.ones(3)})
@@ -164,7 +164,7 @@ def test_a_function_that_draws_gets_the_runs_key_and_keeps_integers(file):
     assert not np.array_equal(*keys)
 
 
-def test_another_text_is_another_experiment(file):
+def test_a_changed_file_changes_the_digest_and_a_moved_file_does_not(file):
     def experiment():
         return Experiment(
             workload=Workload(problem=Classification(dataset="digits", model=CNN())),
@@ -180,14 +180,14 @@ def test_another_text_is_another_experiment(file):
     assert dataclasses.replace(before, optimizer=load(f"{moved}:no_rate")()).digest == before.digest
 
 
-def test_a_record_is_read_without_running_it_and_says_so_where_it_is_used(file, monkeypatch):
+def test_a_record_is_read_without_running_code_and_cannot_be_used(file, monkeypatch):
     optimizer = load(f"{file}:heavy_ball")(learning_rate=0.1, clip_norm=2.0)
     experiment = Experiment(
         workload=Workload(problem=Classification(dataset="digits", model=CNN())), optimizer=optimizer
     )
     written = experiment.to_json()
     assert written["optimizer"]["name"] == "my_optimizers.py:heavy_ball"
-    assert Experiment.from_json(written) == experiment  # this very code is loaded
+    assert Experiment.from_json(written) == experiment  # the same code is still loaded
     monkeypatch.delitem(USERS.loaded, ("my_optimizers.py:heavy_ball", written["optimizer"]["code"]))
     read = Experiment.from_json(written)
     assert (read.to_json(), read.digest) == (written, experiment.digest)
@@ -196,7 +196,7 @@ def test_a_record_is_read_without_running_it_and_says_so_where_it_is_used(file, 
         read.optimizer.transform(read.optimizer.hyperparameters())
 
 
-def test_a_function_at_hand_needs_no_file():
+def test_a_function_object_needs_no_file():
     cls = make(optax.sign_sgd)
     assert cls.reference == "optax._src.alias:sign_sgd"
     np.testing.assert_allclose(updates(cls(learning_rate=0.1)), -0.1)
@@ -216,12 +216,12 @@ def test_a_function_at_hand_needs_no_file():
         ("{file}:clashing", "'clip_norm', but every optimizer already has a field"),
     ],
 )
-def test_what_cannot_be_taken_is_refused_with_a_reason(reference, message, file):
+def test_unusable_references_and_functions_are_refused_with_a_reason(reference, message, file):
     with pytest.raises(UserError, match=message):
         load(reference.format(file=file))
 
 
-def test_what_is_no_transformation_or_fails_is_refused_with_a_reason(file):
+def test_functions_that_fail_or_return_something_else_are_refused(file):
     with pytest.raises(UserError, match=r"wrong returned 3. Expected an optax.GradientTransformation"):
         load(f"{file}:wrong")().hyperparameters()
     with pytest.raises(UserError, match=r"picky.*ValueError: learning_rate must lie between"):
@@ -231,7 +231,7 @@ def test_what_is_no_transformation_or_fails_is_refused_with_a_reason(file):
         load(f"{file}:broken")
 
 
-def test_what_cannot_be_told_apart_by_a_file_is_refused():
+def test_functions_that_a_file_does_not_identify_are_refused():
     def local(learning_rate=0.1):
         return optax.sgd(learning_rate)
 
@@ -247,7 +247,7 @@ def test_a_partial_in_a_file_is_identified_by_that_file(file):
     np.testing.assert_allclose(updates(heavy(learning_rate=0.1)), updates(SGD(learning_rate=0.1, momentum=0.9)))
 
 
-def test_a_file_is_run_once_for_each_text(file):
+def test_a_file_is_run_again_only_if_its_text_changed(file):
     assert load(f"{file}:no_rate") is load(f"{file}:no_rate")
     file.write_text(SOURCE + "\n# changed\n")
     changed = load(f"{file}:no_rate")
@@ -255,18 +255,18 @@ def test_a_file_is_run_once_for_each_text(file):
     assert load(f"{file}:no_rate") is not changed
 
 
-def test_a_learning_rate_of_none_must_be_given():
+def test_a_learning_rate_with_the_default_none_must_be_given():
     with pytest.raises(UserError, match="has the argument 'learning_rate' without a default"):
         OPTIMIZERS["optax:adafactor"]
     assert load("optax:adafactor")(learning_rate=0.1).learning_rate == 0.1
 
 
-def test_a_docstring_that_nobody_can_read_does_no_harm(file):
+def test_a_malformed_docstring_causes_no_error(file):
     file.write_text(SOURCE + '\ndef odd(x: float = 1.0):\n    """Odd.\n\n    Args:\n    """\n    return optax.sgd(x)\n')
     assert load(f"{file}:odd").__doc__ == "Odd."
 
 
-def test_records_are_equal_where_they_say_the_same(file, monkeypatch):
+def test_records_with_the_same_contents_are_equal(file, monkeypatch):
     written = Experiment(
         workload=Workload(problem=Classification(dataset="digits", model=CNN())), optimizer=load(f"{file}:no_rate")()
     ).to_json()
@@ -276,7 +276,7 @@ def test_records_are_equal_where_they_say_the_same(file, monkeypatch):
 
 @pytest.fixture
 def elsewhere(monkeypatch):
-    """Returns a function after which this process has loaded nothing yet, as another has not."""
+    """Returns a function that makes this process forget all loaded code, as in a new process."""
 
     def forget() -> None:
         monkeypatch.setattr(USERS, "loaded", {})
@@ -286,7 +286,7 @@ def elsewhere(monkeypatch):
 
 
 @pytest.mark.parametrize("reference", ["{file}:no_rate", "my_optimizers:no_rate", "optax:lion"])
-def test_what_a_class_says_of_itself_suffices_to_load_it_again(reference, file, monkeypatch, elsewhere):
+def test_the_attributes_of_a_class_are_enough_to_load_it_again(reference, file, monkeypatch, elsewhere):
     with monkeypatch.context() as here:
         here.chdir(file.parent)
         here.delitem(sys.modules, "my_optimizers", raising=False)
@@ -315,8 +315,8 @@ def test_a_function_of_the_main_program_is_loaded_again_from_its_file(file, else
     assert load_again(first.reference, first.code_file, first.code).reference == first.reference
 
 
-def test_another_text_is_not_loaded_again(file, elsewhere):
-    elsewhere()  # lest it is the class of another test's file with this text
+def test_a_changed_or_missing_file_is_not_loaded_again(file, elsewhere):
+    elsewhere()  # otherwise the class could be that of another test's file with this text
     first = load(f"{file}:no_rate")
     elsewhere()
     file.write_text(SOURCE + "\n# changed\n")

@@ -1,4 +1,4 @@
-"""How users' functions are called: held against the functions themselves, called once with Python numbers."""
+"""How users' functions are called: compared with the functions themselves, called once with Python numbers."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def as_trained(optimizer: Optimizer) -> Any:
 
 
 def by_itself(transform: optax.GradientTransformation, multiply: bool = False) -> Any:
-    """Returns the parameters after the same steps of a transformation that was made once; see `SCHEDULE`."""
+    """Returns the parameters after the same steps with a transformation that is created once; see `SCHEDULE`."""
     now = params()
     state = transform.init(now)
     for count, multiplier in enumerate(SCHEDULE):
@@ -114,7 +114,7 @@ def rate_in_state(lr: float = 0.1):
 
 
 def only_first_schedule(learning_rate=0.1):
-    """Takes a schedule and does not obey it."""
+    """Accepts a schedule but uses only its first value."""
     rate = learning_rate(0) / SCHEDULE[0] if callable(learning_rate) else learning_rate
     return optax.sgd(rate, 0.9)
 
@@ -219,13 +219,13 @@ ONE, EACH = False, True
         (without_extra, ONE, "argument", lambda: by_itself(optax.chain(optax.clip(10.0), optax.adam(schedule(0.1))))),
     ],
 )
-def test_a_function_means_in_training_what_it_means_by_itself(factory, plain, how, expected):
+def test_a_function_has_the_same_effect_in_training_as_by_itself(factory, plain, how, expected):
     optimizer = imported(factory)()
     assert (bool(optimizer.form.plain), optimizer.form.schedule) == (plain, how), optimizer.in_words
     assert_near(as_trained(optimizer), expected())
 
 
-def test_an_integer_that_counts_steps_is_an_integer_and_the_rest_are_arrays():
+def test_an_integer_that_counts_steps_stays_an_integer_and_the_rest_are_arrays():
     optimizer = imported(steps_of_newton)(ns_steps=4)
     assert optimizer.form.plain == ("ns_steps",)
     assert set(optimizer.hyperparameters()) == {"learning_rate", "weight_decay"}
@@ -233,15 +233,15 @@ def test_an_integer_that_counts_steps_is_an_integer_and_the_rest_are_arrays():
     assert_near(as_trained(optimizer), by_itself(optax.chain(steps_of_newton(-1.0, 4), optax.sgd(schedule(0.1)))))
 
 
-def test_accumulated_steps_read_the_schedule_at_their_last_one():
-    """As those of the table do, whose schedule is the step's."""
+def test_accumulated_steps_read_the_schedule_at_the_last_of_them():
+    """The optimizers of the table do the same, as they get the multiplier of the current step."""
     ours = dataclasses.replace(OPTIMIZERS["adamw"], learning_rate=0.1, weight_decay=0.1, accumulate=2)
     theirs = imported(injected)(accumulate=2)
     assert theirs.form.schedule == "callable"
     assert_near(as_trained(theirs), as_trained(ours))
 
 
-def test_a_function_that_takes_nothing_but_a_schedule_gets_one():
+def test_a_function_that_accepts_only_a_schedule_gets_one():
     optimizer = imported(only_a_schedule)(learning_rate=0.1)
     assert optimizer.form.schedule == "callable"
     assert_near(as_trained(optimizer), by_itself(optax.adam(schedule(0.1))))
@@ -258,8 +258,8 @@ def every_other_injected(learning_rate: float = 0.1):
 @pytest.mark.parametrize(
     ("factory", "how", "momentum"), [(every_other, "argument", 0.9), (every_other_injected, "updates", 0.0)]
 )
-def test_a_function_that_accumulates_by_itself_reads_the_schedule_at_the_present_step(factory, how, momentum):
-    """As an optax schedule, its learning rate would fall at half the speed, since it counts every other step."""
+def test_a_function_that_accumulates_reads_the_schedule_at_the_current_step(factory, how, momentum):
+    """With an optax schedule, its learning rate would fall at half the speed, since it counts every second step."""
     optimizer = imported(factory)()
     assert optimizer.form.schedule == how
     now, trace = jax.tree.map(np.asarray, params()), jax.tree.map(lambda leaf: np.zeros(leaf.shape), params())
@@ -271,7 +271,7 @@ def test_a_function_that_accumulates_by_itself_reads_the_schedule_at_the_present
 
 
 def seeded(learning_rate=0.1, weight_decay=0.0, seed=0):
-    jax.random.key(seed)  # fails for a number that is not whole
+    jax.random.key(seed)  # fails for a number that is not an integer
     return decay_if_float(learning_rate, weight_decay)
 
 
@@ -280,14 +280,14 @@ def every_eighth(learning_rate: float = 0.1, wd: float = 0.0):
 
 
 @pytest.mark.parametrize(("factory", "reason"), [(seeded, "differs by"), (every_eighth, "updates are zero")])
-def test_a_branch_that_the_first_updates_do_not_show_is_found_all_the_same(factory, reason):
+def test_a_branch_is_found_even_if_it_does_not_affect_the_first_updates(factory, reason):
     optimizer = imported(factory)()
     assert "weight_decay" in optimizer.form.plain
     assert reason in optimizer.form.reason
 
 
 def distance(learning_rate: float = 0.1):
-    """Its updates are proportional to how far the parameters have moved."""
+    """Its updates are proportional to the distance of the parameters from their start."""
 
     def update(grads: Any, start: Any, params: Any) -> Any:
         return jax.tree.map(lambda p, s: learning_rate * (s - p), params, start), start
@@ -300,7 +300,7 @@ def test_a_function_is_examined_with_parameters_that_move():
 
 
 class PlainRule:
-    """An optimizer written here, in the form that is examined."""
+    """An optimizer of the table, with the interface that `find_form` examines."""
 
     whole_numbers: tuple[str, ...] = ()
 
@@ -317,9 +317,9 @@ class PlainRule:
 
 
 EXCEPTIONS = {
-    "schedule_free_sgd": "callable",  # optax reads a schedule one step ahead for the average's weights, ours does not
+    "schedule_free_sgd": "callable",  # for the average's weights, optax reads a schedule one step ahead, ours does not
     "schedule_free_adamw": "callable",
-    "rprop": "updates",  # its learning rate is the first step size, which is in the state
+    "rprop": "updates",  # its learning rate is the first step size, which is a part of the state
 }
 
 
@@ -479,10 +479,10 @@ def test_a_function_can_be_examined_while_another_is_traced():
     assert found == [Form(schedule="argument")]
 
 
-def test_what_was_found_is_kept_on_disk(monkeypatch, tmp_path):
+def test_the_form_that_was_found_is_kept_on_disk(monkeypatch, tmp_path):
     monkeypatch.setenv("JAXOPT_BENCH_CACHE_DIR", str(tmp_path))
     optimizer = imported(torch_style)()
-    monkeypatch.setitem(type(optimizer).__dict__["forms"], None, None)  # a dictionary of this class
+    monkeypatch.setitem(type(optimizer).__dict__["forms"], None, None)  # this class has its own dictionary
     type(optimizer).forms.clear()
     found = optimizer.form
     (kept,) = tmp_path.glob("optimizers/*.json")
@@ -500,8 +500,8 @@ def partly_free(lr: float = 0.1):
     return optax.multi_transform({"kernel": contrib.schedule_free_sgd(lr), "bias": optax.sgd(lr)}, labels)
 
 
-def test_the_average_of_schedule_free_is_evaluated_where_it_updates():
-    """That of a partition is compared with Schedule-Free by itself on the kernel alone."""
+def test_the_average_of_schedule_free_is_evaluated_for_its_own_arrays_only():
+    """The kernel in a partition is compared with Schedule-Free that trains only this kernel."""
     optimizer = imported(partly_free)()
     optimizer.examine(params())
     assert optimizer.averages

@@ -1,4 +1,4 @@
-"""Fused updates against the papers' equations and against optax's updates, and what they do where numbers overflow."""
+"""Fused updates, compared with the papers' equations and with optax's updates, and their behavior on overflow."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ KEY = jax.random.key(0)
 
 @pytest.fixture(autouse=True)
 def built() -> None:
-    """Leaves the tests of this file out where there is no library to test."""
+    """Skips the tests of this file if the library is not built."""
     if kernels.library() is None:
         pytest.skip("the CPU kernels are not built (make kernels)")
 
 
 @functools.cache
 def compiled(static: Optimizer) -> Any:
-    """Returns a compiled function: the parameters before each step and after it, for one form of an optimizer."""
+    """Returns a compiled function that returns, for one optimizer, the parameters before and after each step."""
 
     def run(hyperparameters: Any, params: Any, gradients: Any, multipliers: Any) -> Any:
         def step(carry: Any, inputs: Any) -> Any:
@@ -53,9 +53,9 @@ def compiled(static: Optimizer) -> Any:
 
 
 def largest_error(form: str, settings: dict[str, float], seed: int) -> float:
-    """Returns the largest difference of a step from the equations', as a share of the array's largest update.
+    """Returns the largest error of a step against the equations, as a share of the array's largest update.
 
-    Each step of the equations begins at the parameters that ours begins at. A rounding of the parameters is no error.
+    Each step of the equations starts from our parameters before the step. A rounding of the parameters is not an error.
     """
     static, reference, taken = FORMS[form]
     rng = np.random.default_rng(seed)
@@ -97,12 +97,12 @@ def test_updates_follow_the_paper(form: str, settings: dict[str, float], seed: i
 @hypothesis.settings(max_examples=20)
 @hypothesis.given(settings=settings(st.floats(0.999, 0.9999)), seed=st.integers(0, 2**32 - 1))
 def test_updates_follow_the_paper_with_a_long_second_moment(form: str, settings: dict[str, float], seed: int) -> None:
-    """A float32 1 − b2 has few digits left."""
+    """In float32, 1 − b2 has only a few significant digits."""
     assert largest_error(form, settings, seed) <= 1e-4
 
 
 def drawn(seed: int, scale: float = 1.0, sizes: tuple[int, ...] = (70, 1, 300_001)) -> dict[str, jax.Array]:
-    """Returns arrays, a matrix among them, of which the largest is computed in several blocks."""
+    """Returns arrays, including a matrix. The largest array is computed in several blocks."""
     rng = np.random.default_rng(seed)
     arrays = {f"array{i}": rng.normal(scale=scale, size=size) for i, size in enumerate(sizes)}
     arrays["matrix"], arrays["scalar"] = rng.normal(scale=scale, size=(30, 7)), rng.normal(scale=scale)
@@ -116,8 +116,8 @@ def update(optimizer: Optimizer, gradient: Any, state: Any, params: Any, loss: f
 
 @pytest.mark.parametrize("form", FUSED)
 @pytest.mark.parametrize("mask", ["all", "kernels"])
-def test_it_continues_a_state_of_optax_and_optax_continues_its_own(form: str, mask: Any) -> None:
-    """Two steps by one of them and two by the other end where four steps of either do, except for rounding."""
+def test_fused_updates_and_optax_can_continue_from_each_others_state(form: str, mask: Any) -> None:
+    """Two steps of each, in either order, give the results of four steps of one of them, except for rounding."""
     optimizer = dataclasses.replace(FORMS[form][0], weight_decay=0.1, decay_mask=mask)
     transform = optimizer.transform(optimizer.hyperparameters(), Moment(0.5, key=KEY))
 
@@ -153,8 +153,8 @@ def test_norms_are_those_of_the_gradient_and_of_the_change_of_the_parameters() -
 @pytest.mark.parametrize(
     "optimizer", [SGD(), SGD(momentum=0.9), AdamW(), AMSGrad()], ids=lambda own: type(own).__name__
 )
-def test_an_array_is_updated_as_its_parts_are(optimizer: Optimizer) -> None:
-    """So an element's bits do not depend on the block that it is computed in."""
+def test_an_array_is_updated_bit_for_bit_like_its_parts(optimizer: Optimizer) -> None:
+    """So the bits of an element do not depend on the block in which it is computed."""
     whole, gradient = drawn(0, sizes=(300_003,))["array0"], drawn(1, sizes=(300_003,))["array0"]
     cuts = [1, 17, 5_000, 200_000]
     results = []
@@ -179,18 +179,16 @@ def test_an_array_is_updated_as_its_parts_are(optimizer: Optimizer) -> None:
     ],
     ids=str,
 )
-def test_parameters_stay_as_they_were_where_something_is_not_finite(
-    optimizer: Optimizer, scale: float, loss: float
-) -> None:
+def test_parameters_do_not_change_if_anything_is_not_finite(optimizer: Optimizer, scale: float, loss: float) -> None:
     params, gradient = drawn(0), drawn(1)
-    gradient["array2"] = gradient["array2"].at[200_000].mul(scale)  # one element, far behind the first block
+    gradient["array2"] = gradient["array2"].at[200_000].mul(scale)  # one element, far after the first block
     state = optimizer.transform(optimizer.hyperparameters()).init(params)
     made = jax.jit(functools.partial(update, optimizer, loss=loss))(gradient, state, params)
     assert not made.sound
     jax.tree.map(np.testing.assert_array_equal, made.params, params)
 
 
-def test_without_a_loss_parameters_change_whatever_the_norms_are() -> None:
+def test_without_a_loss_parameters_change_even_if_norms_are_not_finite() -> None:
     optimizer, params, gradient = SGD(), drawn(0), drawn(1)
     gradient["scalar"] = jnp.float32(np.nan)
     made = update(optimizer, gradient, optimizer.transform(optimizer.hyperparameters()).init(params), params, None)
@@ -199,7 +197,7 @@ def test_without_a_loss_parameters_change_whatever_the_norms_are() -> None:
     assert not np.array_equal(made.params["array0"], params["array0"])
 
 
-def test_the_number_of_threads_changes_no_bit(tmp_path: pathlib.Path) -> None:
+def test_the_number_of_threads_does_not_change_any_bit(tmp_path: pathlib.Path) -> None:
     code = f"""
 import numpy as np
 from tests.optimizers.test_fused import AdamW, drawn, update
@@ -232,7 +230,7 @@ np.savez({str(tmp_path)!r} + "/" + __import__("os").environ["NPROC"], *made.para
     ],
     ids=str,
 )
-def test_optimizers_of_other_rules_or_with_something_around_them_have_no_fused_form(optimizer: Optimizer) -> None:
+def test_optimizers_with_other_rules_or_with_wrappers_have_no_fused_form(optimizer: Optimizer) -> None:
     assert not has_fused_form(optimizer, drawn(0))
 
 
@@ -242,7 +240,7 @@ def test_parameters_of_other_types_have_no_fused_form() -> None:
     assert not has_fused_form(Adam(), {**params, "array0": params["array0"].astype(jnp.bfloat16)})
 
 
-def test_without_the_library_the_error_says_how_to_build_it(kernels_at: Any, tmp_path: pathlib.Path) -> None:
+def test_without_the_library_the_error_explains_how_to_build_it(kernels_at: Any, tmp_path: pathlib.Path) -> None:
     kernels_at(tmp_path / "kernels.so")
     with pytest.raises(UserError, match=r"kernels\.so is not built\. `jaxopt-bench kernels` .* builds it"):
         update(Adam(), drawn(0), Adam().transform(Adam().hyperparameters()).init(drawn(0)), drawn(0))

@@ -1,4 +1,4 @@
-"""Optimizers with a line search: L-BFGS against SciPy and known minima, and what cannot be combined with it."""
+"""Optimizers with a line search: L-BFGS compared with SciPy and known minima, and the options that it refuses."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def quadratic(x: Any) -> Any:
 def minimise(
     optimizer: Optimizer, loss: Callable[[Any], Any], start: Any, steps: int, numbers: Any = None
 ) -> tuple[Any, Any, Any]:
-    """Returns the parameters in the end, the loss before each step, and how often each step evaluated it."""
+    """Returns the final parameters, the loss before each step, and the number of loss evaluations in each step."""
     numbers = {**optimizer.hyperparameters(), **(numbers or {})}
 
     def step(carry: Any, _: Any) -> Any:
@@ -49,7 +49,7 @@ def minimise(
 
 
 @pytest.mark.parametrize("dimensions", [2, 6])
-def test_it_finds_rosenbrocks_minimum_in_about_as_many_steps_as_scipy(dimensions):
+def test_lbfgs_finds_rosenbrocks_minimum_in_about_as_many_steps_as_scipy(dimensions):
     start = np.resize([-1.2, 1.0], dimensions)
     scipys = scipy.optimize.minimize(
         scipy.optimize.rosen, start, jac=scipy.optimize.rosen_der, method="L-BFGS-B", options={"maxcor": 10}
@@ -61,19 +61,19 @@ def test_it_finds_rosenbrocks_minimum_in_about_as_many_steps_as_scipy(dimensions
     assert np.asarray(evaluations)[:needed].sum() < 3 * scipys.nfev
 
 
-def test_it_solves_a_linear_system():
+def test_lbfgs_solves_a_linear_system():
     params, values, _ = jax.jit(lambda: minimise(LBFGS, quadratic, np.zeros(6), 30))()
     np.testing.assert_allclose(params, np.linalg.solve(MATRIX, VECTOR), rtol=1e-4, atol=1e-5)
-    assert (np.diff(values) <= 1e-6 * np.abs(values[-1])).all()  # each step decreases the loss, but by rounding
+    assert (np.diff(values) <= 1e-6 * np.abs(values[-1])).all()  # no step increases the loss, except by rounding
 
 
-def test_weight_decay_is_a_penalty_on_the_loss_that_the_line_search_sees():
+def test_weight_decay_is_a_penalty_in_the_loss_of_the_line_search():
     optimizer = dataclasses.replace(LBFGS, weight_decay=2.0)
     params, _, _ = jax.jit(lambda: minimise(optimizer, quadratic, np.ones(6), 30))()
     np.testing.assert_allclose(params, np.linalg.solve(MATRIX + 2 * np.eye(6), VECTOR), rtol=1e-4, atol=1e-5)
 
 
-def test_only_kernels_decay_if_it_is_told_to():
+def test_only_kernels_decay_with_the_kernel_mask():
     optimizer = dataclasses.replace(LBFGS, weight_decay=1.0, decay_mask="kernels")
     target = {"kernel": np.full((2, 2), 4.0), "bias": np.full(2, 4.0)}
 
@@ -92,11 +92,11 @@ def test_only_kernels_decay_if_it_is_told_to():
 
     for _ in range(5):
         params, state = step(params, state)
-    np.testing.assert_allclose(params["kernel"], 2.0, rtol=1e-5)  # of ½ (w − 4)² + ½ w²
+    np.testing.assert_allclose(params["kernel"], 2.0, rtol=1e-5)  # the minimum of ½ (w − 4)² + ½ w²
     np.testing.assert_allclose(params["bias"], 4.0, rtol=1e-5)
 
 
-def test_evaluations_are_how_often_the_loss_is_computed():
+def test_evaluations_count_how_often_the_loss_is_computed():
     calls = []
 
     def counted(x: Any) -> Any:
@@ -110,7 +110,7 @@ def test_evaluations_are_how_often_the_loss_is_computed():
     assert OPTIMIZERS["adam"].evaluations(None) == 1
 
 
-def test_settings_are_one_program_and_stacked_train_each_as_alone():
+def test_settings_share_one_program_and_give_the_same_results_stacked():
     settings = [{"learning_rate": jnp.float32(r), "weight_decay": jnp.float32(w)} for r, w in ((1, 0), (0.5, 0.1))]
     alone = jax.jit(lambda numbers: minimise(LBFGS, quadratic, np.ones(6), 5, numbers)[0])
     results = [alone(setting) for setting in settings]
@@ -129,6 +129,6 @@ def test_averages_of_the_parameters_are_evaluated():
 
 
 @pytest.mark.parametrize(("field", "value"), [("clip_norm", 1.0), ("clip_adaptive", 0.1), ("accumulate", 2)])
-def test_what_changes_the_gradient_is_refused(field, value):
+def test_options_that_change_the_gradient_are_refused(field, value):
     with pytest.raises(UserError, match=rf"Lbfgs\.{field} is {value}\. Expected (None|1): the line search needs the"):
         dataclasses.replace(LBFGS, **{field: value})

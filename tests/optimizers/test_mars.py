@@ -1,4 +1,4 @@
-"""MARS's correction of gradients: its paper's equations in NumPy float64, and that it costs nothing where it is off."""
+"""MARS's correction of gradients, compared with its paper's equations in NumPy float64. If off, it has no state."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.optimizers.test_cautious import compiled
 from tests.optimizers.test_soap import SHAPES, random_tree
 
 STEPS = 60
-FORMS: dict[str, tuple[Optimizer, Any, tuple[str, ...], str | None]] = {  # and the decay of the first moment
+FORMS: dict[str, tuple[Optimizer, Any, tuple[str, ...], str | None]] = {  # and the field of the first moment's decay
     "sgd": (SGD(), references.sgd, (), None),
     "momentum": (SGD(momentum=0.9), references.sgd, ("momentum",), "momentum"),
     "adam": (Adam(), references.adam, ("b1", "b2", "eps"), "b1"),
@@ -62,7 +62,7 @@ def in_float32(tree: Any) -> Any:
 def test_updates_follow_the_paper(
     form: str, with_mask: bool, numbers: dict[str, float], gamma: float, scale: float, seed: int
 ) -> None:
-    """The corrected gradient takes the gradient's place, for the mask too; a coupled decay is added to it."""
+    """The corrected gradient replaces the gradient, also for the mask. A coupled decay is added to it."""
     static, reference, taken, decay = FORMS[form]
     optimizer = dataclasses.replace(
         static, **{n: v for n, v in numbers.items() if getattr(static, n, None) is not None}
@@ -79,7 +79,7 @@ def test_updates_follow_the_paper(
         direction = reference(*(getattr(optimizer, field) for field in taken), *more)
         masked = references.cautious(direction) if with_mask else direction
         rates = np.full(STEPS, optimizer.learning_rate)
-        rates[0] *= form != "soap"  # whose first step changes nothing
+        rates[0] *= form != "soap"  # the first step of SOAP changes nothing
         corrector = references.mars(lambda g, t: g, gamma, b1)
         inputs = [corrector(gradient, t) for t, gradient in enumerate(gradients[name], start=1)]
         decoupled = optimizer.decay_form == "decoupled"
@@ -89,11 +89,11 @@ def test_updates_follow_the_paper(
         np.testing.assert_allclose(found[name], expected, rtol=1e-8, atol=1e-9 * np.abs(expected).max())
 
 
-def test_the_correction_is_clipped_to_norm_1_for_each_array_by_itself() -> None:
+def test_the_correction_is_clipped_to_norm_1_for_each_array_separately() -> None:
     transform, params = reduce_variance(0.5, 0.5), {"one": jnp.zeros(2), "other": jnp.zeros(2)}
     state = transform.init(params)
     gradient = {"one": jnp.asarray([0.1, 0.2]), "other": jnp.asarray([30.0, -40.0])}
-    made, state = transform.update(gradient, state)  # nothing came before: 1.5 times the gradient
+    made, state = transform.update(gradient, state)  # the previous gradient is 0: 1.5 times the gradient
     np.testing.assert_allclose(made["one"], [0.15, 0.3], rtol=1e-6)
     np.testing.assert_allclose(made["other"], [0.6, -0.8], rtol=1e-6)
     made, _ = transform.update({"one": jnp.asarray([0.3, 0.2]), "other": jnp.zeros(2)}, state)
@@ -102,8 +102,8 @@ def test_the_correction_is_clipped_to_norm_1_for_each_array_by_itself() -> None:
 
 
 @pytest.mark.parametrize("name", slow_but_a_few(WITHOUT_LINE_SEARCH))
-def test_without_correction_and_with_small_gradients_every_optimizer_is_what_it_is_to_the_bit(name: str) -> None:
-    """Each operation is a program by itself: within one, XLA might round otherwise."""
+def test_a_correction_of_strength_0_changes_no_bit_if_gradients_are_small(name: str) -> None:
+    """Each operation is compiled separately, because XLA might round differently within one program."""
     rng, optimizer, ends = np.random.default_rng(0), OPTIMIZERS[name], []
     start, gradients = in_float32(random_tree(rng)), [in_float32(random_tree(rng)) for _ in range(3)]
     for own in (optimizer, corrected(optimizer, 0.0)):
@@ -119,23 +119,23 @@ def test_without_correction_and_with_small_gradients_every_optimizer_is_what_it_
     assert not np.array_equal(ends[0]["matrix"], start["matrix"])
 
 
-DECAYS: dict[str, Any] = {  # by name, of those that are not b1
+DECAYS: dict[str, Any] = {  # by optimizer, if the decay is not b1
     **dict.fromkeys(("dadapt_adamw", "prodigy"), 0.9),  # betas
     **dict.fromkeys(("momentum", "nesterov", "lars", "madgrad", "sm3"), 0.9),  # momentum
     **dict.fromkeys(("momo", "signum"), 0.9),  # beta
-    "muon": 0.95,  # beta, also for the arrays that it leaves to Adam
+    "muon": 0.95,  # beta, also for the arrays that Adam updates
 }
 
 
 @pytest.mark.parametrize("name", WITHOUT_LINE_SEARCH)
-def test_the_decay_of_the_first_moment_is_the_optimizers_own_or_the_authors(name: str) -> None:
+def test_the_decay_is_that_of_the_first_moment_or_the_authors_default(name: str) -> None:
     optimizer = OPTIMIZERS[name]
     expected = getattr(optimizer, "b1", DECAYS.get(name, FALLBACK))
     assert float(first_moment_decay(optimizer, optimizer.hyperparameters())) == pytest.approx(expected, rel=1e-6)
     assert FALLBACK == 0.95
 
 
-def test_a_momentum_that_is_given_is_taken() -> None:
+def test_a_given_momentum_is_used_and_a_beta_above_1_is_not() -> None:
     for optimizer in (dataclasses.replace(OPTIMIZERS["rmsprop"], momentum=0.7), SGD(momentum=0.7)):
         assert float(first_moment_decay(optimizer, optimizer.hyperparameters())) == pytest.approx(0.7)
     assert first_moment_decay(OPTIMIZERS["optimistic_gradient_descent"], {"beta": 1.0}) == FALLBACK
@@ -153,7 +153,7 @@ def test_a_users_function_is_corrected_with_its_own_decay() -> None:
 
 
 @pytest.mark.parametrize("name", slow_but_a_few(WITHOUT_LINE_SEARCH))
-def test_off_it_has_no_state_and_on_all_strengths_are_one_program(name: str) -> None:
+def test_mars_has_no_state_if_off_and_all_strengths_share_one_program(name: str) -> None:
     optimizer, params = OPTIMIZERS[name], in_float32(random_tree(np.random.default_rng(0)))
     key = Moment(key=jax.random.key(0))
     state = jax.eval_shape(lambda: optimizer.transform(optimizer.hyperparameters(), key).init(params))
@@ -182,7 +182,7 @@ def test_the_members_of_a_population_may_differ_in_the_strength() -> None:
     assert not np.allclose(together["matrix"][0], together["matrix"][2], rtol=1e-2)
 
 
-def test_it_is_after_clipping_and_sees_the_mean_of_accumulated_gradients() -> None:
+def test_the_correction_follows_clipping_of_the_mean_of_accumulated_gradients() -> None:
     rng, optimizer = np.random.default_rng(0), corrected(SGD(learning_rate=1.0, momentum=0.5, clip_norm=0.1), 0.5)
     gradients = rng.normal(size=(12, 5))
     means = gradients.reshape(6, 2, 5).mean(1)
@@ -195,7 +195,7 @@ def test_it_is_after_clipping_and_sees_the_mean_of_accumulated_gradients() -> No
     np.testing.assert_array_equal(made[::2], 0)
 
 
-def test_what_is_off_is_recorded_as_before_it_existed() -> None:
+def test_the_mask_and_the_correction_are_not_recorded_if_they_are_off() -> None:
     assert not {"cautious", "mars_gamma"} & AdamW().to_json().keys()
     for fields in ({"cautious": True}, {"mars_gamma": 0.0}, {"cautious": True, "mars_gamma": 0.025}):
         optimizer = dataclasses.replace(OPTIMIZERS["adamw"], **fields)
@@ -205,6 +205,6 @@ def test_what_is_off_is_recorded_as_before_it_existed() -> None:
         assert OPTIMIZERS.from_json(values) == optimizer != AdamW()
 
 
-def test_a_line_search_refuses_it() -> None:
+def test_a_line_search_refuses_the_correction() -> None:
     with pytest.raises(UserError, match=r"Lbfgs\.mars_gamma is 0\.025\. Expected None: the line search needs"):
         corrected(OPTIMIZERS["lbfgs"])

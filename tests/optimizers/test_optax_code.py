@@ -1,4 +1,4 @@
-"""The code that a comparison prints makes, with optax alone, the optimizer that was trained."""
+"""The code that a comparison prints creates the trained optimizer with optax alone."""
 
 from __future__ import annotations
 
@@ -93,5 +93,5 @@ def test_the_code_makes_the_same_steps(optimizer, schedule):
         (OPTIMIZERS["noisy_sgd"], Constant()),
     ],
 )
-def test_what_optax_has_no_simple_form_of_has_no_code(optimizer, schedule):
+def test_optimizers_without_a_simple_form_in_optax_have_no_code(optimizer, schedule):
     assert optax_code(optimizer, schedule, EPOCHS, STEPS) is None

@@ -1,4 +1,4 @@
-"""What Padam must equal at the ends of its exponent, and where it divides nothing by nothing."""
+"""Special cases of Padam: the smallest and the largest exponent, and zero gradients."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def test_a_zero_gradient_gives_a_zero_update(partial, bias_correction):
     np.testing.assert_array_equal(updates, 0)
 
 
-def test_a_gradient_whose_square_underflows_gives_no_infinite_update():
+def test_a_gradient_whose_square_underflows_gives_a_finite_update():
     updates = run(scale_by_padam(), np.full((3, 2), 1e-30, np.float32))
     assert np.isfinite(updates).all()
 
 
 def steps(optimizer: Optimizer, grads: np.ndarray) -> np.ndarray:
-    """Returns the updates of all steps; the parameters stay where they are."""
+    """Returns the updates of all steps for constant parameters."""
     transform, params, rows = optimizer.transform(optimizer.hyperparameters()), jnp.ones(grads.shape[1]), []
     state = transform.init(params)
     for grad in grads:
@@ -68,25 +68,25 @@ def steps(optimizer: Optimizer, grads: np.ndarray) -> np.ndarray:
     return np.stack(rows)
 
 
-def test_at_one_half_the_learning_rate_times_the_unit_of_gradients_is_amsgrads(grads):
+def test_at_one_half_amsgrads_learning_rate_is_the_rate_times_the_gradient_unit(grads):
     padam = Padam(learning_rate=0.3, weight_decay=0.01, partial=0.5, eps=1e-3, gradient_unit=0.02)
     amsgrad = AMSGrad(learning_rate=0.006, weight_decay=0.01, eps=1e-3, bias_correction=False)
     np.testing.assert_allclose(steps(padam, grads), steps(amsgrad, grads), rtol=1e-5, atol=1e-8)
 
 
 @pytest.mark.parametrize(("partial", "final"), [(0.0, None), (0.125, None), (0.4, None), (0.125, 0.5)])
-def test_in_units_of_gradients_that_are_as_much_larger_the_updates_are_those_of_larger_gradients(grads, partial, final):
-    """Gradients and their unit in other units: the update has the unit of the gradient."""
+def test_updates_scale_with_gradients_and_their_unit(grads, partial, final):
+    """Both are multiplied by 100. An update has the unit of the gradient."""
     one = steps(Padam(partial=partial, final_partial=final, gradient_unit=0.01), grads)
     other = steps(Padam(partial=partial, final_partial=final, gradient_unit=1.0), 100 * grads)
     np.testing.assert_allclose(100 * one, other, rtol=1e-4, atol=1e-5)
 
 
-def test_the_unit_1_is_the_papers_form(grads):
+def test_a_gradient_unit_of_1_gives_the_papers_form(grads):
     np.testing.assert_allclose(steps(Padam(gradient_unit=1.0), grads), steps(Padam(), grads), rtol=1e-6)
 
 
-def test_without_a_unit_of_gradients_it_is_recorded_as_before_there_was_one():
+def test_a_missing_gradient_unit_is_not_recorded():
     assert "gradient_unit" not in Padam().to_json()
     assert Padam.from_json(Padam(gradient_unit=0.01).to_json()) == Padam(gradient_unit=0.01)
 

@@ -1,6 +1,6 @@
-"""Updates beside PyTorch's in float64: the same, or different in a way that a test states.
+"""Updates compared with PyTorch's in float64: they are equal, or differ in a way that a test states.
 
-Runs where PyTorch is installed (the extra `peers`).
+The tests need PyTorch (the extra `peers`).
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ SAME = {
     "adam": (Adam(**ADAPTIVE), "Adam", BETAS),
     "adam with L2": (Adam(weight_decay=0.1, **ADAPTIVE), "Adam", {**BETAS, "weight_decay": 0.1}),
     "adamw": (AdamW(weight_decay=0.1, **ADAPTIVE), "AdamW", {**BETAS, "weight_decay": 0.1}),
-    # Padam's authors' code is PyTorch's AMSGrad at p = 1/2
+    # at p = 1/2, the code of Padam's authors equals PyTorch's AMSGrad
     "padam at one half": (
         Padam(partial=0.5, bias_correction=True, **EXACT_EPS[0]),
         "Adam",
         {**EXACT_EPS[1], "amsgrad": True},
     ),
-    # optax adds eps within the root; without it they are the same
+    # optax adds eps inside the root, so both are equal only without eps
     "adagrad": (
         table("adagrad", learning_rate=0.01, eps=0.0, initial_accumulator_value=0.1),
         "Adagrad",
@@ -76,7 +76,7 @@ SAME = {
 
 @functools.cache
 def gradients() -> np.ndarray:
-    """Returns the gradients of all steps: magnitudes from 1e-4 to 1e3, none of them zero."""
+    """Returns the gradients of all steps. Their magnitudes are from 1e-4 to 1e3, and none is zero."""
     rng = np.random.default_rng(0)
     return rng.normal(size=(STEPS, SIZE)) * 10.0 ** rng.uniform(-4, 3, SIZE)
 
@@ -111,22 +111,22 @@ def theirs(name: str, **settings: Any) -> np.ndarray:
 
 
 def largest_error(found: np.ndarray, expected: np.ndarray) -> float:
-    """Returns the largest difference, as a share of the largest update of that number."""
+    """Returns the largest difference, as a share of the largest update of the same element."""
     return float((np.abs(found - expected).max(0) / np.abs(expected).max(0)).max())
 
 
 @pytest.mark.parametrize("name", SAME)
-def test_updates_are_those_of_pytorch(name):
+def test_updates_match_pytorch(name):
     optimizer, theirs_name, settings = SAME[name]
-    assert largest_error(ours(optimizer), theirs(theirs_name, **settings)) <= 1e-9  # a difference of parameters
+    assert largest_error(ours(optimizer), theirs(theirs_name, **settings)) <= 1e-9  # of differences of parameters
 
 
-def test_pytorchs_nadam_is_ours_once_its_schedule_has_arrived_at_a_constant_momentum():
-    """PyTorch keeps the product of the momenta in float32."""
+def test_pytorchs_nadam_equals_ours_with_a_constant_momentum():
+    """The tolerance is larger, because PyTorch keeps the product of the momenta in float32."""
     assert largest_error(ours(Nadam(**ADAPTIVE)), theirs("NAdam", **BETAS, momentum_decay=1e9)) <= 1e-6
 
 
-def test_pytorchs_amsgrad_corrects_the_maximum_and_ours_takes_the_maximum_of_the_corrected():
+def test_pytorchs_amsgrad_corrects_the_bias_after_the_maximum_and_ours_before():
     b1, b2, eps = (ADAPTIVE[name] for name in ("b1", "b2", "eps"))
     raw = references.Moments(b1, b2)
     v_max: Any = 0.0
@@ -145,7 +145,7 @@ def test_pytorchs_amsgrad_corrects_the_maximum_and_ours_takes_the_maximum_of_the
     assert largest_error(mine, found) > 0.1
 
 
-def test_pytorchs_nadam_follows_dozats_schedule_of_the_momentum_and_ours_keeps_it():
+def test_pytorchs_nadam_has_dozats_momentum_schedule_and_ours_does_not():
     b1, b2, eps = (ADAPTIVE[name] for name in ("b1", "b2", "eps"))
     moments, product = references.Moments(b1, b2), 1.0
 
@@ -161,7 +161,7 @@ def test_pytorchs_nadam_follows_dozats_schedule_of_the_momentum_and_ours_keeps_i
         return look_ahead / (np.sqrt(moments.v / (1 - b2**t)) + eps)
 
     found = theirs("NAdam", **BETAS)
-    assert largest_error(found, updates(direction)) <= 1e-6  # it keeps the product in float32
+    assert largest_error(found, updates(direction)) <= 1e-6  # PyTorch keeps the product in float32
     assert largest_error(ours(Nadam(**ADAPTIVE)), found) > 0.1
 
 

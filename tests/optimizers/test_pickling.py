@@ -1,4 +1,4 @@
-"""Experiments with any optimizer go through pickle: to other processes, and back."""
+"""Experiments with any optimizer can be pickled, sent to other processes, and returned."""
 
 from __future__ import annotations
 
@@ -69,22 +69,22 @@ def test_an_optimizer_from_a_file_or_a_module_is_the_same_after_pickling_and_cop
 
 
 def test_another_process_finds_the_function(file: pathlib.Path) -> None:
-    """In a new interpreter, which imports nothing of this one's."""
+    """The other process is a new interpreter, which has none of the modules of this one."""
     before = experiment(load(f"{file}:mine")(learning_rate=0.25))
     program = "import pickle, sys; e = pickle.load(sys.stdin.buffer); print(e.digest, e.optimizer.learning_rate)"
     done = subprocess.run([sys.executable, "-c", program], input=pickle.dumps(before), capture_output=True, check=True)
     assert done.stdout.decode().split() == [before.digest, "0.25"]
 
 
-def test_a_pool_of_spawned_processes_takes_and_returns_it(file: pathlib.Path) -> None:
+def test_a_pool_of_spawned_processes_receives_and_returns_an_experiment(file: pathlib.Path) -> None:
     before = experiment(load(f"{file}:mine")(learning_rate=0.25))
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
         assert pool.submit(copy.copy, before).result() == before
 
 
-def test_a_changed_file_is_not_taken_for_the_old_one(file: pathlib.Path) -> None:
-    file.write_text(SOURCE + "\n# before\n")  # of no other test, which would have loaded it from its own file
+def test_a_changed_file_is_refused_when_unpickling(file: pathlib.Path) -> None:
+    file.write_text(SOURCE + "\n# before\n")  # a text that no other test has loaded from its own file
     message = pickle.dumps(load(f"{file}:mine")())
     file.write_text(SOURCE + "\n# changed\n")
     program = "import pickle, sys; pickle.load(sys.stdin.buffer)"
@@ -104,7 +104,7 @@ def test_a_record_is_pickled_without_its_code(file: pathlib.Path, monkeypatch: p
     assert after.to_json() == written
 
 
-def test_a_function_that_its_name_no_longer_means_is_refused(file: pathlib.Path) -> None:
+def test_a_function_whose_name_now_refers_to_another_is_refused(file: pathlib.Path) -> None:
     module = types.ModuleType("pickled_optimizers")
     module.__file__ = str(file)
     exec(compile(SOURCE, file, "exec"), vars(module))

@@ -1,4 +1,4 @@
-"""Schedules against PyTorch's and optax's, against exact rational arithmetic, and against their formulas."""
+"""Schedules compared with those of PyTorch and optax, with exact rational arithmetic, and with formulas."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ STEPS = np.arange(STEPS_PER_EPOCH * EPOCHS)
 def values(schedule: Schedule, steps_per_epoch: int = STEPS_PER_EPOCH, epochs: int = EPOCHS) -> np.ndarray:
     """Returns the multiplier at every step."""
     count = steps_per_epoch * epochs
-    padded = np.arange(-(-count // 4096) * 4096)  # of few lengths, so that few programs are compiled
+    padded = np.arange(-(-count // 4096) * 4096)  # few different lengths, so that few programs are compiled
     epoch = epoch_of(padded, steps_per_epoch)
     return np.asarray(multipliers(type(schedule)(), schedule.hyperparameters(), epoch, epochs, 1 / steps_per_epoch))[
         :count
@@ -56,7 +56,7 @@ def test_constant_is_one():
     np.testing.assert_array_equal(values(Constant()), 1)
 
 
-def test_multi_step_is_optax_piecewise_constant():
+def test_multi_step_matches_optax_piecewise_constant():
     expected = optax.piecewise_constant_schedule(1.0, {10 * STEPS_PER_EPOCH: 0.1, 30 * STEPS_PER_EPOCH: 0.1})
     ours = values(MultiStep(boundaries=(10, 30), factor=0.1))
     np.testing.assert_allclose(ours, [expected(s) for s in STEPS], rtol=1e-5)
@@ -67,13 +67,13 @@ def test_exponential_drops_every_k_epochs():
     np.testing.assert_allclose(values(Exponential(every=5, factor=0.3)), [expected(s) for s in STEPS], rtol=1e-5)
 
 
-def test_cosine_is_optax_cosine_decay():
+def test_cosine_matches_optax_cosine_decay():
     expected = optax.cosine_decay_schedule(1.0, len(STEPS), alpha=0.05)
     np.testing.assert_allclose(values(Cosine(final=0.05)), [expected(s) for s in STEPS], atol=1e-6)
 
 
-def test_cosine_with_warmup_is_optax_warmup_cosine_decay_a_step_ahead():
-    """optax's first step has learning rate 0, and so no effect."""
+def test_cosine_with_warmup_matches_optax_with_the_warmup_one_step_ahead():
+    """The first step of optax has the learning rate 0, and thus no effect."""
     warmup = 4 * STEPS_PER_EPOCH
     expected = optax.warmup_cosine_decay_schedule(0.0, 1.0, warmup, len(STEPS))
     ours = values(Cosine(warmup=4))
@@ -81,21 +81,21 @@ def test_cosine_with_warmup_is_optax_warmup_cosine_decay_a_step_ahead():
     np.testing.assert_allclose(ours[warmup:], [expected(s) for s in STEPS[warmup:]], atol=1e-6)
 
 
-def test_constant_with_warmup_is_pytorchs_linear_lr():
-    """`LinearLR(start_factor=1/n, total_iters=n-1)`: n steps, of which the first has the n-th part."""
+def test_constant_with_warmup_matches_pytorchs_linear_lr():
+    """With `LinearLR(start_factor=1/n, total_iters=n-1)`, the warmup has n steps, and the first has the factor 1/n."""
     warmup = 4 * STEPS_PER_EPOCH
     np.testing.assert_allclose(values(Constant(warmup=4)), np.minimum(1, (STEPS + 1) / warmup), rtol=1e-6)
 
 
-def test_one_cycle_peaks_where_pytorchs_does_and_ends_at_its_last_value():
+def test_one_cycle_peaks_at_the_same_step_as_pytorchs_and_ends_at_its_value():
     ours = values(OneCycle(), 13, 10)
     assert ours.argmax() == 0.3 * 130 - 1
     np.testing.assert_allclose(ours[[0, 38, 129]], [0.04, 1, 4e-6], rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["linear", "wsd", "cosine"])
-def test_the_last_step_of_a_linear_decay_to_zero_has_one_part_in_all_its_steps(name):
-    """Zero would be reached one step after the last, as with PyTorch's `LinearLR`."""
+def test_a_decay_to_zero_would_reach_zero_one_step_after_the_last(name):
+    """So the last of n steps of a linear decay has the factor 1/n, as with PyTorch's `LinearLR`."""
     schedule: Any = {"linear": Linear(), "wsd": WarmupStableDecay(cooldown=1.0), "cosine": Cosine()}[name]
     share = 1 / len(STEPS)
     expected = (1 - math.cos(math.pi * share)) / 2 if name == "cosine" else share
@@ -103,7 +103,7 @@ def test_the_last_step_of_a_linear_decay_to_zero_has_one_part_in_all_its_steps(n
 
 
 def test_the_lower_of_two_overlapping_ramps_applies():
-    """Warm-up over steps 0 to 239 and cooldown from step 160 on cross in the middle of the overlap."""
+    """The warmup (steps 0 to 239) and the cooldown (from step 160 on) cross in the overlap, near step 192."""
     ours = values(WarmupStableDecay(warmup=30, cooldown=0.5))
     np.testing.assert_allclose(ours, np.minimum((STEPS + 1) / 240, (320 - STEPS) / 160), rtol=1e-5)
 
@@ -112,10 +112,10 @@ Lengths = tuple[int, int]
 
 
 def random_setting(name: str, seed: int) -> tuple[Schedule, Lengths, Any]:
-    """Returns a schedule, steps per epoch and epochs, and PyTorch's scheduler of an optimizer with the same settings.
+    """Returns a schedule, its steps per epoch and epochs, and a function from an optimizer to PyTorch's scheduler.
 
-    Periods, boundaries and ramps are whole numbers of steps, as PyTorch requires, and most of them are fractions of an
-    epoch.
+    Both have the same settings. Periods, boundaries and ramps are whole numbers of steps, as PyTorch requires. Most of
+    them are not whole numbers of epochs.
     """
     from torch.optim import lr_scheduler as torchs
 
@@ -128,7 +128,7 @@ def random_setting(name: str, seed: int) -> tuple[Schedule, Lengths, Any]:
     everything: dict[str, Any] = {"warmup": warmup / steps_per_epoch}
 
     def joined(*parts: tuple[int, Any]) -> Any:
-        """Returns what makes one scheduler of several, each for a number of steps; those of no steps are left out."""
+        """Returns a function that joins schedulers, each for a number of steps. Those without steps are omitted."""
         lengths, makers = zip(*[part for part in parts if part[0]], strict=True)
         milestones = [int(end) for end in np.cumsum(lengths)[:-1]]
         return lambda o: torchs.SequentialLR(o, [make(o) for make in makers], milestones)
@@ -167,8 +167,8 @@ def random_setting(name: str, seed: int) -> tuple[Schedule, Lengths, Any]:
 
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("name", sorted(SCHEDULES))
-def test_every_step_is_that_of_pytorch(name, seed):
-    """Runs where PyTorch is installed (the extra `peers`)."""
+def test_every_step_matches_pytorch(name, seed):
+    """The test needs PyTorch (the extra `peers`)."""
     torch: Any = pytest.importorskip("torch")
     schedule, (steps_per_epoch, epochs), make = random_setting(name, seed)
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
@@ -185,14 +185,14 @@ MULTIPLES = range(1, 20)
 
 
 def drops(schedule: Schedule, numbers: Any, steps: np.ndarray, steps_per_epoch: int) -> np.ndarray:
-    """Returns how often the learning rate has doubled at each step."""
+    """Returns the number of drops until each step: the base-2 logarithm of the multiplier for the factor 2."""
     numbers, epoch = {"factor": jnp.float32(2), **numbers}, epoch_of(steps, steps_per_epoch)
     return np.rint(np.log2(multipliers(schedule, numbers, epoch, 1, 1 / steps_per_epoch)))
 
 
 @pytest.mark.parametrize("steps_per_epoch", [1, 3, 7, 10, 13, 39, 98, 128, 390])
-def test_drops_are_those_of_exact_rational_arithmetic(steps_per_epoch):
-    """At every step of 20 epochs, for 380 periods up to 3 epochs, as periods and as lists of boundaries."""
+def test_drops_match_exact_rational_arithmetic(steps_per_epoch):
+    """Every step of 20 epochs is tested for 336 periods up to 3 epochs, given as periods and as lists of boundaries."""
     steps = np.arange(20 * steps_per_epoch)
     for period in PERIODS:
         expected = steps * period.denominator // (steps_per_epoch * period.numerator)
@@ -223,22 +223,22 @@ def test_multipliers_lie_between_zero_and_one(name):
 
 @pytest.mark.parametrize("schedule", [Constant(), Cosine(final=0.1), Linear(), WarmupStableDecay(cooldown=0.3)])
 @pytest.mark.parametrize("epochs", [8, 40])
-def test_a_share_of_training_is_a_warmup_of_so_many_epochs(schedule, epochs):
-    """The share 1/8 is exact in float32, and so are the epochs."""
+def test_a_warmup_share_equals_a_warmup_of_the_same_number_of_epochs(schedule, epochs):
+    """The share 1/8 and the numbers of epochs are exact in float32."""
     share = dataclasses.replace(schedule, warmup_share=0.125)
     number = dataclasses.replace(schedule, warmup=epochs / 8)
     np.testing.assert_array_equal(values(share, epochs=epochs), values(number, epochs=epochs))
     assert values(share, epochs=epochs)[0] == pytest.approx(1 / (STEPS_PER_EPOCH * epochs / 8))
 
 
-def test_a_warmup_is_given_in_epochs_or_as_a_share():
+def test_a_warmup_is_given_in_epochs_or_as_a_share_but_not_both():
     with pytest.raises(UserError, match=r"Cosine.warmup is 1 epochs and warmup_share is 0.1. Expected one of the two"):
         Cosine(warmup=1, warmup_share=0.1)
     assert Cosine(warmup_share=0).warmup_share == 0
 
 
-def test_a_share_that_is_not_given_is_in_no_record():
-    """So digests of experiments of earlier versions stay the same."""
+def test_a_share_that_is_not_given_is_not_recorded():
+    """Thus the digests of experiments of earlier versions do not change."""
     assert Cosine(warmup=1).to_json() == {"warmup": 1.0, "final": 0.0}
     assert set(Cosine(warmup=1).hyperparameters()) == {"warmup", "final"}
     assert SCHEDULES.from_json({"name": "cosine", "warmup_share": 0.1}) == Cosine(warmup_share=0.1)

@@ -1,4 +1,4 @@
-"""What the parameters of users' functions become: fields, choices, or what we fill."""
+"""The parameters of users' functions become fields, choices, or arguments that the package fills in."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def left_open(lr=optax.constant_schedule(0.1), wd=None, half=jnp.bfloat16(0.5)):
     return optax.sgd(lr)
 
 
-def test_none_stays_none_and_a_schedule_is_no_learning_rate():
+def test_none_stays_none_and_a_schedule_is_not_a_default_learning_rate():
     cls = imported(left_open)
     with pytest.raises(TypeError, match="learning_rate"):
         cls()
@@ -79,7 +79,7 @@ def everything(
 seen: dict[str, Any] = {}
 
 
-def test_every_kind_of_default_is_a_field_and_comes_back_as_the_function_has_it():
+def test_every_kind_of_default_is_a_field_and_is_passed_back_unchanged():
     optimizer = imported(everything)()
     optimizer.transform(optimizer.hyperparameters()).init({"w": jnp.ones(3)})
     fields = {f.name: getattr(optimizer, f.name) for f in dataclasses.fields(optimizer) if f.name in seen}
@@ -97,7 +97,7 @@ def test_every_kind_of_default_is_a_field_and_comes_back_as_the_function_has_it(
     assert seen["axes_weight_dimension_numbers"]({"w": jnp.ones((3, 2)), "b": jnp.ones(2)})["w"].output_axis == 1
 
 
-def test_records_of_every_kind_are_json_and_come_back():
+def test_json_restores_values_of_every_kind():
     optimizer = imported(everything)(growth=math.inf, whole=0.5, mode="plain")
     experiment = Experiment(
         workload=Workload(problem=Classification(dataset="digits", model=CNN())), optimizer=optimizer
@@ -115,7 +115,7 @@ def test_records_of_every_kind_are_json_and_come_back():
         ("whole", math.nan, "whole is nan. Expected: a finite number"),
     ],
 )
-def test_other_values_are_refused(field, value, message):
+def test_values_of_the_wrong_kind_are_refused(field, value, message):
     with pytest.raises(UserError, match=message):
         imported(everything)(**{field: value})
 
@@ -124,7 +124,7 @@ def usual(learning_rate: float = -1e-3, b1: float = 1.5, rho: float = 2.0):
     return optax.sgd(-learning_rate, 1 / rho)
 
 
-def test_a_functions_own_default_is_within_bounds_and_others_only_warn():
+def test_an_unusual_default_is_accepted_and_other_unusual_values_cause_a_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         optimizer = imported(usual)(b1=0.5)
@@ -155,7 +155,7 @@ def quoted(
     return optax.sgd(learning_rate)
 
 
-def test_quoted_annotations_named_tuples_and_combined_flags_come_back_as_the_function_has_them():
+def test_quoted_annotations_named_tuples_and_flags_are_passed_back_unchanged():
     optimizer = imported(quoted)()
     optimizer.transform(optimizer.hyperparameters()).init({"w": jnp.ones(3)})
     assert (optimizer.level, optimizer.order, optimizer.single) == ("LOW", 2, (0.9, 1e-8))
@@ -178,7 +178,7 @@ class Built(optax.GradientTransformation):
 
 
 @pytest.mark.parametrize("factory", [functools.partial(chooses, learning_rate=0.1), Built])
-def test_annotations_of_partial_functions_and_classes_are_read_where_these_are_defined(factory):
+def test_annotations_of_partials_and_classes_are_resolved_in_their_modules(factory):
     assert inspect.signature(factory).parameters["level"].annotation == "Level"
     assert hint_of(factory, inspect.signature(factory).parameters["level"]) is Level
 
@@ -214,7 +214,7 @@ def named(function_arguments: str) -> Any:
         ("mask: float", False), ("mask: float | None = None", False), ("mask=0.5", False), ("mask=True", False),
     ],
 )  # fmt: skip
-def test_masks_and_keys_are_filled_only_if_the_function_leaves_them_to_us(argument, left):
+def test_masks_and_keys_are_filled_in_only_if_the_function_leaves_them_open(argument, left):
     function = named(argument)
     (parameter,) = inspect.signature(function).parameters.values()
     assert signatures.is_left_to_us(function, parameter) == left

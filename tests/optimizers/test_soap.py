@@ -1,4 +1,4 @@
-"""SOAP against its paper's algorithm in NumPy float64, what it must equal in special cases, and how it is compiled."""
+"""SOAP compared with its paper's algorithm in NumPy float64 and with Adam in special cases, and its compilation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.optimizers import references
 
 STEPS = 60
 SHAPES: dict[str, tuple[int, ...]] = {"scalar": (), "vector": (7,), "matrix": (5, 5), "kernel": (3, 3, 2, 4)}
-"""Of all products of the gradient with itself the rank is full, so that the first eigenvectors are determined."""
+"""All products of the gradient with itself have full rank, so that the first eigenvectors are unique."""
 
 
 def random_tree(rng: np.random.Generator, leading: tuple[int, ...] = ()) -> dict[str, np.ndarray]:
@@ -30,7 +30,7 @@ def random_tree(rng: np.random.Generator, leading: tuple[int, ...] = ()) -> dict
 
 @functools.cache
 def compiled(static: SOAP) -> Any:
-    """Returns the parameters before each step, and our updates, as a compiled function."""
+    """Returns a compiled function that returns the parameters before each step, and our updates."""
 
     def run(hyperparameters: Any, params: Any, gradients: Any, multipliers: Any) -> Any:
         def step(carry: Any, inputs: Any) -> Any:
@@ -103,13 +103,13 @@ def test_updates_follow_the_paper_in_float64(numbers: dict[str, Any], frequency:
 
 @pytest.mark.parametrize("frequency", [1, 10])
 def test_updates_follow_the_paper_in_float32(frequency: int) -> None:
-    """Each QR decomposition of nearly singular matrices amplifies rounding; the defaults are the usual case."""
+    """QR decompositions of nearly singular matrices amplify rounding errors, so only the defaults are tested."""
     assert largest_error(SOAP(precondition_frequency=frequency), 0, np.float32) <= 2e-4
 
 
 @pytest.mark.parametrize("largest", [10_000, 4])
-def test_axes_longer_than_the_bound_have_no_basis_and_any_eigenvectors_of_zero_will_do(largest: int) -> None:
-    """The first gradient of a matrix of 6 rows and 4 columns leaves two eigenvectors open: the reference takes ours."""
+def test_long_axes_have_no_basis_and_eigenvectors_of_zero_are_arbitrary(largest: int) -> None:
+    """The first gradient of a 6 × 4 matrix does not determine two of the eigenvectors, so the reference uses ours."""
     rng = np.random.default_rng(0)
     with jax.enable_x64(True):
         transform = scale_by_soap(0.9, 0.95, precondition_frequency=2, max_precond_dim=largest)
@@ -139,8 +139,8 @@ def all_updates(transform: optax.GradientTransformation, gradients: np.ndarray) 
     return np.stack(made)
 
 
-def test_without_bases_it_is_adam_one_step_later() -> None:
-    """eps has no weight here, as it stands before the bias correction and Adam's stands after it."""
+def test_without_bases_soap_is_adam_one_step_later() -> None:
+    """eps is 0, because SOAP adds eps before the bias correction and Adam adds eps after it."""
     gradients = np.random.default_rng(0).normal(size=(STEPS, 5, 4))
     with jax.enable_x64(True):
         ours = all_updates(scale_by_soap(0.9, 0.99, eps=0.0, max_precond_dim=0), gradients)
@@ -149,10 +149,10 @@ def test_without_bases_it_is_adam_one_step_later() -> None:
     np.testing.assert_allclose(ours[1:], adam, rtol=1e-12)
 
 
-def test_if_the_eigenvectors_are_the_coordinates_it_is_adam() -> None:
-    """Of diagonal gradients, both products are diagonal, and the bases permutations, except for rounding.
+def test_soap_is_adam_if_the_eigenvectors_are_the_coordinate_axes() -> None:
+    """For diagonal gradients, both products are diagonal and the bases are permutations, except for rounding.
 
-    eps hides the rounding, and its place makes a relative difference of 1e-8.
+    eps hides the rounding errors. Its different position causes a relative difference of 1e-8.
     """
     rng = np.random.default_rng(0)
     diagonals = rng.uniform(0.5, 1.5, size=(STEPS, 5)) * rng.choice([-1, 1], size=(STEPS, 5))
@@ -163,8 +163,8 @@ def test_if_the_eigenvectors_are_the_coordinates_it_is_adam() -> None:
     np.testing.assert_allclose(ours[1:], adam, rtol=1e-6, atol=1e-6)
 
 
-def test_in_turned_coordinates_it_makes_the_turned_updates() -> None:
-    """The eigenbases turn with the gradients. Adam depends on the coordinates."""
+def test_rotated_gradients_give_rotated_updates() -> None:
+    """The eigenbases of SOAP rotate with the gradients. Adam depends on the coordinates."""
     rng = np.random.default_rng(0)
     left, right = (np.linalg.qr(rng.normal(size=(5, 5)))[0] for _ in "12")
     gradients = rng.normal(size=(STEPS, 5, 5))
@@ -185,11 +185,11 @@ def test_bases_change_only_when_a_refresh_is_due_and_stay_orthogonal() -> None:
             changed.append(call)
         for basis in state.bases:
             np.testing.assert_allclose(basis.T @ basis, np.eye(len(basis)), atol=1e-6)
-    assert changed == [1, 5, 9, 13, 17, 21]  # the first call begins, and Adam's fourth step is in the fifth
+    assert changed == [1, 5, 9, 13, 17, 21]  # call 1 sets the bases; call 5 makes Adam's fourth step
 
 
 def primitives(jaxpr: Any, into_branches: bool) -> set[str]:
-    """Returns the names of what a program computes in any case, or of what may be computed."""
+    """Returns the names of a program's operations, with or without those in conditional branches."""
     found = set()
     for equation in jaxpr.eqns:
         found.add(equation.primitive.name)
@@ -200,7 +200,7 @@ def primitives(jaxpr: Any, into_branches: bool) -> set[str]:
 
 
 @pytest.mark.parametrize("stacked", [False, True])
-def test_decompositions_are_left_out_when_none_is_due_but_for_stacked_states(stacked: bool) -> None:
+def test_decompositions_are_conditional_except_for_stacked_states(stacked: bool) -> None:
     transform, params = scale_by_soap(), jnp.zeros((2, 6, 4) if stacked else (6, 4))
     update, init = (jax.vmap(f) if stacked else f for f in (transform.update, transform.init))
     jaxpr = jax.make_jaxpr(update)(params, init(params)).jaxpr
@@ -209,8 +209,8 @@ def test_decompositions_are_left_out_when_none_is_due_but_for_stacked_states(sta
     assert (decompositions & primitives(jaxpr, into_branches=False) != set()) == stacked
 
 
-def test_a_population_trains_each_setting_as_alone() -> None:
-    """By one program under `vmap` and under `lax.map`: all float fields may differ between members."""
+def test_a_population_trains_each_setting_like_a_single_run() -> None:
+    """One program trains them, under `vmap` and under `lax.map`. All float fields may differ between members."""
     rng, optimizer = np.random.default_rng(0), SOAP(shampoo_beta=0.9, precondition_frequency=3)
     settings = [
         SOAP(1e-3, b1=0.9, b2=0.9, shampoo_beta=0.5, eps=1e-6, weight_decay=0.1, precondition_frequency=3),
@@ -251,10 +251,10 @@ def test_gradients_of_extreme_scales_make_finite_updates(scale: float) -> None:
     gradients = np.float32(scale) * np.random.default_rng(0).normal(size=(25, 6, 4)).astype(np.float32)
     updates = all_updates(scale_by_soap(precondition_frequency=2), gradients)
     assert np.isfinite(updates).all()
-    assert np.abs(updates).max() < 20  # of Adam's, each number is 1 / sqrt(1 - b2) at most
+    assert np.abs(updates).max() < 20  # numbers of Adam's updates are at most 1 / sqrt(1 - b2)
 
 
-def test_bfloat16_parameters_keep_their_type_and_the_bases_have_a_longer_one() -> None:
+def test_updates_of_bfloat16_parameters_keep_the_type_and_bases_are_float32() -> None:
     transform, params = scale_by_soap(precondition_frequency=2), jnp.zeros((6, 4), jnp.bfloat16)
     state = transform.init(params)
     types = jax.tree.map(lambda leaf: leaf.dtype, state)
@@ -267,7 +267,7 @@ def test_bfloat16_parameters_keep_their_type_and_the_bases_have_a_longer_one() -
     assert {basis.dtype for basis in state.bases} == {jnp.dtype(jnp.float32)}
 
 
-def test_it_is_read_back_from_json() -> None:
+def test_json_restores_soap() -> None:
     optimizer = SOAP(shampoo_beta=0.9, precondition_frequency=3, max_precond_dim=64, cautious=True, mars_gamma=0.1)
     assert OPTIMIZERS.name_of(optimizer) == "soap"
     assert OPTIMIZERS.from_json({"name": "soap", **optimizer.to_json()}) == optimizer

@@ -1,4 +1,4 @@
-"""Search spaces: the same number of decades around its default for every optimizer, built-in or a user's."""
+"""Search spaces: every optimizer, built-in or a user's, has the same number of decades around its default."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jaxopt_bench.optimizers.padam import GRADIENT_UNIT
 from tests.optimizers.few import slow_but_a_few
 
 LEARNING_RATE_FREE = {"cocob", "dadapt_adamw", "dog", "dowg", "mechanic_adam", "prodigy"}
-"""By their papers: they find the learning rate, and their authors leave the factor on it at 1."""
+"""According to their papers, they find the learning rate, and the authors leave the factor on it at 1."""
 
 SOURCE = """
 import optax
@@ -69,7 +69,7 @@ def decades(axis: Any) -> float:
 
 
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
-def test_every_optimizer_of_the_table_searches_as_many_decades_below_and_above_its_default(name):
+def test_every_optimizer_searches_1_decade_below_and_2_5_above_its_default(name):
     optimizer = OPTIMIZERS[name]
     space = optimizer.search_space()
     axis = optimizer.axes()["learning_rate"]
@@ -84,7 +84,7 @@ def test_every_optimizer_of_the_table_searches_as_many_decades_below_and_above_i
     ("name", "low", "high"),
     [
         ("mine", 3e-4, 0.948683),
-        ("required", 3e-4, 0.948683),  # of the learning rate that stands for a default
+        ("required", 3e-4, 0.948683),  # around the learning rate for functions without a default
         ("without", 0.1, 316.228),  # the factor on the updates, whose default is 1
         ("decayed", 1e-4, 0.316228),
         ("zero", 3e-4, 0.948683),
@@ -108,11 +108,11 @@ def test_a_users_optimizer_searches_as_many_decades_as_those_of_the_table(file, 
         ("sgdw", "decoupled"),
         ("l2", "coupled"),
         ("l2_momentum", "coupled"),
-        ("mine", "coupled"),  # the decay that is put around it
-        ("broken", "coupled"),  # its updates cannot be computed for just any parameters
+        ("mine", "coupled"),  # the decay that is added around it
+        ("broken", "coupled"),  # its updates cannot be computed for arbitrary parameters
     ],
 )
-def test_a_users_weight_decay_has_the_range_of_its_form_which_is_measured(file, name, form):
+def test_a_users_weight_decay_has_the_range_of_its_measured_form(file, name, form):
     optimizer = load(f"{file}:{name}")()
     assert optimizer.decay_form == form
     assert optimizer.search_space()["weight_decay"].high == {"coupled": 1e-2, "decoupled": 1.0}[form]  # type: ignore[union-attr]
@@ -125,7 +125,7 @@ def test_the_measured_form_of_decay_is_the_one_that_the_table_states(name):
     assert measure_decay_form(OPTIMIZERS[name]) == OPTIMIZERS[name].decay_form
 
 
-def test_the_range_is_around_the_default_of_the_class_and_not_a_value_that_someone_gave_it():
+def test_the_range_is_around_the_default_of_the_class_not_the_given_value():
     assert SGD(learning_rate=0.03).search_space() == SGD().search_space()
     assert SGD(momentum=0.9, nesterov=True).search_space() == SGD().search_space()
 
@@ -138,14 +138,14 @@ def test_an_unusable_default_gives_the_documented_range(default):
 
 
 @pytest.mark.parametrize("default", [1e-30, 1e-12, 0.0025, 1, 1e30])
-def test_any_usable_default_is_at_the_same_place_of_its_range(default):
+def test_every_usable_default_has_the_same_position_in_its_range(default):
     axis = rates_around(default)
     assert axis.value(1 / 3.5) == pytest.approx(default, rel=1e-5)
     assert decades(axis) == pytest.approx(3.5, abs=1e-5)
 
 
 def test_the_low_ends_of_weight_decays_shrink_parameters_by_a_few_percent_at_most():
-    """Over 200 epochs of CIFAR-10 at batch size 128, under a cosine schedule, whose mean is 1/2."""
+    """This is for 200 epochs of CIFAR-10 at batch size 128, with a cosine schedule, whose mean is 1/2."""
     steps = 200 * 390
     sgd, adamw = SGD().search_space()["weight_decay"], AdamW().search_space()["weight_decay"]
     with_momentum = steps / 2 * 0.1 / (1 - 0.9) * sgd.low  # type: ignore[union-attr]
@@ -166,16 +166,16 @@ def test_the_search_space_of_padam_contains_that_of_amsgrad():
     assert set(Padam().search_space()) == {"learning_rate", "weight_decay"}  # the paper's form, whose rates depend on p
 
 
-def test_a_space_that_the_file_states_is_the_whole_space(file, monkeypatch):
+def test_a_stated_space_replaces_the_default_space(file, monkeypatch):
     cls = load(f"{file}:mine")
     stated = {"learning_rate": Axis(1e-4, 1e-1, "log"), "b1": Choice((0.8, 0.9))}
     monkeypatch.setattr(cls, "stated_space", stated)
     assert dict(cls().search_space()) == stated
-    assert cls().axes()["learning_rate"].low == 3e-4  # what the rule says
+    assert cls().axes()["learning_rate"].low == 3e-4  # the range around the default
     assert AdamW().search_space().keys() == {"learning_rate", "weight_decay"}
 
 
-def test_a_recorded_optimizer_can_be_asked_for_its_space(file):
+def test_a_recorded_optimizer_has_a_search_space(file):
     record = OPTIMIZERS.from_json({"name": "gone.py:gone", "code": "0" * 12, "learning_rate": 0.5, "b1": 0.9})
     assert isinstance(record, custom.Recorded)
     assert list(record.search_space()) == ["learning_rate", "weight_decay"]

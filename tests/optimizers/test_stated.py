@@ -1,4 +1,4 @@
-"""What people write of search spaces and schedules: ranges, lists, names; and what each mistake is answered with."""
+"""Search spaces and schedules as users write them (ranges, lists, names), and the error for each mistake."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_any_text_is_a_range_a_choice_or_an_error_that_names_the_field(text, fie
         assert isinstance(found[field], (Axis, Choice))
 
 
-def test_a_range_with_a_count_is_the_values_that_a_sweep_makes_of_it():
+def test_a_range_with_a_count_is_a_choice_of_the_values_of_a_sweep():
     assert parse_searched("1e-4..1e-1:4", "x") == Choice((1e-4, 1e-3, 1e-2, 1e-1))
 
 
@@ -101,14 +101,14 @@ def test_a_range_with_a_count_is_the_values_that_a_sweep_makes_of_it():
         ("schedule.warmup", "0.5..2", Axis(0.5, 2, "log")),
     ],
 )
-def test_forms_by_example(field, value, expected):
+def test_examples_of_ranges_and_choices(field, value, expected):
     (found,) = space({field: value}).items()
     assert found == (field.replace("-", "_"), expected)
     if isinstance(expected, Choice):
         assert [type(v) for v in found[1].values] == [type(v) for v in expected.values]
 
 
-def test_booleans_and_ranges_of_the_tables_own_scales():
+def test_booleans_are_choices_and_ranges_have_the_scales_of_the_table():
     assert parse_space({"nesterov": "true,false"}, SGD, None, "x")["nesterov"] == Choice((True, False))
     optimism = parse_space({"beta": "0.1..10", "alpha": "0.1..0.9"}, OPTIMIZERS["optimistic_adam"], None, "x")
     assert [axis.scale for axis in optimism.values()] == ["log", "log"]  # coefficients, not decay rates
@@ -116,7 +116,7 @@ def test_booleans_and_ranges_of_the_tables_own_scales():
     assert momo["beta"] == Axis(0.01, 0.2, "log_one_minus")
 
 
-def test_the_name_of_an_argument_means_the_field_that_it_sets(tmp_path):
+def test_the_name_of_an_argument_selects_the_field_that_it_sets(tmp_path):
     path = tmp_path / "user.py"
     path.write_text(
         "import optax\ndef mine(learning_rate: float = 0.1, beta2: float = 0.9):\n    return optax.sgd(0.1)\n"
@@ -149,12 +149,12 @@ def test_the_name_of_an_argument_means_the_field_that_it_sets(tmp_path):
         (["b2"], r"--space adamw is \['b2'\]. Expected a dictionary"),
     ],
 )  # fmt: skip
-def test_a_mistake_is_named_with_what_is_expected(values, message):
+def test_a_mistake_is_reported_with_the_expected_form(values, message):
     with pytest.raises(UserError, match=message if "\\" in message else re.escape(message)):
         space(values)
 
 
-def test_schedules_are_given_by_name_with_values_or_as_they_are():
+def test_schedules_are_given_by_name_with_values_or_as_objects():
     assert parse_schedule("constant", "x", SCHEDULES) == Constant()
     assert parse_schedule("cosine:warmup=1,final=0.1", "x", SCHEDULES) == Cosine(warmup=1, final=0.1)
     assert parse_schedule(Cosine(warmup=2), "x", SCHEDULES) == Cosine(warmup=2)
@@ -181,6 +181,6 @@ def test_tuples_are_searched_as_lists_of_lists_and_not_on_the_command_line():
         (3, "--schedule mine is 3. Expected the name of a schedule"),
     ],
 )
-def test_a_mistake_in_a_schedule_is_named(value, message):
+def test_a_mistake_in_a_schedule_is_reported(value, message):
     with pytest.raises(UserError, match=re.escape(message)):
         parse_schedule(value, "--schedule mine", SCHEDULES)

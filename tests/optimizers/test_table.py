@@ -1,4 +1,4 @@
-"""Every optimizer of the table: documented, searchable, complete, and the same program for every value."""
+"""Every optimizer of the table is documented and searchable, and uses one program for all values."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def random_tree(seed: int, leading: tuple[int, ...] = ()) -> Any:
 
 
 def train(optimizer: Optimizer, hyperparameters: Any, gradients: Any) -> Any:
-    """Returns the parameters after some steps of given gradients, from the same start."""
+    """Returns the parameters after some steps with the given gradients, always from the same start."""
 
     def step(carry: Any, inputs: Any) -> Any:
         (params, state), (grads, progress) = carry, inputs
@@ -56,7 +56,7 @@ def train(optimizer: Optimizer, hyperparameters: Any, gradients: Any) -> Any:
 
 
 def eight_settings(optimizer: Optimizer) -> list[Any]:
-    """Returns hyperparameters across the search space; those without a range change by a little."""
+    """Returns hyperparameters across the search space. Those without a range change slightly."""
     axes, arrays = optimizer.axes(), optimizer.hyperparameters()
     return [
         {
@@ -68,7 +68,7 @@ def eight_settings(optimizer: Optimizer) -> list[Any]:
 
 
 @pytest.mark.parametrize("name", slow_but_a_few(WITHOUT_LINE_SEARCH))
-def test_eight_settings_are_one_program_and_stacked_train_each_as_alone(name):
+def test_eight_settings_share_one_program_and_give_the_same_results_stacked(name):
     optimizer, gradients = OPTIMIZERS[name], random_tree(1, (STEPS,))
     settings = eight_settings(optimizer)
     alone = jax.jit(lambda hyperparameters: train(optimizer, hyperparameters, gradients))
@@ -81,7 +81,7 @@ def test_eight_settings_are_one_program_and_stacked_train_each_as_alone(name):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-5), ours, result)
     heads = [np.asarray(result["head"]["kernel"]) for result in results]
     assert all(np.isfinite(head).all() for head in heads)
-    assert not np.array_equal(heads[0], heads[-1])  # the settings do something
+    assert not np.array_equal(heads[0], heads[-1])  # the settings have an effect
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -96,7 +96,7 @@ def test_defaults_lie_inside_their_ranges(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_same_hyperparameter_has_the_same_range_wherever_it_is(name):
+def test_the_same_hyperparameter_has_the_same_range_in_every_optimizer(name):
     optimizer = OPTIMIZERS[name]
     own = {"learning_rate", "adam_learning_rate", "weight_decay", *optimizer.own_axes}
     assert all(axis == SHARED_AXES[field] for field, axis in optimizer.axes().items() if field not in own)
@@ -104,7 +104,7 @@ def test_the_same_hyperparameter_has_the_same_range_wherever_it_is(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_optimizer_says_where_it_is_from_and_what_schedule_it_wants(name):
+def test_every_optimizer_states_its_source_and_its_intended_schedule(name):
     optimizer = OPTIMIZERS[name]
     assert optimizer.source
     assert optimizer.schedule.name in SCHEDULES
@@ -114,7 +114,7 @@ def test_every_optimizer_says_where_it_is_from_and_what_schedule_it_wants(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_hyperparameter_is_documented(name):
-    """Those of hand-written classes in the source; those taken from optax by what its docstring says."""
+    """Hand-written classes document them in the source. Classes made from optax have the docstrings of optax."""
     cls = type(OPTIMIZERS[name])
     made = getattr(cls, "factory", None)
     sources = [inspect.getsource(base) for base in cls.__mro__ if issubclass(base, Optimizer) and not made]
@@ -126,8 +126,8 @@ def test_every_hyperparameter_is_documented(name):
 
 
 @pytest.mark.parametrize("name", slow_but_a_few(WITHOUT_LINE_SEARCH))
-def test_kernel_mask_spares_biases_and_norm_scales(name):
-    """Those whose decay cannot be masked refuse it."""
+def test_the_kernel_mask_excludes_biases_and_norm_scales_from_decay(name):
+    """Optimizers whose decay cannot be masked refuse the mask."""
     if name in UNMASKED:
         with pytest.raises(UserError, match=r"decay_mask is 'kernels'\. Expected 'all'"):
             dataclasses.replace(OPTIMIZERS[name], decay_mask="kernels")
@@ -136,7 +136,7 @@ def test_kernel_mask_spares_biases_and_norm_scales(name):
     compiled = jax.jit(lambda hyperparameters: train(optimizer, hyperparameters, random_tree(1, (STEPS,))))
     decayed = compiled(optimizer.hyperparameters())
     not_decayed = compiled({**optimizer.hyperparameters(), "weight_decay": jnp.float32(0)})
-    if name not in GLOBAL:  # a norm over all parameters passes the decay on
+    if name not in GLOBAL:  # these use a norm over all parameters, which depends on the decay
         np.testing.assert_allclose(decayed["norm"]["scale"], not_decayed["norm"]["scale"], rtol=1e-6)
         np.testing.assert_allclose(decayed["conv"]["bias"], not_decayed["conv"]["bias"], rtol=1e-6)
     assert not np.allclose(decayed["conv"]["kernel"], not_decayed["conv"]["kernel"], rtol=1e-7, atol=0)
@@ -172,8 +172,8 @@ def test_kernel_mask_spares_biases_and_norm_scales(name):
         ("signum", "beta", -0.1, 0.0),
     ],
 )
-def test_values_without_a_meaning_are_refused(name, field, refused, accepted):
-    """Such as make an update no number, or are none that the algorithm is defined for; the others train."""
+def test_meaningless_values_are_refused(name, field, refused, accepted):
+    """With these values, updates would be NaN, or the algorithm is not defined. The accepted values train."""
     with pytest.raises(UserError, match=rf"{field} is .*. Expected: "):
         dataclasses.replace(OPTIMIZERS[name], **{field: refused})
     optimizer = dataclasses.replace(OPTIMIZERS[name], **{field: accepted})
@@ -184,7 +184,7 @@ def test_values_without_a_meaning_are_refused(name, field, refused, accepted):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_values_that_float32_rounds_to_an_excluded_bound_are_refused(name):
-    """A decay of 1 divides by zero in a bias correction, and keeps an average at its start."""
+    """For example, a decay of 1 would divide by zero in a bias correction, and keep an average at its start."""
     optimizer, found = OPTIMIZERS[name], set()
     for field in dataclasses.fields(optimizer):
         bounds, value = field.metadata.get("bounds"), getattr(optimizer, field.name)
@@ -201,7 +201,7 @@ def test_values_that_float32_rounds_to_an_excluded_bound_are_refused(name):
     assert {"ema_decay", "swa_start", "clip_norm"} <= found
 
 
-def test_the_coefficients_of_optimism_are_no_decays():
+def test_the_coefficients_of_optimism_may_exceed_1():
     assert dataclasses.replace(OPTIMIZERS["optimistic_gradient_descent"], alpha=2.0, beta=1.5).beta == 1.5
 
 
@@ -221,10 +221,10 @@ def optax_factories() -> set[str]:
     return found
 
 
-def test_the_table_has_all_of_optax_or_says_why_not():
-    own = {"sgd", "adam", "adamw", "nadam", "nadamw", "amsgrad"}  # written here, beside optax's aliases
+def test_the_table_has_every_optimizer_of_optax_that_is_not_left_out():
+    own = {"sgd", "adam", "adamw", "nadam", "nadamw", "amsgrad"}  # implemented here, not made from optax's aliases
     as_named_here = {"optimistic_adam_v2": "optimistic_adam", "mechanize": "mechanic_adam"}
-    parts = {"schedule_free"}  # schedule_free_sgd and schedule_free_adamw are made of it
+    parts = {"schedule_free"}  # schedule_free_sgd and schedule_free_adamw are made from it
     offered = optax_factories() - parts - LEFT_OUT.keys()
     assert {as_named_here.get(name, name) for name in offered} <= set(OPTIMIZERS)
     assert own <= set(OPTIMIZERS)
@@ -235,8 +235,8 @@ def test_the_table_has_all_of_optax_or_says_why_not():
 @pytest.mark.parametrize(
     ("network", "classes", "muon", "adam"), [("resnet20", 10, 19, 40), ("cnn", 10, 3, 5), ("alexnet_small", 100, 5, 7)]
 )
-def test_muon_takes_the_kernels_of_hidden_layers(network, classes, muon, adam):
-    """ResNet-20: 19 convolutions; for Adam a scale and a bias of each normalisation, and the head's kernel and bias."""
+def test_muon_updates_the_kernels_of_hidden_layers(network, classes, muon, adam):
+    """ResNet-20 has 19 convolutions. Adam updates the scales and biases of 19 normalization layers, and the head."""
     module = MODELS[network].module(classes)
     images = jax.ShapeDtypeStruct((1, 32, 32, 3), "float32")
     params = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, train=False), images)["params"]

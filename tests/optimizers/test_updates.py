@@ -1,4 +1,4 @@
-"""The seeds' optimizers against their papers' equations: random trees, gradients, hyperparameters and schedules."""
+"""Hand-written optimizers match their papers' equations for random gradients, hyperparameters and schedules."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ RANGES = {
 
 @functools.cache
 def compiled(static: Optimizer) -> Any:
-    """Returns the parameters before each step and our updates as a compiled function, for one form of an optimizer."""
+    """Returns a compiled function that returns, for one optimizer, the parameters before each step and our updates."""
 
     def run(hyperparameters, params, gradients, multipliers):
         def step(carry, inputs):
@@ -77,10 +77,10 @@ def ours(optimizer: Optimizer, static: Optimizer, params: Any, gradients: Any, m
 
 
 def largest_error(form: str, settings: dict[str, float], seed: int, dtype: Any, rounded: bool = True) -> float:
-    """Returns our updates' largest difference from the equations', as a share of the leaf's largest update.
+    """Returns the largest error of our updates against the equations, as a share of the leaf's largest update.
 
-    The equations take the same gradients and, for the decay, the same parameters as ours at each step; and the
-    hyperparameters as they are in our type, or, where not `rounded`, as they were written.
+    In each step, the equations get the same gradients and, for the decay, the same parameters as our code. They use the
+    hyperparameters rounded to `dtype` or, if `rounded` is False, the exact hyperparameters.
     """
     static, reference, taken = FORMS[form]
     rng = np.random.default_rng(seed)
@@ -109,7 +109,7 @@ def largest_error(form: str, settings: dict[str, float], seed: int, dtype: Any, 
 
 
 def random_gradients(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Returns the gradients of all steps: each element of its own magnitude, from 1e-8 to 1e4, some of them zero."""
+    """Returns the gradients of all steps. Each element has its own magnitude, from 1e-8 to 1e4, and some are zero."""
     values = rng.normal(size=(STEPS, *shape)) * 10.0 ** rng.uniform(-8, 4, size=shape)
     values *= rng.random(shape) > 0.1  # elements that never have a gradient
     return np.where(rng.random(values.shape) < 0.2, 0.0, values)
@@ -138,7 +138,7 @@ def test_updates_follow_the_paper_in_float32(form, settings, seed):
 @hypothesis.settings(max_examples=50)
 @hypothesis.given(settings=settings(st.floats(0.999, 0.9999)), seed=st.integers(0, 2**32 - 1))
 def test_updates_follow_the_paper_in_float32_with_a_long_second_moment(form, settings, seed):
-    """A float32 1 − b2 has few digits left."""
+    """In float32, 1 − b2 has only a few significant digits."""
     assert largest_error(form, settings, seed, np.float32) <= 1e-4
 
 
@@ -155,8 +155,8 @@ def test_common_decays_may_be_rounded_to_float32(form, b2, bound):
     end=st.floats(0.0, 0.5),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_the_exponent_of_padam_may_move_over_training(start, end, seed):
-    """Each step of the schedule is the step of a Padam with that exponent and the same moments."""
+def test_the_exponent_of_padam_may_change_during_training(start, end, seed):
+    """Each step equals the step of a Padam that has the exponent of this step and the same moments."""
     grads = random_gradients(np.random.default_rng(seed), (7,))
     moving = Padam(partial=start, final_partial=end)
 
@@ -176,7 +176,7 @@ def test_the_exponent_of_padam_may_move_over_training(start, end, seed):
             np.testing.assert_allclose(ours[i], fixed[i], rtol=1e-9)
 
 
-def test_decoupled_decay_stays_out_of_the_moments():
+def test_decoupled_decay_does_not_enter_the_moments():
     for optimizer in (AdamW(weight_decay=0.1), NAdamW(weight_decay=0.1)):
         params = {"kernel": jnp.full((2, 2), 3.0)}
         zero = jax.tree.map(jnp.zeros_like, params)

@@ -1,4 +1,4 @@
-"""Accumulation, clipping and averages around any optimizer, against what they mean written out."""
+"""Accumulation, clipping and averages around any optimizer, compared with their definitions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def gradients(seed: int = 0) -> np.ndarray:
 
 
 def run(optimizer: Optimizer, grads: np.ndarray, moments: list[Moment] | None = None, values: Any = None) -> Any:
-    """Returns the parameters after each step, and the parameters to evaluate after each."""
+    """Returns the parameters after each step, and the parameters to evaluate after each step."""
     hyperparameters, params = optimizer.hyperparameters(), jnp.linspace(-1, 1, grads.shape[1])
     state, trained, evaluated = optimizer.transform(hyperparameters).init(params), [], []
     for i, grad in enumerate(grads):
@@ -44,11 +44,11 @@ def test_accumulated_steps_are_steps_of_the_mean_gradient_and_loss(name):
     ours, _ = run(dataclasses.replace(optimizer, accumulate=3), grads, values=values)
     expected, _ = run(optimizer, grads.reshape(-1, 3, 5).mean(1), values=values.reshape(-1, 3).mean(1))
     np.testing.assert_allclose(ours[2::3], expected, rtol=1e-4, atol=1e-6)
-    np.testing.assert_array_equal(ours[3:5], np.broadcast_to(ours[2], (2, 5)))  # nothing moves between
+    np.testing.assert_array_equal(ours[3:5], np.broadcast_to(ours[2], (2, 5)))  # no change in between
     np.testing.assert_array_equal(ours[:2], np.broadcast_to(np.linspace(-1, 1, 5, dtype=np.float32), (2, 5)))
 
 
-def test_clipping_by_the_norm_scales_only_gradients_that_are_larger():
+def test_clipping_by_the_norm_scales_only_gradients_above_the_bound():
     grads = gradients() * np.geomspace(1e-2, 1e2, STEPS)[:, None].astype(np.float32)
     ours, _ = run(SGD(learning_rate=1.0, clip_norm=1.0), grads)
     norms = np.linalg.norm(grads, axis=1, keepdims=True)
@@ -59,7 +59,7 @@ def test_clipping_by_the_norm_scales_only_gradients_that_are_larger():
 
 
 def test_adaptive_clipping_bounds_each_units_gradient_by_its_parameters():
-    """Brock et al. 2021, eq. 3: units are the columns of a kernel."""
+    """Brock et al. 2021, eq. 3: the units are the columns of a kernel."""
     rng = np.random.default_rng(0)
     kernel, grad = rng.normal(size=(6, 3)).astype(np.float32), rng.normal(size=(6, 3)).astype(np.float32)
     optimizer = SGD(learning_rate=1.0, clip_adaptive=0.5)
@@ -71,14 +71,14 @@ def test_adaptive_clipping_bounds_each_units_gradient_by_its_parameters():
     assert (norms > allowed).any()
 
 
-def test_the_exponential_average_weighs_each_parameter_by_its_age():
+def test_the_exponential_average_weights_parameters_by_their_age():
     trained, evaluated = run(AdamW(learning_rate=0.1, ema_decay=0.8), gradients())
     for t in range(1, STEPS + 1):
         weights = 0.8 ** np.arange(t - 1, -1, -1)
         np.testing.assert_allclose(evaluated[t - 1], weights @ trained[:t] / weights.sum(), rtol=1e-4, atol=1e-6)
 
 
-def test_the_exponential_average_counts_updates_and_not_the_steps_between():
+def test_the_exponential_average_counts_updates_and_not_accumulated_steps():
     optimizer = SGD(learning_rate=0.1, ema_decay=0.5)
     _, ours = run(dataclasses.replace(optimizer, accumulate=3), gradients())
     _, expected = run(optimizer, gradients().reshape(-1, 3, 5).mean(1))
@@ -87,11 +87,11 @@ def test_the_exponential_average_counts_updates_and_not_the_steps_between():
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_the_tail_average_is_the_mean_of_the_epochs_ends_after_its_start(accumulate):
-    """Six epochs of two steps; from half of training on, the ends of the epochs 4, 5 and 6."""
+    """There are six epochs of two steps. From half of training on, it averages the ends of epochs 4, 5 and 6."""
     moments = [Moment(progress=i / STEPS, ends_epoch=jnp.asarray(i % 2 == 1)) for i in range(STEPS)]
     optimizer = SGD(learning_rate=0.1, swa_start=0.5, accumulate=accumulate)
     trained, evaluated = run(optimizer, gradients(), moments)
-    np.testing.assert_allclose(evaluated[:7], trained[:7], rtol=1e-6)  # not begun: the parameters themselves
+    np.testing.assert_allclose(evaluated[:7], trained[:7], rtol=1e-6)  # before the start: the parameters themselves
     np.testing.assert_allclose(evaluated[7], trained[7], rtol=1e-6)
     np.testing.assert_allclose(evaluated[9], trained[[7, 9]].mean(0), rtol=1e-5)
     np.testing.assert_allclose(evaluated[10], evaluated[9], rtol=1e-6)
@@ -100,7 +100,7 @@ def test_the_tail_average_is_the_mean_of_the_epochs_ends_after_its_start(accumul
 
 @pytest.mark.parametrize("name", ["schedule_free_sgd", "schedule_free_adamw"])
 def test_schedule_free_is_evaluated_at_the_mean_of_its_base_optimizers_iterates(name):
-    """Defazio et al. 2024, eq. 12: x is the mean of z weighted by the squared learning rate, here all the same."""
+    """Defazio et al. 2024, eq. 12: x is the mean of z, weighted by the squared learning rate, here a constant."""
     optimizer = OPTIMIZERS[name]
     hyperparameters, params, zs = optimizer.hyperparameters(), jnp.linspace(-1, 1, 5), []
     state = optimizer.transform(hyperparameters).init(params)
@@ -114,7 +114,7 @@ def test_schedule_free_is_evaluated_at_the_mean_of_its_base_optimizers_iterates(
 
 
 @pytest.mark.parametrize("name", slow_but_a_few(sorted(n for n in OPTIMIZERS if not OPTIMIZERS[n].line_search)))
-def test_everything_composes_with_every_optimizer(name):
+def test_the_wrappers_compose_with_every_optimizer(name):
     more: dict[str, Any] = {} if OPTIMIZERS[name].own_average else {"ema_decay": 0.9, "cautious": True}
     around = {"accumulate": 2, "clip_norm": 1.0, "clip_adaptive": 0.1, "mars_gamma": 0.025}
     optimizer = dataclasses.replace(OPTIMIZERS[name], **around, **more)

@@ -1,4 +1,4 @@
-"""Scores and ranks over workloads, against the definitions of rliable in NumPy, and against simulation."""
+"""Scores and ranks over workloads, compared with the definitions of rliable in NumPy, and with simulations."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_the_interquartile_mean_is_the_trimmed_mean_of_rliable(count):
     assert found == pytest.approx(scipy.stats.trim_mean(values, 0.25), rel=1e-12)
 
 
-def test_scores_are_interquartile_means_over_all_runs_of_all_workloads_and_intervals_those_of_a_stratified_bootstrap():
+def test_scores_are_interquartile_means_with_stratified_bootstrap_intervals():
     random = np.random.default_rng(1)
     scores = random.normal(0.8, 0.2, size=(2, 8, 5)) + random.normal(0, 0.3, size=(2, 8, 1))
     found = aggregate_scores(table(scores))
@@ -33,7 +33,7 @@ def test_scores_are_interquartile_means_over_all_runs_of_all_workloads_and_inter
         aggregate = found.of[f"c{i}"]
         assert aggregate.value == pytest.approx(scipy.stats.trim_mean(own, 0.25, axis=None))
         drawn = []
-        for _ in range(4000):  # as rliable draws: the runs of each workload alone
+        for _ in range(4000):  # as in rliable: resample the runs of each workload separately
             again = np.stack([values[random.integers(5, size=5)] for values in own])
             drawn.append(scipy.stats.trim_mean(again, 0.25, axis=None))
         assert aggregate.over_seeds == pytest.approx(np.quantile(drawn, [tail, 1 - tail]), abs=0.012)
@@ -60,7 +60,7 @@ def test_mean_ranks_are_those_of_scipy_and_ties_share_a_rank():
         assert 1 <= aggregate.over_seeds[0] <= aggregate.value <= aggregate.over_seeds[1] <= 5
 
 
-def test_the_best_everywhere_has_rank_1_without_doubt():
+def test_the_best_on_every_workload_has_rank_1_and_zero_width_intervals():
     scores = np.random.default_rng(3).normal(size=(3, 6, 4)) * 1e-3
     scores[1] += 1
     found = aggregate_ranks(table(scores)).of["c1"]
@@ -68,15 +68,16 @@ def test_the_best_everywhere_has_rank_1_without_doubt():
 
 
 def holds(intervals, expected) -> int:
-    """Returns how many intervals hold the expected number."""
+    """Returns how many intervals contain their expected value."""
     return sum(low <= value <= high for (low, high), value in zip(intervals, expected, strict=True))
 
 
 def coverage(studies: int, seeds: int, seed: int) -> dict[str, float]:
-    """Returns how often intervals hold the expected numbers, of studies of 3 contenders on 8 workloads.
+    """Returns the coverage of the intervals and of the margin, in simulated studies of 3 contenders on 8 workloads.
 
-    The expected numbers of the intervals over seeds are means over other studies with the same workloads; that of the
-    interval over workloads is the interquartile mean of very many workloads.
+    The expected values for intervals over seeds are means over other studies with the same workloads. The expected
+    value for an interval over workloads is the interquartile mean over very many workloads. The margin is counted if
+    three equal contenders differ by at most the margin.
     """
     random = np.random.default_rng(seed)
     spread, noise = 0.15, 0.1
@@ -105,7 +106,7 @@ def coverage(studies: int, seeds: int, seed: int) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("seeds", [3, 16])
-def test_intervals_hold_the_expected_numbers_as_often_as_they_say(seeds):
+def test_intervals_and_the_margin_have_about_their_nominal_coverage(seeds):
     held = coverage(40, seeds, seed=seeds)
     for name, share in held.items():
         assert 0.88 <= share <= 1, name
@@ -128,7 +129,7 @@ def test_profiles_are_the_run_score_distributions_of_rliable_with_their_interval
         assert profile.high == pytest.approx(np.quantile(drawn, 0.985, axis=0), abs=0.04)
 
 
-def test_results_that_are_missing_are_refused():
+def test_missing_results_are_refused():
     with pytest.raises(UserError, match="Expected \\['x'\\], as for all"):
         aggregate_scores({"a": {"x": [1.0]}, "b": {"y": [1.0]}})
     with pytest.raises(UserError, match="scores of a on x is empty"):

@@ -1,4 +1,4 @@
-"""Seeds crossed with test examples: the variances, and how often intervals hold the truth on new data."""
+"""Seeds crossed with test examples: the variance components, and the coverage of intervals on new data."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ SMALL = [
 def correct(
     random: np.random.Generator, gains: list[float], seeds: int, examples: int, own: float = 0.6
 ) -> list[np.ndarray]:
-    """Returns which examples each seed of each optimizer gets right, by a logistic model with random effects.
+    """Returns which examples each seed of each optimizer classifies correctly, in a logistic model with random effects.
 
     Args:
-      random: of the draws.
-      gains: of the optimizers, in the logit.
-      seeds: of each optimizer.
-      examples: the sample.
-      own: the deviation of how difficult an example is for one optimizer and not for the others.
+      random: the random generator.
+      gains: an offset of the logit for each optimizer.
+      seeds: the number of seeds of each optimizer.
+      examples: the number of test examples.
+      own: the standard deviation of the part of an example's difficulty that is specific to one optimizer.
     """
     difficulty = random.normal(3.0, 2.5, examples)
     found = []
@@ -41,7 +41,7 @@ def means(results: list[np.ndarray]) -> list[list[float]]:
     return [[float(row.mean(dtype=np.float64)) for row in array] for array in results]
 
 
-def test_variances_are_those_of_the_tables_of_sums():
+def test_variance_components_match_their_definitions_written_as_loops():
     found = CrossedErrors.of(SMALL)
     count = 4
     differences = [float(np.mean(SMALL[0][:, e]) - np.mean(SMALL[1][:, e])) for e in range(count)]
@@ -58,13 +58,14 @@ def test_variances_are_those_of_the_tables_of_sums():
     assert found.freedom == count - 1
 
 
-def test_what_examples_add_is_the_variance_between_samples_of_examples():
-    """With many seeds only the examples matter. Their share is compared with the variance over 400 samples."""
+def test_the_variance_from_examples_is_that_between_samples_of_examples():
+    """With many seeds, almost all variance comes from the examples. It is compared with that over 400 samples."""
     random = np.random.default_rng(0)
     drawn = [correct(random, [0.3, 0.0], 40, 200, own=1.0) for _ in range(400)]
     observed = np.var([a.mean() - b.mean() for a, b in drawn], ddof=1)
     estimated = [CrossedErrors.of(each).examples(0, 1) for each in drawn]
-    assert np.mean(estimated) == pytest.approx(observed, rel=0.2)  # 400 samples: the variance to 7%
+    # The variance of 400 samples has a standard error of 7%.
+    assert np.mean(estimated) == pytest.approx(observed, rel=0.2)
 
 
 @pytest.mark.parametrize(
@@ -79,9 +80,9 @@ def test_what_examples_add_is_the_variance_between_samples_of_examples():
         (2, 5, 10_000, 300),
     ],
 )
-def test_equal_optimizers_are_rarely_called_different_on_new_data(optimizers, seeds, examples, studies):
-    """Equal optimizers get different examples right. On one test set one of them is better: with many seeds the test
-    for these examples finds that, and it says nothing about new data."""
+def test_equal_optimizers_rarely_differ_significantly_on_new_data(optimizers, seeds, examples, studies):
+    """Equal optimizers classify different examples correctly, so one of them is better on a given test set. With many
+    seeds, the test for the same examples detects this difference, which does not hold on new data."""
     random = np.random.default_rng(1)
     new, same = 0, 0
     for _ in range(studies):
@@ -95,7 +96,7 @@ def test_equal_optimizers_are_rarely_called_different_on_new_data(optimizers, se
 
 
 @pytest.mark.parametrize(("seeds", "examples"), [(3, 360), (8, 360), (20, 360), (5, 3_000)])
-def test_intervals_on_new_data_hold_the_true_difference(seeds, examples):
+def test_intervals_on_new_data_contain_the_true_difference(seeds, examples):
     random = np.random.default_rng(2)
     population = correct(random, [0.8, 0.0], 4, 1_000_000)
     true = float(population[0].mean() - population[1].mean())
@@ -117,7 +118,7 @@ def test_an_interval_on_new_data_is_at_least_as_wide_as_that_on_the_same_example
             assert not found.significant or found.same_examples.low >= 0 or found.same_examples.high <= 0
 
 
-def test_the_same_results_for_all_examples_add_nothing():
+def test_identical_results_on_all_examples_add_no_sampling_variance():
     results = [np.repeat([[0.5], [0.6], [0.7]], 50, axis=1), np.repeat([[0.1], [0.2], [0.4]], 50, axis=1)]
     (with_examples,) = compare_pairs(means(results), examples=results)
     (without,) = compare_pairs(means(results))

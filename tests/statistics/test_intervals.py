@@ -1,4 +1,4 @@
-"""Means and intervals against SciPy, and against what they promise."""
+"""Means and confidence intervals, compared with SciPy and with their nominal coverage."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_the_interval_is_scipys_t_interval(count: int, confidence: float) -> Non
 
 
 @pytest.mark.parametrize(("count", "studies"), [(3, 4000), (25, 4000)])
-def test_it_covers_the_true_mean_as_often_as_it_says(count: int, studies: int) -> None:
+def test_the_interval_of_the_mean_has_its_nominal_coverage(count: int, studies: int) -> None:
     samples = np.random.default_rng(0).normal(1, 1, (studies, count)).tolist()
     covered = np.mean([e.low <= 1 <= e.high for e in map(estimate, samples)])
     assert covered == pytest.approx(0.95, abs=0.012)  # 3.5 standard errors
@@ -41,13 +41,13 @@ def test_a_single_value_has_no_interval() -> None:
 
 
 @pytest.mark.parametrize("count", [2, 19, 20, 50])
-def test_equal_values_have_an_interval_of_no_width(count: int) -> None:
+def test_equal_values_have_a_zero_width_interval(count: int) -> None:
     same = estimate([0.1] * count)
     assert (same.low, same.high, same.count) == (0.1, 0.1, count)
 
 
 @pytest.mark.parametrize("count", [2, 8, 20])
-def test_the_least_deviation_counts_where_the_values_deviate_less(count: int) -> None:
+def test_the_least_deviation_applies_if_the_values_deviate_less(count: int) -> None:
     half = scipy.stats.t.ppf(0.975, count - 1) * 0.02 / math.sqrt(count)
     same = estimate([0.5] * count, least_deviation=0.02)
     assert (same.low, same.high) == pytest.approx((0.5 - half, 0.5 + half), rel=1e-9)
@@ -60,7 +60,7 @@ def test_the_least_deviation_counts_where_the_values_deviate_less(count: int) ->
 def test_the_interval_of_a_loss_is_a_t_interval_of_the_logarithm_of_the_mean(count: int) -> None:
     values = np.random.default_rng(count).lognormal(-1, 0.5, count)
     ours = estimate(values.tolist(), least=0.0)
-    error = scipy.stats.sem(values) / values.mean()  # of the logarithm, by the delta method
+    error = scipy.stats.sem(values) / values.mean()  # the standard error of the logarithm, by the delta method
     low, high = scipy.stats.t.interval(0.95, count - 1, math.log(values.mean()), error)
     assert (ours.low, ours.high) == pytest.approx((math.exp(low), math.exp(high)), rel=1e-9)
     assert ours.mean == pytest.approx(values.mean(), rel=1e-12)
@@ -70,14 +70,12 @@ LOSSES = {
     "normal": lambda rng, shape: rng.normal(1, 0.2, shape),
     "lognormal": lambda rng, shape: rng.lognormal(-0.125, 0.5, shape),
 }
-"""Draws of losses with the mean 1, none of them negative (but for one of three million)."""
+"""Distributions of losses with the mean 1. A normal draw is negative with a probability of 3e-7."""
 
 
 @pytest.mark.parametrize(("name", "least"), [("normal", 0.938), ("lognormal", 0.928)])
 @pytest.mark.parametrize("count", [2, 3, 5, 8])
-def test_it_covers_the_mean_loss_at_least_as_often_as_the_plain_one_and_stays_positive(
-    name: str, least: float, count: int
-) -> None:
+def test_intervals_of_losses_are_positive_and_cover_as_often_as_plain_ones(name: str, least: float, count: int) -> None:
     samples = LOSSES[name](np.random.default_rng(count), (4000, count)).clip(0).tolist()
     ours = [estimate(sample, least=0.0) for sample in samples]
     plain = [estimate(sample) for sample in samples]
@@ -94,7 +92,7 @@ def test_a_loss_of_zero_has_an_interval() -> None:
 
 
 @pytest.mark.parametrize("confidence", [0.95, 0.9999999])
-def test_the_interval_of_two_losses_that_lie_far_apart_is_wide_and_positive(confidence: float) -> None:
+def test_the_interval_of_two_very_different_losses_is_wide_and_positive(confidence: float) -> None:
     wide = estimate([0.0, 5e-324], confidence, least=0.0)
     assert 0 <= wide.low <= wide.high
     wide = estimate([1e-300, 2.0], confidence, least=0.0)
@@ -122,8 +120,8 @@ def test_every_interval_holds_the_mean_and_stays_within_its_bounds(bounds: dict[
 
 
 @pytest.mark.parametrize("count", [2, 5, 19])
-def test_the_interval_of_a_quantity_with_a_greatest_value_mirrors_that_of_its_distance(count: int) -> None:
-    scores = (1 - np.random.default_rng(count).lognormal(-1, 0.5, count)).tolist()  # such as R², some below 0
+def test_the_interval_below_a_greatest_value_mirrors_that_of_the_distances(count: int) -> None:
+    scores = (1 - np.random.default_rng(count).lognormal(-1, 0.5, count)).tolist()  # such as R²; some are below 0
     ours = estimate(scores, greatest=1.0)
     distances = 1 - np.array(scores)
     error = scipy.stats.sem(distances) / distances.mean()
@@ -139,7 +137,7 @@ def test_bounds_that_are_not_zero_move_the_interval_with_them(least: float) -> N
     assert (moved.low, moved.high) == pytest.approx((base.low + least, base.high + least), rel=1e-9)
 
 
-def test_a_bound_that_a_value_lies_beyond_is_ignored() -> None:
+def test_a_bound_that_a_value_violates_is_ignored() -> None:
     values = [-0.1, 0.2, 0.4]
     assert estimate(values, least=0.0) == estimate(values)
     assert estimate(values, least=0.0, greatest=1.0) == estimate(values, greatest=1.0)
@@ -147,12 +145,12 @@ def test_a_bound_that_a_value_lies_beyond_is_ignored() -> None:
 
 
 @pytest.mark.parametrize("values", [[], [1.0, math.nan], [1.0, math.inf], [-math.inf] * 25])
-def test_no_values_and_values_that_are_not_finite_are_refused(values: list[float]) -> None:
+def test_empty_and_non_finite_values_are_refused(values: list[float]) -> None:
     with pytest.raises(UserError, match=r"^values .*Expected"):
         estimate(values)
 
 
 @pytest.mark.parametrize("confidence", [0.0, 1.0, 95, math.nan])
-def test_a_confidence_is_a_share(confidence: float) -> None:
+def test_a_confidence_must_be_between_0_and_1(confidence: float) -> None:
     with pytest.raises(UserError, match="confidence is"):
         estimate([1.0, 2.0], confidence)

@@ -1,4 +1,4 @@
-"""What a comparison can show: against simulated tests, and against numbers of the literature."""
+"""The power of comparisons and the seeds they need, checked against simulated tests and published numbers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from jaxopt_bench.statistics.planning import MOST_SEEDS
 
 @pytest.mark.parametrize("optimizers", [2, 6, 49])
 @pytest.mark.parametrize("results", [2, 3, 5, 20])
-def test_welchs_test_corrected_for_all_pairs_sees_it_in_four_of_five_studies(optimizers: int, results: int) -> None:
+def test_corrected_welch_tests_detect_the_least_difference_in_80_percent(optimizers: int, results: int) -> None:
     difference, studies = least_difference(optimizers, results), 20_000
     random = np.random.default_rng(0)
     first, second = random.normal(size=(2, studies, results))
@@ -31,7 +31,7 @@ def test_welchs_test_corrected_for_all_pairs_sees_it_in_four_of_five_studies(opt
     assert np.mean(p_values * math.comb(optimizers, 2) <= 0.05) == pytest.approx(0.8, abs=0.012)
 
 
-def test_a_study_sees_it_by_holms_method_at_least_as_often() -> None:
+def test_holms_method_detects_the_least_difference_at_least_as_often() -> None:
     random = np.random.default_rng(0)
     lead = least_difference(4, 5)
     seen = [compare_pairs((random.normal(size=(4, 5)) + [[lead], [0], [0], [0]]).tolist()) for _ in range(500)]
@@ -40,18 +40,18 @@ def test_a_study_sees_it_by_holms_method_at_least_as_often() -> None:
 
 @pytest.mark.parametrize("optimizers", [2, 6, 25])
 @pytest.mark.parametrize("results", [2, 3, 5, 20, 64])
-def test_it_is_the_inverse_of_the_seeds_needed(optimizers: int, results: int) -> None:
+def test_the_least_difference_is_the_inverse_of_the_seeds_needed(optimizers: int, results: int) -> None:
     confidence = 1 - 0.05 / math.comb(optimizers, 2)
     needed = seeds_needed(difference=least_difference(optimizers, results), deviation=1, confidence=confidence)
     assert needed == results
 
 
-def test_it_is_cohens_for_two_optimizers_and_many_seeds() -> None:
-    """Cohen 1988, table 2.4.1: with 64 in each group, 0.5 deviations are seen with a power of 80%."""
+def test_the_least_difference_of_two_optimizers_is_cohens() -> None:
+    """Cohen 1988, table 2.4.1: with 64 in each group, the power for a difference of 0.5 deviations is 80%."""
     assert least_difference(2, 64) == pytest.approx(0.5, abs=0.005)
 
 
-def test_it_falls_with_results_and_rises_with_optimizers_and_power() -> None:
+def test_least_difference_falls_with_results_rises_with_optimizers_and_power() -> None:
     by_results = [least_difference(6, n) for n in range(2, 30)]
     assert by_results == sorted(by_results, reverse=True)
     by_optimizers = [least_difference(k, 5) for k in range(2, 60)]
@@ -59,12 +59,12 @@ def test_it_falls_with_results_and_rises_with_optimizers_and_power() -> None:
     assert least_difference(6, 5, power=0.9) > least_difference(6, 5)
 
 
-def test_nothing_is_seen_with_one_optimizer_or_one_result() -> None:
+def test_one_optimizer_or_one_result_has_no_least_difference() -> None:
     assert least_difference(1, 8) is None
     assert least_difference(6, 1) is None
 
 
-def test_the_fewest_results_for_a_difference() -> None:
+def test_results_for_returns_the_fewest_results_that_show_a_difference() -> None:
     enough = results_for(6, 5.0, most=100)
     assert least_difference(6, enough) <= 5.0 < least_difference(6, enough - 1)
     assert results_for(6, 0.1, most=20) is None
@@ -95,15 +95,15 @@ def test_impossible_studies_are_refused(wrong: dict, message: str) -> None:
 @pytest.mark.parametrize(
     ("difference", "power", "seeds"), [(0.5, 0.8, 64), (0.2, 0.8, 394), (-0.8, 0.8, 26), (0.5, 0.95, 105)]
 )
-def test_the_seeds_needed_are_those_of_g_power(difference: float, power: float, seeds: int) -> None:
-    """The sizes of each of two groups in the t test of independent means."""
+def test_the_seeds_needed_match_g_power(difference: float, power: float, seeds: int) -> None:
+    """G*Power computes the size of each of two groups for the t test of independent means."""
     assert seeds_needed(difference=difference, deviation=1, power=power) == seeds
     assert seeds_needed(difference=0.01 * difference, deviation=0.01, power=power) == seeds
 
 
 @pytest.mark.parametrize("difference", [0.03, 0.31, 0.9, 1.7, 4.0, 31.6])
 @pytest.mark.parametrize(("power", "confidence"), [(0.8, 0.95), (0.9, 0.99), (0.97, 0.8)])
-def test_that_many_seeds_have_the_power_and_one_fewer_has_not(
+def test_the_seeds_needed_reach_the_power_and_one_seed_fewer_does_not(
     difference: float, power: float, confidence: float
 ) -> None:
     needed = seeds_needed(difference=difference, deviation=1, power=power, confidence=confidence)
@@ -113,9 +113,9 @@ def test_that_many_seeds_have_the_power_and_one_fewer_has_not(
 
 
 def power_by_quantiles(count: int, difference: float, level: float, sampling: float = 0.0, grid: int = 300) -> float:
-    """The power of Welch's test of deviation 1: over quantiles of both sample variances, that of a normal difference.
+    """Returns the power of Welch's test for a deviation of 1, averaged over quantiles of both sample variances.
 
-    `sampling` is a variance that is known, and that the difference of the means has besides.
+    The difference of the means is normal. `sampling` is a known variance that is added to its variance.
     """
     variances = scipy.stats.chi2(count - 1).ppf((np.arange(grid) + 0.5) / grid) / (count - 1)
     first, second = np.meshgrid(variances, variances)
@@ -129,7 +129,7 @@ def power_by_quantiles(count: int, difference: float, level: float, sampling: fl
 @pytest.mark.parametrize("count", [2, 3, 5, 8, 20])
 @pytest.mark.parametrize("level", [0.05, 0.05 / 15, 0.05 / 300])
 @pytest.mark.parametrize("sampling", [0.0, 0.05, 1.0, 10.0])
-def test_the_power_is_that_of_a_normal_difference_over_all_variances(count, level, sampling):
+def test_the_power_matches_the_average_over_sample_variances(count, level, sampling):
     for difference in (0.5, 1.5, 5.0, 15.0):
         expected = power_by_quantiles(count, difference, level, sampling)
         if sampling:
@@ -139,10 +139,10 @@ def test_the_power_is_that_of_a_normal_difference_over_all_variances(count, leve
         )
 
 
-def test_extremes_of_how_many_seeds_are_needed() -> None:
+def test_extreme_numbers_of_seeds_needed() -> None:
     assert seeds_needed(difference=0, deviation=1) is None
     assert seeds_needed(difference=1e-5, deviation=1) is None
-    assert seeds_needed(difference=0.0085, deviation=1) is None  # 217,273
+    assert seeds_needed(difference=0.0085, deviation=1) is None  # 217,273 would exceed MOST_SEEDS
     assert seeds_needed(difference=1, deviation=0) == 2
     assert seeds_needed(difference=1e300, deviation=1e-300) == 2
     nearly_most = seeds_needed(difference=0.013, deviation=1)
@@ -151,13 +151,13 @@ def test_extremes_of_how_many_seeds_are_needed() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"difference": math.nan}, {"deviation": -1.0}, {"power": 1.0}, {"confidence": 0.0}])
-def test_seeds_for_what_makes_no_sense_are_refused(wrong: dict[str, float]) -> None:
+def test_invalid_arguments_of_seeds_needed_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UserError, match=f"{next(iter(wrong))} "):
         seeds_needed(**{"difference": 1.0, "deviation": 1.0, **wrong})
 
 
-def test_the_range_of_seeds_is_that_of_the_deviations_interval() -> None:
-    """The chi-square interval of a deviation, s² (n − 1) / χ², pooled over two samples of equal deviation."""
+def test_the_range_of_seeds_follows_from_the_interval_of_the_deviation() -> None:
+    """The chi-square interval of a variance is s² (n − 1) / χ², here pooled over two samples of equal deviation."""
     first, second = [1.0, 2.0, 3.0, 4.0], [2.5, 3.5, 4.5, 5.5]
     deviation, confidence = np.std(first, ddof=1), 1 - 0.05 / 15
     low, high = (deviation * math.sqrt(6 / scipy.stats.chi2.ppf(p, 6)) for p in (0.975, 0.025))
@@ -174,8 +174,8 @@ def test_the_range_of_seeds_is_that_of_the_deviations_interval() -> None:
     assert (same.low, same.high) == (None, None)
 
 
-def test_the_range_of_seeds_holds_the_true_number_as_often_as_it_says() -> None:
-    """Of a difference of exactly 1.5 deviations; the deviation alone is unknown."""
+def test_the_range_of_seeds_has_its_nominal_coverage() -> None:
+    """The difference is exactly 1.5 deviations, so only the deviation is unknown."""
     true = seeds_needed(difference=1.5, deviation=1)
     assert true is not None
     deviates = np.random.default_rng(0).normal(size=(400, 2, 5))

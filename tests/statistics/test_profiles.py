@@ -1,4 +1,4 @@
-"""Targets and performance profiles, against their definitions tried out point by point."""
+"""Targets and performance profiles, compared with their definitions evaluated point by point."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ times = st.none() | st.just(math.inf) | st.integers(1, 30).map(float)
 tables = st.fixed_dictionaries({o: st.fixed_dictionaries(dict.fromkeys(WORKLOADS, times)) for o in OPTIMIZERS})
 
 
-def test_the_first_measured_step_counts() -> None:
+def test_the_first_step_that_reaches_the_target_counts() -> None:
     assert steps_to_target([10, 20, 30, 40], [0.5, 0.8, 0.7, 0.9], 0.8, higher=True) == 20
     assert steps_to_target([30, 10, 20], [0.9, 0.5, 0.8], 0.8, higher=True) == 20
     assert steps_to_target([10, 20, 30], [2.0, 1.0, 0.5], 0.9, higher=False) == 30
@@ -27,12 +27,12 @@ def test_the_first_measured_step_counts() -> None:
     assert steps_to_target([], [], 0.8, higher=True) is None
 
 
-def test_what_diverged_reaches_nothing() -> None:
+def test_diverged_values_do_not_reach_a_target() -> None:
     assert steps_to_target([1, 2, 3, 4], [None, math.nan, math.inf, 0.9], 0.8, higher=True) == 4
     assert steps_to_target([1, 2], [-math.inf, math.nan], 0.8, higher=False) is None
 
 
-def test_a_target_and_as_many_values_as_steps_are_needed() -> None:
+def test_unequal_numbers_of_steps_and_values_and_a_nan_target_are_refused() -> None:
     with pytest.raises(UserError, match="2 steps, 1 values"):
         steps_to_target([1, 2], [0.5], 0.8, higher=True)
     with pytest.raises(UserError, match="target has the value nan"):
@@ -40,7 +40,7 @@ def test_a_target_and_as_many_values_as_steps_are_needed() -> None:
 
 
 @given(tables)
-def test_a_profile_is_dolan_and_mores(table: dict[str, dict[str, float | None]]) -> None:
+def test_a_profile_matches_the_definition_of_dolan_and_more(table: dict[str, dict[str, float | None]]) -> None:
     profiles = performance_profile(table)
     assert list(profiles) == list(table)
     for optimizer, profile in profiles.items():
@@ -51,7 +51,7 @@ def test_a_profile_is_dolan_and_mores(table: dict[str, dict[str, float | None]])
 
 
 def rho(table: dict[str, dict[str, float | None]], optimizer: str, tau: float) -> float:
-    """The share of problems whose ratio to the fastest is at most τ: one loop over the problems."""
+    """Returns the share of problems whose ratio to the fastest time is at most τ, by a loop over the problems."""
     within = 0
     for workload in WORKLOADS:
         own = table[optimizer][workload]
@@ -62,14 +62,14 @@ def rho(table: dict[str, dict[str, float | None]], optimizer: str, tau: float) -
 
 
 @given(tables, st.floats(1.5, 20))
-def test_the_score_is_the_profiles_mean(table: dict[str, dict[str, float | None]], tau_max: float) -> None:
+def test_the_score_is_the_mean_of_the_profile(table: dict[str, dict[str, float | None]], tau_max: float) -> None:
     middles = 1 + (np.arange(1000) + 0.5) / 1000 * (tau_max - 1)
     for profile in performance_profile(table).values():
         by_points = np.mean([profile.at(tau) for tau in middles])
-        assert algoperf_score(profile, tau_max) == pytest.approx(by_points, abs=1e-3)  # each step errs by half a point
+        assert algoperf_score(profile, tau_max) == pytest.approx(by_points, abs=1e-3)  # half a point of error per jump
 
 
-def test_as_worked_by_hand() -> None:
+def test_a_hand_computed_example() -> None:
     table = {"a": {"x": 10.0, "y": 30.0, "z": None}, "b": {"x": 20.0, "y": 10.0, "z": None}}
     profiles = performance_profile(table)
     assert profiles["a"] == Profile((1.0, 3.0), (1 / 3, 2 / 3))
@@ -79,7 +79,7 @@ def test_as_worked_by_hand() -> None:
     assert algoperf_score(profiles["a"], tau_max=2) == pytest.approx(1 / 3)
 
 
-def test_the_fastest_everywhere_scores_one_and_who_reaches_nothing_zero() -> None:
+def test_the_fastest_scores_one_and_one_that_reaches_no_target_scores_zero() -> None:
     profiles = performance_profile(
         {"fast": {"x": 1.0, "y": 2.0}, "slow": {"x": 5.0, "y": 9.0}, "lost": {"x": None, "y": None}}
     )
@@ -89,7 +89,7 @@ def test_the_fastest_everywhere_scores_one_and_who_reaches_nothing_zero() -> Non
 
 
 def test_algoperfs_published_scores_are_reproduced_by_its_own_quadrature() -> None:
-    """The trapezoid rule over 100 points from 1 to 4, as in its scoring/score_submissions.py; ours is the integral."""
+    """Its scoring/score_submissions.py uses the trapezoid rule on 100 points from 1 to 4; ours is the integral."""
     recorded = json.loads(pathlib.Path(__file__).with_name("algoperf_v06.json").read_text())
     profiles = performance_profile(recorded["seconds"])
     taus = np.linspace(1, 4, 100)

@@ -1,4 +1,4 @@
-"""Tests of ranks over workloads, against SciPy, brute force, and the worked example of Demsar (2006)."""
+"""Ranks over workloads, compared with SciPy, brute force and the example of Demsar (2006)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jaxopt_bench.statistics import (
     signed_rank_pairs,
 )
 
-DEMSAR = [  # the ranks of C4.5, C4.5+m, C4.5+cf and C4.5+m+cf on 14 data sets, his table 6
+DEMSAR = [  # Demsar's table 6: the ranks of C4.5, C4.5+m, C4.5+cf and C4.5+m+cf on 14 data sets
     [4, 1, 4, 4, 4, 1, 3, 2.5, 4, 2.5, 4, 3, 4, 3],
     [3, 2, 1, 1, 2, 2.5, 2, 2.5, 3, 2.5, 2.5, 2, 1, 1],
     [2, 3, 2, 3, 3, 4, 4, 4, 2, 2.5, 1, 4, 2, 4],
@@ -25,18 +25,18 @@ DEMSAR = [  # the ranks of C4.5, C4.5+m, C4.5+cf and C4.5+m+cf on 14 data sets, 
 ]
 
 
-def test_the_worked_example_of_demsar():
+def test_the_example_of_demsar():
     found = friedman(DEMSAR)
     assert found.mean_ranks == pytest.approx((3.143, 2.000, 2.893, 1.964), abs=5e-4)
-    ties = 1 - (3 * (2**3 - 2) + (4**3 - 4)) / (14 * 4 * (4**2 - 1))  # which his statistic does not correct for
+    ties = 1 - (3 * (2**3 - 2) + (4**3 - 4)) / (14 * 4 * (4**2 - 1))  # Demsar's statistic has no correction for ties
     assert found.statistic * ties == pytest.approx(9.28, abs=0.005)
-    assert pytest.approx(3.69, abs=0.005) == 13 * 9.28 / (14 * 3 - 9.28)  # his F; its critical value is 2.85
+    assert pytest.approx(3.69, abs=0.005) == 13 * 9.28 / (14 * 3 - 9.28)  # his F statistic; the critical value is 2.85
     assert found.p_value < 0.05
     assert found.critical_difference == pytest.approx(1.25, abs=0.005)  # at 0.05
     assert critical_difference(4, 14, 0.9) == pytest.approx(1.12, abs=0.005)  # at 0.10
 
 
-def test_friedmans_statistic_is_scipys_and_its_p_value_that_of_iman_and_davenport():
+def test_friedmans_statistic_matches_scipy_and_its_p_value_iman_and_davenport():
     random = np.random.default_rng(0)
     for k, n in ((3, 5), (4, 12), (25, 12)):
         losses = random.integers(0, 6, size=(k, n)).astype(float)
@@ -47,7 +47,7 @@ def test_friedmans_statistic_is_scipys_and_its_p_value_that_of_iman_and_davenpor
         assert found.p_value == pytest.approx(scipy.stats.f.sf(f, k - 1, (k - 1) * (n - 1)))
 
 
-def test_equal_orders_and_equal_results():
+def test_the_p_value_is_0_for_equal_orders_and_1_for_equal_results():
     assert friedman([[1, 1, 1], [2, 2, 2], [3, 3, 3]]).p_value == 0
     assert friedman([[1, 2, 3], [1, 2, 3]]).p_value == 1
 
@@ -72,7 +72,7 @@ def test_critical_values_are_those_of_demsars_table_5_and_of_scipy(contenders, q
 
 @pytest.mark.parametrize(("confidence", "worse"), [(0.9, {(0, 1), (0, 3)}), (0.95, set())])
 def test_pairs_that_differ_are_those_of_demsars_diagram(confidence, worse):
-    """His figure 1a, at 0.10: C4.5 is worse than C4.5+m and C4.5+m+cf; of C4.5+cf nothing can be said."""
+    """Figure 1a, at the level 0.10: C4.5 is worse than C4.5+m and C4.5+m+cf; C4.5+cf does not differ significantly."""
     found = friedman(DEMSAR, confidence)
     ranks = found.mean_ranks
     pairs = itertools.combinations(range(4), 2)
@@ -80,7 +80,7 @@ def test_pairs_that_differ_are_those_of_demsars_diagram(confidence, worse):
 
 
 def brute_force(differences: list[float]) -> float:
-    """Returns the share of choices of signs whose statistic is as extreme, from the definition."""
+    """Returns the share of sign assignments whose statistic is at least as extreme as the observed one."""
     values = np.array([d for d in differences if d != 0])
     ranks = scipy.stats.rankdata(np.abs(values))
     observed = abs(ranks @ np.sign(values))
@@ -99,13 +99,13 @@ def test_the_signed_rank_test_is_exact(seed):
     assert signed_rank_p_value(tied) == pytest.approx(brute_force(tied))
 
 
-def test_the_signed_rank_test_at_its_limits():
+def test_limiting_cases_of_the_signed_rank_test():
     assert signed_rank_p_value([1.0 + i for i in range(12)]) == 2**-11
     assert signed_rank_p_value([0.0, 0.0]) == 1
     assert signed_rank_p_value([1.0, -1.0]) == 1
 
 
-def test_pairs_are_adjusted_together():
+def test_p_values_of_all_pairs_are_adjusted_by_holms_method():
     scores = np.random.default_rng(5).normal(size=(4, 12)) + np.arange(4)[:, None]
     found = signed_rank_pairs(scores.tolist())
     pairs = [scipy.stats.wilcoxon(a, b, method="exact").pvalue for a, b in itertools.combinations(scores, 2)]
@@ -113,7 +113,7 @@ def test_pairs_are_adjusted_together():
     assert [q for _, q in found] == pytest.approx(holm(pairs))
 
 
-def test_too_few_are_refused():
+def test_too_few_contenders_or_workloads_are_refused():
     for losses in ([[1, 2]], [[1], [2]], [[1, 2], [1, 2, 3]]):
         with pytest.raises(UserError, match="Expected at least 2 of each"):
             friedman(losses)

@@ -1,4 +1,4 @@
-"""The resolution of measured values, against shares that are counted."""
+"""The resolution of measured values, compared with shares of a known number of examples."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ def test_the_step_divides_every_value_and_is_never_too_small(examples: int, coun
         assert all(abs(value / step - round(value / step)) < 1e-3 for value in values)
 
 
-def test_values_that_are_no_shares_have_no_step() -> None:
+def test_other_values_and_only_zeros_and_ones_have_no_step() -> None:
     assert share_step(np.random.default_rng(0).uniform(size=50).tolist()) is None
     assert share_step([1.0, 1.0]) is None
     assert share_step([0.0, 1.0]) is None
 
 
-def test_the_least_deviation_is_the_greatest_of_values_that_alternate_between_two_steps() -> None:
-    """Of n values of which m are one step higher: √(m (n − m)) / n steps, at most half a step."""
+def test_the_least_deviation_is_the_greatest_one_of_values_one_step_apart() -> None:
+    """If m of n values are one step higher, the deviation is √(m (n − m)) / n steps, at most half a step."""
     deviations = [np.std([352 / 360] * (20 - m) + [353 / 360] * m) for m in range(21)]
     assert least_deviation([353 / 360, 351 / 360, 1.0], shares=True) == pytest.approx(max(deviations))
 
 
-def test_other_values_are_rounded_to_float32() -> None:
+def test_the_least_deviation_of_other_values_is_half_the_float32_spacing() -> None:
     spacing = np.spacing(np.float32(2.0))
     assert least_deviation([0.5, -2.0, 1.0], shares=False) == pytest.approx(spacing / 2)
     assert least_deviation([1.0, 1.0], shares=True) == pytest.approx(2**-24)
@@ -51,6 +51,6 @@ def test_other_values_are_rounded_to_float32() -> None:
 
 
 @pytest.mark.parametrize("values", [[], [math.nan], [math.inf]])
-def test_what_is_no_value_is_refused(values: list[float]) -> None:
+def test_empty_and_non_finite_values_are_refused(values: list[float]) -> None:
     with pytest.raises(UserError, match="Expected"):
         least_deviation(values, shares=True)

@@ -1,4 +1,4 @@
-"""The noise of AlgoPerf's scores, against simulated studies."""
+"""The uncertainty of AlgoPerf scores, checked in simulated studies."""
 
 from __future__ import annotations
 
@@ -24,21 +24,24 @@ def by_name(values: np.ndarray) -> dict[str, dict[str, list[float]]]:
 
 
 @given(tables)
-def test_a_score_is_the_mean_over_workloads_of_their_credits(table: dict[str, tuple[float, ...]]) -> None:
+def test_scores_from_arrays_equal_those_of_performance_profiles(table: dict[str, tuple[float, ...]]) -> None:
     profiles = performance_profile({name: dict(zip(WORKLOADS, own, strict=True)) for name, own in table.items()})
     found = _scores(np.array([*table.values()])[..., None])
     assert found[0] == pytest.approx([algoperf_score(profile) for profile in profiles.values()])
 
 
 def scores_by_hand(medians: np.ndarray) -> np.ndarray:
-    """Returns scores [optimizers] of times [optimizers, workloads]: the share of 3,000 values of τ that are enough."""
+    """Returns scores [optimizers] for times [optimizers, workloads].
+
+    A score is the mean over workloads of the share of 3,000 values of τ from 1 to 4 that reach the ratio of times.
+    """
     taus = 1 + (np.arange(3000) + 0.5) / 1000
     ratios = medians / medians.min(axis=0)
     return (ratios[..., None] <= taus).mean(axis=(1, 2))
 
 
 @pytest.mark.parametrize(("optimizers", "results", "different"), [(2, 3, True), (6, 3, False), (4, 8, True)])
-def test_intervals_hold_the_expected_score_and_equal_optimizers_are_within_the_margin(
+def test_intervals_and_the_margin_have_about_their_nominal_coverage(
     optimizers: int, results: int, different: bool
 ) -> None:
     random = np.random.default_rng(2)
@@ -61,7 +64,7 @@ def test_intervals_hold_the_expected_score_and_equal_optimizers_are_within_the_m
     assert different or np.mean(too_far) <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / 60)
 
 
-def test_the_interval_is_as_wide_as_scores_of_other_seeds_spread() -> None:
+def test_the_width_of_the_interval_matches_the_spread_over_other_seeds() -> None:
     random = np.random.default_rng(0)
     studies = np.exp(0.3 * random.normal(size=(300, 2, 3, 20)))
     spread = np.std([scores_by_hand(np.median(study, axis=-1))[0] for study in studies])
@@ -69,7 +72,7 @@ def test_the_interval_is_as_wide_as_scores_of_other_seeds_spread() -> None:
     assert np.mean(widths) == pytest.approx(2 * 1.96 * spread, rel=0.25)
 
 
-def test_more_noise_makes_wider_intervals_and_no_noise_none() -> None:
+def test_more_noise_widens_intervals_and_no_noise_gives_zero_width() -> None:
     def found(noise: float):
         return bootstrap_scores(by_name(np.array([[[1 - noise, 1, 1 + noise]] * 3, [[2 - noise, 2, 2 + noise]] * 3])))
 
@@ -82,7 +85,7 @@ def test_more_noise_makes_wider_intervals_and_no_noise_none() -> None:
     assert found(0.5) == noisy
 
 
-def test_targets_that_are_seldom_reached_make_a_score_uncertain() -> None:
+def test_targets_that_are_not_always_reached_make_a_score_uncertain() -> None:
     half = {"a": dict.fromkeys(WORKLOADS, (1.0, 1.0, math.inf)), "b": dict.fromkeys(WORKLOADS, (1.0, 1.0, 1.0))}
     found = bootstrap_scores(half)
     assert found.estimates["a"].mean == found.estimates["b"].mean == 1
@@ -100,6 +103,6 @@ def test_two_results_are_too_few_for_an_interval() -> None:
 
 
 @pytest.mark.parametrize("results", [[], [1.0, 0.0, 2.0], [1.0, math.nan, 2.0]])
-def test_times_that_are_none_are_refused(results: list[float]) -> None:
+def test_invalid_times_are_refused(results: list[float]) -> None:
     with pytest.raises(UserError, match=r"times: '0' has \[.*\] on 'digits'\. Expected at least one time, all > 0"):
         bootstrap_scores({"0": {"digits": results}})

@@ -1,4 +1,4 @@
-"""The best single setting over workloads, against the definition written as loops, and against simulation."""
+"""The best single setting over workloads, compared with its definition written as loops, and with simulations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jaxopt_bench import UserError
 from jaxopt_bench.statistics import shared_setting
 
 
-def test_the_setting_is_chosen_without_the_workload_that_judges_it():
+def test_the_setting_is_chosen_without_the_workload_that_scores_it():
     scores = np.random.default_rng(0).uniform(size=(5, 7))
     found = shared_setting(scores)
     assert found.trial == max(range(7), key=lambda i: scores[:, i].mean())
@@ -20,14 +20,14 @@ def test_the_setting_is_chosen_without_the_workload_that_judges_it():
         assert score == scores[left, chosen]
 
 
-def test_the_score_of_settings_that_are_all_alike_has_no_bias_only_if_one_workload_is_left_out():
+def test_only_the_leave_one_out_score_of_equal_settings_is_unbiased():
     random = np.random.default_rng(1)
     found = [shared_setting(random.normal(size=(6, 20))) for _ in range(500)]
-    assert np.mean([each.score for each in found]) > 0.5  # the best of 20
+    assert np.mean([each.score for each in found]) > 0.5  # the best of 20 settings
     assert np.mean([np.mean(each.left_out) for each in found]) == pytest.approx(0, abs=0.06)
 
 
-def test_tables_that_cannot_be_judged_are_refused():
+def test_too_few_workloads_or_settings_are_refused():
     for shape in ((1, 3), (3, 0)):
         with pytest.raises(UserError, match="Expected at least 2 workloads"):
             shared_setting(np.zeros(shape))

@@ -1,4 +1,4 @@
-"""What several devices compute, beside one: run by `test_devices` in a process that has eight."""
+"""Results on several devices, compared with one. `test_devices` runs this file in a process with eight devices."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ IMAGES = jax.tree.map(np.asarray, drawn_images(640))
 
 @pytest.fixture(autouse=True)
 def normed() -> Iterator[None]:
-    """Names a network with batch statistics while a test lasts."""
+    """Registers a network with batch statistics during a test."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(MODELS, "normed", Normed())
         yield
@@ -49,7 +49,7 @@ def task_of(experiment: Any, path: CodePath, devices: int) -> Task:
 
 
 def trained(experiment: Any, path: CodePath, members: int, devices: int) -> dict[str, Any]:
-    """Returns what seven steps of a population come to, on the host, and where its parameters lay."""
+    """Returns the results of seven steps of a population, and over how many rows of devices its members are divided."""
     task = task_of(experiment, path, devices)
     tasks = [
         dataclasses.replace(task, experiment=dataclasses.replace(task.experiment, seed=seed)) for seed in range(members)
@@ -77,7 +77,7 @@ def _flat(tree: Any) -> np.ndarray:
     return np.concatenate([np.zeros(1), *(np.ravel(leaf) for leaf in jax.tree.leaves(tree))])
 
 
-def test_there_are_eight() -> None:
+def test_there_are_eight_devices() -> None:
     assert len(jax.devices()) == 8
 
 
@@ -91,8 +91,10 @@ def test_there_are_eight() -> None:
         pytest.param(PLAIN, 2, 4, 2, marks=pytest.mark.slow),
     ],
 )
-def test_they_compute_what_one_does(tiny: Any, path: CodePath, members: int, devices: int, rows: int) -> None:
-    """Augmentation and the statistics of whole batches included; those of averaged parameters as well."""
+def test_several_devices_compute_the_same_as_one(
+    tiny: Any, path: CodePath, members: int, devices: int, rows: int
+) -> None:
+    """This includes augmentation, and the statistics of whole batches, also those of averaged parameters."""
     experiment = changed(tiny, model=Normed(), optimizer=SGD(learning_rate=0.05, ema_decay=0.5))
     alone, together = (trained(experiment, path, members, count) for count in (1, devices))
     assert together["rows"] == rows
@@ -106,7 +108,7 @@ def test_they_compute_what_one_does(tiny: Any, path: CodePath, members: int, dev
 
 
 def compiled(experiment: Any, path: CodePath, members: int, devices: int) -> str:
-    """Returns the program of a device."""
+    """Returns the text of the compiled program of one device."""
     task = task_of(experiment, path, devices)
     program = Program(task, members)
     shapes: Any = (
@@ -119,17 +121,17 @@ def compiled(experiment: Any, path: CodePath, members: int, devices: int) -> str
     return program._advance.lower(*shapes).compile().as_text()  # type: ignore[attr-defined]
 
 
-def test_members_have_nothing_to_tell_each_other_and_parts_of_a_batch_sum_their_gradients(tiny: Any) -> None:
+def test_members_do_not_communicate_and_parts_of_a_batch_sum_their_gradients(tiny: Any) -> None:
     experiment = changed(tiny, model=Normed())
     apart = compiled(experiment, dataclasses.replace(PURE, layers="native"), 8, 8)
     assert not any(word in apart for word in ("all-reduce(", "all-gather(", "all-to-all(", "collective-permute("))
     shared = compiled(experiment, NATIVE, 1, 8)
     assert "all-reduce(" in shared
-    assert "f32[8,8,8,4]" in shared  # what the convolution makes of 8 of 64 images
+    assert "f32[8,8,8,4]" in shared  # the output of the convolution for 8 of 64 images
     assert "f32[64,8,8,4]" not in shared
 
 
-def test_runs_use_them_record_them_and_repeat_themselves(tiny: Any, tmp_path: Any) -> None:
+def test_runs_use_and_record_their_devices_and_resume_bit_for_bit(tiny: Any, tmp_path: Any) -> None:
     path = dataclasses.replace(choose_code_path(devices=8), layers="pure")
     options: Any = {"data_dir": tmp_path / "data", "recording": Recording(6, 7, tensorboard=False)}
     quiet = {**options, "reporter": Reporter()}
@@ -152,7 +154,7 @@ def test_runs_use_them_record_them_and_repeat_themselves(tiny: Any, tmp_path: An
 
 
 @pytest.mark.slow
-def test_a_population_keeps_its_members_on_their_devices(tiny: Any, tmp_path: Any) -> None:
+def test_a_population_on_four_devices_matches_one_device_and_resumes(tiny: Any, tmp_path: Any) -> None:
     experiments = [dataclasses.replace(tiny, seed=seed) for seed in (0, 1)]
     options: Any = {"data_dir": tmp_path / "data"}
     options |= {"recording": Recording(tensorboard=False, checkpoint_every=7, evaluation=True)}
@@ -194,7 +196,7 @@ def test_the_steps_are_compiled_once(tiny: Any, members: int, devices: int) -> N
     assert program._advance._cache_size() == 1  # type: ignore[attr-defined]
 
 
-def test_what_cannot_be_shared_is_refused_before_anything_is_written(tiny: Any, tmp_path: Any) -> None:
+def test_work_that_cannot_be_divided_among_devices_is_refused_before_writing(tiny: Any, tmp_path: Any) -> None:
     with pytest.raises(UserError, match=r"devices is 9. Expected: 1 to 8, the number of cpu devices \(XLA_FLAGS="):
         choose_code_path(devices=9)
     with pytest.raises(UserError, match=r"CodePath.devices is 0. Expected: an integer >= 1"):

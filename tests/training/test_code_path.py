@@ -1,4 +1,4 @@
-"""Which code path is chosen, and what the environment variables that name another one accept."""
+"""The choice of the code path, and the environment variables that override it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ At = Callable[[pathlib.Path], None]
 
 
 @pytest.mark.skipif(kernels.library() is None, reason="the CPU kernels are not built (make kernels)")
-def test_updates_are_fused_on_one_cpu_device_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_updates_are_fused_by_default_only_on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_code_path("cpu").updates == "fused"
     assert choose_code_path("gpu").updates == "optax"
     assert choose_code_path("METAL").updates == "optax"
@@ -27,7 +27,7 @@ def test_without_the_kernels_updates_are_those_of_optax(kernels_at: At, tmp_path
     assert choose_code_path("cpu").updates == "optax"
 
 
-def test_updates_that_do_not_exist_or_do_not_work_here_are_refused(
+def test_unknown_and_unsupported_updates_are_refused(
     kernels_at: At, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JAXOPT_BENCH_UPDATES", "fast")

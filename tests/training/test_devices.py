@@ -1,4 +1,4 @@
-"""Several devices: simulated ones, in a process of their own."""
+"""Runs the tests of several devices in a separate process with eight simulated devices."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HERE = pathlib.Path(__file__)
 
 @pytest.mark.long
 @pytest.mark.parametrize("marks", ["not slow", pytest.param("slow", marks=pytest.mark.slow)])
-def test_eight_devices(marks: str) -> None:
+def test_eight_simulated_devices(marks: str) -> None:
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
     file = str(HERE.with_name("eight_devices.py"))
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-m", marks, file]

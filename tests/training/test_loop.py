@@ -1,4 +1,4 @@
-"""The loops that are composed from the steps: every example once, in an order that counts epochs."""
+"""The training loop and the evaluation: the order of examples, the division into calls, metrics and statistics."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def task(tiny) -> Task:
     return task_on(changed(tiny, batch_size=40), EXAMPLES)
 
 
-def test_an_epoch_goes_through_every_example_in_an_order_of_its_own(task):
+def test_each_epoch_and_seed_has_its_own_order_of_all_examples(task):
     orders = [np.asarray(epoch_order(task, SEED, epoch)) for epoch in range(3)]
     for order in orders:
         assert sorted(order.tolist()) == list(range(EXAMPLES))
@@ -54,7 +54,7 @@ def test_an_epoch_goes_through_every_example_in_an_order_of_its_own(task):
 
 
 def advanced(task: Task, data: Labelled, *divisions: int, tasks: Sequence[Task] = ()) -> tuple[TrainState, StepMetrics]:
-    """Returns states and metrics after so many steps in each call, from the beginning of the first epoch."""
+    """Returns states and metrics after calls with the given numbers of steps, from the start of the first epoch."""
     tasks = tasks or [task]
     program = Program(task, len(tasks))
     states, metrics = initial_states(tasks), program.empty_metrics()
@@ -65,7 +65,7 @@ def advanced(task: Task, data: Labelled, *divisions: int, tasks: Sequence[Task] 
 
 
 @pytest.mark.parametrize("code_path", [choose_code_path(backend) for backend in ("metal", "cpu", "gpu")], ids=str)
-def test_advancing_is_stepping_through_the_batches_of_the_order(task, data, code_path):
+def test_advancing_equals_single_steps_with_the_batches_of_the_order(task, data, code_path):
     step = jax.jit(make_train_step(task))
     state = initial_state(task)
     for epoch in range(2):
@@ -77,14 +77,14 @@ def test_advancing_is_stepping_through_the_batches_of_the_order(task, data, code
 
 
 def test_the_order_follows_the_seed_in_the_state(task, data):
-    """The seed is an array like any other: one compiled program serves all seeds."""
+    """The seed is an array in the state, so one compiled program serves all seeds."""
     other = dataclasses.replace(task, experiment=dataclasses.replace(task.experiment, seed=2**32 - 1))
     own, borrowed = advanced(other, data, 5), advanced(task, data, 5, tasks=[other])
     jax.tree.map(np.testing.assert_array_equal, own, borrowed)
 
 
 @pytest.mark.parametrize("loop", ["python", "compiled"])
-def test_the_division_into_calls_changes_no_bit(task, data, loop):
+def test_the_division_into_calls_does_not_change_any_bit(task, data, loop):
     task = task_on(task.experiment, EXAMPLES, code_path=CodePath("pure", loop))
     whole = advanced(task, data, 5)
     for division in ([1, 4], [2, 2, 1]):
@@ -160,14 +160,14 @@ def test_padding_is_masked():
     assert np.concatenate([mask for _, mask in batches]).tolist() == [True] * 7 + [False]
 
 
-def test_parameters_without_averages_and_batch_statistics_are_evaluated_as_they_are(task, data):
+def test_states_without_averages_and_batch_statistics_are_evaluated_unchanged(task, data):
     states = initial_states([task])
     assert Program(task).evaluator.states_to_evaluate(states, data) is states
 
 
 @pytest.mark.parametrize(("members", "ema_decay", "scale"), [(1, 0.9, 1), (2, 0.9, 1), (2, None, 1), (1, None, 1e7)])
 def test_parameters_are_evaluated_with_batch_statistics_of_their_own(members, ema_decay, scale, tiny, data, normed):
-    """The statistics of the network's first normalisation, from what reaches it; and not those of training."""
+    """The batch statistics are those of the normalization's inputs for these parameters, not those of training."""
     optimizers = [SGD(learning_rate=rate, ema_decay=ema_decay) for rate in (0.01, 0.1)][:members]
     plain = {"batch_size": 40, "augmentation": Augmentation(), "model": normed}
     tasks = [task_on(changed(tiny, optimizer=o, **plain), EXAMPLES) for o in optimizers]
@@ -199,7 +199,7 @@ def test_parameters_are_evaluated_with_batch_statistics_of_their_own(members, em
 
 
 def test_equal_parameters_are_evaluated_alike_whether_or_not_they_are_an_average(tiny, data, normed):
-    """An exponential average whose decay is 0 is the parameters themselves."""
+    """An exponential average with decay 0 equals the parameters."""
     seen = []
     for ema_decay in (None, 0.0):
         optimizer = SGD(learning_rate=0.1, ema_decay=ema_decay)
@@ -212,7 +212,7 @@ def test_equal_parameters_are_evaluated_alike_whether_or_not_they_are_an_average
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), *statistics)
 
 
-def test_batch_statistics_that_are_not_finite_after_training_do_not_reach_an_evaluation(tiny, data, normed):
+def test_non_finite_batch_statistics_of_training_do_not_affect_evaluation(tiny, data, normed):
     experiment = changed(tiny, batch_size=40, model=normed)
     task = task_on(experiment, EXAMPLES)
     states = initial_states([task])
@@ -233,14 +233,14 @@ def test_the_estimation_of_batch_statistics_can_be_stopped_before_each_batch(tin
         Program(task).evaluator.states_to_evaluate(initial_states([task]), data, watched)
 
 
-def test_other_numbers_compile_nothing_anew_also_after_a_checkpoint(task, data):
+def test_other_hyperparameters_and_restored_states_need_no_new_compilation(task, data):
     task = task_on(task.experiment, EXAMPLES, code_path=choose_code_path("cpu"))
     program = Program(task)
     states, metrics = initial_states([task]), program.empty_metrics()
     for factor in (1.0, 0.5, 2.0):
         order = program.epoch_orders(states.seed, 0)
         states, metrics = program.advance(states, metrics, data, order, jnp.ones(1, jnp.int32))
-        saved = jax.tree.map(np.asarray, (states, metrics))  # as checkpoints hold them
+        saved = jax.tree.map(np.asarray, (states, metrics))  # as in a checkpoint
         states, metrics = jax.tree.map(jnp.asarray, saved)
         numbers = {name: value * jnp.float32(factor) for name, value in states.hyperparameters.items()}
         states = states.replace(hyperparameters=numbers, seed=states.seed + 1)

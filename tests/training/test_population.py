@@ -1,4 +1,4 @@
-"""Populations: a member is its single run, whoever its neighbours are."""
+"""Populations: the results of a member are those of a single run and do not depend on the other members."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def tasks_of(experiment, code_path, *changes) -> list[Task]:
 
 
 def train(tasks: list[Task], data: Labelled, epochs: int = 2):
-    """Returns the metrics of the last epoch, the states, and what an evaluation of some images says."""
+    """Returns the metrics of the last epoch, the states, and the results of an evaluation of 40 images."""
     count, task = len(tasks), tasks[0]
     program = Program(task, count)
     states = initial_states(tasks)
@@ -69,7 +69,7 @@ CHANGES = (
     [THREADS[0], *(pytest.param(path, marks=pytest.mark.slow) for path in THREADS[1:])],
     ids=lambda path: f"{path.side_by_side}-threads",
 )
-def test_members_that_take_turns_or_are_side_by_side_are_their_single_runs_to_the_bit(tiny, data, path):
+def test_members_in_turn_or_in_threads_are_bit_identical_to_single_runs(tiny, data, path):
     population = train(tasks_of(tiny, path, *CHANGES), data)
     for i, change in enumerate(CHANGES):
         single = train(tasks_of(tiny, MAP, change), data)
@@ -77,7 +77,7 @@ def test_members_that_take_turns_or_are_side_by_side_are_their_single_runs_to_th
 
 
 @pytest.mark.parametrize("model", ["normed", pytest.param("resnet20", marks=pytest.mark.slow)])
-def test_so_are_those_of_a_network_with_batch_statistics(model, tiny, data, normed):
+def test_members_with_batch_statistics_are_bit_identical_to_single_runs(model, tiny, data, normed):
     def advanced(*seeds: int):
         changes = [{"model": MODELS[model], "seed": seed, "optimizer": SGD(momentum=0.9)} for seed in seeds]
         tasks, count = tasks_of(tiny, MAP, *changes), len(seeds)
@@ -90,8 +90,8 @@ def test_so_are_those_of_a_network_with_batch_statistics(model, tiny, data, norm
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", [VMAP, *(choose_code_path(b) for b in ("gpu", "metal"))], ids=str)
-def test_members_computed_together_are_near_their_single_runs(tiny, data, path):
-    """Twelve steps of AdamW, whose first steps divide rounding errors by themselves: within 1% of the loss."""
+def test_members_computed_together_are_close_to_single_runs(tiny, data, path):
+    """The losses agree to 1% after twelve steps of AdamW, which normalizes even rounding errors in its first steps."""
     metrics, states, evaluated = train(tasks_of(tiny, path, *CHANGES), data)
     for i, change in enumerate(CHANGES):
         own, own_states, own_evaluated = member(train(tasks_of(tiny, path, change), data), 0)
@@ -108,7 +108,7 @@ def test_members_computed_together_are_near_their_single_runs(tiny, data, path):
         for name in ("noisy_sgd", "schedule_free_adamw", "lion", "muon", "prodigy")
     ],
 )
-def test_a_population_of_every_optimizer_is_the_same_in_any_order(name, tiny, data):
+def test_members_do_not_depend_on_their_order_in_the_population(name, tiny, data):
     optimizer, own = OPTIMIZERS[name], OPTIMIZERS[name].learning_rate
     changes = [{"optimizer": dataclasses.replace(optimizer, learning_rate=rate)} for rate in (own / 2, own)]
     population = train(tasks_of(tiny, MAP, *changes), data, epochs=1)
@@ -122,7 +122,7 @@ def test_a_population_of_every_optimizer_is_the_same_in_any_order(name, tiny, da
 @pytest.mark.parametrize(
     "path", [pytest.param(MAP, marks=pytest.mark.slow), VMAP, THREADS[1]], ids=["map", "vmap", "side-by-side"]
 )
-def test_a_member_that_diverges_disturbs_no_other(tiny, data, path):
+def test_a_member_that_diverges_does_not_affect_the_others(tiny, data, path):
     healthy, wild = {"optimizer": SGD(learning_rate=0.1)}, {"optimizer": SGD(learning_rate=1e30)}
     metrics, states, _ = train(tasks_of(tiny, path, healthy, wild, healthy), data)
     calm = train(tasks_of(tiny, path, healthy, healthy, healthy), data)
@@ -132,7 +132,7 @@ def test_a_member_that_diverges_disturbs_no_other(tiny, data, path):
 
 
 @pytest.mark.parametrize("path", THREADS[:2], ids=lambda path: f"{path.side_by_side}-threads")
-def test_members_make_the_steps_each_is_told_to(tiny, data, path):
+def test_each_member_makes_its_own_number_of_steps(tiny, data, path):
     tasks = tasks_of(tiny, path, *CHANGES)
     program = Program(tasks[0], 3)
     states, counts = initial_states(tasks), jnp.array([2, 0, 5])
@@ -153,14 +153,14 @@ def test_members_make_the_steps_each_is_told_to(tiny, data, path):
         ({"label_smoothing": 0.2}, "label_smoothing"),
     ],
 )
-def test_what_one_program_cannot_train_is_refused_by_the_field(tiny, change, field):
+def test_members_that_one_program_cannot_train_are_refused_with_the_field(tiny, change, field):
     tasks = tasks_of(tiny, MAP, {})
     other = dataclasses.replace(tasks[0], experiment=changed(tasks[0].experiment, **change))
     with pytest.raises(UserError, match=rf"members differ in {field}.* Expected: differences in the numbers"):
         initial_states([*tasks, other])
 
 
-def test_an_optional_number_that_is_none_makes_another_program(tiny):
+def test_members_with_and_without_an_optional_number_are_refused(tiny):
     tasks = tasks_of(tiny, MAP, {"optimizer": SGD()}, {"optimizer": SGD(momentum=0.9)})
     with pytest.raises(UserError, match=r"members differ in optimizer\.momentum"):
         initial_states(tasks)
@@ -169,18 +169,18 @@ def test_an_optional_number_that_is_none_makes_another_program(tiny):
 @pytest.mark.parametrize(
     ("wanted", "available", "expected"), [(8, 180, 8), (8, 179, 7), (8, 125, 2), (8, 109, 1), (8, 0, 1), (1, 0, 1)]
 )
-def test_the_largest_population_is_the_last_that_fits(wanted, available, expected):
+def test_the_largest_population_that_fits_has_at_least_one_member(wanted, available, expected):
     assert largest_population(lambda members: 100 + 10 * members, wanted, available) == expected
 
 
-def test_a_population_too_large_to_be_compiled_is_halved_until_it_is_not():
+def test_a_population_too_large_to_compile_is_halved_until_it_compiles():
     need = lambda members: math.inf if members > 8 else 100.0 + 10 * members  # noqa: E731
     assert largest_population(need, 64, 1000) == 8
     assert largest_population(need, 64, 150) == 5
 
 
 @pytest.mark.slow
-def test_the_memory_a_population_needs_grows_by_its_states(tiny, data):
+def test_the_memory_of_a_population_grows_in_proportion_to_its_members(tiny, data):
     (task,) = tasks_of(tiny, MAP, {})
     needs = [Program(task, members).needed_bytes(data) for members in (1, 2, 4)]
     state = sum(leaf.nbytes for leaf in jax.tree.leaves(initial_states([task])))
@@ -189,16 +189,16 @@ def test_the_memory_a_population_needs_grows_by_its_states(tiny, data):
     assert Program(dataclasses.replace(task, code_path=CodePath()), 4).needed_bytes(data) == 0
 
 
-def test_the_compiler_knows_the_options_of_determinism(monkeypatch):
+def test_the_compiler_accepts_the_options_for_determinism(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     options = choose_code_path("gpu", deterministic=True).compiler_options()
     assert options
-    assert jax.jit(lambda x: x + 1, compiler_options=options)(1) == 2  # a name it does not know is an error
+    assert jax.jit(lambda x: x + 1, compiler_options=options)(1) == 2  # an unknown option is an error
     assert choose_code_path("gpu").compiler_options() is None
 
 
 @pytest.mark.parametrize("backend", ["cpu", "gpu", "tpu", "METAL"])
-def test_a_code_path_is_chosen_for_every_backend_and_the_plainest_for_one_unknown(backend):
+def test_every_backend_has_a_code_path_with_a_python_loop_if_it_is_unknown(backend):
     path = choose_code_path(backend, deterministic=True)
     assert path.deterministic
     assert (path.loop == "python") == (backend == "METAL")

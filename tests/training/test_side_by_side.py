@@ -1,4 +1,4 @@
-"""Members side by side: threads that work at the same time, each on a part, and how the number of them is chosen."""
+"""Members side by side: threads that train parts of the members at the same time, and the number of threads."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ MAP = CodePath("pure", "compiled", "map")
 
 
 def test_all_parts_are_computed_at_the_same_time():
-    """Each of three parts waits, within the compiled program, until the two others are there as well.
+    """Within the compiled program, each of three parts waits until the other two have reached the same point.
 
-    It does not in the first call, in which one thread compiles the program for all.
+    The first call (data is 0) does not wait, because in it one thread compiles the program for all.
     """
     all_there = threading.Barrier(3, timeout=60)
 
@@ -42,8 +42,8 @@ def test_all_parts_are_computed_at_the_same_time():
     assert metrics.tolist() == [0, 2, 4, 6, 8, 10, 12, 14, 16, 18]
 
 
-def test_members_that_make_no_steps_are_divided_among_the_threads_like_the_others():
-    """Of ten members four make steps: two threads have two of them each, wherever they stand."""
+def test_members_that_make_steps_are_divided_evenly_among_the_threads():
+    """Four of ten members make steps. Each of two threads trains two of them, for any indices of the four."""
     busy = []
 
     def advance(states, metrics, data, order, steps):
@@ -63,7 +63,7 @@ def task(tiny) -> Task:
 
 
 def test_threads_need_more_memory_than_members_that_take_turns(task):
-    """As many parts of a program's memory as there are threads, but the examples only once."""
+    """Each thread needs the memory of a program for its part, but the threads share the examples."""
     data = drawn_images(96)
     examples = sum(leaf.nbytes for leaf in jax.tree.leaves(data))
     in_turn, half = (Program(task, members).needed_bytes(data) for members in (4, 2))
@@ -71,7 +71,7 @@ def test_threads_need_more_memory_than_members_that_take_turns(task):
     assert in_turn < 2 * half - examples < together < 2 * in_turn
 
 
-def test_a_cpu_leaves_the_choice_to_a_measurement_and_others_train_all_members_together(monkeypatch):
+def test_the_number_of_threads_is_measured_on_cpu_and_1_on_other_backends(monkeypatch):
     monkeypatch.delenv(SIDE_BY_SIDE, raising=False)
     monkeypatch.delenv(LAYERS, raising=False)
     assert choose_code_path("cpu").side_by_side is None
@@ -80,7 +80,7 @@ def test_a_cpu_leaves_the_choice_to_a_measurement_and_others_train_all_members_t
     assert choose_code_path("cpu").side_by_side == 1
 
 
-def test_the_environment_variable_sets_how_many_are_side_by_side(monkeypatch):
+def test_the_environment_variable_sets_the_number_of_threads(monkeypatch):
     monkeypatch.delenv(LAYERS, raising=False)
     for named, expected in (("1", 1), ("3", 3), ("", None)):
         monkeypatch.setenv(SIDE_BY_SIDE, named)
@@ -95,7 +95,7 @@ def test_the_environment_variable_sets_how_many_are_side_by_side(monkeypatch):
         ("2", "gpu", "JAXOPT_BENCH_SIDE_BY_SIDE is '2'. Expected 1, except for compiled loops on one device, a CPU"),
     ],
 )
-def test_other_values_are_refused(monkeypatch, named, backend, message):
+def test_invalid_numbers_of_threads_are_refused(monkeypatch, named, backend, message):
     monkeypatch.setenv(SIDE_BY_SIDE, named)
     with pytest.raises(UserError, match=message):
         choose_code_path(backend)

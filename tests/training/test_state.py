@@ -1,4 +1,4 @@
-"""The schedule's epoch, the task's bounds, and what the state holds."""
+"""The steps at which schedules change, the limits of a task, and the contents of the state."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.tasks import changed, task_on
 
 
 @pytest.mark.parametrize("schedule", [MultiStep(boundaries=(150, 200), factor=0.1), Exponential(every=50, factor=0.1)])
-def test_a_boundary_acts_at_the_first_step_of_its_epoch_however_long_the_epochs(tiny, schedule):
+def test_a_boundary_acts_at_the_first_step_of_its_epoch_even_of_long_epochs(tiny, schedule):
     experiment = changed(tiny, batch_size=4, epochs=300, schedule=schedule)
     task = task_on(experiment, 50_000)
     numbers = schedule.hyperparameters()
@@ -36,7 +36,7 @@ def test_a_boundary_acts_at_the_first_step_of_its_epoch_however_long_the_epochs(
 
 @pytest.mark.parametrize(("steps_per_epoch", "period"), [(10, (3, 10)), (49, (1, 7)), (390, (3, 5))])
 def test_a_drop_within_an_epoch_acts_at_the_first_step_at_or_after_it(tiny, steps_per_epoch, period):
-    """By exact integer arithmetic; a division in float32 is a step late at some of these drops."""
+    """The expected steps are exact, in integers. A division in float32 is one step late at some of these drops."""
     steps, (numerator, denominator) = np.arange(10 * steps_per_epoch), period
     drops = steps * denominator // (steps_per_epoch * numerator)
     boundaries = tuple(k * numerator / denominator for k in range(1, 10))
@@ -76,7 +76,7 @@ def test_a_batch_larger_than_the_training_split_is_refused(tiny):
 
 
 def test_accumulating_more_steps_than_the_training_has_is_refused(tiny):
-    """Two epochs of three steps: six can be accumulated to one update, seven to none."""
+    """Training has two epochs of three steps. One update can accumulate six steps, but not seven."""
 
     def task(accumulate: int) -> Task:
         optimizer = dataclasses.replace(tiny.optimizer, accumulate=accumulate)

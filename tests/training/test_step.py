@@ -1,4 +1,4 @@
-"""The train step and the evaluation step as functions: pure, exact, compiled once."""
+"""The train step and the evaluation step are pure functions, follow their equations, and compile once."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def computed(metrics: StepMetrics, task: Task) -> dict[str, jax.Array]:
 
 
 def plain(experiment):
-    """Returns the experiment without anything random in its step, under plain SGD."""
+    """Returns the experiment with plain SGD and without any randomness in its step."""
     return changed(
         experiment,
         model=CNN(channels=(4,), dense=8, dropout=0.0),
@@ -43,7 +43,7 @@ def plain(experiment):
     )
 
 
-def test_cross_entropy_with_smoothing_is_its_definition():
+def test_cross_entropy_with_smoothing_matches_its_definition():
     rng = np.random.default_rng(0)
     logits, labels = rng.normal(size=(6, 5)), rng.integers(0, 5, 6)
     log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
@@ -74,7 +74,7 @@ def test_a_step_of_plain_sgd_is_the_parameters_minus_the_gradient(tiny):
     assert int(measured["diverged"]) == NEVER
 
 
-def test_a_step_is_a_function_of_its_arguments(tiny):
+def test_a_step_is_a_pure_function_of_its_arguments(tiny):
     task, batch = task_on(tiny), drawn_images(64)
     state, step = initial_state(task), jax.jit(make_train_step(task))
     before = jax.tree.map(np.array, state)
@@ -83,7 +83,7 @@ def test_a_step_is_a_function_of_its_arguments(tiny):
     jax.tree.map(np.testing.assert_array_equal, state, before)
 
 
-def test_each_step_and_seed_draws_anew(tiny):
+def test_each_step_and_seed_has_its_own_random_draws(tiny):
     task, batch = task_on(tiny), drawn_images(64)
     state, step = initial_state(task), jax.jit(make_train_step(task))
     losses = {
@@ -94,7 +94,7 @@ def test_each_step_and_seed_draws_anew(tiny):
     assert len(losses) == 9
 
 
-def test_other_hyperparameters_schedule_and_seed_compile_nothing_anew(tiny):
+def test_other_hyperparameters_schedules_and_seeds_need_no_new_compilation(tiny):
     task, batch = task_on(tiny), drawn_images(64)
     state, step = initial_state(task), jax.jit(make_train_step(task))
     for scale in (1.0, 0.5, 0.1):
@@ -109,7 +109,7 @@ def test_other_hyperparameters_schedule_and_seed_compile_nothing_anew(tiny):
 
 
 def test_the_learning_rate_of_a_step_follows_the_schedule(tiny):
-    task, batch = task_on(changed(tiny, epochs=4)), drawn_images(64)  # 10 steps an epoch, warm-up 5
+    task, batch = task_on(changed(tiny, epochs=4)), drawn_images(64)  # 10 steps per epoch, 5 of warmup
     state, step = initial_state(task), jax.jit(make_train_step(task))
     rates = [
         float(step(state.replace(step=jnp.int32(t)), batch)[1].compute(task.step_metrics)["learning_rate"])
@@ -131,7 +131,7 @@ def test_a_loss_that_is_not_finite_is_recorded_with_its_step(tiny):
     [(SGD(learning_rate=3e38), 1.0), (SGD(learning_rate=1e-30), 1e25), (OPTIMIZERS["signum"], 1e25)],
     ids=["update", "gradient", "gradient of which only signs are used"],
 )
-def test_an_update_or_a_gradient_that_overflows_is_a_divergence_and_is_not_taken(tiny, optimizer, scale):
+def test_an_overflowing_update_or_gradient_is_a_divergence_and_is_skipped(tiny, optimizer, scale):
     experiment = dataclasses.replace(plain(tiny), optimizer=optimizer)
     task, batch = task_on(experiment), drawn_images(64)
     state = initial_state(task)
@@ -145,8 +145,8 @@ def test_an_update_or_a_gradient_that_overflows_is_a_divergence_and_is_not_taken
 
 @pytest.mark.skipif(kernels.library() is None, reason="the CPU kernels are not built (make kernels)")
 @pytest.mark.parametrize("name", ["nesterov", "adamw", "amsgrad", "lion"])
-def test_steps_with_fused_updates_are_those_of_optax_except_for_rounding(tiny, name):
-    """Lion has no fused form, and is computed by optax on both paths."""
+def test_steps_with_fused_updates_equal_those_of_optax_up_to_rounding(tiny, name):
+    """Lion has no fused form, so optax computes it on both code paths."""
     experiment = dataclasses.replace(plain(tiny), optimizer=OPTIMIZERS[name])
     batch = drawn_images(64)
     ends = []
@@ -179,10 +179,10 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32_parameters(tiny):
     exact = make_train_step(task_on(plain(tiny)))(initial_state(task), batch)[1].compute(task.step_metrics)["loss"]
     loss = computed(metrics, task)["loss"]
     assert loss.dtype == jnp.float32
-    assert 0 < abs(float(loss) - float(exact)) < 0.05  # rounded, but little
+    assert 0 < abs(float(loss) - float(exact)) < 0.05  # a small rounding error
 
 
-def test_batch_statistics_move_in_training_and_stay_in_evaluation(tiny, normed):
+def test_training_updates_batch_statistics_and_evaluation_is_finite(tiny, normed):
     experiment = changed(tiny, model=normed, optimizer=Padam(), batch_size=8)
     task, batch = task_on(experiment, shape=(8, 8, 3)), drawn_images(8, (8, 8, 3))
     state = initial_state(task)
@@ -222,7 +222,7 @@ def test_accuracy_counts_the_largest_logit():
         [-np.inf, -np.inf, -np.inf],
     ],
 )
-def test_an_example_whose_largest_logit_is_not_finite_is_wrong_whatever_its_label(logits, label):
+def test_an_example_whose_largest_logit_is_not_finite_is_wrong_for_any_label(logits, label):
     for compiled in (correct, jax.jit(correct)):
         assert compiled(jnp.asarray([logits]), jnp.asarray([label])).tolist() == [0.0]
 

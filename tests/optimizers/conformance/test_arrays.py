@@ -1,4 +1,4 @@
-"""The measured kinds and sizes of first updates agree with equations, and with what functions of this file do."""
+"""The measured kinds and sizes of first updates agree with equations, and with the functions in this file."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from jaxopt_bench.reports.conformance import facts_in_words, missed_in_words
 from tests.optimizers.conformance.measured import NUMBERS, kinds, measured, of_function
 
 
-def test_the_sizes_of_first_updates_are_those_of_the_equations():
+def test_the_sizes_of_first_updates_match_the_equations():
     adam = {array.name: array for array in measured("adam").network}
-    assert all(array.first == pytest.approx(1, rel=1e-3) for array in adam.values())  # every number is a sign
+    assert all(array.first == pytest.approx(1, rel=1e-3) for array in adam.values())  # all numbers are signs
     kernel = adam["dense/kernel"]
     he = math.sqrt(2 / 256)
     assert kernel.relative == pytest.approx(OPTIMIZERS["adam"].learning_rate / he, rel=0.02)
     assert kernel.shape == (256, 128)
 
 
-def test_muon_is_on_all_kernels_but_the_heads():
+def test_muon_updates_all_kernels_except_that_of_the_head():
     facts = measured("muon")
     kernels = {"conv1/kernel", "conv2/kernel", "dense/kernel"}
     assert {name for name, kind in kinds(facts).items() if kind == "orthogonal"} == kernels
     assert {array.name for array in facts.network if array.rule == "muon"} == kernels
     assert {rule.name: rule.arrays for rule in facts.rules} == {"muon": 3, "adam": 7}
-    assert set(facts.decay.decayed) == {"conv/kernel", "dense/kernel"}  # Adam's part has a decay of its own
+    assert set(facts.decay.decayed) == {"conv/kernel", "dense/kernel"}  # the part with Adam has a separate decay
     assert not facts.missed
     assert missed_in_words(facts) is None
 
@@ -41,7 +41,7 @@ def plain_muon(learning_rate: float = 0.02):
 
 
 def written_muon(learning_rate: float = 0.02):
-    """Muon for matrices and the sign of the gradient for all others, without `optax.partition`."""
+    """Muon for matrices and the sign of the gradient for all other arrays, without `optax.partition`."""
 
     def update(grads, state, params=None):
         def of_leaf(g):
@@ -56,7 +56,7 @@ def written_muon(learning_rate: float = 0.02):
 
 
 @pytest.mark.parametrize(("function", "others"), [(plain_muon, "first_sign"), (written_muon, "sign")])
-def test_a_muon_that_leaves_out_convolutions_is_said_first(function, others):
+def test_a_muon_that_leaves_out_convolutions_causes_a_warning(function, others):
     facts = of_function(function)
     expected = {name: "orthogonal" if name in ("dense/kernel", "head/kernel") else others for name in kinds(facts)}
     assert kinds(facts) == expected
@@ -73,7 +73,7 @@ def frozen_biases(learning_rate: float = 0.1, ignored: float = 0.5):
     return optax.partition(rules, labels)
 
 
-def test_arrays_that_are_not_trained_and_arguments_without_effect_are_named():
+def test_untrained_arrays_and_arguments_without_effect_are_reported():
     facts = of_function(frozen_biases)
     assert {name for name, kind in kinds(facts).items() if kind == "none"} == {
         name for name in kinds(facts) if not name.endswith("kernel")

@@ -1,4 +1,4 @@
-"""The measured weight decay agrees with papers, and with what functions of this file do."""
+"""The measured weight decay agrees with papers, and with the functions in this file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jaxopt_bench.optimizers import OPTIMIZERS, measure_optimizer
 from tests.optimizers.conformance.measured import TRAINED, measured, of_function
 
 
-def test_the_decay_of_adamw_is_that_of_its_equation():
+def test_the_decay_of_adamw_matches_its_equation():
     optimizer, facts = OPTIMIZERS["adamw"], measured("adamw")
     assert facts.decay.weight_decay == facts.decay.default == optimizer.weight_decay
     assert facts.decay.shrinks == pytest.approx(optimizer.learning_rate * optimizer.weight_decay, rel=1e-3)
@@ -41,7 +41,7 @@ def decay_in_momentum(learning_rate: float = 0.1):
     return optax.chain(*parts, optax.scale_by_learning_rate(learning_rate))
 
 
-def test_a_decay_that_no_argument_names_is_found():
+def test_a_decay_without_an_argument_is_found():
     facts = of_function(hidden_decay)
     assert facts.own_decay.form == "decoupled"
     assert facts.own_decay.decayed == ("conv/kernel", "dense/kernel")

@@ -17,7 +17,7 @@ def half_deaf(learning_rate: float = 0.1):
     return optax.partition({"deaf": optax.sgd(0.1), "heeding": optax.sgd(learning_rate)}, labels)
 
 
-def test_arrays_that_ignore_the_schedule_are_named():
+def test_arrays_that_ignore_the_schedule_are_reported():
     facts = of_function(half_deaf)
     deaf = {name for name, ratio in facts.learning_rate.later_step.items() if ratio == pytest.approx(1)}
     assert deaf == {"conv/kernel", "dense/kernel"}

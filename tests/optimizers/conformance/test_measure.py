@@ -1,4 +1,4 @@
-"""What optimizers are measured to do agrees with their papers, and with what functions of this file do."""
+"""The measured properties of optimizers agree with their papers, and with the functions in this file."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from jaxopt_bench.optimizers import OPTIMIZERS, measure_optimizer
 from jaxopt_bench.reports.conformance import facts_in_words
 from tests.optimizers.conformance.measured import NETWORK, TRAINED, kinds, measured, of_function, scaling
 
-# Of each the first update's kind, the scaling, the bytes of state for each number, the form of the decay, and whether
-# a coupled decay is the same as a decoupled one.
+# For each optimizer: the kind of the first update, the scaling, the bytes of state for each number, the form of the
+# decay, and whether a coupled decay equals a decoupled one.
 PAPERS = {
     "sgd": ("gradient", "linear", 0, "coupled", True),
     "momentum": ("gradient", "linear", 4, "coupled", False),
@@ -29,12 +29,12 @@ PAPERS = {
 
 
 @pytest.mark.parametrize("name", PAPERS)
-def test_optimizers_do_what_their_papers_say(name):
+def test_optimizers_agree_with_their_papers(name):
     kind, scale, size, form, both = PAPERS[name]
     facts = measured(name)
     assert set(kinds(facts).values()) == {kind}
     assert scaling(facts) == {(scale, scale)}
-    assert facts.bytes_per_number == pytest.approx(size, abs=0.01)  # beside counters
+    assert facts.bytes_per_number == pytest.approx(size, abs=0.01)  # without counters
     assert (facts.decay.form, facts.decay.both) == (form, both)
     assert set(facts.decay.decayed) == TRAINED
     assert facts.own_decay.form == "absent"
@@ -48,8 +48,8 @@ def test_optimizers_do_what_their_papers_say(name):
     assert not facts.rules
 
 
-def test_soap_is_measured_from_its_second_step_on():
-    """Its first changes nothing. Of vectors it is Adam, of matrices the sign in other bases."""
+def test_soap_is_measured_from_its_second_step():
+    """The first step of SOAP changes nothing. SOAP is Adam for vectors, and takes signs in other bases for matrices."""
     facts = measured("soap")
     assert {kind for name, kind in kinds(facts).items() if not name.endswith("kernel")} == {"first_sign"}
     assert {kind for name, kind in kinds(facts).items() if name.endswith("kernel")} <= {"orthogonal", "other"}
@@ -71,17 +71,17 @@ def own_noise(learning_rate: float = 0.1):
     return optax.chain(optax.add_noise(0.1, 0.55, jax.random.key(7)), optax.sgd(learning_rate))
 
 
-def test_random_numbers_are_told_apart_by_whose_key_they_are_from():
+def test_random_numbers_from_the_key_of_the_run_and_from_an_own_key_differ():
     network = {"dense": {"kernel": jnp.zeros((8, 4))}}
     theirs, own = of_function(keyed, network), of_function(own_noise, network)
     assert (theirs.draws, theirs.own_draws) == (True, False)
     assert (own.draws, own.own_draws) == (False, True)
     assert own.deterministic
-    assert own.own_decay.form == "absent"  # the noise is none
+    assert own.own_decay.form == "absent"  # the noise is not a decay
     assert "SAME FOR ALL SEEDS" in facts_in_words(own)["determinism"]
 
 
-def test_functions_that_give_other_updates_each_time_they_are_called_are_not_deterministic():
+def test_functions_whose_updates_change_between_calls_are_not_deterministic():
     generator = np.random.default_rng(0)
 
     optimizer = OPTIMIZERS["sgd"]
@@ -142,7 +142,7 @@ def test_an_optimizer_that_fails_is_refused_in_one_message():
         measure_optimizer(Failing(), NETWORK)
 
 
-def test_the_facts_are_json():
+def test_the_facts_can_be_written_as_json():
     facts = measured("muon")
     values = json.loads(json.dumps(facts.to_json(), allow_nan=False))
     assert values["bytes_per_number"] == facts.bytes_per_number
@@ -150,16 +150,16 @@ def test_the_facts_are_json():
     assert {array["name"] for array in values["network"]} == set(kinds(facts))
 
 
-# Decays that do not act as the class says, and why.
+# Measured forms of decay that differ from the form that the class states, and the reasons.
 OTHERWISE = {
-    "mechanic_adam": "absent",  # it changes how the factor is learned, not the updates of these steps
-    "novograd": "momentum",  # beside the normalised gradient, as in its paper, but into the momentum
+    "mechanic_adam": "absent",  # it changes the learning of the factor, not the updates of these steps
+    "novograd": "momentum",  # added to the normalized gradient, as in its paper, and thus to the momentum
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(name for name in OPTIMIZERS if not OPTIMIZERS[name].line_search))
-def test_every_optimizer_passes(name):
+def test_every_optimizer_has_the_expected_properties(name):
     facts, optimizer = measured(name), OPTIMIZERS[name]
     assert facts.deterministic
     assert facts.draws == (name == "noisy_sgd")
@@ -167,11 +167,11 @@ def test_every_optimizer_passes(name):
     assert facts.programs == 1
     assert not facts.static
     assert facts.decay.form == OTHERWISE.get(name, optimizer.decay_form)
-    assert (facts.own_decay.form != "absent") == (name == "fromage")  # which shrinks parameters with each update
+    assert (facts.own_decay.form != "absent") == (name == "fromage")  # it shrinks parameters in each update
     assert set(kinds(facts).values()) & {"none", "not_finite"} == set()
     assert all(ratio != pytest.approx(1) for ratio in facts.learning_rate.later_step.values())
     assert bool(facts.rules) == (name == "muon")
-    # SOAP turns independent random gradients into nearly independent numbers of one size
+    # From independent random gradients, SOAP makes nearly independent numbers of one size.
     assert ("orthogonal" in kinds(facts).values()) == (name in ("muon", "soap"))
     assert not facts.missed
 
