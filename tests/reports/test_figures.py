@@ -98,9 +98,7 @@ def test_the_caption_states_the_assumption_behind_the_expected_best(search, assu
 
 def test_winners_are_drawn_at_their_position_in_the_search_space():
     rows = drawn(hyperparameters(subject(), looks(NAMES))).data["winners"].to_dicts()
-    assert [row["share"] for row in rows] == pytest.approx(
-        [0.5, 0.5]
-    )  # 0.01 is the middle of 1e-4 to 1 on a logarithmic scale
+    assert [row["share"] for row in rows] == pytest.approx([0.5, 0.5])  # 0.01: the logarithmic middle of 1e-4 and 1
     assert {row["value"] for row in rows} == {"0.01"}
 
 

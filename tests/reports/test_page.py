@@ -125,9 +125,8 @@ def test_the_legend_switches_optimizers_off_and_on_by_mouse_and_by_keyboard(open
     page.locator("body").click(position={"x": 2, "y": 2})
     page.keyboard.press("Tab")
     page.keyboard.press("Tab")
-    assert (
-        page.evaluate("document.activeElement.dataset.series") == "0"
-    )  # the first Tab focuses a link that skips the legend
+    # The first Tab focuses a link that skips the legend.
+    assert page.evaluate("document.activeElement.dataset.series") == "0"
 
 
 def test_an_optimizer_that_is_switched_off_is_not_drawn_in_later_charts(opened: Open, study: Results):

@@ -51,9 +51,8 @@ def test_the_first_six_colours_are_distinct_with_colour_vision_deficiencies(grou
     distances = {
         (a, b): float(np.linalg.norm(seen(a) - seen(b))) for a, b in itertools.combinations(COLOURS[ground][:6], 2)
     }
-    assert min(distances.values()) > 0.065, min(
-        distances, key=distances.__getitem__
-    )  # a distance of 0.02 is just noticeable
+    # A distance of 0.02 is just noticeable.
+    assert min(distances.values()) > 0.065, min(distances, key=distances.__getitem__)
 
 
 def test_no_two_of_many_optimizers_look_alike():
